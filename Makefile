@@ -1,0 +1,49 @@
+# What is longer than a line stands in xtask/. `make help` lists the targets.
+.PHONY: help build demo test test-native test-wasm test-envoy lint audit envoy clean toolchain
+
+CARGO ?= cargo
+XTASK = $(CARGO) run --quiet --package xtask --
+WASM = wasm32-unknown-unknown
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+
+build: toolchain ## Build the module that ships: target/byname.wasm
+	$(CARGO) build --release --package byname-filter --target $(WASM)
+	@$(XTASK) module
+
+demo: build envoy ## Reach Services by their names through a real Envoy (KEEP=1 leaves it running)
+	@$(XTASK) demo $(if $(KEEP),--keep)
+
+test: test-native test-wasm test-envoy ## Run all tests
+
+test-native: toolchain ## The tests of core and of the test support
+	$(CARGO) test --workspace --exclude byname-filter
+
+test-wasm: toolchain ## The tests of core once more, in wasm under Node
+	@$(XTASK) wasm-test-runner
+	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/target/tools/bin/wasm-bindgen-test-runner \
+		$(CARGO) test --package byname-core --target $(WASM)
+
+test-envoy: build envoy ## The module that ships, in a real Envoy
+	$(CARGO) test --package byname-filter
+
+lint: toolchain ## Formatting, clippy (native and wasm), licences and sources of dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --package byname-filter --target $(WASM) -- --deny warnings
+	@$(XTASK) cargo-deny
+	target/tools/bin/cargo-deny check bans licenses sources
+
+audit: toolchain ## Known vulnerabilities of dependencies (asks GitHub for the advisories)
+	@$(XTASK) cargo-deny
+	target/tools/bin/cargo-deny check advisories
+
+envoy: ## Install the pinned Envoy into target/envoy (or take the one that ENVOY names)
+	@$(XTASK) envoy
+
+clean: ## Remove all that was built and installed
+	rm -rf target
+
+toolchain:
+	@./xtask/toolchain.sh

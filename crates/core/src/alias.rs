@@ -1,0 +1,139 @@
+//! Following ExternalName Services.
+//!
+//! Each target is an absolute name: no search path applies to it. Aliases are followed one hop at a time, each at most
+//! once, [`MAX_ALIAS_HOPS`] in all. The walk ends at the first fault; a resolver might go on with the next candidate, but
+//! that would hide a broken alias behind some other Service. Where an alias may lead is told in `policy`, and asked anew
+//! at each hop of the alias that is being followed.
+
+use crate::{
+    limits::MAX_ALIAS_HOPS,
+    name::Name,
+    policy::is_refused_target,
+    reason::Reason,
+    resolve::{Destination, Resolution, Route},
+    service::{Alias, Kind, Service},
+    table::{Found, Lookup},
+    trace::{HopOutcome, PortOrigin, Step, note},
+    walk::{Asked, Walk},
+};
+
+impl<'t> Walk<'t, '_> {
+    /// From what was found under `name` to the end of its aliases.
+    pub(crate) fn follow(&mut self, found: Found<'t>, name: Name, mut asked: Asked) -> Resolution<'t> {
+        let (mut found, mut name) = (found, name);
+        let mut followed: [Option<&Service>; MAX_ALIAS_HOPS] = [None; MAX_ALIAS_HOPS];
+        let mut free = 0..MAX_ALIAS_HOPS;
+        while let Found::Service(service) = found
+            && let Kind::ExternalName(alias) = &service.kind
+        {
+            if followed.iter().flatten().any(|before| core::ptr::eq(*before, service)) {
+                return self.stop(service, alias, HopOutcome::Circle, Reason::AliasLoop);
+            }
+            match free.next().and_then(|index| followed.get_mut(index)) {
+                Some(place) => *place = Some(service),
+                None => return self.stop(service, alias, HopOutcome::TooMany, Reason::AliasLoop),
+            }
+            if let Some(port) = alias.port {
+                asked = Asked { port, origin: PortOrigin::Alias, ..asked };
+            }
+            asked.tls = alias.tls.unwrap_or(asked.tls);
+            match self.hop(service, alias, asked) {
+                Ok((next, target)) => (found, name) = (next, target),
+                Err(resolution) => return resolution,
+            }
+        }
+        let followed_any = followed.first().is_some_and(Option::is_some);
+        let reason = match found {
+            _ if followed_any => Reason::Alias,
+            Found::Service(_) | Found::Port(..) => Reason::Service,
+            Found::Endpoint(..) => Reason::Endpoint,
+            Found::Pod => Reason::Pod,
+        };
+        match found {
+            Found::Pod => Resolution::Route(Route {
+                reason,
+                destination: Destination::Pod(name),
+                port: asked.port,
+                port_name: "",
+                tls: asked.tls,
+            }),
+            found => self.inside(found, asked, reason),
+        }
+    }
+
+    /// One hop: what is found under the target, or the resolution with which the walk ends.
+    fn hop(
+        &mut self,
+        service: &'t Service,
+        alias: &'t Alias,
+        asked: Asked,
+    ) -> Result<(Found<'t>, Name), Resolution<'t>> {
+        // It was a name when the table was compiled; were it none, refusing is what cannot do harm.
+        let target = Name::parse(alias.target.as_bytes()).ok().filter(|target| !is_refused_target(target));
+        let Some(target) = target else {
+            return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Reason::AliasDenied));
+        };
+        match self.table.lookup(&target) {
+            Lookup::Outside => Err(self.outside(service, alias, asked)),
+            Lookup::Missing(missing) => {
+                Err(self.stop(service, alias, HopOutcome::Missing(missing), Reason::NameNotFound))
+            }
+            Lookup::Found(found) => {
+                let policy = self.table.policy();
+                let to = found.namespace().unwrap_or_else(|| pod_namespace(&target, &policy.zone));
+                if !policy.grants(service.namespace(), to) {
+                    let outcome = HopOutcome::NotGranted { from: service.namespace().into(), to: to.into() };
+                    return Err(self.stop(service, alias, outcome, Reason::AliasDenied));
+                }
+                self.note_hop(service, alias, HopOutcome::Inside);
+                Ok((found, target))
+            }
+        }
+    }
+
+    /// An external target, if it is allowed.
+    fn outside(&mut self, service: &Service, alias: &'t Alias, asked: Asked) -> Resolution<'t> {
+        if !alias.allowed_ports.contains(&asked.port) {
+            return self.stop(service, alias, HopOutcome::NotAllowed { port: asked.port }, Reason::AliasDenied);
+        }
+        self.note_hop(service, alias, HopOutcome::Outside { port: asked.port });
+        Resolution::Route(Route {
+            reason: Reason::External,
+            destination: Destination::External(&alias.target),
+            port: asked.port,
+            port_name: "",
+            tls: asked.tls,
+        })
+    }
+
+    fn stop(&mut self, service: &Service, alias: &Alias, outcome: HopOutcome, reason: Reason) -> Resolution<'t> {
+        self.note_hop(service, alias, outcome);
+        match reason {
+            Reason::NameNotFound => self.unknown(reason),
+            reason => Resolution::Refuse(reason),
+        }
+    }
+
+    fn note_hop(&mut self, service: &Service, alias: &Alias, outcome: HopOutcome) {
+        note(&mut self.trace, || Step::Hop {
+            alias: service.key.as_str().into(),
+            target: alias.target.clone(),
+            outcome,
+        });
+    }
+}
+
+impl<'t> Found<'t> {
+    /// The namespace of the Service that it belongs to.
+    fn namespace(&self) -> Option<&'t str> {
+        match self {
+            Self::Service(service) | Self::Port(service, _) | Self::Endpoint(service, _) => Some(service.namespace()),
+            Self::Pod => None,
+        }
+    }
+}
+
+/// The namespace in `a-b-c-d.ns.pod.zone`.
+fn pod_namespace<'n>(name: &'n Name, zone: &str) -> &'n str {
+    name.below(zone).and_then(|rest| rest.rsplit('.').nth(1)).unwrap_or_default()
+}

@@ -1,0 +1,244 @@
+//! The whole configuration, read and compiled: whole, or refused with every reason.
+
+use alloc::{boxed::Box, string::ToString, vec::Vec};
+use core::{fmt, net::IpAddr, str::FromStr};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+
+use crate::{
+    answer::Answer,
+    caller::Caller,
+    limits::{MAX_NDOTS, MAX_SEARCH_DOMAINS, MAX_SERVICES},
+    name::{Name, is_label},
+    policy::Policy,
+    problem::{Fault, Place, Problem, Problems},
+    resolve::{Request, Resolution, resolve, resolve_traced},
+    search::{Resolver, SearchPath},
+    service::Service,
+    steer::{Plan, Steering, check_header},
+    table::Table,
+    trace::Trace,
+    wire,
+};
+
+/// A configuration that can be asked.
+#[derive(Debug)]
+pub struct Config {
+    /// Who asks.
+    pub caller: Caller,
+    /// What is known of the cluster.
+    pub table: Table,
+    /// How requests are steered.
+    pub steering: Steering,
+    trace_header: Option<Box<str>>,
+}
+
+/// What the surroundings say where the configuration does not.
+#[derive(Clone, Debug, Default)]
+pub struct Defaults<'a> {
+    /// The caller's namespace.
+    pub namespace: Option<&'a str>,
+    /// The caller's zone.
+    pub zone: Option<&'a str>,
+}
+
+impl Config {
+    /// Reads a configuration, one Service at a time.
+    ///
+    /// # Errors
+    /// All that is wrong with it. Broken syntax, a field that is not known and a value of the wrong form end the reading
+    /// at once; errors of meaning are collected.
+    pub fn read<'de, D: Deserializer<'de>>(deserializer: D, defaults: &Defaults<'_>) -> Result<Self, Problems> {
+        let wire: wire::Config<Services> = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            let mut problems = Problems::default();
+            problems.push(Problem::syntax(error.path().to_string(), error.inner()));
+            problems
+        })?;
+        Self::compile(wire, defaults)
+    }
+
+    fn compile(wire: wire::Config<Services>, defaults: &Defaults<'_>) -> Result<Self, Problems> {
+        let mut problems = wire.table.services.problems;
+        if wire.version != wire::VERSION {
+            problems.push(Place::root("version").problem(wire.version, Fault::Version));
+        }
+        let zone = compile_zone(&wire.dns.cluster_domain, &mut problems);
+        let caller = compile_caller(&wire.caller, &wire.dns, &zone, defaults, &mut problems);
+        let steering = Steering::compile(&wire.steering, &mut problems);
+        let trace_header = wire.trace.request_header.as_deref().map(|name| {
+            check_header(name, &Place::root("trace").field("requestHeader"), &mut problems);
+            name.into()
+        });
+        let single_machine = wire.table.single_machine;
+        let policy = Policy::compile(&wire.external_names, zone, wire.unknown_names, single_machine, &mut problems);
+        let mut table = Table::new(wire.table.version, policy);
+        for service in wire.table.services.compiled {
+            if table.get(service.namespace(), service.name()).is_some() {
+                let at = Place::root("table");
+                problems.push(at.field("services").problem(service.key.as_str(), Fault::Twice));
+            } else if let Err(more) = table.put(service) {
+                problems.append(more);
+            }
+        }
+        problems.or(Self { caller, table, steering, trace_header })
+    }
+
+    /// The header whose presence asks for a trace.
+    #[must_use]
+    pub fn trace_header(&self) -> Option<&str> {
+        self.trace_header.as_deref()
+    }
+
+    /// What `request` means, and into `plan` what is done to it.
+    pub fn decide(&self, request: Request<'_>, plan: &mut Plan) -> Resolution<'_> {
+        let resolution = resolve(&self.table, &self.caller, request);
+        self.plan(&resolution, request, plan, None);
+        resolution
+    }
+
+    /// [`Config::decide`], with every step.
+    pub fn decide_traced(&self, request: Request<'_>, plan: &mut Plan) -> (Resolution<'_>, Trace) {
+        let mut trace = Trace::new(self.table.version());
+        let resolution = resolve_traced(&self.table, &self.caller, request, &mut trace);
+        self.plan(&resolution, request, plan, Some(&mut trace));
+        (resolution, trace)
+    }
+
+    fn plan(&self, resolution: &Resolution<'_>, request: Request<'_>, plan: &mut Plan, trace: Option<&mut Trace>) {
+        let zone = &self.table.policy().zone;
+        self.steering.plan(resolution, request.authority, request.scheme, zone, plan, trace);
+    }
+
+    /// What a refused `request` is answered; `None` where it is not refused. It walks the whole way once more for its
+    /// words, which a request that is steered never pays for.
+    #[must_use]
+    pub fn answer(&self, request: Request<'_>) -> Option<Answer> {
+        let mut trace = Trace::new(self.table.version());
+        match resolve_traced(&self.table, &self.caller, request, &mut trace) {
+            Resolution::Refuse(reason) => Some(Answer::new(reason, request, self.caller.namespace(), &trace)),
+            Resolution::Route(_) | Resolution::Pass(_) => None,
+        }
+    }
+}
+
+/// The Services of a table, each compiled as soon as it is read, so that no two are held in their wire form at once.
+#[derive(Default)]
+struct Services {
+    compiled: Vec<Service>,
+    problems: Problems,
+}
+
+impl<'de> Deserialize<'de> for Services {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ServicesVisitor;
+
+        impl<'de> Visitor<'de> for ServicesVisitor {
+            type Value = Services;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of Services by \"namespace/name\"")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Services, A::Error> {
+                let mut services = Services::default();
+                while let Some(key) = map.next_key::<Box<str>>()? {
+                    let wire: wire::Service = map.next_value()?;
+                    match Service::compile(&key, &wire) {
+                        Ok(_) if services.compiled.len() >= MAX_SERVICES => {
+                            let at = Place::root("table");
+                            services.problems.push(at.field("services").problem(key, Fault::TooMany(MAX_SERVICES)));
+                        }
+                        Ok(service) => services.compiled.push(service),
+                        Err(problems) => services.problems.append(problems),
+                    }
+                }
+                Ok(services)
+            }
+        }
+
+        deserializer.deserialize_map(ServicesVisitor)
+    }
+}
+
+/// A domain in canonical form.
+fn compile_domain(text: &str, at: &Place<'_>, problems: &mut Problems) -> Box<str> {
+    match Name::parse(text.strip_suffix('.').unwrap_or(text).as_bytes()) {
+        Ok(name) => name.as_str().into(),
+        Err(_) => {
+            problems.push(at.problem(text, Fault::Name));
+            Box::default()
+        }
+    }
+}
+
+fn compile_zone(text: &str, problems: &mut Problems) -> Box<str> {
+    compile_domain(text, &Place::root("dns").field("clusterDomain"), problems)
+}
+
+fn compile_caller(
+    wire: &wire::Caller,
+    dns: &wire::Dns,
+    zone: &str,
+    defaults: &Defaults<'_>,
+    problems: &mut Problems,
+) -> Caller {
+    let at = Place::root("caller");
+    let namespace = wire.namespace.as_deref().or(defaults.namespace).unwrap_or_default();
+    let in_namespace = at.field("namespace");
+    if namespace.is_empty() {
+        problems.push(in_namespace.problem("", Fault::NoNamespace));
+    } else if !is_label(namespace) {
+        problems.push(in_namespace.problem(namespace, Fault::Label));
+    }
+    let pod_ip = wire.pod_ip.as_deref().and_then(|text| match IpAddr::from_str(text) {
+        Ok(address) => Some(address.to_canonical()),
+        Err(_) => {
+            problems.push(at.field("podIP").problem(text, Fault::Address));
+            None
+        }
+    });
+    let known = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(Box::from);
+    Caller {
+        namespace: namespace.into(),
+        zone: known(wire.zone.as_deref().or(defaults.zone)),
+        node: known(wire.node.as_deref()),
+        pod_ip,
+        search: compile_search(dns, namespace, zone, problems),
+    }
+}
+
+fn compile_search(dns: &wire::Dns, namespace: &str, zone: &str, problems: &mut Problems) -> SearchPath {
+    let at = Place::root("dns");
+    if dns.ndots > MAX_NDOTS {
+        problems.push(at.field("ndots").problem(dns.ndots, Fault::TooMany(usize::from(MAX_NDOTS))));
+    }
+    let mut suffixes: Vec<Box<str>> = Vec::new();
+    let mut add = |texts: &[alloc::string::String], at: &Place<'_>| {
+        for (index, text) in texts.iter().enumerate() {
+            suffixes.push(match text.as_str() {
+                "." => Box::default(),
+                text => compile_domain(text, &at.index(index), problems),
+            });
+        }
+    };
+    let defaults =
+        [alloc::format!("{namespace}.svc.{zone}"), alloc::format!("svc.{zone}"), alloc::string::String::from(zone)];
+    match &dns.searches {
+        Some(searches) => add(searches, &at.field("searches")),
+        // Made of parts that are checked where they stand.
+        None if is_label(namespace) && !zone.is_empty() => add(&defaults, &at),
+        None => {}
+    }
+    add(&dns.extra_searches, &at.field("extraSearches"));
+    if suffixes.len() > MAX_SEARCH_DOMAINS {
+        problems.push(at.field("searches").problem(suffixes.len(), Fault::TooMany(MAX_SEARCH_DOMAINS)));
+    }
+    let resolver = match dns.resolver {
+        wire::Resolver::Glibc => Resolver::Glibc,
+        wire::Resolver::Musl => Resolver::Musl,
+    };
+    SearchPath::new(suffixes.into(), dns.ndots, resolver)
+}

@@ -1,0 +1,47 @@
+//! Every bound of the project in one place, units last in the name.
+//!
+//! A bound that is exceeded by a configuration is a [`Problem`](crate::Problem); one that is exceeded by a request is a
+//! [`Reason`](crate::Reason). Nothing in `core` grows without one of these.
+
+/// A DNS label, RFC 1035 section 2.3.4.
+pub const MAX_LABEL_BYTES: usize = 63;
+/// A DNS name in text form without its trailing dot, RFC 1035 section 2.3.4.
+pub const MAX_NAME_BYTES: usize = 253;
+/// What is looked at of an `:authority`: a name, its dot, and a port. Longer input cannot be an authority.
+pub const MAX_AUTHORITY_BYTES: usize = MAX_NAME_BYTES + 1 + 6;
+/// `options ndots` is capped here by resolvers, resolv.conf(5).
+pub const MAX_NDOTS: u8 = 15;
+/// Search domains of one pod, as the Kubernetes API validates `dnsConfig.searches`.
+pub const MAX_SEARCH_DOMAINS: usize = 32;
+/// Aliases followed for one request.
+pub const MAX_ALIAS_HOPS: usize = 10;
+/// Entries of `externalNames.allow`.
+pub const MAX_ALLOWED_HOSTS: usize = 1_024;
+/// Ports of one entry of `externalNames.allow`.
+pub const MAX_ALLOWED_PORTS: usize = 64;
+/// Entries of `externalNames.grants`.
+pub const MAX_GRANTS: usize = 4_096;
+/// Services of one table.
+pub const MAX_SERVICES: usize = 100_000;
+/// Ports of one Service.
+pub const MAX_SERVICE_PORTS: usize = 256;
+/// Cluster IPs of one Service: one for each IP family.
+pub const MAX_CLUSTER_IPS: usize = 2;
+/// Groups of endpoints of one Service.
+pub const MAX_ENDPOINT_GROUPS: usize = 4_096;
+/// Endpoints of one Service.
+pub const MAX_SERVICE_ENDPOINTS: usize = 20_000;
+/// Endpoints of one table.
+pub const MAX_TABLE_ENDPOINTS: usize = 1_000_000;
+/// A cluster name template, and each cluster name written out in a configuration.
+pub const MAX_TEMPLATE_BYTES: usize = 256;
+/// A header name in a configuration.
+pub const MAX_HEADER_NAME_BYTES: usize = 64;
+/// Text of a refused value that is repeated in an error.
+pub const MAX_QUOTED_CHARS: usize = 80;
+/// Text that is repeated of what a JSON parser says.
+pub const MAX_SYNTAX_ERROR_CHARS: usize = 400;
+/// Problems that are spelt out when a configuration is refused; the rest are counted.
+pub const MAX_REPORTED_PROBLEMS: usize = 20;
+/// A whole configuration, as pushed.
+pub const MAX_CONFIGURATION_BYTES: usize = 64 << 20;

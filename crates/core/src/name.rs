@@ -1,0 +1,168 @@
+//! A DNS name: lowercase, without its trailing dot, on the stack.
+//!
+//! Accepted: labels of `a-z A-Z 0-9 - _`, 1 to 63 bytes each, joined by single dots, at most 253 bytes in all (RFC 1035
+//! section 2.3.4; the underscore as in RFC 2782). `xn--` labels are labels like any other. What is uppercase becomes
+//! lowercase, so names compare case-insensitively by construction (RFC 4343).
+
+use core::fmt;
+
+use crate::limits::{MAX_LABEL_BYTES, MAX_NAME_BYTES};
+
+/// A DNS name in its one canonical form. It lives on the stack, so building and joining names allocates nothing.
+#[derive(Clone, Copy)]
+pub struct Name {
+    /// Bytes from `len` on are zero.
+    bytes: [u8; MAX_NAME_BYTES],
+    len: u8,
+}
+
+/// Why some bytes are not a [`Name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// No bytes at all.
+    Empty,
+    /// Two dots in a row, or a dot at the front.
+    EmptyLabel,
+    /// A label over 63 bytes.
+    LabelTooLong,
+    /// Over 253 bytes.
+    TooLong,
+    /// A byte that is neither a letter, a digit, `-`, `_` nor `.`.
+    Byte(u8),
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("it is empty"),
+            Self::EmptyLabel => f.write_str("it has an empty label"),
+            Self::LabelTooLong => write!(f, "it has a label over {MAX_LABEL_BYTES} bytes"),
+            Self::TooLong => write!(f, "it is over {MAX_NAME_BYTES} bytes"),
+            Self::Byte(byte) => write!(f, "'{}' cannot stand in a host", byte.escape_ascii()),
+        }
+    }
+}
+
+impl Name {
+    /// The name that `bytes` spell, without a trailing dot.
+    ///
+    /// # Errors
+    /// [`NameError`] for the first rule of this module that `bytes` break.
+    pub fn parse(bytes: &[u8]) -> Result<Self, NameError> {
+        if bytes.is_empty() {
+            return Err(NameError::Empty);
+        }
+        let mut name = Self { bytes: [0; MAX_NAME_BYTES], len: 0 };
+        let room = name.bytes.get_mut(..bytes.len()).ok_or(NameError::TooLong)?;
+        let mut label_bytes = 0;
+        for (to, &byte) in room.iter_mut().zip(bytes) {
+            *to = match byte {
+                b'.' if label_bytes == 0 => return Err(NameError::EmptyLabel),
+                b'.' => {
+                    label_bytes = 0;
+                    byte
+                }
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'A'..=b'Z' => {
+                    label_bytes += 1;
+                    byte.to_ascii_lowercase()
+                }
+                _ => return Err(NameError::Byte(byte)),
+            };
+            if label_bytes > MAX_LABEL_BYTES {
+                return Err(NameError::LabelTooLong);
+            }
+        }
+        if label_bytes == 0 {
+            return Err(NameError::EmptyLabel);
+        }
+        // At most MAX_NAME_BYTES, or there had been no room.
+        name.len = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
+        Ok(name)
+    }
+
+    /// `self.suffix`, or `None` where that is longer than a name may be.
+    #[must_use]
+    pub fn join(&self, suffix: &str) -> Option<Self> {
+        let len = self.as_bytes().len();
+        let mut joined = *self;
+        let end = len.checked_add(1)?.checked_add(suffix.len())?;
+        let (dot, rest) = joined.bytes.get_mut(len..end)?.split_first_mut()?;
+        *dot = b'.';
+        rest.copy_from_slice(suffix.as_bytes());
+        joined.len = u8::try_from(end).ok()?;
+        Some(joined)
+    }
+
+    /// The name as bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Only ASCII gets in, so the fallback is never taken.
+        core::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// How many dots stand between its labels.
+    #[must_use]
+    pub fn dots(&self) -> usize {
+        self.as_bytes().iter().filter(|&&byte| byte == b'.').count()
+    }
+
+    /// Its last label.
+    #[must_use]
+    pub fn last_label(&self) -> &[u8] {
+        self.as_bytes().rsplit(|&byte| byte == b'.').next().unwrap_or_default()
+    }
+
+    /// Whether resolvers read it as an IPv4 address in one of inet_aton(3)'s many forms: its last label is a decimal
+    /// number, or a hexadecimal one after `0x`.
+    #[must_use]
+    pub fn looks_like_ipv4(&self) -> bool {
+        let last = self.last_label();
+        last.iter().all(u8::is_ascii_digit)
+            || last.strip_prefix(b"0x").is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+    }
+
+    /// What stands before `.zone`; `Some("")` for the zone itself, `None` outside of it.
+    #[must_use]
+    pub fn below(&self, zone: &str) -> Option<&str> {
+        let rest = self.as_str().strip_suffix(zone)?;
+        if rest.is_empty() { Some(rest) } else { rest.strip_suffix('.') }
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Name {}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Name({:?})", self.as_str())
+    }
+}
+
+/// Whether `text` is one DNS label as Kubernetes writes the names of Services and namespaces: lowercase letters, digits
+/// and `-`, not at an end (RFC 1123; a Service name may start with a digit, KEP-5311).
+#[must_use]
+pub fn is_label(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+    bytes.len() <= MAX_LABEL_BYTES
+        && bytes.iter().all(inner)
+        && bytes.first().is_some_and(|&byte| byte != b'-')
+        && bytes.last().is_some_and(|&byte| byte != b'-')
+}

@@ -1,0 +1,160 @@
+//! Where aliases may lead, and what becomes of names that mean nothing.
+//!
+//! An ExternalName Service lets whoever may write it send other programs' requests, with their credentials, to a name of
+//! its choice: a confused deputy (CVE-2021-25740). So an alias leads to Services of its own namespace, to those of another
+//! one that was granted to it, and to external hosts that are listed with their ports; some targets are refused whatever
+//! the list says.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::net::IpAddr;
+
+use hashbrown::HashMap;
+
+use crate::{
+    endpoints::is_special,
+    limits::{MAX_ALLOWED_HOSTS, MAX_ALLOWED_PORTS, MAX_GRANTS},
+    name::{Name, is_label},
+    problem::{Fault, Place, Problems},
+    wire::{self, UnknownNames},
+};
+
+/// Names that lead to the machine itself, or to the metadata service that hands out its credentials.
+const REFUSED_NAMES: &[&str] = &[
+    "localhost",
+    "localhost.localdomain",
+    "localhost4",
+    "localhost6",
+    "ip6-localhost",
+    "ip6-loopback",
+    "metadata",
+    "metadata.google.internal",
+    "metadata.goog",
+    "metadata.azure.com",
+    "metadata.azure.internal",
+    "metadata.tencentyun.com",
+    "metadata.platformequinix.com",
+    "metadata.packet.net",
+    "instance-data",
+    "instance-data.ec2.internal",
+];
+
+/// Suffixes every name below which leads there too (RFC 6761 section 6.3 for `localhost`).
+const REFUSED_BELOW: &[&str] = &["localhost", "localdomain", "metadata.google.internal", "metadata.goog"];
+
+/// Metadata services at addresses that are not link-local: AWS over IPv6, Alibaba, Oracle, Azure.
+const METADATA_ADDRESSES: &[&str] = &["fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"];
+
+/// Whether an alias may never lead to `target`, whatever is listed.
+pub(crate) fn is_refused_target(target: &Name) -> bool {
+    REFUSED_NAMES.contains(&target.as_str())
+        || REFUSED_BELOW.iter().any(|suffix| target.below(suffix).is_some_and(|rest| !rest.is_empty()))
+}
+
+/// Whether an address may never be reached by a pod's name.
+pub(crate) fn is_refused_pod(address: IpAddr) -> bool {
+    is_special(address) || METADATA_ADDRESSES.iter().any(|text| text.parse() == Ok(address))
+}
+
+/// The rules that a table resolves by, beside what it knows.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The cluster domain.
+    pub(crate) zone: Box<str>,
+    pub(crate) unknown_names: UnknownNames,
+    pub(crate) single_machine: bool,
+    exact: HashMap<Box<str>, Box<[u16]>>,
+    below: HashMap<Box<str>, Box<[u16]>>,
+    grants: HashMap<Box<str>, Vec<Box<str>>>,
+}
+
+impl Policy {
+    pub(crate) fn compile(
+        wire: &wire::ExternalNames,
+        zone: Box<str>,
+        unknown_names: UnknownNames,
+        single_machine: bool,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut policy = Self {
+            zone,
+            unknown_names,
+            single_machine,
+            exact: HashMap::new(),
+            below: HashMap::new(),
+            grants: HashMap::new(),
+        };
+        let at = Place::root("externalNames");
+        policy.compile_allow(&wire.allow, &at.field("allow"), problems);
+        policy.compile_grants(&wire.grants, &at.field("grants"), problems);
+        policy
+    }
+
+    fn compile_allow(&mut self, wire: &[wire::Allow], at: &Place<'_>, problems: &mut Problems) {
+        if wire.len() > MAX_ALLOWED_HOSTS {
+            problems.push(at.problem(wire.len(), Fault::TooMany(MAX_ALLOWED_HOSTS)));
+            return;
+        }
+        for (index, entry) in wire.iter().enumerate() {
+            let at = at.index(index);
+            let in_ports = at.field("ports");
+            if entry.ports.is_empty() {
+                problems.push(in_ports.problem("", Fault::Empty));
+            }
+            if entry.ports.len() > MAX_ALLOWED_PORTS {
+                problems.push(in_ports.problem(entry.ports.len(), Fault::TooMany(MAX_ALLOWED_PORTS)));
+            }
+            for (index, _) in entry.ports.iter().enumerate().filter(|(_, port)| **port == 0) {
+                problems.push(in_ports.index(index).problem(0, Fault::Port));
+            }
+            let (list, host) = match entry.host.strip_prefix("*.") {
+                Some(domain) => (&mut self.below, domain),
+                None => (&mut self.exact, &*entry.host),
+            };
+            match Name::parse(host.strip_suffix('.').unwrap_or(host).as_bytes()) {
+                Ok(name) if !name.looks_like_ipv4() => {
+                    if list.insert(name.as_str().into(), entry.ports.as_slice().into()).is_some() {
+                        problems.push(at.field("host").problem(&entry.host, Fault::Twice));
+                    }
+                }
+                _ => problems.push(at.field("host").problem(&entry.host, Fault::HostPattern)),
+            }
+        }
+    }
+
+    fn compile_grants(&mut self, wire: &[wire::Grant], at: &Place<'_>, problems: &mut Problems) {
+        if wire.len() > MAX_GRANTS {
+            problems.push(at.problem(wire.len(), Fault::TooMany(MAX_GRANTS)));
+            return;
+        }
+        for (index, grant) in wire.iter().enumerate() {
+            let at = at.index(index);
+            for (field, namespace) in [("from", &grant.from), ("to", &grant.to)] {
+                if !is_label(namespace) {
+                    problems.push(at.field(field).problem(namespace, Fault::Label));
+                }
+            }
+            self.grants.entry(grant.from.as_str().into()).or_default().push(grant.to.as_str().into());
+        }
+    }
+
+    /// Whether an alias in the namespace `from` may lead to a Service in `to`.
+    pub(crate) fn grants(&self, from: &str, to: &str) -> bool {
+        from == to || self.grants.get(from).is_some_and(|granted| granted.iter().any(|namespace| **namespace == *to))
+    }
+
+    /// The ports on which `target`, an external name, is allowed; none where it is not.
+    pub(crate) fn allowed_ports(&self, target: &Name) -> Vec<u16> {
+        if is_refused_target(target) {
+            return Vec::new();
+        }
+        let mut ports: Vec<u16> = self.exact.get(target.as_str()).into_iter().flatten().copied().collect();
+        let mut rest = target.as_str();
+        while let Some((_, domain)) = rest.split_once('.') {
+            ports.extend(self.below.get(domain).into_iter().flatten());
+            rest = domain;
+        }
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+}

@@ -1,0 +1,128 @@
+//! The decision: what a name means to a caller. Pure, total, and the same wherever it is asked.
+
+use core::fmt;
+
+use crate::{
+    caller::Caller, endpoints::EndpointLabel, name::Name, reason::Reason, service::Service, table::Table, trace::Trace,
+    walk::Walk,
+};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'r> {
+    /// The bytes of `:authority`, as the client sent them.
+    pub authority: &'r [u8],
+    /// Its scheme, which gives the port where the authority has none.
+    pub scheme: Scheme,
+}
+
+/// The scheme of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Port 80.
+    #[default]
+    Http,
+    /// Port 443.
+    Https,
+}
+
+impl Scheme {
+    /// `https` in any case is [`Scheme::Https`], all else [`Scheme::Http`].
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        if bytes.eq_ignore_ascii_case(b"https") { Self::Https } else { Self::Http }
+    }
+
+    /// The port of an authority that has none, RFC 9110 section 4.2.
+    #[must_use]
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// What a request means.
+#[derive(Clone, Debug)]
+pub enum Resolution<'t> {
+    /// It goes to what the name means.
+    Route(Route<'t>),
+    /// The name means nothing that is known here; the request goes on as it came.
+    Pass(Reason),
+    /// It is answered here.
+    Refuse(Reason),
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub struct Route<'t> {
+    /// Why.
+    pub reason: Reason,
+    /// What was meant.
+    pub destination: Destination<'t>,
+    /// The port: a Service's for what belongs to a Service, else the target's own.
+    pub port: u16,
+    /// Name of the Service's port; empty where it has none.
+    pub port_name: &'t str,
+    /// Whether the destination, an external one, is spoken to over TLS.
+    pub tls: bool,
+}
+
+/// What a name meant.
+#[derive(Clone, Debug)]
+pub enum Destination<'t> {
+    /// A Service.
+    Service(&'t Service),
+    /// One endpoint of a Service.
+    Endpoint(&'t Service, EndpointLabel<'t>),
+    /// A pod, by the absolute name that its address was spelt in.
+    Pod(Name),
+    /// A host outside the cluster.
+    External(&'t str),
+}
+
+impl Destination<'_> {
+    /// Writes the canonical host: an absolute name, lowercase, without a dot at its end.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn write_host(&self, zone: &str, to: &mut impl fmt::Write) -> fmt::Result {
+        match self {
+            Self::Service(service) => write!(to, "{}.{}.svc.{zone}", service.name(), service.namespace()),
+            Self::Endpoint(service, label) => {
+                write!(to, "{label}.{}.{}.svc.{zone}", service.name(), service.namespace())
+            }
+            Self::Pod(name) => to.write_str(name.as_str()),
+            Self::External(host) => to.write_str(host),
+        }
+    }
+}
+
+impl Resolution<'_> {
+    /// Why it is what it is.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Route(route) => route.reason,
+            Self::Pass(reason) | Self::Refuse(reason) => *reason,
+        }
+    }
+}
+
+/// What `request` means to `caller`, going by `table`. It cannot fail: whatever the input, there is a resolution.
+#[must_use]
+pub fn resolve<'t>(table: &'t Table, caller: &Caller, request: Request<'_>) -> Resolution<'t> {
+    Walk::new(table, caller, None).resolve(request)
+}
+
+/// [`resolve`], with every step noted in `trace`.
+#[must_use]
+pub fn resolve_traced<'t>(
+    table: &'t Table,
+    caller: &Caller,
+    request: Request<'_>,
+    trace: &mut Trace,
+) -> Resolution<'t> {
+    Walk::new(table, caller, Some(trace)).resolve(request)
+}

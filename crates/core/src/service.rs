@@ -1,0 +1,270 @@
+//! A Service as the table holds it: checked, compact, and nothing left to parse for a request.
+
+use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
+use core::{fmt, net::IpAddr, str::FromStr};
+
+use crate::{
+    endpoints::{Endpoints, is_special},
+    limits::{MAX_CLUSTER_IPS, MAX_SERVICE_PORTS},
+    name::{Name, is_label},
+    problem::{Fault, Place, Problems},
+    steer::Override,
+    wire::{self, InternalTrafficPolicy, Protocol, ServiceType},
+};
+
+/// A Service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub(crate) key: Key,
+    pub(crate) kind: Kind,
+    /// TCP ports alone.
+    pub(crate) ports: Box<[ServicePort]>,
+    /// `None`: nothing is known of them.
+    pub(crate) endpoints: Option<Endpoints>,
+    pub(crate) addresses_dropped: usize,
+    /// `internalTrafficPolicy: Local`.
+    pub(crate) local: bool,
+    pub(crate) steering: Option<Box<Override>>,
+}
+
+/// `namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    text: Box<str>,
+    slash: u8,
+}
+
+/// What DNS makes of a Service.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// It has addresses of its own.
+    Virtual(Box<[IpAddr]>),
+    /// Its name means its endpoints.
+    Headless,
+    /// Its name means another name.
+    ExternalName(Box<Alias>),
+}
+
+/// The target of an ExternalName Service.
+#[derive(Clone, Debug)]
+pub(crate) struct Alias {
+    pub(crate) target: Box<str>,
+    pub(crate) port: Option<u16>,
+    pub(crate) tls: Option<bool>,
+    /// Ports of the allow-list for this target, put in by the table.
+    pub(crate) allowed_ports: Box<[u16]>,
+}
+
+/// A TCP port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    pub(crate) name: Box<str>,
+    pub(crate) port: u16,
+    pub(crate) app_protocol: Option<Box<str>>,
+}
+
+impl ServicePort {
+    /// Its name; empty where it has none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its number: the Service's port, not a `targetPort`.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its application protocol (KEP-1422), where it says one.
+    #[must_use]
+    pub fn app_protocol(&self) -> Option<&str> {
+        self.app_protocol.as_deref()
+    }
+}
+
+impl Key {
+    /// `None` where `text` is not `namespace/name` with a slash in reach.
+    fn parse(text: &str) -> Option<Self> {
+        let (namespace, name) = text.split_once('/')?;
+        let slash = u8::try_from(namespace.len()).ok()?;
+        (is_label(namespace) && is_label(name)).then(|| Self { text: text.into(), slash })
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        self.text.get(..usize::from(self.slash)).unwrap_or_default()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.text.get(usize::from(self.slash) + 1..).unwrap_or_default()
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Service {
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.key.namespace()
+    }
+
+    /// Its name, without the namespace.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.key.name()
+    }
+
+    /// Its TCP ports.
+    #[must_use]
+    pub fn ports(&self) -> &[ServicePort] {
+        &self.ports
+    }
+
+    /// Its addresses in the cluster; none for headless and ExternalName Services.
+    #[must_use]
+    pub fn cluster_ips(&self) -> &[IpAddr] {
+        match &self.kind {
+            Kind::Virtual(addresses) => addresses,
+            Kind::Headless | Kind::ExternalName(_) => &[],
+        }
+    }
+
+    /// The Service of `key`, `namespace/name`.
+    ///
+    /// # Errors
+    /// Every [`Problem`](crate::Problem) of `key` and `wire` that can be told without the rest of the table.
+    pub fn compile(key: &str, wire: &wire::Service) -> Result<Self, Problems> {
+        let table = Place::root("table");
+        let services = table.field("services");
+        let at = services.key(key);
+        let mut problems = Problems::default();
+        let Some(parsed) = Key::parse(key) else {
+            let labels: Vec<&str> = key.split('/').collect();
+            let fault = if labels.len() == 2 { Fault::Label } else { Fault::ServiceKey };
+            problems.push(services.problem(key, fault));
+            return Err(problems);
+        };
+        let kind = compile_kind(wire, &at, &mut problems);
+        let ports = compile_ports(&wire.ports, &at.field("ports"), &mut problems);
+        let in_endpoints = at.field("endpoints");
+        let endpoints = wire
+            .endpoints
+            .as_ref()
+            .map(|groups| Endpoints::compile(groups, wire.publish_not_ready_addresses, &in_endpoints, &mut problems));
+        let in_steering = at.field("steering");
+        let steering = wire.steering.as_ref();
+        let steering = steering.map(|steering| Box::new(Override::compile(steering, &in_steering, &mut problems)));
+        let local = wire.internal_traffic_policy == InternalTrafficPolicy::Local;
+        problems.or(Self { key: parsed, kind, ports, endpoints, addresses_dropped: 0, local, steering })
+    }
+}
+
+fn compile_kind(wire: &wire::Service, at: &Place<'_>, problems: &mut Problems) -> Kind {
+    if wire.service_type == ServiceType::ExternalName {
+        return compile_external_name(wire, at, problems);
+    }
+    if let Some(target) = &wire.external_name {
+        problems.push(at.field("externalName").problem(target, Fault::OnlyExternalName));
+    }
+    if wire.alias.is_some() {
+        problems.push(at.field("alias").problem("", Fault::OnlyExternalName));
+    }
+    let at = at.field("clusterIPs");
+    let texts: Vec<&str> = wire.cluster_ips.iter().collect();
+    if texts == ["None"] {
+        return Kind::Headless;
+    }
+    if texts.len() > MAX_CLUSTER_IPS {
+        problems.push(at.problem(texts.len(), Fault::TooMany(MAX_CLUSTER_IPS)));
+    }
+    let mut addresses = Vec::with_capacity(texts.len());
+    for (index, text) in texts.into_iter().enumerate() {
+        match IpAddr::from_str(text).map(|address| address.to_canonical()) {
+            Ok(address) if is_special(address) => {
+                problems.push(at.index(index).problem(text, Fault::SpecialAddress));
+            }
+            Ok(address) => addresses.push(address),
+            Err(_) => problems.push(at.index(index).problem(text, Fault::Address)),
+        }
+    }
+    Kind::Virtual(addresses.into())
+}
+
+fn compile_external_name(wire: &wire::Service, at: &Place<'_>, problems: &mut Problems) -> Kind {
+    if wire.cluster_ips.iter().next().is_some() {
+        problems.push(at.field("clusterIPs").problem("", Fault::NotOnExternalName));
+    }
+    if wire.endpoints.is_some() {
+        problems.push(at.field("endpoints").problem("", Fault::NotOnExternalName));
+    }
+    let target = match &wire.external_name {
+        None => {
+            problems.push(at.problem("", Fault::NoExternalName));
+            String::new()
+        }
+        Some(target) => compile_target(target, &at.field("externalName"), problems),
+    };
+    let alias = wire.alias.unwrap_or_default();
+    if alias.port == Some(0) {
+        problems.push(at.field("alias").field("port").problem(0, Fault::Port));
+    }
+    Kind::ExternalName(Box::new(Alias {
+        target: target.into(),
+        port: alias.port,
+        tls: alias.tls,
+        allowed_ports: Box::default(),
+    }))
+}
+
+/// The target in canonical form; it is absolute whether or not a dot ends it.
+fn compile_target(target: &str, at: &Place<'_>, problems: &mut Problems) -> String {
+    let bare = target.strip_suffix('.').unwrap_or(target);
+    match Name::parse(bare.as_bytes()) {
+        Ok(name) if name.looks_like_ipv4() => problems.push(at.problem(target, Fault::LooksLikeIpv4)),
+        Ok(name) => return name.as_str().to_owned(),
+        Err(_) => problems.push(at.problem(target, Fault::Name)),
+    }
+    String::new()
+}
+
+fn compile_ports(wire: &[wire::ServicePort], at: &Place<'_>, problems: &mut Problems) -> Box<[ServicePort]> {
+    if wire.len() > MAX_SERVICE_PORTS {
+        problems.push(at.problem(wire.len(), Fault::TooMany(MAX_SERVICE_PORTS)));
+        return Box::default();
+    }
+    for (index, port) in wire.iter().enumerate() {
+        let at = at.index(index);
+        let before = wire.get(..index).unwrap_or_default();
+        if port.port == 0 {
+            problems.push(at.field("port").problem(0, Fault::Port));
+        }
+        if before.iter().any(|other| (other.port, other.protocol) == (port.port, port.protocol)) {
+            problems.push(at.field("port").problem(port.port, Fault::Twice));
+        }
+        if port.name.is_empty() {
+            if wire.len() > 1 {
+                problems.push(at.field("name").problem("", Fault::UnnamedPort));
+            }
+        } else if !is_label(&port.name) {
+            problems.push(at.field("name").problem(&port.name, Fault::Label));
+        } else if before.iter().any(|other| other.name == port.name) {
+            problems.push(at.field("name").problem(&port.name, Fault::Twice));
+        }
+    }
+    let tcp = wire.iter().filter(|port| port.protocol == Protocol::Tcp);
+    tcp.map(|port| ServicePort {
+        name: port.name.as_str().into(),
+        port: port.port,
+        app_protocol: port.app_protocol.as_deref().map(Into::into),
+    })
+    .collect()
+}

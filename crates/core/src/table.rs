@@ -1,0 +1,363 @@
+//! The table: what is known of the cluster, laid out so that a lookup neither allocates nor slows with its size.
+//!
+//! Services stand in a slab; three maps lead into it or beside it: by `namespace/name`, by cluster IP, and the addresses
+//! of all endpoints, which pod names are checked against. Putting one Service in, or taking one out, touches its own
+//! entries alone.
+
+use alloc::vec::Vec;
+use core::{
+    hash::{BuildHasher, Hash, Hasher},
+    net::IpAddr,
+};
+
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+
+use crate::{
+    endpoints::{EndpointLabel, parse_dashed},
+    limits::{MAX_SERVICES, MAX_TABLE_ENDPOINTS},
+    name::Name,
+    policy::{Policy, is_refused_pod},
+    problem::{Fault, Place, Problems},
+    service::{Kind, Service},
+};
+
+/// What is known of the cluster. Whole at any time: a change that is refused leaves it as it was.
+#[derive(Debug)]
+pub struct Table {
+    version: u64,
+    policy: Policy,
+    services: Vec<Option<Service>>,
+    free: Vec<u32>,
+    names: HashTable<u32>,
+    cluster_ips: HashMap<IpAddr, u32>,
+    /// With how many endpoints have it.
+    addresses: HashMap<IpAddr, u32>,
+    hasher: DefaultHashBuilder,
+    endpoints: usize,
+    dropped: usize,
+}
+
+/// What an absolute name is, as far as a table can know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lookup<'t> {
+    Found(Found<'t>),
+    Missing(Missing),
+    /// The name is not below the cluster domain.
+    Outside,
+}
+
+/// Something that has a name in the cluster.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Found<'t> {
+    Service(&'t Service),
+    /// `_port._proto` of a Service.
+    Port(&'t Service, NamedPort<'t>),
+    Endpoint(&'t Service, EndpointLabel<'t>),
+    Pod,
+}
+
+/// A port found by its name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NamedPort<'t> {
+    pub(crate) name: &'t str,
+    pub(crate) number: u16,
+}
+
+/// Why a name of the cluster does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It has none of the forms of a name in the cluster.
+    Form,
+    /// There is no such Service.
+    Service,
+    /// The Service has no ready endpoint of that name.
+    Endpoint,
+    /// The Service has no TCP port of that name.
+    Port,
+    /// The Service is headless and no endpoint of it is ready.
+    NothingReady,
+    /// Nothing has a name below an ExternalName Service.
+    BelowExternalName,
+    /// No endpoint has this address, or it is one that a pod cannot have.
+    PodAddress,
+}
+
+impl Table {
+    /// A table that knows nothing but its `policy`.
+    pub(crate) fn new(version: u64, policy: Policy) -> Self {
+        Self {
+            version,
+            policy,
+            services: Vec::new(),
+            free: Vec::new(),
+            names: HashTable::new(),
+            cluster_ips: HashMap::new(),
+            addresses: HashMap::new(),
+            hasher: DefaultHashBuilder::default(),
+            endpoints: 0,
+            dropped: 0,
+        }
+    }
+
+    /// The version that was pushed with it.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many Services it holds.
+    #[must_use]
+    pub fn services(&self) -> usize {
+        self.names.len()
+    }
+
+    /// How many endpoints its Services have.
+    #[must_use]
+    pub fn endpoints(&self) -> usize {
+        self.endpoints
+    }
+
+    /// How many endpoint addresses were dropped, as no other machine can reach them.
+    #[must_use]
+    pub fn addresses_dropped(&self) -> usize {
+        self.dropped
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The Service called `name` in `namespace`.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<&Service> {
+        let index = self.names.find(self.hash(namespace, name), |index| self.is_called(*index, namespace, name))?;
+        self.at(*index)
+    }
+
+    /// The Service that has `address` as a cluster IP.
+    #[must_use]
+    pub fn by_cluster_ip(&self, address: IpAddr) -> Option<&Service> {
+        self.at(*self.cluster_ips.get(&address)?)
+    }
+
+    /// Whether an endpoint of the table has `address`.
+    #[must_use]
+    pub fn knows_address(&self, address: IpAddr) -> bool {
+        self.addresses.contains_key(&address)
+    }
+
+    /// Puts `service` in, in place of one with the same namespace and name. The work grows with the endpoints of the two,
+    /// not with the table.
+    ///
+    /// # Errors
+    /// What cannot be told of the Service alone: a cluster IP that another Service has, TLS towards a target inside the
+    /// cluster, a table over its bounds. The table is then as it was.
+    pub fn put(&mut self, mut service: Service) -> Result<(), Problems> {
+        if let (false, Some(endpoints)) = (self.policy.single_machine, &mut service.endpoints) {
+            service.addresses_dropped = endpoints.drop_special();
+        }
+        self.check(&service)?;
+        if let Kind::ExternalName(alias) = &mut service.kind
+            && let Ok(target) = Name::parse(alias.target.as_bytes())
+        {
+            alias.allowed_ports = self.policy.allowed_ports(&target).into();
+        }
+        self.remove(service.namespace(), service.name());
+        self.insert(service);
+        Ok(())
+    }
+
+    /// Takes the Service called `name` in `namespace` out, and says whether it was there.
+    pub fn remove(&mut self, namespace: &str, name: &str) -> bool {
+        let hash = self.hash(namespace, name);
+        let services = &self.services;
+        let is_it = |index: &u32| at(services, *index).is_some_and(|other| is_called(other, namespace, name));
+        let Ok(entry) = self.names.find_entry(hash, is_it) else { return false };
+        let (index, _) = entry.remove();
+        let slot = usize::try_from(index).ok().and_then(|index| self.services.get_mut(index));
+        let Some(service) = slot.and_then(Option::take) else { return false };
+        self.free.push(index);
+        self.dropped -= service.addresses_dropped;
+        for address in service.cluster_ips() {
+            self.cluster_ips.remove(address);
+        }
+        for address in service.endpoints.iter().flat_map(|endpoints| endpoints.addresses()) {
+            self.endpoints -= 1;
+            if let Some(count) = self.addresses.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    self.addresses.remove(&address);
+                }
+            }
+        }
+        true
+    }
+
+    fn insert(&mut self, service: Service) {
+        self.dropped += service.addresses_dropped;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.services.push(None);
+            // At most MAX_SERVICES.
+            u32::try_from(self.services.len() - 1).unwrap_or(u32::MAX)
+        });
+        for address in service.cluster_ips() {
+            self.cluster_ips.insert(*address, index);
+        }
+        for address in service.endpoints.iter().flat_map(|endpoints| endpoints.addresses()) {
+            self.endpoints += 1;
+            *self.addresses.entry(address).or_insert(0) += 1;
+        }
+        let hash = self.hash(service.namespace(), service.name());
+        if let Some(slot) = usize::try_from(index).ok().and_then(|index| self.services.get_mut(index)) {
+            *slot = Some(service);
+        }
+        let (services, hasher) = (&self.services, &self.hasher);
+        self.names.insert_unique(hash, index, |index| {
+            at(services, *index).map_or(0, |service| hash_name(hasher, service.namespace(), service.name()))
+        });
+    }
+
+    fn check(&self, service: &Service) -> Result<(), Problems> {
+        let table = Place::root("table");
+        let services = table.field("services");
+        let at = services.key(service.key.as_str());
+        let mut problems = Problems::default();
+        let old = self.get(service.namespace(), service.name());
+        if old.is_none() && self.services() >= MAX_SERVICES {
+            problems.push(services.problem(self.services() + 1, Fault::TooMany(MAX_SERVICES)));
+        }
+        let count = |service: &Service| service.endpoints.as_ref().map_or(0, crate::endpoints::Endpoints::len);
+        if self.endpoints - old.map_or(0, count) + count(service) > MAX_TABLE_ENDPOINTS {
+            problems.push(at.field("endpoints").problem(count(service), Fault::TooMany(MAX_TABLE_ENDPOINTS)));
+        }
+        for (index, address) in service.cluster_ips().iter().enumerate() {
+            let at = at.field("clusterIPs");
+            if self.by_cluster_ip(*address).is_some_and(|other| other.key != service.key) {
+                problems.push(at.index(index).problem(address, Fault::ClusterIpTaken));
+            }
+        }
+        if let Kind::ExternalName(alias) = &service.kind
+            && alias.tls.is_some()
+            && let Ok(target) = Name::parse(alias.target.as_bytes())
+            && target.below(&self.policy.zone).is_some()
+        {
+            problems.push(at.field("alias").field("tls").problem(&alias.target, Fault::TlsInsideCluster));
+        }
+        problems.or(())
+    }
+
+    fn at(&self, index: u32) -> Option<&Service> {
+        at(&self.services, index)
+    }
+
+    fn is_called(&self, index: u32, namespace: &str, name: &str) -> bool {
+        self.at(index).is_some_and(|service| is_called(service, namespace, name))
+    }
+
+    fn hash(&self, namespace: &str, name: &str) -> u64 {
+        hash_name(&self.hasher, namespace, name)
+    }
+
+    /// What `name`, an absolute name, is.
+    ///
+    /// | form, without the cluster domain | is |
+    /// |---|---|
+    /// | `svc.ns.svc` | the Service |
+    /// | `ep.svc.ns.svc` | one ready endpoint, by hostname or dashed address |
+    /// | `_port._proto.svc.ns.svc`, underscores optional | the Service at that port |
+    /// | `a-b-c-d.ns.pod` | an address that an endpoint has |
+    ///
+    /// Kubernetes DNS-Based Service Discovery, section 2; endpoint names of Services with a cluster IP, and the forms
+    /// without underscores, are answered as CoreDNS does.
+    pub(crate) fn lookup(&self, name: &Name) -> Lookup<'_> {
+        match name.below(&self.policy.zone) {
+            None => Lookup::Outside,
+            Some(rest) => match self.lookup_below(rest) {
+                Ok(found) => Lookup::Found(found),
+                Err(missing) => Lookup::Missing(missing),
+            },
+        }
+    }
+
+    fn lookup_below<'t>(&'t self, rest: &str) -> Result<Found<'t>, Missing> {
+        let mut labels = rest.rsplit('.');
+        let kind = labels.next();
+        let (Some(namespace), Some(name)) = (labels.next(), labels.next()) else { return Err(Missing::Form) };
+        let first = labels.next();
+        let second = labels.next();
+        if labels.next().is_some() {
+            return Err(Missing::Form);
+        }
+        match (kind, first, second) {
+            (Some("svc"), None, _) => self.existing(namespace, name).map(Found::Service),
+            (Some("svc"), Some(endpoint), None) => {
+                let service = self.existing_with_names_below(namespace, name)?;
+                let endpoints = service.endpoints.as_ref().ok_or(Missing::Endpoint)?;
+                let (label, _) = endpoints.find(endpoint).ok_or(Missing::Endpoint)?;
+                Ok(Found::Endpoint(service, label))
+            }
+            (Some("svc"), Some(protocol), Some(port)) => {
+                let service = self.existing_with_names_below(namespace, name)?;
+                let port = service.named_port(strip_underscore(port), strip_underscore(protocol));
+                port.map(|port| Found::Port(service, port)).ok_or(Missing::Port)
+            }
+            (Some("pod"), None, _) => {
+                let address = parse_dashed(name).ok_or(Missing::PodAddress)?;
+                let is_one = self.knows_address(address) && !is_refused_pod(address);
+                is_one.then_some(Found::Pod).ok_or(Missing::PodAddress)
+            }
+            _ => Err(Missing::Form),
+        }
+    }
+
+    fn existing(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
+        let service = self.get(namespace, name).ok_or(Missing::Service)?;
+        match (&service.kind, &service.endpoints) {
+            (Kind::Headless, Some(endpoints)) if !endpoints.any_ready() => Err(Missing::NothingReady),
+            _ => Ok(service),
+        }
+    }
+
+    fn existing_with_names_below(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
+        let service = self.existing(namespace, name)?;
+        match service.kind {
+            Kind::ExternalName(_) => Err(Missing::BelowExternalName),
+            Kind::Virtual(_) | Kind::Headless => Ok(service),
+        }
+    }
+}
+
+impl Service {
+    /// The TCP port called `name`: the Service's own, or for a headless Service the one that its endpoints have.
+    fn named_port(&self, name: &str, protocol: &str) -> Option<NamedPort<'_>> {
+        if protocol != "tcp" || name.is_empty() {
+            return None;
+        }
+        let own = self.ports.iter().find(|port| *port.name == *name);
+        if let Some(port) = own {
+            return Some(NamedPort { name: &port.name, number: port.port });
+        }
+        let endpoints = self.endpoints.as_ref().filter(|_| matches!(self.kind, Kind::Headless))?;
+        let (name, number) = endpoints.named_port(name)?;
+        Some(NamedPort { name, number })
+    }
+}
+
+fn strip_underscore(label: &str) -> &str {
+    label.strip_prefix('_').unwrap_or(label)
+}
+
+fn at(services: &[Option<Service>], index: u32) -> Option<&Service> {
+    services.get(usize::try_from(index).ok()?)?.as_ref()
+}
+
+fn is_called(service: &Service, namespace: &str, name: &str) -> bool {
+    service.name() == name && service.namespace() == namespace
+}
+
+fn hash_name(hasher: &DefaultHashBuilder, namespace: &str, name: &str) -> u64 {
+    let mut state = hasher.build_hasher();
+    namespace.hash(&mut state);
+    name.hash(&mut state);
+    state.finish()
+}

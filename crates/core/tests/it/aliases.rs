@@ -1,0 +1,214 @@
+//! ExternalName Services: where they may lead, and where they never do.
+
+use byname_core::Scheme;
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::world::{ask, ask_over, check, config, services, shop};
+
+fn alias(target: &str) -> Value {
+    json!({"type": "ExternalName", "externalName": target})
+}
+
+/// `shop()`, aliases of the namespace `shop`, and a policy.
+fn aliases(aliases: &[(&str, &str)], policy: Value) -> byname_core::Config {
+    let mut services = shop();
+    for (name, target) in aliases {
+        services[*name] = alias(target);
+    }
+    config(json!({"externalNames": policy, "table": {"services": services}}))
+}
+
+#[test]
+fn a_target_is_absolute_and_its_port_is_what_was_asked() {
+    let config = aliases(
+        &[
+            ("shop/pay", "payments.shop.svc.cluster.local"),
+            ("shop/pay-dot", "Payments.Shop.svc.cluster.LOCAL."),
+            ("shop/short", "payments.shop"),
+            ("shop/gone", "nope.shop.svc.cluster.local"),
+            ("shop/first-db", "db-0.db.shop.svc.cluster.local"),
+            ("shop/rpc", "_grpc._tcp.payments.shop.svc.cluster.local"),
+            ("shop/pod", "10-244-0-7.shop.pod.cluster.local"),
+            ("shop/bare", "cluster.local"),
+        ],
+        json!({}),
+    );
+    check(
+        &config,
+        &[
+            ("pay", "alias payments.shop:80", "in its own namespace an alias needs no listing"),
+            ("pay:9090", "alias payments.shop:9090", "the port stays as asked, declared on the alias or not"),
+            ("pay:8080", "pass port_not_found", "the target's ports count"),
+            ("pay.shop.svc.cluster.local.", "alias payments.shop:80", "by its whole name"),
+            ("pay-dot", "alias payments.shop:80", "a dot and case change nothing"),
+            (
+                "short",
+                "refuse alias_denied",
+                "payments.shop is no name of the cluster: no search path applies to a target",
+            ),
+            ("gone", "pass name_not_found", "a target that does not exist"),
+            ("first-db", "alias db-0.db.shop:80", "one endpoint"),
+            ("rpc", "alias payments.shop:9090", "a named port"),
+            ("rpc:80", "pass port_not_found", "and no other"),
+            ("pod:8080", "alias 10-244-0-7.shop.pod.cluster.local:8080", "a pod"),
+            ("bare", "pass name_not_found", "the zone itself has no address"),
+            ("x.pay", "pass name_not_found", "nothing is below an alias"),
+            ("_http._tcp.pay", "pass name_not_found", "no port either"),
+        ],
+    );
+}
+
+#[test]
+fn another_namespace_needs_a_grant_at_each_hop() {
+    let names = [
+        ("shop/there", "payments.prod.svc.cluster.local"),
+        ("shop/via", "door.prod.svc.cluster.local"),
+        ("prod/door", "payments.prod.svc.cluster.local"),
+        ("prod/back", "payments.shop.svc.cluster.local"),
+        ("shop/round", "back.prod.svc.cluster.local"),
+        ("shop/pod", "10-244-0-8.prod.pod.cluster.local"),
+    ];
+    check(
+        &aliases(&names, json!({})),
+        &[
+            ("there", "refuse alias_denied", "off by default"),
+            ("pod", "refuse alias_denied", "a pod of another namespace too"),
+            ("door.prod", "alias payments.prod:80", "whose alias it is counts, not who asks"),
+        ],
+    );
+    check(
+        &aliases(&names, json!({"grants": [{"from": "shop", "to": "prod"}]})),
+        &[
+            ("there", "alias payments.prod:80", "granted"),
+            ("via", "alias payments.prod:80", "the second hop stays in its own namespace"),
+            ("round", "refuse alias_denied", "from prod to shop is not granted"),
+            ("pod", "alias 10-244-0-8.prod.pod.cluster.local:80", "granted"),
+        ],
+    );
+}
+
+#[test]
+fn an_external_target_needs_its_host_and_port_listed() {
+    let names = [
+        ("shop/api", "api.example.com"),
+        ("shop/deep", "a.b.pay.example.org"),
+        ("shop/apex", "pay.example.org"),
+        ("shop/close", "xpay.example.org"),
+    ];
+    let allow = json!({"allow": [{"host": "API.example.com.", "ports": [443, 8443]}, {"host": "*.pay.example.org", "ports": [80]},
+                                 {"host": "*.example.org", "ports": [8080]}]});
+    check(&aliases(&names, json!({})), &[("api:443", "refuse alias_denied", "off by default")]);
+    check(
+        &aliases(&names, allow),
+        &[
+            ("api:443", "external api.example.com:443", "listed"),
+            ("api:8443", "external api.example.com:8443", "its second port"),
+            ("api", "refuse alias_denied", "port 80 is not"),
+            ("deep", "external a.b.pay.example.org:80", "below the domain, at any depth"),
+            ("deep:8080", "external a.b.pay.example.org:8080", "by a wider pattern as well"),
+            ("apex", "refuse alias_denied", "a pattern leaves out the domain itself"),
+            ("apex:8080", "external pay.example.org:8080", "which another one covers"),
+            ("close", "refuse alias_denied", "labels are matched whole"),
+        ],
+    );
+}
+
+#[test]
+fn some_targets_are_refused_whatever_is_listed() {
+    for target in [
+        "localhost",
+        "x.localhost",
+        "localhost.localdomain",
+        "ip6-loopback",
+        "metadata",
+        "metadata.google.internal",
+        "a.metadata.google.internal",
+        "metadata.goog",
+        "instance-data.ec2.internal",
+    ] {
+        let allow = json!({"allow": [{"host": target, "ports": [80]}, {"host": "*.internal", "ports": [80]},
+                                     {"host": "*.localhost", "ports": [80]}]});
+        let config = aliases(&[("shop/evil", target)], allow);
+        assert_eq!(ask(&config, "evil"), "refuse alias_denied", "{target}");
+    }
+}
+
+#[test]
+fn chains_end_after_ten_hops_and_circles_at_once() {
+    let chain = |hops: usize| {
+        let mut services = shop();
+        for hop in 1..hops {
+            services[format!("shop/a{hop}")] = alias(&format!("a{}.shop.svc.cluster.local", hop + 1));
+        }
+        services[format!("shop/a{hops}")] = alias("payments.shop.svc.cluster.local");
+        crate::world::services(services)
+    };
+    assert_eq!(ask(&chain(2), "a1"), "alias payments.shop:80", "an alias of an alias");
+    assert_eq!(ask(&chain(10), "a1"), "alias payments.shop:80", "ten hops");
+    assert_eq!(ask(&chain(11), "a1"), "refuse alias_loop", "eleven");
+
+    let circles = aliases(
+        &[
+            ("shop/self", "self.shop.svc.cluster.local"),
+            ("shop/a", "b.shop.svc.cluster.local"),
+            ("shop/b", "c.shop.svc.cluster.local"),
+            ("shop/c", "b.shop.svc.cluster.local"),
+        ],
+        json!({}),
+    );
+    check(
+        &circles,
+        &[("self", "refuse alias_loop", "an alias of itself"), ("a", "refuse alias_loop", "a circle further on")],
+    );
+}
+
+#[test]
+fn the_walk_stops_at_the_first_fault() {
+    let services = json!({
+        "shop/api": alias("gone.shop.svc.cluster.local"),
+        "shop/svc": {"ports": [{"port": 80}]},
+        "svc/api": {"ports": [{"port": 80}]},
+    });
+    let config = config(json!({"dns": {"extraSearches": ["svc.svc.cluster.local"]}, "table": {"services": services}}));
+    assert_eq!(
+        ask(&config, "api"),
+        "pass name_not_found",
+        "api.svc.svc.cluster.local exists, and would hide the broken alias"
+    );
+}
+
+#[test]
+fn an_alias_may_have_a_port_and_tls_of_its_own() {
+    let mut services = shop();
+    services["shop/api"] =
+        json!({"type": "ExternalName", "externalName": "api.example.com", "alias": {"port": 443, "tls": true}});
+    services["shop/plain"] =
+        json!({"type": "ExternalName", "externalName": "api.example.com", "alias": {"port": 8080}});
+    services["shop/rpc"] =
+        json!({"type": "ExternalName", "externalName": "payments.shop.svc.cluster.local", "alias": {"port": 9090}});
+    services["shop/front"] = alias("api.shop.svc.cluster.local");
+    let allow = json!([{"host": "api.example.com", "ports": [443, 8080]}]);
+    let config = config(json!({"externalNames": {"allow": allow}, "table": {"services": services}}));
+    check(
+        &config,
+        &[
+            ("api", "external api.example.com:443", "whatever was asked"),
+            ("api:1234", "external api.example.com:443", "and so nobody can choose another port"),
+            ("plain", "external api.example.com:8080", ""),
+            ("rpc", "alias payments.shop:9090", "inside the cluster too"),
+            ("front", "external api.example.com:443", "the last alias on the way decides"),
+        ],
+    );
+    assert_eq!(ask_over(&config, "plain", Scheme::Https), "external api.example.com:8080");
+}
+
+#[test]
+fn ports_of_an_alias_mean_nothing() {
+    let config = services(json!({
+        "shop/pay": {"type": "ExternalName", "externalName": "orders.shop.svc.cluster.local", "ports": [{"port": 1}]},
+        "shop/orders": {"ports": [{"port": 80}]},
+    }));
+    check(&config, &[("pay", "alias orders.shop:80", ""), ("pay:1", "pass port_not_found", "")]);
+}

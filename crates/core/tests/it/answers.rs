@@ -1,0 +1,105 @@
+//! Local answers: one line that says what was asked, what was tried and what to do next.
+
+use byname_core::{Request, Scheme};
+use serde_json::json;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::world::{config, shop};
+
+#[test]
+fn each_refusal_has_its_statuses_and_its_words() {
+    let mut services = shop();
+    services["shop/api"] = json!({"type": "ExternalName", "externalName": "api.example.com"});
+    services["shop/there"] = json!({"type": "ExternalName", "externalName": "payments.prod.svc.cluster.local"});
+    services["shop/self"] = json!({"type": "ExternalName", "externalName": "self.shop.svc.cluster.local"});
+    services["shop/evil"] = json!({"type": "ExternalName", "externalName": "localhost"});
+    services["shop/gone"] = json!({"type": "ExternalName", "externalName": "nope.shop.svc.cluster.local"});
+    services["shop/down"] = json!({"ports": [{"port": 80}], "endpoints": [{"addresses": "10.0.0.1", "ready": false}]});
+    let config = config(json!({"unknownNames": "refuse", "table": {"services": services}}));
+    let rows: &[(&[u8], u16, u8, &str)] = &[
+        (
+            b"a,b",
+            400,
+            3,
+            "byname: bad_authority: \"a,b\" from namespace shop: not an authority: two Host headers were joined into one; \
+            send one Host that is a name or an address, with a port or without\n",
+        ),
+        (
+            b"\xff\n",
+            400,
+            3,
+            "byname: bad_authority: \"\\xff\\n\" from namespace shop: not an authority: '\\xff' cannot stand in a host; \
+            send one Host that is a name or an address, with a port or without\n",
+        ),
+        (
+            b"api:443",
+            403,
+            7,
+            "byname: alias_denied: \"api:443\" from namespace shop: alias shop/api -> api.example.com is not listed in \
+            externalNames.allow with port 443; list the host and port in externalNames.allow, or correct the alias\n",
+        ),
+        (
+            b"there",
+            403,
+            7,
+            "byname: alias_denied: \"there\" from namespace shop: alias shop/there -> payments.prod.svc.cluster.local is in \
+            another namespace, and externalNames.grants has none from shop to prod; grant it in externalNames.grants, or point the alias into its own namespace\n",
+        ),
+        (
+            b"evil",
+            403,
+            7,
+            "byname: alias_denied: \"evil\" from namespace shop: alias shop/evil -> localhost is refused whatever is listed; \
+            point the alias elsewhere: no list can allow this target\n",
+        ),
+        (
+            b"nope.",
+            404,
+            5,
+            "byname: name_not_found: \"nope.\" from namespace shop: none of these exists: nope; \
+            check the name and the namespace: kubectl get service --all-namespaces shows them\n",
+        ),
+        (
+            b"gone",
+            404,
+            5,
+            "byname: name_not_found: \"gone\" from namespace shop: alias shop/gone -> nope.shop.svc.cluster.local does not exist: \
+            no such Service; correct the externalName, or create its target\n",
+        ),
+        (
+            b"payments:81",
+            404,
+            5,
+            "byname: port_not_found: \"payments:81\" from namespace shop: payments.shop.svc.cluster.local: port 81 from the \
+            authority is no port of the Service; ask for a port that the Service declares: kubectl get service shows them\n",
+        ),
+        (
+            b"down",
+            503,
+            14,
+            "byname: no_endpoints: \"down\" from namespace shop: down.shop.svc.cluster.local: none of 1 endpoints may serve; \
+            look at the Service's selector and at the readiness of its pods\n",
+        ),
+        (
+            b"self",
+            508,
+            9,
+            "byname: alias_loop: \"self\" from namespace shop: alias shop/self -> self.shop.svc.cluster.local was followed before: \
+            a circle; correct the externalName of one Service on the way\n",
+        ),
+    ];
+    for (authority, status, grpc_status, body) in rows {
+        let request = Request { authority, scheme: Scheme::Http };
+        let answer = config.answer(request).expect("it is refused");
+        assert_eq!((answer.status, answer.grpc_status, answer.body.as_str()), (*status, *grpc_status, *body));
+    }
+    assert!(config.answer(Request { authority: b"payments", scheme: Scheme::Http }).is_none());
+}
+
+#[test]
+fn what_a_client_sent_is_repeated_escaped_and_cut() {
+    let request = Request { authority: &[b'\r'; 100_000], scheme: Scheme::Http };
+    let answer = config(json!({})).answer(request).expect("it is refused");
+    assert!(answer.body.len() < 600 && answer.body.lines().count() == 1, "{}", answer.body);
+}

@@ -1,0 +1,263 @@
+//! A configuration is taken whole or refused whole; every error names the place, the input, the reason and the way out.
+
+use byname_core::{Config, Defaults};
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::world::{ask, read, try_config};
+
+#[track_caller]
+fn refused(fields: Value, expected: &str) {
+    let error = try_config(fields).expect_err("it is wrong");
+    assert!(error.starts_with(expected), "{error:?}\nshould begin with\n{expected:?}");
+}
+
+fn service_refused(service: Value, expected: &str) {
+    refused(json!({"table": {"services": {"shop/web": service}}}), &format!("table.services[\"shop/web\"]{expected}"));
+}
+
+#[test]
+fn the_least_configuration_needs_a_version_and_a_namespace() {
+    let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a") };
+    let mut json = serde_json::Deserializer::from_str(r#"{"version": 1}"#);
+    let config = Config::read(&mut json, &defaults).expect("the node says the rest");
+    assert_eq!((config.caller.namespace(), config.caller.zone()), ("shop", Some("eu-a")));
+
+    assert!(read("{}").expect_err("no version").contains("missing field `version`"));
+    assert_eq!(
+        read(r#"{"version": 1}"#).expect_err("no namespace"),
+        "caller.namespace is not set, and the node's metadata has no NAMESPACE; set caller.namespace, or NAMESPACE in the node's metadata"
+    );
+    refused(
+        json!({"version": 2}),
+        "version: \"2\" is not a version of the configuration that this module reads; write \"version\": 1",
+    );
+}
+
+#[test]
+fn unknown_fields_are_refused_by_name_and_path() {
+    refused(json!({"tables": {}}), "tables cannot be read: unknown field `tables`");
+    refused(json!({"dns": {"nDots": 5}}), "dns.nDots cannot be read: unknown field `nDots`");
+    refused(
+        json!({"table": {"services": {"shop/a": {"ports": [{"port": 80, "targetPort": 8080}]}}}}),
+        "table.services.shop/a.ports[0].targetPort cannot be read: unknown field `targetPort`",
+    );
+    refused(
+        json!({"steering": {"by": "header"}}),
+        "steering.by cannot be read: unknown variant `header`, expected `cluster` or `authority`",
+    );
+    refused(
+        json!({"table": {"services": {"shop/a": {"ports": [{"port": 70000}]}}}}),
+        "table.services.shop/a.ports[0].port cannot be read: invalid value: integer `70000`, expected u16",
+    );
+    refused(
+        json!({"table": {"services": {"shop/a": {"endpoints": [{"addresses": ["10.0.0.1 10.0.0.2"]}]}}}}),
+        "table.services.shop/a.endpoints[0].addresses",
+    );
+}
+
+#[test]
+fn broken_json_says_where() {
+    let error = read("{\"version\": 1,\n  \"table\": {]}").expect_err("it is broken");
+    assert!(error.contains("line 2 column"), "{error}");
+    for broken in ["", "null", "[]", "{", "\"a\"", "\u{0}", "{\"version\":1e9999}"] {
+        assert!(read(broken).is_err(), "{broken:?}");
+    }
+    let deep = "{\"table\":".to_owned() + &"[".repeat(100_000);
+    assert!(read(&deep).is_err(), "nesting is bounded");
+}
+
+#[test]
+fn errors_of_meaning_are_collected() {
+    let error = try_config(json!({
+        "dns": {"clusterDomain": "a..b", "ndots": 16},
+        "steering": {"controlHeader": "Host", "cluster": "{hots}"},
+        "externalNames": {"allow": [{"host": "*", "ports": []}]},
+        "table": {"services": {"shop/A": {}, "web": {}, "shop/b": {"ports": [{"port": 0}]}}},
+    }))
+    .expect_err("much is wrong");
+    let expected = [
+        "table.services: \"shop/A\" is not one lowercase DNS label; use a-z, 0-9 and '-', not at an end, at most 63 bytes",
+        "table.services[\"shop/b\"].ports[0].port: \"0\" is not a port; use 1 to 65535",
+        "table.services: \"web\" does not name a Service; write it as \"namespace/name\"",
+        "dns.clusterDomain: \"a..b\" is not a DNS name; use labels of a-z, 0-9, '-' and '_' joined by dots, at most 253 bytes",
+        "dns.ndots: \"16\" is more than the bound of 15; shorten it, or split the table by what each namespace may see",
+        "steering.controlHeader: \"Host\" is not a header name that can steer; use lowercase a-z, 0-9 and '-', no ':', at most 64 bytes, \
+            and no header that HTTP itself uses",
+        "steering.cluster: \"{hots}\" is not a cluster name template; use text and {host} {service} {namespace} {port} {portName} {subset} \
+            {endpoint}, at most 256 bytes",
+        "externalNames.allow[0].ports is empty; name at least one, or leave it out",
+        "externalNames.allow[0].host: \"*\" is not a host pattern; write a full name, or \"*.\" followed by a domain",
+    ];
+    assert_eq!(error.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_thousand_problems_make_a_short_error() {
+    let services: serde_json::Map<String, Value> = (0..1000).map(|n| (format!("{n}"), json!({}))).collect();
+    let error = try_config(json!({"table": {"services": services}})).expect_err("all are wrong");
+    assert_eq!(error.lines().count(), 21);
+    assert!(error.ends_with("and 980 more"), "{error}");
+    let long = try_config(json!({"caller": {"namespace": "x\n".repeat(10_000)}})).expect_err("it is no label");
+    assert!(long.len() < 500 && long.lines().count() == 1, "{long}");
+}
+
+#[test]
+fn each_field_of_a_service_is_checked() {
+    service_refused(json!({"clusterIPs": ["10.0.0"]}), ".clusterIPs[0]: \"10.0.0\" is not an IP address");
+    service_refused(
+        json!({"clusterIPs": ["169.254.169.254"]}),
+        ".clusterIPs[0]: \"169.254.169.254\" is loopback, link-local",
+    );
+    service_refused(
+        json!({"clusterIPs": "10.0.0.1 10.0.0.2 10.0.0.3"}),
+        ".clusterIPs: \"3\" is more than the bound of 2",
+    );
+    service_refused(json!({"ports": [{"port": 80}, {"port": 81}]}), ".ports[0].name has no name beside other ports");
+    service_refused(
+        json!({"ports": [{"name": "A", "port": 80}]}),
+        ".ports[0].name: \"A\" is not one lowercase DNS label",
+    );
+    service_refused(
+        json!({"ports": [{"name": "a", "port": 80}, {"name": "a", "port": 81}]}),
+        ".ports[1].name: \"a\" is given twice",
+    );
+    service_refused(
+        json!({"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 80}]}),
+        ".ports[1].port: \"80\" is given twice",
+    );
+    service_refused(
+        json!({"externalName": "a.example"}),
+        ".externalName: \"a.example\" is for Services of type ExternalName alone",
+    );
+    service_refused(json!({"alias": {"port": 1}}), ".alias is for Services of type ExternalName alone");
+    let alias = |more: Value| {
+        let mut service = json!({"type": "ExternalName", "externalName": "a.example"});
+        for (field, value) in more.as_object().expect("fields") {
+            service[field] = value.clone();
+        }
+        service
+    };
+    service_refused(json!({"type": "ExternalName"}), " is an ExternalName Service without an externalName");
+    for target in ["10.0.0.1", "10.1", "0x7f000001", "10.0.0.1."] {
+        service_refused(
+            alias(json!({"externalName": target})),
+            &format!(".externalName: \"{target}\" is read as an IPv4 address by resolvers"),
+        );
+    }
+    for target in ["", ".", "a..b", "fd00::1", "[fd00::1]", "a b", "user@a", "a:80", "http://a", "bücher.example"] {
+        service_refused(alias(json!({"externalName": target})), ".externalName");
+    }
+    service_refused(alias(json!({"alias": {"port": 0}})), ".alias.port: \"0\" is not a port");
+    service_refused(
+        alias(json!({"clusterIPs": "10.0.0.1"})),
+        ".clusterIPs has no meaning on a Service of type ExternalName",
+    );
+    service_refused(alias(json!({"endpoints": []})), ".endpoints has no meaning on a Service of type ExternalName");
+    service_refused(
+        alias(json!({"externalName": "a.shop.svc.cluster.local", "alias": {"tls": true}})),
+        ".alias.tls: \"a.shop.svc.cluster.local\" asks for TLS towards a target inside the cluster",
+    );
+    let group = |group: Value| json!({"endpoints": [group]});
+    service_refused(
+        group(json!({"addresses": "10.0.0.1 x"})),
+        ".endpoints[0].addresses[1]: \"x\" is not an IP address",
+    );
+    service_refused(
+        group(json!({"addresses": "10.0.0.1", "hostnames": "a b"})),
+        ".endpoints[0].hostnames: \"2\" does not hold one hostname for each",
+    );
+    service_refused(
+        group(json!({"addresses": "10.0.0.1", "hostnames": "A"})),
+        ".endpoints[0].hostnames[0]: \"A\" is not one lowercase DNS label",
+    );
+    service_refused(group(json!({"ports": {"http": 0}})), ".endpoints[0].ports[\"http\"]: \"0\" is not a port");
+    service_refused(json!({"steering": {"cluster": ""}}), ".steering.cluster is empty");
+    service_refused(
+        json!({"steering": {"cluster": "a\r\nb: c"}}),
+        ".steering.cluster: \"a\\r\\nb: c\" holds a byte that no header value may hold",
+    );
+    service_refused(json!({"steering": {"subset": "a b"}}), ".steering.subset: \"a b\" holds a byte");
+}
+
+#[test]
+fn each_other_field_is_checked() {
+    refused(json!({"caller": {"namespace": "Shop"}}), "caller.namespace: \"Shop\" is not one lowercase DNS label");
+    refused(json!({"caller": {"namespace": "shop", "podIP": "x"}}), "caller.podIP: \"x\" is not an IP address");
+    refused(json!({"dns": {"searches": ["a", "b..c"]}}), "dns.searches[1]: \"b..c\" is not a DNS name");
+    refused(json!({"dns": {"extraSearches": [""]}}), "dns.extraSearches[0]");
+    refused(json!({"dns": {"searches": vec!["a"; 33]}}), "dns.searches: \"33\" is more than the bound of 32");
+    for header in ["", ":authority", "host", "X-Upper", "a b", "content-length", &"x".repeat(65)] {
+        refused(json!({"steering": {"controlHeader": header}}), "steering.controlHeader");
+        refused(json!({"trace": {"requestHeader": header}}), "trace.requestHeader");
+    }
+    for template in ["", "{host", "host}", "{}", "{host}}", "a b", "ä", &"x".repeat(257)] {
+        refused(json!({"steering": {"cluster": template}}), "steering.cluster");
+        refused(json!({"steering": {"endpointCluster": template}}), "steering.endpointCluster");
+        refused(json!({"steering": {"external": {"cluster": template}}}), "steering.external.cluster");
+        refused(json!({"steering": {"external": {"tlsCluster": template}}}), "steering.external.tlsCluster");
+    }
+    refused(json!({"steering": {"passCluster": ""}}), "steering.passCluster is empty");
+    refused(json!({"steering": {"passCluster": "a\n"}}), "steering.passCluster: \"a\\n\" holds a byte");
+    refused(
+        json!({"externalNames": {"allow": [{"host": "a.b", "ports": [0]}]}}),
+        "externalNames.allow[0].ports[0]: \"0\" is not a port",
+    );
+    refused(
+        json!({"externalNames": {"allow": [{"host": "a.b", "ports": [1]}, {"host": "A.b.", "ports": [2]}]}}),
+        "externalNames.allow[1].host: \"A.b.\" is given twice",
+    );
+    for host in ["", "*.", "*", "a.*.b", "10.0.0.1", "*.10"] {
+        refused(json!({"externalNames": {"allow": [{"host": host, "ports": [1]}]}}), "externalNames.allow[0].host");
+    }
+    refused(
+        json!({"externalNames": {"grants": [{"from": "*", "to": "prod"}]}}),
+        "externalNames.grants[0].from: \"*\" is not one lowercase",
+    );
+}
+
+#[test]
+fn the_same_service_or_cluster_ip_twice_is_refused() {
+    let twice =
+        r#"{"version": 1, "caller": {"namespace": "shop"}, "table": {"services": {"shop/a": {}, "shop/a": {}}}}"#;
+    assert_eq!(read(twice).unwrap_err(), "table.services: \"shop/a\" is given twice; keep one of them");
+    let shared =
+        json!({"table": {"services": {"shop/a": {"clusterIPs": "10.0.0.1"}, "shop/b": {"clusterIPs": "10.0.0.1"}}}});
+    refused(shared, "table.services[\"shop/b\"].clusterIPs[0]: \"10.0.0.1\" is the cluster IP of another Service too");
+}
+
+#[test]
+fn the_order_of_fields_does_not_matter() {
+    let table = r#""table": {"services": {"shop/a": {"type": "ExternalName", "externalName": "a.example.com"},
+        "shop/b": {"ports": [{"port": 80}], "endpoints": [{"addresses": "127.0.0.1"}]}}, "singleMachine": true}"#;
+    let rest = r#""externalNames": {"allow": [{"host": "a.example.com", "ports": [80]}]}, "caller": {"namespace": "shop"}, "version": 1"#;
+    for json in [format!("{{{table}, {rest}}}"), format!("{{{rest}, {table}}}")] {
+        let config = read(&json).expect("it is good");
+        assert_eq!(ask(&config, "a"), "external a.example.com:80");
+        assert_eq!(ask(&config, "b"), "service b.shop:80");
+    }
+}
+
+#[test]
+fn ten_thousand_services_fit_into_two_and_a_half_megabytes() {
+    let services: std::collections::BTreeMap<String, byname_core::wire::Service> = (0..10_000u32)
+        .map(|n| {
+            let addresses: Vec<String> =
+                (0..10u32).map(|e| format!("10.244.{}.{}", (n * 7 + e * 31) % 256, (n + e * 11) % 110 + 1)).collect();
+            let service = json!({
+                "clusterIPs": [format!("10.96.{}.{}", n / 250, n % 250 + 1)],
+                "ports": [{"name": "http", "port": 80}],
+                "endpoints": [{"addresses": addresses}],
+            });
+            (format!("ns-{}/svc-{n}", n % 50), serde_json::from_value(service).expect("the wire form"))
+        })
+        .collect();
+    let json =
+        serde_json::to_string(&json!({"version": 1, "caller": {"namespace": "ns-1"}, "table": {"services": services}}))
+            .expect("JSON");
+    assert!(json.len() <= 2_500_000, "{} bytes", json.len());
+    let config = read(&json).expect("it is good");
+    assert_eq!((config.table.services(), config.table.endpoints()), (10_000, 100_000));
+    assert_eq!(ask(&config, "svc-9901"), "service svc-9901.ns-1:80");
+}

@@ -1,0 +1,82 @@
+//! One Service put in or taken out of a table that stands.
+
+use byname_core::{Config, Service};
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::world::{ask, services, shop};
+
+fn put(config: &mut Config, key: &str, service: Value) -> Result<(), String> {
+    let wire = serde_json::from_value(service).expect("the wire form");
+    let service = Service::compile(key, &wire).map_err(|problems| problems.to_string())?;
+    config.table.put(service).map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn a_service_put_in_is_there_and_one_taken_out_is_gone() {
+    let mut config = services(shop());
+    let (count, endpoints) = (config.table.services(), config.table.endpoints());
+    put(
+        &mut config,
+        "shop/new",
+        json!({"clusterIPs": "10.96.0.99", "ports": [{"port": 80}], "endpoints": [{"addresses": "10.9.9.9"}]}),
+    )
+    .expect("it is new");
+    assert_eq!(ask(&config, "new"), "service new.shop:80");
+    assert_eq!(ask(&config, "10.96.0.99"), "cluster_ip new.shop:80");
+    assert_eq!(ask(&config, "10-9-9-9.shop.pod"), "pod 10-9-9-9.shop.pod.cluster.local:80");
+    assert_eq!((config.table.services(), config.table.endpoints()), (count + 1, endpoints + 1));
+
+    put(&mut config, "shop/new", json!({"clusterIPs": "10.96.0.98", "ports": [{"port": 81}], "endpoints": []}))
+        .expect("it changes");
+    assert_eq!(ask(&config, "new"), "pass port_not_found");
+    assert_eq!(ask(&config, "new:81"), "refuse no_endpoints");
+    assert_eq!(ask(&config, "10.96.0.99"), "pass ip_literal", "its old address is nobody's");
+    assert_eq!(ask(&config, "10-9-9-9.shop.pod"), "pass name_not_found");
+    assert_eq!((config.table.services(), config.table.endpoints()), (count + 1, endpoints));
+
+    assert!(config.table.remove("shop", "new"));
+    assert!(!config.table.remove("shop", "new"), "it is gone already");
+    assert_eq!(ask(&config, "new:81"), "pass name_not_found");
+    assert_eq!(ask(&config, "10.96.0.98"), "pass ip_literal");
+    assert_eq!((config.table.services(), config.table.endpoints()), (count, endpoints));
+    assert_eq!(ask(&config, "payments"), "service payments.shop:80", "the rest is as it was");
+}
+
+#[test]
+fn a_refused_change_leaves_the_table_as_it_was() {
+    let mut config = services(shop());
+    let taken = put(&mut config, "shop/db", json!({"clusterIPs": "10.96.0.10", "ports": [{"port": 80}]}));
+    assert_eq!(
+        taken.unwrap_err(),
+        "table.services[\"shop/db\"].clusterIPs[0]: \"10.96.0.10\" is the cluster IP of another Service too; \
+        take it from one of the two Services"
+    );
+    assert_eq!(ask(&config, "db-0.db"), "endpoint db-0.db.shop:80");
+    assert_eq!(ask(&config, "10.96.0.10"), "cluster_ip payments.shop:80");
+    put(&mut config, "shop/payments", json!({"clusterIPs": "10.96.0.10", "ports": [{"port": 80}]}))
+        .expect("its own address");
+}
+
+#[test]
+fn an_address_shared_by_two_services_stays_known_until_both_are_gone() {
+    let shared = json!({"ports": [{"port": 80}], "endpoints": [{"addresses": "10.5.5.5"}]});
+    let mut config = services(json!({"shop/a": shared, "shop/b": shared}));
+    for (name, left) in [("a", "pod 10-5-5-5.shop.pod.cluster.local:80"), ("b", "pass name_not_found")] {
+        assert!(config.table.remove("shop", name));
+        assert_eq!(ask(&config, "10-5-5-5.shop.pod"), left);
+    }
+}
+
+#[test]
+fn dropped_addresses_are_counted_once() {
+    let mut config = services(json!({}));
+    let service = json!({"ports": [{"port": 80}], "endpoints": [{"addresses": "127.0.0.1"}]});
+    for _ in 0..3 {
+        put(&mut config, "shop/a", service.clone()).expect("it is good");
+        assert_eq!(config.table.addresses_dropped(), 1);
+    }
+    config.table.remove("shop", "a");
+    assert_eq!(config.table.addresses_dropped(), 0);
+}

@@ -1,0 +1,114 @@
+//! Whether anything may serve. A row: the endpoints, and what `web` then means.
+
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::world::{ask, config};
+
+fn web(service: Value, caller_node: Option<&str>) -> String {
+    let caller = json!({"namespace": "shop", "node": caller_node});
+    ask(&config(json!({"caller": caller, "table": {"services": {"shop/web": service}}})), "web")
+}
+
+const OK: &str = "service web.shop:80";
+const NONE: &str = "refuse no_endpoints";
+
+#[test]
+fn readiness_follows_the_conditions() {
+    let rows = [
+        (json!(null), OK, "absent: nothing is known, so nothing is refused"),
+        (json!([]), NONE, "known to be none"),
+        (json!([{"addresses": []}]), NONE, "a group of none"),
+        (json!([{"addresses": "10.0.0.1"}]), OK, "absent ready counts as ready"),
+        (json!([{"addresses": "10.0.0.1", "ready": true}]), OK, "ready"),
+        (json!([{"addresses": "10.0.0.1", "ready": false}]), NONE, "not ready"),
+        (json!([{"addresses": "10.0.0.1", "ready": false, "serving": true}]), NONE, "serving, yet not on its way out"),
+        (json!([{"addresses": "10.0.0.1", "ready": false, "serving": true, "terminating": true}]), OK, "the fallback"),
+        (
+            json!([{"addresses": "10.0.0.1", "ready": false, "terminating": true}]),
+            OK,
+            "absent serving counts as serving",
+        ),
+        (json!([{"addresses": "10.0.0.1", "ready": false, "serving": false, "terminating": true}]), NONE, "neither"),
+        (json!([{"addresses": "10.0.0.1", "ports": {"http": 8080}}]), OK, "the endpoint has the port"),
+        (json!([{"addresses": "10.0.0.1", "ports": {"admin": 9901}}]), NONE, "it has another one only"),
+        (
+            json!([{"addresses": "127.0.0.1 169.254.1.1 ::1 fe80::1 224.0.0.1 ff02::1 0.0.0.0 :: 255.255.255.255 ::ffff:127.0.0.1"}]),
+            NONE,
+            "addresses that lead to no other machine are dropped",
+        ),
+    ];
+    for (endpoints, expected, why) in rows {
+        let service = match &endpoints {
+            Value::Null => json!({"ports": [{"name": "http", "port": 80}]}),
+            endpoints => json!({"ports": [{"name": "http", "port": 80}], "endpoints": endpoints}),
+        };
+        assert_eq!(web(service, None), expected, "{why}: {endpoints}");
+    }
+}
+
+#[test]
+fn publish_not_ready_addresses_counts_all_as_ready() {
+    let service = |publish: bool, ips: &str| {
+        json!({"clusterIPs": ips, "publishNotReadyAddresses": publish, "ports": [{"port": 80}],
+        "endpoints": [{"addresses": "10.0.0.1", "ready": false}]})
+    };
+    assert_eq!(web(service(true, ""), None), OK);
+    assert_eq!(web(service(false, ""), None), NONE);
+    assert_eq!(web(service(true, "None"), None), OK, "a headless Service exists then");
+    assert_eq!(web(service(false, "None"), None), "pass name_not_found");
+}
+
+#[test]
+fn headless_services_have_no_terminating_fallback() {
+    let service = json!({"clusterIPs": "None", "ports": [{"name": "http", "port": 80}, {"name": "admin", "port": 81}],
+        "endpoints": [{"addresses": "10.0.0.1", "ready": false, "terminating": true},
+                      {"addresses": "10.0.0.2", "ports": {"admin": 81}}]});
+    assert_eq!(web(service, None), NONE, "the only ready endpoint does not have the port");
+}
+
+#[test]
+fn a_local_traffic_policy_knows_its_own_node_alone() {
+    let service =
+        |endpoints: Value| json!({"internalTrafficPolicy": "Local", "ports": [{"port": 80}], "endpoints": endpoints});
+    let here = json!({"addresses": "10.0.0.1", "node": "n1"});
+    let there = json!({"addresses": "10.0.0.2", "node": "n2"});
+    let nowhere = json!({"addresses": "10.0.0.3"});
+    let draining = json!({"addresses": "10.0.0.4", "node": "n1", "ready": false, "terminating": true});
+    assert_eq!(web(service(json!([here, there])), Some("n1")), OK);
+    assert_eq!(web(service(json!([there, nowhere])), Some("n1")), NONE, "never another node's");
+    assert_eq!(
+        web(service(json!([draining, there])), Some("n1")),
+        OK,
+        "its own terminating ones before another node's"
+    );
+    assert_eq!(web(service(json!([there])), None), OK, "without a node there is nothing to go by");
+    let headless =
+        json!({"clusterIPs": "None", "internalTrafficPolicy": "Local", "ports": [{"port": 80}], "endpoints": [there]});
+    assert_eq!(web(headless, Some("n1")), OK, "it is not for headless Services, KEP-2086");
+}
+
+#[test]
+fn special_addresses_are_dropped_and_counted_unless_the_table_is_for_one_machine() {
+    let table = |single: bool| {
+        json!({"singleMachine": single, "services": {"shop/web": {"ports": [{"port": 80}],
+        "endpoints": [{"addresses": "127.0.0.1 10.0.0.1", "hostnames": "a b"}, {"addresses": "127.0.0.2"}]}}})
+    };
+    let cluster = config(json!({"table": table(false)}));
+    assert_eq!((cluster.table.endpoints(), cluster.table.addresses_dropped()), (1, 2));
+    assert_eq!(ask(&cluster, "a.web"), "pass name_not_found");
+    assert_eq!(ask(&cluster, "b.web"), "endpoint b.web.shop:80", "hostnames stay with their endpoints");
+    let machine = config(json!({"table": table(true)}));
+    assert_eq!((machine.table.endpoints(), machine.table.addresses_dropped()), (3, 0));
+    assert_eq!(ask(&machine, "a.web"), "endpoint a.web.shop:80");
+    assert_eq!(ask(&machine, "127-0-0-2.web"), "endpoint 127-0-0-2.web.shop:80");
+}
+
+#[test]
+fn an_endpoint_of_two_families_has_one_hostname() {
+    let service = json!({"clusterIPs": "None", "ports": [{"port": 80}],
+        "endpoints": [{"addresses": "10.0.0.1", "hostnames": "db-0", "ready": false}, {"addresses": "fd00::1", "hostnames": "db-0"}]});
+    let config = config(json!({"table": {"services": {"shop/web": service}}}));
+    assert_eq!(ask(&config, "db-0.web"), "endpoint db-0.web.shop:80", "the ready one of the two makes it exist");
+}

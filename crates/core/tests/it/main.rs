@@ -1,0 +1,23 @@
+//! The rules, one table each, valid and hostile rows together. All but `properties` also run in wasm.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, which is what these do"
+)]
+
+mod aliases;
+mod answers;
+mod authorities;
+mod configurations;
+mod deltas;
+mod endpoints;
+mod names;
+#[cfg(not(target_arch = "wasm32"))]
+mod properties;
+mod searches;
+mod steering;
+mod traces;
+mod world;

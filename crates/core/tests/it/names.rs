@@ -1,0 +1,160 @@
+//! Every form of a name, asked from the namespace `shop`.
+
+use byname_core::Scheme;
+use serde_json::json;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::world::{ask_over, check, config, services, shop};
+
+#[test]
+fn a_service_has_four_names_and_each_may_end_in_a_dot_or_shout() {
+    check(
+        &services(shop()),
+        &[
+            ("payments", "service payments.shop:80", "the caller's namespace first"),
+            ("payments.prod", "service payments.prod:80", "svc.ns"),
+            ("payments.prod.svc", "service payments.prod:80", "svc.ns.svc"),
+            ("payments.prod.svc.cluster.local", "service payments.prod:80", "the whole name"),
+            ("payments.prod.svc.cluster.local.", "service payments.prod:80", "a dot ends it"),
+            ("PayMents.PROD", "service payments.prod:80", "DNS ignores case"),
+            ("payments.", "pass public_name", "a trailing dot leaves no search path"),
+            ("payments.prod.", "pass public_name", "nor here"),
+            ("payments.prod.svc.cluster", "pass name_not_found", "a name that stops short"),
+            ("payments.stage", "pass name_not_found", "no such Service"),
+            ("shop", "pass name_not_found", "a namespace has no address"),
+            ("prod.svc.cluster.local", "pass name_not_found", "nor by its whole name"),
+            ("svc.cluster.local", "pass name_not_found", "nor what is above it"),
+            ("cluster.local", "pass name_not_found", "nor the zone"),
+            ("xpayments.prod.svc.cluster.local", "pass name_not_found", "a name is matched whole"),
+            ("payments.prod.svc.xcluster.local", "pass name_not_found", "and so is the zone"),
+            ("2048.shop", "service 2048.shop:80", "a Service's name may start with a digit, KEP-5311"),
+            ("2048", "refuse bad_authority", "but resolvers read a number as an address"),
+            ("1.prod", "service 1.prod:80", "a number is fine where a name follows"),
+        ],
+    );
+}
+
+#[test]
+fn an_endpoint_has_a_name_by_hostname_or_by_dashed_address() {
+    check(
+        &services(shop()),
+        &[
+            ("db", "service db.shop:80", "headless, by its own name"),
+            ("db-0.db", "endpoint db-0.db.shop:80", "as the pods of a StatefulSet are called"),
+            ("DB-1.db.shop.svc.cluster.local.", "endpoint db-1.db.shop:80", "in the whole name too"),
+            ("db-2.db", "pass name_not_found", "not ready, so not in DNS"),
+            ("db-9.db", "pass name_not_found", "no such hostname"),
+            ("10-244-1-1.db", "pass name_not_found", "an endpoint with a hostname has no dashed name"),
+            ("10-244-1-4.db", "endpoint 10-244-1-4.db.shop:80", "one without has"),
+            ("fd00--0.db", "endpoint fd00--0.db.shop:80", "a trailing dash gets a 0"),
+            ("fd00--.db", "pass name_not_found", "so that without it is no name"),
+            ("fd00-0-0-0-0-0-0-0.db", "pass name_not_found", "nor is another spelling of the address"),
+            (
+                "10-244-0-7.payments",
+                "endpoint 10-244-0-7.payments.shop:80",
+                "a Service with a cluster IP has them as well",
+            ),
+            ("fd00--7.payments", "endpoint fd00--7.payments.shop:80", "over IPv6 too"),
+            ("10-244-0-8.payments", "pass name_not_found", "another Service's endpoint"),
+            ("unready", "pass name_not_found", "headless and nothing ready: no address, no name"),
+            ("db-0.db.shop", "endpoint db-0.db.shop:80", "by svc.<zone> of the search path"),
+            ("a.db-0.db.shop.svc.cluster.local", "pass name_not_found", "a.db-0 reads as port and protocol of db"),
+            ("b.a.db-0.db.shop.svc.cluster.local", "pass name_not_found", "no name has so many labels"),
+        ],
+    );
+}
+
+#[test]
+fn a_port_has_a_name_below_its_service() {
+    check(
+        &services(shop()),
+        &[
+            ("_http._tcp.payments", "service payments.shop:80", "the port by its name"),
+            ("_grpc._tcp.payments", "service payments.shop:9090", "whatever the scheme's default"),
+            ("grpc.tcp.payments.shop", "service payments.shop:9090", "without underscores, as CoreDNS answers"),
+            ("_grpc._tcp.payments:9090", "service payments.shop:9090", "the same port said twice"),
+            ("_grpc._tcp.payments:80", "pass port_not_found", "another port than the one named"),
+            ("_nope._tcp.payments", "pass name_not_found", "no port of that name"),
+            ("_dns._udp.payments", "pass name_not_found", "HTTP does not go over UDP"),
+            ("_http._udp.payments", "pass name_not_found", "nor is the port there"),
+            ("_admin._tcp.db", "service db.shop:9901", "headless: the endpoints' own port"),
+            ("_http._tcp.db", "service db.shop:80", "headless: the Service's port where it has one"),
+            ("_tcp.payments", "pass name_not_found", "one label is an endpoint"),
+        ],
+    );
+}
+
+#[test]
+fn a_pod_has_a_name_if_the_table_knows_its_address() {
+    let loopback =
+        json!({"shop/local": {"ports": [{"port": 80}], "endpoints": [{"addresses": "127.0.0.1 169.254.169.254"}]}});
+    let single = config(json!({"table": {"singleMachine": true, "services": loopback}}));
+    check(
+        &services(shop()),
+        &[
+            ("10-244-0-7.shop.pod", "pod 10-244-0-7.shop.pod.cluster.local:80", "an endpoint's address"),
+            ("10-244-0-7.shop.pod.cluster.local:8080", "pod 10-244-0-7.shop.pod.cluster.local:8080", "any port"),
+            ("fd00--7.shop.pod", "pod fd00--7.shop.pod.cluster.local:80", "over IPv6"),
+            ("10-244-9-9.shop.pod", "pass name_not_found", "no endpoint has it"),
+            ("1-2-3.shop.pod", "pass name_not_found", "not an address"),
+            ("a.10-244-0-7.shop.pod", "pass name_not_found", "nothing is below a pod"),
+            ("shop.pod", "pass name_not_found", "a namespace is no pod"),
+        ],
+    );
+    check(
+        &single,
+        &[
+            ("127-0-0-1.shop.pod", "pass name_not_found", "never loopback"),
+            ("169-254-169-254.shop.pod", "pass name_not_found", "never link-local, never metadata"),
+        ],
+    );
+}
+
+#[test]
+fn an_address_is_a_service_where_it_is_its_cluster_ip() {
+    check(
+        &services(shop()),
+        &[
+            ("10.96.0.10", "cluster_ip payments.shop:80", "the Service's"),
+            ("10.96.0.10:9090", "cluster_ip payments.shop:9090", "at another port"),
+            ("10.96.0.10:53", "pass port_not_found", "UDP is not matched"),
+            ("10.96.0.11", "cluster_ip payments.prod:80", "of another namespace"),
+            ("[fd00:96::10]:80", "cluster_ip payments.shop:80", "its other family"),
+            ("[::ffff:10.96.0.10]", "cluster_ip payments.shop:80", "IPv4-mapped counts as IPv4"),
+            ("10.244.0.7", "pass ip_literal", "an endpoint's address is no name"),
+            ("127.0.0.1", "pass ip_literal", "nor is any other"),
+        ],
+    );
+}
+
+#[test]
+fn the_port_is_matched_to_the_services_and_defaults_by_scheme() {
+    let services = services(shop());
+    check(
+        &services,
+        &[
+            ("payments:9090", "service payments.shop:9090", "a port of the Service"),
+            ("payments:8080", "pass port_not_found", "not one of its ports"),
+            ("db:8080", "pass port_not_found", "an endpoint's port is not the Service's"),
+        ],
+    );
+    assert_eq!(ask_over(&services, "payments", Scheme::Https), "pass port_not_found", "443");
+    assert_eq!(ask_over(&services, "payments:80", Scheme::Https), "service payments.shop:80");
+}
+
+#[test]
+fn what_is_unknown_is_refused_where_that_is_asked_for() {
+    let refusing = config(json!({"unknownNames": "refuse", "table": {"services": shop()}}));
+    check(
+        &refusing,
+        &[
+            ("payments", "service payments.shop:80", "what is known is routed all the same"),
+            ("nope", "refuse name_not_found", ""),
+            ("payments:8080", "refuse port_not_found", ""),
+            ("api.example.com", "refuse name_not_found", "outside the zone"),
+            ("api.example.com.", "refuse name_not_found", "and asked as it stands"),
+            ("203.0.113.7", "pass ip_literal", "an address is not a name"),
+        ],
+    );
+}

@@ -1,0 +1,109 @@
+//! The order of candidates, as the caller's resolver has it.
+
+use serde_json::json;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use byname_core::{Authority, Host};
+
+use crate::world::{ask, check, config};
+
+/// The candidates for `authority` with these `dns` fields.
+fn candidates(dns: serde_json::Value, authority: &str) -> Vec<String> {
+    let config = config(json!({"dns": dns}));
+    let authority = Authority::try_from(authority.as_bytes()).expect("an authority");
+    let Host::Name { name, absolute } = authority.host() else { panic!("a name") };
+    config.caller.search().candidates(name, *absolute).map(|candidate| candidate.name.to_string()).collect()
+}
+
+#[test]
+fn the_list_comes_first_below_ndots_and_last_above_it() {
+    let searched = |name: &str| -> Vec<String> {
+        ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"].map(|suffix| format!("{name}.{suffix}")).into()
+    };
+    let list_first = |name: &str| [searched(name), vec![name.to_owned()]].concat();
+    let itself_first = |name: &str| [vec![name.to_owned()], searched(name)].concat();
+    let glibc = |ndots: u8| json!({"ndots": ndots});
+    let musl = |ndots: u8| json!({"ndots": ndots, "resolver": "musl"});
+
+    assert_eq!(candidates(glibc(5), "payments"), list_first("payments"));
+    assert_eq!(candidates(glibc(5), "a.b.c.d.e"), list_first("a.b.c.d.e"), "4 dots are fewer than 5");
+    assert_eq!(candidates(glibc(5), "a.b.c.d.e.f"), itself_first("a.b.c.d.e.f"), "5 are not");
+    assert_eq!(candidates(glibc(1), "payments"), list_first("payments"));
+    assert_eq!(candidates(glibc(1), "payments.prod"), itself_first("payments.prod"));
+    assert_eq!(candidates(glibc(0), "payments"), itself_first("payments"));
+    assert_eq!(candidates(glibc(5), "payments."), ["payments"], "a trailing dot ends it");
+    assert_eq!(candidates(musl(5), "payments"), list_first("payments"));
+    assert_eq!(candidates(musl(1), "payments.prod"), ["payments.prod"], "musl then leaves the list");
+    assert_eq!(candidates(musl(5), "payments."), ["payments"]);
+}
+
+#[test]
+fn searches_are_replaced_or_extended_and_may_hold_the_root() {
+    assert_eq!(candidates(json!({"searches": ["Corp.Example."]}), "a"), ["a.corp.example", "a"]);
+    assert_eq!(candidates(json!({"searches": []}), "a"), ["a"]);
+    assert_eq!(candidates(json!({"searches": ["."]}), "a"), ["a", "a"], "the root appends nothing");
+    assert_eq!(candidates(json!({"searches": ["_x.example"]}), "a"), ["a._x.example", "a"], "underscores are legal");
+    assert_eq!(
+        candidates(json!({"extraSearches": ["ec2.internal"]}), "a").get(3..),
+        Some(&["a.ec2.internal".to_owned(), "a".into()][..])
+    );
+    assert_eq!(
+        candidates(json!({"clusterDomain": "k8s.corp"}), "a").first().map(String::as_str),
+        Some("a.shop.svc.k8s.corp")
+    );
+}
+
+#[test]
+fn a_candidate_too_long_for_a_name_is_left_out() {
+    let long = ["a"; 120].join(".");
+    assert_eq!(candidates(json!({"ndots": 5}), &long), [long.clone(), format!("{long}.cluster.local")]);
+}
+
+#[test]
+fn the_first_that_exists_wins_even_where_it_surprises() {
+    let services = json!({
+        "shop/prod": {"clusterIPs": "None", "ports": [{"port": 80}], "endpoints": [{"addresses": "10.0.0.1", "hostnames": "payments"}]},
+        "prod/payments": {"ports": [{"port": 80}]},
+        "com/yahoo": {"ports": [{"port": 80}]},
+        "prod/orders": {"ports": [{"port": 80}]},
+    });
+    check(
+        &config(json!({"table": {"services": services}})),
+        &[
+            (
+                "payments.prod",
+                "endpoint payments.prod.shop:80",
+                "endpoint `payments` of Service `prod` in shop shadows payments of prod",
+            ),
+            ("payments.prod.svc", "service payments.prod:80", "one label more and the Service is meant"),
+            ("orders.prod", "service orders.prod:80", "nothing shadows this one"),
+            ("yahoo.com", "service yahoo.com:80", "Service `yahoo` of a namespace `com` hides the public name"),
+            ("yahoo.com.", "pass public_name", "a trailing dot reaches it"),
+        ],
+    );
+}
+
+#[test]
+fn what_only_public_dns_can_know_is_passed() {
+    let table = json!({"services": {"prod/payments": {"ports": [{"port": 80}]}}});
+    let ndots1 = config(json!({"dns": {"ndots": 1}, "table": table}));
+    let musl = config(json!({"dns": {"ndots": 1, "resolver": "musl"}, "table": table}));
+    let node_domain = config(json!({"dns": {"extraSearches": ["ec2.internal"]}, "table": table}));
+    assert_eq!(
+        ask(&ndots1, "payments.prod"),
+        "pass public_name",
+        "payments.prod may be a public name: DNS is asked first"
+    );
+    assert_eq!(ask(&musl, "payments.prod"), "pass public_name");
+    assert_eq!(
+        ask(&ndots1, "payments.prod.svc.cluster.local"),
+        "service payments.prod:80",
+        "in the zone, the table knows"
+    );
+    assert_eq!(
+        ask(&node_domain, "payments.prod.svc.cluster.local"),
+        "service payments.prod:80",
+        "a node's own search domain must not hide the whole names of Services"
+    );
+}

@@ -1,0 +1,143 @@
+//! From a resolution to what is done to the request.
+
+use byname_core::{Config, Plan, Request, Scheme};
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::world::{config, shop};
+
+/// `cluster | authority`, each `-` where it is left alone (the cluster: removed), and the host and port told to a
+/// dynamic forward proxy.
+fn plan(config: &Config, authority: &str, scheme: Scheme) -> String {
+    let mut plan = Plan::default();
+    config.decide(Request { authority: authority.as_bytes(), scheme }, &mut plan);
+    let dynamic = plan.dynamic_host().map(|(host, port)| format!(" | {host} {port}")).unwrap_or_default();
+    format!("{} | {}{dynamic}", plan.cluster().unwrap_or("-"), plan.authority().unwrap_or("-"))
+}
+
+fn steering(steering: Value) -> Config {
+    let mut services = shop();
+    services["shop/pay"] = json!({"type": "ExternalName", "externalName": "payments.shop.svc.cluster.local"});
+    services["shop/api"] =
+        json!({"type": "ExternalName", "externalName": "api.example.com", "alias": {"port": 443, "tls": true}});
+    services["shop/clear"] = json!({"type": "ExternalName", "externalName": "api.example.com"});
+    services["shop/odd"] = json!({"ports": [{"name": "web", "port": 80}], "endpoints": [{"addresses": "10.0.0.1", "hostnames": "o"}],
+        "steering": {"cluster": "fixed-{portName}", "subset": "v2", "rewriteAuthority": "never"}});
+    services["shop/other"] = json!({"ports": [{"port": 80}], "steering": {"by": "authority"}});
+    services["shop/v2"] = json!({"ports": [{"port": 80}], "steering": {"by": "cluster", "subset": "v2"}});
+    let allow = json!([{"host": "api.example.com", "ports": [80, 443]}]);
+    config(json!({"steering": steering, "externalNames": {"allow": allow}, "table": {"services": services}}))
+}
+
+#[track_caller]
+fn check(config: &Config, rows: &[(&str, &str)]) {
+    for (authority, expected) in rows {
+        assert_eq!(plan(config, authority, Scheme::Http), *expected, "{authority}");
+    }
+}
+
+#[test]
+fn by_cluster_the_control_header_names_it_and_the_authority_is_made_canonical() {
+    check(
+        &steering(json!({})),
+        &[
+            ("payments", "outbound|80||payments.shop.svc.cluster.local | payments.shop.svc.cluster.local"),
+            ("payments:9090", "outbound|9090||payments.shop.svc.cluster.local | payments.shop.svc.cluster.local:9090"),
+            ("payments.shop.svc.cluster.local", "outbound|80||payments.shop.svc.cluster.local | -"),
+            (
+                "payments.shop.svc.cluster.local:80",
+                "outbound|80||payments.shop.svc.cluster.local | payments.shop.svc.cluster.local",
+            ),
+            ("10.96.0.10", "outbound|80||payments.shop.svc.cluster.local | payments.shop.svc.cluster.local"),
+            ("db-0.db", "outbound|80||db-0.db.shop.svc.cluster.local | db-0.db.shop.svc.cluster.local"),
+            ("10-244-0-7.shop.pod", "- | 10-244-0-7.shop.pod.cluster.local"),
+            ("pay", "outbound|80||payments.shop.svc.cluster.local | payments.shop.svc.cluster.local"),
+            ("api", "external-tls|443|api.example.com | api.example.com"),
+            ("clear", "external|80|api.example.com | api.example.com"),
+            ("clear:443", "external|443|api.example.com | api.example.com:443"),
+            ("nope", "- | -"),
+            ("a,b", "- | -"),
+            ("v2", "outbound|80|v2|v2.shop.svc.cluster.local | v2.shop.svc.cluster.local"),
+            ("odd", "fixed-web | -"),
+            ("o.odd", "outbound|80|v2|o.odd.shop.svc.cluster.local | -"),
+            ("other", "- | other.shop.svc.cluster.local"),
+        ],
+    );
+    let https = plan(&steering(json!({})), "clear", Scheme::Https);
+    assert_eq!(
+        https, "external-tls|443|api.example.com | api.example.com",
+        "an external target is spoken to as the request came"
+    );
+}
+
+#[test]
+fn by_authority_the_routes_decide() {
+    check(
+        &steering(json!({"by": "authority", "rewriteAuthority": "never"})),
+        &[
+            ("payments", "- | payments.shop.svc.cluster.local"),
+            ("api", "- | api.example.com:443"),
+            ("nope", "- | -"),
+            ("v2", "outbound|80|v2|v2.shop.svc.cluster.local | -"),
+        ],
+    );
+}
+
+#[test]
+fn the_authority_is_rewritten_when_it_is_asked_for() {
+    check(
+        &steering(json!({"rewriteAuthority": "alias"})),
+        &[
+            ("payments", "outbound|80||payments.shop.svc.cluster.local | -"),
+            ("pay", "outbound|80||payments.shop.svc.cluster.local | payments.shop.svc.cluster.local"),
+            ("api", "external-tls|443|api.example.com | api.example.com"),
+        ],
+    );
+    check(
+        &steering(json!({"rewriteAuthority": "never"})),
+        &[("pay", "outbound|80||payments.shop.svc.cluster.local | -")],
+    );
+}
+
+#[test]
+fn templates_say_every_part_and_endpoints_are_told_apart() {
+    check(
+        &steering(json!({"cluster": "{service}.{namespace}/{port}/{portName}", "passCluster": "pass"})),
+        &[
+            ("payments:9090", "payments.shop/9090/grpc | payments.shop.svc.cluster.local:9090"),
+            ("db-0.db", "outbound|80||db-0.db.shop.svc.cluster.local | db-0.db.shop.svc.cluster.local"),
+            ("nope", "pass | -"),
+            ("203.0.113.1", "pass | -"),
+            ("10-244-0-7.shop.pod", "pass | 10-244-0-7.shop.pod.cluster.local"),
+        ],
+    );
+    check(
+        &steering(json!({"endpointCluster": "{endpoint}@{service}"})),
+        &[("db-0.db", "db-0@db | db-0.db.shop.svc.cluster.local")],
+    );
+}
+
+#[test]
+fn a_dynamic_forward_proxy_is_told_host_and_port() {
+    let external = json!({"cluster": "dfp", "tlsCluster": "dfp-tls", "dynamicForwardProxy": true});
+    check(
+        &steering(json!({"external": external})),
+        &[
+            ("api", "dfp-tls | api.example.com | api.example.com 443"),
+            ("clear", "dfp | api.example.com | api.example.com 80"),
+            ("payments", "outbound|80||payments.shop.svc.cluster.local | payments.shop.svc.cluster.local"),
+        ],
+    );
+}
+
+#[test]
+fn a_plan_used_again_holds_nothing_of_the_last_request() {
+    let config =
+        steering(json!({"external": {"cluster": "dfp", "tlsCluster": "dfp-tls", "dynamicForwardProxy": true}}));
+    let mut plan = Plan::default();
+    for authority in ["api", "a,b", "nope"] {
+        config.decide(Request { authority: authority.as_bytes(), scheme: Scheme::Http }, &mut plan);
+    }
+    assert_eq!((plan.cluster(), plan.authority(), plan.dynamic_host()), (None, None, None));
+}

@@ -1,0 +1,65 @@
+//! A trace tells every step; its words are for people.
+
+use byname_core::{Plan, Request, Scheme};
+use serde_json::json;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::world::{config, shop};
+
+#[test]
+fn every_step_is_told_in_order() {
+    let mut services = shop();
+    services["shop/pay"] =
+        json!({"type": "ExternalName", "externalName": "payments.shop.svc.cluster.local", "alias": {"port": 9090}});
+    services["shop/payments"]["ports"][1]["appProtocol"] = json!("kubernetes.io/h2c");
+    let config = config(json!({
+        "dns": {"extraSearches": ["ec2.internal"], "ndots": 2},
+        "table": {"version": 7, "services": services},
+    }));
+    let rows = [
+        (
+            "pay",
+            "table 7; pay.shop.svc.cluster.local exists; alias shop/pay -> payments.shop.svc.cluster.local exists; \
+            port 9090 by the alias is a port of the Service called grpc with appProtocol kubernetes.io/h2c; some of 2 endpoints may serve; \
+            cluster outbound|9090||payments.shop.svc.cluster.local by steering.cluster, authority payments.shop.svc.cluster.local:9090",
+        ),
+        (
+            "payments.nope",
+            "table 7; payments.nope.shop.svc.cluster.local does not exist: no such Service; \
+            payments.nope.svc.cluster.local does not exist: no such Service; payments.nope.cluster.local does not exist: \
+            no name of the cluster has this form; payments.nope.ec2.internal is outside the cluster domain: may differ from DNS; \
+            payments.nope is outside the cluster domain: may differ from DNS; \
+            cluster left to the routes by steering.passCluster, authority payments.nope",
+        ),
+        (
+            "api.example.com",
+            "table 7; api.example.com is asked of public DNS first: may differ from DNS; \
+            cluster left to the routes by steering.passCluster, authority api.example.com",
+        ),
+        (
+            "10.96.0.10:81",
+            "table 7; 10.96.0.10 is the cluster IP of shop/payments; port 81 from the authority is no port of the Service; \
+            cluster left to the routes by steering.passCluster, authority 10.96.0.10:81",
+        ),
+        ("a,b", "table 7; not an authority: two Host headers were joined into one"),
+    ];
+    for (authority, expected) in rows {
+        let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
+        let (_, trace) = config.decide_traced(request, &mut Plan::default());
+        assert_eq!(trace.to_string(), expected);
+    }
+}
+
+#[test]
+fn a_trace_changes_nothing() {
+    let config = config(json!({"table": {"services": shop()}}));
+    for authority in ["payments", "db-0.db", "nope", "a,b", "10.96.0.10", "payments:1"] {
+        let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
+        let (mut with, mut without) = (Plan::default(), Plan::default());
+        let (traced, _) = config.decide_traced(request, &mut with);
+        let plain = config.decide(request, &mut without);
+        assert_eq!(traced.reason(), plain.reason());
+        assert_eq!((with.cluster(), with.authority()), (without.cluster(), without.authority()));
+    }
+}

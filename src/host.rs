@@ -1,0 +1,279 @@
+//! The only file that talks to the host.
+//!
+//! The SDK's own wrappers panic on any status that they did not expect and on text that is not UTF-8, and a panic poisons
+//! Envoy's worker for every later request. So the host functions are declared here once more, with the status as a plain
+//! number: whatever the host answers becomes a [`Status`], bytes stay bytes, and nothing in this file can panic.
+//! proxy-wasm ABI 0.2.1; the numbers of maps, buffers and levels are its.
+
+#![expect(unsafe_code, reason = "host functions take and give raw memory; this file is where that ends")]
+
+use std::ptr;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, message: *const u8, message_bytes: usize) -> u32;
+    fn proxy_get_property(path: *const u8, path_bytes: usize, value: *mut *mut u8, value_bytes: *mut usize) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        most_bytes: usize,
+        value: *mut *mut u8,
+        value_bytes: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, value: *mut *mut u8, value_bytes: *mut usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_bytes: usize,
+        value: *const u8,
+        value_bytes: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_bytes: usize) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_bytes: usize,
+        body: *const u8,
+        body_bytes: usize,
+        headers: *const u8,
+        headers_bytes: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_bytes: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, by: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_bytes: usize,
+        arguments: *const u8,
+        arguments_bytes: usize,
+        value: *mut *mut u8,
+        value_bytes: *mut usize,
+    ) -> u32;
+}
+
+const REQUEST_HEADERS: u32 = 0;
+const PLUGIN_CONFIGURATION: u32 = 7;
+const LOG_CRITICAL: u32 = 5;
+
+/// A status of the host other than OK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Status(pub(crate) u32);
+
+pub(crate) type Result<T> = core::result::Result<T, Status>;
+
+fn check(status: u32) -> Result<()> {
+    if status == 0 { Ok(()) } else { Err(Status(status)) }
+}
+
+/// Calls a host function that gives bytes, and takes them over.
+fn bytes_from(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>> {
+    let mut data = ptr::null_mut();
+    let mut bytes = 0;
+    check(call(&raw mut data, &raw mut bytes))?;
+    if data.is_null() || bytes == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the host got this memory from the module's allocator, `malloc` of the SDK, which hands out a boxed slice of
+    // exactly the bytes it was asked for and forgets it. It is ours since the call returned.
+    Ok(unsafe { Vec::from_raw_parts(data, bytes, bytes) })
+}
+
+/// A property of the host, by its path; `None` where there is none, or where it cannot be had.
+pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
+    let path = path.join("\0");
+    // SAFETY: the pointers are valid for the length given, and the host keeps none of them.
+    bytes_from(|value, bytes| unsafe { proxy_get_property(path.as_ptr(), path.len(), value, bytes) }).ok()
+}
+
+/// A piece of the plugin configuration: what there is from `start` on, `most_bytes` at most.
+pub(crate) fn configuration(start: usize, most_bytes: usize) -> Result<Vec<u8>> {
+    // SAFETY: as above.
+    bytes_from(|value, bytes| unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, start, most_bytes, value, bytes) })
+}
+
+/// The headers of a request, as the host serialises them.
+pub(crate) struct Headers(Vec<u8>);
+
+/// All request headers at once: one host call costs what reading a single header does.
+pub(crate) fn request_headers() -> Result<Headers> {
+    // SAFETY: as above.
+    bytes_from(|value, bytes| unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, value, bytes) }).map(Headers)
+}
+
+impl Headers {
+    /// Names and values, in order. What does not add up ends it early.
+    ///
+    /// The form: the number of headers, then for each the lengths of name and value, all 32 bits, little-endian; then for
+    /// each name and value, both ended by a NUL that their lengths leave out.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let (count, rest) = take_u32(&self.0).unwrap_or_default();
+        let table_bytes = count.saturating_mul(8);
+        let (mut lengths, mut data) = rest.split_at_checked(table_bytes).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (name_bytes, after) = take_u32(lengths)?;
+            let (value_bytes, after) = take_u32(after)?;
+            lengths = after;
+            let name = take_text(&mut data, name_bytes)?;
+            let value = take_text(&mut data, value_bytes)?;
+            Some((name, value))
+        })
+    }
+}
+
+fn take_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+}
+
+fn take_text<'a>(data: &mut &'a [u8], bytes: usize) -> Option<&'a [u8]> {
+    let (text, rest) = data.split_at_checked(bytes)?;
+    *data = rest.get(1..)?;
+    Some(text)
+}
+
+/// Sets a request header, in place of every copy of it.
+pub(crate) fn set_request_header(name: &str, value: &[u8]) -> Result<()> {
+    // SAFETY: as above.
+    check(unsafe {
+        proxy_replace_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Removes every copy of a request header.
+pub(crate) fn remove_request_header(name: &str) -> Result<()> {
+    // SAFETY: as above.
+    check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })
+}
+
+/// Answers the request here. For a request that is gRPC the host makes a gRPC answer of it.
+pub(crate) fn send_local_response(
+    status: u16,
+    grpc_status: u8,
+    details: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<()> {
+    let headers = serialize(headers);
+    // SAFETY: as above.
+    check(unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            i32::from(grpc_status),
+        )
+    })
+}
+
+/// Headers in the form that [`Headers::iter`] reads.
+fn serialize(headers: &[(&str, &str)]) -> Vec<u8> {
+    // Lengths are those of header names and values: far below 4 GiB.
+    let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = number(headers.len()).to_vec();
+    for (name, value) in headers {
+        bytes.extend(number(name.len()));
+        bytes.extend(number(value.len()));
+    }
+    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+        bytes.extend(text.as_bytes());
+        bytes.push(0);
+    }
+    bytes
+}
+
+/// What a metric counts.
+#[derive(Clone, Copy)]
+pub(crate) enum MetricKind {
+    Counter = 0,
+    Gauge = 1,
+}
+
+/// A metric's id in this VM.
+#[derive(Clone, Copy)]
+pub(crate) struct Metric(u32);
+
+/// Defines a metric. Every call takes a new id in the VM, so each metric is defined once.
+pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<Metric> {
+    let mut id = 0;
+    // SAFETY: as above.
+    check(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(Metric(id))
+}
+
+/// Counts one more.
+pub(crate) fn increment(metric: Metric) -> Result<()> {
+    // SAFETY: only numbers are passed.
+    check(unsafe { proxy_increment_metric(metric.0, 1) })
+}
+
+/// Sets a gauge.
+pub(crate) fn record(metric: Metric, value: u64) -> Result<()> {
+    // SAFETY: only numbers are passed.
+    check(unsafe { proxy_record_metric(metric.0, value) })
+}
+
+/// Sets filter state of the stream, through Envoy's foreign function `set_envoy_filter_state`.
+pub(crate) fn set_filter_state(key: &str, value: &str) -> Result<()> {
+    // The message `SetEnvoyFilterStateArguments`: `path` is field 1, `value` field 2; the default `span`, that of the
+    // filter chain, is left out.
+    let mut arguments = Vec::with_capacity(key.len() + value.len() + 4);
+    for (tag, text) in [(0x0a, key), (0x12, value)] {
+        arguments.push(tag);
+        push_varint(&mut arguments, text.len());
+        arguments.extend(text.as_bytes());
+    }
+    let name = "set_envoy_filter_state";
+    // SAFETY: as above.
+    bytes_from(|value, bytes| unsafe {
+        proxy_call_foreign_function(name.as_ptr(), name.len(), arguments.as_ptr(), arguments.len(), value, bytes)
+    })
+    .map(drop)
+}
+
+fn push_varint(to: &mut Vec<u8>, mut number: usize) {
+    while number > 0x7f {
+        to.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
+}
+
+struct HostLogger;
+
+impl log::Log for HostLogger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let level = match record.level() {
+            log::Level::Trace => 0,
+            log::Level::Debug => 1,
+            log::Level::Info => 2,
+            log::Level::Warn => 3,
+            log::Level::Error => 4,
+        };
+        write_log(level, &record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+fn write_log(level: u32, message: &str) {
+    // A line that the host does not take is lost; there is nowhere else to put it.
+    // SAFETY: as above.
+    let _ = unsafe { proxy_log(level, message.as_ptr(), message.len()) };
+}
+
+/// Sends what is logged to the host, and the words of a panic too, so that a trap, should one ever be, is not a riddle.
+pub(crate) fn install_logger() {
+    // It is refused where there is one already, which is then this one.
+    let _ = log::set_logger(&HostLogger);
+    log::set_max_level(log::LevelFilter::Info);
+    std::panic::set_hook(Box::new(|panic| write_log(LOG_CRITICAL, &panic.to_string())));
+}

@@ -1,0 +1,137 @@
+//! A request: read its headers, ask the core, apply what it says.
+//!
+//! Host calls of a request that is steered by cluster: one to read all headers, one to set the control header, one to set
+//! the authority where it changes, one to count. One that is refused: one to read, one to answer, one to count.
+
+use std::rc::Rc;
+
+use byname_core::{Config, Plan, Request, Resolution, Scheme};
+use proxy_wasm::{
+    traits::{Context, HttpContext},
+    types::Action,
+};
+
+use crate::{
+    host::{self, Headers},
+    root::Live,
+    stats,
+};
+
+const AUTHORITY: &str = ":authority";
+const FORWARDED_HOST: &str = "x-forwarded-host";
+const REASON_HEADER: &str = "x-byname-reason";
+
+/// One request's stream. It keeps the configuration with which it began.
+pub(crate) struct Stream {
+    live: Option<Rc<Live>>,
+}
+
+impl Stream {
+    pub(crate) fn new(live: Option<Rc<Live>>) -> Self {
+        Self { live }
+    }
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        // Without a configuration Envoy makes no stream; if it did, the routes would decide, as without the filter.
+        let Some(live) = &self.live else { return Action::Continue };
+        let mut plan = live.plan.take();
+        let action = handle(&live.config, &mut plan);
+        live.plan.set(plan);
+        action.unwrap_or_else(|status| {
+            stats::count_host_error();
+            fail(status)
+        })
+    }
+}
+
+fn handle(config: &Config, plan: &mut Plan) -> host::Result<Action> {
+    let headers = host::request_headers()?;
+    let asked = Asked::find(&headers, config.trace_header());
+    let request = Request { authority: asked.authority, scheme: Scheme::from_bytes(asked.scheme) };
+    let resolution = if asked.traced {
+        let (resolution, trace) = config.decide_traced(request, plan);
+        log::info!(
+            "byname: \"{}\" from namespace {}: {}: {trace}",
+            asked.authority.escape_ascii(),
+            config.caller.namespace(),
+            resolution.reason(),
+        );
+        resolution
+    } else {
+        config.decide(request, plan)
+    };
+    stats::count_reason(resolution.reason());
+    match resolution {
+        Resolution::Refuse(_) => refuse(config, request),
+        Resolution::Route(_) | Resolution::Pass(_) => {
+            apply(config, request, plan)?;
+            Ok(Action::Continue)
+        }
+    }
+}
+
+/// What of the headers a decision needs.
+#[derive(Default)]
+struct Asked<'h> {
+    authority: &'h [u8],
+    scheme: &'h [u8],
+    traced: bool,
+}
+
+impl<'h> Asked<'h> {
+    fn find(headers: &'h Headers, trace_header: Option<&str>) -> Self {
+        let mut asked = Self::default();
+        for (name, value) in headers.iter() {
+            match name {
+                b":authority" => asked.authority = value,
+                b":scheme" => asked.scheme = value,
+                name => asked.traced |= trace_header.is_some_and(|header| header.as_bytes() == name),
+            }
+        }
+        asked
+    }
+}
+
+fn apply(config: &Config, request: Request<'_>, plan: &Plan) -> host::Result<()> {
+    let control_header = config.steering.control_header();
+    match plan.cluster() {
+        Some(cluster) => host::set_request_header(control_header, cluster.as_bytes())?,
+        None => host::remove_request_header(control_header)?,
+    }
+    if let Some((name, port)) = plan.dynamic_host() {
+        host::set_filter_state("envoy.upstream.dynamic_host", name)?;
+        host::set_filter_state("envoy.upstream.dynamic_port", &port.to_string())?;
+    }
+    if let Some(authority) = plan.authority() {
+        host::set_request_header(AUTHORITY, authority.as_bytes())?;
+        if config.steering.forwarded_host() {
+            host::set_request_header(FORWARDED_HOST, request.authority)?;
+        }
+    }
+    Ok(())
+}
+
+fn refuse(config: &Config, request: Request<'_>) -> host::Result<Action> {
+    // A request that is refused has an answer; without one it would be the host's fault to fail.
+    let Some(answer) = config.answer(request) else { return Ok(Action::Pause) };
+    let reason = answer.reason.as_str();
+    let headers = [(REASON_HEADER, reason), ("content-type", "text/plain")];
+    let details = format!("byname_{reason}");
+    host::send_local_response(answer.status, answer.grpc_status, &details, &headers, &answer.body)?;
+    Ok(Action::Pause)
+}
+
+/// A request whose steering the host did not let us finish must not go on half steered, or by a header that its client
+/// sent: it ends here.
+fn fail(status: host::Status) -> Action {
+    const UNAVAILABLE: (u16, u8) = (503, 14);
+    let (http, grpc) = UNAVAILABLE;
+    let body = format!("byname: host_error: Envoy answered a host call with status {}\n", status.0);
+    // If even that is not taken, the stream stays where it is until its timeout: held is better than misled.
+    let _ = host::send_local_response(http, grpc, "byname_host_error", &[(REASON_HEADER, "host_error")], &body);
+    Action::Pause
+}

@@ -1,0 +1,286 @@
+//! The module that ships in a real Envoy. A missing Envoy, or a missing module, fails.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, which is what these do"
+)]
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use byname_test_support::{
+    Connection, Envoy, FORMS, Form, Upstream,
+    scenario::{self, Caller, Expected, ROWS, Stage},
+};
+use serde_json::{Value, json};
+
+type Test = Result<()>;
+
+#[tokio::test]
+async fn every_row_of_the_demo_in_every_form() -> Test {
+    let stage = Stage::start().await?;
+    let mut wrong = Vec::new();
+    for form in FORMS {
+        for row in &ROWS {
+            let outcome = stage.ask(row, &mut stage.connect(row.caller, form).await?).await?;
+            wrong.extend(outcome.differs(row).map(|differs| format!("{form:?}: {differs}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pushed_table_takes_effect_on_a_connection_that_stays_open() -> Test {
+    let stage = Stage::start().await?;
+    for form in FORMS {
+        let mut connection = stage.connect(Caller::Shop, form).await?;
+        let pay = ROWS.iter().find(|row| row.asked == "pay").expect("there is one");
+        let original = stage.envoy.filter("shop")?;
+        assert_eq!(stage.ask(pay, &mut connection).await?.differs(pay), None);
+        stage.envoy.push("shop", &scenario::moved(original.clone())?, "config_reload").await?;
+        assert_eq!(stage.ask(&scenario::MOVED, &mut connection).await?.differs(&scenario::MOVED), None, "{form:?}");
+        assert_eq!(stage.envoy.stat("wasmcustom.byname.table.version").await?, 2);
+        stage.envoy.push("shop", &original, "config_reload").await?;
+        assert_eq!(stage.ask(pay, &mut connection).await?.differs(pay), None);
+    }
+    assert_eq!(stage.envoy.stat("http.shop.downstream_cx_destroy_local").await?, 0, "Envoy closed no connection");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_push_is_refused_and_the_last_good_one_serves_on() -> Test {
+    let stage = Stage::start().await?;
+    let mut connection = stage.connect(Caller::Shop, Form::Host).await?;
+    let payments = &ROWS[0];
+    let original = stage.envoy.filter("shop")?;
+    let changed = |pointer: &str, value: Value| {
+        let mut filter = original.clone();
+        *filter.configuration.pointer_mut(pointer).expect("it is there") = value;
+        filter.to_string()
+    };
+    let mut unknown = original.clone();
+    unknown.configuration["tables"] = json!({});
+    let bad = [
+        ("unknown field", unknown.to_string(), "unknown field `tables`"),
+        ("wrong version", changed("/version", json!(2)), "version: \"2\" is not a version"),
+        ("port 0", changed("/table/services/shop~1payments/ports/0/port", json!(0)), "table.services[\"shop/payments\"].ports[0].port: \"0\""),
+        ("loop to an address", changed("/table/services/shop~1pay/externalName", json!("10.1")), "\"10.1\" is read as an IPv4 address"),
+        ("broken JSON", original.with_text("{\"version\": 1,"), "EOF while parsing"),
+        ("cut in a table", original.with_text(&original.configuration.to_string()[..900]), "EOF while parsing"),
+        ("empty", original.with_text(""), "it is empty"),
+        ("not JSON", original.with_text("\u{0}\u{1}"), "cannot be read"),
+        ("two documents", original.with_text("{\"version\": 1, \"caller\": {\"namespace\": \"shop\"}} {}"), "something follows its end"),
+        ("a struct", original.to_string().replace("protobuf.StringValue\n", "protobuf.Struct\n").replace("value: \"", "value: {version: 1} #"), "write the JSON into a google.protobuf.StringValue"),
+    ];
+    for (what, text, says) in &bad {
+        stage.envoy.push_text("shop", text, "update_rejected").await?;
+        assert!(stage.envoy.log().contains(says), "{what}: the log does not say {says:?}");
+        assert_eq!(stage.ask(payments, &mut connection).await?.differs(payments), None, "after {what}");
+    }
+    assert_eq!(stage.envoy.stat("wasmcustom.byname.configurations_refused").await?, bad.len() as u64);
+    assert_eq!(stage.envoy.stat("wasmcustom.byname.table.version").await?, 1, "gauges tell what is served");
+    // And what is good is taken again.
+    stage.envoy.push("shop", &scenario::moved(original)?, "config_reload").await?;
+    assert_eq!(stage.ask(&scenario::MOVED, &mut connection).await?.differs(&scenario::MOVED), None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_first_push_leaves_the_default_that_passes_all() -> Test {
+    let passthrough = Upstream::start("passthrough").await?;
+    let envoy = Envoy::builder("ecds.yaml")
+        .upstream(18080, &passthrough)
+        .edit("path: envoy/ecds/shop.yaml", "path: envoy/ecds/none.yaml")
+        .start()
+        .await;
+    // The file is missing altogether: Envoy says so and serves the default configuration once its time to wait is over.
+    let envoy = envoy?;
+    let reply = Connection::open(envoy.port(15001), Form::Host).await?.get("payments", &[]).await?;
+    assert_eq!((reply.status, reply.said("upstream").as_str()), (200, "passthrough"));
+    Ok(())
+}
+
+/// Ways to send a control header that would steer to `payments in prod`.
+fn forged() -> Vec<Vec<(&'static str, &'static str)>> {
+    const TARGET: &str = "outbound|80||payments.prod.svc.cluster.local";
+    vec![
+        vec![("x-byname-cluster", TARGET)],
+        vec![("x-byname-cluster", TARGET), ("x-byname-cluster", TARGET)],
+        vec![("x-byname-cluster", "nowhere"), ("x-byname-cluster", TARGET)],
+        vec![("x-byname-cluster", "")],
+    ]
+}
+
+#[tokio::test]
+async fn a_clients_control_header_never_steers_with_the_filter_or_without() -> Test {
+    let working = Stage::start().await?;
+    for form in FORMS {
+        for headers in forged() {
+            for row in ROWS.iter().filter(|row| matches!(row.asked, "payments" | "www.example.org" | "payments:8080")) {
+                let mut connection = working.connect(row.caller, form).await?;
+                let reply = connection.get(row.asked, &headers).await?;
+                let Expected::Upstream { name, .. } = row.expected else { panic!("these rows reach upstreams") };
+                assert_eq!(reply.said("upstream"), name, "{form:?} {headers:?}");
+                assert!(reply.sent_on("x-byname-cluster").is_empty(), "no upstream sees it");
+            }
+        }
+    }
+    // Upper case on the wire: HTTP/1 alone has it.
+    let raw = byname_test_support::raw_http1(
+        working.envoy.port(15001),
+        b"GET / HTTP/1.1\r\nhost: www.example.org\r\nX-BYNAME-Cluster: outbound|80||payments.prod.svc.cluster.local\r\nconnection: close\r\n\r\n",
+    )
+    .await?;
+    assert!(raw.contains("\"upstream\":\"passthrough\""), "{raw}");
+
+    // The same bootstrap with the filter gone: as after FAIL_OPEN, or with a module that is missing.
+    let passthrough = Upstream::start("passthrough").await?;
+    let prod = Upstream::start("payments in prod").await?;
+    let bare = Envoy::builder("cluster.yaml")
+        .upstream(18080, &passthrough)
+        .upstream(18082, &prod)
+        .edit("          - name: byname\n", "          - name: byname\n            disabled: true\n")
+        .start()
+        .await?;
+    for form in FORMS {
+        for headers in forged() {
+            let mut connection = Connection::open(bare.port(15001), form).await?;
+            let reply = connection.get("payments.prod", &headers).await?;
+            assert_eq!(reply.said("upstream"), "passthrough", "{form:?} {headers:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn local_answers_are_one_line_and_grpc_where_the_request_is() -> Test {
+    let stage = Stage::start().await?;
+    let grpc_statuses = BTreeMap::from([(400, "3"), (403, "7"), (503, "14"), (508, "9")]);
+    for row in &ROWS {
+        let Expected::Local { status } = row.expected else { continue };
+        let mut connection = stage.connect(row.caller, Form::Host).await?;
+        let plain = connection.get(row.asked, &[]).await?;
+        assert_eq!(plain.header("content-type"), "text/plain");
+        let begins = format!("byname: {}: \"{}\" from namespace shop: ", row.reason, row.asked);
+        assert!(plain.body.starts_with(&begins) && plain.body.ends_with('\n'), "{}", plain.body);
+
+        let mut connection = stage.connect(row.caller, Form::Http2).await?;
+        let grpc = connection.get(row.asked, &[("content-type", "application/grpc"), ("te", "trailers")]).await?;
+        assert_eq!((grpc.status, grpc.header("grpc-status")), (200, grpc_statuses[&status]), "{}", row.asked);
+        assert!(grpc.header("grpc-message").starts_with("byname: "), "{:?}", grpc.headers);
+        assert_eq!(grpc.header("x-byname-reason"), row.reason);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn steering_by_authority_lets_the_routes_match_again() -> Test {
+    let names = [(18080, "passthrough"), (18081, "payments in shop"), (18082, "payments in prod")];
+    let mut builder = Envoy::builder("authority.yaml");
+    let mut upstreams = Vec::new();
+    for (port, name) in names {
+        let upstream = Upstream::start(name).await?;
+        builder = builder.upstream(port, &upstream);
+        upstreams.push(upstream);
+    }
+    let envoy = builder.start().await?;
+    let rows = [
+        ("payments", "payments in shop", "payments.shop.svc.cluster.local"),
+        ("PAYMENTS.prod:80", "payments in prod", "payments.prod.svc.cluster.local"),
+        ("10.96.0.11", "payments in prod", "payments.prod.svc.cluster.local"),
+        ("pay", "payments in shop", "payments.shop.svc.cluster.local"),
+        ("payments:81", "passthrough", "payments:81"),
+        ("nope", "passthrough", "nope"),
+    ];
+    for form in FORMS {
+        for (asked, name, authority) in rows {
+            let mut connection = Connection::open(envoy.port(15001), form).await?;
+            for headers in [vec![], forged().swap_remove(0)] {
+                let reply = connection.get(asked, &headers).await?;
+                assert_eq!((reply.said("upstream").as_str(), reply.said("authority").as_str()), (name, authority), "{form:?} {asked}");
+                assert!(reply.sent_on("x-byname-cluster").is_empty());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn steering_is_what_the_configuration_says() -> Test {
+    let stage = Stage::start().await?;
+    let mut connection = stage.connect(Caller::Shop, Form::Host).await?;
+    let mut filter = stage.envoy.filter("shop")?;
+    filter.configuration["steering"] = json!({"rewriteAuthority": "never", "passCluster": "outbound|80||payments.prod.svc.cluster.local"});
+    filter.configuration["trace"] = json!({"requestHeader": "x-byname-trace"});
+    stage.envoy.push("shop", &filter, "config_reload").await?;
+    let reply = connection.get("payments", &[]).await?;
+    assert_eq!((reply.said("upstream").as_str(), reply.said("authority").as_str()), ("payments in shop", "payments"));
+    let reply = connection.get("nope", &[("x-byname-trace", "1")]).await?;
+    assert_eq!(reply.said("upstream"), "payments in prod", "passCluster is where what is passed goes");
+    let line = "byname: \"nope\" from namespace shop: name_not_found: table 1; nope.shop.svc.cluster.local does not exist: no such Service";
+    assert!(stage.envoy.log().contains(line), "a request that asks for it has its trace logged");
+
+    filter.configuration["steering"] = json!({"rewriteAuthority": "alias", "forwardedHost": true});
+    filter.configuration["unknownNames"] = json!("refuse");
+    stage.envoy.push("shop", &filter, "config_reload").await?;
+    let reply = connection.get("pay", &[("x-forwarded-host", "forged")]).await?;
+    assert_eq!(reply.said("authority"), "payments.shop.svc.cluster.local");
+    assert_eq!(reply.sent_on("x-forwarded-host"), ["pay"]);
+    let reply = connection.get("payments", &[]).await?;
+    assert_eq!(reply.said("authority"), "payments", "no alias, no rewriting");
+    for (asked, reason) in [("nope", "name_not_found"), ("payments:81", "port_not_found")] {
+        let reply = connection.get(asked, &[]).await?;
+        assert_eq!((reply.status, reply.header("x-byname-reason")), (404, reason));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn counters_and_gauges_are_in_envoys_statistics() -> Test {
+    let stage = Stage::start().await?;
+    for row in &ROWS {
+        stage.connect(row.caller, Form::Host).await?.get(row.asked, &[]).await?;
+    }
+    let mut expected = BTreeMap::new();
+    for row in &ROWS {
+        *expected.entry(row.reason.to_owned()).or_insert(0) += 1;
+    }
+    let counted: BTreeMap<String, u64> = stage.envoy.reasons().await?.into_iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counted, expected);
+    let gauges = stage.envoy.stats("wasmcustom.byname.table.").await?;
+    let values: Vec<u64> = ["version", "services", "endpoints", "addresses_dropped"].iter().map(|name| gauges[&format!("wasmcustom.byname.table.{name}")]).collect();
+    assert_eq!(values, [1, 13, 6, 0]);
+    let prometheus = stage.envoy.admin("/stats/prometheus").await?.body;
+    for line in ["envoy_wasmcustom_byname_reason_alias{} 2", "envoy_wasmcustom_byname_table_services{} 13"] {
+        assert!(prometheus.lines().any(|other| other == line), "{line} is missing");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_configuration_in_a_bootstrap_ends_envoy_and_says_why() -> Test {
+    let mut envoy = Envoy::builder("cluster.yaml").edit("\"version\": 1,\n                      \"steering\"", "\"version\": 1,\n                      \"stearing\"").spawn()?;
+    assert_ne!(envoy.wait_until_ended().await?, 0);
+    assert!(envoy.log().contains("stearing cannot be read: unknown field `stearing`"), "{}", envoy.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_namespace_comes_from_the_node_and_its_lack_is_an_error() -> Test {
+    let shop = Upstream::start("payments in shop").await?;
+    let prod = Upstream::start("payments in prod").await?;
+    let builder = || Envoy::builder("cluster.yaml").upstream(18081, &shop).upstream(18082, &prod);
+    for (namespace, name) in [("shop", "payments in shop"), ("prod", "payments in prod")] {
+        let envoy = builder().edit("{NAMESPACE: shop}", &format!("{{NAMESPACE: {namespace}}}")).concurrency(1).start().await?;
+        let reply = Connection::open(envoy.port(15001), Form::Host).await?.get("payments", &[]).await?;
+        assert_eq!(reply.said("upstream"), name);
+    }
+    let mut envoy = builder().edit("{NAMESPACE: shop}", "{}").spawn()?;
+    assert_ne!(envoy.wait_until_ended().await?, 0);
+    assert!(envoy.log().contains("caller.namespace is not set, and the node's metadata has no NAMESPACE"), "{}", envoy.log());
+    Ok(())
+}

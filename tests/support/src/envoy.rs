@@ -1,0 +1,304 @@
+//! A real Envoy, run from one of the bootstraps in `envoy/` as it stands but for its ports.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::{
+    client::{Connection, Form, Reply},
+    ports,
+    push::Filter,
+    upstream::Upstream,
+};
+
+/// How long Envoy may take to be ready, or to take a push. The machine may be slow and busy; a test that hangs is worse.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+/// The port of the admin interface in every bootstrap.
+const ADMIN: u16 = 9901;
+
+/// The root of the repository.
+#[must_use]
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The Envoy to run: the one that `ENVOY` names, or the one that `make envoy` installs.
+///
+/// # Errors
+/// Where there is none: a missing Envoy is a failure, since tests that are skipped look like tests that pass.
+pub fn envoy_binary() -> Result<PathBuf> {
+    let (binary, advice) = match env::var_os("ENVOY") {
+        Some(path) => (PathBuf::from(path), "ENVOY names it"),
+        None => (repository().join("target/envoy/envoy"), "run `make envoy`, or set ENVOY=/path/to/envoy"),
+    };
+    if !binary.is_file() {
+        bail!("there is no Envoy at {}: {advice}", binary.display());
+    }
+    Ok(binary)
+}
+
+/// An Envoy that is yet to be started.
+pub struct EnvoyBuilder {
+    bootstrap: String,
+    ports: BTreeMap<u16, u16>,
+    concurrency: u32,
+    edits: Vec<(String, String)>,
+}
+
+impl EnvoyBuilder {
+    /// Lets `upstream` stand where the bootstrap has this port.
+    #[must_use]
+    pub fn upstream(mut self, port: u16, upstream: &Upstream) -> Self {
+        self.ports.insert(port, upstream.port());
+        self
+    }
+
+    /// How many workers it has. 2 by default.
+    #[must_use]
+    pub fn concurrency(mut self, workers: u32) -> Self {
+        self.concurrency = workers;
+        self
+    }
+
+    /// Exchanges `from` for `to` in the bootstrap, which must hold it.
+    #[must_use]
+    pub fn edit(mut self, from: &str, to: &str) -> Self {
+        self.edits.push((from.to_owned(), to.to_owned()));
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// Where there is no Envoy or no module, or it does not become ready: then with the end of its log.
+    pub async fn start(self) -> Result<Envoy> {
+        let mut envoy = self.spawn()?;
+        envoy.wait_until_ready().await?;
+        Ok(envoy)
+    }
+
+    /// Starts it, without waiting.
+    ///
+    /// # Errors
+    /// Where there is no Envoy or no module.
+    pub fn spawn(self) -> Result<Envoy> {
+        let binary = envoy_binary()?;
+        let module = repository().join("target/byname.wasm");
+        if !module.is_file() {
+            bail!("there is no module at {}: run `make build`", module.display());
+        }
+        let directory = tempfile::Builder::new().prefix("byname-envoy-").tempdir()?;
+        let localized = |text: &str| {
+            let here = directory.path().display();
+            text.replace("target/byname.wasm", &module.display().to_string()).replace("envoy/ecds", &format!("{here}/ecds"))
+        };
+        let files = repository().join("envoy");
+        let mut text = fs::read_to_string(files.join(&self.bootstrap))
+            .with_context(|| format!("cannot read the bootstrap envoy/{}", self.bootstrap))?;
+        for (from, to) in &self.edits {
+            if !text.contains(from) {
+                bail!("envoy/{} does not hold {from:?}", self.bootstrap);
+            }
+            text = text.replace(from, to);
+        }
+        let mut ports = self.ports;
+        let bootstrap = directory.path().join("bootstrap.yaml");
+        fs::write(&bootstrap, localized(&ports::exchange(&text, &mut ports)?))?;
+        fs::create_dir(directory.path().join("ecds"))?;
+        for entry in fs::read_dir(files.join("ecds"))? {
+            let entry = entry?;
+            fs::write(directory.path().join("ecds").join(entry.file_name()), localized(&fs::read_to_string(entry.path())?))?;
+        }
+        let log = directory.path().join("envoy.log");
+        let child = Command::new(binary)
+            .arg("--config-path")
+            .arg(&bootstrap)
+            .args(["--concurrency", &self.concurrency.to_string()])
+            .args(["--use-dynamic-base-id", "--drain-time-s", "1", "--log-level", "info", "--log-path"])
+            .arg(&log)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(fs::File::create(directory.path().join("stderr.log"))?))
+            .spawn()
+            .context("Envoy cannot be started")?;
+        Ok(Envoy { child, ports, directory })
+    }
+}
+
+/// An Envoy that runs until the value is dropped.
+pub struct Envoy {
+    child: Child,
+    ports: BTreeMap<u16, u16>,
+    directory: TempDir,
+}
+
+impl Envoy {
+    /// One with the bootstrap `envoy/NAME`.
+    #[must_use]
+    pub fn builder(bootstrap: &str) -> EnvoyBuilder {
+        EnvoyBuilder { bootstrap: bootstrap.to_owned(), ports: BTreeMap::new(), concurrency: 2, edits: Vec::new() }
+    }
+
+    /// The port that stands in for one of the bootstrap's.
+    ///
+    /// # Panics
+    /// Where the bootstrap has no such port.
+    #[must_use]
+    pub fn port(&self, port: u16) -> u16 {
+        self.ports.get(&port).copied().unwrap_or_else(|| panic!("the bootstrap has no port {port}"))
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let read = |name: &str| fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
+        read("envoy.log") + &read("stderr.log")
+    }
+
+    /// Asks its admin interface.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn admin(&self, path: &str) -> Result<Reply> {
+        Connection::open(self.port(ADMIN), Form::Host).await?.get_path("admin", path, &[]).await
+    }
+
+    /// Its statistics whose names contain `part`, by name.
+    ///
+    /// # Errors
+    /// Where the admin interface does not answer.
+    pub async fn stats(&self, part: &str) -> Result<BTreeMap<String, u64>> {
+        let text = self.admin("/stats").await?.body;
+        let wanted = text.lines().filter_map(|line| line.split_once(": ")).filter(|(name, _)| name.contains(part));
+        Ok(wanted.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
+    }
+
+    /// One statistic; 0 where there is none of that name yet.
+    ///
+    /// # Errors
+    /// Where the admin interface does not answer.
+    pub async fn stat(&self, name: &str) -> Result<u64> {
+        Ok(self.stats(name).await?.get(name).copied().unwrap_or_default())
+    }
+
+    /// How often each reason was counted.
+    ///
+    /// # Errors
+    /// Where the admin interface does not answer.
+    pub async fn reasons(&self) -> Result<BTreeMap<String, u64>> {
+        const PREFIX: &str = "wasmcustom.byname.reason.";
+        let stats = self.stats(PREFIX).await?;
+        Ok(stats.into_iter().filter_map(|(name, count)| Some((name.strip_prefix(PREFIX)?.to_owned(), count))).collect())
+    }
+
+    /// The configuration of a filter as the file `envoy/ecds/NAME.yaml` has it.
+    ///
+    /// # Errors
+    /// Where the file is not one.
+    pub fn filter(&self, name: &str) -> Result<Filter> {
+        Filter::read(&self.directory.path().join(format!("ecds/{name}.yaml")))
+    }
+
+    /// Pushes a filter's configuration: the file is exchanged in one step, and Envoy sees that its directory changed.
+    /// Waits until `statistic` of the filter's discovery rises, `config_reload` or `update_rejected`.
+    ///
+    /// # Errors
+    /// Where it does not rise in time.
+    pub async fn push(&self, name: &str, filter: &Filter, statistic: &str) -> Result<()> {
+        self.push_text(name, &filter.to_string(), statistic).await
+    }
+
+    /// [`Envoy::push`] with the whole text of the file.
+    ///
+    /// # Errors
+    /// Where it does not rise in time.
+    pub async fn push_text(&self, name: &str, text: &str, statistic: &str) -> Result<()> {
+        let statistic = format!("extension_config_discovery.http_filter.byname-{name}.{statistic}");
+        let before = self.stat(&statistic).await?;
+        let next = self.directory.path().join(format!("{name}.next"));
+        fs::write(&next, text)?;
+        fs::rename(&next, self.directory.path().join(format!("ecds/{name}.yaml")))?;
+        let start = Instant::now();
+        while self.stat(&statistic).await? == before {
+            if start.elapsed() > PATIENCE {
+                bail!("{statistic} did not rise after a push;{}", self.tail());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            if let Ok(reply) = self.admin("/ready").await
+                && reply.status == 200
+            {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("Envoy ended while it started ({status});{}", self.tail());
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("Envoy was not ready after {} s;{}", PATIENCE.as_secs(), self.tail());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until it ends by itself, and says with what status.
+    ///
+    /// # Errors
+    /// Where it goes on.
+    pub async fn wait_until_ended(&mut self) -> Result<i32> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.code().unwrap_or(-1));
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("Envoy still runs after {} s", PATIENCE.as_secs());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("][info]")).collect();
+        let tail = lines.get(lines.len().saturating_sub(15)..).unwrap_or_default();
+        let cut: Vec<String> = tail.iter().map(|line| line.chars().take(600).collect()).collect();
+        format!(" the end of its log:\n{}", cut.join("\n"))
+    }
+}
+
+impl Drop for Envoy {
+    /// Ends it by its process id: it is asked first.
+    fn drop(&mut self) {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let start = Instant::now();
+        while asked.as_ref().is_ok_and(|status| status.success()) && start.elapsed() < Duration::from_secs(3) {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            thread::sleep(POLL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

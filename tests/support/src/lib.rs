@@ -1,0 +1,16 @@
+//! What the tests and the demo are made of: a real Envoy, upstreams that say who they are, and a client that sends
+//! exactly what it is told.
+//!
+//! Everything listens on loopback, on ports that are free at the time, and ends with the value that stands for it.
+
+mod client;
+mod envoy;
+mod ports;
+mod push;
+pub mod scenario;
+mod upstream;
+
+pub use client::{Connection, FORMS, Form, Reply, raw_http1};
+pub use envoy::{Envoy, EnvoyBuilder, envoy_binary, repository};
+pub use push::Filter;
+pub use upstream::Upstream;

