@@ -79,10 +79,13 @@ fn read(bytes: usize) -> Result<Config, String> {
         return Err("it is empty; the least is {\"version\": 1}".to_owned());
     }
     // The first byte of a protobuf message with a first field of text or bytes, and of no JSON that means anything here.
-    if host::configuration(0, 2).is_ok_and(|start| matches!(*start, [b'\n', second] if !b" \t\r\n{".contains(&second))) {
-        return Err("it is protobuf in binary; Envoy hands over a google.protobuf.Struct so, and a StringValue as it stands: \
+    if host::configuration(0, 2).is_ok_and(|start| matches!(*start, [b'\n', second] if !b" \t\r\n{".contains(&second)))
+    {
+        return Err(
+            "it is protobuf in binary; Envoy hands over a google.protobuf.Struct so, and a StringValue as it stands: \
                     write the JSON into a google.protobuf.StringValue"
-            .to_owned());
+                .to_owned(),
+        );
     }
     if bytes > MAX_CONFIGURATION_BYTES {
         return Err(format!(

@@ -15,7 +15,7 @@ pub(crate) async fn run(keep: bool) -> Result<()> {
     let mut shown = Shown::new();
     for (index, row) in ROWS.iter().enumerate() {
         // Both ways in which an ordinary client asks: through a proxy, and by a Host header.
-        let form = if index % 2 == 0 { Form::Proxy } else { Form::Host };
+        let form = if index % 2 == 0 && row.can_be_sent_as(Form::Proxy) { Form::Proxy } else { Form::Host };
         shown.add(row, form, &stage.ask(row, &mut stage.connect(row.caller, form).await?).await?);
     }
     shown.print();
@@ -51,8 +51,8 @@ struct Shown {
 impl Shown {
     fn new() -> Self {
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(["from", "asked", "as", "which is", "meant", "answered by", "why", ""]);
+        table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(["from", "asked", "as", "which is", "meant", "answered by", "why"]);
         let colour = std::io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
         Self { table, colour, wrong: Vec::new() }
     }
@@ -72,7 +72,7 @@ impl Shown {
         let answered = Cell::new(by);
         let answered = if self.colour { answered.fg(colour) } else { answered };
         let form = if form == Form::Proxy { "proxy" } else { "Host" };
-        let verdict = if differs.is_some() { "WRONG" } else { "ok" };
+        let why = if differs.is_some() { format!("WRONG: {}", outcome.reason) } else { outcome.reason.clone() };
         self.table.add_row([
             Cell::new(row.caller.namespace()),
             Cell::new(row.asked),
@@ -80,8 +80,7 @@ impl Shown {
             Cell::new(row.shows),
             Cell::new(meant),
             answered,
-            Cell::new(&outcome.reason),
-            Cell::new(verdict),
+            Cell::new(why),
         ]);
         self.wrong.extend(differs);
     }

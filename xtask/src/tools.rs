@@ -28,7 +28,9 @@ pub(crate) fn install_cargo_deny(root: &Path) -> Result<()> {
 fn install(root: &Path, package: &str, version: &str, program: &str) -> Result<()> {
     let tools = root.join("target/tools");
     let stamp = tools.join(format!("{program}.version"));
-    if tools.join("bin").join(program).is_file() && fs::read_to_string(&stamp).is_ok_and(|installed| installed == version) {
+    if tools.join("bin").join(program).is_file()
+        && fs::read_to_string(&stamp).is_ok_and(|installed| installed == version)
+    {
         return Ok(());
     }
     println!("{program}: installing {package} {version} from crates.io into target/tools (some minutes, once)");

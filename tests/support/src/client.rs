@@ -81,7 +81,8 @@ impl Connection {
     /// # Errors
     /// Where nothing listens on the port.
     pub async fn open(port: u16, form: Form) -> Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.with_context(|| format!("nothing listens on port {port}"))?;
+        let stream =
+            TcpStream::connect(("127.0.0.1", port)).await.with_context(|| format!("nothing listens on port {port}"))?;
         let stream = TokioIo::new(stream);
         // A connection that ends shows in the next request.
         let sender = match form {

@@ -69,7 +69,7 @@ impl EnvoyBuilder {
         self
     }
 
-    /// Exchanges `from` for `to` in the bootstrap, which must hold it.
+    /// Exchanges `from` for `to` in the bootstrap and the files beside it, one of which must hold it.
     #[must_use]
     pub fn edit(mut self, from: &str, to: &str) -> Self {
         self.edits.push((from.to_owned(), to.to_owned()));
@@ -97,26 +97,28 @@ impl EnvoyBuilder {
             bail!("there is no module at {}: run `make build`", module.display());
         }
         let directory = tempfile::Builder::new().prefix("byname-envoy-").tempdir()?;
-        let localized = |text: &str| {
-            let here = directory.path().display();
-            text.replace("target/byname.wasm", &module.display().to_string()).replace("envoy/ecds", &format!("{here}/ecds"))
+        let here = directory.path().display().to_string();
+        let mut applied = vec![false; self.edits.len()];
+        let mut localized = |path: &Path| -> Result<String> {
+            let mut text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            for ((from, to), applied) in self.edits.iter().zip(&mut applied) {
+                *applied |= text.contains(from);
+                text = text.replace(from, to);
+            }
+            text = text.replace("target/byname.wasm", &module.display().to_string());
+            Ok(text.replace("envoy/ecds", &format!("{here}/ecds")))
         };
         let files = repository().join("envoy");
-        let mut text = fs::read_to_string(files.join(&self.bootstrap))
-            .with_context(|| format!("cannot read the bootstrap envoy/{}", self.bootstrap))?;
-        for (from, to) in &self.edits {
-            if !text.contains(from) {
-                bail!("envoy/{} does not hold {from:?}", self.bootstrap);
-            }
-            text = text.replace(from, to);
-        }
         let mut ports = self.ports;
         let bootstrap = directory.path().join("bootstrap.yaml");
-        fs::write(&bootstrap, localized(&ports::exchange(&text, &mut ports)?))?;
+        fs::write(&bootstrap, ports::exchange(&localized(&files.join(&self.bootstrap))?, &mut ports)?)?;
         fs::create_dir(directory.path().join("ecds"))?;
         for entry in fs::read_dir(files.join("ecds"))? {
             let entry = entry?;
-            fs::write(directory.path().join("ecds").join(entry.file_name()), localized(&fs::read_to_string(entry.path())?))?;
+            fs::write(directory.path().join("ecds").join(entry.file_name()), localized(&entry.path())?)?;
+        }
+        if let Some(((from, _), _)) = self.edits.iter().zip(&applied).find(|(_, applied)| !**applied) {
+            bail!("neither envoy/{} nor a file beside it holds {from:?}", self.bootstrap);
         }
         let log = directory.path().join("envoy.log");
         let child = Command::new(binary)
@@ -168,6 +170,21 @@ impl Envoy {
     pub fn log(&self) -> String {
         let read = |name: &str| fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
         read("envoy.log") + &read("stderr.log")
+    }
+
+    /// Waits until it has logged a line that contains `text`: it writes its log with some delay.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn wait_for_log(&self, text: &str) -> Result<()> {
+        let start = Instant::now();
+        while !self.log().contains(text) {
+            if start.elapsed() > Duration::from_secs(15) {
+                bail!("the log does not hold {text:?};{}", self.tail());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
     }
 
     /// Asks its admin interface.
@@ -290,6 +307,9 @@ impl Envoy {
 impl Drop for Envoy {
     /// Ends it by its process id: it is asked first.
     fn drop(&mut self) {
+        if let Ok(Some(_)) = self.child.try_wait() {
+            return;
+        }
         let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         let start = Instant::now();
         while asked.as_ref().is_ok_and(|status| status.success()) && start.elapsed() < Duration::from_secs(3) {

@@ -88,6 +88,15 @@ pub struct Row {
     pub reason: &'static str,
 }
 
+impl Row {
+    /// Whether Envoy takes the authority in this form. It refuses a request line whose host holds an underscore or a
+    /// comma, by its own parser and before any filter.
+    #[must_use]
+    pub fn can_be_sent_as(&self, form: Form) -> bool {
+        form != Form::Proxy || !self.asked.contains(['_', ','])
+    }
+}
+
 const fn upstream(
     caller: Caller,
     asked: &'static str,
