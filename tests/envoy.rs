@@ -326,3 +326,44 @@ async fn the_namespace_comes_from_the_node_and_its_lack_is_an_error() -> Test {
     assert_ne!(envoy.wait_until_ended().await?, 0);
     envoy.wait_for_log("caller.namespace is not set, and the node's metadata has no NAMESPACE").await
 }
+
+#[tokio::test]
+async fn external_targets_go_through_a_dynamic_forward_proxy_and_nobody_elses_host_does() -> Test {
+    let passthrough = Upstream::start("passthrough").await?;
+    let clear = Upstream::start("clear").await?;
+    let (tls, certificate) = Upstream::start_tls("tls", "weather.example.com").await?;
+    let (other, _) = Upstream::start_tls("other", "other.example.com").await?;
+    let directory = tempfile::tempdir()?;
+    let authority_file = directory.path().join("ca.pem");
+    std::fs::write(&authority_file, certificate)?;
+    let start = |tls_port: u16| {
+        Envoy::builder("external.yaml")
+            .upstream(18080, &passthrough)
+            .edit("18087", &clear.port().to_string())
+            .edit("18443", &tls_port.to_string())
+            .edit("/etc/ssl/certs/ca-certificates.crt", &authority_file.display().to_string())
+            .start()
+    };
+    let envoy = start(tls.port()).await?;
+    for form in FORMS {
+        for (asked, name, port) in [("weather", "clear", clear.port()), ("weather-tls", "tls", tls.port())] {
+            let reply = Connection::open(envoy.port(15001), form).await?.get(asked, &[]).await?;
+            assert_eq!(reply.said("upstream"), name, "{form:?} {asked}: {}", reply.body);
+            assert_eq!(reply.said("authority"), format!("weather.example.com:{port}"));
+        }
+        for headers in [vec![], vec![("x-byname-cluster", "external")]] {
+            let asked = format!("weather.example.com:{}", clear.port());
+            let reply = Connection::open(envoy.port(15001), form).await?.get(&asked, &headers).await?;
+            assert_eq!(
+                reply.said("upstream"),
+                "passthrough",
+                "the name itself is no alias, and no client reaches the proxy by it"
+            );
+        }
+    }
+    // A certificate of another name ends in 503, and never in clear text.
+    let envoy = start(other.port()).await?;
+    let reply = Connection::open(envoy.port(15001), Form::Host).await?.get("weather-tls", &[]).await?;
+    assert_eq!((reply.status, reply.said("upstream").as_str()), (503, ""));
+    Ok(())
+}

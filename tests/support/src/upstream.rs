@@ -1,6 +1,6 @@
 //! Small upstreams that say who they are.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use anyhow::Result;
 use hyper::{Request, Response, body::Incoming, service::service_fn};
@@ -8,8 +8,17 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
-use tokio::{net::TcpListener, task::AbortHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    task::AbortHandle,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
+};
 
 /// A server for HTTP/1.1 and HTTP/2 on loopback that answers every request with JSON: its own name, and what came.
 pub struct Upstream {
@@ -23,9 +32,27 @@ impl Upstream {
     /// # Errors
     /// Where no port is free.
     pub async fn start(name: &str) -> Result<Self> {
+        Self::listen(name, None).await
+    }
+
+    /// Starts one that speaks TLS as `host`, and gives its certificate, which it signed itself, as PEM.
+    ///
+    /// # Errors
+    /// Where no port is free or no certificate can be made.
+    pub async fn start_tls(name: &str, host: &str) -> Result<(Self, String)> {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([host.to_owned()])?;
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
+        let config = ServerConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)?;
+        Ok((Self::listen(name, Some(TlsAcceptor::from(Arc::new(config)))).await?, cert.pem()))
+    }
+
+    async fn listen(name: &str, tls: Option<TlsAcceptor>) -> Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let port = listener.local_addr()?.port();
-        let task = tokio::spawn(serve(listener, name.to_owned())).abort_handle();
+        let task = tokio::spawn(accept(listener, name.to_owned(), tls)).abort_handle();
         Ok(Self { port, task })
     }
 
@@ -42,18 +69,30 @@ impl Drop for Upstream {
     }
 }
 
-async fn serve(listener: TcpListener, name: String) {
+async fn accept(listener: TcpListener, name: String, tls: Option<TlsAcceptor>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let name = name.clone();
+        let (name, tls) = (name.clone(), tls.clone());
         tokio::spawn(async move {
-            let answer = service_fn(|request| {
-                let response = answer(&name, &request);
-                async { Ok::<_, Infallible>(response) }
-            });
-            // A client that goes away in the middle is no fault of the upstream's.
-            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
+            match tls {
+                None => serve(stream, name).await,
+                Some(tls) => {
+                    // A client that does not trust us goes away; its own side says so.
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, name).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, name: String) {
+    let answer = service_fn(|request| {
+        let response = answer(&name, &request);
+        async { Ok::<_, Infallible>(response) }
+    });
+    // A client that goes away in the middle is no fault of the upstream's.
+    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
 }
 
 fn answer(name: &str, request: &Request<Incoming>) -> Response<String> {
