@@ -46,6 +46,23 @@ pub fn envoy_binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// The module that ships.
+///
+/// # Errors
+/// Where it is not built.
+pub fn module() -> Result<Vec<u8>> {
+    let path = module_path()?;
+    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn module_path() -> Result<PathBuf> {
+    let path = repository().join("target/byname.wasm");
+    if !path.is_file() {
+        bail!("there is no module at {}: run `make build`", path.display());
+    }
+    Ok(path)
+}
+
 /// An Envoy that is yet to be started.
 pub struct EnvoyBuilder {
     bootstrap: String,
@@ -92,10 +109,7 @@ impl EnvoyBuilder {
     /// Where there is no Envoy or no module.
     pub fn spawn(self) -> Result<Envoy> {
         let binary = envoy_binary()?;
-        let module = repository().join("target/byname.wasm");
-        if !module.is_file() {
-            bail!("there is no module at {}: run `make build`", module.display());
-        }
+        let module = module_path()?;
         let directory = tempfile::Builder::new().prefix("byname-envoy-").tempdir()?;
         let here = directory.path().display().to_string();
         let mut applied = vec![false; self.edits.len()];

@@ -5,12 +5,14 @@
 
 mod client;
 mod envoy;
+mod examples;
 mod ports;
 mod push;
 pub mod scenario;
 mod upstream;
 
 pub use client::{Connection, FORMS, Form, Reply, raw_http1};
-pub use envoy::{Envoy, EnvoyBuilder, envoy_binary, repository};
+pub use envoy::{Envoy, EnvoyBuilder, envoy_binary, module, repository};
+pub use examples::{Example, examples, yaml_documents};
 pub use push::Filter;
 pub use upstream::Upstream;

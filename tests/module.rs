@@ -1,0 +1,71 @@
+//! What the module that ships asks of a host and offers to it, which is what a bootstrap allows.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails, which is what these do")]
+
+use std::{collections::BTreeSet, fs};
+
+use anyhow::{Context, Result};
+use byname_test_support::{module, repository, yaml_documents};
+use serde_json::Value;
+use wasmi::{Engine, Module};
+
+const IMPORTS: [&str; 11] = [
+    "proxy_call_foreign_function",
+    "proxy_define_metric",
+    "proxy_get_buffer_bytes",
+    "proxy_get_header_map_pairs",
+    "proxy_get_property",
+    "proxy_increment_metric",
+    "proxy_log",
+    "proxy_record_metric",
+    "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_send_local_response",
+];
+
+const CALLBACKS: [&str; 4] =
+    ["proxy_on_configure", "proxy_on_context_create", "proxy_on_delete", "proxy_on_request_headers"];
+
+/// What a host needs besides: the memory, the ABI, the start, and room for what it hands over.
+const PLUMBING: [&str; 4] = ["_initialize", "malloc", "memory", "proxy_abi_version_0_2_1"];
+
+#[test]
+fn it_imports_and_exports_this_and_no_more() -> Result<()> {
+    let module = Module::new(&Engine::default(), module()?)?;
+    let imports: BTreeSet<_> = module.imports().map(|import| (import.module(), import.name())).collect();
+    assert_eq!(imports, IMPORTS.map(|name| ("env", name)).into());
+    let exports: BTreeSet<_> = module.exports().map(|export| export.name()).collect();
+    assert_eq!(exports, CALLBACKS.into_iter().chain(PLUMBING).collect());
+    Ok(())
+}
+
+/// Envoy takes a capability that it does not know without a word, and one that is missing shows as a failing host call.
+#[test]
+fn every_bootstrap_allows_what_the_module_uses_and_no_more() -> Result<()> {
+    let expected: BTreeSet<&str> = IMPORTS.into_iter().chain(CALLBACKS).collect();
+    for directory in ["envoy", "envoy/ecds"] {
+        for entry in fs::read_dir(repository().join(directory))? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "yaml") {
+                continue;
+            }
+            let documents = yaml_documents(&fs::read_to_string(&path)?).with_context(|| path.display().to_string())?;
+            let mut vms = Vec::new();
+            documents.iter().for_each(|document| find_vms(document, &mut vms));
+            assert!(!vms.is_empty(), "no vm_config was found in {}", path.display());
+            for vm in vms {
+                let allowed = vm["capability_restriction_config"]["allowed_capabilities"].as_object();
+                let allowed: BTreeSet<&str> =
+                    allowed.into_iter().flat_map(|names| names.keys()).map(|name| &**name).collect();
+                assert_eq!(allowed, expected, "{}", path.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn find_vms<'y>(yaml: &'y Value, found: &mut Vec<&'y Value>) {
+    found.extend(yaml.get("vm_config"));
+    let children = yaml.as_object().into_iter().flat_map(|map| map.values());
+    children.chain(yaml.as_array().into_iter().flatten()).for_each(|child| find_vms(child, found));
+}

@@ -1,0 +1,107 @@
+//! Every configuration that stands in the repository for users to copy: found, not listed, so that none is forgotten.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::envoy::repository;
+
+/// A configuration, and where it stands.
+pub struct Example {
+    /// The file, and what of it.
+    pub place: String,
+    /// The plugin configuration.
+    pub configuration: Value,
+}
+
+/// All of them: in the bootstraps and their ECDS files, in the examples, and in the documents.
+///
+/// # Errors
+/// Where a file cannot be read.
+pub fn examples() -> Result<Vec<Example>> {
+    let mut found = Vec::new();
+    for directory in ["envoy", "examples", "docs", "README.md"] {
+        for path in files_below(&repository().join(directory))? {
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let place = path.strip_prefix(repository()).unwrap_or(&path).display().to_string();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("json") => found.push(Example { configuration: parse(&place, &text)?, place }),
+                Some("yaml") => {
+                    for document in yaml_documents(&text).with_context(|| format!("{place} is not YAML"))? {
+                        find_in_yaml(&document, &place, &mut found)?;
+                    }
+                }
+                Some("md") => find_in_markdown(&text, &place, &mut found)?,
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The documents of a YAML file.
+///
+/// # Errors
+/// Where it is not YAML.
+pub fn yaml_documents(text: &str) -> Result<Vec<Value>> {
+    Ok(serde_saphyr::from_multiple(text)?)
+}
+
+fn files_below(path: &Path) -> Result<Vec<PathBuf>> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
+        files.extend(files_below(&entry?.path())?);
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn parse(place: &str, json: &str) -> Result<Value> {
+    serde_json::from_str(json).with_context(|| format!("{place} is not JSON"))
+}
+
+/// What Envoy hands to the filter is a `StringValue` of a Wasm plugin, or what Istio makes of a `pluginConfig`.
+fn find_in_yaml(yaml: &Value, place: &str, found: &mut Vec<Example>) -> Result<()> {
+    if yaml["@type"] == "type.googleapis.com/google.protobuf.StringValue" {
+        let json = yaml["value"].as_str().unwrap_or_default();
+        found.push(Example { place: place.to_owned(), configuration: parse(place, json)? });
+    }
+    if yaml["kind"] == "WasmPlugin" {
+        let place = format!("{place}, pluginConfig");
+        found.push(Example { place, configuration: yaml["spec"]["pluginConfig"].clone() });
+    }
+    let children = yaml.as_object().into_iter().flat_map(|map| map.values());
+    for child in children.chain(yaml.as_array().into_iter().flatten()) {
+        find_in_yaml(child, place, found)?;
+    }
+    Ok(())
+}
+
+/// Blocks of JSON. One below a heading that names a field of the configuration, such as "## `caller`", is its value.
+fn find_in_markdown(text: &str, place: &str, found: &mut Vec<Example>) -> Result<()> {
+    let mut field = None;
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            field = heading.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
+        }
+        if line == "```json" {
+            let block: String = lines.by_ref().take_while(|line| *line != "```").collect();
+            let place = format!("{place}, {}", field.unwrap_or("a whole configuration"));
+            let value = parse(&place, &block)?;
+            let configuration = match field {
+                Some(field) => json!({"version": 1, field: value}),
+                None => value,
+            };
+            found.push(Example { place, configuration });
+        }
+    }
+    Ok(())
+}
