@@ -9,7 +9,6 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
 
 build: toolchain ## Build the module that ships: target/byname.wasm
-	$(CARGO) build --release --package byname-filter --target $(WASM)
 	@$(XTASK) module
 
 demo: build envoy ## Reach Services by their names through a real Envoy (KEEP=1 leaves it running)

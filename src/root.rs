@@ -15,6 +15,7 @@ use proxy_wasm::{
     traits::{Context, HttpContext, RootContext},
     types::ContextType,
 };
+use serde_json::de::IoRead;
 
 use crate::{host, http, stats};
 
@@ -95,10 +96,9 @@ fn read(bytes: usize) -> Result<Config, String> {
     let namespace = node_text(&["metadata", "NAMESPACE"]);
     let zone = node_text(&["locality", "zone"]);
     let defaults = Defaults { namespace: namespace.as_deref(), zone: zone.as_deref() };
-    let mut json = serde_json::Deserializer::from_reader(Pieces { bytes, next: 0, piece: Vec::new(), read: 0 });
-    let config = Config::read(&mut json, &defaults).map_err(|problems| problems.to_string())?;
-    json.end().map_err(|error| format!("something follows its end: {error}"))?;
-    Ok(config)
+    let pieces = || Pieces { bytes, next: 0, piece: Vec::new(), read: 0 };
+    let again = || pieces().bytes().map_while(Result::ok);
+    Config::read(IoRead::new(pieces()), again, &defaults).map_err(|problems| problems.to_string())
 }
 
 /// A text that the node says of itself; `None` where it says none.

@@ -9,7 +9,7 @@ fn every_configuration_in_the_repository_is_taken() -> Result<()> {
     let examples = examples()?;
     let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a") };
     for example in &examples {
-        let read = Config::read(&example.configuration, &defaults);
+        let read = Config::from_json(&example.configuration.to_string(), &defaults);
         assert!(read.is_ok(), "{}: {}", example.place, read.unwrap_err());
     }
     // Found by searching, so this says that the search finds what it is there for.

@@ -8,7 +8,12 @@
 //! functions hold on to: a wrapper for each host function of the ABI. Those that lead to a host function outside of
 //! [`HOST_FUNCTIONS`] lose their bodies, so that the module imports what it uses and no more.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{
+    collections::HashSet,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
 use walrus::{
@@ -51,11 +56,11 @@ const HOST_FUNCTIONS: &[&str] = &[
     "proxy_call_foreign_function",
 ];
 
-/// Strips what the compiler left under `root` into [`SHIPPED`], and says what it is.
+/// Compiles the filter under `root`, strips what the compiler leaves into [`SHIPPED`], and says what it is.
 pub(crate) fn ship(root: &Path) -> Result<()> {
+    compile(root)?;
     let built = root.join(BUILT);
-    let bytes = fs::read(&built)
-        .with_context(|| format!("cannot read {}: `make build` compiles it before it comes here", built.display()))?;
+    let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     let shipped = strip(&bytes)?;
     let to = root.join(SHIPPED);
     // In one step, so that an Envoy that is just being started reads the old module or the new one.
@@ -64,6 +69,26 @@ pub(crate) fn ship(root: &Path) -> Result<()> {
         .and_then(|()| fs::rename(&next, &to))
         .with_context(|| format!("cannot write {}", to.display()))?;
     println!("{SHIPPED}: {} bytes, of {} before stripping", shipped.len(), bytes.len());
+    Ok(())
+}
+
+/// The same sources give the same bytes wherever they lie: the paths of this machine are taken out of the texts of panics.
+fn compile(root: &Path) -> Result<()> {
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo_home = cargo_home.or_else(|| Some(env::home_dir()?.join(".cargo"))).context("there is no home directory")?;
+    let flags: Vec<String> = [(root, "/byname"), (&*cargo_home, "/cargo")]
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+        .into();
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--locked", "--package", "byname-filter", "--target", "wasm32-unknown-unknown"])
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env("CARGO_TARGET_DIR", root.join("target"))
+        .current_dir(root)
+        .status()
+        .context("cargo cannot be run")?;
+    if !status.success() {
+        bail!("the filter could not be compiled (above it says why)");
+    }
     Ok(())
 }
 

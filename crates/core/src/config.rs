@@ -1,12 +1,13 @@
 //! The whole configuration, read and compiled: whole, or refused with every reason.
 
-use alloc::{boxed::Box, string::ToString, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 use core::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
+use serde_json::de::{Read, StrRead};
 
 use crate::{
     answer::Answer,
@@ -14,11 +15,12 @@ use crate::{
     limits::{MAX_NDOTS, MAX_SEARCH_DOMAINS, MAX_SERVICES},
     name::{Name, is_label},
     policy::Policy,
-    problem::{Fault, Place, Problem, Problems},
+    problem::{Fault, Place, Problems},
     resolve::{Request, Resolution, resolve, resolve_traced},
     search::{Resolver, SearchPath},
     service::Service,
     steer::{Plan, Steering, check_header},
+    syntax,
     table::Table,
     trace::Trace,
     wire,
@@ -46,18 +48,29 @@ pub struct Defaults<'a> {
 }
 
 impl Config {
-    /// Reads a configuration, one Service at a time.
+    /// Reads a configuration, one Service at a time. `again` goes through the same text once more, to find the path of
+    /// what cannot be read.
     ///
     /// # Errors
     /// All that is wrong with it. Broken syntax, a field that is not known and a value of the wrong form end the reading
     /// at once; errors of meaning are collected.
-    pub fn read<'de, D: Deserializer<'de>>(deserializer: D, defaults: &Defaults<'_>) -> Result<Self, Problems> {
-        let wire: wire::Config<Services> = serde_path_to_error::deserialize(deserializer).map_err(|error| {
-            let mut problems = Problems::default();
-            problems.push(Problem::syntax(error.path().to_string(), error.inner()));
-            problems
-        })?;
+    pub fn read<'de, B: Iterator<Item = u8>>(
+        json: impl Read<'de>,
+        again: impl FnOnce() -> B,
+        defaults: &Defaults<'_>,
+    ) -> Result<Self, Problems> {
+        let mut json = serde_json::Deserializer::new(json);
+        let wire = wire::Config::deserialize(&mut json).and_then(|wire| json.end().map(|()| wire));
+        let wire = wire.map_err(|error| Problems::from(syntax::locate(&error, again())))?;
         Self::compile(wire, defaults)
+    }
+
+    /// [`Config::read`] of a text that is at hand.
+    ///
+    /// # Errors
+    /// Those of [`Config::read`].
+    pub fn from_json(json: &str, defaults: &Defaults<'_>) -> Result<Self, Problems> {
+        Self::read(StrRead::new(json), || json.bytes(), defaults)
     }
 
     fn compile(wire: wire::Config<Services>, defaults: &Defaults<'_>) -> Result<Self, Problems> {

@@ -27,6 +27,7 @@ mod resolve;
 mod search;
 mod service;
 mod steer;
+mod syntax;
 mod table;
 mod template;
 pub mod trace;

@@ -246,6 +246,12 @@ impl fmt::Display for Problems {
 
 impl core::error::Error for Problems {}
 
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self { listed: alloc::vec![problem], unlisted: 0 }
+    }
+}
+
 /// Where in a configuration something stands: a path that is only written out when it is needed.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, read, try_config};
+use crate::world::{ask, read, read_in_pieces, try_config};
 
 #[track_caller]
 fn refused(fields: Value, expected: &str) {
@@ -20,8 +20,7 @@ fn service_refused(service: Value, expected: &str) {
 #[test]
 fn the_least_configuration_needs_a_version_and_a_namespace() {
     let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a") };
-    let mut json = serde_json::Deserializer::from_str(r#"{"version": 1}"#);
-    let config = Config::read(&mut json, &defaults).expect("the node says the rest");
+    let config = Config::from_json(r#"{"version": 1}"#, &defaults).expect("the node says the rest");
     assert_eq!((config.caller.namespace(), config.caller.zone()), ("shop", Some("eu-a")));
 
     assert!(read("{}").expect_err("no version").contains("missing field `version`"));
@@ -41,7 +40,7 @@ fn unknown_fields_are_refused_by_name_and_path() {
     refused(json!({"dns": {"nDots": 5}}), "dns.nDots cannot be read: unknown field `nDots`");
     refused(
         json!({"table": {"services": {"shop/a": {"ports": [{"port": 80, "targetPort": 8080}]}}}}),
-        "table.services.shop/a.ports[0].targetPort cannot be read: unknown field `targetPort`",
+        "table.services[\"shop/a\"].ports[0].targetPort cannot be read: unknown field `targetPort`",
     );
     refused(
         json!({"steering": {"by": "header"}}),
@@ -49,12 +48,44 @@ fn unknown_fields_are_refused_by_name_and_path() {
     );
     refused(
         json!({"table": {"services": {"shop/a": {"ports": [{"port": 70000}]}}}}),
-        "table.services.shop/a.ports[0].port cannot be read: invalid value: integer `70000`, expected u16",
+        "table.services[\"shop/a\"].ports[0].port cannot be read: invalid value: integer `70000`, expected u16",
     );
     refused(
         json!({"table": {"services": {"shop/a": {"endpoints": [{"addresses": ["10.0.0.1 10.0.0.2"]}]}}}}),
-        "table.services.shop/a.endpoints[0].addresses",
+        "table.services[\"shop/a\"].endpoints[0].addresses",
     );
+}
+
+#[test]
+fn what_cannot_be_read_is_named_by_its_path() {
+    for (json, expected) in [
+        ("{}", "the configuration cannot be read: missing field `version` at line 1 column 2"),
+        ("{\"version\": 1} x", "the configuration cannot be read: trailing characters"),
+        ("[1, 2]", "[1] cannot be read: invalid type: integer `2`"),
+        (
+            r#"{"version": 1, "dns": {"ndots": 1, "searches": ["a", 7]}}"#,
+            "dns.searches[1] cannot be read: invalid type",
+        ),
+        (r#"{"version": 1, "dns": {"ndots": "5"}}"#, "dns.ndots cannot be read: invalid type: string \\\"5\\\""),
+        (
+            r#"{"version": 1, "table": {"services": {"shop/a": {"ports": [{"port": 1}, {"name": "b"}]}}}}"#,
+            "table.services[\"shop/a\"].ports[1] cannot be read: missing field `port`",
+        ),
+        (
+            r#"{"table": {"services": {"a\"]{,": {"x": 1}}}}"#,
+            r#"table.services["a\\\"]{,"].x cannot be read: unknown field `x`"#,
+        ),
+        ("{\n\n \"dns\": {\"a\": 1, \"a\"", "dns.a cannot be read: unknown field `a`"),
+        (r#"{"dns": {"ndots": 1, "ndots": 2}}"#, "dns.ndots cannot be read: duplicate field `ndots`"),
+        (r#"{"dns": {"ndots": 1,}}"#, "dns.ndots cannot be read: trailing comma"),
+        (r#"{"dns": {"searches": ["a" "b"]}}"#, "dns.searches[0] cannot be read: expected `,` or `]`"),
+        (r#"{"version": 1, "table": {"services": {"#, "table.services cannot be read: EOF while parsing"),
+    ] {
+        for read in [read, read_in_pieces] {
+            let error = read(json).expect_err(json);
+            assert!(error.starts_with(expected), "{error:?}\nshould begin with\n{expected:?}");
+        }
+    }
 }
 
 #[test]
