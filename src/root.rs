@@ -49,8 +49,8 @@ impl RootContext for Root {
                 );
                 if table.addresses_dropped() > 0 {
                     log::warn!(
-                        "byname: {} endpoint addresses were dropped: loopback, link-local, multicast and unspecified ones \
-                         lead to no other machine; table.singleMachine keeps them",
+                        "byname: {} endpoint addresses were dropped: loopback, link-local, multicast, unspecified and \
+                         metadata ones never are a pod's; table.singleMachine keeps them",
                         table.addresses_dropped(),
                     );
                 }

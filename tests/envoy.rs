@@ -92,7 +92,7 @@ async fn a_bad_push_is_refused_and_the_last_good_one_serves_on() -> Test {
         (
             "two documents",
             original.with_text("{\"version\": 1, \"caller\": {\"namespace\": \"shop\"}} {}"),
-            "something follows its end",
+            "the configuration cannot be read: trailing characters",
         ),
         (
             "a struct",

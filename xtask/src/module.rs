@@ -75,7 +75,8 @@ pub(crate) fn ship(root: &Path) -> Result<()> {
 /// The same sources give the same bytes wherever they lie: the paths of this machine are taken out of the texts of panics.
 fn compile(root: &Path) -> Result<()> {
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let cargo_home = cargo_home.or_else(|| Some(env::home_dir()?.join(".cargo"))).context("there is no home directory")?;
+    let cargo_home =
+        cargo_home.or_else(|| Some(env::home_dir()?.join(".cargo"))).context("there is no home directory")?;
     let flags: Vec<String> = [(root, "/byname"), (&*cargo_home, "/cargo")]
         .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
         .into();

@@ -12,7 +12,7 @@ use crate::{
     reason::Reason,
     resolve::{Destination, Resolution, Route},
     service::{Alias, Kind, Service},
-    table::{Found, Lookup},
+    table::{Found, Lookup, Missing},
     trace::{HopOutcome, PortOrigin, Step, note},
     walk::{Asked, Walk},
 };
@@ -68,23 +68,30 @@ impl<'t> Walk<'t, '_> {
         alias: &'t Alias,
         asked: Asked,
     ) -> Result<(Found<'t>, Name), Resolution<'t>> {
+        let policy = self.table.policy();
         // It was a name when the table was compiled; were it none, refusing is what cannot do harm.
-        let target = Name::parse(alias.target.as_bytes()).ok().filter(|target| !is_refused_target(target));
+        let target = Name::parse(alias.target.as_bytes()).ok();
+        let target = target.filter(|target| !is_refused_target(target) && !is_pod(target, &policy.zone));
         let Some(target) = target else {
             return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Reason::AliasDenied));
         };
+        // Before it is looked up: what the table lacks may exist, and what is there is nobody's to find out.
+        if let Some(to) = namespace(&target, &policy.zone)
+            && !policy.grants(service.namespace(), to)
+        {
+            let outcome = HopOutcome::NotGranted { from: service.namespace().into(), to: to.into() };
+            return Err(self.stop(service, alias, outcome, Reason::AliasDenied));
+        }
         match self.table.lookup(&target) {
             Lookup::Outside => Err(self.outside(service, alias, asked)),
+            Lookup::Missing(Missing::EndpointUnknown) => {
+                self.note_hop(service, alias, HopOutcome::Missing(Missing::EndpointUnknown));
+                Err(Resolution::Pass(Reason::NameNotFound))
+            }
             Lookup::Missing(missing) => {
                 Err(self.stop(service, alias, HopOutcome::Missing(missing), Reason::NameNotFound))
             }
             Lookup::Found(found) => {
-                let policy = self.table.policy();
-                let to = found.namespace().unwrap_or_else(|| pod_namespace(&target, &policy.zone));
-                if !policy.grants(service.namespace(), to) {
-                    let outcome = HopOutcome::NotGranted { from: service.namespace().into(), to: to.into() };
-                    return Err(self.stop(service, alias, outcome, Reason::AliasDenied));
-                }
                 self.note_hop(service, alias, HopOutcome::Inside);
                 Ok((found, target))
             }
@@ -123,17 +130,13 @@ impl<'t> Walk<'t, '_> {
     }
 }
 
-impl<'t> Found<'t> {
-    /// The namespace of the Service that it belongs to.
-    fn namespace(&self) -> Option<&'t str> {
-        match self {
-            Self::Service(service) | Self::Port(service, _) | Self::Endpoint(service, _) => Some(service.namespace()),
-            Self::Pod => None,
-        }
-    }
+/// The namespace in `*.ns.svc.zone`.
+fn namespace<'n>(target: &'n Name, zone: &str) -> Option<&'n str> {
+    target.below(zone)?.rsplit('.').nth(1)
 }
 
-/// The namespace in `a-b-c-d.ns.pod.zone`.
-fn pod_namespace<'n>(name: &'n Name, zone: &str) -> &'n str {
-    name.below(zone).and_then(|rest| rest.rsplit('.').nth(1)).unwrap_or_default()
+/// Whether it has the form of a pod's name. An alias never leads to a pod: its namespace is not checked by anyone, its
+/// address is any that one likes, and no upstream cluster would change together with the Host.
+fn is_pod(target: &Name, zone: &str) -> bool {
+    target.below(zone).is_some_and(|rest| rest.rsplit('.').next() == Some("pod"))
 }

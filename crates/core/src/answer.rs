@@ -5,13 +5,11 @@ use alloc::string::String;
 use core::fmt::Write;
 
 use crate::{
+    limits::MAX_SHOWN_AUTHORITY_BYTES,
     reason::Reason,
     resolve::Request,
     trace::{HopOutcome, Step, Trace, shown},
 };
-
-/// What of a client's authority is repeated to it.
-const MAX_ASKED_BYTES: usize = 128;
 
 /// A local answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +41,7 @@ impl Answer {
     #[must_use]
     pub(crate) fn new(reason: Reason, request: Request<'_>, namespace: &str, trace: &Trace) -> Self {
         let (status, grpc_status) = statuses(reason);
-        let asked = shown(request.authority, MAX_ASKED_BYTES);
+        let asked = shown(request.authority, MAX_SHOWN_AUTHORITY_BYTES);
         let mut body = String::new();
         // Into a String: it cannot fail.
         let _ = write!(body, "byname: {reason}: \"{asked}\" from namespace {namespace}: ");

@@ -82,7 +82,12 @@ impl Config {
         let caller = compile_caller(&wire.caller, &wire.dns, &zone, defaults, &mut problems);
         let steering = Steering::compile(&wire.steering, &mut problems);
         let trace_header = wire.trace.request_header.as_deref().map(|name| {
-            check_header(name, &Place::root("trace").field("requestHeader"), &mut problems);
+            let trace = Place::root("trace");
+            let at = trace.field("requestHeader");
+            check_header(name, &at, &mut problems);
+            if name == wire.steering.control_header {
+                problems.push(at.problem(name, Fault::SameHeader));
+            }
             name.into()
         });
         let single_machine = wire.table.single_machine;

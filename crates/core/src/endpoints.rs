@@ -4,10 +4,14 @@
 //! as true, absent `terminating` as false. Where no endpoint is ready, those that still serve while they terminate do.
 
 use alloc::{boxed::Box, string::ToString, vec::Vec};
-use core::{fmt, net::IpAddr, str::FromStr};
+use core::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use crate::{
-    limits::{MAX_ENDPOINT_GROUPS, MAX_LABEL_BYTES, MAX_SERVICE_ENDPOINTS},
+    limits::{MAX_LABEL_BYTES, MAX_SERVICE_ENDPOINTS, MAX_SERVICE_PORTS},
     name::is_label,
     problem::{Fault, Place, Problems},
     wire,
@@ -27,7 +31,7 @@ pub(crate) struct Endpoints {
 type Ports = Box<[(Box<str>, u16)]>;
 
 #[derive(Clone, Debug)]
-struct Group {
+pub(crate) struct Group {
     ready: bool,
     draining: bool,
     node: Option<Box<str>>,
@@ -111,8 +115,17 @@ fn is_dashed(label: &str, address: IpAddr) -> bool {
     fmt::write(&mut rest, format_args!("{}", Dashed(address))).is_ok() && rest.0.is_empty()
 }
 
-/// Whether an address may never be an endpoint of a cluster, as it leads to the machine itself or its link
-/// (CVE-2021-25737).
+/// Metadata services at addresses that are not link-local: Alibaba, Oracle, Azure; AWS and its pod identities, Google.
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
+const METADATA_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254),
+    Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0023),
+    Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254),
+];
+
+/// Whether an address may never be an endpoint of a cluster, as it leads to the machine itself, its link (CVE-2021-25737)
+/// or the metadata service of its cloud.
 pub(crate) fn is_special(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -122,9 +135,22 @@ pub(crate) fn is_special(address: IpAddr) -> bool {
                 || v4.is_broadcast()
                 // All of 0.0.0.0/8 is "this host on this network", RFC 1122.
                 || v4.octets().first() == Some(&0)
+                || METADATA_V4.contains(&v4)
         }
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified(),
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local()
+                || v6.is_multicast()
+                || METADATA_V6.contains(&v6)
+                || inner_v4(v6).is_some_and(|v4| is_special(IpAddr::V4(v4)))
+        }
     }
+}
+
+/// The IPv4 address inside a mapped, a compatible (`::`, `::1` among them) or a NAT64 address (RFC 6052).
+fn inner_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bits = v6.to_bits();
+    let is_nat64 = bits >> 32 == 0x0064_ff9b << 64;
+    v6.to_ipv4().or_else(|| is_nat64.then(|| Ipv4Addr::from_bits((bits & 0xffff_ffff) as u32)))
 }
 
 impl Endpoints {
@@ -135,10 +161,6 @@ impl Endpoints {
         at: &Place<'_>,
         problems: &mut Problems,
     ) -> Self {
-        if wire.len() > MAX_ENDPOINT_GROUPS {
-            problems.push(at.problem(wire.len(), Fault::TooMany(MAX_ENDPOINT_GROUPS)));
-            return Self::default();
-        }
         let mut groups = Vec::with_capacity(wire.len());
         let mut named = Vec::new();
         for (index, group) in (0..).zip(wire) {
@@ -198,12 +220,8 @@ impl Endpoints {
         self.list.iter().map(|endpoint| endpoint.address)
     }
 
-    fn group(&self, endpoint: &Endpoint) -> Option<&Group> {
-        self.groups.get(usize::try_from(endpoint.group).ok()?)
-    }
-
-    fn is_ready(&self, endpoint: &Endpoint) -> bool {
-        self.group(endpoint).is_some_and(|group| group.ready)
+    fn ready_group(&self, endpoint: &Endpoint) -> Option<&Group> {
+        self.groups.get(usize::try_from(endpoint.group).ok()?).filter(|group| group.ready)
     }
 
     /// Whether any endpoint is ready, on whatever port.
@@ -228,21 +246,22 @@ impl Endpoints {
     }
 
     /// The ready endpoint that DNS names by `label`: by its hostname, or by its dashed address if it has none.
-    pub(crate) fn find(&self, label: &str) -> Option<(EndpointLabel<'_>, IpAddr)> {
+    pub(crate) fn find(&self, label: &str) -> Option<(EndpointLabel<'_>, &Group)> {
         let first = self.hostnames.partition_point(|(hostname, _)| **hostname < *label);
         let same = self.hostnames.get(first..)?.iter().take_while(|(hostname, _)| **hostname == *label);
         for (hostname, index) in same {
             if let Some(endpoint) = usize::try_from(*index).ok().and_then(|index| self.list.get(index))
-                && self.is_ready(endpoint)
+                && let Some(group) = self.ready_group(endpoint)
             {
-                return Some((EndpointLabel::Hostname(hostname), endpoint.address));
+                return Some((EndpointLabel::Hostname(hostname), group));
             }
         }
         let address = parse_dashed(label).filter(|address| is_dashed(label, *address))?;
         let first = self.list.partition_point(|endpoint| endpoint.address < address);
         let same = self.list.get(first..)?.iter().take_while(|endpoint| endpoint.address == address);
-        let mut unnamed = same.filter(|endpoint| !endpoint.has_hostname && self.is_ready(endpoint));
-        unnamed.next().map(|endpoint| (EndpointLabel::Address(endpoint.address), endpoint.address))
+        let mut groups =
+            same.filter(|endpoint| !endpoint.has_hostname).filter_map(|endpoint| self.ready_group(endpoint));
+        Some((EndpointLabel::Address(address), groups.next()?))
     }
 }
 
@@ -251,6 +270,9 @@ impl Group {
         let ready = wire.ready.unwrap_or(true) || publish_not_ready;
         let at = at.field("ports");
         let ports = wire.ports.as_ref().map(|ports| {
+            if ports.len() > MAX_SERVICE_PORTS {
+                problems.push(at.problem(ports.len(), Fault::TooMany(MAX_SERVICE_PORTS)));
+            }
             for (name, _) in ports.iter().filter(|(_, number)| **number == 0) {
                 problems.push(at.key(name).problem(0, Fault::Port));
             }
@@ -265,7 +287,8 @@ impl Group {
         }
     }
 
-    fn provides(&self, port: &str) -> bool {
+    /// Whether its endpoints have the port called `port`.
+    pub(crate) fn provides(&self, port: &str) -> bool {
         self.ports.as_ref().is_none_or(|ports| ports.iter().any(|(name, _)| **name == *port))
     }
 }

@@ -37,6 +37,8 @@ pub const MAX_TABLE_ENDPOINTS: usize = 1_000_000;
 pub const MAX_TEMPLATE_BYTES: usize = 256;
 /// A header name in a configuration.
 pub const MAX_HEADER_NAME_BYTES: usize = 64;
+/// What of a client's authority is repeated in an answer, a trace and the log.
+pub const MAX_SHOWN_AUTHORITY_BYTES: usize = 128;
 /// Text of a refused value that is repeated in an error.
 pub const MAX_QUOTED_CHARS: usize = 80;
 /// Text that is repeated of what a JSON parser says.

@@ -6,12 +6,9 @@
 //! the list says.
 
 use alloc::{boxed::Box, vec::Vec};
-use core::net::IpAddr;
-
 use hashbrown::HashMap;
 
 use crate::{
-    endpoints::is_special,
     limits::{MAX_ALLOWED_HOSTS, MAX_ALLOWED_PORTS, MAX_GRANTS},
     name::{Name, is_label},
     problem::{Fault, Place, Problems},
@@ -20,39 +17,39 @@ use crate::{
 
 /// Names that lead to the machine itself, or to the metadata service that hands out its credentials.
 const REFUSED_NAMES: &[&str] = &[
-    "localhost",
-    "localhost.localdomain",
-    "localhost4",
-    "localhost6",
-    "ip6-localhost",
-    "ip6-loopback",
     "metadata",
-    "metadata.google.internal",
-    "metadata.goog",
     "metadata.azure.com",
     "metadata.azure.internal",
     "metadata.tencentyun.com",
     "metadata.platformequinix.com",
     "metadata.packet.net",
     "instance-data",
-    "instance-data.ec2.internal",
+    "rancher-metadata",
 ];
 
-/// Suffixes every name below which leads there too (RFC 6761 section 6.3 for `localhost`).
-const REFUSED_BELOW: &[&str] = &["localhost", "localdomain", "metadata.google.internal", "metadata.goog"];
+/// Names that lead there with every name below them (RFC 6761 section 6.3 for `localhost`).
+const REFUSED_WITH_BELOW: &[&str] = &[
+    "localhost",
+    "localdomain",
+    "localhost4",
+    "localdomain4",
+    "localhost6",
+    "localdomain6",
+    "ip6-localhost",
+    "ip6-loopback",
+    "metadata.google.internal",
+    "metadata.goog",
+];
 
-/// Metadata services at addresses that are not link-local: AWS over IPv6, Alibaba, Oracle, Azure.
-const METADATA_ADDRESSES: &[&str] = &["fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"];
+/// `instance-data.ec2.internal` and `instance-data.REGION.compute.internal` of AWS.
+const REFUSED_FROM_TO: (&str, &str) = ("instance-data.", ".internal");
 
 /// Whether an alias may never lead to `target`, whatever is listed.
 pub(crate) fn is_refused_target(target: &Name) -> bool {
-    REFUSED_NAMES.contains(&target.as_str())
-        || REFUSED_BELOW.iter().any(|suffix| target.below(suffix).is_some_and(|rest| !rest.is_empty()))
-}
-
-/// Whether an address may never be reached by a pod's name.
-pub(crate) fn is_refused_pod(address: IpAddr) -> bool {
-    is_special(address) || METADATA_ADDRESSES.iter().any(|text| text.parse() == Ok(address))
+    let text = target.as_str();
+    REFUSED_NAMES.contains(&text)
+        || REFUSED_WITH_BELOW.iter().any(|name| target.below(name).is_some())
+        || (text.starts_with(REFUSED_FROM_TO.0) && text.ends_with(REFUSED_FROM_TO.1))
 }
 
 /// The rules that a table resolves by, beside what it knows.

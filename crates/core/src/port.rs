@@ -15,7 +15,7 @@ impl<'t> Walk<'t, '_> {
     /// The route to something that belongs to a Service.
     pub(crate) fn inside(&mut self, found: Found<'t>, asked: Asked, reason: Reason) -> Resolution<'t> {
         let (service, number, origin) = match found {
-            Found::Service(service) | Found::Endpoint(service, _) => (service, asked.port, asked.origin),
+            Found::Service(service) | Found::Endpoint(service, ..) => (service, asked.port, asked.origin),
             Found::Port(service, port) => match asked.origin {
                 PortOrigin::Scheme => (service, port.number, PortOrigin::Name),
                 _ => (service, asked.port, asked.origin),
@@ -28,13 +28,18 @@ impl<'t> Walk<'t, '_> {
         };
         note(&mut self.trace, || Step::Port { number, origin, matched: name.map(|name| matched_port(service, name)) });
         let Some(port_name) = name else { return self.unknown(Reason::PortNotFound) };
-        let endpoints = self.endpoints(service, port_name);
+        let endpoints = match found {
+            // DNS gives its address, whatever the Service's other endpoints and its traffic policy are.
+            Found::Endpoint(_, _, group) if group.provides(port_name) => EndpointsOutcome::Usable { of: 1 },
+            Found::Endpoint(..) => EndpointsOutcome::NoneUsable { of: 1, local: false },
+            _ => self.endpoints(service, port_name),
+        };
         note(&mut self.trace, || Step::Endpoints(endpoints));
         if let EndpointsOutcome::NoneUsable { .. } = endpoints {
             return Resolution::Refuse(Reason::NoEndpoints);
         }
         let destination = match found {
-            Found::Endpoint(service, label) => Destination::Endpoint(service, label),
+            Found::Endpoint(service, label, _) => Destination::Endpoint(service, label),
             _ => Destination::Service(service),
         };
         Resolution::Route(Route { reason, destination, port: number, port_name, tls: asked.tls })
@@ -46,14 +51,11 @@ impl<'t> Walk<'t, '_> {
         let headless = matches!(service.kind, Kind::Headless);
         let local = service.local && !headless;
         let node = self.caller.node();
-        if local && node.is_none() {
-            return EndpointsOutcome::NodeUnknown;
-        }
         let of = endpoints.len();
-        if endpoints.any_usable(port_name, node.filter(|_| local), !headless) {
-            EndpointsOutcome::Usable { of }
-        } else {
-            EndpointsOutcome::NoneUsable { of, local }
+        match endpoints.any_usable(port_name, node.filter(|_| local), !headless) {
+            false => EndpointsOutcome::NoneUsable { of, local },
+            true if local && node.is_none() => EndpointsOutcome::NodeUnknown,
+            true => EndpointsOutcome::Usable { of },
         }
     }
 }

@@ -62,6 +62,10 @@ pub enum Fault {
     HeaderName,
     /// A byte that cannot stand in a header value.
     HeaderValue,
+    /// The header that asks for a trace is the control header.
+    SameHeader,
+    /// External targets in clear text and over TLS have one upstream cluster.
+    SameCluster,
 }
 
 impl Fault {
@@ -85,7 +89,7 @@ impl Fault {
             Self::NoExternalName => "is an ExternalName Service without an externalName",
             Self::OnlyExternalName => "is for Services of type ExternalName alone",
             Self::NotOnExternalName => "has no meaning on a Service of type ExternalName",
-            Self::TlsInsideCluster => "asks for TLS towards a target inside the cluster",
+            Self::TlsInsideCluster => "is inside the cluster, where alias.tls has no meaning",
             Self::HostnameCount => "does not hold one hostname for each address",
             Self::UnnamedPort => "has no name beside other ports",
             Self::HostPattern => "is not a host pattern",
@@ -93,6 +97,8 @@ impl Fault {
             Self::Template => "is not a cluster name template",
             Self::HeaderName => "is not a header name that can steer",
             Self::HeaderValue => "holds a byte that no header value may hold",
+            Self::SameHeader => "is the control header",
+            Self::SameCluster => "is the cluster for clear text too",
         }
     }
 
@@ -127,9 +133,11 @@ impl Fault {
                 "use text and {host} {service} {namespace} {port} {portName} {subset} {endpoint}, at most 256 bytes"
             }
             Self::HeaderName => {
-                "use lowercase a-z, 0-9 and '-', no ':', at most 64 bytes, and no header that HTTP itself uses"
+                "use lowercase a-z, 0-9 and '-', no ':', at most 64 bytes, and no header that means something to others"
             }
             Self::HeaderValue => "use visible ASCII",
+            Self::SameHeader => "choose another header: the control header is taken off before the filter sees it",
+            Self::SameCluster => "give TLS a cluster of its own: TLS belongs to the cluster",
         }
     }
 }

@@ -203,8 +203,10 @@ fn compile_external_name(wire: &wire::Service, at: &Place<'_>, problems: &mut Pr
     if wire.cluster_ips.iter().next().is_some() {
         problems.push(at.field("clusterIPs").problem("", Fault::NotOnExternalName));
     }
-    if wire.endpoints.is_some() {
-        problems.push(at.field("endpoints").problem("", Fault::NotOnExternalName));
+    for (field, is_there) in [("endpoints", wire.endpoints.is_some()), ("steering", wire.steering.is_some())] {
+        if is_there {
+            problems.push(at.field(field).problem("", Fault::NotOnExternalName));
+        }
     }
     let target = match &wire.external_name {
         None => {

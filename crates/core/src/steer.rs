@@ -4,7 +4,7 @@ use alloc::{boxed::Box, string::String};
 use core::fmt::Write;
 
 use crate::{
-    limits::MAX_HEADER_NAME_BYTES,
+    limits::{MAX_HEADER_NAME_BYTES, MAX_SHOWN_AUTHORITY_BYTES},
     problem::{Fault, Place, Problems},
     reason::Reason,
     resolve::{Destination, Resolution, Route, Scheme},
@@ -14,20 +14,31 @@ use crate::{
     wire::{self, By, RewriteAuthority},
 };
 
-/// Headers that mean something to HTTP itself and so cannot carry a cluster's name or ask for a trace.
+/// Headers that mean something to others and so cannot carry a cluster's name or ask for a trace.
 const RESERVED_HEADERS: &[&str] = &[
+    "accept",
+    "authorization",
     "connection",
     "content-length",
     "content-type",
+    "cookie",
     "expect",
+    "forwarded",
     "host",
     "keep-alive",
+    "origin",
+    "proxy-authorization",
     "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "user-agent",
+    "via",
 ];
+
+/// With every header that begins so.
+const RESERVED_PREFIXES: &[&str] = &["x-forwarded-", "x-envoy-"];
 
 /// How requests are steered, as configured.
 #[derive(Clone, Debug)]
@@ -126,6 +137,9 @@ impl Steering {
             }
         }
         let external = at.field("external");
+        if wire.external.cluster == wire.external.tls_cluster {
+            problems.push(external.field("tlsCluster").problem(&wire.external.tls_cluster, Fault::SameCluster));
+        }
         Self {
             by: wire.by,
             rewrite: wire.rewrite_authority,
@@ -182,7 +196,8 @@ impl Steering {
             }
         };
         if let Some(trace) = trace {
-            let authority = plan.authority().map_or_else(|| crate::trace::shown(asked, MAX_SHOWN_BYTES), String::from);
+            let authority =
+                plan.authority().map_or_else(|| crate::trace::shown(asked, MAX_SHOWN_AUTHORITY_BYTES), String::from);
             trace.steps.push(Step::Steer {
                 cluster: plan.cluster().map(Into::into),
                 authority: authority.into(),
@@ -237,19 +252,17 @@ impl Steering {
     }
 
     fn rewrites(&self, route: &Route<'_>) -> bool {
-        if self.by(route) == By::Authority {
+        // An external target changes as a whole: its Host gives the TLS name too.
+        if self.by(route) == By::Authority || matches!(route.destination, Destination::External(_)) {
             return true;
         }
         match own_steering(route).and_then(|own| own.rewrite).unwrap_or(self.rewrite) {
             RewriteAuthority::Always => true,
-            RewriteAuthority::Alias => matches!(route.reason, Reason::Alias | Reason::External),
+            RewriteAuthority::Alias => route.reason == Reason::Alias,
             RewriteAuthority::Never => false,
         }
     }
 }
-
-/// What of a client's authority is repeated in a trace.
-const MAX_SHOWN_BYTES: usize = 64;
 
 fn own_steering<'t>(route: &Route<'t>) -> Option<&'t Override> {
     let (Destination::Service(service) | Destination::Endpoint(service, _)) = route.destination else { return None };
@@ -270,7 +283,8 @@ fn write_authority(route: &Route<'_>, spoken: Scheme, zone: &str, to: &mut Strin
 pub(crate) fn check_header(name: &str, at: &Place<'_>, problems: &mut Problems) {
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
     let fits = (1..=MAX_HEADER_NAME_BYTES).contains(&name.len());
-    if !fits || !name.bytes().all(known) || RESERVED_HEADERS.contains(&name) {
+    let reserved = RESERVED_HEADERS.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    if !fits || !name.bytes().all(known) || reserved {
         problems.push(at.problem(name, Fault::HeaderName));
     }
 }

@@ -13,10 +13,10 @@ use core::{
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use crate::{
-    endpoints::{EndpointLabel, parse_dashed},
+    endpoints::{EndpointLabel, Group, is_special, parse_dashed},
     limits::{MAX_SERVICES, MAX_TABLE_ENDPOINTS},
     name::Name,
-    policy::{Policy, is_refused_pod},
+    policy::Policy,
     problem::{Fault, Place, Problems},
     service::{Kind, Service},
 };
@@ -52,7 +52,8 @@ pub(crate) enum Found<'t> {
     Service(&'t Service),
     /// `_port._proto` of a Service.
     Port(&'t Service, NamedPort<'t>),
-    Endpoint(&'t Service, EndpointLabel<'t>),
+    /// One endpoint of a Service, and what it shares with others.
+    Endpoint(&'t Service, EndpointLabel<'t>, &'t Group),
     Pod,
 }
 
@@ -72,6 +73,8 @@ pub enum Missing {
     Service,
     /// The Service has no ready endpoint of that name.
     Endpoint,
+    /// The Service's endpoints are not in the table, so that it may have one of that name.
+    EndpointUnknown,
     /// The Service has no TCP port of that name.
     Port,
     /// The Service is headless and no endpoint of it is ready.
@@ -292,9 +295,9 @@ impl Table {
             (Some("svc"), None, _) => self.existing(namespace, name).map(Found::Service),
             (Some("svc"), Some(endpoint), None) => {
                 let service = self.existing_with_names_below(namespace, name)?;
-                let endpoints = service.endpoints.as_ref().ok_or(Missing::Endpoint)?;
-                let (label, _) = endpoints.find(endpoint).ok_or(Missing::Endpoint)?;
-                Ok(Found::Endpoint(service, label))
+                let endpoints = service.endpoints.as_ref().ok_or(Missing::EndpointUnknown)?;
+                let (label, group) = endpoints.find(endpoint).ok_or(Missing::Endpoint)?;
+                Ok(Found::Endpoint(service, label, group))
             }
             (Some("svc"), Some(protocol), Some(port)) => {
                 let service = self.existing_with_names_below(namespace, name)?;
@@ -303,7 +306,7 @@ impl Table {
             }
             (Some("pod"), None, _) => {
                 let address = parse_dashed(name).ok_or(Missing::PodAddress)?;
-                let is_one = self.knows_address(address) && !is_refused_pod(address);
+                let is_one = self.knows_address(address) && !is_special(address);
                 is_one.then_some(Found::Pod).ok_or(Missing::PodAddress)
             }
             _ => Err(Missing::Form),
@@ -334,12 +337,14 @@ impl Service {
             return None;
         }
         let own = self.ports.iter().find(|port| *port.name == *name);
-        if let Some(port) = own {
-            return Some(NamedPort { name: &port.name, number: port.port });
+        let own = own.map(|port| NamedPort { name: &port.name, number: port.port });
+        let Some(endpoints) = self.endpoints.as_ref().filter(|_| matches!(self.kind, Kind::Headless)) else {
+            return own;
+        };
+        match own {
+            Some(own) => endpoints.any_usable(name, None, false).then_some(own),
+            None => endpoints.named_port(name).map(|(name, number)| NamedPort { name, number }),
         }
-        let endpoints = self.endpoints.as_ref().filter(|_| matches!(self.kind, Kind::Headless))?;
-        let (name, number) = endpoints.named_port(name)?;
-        Some(NamedPort { name, number })
     }
 }
 

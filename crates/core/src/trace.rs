@@ -281,6 +281,7 @@ impl fmt::Display for Missing {
             Self::Form => "no name of the cluster has this form",
             Self::Service => "no such Service",
             Self::Endpoint => "the Service has no ready endpoint of that name",
+            Self::EndpointUnknown => "the Service's endpoints are not in the table: may differ from DNS",
             Self::Port => "the Service has no TCP port of that name",
             Self::NothingReady => "the Service is headless and no endpoint is ready",
             Self::BelowExternalName => "an ExternalName Service has no names below it",

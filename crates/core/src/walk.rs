@@ -6,7 +6,7 @@ use crate::{
     name::Name,
     reason::Reason,
     resolve::{Request, Resolution, Scheme},
-    table::{Found, Lookup, Table},
+    table::{Found, Lookup, Missing, Table},
     trace::{MaybeTrace, Outcome, PortOrigin, Step, note},
     wire::UnknownNames,
 };
@@ -63,14 +63,20 @@ impl<'t, 'w> Walk<'t, 'w> {
     fn by_name(&mut self, name: &Name, absolute: bool, asked: Asked) -> Resolution<'t> {
         let search = self.caller.search();
         let itself_first = search.asks_itself_first(name, absolute);
-        for candidate in search.candidates(name, absolute) {
+        let mut may_exist = false;
+        let mut candidates = search.candidates(name, absolute).peekable();
+        while let Some(candidate) = candidates.next() {
             let lookup = self.table.lookup(&candidate.name);
             let outcome = match lookup {
                 Lookup::Found(_) => Outcome::Exists,
                 Lookup::Missing(missing) => Outcome::Missing(missing),
-                Lookup::Outside if candidate.as_asked && itself_first => Outcome::AskedFirst,
+                // Before other candidates, as `.` in the search list puts it too.
+                Lookup::Outside if candidate.as_asked && (itself_first || candidates.peek().is_some()) => {
+                    Outcome::AskedFirst
+                }
                 Lookup::Outside => Outcome::Outside,
             };
+            may_exist |= matches!(lookup, Lookup::Missing(Missing::EndpointUnknown));
             note(&mut self.trace, || Step::Candidate { name: candidate.name.as_str().into(), outcome });
             match (lookup, outcome) {
                 (Lookup::Found(found), _) => return self.follow(found, candidate.name, asked),
@@ -78,7 +84,10 @@ impl<'t, 'w> Walk<'t, 'w> {
                 _ => {}
             }
         }
-        self.unknown(Reason::NameNotFound)
+        match may_exist {
+            true => Resolution::Pass(Reason::NameNotFound),
+            false => self.unknown(Reason::NameNotFound),
+        }
     }
 
     /// What becomes of a name, or a port, that means nothing here.

@@ -12,6 +12,8 @@ use serde::{
     de::{self, DeserializeSeed, SeqAccess, Visitor},
 };
 
+use crate::limits::MAX_ENDPOINT_GROUPS;
+
 /// The version of the wire form that this crate reads.
 pub const VERSION: u32 = 1;
 
@@ -273,7 +275,7 @@ pub struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<Alias>,
     /// Left out: nothing is known of the endpoints. Empty: there are none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "endpoint_groups")]
     pub endpoints: Option<Vec<EndpointGroup>>,
     /// Whether endpoints that are not ready count as ready. Default false.
     #[serde(skip_serializing_if = "is_false")]
@@ -415,6 +417,32 @@ pub struct ServiceSteering {
     /// What `{subset}` stands for. Default empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub subset: String,
+}
+
+/// Groups of endpoints, refused as soon as there are too many: an empty one has 3 bytes in JSON and many more in memory.
+fn endpoint_groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<EndpointGroup>>, D::Error> {
+    struct Groups;
+
+    impl<'de> Visitor<'de> for Groups {
+        type Value = Vec<EndpointGroup>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX_ENDPOINT_GROUPS} groups of endpoints")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut groups = Vec::new();
+            while let Some(group) = list.next_element()? {
+                if groups.len() == MAX_ENDPOINT_GROUPS {
+                    return Err(de::Error::invalid_length(groups.len() + 1, &self));
+                }
+                groups.push(group);
+            }
+            Ok(groups)
+        }
+    }
+
+    deserializer.deserialize_seq(Groups).map(Some)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]

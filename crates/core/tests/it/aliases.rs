@@ -52,7 +52,7 @@ fn a_target_is_absolute_and_its_port_is_what_was_asked() {
             ("first-db", "alias db-0.db.shop:80", "one endpoint"),
             ("rpc", "alias payments.shop:9090", "a named port"),
             ("rpc:80", "pass port_not_found", "and no other"),
-            ("pod:8080", "alias 10-244-0-7.shop.pod.cluster.local:8080", "a pod"),
+            ("pod:8080", "refuse alias_denied", "a pod: whose namespace anyone may write, and which has no cluster"),
             ("bare", "pass name_not_found", "the zone itself has no address"),
             ("x.pay", "pass name_not_found", "nothing is below an alias"),
             ("_http._tcp.pay", "pass name_not_found", "no port either"),
@@ -68,13 +68,16 @@ fn another_namespace_needs_a_grant_at_each_hop() {
         ("prod/door", "payments.prod.svc.cluster.local"),
         ("prod/back", "payments.shop.svc.cluster.local"),
         ("shop/round", "back.prod.svc.cluster.local"),
+        ("shop/gone", "secret.prod.svc.cluster.local"),
+        ("shop/gone-db", "db-0.db.prod.svc.cluster.local"),
         ("shop/pod", "10-244-0-8.prod.pod.cluster.local"),
     ];
     check(
         &aliases(&names, json!({})),
         &[
             ("there", "refuse alias_denied", "off by default"),
-            ("pod", "refuse alias_denied", "a pod of another namespace too"),
+            ("gone", "refuse alias_denied", "what is not in the table may exist all the same"),
+            ("gone-db", "refuse alias_denied", "and so may an endpoint"),
             ("door.prod", "alias payments.prod:80", "whose alias it is counts, not who asks"),
         ],
     );
@@ -84,7 +87,8 @@ fn another_namespace_needs_a_grant_at_each_hop() {
             ("there", "alias payments.prod:80", "granted"),
             ("via", "alias payments.prod:80", "the second hop stays in its own namespace"),
             ("round", "refuse alias_denied", "from prod to shop is not granted"),
-            ("pod", "alias 10-244-0-8.prod.pod.cluster.local:80", "granted"),
+            ("gone", "pass name_not_found", "granted, and not there"),
+            ("pod", "refuse alias_denied", "a pod never"),
         ],
     );
 }
@@ -121,17 +125,35 @@ fn some_targets_are_refused_whatever_is_listed() {
         "localhost",
         "x.localhost",
         "localhost.localdomain",
+        "localhost4.localdomain4",
+        "localhost6.localdomain6",
+        "x.localhost6",
+        "ip6-localhost",
         "ip6-loopback",
         "metadata",
         "metadata.google.internal",
         "a.metadata.google.internal",
         "metadata.goog",
+        "metadata.azure.com",
+        "metadata.azure.internal",
+        "metadata.tencentyun.com",
+        "metadata.platformequinix.com",
+        "metadata.packet.net",
+        "rancher-metadata",
+        "instance-data",
         "instance-data.ec2.internal",
+        "instance-data.eu-west-1.compute.internal",
+        "127-0-0-1.shop.pod.cluster.local",
+        "169-254-169-254.shop.pod.cluster.local",
     ] {
         let allow = json!({"allow": [{"host": target, "ports": [80]}, {"host": "*.internal", "ports": [80]},
                                      {"host": "*.localhost", "ports": [80]}]});
-        let config = aliases(&[("shop/evil", target)], allow);
+        let config = aliases(&[("shop/evil", target)], allow.clone());
         assert_eq!(ask(&config, "evil"), "refuse alias_denied", "{target}");
+        let with_port = json!({"type": "ExternalName", "externalName": target, "alias": {"port": 80}});
+        let config =
+            crate::world::config(json!({"externalNames": allow, "table": {"services": {"shop/evil": with_port}}}));
+        assert_eq!(ask(&config, "evil:1"), "refuse alias_denied", "{target}, at a port of the alias's own");
     }
 }
 
@@ -189,6 +211,10 @@ fn an_alias_may_have_a_port_and_tls_of_its_own() {
     services["shop/rpc"] =
         json!({"type": "ExternalName", "externalName": "payments.shop.svc.cluster.local", "alias": {"port": 9090}});
     services["shop/front"] = alias("api.shop.svc.cluster.local");
+    services["shop/first"] =
+        json!({"type": "ExternalName", "externalName": "plain.shop.svc.cluster.local", "alias": {"port": 1}});
+    services["shop/named"] = json!({"type": "ExternalName", "externalName": "_http._tcp.payments.shop.svc.cluster.local",
+        "alias": {"port": 9090}});
     let allow = json!([{"host": "api.example.com", "ports": [443, 8080]}]);
     let config = config(json!({"externalNames": {"allow": allow}, "table": {"services": services}}));
     check(
@@ -199,9 +225,16 @@ fn an_alias_may_have_a_port_and_tls_of_its_own() {
             ("plain", "external api.example.com:8080", ""),
             ("rpc", "alias payments.shop:9090", "inside the cluster too"),
             ("front", "external api.example.com:443", "the last alias on the way decides"),
+            ("first", "external api.example.com:8080", "and not the first"),
+            ("named", "pass port_not_found", "a port that the target's own name contradicts"),
         ],
     );
     assert_eq!(ask_over(&config, "plain", Scheme::Https), "external api.example.com:8080");
+    for (bytes, scheme) in
+        [("https", Scheme::Https), ("HTTPS", Scheme::Https), ("http", Scheme::Http), ("", Scheme::Http)]
+    {
+        assert_eq!(Scheme::from_bytes(bytes.as_bytes()), scheme, "{bytes:?}");
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn each_authority_has_one_canonical_form_or_none() {
         (&label64, "! it has a label over 63 bytes"),
         (&name253, &name253),
         (&name254, "! it is over 253 bytes"),
+        (&format!("{name253}:65535"), &format!("{name253}:65535")),
         // Addresses.
         ("10.0.0.7", "10.0.0.7"),
         ("10.0.0.7:80", "10.0.0.7:80"),

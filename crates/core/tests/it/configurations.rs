@@ -115,7 +115,7 @@ fn errors_of_meaning_are_collected() {
         "dns.clusterDomain: \"a..b\" is not a DNS name; use labels of a-z, 0-9, '-' and '_' joined by dots, at most 253 bytes",
         "dns.ndots: \"16\" is more than the bound of 15; shorten it, or split the table by what each namespace may see",
         "steering.controlHeader: \"Host\" is not a header name that can steer; use lowercase a-z, 0-9 and '-', no ':', at most 64 bytes, \
-            and no header that HTTP itself uses",
+            and no header that means something to others",
         "steering.cluster: \"{hots}\" is not a cluster name template; use text and {host} {service} {namespace} {port} {portName} {subset} \
             {endpoint}, at most 256 bytes",
         "externalNames.allow[0].ports is empty; name at least one, or leave it out",
@@ -188,8 +188,13 @@ fn each_field_of_a_service_is_checked() {
     service_refused(alias(json!({"endpoints": []})), ".endpoints has no meaning on a Service of type ExternalName");
     service_refused(
         alias(json!({"externalName": "a.shop.svc.cluster.local", "alias": {"tls": true}})),
-        ".alias.tls: \"a.shop.svc.cluster.local\" asks for TLS towards a target inside the cluster",
+        ".alias.tls: \"a.shop.svc.cluster.local\" is inside the cluster, where alias.tls has no meaning",
     );
+    service_refused(
+        alias(json!({"externalName": "a.shop.svc.cluster.local", "alias": {"tls": false}})),
+        ".alias.tls: \"a.shop.svc.cluster.local\" is inside",
+    );
+    service_refused(alias(json!({"steering": {}})), ".steering has no meaning on a Service of type ExternalName");
     let group = |group: Value| json!({"endpoints": [group]});
     service_refused(
         group(json!({"addresses": "10.0.0.1 x"})),
@@ -204,6 +209,13 @@ fn each_field_of_a_service_is_checked() {
         ".endpoints[0].hostnames[0]: \"A\" is not one lowercase DNS label",
     );
     service_refused(group(json!({"ports": {"http": 0}})), ".endpoints[0].ports[\"http\"]: \"0\" is not a port");
+    let ports: serde_json::Map<String, Value> = (0..257).map(|n| (format!("p{n}"), json!(80))).collect();
+    service_refused(group(json!({"ports": ports})), ".endpoints[0].ports: \"257\" is more than the bound of 256");
+    service_refused(
+        json!({"endpoints": vec![json!({}); 5000]}),
+        ".endpoints[4096] cannot be read: invalid length 4097, expected at most 4096 groups of endpoints",
+    );
+    service_refused(json!({"clusterIPs": "::ffff:127.0.0.1"}), ".clusterIPs[0]: \"::ffff:127.0.0.1\" is loopback");
     service_refused(json!({"steering": {"cluster": ""}}), ".steering.cluster is empty");
     service_refused(
         json!({"steering": {"cluster": "a\r\nb: c"}}),
@@ -219,7 +231,19 @@ fn each_other_field_is_checked() {
     refused(json!({"dns": {"searches": ["a", "b..c"]}}), "dns.searches[1]: \"b..c\" is not a DNS name");
     refused(json!({"dns": {"extraSearches": [""]}}), "dns.extraSearches[0]");
     refused(json!({"dns": {"searches": vec!["a"; 33]}}), "dns.searches: \"33\" is more than the bound of 32");
-    for header in ["", ":authority", "host", "X-Upper", "a b", "content-length", &"x".repeat(65)] {
+    for header in [
+        "",
+        ":authority",
+        "host",
+        "X-Upper",
+        "a b",
+        "content-length",
+        "x-forwarded-host",
+        "x-envoy-original-dst-host",
+        "cookie",
+        "authorization",
+        &"x".repeat(65),
+    ] {
         refused(json!({"steering": {"controlHeader": header}}), "steering.controlHeader");
         refused(json!({"trace": {"requestHeader": header}}), "trace.requestHeader");
     }
@@ -229,6 +253,14 @@ fn each_other_field_is_checked() {
         refused(json!({"steering": {"external": {"cluster": template}}}), "steering.external.cluster");
         refused(json!({"steering": {"external": {"tlsCluster": template}}}), "steering.external.tlsCluster");
     }
+    refused(
+        json!({"trace": {"requestHeader": "x-byname-cluster"}}),
+        "trace.requestHeader: \"x-byname-cluster\" is the control header",
+    );
+    refused(
+        json!({"steering": {"external": {"cluster": "a", "tlsCluster": "a"}}}),
+        "steering.external.tlsCluster: \"a\" is the cluster for clear text too",
+    );
     refused(json!({"steering": {"passCluster": ""}}), "steering.passCluster is empty");
     refused(json!({"steering": {"passCluster": "a\n"}}), "steering.passCluster: \"a\\n\" holds a byte");
     refused(

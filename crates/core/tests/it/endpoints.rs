@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, config};
+use crate::world::{ask, check, config};
 
 fn web(service: Value, caller_node: Option<&str>) -> String {
     let caller = json!({"namespace": "shop", "node": caller_node});
@@ -39,6 +39,20 @@ fn readiness_follows_the_conditions() {
             "addresses that lead to no other machine are dropped",
         ),
     ];
+    let rows = rows.into_iter().chain(
+        [
+            "0.1.2.3",
+            "::127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+        ]
+        .map(|address| (json!([{"addresses": address}]), NONE, "this host, or a metadata service")),
+    );
     for (endpoints, expected, why) in rows {
         let service = match &endpoints {
             Value::Null => json!({"ports": [{"name": "http", "port": 80}]}),
@@ -84,6 +98,7 @@ fn a_local_traffic_policy_knows_its_own_node_alone() {
         "its own terminating ones before another node's"
     );
     assert_eq!(web(service(json!([there])), None), OK, "without a node there is nothing to go by");
+    assert_eq!(web(service(json!([])), None), NONE, "but where there are none, there are none");
     let headless =
         json!({"clusterIPs": "None", "internalTrafficPolicy": "Local", "ports": [{"port": 80}], "endpoints": [there]});
     assert_eq!(web(headless, Some("n1")), OK, "it is not for headless Services, KEP-2086");
@@ -111,4 +126,52 @@ fn an_endpoint_of_two_families_has_one_hostname() {
         "endpoints": [{"addresses": "10.0.0.1", "hostnames": "db-0", "ready": false}, {"addresses": "fd00::1", "hostnames": "db-0"}]});
     let config = config(json!({"table": {"services": {"shop/web": service}}}));
     assert_eq!(ask(&config, "db-0.web"), "endpoint db-0.web.shop:80", "the ready one of the two makes it exist");
+}
+
+#[test]
+fn a_named_endpoint_is_judged_by_itself() {
+    let services = json!({
+        "shop/db": {"clusterIPs": "None", "ports": [{"name": "http", "port": 80}, {"name": "admin", "port": 81}],
+            "endpoints": [{"addresses": "10.0.0.1", "hostnames": "db-0", "ports": {"admin": 81}},
+                          {"addresses": "10.0.0.2", "hostnames": "db-1", "ports": {"http": 80}}]},
+        "shop/loc": {"internalTrafficPolicy": "Local", "ports": [{"port": 80}],
+            "endpoints": [{"addresses": "10.0.0.3", "hostnames": "l-0", "node": "n2"}]},
+        "shop/quiet": {"clusterIPs": "None", "ports": [{"name": "http", "port": 80}],
+            "endpoints": [{"addresses": "10.0.0.4", "ports": {"admin": 81}},
+                          {"addresses": "10.0.0.5", "ready": false, "ports": {"http": 80, "slow": 82}}]},
+    });
+    let config = config(json!({"caller": {"namespace": "shop", "node": "n1"}, "table": {"services": services}}));
+    check(
+        &config,
+        &[
+            ("db-0.db", NONE, "another endpoint's port is of no use"),
+            ("db-0.db:81", "endpoint db-0.db.shop:81", "its own is"),
+            ("db-1.db", "endpoint db-1.db.shop:80", ""),
+            ("l-0.loc", "endpoint l-0.loc.shop:80", "DNS gives its address whatever the traffic policy"),
+            ("loc", NONE, "which counts for the Service"),
+            ("_http._tcp.quiet", "pass name_not_found", "headless: no ready endpoint has the port"),
+            ("_slow._tcp.quiet", "pass name_not_found", "declared or not"),
+            ("_admin._tcp.quiet", "service quiet.shop:81", "a ready endpoint has this one"),
+        ],
+    );
+}
+
+#[test]
+fn endpoints_that_are_not_in_the_table_may_have_any_name() {
+    let services = json!({
+        "shop/db": {"clusterIPs": "None", "ports": [{"port": 80}]},
+        "shop/prod": {"ports": [{"port": 80}]},
+        "shop/to-db": {"type": "ExternalName", "externalName": "db-0.db.shop.svc.cluster.local"},
+        "prod/payments": {"ports": [{"port": 80}]},
+    });
+    let config = config(json!({"unknownNames": "refuse", "table": {"services": services}}));
+    check(
+        &config,
+        &[
+            ("db-0.db", "pass name_not_found", "it may exist, so it is not refused"),
+            ("to-db", "pass name_not_found", "nor is an alias of it"),
+            ("payments.prod", "service payments.prod:80", "the search goes on: most tables for Istio hold names only"),
+            ("db-0.nope", "refuse name_not_found", "no Service, no endpoint"),
+        ],
+    );
 }

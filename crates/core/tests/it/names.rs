@@ -76,6 +76,7 @@ fn a_port_has_a_name_below_its_service() {
             ("_grpc._tcp.payments:9090", "service payments.shop:9090", "the same port said twice"),
             ("_grpc._tcp.payments:80", "pass port_not_found", "another port than the one named"),
             ("_nope._tcp.payments", "pass name_not_found", "no port of that name"),
+            ("_http._tcp.unready", "pass name_not_found", "nothing is below a Service that does not exist"),
             ("_dns._udp.payments", "pass name_not_found", "HTTP does not go over UDP"),
             ("_http._udp.payments", "pass name_not_found", "nor is the port there"),
             ("_admin._tcp.db", "service db.shop:9901", "headless: the endpoints' own port"),

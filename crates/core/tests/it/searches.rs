@@ -106,4 +106,8 @@ fn what_only_public_dns_can_know_is_passed() {
         "service payments.prod:80",
         "a node's own search domain must not hide the whole names of Services"
     );
+    let root_first = config(json!({"dns": {"searches": [".", "svc.cluster.local"]}, "table": table}));
+    assert_eq!(ask(&root_first, "payments.prod"), "pass public_name", "the root before the cluster's domains");
+    let root_last = config(json!({"dns": {"searches": ["svc.cluster.local", "."]}, "table": table}));
+    assert_eq!(ask(&root_last, "payments.prod"), "service payments.prod:80", "and after them");
 }

@@ -96,7 +96,10 @@ fn the_authority_is_rewritten_when_it_is_asked_for() {
     );
     check(
         &steering(json!({"rewriteAuthority": "never"})),
-        &[("pay", "outbound|80||payments.shop.svc.cluster.local | -")],
+        &[
+            ("pay", "outbound|80||payments.shop.svc.cluster.local | -"),
+            ("api", "external-tls|443|api.example.com | api.example.com"),
+        ],
     );
 }
 
