@@ -14,6 +14,7 @@ use crate::{
     caller::Caller,
     limits::{MAX_NDOTS, MAX_SEARCH_DOMAINS, MAX_SERVICES},
     name::{Name, is_label},
+    objects::Objects,
     policy::Policy,
     problem::{Fault, Place, Problems},
     resolve::{Request, Resolution, resolve, resolve_traced},
@@ -60,7 +61,7 @@ impl Config {
         defaults: &Defaults<'_>,
     ) -> Result<Self, Problems> {
         let mut json = serde_json::Deserializer::new(json);
-        let wire = wire::Config::deserialize(&mut json).and_then(|wire| json.end().map(|()| wire));
+        let wire = wire::Config::deserialize(Objects(&mut json)).and_then(|wire| json.end().map(|()| wire));
         let wire = wire.map_err(|error| Problems::from(syntax::locate(&error, again())))?;
         Self::compile(wire, defaults)
     }

@@ -95,7 +95,8 @@ pub(crate) fn parse_dashed(label: &str) -> Option<IpAddr> {
     let mut bytes = [0; MAX_LABEL_BYTES];
     let room = bytes.get_mut(..label.len())?;
     room.copy_from_slice(label.as_bytes());
-    let is_v4 = label.bytes().filter(|&byte| byte == b'-').count() == 3 && !label.contains("--");
+    let is_v4 = label.bytes().filter(|&byte| byte == b'-').count() == 3
+        && !label.as_bytes().windows(2).any(|pair| pair == b"--");
     let separator = if is_v4 { b'.' } else { b':' };
     room.iter_mut().filter(|byte| **byte == b'-').for_each(|byte| *byte = separator);
     let address = IpAddr::from_str(core::str::from_utf8(room).ok()?).ok()?;

@@ -19,6 +19,7 @@ mod config;
 mod endpoints;
 pub mod limits;
 mod name;
+mod objects;
 mod policy;
 mod port;
 mod problem;

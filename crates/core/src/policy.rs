@@ -150,8 +150,6 @@ impl Policy {
             ports.extend(self.below.get(domain).into_iter().flatten());
             rest = domain;
         }
-        ports.sort_unstable();
-        ports.dedup();
         ports
     }
 }

@@ -61,7 +61,8 @@ fn what_cannot_be_read_is_named_by_its_path() {
     for (json, expected) in [
         ("{}", "the configuration cannot be read: missing field `version` at line 1 column 2"),
         ("{\"version\": 1} x", "the configuration cannot be read: trailing characters"),
-        ("[1, 2]", "[1] cannot be read: invalid type: integer `2`"),
+        ("[1, 2]", "the configuration cannot be read: invalid type: sequence, expected struct Config"),
+        (r#"{"version": 1, "dns": ["x", 5]}"#, "dns cannot be read: invalid type: sequence, expected struct Dns"),
         (
             r#"{"version": 1, "dns": {"ndots": 1, "searches": ["a", 7]}}"#,
             "dns.searches[1] cannot be read: invalid type",
