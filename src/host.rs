@@ -13,6 +13,8 @@ use std::ptr;
 unsafe extern "C" {
     fn proxy_log(level: u32, message: *const u8, message_bytes: usize) -> u32;
     fn proxy_get_property(path: *const u8, path_bytes: usize, value: *mut *mut u8, value_bytes: *mut usize) -> u32;
+    fn proxy_set_property(path: *const u8, path_bytes: usize, value: *const u8, value_bytes: usize) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_get_buffer_bytes(
         buffer: u32,
         start: usize,
@@ -84,6 +86,20 @@ pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
     let path = path.join("\0");
     // SAFETY: the pointers are valid for the length given, and the host keeps none of them.
     bytes_from(|value, bytes| unsafe { proxy_get_property(path.as_ptr(), path.len(), value, bytes) }).ok()
+}
+
+/// Keeps a text in the stream's filter state, as `wasm.` and `name`.
+pub(crate) fn set_property(name: &str, value: &str) -> Result<()> {
+    // SAFETY: as above.
+    check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn now() -> Result<u64> {
+    let mut time = 0;
+    // SAFETY: as above.
+    check(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) })?;
+    Ok(time)
 }
 
 /// A piece of the plugin configuration: what there is from `start` on, `most_bytes` at most.

@@ -5,7 +5,8 @@
 
 use std::rc::Rc;
 
-use byname_core::{Config, Plan, Request, Resolution, Scheme};
+use byname_core::{Config, Plan, Request, Resolution, Scheme, Trace};
+use log::Level;
 use proxy_wasm::{
     traits::{Context, HttpContext},
     types::Action,
@@ -13,6 +14,7 @@ use proxy_wasm::{
 
 use crate::{
     host::{self, Headers},
+    request_log,
     root::Live,
     stats,
 };
@@ -20,6 +22,9 @@ use crate::{
 const AUTHORITY: &str = ":authority";
 const FORWARDED_HOST: &str = "x-forwarded-host";
 const REASON_HEADER: &str = "x-byname-reason";
+/// Filter state, which Envoy knows as `wasm.byname` and `wasm.byname_trace`.
+const ACCESS_LOG_STATE: &str = "byname";
+const TRACE_STATE: &str = "byname_trace";
 
 /// One request's stream. It keeps the configuration with which it began.
 pub(crate) struct Stream {
@@ -52,23 +57,28 @@ fn handle(config: &Config, plan: &mut Plan) -> host::Result<Action> {
     let headers = host::request_headers()?;
     let asked = Asked::find(&headers, config.trace_header());
     let request = Request { authority: asked.authority, scheme: Scheme::from_bytes(asked.scheme) };
-    let resolution = if asked.traced {
+    let (resolution, trace) = if asked.traced {
         let (resolution, trace) = config.decide_traced(request, plan);
-        log::info!(
-            "byname: \"{}\" from namespace {}: {}: {trace}",
-            asked.authority.escape_ascii(),
-            config.caller.namespace(),
-            resolution.reason(),
-        );
-        resolution
+        (resolution, Some(trace))
     } else {
-        config.decide(request, plan)
+        (config.decide(request, plan), None)
     };
-    stats::count_reason(resolution.reason());
+    stats::count(config, &resolution);
+    if let Some(trace) = &trace {
+        request_log::write(Level::Info, || config.log_line(request, &resolution, trace));
+    }
+    if config.access_log() {
+        host::set_property(ACCESS_LOG_STATE, &config.decision(&resolution, plan).to_string())?;
+    }
+    // The header that shows the trace to whoever asked for it.
+    let shown = config.trace_response_header().zip(trace.as_ref().map(Trace::header_value));
     match resolution {
-        Resolution::Refuse(_) => refuse(config, request),
+        Resolution::Refuse(_) => refuse(config, request, shown),
         Resolution::Route(_) | Resolution::Pass(_) => {
             apply(config, request, plan)?;
+            if let Some((_, trace)) = shown {
+                host::set_property(TRACE_STATE, &trace)?;
+            }
             Ok(Action::Continue)
         }
     }
@@ -115,11 +125,13 @@ fn apply(config: &Config, request: Request<'_>, plan: &Plan) -> host::Result<()>
     Ok(())
 }
 
-fn refuse(config: &Config, request: Request<'_>) -> host::Result<Action> {
+fn refuse(config: &Config, request: Request<'_>, shown: Option<(&str, String)>) -> host::Result<Action> {
     // A request that is refused has an answer; without one it would be the host's fault to fail.
     let Some(answer) = config.answer(request) else { return Ok(Action::Pause) };
+    request_log::write(Level::Warn, || format!("{}; table {}", answer.body.trim_end(), config.table.version()));
     let reason = answer.reason.as_str();
-    let headers = [(REASON_HEADER, reason), ("content-type", "text/plain")];
+    let mut headers = vec![(REASON_HEADER, reason), ("content-type", "text/plain")];
+    headers.extend(shown.as_ref().map(|(name, trace)| (*name, trace.as_str())));
     let details = format!("byname_{reason}");
     host::send_local_response(answer.status, answer.grpc_status, &details, &headers, &answer.body)?;
     Ok(Action::Pause)

@@ -7,6 +7,7 @@
 
 mod host;
 mod http;
+mod request_log;
 mod root;
 mod stats;
 

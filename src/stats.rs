@@ -1,8 +1,9 @@
 //! Counters and gauges, as Envoy shows them under `wasmcustom.`: one counter for each reason, and what table is served.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
-use byname_core::{Config, Reason};
+use byname_core::{Config, Reason, Resolution, Service};
+use hashbrown::HashMap;
 
 use crate::host::{self, Metric, MetricKind};
 
@@ -20,6 +21,10 @@ struct Stats {
     services: Option<Metric>,
     endpoints: Option<Metric>,
     addresses_dropped: Option<Metric>,
+    /// Requests to Services that came too late for a counter of their own.
+    other_services: Option<Metric>,
+    /// By `namespace/name`.
+    services_asked_for: RefCell<HashMap<Box<str>, Option<Metric>>>,
 }
 
 impl Stats {
@@ -34,12 +39,41 @@ impl Stats {
             services: gauge("byname.table.services"),
             endpoints: gauge("byname.table.endpoints"),
             addresses_dropped: gauge("byname.table.addresses_dropped"),
+            other_services: counter("byname.service_requests_other"),
+            services_asked_for: RefCell::default(),
         }
+    }
+
+    /// The counter of `service`, which is defined when it is first asked for: a Service that goes away keeps its own, and
+    /// so there are never more than `most`.
+    fn of(&self, service: &Service, most: usize) -> Option<Metric> {
+        // Nothing in here counts, so that nobody else can hold it.
+        let Ok(mut known) = self.services_asked_for.try_borrow_mut() else { return None };
+        if let Some(metric) = known.get(service.key()) {
+            return *metric;
+        }
+        if known.len() >= most {
+            return self.other_services;
+        }
+        let name = format!("byname.service_requests.{}.{}", service.namespace(), service.name());
+        let metric = host::define_metric(MetricKind::Counter, &name).ok();
+        known.insert(service.key().into(), metric);
+        metric
+    }
+}
+
+/// One request was decided so.
+pub(crate) fn count(config: &Config, resolution: &Resolution<'_>) {
+    increment(|stats| stats.reasons.get(resolution.reason().index()).copied().flatten());
+    if let (most @ 1.., Resolution::Route(route)) = (config.counted_services(), resolution)
+        && let Some(service) = route.destination.service()
+    {
+        increment(|stats| stats.of(service, most));
     }
 }
 
 /// Counts once where the metric was defined. A count that the host does not take is lost, and nothing else.
-fn count(metric: impl FnOnce(&Stats) -> Option<Metric>) {
+fn increment(metric: impl FnOnce(&Stats) -> Option<Metric>) {
     STATS.with(|stats| {
         if let Some(metric) = metric(stats.get_or_init(Stats::define)) {
             let _ = host::increment(metric);
@@ -47,19 +81,14 @@ fn count(metric: impl FnOnce(&Stats) -> Option<Metric>) {
     });
 }
 
-/// One request was decided for this reason.
-pub(crate) fn count_reason(reason: Reason) {
-    count(|stats| stats.reasons.get(reason.index()).copied().flatten());
-}
-
 /// The host did not do what a request needed.
 pub(crate) fn count_host_error() {
-    count(|stats| stats.host_errors);
+    increment(|stats| stats.host_errors);
 }
 
 /// A configuration was refused.
 pub(crate) fn count_refused_configuration() {
-    count(|stats| stats.configurations_refused);
+    increment(|stats| stats.configurations_refused);
 }
 
 /// What is served from now on.

@@ -9,10 +9,11 @@ use byname_test_support::{module, repository, yaml_documents};
 use serde_json::Value;
 use wasmi::{Engine, Module};
 
-const IMPORTS: [&str; 11] = [
+const IMPORTS: [&str; 13] = [
     "proxy_call_foreign_function",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
     "proxy_get_header_map_pairs",
     "proxy_get_property",
     "proxy_increment_metric",
@@ -21,6 +22,7 @@ const IMPORTS: [&str; 11] = [
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
     "proxy_send_local_response",
+    "proxy_set_property",
 ];
 
 const CALLBACKS: [&str; 4] =

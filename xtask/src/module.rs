@@ -45,6 +45,8 @@ const EXPORTS: &[&str] = &[
 const HOST_FUNCTIONS: &[&str] = &[
     "proxy_log",
     "proxy_get_property",
+    "proxy_set_property",
+    "proxy_get_current_time_nanoseconds",
     "proxy_get_buffer_bytes",
     "proxy_get_header_map_pairs",
     "proxy_replace_header_map_value",

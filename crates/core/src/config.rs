@@ -1,6 +1,6 @@
 //! The whole configuration, read and compiled: whole, or refused with every reason.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{
@@ -12,7 +12,8 @@ use serde_json::de::{Read, StrRead};
 use crate::{
     answer::Answer,
     caller::Caller,
-    limits::{MAX_NDOTS, MAX_SEARCH_DOMAINS, MAX_SERVICES},
+    decision::Decision,
+    limits::{MAX_COUNTED_SERVICES, MAX_NDOTS, MAX_SEARCH_DOMAINS, MAX_SERVICES, MAX_SHOWN_AUTHORITY_BYTES},
     name::{Name, is_label},
     objects::Objects,
     policy::Policy,
@@ -23,7 +24,7 @@ use crate::{
     steer::{Plan, Steering, check_header},
     syntax,
     table::Table,
-    trace::Trace,
+    trace::{Trace, shown},
     wire,
 };
 
@@ -37,6 +38,9 @@ pub struct Config {
     /// How requests are steered.
     pub steering: Steering,
     trace_header: Option<Box<str>>,
+    trace_response_header: Option<Box<str>>,
+    access_log: bool,
+    counted_services: usize,
 }
 
 /// What the surroundings say where the configuration does not.
@@ -82,15 +86,24 @@ impl Config {
         let zone = compile_zone(&wire.dns.cluster_domain, &mut problems);
         let caller = compile_caller(&wire.caller, &wire.dns, &zone, defaults, &mut problems);
         let steering = Steering::compile(&wire.steering, &mut problems);
-        let trace_header = wire.trace.request_header.as_deref().map(|name| {
+        let mut compile_trace_header = |field, name: &Option<String>| {
             let trace = Place::root("trace");
-            let at = trace.field("requestHeader");
-            check_header(name, &at, &mut problems);
-            if name == wire.steering.control_header {
-                problems.push(at.problem(name, Fault::SameHeader));
-            }
-            name.into()
-        });
+            let at = trace.field(field);
+            name.as_deref().map(|name| {
+                check_header(name, &at, &mut problems);
+                if name == wire.steering.control_header {
+                    problems.push(at.problem(name, Fault::SameHeader));
+                }
+                Box::from(name)
+            })
+        };
+        let trace_header = compile_trace_header("requestHeader", &wire.trace.request_header);
+        let trace_response_header = compile_trace_header("responseHeader", &wire.trace.response_header);
+        let counted_services = usize::try_from(wire.stats.services).unwrap_or(usize::MAX);
+        if counted_services > MAX_COUNTED_SERVICES {
+            let stats = Place::root("stats");
+            problems.push(stats.field("services").problem(counted_services, Fault::TooMany(MAX_COUNTED_SERVICES)));
+        }
         let single_machine = wire.table.single_machine;
         let policy = Policy::compile(&wire.external_names, zone, wire.unknown_names, single_machine, &mut problems);
         let mut table = Table::new(wire.table.version, policy);
@@ -102,13 +115,32 @@ impl Config {
                 problems.append(more);
             }
         }
-        problems.or(Self { caller, table, steering, trace_header })
+        let access_log = wire.access_log;
+        problems.or(Self { caller, table, steering, trace_header, trace_response_header, access_log, counted_services })
     }
 
     /// The header whose presence asks for a trace.
     #[must_use]
     pub fn trace_header(&self) -> Option<&str> {
         self.trace_header.as_deref()
+    }
+
+    /// The header in which a traced request's answer shows the trace.
+    #[must_use]
+    pub fn trace_response_header(&self) -> Option<&str> {
+        self.trace_response_header.as_deref()
+    }
+
+    /// Whether decisions are kept for the access log.
+    #[must_use]
+    pub fn access_log(&self) -> bool {
+        self.access_log
+    }
+
+    /// How many Services get a counter of their own.
+    #[must_use]
+    pub fn counted_services(&self) -> usize {
+        self.counted_services
     }
 
     /// What `request` means, and into `plan` what is done to it.
@@ -124,6 +156,20 @@ impl Config {
         let resolution = resolve_traced(&self.table, &self.caller, request, &mut trace);
         self.plan(&resolution, request, plan, Some(&mut trace));
         (resolution, trace)
+    }
+
+    /// A traced decision as a line of log: what was asked, by whom, what came of it and every step.
+    #[must_use]
+    pub fn log_line(&self, request: Request<'_>, resolution: &Resolution<'_>, trace: &Trace) -> String {
+        let asked = shown(request.authority, MAX_SHOWN_AUTHORITY_BYTES);
+        let namespace = self.caller.namespace();
+        format!("byname: \"{asked}\" from namespace {namespace}: {}: {trace}", resolution.reason())
+    }
+
+    /// What was decided, for an access log.
+    #[must_use]
+    pub fn decision<'p>(&self, resolution: &Resolution<'_>, plan: &'p Plan) -> Decision<'p> {
+        Decision { reason: resolution.reason(), plan, table_version: self.table.version() }
     }
 
     fn plan(&self, resolution: &Resolution<'_>, request: Request<'_>, plan: &mut Plan, trace: Option<&mut Trace>) {
@@ -235,7 +281,7 @@ fn compile_search(dns: &wire::Dns, namespace: &str, zone: &str, problems: &mut P
         problems.push(at.field("ndots").problem(dns.ndots, Fault::TooMany(usize::from(MAX_NDOTS))));
     }
     let mut suffixes: Vec<Box<str>> = Vec::new();
-    let mut add = |texts: &[alloc::string::String], at: &Place<'_>| {
+    let mut add = |texts: &[String], at: &Place<'_>| {
         for (index, text) in texts.iter().enumerate() {
             suffixes.push(match text.as_str() {
                 "." => Box::default(),
@@ -243,8 +289,7 @@ fn compile_search(dns: &wire::Dns, namespace: &str, zone: &str, problems: &mut P
             });
         }
     };
-    let defaults =
-        [alloc::format!("{namespace}.svc.{zone}"), alloc::format!("svc.{zone}"), alloc::string::String::from(zone)];
+    let defaults = [format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), String::from(zone)];
     match &dns.searches {
         Some(searches) => add(searches, &at.field("searches")),
         // Made of parts that are checked where they stand.

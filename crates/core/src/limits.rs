@@ -37,6 +37,12 @@ pub const MAX_TABLE_ENDPOINTS: usize = 1_000_000;
 pub const MAX_TEMPLATE_BYTES: usize = 256;
 /// A header name in a configuration.
 pub const MAX_HEADER_NAME_BYTES: usize = 64;
+/// Services that get a counter of their own; each is one of Envoy's statistics for good.
+pub const MAX_COUNTED_SERVICES: usize = 1_000;
+/// A trace in a header.
+pub const MAX_TRACE_HEADER_BYTES: usize = 4_096;
+/// Lines of log that requests may cause at once in one VM, after which there is one a second.
+pub const MAX_LOG_BURST_LINES: u64 = 10;
 /// What of a client's authority is repeated in an answer, a trace and the log.
 pub const MAX_SHOWN_AUTHORITY_BYTES: usize = 128;
 /// Text of a refused value that is repeated in an error.

@@ -82,7 +82,16 @@ pub enum Destination<'t> {
     External(&'t str),
 }
 
-impl Destination<'_> {
+impl<'t> Destination<'t> {
+    /// The Service that it belongs to.
+    #[must_use]
+    pub fn service(&self) -> Option<&'t Service> {
+        match self {
+            Self::Service(service) | Self::Endpoint(service, _) => Some(service),
+            Self::Pod(_) | Self::External(_) => None,
+        }
+    }
+
     /// Writes the canonical host: an absolute name, lowercase, without a dot at its end.
     ///
     /// # Errors

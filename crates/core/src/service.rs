@@ -111,6 +111,12 @@ impl fmt::Display for Key {
 }
 
 impl Service {
+    /// `namespace/name`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.key.as_str()
+    }
+
     /// Its namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {

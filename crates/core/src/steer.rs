@@ -8,7 +8,6 @@ use crate::{
     problem::{Fault, Place, Problems},
     reason::Reason,
     resolve::{Destination, Resolution, Route, Scheme},
-    service::Service,
     template::{Template, is_header_value},
     trace::{Step, Trace},
     wire::{self, By, RewriteAuthority},
@@ -265,9 +264,7 @@ impl Steering {
 }
 
 fn own_steering<'t>(route: &Route<'t>) -> Option<&'t Override> {
-    let (Destination::Service(service) | Destination::Endpoint(service, _)) = route.destination else { return None };
-    let service: &Service = service;
-    service.steering.as_deref()
+    route.destination.service()?.steering.as_deref()
 }
 
 /// The canonical authority: the port is left out where it is the default of the scheme that is spoken.

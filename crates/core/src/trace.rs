@@ -7,7 +7,7 @@ use alloc::{
 };
 use core::{fmt, net::IpAddr};
 
-use crate::{authority::AuthorityError, table::Missing};
+use crate::{authority::AuthorityError, limits::MAX_TRACE_HEADER_BYTES, table::Missing};
 
 /// The steps that led to a resolution, in order, and the version of the table that was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -287,6 +287,14 @@ impl fmt::Display for Missing {
             Self::BelowExternalName => "an ExternalName Service has no names below it",
             Self::PodAddress => "no endpoint has that address",
         })
+    }
+}
+
+impl Trace {
+    /// The steps as a header's value: visible ASCII and spaces, cut where it is too long for one.
+    #[must_use]
+    pub fn header_value(&self) -> String {
+        shown(self.to_string().as_bytes(), MAX_TRACE_HEADER_BYTES)
     }
 }
 

@@ -39,9 +39,15 @@ pub struct Config<S = BTreeMap<String, Service>> {
     /// Where ExternalName Services may lead.
     #[serde(default)]
     pub external_names: ExternalNames,
-    /// Which requests have their decision logged.
+    /// Which requests have every step of their decision shown.
     #[serde(default)]
     pub trace: Trace,
+    /// Whether each request's decision is kept for the access log, as filter state `wasm.byname`. Default false.
+    #[serde(default)]
+    pub access_log: bool,
+    /// What is counted beside the reasons.
+    #[serde(default)]
+    pub stats: Stats,
     /// What is known of the cluster.
     #[serde(default)]
     pub table: Table<S>,
@@ -233,13 +239,25 @@ pub struct Grant {
     pub to: String,
 }
 
-/// Which requests have their decision logged.
+/// Which requests have every step of their decision shown.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Trace {
     /// Requests with this header, whatever its value, have every step of their decision logged. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_header: Option<String>,
+    /// Local answers to those requests carry the steps in this header, and all others keep them as filter state
+    /// `wasm.byname_trace`, from which a route can set it. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_header: Option<String>,
+}
+
+/// What is counted beside the reasons.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Stats {
+    /// How many Services get a counter of their own, the first ones that are asked for; 0 to 1,000. Default 0.
+    pub services: u32,
 }
 
 /// What is known of the cluster.

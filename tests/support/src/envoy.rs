@@ -142,7 +142,7 @@ impl EnvoyBuilder {
             .args(["--use-dynamic-base-id", "--drain-time-s", "1", "--log-level", "info", "--log-path"])
             .arg(&log)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::from(fs::File::create(directory.path().join("stdout.log"))?))
             .stderr(Stdio::from(fs::File::create(directory.path().join("stderr.log"))?))
             .spawn()
             .context("Envoy cannot be started")?;
@@ -179,11 +179,11 @@ impl Envoy {
         self.child.id()
     }
 
-    /// What it logged so far.
+    /// What it logged so far, its access log to stdout included.
     #[must_use]
     pub fn log(&self) -> String {
         let read = |name: &str| fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
-        read("envoy.log") + &read("stderr.log")
+        read("envoy.log") + &read("stderr.log") + &read("stdout.log")
     }
 
     /// Waits until it has logged a line that contains `text`: it writes its log with some delay.

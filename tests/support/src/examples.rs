@@ -43,6 +43,18 @@ pub fn examples() -> Result<Vec<Example>> {
     Ok(found)
 }
 
+/// The YAML that a document shows below a heading, each line after `indent`.
+///
+/// # Errors
+/// Where there is none.
+pub fn snippet(document: &str, heading: &str, indent: &str) -> Result<String> {
+    let text = fs::read_to_string(repository().join(document)).with_context(|| format!("cannot read {document}"))?;
+    let below = text.split_once(&format!("# {heading}\n")).map(|(_, below)| below);
+    let yaml = below.and_then(|below| below.split_once("```yaml\n")?.1.split_once("```"));
+    let (yaml, _) = yaml.with_context(|| format!("{document} shows no YAML below {heading:?}"))?;
+    Ok(yaml.lines().map(|line| format!("{indent}{line}\n")).collect())
+}
+
 /// The documents of a YAML file.
 ///
 /// # Errors

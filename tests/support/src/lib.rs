@@ -13,6 +13,6 @@ mod upstream;
 
 pub use client::{Connection, FORMS, Form, Reply, raw_http1};
 pub use envoy::{Envoy, EnvoyBuilder, envoy_binary, module, repository};
-pub use examples::{Example, examples, yaml_documents};
+pub use examples::{Example, examples, snippet, yaml_documents};
 pub use push::Filter;
 pub use upstream::Upstream;

@@ -1,0 +1,28 @@
+//! One line about one decision, for an access log.
+
+use core::fmt;
+
+use crate::{reason::Reason, steer::Plan};
+
+/// What was decided about a request: its [`Display`](fmt::Display) is `reason=alias authority=payments.shop.svc.cluster.local
+/// cluster=outbound|80||payments.shop.svc.cluster.local table=7`, and what was left alone is not in it. No part of it is the
+/// client's choice of bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<'p> {
+    pub(crate) reason: Reason,
+    pub(crate) plan: &'p Plan,
+    pub(crate) table_version: u64,
+}
+
+impl fmt::Display for Decision<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "reason={}", self.reason)?;
+        if let Some(authority) = self.plan.authority() {
+            write!(f, " authority={authority}")?;
+        }
+        if let Some(cluster) = self.plan.cluster() {
+            write!(f, " cluster={cluster}")?;
+        }
+        write!(f, " table={}", self.table_version)
+    }
+}

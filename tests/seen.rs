@@ -1,0 +1,120 @@
+//! What can be seen of the filter's decisions in a real Envoy, set up with the very lines that docs/operations.md shows.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails, which is what these do")]
+
+use anyhow::Result;
+use byname_test_support::{Connection, Envoy, EnvoyBuilder, FORMS, Form, Upstream, snippet};
+
+type Test = Result<()>;
+
+const OPERATIONS: &str = "docs/operations.md";
+const TRACE_HEADER: &str = "x-byname-trace";
+
+/// `envoy/cluster.yaml` with more fields in its plugin configuration, and an alias that is refused.
+async fn builder(fields: &str) -> Result<(EnvoyBuilder, Vec<Upstream>)> {
+    let upstreams =
+        vec![Upstream::start("passthrough").await?, Upstream::start("shop").await?, Upstream::start("prod").await?];
+    let mut builder = Envoy::builder("cluster.yaml")
+        .edit("\"version\": 1,\n                      \"steering\"", &format!("\"version\": 1, {fields}, \"steering\""))
+        .edit(
+            "\"shop/pay\"",
+            "\"shop/partner\": {\"type\": \"ExternalName\", \"externalName\": \"a.example.com\"}, \"shop/pay\"",
+        );
+    for (port, upstream) in (18080..).zip(&upstreams) {
+        builder = builder.upstream(port, upstream);
+    }
+    Ok((builder, upstreams))
+}
+
+#[tokio::test]
+async fn the_access_log_shows_the_decision() -> Test {
+    let (builder, _upstreams) = builder("\"accessLog\": true").await?;
+    let place = "          stat_prefix: outbound\n";
+    let access_log = snippet(OPERATIONS, "Access log", "          ")?;
+    let envoy = builder.edit(place, &format!("{place}{access_log}")).start().await?;
+    let mut connection = Connection::open(envoy.port(15001), Form::Host).await?;
+    for (asked, line) in [
+        (
+            "pay",
+            "GET payments.shop.svc.cluster.local 200 via_upstream reason=alias authority=payments.shop.svc.cluster.local \
+             cluster=outbound|80||payments.shop.svc.cluster.local table=1\n",
+        ),
+        ("partner", "GET partner 403 byname_alias_denied reason=alias_denied table=1\n"),
+        ("nope", "GET nope 200 via_upstream reason=name_not_found table=1\n"),
+        ("a,b", "GET a,b 400 byname_bad_authority reason=bad_authority table=1\n"),
+    ] {
+        connection.get(asked, &[]).await?;
+        envoy.wait_for_log(line).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_trace_is_in_the_response_for_those_who_ask_and_nobody_else() -> Test {
+    let trace = format!("\"trace\": {{\"requestHeader\": \"{TRACE_HEADER}\", \"responseHeader\": \"{TRACE_HEADER}\"}}");
+    let (builder, _upstreams) = builder(&trace).await?;
+    let place = "          route_config:\n";
+    let header = snippet(OPERATIONS, "A trace in a response", "            ")?;
+    let envoy = builder.edit(place, &format!("{place}{header}")).start().await?;
+    for form in FORMS {
+        let mut connection = Connection::open(envoy.port(15001), form).await?;
+        for (asked, status, step) in [
+            ("pay", 200, "alias shop/pay -> payments.shop.svc.cluster.local exists; port 80"),
+            ("nope", 200, "nope.shop.svc.cluster.local does not exist: no such Service"),
+            ("partner", 403, "a.example.com is not listed in externalNames.allow with port 80"),
+        ] {
+            let reply = connection.get(asked, &[(TRACE_HEADER, "please")]).await?;
+            assert_eq!(reply.status, status, "{form:?} {asked}");
+            let shown = reply.header(TRACE_HEADER);
+            assert!(shown.starts_with("table 1; ") && shown.contains(step), "{form:?} {asked}: {shown}");
+            let reply = connection.get(asked, &[]).await?;
+            assert_eq!((reply.status, reply.header(TRACE_HEADER)), (status, ""), "{form:?} {asked}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn services_have_counters_up_to_a_bound_and_labels() -> Test {
+    let (builder, _upstreams) = builder("\"stats\": {\"services\": 1}").await?;
+    let labels = snippet(OPERATIONS, "Labels", "")?;
+    let envoy = builder.edit("admin:\n", &format!("{labels}admin:\n")).start().await?;
+    let mut connection = Connection::open(envoy.port(15001), Form::Host).await?;
+    for asked in ["payments", "pay", "payments.prod", "payments.prod", "payments.prod", "nope"] {
+        connection.get(asked, &[]).await?;
+    }
+    let prometheus = envoy.admin("/stats/prometheus").await?.body;
+    for line in [
+        "byname_service_requests{namespace=\"shop\",service=\"payments\"} 2",
+        "byname_service_requests_other{} 3",
+        "byname_reason{reason=\"service\"} 4",
+        "byname_reason{reason=\"alias\"} 1",
+    ] {
+        assert!(prometheus.lines().any(|other| other == line), "{line} is missing in\n{prometheus}");
+    }
+    assert!(!prometheus.contains("namespace=\"prod\""), "the second Service came too late");
+    Ok(())
+}
+
+#[tokio::test]
+async fn requests_cause_few_lines_of_log() -> Test {
+    const REQUESTS: u64 = 300;
+    let (builder, _upstreams) = builder("\"trace\": {\"requestHeader\": \"x-byname-trace\"}").await?;
+    let envoy = builder.concurrency(1).start().await?;
+    let start = std::time::Instant::now();
+    let mut connection = Connection::open(envoy.port(15001), Form::Host).await?;
+    for _ in 0..REQUESTS {
+        assert_eq!(connection.get("partner", &[(TRACE_HEADER, "1")]).await?.status, 403);
+    }
+    let seconds = start.elapsed().as_secs() + 1;
+    let line = "byname: alias_denied: \"partner\" from namespace shop: alias shop/partner -> a.example.com is not listed in \
+                externalNames.allow with port 80; list the host and port in externalNames.allow, or correct the alias; table 1";
+    envoy.wait_for_log(line).await?;
+    let lines = envoy.log().matches("\"partner\" from namespace shop").count();
+    let most = usize::try_from(10 + seconds)?;
+    assert!((2..=most).contains(&lines), "{lines} lines for {REQUESTS} requests in {seconds} s");
+    // When a line may be written again, it says what was left out.
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    connection.get("partner", &[]).await?;
+    envoy.wait_for_log("lines like this were not written)").await
+}
