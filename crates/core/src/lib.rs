@@ -26,6 +26,8 @@ mod port;
 mod problem;
 mod reason;
 mod resolve;
+#[cfg(feature = "schema")]
+mod schema;
 mod search;
 mod service;
 mod steer;

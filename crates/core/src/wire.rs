@@ -19,8 +19,10 @@ pub const VERSION: u32 = 1;
 
 /// The whole configuration. `S` is what the Services of the table are read into: by default the wire structs themselves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[serde(bound(deserialize = "S: Deserialize<'de> + Default"))]
+#[cfg_attr(feature = "schema", schemars(bound = "S: schemars::JsonSchema + Serialize + Default"))]
 pub struct Config<S = BTreeMap<String, Service>> {
     /// [`VERSION`].
     pub version: u32,
@@ -55,6 +57,7 @@ pub struct Config<S = BTreeMap<String, Service>> {
 
 /// The pod that asks.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Caller {
     /// Default: `NAMESPACE` of the node's metadata.
@@ -73,6 +76,7 @@ pub struct Caller {
 
 /// The pod's `/etc/resolv.conf` and C library.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Dns {
     /// Default `cluster.local`.
@@ -103,6 +107,7 @@ impl Default for Dns {
 
 /// Whose search order the caller's programs have.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Resolver {
     /// The GNU C library.
@@ -114,6 +119,7 @@ pub enum Resolver {
 
 /// How requests are steered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Steering {
     /// Default `cluster`.
@@ -154,6 +160,7 @@ impl Default for Steering {
 
 /// What tells Envoy where a request goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum By {
     /// The control header holds the name of the upstream cluster.
@@ -165,6 +172,7 @@ pub enum By {
 
 /// When `:authority` is rewritten while steering by cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum RewriteAuthority {
     /// To the canonical name of what was meant.
@@ -178,6 +186,7 @@ pub enum RewriteAuthority {
 
 /// The upstream clusters of external targets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct External {
     /// Template for clear text. Default `external|{port}|{host}`.
@@ -200,6 +209,7 @@ impl Default for External {
 
 /// What becomes of names that mean nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum UnknownNames {
     /// They are passed through, as they would be without the filter.
@@ -211,6 +221,7 @@ pub enum UnknownNames {
 
 /// Where ExternalName Services may lead. By default: inside their own namespace, and nowhere else.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExternalNames {
     /// External targets that are allowed.
@@ -221,6 +232,7 @@ pub struct ExternalNames {
 
 /// One host pattern with its ports.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Allow {
     /// A full name, or `*.` and a domain: every name below it, at any depth, without the domain itself.
@@ -231,6 +243,7 @@ pub struct Allow {
 
 /// Lets aliases of the namespace `from` lead to Services of the namespace `to`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Grant {
     /// Namespace of the ExternalName Service.
@@ -241,6 +254,7 @@ pub struct Grant {
 
 /// Which requests have every step of their decision shown.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Trace {
     /// Requests with this header, whatever its value, have every step of their decision logged. Default: none.
@@ -254,6 +268,7 @@ pub struct Trace {
 
 /// What is counted beside the reasons.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Stats {
     /// How many Services get a counter of their own, the first ones that are asked for; 0 to 1,000. Default 0.
@@ -262,8 +277,10 @@ pub struct Stats {
 
 /// What is known of the cluster.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[serde(bound(deserialize = "S: Deserialize<'de> + Default"))]
+#[cfg_attr(feature = "schema", schemars(bound = "S: schemars::JsonSchema + Serialize + Default"))]
 pub struct Table<S = BTreeMap<String, Service>> {
     /// Says which table this is, in traces and in a gauge. Default 0.
     pub version: u64,
@@ -275,6 +292,7 @@ pub struct Table<S = BTreeMap<String, Service>> {
 
 /// A Service.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Service {
     /// Default `ClusterIP`.
@@ -294,6 +312,7 @@ pub struct Service {
     pub alias: Option<Alias>,
     /// Left out: nothing is known of the endpoints. Empty: there are none.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "endpoint_groups")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<EndpointGroup>"))]
     pub endpoints: Option<Vec<EndpointGroup>>,
     /// Whether endpoints that are not ready count as ready. Default false.
     #[serde(skip_serializing_if = "is_false")]
@@ -308,6 +327,7 @@ pub struct Service {
 
 /// The type of a Service. What is not an ExternalName has the same meaning in DNS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum ServiceType {
     /// A virtual IP inside the cluster, or headless.
     #[default]
@@ -328,6 +348,7 @@ impl ServiceType {
 
 /// Where a Service's traffic may go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum InternalTrafficPolicy {
     /// To every node.
     #[default]
@@ -344,6 +365,7 @@ impl InternalTrafficPolicy {
 
 /// A port of a Service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServicePort {
     /// May be left out where it is the only one.
@@ -361,6 +383,7 @@ pub struct ServicePort {
 
 /// Transport protocol of a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
     /// What HTTP is carried by.
@@ -380,6 +403,7 @@ impl Protocol {
 
 /// What an ExternalName Service changes beside the name.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Alias {
     /// The port of the target. Default: the port that was asked for.
@@ -392,6 +416,7 @@ pub struct Alias {
 
 /// Endpoints that share all but their addresses and hostnames.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EndpointGroup {
     /// IPv4 and IPv6 addresses.
@@ -421,6 +446,7 @@ pub struct EndpointGroup {
 
 /// What one Service changes of the configuration's [`Steering`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ServiceSteering {
     /// In place of `steering.by`.
@@ -494,6 +520,23 @@ impl<'a> FromIterator<&'a str> for Texts {
             joined.push_str(text);
         }
         Self(joined.into())
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Texts {
+    fn schema_name() -> alloc::borrow::Cow<'static, str> {
+        "Texts".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A list of texts, or one text with spaces between.",
+            "anyOf": [
+                {"type": "array", "items": {"type": "string", "pattern": r"^\S+$"}},
+                {"type": "string"},
+            ],
+        })
     }
 }
 
