@@ -68,7 +68,7 @@ fn handle(config: &Config, plan: &mut Plan) -> host::Result<Action> {
         request_log::write(Level::Info, || config.log_line(request, &resolution, trace));
     }
     if config.access_log() {
-        host::set_property(ACCESS_LOG_STATE, &config.decision(&resolution, plan).to_string())?;
+        show(ACCESS_LOG_STATE, &config.decision(&resolution, plan).to_string());
     }
     // The header that shows the trace to whoever asked for it.
     let shown = config.trace_response_header().zip(trace.as_ref().map(Trace::header_value));
@@ -77,10 +77,17 @@ fn handle(config: &Config, plan: &mut Plan) -> host::Result<Action> {
         Resolution::Route(_) | Resolution::Pass(_) => {
             apply(config, request, plan)?;
             if let Some((_, trace)) = shown {
-                host::set_property(TRACE_STATE, &trace)?;
+                show(TRACE_STATE, &trace);
             }
             Ok(Action::Continue)
         }
+    }
+}
+
+/// Keeps a text where an access log or a route can show it. What cannot be shown is no reason to fail a request.
+fn show(state: &str, text: &str) {
+    if host::set_property(state, text).is_err() {
+        stats::count_host_error();
     }
 }
 

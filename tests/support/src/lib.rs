@@ -6,6 +6,8 @@
 mod client;
 mod envoy;
 mod examples;
+mod host;
+mod host_functions;
 mod ports;
 mod push;
 pub mod scenario;
@@ -14,5 +16,7 @@ mod upstream;
 pub use client::{Connection, FORMS, Form, Reply, raw_http1};
 pub use envoy::{Envoy, EnvoyBuilder, envoy_binary, module, repository};
 pub use examples::{Example, examples, snippet, yaml_documents};
+pub use host::{Action, Host, LocalResponse, State};
+pub use host_functions::serialize;
 pub use push::Filter;
 pub use upstream::Upstream;

@@ -1,0 +1,418 @@
+//! The module that ships in a small host, which does what no client and no Envoy can be made to do. That the host calls are
+//! the ones Envoy understands is for `tests/envoy.rs` to say.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, which is what these do"
+)]
+
+use anyhow::Result;
+use byname_test_support::{Action, Host, serialize};
+use serde_json::{Value, json};
+
+type Test = Result<()>;
+
+const ROOT: u32 = 1;
+const STREAM: u32 = 2;
+const PAYMENTS: &str = "payments.shop.svc.cluster.local";
+
+/// A configuration for which every kind of answer exists, with more fields at its top.
+fn configuration(fields: Value) -> String {
+    let mut configuration = json!({
+        "version": 1,
+        "caller": {"namespace": "shop"},
+        "externalNames": {"allow": [{"host": "api.example.com", "ports": [80]}]},
+        "steering": {"external": {"cluster": "dfp", "tlsCluster": "dfp-tls", "dynamicForwardProxy": true}},
+        "table": {"version": 7, "services": {
+            "shop/payments": {"ports": [{"port": 80}]},
+            "shop/api": {"type": "ExternalName", "externalName": "api.example.com"},
+            "shop/partner": {"type": "ExternalName", "externalName": "partner.example.com"},
+        }},
+    });
+    for (field, value) in fields.as_object().expect("fields") {
+        configuration[field] = value.clone();
+    }
+    configuration.to_string()
+}
+
+/// One that sees everything: trace, access log, counters, forwarded host.
+fn seen() -> String {
+    configuration(json!({
+        "trace": {"requestHeader": "x-trace", "responseHeader": "x-trace"},
+        "accessLog": true,
+        "stats": {"services": 10},
+        "steering": {"forwardedHost": true, "external": {"cluster": "dfp", "tlsCluster": "dfp-tls", "dynamicForwardProxy": true}},
+    }))
+}
+
+fn host(configuration: &str) -> Result<Host> {
+    let mut host = Host::new()?;
+    assert!(host.configure(ROOT, configuration)?, "{:?}", host.state().log);
+    // What is counted for the first time is defined for good.
+    host.ask(STREAM, ROOT, b"nope")?;
+    host.state_mut().calls.clear();
+    Ok(host)
+}
+
+/// The host calls that one request makes.
+fn calls(host: &mut Host, authority: &str) -> Result<Vec<String>> {
+    host.ask(STREAM, ROOT, authority.as_bytes())?;
+    Ok(std::mem::take(&mut host.state_mut().calls))
+}
+
+#[test]
+fn each_path_makes_these_calls_in_this_order() -> Test {
+    let mut host = host(&configuration(json!({})))?;
+    let cluster = format!("replace_header_map_value(x-byname-cluster: outbound|80||{PAYMENTS})");
+    assert_eq!(
+        calls(&mut host, "payments")?,
+        [
+            "get_header_map_pairs()",
+            "increment_metric(byname.reason.service)",
+            &cluster,
+            &format!("replace_header_map_value(:authority: {PAYMENTS})"),
+        ],
+        "a name"
+    );
+    assert_eq!(
+        calls(&mut host, PAYMENTS)?,
+        ["get_header_map_pairs()", "increment_metric(byname.reason.service)", &cluster],
+        "the canonical name"
+    );
+    assert_eq!(
+        calls(&mut host, "nope")?,
+        [
+            "get_header_map_pairs()",
+            "increment_metric(byname.reason.name_not_found)",
+            "remove_header_map_value(x-byname-cluster)"
+        ],
+        "an unknown name"
+    );
+    assert_eq!(
+        calls(&mut host, "api")?,
+        [
+            "get_header_map_pairs()",
+            "increment_metric(byname.reason.external)",
+            "replace_header_map_value(x-byname-cluster: dfp)",
+            r"call_foreign_function(set_envoy_filter_state: \n\x1benvoy.upstream.dynamic_host\x12\x0fapi.example.com)",
+            r"call_foreign_function(set_envoy_filter_state: \n\x1benvoy.upstream.dynamic_port\x12\x0280)",
+            "replace_header_map_value(:authority: api.example.com)",
+        ],
+        "an external target"
+    );
+    assert_eq!(
+        calls(&mut host, "partner")?,
+        [
+            "get_header_map_pairs()",
+            "increment_metric(byname.reason.alias_denied)",
+            "get_current_time_nanoseconds()",
+            "log()",
+            "send_local_response(403)"
+        ],
+        "a refusal"
+    );
+    let response = host.state().response.clone().expect("an answer");
+    assert_eq!((response.status, response.grpc_status, &*response.details), (403, 7, "byname_alias_denied"));
+    assert_eq!(response.headers[0], ("x-byname-reason".into(), "alias_denied".into()));
+    Ok(())
+}
+
+#[test]
+fn what_is_asked_to_be_seen_costs_calls_and_nothing_else_does() -> Test {
+    let mut host = host(&seen())?;
+    host.ask(STREAM, ROOT, b"payments")?;
+    host.state_mut().calls.clear();
+    assert_eq!(
+        calls(&mut host, "payments")?,
+        [
+            "get_header_map_pairs()",
+            "increment_metric(byname.reason.service)",
+            "increment_metric(byname.service_requests.shop.payments)",
+            "set_property(byname)",
+            &format!("replace_header_map_value(x-byname-cluster: outbound|80||{PAYMENTS})"),
+            &format!("replace_header_map_value(:authority: {PAYMENTS})"),
+            "replace_header_map_value(x-forwarded-host: payments)",
+        ]
+    );
+    let decision = format!("reason=service authority={PAYMENTS} cluster=outbound|80||{PAYMENTS} table=7");
+    assert_eq!(host.state().properties["byname"], decision.as_bytes());
+    host.begin(STREAM, ROOT)?;
+    host.request_headers(STREAM, &[(":authority", b"payments"), ("x-trace", b"")])?;
+    let traced = std::mem::take(&mut host.state_mut().calls);
+    for call in ["get_current_time_nanoseconds()", "log()", "set_property(byname_trace)"] {
+        assert!(traced.iter().any(|other| other == call), "{call} is missing in {traced:?}");
+    }
+    Ok(())
+}
+
+/// Every status that the ABI has, and some that it has not.
+const STATUSES: [u32; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 255, u32::MAX];
+
+#[test]
+fn no_status_of_any_call_traps_and_none_lets_a_request_go_half_steered() -> Test {
+    let requests: [&[(&str, &[u8])]; 5] = [
+        &[(":authority", b"payments"), ("x-byname-cluster", b"forged")],
+        &[(":authority", b"nope"), ("x-byname-cluster", b"forged")],
+        &[(":authority", b"api"), ("x-byname-cluster", b"forged")],
+        &[(":authority", b"partner"), ("x-byname-cluster", b"forged")],
+        &[(":authority", b"payments"), ("x-trace", b""), ("x-byname-cluster", b"forged")],
+    ];
+    // What a request can do without, and what it must not go on without.
+    let (dispensable, needed) = (
+        [
+            "proxy_log",
+            "proxy_get_current_time_nanoseconds",
+            "proxy_define_metric",
+            "proxy_increment_metric",
+            "proxy_record_metric",
+            "proxy_set_property",
+        ],
+        [
+            "proxy_get_header_map_pairs",
+            "proxy_replace_header_map_value",
+            "proxy_remove_header_map_value",
+            "proxy_call_foreign_function",
+            "proxy_send_local_response",
+        ],
+    );
+    let mut host = host(&seen())?;
+    for request in requests {
+        host.state_mut().calls.clear();
+        host.begin(STREAM, ROOT)?;
+        let usual = host.request_headers(STREAM, request)?;
+        host.delete(STREAM)?;
+        let used = std::mem::take(&mut host.state_mut().calls);
+        for name in dispensable.into_iter().chain(needed) {
+            let is_used = used.iter().any(|call| name.strip_prefix("proxy_") == call.split('(').next());
+            for status in STATUSES {
+                let case = format!("{name} answers {status} to {:?}", String::from_utf8_lossy(request[0].1));
+                host.state_mut().failing.insert(name, status);
+                host.state_mut().response = None;
+                host.begin(STREAM, ROOT)?;
+                let action = host.request_headers(STREAM, request)?;
+                host.delete(STREAM)?;
+                host.state_mut().failing.clear();
+                if dispensable.contains(&name) || !is_used {
+                    assert_eq!(action, usual, "{case}");
+                } else {
+                    assert_eq!(action, Action::Pause, "{case}");
+                    let answered = host.state().response.as_ref().map(|response| response.status);
+                    let expected = (name != "proxy_send_local_response").then_some(503);
+                    assert_eq!(answered, expected, "{case}");
+                }
+                if action == Action::Continue {
+                    assert!(!host.state().header("x-byname-cluster").contains(&"forged".to_owned()), "{case}");
+                }
+            }
+        }
+    }
+    assert!(host.state().metric("byname.host_errors").is_some_and(|count| count > 0));
+    host.state_mut().calls.clear();
+    assert_eq!(calls(&mut host, "nope")?.len(), 4, "it works as before");
+    Ok(())
+}
+
+#[test]
+fn no_status_traps_while_a_configuration_is_taken() -> Test {
+    for name in
+        ["proxy_log", "proxy_get_property", "proxy_get_buffer_bytes", "proxy_define_metric", "proxy_record_metric"]
+    {
+        for status in STATUSES {
+            let mut host = Host::new()?;
+            host.state_mut().failing.insert(name, status);
+            let taken = host.configure(ROOT, &seen())?;
+            assert_eq!(taken, name != "proxy_get_buffer_bytes", "{name} {status}");
+            if taken {
+                assert_eq!(host.ask(STREAM, ROOT, b"payments")?, Action::Continue, "{name} {status}");
+            } else {
+                let words = format!("the host gave no more of it (status {status})");
+                assert!(host.state().log.iter().any(|line| line.contains(&words)), "{:?}", host.state().log);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn bytes_that_no_client_sends_are_refused_or_passed() -> Test {
+    let mut host = host(&configuration(json!({})))?;
+    let hosts: [&[u8]; 12] = [
+        b"",
+        b"\0",
+        b"pay\0ments",
+        b"payments\0",
+        b"\xff\xfe",
+        b"caf\xc3\xa9",
+        b"payments\r\nx-byname-cluster: forged",
+        b"payments payments",
+        b"a,b",
+        b"user@payments",
+        &[b'a'; 65_536],
+        &[0xf0; 65_536],
+    ];
+    for bytes in hosts {
+        host.state_mut().response = None;
+        let action = host.ask(STREAM, ROOT, bytes)?;
+        assert_eq!(action, Action::Pause, "{:.40}", bytes.escape_ascii());
+        let response = host.state().response.clone().expect("an answer");
+        assert_eq!(response.status, 400);
+        assert!(response.body.len() < 700 && response.body.is_ascii(), "{}", response.body);
+    }
+    // No authority at all, and one header many times.
+    for headers in [vec![], vec![(":authority", b"a".as_slice()); 3], vec![("x", b"\xff".as_slice()); 1_000]] {
+        host.begin(STREAM, ROOT)?;
+        host.request_headers(STREAM, &headers)?;
+        host.delete(STREAM)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn header_maps_that_do_not_add_up_never_trap() -> Test {
+    let mut host = host(&configuration(json!({})))?;
+    let headers = [(":authority", "payments"), (":scheme", "http"), ("x-byname-cluster", "forged")];
+    let whole = serialize(&headers.map(|(name, value)| (name.into(), value.into())));
+    let mut broken: Vec<Vec<u8>> = (0..whole.len()).map(|length| whole[..length].to_vec()).collect();
+    for index in 0..whole.len() {
+        for byte in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[index] = byte;
+            broken.push(bytes);
+        }
+    }
+    let cases = broken.len();
+    for bytes in broken {
+        host.state_mut().raw_headers = Some(bytes.clone());
+        let action = host.ask(STREAM, ROOT, b"")?;
+        if action == Action::Continue {
+            let steered = host.state().calls.iter().any(|call| call.contains("_header_map_value(x-byname-cluster"));
+            assert!(steered, "the control header was left as it came: {:?}", bytes.escape_ascii().to_string());
+        }
+        host.state_mut().calls.clear();
+    }
+    assert!(cases > 400, "{cases} maps");
+    host.state_mut().raw_headers = None;
+    assert_eq!(calls(&mut host, "payments")?.len(), 4, "it works as before");
+    Ok(())
+}
+
+#[test]
+fn pushes_come_and_go_while_streams_live() -> Test {
+    let table = |version: u32, service: &str| {
+        configuration(json!({"table": {"version": version, "services": {service: {"ports": [{"port": 80}]}}}}))
+    };
+    // First a VM that is thrown away, then the one that stays.
+    assert!(Host::new()?.configure(ROOT, &table(1, "shop/a"))?);
+    let mut host = Host::new()?;
+    let ask = |host: &mut Host, stream: u32| -> Result<bool> {
+        host.request_headers(stream, &[(":authority", b"a")])?;
+        Ok(!host.state().header("x-byname-cluster").is_empty())
+    };
+    let mut next = 100;
+    let mut live: Vec<(u32, bool)> = Vec::new();
+    let mut roots: Vec<(u32, bool)> = Vec::new();
+    for version in 1..=50 {
+        let root = next;
+        let knows_a = version % 2 == 1;
+        assert!(host.configure(root, &table(version, if knows_a { "shop/a" } else { "shop/b" }))?);
+        assert_eq!(host.state().metric("byname.table.version"), Some(version.into()));
+        // A bad one is refused, in a root context of its own, and touches nothing.
+        assert!(!host.configure(root + 1, "{\"version\": 1, \"tables\": {}}")?);
+        host.delete(root + 1)?;
+        roots.push((root, knows_a));
+        for (root, knows_a) in &roots {
+            next += 10;
+            host.begin(next, *root)?;
+            live.push((next, *knows_a));
+        }
+        next += 10;
+        // Older root contexts go while streams that began under them live.
+        if roots.len() > 3 {
+            host.delete(roots.remove(0).0)?;
+        }
+        for (stream, knows_a) in &live {
+            assert_eq!(ask(&mut host, *stream)?, *knows_a, "a stream keeps the configuration with which it began");
+        }
+        if live.len() > 20 {
+            for (stream, _) in live.drain(..10) {
+                host.delete(stream)?;
+            }
+        }
+    }
+    let definitions = host.state().metrics.len();
+    let mut names: Vec<_> = host.state().metrics.iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), definitions, "each metric is defined once in a VM");
+    assert_eq!(host.state().metric("byname.configurations_refused"), Some(50));
+    Ok(())
+}
+
+#[test]
+fn configuration_buffers_may_be_short_and_shrink() -> Test {
+    let whole = seen();
+    let length = u32::try_from(whole.len())?;
+    for most in [1, 2, 3, 7, 100] {
+        let mut host = Host::new()?;
+        host.state_mut().most_bytes = Some(most);
+        assert!(host.configure(ROOT, &whole)?, "in pieces of {most}");
+        assert_eq!(host.ask(STREAM, ROOT, b"payments")?, Action::Continue);
+    }
+    for cut in (0..whole.len()).step_by(37) {
+        let mut host = Host::new()?;
+        host.state_mut().configuration = whole.as_bytes()[..cut].to_vec();
+        assert!(!host.configure_with_length(ROOT, length)?, "{cut} bytes where {length} were promised");
+        assert!(host.state().log.iter().any(|line| line.contains("configuration refused")));
+        assert_eq!(host.ask(STREAM, ROOT, b"payments")?, Action::Continue, "without a configuration the routes decide");
+    }
+    for length in [0, u32::MAX] {
+        let mut host = Host::new()?;
+        assert!(!host.configure_with_length(ROOT, length)?, "a length of {length}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_hundred_thousand_streams_leave_memory_as_it_was() -> Test {
+    let mut host = host(&seen())?;
+    let authorities: [&[u8]; 6] = [b"payments", b"nope", b"api", b"partner", b"a,b", PAYMENTS.as_bytes()];
+    let run = |host: &mut Host, streams: u32| -> Result<u64> {
+        for stream in 0..streams {
+            host.ask(STREAM + stream, ROOT, authorities[stream as usize % authorities.len()])?;
+            host.state_mut().calls.clear();
+            host.state_mut().log.clear();
+            host.state_mut().now += 100_000_000;
+        }
+        Ok(host.pages())
+    };
+    let warm = run(&mut host, 1_000)?;
+    assert_eq!(run(&mut host, 100_000)?, warm, "pages of linear memory");
+    Ok(())
+}
+
+#[test]
+fn the_fuel_of_a_request_does_not_grow_with_the_table() -> Test {
+    let mut used = Vec::new();
+    for services in [10, 1_000, 10_000] {
+        let table: serde_json::Map<String, Value> = (0..services)
+            .map(|n| {
+                (format!("shop/svc-{n:05}"), json!({"ports": [{"port": 80}], "endpoints": [{"addresses": "10.0.0.1"}]}))
+            })
+            .collect();
+        let mut host = host(&configuration(json!({"table": {"services": table}})))?;
+        for _ in 0..100 {
+            host.ask(STREAM, ROOT, b"svc-00007")?;
+        }
+        host.take_fuel()?;
+        for _ in 0..100 {
+            host.ask(STREAM, ROOT, b"svc-00007")?;
+        }
+        used.push(host.take_fuel()? / 100);
+    }
+    println!("fuel of a request with 10, 1,000 and 10,000 Services: {used:?}");
+    assert!(used.iter().max() <= used.iter().min().map(|least| least + least / 20).as_ref(), "{used:?}");
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! A small proxy-wasm host, for what no client can send and no Envoy would do: any status from any host function, header
+//! maps that do not add up, configuration buffers that shrink. It notes every call, and counts fuel: the
+//! interpreter's measure of work, the same on every machine.
+//!
+//! It stands in for Envoy where Envoy cannot be made to misbehave; what Envoy really does is tested in Envoy.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::OnceLock,
+};
+
+use anyhow::{Context, Result, anyhow};
+use wasmi::{Config, Engine, Instance, Memory, Module, Store, WasmParams, WasmResults};
+
+use crate::{envoy::module, host_functions::linker};
+
+/// Enough for any one call into the module; what does not end runs out of it.
+const FUEL: u64 = 100_000_000_000;
+
+/// An answer that the module gave by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalResponse {
+    /// HTTP status.
+    pub status: u32,
+    /// gRPC status.
+    pub grpc_status: i32,
+    /// Response code details.
+    pub details: String,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: String,
+}
+
+/// What the host has, gives and gets. All of it is open to tests.
+#[derive(Default)]
+pub struct State {
+    /// Every call since it was last cleared: its name, and in brackets what matters of its arguments.
+    pub calls: Vec<String>,
+    /// Host functions that answer with a status and do nothing.
+    pub failing: HashMap<&'static str, u32>,
+    /// The plugin configuration.
+    pub configuration: Vec<u8>,
+    /// The most bytes of it that one call gives.
+    pub most_bytes: Option<usize>,
+    /// Properties, by path joined with dots.
+    pub properties: BTreeMap<String, Vec<u8>>,
+    /// The request's headers.
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What is given for a header map in place of [`State::headers`].
+    pub raw_headers: Option<Vec<u8>>,
+    /// Metrics, by id: name and value.
+    pub metrics: Vec<(String, i64)>,
+    /// Lines of log.
+    pub log: Vec<String>,
+    /// Nanoseconds.
+    pub now: u64,
+    /// The last local response.
+    pub response: Option<LocalResponse>,
+}
+
+impl State {
+    /// The value of a metric; `None` where none of that name was defined.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<i64> {
+        self.metrics.iter().find(|(other, _)| other == name).map(|(_, value)| *value)
+    }
+
+    /// The values of a request header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Vec<String> {
+        let same = self.headers.iter().filter(|(other, _)| other == name.as_bytes());
+        same.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
+    }
+}
+
+/// One VM with the module that ships.
+pub struct Host {
+    store: Store<State>,
+    instance: Instance,
+    memory: Memory,
+}
+
+/// What the module says about a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It goes on.
+    Continue,
+    /// It waits, as it was answered.
+    Pause,
+}
+
+impl Host {
+    /// A new VM.
+    ///
+    /// # Errors
+    /// Where the module is not built, or does not start.
+    pub fn new() -> Result<Self> {
+        static COMPILED: OnceLock<std::result::Result<(Engine, Module), String>> = OnceLock::new();
+        let compiled = COMPILED.get_or_init(|| {
+            let engine = Engine::new(Config::default().consume_fuel(true));
+            let module = module().and_then(|bytes| Ok(Module::new(&engine, bytes)?));
+            module.map(|module| (engine, module)).map_err(|error| format!("{error:#}"))
+        });
+        let (engine, module) = compiled.as_ref().map_err(|error| anyhow!("{error}"))?;
+        let mut store = Store::new(engine, State::default());
+        store.set_fuel(FUEL)?;
+        let instance = linker(engine)?.instantiate_and_start(&mut store, module)?;
+        let memory = instance.get_memory(&store, "memory").context("the module exports no memory")?;
+        let mut host = Self { store, instance, memory };
+        host.call::<(), ()>("_initialize", ())?;
+        Ok(host)
+    }
+
+    /// What the host has and got.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        self.store.data()
+    }
+
+    /// The same, to be changed.
+    pub fn state_mut(&mut self) -> &mut State {
+        self.store.data_mut()
+    }
+
+    /// Makes a root context and configures it, as Envoy does for a configuration that is pushed. Says whether it is taken.
+    ///
+    /// # Errors
+    /// Where the module traps.
+    pub fn configure(&mut self, root: u32, configuration: &str) -> Result<bool> {
+        self.state_mut().configuration = configuration.into();
+        let bytes = u32::try_from(configuration.len())?;
+        self.configure_with_length(root, bytes)
+    }
+
+    /// [`Host::configure`] with what is already in the state, of which the module is told the length.
+    ///
+    /// # Errors
+    /// Where the module traps.
+    pub fn configure_with_length(&mut self, root: u32, bytes: u32) -> Result<bool> {
+        self.call::<_, ()>("proxy_on_context_create", (root, 0_u32))?;
+        Ok(self.call::<_, u32>("proxy_on_configure", (root, bytes))? != 0)
+    }
+
+    /// Begins a stream under a root context.
+    ///
+    /// # Errors
+    /// Where the module traps.
+    pub fn begin(&mut self, stream: u32, root: u32) -> Result<()> {
+        self.call("proxy_on_context_create", (stream, root))
+    }
+
+    /// Hands the request headers over.
+    ///
+    /// # Errors
+    /// Where the module traps.
+    pub fn request_headers(&mut self, stream: u32, headers: &[(&str, &[u8])]) -> Result<Action> {
+        self.state_mut().headers =
+            headers.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
+        let count = u32::try_from(headers.len())?;
+        let action = self.call::<_, u32>("proxy_on_request_headers", (stream, count, 1_u32))?;
+        Ok(if action == 0 { Action::Continue } else { Action::Pause })
+    }
+
+    /// Ends a context.
+    ///
+    /// # Errors
+    /// Where the module traps.
+    pub fn delete(&mut self, context: u32) -> Result<()> {
+        self.call("proxy_on_delete", context)
+    }
+
+    /// A whole stream: it begins, asks for `authority` over `http`, and ends.
+    ///
+    /// # Errors
+    /// Where the module traps.
+    pub fn ask(&mut self, stream: u32, root: u32, authority: &[u8]) -> Result<Action> {
+        self.begin(stream, root)?;
+        let headers: [(&str, &[u8]); 4] =
+            [(":authority", authority), (":path", b"/"), (":method", b"GET"), (":scheme", b"http")];
+        let action = self.request_headers(stream, &headers)?;
+        self.delete(stream)?;
+        Ok(action)
+    }
+
+    /// Pages of linear memory, each of 64 kB.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.memory.size(&self.store)
+    }
+
+    /// Fuel that the module needed since this was last asked.
+    ///
+    /// # Errors
+    /// None that can be mended.
+    pub fn take_fuel(&mut self) -> Result<u64> {
+        let used = FUEL - self.store.get_fuel()?;
+        self.store.set_fuel(FUEL)?;
+        Ok(used)
+    }
+
+    fn call<P: WasmParams + Copy + fmt::Debug, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R> {
+        let function = self.instance.get_typed_func::<P, R>(&self.store, name)?;
+        function.call(&mut self.store, parameters).map_err(|error| anyhow!("{name}{parameters:?} trapped: {error}"))
+    }
+}

@@ -1,0 +1,248 @@
+//! What the small host offers to the module: the functions of the proxy-wasm ABI 0.2.1 that the module imports.
+
+use anyhow::Result;
+use wasmi::{Caller, Engine, Error, Extern, Linker, Memory};
+
+use crate::host::{LocalResponse, State};
+
+const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
+const REQUEST_HEADERS: u32 = 0;
+const PLUGIN_CONFIGURATION: u32 = 7;
+
+type Host<'a> = Caller<'a, State>;
+type Status = std::result::Result<u32, Error>;
+
+/// Notes a call, and ends it where it is to fail.
+macro_rules! enter {
+    ($host:ident, $name:literal, $($note:tt)*) => {
+        $host.data_mut().calls.push(format!("{}({})", $name, format_args!($($note)*)));
+        if let Some(status) = $host.data().failing.get(concat!("proxy_", $name)) {
+            return Ok(*status);
+        }
+    };
+}
+
+pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    linker
+        .func_wrap("env", "proxy_log", log)?
+        .func_wrap("env", "proxy_get_property", get_property)?
+        .func_wrap("env", "proxy_set_property", set_property)?
+        .func_wrap("env", "proxy_get_current_time_nanoseconds", get_current_time_nanoseconds)?
+        .func_wrap("env", "proxy_get_buffer_bytes", get_buffer_bytes)?
+        .func_wrap("env", "proxy_get_header_map_pairs", get_header_map_pairs)?
+        .func_wrap("env", "proxy_replace_header_map_value", replace_header_map_value)?
+        .func_wrap("env", "proxy_remove_header_map_value", remove_header_map_value)?
+        .func_wrap("env", "proxy_send_local_response", send_local_response)?
+        .func_wrap("env", "proxy_define_metric", define_metric)?
+        .func_wrap("env", "proxy_increment_metric", increment_metric)?
+        .func_wrap("env", "proxy_record_metric", record_metric)?
+        .func_wrap("env", "proxy_call_foreign_function", call_foreign_function)?;
+    Ok(linker)
+}
+
+fn log(mut host: Host<'_>, _level: u32, text: u32, bytes: u32) -> Status {
+    let text = read_text(&host, text, bytes)?;
+    enter!(host, "log", "");
+    host.data_mut().log.push(text);
+    Ok(OK)
+}
+
+fn get_property(mut host: Host<'_>, path: u32, bytes: u32, value: u32, value_bytes: u32) -> Status {
+    let path = read_text(&host, path, bytes)?.replace('\0', ".");
+    enter!(host, "get_property", "{path}");
+    match host.data().properties.get(&path).cloned() {
+        Some(property) => give(&mut host, &property, value, value_bytes),
+        None => Ok(NOT_FOUND),
+    }
+}
+
+fn set_property(mut host: Host<'_>, path: u32, bytes: u32, value: u32, value_bytes: u32) -> Status {
+    let path = read_text(&host, path, bytes)?;
+    let value = read(&host, value, value_bytes)?;
+    enter!(host, "set_property", "{path}");
+    host.data_mut().properties.insert(path, value);
+    Ok(OK)
+}
+
+fn get_current_time_nanoseconds(mut host: Host<'_>, time: u32) -> Status {
+    enter!(host, "get_current_time_nanoseconds", "");
+    let now = host.data().now.to_le_bytes();
+    write(&mut host, time, &now)?;
+    Ok(OK)
+}
+
+fn get_buffer_bytes(mut host: Host<'_>, buffer: u32, start: u32, most: u32, value: u32, value_bytes: u32) -> Status {
+    enter!(host, "get_buffer_bytes", "{start}, {most}");
+    assert_eq!(buffer, PLUGIN_CONFIGURATION, "the only buffer that it needs");
+    let (start, most) = (start as usize, most as usize);
+    let State { configuration, most_bytes, .. } = host.data();
+    let most = most.min(most_bytes.unwrap_or(most));
+    let end = start.saturating_add(most).min(configuration.len());
+    let piece = configuration.get(start..end).unwrap_or_default().to_vec();
+    give(&mut host, &piece, value, value_bytes)
+}
+
+fn get_header_map_pairs(mut host: Host<'_>, map: u32, value: u32, value_bytes: u32) -> Status {
+    enter!(host, "get_header_map_pairs", "");
+    assert_eq!(map, REQUEST_HEADERS, "the only map that it needs");
+    let bytes = host.data().raw_headers.clone().unwrap_or_else(|| serialize(&host.data().headers));
+    give(&mut host, &bytes, value, value_bytes)
+}
+
+fn replace_header_map_value(
+    mut host: Host<'_>,
+    map: u32,
+    name: u32,
+    name_bytes: u32,
+    value: u32,
+    value_bytes: u32,
+) -> Status {
+    let name = read_text(&host, name, name_bytes)?;
+    let value = read(&host, value, value_bytes)?;
+    enter!(host, "replace_header_map_value", "{name}: {}", value.escape_ascii());
+    assert_eq!(map, REQUEST_HEADERS, "the only map that it needs");
+    let headers = &mut host.data_mut().headers;
+    headers.retain(|(other, _)| other != name.as_bytes());
+    headers.push((name.into_bytes(), value));
+    Ok(OK)
+}
+
+fn remove_header_map_value(mut host: Host<'_>, map: u32, name: u32, name_bytes: u32) -> Status {
+    let name = read_text(&host, name, name_bytes)?;
+    enter!(host, "remove_header_map_value", "{name}");
+    assert_eq!(map, REQUEST_HEADERS, "the only map that it needs");
+    host.data_mut().headers.retain(|(other, _)| other != name.as_bytes());
+    Ok(OK)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the ABI has them")]
+fn send_local_response(
+    mut host: Host<'_>,
+    status: u32,
+    details: u32,
+    details_bytes: u32,
+    body: u32,
+    body_bytes: u32,
+    headers: u32,
+    headers_bytes: u32,
+    grpc_status: i32,
+) -> Status {
+    let details = read_text(&host, details, details_bytes)?;
+    let body = read_text(&host, body, body_bytes)?;
+    let headers = deserialize(&read(&host, headers, headers_bytes)?);
+    enter!(host, "send_local_response", "{status}");
+    host.data_mut().response = Some(LocalResponse { status, grpc_status, details, headers, body });
+    Ok(OK)
+}
+
+fn define_metric(mut host: Host<'_>, _kind: u32, name: u32, name_bytes: u32, id: u32) -> Status {
+    let name = read_text(&host, name, name_bytes)?;
+    enter!(host, "define_metric", "{name}");
+    host.data_mut().metrics.push((name, 0));
+    let newest = u32::try_from(host.data().metrics.len()).unwrap_or(u32::MAX);
+    write(&mut host, id, &newest.to_le_bytes())?;
+    Ok(OK)
+}
+
+fn increment_metric(mut host: Host<'_>, id: u32, by: i64) -> Status {
+    let name = metric(&mut host, id).map(|(name, _)| name.clone()).unwrap_or_default();
+    enter!(host, "increment_metric", "{name}");
+    Ok(metric(&mut host, id).map_or(NOT_FOUND, |(_, value)| {
+        *value += by;
+        OK
+    }))
+}
+
+fn record_metric(mut host: Host<'_>, id: u32, new: u64) -> Status {
+    let name = metric(&mut host, id).map(|(name, _)| name.clone()).unwrap_or_default();
+    enter!(host, "record_metric", "{name}");
+    Ok(metric(&mut host, id).map_or(NOT_FOUND, |(_, value)| {
+        *value = i64::try_from(new).unwrap_or(i64::MAX);
+        OK
+    }))
+}
+
+fn metric<'h>(host: &'h mut Host<'_>, id: u32) -> Option<&'h mut (String, i64)> {
+    host.data_mut().metrics.get_mut((id as usize).checked_sub(1)?)
+}
+
+fn call_foreign_function(
+    mut host: Host<'_>,
+    name: u32,
+    name_bytes: u32,
+    arguments: u32,
+    arguments_bytes: u32,
+    value: u32,
+    value_bytes: u32,
+) -> Status {
+    let name = read_text(&host, name, name_bytes)?;
+    let arguments = read(&host, arguments, arguments_bytes)?;
+    enter!(host, "call_foreign_function", "{name}: {}", arguments.escape_ascii());
+    give(&mut host, &[], value, value_bytes)
+}
+
+fn memory(host: &Host<'_>) -> std::result::Result<Memory, Error> {
+    host.get_export("memory").and_then(Extern::into_memory).ok_or_else(|| Error::new("the module exports no memory"))
+}
+
+fn read(host: &Host<'_>, at: u32, bytes: u32) -> std::result::Result<Vec<u8>, Error> {
+    let mut read = vec![0; bytes as usize];
+    memory(host)?.read(host, at as usize, &mut read).map_err(|error| Error::new(error.to_string()))?;
+    Ok(read)
+}
+
+fn read_text(host: &Host<'_>, at: u32, bytes: u32) -> std::result::Result<String, Error> {
+    String::from_utf8(read(host, at, bytes)?).map_err(|error| Error::new(error.to_string()))
+}
+
+fn write(host: &mut Host<'_>, at: u32, bytes: &[u8]) -> std::result::Result<(), Error> {
+    memory(host)?.write(host, at as usize, bytes).map_err(|error| Error::new(error.to_string()))
+}
+
+/// Hands bytes over as Envoy does: in memory that the module's own allocator gives; nothing at all where there are none.
+fn give(host: &mut Host<'_>, bytes: &[u8], at: u32, bytes_at: u32) -> Status {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let mut room = 0;
+    if length > 0 {
+        let malloc = host.get_export("malloc").and_then(Extern::into_func);
+        let malloc = malloc.ok_or_else(|| Error::new("the module exports no malloc"))?.typed::<u32, u32>(&*host)?;
+        room = malloc.call(&mut *host, length)?;
+        write(host, room, bytes)?;
+    }
+    write(host, at, &room.to_le_bytes())?;
+    write(host, bytes_at, &length.to_le_bytes())?;
+    Ok(OK)
+}
+
+/// The ABI's form of a header map.
+#[must_use]
+pub fn serialize(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = number(headers.len()).to_vec();
+    for (name, value) in headers {
+        bytes.extend(number(name.len()));
+        bytes.extend(number(value.len()));
+    }
+    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+        bytes.extend(text);
+        bytes.push(0);
+    }
+    bytes
+}
+
+fn deserialize(bytes: &[u8]) -> Vec<(String, String)> {
+    let number = |index: usize| {
+        let word = bytes.get(index * 4..index * 4 + 4).and_then(|word| word.try_into().ok());
+        word.map_or(0, u32::from_le_bytes) as usize
+    };
+    let count = number(0);
+    let mut at = 4 + count * 8;
+    let mut text = |length: usize| {
+        let text = String::from_utf8_lossy(bytes.get(at..at + length).unwrap_or_default()).into_owned();
+        at += length + 1;
+        text
+    };
+    (0..count).map(|index| (text(number(1 + index * 2)), text(number(2 + index * 2)))).collect()
+}
