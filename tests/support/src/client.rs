@@ -10,10 +10,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 
 /// How the authority is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,16 +141,4 @@ impl Connection {
             body: String::from_utf8_lossy(&body).into_owned(),
         })
     }
-}
-
-/// Sends bytes as they are and reads until the other side closes.
-///
-/// # Errors
-/// Where nothing listens on the port.
-pub async fn raw_http1(port: u16, request: &[u8]) -> Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.write_all(request).await?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }

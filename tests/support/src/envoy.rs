@@ -74,8 +74,14 @@ pub struct EnvoyBuilder {
 impl EnvoyBuilder {
     /// Lets `upstream` stand where the bootstrap has this port.
     #[must_use]
-    pub fn upstream(mut self, port: u16, upstream: &Upstream) -> Self {
-        self.ports.insert(port, upstream.port());
+    pub fn upstream(self, port: u16, upstream: &Upstream) -> Self {
+        self.port(port, upstream.port())
+    }
+
+    /// Lets a port that something listens on stand where the bootstrap has this one.
+    #[must_use]
+    pub fn port(mut self, port: u16, instead: u16) -> Self {
+        self.ports.insert(port, instead);
         self
     }
 

@@ -10,13 +10,15 @@ mod host;
 mod host_functions;
 mod ports;
 mod push;
+mod raw;
 pub mod scenario;
 mod upstream;
 
-pub use client::{Connection, FORMS, Form, Reply, raw_http1};
+pub use client::{Connection, FORMS, Form, Reply};
 pub use envoy::{Envoy, EnvoyBuilder, envoy_binary, module, repository};
 pub use examples::{Example, examples, snippet, yaml_documents};
 pub use host::{Action, Host, LocalResponse, State};
 pub use host_functions::serialize;
 pub use push::Filter;
+pub use raw::{Http2Outcome, raw_http1, raw_http2};
 pub use upstream::Upstream;
