@@ -14,6 +14,8 @@ mod authorities;
 mod configurations;
 mod deltas;
 mod endpoints;
+#[cfg(not(target_arch = "wasm32"))]
+mod naive;
 mod names;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;

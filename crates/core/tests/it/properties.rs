@@ -1,119 +1,65 @@
-//! What holds for every input: against a search that reads the Services one by one and knows no index.
+//! What holds for every input. The table is checked against the search of `naive.rs`.
 
 use byname_core::{Authority, Config, Host, Name, Plan, Request, Scheme};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::world::{ask, config, read};
+use crate::{
+    naive::{Cluster, ENDS, Endpoint, Kind, OUTSIDE, Plain, WORDS},
+    world::{ask, read},
+};
 
-/// A Service as the naive search sees it.
-#[derive(Clone, Debug)]
-struct Plain {
-    namespace: String,
-    name: String,
-    headless: bool,
-    /// Hostname and address of each endpoint.
-    endpoints: Vec<(Option<String>, [u8; 4])>,
-}
-
-impl Plain {
-    fn wire(&self) -> Value {
-        let group = |(hostname, [a, b, c, d]): &(Option<String>, [u8; 4])| {
-            let hostnames: Vec<&String> = hostname.iter().collect();
-            json!({"addresses": [format!("{a}.{b}.{c}.{d}")], "hostnames": hostnames})
-        };
-        let endpoints: Vec<Value> = self.endpoints.iter().map(group).collect();
-        let cluster_ips = if self.headless { "None" } else { "" };
-        json!({"clusterIPs": cluster_ips, "ports": [{"name": "http", "port": 80}], "endpoints": endpoints})
-    }
-}
-
-/// Short words of few letters, so that names of Services, namespaces, endpoints and suffixes meet often.
 fn word() -> impl Strategy<Value = String> {
-    prop::sample::select(vec![
-        "a", "b", "prod", "svc", "pod", "cluster", "local", "http", "tcp", "10-0-0-1", "10-0-0-2",
-    ])
-    .prop_map(str::to_owned)
+    prop::sample::select(&WORDS[..]).prop_map(str::to_owned)
 }
 
-fn plain() -> impl Strategy<Value = Plain> {
-    let endpoint = (prop::option::of(word()), (0u8..3).prop_map(|last| [10, 0, 0, last]));
-    (word(), word(), any::<bool>(), prop::collection::vec(endpoint, 0..3))
-        .prop_map(|(namespace, name, headless, endpoints)| Plain { namespace, name, headless, endpoints })
-}
-
-fn table() -> impl Strategy<Value = Vec<Plain>> {
-    prop::collection::vec(plain(), 0..12).prop_map(|mut services| {
-        services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-        services.dedup_by(|a, b| (&a.namespace, &a.name) == (&b.namespace, &b.name));
-        services
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    (prop::option::of(word()), 0u8..3, prop::bool::weighted(0.8)).prop_map(|(hostname, last, ready)| Endpoint {
+        hostname,
+        address: [10, 0, 0, last],
+        ready,
     })
 }
 
+fn alias() -> impl Strategy<Value = Kind> {
+    let inside = (prop::collection::vec(word(), 1..6), prop::sample::select(vec!["svc", "svc", "svc", "pod"]))
+        .prop_map(|(labels, kind)| format!("{}.{kind}.cluster.local", labels.join(".")));
+    let outside = prop::sample::select(&OUTSIDE[..]).prop_map(str::to_owned);
+    (prop_oneof![3 => inside, 1 => outside], prop::option::of(79u16..82))
+        .prop_map(|(target, port)| Kind::Alias { target, port })
+}
+
+fn plain() -> impl Strategy<Value = Plain> {
+    let with_endpoints = prop_oneof![Just(Kind::Virtual), Just(Kind::Headless)];
+    let kind = prop_oneof![
+        2 => (with_endpoints, prop::collection::vec(endpoint(), 0..3)),
+        1 => (alias(), Just(vec![])),
+    ];
+    (word(), word(), kind).prop_map(|(namespace, name, (kind, endpoints))| Plain { namespace, name, kind, endpoints })
+}
+
+fn table() -> impl Strategy<Value = Vec<Plain>> {
+    prop::collection::vec(plain(), 0..12)
+}
+
 fn asked() -> impl Strategy<Value = String> {
-    let labels = prop::collection::vec(word(), 1..7);
-    let ends =
-        prop::sample::select(vec!["", ".", ".svc", ".svc.cluster.local", ".svc.cluster.local.", ".pod.cluster.local"]);
-    (labels, ends).prop_map(|(labels, end)| labels.join(".") + end)
+    (prop::collection::vec(word(), 1..7), prop::sample::select(&ENDS[..]))
+        .prop_map(|(labels, end)| labels.join(".") + end)
 }
 
 fn compiled(services: &[Plain], ndots: u8) -> Config {
-    let services: serde_json::Map<String, Value> =
-        services.iter().map(|service| (format!("{}/{}", service.namespace, service.name), service.wire())).collect();
-    config(json!({"caller": {"namespace": "a"}, "dns": {"ndots": ndots}, "table": {"services": services}}))
-}
-
-/// The same answer, told by going through every Service and writing out each name it has.
-fn naive(services: &[Plain], ndots: usize, asked: &str) -> String {
-    let bare = asked.trim_end_matches('.');
-    let dots = bare.matches('.').count();
-    let searched =
-        ["a.svc.cluster.local", "svc.cluster.local", "cluster.local"].map(|suffix| format!("{bare}.{suffix}"));
-    let mut candidates = if asked.ends_with('.') { vec![] } else { searched.to_vec() };
-    let itself_first = asked.ends_with('.') || dots >= ndots;
-    candidates.insert(if itself_first { 0 } else { candidates.len() }, bare.to_owned());
-    for candidate in candidates {
-        if !candidate.ends_with(".cluster.local") && candidate != "cluster.local" {
-            if itself_first && candidate == bare {
-                return "pass public_name".into();
-            }
-            continue;
-        }
-        for service in services {
-            let own = format!("{}.{}.svc.cluster.local", service.name, service.namespace);
-            if !candidate.ends_with(&own) || (service.headless && service.endpoints.is_empty()) {
-                continue;
-            }
-            let answer = if service.endpoints.is_empty() { Some("refuse no_endpoints".to_owned()) } else { None };
-            let short = own.replace(".svc.cluster.local", "");
-            let with_port = ["", "_"].iter().flat_map(|a| ["", "_"].map(|b| format!("{a}http.{b}tcp.{own}")));
-            if candidate == own || with_port.into_iter().any(|name| name == candidate) {
-                return answer.unwrap_or_else(|| format!("service {short}:80"));
-            }
-            for (hostname, [a, b, c, d]) in &service.endpoints {
-                let label = hostname.clone().unwrap_or_else(|| format!("{a}-{b}-{c}-{d}"));
-                if candidate == format!("{label}.{own}") {
-                    return format!("endpoint {label}.{short}:80");
-                }
-            }
-        }
-        for (_, [a, b, c, d]) in services.iter().flat_map(|service| &service.endpoints) {
-            let labels: Vec<&str> = candidate.split('.').collect();
-            if labels.len() == 5 && labels[2] == "pod" && labels[0] == format!("{a}-{b}-{c}-{d}") {
-                return format!("pod {candidate}:80");
-            }
-        }
-    }
-    "pass name_not_found".into()
+    Cluster::new(services.to_vec(), ndots, false).config()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_table_answers_as_a_search_through_all_services(services in table(), asked in asked(), ndots in 0u8..7) {
-        let config = compiled(&services, ndots);
-        prop_assert_eq!(ask(&config, &asked), naive(&services, ndots.into(), &asked));
+    fn the_table_answers_as_a_search_through_all_services(
+        services in table(), asked in asked(), ndots in 0u8..7, musl in any::<bool>(),
+    ) {
+        let cluster = Cluster::new(services, ndots, musl);
+        prop_assert_eq!(ask(&cluster.config(), &asked), cluster.answer(&asked));
     }
 
     #[test]
@@ -122,6 +68,7 @@ proptest! {
     ) {
         let whole = compiled(&services, 5);
         let mut changed = compiled(&services, 5);
+        let services = Cluster::new(services, 5, false).services;
         if !services.is_empty() {
             let service = &services[order.index(services.len())];
             prop_assert!(changed.table.remove(&service.namespace, &service.name));
