@@ -47,6 +47,8 @@ pub const MAX_LOG_BURST_LINES: u64 = 10;
 pub const MAX_SHOWN_AUTHORITY_BYTES: usize = 128;
 /// Text of a refused value that is repeated in an error.
 pub const MAX_QUOTED_CHARS: usize = 80;
+/// Text of a key that is repeated in the place of an error: a Service's namespace and name always fit.
+pub const MAX_KEY_CHARS: usize = 2 * MAX_LABEL_BYTES + 1;
 /// Text that is repeated of what a JSON parser says.
 pub const MAX_SYNTAX_ERROR_CHARS: usize = 400;
 /// Problems that are spelt out when a configuration is refused; the rest are counted.

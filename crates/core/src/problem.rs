@@ -8,7 +8,7 @@ use alloc::{
 };
 use core::fmt;
 
-use crate::limits::{MAX_QUOTED_CHARS, MAX_REPORTED_PROBLEMS, MAX_SYNTAX_ERROR_CHARS};
+use crate::limits::{MAX_KEY_CHARS, MAX_QUOTED_CHARS, MAX_REPORTED_PROBLEMS, MAX_SYNTAX_ERROR_CHARS};
 
 /// Why a value was refused. [`Fault::reason`] and [`Fault::fix`] give the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl Problem {
 }
 
 /// `value` on one line, cut after `most` characters.
-fn quoted(value: impl fmt::Display, most: usize) -> String {
+pub(crate) fn quoted(value: impl fmt::Display, most: usize) -> String {
     let value = value.to_string();
     let mut quoted: String = value.chars().take(most).flat_map(char::escape_debug).collect();
     if value.chars().nth(most).is_some() {
@@ -300,7 +300,7 @@ impl<'a> Place<'a> {
         match (self.part, before) {
             (Part::Field(field), None) => field.to_owned(),
             (Part::Field(field), Some(before)) => before + "." + field,
-            (Part::Key(key), before) => format!("{}[\"{}\"]", before.unwrap_or_default(), key.escape_debug()),
+            (Part::Key(key), before) => format!("{}[\"{}\"]", before.unwrap_or_default(), quoted(key, MAX_KEY_CHARS)),
             (Part::Index(index), before) => format!("{}[{index}]", before.unwrap_or_default()),
         }
     }

@@ -133,6 +133,9 @@ fn a_thousand_problems_make_a_short_error() {
     assert!(error.ends_with("and 980 more"), "{error}");
     let long = try_config(json!({"caller": {"namespace": "x\n".repeat(10_000)}})).expect_err("it is no label");
     assert!(long.len() < 500 && long.lines().count() == 1, "{long}");
+    let group = json!({"ports": {"p\n".repeat(10_000): 0}});
+    let long = try_config(json!({"table": {"services": {"shop/a": {"endpoints": [group]}}}})).expect_err("no port");
+    assert!(long.len() < 500 && long.lines().count() == 1, "{long}");
 }
 
 #[test]
