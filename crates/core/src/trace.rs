@@ -7,7 +7,12 @@ use alloc::{
 };
 use core::{fmt, net::IpAddr};
 
-use crate::{authority::AuthorityError, limits::MAX_TRACE_HEADER_BYTES, table::Missing};
+use crate::{
+    authority::AuthorityError,
+    limits::{MAX_QUOTED_CHARS, MAX_TRACE_HEADER_BYTES},
+    problem::quoted,
+    table::Missing,
+};
 
 /// The steps that led to a resolution, in order, and the version of the table that was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,7 +235,8 @@ fn write_port(
     if !name.is_empty() {
         write!(f, " called {name}")?;
     }
-    app_protocol.as_ref().map_or(Ok(()), |protocol| write!(f, " with appProtocol {protocol}"))
+    let protocol = app_protocol.as_ref().map(|protocol| quoted(protocol, MAX_QUOTED_CHARS));
+    protocol.map_or(Ok(()), |protocol| write!(f, " with appProtocol {protocol}"))
 }
 
 impl fmt::Display for Outcome {

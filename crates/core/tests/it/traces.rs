@@ -52,6 +52,16 @@ fn every_step_is_told_in_order() {
 }
 
 #[test]
+fn a_trace_is_one_line_whatever_the_table_says() {
+    let service = json!({"ports": [{"port": 80, "appProtocol": "a\nb".repeat(1_000)}]});
+    let config = config(json!({"table": {"services": {"shop/web": service}}}));
+    let request = Request { authority: b"web", scheme: Scheme::Http };
+    let (_, trace) = config.decide_traced(request, &mut Plan::default());
+    let trace = trace.to_string();
+    assert!(trace.contains("with appProtocol a\\nb") && trace.lines().count() == 1 && trace.len() < 500, "{trace}");
+}
+
+#[test]
 fn a_trace_changes_nothing() {
     let config = config(json!({"table": {"services": shop()}}));
     for authority in ["payments", "db-0.db", "nope", "a,b", "10.96.0.10", "payments:1"] {
