@@ -13,7 +13,9 @@ use crate::{
     answer::Answer,
     caller::Caller,
     decision::Decision,
-    limits::{MAX_COUNTED_SERVICES, MAX_NDOTS, MAX_SEARCH_DOMAINS, MAX_SERVICES, MAX_SHOWN_AUTHORITY_BYTES},
+    limits::{
+        MAX_COUNTED_SERVICES, MAX_NDOTS, MAX_SEARCH_DOMAINS, MAX_SERVICES, MAX_SHOWN_AUTHORITY_BYTES, MAX_ZONE_BYTES,
+    },
     name::{Name, is_label},
     objects::Objects,
     policy::Policy,
@@ -240,7 +242,16 @@ fn compile_domain(text: &str, at: &Place<'_>, problems: &mut Problems) -> Box<st
 }
 
 fn compile_zone(text: &str, problems: &mut Problems) -> Box<str> {
-    compile_domain(text, &Place::root("dns").field("clusterDomain"), problems)
+    let dns = Place::root("dns");
+    let at = dns.field("clusterDomain");
+    let zone = compile_domain(text, &at, problems);
+    if zone.len() > MAX_ZONE_BYTES {
+        problems.push(at.problem(zone.len(), Fault::TooMany(MAX_ZONE_BYTES)));
+    }
+    if Name::parse(zone.as_bytes()).is_ok_and(|name| name.looks_like_ipv4()) {
+        problems.push(at.problem(text, Fault::LooksLikeIpv4));
+    }
+    zone
 }
 
 fn compile_caller(

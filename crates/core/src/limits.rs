@@ -7,6 +7,8 @@
 pub const MAX_LABEL_BYTES: usize = 63;
 /// A DNS name in text form without its trailing dot, RFC 1035 section 2.3.4.
 pub const MAX_NAME_BYTES: usize = 253;
+/// The cluster domain: with it, the name of any Service is still a name.
+pub const MAX_ZONE_BYTES: usize = MAX_NAME_BYTES - ".svc.".len() - (2 * MAX_LABEL_BYTES + 1);
 /// What is looked at of an `:authority`: a name, its dot, and a port. Longer input cannot be an authority.
 pub const MAX_AUTHORITY_BYTES: usize = MAX_NAME_BYTES + 1 + 6;
 /// `options ndots` is capped here by resolvers, resolv.conf(5).

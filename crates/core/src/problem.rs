@@ -111,7 +111,7 @@ impl Fault {
             Self::TooMany(_) => "shorten it, or split the table by what each namespace may see",
             Self::Label => "use a-z, 0-9 and '-', not at an end, at most 63 bytes",
             Self::Name => "use labels of a-z, 0-9, '-' and '_' joined by dots, at most 253 bytes",
-            Self::LooksLikeIpv4 => "point the alias at a name; an address belongs into a Service's endpoints",
+            Self::LooksLikeIpv4 => "write a name; an address belongs into a Service's endpoints",
             Self::Address => "write an IPv4 or IPv6 address without brackets, port or zone",
             Self::SpecialAddress => "use an address that other machines can reach",
             Self::Port => "use 1 to 65535",

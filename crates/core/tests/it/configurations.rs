@@ -232,6 +232,10 @@ fn each_field_of_a_service_is_checked() {
 fn each_other_field_is_checked() {
     refused(json!({"caller": {"namespace": "Shop"}}), "caller.namespace: \"Shop\" is not one lowercase DNS label");
     refused(json!({"caller": {"namespace": "shop", "podIP": "x"}}), "caller.podIP: \"x\" is not an IP address");
+    let zone = |bytes: usize| [&*"a".repeat(60), &"b".repeat(bytes - 61)].join(".");
+    assert!(try_config(json!({"dns": {"clusterDomain": zone(121)}})).is_ok(), "as long as a Service's name allows");
+    refused(json!({"dns": {"clusterDomain": zone(122)}}), "dns.clusterDomain: \"122\" is more than the bound of 121");
+    refused(json!({"dns": {"clusterDomain": "k8s.10"}}), "dns.clusterDomain: \"k8s.10\" is read as an IPv4 address");
     refused(json!({"dns": {"searches": ["a", "b..c"]}}), "dns.searches[1]: \"b..c\" is not a DNS name");
     refused(json!({"dns": {"extraSearches": [""]}}), "dns.extraSearches[0]");
     refused(json!({"dns": {"searches": vec!["a"; 33]}}), "dns.searches: \"33\" is more than the bound of 32");
