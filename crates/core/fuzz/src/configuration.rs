@@ -1,0 +1,85 @@
+//! Any bytes as a configuration.
+
+use byname_core::{
+    Config, Defaults, Fault, Plan, Problems, Request, Scheme,
+    limits::{MAX_QUOTED_CHARS, MAX_REPORTED_PROBLEMS, MAX_SYNTAX_ERROR_CHARS},
+};
+use serde_json::{Value, de::IoRead};
+
+use crate::rules::decided;
+
+/// As many Services of a configuration are asked for by name.
+const MAX_ASKED_SERVICES: usize = 8;
+
+/// The place of a problem: a few parts, each cut where it is not our own word.
+const MAX_PLACE_CHARS: usize = 1_000;
+
+/// The longest way to escape a character, `\u{10ffff}`.
+const MAX_ESCAPED_CHARS: usize = 10;
+
+/// Any bytes are a configuration or an error of bounded length. What was taken decides whatever is asked of it.
+pub fn configuration(bytes: &[u8]) {
+    let defaults = Defaults { namespace: Some("shop"), zone: None };
+    // In pieces, as the filter reads.
+    let read = Config::read(IoRead::new(bytes), || bytes.iter().copied(), &defaults);
+    if let Ok(text) = str::from_utf8(bytes) {
+        assert_eq!(Config::from_json(text, &defaults).is_ok(), read.is_ok(), "read whole, it is the same");
+    }
+    match read {
+        Err(problems) => check_problems(&problems),
+        Ok(config) => ask(&config, &serde_json::from_slice(bytes).expect("it was read once")),
+    }
+}
+
+fn check_problems(problems: &Problems) {
+    assert!(!problems.is_empty(), "an error has a reason");
+    assert!(problems.listed().len() <= MAX_REPORTED_PROBLEMS);
+    for problem in problems.listed() {
+        let most = if problem.fault == Fault::Syntax { MAX_SYNTAX_ERROR_CHARS } else { MAX_QUOTED_CHARS };
+        assert!(problem.at.chars().count() <= MAX_PLACE_CHARS, "{} characters", problem.at.chars().count());
+        assert!(problem.found.chars().count() <= most * MAX_ESCAPED_CHARS + 1, "{}", problem.found);
+        let line = problem.to_string();
+        assert!(!line.chars().any(char::is_control), "{line:?} is more than a line");
+    }
+}
+
+/// Asks for what is always worth asking, and for what `json`, the same configuration, names.
+fn ask(config: &Config, json: &Value) {
+    let zone = json["dns"]["clusterDomain"].as_str().unwrap_or("cluster.local");
+    let zone = zone.strip_suffix('.').unwrap_or(zone).to_ascii_lowercase();
+    let mut asked: Vec<String> =
+        ["", "payments", "db-0.db:8080", "_http._tcp.payments", "10.96.0.10", "a,b", "x.example."]
+            .map(str::to_owned)
+            .into();
+    let services = json["table"]["services"].as_object();
+    for (key, service) in services.into_iter().flatten().take(MAX_ASKED_SERVICES) {
+        let (namespace, name) = key.split_once('/').unwrap_or_default();
+        asked.push(format!("{name}.{namespace}"));
+        asked.push(format!("{name}.{namespace}.svc.{zone}."));
+        if let Some(port) = service["ports"].as_array().and_then(|ports| ports.last()) {
+            asked.push(format!("{name}.{namespace}:{}", port["port"]));
+            asked.push(format!("_{}._tcp.{name}.{namespace}", port["name"].as_str().unwrap_or_default()));
+        }
+        asked.extend(first_text(&service["clusterIPs"]).map(|address| match address.contains(':') {
+            true => format!("[{address}]"),
+            false => address.to_owned(),
+        }));
+        let group = &service["endpoints"][0];
+        asked.extend(first_text(&group["hostnames"]).map(|hostname| format!("{hostname}.{name}.{namespace}")));
+        asked.extend(first_text(&group["addresses"]).map(|address| {
+            let dashed = address.replace(['.', ':'], "-");
+            format!("{dashed}.{namespace}.pod.{zone}")
+        }));
+    }
+    let mut used = Plan::default();
+    for authority in &asked {
+        for scheme in [Scheme::Http, Scheme::Https] {
+            decided(config, &zone, Request { authority: authority.as_bytes(), scheme }, &mut used);
+        }
+    }
+}
+
+/// The first of a list that is a JSON list or one text.
+fn first_text(list: &Value) -> Option<&str> {
+    list.as_str().or_else(|| list[0].as_str())?.split_ascii_whitespace().next()
+}

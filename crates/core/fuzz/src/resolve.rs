@@ -1,0 +1,78 @@
+//! The table against the naive search, which `properties.rs` of the core's tests is checked against as well.
+
+use arbitrary::{Result, Unstructured};
+
+use crate::{
+    naive::{Cluster, ENDS, Endpoint, Kind, OUTSIDE, Plain, WORDS},
+    world::ask,
+};
+
+/// More can only make names meet by exhaustion; a chain of one alias more than are followed fits.
+const MAX_SERVICES: usize = 24;
+
+/// A cluster and a name that is asked of it: both searches answer alike.
+pub fn resolve(bytes: &[u8]) {
+    let Ok((cluster, asked)) = read(&mut Unstructured::new(bytes)) else { return };
+    assert_eq!(ask(&cluster.config(), &asked), cluster.answer(&asked), "{asked} of {cluster:#?}");
+}
+
+fn read(bytes: &mut Unstructured<'_>) -> Result<(Cluster, String)> {
+    let labels = bytes.int_in_range(1..=6u8)?;
+    let mut asked = words(bytes, labels)?;
+    asked.push_str(bytes.choose(&ENDS)?);
+    let (ndots, musl) = (bytes.int_in_range(0..=6u8)?, bytes.arbitrary()?);
+    let mut services = Vec::new();
+    while services.len() < MAX_SERVICES && !bytes.is_empty() {
+        services.push(plain(bytes)?);
+    }
+    Ok((Cluster::new(services, ndots, musl), asked))
+}
+
+fn plain(bytes: &mut Unstructured<'_>) -> Result<Plain> {
+    let (namespace, name) = (word(bytes)?, word(bytes)?);
+    let (kind, endpoints) = match bytes.int_in_range(0..=7u8)? {
+        0 | 1 => (Kind::Virtual, endpoints(bytes)?),
+        2 | 3 => (Kind::Headless, endpoints(bytes)?),
+        kind => (Kind::Alias { target: target(bytes, kind)?, port: port(bytes)? }, vec![]),
+    };
+    Ok(Plain { namespace, name, kind, endpoints })
+}
+
+fn target(bytes: &mut Unstructured<'_>, kind: u8) -> Result<String> {
+    Ok(match kind {
+        4 => (*bytes.choose(&OUTSIDE)?).to_owned(),
+        5 => words(bytes, 2)? + ".pod.cluster.local",
+        6 => words(bytes, 2)? + ".svc.cluster.local",
+        _ => {
+            let labels = bytes.int_in_range(1..=5u8)?;
+            words(bytes, labels)? + ".svc.cluster.local"
+        }
+    })
+}
+
+fn port(bytes: &mut Unstructured<'_>) -> Result<Option<u16>> {
+    Ok(match bytes.int_in_range(0..=3u8)? {
+        0 => Some(80),
+        1 => Some(81),
+        _ => None,
+    })
+}
+
+fn endpoints(bytes: &mut Unstructured<'_>) -> Result<Vec<Endpoint>> {
+    let mut endpoints = Vec::new();
+    for _ in 0..bytes.int_in_range(0..=3u8)? {
+        let hostname = if bytes.arbitrary()? { Some(word(bytes)?) } else { None };
+        let address = [10, 0, 0, bytes.int_in_range(0..=3u8)?];
+        endpoints.push(Endpoint { hostname, address, ready: bytes.arbitrary()? });
+    }
+    Ok(endpoints)
+}
+
+fn words(bytes: &mut Unstructured<'_>, count: u8) -> Result<String> {
+    let words: Result<Vec<String>> = (0..count).map(|_| word(bytes)).collect();
+    Ok(words?.join("."))
+}
+
+fn word(bytes: &mut Unstructured<'_>) -> Result<String> {
+    Ok((*bytes.choose(&WORDS)?).to_owned())
+}

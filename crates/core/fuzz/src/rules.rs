@@ -1,0 +1,129 @@
+//! What holds for every configuration that was taken and every request that is asked of it.
+
+use byname_core::{
+    Answer, Authority, Config, Destination, Host, Plan, Reason, Request, Resolution, Route, limits::MAX_NAME_BYTES,
+};
+
+/// A refused name with a search list of the longest names there can be is the longest answer; a trace adds ten aliases.
+const MAX_LINE_BYTES: usize = 64 * (MAX_NAME_BYTES + 64);
+
+/// What came of a request, to compare it with what comes of it elsewhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Decided {
+    reason: Reason,
+    routed: Option<(String, u16)>,
+    cluster: Option<String>,
+    authority: Option<String>,
+    dynamic_host: Option<(String, u16)>,
+}
+
+/// Asks `request`, checks all that can be said of the decision by itself, and gives it back. `used` is a plan in which
+/// other requests have left what they like.
+pub(crate) fn decided(config: &Config, zone: &str, request: Request<'_>, used: &mut Plan) -> Decided {
+    let mut plan = Plan::default();
+    let resolution = config.decide(request, &mut plan);
+    let decided = Decided::new(&resolution, &plan, zone);
+    check_plan(&plan);
+    match &resolution {
+        Resolution::Route(route) => check_route(config, zone, request, route),
+        Resolution::Pass(_) => assert_eq!((plan.authority(), plan.dynamic_host()), (None, None), "it goes as it came"),
+        Resolution::Refuse(_) => assert_eq!((plan.cluster(), plan.authority()), (None, None), "it goes nowhere"),
+    }
+
+    let (traced, trace) = config.decide_traced(request, used);
+    assert_eq!(Decided::new(&traced, used, zone), decided, "neither a trace nor the last request changes anything");
+    check_line(&trace.to_string());
+    check_line(&config.log_line(request, &traced, &trace));
+    let decision = config.decision(&traced, used).to_string();
+    for value in [trace.header_value(), decision] {
+        check_line(&value);
+        assert!(value.is_ascii(), "{value:?} is no header value");
+    }
+
+    let answer = config.answer(request);
+    assert_eq!(answer.is_some(), matches!(resolution, Resolution::Refuse(_)), "what is refused is answered");
+    if let Some(answer) = answer {
+        check_answer(&answer, decided.reason);
+    }
+    decided
+}
+
+impl Decided {
+    fn new(resolution: &Resolution<'_>, plan: &Plan, zone: &str) -> Self {
+        let routed = match resolution {
+            Resolution::Route(route) => Some((host(&route.destination, zone), route.port)),
+            Resolution::Pass(_) | Resolution::Refuse(_) => None,
+        };
+        Self {
+            reason: resolution.reason(),
+            routed,
+            cluster: plan.cluster().map(Into::into),
+            authority: plan.authority().map(Into::into),
+            dynamic_host: plan.dynamic_host().map(|(host, port)| (host.to_owned(), port)),
+        }
+    }
+}
+
+fn host(destination: &Destination<'_>, zone: &str) -> String {
+    let mut host = String::new();
+    destination.write_host(zone, &mut host).expect("a String takes all");
+    host
+}
+
+/// What goes into headers can be a header's value, and an authority is one.
+fn check_plan(plan: &Plan) {
+    for value in [plan.cluster(), plan.authority()].into_iter().flatten() {
+        assert!(value.bytes().all(|byte| byte.is_ascii_graphic()), "{value:?} is no header value");
+    }
+    if let Some(authority) = plan.authority() {
+        let parsed = Authority::try_from(authority.as_bytes());
+        assert_eq!(parsed.map(|parsed| parsed.to_string()).as_deref(), Ok(authority), "the new authority is canonical");
+    }
+    if let Some((host, port)) = plan.dynamic_host() {
+        let parsed = Authority::try_from(host.as_bytes());
+        assert!(port > 0 && parsed.is_ok_and(|parsed| matches!(parsed.host(), Host::Name { .. })), "{host}:{port}");
+    }
+}
+
+/// What a name meant is in the table, and its whole name means the same.
+fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<'_>) {
+    let service = match &route.destination {
+        Destination::Service(service) | Destination::Endpoint(service, _) => service,
+        Destination::Pod(name) => {
+            assert!(name.below(zone).is_some_and(|rest| rest.ends_with(".pod")), "{name} is a pod");
+            return;
+        }
+        Destination::External(host) => {
+            assert_eq!(route.reason, Reason::External);
+            let metadata = ["localhost", "metadata.google.internal", "metadata", "instance-data"];
+            assert!(!metadata.contains(host) && !host.ends_with(".localhost"), "{host} is always refused");
+            return;
+        }
+    };
+    let own = config.table.get(service.namespace(), service.name());
+    assert!(own.is_some_and(|own| core::ptr::eq(own, *service)), "it is the table's");
+    if let Ok(Host::Ip(address)) = Authority::try_from(request.authority).map(|authority| *authority.host()) {
+        assert!(service.cluster_ips().contains(&address), "{address} is its cluster IP");
+    }
+    // A port by its name may be one that only the endpoints of a headless Service have; no other name leads to it.
+    if service.ports().iter().any(|port| (port.name(), port.port()) == (route.port_name, route.port)) {
+        let whole = host(&route.destination, zone);
+        let absolute = format!("{whole}.:{}", route.port);
+        let again = config.decide(Request { authority: absolute.as_bytes(), ..request }, &mut Plan::default());
+        let Resolution::Route(again) = again else { panic!("{absolute} is {again:?}, and was routed") };
+        assert_eq!((host(&again.destination, zone), again.port), (whole, route.port), "the whole name means the same");
+        assert_eq!(again.port_name, route.port_name);
+    }
+}
+
+fn check_answer(answer: &Answer, reason: Reason) {
+    assert_eq!(answer.reason, reason);
+    assert!((400..600).contains(&answer.status) && (1..=16).contains(&answer.grpc_status), "{answer:?}");
+    check_line(answer.body.strip_suffix('\n').expect("a line ends"));
+}
+
+/// One line that a log or a body may hold, of bounded length.
+fn check_line(line: &str) {
+    assert!(!line.chars().any(char::is_control), "{line:?} is more than a line");
+    assert!(line.len() <= MAX_LINE_BYTES, "{} bytes", line.len());
+}

@@ -1,0 +1,4 @@
+//! See `src/names.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| byname_core_fuzz::names(bytes));
