@@ -1,9 +1,12 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build demo test test-native test-wasm test-envoy schema lint audit envoy clean toolchain
+.PHONY: help build demo test test-native test-wasm test-fuzz test-envoy fuzz schema lint audit envoy clean toolchain
 
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
 WASM = wasm32-unknown-unknown
+# The fuzzing is a workspace of its own.
+FUZZ = CARGO_TARGET_DIR=$(CURDIR)/target/fuzz $(CARGO)
+IN_FUZZ = --manifest-path crates/core/fuzz/Cargo.toml
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -14,7 +17,7 @@ build: toolchain ## Build the module that ships: target/byname.wasm
 demo: build envoy ## Reach Services by their names through a real Envoy (KEEP=1 leaves it running)
 	@$(XTASK) demo $(if $(KEEP),--keep)
 
-test: test-native test-wasm test-envoy ## Run all tests
+test: test-native test-wasm test-fuzz test-envoy ## Run all tests
 
 test-native: toolchain ## The tests of core and of the test support
 	$(CARGO) test --workspace --exclude byname-filter
@@ -24,16 +27,24 @@ test-wasm: toolchain ## The tests of core once more, in wasm under Node
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/target/tools/bin/wasm-bindgen-test-runner \
 		$(CARGO) test --package byname-core --target $(WASM)
 
+test-fuzz: toolchain ## Replay the fuzzing corpus
+	$(FUZZ) test --locked $(IN_FUZZ) --test replay -- --nocapture
+
 test-envoy: build envoy ## The module that ships, in a real Envoy
 	$(CARGO) test --package byname-filter
 
 schema: ## Write docs/configuration.schema.json anew, from the structs
 	@$(XTASK) schema
 
+fuzz: toolchain ## Fuzz core, each target for SECONDS_EACH=60, or TARGET alone
+	@$(XTASK) fuzz $(if $(SECONDS_EACH),--seconds-each $(SECONDS_EACH)) $(if $(TARGET),--target $(TARGET))
+
 lint: toolchain ## Formatting, clippy (native and wasm), licences and sources of dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --package byname-filter --target $(WASM) -- --deny warnings
+	$(CARGO) fmt $(IN_FUZZ) --check
+	$(FUZZ) clippy --locked $(IN_FUZZ) --all-targets -- --deny warnings
 	@$(XTASK) cargo-deny
 	target/tools/bin/cargo-deny check bans licenses sources
 

@@ -2,6 +2,7 @@
 
 mod demo;
 mod envoy;
+mod fuzz;
 mod module;
 mod tools;
 
@@ -30,6 +31,15 @@ enum Step {
     WasmTestRunner,
     /// Install cargo-deny into target/tools
     CargoDeny,
+    /// Look for inputs that break a rule of the core, by coverage
+    Fuzz {
+        /// How long each target runs
+        #[arg(long, default_value_t = 60)]
+        seconds_each: u32,
+        /// One target alone
+        #[arg(long)]
+        target: Option<String>,
+    },
     /// Reach Services by their names through a real Envoy, and show it
     Demo {
         /// Leave it running, to try it by hand
@@ -49,6 +59,7 @@ fn main() -> Result<()> {
         }
         Step::WasmTestRunner => tools::install_wasm_test_runner(&root),
         Step::CargoDeny => tools::install_cargo_deny(&root),
+        Step::Fuzz { seconds_each, target } => fuzz::run(&root, seconds_each, target.as_deref()),
         Step::Demo { keep } => tokio::runtime::Runtime::new()?.block_on(demo::run(keep)),
     }
 }

@@ -5,6 +5,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context, Result, bail};
 
 const CARGO_DENY: &str = "0.20.2";
+const CARGO_FUZZ: &str = "0.13.1";
 
 /// The test runner has to be of the very version of wasm-bindgen that the tests are compiled with, so Cargo.lock says it.
 pub(crate) fn install_wasm_test_runner(root: &Path) -> Result<()> {
@@ -23,6 +24,10 @@ pub(crate) fn install_wasm_test_runner(root: &Path) -> Result<()> {
 
 pub(crate) fn install_cargo_deny(root: &Path) -> Result<()> {
     install(root, "cargo-deny", CARGO_DENY, "cargo-deny")
+}
+
+pub(crate) fn install_cargo_fuzz(root: &Path) -> Result<()> {
+    install(root, "cargo-fuzz", CARGO_FUZZ, "cargo-fuzz")
 }
 
 fn install(root: &Path, package: &str, version: &str, program: &str) -> Result<()> {
