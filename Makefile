@@ -1,5 +1,5 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build demo test test-native test-wasm test-fuzz test-envoy fuzz schema lint audit envoy clean toolchain
+.PHONY: help build demo test test-native test-wasm test-fuzz test-envoy fuzz reliability schema lint audit envoy clean toolchain
 
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
@@ -38,6 +38,9 @@ schema: ## Write docs/configuration.schema.json anew, from the structs
 
 fuzz: toolchain ## Fuzz core, each target for SECONDS_EACH=60, or TARGET alone
 	@$(XTASK) fuzz $(if $(SECONDS_EACH),--seconds-each $(SECONDS_EACH)) $(if $(TARGET),--target $(TARGET))
+
+reliability: build envoy ## Pushes, good and bad, and a dying upstream under load, for SECONDS=60 each
+	@$(XTASK) reliability $(if $(SECONDS),--seconds $(SECONDS))
 
 lint: toolchain ## Formatting, clippy (native and wasm), licences and sources of dependencies
 	$(CARGO) fmt --all --check

@@ -4,6 +4,7 @@ mod demo;
 mod envoy;
 mod fuzz;
 mod module;
+mod reliability;
 mod tools;
 
 use std::fs;
@@ -40,6 +41,12 @@ enum Step {
         #[arg(long)]
         target: Option<String>,
     },
+    /// Push tables, good and bad, and kill an upstream, all under load
+    Reliability {
+        /// How long, with one worker and then with two
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// Reach Services by their names through a real Envoy, and show it
     Demo {
         /// Leave it running, to try it by hand
@@ -60,6 +67,7 @@ fn main() -> Result<()> {
         Step::WasmTestRunner => tools::install_wasm_test_runner(&root),
         Step::CargoDeny => tools::install_cargo_deny(&root),
         Step::Fuzz { seconds_each, target } => fuzz::run(&root, seconds_each, target.as_deref()),
+        Step::Reliability { seconds } => tokio::runtime::Runtime::new()?.block_on(reliability::run(seconds)),
         Step::Demo { keep } => tokio::runtime::Runtime::new()?.block_on(demo::run(keep)),
     }
 }

@@ -300,7 +300,10 @@ impl Trace {
     /// The steps as a header's value: visible ASCII and spaces, cut where it is too long for one.
     #[must_use]
     pub fn header_value(&self) -> String {
-        shown(self.to_string().as_bytes(), MAX_TRACE_HEADER_BYTES)
+        let mut value = shown(self.to_string().as_bytes(), MAX_TRACE_HEADER_BYTES);
+        // What was escaped grew; it is ASCII now, so that it can be cut anywhere.
+        value.truncate(MAX_TRACE_HEADER_BYTES);
+        value
     }
 }
 

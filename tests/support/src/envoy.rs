@@ -267,9 +267,7 @@ impl Envoy {
     pub async fn push_text(&self, name: &str, text: &str, statistic: &str) -> Result<()> {
         let statistic = format!("extension_config_discovery.http_filter.byname-{name}.{statistic}");
         let before = self.stat(&statistic).await?;
-        let next = self.directory.path().join(format!("{name}.next"));
-        fs::write(&next, text)?;
-        fs::rename(&next, self.directory.path().join(format!("ecds/{name}.yaml")))?;
+        self.write_push(name, text)?;
         let start = Instant::now();
         while self.stat(&statistic).await? == before {
             if start.elapsed() > PATIENCE {
@@ -278,6 +276,27 @@ impl Envoy {
             tokio::time::sleep(POLL).await;
         }
         Ok(())
+    }
+
+    /// Exchanges the file of a filter's configuration in one step, without waiting for what comes of it.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write_push(&self, name: &str, text: &str) -> Result<()> {
+        let next = self.directory.path().join(format!("{name}.next"));
+        fs::write(&next, text)?;
+        fs::rename(&next, self.directory.path().join(format!("ecds/{name}.yaml")))?;
+        Ok(())
+    }
+
+    /// Its resident memory in kB.
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn resident_kilobytes(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
     async fn wait_until_ready(&mut self) -> Result<()> {

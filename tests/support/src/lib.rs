@@ -11,6 +11,7 @@ mod host_functions;
 mod ports;
 mod push;
 mod raw;
+pub mod reliability;
 pub mod scenario;
 mod upstream;
 

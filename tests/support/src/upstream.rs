@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    task::AbortHandle,
+    task::{AbortHandle, JoinSet},
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -32,7 +32,15 @@ impl Upstream {
     /// # Errors
     /// Where no port is free.
     pub async fn start(name: &str) -> Result<Self> {
-        Self::listen(name, None).await
+        Self::listen(name, 0, None).await
+    }
+
+    /// Starts one on the port that another one had, which was dropped.
+    ///
+    /// # Errors
+    /// Where the port is taken.
+    pub async fn start_at(name: &str, port: u16) -> Result<Self> {
+        Self::listen(name, port, None).await
     }
 
     /// Starts one that speaks TLS as `host`, and gives its certificate, which it signed itself, as PEM.
@@ -46,11 +54,11 @@ impl Upstream {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![cert.der().clone()], key)?;
-        Ok((Self::listen(name, Some(TlsAcceptor::from(Arc::new(config)))).await?, cert.pem()))
+        Ok((Self::listen(name, 0, Some(TlsAcceptor::from(Arc::new(config)))).await?, cert.pem()))
     }
 
-    async fn listen(name: &str, tls: Option<TlsAcceptor>) -> Result<Self> {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    async fn listen(name: &str, port: u16, tls: Option<TlsAcceptor>) -> Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await?;
         let port = listener.local_addr()?.port();
         let task = tokio::spawn(accept(listener, name.to_owned(), tls)).abort_handle();
         Ok(Self { port, task })
@@ -70,9 +78,12 @@ impl Drop for Upstream {
 }
 
 async fn accept(listener: TcpListener, name: String, tls: Option<TlsAcceptor>) {
+    // Connections end with the upstream, as those of a killed process do.
+    let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
         let (name, tls) = (name.clone(), tls.clone());
-        tokio::spawn(async move {
+        connections.spawn(async move {
             match tls {
                 None => serve(stream, name).await,
                 Some(tls) => {

@@ -62,6 +62,17 @@ fn a_trace_is_one_line_whatever_the_table_says() {
 }
 
 #[test]
+fn a_trace_fits_into_a_header() {
+    let searches: Vec<String> = (0..32).map(|n| format!("d{n}.{}", ["x"; 100].join("."))).collect();
+    let config = config(json!({"dns": {"searches": searches}}));
+    let request = Request { authority: b"a-name", scheme: Scheme::Http };
+    let (_, trace) = config.decide_traced(request, &mut Plan::default());
+    assert!(trace.to_string().len() > 4_096);
+    let value = trace.header_value();
+    assert!(value.len() <= 4_096 && value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{value}");
+}
+
+#[test]
 fn a_trace_changes_nothing() {
     let config = config(json!({"table": {"services": shop()}}));
     for authority in ["payments", "db-0.db", "nope", "a,b", "10.96.0.10", "payments:1"] {
