@@ -1,5 +1,5 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build demo test test-native test-wasm test-fuzz test-envoy fuzz reliability schema lint audit envoy clean toolchain
+.PHONY: help build demo test test-native test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain
 
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
@@ -17,7 +17,7 @@ build: toolchain ## Build the module that ships: target/byname.wasm
 demo: build envoy ## Reach Services by their names through a real Envoy (KEEP=1 leaves it running)
 	@$(XTASK) demo $(if $(KEEP),--keep)
 
-test: test-native test-wasm test-fuzz test-envoy ## Run all tests
+test: test-native test-wasm test-fuzz test-envoy test-reproducible ## Run all tests
 
 test-native: toolchain ## The tests of core and of the test support
 	$(CARGO) test --workspace --exclude byname-filter
@@ -32,6 +32,9 @@ test-fuzz: toolchain ## Replay the fuzzing corpus
 
 test-envoy: build envoy ## The module that ships, in a real Envoy
 	$(CARGO) test --package byname-filter
+
+test-reproducible: build ## The same module from another directory, byte for byte
+	@$(XTASK) reproduce
 
 schema: ## Write docs/configuration.schema.json anew, from the structs
 	@$(XTASK) schema

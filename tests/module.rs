@@ -41,6 +41,27 @@ fn it_imports_and_exports_this_and_no_more() -> Result<()> {
     Ok(())
 }
 
+/// It is pulled into every pod. What takes the room is told in ARCHITECTURE.md.
+#[test]
+fn it_is_small() -> Result<()> {
+    let bytes = module()?.len();
+    assert!(bytes < 250_000, "{bytes} bytes");
+    Ok(())
+}
+
+#[test]
+fn it_holds_no_path_of_the_machine_that_built_it() -> Result<()> {
+    let module = module()?;
+    let text = String::from_utf8_lossy(&module);
+    let here = repository().canonicalize()?.display().to_string();
+    let home = std::env::home_dir().context("there is no home directory")?.display().to_string();
+    for path in [here.as_str(), &format!("{home}/"), "/home/", "/root/", "/Users/"] {
+        assert!(!text.contains(path), "it holds {path}");
+    }
+    assert!(text.contains("/cargo/registry/"), "paths are told, as those of no machine, where a panic would tell them");
+    Ok(())
+}
+
 /// Envoy takes a capability that it does not know without a word, and one that is missing shows as a failing host call.
 #[test]
 fn every_bootstrap_allows_what_the_module_uses_and_no_more() -> Result<()> {

