@@ -1,5 +1,5 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build demo test test-native test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain
+.PHONY: help build demo test test-native test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench
 
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
@@ -16,6 +16,9 @@ build: toolchain ## Build the module that ships: target/byname.wasm
 
 demo: build envoy ## Reach Services by their names through a real Envoy (KEEP=1 leaves it running)
 	@$(XTASK) demo $(if $(KEEP),--keep)
+
+bench: build envoy ## Side by side with what one would pick instead (QUICK=1 for two minutes)
+	@$(XTASK) bench $(if $(QUICK),--quick)
 
 test: test-native test-wasm test-fuzz test-envoy test-reproducible ## Run all tests
 

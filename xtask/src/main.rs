@@ -1,5 +1,6 @@
 //! Build steps longer than a line of the Makefile. `cargo run -p xtask -- help` lists them.
 
+mod bench;
 mod demo;
 mod envoy;
 mod fuzz;
@@ -56,6 +57,12 @@ enum Step {
         #[arg(long)]
         keep: bool,
     },
+    /// Measure the filter side by side with what one would pick instead, into target/bench/report.json
+    Bench {
+        /// Fewer Services and fewer rounds
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 fn main() -> Result<()> {
@@ -73,5 +80,6 @@ fn main() -> Result<()> {
         Step::Fuzz { seconds_each, target } => fuzz::run(&root, seconds_each, target.as_deref()),
         Step::Reliability { seconds } => tokio::runtime::Runtime::new()?.block_on(reliability::run(seconds)),
         Step::Demo { keep } => tokio::runtime::Runtime::new()?.block_on(demo::run(keep)),
+        Step::Bench { quick } => bench::run(&root, quick),
     }
 }
