@@ -1,5 +1,5 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build demo test test-native test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench
+.PHONY: help build demo test test-native test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench bench-core
 
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
@@ -19,6 +19,9 @@ demo: build envoy ## Reach Services by their names through a real Envoy (KEEP=1 
 
 bench: build envoy ## Side by side with what one would pick instead (QUICK=1 for two minutes)
 	@$(XTASK) bench $(if $(QUICK),--quick)
+
+bench-core: toolchain ## What a resolution and a new table take natively, by the number of Services
+	$(CARGO) bench --package byname-core
 
 test: test-native test-wasm test-fuzz test-envoy test-reproducible ## Run all tests
 
