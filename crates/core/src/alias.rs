@@ -18,9 +18,8 @@ use crate::{
 };
 
 impl<'t> Walk<'t, '_> {
-    /// From what was found under `name` to the end of its aliases.
-    pub(crate) fn follow(&mut self, found: Found<'t>, name: Name, mut asked: Asked) -> Resolution<'t> {
-        let (mut found, mut name) = (found, name);
+    /// From what was found to the end of its aliases.
+    pub(crate) fn follow(&mut self, mut found: Found<'t>, mut asked: Asked) -> Resolution<'t> {
         let mut followed: [Option<&Service>; MAX_ALIAS_HOPS] = [None; MAX_ALIAS_HOPS];
         let mut free = 0..MAX_ALIAS_HOPS;
         while let Found::Service(service) = found
@@ -38,7 +37,7 @@ impl<'t> Walk<'t, '_> {
             }
             asked.tls = alias.tls.unwrap_or(asked.tls);
             match self.hop(service, alias, asked) {
-                Ok((next, target)) => (found, name) = (next, target),
+                Ok(next) => found = next,
                 Err(resolution) => return resolution,
             }
         }
@@ -47,27 +46,13 @@ impl<'t> Walk<'t, '_> {
             _ if followed_any => Reason::Alias,
             Found::Service(_) | Found::Port(..) => Reason::Service,
             Found::Endpoint(..) => Reason::Endpoint,
-            Found::Pod => Reason::Pod,
+            Found::Pod(_) => Reason::Pod,
         };
-        match found {
-            Found::Pod => Resolution::Route(Route {
-                reason,
-                destination: Destination::Pod(name),
-                port: asked.port,
-                port_name: "",
-                tls: asked.tls,
-            }),
-            found => self.inside(found, asked, reason),
-        }
+        self.inside(found, asked, reason)
     }
 
     /// One hop: what is found under the target, or the resolution with which the walk ends.
-    fn hop(
-        &mut self,
-        service: &'t Service,
-        alias: &'t Alias,
-        asked: Asked,
-    ) -> Result<(Found<'t>, Name), Resolution<'t>> {
+    fn hop(&mut self, service: &'t Service, alias: &'t Alias, asked: Asked) -> Result<Found<'t>, Resolution<'t>> {
         let policy = self.table.policy();
         // It was a name when the table was compiled; were it none, refusing is what cannot do harm.
         let target = Name::parse(alias.target.as_bytes()).ok();
@@ -93,7 +78,7 @@ impl<'t> Walk<'t, '_> {
             }
             Lookup::Found(found) => {
                 self.note_hop(service, alias, HopOutcome::Inside);
-                Ok((found, target))
+                Ok(found)
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::limits::{MAX_LABEL_BYTES, MAX_NAME_BYTES};
 /// A DNS name in its one canonical form. It lives on the stack, so building and joining names allocates nothing.
 #[derive(Clone, Copy)]
 pub struct Name {
-    /// Bytes from `len` on are zero.
+    /// What comes behind `len` means nothing.
     bytes: [u8; MAX_NAME_BYTES],
     len: u8,
 }
@@ -80,17 +80,24 @@ impl Name {
         Ok(name)
     }
 
-    /// `self.suffix`, or `None` where that is longer than a name may be.
+    /// Makes it its own first `len` bytes, a dot and `suffix`, which is a name too. Says whether that is short enough for a
+    /// name; else it stays as it was.
     #[must_use]
-    pub fn join(&self, suffix: &str) -> Option<Self> {
-        let len = self.as_bytes().len();
-        let mut joined = *self;
-        let end = len.checked_add(1)?.checked_add(suffix.len())?;
-        let (dot, rest) = joined.bytes.get_mut(len..end)?.split_first_mut()?;
+    pub fn join(&mut self, len: usize, suffix: &str) -> bool {
+        let end = len + 1 + suffix.len();
+        let Some((dot, rest)) = self.bytes.get_mut(len..end).and_then(<[u8]>::split_first_mut) else { return false };
         *dot = b'.';
         rest.copy_from_slice(suffix.as_bytes());
-        joined.len = u8::try_from(end).ok()?;
-        Some(joined)
+        // At most MAX_NAME_BYTES, or there had been no room.
+        self.len = u8::try_from(end).unwrap_or(u8::MAX);
+        true
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a name is never empty")]
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
     }
 
     /// The name as bytes.
@@ -133,6 +140,18 @@ impl Name {
         let rest = self.as_str().strip_suffix(zone)?;
         if rest.is_empty() { Some(rest) } else { rest.strip_suffix('.') }
     }
+}
+
+/// The labels of a name or of a part of it, the last one first. As `rsplit('.')`, but for labels, which are short.
+pub(crate) fn labels_from_the_end(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    core::iter::from_fn(move || {
+        let text = rest.take()?;
+        let Some(dot) = text.bytes().rposition(|byte| byte == b'.') else { return Some(text) };
+        let (before, label) = text.split_at_checked(dot)?;
+        rest = Some(before);
+        label.get(1..)
+    })
 }
 
 impl PartialEq for Name {

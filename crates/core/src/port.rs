@@ -20,7 +20,7 @@ impl<'t> Walk<'t, '_> {
                 PortOrigin::Scheme => (service, port.number, PortOrigin::Name),
                 _ => (service, asked.port, asked.origin),
             },
-            Found::Pod => return Resolution::Pass(reason),
+            Found::Pod(_) => return Resolution::Pass(reason),
         };
         let name = match found {
             Found::Port(_, port) => (port.number == number).then_some(port.name),

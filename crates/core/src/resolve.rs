@@ -1,10 +1,10 @@
 //! The decision: what a name means to a caller. Pure, total, and the same wherever it is asked.
 
-use core::fmt;
+use alloc::{boxed::Box, string::String};
+use core::fmt::Write;
 
 use crate::{
-    caller::Caller, endpoints::EndpointLabel, name::Name, reason::Reason, service::Service, table::Table, trace::Trace,
-    walk::Walk,
+    caller::Caller, endpoints::EndpointLabel, reason::Reason, service::Service, table::Table, trace::Trace, walk::Walk,
 };
 
 /// What is asked.
@@ -76,8 +76,8 @@ pub enum Destination<'t> {
     Service(&'t Service),
     /// One endpoint of a Service.
     Endpoint(&'t Service, EndpointLabel<'t>),
-    /// A pod, by the absolute name that its address was spelt in.
-    Pod(Name),
+    /// A pod, by its whole name.
+    Pod(Box<str>),
     /// A host outside the cluster.
     External(&'t str),
 }
@@ -93,19 +93,41 @@ impl<'t> Destination<'t> {
     }
 
     /// Writes the canonical host: an absolute name, lowercase, without a dot at its end.
-    ///
-    /// # Errors
-    /// Those of `to`.
-    pub fn write_host(&self, zone: &str, to: &mut impl fmt::Write) -> fmt::Result {
+    pub fn write_host(&self, zone: &str, to: &mut String) {
         match self {
-            Self::Service(service) => write!(to, "{}.{}.svc.{zone}", service.name(), service.namespace()),
+            Self::Service(service) => write_service(service, zone, to),
             Self::Endpoint(service, label) => {
-                write!(to, "{label}.{}.{}.svc.{zone}", service.name(), service.namespace())
+                write_label(label, to);
+                to.push('.');
+                write_service(service, zone, to);
             }
-            Self::Pod(name) => to.write_str(name.as_str()),
-            Self::External(host) => to.write_str(host),
+            Self::Pod(name) => to.push_str(name),
+            Self::External(host) => to.push_str(host),
         }
     }
+}
+
+/// What every request comes by, so without the machinery of formatting.
+fn write_service(service: &Service, zone: &str, to: &mut String) {
+    for text in [service.name(), ".", service.namespace(), ".svc.", zone] {
+        to.push_str(text);
+    }
+}
+
+pub(crate) fn write_label(label: &EndpointLabel<'_>, to: &mut String) {
+    match label {
+        EndpointLabel::Hostname(hostname) => to.push_str(hostname),
+        // Into a String: it cannot fail.
+        EndpointLabel::Address(_) => drop(write!(to, "{label}")),
+    }
+}
+
+/// A number as text.
+pub(crate) fn write_number(number: u16, to: &mut String) {
+    if number >= 10 {
+        write_number(number / 10, to);
+    }
+    to.push(char::from(b'0' + (number % 10) as u8));
 }
 
 impl Resolution<'_> {

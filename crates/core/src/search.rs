@@ -13,6 +13,7 @@
 //! that has the dots. An entry `.` of the list is the root: the name itself.
 
 use alloc::boxed::Box;
+use core::ops::ControlFlow;
 
 use crate::name::Name;
 
@@ -37,11 +38,12 @@ pub struct SearchPath {
 
 /// One absolute name that a resolver tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub struct Candidate<'n> {
     /// The absolute name.
-    pub name: Name,
-    /// Whether it is the name as it was asked, with nothing appended.
-    pub as_asked: bool,
+    pub name: &'n Name,
+    /// Whether it is the name as it was asked, tried before others or alone: outside the cluster domain the answer of
+    /// public DNS, which nobody here knows, then decides.
+    pub asked_first: bool,
 }
 
 impl SearchPath {
@@ -50,22 +52,30 @@ impl SearchPath {
         Self { suffixes, ndots: usize::from(ndots), resolver }
     }
 
-    /// Whether `name` is asked as it stands before any suffix is tried.
-    #[must_use]
-    pub fn asks_itself_first(&self, name: &Name, absolute: bool) -> bool {
-        absolute || name.dots() >= self.ndots
-    }
-
-    /// The absolute names tried for `name`, in order. One that would be too long for a name is left out, as resolvers do.
-    pub fn candidates<'a>(&'a self, name: &'a Name, absolute: bool) -> impl Iterator<Item = Candidate> + 'a {
-        let first = self.asks_itself_first(name, absolute);
-        let list_is_tried = !absolute && (!first || self.resolver == Resolver::Glibc);
-        let list = if list_is_tried { &*self.suffixes } else { &[] };
-        let itself = Candidate { name: *name, as_asked: true };
-        let searched = list.iter().filter_map(move |suffix| match &**suffix {
-            "" => Some(itself),
-            suffix => Some(Candidate { name: name.join(suffix)?, as_asked: false }),
-        });
-        first.then_some(itself).into_iter().chain(searched).chain((!first).then_some(itself))
+    /// Hands the absolute names tried for `name` to `each`, in order, until it breaks off. One that would be too long for a
+    /// name is left out, as resolvers do.
+    ///
+    /// The names are written one after another into the same place: this is what every request comes by.
+    pub fn try_each<B>(
+        &self,
+        name: &Name,
+        absolute: bool,
+        mut each: impl FnMut(Candidate<'_>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let first = absolute || name.dots() >= self.ndots;
+        if first {
+            each(Candidate { name, asked_first: true })?;
+        }
+        if !absolute && (!first || self.resolver == Resolver::Glibc) {
+            let mut joined = *name;
+            for suffix in &self.suffixes {
+                if suffix.is_empty() {
+                    each(Candidate { name, asked_first: true })?;
+                } else if joined.join(name.len(), suffix) {
+                    each(Candidate { name: &joined, asked_first: false })?;
+                }
+            }
+        }
+        if first { ControlFlow::Continue(()) } else { each(Candidate { name, asked_first: false }) }
     }
 }

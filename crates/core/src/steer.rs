@@ -1,13 +1,12 @@
 //! From a resolution to what is done to the request: the upstream cluster, the authority, and where an external host is.
 
 use alloc::{boxed::Box, string::String};
-use core::fmt::Write;
 
 use crate::{
     limits::{MAX_HEADER_NAME_BYTES, MAX_SHOWN_AUTHORITY_BYTES},
     problem::{Fault, Place, Problems},
     reason::Reason,
-    resolve::{Destination, Resolution, Route, Scheme},
+    resolve::{Destination, Resolution, Route, Scheme, write_number},
     template::{Template, is_header_value},
     trace::{Step, Trace},
     wire::{self, By, RewriteAuthority},
@@ -213,8 +212,7 @@ impl Steering {
         "steering.passCluster"
     }
 
-    /// Writes the cluster, where it is chosen here, and says which field of the configuration made it so. Writing into a
-    /// `String` cannot fail.
+    /// Writes the cluster, where it is chosen here, and says which field of the configuration made it so.
     fn choose_cluster(&self, route: &Route<'_>, zone: &str, plan: &mut Plan) -> &'static str {
         if self.by(route) == By::Authority {
             return "steering.by";
@@ -242,7 +240,8 @@ impl Steering {
             },
         };
         let subset = own.map_or("", |own| &own.subset);
-        plan.has_cluster = template.write(route, subset, zone, &mut plan.cluster).is_ok();
+        template.write(route, subset, zone, &mut plan.cluster);
+        plan.has_cluster = true;
         because
     }
 
@@ -269,10 +268,10 @@ fn own_steering<'t>(route: &Route<'t>) -> Option<&'t Override> {
 
 /// The canonical authority: the port is left out where it is the default of the scheme that is spoken.
 fn write_authority(route: &Route<'_>, spoken: Scheme, zone: &str, to: &mut String) {
-    let written = route.destination.write_host(zone, to);
-    if written.is_ok() && route.port != spoken.default_port() {
-        // Into a String: it cannot fail.
-        let _ = write!(to, ":{}", route.port);
+    route.destination.write_host(zone, to);
+    if route.port != spoken.default_port() {
+        to.push(':');
+        write_number(route.port, to);
     }
 }
 

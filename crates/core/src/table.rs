@@ -15,7 +15,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use crate::{
     endpoints::{EndpointLabel, Group, is_special, parse_dashed},
     limits::{MAX_SERVICES, MAX_TABLE_ENDPOINTS},
-    name::Name,
+    name::{self, Name},
     policy::Policy,
     problem::{Fault, Place, Problems},
     service::{Kind, Service},
@@ -54,7 +54,8 @@ pub(crate) enum Found<'t> {
     Port(&'t Service, NamedPort<'t>),
     /// One endpoint of a Service, and what it shares with others.
     Endpoint(&'t Service, EndpointLabel<'t>, &'t Group),
-    Pod,
+    /// A pod that has this address.
+    Pod(IpAddr),
 }
 
 /// A port found by its name.
@@ -283,7 +284,7 @@ impl Table {
     }
 
     fn lookup_below<'t>(&'t self, rest: &str) -> Result<Found<'t>, Missing> {
-        let mut labels = rest.rsplit('.');
+        let mut labels = name::labels_from_the_end(rest);
         let kind = labels.next();
         let (Some(namespace), Some(name)) = (labels.next(), labels.next()) else { return Err(Missing::Form) };
         let first = labels.next();
@@ -307,7 +308,7 @@ impl Table {
             (Some("pod"), None, _) => {
                 let address = parse_dashed(name).ok_or(Missing::PodAddress)?;
                 let is_one = self.knows_address(address) && !is_special(address);
-                is_one.then_some(Found::Pod).ok_or(Missing::PodAddress)
+                is_one.then_some(Found::Pod(address)).ok_or(Missing::PodAddress)
             }
             _ => Err(Missing::Form),
         }

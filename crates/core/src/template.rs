@@ -1,12 +1,11 @@
 //! Names of upstream clusters as templates: `outbound|{port}|{subset}|{host}`.
 
-use alloc::{boxed::Box, vec::Vec};
-use core::fmt::{self, Write};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use crate::{
     limits::MAX_TEMPLATE_BYTES,
     problem::{Fault, Place, Problems},
-    resolve::{Destination, Route},
+    resolve::{Destination, Route, write_label, write_number},
 };
 
 /// A checked template. Writing it allocates nothing by itself.
@@ -67,28 +66,24 @@ impl Template {
     }
 
     /// Writes the name of the cluster for `route` to `to`. What a destination does not have is written as nothing.
-    pub(crate) fn write(&self, route: &Route<'_>, subset: &str, zone: &str, to: &mut impl Write) -> fmt::Result {
-        let service = match &route.destination {
-            Destination::Service(service) | Destination::Endpoint(service, _) => Some(*service),
-            Destination::Pod(_) | Destination::External(_) => None,
-        };
+    pub(crate) fn write(&self, route: &Route<'_>, subset: &str, zone: &str, to: &mut String) {
+        let service = route.destination.service();
         for part in &self.0 {
             match part {
-                Part::Text(text) => to.write_str(text)?,
-                Part::Value(Value::Host) => route.destination.write_host(zone, to)?,
-                Part::Value(Value::Service) => to.write_str(service.map_or("", |service| service.name()))?,
-                Part::Value(Value::Namespace) => to.write_str(service.map_or("", |service| service.namespace()))?,
-                Part::Value(Value::Port) => write!(to, "{}", route.port)?,
-                Part::Value(Value::PortName) => to.write_str(route.port_name)?,
-                Part::Value(Value::Subset) => to.write_str(subset)?,
+                Part::Text(text) => to.push_str(text),
+                Part::Value(Value::Host) => route.destination.write_host(zone, to),
+                Part::Value(Value::Service) => to.push_str(service.map_or("", |service| service.name())),
+                Part::Value(Value::Namespace) => to.push_str(service.map_or("", |service| service.namespace())),
+                Part::Value(Value::Port) => write_number(route.port, to),
+                Part::Value(Value::PortName) => to.push_str(route.port_name),
+                Part::Value(Value::Subset) => to.push_str(subset),
                 Part::Value(Value::Endpoint) => {
                     if let Destination::Endpoint(_, label) = &route.destination {
-                        write!(to, "{label}")?;
+                        write_label(label, to);
                     }
                 }
             }
         }
-        Ok(())
     }
 }
 

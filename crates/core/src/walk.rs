@@ -1,11 +1,15 @@
 //! One walk from an authority to a resolution: along the search path, then (`alias`, `port`) to where the name leads.
 
+use alloc::format;
+use core::{net::IpAddr, ops::ControlFlow};
+
 use crate::{
     authority::{Authority, Host},
     caller::Caller,
+    endpoints::EndpointLabel,
     name::Name,
     reason::Reason,
-    resolve::{Request, Resolution, Scheme},
+    resolve::{Destination, Request, Resolution, Route, Scheme},
     table::{Found, Lookup, Missing, Table},
     trace::{MaybeTrace, Outcome, PortOrigin, Step, note},
     wire::UnknownNames,
@@ -61,32 +65,29 @@ impl<'t, 'w> Walk<'t, 'w> {
 
     /// The first candidate of the search path that exists.
     fn by_name(&mut self, name: &Name, absolute: bool, asked: Asked) -> Resolution<'t> {
-        let search = self.caller.search();
-        let itself_first = search.asks_itself_first(name, absolute);
         let mut may_exist = false;
-        let mut candidates = search.candidates(name, absolute).peekable();
-        while let Some(candidate) = candidates.next() {
-            let lookup = self.table.lookup(&candidate.name);
+        let caller = self.caller;
+        let ended = caller.search().try_each(name, absolute, |candidate| {
+            let lookup = self.table.lookup(candidate.name);
             let outcome = match lookup {
                 Lookup::Found(_) => Outcome::Exists,
                 Lookup::Missing(missing) => Outcome::Missing(missing),
-                // Before other candidates, as `.` in the search list puts it too.
-                Lookup::Outside if candidate.as_asked && (itself_first || candidates.peek().is_some()) => {
-                    Outcome::AskedFirst
-                }
+                Lookup::Outside if candidate.asked_first => Outcome::AskedFirst,
                 Lookup::Outside => Outcome::Outside,
             };
             may_exist |= matches!(lookup, Lookup::Missing(Missing::EndpointUnknown));
             note(&mut self.trace, || Step::Candidate { name: candidate.name.as_str().into(), outcome });
             match (lookup, outcome) {
-                (Lookup::Found(found), _) => return self.follow(found, candidate.name, asked),
-                (_, Outcome::AskedFirst) => return self.unknown(Reason::PublicName),
-                _ => {}
+                (Lookup::Found(Found::Pod(address)), _) => ControlFlow::Break(pod(address, candidate.name, asked)),
+                (Lookup::Found(found), _) => ControlFlow::Break(self.follow(found, asked)),
+                (_, Outcome::AskedFirst) => ControlFlow::Break(self.unknown(Reason::PublicName)),
+                _ => ControlFlow::Continue(()),
             }
-        }
-        match may_exist {
-            true => Resolution::Pass(Reason::NameNotFound),
-            false => self.unknown(Reason::NameNotFound),
+        });
+        match ended {
+            ControlFlow::Break(resolution) => resolution,
+            ControlFlow::Continue(()) if may_exist => Resolution::Pass(Reason::NameNotFound),
+            ControlFlow::Continue(()) => self.unknown(Reason::NameNotFound),
         }
     }
 
@@ -98,4 +99,17 @@ impl<'t, 'w> Walk<'t, 'w> {
             (UnknownNames::Refuse, reason) => Resolution::Refuse(reason),
         }
     }
+}
+
+/// The route to the pod that has `address` and was called `name`: by the one canonical form of that. It belongs to no
+/// Service, so that any port will do.
+fn pod<'t>(address: IpAddr, name: &Name, asked: Asked) -> Resolution<'t> {
+    let behind = name.as_str().split_once('.').map_or("", |(_, behind)| behind);
+    Resolution::Route(Route {
+        reason: Reason::Pod,
+        destination: Destination::Pod(format!("{}.{behind}", EndpointLabel::Address(address)).into()),
+        port: asked.port,
+        port_name: "",
+        tls: asked.tls,
+    })
 }

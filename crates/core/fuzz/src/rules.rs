@@ -66,7 +66,7 @@ impl Decided {
 
 fn host(destination: &Destination<'_>, zone: &str) -> String {
     let mut host = String::new();
-    destination.write_host(zone, &mut host).expect("a String takes all");
+    destination.write_host(zone, &mut host);
     host
 }
 
@@ -90,7 +90,7 @@ fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<
     let service = match &route.destination {
         Destination::Service(service) | Destination::Endpoint(service, _) => service,
         Destination::Pod(name) => {
-            assert!(name.below(zone).is_some_and(|rest| rest.ends_with(".pod")), "{name} is a pod");
+            assert!(name.strip_suffix(zone).is_some_and(|rest| rest.ends_with(".pod.")), "{name} is a pod");
             return;
         }
         Destination::External(host) => {

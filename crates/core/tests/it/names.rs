@@ -97,6 +97,7 @@ fn a_pod_has_a_name_if_the_table_knows_its_address() {
             ("10-244-0-7.shop.pod", "pod 10-244-0-7.shop.pod.cluster.local:80", "an endpoint's address"),
             ("10-244-0-7.shop.pod.cluster.local:8080", "pod 10-244-0-7.shop.pod.cluster.local:8080", "any port"),
             ("fd00--7.shop.pod", "pod fd00--7.shop.pod.cluster.local:80", "over IPv6"),
+            ("fd00-0-0-0-0-0-0-7.shop.pod", "pod fd00--7.shop.pod.cluster.local:80", "which has one canonical form"),
             ("10-244-9-9.shop.pod", "pass name_not_found", "no endpoint has it"),
             ("1-2-3.shop.pod", "pass name_not_found", "not an address"),
             ("a.10-244-0-7.shop.pod", "pass name_not_found", "nothing is below a pod"),

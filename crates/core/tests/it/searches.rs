@@ -1,5 +1,7 @@
 //! The order of candidates, as the caller's resolver has it.
 
+use core::ops::ControlFlow;
+
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -13,7 +15,12 @@ fn candidates(dns: serde_json::Value, authority: &str) -> Vec<String> {
     let config = config(json!({"dns": dns}));
     let authority = Authority::try_from(authority.as_bytes()).expect("an authority");
     let Host::Name { name, absolute } = authority.host() else { panic!("a name") };
-    config.caller.search().candidates(name, *absolute).map(|candidate| candidate.name.to_string()).collect()
+    let mut candidates = Vec::new();
+    let _ = config.caller.search().try_each(name, *absolute, |candidate| {
+        candidates.push(candidate.name.to_string());
+        ControlFlow::<()>::Continue(())
+    });
+    candidates
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(crate) fn ask_over(config: &Config, authority: impl AsRef<[u8]>, scheme: Sch
     match resolve(&config.table, &config.caller, request) {
         Resolution::Route(route) => {
             let mut host = String::new();
-            route.destination.write_host("cluster.local", &mut host).expect("a String takes all");
+            route.destination.write_host("cluster.local", &mut host);
             let host = host.replace(".svc.cluster.local", "");
             format!("{} {host}:{}", route.reason, route.port)
         }
