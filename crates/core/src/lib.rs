@@ -34,6 +34,7 @@ mod steer;
 mod syntax;
 mod table;
 mod template;
+mod texts;
 pub mod trace;
 mod walk;
 pub mod wire;
