@@ -66,6 +66,28 @@ fn the_schema_refuses_what_cannot_be_read() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn every_field_is_documented() -> Result<()> {
+    fn fields(schema: &Value, found: &mut Vec<String>) {
+        if let Some(properties) = schema["properties"].as_object() {
+            found.extend(properties.keys().cloned());
+        }
+        let children = schema.as_object().into_iter().flat_map(|map| map.values());
+        children.chain(schema.as_array().into_iter().flatten()).for_each(|child| fields(child, found));
+    }
+    let document = fs::read_to_string(repository().join("docs/configuration.md"))?;
+    let mut found = Vec::new();
+    fields(&serde_json::from_str(&fs::read_to_string(repository().join(SCHEMA))?)?, &mut found);
+    assert!(found.len() > 50, "{found:?}");
+    for field in found {
+        // In a table, by itself or as a part of a path.
+        let forms = [format!("`{field}`"), format!(".{field}`"), format!("`{field}[]"), format!("`{field}.")];
+        let is_there = forms.iter().any(|form| document.contains(form));
+        assert!(is_there, "docs/configuration.md does not tell of {field}");
+    }
+    Ok(())
+}
+
 fn schema() -> Result<jsonschema::Validator> {
     let schema: Value = serde_json::from_str(&fs::read_to_string(repository().join(SCHEMA))?)?;
     jsonschema::draft202012::meta::validate(&schema).map_err(|error| error.to_owned())?;

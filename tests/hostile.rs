@@ -29,7 +29,11 @@ const VICTIM: &str = "payments in prod";
 
 /// `envoy/cluster.yaml` with upstreams, of which [`VICTIM`] must never answer.
 async fn builder() -> Result<(EnvoyBuilder, Vec<Upstream>)> {
-    let mut builder = Envoy::builder("cluster.yaml");
+    builder_of("cluster.yaml").await
+}
+
+async fn builder_of(bootstrap: &str) -> Result<(EnvoyBuilder, Vec<Upstream>)> {
+    let mut builder = Envoy::builder(bootstrap);
     let mut upstreams = Vec::new();
     for (port, name) in [(18080, "passthrough"), (18081, "payments in shop"), (18082, VICTIM)] {
         let upstream = Upstream::start(name).await?;
@@ -202,13 +206,7 @@ async fn a_module_that_is_not_there_is_an_error_at_the_start() -> Test {
 #[tokio::test]
 async fn forged_control_headers_do_not_steer_while_the_first_configuration_is_refused() -> Test {
     // With ECDS there is a `default_config` to serve until the first good push.
-    let mut builder = Envoy::builder("ecds.yaml");
-    let mut upstreams = Vec::new();
-    for (port, name) in [(18080, "passthrough"), (18081, "payments in shop"), (18082, VICTIM)] {
-        let upstream = Upstream::start(name).await?;
-        builder = builder.upstream(port, &upstream);
-        upstreams.push(upstream);
-    }
+    let (builder, _upstreams) = builder_of("ecds.yaml").await?;
     let envoy = builder.edit("\"shop/payments-v2\"", "\"shop/Payments-v2\"").start().await?;
     envoy.wait_for_log("table.services: \"shop/Payments-v2\" is not one lowercase DNS label").await?;
     for answer in ask_forged(&envoy, "payments.prod").await? {
