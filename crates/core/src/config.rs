@@ -27,6 +27,7 @@ use crate::{
     syntax,
     table::Table,
     trace::{Trace, shown},
+    usable::Whereabouts,
     wire,
 };
 
@@ -107,7 +108,9 @@ impl Config {
             problems.push(stats.field("services").problem(counted_services, Fault::TooMany(MAX_COUNTED_SERVICES)));
         }
         let single_machine = wire.table.single_machine;
-        let policy = Policy::compile(&wire.external_names, zone, wire.unknown_names, single_machine, &mut problems);
+        let there = Whereabouts { node: caller.node.clone(), zone: caller.zone.clone() };
+        let policy =
+            Policy::compile(&wire.external_names, zone, wire.unknown_names, single_machine, there, &mut problems);
         let mut table = Table::new(wire.table.version, policy);
         for service in wire.table.services.compiled {
             if table.get(service.namespace(), service.name()).is_some() {

@@ -14,6 +14,8 @@ use crate::{
     limits::{MAX_LABEL_BYTES, MAX_SERVICE_ENDPOINTS, MAX_SERVICE_PORTS},
     name::is_label,
     problem::{Fault, Place, Problems},
+    texts::Texts,
+    usable::{Rules, Usable, Whereabouts},
     wire,
 };
 
@@ -32,11 +34,15 @@ type Ports = Box<[(Box<str>, u16)]>;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
-    ready: bool,
-    draining: bool,
-    node: Option<Box<str>>,
+    pub(crate) ready: bool,
+    /// Serves while it terminates.
+    pub(crate) draining: bool,
+    pub(crate) node: Option<Box<str>>,
+    /// Zones and nodes that the control plane means them for; empty where it says none.
+    pub(crate) for_zones: Texts,
+    pub(crate) for_nodes: Texts,
     ports: Option<Ports>,
-    endpoints: u32,
+    pub(crate) endpoints: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -230,13 +236,19 @@ impl Endpoints {
         self.groups.iter().any(|group| group.ready && group.endpoints > 0)
     }
 
-    /// Whether any endpoint may serve the port called `port`. `node` narrows the endpoints to one node's; `draining`
-    /// lets those count that serve while they terminate, where none is ready.
-    pub(crate) fn any_usable(&self, port: &str, node: Option<&str>, draining: bool) -> bool {
-        let mut inside = self.groups.iter().filter(|group| {
-            group.endpoints > 0 && group.provides(port) && node.is_none_or(|node| group.node.as_deref() == Some(node))
-        });
-        inside.any(|group| group.ready || (draining && group.draining))
+    /// Whether any ready endpoint has the port called `port`.
+    pub(crate) fn any_ready_with(&self, port: &str) -> bool {
+        self.groups.iter().any(|group| group.ready && group.endpoints > 0 && group.provides(port))
+    }
+
+    /// Those that may serve the port called `port` to a caller that is `there`.
+    pub(crate) fn usable(&self, port: &str, rules: Rules, there: &Whereabouts) -> Usable {
+        Usable::among(&self.groups, port, rules, there)
+    }
+
+    /// The addresses in some groups, in order.
+    pub(crate) fn addresses_in<'s>(&'s self, groups: &'s [u32]) -> impl Iterator<Item = IpAddr> + 's {
+        self.list.iter().filter(|endpoint| groups.contains(&endpoint.group)).map(|endpoint| endpoint.address)
     }
 
     /// The port called `port` as ready endpoints have it, where they say so.
@@ -283,6 +295,8 @@ impl Group {
             ready,
             draining: wire.serving.unwrap_or(true) && wire.terminating.unwrap_or(false),
             node: wire.node.as_deref().map(Into::into),
+            for_zones: wire.for_zones.clone(),
+            for_nodes: wire.for_nodes.clone(),
             ports,
             endpoints: 0,
         }

@@ -36,6 +36,7 @@ mod table;
 mod template;
 mod texts;
 pub mod trace;
+mod usable;
 mod walk;
 pub mod wire;
 
@@ -55,3 +56,4 @@ pub use service::{Service, ServicePort};
 pub use steer::{Plan, Steering};
 pub use table::{Missing, Table};
 pub use trace::Trace;
+pub use usable::Choice;

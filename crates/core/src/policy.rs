@@ -12,6 +12,7 @@ use crate::{
     limits::{MAX_ALLOWED_HOSTS, MAX_ALLOWED_PORTS, MAX_GRANTS},
     name::{Name, is_label},
     problem::{Fault, Place, Problems},
+    usable::Whereabouts,
     wire::{self, UnknownNames},
 };
 
@@ -59,6 +60,8 @@ pub struct Policy {
     pub(crate) zone: Box<str>,
     pub(crate) unknown_names: UnknownNames,
     pub(crate) single_machine: bool,
+    /// Where the caller is, for whom endpoints are chosen.
+    pub(crate) caller: Whereabouts,
     exact: HashMap<Box<str>, Box<[u16]>>,
     below: HashMap<Box<str>, Box<[u16]>>,
     grants: HashMap<Box<str>, Vec<Box<str>>>,
@@ -70,12 +73,14 @@ impl Policy {
         zone: Box<str>,
         unknown_names: UnknownNames,
         single_machine: bool,
+        caller: Whereabouts,
         problems: &mut Problems,
     ) -> Self {
         let mut policy = Self {
             zone,
             unknown_names,
             single_machine,
+            caller,
             exact: HashMap::new(),
             below: HashMap::new(),
             grants: HashMap::new(),

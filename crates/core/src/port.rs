@@ -5,9 +5,10 @@
 use crate::{
     reason::Reason,
     resolve::{Destination, Resolution, Route},
-    service::{Kind, Service},
+    service::Service,
     table::Found,
     trace::{EndpointsOutcome, MatchedPort, PortOrigin, Step, note},
+    usable::Choice,
     walk::{Asked, Walk},
 };
 
@@ -30,12 +31,14 @@ impl<'t> Walk<'t, '_> {
         let Some(port_name) = name else { return self.unknown(Reason::PortNotFound) };
         let endpoints = match found {
             // DNS gives its address, whatever the Service's other endpoints and its traffic policy are.
-            Found::Endpoint(_, _, group) if group.provides(port_name) => EndpointsOutcome::Usable { of: 1 },
-            Found::Endpoint(..) => EndpointsOutcome::NoneUsable { of: 1, local: false },
-            _ => self.endpoints(service, port_name),
+            Found::Endpoint(_, _, group) => {
+                let usable = usize::from(group.provides(port_name));
+                EndpointsOutcome::Known { usable, of: 1, choice: Choice::Ready }
+            }
+            _ => endpoints_of(service, port_name),
         };
         note(&mut self.trace, || Step::Endpoints(endpoints));
-        if let EndpointsOutcome::NoneUsable { .. } = endpoints {
+        if let EndpointsOutcome::Known { usable: 0, .. } = endpoints {
             return Resolution::Refuse(Reason::NoEndpoints);
         }
         let destination = match found {
@@ -44,19 +47,15 @@ impl<'t> Walk<'t, '_> {
         };
         Resolution::Route(Route { reason, destination, port: number, port_name, tls: asked.tls })
     }
+}
 
-    fn endpoints(&self, service: &Service, port_name: &str) -> EndpointsOutcome {
-        let Some(endpoints) = &service.endpoints else { return EndpointsOutcome::Unknown };
-        // DNS lists every ready endpoint of a headless Service, and no other: KEP-2086 leaves it out of traffic policies.
-        let headless = matches!(service.kind, Kind::Headless);
-        let local = service.local && !headless;
-        let node = self.caller.node();
-        let of = endpoints.len();
-        match endpoints.any_usable(port_name, node.filter(|_| local), !headless) {
-            false => EndpointsOutcome::NoneUsable { of, local },
-            true if local && node.is_none() => EndpointsOutcome::NodeUnknown,
-            true => EndpointsOutcome::Usable { of },
-        }
+fn endpoints_of(service: &Service, port_name: &str) -> EndpointsOutcome {
+    let Some(endpoints) = &service.endpoints else { return EndpointsOutcome::Unknown };
+    let of = endpoints.len();
+    match service.usable_for(port_name) {
+        Some(usable) => EndpointsOutcome::Known { usable: usable.endpoints, of, choice: usable.choice },
+        // A port that only the endpoints of a headless Service have: it was found by its name among the ready ones.
+        None => EndpointsOutcome::Known { usable: of, of, choice: Choice::Ready },
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     name::{Name, is_label},
     problem::{Fault, Place, Problems},
     steer::Override,
+    usable::{Choice, Rules, Usable, Whereabouts},
     wire::{self, InternalTrafficPolicy, Protocol, ServiceType},
 };
 
@@ -21,6 +22,8 @@ pub struct Service {
     pub(crate) ports: Box<[ServicePort]>,
     /// `None`: nothing is known of them.
     pub(crate) endpoints: Option<Endpoints>,
+    /// The endpoints that may serve each of `ports`, put in by the table; none where nothing is known of them.
+    pub(crate) usable: Box<[Usable]>,
     pub(crate) addresses_dropped: usize,
     /// `internalTrafficPolicy: Local`.
     pub(crate) local: bool,
@@ -144,6 +147,30 @@ impl Service {
         }
     }
 
+    /// The endpoints that may serve the port called `port`, and why these: for the caller of the table that the Service is
+    /// in. `None` where it has no such port, or nothing is known of its endpoints.
+    #[must_use]
+    pub fn usable(&self, port: &str) -> Option<(Choice, impl Iterator<Item = IpAddr>)> {
+        let usable = self.usable_for(port)?;
+        Some((usable.choice, self.endpoints.as_ref()?.addresses_in(&usable.groups)))
+    }
+
+    pub(crate) fn usable_for(&self, port: &str) -> Option<&Usable> {
+        self.usable.get(self.ports.iter().position(|other| *other.name == *port)?)
+    }
+
+    pub(crate) fn is_headless(&self) -> bool {
+        matches!(self.kind, Kind::Headless)
+    }
+
+    /// Works out which endpoints may serve its ports to a caller that is `there`.
+    pub(crate) fn find_usable(&mut self, there: &Whereabouts) {
+        let rules = Rules { headless: self.is_headless(), local: self.local };
+        if let Some(endpoints) = &self.endpoints {
+            self.usable = self.ports.iter().map(|port| endpoints.usable(&port.name, rules, there)).collect();
+        }
+    }
+
     /// The Service of `key`, `namespace/name`.
     ///
     /// # Errors
@@ -170,7 +197,8 @@ impl Service {
         let steering = wire.steering.as_ref();
         let steering = steering.map(|steering| Box::new(Override::compile(steering, &in_steering, &mut problems)));
         let local = wire.internal_traffic_policy == InternalTrafficPolicy::Local;
-        problems.or(Self { key: parsed, kind, ports, endpoints, addresses_dropped: 0, local, steering })
+        let usable = Box::default();
+        problems.or(Self { key: parsed, kind, ports, endpoints, usable, addresses_dropped: 0, local, steering })
     }
 }
 

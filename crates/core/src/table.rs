@@ -161,6 +161,7 @@ impl Table {
             service.addresses_dropped = endpoints.drop_special();
         }
         self.check(&service)?;
+        service.find_usable(&self.policy.caller);
         if let Kind::ExternalName(alias) = &mut service.kind
             && let Ok(target) = Name::parse(alias.target.as_bytes())
         {
@@ -343,7 +344,7 @@ impl Service {
             return own;
         };
         match own {
-            Some(own) => endpoints.any_usable(name, None, false).then_some(own),
+            Some(own) => endpoints.any_ready_with(name).then_some(own),
             None => endpoints.named_port(name).map(|(name, number)| NamedPort { name, number }),
         }
     }

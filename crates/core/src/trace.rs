@@ -12,6 +12,7 @@ use crate::{
     limits::{MAX_QUOTED_CHARS, MAX_TRACE_HEADER_BYTES},
     problem::quoted,
     table::Missing,
+    usable::Choice,
 };
 
 /// The steps that led to a resolution, in order, and the version of the table that was asked.
@@ -146,20 +147,15 @@ pub struct MatchedPort {
 pub enum EndpointsOutcome {
     /// The table says nothing of them.
     Unknown,
-    /// At least one may serve.
-    Usable {
+    /// So many may serve; where it is none, the request is refused.
+    Known {
+        /// How many may serve.
+        usable: usize,
         /// How many the Service has in all.
         of: usize,
+        /// Why these.
+        choice: Choice,
     },
-    /// None may serve.
-    NoneUsable {
-        /// How many the Service has in all.
-        of: usize,
-        /// Whether only those of the caller's node count.
-        local: bool,
-    },
-    /// Only those of the caller's node count, and the node is not known.
-    NodeUnknown,
 }
 
 impl Trace {
@@ -271,12 +267,22 @@ impl fmt::Display for EndpointsOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("endpoints are not in the table"),
-            Self::Usable { of } => write!(f, "some of {of} endpoints may serve"),
-            Self::NoneUsable { of, local: false } => write!(f, "none of {of} endpoints may serve"),
-            Self::NoneUsable { of, local: true } => {
-                write!(f, "none of {of} endpoints is on the caller's node and may serve")
+            Self::Known { usable, of, choice } => {
+                write!(f, "{usable} of {of} endpoints may serve")?;
+                f.write_str(match (choice, usable) {
+                    (Choice::Ready, _) => "",
+                    (Choice::SameNode, _) => ": those hinted to the caller's node",
+                    (Choice::SameZone, _) => ": those hinted to the caller's zone",
+                    (Choice::Terminating, 0) => ": none is ready or serves while it terminates",
+                    (Choice::Terminating, _) => ": none is ready, and these serve while they terminate",
+                    (Choice::Local, _) => ": those on the caller's node",
+                    (Choice::LocalTerminating, 0) => ": none is on the caller's node and may serve",
+                    (Choice::LocalTerminating, _) => {
+                        ": on the caller's node none is ready, and these serve while they terminate"
+                    }
+                    (Choice::NodeUnknown, _) => ": internalTrafficPolicy is Local, and caller.node is not known",
+                })
             }
-            Self::NodeUnknown => f.write_str("internalTrafficPolicy is Local and caller.node is not known"),
         }
     }
 }

@@ -434,6 +434,12 @@ pub struct EndpointGroup {
     /// Their node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// Zones that the control plane means them for: `hints.forZones` of an EndpointSlice.
+    #[serde(skip_serializing_if = "Texts::is_empty")]
+    pub for_zones: Texts,
+    /// Nodes that it means them for: `hints.forNodes`.
+    #[serde(skip_serializing_if = "Texts::is_empty")]
+    pub for_nodes: Texts,
     /// EndpointSlice condition; absent counts as true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<bool>,

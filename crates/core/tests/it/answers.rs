@@ -78,7 +78,7 @@ fn each_refusal_has_its_statuses_and_its_words() {
             b"down",
             503,
             14,
-            "byname: no_endpoints: \"down\" from namespace shop: down.shop.svc.cluster.local: none of 1 endpoints may serve; \
+            "byname: no_endpoints: \"down\" from namespace shop: down.shop.svc.cluster.local: 0 of 1 endpoints may serve: none is ready or serves while it terminates; \
             look at the Service's selector and at the readiness of its pods\n",
         ),
         (

@@ -22,4 +22,5 @@ mod properties;
 mod searches;
 mod steering;
 mod traces;
+mod vectors;
 mod world;

@@ -21,7 +21,7 @@ fn every_step_is_told_in_order() {
         (
             "pay",
             "table 7; pay.shop.svc.cluster.local exists; alias shop/pay -> payments.shop.svc.cluster.local exists; \
-            port 9090 by the alias is a port of the Service called grpc with appProtocol kubernetes.io/h2c; some of 2 endpoints may serve; \
+            port 9090 by the alias is a port of the Service called grpc with appProtocol kubernetes.io/h2c; 2 of 2 endpoints may serve; \
             cluster outbound|9090||payments.shop.svc.cluster.local by steering.cluster, authority payments.shop.svc.cluster.local:9090",
         ),
         (
