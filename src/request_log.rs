@@ -24,6 +24,10 @@ struct Budget {
 impl Budget {
     /// Whether a line may be written now; then with how many were not, since the last one.
     fn take(&self, now: u64) -> Option<u64> {
+        if now < self.since.get() {
+            // The clock was set back: what it said before is no measure any more.
+            self.since.set(now);
+        }
         let back = now.saturating_sub(self.since.get()) / LINE_EVERY_NANOSECONDS;
         if back > 0 {
             self.used.set(self.used.get().saturating_sub(back));
