@@ -1,7 +1,6 @@
 //! A request: read its headers, ask the core, apply what it says.
 //!
-//! Host calls of a request that is steered by cluster: one to read all headers, one to set the control header, one to set
-//! the authority where it changes, one to count. One that is refused: one to read, one to answer, one to count.
+//! The host calls of each path stand in ARCHITECTURE.md, and `tests/small_host.rs` holds them to it.
 
 use std::rc::Rc;
 
@@ -56,7 +55,8 @@ impl HttpContext for Stream {
 fn handle(config: &Config, plan: &mut Plan) -> host::Result<Action> {
     let headers = host::request_headers()?;
     let asked = Asked::find(&headers, config.trace_header());
-    let request = Request { authority: asked.authority, scheme: Scheme::from_bytes(asked.scheme) };
+    let scheme = if asked.method == b"CONNECT" { Scheme::Connect } else { Scheme::from_bytes(asked.scheme) };
+    let request = Request { authority: asked.authority, scheme };
     let (resolution, trace) = if asked.traced {
         let (resolution, trace) = config.decide_traced(request, plan);
         (resolution, Some(trace))
@@ -96,6 +96,7 @@ fn show(state: &str, text: &str) {
 struct Asked<'h> {
     authority: &'h [u8],
     scheme: &'h [u8],
+    method: &'h [u8],
     traced: bool,
 }
 
@@ -106,6 +107,7 @@ impl<'h> Asked<'h> {
             match name {
                 b":authority" => asked.authority = value,
                 b":scheme" => asked.scheme = value,
+                b":method" => asked.method = value,
                 name => asked.traced |= trace_header.is_some_and(|header| header.as_bytes() == name),
             }
         }

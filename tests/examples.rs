@@ -5,7 +5,7 @@
 use std::fs;
 
 use anyhow::Result;
-use byname_core::{Config, Defaults, wire};
+use byname_core::{Config, Defaults, Plan, Reason, Request, Scheme, wire};
 use byname_test_support::{examples, repository};
 use serde_json::{Value, json};
 
@@ -40,6 +40,29 @@ fn every_configuration_in_the_repository_is_taken() -> Result<()> {
 fn the_schema_is_the_one_of_the_structs() -> Result<()> {
     let committed = fs::read_to_string(repository().join(SCHEMA))?;
     assert!(committed == wire::Config::json_schema_text(), "{SCHEMA} is not up to date: run `make schema`");
+    Ok(())
+}
+
+/// An alias in an example leads somewhere.
+#[test]
+fn every_alias_in_the_repository_leads_to_its_target() -> Result<()> {
+    let defaults = Defaults { namespace: Some("shop"), zone: None };
+    let mut aliases = 0;
+    for example in examples()? {
+        let config = Config::from_json(&example.configuration.to_string(), &defaults)?;
+        let services = example.configuration["table"]["services"].as_object().cloned().unwrap_or_default();
+        for (key, service) in services.iter().filter(|(_, service)| service["type"] == "ExternalName") {
+            let (namespace, name) = key.split_once('/').expect("it was read");
+            let authority = format!("{name}.{namespace}.svc.cluster.local");
+            let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
+            let (resolution, trace) = config.decide_traced(request, &mut Plan::default());
+            let in_cluster = service["externalName"].as_str().is_some_and(|target| target.ends_with(".cluster.local"));
+            let is_missing = resolution.reason() == Reason::NameNotFound;
+            assert!(!(in_cluster && is_missing), "{}: {key}: {trace}", example.place);
+            aliases += 1;
+        }
+    }
+    assert!(aliases > 10, "{aliases} aliases");
     Ok(())
 }
 

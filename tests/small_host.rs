@@ -120,6 +120,67 @@ fn each_path_makes_these_calls_in_this_order() -> Test {
     Ok(())
 }
 
+/// The calls of names of each kind, steered in each way: behind reading the headers, and as `R` counting the reason.
+#[test]
+fn each_way_to_steer_makes_these_calls() -> Test {
+    let services = json!({
+        "shop/payments": {"clusterIPs": "10.96.0.10", "ports": [{"name": "http", "port": 80}],
+                          "endpoints": [{"addresses": "10.244.0.7", "hostnames": "pod-0"}]},
+        "shop/routed": {"ports": [{"port": 80}], "steering": {"by": "authority"}},
+        "shop/none": {"ports": [{"port": 80}], "endpoints": []},
+        "shop/tls": {"type": "ExternalName", "externalName": "api.example.com", "alias": {"port": 443, "tls": true}},
+    });
+    let allow = json!({"allow": [{"host": "api.example.com", "ports": [443]}]});
+    let by = |steering: Value| {
+        configuration(
+            json!({"steering": steering, "externalNames": allow, "table": {"version": 1, "services": services}}),
+        )
+    };
+    let set = |name: &str, value: &str| format!("replace_header_map_value({name}: {value})");
+    let cluster = |value: &str| set("x-byname-cluster", value);
+    let authority = |value: &str| set(":authority", value);
+    let removed = || "remove_header_map_value(x-byname-cluster)".to_owned();
+    let service = format!("outbound|80||{PAYMENTS}");
+    let pod = format!("pod-0.{PAYMENTS}");
+    let refused = |status: u16| {
+        vec!["get_current_time_nanoseconds()".to_owned(), "log()".to_owned(), format!("send_local_response({status})")]
+    };
+    let by_cluster = json!({"passCluster": "pass"});
+    let by_authority = json!({"by": "authority"});
+    let rows = [
+        (&by_cluster, "10.96.0.10", "cluster_ip", vec![cluster(&service), authority(PAYMENTS)]),
+        (&by_cluster, "_http._tcp.payments", "service", vec![cluster(&service), authority(PAYMENTS)]),
+        (&by_cluster, "pod-0.payments", "endpoint", vec![cluster(&format!("outbound|80||{pod}")), authority(&pod)]),
+        (
+            &by_cluster,
+            "10-244-0-7.shop.pod",
+            "pod",
+            vec![cluster("pass"), authority("10-244-0-7.shop.pod.cluster.local")],
+        ),
+        (&by_cluster, "nope", "name_not_found", vec![cluster("pass")]),
+        (&by_cluster, "203.0.113.7", "ip_literal", vec![cluster("pass")]),
+        (&by_cluster, "routed", "service", vec![removed(), authority("routed.shop.svc.cluster.local")]),
+        (
+            &by_cluster,
+            "tls",
+            "external",
+            vec![cluster("external-tls|443|api.example.com"), authority("api.example.com")],
+        ),
+        (&by_cluster, "none", "no_endpoints", refused(503)),
+        (&by_cluster, "a,b", "bad_authority", refused(400)),
+        (&by_authority, "payments", "service", vec![removed(), authority(PAYMENTS)]),
+        (&by_authority, PAYMENTS, "service", vec![removed()]),
+        (&by_authority, "nope", "name_not_found", vec![removed()]),
+        (&by_authority, "none", "no_endpoints", refused(503)),
+    ];
+    for (steering, asked, reason, expected) in rows {
+        let mut host = host(&by(steering.clone()))?;
+        let first = ["get_header_map_pairs()".to_owned(), format!("increment_metric(byname.reason.{reason})")];
+        assert_eq!(calls(&mut host, asked)?, [&first[..], &expected].concat(), "{asked}, {steering}");
+    }
+    Ok(())
+}
+
 #[test]
 fn what_is_asked_to_be_seen_costs_calls_and_nothing_else_does() -> Test {
     let mut host = host(&seen())?;
@@ -141,10 +202,50 @@ fn what_is_asked_to_be_seen_costs_calls_and_nothing_else_does() -> Test {
     assert_eq!(host.state().properties["byname"], decision.as_bytes());
     host.begin(STREAM, ROOT)?;
     host.request_headers(STREAM, &[(":authority", b"payments"), ("x-trace", b"")])?;
-    let traced = std::mem::take(&mut host.state_mut().calls);
-    for call in ["get_current_time_nanoseconds()", "log()", "set_property(byname_trace)"] {
-        assert!(traced.iter().any(|other| other == call), "{call} is missing in {traced:?}");
-    }
+    assert_eq!(
+        std::mem::take(&mut host.state_mut().calls),
+        [
+            "get_header_map_pairs()",
+            "increment_metric(byname.reason.service)",
+            "increment_metric(byname.service_requests.shop.payments)",
+            "get_current_time_nanoseconds()",
+            "log()",
+            "set_property(byname)",
+            &format!("replace_header_map_value(x-byname-cluster: outbound|80||{PAYMENTS})"),
+            &format!("replace_header_map_value(:authority: {PAYMENTS})"),
+            "replace_header_map_value(x-forwarded-host: payments)",
+            "set_property(byname_trace)",
+        ],
+        "and a trace"
+    );
+    host.request_headers(STREAM, &[(":authority", b"partner"), ("x-trace", b"")])?;
+    assert_eq!(
+        std::mem::take(&mut host.state_mut().calls),
+        [
+            "get_header_map_pairs()",
+            "increment_metric(byname.reason.alias_denied)",
+            "get_current_time_nanoseconds()",
+            "log()",
+            "set_property(byname)",
+            "get_current_time_nanoseconds()",
+            "log()",
+            "send_local_response(403)",
+        ],
+        "a refusal that is traced"
+    );
+    assert!(
+        host.state()
+            .response
+            .as_ref()
+            .is_some_and(|response| response.headers.iter().any(|(name, _)| name == "x-trace"))
+    );
+    host.state_mut().failing.insert("proxy_get_header_map_pairs", 10);
+    host.request_headers(STREAM, &[])?;
+    assert_eq!(
+        std::mem::take(&mut host.state_mut().calls),
+        ["get_header_map_pairs()", "increment_metric(byname.host_errors)", "send_local_response(503)"],
+        "a host that fails"
+    );
     Ok(())
 }
 
@@ -372,6 +473,31 @@ fn configuration_buffers_may_be_short_and_shrink() -> Test {
         let mut host = Host::new()?;
         assert!(!host.configure_with_length(ROOT, length)?, "a length of {length}");
     }
+    Ok(())
+}
+
+#[test]
+fn requests_cause_ten_lines_at_once_and_one_a_second_whatever_the_clock_does() -> Test {
+    const SECOND: u64 = 1_000_000_000;
+    let mut host = host(&configuration(json!({})))?;
+    let lines = |host: &mut Host, now: u64, requests: u32| -> Result<usize> {
+        host.state_mut().now = now;
+        host.state_mut().log.clear();
+        for _ in 0..requests {
+            host.ask(STREAM, ROOT, b"partner")?;
+        }
+        Ok(host.state().log.len())
+    };
+    let noon = 1_000_000 * SECOND;
+    assert_eq!(lines(&mut host, noon, 100)?, 10, "at once");
+    assert_eq!(lines(&mut host, noon, 100)?, 0, "and no more");
+    assert_eq!(lines(&mut host, noon + SECOND, 100)?, 1, "a second later");
+    assert!(host.state().log[0].ends_with("(190 lines like this were not written)"), "{:?}", host.state().log);
+    assert_eq!(lines(&mut host, noon + 4 * SECOND, 100)?, 3, "three seconds later");
+    let earlier = noon - 3_600 * SECOND;
+    assert_eq!(lines(&mut host, earlier, 100)?, 0, "the clock is set back");
+    assert_eq!(lines(&mut host, earlier + 2 * SECOND, 100)?, 2, "and goes on from there");
+    assert_eq!(lines(&mut host, noon + 3_600 * SECOND, 100)?, 10, "after a long time as at first");
     Ok(())
 }
 

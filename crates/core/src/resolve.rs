@@ -24,6 +24,8 @@ pub enum Scheme {
     Http,
     /// Port 443.
     Https,
+    /// None: a CONNECT request has no scheme, and its authority always has a port (RFC 9110 section 9.3.6).
+    Connect,
 }
 
 impl Scheme {
@@ -33,12 +35,13 @@ impl Scheme {
         if bytes.eq_ignore_ascii_case(b"https") { Self::Https } else { Self::Http }
     }
 
-    /// The port of an authority that has none, RFC 9110 section 4.2.
+    /// The port of an authority that has none, RFC 9110 section 4.2; 0, which is no port, where none may be left out.
     #[must_use]
     pub fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Https => 443,
+            Self::Connect => 0,
         }
     }
 }

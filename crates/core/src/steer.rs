@@ -27,16 +27,20 @@ const RESERVED_HEADERS: &[&str] = &[
     "origin",
     "proxy-authorization",
     "proxy-connection",
+    "set-cookie",
     "te",
+    "traceparent",
+    "tracestate",
     "trailer",
     "transfer-encoding",
     "upgrade",
     "user-agent",
     "via",
+    "x-request-id",
 ];
 
 /// With every header that begins so.
-const RESERVED_PREFIXES: &[&str] = &["x-forwarded-", "x-envoy-"];
+const RESERVED_PREFIXES: &[&str] = &["x-forwarded-", "x-envoy-", "x-b3-", "sec-"];
 
 /// How requests are steered, as configured.
 #[derive(Clone, Debug)]
@@ -182,6 +186,7 @@ impl Steering {
                 let because = self.choose_cluster(route, zone, plan);
                 if self.rewrites(route) {
                     let spoken = match (&route.destination, self.by(route)) {
+                        _ if scheme == Scheme::Connect => Scheme::Connect,
                         (Destination::External(_), By::Cluster) if route.tls => Scheme::Https,
                         (Destination::External(_), By::Cluster) => Scheme::Http,
                         // The routes that match again know the request by the scheme it came with.
@@ -277,7 +282,7 @@ fn write_authority(route: &Route<'_>, spoken: Scheme, zone: &str, to: &mut Strin
 
 /// Checks the name of a header that the filter may set or look for.
 pub(crate) fn check_header(name: &str, at: &Place<'_>, problems: &mut Problems) {
-    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let fits = (1..=MAX_HEADER_NAME_BYTES).contains(&name.len());
     let reserved = RESERVED_HEADERS.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     if !fits || !name.bytes().all(known) || reserved {

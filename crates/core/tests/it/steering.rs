@@ -72,6 +72,19 @@ fn by_cluster_the_control_header_names_it_and_the_authority_is_made_canonical() 
 }
 
 #[test]
+fn a_connect_request_keeps_its_port() {
+    let config = steering(json!({}));
+    for (authority, expected) in [
+        ("payments:80", "outbound|80||payments.shop.svc.cluster.local | payments.shop.svc.cluster.local:80"),
+        ("clear:80", "external|80|api.example.com | api.example.com:80"),
+        ("api:1", "external-tls|443|api.example.com | api.example.com:443"),
+        ("payments", "- | -"),
+    ] {
+        assert_eq!(plan(&config, authority, Scheme::Connect), expected, "{authority}");
+    }
+}
+
+#[test]
 fn by_authority_the_routes_decide() {
     check(
         &steering(json!({"by": "authority", "rewriteAuthority": "never"})),
