@@ -30,7 +30,8 @@ test-native: toolchain ## The tests of core and of the test support
 
 test-wasm: toolchain ## The tests of core once more, in wasm under Node
 	@$(XTASK) wasm-test-runner
-	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/target/tools/bin/wasm-bindgen-test-runner \
+	PATH="$$PATH:$(CURDIR)/target/tools/node" \
+		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/target/tools/bin/wasm-bindgen-test-runner \
 		$(CARGO) test --package byname-core --target $(WASM)
 
 test-fuzz: toolchain ## Replay the fuzzing corpus

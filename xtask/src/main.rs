@@ -5,6 +5,7 @@ mod demo;
 mod envoy;
 mod fuzz;
 mod module;
+mod pypi;
 mod reliability;
 mod reproduce;
 mod tools;

