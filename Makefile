@@ -9,7 +9,7 @@ FUZZ = CARGO_TARGET_DIR=$(CURDIR)/target/fuzz $(CARGO)
 IN_FUZZ = --manifest-path crates/core/fuzz/Cargo.toml
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 20
 
 build: toolchain ## Build the module that ships: target/byname.wasm
 	@$(XTASK) module
