@@ -1,6 +1,10 @@
 //! The ports of a bootstrap, which is written to run as it stands, exchanged for ones that are free.
 
-use std::{collections::BTreeMap, net::TcpListener};
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use anyhow::{Context, Result};
 
@@ -28,7 +32,18 @@ pub(crate) fn exchange(text: &str, known: &mut BTreeMap<u16, u16>) -> Result<Str
     Ok(exchanged)
 }
 
+/// Below the ports that systems give to outgoing connections, one of which could take ours before Envoy does.
+const FIRST: u32 = 20_000;
+const COUNT: u32 = 12_000;
+
+/// A port that nothing listens on, and that is not given again while this process lives, but for thousands of others.
 fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no port is free on 127.0.0.1")?;
-    Ok(listener.local_addr()?.port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Another process begins elsewhere.
+    let start = std::process::id().wrapping_mul(397);
+    (0..COUNT)
+        .map(|_| FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .context("no port from 20000 to 31999 is free on 127.0.0.1")
 }
