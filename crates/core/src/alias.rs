@@ -7,7 +7,7 @@
 
 use crate::{
     limits::MAX_ALIAS_HOPS,
-    name::Name,
+    name::{Name, labels_from_the_end},
     policy::is_refused_target,
     reason::Reason,
     resolve::{Destination, Resolution, Route},
@@ -46,7 +46,6 @@ impl<'t> Walk<'t, '_> {
             _ if followed_any => Reason::Alias,
             Found::Service(_) | Found::Port(..) => Reason::Service,
             Found::Endpoint(..) => Reason::Endpoint,
-            Found::Pod(_) => Reason::Pod,
         };
         self.inside(found, asked, reason)
     }
@@ -55,13 +54,20 @@ impl<'t> Walk<'t, '_> {
     fn hop(&mut self, service: &'t Service, alias: &'t Alias, asked: Asked) -> Result<Found<'t>, Resolution<'t>> {
         let policy = self.table.policy();
         // It was a name when the table was compiled; were it none, refusing is what cannot do harm.
-        let target = Name::parse(alias.target.as_bytes()).ok();
-        let target = target.filter(|target| !is_refused_target(target) && !is_pod(target, &policy.zone));
+        let target = Name::parse(alias.target.as_bytes()).ok().filter(|target| !is_refused_target(target));
         let Some(target) = target else {
             return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Reason::AliasDenied));
         };
+        // `*.ns.svc`, where it is in the cluster.
+        let mut labels = target.below(&policy.zone).into_iter().flat_map(labels_from_the_end);
+        let (kind, namespace) = (labels.next(), labels.next());
+        // An alias never leads to a pod: its namespace is not checked by anyone, its address is any that one likes, and no
+        // upstream cluster would change together with the Host.
+        if kind == Some("pod") {
+            return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Reason::AliasDenied));
+        }
         // Before it is looked up: what the table lacks may exist, and what is there is nobody's to find out.
-        if let Some(to) = namespace(&target, &policy.zone)
+        if let Some(to) = namespace
             && !policy.grants(service.namespace(), to)
         {
             let outcome = HopOutcome::NotGranted { from: service.namespace().into(), to: to.into() };
@@ -76,6 +82,7 @@ impl<'t> Walk<'t, '_> {
             Lookup::Missing(missing) => {
                 Err(self.stop(service, alias, HopOutcome::Missing(missing), Reason::NameNotFound))
             }
+            Lookup::Pod(_) => Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Reason::AliasDenied)),
             Lookup::Found(found) => {
                 self.note_hop(service, alias, HopOutcome::Inside);
                 Ok(found)
@@ -113,15 +120,4 @@ impl<'t> Walk<'t, '_> {
             outcome,
         });
     }
-}
-
-/// The namespace in `*.ns.svc.zone`.
-fn namespace<'n>(target: &'n Name, zone: &str) -> Option<&'n str> {
-    target.below(zone)?.rsplit('.').nth(1)
-}
-
-/// Whether it has the form of a pod's name. An alias never leads to a pod: its namespace is not checked by anyone, its
-/// address is any that one likes, and no upstream cluster would change together with the Host.
-fn is_pod(target: &Name, zone: &str) -> bool {
-    target.below(zone).is_some_and(|rest| rest.rsplit('.').next() == Some("pod"))
 }

@@ -236,9 +236,10 @@ impl Endpoints {
         self.groups.iter().any(|group| group.ready && group.endpoints > 0)
     }
 
-    /// Whether any ready endpoint has the port called `port`.
-    pub(crate) fn any_ready_with(&self, port: &str) -> bool {
-        self.groups.iter().any(|group| group.ready && group.endpoints > 0 && group.provides(port))
+    /// How many ready endpoints have the port called `port`.
+    pub(crate) fn ready_with(&self, port: &str) -> usize {
+        let groups = self.groups.iter().filter(|group| group.ready && group.provides(port));
+        groups.map(|group| group.endpoints).sum()
     }
 
     /// Those that may serve the port called `port` to a caller that is `there`.

@@ -21,7 +21,6 @@ impl<'t> Walk<'t, '_> {
                 PortOrigin::Scheme => (service, port.number, PortOrigin::Name),
                 _ => (service, asked.port, asked.origin),
             },
-            Found::Pod(_) => return Resolution::Pass(reason),
         };
         let name = match found {
             Found::Port(_, port) => (port.number == number).then_some(port.name),
@@ -54,8 +53,8 @@ fn endpoints_of(service: &Service, port_name: &str) -> EndpointsOutcome {
     let of = endpoints.len();
     match service.usable_for(port_name) {
         Some(usable) => EndpointsOutcome::Known { usable: usable.endpoints, of, choice: usable.choice },
-        // A port that only the endpoints of a headless Service have: it was found by its name among the ready ones.
-        None => EndpointsOutcome::Known { usable: of, of, choice: Choice::Ready },
+        // A port that only the endpoints of a headless Service have.
+        None => EndpointsOutcome::Known { usable: endpoints.ready_with(port_name), of, choice: Choice::Ready },
     }
 }
 

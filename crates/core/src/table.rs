@@ -41,12 +41,14 @@ pub struct Table {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lookup<'t> {
     Found(Found<'t>),
+    /// A pod that has this address. It belongs to no Service.
+    Pod(IpAddr),
     Missing(Missing),
     /// The name is not below the cluster domain.
     Outside,
 }
 
-/// Something that has a name in the cluster.
+/// A Service, or something of one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Found<'t> {
     Service(&'t Service),
@@ -54,8 +56,6 @@ pub(crate) enum Found<'t> {
     Port(&'t Service, NamedPort<'t>),
     /// One endpoint of a Service, and what it shares with others.
     Endpoint(&'t Service, EndpointLabel<'t>, &'t Group),
-    /// A pod that has this address.
-    Pod(IpAddr),
 }
 
 /// A port found by its name.
@@ -277,14 +277,11 @@ impl Table {
     pub(crate) fn lookup(&self, name: &Name) -> Lookup<'_> {
         match name.below(&self.policy.zone) {
             None => Lookup::Outside,
-            Some(rest) => match self.lookup_below(rest) {
-                Ok(found) => Lookup::Found(found),
-                Err(missing) => Lookup::Missing(missing),
-            },
+            Some(rest) => self.lookup_below(rest).unwrap_or_else(Lookup::Missing),
         }
     }
 
-    fn lookup_below<'t>(&'t self, rest: &str) -> Result<Found<'t>, Missing> {
+    fn lookup_below<'t>(&'t self, rest: &str) -> Result<Lookup<'t>, Missing> {
         let mut labels = name::labels_from_the_end(rest);
         let kind = labels.next();
         let (Some(namespace), Some(name)) = (labels.next(), labels.next()) else { return Err(Missing::Form) };
@@ -293,26 +290,27 @@ impl Table {
         if labels.next().is_some() {
             return Err(Missing::Form);
         }
-        match (kind, first, second) {
-            (Some("svc"), None, _) => self.existing(namespace, name).map(Found::Service),
+        let found = match (kind, first, second) {
+            (Some("svc"), None, _) => Found::Service(self.existing(namespace, name)?),
             (Some("svc"), Some(endpoint), None) => {
                 let service = self.existing_with_names_below(namespace, name)?;
                 let endpoints = service.endpoints.as_ref().ok_or(Missing::EndpointUnknown)?;
                 let (label, group) = endpoints.find(endpoint).ok_or(Missing::Endpoint)?;
-                Ok(Found::Endpoint(service, label, group))
+                Found::Endpoint(service, label, group)
             }
             (Some("svc"), Some(protocol), Some(port)) => {
                 let service = self.existing_with_names_below(namespace, name)?;
                 let port = service.named_port(strip_underscore(port), strip_underscore(protocol));
-                port.map(|port| Found::Port(service, port)).ok_or(Missing::Port)
+                Found::Port(service, port.ok_or(Missing::Port)?)
             }
             (Some("pod"), None, _) => {
                 let address = parse_dashed(name).ok_or(Missing::PodAddress)?;
                 let is_one = self.knows_address(address) && !is_special(address);
-                is_one.then_some(Found::Pod(address)).ok_or(Missing::PodAddress)
+                return is_one.then_some(Lookup::Pod(address)).ok_or(Missing::PodAddress);
             }
-            _ => Err(Missing::Form),
-        }
+            _ => return Err(Missing::Form),
+        };
+        Ok(Lookup::Found(found))
     }
 
     fn existing(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
@@ -344,7 +342,7 @@ impl Service {
             return own;
         };
         match own {
-            Some(own) => endpoints.any_ready_with(name).then_some(own),
+            Some(own) => (endpoints.ready_with(name) > 0).then_some(own),
             None => endpoints.named_port(name).map(|(name, number)| NamedPort { name, number }),
         }
     }

@@ -70,7 +70,7 @@ impl<'t, 'w> Walk<'t, 'w> {
         let ended = caller.search().try_each(name, absolute, |candidate| {
             let lookup = self.table.lookup(candidate.name);
             let outcome = match lookup {
-                Lookup::Found(_) => Outcome::Exists,
+                Lookup::Found(_) | Lookup::Pod(_) => Outcome::Exists,
                 Lookup::Missing(missing) => Outcome::Missing(missing),
                 Lookup::Outside if candidate.asked_first => Outcome::AskedFirst,
                 Lookup::Outside => Outcome::Outside,
@@ -78,7 +78,7 @@ impl<'t, 'w> Walk<'t, 'w> {
             may_exist |= matches!(lookup, Lookup::Missing(Missing::EndpointUnknown));
             note(&mut self.trace, || Step::Candidate { name: candidate.name.as_str().into(), outcome });
             match (lookup, outcome) {
-                (Lookup::Found(Found::Pod(address)), _) => ControlFlow::Break(pod(address, candidate.name, asked)),
+                (Lookup::Pod(address), _) => ControlFlow::Break(pod(address, candidate.name, asked)),
                 (Lookup::Found(found), _) => ControlFlow::Break(self.follow(found, asked)),
                 (_, Outcome::AskedFirst) => ControlFlow::Break(self.unknown(Reason::PublicName)),
                 _ => ControlFlow::Continue(()),

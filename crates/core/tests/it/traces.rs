@@ -42,6 +42,12 @@ fn every_step_is_told_in_order() {
             "table 7; 10.96.0.10 is the cluster IP of shop/payments; port 81 from the authority is no port of the Service; \
             cluster left to the routes by steering.passCluster, authority 10.96.0.10:81",
         ),
+        (
+            "_admin._tcp.db.shop.svc.cluster.local",
+            "table 7; _admin._tcp.db.shop.svc.cluster.local exists; port 9901 by its name is a port of the Service called admin; \
+            4 of 5 endpoints may serve; \
+            cluster outbound|9901||db.shop.svc.cluster.local by steering.cluster, authority db.shop.svc.cluster.local:9901",
+        ),
         ("a,b", "table 7; not an authority: two Host headers were joined into one"),
     ];
     for (authority, expected) in rows {
