@@ -108,7 +108,15 @@ pub(crate) fn configuration(start: usize, most_bytes: usize) -> Result<Vec<u8>> 
     bytes_from(|value, bytes| unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, start, most_bytes, value, bytes) })
 }
 
+/// The status of the response, once the stream is over; `None` where there was none.
+pub(crate) fn response_code() -> Option<u16> {
+    let bytes = property(&["response", "code"])?;
+    // A 64-bit integer.
+    u16::try_from(i64::from_le_bytes(*bytes.first_chunk()?)).ok().filter(|code| *code > 0)
+}
+
 /// The headers of a request, as the host serialises them.
+#[derive(Default)]
 pub(crate) struct Headers(Vec<u8>);
 
 /// All request headers at once: one host call costs what reading a single header does.

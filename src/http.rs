@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use byname_core::{Config, Plan, Request, Resolution, Scheme, Trace};
+use byname_core::{Config, Plan, Request, Resolution, Scheme, Ticket, Trace};
 use log::Level;
 use proxy_wasm::{
     traits::{Context, HttpContext},
@@ -12,6 +12,7 @@ use proxy_wasm::{
 };
 
 use crate::{
+    choices,
     host::{self, Headers},
     request_log,
     root::Live,
@@ -25,14 +26,23 @@ const REASON_HEADER: &str = "x-byname-reason";
 const ACCESS_LOG_STATE: &str = "byname";
 const TRACE_STATE: &str = "byname_trace";
 
-/// One request's stream. It keeps the configuration with which it began.
+/// One request's stream. It keeps the configuration with which it began, and what is to be told of its endpoint at its end.
 pub(crate) struct Stream {
     live: Option<Rc<Live>>,
+    ticket: Option<Ticket>,
 }
 
 impl Stream {
     pub(crate) fn new(live: Option<Rc<Live>>) -> Self {
-        Self { live }
+        Self { live, ticket: None }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            choices::done(ticket);
+        }
     }
 }
 
@@ -44,6 +54,7 @@ impl HttpContext for Stream {
         let Some(live) = &self.live else { return Action::Continue };
         let mut plan = live.plan.take();
         let action = handle(&live.config, &mut plan);
+        self.ticket = plan.ticket();
         live.plan.set(plan);
         action.unwrap_or_else(|status| {
             stats::count_host_error();
@@ -57,12 +68,13 @@ fn handle(config: &Config, plan: &mut Plan) -> host::Result<Action> {
     let asked = Asked::find(&headers, config.trace_header());
     let scheme = if asked.method == b"CONNECT" { Scheme::Connect } else { Scheme::from_bytes(asked.scheme) };
     let request = Request { authority: asked.authority, scheme };
-    let (resolution, trace) = if asked.traced {
-        let (resolution, trace) = config.decide_traced(request, plan);
-        (resolution, Some(trace))
-    } else {
-        (config.decide(request, plan), None)
-    };
+    let (resolution, trace) = choices::with(&headers, |chooser| match asked.traced {
+        true => {
+            let (resolution, trace) = config.decide_traced(request, chooser, plan);
+            (resolution, Some(trace))
+        }
+        false => (config.decide(request, chooser, plan), None),
+    });
     stats::count(config, &resolution);
     if let Some(trace) = &trace {
         request_log::write(Level::Info, || config.log_line(request, &resolution, trace));
@@ -120,6 +132,9 @@ fn apply(config: &Config, request: Request<'_>, plan: &Plan) -> host::Result<()>
     match plan.cluster() {
         Some(cluster) => host::set_request_header(control_header, cluster.as_bytes())?,
         None => host::remove_request_header(control_header)?,
+    }
+    if let Some(endpoint) = plan.endpoint() {
+        host::set_filter_state("envoy.network.transport_socket.original_dst_address", endpoint)?;
     }
     if let Some((name, port)) = plan.dynamic_host() {
         host::set_filter_state("envoy.upstream.dynamic_host", name)?;

@@ -17,7 +17,7 @@ use proxy_wasm::{
 };
 use serde_json::de::IoRead;
 
-use crate::{host, http, stats};
+use crate::{choices, host, http, stats};
 
 /// The configuration is read in pieces of this size, so that memory never holds the whole text of a large table.
 const PIECE_BYTES: usize = 64 << 10;
@@ -55,6 +55,7 @@ impl RootContext for Root {
                     );
                 }
                 stats::show(&config);
+                choices::sweep();
                 self.live = Some(Rc::new(Live { config, plan: Cell::default() }));
                 true
             }
@@ -95,7 +96,8 @@ fn read(bytes: usize) -> Result<Config, String> {
     }
     let namespace = node_text(&["metadata", "NAMESPACE"]);
     let zone = node_text(&["locality", "zone"]);
-    let defaults = Defaults { namespace: namespace.as_deref(), zone: zone.as_deref() };
+    let id = node_text(&["id"]);
+    let defaults = Defaults { namespace: namespace.as_deref(), zone: zone.as_deref(), id: id.as_deref() };
     let pieces = || Pieces { bytes, next: 0, piece: Vec::new(), read: 0 };
     let again = || pieces().bytes().map_while(Result::ok);
     Config::read(IoRead::new(pieces()), again, &defaults).map_err(|problems| problems.to_string())

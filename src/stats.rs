@@ -2,7 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 
-use byname_core::{Config, Reason, Resolution, Service};
+use byname_core::{Config, Events, Reason, Resolution, Service};
 use hashbrown::HashMap;
 
 use crate::host::{self, Metric, MetricKind};
@@ -17,6 +17,8 @@ struct Stats {
     reasons: [Option<Metric>; Reason::ALL.len()],
     host_errors: Option<Metric>,
     configurations_refused: Option<Metric>,
+    endpoint_ejections: Option<Metric>,
+    endpoint_returns: Option<Metric>,
     table_version: Option<Metric>,
     services: Option<Metric>,
     endpoints: Option<Metric>,
@@ -35,6 +37,8 @@ impl Stats {
             reasons: Reason::ALL.map(|reason| counter(&format!("byname.reason.{reason}"))),
             host_errors: counter("byname.host_errors"),
             configurations_refused: counter("byname.configurations_refused"),
+            endpoint_ejections: counter("byname.endpoint_ejections"),
+            endpoint_returns: counter("byname.endpoint_returns"),
             table_version: gauge("byname.table.version"),
             services: gauge("byname.table.services"),
             endpoints: gauge("byname.table.endpoints"),
@@ -89,6 +93,12 @@ pub(crate) fn count_host_error() {
 /// A configuration was refused.
 pub(crate) fn count_refused_configuration() {
     increment(|stats| stats.configurations_refused);
+}
+
+/// Endpoints were ejected, or the time of some was over.
+pub(crate) fn count_events(events: Events) {
+    (0..events.ejected).for_each(|_| increment(|stats| stats.endpoint_ejections));
+    (0..events.returned).for_each(|_| increment(|stats| stats.endpoint_returns));
 }
 
 /// What is served from now on.

@@ -5,7 +5,7 @@
 use std::fs;
 
 use anyhow::Result;
-use byname_core::{Config, Defaults, Plan, Reason, Request, Scheme, wire};
+use byname_core::{Balance, Chooser, Config, Defaults, Plan, Reason, Request, Scheme, Scripted, wire};
 use byname_test_support::{examples, repository};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ const SCHEMA: &str = "docs/configuration.schema.json";
 #[test]
 fn every_configuration_in_the_repository_is_taken() -> Result<()> {
     let examples = examples()?;
-    let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a") };
+    let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a"), ..Defaults::default() };
     let schema = schema()?;
     for example in &examples {
         let read = Config::from_json(&example.configuration.to_string(), &defaults);
@@ -46,7 +46,7 @@ fn the_schema_is_the_one_of_the_structs() -> Result<()> {
 /// An alias in an example leads somewhere.
 #[test]
 fn every_alias_in_the_repository_leads_to_its_target() -> Result<()> {
-    let defaults = Defaults { namespace: Some("shop"), zone: None };
+    let defaults = Defaults { namespace: Some("shop"), zone: None, ..Defaults::default() };
     let mut aliases = 0;
     for example in examples()? {
         let config = Config::from_json(&example.configuration.to_string(), &defaults)?;
@@ -55,7 +55,11 @@ fn every_alias_in_the_repository_leads_to_its_target() -> Result<()> {
             let (namespace, name) = key.split_once('/').expect("it was read");
             let authority = format!("{name}.{namespace}.svc.cluster.local");
             let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-            let (resolution, trace) = config.decide_traced(request, &mut Plan::default());
+            let (resolution, trace) = config.decide_traced(
+                request,
+                &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+                &mut Plan::default(),
+            );
             let in_cluster = service["externalName"].as_str().is_some_and(|target| target.ends_with(".cluster.local"));
             let is_missing = resolution.reason() == Reason::NameNotFound;
             assert!(!(in_cluster && is_missing), "{}: {key}: {trace}", example.place);

@@ -1,57 +1,80 @@
 //! Following ExternalName Services.
 //!
 //! Each target is an absolute name: no search path applies to it. Aliases are followed one hop at a time, each at most
-//! once, [`MAX_ALIAS_HOPS`] in all. The walk ends at the first fault; a resolver might go on with the next candidate, but
+//! once, [`MAX_ALIAS_HOPS`](crate::limits::MAX_ALIAS_HOPS) in all. The walk ends at the first fault; a resolver might go on with the next candidate, but
 //! that would hide a broken alias behind some other Service. Where an alias may lead is told in `policy`, and asked anew
 //! at each hop of the alias that is being followed.
 
 use crate::{
-    limits::MAX_ALIAS_HOPS,
+    fallback::Next,
     name::{Name, labels_from_the_end},
     policy::is_refused_target,
     reason::Reason,
-    resolve::{Destination, Resolution, Route},
+    resolve::{Destination, Resolution, Route, Upstream},
     service::{Alias, Kind, Service},
     table::{Found, Lookup, Missing},
     trace::{HopOutcome, PortOrigin, Step, note},
-    walk::{Asked, Walk},
+    walk::{Asked, Walk, Way},
+    wire::Trigger,
 };
 
 impl<'t> Walk<'t, '_> {
-    /// From what was found to the end of its aliases.
-    pub(crate) fn follow(&mut self, mut found: Found<'t>, mut asked: Asked) -> Resolution<'t> {
-        let mut followed: [Option<&Service>; MAX_ALIAS_HOPS] = [None; MAX_ALIAS_HOPS];
-        let mut free = 0..MAX_ALIAS_HOPS;
-        while let Found::Service(service) = found
-            && let Kind::ExternalName(alias) = &service.kind
-        {
-            if followed.iter().flatten().any(|before| core::ptr::eq(*before, service)) {
-                return self.stop(service, alias, HopOutcome::Circle, Reason::AliasLoop);
+    /// From what was found to the end of its aliases and fallbacks; `reason` holds where there are none.
+    pub(crate) fn follow(
+        &mut self,
+        mut found: Found<'t>,
+        mut asked: Asked,
+        mut reason: Reason,
+        mut way: Way<'t>,
+    ) -> Resolution<'t> {
+        loop {
+            while let Found::Service(service) = found
+                && let Kind::ExternalName(alias) = &service.kind
+            {
+                if way.aliases.iter().flatten().any(|before| core::ptr::eq(*before, service)) {
+                    return self.stop(service, alias, HopOutcome::Circle, Reason::AliasLoop);
+                }
+                match way.aliases.iter_mut().find(|place| place.is_none()) {
+                    Some(place) => *place = Some(service),
+                    None => return self.stop(service, alias, HopOutcome::TooMany, Reason::AliasLoop),
+                }
+                asked.change(PortOrigin::Alias, alias.port, alias.tls);
+                reason = Reason::Alias;
+                match self.hop(service, alias, asked, &mut way) {
+                    Ok(next) => (found, asked) = next,
+                    Err(resolution) => return resolution,
+                }
             }
-            match free.next().and_then(|index| followed.get_mut(index)) {
-                Some(place) => *place = Some(service),
-                None => return self.stop(service, alias, HopOutcome::TooMany, Reason::AliasLoop),
-            }
-            if let Some(port) = alias.port {
-                asked = Asked { port, origin: PortOrigin::Alias, ..asked };
-            }
-            asked.tls = alias.tls.unwrap_or(asked.tls);
-            match self.hop(service, alias, asked) {
-                Ok(next) => found = next,
-                Err(resolution) => return resolution,
+            let resolution = self.inside(found, asked, way.stood_in.unwrap_or(reason));
+            let Resolution::Refuse(Reason::NoEndpoints) = resolution else { return resolution };
+            // One endpoint that was asked for by its name has nothing that could stand in for it.
+            let service = match found {
+                Found::Endpoint(..) => return resolution,
+                Found::Service(service) => service,
+                Found::Port(service, port) => {
+                    if asked.origin == PortOrigin::Scheme {
+                        asked.change(PortOrigin::Name, Some(port.number), None);
+                    }
+                    service
+                }
+            };
+            let name = (service.namespace(), service.name());
+            match self.stand_in(name, Trigger::NoEndpoints, asked, &mut way) {
+                Some(Next::At(next, now_asked)) => (found, asked) = (next, now_asked),
+                Some(Next::End(resolution)) => return resolution,
+                None => return resolution,
             }
         }
-        let followed_any = followed.first().is_some_and(Option::is_some);
-        let reason = match found {
-            _ if followed_any => Reason::Alias,
-            Found::Service(_) | Found::Port(..) => Reason::Service,
-            Found::Endpoint(..) => Reason::Endpoint,
-        };
-        self.inside(found, asked, reason)
     }
 
-    /// One hop: what is found under the target, or the resolution with which the walk ends.
-    fn hop(&mut self, service: &'t Service, alias: &'t Alias, asked: Asked) -> Result<Found<'t>, Resolution<'t>> {
+    /// One hop: what is found under the target, or stands in for it, or the resolution with which the walk ends.
+    fn hop(
+        &mut self,
+        service: &'t Service,
+        alias: &'t Alias,
+        asked: Asked,
+        way: &mut Way<'t>,
+    ) -> Result<(Found<'t>, Asked), Resolution<'t>> {
         let policy = self.table.policy();
         // It was a name when the table was compiled; were it none, refusing is what cannot do harm.
         let target = Name::parse(alias.target.as_bytes()).ok().filter(|target| !is_refused_target(target));
@@ -74,43 +97,46 @@ impl<'t> Walk<'t, '_> {
             return Err(self.stop(service, alias, outcome, Reason::AliasDenied));
         }
         match self.table.lookup(&target) {
-            Lookup::Outside => Err(self.outside(service, alias, asked)),
+            Lookup::Outside => Err(self.outside(service, alias, asked, way)),
             Lookup::Missing(Missing::EndpointUnknown) => {
                 self.note_hop(service, alias, HopOutcome::Missing(Missing::EndpointUnknown));
                 Err(Resolution::Pass(Reason::NameNotFound))
             }
             Lookup::Missing(missing) => {
-                Err(self.stop(service, alias, HopOutcome::Missing(missing), Reason::NameNotFound))
+                self.note_hop(service, alias, HopOutcome::Missing(missing));
+                match self.instead_of(&target, missing, asked, way) {
+                    Some(Next::At(found, asked)) => Ok((found, asked)),
+                    Some(Next::End(resolution)) => Err(resolution),
+                    None => Err(self.unknown(Reason::NameNotFound)),
+                }
             }
             Lookup::Pod(_) => Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Reason::AliasDenied)),
             Lookup::Found(found) => {
                 self.note_hop(service, alias, HopOutcome::Inside);
-                Ok(found)
+                Ok((found, asked))
             }
         }
     }
 
     /// An external target, if it is allowed.
-    fn outside(&mut self, service: &Service, alias: &'t Alias, asked: Asked) -> Resolution<'t> {
+    fn outside(&mut self, service: &Service, alias: &'t Alias, asked: Asked, way: &Way<'t>) -> Resolution<'t> {
         if !alias.allowed_ports.contains(&asked.port) {
             return self.stop(service, alias, HopOutcome::NotAllowed { port: asked.port }, Reason::AliasDenied);
         }
         self.note_hop(service, alias, HopOutcome::Outside { port: asked.port });
         Resolution::Route(Route {
-            reason: Reason::External,
+            reason: way.stood_in.unwrap_or(Reason::External),
             destination: Destination::External(&alias.target),
             port: asked.port,
             port_name: "",
             tls: asked.tls,
+            upstream: Upstream::Unknown,
         })
     }
 
     fn stop(&mut self, service: &Service, alias: &Alias, outcome: HopOutcome, reason: Reason) -> Resolution<'t> {
         self.note_hop(service, alias, outcome);
-        match reason {
-            Reason::NameNotFound => self.unknown(reason),
-            reason => Resolution::Refuse(reason),
-        }
+        Resolution::Refuse(reason)
     }
 
     fn note_hop(&mut self, service: &Service, alias: &Alias, outcome: HopOutcome) {

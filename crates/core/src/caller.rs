@@ -13,6 +13,10 @@ pub struct Caller {
     pub(crate) node: Option<Box<str>>,
     pub(crate) pod_ip: Option<IpAddr>,
     pub(crate) search: SearchPath,
+    /// The domain of its baseline namespace.
+    pub(crate) baseline: Option<Box<str>>,
+    /// What it is known by, where one client is to stay with one endpoint: the same for all workers of its Envoy.
+    pub(crate) identity: Option<u64>,
 }
 
 impl Caller {

@@ -1,29 +1,29 @@
 //! The whole configuration, read and compiled: whole, or refused with every reason.
 
 use alloc::{boxed::Box, format, string::String, vec::Vec};
-use core::{fmt, net::IpAddr, str::FromStr};
+use core::{net::IpAddr, str::FromStr};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use serde_json::de::{Read, StrRead};
+use serde::Deserialize;
+use serde_json::de::StrRead;
 
 use crate::{
     answer::Answer,
     caller::Caller,
     decision::Decision,
+    fallback,
     limits::{
         MAX_COUNTED_SERVICES, MAX_NDOTS, MAX_SEARCH_DOMAINS, MAX_SERVICES, MAX_SHOWN_AUTHORITY_BYTES, MAX_ZONE_BYTES,
     },
     name::{Name, is_label},
-    objects::Objects,
+    plan::{Chooser, Plan},
     policy::Policy,
     problem::{Fault, Place, Problems},
+    read::{Form, Map, Read},
+    rendezvous,
     resolve::{Request, Resolution, resolve, resolve_traced},
     search::{Resolver, SearchPath},
     service::Service,
-    steer::{Plan, Steering, check_header},
+    steer::{Asked, Steering, check_header},
     syntax,
     table::Table,
     trace::{Trace, shown},
@@ -53,6 +53,8 @@ pub struct Defaults<'a> {
     pub namespace: Option<&'a str>,
     /// The caller's zone.
     pub zone: Option<&'a str>,
+    /// What tells this Envoy from all others: the node's id.
+    pub id: Option<&'a str>,
 }
 
 impl Config {
@@ -63,12 +65,12 @@ impl Config {
     /// All that is wrong with it. Broken syntax, a field that is not known and a value of the wrong form end the reading
     /// at once; errors of meaning are collected.
     pub fn read<'de, B: Iterator<Item = u8>>(
-        json: impl Read<'de>,
+        json: impl serde_json::de::Read<'de>,
         again: impl FnOnce() -> B,
         defaults: &Defaults<'_>,
     ) -> Result<Self, Problems> {
         let mut json = serde_json::Deserializer::new(json);
-        let wire = wire::Config::deserialize(Objects(&mut json)).and_then(|wire| json.end().map(|()| wire));
+        let wire = wire::Config::deserialize(&mut json).and_then(|wire| json.end().map(|()| wire));
         let wire = wire.map_err(|error| Problems::from(syntax::locate(&error, again())))?;
         Self::compile(wire, defaults)
     }
@@ -81,13 +83,13 @@ impl Config {
         Self::read(StrRead::new(json), || json.bytes(), defaults)
     }
 
-    fn compile(wire: wire::Config<Services>, defaults: &Defaults<'_>) -> Result<Self, Problems> {
-        let mut problems = wire.table.services.problems;
+    fn compile(mut wire: wire::Config<Services>, defaults: &Defaults<'_>) -> Result<Self, Problems> {
+        let mut problems = core::mem::take(&mut wire.table.services.problems);
         if wire.version != wire::VERSION {
             problems.push(Place::root("version").problem(wire.version, Fault::Version));
         }
         let zone = compile_zone(&wire.dns.cluster_domain, &mut problems);
-        let caller = compile_caller(&wire.caller, &wire.dns, &zone, defaults, &mut problems);
+        let caller = compile_caller(&wire, &zone, defaults, &mut problems);
         let steering = Steering::compile(&wire.steering, &mut problems);
         let mut compile_trace_header = |field, name: &Option<String>| {
             let trace = Place::root("trace");
@@ -107,10 +109,8 @@ impl Config {
             let stats = Place::root("stats");
             problems.push(stats.field("services").problem(counted_services, Fault::TooMany(MAX_COUNTED_SERVICES)));
         }
-        let single_machine = wire.table.single_machine;
         let there = Whereabouts { node: caller.node.clone(), zone: caller.zone.clone() };
-        let policy =
-            Policy::compile(&wire.external_names, zone, wire.unknown_names, single_machine, there, &mut problems);
+        let policy = Policy::compile(&wire, zone, there, &mut problems);
         let mut table = Table::new(wire.table.version, policy);
         for service in wire.table.services.compiled {
             if table.get(service.namespace(), service.name()).is_some() {
@@ -148,18 +148,23 @@ impl Config {
         self.counted_services
     }
 
-    /// What `request` means, and into `plan` what is done to it.
-    pub fn decide(&self, request: Request<'_>, plan: &mut Plan) -> Resolution<'_> {
+    /// What `request` means, and into `plan` what is done to it. What has to be chosen is chosen with `chooser`.
+    pub fn decide(&self, request: Request<'_>, chooser: &mut Chooser<'_>, plan: &mut Plan) -> Resolution<'_> {
         let resolution = resolve(&self.table, &self.caller, request);
-        self.plan(&resolution, request, plan, None);
+        self.plan(&resolution, request, chooser, plan, None);
         resolution
     }
 
     /// [`Config::decide`], with every step.
-    pub fn decide_traced(&self, request: Request<'_>, plan: &mut Plan) -> (Resolution<'_>, Trace) {
+    pub fn decide_traced(
+        &self,
+        request: Request<'_>,
+        chooser: &mut Chooser<'_>,
+        plan: &mut Plan,
+    ) -> (Resolution<'_>, Trace) {
         let mut trace = Trace::new(self.table.version());
         let resolution = resolve_traced(&self.table, &self.caller, request, &mut trace);
-        self.plan(&resolution, request, plan, Some(&mut trace));
+        self.plan(&resolution, request, chooser, plan, Some(&mut trace));
         (resolution, trace)
     }
 
@@ -177,9 +182,16 @@ impl Config {
         Decision { reason: resolution.reason(), plan, table_version: self.table.version() }
     }
 
-    fn plan(&self, resolution: &Resolution<'_>, request: Request<'_>, plan: &mut Plan, trace: Option<&mut Trace>) {
-        let zone = &self.table.policy().zone;
-        self.steering.plan(resolution, request.authority, request.scheme, zone, plan, trace);
+    fn plan(
+        &self,
+        resolution: &Resolution<'_>,
+        request: Request<'_>,
+        chooser: &mut Chooser<'_>,
+        plan: &mut Plan,
+        trace: Option<&mut Trace>,
+    ) {
+        let asked = Asked { request, zone: &self.table.policy().zone, identity: self.caller.identity };
+        self.steering.plan(resolution, asked, chooser, plan, trace);
     }
 
     /// What a refused `request` is answered; `None` where it is not refused. It walks the whole way once more for its
@@ -197,39 +209,40 @@ impl Config {
 /// The Services of a table, each compiled as soon as it is read, so that no two are held in their wire form at once.
 #[derive(Default)]
 struct Services {
+    /// The one that is being read, and what it is called.
+    current: wire::Service,
+    key: Box<str>,
     compiled: Vec<Service>,
     problems: Problems,
 }
 
-impl<'de> Deserialize<'de> for Services {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ServicesVisitor;
+impl Read for Services {
+    fn expected(&self) -> &'static str {
+        "an object of Services by \"namespace/name\""
+    }
 
-        impl<'de> Visitor<'de> for ServicesVisitor {
-            type Value = Services;
+    fn form(&mut self) -> Form<'_> {
+        Form::Map(self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of Services by \"namespace/name\"")
+impl Map for Services {
+    fn value(&mut self, key: &str) -> Option<&mut dyn Read> {
+        self.key = key.into();
+        self.current = wire::Service::default();
+        Some(&mut self.current)
+    }
+
+    fn has_read(&mut self) {
+        match Service::compile(&self.key, &self.current) {
+            Ok(_) if self.compiled.len() >= MAX_SERVICES => {
+                let at = Place::root("table");
+                let problem = at.field("services").problem(&self.key, Fault::TooMany(MAX_SERVICES));
+                self.problems.push(problem);
             }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Services, A::Error> {
-                let mut services = Services::default();
-                while let Some(key) = map.next_key::<Box<str>>()? {
-                    let wire: wire::Service = map.next_value()?;
-                    match Service::compile(&key, &wire) {
-                        Ok(_) if services.compiled.len() >= MAX_SERVICES => {
-                            let at = Place::root("table");
-                            services.problems.push(at.field("services").problem(key, Fault::TooMany(MAX_SERVICES)));
-                        }
-                        Ok(service) => services.compiled.push(service),
-                        Err(problems) => services.problems.append(problems),
-                    }
-                }
-                Ok(services)
-            }
+            Ok(service) => self.compiled.push(service),
+            Err(problems) => self.problems.append(problems),
         }
-
-        deserializer.deserialize_map(ServicesVisitor)
     }
 }
 
@@ -258,13 +271,13 @@ fn compile_zone(text: &str, problems: &mut Problems) -> Box<str> {
 }
 
 fn compile_caller(
-    wire: &wire::Caller,
-    dns: &wire::Dns,
+    config: &wire::Config<Services>,
     zone: &str,
     defaults: &Defaults<'_>,
     problems: &mut Problems,
 ) -> Caller {
     let at = Place::root("caller");
+    let wire = &config.caller;
     let namespace = wire.namespace.as_deref().or(defaults.namespace).unwrap_or_default();
     let in_namespace = at.field("namespace");
     if namespace.is_empty() {
@@ -285,7 +298,13 @@ fn compile_caller(
         zone: known(wire.zone.as_deref().or(defaults.zone)),
         node: known(wire.node.as_deref()),
         pod_ip,
-        search: compile_search(dns, namespace, zone, problems),
+        search: compile_search(&config.dns, namespace, zone, problems),
+        baseline: fallback::baseline(&config.fallback, namespace, zone, problems),
+        identity: match (pod_ip, defaults.id) {
+            (Some(address), _) => Some(rendezvous::score(0, address, 0)),
+            (None, Some(id)) if !id.is_empty() => Some(rendezvous::hash(id.as_bytes())),
+            _ => None,
+        },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{reason::Reason, steer::Plan};
+use crate::{plan::Plan, reason::Reason};
 
 /// What was decided about a request: its [`Display`](fmt::Display) is `reason=alias authority=payments.shop.svc.cluster.local
 /// cluster=outbound|80||payments.shop.svc.cluster.local table=7`, and what was left alone is not in it. No part of it is the
@@ -22,6 +22,9 @@ impl fmt::Display for Decision<'_> {
         }
         if let Some(cluster) = self.plan.cluster() {
             write!(f, " cluster={cluster}")?;
+        }
+        if let Some(endpoint) = self.plan.endpoint() {
+            write!(f, " endpoint={endpoint}")?;
         }
         write!(f, " table={}", self.table_version)
     }

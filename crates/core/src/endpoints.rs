@@ -1,345 +1,285 @@
-//! The endpoints of a Service: which exist by name, and whether any may serve.
+//! The endpoints of a Service, in groups that share all but addresses and hostnames: what is known of them, and which exist
+//! by name.
 //!
 //! Readiness follows the EndpointSlice conditions as kube-proxy reads them (KEP-1672): absent `ready` and `serving` count
-//! as true, absent `terminating` as false. Where no endpoint is ready, those that still serve while they terminate do.
+//! as true, absent `terminating` as false. Which of them may serve is for `usable`.
 
 use alloc::{boxed::Box, string::ToString, vec::Vec};
 use core::{
-    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
 use crate::{
-    limits::{MAX_LABEL_BYTES, MAX_SERVICE_ENDPOINTS, MAX_SERVICE_PORTS},
+    label::{EndpointLabel, is_dashed, parse_dashed},
+    limits::{MAX_ENDPOINT_LABELS, MAX_ENDPOINT_WEIGHT, MAX_SERVICE_ENDPOINTS, MAX_SERVICE_PORTS},
     name::is_label,
     problem::{Fault, Place, Problems},
-    texts::Texts,
-    usable::{Rules, Usable, Whereabouts},
-    wire,
+    special::is_special,
+    texts::{Entries, Texts},
+    wire::{self, IpFamily, TrafficDistribution},
 };
 
 /// What is known of a Service's endpoints.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Endpoints {
-    groups: Box<[Group]>,
-    /// Sorted by address.
-    list: Box<[Endpoint]>,
-    /// Hostnames with the place in `list` of their endpoint, sorted.
-    hostnames: Box<[(Box<str>, u32)]>,
+    /// None of them is empty.
+    groups: Vec<Group>,
 }
-
-/// Ports by name.
-type Ports = Box<[(Box<str>, u16)]>;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) ready: bool,
     /// Serves while it terminates.
     pub(crate) draining: bool,
+    pub(crate) zone: Option<Box<str>>,
     pub(crate) node: Option<Box<str>>,
     /// Zones and nodes that the control plane means them for; empty where it says none.
     pub(crate) for_zones: Texts,
     pub(crate) for_nodes: Texts,
-    ports: Option<Ports>,
-    pub(crate) endpoints: usize,
+    pub(crate) labels: Entries<alloc::string::String>,
+    /// From 1 on.
+    pub(crate) weight: u32,
+    /// Their own ports by name.
+    ports: Option<Entries<u16>>,
+    addresses: Addresses,
+    /// One for each address, or none at all.
+    hostnames: Texts,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Endpoint {
-    address: IpAddr,
-    group: u32,
-    has_hostname: bool,
-}
-
-/// The label by which DNS names one endpoint of a Service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndpointLabel<'t> {
-    /// Its hostname, as the pods of a StatefulSet have one.
-    Hostname(&'t str),
-    /// Its address with dashes.
-    Address(IpAddr),
-}
-
-impl fmt::Display for EndpointLabel<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Hostname(hostname) => f.write_str(hostname),
-            Self::Address(address) => Dashed(*address).fmt(f),
-        }
-    }
-}
-
-/// An address as CoreDNS writes it into a label: `10-0-0-7`; `fd00--7`; `fd00--0` where a dash would end it.
-struct Dashed(IpAddr);
-
-impl fmt::Display for Dashed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut dashes = Dashes { to: f, ends_in_dash: false };
-        fmt::write(&mut dashes, format_args!("{}", self.0))?;
-        if dashes.ends_in_dash { f.write_str("0") } else { Ok(()) }
-    }
-}
-
-struct Dashes<'a, 'f> {
-    to: &'a mut fmt::Formatter<'f>,
-    ends_in_dash: bool,
-}
-
-impl fmt::Write for Dashes<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.chars() {
-            self.ends_in_dash = matches!(byte, '.' | ':');
-            fmt::Write::write_char(self.to, if self.ends_in_dash { '-' } else { byte })?;
-        }
-        Ok(())
-    }
-}
-
-/// The address that a dashed label spells, in any of the ways to write it.
-pub(crate) fn parse_dashed(label: &str) -> Option<IpAddr> {
-    let mut bytes = [0; MAX_LABEL_BYTES];
-    let room = bytes.get_mut(..label.len())?;
-    room.copy_from_slice(label.as_bytes());
-    let is_v4 = label.bytes().filter(|&byte| byte == b'-').count() == 3
-        && !label.as_bytes().windows(2).any(|pair| pair == b"--");
-    let separator = if is_v4 { b'.' } else { b':' };
-    room.iter_mut().filter(|byte| **byte == b'-').for_each(|byte| *byte = separator);
-    let address = IpAddr::from_str(core::str::from_utf8(room).ok()?).ok()?;
-    Some(address.to_canonical())
-}
-
-/// Whether `label` is exactly what CoreDNS writes for `address`.
-fn is_dashed(label: &str, address: IpAddr) -> bool {
-    struct Expect<'a>(&'a str);
-    impl fmt::Write for Expect<'_> {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.0 = self.0.strip_prefix(text).ok_or(fmt::Error)?;
-            Ok(())
-        }
-    }
-    let mut rest = Expect(label);
-    fmt::write(&mut rest, format_args!("{}", Dashed(address))).is_ok() && rest.0.is_empty()
-}
-
-/// Metadata services at addresses that are not link-local: Alibaba, Oracle, Azure; AWS and its pod identities, Google.
-const METADATA_V4: [Ipv4Addr; 3] =
-    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
-const METADATA_V6: [Ipv6Addr; 3] = [
-    Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254),
-    Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0023),
-    Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254),
-];
-
-/// Whether an address may never be an endpoint of a cluster, as it leads to the machine itself, its link (CVE-2021-25737)
-/// or the metadata service of its cloud.
-pub(crate) fn is_special(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            v4.is_loopback()
-                || v4.is_link_local()
-                || v4.is_multicast()
-                || v4.is_broadcast()
-                // All of 0.0.0.0/8 is "this host on this network", RFC 1122.
-                || v4.octets().first() == Some(&0)
-                || METADATA_V4.contains(&v4)
-        }
-        IpAddr::V6(v6) => {
-            v6.is_unicast_link_local()
-                || v6.is_multicast()
-                || METADATA_V6.contains(&v6)
-                || inner_v4(v6).is_some_and(|v4| is_special(IpAddr::V4(v4)))
-        }
-    }
-}
-
-/// The IPv4 address inside a mapped, a compatible (`::`, `::1` among them) or a NAT64 address (RFC 6052).
-fn inner_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let bits = v6.to_bits();
-    let is_nat64 = bits >> 32 == 0x0064_ff9b << 64;
-    v6.to_ipv4().or_else(|| is_nat64.then(|| Ipv4Addr::from_bits((bits & 0xffff_ffff) as u32)))
+/// Addresses of one family, packed: a large table is little else.
+#[derive(Clone, Debug)]
+enum Addresses {
+    V4(Box<[Ipv4Addr]>),
+    V6(Box<[Ipv6Addr]>),
 }
 
 impl Endpoints {
-    /// Checks and sorts what `wire` says. Special addresses are still in it: see [`Endpoints::drop_special`].
+    /// Checks what `wire` says. Special addresses are still in it: see [`Endpoints::drop_special`].
     pub(crate) fn compile(
         wire: &[wire::EndpointGroup],
         publish_not_ready: bool,
         at: &Place<'_>,
         problems: &mut Problems,
     ) -> Self {
-        let mut groups = Vec::with_capacity(wire.len());
-        let mut named = Vec::new();
-        for (index, group) in (0..).zip(wire) {
-            let at = at.index(usize::try_from(index).unwrap_or(usize::MAX));
-            groups.push(Group::compile(group, publish_not_ready, &at, problems));
-            compile_addresses(group, index, &at, &mut named, problems);
+        let mut endpoints = Self::default();
+        for (index, group) in wire.iter().enumerate() {
+            Group::compile(group, publish_not_ready, &at.index(index), problems, &mut endpoints.groups);
         }
-        if named.len() > MAX_SERVICE_ENDPOINTS {
-            problems.push(at.problem(named.len(), Fault::TooMany(MAX_SERVICE_ENDPOINTS)));
-            return Self::default();
+        if endpoints.len() > MAX_SERVICE_ENDPOINTS {
+            problems.push(at.problem(endpoints.len(), Fault::TooMany(MAX_SERVICE_ENDPOINTS)));
         }
-        let mut endpoints = Self { groups: groups.into(), ..Self::default() };
-        endpoints.index(named);
         endpoints
-    }
-
-    fn index(&mut self, mut named: Vec<(Endpoint, Option<Box<str>>)>) {
-        named.sort_unstable_by_key(|(endpoint, _)| endpoint.address);
-        for group in &mut self.groups {
-            group.endpoints = 0;
-        }
-        for (endpoint, _) in &named {
-            if let Some(group) = usize::try_from(endpoint.group).ok().and_then(|index| self.groups.get_mut(index)) {
-                group.endpoints += 1;
-            }
-        }
-        self.list = named.iter().map(|(endpoint, _)| *endpoint).collect();
-        let mut hostnames: Vec<_> = (0..).zip(named).filter_map(|(index, (_, name))| Some((name?, index))).collect();
-        hostnames.sort_unstable();
-        self.hostnames = hostnames.into();
     }
 
     /// Takes out the addresses that no other machine can reach, and says how many there were.
     pub(crate) fn drop_special(&mut self) -> usize {
-        let before = self.list.len();
-        if !self.list.iter().any(|endpoint| is_special(endpoint.address)) {
+        let before = self.len();
+        if !self.addresses().any(is_special) {
             return 0;
         }
-        let mut named: Vec<(Endpoint, Option<Box<str>>)> = self.list.iter().map(|endpoint| (*endpoint, None)).collect();
-        for (hostname, index) in core::mem::take(&mut self.hostnames) {
-            if let Some((_, name)) = usize::try_from(index).ok().and_then(|index| named.get_mut(index)) {
-                *name = Some(hostname);
+        self.groups.iter_mut().for_each(Group::drop_special);
+        self.groups.retain(|group| group.len() > 0);
+        before - self.len()
+    }
+
+    /// Gives ready endpoints the hints that the control plane would write for `distribution`, where none has any (KEP-3015,
+    /// KEP-4444): each is meant for its own zone, and with PreferSameNode for its own node too.
+    pub(crate) fn derive_hints(&mut self, distribution: TrafficDistribution) {
+        if self.groups.iter().any(|group| !group.for_zones.is_empty() || !group.for_nodes.is_empty()) {
+            return;
+        }
+        for group in self.groups.iter_mut().filter(|group| group.ready) {
+            group.for_zones = group.zone.as_deref().into_iter().collect();
+            if distribution == TrafficDistribution::PreferSameNode {
+                group.for_nodes = group.node.as_deref().into_iter().collect();
             }
         }
-        named.retain(|(endpoint, _)| !is_special(endpoint.address));
-        let dropped = before - named.len();
-        self.index(named);
-        dropped
+    }
+
+    pub(crate) fn groups(&self) -> &[Group] {
+        &self.groups
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.list.len()
+        self.groups.iter().map(Group::len).sum()
     }
 
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.list.iter().map(|endpoint| endpoint.address)
+        self.groups.iter().flat_map(Group::addresses)
     }
 
-    fn ready_group(&self, endpoint: &Endpoint) -> Option<&Group> {
-        self.groups.get(usize::try_from(endpoint.group).ok()?).filter(|group| group.ready)
+    fn ready(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(|group| group.ready)
     }
 
     /// Whether any endpoint is ready, on whatever port.
     pub(crate) fn any_ready(&self) -> bool {
-        self.groups.iter().any(|group| group.ready && group.endpoints > 0)
+        self.ready().next().is_some()
     }
 
-    /// How many ready endpoints have the port called `port`.
-    pub(crate) fn ready_with(&self, port: &str) -> usize {
-        let groups = self.groups.iter().filter(|group| group.ready && group.provides(port));
-        groups.map(|group| group.endpoints).sum()
-    }
-
-    /// Those that may serve the port called `port` to a caller that is `there`.
-    pub(crate) fn usable(&self, port: &str, rules: Rules, there: &Whereabouts) -> Usable {
-        Usable::among(&self.groups, port, rules, there)
-    }
-
-    /// The addresses in some groups, in order.
-    pub(crate) fn addresses_in<'s>(&'s self, groups: &'s [u32]) -> impl Iterator<Item = IpAddr> + 's {
-        self.list.iter().filter(|endpoint| groups.contains(&endpoint.group)).map(|endpoint| endpoint.address)
+    /// Whether any ready endpoint has the port called `port`.
+    pub(crate) fn any_ready_with(&self, port: &str) -> bool {
+        self.ready().any(|group| group.provides(port))
     }
 
     /// The port called `port` as ready endpoints have it, where they say so.
     pub(crate) fn named_port(&self, port: &str) -> Option<(&str, u16)> {
-        let ready = self.groups.iter().filter(|group| group.ready && group.endpoints > 0);
-        let mut ports = ready.filter_map(|group| group.ports.as_deref()).flatten();
-        ports.find(|(name, _)| **name == *port).map(|(name, number)| (&**name, *number))
+        let mut ports = self.ready().filter_map(|group| group.ports.as_ref()).flat_map(Entries::iter);
+        ports.find(|(name, _)| *name == port).map(|(name, number)| (name, *number))
+    }
+
+    /// The names of ports that endpoints say they have.
+    pub(crate) fn port_names(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().filter_map(|group| group.ports.as_ref()).flat_map(Entries::iter).map(|(name, _)| name)
     }
 
     /// The ready endpoint that DNS names by `label`: by its hostname, or by its dashed address if it has none.
-    pub(crate) fn find(&self, label: &str) -> Option<(EndpointLabel<'_>, &Group)> {
-        let first = self.hostnames.partition_point(|(hostname, _)| **hostname < *label);
-        let same = self.hostnames.get(first..)?.iter().take_while(|(hostname, _)| **hostname == *label);
-        for (hostname, index) in same {
-            if let Some(endpoint) = usize::try_from(*index).ok().and_then(|index| self.list.get(index))
-                && let Some(group) = self.ready_group(endpoint)
-            {
-                return Some((EndpointLabel::Hostname(hostname), group));
+    pub(crate) fn find(&self, label: &str) -> Option<(EndpointLabel<'_>, IpAddr, &Group)> {
+        for group in self.ready() {
+            if let Some((index, hostname)) = group.hostnames.iter().enumerate().find(|(_, name)| *name == label) {
+                return Some((EndpointLabel::Hostname(hostname), group.address(index)?, group));
             }
         }
         let address = parse_dashed(label).filter(|address| is_dashed(label, *address))?;
-        let first = self.list.partition_point(|endpoint| endpoint.address < address);
-        let same = self.list.get(first..)?.iter().take_while(|endpoint| endpoint.address == address);
-        let mut groups =
-            same.filter(|endpoint| !endpoint.has_hostname).filter_map(|endpoint| self.ready_group(endpoint));
-        Some((EndpointLabel::Address(address), groups.next()?))
+        let mut unnamed = self.ready().filter(|group| group.hostnames.is_empty());
+        let group = unnamed.find(|group| group.addresses().any(|other| other == address))?;
+        Some((EndpointLabel::Address(address), address, group))
     }
 }
 
 impl Group {
-    fn compile(wire: &wire::EndpointGroup, publish_not_ready: bool, at: &Place<'_>, problems: &mut Problems) -> Self {
-        let ready = wire.ready.unwrap_or(true) || publish_not_ready;
-        let at = at.field("ports");
-        let ports = wire.ports.as_ref().map(|ports| {
-            if ports.len() > MAX_SERVICE_PORTS {
-                problems.push(at.problem(ports.len(), Fault::TooMany(MAX_SERVICE_PORTS)));
+    /// Checks `wire`, and puts what it holds of each family into `groups`.
+    fn compile(
+        wire: &wire::EndpointGroup,
+        publish_not_ready: bool,
+        at: &Place<'_>,
+        problems: &mut Problems,
+        groups: &mut Vec<Self>,
+    ) {
+        check_ports(wire.ports.as_ref(), &at.field("ports"), problems);
+        let weight = wire.weight.unwrap_or(1);
+        if weight == 0 || weight > MAX_ENDPOINT_WEIGHT {
+            problems.push(at.field("weight").problem(weight, Fault::NotUpTo(MAX_ENDPOINT_WEIGHT)));
+        }
+        if wire.labels.len() > MAX_ENDPOINT_LABELS {
+            problems.push(at.field("labels").problem(wire.labels.len(), Fault::TooMany(MAX_ENDPOINT_LABELS)));
+        }
+        check_hostnames(wire, &at.field("hostnames"), problems);
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        let (mut v4_hostnames, mut v6_hostnames) = (Vec::new(), Vec::new());
+        let in_addresses = at.field("addresses");
+        let mut hostnames = wire.hostnames.iter();
+        for (index, text) in wire.addresses.iter().enumerate() {
+            let hostname = hostnames.next();
+            match IpAddr::from_str(text).map(|address| address.to_canonical()) {
+                Ok(IpAddr::V4(address)) => {
+                    v4.push(address);
+                    v4_hostnames.extend(hostname);
+                }
+                Ok(IpAddr::V6(address)) => {
+                    v6.push(address);
+                    v6_hostnames.extend(hostname);
+                }
+                Err(_) => problems.push(in_addresses.index(index).problem(text, Fault::Address)),
             }
-            for (name, _) in ports.iter().filter(|(_, number)| **number == 0) {
-                problems.push(at.key(name).problem(0, Fault::Port));
-            }
-            ports.iter().map(|(name, number)| (name.as_str().into(), *number)).collect()
-        });
-        Self {
-            ready,
+        }
+        let families = [(Addresses::V4(v4.into()), v4_hostnames), (Addresses::V6(v6.into()), v6_hostnames)];
+        let filled = families.into_iter().filter(|(addresses, _)| addresses.len() > 0);
+        groups.extend(filled.map(|(addresses, hostnames)| Self {
+            ready: wire.ready.unwrap_or(true) || publish_not_ready,
             draining: wire.serving.unwrap_or(true) && wire.terminating.unwrap_or(false),
+            zone: wire.zone.as_deref().map(Into::into),
             node: wire.node.as_deref().map(Into::into),
             for_zones: wire.for_zones.clone(),
             for_nodes: wire.for_nodes.clone(),
-            ports,
-            endpoints: 0,
+            labels: wire.labels.clone(),
+            weight: weight.clamp(1, MAX_ENDPOINT_WEIGHT),
+            ports: wire.ports.clone(),
+            addresses,
+            hostnames: hostnames.into_iter().collect(),
+        }));
+    }
+
+    fn drop_special(&mut self) {
+        let kept: Vec<bool> = self.addresses().map(|address| !is_special(address)).collect();
+        let mut keep = kept.iter().copied();
+        let hostnames = self.hostnames.iter().filter(|_| keep.next().unwrap_or(true)).collect();
+        self.hostnames = hostnames;
+        let keep = kept.into_iter();
+        self.addresses = match &self.addresses {
+            Addresses::V4(all) => {
+                Addresses::V4(all.iter().zip(keep).filter(|(_, keep)| *keep).map(|(a, _)| *a).collect())
+            }
+            Addresses::V6(all) => {
+                Addresses::V6(all.iter().zip(keep).filter(|(_, keep)| *keep).map(|(a, _)| *a).collect())
+            }
+        };
+    }
+
+    /// How many endpoints it has.
+    pub(crate) fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
+    pub(crate) fn family(&self) -> IpFamily {
+        match self.addresses {
+            Addresses::V4(_) => IpFamily::IPv4,
+            Addresses::V6(_) => IpFamily::IPv6,
+        }
+    }
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        (0..self.len()).filter_map(|index| self.address(index))
+    }
+
+    /// The address of one of its endpoints.
+    pub(crate) fn address(&self, index: usize) -> Option<IpAddr> {
+        match &self.addresses {
+            Addresses::V4(addresses) => addresses.get(index).map(|address| IpAddr::V4(*address)),
+            Addresses::V6(addresses) => addresses.get(index).map(|address| IpAddr::V6(*address)),
         }
     }
 
     /// Whether its endpoints have the port called `port`.
     pub(crate) fn provides(&self, port: &str) -> bool {
-        self.ports.as_ref().is_none_or(|ports| ports.iter().any(|(name, _)| **name == *port))
+        self.ports.as_ref().is_none_or(|ports| ports.get(port).is_some())
+    }
+
+    /// The number that the port called `port` has on its endpoints; where they do not say, it is the Service's own.
+    pub(crate) fn target_port(&self, port: &str, own: u16) -> u16 {
+        self.ports.as_ref().and_then(|ports| ports.get(port)).copied().unwrap_or(own)
     }
 }
 
-fn compile_addresses(
-    wire: &wire::EndpointGroup,
-    group: u32,
-    at: &Place<'_>,
-    named: &mut Vec<(Endpoint, Option<Box<str>>)>,
-    problems: &mut Problems,
-) {
-    let before = named.len();
-    let in_addresses = at.field("addresses");
-    for (index, text) in wire.addresses.iter().enumerate() {
-        match IpAddr::from_str(text) {
-            Ok(address) => {
-                named.push((Endpoint { address: address.to_canonical(), group, has_hostname: false }, None));
-            }
-            Err(_) => problems.push(in_addresses.index(index).problem(text, Fault::Address)),
+impl Addresses {
+    fn len(&self) -> usize {
+        match self {
+            Self::V4(addresses) => addresses.len(),
+            Self::V6(addresses) => addresses.len(),
         }
     }
-    let at = at.field("hostnames");
+}
+
+fn check_ports(ports: Option<&Entries<u16>>, at: &Place<'_>, problems: &mut Problems) {
+    let Some(ports) = ports else { return };
+    if ports.len() > MAX_SERVICE_PORTS {
+        problems.push(at.problem(ports.len(), Fault::TooMany(MAX_SERVICE_PORTS)));
+    } else if let Some(name) = ports.repeated() {
+        problems.push(at.problem(name, Fault::Twice));
+    }
+    for (name, _) in ports.iter().filter(|(_, number)| **number == 0) {
+        problems.push(at.key(name).problem(0, Fault::Port));
+    }
+}
+
+fn check_hostnames(wire: &wire::EndpointGroup, at: &Place<'_>, problems: &mut Problems) {
     let hostnames = wire.hostnames.iter().count();
-    if hostnames == 0 {
-        return;
-    }
-    if hostnames != wire.addresses.iter().count() {
+    if hostnames != 0 && hostnames != wire.addresses.iter().count() {
         problems.push(at.problem(hostnames.to_string(), Fault::HostnameCount));
-        return;
     }
-    for (index, (hostname, entry)) in wire.hostnames.iter().zip(named.iter_mut().skip(before)).enumerate() {
-        if !is_label(hostname) {
-            problems.push(at.index(index).problem(hostname, Fault::Label));
-        }
-        entry.0.has_hostname = true;
-        entry.1 = Some(hostname.into());
+    for (index, hostname) in wire.hostnames.iter().enumerate().filter(|(_, hostname)| !is_label(hostname)) {
+        problems.push(at.index(index).problem(hostname, Fault::Label));
     }
 }

@@ -1,36 +1,48 @@
 //! What a Kubernetes name means: the names, the table and the decision.
 //!
 //! [`Config::read`] turns a pushed configuration into something that can be asked; [`resolve`] says what an authority means
-//! to a caller; [`Config::decide`] adds what is done to the request. All of it is pure: no clock, no chance, no host, no
-//! input or output. The same code answers in the filter, in the tests and wherever else a name has to be explained.
+//! to a caller; [`Config::decide`] adds what is done to the request, and where that takes a choice it is handed a clock,
+//! chance and the headers ([`Ambient`]) and what earlier choices left ([`Balance`]). All else is pure. The same code answers
+//! in the filter, in the tests and wherever else a name has to be explained.
 //!
-//! What it does not do: it knows nothing of Envoy or proxy-wasm, has no Kubernetes client types, picks no endpoint, and
-//! keeps no state between two requests.
+//! What it does not do: it knows nothing of Envoy or proxy-wasm, has no Kubernetes client types, no input or output, and no
+//! state between two requests but a [`Balance`], which its caller owns.
 
 #![no_std]
 
 extern crate alloc;
 
 mod alias;
+mod ambient;
 mod answer;
 mod authority;
+mod balance;
 mod caller;
 mod config;
 mod decision;
 mod endpoints;
+mod fallback;
+mod health;
+mod label;
 pub mod limits;
 mod name;
-mod objects;
+mod pick;
+mod plan;
 mod policy;
 mod port;
 mod problem;
+mod read;
 mod reason;
+mod rendezvous;
 mod resolve;
 #[cfg(feature = "schema")]
 mod schema;
 mod search;
 mod service;
+mod sorted;
+mod special;
 mod steer;
+mod subsets;
 mod syntax;
 mod table;
 mod template;
@@ -40,20 +52,24 @@ mod usable;
 mod walk;
 pub mod wire;
 
+pub use ambient::{Ambient, Scripted, next_random};
 pub use answer::Answer;
 pub use authority::{Authority, AuthorityError, Host};
+pub use balance::{Balance, Events, Ticket};
 pub use caller::Caller;
 pub use config::{Config, Defaults};
 pub use decision::Decision;
-pub use endpoints::EndpointLabel;
+pub use health::Outliers;
+pub use label::EndpointLabel;
 pub use name::{Name, NameError, is_label};
+pub use plan::{Chooser, Plan};
 pub use policy::Policy;
 pub use problem::{Fault, Problem, Problems};
 pub use reason::Reason;
 pub use resolve::{Destination, Request, Resolution, Route, Scheme, resolve, resolve_traced};
 pub use search::{Candidate, Resolver, SearchPath};
 pub use service::{Service, ServicePort};
-pub use steer::{Plan, Steering};
+pub use steer::Steering;
 pub use table::{Missing, Table};
 pub use trace::Trace;
 pub use usable::Choice;

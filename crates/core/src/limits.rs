@@ -17,6 +17,12 @@ pub const MAX_NDOTS: u8 = 15;
 pub const MAX_SEARCH_DOMAINS: usize = 32;
 /// Aliases followed for one request.
 pub const MAX_ALIAS_HOPS: usize = 10;
+/// Fallbacks followed for one request.
+pub const MAX_FALLBACK_HOPS: usize = 4;
+/// Entries of `fallback.services`.
+pub const MAX_FALLBACKS: usize = 4_096;
+/// Entries of `fallback.baselines`.
+pub const MAX_BASELINES: usize = 4_096;
 /// Entries of `externalNames.allow`.
 pub const MAX_ALLOWED_HOSTS: usize = 1_024;
 /// Ports of one entry of `externalNames.allow`.
@@ -33,6 +39,20 @@ pub const MAX_CLUSTER_IPS: usize = 2;
 pub const MAX_ENDPOINT_GROUPS: usize = 4_096;
 /// Endpoints of one Service.
 pub const MAX_SERVICE_ENDPOINTS: usize = 20_000;
+/// Weight of an endpoint.
+pub const MAX_ENDPOINT_WEIGHT: u32 = 1_000;
+/// Labels of a group of endpoints, and of a subset.
+pub const MAX_ENDPOINT_LABELS: usize = 64;
+/// Subsets of one Service.
+pub const MAX_SUBSETS: usize = 64;
+/// Weight of a subset.
+pub const MAX_SUBSET_WEIGHT: u32 = 1_000_000;
+/// How long an endpoint is ejected at first.
+pub const MAX_EJECTION_TIME_SECONDS: u32 = 3_600;
+/// How long an endpoint is ejected, however often it was before.
+pub const MAX_EJECTION_NANOSECONDS: u64 = MAX_EJECTION_TIME_SECONDS as u64 * 1_000_000_000;
+/// Services' ports that have a turn, and endpoints with open requests or failures, that one worker remembers.
+pub const MAX_BALANCED: usize = 65_536;
 /// Endpoints of one table.
 pub const MAX_TABLE_ENDPOINTS: usize = 1_000_000;
 /// A cluster name template, and each cluster name written out in a configuration.

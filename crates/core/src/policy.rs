@@ -5,15 +5,16 @@
 //! one that was granted to it, and to external hosts that are listed with their ports; some targets are refused whatever
 //! the list says.
 
-use alloc::{boxed::Box, vec::Vec};
-use hashbrown::HashMap;
+use alloc::{boxed::Box, format, vec::Vec};
 
 use crate::{
+    fallback::{self, Fallbacks},
     limits::{MAX_ALLOWED_HOSTS, MAX_ALLOWED_PORTS, MAX_GRANTS},
     name::{Name, is_label},
     problem::{Fault, Place, Problems},
+    sorted::Sorted,
     usable::Whereabouts,
-    wire::{self, UnknownNames},
+    wire::{self, By, UnknownNames},
 };
 
 /// Names that lead to the machine itself, or to the metadata service that hands out its credentials.
@@ -62,32 +63,38 @@ pub struct Policy {
     pub(crate) single_machine: bool,
     /// Where the caller is, for whom endpoints are chosen.
     pub(crate) caller: Whereabouts,
-    exact: HashMap<Box<str>, Box<[u16]>>,
-    below: HashMap<Box<str>, Box<[u16]>>,
-    grants: HashMap<Box<str>, Vec<Box<str>>>,
+    /// How requests are steered where a Service says nothing else.
+    pub(crate) by: By,
+    /// What stands in for Services.
+    pub(crate) fallbacks: Fallbacks,
+    exact: Sorted<Box<[u16]>>,
+    below: Sorted<Box<[u16]>>,
+    /// By `from/to`.
+    grants: Sorted<()>,
 }
 
 impl Policy {
-    pub(crate) fn compile(
-        wire: &wire::ExternalNames,
+    pub(crate) fn compile<S>(
+        wire: &wire::Config<S>,
         zone: Box<str>,
-        unknown_names: UnknownNames,
-        single_machine: bool,
         caller: Whereabouts,
         problems: &mut Problems,
     ) -> Self {
         let mut policy = Self {
             zone,
-            unknown_names,
-            single_machine,
+            unknown_names: wire.unknown_names,
+            single_machine: wire.table.single_machine,
             caller,
-            exact: HashMap::new(),
-            below: HashMap::new(),
-            grants: HashMap::new(),
+            by: wire.steering.by,
+            fallbacks: Fallbacks::default(),
+            exact: Sorted::default(),
+            below: Sorted::default(),
+            grants: Sorted::default(),
         };
         let at = Place::root("externalNames");
-        policy.compile_allow(&wire.allow, &at.field("allow"), problems);
-        policy.compile_grants(&wire.grants, &at.field("grants"), problems);
+        policy.compile_allow(&wire.external_names.allow, &at.field("allow"), problems);
+        policy.compile_grants(&wire.external_names.grants, &at.field("grants"), problems);
+        policy.fallbacks = fallback::compile(&wire.fallback, &policy, problems);
         policy
     }
 
@@ -114,7 +121,7 @@ impl Policy {
             };
             match Name::parse(host.strip_suffix('.').unwrap_or(host).as_bytes()) {
                 Ok(name) if !name.looks_like_ipv4() => {
-                    if list.insert(name.as_str().into(), entry.ports.as_slice().into()).is_some() {
+                    if !list.insert(name.as_str(), entry.ports.as_slice().into()) {
                         problems.push(at.field("host").problem(&entry.host, Fault::Twice));
                     }
                 }
@@ -135,13 +142,14 @@ impl Policy {
                     problems.push(at.field(field).problem(namespace, Fault::Label));
                 }
             }
-            self.grants.entry(grant.from.as_str().into()).or_default().push(grant.to.as_str().into());
+            // One that is given twice is none the less given.
+            self.grants.insert(&format!("{}/{}", grant.from, grant.to), ());
         }
     }
 
     /// Whether an alias in the namespace `from` may lead to a Service in `to`.
     pub(crate) fn grants(&self, from: &str, to: &str) -> bool {
-        from == to || self.grants.get(from).is_some_and(|granted| granted.iter().any(|namespace| **namespace == *to))
+        from == to || self.grants.get(&[from, "/", to]).is_some()
     }
 
     /// The ports on which `target`, an external name, is allowed; none where it is not.
@@ -149,10 +157,10 @@ impl Policy {
         if is_refused_target(target) {
             return Vec::new();
         }
-        let mut ports: Vec<u16> = self.exact.get(target.as_str()).into_iter().flatten().copied().collect();
+        let mut ports: Vec<u16> = self.exact.get(&[target.as_str()]).into_iter().flatten().copied().collect();
         let mut rest = target.as_str();
         while let Some((_, domain)) = rest.split_once('.') {
-            ports.extend(self.below.get(domain).into_iter().flatten());
+            ports.extend(self.below.get(&[domain]).into_iter().flatten());
             rest = domain;
         }
         ports

@@ -4,11 +4,11 @@
 
 use crate::{
     reason::Reason,
-    resolve::{Destination, Resolution, Route},
+    resolve::{Destination, Resolution, Route, Upstream},
     service::Service,
-    table::Found,
+    table::{Found, FoundEndpoint},
     trace::{EndpointsOutcome, MatchedPort, PortOrigin, Step, note},
-    usable::Choice,
+    usable::{Choice, Usable},
     walk::{Asked, Walk},
 };
 
@@ -16,7 +16,9 @@ impl<'t> Walk<'t, '_> {
     /// The route to something that belongs to a Service.
     pub(crate) fn inside(&mut self, found: Found<'t>, asked: Asked, reason: Reason) -> Resolution<'t> {
         let (service, number, origin) = match found {
-            Found::Service(service) | Found::Endpoint(service, ..) => (service, asked.port, asked.origin),
+            Found::Service(service) | Found::Endpoint(FoundEndpoint { service, .. }) => {
+                (service, asked.port, asked.origin)
+            }
             Found::Port(service, port) => match asked.origin {
                 PortOrigin::Scheme => (service, port.number, PortOrigin::Name),
                 _ => (service, asked.port, asked.origin),
@@ -30,9 +32,9 @@ impl<'t> Walk<'t, '_> {
         let Some(port_name) = name else { return self.unknown(Reason::PortNotFound) };
         let endpoints = match found {
             // DNS gives its address, whatever the Service's other endpoints and its traffic policy are.
-            Found::Endpoint(_, _, group) => {
-                let usable = usize::from(group.provides(port_name));
-                EndpointsOutcome::Known { usable, of: 1, choice: Choice::Ready }
+            Found::Endpoint(endpoint) => {
+                let usable = usize::from(endpoint.group.provides(port_name));
+                EndpointsOutcome::Known { usable, of: 1, choice: Choice::Ready, family: None }
             }
             _ => endpoints_of(service, port_name),
         };
@@ -40,11 +42,17 @@ impl<'t> Walk<'t, '_> {
         if let EndpointsOutcome::Known { usable: 0, .. } = endpoints {
             return Resolution::Refuse(Reason::NoEndpoints);
         }
-        let destination = match found {
-            Found::Endpoint(service, label, _) => Destination::Endpoint(service, label),
-            _ => Destination::Service(service),
+        let (destination, upstream) = match found {
+            Found::Endpoint(FoundEndpoint { label, address, group, .. }) => {
+                let port = group.target_port(port_name, number);
+                (Destination::Endpoint(service, label), Upstream::Endpoint(address, port))
+            }
+            _ => {
+                let usable = service.usable_for(port_name);
+                (Destination::Service(service), usable.map_or(Upstream::Unknown, Upstream::Usable))
+            }
         };
-        Resolution::Route(Route { reason, destination, port: number, port_name, tls: asked.tls })
+        Resolution::Route(Route { reason, destination, port: number, port_name, tls: asked.tls, upstream })
     }
 }
 
@@ -52,9 +60,10 @@ fn endpoints_of(service: &Service, port_name: &str) -> EndpointsOutcome {
     let Some(endpoints) = &service.endpoints else { return EndpointsOutcome::Unknown };
     let of = endpoints.len();
     match service.usable_for(port_name) {
-        Some(usable) => EndpointsOutcome::Known { usable: usable.endpoints, of, choice: usable.choice },
-        // A port that only the endpoints of a headless Service have.
-        None => EndpointsOutcome::Known { usable: endpoints.ready_with(port_name), of, choice: Choice::Ready },
+        Some(Usable { endpoints, choice, family, .. }) => {
+            EndpointsOutcome::Known { usable: *endpoints, of, choice: *choice, family: *family }
+        }
+        None => EndpointsOutcome::Unknown,
     }
 }
 

@@ -64,8 +64,28 @@ pub enum Fault {
     HeaderValue,
     /// The header that asks for a trace is the control header.
     SameHeader,
-    /// External targets in clear text and over TLS have one upstream cluster.
+    /// What is sent in clear text and what is sent over TLS have one upstream cluster.
     SameCluster,
+    /// Not a number from 1 to the one given.
+    NotUpTo(u32),
+    /// Neither or both of two fields, of which one has to be there.
+    OneOf(&'static str),
+    /// Not the name of a request header.
+    RequestHeader,
+    /// A fallback that leads to what it stands in for.
+    OwnFallback,
+    /// A fallback into a namespace that is not granted.
+    FallbackNotGranted,
+    /// A fallback to a host and port that are not listed.
+    FallbackNotListed,
+    /// A field that a fallback to a Service cannot have.
+    NotOnServiceFallback,
+    /// `steering.subset` beside `subsets`.
+    BesideSubsets,
+    /// A load balancer beside `sessionAffinity: ClientIP`.
+    BesideAffinity,
+    /// A Service that is steered by endpoint, and whose endpoints are not in the table.
+    EndpointsUnknown,
 }
 
 impl Fault {
@@ -99,6 +119,16 @@ impl Fault {
             Self::HeaderValue => "holds a byte that no header value may hold",
             Self::SameHeader => "is the control header",
             Self::SameCluster => "is the cluster for clear text too",
+            Self::NotUpTo(_) => "is not from 1 to",
+            Self::OneOf(_) => "has none of what it needs, or too much: exactly one of",
+            Self::RequestHeader => "is not the name of a request header",
+            Self::OwnFallback => "stands in for itself",
+            Self::FallbackNotGranted => "is in another namespace, which is not granted",
+            Self::FallbackNotListed => "is not listed with this port",
+            Self::NotOnServiceFallback => "has no meaning with a Service",
+            Self::BesideSubsets => "has no meaning beside subsets",
+            Self::BesideAffinity => "has no effect beside sessionAffinity: ClientIP",
+            Self::EndpointsUnknown => "is steered by endpoint, and its endpoints are not in the table",
         }
     }
 
@@ -138,6 +168,16 @@ impl Fault {
             Self::HeaderValue => "use visible ASCII",
             Self::SameHeader => "choose another header: the control header is taken off before the filter sees it",
             Self::SameCluster => "give TLS a cluster of its own: TLS belongs to the cluster",
+            Self::NotUpTo(_) => "write a number in these bounds",
+            Self::OneOf(_) => "keep one",
+            Self::RequestHeader => "use lowercase a-z, 0-9 and '-', at most 64 bytes",
+            Self::OwnFallback => "name another Service",
+            Self::FallbackNotGranted => "grant it in externalNames.grants, or name a Service of the same namespace",
+            Self::FallbackNotListed => "list the host with the port in externalNames.allow",
+            Self::NotOnServiceFallback => "leave it out; the upstream cluster of that Service decides its TLS",
+            Self::BesideSubsets => "leave it out, or leave out subsets",
+            Self::BesideAffinity => "leave out one of the two",
+            Self::EndpointsUnknown => "give its endpoints, or steer it by cluster",
         }
     }
 }
@@ -157,11 +197,6 @@ impl Problem {
     /// Input that cannot be read: `error` says why, in the words of whatever read it.
     pub(crate) fn syntax(at: String, error: impl fmt::Display) -> Self {
         Self { at, found: quoted(error, MAX_SYNTAX_ERROR_CHARS), fault: Fault::Syntax }
-    }
-
-    /// A problem at `at` with the value `found`, which is shortened to what fits into a log line.
-    pub(crate) fn new(at: impl Into<String>, found: impl fmt::Display, fault: Fault) -> Self {
-        Self { at: at.into(), found: quoted(found, MAX_QUOTED_CHARS), fault }
     }
 }
 
@@ -183,8 +218,11 @@ impl fmt::Display for Problem {
             (_, "") => write!(f, " {}", self.fault.reason())?,
             (_, found) => write!(f, ": \"{found}\" {}", self.fault.reason())?,
         }
-        if let Fault::TooMany(bound) = self.fault {
-            write!(f, " of {bound}")?;
+        match self.fault {
+            Fault::TooMany(bound) => write!(f, " of {bound}")?,
+            Fault::NotUpTo(bound) => write!(f, " {bound}")?,
+            Fault::OneOf(fields) => write!(f, " {fields}")?,
+            _ => {}
         }
         write!(f, "; {}", self.fault.fix())
     }
@@ -292,7 +330,13 @@ impl<'a> Place<'a> {
     }
 
     pub(crate) fn problem(&self, found: impl fmt::Display, fault: Fault) -> Problem {
-        Problem::new(self.path(), found, fault)
+        self.problem_of(&found, fault)
+    }
+
+    /// One function for all types: there are a hundred places that call it.
+    #[inline(never)]
+    fn problem_of(&self, found: &dyn fmt::Display, fault: Fault) -> Problem {
+        Problem { at: self.path(), found: quoted(found, MAX_QUOTED_CHARS), fault }
     }
 
     fn path(&self) -> String {

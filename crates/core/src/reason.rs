@@ -17,6 +17,12 @@ pub enum Reason {
     Alias,
     /// An ExternalName Service led to an allowed external host.
     External,
+    /// Another stood in for a Service that does not exist.
+    FallbackMissing,
+    /// Another stood in for a Service with no endpoint that may serve.
+    FallbackNoEndpoints,
+    /// The baseline namespace has a Service that the caller's own lacks.
+    Baseline,
     /// An address that is no cluster IP.
     IpLiteral,
     /// The resolver asks public DNS before it tries the search path, and no table can know the answer.
@@ -37,13 +43,16 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, each at the place that [`Reason::index`] gives.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Service,
         Self::Endpoint,
         Self::Pod,
         Self::ClusterIp,
         Self::Alias,
         Self::External,
+        Self::FallbackMissing,
+        Self::FallbackNoEndpoints,
+        Self::Baseline,
         Self::IpLiteral,
         Self::PublicName,
         Self::NameNotFound,
@@ -60,6 +69,15 @@ impl Reason {
         self as usize
     }
 
+    /// Whether it leads to something that is called otherwise.
+    #[must_use]
+    pub fn leads_elsewhere(self) -> bool {
+        matches!(
+            self,
+            Self::Alias | Self::External | Self::FallbackMissing | Self::FallbackNoEndpoints | Self::Baseline
+        )
+    }
+
     /// Its name, as counters, headers and logs show it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -70,6 +88,9 @@ impl Reason {
             Self::ClusterIp => "cluster_ip",
             Self::Alias => "alias",
             Self::External => "external",
+            Self::FallbackMissing => "fallback_missing",
+            Self::FallbackNoEndpoints => "fallback_no_endpoints",
+            Self::Baseline => "baseline",
             Self::IpLiteral => "ip_literal",
             Self::PublicName => "public_name",
             Self::NameNotFound => "name_not_found",

@@ -1,10 +1,11 @@
 //! The decision: what a name means to a caller. Pure, total, and the same wherever it is asked.
 
 use alloc::{boxed::Box, string::String};
-use core::fmt::Write;
+use core::{fmt::Write, net::IpAddr};
 
 use crate::{
-    caller::Caller, endpoints::EndpointLabel, reason::Reason, service::Service, table::Table, trace::Trace, walk::Walk,
+    caller::Caller, label::EndpointLabel, reason::Reason, service::Service, table::Table, trace::Trace, usable::Usable,
+    walk::Walk,
 };
 
 /// What is asked.
@@ -70,6 +71,18 @@ pub struct Route<'t> {
     pub port_name: &'t str,
     /// Whether the destination, an external one, is spoken to over TLS.
     pub tls: bool,
+    /// What is known of where it runs.
+    pub(crate) upstream: Upstream<'t>,
+}
+
+/// What is known of where a destination runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Upstream<'t> {
+    Unknown,
+    /// One is chosen of these.
+    Usable(&'t Usable),
+    /// It is this one.
+    Endpoint(IpAddr, u16),
 }
 
 /// What a name meant.

@@ -52,6 +52,11 @@ impl SearchPath {
         Self { suffixes, ndots: usize::from(ndots), resolver }
     }
 
+    /// Whether the list is tried for `name` at all.
+    pub(crate) fn has_list(&self, name: &Name, absolute: bool) -> bool {
+        !absolute && (self.resolver == Resolver::Glibc || name.dots() < self.ndots)
+    }
+
     /// Hands the absolute names tried for `name` to `each`, in order, until it breaks off. One that would be too long for a
     /// name is left out, as resolvers do.
     ///
@@ -66,7 +71,7 @@ impl SearchPath {
         if first {
             each(Candidate { name, asked_first: true })?;
         }
-        if !absolute && (!first || self.resolver == Resolver::Glibc) {
+        if self.has_list(name, absolute) {
             let mut joined = *name;
             for suffix in &self.suffixes {
                 if suffix.is_empty() {

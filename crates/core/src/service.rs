@@ -4,13 +4,16 @@ use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 use core::{fmt, net::IpAddr, str::FromStr};
 
 use crate::{
-    endpoints::{Endpoints, is_special},
+    endpoints::Endpoints,
     limits::{MAX_CLUSTER_IPS, MAX_SERVICE_PORTS},
     name::{Name, is_label},
     problem::{Fault, Place, Problems},
+    rendezvous,
+    special::is_special,
     steer::Override,
-    usable::{Choice, Rules, Usable, Whereabouts},
-    wire::{self, InternalTrafficPolicy, Protocol, ServiceType},
+    subsets::Subsets,
+    usable::{Choice, Port, Rules, Usable, Whereabouts},
+    wire::{self, InternalTrafficPolicy, IpFamily, Protocol, ServiceType, SessionAffinity},
 };
 
 /// A Service.
@@ -22,11 +25,19 @@ pub struct Service {
     pub(crate) ports: Box<[ServicePort]>,
     /// `None`: nothing is known of them.
     pub(crate) endpoints: Option<Endpoints>,
-    /// The endpoints that may serve each of `ports`, put in by the table; none where nothing is known of them.
-    pub(crate) usable: Box<[Usable]>,
+    /// Names of ports that only its endpoints have, where it is headless.
+    endpoint_ports: Box<[Box<str>]>,
+    pub(crate) subsets: Subsets,
+    /// The endpoints that may serve each of `ports` and then of `endpoint_ports`, put in by the table; none where nothing is
+    /// known of them and there are no subsets.
+    usable: Box<[Usable]>,
     pub(crate) addresses_dropped: usize,
     /// `internalTrafficPolicy: Local`.
-    pub(crate) local: bool,
+    local: bool,
+    /// The family of addresses that is preferred.
+    family: Option<IpFamily>,
+    /// `sessionAffinity: ClientIP`.
+    pub(crate) affinity: bool,
     pub(crate) steering: Option<Box<Override>>,
 }
 
@@ -58,6 +69,16 @@ pub(crate) struct Alias {
     pub(crate) allowed_ports: Box<[u16]>,
 }
 
+/// How the endpoints of a port are spoken to, going by its `appProtocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    /// As the client speaks, in clear text.
+    AsClient,
+    /// HTTP/2 in clear text.
+    Http2,
+    Tls,
+}
+
 /// A TCP port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
@@ -84,11 +105,19 @@ impl ServicePort {
     pub fn app_protocol(&self) -> Option<&str> {
         self.app_protocol.as_deref()
     }
+
+    pub(crate) fn spoken(&self) -> Spoken {
+        match self.app_protocol() {
+            Some("https" | "kubernetes.io/wss") => Spoken::Tls,
+            Some("kubernetes.io/h2c" | "h2c" | "http2" | "grpc") => Spoken::Http2,
+            _ => Spoken::AsClient,
+        }
+    }
 }
 
 impl Key {
     /// `None` where `text` is not `namespace/name` with a slash in reach.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (namespace, name) = text.split_once('/')?;
         let slash = u8::try_from(namespace.len()).ok()?;
         (is_label(namespace) && is_label(name)).then(|| Self { text: text.into(), slash })
@@ -147,16 +176,27 @@ impl Service {
         }
     }
 
-    /// The endpoints that may serve the port called `port`, and why these: for the caller of the table that the Service is
-    /// in. `None` where it has no such port, or nothing is known of its endpoints.
+    /// The endpoints that may serve the port called `port`, in order, and why these: for the caller of the table that the
+    /// Service is in. `None` where it has no such port, or nothing is known of its endpoints.
     #[must_use]
     pub fn usable(&self, port: &str) -> Option<(Choice, impl Iterator<Item = IpAddr>)> {
         let usable = self.usable_for(port)?;
-        Some((usable.choice, self.endpoints.as_ref()?.addresses_in(&usable.groups)))
+        let groups = self.endpoints.as_ref()?.groups();
+        let mut addresses: Vec<IpAddr> = usable.parts.iter().flat_map(|part| part.set.addresses(groups)).collect();
+        // Subsets may have endpoints in common.
+        addresses.sort_unstable();
+        addresses.dedup();
+        Some((usable.choice, addresses.into_iter()))
     }
 
+    /// What may serve the port called `port`.
     pub(crate) fn usable_for(&self, port: &str) -> Option<&Usable> {
-        self.usable.get(self.ports.iter().position(|other| *other.name == *port)?)
+        let own = self.ports.iter().position(|other| *other.name == *port);
+        let index = own.or_else(|| {
+            let place = self.endpoint_ports.iter().position(|other| **other == *port)?;
+            Some(self.ports.len() + place)
+        })?;
+        self.usable.get(index)
     }
 
     pub(crate) fn is_headless(&self) -> bool {
@@ -165,10 +205,20 @@ impl Service {
 
     /// Works out which endpoints may serve its ports to a caller that is `there`.
     pub(crate) fn find_usable(&mut self, there: &Whereabouts) {
-        let rules = Rules { headless: self.is_headless(), local: self.local };
-        if let Some(endpoints) = &self.endpoints {
-            self.usable = self.ports.iter().map(|port| endpoints.usable(&port.name, rules, there)).collect();
-        }
+        let rules =
+            Rules { headless: self.is_headless(), local: self.local, family: self.family, subsets: &self.subsets };
+        let of_service = rendezvous::hash(self.key.as_str().as_bytes());
+        let port = |name, number| Port { name, number, id: of_service ^ rendezvous::hash(str::as_bytes(name)) };
+        let own = self.ports.iter().map(|own| port(&own.name, own.port));
+        self.usable = match &self.endpoints {
+            None if self.subsets.is_empty() => Box::default(),
+            None => own.map(|port| Usable::unknown(port, &self.subsets, there)).collect(),
+            Some(endpoints) => {
+                // What only endpoints have has a number there.
+                let theirs = self.endpoint_ports.iter().map(|name| port(name, 0));
+                own.chain(theirs).map(|port| Usable::among(endpoints.groups(), port, rules, there)).collect()
+            }
+        };
     }
 
     /// The Service of `key`, `namespace/name`.
@@ -189,17 +239,68 @@ impl Service {
         let kind = compile_kind(wire, &at, &mut problems);
         let ports = compile_ports(&wire.ports, &at.field("ports"), &mut problems);
         let in_endpoints = at.field("endpoints");
-        let endpoints = wire
+        let mut endpoints = wire
             .endpoints
             .as_ref()
             .map(|groups| Endpoints::compile(groups, wire.publish_not_ready_addresses, &in_endpoints, &mut problems));
+        if let (Some(endpoints), Some(distribution)) = (&mut endpoints, wire.traffic_distribution) {
+            endpoints.derive_hints(distribution);
+        }
+        let endpoint_ports = match (&kind, &endpoints) {
+            (Kind::Headless, Some(endpoints)) => ports_of_endpoints_alone(endpoints, &ports),
+            _ => Box::default(),
+        };
+        let subsets = Subsets::compile(wire, &at.field("subsets"), &mut problems);
         let in_steering = at.field("steering");
         let steering = wire.steering.as_ref();
         let steering = steering.map(|steering| Box::new(Override::compile(steering, &in_steering, &mut problems)));
-        let local = wire.internal_traffic_policy == InternalTrafficPolicy::Local;
-        let usable = Box::default();
-        problems.or(Self { key: parsed, kind, ports, endpoints, usable, addresses_dropped: 0, local, steering })
+        let affinity = wire.session_affinity == SessionAffinity::ClientIP;
+        if let Some(steering) = wire.steering.as_ref() {
+            if !wire.subsets.is_empty() && !steering.subset.is_empty() {
+                problems.push(in_steering.field("subset").problem(&steering.subset, Fault::BesideSubsets));
+            }
+            if affinity && steering.load_balancer.is_some() {
+                problems.push(in_steering.field("loadBalancer").problem("", Fault::BesideAffinity));
+            }
+        }
+        problems.or(Self {
+            family: preferred_family(wire, &kind),
+            key: parsed,
+            kind,
+            ports,
+            endpoints,
+            endpoint_ports,
+            subsets,
+            usable: Box::default(),
+            addresses_dropped: 0,
+            local: wire.internal_traffic_policy == InternalTrafficPolicy::Local,
+            affinity,
+            steering,
+        })
     }
+}
+
+/// The first of `ipFamilies`, which the API server keeps in the order of the cluster IPs.
+fn preferred_family(wire: &wire::Service, kind: &Kind) -> Option<IpFamily> {
+    let of_address = match kind {
+        Kind::Virtual(addresses) => addresses.first().map(|address| match address {
+            IpAddr::V4(_) => IpFamily::IPv4,
+            IpAddr::V6(_) => IpFamily::IPv6,
+        }),
+        Kind::Headless | Kind::ExternalName(_) => None,
+    };
+    wire.ip_families.first().copied().or(of_address)
+}
+
+fn ports_of_endpoints_alone(endpoints: &Endpoints, ports: &[ServicePort]) -> Box<[Box<str>]> {
+    let mut alone: Vec<Box<str>> = Vec::new();
+    for name in endpoints.port_names() {
+        let is_known = ports.iter().any(|port| *port.name == *name) || alone.iter().any(|other| **other == *name);
+        if !is_known && alone.len() < MAX_SERVICE_PORTS {
+            alone.push(name.into());
+        }
+    }
+    alone.into()
 }
 
 fn compile_kind(wire: &wire::Service, at: &Place<'_>, problems: &mut Problems) -> Kind {
@@ -237,7 +338,12 @@ fn compile_external_name(wire: &wire::Service, at: &Place<'_>, problems: &mut Pr
     if wire.cluster_ips.iter().next().is_some() {
         problems.push(at.field("clusterIPs").problem("", Fault::NotOnExternalName));
     }
-    for (field, is_there) in [("endpoints", wire.endpoints.is_some()), ("steering", wire.steering.is_some())] {
+    let fields = [
+        ("endpoints", wire.endpoints.is_some()),
+        ("subsets", !wire.subsets.is_empty()),
+        ("steering", wire.steering.is_some()),
+    ];
+    for (field, is_there) in fields {
         if is_there {
             problems.push(at.field(field).problem("", Fault::NotOnExternalName));
         }

@@ -1,14 +1,20 @@
-//! From a resolution to what is done to the request: the upstream cluster, the authority, and where an external host is.
+//! From a resolution to what is done to the request: the upstream cluster, the endpoint, the authority.
 
 use alloc::{boxed::Box, string::String};
+use core::net::IpAddr;
 
 use crate::{
+    health::Outliers,
     limits::{MAX_HEADER_NAME_BYTES, MAX_SHOWN_AUTHORITY_BYTES},
+    pick::{Ask, Balancing, Picked},
+    plan::{Chooser, Plan, write_endpoint},
     problem::{Fault, Place, Problems},
-    reason::Reason,
-    resolve::{Destination, Resolution, Route, Scheme, write_number},
+    resolve::{Destination, Request, Resolution, Route, Scheme, Upstream, write_number},
+    service::{Service, ServicePort, Spoken},
+    subsets::{Part, Subsets},
     template::{Template, is_header_value},
-    trace::{Step, Trace},
+    trace::{MaybeTrace, Step, note},
+    usable::Usable,
     wire::{self, By, RewriteAuthority},
 };
 
@@ -55,6 +61,27 @@ pub struct Steering {
     external: Template,
     external_tls: Template,
     dynamic_forward_proxy: bool,
+    original_dst: OriginalDst,
+    balancing: Balancing,
+    outliers: Option<Outliers>,
+}
+
+/// The clusters of endpoints that are chosen here.
+#[derive(Clone, Debug)]
+struct OriginalDst {
+    clear: Box<str>,
+    http2: Option<Box<str>>,
+    tls: Box<str>,
+}
+
+/// A request that is to be planned.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) request: Request<'a>,
+    /// The cluster domain.
+    pub(crate) zone: &'a str,
+    /// What the caller is known by.
+    pub(crate) identity: Option<u64>,
 }
 
 /// What one Service changes of it.
@@ -64,44 +91,9 @@ pub(crate) struct Override {
     rewrite: Option<RewriteAuthority>,
     cluster: Option<Template>,
     subset: Box<str>,
-}
-
-/// What is done to one request. Made once and used again, so that steering allocates nothing once it is warm.
-#[derive(Debug, Default)]
-pub struct Plan {
-    cluster: String,
-    has_cluster: bool,
-    authority: String,
-    has_authority: bool,
-    host: String,
-    dynamic_port: Option<u16>,
-}
-
-impl Plan {
-    /// The value of the control header; `None`: the header is removed, whoever sent it.
-    #[must_use]
-    pub fn cluster(&self) -> Option<&str> {
-        self.has_cluster.then_some(&*self.cluster)
-    }
-
-    /// The new `:authority`; `None`: it stays as it came.
-    #[must_use]
-    pub fn authority(&self) -> Option<&str> {
-        self.has_authority.then_some(&*self.authority)
-    }
-
-    /// Host and port for a dynamic forward proxy cluster, where one was chosen.
-    #[must_use]
-    pub fn dynamic_host(&self) -> Option<(&str, u16)> {
-        self.dynamic_port.map(|port| (&*self.host, port))
-    }
-
-    fn clear(&mut self) {
-        self.cluster.clear();
-        self.authority.clear();
-        self.host.clear();
-        (self.has_cluster, self.has_authority, self.dynamic_port) = (false, false, None);
-    }
+    balancing: Option<Balancing>,
+    /// `Some(None)`: nothing is ever ejected.
+    outliers: Option<Option<Outliers>>,
 }
 
 impl Override {
@@ -115,6 +107,45 @@ impl Override {
             rewrite: wire.rewrite_authority,
             cluster: wire.cluster.as_ref().map(|text| Template::compile(text, &in_cluster, problems)),
             subset: wire.subset.as_str().into(),
+            balancing: wire
+                .load_balancer
+                .as_ref()
+                .map(|balancer| Balancing::compile(balancer, &at.field("loadBalancer"), problems)),
+            outliers: wire
+                .outlier_detection
+                .as_ref()
+                .map(|outliers| Outliers::compile(outliers, &at.field("outlierDetection"), problems)),
+        }
+    }
+
+    pub(crate) fn by(&self) -> Option<By> {
+        self.by
+    }
+}
+
+impl OriginalDst {
+    fn compile(wire: &wire::OriginalDst, at: &Place<'_>, problems: &mut Problems) -> Self {
+        check_cluster(&wire.cluster, &at.field("cluster"), problems);
+        check_cluster(&wire.tls_cluster, &at.field("tlsCluster"), problems);
+        if let Some(http2) = &wire.http2_cluster {
+            check_cluster(http2, &at.field("http2Cluster"), problems);
+        }
+        if wire.tls_cluster == wire.cluster || wire.http2_cluster.as_ref() == Some(&wire.tls_cluster) {
+            problems.push(at.field("tlsCluster").problem(&wire.tls_cluster, Fault::SameCluster));
+        }
+        Self {
+            clear: wire.cluster.as_str().into(),
+            http2: wire.http2_cluster.as_deref().map(Into::into),
+            tls: wire.tls_cluster.as_str().into(),
+        }
+    }
+
+    /// The cluster for endpoints that are spoken to so, and the field that names it.
+    fn cluster(&self, spoken: Spoken) -> (&str, &'static str) {
+        match (spoken, &self.http2) {
+            (Spoken::Tls, _) => (&self.tls, "steering.originalDst.tlsCluster"),
+            (Spoken::Http2, Some(http2)) => (http2, "steering.originalDst.http2Cluster"),
+            (Spoken::Http2, None) | (Spoken::AsClient, _) => (&self.clear, "steering.originalDst.cluster"),
         }
     }
 }
@@ -131,12 +162,7 @@ impl Steering {
             None => Template::compile(&wire::Steering::default().cluster, &at, problems),
         };
         if let Some(cluster) = &wire.pass_cluster {
-            let at = at.field("passCluster");
-            if cluster.is_empty() {
-                problems.push(at.problem("", Fault::Empty));
-            } else if !is_header_value(cluster) {
-                problems.push(at.problem(cluster, Fault::HeaderValue));
-            }
+            check_cluster(cluster, &at.field("passCluster"), problems);
         }
         let external = at.field("external");
         if wire.external.cluster == wire.external.tls_cluster {
@@ -153,6 +179,12 @@ impl Steering {
             external: Template::compile(&wire.external.cluster, &external.field("cluster"), problems),
             external_tls: Template::compile(&wire.external.tls_cluster, &external.field("tlsCluster"), problems),
             dynamic_forward_proxy: wire.external.dynamic_forward_proxy,
+            original_dst: OriginalDst::compile(&wire.original_dst, &at.field("originalDst"), problems),
+            balancing: Balancing::compile(&wire.load_balancer, &at.field("loadBalancer"), problems),
+            outliers: wire
+                .outlier_detection
+                .as_ref()
+                .and_then(|outliers| Outliers::compile(outliers, &at.field("outlierDetection"), problems)),
         }
     }
 
@@ -168,86 +200,174 @@ impl Steering {
         self.forwarded_host
     }
 
-    /// Works out into `plan` what is done to a request with this `resolution` that came with the authority `asked`.
+    /// Works out into `plan` what is done to a request with this `resolution`.
     pub(crate) fn plan(
         &self,
         resolution: &Resolution<'_>,
-        asked: &[u8],
-        scheme: Scheme,
-        zone: &str,
+        asked: Asked<'_>,
+        chooser: &mut Chooser<'_>,
         plan: &mut Plan,
-        trace: Option<&mut Trace>,
+        mut trace: MaybeTrace<'_>,
     ) {
         plan.clear();
+        let Asked { request: Request { authority, scheme }, zone, .. } = asked;
         let because = match resolution {
             Resolution::Refuse(_) => return,
             Resolution::Pass(_) => self.pass(plan),
             Resolution::Route(route) => {
-                let because = self.choose_cluster(route, zone, plan);
+                let because = self.choose_cluster(route, asked, chooser, plan, &mut trace);
                 if self.rewrites(route) {
                     let spoken = match (&route.destination, self.by(route)) {
                         _ if scheme == Scheme::Connect => Scheme::Connect,
-                        (Destination::External(_), By::Cluster) if route.tls => Scheme::Https,
-                        (Destination::External(_), By::Cluster) => Scheme::Http,
+                        (Destination::External(_), By::Cluster | By::Endpoint) if route.tls => Scheme::Https,
+                        (Destination::External(_), By::Cluster | By::Endpoint) => Scheme::Http,
                         // The routes that match again know the request by the scheme it came with.
                         _ => scheme,
                     };
                     write_authority(route, spoken, zone, &mut plan.authority);
-                    plan.has_authority = plan.authority.as_bytes() != asked;
+                    plan.has_authority = plan.authority.as_bytes() != authority;
                 }
                 because
             }
         };
-        if let Some(trace) = trace {
-            let authority =
-                plan.authority().map_or_else(|| crate::trace::shown(asked, MAX_SHOWN_AUTHORITY_BYTES), String::from);
-            trace.steps.push(Step::Steer {
-                cluster: plan.cluster().map(Into::into),
-                authority: authority.into(),
-                because,
-            });
-        }
+        note(&mut trace, || {
+            let sent = plan
+                .authority()
+                .map_or_else(|| crate::trace::shown(authority, MAX_SHOWN_AUTHORITY_BYTES), String::from);
+            Step::Steer { cluster: plan.cluster().map(Into::into), authority: sent.into(), because }
+        });
     }
 
     fn pass(&self, plan: &mut Plan) -> &'static str {
-        if let (By::Cluster, Some(cluster)) = (self.by, &self.pass_cluster) {
-            plan.cluster.push_str(cluster);
-            plan.has_cluster = true;
+        if let (By::Cluster | By::Endpoint, Some(cluster)) = (self.by, &self.pass_cluster) {
+            plan.set_cluster(cluster);
         }
         "steering.passCluster"
     }
 
     /// Writes the cluster, where it is chosen here, and says which field of the configuration made it so.
-    fn choose_cluster(&self, route: &Route<'_>, zone: &str, plan: &mut Plan) -> &'static str {
-        if self.by(route) == By::Authority {
+    fn choose_cluster(
+        &self,
+        route: &Route<'_>,
+        asked: Asked<'_>,
+        chooser: &mut Chooser<'_>,
+        plan: &mut Plan,
+        trace: &mut MaybeTrace<'_>,
+    ) -> &'static str {
+        let by = self.by(route);
+        if by == By::Authority {
             return "steering.by";
         }
         let own = own_steering(route);
+        let mut subset = own.map_or("", |own| &own.subset);
         let (template, because) = match &route.destination {
             Destination::Pod(_) => return self.pass(plan),
             Destination::External(host) => {
                 if self.dynamic_forward_proxy {
-                    plan.host.push_str(host);
-                    plan.dynamic_port = Some(route.port);
+                    plan.set_dynamic_host(host, route.port);
                 }
                 match route.tls {
                     true => (&self.external_tls, "steering.external.tlsCluster"),
                     false => (&self.external, "steering.external.cluster"),
                 }
             }
+            Destination::Service(service) | Destination::Endpoint(service, _) if by == By::Endpoint => {
+                let spoken = service.ports().iter().find(|port| port.name() == route.port_name);
+                if let Some(picked) = self.pick(service, route.upstream, asked, chooser, trace) {
+                    write_endpoint(picked.address, picked.port, &mut plan.endpoint);
+                    plan.ticket = picked.ticket;
+                    let (cluster, because) =
+                        self.original_dst.cluster(spoken.map_or(Spoken::AsClient, ServicePort::spoken));
+                    plan.set_cluster(cluster);
+                    return because;
+                }
+                // There is an endpoint, or the request were refused; were there none, no such cluster is a 503.
+                (&self.cluster, "steering.cluster")
+            }
             Destination::Endpoint(..) => match own.and_then(|own| own.cluster.as_ref()) {
                 Some(template) if template.tells_endpoints_apart() => (template, "the Service's steering.cluster"),
                 _ => (&self.endpoint_cluster, "steering.endpointCluster"),
             },
-            Destination::Service(_) => match own.and_then(|own| own.cluster.as_ref()) {
-                Some(template) => (template, "the Service's steering.cluster"),
-                None => (&self.cluster, "steering.cluster"),
-            },
+            Destination::Service(service) => {
+                if let (Upstream::Usable(usable), false) = (route.upstream, service.subsets.is_empty())
+                    && let Some((part, _)) = self.choose_part(service, usable, asked, chooser, trace)
+                {
+                    subset = service.subsets.name(part);
+                }
+                match own.and_then(|own| own.cluster.as_ref()) {
+                    Some(template) => (template, "the Service's steering.cluster"),
+                    None => (&self.cluster, "steering.cluster"),
+                }
+            }
         };
-        let subset = own.map_or("", |own| &own.subset);
-        template.write(route, subset, zone, &mut plan.cluster);
+        template.write(route, subset, asked.zone, &mut plan.cluster);
         plan.has_cluster = true;
         because
+    }
+
+    fn balancing<'s>(&'s self, service: &'s Service) -> &'s Balancing {
+        match &service.steering {
+            // In a sidecar the client is the pod.
+            _ if service.affinity => &Balancing::Pod,
+            Some(own) => own.balancing.as_ref().unwrap_or(&self.balancing),
+            None => &self.balancing,
+        }
+    }
+
+    /// The part of a Service's endpoints that a request goes to, and the affinity key that it has.
+    fn choose_part<'t>(
+        &self,
+        service: &Service,
+        usable: &'t Usable,
+        asked: Asked<'_>,
+        chooser: &mut Chooser<'_>,
+        trace: &mut MaybeTrace<'_>,
+    ) -> Option<(&'t Part, Option<u64>)> {
+        let key = self.balancing(service).key(asked.identity, chooser.ambient);
+        let part = Subsets::choose(&usable.parts, key.map(|key| key ^ usable.id), &mut || chooser.ambient.random())?;
+        if !service.subsets.is_empty() {
+            note(trace, || Step::Subset {
+                name: service.subsets.name(part).into(),
+                of: usable.parts.len(),
+                by_key: key.is_some(),
+            });
+        }
+        Some((part, key))
+    }
+
+    fn pick(
+        &self,
+        service: &Service,
+        upstream: Upstream<'_>,
+        asked: Asked<'_>,
+        chooser: &mut Chooser<'_>,
+        trace: &mut MaybeTrace<'_>,
+    ) -> Option<Picked> {
+        let usable = match upstream {
+            Upstream::Unknown => return None,
+            Upstream::Endpoint(address, port) => {
+                note(trace, || endpoint_step((address, port), 1, None));
+                return Some(Picked { address, port, ticket: None });
+            }
+            Upstream::Usable(usable) => usable,
+        };
+        let (part, key) = self.choose_part(service, usable, asked, chooser, trace)?;
+        let balancing = self.balancing(service);
+        let ask = Ask {
+            set: &part.set,
+            groups: service.endpoints.as_ref()?.groups(),
+            balancing,
+            outliers: service.steering.as_ref().and_then(|own| own.outliers).unwrap_or(self.outliers),
+            id: usable.id ^ part.id(),
+            key,
+        };
+        let picked = ask.pick(chooser.balance, chooser.ambient)?;
+        note(trace, || {
+            let ejected = chooser.balance.ejected_of(ask.id, chooser.ambient.now());
+            let policy = (balancing.name(), balancing.needs_key() && key.is_none(), ejected);
+            endpoint_step((picked.address, picked.port), part.set.len(), Some(policy))
+        });
+        Some(picked)
     }
 
     fn by(&self, route: &Route<'_>) -> By {
@@ -261,10 +381,18 @@ impl Steering {
         }
         match own_steering(route).and_then(|own| own.rewrite).unwrap_or(self.rewrite) {
             RewriteAuthority::Always => true,
-            RewriteAuthority::Alias => route.reason == Reason::Alias,
+            RewriteAuthority::Alias => route.reason.leads_elsewhere(),
             RewriteAuthority::Never => false,
         }
     }
+}
+
+fn endpoint_step((address, port): (IpAddr, u16), of: usize, policy: Option<(&'static str, bool, usize)>) -> Step {
+    let mut endpoint = String::new();
+    write_endpoint(address, port, &mut endpoint);
+    let (policy, without_key, ejected) =
+        policy.map_or((None, false, 0), |(policy, without_key, ejected)| (Some(policy), without_key, ejected));
+    Step::Endpoint { endpoint: endpoint.into(), of, policy, without_key, ejected }
 }
 
 fn own_steering<'t>(route: &Route<'t>) -> Option<&'t Override> {
@@ -280,12 +408,24 @@ fn write_authority(route: &Route<'_>, spoken: Scheme, zone: &str, to: &mut Strin
     }
 }
 
+fn check_cluster(name: &str, at: &Place<'_>, problems: &mut Problems) {
+    if name.is_empty() {
+        problems.push(at.problem("", Fault::Empty));
+    } else if !is_header_value(name) {
+        problems.push(at.problem(name, Fault::HeaderValue));
+    }
+}
+
+/// Whether this can be a header's name, as Envoy shows it: in lower case.
+pub(crate) fn is_header_name(name: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=MAX_HEADER_NAME_BYTES).contains(&name.len()) && name.bytes().all(known)
+}
+
 /// Checks the name of a header that the filter may set or look for.
 pub(crate) fn check_header(name: &str, at: &Place<'_>, problems: &mut Problems) {
-    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let fits = (1..=MAX_HEADER_NAME_BYTES).contains(&name.len());
     let reserved = RESERVED_HEADERS.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    if !fits || !name.bytes().all(known) || reserved {
+    if !is_header_name(name) || reserved {
         problems.push(at.problem(name, Fault::HeaderName));
     }
 }

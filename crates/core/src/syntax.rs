@@ -14,7 +14,7 @@ enum Inside {
 
 /// Names the place of `error` in the text that `bytes` goes through.
 pub(crate) fn locate(error: &serde_json::Error, bytes: impl Iterator<Item = u8>) -> Problem {
-    let mut path = path_until(error.line(), error.column(), bytes);
+    let (mut path, just_opened) = path_until(error.line(), error.column(), bytes);
     let words = alloc::format!("{error}");
     // It is noticed at the end of the object that misses the field, when its last field is still the newest.
     if words.starts_with("missing field")
@@ -22,17 +22,25 @@ pub(crate) fn locate(error: &serde_json::Error, bytes: impl Iterator<Item = u8>)
     {
         key.clear();
     }
+    // That is noticed behind the bracket or at it, and means what has the brackets.
+    let is_of_brackets = ["invalid type: sequence", "invalid type: map"].iter().any(|wrong| words.starts_with(wrong));
+    if is_of_brackets && just_opened {
+        path.pop();
+    }
     Problem::syntax(write(&path), words)
 }
 
-/// The objects and arrays that are open at that line and column, of which the parser counts the second in bytes from 1.
-fn path_until(last_line: usize, last_column: usize, bytes: impl Iterator<Item = u8>) -> Vec<Inside> {
+/// The objects and arrays that are open at that line and column, of which the parser counts the second in bytes from 1; and
+/// whether nothing stands yet in the innermost.
+fn path_until(last_line: usize, last_column: usize, bytes: impl Iterator<Item = u8>) -> (Vec<Inside>, bool) {
     let mut path: Vec<Inside> = Vec::new();
     let (mut line, mut column) = (1, 0);
     let (mut in_text, mut in_key, mut escaped) = (false, false, false);
+    let mut just_opened = false;
     for byte in bytes {
         (line, column) = if byte == b'\n' { (line + 1, 0) } else { (line, column + 1) };
         let is_last = (line, column) >= (last_line, last_column);
+        just_opened &= is_last || byte.is_ascii_whitespace();
         if in_text {
             let ends = byte == b'"' && !escaped;
             if in_key
@@ -59,8 +67,14 @@ fn path_until(last_line: usize, last_column: usize, bytes: impl Iterator<Item = 
                 (b':', Some(Inside::Object { awaits_key, .. })) => *awaits_key = false,
                 (b',', Some(Inside::Object { awaits_key, .. })) => *awaits_key = true,
                 (b',', Some(Inside::Array { index })) => *index += 1,
-                (b'{', _) => path.push(Inside::Object { key: Vec::new(), awaits_key: true }),
-                (b'[', _) => path.push(Inside::Array { index: 0 }),
+                (b'{', _) => {
+                    path.push(Inside::Object { key: Vec::new(), awaits_key: true });
+                    just_opened = true;
+                }
+                (b'[', _) => {
+                    path.push(Inside::Array { index: 0 });
+                    just_opened = true;
+                }
                 (b']' | b'}', _) => drop(path.pop()),
                 _ => {}
             }
@@ -69,7 +83,7 @@ fn path_until(last_line: usize, last_column: usize, bytes: impl Iterator<Item = 
             break;
         }
     }
-    path
+    (path, just_opened)
 }
 
 /// In the form of [`Problem::at`]: keys that are no plain words stand in brackets.

@@ -13,12 +13,15 @@ use core::{
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use crate::{
-    endpoints::{EndpointLabel, Group, is_special, parse_dashed},
+    endpoints::Group,
+    label::{EndpointLabel, parse_dashed},
     limits::{MAX_SERVICES, MAX_TABLE_ENDPOINTS},
     name::{self, Name},
     policy::Policy,
     problem::{Fault, Place, Problems},
     service::{Kind, Service},
+    special::is_special,
+    wire::By,
 };
 
 /// What is known of the cluster. Whole at any time: a change that is refused leaves it as it was.
@@ -54,8 +57,17 @@ pub(crate) enum Found<'t> {
     Service(&'t Service),
     /// `_port._proto` of a Service.
     Port(&'t Service, NamedPort<'t>),
-    /// One endpoint of a Service, and what it shares with others.
-    Endpoint(&'t Service, EndpointLabel<'t>, &'t Group),
+    Endpoint(FoundEndpoint<'t>),
+}
+
+/// One endpoint of a Service, found by its name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FoundEndpoint<'t> {
+    pub(crate) service: &'t Service,
+    pub(crate) label: EndpointLabel<'t>,
+    pub(crate) address: IpAddr,
+    /// What it shares with others.
+    pub(crate) group: &'t Group,
 }
 
 /// A port found by its name.
@@ -248,6 +260,11 @@ impl Table {
         {
             problems.push(at.field("alias").field("tls").problem(&alias.target, Fault::TlsInsideCluster));
         }
+        let by = service.steering.as_ref().and_then(|own| own.by()).unwrap_or(self.policy.by);
+        let needs_endpoints = by == By::Endpoint && !matches!(service.kind, Kind::ExternalName(_));
+        if needs_endpoints && service.endpoints.is_none() {
+            problems.push(at.problem("", Fault::EndpointsUnknown));
+        }
         problems.or(())
     }
 
@@ -281,6 +298,13 @@ impl Table {
         }
     }
 
+    /// Namespace and name of the Service whose whole name this is.
+    pub(crate) fn service_called<'n>(&self, name: &'n Name) -> Option<(&'n str, &'n str)> {
+        let mut labels = name::labels_from_the_end(name.below(&self.policy.zone)?);
+        let (kind, namespace, service) = (labels.next()?, labels.next()?, labels.next()?);
+        (kind == "svc" && labels.next().is_none()).then_some((namespace, service))
+    }
+
     fn lookup_below<'t>(&'t self, rest: &str) -> Result<Lookup<'t>, Missing> {
         let mut labels = name::labels_from_the_end(rest);
         let kind = labels.next();
@@ -295,8 +319,8 @@ impl Table {
             (Some("svc"), Some(endpoint), None) => {
                 let service = self.existing_with_names_below(namespace, name)?;
                 let endpoints = service.endpoints.as_ref().ok_or(Missing::EndpointUnknown)?;
-                let (label, group) = endpoints.find(endpoint).ok_or(Missing::Endpoint)?;
-                Found::Endpoint(service, label, group)
+                let (label, address, group) = endpoints.find(endpoint).ok_or(Missing::Endpoint)?;
+                Found::Endpoint(FoundEndpoint { service, label, address, group })
             }
             (Some("svc"), Some(protocol), Some(port)) => {
                 let service = self.existing_with_names_below(namespace, name)?;
@@ -313,7 +337,8 @@ impl Table {
         Ok(Lookup::Found(found))
     }
 
-    fn existing(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
+    /// The Service called `name` in `namespace`, if its name exists.
+    pub(crate) fn existing(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
         let service = self.get(namespace, name).ok_or(Missing::Service)?;
         match (&service.kind, &service.endpoints) {
             (Kind::Headless, Some(endpoints)) if !endpoints.any_ready() => Err(Missing::NothingReady),
@@ -342,7 +367,7 @@ impl Service {
             return own;
         };
         match own {
-            Some(own) => (endpoints.ready_with(name) > 0).then_some(own),
+            Some(own) => endpoints.any_ready_with(name).then_some(own),
             None => endpoints.named_port(name).map(|(name, number)| NamedPort { name, number }),
         }
     }

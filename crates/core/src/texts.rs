@@ -1,17 +1,15 @@
 //! Many short texts as one: what keeps a table of 100,000 addresses small, in JSON and in memory.
 
-use alloc::{boxed::Box, string::String};
-use core::fmt;
+use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, DeserializeSeed, SeqAccess, Visitor},
-};
+use serde::{Serialize, Serializer};
+
+use crate::read::{Form, Map, Read, Taken};
 
 /// A list of short texts without spaces: a JSON list, or one text with spaces between, which is what keeps a table of
 /// 100,000 addresses small.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Texts(Box<str>);
+pub struct Texts(String);
 
 impl Texts {
     /// The texts in order.
@@ -33,7 +31,7 @@ impl<'a> FromIterator<&'a str> for Texts {
             }
             joined.push_str(text);
         }
-        Self(joined.into())
+        Self(joined)
     }
 }
 
@@ -60,58 +58,104 @@ impl Serialize for Texts {
     }
 }
 
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextsVisitor;
-
-        impl<'de> Visitor<'de> for TextsVisitor {
-            type Value = Texts;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of texts, or one text with spaces between")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Texts, E> {
-                Ok(Texts(text.into()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
-                let mut joined = String::new();
-                while list.next_element_seed(Append(&mut joined))?.is_some() {}
-                Ok(Texts(joined.into()))
-            }
-        }
-
-        deserializer.deserialize_any(TextsVisitor)
-    }
-}
-
-/// Appends one text of a list to those before it, so that no text is allocated by itself.
-struct Append<'a>(&'a mut String);
-
-impl<'de> DeserializeSeed<'de> for Append<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Append<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text without spaces")
+impl Read for Texts {
+    fn expected(&self) -> &'static str {
+        "a list of texts without spaces, or one text with spaces between"
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+    fn text(&mut self, text: &str) -> Taken {
+        text.clone_into(&mut self.0);
+        Taken::Yes
+    }
+
+    fn text_of_list(&mut self, text: &str) -> Taken {
         if text.is_empty() || text.contains(|c: char| c.is_ascii_whitespace()) {
-            return Err(E::invalid_value(de::Unexpected::Str(text), &self));
+            return Taken::NotThisValue;
         }
         if !self.0.is_empty() {
             self.0.push(' ');
         }
         self.0.push_str(text);
-        Ok(())
+        Taken::Yes
+    }
+
+    fn form(&mut self) -> Form<'_> {
+        Form::Texts(self)
+    }
+}
+
+/// An object whose keys are of its writer's choice, as a list in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entries<T>(Vec<(Box<str>, T)>);
+
+impl<T> Entries<T> {
+    /// Keys and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.0.iter().map(|(key, value)| (&**key, value))
+    }
+
+    /// The value of the first entry with this key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&T> {
+        self.iter().find(|(other, _)| *other == key).map(|(_, value)| value)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A key that is there twice.
+    pub(crate) fn repeated(&self) -> Option<&str> {
+        let mut before = self.0.as_slice();
+        while let Some(((key, _), rest)) = before.split_last() {
+            if rest.iter().any(|(other, _)| other == key) {
+                return Some(key);
+            }
+            before = rest;
+        }
+        None
+    }
+}
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'a, T> FromIterator<(&'a str, T)> for Entries<T> {
+    fn from_iter<I: IntoIterator<Item = (&'a str, T)>>(entries: I) -> Self {
+        Self(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+    }
+}
+
+impl<T: Serialize> Serialize for Entries<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<T: Read + Default> Read for Entries<T> {
+    fn expected(&self) -> &'static str {
+        "an object"
+    }
+
+    fn form(&mut self) -> Form<'_> {
+        Form::Map(self)
+    }
+}
+
+impl<T: Read + Default> Map for Entries<T> {
+    fn value(&mut self, key: &str) -> Option<&mut dyn Read> {
+        self.0.push((key.into(), T::default()));
+        self.0.last_mut().map(|(_, value)| value as &mut dyn Read)
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     problem::quoted,
     table::Missing,
     usable::Choice,
+    wire::{IpFamily, Trigger},
 };
 
 /// The steps that led to a resolution, in order, and the version of the table that was asked.
@@ -53,6 +54,17 @@ pub enum Step {
         /// Where that led.
         outcome: HopOutcome,
     },
+    /// Another stood in for a Service, or should have.
+    Fallback {
+        /// `namespace/name` of what it stands in for.
+        of: Box<str>,
+        /// `namespace/name` of the other, or an external host.
+        to: Box<str>,
+        /// What made it stand in.
+        trigger: Trigger,
+        /// Where that led.
+        outcome: FallbackOutcome,
+    },
     /// The port was matched to a Service's ports.
     Port {
         /// The port.
@@ -64,6 +76,28 @@ pub enum Step {
     },
     /// The endpoints of the Service were looked at.
     Endpoints(EndpointsOutcome),
+    /// A subset of the Service was chosen.
+    Subset {
+        /// Its name; empty for the endpoints that are in none.
+        name: Box<str>,
+        /// Of how many.
+        of: usize,
+        /// Whether an affinity key decided, and not chance.
+        by_key: bool,
+    },
+    /// An endpoint was chosen.
+    Endpoint {
+        /// Address and port.
+        endpoint: Box<str>,
+        /// Of how many.
+        of: usize,
+        /// The policy that chose it; `None`: the name said which.
+        policy: Option<&'static str>,
+        /// Whether the policy goes by a key that this request does not have.
+        without_key: bool,
+        /// How many of them are ejected.
+        ejected: usize,
+    },
     /// The upstream was chosen.
     Steer {
         /// The upstream cluster; `None` where the routes decide.
@@ -120,6 +154,24 @@ pub enum HopOutcome {
     TooMany,
 }
 
+/// Where a fallback led.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FallbackOutcome {
+    /// To a Service.
+    Inside,
+    /// To an external host.
+    Outside {
+        /// The port there.
+        port: u16,
+    },
+    /// To a Service that does not exist.
+    Missing(Missing),
+    /// To a fallback that was followed before.
+    Circle,
+    /// Nowhere: as many as may be were followed already.
+    TooMany,
+}
+
 /// Where a port's number comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortOrigin {
@@ -129,6 +181,8 @@ pub enum PortOrigin {
     Scheme,
     /// The alias's own port.
     Alias,
+    /// The fallback's own port.
+    Fallback,
     /// The port named by the authority's `_port` label.
     Name,
 }
@@ -155,6 +209,8 @@ pub enum EndpointsOutcome {
         of: usize,
         /// Why these.
         choice: Choice,
+        /// The family of their addresses, where one is preferred.
+        family: Option<IpFamily>,
     },
 }
 
@@ -170,6 +226,7 @@ impl Trace {
         self.steps.iter().filter_map(|step| match step {
             Step::Candidate { name, .. } => Some(&**name),
             Step::Hop { target, .. } => Some(&**target),
+            Step::Fallback { to, .. } => Some(&**to),
             _ => None,
         })
     }
@@ -200,6 +257,28 @@ impl fmt::Display for Step {
             Self::Address { address, service: None } => write!(f, "{address} is no cluster IP"),
             Self::Candidate { name, outcome } => write!(f, "{name} {outcome}"),
             Self::Hop { alias, target, outcome } => write!(f, "alias {alias} -> {target} {outcome}"),
+            Self::Fallback { of, to, trigger, outcome } => {
+                let because = match trigger {
+                    Trigger::Missing => "is missing",
+                    Trigger::NoEndpoints => "has no endpoints",
+                };
+                write!(f, "{of} {because}: fallback {to} {outcome}")
+            }
+            Self::Subset { name, of, by_key } => {
+                let by = if *by_key { "the affinity key" } else { "weight" };
+                match &**name {
+                    "" => write!(f, "no subset of {of} by {by}"),
+                    name => write!(f, "subset {name} of {of} by {by}"),
+                }
+            }
+            Self::Endpoint { endpoint, policy: None, .. } => write!(f, "endpoint {endpoint} by its name"),
+            Self::Endpoint { endpoint, of, policy: Some(policy), without_key, ejected } => {
+                write!(f, "endpoint {endpoint} of {of} by {policy}")?;
+                if *without_key {
+                    f.write_str(", RANDOM as there is no key")?;
+                }
+                if *ejected > 0 { write!(f, ", {ejected} ejected") } else { Ok(()) }
+            }
             Self::Port { number, origin, matched } => write_port(f, *number, *origin, matched.as_ref()),
             Self::Endpoints(outcome) => outcome.fmt(f),
             Self::Steer { cluster, authority, because } => {
@@ -223,6 +302,7 @@ fn write_port(
         PortOrigin::Authority => "from the authority",
         PortOrigin::Scheme => "by the scheme",
         PortOrigin::Alias => "by the alias",
+        PortOrigin::Fallback => "by the fallback",
         PortOrigin::Name => "by its name",
     };
     write!(f, "port {number} {origin} ")?;
@@ -263,12 +343,27 @@ impl fmt::Display for HopOutcome {
     }
 }
 
+impl fmt::Display for FallbackOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inside => f.write_str("exists"),
+            Self::Outside { port } => write!(f, "is external, on port {port}"),
+            Self::Missing(missing) => write!(f, "does not exist: {missing}"),
+            Self::Circle => f.write_str("was followed before: a circle"),
+            Self::TooMany => f.write_str("is one fallback too many"),
+        }
+    }
+}
+
 impl fmt::Display for EndpointsOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("endpoints are not in the table"),
-            Self::Known { usable, of, choice } => {
+            Self::Known { usable, of, choice, family } => {
                 write!(f, "{usable} of {of} endpoints may serve")?;
+                if let Some(family) = family {
+                    write!(f, " by {family:?}")?;
+                }
                 f.write_str(match (choice, usable) {
                     (Choice::Ready, _) => "",
                     (Choice::SameNode, _) => ": those hinted to the caller's node",

@@ -12,12 +12,20 @@
 //! caller's; else *zone*, if every one has a hint for zones and one of them names the caller's; else none. So one endpoint
 //! without hints, or a caller in a zone that has none, brings all of them back.
 //!
-//! Only endpoints that have the port count, by its name (EndpointSlices join ports so). It is worked out when a Service is
-//! put into a table, and never for a request.
+//! Only endpoints that have the port count, by its name (EndpointSlices join ports so). Of a dual-stack Service, whose pods
+//! have an address in each family, those of its first family serve, and those of the other where that has none (KEP-563).
+//!
+//! It is worked out when a Service is put into a table, and never for a request; so is what it comes to: the subsets that
+//! one is chosen of (`subsets`), and the endpoints of each (`pick`).
 
 use alloc::{boxed::Box, vec::Vec};
 
-use crate::endpoints::Group;
+use crate::{
+    endpoints::Group,
+    pick::Set,
+    subsets::{Part, Subsets},
+    wire::IpFamily,
+};
 
 /// Why these endpoints, and no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,56 +56,96 @@ pub(crate) struct Whereabouts {
 
 /// What of a Service decides.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct Rules<'s> {
     pub(crate) headless: bool,
     /// `internalTrafficPolicy: Local`.
     pub(crate) local: bool,
+    /// The family that is preferred.
+    pub(crate) family: Option<IpFamily>,
+    pub(crate) subsets: &'s Subsets,
 }
 
-/// The endpoints that may serve one port, as the groups that they stand in.
+/// A port of a Service: its name, and the number that the Service has for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Port<'s> {
+    pub(crate) name: &'s str,
+    pub(crate) number: u16,
+    /// Made of the Service's name and the port's: the same in every table, every worker and every pod.
+    pub(crate) id: u64,
+}
+
+/// The endpoints that may serve one port.
 #[derive(Clone, Debug)]
 pub(crate) struct Usable {
+    /// [`Port::id`].
+    pub(crate) id: u64,
     pub(crate) choice: Choice,
-    pub(crate) groups: Box<[u32]>,
-    /// How many endpoints these groups have.
+    /// The family of all of them, where one is preferred.
+    pub(crate) family: Option<IpFamily>,
+    /// How many they are.
     pub(crate) endpoints: usize,
+    /// Of which one is chosen for a request: the Service's subsets, or the one that is all.
+    pub(crate) parts: Box<[Part]>,
 }
 
+/// A group, and its place among all.
+pub(crate) type Placed<'g> = (&'g Group, u32);
+
 impl Usable {
-    /// Of `groups`, those that may serve the port called `port` to a caller that is `there`.
-    pub(crate) fn among(groups: &[Group], port: &str, rules: Rules, there: &Whereabouts) -> Self {
-        let with_port = groups.iter().zip(0..).filter(|(group, _)| group.endpoints > 0 && group.provides(port));
-        let candidates: Vec<(&Group, u32)> = with_port.collect();
-        let all = |is: &dyn Fn(&Group) -> bool| -> Vec<(&Group, u32)> {
-            candidates.iter().copied().filter(|(group, _)| is(group)).collect()
-        };
-        let ready = all(&|group| group.ready);
-        let (choice, chosen) = match (rules, &there.node) {
-            (Rules { headless: true, .. }, _) => (Choice::Ready, ready),
-            (Rules { local: true, .. }, Some(node)) => {
-                let is_here = |group: &Group| group.node.as_ref() == Some(node);
-                let here = all(&|group| group.ready && is_here(group));
-                match here.is_empty() {
-                    false => (Choice::Local, here),
-                    true => (Choice::LocalTerminating, all(&|group| group.draining && is_here(group))),
+    /// Of `groups`, those that may serve `port` to a caller that is `there`.
+    pub(crate) fn among(groups: &[Group], port: Port<'_>, rules: Rules<'_>, there: &Whereabouts) -> Self {
+        let with_port = groups.iter().zip(0..).filter(|(group, _)| group.provides(port.name));
+        let candidates: Vec<Placed<'_>> = with_port.collect();
+        let (choice, chosen) = match rules.family {
+            None => by_conditions(&candidates, rules, there),
+            Some(family) => {
+                let (first, second): (Vec<_>, Vec<_>) =
+                    candidates.into_iter().partition(|(group, _)| group.family() == family);
+                match by_conditions(&first, rules, there) {
+                    (_, chosen) if chosen.is_empty() && !second.is_empty() => by_conditions(&second, rules, there),
+                    chosen => chosen,
                 }
             }
-            (Rules { local: true, .. }, None) if ready.is_empty() => {
-                (Choice::NodeUnknown, all(&|group| group.draining))
-            }
-            (Rules { local: true, .. }, None) => (Choice::NodeUnknown, ready),
-            _ if ready.is_empty() => (Choice::Terminating, all(&|group| group.draining)),
-            _ => by_topology(ready, there),
         };
+        let set = |groups: &[Placed<'_>]| Set::new(groups, port);
         Self {
+            id: port.id,
             choice,
-            groups: chosen.iter().map(|(_, index)| *index).collect(),
-            endpoints: chosen.iter().map(|(group, _)| group.endpoints).sum(),
+            family: rules.family.and_then(|_| Some(chosen.first()?.0.family())),
+            endpoints: chosen.iter().map(|(group, _)| group.len()).sum(),
+            parts: rules.subsets.parts(&chosen, &set, there),
         }
+    }
+
+    /// Of a Service whose endpoints are not known: all its subsets.
+    pub(crate) fn unknown(port: Port<'_>, subsets: &Subsets, there: &Whereabouts) -> Self {
+        Self { id: port.id, choice: Choice::Ready, family: None, endpoints: 0, parts: subsets.parts_unknown(there) }
     }
 }
 
-fn by_topology<'g>(ready: Vec<(&'g Group, u32)>, there: &Whereabouts) -> (Choice, Vec<(&'g Group, u32)>) {
+fn by_conditions<'g>(candidates: &[Placed<'g>], rules: Rules<'_>, there: &Whereabouts) -> (Choice, Vec<Placed<'g>>) {
+    let all = |is: &dyn Fn(&Group) -> bool| -> Vec<Placed<'g>> {
+        candidates.iter().copied().filter(|(group, _)| is(group)).collect()
+    };
+    let ready = all(&|group| group.ready);
+    match (rules, &there.node) {
+        (Rules { headless: true, .. }, _) => (Choice::Ready, ready),
+        (Rules { local: true, .. }, Some(node)) => {
+            let is_here = |group: &Group| group.node.as_ref() == Some(node);
+            let here = all(&|group| group.ready && is_here(group));
+            match here.is_empty() {
+                false => (Choice::Local, here),
+                true => (Choice::LocalTerminating, all(&|group| group.draining && is_here(group))),
+            }
+        }
+        (Rules { local: true, .. }, None) if ready.is_empty() => (Choice::NodeUnknown, all(&|group| group.draining)),
+        (Rules { local: true, .. }, None) => (Choice::NodeUnknown, ready),
+        _ if ready.is_empty() => (Choice::Terminating, all(&|group| group.draining)),
+        _ => by_topology(ready, there),
+    }
+}
+
+fn by_topology<'g>(ready: Vec<Placed<'g>>, there: &Whereabouts) -> (Choice, Vec<Placed<'g>>) {
     for (choice, mine) in [(Choice::SameNode, &there.node), (Choice::SameZone, &there.zone)] {
         let hints = |group: &'g Group| if choice == Choice::SameNode { &group.for_nodes } else { &group.for_zones };
         let Some(mine) = mine else { continue };

@@ -6,10 +6,14 @@ use core::{net::IpAddr, ops::ControlFlow};
 use crate::{
     authority::{Authority, Host},
     caller::Caller,
-    endpoints::EndpointLabel,
+    fallback::{Followed, Next},
+    label::EndpointLabel,
+    limits::MAX_ALIAS_HOPS,
     name::Name,
     reason::Reason,
-    resolve::{Destination, Request, Resolution, Route, Scheme},
+    resolve::{Destination, Request, Resolution, Route, Scheme, Upstream},
+    search::Candidate,
+    service::Service,
     table::{Found, Lookup, Missing, Table},
     trace::{MaybeTrace, Outcome, PortOrigin, Step, note},
     wire::UnknownNames,
@@ -27,6 +31,25 @@ pub(crate) struct Asked {
     pub(crate) port: u16,
     pub(crate) origin: PortOrigin,
     pub(crate) tls: bool,
+}
+
+impl Asked {
+    /// Asks for another port, or for TLS or none, where there is a word about it.
+    pub(crate) fn change(&mut self, origin: PortOrigin, port: Option<u16>, tls: Option<bool>) {
+        if let Some(port) = port {
+            (self.port, self.origin) = (port, origin);
+        }
+        self.tls = tls.unwrap_or(self.tls);
+    }
+}
+
+/// What a walk has come by, so that it goes in no circle.
+#[derive(Default)]
+pub(crate) struct Way<'t> {
+    pub(crate) aliases: [Option<&'t Service>; MAX_ALIAS_HOPS],
+    pub(crate) fallbacks: Followed<'t>,
+    /// The reason of the first fallback, or of the baseline namespace.
+    pub(crate) stood_in: Option<Reason>,
 }
 
 impl<'t, 'w> Walk<'t, 'w> {
@@ -56,38 +79,94 @@ impl<'t, 'w> Walk<'t, 'w> {
                     service: service.map(|service| service.key.as_str().into()),
                 });
                 match service {
-                    Some(service) => self.inside(Found::Service(service), asked, Reason::ClusterIp),
+                    Some(service) => self.follow(Found::Service(service), asked, Reason::ClusterIp, Way::default()),
                     None => Resolution::Pass(Reason::IpLiteral),
                 }
             }
         }
     }
 
-    /// The first candidate of the search path that exists.
+    /// The first candidate of the search path that exists, or for which another stands in.
     fn by_name(&mut self, name: &Name, absolute: bool, asked: Asked) -> Resolution<'t> {
         let mut may_exist = false;
         let caller = self.caller;
-        let ended = caller.search().try_each(name, absolute, |candidate| {
-            let lookup = self.table.lookup(candidate.name);
-            let outcome = match lookup {
-                Lookup::Found(_) | Lookup::Pod(_) => Outcome::Exists,
-                Lookup::Missing(missing) => Outcome::Missing(missing),
-                Lookup::Outside if candidate.asked_first => Outcome::AskedFirst,
-                Lookup::Outside => Outcome::Outside,
-            };
-            may_exist |= matches!(lookup, Lookup::Missing(Missing::EndpointUnknown));
-            note(&mut self.trace, || Step::Candidate { name: candidate.name.as_str().into(), outcome });
-            match (lookup, outcome) {
-                (Lookup::Pod(address), _) => ControlFlow::Break(pod(address, candidate.name, asked)),
-                (Lookup::Found(found), _) => ControlFlow::Break(self.follow(found, asked)),
-                (_, Outcome::AskedFirst) => ControlFlow::Break(self.unknown(Reason::PublicName)),
-                _ => ControlFlow::Continue(()),
-            }
-        });
+        let ended = caller
+            .search()
+            .try_each(name, absolute, |candidate| self.try_candidate(candidate, asked, Way::default(), &mut may_exist));
         match ended {
             ControlFlow::Break(resolution) => resolution,
             ControlFlow::Continue(()) if may_exist => Resolution::Pass(Reason::NameNotFound),
-            ControlFlow::Continue(()) => self.unknown(Reason::NameNotFound),
+            ControlFlow::Continue(()) => {
+                self.by_baseline(name, absolute, asked).unwrap_or_else(|| self.unknown(Reason::NameNotFound))
+            }
+        }
+    }
+
+    fn try_candidate(
+        &mut self,
+        candidate: Candidate<'_>,
+        asked: Asked,
+        mut way: Way<'t>,
+        may_exist: &mut bool,
+    ) -> ControlFlow<Resolution<'t>> {
+        let lookup = self.table.lookup(candidate.name);
+        let outcome = match lookup {
+            Lookup::Found(_) | Lookup::Pod(_) => Outcome::Exists,
+            Lookup::Missing(missing) => Outcome::Missing(missing),
+            Lookup::Outside if candidate.asked_first => Outcome::AskedFirst,
+            Lookup::Outside => Outcome::Outside,
+        };
+        *may_exist |= matches!(lookup, Lookup::Missing(Missing::EndpointUnknown));
+        note(&mut self.trace, || Step::Candidate { name: candidate.name.as_str().into(), outcome });
+        match (lookup, outcome) {
+            (Lookup::Pod(address), _) => ControlFlow::Break(pod(address, candidate.name, asked)),
+            (Lookup::Found(found), _) => {
+                let reason = match found {
+                    Found::Service(_) | Found::Port(..) => Reason::Service,
+                    Found::Endpoint(..) => Reason::Endpoint,
+                };
+                ControlFlow::Break(self.follow(found, asked, reason, way))
+            }
+            (_, Outcome::AskedFirst) => ControlFlow::Break(self.unknown(Reason::PublicName)),
+            (Lookup::Missing(missing), _) => match self.instead_of(candidate.name, missing, asked, &mut way) {
+                Some(Next::At(found, asked)) => {
+                    ControlFlow::Break(self.follow(found, asked, Reason::FallbackMissing, way))
+                }
+                Some(Next::End(resolution)) => ControlFlow::Break(resolution),
+                None => ControlFlow::Continue(()),
+            },
+            (Lookup::Outside, _) => ControlFlow::Continue(()),
+        }
+    }
+
+    /// What stands in for the Service that this whole name would be, if it is one's and something does.
+    pub(crate) fn instead_of(
+        &mut self,
+        name: &Name,
+        missing: Missing,
+        asked: Asked,
+        way: &mut Way<'t>,
+    ) -> Option<Next<'t>> {
+        let table = self.table;
+        if table.policy().fallbacks.is_empty() {
+            return None;
+        }
+        self.stand_in(table.service_called(name)?, missing.trigger()?, asked, way)
+    }
+
+    /// What a name means in the caller's baseline namespace, where it has one: `None` where it means nothing there either.
+    fn by_baseline(&mut self, name: &Name, absolute: bool, asked: Asked) -> Option<Resolution<'t>> {
+        let baseline = self.caller.baseline.as_deref()?;
+        let mut joined = *name;
+        if !self.caller.search().has_list(name, absolute) || !joined.join(name.len(), baseline) {
+            return None;
+        }
+        let way = Way { stood_in: Some(Reason::Baseline), ..Way::default() };
+        let candidate = Candidate { name: &joined, asked_first: false };
+        let mut may_exist = false;
+        match self.try_candidate(candidate, asked, way, &mut may_exist) {
+            ControlFlow::Break(resolution) => Some(resolution),
+            ControlFlow::Continue(()) => may_exist.then_some(Resolution::Pass(Reason::NameNotFound)),
         }
     }
 
@@ -111,5 +190,6 @@ fn pod<'t>(address: IpAddr, name: &Name, asked: Asked) -> Resolution<'t> {
         port: asked.port,
         port_name: "",
         tls: asked.tls,
+        upstream: Upstream::Unknown,
     })
 }

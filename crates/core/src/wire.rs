@@ -2,27 +2,35 @@
 //!
 //! These are plain data; nothing here is checked beyond its form. [`Config::read`](crate::Config::read) turns them into
 //! what the rest of the crate works with and says what is wrong. The field names are those of the Kubernetes API
-//! wherever it has one.
+//! wherever it has one, then those of Envoy and Istio. What reads a struct stands below it, and its attributes are for what
+//! writes it and for its schema; a test holds the two together.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
-use core::fmt;
 
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{self, SeqAccess, Visitor},
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::read::{self, Element, Read, names, object};
+pub use crate::texts::{Entries, Texts};
+
+mod steering;
+mod table;
+
+pub use steering::{
+    By, ConsistentHash, External, LoadBalancer, OriginalDst, OutlierDetection, RewriteAuthority, ServiceSteering,
+    SimpleLb, Steering,
 };
-
-use crate::limits::MAX_ENDPOINT_GROUPS;
-pub use crate::texts::Texts;
+pub use table::{
+    Alias, EndpointGroup, InternalTrafficPolicy, IpFamily, Protocol, Service, ServicePort, ServiceType,
+    SessionAffinity, Subset, Table, TrafficDistribution,
+};
 
 /// The version of the wire form that this crate reads.
 pub const VERSION: u32 = 1;
 
 /// The whole configuration. `S` is what the Services of the table are read into: by default the wire structs themselves.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[serde(bound(deserialize = "S: Deserialize<'de> + Default"))]
 #[cfg_attr(feature = "schema", schemars(bound = "S: schemars::JsonSchema + Serialize + Default"))]
 pub struct Config<S = BTreeMap<String, Service>> {
     /// [`VERSION`].
@@ -42,6 +50,9 @@ pub struct Config<S = BTreeMap<String, Service>> {
     /// Where ExternalName Services may lead.
     #[serde(default)]
     pub external_names: ExternalNames,
+    /// What stands in for Services that are missing or have no endpoints.
+    #[serde(default)]
+    pub fallback: Fallbacks,
     /// Which requests have every step of their decision shown.
     #[serde(default)]
     pub trace: Trace,
@@ -56,8 +67,28 @@ pub struct Config<S = BTreeMap<String, Service>> {
     pub table: Table<S>,
 }
 
+object!(Config<S> needs "version" {
+    "version" => version,
+    "caller" => caller,
+    "dns" => dns,
+    "steering" => steering,
+    "unknownNames" => unknown_names,
+    "externalNames" => external_names,
+    "fallback" => fallback,
+    "trace" => trace,
+    "accessLog" => access_log,
+    "stats" => stats,
+    "table" => table,
+});
+
+impl<'de, S: Read + Default> Deserialize<'de> for Config<S> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read::read(deserializer)
+    }
+}
+
 /// The pod that asks.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Caller {
@@ -75,8 +106,10 @@ pub struct Caller {
     pub pod_ip: Option<String>,
 }
 
+object!(Caller { "namespace" => namespace, "zone" => zone, "node" => node, "podIP" => pod_ip, });
+
 /// The pod's `/etc/resolv.conf` and C library.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Dns {
@@ -94,6 +127,14 @@ pub struct Dns {
     pub resolver: Resolver,
 }
 
+object!(Dns {
+    "clusterDomain" => cluster_domain,
+    "ndots" => ndots,
+    "searches" => searches,
+    "extraSearches" => extra_searches,
+    "resolver" => resolver,
+});
+
 impl Default for Dns {
     fn default() -> Self {
         Self {
@@ -107,7 +148,7 @@ impl Default for Dns {
 }
 
 /// Whose search order the caller's programs have.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Resolver {
@@ -118,98 +159,10 @@ pub enum Resolver {
     Musl,
 }
 
-/// How requests are steered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Steering {
-    /// Default `cluster`.
-    pub by: By,
-    /// Default `always`. With `by: authority` the authority is always rewritten.
-    pub rewrite_authority: RewriteAuthority,
-    /// Whether `x-forwarded-host` gets the authority that was asked for, where it is rewritten. Default false.
-    pub forwarded_host: bool,
-    /// The header that the route's `cluster_header` names. Default `x-byname-cluster`.
-    pub control_header: String,
-    /// Template of the upstream cluster's name. Default `outbound|{port}|{subset}|{host}`.
-    pub cluster: String,
-    /// Template for names of single endpoints. Default: `cluster` where it holds `{host}` or `{endpoint}`, else
-    /// `outbound|{port}|{subset}|{host}`, so that a pod's name never reaches another pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint_cluster: Option<String>,
-    /// The cluster of what is passed through. Default: none, the control header is removed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pass_cluster: Option<String>,
-    /// Where external targets go.
-    pub external: External,
-}
-
-impl Default for Steering {
-    fn default() -> Self {
-        Self {
-            by: By::default(),
-            rewrite_authority: RewriteAuthority::default(),
-            forwarded_host: false,
-            control_header: "x-byname-cluster".into(),
-            cluster: "outbound|{port}|{subset}|{host}".into(),
-            endpoint_cluster: None,
-            pass_cluster: None,
-            external: External::default(),
-        }
-    }
-}
-
-/// What tells Envoy where a request goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum By {
-    /// The control header holds the name of the upstream cluster.
-    #[default]
-    Cluster,
-    /// `:authority` is rewritten and the routes match again.
-    Authority,
-}
-
-/// When `:authority` is rewritten while steering by cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum RewriteAuthority {
-    /// To the canonical name of what was meant.
-    #[default]
-    Always,
-    /// Only where an ExternalName Service was followed.
-    Alias,
-    /// Never.
-    Never,
-}
-
-/// The upstream clusters of external targets.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct External {
-    /// Template for clear text. Default `external|{port}|{host}`.
-    pub cluster: String,
-    /// Template for TLS. Default `external-tls|{port}|{host}`.
-    pub tls_cluster: String,
-    /// Whether these are dynamic forward proxy clusters, which are told host and port by filter state. Default false.
-    pub dynamic_forward_proxy: bool,
-}
-
-impl Default for External {
-    fn default() -> Self {
-        Self {
-            cluster: "external|{port}|{host}".into(),
-            tls_cluster: "external-tls|{port}|{host}".into(),
-            dynamic_forward_proxy: false,
-        }
-    }
-}
+names!(Resolver { "glibc" => Glibc, "musl" => Musl, });
 
 /// What becomes of names that mean nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum UnknownNames {
@@ -220,8 +173,10 @@ pub enum UnknownNames {
     Refuse,
 }
 
+names!(UnknownNames { "pass" => Pass, "refuse" => Refuse, });
+
 /// Where ExternalName Services may lead. By default: inside their own namespace, and nowhere else.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExternalNames {
@@ -231,8 +186,10 @@ pub struct ExternalNames {
     pub grants: Vec<Grant>,
 }
 
+object!(ExternalNames { "allow" => allow, "grants" => grants, });
+
 /// One host pattern with its ports.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Allow {
@@ -242,8 +199,10 @@ pub struct Allow {
     pub ports: Vec<u16>,
 }
 
+object!(Allow needs "host", "ports" { "host" => host, "ports" => ports, });
+
 /// Lets aliases of the namespace `from` lead to Services of the namespace `to`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Grant {
@@ -253,8 +212,67 @@ pub struct Grant {
     pub to: String,
 }
 
+object!(Grant needs "from", "to" { "from" => from, "to" => to, });
+
+impl Element for Allow {}
+
+impl Element for Grant {}
+
+/// What stands in for Services. By default: nothing.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Fallbacks {
+    /// By the `namespace/name` of the Service that is stood in for, whether or not it is in the table.
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, Fallback>"))]
+    pub services: Entries<Fallback>,
+    /// By namespace: the one in which a short name is looked up last, after everything on the search path is missing.
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, String>"))]
+    pub baselines: Entries<String>,
+}
+
+object!(Fallbacks { "services" => services, "baselines" => baselines, });
+
+/// What stands in for one Service: another one, or an external host.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Fallback {
+    /// `namespace/name` of another Service. In another namespace it needs a grant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// A host outside the cluster, which has to be listed with its port in `externalNames.allow`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Its port. Default for a Service: the port that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Whether the host is spoken to over TLS. Default: as the request came, by its scheme.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<bool>,
+    /// Default: both.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<Trigger>,
+}
+
+object!(Fallback { "service" => service, "host" => host, "port" => port, "tls" => tls, "when" => when, });
+
+/// What makes a fallback stand in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Trigger {
+    /// There is no such Service.
+    #[default]
+    Missing,
+    /// It has no endpoint that may serve.
+    NoEndpoints,
+}
+
+names!(Trigger { "missing" => Missing, "noEndpoints" => NoEndpoints, });
+
 /// Which requests have every step of their decision shown.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Trace {
@@ -267,8 +285,10 @@ pub struct Trace {
     pub response_header: Option<String>,
 }
 
+object!(Trace { "requestHeader" => request_header, "responseHeader" => response_header, });
+
 /// What is counted beside the reasons.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Stats {
@@ -276,227 +296,4 @@ pub struct Stats {
     pub services: u32,
 }
 
-/// What is known of the cluster.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[serde(bound(deserialize = "S: Deserialize<'de> + Default"))]
-#[cfg_attr(feature = "schema", schemars(bound = "S: schemars::JsonSchema + Serialize + Default"))]
-pub struct Table<S = BTreeMap<String, Service>> {
-    /// Says which table this is, in traces and in a gauge. Default 0.
-    pub version: u64,
-    /// Whether endpoints may have loopback and link-local addresses, for demos and tests. Default false.
-    pub single_machine: bool,
-    /// By `namespace/name`.
-    pub services: S,
-}
-
-/// A Service.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Service {
-    /// Default `ClusterIP`.
-    #[serde(rename = "type", skip_serializing_if = "ServiceType::is_default")]
-    pub service_type: ServiceType,
-    /// `["None"]` makes it headless.
-    #[serde(rename = "clusterIPs", skip_serializing_if = "Texts::is_empty")]
-    pub cluster_ips: Texts,
-    /// The ports that requests are matched to.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<ServicePort>,
-    /// Target of an ExternalName Service: an absolute name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub external_name: Option<String>,
-    /// What an ExternalName Service changes beside the name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alias: Option<Alias>,
-    /// Left out: nothing is known of the endpoints. Empty: there are none.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "endpoint_groups")]
-    #[cfg_attr(feature = "schema", schemars(with = "Vec<EndpointGroup>"))]
-    pub endpoints: Option<Vec<EndpointGroup>>,
-    /// Whether endpoints that are not ready count as ready. Default false.
-    #[serde(skip_serializing_if = "is_false")]
-    pub publish_not_ready_addresses: bool,
-    /// Default `Cluster`.
-    #[serde(skip_serializing_if = "InternalTrafficPolicy::is_default")]
-    pub internal_traffic_policy: InternalTrafficPolicy,
-    /// What differs from the configuration's `steering` for this Service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steering: Option<ServiceSteering>,
-}
-
-/// The type of a Service. What is not an ExternalName has the same meaning in DNS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum ServiceType {
-    /// A virtual IP inside the cluster, or headless.
-    #[default]
-    ClusterIP,
-    /// As ClusterIP.
-    NodePort,
-    /// As ClusterIP.
-    LoadBalancer,
-    /// An alias of another name.
-    ExternalName,
-}
-
-impl ServiceType {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// Where a Service's traffic may go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum InternalTrafficPolicy {
-    /// To every node.
-    #[default]
-    Cluster,
-    /// To the caller's own node alone.
-    Local,
-}
-
-impl InternalTrafficPolicy {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// A port of a Service.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ServicePort {
-    /// May be left out where it is the only one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// The Service's port, never the `targetPort`.
-    pub port: u16,
-    /// Default `TCP`. Only TCP ports are matched.
-    #[serde(default, skip_serializing_if = "Protocol::is_default")]
-    pub protocol: Protocol,
-    /// The application protocol (KEP-1422), shown in traces.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app_protocol: Option<String>,
-}
-
-/// Transport protocol of a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Protocol {
-    /// What HTTP is carried by.
-    #[default]
-    Tcp,
-    /// Not matched.
-    Udp,
-    /// Not matched.
-    Sctp,
-}
-
-impl Protocol {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What an ExternalName Service changes beside the name.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Alias {
-    /// The port of the target. Default: the port that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// Whether an external target is spoken to over TLS. Default: as the request came, by its scheme.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls: Option<bool>,
-}
-
-/// Endpoints that share all but their addresses and hostnames.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct EndpointGroup {
-    /// IPv4 and IPv6 addresses.
-    pub addresses: Texts,
-    /// One for each address, in the same order; left out where the endpoints have none.
-    #[serde(skip_serializing_if = "Texts::is_empty")]
-    pub hostnames: Texts,
-    /// The endpoints' own ports by name. Left out: they serve every port of the Service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ports: Option<BTreeMap<String, u16>>,
-    /// Their zone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub zone: Option<String>,
-    /// Their node.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    /// Zones that the control plane means them for: `hints.forZones` of an EndpointSlice.
-    #[serde(skip_serializing_if = "Texts::is_empty")]
-    pub for_zones: Texts,
-    /// Nodes that it means them for: `hints.forNodes`.
-    #[serde(skip_serializing_if = "Texts::is_empty")]
-    pub for_nodes: Texts,
-    /// EndpointSlice condition; absent counts as true.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ready: Option<bool>,
-    /// EndpointSlice condition; absent counts as true, as kube-proxy reads it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub serving: Option<bool>,
-    /// EndpointSlice condition; absent counts as false.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub terminating: Option<bool>,
-}
-
-/// What one Service changes of the configuration's [`Steering`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ServiceSteering {
-    /// In place of `steering.by`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<By>,
-    /// In place of `steering.rewriteAuthority`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rewrite_authority: Option<RewriteAuthority>,
-    /// In place of `steering.cluster`; a name without placeholders is a template too.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<String>,
-    /// What `{subset}` stands for. Default empty.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub subset: String,
-}
-
-/// Groups of endpoints, refused as soon as there are too many: an empty one has 3 bytes in JSON and many more in memory.
-fn endpoint_groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<EndpointGroup>>, D::Error> {
-    struct Groups;
-
-    impl<'de> Visitor<'de> for Groups {
-        type Value = Vec<EndpointGroup>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "at most {MAX_ENDPOINT_GROUPS} groups of endpoints")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut groups = Vec::new();
-            while let Some(group) = list.next_element()? {
-                if groups.len() == MAX_ENDPOINT_GROUPS {
-                    return Err(de::Error::invalid_length(groups.len() + 1, &self));
-                }
-                groups.push(group);
-            }
-            Ok(groups)
-        }
-    }
-
-    deserializer.deserialize_seq(Groups).map(Some)
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_false(value: &bool) -> bool {
-    !*value
-}
+object!(Stats { "services" => services, });

@@ -19,7 +19,7 @@ const MAX_ESCAPED_CHARS: usize = 10;
 
 /// Any bytes are a configuration or an error of bounded length. What was taken decides whatever is asked of it.
 pub fn configuration(bytes: &[u8]) {
-    let defaults = Defaults { namespace: Some("shop"), zone: None };
+    let defaults = Defaults { namespace: Some("shop"), zone: None, ..Defaults::default() };
     // In pieces, as the filter reads.
     let read = Config::read(IoRead::new(bytes), || bytes.iter().copied(), &defaults);
     if let Ok(text) = str::from_utf8(bytes) {

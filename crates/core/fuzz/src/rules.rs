@@ -1,7 +1,7 @@
 //! What holds for every configuration that was taken and every request that is asked of it.
 
 use byname_core::{
-    Answer, Authority, Config, Destination, Host, Plan, Reason, Request, Resolution, Route, limits::MAX_NAME_BYTES,
+    Balance, Chooser, Scripted, Answer, Authority, Config, Destination, Host, Plan, Reason, Request, Resolution, Route, limits::MAX_NAME_BYTES,
 };
 
 /// A refused name with a search list of the longest names there can be is the longest answer; a trace adds ten aliases.
@@ -21,7 +21,7 @@ pub(crate) struct Decided {
 /// other requests have left what they like.
 pub(crate) fn decided(config: &Config, zone: &str, request: Request<'_>, used: &mut Plan) -> Decided {
     let mut plan = Plan::default();
-    let resolution = config.decide(request, &mut plan);
+    let resolution = config.decide(request, &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() }, &mut plan);
     let decided = Decided::new(&resolution, &plan, zone);
     check_plan(&plan);
     match &resolution {
@@ -30,7 +30,7 @@ pub(crate) fn decided(config: &Config, zone: &str, request: Request<'_>, used: &
         Resolution::Refuse(_) => assert_eq!((plan.cluster(), plan.authority()), (None, None), "it goes nowhere"),
     }
 
-    let (traced, trace) = config.decide_traced(request, used);
+    let (traced, trace) = config.decide_traced(request, &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() }, used);
     assert_eq!(Decided::new(&traced, used, zone), decided, "neither a trace nor the last request changes anything");
     check_line(&trace.to_string());
     check_line(&config.log_line(request, &traced, &trace));
@@ -109,7 +109,7 @@ fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<
     if service.ports().iter().any(|port| (port.name(), port.port()) == (route.port_name, route.port)) {
         let whole = host(&route.destination, zone);
         let absolute = format!("{whole}.:{}", route.port);
-        let again = config.decide(Request { authority: absolute.as_bytes(), ..request }, &mut Plan::default());
+        let again = config.decide(Request { authority: absolute.as_bytes(), ..request }, &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() }, &mut Plan::default());
         let Resolution::Route(again) = again else { panic!("{absolute} is {again:?}, and was routed") };
         assert_eq!((host(&again.destination, zone), again.port), (whole, route.port), "the whole name means the same");
         assert_eq!(again.port_name, route.port_name);

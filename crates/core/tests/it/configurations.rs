@@ -19,7 +19,7 @@ fn service_refused(service: Value, expected: &str) {
 
 #[test]
 fn the_least_configuration_needs_a_version_and_a_namespace() {
-    let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a") };
+    let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a"), ..Defaults::default() };
     let config = Config::from_json(r#"{"version": 1}"#, &defaults).expect("the node says the rest");
     assert_eq!((config.caller.namespace(), config.caller.zone()), ("shop", Some("eu-a")));
 
@@ -44,7 +44,7 @@ fn unknown_fields_are_refused_by_name_and_path() {
     );
     refused(
         json!({"steering": {"by": "header"}}),
-        "steering.by cannot be read: unknown variant `header`, expected `cluster` or `authority`",
+        "steering.by cannot be read: unknown variant `header`, expected one of `cluster`, `authority`, `endpoint`",
     );
     refused(
         json!({"table": {"services": {"shop/a": {"ports": [{"port": 70000}]}}}}),

@@ -1,6 +1,6 @@
 //! What holds for every input. The table is checked against the search of `naive.rs`.
 
-use byname_core::{Authority, Config, Host, Name, Plan, Request, Scheme};
+use byname_core::{Authority, Balance, Chooser, Config, Host, Name, Plan, Request, Scheme, Scripted};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -105,8 +105,8 @@ proptest! {
         let config = compiled(&services, 5);
         let request = Request { authority: &bytes, scheme: Scheme::Http };
         let (mut plan, mut traced) = (Plan::default(), Plan::default());
-        let plain = config.decide(request, &mut plan).reason();
-        let (resolution, trace) = config.decide_traced(request, &mut traced);
+        let plain = config.decide(request, &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() }, &mut plan).reason();
+        let (resolution, trace) = config.decide_traced(request, &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() }, &mut traced);
         prop_assert_eq!(plain, resolution.reason());
         prop_assert_eq!(plan.cluster(), traced.cluster());
         prop_assert!(trace.to_string().is_ascii());

@@ -1,6 +1,6 @@
 //! From a resolution to what is done to the request.
 
-use byname_core::{Config, Plan, Request, Scheme};
+use byname_core::{Balance, Chooser, Config, Plan, Request, Scheme, Scripted};
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -11,7 +11,11 @@ use crate::world::{config, shop};
 /// dynamic forward proxy.
 fn plan(config: &Config, authority: &str, scheme: Scheme) -> String {
     let mut plan = Plan::default();
-    config.decide(Request { authority: authority.as_bytes(), scheme }, &mut plan);
+    config.decide(
+        Request { authority: authority.as_bytes(), scheme },
+        &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+        &mut plan,
+    );
     let dynamic = plan.dynamic_host().map(|(host, port)| format!(" | {host} {port}")).unwrap_or_default();
     format!("{} | {}{dynamic}", plan.cluster().unwrap_or("-"), plan.authority().unwrap_or("-"))
 }
@@ -153,7 +157,11 @@ fn a_plan_used_again_holds_nothing_of_the_last_request() {
         steering(json!({"external": {"cluster": "dfp", "tlsCluster": "dfp-tls", "dynamicForwardProxy": true}}));
     let mut plan = Plan::default();
     for authority in ["api", "a,b", "nope"] {
-        config.decide(Request { authority: authority.as_bytes(), scheme: Scheme::Http }, &mut plan);
+        config.decide(
+            Request { authority: authority.as_bytes(), scheme: Scheme::Http },
+            &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+            &mut plan,
+        );
     }
     assert_eq!((plan.cluster(), plan.authority(), plan.dynamic_host()), (None, None, None));
 }

@@ -1,6 +1,6 @@
 //! A trace tells every step; its words are for people.
 
-use byname_core::{Plan, Request, Scheme};
+use byname_core::{Balance, Chooser, Plan, Request, Scheme, Scripted};
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -21,7 +21,7 @@ fn every_step_is_told_in_order() {
         (
             "pay",
             "table 7; pay.shop.svc.cluster.local exists; alias shop/pay -> payments.shop.svc.cluster.local exists; \
-            port 9090 by the alias is a port of the Service called grpc with appProtocol kubernetes.io/h2c; 2 of 2 endpoints may serve; \
+            port 9090 by the alias is a port of the Service called grpc with appProtocol kubernetes.io/h2c; 1 of 2 endpoints may serve by IPv4; \
             cluster outbound|9090||payments.shop.svc.cluster.local by steering.cluster, authority payments.shop.svc.cluster.local:9090",
         ),
         (
@@ -52,7 +52,11 @@ fn every_step_is_told_in_order() {
     ];
     for (authority, expected) in rows {
         let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-        let (_, trace) = config.decide_traced(request, &mut Plan::default());
+        let (_, trace) = config.decide_traced(
+            request,
+            &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+            &mut Plan::default(),
+        );
         assert_eq!(trace.to_string(), expected);
     }
 }
@@ -62,7 +66,11 @@ fn a_trace_is_one_line_whatever_the_table_says() {
     let service = json!({"ports": [{"port": 80, "appProtocol": "a\nb".repeat(1_000)}]});
     let config = config(json!({"table": {"services": {"shop/web": service}}}));
     let request = Request { authority: b"web", scheme: Scheme::Http };
-    let (_, trace) = config.decide_traced(request, &mut Plan::default());
+    let (_, trace) = config.decide_traced(
+        request,
+        &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+        &mut Plan::default(),
+    );
     let trace = trace.to_string();
     assert!(trace.contains("with appProtocol a\\nb") && trace.lines().count() == 1 && trace.len() < 500, "{trace}");
 }
@@ -72,7 +80,11 @@ fn a_trace_fits_into_a_header() {
     let searches: Vec<String> = (0..32).map(|n| format!("d{n}.{}", ["x"; 100].join("."))).collect();
     let config = config(json!({"dns": {"searches": searches}}));
     let request = Request { authority: b"a-name", scheme: Scheme::Http };
-    let (_, trace) = config.decide_traced(request, &mut Plan::default());
+    let (_, trace) = config.decide_traced(
+        request,
+        &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+        &mut Plan::default(),
+    );
     assert!(trace.to_string().len() > 4_096);
     let value = trace.header_value();
     assert!(value.len() <= 4_096 && value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{value}");
@@ -84,8 +96,16 @@ fn a_trace_changes_nothing() {
     for authority in ["payments", "db-0.db", "nope", "a,b", "10.96.0.10", "payments:1"] {
         let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
         let (mut with, mut without) = (Plan::default(), Plan::default());
-        let (traced, _) = config.decide_traced(request, &mut with);
-        let plain = config.decide(request, &mut without);
+        let (traced, _) = config.decide_traced(
+            request,
+            &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+            &mut with,
+        );
+        let plain = config.decide(
+            request,
+            &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+            &mut without,
+        );
         assert_eq!(traced.reason(), plain.reason());
         assert_eq!((with.cluster(), with.authority()), (without.cluster(), without.authority()));
     }

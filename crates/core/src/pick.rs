@@ -1,0 +1,287 @@
+//! The choice of one endpoint out of those that may serve. Clock, chance and key are handed in, and `balance` is the only
+//! state.
+//!
+//! | policy | the endpoint | grows with their number |
+//! |---|---|---|
+//! | `ROUND_ROBIN` | the next one in turn; with weights, a turn has as many places as they sum up to, and spreads them evenly | no |
+//! | `RANDOM` | by chance, in proportion to weight | no |
+//! | `LEAST_REQUEST` | of two by chance, the one with fewer open requests for its weight (power of two choices) | no |
+//! | `consistentHash`, `sessionAffinity` | the one that the key belongs to (`rendezvous`) | yes |
+//!
+//! One that is ejected (`balance`) is passed over: the next in turn, another by chance, the second in rank. Where all are
+//! ejected they are taken as if none were. No choice allocates, but for the first one of a Service's port.
+
+use alloc::boxed::Box;
+use core::net::IpAddr;
+
+use crate::{
+    ambient::Ambient,
+    balance::{Balance, Ticket},
+    endpoints::Group,
+    health::Outliers,
+    problem::{Fault, Place, Problems},
+    rendezvous::{self, Ranking},
+    steer::is_header_name,
+    usable::{Placed, Port},
+    wire::{self, SimpleLb},
+};
+
+/// Another one by chance is asked for so many times, before all are looked through for one that is not ejected.
+const MAX_DRAWS: usize = 8;
+
+/// How one of several is chosen.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Balancing {
+    #[default]
+    RoundRobin,
+    Random,
+    LeastRequest,
+    /// By the value of this header.
+    Header(Box<str>),
+    /// By the caller.
+    Pod,
+}
+
+/// One endpoint: where it is, and what `Balance` is told when its request is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Picked {
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) ticket: Option<Ticket>,
+}
+
+/// Endpoints that one is picked of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Set {
+    shares: Box<[Share]>,
+    endpoints: u32,
+    /// From one turn to the next: it shares no divisor with the number of slots.
+    step: u32,
+}
+
+/// The endpoints of one group. Each of them has as many slots as its weight.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    group: u32,
+    weight: u32,
+    /// The slots of this one and all before it, so that the last one has their sum.
+    until: u32,
+    /// The endpoints' own port.
+    port: u16,
+}
+
+/// One endpoint of a set.
+#[derive(Clone, Copy)]
+struct Candidate {
+    address: IpAddr,
+    port: u16,
+    weight: u32,
+}
+
+/// What is asked of a set.
+pub(crate) struct Ask<'a> {
+    pub(crate) set: &'a Set,
+    pub(crate) groups: &'a [Group],
+    pub(crate) balancing: &'a Balancing,
+    pub(crate) outliers: Option<Outliers>,
+    /// The Service's port and subset, as a number.
+    pub(crate) id: u64,
+    pub(crate) key: Option<u64>,
+}
+
+impl Balancing {
+    pub(crate) fn compile(wire: &wire::LoadBalancer, at: &Place<'_>, problems: &mut Problems) -> Self {
+        match (wire.simple, &wire.consistent_hash) {
+            (Some(_), Some(_)) => problems.push(at.problem("", Fault::OneOf("simple or consistentHash"))),
+            (None | Some(SimpleLb::RoundRobin), None) => {}
+            (Some(SimpleLb::Random), None) => return Self::Random,
+            (Some(SimpleLb::LeastRequest), None) => return Self::LeastRequest,
+            (None, Some(hash)) => match (&hash.http_header_name, hash.use_source_ip) {
+                (Some(name), false) => {
+                    if !is_header_name(name) {
+                        let in_hash = at.field("consistentHash");
+                        problems.push(in_hash.field("httpHeaderName").problem(name, Fault::RequestHeader));
+                    }
+                    return Self::Header(name.as_str().into());
+                }
+                (None, true) => return Self::Pod,
+                _ => {
+                    let fault = Fault::OneOf("httpHeaderName or useSourceIp");
+                    problems.push(at.field("consistentHash").problem("", fault));
+                }
+            },
+        }
+        Self::RoundRobin
+    }
+
+    /// What the client is known by. `caller` is what the pod is known by.
+    pub(crate) fn key(&self, caller: Option<u64>, ambient: &dyn Ambient) -> Option<u64> {
+        match self {
+            Self::Header(name) => ambient.header(name).map(rendezvous::hash),
+            Self::Pod => caller,
+            Self::RoundRobin | Self::Random | Self::LeastRequest => None,
+        }
+    }
+
+    pub(crate) fn needs_key(&self) -> bool {
+        matches!(self, Self::Header(_) | Self::Pod)
+    }
+
+    /// Its name, as a trace shows it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::RoundRobin => "ROUND_ROBIN",
+            Self::Random => "RANDOM",
+            Self::LeastRequest => "LEAST_REQUEST",
+            Self::Header(_) => "consistentHash of a header",
+            Self::Pod => "consistentHash of the pod",
+        }
+    }
+}
+
+impl Set {
+    pub(crate) fn new(groups: &[Placed<'_>], port: Port<'_>) -> Self {
+        let one = groups.first().map_or(1, |(group, _)| group.weight);
+        let is_even = groups.iter().all(|(group, _)| group.weight == one);
+        let (mut until, mut endpoints) = (0, 0);
+        let share = |(group, index): &Placed<'_>| {
+            // At most MAX_SERVICE_ENDPOINTS, each with at most MAX_ENDPOINT_WEIGHT.
+            let count = u32::try_from(group.len()).unwrap_or(u32::MAX);
+            let weight = if is_even { 1 } else { group.weight };
+            endpoints += count;
+            until += count.saturating_mul(weight);
+            Share { group: *index, weight, until, port: group.target_port(port.name, port.number) }
+        };
+        let shares = groups.iter().map(share).collect();
+        Self { shares, endpoints, step: if is_even { 1 } else { spreading_step(until) } }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.endpoints as usize
+    }
+
+    fn slots(&self) -> u32 {
+        self.shares.last().map_or(0, |share| share.until)
+    }
+
+    /// The endpoint that has a slot. Neighbouring slots are those of neighbouring endpoints of a group.
+    fn at(&self, slot: u32, groups: &[Group]) -> Option<Candidate> {
+        let index = self.shares.partition_point(|share| share.until <= slot);
+        let share = self.shares.get(index)?;
+        let before = index.checked_sub(1).and_then(|before| self.shares.get(before)).map_or(0, |share| share.until);
+        let group = groups.get(share.group as usize)?;
+        let address = group.address((slot - before) as usize % group.len().max(1))?;
+        Some(Candidate { address, port: share.port, weight: share.weight })
+    }
+
+    fn all<'a>(&'a self, groups: &'a [Group]) -> impl Iterator<Item = Candidate> + 'a {
+        self.shares.iter().filter_map(|share| Some((share, groups.get(share.group as usize)?))).flat_map(
+            |(share, group)| {
+                group.addresses().map(|address| Candidate { address, port: share.port, weight: share.weight })
+            },
+        )
+    }
+
+    pub(crate) fn addresses<'a>(&'a self, groups: &'a [Group]) -> impl Iterator<Item = IpAddr> + 'a {
+        self.all(groups).map(|candidate| candidate.address)
+    }
+}
+
+/// About the golden section of `slots`, which spreads successive turns best, and without a divisor in common with it.
+fn spreading_step(slots: u32) -> u32 {
+    fn divisor(one: u32, other: u32) -> u32 {
+        if other == 0 { one } else { divisor(other, one % other) }
+    }
+    let golden = u64::from(slots) * 618 / 1_000;
+    let first = u32::try_from(golden).unwrap_or(1).max(1);
+    (first..=slots.max(first)).find(|step| divisor(*step, slots) == 1).unwrap_or(1)
+}
+
+impl Ask<'_> {
+    /// `None` where the set is empty.
+    pub(crate) fn pick(&self, balance: &mut Balance, ambient: &mut dyn Ambient) -> Option<Picked> {
+        // The clock is asked for only while something is ejected.
+        let now = (self.outliers.is_some() && balance.any_ejected()).then(|| ambient.now());
+        let candidate = match (self.balancing, self.key) {
+            _ if self.set.endpoints == 1 => self.set.at(0, self.groups),
+            (_, Some(key)) => self.ranked(key ^ self.id, balance, now),
+            (Balancing::RoundRobin, None) => self.first_well(balance, now, &mut |balance| {
+                balance.turn(self.id, self.set.slots(), self.set.step, ambient)
+            }),
+            (Balancing::LeastRequest, None) => self.less_busy(balance, now, ambient),
+            _ => self.first_well(balance, now, &mut |_| self.by_chance(ambient)),
+        }?;
+        let wants_open = matches!(self.balancing, Balancing::LeastRequest);
+        // One alone is neither compared with others nor ejected.
+        let wants_ticket = self.set.endpoints > 1 && (wants_open || self.outliers.is_some());
+        let ticket = wants_ticket.then(|| {
+            let endpoint = self.endpoint_id(&candidate);
+            let is_open = wants_open && balance.open(endpoint, ambient);
+            Ticket {
+                address: candidate.address,
+                port: candidate.port,
+                endpoint,
+                set: self.id,
+                endpoints: self.set.endpoints,
+                is_open,
+                outliers: self.outliers,
+            }
+        });
+        Some(Picked { address: candidate.address, port: candidate.port, ticket })
+    }
+
+    fn endpoint_id(&self, candidate: &Candidate) -> u64 {
+        rendezvous::score(self.id, candidate.address, candidate.port)
+    }
+
+    fn by_chance(&self, ambient: &mut dyn Ambient) -> u32 {
+        rendezvous::below(ambient.random(), u64::from(self.set.slots())) as u32
+    }
+
+    fn is_well(&self, candidate: &Candidate, balance: &mut Balance, now: Option<u64>) -> bool {
+        now.is_none_or(|now| !balance.is_ejected(self.endpoint_id(candidate), now))
+    }
+
+    /// The first that is not ejected of the slots that `draw` gives; after some draws, of all; if all are, what came last.
+    fn first_well(
+        &self,
+        balance: &mut Balance,
+        now: Option<u64>,
+        draw: &mut dyn FnMut(&mut Balance) -> u32,
+    ) -> Option<Candidate> {
+        let mut last = None;
+        for _ in 0..MAX_DRAWS {
+            let candidate = self.set.at(draw(balance), self.groups)?;
+            if self.is_well(&candidate, balance, now) {
+                return Some(candidate);
+            }
+            last = Some(candidate);
+        }
+        self.set.all(self.groups).find(|candidate| self.is_well(candidate, balance, now)).or(last)
+    }
+
+    fn less_busy(&self, balance: &mut Balance, now: Option<u64>, ambient: &mut dyn Ambient) -> Option<Candidate> {
+        let mut draw = |balance: &mut Balance| self.first_well(balance, now, &mut |_| self.by_chance(ambient));
+        let (one, other) = (draw(balance)?, draw(balance)?);
+        let busy = |candidate: &Candidate| u64::from(balance.open_requests(self.endpoint_id(candidate))) + 1;
+        let (one_busy, other_busy) = (busy(&one), busy(&other));
+        // Fewer for its weight, without a division.
+        let other_is_better = other_busy * u64::from(one.weight) < one_busy * u64::from(other.weight);
+        Some(if other_is_better { other } else { one })
+    }
+
+    fn ranked(&self, key: u64, balance: &mut Balance, now: Option<u64>) -> Option<Candidate> {
+        let (mut well, mut any) = (Ranking::default(), Ranking::default());
+        for candidate in self.set.all(self.groups) {
+            let score = rendezvous::score(key, candidate.address, candidate.port);
+            match self.is_well(&candidate, balance, now) {
+                true => well.offer(score, candidate.weight),
+                false => well.pass(),
+            }
+            if now.is_some() {
+                any.offer(score, candidate.weight);
+            }
+        }
+        self.set.all(self.groups).nth(well.winner().or(any.winner())?)
+    }
+}
