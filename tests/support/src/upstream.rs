@@ -8,7 +8,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::json;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -20,7 +20,8 @@ use tokio_rustls::{
     rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
 };
 
-/// A server for HTTP/1.1 and HTTP/2 on loopback that answers every request with JSON: its own name, and what came.
+/// A server for HTTP/1.1 and HTTP/2 on loopback that answers every request with JSON: its own name, and what came. The path
+/// `/status/503` is answered with that status.
 pub struct Upstream {
     port: u16,
     task: AbortHandle,
@@ -48,7 +49,11 @@ impl Upstream {
     /// # Errors
     /// Where no port is free or no certificate can be made.
     pub async fn start_tls(name: &str, host: &str) -> Result<(Self, String)> {
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([host.to_owned()])?;
+        let signing_key = KeyPair::generate()?;
+        let mut parameters = CertificateParams::new([host.to_owned()])?;
+        // Certificates of one name would be taken for one another where several are trusted.
+        parameters.distinguished_name.push(DnType::CommonName, host);
+        let cert = parameters.self_signed(&signing_key)?;
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
         let config = ServerConfig::builder_with_provider(ring::default_provider().into())
             .with_safe_default_protocol_versions()?
@@ -114,9 +119,12 @@ fn answer(name: &str, request: &Request<Incoming>) -> Response<String> {
         "upstream": name,
         "authority": authority.or_else(|| request.headers().get("host").map(text)),
         "path": request.uri().path(),
+        "version": format!("{:?}", request.version()),
         "headers": headers,
     });
     let mut response = Response::new(body.to_string() + "\n");
+    let asked = request.uri().path().strip_prefix("/status/").and_then(|status| status.parse().ok());
+    *response.status_mut() = asked.unwrap_or_default();
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
     response
 }

@@ -1,0 +1,438 @@
+//! Steering by endpoint in a real Envoy: the filter picks, and an `ORIGINAL_DST` cluster goes there.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, which is what these do"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use byname_test_support::{Connection, Envoy, EnvoyBuilder, FORMS, Filter, Form, Reply, Upstream};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+type Test = Result<()>;
+
+const LISTENER: u16 = 15001;
+
+/// An Envoy of `envoy/endpoint.yaml` whose table is pushed.
+struct Sidecar {
+    envoy: Envoy,
+    /// As it stands in the repository.
+    filter: Filter,
+    /// Of tables: Envoy takes a file that says the same for no push.
+    version: AtomicU64,
+    _passthrough: Upstream,
+}
+
+impl Sidecar {
+    async fn start(workers: u32) -> Result<Self> {
+        Self::start_edited(|builder| builder.concurrency(workers)).await
+    }
+
+    async fn start_edited(edit: impl FnOnce(EnvoyBuilder) -> EnvoyBuilder) -> Result<Self> {
+        let passthrough = Upstream::start("passthrough").await?;
+        let envoy = edit(Envoy::builder("endpoint.yaml").upstream(18080, &passthrough)).start().await?;
+        let filter = envoy.filter("endpoint")?;
+        Ok(Self { envoy, filter, version: AtomicU64::new(2), _passthrough: passthrough })
+    }
+
+    /// Pushes a table of these Services, with more fields at the top of the configuration.
+    async fn push(&self, services: Value, fields: Value) -> Result<()> {
+        let mut filter = self.filter.clone();
+        filter.configuration["table"]["version"] = self.version.fetch_add(1, Ordering::Relaxed).into();
+        filter.configuration["table"]["services"] = services;
+        for (field, value) in fields.as_object().expect("fields") {
+            filter.configuration[field] = value.clone();
+        }
+        self.envoy.push("endpoint", &filter, "config_reload").await
+    }
+
+    async fn connect(&self, form: Form) -> Result<Connection> {
+        Connection::open(self.envoy.port(LISTENER), form).await
+    }
+
+    /// Who answers so many requests for `authority`, each on a connection of its own, so that all workers have their part.
+    async fn answers(&self, authority: &str, requests: usize) -> Result<BTreeMap<String, usize>> {
+        let mut answers = BTreeMap::new();
+        for _ in 0..requests {
+            let reply = self.connect(Form::Host).await?.get(authority, &[]).await?;
+            *answers.entry(who(&reply)).or_insert(0) += 1;
+        }
+        Ok(answers)
+    }
+
+    async fn count(&self, reason: &str) -> Result<u64> {
+        self.envoy.stat(&format!("wasmcustom.byname.{reason}")).await
+    }
+}
+
+/// The upstream that answered, or the status.
+fn who(reply: &Reply) -> String {
+    match reply.said("upstream") {
+        name if name.is_empty() => reply.status.to_string(),
+        name => name,
+    }
+}
+
+/// A group that is one endpoint: `upstream`, on its port.
+fn endpoint(upstream: &Upstream, fields: Value) -> Value {
+    let mut group = json!({"addresses": "127.0.0.1", "ports": {"http": upstream.port()}});
+    for (field, value) in fields.as_object().expect("fields") {
+        group[field] = value.clone();
+    }
+    group
+}
+
+fn service(endpoints: Vec<Value>) -> Value {
+    json!({"ports": [{"name": "http", "port": 80}], "endpoints": endpoints})
+}
+
+/// `service` with more fields.
+fn with(mut service: Value, fields: Value) -> Value {
+    for (field, value) in fields.as_object().expect("fields") {
+        service[field] = value.clone();
+    }
+    service
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Asks for `authority` over and over until it is told to stop: what was wrong, and who answered how often.
+async fn load(mut connection: Connection, stop: Arc<AtomicBool>) -> Result<(Vec<String>, BTreeMap<String, u64>)> {
+    let (mut wrong, mut answers) = (Vec::new(), BTreeMap::new());
+    while !stop.load(Ordering::Relaxed) {
+        let reply = connection.get("web", &[]).await?;
+        if reply.status != 200 {
+            wrong.push(format!("{} {}", reply.status, reply.body));
+        }
+        *answers.entry(who(&reply)).or_insert(0) += 1;
+    }
+    Ok((wrong, answers))
+}
+
+/// Each of 20 endpoints in its turn: another one starts, the old one serves while it terminates, is gone from the table, and
+/// then gone altogether.
+#[tokio::test]
+async fn a_rolling_update_under_load_fails_no_request() -> Test {
+    const ENDPOINTS: usize = 20;
+    let sidecar = Sidecar::start(2).await?;
+    let mut upstreams = Vec::new();
+    for number in 0..ENDPOINTS {
+        upstreams.push(Upstream::start(&format!("old-{number}")).await?);
+    }
+    let mut endpoints: Vec<Value> = upstreams.iter().map(|upstream| endpoint(upstream, json!({}))).collect();
+    sidecar.push(json!({"shop/web": service(endpoints.clone())}), json!({})).await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clients = Vec::new();
+    for form in FORMS.into_iter().chain(FORMS) {
+        clients.push(tokio::spawn(load(sidecar.connect(form).await?, Arc::clone(&stop))));
+    }
+    for number in 0..ENDPOINTS {
+        let next = Upstream::start(&format!("new-{number}")).await?;
+        endpoints[number] =
+            endpoint(&upstreams[number], json!({"ready": false, "serving": true, "terminating": true}));
+        endpoints.push(endpoint(&next, json!({})));
+        sidecar.push(json!({"shop/web": service(endpoints.clone())}), json!({})).await?;
+        endpoints[number] = endpoints.pop().expect("the next");
+        sidecar.push(json!({"shop/web": service(endpoints.clone())}), json!({})).await?;
+        // What was under way when its endpoint left the table still ends there: a pod has its grace period.
+        sleep(Duration::from_millis(50)).await;
+        upstreams[number] = next;
+    }
+    sleep(Duration::from_millis(300)).await;
+    stop.store(true, Ordering::Relaxed);
+    let (mut wrong, mut answers) = (Vec::new(), BTreeMap::new());
+    for client in clients {
+        let (more, answered) = client.await??;
+        wrong.extend(more);
+        for (name, count) in answered {
+            *answers.entry(name).or_insert(0) += count;
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {answers:?}: {:?}", wrong.len(), wrong.first());
+    let new = answers.keys().filter(|name| name.starts_with("new-")).count();
+    assert_eq!(new, ENDPOINTS, "every new endpoint was reached: {answers:?}");
+    assert!(answers.values().sum::<u64>() > 500, "it was load: {answers:?}");
+    assert_eq!(sidecar.count("reason.no_endpoints").await?, 0);
+    assert_eq!(sidecar.envoy.stat("http.outbound.downstream_cx_destroy_local").await?, 0, "Envoy closed no connection");
+    Ok(())
+}
+
+/// The node's zone is eu-a.
+#[tokio::test]
+async fn the_callers_zone_is_preferred_and_falls_away() -> Test {
+    let sidecar = Sidecar::start(1).await?;
+    let (here, there) = (Upstream::start("here").await?, Upstream::start("there").await?);
+    let web = |endpoints| json!({"shop/web": with(service(endpoints), json!({"trafficDistribution": "PreferSameZone"}))});
+    let zone = |upstream, zone: &str| endpoint(upstream, json!({"zone": zone}));
+    let rows = [
+        (vec![zone(&here, "eu-a"), zone(&there, "eu-b")], vec!["here"], "both zones"),
+        (vec![zone(&there, "eu-b")], vec!["there"], "no endpoint in the caller's zone"),
+        (vec![zone(&here, "eu-a"), endpoint(&there, json!({}))], vec!["here", "there"], "one endpoint without a zone"),
+        (
+            vec![endpoint(&here, json!({"zone": "eu-a", "ready": false})), zone(&there, "eu-b")],
+            vec!["there"],
+            "the one in the caller's zone is not ready",
+        ),
+    ];
+    for (endpoints, expected, why) in rows {
+        sidecar.push(web(endpoints), json!({})).await?;
+        let answers = sidecar.answers("web", 12).await?;
+        assert_eq!(answers.into_keys().collect::<BTreeSet<_>>(), names(&expected), "{why}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_client_stays_with_one_endpoint() -> Test {
+    let sidecar = Sidecar::start(2).await?;
+    let mut upstreams = Vec::new();
+    for number in 0..5 {
+        upstreams.push(Upstream::start(&format!("pod-{number}")).await?);
+    }
+    let all = || upstreams.iter().map(|upstream| endpoint(upstream, json!({}))).collect::<Vec<_>>();
+    let by_user = json!({"steering": {"loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}}});
+    let services = json!({
+        "shop/sticky": with(service(all()), json!({"sessionAffinity": "ClientIP"})),
+        "shop/users": with(service(all()), by_user),
+        "shop/any": service(all()),
+    });
+    sidecar.push(services.clone(), json!({})).await?;
+    let sticky = sidecar.answers("sticky", 20).await?;
+    assert_eq!(sticky.len(), 1, "a pod keeps one endpoint, whichever worker serves it: {sticky:?}");
+    assert_eq!(sidecar.answers("any", 40).await?.len(), 5, "without affinity all have their part");
+    let mut users = BTreeMap::new();
+    for round in 0..2 {
+        for user in 0..30 {
+            let user = format!("user-{user}");
+            let reply = sidecar.connect(Form::Http2).await?.get("users", &[("x-user", &user)]).await?;
+            let known = users.entry(user).or_insert_with(|| who(&reply));
+            assert_eq!(*known, who(&reply), "round {round}");
+        }
+        // What is pushed again changes nothing for anyone.
+        sidecar.push(services.clone(), json!({})).await?;
+    }
+    assert_eq!(users.values().collect::<BTreeSet<_>>().len(), 5, "thirty users are spread: {users:?}");
+    assert_eq!(sidecar.answers("sticky", 6).await?.into_keys().next(), sticky.into_keys().next());
+    Ok(())
+}
+
+/// One worker, since each worker learns by itself.
+#[tokio::test]
+async fn a_killed_endpoint_is_ejected_and_comes_back() -> Test {
+    let sidecar = Sidecar::start(1).await?;
+    let (good, bad) = (Upstream::start("good").await?, Upstream::start("bad").await?);
+    let steering = json!({
+        "by": "endpoint",
+        "outlierDetection": {"consecutive5xxErrors": 3, "baseEjectionTimeSeconds": 5, "maxEjectionPercent": 50},
+    });
+    let web = json!({"shop/web": service(vec![endpoint(&good, json!({})), endpoint(&bad, json!({}))])});
+    sidecar.push(web.clone(), json!({"steering": steering})).await?;
+    assert_eq!(sidecar.answers("web", 10).await?, [("bad".to_owned(), 5), ("good".to_owned(), 5)].into());
+
+    let port = bad.port();
+    drop(bad);
+    let killed = sidecar.answers("web", 6).await?;
+    assert_eq!(killed, [("503".to_owned(), 3), ("good".to_owned(), 3)].into(), "in turn, until three have failed");
+    let ejected = Instant::now();
+    assert_eq!(sidecar.count("endpoint_ejections").await?, 1);
+    assert_eq!(sidecar.answers("web", 10).await?, [("good".to_owned(), 10)].into());
+    // What was found out is not forgotten with a push.
+    sidecar.push(web, json!({"steering": steering})).await?;
+    assert_eq!(sidecar.answers("web", 10).await?, [("good".to_owned(), 10)].into());
+    assert!(ejected.elapsed() < Duration::from_secs(5), "the machine is too slow for this test");
+
+    let _back = Upstream::start_at("bad", port).await?;
+    sleep(Duration::from_secs(5).saturating_sub(ejected.elapsed())).await;
+    let back = sidecar.answers("web", 10).await?;
+    assert!(back["bad"] >= 4 && back.len() == 2, "{back:?}");
+    assert_eq!(sidecar.count("endpoint_returns").await?, 1);
+
+    // Answers of 500 and above eject as well; of two endpoints the last one never is.
+    for _ in 0..20 {
+        let reply = sidecar.connect(Form::Host).await?.get_path("web", "/status/500", &[]).await?;
+        assert_eq!(reply.status, 500);
+    }
+    assert_eq!(sidecar.count("endpoint_ejections").await?, 2);
+    sidecar.envoy.wait_for_log(&format!("endpoint 127.0.0.1 port {port} is ejected")).await
+}
+
+#[tokio::test]
+async fn a_baseline_namespace_stands_in_and_steps_back() -> Test {
+    let sidecar = Sidecar::start(2).await?;
+    let (own, staging, spare) =
+        (Upstream::start("own").await?, Upstream::start("staging").await?, Upstream::start("spare").await?);
+    let fallback = json!({
+        "baselines": {"shop": "staging"},
+        "services": {"shop/cart": {"service": "shop/spare", "when": ["noEndpoints"]}},
+    });
+    let services = |own_search: Vec<Value>, cart: Vec<Value>| {
+        let mut services = json!({
+            "staging/search": service(vec![endpoint(&staging, json!({}))]),
+            "shop/spare": service(vec![endpoint(&spare, json!({}))]),
+            "shop/cart": service(cart),
+        });
+        if !own_search.is_empty() {
+            services["shop/search"] = service(own_search);
+        }
+        services
+    };
+    let own_endpoint = || vec![endpoint(&own, json!({}))];
+    for (own_search, cart, search_by, cart_by) in [
+        (vec![], own_endpoint(), "staging", "own"),
+        (own_endpoint(), vec![], "own", "spare"),
+        (vec![], own_endpoint(), "staging", "own"),
+    ] {
+        sidecar.push(services(own_search, cart), json!({"fallback": fallback})).await?;
+        for (asked, by) in [("search", search_by), ("cart", cart_by)] {
+            let reply = sidecar.connect(Form::Host).await?.get(asked, &[]).await?;
+            assert_eq!(who(&reply), by, "{asked}");
+        }
+    }
+    let reply = sidecar.connect(Form::Host).await?.get("search", &[]).await?;
+    assert_eq!(reply.said("authority"), "search.staging.svc.cluster.local", "the Host is that of what answers");
+    let reasons = sidecar.envoy.reasons().await?;
+    assert_eq!((reasons["baseline"], reasons["fallback_no_endpoints"], reasons["service"]), (3, 1, 3));
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_that_a_client_sends_names_an_endpoint() -> Test {
+    let sidecar = Sidecar::start(1).await?;
+    let (web, secret) = (Upstream::start("web").await?, Upstream::start("secret").await?);
+    sidecar.push(json!({"shop/web": service(vec![endpoint(&web, json!({}))])}), json!({})).await?;
+    let address = format!("127.0.0.1:{}", secret.port());
+    let forged = [
+        vec![("x-envoy-original-dst-host", address.as_str())],
+        vec![("x-byname-cluster", "original-dst"), ("x-envoy-original-dst-host", &address)],
+        vec![("x-byname-cluster", "original-dst"), ("x-byname-cluster", "original-dst-tls")],
+    ];
+    for form in FORMS {
+        for headers in &forged {
+            for (asked, by) in [("web", "web"), ("nope", "passthrough"), (address.as_str(), "passthrough")] {
+                let reply = sidecar.connect(form).await?.get(asked, headers).await?;
+                assert_eq!(who(&reply), by, "{form:?} {asked} {headers:?}");
+                assert!(reply.sent_on("x-byname-cluster").is_empty());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A StatefulSet's pods by their names, and a headless Service by its own.
+#[tokio::test]
+async fn endpoint_names_pick_exactly_that_endpoint() -> Test {
+    let sidecar = Sidecar::start(2).await?;
+    let (db_0, db_1) = (Upstream::start("db-0").await?, Upstream::start("db-1").await?);
+    let endpoints =
+        vec![endpoint(&db_0, json!({"hostnames": "db-0"})), endpoint(&db_1, json!({"hostnames": "db-1"}))];
+    sidecar.push(json!({"shop/db": with(service(endpoints), json!({"clusterIPs": "None"}))}), json!({})).await?;
+    for name in ["db-0", "db-1"] {
+        assert_eq!(sidecar.answers(&format!("{name}.db"), 6).await?, [(name.to_owned(), 6)].into());
+    }
+    assert_eq!(sidecar.answers("db", 12).await?.len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_protocol_upstream_is_the_clients_or_that_of_the_port() -> Test {
+    let sidecar = Sidecar::start(1).await?;
+    let web = Upstream::start("web").await?;
+    let port = |app_protocol: &str| {
+        let mut service = service(vec![endpoint(&web, json!({}))]);
+        service["ports"][0]["appProtocol"] = app_protocol.into();
+        service
+    };
+    let services = json!({"shop/any": port("http"), "shop/h2c": port("kubernetes.io/h2c"), "shop/grpc": port("grpc")});
+    sidecar.push(services, json!({"steering": {"by": "endpoint", "originalDst": {"http2Cluster": "original-dst-http2"}}})).await?;
+    for (asked, form, version) in [
+        ("any", Form::Host, "HTTP/1.1"),
+        ("any", Form::Http2, "HTTP/2.0"),
+        ("h2c", Form::Host, "HTTP/2.0"),
+        ("grpc", Form::Http2, "HTTP/2.0"),
+    ] {
+        let reply = sidecar.connect(form).await?.get(asked, &[("content-type", "application/grpc")]).await?;
+        assert_eq!((reply.status, reply.said("version").as_str()), (200, version), "{asked} {form:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn tls_goes_by_its_own_clusters_and_never_in_clear_text() -> Test {
+    let host = "secure.shop.svc.cluster.local";
+    let (secure, certificate) = Upstream::start_tls("secure", host).await?;
+    let (weather, weather_certificate) = Upstream::start_tls("weather", "weather.example.com").await?;
+    let (other, other_certificate) = Upstream::start_tls("other", "other.example.com").await?;
+    let directory = tempfile::tempdir()?;
+    let trusted = directory.path().join("ca.pem");
+    std::fs::write(&trusted, certificate + &weather_certificate + &other_certificate)?;
+    let sidecar = Sidecar::start_edited(|builder| {
+        let builder = builder.edit("/etc/ssl/certs/ca-certificates.crt", &trusted.display().to_string());
+        builder.edit("18443", &weather.port().to_string())
+    })
+    .await?;
+    let tls = |upstream| {
+        let mut service = service(vec![endpoint(upstream, json!({}))]);
+        service["ports"][0]["appProtocol"] = "https".into();
+        service
+    };
+    let mut services = sidecar.filter.configuration["table"]["services"].clone();
+    services["shop/secure"] = tls(&secure);
+    services["shop/wrong"] = tls(&other);
+    sidecar.push(services, json!({})).await?;
+    for form in FORMS {
+        let reply = sidecar.connect(form).await?.get("secure", &[]).await?;
+        assert_eq!((who(&reply), reply.said("authority")), ("secure".into(), host.into()), "{form:?} {}", reply.body);
+        let reply = sidecar.connect(form).await?.get("weather", &[]).await?;
+        assert_eq!(who(&reply), "weather", "{form:?} an external name: {}", reply.body);
+        // A certificate of another name is a 503.
+        assert_eq!(who(&sidecar.connect(form).await?.get("wrong", &[]).await?), "503", "{form:?}");
+    }
+    Ok(())
+}
+
+/// What a cluster for each Service would take 880 MB for.
+#[tokio::test]
+async fn ten_thousand_services_need_no_cluster_of_their_own() -> Test {
+    const SERVICES: usize = 10_000;
+    let sidecar = Sidecar::start(2).await?;
+    let clusters = sidecar.envoy.stat("cluster_manager.active_clusters").await?;
+    let mut upstreams = Vec::new();
+    for number in 0..10 {
+        upstreams.push(Upstream::start(&format!("upstream-{number}")).await?);
+    }
+    let services: serde_json::Map<String, Value> = (0..SERVICES)
+        .map(|number| {
+            let ready = endpoint(&upstreams[number % 10], json!({}));
+            let addresses: Vec<String> =
+                (0..9).map(|other| format!("10.{}.{}.{other}", number / 250, number % 250)).collect();
+            let not_ready = json!({"addresses": addresses.join(" "), "ready": false});
+            (format!("team-{}/web-{number}", number % 7), service(vec![ready, not_ready]))
+        })
+        .collect();
+    sidecar.push(services.into(), json!({})).await?;
+    assert_eq!(sidecar.count("table.services").await?, SERVICES as u64);
+    assert_eq!(sidecar.count("table.endpoints").await?, 10 * SERVICES as u64);
+    let mut connection = sidecar.connect(Form::Http2).await?;
+    for number in (0..SERVICES).step_by(37) {
+        let reply = connection.get(&format!("web-{number}.team-{}", number % 7), &[]).await?;
+        assert_eq!(who(&reply), format!("upstream-{}", number % 10), "web-{number}");
+    }
+    assert_eq!(sidecar.envoy.stat("cluster_manager.active_clusters").await?, clusters);
+    assert!(clusters <= 6, "{clusters} clusters");
+    Ok(())
+}
