@@ -267,9 +267,9 @@ async fn counters_and_gauges_are_in_envoys_statistics() -> Test {
         .iter()
         .map(|name| gauges[&format!("wasmcustom.byname.table.{name}")])
         .collect();
-    assert_eq!(values, [1, 13, 6, 0]);
+    assert_eq!(values, [1, 15, 8, 0]);
     let prometheus = stage.envoy.admin("/stats/prometheus").await?.body;
-    for line in ["byname_reason_alias{} 2", "byname_table_services{} 13"] {
+    for line in ["byname_reason_alias{} 2", "byname_table_services{} 15"] {
         assert!(prometheus.lines().any(|other| other == line), "{line} is missing");
     }
     Ok(())

@@ -10,7 +10,7 @@ use byname_test_support::{
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
 pub(crate) async fn run(keep: bool) -> Result<()> {
-    println!("One Envoy, two sidecars: one of a pod in the namespace shop, one of a pod in prod. Eight upstreams.\n");
+    println!("One Envoy, two sidecars: one of a pod in the namespace shop, one of a pod in prod. Ten upstreams.\n");
     let stage = Stage::start().await?;
     let mut shown = Shown::new();
     for (index, row) in ROWS.iter().enumerate() {

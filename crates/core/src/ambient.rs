@@ -2,7 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use crate::rendezvous::mix;
+use crate::rendezvous::{GOLDEN, mix};
 
 /// What a choice needs of the world, and asks for only where the policy does.
 pub trait Ambient {
@@ -16,8 +16,7 @@ pub trait Ambient {
 
 /// The next number of a sequence that is as good as chance, and the same for the same start (SplitMix64).
 pub fn next_random(state: &mut u64) -> u64 {
-    // The odd number next to the golden section of 2^64.
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    *state = state.wrapping_add(GOLDEN);
     mix(*state)
 }
 

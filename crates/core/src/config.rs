@@ -301,7 +301,7 @@ fn compile_caller(
         search: compile_search(&config.dns, namespace, zone, problems),
         baseline: fallback::baseline(&config.fallback, namespace, zone, problems),
         identity: match (pod_ip, defaults.id) {
-            (Some(address), _) => Some(rendezvous::score(0, address, 0)),
+            (Some(address), _) => Some(rendezvous::score_of(0, address, 0)),
             (None, Some(id)) if !id.is_empty() => Some(rendezvous::hash(id.as_bytes())),
             _ => None,
         },

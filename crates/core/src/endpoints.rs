@@ -15,6 +15,7 @@ use crate::{
     limits::{MAX_ENDPOINT_LABELS, MAX_ENDPOINT_WEIGHT, MAX_SERVICE_ENDPOINTS, MAX_SERVICE_PORTS},
     name::is_label,
     problem::{Fault, Place, Problems},
+    rendezvous::{score, v4_bits, v6_bits},
     special::is_special,
     texts::{Entries, Texts},
     wire::{self, IpFamily, TrafficDistribution},
@@ -240,6 +241,37 @@ impl Group {
             Addresses::V4(addresses) => addresses.get(index).map(|address| IpAddr::V4(*address)),
             Addresses::V6(addresses) => addresses.get(index).map(|address| IpAddr::V6(*address)),
         }
+    }
+
+    /// The endpoint at `port` that scores best for a key, and its score; but for those that are left `out`.
+    pub(crate) fn best_for(
+        &self,
+        key: u64,
+        port: u16,
+        mut out: Option<&mut dyn FnMut(IpAddr) -> bool>,
+    ) -> Option<(IpAddr, u64)> {
+        let mut best = None;
+        let mut most = 0;
+        let mut offer = |index: usize, score: u64| {
+            if (score > most || best.is_none())
+                && out.as_mut().is_none_or(|out| self.address(index).is_some_and(|address| !out(address)))
+            {
+                (best, most) = (Some(index), score);
+            }
+        };
+        match &self.addresses {
+            Addresses::V4(addresses) => {
+                for (index, address) in addresses.iter().enumerate() {
+                    offer(index, score(key, v4_bits(*address, port)));
+                }
+            }
+            Addresses::V6(addresses) => {
+                for (index, address) in addresses.iter().enumerate() {
+                    offer(index, score(key, v6_bits(*address, port)));
+                }
+            }
+        }
+        Some((self.address(best?)?, most))
     }
 
     /// Whether its endpoints have the port called `port`.

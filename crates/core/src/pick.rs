@@ -231,7 +231,7 @@ impl Ask<'_> {
     }
 
     fn endpoint_id(&self, candidate: &Candidate) -> u64 {
-        rendezvous::score(self.id, candidate.address, candidate.port)
+        rendezvous::score_of(self.id, candidate.address, candidate.port)
     }
 
     fn by_chance(&self, ambient: &mut dyn Ambient) -> u32 {
@@ -270,18 +270,28 @@ impl Ask<'_> {
         Some(if other_is_better { other } else { one })
     }
 
+    /// The endpoint that a key belongs to. In a group all have one weight, so that only the best of each have to be compared.
     fn ranked(&self, key: u64, balance: &mut Balance, now: Option<u64>) -> Option<Candidate> {
-        let (mut well, mut any) = (Ranking::default(), Ranking::default());
-        for candidate in self.set.all(self.groups) {
-            let score = rendezvous::score(key, candidate.address, candidate.port);
-            match self.is_well(&candidate, balance, now) {
-                true => well.offer(score, candidate.weight),
-                false => well.pass(),
-            }
-            if now.is_some() {
-                any.offer(score, candidate.weight);
+        let mut best = Ranking::new();
+        for share in &self.set.shares {
+            let group = self.groups.get(share.group as usize)?;
+            let of = |address| Candidate { address, port: share.port, weight: share.weight };
+            let found = match now {
+                None => group.best_for(key, share.port, None),
+                Some(_) => group.best_for(
+                    key,
+                    share.port,
+                    Some(&mut |address| !self.is_well(&of(address), balance, now)),
+                ),
+            };
+            if let Some((address, score)) = found {
+                best.offer(of(address), score, share.weight);
             }
         }
-        self.set.all(self.groups).nth(well.winner().or(any.winner())?)
+        match (best.winner(), now) {
+            // All are ejected.
+            (None, Some(_)) => self.ranked(key, balance, None),
+            (winner, _) => winner,
+        }
     }
 }

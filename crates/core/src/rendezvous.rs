@@ -7,7 +7,10 @@
 //!
 //! The hash is the same in every worker and every pod, and stays so.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The odd number next to the golden section of 2^64, whose multiples lie furthest apart.
+pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Spreads the bits of a number over all of it: the finalizer of SplitMix64.
 pub(crate) const fn mix(number: u64) -> u64 {
@@ -29,52 +32,59 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     mix(hash)
 }
 
-/// The number that an endpoint gets for a key.
-pub(crate) fn score(key: u64, address: IpAddr, port: u16) -> u64 {
-    let address = match address {
-        IpAddr::V4(v4) => u64::from(v4.to_bits()),
-        IpAddr::V6(v6) => {
-            let bits = v6.to_bits();
-            mix((bits >> 64) as u64) ^ bits as u64
-        }
-    };
-    mix(key ^ mix(address ^ (u64::from(port) << 48)))
+/// An endpoint as a number.
+pub(crate) fn v4_bits(address: Ipv4Addr, port: u16) -> u64 {
+    u64::from(address.to_bits()) | u64::from(port) << 32
+}
+
+/// An endpoint as a number.
+pub(crate) fn v6_bits(address: Ipv6Addr, port: u16) -> u64 {
+    let bits = address.to_bits();
+    mix((bits >> 64) as u64 ^ u64::from(port)) ^ bits as u64
+}
+
+/// The number that one of several gets for a key, itself being `bits`. A key is a hash.
+pub(crate) fn score(key: u64, bits: u64) -> u64 {
+    mix(key.wrapping_add(bits.wrapping_mul(GOLDEN)))
+}
+
+/// That of an endpoint.
+pub(crate) fn score_of(key: u64, address: IpAddr, port: u16) -> u64 {
+    score(key, match address {
+        IpAddr::V4(v4) => v4_bits(v4, port),
+        IpAddr::V6(v6) => v6_bits(v6, port),
+    })
 }
 
 /// The best of those that were offered so far.
-#[derive(Default)]
-pub(crate) struct Ranking {
-    offered: usize,
-    /// Its place, what it came to, and its weight.
-    best: Option<(usize, u64, u32)>,
+pub(crate) struct Ranking<T> {
+    /// With its score and its weight.
+    best: Option<(T, u64, u32)>,
 }
 
-impl Ranking {
-    /// Offers the next one.
-    pub(crate) fn offer(&mut self, score: u64, weight: u32) {
-        let index = self.offered;
-        self.offered += 1;
-        let wins = match self.best {
+impl<T> Ranking<T> {
+    pub(crate) fn new() -> Self {
+        Self { best: None }
+    }
+
+    /// Offers one.
+    pub(crate) fn offer(&mut self, what: T, score: u64, weight: u32) {
+        let wins = match &self.best {
             None => true,
-            Some((_, best, of)) if of == weight => score > best,
+            Some((_, best, of)) if *of == weight => score > *best,
             // -w / ln(u) compared without a division: the logarithms are negative.
             Some((_, best, of)) => {
-                u128::from(minus_log2(best)) * u128::from(weight) > u128::from(minus_log2(score)) * u128::from(of)
+                u128::from(minus_log2(*best)) * u128::from(weight) > u128::from(minus_log2(score)) * u128::from(*of)
             }
         };
         if wins {
-            self.best = Some((index, score, weight));
+            self.best = Some((what, score, weight));
         }
     }
 
-    /// Passes over the next one.
-    pub(crate) fn pass(&mut self) {
-        self.offered += 1;
-    }
-
-    /// The place of the best one.
-    pub(crate) fn winner(&self) -> Option<usize> {
-        self.best.map(|(index, ..)| index)
+    /// The best one.
+    pub(crate) fn winner(self) -> Option<T> {
+        self.best.map(|(what, ..)| what)
     }
 }
 

@@ -152,9 +152,9 @@ impl Subsets {
         let index = match (parts, key) {
             ([_], _) => 0,
             (_, Some(key)) => {
-                let mut best = Ranking::default();
-                for part in parts {
-                    best.offer(rendezvous::mix(key ^ part.id()), part.weight);
+                let mut best = Ranking::new();
+                for (index, part) in parts.iter().enumerate() {
+                    best.offer(index, rendezvous::score(key, part.id()), part.weight);
                 }
                 best.winner()?
             }

@@ -27,6 +27,9 @@ pub const UPSTREAMS: [(u16, &str); 8] = [
     (18087, "weather.example.com"),
 ];
 
+/// Its endpoints that the filter chooses from, by the port that its table has for them.
+const ENDPOINTS: [(u16, &str); 2] = [(18088, "pod web-0, in eu-a"), (18089, "pod web-1, in eu-b")];
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
@@ -117,7 +120,7 @@ const PAYMENTS_PROD: &str = "payments.prod.svc.cluster.local";
 
 /// All rows.
 #[rustfmt::skip]
-pub const ROWS: [Row; 22] = [
+pub const ROWS: [Row; 25] = [
     upstream(Caller::Shop, "payments", "a short name, from shop", "payments in shop", PAYMENTS_SHOP, "service"),
     upstream(Caller::Prod, "payments", "the same name, from prod", "payments in prod", PAYMENTS_PROD, "service"),
     upstream(Caller::Shop, "payments.prod", "svc.ns", "payments in prod", PAYMENTS_PROD, "service"),
@@ -133,6 +136,9 @@ pub const ROWS: [Row; 22] = [
     upstream(Caller::Shop, "pay", "an alias", "payments in shop", PAYMENTS_SHOP, "alias"),
     upstream(Caller::Shop, "checkout", "an alias of an alias", "payments in shop", PAYMENTS_SHOP, "alias"),
     upstream(Caller::Shop, "weather", "an alias, allowed to leave", "weather.example.com", "weather.example.com:8080", "external"),
+    upstream(Caller::Shop, "web", "the endpoint in its own zone", "pod web-0, in eu-a", "web.shop.svc.cluster.local", "service"),
+    upstream(Caller::Shop, "cart", "no endpoints, but a fallback", "payments in shop", PAYMENTS_SHOP, "fallback_no_endpoints"),
+    upstream(Caller::Shop, "orders:9090", "only in the baseline, prod", "orders in prod", "orders.prod.svc.cluster.local:9090", "baseline"),
     local(Caller::Shop, "partner", "one that is not allowed to", 403, "alias_denied"),
     local(Caller::Shop, "bank", "one into prod, not granted", 403, "alias_denied"),
     local(Caller::Shop, "round", "aliases in a circle", 508, "alias_loop"),
@@ -186,6 +192,11 @@ impl Stage {
         for (port, name) in UPSTREAMS {
             let upstream = Upstream::start(name).await?;
             builder = builder.upstream(port, &upstream);
+            upstreams.push(upstream);
+        }
+        for (port, name) in ENDPOINTS {
+            let upstream = Upstream::start(name).await?;
+            builder = builder.edit(&port.to_string(), &upstream.port().to_string());
             upstreams.push(upstream);
         }
         Ok(Self { envoy: builder.start().await?, _upstreams: upstreams })

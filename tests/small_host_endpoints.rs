@@ -1,0 +1,229 @@
+//! The module that ships, steering by endpoint in a small host: each host call, each status, what a stream's end does, and
+//! what the choice costs.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, which is what these do"
+)]
+
+use anyhow::Result;
+use byname_test_support::{Action, Host};
+use serde_json::{Value, json};
+
+type Test = Result<()>;
+
+const ROOT: u32 = 1;
+const STREAM: u32 = 2;
+const WEB: &str = "web.shop.svc.cluster.local";
+const STATE: &str = r"call_foreign_function(set_envoy_filter_state: \n3envoy.network.transport_socket.original_dst_address\x12";
+const STATUSES: [u32; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 255, u32::MAX];
+
+/// Services steered by endpoint, each with so many endpoints, and these fields of `steering` besides.
+fn configuration(endpoints: usize, steering: Value) -> String {
+    let addresses: Vec<String> =
+        (0..endpoints).map(|number| format!("10.0.{}.{}", number / 250, number % 250 + 1)).collect();
+    let web = json!({
+        "ports": [{"name": "http", "port": 80}],
+        "endpoints": [{"addresses": addresses.join(" "), "ports": {"http": 8080}}],
+    });
+    let mut steering = steering;
+    steering["by"] = json!("endpoint");
+    json!({
+        "version": 1,
+        "caller": {"namespace": "shop", "podIP": "10.244.0.9"},
+        "steering": steering,
+        "table": {"version": 7, "services": {"shop/web": web}},
+    })
+    .to_string()
+}
+
+fn host(configuration: &str) -> Result<Host> {
+    let mut host = Host::new()?;
+    assert!(host.configure(ROOT, configuration)?, "{:?}", host.state().log);
+    host.ask(STREAM, ROOT, WEB.as_bytes())?;
+    host.state_mut().calls.clear();
+    Ok(host)
+}
+
+fn take_calls(host: &mut Host) -> Vec<String> {
+    std::mem::take(&mut host.state_mut().calls)
+}
+
+/// One whole stream, which the upstream answers with this status.
+fn stream(host: &mut Host, status: Option<i64>) -> Result<()> {
+    host.state_mut().properties.remove("response.code");
+    host.begin(STREAM, ROOT)?;
+    host.request_headers(STREAM, &[(":authority", WEB.as_bytes())])?;
+    if let Some(status) = status {
+        host.state_mut().properties.insert("response.code".into(), status.to_le_bytes().to_vec());
+    }
+    host.delete(STREAM)
+}
+
+#[test]
+fn what_is_not_used_costs_no_call() -> Test {
+    let steered = |endpoint: &str| {
+        vec![
+            "get_header_map_pairs()".to_owned(),
+            "increment_metric(byname.reason.service)".to_owned(),
+            "replace_header_map_value(x-byname-cluster: original-dst)".to_owned(),
+            format!("{STATE}{endpoint})"),
+        ]
+    };
+    // One endpoint, so that it is known which.
+    let one = r"\r10.0.0.1:8080";
+    let mut plain = host(&configuration(1, json!({})))?;
+    stream(&mut plain, Some(200))?;
+    assert_eq!(take_calls(&mut plain), steered(one), "nothing is asked at a stream's end");
+
+    // Of several, with the health that goes by how requests end: one call more, and no clock while all are well.
+    let outliers = json!({"outlierDetection": {"consecutive5xxErrors": 2}, "loadBalancer": {"simple": "LEAST_REQUEST"}});
+    let mut watched = host(&configuration(3, outliers))?;
+    stream(&mut watched, Some(200))?;
+    let calls = take_calls(&mut watched);
+    assert_eq!(calls.len(), 5, "{calls:?}");
+    assert!(calls[3].starts_with(STATE), "{calls:?}");
+    assert_eq!(calls[4], "get_property(response.code)");
+    Ok(())
+}
+
+#[test]
+fn how_requests_end_ejects_and_brings_back() -> Test {
+    const SECOND: u64 = 1_000_000_000;
+    let outliers = json!({"outlierDetection": {"consecutive5xxErrors": 2, "maxEjectionPercent": 100}});
+    let mut host = host(&configuration(2, outliers))?;
+    host.state_mut().now = 1_000 * SECOND;
+    // An abort, and what is no status, count as neither.
+    for status in [None, Some(0), Some(-1), Some(i64::MAX)] {
+        for _ in 0..10 {
+            stream(&mut host, status)?;
+        }
+    }
+    assert_eq!(host.state().metric("byname.endpoint_ejections"), Some(0));
+    for _ in 0..20 {
+        stream(&mut host, Some(503))?;
+    }
+    assert_eq!(host.state().metric("byname.endpoint_ejections"), Some(1), "of two one can be, and the last one never");
+    assert!(host.state().log.iter().any(|line| line.contains("port 8080 is ejected")), "{:?}", host.state().log);
+    take_calls(&mut host);
+    let chosen = |host: &mut Host| -> Result<std::collections::BTreeSet<String>> {
+        for _ in 0..20 {
+            stream(host, Some(200))?;
+        }
+        Ok(take_calls(host).into_iter().filter(|call| call.starts_with(STATE)).collect())
+    };
+    assert_eq!(chosen(&mut host)?.len(), 1, "one is passed over");
+    // A push of another table: what is known outlives the root context.
+    let next = 10;
+    assert!(host.configure(next, &configuration(2, json!({"outlierDetection": {"consecutive5xxErrors": 2}})))?);
+    host.delete(ROOT)?;
+    host.begin(STREAM, next)?;
+    host.delete(STREAM)?;
+    host.state_mut().now += 31 * SECOND;
+    assert!(host.configure(ROOT, &configuration(2, json!({"outlierDetection": {"consecutive5xxErrors": 2}})))?);
+    assert_eq!(chosen(&mut host)?.len(), 2, "its time is over");
+    assert_eq!(host.state().metric("byname.endpoint_returns"), Some(1));
+    Ok(())
+}
+
+#[test]
+fn no_status_of_any_call_traps_or_lets_a_request_go_without_its_endpoint() -> Test {
+    let outliers = json!({
+        "outlierDetection": {"consecutive5xxErrors": 1},
+        "loadBalancer": {"simple": "LEAST_REQUEST"},
+    });
+    let mut host = host(&configuration(5, outliers))?;
+    for name in [
+        "proxy_call_foreign_function",
+        "proxy_replace_header_map_value",
+        "proxy_get_property",
+        "proxy_get_current_time_nanoseconds",
+        "proxy_increment_metric",
+        "proxy_log",
+    ] {
+        for status in STATUSES {
+            host.state_mut().failing.insert(name, status);
+            host.state_mut().response = None;
+            host.begin(STREAM, ROOT)?;
+            let headers: &[(&str, &[u8])] = &[(":authority", WEB.as_bytes()), ("x-byname-cluster", b"forged")];
+            let action = host.request_headers(STREAM, headers)?;
+            host.state_mut().properties.insert("response.code".into(), 503_i64.to_le_bytes().to_vec());
+            host.delete(STREAM)?;
+            host.state_mut().failing.clear();
+            let is_needed = ["proxy_call_foreign_function", "proxy_replace_header_map_value"].contains(&name);
+            assert_eq!(action, if is_needed { Action::Pause } else { Action::Continue }, "{name} {status}");
+            let answered = host.state().response.as_ref().map(|response| response.status);
+            assert_eq!(answered, is_needed.then_some(503), "{name} {status}");
+        }
+    }
+    // Properties that are no 64-bit integer.
+    for property in [vec![], vec![1], vec![0xff; 7], vec![0xff; 8], vec![0xff; 100]] {
+        host.state_mut().properties.insert("response.code".into(), property);
+        host.begin(STREAM, ROOT)?;
+        assert_eq!(host.request_headers(STREAM, &[(":authority", WEB.as_bytes())])?, Action::Continue);
+        host.delete(STREAM)?;
+    }
+    // Those that were ejected come back.
+    host.state_mut().now += 3_600_000_000_000;
+    for _ in 0..100 {
+        stream(&mut host, Some(200))?;
+    }
+    take_calls(&mut host);
+    stream(&mut host, Some(200))?;
+    assert_eq!(take_calls(&mut host).len(), 5, "it works as before");
+    Ok(())
+}
+
+/// The policies whose work must not grow do not; consistent hashing looks at all, and its price is known.
+#[test]
+fn the_fuel_of_a_choice_grows_with_the_endpoints_only_where_the_policy_needs_it() -> Test {
+    let fuel = |endpoints: usize, balancer: Value| -> Result<u64> {
+        let mut host = host(&configuration(endpoints, json!({"loadBalancer": balancer})))?;
+        for _ in 0..100 {
+            stream(&mut host, None)?;
+        }
+        host.take_fuel()?;
+        for _ in 0..100 {
+            stream(&mut host, None)?;
+        }
+        Ok(host.take_fuel()? / 100)
+    };
+    for policy in ["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST"] {
+        let (few, many) = (fuel(10, json!({"simple": policy}))?, fuel(10_000, json!({"simple": policy}))?);
+        println!("fuel of a request by {policy}, with 10 and 10,000 endpoints: {few}, {many}");
+        assert!(many < few + few / 10, "{policy}: {few} {many}");
+    }
+    let hash = json!({"consistentHash": {"useSourceIp": true}});
+    let (few, many) = (fuel(10, hash.clone())?, fuel(1_000, hash)?);
+    println!("fuel of a request by consistentHash, with 10 and 1,000 endpoints: {few}, {many}");
+    let each = (many - few) / 990;
+    assert!(each < 200, "{each} an endpoint");
+    Ok(())
+}
+
+#[test]
+fn streams_by_every_policy_leave_memory_as_it_was() -> Test {
+    for balancer in [
+        json!({"simple": "ROUND_ROBIN"}),
+        json!({"simple": "LEAST_REQUEST"}),
+        json!({"consistentHash": {"httpHeaderName": "x-user"}}),
+    ] {
+        let steering = json!({"loadBalancer": balancer, "outlierDetection": {"consecutive5xxErrors": 3}});
+        let mut host = host(&configuration(1_000, steering))?;
+        let run = |host: &mut Host, streams: u32| -> Result<u64> {
+            for number in 0..streams {
+                stream(host, Some(if number % 3 == 0 { 503 } else { 200 }))?;
+                host.state_mut().calls.clear();
+                host.state_mut().log.clear();
+                host.state_mut().now += 1_000_000_000;
+            }
+            Ok(host.pages())
+        };
+        let warm = run(&mut host, 10_000)?;
+        assert_eq!(run(&mut host, 10_000)?, warm, "pages of linear memory");
+    }
+    Ok(())
+}
