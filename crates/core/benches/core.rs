@@ -5,7 +5,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use byname_core::{Config, Defaults, Reason, Request, Scheme, resolve};
+use byname_core::{Balance, Chooser, Config, Defaults, Plan, Reason, Request, Scheme, Scripted, resolve};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Map, Value, json};
 
@@ -111,5 +111,123 @@ fn reading(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, resolving, reading);
+/// One Service with this many endpoints, and how it is steered.
+fn one_service(endpoints: usize, steering: &Value) -> Config {
+    let address = |number: usize| format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255);
+    let addresses: Vec<String> = (1..=endpoints).map(address).collect();
+    // Two groups, so that weights can differ.
+    let (some, others) = addresses.split_at(endpoints / 2);
+    let weight = steering["weight"].as_u64().unwrap_or(1);
+    let groups = json!([{"addresses": some.join(" ")}, {"addresses": others.join(" "), "weight": weight}]);
+    let mut steering = steering.clone();
+    if let Some(fields) = steering.as_object_mut() {
+        fields.remove("weight");
+    }
+    let service = json!({"ports": [{"name": "http", "port": 80}], "endpoints": groups});
+    let config = json!({
+        "version": 1,
+        "caller": {"namespace": "shop"},
+        "steering": steering,
+        "table": {"services": {"shop/web": service}},
+    });
+    read(&config.to_string())
+}
+
+/// A whole decision by each policy, beside one by cluster, which chooses nothing. What a policy costs is the difference.
+fn picking(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("pick");
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    let by_endpoint = |balancer: Value| json!({"by": "endpoint", "loadBalancer": balancer});
+    let watched = json!({"by": "endpoint", "loadBalancer": {"simple": "LEAST_REQUEST"}, "outlierDetection": {}});
+    let weighted = json!({"by": "endpoint", "loadBalancer": {"simple": "ROUND_ROBIN"}, "weight": 3});
+    let policies = [
+        ("none", json!({"by": "cluster"})),
+        ("ROUND_ROBIN", by_endpoint(json!({"simple": "ROUND_ROBIN"}))),
+        ("ROUND_ROBIN, weights", weighted),
+        ("RANDOM", by_endpoint(json!({"simple": "RANDOM"}))),
+        ("LEAST_REQUEST", by_endpoint(json!({"simple": "LEAST_REQUEST"}))),
+        ("LEAST_REQUEST, watched", watched),
+        ("consistentHash", by_endpoint(json!({"consistentHash": {"httpHeaderName": "x-user"}}))),
+    ];
+    for endpoints in [10, 100, 1_000, 10_000] {
+        for (policy, steering) in &policies {
+            let config = one_service(endpoints, steering);
+            let mut balance = Balance::default();
+            let mut users = (0..NAMES).map(|user| {
+                let headers = vec![("x-user".to_owned(), format!("user-{user}"))];
+                Scripted { now: 1, seed: user as u64, headers }
+            });
+            let mut users: Vec<Scripted> = users.by_ref().collect();
+            let mut plan = Plan::default();
+            let mut next = (0..NAMES).cycle();
+            group.bench_function(BenchmarkId::new(*policy, endpoints), |bencher| {
+                bencher.iter(|| {
+                    let user = users.get_mut(next.next().unwrap_or_default()).expect("one of them");
+                    let request = Request { authority: b"web", scheme: Scheme::Http };
+                    config.decide(black_box(request), &mut Chooser { balance: &mut balance, ambient: user }, &mut plan);
+                    if let Some(ticket) = plan.ticket() {
+                        balance.done(ticket, Some(200), user);
+                    }
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// What rendezvous hashing is chosen over: a table that is built at a push, and then costs one look. As Eisenbud and others
+/// describe it in *Maglev: A Fast and Reliable Software Network Load Balancer*, section 3.4.
+struct Maglev(Vec<u16>);
+
+impl Maglev {
+    /// `slots` is a prime number, a hundred times the endpoints or more.
+    fn new(endpoints: u16, slots: usize) -> Self {
+        let hash = |number: u64| {
+            let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 16
+        };
+        let slot = |number: u64| usize::try_from(number).unwrap_or_default();
+        let mut places: Vec<(usize, usize)> = (0..u64::from(endpoints))
+            .map(|endpoint| (slot(hash(endpoint + 1)) % slots, slot(hash(endpoint + 1_000_003)) % (slots - 1) + 1))
+            .collect();
+        let mut table = vec![u16::MAX; slots];
+        let mut filled = 0;
+        loop {
+            for (endpoint, (place, step)) in (0..endpoints).zip(&mut places) {
+                while table.get(*place) != Some(&u16::MAX) {
+                    *place = (*place + *step) % slots;
+                }
+                if let Some(free) = table.get_mut(*place) {
+                    *free = endpoint;
+                }
+                filled += 1;
+                if filled == slots {
+                    return Self(table);
+                }
+            }
+        }
+    }
+}
+
+fn maglev(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("maglev");
+    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    for (endpoints, slots) in [(10, 1_009), (100, 10_007), (1_000, 100_003)] {
+        let table = Maglev::new(endpoints, slots);
+        println!("maglev of {endpoints} endpoints: {} bytes for each port of each Service", table.0.len() * 2);
+        group.bench_function(BenchmarkId::new("build", endpoints), |bencher| {
+            bencher.iter(|| Maglev::new(black_box(endpoints), slots));
+        });
+        let mut key = 0_usize;
+        group.bench_function(BenchmarkId::new("look", endpoints), |bencher| {
+            bencher.iter(|| {
+                key = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                table.0.get(black_box(key) % slots).copied()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, resolving, reading, picking, maglev);
 criterion_main!(benches);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use byname_test_support::{Envoy, yaml_documents};
 use serde_json::{Value, json};
 
-use super::world::World;
+use super::world::{Steering, World};
 
 /// Beside the bootstraps that are shipped.
 const BOOTSTRAP: &str = "../benches/envoy/bench.yaml";
@@ -30,11 +30,22 @@ pub(super) enum Contestant {
     Cluster,
     /// byname, steering by authority.
     Authority,
+    /// byname, steering by endpoint, in turn.
+    Endpoint,
+    /// byname, steering by endpoint with all that can be switched on: open requests counted, failures watched.
+    EndpointWatched,
 }
 
 /// All of them.
-pub(super) const ALL: [Contestant; 5] =
-    [Contestant::None, Contestant::Lua, Contestant::Noop, Contestant::Cluster, Contestant::Authority];
+pub(super) const ALL: [Contestant; 7] = [
+    Contestant::None,
+    Contestant::Lua,
+    Contestant::Noop,
+    Contestant::Cluster,
+    Contestant::Authority,
+    Contestant::Endpoint,
+    Contestant::EndpointWatched,
+];
 
 impl Contestant {
     /// What it is called in reports.
@@ -45,12 +56,14 @@ impl Contestant {
             Self::Noop => "noop",
             Self::Cluster => "byname-cluster",
             Self::Authority => "byname-authority",
+            Self::Endpoint => "byname-endpoint",
+            Self::EndpointWatched => "byname-endpoint-watched",
         }
     }
 
     /// Whether requests arrive with their canonical authority.
     pub(super) fn steers(self) -> bool {
-        matches!(self, Self::Lua | Self::Cluster | Self::Authority)
+        !matches!(self, Self::None | Self::Noop)
     }
 
     /// How many Services its Envoy knows, where there are so many: none where it has no table.
@@ -61,15 +74,19 @@ impl Contestant {
     /// Starts its Envoy, with one worker.
     pub(super) async fn start(self, root: &Path, world: World, upstream: u16) -> Result<Envoy> {
         let shipped = match self {
-            Self::Authority => Shipped::read(root, "authority", world)?,
-            _ => Shipped::read(root, "cluster", world)?,
+            Self::Authority => Shipped::read(root, "authority", world.configuration(&Steering::Authority))?,
+            Self::Endpoint | Self::EndpointWatched => {
+                let is_watched = self == Self::EndpointWatched;
+                Shipped::read(root, "cluster", world.configuration(&Steering::Endpoint { upstream, is_watched }))?
+            }
+            _ => Shipped::read(root, "cluster", world.configuration(&Steering::Cluster))?,
         };
         let mutations = if self.steers() { shipped.early_header_mutations } else { json!([]) };
         let filter = match self {
             Self::None => None,
             Self::Lua => Some(lua(&world.script(&fs::read_to_string(root.join(SCRIPT))?)?)),
             Self::Noop => Some(wasm(&noop_path(root))),
-            Self::Cluster | Self::Authority => Some(shipped.filter),
+            Self::Cluster | Self::Authority | Self::Endpoint | Self::EndpointWatched => Some(shipped.filter),
         };
         let filters: Vec<Value> = filter.into_iter().chain([router()]).collect();
         Envoy::builder(BOOTSTRAP)
@@ -89,7 +106,7 @@ impl Contestant {
         let unsteered = json!({"match": any, "direct_response": {"status": 421}});
         match self {
             Self::None | Self::Noop => json!([{"name": "all", "domains": ["*"], "routes": [upstream]}]),
-            Self::Lua | Self::Cluster => {
+            Self::Lua | Self::Cluster | Self::Endpoint | Self::EndpointWatched => {
                 let steered = json!({
                     "match": {"prefix": "/", "headers": [{"name": "x-byname-cluster", "present_match": true}]},
                     "request_headers_to_remove": ["x-byname-cluster"],
@@ -112,14 +129,13 @@ struct Shipped {
 }
 
 impl Shipped {
-    fn read(root: &Path, by: &str, world: World) -> Result<Self> {
-        let path = root.join("envoy").join(by).with_extension("yaml");
+    fn read(root: &Path, bootstrap: &str, configuration: String) -> Result<Self> {
+        let path = root.join("envoy").join(bootstrap).with_extension("yaml");
         let bootstrap = yaml_documents(&fs::read_to_string(&path)?)?.into_iter().next().unwrap_or_default();
         let manager = &bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
         let mut filter = manager["http_filters"][0].clone();
         let value = filter.pointer_mut("/typed_config/config/configuration/value");
-        *value.with_context(|| format!("the first filter of {} is not byname", path.display()))? =
-            world.configuration(by).into();
+        *value.with_context(|| format!("the first filter of {} is not byname", path.display()))? = configuration.into();
         Ok(Self { early_header_mutations: manager["early_header_mutation_extensions"].clone(), filter })
     }
 }

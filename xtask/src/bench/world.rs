@@ -19,6 +19,17 @@ pub(super) struct World {
     pub(super) services: usize,
 }
 
+/// How byname steers.
+pub(super) enum Steering {
+    Cluster,
+    Authority,
+    /// Every endpoint is the one upstream.
+    Endpoint {
+        upstream: u16,
+        is_watched: bool,
+    },
+}
+
 /// A name as a program uses it, and what it has to become.
 pub(super) struct Name {
     pub(super) asked: String,
@@ -51,16 +62,24 @@ impl World {
         mixed.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// The filter's configuration, steering by `cluster` or by `authority`.
-    pub(super) fn configuration(self, by: &str) -> String {
+    /// The filter's configuration.
+    pub(super) fn configuration(self, by: &Steering) -> String {
         let mut services = Map::new();
         for index in 0..self.services {
-            let addresses: Vec<String> =
-                (0..ENDPOINTS).map(|endpoint| address(10, index * ENDPOINTS + endpoint)).collect();
+            let endpoints = match by {
+                Steering::Endpoint { upstream, .. } => {
+                    let all = ["127.0.0.1"; ENDPOINTS];
+                    json!({"addresses": all.join(" "), "ports": {"http": upstream}})
+                }
+                Steering::Cluster | Steering::Authority => {
+                    let all = (0..ENDPOINTS).map(|endpoint| address(10, index * ENDPOINTS + endpoint));
+                    json!({"addresses": all.collect::<Vec<_>>().join(" ")})
+                }
+            };
             let entry = json!({
                 "clusterIPs": [address(172, index)],
                 "ports": [{"name": "http", "port": 80}],
-                "endpoints": [{"addresses": addresses.join(" ")}],
+                "endpoints": [endpoints],
             });
             services.insert(format!("{}/{}", namespace(index), service(index)), entry);
         }
@@ -68,11 +87,21 @@ impl World {
             let alias = json!({"type": "ExternalName", "externalName": canonical(target)});
             services.insert(format!("{OWN}/{name}"), alias);
         }
+        // One upstream serves them all.
+        let steering = match by {
+            Steering::Cluster => json!({"by": "cluster", "cluster": "upstream"}),
+            Steering::Authority => json!({"by": "authority"}),
+            Steering::Endpoint { is_watched: false, .. } => json!({"by": "endpoint"}),
+            Steering::Endpoint { is_watched: true, .. } => json!({
+                "by": "endpoint",
+                "loadBalancer": {"simple": "LEAST_REQUEST"},
+                "outlierDetection": {"consecutive5xxErrors": 5},
+            }),
+        };
         json!({
             "version": 1,
-            // One upstream serves them all.
-            "steering": {"by": by, "cluster": "upstream"},
-            "table": {"version": 1, "services": services},
+            "steering": steering,
+            "table": {"version": 1, "singleMachine": true, "services": services},
         })
         .to_string()
     }
