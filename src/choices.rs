@@ -47,9 +47,19 @@ pub(crate) fn with<T>(headers: &Headers, decide: impl FnOnce(&mut Chooser<'_>) -
     decided
 }
 
-/// The request of this ticket is over.
-pub(crate) fn done(ticket: Ticket) {
-    let status = if ticket.wants_status() { host::response_code() } else { None };
+/// A request whose endpoint was chosen, until its stream ends.
+#[derive(Clone, Copy)]
+pub(crate) struct Open {
+    pub(crate) ticket: Ticket,
+    pub(crate) is_grpc: bool,
+    /// Whether it went to the endpoint at all.
+    pub(crate) was_sent: bool,
+}
+
+/// The stream of this request ends.
+pub(crate) fn done(open: Open) {
+    let Open { ticket, is_grpc, was_sent } = open;
+    let status = if was_sent && ticket.wants_status() { outcome(is_grpc) } else { None };
     let mut balance = BALANCE.take();
     if balance.done(ticket, status, &mut World { headers: &Headers::default() }) {
         let (address, port) = ticket.endpoint();
@@ -58,6 +68,24 @@ pub(crate) fn done(ticket: Ticket) {
         });
     }
     put_back(balance);
+}
+
+/// Envoy's response flags: an upstream that took too long, reset the request, could not be reached, went away.
+const UPSTREAM_FAILED: u64 = 0x04 | 0x10 | 0x20 | 0x40;
+/// A circuit breaker was open: that says nothing of the endpoint.
+const UPSTREAM_OVERFLOW: u64 = 0x80;
+
+/// How a request ended, as a status. To gRPC Envoy answers 200 where it cannot reach an upstream; only the flags tell then.
+fn outcome(is_grpc: bool) -> Option<u16> {
+    let status = host::response_code()?;
+    if status < 500 && !is_grpc {
+        return Some(status);
+    }
+    match host::response_flags().unwrap_or_default() {
+        flags if flags & UPSTREAM_OVERFLOW != 0 => None,
+        flags if flags & UPSTREAM_FAILED != 0 => Some(status.max(503)),
+        _ => Some(status),
+    }
 }
 
 /// Forgets what is over.

@@ -110,9 +110,18 @@ pub(crate) fn configuration(start: usize, most_bytes: usize) -> Result<Vec<u8>> 
 
 /// The status of the response, once the stream is over; `None` where there was none.
 pub(crate) fn response_code() -> Option<u16> {
-    let bytes = property(&["response", "code"])?;
-    // A 64-bit integer.
-    u16::try_from(i64::from_le_bytes(*bytes.first_chunk()?)).ok().filter(|code| *code > 0)
+    u16::try_from(response_number("code")?).ok().filter(|code| *code > 0)
+}
+
+/// Envoy's flags of the response, as bits.
+pub(crate) fn response_flags() -> Option<u64> {
+    response_number("flags")
+}
+
+/// A property of the response that is a 64-bit integer.
+fn response_number(name: &str) -> Option<u64> {
+    let bytes = property(&["response", name])?;
+    Some(u64::from_le_bytes(*bytes.first_chunk()?))
 }
 
 /// The headers of a request, as the host serialises them.

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use byname_core::{Config, Plan, Request, Resolution, Scheme, Ticket, Trace};
+use byname_core::{Config, Plan, Request, Resolution, Scheme, Trace};
 use log::Level;
 use proxy_wasm::{
     traits::{Context, HttpContext},
@@ -12,7 +12,7 @@ use proxy_wasm::{
 };
 
 use crate::{
-    choices,
+    choices::{self, Open},
     host::{self, Headers},
     request_log,
     root::Live,
@@ -29,19 +29,19 @@ const TRACE_STATE: &str = "byname_trace";
 /// One request's stream. It keeps the configuration with which it began, and what is to be told of its endpoint at its end.
 pub(crate) struct Stream {
     live: Option<Rc<Live>>,
-    ticket: Option<Ticket>,
+    open: Option<Open>,
 }
 
 impl Stream {
     pub(crate) fn new(live: Option<Rc<Live>>) -> Self {
-        Self { live, ticket: None }
+        Self { live, open: None }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            choices::done(ticket);
+        if let Some(open) = self.open.take() {
+            choices::done(open);
         }
     }
 }
@@ -53,9 +53,15 @@ impl HttpContext for Stream {
         // Without a configuration Envoy makes no stream; if it did, the routes would decide, as without the filter.
         let Some(live) = &self.live else { return Action::Continue };
         let mut plan = live.plan.take();
-        let action = handle(&live.config, &mut plan);
-        self.ticket = plan.ticket();
+        let mut is_grpc = false;
+        let action = handle(&live.config, &mut plan, &mut is_grpc);
+        let before = self.open.take();
+        self.open = plan.take_ticket().map(|ticket| Open { ticket, is_grpc, was_sent: action.is_ok() });
         live.plan.set(plan);
+        // A host asks once; if it asks again, what was chosen first is over.
+        if let Some(before) = before {
+            choices::done(Open { was_sent: false, ..before });
+        }
         action.unwrap_or_else(|status| {
             stats::count_host_error();
             fail(status)
@@ -63,9 +69,10 @@ impl HttpContext for Stream {
     }
 }
 
-fn handle(config: &Config, plan: &mut Plan) -> host::Result<Action> {
+fn handle(config: &Config, plan: &mut Plan, is_grpc: &mut bool) -> host::Result<Action> {
     let headers = host::request_headers()?;
     let asked = Asked::find(&headers, config.trace_header());
+    *is_grpc = asked.is_grpc;
     let scheme = if asked.method == b"CONNECT" { Scheme::Connect } else { Scheme::from_bytes(asked.scheme) };
     let request = Request { authority: asked.authority, scheme };
     let (resolution, trace) = choices::with(&headers, |chooser| match asked.traced {
@@ -109,6 +116,7 @@ struct Asked<'h> {
     authority: &'h [u8],
     scheme: &'h [u8],
     method: &'h [u8],
+    is_grpc: bool,
     traced: bool,
 }
 
@@ -120,6 +128,8 @@ impl<'h> Asked<'h> {
                 b":authority" => asked.authority = value,
                 b":scheme" => asked.scheme = value,
                 b":method" => asked.method = value,
+                // And what comes behind, such as `+proto`.
+                b"content-type" => asked.is_grpc = value.starts_with(b"application/grpc"),
                 name => asked.traced |= trace_header.is_some_and(|header| header.as_bytes() == name),
             }
         }

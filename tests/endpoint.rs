@@ -143,8 +143,7 @@ async fn a_rolling_update_under_load_fails_no_request() -> Test {
     }
     for number in 0..ENDPOINTS {
         let next = Upstream::start(&format!("new-{number}")).await?;
-        endpoints[number] =
-            endpoint(&upstreams[number], json!({"ready": false, "serving": true, "terminating": true}));
+        endpoints[number] = endpoint(&upstreams[number], json!({"ready": false, "serving": true, "terminating": true}));
         endpoints.push(endpoint(&next, json!({})));
         sidecar.push(json!({"shop/web": service(endpoints.clone())}), json!({})).await?;
         endpoints[number] = endpoints.pop().expect("the next");
@@ -177,7 +176,8 @@ async fn a_rolling_update_under_load_fails_no_request() -> Test {
 async fn the_callers_zone_is_preferred_and_falls_away() -> Test {
     let sidecar = Sidecar::start(1).await?;
     let (here, there) = (Upstream::start("here").await?, Upstream::start("there").await?);
-    let web = |endpoints| json!({"shop/web": with(service(endpoints), json!({"trafficDistribution": "PreferSameZone"}))});
+    let web =
+        |endpoints| json!({"shop/web": with(service(endpoints), json!({"trafficDistribution": "PreferSameZone"}))});
     let zone = |upstream, zone: &str| endpoint(upstream, json!({"zone": zone}));
     let rows = [
         (vec![zone(&here, "eu-a"), zone(&there, "eu-b")], vec!["here"], "both zones"),
@@ -271,6 +271,25 @@ async fn a_killed_endpoint_is_ejected_and_comes_back() -> Test {
     sidecar.envoy.wait_for_log(&format!("endpoint 127.0.0.1 port {port} is ejected")).await
 }
 
+/// Envoy answers gRPC with 200 where it cannot reach an upstream.
+#[tokio::test]
+async fn failed_connections_of_grpc_requests_eject_as_well() -> Test {
+    let sidecar = Sidecar::start(1).await?;
+    let (good, bad) = (Upstream::start("good").await?, Upstream::start("bad").await?);
+    let web = service(vec![endpoint(&good, json!({})), endpoint(&bad, json!({}))]);
+    sidecar.push(json!({"shop/web": web}), json!({})).await?;
+    drop(bad);
+    let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        let reply = sidecar.connect(Form::Http2).await?.get("web", &grpc).await?;
+        statuses.push(reply.header("grpc-status").to_owned());
+    }
+    assert_eq!(statuses.iter().filter(|status| *status == "14").count(), 3, "{statuses:?}");
+    assert_eq!(sidecar.count("endpoint_ejections").await?, 1);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_baseline_namespace_stands_in_and_steps_back() -> Test {
     let sidecar = Sidecar::start(2).await?;
@@ -338,8 +357,7 @@ async fn nothing_that_a_client_sends_names_an_endpoint() -> Test {
 async fn endpoint_names_pick_exactly_that_endpoint() -> Test {
     let sidecar = Sidecar::start(2).await?;
     let (db_0, db_1) = (Upstream::start("db-0").await?, Upstream::start("db-1").await?);
-    let endpoints =
-        vec![endpoint(&db_0, json!({"hostnames": "db-0"})), endpoint(&db_1, json!({"hostnames": "db-1"}))];
+    let endpoints = vec![endpoint(&db_0, json!({"hostnames": "db-0"})), endpoint(&db_1, json!({"hostnames": "db-1"}))];
     sidecar.push(json!({"shop/db": with(service(endpoints), json!({"clusterIPs": "None"}))}), json!({})).await?;
     for name in ["db-0", "db-1"] {
         assert_eq!(sidecar.answers(&format!("{name}.db"), 6).await?, [(name.to_owned(), 6)].into());
@@ -358,7 +376,9 @@ async fn the_protocol_upstream_is_the_clients_or_that_of_the_port() -> Test {
         service
     };
     let services = json!({"shop/any": port("http"), "shop/h2c": port("kubernetes.io/h2c"), "shop/grpc": port("grpc")});
-    sidecar.push(services, json!({"steering": {"by": "endpoint", "originalDst": {"http2Cluster": "original-dst-http2"}}})).await?;
+    sidecar
+        .push(services, json!({"steering": {"by": "endpoint", "originalDst": {"http2Cluster": "original-dst-http2"}}}))
+        .await?;
     for (asked, form, version) in [
         ("any", Form::Host, "HTTP/1.1"),
         ("any", Form::Http2, "HTTP/2.0"),

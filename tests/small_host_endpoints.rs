@@ -18,7 +18,8 @@ type Test = Result<()>;
 const ROOT: u32 = 1;
 const STREAM: u32 = 2;
 const WEB: &str = "web.shop.svc.cluster.local";
-const STATE: &str = r"call_foreign_function(set_envoy_filter_state: \n3envoy.network.transport_socket.original_dst_address\x12";
+const STATE: &str =
+    r"call_foreign_function(set_envoy_filter_state: \n3envoy.network.transport_socket.original_dst_address\x12";
 const STATUSES: [u32; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 255, u32::MAX];
 
 /// Services steered by endpoint, each with so many endpoints, and these fields of `steering` besides.
@@ -80,7 +81,8 @@ fn what_is_not_used_costs_no_call() -> Test {
     assert_eq!(take_calls(&mut plain), steered(one), "nothing is asked at a stream's end");
 
     // Of several, with the health that goes by how requests end: one call more, and no clock while all are well.
-    let outliers = json!({"outlierDetection": {"consecutive5xxErrors": 2}, "loadBalancer": {"simple": "LEAST_REQUEST"}});
+    let outliers =
+        json!({"outlierDetection": {"consecutive5xxErrors": 2}, "loadBalancer": {"simple": "LEAST_REQUEST"}});
     let mut watched = host(&configuration(3, outliers))?;
     stream(&mut watched, Some(200))?;
     let calls = take_calls(&mut watched);
@@ -174,6 +176,39 @@ fn no_status_of_any_call_traps_or_lets_a_request_go_without_its_endpoint() -> Te
     take_calls(&mut host);
     stream(&mut host, Some(200))?;
     assert_eq!(take_calls(&mut host).len(), 5, "it works as before");
+    Ok(())
+}
+
+/// What Envoy's flags say of a failure, and when they are asked for.
+#[test]
+fn flags_tell_what_a_status_does_not() -> Test {
+    const NO_ROOM: u64 = 0x80;
+    const UNREACHABLE: u64 = 0x20;
+    for (content_type, status, flags, asked, ejects) in [
+        ("text/plain", 200, UNREACHABLE, false, false),
+        ("text/plain", 503, UNREACHABLE, true, true),
+        ("text/plain", 500, 0, true, true),
+        ("text/plain", 503, NO_ROOM, true, false),
+        ("application/grpc", 200, UNREACHABLE, true, true),
+        ("application/grpc+proto", 200, UNREACHABLE, true, true),
+        ("application/grpc", 200, 0, true, false),
+    ] {
+        let outliers = json!({"outlierDetection": {"consecutive5xxErrors": 3}});
+        let mut host = host(&configuration(2, outliers))?;
+        for _ in 0..10 {
+            host.begin(STREAM, ROOT)?;
+            let headers = [(":authority", WEB.as_bytes()), ("content-type", content_type.as_bytes())];
+            host.request_headers(STREAM, &headers)?;
+            let properties = &mut host.state_mut().properties;
+            properties.insert("response.code".into(), i64::to_le_bytes(status).to_vec());
+            properties.insert("response.flags".into(), flags.to_le_bytes().to_vec());
+            host.delete(STREAM)?;
+        }
+        let case = format!("{content_type} {status} {flags:#x}");
+        let calls = take_calls(&mut host);
+        assert_eq!(calls.contains(&"get_property(response.flags)".to_owned()), asked, "{case}");
+        assert_eq!(host.state().metric("byname.endpoint_ejections"), Some(ejects.into()), "{case}");
+    }
     Ok(())
 }
 

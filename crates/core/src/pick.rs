@@ -278,11 +278,9 @@ impl Ask<'_> {
             let of = |address| Candidate { address, port: share.port, weight: share.weight };
             let found = match now {
                 None => group.best_for(key, share.port, None),
-                Some(_) => group.best_for(
-                    key,
-                    share.port,
-                    Some(&mut |address| !self.is_well(&of(address), balance, now)),
-                ),
+                Some(_) => {
+                    group.best_for(key, share.port, Some(&mut |address| !self.is_well(&of(address), balance, now)))
+                }
             };
             if let Some((address, score)) = found {
                 best.offer(of(address), score, share.weight);

@@ -56,6 +56,11 @@ impl Plan {
         self.ticket
     }
 
+    /// [`Plan::ticket`], once.
+    pub fn take_ticket(&mut self) -> Option<Ticket> {
+        self.ticket.take()
+    }
+
     /// Host and port for a dynamic forward proxy cluster, where one was chosen.
     #[must_use]
     pub fn dynamic_host(&self) -> Option<(&str, u16)> {

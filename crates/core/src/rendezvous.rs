@@ -50,10 +50,13 @@ pub(crate) fn score(key: u64, bits: u64) -> u64 {
 
 /// That of an endpoint.
 pub(crate) fn score_of(key: u64, address: IpAddr, port: u16) -> u64 {
-    score(key, match address {
-        IpAddr::V4(v4) => v4_bits(v4, port),
-        IpAddr::V6(v6) => v6_bits(v6, port),
-    })
+    score(
+        key,
+        match address {
+            IpAddr::V4(v4) => v4_bits(v4, port),
+            IpAddr::V6(v6) => v6_bits(v6, port),
+        },
+    )
 }
 
 /// The best of those that were offered so far.

@@ -1,0 +1,130 @@
+//! A request allocates nothing once buffers are warm, however it is resolved and whatever is chosen for it: counted by an
+//! allocator. In a binary of its own, since it replaces the allocator of all tests in it.
+
+#![allow(clippy::expect_used, reason = "a test that cannot go on fails, which is what this does")]
+#![allow(unsafe_code, reason = "an allocator cannot be written without")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+
+use byname_core::{Balance, Chooser, Config, Defaults, Plan, Request, Scheme, Scripted};
+use serde_json::{Value, json};
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: all of it is the system's allocator; what is added allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(pointer, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn config(steering: &Value) -> Config {
+    let group = |weight: u32, zone: &str| {
+        let addresses: Vec<String> = (1..=50).map(|number| format!("10.{weight}.0.{number}")).collect();
+        json!({"addresses": addresses, "weight": weight, "zone": zone})
+    };
+    let web = json!({
+        "ports": [{"name": "http", "port": 80}],
+        "endpoints": [group(1, "a"), group(3, "b")],
+        "subsets": {"a": {"weight": 90, "zone": "a"}, "b": {"weight": 10, "zone": "b"}},
+    });
+    let text = json!({
+        "version": 1,
+        "caller": {"namespace": "shop", "podIP": "10.244.0.9"},
+        "steering": steering,
+        "externalNames": {"allow": [{"host": "api.example.com", "ports": [80]}]},
+        "fallback": {
+            "services": {"shop/gone": {"service": "shop/web"}, "shop/empty": {"service": "shop/web"}},
+            "baselines": {"shop": "base"},
+        },
+        "table": {"services": {
+            "shop/web": web,
+            "shop/empty": {"ports": [{"port": 80}], "endpoints": []},
+            "shop/pay": {"type": "ExternalName", "externalName": "web.shop.svc.cluster.local"},
+            "shop/api": {"type": "ExternalName", "externalName": "api.example.com"},
+            "base/search": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.9.0.1 10.9.0.2"}]},
+        }},
+    });
+    Config::from_json(&text.to_string(), &Defaults::default()).expect("it is good")
+}
+
+#[test]
+fn a_request_allocates_nothing() {
+    let simple = |policy: &str| json!({"by": "endpoint", "loadBalancer": {"simple": policy}});
+    let hash = json!({"by": "endpoint", "loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}});
+    let ejecting = json!({
+        "by": "endpoint",
+        "loadBalancer": {"simple": "LEAST_REQUEST"},
+        "outlierDetection": {"consecutive5xxErrors": 1},
+    });
+    let steerings = [
+        json!({"by": "cluster"}),
+        json!({"by": "authority"}),
+        simple("ROUND_ROBIN"),
+        simple("RANDOM"),
+        simple("LEAST_REQUEST"),
+        hash,
+        json!({"by": "endpoint", "loadBalancer": {"consistentHash": {"useSourceIp": true}}}),
+        ejecting,
+    ];
+    for steering in steerings {
+        let config = config(&steering);
+        let (mut balance, mut plan) = (Balance::default(), Plan::default());
+        let mut world = Scripted { headers: vec![("x-user".into(), "one".into())], ..Scripted::default() };
+        let mut ask = |authority: &str, world: &mut Scripted| {
+            let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
+            config.decide(request, &mut Chooser { balance: &mut balance, ambient: world }, &mut plan);
+            // Every so many fail, so that something is ejected all the time.
+            let status = if world.seed % 5 == 0 { 503 } else { 200 };
+            world.now += 1_000_000_000;
+            if let Some(ticket) = plan.take_ticket() {
+                balance.done(ticket, Some(status), world);
+            }
+        };
+        for authority in [
+            "web",
+            "web.shop.svc.cluster.local",
+            "pay",
+            "api",
+            "gone",
+            "empty",
+            "search",
+            "_http._tcp.web",
+            "nope.shop",
+            "192.0.2.1",
+        ] {
+            // As many as there can be endpoints with something to remember.
+            (0..10_000).for_each(|_| ask(authority, &mut world));
+            let before = COUNT.with(Cell::get);
+            (0..1_000).for_each(|_| ask(authority, &mut world));
+            let allocations = COUNT.with(Cell::get) - before;
+            assert_eq!(allocations, 0, "{authority} by {steering}");
+        }
+    }
+    let before = COUNT.with(Cell::get);
+    drop(Box::new(1));
+    assert_eq!(COUNT.with(Cell::get) - before, 1, "it counts");
+}
