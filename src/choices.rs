@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use byname_core::{Ambient, Balance, Chooser, Ticket, next_random};
+use byname_core::{Ambient, Balance, Chooser, Config, Ticket, next_random};
 
 use crate::{
     host::{self, Headers},
@@ -57,11 +57,12 @@ pub(crate) struct Open {
 }
 
 /// The stream of this request ends.
-pub(crate) fn done(open: Open) {
+pub(crate) fn done(config: &Config, open: Open) {
     let Open { ticket, is_grpc, was_sent } = open;
     let status = if was_sent && ticket.wants_status() { outcome(is_grpc) } else { None };
     let mut balance = BALANCE.take();
-    if balance.done(ticket, status, &mut World { headers: &Headers::default() }) {
+    let mut world = World { headers: &Headers::default() };
+    if config.done(ticket, status, &mut Chooser { balance: &mut balance, ambient: &mut world }) {
         let (address, port) = ticket.endpoint();
         request_log::write(log::Level::Warn, || {
             format!("byname: endpoint {address} port {port} is ejected: too many failures in a row")

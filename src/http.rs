@@ -40,8 +40,8 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(open) = self.open.take() {
-            choices::done(open);
+        if let (Some(live), Some(open)) = (&self.live, self.open.take()) {
+            choices::done(&live.config, open);
         }
     }
 }
@@ -60,7 +60,7 @@ impl HttpContext for Stream {
         live.plan.set(plan);
         // A host asks once; if it asks again, what was chosen first is over.
         if let Some(before) = before {
-            choices::done(Open { was_sent: false, ..before });
+            choices::done(&live.config, Open { was_sent: false, ..before });
         }
         action.unwrap_or_else(|status| {
             stats::count_host_error();

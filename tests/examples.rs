@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on fails, which is what this does")]
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::Result;
 use byname_core::{Balance, Chooser, Config, Defaults, Plan, Reason, Request, Scheme, Scripted, wire};
@@ -10,6 +10,7 @@ use byname_test_support::{examples, repository};
 use serde_json::{Value, json};
 
 const SCHEMA: &str = "docs/configuration.schema.json";
+const EVERY_FIELD: &str = "examples/configuration/every-field.json";
 
 #[test]
 fn every_configuration_in_the_repository_is_taken() -> Result<()> {
@@ -112,6 +113,102 @@ fn every_field_is_documented() -> Result<()> {
         let is_there = forms.iter().any(|form| document.contains(form));
         assert!(is_there, "docs/configuration.md does not tell of {field}");
     }
+    Ok(())
+}
+
+/// What the schema defines is there with all its fields, though not all of them in one place: some exclude others.
+#[test]
+fn the_example_of_every_field_has_every_field() -> Result<()> {
+    /// Walks along the schema and the values that the example has there, and says of each field whether one has it.
+    fn walk(root: &Value, schema: &Value, within: &str, there: &[&Value], has: &mut BTreeMap<String, bool>) {
+        if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/")) {
+            return walk(root, &root["$defs"][name], name, there, has);
+        }
+        // Of something or `null`, the first has the fields.
+        if let Some(one) = schema["anyOf"].get(0).filter(|one| one.get("$ref").is_some()) {
+            return walk(root, one, within, there, has);
+        }
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let inside: Vec<&Value> = there.iter().filter_map(|object| object.get(name)).collect();
+            *has.entry(format!("{within}.{name}")).or_default() |= !inside.is_empty();
+            walk(root, field, within, &inside, has);
+        }
+        if schema["additionalProperties"].is_object() {
+            let maps = there.iter().filter_map(|map| map.as_object());
+            let values: Vec<&Value> = maps.flat_map(|map| map.values()).collect();
+            walk(root, &schema["additionalProperties"], within, &values, has);
+        }
+        if schema["items"].is_object() {
+            let items: Vec<&Value> = there.iter().filter_map(|list| list.as_array()).flatten().collect();
+            walk(root, &schema["items"], within, &items, has);
+        }
+    }
+    let schema: Value = serde_json::from_str(&fs::read_to_string(repository().join(SCHEMA))?)?;
+    let example: Value = serde_json::from_str(&fs::read_to_string(repository().join(EVERY_FIELD))?)?;
+    let mut has = BTreeMap::new();
+    walk(&schema, &schema, "Config", &[&example], &mut has);
+    assert!(has.len() > 90, "{has:?}");
+    let missing: Vec<&String> = has.iter().filter(|(_, has)| !**has).map(|(field, _)| field).collect();
+    assert!(missing.is_empty(), "{EVERY_FIELD} lacks {missing:?}");
+    Ok(())
+}
+
+/// Each value of the example is replaced by others of every form, one at a time: what the schema takes can be read, and
+/// what it does not take cannot.
+#[test]
+fn what_can_be_read_is_what_the_schema_takes() -> Result<()> {
+    fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+        let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+        for (key, value) in value.as_object().into_iter().flatten() {
+            found.push(format!("{at}/{}", escaped(key)));
+            places(value, &format!("{at}/{}", escaped(key)), found);
+        }
+        for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+            found.push(format!("{at}/{index}"));
+            places(value, &format!("{at}/{index}"), found);
+        }
+    }
+    let schema = schema()?;
+    let example: Value = serde_json::from_str(&fs::read_to_string(repository().join(EVERY_FIELD))?)?;
+    let others = [
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!(256),
+        json!(65_536),
+        json!(""),
+        json!("x"),
+        json!("a b"),
+        json!([]),
+        json!(["x", "y"]),
+        json!(["a b"]),
+        json!([1]),
+        json!([null]),
+        json!([{}]),
+        json!({}),
+        json!({"nope": 1}),
+        json!({"x": "y"}),
+        json!({"x": {}}),
+        json!({"x": null}),
+    ];
+    let mut found = Vec::new();
+    places(&example, "", &mut found);
+    assert!(found.len() > 150, "{} places", found.len());
+    let mut differ = Vec::new();
+    for place in &found {
+        for other in &others {
+            let mut changed = example.clone();
+            *changed.pointer_mut(place).expect("it was found") = other.clone();
+            let read = Config::from_json(&changed.to_string(), &Defaults::default());
+            let can_be_read = read.err().is_none_or(|problems| !problems.to_string().contains("cannot be read"));
+            if can_be_read != schema.is_valid(&changed) {
+                differ.push(format!("{place} as {other}: it can{} be read", if can_be_read { "" } else { "not" }));
+            }
+        }
+    }
+    assert!(differ.is_empty(), "the schema says otherwise:\n{}", differ.join("\n"));
     Ok(())
 }
 

@@ -166,7 +166,7 @@ fn picking(criterion: &mut Criterion) {
                     let request = Request { authority: b"web", scheme: Scheme::Http };
                     config.decide(black_box(request), &mut Chooser { balance: &mut balance, ambient: user }, &mut plan);
                     if let Some(ticket) = plan.ticket() {
-                        balance.done(ticket, Some(200), user);
+                        config.done(ticket, Some(200), &mut Chooser { balance: &mut balance, ambient: user });
                     }
                 });
             });

@@ -22,10 +22,27 @@ impl<'t> Walk<'t, '_> {
     /// From what was found to the end of its aliases and fallbacks; `reason` holds where there are none.
     pub(crate) fn follow(
         &mut self,
+        found: Found<'t>,
+        asked: Asked,
+        reason: Reason,
+        mut way: Way<'t>,
+    ) -> Resolution<'t> {
+        match (self.follow_on(found, asked, reason, &mut way), way.fault) {
+            // A fallback that leads nowhere, for whatever reason, is as good as none.
+            (Resolution::Pass(_) | Resolution::Refuse(_), Some(Reason::NoEndpoints)) => {
+                Resolution::Refuse(Reason::NoEndpoints)
+            }
+            (Resolution::Pass(_) | Resolution::Refuse(_), Some(fault)) => self.unknown(fault),
+            (resolution, _) => resolution,
+        }
+    }
+
+    fn follow_on(
+        &mut self,
         mut found: Found<'t>,
         mut asked: Asked,
         mut reason: Reason,
-        mut way: Way<'t>,
+        way: &mut Way<'t>,
     ) -> Resolution<'t> {
         loop {
             while let Found::Service(service) = found
@@ -40,7 +57,7 @@ impl<'t> Walk<'t, '_> {
                 }
                 asked.change(PortOrigin::Alias, alias.port, alias.tls);
                 reason = Reason::Alias;
-                match self.hop(service, alias, asked, &mut way) {
+                match self.hop(service, alias, asked, way) {
                     Ok(next) => (found, asked) = next,
                     Err(resolution) => return resolution,
                 }
@@ -58,8 +75,9 @@ impl<'t> Walk<'t, '_> {
                     service
                 }
             };
+            way.fault.get_or_insert(Reason::NoEndpoints);
             let name = (service.namespace(), service.name());
-            match self.stand_in(name, Trigger::NoEndpoints, asked, &mut way) {
+            match self.stand_in(name, Trigger::NoEndpoints, asked, way) {
                 Some(Next::At(next, now_asked)) => (found, asked) = (next, now_asked),
                 Some(Next::End(resolution)) => return resolution,
                 None => return resolution,
@@ -104,6 +122,7 @@ impl<'t> Walk<'t, '_> {
             }
             Lookup::Missing(missing) => {
                 self.note_hop(service, alias, HopOutcome::Missing(missing));
+                way.fault.get_or_insert(Reason::NameNotFound);
                 match self.instead_of(&target, missing, asked, way) {
                     Some(Next::At(found, asked)) => Ok((found, asked)),
                     Some(Next::End(resolution)) => Err(resolution),

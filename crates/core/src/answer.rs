@@ -8,7 +8,7 @@ use crate::{
     limits::MAX_SHOWN_AUTHORITY_BYTES,
     reason::Reason,
     resolve::Request,
-    trace::{HopOutcome, Step, Trace, shown},
+    trace::{HopOutcome, Outcome, Step, Trace, shown},
 };
 
 /// A local answer.
@@ -52,21 +52,31 @@ impl Answer {
 }
 
 fn write_tried(body: &mut String, reason: Reason, trace: &Trace) {
-    let decisive = trace.steps.iter().rev().find(|step| !matches!(step, Step::Steer { .. }));
-    if reason == Reason::NameNotFound && !matches!(decisive, Some(Step::Hop { .. })) {
+    let steps = || trace.steps.iter();
+    let is_alias = steps().any(|step| matches!(step, Step::Hop { .. }));
+    if reason == Reason::NameNotFound && !is_alias {
         body.push_str("none of these exists:");
-        for name in trace.tried() {
-            let _ = write!(body, " {name}");
+        for step in steps() {
+            if let Step::Candidate { name, outcome } = step
+                && *outcome != Outcome::Exists
+            {
+                let _ = write!(body, " {name}");
+            }
         }
-        return;
+    } else {
+        // Behind a fallback the steps are about something else than what was asked.
+        let own = || steps().take_while(|step| !matches!(step, Step::Fallback { .. }));
+        if let Some(step) = own().filter(|step| !matches!(step, Step::Steer { .. })).last() {
+            if let Step::Port { .. } | Step::Endpoints(_) = step
+                && let Some(name) = own().filter_map(Step::tried).last()
+            {
+                let _ = write!(body, "{name}: ");
+            }
+            let _ = write!(body, "{step}");
+        }
     }
-    if let Some(step) = decisive {
-        if let Step::Port { .. } | Step::Endpoints(_) = step
-            && let Some(name) = trace.tried().last()
-        {
-            let _ = write!(body, "{name}: ");
-        }
-        let _ = write!(body, "{step}");
+    for step in steps().filter(|step| matches!(step, Step::Fallback { .. })) {
+        let _ = write!(body, "; {step}");
     }
 }
 

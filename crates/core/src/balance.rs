@@ -26,11 +26,9 @@ pub struct Balance {
 /// What is known of a set (a turn) or of one endpoint (all else).
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
-    turn: u32,
+    turn: Option<u32>,
     open: u32,
     health: Health,
-    /// The set of an endpoint.
-    set: u64,
 }
 
 /// How often it happened since it was last asked for.
@@ -42,19 +40,29 @@ pub struct Events {
     pub returned: u32,
 }
 
-/// What has to be told of a request when it is over: [`Balance::done`].
+/// What has to be told of a request when it is over: [`Config::done`](crate::Config::done).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     pub(crate) address: IpAddr,
     pub(crate) port: u16,
     /// Its number.
     pub(crate) endpoint: u64,
+    /// That of the set, and where it is in the table.
     pub(crate) set: u64,
+    pub(crate) place: SetPlace,
     /// How many endpoints the set has.
     pub(crate) endpoints: u32,
     /// Whether it is counted as open.
     pub(crate) is_open: bool,
     pub(crate) outliers: Option<Outliers>,
+}
+
+/// Where in a table a set is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SetPlace {
+    pub(crate) service: u32,
+    pub(crate) port: u16,
+    pub(crate) part: u16,
 }
 
 impl Ticket {
@@ -89,12 +97,17 @@ impl Balance {
         core::mem::take(&mut self.events)
     }
 
-    /// The request of this ticket is over, with this HTTP status; `None`: its client went away first. Says whether the
-    /// endpoint is ejected for it.
-    pub fn done(&mut self, ticket: Ticket, status: Option<u16>, ambient: &mut dyn Ambient) -> bool {
+    /// [`Config::done`](crate::Config::done), where `ejected` says how many endpoints are ejected beside that of the ticket.
+    pub(crate) fn done(
+        &mut self,
+        ticket: Ticket,
+        status: Option<u16>,
+        ambient: &dyn Ambient,
+        ejected: &dyn Fn(&Self, u64) -> Option<u32>,
+    ) -> bool {
         let has_failed = status.is_some_and(|status| status >= 500);
         let is_ejected = match ticket.outliers {
-            Some(outliers) if has_failed => self.fail(&ticket, outliers, ambient),
+            Some(outliers) if has_failed => self.fail(&ticket, outliers, ambient, ejected),
             _ => false,
         };
         let Some(known) = self.known.get_mut(&ticket.endpoint) else { return is_ejected };
@@ -106,7 +119,13 @@ impl Balance {
             && !known.health.is_clean()
             && let Some(outliers) = ticket.outliers
         {
-            known.health.succeeded(ambient.now(), outliers);
+            let now = ambient.now();
+            // Its time may be over, and nobody have asked.
+            if known.health.end_ejection(now) {
+                self.ejected = self.ejected.saturating_sub(1);
+                self.events.returned += 1;
+            }
+            known.health.succeeded(now, outliers);
         }
         if known.open == 0 && known.health.is_clean() {
             self.known.remove(&ticket.endpoint);
@@ -114,15 +133,24 @@ impl Balance {
         is_ejected
     }
 
-    fn fail(&mut self, ticket: &Ticket, outliers: Outliers, ambient: &mut dyn Ambient) -> bool {
-        let Some(known) = self.know(ticket.endpoint, ambient, |_| Known::default()) else { return false };
-        known.set = ticket.set;
-        if !known.health.failed(outliers) {
+    fn fail(
+        &mut self,
+        ticket: &Ticket,
+        outliers: Outliers,
+        ambient: &dyn Ambient,
+        ejected: &dyn Fn(&Self, u64) -> Option<u32>,
+    ) -> bool {
+        if self.know(ticket.endpoint, ambient).is_none() {
             return false;
         }
         let now = ambient.now();
-        let most = outliers.most_of(ticket.endpoints) as usize;
-        let has_room = self.ejected_of(ticket.set, now) < most;
+        // The time of its last ejection may be over, and nobody have asked.
+        let is_out = self.is_ejected(ticket.endpoint, now);
+        let Some(known) = self.known.get_mut(&ticket.endpoint) else { return false };
+        if !known.health.failed(now, outliers) || is_out {
+            return false;
+        }
+        let has_room = ejected(self, now).is_some_and(|ejected| ejected < outliers.most_of(ticket.endpoints));
         let Some(known) = self.known.get_mut(&ticket.endpoint).filter(|_| has_room) else { return false };
         known.health.eject(now, outliers);
         self.ejected += 1;
@@ -130,41 +158,33 @@ impl Balance {
         true
     }
 
-    /// How many endpoints of a set are ejected.
-    pub(crate) fn ejected_of(&self, set: u64, now: u64) -> usize {
-        self.known.values().filter(|known| known.set == set && known.health.is_ejected(now)).count()
-    }
-
     /// Forgets what is over. To be done now and then, as with every table that is pushed.
     pub fn sweep(&mut self, now: u64) {
-        self.forget(now, true);
+        self.forget(now, false);
     }
 
-    fn forget(&mut self, now: u64, keep_turns: bool) {
+    /// Makes room: keeps what is open or ejected and, unless every place is needed, turns and what failed of late.
+    fn forget(&mut self, now: u64, is_full: bool) {
         let (ejected, events) = (&mut self.ejected, &mut self.events);
         self.known.retain(|_, known| {
             if known.health.end_ejection(now) {
                 *ejected = ejected.saturating_sub(1);
                 events.returned += 1;
             }
-            known.open > 0 || !known.health.is_clean() || (keep_turns && known.turn > 0)
+            let is_of_use = known.turn.is_some() || !(known.health.is_clean() || known.health.is_old(now));
+            known.open > 0 || known.health.is_ejected(now) || (is_of_use && !is_full)
         });
     }
 
-    /// What is known of `id`, or becomes so if there is room.
-    fn know(
-        &mut self,
-        id: u64,
-        ambient: &mut dyn Ambient,
-        new: impl FnOnce(&mut dyn Ambient) -> Known,
-    ) -> Option<&mut Known> {
+    /// What is known of `id`, if there is room.
+    fn know(&mut self, id: u64, ambient: &dyn Ambient) -> Option<&mut Known> {
         if self.known.len() >= MAX_BALANCED && !self.known.contains_key(&id) {
-            self.forget(ambient.now(), false);
+            self.forget(ambient.now(), true);
             if self.known.len() >= MAX_BALANCED {
                 return None;
             }
         }
-        Some(self.known.entry(id).or_insert_with(|| new(ambient)))
+        Some(self.known.entry(id).or_default())
     }
 
     pub(crate) fn any_ejected(&self) -> bool {
@@ -180,20 +200,23 @@ impl Balance {
         known.health.is_ejected(now)
     }
 
+    /// Whether it is ejected at this time, by what was last heard of it.
+    pub(crate) fn is_out(&self, endpoint: u64, now: u64) -> bool {
+        self.known.get(&endpoint).is_some_and(|known| known.health.is_ejected(now))
+    }
+
     /// The slot whose turn it is. The first turn of each worker is by chance, lest all begin with the same endpoint.
     pub(crate) fn turn(&mut self, set: u64, slots: u32, step: u32, ambient: &mut dyn Ambient) -> u32 {
-        let first = |ambient: &mut dyn Ambient| Known { turn: ambient.random() as u32, ..Known::default() };
-        let Some(known) = self.know(set, ambient, first) else { return ambient.random() as u32 % slots.max(1) };
         let slots = slots.max(1);
-        let turn = known.turn % slots;
-        known.turn = ((u64::from(turn) + u64::from(step)) % u64::from(slots)) as u32;
+        let Some(known) = self.know(set, ambient) else { return ambient.random() as u32 % slots };
+        let turn = known.turn.unwrap_or_else(|| ambient.random() as u32) % slots;
+        known.turn = Some(((u64::from(turn) + u64::from(step)) % u64::from(slots)) as u32);
         turn
     }
 
     /// Counts one more open request, if there is room for it.
-    pub(crate) fn open(&mut self, endpoint: u64, ambient: &mut dyn Ambient) -> bool {
-        let known = self.know(endpoint, ambient, |_| Known::default());
-        known.map(|known| known.open = known.open.saturating_add(1)).is_some()
+    pub(crate) fn open(&mut self, endpoint: u64, ambient: &dyn Ambient) -> bool {
+        self.know(endpoint, ambient).map(|known| known.open = known.open.saturating_add(1)).is_some()
     }
 
     pub(crate) fn open_requests(&self, endpoint: u64) -> u32 {

@@ -8,6 +8,7 @@ use serde_json::de::StrRead;
 
 use crate::{
     answer::Answer,
+    balance::Ticket,
     caller::Caller,
     decision::Decision,
     fallback,
@@ -166,6 +167,14 @@ impl Config {
         let resolution = resolve_traced(&self.table, &self.caller, request, &mut trace);
         self.plan(&resolution, request, chooser, plan, Some(&mut trace));
         (resolution, trace)
+    }
+
+    /// A request that was decided here is over, with this HTTP status; `None`: its client went away first, or it says nothing
+    /// of the endpoint. Says whether the endpoint is ejected for it.
+    pub fn done(&self, ticket: Ticket, status: Option<u16>, chooser: &mut Chooser<'_>) -> bool {
+        chooser
+            .balance
+            .done(ticket, status, chooser.ambient, &|balance, now| self.table.ejected_beside(&ticket, balance, now))
     }
 
     /// A traced decision as a line of log: what was asked, by whom, what came of it and every step.

@@ -76,7 +76,9 @@ impl Endpoints {
     /// Takes out the addresses that no other machine can reach, and says how many there were.
     pub(crate) fn drop_special(&mut self) -> usize {
         let before = self.len();
-        if !self.addresses().any(is_special) {
+        let mut are_special = 0;
+        self.each_address(&mut |address| are_special += usize::from(is_special(address)));
+        if are_special == 0 {
             return 0;
         }
         self.groups.iter_mut().for_each(Group::drop_special);
@@ -107,8 +109,14 @@ impl Endpoints {
         self.groups.iter().map(Group::len).sum()
     }
 
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.groups.iter().flat_map(Group::addresses)
+    /// Shows all addresses. Not as an iterator of iterators: a new table consists of addresses.
+    pub(crate) fn each_address(&self, show: &mut dyn FnMut(IpAddr)) {
+        for group in &self.groups {
+            match &group.addresses {
+                Addresses::V4(addresses) => addresses.iter().for_each(|address| show(IpAddr::V4(*address))),
+                Addresses::V6(addresses) => addresses.iter().for_each(|address| show(IpAddr::V6(*address))),
+            }
+        }
     }
 
     fn ready(&self) -> impl Iterator<Item = &Group> {
@@ -122,7 +130,7 @@ impl Endpoints {
 
     /// Whether any ready endpoint has the port called `port`.
     pub(crate) fn any_ready_with(&self, port: &str) -> bool {
-        self.ready().any(|group| group.provides(port))
+        self.ready().any(|group| group.has_port(port))
     }
 
     /// The port called `port` as ready endpoints have it, where they say so.
@@ -274,14 +282,17 @@ impl Group {
         Some((self.address(best?)?, most))
     }
 
-    /// Whether its endpoints have the port called `port`.
-    pub(crate) fn provides(&self, port: &str) -> bool {
-        self.ports.as_ref().is_none_or(|ports| ports.get(port).is_some())
+    /// The number that the port called `port` has on its endpoints: `own`, the Service's, where they say nothing of ports.
+    /// `None` where they do not have it.
+    pub(crate) fn target_port(&self, port: &str, own: Option<u16>) -> Option<u16> {
+        match &self.ports {
+            Some(ports) => ports.get(port).copied(),
+            None => own,
+        }
     }
 
-    /// The number that the port called `port` has on its endpoints; where they do not say, it is the Service's own.
-    pub(crate) fn target_port(&self, port: &str, own: u16) -> u16 {
-        self.ports.as_ref().and_then(|ports| ports.get(port)).copied().unwrap_or(own)
+    fn has_port(&self, port: &str) -> bool {
+        self.ports.as_ref().is_none_or(|ports| ports.get(port).is_some())
     }
 }
 

@@ -1,8 +1,8 @@
 //! What stands in for a Service that is missing, or that has no endpoint which may serve.
 //!
 //! A Service may have a *fallback*: another Service, or a host outside the cluster. It is followed when what it stands in for
-//! comes up on the way of a request, at most [`MAX_FALLBACK_HOPS`] times, each at most once; and where none helps, the request
-//! ends as it would have without. It is as much a way to send requests elsewhere as an alias, and what may not be reached by
+//! comes up on the way of a request, at most [`MAX_FALLBACK_HOPS`] times, each at most once; and where none leads anywhere, the
+//! request ends with the fault that it began with. It is as much a way to send requests elsewhere as an alias, and what may not be reached by
 //! an alias may not be reached so: this is judged when a configuration is read, which is refused for it.
 //!
 //! A namespace may have a *baseline namespace*, in which what its own search path does not find is looked up last: one more
@@ -96,6 +96,9 @@ pub(crate) fn baseline(
     let at = fallback.field("baselines");
     if wire.baselines.len() > MAX_BASELINES {
         problems.push(at.problem(wire.baselines.len(), Fault::TooMany(MAX_BASELINES)));
+    }
+    if let Some(namespace) = wire.baselines.repeated() {
+        problems.push(at.problem(namespace, Fault::Twice));
     }
     for (from, to) in wire.baselines.iter() {
         let at = at.key(from);
@@ -197,6 +200,8 @@ impl<'t> Walk<'t, '_> {
             return None;
         }
         way.stood_in.get_or_insert(reason);
+        let mut asked = asked;
+        asked.change(PortOrigin::Fallback, fallback.port, fallback.tls);
         let (outcome, next) = self.follow_fallback(fallback, asked, way);
         note(&mut self.trace, || Step::Fallback {
             of: format!("{namespace}/{name}").into(),
@@ -216,7 +221,7 @@ impl<'t> Walk<'t, '_> {
     fn follow_fallback(
         &self,
         fallback: &'t Fallback,
-        mut asked: Asked,
+        asked: Asked,
         way: &mut Way<'t>,
     ) -> (FallbackOutcome, Option<Next<'t>>) {
         if way.fallbacks.iter().flatten().any(|before| core::ptr::eq(*before, fallback)) {
@@ -226,7 +231,6 @@ impl<'t> Walk<'t, '_> {
             return (FallbackOutcome::TooMany, None);
         };
         *place = Some(fallback);
-        asked.change(PortOrigin::Fallback, fallback.port, fallback.tls);
         match &fallback.target {
             Target::Service(key) => match self.table.existing(key.namespace(), key.name()) {
                 Ok(service) => (FallbackOutcome::Inside, Some(Next::At(Found::Service(service), asked))),

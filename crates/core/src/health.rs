@@ -30,6 +30,8 @@ pub(crate) struct Health {
     /// When the last ejection is over.
     until: u64,
     is_ejected: bool,
+    /// When it last failed.
+    failed_at: u64,
 }
 
 impl Outliers {
@@ -79,6 +81,12 @@ impl Health {
         self.failures == 0 && self.ejections == 0
     }
 
+    /// Whether what there is to remember is so long ago that it means nothing any more: endpoints fail most when they go, and
+    /// most that went never come back.
+    pub(crate) fn is_old(&self, now: u64) -> bool {
+        !self.is_ejected(now) && now.abs_diff(self.failed_at.max(self.until)) > MAX_EJECTION_NANOSECONDS
+    }
+
     /// A request went well.
     pub(crate) fn succeeded(&mut self, now: u64, outliers: Outliers) {
         self.failures = 0;
@@ -89,9 +97,10 @@ impl Health {
     }
 
     /// A request failed: says whether that was once too often.
-    pub(crate) fn failed(&mut self, outliers: Outliers) -> bool {
+    pub(crate) fn failed(&mut self, now: u64, outliers: Outliers) -> bool {
+        self.failed_at = now;
         self.failures = self.failures.saturating_add(1);
-        self.failures >= outliers.failures && !self.is_ejected
+        self.failures >= outliers.failures
     }
 
     pub(crate) fn eject(&mut self, now: u64, outliers: Outliers) {

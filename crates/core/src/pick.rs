@@ -16,7 +16,7 @@ use core::net::IpAddr;
 
 use crate::{
     ambient::Ambient,
-    balance::{Balance, Ticket},
+    balance::{Balance, SetPlace, Ticket},
     endpoints::Group,
     health::Outliers,
     problem::{Fault, Place, Problems},
@@ -55,7 +55,9 @@ pub(crate) struct Picked {
 pub(crate) struct Set {
     shares: Box<[Share]>,
     endpoints: u32,
-    /// From one turn to the next: it shares no divisor with the number of slots.
+    /// So often is every slot come by in a round of turns.
+    laps: u32,
+    /// From one turn to the next: it shares no divisor with the turns of a round.
     step: u32,
 }
 
@@ -84,8 +86,9 @@ pub(crate) struct Ask<'a> {
     pub(crate) groups: &'a [Group],
     pub(crate) balancing: &'a Balancing,
     pub(crate) outliers: Option<Outliers>,
-    /// The Service's port and subset, as a number.
+    /// The Service's port and subset, as a number, and where they are in the table.
     pub(crate) id: u64,
+    pub(crate) place: SetPlace,
     pub(crate) key: Option<u64>,
 }
 
@@ -150,10 +153,13 @@ impl Set {
             let weight = if is_even { 1 } else { group.weight };
             endpoints += count;
             until += count.saturating_mul(weight);
-            Share { group: *index, weight, until, port: group.target_port(port.name, port.number) }
+            // They have it, or they would not be here.
+            let port = group.target_port(port.name, port.number).unwrap_or_default();
+            Share { group: *index, weight, until, port }
         };
         let shares = groups.iter().map(share).collect();
-        Self { shares, endpoints, step: if is_even { 1 } else { spreading_step(until) } }
+        let (laps, step) = if is_even { (1, 1) } else { spreading_step(until) };
+        Self { shares, endpoints, laps, step }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -164,13 +170,13 @@ impl Set {
         self.shares.last().map_or(0, |share| share.until)
     }
 
-    /// The endpoint that has a slot. Neighbouring slots are those of neighbouring endpoints of a group.
+    /// The endpoint that has a slot. Each has neighbouring ones, so that turns which are spread evenly come by it evenly.
     fn at(&self, slot: u32, groups: &[Group]) -> Option<Candidate> {
         let index = self.shares.partition_point(|share| share.until <= slot);
         let share = self.shares.get(index)?;
         let before = index.checked_sub(1).and_then(|before| self.shares.get(before)).map_or(0, |share| share.until);
         let group = groups.get(share.group as usize)?;
-        let address = group.address((slot - before) as usize % group.len().max(1))?;
+        let address = group.address(((slot - before) / share.weight.max(1)) as usize)?;
         Some(Candidate { address, port: share.port, weight: share.weight })
     }
 
@@ -182,19 +188,41 @@ impl Set {
         )
     }
 
+    /// How many of its endpoints are ejected.
+    pub(crate) fn ejected(&self, groups: &[Group], id: u64, balance: &Balance, now: u64) -> u32 {
+        let out = self.all(groups).filter(|candidate| balance.is_out(candidate.id_in(id), now));
+        u32::try_from(out.count()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn addresses<'a>(&'a self, groups: &'a [Group]) -> impl Iterator<Item = IpAddr> + 'a {
         self.all(groups).map(|candidate| candidate.address)
     }
 }
 
-/// About the golden section of `slots`, which spreads successive turns best, and without a divisor in common with it.
-fn spreading_step(slots: u32) -> u32 {
+impl Candidate {
+    /// Its number in the set `id`.
+    fn id_in(&self, id: u64) -> u64 {
+        rendezvous::score_of(id, self.address, self.port)
+    }
+}
+
+/// How to come by so many slots: in how many laps, and the step from turn to turn. The step is the number next to the golden
+/// section of the turns, which spreads what follows each other best, that has no divisor in common with them, so that a round
+/// comes by every slot. Where that is no number in the middle (of six turns it would be 1 or 5), a round has two laps.
+fn spreading_step(slots: u32) -> (u32, u32) {
     fn divisor(one: u32, other: u32) -> u32 {
         if other == 0 { one } else { divisor(other, one % other) }
     }
-    let golden = u64::from(slots) * 618 / 1_000;
-    let first = u32::try_from(golden).unwrap_or(1).max(1);
-    (first..=slots.max(first)).find(|step| divisor(*step, slots) == 1).unwrap_or(1)
+    for laps in [1, 2] {
+        // At most MAX_SERVICE_ENDPOINTS, each with at most MAX_ENDPOINT_WEIGHT.
+        let turns = slots.saturating_mul(laps);
+        let golden = (u64::from(turns) * 618 / 1_000) as u32;
+        let mut near = (0..=turns / 4).flat_map(|distance| [golden.saturating_sub(distance), golden + distance]);
+        if let Some(step) = near.find(|step| *step > turns / 4 && *step < turns && divisor(*step, turns) == 1) {
+            return (laps, step);
+        }
+    }
+    (1, 1)
 }
 
 impl Ask<'_> {
@@ -205,23 +233,24 @@ impl Ask<'_> {
         let candidate = match (self.balancing, self.key) {
             _ if self.set.endpoints == 1 => self.set.at(0, self.groups),
             (_, Some(key)) => self.ranked(key ^ self.id, balance, now),
-            (Balancing::RoundRobin, None) => self.first_well(balance, now, &mut |balance| {
-                balance.turn(self.id, self.set.slots(), self.set.step, ambient)
+            (Balancing::RoundRobin, None) => self.first_well(balance, now, ambient, &|balance, ambient| {
+                balance.turn(self.id, self.set.slots() * self.set.laps, self.set.step, ambient) / self.set.laps.max(1)
             }),
             (Balancing::LeastRequest, None) => self.less_busy(balance, now, ambient),
-            _ => self.first_well(balance, now, &mut |_| self.by_chance(ambient)),
+            _ => self.well_by_chance(balance, now, ambient),
         }?;
         let wants_open = matches!(self.balancing, Balancing::LeastRequest);
         // One alone is neither compared with others nor ejected.
         let wants_ticket = self.set.endpoints > 1 && (wants_open || self.outliers.is_some());
         let ticket = wants_ticket.then(|| {
-            let endpoint = self.endpoint_id(&candidate);
+            let endpoint = candidate.id_in(self.id);
             let is_open = wants_open && balance.open(endpoint, ambient);
             Ticket {
                 address: candidate.address,
                 port: candidate.port,
                 endpoint,
                 set: self.id,
+                place: self.place,
                 endpoints: self.set.endpoints,
                 is_open,
                 outliers: self.outliers,
@@ -230,43 +259,44 @@ impl Ask<'_> {
         Some(Picked { address: candidate.address, port: candidate.port, ticket })
     }
 
-    fn endpoint_id(&self, candidate: &Candidate) -> u64 {
-        rendezvous::score_of(self.id, candidate.address, candidate.port)
-    }
-
     fn by_chance(&self, ambient: &mut dyn Ambient) -> u32 {
         rendezvous::below(ambient.random(), u64::from(self.set.slots())) as u32
     }
 
     fn is_well(&self, candidate: &Candidate, balance: &mut Balance, now: Option<u64>) -> bool {
-        now.is_none_or(|now| !balance.is_ejected(self.endpoint_id(candidate), now))
+        now.is_none_or(|now| !balance.is_ejected(candidate.id_in(self.id), now))
     }
 
-    /// The first that is not ejected of the slots that `draw` gives; after some draws, of all; if all are, what came last.
+    fn well_by_chance(&self, balance: &mut Balance, now: Option<u64>, ambient: &mut dyn Ambient) -> Option<Candidate> {
+        self.first_well(balance, now, ambient, &|_, ambient| self.by_chance(ambient))
+    }
+
+    /// The first that is not ejected of the slots that `draw` gives; after some draws, of all; if all are ejected, one by
+    /// chance.
     fn first_well(
         &self,
         balance: &mut Balance,
         now: Option<u64>,
-        draw: &mut dyn FnMut(&mut Balance) -> u32,
+        ambient: &mut dyn Ambient,
+        draw: &dyn Fn(&mut Balance, &mut dyn Ambient) -> u32,
     ) -> Option<Candidate> {
-        let mut last = None;
         for _ in 0..MAX_DRAWS {
-            let candidate = self.set.at(draw(balance), self.groups)?;
+            let candidate = self.set.at(draw(balance, ambient), self.groups)?;
             if self.is_well(&candidate, balance, now) {
                 return Some(candidate);
             }
-            last = Some(candidate);
         }
-        self.set.all(self.groups).find(|candidate| self.is_well(candidate, balance, now)).or(last)
+        let well = self.set.all(self.groups).find(|candidate| self.is_well(candidate, balance, now));
+        well.or_else(|| self.set.at(self.by_chance(ambient), self.groups))
     }
 
+    /// Heavier ones are drawn more often, and open requests are compared for their weight: where nobody is busy, the first
+    /// that is drawn is it.
     fn less_busy(&self, balance: &mut Balance, now: Option<u64>, ambient: &mut dyn Ambient) -> Option<Candidate> {
-        let mut draw = |balance: &mut Balance| self.first_well(balance, now, &mut |_| self.by_chance(ambient));
-        let (one, other) = (draw(balance)?, draw(balance)?);
-        let busy = |candidate: &Candidate| u64::from(balance.open_requests(self.endpoint_id(candidate))) + 1;
-        let (one_busy, other_busy) = (busy(&one), busy(&other));
-        // Fewer for its weight, without a division.
-        let other_is_better = other_busy * u64::from(one.weight) < one_busy * u64::from(other.weight);
+        let one = self.well_by_chance(balance, now, ambient)?;
+        let other = self.well_by_chance(balance, now, ambient)?;
+        let open = |candidate: &Candidate| u64::from(balance.open_requests(candidate.id_in(self.id)));
+        let other_is_better = open(&other) * u64::from(one.weight) < open(&one) * u64::from(other.weight);
         Some(if other_is_better { other } else { one })
     }
 

@@ -50,7 +50,7 @@ impl Plan {
         (!self.endpoint.is_empty()).then_some(&*self.endpoint)
     }
 
-    /// What [`Balance::done`] wants when the request is over, if anything.
+    /// What [`Config::done`](crate::Config::done) wants when the request is over, if anything.
     #[must_use]
     pub fn ticket(&self) -> Option<Ticket> {
         self.ticket

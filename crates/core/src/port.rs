@@ -33,7 +33,7 @@ impl<'t> Walk<'t, '_> {
         let endpoints = match found {
             // DNS gives its address, whatever the Service's other endpoints and its traffic policy are.
             Found::Endpoint(endpoint) => {
-                let usable = usize::from(endpoint.group.provides(port_name));
+                let usable = usize::from(endpoint.group.target_port(port_name, Some(number)).is_some());
                 EndpointsOutcome::Known { usable, of: 1, choice: Choice::Ready, family: None }
             }
             _ => endpoints_of(service, port_name),
@@ -44,7 +44,7 @@ impl<'t> Walk<'t, '_> {
         }
         let (destination, upstream) = match found {
             Found::Endpoint(FoundEndpoint { label, address, group, .. }) => {
-                let port = group.target_port(port_name, number);
+                let port = group.target_port(port_name, Some(number)).unwrap_or(number);
                 (Destination::Endpoint(service, label), Upstream::Endpoint(address, port))
             }
             _ => {

@@ -19,6 +19,11 @@ pub(crate) trait Read {
         false
     }
 
+    /// Whether null stands for none of it, where there may be none.
+    fn may_be_null(&self) -> bool {
+        true
+    }
+
     fn boolean(&mut self, _: bool) -> bool {
         false
     }
@@ -96,6 +101,8 @@ pub(crate) trait Element: Read + Default {
     const MOST: usize = usize::MAX;
     /// What a list of them is.
     const LIST: &'static str = "a list";
+    /// Whether null stands for no such list, where there may be none.
+    const LIST_MAY_BE_NULL: bool = true;
 }
 
 /// Reads into a value.
@@ -358,7 +365,7 @@ impl<T: Read + Default> Read for Option<T> {
 
     fn null(&mut self) -> bool {
         *self = None;
-        true
+        T::default().may_be_null()
     }
 
     fn boolean(&mut self, value: bool) -> bool {
@@ -381,6 +388,10 @@ impl<T: Read + Default> Read for Option<T> {
 impl<T: Element> Read for Vec<T> {
     fn expected(&self) -> &'static str {
         T::LIST
+    }
+
+    fn may_be_null(&self) -> bool {
+        T::LIST_MAY_BE_NULL
     }
 
     fn form(&mut self) -> Form<'_> {

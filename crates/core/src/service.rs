@@ -13,7 +13,7 @@ use crate::{
     steer::Override,
     subsets::Subsets,
     usable::{Choice, Port, Rules, Usable, Whereabouts},
-    wire::{self, InternalTrafficPolicy, IpFamily, Protocol, ServiceType, SessionAffinity},
+    wire::{self, InternalTrafficPolicy, IpFamily, Protocol, ServiceType, SessionAffinity, TrafficDistribution},
 };
 
 /// A Service.
@@ -30,10 +30,13 @@ pub struct Service {
     pub(crate) subsets: Subsets,
     /// The endpoints that may serve each of `ports` and then of `endpoint_ports`, put in by the table; none where nothing is
     /// known of them and there are no subsets.
-    usable: Box<[Usable]>,
+    pub(crate) usable: Box<[Usable]>,
+    /// Its place in the table.
+    pub(crate) index: u32,
     pub(crate) addresses_dropped: usize,
     /// `internalTrafficPolicy: Local`.
     local: bool,
+    distribution: Option<TrafficDistribution>,
     /// The family of addresses that is preferred.
     family: Option<IpFamily>,
     /// `sessionAffinity: ClientIP`.
@@ -205,20 +208,26 @@ impl Service {
 
     /// Works out which endpoints may serve its ports to a caller that is `there`.
     pub(crate) fn find_usable(&mut self, there: &Whereabouts) {
+        // By now it has no endpoints but those that count.
+        if let (Some(endpoints), Some(distribution)) = (&mut self.endpoints, self.distribution) {
+            endpoints.derive_hints(distribution);
+        }
         let rules =
             Rules { headless: self.is_headless(), local: self.local, family: self.family, subsets: &self.subsets };
         let of_service = rendezvous::hash(self.key.as_str().as_bytes());
         let port = |name, number| Port { name, number, id: of_service ^ rendezvous::hash(str::as_bytes(name)) };
-        let own = self.ports.iter().map(|own| port(&own.name, own.port));
+        let own = self.ports.iter().map(|own| port(&own.name, Some(own.port)));
         self.usable = match &self.endpoints {
             None if self.subsets.is_empty() => Box::default(),
             None => own.map(|port| Usable::unknown(port, &self.subsets, there)).collect(),
             Some(endpoints) => {
-                // What only endpoints have has a number there.
-                let theirs = self.endpoint_ports.iter().map(|name| port(name, 0));
+                let theirs = self.endpoint_ports.iter().map(|name| port(name, None));
                 own.chain(theirs).map(|port| Usable::among(endpoints.groups(), port, rules, there)).collect()
             }
         };
+        for (usable, place) in self.usable.iter_mut().zip(0..) {
+            usable.place = place;
+        }
     }
 
     /// The Service of `key`, `namespace/name`.
@@ -239,13 +248,10 @@ impl Service {
         let kind = compile_kind(wire, &at, &mut problems);
         let ports = compile_ports(&wire.ports, &at.field("ports"), &mut problems);
         let in_endpoints = at.field("endpoints");
-        let mut endpoints = wire
+        let endpoints = wire
             .endpoints
             .as_ref()
             .map(|groups| Endpoints::compile(groups, wire.publish_not_ready_addresses, &in_endpoints, &mut problems));
-        if let (Some(endpoints), Some(distribution)) = (&mut endpoints, wire.traffic_distribution) {
-            endpoints.derive_hints(distribution);
-        }
         let endpoint_ports = match (&kind, &endpoints) {
             (Kind::Headless, Some(endpoints)) => ports_of_endpoints_alone(endpoints, &ports),
             _ => Box::default(),
@@ -272,8 +278,10 @@ impl Service {
             endpoint_ports,
             subsets,
             usable: Box::default(),
+            index: 0,
             addresses_dropped: 0,
             local: wire.internal_traffic_policy == InternalTrafficPolicy::Local,
+            distribution: wire.traffic_distribution,
             affinity,
             steering,
         })

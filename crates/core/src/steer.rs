@@ -4,6 +4,7 @@ use alloc::{boxed::Box, string::String};
 use core::net::IpAddr;
 
 use crate::{
+    balance::SetPlace,
     health::Outliers,
     limits::{MAX_HEADER_NAME_BYTES, MAX_SHOWN_AUTHORITY_BYTES},
     pick::{Ask, Balancing, Picked},
@@ -290,7 +291,7 @@ impl Steering {
             },
             Destination::Service(service) => {
                 if let (Upstream::Usable(usable), false) = (route.upstream, service.subsets.is_empty())
-                    && let Some((part, _)) = self.choose_part(service, usable, asked, chooser, trace)
+                    && let Some((part, ..)) = self.choose_part(service, usable, asked, chooser, trace)
                 {
                     subset = service.subsets.name(part);
                 }
@@ -314,7 +315,7 @@ impl Steering {
         }
     }
 
-    /// The part of a Service's endpoints that a request goes to, and the affinity key that it has.
+    /// The part of a Service's endpoints that a request goes to, its place, and the affinity key that the request has.
     fn choose_part<'t>(
         &self,
         service: &Service,
@@ -322,9 +323,10 @@ impl Steering {
         asked: Asked<'_>,
         chooser: &mut Chooser<'_>,
         trace: &mut MaybeTrace<'_>,
-    ) -> Option<(&'t Part, Option<u64>)> {
+    ) -> Option<(&'t Part, u16, Option<u64>)> {
         let key = self.balancing(service).key(asked.identity, chooser.ambient);
-        let part = Subsets::choose(&usable.parts, key.map(|key| key ^ usable.id), &mut || chooser.ambient.random())?;
+        let (part, place) =
+            Subsets::choose(&usable.parts, key.map(|key| key ^ usable.id), &mut || chooser.ambient.random())?;
         if !service.subsets.is_empty() {
             note(trace, || Step::Subset {
                 name: service.subsets.name(part).into(),
@@ -332,7 +334,7 @@ impl Steering {
                 by_key: key.is_some(),
             });
         }
-        Some((part, key))
+        Some((part, place, key))
     }
 
     fn pick(
@@ -351,19 +353,21 @@ impl Steering {
             }
             Upstream::Usable(usable) => usable,
         };
-        let (part, key) = self.choose_part(service, usable, asked, chooser, trace)?;
+        let (part, place, key) = self.choose_part(service, usable, asked, chooser, trace)?;
+        let groups = service.endpoints.as_ref()?.groups();
         let balancing = self.balancing(service);
         let ask = Ask {
             set: &part.set,
-            groups: service.endpoints.as_ref()?.groups(),
+            groups,
             balancing,
             outliers: service.steering.as_ref().and_then(|own| own.outliers).unwrap_or(self.outliers),
-            id: usable.id ^ part.id(),
+            id: usable.id ^ part.id,
+            place: SetPlace { service: service.index, port: usable.place, part: place },
             key,
         };
         let picked = ask.pick(chooser.balance, chooser.ambient)?;
         note(trace, || {
-            let ejected = chooser.balance.ejected_of(ask.id, chooser.ambient.now());
+            let ejected = part.set.ejected(groups, ask.id, chooser.balance, chooser.ambient.now());
             let policy = (balancing.name(), balancing.needs_key() && key.is_none(), ejected);
             endpoint_step((picked.address, picked.port), part.set.len(), Some(policy))
         });
@@ -387,7 +391,7 @@ impl Steering {
     }
 }
 
-fn endpoint_step((address, port): (IpAddr, u16), of: usize, policy: Option<(&'static str, bool, usize)>) -> Step {
+fn endpoint_step((address, port): (IpAddr, u16), of: usize, policy: Option<(&'static str, bool, u32)>) -> Step {
     let mut endpoint = String::new();
     write_endpoint(address, port, &mut endpoint);
     let (policy, without_key, ejected) =

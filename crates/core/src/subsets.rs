@@ -33,6 +33,8 @@ pub(crate) struct Subsets {
 #[derive(Clone, Debug)]
 struct Subset {
     name: Box<str>,
+    /// Made of the name.
+    id: u64,
     weight: u32,
     zone: Option<Box<str>>,
     labels: Entries<String>,
@@ -43,6 +45,8 @@ struct Subset {
 pub(crate) struct Part {
     /// Place of the subset among the Service's; `None`: what is in no subset.
     subset: Option<u16>,
+    /// That of the subset; 0 for what is in none.
+    pub(crate) id: u64,
     /// The weights of this one and all before it, so that the last one has their sum.
     until: u32,
     weight: u32,
@@ -70,6 +74,7 @@ impl Subsets {
             }
             Subset {
                 name: name.into(),
+                id: rendezvous::hash(name.as_bytes()),
                 weight: weight.min(MAX_SUBSET_WEIGHT),
                 zone: subset.zone.as_deref().map(Into::into),
                 labels: subset.labels.clone(),
@@ -96,13 +101,19 @@ impl Subsets {
         for (subset, index) in self.all.iter().zip(0..) {
             let members: Vec<_> = chosen.iter().copied().filter(|placed| subset.has(placed)).collect();
             if !members.is_empty() {
-                parts.push(Part { subset: Some(index), until: 0, weight: subset.weight, set: set(&members) });
+                parts.push(Part {
+                    subset: Some(index),
+                    id: subset.id,
+                    until: 0,
+                    weight: subset.weight,
+                    set: set(&members),
+                });
             }
         }
         let in_none = |placed: &Placed<'_>| !self.all.iter().any(|subset| subset.has(placed));
         let rest: Vec<_> = chosen.iter().copied().filter(in_none).collect();
         if !rest.is_empty() {
-            parts.push(Part { subset: None, until: 0, weight: 0, set: set(&rest) });
+            parts.push(Part { subset: None, id: 0, until: 0, weight: 0, set: set(&rest) });
         }
         self.narrow(parts, there)
     }
@@ -111,6 +122,7 @@ impl Subsets {
     pub(crate) fn parts_unknown(&self, there: &Whereabouts) -> Box<[Part]> {
         let part = |(subset, index): (&Subset, u16)| Part {
             subset: Some(index),
+            id: subset.id,
             until: 0,
             weight: subset.weight,
             set: Set::default(),
@@ -147,14 +159,18 @@ impl Subsets {
         self.get(part).map_or("", |subset| &subset.name)
     }
 
-    /// Step 4 of the choice: for a request with this affinity key, or else with this chance.
-    pub(crate) fn choose<'p>(parts: &'p [Part], key: Option<u64>, chance: &mut dyn FnMut() -> u64) -> Option<&'p Part> {
+    /// Step 4 of the choice, for a request with this affinity key, or else with this chance: the part, and its place.
+    pub(crate) fn choose<'p>(
+        parts: &'p [Part],
+        key: Option<u64>,
+        chance: &mut dyn FnMut() -> u64,
+    ) -> Option<(&'p Part, u16)> {
         let index = match (parts, key) {
             ([_], _) => 0,
             (_, Some(key)) => {
                 let mut best = Ranking::new();
                 for (index, part) in parts.iter().enumerate() {
-                    best.offer(index, rendezvous::score(key, part.id()), part.weight);
+                    best.offer(index, rendezvous::score(key, part.id), part.weight);
                 }
                 best.winner()?
             }
@@ -164,14 +180,8 @@ impl Subsets {
                 parts.partition_point(|part| u64::from(part.until) <= at)
             }
         };
-        parts.get(index)
-    }
-}
-
-impl Part {
-    /// A number for the subset: by its place, as the list is the Service's own; 0 for what is in none.
-    pub(crate) fn id(&self) -> u64 {
-        self.subset.map_or(0, |place| rendezvous::mix(u64::from(place) + 1))
+        // At most MAX_SUBSETS, and what is in none.
+        Some((parts.get(index)?, u16::try_from(index).ok()?))
     }
 }
 

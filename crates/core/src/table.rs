@@ -13,6 +13,7 @@ use core::{
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use crate::{
+    balance::{Balance, Ticket},
     endpoints::Group,
     label::{EndpointLabel, parse_dashed},
     limits::{MAX_SERVICES, MAX_TABLE_ENDPOINTS},
@@ -198,31 +199,34 @@ impl Table {
         for address in service.cluster_ips() {
             self.cluster_ips.remove(address);
         }
-        for address in service.endpoints.iter().flat_map(|endpoints| endpoints.addresses()) {
-            self.endpoints -= 1;
-            if let Some(count) = self.addresses.get_mut(&address) {
-                *count -= 1;
-                if *count == 0 {
-                    self.addresses.remove(&address);
+        if let Some(endpoints) = &service.endpoints {
+            self.endpoints -= endpoints.len();
+            endpoints.each_address(&mut |address| {
+                if let Some(count) = self.addresses.get_mut(&address) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.addresses.remove(&address);
+                    }
                 }
-            }
+            });
         }
         true
     }
 
-    fn insert(&mut self, service: Service) {
+    fn insert(&mut self, mut service: Service) {
         self.dropped += service.addresses_dropped;
         let index = self.free.pop().unwrap_or_else(|| {
             self.services.push(None);
             // At most MAX_SERVICES.
             u32::try_from(self.services.len() - 1).unwrap_or(u32::MAX)
         });
+        service.index = index;
         for address in service.cluster_ips() {
             self.cluster_ips.insert(*address, index);
         }
-        for address in service.endpoints.iter().flat_map(|endpoints| endpoints.addresses()) {
-            self.endpoints += 1;
-            *self.addresses.entry(address).or_insert(0) += 1;
+        if let Some(endpoints) = &service.endpoints {
+            self.endpoints += endpoints.len();
+            endpoints.each_address(&mut |address| *self.addresses.entry(address).or_insert(0) += 1);
         }
         let hash = self.hash(service.namespace(), service.name());
         if let Some(slot) = usize::try_from(index).ok().and_then(|index| self.services.get_mut(index)) {
@@ -270,6 +274,16 @@ impl Table {
 
     fn at(&self, index: u32) -> Option<&Service> {
         at(&self.services, index)
+    }
+
+    /// How many endpoints are ejected of the set that `ticket` is of; `None` where that is not in the table any more.
+    pub(crate) fn ejected_beside(&self, ticket: &Ticket, balance: &Balance, now: u64) -> Option<u32> {
+        let service = self.at(ticket.place.service)?;
+        let usable = service.usable.get(usize::from(ticket.place.port))?;
+        let part = usable.parts.get(usize::from(ticket.place.part))?;
+        let id = usable.id ^ part.id;
+        let groups = service.endpoints.as_ref()?.groups();
+        (id == ticket.set).then(|| part.set.ejected(groups, id, balance, now))
     }
 
     fn is_called(&self, index: u32, namespace: &str, name: &str) -> bool {

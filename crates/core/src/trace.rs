@@ -96,7 +96,7 @@ pub enum Step {
         /// Whether the policy goes by a key that this request does not have.
         without_key: bool,
         /// How many of them are ejected.
-        ejected: usize,
+        ejected: u32,
     },
     /// The upstream was chosen.
     Steer {
@@ -223,12 +223,18 @@ impl Trace {
 
     /// The candidates and alias targets that were tried, in order.
     pub fn tried(&self) -> impl Iterator<Item = &str> {
-        self.steps.iter().filter_map(|step| match step {
-            Step::Candidate { name, .. } => Some(&**name),
-            Step::Hop { target, .. } => Some(&**target),
-            Step::Fallback { to, .. } => Some(&**to),
+        self.steps.iter().filter_map(Step::tried)
+    }
+}
+
+impl Step {
+    /// The whole name that was tried in it.
+    pub(crate) fn tried(&self) -> Option<&str> {
+        match self {
+            Self::Candidate { name, .. } => Some(name),
+            Self::Hop { target, .. } => Some(target),
             _ => None,
-        })
+        }
     }
 }
 

@@ -69,7 +69,8 @@ pub(crate) struct Rules<'s> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Port<'s> {
     pub(crate) name: &'s str,
-    pub(crate) number: u16,
+    /// `None`: it has none, and only endpoints that say so have the port.
+    pub(crate) number: Option<u16>,
     /// Made of the Service's name and the port's: the same in every table, every worker and every pod.
     pub(crate) id: u64,
 }
@@ -79,6 +80,8 @@ pub(crate) struct Port<'s> {
 pub(crate) struct Usable {
     /// [`Port::id`].
     pub(crate) id: u64,
+    /// Its place among those of the Service.
+    pub(crate) place: u16,
     pub(crate) choice: Choice,
     /// The family of all of them, where one is preferred.
     pub(crate) family: Option<IpFamily>,
@@ -94,7 +97,7 @@ pub(crate) type Placed<'g> = (&'g Group, u32);
 impl Usable {
     /// Of `groups`, those that may serve `port` to a caller that is `there`.
     pub(crate) fn among(groups: &[Group], port: Port<'_>, rules: Rules<'_>, there: &Whereabouts) -> Self {
-        let with_port = groups.iter().zip(0..).filter(|(group, _)| group.provides(port.name));
+        let with_port = groups.iter().zip(0..).filter(|(group, _)| group.target_port(port.name, port.number).is_some());
         let candidates: Vec<Placed<'_>> = with_port.collect();
         let (choice, chosen) = match rules.family {
             None => by_conditions(&candidates, rules, there),
@@ -110,6 +113,7 @@ impl Usable {
         let set = |groups: &[Placed<'_>]| Set::new(groups, port);
         Self {
             id: port.id,
+            place: 0,
             choice,
             family: rules.family.and_then(|_| Some(chosen.first()?.0.family())),
             endpoints: chosen.iter().map(|(group, _)| group.len()).sum(),
@@ -119,7 +123,14 @@ impl Usable {
 
     /// Of a Service whose endpoints are not known: all its subsets.
     pub(crate) fn unknown(port: Port<'_>, subsets: &Subsets, there: &Whereabouts) -> Self {
-        Self { id: port.id, choice: Choice::Ready, family: None, endpoints: 0, parts: subsets.parts_unknown(there) }
+        Self {
+            id: port.id,
+            place: 0,
+            choice: Choice::Ready,
+            family: None,
+            endpoints: 0,
+            parts: subsets.parts_unknown(there),
+        }
     }
 }
 

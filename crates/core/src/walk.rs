@@ -50,6 +50,8 @@ pub(crate) struct Way<'t> {
     pub(crate) fallbacks: Followed<'t>,
     /// The reason of the first fallback, or of the baseline namespace.
     pub(crate) stood_in: Option<Reason>,
+    /// What a request ends with, where what stands in leads nowhere.
+    pub(crate) fault: Option<Reason>,
 }
 
 impl<'t, 'w> Walk<'t, 'w> {
@@ -129,9 +131,11 @@ impl<'t, 'w> Walk<'t, 'w> {
             }
             (_, Outcome::AskedFirst) => ControlFlow::Break(self.unknown(Reason::PublicName)),
             (Lookup::Missing(missing), _) => match self.instead_of(candidate.name, missing, asked, &mut way) {
-                Some(Next::At(found, asked)) => {
-                    ControlFlow::Break(self.follow(found, asked, Reason::FallbackMissing, way))
-                }
+                Some(Next::At(found, asked)) => match self.follow(found, asked, Reason::FallbackMissing, way) {
+                    Resolution::Route(route) => ControlFlow::Break(Resolution::Route(route)),
+                    // It leads nowhere, and the name is as missing as it was.
+                    Resolution::Pass(_) | Resolution::Refuse(_) => ControlFlow::Continue(()),
+                },
                 Some(Next::End(resolution)) => ControlFlow::Break(resolution),
                 None => ControlFlow::Continue(()),
             },

@@ -340,6 +340,8 @@ impl Element for EndpointGroup {
     /// Refused as soon as there are more: an empty one has 3 bytes in JSON and many more in memory.
     const MOST: usize = MAX_ENDPOINT_GROUPS;
     const LIST: &'static str = "at most 4096 groups of endpoints";
+    /// None at all and nothing known of them are two things, and some programs write null for an empty list.
+    const LIST_MAY_BE_NULL: bool = false;
 }
 
 const _: () = assert!(MAX_ENDPOINT_GROUPS == 4_096, "as the text says");

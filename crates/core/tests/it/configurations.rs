@@ -17,6 +17,11 @@ fn service_refused(service: Value, expected: &str) {
     refused(json!({"table": {"services": {"shop/web": service}}}), &format!("table.services[\"shop/web\"]{expected}"));
 }
 
+/// How an error shows what stood there: nothing where it was empty.
+fn quoted(found: &str) -> String {
+    if found.is_empty() { String::new() } else { format!(": \"{found}\"") }
+}
+
 #[test]
 fn the_least_configuration_needs_a_version_and_a_namespace() {
     let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a"), ..Defaults::default() };
@@ -286,6 +291,300 @@ fn each_other_field_is_checked() {
         json!({"externalNames": {"grants": [{"from": "*", "to": "prod"}]}}),
         "externalNames.grants[0].from: \"*\" is not one lowercase",
     );
+}
+
+#[test]
+fn weights_labels_and_subsets_are_checked() {
+    let group = |group: Value| json!({"endpoints": [group]});
+    let subsets = |subsets: Value| json!({"subsets": subsets});
+    let many = |count: usize, value: Value| -> Value {
+        Value::Object((0..count).map(|n| (format!("k{n}"), value.clone())).collect())
+    };
+    for weight in [0, 1_001] {
+        service_refused(
+            group(json!({"weight": weight})),
+            &format!(".endpoints[0].weight: \"{weight}\" is not from 1 to 1000; write a number in these bounds"),
+        );
+    }
+    service_refused(
+        group(json!({"labels": many(65, json!("x"))})),
+        ".endpoints[0].labels: \"65\" is more than the bound of 64",
+    );
+    service_refused(
+        subsets(json!({"v1": {"weight": 1_000_001}})),
+        ".subsets[\"v1\"].weight: \"1000001\" is more than the bound of 1000000",
+    );
+    service_refused(subsets(many(65, json!({}))), ".subsets: \"65\" is more than the bound of 64");
+    service_refused(
+        subsets(json!({"v1": {"labels": many(65, json!("x"))}})),
+        ".subsets[\"v1\"].labels: \"65\" is more than the bound of 64",
+    );
+    for name in ["", "V1", "v 1", "v.1", "-v1", &"v".repeat(64)] {
+        service_refused(
+            subsets(json!({name: {}})),
+            &format!(".subsets[\"{name}\"]{} is not one lowercase DNS label", quoted(name)),
+        );
+    }
+    let twice = r#"{"version": 1, "caller": {"namespace": "shop"}, "table": {"services": {"shop/web": {"subsets": {"v1": {}, "v2": {}, "v1": {}}}}}}"#;
+    assert_eq!(
+        read(twice).unwrap_err(),
+        "table.services[\"shop/web\"].subsets: \"v1\" is given twice; keep one of them"
+    );
+    let twice = r#"{"version": 1, "caller": {"namespace": "shop"}, "table": {"services": {"shop/web": {"endpoints": [{"ports": {"http": 1, "http": 2}}]}}}}"#;
+    assert_eq!(
+        read(twice).unwrap_err(),
+        "table.services[\"shop/web\"].endpoints[0].ports: \"http\" is given twice; keep one of them"
+    );
+    service_refused(
+        json!({"subsets": {"v1": {}}, "steering": {"subset": "v2"}}),
+        ".steering.subset: \"v2\" has no meaning beside subsets; leave it out, or leave out subsets",
+    );
+    for field in [json!({"subsets": {"v1": {}}}), json!({"endpoints": [{"addresses": "10.0.0.1"}]})] {
+        let name = field.as_object().and_then(|fields| fields.keys().next().cloned()).expect("a field");
+        let mut service = field;
+        service["type"] = json!("ExternalName");
+        service["externalName"] = json!("a.example");
+        service_refused(service, &format!(".{name} has no meaning on a Service of type ExternalName; leave it out"));
+    }
+
+    // The bounds themselves are good.
+    let widest = json!({
+        "endpoints": [{"weight": 1, "labels": many(64, json!("x"))}, {"weight": 1_000}],
+        "subsets": {"v1": {"weight": 0}, "v2": {"weight": 1_000_000, "labels": many(64, json!("x"))}, &*"v".repeat(63): {}},
+    });
+    let widest =
+        try_config(json!({"table": {"services": {"shop/web": widest, "shop/many": subsets(many(64, json!({})))}}}));
+    assert!(widest.is_ok(), "{}", widest.unwrap_err());
+}
+
+#[test]
+fn load_balancers_and_outlier_detection_are_checked_wherever_they_stand() {
+    let everywhere = |field: &str, value: Value, expected: &str| {
+        refused(json!({"steering": {field: value}}), &format!("steering.{field}{expected}"));
+        service_refused(json!({"steering": {field: value}}), &format!(".steering.{field}{expected}"));
+    };
+    let two = "has none of what it needs, or too much: exactly one of";
+    everywhere(
+        "loadBalancer",
+        json!({"simple": "RANDOM", "consistentHash": {"useSourceIp": true}}),
+        &format!(" {two} simple or consistentHash; keep one"),
+    );
+    for hash in [json!({}), json!({"useSourceIp": false}), json!({"httpHeaderName": "x-user", "useSourceIp": true})] {
+        everywhere(
+            "loadBalancer",
+            json!({"consistentHash": hash}),
+            &format!(".consistentHash {two} httpHeaderName or useSourceIp; keep one"),
+        );
+    }
+    for name in ["", "X-User", ":path", "x user", "x_user", "ä", &"x".repeat(65)] {
+        everywhere(
+            "loadBalancer",
+            json!({"consistentHash": {"httpHeaderName": name}}),
+            &format!(".consistentHash.httpHeaderName{} is not the name of a request header", quoted(name)),
+        );
+    }
+    everywhere(
+        "loadBalancer",
+        json!({"simple": "LEAST_CONN"}),
+        ".simple cannot be read: unknown variant `LEAST_CONN`, expected one of `ROUND_ROBIN`, `RANDOM`, `LEAST_REQUEST`",
+    );
+    for balancer in [json!({"simple": "RANDOM"}), json!({"consistentHash": {"useSourceIp": true}}), json!({})] {
+        service_refused(
+            json!({"sessionAffinity": "ClientIP", "steering": {"loadBalancer": balancer}}),
+            ".steering.loadBalancer has no effect beside sessionAffinity: ClientIP; leave out one of the two",
+        );
+    }
+    for seconds in [0, 3_601] {
+        everywhere(
+            "outlierDetection",
+            json!({"baseEjectionTimeSeconds": seconds}),
+            &format!(".baseEjectionTimeSeconds: \"{seconds}\" is not from 1 to 3600; write a number in these bounds"),
+        );
+    }
+    for percent in [0, 101] {
+        everywhere(
+            "outlierDetection",
+            json!({"maxEjectionPercent": percent}),
+            &format!(".maxEjectionPercent: \"{percent}\" is not from 1 to 100"),
+        );
+    }
+    everywhere(
+        "outlierDetection",
+        json!({"consecutive5xxErrors": 0, "maxEjectionPercent": 0}),
+        ".maxEjectionPercent: \"0\" is not from 1 to 100",
+    );
+    everywhere("outlierDetection", json!({"consecutive5xxErrors": -1}), ".consecutive5xxErrors cannot be read");
+
+    for steering in [
+        json!({}),
+        json!({"loadBalancer": {}}),
+        json!({"loadBalancer": {"simple": "LEAST_REQUEST"}}),
+        json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "x-user", "useSourceIp": false}}}),
+        // What may not carry a cluster's name may well be what a client is known by.
+        json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "authorization"}}}),
+        json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "x".repeat(64)}}}),
+        json!({"outlierDetection": {}}),
+        json!({"outlierDetection": {"consecutive5xxErrors": 0}}),
+        json!({"outlierDetection": {"baseEjectionTimeSeconds": 3_600, "maxEjectionPercent": 100}}),
+    ] {
+        let services = json!({"shop/web": {"steering": steering}, "shop/b": {"sessionAffinity": "ClientIP"}});
+        let good = try_config(json!({"steering": steering, "table": {"services": services}}));
+        assert!(good.is_ok(), "{steering}: {}", good.unwrap_err());
+    }
+}
+
+#[test]
+fn the_clusters_of_endpoints_are_checked() {
+    for field in ["cluster", "tlsCluster", "http2Cluster"] {
+        let original = |value: &str| json!({"steering": {"originalDst": {field: value}}});
+        refused(original(""), &format!("steering.originalDst.{field} is empty; name at least one, or leave it out"));
+        for (name, shown) in [("a\r\nb: c", "a\\r\\nb: c"), ("a b", "a b"), ("ä", "ä")] {
+            refused(
+                original(name),
+                &format!(
+                    "steering.originalDst.{field}: \"{shown}\" holds a byte that no header value may hold; use visible ASCII"
+                ),
+            );
+        }
+    }
+    for (original, name) in [
+        (json!({"cluster": "a", "tlsCluster": "a"}), "a"),
+        (json!({"tlsCluster": "original-dst"}), "original-dst"),
+        (json!({"cluster": "original-dst-tls"}), "original-dst-tls"),
+        (json!({"tlsCluster": "t", "http2Cluster": "t"}), "t"),
+        (json!({"http2Cluster": "original-dst-tls"}), "original-dst-tls"),
+    ] {
+        refused(
+            json!({"steering": {"originalDst": original}}),
+            &format!("steering.originalDst.tlsCluster: \"{name}\" is the cluster for clear text too"),
+        );
+    }
+    let same = json!({"steering": {"originalDst": {"cluster": "a", "http2Cluster": "a"}}});
+    assert!(try_config(same).is_ok(), "one cluster may speak both, in clear text");
+}
+
+#[test]
+fn what_is_steered_by_endpoint_has_to_have_endpoints() {
+    let unknown =
+        " is steered by endpoint, and its endpoints are not in the table; give its endpoints, or steer it by cluster";
+    let by = |by: &str, services: Value| json!({"steering": {"by": by}, "table": {"services": services}});
+    let web = |service: Value| json!({"shop/web": service});
+    let expected = format!("table.services[\"shop/web\"]{unknown}");
+    refused(by("endpoint", web(json!({"ports": [{"port": 80}]}))), &expected);
+    refused(by("endpoint", web(json!({"clusterIPs": "None"}))), &expected);
+    refused(by("cluster", web(json!({"steering": {"by": "endpoint"}}))), &expected);
+    refused(by("authority", web(json!({"steering": {"by": "endpoint"}}))), &expected);
+    for services in [
+        web(json!({"endpoints": []})),
+        web(json!({"steering": {"by": "cluster"}})),
+        web(json!({"steering": {"by": "authority"}})),
+        web(json!({"type": "ExternalName", "externalName": "a.example"})),
+        web(json!({"endpoints": [{"addresses": "10.0.0.1"}], "steering": {"by": "endpoint"}})),
+    ] {
+        let good = try_config(by("endpoint", services.clone()));
+        assert!(good.is_ok(), "{services}: {}", good.unwrap_err());
+    }
+    assert!(try_config(by("cluster", web(json!({})))).is_ok(), "by cluster they may be left out");
+}
+
+#[test]
+fn fallbacks_are_checked() {
+    let of = |fallback: Value| json!({"fallback": {"services": {"shop/web": fallback}}});
+    let fallback_refused = |fallback: Value, expected: &str| {
+        refused(of(fallback), &format!("fallback.services[\"shop/web\"]{expected}"));
+    };
+    for key in ["web", "", "/", "shop/", "/web", "shop/web/x", "Shop/web", "shop/web.x", "shop/_web"] {
+        refused(
+            json!({"fallback": {"services": {key: {"service": "shop/other"}}}}),
+            &format!("fallback.services{} does not name a Service; write it as \"namespace/name\"", quoted(key)),
+        );
+        fallback_refused(
+            json!({"service": key}),
+            &format!(".service{} does not name a Service; write it as \"namespace/name\"", quoted(key)),
+        );
+    }
+    let two = " has none of what it needs, or too much: exactly one of service or host; keep one";
+    fallback_refused(json!({}), two);
+    fallback_refused(json!({"port": 80}), two);
+    fallback_refused(json!({"service": "shop/other", "host": "a.example", "port": 80}), two);
+    fallback_refused(
+        json!({"service": "shop/web"}),
+        ".service: \"shop/web\" stands in for itself; name another Service",
+    );
+    fallback_refused(
+        json!({"service": "prod/web"}),
+        ".service: \"prod/web\" is in another namespace, which is not granted; grant it in externalNames.grants",
+    );
+    for tls in [true, false] {
+        fallback_refused(
+            json!({"service": "shop/other", "tls": tls}),
+            ".tls has no meaning with a Service; leave it out; the upstream cluster of that Service decides its TLS",
+        );
+    }
+    fallback_refused(json!({"service": "shop/other", "port": 0}), ".port: \"0\" is not a port; use 1 to 65535");
+    fallback_refused(json!({"host": "a.example", "port": 0}), ".port: \"0\" is not a port");
+    fallback_refused(json!({"host": "a.example"}), ".port is not a port; use 1 to 65535");
+    fallback_refused(json!({"host": "a.example", "port": 65_536}), ".port cannot be read: invalid value");
+    fallback_refused(
+        json!({"host": "a.example", "port": 80}),
+        ".host: \"a.example\" is not listed with this port; list the host with the port in externalNames.allow",
+    );
+    for host in ["", "a..b", "a b", "a:80", "http://a", "[fd00::1]", "*.a.example"] {
+        fallback_refused(json!({"host": host, "port": 80}), &format!(".host{} is not a DNS name", quoted(host)));
+    }
+    fallback_refused(
+        json!({"service": "shop/other", "when": ["empty"]}),
+        ".when[0] cannot be read: unknown variant `empty`, expected `missing` or `noEndpoints`",
+    );
+    let twice = r#"{"version": 1, "caller": {"namespace": "shop"}, "fallback": {"services":
+        {"shop/web": {"service": "shop/a"}, "shop/web": {"service": "shop/b"}}}}"#;
+    assert_eq!(read(twice).unwrap_err(), "fallback.services: \"shop/web\" is given twice; keep one of them");
+    let many = |count: usize| -> Value {
+        Value::Object((0..count).map(|n| (format!("shop/a{n}"), json!({"service": "shop/web"}))).collect())
+    };
+    assert!(try_config(json!({"fallback": {"services": many(4_096)}})).is_ok());
+    refused(
+        json!({"fallback": {"services": many(4_097)}}),
+        "fallback.services: \"4097\" is more than the bound of 4096",
+    );
+    let allow = json!({"allow": [{"host": "a.example", "ports": [443]}]});
+    for good in [
+        json!({"service": "shop/other"}),
+        json!({"service": "shop/other", "port": 65_535, "when": ["missing", "noEndpoints", "missing"]}),
+        json!({"host": "a.example", "port": 443, "tls": true, "when": []}),
+    ] {
+        let mut fields = of(good);
+        fields["externalNames"] = allow.clone();
+        assert!(try_config(fields.clone()).is_ok(), "{fields}");
+    }
+}
+
+#[test]
+fn baselines_are_checked() {
+    let baselines = |baselines: Value| json!({"fallback": {"baselines": baselines}});
+    for namespace in ["", "Shop", "a.b", "a/b", "*"] {
+        let expected = format!("fallback.baselines[\"{namespace}\"]{} is not one lowercase", quoted(namespace));
+        refused(baselines(json!({namespace: "staging"})), &expected);
+        let expected = format!("fallback.baselines[\"test-1\"]{} is not one lowercase DNS label", quoted(namespace));
+        refused(baselines(json!({"test-1": namespace})), &expected);
+    }
+    refused(baselines(json!({"test-1": "test-1"})), "fallback.baselines[\"test-1\"]: \"test-1\" stands in for itself");
+    let many = |count: usize| -> Value {
+        Value::Object((0..count).map(|n| (format!("test-{n}"), json!("staging"))).collect())
+    };
+    assert!(try_config(baselines(many(4_096))).is_ok());
+    refused(baselines(many(4_097)), "fallback.baselines: \"4097\" is more than the bound of 4096");
+    refused(baselines(json!({"test-1": ["staging"]})), "fallback.baselines[\"test-1\"] cannot be read: invalid type");
+    let circle = baselines(json!({"a": "b", "b": "a"}));
+    assert!(try_config(circle).is_ok(), "a caller takes one step, so that there is no circle to go");
+}
+
+#[test]
+fn a_baseline_that_is_given_twice_is_refused() {
+    let twice = r#"{"version": 1, "caller": {"namespace": "shop"}, "fallback": {"baselines": {"a": "b", "a": "c"}}}"#;
+    let error = read(twice).expect_err("one of the two would be taken without a word");
+    assert!(error.starts_with("fallback.baselines"), "{error}");
+    assert!(error.contains("is given twice"), "{error}");
 }
 
 #[test]

@@ -11,16 +11,24 @@
 mod aliases;
 mod answers;
 mod authorities;
+#[cfg(not(target_arch = "wasm32"))]
+mod choices;
 mod configurations;
 mod deltas;
 mod endpoints;
+mod fallbacks;
+mod health;
+mod keys;
+mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 mod naive;
 mod names;
+mod picks;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;
 mod searches;
 mod steering;
+mod subsets;
 mod traces;
 mod vectors;
 mod world;

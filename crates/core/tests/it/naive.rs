@@ -24,6 +24,9 @@ const GRANTS: [(&str, &str); 3] = [("a", "prod"), ("prod", "b"), ("b", "a")];
 /// As many aliases as are followed for one request.
 const MOST_ALIASES: usize = 10;
 
+/// As many fallbacks.
+const MOST_FALLBACKS: usize = 4;
+
 /// A Service as the naive search sees it. Each has one port, `http`, 80.
 #[derive(Clone, Debug)]
 pub(crate) struct Plain {
@@ -49,12 +52,41 @@ pub(crate) struct Endpoint {
     pub(crate) ready: bool,
 }
 
+/// What stands in for a Service.
+#[derive(Clone, Debug)]
+pub(crate) struct Fallback {
+    /// Namespace and name of the Service.
+    pub(crate) of: (String, String),
+    pub(crate) to: Instead,
+    pub(crate) port: Option<u16>,
+    pub(crate) when_missing: bool,
+    pub(crate) when_no_endpoints: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Instead {
+    /// By namespace and name.
+    Service(String, String),
+    Host(String),
+}
+
 /// All that an answer depends on. The caller is in the namespace `a`.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) services: Vec<Plain>,
     pub(crate) ndots: u8,
     pub(crate) musl: bool,
+    pub(crate) fallbacks: Vec<Fallback>,
+    /// The baseline namespace of `a`.
+    pub(crate) baseline: Option<String>,
+}
+
+/// What a search has come by.
+#[derive(Default)]
+struct Way {
+    aliases: Vec<String>,
+    fallbacks: Vec<(String, String)>,
+    stood_in: Option<&'static str>,
 }
 
 /// What a whole name is.
@@ -72,6 +104,20 @@ impl Endpoint {
 
     fn label(&self) -> String {
         self.hostname.clone().unwrap_or_else(|| self.dashed())
+    }
+}
+
+impl Fallback {
+    fn wire(&self) -> (String, Value) {
+        let (namespace, name) = &self.of;
+        let mut wire = match &self.to {
+            Instead::Service(namespace, name) => json!({"service": format!("{namespace}/{name}")}),
+            Instead::Host(host) => json!({"host": host}),
+        };
+        wire["port"] = json!(self.port);
+        let triggers = [(self.when_missing, "missing"), (self.when_no_endpoints, "noEndpoints")];
+        wire["when"] = triggers.into_iter().filter(|(is_meant, _)| *is_meant).map(|(_, name)| name).collect();
+        (format!("{namespace}/{name}"), wire)
     }
 }
 
@@ -100,6 +146,11 @@ impl Plain {
     fn any_ready(&self) -> bool {
         self.endpoints.iter().any(|endpoint| endpoint.ready)
     }
+
+    /// Whether DNS has its name.
+    fn exists(&self) -> bool {
+        !matches!(self.kind, Kind::Headless) || self.any_ready()
+    }
 }
 
 impl Cluster {
@@ -107,7 +158,27 @@ impl Cluster {
     pub(crate) fn new(mut services: Vec<Plain>, ndots: u8, musl: bool) -> Self {
         services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         services.dedup_by(|a, b| (&a.namespace, &a.name) == (&b.namespace, &b.name));
-        Self { services, ndots, musl }
+        Self { services, ndots, musl, fallbacks: vec![], baseline: None }
+    }
+
+    /// With those of `fallbacks` that a configuration may have; of several for one Service, the first is taken.
+    pub(crate) fn with_fallbacks(mut self, fallbacks: Vec<Fallback>, baseline: Option<String>) -> Self {
+        for fallback in fallbacks {
+            let is_allowed = match (&fallback.to, fallback.port) {
+                (Instead::Service(namespace, name), _) => {
+                    fallback.of != (namespace.clone(), name.clone()) && is_granted(&fallback.of.0, namespace)
+                }
+                (Instead::Host(host), Some(port)) => is_listed(host, port),
+                (Instead::Host(_), None) => false,
+            };
+            let is_there = self.fallbacks.iter().any(|before| before.of == fallback.of);
+            let has_reason = fallback.when_missing || fallback.when_no_endpoints;
+            if is_allowed && has_reason && !is_there {
+                self.fallbacks.push(fallback);
+            }
+        }
+        self.baseline = baseline.filter(|namespace| namespace != "a");
+        self
     }
 
     /// The configuration that says the same.
@@ -118,6 +189,9 @@ impl Cluster {
             .map(|service| (format!("{}/{}", service.namespace, service.name), service.wire()))
             .collect();
         let grants: Vec<Value> = GRANTS.iter().map(|(from, to)| json!({"from": from, "to": to})).collect();
+        let fallbacks: serde_json::Map<String, Value> = self.fallbacks.iter().map(Fallback::wire).collect();
+        let baselines: serde_json::Map<String, Value> =
+            self.baseline.iter().map(|baseline| ("a".to_owned(), json!(baseline))).collect();
         config(json!({
             "caller": {"namespace": "a"},
             "dns": {"ndots": self.ndots, "resolver": if self.musl { "musl" } else { "glibc" }},
@@ -129,6 +203,7 @@ impl Cluster {
                 ],
                 "grants": grants,
             },
+            "fallback": {"services": fallbacks, "baselines": baselines},
             "table": {"services": services},
         }))
     }
@@ -142,26 +217,79 @@ impl Cluster {
         let (bare, absolute) = host.strip_suffix('.').map_or((host, false), |bare| (bare, true));
         let itself_first = absolute || bare.matches('.').count() >= usize::from(self.ndots);
         let list = ["a.svc.cluster.local", "svc.cluster.local", "cluster.local"].map(|end| format!("{bare}.{end}"));
-        let mut candidates = if absolute || (itself_first && self.musl) { vec![] } else { list.to_vec() };
+        let has_list = !(absolute || (itself_first && self.musl));
+        let mut candidates = if has_list { list.to_vec() } else { vec![] };
         candidates.insert(if itself_first { 0 } else { candidates.len() }, bare.to_owned());
-        for candidate in candidates {
-            if !is_inside(&candidate) {
-                if itself_first && candidate == bare {
+        for candidate in &candidates {
+            if !is_inside(candidate) {
+                if itself_first && *candidate == bare {
                     return "pass public_name".into();
                 }
                 continue;
             }
-            if let Some(found) = self.find(&candidate) {
-                return self.follow(found, port);
+            if let Some(answer) = self.try_candidate(candidate, port, Way::default()) {
+                return answer;
+            }
+        }
+        if let Some(baseline) = self.baseline.as_ref().filter(|_| has_list) {
+            let way = Way { stood_in: Some("baseline"), ..Way::default() };
+            if let Some(answer) = self.try_candidate(&format!("{bare}.{baseline}.svc.cluster.local"), port, way) {
+                return answer;
             }
         }
         "pass name_not_found".into()
     }
 
+    /// `None`: it does not exist, and nothing stands in for it.
+    fn try_candidate(&self, candidate: &str, port: u16, mut way: Way) -> Option<String> {
+        match self.find(candidate) {
+            Some(found) => Some(self.follow(found, port, &mut way).unwrap_or_else(|| "refuse no_endpoints".into())),
+            None => self.instead_of(candidate, port, &mut way),
+        }
+    }
+
+    /// What stands in for the Service that `name`, which does not exist, would be.
+    fn instead_of(&self, name: &str, port: u16, way: &mut Way) -> Option<String> {
+        let labels: Vec<&str> = name.strip_suffix(".svc.cluster.local")?.split('.').collect();
+        let [service, namespace] = labels[..] else { return None };
+        self.stand_in(namespace, service, port, way)
+    }
+
+    /// What comes of the fallback of a Service that is missing or has no endpoints. `None`: it has none that helps.
+    fn stand_in(&self, namespace: &str, name: &str, port: u16, way: &mut Way) -> Option<String> {
+        let of = (namespace.to_owned(), name.to_owned());
+        let fallback = self.fallbacks.iter().find(|fallback| fallback.of == of)?;
+        let (is_meant, reason) = match self.get(namespace, name) {
+            None => (fallback.when_missing, "fallback_missing"),
+            Some(_) => (fallback.when_no_endpoints, "fallback_no_endpoints"),
+        };
+        if !is_meant || way.fallbacks.contains(&of) || way.fallbacks.len() == MOST_FALLBACKS {
+            return None;
+        }
+        way.fallbacks.push(of);
+        let reason = *way.stood_in.get_or_insert(reason);
+        let port = fallback.port.unwrap_or(port);
+        match &fallback.to {
+            Instead::Host(host) => Some(format!("{reason} {host}:{port}")),
+            Instead::Service(namespace, name) => match self.get(namespace, name) {
+                Some(service) if service.exists() => {
+                    let answer = self.follow(Found::Service(service), port, way)?;
+                    // What leads nowhere is as good as none.
+                    (!answer.starts_with("pass") && !answer.starts_with("refuse")).then_some(answer)
+                }
+                _ => self.stand_in(namespace, name, port, way),
+            },
+        }
+    }
+
+    fn get(&self, namespace: &str, name: &str) -> Option<&Plain> {
+        self.services.iter().find(|service| service.namespace == namespace && service.name == name)
+    }
+
     fn find(&self, candidate: &str) -> Option<Found<'_>> {
         for service in &self.services {
             let own = format!("{}.svc.cluster.local", service.short());
-            if !candidate.ends_with(&own) || (matches!(service.kind, Kind::Headless) && !service.any_ready()) {
+            if !candidate.ends_with(&own) || !service.exists() {
                 continue;
             }
             if candidate == own {
@@ -187,28 +315,27 @@ impl Cluster {
         is_pod.then(|| Found::Pod(candidate.to_owned()))
     }
 
-    fn follow<'c>(&'c self, mut found: Found<'c>, mut port: u16) -> String {
-        let mut followed = Vec::new();
+    /// `None`: nothing there may serve, and nothing stands in for it.
+    fn follow<'c>(&'c self, mut found: Found<'c>, mut port: u16, way: &mut Way) -> Option<String> {
         while let Found::Service(service @ Plain { kind: Kind::Alias { target, port: own }, .. }) = found {
-            if followed.contains(&service.short()) || followed.len() == MOST_ALIASES {
-                return "refuse alias_loop".into();
+            if way.aliases.contains(&service.short()) || way.aliases.len() == MOST_ALIASES {
+                return Some("refuse alias_loop".into());
             }
-            followed.push(service.short());
+            way.aliases.push(service.short());
             port = own.unwrap_or(port);
             if !is_inside(target) {
-                let allowed = match target.as_str() {
-                    "a.example" => port == 80 || port == 81,
-                    target => target.ends_with(".b.example") && port == 81,
-                };
-                return if allowed { format!("external {target}:{port}") } else { "refuse alias_denied".into() };
+                let reason = way.stood_in.unwrap_or("external");
+                let allowed = is_listed(target, port);
+                return Some(if allowed { format!("{reason} {target}:{port}") } else { "refuse alias_denied".into() });
             }
             let labels: Vec<&str> = target.trim_end_matches("cluster.local").trim_end_matches('.').split('.').collect();
             let to = labels.len().checked_sub(2).map_or(service.namespace.as_str(), |place| labels[place]);
-            let is_granted = service.namespace == to || GRANTS.contains(&(&service.namespace, to));
-            if labels.ends_with(&["pod"]) || !is_granted {
-                return "refuse alias_denied".into();
+            if labels.ends_with(&["pod"]) || !is_granted(&service.namespace, to) {
+                return Some("refuse alias_denied".into());
             }
-            let Some(next) = self.find(target) else { return "pass name_not_found".into() };
+            let Some(next) = self.find(target) else {
+                return Some(self.instead_of(target, port, way).unwrap_or_else(|| "pass name_not_found".into()));
+            };
             found = next;
         }
         let (reason, host, service) = match found {
@@ -216,11 +343,25 @@ impl Cluster {
             Found::Endpoint(service, label) => ("endpoint", format!("{label}.{}", service.short()), Some(service)),
             Found::Pod(name) => ("pod", name, None),
         };
+        let reason = way.stood_in.unwrap_or(if way.aliases.is_empty() { reason } else { "alias" });
         match service {
-            Some(_) if port != 80 => "pass port_not_found".into(),
-            Some(service) if !service.any_ready() => "refuse no_endpoints".into(),
-            _ => format!("{} {host}:{port}", if followed.is_empty() { reason } else { "alias" }),
+            Some(_) if port != 80 => Some("pass port_not_found".into()),
+            Some(service) if !service.any_ready() => self.stand_in(&service.namespace, &service.name, port, way),
+            _ => Some(format!("{reason} {host}:{port}")),
         }
+    }
+}
+
+/// Whether what stands in the namespace `from` may lead to a Service in `to`.
+fn is_granted(from: &str, to: &str) -> bool {
+    from == to || GRANTS.contains(&(from, to))
+}
+
+/// Whether requests may leave the cluster for `host` on this port.
+fn is_listed(host: &str, port: u16) -> bool {
+    match host {
+        "a.example" => port == 80 || port == 81,
+        host => host.ends_with(".b.example") && port == 81,
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::{
-    naive::{Cluster, ENDS, Endpoint, Kind, OUTSIDE, Plain, WORDS},
+    naive::{Cluster, ENDS, Endpoint, Fallback, Instead, Kind, OUTSIDE, Plain, WORDS},
     world::{ask, read},
 };
 
@@ -42,6 +42,48 @@ fn table() -> impl Strategy<Value = Vec<Plain>> {
     prop::collection::vec(plain(), 0..12)
 }
 
+/// Of few namespaces and names, which are granted one another, so that fallbacks and Services meet: in chains and circles.
+fn key() -> impl Strategy<Value = (String, String)> {
+    let namespace = prop::sample::select(&["a", "a", "prod", "b"][..]);
+    let name = prop::sample::select(&["a", "b", "prod", "svc"][..]);
+    (namespace, name).prop_map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
+}
+
+fn fallback() -> impl Strategy<Value = Fallback> {
+    let outside = prop::sample::select(&OUTSIDE[..]).prop_map(|host| Instead::Host(host.to_owned()));
+    let to = prop_oneof![5 => key().prop_map(|(namespace, name)| Instead::Service(namespace, name)), 1 => outside];
+    let port = prop_oneof![3 => Just(None), 1 => (80u16..82).prop_map(Some)];
+    let when = prop::sample::select(vec![(true, true), (true, true), (true, false), (false, true)]);
+    (key(), to, port, when).prop_map(|(of, to, port, (when_missing, when_no_endpoints))| Fallback {
+        of,
+        to,
+        port,
+        when_missing,
+        when_no_endpoints,
+    })
+}
+
+/// A Service that may well be empty, or an alias of one that may well be missing.
+fn hollow() -> impl Strategy<Value = Plain> {
+    let inside = key().prop_map(|(namespace, name)| format!("{name}.{namespace}.svc.cluster.local"));
+    let alias = (inside, prop::option::of(79u16..82)).prop_map(|(target, port)| Kind::Alias { target, port });
+    let endpoints = prop::collection::vec(endpoint(), 0..2);
+    let kind = prop_oneof![
+        2 => (prop_oneof![Just(Kind::Virtual), Just(Kind::Headless)], endpoints),
+        1 => (alias, Just(vec![])),
+    ];
+    (key(), kind).prop_map(|((namespace, name), (kind, endpoints))| Plain { namespace, name, kind, endpoints })
+}
+
+fn asked_of_few() -> impl Strategy<Value = String> {
+    let short = key().prop_map(|(_, name)| name);
+    let with_namespace = key().prop_map(|(namespace, name)| format!("{name}.{namespace}"));
+    let named = key().prop_map(|(_, name)| format!("_http._tcp.{name}"));
+    let end = prop::sample::select(&["", "", "", ":80", ":81"][..]);
+    let name = prop_oneof![3 => short, 2 => with_namespace, 1 => named, 1 => asked().prop_filter("no port", |asked| !asked.contains(':'))];
+    (name, end).prop_map(|(name, end)| name + end)
+}
+
 fn asked() -> impl Strategy<Value = String> {
     (prop::collection::vec(word(), 1..7), prop::sample::select(&ENDS[..]))
         .prop_map(|(labels, end)| labels.join(".") + end)
@@ -59,6 +101,16 @@ proptest! {
         services in table(), asked in asked(), ndots in 0u8..7, musl in any::<bool>(),
     ) {
         let cluster = Cluster::new(services, ndots, musl);
+        prop_assert_eq!(ask(&cluster.config(), &asked), cluster.answer(&asked));
+    }
+
+    #[test]
+    fn fallbacks_and_the_baseline_are_followed_as_by_a_search_through_all_services(
+        services in prop::collection::vec(hollow(), 0..12), fallbacks in prop::collection::vec(fallback(), 0..16),
+        baseline in prop::option::of(prop::sample::select(&["prod", "b"][..]).prop_map(str::to_owned)),
+        asked in asked_of_few(), ndots in 0u8..7, musl in any::<bool>(),
+    ) {
+        let cluster = Cluster::new(services, ndots, musl).with_fallbacks(fallbacks, baseline);
         prop_assert_eq!(ask(&cluster.config(), &asked), cluster.answer(&asked));
     }
 

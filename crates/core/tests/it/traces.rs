@@ -45,7 +45,7 @@ fn every_step_is_told_in_order() {
         (
             "_admin._tcp.db.shop.svc.cluster.local",
             "table 7; _admin._tcp.db.shop.svc.cluster.local exists; port 9901 by its name is a port of the Service called admin; \
-            4 of 5 endpoints may serve; \
+            2 of 5 endpoints may serve; \
             cluster outbound|9901||db.shop.svc.cluster.local by steering.cluster, authority db.shop.svc.cluster.local:9901",
         ),
         ("a,b", "table 7; not an authority: two Host headers were joined into one"),

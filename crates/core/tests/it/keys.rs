@@ -1,0 +1,215 @@
+//! What a request or its caller says decides which endpoint it goes to: a header, the pod, the name of the endpoint.
+
+use std::collections::BTreeSet;
+
+use byname_core::{Config, Defaults};
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::{
+    picks::{Worker, by_header, counts, group, is_about, is_spread, service, shares, simple, web},
+    world::config,
+};
+
+const KEYS: usize = 3_000;
+
+fn by_key(groups: Value, seed: u64) -> Vec<String> {
+    Worker::new(web(groups, by_header()), seed).picks_by("x-user", KEYS)
+}
+
+// Workers, sidecars and pushes have nothing in common but the table: were anything else in the hash, a client would change
+// its endpoint with the worker that its connection came to.
+#[test]
+fn one_key_has_one_endpoint_everywhere() {
+    let picks = by_key(json!([group(1, 10, 1)]), 1);
+    assert!(is_spread(&picks, &shares(&[(1, 10, 1)])), "{:?}", counts(&picks));
+    let backwards: Vec<String> = (1..=10).rev().map(|last| format!("10.0.1.{last}")).collect();
+    let backwards = json!([{"addresses": backwards, "ports": {"http": 8080}}]);
+    let mut parts = json!([group(1, 10, 1), group(1, 10, 1)]);
+    parts[0]["addresses"] = json!("10.0.1.10 10.0.1.2 10.0.1.4 10.0.1.6");
+    parts[1]["addresses"] = json!("10.0.1.8 10.0.1.7 10.0.1.5 10.0.1.9 10.0.1.1 10.0.1.3");
+    for (same, why) in [(json!([group(1, 10, 1)]), "read anew"), (backwards, "backwards"), (parts, "in two groups")] {
+        assert_eq!(by_key(same, 2), picks, "{why}");
+    }
+    let mut worker = Worker::new(web(json!([group(1, 10, 1)]), by_header()), 3);
+    worker.picks("web", 5);
+    assert_eq!(worker.picks_by("x-user", KEYS), picks, "what came before does not matter");
+}
+
+#[test]
+fn when_an_endpoint_leaves_only_its_keys_move() {
+    let all = by_key(json!([group(1, 10, 1)]), 1);
+    let without = by_key(json!([group(1, 9, 1)]), 1);
+    let moved: Vec<usize> = (0..KEYS).filter(|key| all[*key] != without[*key]).collect();
+    assert!(moved.iter().all(|key| all[*key] == "10.0.1.10:8080"));
+    assert_eq!(moved.len(), counts(&all)["10.0.1.10:8080"]);
+    assert!(is_about(moved.len(), KEYS, 0.1), "{} of {KEYS} keys moved", moved.len());
+    // They do not all go to one neighbour, as on a ring with few points.
+    let to: Vec<String> = moved.iter().map(|key| without[*key].clone()).collect();
+    assert!(is_spread(&to, &shares(&[(1, 9, 1)])), "{:?}", counts(&to));
+    assert_eq!(by_key(json!([group(1, 10, 1)]), 1), all, "it comes back, and so do its keys");
+}
+
+#[test]
+fn keys_are_spread_by_weight_and_a_change_of_weight_moves_few() {
+    let weighted = |heavy| json!([group(1, 4, 2), group(2, 2, heavy)]);
+    let (three, four) = (by_key(weighted(6), 1), by_key(weighted(8), 1));
+    assert!(is_spread(&three, &shares(&[(1, 4, 2), (2, 2, 6)])), "{:?}", counts(&three));
+    assert!(is_spread(&four, &shares(&[(1, 4, 2), (2, 2, 8)])), "{:?}", counts(&four));
+    // Of 8 in 20 to the light ones to 8 in 24: that many move, and only to those that gained weight.
+    let moved: Vec<usize> = (0..KEYS).filter(|key| three[*key] != four[*key]).collect();
+    assert!(moved.iter().all(|key| four[*key].starts_with("10.0.2.")));
+    assert!(moved.len() < KEYS / 10, "{} of {KEYS} keys moved", moved.len());
+}
+
+#[test]
+fn without_its_header_a_request_goes_by_chance_and_the_trace_says_so() {
+    let mut worker = Worker::new(web(json!([group(1, 4, 1)]), by_header()), 1);
+    let picks = worker.picks("web", 2_000);
+    assert!(is_spread(&picks, &shares(&[(1, 4, 1)])), "{:?}", counts(&picks));
+    let says = "of 4 by consistentHash of a header, RANDOM as there is no key";
+    assert!(worker.trace("web").contains(says), "{}", worker.trace("web"));
+    // An empty value is a value.
+    worker.world.headers = vec![("x-user".into(), String::new())];
+    assert_eq!(counts(&worker.picks("web", 50)).len(), 1);
+    assert!(!worker.trace("web").contains("no key"), "{}", worker.trace("web"));
+}
+
+/// `shop/web` with `sessionAffinity` and two ports, for this pod.
+fn affine(pod_ip: Option<&str>, id: Option<&str>) -> Config {
+    let mut endpoints = group(1, 5, 1);
+    endpoints["ports"]["more"] = json!(8080);
+    let web = json!({"ports": [{"name": "http", "port": 80}, {"name": "more", "port": 81}],
+                     "sessionAffinity": "ClientIP", "endpoints": [endpoints]});
+    let mut whole = json!({"version": 1, "caller": {"namespace": "shop"}, "steering": {"by": "endpoint"},
+                           "table": {"services": {"shop/web": web}}});
+    if let Some(address) = pod_ip {
+        whole["caller"]["podIP"] = json!(address);
+    }
+    let defaults = Defaults { id, ..Defaults::default() };
+    Config::from_json(&whole.to_string(), &defaults).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The one endpoint of each port for this pod.
+fn stays(pod_ip: Option<&str>, id: Option<&str>) -> [String; 2] {
+    let mut worker = Worker::new(affine(pod_ip, id), 1);
+    ["web", "web:81"].map(|authority| {
+        let first = worker.pick(authority);
+        worker.world.seed += 1_000;
+        assert_eq!(counts(&worker.picks(authority, 5)).len(), 1, "{pod_ip:?} {id:?}");
+        assert_eq!(Worker::new(affine(pod_ip, id), 2).pick(authority), first, "{pod_ip:?} {id:?}");
+        first
+    })
+}
+
+// Without it all pods might agree on one endpoint, and each of them would still be seen to stay with it.
+#[test]
+fn a_pod_stays_with_one_endpoint_and_pods_are_spread() {
+    for by_address in [true, false] {
+        let of = |pod: u32| {
+            let text = format!("10.244.{}.{}", pod / 200, pod % 200);
+            if by_address { stays(Some(&text), Some("ignored")) } else { stays(None, Some(&text)) }
+        };
+        let pods: Vec<[String; 2]> = (0..600).map(of).collect();
+        for port in [0, 1] {
+            let picks: Vec<String> = pods.iter().map(|picks| picks[port].clone()).collect();
+            assert!(is_spread(&picks, &shares(&[(1, 5, 1)])), "{:?}", counts(&picks));
+        }
+        let same = pods.iter().filter(|[one, other]| one == other).count();
+        assert!(is_about(same, pods.len(), 0.2), "{same}: another port is another choice");
+    }
+}
+
+#[test]
+fn a_pod_that_is_not_known_goes_by_chance() {
+    for id in [None, Some("")] {
+        let mut worker = Worker::new(affine(None, id), 1);
+        let picks = worker.picks("web", 1_000);
+        assert!(is_spread(&picks, &shares(&[(1, 5, 1)])), "{:?}", counts(&picks));
+        assert!(worker.trace("web").contains("of the pod, RANDOM as there is no key"), "{}", worker.trace("web"));
+    }
+}
+
+fn headless() -> Value {
+    json!({"clusterIPs": "None", "ports": [{"name": "http", "port": 80}], "endpoints": [
+        {"addresses": ["10.0.1.1", "10.0.1.2"], "hostnames": ["web-0", "web-1"], "ports": {"http": 8080, "admin": 9901}},
+        {"addresses": "10.0.2.1", "ports": {"http": 8081, "admin": 9902}},
+        {"addresses": "10.0.3.1 fd00::7"},
+    ]})
+}
+
+#[test]
+fn the_name_of_an_endpoint_means_that_endpoint() {
+    let pods = json!({"loadBalancer": {"consistentHash": {"useSourceIp": true}}});
+    for mut steering in [simple("ROUND_ROBIN"), simple("RANDOM"), simple("LEAST_REQUEST"), by_header(), pods] {
+        steering["outlierDetection"] = json!({"consecutive5xxErrors": 1, "maxEjectionPercent": 100});
+        let mut worker = Worker::new(service(headless(), steering), 1);
+        worker.world.headers = vec![("x-user".into(), "me".into())];
+        for round in 0..20 {
+            for (authority, endpoint) in [
+                ("web-0.web", "10.0.1.1:8080"),
+                ("web-1.web:80", "10.0.1.2:8080"),
+                ("10-0-2-1.web", "10.0.2.1:8081"),
+                ("10-0-3-1.web", "10.0.3.1:80"),
+                ("fd00--7.web", "[fd00::7]:80"),
+            ] {
+                let (is, ticket) = worker.send(authority);
+                assert_eq!((&*is, ticket), (endpoint, None), "round {round}");
+            }
+            // All but one of them are ejected by and by.
+            let (_, ticket) = worker.send("web");
+            worker.end(ticket, Some(503));
+        }
+        assert_eq!(worker.balance.take_events().ejected, 4);
+    }
+}
+
+#[test]
+fn the_name_of_a_headless_service_goes_by_the_policy() {
+    let mut worker = Worker::new(service(headless(), json!({})), 1);
+    let picks = worker.picks("web", 20);
+    let each = ["10.0.1.1:8080", "10.0.1.2:8080", "10.0.2.1:8081", "10.0.3.1:80", "[fd00::7]:80"];
+    assert_eq!(counts(&picks), each.map(|endpoint| (endpoint, 4)).into());
+}
+
+// The Service has no number for such a port, so one that came from there would be 0.
+#[test]
+fn a_port_that_only_endpoints_have_has_their_number() {
+    for policy in ["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST"] {
+        let mut declared = headless();
+        declared["endpoints"].as_array_mut().unwrap().pop();
+        let picks = Worker::new(service(declared, simple(policy)), 1).picks("_admin._tcp.web", 100);
+        let known: BTreeSet<&str> = counts(&picks).into_keys().collect();
+        assert_eq!(known, ["10.0.1.1:9901", "10.0.1.2:9901", "10.0.2.1:9902"].into(), "{policy}");
+    }
+}
+
+// Endpoints that do not say their ports serve those of the Service; this is none of them.
+#[test]
+fn a_port_that_only_endpoints_have_is_never_0() {
+    let picks = Worker::new(service(headless(), json!({})), 1).picks("_admin._tcp.web", 100);
+    let zero: BTreeSet<&String> = picks.iter().filter(|endpoint| endpoint.ends_with(":0")).collect();
+    assert!(zero.is_empty(), "{zero:?}");
+}
+
+#[test]
+fn the_target_port_is_the_groups_else_the_services() {
+    let services = json!({
+        "shop/web": {"ports": [{"name": "http", "port": 80}, {"name": "grpc", "port": 90}],
+                     "endpoints": [{"addresses": "fd00::7", "ports": {"http": 8080, "grpc": 9090}}]},
+        "shop/own": {"ports": [{"port": 8000}], "endpoints": [{"addresses": "::ffff:10.0.0.1"}]},
+        "shop/unnamed": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.0.0.2", "ports": {"": 8080}}]},
+    });
+    let config = config(json!({"steering": {"by": "endpoint"}, "table": {"services": services}}));
+    let mut worker = Worker::new(config, 1);
+    for (authority, endpoint) in [
+        ("web", "[fd00::7]:8080"),
+        ("web:90", "[fd00::7]:9090"),
+        ("_grpc._tcp.web", "[fd00::7]:9090"),
+        ("own:8000", "10.0.0.1:8000"),
+        ("unnamed", "10.0.0.2:8080"),
+    ] {
+        assert_eq!(worker.pick(authority), endpoint, "{authority}");
+    }
+}

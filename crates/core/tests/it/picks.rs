@@ -1,0 +1,332 @@
+//! Which endpoint a request goes to: turns, chance, open requests, keys and names.
+//!
+//! Seeds are fixed, so no test depends on luck. What is spread by chance is held to 99.9 %: a right spread would miss the
+//! bound for one seed in a thousand, and a skewed one is shown to miss it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use byname_core::{Balance, Chooser, Config, Plan, Request, Scheme, Scripted, Ticket};
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::world::config;
+
+/// One worker of a sidecar: what was pushed, what it remembers, and its world.
+pub(crate) struct Worker {
+    pub(crate) config: Config,
+    pub(crate) balance: Balance,
+    pub(crate) world: Scripted,
+}
+
+impl Worker {
+    pub(crate) fn new(config: Config, seed: u64) -> Self {
+        Self { config, balance: Balance::default(), world: Scripted { seed, ..Scripted::default() } }
+    }
+
+    fn decide(&mut self, authority: &str) -> (Plan, String) {
+        let mut plan = Plan::default();
+        let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
+        let chooser = &mut Chooser { balance: &mut self.balance, ambient: &mut self.world };
+        let (_, trace) = self.config.decide_traced(request, chooser, &mut plan);
+        (plan, trace.to_string())
+    }
+
+    /// Sends a request: its endpoint, and what is to be told when it is over.
+    pub(crate) fn send(&mut self, authority: &str) -> (String, Option<Ticket>) {
+        let mut plan = Plan::default();
+        let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
+        let chooser = &mut Chooser { balance: &mut self.balance, ambient: &mut self.world };
+        self.config.decide(request, chooser, &mut plan);
+        (plan.endpoint().unwrap_or("none").to_owned(), plan.ticket())
+    }
+
+    pub(crate) fn end(&mut self, ticket: Option<Ticket>, status: Option<u16>) -> bool {
+        ticket.is_some_and(|ticket| {
+            let chooser = &mut Chooser { balance: &mut self.balance, ambient: &mut self.world };
+            self.config.done(ticket, status, chooser)
+        })
+    }
+
+    /// The endpoint of a request that is answered with 200 at once.
+    pub(crate) fn pick(&mut self, authority: &str) -> String {
+        let (endpoint, ticket) = self.send(authority);
+        self.end(ticket, Some(200));
+        endpoint
+    }
+
+    pub(crate) fn picks(&mut self, authority: &str, count: usize) -> Vec<String> {
+        (0..count).map(|_| self.pick(authority)).collect()
+    }
+
+    pub(crate) fn picks_by(&mut self, header: &str, keys: usize) -> Vec<String> {
+        let mut pick = |key| {
+            self.world.headers = vec![(header.into(), format!("user-{key}"))];
+            self.pick("web")
+        };
+        (0..keys).map(&mut pick).collect()
+    }
+
+    pub(crate) fn cluster(&mut self, authority: &str) -> String {
+        self.decide(authority).0.cluster().unwrap_or("-").to_owned()
+    }
+
+    pub(crate) fn trace(&mut self, authority: &str) -> String {
+        self.decide(authority).1
+    }
+}
+
+/// `shop/web` on port 80 with these groups of endpoints, and what else is configured, steered by endpoint.
+pub(crate) fn web(groups: Value, steering: Value) -> Config {
+    service(json!({"ports": [{"name": "http", "port": 80}], "endpoints": groups}), steering)
+}
+
+pub(crate) fn service(service: Value, mut steering: Value) -> Config {
+    steering["by"] = json!("endpoint");
+    config(json!({"steering": steering, "table": {"services": {"shop/web": service}}}))
+}
+
+pub(crate) fn simple(policy: &str) -> Value {
+    json!({"loadBalancer": {"simple": policy}})
+}
+
+pub(crate) fn by_header() -> Value {
+    json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}})
+}
+
+/// Endpoints `10.0.NET.1` and so on, on port 8080.
+pub(crate) fn group(net: u8, count: u8, weight: u32) -> Value {
+    let addresses: Vec<String> = (1..=count).map(|last| format!("10.0.{net}.{last}")).collect();
+    json!({"addresses": addresses, "weight": weight, "ports": {"http": 8080}})
+}
+
+pub(crate) fn counts(picks: &[String]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    picks.iter().for_each(|pick| *counts.entry(pick.as_str()).or_default() += 1);
+    counts
+}
+
+/// Whether picks are spread in proportion to `shares`, each an endpoint and its weight: by chi-square, at 99.9 %.
+pub(crate) fn is_spread(picks: &[String], shares: &[(String, u32)]) -> bool {
+    let counts = counts(picks);
+    let weights: u32 = shares.iter().map(|(_, weight)| weight).sum();
+    let part = |(endpoint, weight): &(String, u32)| {
+        let expected = picks.len() as f64 * f64::from(*weight) / f64::from(weights);
+        assert!(expected >= 5.0, "too few picks for chi-square");
+        (counts.get(endpoint.as_str()).copied().unwrap_or(0) as f64 - expected).powi(2) / expected
+    };
+    let known: BTreeSet<&str> = shares.iter().map(|(endpoint, _)| endpoint.as_str()).collect();
+    // The bound by Wilson and Hilferty, which for one degree of freedom is 3 % too wide and exact enough for more.
+    let freedom = (shares.len() - 1) as f64;
+    let bound = freedom * (1.0 - 2.0 / (9.0 * freedom) + 3.09 * (2.0 / (9.0 * freedom)).sqrt()).powi(3);
+    counts.keys().all(|endpoint| known.contains(endpoint)) && shares.iter().map(part).sum::<f64>() < bound
+}
+
+/// The endpoints of [`group`] with a weight.
+pub(crate) fn shares(groups: &[(u8, u8, u32)]) -> Vec<(String, u32)> {
+    let of = |(net, count, weight): &(u8, u8, u32)| {
+        let (net, weight) = (*net, *weight);
+        (1..=*count).map(move |last| (format!("10.0.{net}.{last}:8080"), weight))
+    };
+    groups.iter().flat_map(of).collect()
+}
+
+/// Whether so many of `of` are about a `share` of them: within 3.29 standard deviations, which is 99.9 %.
+pub(crate) fn is_about(count: usize, of: usize, share: f64) -> bool {
+    let of = of as f64;
+    (count as f64 - of * share).abs() <= 3.29 * (of * share * (1.0 - share)).sqrt()
+}
+
+fn groups(of: &[(u8, u8, u32)]) -> Value {
+    of.iter().map(|(net, count, weight)| group(*net, *count, *weight)).collect()
+}
+
+#[test]
+fn in_turn_each_endpoint_comes_once() {
+    let mut worker = Worker::new(web(groups(&[(1, 3, 1), (2, 2, 1)]), simple("ROUND_ROBIN")), 7);
+    let picks = worker.picks("web", 50);
+    for turn in picks.chunks(5) {
+        assert_eq!(turn, &picks[..5], "every turn is the first one again");
+        assert_eq!(counts(turn).len(), 5);
+    }
+}
+
+/// The picks of a few turns for these groups, and how many picks a turn has.
+fn turns(of: &[(u8, u8, u32)]) -> (Vec<String>, usize) {
+    let places = of.iter().map(|(_, count, weight)| usize::from(*count) * *weight as usize).sum();
+    (Worker::new(web(groups(of), simple("ROUND_ROBIN")), 3).picks("web", places * 4), places)
+}
+
+const SHAPES: &[&[(u8, u8, u32)]] = &[
+    &[(1, 1, 1), (2, 1, 3)],
+    &[(1, 1, 1), (2, 3, 3)],
+    &[(1, 3, 1), (2, 1, 3)],
+    &[(1, 2, 7), (2, 1, 1)],
+    &[(1, 5, 2), (2, 3, 1)],
+    &[(1, 3, 4), (2, 5, 1)],
+    &[(1, 10, 6), (2, 9, 10)],
+    &[(1, 1, 100), (2, 4, 1), (3, 2, 50)],
+];
+
+#[test]
+fn in_turn_each_endpoint_comes_as_often_as_its_weight() {
+    for shape in SHAPES {
+        let (picks, places) = turns(shape);
+        // Of two turns, as six places cannot be come by evenly in one.
+        for turns in picks.chunks(places * 2) {
+            let counts = counts(turns);
+            for (endpoint, weight) in shares(shape) {
+                assert_eq!(counts[&*endpoint], 2 * weight as usize, "{endpoint} of {shape:?}");
+            }
+        }
+    }
+}
+
+// Without it the counts of a turn would be right and an endpoint still get all of its requests at once.
+#[test]
+fn in_turn_heavy_endpoints_do_not_come_in_bursts() {
+    let mut wrong = Vec::new();
+    for shape in SHAPES {
+        let (picks, places) = turns(shape);
+        for (endpoint, weight) in shares(shape) {
+            let at: Vec<usize> = (0..picks.len()).filter(|index| picks[*index] == endpoint).collect();
+            let longest_wait = at.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+            if longest_wait * weight as usize > 3 * places {
+                wrong.push(format!("{endpoint} of {shape:?} waits for {longest_wait} of {places}"));
+            }
+            let has_run = at.windows(3).any(|three| three[2] - three[0] == 2);
+            if has_run && weight as usize * 2 <= places {
+                wrong.push(format!("{endpoint} of {shape:?}, not half of all, comes thrice in a row"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+// With one turn for all, two Services with two endpoints each that are asked alternately would use one endpoint each.
+#[test]
+fn in_turn_services_and_ports_do_not_disturb_each_other() {
+    let mut services = json!({});
+    for name in ["web", "api"] {
+        services[format!("shop/{name}")] = json!({"endpoints": [group(1, 2, 1)],
+            "ports": [{"name": "http", "port": 80}, {"name": "more", "port": 81}]});
+        services[format!("shop/{name}")]["endpoints"][0]["ports"]["more"] = json!(8081);
+    }
+    let config = config(json!({"steering": {"by": "endpoint"}, "table": {"services": services}}));
+    let mut worker = Worker::new(config, 1);
+    let asked = ["web", "api", "api", "web:81", "api:81", "web"];
+    let mut picked = [const { Vec::new() }; 6];
+    for _ in 0..10 {
+        for (picks, authority) in picked.iter_mut().zip(asked) {
+            picks.push(worker.pick(authority));
+        }
+    }
+    // Asked twice a round, each of the two askings of a Service has an endpoint of its own; together they are even.
+    let both = |one: usize, other: usize| [picked[one].clone(), picked[other].clone()].concat();
+    for picks in [both(0, 5), both(1, 2), picked[3].clone(), picked[4].clone()] {
+        let counts = counts(&picks);
+        assert!(counts.len() == 2 && counts.values().all(|count| *count == picks.len() / 2), "{counts:?}");
+    }
+}
+
+// Or the workers of all sidecars begin with the same endpoint after every rollout.
+#[test]
+fn in_turn_workers_begin_anywhere() {
+    let config = || web(groups(&[(1, 4, 1)]), simple("ROUND_ROBIN"));
+    let first: Vec<String> = (0..400).map(|seed| Worker::new(config(), seed).pick("web")).collect();
+    assert!(is_spread(&first, &shares(&[(1, 4, 1)])), "{:?}", counts(&first));
+}
+
+// A push may come every second: were the turn lost, each would send the next request to an endpoint by chance.
+#[test]
+fn in_turn_a_push_changes_nothing() {
+    let config = || web(groups(&[(1, 2, 1), (2, 1, 2)]), simple("ROUND_ROBIN"));
+    for swept in [false, true] {
+        let mut worker = Worker::new(config(), 5);
+        let turn = worker.picks("web", 4);
+        for round in 0..12 {
+            worker.config = config();
+            if swept {
+                worker.balance.sweep(worker.world.now);
+            }
+            assert_eq!(worker.pick("web"), turn[round % 4], "push {round}, swept: {swept}");
+        }
+    }
+}
+
+#[test]
+fn by_chance_all_come_in_proportion_to_weight() {
+    for shape in
+        [&[(1, 8, 1)][..], &[(1, 3, 5), (2, 5, 5)], &[(1, 3, 1), (2, 2, 2), (3, 1, 5)], &[(1, 1, 1), (2, 1, 40)]]
+    {
+        let mut worker = Worker::new(web(groups(shape), simple("RANDOM")), 11);
+        let picks = worker.picks("web", 8_000);
+        assert!(is_spread(&picks, &shares(shape)), "{shape:?}: {:?}", counts(&picks));
+    }
+}
+
+// A bound that nothing misses proves nothing.
+#[test]
+fn the_bound_refuses_what_is_skewed() {
+    let skewed = [(1, 3, 10), (2, 1, 12)];
+    let picks = Worker::new(web(groups(&skewed), simple("RANDOM")), 11).picks("web", 8_000);
+    assert!(is_spread(&picks, &shares(&skewed)));
+    assert!(!is_spread(&picks, &shares(&[(1, 3, 1), (2, 1, 1)])), "24, 24, 24 and 29 of 100 are not even");
+    assert!(!is_spread(&picks, &shares(&skewed)[..3]), "one that does not belong there");
+    assert!(!is_about(560, 1_000, 0.5));
+}
+
+/// Ten endpoints with a queue each, one of them ten times as slow: a request each tick, and the longest queue there was.
+fn worst_queue(policy: &str) -> (usize, Worker) {
+    let (endpoints, ticks) = (shares(&[(1, 10, 1)]), 3_000);
+    let mut worker = Worker::new(web(groups(&[(1, 10, 1)]), simple(policy)), 42);
+    let mut queues: Vec<VecDeque<Option<Ticket>>> = vec![VecDeque::new(); 10];
+    let mut worst = 0;
+    for tick in 1.. {
+        if tick <= ticks {
+            let (endpoint, ticket) = worker.send("web");
+            let at = endpoints.iter().position(|(other, _)| *other == endpoint).expect("one of the ten");
+            queues[at].push_back(ticket);
+            worst = worst.max(queues[at].len());
+        } else if queues.iter().all(VecDeque::is_empty) {
+            break;
+        }
+        for (at, queue) in queues.iter_mut().enumerate() {
+            // They finish a request in 5 ticks where a tenth of all comes to them, and the slow one in 50.
+            if tick % (if at == 0 { 50 } else { 5 }) == 0
+                && let Some(ticket) = queue.pop_front()
+            {
+                worker.end(ticket, Some(200));
+            }
+        }
+        assert!(policy == "RANDOM" || worker.balance.len() == queues.iter().filter(|queue| !queue.is_empty()).count());
+    }
+    (worst, worker)
+}
+
+#[test]
+fn the_less_busy_of_two_keeps_queues_short() {
+    let (by_chance, _) = worst_queue("RANDOM");
+    let (of_two, worker) = worst_queue("LEAST_REQUEST");
+    assert!(of_two * 10 <= by_chance, "the longest queue is {of_two}, and {by_chance} by chance");
+    // A count that does not come back to nothing makes an endpoint look busy for good.
+    assert!(worker.balance.is_empty(), "{} left", worker.balance.len());
+}
+
+#[test]
+fn the_less_busy_of_two_respects_weights_when_all_are_busy() {
+    let mut worker = Worker::new(web(groups(&[(1, 1, 1), (2, 1, 3)]), simple("LEAST_REQUEST")), 9);
+    // None of them ends.
+    let picks: Vec<String> = (0..400).map(|_| worker.send("web").0).collect();
+    let light = counts(&picks)["10.0.1.1:8080"];
+    assert!((90..=110).contains(&light), "{light} of 400 with a weight of 1 in 4");
+}
+
+// Most Services are idle most of the time: weights have to hold there too.
+#[test]
+fn the_less_busy_of_two_respects_weights_when_all_are_idle() {
+    let mut worker = Worker::new(web(groups(&[(1, 1, 1), (2, 1, 3)]), simple("LEAST_REQUEST")), 9);
+    let picks = worker.picks("web", 4_000);
+    let light = counts(&picks)["10.0.1.1:8080"];
+    assert!((500..=1_500).contains(&light), "{light} of 4,000 with a weight of 1 in 4");
+}
