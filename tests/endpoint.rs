@@ -217,7 +217,7 @@ async fn one_client_stays_with_one_endpoint() -> Test {
     assert_eq!(sidecar.answers("any", 40).await?.len(), 5, "without affinity all have their part");
     let mut users = BTreeMap::new();
     for round in 0..2 {
-        for user in 0..30 {
+        for user in 0..100 {
             let user = format!("user-{user}");
             let reply = sidecar.connect(Form::Http2).await?.get("users", &[("x-user", &user)]).await?;
             let known = users.entry(user).or_insert_with(|| who(&reply));
@@ -226,7 +226,7 @@ async fn one_client_stays_with_one_endpoint() -> Test {
         // What is pushed again changes nothing for anyone.
         sidecar.push(services.clone(), json!({})).await?;
     }
-    assert_eq!(users.values().collect::<BTreeSet<_>>().len(), 5, "thirty users are spread: {users:?}");
+    assert_eq!(users.values().collect::<BTreeSet<_>>().len(), 5, "a hundred users are spread: {users:?}");
     assert_eq!(sidecar.answers("sticky", 6).await?.into_keys().next(), sticky.into_keys().next());
     Ok(())
 }

@@ -72,7 +72,10 @@ impl Health {
     /// Says whether an ejection has just come to its end.
     pub(crate) fn end_ejection(&mut self, now: u64) -> bool {
         let is_over = self.is_ejected && !self.is_ejected(now);
-        self.is_ejected &= !is_over;
+        if is_over {
+            // What was under way when it was ejected may have failed since: it begins anew.
+            (self.is_ejected, self.failures) = (false, 0);
+        }
         is_over
     }
 

@@ -180,22 +180,31 @@ impl Set {
         Some(Candidate { address, port: share.port, weight: share.weight })
     }
 
-    fn all<'a>(&'a self, groups: &'a [Group]) -> impl Iterator<Item = Candidate> + 'a {
-        self.shares.iter().filter_map(|share| Some((share, groups.get(share.group as usize)?))).flat_map(
-            |(share, group)| {
-                group.addresses().map(|address| Candidate { address, port: share.port, weight: share.weight })
-            },
-        )
+    /// The endpoint at a place among all.
+    fn nth(&self, mut index: usize, groups: &[Group]) -> Option<Candidate> {
+        for share in &self.shares {
+            let group = groups.get(share.group as usize)?;
+            if let Some(address) = group.address(index) {
+                return Some(Candidate { address, port: share.port, weight: share.weight });
+            }
+            index -= group.len();
+        }
+        None
     }
 
     /// How many of its endpoints are ejected.
     pub(crate) fn ejected(&self, groups: &[Group], id: u64, balance: &Balance, now: u64) -> u32 {
-        let out = self.all(groups).filter(|candidate| balance.is_out(candidate.id_in(id), now));
-        u32::try_from(out.count()).unwrap_or(u32::MAX)
+        let mut ejected = 0;
+        for share in &self.shares {
+            for address in groups.get(share.group as usize).into_iter().flat_map(Group::addresses) {
+                ejected += u32::from(balance.is_out(rendezvous::score_of(id, address, share.port), now));
+            }
+        }
+        ejected
     }
 
     pub(crate) fn addresses<'a>(&'a self, groups: &'a [Group]) -> impl Iterator<Item = IpAddr> + 'a {
-        self.all(groups).map(|candidate| candidate.address)
+        self.shares.iter().filter_map(|share| groups.get(share.group as usize)).flat_map(Group::addresses)
     }
 }
 
@@ -286,8 +295,15 @@ impl Ask<'_> {
                 return Some(candidate);
             }
         }
-        let well = self.set.all(self.groups).find(|candidate| self.is_well(candidate, balance, now));
-        well.or_else(|| self.set.at(self.by_chance(ambient), self.groups))
+        // From anywhere on, or the first that is well would get the requests of all that are not.
+        let start = rendezvous::below(ambient.random(), self.set.endpoints.into()) as usize;
+        for distance in 0..self.set.len() {
+            let candidate = self.set.nth((start + distance) % self.set.len(), self.groups)?;
+            if self.is_well(&candidate, balance, now) {
+                return Some(candidate);
+            }
+        }
+        self.set.nth(start, self.groups)
     }
 
     /// Heavier ones are drawn more often, and open requests are compared for their weight: where nobody is busy, the first

@@ -66,7 +66,11 @@ pub fn names(bytes: &[u8]) {
     }
     assert_eq!(counts(&config.table), (0, 0, 0));
     let resolution = resolve(&config.table, &config.caller, request);
-    assert!(!matches!(resolution, Resolution::Route(_)), "an empty table routes nothing: {resolution:?}");
+    let is_outside = matches!(&resolution, Resolution::Route(route) if route.destination.service().is_none());
+    assert!(
+        !matches!(resolution, Resolution::Route(_)) || is_outside,
+        "an empty table routes nothing but by a fallback to a host: {resolution:?}"
+    );
 
     for (key, service) in services {
         let wire = serde_json::from_value(service.clone()).expect("the wire form");
@@ -80,7 +84,9 @@ pub fn names(bytes: &[u8]) {
 }
 
 fn read(bytes: &mut Unstructured<'_>) -> Result<(Value, bool)> {
-    let https = bytes.arbitrary()?;
+    // A byte of which the lowest bit was the scheme's before there was more to choose: so the corpus keeps its meaning.
+    let flags: u8 = bytes.arbitrary()?;
+    let (https, has_choices) = (flags & 1 == 1, flags & 2 == 2);
     let mut caller = json!({"namespace": word(bytes)?});
     if bytes.arbitrary()? {
         caller["node"] = word(bytes)?.into();
@@ -102,6 +108,7 @@ fn read(bytes: &mut Unstructured<'_>) -> Result<(Value, bool)> {
     });
     let grants: Result<Vec<Value>> =
         (0..bytes.int_in_range(0..=3u8)?).map(|_| Ok(json!({"from": word(bytes)?, "to": word(bytes)?}))).collect();
+    let grants = grants?;
     let allow = json!([
         {"host": "a.example", "ports": [80, 443]},
         {"host": "*.a.example", "ports": [8080]},
@@ -113,13 +120,26 @@ fn read(bytes: &mut Unstructured<'_>) -> Result<(Value, bool)> {
     for index in 0..bytes.int_in_range(0..=MAX_SERVICES)? {
         services.insert(format!("{}/{}", word(bytes)?, word(bytes)?), service(bytes, index)?);
     }
+    let mut fallback = json!({});
+    let mut steering = steering;
+    if has_choices {
+        for (_, service) in &mut services {
+            choices(bytes, service)?;
+        }
+        fallback = fallbacks(bytes, &grants)?;
+        steering["loadBalancer"] = balancer(bytes)?;
+        steering["outlierDetection"] = json!({"consecutive5xxErrors": bytes.int_in_range(0..=2u8)?});
+        caller["podIP"] = json!("10.9.9.9");
+        caller["zone"] = word(bytes)?.into();
+    }
     let configuration = json!({
         "version": 1,
+        "fallback": fallback,
         "caller": caller,
         "dns": dns,
         "steering": steering,
         "unknownNames": unknown,
-        "externalNames": {"allow": allow, "grants": grants?},
+        "externalNames": {"allow": allow, "grants": grants},
         "table": {"singleMachine": single_machine, "services": services},
     });
     Ok((configuration, https))
@@ -151,6 +171,79 @@ fn service(bytes: &mut Unstructured<'_>, index: u8) -> Result<Value> {
         });
     }
     Ok(service)
+}
+
+/// What only some Services have to choose from.
+fn choices(bytes: &mut Unstructured<'_>, service: &mut Value) -> Result<()> {
+    if service["type"] == "ExternalName" {
+        return Ok(());
+    }
+    service["trafficDistribution"] =
+        (*bytes.choose(&[None, Some("PreferClose"), Some("PreferSameZone"), Some("PreferSameNode")])?).into();
+    service["ipFamilies"] = (*bytes.choose(&[&[][..], &["IPv4"], &["IPv6", "IPv4"]])?).into();
+    service["sessionAffinity"] = (*bytes.choose(&["None", "None", "ClientIP"])?).into();
+    let mut subsets = Map::new();
+    for _ in 0..bytes.int_in_range(0..=2u8)? {
+        let subset =
+            json!({"weight": bytes.int_in_range(0..=2u8)?, "zone": bytes.choose(&[None, Some("a"), Some("b")])?});
+        subsets.insert(word(bytes)?.into(), subset);
+    }
+    for group in service.get_mut("endpoints").and_then(Value::as_array_mut).into_iter().flatten() {
+        group["weight"] = bytes.int_in_range(1..=3u8)?.into();
+        group["zone"] = word(bytes)?.into();
+    }
+    let by_endpoint = service["endpoints"].is_array() && bool::arbitrary(bytes)?;
+    if by_endpoint {
+        service["steering"] = json!({"by": "endpoint"});
+        if service["sessionAffinity"] == "None" {
+            service["steering"]["loadBalancer"] = balancer(bytes)?;
+        }
+    }
+    if by_endpoint || service["steering"].is_null() {
+        service["subsets"] = subsets.into();
+    }
+    Ok(())
+}
+
+fn balancer(bytes: &mut Unstructured<'_>) -> Result<Value> {
+    Ok(match bytes.int_in_range(0..=4u8)? {
+        0 => json!({"simple": "ROUND_ROBIN"}),
+        1 => json!({"simple": "RANDOM"}),
+        2 => json!({"simple": "LEAST_REQUEST"}),
+        3 => json!({"consistentHash": {"httpHeaderName": "x-user"}}),
+        _ => json!({"consistentHash": {"useSourceIp": true}}),
+    })
+}
+
+/// Fallbacks that a configuration with these grants may have.
+fn fallbacks(bytes: &mut Unstructured<'_>, grants: &[Value]) -> Result<Value> {
+    let mut services = Map::new();
+    for _ in 0..bytes.int_in_range(0..=6u8)? {
+        let (namespace, name, other) = (word(bytes)?, word(bytes)?, word(bytes)?);
+        let granted = grants
+            .iter()
+            .find(|grant| grant["from"] == namespace)
+            .map_or(namespace.into(), |grant| grant["to"].clone());
+        let to = if bool::arbitrary(bytes)? { granted } else { namespace.into() };
+        let fallback = match bytes.int_in_range(0..=3u8)? {
+            0 => json!({"host": "a.example", "port": 80, "tls": bytes.choose(&[None, Some(true)])?}),
+            when => json!({
+                "service": format!("{}/{other}", to.as_str().unwrap_or_default()),
+                "port": bytes.choose(&[None, Some(80)])?,
+                "when": match when {
+                    1 => json!(["missing"]),
+                    2 => json!(["noEndpoints"]),
+                    _ => json!([]),
+                },
+            }),
+        };
+        if fallback["service"] != format!("{namespace}/{name}") {
+            services.insert(format!("{namespace}/{name}"), fallback);
+        }
+    }
+    let (from, to) = (word(bytes)?, word(bytes)?);
+    let baselines = if from == to { json!({}) } else { json!({from: to}) };
+    Ok(json!({"services": services, "baselines": baselines}))
 }
 
 fn alias(bytes: &mut Unstructured<'_>) -> Result<Value> {

@@ -1,7 +1,10 @@
 //! What holds for every configuration that was taken and every request that is asked of it.
 
+use std::net::SocketAddr;
+
 use byname_core::{
-    Balance, Chooser, Scripted, Answer, Authority, Config, Destination, Host, Plan, Reason, Request, Resolution, Route, limits::MAX_NAME_BYTES,
+    Answer, Authority, Balance, Chooser, Config, Destination, Host, Plan, Reason, Request, Resolution, Route, Scripted,
+    Service, limits::MAX_NAME_BYTES,
 };
 
 /// A refused name with a search list of the longest names there can be is the longest answer; a trace adds ten aliases.
@@ -15,13 +18,18 @@ pub(crate) struct Decided {
     cluster: Option<String>,
     authority: Option<String>,
     dynamic_host: Option<(String, u16)>,
+    endpoint: Option<String>,
 }
 
 /// Asks `request`, checks all that can be said of the decision by itself, and gives it back. `used` is a plan in which
 /// other requests have left what they like.
 pub(crate) fn decided(config: &Config, zone: &str, request: Request<'_>, used: &mut Plan) -> Decided {
     let mut plan = Plan::default();
-    let resolution = config.decide(request, &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() }, &mut plan);
+    let resolution = config.decide(
+        request,
+        &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+        &mut plan,
+    );
     let decided = Decided::new(&resolution, &plan, zone);
     check_plan(&plan);
     match &resolution {
@@ -30,7 +38,11 @@ pub(crate) fn decided(config: &Config, zone: &str, request: Request<'_>, used: &
         Resolution::Refuse(_) => assert_eq!((plan.cluster(), plan.authority()), (None, None), "it goes nowhere"),
     }
 
-    let (traced, trace) = config.decide_traced(request, &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() }, used);
+    let (traced, trace) = config.decide_traced(
+        request,
+        &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+        used,
+    );
     assert_eq!(Decided::new(&traced, used, zone), decided, "neither a trace nor the last request changes anything");
     check_line(&trace.to_string());
     check_line(&config.log_line(request, &traced, &trace));
@@ -60,6 +72,7 @@ impl Decided {
             cluster: plan.cluster().map(Into::into),
             authority: plan.authority().map(Into::into),
             dynamic_host: plan.dynamic_host().map(|(host, port)| (host.to_owned(), port)),
+            endpoint: plan.endpoint().map(Into::into),
         }
     }
 }
@@ -94,12 +107,16 @@ fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<
             return;
         }
         Destination::External(host) => {
-            assert_eq!(route.reason, Reason::External);
+            assert!(matches!(
+                route.reason,
+                Reason::External | Reason::FallbackMissing | Reason::FallbackNoEndpoints | Reason::Baseline
+            ));
             let metadata = ["localhost", "metadata.google.internal", "metadata", "instance-data"];
             assert!(!metadata.contains(host) && !host.ends_with(".localhost"), "{host} is always refused");
             return;
         }
     };
+    check_endpoint(config, request, service, route);
     let own = config.table.get(service.namespace(), service.name());
     assert!(own.is_some_and(|own| core::ptr::eq(own, *service)), "it is the table's");
     if let Ok(Host::Ip(address)) = Authority::try_from(request.authority).map(|authority| *authority.host()) {
@@ -109,10 +126,36 @@ fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<
     if service.ports().iter().any(|port| (port.name(), port.port()) == (route.port_name, route.port)) {
         let whole = host(&route.destination, zone);
         let absolute = format!("{whole}.:{}", route.port);
-        let again = config.decide(Request { authority: absolute.as_bytes(), ..request }, &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() }, &mut Plan::default());
+        let again = config.decide(
+            Request { authority: absolute.as_bytes(), ..request },
+            &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+            &mut Plan::default(),
+        );
         let Resolution::Route(again) = again else { panic!("{absolute} is {again:?}, and was routed") };
         assert_eq!((host(&again.destination, zone), again.port), (whole, route.port), "the whole name means the same");
         assert_eq!(again.port_name, route.port_name);
+    }
+}
+
+/// The endpoint that is picked may serve, whatever chance says.
+fn check_endpoint(config: &Config, request: Request<'_>, service: &Service, route: &Route<'_>) {
+    for seed in 0..4 {
+        let mut balance = Balance::default();
+        let mut world = Scripted { seed, ..Scripted::default() };
+        let mut chooser = Chooser { balance: &mut balance, ambient: &mut world };
+        let mut plan = Plan::default();
+        config.decide(request, &mut chooser, &mut plan);
+        let Some(endpoint) = plan.endpoint() else { return };
+        let address: SocketAddr = endpoint.parse().expect("address and port");
+        assert!(address.port() > 0, "{endpoint}");
+        if let (Destination::Service(_), Some((_, mut usable))) = (&route.destination, service.usable(route.port_name))
+        {
+            assert!(usable.any(|usable| usable == address.ip()), "{endpoint} may not serve");
+        }
+        assert!(config.table.knows_address(address.ip()), "{endpoint} is none of the table's");
+        if let Some(ticket) = plan.take_ticket() {
+            config.done(ticket, Some(503), &mut chooser);
+        }
     }
 }
 

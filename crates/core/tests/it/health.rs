@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::picks::{Worker, by_header, counts, group, service, simple, web};
+use crate::{
+    picks::{Worker, by_header, counts, group, service, simple, web},
+    world::config,
+};
 
 const SECOND: u64 = 1_000_000_000;
 pub(crate) const HOUR: u64 = 3_600 * SECOND;
@@ -44,7 +47,7 @@ pub(crate) fn ends(worker: &mut Worker, statuses: &[Option<u16>]) -> bool {
 }
 
 /// Whether [`FIRST`] gets requests, whose ends tell nothing.
-fn serves(worker: &mut Worker) -> bool {
+pub(crate) fn serves(worker: &mut Worker) -> bool {
     (0..20).any(|_| {
         let (endpoint, ticket) = worker.send("web");
         worker.end(ticket, None);
@@ -110,6 +113,47 @@ fn never_more_than_their_share_are_ejected_and_never_the_last() {
     let mut alone = worker(1, 1, 100, json!({}));
     let (endpoint, ticket) = alone.send("web");
     assert_eq!((&*endpoint, ticket), (FIRST, None), "one alone is not even watched");
+}
+
+// The share is of those that one is chosen of: were it of others, nobody would be ejected for them, or everybody.
+#[test]
+fn every_service_port_and_subset_has_a_share_of_its_own() {
+    let endpoints = |net, port: &str, version: &str| {
+        let mut endpoints = group(net, 4, 1);
+        endpoints["ports"] = json!({port: 8080});
+        endpoints["labels"] = json!({"version": version});
+        endpoints
+    };
+    let web = json!({
+        "ports": [{"name": "http", "port": 80}, {"name": "more", "port": 81}],
+        "endpoints": [endpoints(1, "http", "v1"), endpoints(2, "http", "v2"), endpoints(3, "more", "v1"),
+                      endpoints(4, "more", "v2")],
+        "subsets": {"v1": {"labels": {"version": "v1"}}, "v2": {"labels": {"version": "v2"}}},
+    });
+    let outliers = json!({"consecutive5xxErrors": 1, "maxEjectionPercent": 50});
+    let steering = json!({"by": "endpoint", "outlierDetection": outliers});
+    let services = json!({"shop/api": web, "shop/web": web});
+    let mut worker = Worker::new(config(json!({"steering": steering, "table": {"services": services}})), 1);
+    for authority in ["web", "api", "web:81", "api:81"].repeat(100) {
+        let (_, ticket) = worker.send(authority);
+        worker.end(ticket, Some(503));
+    }
+    assert_eq!(events(&mut worker), (16, 0), "2 of 4, in each of 8");
+    for authority in ["web", "api", "web:81", "api:81"] {
+        assert_eq!(counts(&worker.picks(authority, 100)).len(), 4, "{authority}");
+    }
+}
+
+// Many requests are under way when an endpoint breaks down.
+#[test]
+fn failures_that_were_under_way_are_one_ejection() {
+    let mut worker = worker(5, 1, 100, json!({}));
+    let under_way = [(); 5].map(|()| reach(&mut worker, FIRST));
+    let ejections = under_way.map(|ticket| worker.end(ticket, Some(503)));
+    assert_eq!(ejections, [true, false, false, false, false]);
+    assert_eq!(events(&mut worker), (1, 0));
+    worker.world.now += 30 * SECOND;
+    assert!(serves(&mut worker), "for the time of one");
 }
 
 #[test]
