@@ -1,6 +1,9 @@
 //! What choices are made with: what earlier ones left, the host's clock, chance, and the headers of the request.
 
-use std::cell::Cell;
+use std::{
+    cell::{Cell, RefCell},
+    ops::ControlFlow,
+};
 
 use byname_core::{Ambient, Balance, Chooser, Config, Ticket, next_random};
 
@@ -11,7 +14,7 @@ use crate::{
 
 thread_local! {
     /// One for a VM: configurations come and go, and what endpoints were found to be stays true.
-    static BALANCE: Cell<Balance> = Cell::default();
+    static BALANCE: RefCell<Balance> = RefCell::default();
     static CHANCE: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
@@ -35,16 +38,34 @@ impl Ambient for World<'_> {
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
+        let mut found = None;
+        self.headers.each(|other, value| match other == name.as_bytes() {
+            true => {
+                found = Some(value);
+                ControlFlow::Break(())
+            }
+            false => ControlFlow::Continue(()),
+        });
+        found
     }
+}
+
+/// Lets `use_it` see what earlier choices left. Nobody else can hold it, as nothing in here waits for anything; if somebody did,
+/// it would be as if there had been none.
+fn with_balance<T>(use_it: impl FnOnce(&mut Balance) -> T) -> T {
+    BALANCE.with(|balance| match balance.try_borrow_mut() {
+        Ok(mut balance) => use_it(&mut balance),
+        Err(_) => use_it(&mut Balance::default()),
+    })
 }
 
 /// Lets `decide` choose for the request with these headers.
 pub(crate) fn with<T>(headers: &Headers, decide: impl FnOnce(&mut Chooser<'_>) -> T) -> T {
-    let mut balance = BALANCE.take();
-    let decided = decide(&mut Chooser { balance: &mut balance, ambient: &mut World { headers } });
-    put_back(balance);
-    decided
+    with_balance(|balance| {
+        let decided = decide(&mut Chooser { balance, ambient: &mut World { headers } });
+        stats::count_events(balance.take_events());
+        decided
+    })
 }
 
 /// A request whose endpoint was chosen, until its stream ends.
@@ -60,15 +81,18 @@ pub(crate) struct Open {
 pub(crate) fn done(config: &Config, open: Open) {
     let Open { ticket, is_grpc, was_sent } = open;
     let status = if was_sent && ticket.wants_status() { outcome(is_grpc) } else { None };
-    let mut balance = BALANCE.take();
     let mut world = World { headers: &Headers::default() };
-    if config.done(ticket, status, &mut Chooser { balance: &mut balance, ambient: &mut world }) {
+    let is_ejected = with_balance(|balance| {
+        let is_ejected = config.done(ticket, status, &mut Chooser { balance, ambient: &mut world });
+        stats::count_events(balance.take_events());
+        is_ejected
+    });
+    if is_ejected {
         let (address, port) = ticket.endpoint();
         request_log::write(log::Level::Warn, || {
             format!("byname: endpoint {address} port {port} is ejected: too many failures in a row")
         });
     }
-    put_back(balance);
 }
 
 /// Envoy's response flags: an upstream that took too long, reset the request, could not be reached, went away.
@@ -91,14 +115,10 @@ fn outcome(is_grpc: bool) -> Option<u16> {
 
 /// Forgets what is over.
 pub(crate) fn sweep() {
-    let mut balance = BALANCE.take();
-    if !balance.is_empty() {
-        balance.sweep(host::now().unwrap_or_default());
-    }
-    put_back(balance);
-}
-
-fn put_back(mut balance: Balance) {
-    stats::count_events(balance.take_events());
-    BALANCE.set(balance);
+    with_balance(|balance| {
+        if !balance.is_empty() {
+            balance.sweep(host::now().unwrap_or_default());
+            stats::count_events(balance.take_events());
+        }
+    });
 }

@@ -7,7 +7,7 @@
 
 #![expect(unsafe_code, reason = "host functions take and give raw memory; this file is where that ends")]
 
-use std::ptr;
+use std::{ops::ControlFlow, ptr};
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -135,22 +135,25 @@ pub(crate) fn request_headers() -> Result<Headers> {
 }
 
 impl Headers {
-    /// Names and values, in order. What does not add up ends it early.
+    /// Shows names and values, in order, until it is told to stop. What does not add up ends it early.
     ///
     /// The form: the number of headers, then for each the lengths of name and value, all 32 bits, little-endian; then for
     /// each name and value, both ended by a NUL that their lengths leave out.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(crate) fn each<'h>(&'h self, mut show: impl FnMut(&'h [u8], &'h [u8]) -> ControlFlow<()>) {
         let (count, rest) = take_u32(&self.0).unwrap_or_default();
         let table_bytes = count.saturating_mul(8);
         let (mut lengths, mut data) = rest.split_at_checked(table_bytes).unwrap_or_default();
-        std::iter::from_fn(move || {
+        let mut next = || {
             let (name_bytes, after) = take_u32(lengths)?;
             let (value_bytes, after) = take_u32(after)?;
             lengths = after;
             let name = take_text(&mut data, name_bytes)?;
             let value = take_text(&mut data, value_bytes)?;
             Some((name, value))
-        })
+        };
+        while let Some((name, value)) = next()
+            && show(name, value).is_continue()
+        {}
     }
 }
 
@@ -203,7 +206,7 @@ pub(crate) fn send_local_response(
     })
 }
 
-/// Headers in the form that [`Headers::iter`] reads.
+/// Headers in the form that [`Headers::each`] reads.
 fn serialize(headers: &[(&str, &str)]) -> Vec<u8> {
     // Lengths are those of header names and values: far below 4 GiB.
     let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();

@@ -2,7 +2,7 @@
 //!
 //! The host calls of each path stand in ARCHITECTURE.md, and `tests/small_host.rs` holds them to it.
 
-use std::rc::Rc;
+use std::{ops::ControlFlow, rc::Rc};
 
 use byname_core::{Config, Plan, Request, Resolution, Scheme, Trace};
 use log::Level;
@@ -123,7 +123,7 @@ struct Asked<'h> {
 impl<'h> Asked<'h> {
     fn find(headers: &'h Headers, trace_header: Option<&str>) -> Self {
         let mut asked = Self::default();
-        for (name, value) in headers.iter() {
+        headers.each(|name, value| {
             match name {
                 b":authority" => asked.authority = value,
                 b":scheme" => asked.scheme = value,
@@ -132,7 +132,8 @@ impl<'h> Asked<'h> {
                 b"content-type" => asked.is_grpc = value.starts_with(b"application/grpc"),
                 name => asked.traced |= trace_header.is_some_and(|header| header.as_bytes() == name),
             }
-        }
+            ControlFlow::Continue(())
+        });
         asked
     }
 }

@@ -6,7 +6,6 @@
 //! at each hop of the alias that is being followed.
 
 use crate::{
-    fallback::Next,
     name::{Name, labels_from_the_end},
     policy::is_refused_target,
     reason::Reason,
@@ -14,20 +13,14 @@ use crate::{
     service::{Alias, Kind, Service},
     table::{Found, Lookup, Missing},
     trace::{HopOutcome, PortOrigin, Step, note},
-    walk::{Asked, Walk, Way},
+    walk::{Asked, Next, Walk},
     wire::Trigger,
 };
 
 impl<'t> Walk<'t, '_> {
     /// From what was found to the end of its aliases and fallbacks; `reason` holds where there are none.
-    pub(crate) fn follow(
-        &mut self,
-        found: Found<'t>,
-        asked: Asked,
-        reason: Reason,
-        mut way: Way<'t>,
-    ) -> Resolution<'t> {
-        match (self.follow_on(found, asked, reason, &mut way), way.fault) {
+    pub(crate) fn follow(&mut self, found: Found<'t>, asked: Asked, reason: Reason) -> Resolution<'t> {
+        match (self.follow_on(found, asked, reason), self.way.fault) {
             // A fallback that leads nowhere, for whatever reason, is as good as none.
             (Resolution::Pass(_) | Resolution::Refuse(_), Some(Reason::NoEndpoints)) => {
                 Resolution::Refuse(Reason::NoEndpoints)
@@ -37,32 +30,26 @@ impl<'t> Walk<'t, '_> {
         }
     }
 
-    fn follow_on(
-        &mut self,
-        mut found: Found<'t>,
-        mut asked: Asked,
-        mut reason: Reason,
-        way: &mut Way<'t>,
-    ) -> Resolution<'t> {
+    fn follow_on(&mut self, mut found: Found<'t>, mut asked: Asked, mut reason: Reason) -> Resolution<'t> {
         loop {
             while let Found::Service(service) = found
                 && let Kind::ExternalName(alias) = &service.kind
             {
-                if way.aliases.iter().flatten().any(|before| core::ptr::eq(*before, service)) {
+                if self.way.aliases.iter().flatten().any(|before| core::ptr::eq(*before, service)) {
                     return self.stop(service, alias, HopOutcome::Circle, Reason::AliasLoop);
                 }
-                match way.aliases.iter_mut().find(|place| place.is_none()) {
+                match self.way.aliases.iter_mut().find(|place| place.is_none()) {
                     Some(place) => *place = Some(service),
                     None => return self.stop(service, alias, HopOutcome::TooMany, Reason::AliasLoop),
                 }
                 asked.change(PortOrigin::Alias, alias.port, alias.tls);
                 reason = Reason::Alias;
-                match self.hop(service, alias, asked, way) {
+                match self.hop(service, alias, asked) {
                     Ok(next) => (found, asked) = next,
                     Err(resolution) => return resolution,
                 }
             }
-            let resolution = self.inside(found, asked, way.stood_in.unwrap_or(reason));
+            let resolution = self.inside(found, asked, self.way.stood_in.unwrap_or(reason));
             let Resolution::Refuse(Reason::NoEndpoints) = resolution else { return resolution };
             // One endpoint that was asked for by its name has nothing that could stand in for it.
             let service = match found {
@@ -75,9 +62,9 @@ impl<'t> Walk<'t, '_> {
                     service
                 }
             };
-            way.fault.get_or_insert(Reason::NoEndpoints);
+            self.way.fault.get_or_insert(Reason::NoEndpoints);
             let name = (service.namespace(), service.name());
-            match self.stand_in(name, Trigger::NoEndpoints, asked, way) {
+            match self.stand_in(name, Trigger::NoEndpoints, asked) {
                 Some(Next::At(next, now_asked)) => (found, asked) = (next, now_asked),
                 Some(Next::End(resolution)) => return resolution,
                 None => return resolution,
@@ -91,7 +78,6 @@ impl<'t> Walk<'t, '_> {
         service: &'t Service,
         alias: &'t Alias,
         asked: Asked,
-        way: &mut Way<'t>,
     ) -> Result<(Found<'t>, Asked), Resolution<'t>> {
         let policy = self.table.policy();
         // It was a name when the table was compiled; were it none, refusing is what cannot do harm.
@@ -115,15 +101,15 @@ impl<'t> Walk<'t, '_> {
             return Err(self.stop(service, alias, outcome, Reason::AliasDenied));
         }
         match self.table.lookup(&target) {
-            Lookup::Outside => Err(self.outside(service, alias, asked, way)),
+            Lookup::Outside => Err(self.outside(service, alias, asked)),
             Lookup::Missing(Missing::EndpointUnknown) => {
                 self.note_hop(service, alias, HopOutcome::Missing(Missing::EndpointUnknown));
                 Err(Resolution::Pass(Reason::NameNotFound))
             }
             Lookup::Missing(missing) => {
                 self.note_hop(service, alias, HopOutcome::Missing(missing));
-                way.fault.get_or_insert(Reason::NameNotFound);
-                match self.instead_of(&target, missing, asked, way) {
+                self.way.fault.get_or_insert(Reason::NameNotFound);
+                match self.instead_of(&target, missing, asked) {
                     Some(Next::At(found, asked)) => Ok((found, asked)),
                     Some(Next::End(resolution)) => Err(resolution),
                     None => Err(self.unknown(Reason::NameNotFound)),
@@ -138,13 +124,13 @@ impl<'t> Walk<'t, '_> {
     }
 
     /// An external target, if it is allowed.
-    fn outside(&mut self, service: &Service, alias: &'t Alias, asked: Asked, way: &Way<'t>) -> Resolution<'t> {
+    fn outside(&mut self, service: &Service, alias: &'t Alias, asked: Asked) -> Resolution<'t> {
         if !alias.allowed_ports.contains(&asked.port) {
             return self.stop(service, alias, HopOutcome::NotAllowed { port: asked.port }, Reason::AliasDenied);
         }
         self.note_hop(service, alias, HopOutcome::Outside { port: asked.port });
         Resolution::Route(Route {
-            reason: way.stood_in.unwrap_or(Reason::External),
+            reason: self.way.stood_in.unwrap_or(Reason::External),
             destination: Destination::External(&alias.target),
             port: asked.port,
             port_name: "",

@@ -50,3 +50,10 @@ impl Caller {
         &self.search
     }
 }
+
+/// Where the caller is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Whereabouts {
+    pub(crate) node: Option<Box<str>>,
+    pub(crate) zone: Option<Box<str>>,
+}

@@ -9,9 +9,10 @@ use serde_json::de::StrRead;
 use crate::{
     answer::Answer,
     balance::Ticket,
-    caller::Caller,
+    caller::{Caller, Whereabouts},
     decision::Decision,
     fallback,
+    header::check_header,
     limits::{
         MAX_COUNTED_SERVICES, MAX_NDOTS, MAX_SEARCH_DOMAINS, MAX_SERVICES, MAX_SHOWN_AUTHORITY_BYTES, MAX_ZONE_BYTES,
     },
@@ -24,11 +25,10 @@ use crate::{
     resolve::{Request, Resolution, resolve, resolve_traced},
     search::{Resolver, SearchPath},
     service::Service,
-    steer::{Asked, Steering, check_header},
+    steer::{Asked, Steering},
     syntax,
     table::Table,
     trace::{Trace, shown},
-    usable::Whereabouts,
     wire,
 };
 

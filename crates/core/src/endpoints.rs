@@ -55,6 +55,19 @@ enum Addresses {
     V6(Box<[Ipv6Addr]>),
 }
 
+/// A group, and its place among all.
+pub(crate) type Placed<'g> = (&'g Group, u32);
+
+/// A port of a Service: its name, and the number that the Service has for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Port<'s> {
+    pub(crate) name: &'s str,
+    /// `None`: it has none, and only endpoints that say so have the port.
+    pub(crate) number: Option<u16>,
+    /// Made of the Service's name and the port's: the same in every table, every worker and every pod.
+    pub(crate) id: u64,
+}
+
 impl Endpoints {
     /// Checks what `wire` says. Special addresses are still in it: see [`Endpoints::drop_special`].
     pub(crate) fn compile(

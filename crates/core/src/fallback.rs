@@ -1,57 +1,54 @@
 //! What stands in for a Service that is missing, or that has no endpoint which may serve.
 //!
 //! A Service may have a *fallback*: another Service, or a host outside the cluster. It is followed when what it stands in for
-//! comes up on the way of a request, at most [`MAX_FALLBACK_HOPS`] times, each at most once; and where none leads anywhere, the
+//! comes up on the way of a request, at most [`MAX_FALLBACK_HOPS`](crate::limits::MAX_FALLBACK_HOPS) times, each at most once; and where none leads anywhere, the
 //! request ends with the fault that it began with. It is as much a way to send requests elsewhere as an alias, and what may not be reached by
 //! an alias may not be reached so: this is judged when a configuration is read, which is refused for it.
 //!
 //! A namespace may have a *baseline namespace*, in which what its own search path does not find is looked up last: one more
 //! domain at the end of the list. It is for test environments that deploy three Services of three hundred.
 
-use alloc::{boxed::Box, format};
+use alloc::{boxed::Box, format, vec::Vec};
 use core::fmt;
 
 use crate::{
-    limits::{MAX_BASELINES, MAX_FALLBACK_HOPS, MAX_FALLBACKS},
+    limits::{MAX_BASELINES, MAX_FALLBACKS},
     name::{Name, is_label},
-    policy::Policy,
     problem::{Fault, Place, Problems},
-    reason::Reason,
-    resolve::{Destination, Resolution, Route, Upstream},
     service::Key,
     sorted::Sorted,
-    table::{Found, Missing},
-    trace::{FallbackOutcome, PortOrigin, Step, note},
-    walk::{Asked, Walk, Way},
     wire::{self, Trigger},
 };
 
 /// What stands in for one Service.
 #[derive(Clone, Debug)]
 pub(crate) struct Fallback {
-    target: Target,
-    port: Option<u16>,
-    tls: Option<bool>,
-    when_missing: bool,
-    when_no_endpoints: bool,
+    pub(crate) target: Target,
+    pub(crate) port: Option<u16>,
+    pub(crate) tls: Option<bool>,
+    pub(crate) when_missing: bool,
+    pub(crate) when_no_endpoints: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Target {
+pub(crate) enum Target {
     Service(Key),
     Host(Box<str>),
 }
 
+/// What aliases may reach, and fallbacks likewise.
+#[derive(Clone, Copy)]
+pub(crate) struct Allowed<'a> {
+    /// The cluster domain.
+    pub(crate) zone: &'a str,
+    /// Whether from one namespace into another.
+    pub(crate) is_granted: &'a dyn Fn(&str, &str) -> bool,
+    /// On which ports of an external host.
+    pub(crate) ports: &'a dyn Fn(&Name) -> Vec<u16>,
+}
+
 /// By the Service that is stood in for.
 pub(crate) type Fallbacks = Sorted<Fallback>;
-
-/// Where a walk goes on.
-pub(crate) enum Next<'t> {
-    /// To another Service.
-    At(Found<'t>, Asked),
-    /// Nowhere: it has ended outside the cluster.
-    End(Resolution<'t>),
-}
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,8 +59,8 @@ impl fmt::Display for Target {
     }
 }
 
-/// Reads `fallback.services`. `policy` says what may be reached.
-pub(crate) fn compile(wire: &wire::Fallbacks, policy: &Policy, problems: &mut Problems) -> Fallbacks {
+/// Reads `fallback.services`. `may` says what may be reached.
+pub(crate) fn compile(wire: &wire::Fallbacks, may: Allowed<'_>, problems: &mut Problems) -> Fallbacks {
     let fallback = Place::root("fallback");
     let at = fallback.field("services");
     if wire.services.len() > MAX_FALLBACKS {
@@ -76,7 +73,7 @@ pub(crate) fn compile(wire: &wire::Fallbacks, policy: &Policy, problems: &mut Pr
             problems.push(at.problem(key, Fault::ServiceKey));
             continue;
         };
-        if let Some(compiled) = Fallback::compile(wire, &of, policy, &at.key(key), problems)
+        if let Some(compiled) = Fallback::compile(wire, &of, may, &at.key(key), problems)
             && !fallbacks.insert(key, compiled)
         {
             problems.push(at.problem(key, Fault::Twice));
@@ -116,7 +113,7 @@ impl Fallback {
     fn compile(
         wire: &wire::Fallback,
         of: &Key,
-        policy: &Policy,
+        may: Allowed<'_>,
         at: &Place<'_>,
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -133,7 +130,7 @@ impl Fallback {
                 if key == *of {
                     problems.push(in_service.problem(service, Fault::OwnFallback));
                 }
-                if !policy.grants(of.namespace(), key.namespace()) {
+                if !(may.is_granted)(of.namespace(), key.namespace()) {
                     problems.push(in_service.problem(service, Fault::FallbackNotGranted));
                 }
                 if wire.tls.is_some() {
@@ -141,7 +138,7 @@ impl Fallback {
                 }
                 Target::Service(key)
             }
-            (None, Some(host)) => Target::Host(compile_host(host, wire.port, policy, at, problems)?),
+            (None, Some(host)) => Target::Host(compile_host(host, wire.port, may, at, problems)?),
             _ => {
                 problems.push(at.problem("", Fault::OneOf("service or host")));
                 return None;
@@ -161,7 +158,7 @@ impl Fallback {
 fn compile_host(
     host: &str,
     port: Option<u16>,
-    policy: &Policy,
+    may: Allowed<'_>,
     at: &Place<'_>,
     problems: &mut Problems,
 ) -> Option<Box<str>> {
@@ -175,92 +172,8 @@ fn compile_host(
         problems.push(at.field("port").problem("", Fault::Port));
         return None;
     };
-    if name.below(&policy.zone).is_some() || !policy.allowed_ports(&name).contains(&port) {
+    if name.below(may.zone).is_some() || !(may.ports)(&name).contains(&port) {
         problems.push(in_host.problem(host, Fault::FallbackNotListed));
     }
     Some(name.as_str().into())
 }
-
-impl<'t> Walk<'t, '_> {
-    /// What stands in for the Service called `name` in `namespace`. `None`: nothing does, or nothing that helps.
-    pub(crate) fn stand_in(
-        &mut self,
-        (namespace, name): (&str, &str),
-        trigger: Trigger,
-        asked: Asked,
-        way: &mut Way<'t>,
-    ) -> Option<Next<'t>> {
-        let table = self.table;
-        let fallback = table.policy().fallbacks.get(&[namespace, "/", name])?;
-        let (is_meant, reason) = match trigger {
-            Trigger::Missing => (fallback.when_missing, Reason::FallbackMissing),
-            Trigger::NoEndpoints => (fallback.when_no_endpoints, Reason::FallbackNoEndpoints),
-        };
-        if !is_meant {
-            return None;
-        }
-        way.stood_in.get_or_insert(reason);
-        let mut asked = asked;
-        asked.change(PortOrigin::Fallback, fallback.port, fallback.tls);
-        let (outcome, next) = self.follow_fallback(fallback, asked, way);
-        note(&mut self.trace, || Step::Fallback {
-            of: format!("{namespace}/{name}").into(),
-            to: format!("{}", fallback.target).into(),
-            trigger,
-            outcome,
-        });
-        match (outcome, &fallback.target) {
-            // As deep as fallbacks are followed.
-            (FallbackOutcome::Missing(missing), Target::Service(key)) => {
-                self.stand_in((key.namespace(), key.name()), missing.trigger()?, asked, way)
-            }
-            _ => next,
-        }
-    }
-
-    fn follow_fallback(
-        &self,
-        fallback: &'t Fallback,
-        asked: Asked,
-        way: &mut Way<'t>,
-    ) -> (FallbackOutcome, Option<Next<'t>>) {
-        if way.fallbacks.iter().flatten().any(|before| core::ptr::eq(*before, fallback)) {
-            return (FallbackOutcome::Circle, None);
-        }
-        let Some(place) = way.fallbacks.iter_mut().find(|place| place.is_none()) else {
-            return (FallbackOutcome::TooMany, None);
-        };
-        *place = Some(fallback);
-        match &fallback.target {
-            Target::Service(key) => match self.table.existing(key.namespace(), key.name()) {
-                Ok(service) => (FallbackOutcome::Inside, Some(Next::At(Found::Service(service), asked))),
-                Err(missing) => (FallbackOutcome::Missing(missing), None),
-            },
-            Target::Host(host) => {
-                let route = Route {
-                    reason: way.stood_in.unwrap_or(Reason::FallbackMissing),
-                    destination: Destination::External(host),
-                    port: asked.port,
-                    port_name: "",
-                    tls: asked.tls,
-                    upstream: Upstream::Unknown,
-                };
-                (FallbackOutcome::Outside { port: asked.port }, Some(Next::End(Resolution::Route(route))))
-            }
-        }
-    }
-}
-
-impl Missing {
-    /// What a Service that is missed so counts as; `None` for what is no Service.
-    pub(crate) fn trigger(self) -> Option<Trigger> {
-        match self {
-            Self::Service => Some(Trigger::Missing),
-            Self::NothingReady => Some(Trigger::NoEndpoints),
-            _ => None,
-        }
-    }
-}
-
-/// As many fallbacks as are followed for one request.
-pub(crate) type Followed<'t> = [Option<&'t Fallback>; MAX_FALLBACK_HOPS];

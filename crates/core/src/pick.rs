@@ -17,12 +17,11 @@ use core::net::IpAddr;
 use crate::{
     ambient::Ambient,
     balance::{Balance, SetPlace, Ticket},
-    endpoints::Group,
+    endpoints::{Group, Placed, Port},
+    header::is_header_name,
     health::Outliers,
     problem::{Fault, Place, Problems},
     rendezvous::{self, Ranking},
-    steer::is_header_name,
-    usable::{Placed, Port},
     wire::{self, SimpleLb},
 };
 

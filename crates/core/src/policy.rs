@@ -8,12 +8,12 @@
 use alloc::{boxed::Box, format, vec::Vec};
 
 use crate::{
+    caller::Whereabouts,
     fallback::{self, Fallbacks},
     limits::{MAX_ALLOWED_HOSTS, MAX_ALLOWED_PORTS, MAX_GRANTS},
     name::{Name, is_label},
     problem::{Fault, Place, Problems},
     sorted::Sorted,
-    usable::Whereabouts,
     wire::{self, By, UnknownNames},
 };
 
@@ -94,7 +94,12 @@ impl Policy {
         let at = Place::root("externalNames");
         policy.compile_allow(&wire.external_names.allow, &at.field("allow"), problems);
         policy.compile_grants(&wire.external_names.grants, &at.field("grants"), problems);
-        policy.fallbacks = fallback::compile(&wire.fallback, &policy, problems);
+        let may = fallback::Allowed {
+            zone: &policy.zone,
+            is_granted: &|from, to| policy.grants(from, to),
+            ports: &|host| policy.allowed_ports(host),
+        };
+        policy.fallbacks = fallback::compile(&wire.fallback, may, problems);
         policy
     }
 

@@ -4,7 +4,8 @@ use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 use core::{fmt, net::IpAddr, str::FromStr};
 
 use crate::{
-    endpoints::Endpoints,
+    caller::Whereabouts,
+    endpoints::{Endpoints, Port},
     limits::{MAX_CLUSTER_IPS, MAX_SERVICE_PORTS},
     name::{Name, is_label},
     problem::{Fault, Place, Problems},
@@ -12,7 +13,7 @@ use crate::{
     special::is_special,
     steer::Override,
     subsets::Subsets,
-    usable::{Choice, Port, Rules, Usable, Whereabouts},
+    usable::{Choice, Rules, Usable},
     wire::{self, InternalTrafficPolicy, IpFamily, Protocol, ServiceType, SessionAffinity, TrafficDistribution},
 };
 

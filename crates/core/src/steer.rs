@@ -5,49 +5,20 @@ use core::net::IpAddr;
 
 use crate::{
     balance::SetPlace,
+    header::{check_header, is_header_value},
     health::Outliers,
-    limits::{MAX_HEADER_NAME_BYTES, MAX_SHOWN_AUTHORITY_BYTES},
+    limits::MAX_SHOWN_AUTHORITY_BYTES,
     pick::{Ask, Balancing, Picked},
     plan::{Chooser, Plan, write_endpoint},
     problem::{Fault, Place, Problems},
     resolve::{Destination, Request, Resolution, Route, Scheme, Upstream, write_number},
     service::{Service, ServicePort, Spoken},
     subsets::{Part, Subsets},
-    template::{Template, is_header_value},
+    template::Template,
     trace::{MaybeTrace, Step, note},
     usable::Usable,
     wire::{self, By, RewriteAuthority},
 };
-
-/// Headers that mean something to others and so cannot carry a cluster's name or ask for a trace.
-const RESERVED_HEADERS: &[&str] = &[
-    "accept",
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "origin",
-    "proxy-authorization",
-    "proxy-connection",
-    "set-cookie",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-    "x-request-id",
-];
-
-/// With every header that begins so.
-const RESERVED_PREFIXES: &[&str] = &["x-forwarded-", "x-envoy-", "x-b3-", "sec-"];
 
 /// How requests are steered, as configured.
 #[derive(Clone, Debug)]
@@ -417,19 +388,5 @@ fn check_cluster(name: &str, at: &Place<'_>, problems: &mut Problems) {
         problems.push(at.problem("", Fault::Empty));
     } else if !is_header_value(name) {
         problems.push(at.problem(name, Fault::HeaderValue));
-    }
-}
-
-/// Whether this can be a header's name, as Envoy shows it: in lower case.
-pub(crate) fn is_header_name(name: &str) -> bool {
-    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=MAX_HEADER_NAME_BYTES).contains(&name.len()) && name.bytes().all(known)
-}
-
-/// Checks the name of a header that the filter may set or look for.
-pub(crate) fn check_header(name: &str, at: &Place<'_>, problems: &mut Problems) {
-    let reserved = RESERVED_HEADERS.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    if !is_header_name(name) || reserved {
-        problems.push(at.problem(name, Fault::HeaderName));
     }
 }

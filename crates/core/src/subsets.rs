@@ -12,13 +12,14 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 use crate::{
+    caller::Whereabouts,
+    endpoints::Placed,
     limits::{MAX_ENDPOINT_LABELS, MAX_SUBSET_WEIGHT, MAX_SUBSETS},
     name::is_label,
     pick::Set,
     problem::{Fault, Place, Problems},
     rendezvous::{self, Ranking},
     texts::Entries,
-    usable::{Placed, Whereabouts},
     wire,
 };
 

@@ -3,6 +3,7 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 use crate::{
+    header::is_header_value,
     limits::MAX_TEMPLATE_BYTES,
     problem::{Fault, Place, Problems},
     resolve::{Destination, Route, write_label, write_number},
@@ -105,9 +106,4 @@ fn parse(text: &str) -> Option<Vec<Part>> {
         }
     }
     Some(parts)
-}
-
-/// Whether `text` can stand in a header's value as it is: visible ASCII.
-pub(crate) fn is_header_value(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic())
 }

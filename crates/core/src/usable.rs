@@ -21,7 +21,8 @@
 use alloc::{boxed::Box, vec::Vec};
 
 use crate::{
-    endpoints::Group,
+    caller::Whereabouts,
+    endpoints::{Group, Placed, Port},
     pick::Set,
     subsets::{Part, Subsets},
     wire::IpFamily,
@@ -47,13 +48,6 @@ pub enum Choice {
     NodeUnknown,
 }
 
-/// Where the caller is.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Whereabouts {
-    pub(crate) node: Option<Box<str>>,
-    pub(crate) zone: Option<Box<str>>,
-}
-
 /// What of a Service decides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'s> {
@@ -63,16 +57,6 @@ pub(crate) struct Rules<'s> {
     /// The family that is preferred.
     pub(crate) family: Option<IpFamily>,
     pub(crate) subsets: &'s Subsets,
-}
-
-/// A port of a Service: its name, and the number that the Service has for it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Port<'s> {
-    pub(crate) name: &'s str,
-    /// `None`: it has none, and only endpoints that say so have the port.
-    pub(crate) number: Option<u16>,
-    /// Made of the Service's name and the port's: the same in every table, every worker and every pod.
-    pub(crate) id: u64,
 }
 
 /// The endpoints that may serve one port.
@@ -90,9 +74,6 @@ pub(crate) struct Usable {
     /// Of which one is chosen for a request: the Service's subsets, or the one that is all.
     pub(crate) parts: Box<[Part]>,
 }
-
-/// A group, and its place among all.
-pub(crate) type Placed<'g> = (&'g Group, u32);
 
 impl Usable {
     /// Of `groups`, those that may serve `port` to a caller that is `there`.

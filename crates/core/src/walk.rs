@@ -6,9 +6,9 @@ use core::{net::IpAddr, ops::ControlFlow};
 use crate::{
     authority::{Authority, Host},
     caller::Caller,
-    fallback::{Followed, Next},
+    fallback::Fallback,
     label::EndpointLabel,
-    limits::MAX_ALIAS_HOPS,
+    limits::{MAX_ALIAS_HOPS, MAX_FALLBACK_HOPS},
     name::Name,
     reason::Reason,
     resolve::{Destination, Request, Resolution, Route, Scheme, Upstream},
@@ -23,6 +23,7 @@ pub(crate) struct Walk<'t, 'w> {
     pub(crate) table: &'t Table,
     pub(crate) caller: &'w Caller,
     pub(crate) trace: MaybeTrace<'w>,
+    pub(crate) way: Way<'t>,
 }
 
 /// What is asked for beside the name. Aliases may change it on the way.
@@ -47,16 +48,24 @@ impl Asked {
 #[derive(Default)]
 pub(crate) struct Way<'t> {
     pub(crate) aliases: [Option<&'t Service>; MAX_ALIAS_HOPS],
-    pub(crate) fallbacks: Followed<'t>,
+    pub(crate) fallbacks: [Option<&'t Fallback>; MAX_FALLBACK_HOPS],
     /// The reason of the first fallback, or of the baseline namespace.
     pub(crate) stood_in: Option<Reason>,
     /// What a request ends with, where what stands in leads nowhere.
     pub(crate) fault: Option<Reason>,
 }
 
+/// Where a walk goes on.
+pub(crate) enum Next<'t> {
+    /// To another Service.
+    At(Found<'t>, Asked),
+    /// Nowhere: it has ended outside the cluster.
+    End(Resolution<'t>),
+}
+
 impl<'t, 'w> Walk<'t, 'w> {
     pub(crate) fn new(table: &'t Table, caller: &'w Caller, trace: MaybeTrace<'w>) -> Self {
-        Self { table, caller, trace }
+        Self { table, caller, trace, way: Way::default() }
     }
 
     pub(crate) fn resolve(&mut self, request: Request<'_>) -> Resolution<'t> {
@@ -81,7 +90,7 @@ impl<'t, 'w> Walk<'t, 'w> {
                     service: service.map(|service| service.key.as_str().into()),
                 });
                 match service {
-                    Some(service) => self.follow(Found::Service(service), asked, Reason::ClusterIp, Way::default()),
+                    Some(service) => self.follow(Found::Service(service), asked, Reason::ClusterIp),
                     None => Resolution::Pass(Reason::IpLiteral),
                 }
             }
@@ -92,9 +101,8 @@ impl<'t, 'w> Walk<'t, 'w> {
     fn by_name(&mut self, name: &Name, absolute: bool, asked: Asked) -> Resolution<'t> {
         let mut may_exist = false;
         let caller = self.caller;
-        let ended = caller
-            .search()
-            .try_each(name, absolute, |candidate| self.try_candidate(candidate, asked, Way::default(), &mut may_exist));
+        let ended =
+            caller.search().try_each(name, absolute, |candidate| self.try_candidate(candidate, asked, &mut may_exist));
         match ended {
             ControlFlow::Break(resolution) => resolution,
             ControlFlow::Continue(()) if may_exist => Resolution::Pass(Reason::NameNotFound),
@@ -108,7 +116,6 @@ impl<'t, 'w> Walk<'t, 'w> {
         &mut self,
         candidate: Candidate<'_>,
         asked: Asked,
-        mut way: Way<'t>,
         may_exist: &mut bool,
     ) -> ControlFlow<Resolution<'t>> {
         let lookup = self.table.lookup(candidate.name);
@@ -127,35 +134,37 @@ impl<'t, 'w> Walk<'t, 'w> {
                     Found::Service(_) | Found::Port(..) => Reason::Service,
                     Found::Endpoint(..) => Reason::Endpoint,
                 };
-                ControlFlow::Break(self.follow(found, asked, reason, way))
+                ControlFlow::Break(self.follow(found, asked, reason))
             }
             (_, Outcome::AskedFirst) => ControlFlow::Break(self.unknown(Reason::PublicName)),
-            (Lookup::Missing(missing), _) => match self.instead_of(candidate.name, missing, asked, &mut way) {
-                Some(Next::At(found, asked)) => match self.follow(found, asked, Reason::FallbackMissing, way) {
+            (Lookup::Missing(missing), _) => match self.instead_of(candidate.name, missing, asked) {
+                Some(Next::At(found, asked)) => match self.follow(found, asked, Reason::FallbackMissing) {
                     Resolution::Route(route) => ControlFlow::Break(Resolution::Route(route)),
                     // It leads nowhere, and the name is as missing as it was.
-                    Resolution::Pass(_) | Resolution::Refuse(_) => ControlFlow::Continue(()),
+                    Resolution::Pass(_) | Resolution::Refuse(_) => self.begin_anew(),
                 },
                 Some(Next::End(resolution)) => ControlFlow::Break(resolution),
-                None => ControlFlow::Continue(()),
+                None => self.begin_anew(),
             },
             (Lookup::Outside, _) => ControlFlow::Continue(()),
         }
     }
 
+    /// Goes on to the next candidate, as if the last one had not been.
+    fn begin_anew(&mut self) -> ControlFlow<Resolution<'t>> {
+        if self.way.stood_in.is_some() {
+            self.way = Way::default();
+        }
+        ControlFlow::Continue(())
+    }
+
     /// What stands in for the Service that this whole name would be, if it is one's and something does.
-    pub(crate) fn instead_of(
-        &mut self,
-        name: &Name,
-        missing: Missing,
-        asked: Asked,
-        way: &mut Way<'t>,
-    ) -> Option<Next<'t>> {
+    pub(crate) fn instead_of(&mut self, name: &Name, missing: Missing, asked: Asked) -> Option<Next<'t>> {
         let table = self.table;
         if table.policy().fallbacks.is_empty() {
             return None;
         }
-        self.stand_in(table.service_called(name)?, missing.trigger()?, asked, way)
+        self.stand_in(table.service_called(name)?, missing.trigger()?, asked)
     }
 
     /// What a name means in the caller's baseline namespace, where it has one: `None` where it means nothing there either.
@@ -165,10 +174,10 @@ impl<'t, 'w> Walk<'t, 'w> {
         if !self.caller.search().has_list(name, absolute) || !joined.join(name.len(), baseline) {
             return None;
         }
-        let way = Way { stood_in: Some(Reason::Baseline), ..Way::default() };
+        self.way.stood_in = Some(Reason::Baseline);
         let candidate = Candidate { name: &joined, asked_first: false };
         let mut may_exist = false;
-        match self.try_candidate(candidate, asked, way, &mut may_exist) {
+        match self.try_candidate(candidate, asked, &mut may_exist) {
             ControlFlow::Break(resolution) => Some(resolution),
             ControlFlow::Continue(()) => may_exist.then_some(Resolution::Pass(Reason::NameNotFound)),
         }

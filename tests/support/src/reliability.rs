@@ -17,7 +17,7 @@ use crate::{
     client::{Connection, FORMS, Form, Reply},
     envoy::Envoy,
     push::Filter,
-    scenario::UPSTREAMS,
+    scenario::{ENDPOINTS, UPSTREAMS},
     upstream::Upstream,
 };
 
@@ -78,11 +78,12 @@ impl Report {
 }
 
 /// Names, who answers, and through which upstream.
-const NAMES: [(&str, &str, u16); 5] = [
+const NAMES: [(&str, &str, u16); 6] = [
     ("payments", "payments in shop", 18081),
     ("pay", "payments in shop", 18081),
     ("payments.prod", "payments in prod", 18082),
     ("db-0.db", "pod db-0", KILLED),
+    ("web", "pod web-0, in eu-a", 18088),
     ("www.example.org", "passthrough", 18080),
 ];
 
@@ -102,6 +103,11 @@ pub async fn run(workers: u32, time: Duration) -> Result<Report> {
         } else {
             upstreams.push(upstream);
         }
+    }
+    for (port, name) in ENDPOINTS {
+        let upstream = Upstream::start(name).await?;
+        builder = builder.edit(&port.to_string(), &upstream.port().to_string());
+        upstreams.push(upstream);
     }
     let (name, upstream) = killed.context("the demo has no such upstream")?;
     let envoy = builder.start().await?;

@@ -28,7 +28,7 @@ pub const UPSTREAMS: [(u16, &str); 8] = [
 ];
 
 /// Its endpoints that the filter chooses from, by the port that its table has for them.
-const ENDPOINTS: [(u16, &str); 2] = [(18088, "pod web-0, in eu-a"), (18089, "pod web-1, in eu-b")];
+pub(crate) const ENDPOINTS: [(u16, &str); 2] = [(18088, "pod web-0, in eu-a"), (18089, "pod web-1, in eu-b")];
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
