@@ -25,7 +25,7 @@ struct World<'h> {
 
 impl Ambient for World<'_> {
     fn now(&self) -> u64 {
-        // Without a clock no time passes: what is ejected stays so, and is used where nothing else is left.
+        // Without a clock nothing stays ejected: any end then seems further away than an ejection lasts.
         host::now().unwrap_or_default()
     }
 
@@ -77,9 +77,10 @@ pub(crate) struct Open {
     pub(crate) was_sent: bool,
 }
 
-/// The stream of this request ends.
-pub(crate) fn done(config: &Config, open: Open) {
+/// The stream of this request ends. `config` is the one by which it was steered, if that is still there.
+pub(crate) fn done(config: Option<&Config>, open: Open) {
     let Open { ticket, is_grpc, was_sent } = open;
+    let Some(config) = config else { return with_balance(|balance| balance.release(ticket)) };
     let status = if was_sent && ticket.wants_status() { outcome(is_grpc) } else { None };
     let mut world = World { headers: &Headers::default() };
     let is_ejected = with_balance(|balance| {
@@ -97,19 +98,23 @@ pub(crate) fn done(config: &Config, open: Open) {
 
 /// Envoy's response flags: an upstream that took too long, reset the request, could not be reached, went away.
 const UPSTREAM_FAILED: u64 = 0x04 | 0x10 | 0x20 | 0x40;
-/// A circuit breaker was open: that says nothing of the endpoint.
-const UPSTREAM_OVERFLOW: u64 = 0x80;
+/// What Envoy says of a response that an upstream gave.
+const VIA_UPSTREAM: &[u8] = b"via_upstream";
 
-/// How a request ended, as a status. To gRPC Envoy answers 200 where it cannot reach an upstream; only the flags tell then.
+/// How a request ended for its endpoint, as a status; `None` where that says nothing of it: an answer of 500 and above may
+/// be another filter's, or that of a circuit breaker. To gRPC Envoy answers 200 where it cannot reach an upstream.
 fn outcome(is_grpc: bool) -> Option<u16> {
     let status = host::response_code()?;
-    if status < 500 && !is_grpc {
+    let is_failure = status >= 500;
+    if (!is_failure && !is_grpc)
+        || (is_failure && host::response_details().is_some_and(|details| details == VIA_UPSTREAM))
+    {
         return Some(status);
     }
-    match host::response_flags().unwrap_or_default() {
-        flags if flags & UPSTREAM_OVERFLOW != 0 => None,
-        flags if flags & UPSTREAM_FAILED != 0 => Some(status.max(503)),
-        _ => Some(status),
+    match host::response_flags().unwrap_or_default() & UPSTREAM_FAILED {
+        0 if is_failure => None,
+        0 => Some(status),
+        _ => Some(status.max(503)),
     }
 }
 

@@ -118,6 +118,11 @@ pub(crate) fn response_flags() -> Option<u64> {
     response_number("flags")
 }
 
+/// What Envoy says of how the response came about.
+pub(crate) fn response_details() -> Option<Vec<u8>> {
+    property(&["response", "code_details"])
+}
+
 /// A property of the response that is a 64-bit integer.
 fn response_number(name: &str) -> Option<u64> {
     let bytes = property(&["response", name])?;
@@ -241,10 +246,10 @@ pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<Metric> {
     Ok(Metric(id))
 }
 
-/// Counts one more.
-pub(crate) fn increment(metric: Metric) -> Result<()> {
+/// Counts so many more.
+pub(crate) fn increment(metric: Metric, by: u32) -> Result<()> {
     // SAFETY: only numbers are passed.
-    check(unsafe { proxy_increment_metric(metric.0, 1) })
+    check(unsafe { proxy_increment_metric(metric.0, by.into()) })
 }
 
 /// Sets a gauge.

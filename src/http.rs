@@ -2,7 +2,10 @@
 //!
 //! The host calls of each path stand in ARCHITECTURE.md, and `tests/small_host.rs` holds them to it.
 
-use std::{ops::ControlFlow, rc::Rc};
+use std::{
+    ops::ControlFlow,
+    rc::{Rc, Weak},
+};
 
 use byname_core::{Config, Plan, Request, Resolution, Scheme, Trace};
 use log::Level;
@@ -26,10 +29,11 @@ const REASON_HEADER: &str = "x-byname-reason";
 const ACCESS_LOG_STATE: &str = "byname";
 const TRACE_STATE: &str = "byname_trace";
 
-/// One request's stream. It keeps the configuration with which it began, and what is to be told of its endpoint at its end.
+/// One request's stream. It keeps the configuration with which it began until its request is decided, and no longer: a stream
+/// may live for days, and tables are large. What is to be told of its endpoint at its end it keeps as long as it lives.
 pub(crate) struct Stream {
     live: Option<Rc<Live>>,
-    open: Option<Open>,
+    open: Option<(Weak<Live>, Open)>,
 }
 
 impl Stream {
@@ -40,8 +44,8 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let (Some(live), Some(open)) = (&self.live, self.open.take()) {
-            choices::done(&live.config, open);
+        if let Some((live, open)) = self.open.take() {
+            choices::done(live.upgrade().as_deref().map(|live| &live.config), open);
         }
     }
 }
@@ -51,17 +55,13 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         // Without a configuration Envoy makes no stream; if it did, the routes would decide, as without the filter.
-        let Some(live) = &self.live else { return Action::Continue };
+        let Some(live) = self.live.take() else { return Action::Continue };
         let mut plan = live.plan.take();
         let mut is_grpc = false;
         let action = handle(&live.config, &mut plan, &mut is_grpc);
-        let before = self.open.take();
-        self.open = plan.take_ticket().map(|ticket| Open { ticket, is_grpc, was_sent: action.is_ok() });
+        let open = plan.take_ticket().map(|ticket| Open { ticket, is_grpc, was_sent: action.is_ok() });
+        self.open = open.map(|open| (Rc::downgrade(&live), open));
         live.plan.set(plan);
-        // A host asks once; if it asks again, what was chosen first is over.
-        if let Some(before) = before {
-            choices::done(&live.config, Open { was_sent: false, ..before });
-        }
         action.unwrap_or_else(|status| {
             stats::count_host_error();
             fail(status)

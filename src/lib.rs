@@ -1,9 +1,10 @@
 //! The filter: a thin proxy-wasm adapter around `byname_core`, which decides.
 //!
 //! It reads a request's headers, asks the core, and applies the answer. It has no logic of names, keeps no state between
-//! requests beside its configuration, reusable buffers and what the core remembers of endpoints, and never starts anything by itself: no ticks, no calls, no
-//! threads, no shared data. The callbacks it implements are `proxy_on_context_create`, `proxy_on_configure`,
-//! `proxy_on_request_headers` and `proxy_on_delete`; every other export of the SDK is taken out of the module that ships.
+//! requests beside its configuration, reusable buffers and what the core remembers of endpoints, and never starts
+//! anything by itself: no ticks, no calls, no threads, no shared data. The callbacks it implements are
+//! `proxy_on_context_create`, `proxy_on_configure`, `proxy_on_request_headers` and `proxy_on_delete`; every other export
+//! of the SDK is taken out of the module that ships.
 
 mod choices;
 mod host;

@@ -78,9 +78,16 @@ pub(crate) fn count(config: &Config, resolution: &Resolution<'_>) {
 
 /// Counts once where the metric was defined. A count that the host does not take is lost, and nothing else.
 fn increment(metric: impl FnOnce(&Stats) -> Option<Metric>) {
+    increment_by(1, metric);
+}
+
+fn increment_by(by: u32, metric: impl FnOnce(&Stats) -> Option<Metric>) {
+    if by == 0 {
+        return;
+    }
     STATS.with(|stats| {
         if let Some(metric) = metric(stats.get_or_init(Stats::define)) {
-            let _ = host::increment(metric);
+            let _ = host::increment(metric, by);
         }
     });
 }
@@ -97,8 +104,8 @@ pub(crate) fn count_refused_configuration() {
 
 /// Endpoints were ejected, or the time of some was over.
 pub(crate) fn count_events(events: Events) {
-    (0..events.ejected).for_each(|_| increment(|stats| stats.endpoint_ejections));
-    (0..events.returned).for_each(|_| increment(|stats| stats.endpoint_returns));
+    increment_by(events.ejected, |stats| stats.endpoint_ejections);
+    increment_by(events.returned, |stats| stats.endpoint_returns);
 }
 
 /// What is served from now on.

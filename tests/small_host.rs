@@ -218,6 +218,8 @@ fn what_is_asked_to_be_seen_costs_calls_and_nothing_else_does() -> Test {
         ],
         "and a trace"
     );
+    host.delete(STREAM)?;
+    host.begin(STREAM, ROOT)?;
     host.request_headers(STREAM, &[(":authority", b"partner"), ("x-trace", b"")])?;
     assert_eq!(
         std::mem::take(&mut host.state_mut().calls),
@@ -240,6 +242,8 @@ fn what_is_asked_to_be_seen_costs_calls_and_nothing_else_does() -> Test {
             .is_some_and(|response| response.headers.iter().any(|(name, _)| name == "x-trace"))
     );
     host.state_mut().failing.insert("proxy_get_header_map_pairs", 10);
+    host.delete(STREAM)?;
+    host.begin(STREAM, ROOT)?;
     host.request_headers(STREAM, &[])?;
     assert_eq!(
         std::mem::take(&mut host.state_mut().calls),
@@ -434,11 +438,9 @@ fn pushes_come_and_go_while_streams_live() -> Test {
         if roots.len() > 3 {
             host.delete(roots.remove(0).0)?;
         }
-        for (stream, knows_a) in &live {
-            assert_eq!(ask(&mut host, *stream)?, *knows_a, "a stream keeps the configuration with which it began");
-        }
         if live.len() > 20 {
-            for (stream, _) in live.drain(..10) {
+            for (stream, knows_a) in live.drain(..10) {
+                assert_eq!(ask(&mut host, stream)?, knows_a, "a stream keeps the configuration with which it began");
                 host.delete(stream)?;
             }
         }

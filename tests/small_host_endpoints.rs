@@ -60,6 +60,7 @@ fn stream(host: &mut Host, status: Option<i64>) -> Result<()> {
     host.request_headers(STREAM, &[(":authority", WEB.as_bytes())])?;
     if let Some(status) = status {
         host.state_mut().properties.insert("response.code".into(), status.to_le_bytes().to_vec());
+        host.state_mut().properties.insert("response.code_details".into(), b"via_upstream".to_vec());
     }
     host.delete(STREAM)
 }
@@ -179,19 +180,25 @@ fn no_status_of_any_call_traps_or_lets_a_request_go_without_its_endpoint() -> Te
     Ok(())
 }
 
-/// What Envoy's flags say of a failure, and when they are asked for.
+/// What Envoy's details and flags say of a failure, and when they are asked for.
 #[test]
-fn flags_tell_what_a_status_does_not() -> Test {
+fn only_failures_of_the_endpoint_are_its_own() -> Test {
     const NO_ROOM: u64 = 0x80;
     const UNREACHABLE: u64 = 0x20;
-    for (content_type, status, flags, asked, ejects) in [
-        ("text/plain", 200, UNREACHABLE, false, false),
-        ("text/plain", 503, UNREACHABLE, true, true),
-        ("text/plain", 500, 0, true, true),
-        ("text/plain", 503, NO_ROOM, true, false),
-        ("application/grpc", 200, UNREACHABLE, true, true),
-        ("application/grpc+proto", 200, UNREACHABLE, true, true),
-        ("application/grpc", 200, 0, true, false),
+    const FAULT_INJECTED: u64 = 0x800;
+    const UPSTREAM: &str = "via_upstream";
+    for (content_type, status, details, flags, ejects) in [
+        ("text/plain", 200, UPSTREAM, 0, false),
+        ("text/plain", 500, UPSTREAM, 0, true),
+        ("text/plain", 503, "upstream_reset_before_response_started{remote connection failure}", UNREACHABLE, true),
+        ("text/plain", 504, "upstream_response_timeout", 0x04, true),
+        ("text/plain", 503, "upstream_reset_before_response_started{overflow}", NO_ROOM, false),
+        ("text/plain", 503, "fault_filter_abort", FAULT_INJECTED, false),
+        ("text/plain", 500, "ext_authz_error", 0, false),
+        ("application/grpc", 200, "upstream_reset_before_response_started{connection failure}", UNREACHABLE, true),
+        ("application/grpc+proto", 200, "upstream_reset_before_response_started{x}", UNREACHABLE, true),
+        ("application/grpc", 200, UPSTREAM, 0, false),
+        ("application/grpc", 503, UPSTREAM, 0, true),
     ] {
         let outliers = json!({"outlierDetection": {"consecutive5xxErrors": 3}});
         let mut host = host(&configuration(2, outliers))?;
@@ -201,13 +208,43 @@ fn flags_tell_what_a_status_does_not() -> Test {
             host.request_headers(STREAM, &headers)?;
             let properties = &mut host.state_mut().properties;
             properties.insert("response.code".into(), i64::to_le_bytes(status).to_vec());
+            properties.insert("response.code_details".into(), details.into());
             properties.insert("response.flags".into(), flags.to_le_bytes().to_vec());
             host.delete(STREAM)?;
         }
-        let case = format!("{content_type} {status} {flags:#x}");
+        let case = format!("{content_type} {status} {details} {flags:#x}");
         let calls = take_calls(&mut host);
-        assert_eq!(calls.contains(&"get_property(response.flags)".to_owned()), asked, "{case}");
+        let asks = |name: &str| calls.contains(&format!("get_property(response.{name})"));
+        let is_failure = status >= 500;
+        assert_eq!(asks("code_details"), is_failure, "{case}");
+        let is_grpc = content_type.starts_with("application/grpc");
+        assert_eq!(asks("flags"), if is_failure { details != UPSTREAM } else { is_grpc }, "{case}");
         assert_eq!(host.state().metric("byname.endpoint_ejections"), Some(ejects.into()), "{case}");
+    }
+    Ok(())
+}
+
+/// A stream that lives for days does not keep the table by which its request was steered.
+#[test]
+fn streams_that_stay_keep_no_table() -> Test {
+    let outliers =
+        json!({"outlierDetection": {"consecutive5xxErrors": 3}, "loadBalancer": {"simple": "LEAST_REQUEST"}});
+    let mut host = Host::new()?;
+    let mut pages = Vec::new();
+    for push in 0..60 {
+        let root = 1_000 + push;
+        assert!(host.configure(root, &configuration(5_000, outliers.clone()))?);
+        let stream = 10_000 + push;
+        host.begin(stream, root)?;
+        host.request_headers(stream, &[(":authority", WEB.as_bytes())])?;
+        if push > 0 {
+            host.delete(root - 1)?;
+        }
+        pages.push(host.pages());
+    }
+    assert_eq!(pages[59], pages[9], "pages of linear memory: {pages:?}");
+    for push in 0..60 {
+        host.delete(10_000 + push)?;
     }
     Ok(())
 }

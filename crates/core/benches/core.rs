@@ -165,7 +165,7 @@ fn picking(criterion: &mut Criterion) {
                     let user = users.get_mut(next.next().unwrap_or_default()).expect("one of them");
                     let request = Request { authority: b"web", scheme: Scheme::Http };
                     config.decide(black_box(request), &mut Chooser { balance: &mut balance, ambient: user }, &mut plan);
-                    if let Some(ticket) = plan.ticket() {
+                    if let Some(ticket) = plan.take_ticket() {
                         config.done(ticket, Some(200), &mut Chooser { balance: &mut balance, ambient: user });
                     }
                 });

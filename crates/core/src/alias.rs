@@ -1,9 +1,9 @@
 //! Following ExternalName Services.
 //!
 //! Each target is an absolute name: no search path applies to it. Aliases are followed one hop at a time, each at most
-//! once, [`MAX_ALIAS_HOPS`](crate::limits::MAX_ALIAS_HOPS) in all. The walk ends at the first fault; a resolver might go on with the next candidate, but
-//! that would hide a broken alias behind some other Service. Where an alias may lead is told in `policy`, and asked anew
-//! at each hop of the alias that is being followed.
+//! once, [`MAX_ALIAS_HOPS`](crate::limits::MAX_ALIAS_HOPS) in all. The walk ends at the first fault; a resolver might go
+//! on with the next candidate, but that would hide a broken alias behind some other Service. Where an alias may lead is
+//! told in `policy`, and asked anew at each hop of the alias that is being followed.
 
 use crate::{
     name::{Name, labels_from_the_end},

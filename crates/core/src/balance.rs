@@ -151,11 +151,25 @@ impl Balance {
             return false;
         }
         let has_room = ejected(self, now).is_some_and(|ejected| ejected < outliers.most_of(ticket.endpoints));
-        let Some(known) = self.known.get_mut(&ticket.endpoint).filter(|_| has_room) else { return false };
+        let Some(known) = self.known.get_mut(&ticket.endpoint) else { return false };
+        if !has_room {
+            known.health.stays();
+            return false;
+        }
         known.health.eject(now, outliers);
         self.ejected += 1;
         self.events.ejected += 1;
         true
+    }
+
+    /// The request of this ticket is over, and nobody knows any more what its endpoint was one of.
+    pub fn release(&mut self, ticket: Ticket) {
+        if let Some(known) = self.known.get_mut(&ticket.endpoint).filter(|_| ticket.is_open) {
+            known.open = known.open.saturating_sub(1);
+            if known.open == 0 && known.health.is_clean() {
+                self.known.remove(&ticket.endpoint);
+            }
+        }
     }
 
     /// Forgets what is over. To be done now and then, as with every table that is pushed.

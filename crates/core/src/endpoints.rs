@@ -4,7 +4,11 @@
 //! Readiness follows the EndpointSlice conditions as kube-proxy reads them (KEP-1672): absent `ready` and `serving` count
 //! as true, absent `terminating` as false. Which of them may serve is for `usable`.
 
-use alloc::{boxed::Box, string::ToString, vec::Vec};
+use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
@@ -38,7 +42,7 @@ pub(crate) struct Group {
     /// Zones and nodes that the control plane means them for; empty where it says none.
     pub(crate) for_zones: Texts,
     pub(crate) for_nodes: Texts,
-    pub(crate) labels: Entries<alloc::string::String>,
+    pub(crate) labels: Entries<String>,
     /// From 1 on.
     pub(crate) weight: u32,
     /// Their own ports by name.
@@ -166,7 +170,7 @@ impl Endpoints {
         }
         let address = parse_dashed(label).filter(|address| is_dashed(label, *address))?;
         let mut unnamed = self.ready().filter(|group| group.hostnames.is_empty());
-        let group = unnamed.find(|group| group.addresses().any(|other| other == address))?;
+        let group = unnamed.find(|group| group.contains(address))?;
         Some((EndpointLabel::Address(address), address, group))
     }
 }
@@ -185,9 +189,7 @@ impl Group {
         if weight == 0 || weight > MAX_ENDPOINT_WEIGHT {
             problems.push(at.field("weight").problem(weight, Fault::NotUpTo(MAX_ENDPOINT_WEIGHT)));
         }
-        if wire.labels.len() > MAX_ENDPOINT_LABELS {
-            problems.push(at.field("labels").problem(wire.labels.len(), Fault::TooMany(MAX_ENDPOINT_LABELS)));
-        }
+        check_labels(&wire.labels, &at.field("labels"), problems);
         check_hostnames(wire, &at.field("hostnames"), problems);
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         let (mut v4_hostnames, mut v6_hostnames) = (Vec::new(), Vec::new());
@@ -254,6 +256,14 @@ impl Group {
 
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         (0..self.len()).filter_map(|index| self.address(index))
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        match (&self.addresses, address) {
+            (Addresses::V4(addresses), IpAddr::V4(address)) => addresses.contains(&address),
+            (Addresses::V6(addresses), IpAddr::V6(address)) => addresses.contains(&address),
+            _ => false,
+        }
     }
 
     /// The address of one of its endpoints.
@@ -327,6 +337,15 @@ fn check_ports(ports: Option<&Entries<u16>>, at: &Place<'_>, problems: &mut Prob
     }
     for (name, _) in ports.iter().filter(|(_, number)| **number == 0) {
         problems.push(at.key(name).problem(0, Fault::Port));
+    }
+}
+
+/// Checks the labels of endpoints, or of a subset.
+pub(crate) fn check_labels(labels: &Entries<String>, at: &Place<'_>, problems: &mut Problems) {
+    if labels.len() > MAX_ENDPOINT_LABELS {
+        problems.push(at.problem(labels.len(), Fault::TooMany(MAX_ENDPOINT_LABELS)));
+    } else if let Some(label) = labels.repeated() {
+        problems.push(at.problem(label, Fault::Twice));
     }
 }
 

@@ -1,21 +1,21 @@
 //! What stands in for a Service that is missing, or that has no endpoint which may serve.
 //!
-//! A Service may have a *fallback*: another Service, or a host outside the cluster. It is followed when what it stands in for
-//! comes up on the way of a request, at most [`MAX_FALLBACK_HOPS`](crate::limits::MAX_FALLBACK_HOPS) times, each at most once; and where none leads anywhere, the
-//! request ends with the fault that it began with. It is as much a way to send requests elsewhere as an alias, and what may not be reached by
-//! an alias may not be reached so: this is judged when a configuration is read, which is refused for it.
+//! A Service may have a *fallback*: another Service, or a host outside the cluster. It is followed when what it stands in
+//! for comes up on the way of a request, at most [`MAX_FALLBACK_HOPS`](crate::limits::MAX_FALLBACK_HOPS) times, each at
+//! most once; and where none leads anywhere, the request ends with the fault that it began with. It is as much a way to
+//! send requests elsewhere as an alias, and what may not be reached by an alias may not be reached so: this is judged
+//! when a configuration is read, which is refused for it.
 //!
-//! A namespace may have a *baseline namespace*, in which what its own search path does not find is looked up last: one more
-//! domain at the end of the list. It is for test environments that deploy three Services of three hundred.
+//! A namespace may have a *baseline namespace*, in which what its own search path does not find is looked up last: one
+//! more domain at the end of the list. It is for test environments that deploy three Services of three hundred.
 
 use alloc::{boxed::Box, format, vec::Vec};
 use core::fmt;
 
 use crate::{
-    limits::{MAX_BASELINES, MAX_FALLBACKS},
+    key::Key,
     name::{Name, is_label},
     problem::{Fault, Place, Problems},
-    service::Key,
     sorted::Sorted,
     wire::{self, Trigger},
 };
@@ -63,10 +63,6 @@ impl fmt::Display for Target {
 pub(crate) fn compile(wire: &wire::Fallbacks, may: Allowed<'_>, problems: &mut Problems) -> Fallbacks {
     let fallback = Place::root("fallback");
     let at = fallback.field("services");
-    if wire.services.len() > MAX_FALLBACKS {
-        problems.push(at.problem(wire.services.len(), Fault::TooMany(MAX_FALLBACKS)));
-        return Fallbacks::default();
-    }
     let mut fallbacks = Fallbacks::default();
     for (key, wire) in wire.services.iter() {
         let Some(of) = Key::parse(key) else {
@@ -91,9 +87,6 @@ pub(crate) fn baseline(
 ) -> Option<Box<str>> {
     let fallback = Place::root("fallback");
     let at = fallback.field("baselines");
-    if wire.baselines.len() > MAX_BASELINES {
-        problems.push(at.problem(wire.baselines.len(), Fault::TooMany(MAX_BASELINES)));
-    }
     if let Some(namespace) = wire.baselines.repeated() {
         problems.push(at.problem(namespace, Fault::Twice));
     }

@@ -106,6 +106,11 @@ impl Health {
         self.failures >= outliers.failures
     }
 
+    /// There is no room for one more that is ejected: it is asked anew when it has failed as often again.
+    pub(crate) fn stays(&mut self) {
+        self.failures = 0;
+    }
+
     pub(crate) fn eject(&mut self, now: u64, outliers: Outliers) {
         self.failures = 0;
         self.ejections = self.ejections.saturating_add(1);

@@ -24,6 +24,7 @@ mod endpoints;
 mod fallback;
 mod header;
 mod health;
+mod key;
 mod label;
 pub mod limits;
 mod name;

@@ -19,10 +19,6 @@ pub const MAX_SEARCH_DOMAINS: usize = 32;
 pub const MAX_ALIAS_HOPS: usize = 10;
 /// Fallbacks followed for one request.
 pub const MAX_FALLBACK_HOPS: usize = 4;
-/// Entries of `fallback.services`.
-pub const MAX_FALLBACKS: usize = 4_096;
-/// Entries of `fallback.baselines`.
-pub const MAX_BASELINES: usize = 4_096;
 /// Entries of `externalNames.allow`.
 pub const MAX_ALLOWED_HOSTS: usize = 1_024;
 /// Ports of one entry of `externalNames.allow`.
@@ -42,7 +38,7 @@ pub const MAX_SERVICE_ENDPOINTS: usize = 20_000;
 /// Weight of an endpoint.
 pub const MAX_ENDPOINT_WEIGHT: u32 = 1_000;
 /// Labels of a group of endpoints, and of a subset.
-pub const MAX_ENDPOINT_LABELS: usize = 64;
+pub const MAX_ENDPOINT_LABELS: usize = 16;
 /// Subsets of one Service.
 pub const MAX_SUBSETS: usize = 64;
 /// Weight of a subset.
@@ -53,6 +49,12 @@ pub const MAX_EJECTION_TIME_SECONDS: u32 = 3_600;
 pub const MAX_EJECTION_NANOSECONDS: u64 = MAX_EJECTION_TIME_SECONDS as u64 * 1_000_000_000;
 /// Services' ports that have a turn, and endpoints with open requests or failures, that one worker remembers.
 pub const MAX_BALANCED: usize = 65_536;
+/// Ports times groups of endpoints times subsets of one Service, and of one table: 16 bytes each.
+pub const MAX_SERVICE_SHARES: usize = 65_536;
+/// See [`MAX_SERVICE_SHARES`].
+pub const MAX_TABLE_SHARES: usize = 2_000_000;
+/// Entries of any list or object in a configuration for which there is no other bound.
+pub const MAX_ENTRIES: usize = 4_096;
 /// Endpoints of one table.
 pub const MAX_TABLE_ENDPOINTS: usize = 1_000_000;
 /// A cluster name template, and each cluster name written out in a configuration.

@@ -179,14 +179,23 @@ impl Set {
         Some(Candidate { address, port: share.port, weight: share.weight })
     }
 
-    /// The endpoint at a place among all.
-    fn nth(&self, mut index: usize, groups: &[Group]) -> Option<Candidate> {
-        for share in &self.shares {
-            let group = groups.get(share.group as usize)?;
-            if let Some(address) = group.address(index) {
-                return Some(Candidate { address, port: share.port, weight: share.weight });
+    /// The first endpoint that `is_it`, from a place among all on, and then those before it.
+    fn find(&self, start: usize, groups: &[Group], is_it: &mut dyn FnMut(&Candidate) -> bool) -> Option<Candidate> {
+        for is_second_round in [false, true] {
+            let mut place = 0;
+            for share in &self.shares {
+                let group = groups.get(share.group as usize)?;
+                for index in 0..group.len() {
+                    let is_its_turn = (place < start) == is_second_round;
+                    place += 1;
+                    if is_its_turn && let Some(address) = group.address(index) {
+                        let candidate = Candidate { address, port: share.port, weight: share.weight };
+                        if is_it(&candidate) {
+                            return Some(candidate);
+                        }
+                    }
+                }
             }
-            index -= group.len();
         }
         None
     }
@@ -296,13 +305,8 @@ impl Ask<'_> {
         }
         // From anywhere on, or the first that is well would get the requests of all that are not.
         let start = rendezvous::below(ambient.random(), self.set.endpoints.into()) as usize;
-        for distance in 0..self.set.len() {
-            let candidate = self.set.nth((start + distance) % self.set.len(), self.groups)?;
-            if self.is_well(&candidate, balance, now) {
-                return Some(candidate);
-            }
-        }
-        self.set.nth(start, self.groups)
+        let well = self.set.find(start, self.groups, &mut |candidate| self.is_well(candidate, balance, now));
+        well.or_else(|| self.set.find(start, self.groups, &mut |_| true))
     }
 
     /// Heavier ones are drawn more often, and open requests are compared for their weight: where nobody is busy, the first

@@ -50,13 +50,7 @@ impl Plan {
         (!self.endpoint.is_empty()).then_some(&*self.endpoint)
     }
 
-    /// What [`Config::done`](crate::Config::done) wants when the request is over, if anything.
-    #[must_use]
-    pub fn ticket(&self) -> Option<Ticket> {
-        self.ticket
-    }
-
-    /// [`Plan::ticket`], once.
+    /// What [`Config::done`](crate::Config::done) wants when the request is over, if anything: once.
     pub fn take_ticket(&mut self) -> Option<Ticket> {
         self.ticket.take()
     }

@@ -84,6 +84,8 @@ pub enum Fault {
     BesideSubsets,
     /// A load balancer beside `sessionAffinity: ClientIP`.
     BesideAffinity,
+    /// Ports times groups of endpoints times subsets are more than the bound.
+    TooManyShares,
     /// A Service that is steered by endpoint, and whose endpoints are not in the table.
     EndpointsUnknown,
 }
@@ -128,6 +130,7 @@ impl Fault {
             Self::NotOnServiceFallback => "has no meaning with a Service",
             Self::BesideSubsets => "has no meaning beside subsets",
             Self::BesideAffinity => "has no effect beside sessionAffinity: ClientIP",
+            Self::TooManyShares => "is more than 65536, and it is ports times groups of endpoints times subsets",
             Self::EndpointsUnknown => "is steered by endpoint, and its endpoints are not in the table",
         }
     }
@@ -177,6 +180,9 @@ impl Fault {
             Self::NotOnServiceFallback => "leave it out; the upstream cluster of that Service decides its TLS",
             Self::BesideSubsets => "leave it out, or leave out subsets",
             Self::BesideAffinity => "leave out one of the two",
+            Self::TooManyShares => {
+                "put endpoints that share all but their addresses into one group, or have fewer subsets"
+            }
             Self::EndpointsUnknown => "give its endpoints, or steer it by cluster",
         }
     }

@@ -10,6 +10,8 @@ use core::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
+use crate::limits::MAX_ENTRIES;
+
 /// A value that can be read. Each method is for one form of JSON, and takes it or does not.
 pub(crate) trait Read {
     /// What is expected, where something else stands.
@@ -89,7 +91,7 @@ pub(crate) trait List {
 
 /// An object whose keys are of its writer's choice.
 pub(crate) trait Map {
-    /// The value of this key.
+    /// The value of this key; `None`: there are too many.
     fn value(&mut self, key: &str) -> Option<&mut dyn Read>;
     /// That value has been read.
     fn has_read(&mut self) {}
@@ -98,9 +100,9 @@ pub(crate) trait Map {
 /// What can stand in a list.
 pub(crate) trait Element: Read + Default {
     /// As many are read.
-    const MOST: usize = usize::MAX;
+    const MOST: usize = MAX_ENTRIES;
     /// What a list of them is.
-    const LIST: &'static str = "a list";
+    const LIST: &'static str = "a list of at most 4096";
     /// Whether null stands for no such list, where there may be none.
     const LIST_MAY_BE_NULL: bool = true;
 }
@@ -216,7 +218,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 while let Some(key) = map.next_key_seed(Key)? {
                     match to.value(&key) {
                         Some(value) => map.next_value_seed(Seed { to: value, in_list: false })?,
-                        None => return Err(A::Error::invalid_type(Unexpected::Map, &expected)),
+                        None => return Err(A::Error::invalid_length(MAX_ENTRIES.saturating_add(1), &expected)),
                     }
                     to.has_read();
                 }
@@ -486,5 +488,7 @@ macro_rules! names {
         impl $crate::read::Element for $type {}
     };
 }
+
+const _: () = assert!(MAX_ENTRIES == 4_096, "as the texts say");
 
 pub(crate) use {names, object};

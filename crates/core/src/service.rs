@@ -1,12 +1,13 @@
 //! A Service as the table holds it: checked, compact, and nothing left to parse for a request.
 
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
-use core::{fmt, net::IpAddr, str::FromStr};
+use core::{net::IpAddr, str::FromStr};
 
 use crate::{
     caller::Whereabouts,
     endpoints::{Endpoints, Port},
-    limits::{MAX_CLUSTER_IPS, MAX_SERVICE_PORTS},
+    key::Key,
+    limits::{MAX_CLUSTER_IPS, MAX_SERVICE_PORTS, MAX_SERVICE_SHARES},
     name::{Name, is_label},
     problem::{Fault, Place, Problems},
     rendezvous,
@@ -34,6 +35,8 @@ pub struct Service {
     pub(crate) usable: Box<[Usable]>,
     /// Its place in the table.
     pub(crate) index: u32,
+    /// Ports times groups of endpoints times subsets: what `usable` takes grows with it.
+    pub(crate) shares: usize,
     pub(crate) addresses_dropped: usize,
     /// `internalTrafficPolicy: Local`.
     local: bool,
@@ -43,13 +46,6 @@ pub struct Service {
     /// `sessionAffinity: ClientIP`.
     pub(crate) affinity: bool,
     pub(crate) steering: Option<Box<Override>>,
-}
-
-/// `namespace/name`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
-    text: Box<str>,
-    slash: u8,
 }
 
 /// What DNS makes of a Service.
@@ -73,7 +69,7 @@ pub(crate) struct Alias {
     pub(crate) allowed_ports: Box<[u16]>,
 }
 
-/// How the endpoints of a port are spoken to, going by its `appProtocol`.
+/// How the endpoints of a port are spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spoken {
     /// As the client speaks, in clear text.
@@ -83,12 +79,34 @@ pub(crate) enum Spoken {
     Tls,
 }
 
+impl Spoken {
+    /// By the port's application protocol, in upper or lower case; by its name, up to a `-`, where it has none: what is called
+    /// `https` is never spoken to in clear text.
+    fn of(wire: &wire::ServicePort) -> Self {
+        // `grpc-web` is HTTP/1.1 to most, and none of gRPC's names.
+        let name = match wire.name.as_str() {
+            name if name.starts_with("grpc-web") => "",
+            name => name.split('-').next().unwrap_or_default(),
+        };
+        let protocol = wire.app_protocol.as_deref().unwrap_or(name);
+        let is_one_of = |protocols: &[&str]| protocols.iter().any(|known| known.eq_ignore_ascii_case(protocol));
+        if is_one_of(&["https", "tls", "wss", "kubernetes.io/wss"]) {
+            Self::Tls
+        } else if is_one_of(&["kubernetes.io/h2c", "h2c", "http2", "grpc"]) {
+            Self::Http2
+        } else {
+            Self::AsClient
+        }
+    }
+}
+
 /// A TCP port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
     pub(crate) name: Box<str>,
     pub(crate) port: u16,
     pub(crate) app_protocol: Option<Box<str>>,
+    pub(crate) spoken: Spoken,
 }
 
 impl ServicePort {
@@ -108,41 +126,6 @@ impl ServicePort {
     #[must_use]
     pub fn app_protocol(&self) -> Option<&str> {
         self.app_protocol.as_deref()
-    }
-
-    pub(crate) fn spoken(&self) -> Spoken {
-        match self.app_protocol() {
-            Some("https" | "kubernetes.io/wss") => Spoken::Tls,
-            Some("kubernetes.io/h2c" | "h2c" | "http2" | "grpc") => Spoken::Http2,
-            _ => Spoken::AsClient,
-        }
-    }
-}
-
-impl Key {
-    /// `None` where `text` is not `namespace/name` with a slash in reach.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (namespace, name) = text.split_once('/')?;
-        let slash = u8::try_from(namespace.len()).ok()?;
-        (is_label(namespace) && is_label(name)).then(|| Self { text: text.into(), slash })
-    }
-
-    pub(crate) fn namespace(&self) -> &str {
-        self.text.get(..usize::from(self.slash)).unwrap_or_default()
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        self.text.get(usize::from(self.slash) + 1..).unwrap_or_default()
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 
@@ -216,7 +199,11 @@ impl Service {
         let rules =
             Rules { headless: self.is_headless(), local: self.local, family: self.family, subsets: &self.subsets };
         let of_service = rendezvous::hash(self.key.as_str().as_bytes());
-        let port = |name, number| Port { name, number, id: of_service ^ rendezvous::hash(str::as_bytes(name)) };
+        let port = |name, number| Port {
+            name,
+            number,
+            id: rendezvous::score(of_service, rendezvous::hash(str::as_bytes(name))),
+        };
         let own = self.ports.iter().map(|own| port(&own.name, Some(own.port)));
         self.usable = match &self.endpoints {
             None if self.subsets.is_empty() => Box::default(),
@@ -270,7 +257,14 @@ impl Service {
                 problems.push(in_steering.field("loadBalancer").problem("", Fault::BesideAffinity));
             }
         }
+        // What is worked out for a caller has at most so many parts.
+        let groups = endpoints.as_ref().map_or(0, |endpoints| endpoints.groups().len());
+        let shares = (ports.len() + endpoint_ports.len()) * groups * (wire.subsets.len() + 1);
+        if shares > MAX_SERVICE_SHARES {
+            problems.push(in_endpoints.problem(shares, Fault::TooManyShares));
+        }
         problems.or(Self {
+            shares,
             family: preferred_family(wire, &kind),
             key: parsed,
             kind,
@@ -416,6 +410,7 @@ fn compile_ports(wire: &[wire::ServicePort], at: &Place<'_>, problems: &mut Prob
         name: port.name.as_str().into(),
         port: port.port,
         app_protocol: port.app_protocol.as_deref().map(Into::into),
+        spoken: Spoken::of(port),
     })
     .collect()
 }

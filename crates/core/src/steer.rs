@@ -12,7 +12,7 @@ use crate::{
     plan::{Chooser, Plan, write_endpoint},
     problem::{Fault, Place, Problems},
     resolve::{Destination, Request, Resolution, Route, Scheme, Upstream, write_number},
-    service::{Service, ServicePort, Spoken},
+    service::{Service, Spoken},
     subsets::{Part, Subsets},
     template::Template,
     trace::{MaybeTrace, Step, note},
@@ -249,7 +249,7 @@ impl Steering {
                     write_endpoint(picked.address, picked.port, &mut plan.endpoint);
                     plan.ticket = picked.ticket;
                     let (cluster, because) =
-                        self.original_dst.cluster(spoken.map_or(Spoken::AsClient, ServicePort::spoken));
+                        self.original_dst.cluster(spoken.map_or(Spoken::AsClient, |port| port.spoken));
                     plan.set_cluster(cluster);
                     return because;
                 }
@@ -332,7 +332,7 @@ impl Steering {
             groups,
             balancing,
             outliers: service.steering.as_ref().and_then(|own| own.outliers).unwrap_or(self.outliers),
-            id: usable.id ^ part.id,
+            id: usable.set_id(part),
             place: SetPlace { service: service.index, port: usable.place, part: place },
             key,
         };

@@ -13,8 +13,8 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 
 use crate::{
     caller::Whereabouts,
-    endpoints::Placed,
-    limits::{MAX_ENDPOINT_LABELS, MAX_SUBSET_WEIGHT, MAX_SUBSETS},
+    endpoints::{Placed, check_labels},
+    limits::{MAX_SUBSET_WEIGHT, MAX_SUBSETS},
     name::is_label,
     pick::Set,
     problem::{Fault, Place, Problems},
@@ -70,9 +70,7 @@ impl Subsets {
             if weight > MAX_SUBSET_WEIGHT {
                 problems.push(at.field("weight").problem(weight, Fault::TooMany(MAX_SUBSET_WEIGHT as usize)));
             }
-            if subset.labels.len() > MAX_ENDPOINT_LABELS {
-                problems.push(at.field("labels").problem(subset.labels.len(), Fault::TooMany(MAX_ENDPOINT_LABELS)));
-            }
+            check_labels(&subset.labels, &at.field("labels"), problems);
             Subset {
                 name: name.into(),
                 id: rendezvous::hash(name.as_bytes()),

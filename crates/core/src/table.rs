@@ -16,7 +16,7 @@ use crate::{
     balance::{Balance, Ticket},
     endpoints::Group,
     label::{EndpointLabel, parse_dashed},
-    limits::{MAX_SERVICES, MAX_TABLE_ENDPOINTS},
+    limits::{MAX_SERVICES, MAX_TABLE_ENDPOINTS, MAX_TABLE_SHARES},
     name::{self, Name},
     policy::Policy,
     problem::{Fault, Place, Problems},
@@ -38,6 +38,7 @@ pub struct Table {
     addresses: HashMap<IpAddr, u32>,
     hasher: DefaultHashBuilder,
     endpoints: usize,
+    shares: usize,
     dropped: usize,
 }
 
@@ -112,6 +113,7 @@ impl Table {
             addresses: HashMap::new(),
             hasher: DefaultHashBuilder::default(),
             endpoints: 0,
+            shares: 0,
             dropped: 0,
         }
     }
@@ -196,6 +198,7 @@ impl Table {
         let Some(service) = slot.and_then(Option::take) else { return false };
         self.free.push(index);
         self.dropped -= service.addresses_dropped;
+        self.shares -= service.shares;
         for address in service.cluster_ips() {
             self.cluster_ips.remove(address);
         }
@@ -215,6 +218,7 @@ impl Table {
 
     fn insert(&mut self, mut service: Service) {
         self.dropped += service.addresses_dropped;
+        self.shares += service.shares;
         let index = self.free.pop().unwrap_or_else(|| {
             self.services.push(None);
             // At most MAX_SERVICES.
@@ -251,6 +255,9 @@ impl Table {
         if self.endpoints - old.map_or(0, count) + count(service) > MAX_TABLE_ENDPOINTS {
             problems.push(at.field("endpoints").problem(count(service), Fault::TooMany(MAX_TABLE_ENDPOINTS)));
         }
+        if self.shares - old.map_or(0, |old| old.shares) + service.shares > MAX_TABLE_SHARES {
+            problems.push(at.field("endpoints").problem(service.shares, Fault::TooMany(MAX_TABLE_SHARES)));
+        }
         for (index, address) in service.cluster_ips().iter().enumerate() {
             let at = at.field("clusterIPs");
             if self.by_cluster_ip(*address).is_some_and(|other| other.key != service.key) {
@@ -281,7 +288,7 @@ impl Table {
         let service = self.at(ticket.place.service)?;
         let usable = service.usable.get(usize::from(ticket.place.port))?;
         let part = usable.parts.get(usize::from(ticket.place.part))?;
-        let id = usable.id ^ part.id;
+        let id = usable.set_id(part);
         let groups = service.endpoints.as_ref()?.groups();
         (id == ticket.set).then(|| part.set.ejected(groups, id, balance, now))
     }

@@ -4,7 +4,10 @@ use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 
 use serde::{Serialize, Serializer};
 
-use crate::read::{Form, Map, Read, Taken};
+use crate::{
+    limits::MAX_ENTRIES,
+    read::{Form, Map, Read, Taken},
+};
 
 /// A list of short texts without spaces: a JSON list, or one text with spaces between, which is what keeps a table of
 /// 100,000 addresses small.
@@ -145,7 +148,7 @@ impl<T: Serialize> Serialize for Entries<T> {
 
 impl<T: Read + Default> Read for Entries<T> {
     fn expected(&self) -> &'static str {
-        "an object"
+        "an object of at most 4096 entries"
     }
 
     fn form(&mut self) -> Form<'_> {
@@ -155,6 +158,9 @@ impl<T: Read + Default> Read for Entries<T> {
 
 impl<T: Read + Default> Map for Entries<T> {
     fn value(&mut self, key: &str) -> Option<&mut dyn Read> {
+        if self.0.len() >= MAX_ENTRIES {
+            return None;
+        }
         self.0.push((key.into(), T::default()));
         self.0.last_mut().map(|(_, value)| value as &mut dyn Read)
     }

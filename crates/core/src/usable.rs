@@ -24,6 +24,7 @@ use crate::{
     caller::Whereabouts,
     endpoints::{Group, Placed, Port},
     pick::Set,
+    rendezvous,
     subsets::{Part, Subsets},
     wire::IpFamily,
 };
@@ -100,6 +101,11 @@ impl Usable {
             endpoints: chosen.iter().map(|(group, _)| group.len()).sum(),
             parts: rules.subsets.parts(&chosen, &set, there),
         }
+    }
+
+    /// A number for one of its parts: the same in every table, every worker and every pod.
+    pub(crate) fn set_id(&self, part: &Part) -> u64 {
+        if part.id == 0 { self.id } else { rendezvous::score(self.id, part.id) }
     }
 
     /// Of a Service whose endpoints are not known: all its subsets.

@@ -308,16 +308,33 @@ fn weights_labels_and_subsets_are_checked() {
     }
     service_refused(
         group(json!({"labels": many(65, json!("x"))})),
-        ".endpoints[0].labels: \"65\" is more than the bound of 64",
+        ".endpoints[0].labels: \"65\" is more than the bound of 16",
     );
     service_refused(
         subsets(json!({"v1": {"weight": 1_000_001}})),
         ".subsets[\"v1\"].weight: \"1000001\" is more than the bound of 1000000",
     );
+    let twice = r#"{"version": 1, "caller": {"namespace": "shop"}, "table": {"services": {"shop/web":
+        {"endpoints": [{"labels": {"version": "v1", "version": "v2"}}]}}}}"#;
+    let expected = "table.services[\"shop/web\"].endpoints[0].labels: \"version\" is given twice; keep one of them";
+    assert_eq!(read(twice).unwrap_err(), expected);
+    // What each port of a Service takes of memory is the product of its groups and subsets.
+    let ports: Vec<Value> = (1..=64).map(|n| json!({"name": format!("p{n}"), "port": n})).collect();
+    let many_shares = |groups: usize| {
+        let groups: Vec<Value> =
+            (0..groups).map(|n| json!({"addresses": format!("10.0.{}.{}", n / 250, n % 250)})).collect();
+        json!({"ports": ports, "endpoints": groups, "subsets": many(15, json!({}))})
+    };
+    let accepted = many_shares(64);
+    assert!(try_config(json!({"table": {"services": {"shop/web": accepted}}})).is_ok());
+    service_refused(
+        many_shares(65),
+        ".endpoints: \"66560\" is more than 65536, and it is ports times groups of endpoints times subsets; put endpoints that",
+    );
     service_refused(subsets(many(65, json!({}))), ".subsets: \"65\" is more than the bound of 64");
     service_refused(
         subsets(json!({"v1": {"labels": many(65, json!("x"))}})),
-        ".subsets[\"v1\"].labels: \"65\" is more than the bound of 64",
+        ".subsets[\"v1\"].labels: \"65\" is more than the bound of 16",
     );
     for name in ["", "V1", "v 1", "v.1", "-v1", &"v".repeat(64)] {
         service_refused(
@@ -349,8 +366,8 @@ fn weights_labels_and_subsets_are_checked() {
 
     // The bounds themselves are good.
     let widest = json!({
-        "endpoints": [{"weight": 1, "labels": many(64, json!("x"))}, {"weight": 1_000}],
-        "subsets": {"v1": {"weight": 0}, "v2": {"weight": 1_000_000, "labels": many(64, json!("x"))}, &*"v".repeat(63): {}},
+        "endpoints": [{"weight": 1, "labels": many(16, json!("x"))}, {"weight": 1_000}],
+        "subsets": {"v1": {"weight": 0}, "v2": {"weight": 1_000_000, "labels": many(16, json!("x"))}, &*"v".repeat(63): {}},
     });
     let widest =
         try_config(json!({"table": {"services": {"shop/web": widest, "shop/many": subsets(many(64, json!({})))}}}));
@@ -545,7 +562,7 @@ fn fallbacks_are_checked() {
     assert!(try_config(json!({"fallback": {"services": many(4_096)}})).is_ok());
     refused(
         json!({"fallback": {"services": many(4_097)}}),
-        "fallback.services: \"4097\" is more than the bound of 4096",
+        "fallback.services[\"shop/a999\"] cannot be read: invalid length 4097, expected an object of at most 4096 entries",
     );
     let allow = json!({"allow": [{"host": "a.example", "ports": [443]}]});
     for good in [
@@ -573,7 +590,10 @@ fn baselines_are_checked() {
         Value::Object((0..count).map(|n| (format!("test-{n}"), json!("staging"))).collect())
     };
     assert!(try_config(baselines(many(4_096))).is_ok());
-    refused(baselines(many(4_097)), "fallback.baselines: \"4097\" is more than the bound of 4096");
+    refused(
+        baselines(many(4_097)),
+        "fallback.baselines[\"test-999\"] cannot be read: invalid length 4097, expected an object of at most 4096 entries",
+    );
     refused(baselines(json!({"test-1": ["staging"]})), "fallback.baselines[\"test-1\"] cannot be read: invalid type");
     let circle = baselines(json!({"a": "b", "b": "a"}));
     assert!(try_config(circle).is_ok(), "a caller takes one step, so that there is no circle to go");

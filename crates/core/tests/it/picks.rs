@@ -38,7 +38,7 @@ impl Worker {
         let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
         let chooser = &mut Chooser { balance: &mut self.balance, ambient: &mut self.world };
         self.config.decide(request, chooser, &mut plan);
-        (plan.endpoint().unwrap_or("none").to_owned(), plan.ticket())
+        (plan.endpoint().unwrap_or("none").to_owned(), plan.take_ticket())
     }
 
     pub(crate) fn end(&mut self, ticket: Option<Ticket>, status: Option<u16>) -> bool {

@@ -165,3 +165,41 @@ fn a_plan_used_again_holds_nothing_of_the_last_request() {
     }
     assert_eq!((plan.cluster(), plan.authority(), plan.dynamic_host()), (None, None, None));
 }
+
+/// What is meant for TLS never goes to a cluster for clear text, though hardly anyone says `appProtocol`.
+#[test]
+fn the_port_says_which_cluster_an_endpoint_has() {
+    let rows = [
+        ("http", None, "original-dst"),
+        ("web", Some("http"), "original-dst"),
+        ("https", None, "original-dst-tls"),
+        ("https-web", None, "original-dst-tls"),
+        ("web", Some("https"), "original-dst-tls"),
+        ("web", Some("HTTPS"), "original-dst-tls"),
+        ("web", Some("tls"), "original-dst-tls"),
+        ("web", Some("kubernetes.io/wss"), "original-dst-tls"),
+        ("wss", None, "original-dst-tls"),
+        ("https", Some("http"), "original-dst"),
+        ("grpc", None, "h2"),
+        ("grpc-web", None, "original-dst"),
+        ("web", Some("kubernetes.io/h2c"), "h2"),
+        ("http2-api", None, "h2"),
+        ("", None, "original-dst"),
+    ];
+    for (name, app_protocol, cluster) in rows {
+        let web = json!({"ports": [{"name": name, "port": 443, "appProtocol": app_protocol}],
+                         "endpoints": [{"addresses": "10.0.0.1"}]});
+        let config = config(json!({"steering": {"by": "endpoint", "originalDst": {"http2Cluster": "h2"}},
+                                   "table": {"services": {"shop/web": web}}}));
+        for scheme in [Scheme::Http, Scheme::Https] {
+            let mut plan = Plan::default();
+            let chooser = &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() };
+            config.decide(Request { authority: b"web:443", scheme }, chooser, &mut plan);
+            assert_eq!(
+                (plan.cluster(), plan.endpoint()),
+                (Some(cluster), Some("10.0.0.1:443")),
+                "{name} {app_protocol:?}"
+            );
+        }
+    }
+}

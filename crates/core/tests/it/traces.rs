@@ -110,3 +110,52 @@ fn a_trace_changes_nothing() {
         assert_eq!((with.cluster(), with.authority()), (without.cluster(), without.authority()));
     }
 }
+
+/// The lines that docs/endpoints.md shows.
+#[test]
+fn a_trace_names_the_rule_that_chose_the_endpoint() {
+    let group = |address: &str, zone: &str| json!({"addresses": address, "zone": zone, "ports": {"http": 8080}});
+    let web = json!({
+        "ports": [{"name": "http", "port": 80}],
+        "trafficDistribution": "PreferSameZone",
+        "endpoints": [group("10.244.1.7", "a"), group("10.244.1.8", "b")],
+        "steering": {"by": "endpoint"},
+    });
+    let split = json!({
+        "ports": [{"name": "http", "port": 80}],
+        "subsets": {"v1": {"weight": 1, "zone": "a"}, "v2": {"weight": 0, "zone": "b"}},
+        "endpoints": [group("10.244.1.7", "a"), group("10.244.1.8", "b")],
+        "steering": {"by": "endpoint", "loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}},
+    });
+    let config = config(json!({
+        "caller": {"namespace": "shop", "zone": "a"},
+        "fallback": {"services": {"shop/cart": {"service": "shop/payments"}}},
+        "table": {"version": 7, "services": {
+            "shop/web": web,
+            "shop/split": split,
+            "shop/cart": {"ports": [{"port": 80}], "endpoints": []},
+            "shop/payments": {"ports": [{"port": 80}]},
+        }},
+    }));
+    let rows = [
+        (
+            "web",
+            "port 80 by the scheme is a port of the Service called http; 1 of 2 endpoints may serve: those hinted to the \
+             caller's zone; endpoint 10.244.1.7:8080 of 1 by ROUND_ROBIN; cluster original-dst by \
+             steering.originalDst.cluster, authority web.shop.svc.cluster.local",
+        ),
+        (
+            "split",
+            "2 of 2 endpoints may serve; subset v1 of 1 by weight; endpoint 10.244.1.7:8080 of 1 by consistentHash of a \
+             header, RANDOM as there is no key; cluster original-dst by steering.originalDst.cluster, authority \
+             split.shop.svc.cluster.local",
+        ),
+        ("cart", "shop/cart has no endpoints: fallback shop/payments exists; port 80 by the scheme"),
+    ];
+    for (asked, expected) in rows {
+        let request = Request { authority: asked.as_bytes(), scheme: Scheme::Http };
+        let chooser = &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() };
+        let (_, trace) = config.decide_traced(request, chooser, &mut Plan::default());
+        assert!(trace.to_string().contains(expected), "{trace}\nshould hold\n{expected}");
+    }
+}
