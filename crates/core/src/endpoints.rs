@@ -84,6 +84,8 @@ impl Endpoints {
         for (index, group) in wire.iter().enumerate() {
             Group::compile(group, publish_not_ready, &at.index(index), problems, &mut endpoints.groups);
         }
+        // Most Services have one, where a list that grows makes room for four.
+        endpoints.groups.shrink_to_fit();
         if endpoints.len() > MAX_SERVICE_ENDPOINTS {
             problems.push(at.problem(endpoints.len(), Fault::TooMany(MAX_SERVICE_ENDPOINTS)));
         }
