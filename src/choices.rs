@@ -50,22 +50,23 @@ impl Ambient for World<'_> {
     }
 }
 
-/// Lets `use_it` see what earlier choices left. Nobody else can hold it, as nothing in here waits for anything; if somebody did,
-/// it would be as if there had been none.
+/// Lets `use_it` see what earlier choices left, and counts what came of it. Nobody else can hold it, as nothing in here waits
+/// for anything; if somebody did, it would be as if there had been none.
 fn with_balance<T>(use_it: impl FnOnce(&mut Balance) -> T) -> T {
+    let use_and_count = |balance: &mut Balance| {
+        let used = use_it(balance);
+        stats::count_events(balance.take_events());
+        used
+    };
     BALANCE.with(|balance| match balance.try_borrow_mut() {
-        Ok(mut balance) => use_it(&mut balance),
-        Err(_) => use_it(&mut Balance::default()),
+        Ok(mut balance) => use_and_count(&mut balance),
+        Err(_) => use_and_count(&mut Balance::default()),
     })
 }
 
 /// Lets `decide` choose for the request with these headers.
 pub(crate) fn with<T>(headers: &Headers, decide: impl FnOnce(&mut Chooser<'_>) -> T) -> T {
-    with_balance(|balance| {
-        let decided = decide(&mut Chooser { balance, ambient: &mut World { headers } });
-        stats::count_events(balance.take_events());
-        decided
-    })
+    with_balance(|balance| decide(&mut Chooser { balance, ambient: &mut World { headers } }))
 }
 
 /// A request whose endpoint was chosen, until its stream ends.
@@ -83,11 +84,7 @@ pub(crate) fn done(config: Option<&Config>, open: Open) {
     let Some(config) = config else { return with_balance(|balance| balance.release(ticket)) };
     let status = if was_sent && ticket.wants_status() { outcome(is_grpc) } else { None };
     let mut world = World { headers: &Headers::default() };
-    let is_ejected = with_balance(|balance| {
-        let is_ejected = config.done(ticket, status, &mut Chooser { balance, ambient: &mut world });
-        stats::count_events(balance.take_events());
-        is_ejected
-    });
+    let is_ejected = with_balance(|balance| config.done(ticket, status, &mut Chooser { balance, ambient: &mut world }));
     if is_ejected {
         let (address, port) = ticket.endpoint();
         request_log::write(log::Level::Warn, || {
@@ -123,7 +120,6 @@ pub(crate) fn sweep() {
     with_balance(|balance| {
         if !balance.is_empty() {
             balance.sweep(host::now().unwrap_or_default());
-            stats::count_events(balance.take_events());
         }
     });
 }

@@ -9,7 +9,7 @@ use crate::{
     name::{Name, labels_from_the_end},
     policy::is_refused_target,
     reason::Reason,
-    resolve::{Destination, Resolution, Route, Upstream},
+    resolve::{Destination, Resolution},
     service::{Alias, Kind, Service},
     table::{Found, Lookup, Missing},
     trace::{HopOutcome, PortOrigin, Step, note},
@@ -129,14 +129,7 @@ impl<'t> Walk<'t, '_> {
             return self.stop(service, alias, HopOutcome::NotAllowed { port: asked.port }, Reason::AliasDenied);
         }
         self.note_hop(service, alias, HopOutcome::Outside { port: asked.port });
-        Resolution::Route(Route {
-            reason: self.way.stood_in.unwrap_or(Reason::External),
-            destination: Destination::External(&alias.target),
-            port: asked.port,
-            port_name: "",
-            tls: asked.tls,
-            upstream: Upstream::Unknown,
-        })
+        asked.route_to(Destination::External(&alias.target), self.way.stood_in.unwrap_or(Reason::External))
     }
 
     fn stop(&mut self, service: &Service, alias: &Alias, outcome: HopOutcome, reason: Reason) -> Resolution<'t> {

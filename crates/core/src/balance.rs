@@ -105,32 +105,28 @@ impl Balance {
         ambient: &dyn Ambient,
         ejected: &dyn Fn(&Self, u64) -> Option<u32>,
     ) -> bool {
-        let has_failed = status.is_some_and(|status| status >= 500);
-        let is_ejected = match ticket.outliers {
-            Some(outliers) if has_failed => self.fail(&ticket, outliers, ambient, ejected),
+        let is_ejected = match (status, ticket.outliers) {
+            (Some(500..), Some(outliers)) => self.fail(&ticket, outliers, ambient, ejected),
+            (Some(_), Some(outliers)) => {
+                self.succeed(ticket.endpoint, outliers, ambient);
+                false
+            }
             _ => false,
         };
-        let Some(known) = self.known.get_mut(&ticket.endpoint) else { return is_ejected };
-        if ticket.is_open {
-            known.open = known.open.saturating_sub(1);
+        self.release(ticket);
+        is_ejected
+    }
+
+    fn succeed(&mut self, endpoint: u64, outliers: Outliers, ambient: &dyn Ambient) {
+        if self.known.get(&endpoint).is_none_or(|known| known.health.is_clean()) {
+            return;
         }
-        if !has_failed
-            && status.is_some()
-            && !known.health.is_clean()
-            && let Some(outliers) = ticket.outliers
-        {
-            let now = ambient.now();
-            // Its time may be over, and nobody have asked.
-            if known.health.end_ejection(now) {
-                self.ejected = self.ejected.saturating_sub(1);
-                self.events.returned += 1;
-            }
+        let now = ambient.now();
+        // The time of its last ejection may be over, and nobody have asked.
+        self.is_ejected(endpoint, now);
+        if let Some(known) = self.known.get_mut(&endpoint) {
             known.health.succeeded(now, outliers);
         }
-        if known.open == 0 && known.health.is_clean() {
-            self.known.remove(&ticket.endpoint);
-        }
-        is_ejected
     }
 
     fn fail(
@@ -164,8 +160,8 @@ impl Balance {
 
     /// The request of this ticket is over, and nobody knows any more what its endpoint was one of.
     pub fn release(&mut self, ticket: Ticket) {
-        if let Some(known) = self.known.get_mut(&ticket.endpoint).filter(|_| ticket.is_open) {
-            known.open = known.open.saturating_sub(1);
+        if let Some(known) = self.known.get_mut(&ticket.endpoint) {
+            known.open = known.open.saturating_sub(u32::from(ticket.is_open));
             if known.open == 0 && known.health.is_clean() {
                 self.known.remove(&ticket.endpoint);
             }

@@ -257,7 +257,7 @@ impl Map for Services {
 
 /// A domain in canonical form.
 fn compile_domain(text: &str, at: &Place<'_>, problems: &mut Problems) -> Box<str> {
-    match Name::parse(text.strip_suffix('.').unwrap_or(text).as_bytes()) {
+    match Name::parse_absolute(text) {
         Ok(name) => name.as_str().into(),
         Err(_) => {
             problems.push(at.problem(text, Fault::Name));

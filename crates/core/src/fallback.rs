@@ -156,7 +156,7 @@ fn compile_host(
     problems: &mut Problems,
 ) -> Option<Box<str>> {
     let in_host = at.field("host");
-    let Ok(name) = Name::parse(host.strip_suffix('.').unwrap_or(host).as_bytes()) else {
+    let Ok(name) = Name::parse_absolute(host) else {
         problems.push(in_host.problem(host, Fault::Name));
         return None;
     };

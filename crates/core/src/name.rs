@@ -80,6 +80,14 @@ impl Name {
         Ok(name)
     }
 
+    /// The name that `text` spells, which may have a trailing dot: it is absolute with or without.
+    ///
+    /// # Errors
+    /// As [`Name::parse`].
+    pub(crate) fn parse_absolute(text: &str) -> Result<Self, NameError> {
+        Self::parse(text.strip_suffix('.').unwrap_or(text).as_bytes())
+    }
+
     /// Makes it its own first `len` bytes, a dot and `suffix`, which is a name too. Says whether that is short enough for a
     /// name; else it stays as it was.
     #[must_use]

@@ -124,7 +124,7 @@ impl Policy {
                 Some(domain) => (&mut self.below, domain),
                 None => (&mut self.exact, &*entry.host),
             };
-            match Name::parse(host.strip_suffix('.').unwrap_or(host).as_bytes()) {
+            match Name::parse_absolute(host) {
                 Ok(name) if !name.looks_like_ipv4() => {
                     if !list.insert(name.as_str(), entry.ports.as_slice().into()) {
                         problems.push(at.field("host").problem(&entry.host, Fault::Twice));

@@ -30,36 +30,32 @@ impl<'t> Walk<'t, '_> {
         };
         note(&mut self.trace, || Step::Port { number, origin, matched: name.map(|name| matched_port(service, name)) });
         let Some(port_name) = name else { return self.unknown(Reason::PortNotFound) };
-        let endpoints = match found {
+        let (destination, upstream, endpoints) = match found {
             // DNS gives its address, whatever the Service's other endpoints and its traffic policy are.
-            Found::Endpoint(endpoint) => {
-                let usable = usize::from(endpoint.group.target_port(port_name, Some(number)).is_some());
-                EndpointsOutcome::Known { usable, of: 1, choice: Choice::Ready, family: None }
+            Found::Endpoint(FoundEndpoint { label, address, group, .. }) => {
+                let port = group.target_port(port_name, Some(number));
+                let usable = usize::from(port.is_some());
+                let known = EndpointsOutcome::Known { usable, of: 1, choice: Choice::Ready, family: None };
+                (Destination::Endpoint(service, label), Upstream::Endpoint(address, port.unwrap_or(number)), known)
             }
-            _ => endpoints_of(service, port_name),
+            _ => {
+                let usable = service.usable_for(port_name);
+                let upstream = usable.map_or(Upstream::Unknown, Upstream::Usable);
+                (Destination::Service(service), upstream, endpoints_of(service, usable))
+            }
         };
         note(&mut self.trace, || Step::Endpoints(endpoints));
         if let EndpointsOutcome::Known { usable: 0, .. } = endpoints {
             return Resolution::Refuse(Reason::NoEndpoints);
         }
-        let (destination, upstream) = match found {
-            Found::Endpoint(FoundEndpoint { label, address, group, .. }) => {
-                let port = group.target_port(port_name, Some(number)).unwrap_or(number);
-                (Destination::Endpoint(service, label), Upstream::Endpoint(address, port))
-            }
-            _ => {
-                let usable = service.usable_for(port_name);
-                (Destination::Service(service), usable.map_or(Upstream::Unknown, Upstream::Usable))
-            }
-        };
         Resolution::Route(Route { reason, destination, port: number, port_name, tls: asked.tls, upstream })
     }
 }
 
-fn endpoints_of(service: &Service, port_name: &str) -> EndpointsOutcome {
+fn endpoints_of(service: &Service, usable: Option<&Usable>) -> EndpointsOutcome {
     let Some(endpoints) = &service.endpoints else { return EndpointsOutcome::Unknown };
     let of = endpoints.len();
-    match service.usable_for(port_name) {
+    match usable {
         Some(Usable { endpoints, choice, family, .. }) => {
             EndpointsOutcome::Known { usable: *endpoints, of, choice: *choice, family: *family }
         }

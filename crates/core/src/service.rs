@@ -372,8 +372,7 @@ fn compile_external_name(wire: &wire::Service, at: &Place<'_>, problems: &mut Pr
 
 /// The target in canonical form; it is absolute whether or not a dot ends it.
 fn compile_target(target: &str, at: &Place<'_>, problems: &mut Problems) -> String {
-    let bare = target.strip_suffix('.').unwrap_or(target);
-    match Name::parse(bare.as_bytes()) {
+    match Name::parse_absolute(target) {
         Ok(name) if name.looks_like_ipv4() => problems.push(at.problem(target, Fault::LooksLikeIpv4)),
         Ok(name) => return name.as_str().to_owned(),
         Err(_) => problems.push(at.problem(target, Fault::Name)),

@@ -5,7 +5,7 @@ use alloc::format;
 use crate::{
     fallback::{Fallback, Target},
     reason::Reason,
-    resolve::{Destination, Resolution, Route, Upstream},
+    resolve::Destination,
     table::{Found, Missing},
     trace::{FallbackOutcome, PortOrigin, Step, note},
     walk::{Asked, Next, Walk},
@@ -62,15 +62,9 @@ impl<'t> Walk<'t, '_> {
                 Err(missing) => (FallbackOutcome::Missing(missing), None),
             },
             Target::Host(host) => {
-                let route = Route {
-                    reason: self.way.stood_in.unwrap_or(Reason::FallbackMissing),
-                    destination: Destination::External(host),
-                    port: asked.port,
-                    port_name: "",
-                    tls: asked.tls,
-                    upstream: Upstream::Unknown,
-                };
-                (FallbackOutcome::Outside { port: asked.port }, Some(Next::End(Resolution::Route(route))))
+                let reason = self.way.stood_in.unwrap_or(Reason::FallbackMissing);
+                let route = asked.route_to(Destination::External(host), reason);
+                (FallbackOutcome::Outside { port: asked.port }, Some(Next::End(route)))
             }
         }
     }

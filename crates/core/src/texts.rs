@@ -23,18 +23,20 @@ impl Texts {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    fn push(&mut self, text: &str) {
+        if !self.0.is_empty() {
+            self.0.push(' ');
+        }
+        self.0.push_str(text);
+    }
 }
 
 impl<'a> FromIterator<&'a str> for Texts {
     fn from_iter<T: IntoIterator<Item = &'a str>>(texts: T) -> Self {
-        let mut joined = String::new();
-        for text in texts {
-            if !joined.is_empty() {
-                joined.push(' ');
-            }
-            joined.push_str(text);
-        }
-        Self(joined)
+        let mut joined = Self::default();
+        texts.into_iter().for_each(|text| joined.push(text));
+        joined
     }
 }
 
@@ -75,10 +77,7 @@ impl Read for Texts {
         if text.is_empty() || text.contains(|c: char| c.is_ascii_whitespace()) {
             return Taken::NotThisValue;
         }
-        if !self.0.is_empty() {
-            self.0.push(' ');
-        }
-        self.0.push_str(text);
+        self.push(text);
         Taken::Yes
     }
 

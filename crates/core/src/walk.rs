@@ -42,6 +42,18 @@ impl Asked {
         }
         self.tls = tls.unwrap_or(self.tls);
     }
+
+    /// The route to what belongs to no Service, so that any port will do.
+    pub(crate) fn route_to<'t>(self, destination: Destination<'t>, reason: Reason) -> Resolution<'t> {
+        Resolution::Route(Route {
+            reason,
+            destination,
+            port: self.port,
+            port_name: "",
+            tls: self.tls,
+            upstream: Upstream::Unknown,
+        })
+    }
 }
 
 /// What a walk has come by, so that it goes in no circle.
@@ -193,16 +205,9 @@ impl<'t, 'w> Walk<'t, 'w> {
     }
 }
 
-/// The route to the pod that has `address` and was called `name`: by the one canonical form of that. It belongs to no
-/// Service, so that any port will do.
+/// The route to the pod that has `address` and was called `name`: by the one canonical form of that.
 fn pod<'t>(address: IpAddr, name: &Name, asked: Asked) -> Resolution<'t> {
     let behind = name.as_str().split_once('.').map_or("", |(_, behind)| behind);
-    Resolution::Route(Route {
-        reason: Reason::Pod,
-        destination: Destination::Pod(format!("{}.{behind}", EndpointLabel::Address(address)).into()),
-        port: asked.port,
-        port_name: "",
-        tls: asked.tls,
-        upstream: Upstream::Unknown,
-    })
+    let canonical = format!("{}.{behind}", EndpointLabel::Address(address));
+    asked.route_to(Destination::Pod(canonical.into()), Reason::Pod)
 }
