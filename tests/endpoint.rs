@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::Result;
-use byname_test_support::{Connection, Envoy, EnvoyBuilder, FORMS, Filter, Form, Reply, Upstream};
+use byname_test_support::{Connection, Envoy, EnvoyBuilder, FORMS, Filter, Form, Reply, Upstream, with_fields};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -53,9 +53,7 @@ impl Sidecar {
         let mut filter = self.filter.clone();
         filter.configuration["table"]["version"] = self.version.fetch_add(1, Ordering::Relaxed).into();
         filter.configuration["table"]["services"] = services;
-        for (field, value) in fields.as_object().expect("fields") {
-            filter.configuration[field] = value.clone();
-        }
+        filter.configuration = with_fields(filter.configuration, fields);
         self.envoy.push("endpoint", &filter, "config_reload").await
     }
 
@@ -88,23 +86,11 @@ fn who(reply: &Reply) -> String {
 
 /// A group that is one endpoint: `upstream`, on its port.
 fn endpoint(upstream: &Upstream, fields: Value) -> Value {
-    let mut group = json!({"addresses": "127.0.0.1", "ports": {"http": upstream.port()}});
-    for (field, value) in fields.as_object().expect("fields") {
-        group[field] = value.clone();
-    }
-    group
+    with_fields(json!({"addresses": "127.0.0.1", "ports": {"http": upstream.port()}}), fields)
 }
 
 fn service(endpoints: Vec<Value>) -> Value {
     json!({"ports": [{"name": "http", "port": 80}], "endpoints": endpoints})
-}
-
-/// `service` with more fields.
-fn with(mut service: Value, fields: Value) -> Value {
-    for (field, value) in fields.as_object().expect("fields") {
-        service[field] = value.clone();
-    }
-    service
 }
 
 fn names(names: &[&str]) -> BTreeSet<String> {
@@ -176,8 +162,7 @@ async fn a_rolling_update_under_load_fails_no_request() -> Test {
 async fn the_callers_zone_is_preferred_and_falls_away() -> Test {
     let sidecar = Sidecar::start(1).await?;
     let (here, there) = (Upstream::start("here").await?, Upstream::start("there").await?);
-    let web =
-        |endpoints| json!({"shop/web": with(service(endpoints), json!({"trafficDistribution": "PreferSameZone"}))});
+    let web = |endpoints| json!({"shop/web": with_fields(service(endpoints), json!({"trafficDistribution": "PreferSameZone"}))});
     let zone = |upstream, zone: &str| endpoint(upstream, json!({"zone": zone}));
     let rows = [
         (vec![zone(&here, "eu-a"), zone(&there, "eu-b")], vec!["here"], "both zones"),
@@ -207,8 +192,8 @@ async fn one_client_stays_with_one_endpoint() -> Test {
     let all = || upstreams.iter().map(|upstream| endpoint(upstream, json!({}))).collect::<Vec<_>>();
     let by_user = json!({"steering": {"loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}}});
     let services = json!({
-        "shop/sticky": with(service(all()), json!({"sessionAffinity": "ClientIP"})),
-        "shop/users": with(service(all()), by_user),
+        "shop/sticky": with_fields(service(all()), json!({"sessionAffinity": "ClientIP"})),
+        "shop/users": with_fields(service(all()), by_user),
         "shop/any": service(all()),
     });
     sidecar.push(services.clone(), json!({})).await?;
@@ -242,7 +227,7 @@ async fn a_killed_endpoint_is_ejected_and_comes_back() -> Test {
             "consecutive5xxErrors": 3, "baseEjectionTimeSeconds": seconds, "maxEjectionPercent": 50,
         });
         let both = service(vec![endpoint(&good, json!({})), endpoint(&bad, json!({}))]);
-        with(both, json!({"steering": {"outlierDetection": outliers}}))
+        with_fields(both, json!({"steering": {"outlierDetection": outliers}}))
     };
     let services = json!({"shop/web": ejecting(3_600), "shop/brief": ejecting(1)});
     sidecar.push(services.clone(), json!({})).await?;
@@ -370,7 +355,7 @@ async fn endpoint_names_pick_exactly_that_endpoint() -> Test {
     let sidecar = Sidecar::start(2).await?;
     let (db_0, db_1) = (Upstream::start("db-0").await?, Upstream::start("db-1").await?);
     let endpoints = vec![endpoint(&db_0, json!({"hostnames": "db-0"})), endpoint(&db_1, json!({"hostnames": "db-1"}))];
-    sidecar.push(json!({"shop/db": with(service(endpoints), json!({"clusterIPs": "None"}))}), json!({})).await?;
+    sidecar.push(json!({"shop/db": with_fields(service(endpoints), json!({"clusterIPs": "None"}))}), json!({})).await?;
     for name in ["db-0", "db-1"] {
         assert_eq!(sidecar.answers(&format!("{name}.db"), 6).await?, [(name.to_owned(), 6)].into());
     }

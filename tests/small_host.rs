@@ -10,7 +10,7 @@
 )]
 
 use anyhow::Result;
-use byname_test_support::{Action, Host, serialize};
+use byname_test_support::{Action, Host, serialize, with_fields};
 use serde_json::{Value, json};
 
 type Test = Result<()>;
@@ -21,7 +21,7 @@ const PAYMENTS: &str = "payments.shop.svc.cluster.local";
 
 /// A configuration for which every kind of answer exists, with more fields at its top.
 fn configuration(fields: Value) -> String {
-    let mut configuration = json!({
+    let configuration = json!({
         "version": 1,
         "caller": {"namespace": "shop"},
         "externalNames": {"allow": [{"host": "api.example.com", "ports": [80]}]},
@@ -32,10 +32,7 @@ fn configuration(fields: Value) -> String {
             "shop/partner": {"type": "ExternalName", "externalName": "partner.example.com"},
         }},
     });
-    for (field, value) in fields.as_object().expect("fields") {
-        configuration[field] = value.clone();
-    }
-    configuration.to_string()
+    with_fields(configuration, fields).to_string()
 }
 
 /// One that sees everything: trace, access log, counters, forwarded host.

@@ -23,3 +23,19 @@ pub use host_functions::serialize;
 pub use push::Filter;
 pub use raw::{Http2Outcome, raw_http1, raw_http2};
 pub use upstream::Upstream;
+
+use serde_json::Value;
+
+/// `whole` with more fields, or others in the place of its own.
+///
+/// # Panics
+/// Where `fields` is no object.
+#[must_use]
+#[expect(clippy::panic, reason = "a test that cannot go on fails")]
+pub fn with_fields(mut whole: Value, fields: Value) -> Value {
+    let Value::Object(fields) = fields else { panic!("fields are an object, and not {fields}") };
+    for (field, value) in fields {
+        whole[field] = value;
+    }
+    whole
+}

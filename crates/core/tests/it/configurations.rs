@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, read, read_in_pieces, try_config};
+use crate::world::{ask, read, read_in_pieces, try_config, with_fields};
 
 #[track_caller]
 fn refused(fields: Value, expected: &str) {
@@ -172,13 +172,7 @@ fn each_field_of_a_service_is_checked() {
         ".externalName: \"a.example\" is for Services of type ExternalName alone",
     );
     service_refused(json!({"alias": {"port": 1}}), ".alias is for Services of type ExternalName alone");
-    let alias = |more: Value| {
-        let mut service = json!({"type": "ExternalName", "externalName": "a.example"});
-        for (field, value) in more.as_object().expect("fields") {
-            service[field] = value.clone();
-        }
-        service
-    };
+    let alias = |more: Value| with_fields(json!({"type": "ExternalName", "externalName": "a.example"}), more);
     service_refused(json!({"type": "ExternalName"}), " is an ExternalName Service without an externalName");
     for target in ["10.0.0.1", "10.1", "0x7f000001", "10.0.0.1."] {
         service_refused(

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, ask_over, check, config, shop, try_config};
+use crate::world::{ask, ask_over, check, config, shop, try_config, with_fields};
 
 /// `shop()`, two more Services without endpoints, one with some, and a StatefulSet whose pod lacks one of its ports.
 fn cluster() -> Value {
@@ -24,15 +24,9 @@ fn cluster() -> Value {
 
 /// `cluster()` with more Services, fallbacks by the Service that they stand in for, and other fields.
 fn with(more: Value, fallbacks: Value, fields: Value) -> Value {
-    let mut services = cluster();
-    for (key, service) in more.as_object().expect("Services") {
-        services[key] = service.clone();
-    }
-    let mut whole = json!({"fallback": {"services": fallbacks}, "table": {"version": 7, "services": services}});
-    for (field, value) in fields.as_object().expect("fields") {
-        whole[field] = value.clone();
-    }
-    whole
+    let services = with_fields(cluster(), more);
+    let whole = json!({"fallback": {"services": fallbacks}, "table": {"version": 7, "services": services}});
+    with_fields(whole, fields)
 }
 
 fn fallbacks(fallbacks: Value) -> Config {
@@ -492,7 +486,7 @@ fn another_namespace_needs_a_grant_when_it_is_read() {
 /// The namespaces of a test environment, `test-1`, which has a few Services of its own, and `staging`, which has all.
 fn staged(fallbacks: Value, fields: Value) -> Config {
     let baselines = json!({"test-1": "staging", "test-2": "prod"});
-    let mut whole = json!({
+    let whole = json!({
         "caller": {"namespace": "test-1"},
         "fallback": {"services": fallbacks, "baselines": baselines},
         "table": {"version": 7, "services": {
@@ -520,10 +514,7 @@ fn staged(fallbacks: Value, fields: Value) -> Config {
         }},
         "externalNames": {"allow": [{"host": "api.example.com", "ports": [443]}]},
     });
-    for (field, value) in fields.as_object().expect("fields") {
-        whole[field] = value.clone();
-    }
-    config(whole)
+    config(with_fields(whole, fields))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{
     picks::{Worker, by_header, counts, group, is_about, is_spread, shares},
-    world::config,
+    world::{config, with_fields},
 };
 
 /// Endpoints that `{"version": VERSION}` is about, in the network `10.0.NET`.
@@ -36,9 +36,7 @@ fn steered(endpoints: Value, subsets: Value, by: &str, mut steering: Value, fiel
     if endpoints.is_null() {
         web.as_object_mut().unwrap().remove("endpoints");
     }
-    for (field, value) in fields.as_object().unwrap() {
-        web[field] = value.clone();
-    }
+    let web = with_fields(web, fields);
     steering["by"] = json!(by);
     steering["cluster"] = json!("to-{subset}");
     config(json!({"caller": {"namespace": "shop", "zone": "a"}, "steering": steering,

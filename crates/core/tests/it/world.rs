@@ -9,11 +9,17 @@ pub(crate) fn config(fields: Value) -> Config {
 }
 
 pub(crate) fn try_config(fields: Value) -> Result<Config, String> {
-    let mut whole = json!({"version": 1, "caller": {"namespace": "shop"}});
-    for (field, value) in fields.as_object().expect("fields are an object") {
-        whole[field] = value.clone();
-    }
+    let whole = with_fields(json!({"version": 1, "caller": {"namespace": "shop"}}), fields);
     read(&whole.to_string())
+}
+
+/// `whole` with more fields, or others in the place of its own.
+pub(crate) fn with_fields(mut whole: Value, fields: Value) -> Value {
+    let Value::Object(fields) = fields else { panic!("fields are an object, and not {fields}") };
+    for (field, value) in fields {
+        whole[field] = value;
+    }
+    whole
 }
 
 pub(crate) fn read(json: &str) -> Result<Config, String> {
