@@ -1,0 +1,178 @@
+//! Kubernetes objects as `kubectl get -o yaml|json` prints them: from files, directories and the standard input.
+
+mod node;
+mod problem;
+mod text;
+mod yaml;
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use node::{Node, Unreadable, Value};
+pub use problem::{Place, Problem, Problems};
+
+/// One object as it was read, of any kind.
+#[derive(Debug)]
+pub struct RawObject {
+    /// Where it stands.
+    pub place: Place,
+    /// Its `apiVersion`, empty where it has none.
+    pub api_version: String,
+    /// Its `kind`, empty where it has none.
+    pub kind: String,
+    /// All of it.
+    pub node: Node,
+}
+
+/// Where objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The standard input.
+    Stdin,
+    /// A file, or a directory: every `.yaml`, `.yml` and `.json` below it.
+    Path(PathBuf),
+}
+
+impl Source {
+    /// `-` is the standard input.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        if text == "-" { Self::Stdin } else { Self::Path(text.into()) }
+    }
+}
+
+/// Reads every object of `sources` in order, and hands each to `each`. `progress` is told of every file's bytes as they are
+/// read.
+///
+/// # Errors
+/// The first thing that cannot be read of each file, and what `each` finds wrong.
+pub fn read(
+    sources: &[Source],
+    progress: &mut dyn FnMut(u64),
+    each: &mut dyn FnMut(RawObject) -> Result<(), Problem>,
+) -> Result<(), Problems> {
+    let mut problems = Problems::default();
+    for source in sources {
+        match source {
+            Source::Stdin => {
+                let input = BufReader::new(Counted { inner: io::stdin().lock(), progress });
+                problems.collect(read_stream(input, "standard input", &mut *each));
+            }
+            Source::Path(path) => match files(path) {
+                Ok(files) => {
+                    for file in files {
+                        problems.collect(read_file(&file, &mut *progress, &mut *each));
+                    }
+                }
+                Err(problem) => problems.push(problem),
+            },
+        }
+    }
+    problems.or(())
+}
+
+/// The files below `path` that hold objects, sorted by name; `path` itself where it is a file.
+///
+/// # Errors
+/// Where a directory cannot be read, or holds no such file.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let unreadable = |path: &Path, error: &io::Error| {
+        Problem::new(
+            &shown(path),
+            format!("cannot be read: {error}"),
+            "name a file or directory that may be read, or - for the standard input",
+        )
+    };
+    let kind = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    if !kind.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    let mut directories = vec![path.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).map_err(|error| unreadable(&directory, &error))? {
+            let entry = entry.map_err(|error| unreadable(&directory, &error))?;
+            let path = entry.path();
+            let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+            // A ConfigMap's mount has its files as links below hidden directories.
+            let kind = fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
+            let has_objects = path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|one| end == *one));
+            if kind.is_dir() && !is_hidden && !entry.path().is_symlink() {
+                directories.push(path);
+            } else if kind.is_file() && has_objects && !is_hidden {
+                found.push(path);
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(Problem::new(&shown(path), "holds no file with objects", "put .yaml, .yml or .json files into it"));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn read_file(
+    path: &Path,
+    progress: &mut dyn FnMut(u64),
+    each: &mut dyn FnMut(RawObject) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let name = shown(path);
+    let file = File::open(path)
+        .map_err(|error| Problem::new(&name, format!("cannot be opened: {error}"), "name a file that may be read"))?;
+    read_stream(BufReader::with_capacity(1 << 16, Counted { inner: file, progress }), &name, each)
+}
+
+/// Reads every object of `reader`, which is called `name` in errors.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_stream(
+    reader: impl BufRead,
+    name: &str,
+    each: &mut dyn FnMut(RawObject) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let file: Arc<str> = name.into();
+    match yaml::objects(reader, &file, &mut |object| each(raw(object, &file)?))? {
+        true => Ok(()),
+        false => Err(Problem::new(&file, "holds no object", "give what kubectl get -o yaml or -o json prints")),
+    }
+}
+
+fn raw(object: yaml::Object, file: &Arc<str>) -> Result<RawObject, Problem> {
+    let yaml::Object { document, item, list, node } = object;
+    let own = |field: &str| node.get(field).and_then(Node::text).unwrap_or_default().to_owned();
+    let (mut api_version, mut kind) = (own("apiVersion"), own("kind"));
+    if let (true, Some(list)) = (kind.is_empty(), list) {
+        api_version = list.api_version;
+        kind = list.kind.strip_suffix("List").unwrap_or_default().to_owned();
+    }
+    let place = Place { file: Arc::clone(file), document, item, line: node.line };
+    if kind.is_empty() {
+        let problem =
+            Problem::at(&place, "has no kind", "give objects with apiVersion and kind, as kubectl prints them");
+        return Err(problem.with_field("kind"));
+    }
+    Ok(RawObject { place, api_version, kind, node })
+}
+
+fn shown(path: &Path) -> Arc<str> {
+    path.to_string_lossy().into()
+}
+
+/// Tells of every byte that is read.
+struct Counted<'p, R> {
+    inner: R,
+    progress: &'p mut dyn FnMut(u64),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.inner.read(buffer)?;
+        (self.progress)(u64::try_from(bytes).unwrap_or(u64::MAX));
+        Ok(bytes)
+    }
+}

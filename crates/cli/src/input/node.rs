@@ -1,0 +1,227 @@
+//! A value of YAML or JSON that knows the line it stands on, and can be read into any serde type.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_path_to_error::{Path, Segment};
+
+/// A value, and where it stands.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Counted from 1.
+    pub line: u32,
+    /// What stands there.
+    pub value: Value,
+}
+
+/// What may stand in a document: JSON's values.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Nothing.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Text(Box<str>),
+    /// A list.
+    List(Vec<Node>),
+    /// An object, in the order in which it was written.
+    Map(Vec<(Box<str>, Node)>),
+}
+
+impl Node {
+    /// The value of a field; `None` where it has none, or is no object.
+    #[must_use]
+    pub fn get(&self, field: &str) -> Option<&Self> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|(key, _)| **key == *field).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// Its text, where it is one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Takes a field out.
+    pub fn remove(&mut self, field: &str) {
+        if let Value::Map(entries) = &mut self.value {
+            entries.retain(|(key, _)| **key != *field);
+        }
+    }
+
+    /// Reads it into `T`.
+    ///
+    /// # Errors
+    /// The field that cannot be read, the line of what stands there and why it cannot.
+    pub fn read<'de, T: de::Deserialize<'de>>(&'de self) -> Result<T, Unreadable> {
+        serde_path_to_error::deserialize(self).map_err(|error| {
+            let path = error.path();
+            Unreadable { field: path.to_string(), line: self.line_of(path), why: error.inner().0.to_string() }
+        })
+    }
+
+    /// The line of the innermost part of `path` that is there.
+    fn line_of(&self, path: &Path) -> u32 {
+        let mut node = self;
+        for segment in path.iter() {
+            let next = match (segment, &node.value) {
+                (Segment::Seq { index }, Value::List(items)) => items.get(*index),
+                (Segment::Map { key }, Value::Map(_)) => node.get(key),
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            node = next;
+        }
+        node.line
+    }
+
+    /// Hands every value in it to `each`, with its path: `spec.ports[0].port`.
+    pub fn each_place(&self, each: &mut impl FnMut(&str, u32)) {
+        self.each_place_below(&mut String::new(), each);
+    }
+
+    fn each_place_below(&self, path: &mut String, each: &mut impl FnMut(&str, u32)) {
+        each(path, self.line);
+        let before = path.len();
+        let mut below = |path: &mut String, child: &Self| {
+            child.each_place_below(path, each);
+            path.truncate(before);
+        };
+        match &self.value {
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    path.push_str(&format!("[{index}]"));
+                    below(path, item);
+                }
+            }
+            Value::Map(entries) => {
+                for (key, value) in entries {
+                    push_field(path, key);
+                    below(path, value);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Adds a field to a path.
+fn push_field(path: &mut String, field: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(field);
+}
+
+/// Why a [`Node`] could not be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Path of the field.
+    pub field: String,
+    /// Line of what stands there.
+    pub line: u32,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// serde's words for what is wrong.
+#[derive(Debug)]
+pub struct Why(Box<str>);
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Why {}
+
+impl de::Error for Why {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self(message.to_string().into())
+    }
+}
+
+impl<'de> Deserializer<'de> for &'de Node {
+    type Error = Why;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        match &self.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Int(value) => visitor.visit_i64(*value),
+            Value::Float(value) => visitor.visit_f64(*value),
+            Value::Text(text) => visitor.visit_borrowed_str(text),
+            Value::List(items) => visitor.visit_seq(Items(items.iter())),
+            Value::Map(entries) => visitor.visit_map(Fields { entries: entries.iter(), value: None }),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        match self.value {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Why> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        visitor.visit_unit()
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct enum identifier
+    }
+}
+
+struct Items<'de>(std::slice::Iter<'de, Node>);
+
+impl<'de> SeqAccess<'de> for Items<'de> {
+    type Error = Why;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
+        self.0.next().map(|item| seed.deserialize(item)).transpose()
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.0.len())
+    }
+}
+
+struct Fields<'de> {
+    entries: std::slice::Iter<'de, (Box<str>, Node)>,
+    value: Option<&'de Node>,
+}
+
+impl<'de> MapAccess<'de> for Fields<'de> {
+    type Error = Why;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
+        let Some((key, value)) = self.entries.next() else { return Ok(None) };
+        self.value = Some(value);
+        seed.deserialize(de::value::BorrowedStrDeserializer::new(key)).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
+        let value = self.value.take().ok_or_else(|| de::Error::custom("a value without its key"))?;
+        seed.deserialize(value)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.entries.len())
+    }
+}

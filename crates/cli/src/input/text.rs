@@ -1,0 +1,127 @@
+//! Characters of a stream, checked as they come, so that input of any size and kind takes no more memory than a piece of it.
+
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, BufRead},
+    mem,
+    rc::Rc,
+    sync::Arc,
+};
+
+use super::Problem;
+
+/// So much of a line is read at once.
+const PIECE_BYTES: u64 = 64 << 10;
+/// Bytes of one object as text, indented and escaped. None comes near it, as etcd takes 1.5 MiB.
+const MAX_OBJECT_BYTES: usize = 32 << 20;
+
+/// What the reader of the characters and whoever parses them tell each other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watch {
+    /// Why the stream ended before its end.
+    problem: Rc<RefCell<Option<Problem>>>,
+    /// Bytes since the last object began.
+    bytes: Rc<Cell<usize>>,
+}
+
+impl Watch {
+    /// Another object begins.
+    pub(super) fn begin_object(&self) {
+        self.bytes.set(0);
+    }
+
+    /// Why the stream ended before its end, if it did: asked once.
+    pub(super) fn take_problem(&self) -> Option<Problem> {
+        self.problem.borrow_mut().take()
+    }
+}
+
+/// The characters of `reader`, a piece at a time.
+pub(super) struct Characters<R> {
+    reader: R,
+    watch: Watch,
+    file: Arc<str>,
+    piece: String,
+    /// Where in `piece` the next character begins.
+    at: usize,
+    /// How many lines ended before this piece.
+    lines: u32,
+    is_over: bool,
+}
+
+impl<R: BufRead> Characters<R> {
+    pub(super) fn new(reader: R, file: Arc<str>, watch: Watch) -> Self {
+        Self { reader, watch, file, piece: String::new(), at: 0, lines: 0, is_over: false }
+    }
+
+    /// Reads the next piece, and says whether there is one.
+    fn next_piece(&mut self) -> bool {
+        if self.is_over {
+            return false;
+        }
+        let is_first = self.at == 0;
+        let ended = self.piece.bytes().filter(|byte| *byte == b'\n').count();
+        self.lines = self.lines.saturating_add(u32::try_from(ended).unwrap_or(u32::MAX));
+        self.at = 0;
+        let bytes = mem::take(&mut self.piece).into_bytes();
+        match self.read(bytes) {
+            Ok(piece) => self.piece = piece,
+            Err(problem) => {
+                *self.watch.problem.borrow_mut() = Some(problem.at_line(self.lines.saturating_add(1)));
+                self.is_over = true;
+            }
+        }
+        // A mark of the byte order at the beginning of a file says nothing in UTF-8.
+        if is_first && self.piece.starts_with('\u{feff}') {
+            self.at = '\u{feff}'.len_utf8();
+        }
+        self.is_over |= self.piece.is_empty();
+        !self.is_over
+    }
+
+    /// The next line, or the next part of one that is very long; empty at the end. `bytes` are its room.
+    fn read(&mut self, mut bytes: Vec<u8>) -> Result<String, Problem> {
+        const TEXT: &str = "give YAML or JSON as kubectl get -o yaml or -o json prints it";
+        let problem = |reason: String| Problem::new(&self.file, reason, TEXT);
+        bytes.clear();
+        let mut most = PIECE_BYTES;
+        let text = loop {
+            let read = io::Read::take(&mut self.reader, most).read_until(b'\n', &mut bytes);
+            let read = read.map_err(|error| Problem::new(&self.file, format!("cannot be read: {error}"), ""))?;
+            match String::from_utf8(bytes) {
+                Ok(text) => break text,
+                // The piece ends in the middle of a character.
+                Err(error) if error.utf8_error().error_len().is_none() && read > 0 => {
+                    most = 1;
+                    bytes = error.into_bytes();
+                }
+                Err(_) => return Err(problem("is not UTF-8 text".to_owned())),
+            }
+        };
+        self.watch.bytes.set(self.watch.bytes.get().saturating_add(text.len()));
+        if self.watch.bytes.get() > MAX_OBJECT_BYTES {
+            return Err(problem(format!("an object is larger than {MAX_OBJECT_BYTES} bytes")));
+        }
+        match text.chars().find(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}')) {
+            Some(stray) => Err(problem(format!("has the control character {stray:?}, which no text has"))),
+            None => Ok(text),
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for Characters<R> {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        loop {
+            let rest = self.piece.get(self.at..).unwrap_or_default();
+            if let Some(next) = rest.chars().next() {
+                self.at += next.len_utf8();
+                return Some(next);
+            }
+            if !self.next_piece() {
+                return None;
+            }
+        }
+    }
+}

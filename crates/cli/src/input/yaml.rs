@@ -1,0 +1,278 @@
+//! Documents of YAML, JSON among them, taken apart into objects one at a time: the items of a `List` are handed on as they are
+//! read, so that a dump of a whole cluster is never held at once.
+
+use std::{collections::HashMap, io::BufRead, sync::Arc};
+
+use saphyr_parser::{BufferedInput, Event, Marker, Parser, ScalarStyle, ScanError, Tag};
+
+use super::{
+    Problem,
+    node::{Node, Value},
+    text::{Characters, Watch},
+};
+
+/// How deep objects may be nested. Kubernetes' own are below 20.
+const MAX_DEPTH: usize = 100;
+/// Values of one object that aliases (`*name`) may bring in.
+const MAX_ALIASED: usize = 100_000;
+
+/// One object of a document.
+#[derive(Debug)]
+pub(super) struct Object {
+    /// Which document it is of, counted from 1.
+    pub(super) document: u32,
+    /// Its place in a list, if it is of one, counted from 0.
+    pub(super) item: Option<u32>,
+    /// What the list says of its items, where it says so before them.
+    pub(super) list: Option<ListType>,
+    pub(super) node: Node,
+}
+
+/// `apiVersion` and `kind` of a list: those of its items where they have none of their own, as the API server leaves them out.
+#[derive(Clone, Debug)]
+pub(super) struct ListType {
+    pub(super) api_version: String,
+    pub(super) kind: String,
+}
+
+/// Hands every object of `reader` to `each`, until that has had enough. Says whether any document held something, be it an
+/// empty list.
+pub(super) fn objects(
+    reader: impl BufRead,
+    file: &Arc<str>,
+    each: &mut dyn FnMut(Object) -> Result<(), Problem>,
+) -> Result<bool, Problem> {
+    let watch = Watch::default();
+    let characters = Characters::new(reader, Arc::clone(file), watch.clone());
+    let mut documents = Documents {
+        parser: Parser::new(BufferedInput::new(characters)),
+        file: Arc::clone(file),
+        watch,
+        number: 0,
+        holds_something: false,
+        anchors: HashMap::new(),
+        aliased: 0,
+    };
+    let read = documents.read(each);
+    // That the characters ended early is why there was nothing more to parse.
+    match documents.watch.take_problem() {
+        Some(problem) => Err(problem),
+        None => read.map(|()| documents.holds_something),
+    }
+}
+
+struct Documents<I: Iterator<Item = char>> {
+    parser: Parser<'static, BufferedInput<I>>,
+    file: Arc<str>,
+    watch: Watch,
+    number: u32,
+    holds_something: bool,
+    anchors: HashMap<usize, Node>,
+    aliased: usize,
+}
+
+type Next = (Event<'static>, u32);
+
+impl<I: Iterator<Item = char>> Documents<I> {
+    fn read(&mut self, each: &mut dyn FnMut(Object) -> Result<(), Problem>) -> Result<(), Problem> {
+        loop {
+            match self.next()? {
+                (Event::StreamEnd, _) => return Ok(()),
+                (Event::DocumentStart(_), _) => {
+                    self.number = self.number.saturating_add(1);
+                    self.anchors.clear();
+                    self.begin_object();
+                    self.document(each)?;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn begin_object(&mut self) {
+        self.watch.begin_object();
+        self.aliased = 0;
+    }
+
+    fn document(&mut self, each: &mut dyn FnMut(Object) -> Result<(), Problem>) -> Result<(), Problem> {
+        let (event, line) = self.next()?;
+        match event {
+            // An empty document, such as one that holds nothing but comments.
+            Event::Scalar(text, ScalarStyle::Plain, ..) if text.is_empty() || text == "null" || text == "~" => Ok(()),
+            Event::MappingStart(..) => {
+                self.holds_something = true;
+                self.object(line, each)
+            }
+            _ => Err(self.problem("is no Kubernetes object: a document holds something else", line)),
+        }
+    }
+
+    /// An object, or a list of objects: which it is may only be known at its end, as kubectl sorts the fields.
+    fn object(&mut self, line: u32, each: &mut dyn FnMut(Object) -> Result<(), Problem>) -> Result<(), Problem> {
+        let mut fields: Vec<(Box<str>, Node)> = Vec::new();
+        let mut is_list = false;
+        loop {
+            let (key, key_line) = match self.next()? {
+                (Event::MappingEnd, _) => break,
+                (event, line) => (self.key(event, line)?, line),
+            };
+            if fields.iter().any(|(other, _)| *other == key) {
+                return Err(self.problem(format!("has the field {key} twice"), key_line));
+            }
+            let (event, line) = self.next()?;
+            let Event::SequenceStart(..) = event else {
+                let value = self.value(event, line, 1)?;
+                fields.push((key, value));
+                continue;
+            };
+            if &*key != "items" {
+                let value = self.value(event, line, 1)?;
+                fields.push((key, value));
+                continue;
+            }
+            is_list = true;
+            let text = |name: &str| {
+                let field = fields.iter().find(|(key, _)| **key == *name);
+                field.and_then(|(_, node)| node.text()).map(str::to_owned)
+            };
+            let list = text("kind").zip(text("apiVersion")).map(|(kind, api_version)| ListType { api_version, kind });
+            let mut index = 0;
+            loop {
+                let (event, line) = self.next()?;
+                if event == Event::SequenceEnd {
+                    break;
+                }
+                self.begin_object();
+                let node = self.value(event, line, 2)?;
+                if !matches!(node.value, Value::Map(_)) {
+                    return Err(self.problem(format!("has an item that is no object: items[{index}]"), line));
+                }
+                each(Object { document: self.number, item: Some(index), list: list.clone(), node })?;
+                index += 1;
+            }
+        }
+        if is_list {
+            return Ok(());
+        }
+        each(Object { document: self.number, item: None, list: None, node: Node { line, value: Value::Map(fields) } })
+    }
+
+    fn key(&self, event: Event<'static>, line: u32) -> Result<Box<str>, Problem> {
+        match event {
+            Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<" => {
+                Err(self.problem("has a merge key (<<), which Kubernetes does not take: write the fields out", line))
+            }
+            Event::Scalar(text, ..) => Ok(text.into()),
+            _ => Err(self.problem("has a key that is no text", line)),
+        }
+    }
+
+    fn value(&mut self, event: Event<'static>, line: u32, depth: usize) -> Result<Node, Problem> {
+        if depth > MAX_DEPTH {
+            return Err(self.problem(format!("is nested more than {MAX_DEPTH} deep"), line));
+        }
+        let (anchor, value) = match event {
+            Event::Scalar(text, style, anchor, tag) => (anchor, scalar(&text, style, tag.as_deref())),
+            Event::SequenceStart(anchor, _) => {
+                let mut items = Vec::new();
+                loop {
+                    let (event, line) = self.next()?;
+                    if event == Event::SequenceEnd {
+                        break;
+                    }
+                    items.push(self.value(event, line, depth + 1)?);
+                }
+                (anchor, Value::List(items))
+            }
+            Event::MappingStart(anchor, _) => (anchor, self.map(depth)?),
+            Event::Alias(anchor) => return self.aliased(anchor, line),
+            _ => return Err(self.problem("ends in the middle of an object", line)),
+        };
+        let node = Node { line, value };
+        if anchor != 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value, Problem> {
+        let mut fields: Vec<(Box<str>, Node)> = Vec::new();
+        loop {
+            let (event, line) = self.next()?;
+            if event == Event::MappingEnd {
+                return Ok(Value::Map(fields));
+            }
+            let key = self.key(event, line)?;
+            // Objects of Kubernetes have few fields; ConfigMaps and the like with very many are not what is read here.
+            if fields.len() < 1_000 && fields.iter().any(|(other, _)| *other == key) {
+                return Err(self.problem(format!("has the field {key} twice"), line));
+            }
+            let (event, line) = self.next()?;
+            let value = self.value(event, line, depth + 1)?;
+            fields.push((key, value));
+        }
+    }
+
+    fn aliased(&mut self, anchor: usize, line: u32) -> Result<Node, Problem> {
+        let Some(node) = self.anchors.get(&anchor) else {
+            return Err(self.problem("has an alias to what is not finished", line));
+        };
+        let node = node.clone();
+        let mut count = 0;
+        node.each_place(&mut |_, _| count += 1);
+        self.aliased += count;
+        if self.aliased > MAX_ALIASED {
+            return Err(self.problem(format!("brings in more than {MAX_ALIASED} values by aliases"), line));
+        }
+        Ok(node)
+    }
+
+    fn next(&mut self) -> Result<Next, Problem> {
+        match self.parser.next_event() {
+            None => Ok((Event::StreamEnd, 0)),
+            Some(Ok((event, span))) => Ok((event, line_of(&span.start))),
+            Some(Err(error)) => Err(self.unreadable(&error)),
+        }
+    }
+
+    fn unreadable(&self, error: &ScanError) -> Problem {
+        let at = error.marker();
+        let reason = format!("cannot be read as YAML or JSON: {}, at column {}", error.info(), at.col() + 1);
+        self.problem(reason, line_of(at))
+    }
+
+    fn problem(&self, reason: impl Into<String>, line: u32) -> Problem {
+        let fix = "give objects as kubectl get -o yaml or -o json prints them";
+        Problem::new(&self.file, reason, fix).at_document(self.number.max(1)).at_line(line)
+    }
+}
+
+fn line_of(marker: &Marker) -> u32 {
+    u32::try_from(marker.line()).unwrap_or(u32::MAX)
+}
+
+/// YAML's core schema, which is what JSON means too: what is quoted is text.
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
+    let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
+    if style != ScalarStyle::Plain || is_text {
+        return Value::Text(text.into());
+    }
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        _ => {}
+    }
+    let starts_as_number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
+    let is_number = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
+    if !starts_as_number || !text.chars().all(is_number) {
+        return Value::Text(text.into());
+    }
+    if let Ok(number) = text.parse() {
+        return Value::Int(number);
+    }
+    match text.parse() {
+        Ok(number) => Value::Float(number),
+        Err(_) => Value::Text(text.into()),
+    }
+}

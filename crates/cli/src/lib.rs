@@ -1,0 +1,3 @@
+//! The native program `byname`.
+
+pub mod input;

@@ -1,0 +1,3 @@
+//! The program `byname`.
+
+fn main() {}
