@@ -1,3 +1,4 @@
-//! The native program `byname`.
+//! The native program `byname`, as a library for its tests.
 
+pub mod cluster;
 pub mod input;

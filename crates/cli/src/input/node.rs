@@ -43,6 +43,14 @@ impl Node {
         }
     }
 
+    /// [`Node::get`], to change it.
+    pub fn get_mut(&mut self, field: &str) -> Option<&mut Self> {
+        match &mut self.value {
+            Value::Map(entries) => entries.iter_mut().find(|(key, _)| **key == *field).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
     /// Its text, where it is one.
     #[must_use]
     pub fn text(&self) -> Option<&str> {

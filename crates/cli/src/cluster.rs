@@ -1,0 +1,289 @@
+//! What is known of a cluster: the objects that decide what a name means, by namespace and name, and where each was read.
+
+mod lines;
+mod name;
+mod node;
+mod pod;
+mod route;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
+
+use k8s_openapi::{
+    api::{core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde::de::DeserializeOwned;
+
+pub use self::{
+    lines::Lines,
+    name::NamespacedName,
+    node::Node,
+    pod::{ContainerPort, DnsPolicy, Owner, Pod},
+    route::{BackendRef, ParentRef, Route},
+};
+use crate::input::{self, Place, Problem, Problems, RawObject, Source};
+
+/// The label of an EndpointSlice that names its Service (KEP-752).
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// What kubectl keeps of an object for itself: as large as the object, and of no use here.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// The namespace of an object that says none, as kubectl has it.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// An object and where it was read.
+#[derive(Clone, Debug)]
+pub struct Sourced<T> {
+    /// The object.
+    pub object: T,
+    /// Where it stands.
+    pub place: Place,
+    /// Where its fields stand.
+    pub lines: Lines,
+}
+
+impl<T> Sourced<T> {
+    /// Line of a field, or of the innermost part of its path that is there: `spec.ports[0].port`.
+    #[must_use]
+    pub fn line(&self, field: &str) -> u32 {
+        self.lines.of(field).unwrap_or(self.place.line)
+    }
+
+    /// What is wrong with `field` of it, whose kind and name are `called`.
+    #[must_use]
+    pub fn problem(&self, called: &str, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> Problem {
+        Problem::at(&self.place, reason, fix).at_line(self.line(field)).with_object(called).with_field(field)
+    }
+}
+
+/// Objects of one kind.
+pub type Objects<T> = BTreeMap<NamespacedName, Sourced<T>>;
+
+/// What is known of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    /// Services.
+    pub services: Objects<Service>,
+    /// EndpointSlices.
+    pub slices: Objects<EndpointSlice>,
+    /// Which of them are of which Service.
+    pub slices_of: BTreeMap<NamespacedName, BTreeSet<NamespacedName>>,
+    /// Pods.
+    pub pods: Objects<Pod>,
+    /// Nodes, by name.
+    pub nodes: BTreeMap<String, Sourced<Node>>,
+    /// Ingresses.
+    pub ingresses: Objects<Ingress>,
+    /// Routes of the Gateway API.
+    pub routes: Objects<Route>,
+    /// Namespaces that are there as objects, and where.
+    pub namespaces: BTreeMap<String, Place>,
+    /// How many objects of each kind there were that is read.
+    pub read: BTreeMap<&'static str, usize>,
+    /// How many objects of each kind there were that is not read.
+    pub skipped: BTreeMap<String, usize>,
+}
+
+impl Cluster {
+    /// Reads a cluster. `progress` is told of the bytes as they are read.
+    ///
+    /// # Errors
+    /// All that is wrong with the input.
+    pub fn read(sources: &[Source], progress: &mut dyn FnMut(u64)) -> Result<Self, Problems> {
+        let mut cluster = Self::default();
+        input::read(sources, progress, &mut |object| cluster.add(object))?;
+        Ok(cluster)
+    }
+
+    /// Whether it was told of this kind at all: that there are no Pods in a dump of Services says nothing of Pods.
+    #[must_use]
+    pub fn knows(&self, kind: &str) -> bool {
+        self.read.contains_key(kind)
+    }
+
+    /// Every namespace that is there as an object, or has one in it, in order.
+    #[must_use]
+    pub fn all_namespaces(&self) -> BTreeSet<&str> {
+        let of_services = self.services.keys().map(|name| &*name.namespace);
+        let of_pods = self.pods.keys().map(|name| &*name.namespace);
+        self.namespaces.keys().map(String::as_str).chain(of_services).chain(of_pods).collect()
+    }
+
+    /// The EndpointSlices of a Service, by name.
+    pub fn slices_of(
+        &self,
+        service: &NamespacedName,
+    ) -> impl Iterator<Item = (&NamespacedName, &Sourced<EndpointSlice>)> {
+        let names = self.slices_of.get(service).into_iter().flatten();
+        names.filter_map(|name| self.slices.get_key_value(name))
+    }
+
+    /// Puts in an EndpointSlice, in place of the one that is called so.
+    pub fn put_slice(&mut self, name: NamespacedName, slice: Sourced<EndpointSlice>) {
+        self.remove_slice(&name);
+        if let Some(service) = service_of(&name, &slice.object) {
+            self.slices_of.entry(service).or_default().insert(name.clone());
+        }
+        self.slices.insert(name, slice);
+    }
+
+    /// Takes an EndpointSlice out.
+    pub fn remove_slice(&mut self, name: &NamespacedName) {
+        let Some(old) = self.slices.remove(name) else { return };
+        if let Some(service) = service_of(name, &old.object)
+            && let Some(names) = self.slices_of.get_mut(&service)
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.slices_of.remove(&service);
+            }
+        }
+    }
+
+    /// Adds what was read.
+    ///
+    /// # Errors
+    /// Where it is not what its kind has to be, or is there already as something else.
+    pub fn add(&mut self, mut raw: RawObject) -> Result<(), Problem> {
+        if let Some(metadata) = raw.node.get_mut("metadata") {
+            metadata.remove("managedFields");
+            if let Some(annotations) = metadata.get_mut("annotations") {
+                annotations.remove(LAST_APPLIED);
+            }
+        }
+        let group = raw.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        match (group, raw.kind.as_str()) {
+            ("", "Service") => {
+                self.count("Service");
+                let (name, object) = namespaced(&raw, |service: &Service| &service.metadata)?;
+                add(&mut self.services, "Service", name, object)
+            }
+            ("discovery.k8s.io", "EndpointSlice") => {
+                self.count("EndpointSlice");
+                let (name, object) = namespaced(&raw, |slice: &EndpointSlice| &slice.metadata)?;
+                if let Some(service) = service_of(&name, &object.object) {
+                    self.slices_of.entry(service).or_default().insert(name.clone());
+                }
+                add(&mut self.slices, "EndpointSlice", name, object)
+            }
+            ("", "Pod") => {
+                self.count("Pod");
+                let (name, pod) = namespaced(&raw, |pod: &k8s_openapi::api::core::v1::Pod| &pod.metadata)?;
+                let pod = Sourced { object: Pod::of(pod.object), place: pod.place, lines: pod.lines };
+                add(&mut self.pods, "Pod", name, pod)
+            }
+            ("", "Node") => {
+                self.count("Node");
+                let node: Sourced<k8s_openapi::api::core::v1::Node> = sourced(&raw)?;
+                let name = named(&raw, &node.object.metadata)?;
+                let node = Sourced { object: Node::of(node.object), place: node.place, lines: node.lines };
+                add(&mut self.nodes, "Node", name, node)
+            }
+            ("networking.k8s.io", "Ingress") => {
+                self.count("Ingress");
+                let (name, object) = namespaced(&raw, |ingress: &Ingress| &ingress.metadata)?;
+                add(&mut self.ingresses, "Ingress", name, object)
+            }
+            ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute") => {
+                self.count("Route");
+                let route: Sourced<route::RouteObject> = sourced(&raw)?;
+                let name = NamespacedName {
+                    // Routes of two kinds may be called the same.
+                    name: format!("{}/{}", raw.kind, named(&raw, &route.object.metadata)?),
+                    namespace: route.object.metadata.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into()),
+                };
+                let object = route.object.into_route(&raw.kind);
+                add(&mut self.routes, "Route", name, Sourced { object, place: route.place, lines: route.lines })
+            }
+            ("", "Namespace") => {
+                self.count("Namespace");
+                let metadata: Sourced<MetadataAlone> = sourced(&raw)?;
+                self.namespaces.insert(named(&raw, &metadata.object.metadata)?, raw.place);
+                Ok(())
+            }
+            _ => {
+                *self.skipped.entry(raw.kind).or_default() += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn count(&mut self, kind: &'static str) {
+        *self.read.entry(kind).or_default() += 1;
+    }
+}
+
+/// The Service of an EndpointSlice, by its label: its own name says nothing.
+fn service_of(name: &NamespacedName, slice: &EndpointSlice) -> Option<NamespacedName> {
+    let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
+    Some(NamespacedName::new(&name.namespace, service))
+}
+
+#[derive(serde::Deserialize)]
+struct MetadataAlone {
+    metadata: ObjectMeta,
+}
+
+fn add<K: Ord + std::fmt::Display, T: PartialEq>(
+    objects: &mut BTreeMap<K, Sourced<T>>,
+    kind: &str,
+    name: K,
+    object: Sourced<T>,
+) -> Result<(), Problem> {
+    match objects.entry(name) {
+        Entry::Vacant(free) => {
+            free.insert(object);
+            Ok(())
+        }
+        // Two dumps of one cluster may have it both.
+        Entry::Occupied(other) if other.get().object == object.object => Ok(()),
+        Entry::Occupied(other) => {
+            let reason = format!("is at {} too, and differs there", other.get().place);
+            let problem = Problem::at(&object.place, reason, "keep one of them");
+            Err(problem.with_object(format!("{kind} {}", other.key())))
+        }
+    }
+}
+
+fn namespaced<T: DeserializeOwned>(
+    raw: &RawObject,
+    metadata: impl Fn(&T) -> &ObjectMeta,
+) -> Result<(NamespacedName, Sourced<T>), Problem> {
+    let object: Sourced<T> = sourced(raw)?;
+    let meta = metadata(&object.object);
+    let namespace = meta.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    Ok((NamespacedName::new(namespace, &named(raw, meta)?), object))
+}
+
+fn named(raw: &RawObject, metadata: &ObjectMeta) -> Result<String, Problem> {
+    metadata.name.clone().filter(|name| !name.is_empty()).ok_or_else(|| {
+        let problem = Problem::at(&raw.place, "has no name", "give it one");
+        problem.with_object(raw.kind.as_str()).with_field("metadata.name")
+    })
+}
+
+fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, Problem> {
+    let object = raw.node.read().map_err(|unreadable| {
+        let name = raw.node.get("metadata").and_then(|metadata| metadata.get("name")).and_then(input::Node::text);
+        let namespace =
+            raw.node.get("metadata").and_then(|metadata| metadata.get("namespace")).and_then(input::Node::text);
+        let called = match (namespace, name) {
+            (Some(namespace), Some(name)) => format!("{} {namespace}/{name}", raw.kind),
+            (None, Some(name)) => format!("{} {name}", raw.kind),
+            (_, None) => raw.kind.clone(),
+        };
+        Problem::at(&raw.place, unreadable.why, "write it as the Kubernetes API has it")
+            .at_line(unreadable.line)
+            .with_object(called)
+            .with_field(unreadable.field)
+    })?;
+    Ok(Sourced { object, place: raw.place.clone(), lines: Lines::new(&raw.node) })
+}
+
+/// The place of what came from the Kubernetes API.
+#[must_use]
+pub fn from_api() -> Place {
+    Place { file: Arc::from("Kubernetes API"), document: 0, item: None, line: 0 }
+}

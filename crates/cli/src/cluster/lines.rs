@@ -1,0 +1,36 @@
+//! Where the fields of an object stand, small enough to be kept for every object of a large cluster.
+
+use crate::input::Node;
+
+/// Line of each field by its path: a hash and a line for each, sorted.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(Box<[(u32, u32)]>);
+
+impl Lines {
+    /// Those of `node`.
+    #[must_use]
+    pub fn new(node: &Node) -> Self {
+        let mut lines = Vec::new();
+        node.each_place(&mut |path, line| lines.push((crc32fast::hash(path.as_bytes()), line)));
+        lines.sort_unstable();
+        Self(lines.into())
+    }
+
+    /// The line of `path`, or of the innermost part of it that is there.
+    #[must_use]
+    pub fn of(&self, mut path: &str) -> Option<u32> {
+        loop {
+            let hash = crc32fast::hash(path.as_bytes());
+            let at = self.0.partition_point(|(other, _)| *other < hash);
+            if let Some((other, line)) = self.0.get(at)
+                && *other == hash
+            {
+                return Some(*line);
+            }
+            if path.is_empty() {
+                return None;
+            }
+            path = path.rfind(['.', '[']).and_then(|end| path.get(..end)).unwrap_or_default();
+        }
+    }
+}

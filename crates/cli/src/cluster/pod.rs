@@ -1,0 +1,153 @@
+//! What of a Pod decides.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1;
+
+/// The label by which a Deployment tells its ReplicaSets apart.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// What of a Pod decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The node that it runs on.
+    pub node: Option<String>,
+    /// Its addresses, the first one first.
+    pub ips: Vec<String>,
+    /// Whether it has the node's network.
+    pub host_network: bool,
+    /// The ports that its containers name, those of sidecars among them.
+    pub container_ports: Vec<ContainerPort>,
+    /// What made it.
+    pub owner: Option<Owner>,
+    /// `status.phase`.
+    pub phase: String,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Its hostname in DNS, where it says one.
+    pub hostname: Option<String>,
+    /// Its headless Service, where it says one.
+    pub subdomain: Option<String>,
+    /// Whose names its resolver knows.
+    pub dns_policy: DnsPolicy,
+    /// `dnsConfig.searches`.
+    pub searches: Vec<String>,
+    /// The option `ndots`, as it is written.
+    pub ndots: Option<String>,
+}
+
+/// `dnsPolicy` of a Pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DnsPolicy {
+    /// The cluster's, also `ClusterFirstWithHostNet`.
+    #[default]
+    ClusterFirst,
+    /// The node's; also that of a pod with `hostNetwork` that says `ClusterFirst`.
+    Default,
+    /// What `dnsConfig` says alone.
+    None,
+}
+
+/// A port that a container names. It can have others too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerPort {
+    /// Its name; empty where it has none.
+    pub name: String,
+    /// Its number.
+    pub port: i32,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+}
+
+/// The controller that made a Pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// Its kind: a ReplicaSet counts as the Deployment that made it.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Pod {
+    /// That of the API's object.
+    #[must_use]
+    pub fn of(pod: v1::Pod) -> Self {
+        let v1::Pod { metadata, spec, status } = pod;
+        let (spec, status) = (spec.unwrap_or_default(), status.unwrap_or_default());
+        let labels = metadata.labels.unwrap_or_default();
+        let owner =
+            metadata.owner_references.unwrap_or_default().into_iter().find(|owner| owner.controller == Some(true));
+        let owner = owner.map(|owner| workload(owner.kind, owner.name, labels.get(TEMPLATE_HASH)));
+        let host_network = spec.host_network.unwrap_or(false);
+        let restarting = spec.init_containers.unwrap_or_default().into_iter();
+        let sidecars = restarting.filter(|container| container.restart_policy.as_deref() == Some("Always"));
+        let container_ports = spec
+            .containers
+            .into_iter()
+            .chain(sidecars)
+            .flat_map(|container| container.ports.unwrap_or_default())
+            .map(|port| ContainerPort {
+                name: port.name.unwrap_or_default(),
+                port: port.container_port,
+                protocol: port.protocol.unwrap_or_else(|| "TCP".into()),
+            })
+            .collect();
+        let dns_policy = match (spec.dns_policy.as_deref(), host_network) {
+            (Some("None"), _) => DnsPolicy::None,
+            (Some("Default"), _) | (Some("ClusterFirst") | None, true) => DnsPolicy::Default,
+            _ => DnsPolicy::ClusterFirst,
+        };
+        let dns = spec.dns_config.unwrap_or_default();
+        let ndots = dns.options.unwrap_or_default().into_iter().find(|option| option.name.as_deref() == Some("ndots"));
+        let listed = status.pod_ips.unwrap_or_default().into_iter().map(|address| address.ip);
+        let mut ips: Vec<String> = listed.collect();
+        if ips.is_empty() {
+            ips.extend(status.pod_ip);
+        }
+        Self {
+            labels,
+            node: spec.node_name,
+            ips,
+            host_network,
+            container_ports,
+            owner,
+            phase: status.phase.unwrap_or_default(),
+            ready: status
+                .conditions
+                .unwrap_or_default()
+                .iter()
+                .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+            deleting: metadata.deletion_timestamp.is_some(),
+            hostname: spec.hostname,
+            subdomain: spec.subdomain,
+            dns_policy,
+            searches: dns.searches.unwrap_or_default(),
+            ndots: ndots.and_then(|option| option.value),
+        }
+    }
+
+    /// Whether it has every label of a selector.
+    #[must_use]
+    pub fn matches(&self, selector: &BTreeMap<String, String>) -> bool {
+        selector.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+    }
+
+    /// Whether it has run to its end: no Service counts it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase.as_str(), "Succeeded" | "Failed")
+    }
+}
+
+/// A Deployment makes a ReplicaSet for each of its versions, called by its own name and a hash.
+fn workload(kind: String, name: String, hash: Option<&String>) -> Owner {
+    let stem = hash.and_then(|hash| name.strip_suffix(hash.as_str())?.strip_suffix('-'));
+    match stem {
+        Some(stem) if kind == "ReplicaSet" => Owner { kind: "Deployment".into(), name: stem.to_owned() },
+        _ => Owner { kind, name },
+    }
+}

@@ -1,0 +1,97 @@
+//! Routes of the Gateway API: what of them leads to Services.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+
+/// A route of any kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// `HTTPRoute`, `GRPCRoute`, `TLSRoute` or `TCPRoute`.
+    pub kind: String,
+    /// Its name alone.
+    pub name: String,
+    /// Annotations by name.
+    pub annotations: std::collections::BTreeMap<String, String>,
+    /// What it is attached to.
+    pub parents: Vec<ParentRef>,
+    /// Hosts that it is for.
+    pub hostnames: Vec<String>,
+    /// Where its rules lead, each with its field: `spec.rules[0].backendRefs[1]`.
+    pub backends: Vec<(String, BackendRef)>,
+}
+
+/// A Gateway, or another thing that a route is attached to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ParentRef {
+    /// Default `Gateway`.
+    pub kind: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Default: that of the route.
+    pub namespace: Option<String>,
+}
+
+/// Where a rule leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct BackendRef {
+    /// Empty for what is of the core API.
+    pub group: Option<String>,
+    /// Default `Service`.
+    pub kind: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Default: that of the route.
+    pub namespace: Option<String>,
+    /// A Service's port.
+    pub port: Option<i32>,
+}
+
+impl BackendRef {
+    /// Whether it is a Service.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        let is_core = self.group.as_deref().is_none_or(str::is_empty);
+        is_core && self.kind.as_deref().is_none_or(|kind| kind == "Service")
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct RouteObject {
+    pub(super) metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Spec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    parent_refs: Vec<ParentRef>,
+    hostnames: Vec<String>,
+    rules: Vec<Rule>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Rule {
+    backend_refs: Vec<BackendRef>,
+}
+
+impl RouteObject {
+    pub(super) fn into_route(self, kind: &str) -> Route {
+        let rules = self.spec.rules.into_iter().enumerate();
+        let backends = rules.flat_map(|(rule, Rule { backend_refs })| {
+            let backends = backend_refs.into_iter().enumerate();
+            backends.map(move |(index, backend)| (format!("spec.rules[{rule}].backendRefs[{index}]"), backend))
+        });
+        Route {
+            kind: kind.to_owned(),
+            name: self.metadata.name.unwrap_or_default(),
+            annotations: self.metadata.annotations.unwrap_or_default(),
+            parents: self.spec.parent_refs,
+            hostnames: self.spec.hostnames,
+            backends: backends.collect(),
+        }
+    }
+}
