@@ -1,4 +1,9 @@
 //! The native program `byname`, as a library for its tests.
+//!
+//! Data flows one way: [`input`] reads objects, [`cluster`] knows what they are, and the rooms behind them make something of
+//! it; [`command`] is what a person types.
 
 pub mod cluster;
+pub mod command;
 pub mod input;
+pub mod output;

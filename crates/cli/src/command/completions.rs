@@ -1,0 +1,27 @@
+//! `byname completions`.
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Byname, FINE};
+use crate::output;
+
+/// Prints a completion script for a shell.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  source <(byname completions bash)
+  byname completions zsh > \"${fpath[1]}/_byname\"")]
+pub(super) struct Completions {
+    /// The shell.
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self) -> anyhow::Result<u8> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Byname::command(), "byname", &mut script);
+        output::print(&String::from_utf8(script)?)?;
+        Ok(FINE)
+    }
+}

@@ -1,0 +1,161 @@
+//! How this program speaks: results on the standard output or into a file, all else on the standard error; colour where it is
+//! seen.
+
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+    path::Path,
+    time::Duration,
+};
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    cluster::Cluster,
+    input::{self, Source},
+};
+
+/// What is wrong.
+pub const ERROR: Style = AnsiColor::Red.on_default().bold();
+/// What may be wrong.
+pub const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+/// What is well.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// What has a name.
+pub const NAME: Style = AnsiColor::Cyan.on_default();
+/// What stands aside.
+pub const ASIDE: Style = Style::new().dimmed();
+
+/// Input is large from here: reading it takes long enough to be watched.
+const LARGE_BYTES: u64 = 8 << 20;
+
+/// Writes `text` to the standard output. Colours in it are taken out where nobody would see them, and by `NO_COLOR`.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = anstream::AutoStream::auto(io::stdout().lock());
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes `text` into `file`, all of it or nothing, in place of what is there; to the standard output where there is no file.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn write(file: Option<&Path>, text: &str) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(print(text)?) };
+    replace(file, text.as_bytes()).with_context(|| format!("{}: cannot be written", file.display()))
+}
+
+/// Replaces what is in `file`: whoever reads it meanwhile sees the old content or the new one, and never a part.
+///
+/// # Errors
+/// Where it cannot be written; the old content is there still.
+pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut new = tempfile::Builder::new().prefix(".byname-").tempfile_in(directory)?;
+    new.write_all(content)?;
+    let permissions = match fs::metadata(file) {
+        Ok(old) => old.permissions(),
+        Err(_) => readable_by_all(),
+    };
+    new.as_file().set_permissions(permissions)?;
+    new.as_file().sync_all()?;
+    new.persist(file)?;
+    Ok(())
+}
+
+/// A temporary file is its owner's alone, and the Envoy beside us may run as another user.
+#[cfg(unix)]
+fn readable_by_all() -> fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o644)
+}
+
+/// Says on the standard error what is wrong.
+pub fn error(error: &anyhow::Error) {
+    for line in format!("{error:#}").lines() {
+        say(&format!("{ERROR}error{ERROR:#}: {line}"));
+    }
+}
+
+/// Says on the standard error what may be wrong.
+pub fn warn(text: &str) {
+    say(&format!("{WARNING}warning{WARNING:#}: {text}"));
+}
+
+/// Says on the standard error what is good to know.
+pub fn note(text: &str) {
+    say(&format!("{ASIDE}note{ASIDE:#}: {text}"));
+}
+
+fn say(line: &str) {
+    // Where nobody listens there is nobody to tell.
+    drop(writeln!(anstream::AutoStream::auto(io::stderr().lock()), "{line}"));
+}
+
+/// Tells somebody at a terminal why nothing happens.
+pub fn say_if_waiting(sources: &[Source]) {
+    if sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
+        note("reading objects from the standard input; -f names a file");
+    }
+}
+
+/// Says which kinds were passed over.
+pub fn say_skipped(cluster: &Cluster) {
+    if cluster.skipped.is_empty() {
+        return;
+    }
+    let count: usize = cluster.skipped.values().sum();
+    let kinds: Vec<String> = cluster.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let objects = if count == 1 { "object" } else { "objects" };
+    note(&format!("{count} {objects} of kinds that say nothing about names skipped: {}", kinds.join(", ")));
+}
+
+/// A bar on the standard error while a large input is read, where that is a terminal.
+#[derive(Debug)]
+pub struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// One for all of `sources`.
+    #[must_use]
+    pub fn new(sources: &[Source]) -> Self {
+        let sizes = sources.iter().map(|source| match source {
+            Source::Stdin => 0,
+            Source::Path(path) => {
+                let files = input::files(path).unwrap_or_default();
+                files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()
+            }
+        });
+        let bytes: u64 = sizes.sum();
+        if bytes < LARGE_BYTES || !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("reading {bar:40} {bytes} of {total_bytes}, {eta} left") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self(Some(bar))
+    }
+
+    /// So many bytes more are read.
+    pub fn add(&mut self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc(bytes);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
