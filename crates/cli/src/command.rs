@@ -1,5 +1,6 @@
 //! What a person types: one file for each command, thin, with its arguments and its exit status.
 
+mod compile;
 mod completions;
 mod schema;
 
@@ -40,6 +41,7 @@ struct Byname {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Compile(compile::Compile),
     Schema(schema::Schema),
     Completions(completions::Completions),
 }
@@ -108,6 +110,7 @@ fn parse(args: Vec<OsString>) -> Result<Byname, clap::Error> {
 impl Command {
     fn run(self) -> anyhow::Result<u8> {
         match self {
+            Self::Compile(compile) => compile.run(),
             Self::Schema(schema) => schema.run(),
             Self::Completions(completions) => completions.run(),
         }

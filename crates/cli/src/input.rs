@@ -115,15 +115,39 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
     Ok(found)
 }
 
+/// Reads the one document of a file that is no Kubernetes object.
+///
+/// # Errors
+/// Where it cannot be read, or holds none or several.
+pub fn read_document(path: &Path) -> Result<(Node, Place), Problem> {
+    let name = shown(path);
+    let mut documents = Vec::new();
+    yaml::objects(open(path, &mut |_| {})?, &name, &mut |object| {
+        documents.push(object);
+        Ok(())
+    })?;
+    match <[yaml::Object; 1]>::try_from(documents) {
+        Ok([yaml::Object { document, item, node, .. }]) => {
+            let place = Place { file: name, document, item, line: node.line };
+            Ok((node, place))
+        }
+        Err(_) => Err(Problem::new(&name, "does not hold exactly one document", "give one object in YAML or JSON")),
+    }
+}
+
+fn open<'p>(path: &Path, progress: &'p mut dyn FnMut(u64)) -> Result<impl BufRead + use<'p>, Problem> {
+    let file = File::open(path).map_err(|error| {
+        Problem::new(&shown(path), format!("cannot be opened: {error}"), "name a file that may be read")
+    })?;
+    Ok(BufReader::with_capacity(1 << 16, Counted { inner: file, progress }))
+}
+
 fn read_file(
     path: &Path,
     progress: &mut dyn FnMut(u64),
     each: &mut dyn FnMut(RawObject) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    let name = shown(path);
-    let file = File::open(path)
-        .map_err(|error| Problem::new(&name, format!("cannot be opened: {error}"), "name a file that may be read"))?;
-    read_stream(BufReader::with_capacity(1 << 16, Counted { inner: file, progress }), &name, each)
+    read_stream(open(path, progress)?, &shown(path), each)
 }
 
 /// Reads every object of `reader`, which is called `name` in errors.

@@ -3,7 +3,9 @@
 //! Data flows one way: [`input`] reads objects, [`cluster`] knows what they are, and the rooms behind them make something of
 //! it; [`command`] is what a person types.
 
+pub mod caller;
 pub mod cluster;
 pub mod command;
+pub mod compile;
 pub mod input;
 pub mod output;

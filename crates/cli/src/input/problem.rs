@@ -129,6 +129,11 @@ impl Problems {
         }
     }
 
+    /// So many more there are that nothing else is known of.
+    pub fn add_unlisted(&mut self, more: usize) {
+        self.more += more;
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -1,0 +1,121 @@
+//! `byname compile`.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+
+use super::{FINE, Input};
+use crate::{
+    caller::Caller,
+    cluster::{Cluster, NamespacedName},
+    compile::{self, Base, Compiled, Options},
+    output,
+};
+
+/// Turns Kubernetes objects into the configuration that the filter loads.
+///
+/// The same objects give the same output, byte for byte, so that it can live in git. Nothing is written where anything is wrong.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  kubectl get svc,endpointslices,pods,nodes -A -o yaml | byname compile --namespace shop
+  byname compile -f cluster.yaml --pod shop/web-5c8f7b6d9f-4xk2p -o table.json")]
+pub(super) struct Compile {
+    #[command(flatten)]
+    input: Input,
+    #[command(flatten)]
+    recipe: Recipe,
+    /// What is written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// The file that is written, whole or not at all. Default: the standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// For whom, and with what beside the cluster.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Recipe {
+    /// The namespace of the pods that ask. Without it and --pod: that of each Envoy's node metadata.
+    #[arg(short, long, conflicts_with = "pod")]
+    namespace: Option<String>,
+    /// The one pod that asks, as namespace/name: its zone, node, address and DNS settings count.
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_name)]
+    pod: Option<NamespacedName>,
+    /// A configuration with what is written by hand: steering, externalNames and so on, and for single Services under
+    /// table.services their alias, subsets and steering. YAML or JSON.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The only namespaces whose Services are in the table; may be given several times. Default: all.
+    #[arg(long = "visible", value_name = "NAMESPACE")]
+    visible: Vec<String>,
+    /// table.version. Default: a checksum of the table.
+    #[arg(long, value_name = "NUMBER")]
+    table_version: Option<u64>,
+    /// Leave out Services that would have the whole configuration refused, with a warning for each.
+    #[arg(long)]
+    skip_invalid: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// The filter's configuration itself, as JSON.
+    Table,
+}
+
+impl Compile {
+    pub(super) fn run(self) -> anyhow::Result<u8> {
+        let recipe = self.recipe.read()?;
+        let cluster = self.input.read()?;
+        let compiled = recipe.compile(&cluster)?;
+        compiled.left_out.iter().for_each(|problem| output::warn(&format!("left out: {problem}")));
+        let text = match self.format {
+            Format::Table => compiled.text,
+        };
+        output::write(self.output.as_deref(), &text)?;
+        Ok(FINE)
+    }
+}
+
+/// A [`Recipe`] whose files are read.
+#[derive(Debug)]
+pub(super) struct ReadRecipe {
+    recipe: Recipe,
+    pub(super) options: Options,
+}
+
+impl Recipe {
+    pub(super) fn read(self) -> anyhow::Result<ReadRecipe> {
+        let options = Options {
+            base: self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default(),
+            visible: self.visible.iter().cloned().collect::<BTreeSet<_>>(),
+            version: self.table_version,
+            skip_invalid: self.skip_invalid,
+            ..Options::default()
+        };
+        Ok(ReadRecipe { recipe: self, options })
+    }
+}
+
+impl ReadRecipe {
+    pub(super) fn compile(&self, cluster: &Cluster) -> anyhow::Result<Compiled> {
+        if cluster.services.is_empty() {
+            bail!(
+                "there is no Service in the input; give what kubectl get svc,endpointslices,pods,nodes -A -o yaml prints"
+            );
+        }
+        let base = &self.options.base.config;
+        let caller = match (&self.recipe.pod, &self.recipe.namespace) {
+            (Some(pod), _) => Caller::of_pod(pod, cluster, base)?,
+            (None, Some(namespace)) => Caller::of_namespace(namespace, base),
+            (None, None) => Caller::anyone(base),
+        };
+        caller.notes.iter().for_each(|text| output::note(text));
+        Ok(compile::compile(cluster, &caller, &self.options)?)
+    }
+}
+
+pub(super) fn parse_name(text: &str) -> Result<NamespacedName, String> {
+    NamespacedName::parse(text).ok_or_else(|| "write it as namespace/name".to_owned())
+}

@@ -1,0 +1,68 @@
+//! What people write by hand of a configuration, beside what comes from Kubernetes.
+
+use std::path::Path;
+
+use byname_core::wire;
+
+use crate::{
+    cluster::{Lines, Sourced},
+    input::{self, Place, Problem},
+};
+
+/// A configuration without what comes from Kubernetes.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// It.
+    pub config: wire::Config,
+    file: Option<Sourced<()>>,
+}
+
+impl Default for Base {
+    fn default() -> Self {
+        Self { config: wire::Config { version: wire::VERSION, ..wire::Config::default() }, file: None }
+    }
+}
+
+impl Base {
+    /// Reads it from a file in YAML or JSON, in the form that docs/configuration.md describes.
+    ///
+    /// # Errors
+    /// Where it is no configuration, or holds what comes from Kubernetes.
+    pub fn read(path: &Path) -> Result<Self, Problem> {
+        let (node, place) = input::read_document(path)?;
+        let config: wire::Config = node.read().map_err(|unreadable| {
+            Problem::at(&place, unreadable.why, "docs/configuration.md has the fields and their forms")
+                .at_line(unreadable.line)
+                .with_field(unreadable.field)
+        })?;
+        let base = Self { config, file: Some(Sourced { object: (), place, lines: Lines::new(&node) }) };
+        for (key, service) in &base.config.table.services {
+            let of_kubernetes = wire::Service {
+                alias: None,
+                subsets: wire::Service::default().subsets,
+                steering: None,
+                ..service.clone()
+            };
+            if super::service_text(&of_kubernetes) != "{}" {
+                return Err(base.problem(
+                    &format!("table.services.{key}"),
+                    "has fields that come from Kubernetes",
+                    "leave all out but alias, subsets and steering",
+                ));
+            }
+        }
+        Ok(base)
+    }
+
+    /// What is wrong with a field of it.
+    #[must_use]
+    pub fn problem(&self, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> Problem {
+        match &self.file {
+            Some(file) => Problem::at(&file.place, reason, fix).at_line(file.line(field)).with_field(field),
+            None => {
+                let place = Place { file: "the configuration".into(), document: 1, item: None, line: 0 };
+                Problem::at(&place, reason, fix).with_field(field)
+            }
+        }
+    }
+}

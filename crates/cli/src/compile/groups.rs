@@ -1,0 +1,183 @@
+//! Endpoints as the table has them: those of all EndpointSlices of a Service, in groups that share all but their addresses.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    net::IpAddr,
+};
+
+use byname_core::wire;
+use k8s_openapi::api::discovery::v1;
+
+use crate::{
+    cluster::{Cluster, NamespacedName, Sourced},
+    input::Problem,
+};
+
+/// What the endpoints of a group share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Shared {
+    /// `None`: every port of the Service, under its own number.
+    ports: Option<Ports>,
+    is_not_ready: bool,
+    /// Of those that are not ready.
+    conditions: (Option<bool>, Option<bool>),
+    zone: Option<String>,
+    node: Option<String>,
+    for_zones: Vec<String>,
+    for_nodes: Vec<String>,
+    labels: Vec<(String, String)>,
+    has_hostname: bool,
+}
+
+type Ports = Vec<(String, u16)>;
+
+/// What of endpoints decides for this Service; the rest would only split groups.
+struct Wanted<'s> {
+    zone: bool,
+    node: bool,
+    labels: BTreeSet<&'s str>,
+    service: &'s wire::Service,
+}
+
+impl<'s> Wanted<'s> {
+    fn of(service: &'s wire::Service) -> Self {
+        let subsets = || service.subsets.iter().map(|(_, subset)| subset);
+        let distribution = service.traffic_distribution;
+        Self {
+            zone: distribution.is_some() || subsets().any(|subset| subset.zone.is_some()),
+            node: distribution == Some(wire::TrafficDistribution::PreferSameNode)
+                || service.internal_traffic_policy == wire::InternalTrafficPolicy::Local,
+            labels: subsets().flat_map(|subset| subset.labels.iter().map(|(key, _)| key)).collect(),
+            service,
+        }
+    }
+}
+
+/// The endpoints of the Service `name`.
+pub(super) fn compile(
+    cluster: &Cluster,
+    name: &NamespacedName,
+    service: &wire::Service,
+) -> Result<Vec<wire::EndpointGroup>, Problem> {
+    let wanted = Wanted::of(service);
+    // While the control plane moves an endpoint from slice to slice it may be in both: the one that is ready counts.
+    let mut endpoints: BTreeMap<(IpAddr, Option<Ports>), (Shared, &str)> = BTreeMap::new();
+    for (slice_name, slice) in cluster.slices_of(name) {
+        // Names, which no DNS server of a cluster gives out (KEP-752).
+        if slice.object.address_type == "FQDN" {
+            continue;
+        }
+        let ports = ports(slice_name, slice, service)?;
+        for (index, endpoint) in slice.object.endpoints.iter().flatten().enumerate() {
+            // As kube-proxy: the others say nothing.
+            let Some(text) = endpoint.addresses.first() else { continue };
+            let address = text.parse::<IpAddr>().map_err(|_| {
+                slice.problem(
+                    &format!("EndpointSlice {slice_name}"),
+                    &format!("endpoints[{index}].addresses[0]"),
+                    format!("{text:?} is not an IP address"),
+                    "write an IPv4 or IPv6 address without port or zone",
+                )
+            })?;
+            let shared = shared(endpoint, ports.clone(), &wanted, cluster, &name.namespace);
+            let hostname = endpoint.hostname.as_deref().unwrap_or_default();
+            match endpoints.entry((address, ports.clone())) {
+                Entry::Vacant(free) => drop(free.insert((shared, hostname))),
+                Entry::Occupied(mut other) if other.get().0.is_not_ready && !shared.is_not_ready => {
+                    other.insert((shared, hostname));
+                }
+                Entry::Occupied(_) => {}
+            }
+        }
+    }
+    let mut groups: BTreeMap<Shared, Vec<(IpAddr, &str)>> = BTreeMap::new();
+    for ((address, _), (shared, hostname)) in endpoints {
+        groups.entry(shared).or_default().push((address, hostname));
+    }
+    Ok(groups.into_iter().map(|(shared, endpoints)| group(shared, &endpoints)).collect())
+}
+
+/// The TCP ports of a slice by name; those without a number are for whoever knows it.
+fn ports(
+    name: &NamespacedName,
+    slice: &Sourced<v1::EndpointSlice>,
+    service: &wire::Service,
+) -> Result<Option<Ports>, Problem> {
+    let mut ports = Vec::new();
+    for (index, port) in slice.object.ports.iter().flatten().enumerate() {
+        let is_tcp = port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
+        let Some(number) = port.port.filter(|number| *number != 0 && is_tcp) else { continue };
+        let number = u16::try_from(number).map_err(|_| {
+            slice.problem(
+                &format!("EndpointSlice {name}"),
+                &format!("ports[{index}].port"),
+                format!("{number} is not a port"),
+                "use 1 to 65535",
+            )
+        })?;
+        ports.push((port.name.clone().unwrap_or_default(), number));
+    }
+    ports.sort();
+    ports.dedup_by(|one, other| one.0 == other.0);
+    let own = service.ports.iter().filter(|port| port.protocol == wire::Protocol::Tcp);
+    let mut own: Ports = own.map(|port| (port.name.clone(), port.port)).collect();
+    own.sort();
+    Ok((ports != own).then_some(ports))
+}
+
+fn shared(
+    endpoint: &v1::Endpoint,
+    ports: Option<Ports>,
+    wanted: &Wanted<'_>,
+    cluster: &Cluster,
+    namespace: &str,
+) -> Shared {
+    let conditions = endpoint.conditions.clone().unwrap_or_default();
+    let is_not_ready = conditions.ready == Some(false) && !wanted.service.publish_not_ready_addresses;
+    let hints = endpoint.hints.clone().unwrap_or_default();
+    let mut for_zones: Vec<String> = hints.for_zones.unwrap_or_default().into_iter().map(|zone| zone.name).collect();
+    let mut for_nodes: Vec<String> = hints.for_nodes.unwrap_or_default().into_iter().map(|node| node.name).collect();
+    for_zones.sort();
+    for_nodes.sort();
+    let of_pod = || {
+        let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?;
+        let name = NamespacedName::new(pod.namespace.as_deref().unwrap_or(namespace), pod.name.as_deref()?);
+        Some(&cluster.pods.get(&name)?.object.labels)
+    };
+    let labels = if wanted.labels.is_empty() { None } else { of_pod() };
+    let labels = labels.into_iter().flatten().filter(|(key, _)| wanted.labels.contains(key.as_str()));
+    Shared {
+        ports,
+        is_not_ready,
+        conditions: match is_not_ready {
+            true => (conditions.serving.filter(|serving| !serving), conditions.terminating.filter(|ends| *ends)),
+            false => (None, None),
+        },
+        zone: endpoint.zone.clone().filter(|_| wanted.zone),
+        node: endpoint.node_name.clone().filter(|_| wanted.node),
+        for_zones,
+        for_nodes,
+        labels: labels.map(|(key, value)| (key.clone(), value.clone())).collect(),
+        has_hostname: endpoint.hostname.as_deref().is_some_and(|hostname| !hostname.is_empty()),
+    }
+}
+
+fn group(shared: Shared, endpoints: &[(IpAddr, &str)]) -> wire::EndpointGroup {
+    let addresses: Vec<String> = endpoints.iter().map(|(address, _)| address.to_string()).collect();
+    let hostnames = endpoints.iter().filter(|_| shared.has_hostname).map(|(_, hostname)| *hostname);
+    let (serving, terminating) = shared.conditions;
+    wire::EndpointGroup {
+        addresses: addresses.iter().map(String::as_str).collect(),
+        hostnames: hostnames.collect(),
+        ports: shared.ports.map(|ports| ports.iter().map(|(name, number)| (name.as_str(), *number)).collect()),
+        zone: shared.zone,
+        node: shared.node,
+        for_zones: shared.for_zones.iter().map(String::as_str).collect(),
+        for_nodes: shared.for_nodes.iter().map(String::as_str).collect(),
+        weight: None,
+        labels: shared.labels.iter().map(|(key, value)| (key.as_str(), value.clone())).collect(),
+        ready: shared.is_not_ready.then_some(false),
+        serving,
+        terminating,
+    }
+}
