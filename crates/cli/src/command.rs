@@ -2,6 +2,7 @@
 
 mod compile;
 mod completions;
+mod explain;
 mod schema;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
@@ -42,6 +43,7 @@ struct Byname {
 #[derive(Debug, Subcommand)]
 enum Command {
     Compile(compile::Compile),
+    Explain(explain::Explain),
     Schema(schema::Schema),
     Completions(completions::Completions),
 }
@@ -111,6 +113,7 @@ impl Command {
     fn run(self) -> anyhow::Result<u8> {
         match self {
             Self::Compile(compile) => compile.run(),
+            Self::Explain(explain) => explain.run(),
             Self::Schema(schema) => schema.run(),
             Self::Completions(completions) => completions.run(),
         }

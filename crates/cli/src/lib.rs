@@ -7,5 +7,6 @@ pub mod caller;
 pub mod cluster;
 pub mod command;
 pub mod compile;
+pub mod explain;
 pub mod input;
 pub mod output;

@@ -72,6 +72,7 @@ pub use reason::Reason;
 pub use resolve::{Destination, Request, Resolution, Route, Scheme, resolve, resolve_traced};
 pub use search::{Candidate, Resolver, SearchPath};
 pub use service::{Service, ServicePort};
+pub use special::is_special;
 pub use steer::Steering;
 pub use table::{Missing, Table};
 pub use trace::Trace;

@@ -13,7 +13,8 @@ const METADATA_V6: [Ipv6Addr; 3] = [
 
 /// Whether an address may never be an endpoint of a cluster, as it leads to the machine itself, its link (CVE-2021-25737)
 /// or the metadata service of its cloud.
-pub(crate) fn is_special(address: IpAddr) -> bool {
+#[must_use]
+pub fn is_special(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             v4.is_loopback()

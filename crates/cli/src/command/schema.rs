@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::FINE;
-use crate::output;
+use crate::{explain::Explanation, output};
 
 /// Prints the JSON Schema of what this program reads and writes.
 #[derive(Args, Debug)]
@@ -20,12 +20,15 @@ pub(super) struct Schema {
 enum Of {
     /// The configuration that the filter takes, and `byname compile --format table` writes.
     Configuration,
+    /// What `byname explain --output json` prints.
+    Explain,
 }
 
 impl Schema {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         let text = match self.of {
             Of::Configuration => byname_core::wire::Config::json_schema_text(),
+            Of::Explain => serde_json::to_string_pretty(&schemars::schema_for!(Explanation))? + "\n",
         };
         output::print(&text)?;
         Ok(FINE)

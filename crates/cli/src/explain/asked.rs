@@ -1,0 +1,53 @@
+//! What is asked: a name as programs write it.
+
+use byname_core::Scheme;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A name and a port, as a program has them in its configuration.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+pub struct Asked {
+    /// The name.
+    pub name: String,
+    /// Left out: the default of the scheme.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// `http` or `https`.
+    pub scheme: String,
+}
+
+impl Asked {
+    /// `payments`, `payments:8080`, `[fd00::1]:80` and, as people paste them, `https://payments/path`.
+    #[must_use]
+    pub fn parse(text: &str, https: bool) -> Self {
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => {
+                (scheme.to_ascii_lowercase(), rest.split(['/', '?', '#']).next().unwrap_or_default())
+            }
+            None => (if https { "https" } else { "http" }.to_owned(), text),
+        };
+        // The last colon, unless it is inside of an address's brackets.
+        let port = rest
+            .rsplit_once(':')
+            .filter(|(name, port)| !port.contains(']') && (!name.contains(':') || name.ends_with(']')));
+        match port {
+            Some((name, port)) => Self { name: name.to_owned(), port: Some(port.to_owned()), scheme },
+            None => Self { name: rest.to_owned(), port: None, scheme },
+        }
+    }
+
+    /// As a client sends it.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        match &self.port {
+            Some(port) => format!("{}:{port}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// Its scheme.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        Scheme::from_bytes(self.scheme.as_bytes())
+    }
+}

@@ -1,0 +1,202 @@
+//! Each endpoint of a Service, and why it may serve a caller or may not.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use byname_core::{Choice, Destination, EndpointLabel, Service, is_special};
+use k8s_openapi::api::discovery::v1;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    caller::Caller,
+    cluster::{Cluster, NamespacedName},
+};
+
+/// One endpoint of an EndpointSlice.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// Its first address, which is the one that counts.
+    pub address: String,
+    /// Its own port for the Service's port; left out where its slice has none of that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Its hostname in DNS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Name of its Pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Its node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Its zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Zones and nodes that the control plane means it for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
+    /// Condition; left out counts as true.
+    pub ready: bool,
+    /// Condition; left out counts as true.
+    pub serving: bool,
+    /// Condition; left out counts as false.
+    pub terminating: bool,
+    /// Whether it may serve this caller.
+    pub serves: bool,
+    /// Why, or why not.
+    pub because: String,
+    /// Where it was read: file and line.
+    pub at: String,
+}
+
+/// All endpoints of `service`, and what each is for the port called `port`.
+pub(super) fn of(
+    cluster: &Cluster,
+    name: &NamespacedName,
+    service: &Service,
+    port: &str,
+    destination: Option<&Destination<'_>>,
+    caller: &Caller,
+) -> Vec<Endpoint> {
+    let usable = service.usable(port);
+    let choice = usable.as_ref().map(|(choice, _)| *choice);
+    let usable: BTreeSet<IpAddr> = usable.map(|(_, addresses)| addresses.collect()).unwrap_or_default();
+    let family = usable.first().map(|address| address.is_ipv4());
+    let publishes = cluster
+        .services
+        .get(name)
+        .and_then(|service| service.object.spec.as_ref()?.publish_not_ready_addresses)
+        .unwrap_or(false);
+    let mut all = Vec::new();
+    for (_, slice) in cluster.slices_of(name) {
+        let own_port = slice.object.ports.iter().flatten().find(|other| {
+            let is_tcp = other.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
+            is_tcp && other.name.as_deref().unwrap_or_default() == port
+        });
+        let own_port = own_port.and_then(|port| u16::try_from(port.port?).ok()).filter(|port| *port != 0);
+        for (index, endpoint) in slice.object.endpoints.iter().flatten().enumerate() {
+            let Some(address) = endpoint.addresses.first() else { continue };
+            let conditions = endpoint.conditions.clone().unwrap_or_default();
+            let one = Endpoint {
+                address: address.clone(),
+                port: own_port,
+                hostname: endpoint.hostname.clone(),
+                pod: endpoint.target_ref.as_ref().and_then(|target| target.name.clone()),
+                node: endpoint.node_name.clone(),
+                zone: endpoint.zone.clone(),
+                hints: hints(endpoint),
+                ready: conditions.ready.unwrap_or(true),
+                serving: conditions.serving.unwrap_or(true),
+                terminating: conditions.terminating.unwrap_or(false),
+                serves: false,
+                because: String::new(),
+                at: format!("{}:{}", slice.place.file, slice.line(&format!("endpoints[{index}]"))),
+            };
+            let parsed = address.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+            let is_named = parsed.and_then(|address| is_named(&one, address, destination));
+            // What a name says is not chosen: no topology and no traffic policy has a part in it.
+            let is_usable = || parsed.is_some_and(|address| usable.contains(&address));
+            let serves = own_port.is_some() && is_named.unwrap_or_else(is_usable);
+            let because = match parsed {
+                _ if slice.object.address_type == "FQDN" => "is a name: slices of type FQDN do not count".to_owned(),
+                None => "is not an IP address".to_owned(),
+                Some(_) if is_named == Some(true) => "the one that the name means".to_owned(),
+                Some(_) if is_named == Some(false) => "not the one that the name means".to_owned(),
+                Some(address) if is_special(address) && !serves => {
+                    "is loopback, link-local or special: no Service may lead there (CVE-2021-25737)".to_owned()
+                }
+                Some(_) if own_port.is_none() => match port {
+                    "" => "its slice has no TCP port without a name".to_owned(),
+                    port => format!("its slice has no TCP port called {port}"),
+                },
+                Some(address) => {
+                    let of_other_family = family.is_some_and(|is_v4| is_v4 != address.is_ipv4());
+                    because(&one, serves, publishes, choice, of_other_family, caller)
+                }
+            };
+            all.push(Endpoint { serves, because, ..one });
+        }
+    }
+    all.sort_by_key(|endpoint| (endpoint.address.parse::<IpAddr>().ok(), endpoint.port));
+    all
+}
+
+/// Whether it is the one that was named; `None` where none was.
+fn is_named(endpoint: &Endpoint, address: IpAddr, destination: Option<&Destination<'_>>) -> Option<bool> {
+    let Some(Destination::Endpoint(_, label)) = destination else { return None };
+    Some(match label {
+        EndpointLabel::Hostname(hostname) => endpoint.hostname.as_deref() == Some(hostname),
+        EndpointLabel::Address(named) => *named == address,
+    })
+}
+
+fn hints(endpoint: &v1::Endpoint) -> Vec<String> {
+    let hints = endpoint.hints.clone().unwrap_or_default();
+    let zones = hints.for_zones.unwrap_or_default().into_iter().map(|zone| format!("zone {}", zone.name));
+    let nodes = hints.for_nodes.unwrap_or_default().into_iter().map(|node| format!("node {}", node.name));
+    zones.chain(nodes).collect()
+}
+
+/// The choice was made by the core for all of them; here it is said of one.
+fn because(
+    endpoint: &Endpoint,
+    serves: bool,
+    publishes: bool,
+    choice: Option<Choice>,
+    of_other_family: bool,
+    caller: &Caller,
+) -> String {
+    let here = |place: &Option<String>| place.clone().unwrap_or_else(|| "unknown".to_owned());
+    let (zone, node) = (here(&caller.who.zone), here(&caller.who.node));
+    let is_ready = endpoint.ready || publishes;
+    let is_draining = endpoint.serving && endpoint.terminating;
+    match (serves, choice) {
+        (true, Some(Choice::SameNode)) => format!("ready, and hinted to the caller's node {node}"),
+        (true, Some(Choice::SameZone)) => format!("ready, and hinted to the caller's zone {zone}"),
+        (true, Some(Choice::Local)) => format!("ready, and on the caller's node {node}"),
+        (true, Some(Choice::Terminating)) => "terminating, and serves still: no endpoint is ready".to_owned(),
+        (true, Some(Choice::LocalTerminating)) => {
+            format!("terminating, and serves still: none on the caller's node {node} is ready")
+        }
+        (true, Some(Choice::NodeUnknown)) => {
+            "internalTrafficPolicy is Local, and the caller's node is not known".to_owned()
+        }
+        (true, _) if !endpoint.ready => "publishNotReadyAddresses counts it as ready".to_owned(),
+        (true, _) => "ready".to_owned(),
+        (false, _) if !is_ready && !is_draining => "not ready".to_owned(),
+        (false, Some(Choice::Local | Choice::LocalTerminating)) => {
+            format!("not on the caller's node {node}: internalTrafficPolicy is Local")
+        }
+        (false, _) if of_other_family => "of the family that the Service does not prefer".to_owned(),
+        (false, _) if !is_ready => "terminating: ready ones are preferred".to_owned(),
+        (false, Some(Choice::SameNode)) => format!("ready, but not hinted to the caller's node {node}"),
+        (false, Some(Choice::SameZone)) => format!("ready, but not hinted to the caller's zone {zone}"),
+        (false, _) => "ready, but another object of the same address stands before it".to_owned(),
+    }
+}
+
+/// Why a Service has no endpoint that may serve.
+pub(super) fn why_none(cluster: &Cluster, name: &NamespacedName) -> Option<String> {
+    let spec = cluster.services.get(name)?.object.spec.as_ref()?;
+    let Some(selector) = spec.selector.as_ref().filter(|selector| !selector.is_empty()) else {
+        return Some(format!(
+            "Service {name} has no selector: its EndpointSlices are made by hand or by another program"
+        ));
+    };
+    let written: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let written = written.join(",");
+    if !cluster.knows("Pod") {
+        return Some(format!(
+            "Service {name} selects pods with {written}; there are no pods in the input to compare with"
+        ));
+    }
+    let pods = cluster.pods.range(NamespacedName::new(&name.namespace, "")..);
+    let pods = pods.take_while(|(pod, _)| pod.namespace == name.namespace);
+    let selected: Vec<_> = pods.filter(|(_, pod)| pod.object.matches(selector) && !pod.object.is_over()).collect();
+    let ready = selected.iter().filter(|(_, pod)| pod.object.ready).count();
+    Some(match selected.len() {
+        0 => format!("the selector {written} of Service {name} matches no pod in namespace {}", name.namespace),
+        count => format!("the selector {written} of Service {name} matches {count} pods, of which {ready} are ready"),
+    })
+}

@@ -1,0 +1,147 @@
+//! What a person would have to look up next.
+
+use std::net::IpAddr;
+
+use byname_core::{Authority, Host, Reason, Service};
+use k8s_openapi::{
+    api::core::v1::{ServicePort, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::{Asked, endpoints};
+use crate::{
+    cluster::{Cluster, NamespacedName},
+    compile::Compiled,
+};
+
+/// How like a name has to be, from 0 to 1, to be what was meant perhaps.
+const LIKENESS: f64 = 0.8;
+/// So many are named.
+const MAX_NAMED: usize = 3;
+
+/// What there is to say about a request with this outcome, which came to `service` if it came to any.
+pub(super) fn hints(
+    cluster: &Cluster,
+    compiled: &Compiled,
+    asked: &Asked,
+    reason: Reason,
+    service: Option<(&NamespacedName, &Service)>,
+) -> Vec<String> {
+    let mut hints = Vec::new();
+    let namespace = compiled.config.caller.namespace();
+    if !cluster.all_namespaces().contains(namespace) {
+        hints.push(format!("nothing in the input is in namespace {namespace}"));
+    }
+    match (reason, service) {
+        (Reason::PortNotFound, Some((name, service))) => hints.extend(ports(cluster, name, service, asked)),
+        (Reason::NoEndpoints, Some((name, _))) => hints.extend(endpoints::why_none(cluster, name)),
+        (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, namespace, asked)),
+        (Reason::IpLiteral, None) => hints.extend(address(cluster, asked)),
+        (Reason::AliasDenied, _) => hints.push(
+            "an alias leads out of its namespace only where the configuration says so: externalNames.allow for hosts outside \
+             the cluster, externalNames.grants for other namespaces; --config names such a configuration"
+                .to_owned(),
+        ),
+        _ => {}
+    }
+    if let (Some((name, _)), false) = (service, cluster.knows("EndpointSlice")) {
+        hints.push(format!(
+            "there are no EndpointSlices in the input, so that nothing is known of the endpoints of Service {name}; add \
+             endpointslices to what kubectl gets"
+        ));
+    }
+    hints.extend(compiled.left_out.iter().map(|problem| format!("left out, as the filter would refuse it: {problem}")));
+    hints
+}
+
+/// Which ports there are, and what the one that was asked for is instead.
+fn ports(cluster: &Cluster, name: &NamespacedName, service: &Service, asked: &Asked) -> Vec<String> {
+    let ports = service.ports().iter().map(|port| match port.name() {
+        "" => port.port().to_string(),
+        called => format!("{} ({called})", port.port()),
+    });
+    let ports: Vec<String> = ports.collect();
+    let mut hints = vec![match ports.as_slice() {
+        [] => format!("Service {name} has no TCP port"),
+        [one] => format!("Service {name} has one TCP port: {one}"),
+        many => format!("Service {name} has these TCP ports: {}", many.join(", ")),
+    }];
+    let number = asked.port.as_deref().and_then(|port| port.parse::<i32>().ok());
+    let spec = cluster.services.get(name).and_then(|service| service.object.spec.as_ref());
+    if let (Some(number), Some(spec)) = (number, spec) {
+        hints.extend(other_meaning(cluster, name, spec, number));
+    }
+    hints
+}
+
+/// What a number is that is no port of the Service.
+fn other_meaning(cluster: &Cluster, name: &NamespacedName, spec: &ServiceSpec, number: i32) -> Option<String> {
+    let ports = || spec.ports.iter().flatten();
+    if let Some(port) = ports().find(|port| port.node_port == Some(number)) {
+        return Some(format!(
+            "{number} is the nodePort of port {}: nodes have it, and the Service's name does not",
+            port.port
+        ));
+    }
+    let slices = cluster.slices_of(name).flat_map(|(_, slice)| slice.object.ports.iter().flatten());
+    let of_pods =
+        slices.filter(|port| port.port == Some(number)).map(|port| port.name.clone().unwrap_or_default()).next();
+    let leads_there = |port: &&ServicePort| {
+        port.target_port == Some(IntOrString::Int(number))
+            || of_pods.as_deref() == Some(port.name.as_deref().unwrap_or_default())
+    };
+    let port = ports().find(leads_there)?;
+    Some(format!("{number} is the pods' own port behind port {}: ask for {}", port.port, port.port))
+}
+
+/// Services of that name in other namespaces, and of like names in this one.
+fn elsewhere(cluster: &Cluster, namespace: &str, asked: &Asked) -> Vec<String> {
+    let mut labels = asked.name.split('.');
+    let first = labels.next().unwrap_or_default().to_ascii_lowercase();
+    let named: Vec<&NamespacedName> = match labels.next() {
+        None => cluster.services.keys().filter(|name| name.name == first).take(MAX_NAMED).collect(),
+        Some(_) => Vec::new(),
+    };
+    if !named.is_empty() {
+        let there: Vec<String> = named.iter().map(|name| format!("{}.{}", name.name, name.namespace)).collect();
+        return vec![format!("namespace {namespace} has no Service {first}; there is {}", there.join(", "))];
+    }
+    let whole = asked.name.trim_end_matches('.').to_ascii_lowercase();
+    let mut like: Vec<(f64, String)> = cluster
+        .services
+        .keys()
+        .map(|name| match name.namespace == namespace {
+            true => name.name.clone(),
+            false => format!("{}.{}", name.name, name.namespace),
+        })
+        .map(|name| (strsim::jaro_winkler(&whole, &name), name))
+        .filter(|(likeness, _)| *likeness >= LIKENESS)
+        .collect();
+    like.sort_by(|one, other| other.0.total_cmp(&one.0));
+    let like: Vec<String> = like.into_iter().take(MAX_NAMED).map(|(_, name)| name).collect();
+    if like.is_empty() { Vec::new() } else { vec![format!("names that are like it: {}", like.join(", "))] }
+}
+
+/// Whose address it is that is no cluster IP.
+fn address(cluster: &Cluster, asked: &Asked) -> Option<String> {
+    let authority = asked.authority();
+    let authority = Authority::try_from(authority.as_bytes()).ok()?;
+    let Host::Ip(address) = authority.host() else { return None };
+    let is_it = |text: &str| text.parse::<IpAddr>().is_ok_and(|other| other.to_canonical() == *address);
+    if let Some((name, _)) = cluster.pods.iter().find(|(_, pod)| pod.object.ips.iter().any(|ip| is_it(ip))) {
+        return Some(format!("{address} is the address of pod {name}: a Service's name stays when the pod does not"));
+    }
+    let (node, _) = cluster.nodes.iter().find(|(_, node)| node.object.addresses.iter().any(|(_, ip)| is_it(ip)))?;
+    let port = authority.port().map(i32::from)?;
+    let behind = cluster.services.iter().find_map(|(name, service)| {
+        let ports = service.object.spec.as_ref()?.ports.iter().flatten();
+        let port = ports.clone().find(|own| own.node_port == Some(port))?;
+        Some(format!("{}.{}:{}", name.name, name.namespace, port.port))
+    });
+    Some(match behind {
+        Some(name) => {
+            format!("{address} is the address of node {node}, and {port} a nodePort: inside the cluster that is {name}")
+        }
+        None => format!("{address} is the address of node {node}, and {port} is no nodePort of a Service"),
+    })
+}

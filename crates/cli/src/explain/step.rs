@@ -1,0 +1,82 @@
+//! The core's steps as data that other programs can read.
+
+use byname_core::{
+    Config, Name, Service, Trace,
+    trace::{EndpointsOutcome, HopOutcome, Outcome, Step as CoreStep},
+    wire,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// One step of a decision.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct Step {
+    /// `unreadable`, `address`, `candidate`, `alias`, `fallback`, `port`, `endpoints`, `subset`, `endpoint` or `steer`; there
+    /// may be more some day.
+    pub kind: String,
+    /// The name or address that it is about, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whether what was looked for is there and may be gone on with.
+    pub found: bool,
+    /// The step in words, as the filter's own traces have it.
+    pub text: String,
+}
+
+impl Step {
+    pub(super) fn of(step: &CoreStep) -> Self {
+        let (kind, name, found) = match step {
+            CoreStep::Unreadable(_) => ("unreadable", None, false),
+            CoreStep::Address { address, service } => ("address", Some(address.to_string()), service.is_some()),
+            CoreStep::Candidate { name, outcome } => ("candidate", Some(name.to_string()), *outcome == Outcome::Exists),
+            CoreStep::Hop { target, outcome, .. } => {
+                let is_fine = matches!(outcome, HopOutcome::Inside | HopOutcome::Outside { .. });
+                ("alias", Some(target.to_string()), is_fine)
+            }
+            CoreStep::Fallback { to, outcome, .. } => {
+                use byname_core::trace::FallbackOutcome;
+                let is_fine = matches!(outcome, FallbackOutcome::Inside | FallbackOutcome::Outside { .. });
+                ("fallback", Some(to.to_string()), is_fine)
+            }
+            CoreStep::Port { matched, .. } => ("port", None, matched.is_some()),
+            CoreStep::Endpoints(outcome) => {
+                let is_fine = !matches!(outcome, EndpointsOutcome::Known { usable: 0, .. });
+                ("endpoints", None, is_fine)
+            }
+            CoreStep::Subset { name, .. } => ("subset", Some(name.to_string()), true),
+            CoreStep::Endpoint { endpoint, .. } => ("endpoint", Some(endpoint.to_string()), true),
+            CoreStep::Steer { .. } => ("steer", None, true),
+            _ => ("other", None, true),
+        };
+        Self { kind: kind.to_owned(), name, found, text: step.to_string() }
+    }
+}
+
+/// The Service that a refused or passed request came to: the last one that was found by name or address.
+pub(super) fn service<'c>(trace: &Trace, wire: &wire::Config, config: &'c Config) -> Option<&'c Service> {
+    let by_key = |key: &str| {
+        let (namespace, name) = key.split_once('/')?;
+        config.table.get(namespace, name)
+    };
+    let by_name = |text: &str| {
+        let name = Name::parse(text.as_bytes()).ok()?;
+        let below = name.below(&wire.dns.cluster_domain)?.to_owned();
+        let mut labels = below.strip_suffix(".svc")?.rsplit('.');
+        let (namespace, service) = (labels.next()?, labels.next()?);
+        config.table.get(namespace, service)
+    };
+    trace.steps.iter().rev().find_map(|step| match step {
+        CoreStep::Address { service, .. } => service.as_deref().and_then(by_key),
+        CoreStep::Candidate { name, outcome: Outcome::Exists } => by_name(name),
+        CoreStep::Hop { target, outcome: HopOutcome::Inside, .. } => by_name(target),
+        _ => None,
+    })
+}
+
+/// The name of the port that it came to.
+pub(super) fn port_name(trace: &Trace) -> Option<&str> {
+    trace.steps.iter().rev().find_map(|step| match step {
+        CoreStep::Port { matched: Some(port), .. } => Some(&*port.name),
+        _ => None,
+    })
+}
