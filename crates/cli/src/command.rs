@@ -2,6 +2,7 @@
 
 mod compile;
 mod completions;
+mod diff;
 mod explain;
 mod schema;
 
@@ -44,6 +45,7 @@ struct Byname {
 enum Command {
     Compile(compile::Compile),
     Explain(explain::Explain),
+    Diff(diff::Diff),
     Schema(schema::Schema),
     Completions(completions::Completions),
 }
@@ -114,6 +116,7 @@ impl Command {
         match self {
             Self::Compile(compile) => compile.run(),
             Self::Explain(explain) => explain.run(),
+            Self::Diff(diff) => diff.run(),
             Self::Schema(schema) => schema.run(),
             Self::Completions(completions) => completions.run(),
         }

@@ -44,8 +44,8 @@ pub struct Compiled {
     pub text: String,
     /// The same as the filter has it.
     pub config: Config,
-    /// What was left out, and why.
-    pub left_out: Vec<Problem>,
+    /// The Services that were left out, and why.
+    pub left_out: BTreeMap<NamespacedName, Problem>,
 }
 
 /// Compiles `cluster` for `caller`.
@@ -53,7 +53,7 @@ pub struct Compiled {
 /// # Errors
 /// All that the filter would refuse, with the place in the input that it comes from.
 pub fn compile(cluster: &Cluster, caller: &Caller, options: &Options) -> Result<Compiled, Problems> {
-    let mut left_out = Vec::new();
+    let mut left_out = BTreeMap::new();
     let mut services = services(cluster, options, &mut left_out)?;
     loop {
         let wire = with_services(services, caller, options);
@@ -81,7 +81,7 @@ pub fn compile(cluster: &Cluster, caller: &Caller, options: &Options) -> Result<
         services = wire.table.services;
         for (key, problem) in of_services {
             services.remove(&key);
-            left_out.push(problem);
+            left_out.extend(NamespacedName::parse(&key).map(|name| (name, problem)));
         }
     }
 }
@@ -89,7 +89,7 @@ pub fn compile(cluster: &Cluster, caller: &Caller, options: &Options) -> Result<
 fn services(
     cluster: &Cluster,
     options: &Options,
-    left_out: &mut Vec<Problem>,
+    left_out: &mut BTreeMap<NamespacedName, Problem>,
 ) -> Result<BTreeMap<String, wire::Service>, Problems> {
     let mut problems = Problems::default();
     let mut services = BTreeMap::new();
@@ -101,7 +101,7 @@ fn services(
         let key = name.to_string();
         match service::compile(cluster, name, service, own.get(&key), options.names_only) {
             Ok(wire) => drop(services.insert(key, wire)),
-            Err(problem) if options.skip_invalid => left_out.push(problem),
+            Err(problem) if options.skip_invalid => drop(left_out.insert(name.clone(), problem)),
             Err(problem) => problems.push(problem),
         }
     }

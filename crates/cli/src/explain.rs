@@ -158,8 +158,11 @@ pub fn explain(
         Resolution::Route(route) => Some(&route.destination),
         Resolution::Pass(_) | Resolution::Refuse(_) => None,
     };
-    // Of one that was refused the steps tell which Service it was.
-    let service = destination.and_then(Destination::service).or_else(|| step::service(&trace, &compiled.wire, config));
+    let service = match destination {
+        Some(destination) => destination.service(),
+        // The steps tell which Service it came to.
+        None => step::service(&trace, &compiled.wire, config),
+    };
     let named = service.map(|service| NamespacedName::new(service.namespace(), service.name()));
     let port_name = match &resolution {
         Resolution::Route(route) => Some(route.port_name),
@@ -172,7 +175,7 @@ pub fn explain(
         _ => None,
     };
     let mut notes = caller.notes.clone();
-    notes.extend(hints::hints(cluster, compiled, &asked, resolution.reason(), named.as_ref().zip(service)));
+    notes.extend(hints::hints(cluster, compiled, &asked, (resolution.reason(), &trace), named.as_ref().zip(service)));
     Explanation {
         reachable: matches!(resolution, Resolution::Route(_)),
         resolution: match resolution {

@@ -131,7 +131,11 @@ pub fn read_document(path: &Path) -> Result<(Node, Place), Problem> {
             let place = Place { file: name, document, item, line: node.line };
             Ok((node, place))
         }
-        Err(_) => Err(Problem::new(&name, "does not hold exactly one document", "give one object in YAML or JSON")),
+        Err(other) => {
+            let is_list = other.iter().any(|object| object.item.is_some());
+            let found = if is_list { "a list of objects".to_owned() } else { format!("{} documents", other.len()) };
+            Err(Problem::new(&name, format!("holds {found}, and not one document"), "give one object in YAML or JSON"))
+        }
     }
 }
 

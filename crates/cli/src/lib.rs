@@ -7,6 +7,7 @@ pub mod caller;
 pub mod cluster;
 pub mod command;
 pub mod compile;
+pub mod diff;
 pub mod explain;
 pub mod input;
 pub mod output;

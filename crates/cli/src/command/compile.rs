@@ -69,7 +69,7 @@ impl Compile {
         let recipe = self.recipe.read()?;
         let cluster = self.input.read()?;
         let compiled = recipe.compile(&cluster)?;
-        compiled.left_out.iter().for_each(|problem| output::warn(&format!("left out: {problem}")));
+        compiled.left_out.values().for_each(|problem| output::warn(&format!("left out: {problem}")));
         let text = match self.format {
             Format::Table => compiled.text,
         };

@@ -1,9 +1,10 @@
 //! `byname schema`.
 
 use clap::{Args, ValueEnum};
+use schemars::{JsonSchema, generate::SchemaSettings};
 
 use super::FINE;
-use crate::{explain::Explanation, output};
+use crate::{diff::Difference, explain::Explanation, output};
 
 /// Prints the JSON Schema of what this program reads and writes.
 #[derive(Args, Debug)]
@@ -22,15 +23,24 @@ enum Of {
     Configuration,
     /// What `byname explain --output json` prints.
     Explain,
+    /// What `byname diff --output json` prints.
+    Diff,
 }
 
 impl Schema {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         let text = match self.of {
             Of::Configuration => byname_core::wire::Config::json_schema_text(),
-            Of::Explain => serde_json::to_string_pretty(&schemars::schema_for!(Explanation))? + "\n",
+            Of::Diff => of_output::<Difference>()?,
+            Of::Explain => of_output::<Explanation>()?,
         };
         output::print(&text)?;
         Ok(FINE)
     }
+}
+
+/// Of what is only written: a field that may be left out need not be there.
+fn of_output<T: JsonSchema>() -> serde_json::Result<String> {
+    let schema = SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>();
+    Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }

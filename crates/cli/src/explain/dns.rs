@@ -43,6 +43,8 @@ pub enum DnsAnswer {
     NoSuchName,
     /// It is not the cluster's: the next server knows.
     OtherServers,
+    /// Aliases lead in a circle: an error.
+    Circle,
 }
 
 /// The queries for `asked`, up to the one that ends it.
@@ -83,15 +85,16 @@ fn query(cluster: &Cluster, config: &Config, zone: &str, name: &Name) -> DnsQuer
                 query.addresses = addresses;
             }
             Found::Nothing => query.answer = DnsAnswer::NoSuchName,
-            Found::Alias(target) if query.aliases.len() < MAX_CNAMES => {
+            Found::Alias(target) if query.aliases.contains(&target) || query.aliases.len() >= MAX_CNAMES => {
+                query.answer = DnsAnswer::Circle;
+            }
+            Found::Alias(target) => {
                 query.aliases.push(target.clone());
                 if let Ok(next) = Name::parse(target.trim_end_matches('.').as_bytes()) {
                     at = next;
                     continue;
                 }
             }
-            // In a circle, which ends with an error.
-            Found::Alias(_) => {}
         }
         return query;
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use byname_core::{Authority, Host, Reason, Service};
+use byname_core::{Authority, Host, Reason, Service, Trace};
 use k8s_openapi::{
     api::core::v1::{ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -24,7 +24,7 @@ pub(super) fn hints(
     cluster: &Cluster,
     compiled: &Compiled,
     asked: &Asked,
-    reason: Reason,
+    (reason, trace): (Reason, &Trace),
     service: Option<(&NamespacedName, &Service)>,
 ) -> Vec<String> {
     let mut hints = Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn hints(
     match (reason, service) {
         (Reason::PortNotFound, Some((name, service))) => hints.extend(ports(cluster, name, service, asked)),
         (Reason::NoEndpoints, Some((name, _))) => hints.extend(endpoints::why_none(cluster, name)),
-        (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, namespace, asked)),
+        (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, compiled, asked)),
         (Reason::IpLiteral, None) => hints.extend(address(cluster, asked)),
         (Reason::AliasDenied, _) => hints.push(
             "an alias leads out of its namespace only where the configuration says so: externalNames.allow for hosts outside \
@@ -50,7 +50,28 @@ pub(super) fn hints(
              endpointslices to what kubectl gets"
         ));
     }
-    hints.extend(compiled.left_out.iter().map(|problem| format!("left out, as the filter would refuse it: {problem}")));
+    hints.extend(left_out(compiled, trace));
+    hints
+}
+
+/// What is wrong with Services that the names which were tried would mean, and how many others are left out.
+fn left_out(compiled: &Compiled, trace: &Trace) -> Vec<String> {
+    let zone = &compiled.wire.dns.cluster_domain;
+    let is_meant = |name: &NamespacedName| {
+        let whole = format!("{}.{}.svc.{zone}", name.name, name.namespace);
+        trace.tried().any(|tried| tried.strip_suffix(&whole).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+    };
+    let (meant, others): (Vec<_>, Vec<_>) = compiled.left_out.iter().partition(|(name, _)| is_meant(name));
+    let mut hints: Vec<String> =
+        meant.iter().map(|(_, problem)| format!("left out, as the filter would refuse it: {problem}")).collect();
+    match others.len() {
+        0 => {}
+        1 => hints
+            .push("another Service is left out, as the filter would refuse it: byname compile says which".to_owned()),
+        many => hints.push(format!(
+            "{many} other Services are left out, as the filter would refuse them: byname compile says which"
+        )),
+    }
     hints
 }
 
@@ -95,11 +116,13 @@ fn other_meaning(cluster: &Cluster, name: &NamespacedName, spec: &ServiceSpec, n
 }
 
 /// Services of that name in other namespaces, and of like names in this one.
-fn elsewhere(cluster: &Cluster, namespace: &str, asked: &Asked) -> Vec<String> {
+fn elsewhere(cluster: &Cluster, compiled: &Compiled, asked: &Asked) -> Vec<String> {
+    let namespace = compiled.config.caller.namespace();
+    let services = || cluster.services.keys().filter(|name| !compiled.left_out.contains_key(name));
     let mut labels = asked.name.split('.');
     let first = labels.next().unwrap_or_default().to_ascii_lowercase();
     let named: Vec<&NamespacedName> = match labels.next() {
-        None => cluster.services.keys().filter(|name| name.name == first).take(MAX_NAMED).collect(),
+        None => services().filter(|name| name.name == first && name.namespace != namespace).take(MAX_NAMED).collect(),
         Some(_) => Vec::new(),
     };
     if !named.is_empty() {
@@ -107,9 +130,7 @@ fn elsewhere(cluster: &Cluster, namespace: &str, asked: &Asked) -> Vec<String> {
         return vec![format!("namespace {namespace} has no Service {first}; there is {}", there.join(", "))];
     }
     let whole = asked.name.trim_end_matches('.').to_ascii_lowercase();
-    let mut like: Vec<(f64, String)> = cluster
-        .services
-        .keys()
+    let mut like: Vec<(f64, String)> = services()
         .map(|name| match name.namespace == namespace {
             true => name.name.clone(),
             false => format!("{}.{}", name.name, name.namespace),

@@ -137,6 +137,7 @@ fn dns(explanation: &Explanation, lines: &mut Vec<String>) {
             DnsAnswer::Addresses => query.addresses.join(" "),
             DnsAnswer::NoData => "no address".to_owned(),
             DnsAnswer::NoSuchName => "no such name".to_owned(),
+            DnsAnswer::Circle => "and so on: a circle".to_owned(),
             DnsAnswer::OtherServers => "not the cluster's: other servers know".to_owned(),
         };
         let aliases: String = query.aliases.iter().map(|alias| format!("{alias} → ")).collect();

@@ -13,8 +13,8 @@ use super::{
 
 /// How deep objects may be nested. Kubernetes' own are below 20.
 const MAX_DEPTH: usize = 100;
-/// Values of one object that aliases (`*name`) may bring in.
-const MAX_ALIASED: usize = 100_000;
+/// Values of one object, those among them that aliases (`*name`) bring in. An EndpointSlice of 1,000 endpoints has 30,000.
+const MAX_VALUES: usize = 250_000;
 
 /// One object of a document.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(super) fn objects(
         number: 0,
         holds_something: false,
         anchors: HashMap::new(),
-        aliased: 0,
+        values: 0,
     };
     let read = documents.read(each);
     // That the characters ended early is why there was nothing more to parse.
@@ -68,7 +68,8 @@ struct Documents<I: Iterator<Item = char>> {
     number: u32,
     holds_something: bool,
     anchors: HashMap<usize, Node>,
-    aliased: usize,
+    /// Of the object that is read.
+    values: usize,
 }
 
 type Next = (Event<'static>, u32);
@@ -91,7 +92,7 @@ impl<I: Iterator<Item = char>> Documents<I> {
 
     fn begin_object(&mut self) {
         self.watch.begin_object();
-        self.aliased = 0;
+        self.values = 0;
     }
 
     fn document(&mut self, each: &mut dyn FnMut(Object) -> Result<(), Problem>) -> Result<(), Problem> {
@@ -171,6 +172,7 @@ impl<I: Iterator<Item = char>> Documents<I> {
         if depth > MAX_DEPTH {
             return Err(self.problem(format!("is nested more than {MAX_DEPTH} deep"), line));
         }
+        self.count(1, line)?;
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, tag) => (anchor, scalar(&text, style, tag.as_deref())),
             Event::SequenceStart(anchor, _) => {
@@ -220,11 +222,17 @@ impl<I: Iterator<Item = char>> Documents<I> {
         let node = node.clone();
         let mut count = 0;
         node.each_place(&mut |_, _| count += 1);
-        self.aliased += count;
-        if self.aliased > MAX_ALIASED {
-            return Err(self.problem(format!("brings in more than {MAX_ALIASED} values by aliases"), line));
-        }
+        self.count(count, line)?;
         Ok(node)
+    }
+
+    /// So many values more are held.
+    fn count(&mut self, more: usize, line: u32) -> Result<(), Problem> {
+        self.values += more;
+        match self.values > MAX_VALUES {
+            true => Err(self.problem(format!("holds more than {MAX_VALUES} values in one object"), line)),
+            false => Ok(()),
+        }
     }
 
     fn next(&mut self) -> Result<Next, Problem> {

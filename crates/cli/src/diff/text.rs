@@ -1,0 +1,77 @@
+//! A difference for a reviewer.
+
+use std::collections::BTreeMap;
+
+use super::{Change, Difference, Kind, Meaning};
+use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain};
+
+/// The changes, those that hurt first.
+#[must_use]
+pub fn text(difference: &Difference) -> String {
+    let mut lines = Vec::new();
+    for change in &difference.changes {
+        let (style, word) = match change.kind {
+            Kind::Vanishes => (ERROR, "vanishes"),
+            Kind::Changes => (WARNING, "changes"),
+            Kind::Appears => (GOOD, "appears"),
+        };
+        lines.push(match change.kind {
+            Kind::Vanishes => format!("{style}{word}{style:#}  {}", said(change.old.as_ref())),
+            Kind::Changes | Kind::Appears => format!("{style}{word}{style:#}  {}", said(change.new.as_ref())),
+        });
+        match change.kind {
+            Kind::Vanishes if change.new.is_some() => lines.push(format!("  now  {}", said(change.new.as_ref()))),
+            Kind::Changes => lines.push(format!("  was  {}", said(change.old.as_ref()))),
+            Kind::Appears if change.old.is_some() => lines.push(format!("  was  {}", said(change.old.as_ref()))),
+            _ => {}
+        }
+        names(change, difference, &mut lines);
+        lines.push(String::new());
+    }
+    let count = |kind: Kind| -> usize {
+        difference.changes.iter().filter(|change| change.kind == kind).map(|change| change.names.len()).sum()
+    };
+    let asked = match difference.namespaces.len() {
+        1 => format!("{} names asked from 1 namespace", difference.names),
+        many => format!("{} names asked from {many} namespaces", difference.names),
+    };
+    lines.push(match difference.changes.is_empty() {
+        true => format!("every name means what it meant, of {asked}"),
+        false => format!(
+            "{} vanish, {} change, {} appear, of {asked}",
+            count(Kind::Vanishes),
+            count(Kind::Changes),
+            count(Kind::Appears),
+        ),
+    });
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn said(meaning: Option<&Meaning>) -> String {
+    let Some(meaning) = meaning else { return "nothing".to_owned() };
+    if !meaning.leads_somewhere() {
+        return meaning.reason.clone();
+    }
+    let port = meaning.port.map_or(String::new(), |port| format!(":{port}"));
+    let name = if meaning.port_name.is_empty() { String::new() } else { format!(" ({})", plain(&meaning.port_name)) };
+    let tls = if meaning.tls { " over TLS" } else { "" };
+    let cluster = meaning.cluster.as_ref().map_or(String::new(), |cluster| format!(", cluster {}", plain(cluster)));
+    format!("{NAME}{}{port}{NAME:#}{name}{tls} {ASIDE}by {}{cluster}{ASIDE:#}", plain(&meaning.host), meaning.reason)
+}
+
+/// The names, those together that change from the same namespaces.
+fn names(change: &Change, difference: &Difference, lines: &mut Vec<String>) {
+    let mut by_callers: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
+    for (name, from) in &change.names {
+        by_callers.entry(from.iter().map(String::as_str).collect()).or_default().push(name);
+    }
+    for (from, names) in by_callers {
+        let callers = match from.len() {
+            all if all == difference.namespaces.len() && all > 1 => "every namespace".to_owned(),
+            _ => from.join(", "),
+        };
+        let names: Vec<String> = names.into_iter().map(plain).collect();
+        lines.push(format!("  {}  {ASIDE}from {}{ASIDE:#}", names.join(" "), plain(&callers)));
+    }
+}

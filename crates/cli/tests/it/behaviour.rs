@@ -1,0 +1,215 @@
+//! Exit statuses, colour, pipes and files.
+
+use std::{fs, process::Stdio};
+
+use crate::run::{HOSTILE, SHOP, byname, byname_with_input, of, program, root};
+
+#[test]
+fn the_exit_status_tells_yes_from_no_and_both_from_wrong() {
+    for (status, args) in [
+        (0, &["explain", "cart", "--from", "shop", "-f", SHOP] as &[&str]),
+        (1, &["explain", "carte", "--from", "shop", "-f", SHOP]),
+        (1, &["explain", "weather", "--from", "shop", "-f", SHOP]),
+        (0, &["diff", SHOP, SHOP, "--exit-code"]),
+        (0, &["diff", SHOP, HOSTILE]),
+        (1, &["diff", SHOP, HOSTILE, "--exit-code"]),
+        (0, &["compile", "-f", SHOP]),
+        (2, &["compile", "-f", HOSTILE]),
+        (2, &["compile", "-f", "not/there.yaml"]),
+        (2, &["compile", "-f", SHOP, "--pod", "shop"]),
+        (2, &["compile", "-f", SHOP, "--pod", "shop/web"]),
+        (2, &["compile", "-f", SHOP, "-n", "Shop"]),
+        (2, &["compile", "-f", SHOP, "-n", "shop", "--pod", "shop/web"]),
+        (2, &["compile", "-f", SHOP, "--config", SHOP]),
+        (2, &["compile", "--format", "toml"]),
+        (2, &["explain", "cart", "-f", SHOP]),
+        (2, &["diff", SHOP]),
+        (2, &["nonsense"]),
+        (2, &[]),
+        (0, &["--version"]),
+        (0, &["help"]),
+        (0, &["completions", "bash"]),
+    ] {
+        let run = byname(args);
+        assert_eq!(run.status, status, "{args:?}\n{}", run.shown());
+        if status == 2 {
+            assert_eq!(run.stdout, "", "{args:?} wrote something");
+            assert!(!run.stderr.is_empty(), "{args:?} says nothing");
+        }
+    }
+}
+
+#[test]
+fn errors_name_the_way_out() {
+    for (args, parts) in [
+        (
+            &["compile", "-f", "not/there.yaml"] as &[&str],
+            &["not/there.yaml", "cannot be read", "or - for the standard input"] as &[&str],
+        ),
+        (&["compile", "-f", "crates/cli/src"], &["crates/cli/src", "holds no file with objects"]),
+        (
+            &["compile", "-f", SHOP, "--pod", "shop/web"],
+            &["Pod shop/web", "is not in the input", "web-5c8f7b6d9f-4xk2p"],
+        ),
+        (&["compile", "-f", SHOP, "--config", SHOP], &["shop.yaml: holds a list of objects", "give one object"]),
+        (&["compile", "-f", HOSTILE], &["hostile.yaml:297", "Service shop/ext-ipv4", "spec.externalName", "10.1.2.3"]),
+        (&["explain", "cart", "-f", SHOP], &["--from <NAMESPACE>"]),
+    ] {
+        let run = byname(args);
+        for part in parts {
+            assert!(run.stderr.contains(part), "{args:?} lacks {part:?}:\n{}", run.stderr);
+        }
+    }
+}
+
+#[test]
+fn what_is_typed_wrong_in_a_configuration_is_named_by_its_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("base.yaml");
+    for (text, parts) in [
+        ("version: 1\nsteering:\n  bye: cluster\n", &["base.yaml:3", "steering", "bye"] as &[&str]),
+        ("version: 1\nsteering:\n  cluster: \"{hots}\"\n", &["base.yaml:3", "steering.cluster", "{hots}"]),
+        (
+            "version: 1\ntable:\n  services:\n    shop/nothing: {}\n",
+            &["base.yaml:4", "shop/nothing", "not in the cluster"],
+        ),
+        (
+            "version: 1\ntable:\n  services:\n    shop/cart: {ports: [{port: 1}]}\n",
+            &["base.yaml:4", "shop/cart", "come from Kubernetes"],
+        ),
+        ("kind: Service\n", &["base.yaml:1", "kind", "docs/configuration.md"]),
+        ("version: 1\n---\nversion: 1\n", &["base.yaml: holds 2 documents"]),
+    ] {
+        fs::write(&file, text).expect("written");
+        let run = byname(&["compile", "-f", SHOP, "--config", file.to_str().expect("text")]);
+        assert_eq!(run.status, 2, "{text}\n{}", run.shown());
+        for part in parts {
+            assert!(run.stderr.contains(part), "{text}\nlacks {part:?}:\n{}", run.stderr);
+        }
+    }
+}
+
+#[test]
+fn the_standard_input_is_a_file_like_others() {
+    let shop = fs::read(root().join(SHOP)).expect("it is there");
+    let read = byname_with_input(&["compile", "-n", "shop"], &shop);
+    assert_eq!(read.stdout, byname(&["compile", "-n", "shop", "-f", SHOP]).stdout);
+    assert_eq!(read.stdout, byname_with_input(&["compile", "-n", "shop", "-f", "-"], &shop).stdout);
+}
+
+#[test]
+fn json_and_a_directory_of_single_objects_say_the_same() {
+    let whole = byname(&["compile", "-n", "shop", "-f", SHOP]).stdout;
+    let shop = fs::read_to_string(root().join(SHOP)).expect("it is there");
+    let list = byname_test_support::yaml_documents(&shop).expect("YAML").remove(0);
+    let as_json = serde_json::to_vec(&list).expect("JSON");
+    assert_eq!(byname_with_input(&["compile", "-n", "shop"], &as_json).stdout, whole, "on one line");
+    let as_json = serde_json::to_vec_pretty(&list).expect("JSON");
+    assert_eq!(byname_with_input(&["compile", "-n", "shop"], &as_json).stdout, whole, "indented");
+    let directory = tempfile::tempdir().expect("a directory");
+    for (index, item) in list["items"].as_array().expect("items").iter().enumerate() {
+        let below = directory.path().join(format!("{}", index % 7));
+        fs::create_dir_all(&below).expect("made");
+        fs::write(below.join(format!("{index}.json")), item.to_string()).expect("written");
+    }
+    fs::write(directory.path().join("notes.txt"), "no object").expect("written");
+    let run = byname(&["compile", "-n", "shop", "-f", directory.path().to_str().expect("text")]);
+    assert_eq!(run.stdout, whole);
+}
+
+#[test]
+fn the_same_input_in_another_order_is_the_same_output() {
+    let shop = fs::read_to_string(root().join(SHOP)).expect("it is there");
+    let mut list = byname_test_support::yaml_documents(&shop).expect("YAML").remove(0);
+    list["items"].as_array_mut().expect("items").reverse();
+    let reversed = byname_with_input(&["compile", "-n", "shop"], list.to_string().as_bytes());
+    assert_eq!(reversed.stdout, byname(&["compile", "-n", "shop", "-f", SHOP]).stdout);
+}
+
+#[test]
+fn colour_is_for_terminals_and_never_with_no_color() {
+    let coloured = |variables: &[(&str, &str)]| {
+        let mut command = program();
+        command.args(["explain", "cart", "--from", "shop", "-f", SHOP]).stdin(Stdio::null());
+        command.envs(variables.iter().copied());
+        of(command.output().expect("it starts")).stdout.contains('\u{1b}')
+    };
+    assert!(!coloured(&[]), "into a pipe");
+    assert!(coloured(&[("CLICOLOR_FORCE", "1")]), "by wish");
+    assert!(!coloured(&[("NO_COLOR", "1")]));
+}
+
+/// As with `byname … | head -0`: who reads has had enough, and nothing is wrong.
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    for args in [&["schema"] as &[&str], &["compile", "-f", SHOP], &["explain", "cart", "--from", "shop", "-f", SHOP]] {
+        let mut command = program();
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        drop(child.stdout.take());
+        let run = of(child.wait_with_output().expect("it ends"));
+        assert_eq!((run.status, run.stderr.as_str()), (0, ""), "{args:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    // As root nothing is forbidden: a file whose reading fails is one that the kernel makes so.
+    for file in ["/proc/self/mem", "Cargo.toml/x.yaml"] {
+        let run = byname(&["compile", "-f", file]);
+        assert_eq!(run.status, 2);
+        assert!(run.stderr.contains(file) && run.stderr.contains("cannot be"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn empty_input_is_an_error_and_an_empty_list_is_a_cluster_without_services() {
+    for input in ["", "\n\n", "---\n", "# nothing\n", "null\n"] {
+        let run = byname_with_input(&["compile"], input.as_bytes());
+        assert_eq!((run.status, run.stdout.as_str()), (2, ""), "{input:?}");
+        assert!(run.stderr.contains("standard input: holds no object"), "{input:?}: {}", run.stderr);
+    }
+    let run = byname_with_input(&["compile"], b"apiVersion: v1\nitems: []\nkind: List\n");
+    assert_eq!(run.status, 2);
+    assert!(run.stderr.contains("there is no Service in the input"), "{}", run.stderr);
+}
+
+#[test]
+fn a_file_is_replaced_whole_or_not_at_all() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("table.json");
+    let path = file.to_str().expect("text");
+    let made = byname(&["compile", "-f", SHOP, "-n", "shop", "-o", path]);
+    assert_eq!((made.status, made.stdout.as_str()), (0, ""));
+    let good = fs::read_to_string(&file).expect("written");
+    assert_eq!(good, byname(&["compile", "-f", SHOP, "-n", "shop"]).stdout);
+    assert_eq!(byname(&["compile", "-f", HOSTILE, "-n", "shop", "-o", path]).status, 2);
+    assert_eq!(fs::read_to_string(&file).expect("there still"), good, "an error wrote something");
+    let names: Vec<_> =
+        fs::read_dir(directory.path()).expect("read").map(|entry| entry.expect("one").file_name()).collect();
+    assert_eq!(names, ["table.json"], "something is left over");
+    let run = byname(&["compile", "-f", SHOP, "-o", "not/there/table.json"]);
+    assert_eq!(run.status, 2);
+    assert!(run.stderr.contains("not/there/table.json: cannot be written"), "{}", run.stderr);
+}
+
+#[test]
+fn it_is_a_plugin_of_kubectl_by_its_name() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let plugin = directory.path().join("kubectl-byname");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_byname"), &plugin).expect("linked");
+    let run = of(std::process::Command::new(&plugin).args(["explain", "--help"]).output().expect("it starts"));
+    assert!(run.stdout.contains("Usage: kubectl byname explain"), "{}", run.stdout);
+    assert!(byname(&["--help"]).stdout.contains("kubectl byname explain"), "and says so");
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let run = byname(&["completions", shell]);
+        assert_eq!(run.status, 0);
+        for command in ["compile", "explain", "diff", "schema"] {
+            assert!(run.stdout.contains(command), "{shell} lacks {command}");
+        }
+    }
+}

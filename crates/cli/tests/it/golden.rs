@@ -1,0 +1,133 @@
+//! What each command prints for the two clusters.
+
+use insta::assert_snapshot;
+
+use crate::run::{HOSTILE, SHOP, byname};
+
+#[test]
+fn compile_for_a_pod() {
+    assert_snapshot!(byname(&["compile", "-f", SHOP, "--pod", "shop/web-5c8f7b6d9f-4xk2p"]).shown());
+}
+
+#[test]
+fn compile_with_what_is_written_by_hand() {
+    let run = byname(&["compile", "-f", SHOP, "-n", "shop", "--config", "crates/cli/tests/it/base.yaml"]);
+    assert_snapshot!(run.shown());
+}
+
+#[test]
+fn compile_only_what_may_be_seen() {
+    assert_snapshot!(
+        byname(&["compile", "-f", SHOP, "-n", "data", "--visible", "data", "--table-version", "7"]).shown()
+    );
+}
+
+#[test]
+fn compile_refuses_a_cluster_with_what_the_filter_would_refuse() {
+    assert_snapshot!(byname(&["compile", "-f", HOSTILE, "-n", "shop"]).shown());
+}
+
+#[test]
+fn compile_leaves_out_what_the_filter_would_refuse() {
+    assert_snapshot!(byname(&["compile", "-f", HOSTILE, "-n", "shop", "--skip-invalid"]).shown());
+}
+
+/// A name, who asks, and what is snapshotted of it.
+#[test]
+fn explain_in_the_shop() {
+    for (case, args) in [
+        ("zone", &["cart", "--pod", "shop/web-5c8f7b6d9f-4xk2p"] as &[&str]),
+        ("rollout", &["checkout.shop", "--from", "billing"]),
+        ("statefulset_pod", &["postgres-1.postgres.data:5432", "--from", "shop"]),
+        ("dual_stack", &["catalog:9090", "--from", "shop"]),
+        ("local", &["metrics-agent.billing:9102", "--pod", "shop/web-5c8f7b6d9f-4xk2p"]),
+        ("alias", &["suggest", "--from", "shop"]),
+        ("alias_denied", &["https://weather/v1", "--from", "shop"]),
+        ("alias_allowed", &["https://weather/v1", "--from", "shop", "--config", "crates/cli/tests/it/base.yaml"]),
+        ("load_balancer", &["web", "--from", "shop"]),
+        ("target_port", &["search:9200", "--from", "shop"]),
+        ("node_port", &["web:31080", "--from", "shop"]),
+        ("node_address", &["198.51.100.11:31080", "--from", "shop"]),
+        ("cluster_ip", &["10.96.8.29", "--from", "billing"]),
+        ("other_namespace", &["checkout", "--from", "billing"]),
+        ("typo", &["chekout.shop", "--from", "billing"]),
+        ("bad_authority", &["10.1:80", "--from", "shop"]),
+        ("endpoint", &["cart", "--from", "shop", "--config", "crates/cli/tests/it/endpoint.json"]),
+    ] {
+        let mut all = vec!["explain", "-f", SHOP];
+        all.extend(args);
+        assert_snapshot!(format!("explain_{case}"), byname(&all).shown());
+    }
+}
+
+#[test]
+fn explain_where_much_is_wrong() {
+    for (case, name) in [
+        ("no_pods", "selector-matches-no-pod"),
+        ("loop", "ext-loop-a"),
+        ("missing_target", "ext-missing-service"),
+        ("other_namespace_denied", "ext-other-namespace"),
+        ("refused_elsewhere", "ext-ipv4"),
+    ] {
+        assert_snapshot!(
+            format!("hostile_{case}"),
+            byname(&["explain", name, "--from", "shop", "-f", HOSTILE]).shown()
+        );
+    }
+}
+
+#[test]
+fn explain_as_data() {
+    let run = byname(&["explain", "cart", "--pod", "shop/web-5c8f7b6d9f-4xk2p", "-f", SHOP, "--output", "json"]);
+    assert_eq!(run.status, 0);
+    assert_snapshot!(run.stdout);
+}
+
+#[test]
+fn what_is_printed_as_data_follows_its_schema() {
+    let explain = ["explain", "catalog", "--from", "shop", "-f", SHOP, "-o", "json"];
+    let diff = ["diff", SHOP, HOSTILE, "-o", "json"];
+    let compile = ["compile", "-f", SHOP, "--pod", "shop/web-5c8f7b6d9f-4xk2p"];
+    for (of, args) in [("explain", &explain as &[&str]), ("diff", &diff), ("configuration", &compile)] {
+        let schema = byname(&["schema", of]).stdout;
+        let schema = jsonschema::validator_for(&serde_json::from_str(&schema).expect("JSON")).expect("a schema");
+        let printed = byname(args).stdout;
+        let printed = serde_json::from_str(&printed).expect("JSON");
+        let errors: Vec<String> = schema.iter_errors(&printed).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{of}: {errors:?}");
+    }
+}
+
+#[test]
+fn diff_of_a_cluster_and_its_next_state() {
+    let shop = std::fs::read_to_string(crate::run::root().join(SHOP)).expect("it is there");
+    let (before, cart) = shop.split_once("    name: cart\n    namespace: shop\n").expect("a Service cart");
+    let next = format!("{before}    name: basket\n    namespace: shop\n{cart}")
+        .replace("kubernetes.io/service-name: cart\n", "kubernetes.io/service-name: basket\n")
+        .replace("externalName: recommend.shop.svc.cluster.local", "externalName: search.shop.svc.cluster.local");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("next.yaml");
+    std::fs::write(&file, next).expect("written");
+    let next = file.to_str().expect("text");
+    let run = byname(&["diff", SHOP, next, "--exit-code"]);
+    assert_snapshot!(run.shown());
+    // The same from what was compiled of the two, asked from one namespace.
+    let compiled = |of: &str, to: &str| {
+        let to = directory.path().join(to).to_str().expect("text").to_owned();
+        assert_eq!(byname(&["compile", "-f", of, "-n", "shop", "-o", &to]).status, 0);
+        to
+    };
+    let (old, new) = (compiled(SHOP, "old.json"), compiled(next, "new.json"));
+    assert_eq!(byname(&["diff", &old, &new]).stdout, byname(&["diff", SHOP, next, "--from", "shop"]).stdout);
+    let same = byname(&["diff", &old, &old, "--exit-code"]);
+    assert_eq!((same.status, same.stdout.contains("every name means what it meant")), (0, true));
+}
+
+#[test]
+fn help_is_a_manual() {
+    for command in ["compile", "explain", "lint", "diff", "watch", "schema", "completions"] {
+        let run = byname(&[command, "--help"]);
+        assert_eq!(run.status, 0, "{command}");
+        assert!(run.stdout.contains("Examples:"), "{command} has no examples:\n{}", run.stdout);
+    }
+}
