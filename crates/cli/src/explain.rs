@@ -170,7 +170,9 @@ pub fn explain(
     };
     let endpoints = match (&named, service, port_name) {
         (Some(name), Some(service), Some(port)) if cluster.knows("EndpointSlice") => {
-            Some(endpoints::of(cluster, name, service, port, destination, caller))
+            let single_machine = compiled.wire.table.single_machine;
+            let asked = endpoints::Asked { service, port, destination, caller, single_machine };
+            Some(endpoints::of(cluster, name, &asked))
         }
         _ => None,
     };
@@ -242,7 +244,7 @@ fn target(resolution: &Resolution<'_>, cluster: &Cluster, zone: &str) -> Option<
         port: route.port,
         port_name: route.port_name.to_owned(),
         service: name.map(|name| name.to_string()),
-        target_port: port.map(|port| outside::target_port(port)),
+        target_port: port.map(outside::target_port),
         tls: route.tls,
         at: source.map(|source| source.place.to_string()),
     })

@@ -50,15 +50,21 @@ pub struct Endpoint {
     pub at: String,
 }
 
-/// All endpoints of `service`, and what each is for the port called `port`.
-pub(super) fn of(
-    cluster: &Cluster,
-    name: &NamespacedName,
-    service: &Service,
-    port: &str,
-    destination: Option<&Destination<'_>>,
-    caller: &Caller,
-) -> Vec<Endpoint> {
+/// What decides which endpoints may serve.
+pub(super) struct Asked<'a> {
+    pub(super) service: &'a Service,
+    /// Name of the port.
+    pub(super) port: &'a str,
+    /// What the name means.
+    pub(super) destination: Option<&'a Destination<'a>>,
+    pub(super) caller: &'a Caller,
+    /// Whether loopback addresses count.
+    pub(super) single_machine: bool,
+}
+
+/// All endpoints of the Service `name`, and what each is to the caller.
+pub(super) fn of(cluster: &Cluster, name: &NamespacedName, asked: &Asked<'_>) -> Vec<Endpoint> {
+    let Asked { service, port, destination, caller, single_machine } = *asked;
     let usable = service.usable(port);
     let choice = usable.as_ref().map(|(choice, _)| *choice);
     let usable: BTreeSet<IpAddr> = usable.map(|(_, addresses)| addresses.collect()).unwrap_or_default();
@@ -103,7 +109,7 @@ pub(super) fn of(
                 None => "is not an IP address".to_owned(),
                 Some(_) if is_named == Some(true) => "the one that the name means".to_owned(),
                 Some(_) if is_named == Some(false) => "not the one that the name means".to_owned(),
-                Some(address) if is_special(address) && !serves => {
+                Some(address) if is_special(address) && !single_machine => {
                     "is loopback, link-local or special: no Service may lead there (CVE-2021-25737)".to_owned()
                 }
                 Some(_) if own_port.is_none() => match port {

@@ -1,5 +1,13 @@
 //! The program as its users run it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, which is what these do"
+)]
+
 mod behaviour;
 mod garbage;
 mod golden;
