@@ -1,5 +1,6 @@
 //! What `explain` says of a name is what the filter does with it, in a real Envoy: the same outcome and reason, the same
-//! authority, the same endpoints, for random names in random clusters, seen by random pods.
+//! authority, the same endpoints, for random names in random clusters, seen by random pods. And those endpoints are the ones
+//! that kube-proxy's rules give, applied to the objects themselves.
 
 #![allow(
     clippy::expect_used,
@@ -268,6 +269,88 @@ struct Seen {
     authority: Option<String>,
 }
 
+/// The endpoints that may serve, worked out anew from the objects as they were printed: the rules of kube-proxy, as plain as
+/// they can be said.
+fn naive(objects: &Value, caller: &Caller, key: &str, port: &str) -> BTreeSet<String> {
+    struct One {
+        at: String,
+        ready: bool,
+        draining: bool,
+        zone: Value,
+        node: Value,
+        zones: BTreeSet<String>,
+        nodes: BTreeSet<String>,
+    }
+    let (namespace, name) = key.split_once('/').expect("namespace/name");
+    let items = objects["items"].as_array().expect("items");
+    let is_called = |item: &&Value| item["metadata"]["namespace"] == namespace && item["metadata"]["name"] == name;
+    let service = items.iter().filter(|item| item["kind"] == "Service").find(is_called).expect("the Service");
+    let spec = &service["spec"];
+    let mut all = Vec::new();
+    for slice in items.iter().filter(|item| item["kind"] == "EndpointSlice") {
+        let metadata = &slice["metadata"];
+        if metadata["namespace"] != namespace || metadata["labels"]["kubernetes.io/service-name"] != name {
+            continue;
+        }
+        let ports = slice["ports"].as_array().expect("ports");
+        let is_it =
+            |other: &&Value| other["name"] == port && (other["protocol"].is_null() || other["protocol"] == "TCP");
+        let Some(number) = ports.iter().find(is_it).map(|port| &port["port"]) else { continue };
+        for endpoint in slice["endpoints"].as_array().expect("endpoints") {
+            let is = |condition: &str, default: bool| endpoint["conditions"][condition].as_bool().unwrap_or(default);
+            let hinted = |to: &str| -> BTreeSet<String> {
+                let hints = endpoint["hints"][to].as_array().into_iter().flatten();
+                hints.map(|hint| hint["name"].as_str().expect("text").to_owned()).collect()
+            };
+            all.push(One {
+                at: format!("{}:{number}", endpoint["addresses"][0].as_str().expect("text")),
+                ready: is("ready", true) || spec["publishNotReadyAddresses"] == true,
+                draining: is("serving", true) && is("terminating", false),
+                zone: endpoint["zone"].clone(),
+                node: endpoint["nodeName"].clone(),
+                zones: hinted("forZones"),
+                nodes: hinted("forNodes"),
+            });
+        }
+    }
+    let (node, zone) = (caller.who.node.clone().expect("known"), caller.who.zone.clone().expect("known"));
+    let those = |is: &dyn Fn(&One) -> bool| -> BTreeSet<String> {
+        all.iter().filter(|one| is(one)).map(|one| one.at.clone()).collect()
+    };
+    let or = |first: BTreeSet<String>, second: BTreeSet<String>| if first.is_empty() { second } else { first };
+    let ready = those(&|one| one.ready);
+    if spec["clusterIP"] == "None" {
+        return ready;
+    }
+    if spec["internalTrafficPolicy"] == "Local" {
+        let here = |one: &One| one.node == *node;
+        return or(those(&|one| one.ready && here(one)), those(&|one| one.draining && here(one)));
+    }
+    if ready.is_empty() {
+        return those(&|one| one.draining);
+    }
+    // What the control plane would have written, where it wrote nothing.
+    if all.iter().all(|one| one.zones.is_empty() && one.nodes.is_empty()) {
+        let text = |value: &Value| BTreeSet::from([value.as_str().expect("text").to_owned()]);
+        for one in all.iter_mut().filter(|one| one.ready) {
+            match spec["trafficDistribution"].as_str() {
+                Some("PreferClose" | "PreferSameZone") => one.zones = text(&one.zone),
+                Some("PreferSameNode") => (one.zones, one.nodes) = (text(&one.zone), text(&one.node)),
+                _ => {}
+            }
+        }
+    }
+    let those = |is: &dyn Fn(&One) -> bool| -> BTreeSet<String> {
+        all.iter().filter(|one| one.ready && is(one)).map(|one| one.at.clone()).collect()
+    };
+    let all_ready = |is: &dyn Fn(&One) -> bool| all.iter().filter(|one| one.ready).all(is);
+    let by_node =
+        if all_ready(&|one| !one.nodes.is_empty()) { those(&|one| one.nodes.contains(&node)) } else { [].into() };
+    let by_zone =
+        if all_ready(&|one| !one.zones.is_empty()) { those(&|one| one.zones.contains(&zone)) } else { [].into() };
+    or(by_node, or(by_zone, ready))
+}
+
 fn explained(explanation: &Explanation) -> Seen {
     let serving = explanation.endpoints.iter().flatten().filter(|endpoint| endpoint.serves);
     let is_route_to_endpoints = explanation.upstream.as_ref().is_some_and(|upstream| upstream.endpoint.is_some());
@@ -325,7 +408,8 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
     let mut met: BTreeMap<String, usize> = BTreeMap::new();
     for round in 0..ROUNDS {
         let mut chance = Chance(seed.wrapping_mul(1_000).wrapping_add(round));
-        let objects = cluster(&mut chance, listening).to_string();
+        let printed = cluster(&mut chance, listening);
+        let objects = printed.to_string();
         let mut cluster = Cluster::default();
         let read = input::read_stream(objects.as_bytes(), "cluster", &mut |object| cluster.add(object));
         read.map_err(Problems::from)?;
@@ -353,6 +437,11 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
                 explain::explain(&cluster, &caller, Some(&pod), &compiled, Asked::parse(&authority, false));
             *met.entry(explanation.reason.clone()).or_default() += 1;
             let expected = explained(&explanation);
+            if let Some(target) = explanation.destination.as_ref().filter(|target| target.kind == "service") {
+                let key = target.service.as_ref().context("a Service")?;
+                let naive = naive(&printed, &caller, key, &target.port_name);
+                assert_eq!(naive, expected.endpoints, "{authority} with BYNAME_SEED={seed}, round {round}\n{objects}");
+            }
             let seen = seen(&envoy, &authority, &explanation).await?;
             let service = explanation.destination.as_ref().and_then(|target| target.service.as_ref());
             let service = service.and_then(|service| compiled.wire.table.services.get(service));
