@@ -1,5 +1,5 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build demo test test-native test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench bench-core
+.PHONY: help build cli demo test test-native test-cli test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench bench-core
 
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
@@ -14,6 +14,9 @@ help: ## List the targets
 build: toolchain ## Build the module that ships: target/byname.wasm
 	@$(XTASK) module
 
+cli: toolchain ## Build the program: target/native/byname
+	$(CARGO) build --profile native --package byname
+
 demo: build envoy ## Reach Services by their names through a real Envoy (KEEP=1 leaves it running)
 	@$(XTASK) demo $(if $(KEEP),--keep)
 
@@ -23,10 +26,13 @@ bench: build envoy ## Side by side with what one would pick instead (QUICK=1 for
 bench-core: toolchain ## What a resolution and a new table take natively, by the number of Services
 	$(CARGO) bench --package byname-core
 
-test: test-native test-wasm test-fuzz test-envoy test-reproducible ## Run all tests
+test: test-native test-wasm test-fuzz test-cli test-envoy test-reproducible ## Run all tests
 
 test-native: toolchain ## The tests of core and of the test support
-	$(CARGO) test --workspace --exclude byname-filter
+	$(CARGO) test --workspace --exclude byname-filter --exclude byname
+
+test-cli: build envoy ## The program, alone and with a real Envoy
+	$(CARGO) test --package byname
 
 test-wasm: toolchain ## The tests of core once more, in wasm under Node
 	@$(XTASK) wasm-test-runner
