@@ -4,6 +4,7 @@ mod lines;
 mod name;
 mod node;
 mod pod;
+mod remark;
 mod route;
 
 use std::{
@@ -19,9 +20,10 @@ use serde::de::DeserializeOwned;
 
 pub use self::{
     lines::Lines,
-    name::NamespacedName,
+    name::{NamespacedName, ObjectName},
     node::Node,
     pod::{ContainerPort, DnsPolicy, Owner, Pod},
+    remark::Remark,
     route::{BackendRef, ParentRef, Route},
 };
 use crate::input::{self, Place, Problem, Problems, RawObject, Source};
@@ -80,6 +82,8 @@ pub struct Cluster {
     pub routes: Objects<Route>,
     /// Namespaces that are there as objects, and where.
     pub namespaces: BTreeMap<String, Place>,
+    /// Annotations that are for this program, by what the object is called.
+    pub remarks: BTreeMap<ObjectName, Vec<Remark>>,
     /// How many objects of each kind there were that is read.
     pub read: BTreeMap<&'static str, usize>,
     /// How many objects of each kind there were that is not read.
@@ -153,6 +157,7 @@ impl Cluster {
                 annotations.remove(LAST_APPLIED);
             }
         }
+        self.remarks.extend(remark::of(&raw));
         let group = raw.api_version.rsplit_once('/').map_or("", |(group, _)| group);
         match (group, raw.kind.as_str()) {
             ("", "Service") => {

@@ -66,7 +66,7 @@ pub use health::Outliers;
 pub use label::EndpointLabel;
 pub use name::{Name, NameError, is_label};
 pub use plan::{Chooser, Plan};
-pub use policy::Policy;
+pub use policy::{Policy, is_refused_target};
 pub use problem::{Fault, Problem, Problems};
 pub use reason::Reason;
 pub use resolve::{Destination, Request, Resolution, Route, Scheme, resolve, resolve_traced};

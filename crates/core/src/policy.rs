@@ -47,7 +47,8 @@ const REFUSED_WITH_BELOW: &[&str] = &[
 const REFUSED_FROM_TO: (&str, &str) = ("instance-data.", ".internal");
 
 /// Whether an alias may never lead to `target`, whatever is listed.
-pub(crate) fn is_refused_target(target: &Name) -> bool {
+#[must_use]
+pub fn is_refused_target(target: &Name) -> bool {
     let text = target.as_str();
     REFUSED_NAMES.contains(&text)
         || REFUSED_WITH_BELOW.iter().any(|name| target.below(name).is_some())

@@ -34,6 +34,8 @@ pub struct Pod {
     pub subdomain: Option<String>,
     /// Whose names its resolver knows.
     pub dns_policy: DnsPolicy,
+    /// `dnsConfig.nameservers`.
+    pub nameservers: Vec<String>,
     /// `dnsConfig.searches`.
     pub searches: Vec<String>,
     /// The option `ndots`, as it is written.
@@ -70,6 +72,13 @@ pub struct Owner {
     pub kind: String,
     /// Its name.
     pub name: String,
+}
+
+impl std::fmt::Display for Owner {
+    /// `Deployment web`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
 }
 
 impl Pod {
@@ -125,6 +134,7 @@ impl Pod {
             hostname: spec.hostname,
             subdomain: spec.subdomain,
             dns_policy,
+            nameservers: dns.nameservers.unwrap_or_default(),
             searches: dns.searches.unwrap_or_default(),
             ndots: ndots.and_then(|option| option.value),
         }

@@ -8,7 +8,7 @@ use serde_path_to_error::{Path, Segment};
 /// A value, and where it stands.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Counted from 1.
+    /// Counted from 1. That of its key, where it has one: a list or an object may begin on the line below.
     pub line: u32,
     /// What stands there.
     pub value: Value,

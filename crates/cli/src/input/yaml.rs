@@ -121,14 +121,9 @@ impl<I: Iterator<Item = char>> Documents<I> {
                 return Err(self.problem(format!("has the field {key} twice"), key_line));
             }
             let (event, line) = self.next()?;
-            let Event::SequenceStart(..) = event else {
+            if !matches!(event, Event::SequenceStart(..)) || &*key != "items" {
                 let value = self.value(event, line, 1)?;
-                fields.push((key, value));
-                continue;
-            };
-            if &*key != "items" {
-                let value = self.value(event, line, 1)?;
-                fields.push((key, value));
+                fields.push((key, Node { line: key_line, ..value }));
                 continue;
             }
             is_list = true;
@@ -205,13 +200,14 @@ impl<I: Iterator<Item = char>> Documents<I> {
                 return Ok(Value::Map(fields));
             }
             let key = self.key(event, line)?;
+            let key_line = line;
             // Objects of Kubernetes have few fields; ConfigMaps and the like with very many are not what is read here.
             if fields.len() < 1_000 && fields.iter().any(|(other, _)| *other == key) {
                 return Err(self.problem(format!("has the field {key} twice"), line));
             }
             let (event, line) = self.next()?;
             let value = self.value(event, line, depth + 1)?;
-            fields.push((key, value));
+            fields.push((key, Node { line: key_line, ..value }));
         }
     }
 
