@@ -4,6 +4,7 @@ mod compile;
 mod completions;
 mod diff;
 mod explain;
+mod lint;
 mod schema;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
@@ -46,6 +47,7 @@ enum Command {
     Compile(compile::Compile),
     Explain(explain::Explain),
     Diff(diff::Diff),
+    Lint(lint::Lint),
     Schema(schema::Schema),
     Completions(completions::Completions),
 }
@@ -117,6 +119,7 @@ impl Command {
             Self::Compile(compile) => compile.run(),
             Self::Explain(explain) => explain.run(),
             Self::Diff(diff) => diff.run(),
+            Self::Lint(lint) => lint.run(),
             Self::Schema(schema) => schema.run(),
             Self::Completions(completions) => completions.run(),
         }

@@ -10,4 +10,5 @@ pub mod compile;
 pub mod diff;
 pub mod explain;
 pub mod input;
+pub mod lint;
 pub mod output;

@@ -77,13 +77,18 @@ fn readable_by_all() -> fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o644)
 }
 
-/// Text of somebody else's as a terminal may have it: what would steer it, or turn its direction, is escaped.
+/// Whether a character steers a terminal, turns a line's direction or is not seen at all.
+#[must_use]
+pub fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Text of somebody else's as a terminal may have it: what is harmful is escaped.
 #[must_use]
 pub fn plain(text: &str) -> String {
-    let is_harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         if is_harmful(c) { plain.extend(c.escape_unicode()) } else { plain.push(c) }

@@ -1,0 +1,66 @@
+//! What is likely to be wrong with the names, ports and endpoints of a cluster.
+//!
+//! A table of rules, each with its check, in one file a family. A rule that needs a kind of object of which nothing was
+//! read is not run, and the report says so.
+
+mod backends;
+mod context;
+mod endpoints;
+mod exposure;
+mod external_names;
+mod finding;
+mod ignore;
+mod names;
+mod ports;
+mod report;
+mod rule;
+mod selectors;
+mod topology;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::{context::Context, finding::Findings};
+pub use self::{
+    finding::{By, Finding, Ignored},
+    ignore::Ignore,
+    report::{Report, json, sarif, text},
+    rule::{Rule, Severity, by_id, rules},
+};
+use crate::cluster::Cluster;
+
+/// What there is to say beside the cluster.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cluster domain.
+    pub domain: String,
+    /// What is ignored.
+    pub ignores: Vec<Ignore>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { domain: "cluster.local".into(), ignores: Vec::new() }
+    }
+}
+
+/// Judges a cluster by every rule.
+#[must_use]
+pub fn lint(cluster: &Cluster, options: &Options) -> Report {
+    let context = Context::new(cluster, &options.domain);
+    let mut findings = Findings::default();
+    let mut not_run: BTreeMap<&'static str, Vec<&'static Rule>> = BTreeMap::new();
+    for rule in rules() {
+        let missing: BTreeSet<&str> = rule.needs.iter().copied().filter(|kind| !cluster.knows(kind)).collect();
+        if missing.is_empty() {
+            findings.run(rule, &context);
+        }
+        for kind in missing {
+            not_run.entry(kind).or_default().push(rule);
+        }
+    }
+    let mut findings = findings.into_sorted();
+    for finding in &mut findings {
+        finding.ignored = ignore::why(finding, &options.ignores, cluster);
+    }
+    Report { findings, not_run, services: cluster.services.len() }
+}

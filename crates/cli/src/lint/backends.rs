@@ -1,0 +1,155 @@
+//! What Ingresses and routes of the Gateway API lead to.
+
+use k8s_openapi::api::networking::v1::IngressServiceBackend;
+
+use super::{
+    context::{Context, Form, View, shown, some},
+    finding::{Findings, Subject},
+    rule::{Rule, Severity},
+};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "BN040",
+        name: "backend-service-missing",
+        severity: Severity::Error,
+        summary: "an Ingress or a route leads to a Service that is not there",
+        why: "the gateway answers 500 or 503 to every request that comes this way",
+        fix: "mend the name or the namespace, or take the rule out",
+        needs: &["Service"],
+        check: service_missing,
+    },
+    Rule {
+        id: "BN041",
+        name: "backend-port-missing",
+        severity: Severity::Error,
+        summary: "an Ingress or a route leads to a port that its Service does not have",
+        why: "the gateway finds no endpoints and answers 500 or 503; it asks for the Service's port, not its targetPort",
+        fix: "write a port of the Service, by the number or, in an Ingress, the name that the Service gives it",
+        needs: &[],
+        check: port_missing,
+    },
+    Rule {
+        id: "BN042",
+        name: "backend-is-external-name",
+        severity: Severity::Warning,
+        summary: "an Ingress or a route leads to an ExternalName Service",
+        why: "many gateways refuse it: whoever writes the Service reaches what only the gateway may (CVE-2021-25740)",
+        fix: "lead to a Service with endpoints, or let the gateway proxy the external host by its own means",
+        needs: &[],
+        check: is_external_name,
+    },
+];
+
+/// A reference to a Service.
+struct Backend<'c> {
+    subject: Subject<'c>,
+    /// Its namespace, and that of what it refers to.
+    own: &'c str,
+    namespace: &'c str,
+    name: &'c str,
+    name_field: String,
+    port: Port<'c>,
+    port_field: String,
+}
+
+#[derive(Clone, Copy)]
+enum Port<'c> {
+    None,
+    Name(&'c str),
+    Number(i32),
+}
+
+impl Backend<'_> {
+    fn service<'a, 'c>(&self, context: &'a Context<'c>) -> Option<&'a View<'c>> {
+        context.service(self.namespace, self.name)
+    }
+}
+
+fn backends<'c>(context: &Context<'c>) -> Vec<Backend<'c>> {
+    let mut backends = Vec::new();
+    for (name, ingress) in &context.cluster.ingresses {
+        let subject = Subject::new("Ingress", name, ingress);
+        let Some(spec) = &ingress.object.spec else { continue };
+        let default = spec.default_backend.iter().map(|backend| ("spec.defaultBackend".to_owned(), backend));
+        let rules = spec.rules.iter().flatten().enumerate();
+        let ruled = rules.flat_map(|(rule, content)| {
+            let paths = content.http.iter().flat_map(|http| &http.paths).enumerate();
+            paths.map(move |(path, to)| (format!("spec.rules[{rule}].http.paths[{path}].backend"), &to.backend))
+        });
+        for (field, backend) in default.chain(ruled) {
+            if let Some(service) = &backend.service {
+                backends.push(of_ingress(subject, &name.namespace, &format!("{field}.service"), service));
+            }
+        }
+    }
+    for (name, route) in &context.cluster.routes {
+        let subject = Subject::new(&route.object.kind, name, route).called(&route.object.name);
+        for (field, to) in route.object.backends.iter().filter(|(_, to)| to.is_service()) {
+            backends.push(Backend {
+                subject,
+                own: &name.namespace,
+                namespace: to.namespace.as_deref().unwrap_or(&name.namespace),
+                name: &to.name,
+                name_field: format!("{field}.name"),
+                port: to.port.map_or(Port::None, Port::Number),
+                port_field: format!("{field}.port"),
+            });
+        }
+    }
+    backends
+}
+
+fn of_ingress<'c>(
+    subject: Subject<'c>,
+    namespace: &'c str,
+    field: &str,
+    service: &'c IngressServiceBackend,
+) -> Backend<'c> {
+    let port = service.port.as_ref();
+    let (port, port_field) = match (port.and_then(|port| port.name.as_deref()), port.and_then(|port| port.number)) {
+        (Some(name), _) => (Port::Name(name), format!("{field}.port.name")),
+        (None, Some(number)) => (Port::Number(number), format!("{field}.port.number")),
+        (None, None) => (Port::None, format!("{field}.port")),
+    };
+    let name_field = format!("{field}.name");
+    Backend { subject, own: namespace, namespace, name: &service.name, name_field, port, port_field }
+}
+
+fn service_missing(context: &Context<'_>, findings: &mut Findings) {
+    for backend in backends(context) {
+        let is_known = backend.own == backend.namespace || context.knows_services_of(backend.namespace);
+        if is_known && backend.service(context).is_none() {
+            let message = format!("there is no Service {}/{}", backend.namespace, backend.name);
+            findings.add(backend.subject, backend.name_field, message);
+        }
+    }
+}
+
+fn port_missing(context: &Context<'_>, findings: &mut Findings) {
+    for backend in backends(context) {
+        let Some(view) = backend.service(context).filter(|view| view.form != Form::ExternalName) else { continue };
+        let mut ports = view.ports().map(|(_, port)| port);
+        let (is_there, asked) = match backend.port {
+            Port::None => (false, "no port is named".to_owned()),
+            Port::Name(name) => {
+                (ports.any(|port| port.name.as_deref() == Some(name)), format!("it has no port called {name}"))
+            }
+            Port::Number(number) => (ports.any(|port| port.port == number), format!("it has no port {number}")),
+        };
+        if !is_there {
+            let all = some(view.ports().map(|(_, port)| shown(port)));
+            let message = format!("Service {} has {all}: {asked}", view.name);
+            findings.add(backend.subject, backend.port_field, message);
+        }
+    }
+}
+
+fn is_external_name(context: &Context<'_>, findings: &mut Findings) {
+    for backend in backends(context) {
+        let Some(view) = backend.service(context).filter(|view| view.form == Form::ExternalName) else { continue };
+        let target = view.spec.external_name.as_deref().unwrap_or_default();
+        let message = format!("Service {} is an ExternalName for {target}", view.name);
+        findings.add(backend.subject, backend.name_field, message);
+    }
+}

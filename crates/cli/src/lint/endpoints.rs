@@ -1,0 +1,253 @@
+//! Endpoints and the slices that they stand in.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use super::{
+    context::{Context, EndpointView, Form, View, joined, protocol, shown, some},
+    finding::{Findings, Subject},
+    ports,
+    rule::{Rule, Severity},
+};
+use crate::cluster::{NamespacedName, SERVICE_NAME};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "BN010",
+        name: "no-ready-endpoint",
+        severity: Severity::Error,
+        summary: "a Service has no endpoint that is ready, nor one that serves while it terminates",
+        why: "every request to it fails: 503 from the filter, a refused connection without it",
+        fix: "look at the pods: kubectl describe says which readiness probe fails, or why they do not start",
+        needs: &["EndpointSlice"],
+        check: no_ready_endpoint,
+    },
+    Rule {
+        id: "BN011",
+        name: "no-selector-no-endpoints",
+        severity: Severity::Error,
+        summary: "a Service without a selector has no endpoints",
+        why: "nothing makes endpoints for it, so every request to it fails",
+        fix: "give it a selector, or an EndpointSlice with addresses that has the label kubernetes.io/service-name",
+        needs: &["EndpointSlice"],
+        check: no_selector_no_endpoints,
+    },
+    Rule {
+        id: "BN012",
+        name: "special-address",
+        severity: Severity::Error,
+        summary: "an endpoint has a loopback, link-local, multicast or metadata address",
+        why: "it leads to the client's own machine or to its cloud's metadata (CVE-2021-25737); the filter drops it",
+        fix: "write the address of a pod or of a host that other machines can reach",
+        needs: &[],
+        check: special_address,
+    },
+    Rule {
+        id: "BN013",
+        name: "endpoint-without-pod",
+        severity: Severity::Warning,
+        summary: "an endpoint is said to be a pod that is not there",
+        why: "its address is nobody's, or soon somebody else's, and gets its share of requests",
+        fix: "delete the EndpointSlice, and its controller makes it anew; if that persists, look at the controller",
+        needs: &["Pod"],
+        check: endpoint_without_pod,
+    },
+    Rule {
+        id: "BN014",
+        name: "slice-without-service",
+        severity: Severity::Warning,
+        summary: "an EndpointSlice has no Service: its label is missing, or names none of its namespace",
+        why: "its endpoints are reached by no name: slices are found by the label kubernetes.io/service-name alone",
+        fix: "write the Service's name into the label, or delete the EndpointSlice",
+        needs: &["Service"],
+        check: slice_without_service,
+    },
+    Rule {
+        id: "BN015",
+        name: "port-in-no-slice",
+        severity: Severity::Error,
+        summary: "no EndpointSlice of a Service has its port, by name and protocol",
+        why: "the Service has endpoints, but none for this port, so every request to it fails",
+        fix: "call the port the same in the Service and in its EndpointSlices, with the same protocol",
+        needs: &["EndpointSlice"],
+        check: port_in_no_slice,
+    },
+    Rule {
+        id: "BN016",
+        name: "hints-fall-away",
+        severity: Severity::Warning,
+        summary: "some ready endpoints have hints and others have none",
+        why: "hints count only where every ready endpoint has them, so traffic goes to every zone again",
+        fix: "give each endpoint hints; where the control plane writes them, look for nodes without a zone",
+        needs: &[],
+        check: hints_fall_away,
+    },
+    Rule {
+        id: "BN017",
+        name: "hint-leads-nowhere",
+        severity: Severity::Warning,
+        summary: "an endpoint is hinted to zones or nodes that are not there",
+        why: "no client is there, so while hints count the endpoint gets no requests",
+        fix: "write a zone or node that there is; where a controller wrote the slice, delete it and it is made anew",
+        needs: &["Node"],
+        check: hint_leads_nowhere,
+    },
+];
+
+fn no_ready_endpoint(context: &Context<'_>, findings: &mut Findings) {
+    for view in context.services.iter().filter(|view| view.form != Form::ExternalName && !view.serves()) {
+        let all = view.endpoints.len();
+        let message = match (view.selector(), all) {
+            // BN011 says it better, and BN001 where the pods are known.
+            (None, 0) => continue,
+            (Some(_), 0) if context.cluster.knows("Pod") && view.pods.is_empty() => continue,
+            (_, 0) => "it has no endpoint".to_owned(),
+            (_, 1) => "its only endpoint is not ready".to_owned(),
+            (_, all) => format!("none of its {all} endpoints is ready"),
+        };
+        let field = if view.selector().is_some() { "spec.selector" } else { "metadata.name" };
+        findings.add(view.subject(), field, message);
+    }
+}
+
+fn no_selector_no_endpoints(context: &Context<'_>, findings: &mut Findings) {
+    for view in &context.services {
+        if view.form == Form::ExternalName || view.selector().is_some() || !view.endpoints.is_empty() {
+            continue;
+        }
+        let message = match context.cluster.slices_of(view.name).count() {
+            0 => "it has no selector, and no EndpointSlice has its name in the label".to_owned(),
+            slices => format!("it has no selector, and nothing stands in its EndpointSlices ({slices})"),
+        };
+        findings.add(view.subject(), "metadata.name", message);
+    }
+}
+
+fn special_address(context: &Context<'_>, findings: &mut Findings) {
+    for (name, slice) in &context.cluster.slices {
+        for (index, endpoint) in slice.object.endpoints.iter().flatten().enumerate() {
+            let special = |text: &&String| text.parse::<IpAddr>().is_ok_and(byname_core::is_special);
+            if let Some(address) = endpoint.addresses.iter().find(special) {
+                let field = format!("endpoints[{index}].addresses");
+                findings.add(Subject::new("EndpointSlice", name, slice), field, format!("{address} is no pod's"));
+            }
+        }
+    }
+}
+
+fn endpoint_without_pod(context: &Context<'_>, findings: &mut Findings) {
+    let namespaces: BTreeSet<&str> = context.cluster.pods.keys().map(|name| &*name.namespace).collect();
+    for (slice_name, slice) in &context.cluster.slices {
+        for (index, endpoint) in slice.object.endpoints.iter().flatten().enumerate() {
+            let Some(to) = endpoint.target_ref.as_ref().filter(|to| to.kind.as_deref() == Some("Pod")) else {
+                continue;
+            };
+            let namespace = to.namespace.as_deref().unwrap_or(&slice_name.namespace);
+            let pod = NamespacedName::new(namespace, to.name.as_deref().unwrap_or_default());
+            // What was read may have the pods of other namespaces alone.
+            if namespaces.contains(namespace) && !context.cluster.pods.contains_key(&pod) {
+                let address = endpoint.addresses.first().map_or("", String::as_str);
+                let message = format!("{address} is said to be Pod {pod}, which is not there");
+                let subject = Subject::new("EndpointSlice", slice_name, slice);
+                findings.add(subject, format!("endpoints[{index}].targetRef.name"), message);
+            }
+        }
+    }
+}
+
+fn slice_without_service(context: &Context<'_>, findings: &mut Findings) {
+    for (name, slice) in &context.cluster.slices {
+        let label = slice.object.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME));
+        let (field, message) = match label {
+            None => ("metadata.labels".to_owned(), format!("it has no label {SERVICE_NAME}")),
+            Some(service) if context.service(&name.namespace, service).is_none() => {
+                let message = format!("there is no Service {}/{service}", name.namespace);
+                (format!("metadata.labels.{SERVICE_NAME}"), message)
+            }
+            Some(_) => continue,
+        };
+        findings.add(Subject::new("EndpointSlice", name, slice), field, message);
+    }
+}
+
+fn port_in_no_slice(context: &Context<'_>, findings: &mut Findings) {
+    for view in &context.services {
+        if view.form == Form::ExternalName || view.endpoints.is_empty() {
+            continue;
+        }
+        for (field, port) in view.ports() {
+            let slices = || context.cluster.slices_of(view.name).map(|(_, slice)| &slice.object);
+            // BN020 knows why.
+            if slices().any(|slice| joined(slice, port).is_some()) || ports::names_no_container_port(view, port) {
+                continue;
+            }
+            let there: BTreeSet<String> = slices()
+                .flat_map(|slice| slice.ports.iter().flatten())
+                .map(|port| {
+                    format!("{}/{}", port.name.as_deref().unwrap_or_default(), protocol(port.protocol.as_ref()))
+                })
+                .collect();
+            let there = if there.is_empty() { "no ports".to_owned() } else { some(there) };
+            findings.add(
+                view.subject(),
+                field,
+                format!("port {} is in no EndpointSlice: they have {there}", shown(port)),
+            );
+        }
+    }
+}
+
+/// Names in the hints of an endpoint, for zones and for nodes.
+fn hints(endpoint: &EndpointView<'_>) -> [(&'static str, Vec<String>); 2] {
+    let hints = endpoint.endpoint.hints.as_ref();
+    let zones = hints.and_then(|hints| hints.for_zones.as_ref()).into_iter().flatten().map(|zone| zone.name.clone());
+    let nodes = hints.and_then(|hints| hints.for_nodes.as_ref()).into_iter().flatten().map(|node| node.name.clone());
+    [("zone", zones.collect()), ("node", nodes.collect())]
+}
+
+fn hints_fall_away(context: &Context<'_>, findings: &mut Findings) {
+    for view in context.services.iter().filter(|view| view.form == Form::Virtual) {
+        // kube-proxy asks family by family.
+        for family in ["IPv4", "IPv6"] {
+            hints_of_family(view, family, findings);
+        }
+    }
+}
+
+fn hints_of_family(view: &View<'_>, family: &str, findings: &mut Findings) {
+    let ready = view.endpoints.iter().filter(|one| one.is_ready && one.slice.object.address_type == family);
+    let ready: Vec<_> = ready.map(|endpoint| (endpoint, hints(endpoint))).collect();
+    for number in [0, 1] {
+        let names =
+            |hints: &[(&'static str, Vec<String>); 2]| hints.get(number).is_some_and(|(_, names)| !names.is_empty());
+        let hinted = ready.iter().filter(|(_, hints)| names(hints)).count();
+        let Some((bare, hints)) = ready.iter().find(|(_, hints)| !names(hints)).filter(|_| hinted > 0) else {
+            continue;
+        };
+        let kind = hints.get(number).map_or("", |(kind, _)| kind);
+        let message = format!(
+            "{} has no {kind} hint and {hinted} of {} ready endpoints have one, so none counts for Service {}",
+            bare.address(),
+            ready.len(),
+            view.name
+        );
+        findings.add(bare.subject(), bare.field(), message);
+    }
+}
+
+fn hint_leads_nowhere(context: &Context<'_>, findings: &mut Findings) {
+    let nodes = &context.cluster.nodes;
+    let zones: BTreeSet<&str> = nodes.values().filter_map(|node| node.object.zone.as_deref()).collect();
+    for endpoint in context.services.iter().flat_map(|view| &view.endpoints) {
+        for (kind, names) in hints(endpoint) {
+            let is_there = |name: &String| match kind {
+                "zone" => zones.contains(name.as_str()),
+                _ => nodes.contains_key(name),
+            };
+            if !names.is_empty() && !names.iter().any(is_there) {
+                let missing = if kind == "zone" { "in which no node is" } else { "which is not there" };
+                let message = format!("{} is hinted to {kind} {}, {missing}", endpoint.address(), some(&names));
+                findings.add(endpoint.subject(), format!("{}.hints", endpoint.field()), message);
+            }
+        }
+    }
+}

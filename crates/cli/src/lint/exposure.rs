@@ -1,0 +1,216 @@
+//! How Services are reached from elsewhere: addresses, node ports, load balancers, and from which nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    context::{Context, Form, View, protocol, some},
+    finding::Findings,
+    rule::{Rule, Severity},
+};
+use crate::cluster::NamespacedName;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "BN050",
+        name: "node-port-out-of-range",
+        severity: Severity::Warning,
+        summary: "a nodePort is outside 30000 to 32767",
+        why: "an API server with the default range refuses it, and below it may be a port of the node itself",
+        fix: "take a port of the range, or leave it out and have one allocated",
+        needs: &[],
+        check: node_port_out_of_range,
+    },
+    Rule {
+        id: "BN051",
+        name: "node-port-twice",
+        severity: Severity::Error,
+        summary: "two Services have the same nodePort with the same protocol",
+        why: "a node's port leads to one Service: which of them it is depends on the order of their making",
+        fix: "leave the nodePort of one of them out, and have another allocated",
+        needs: &[],
+        check: node_port_twice,
+    },
+    Rule {
+        id: "BN052",
+        name: "node-port-local-without-endpoint",
+        severity: Severity::Warning,
+        summary: "a NodePort Service with externalTrafficPolicy: Local has nodes without an endpoint",
+        why: "these nodes drop what comes to the port, and no load balancer is told to leave them out",
+        fix: "run a pod on every node that clients use, name only nodes that have one, or use the policy Cluster",
+        needs: &["EndpointSlice", "Node"],
+        check: node_port_local,
+    },
+    Rule {
+        id: "BN053",
+        name: "local-policy-endpoint-without-node",
+        severity: Severity::Warning,
+        summary: "a Service with a Local traffic policy has an endpoint without a nodeName",
+        why: "the endpoint is local to no node, so it is never chosen",
+        fix: "write the nodeName of the endpoint, or use the policy Cluster",
+        needs: &[],
+        check: local_without_node,
+    },
+    Rule {
+        id: "BN054",
+        name: "internal-local-without-endpoint",
+        severity: Severity::Info,
+        summary: "a Service with internalTrafficPolicy: Local has no endpoint on nodes that have pods",
+        why: "pods there that ask for it get no answer, as endpoints of other nodes are never used",
+        fix: "run one of its pods on every node whose pods ask for it, as a DaemonSet does, or use the policy Cluster",
+        needs: &["EndpointSlice", "Node", "Pod"],
+        check: internal_local,
+    },
+    Rule {
+        id: "BN055",
+        name: "load-balancer-pending",
+        severity: Severity::Warning,
+        summary: "a Service of type LoadBalancer has no address from a load balancer",
+        why: "nothing outside reaches it: no controller has taken it up, or it failed",
+        fix: "look at the events of the Service; without a load balancer's controller use NodePort or a gateway",
+        needs: &[],
+        check: load_balancer_pending,
+    },
+    Rule {
+        id: "BN056",
+        name: "external-ips",
+        severity: Severity::Warning,
+        summary: "a Service has externalIPs",
+        why: "whoever writes them takes others' traffic to any address (CVE-2020-8554); they are deprecated",
+        fix: "use type LoadBalancer or a gateway",
+        needs: &[],
+        check: external_ips,
+    },
+    Rule {
+        id: "BN057",
+        name: "cluster-ip-twice",
+        severity: Severity::Error,
+        summary: "two Services have the same cluster IP",
+        why: "one of them gets the traffic of both; the filter refuses a table with it",
+        fix: "make one of them anew without clusterIP, and have one allocated",
+        needs: &[],
+        check: cluster_ip_twice,
+    },
+];
+
+const NODE_PORTS: std::ops::RangeInclusive<i32> = 30000..=32767;
+
+/// Node ports of a Service, each with its field and protocol.
+fn node_ports<'c>(view: &View<'c>) -> impl Iterator<Item = (String, i32, &'c str)> {
+    let ports = view.ports().filter_map(|(field, port)| {
+        let number = port.node_port.filter(|number| *number != 0)?;
+        Some((format!("{field}.nodePort"), number, protocol(port.protocol.as_ref())))
+    });
+    let health = view.spec.health_check_node_port.filter(|number| *number != 0);
+    ports.chain(health.map(|number| ("spec.healthCheckNodePort".to_owned(), number, "TCP")))
+}
+
+fn node_port_out_of_range(context: &Context<'_>, findings: &mut Findings) {
+    for view in &context.services {
+        for (field, number, _) in node_ports(view).filter(|(_, number, _)| !NODE_PORTS.contains(number)) {
+            findings.add(view.subject(), field, format!("{number} is outside 30000 to 32767"));
+        }
+    }
+}
+
+fn node_port_twice(context: &Context<'_>, findings: &mut Findings) {
+    let mut first: BTreeMap<(i32, &str), &NamespacedName> = BTreeMap::new();
+    for view in &context.services {
+        for (field, number, protocol) in node_ports(view) {
+            let first = *first.entry((number, protocol)).or_insert(view.name);
+            if first != view.name {
+                let message = format!("{number} ({protocol}) is that of Service {first} too");
+                findings.add(view.subject(), field, message);
+            }
+        }
+    }
+}
+
+/// Nodes that are ready and have none of the endpoints that serve.
+fn nodes_without<'c>(view: &View<'c>, context: &Context<'c>) -> Vec<&'c str> {
+    let ready = context.cluster.nodes.iter().filter(|(_, node)| node.object.ready);
+    ready.map(|(name, _)| name.as_str()).filter(|name| !view.serves_on(name)).collect()
+}
+
+fn node_port_local(context: &Context<'_>, findings: &mut Findings) {
+    for view in context.services.iter().filter(|view| view.type_() == "NodePort" && view.serves()) {
+        if view.spec.external_traffic_policy.as_deref() != Some("Local") {
+            continue;
+        }
+        let without = nodes_without(view, context);
+        if !without.is_empty() {
+            let message = format!("no endpoint on {}", some(without));
+            findings.add(view.subject(), "spec.externalTrafficPolicy", message);
+        }
+    }
+}
+
+fn local_without_node(context: &Context<'_>, findings: &mut Findings) {
+    for view in context.services.iter().filter(|view| view.form == Form::Virtual) {
+        let is_local = |policy: &Option<String>| policy.as_deref() == Some("Local");
+        let field = if is_local(&view.spec.internal_traffic_policy) {
+            "internalTrafficPolicy"
+        } else if is_local(&view.spec.external_traffic_policy) {
+            "externalTrafficPolicy"
+        } else {
+            continue;
+        };
+        let without = view.endpoints.iter().filter(|endpoint| endpoint.node().is_none());
+        let addresses: Vec<&str> = without.map(|endpoint| endpoint.address()).collect();
+        if !addresses.is_empty() {
+            let message = format!("without a nodeName: {}", some(addresses));
+            findings.add(view.subject(), format!("spec.{field}"), message);
+        }
+    }
+}
+
+fn internal_local(context: &Context<'_>, findings: &mut Findings) {
+    let pods = context.cluster.pods.values().filter(|pod| !pod.object.is_over() && !pod.object.host_network);
+    let with_pods: BTreeSet<&str> = pods.filter_map(|pod| pod.object.node.as_deref()).collect();
+    for view in context.services.iter().filter(|view| view.form == Form::Virtual && view.serves()) {
+        if view.spec.internal_traffic_policy.as_deref() != Some("Local") {
+            continue;
+        }
+        let mut without = nodes_without(view, context);
+        without.retain(|node| with_pods.contains(node));
+        if !without.is_empty() {
+            let message = format!("no endpoint on {}", some(without));
+            findings.add(view.subject(), "spec.internalTrafficPolicy", message);
+        }
+    }
+}
+
+fn load_balancer_pending(context: &Context<'_>, findings: &mut Findings) {
+    for view in context.services.iter().filter(|view| view.type_() == "LoadBalancer") {
+        // What was never in a cluster has no status at all.
+        let Some(status) = &view.service.object.status else { continue };
+        let ingress = status.load_balancer.as_ref().and_then(|balancer| balancer.ingress.as_ref());
+        if ingress.is_none_or(Vec::is_empty) {
+            findings.add(view.subject(), "status.loadBalancer", "no address is in status.loadBalancer.ingress");
+        }
+    }
+}
+
+fn external_ips(context: &Context<'_>, findings: &mut Findings) {
+    for view in &context.services {
+        let addresses = view.spec.external_ips.as_deref().unwrap_or_default();
+        if !addresses.is_empty() {
+            let message = format!("it takes what is sent to {}", some(addresses));
+            findings.add(view.subject(), "spec.externalIPs", message);
+        }
+    }
+}
+
+fn cluster_ip_twice(context: &Context<'_>, findings: &mut Findings) {
+    let mut first: BTreeMap<&str, &NamespacedName> = BTreeMap::new();
+    for view in context.services.iter().filter(|view| view.form == Form::Virtual) {
+        let further = view.spec.cluster_ips.iter().flatten().skip(1).enumerate();
+        let further = further.map(|(index, ip)| (format!("spec.clusterIPs[{}]", index + 1), ip));
+        let all = view.spec.cluster_ip.iter().map(|ip| ("spec.clusterIP".to_owned(), ip)).chain(further);
+        for (field, ip) in all.filter(|(_, ip)| !ip.is_empty()) {
+            let first = *first.entry(ip).or_insert(view.name);
+            if first != view.name {
+                findings.add(view.subject(), field, format!("{ip} is that of Service {first} too"));
+            }
+        }
+    }
+}

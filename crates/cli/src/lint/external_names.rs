@@ -1,0 +1,253 @@
+//! ExternalName Services: where they lead.
+
+use byname_core::{Name, is_refused_target, limits::MAX_ALIAS_HOPS};
+
+use super::{
+    context::{Context, Form, View, shown, some},
+    finding::Findings,
+    names::PUBLIC_SUFFIXES,
+    rule::{Rule, Severity},
+};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "BN030",
+        name: "external-name-is-address",
+        severity: Severity::Error,
+        summary: "an externalName is an IP address",
+        why: "DNS answers with it as a name, which nothing resolves; the filter refuses a table with it",
+        fix: "make a Service without a selector and an EndpointSlice with the address, or write the host's name",
+        needs: &[],
+        check: is_address,
+    },
+    Rule {
+        id: "BN031",
+        name: "external-name-is-short",
+        severity: Severity::Warning,
+        summary: "an externalName looks like the short name of a Service",
+        why: "no search path is applied to it: it is asked of public DNS, and is not the Service of that name",
+        fix: "write the whole name, service.namespace.svc.cluster.local",
+        needs: &[],
+        check: is_short,
+    },
+    Rule {
+        id: "BN032",
+        name: "external-name-loop",
+        severity: Severity::Error,
+        summary: "ExternalName Services lead to each other in a circle, or through more than 10 of them",
+        why: "the name never resolves: resolvers give up, and the filter answers 508",
+        fix: "lead one of them to what is meant in the end",
+        needs: &[],
+        check: is_loop,
+    },
+    Rule {
+        id: "BN033",
+        name: "external-name-to-other-namespace",
+        severity: Severity::Warning,
+        summary: "an externalName is a Service of another namespace",
+        why: "whoever writes it sends others' requests there (CVE-2021-25740): without a grant the filter answers 403",
+        fix: "grant it in externalNames.grants of the filter's configuration, and say so in an annotation",
+        needs: &[],
+        check: to_other_namespace,
+    },
+    Rule {
+        id: "BN034",
+        name: "external-name-refused",
+        severity: Severity::Error,
+        summary: "an externalName is localhost, a cloud's metadata service or a pod",
+        why: "it leads requests, credentials and all, to the client's own machine or its cloud; the filter answers 403",
+        fix: "take the Service out, and find out who wrote it",
+        needs: &[],
+        check: is_refused,
+    },
+    Rule {
+        id: "BN035",
+        name: "external-name-with-ports",
+        severity: Severity::Info,
+        summary: "an ExternalName Service has ports",
+        why: "DNS knows no ports: a client goes to the port that it asks for, and a targetPort changes nothing",
+        fix: "take the ports out; where the port has to change, give the alias its own in the filter's table",
+        needs: &[],
+        check: with_ports,
+    },
+    Rule {
+        id: "BN036",
+        name: "external-name-target-missing",
+        severity: Severity::Error,
+        summary: "an externalName is a name of this cluster and there is no such Service",
+        why: "the name does not exist, so every request to it fails",
+        fix: "mend the name, or take the Service out",
+        needs: &["Service"],
+        check: target_missing,
+    },
+    Rule {
+        id: "BN037",
+        name: "external-name-is-no-name",
+        severity: Severity::Error,
+        summary: "an ExternalName Service has no externalName, or one that is no DNS name",
+        why: "nothing resolves it; the filter refuses a table with it",
+        fix: "write a DNS name: labels of at most 63 letters, digits, - and _, joined by dots, without port or scheme",
+        needs: &[],
+        check: is_no_name,
+    },
+];
+
+const FIELD: &str = "spec.externalName";
+
+/// An ExternalName Service and its target.
+struct Alias<'a, 'c> {
+    view: &'a View<'c>,
+    text: &'c str,
+    target: Name,
+}
+
+impl<'c> Alias<'_, 'c> {
+    /// Kind (`svc` or `pod`), namespace and name where the target is in the cluster.
+    fn inside(&self, context: &Context<'c>) -> Option<(&str, &str, &str)> {
+        let mut labels = self.target.below(context.domain)?.rsplit('.');
+        Some((labels.next()?, labels.next()?, labels.next()?))
+    }
+
+    /// The Service that the target is, be it there or not.
+    fn service(&self, context: &Context<'c>) -> Option<(&str, &str)> {
+        self.inside(context).filter(|(kind, ..)| *kind == "svc").map(|(_, namespace, name)| (namespace, name))
+    }
+}
+
+fn views<'a, 'c>(context: &'a Context<'c>) -> impl Iterator<Item = &'a View<'c>> {
+    context.services.iter().filter(|view| view.form == Form::ExternalName)
+}
+
+fn text<'c>(view: &View<'c>) -> &'c str {
+    view.spec.external_name.as_deref().unwrap_or_default()
+}
+
+fn alias<'a, 'c>(view: &'a View<'c>) -> Option<Alias<'a, 'c>> {
+    let text = text(view);
+    let target = Name::parse(text.strip_suffix('.').unwrap_or(text).as_bytes()).ok()?;
+    Some(Alias { view, text, target })
+}
+
+/// Those whose target is a name, and no address.
+fn aliases<'a, 'c>(context: &'a Context<'c>) -> impl Iterator<Item = Alias<'a, 'c>> {
+    views(context).filter_map(alias).filter(|alias| !alias.target.looks_like_ipv4())
+}
+
+fn is_ipv6(text: &str) -> bool {
+    text.parse::<std::net::Ipv6Addr>().is_ok()
+}
+
+fn is_address(context: &Context<'_>, findings: &mut Findings) {
+    for view in views(context) {
+        if is_ipv6(text(view)) || alias(view).is_some_and(|alias| alias.target.looks_like_ipv4()) {
+            findings.add(view.subject(), FIELD, format!("{} is read as an address", text(view)));
+        }
+    }
+}
+
+fn is_short(context: &Context<'_>, findings: &mut Findings) {
+    for Alias { view, text, target } in aliases(context) {
+        if is_refused_target(&target) || target.below(context.domain).is_some() {
+            continue;
+        }
+        let labels: Vec<&str> = target.as_str().split('.').collect();
+        let (namespace, name) = match *labels.as_slice() {
+            [name] => (&*view.name.namespace, name),
+            [name, namespace, "svc"] => (namespace, name),
+            // A public name too, perhaps: only where there is such a Service.
+            [name, namespace]
+                if !PUBLIC_SUFFIXES.contains(&namespace) && context.service(namespace, name).is_some() =>
+            {
+                (namespace, name)
+            }
+            _ => continue,
+        };
+        let whole = format!("{name}.{namespace}.svc.{}", context.domain);
+        findings.add(view.subject(), FIELD, format!("{text} stands for itself, and not for {whole}"));
+    }
+}
+
+fn is_loop(context: &Context<'_>, findings: &mut Findings) {
+    for start in aliases(context) {
+        let mut way = vec![start.view.name];
+        let mut next = following(&start, context);
+        while let Some(view) = next {
+            if way.contains(&view.name) {
+                break;
+            }
+            way.push(view.name);
+            if way.len() > MAX_ALIAS_HOPS {
+                break;
+            }
+            next = alias(view).and_then(|alias| following(&alias, context));
+        }
+        let shown: Vec<String> = way.iter().map(ToString::to_string).collect();
+        let message = match next {
+            // Each circle is told of once.
+            Some(end) if end.name == start.view.name && way.iter().min() == Some(&start.view.name) => {
+                format!("{} leads to itself: {} → {}", start.view.name, shown.join(" → "), start.view.name)
+            }
+            Some(_) if way.len() > MAX_ALIAS_HOPS => {
+                format!("it leads through more than {MAX_ALIAS_HOPS} ExternalName Services: {}", some(shown))
+            }
+            _ => continue,
+        };
+        findings.add(start.view.subject(), FIELD, message);
+    }
+}
+
+/// The ExternalName Service that another leads to.
+fn following<'a, 'c>(alias: &Alias<'_, 'c>, context: &'a Context<'c>) -> Option<&'a View<'c>> {
+    let (namespace, name) = alias.service(context)?;
+    context.service(namespace, name).filter(|view| view.form == Form::ExternalName)
+}
+
+fn to_other_namespace(context: &Context<'_>, findings: &mut Findings) {
+    for alias in aliases(context) {
+        let Some((namespace, name)) = alias.service(context) else { continue };
+        let own = &*alias.view.name.namespace;
+        if namespace != own && context.service(namespace, name).is_some() {
+            let message = format!("it leads from namespace {own} to Service {namespace}/{name}");
+            findings.add(alias.view.subject(), FIELD, message);
+        }
+    }
+}
+
+fn is_refused(context: &Context<'_>, findings: &mut Findings) {
+    for alias in aliases(context) {
+        let is_pod = alias.inside(context).is_some_and(|(kind, ..)| kind == "pod");
+        if is_pod || is_refused_target(&alias.target) {
+            let what = if is_pod { "is the name of a pod" } else { "is never a target" };
+            findings.add(alias.view.subject(), FIELD, format!("{} {what}", alias.text));
+        }
+    }
+}
+
+fn with_ports(context: &Context<'_>, findings: &mut Findings) {
+    for view in views(context).filter(|view| view.ports().count() > 0) {
+        let ports = some(view.ports().map(|(_, port)| shown(port)));
+        findings.add(view.subject(), "spec.ports", format!("{ports}: none of it has an effect"));
+    }
+}
+
+fn target_missing(context: &Context<'_>, findings: &mut Findings) {
+    for alias in aliases(context) {
+        let Some((namespace, name)) = alias.service(context) else { continue };
+        if context.service(namespace, name).is_none() && context.knows_services_of(namespace) {
+            findings.add(alias.view.subject(), FIELD, format!("there is no Service {namespace}/{name}"));
+        }
+    }
+}
+
+fn is_no_name(context: &Context<'_>, findings: &mut Findings) {
+    for view in views(context) {
+        let text = text(view);
+        if text.is_empty() {
+            findings.add(view.subject(), "spec.type", "it has no externalName");
+        } else if let (Err(error), false) =
+            (Name::parse(text.strip_suffix('.').unwrap_or(text).as_bytes()), is_ipv6(text))
+        {
+            findings.add(view.subject(), FIELD, format!("\"{text}\" is no DNS name: {error}"));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What came of it, as text, as JSON and as SARIF.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use serde_json::{Value, json};
+
+use super::{
+    finding::{By, Finding},
+    rule::{Rule, Severity, rules},
+};
+use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, is_harmful, plain};
+
+/// Where the rules are explained.
+const DOCUMENT: &str = "docs/lint.md";
+
+/// All that was found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What was found, as it stands in the files, what is ignored among it.
+    pub findings: Vec<Finding>,
+    /// Rules that were not run, by the kind of which nothing was read.
+    pub not_run: BTreeMap<&'static str, Vec<&'static Rule>>,
+    /// How many Services there are.
+    pub services: usize,
+}
+
+impl Report {
+    /// What is not ignored.
+    pub fn open(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.ignored.is_none())
+    }
+
+    /// Whether something is as bad as that, or worse.
+    #[must_use]
+    pub fn fails_on(&self, severity: Severity) -> bool {
+        self.open().any(|finding| finding.rule.severity >= severity)
+    }
+
+    /// Which rules were not run for want of what, a line for each kind.
+    #[must_use]
+    pub fn not_run(&self) -> Vec<String> {
+        let lines = self.not_run.iter().map(|(kind, rules)| {
+            let ids: Vec<&str> = rules.iter().map(|rule| rule.id).collect();
+            let resource = match *kind {
+                "EndpointSlice" => "endpointslices",
+                "Node" => "nodes",
+                "Pod" => "pods",
+                _ => "services",
+            };
+            format!("no {kind} was read, so not run: {}; add {resource} to kubectl get", ids.join(", "))
+        });
+        lines.collect()
+    }
+}
+
+fn count(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// For people.
+#[must_use]
+pub fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for Finding { rule, object, field, file, line, message, .. } in report.open() {
+        let colour = colour(rule.severity);
+        let (id, severity) = (rule.id, rule.severity);
+        let (file, object, field, message) = (plain(file), plain(&object.to_string()), plain(field), plain(message));
+        push(
+            &mut text,
+            format_args!(
+                "{file}:{line}: {colour}{severity}[{id}]{colour:#} {NAME}{object}{NAME:#}, {field}: {message}"
+            ),
+        );
+        push(&mut text, format_args!("    {ASIDE}why:{ASIDE:#} {}", rule.why));
+        push(&mut text, format_args!("    {ASIDE}fix:{ASIDE:#} {}", rule.fix));
+    }
+    if report.open().next().is_some() {
+        text.push('\n');
+    }
+    push(&mut text, format_args!("{}", summary(report)));
+    let ignored = report.findings.len() - report.open().count();
+    if ignored > 0 {
+        push(&mut text, format_args!("{} ignored, with reasons", count(ignored, "finding", "findings")));
+    }
+    for line in report.not_run() {
+        push(&mut text, format_args!("{ASIDE}{line}{ASIDE:#}"));
+    }
+    text
+}
+
+fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to text does not fail.
+    let _ = writeln!(text, "{line}");
+}
+
+fn colour(severity: Severity) -> anstyle::Style {
+    match severity {
+        Severity::Error => ERROR,
+        Severity::Warning => WARNING,
+        Severity::Info => NAME,
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let of = |severity| report.open().filter(|finding| finding.rule.severity == severity).count();
+    let services = count(report.services, "Service", "Services");
+    let (errors, warnings, infos) = (of(Severity::Error), of(Severity::Warning), of(Severity::Info));
+    if errors + warnings + infos == 0 {
+        return format!("{GOOD}nothing found{GOOD:#} in {services}");
+    }
+    let found =
+        [count(errors, "error", "errors"), count(warnings, "warning", "warnings"), count(infos, "info", "infos")];
+    format!("{} in {services}", found.join(", "))
+}
+
+/// For programs: a list of findings.
+#[must_use]
+pub fn json(report: &Report) -> String {
+    let findings: Vec<Value> = report.findings.iter().map(finding_json).collect();
+    pretty(&Value::from(findings))
+}
+
+fn finding_json(finding: &Finding) -> Value {
+    let Finding { rule, object, field, file, line, message, ignored } = finding;
+    json!({
+        "rule": rule.id,
+        "name": rule.name,
+        "severity": rule.severity.as_str(),
+        "object": {"kind": object.kind, "namespace": object.namespace, "name": object.name},
+        "field": field,
+        "file": **file,
+        "line": line,
+        "message": message,
+        "why": rule.why,
+        "fix": rule.fix,
+        "ignored": ignored.as_ref().map(|ignored| json!({"by": by(ignored.by), "reason": ignored.reason})),
+    })
+}
+
+fn by(by: By) -> &'static str {
+    match by {
+        By::Flag => "flag",
+        By::Annotation => "annotation",
+    }
+}
+
+/// For code scanning: SARIF 2.1.0.
+#[must_use]
+pub fn sarif(report: &Report) -> String {
+    let results: Vec<Value> = report.findings.iter().map(result).collect();
+    pretty(&json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {
+                "name": "byname",
+                "version": env!("CARGO_PKG_VERSION"),
+                "rules": rules().map(descriptor).collect::<Vec<_>>(),
+            }},
+            "results": results,
+        }],
+    }))
+}
+
+fn level(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Info => "note",
+    }
+}
+
+fn descriptor(rule: &Rule) -> Value {
+    let Rule { id, name, severity, summary, why, fix, .. } = rule;
+    let anchor = id.to_ascii_lowercase();
+    json!({
+        "id": id,
+        "name": name,
+        "shortDescription": {"text": summary},
+        "fullDescription": {"text": format!("{summary}: {why}")},
+        "help": {
+            "text": format!("why: {why}\nfix: {fix}\nmore: {DOCUMENT}#{anchor}"),
+            "markdown": format!("**Why:** {why}\n\n**Fix:** {fix}\n\n**More:** `{DOCUMENT}#{anchor}`"),
+        },
+        "helpUri": format!("{DOCUMENT}#{anchor}"),
+        "defaultConfiguration": {"level": level(*severity)},
+    })
+}
+
+fn result(finding: &Finding) -> Value {
+    let Finding { rule, object, field, file, line, message, ignored } = finding;
+    let what = format!("{object}, {field}");
+    let mut result = json!({
+        "ruleId": rule.id,
+        "ruleIndex": rules().position(|one| one.id == rule.id),
+        "level": level(rule.severity),
+        "message": {"text": format!("{what}: {message}\nwhy: {}\nfix: {}", rule.why, rule.fix)},
+        "locations": [{
+            "physicalLocation": {"artifactLocation": {"uri": uri(file)}, "region": {"startLine": line}},
+            "logicalLocations": [{"fullyQualifiedName": what}],
+        }],
+        // Lines move; what is found in which field does not.
+        "partialFingerprints": {"byname/v1": fingerprint(&format!("{} {what}", rule.id))},
+    });
+    if let (Some(ignored), Some(result)) = (ignored, result.as_object_mut()) {
+        let kind = match ignored.by {
+            By::Flag => "external",
+            By::Annotation => "inSource",
+        };
+        result.insert("suppressions".into(), json!([{"kind": kind, "justification": ignored.reason}]));
+    }
+    result
+}
+
+fn fingerprint(text: &str) -> String {
+    format!("{:08x}", crc32fast::hash(text.as_bytes()))
+}
+
+/// A path as a URI reference (RFC 3986): relative where it is.
+fn uri(path: &str) -> String {
+    let mut uri = if path.starts_with('/') { "file://".to_owned() } else { String::new() };
+    for byte in path.strip_prefix("./").unwrap_or(path).bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => uri.push(char::from(byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri
+}
+
+/// What is harmful in the escapes of JSON, so that it says the same. Line breaks of its own stay.
+fn pretty(value: &Value) -> String {
+    let raw = format!("{value:#}\n");
+    let mut json = String::with_capacity(raw.len());
+    for c in raw.chars() {
+        if c == '\n' || !is_harmful(c) {
+            json.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            json.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    json
+}

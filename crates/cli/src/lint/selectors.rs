@@ -1,0 +1,126 @@
+//! Selectors: which pods a Service means, and which Service a pod means.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    context::{Context, Form, labels, protocol, shown, some, target},
+    finding::{Findings, Subject},
+    rule::{Rule, Severity},
+};
+use crate::cluster::{NamespacedName, Pod};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "BN001",
+        name: "selector-matches-no-pod",
+        severity: Severity::Error,
+        summary: "the selector of a Service matches no pod of its namespace",
+        why: "the Service has no endpoint, so every request to it fails",
+        fix: "write the labels of the pods that are meant; where there are none on purpose, say so in an annotation",
+        needs: &["Pod"],
+        check: matches_no_pod,
+    },
+    Rule {
+        id: "BN002",
+        name: "selector-spans-workloads",
+        severity: Severity::Warning,
+        summary: "the selector of a Service matches pods of several workloads",
+        why: "requests go to all of them, in proportion to their pods, though they need not do the same",
+        fix: "add a label to the selector that only the right pods have; a canary is ignored by an annotation",
+        needs: &["Pod"],
+        check: spans_workloads,
+    },
+    Rule {
+        id: "BN003",
+        name: "same-pods-same-port",
+        severity: Severity::Info,
+        summary: "two Services of one type have the same selector, port and target",
+        why: "two names for one thing: policies, statistics and affinity differ by which one is asked for",
+        fix: "keep one, and lead the other name to it with type ExternalName while it is in use",
+        needs: &[],
+        check: twins,
+    },
+    Rule {
+        id: "BN004",
+        name: "subdomain-without-service",
+        severity: Severity::Warning,
+        summary: "the subdomain of a pod names no Service of its namespace",
+        why: "the pod has no name in DNS: hostname.subdomain is made by the Service of that name",
+        fix: "make a headless Service that is called like the subdomain and selects the pod, or take the subdomain out",
+        needs: &["Service"],
+        check: subdomain_without_service,
+    },
+];
+
+fn matches_no_pod(context: &Context<'_>, findings: &mut Findings) {
+    for view in &context.services {
+        let Some(selector) = view.selector().filter(|_| view.form != Form::ExternalName) else { continue };
+        // Where there are endpoints there are pods, and what was read lacks them.
+        if !view.pods.is_empty() || !view.endpoints.is_empty() {
+            continue;
+        }
+        let message = format!("no pod of {} has {}", view.name.namespace, labels(selector));
+        findings.add(view.subject(), "spec.selector", message);
+    }
+}
+
+fn spans_workloads(context: &Context<'_>, findings: &mut Findings) {
+    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+        let Some(selector) = view.selector() else { continue };
+        let workloads: BTreeSet<String> = view.pods.iter().map(|(name, pod)| workload(name, &pod.object)).collect();
+        if workloads.len() > 1 {
+            let count = workloads.len();
+            let message = format!("{} matches pods of {count} workloads: {}", labels(selector), some(workloads));
+            findings.add(view.subject(), "spec.selector", message);
+        }
+    }
+}
+
+/// What made a pod; a pod that nothing made is a workload of its own.
+fn workload(name: &NamespacedName, pod: &Pod) -> String {
+    match &pod.owner {
+        // Of what is no Deployment but has versions like one, such as a Rollout.
+        Some(owner) if owner.kind == "ReplicaSet" => {
+            owner.name.rsplit_once('-').map_or(&*owner.name, |(stem, _)| stem).to_owned()
+        }
+        Some(owner) => owner.to_string(),
+        None => format!("Pod {}", name.name),
+    }
+}
+
+fn twins(context: &Context<'_>, findings: &mut Findings) {
+    let mut first: BTreeMap<_, &NamespacedName> = BTreeMap::new();
+    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+        let Some(selector) = view.selector() else { continue };
+        let same = view.ports().find_map(|(field, port)| {
+            // A headless Service beside one with an address is how StatefulSets are reached.
+            let kind = (view.form == Form::Headless, view.type_());
+            let target = target(port).unwrap_or_else(|| port.port.to_string());
+            let key = (&*view.name.namespace, selector, kind, port.port, protocol(port.protocol.as_ref()), target);
+            let first = *first.entry(key).or_insert(view.name);
+            (first != view.name).then_some((field, port, first))
+        });
+        if let Some((field, port, first)) = same {
+            let message = format!("port {} leads to the same pods and port as that of Service {first}", shown(port));
+            findings.add(view.subject(), field, message);
+        }
+    }
+}
+
+fn subdomain_without_service(context: &Context<'_>, findings: &mut Findings) {
+    let mut seen = BTreeMap::new();
+    for (name, pod) in &context.cluster.pods {
+        let subdomain = pod.object.subdomain.as_deref().filter(|subdomain| !subdomain.is_empty());
+        let Some(subdomain) = subdomain.filter(|_| !pod.object.is_over()) else { continue };
+        let service = context.service(&name.namespace, subdomain);
+        if service.is_none_or(|service| service.form == Form::ExternalName) {
+            let (_, count) = seen.entry((&*name.namespace, subdomain)).or_insert(((name, pod), 0));
+            *count += 1;
+        }
+    }
+    for ((namespace, subdomain), ((name, pod), count)) in seen {
+        let more = if count > 1 { format!(", which {count} pods name") } else { String::new() };
+        let message = format!("there is no Service {namespace}/{subdomain} with endpoints{more}");
+        findings.add(Subject::new("Pod", name, pod), "spec.subdomain", message);
+    }
+}
