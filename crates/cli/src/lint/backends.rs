@@ -3,7 +3,7 @@
 use k8s_openapi::api::networking::v1::IngressServiceBackend;
 
 use super::{
-    context::{Context, Form, View, shown, some},
+    context::{Context, Form, View, protocol, shown, some},
     finding::{Findings, Subject},
     rule::{Rule, Severity},
 };
@@ -23,7 +23,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN041",
         name: "backend-port-missing",
         severity: Severity::Error,
-        summary: "an Ingress or a route leads to a port that its Service does not have",
+        summary: "an Ingress or a route leads to a port that its Service does not have, or not over TCP",
         why: "the gateway finds no endpoints and answers 500 or 503; it asks for the Service's port, not its targetPort",
         fix: "write a port of the Service, by the number or, in an Ingress, the name that the Service gives it",
         needs: &[],
@@ -129,13 +129,14 @@ fn service_missing(context: &Context<'_>, findings: &mut Findings) {
 fn port_missing(context: &Context<'_>, findings: &mut Findings) {
     for backend in backends(context) {
         let Some(view) = backend.service(context).filter(|view| view.form != Form::ExternalName) else { continue };
-        let mut ports = view.ports().map(|(_, port)| port);
+        // Gateways connect over TCP, whatever the kind of the route.
+        let mut ports = view.ports().map(|(_, port)| port).filter(|port| protocol(port.protocol.as_ref()) == "TCP");
         let (is_there, asked) = match backend.port {
-            Port::None => (false, "no port is named".to_owned()),
+            Port::None => (false, "none is named".to_owned()),
             Port::Name(name) => {
-                (ports.any(|port| port.name.as_deref() == Some(name)), format!("it has no port called {name}"))
+                (ports.any(|port| port.name.as_deref() == Some(name)), format!("none for TCP is called {name}"))
             }
-            Port::Number(number) => (ports.any(|port| port.port == number), format!("it has no port {number}")),
+            Port::Number(number) => (ports.any(|port| port.port == number), format!("none for TCP is {number}")),
         };
         if !is_there {
             let all = some(view.ports().map(|(_, port)| shown(port)));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use byname_core::limits::MAX_NDOTS;
 
 use super::{
-    context::{Context, Form, some},
+    context::{Context, EndpointView, Form, View, some},
     finding::{Findings, Subject},
     rule::{Rule, Severity},
 };
@@ -80,29 +80,34 @@ const BARE_NDOTS: usize = 1;
 /// How many domains the search path of a pod has by default.
 const CLUSTER_SEARCHES: usize = 3;
 
+/// Endpoints of a Service whose short names are those of Services in the namespace that is called like it.
+fn shadowed<'a, 'c>(view: &'a View<'c>, context: &'a Context<'c>) -> Vec<(&'a EndpointView<'c>, &'a View<'c>)> {
+    let ready = view.endpoints.iter().filter(|endpoint| endpoint.is_ready);
+    let shadowed = ready.filter_map(|endpoint| {
+        let hostname = endpoint.endpoint.hostname.as_deref()?;
+        context.service(&view.name.name, hostname).map(|service| (endpoint, service))
+    });
+    shadowed.collect()
+}
+
 fn name_shadowed(context: &Context<'_>, findings: &mut Findings) {
     for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
-        let namespace = &*view.name.name;
-        let hidden = view.endpoints.iter().filter(|endpoint| endpoint.is_ready).filter_map(|endpoint| {
-            let hostname = endpoint.endpoint.hostname.as_deref()?;
-            context.service(namespace, hostname).map(|hidden| (endpoint, hidden))
-        });
-        let hidden: Vec<_> = hidden.collect();
-        if let Some((endpoint, service)) = hidden.first() {
-            let name = &service.name.name;
-            let own = &view.name.namespace;
-            let more = match hidden.len() {
-                1 => String::new(),
-                count => format!("; so for {count} names in all"),
-            };
-            let message = format!(
-                "in namespace {own}, {name}.{namespace} is the endpoint {} of Service {}, and not Service {}{more}",
-                endpoint.address(),
-                view.name,
-                service.name
-            );
-            findings.add(view.subject(), "metadata.name", message);
-        }
+        let shadowed = shadowed(view, context);
+        let Some((endpoint, service)) = shadowed.first() else { continue };
+        let more = match shadowed.len() {
+            1 => String::new(),
+            count => format!("; so for {count} names in all"),
+        };
+        let message = format!(
+            "in namespace {}, {}.{} is the endpoint {} of Service {}, and not Service {}{more}",
+            view.name.namespace,
+            service.name.name,
+            view.name.name,
+            endpoint.address(),
+            view.name,
+            service.name
+        );
+        findings.add(view.subject(), "metadata.name", message);
     }
 }
 
@@ -110,10 +115,13 @@ fn called_like_namespace(context: &Context<'_>, findings: &mut Findings) {
     for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
         let (own, namespace) = (&*view.name.namespace, &*view.name.name);
         let Some(one) = context.services_in(namespace).first().filter(|_| own != namespace) else { continue };
-        let name = &one.name.name;
+        // BN060 says more.
+        if !shadowed(view, context).is_empty() {
+            continue;
+        }
         let message = format!(
-            "in namespace {own}, {name}.{namespace} is looked for as an endpoint of it first, then as Service {}",
-            one.name
+            "in namespace {own}, {}.{namespace} is looked for as an endpoint of it first, then as Service {}",
+            one.name.name, one.name
         );
         findings.add(view.subject(), "metadata.name", message);
     }

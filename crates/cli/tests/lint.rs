@@ -1,0 +1,380 @@
+//! `byname lint`: each rule on a cluster with its mistake and on one without, what is written, and what is ignored.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, which is what this does")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use byname_cli::{
+    cluster::Cluster,
+    input::{Source, read_stream},
+    lint::{By, Finding, Ignore, Options, Report, json, lint, rules, sarif, text},
+};
+use serde_json::Value;
+
+const HOSTILE: &str = "tests/clusters/hostile.yaml";
+const CLEAN: &str = "../../examples/cluster/shop.yaml";
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint")
+}
+
+fn read(path: &Path) -> Cluster {
+    Cluster::read(&[Source::Path(path.to_owned())], &mut |_| ()).unwrap()
+}
+
+fn parse(yaml: &str) -> Cluster {
+    let mut cluster = Cluster::default();
+    read_stream(yaml.as_bytes(), "test.yaml", &mut |object| cluster.add(object)).unwrap();
+    cluster
+}
+
+fn judge(cluster: &Cluster) -> Report {
+    lint(cluster, &Options::default())
+}
+
+/// The rules that found something that is not ignored.
+fn ids(report: &Report) -> Vec<&'static str> {
+    report.open().map(|finding| finding.rule.id).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Runs the program in the directory of its crate.
+fn byname(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("NO_COLOR", "1").args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn each_rule_finds_its_mistake_and_nothing_else() {
+    for rule in rules() {
+        let cluster = read(&fixtures().join(rule.id).join("fail.yaml"));
+        assert_eq!(ids(&judge(&cluster)), [rule.id], "{}", rule.id);
+    }
+}
+
+#[test]
+fn each_mended_cluster_is_well() {
+    for rule in rules() {
+        let cluster = read(&fixtures().join(rule.id).join("pass.yaml"));
+        let report = judge(&cluster);
+        assert_eq!(ids(&report), [""; 0], "{}", rule.id);
+        assert!(!report.not_run.values().flatten().any(|one| one.id == rule.id), "{} was not run", rule.id);
+    }
+}
+
+#[test]
+fn nothing_is_found_in_the_clean_cluster() {
+    let report = judge(&read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(CLEAN)));
+    assert!(report.findings.is_empty(), "{}", text(&report));
+    assert!(report.not_run.is_empty());
+}
+
+#[test]
+fn ids_and_names_are_given_once_and_in_order() {
+    let ids: Vec<&str> = rules().map(|rule| rule.id).collect();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    let names: BTreeSet<&str> = rules().map(|rule| rule.name).collect();
+    assert_eq!(names.len(), ids.len());
+}
+
+#[test]
+fn every_rule_has_fixtures_and_a_section_and_each_of_these_a_rule() {
+    let ids: BTreeSet<String> = rules().map(|rule| rule.id.to_owned()).collect();
+    let directories = fs::read_dir(fixtures()).unwrap();
+    let directories: BTreeSet<String> =
+        directories.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(ids, directories);
+
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/lint.md");
+    let document = fs::read_to_string(document).unwrap();
+    let sections: BTreeSet<String> =
+        document.lines().filter_map(|line| line.strip_prefix("### BN")).map(|number| format!("BN{number}")).collect();
+    assert_eq!(ids, sections);
+    for rule in rules() {
+        let (_, section) = document.split_once(&format!("### {}\n", rule.id)).unwrap();
+        let begins = format!("\n`{}`, {}", rule.name, rule.severity);
+        assert!(section.starts_with(&begins), "{}: the section does not begin with {begins:?}", rule.id);
+        let section = section.split("\n### ").next().unwrap();
+        assert!(section.contains("# wrong") && section.contains("# mended"), "{} has no example", rule.id);
+    }
+}
+
+#[test]
+fn every_line_has_the_field() {
+    let mut files: Vec<PathBuf> = rules().map(|rule| fixtures().join(rule.id).join("fail.yaml")).collect();
+    files.push(Path::new(env!("CARGO_MANIFEST_DIR")).join(HOSTILE));
+    for file in files {
+        let content = fs::read_to_string(&file).unwrap();
+        let lines: Vec<&str> = content.lines().collect();
+        for Finding { rule, field, line, .. } in judge(&read(&file)).findings {
+            let found = lines[line as usize - 1];
+            let key = field.rsplit('.').next().unwrap();
+            let has_it = match key.split_once('[') {
+                // An item, or an object of which only the place is known, begins with a dash.
+                Some(_) => found.trim().starts_with("- "),
+                None => found.contains(&format!("{key}:")) || found.starts_with("- "),
+            };
+            assert!(has_it, "{}: {} {field} is not in line {line}: {found}", file.display(), rule.id);
+        }
+    }
+}
+
+#[test]
+fn what_is_written_of_the_hostile_cluster() {
+    let output = byname(&["lint", "-f", HOSTILE]);
+    assert_eq!(output.status.code(), Some(1));
+    insta::assert_snapshot!("hostile_text", stdout(&output));
+    insta::assert_snapshot!("hostile_json", stdout(&byname(&["lint", "-f", HOSTILE, "--format", "json"])));
+    insta::assert_snapshot!("hostile_sarif", stdout(&byname(&["lint", "-f", HOSTILE, "--format", "sarif"])));
+}
+
+#[test]
+fn the_list_of_rules() {
+    let output = byname(&["lint", "--list-rules"]);
+    assert_eq!(output.status.code(), Some(0));
+    insta::assert_snapshot!("rules", stdout(&output));
+}
+
+#[test]
+fn exit_statuses() {
+    let warned = fixtures().join("BN056/fail.yaml");
+    let warned = warned.to_str().unwrap();
+    let info = fixtures().join("BN074/fail.yaml");
+    let info = info.to_str().unwrap();
+    let rows: &[(&[&str], i32)] = &[
+        (&["-f", CLEAN], 0),
+        (&["-f", CLEAN, "--fail-on", "info"], 0),
+        (&["-f", HOSTILE], 1),
+        (&["-f", HOSTILE, "--fail-on", "never"], 0),
+        (&["-f", warned], 1),
+        (&["-f", warned, "--fail-on", "error"], 0),
+        (&["-f", warned, "--ignore", "BN056=until the balancer is there"], 0),
+        (&["-f", warned, "--ignore", "BN056:shop/web=until the balancer is there"], 0),
+        (&["-f", warned, "--ignore", "BN056:shop/cart=until the balancer is there"], 1),
+        (&["-f", info], 0),
+        (&["-f", info, "--fail-on", "info"], 1),
+        (&["-f", "there-is-no-such-file.yaml"], 2),
+        (&["-f", "Cargo.toml"], 2),
+        (&["-f", warned, "--ignore", "BN056"], 2),
+        (&["-f", warned, "--ignore", "BN056= "], 2),
+        (&["-f", warned, "--ignore", "BN999=why"], 2),
+        (&["-f", warned, "--ignore", "BN056:=why"], 2),
+        (&["-f", warned, "--cluster-domain", "a..b"], 2),
+    ];
+    for (args, status) in rows {
+        let output = byname(&[&["lint"], *args].concat());
+        assert_eq!(output.status.code(), Some(*status), "{args:?}: {output:?}");
+    }
+    let output = byname(&["lint", "-f", warned, "--ignore", "BN999=why"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("byname lint --list-rules has all of them"));
+}
+
+#[test]
+fn a_file_is_written_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("byname.sarif");
+    let output =
+        byname(&["lint", "-f", HOSTILE, "--format", "sarif", "-o", file.to_str().unwrap(), "--fail-on", "never"]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), ""));
+    let _: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+}
+
+#[test]
+fn what_is_ignored_is_counted_and_listed() {
+    let cluster = read(&fixtures().join("BN056/fail.yaml"));
+    let ignores = vec!["BN056:shop/web=until the balancer is there".parse::<Ignore>().unwrap()];
+    let report = lint(&cluster, &Options { ignores, ..Options::default() });
+    assert!(plain(&report).starts_with("nothing found in 1 Service\n1 finding ignored, with reasons\n"));
+    let listed: Value = serde_json::from_str(&json(&report)).unwrap();
+    let ignored = serde_json::json!({"by": "flag", "reason": "until the balancer is there"});
+    assert_eq!(listed[0]["ignored"], ignored);
+    let listed: Value = serde_json::from_str(&sarif(&report)).unwrap();
+    let suppressions = serde_json::json!([{"kind": "external", "justification": "until the balancer is there"}]);
+    assert_eq!(listed["runs"][0]["results"][0]["suppressions"], suppressions);
+}
+
+/// The text without its colours.
+fn plain(report: &Report) -> String {
+    anstream::adapter::strip_str(&text(report)).to_string()
+}
+
+#[test]
+fn an_object_says_itself_what_to_ignore() {
+    let fixture = fs::read_to_string(fixtures().join("BN062/fail.yaml")).unwrap();
+    let of_namespace = "    labels:\n      kubernetes.io/metadata.name: com";
+    assert!(fixture.contains(of_namespace));
+    let with = |value: &str| {
+        let annotation = format!("    annotations:\n      byname/ignore-BN062: {value}\n{of_namespace}");
+        judge(&parse(&fixture.replace(of_namespace, &annotation)))
+    };
+    let report = with("nobody here asks for example.com");
+    assert_eq!(ids(&report), [""; 0]);
+    let ignored = report.findings[0].ignored.as_ref().unwrap();
+    assert_eq!((ignored.by, ignored.reason.as_str()), (By::Annotation, "nobody here asks for example.com"));
+    let results: Value = serde_json::from_str(&sarif(&report)).unwrap();
+    assert_eq!(results["runs"][0]["results"][0]["suppressions"][0]["kind"], "inSource");
+
+    // Without a reason it is ignored itself, and that is found too.
+    assert_eq!(ids(&with("\" \"")), ["BN062", "BN090"]);
+}
+
+#[test]
+fn pods_are_ignored_by_their_annotations_too() {
+    let fixture = fs::read_to_string(fixtures().join("BN064/fail.yaml")).unwrap();
+    let (before, pod) = fixture.split_once("  kind: Pod\n  metadata:\n").unwrap();
+    let annotations = "    annotations:\n      byname/ignore-BN064: it asks nobody\n";
+    let report = judge(&parse(&format!("{before}  kind: Pod\n  metadata:\n{annotations}{pod}")));
+    assert_eq!((ids(&report).len(), report.findings.len()), (0, 1));
+}
+
+#[test]
+fn a_dump_of_services_alone_is_not_judged_by_what_it_lacks() {
+    let service = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 80, targetPort: http}]}
+";
+    let report = judge(&parse(service));
+    assert_eq!(ids(&report), [""; 0]);
+    let missing: Vec<&str> = report.not_run.keys().copied().collect();
+    assert_eq!(missing, ["EndpointSlice", "Node", "Pod"]);
+    let written = plain(&report);
+    assert!(written.contains("no Pod was read, so not run: BN001, BN002, BN013"), "{written}");
+    assert!(written.contains("add pods to kubectl get"), "{written}");
+    assert!(text(&report).matches("add pods").count() == 1);
+}
+
+#[test]
+fn what_is_outside_of_what_was_read_is_not_missing() {
+    // One namespace of many: the target's own has no Services here.
+    let alias = "
+apiVersion: v1
+kind: Service
+metadata: {name: api, namespace: shop}
+spec: {type: ExternalName, externalName: api.billing.svc.cluster.local}
+";
+    assert_eq!(ids(&judge(&parse(alias))), [""; 0]);
+    let namespaces = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+    assert_eq!(ids(&judge(&parse(&format!("{alias}{namespaces}")))), ["BN036"]);
+    // Another cluster domain: it is an external name there.
+    let options = Options { domain: "example.org".into(), ..Options::default() };
+    assert_eq!(ids(&lint(&parse(&format!("{alias}{namespaces}")), &options)), [""; 0]);
+}
+
+#[test]
+fn a_long_chain_is_a_loop_to_resolvers() {
+    let link = |from: usize| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: n{from}, namespace: shop}}\n\
+             spec: {{type: ExternalName, externalName: n{}.shop.svc.cluster.local}}\n",
+            from + 1
+        )
+    };
+    let chain = |links: usize| {
+        let end =
+            format!("---\napiVersion: v1\nkind: Service\nmetadata: {{name: n{links}, namespace: shop}}\nspec: {{}}\n");
+        ids(&judge(&parse(&format!("{}{end}", (0..links).map(link).collect::<String>()))))
+    };
+    assert_eq!(chain(10), [""; 0]);
+    assert_eq!(chain(11), ["BN032"]);
+}
+
+#[test]
+fn what_is_met_elsewhere_is_no_mistake() {
+    let slice = "
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: http, port: 8080}, {name: https, port: 8443, protocol: UDP}]
+endpoints: [{addresses: [10.244.1.9]}]
+---
+";
+    let rows = [
+        // HTTP/3 is called https; a port of UDP and one of TCP may share a number.
+        "{clusterIP: 10.96.0.1, ports: [{name: http, port: 80}, {name: https, port: 80, protocol: UDP}]}",
+        // Nobody can say what a name means that is public as well.
+        "{type: ExternalName, externalName: web.example}",
+        // A status that is not there is that of a manifest.
+        "{type: LoadBalancer, ports: [{name: http, port: 80}]}",
+        "{clusterIP: None, selector: {app: web}, ports: [{name: http, port: 8080}]}",
+    ];
+    for spec in rows {
+        let service =
+            format!("{slice}apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\nspec: {spec}\n");
+        assert_eq!(ids(&judge(&parse(&service))), [""; 0], "{spec}");
+    }
+}
+
+#[test]
+fn sarif_is_what_code_scanning_takes() {
+    let output = byname(&["lint", "-f", HOSTILE, "--format", "sarif"]);
+    let log: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(log["version"], "2.1.0");
+    let run = &log["runs"][0];
+    let descriptors = run["tool"]["driver"]["rules"].as_array().unwrap();
+    assert_eq!(descriptors.len(), rules().count());
+    for descriptor in descriptors {
+        for field in ["shortDescription", "fullDescription", "help"] {
+            assert!(descriptor[field]["text"].as_str().is_some_and(|text| text.len() < 1024), "{descriptor}");
+        }
+    }
+    let mut fingerprints = BTreeSet::new();
+    let results = run["results"].as_array().unwrap();
+    for result in results {
+        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(descriptors[index]["id"], result["ruleId"]);
+        assert!(["error", "warning", "note"].contains(&result["level"].as_str().unwrap()));
+        assert!(!result["message"]["text"].as_str().unwrap().is_empty());
+        let location = &result["locations"][0]["physicalLocation"];
+        assert_eq!(location["artifactLocation"]["uri"], HOSTILE);
+        assert!(location["region"]["startLine"].as_u64().unwrap() > 0);
+        fingerprints.insert(result["partialFingerprints"]["byname/v1"].as_str().unwrap());
+    }
+    assert_eq!(fingerprints.len(), results.len());
+}
+
+#[test]
+fn paths_are_uris() {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = directory.path().join("ä b#.yaml");
+    fs::copy(fixtures().join("BN056/fail.yaml"), &file).unwrap();
+    let log: Value = serde_json::from_str(&sarif(&judge(&read(&file)))).unwrap();
+    let uri = log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].as_str();
+    assert!(uri.unwrap().starts_with("file:///") && uri.unwrap().ends_with("/%C3%A4%20b%23.yaml"), "{uri:?}");
+}
+
+#[test]
+fn nothing_that_is_read_steers_a_terminal() {
+    let evil = r"\u001b[31m\u202e\u0007\u0085\u200b\ufeff";
+    let objects = format!(
+        r#"{{"apiVersion": "v1", "kind": "Service", "metadata": {{"name": "a{evil}", "namespace": "n{evil}",
+            "annotations": {{"byname/ignore-{evil}": "{evil}", "byname/ignore-BN035": "why{evil}"}}}},
+            "spec": {{"type": "ExternalName", "externalName": "x{evil}",
+                "ports": [{{"name": "{evil}", "port": 80, "nodePort": 1, "appProtocol": "kubernetes.io/{evil}"}}]}}}}"#
+    );
+    let report = judge(&parse(&objects));
+    assert_eq!(ids(&report), ["BN025", "BN037", "BN050", "BN090"]);
+    assert_eq!(report.findings.len(), 5);
+    let hides = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{200b}\u{feff}".contains(c));
+    for written in [plain(&report), json(&report), sarif(&report)] {
+        assert!(!written.contains(hides), "{written:?}");
+    }
+    // What is meant to be read by programs says the same all the same.
+    let listed: Value = serde_json::from_str(&json(&report)).unwrap();
+    assert_eq!(listed[0]["object"]["name"], "a\u{1b}[31m\u{202e}\u{7}\u{85}\u{200b}\u{feff}");
+    for args in [&["--format", "text"][..], &["--format", "json"], &["--format", "sarif"]] {
+        let output = byname(&[&["lint", "-f", HOSTILE], args].concat());
+        assert!(!stdout(&output).contains(hides));
+        assert!(!String::from_utf8(output.stderr).unwrap().contains(hides));
+    }
+}
