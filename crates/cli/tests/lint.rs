@@ -14,6 +14,7 @@ use byname_cli::{
     input::{Source, read_stream},
     lint::{By, Finding, Ignore, Options, Report, json, lint, rules, sarif, text},
 };
+use proptest::{collection, prelude::*, sample};
 use serde_json::Value;
 
 const HOSTILE: &str = "tests/clusters/hostile.yaml";
@@ -149,6 +150,8 @@ fn exit_statuses() {
     let warned = warned.to_str().unwrap();
     let info = fixtures().join("BN074/fail.yaml");
     let info = info.to_str().unwrap();
+    let suffix = fixtures().join("BN062/fail.yaml");
+    let suffix = suffix.to_str().unwrap();
     let rows: &[(&[&str], i32)] = &[
         (&["-f", CLEAN], 0),
         (&["-f", CLEAN, "--fail-on", "info"], 0),
@@ -159,6 +162,7 @@ fn exit_statuses() {
         (&["-f", warned, "--ignore", "BN056=until the balancer is there"], 0),
         (&["-f", warned, "--ignore", "BN056:shop/web=until the balancer is there"], 0),
         (&["-f", warned, "--ignore", "BN056:shop/cart=until the balancer is there"], 1),
+        (&["-f", suffix, "--ignore", "BN062:com=nobody asks for example.com"], 0),
         (&["-f", info], 0),
         (&["-f", info, "--fail-on", "info"], 1),
         (&["-f", "there-is-no-such-file.yaml"], 2),
@@ -178,13 +182,17 @@ fn exit_statuses() {
 }
 
 #[test]
-fn a_file_is_written_whole() {
+fn a_file_is_written_whole_and_without_colours() {
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("byname.sarif");
-    let output =
-        byname(&["lint", "-f", HOSTILE, "--format", "sarif", "-o", file.to_str().unwrap(), "--fail-on", "never"]);
-    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), ""));
-    let _: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    for (format, begin) in [("text", "tests/clusters/hostile.yaml:"), ("json", "[\n"), ("sarif", "{\n")] {
+        let file = directory.path().join(format);
+        let mut args = vec!["lint", "-f", HOSTILE, "--fail-on", "never"];
+        args.extend(["--format", format, "-o", file.to_str().unwrap()]);
+        let output = byname(&args);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), ""));
+        let written = fs::read_to_string(file).unwrap();
+        assert!(written.starts_with(begin) && !written.contains('\u{1b}'), "{format}: {written:.200}");
+    }
 }
 
 #[test]
@@ -376,5 +384,98 @@ fn nothing_that_is_read_steers_a_terminal() {
         let output = byname(&[&["lint", "-f", HOSTILE], args].concat());
         assert!(!stdout(&output).contains(hides));
         assert!(!String::from_utf8(output.stderr).unwrap().contains(hides));
+    }
+}
+
+/// A Service and two pods that it selects, owned as said.
+fn owned(owners: [(&str, &str); 2], labels: [&str; 2]) -> Vec<&'static str> {
+    let mut objects = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 80}]}
+"
+    .to_owned();
+    for (number, ((kind, name), labels)) in owners.into_iter().zip(labels).enumerate() {
+        objects.push_str(&format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: web-{number}, namespace: shop, labels: {{app: web{labels}}}, \
+             ownerReferences: [{{apiVersion: v1, kind: {kind}, name: {name}, uid: u, controller: true}}]}}\n\
+             spec: {{containers: [{{name: app}}]}}\n"
+        ));
+    }
+    ids(&judge(&parse(&objects)))
+}
+
+#[test]
+fn versions_of_one_workload_are_one() {
+    let plain = ["", ""];
+    assert_eq!(owned([("ReplicaSet", "a"), ("ReplicaSet", "b")], plain), ["BN002"]);
+    assert_eq!(owned([("StatefulSet", "a"), ("StatefulSet", "a")], plain), [""; 0]);
+    assert_eq!(owned([("Node", "node-1"), ("Node", "node-2")], plain), [""; 0]);
+    let deployment = [", pod-template-hash: 1a", ", pod-template-hash: 2b"];
+    assert_eq!(owned([("ReplicaSet", "a-1a"), ("ReplicaSet", "a-2b")], deployment), [""; 0]);
+    let rollout = [", rollouts-pod-template-hash: 1a", ", rollouts-pod-template-hash: 2b"];
+    assert_eq!(owned([("ReplicaSet", "a-1a"), ("ReplicaSet", "a-2b")], rollout), [""; 0]);
+    assert_eq!(owned([("ReplicaSet", "a-1a"), ("ReplicaSet", "b-2b")], rollout), ["BN002"]);
+}
+
+#[test]
+fn gateways_speak_tcp() {
+    let fixture = fs::read_to_string(fixtures().join("BN041/pass.yaml")).unwrap();
+    let udp = fixture.replace("protocol: TCP", "protocol: UDP").replace("name: http\n", "name: media\n");
+    assert_eq!(ids(&judge(&parse(&udp))), ["BN020", "BN041"]);
+}
+
+#[test]
+fn hints_are_judged_by_family() {
+    let slice = |family: &str, first: &str, second: &str, hint: &str| {
+        format!(
+            "---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-{family}, namespace: shop, labels: {{kubernetes.io/service-name: web}}}}
+addressType: {family}
+ports: [{{port: 8080}}]
+endpoints: [{{addresses: ['{first}']{hint}}}, {{addresses: ['{second}']{hint}}}]
+"
+        )
+    };
+    let service = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.10, ports: [{port: 80}]}
+";
+    let (v4, v6) = (["10.244.1.9", "10.244.2.9"], ["fd00::1:9", "fd00::2:9"]);
+    let node = ", hints: {forNodes: [{name: node-1}]}";
+    let one_family = format!("{service}{}{}", slice("IPv4", v4[0], v4[1], node), slice("IPv6", v6[0], v6[1], ""));
+    assert_eq!(ids(&judge(&parse(&one_family))), [""; 0]);
+    let half = one_family.replacen(node, "", 1);
+    assert_eq!(ids(&judge(&parse(&half))), ["BN016"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is left of an object, it is refused when it is read or judged as it is.
+    #[test]
+    fn half_objects_are_judged_too(
+        fixture in sample::select(rules().map(|rule| rule.id).collect::<Vec<_>>()),
+        lost in collection::vec(any::<sample::Index>(), 1..6),
+    ) {
+        let whole = fs::read_to_string(fixtures().join(fixture).join("fail.yaml")).unwrap();
+        let mut lines: Vec<&str> = whole.lines().collect();
+        for index in lost {
+            lines.remove(index.index(lines.len()));
+        }
+        let mut cluster = Cluster::default();
+        let left = lines.join("\n");
+        if read_stream(left.as_bytes(), "test.yaml", &mut |object| cluster.add(object)).is_ok() {
+            let report = judge(&cluster);
+            let in_file = 1..=u32::try_from(lines.len()).unwrap();
+            prop_assert!(report.findings.iter().all(|finding| in_file.contains(&finding.line)), "{left}");
+            prop_assert!(serde_json::from_str::<Value>(&json(&report)).is_ok());
+            prop_assert!(!text(&report).is_empty());
+        }
     }
 }

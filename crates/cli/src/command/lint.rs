@@ -96,6 +96,8 @@ impl Lint {
         }
         let report = lint::lint(&cluster, &Options { domain: self.cluster_domain, ignores: self.ignore });
         let text = match self.format {
+            // Colours are for terminals.
+            Format::Text if output.is_some() => anstream::adapter::strip_str(&lint::text(&report)).to_string(),
             Format::Text => lint::text(&report),
             Format::Json => lint::json(&report),
             Format::Sarif => lint::sarif(&report),

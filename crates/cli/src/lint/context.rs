@@ -1,6 +1,6 @@
 //! What the rules ask of a cluster, joined once: Services with their pods and their endpoints.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::{
     api::{
@@ -106,9 +106,10 @@ impl<'c> View<'c> {
         self.endpoints.iter().any(|endpoint| endpoint.is_ready || endpoint.serves_still)
     }
 
-    /// Its nodes with an endpoint that would be sent requests.
-    pub(super) fn serves_on(&self, node: &str) -> bool {
-        self.endpoints.iter().any(|one| (one.is_ready || one.serves_still) && one.node() == Some(node))
+    /// Nodes with an endpoint that would be sent requests.
+    pub(super) fn serving_nodes(&self) -> BTreeSet<&'c str> {
+        let serving = self.endpoints.iter().filter(|endpoint| endpoint.is_ready || endpoint.serves_still);
+        serving.filter_map(EndpointView::node).collect()
     }
 }
 

@@ -128,7 +128,8 @@ fn node_port_twice(context: &Context<'_>, findings: &mut Findings) {
 /// Nodes that are ready and have none of the endpoints that serve.
 fn nodes_without<'c>(view: &View<'c>, context: &Context<'c>) -> Vec<&'c str> {
     let ready = context.cluster.nodes.iter().filter(|(_, node)| node.object.ready);
-    ready.map(|(name, _)| name.as_str()).filter(|name| !view.serves_on(name)).collect()
+    let serving = view.serving_nodes();
+    ready.map(|(name, _)| name.as_str()).filter(|name| !serving.contains(name)).collect()
 }
 
 fn node_port_local(context: &Context<'_>, findings: &mut Findings) {

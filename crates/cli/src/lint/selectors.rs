@@ -78,13 +78,15 @@ fn spans_workloads(context: &Context<'_>, findings: &mut Findings) {
 
 /// What made a pod; a pod that nothing made is a workload of its own.
 fn workload(name: &NamespacedName, pod: &Pod) -> String {
-    match &pod.owner {
-        // Of what is no Deployment but has versions like one, such as a Rollout.
-        Some(owner) if owner.kind == "ReplicaSet" => {
-            owner.name.rsplit_once('-').map_or(&*owner.name, |(stem, _)| stem).to_owned()
-        }
-        Some(owner) => owner.to_string(),
-        None => format!("Pod {}", name.name),
+    /// The label by which a Rollout tells its ReplicaSets apart, as a Deployment does by another.
+    const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
+    let Some(owner) = &pod.owner else { return format!("Pod {}", name.name) };
+    let hash = pod.labels.get(ROLLOUT_HASH);
+    match hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')) {
+        Some(rollout) => format!("Rollout {rollout}"),
+        // Static pods, each of which belongs to its node.
+        None if owner.kind == "Node" => "static pods".to_owned(),
+        None => owner.to_string(),
     }
 }
 
