@@ -90,6 +90,16 @@ pub(super) const RULES: &[Rule] = &[
         needs: &[],
         check: cluster_ip_twice,
     },
+    Rule {
+        id: "BN058",
+        name: "load-balancer-local-without-endpoint",
+        severity: Severity::Info,
+        summary: "a LoadBalancer Service with externalTrafficPolicy: Local has nodes without an endpoint",
+        why: "a load balancer that asks healthCheckNodePort leaves them out, so the others carry all; one that does not loses requests",
+        fix: "see that the load balancer asks healthCheckNodePort, run a pod on every node, or use the policy Cluster",
+        needs: &["EndpointSlice", "Node"],
+        check: load_balancer_local,
+    },
 ];
 
 const NODE_PORTS: std::ops::RangeInclusive<i32> = 30000..=32767;
@@ -133,7 +143,15 @@ fn nodes_without<'c>(view: &View<'c>, context: &Context<'c>) -> Vec<&'c str> {
 }
 
 fn node_port_local(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.type_() == "NodePort" && view.serves()) {
+    external_local(context, findings, "NodePort");
+}
+
+fn load_balancer_local(context: &Context<'_>, findings: &mut Findings) {
+    external_local(context, findings, "LoadBalancer");
+}
+
+fn external_local(context: &Context<'_>, findings: &mut Findings, service_type: &str) {
+    for view in context.services.iter().filter(|view| view.type_() == service_type && view.serves()) {
         if view.spec.external_traffic_policy.as_deref() != Some("Local") {
             continue;
         }
