@@ -7,5 +7,8 @@ pub mod caller;
 pub mod cluster;
 pub mod command;
 pub mod compile;
+pub mod envoy;
+mod fill;
 pub mod input;
+pub mod istio;
 pub mod output;
