@@ -1,6 +1,7 @@
 //! From a cluster to the configuration that the filter takes.
 
 mod base;
+mod clusters;
 mod groups;
 mod refused;
 mod service;
@@ -12,6 +13,7 @@ use byname_core::{Config, Defaults, limits::MAX_REPORTED_PROBLEMS, wire};
 
 pub use self::{
     base::Base,
+    clusters::{Clusters, Endpoints, Steered, Upstream, clusters},
     text::{service_text, text},
 };
 use crate::{

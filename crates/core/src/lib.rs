@@ -71,7 +71,7 @@ pub use problem::{Fault, Problem, Problems};
 pub use reason::Reason;
 pub use resolve::{Destination, Request, Resolution, Route, Scheme, resolve, resolve_traced};
 pub use search::{Candidate, Resolver, SearchPath};
-pub use service::{Service, ServicePort};
+pub use service::{Service, ServicePort, Spoken};
 pub use special::is_special;
 pub use steer::Steering;
 pub use table::{Missing, Table};

@@ -12,7 +12,7 @@
 //! ejected they are taken as if none were. No choice allocates, but for the first one of a Service's port.
 
 use alloc::boxed::Box;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::{
     ambient::Ambient,
@@ -211,8 +211,9 @@ impl Set {
         ejected
     }
 
-    pub(crate) fn addresses<'a>(&'a self, groups: &'a [Group]) -> impl Iterator<Item = IpAddr> + 'a {
-        self.shares.iter().filter_map(|share| groups.get(share.group as usize)).flat_map(Group::addresses)
+    pub(crate) fn endpoints<'a>(&'a self, groups: &'a [Group]) -> impl Iterator<Item = SocketAddr> + 'a {
+        let shares = self.shares.iter().filter_map(|share| Some((groups.get(share.group as usize)?, share.port)));
+        shares.flat_map(|(group, port)| group.addresses().map(move |address| SocketAddr::new(address, port)))
     }
 }
 

@@ -1,7 +1,10 @@
 //! The decision: what a name means to a caller. Pure, total, and the same wherever it is asked.
 
 use alloc::{boxed::Box, string::String};
-use core::{fmt::Write, net::IpAddr};
+use core::{
+    fmt::Write,
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::{
     caller::Caller, label::EndpointLabel, reason::Reason, service::Service, table::Table, trace::Trace, usable::Usable,
@@ -144,6 +147,17 @@ pub(crate) fn write_number(number: u16, to: &mut String) {
         write_number(number / 10, to);
     }
     to.push(char::from(b'0' + (number % 10) as u8));
+}
+
+impl Route<'_> {
+    /// Where the one endpoint is that was meant, if one was.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        match self.upstream {
+            Upstream::Endpoint(address, port) => Some(SocketAddr::new(address, port)),
+            Upstream::Unknown | Upstream::Usable(_) => None,
+        }
+    }
 }
 
 impl Resolution<'_> {

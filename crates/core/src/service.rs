@@ -1,7 +1,10 @@
 //! A Service as the table holds it: checked, compact, and nothing left to parse for a request.
 
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
-use core::{net::IpAddr, str::FromStr};
+use core::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 use crate::{
     caller::Whereabouts,
@@ -71,11 +74,12 @@ pub(crate) struct Alias {
 
 /// How the endpoints of a port are spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spoken {
+pub enum Spoken {
     /// As the client speaks, in clear text.
     AsClient,
     /// HTTP/2 in clear text.
     Http2,
+    /// Over TLS.
     Tls,
 }
 
@@ -163,17 +167,23 @@ impl Service {
         }
     }
 
-    /// The endpoints that may serve the port called `port`, in order, and why these: for the caller of the table that the
-    /// Service is in. `None` where it has no such port, or nothing is known of its endpoints.
+    /// The endpoints that may serve the port called `port`, each with its own port, in order, and why these: for the caller of
+    /// the table that the Service is in. `None` where it has no such port, or nothing is known of its endpoints.
     #[must_use]
-    pub fn usable(&self, port: &str) -> Option<(Choice, impl Iterator<Item = IpAddr>)> {
+    pub fn usable(&self, port: &str) -> Option<(Choice, impl Iterator<Item = SocketAddr>)> {
         let usable = self.usable_for(port)?;
         let groups = self.endpoints.as_ref()?.groups();
-        let mut addresses: Vec<IpAddr> = usable.parts.iter().flat_map(|part| part.set.addresses(groups)).collect();
+        let mut endpoints: Vec<SocketAddr> = usable.parts.iter().flat_map(|part| part.set.endpoints(groups)).collect();
         // Subsets may have endpoints in common.
-        addresses.sort_unstable();
-        addresses.dedup();
-        Some((usable.choice, addresses.into_iter()))
+        endpoints.sort_unstable();
+        endpoints.dedup();
+        Some((usable.choice, endpoints.into_iter()))
+    }
+
+    /// How the endpoints of the port called `port` are spoken to; of one that the Service does not have, as the client speaks.
+    #[must_use]
+    pub fn spoken(&self, port: &str) -> Spoken {
+        self.ports.iter().find(|own| *own.name == *port).map_or(Spoken::AsClient, |own| own.spoken)
     }
 
     /// What may serve the port called `port`.

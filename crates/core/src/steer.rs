@@ -244,12 +244,10 @@ impl Steering {
                 }
             }
             Destination::Service(service) | Destination::Endpoint(service, _) if by == By::Endpoint => {
-                let spoken = service.ports().iter().find(|port| port.name() == route.port_name);
                 if let Some(picked) = self.pick(service, route.upstream, asked, chooser, trace) {
                     write_endpoint(picked.address, picked.port, &mut plan.endpoint);
                     plan.ticket = picked.ticket;
-                    let (cluster, because) =
-                        self.original_dst.cluster(spoken.map_or(Spoken::AsClient, |port| port.spoken));
+                    let (cluster, because) = self.original_dst.cluster(service.spoken(route.port_name));
                     plan.set_cluster(cluster);
                     return because;
                 }

@@ -20,17 +20,21 @@ impl Lines {
     #[must_use]
     pub fn of(&self, mut path: &str) -> Option<u32> {
         loop {
-            let hash = crc32fast::hash(path.as_bytes());
-            let at = self.0.partition_point(|(other, _)| *other < hash);
-            if let Some((other, line)) = self.0.get(at)
-                && *other == hash
-            {
-                return Some(*line);
+            if let Some(line) = self.exactly(path) {
+                return Some(line);
             }
             if path.is_empty() {
                 return None;
             }
             path = path.rfind(['.', '[']).and_then(|end| path.get(..end)).unwrap_or_default();
         }
+    }
+
+    /// The line of `path` itself.
+    #[must_use]
+    pub fn exactly(&self, path: &str) -> Option<u32> {
+        let hash = crc32fast::hash(path.as_bytes());
+        let at = self.0.partition_point(|(other, _)| *other < hash);
+        self.0.get(at).filter(|(other, _)| *other == hash).map(|(_, line)| *line)
     }
 }

@@ -1,10 +1,13 @@
 //! `byname compile`.
 
+mod outputs;
+
 use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use self::outputs::{Format, Outputs};
 use super::{FINE, Input};
 use crate::{
     caller::Caller,
@@ -20,7 +23,9 @@ use crate::{
 #[command(after_help = "\
 Examples:
   kubectl get svc,endpointslices,pods,nodes -A -o yaml | byname compile --namespace shop
-  byname compile -f cluster.yaml --pod shop/web-5c8f7b6d9f-4xk2p -o table.json")]
+  byname compile -f cluster.yaml --pod shop/web-5c8f7b6d9f-4xk2p -o table.json
+  byname compile -f cluster.yaml -n shop --format envoy-bootstrap --module target/byname.wasm -o sidecar.yaml
+  byname compile -f cluster.yaml -n shop --format istio-wasmplugin --image oci://registry.example.com/byname:0.1.0")]
 pub(super) struct Compile {
     #[command(flatten)]
     input: Input,
@@ -32,6 +37,8 @@ pub(super) struct Compile {
     /// The file that is written, whole or not at all. Default: the standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Box<Outputs>,
 }
 
 /// For whom, and with what beside the cluster.
@@ -58,22 +65,21 @@ pub(super) struct Recipe {
     skip_invalid: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// The filter's configuration itself, as JSON.
-    Table,
-}
-
 impl Compile {
     pub(super) fn run(self) -> anyhow::Result<u8> {
-        let recipe = self.recipe.read()?;
+        self.outputs.check(self.format)?;
+        let mut recipe = self.recipe.read()?;
+        self.outputs.prepare(self.format, &mut recipe.options)?;
         let cluster = self.input.read()?;
         let compiled = recipe.compile(&cluster)?;
         compiled.left_out.values().for_each(|problem| output::warn(&format!("left out: {problem}")));
-        let text = match self.format {
-            Format::Table => compiled.text,
-        };
-        output::write(self.output.as_deref(), &text)?;
+        let pod = recipe.recipe.pod.as_ref();
+        let texts = self.outputs.make(self.format, &compiled, &recipe.options.base, pod)?;
+        // What others refer to is there before them.
+        for (file, text) in &texts.beside {
+            output::write(Some(file), text)?;
+        }
+        output::write(self.output.as_deref(), &texts.text)?;
         Ok(FINE)
     }
 }

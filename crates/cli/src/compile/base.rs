@@ -54,6 +54,12 @@ impl Base {
         Ok(base)
     }
 
+    /// Whether it was written with this field: `steering.by`.
+    #[must_use]
+    pub fn says(&self, field: &str) -> bool {
+        self.file.as_ref().is_some_and(|file| file.lines.exactly(field).is_some())
+    }
+
     /// What is wrong with a field of it.
     #[must_use]
     pub fn problem(&self, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> Problem {

@@ -1,6 +1,9 @@
 //! Each endpoint of a Service, and why it may serve a caller or may not.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use byname_core::{Choice, Destination, EndpointLabel, Service, is_special};
 use k8s_openapi::api::discovery::v1;
@@ -67,8 +70,8 @@ pub(super) fn of(cluster: &Cluster, name: &NamespacedName, asked: &Asked<'_>) ->
     let Asked { service, port, destination, caller, single_machine } = *asked;
     let usable = service.usable(port);
     let choice = usable.as_ref().map(|(choice, _)| *choice);
-    let usable: BTreeSet<IpAddr> = usable.map(|(_, addresses)| addresses.collect()).unwrap_or_default();
-    let family = usable.first().map(|address| address.is_ipv4());
+    let usable: BTreeSet<SocketAddr> = usable.map(|(_, usable)| usable.collect()).unwrap_or_default();
+    let family = usable.first().map(SocketAddr::is_ipv4);
     let publishes = cluster
         .services
         .get(name)
@@ -102,7 +105,8 @@ pub(super) fn of(cluster: &Cluster, name: &NamespacedName, asked: &Asked<'_>) ->
             let parsed = address.parse::<IpAddr>().ok().map(|address| address.to_canonical());
             let is_named = parsed.and_then(|address| is_named(&one, address, destination));
             // What a name says is not chosen: no topology and no traffic policy has a part in it.
-            let is_usable = || parsed.is_some_and(|address| usable.contains(&address));
+            let is_usable =
+                || parsed.zip(own_port).is_some_and(|(ip, port)| usable.contains(&SocketAddr::new(ip, port)));
             let serves = own_port.is_some() && is_named.unwrap_or_else(is_usable);
             let because = match parsed {
                 _ if slice.object.address_type == "FQDN" => "is a name: slices of type FQDN do not count".to_owned(),

@@ -150,7 +150,7 @@ fn check_endpoint(config: &Config, request: Request<'_>, service: &Service, rout
         assert!(address.port() > 0, "{endpoint}");
         if let (Destination::Service(_), Some((_, mut usable))) = (&route.destination, service.usable(route.port_name))
         {
-            assert!(usable.any(|usable| usable == address.ip()), "{endpoint} may not serve");
+            assert!(usable.any(|usable| usable == address), "{endpoint} may not serve");
         }
         assert!(config.table.knows_address(address.ip()), "{endpoint} is none of the table's");
         if let Some(ticket) = plan.take_ticket() {

@@ -24,8 +24,8 @@ fn usable(row: &Value) -> (Vec<String>, String) {
     let mut caller = row.get("caller").cloned().unwrap_or_else(|| json!({"node": "n1", "zone": "a"}));
     caller["namespace"] = json!("shop");
     let config = config(json!({"caller": caller, "table": {"services": {"shop/web": service}}}));
-    let (choice, addresses) = config.table.get("shop", "web").expect("it is there").usable("http").expect("known");
-    let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
+    let (choice, endpoints) = config.table.get("shop", "web").expect("it is there").usable("http").expect("known");
+    let addresses: Vec<String> = endpoints.map(|endpoint| endpoint.ip().to_string()).collect();
     // What may serve is what a request sees.
     let exists = ask(&config, "web") != "pass name_not_found";
     assert!(!exists || (ask(&config, "web") == "refuse no_endpoints") == addresses.is_empty(), "{row}");

@@ -1,0 +1,230 @@
+//! What `byname compile` writes, and what can be said of it.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::bail;
+use byname_core::wire::By;
+use clap::{Args, ValueEnum};
+
+use crate::{
+    cluster::NamespacedName,
+    compile::{self, Base, Clusters, Compiled, Options, Steered},
+    envoy::{self, Bootstrap, DEFAULT_MODULE, Discovery, Pass, Style},
+    istio::{self, Image, MAX_OBJECT_BYTES, Object},
+    output,
+};
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// The filter's configuration itself, as JSON.
+    Table,
+    /// The file that Envoy discovers the filter from (ECDS).
+    EnvoyEcds,
+    /// A whole Envoy that runs as it stands: listener, routes, filter and upstream clusters.
+    EnvoyBootstrap,
+    /// A WasmPlugin for the caller's namespace, with names alone, steering by authority unless --config says otherwise.
+    IstioWasmplugin,
+    /// The EnvoyFilter that steering by cluster or by endpoint needs in Istio.
+    IstioEnvoyfilter,
+}
+
+use Format::{EnvoyBootstrap, EnvoyEcds, IstioEnvoyfilter, IstioWasmplugin};
+
+/// What is said of it.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Outputs {
+    /// Where the Envoy has byname.wasm. With istio-envoyfilter: bring the filter too, from this file of the proxy. Default:
+    /// /etc/byname/byname.wasm
+    #[arg(long, value_name = "PATH", help_heading = "Envoy")]
+    module: Option<PathBuf>,
+    /// How Envoy comes to know the endpoints of Services [default: static]
+    #[arg(long, value_enum, help_heading = "Envoy")]
+    clusters: Option<Discovery>,
+    /// Write the upstream clusters into this file as well, as Envoy discovers them (CDS).
+    #[arg(long, value_name = "FILE", help_heading = "Envoy")]
+    clusters_output: Option<PathBuf>,
+    /// The directory in which Envoy finds the endpoints of --clusters eds [default: /etc/byname/endpoints]
+    #[arg(long, value_name = "PATH", help_heading = "Envoy")]
+    eds_directory: Option<PathBuf>,
+    /// Write the endpoints of --clusters eds into this directory, a file for each cluster.
+    #[arg(long, value_name = "DIRECTORY", help_heading = "Envoy")]
+    eds_output: Option<PathBuf>,
+    /// The certificates that Envoy trusts [default: /etc/ssl/certs/ca-certificates.crt]
+    #[arg(long, value_name = "PATH", help_heading = "Envoy")]
+    ca_file: Option<PathBuf>,
+    /// Have the filter come from this file, which Envoy watches and envoy-ecds writes, in place of the bootstrap.
+    #[arg(long, value_name = "PATH", help_heading = "Envoy")]
+    ecds_file: Option<PathBuf>,
+    /// Have the upstream clusters come from this file, which Envoy watches and --clusters-output writes.
+    #[arg(long, value_name = "PATH", help_heading = "Envoy")]
+    cds_file: Option<PathBuf>,
+    /// Where the bootstrap listens [default: 127.0.0.1:15001]
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Envoy")]
+    listen: Option<SocketAddr>,
+    /// Where the bootstrap's admin interface listens [default: 127.0.0.1:9901]
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Envoy")]
+    admin: Option<SocketAddr>,
+    /// What becomes of names that mean nothing [default: original-dst where there is a steering.passCluster, else refuse]
+    #[arg(long, value_enum, help_heading = "Envoy")]
+    pass: Option<Pass>,
+    /// The image with the module, as oci://registry/name:tag.
+    #[arg(long, value_name = "URL", help_heading = "Istio")]
+    image: Option<String>,
+    /// Its checksum, in hexadecimal.
+    #[arg(long, value_name = "SUM", help_heading = "Istio")]
+    sha256: Option<String>,
+    /// Put the endpoints into the table: steering by endpoint needs them, and istiod knows the others'.
+    #[arg(long, help_heading = "Istio")]
+    endpoints: bool,
+}
+
+/// What is to be written.
+pub(super) struct Texts {
+    pub(super) text: String,
+    pub(super) beside: Vec<(PathBuf, String)>,
+}
+
+impl Outputs {
+    /// Whether all that was said means something for this format.
+    pub(super) fn check(&self, format: Format) -> anyhow::Result<()> {
+        let options: [(&str, bool, &[Format]); 14] = [
+            ("--module", self.module.is_some(), &[EnvoyEcds, EnvoyBootstrap, IstioEnvoyfilter]),
+            ("--clusters", self.clusters.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
+            ("--clusters-output", self.clusters_output.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
+            ("--eds-directory", self.eds_directory.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
+            ("--eds-output", self.eds_output.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
+            ("--ca-file", self.ca_file.is_some(), &[EnvoyEcds, EnvoyBootstrap, IstioEnvoyfilter]),
+            ("--ecds-file", self.ecds_file.is_some(), &[EnvoyBootstrap]),
+            ("--cds-file", self.cds_file.is_some(), &[EnvoyBootstrap]),
+            ("--listen", self.listen.is_some(), &[EnvoyBootstrap]),
+            ("--admin", self.admin.is_some(), &[EnvoyBootstrap]),
+            ("--pass", self.pass.is_some(), &[EnvoyBootstrap]),
+            ("--image", self.image.is_some(), &[IstioWasmplugin]),
+            ("--sha256", self.sha256.is_some(), &[IstioWasmplugin]),
+            ("--endpoints", self.endpoints, &[IstioWasmplugin, IstioEnvoyfilter]),
+        ];
+        for (option, is_said, formats) in options {
+            if is_said && !formats.contains(&format) {
+                let names: Vec<String> = formats.iter().map(|format| name(*format)).collect();
+                bail!("{option} means nothing with --format {}; it is for {}", name(format), names.join(", "));
+            }
+        }
+        if self.clusters != Some(Discovery::Eds) && (self.eds_output.is_some() || self.eds_directory.is_some()) {
+            bail!("--eds-output and --eds-directory mean nothing without --clusters eds");
+        }
+        Ok(())
+    }
+
+    /// What the format changes of what is compiled.
+    pub(super) fn prepare(&self, format: Format, options: &mut Options) -> anyhow::Result<()> {
+        if format == IstioWasmplugin && !options.base.says("steering.by") {
+            options.base.config.steering.by = By::Authority;
+        }
+        if matches!(format, IstioWasmplugin | IstioEnvoyfilter) {
+            options.names_only = !self.endpoints;
+            if options.names_only && Steered::of(&options.base.config).endpoint {
+                bail!(
+                    "steering by endpoint needs the endpoints in the table; add --endpoints, or steer by authority or by cluster"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what is to be written.
+    pub(super) fn make(
+        &self,
+        format: Format,
+        compiled: &Compiled,
+        base: &Base,
+        pod: Option<&NamespacedName>,
+    ) -> anyhow::Result<Texts> {
+        let alone = |text| Ok(Texts { text, beside: Vec::new() });
+        let clusters = || compile::clusters(compiled, base);
+        let style = self.style();
+        match format {
+            Format::Table => alone(compiled.text.clone()),
+            EnvoyEcds => {
+                let text = envoy::ecds(&compiled.text, self.module());
+                let beside = match self.clusters_output.is_some() || self.eds_output.is_some() {
+                    true => self.beside(&clusters()?, &style)?,
+                    false => Vec::new(),
+                };
+                Ok(Texts { text, beside })
+            }
+            EnvoyBootstrap => {
+                let clusters = clusters()?;
+                let wanted = Bootstrap {
+                    module: self.module().to_owned(),
+                    listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 15001))),
+                    admin: self.admin.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9901))),
+                    pass: self.pass,
+                    id: pod.map(|pod| format!("{}.{}", pod.name, pod.namespace)),
+                    ecds_file: self.ecds_file.clone(),
+                    cds_file: self.cds_file.clone(),
+                    style: style.clone(),
+                };
+                let text = envoy::bootstrap(compiled, &clusters, &wanted)?;
+                Ok(Texts { text, beside: self.beside(&clusters, &style)? })
+            }
+            IstioWasmplugin => {
+                let Some(url) = self.image.clone() else {
+                    bail!("a WasmPlugin names the image with the module; say --image oci://registry/name:tag");
+                };
+                let object = istio::wasm_plugin(compiled, &Image { url, sha256: self.sha256.clone() })?;
+                say_size(&object);
+                let steered = Steered::of(&compiled.wire);
+                if steered.cluster || steered.endpoint {
+                    output::note(
+                        "steering by cluster or by endpoint needs what --format istio-envoyfilter writes as well",
+                    );
+                }
+                alone(object.text)
+            }
+            IstioEnvoyfilter => {
+                let object = istio::envoy_filter(compiled, &clusters()?, &style, self.module.as_deref())?;
+                say_size(&object);
+                alone(object.text)
+            }
+        }
+    }
+
+    fn beside(&self, clusters: &Clusters, style: &Style) -> anyhow::Result<Vec<(PathBuf, String)>> {
+        let mut beside = Vec::new();
+        if let Some(directory) = &self.eds_output {
+            let files = envoy::endpoint_files(clusters)?;
+            beside.extend(files.into_iter().map(|(name, text)| (directory.join(name), text)));
+        }
+        if let Some(file) = &self.clusters_output {
+            beside.push((file.clone(), envoy::cds(clusters, style)?));
+        }
+        Ok(beside)
+    }
+
+    fn module(&self) -> &Path {
+        self.module.as_deref().unwrap_or(Path::new(DEFAULT_MODULE))
+    }
+
+    fn style(&self) -> Style {
+        let or = |path: &Option<PathBuf>, default: &str| path.clone().unwrap_or_else(|| default.into());
+        Style {
+            discovery: self.clusters.unwrap_or_default(),
+            eds_directory: or(&self.eds_directory, "/etc/byname/endpoints"),
+            ca_file: or(&self.ca_file, "/etc/ssl/certs/ca-certificates.crt"),
+        }
+    }
+}
+
+fn name(format: Format) -> String {
+    format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+fn say_size(object: &Object) {
+    let permille = object.bytes * 1000 / MAX_OBJECT_BYTES;
+    let (percent, tenth) = (permille / 10, permille % 10);
+    output::note(&format!("{} bytes: {percent}.{tenth} % of what an object may have", object.bytes));
+}

@@ -1,0 +1,386 @@
+//! Which upstream clusters an Envoy has to have for a configuration: those that the core would steer to, asked of it by the
+//! whole names of everything in the table, so that no name is ever made up here.
+//!
+//! | what is asked for | the cluster is made of |
+//! |---|---|
+//! | each TCP port of each Service, once more for each of its subsets | the endpoints that may serve it for this caller |
+//! | each endpoint that has a hostname, with each port | that endpoint |
+//! | each alias, and each fallback, that leads out of the cluster, with the ports that are listed | the host outside |
+//!
+//! Where the routes match by authority in place of the filter, they are asked as if it steered by cluster.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+    net::SocketAddr,
+};
+
+use byname_core::{
+    Balance, Chooser, Config, Defaults, Destination, Plan, Reason, Request, Resolution, Route, Scheme, Scripted,
+    Spoken, wire,
+};
+
+use super::{Base, Compiled, text};
+use crate::input::{Problem, Problems};
+
+/// What a configuration needs of an Envoy.
+#[derive(Debug, Default)]
+pub struct Clusters {
+    /// The upstream clusters by name.
+    pub by_name: BTreeMap<String, Upstream>,
+    /// Where the routes match by authority: the cluster of each canonical authority.
+    pub by_authority: BTreeMap<String, String>,
+}
+
+/// Where an upstream cluster leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// To what serves a Service's port, or to one endpoint of it.
+    Endpoints(Endpoints),
+    /// To a host outside the cluster.
+    External {
+        /// It.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// Whether it is spoken to over TLS.
+        tls: bool,
+    },
+    /// To whatever host outside the cluster the filter names.
+    DynamicForwardProxy {
+        /// Whether it is spoken to over TLS.
+        tls: bool,
+    },
+    /// To the endpoint that the filter picked.
+    OriginalDst(Spoken),
+    /// To where the program connected to.
+    Passthrough,
+}
+
+/// What serves a Service's port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// The canonical name of the Service, or of the endpoint.
+    pub host: String,
+    /// The Service's port.
+    pub port: u16,
+    /// Its subset; empty where it has none.
+    pub subset: String,
+    /// How it is spoken to.
+    pub spoken: Spoken,
+    /// Whether the name means the endpoints in DNS too.
+    pub headless: bool,
+    /// Where it runs. `None`: nothing is known of it.
+    pub addresses: Option<Vec<SocketAddr>>,
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoints(Endpoints { host, port, subset, .. }) if subset.is_empty() => write!(f, "{host}:{port}"),
+            Self::Endpoints(Endpoints { host, port, subset, .. }) => write!(f, "{host}:{port}, subset {subset}"),
+            Self::External { host, port, tls: true } => write!(f, "{host}:{port} over TLS"),
+            Self::External { host, port, tls: false } => write!(f, "{host}:{port}"),
+            Self::DynamicForwardProxy { tls: true } => f.write_str("hosts outside over TLS"),
+            Self::DynamicForwardProxy { tls: false } => f.write_str("hosts outside"),
+            Self::OriginalDst(Spoken::Tls) => f.write_str("picked endpoints over TLS"),
+            Self::OriginalDst(Spoken::Http2) => f.write_str("picked endpoints over HTTP/2"),
+            Self::OriginalDst(Spoken::AsClient) => f.write_str("picked endpoints"),
+            Self::Passthrough => f.write_str("what is passed through"),
+        }
+    }
+}
+
+impl Upstream {
+    /// Whether it is a subset of what `whole` is: where names do not tell subsets apart, one cluster is all of them.
+    fn is_subset_of(&self, whole: &Self) -> bool {
+        matches!((self, whole), (Self::Endpoints(part), Self::Endpoints(whole))
+            if whole.subset.is_empty() && (&part.host, part.port) == (&whole.host, whole.port))
+    }
+
+    /// The field of the configuration that names such a cluster.
+    fn named_by(&self) -> &'static str {
+        match self {
+            Self::Endpoints(_) => "steering.cluster",
+            Self::External { tls, .. } | Self::DynamicForwardProxy { tls } => match tls {
+                true => "steering.external.tlsCluster",
+                false => "steering.external.cluster",
+            },
+            Self::OriginalDst(_) => "steering.originalDst",
+            Self::Passthrough => "steering.passCluster",
+        }
+    }
+}
+
+/// The clusters that `compiled` needs.
+///
+/// # Errors
+/// Where one name would be that of two clusters.
+pub fn clusters(compiled: &Compiled, base: &Base) -> Result<Clusters, Problems> {
+    let mut found = Found { compiled, base, clusters: Clusters::default(), problems: Problems::default() };
+    let wire = &compiled.wire;
+    match Steered::of(wire) {
+        Steered { authority: true, .. } => {
+            let named = by_cluster(wire);
+            match configured(&named) {
+                Ok(config) => found.all(&named, &config),
+                Err(refused) => found.problems.push(Problem::new("steering", refused, "")),
+            }
+        }
+        Steered { authority: false, .. } => found.all(wire, &compiled.config),
+    }
+    if Steered::of(wire).endpoint {
+        let wire::OriginalDst { cluster, tls_cluster, http2_cluster } = &wire.steering.original_dst;
+        found.put(cluster.clone(), Upstream::OriginalDst(Spoken::AsClient));
+        found.put(tls_cluster.clone(), Upstream::OriginalDst(Spoken::Tls));
+        if let Some(http2) = http2_cluster.as_ref().filter(|http2| *http2 != cluster) {
+            found.put(http2.clone(), Upstream::OriginalDst(Spoken::Http2));
+        }
+    }
+    let Found { mut clusters, problems, .. } = found;
+    if let Some(name) = &wire.steering.pass_cluster {
+        // It may be one of those that are there.
+        clusters.by_name.entry(name.clone()).or_insert(Upstream::Passthrough);
+    }
+    problems.or(clusters)
+}
+
+/// In which ways the Services of a configuration are steered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Steered {
+    /// Some by cluster.
+    pub cluster: bool,
+    /// Some by authority.
+    pub authority: bool,
+    /// Some by endpoint.
+    pub endpoint: bool,
+}
+
+impl Steered {
+    /// Those of `wire`.
+    #[must_use]
+    pub fn of(wire: &wire::Config) -> Self {
+        let of_services = wire.table.services.values().filter_map(|service| service.steering.as_ref()?.by);
+        let mut steered = Self::default();
+        for by in of_services.chain([wire.steering.by]) {
+            match by {
+                wire::By::Cluster => steered.cluster = true,
+                wire::By::Authority => steered.authority = true,
+                wire::By::Endpoint => steered.endpoint = true,
+            }
+        }
+        steered
+    }
+}
+
+/// A Service that is asked for.
+#[derive(Clone, Copy)]
+struct Of<'s> {
+    service: &'s wire::Service,
+    subset: &'s str,
+}
+
+struct Found<'c> {
+    compiled: &'c Compiled,
+    base: &'c Base,
+    clusters: Clusters,
+    problems: Problems,
+}
+
+impl Found<'_> {
+    /// `wire` and `config` are the same, and steer nothing by authority.
+    fn all(&mut self, wire: &wire::Config, config: &Config) {
+        let zone = wire.dns.cluster_domain.trim_end_matches('.');
+        let mut listed: Vec<u16> = wire.external_names.allow.iter().flat_map(|allow| &allow.ports).copied().collect();
+        listed.sort_unstable();
+        listed.dedup();
+        for (key, service) in &wire.table.services {
+            let Some((namespace, name)) = key.split_once('/') else { continue };
+            let host = format!("{name}.{namespace}.svc.{zone}.");
+            match service.service_type {
+                wire::ServiceType::ExternalName => {
+                    listed.iter().for_each(|port| self.outside(config, &format!("{host}:{port}")));
+                }
+                _ => self.service(wire, config, key, service, &host),
+            }
+        }
+        for (key, fallback) in wire.fallback.services.iter().filter(|(_, fallback)| fallback.host.is_some()) {
+            let Some((namespace, name)) = key.split_once('/') else { continue };
+            // Whatever makes it stand in has happened, and nothing else is there.
+            let mut alone = without_services(wire);
+            alone.fallback.services =
+                [(key, wire::Fallback { when: Vec::new(), ..fallback.clone() })].into_iter().collect();
+            if let Ok(alone) = configured(&alone) {
+                self.outside(&alone, &format!("{name}.{namespace}.svc.{zone}.:80"));
+            }
+        }
+    }
+
+    fn service(&mut self, wire: &wire::Config, config: &Config, key: &str, service: &wire::Service, host: &str) {
+        let tcp = || service.ports.iter().filter(|port| port.protocol == wire::Protocol::Tcp);
+        let mut asked: Vec<String> = tcp().map(|port| format!("{host}:{}", port.port)).collect();
+        // A headless Service may have more ports than it says, by their names alone.
+        let groups = || service.endpoints.iter().flatten();
+        let mut named: Vec<&str> = groups()
+            .filter_map(|group| group.ports.as_ref())
+            .flat_map(|ports| ports.iter().map(|(name, _)| name))
+            .collect();
+        named.retain(|name| !name.is_empty() && !tcp().any(|port| port.name == *name));
+        named.sort_unstable();
+        named.dedup();
+        asked.extend(named.iter().map(|name| format!("_{name}._tcp.{host}")));
+        let of = Of { service, subset: "" };
+        let whole = wire::Service { subsets: wire::Service::default().subsets, ..service.clone() };
+        for authority in &asked {
+            let is_there = service.subsets.is_empty() && self.one(config, authority, of);
+            // Without endpoints it would be refused, and some may come.
+            if !is_there && !self.one_alone(wire, key, &whole, authority, of) {
+                self.one_alone(wire, key, &wire::Service { endpoints: None, ..whole.clone() }, authority, of);
+            }
+            for (name, subset) in service.subsets.iter() {
+                let mut alone = service.clone();
+                alone.subsets = [(name, subset.clone())].into_iter().collect();
+                self.one_alone(wire, key, &alone, authority, Of { subset: name, ..of });
+            }
+        }
+        for hostname in groups().flat_map(|group| group.hostnames.iter()) {
+            for port in tcp() {
+                self.one(config, &format!("{hostname}.{host}:{}", port.port), of);
+            }
+        }
+    }
+
+    /// [`Found::one`], with nothing in the table but `alone`.
+    fn one_alone(
+        &mut self,
+        wire: &wire::Config,
+        key: &str,
+        alone: &wire::Service,
+        authority: &str,
+        of: Of<'_>,
+    ) -> bool {
+        let mut config = without_services(wire);
+        config.table.services = [(key.to_owned(), alone.clone())].into();
+        // It is refused where it is steered by endpoint and has none; it needs no cluster of its own then.
+        configured(&config).is_ok_and(|config| self.one(&config, authority, of))
+    }
+
+    /// Asks for a Service or an endpoint, and says whether that is what it means.
+    fn one(&mut self, config: &Config, authority: &str, of: Of<'_>) -> bool {
+        let (resolution, plan) = ask(config, authority, Scheme::Http);
+        let Resolution::Route(route) = resolution else { return false };
+        if !matches!(route.reason, Reason::Service | Reason::Endpoint) {
+            return false;
+        }
+        // One that is told an endpoint is there for all Services.
+        if let (Some(cluster), None) = (plan.cluster(), plan.endpoint()) {
+            self.named(authority, cluster);
+            self.put(cluster.to_owned(), Upstream::Endpoints(self.endpoints(&route, of)));
+        }
+        true
+    }
+
+    fn endpoints(&self, route: &Route<'_>, of: Of<'_>) -> Endpoints {
+        let mut host = String::new();
+        route.destination.write_host(self.compiled.wire.dns.cluster_domain.trim_end_matches('.'), &mut host);
+        let usable = match (&route.destination, route.endpoint()) {
+            (_, Some(endpoint)) => Some(vec![endpoint]),
+            (Destination::Service(service), None) => {
+                service.usable(route.port_name).map(|(_, usable)| usable.collect())
+            }
+            _ => None,
+        };
+        Endpoints {
+            host,
+            port: route.port,
+            subset: of.subset.to_owned(),
+            spoken: route.destination.service().map_or(Spoken::AsClient, |service| service.spoken(route.port_name)),
+            headless: of.service.cluster_ips.iter().next() == Some("None"),
+            // It may have been asked for without those that it has.
+            addresses: usable.or_else(|| of.service.endpoints.as_ref().map(|_| Vec::new())),
+        }
+    }
+
+    /// Asks for what leads out of the cluster, in clear text and over TLS.
+    fn outside(&mut self, config: &Config, authority: &str) {
+        for scheme in [Scheme::Http, Scheme::Https] {
+            let (resolution, plan) = ask(config, authority, scheme);
+            let (Resolution::Route(Route { destination: Destination::External(host), port, tls, .. }), Some(cluster)) =
+                (resolution, plan.cluster())
+            else {
+                continue;
+            };
+            let upstream = match plan.dynamic_host() {
+                Some(_) => Upstream::DynamicForwardProxy { tls },
+                None => Upstream::External { host: host.to_owned(), port, tls },
+            };
+            if scheme == Scheme::Http {
+                self.named(authority, cluster);
+            }
+            self.put(cluster.to_owned(), upstream);
+        }
+    }
+
+    /// Where `authority` is steered by authority: the route to `cluster`.
+    fn named(&mut self, authority: &str, cluster: &str) {
+        let (_, plan) = ask(&self.compiled.config, authority, Scheme::Http);
+        let (None, Some(canonical)) = (plan.cluster(), plan.authority()) else { return };
+        match self.clusters.by_authority.entry(canonical.to_owned()) {
+            Entry::Vacant(free) => drop(free.insert(cluster.to_owned())),
+            Entry::Occupied(other) if other.get() == cluster => {}
+            Entry::Occupied(other) => {
+                let reason = format!("{canonical} would lead to two clusters, {} and {cluster}", other.get());
+                let fix = "let its aliases agree on alias.tls, or steer by cluster";
+                self.problems.push(self.base.problem("steering.by", reason, fix));
+            }
+        }
+    }
+
+    fn put(&mut self, name: String, upstream: Upstream) {
+        match self.clusters.by_name.entry(name) {
+            Entry::Vacant(free) => drop(free.insert(upstream)),
+            Entry::Occupied(other) if *other.get() == upstream || upstream.is_subset_of(other.get()) => {}
+            Entry::Occupied(other) => {
+                let (name, one) = (other.key(), other.get());
+                let reason = format!("one cluster, {name:?}, would be that of {one} and of {upstream}");
+                let fix = "put placeholders into it that tell them apart: {host}, {port}, {subset}";
+                self.problems.push(self.base.problem(upstream.named_by(), reason, fix));
+            }
+        }
+    }
+}
+
+fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'c>, Plan) {
+    let mut plan = Plan::default();
+    let mut chooser = Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() };
+    let resolution = config.decide(Request { authority: authority.as_bytes(), scheme }, &mut chooser, &mut plan);
+    (resolution, plan)
+}
+
+fn configured(wire: &wire::Config) -> Result<Config, String> {
+    let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
+    Config::from_json(&text(wire), &defaults).map_err(|refused| refused.to_string())
+}
+
+fn without_services(wire: &wire::Config) -> wire::Config {
+    let table = wire::Table { services: BTreeMap::new(), ..wire.table };
+    wire::Config {
+        version: wire.version,
+        caller: wire.caller.clone(),
+        dns: wire.dns.clone(),
+        steering: wire.steering.clone(),
+        external_names: wire.external_names.clone(),
+        table,
+        ..wire::Config::default()
+    }
+}
+
+/// The same, where what is steered by authority is steered by cluster.
+fn by_cluster(wire: &wire::Config) -> wire::Config {
+    let mut wire = wire.clone();
+    let own = wire.table.services.values_mut().filter_map(|service| service.steering.as_mut()?.by.as_mut());
+    for by in own.chain([&mut wire.steering.by]).filter(|by| **by == wire::By::Authority) {
+        *by = wire::By::Cluster;
+    }
+    wire
+}

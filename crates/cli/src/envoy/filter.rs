@@ -1,0 +1,54 @@
+//! The filter: its configuration around the module's.
+
+use std::path::Path;
+
+use super::version;
+use crate::fill::{ascii, fill, quoted};
+
+/// What the filter is called in Envoy.
+pub const FILTER_NAME: &str = "byname";
+
+/// Where an Envoy has the module, if nothing else is said.
+pub const DEFAULT_MODULE: &str = "/etc/byname/byname.wasm";
+
+/// The file that Envoy discovers the filter from: `json` is its configuration, and the module is at `module`.
+#[must_use]
+pub fn ecds(json: &str, module: &Path) -> String {
+    let filter = wasm(json, module, true);
+    let template = include_str!("ecds.yaml.in");
+    fill(template, &[("version", &quoted(&version(&filter))), ("filter", &filter)])
+}
+
+/// The filter as it stands in a chain.
+pub(super) fn inline(json: &str, module: &Path) -> String {
+    let template = "- name: byname\n  typed_config:\n    {{filter}}\n";
+    fill(template, &[("filter", &wasm(json, module, true))])
+}
+
+/// The filter as it is discovered from `file`. Until there is one it passes everything through.
+pub(super) fn discovered(file: &Path, namespace: &str, module: &Path) -> String {
+    let nothing = format!("{{\"version\": 1, \"caller\": {{\"namespace\": {}}}}}", quoted(namespace));
+    let directory = super::cluster::directory_of(file);
+    fill(
+        include_str!("discovered.yaml.in"),
+        &[("file", &path(file)), ("directory", &path(directory)), ("filter", &wasm(&nothing, module, true))],
+    )
+}
+
+/// Its configuration. Envoys older than 1.40 have the list of capabilities elsewhere.
+pub(crate) fn wasm(json: &str, module: &Path, restricted: bool) -> String {
+    let capabilities = if restricted { include_str!("capabilities.yaml.in") } else { "" };
+    fill(
+        include_str!("wasm.yaml.in"),
+        &[("module", &path(module)), ("capabilities", capabilities), ("json", &ascii(json))],
+    )
+}
+
+/// What resolves hosts outside the cluster.
+pub(crate) fn dynamic_forward_proxy() -> String {
+    fill(include_str!("dynamic-forward-proxy.yaml.in"), &[("dns_cache", &super::cluster::dns_cache())])
+}
+
+pub(super) fn path(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}

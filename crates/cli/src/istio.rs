@@ -1,0 +1,170 @@
+//! What Istio's control plane hands to sidecars: the filter as a WasmPlugin, and what of Envoy's configuration has to change
+//! for it as an EnvoyFilter.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::{
+    compile::{Clusters, Compiled, Steered, Upstream},
+    envoy::{self, Style},
+    fill::{ascii, fill, quoted},
+    input::{Problem, Problems},
+};
+
+/// What an object may have: `--max-request-bytes` of etcd, 1.5 MiB.
+pub const MAX_OBJECT_BYTES: usize = 1_572_864;
+
+/// An object as text, and how large the API server's store has it.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// As YAML.
+    pub text: String,
+    /// As JSON.
+    pub bytes: usize,
+}
+
+/// The image that a WasmPlugin names.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Where it is.
+    pub url: String,
+    /// The checksum of the module, or of the image.
+    pub sha256: Option<String>,
+}
+
+/// A WasmPlugin for the namespace of the caller.
+///
+/// # Errors
+/// Where there is none, or the object would be too large.
+pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<Object, Problem> {
+    let namespace = namespace(compiled)?;
+    let sha256 = image.sha256.as_ref().map(|sum| format!("sha256: {}\n", quoted(sum))).unwrap_or_default();
+    let text = fill(
+        include_str!("istio/wasmplugin.yaml.in"),
+        &[
+            ("namespace", &quoted(namespace)),
+            ("image", &quoted(&image.url)),
+            ("sha256", &sha256),
+            ("json", &ascii(&compiled.text)),
+        ],
+    );
+    // Text is stored as what it means.
+    let config: Value = serde_json::from_str(&compiled.text).unwrap_or_default();
+    let stored = json!({
+        "apiVersion": "extensions.istio.io/v1alpha1",
+        "kind": "WasmPlugin",
+        "metadata": {"name": "byname", "namespace": namespace},
+        "spec": {
+            "url": image.url,
+            "sha256": image.sha256,
+            "match": [{"mode": "CLIENT"}],
+            "phase": "AUTHN",
+            "failStrategy": "FAIL_RELOAD",
+            "pluginConfig": config,
+        },
+    });
+    fits("WasmPlugin", Object { text, bytes: stored.to_string().len() })
+}
+
+/// An EnvoyFilter for the namespace of the caller. With a `module`, which the proxies have as a file, it brings the filter too;
+/// else that comes by WasmPlugin.
+///
+/// # Errors
+/// Where there is no namespace, where nothing is steered so that it would be needed, or where it would be too large.
+pub fn envoy_filter(
+    compiled: &Compiled,
+    clusters: &Clusters,
+    style: &Style,
+    module: Option<&Path>,
+) -> Result<Object, Problems> {
+    let namespace = namespace(compiled)?;
+    let steered = Steered::of(&compiled.wire);
+    if !steered.cluster && !steered.endpoint && module.is_none() {
+        let reason = "is not needed: everything is steered by authority, and Istio's own routes match that";
+        let fix = "write istio-wasmplugin, or steer by cluster or endpoint in --config";
+        return Err(Problem::new("the EnvoyFilter", reason, fix).into());
+    }
+    let mut filters = String::new();
+    if let Some(module) = module {
+        let wasm = envoy::wasm(&compiled.text, module, false);
+        filters.push_str(&filter(
+            "The filter, before any that authorizes: steering changes the route that those would look at.",
+            ("INSERT_FIRST", ""),
+            &fill("name: byname\ntyped_config:\n  {{wasm}}\n", &[("wasm", &wasm)]),
+        ));
+    }
+    let (mut added, mut problems) = (String::new(), Problems::default());
+    let mut is_dynamic = false;
+    for (name, upstream) in &clusters.by_name {
+        match upstream {
+            // Istio has those.
+            Upstream::Endpoints(_) | Upstream::Passthrough => continue,
+            Upstream::DynamicForwardProxy { .. } => is_dynamic = true,
+            Upstream::External { .. } | Upstream::OriginalDst(_) => {}
+        }
+        match envoy::cluster(name, upstream, style) {
+            Ok(cluster) => {
+                let values = [("cluster", &*unlisted(&cluster))];
+                added.push_str(&fill(include_str!("istio/cluster.yaml.in"), &values));
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if is_dynamic {
+        filters.push_str(&filter(
+            "It resolves hosts outside the cluster that byname chose.",
+            ("INSERT_BEFORE", "subFilter: {name: envoy.filters.http.router}\n"),
+            &unlisted(&envoy::dynamic_forward_proxy()),
+        ));
+    }
+    let text = fill(
+        include_str!("istio/envoyfilter.yaml.in"),
+        &[
+            ("namespace", &quoted(namespace)),
+            ("control_header", &quoted(&compiled.wire.steering.control_header)),
+            ("filters", &filters),
+            ("clusters", &added),
+        ],
+    );
+    problems.or(())?;
+    let bytes = text.len();
+    Ok(fits("EnvoyFilter", Object { text, bytes })?)
+}
+
+fn filter(why: &str, (operation, before): (&str, &str), value: &str) -> String {
+    let values = [("why", why), ("operation", operation), ("before", before), ("value", value)];
+    fill(include_str!("istio/filter.yaml.in"), &values)
+}
+
+/// The one item of a list, without the comments before it.
+fn unlisted(item: &str) -> String {
+    let lines = item.lines().skip_while(|line| line.starts_with('#'));
+    lines.map(|line| line.strip_prefix("- ").or(line.strip_prefix("  ")).unwrap_or(line)).fold(
+        String::new(),
+        |mut text, line| {
+            text.push_str(line);
+            text.push('\n');
+            text
+        },
+    )
+}
+
+fn namespace(compiled: &Compiled) -> Result<&str, Problem> {
+    compiled.wire.caller.namespace.as_deref().ok_or_else(|| {
+        Problem::new(
+            "the object",
+            "is in the namespace of its callers, and that is not said",
+            "say --namespace or --pod",
+        )
+    })
+}
+
+fn fits(kind: &str, object: Object) -> Result<Object, Problem> {
+    if object.bytes <= MAX_OBJECT_BYTES {
+        return Ok(object);
+    }
+    let reason = format!("would have {} bytes, and an object may have {MAX_OBJECT_BYTES}", object.bytes);
+    let fix = "let fewer namespaces be seen with --visible, and leave --endpoints out; or push the table by ECDS";
+    Err(Problem::new(&format!("the {kind}"), reason, fix))
+}

@@ -1,0 +1,712 @@
+//! What `byname compile` writes for Envoy and Istio: as text, to a real Envoy, and with requests through it. A missing Envoy,
+//! or a missing module, fails.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, which is what these do"
+)]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use byname_core::{Balance, Chooser, Config, Defaults, Plan, Request, Scheme, Scripted};
+use byname_test_support::{Connection, Envoy, Form, Reply, Upstream, envoy_binary, repository, yaml_documents};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+type Test = Result<()>;
+
+const SHOP: &str = "examples/cluster/shop.yaml";
+/// The port of every bootstrap's listener.
+const LISTENER: u16 = 15001;
+const HOSTILE: &str = "crates/cli/tests/clusters/hostile.yaml";
+
+/// A directory with the files of a test, and the program that writes them.
+struct Desk(TempDir);
+
+impl Desk {
+    fn new() -> Result<Self> {
+        Ok(Self(tempfile::Builder::new().prefix("byname-outputs-").tempdir()?))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn put(&self, name: &str, text: &str) -> Result<String> {
+        fs::write(self.path(name), text)?;
+        Ok(self.path(name).display().to_string())
+    }
+
+    fn run(&self, args: &[&str]) -> Result<Output> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
+        Ok(command.arg("compile").args(args).current_dir(repository()).env("NO_COLOR", "1").output()?)
+    }
+
+    /// What is written for `cluster` and a caller in `shop`, with this configuration.
+    fn compile(&self, cluster: &str, config: &Value, args: &[&str]) -> Result<String> {
+        let config = self.put("config.json", &config.to_string())?;
+        let output = self.run(&[&["-f", cluster, "-n", "shop", "--config", &config], args].concat())?;
+        let said = String::from_utf8(output.stderr)?;
+        assert!(output.status.success(), "{args:?}: {said}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// What is said where nothing is written.
+    fn refused(&self, cluster: &str, config: &Value, args: &[&str]) -> Result<String> {
+        let config = self.put("config.json", &config.to_string())?;
+        let output = self.run(&[&["-f", cluster, "-n", "shop", "--config", &config], args].concat())?;
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{args:?}");
+        Ok(String::from_utf8(output.stderr)?)
+    }
+}
+
+/// What is written by hand for the shop.
+fn shop() -> Value {
+    json!({
+        "version": 1,
+        "externalNames": {"allow": [{"host": "api.weather.example.com", "ports": [443]}]},
+    })
+}
+
+fn with(mut config: Value, fields: &[(&str, Value)]) -> Value {
+    for (pointer, value) in fields {
+        let mut at = &mut config;
+        for field in pointer.split('.') {
+            at = &mut at[field];
+        }
+        *at = value.clone();
+    }
+    config
+}
+
+/// Every way to steer, by itself and mixed.
+fn ways() -> Vec<(&'static str, Value)> {
+    let by = |by: &str| with(shop(), &[("steering.by", json!(by))]);
+    vec![
+        ("cluster", shop()),
+        ("authority", by("authority")),
+        ("endpoint", with(by("endpoint"), &[("steering.originalDst.http2Cluster", json!("original-dst-http2"))])),
+        (
+            "mixed",
+            with(
+                by("authority"),
+                &[
+                    ("steering.passCluster", json!("PassthroughCluster")),
+                    ("table.services.shop/cart.steering.by", json!("cluster")),
+                    ("table.services.shop/catalog.steering.by", json!("endpoint")),
+                    ("table.services.shop/weather.alias", json!({"port": 443, "tls": true})),
+                ],
+            ),
+        ),
+        (
+            "subsets",
+            with(
+                shop(),
+                &[
+                    ("table.services.shop/cart.subsets", json!({"here": {"zone": "eu-a"}, "there": {"zone": "eu-b"}})),
+                    ("fallback.services.shop/gone.host", json!("api.weather.example.com")),
+                    ("fallback.services.shop/gone.port", json!(443)),
+                ],
+            ),
+        ),
+        (
+            "dynamic forward proxy",
+            with(
+                shop(),
+                &[(
+                    "steering.external",
+                    json!({"cluster": "out", "tlsCluster": "out-tls", "dynamicForwardProxy": true}),
+                )],
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn each_format_is_written_as_it_always_was() -> Test {
+    let desk = Desk::new()?;
+    let rows: [(&str, &[&str]); 5] = [
+        ("envoy-ecds", &[]),
+        ("envoy-bootstrap", &[]),
+        ("istio-wasmplugin", &["--image", "oci://registry.example.com/byname:0.1.0"]),
+        ("istio-envoyfilter", &[]),
+        ("table", &[]),
+    ];
+    for (format, args) in rows {
+        let args = [&["--format", format], args].concat();
+        let text = desk.compile(SHOP, &shop(), &args)?;
+        assert_eq!(text, desk.compile(SHOP, &shop(), &args)?, "{format} is the same each time");
+        insta::assert_snapshot!(format, text);
+    }
+    let mixed = &ways()[3].1;
+    let args = ["--format", "envoy-bootstrap", "--clusters", "dns", "--ecds-file", "/etc/byname/filter/byname.yaml"];
+    insta::assert_snapshot!("envoy-bootstrap-mixed", desk.compile(SHOP, mixed, &args)?);
+    let args = ["--format", "istio-envoyfilter", "--endpoints", "--module", "/etc/byname/byname.wasm"];
+    insta::assert_snapshot!("istio-envoyfilter-mixed", desk.compile(SHOP, mixed, &args)?);
+    Ok(())
+}
+
+/// A test of the module holds that one to what the module imports.
+#[test]
+fn the_filter_may_do_what_the_bootstraps_let_it() -> Test {
+    let wasm = |text: &str| -> Result<Value> {
+        let wasm = yaml_documents(text)?[0]["resources"][0]["typed_config"]["config"].clone();
+        Ok(json!([wasm["failure_policy"], wasm["vm_config"]["capability_restriction_config"]]))
+    };
+    let written = Desk::new()?.compile(SHOP, &shop(), &["--format", "envoy-ecds"])?;
+    let by_hand = wasm(&fs::read_to_string(repository().join("envoy/ecds/shop.yaml"))?)?;
+    assert_eq!(wasm(&written)?, by_hand);
+    assert!(by_hand[1]["allowed_capabilities"].as_object().is_some_and(|all| all.len() == 17));
+    Ok(())
+}
+
+fn module() -> String {
+    repository().join("target/byname.wasm").display().to_string()
+}
+
+/// What Envoy says of a bootstrap; nothing where it takes it.
+fn validate(bootstrap: &Path) -> Result<Option<String>> {
+    let output = Command::new(envoy_binary()?)
+        .args(["--mode", "validate", "--log-level", "warning", "-c"])
+        .arg(bootstrap)
+        .current_dir(repository())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let deprecated = said.lines().any(|line| line.contains("Deprecated") || line.contains("deprecated"));
+    Ok((!output.status.success() || deprecated).then_some(said))
+}
+
+#[test]
+fn envoy_takes_every_bootstrap() -> Test {
+    let desk = Desk::new()?;
+    let directory = desk.path("endpoints");
+    fs::create_dir(&directory)?;
+    let (directory, cds) = (directory.display().to_string(), desk.path("cds.yaml").display().to_string());
+    let bootstrap = desk.path("sidecar.yaml").display().to_string();
+    let eds = ["--clusters", "eds", "--eds-directory", &directory, "--eds-output", &directory];
+    let discovered = ["--cds-file", &cds, "--clusters-output", &cds, "--pass", "original-dst"];
+    let kinds: [&[&str]; 4] = [&[], &eds, &["--clusters", "dns"], &discovered];
+    let module = module();
+    for (way, config) in ways() {
+        // A hostile cluster has none of the Services that are said something of.
+        let of_others = with(config.clone(), &[("table", json!({})), ("fallback", json!({}))]);
+        let hostile = &kinds[..1];
+        for (cluster, config, kinds, skip) in
+            [(SHOP, &config, &kinds[..], None), (HOSTILE, &of_others, hostile, Some("--skip-invalid"))]
+        {
+            for kind in kinds {
+                let mut args = vec!["--format", "envoy-bootstrap", "--module", &module, "-o", &bootstrap];
+                args.extend(*kind);
+                args.extend(skip);
+                desk.compile(cluster, config, &args)?;
+                assert_eq!(validate(Path::new(&bootstrap))?, None, "{cluster}, {way}, {kind:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The names that the filter may give for anything in its table, however it is asked for.
+fn steered_to(config: &Config, table: &Value) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (key, service) in table["services"].as_object().expect("Services") {
+        let (namespace, name) = key.split_once('/').expect("namespace/name");
+        let texts = |value: &Value| -> Vec<String> {
+            let list = value.as_array().map(|list| list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+            let text = list.or_else(|| value.as_str().map(Into::into)).unwrap_or_default();
+            text.split(' ').filter(|text| !text.is_empty()).map(Into::into).collect()
+        };
+        let groups = service["endpoints"].as_array().cloned().unwrap_or_default();
+        let mut hosts = vec![format!("{name}.{namespace}"), format!("{name}.{namespace}.svc.cluster.local")];
+        if namespace == "shop" {
+            hosts.push(name.to_owned());
+        }
+        for hostname in groups.iter().flat_map(|group| texts(&group["hostnames"])) {
+            hosts.push(format!("{hostname}.{name}.{namespace}"));
+        }
+        hosts.extend(texts(&service["clusterIPs"]).into_iter().filter(|ip| ip != "None" && !ip.contains(':')));
+        let mut ports = vec![80, 443];
+        for port in service["ports"].as_array().into_iter().flatten() {
+            ports.extend(port["port"].as_u64());
+            if let Some(called) = port["name"].as_str() {
+                hosts.push(format!("_{called}._tcp.{name}.{namespace}.svc.cluster.local"));
+            }
+        }
+        for host in &hosts {
+            let named = ports.iter().map(|port| format!("{host}:{port}")).chain([host.clone()]);
+            for (authority, seed) in named.flat_map(|authority| (0..8).map(move |seed| (authority.clone(), seed))) {
+                for scheme in [Scheme::Http, Scheme::Https] {
+                    let mut plan = Plan::default();
+                    let mut world = Scripted { seed, ..Scripted::default() };
+                    let mut chooser = Chooser { balance: &mut Balance::default(), ambient: &mut world };
+                    let request = Request { authority: authority.as_bytes(), scheme };
+                    config.decide(request, &mut chooser, &mut plan);
+                    names.extend(plan.cluster().map(String::from));
+                }
+            }
+        }
+    }
+    names
+}
+
+fn read(table: &str) -> Result<Config> {
+    Ok(Config::from_json(table, &Defaults { namespace: Some("shop"), ..Defaults::default() })?)
+}
+
+#[test]
+fn every_cluster_that_the_filter_may_name_is_there() -> Test {
+    let desk = Desk::new()?;
+    for (way, config) in ways() {
+        let table = desk.compile(SHOP, &config, &[])?;
+        let wanted = steered_to(&read(&table)?, &serde_json::from_str::<Value>(&table)?["table"]);
+        let bootstrap = desk.compile(SHOP, &config, &["--format", "envoy-bootstrap"])?;
+        let clusters = &yaml_documents(&bootstrap)?[0]["static_resources"]["clusters"];
+        let there: Vec<&str> =
+            clusters.as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect();
+        let missing: Vec<&String> = wanted.iter().filter(|name| !there.contains(&name.as_str())).collect();
+        assert!(missing.is_empty(), "{way}: {missing:?} of {there:?}");
+        let named = match way {
+            "authority" => 0,
+            "mixed" => 2,
+            "endpoint" => 5,
+            _ => 24,
+        };
+        assert!(wanted.len() >= named, "{way}: {wanted:?}");
+        if way == "cluster" {
+            assert_eq!(wanted.len(), there.len(), "and no others");
+        }
+    }
+    Ok(())
+}
+
+/// A small cluster on this machine, and its upstreams.
+struct Loopback {
+    desk: Desk,
+    upstreams: Vec<Upstream>,
+}
+
+impl Loopback {
+    /// `payments` in two namespaces, the StatefulSet `db` with two pods, and the alias `pay`.
+    async fn start() -> Result<Self> {
+        let mut upstreams = Vec::new();
+        for name in ["payments.shop", "payments.prod", "db-0", "db-1"] {
+            upstreams.push(Upstream::start(name).await?);
+        }
+        Ok(Self { desk: Desk::new()?, upstreams })
+    }
+
+    fn objects(&self, alias: &str) -> Vec<Value> {
+        let service = |namespace: &str, name: &str, spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": spec});
+        let slice = |namespace: &str, of: &str, upstream: usize, hostname: Value| {
+            json!({
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {
+                    "namespace": namespace,
+                    "name": format!("{of}-{upstream}"),
+                    "labels": {"kubernetes.io/service-name": of},
+                },
+                "addressType": "IPv4",
+                "ports": [{"name": "http", "port": self.upstreams[upstream].port()}],
+                "endpoints": [{"addresses": ["127.0.0.1"], "hostname": hostname}],
+            })
+        };
+        let port = |number: u16| json!([{"name": "http", "port": number}]);
+        let h2c = json!([{"name": "http", "port": 8080, "appProtocol": "kubernetes.io/h2c"}]);
+        vec![
+            service("shop", "payments", json!({"clusterIP": "10.96.0.10", "ports": port(80)})),
+            slice("shop", "payments", 0, json!(null)),
+            service("prod", "payments", json!({"clusterIP": "10.96.0.11", "ports": h2c})),
+            slice("prod", "payments", 1, json!(null)),
+            service("shop", "db", json!({"clusterIP": "None", "ports": port(80)})),
+            slice("shop", "db", 2, json!("db-0")),
+            slice("shop", "db", 3, json!("db-1")),
+            service("shop", "pay", json!({"type": "ExternalName", "externalName": alias})),
+        ]
+    }
+
+    fn dump(&self, alias: &str, more: &[Value]) -> Result<String> {
+        let items = [self.objects(alias), more.to_vec()].concat();
+        self.desk.put("dump.json", &json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
+    }
+
+    /// Starts an Envoy with what is compiled, which finds the module where it is.
+    async fn sidecar(&self, config: &Value, args: &[&str], edit: impl Fn(&str) -> String) -> Result<Envoy> {
+        let bootstrap = self.desk.path("sidecar.yaml").display().to_string();
+        let args =
+            [&["--format", "envoy-bootstrap", "--module", "target/byname.wasm", "-o", &bootstrap], args].concat();
+        self.desk.compile(&self.desk.path("dump.json").display().to_string(), config, &args)?;
+        fs::write(&bootstrap, edit(&fs::read_to_string(&bootstrap)?))?;
+        let mut builder = Envoy::builder(&bootstrap).concurrency(1);
+        for upstream in &self.upstreams {
+            builder = builder.port(upstream.port(), upstream.port());
+        }
+        builder.start().await
+    }
+}
+
+fn on_this_machine(by: &str) -> Value {
+    let steering = json!({"by": by, "originalDst": {"http2Cluster": "original-dst-http2"}});
+    json!({"version": 1, "steering": steering, "table": {"singleMachine": true}})
+}
+
+async fn get(envoy: &Envoy, authority: &str, headers: &[(&str, &str)]) -> Result<Reply> {
+    Connection::open(envoy.port(LISTENER), Form::Host).await?.get(authority, headers).await
+}
+
+/// Asks until `upstream` answers.
+async fn wait_for(envoy: &Envoy, authority: &str, upstream: &str) -> Test {
+    let start = Instant::now();
+    loop {
+        let reply = get(envoy, authority, &[]).await?;
+        if reply.said("upstream") == upstream {
+            return Ok(());
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{authority}: {} {}", reply.status, reply.body);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+const IN_SHOP: &str = "payments.shop.svc.cluster.local";
+
+/// What a caller in `shop` asks for, who answers, and with what Host.
+const ROWS: [(&str, &str, &str); 8] = [
+    ("payments", "payments.shop", IN_SHOP),
+    ("payments.shop:80", "payments.shop", IN_SHOP),
+    ("PAYMENTS.shop.svc.cluster.local.", "payments.shop", IN_SHOP),
+    ("payments.prod:8080", "payments.prod", "payments.prod.svc.cluster.local:8080"),
+    ("pay", "payments.shop", IN_SHOP),
+    ("db-0.db", "db-0", "db-0.db.shop.svc.cluster.local"),
+    ("db-1.db.shop.svc.cluster.local", "db-1", "db-1.db.shop.svc.cluster.local"),
+    ("10.96.0.10", "payments.shop", IN_SHOP),
+];
+
+async fn every_row(envoy: &Envoy, what: &str) -> Test {
+    for (authority, upstream, host) in ROWS {
+        let reply = get(envoy, authority, &[]).await?;
+        let answered = (reply.said("upstream"), reply.said("authority"));
+        assert_eq!(
+            answered,
+            (upstream.to_owned(), host.to_owned()),
+            "{what}: {authority}: {} {}",
+            reply.status,
+            reply.body
+        );
+        assert_eq!(reply.sent_on("x-byname-cluster"), Vec::<String>::new(), "{what}: {authority}");
+        let spoken = if upstream == "payments.prod" { "HTTP/2.0" } else { "HTTP/1.1" };
+        assert_eq!(reply.said("version"), spoken, "{what}: {authority}");
+    }
+    let steered = [("x-byname-cluster", "outbound|8080||payments.prod.svc.cluster.local")];
+    for (authority, headers) in [("nobody", &[][..]), ("payments.nowhere", &[]), ("nobody", &steered)] {
+        let reply = get(envoy, authority, headers).await?;
+        assert_eq!((reply.status, reply.said("upstream")), (404, String::new()), "{what}: {authority}: {}", reply.body);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_compiled_sidecar_reaches_everything_by_its_names() -> Test {
+    let loopback = Loopback::start().await?;
+    loopback.dump(IN_SHOP, &[])?;
+    for by in ["cluster", "authority", "endpoint"] {
+        every_row(&loopback.sidecar(&on_this_machine(by), &[], str::to_owned).await?, by).await?;
+    }
+    let endpoints = loopback.desk.path("endpoints");
+    fs::create_dir(&endpoints)?;
+    let endpoints = endpoints.display().to_string();
+    let args = ["--clusters", "eds", "--eds-directory", &endpoints, "--eds-output", &endpoints];
+    let envoy = loopback.sidecar(&on_this_machine("cluster"), &args, str::to_owned).await?;
+    every_row(&envoy, "eds").await
+}
+
+/// The filter and the clusters come from files, and both are written anew.
+#[tokio::test]
+async fn what_is_discovered_changes_in_a_running_sidecar() -> Test {
+    let loopback = Loopback::start().await?;
+    let desk = &loopback.desk;
+    let config =
+        with(on_this_machine("cluster"), &[("externalNames", json!({"grants": [{"from": "shop", "to": "prod"}]}))]);
+    let dump = loopback.dump(IN_SHOP, &[])?;
+    fs::create_dir(desk.path("watched"))?;
+    let (ecds, cds) = (desk.path("watched/byname.yaml"), desk.path("watched/clusters.yaml"));
+    let (ecds, cds) = (ecds.display().to_string(), cds.display().to_string());
+    let module = module();
+    let files = ["--format", "envoy-ecds", "--module", &module, "--clusters-output", &cds, "-o", &ecds];
+    desk.compile(&dump, &config, &files)?;
+    let envoy = loopback.sidecar(&config, &["--ecds-file", &ecds, "--cds-file", &cds], str::to_owned).await?;
+    wait_for(&envoy, "payments", "payments.shop").await?;
+    every_row(&envoy, "ecds").await?;
+
+    let late = Upstream::start("late").await?;
+    let more = [
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "late"},
+               "spec": {"clusterIP": "10.96.0.12", "ports": [{"port": 80}]}}),
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+               "metadata": {"namespace": "shop", "name": "late", "labels": {"kubernetes.io/service-name": "late"}},
+               "ports": [{"port": late.port()}], "endpoints": [{"addresses": ["127.0.0.1"]}]}),
+    ];
+    let dump = loopback.dump("payments.prod.svc.cluster.local", &more)?;
+    desk.compile(&dump, &config, &files)?;
+    wait_for(&envoy, "late", "late").await?;
+    wait_for(&envoy, "pay:8080", "payments.prod").await?;
+    assert_eq!(get(&envoy, "payments", &[]).await?.said("upstream"), "payments.shop");
+    Ok(())
+}
+
+/// A DNS server in the same Envoy knows the host outside.
+#[tokio::test]
+async fn an_alias_leads_out_of_the_cluster_over_tls() -> Test {
+    const HOST: &str = "api.weather.example.com";
+    let mut loopback = Loopback::start().await?;
+    let (outside, certificate) = Upstream::start_tls("outside", HOST).await?;
+    let (clear, other) = (Upstream::start("clear").await?, Upstream::start_tls("other", "other.example.com").await?.0);
+    let ca_file = loopback.desk.put("ca.pem", &certificate)?;
+    let ports = [outside.port(), clear.port(), other.port()];
+    let alias = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": name},
+               "spec": {"type": "ExternalName", "externalName": HOST}})
+    };
+    loopback.dump(IN_SHOP, &[alias("weather"), alias("plain"), alias("impostor")])?;
+    loopback.upstreams.extend([outside, clear, other]);
+    let dns = json!({
+        "name": "dns",
+        "address": {"socket_address": {"protocol": "UDP", "address": "127.0.0.1", "port_value": "DNS"}},
+        "listener_filters": [{"name": "envoy.filters.udp.dns_filter", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.udp.dns_filter.v3.DnsFilterConfig",
+            "stat_prefix": "dns",
+            "server_config": {"inline_dns_table": {"virtual_domains": [
+                {"name": HOST, "endpoint": {"address_list": {"address": ["127.0.0.1"]}}},
+            ]}},
+        }}],
+    });
+    let dns = dns.to_string().replace("\"port_value\":\"DNS\"", "port_value: 15353");
+    let with_dns = |bootstrap: &str| {
+        let mut text = String::new();
+        for line in bootstrap.lines() {
+            text += &format!("{line}\n");
+            match line.trim_start() {
+                "listeners:" => text += &format!("  - {dns}\n"),
+                option if option.starts_with("dns_resolver_options:") => {
+                    text += line.strip_suffix(option).unwrap_or_default();
+                    text += "resolvers: [{socket_address: {address: 127.0.0.1, port_value: 15353}}]\n";
+                }
+                _ => {}
+            }
+        }
+        text
+    };
+    for dynamic in [false, true] {
+        let config = with(
+            on_this_machine("cluster"),
+            &[
+                ("externalNames.allow", json!([{"host": HOST, "ports": ports}])),
+                (
+                    "steering.external",
+                    json!({"cluster": "out|{host}|{port}", "tlsCluster": "tls|{host}|{port}", "dynamicForwardProxy": dynamic}),
+                ),
+                ("table.services.shop/weather.alias", json!({"port": ports[0], "tls": true})),
+                ("table.services.shop/plain.alias", json!({"port": ports[1], "tls": false})),
+                ("table.services.shop/impostor.alias", json!({"port": ports[2], "tls": true})),
+            ],
+        );
+        let envoy = loopback.sidecar(&config, &["--ca-file", &ca_file], with_dns).await?;
+        for (name, upstream, port) in [("weather", "outside", ports[0]), ("plain", "clear", ports[1])] {
+            wait_for(&envoy, name, upstream).await?;
+            assert_eq!(get(&envoy, name, &[]).await?.said("authority"), format!("{HOST}:{port}"));
+        }
+        let reply = get(&envoy, "impostor", &[]).await?;
+        assert_eq!(reply.status, 503, "its certificate is another's: {}", reply.body);
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_written_where_anything_is_wrong() -> Test {
+    let desk = Desk::new()?;
+    let kept = desk.put("kept.yaml", "as it was\n")?;
+    let same = with(shop(), &[("steering.cluster", json!("{service}.{namespace}"))]);
+    let endpoint = with(shop(), &[("steering.by", json!("endpoint"))]);
+    let authority = with(shop(), &[("steering.by", json!("authority"))]);
+    let image = ["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname:0.1.0"];
+    let rows: [(&Value, &[&str], &[&str]); 9] = [
+        (&ways()[3].1, &["--format", "envoy-bootstrap", "--pass", "refuse"], &["steering.passCluster", "leave one"]),
+        (
+            &same,
+            &["--format", "envoy-bootstrap"],
+            &["steering.cluster: one cluster, \"api.billing\"", "api.billing.svc.cluster.local:80 and of", "{port}"],
+        ),
+        (&shop(), &["--listen", "127.0.0.1:1"], &["--listen means nothing with --format table", "envoy-bootstrap"]),
+        (&shop(), &["--format", "istio-wasmplugin"], &["--image oci://"]),
+        (&endpoint, &image, &["add --endpoints, or steer by authority"]),
+        (&authority, &["--format", "istio-envoyfilter"], &["is not needed", "istio-wasmplugin"]),
+        (&shop(), &["--format", "envoy-bootstrap", "--eds-output", "x"], &["--clusters eds"]),
+        (&shop(), &["--format", "envoy-bootstrap", "--pass", "perhaps"], &["original-dst"]),
+        (
+            &shop(),
+            &["--format", "envoy-ecds", "--ecds-file", "x"],
+            &["--ecds-file means nothing with --format envoy-ecds"],
+        ),
+    ];
+    for (config, args, says) in rows {
+        let said = desk.refused(SHOP, config, &[args, &["-o", &kept]].concat())?;
+        assert!(says.iter().all(|text| said.contains(text)), "{args:?}: {said}");
+        assert_eq!(fs::read_to_string(&kept)?, "as it was\n", "{args:?}");
+    }
+    // Without endpoints in the dump a static cluster has none to hold.
+    let services = yaml_documents(&fs::read_to_string(repository().join(SHOP))?)?.remove(0);
+    let services: Vec<&Value> =
+        services["items"].as_array().expect("a list").iter().filter(|item| item["kind"] == "Service").collect();
+    let services =
+        desk.put("services.json", &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string())?;
+    let said = desk.refused(&services, &shop(), &["--format", "envoy-bootstrap"])?;
+    assert!(
+        said.contains("cart.shop.svc.cluster.local:80: has endpoints that are not known")
+            && said.contains("--clusters dns"),
+        "{said}"
+    );
+    let text = desk.compile(&services, &shop(), &["--format", "envoy-bootstrap", "--clusters", "dns"])?;
+    assert!(text.contains("type: STRICT_DNS"));
+    Ok(())
+}
+
+/// Some characters end a line of YAML, or may not stand in it.
+#[test]
+fn what_is_no_ascii_is_escaped() -> Test {
+    const STRANGE: &str = "\u{7f}\u{85}\u{2028}\u{e9}\u{1f980}";
+    let desk = Desk::new()?;
+    let ports = json!([{"port": 80, "appProtocol": STRANGE}]);
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "web"},
+                         "spec": {"clusterIP": "None", "ports": ports}});
+    let dump = desk.put("strange.json", &service.to_string().replace('\u{7f}', "\\u007f"))?;
+    let image = ["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname"];
+    let plugin = desk.compile(&dump, &shop(), &image)?;
+    let filter = desk.compile(&dump, &shop(), &["--format", "envoy-ecds"])?;
+    assert!(plugin.is_ascii() && filter.is_ascii() && !plugin.contains('\u{7f}'));
+    let plugin = yaml_documents(&plugin)?.remove(0);
+    let filter = &yaml_documents(&filter)?.remove(0)["resources"][0]["typed_config"]["config"];
+    let pushed: Value = serde_json::from_str(filter["configuration"]["value"].as_str().expect("JSON"))?;
+    for config in [&plugin["spec"]["pluginConfig"], &pushed] {
+        assert_eq!(config["table"]["services"]["shop/web"]["ports"], ports);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_object_that_is_too_large_is_refused() -> Test {
+    let desk = Desk::new()?;
+    let service = |number: usize| {
+        let name = format!("{}-{number:05}", "long".repeat(14));
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": name},
+               "spec": {"clusterIP": "None", "ports": [{"name": "http", "port": 80}]}})
+    };
+    let services: Vec<Value> = (0..16_000).map(service).collect();
+    let dump = desk.put("large.json", &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string())?;
+    let said = desk.refused(
+        &dump,
+        &shop(),
+        &["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname"],
+    )?;
+    assert!(said.contains("the WasmPlugin: would have 2") && said.contains("may have 1572864; let fewer"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_written_file_replaces_the_old_one() -> Test {
+    let desk = Desk::new()?;
+    let file = desk.put("out.yaml", "old\n")?;
+    let text = desk.compile(SHOP, &shop(), &["--format", "envoy-ecds"])?;
+    assert_eq!(desk.compile(SHOP, &shop(), &["--format", "envoy-ecds", "-o", &file])?, "");
+    assert_eq!(fs::read_to_string(&file)?, text);
+    assert_eq!(fs::read_dir(desk.0.path())?.count(), 2, "and nothing else is left");
+    Ok(())
+}
+
+/// An object for Istio says what the table says.
+#[test]
+fn istio_hands_the_filter_the_same_names() -> Test {
+    let desk = Desk::new()?;
+    let config = with(shop(), &[("steering.by", json!("authority"))]);
+    let image =
+        ["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname:0.1.0", "--sha256", "ab12"];
+    let plugin = yaml_documents(&desk.compile(SHOP, &shop(), &image)?)?.remove(0);
+    assert_eq!(plugin["metadata"], json!({"name": "byname", "namespace": "shop"}));
+    assert_eq!((&plugin["spec"]["match"], &plugin["spec"]["sha256"]), (&json!([{"mode": "CLIENT"}]), &json!("ab12")));
+    let pushed = read(&plugin["spec"]["pluginConfig"].to_string())?;
+    let table = read(&desk.compile(SHOP, &config, &[])?)?;
+    for authority in
+        ["web", "cart", "catalog:9090", "ledger.billing", "suggest", "weather:443", "nobody", "10.96.0.1:443"]
+    {
+        let ask = |config: &Config| {
+            let mut plan = Plan::default();
+            let mut chooser = Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() };
+            let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
+            let reason = config.decide(request, &mut chooser, &mut plan).reason();
+            (reason, plan.authority().map(String::from), plan.cluster().map(String::from))
+        };
+        assert_eq!(ask(&pushed), ask(&table), "{authority}");
+    }
+    let said = desk.run(&[&["-f", SHOP, "-n", "shop"], &image[..]].concat())?.stderr;
+    assert!(String::from_utf8(said)?.contains("0.1 % of what an object may have"));
+
+    let filter = desk.compile(
+        SHOP,
+        &ways()[3].1,
+        &["--format", "istio-envoyfilter", "--endpoints", "--module", "/byname.wasm"],
+    )?;
+    let filter = yaml_documents(&filter)?.remove(0);
+    let patches = filter["spec"]["configPatches"].as_array().expect("patches");
+    let kinds: Vec<&str> = patches.iter().filter_map(|patch| patch["applyTo"].as_str()).collect();
+    assert_eq!(kinds[..3], ["NETWORK_FILTER", "HTTP_ROUTE", "HTTP_FILTER"]);
+    assert!(kinds[3..].iter().all(|kind| *kind == "CLUSTER") && kinds.len() > 4, "{kinds:?}");
+    assert!(patches.iter().all(|patch| patch["match"]["context"] == "SIDECAR_OUTBOUND"));
+    let wasm = &patches[2]["patch"]["value"]["typed_config"]["config"];
+    read(wasm["configuration"]["value"].as_str().expect("JSON"))?;
+    Ok(())
+}
+
+/// What is added to Istio's listeners, routes and clusters is taken by Envoy.
+#[test]
+fn the_patches_of_an_envoy_filter_are_envoys() -> Test {
+    let desk = Desk::new()?;
+    for (way, config) in ways().into_iter().filter(|(way, _)| *way != "authority") {
+        let filter =
+            desk.compile(SHOP, &config, &["--format", "istio-envoyfilter", "--endpoints", "--module", &module()])?;
+        let filter = yaml_documents(&filter)?.remove(0);
+        let patches = filter["spec"]["configPatches"].as_array().cloned().unwrap_or_default();
+        let values = |kind: &str| -> Vec<Value> {
+            let of_kind = patches.iter().filter(|patch| patch["applyTo"] == kind);
+            of_kind.map(|patch| patch["patch"]["value"].clone()).collect()
+        };
+        // As istiod puts them in.
+        let mut manager = values("NETWORK_FILTER").remove(0)["typed_config"].clone();
+        let mut routes = values("HTTP_ROUTE");
+        routes.push(json!({"match": {"prefix": "/"}, "direct_response": {"status": 404}}));
+        let router = json!({"name": "envoy.filters.http.router", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}});
+        manager["stat_prefix"] = json!("outbound");
+        manager["http_filters"] = json!([values("HTTP_FILTER"), vec![router]].concat());
+        manager["route_config"] = json!({"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]});
+        let filters = json!([{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]);
+        let bootstrap = json!({"static_resources": {
+            "listeners": [{
+                "name": "outbound",
+                "address": {"socket_address": {"address": "127.0.0.1", "port_value": LISTENER}},
+                "filter_chains": [{"filters": filters}],
+            }],
+            "clusters": values("CLUSTER"),
+        }});
+        let bootstrap = desk.put("bootstrap.json", &bootstrap.to_string())?;
+        assert_eq!(validate(Path::new(&bootstrap))?, None, "{way}");
+    }
+    Ok(())
+}
