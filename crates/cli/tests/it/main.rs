@@ -12,4 +12,5 @@ mod behaviour;
 mod garbage;
 mod golden;
 mod input;
+mod readme;
 mod run;

@@ -1,0 +1,71 @@
+//! What the documents show is what the program prints.
+
+use std::{env, fs, process::Command};
+
+use crate::run::root;
+
+/// The commands of a document's `console` blocks, each with the output that is shown below it.
+fn commands(document: &str) -> Vec<(String, String)> {
+    let mut commands: Vec<(String, String)> = Vec::new();
+    for block in document.split("```console\n").skip(1) {
+        let (block, _) = block.split_once("```").expect("a block that ends");
+        for line in block.lines() {
+            match line.strip_prefix("$ ") {
+                Some(command) => commands.push((command.to_owned(), String::new())),
+                None => {
+                    let (_, output) = commands.last_mut().expect("a command before its output");
+                    output.push_str(line);
+                    output.push('\n');
+                }
+            }
+        }
+    }
+    commands
+}
+
+#[test]
+fn commands_print_what_the_readme_shows() {
+    let document = fs::read_to_string(root().join("README.md")).expect("it is there");
+    let commands = commands(&document);
+    for needed in ["byname explain", "byname lint", "byname compile"] {
+        assert!(commands.iter().any(|(command, _)| command.contains(needed)), "{needed} is not shown");
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_byname"), directory.path().join("byname")).expect("linked");
+    let path = format!("{}:{}", directory.path().display(), env::var("PATH").expect("a PATH"));
+    for (command, shown) in commands {
+        let output = Command::new("sh")
+            .args(["-c", &format!("{command} 2>&1")])
+            .current_dir(root())
+            .env("PATH", &path)
+            .output()
+            .expect("it starts");
+        let printed = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(printed.trim_end(), shown.trim_end(), "$ {command}");
+    }
+}
+
+/// As they stand in the README, but for the ports and the file, which would be in the way of others.
+#[test]
+fn two_commands_lead_from_a_dump_to_a_sidecar() {
+    let document = fs::read_to_string(root().join("README.md")).expect("it is there");
+    let (_, block) = document.split_once("```sh\nbyname compile ").expect("the two commands");
+    let (compile, rest) = block.split_once('\n').expect("two lines");
+    let (envoy, _) = rest.split_once('\n').expect("two lines");
+    assert_eq!(envoy, "target/envoy/envoy -c sidecar.yaml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let sidecar = directory.path().join("sidecar.yaml");
+    let compile = compile.replace("sidecar.yaml", sidecar.to_str().expect("text"));
+    let args: Vec<&str> = ["compile"].into_iter().chain(compile.split(' ')).collect();
+    let run = crate::run::byname(&args);
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    let envoy = byname_test_support::envoy_binary().expect("an Envoy");
+    let output = Command::new(envoy)
+        .args(["--mode", "validate", "-c"])
+        .arg(&sidecar)
+        .current_dir(root())
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
