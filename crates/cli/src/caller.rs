@@ -1,6 +1,6 @@
 //! Who asks: what of a Pod decides what a name means to it.
 
-use byname_core::wire;
+use byname_core::{limits::MAX_NDOTS, wire};
 
 use crate::{
     cluster::{Cluster, DnsPolicy, NamespacedName, Pod, Sourced},
@@ -62,16 +62,26 @@ impl Caller {
 
     /// As the kubelet writes the pod's resolv.conf.
     fn take_dns(&mut self, name: &NamespacedName, pod: &Sourced<Pod>) -> Result<(), Problem> {
-        let Pod { dns_policy, searches, ndots, host_network, .. } = &pod.object;
+        let Pod { dns_policy, nameservers, searches, ndots, host_network, .. } = &pod.object;
         match dns_policy {
             DnsPolicy::ClusterFirst => {
+                // What is there already is not written twice.
+                let zone = self.dns.cluster_domain.trim_end_matches('.');
+                let defaults = [format!("{}.svc.{zone}", name.namespace), format!("svc.{zone}"), zone.to_owned()];
+                let before = self.dns.searches.clone().unwrap_or(defaults.into());
                 for search in searches {
-                    if !self.dns.extra_searches.contains(search) {
-                        self.dns.extra_searches.push(search.clone());
+                    let search = search.trim_end_matches('.');
+                    if !before.iter().chain(&self.dns.extra_searches).any(|other| other.trim_end_matches('.') == search)
+                    {
+                        self.dns.extra_searches.push(if search.is_empty() { "." } else { search }.to_owned());
                     }
                 }
             }
             DnsPolicy::None => {
+                self.notes.push(format!(
+                    "Pod {name} asks the DNS servers {} alone (dnsPolicy: None), which need not know the cluster's names",
+                    nameservers.join(" "),
+                ));
                 self.dns.searches = Some(searches.clone());
                 self.dns.extra_searches.clear();
                 self.dns.ndots = LIBC_NDOTS;
@@ -88,10 +98,12 @@ impl Caller {
             }
         }
         if let Some(text) = ndots {
-            self.dns.ndots = text.parse().map_err(|_| {
-                let (reason, fix) = (format!("ndots {text:?} is no number up to 255"), "write a number from 0 to 15");
+            let number: u32 = text.parse().map_err(|_| {
+                let (reason, fix) = (format!("ndots {text:?} is no number"), "write a number from 0 to 15");
                 pod.problem(&format!("Pod {name}"), "spec.dnsConfig.options", reason, fix)
             })?;
+            // Resolvers have it so, resolv.conf(5).
+            self.dns.ndots = u8::try_from(number).unwrap_or(MAX_NDOTS).min(MAX_NDOTS);
         }
         Ok(())
     }

@@ -13,7 +13,11 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::{core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress},
+    api::{
+        core::v1::{Service, ServiceSpec},
+        discovery::v1::EndpointSlice,
+        networking::v1::Ingress,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde::de::DeserializeOwned;
@@ -70,6 +74,8 @@ pub struct Cluster {
     pub services: Objects<Service>,
     /// EndpointSlices.
     pub slices: Objects<EndpointSlice>,
+    /// Whether these are all that there are, as the API gives them; a dump may lack some.
+    pub knows_all_slices: bool,
     /// Which of them are of which Service.
     pub slices_of: BTreeMap<NamespacedName, BTreeSet<NamespacedName>>,
     /// Pods.
@@ -105,6 +111,21 @@ impl Cluster {
     #[must_use]
     pub fn knows(&self, kind: &str) -> bool {
         self.read.contains_key(kind)
+    }
+
+    /// Whether it was told what endpoints this Service has, be it none. The control plane keeps a slice for every Service with
+    /// a selector, so that one without was left out of what was read.
+    #[must_use]
+    pub fn knows_endpoints_of(&self, service: &NamespacedName) -> bool {
+        let has_selector = || {
+            let spec = self.services.get(service).and_then(|service| service.object.spec.as_ref());
+            spec.and_then(|spec| spec.selector.as_ref()).is_some_and(|selector| !selector.is_empty())
+        };
+        let has_neighbours = || {
+            let mut from = self.slices.range(NamespacedName::new(&service.namespace, "")..);
+            from.next().is_some_and(|(slice, _)| slice.namespace == service.namespace)
+        };
+        self.knows_all_slices || self.slices_of.contains_key(service) || (!has_selector() && has_neighbours())
     }
 
     /// Every namespace that is there as an object, or has one in it, in order.
@@ -158,8 +179,16 @@ impl Cluster {
             }
         }
         self.remarks.extend(remark::of(&raw));
-        let group = raw.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let (group, version) = raw.api_version.rsplit_once('/').unwrap_or(("", &raw.api_version));
         match (group, raw.kind.as_str()) {
+            // Of the Gateway API every version has what is read here.
+            (
+                "" | "discovery.k8s.io" | "networking.k8s.io",
+                kind @ ("Service" | "EndpointSlice" | "Pod" | "Node" | "Ingress"),
+            ) if !matches!(version, "v1" | "") => {
+                *self.skipped.entry(format!("{kind} of {}", raw.api_version)).or_default() += 1;
+                Ok(())
+            }
             ("", "Service") => {
                 self.count("Service");
                 let (name, object) = namespaced(&raw, |service: &Service| &service.metadata)?;
@@ -285,6 +314,14 @@ fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, Problem> 
             .with_field(unreadable.field)
     })?;
     Ok(Sourced { object, place: raw.place.clone(), lines: Lines::new(&raw.node) })
+}
+
+/// The cluster IPs of a Service; `None` makes it headless.
+pub fn cluster_ips(spec: &ServiceSpec) -> impl Iterator<Item = &str> {
+    let listed = spec.cluster_ips.iter().flatten();
+    // Servers without dual stack, and people, write the one alone.
+    let alone = spec.cluster_ip.iter().filter(|_| spec.cluster_ips.as_ref().is_none_or(Vec::is_empty));
+    listed.chain(alone).map(String::as_str).filter(|text| !text.is_empty())
 }
 
 /// The place of what came from the Kubernetes API.

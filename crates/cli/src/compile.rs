@@ -9,7 +9,8 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use byname_core::{Config, Defaults, limits::MAX_REPORTED_PROBLEMS, wire};
+use byname_core::{Config, Defaults, Name, is_label, limits::MAX_REPORTED_PROBLEMS, wire};
+use k8s_openapi::api::core::v1;
 
 pub use self::{
     base::Base,
@@ -18,7 +19,7 @@ pub use self::{
 };
 use crate::{
     caller::Caller,
-    cluster::{Cluster, NamespacedName},
+    cluster::{Cluster, NamespacedName, Sourced},
     input::{Problem, Problems},
 };
 
@@ -50,35 +51,42 @@ pub struct Compiled {
     pub left_out: BTreeMap<NamespacedName, Problem>,
 }
 
+/// The cluster domain as the core has it: lowercase, without a dot at its end. Empty where it is no name.
+#[must_use]
+pub fn zone(dns: &wire::Dns) -> String {
+    let name = Name::parse(dns.cluster_domain.trim_end_matches('.').as_bytes());
+    name.map(|name| name.as_str().to_owned()).unwrap_or_default()
+}
+
 /// Compiles `cluster` for `caller`.
 ///
 /// # Errors
 /// All that the filter would refuse, with the place in the input that it comes from.
 pub fn compile(cluster: &Cluster, caller: &Caller, options: &Options) -> Result<Compiled, Problems> {
     let mut left_out = BTreeMap::new();
-    let mut services = services(cluster, options, &mut left_out)?;
+    let (mut services, mut problems) = services(cluster, caller, options, &mut left_out);
     loop {
         let wire = with_services(services, caller, options);
         let text = text(&wire);
         let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
         let refused = match Config::from_json(&text, &defaults) {
-            Ok(config) => return Ok(Compiled { wire, text, config, left_out }),
+            Ok(config) => return problems.or(Compiled { wire, text, config, left_out }),
             Err(refused) => refused,
         };
-        let (mut of_services, mut others) = (BTreeMap::new(), Problems::default());
+        let mut of_services = BTreeMap::new();
         for problem in refused.listed() {
             match refused::service(problem).filter(|key| wire.table.services.contains_key(*key)) {
                 Some(key) if options.skip_invalid => {
                     of_services.entry(key.to_owned()).or_insert_with(|| refused::in_cluster(problem, key, cluster));
                 }
-                Some(key) => others.push(refused::in_cluster(problem, key, cluster)),
-                None => others.push(refused::in_base(problem, &options.base)),
+                Some(key) => problems.push(refused::in_cluster(problem, key, cluster)),
+                None => problems.push(refused::in_base(problem, &options.base)),
             }
         }
-        others.add_unlisted(refused.count().saturating_sub(MAX_REPORTED_PROBLEMS));
+        problems.add_unlisted(refused.count().saturating_sub(MAX_REPORTED_PROBLEMS));
         // What is not a Service's fault is not mended by leaving one out.
         if of_services.is_empty() || !options.skip_invalid {
-            return others.or(()).and_then(|()| Err(Problem::new("the configuration", "is refused", "").into()));
+            return Err(problems);
         }
         services = wire.table.services;
         for (key, problem) in of_services {
@@ -88,11 +96,13 @@ pub fn compile(cluster: &Cluster, caller: &Caller, options: &Options) -> Result<
     }
 }
 
+/// The Services of which nothing is wrong, and what is wrong with others.
 fn services(
     cluster: &Cluster,
+    caller: &Caller,
     options: &Options,
     left_out: &mut BTreeMap<NamespacedName, Problem>,
-) -> Result<BTreeMap<String, wire::Service>, Problems> {
+) -> (BTreeMap<String, wire::Service>, Problems) {
     let mut problems = Problems::default();
     let mut services = BTreeMap::new();
     let own = &options.base.config.table.services;
@@ -101,10 +111,14 @@ fn services(
             continue;
         }
         let key = name.to_string();
-        match service::compile(cluster, name, service, own.get(&key), options.names_only) {
+        let with =
+            service::With { own: own.get(&key), names_only: options.names_only, node: caller.who.node.as_deref() };
+        match one(cluster, name, service, with) {
             Ok(wire) => drop(services.insert(key, wire)),
-            Err(problem) if options.skip_invalid => drop(left_out.insert(name.clone(), problem)),
-            Err(problem) => problems.push(problem),
+            Err(found) if options.skip_invalid => {
+                left_out.extend(found.first().map(|first| (name.clone(), first.clone())))
+            }
+            Err(found) => problems.append(found),
         }
     }
     for key in own.keys().filter(|key| !is_there(key, cluster)) {
@@ -114,7 +128,34 @@ fn services(
             "correct its name, or take it out",
         ));
     }
-    problems.or(services)
+    (services, problems)
+}
+
+/// One Service, with all that can be told to be wrong with it alone.
+fn one(
+    cluster: &Cluster,
+    name: &NamespacedName,
+    service: &Sourced<v1::Service>,
+    with: service::With<'_>,
+) -> Result<wire::Service, Problems> {
+    for (field, text) in [("metadata.namespace", &name.namespace), ("metadata.name", &name.name)] {
+        if !is_label(text) {
+            let reason = format!("{text:?} is not one lowercase DNS label");
+            let fix = "use a-z, 0-9 and '-', not at an end, at most 63 bytes";
+            return Err(service.problem(&format!("Service {name}"), field, reason, fix).into());
+        }
+    }
+    let key = name.to_string();
+    let wire = service::compile(cluster, name, service, with)?;
+    match byname_core::Service::compile(&key, &wire) {
+        Ok(_) => Ok(wire),
+        Err(refused) => {
+            let mut problems = Problems::default();
+            refused.listed().iter().for_each(|one| problems.push(refused::in_cluster(one, &key, cluster)));
+            problems.add_unlisted(refused.count() - refused.listed().len());
+            Err(problems)
+        }
+    }
 }
 
 fn is_there(key: &str, cluster: &Cluster) -> bool {

@@ -36,8 +36,17 @@ pub struct Change {
     /// What they mean now; left out where that is nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<Meaning>,
-    /// The names with their ports, and the namespaces from which each changes so.
-    pub names: BTreeMap<String, BTreeSet<String>>,
+    /// The names, those together that change so from the same namespaces.
+    pub names: Vec<Names>,
+}
+
+/// Names that change from the same namespaces.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct Names {
+    /// The namespaces.
+    pub from: Vec<String>,
+    /// The names with their ports.
+    pub names: Vec<String>,
 }
 
 /// What becomes of names.
@@ -53,11 +62,11 @@ pub enum Kind {
 }
 
 /// What a name means to a caller.
-#[derive(Clone, Debug, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Meaning {
     /// Why, by the name that counters and headers have for it.
-    pub reason: String,
+    pub reason: &'static str,
     /// The whole name of where it leads; empty where a request is passed or refused.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,
@@ -91,47 +100,59 @@ pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<D
         false => from.clone(),
     };
     let names = names::of(old, new);
-    let mut changes: BTreeMap<(Kind, Meaning, Meaning), BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
-    for namespace in &namespaces {
+    let all: Vec<&String> = namespaces.iter().collect();
+    // By their places in these lists: there are as many as names times namespaces.
+    let mut changes: BTreeMap<(Kind, Meaning, Meaning), BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
+    let mut asker = Asker::default();
+    for (place, namespace) in all.iter().enumerate() {
         old.ask_from(namespace)?;
         new.ask_from(namespace)?;
-        for name in names.iter().filter(|name| name.is_for(namespace)) {
-            let (before, now) = (meaning(old, &name.authority), meaning(new, &name.authority));
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| name.is_for(namespace)) {
+            let (before, now) = (asker.meaning(old, &name.authority), asker.meaning(new, &name.authority));
             let kind = match (before.leads_somewhere(), now.leads_somewhere()) {
                 _ if before == now => continue,
                 (true, false) => Kind::Vanishes,
                 (false, true) => Kind::Appears,
                 (true, true) | (false, false) => Kind::Changes,
             };
-            let names = changes.entry((kind, before, now)).or_default();
-            names.entry(name.authority.clone()).or_default().insert(namespace.clone());
+            changes.entry((kind, before, now)).or_default().entry(index).or_default().push(place);
         }
     }
     let said = |meaning: Meaning| (meaning.leads_somewhere() || meaning.reason != "name_not_found").then_some(meaning);
-    let changes =
-        changes.into_iter().map(|((kind, old, new), names)| Change { kind, old: said(old), new: said(new), names });
-    Ok(Difference { changes: changes.collect(), names: names.len(), namespaces })
+    let changes = changes.into_iter().map(|((kind, old, new), changed)| {
+        let mut by_callers: BTreeMap<Vec<usize>, Vec<String>> = BTreeMap::new();
+        for (index, from) in changed {
+            by_callers.entry(from).or_default().extend(names.get(index).map(|name| name.authority.clone()));
+        }
+        let called = |from: Vec<usize>| from.into_iter().filter_map(|place| all.get(place).copied().cloned()).collect();
+        let names = by_callers.into_iter().map(|(from, names)| Names { from: called(from), names });
+        Change { kind, old: said(old), new: said(new), names: names.collect() }
+    });
+    let changes = changes.collect();
+    Ok(Difference { changes, names: names.len(), namespaces })
 }
 
-fn meaning(side: &Side, authority: &str) -> Meaning {
-    let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-    let (mut balance, mut ambient, mut plan) = (Balance::default(), Scripted::default(), Plan::default());
-    let mut chooser = Chooser { balance: &mut balance, ambient: &mut ambient };
-    let resolution = side.config.decide(request, &mut chooser, &mut plan);
-    let mut meaning = Meaning {
-        reason: resolution.reason().to_string(),
-        host: String::new(),
-        port: None,
-        port_name: String::new(),
-        tls: false,
-        cluster: None,
-    };
-    if let Resolution::Route(route) = &resolution {
-        route.destination.write_host(side.zone(), &mut meaning.host);
-        meaning.port = Some(route.port);
-        route.port_name.clone_into(&mut meaning.port_name);
-        meaning.tls = route.tls && matches!(route.destination, Destination::External(_));
-        meaning.cluster = plan.cluster().map(str::to_owned);
+/// What asking takes, made once.
+#[derive(Default)]
+struct Asker {
+    balance: Balance,
+    ambient: Scripted,
+    plan: Plan,
+}
+
+impl Asker {
+    fn meaning(&mut self, side: &Side, authority: &str) -> Meaning {
+        let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
+        let mut chooser = Chooser { balance: &mut self.balance, ambient: &mut self.ambient };
+        let resolution = side.config.decide(request, &mut chooser, &mut self.plan);
+        let mut meaning = Meaning { reason: resolution.reason().as_str(), ..Meaning::default() };
+        if let Resolution::Route(route) = &resolution {
+            route.destination.write_host(side.zone(), &mut meaning.host);
+            meaning.port = Some(route.port);
+            route.port_name.clone_into(&mut meaning.port_name);
+            meaning.tls = route.tls && matches!(route.destination, Destination::External(_));
+            meaning.cluster = self.plan.cluster().map(str::to_owned);
+        }
+        meaning
     }
-    meaning
 }

@@ -8,7 +8,7 @@ mod outside;
 mod step;
 mod text;
 
-use byname_core::{Balance, Chooser, Destination, Plan, Request, Resolution, Scripted};
+use byname_core::{Balance, Chooser, Destination, Plan, Reason, Request, Resolution, Scripted};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ pub use self::{
 use crate::{
     caller::Caller,
     cluster::{Cluster, NamespacedName},
-    compile::Compiled,
+    compile::{Compiled, zone},
 };
 
 /// What a name means to a caller, and why.
@@ -149,6 +149,7 @@ pub fn explain(
     asked: Asked,
 ) -> Explanation {
     let config = &compiled.config;
+    let zone = zone(&compiled.wire.dns);
     let authority = asked.authority();
     let request = Request { authority: authority.as_bytes(), scheme: asked.scheme() };
     let (mut balance, mut ambient, mut plan) = (Balance::default(), Scripted::default(), Plan::default());
@@ -161,15 +162,19 @@ pub fn explain(
     let service = match destination {
         Some(destination) => destination.service(),
         // The steps tell which Service it came to.
-        None => step::service(&trace, &compiled.wire, config),
+        None => step::service(&trace, &zone, config),
     };
     let named = service.map(|service| NamespacedName::new(service.namespace(), service.name()));
     let port_name = match &resolution {
         Resolution::Route(route) => Some(route.port_name),
-        Resolution::Pass(_) | Resolution::Refuse(_) => step::port_name(&trace),
+        // A headless Service with nothing ready is missing before its ports are looked at.
+        Resolution::Pass(_) | Resolution::Refuse(_) => step::port_name(&trace).or_else(|| match resolution.reason() {
+            Reason::NameNotFound => Some(service?.ports().first()?.name()),
+            _ => None,
+        }),
     };
     let endpoints = match (&named, service, port_name) {
-        (Some(name), Some(service), Some(port)) if cluster.knows("EndpointSlice") => {
+        (Some(name), Some(service), Some(port)) if cluster.knows_endpoints_of(name) => {
             let single_machine = compiled.wire.table.single_machine;
             let asked = endpoints::Asked { service, port, destination, caller, single_machine };
             Some(endpoints::of(cluster, name, &asked))
@@ -187,7 +192,7 @@ pub fn explain(
         },
         reason: resolution.reason().to_string(),
         status: config.answer(request).map(|answer| answer.status),
-        destination: target(&resolution, cluster, &caller.dns.cluster_domain),
+        destination: target(&resolution, cluster, &zone),
         upstream: matches!(resolution, Resolution::Route(_)).then(|| Upstream {
             cluster: plan.cluster().map(str::to_owned),
             endpoint: plan.endpoint().map(str::to_owned),
@@ -195,7 +200,7 @@ pub fn explain(
         }),
         steps: trace.steps.iter().map(Step::of).collect(),
         endpoints,
-        dns: dns::queries(cluster, config, caller, &asked),
+        dns: dns::queries(cluster, config, &zone, &asked),
         outside: outside::ways(cluster, named.as_ref(), port_name),
         notes,
         table_version: trace.table_version,
@@ -206,7 +211,7 @@ pub fn explain(
 
 fn who(caller: &Caller, pod: Option<&NamespacedName>, config: &byname_core::Config) -> Who {
     let namespace = config.caller.namespace().to_owned();
-    let zone = &caller.dns.cluster_domain;
+    let zone = zone(&caller.dns);
     let defaults = || vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()];
     let mut searches = caller.dns.searches.clone().unwrap_or_else(defaults);
     searches.extend(caller.dns.extra_searches.iter().cloned());

@@ -1,5 +1,6 @@
 //! Kubernetes objects as `kubectl get -o yaml|json` prints them: from files, directories and the standard input.
 
+mod json;
 mod node;
 mod problem;
 mod text;
@@ -97,13 +98,15 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
         for entry in fs::read_dir(&directory).map_err(|error| unreadable(&directory, &error))? {
             let entry = entry.map_err(|error| unreadable(&directory, &error))?;
             let path = entry.path();
-            let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
-            // A ConfigMap's mount has its files as links below hidden directories.
-            let kind = fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
+            // A ConfigMap's mount has its files as links into a hidden directory; editors hide what they work with.
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
             let has_objects = path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|one| end == *one));
-            if kind.is_dir() && !is_hidden && !entry.path().is_symlink() {
+            let kind = entry.file_type().map_err(|error| unreadable(&path, &error))?;
+            if kind.is_dir() {
                 directories.push(path);
-            } else if kind.is_file() && has_objects && !is_hidden {
+            } else if has_objects && fs::metadata(&path).map_err(|error| unreadable(&path, &error))?.is_file() {
                 found.push(path);
             }
         }
@@ -189,6 +192,11 @@ fn raw(object: yaml::Object, file: &Arc<str>) -> Result<RawObject, Problem> {
 
 fn shown(path: &Path) -> Arc<str> {
     path.to_string_lossy().into()
+}
+
+/// `inner`, of whose every byte `progress` is told.
+pub fn counted<R: Read>(inner: R, progress: &mut dyn FnMut(u64)) -> impl Read {
+    Counted { inner, progress }
 }
 
 /// Tells of every byte that is read.

@@ -2,18 +2,21 @@
 //! seen.
 
 use std::{
-    fs,
+    fs::{self, File, OpenOptions},
     io::{self, IsTerminal, Write},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use tempfile::NamedTempFile;
 
 use crate::{
     cluster::Cluster,
+    fill::ascii,
     input::{self, Source},
 };
 
@@ -31,7 +34,7 @@ pub const ASIDE: Style = Style::new().dimmed();
 /// Input is large from here: reading it takes long enough to be watched.
 const LARGE_BYTES: u64 = 8 << 20;
 
-/// Writes `text` to the standard output. Colours in it are taken out where nobody would see them, and by `NO_COLOR`.
+/// Writes `text` for people to the standard output. Colours in it are taken out where nobody would see them, and by `NO_COLOR`.
 ///
 /// # Errors
 /// Where it cannot be written.
@@ -41,13 +44,40 @@ pub fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes `text` into `file`, all of it or nothing, in place of what is there; to the standard output where there is no file.
+/// Writes `text` for programs: as it is, to the standard output or into `file`, all of it or nothing.
 ///
 /// # Errors
 /// Where it cannot be written.
 pub fn write(file: Option<&Path>, text: &str) -> anyhow::Result<()> {
-    let Some(file) = file else { return Ok(print(text)?) };
-    replace(file, text.as_bytes()).with_context(|| format!("{}: cannot be written", file.display()))
+    match file {
+        Some(file) => write_all(&[(file, text)]),
+        None => {
+            let mut out = io::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            Ok(out.flush()?)
+        }
+    }
+}
+
+/// Writes `value` as JSON to the standard output, in ASCII: there may be anything in texts of somebody else's.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn write_json(value: &impl Serialize) -> anyhow::Result<()> {
+    write(None, &(ascii(&serde_json::to_string_pretty(value)?) + "\n"))
+}
+
+/// Writes several files in this order, once all of them can be written.
+///
+/// # Errors
+/// Where one cannot be written.
+pub fn write_all(files: &[(&Path, &str)]) -> anyhow::Result<()> {
+    let context = |file: &Path| format!("{}: cannot be written", file.display());
+    let mut written = Vec::new();
+    for (file, text) in files {
+        written.push((file, Replacement::new(file, text.as_bytes()).with_context(|| context(file))?));
+    }
+    written.into_iter().try_for_each(|(file, replacement)| replacement.put().with_context(|| context(file)))
 }
 
 /// Replaces what is in `file`: whoever reads it meanwhile sees the old content or the new one, and never a part.
@@ -55,20 +85,44 @@ pub fn write(file: Option<&Path>, text: &str) -> anyhow::Result<()> {
 /// # Errors
 /// Where it cannot be written; the old content is there still.
 pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut new = tempfile::Builder::new().prefix(".byname-").tempfile_in(directory)?;
-    new.write_all(content)?;
-    let permissions = match fs::metadata(file) {
-        Ok(old) => old.permissions(),
-        Err(_) => readable_by_all(),
-    };
-    new.as_file().set_permissions(permissions)?;
-    new.as_file().sync_all()?;
-    new.persist(file)?;
-    Ok(())
+    Replacement::new(file, content)?.put()
+}
+
+/// What is written already, and not yet in its place.
+enum Replacement<'c> {
+    File(NamedTempFile, PathBuf),
+    /// What has no place of its own to be exchanged in: a pipe, a terminal.
+    Stream(File, &'c [u8]),
+}
+
+impl<'c> Replacement<'c> {
+    fn new(file: &Path, content: &'c [u8]) -> io::Result<Self> {
+        // A link stays one: what it leads to is replaced.
+        let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let old = fs::metadata(&file).ok();
+        if old.as_ref().is_some_and(|old| !old.is_file() && !old.is_dir()) {
+            return Ok(Self::Stream(OpenOptions::new().write(true).open(&file)?, content));
+        }
+        let directory = match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let mut new = tempfile::Builder::new().prefix(".byname-").tempfile_in(directory)?;
+        new.write_all(content)?;
+        new.as_file().set_permissions(old.map_or_else(readable_by_all, |old| old.permissions()))?;
+        new.as_file().sync_all()?;
+        Ok(Self::File(new, file))
+    }
+
+    fn put(self) -> io::Result<()> {
+        match self {
+            Self::File(new, file) => {
+                new.persist(file)?;
+                Ok(())
+            }
+            Self::Stream(mut stream, content) => stream.write_all(content),
+        }
+    }
 }
 
 /// A temporary file is its owner's alone, and the Envoy beside us may run as another user.
@@ -99,18 +153,18 @@ pub fn plain(text: &str) -> String {
 /// Says on the standard error what is wrong.
 pub fn error(error: &anyhow::Error) {
     for line in format!("{error:#}").lines() {
-        say(&format!("{ERROR}error{ERROR:#}: {line}"));
+        say(&format!("{ERROR}error{ERROR:#}: {}", plain(line)));
     }
 }
 
 /// Says on the standard error what may be wrong.
 pub fn warn(text: &str) {
-    say(&format!("{WARNING}warning{WARNING:#}: {text}"));
+    say(&format!("{WARNING}warning{WARNING:#}: {}", plain(text)));
 }
 
 /// Says on the standard error what is good to know.
 pub fn note(text: &str) {
-    say(&format!("{ASIDE}note{ASIDE:#}: {text}"));
+    say(&format!("{ASIDE}note{ASIDE:#}: {}", plain(text)));
 }
 
 fn say(line: &str) {

@@ -111,7 +111,9 @@ impl Pod {
             _ => DnsPolicy::ClusterFirst,
         };
         let dns = spec.dns_config.unwrap_or_default();
-        let ndots = dns.options.unwrap_or_default().into_iter().find(|option| option.name.as_deref() == Some("ndots"));
+        // Of several the last counts.
+        let mut options = dns.options.unwrap_or_default().into_iter().rev();
+        let ndots = options.find(|option| option.name.as_deref() == Some("ndots"));
         let listed = status.pod_ips.unwrap_or_default().into_iter().map(|address| address.ip);
         let mut ips: Vec<String> = listed.collect();
         if ips.is_empty() {

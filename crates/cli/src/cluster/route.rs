@@ -46,6 +46,8 @@ pub struct BackendRef {
     pub namespace: Option<String>,
     /// A Service's port.
     pub port: Option<i32>,
+    /// Its share; with 0 it gets nothing. Default 1.
+    pub weight: Option<i32>,
 }
 
 impl BackendRef {

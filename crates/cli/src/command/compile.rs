@@ -2,7 +2,10 @@
 
 mod outputs;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::bail;
 use clap::Args;
@@ -76,10 +79,12 @@ impl Compile {
         let pod = recipe.recipe.pod.as_ref();
         let texts = self.outputs.make(self.format, &compiled, &recipe.options.base, pod)?;
         // What others refer to is there before them.
-        for (file, text) in &texts.beside {
-            output::write(Some(file), text)?;
+        let mut files: Vec<(&Path, &str)> = texts.beside.iter().map(|(file, text)| (file.as_path(), &**text)).collect();
+        files.extend(self.output.as_deref().map(|file| (file, &*texts.text)));
+        output::write_all(&files)?;
+        if self.output.is_none() {
+            output::write(None, &texts.text)?;
         }
-        output::write(self.output.as_deref(), &texts.text)?;
         Ok(FINE)
     }
 }

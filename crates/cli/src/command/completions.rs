@@ -21,7 +21,7 @@ impl Completions {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Byname::command(), "byname", &mut script);
-        output::print(&String::from_utf8(script)?)?;
+        output::write(None, &String::from_utf8(script)?)?;
         Ok(FINE)
     }
 }

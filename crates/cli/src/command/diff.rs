@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::{FINE, NO};
 use crate::{
-    cluster::Cluster,
     compile::{Base, Options},
     diff::{self, Side},
     input::Source,
@@ -58,25 +56,19 @@ impl Diff {
         let mut new = read(&self.new, &options)?;
         let from: BTreeSet<String> = self.from.iter().cloned().collect();
         let difference = diff::diff(&mut old, &mut new, &from)?;
-        let text = match self.output {
-            As::Text => diff::text(&difference),
-            As::Json => serde_json::to_string_pretty(&difference)? + "\n",
-        };
-        output::print(&text)?;
+        match self.output {
+            As::Text => output::print(&diff::text(&difference))?,
+            As::Json => output::write_json(&difference)?,
+        }
         Ok(if self.exit_code && !difference.changes.is_empty() { NO } else { FINE })
     }
 }
 
 fn read(name: &str, options: &Options) -> anyhow::Result<Side> {
     let source = Source::new(name);
-    if let (Source::Path(path), true) = (&source, Side::is_configuration(&source)) {
-        return Side::of_configuration(path);
-    }
-    let sources = [source];
-    let mut progress = Progress::new(&sources);
-    let cluster = Cluster::read(&sources, &mut |bytes| progress.add(bytes))?;
+    let mut progress = Progress::new(std::slice::from_ref(&source));
+    let side = Side::read(&source, options, &mut |bytes| progress.add(bytes))?;
     drop(progress);
-    let side = Side::of_cluster(&cluster, options).with_context(|| format!("{name} as configuration"))?;
     side.left_out.values().for_each(|problem| output::warn(&format!("left out: {problem}")));
     Ok(side)
 }

@@ -68,11 +68,10 @@ impl Explain {
         let compiled = compile::compile(&cluster, &caller, &options)?;
         let asked = Asked::parse(&self.name, self.https);
         let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, asked);
-        let text = match self.output {
-            As::Text => explain::text(&explanation),
-            As::Json => serde_json::to_string_pretty(&explanation)? + "\n",
-        };
-        output::print(&text)?;
+        match self.output {
+            As::Text => output::print(&explain::text(&explanation))?,
+            As::Json => output::write_json(&explanation)?,
+        }
         Ok(if explanation.reachable { FINE } else { NO })
     }
 }

@@ -95,17 +95,18 @@ impl Lint {
             );
         }
         let report = lint::lint(&cluster, &Options { domain: self.cluster_domain, ignores: self.ignore });
-        let text = match self.format {
-            // Colours are for terminals.
-            Format::Text if output.is_some() => anstream::adapter::strip_str(&lint::text(&report)).to_string(),
-            Format::Text => lint::text(&report),
-            Format::Json => lint::json(&report),
-            Format::Sarif => lint::sarif(&report),
-        };
         if self.format != Format::Text {
             report.not_run().iter().for_each(|line| output::note(line));
         }
-        output::write(output, &text)?;
+        match (self.format, output) {
+            (Format::Text, None) => output::print(&lint::text(&report))?,
+            // Colours are for terminals.
+            (Format::Text, Some(_)) => {
+                output::write(output, &anstream::adapter::strip_str(&lint::text(&report)).to_string())?;
+            }
+            (Format::Json, _) => output::write(output, &lint::json(&report))?,
+            (Format::Sarif, _) => output::write(output, &lint::sarif(&report))?,
+        }
         Ok(if self.fail_on.fails(&report) { NO } else { FINE })
     }
 }

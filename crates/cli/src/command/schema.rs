@@ -34,7 +34,7 @@ impl Schema {
             Of::Diff => of_output::<Difference>()?,
             Of::Explain => of_output::<Explanation>()?,
         };
-        output::print(&text)?;
+        output::write(None, &text)?;
         Ok(FINE)
     }
 }

@@ -6,7 +6,7 @@ use byname_core::wire;
 
 use crate::{
     cluster::{Lines, Sourced},
-    input::{self, Place, Problem},
+    input::{self, Problem},
 };
 
 /// A configuration without what comes from Kubernetes.
@@ -65,10 +65,7 @@ impl Base {
     pub fn problem(&self, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> Problem {
         match &self.file {
             Some(file) => Problem::at(&file.place, reason, fix).at_line(file.line(field)).with_field(field),
-            None => {
-                let place = Place { file: "the configuration".into(), document: 1, item: None, line: 0 };
-                Problem::at(&place, reason, fix).with_field(field)
-            }
+            None => Problem::new("the configuration", reason, fix).with_field(field),
         }
     }
 }

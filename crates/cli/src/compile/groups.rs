@@ -34,32 +34,56 @@ type Ports = Vec<(String, u16)>;
 /// What of endpoints decides for this Service; the rest would only split groups.
 struct Wanted<'s> {
     zone: bool,
-    node: bool,
+    node: Nodes<'s>,
     labels: BTreeSet<&'s str>,
     service: &'s wire::Service,
 }
 
+/// Which nodes are told apart.
+enum Nodes<'s> {
+    All,
+    /// The caller's from all others.
+    One(&'s str),
+    None,
+}
+
+impl Nodes<'_> {
+    fn has(&self, node: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => *one == node,
+            Self::None => false,
+        }
+    }
+}
+
 impl<'s> Wanted<'s> {
-    fn of(service: &'s wire::Service) -> Self {
+    fn of(service: &'s wire::Service, node: Option<&'s str>) -> Self {
         let subsets = || service.subsets.iter().map(|(_, subset)| subset);
         let distribution = service.traffic_distribution;
         Self {
             zone: distribution.is_some() || subsets().any(|subset| subset.zone.is_some()),
-            node: distribution == Some(wire::TrafficDistribution::PreferSameNode)
-                || service.internal_traffic_policy == wire::InternalTrafficPolicy::Local,
+            node: match (service.internal_traffic_policy, node) {
+                // Each is a hint to its own node.
+                _ if distribution == Some(wire::TrafficDistribution::PreferSameNode) => Nodes::All,
+                (wire::InternalTrafficPolicy::Cluster, _) => Nodes::None,
+                (wire::InternalTrafficPolicy::Local, Some(node)) => Nodes::One(node),
+                (wire::InternalTrafficPolicy::Local, None) => Nodes::All,
+            },
             labels: subsets().flat_map(|subset| subset.labels.iter().map(|(key, _)| key)).collect(),
             service,
         }
     }
 }
 
-/// The endpoints of the Service `name`.
+/// The endpoints of the Service `name`, to a caller on `node`.
 pub(super) fn compile(
     cluster: &Cluster,
     name: &NamespacedName,
     service: &wire::Service,
+    node: Option<&str>,
 ) -> Result<Vec<wire::EndpointGroup>, Problem> {
-    let wanted = Wanted::of(service);
+    let wanted = Wanted::of(service, node);
     // While the control plane moves an endpoint from slice to slice it may be in both: the one that is ready counts.
     let mut endpoints: BTreeMap<(IpAddr, Option<Ports>), (Shared, &str)> = BTreeMap::new();
     for (slice_name, slice) in cluster.slices_of(name) {
@@ -154,7 +178,7 @@ fn shared(
             false => (None, None),
         },
         zone: endpoint.zone.clone().filter(|_| wanted.zone),
-        node: endpoint.node_name.clone().filter(|_| wanted.node),
+        node: endpoint.node_name.clone().filter(|node| wanted.node.has(node)),
         for_zones,
         for_nodes,
         labels: labels.map(|(key, value)| (key.clone(), value.clone())).collect(),

@@ -1,13 +1,24 @@
 //! A Service of the API as the table has it.
 
-use byname_core::wire;
+use byname_core::{limits::MAX_ENDPOINT_GROUPS, wire};
 use k8s_openapi::api::core::v1;
 
 use super::groups;
 use crate::{
-    cluster::{Cluster, NamespacedName, Sourced},
+    cluster::{Cluster, NamespacedName, Sourced, cluster_ips},
     input::Problem,
 };
+
+/// What a Service is compiled with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct With<'w> {
+    /// What is written by hand of it.
+    pub(super) own: Option<&'w wire::Service>,
+    /// Nothing is to be said of endpoints.
+    pub(super) names_only: bool,
+    /// The caller's node, where it is known.
+    pub(super) node: Option<&'w str>,
+}
 
 /// What of a Service the API gives by a word.
 struct Fields<'s> {
@@ -15,13 +26,12 @@ struct Fields<'s> {
     source: &'s Sourced<v1::Service>,
 }
 
-/// The Service `name`, with what `own` changes of it.
+/// The Service `name`.
 pub(super) fn compile(
     cluster: &Cluster,
     name: &NamespacedName,
     source: &Sourced<v1::Service>,
-    own: Option<&wire::Service>,
-    names_only: bool,
+    With { own, names_only, node }: With<'_>,
 ) -> Result<wire::Service, Problem> {
     let fields = Fields { called: format!("Service {name}"), source };
     let nothing = v1::ServiceSpec::default();
@@ -57,8 +67,12 @@ pub(super) fn compile(
         ports: fields.ports(spec)?,
         publish_not_ready_addresses: spec.publish_not_ready_addresses.unwrap_or(false),
         internal_traffic_policy: match spec.internal_traffic_policy.as_deref() {
+            None | Some("Cluster") => wire::InternalTrafficPolicy::Cluster,
             Some("Local") => wire::InternalTrafficPolicy::Local,
-            _ => wire::InternalTrafficPolicy::Cluster,
+            Some(other) => {
+                let reason = format!("{other:?} is no traffic policy");
+                return Err(fields.problem("spec.internalTrafficPolicy", reason, "use Cluster or Local"));
+            }
         },
         traffic_distribution: match spec.traffic_distribution.as_deref() {
             Some("PreferSameZone") => Some(wire::TrafficDistribution::PreferSameZone),
@@ -68,8 +82,12 @@ pub(super) fn compile(
             _ => None,
         },
         session_affinity: match spec.session_affinity.as_deref() {
+            None | Some("None") => wire::SessionAffinity::None,
             Some("ClientIP") => wire::SessionAffinity::ClientIP,
-            _ => wire::SessionAffinity::None,
+            Some(other) => {
+                let reason = format!("{other:?} is no affinity");
+                return Err(fields.problem("spec.sessionAffinity", reason, "use None or ClientIP"));
+            }
         },
         ip_families: ip_families(spec),
         alias: own.alias,
@@ -77,17 +95,16 @@ pub(super) fn compile(
         steering: own.steering,
         ..wire::Service::default()
     };
-    if !names_only && cluster.knows("EndpointSlice") {
-        service.endpoints = Some(groups::compile(cluster, name, &service)?);
+    if !names_only && cluster.knows_endpoints_of(name) {
+        let groups = groups::compile(cluster, name, &service, node)?;
+        if groups.len() > MAX_ENDPOINT_GROUPS {
+            let reason = format!("has endpoints of {} kinds, and {MAX_ENDPOINT_GROUPS} may be", groups.len());
+            let fix = "name the pod that asks with --pod, so that the nodes of others need not be told apart";
+            return Err(fields.problem("metadata.name", reason, fix));
+        }
+        service.endpoints = Some(groups);
     }
     Ok(service)
-}
-
-fn cluster_ips(spec: &v1::ServiceSpec) -> impl Iterator<Item = &str> {
-    let listed = spec.cluster_ips.iter().flatten();
-    // Servers without dual stack, and people, write the one alone.
-    let alone = spec.cluster_ip.iter().filter(|_| spec.cluster_ips.as_ref().is_none_or(Vec::is_empty));
-    listed.chain(alone).map(String::as_str).filter(|text| !text.is_empty())
 }
 
 /// The families of a Service, where they say more than its addresses do.

@@ -5,6 +5,8 @@ use byname_core::wire;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::fill::ascii;
+
 /// The whole configuration as JSON. The same configuration is the same text.
 #[must_use]
 pub fn text(config: &wire::Config) -> String {
@@ -44,7 +46,7 @@ pub fn service_text(service: &wire::Service) -> String {
 fn section(text: &mut String, name: &str, value: &impl Serialize, default: &impl Serialize) {
     let (Ok(value), Ok(default)) = (serde_json::to_value(value), serde_json::to_value(default)) else { return };
     if let Some(value) = difference(value, &default) {
-        text.push_str(&format!(",\n  {}: {value}", json(name)));
+        text.push_str(&format!(",\n  {}: {}", json(name), json(&value)));
     }
 }
 
@@ -65,5 +67,5 @@ fn difference(value: Value, default: &Value) -> Option<Value> {
 
 fn json(value: &(impl Serialize + ?Sized)) -> String {
     // Structs, lists and texts: there is nothing in them that JSON cannot hold.
-    serde_json::to_string(value).unwrap_or_default()
+    ascii(&serde_json::to_string(value).unwrap_or_default())
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use byname_core::wire::{Protocol, Service, ServiceType};
+use byname_core::{
+    limits::MAX_ALIAS_HOPS,
+    wire::{Protocol, Service, ServiceType},
+};
 
 use super::Side;
 
@@ -38,13 +41,14 @@ pub(super) fn of(old: &Side, new: &Side) -> Vec<Name> {
         let Some((namespace, service)) = key.split_once('/') else { continue };
         for port in ports {
             let mut add = |stem: &str| {
-                for (form, only_from) in [
-                    (stem.to_owned(), Some(namespace.to_owned())),
-                    (format!("{stem}.{namespace}"), None),
-                    (format!("{stem}.{namespace}.svc"), None),
-                    (format!("{stem}.{namespace}.svc.{}", new.zone()), None),
-                ] {
+                let mut name = |form: String, only_from| {
                     names.push(Name { authority: format!("{form}:{port}"), only_from });
+                };
+                name(stem.to_owned(), Some(namespace.to_owned()));
+                name(format!("{stem}.{namespace}"), None);
+                name(format!("{stem}.{namespace}.svc"), None);
+                for zone in BTreeSet::from([old.zone(), new.zone()]) {
+                    name(format!("{stem}.{namespace}.svc.{zone}"), None);
                 }
             };
             add(service);
@@ -57,20 +61,18 @@ pub(super) fn of(old: &Side, new: &Side) -> Vec<Name> {
 }
 
 fn ports_of(side: &Side, service: &Service) -> BTreeSet<u16> {
-    let own = |service: &Service| -> BTreeSet<u16> {
-        service.ports.iter().filter(|port| port.protocol == Protocol::Tcp).map(|port| port.port).collect()
-    };
-    if service.service_type != ServiceType::ExternalName {
-        return own(service);
+    let mut ports = BTreeSet::new();
+    let mut at = service;
+    for _ in 0..=MAX_ALIAS_HOPS {
+        if at.service_type != ServiceType::ExternalName {
+            ports.extend(at.ports.iter().filter(|port| port.protocol == Protocol::Tcp).map(|port| port.port));
+            break;
+        }
+        let target = at.external_name.as_deref().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+        ports.extend(WEB_PORTS);
+        ports.extend(side.allowed_ports(&target));
+        let Some(next) = side.service_called(&target) else { break };
+        at = next;
     }
-    let target = service.external_name.as_deref().unwrap_or_default();
-    let mut labels = target.split('.');
-    let inside = labels
-        .next()
-        .zip(labels.next())
-        .and_then(|(name, namespace)| side.services.get(&format!("{namespace}/{name}")));
-    match inside {
-        Some(inside) if inside.service_type != ServiceType::ExternalName => own(inside),
-        _ => side.allowed_ports(target).chain(WEB_PORTS).collect(),
-    }
+    ports
 }

@@ -1,8 +1,6 @@
 //! A difference for a reviewer.
 
-use std::collections::BTreeMap;
-
-use super::{Change, Difference, Kind, Meaning};
+use super::{Change, Difference, Kind, Meaning, Names};
 use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain};
 
 /// The changes, those that hurt first.
@@ -29,7 +27,12 @@ pub fn text(difference: &Difference) -> String {
         lines.push(String::new());
     }
     let count = |kind: Kind| -> usize {
-        difference.changes.iter().filter(|change| change.kind == kind).map(|change| change.names.len()).sum()
+        difference
+            .changes
+            .iter()
+            .filter(|change| change.kind == kind)
+            .map(|change| change.names.iter().map(|names| names.names.len()).sum::<usize>())
+            .sum()
     };
     let asked = match difference.namespaces.len() {
         1 => format!("{} names asked from 1 namespace", difference.names),
@@ -51,7 +54,7 @@ pub fn text(difference: &Difference) -> String {
 fn said(meaning: Option<&Meaning>) -> String {
     let Some(meaning) = meaning else { return "nothing".to_owned() };
     if !meaning.leads_somewhere() {
-        return meaning.reason.clone();
+        return meaning.reason.to_owned();
     }
     let port = meaning.port.map_or(String::new(), |port| format!(":{port}"));
     let name = if meaning.port_name.is_empty() { String::new() } else { format!(" ({})", plain(&meaning.port_name)) };
@@ -60,18 +63,13 @@ fn said(meaning: Option<&Meaning>) -> String {
     format!("{NAME}{}{port}{NAME:#}{name}{tls} {ASIDE}by {}{cluster}{ASIDE:#}", plain(&meaning.host), meaning.reason)
 }
 
-/// The names, those together that change from the same namespaces.
 fn names(change: &Change, difference: &Difference, lines: &mut Vec<String>) {
-    let mut by_callers: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
-    for (name, from) in &change.names {
-        by_callers.entry(from.iter().map(String::as_str).collect()).or_default().push(name);
-    }
-    for (from, names) in by_callers {
+    for Names { from, names } in &change.names {
         let callers = match from.len() {
             all if all == difference.namespaces.len() && all > 1 => "every namespace".to_owned(),
             _ => from.join(", "),
         };
-        let names: Vec<String> = names.into_iter().map(plain).collect();
+        let names: Vec<String> = names.iter().map(|name| plain(name)).collect();
         lines.push(format!("  {}  {ASIDE}from {}{ASIDE:#}", names.join(" "), plain(&callers)));
     }
 }

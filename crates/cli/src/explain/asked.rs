@@ -22,10 +22,14 @@ impl Asked {
     pub fn parse(text: &str, https: bool) -> Self {
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => {
-                (scheme.to_ascii_lowercase(), rest.split(['/', '?', '#']).next().unwrap_or_default())
+                let is_tls = ["https", "wss"].iter().any(|known| known.eq_ignore_ascii_case(scheme));
+                let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+                // No client sends user and password in the authority.
+                (is_tls, authority.rsplit_once('@').map_or(authority, |(_, host)| host))
             }
-            None => (if https { "https" } else { "http" }.to_owned(), text),
+            None => (https, text),
         };
+        let scheme = if scheme { "https" } else { "http" }.to_owned();
         // The last colon, unless it is inside of an address's brackets.
         let port = rest
             .rsplit_once(':')

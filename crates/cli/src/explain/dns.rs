@@ -2,15 +2,16 @@
 
 use std::{net::IpAddr, ops::ControlFlow};
 
-use byname_core::{Authority, Config, Destination, Host, Name, Request, Resolution, Scheme, resolve};
+use byname_core::{Authority, Config, EndpointLabel, Host, Name};
+use k8s_openapi::api::{
+    core::v1::ServiceSpec,
+    discovery::v1::{Endpoint, EndpointPort},
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Asked;
-use crate::{
-    caller::Caller,
-    cluster::{Cluster, NamespacedName},
-};
+use crate::cluster::{Cluster, NamespacedName, cluster_ips};
 
 /// CNAMEs that a resolver follows.
 const MAX_CNAMES: usize = 10;
@@ -45,27 +46,29 @@ pub enum DnsAnswer {
     OtherServers,
     /// Aliases lead in a circle: an error.
     Circle,
+    /// What decides is not in the input.
+    Unknown,
 }
 
 /// The queries for `asked`, up to the one that ends it.
-pub(super) fn queries(cluster: &Cluster, config: &Config, caller: &Caller, asked: &Asked) -> Vec<DnsQuery> {
+pub(super) fn queries(cluster: &Cluster, config: &Config, zone: &str, asked: &Asked) -> Vec<DnsQuery> {
     let authority = asked.authority();
     let Ok(authority) = Authority::try_from(authority.as_bytes()) else { return Vec::new() };
     let Host::Name { name, absolute } = authority.host() else { return Vec::new() };
     let mut queries = Vec::new();
     // A resolver goes on where a name has no addresses, and has no other end but the list's.
     let _ = config.caller.search().try_each(name, *absolute, |candidate| {
-        let query = query(cluster, config, &caller.dns.cluster_domain, candidate.name);
+        let query = query(cluster, zone, candidate.name);
         // Where an alias leads out, the cluster's DNS asks on by itself; what comes of it nobody here knows.
         let leads_out = query.answer == DnsAnswer::OtherServers && !query.aliases.is_empty();
-        let is_end = query.answer == DnsAnswer::Addresses || leads_out;
+        let is_end = leads_out || matches!(query.answer, DnsAnswer::Addresses | DnsAnswer::Unknown);
         queries.push(query);
         if is_end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     queries
 }
 
-fn query(cluster: &Cluster, config: &Config, zone: &str, name: &Name) -> DnsQuery {
+fn query(cluster: &Cluster, zone: &str, name: &Name) -> DnsQuery {
     let mut query = DnsQuery {
         name: name.as_str().to_owned(),
         answer: DnsAnswer::NoSuchName,
@@ -78,13 +81,14 @@ fn query(cluster: &Cluster, config: &Config, zone: &str, name: &Name) -> DnsQuer
             query.answer = DnsAnswer::OtherServers;
             return query;
         };
-        match lookup(cluster, config, &at, below) {
+        match lookup(cluster, below) {
             Found::Addresses(addresses) if addresses.is_empty() => query.answer = DnsAnswer::NoData,
             Found::Addresses(addresses) => {
                 query.answer = DnsAnswer::Addresses;
                 query.addresses = addresses;
             }
             Found::Nothing => query.answer = DnsAnswer::NoSuchName,
+            Found::Unknown => query.answer = DnsAnswer::Unknown,
             Found::Alias(target) if query.aliases.contains(&target) || query.aliases.len() >= MAX_CNAMES => {
                 query.answer = DnsAnswer::Circle;
             }
@@ -101,82 +105,109 @@ fn query(cluster: &Cluster, config: &Config, zone: &str, name: &Name) -> DnsQuer
 }
 
 enum Found {
+    /// None: the name is there all the same.
     Addresses(Vec<String>),
     Alias(String),
     Nothing,
+    Unknown,
 }
 
 /// By the rules of the Kubernetes DNS specification, as CoreDNS has them.
-fn lookup(cluster: &Cluster, config: &Config, name: &Name, below: &str) -> Found {
+fn lookup(cluster: &Cluster, below: &str) -> Found {
+    let has_namespace = |namespace: &str| cluster.all_namespaces().contains(namespace);
     let labels: Vec<&str> = below.rsplit('.').collect();
     match labels.as_slice() {
-        ["svc", namespace, service] => of_service(cluster, &NamespacedName::new(namespace, service)),
-        // Single endpoints and named ports: the core has their rules.
-        ["svc", namespace, service, ..] => of_part(cluster, config, name, &NamespacedName::new(namespace, service)),
-        // CoreDNS as kubeadm installs it (`pods insecure`) answers any address, be there a pod or not.
-        ["pod", _, dashed] => match dashed.replace('-', ".").parse::<IpAddr>().or(dashed.replace('-', ":").parse()) {
-            Ok(address) => Found::Addresses(vec![address.to_string()]),
-            Err(_) => Found::Nothing,
-        },
+        ["svc" | "pod"] => Found::Addresses(Vec::new()),
+        ["svc" | "pod", namespace] if has_namespace(namespace) => Found::Addresses(Vec::new()),
+        ["svc", namespace, service, parts @ ..] => {
+            let name = NamespacedName::new(namespace, service);
+            let Some(spec) = cluster.services.get(&name).map(|service| service.object.spec.clone().unwrap_or_default())
+            else {
+                return Found::Nothing;
+            };
+            of_service(cluster, &name, &spec, parts)
+        }
+        // As kubeadm installs it (`pods insecure`) it answers any address, be there a pod or not.
+        ["pod", namespace, dashed] if has_namespace(namespace) => {
+            let address = dashed.replace('-', ".").parse::<IpAddr>().or(dashed.replace('-', ":").parse());
+            address.map_or(Found::Nothing, |address| Found::Addresses(vec![address.to_string()]))
+        }
         _ => Found::Nothing,
     }
 }
 
-fn of_service(cluster: &Cluster, name: &NamespacedName) -> Found {
-    let Some(service) = cluster.services.get(name) else { return Found::Nothing };
-    let spec = service.object.spec.clone().unwrap_or_default();
-    if spec.type_.as_deref() == Some("ExternalName") {
-        return spec.external_name.map_or(Found::Nothing, Found::Alias);
+/// `parts` are the labels before the Service's, the last one first.
+fn of_service(cluster: &Cluster, name: &NamespacedName, spec: &ServiceSpec, parts: &[&str]) -> Found {
+    let addresses: Vec<String> = cluster_ips(spec).map(str::to_owned).collect();
+    let is_headless = addresses.iter().any(|address| address == "None");
+    match (spec.type_.as_deref(), parts) {
+        (Some("ExternalName"), []) => match &spec.external_name {
+            // An address is no target of a CNAME.
+            Some(target) if target.parse::<IpAddr>().is_err() => Found::Alias(target.to_ascii_lowercase()),
+            _ => Found::Nothing,
+        },
+        (Some("ExternalName"), _) => Found::Nothing,
+        (_, []) if is_headless => of_endpoints(cluster, name, spec, |_| true, None),
+        (_, []) => Found::Addresses(addresses),
+        (_, [label]) => of_endpoints(cluster, name, spec, |endpoint| is_called(endpoint, label), None),
+        (_, [protocol, port]) => {
+            let (port, protocol) = (port.trim_start_matches('_'), protocol.trim_start_matches('_'));
+            let is_it = |name: Option<&String>, of: Option<&String>| {
+                name.is_some_and(|name| name == port) && of.map_or("TCP", String::as_str).eq_ignore_ascii_case(protocol)
+            };
+            let ports = || spec.ports.iter().flatten();
+            match is_headless {
+                true => {
+                    let has = |other: &EndpointPort| is_it(other.name.as_ref(), other.protocol.as_ref());
+                    of_endpoints(cluster, name, spec, |_| true, Some(&has))
+                }
+                false if ports().any(|other| is_it(other.name.as_ref(), other.protocol.as_ref())) => {
+                    Found::Addresses(addresses)
+                }
+                false => Found::Nothing,
+            }
+        }
+        _ => Found::Nothing,
     }
-    let listed = spec.cluster_ips.unwrap_or_default();
-    let addresses = if listed.is_empty() { spec.cluster_ip.into_iter().collect() } else { listed };
-    if !addresses.iter().any(|address| address == "None") {
-        return Found::Addresses(addresses.into_iter().filter(|address| !address.is_empty()).collect());
+}
+
+/// The ready endpoints that are meant, in slices with a port that is meant: without one there is no such name.
+fn of_endpoints(
+    cluster: &Cluster,
+    name: &NamespacedName,
+    spec: &ServiceSpec,
+    is_meant: impl Fn(&Endpoint) -> bool,
+    has_port: Option<&dyn Fn(&EndpointPort) -> bool>,
+) -> Found {
+    if !cluster.knows_endpoints_of(name) {
+        return Found::Unknown;
     }
     let publishes = spec.publish_not_ready_addresses.unwrap_or(false);
-    let endpoints = cluster.slices_of(name).flat_map(|(_, slice)| slice.object.endpoints.iter().flatten());
-    let ready = endpoints.filter(|endpoint| {
+    let is_ready = |endpoint: &&Endpoint| {
         publishes || endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
+    };
+    let slices = cluster.slices_of(name).map(|(_, slice)| &slice.object).filter(|slice| slice.address_type != "FQDN");
+    let slices = slices.filter(|slice| {
+        let mut ports = slice.ports.iter().flatten();
+        has_port.is_none_or(|has| ports.any(has))
     });
-    let mut addresses: Vec<IpAddr> = ready.filter_map(|endpoint| endpoint.addresses.first()?.parse().ok()).collect();
+    let endpoints = slices.flat_map(|slice| slice.endpoints.iter().flatten()).filter(is_ready);
+    let endpoints = endpoints.filter(|endpoint| is_meant(endpoint));
+    let mut addresses: Vec<IpAddr> =
+        endpoints.filter_map(|endpoint| endpoint.addresses.first()?.parse().ok()).collect();
     addresses.sort_unstable();
     addresses.dedup();
-    if addresses.is_empty() {
-        // Without a ready endpoint a headless Service has no name.
-        return Found::Nothing;
-    }
-    Found::Addresses(addresses.iter().map(IpAddr::to_string).collect())
-}
-
-fn of_part(cluster: &Cluster, config: &Config, name: &Name, service: &NamespacedName) -> Found {
-    let absolute = format!("{}.", name.as_str());
-    let request = Request { authority: absolute.as_bytes(), scheme: Scheme::Http };
-    let route = match resolve(&config.table, &config.caller, request) {
-        Resolution::Route(route) => route,
-        // It has the name, and not this port.
-        Resolution::Pass(byname_core::Reason::PortNotFound) | Resolution::Refuse(byname_core::Reason::PortNotFound) => {
-            return endpoint_called(cluster, service, name)
-                .map_or(Found::Nothing, |address| Found::Addresses(vec![address]));
-        }
-        Resolution::Pass(_) | Resolution::Refuse(_) => return Found::Nothing,
-    };
-    match route.destination {
-        Destination::Endpoint(..) => {
-            endpoint_called(cluster, service, name).map_or(Found::Nothing, |address| Found::Addresses(vec![address]))
-        }
-        _ => of_service(cluster, service),
+    match addresses.is_empty() {
+        true => Found::Nothing,
+        false => Found::Addresses(addresses.iter().map(IpAddr::to_string).collect()),
     }
 }
 
-/// The address of the endpoint that the first label names.
-fn endpoint_called(cluster: &Cluster, service: &NamespacedName, name: &Name) -> Option<String> {
-    let (label, _) = name.as_str().split_once('.')?;
-    let endpoints = cluster.slices_of(service).flat_map(|(_, slice)| slice.object.endpoints.iter().flatten());
-    endpoints.filter_map(|endpoint| Some((endpoint, endpoint.addresses.first()?))).find_map(|(endpoint, address)| {
-        let is_it = match endpoint.hostname.as_deref() {
-            Some(hostname) if !hostname.is_empty() => hostname == label,
-            _ => byname_core::EndpointLabel::Address(address.parse().ok()?).to_string() == label,
-        };
-        is_it.then(|| address.clone())
-    })
+/// By its hostname, or by its address with dashes where it has none.
+fn is_called(endpoint: &Endpoint, label: &str) -> bool {
+    match (endpoint.hostname.as_deref(), endpoint.addresses.first()) {
+        (Some(hostname), _) if !hostname.is_empty() => hostname == label,
+        (_, Some(address)) => address.parse().is_ok_and(|address| EndpointLabel::Address(address).to_string() == label),
+        (_, None) => false,
+    }
 }

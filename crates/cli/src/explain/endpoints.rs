@@ -129,7 +129,21 @@ pub(super) fn of(cluster: &Cluster, name: &NamespacedName, asked: &Asked<'_>) ->
         }
     }
     all.sort_by_key(|endpoint| (endpoint.address.parse::<IpAddr>().ok(), endpoint.port));
+    count_once(&mut all);
     all
+}
+
+/// While an endpoint is moved from slice to slice it is in both, and counts once: the ready one of the two.
+fn count_once(all: &mut [Endpoint]) {
+    for same in
+        all.chunk_by_mut(|one, other| one.port.is_some() && (&one.address, one.port) == (&other.address, other.port))
+    {
+        let counted = same.iter().position(|one| one.ready).unwrap_or(0);
+        for (_, other) in same.iter_mut().enumerate().filter(|(index, _)| *index != counted) {
+            other.serves = false;
+            other.because = "in another slice too, where it counts".to_owned();
+        }
+    }
 }
 
 /// Whether it is the one that was named; `None` where none was.
@@ -159,11 +173,17 @@ fn because(
 ) -> String {
     let here = |place: &Option<String>| place.clone().unwrap_or_else(|| "unknown".to_owned());
     let (zone, node) = (here(&caller.who.zone), here(&caller.who.node));
+    // Where the slices have no hints, trafficDistribution gives them.
+    let meant = |is: bool| match (endpoint.hints.is_empty(), is) {
+        (false, _) => "hinted to",
+        (true, true) => "by trafficDistribution meant for",
+        (true, false) => "meant by trafficDistribution for",
+    };
     let is_ready = endpoint.ready || publishes;
     let is_draining = endpoint.serving && endpoint.terminating;
     match (serves, choice) {
-        (true, Some(Choice::SameNode)) => format!("ready, and hinted to the caller's node {node}"),
-        (true, Some(Choice::SameZone)) => format!("ready, and hinted to the caller's zone {zone}"),
+        (true, Some(Choice::SameNode)) => format!("ready, and {} the caller's node {node}", meant(true)),
+        (true, Some(Choice::SameZone)) => format!("ready, and {} the caller's zone {zone}", meant(true)),
         (true, Some(Choice::Local)) => format!("ready, and on the caller's node {node}"),
         (true, Some(Choice::Terminating)) => "terminating, and serves still: no endpoint is ready".to_owned(),
         (true, Some(Choice::LocalTerminating)) => {
@@ -172,23 +192,26 @@ fn because(
         (true, Some(Choice::NodeUnknown)) => {
             "internalTrafficPolicy is Local, and the caller's node is not known".to_owned()
         }
-        (true, _) if !endpoint.ready => "publishNotReadyAddresses counts it as ready".to_owned(),
+        (true, _) if !endpoint.ready && publishes => "publishNotReadyAddresses counts it as ready".to_owned(),
         (true, _) => "ready".to_owned(),
         (false, _) if !is_ready && !is_draining => "not ready".to_owned(),
-        (false, Some(Choice::Local | Choice::LocalTerminating)) => {
+        (false, Some(Choice::Local | Choice::LocalTerminating)) if endpoint.node != caller.who.node => {
             format!("not on the caller's node {node}: internalTrafficPolicy is Local")
         }
         (false, _) if of_other_family => "of the family that the Service does not prefer".to_owned(),
         (false, _) if !is_ready => "terminating: ready ones are preferred".to_owned(),
-        (false, Some(Choice::SameNode)) => format!("ready, but not hinted to the caller's node {node}"),
-        (false, Some(Choice::SameZone)) => format!("ready, but not hinted to the caller's zone {zone}"),
-        (false, _) => "ready, but another object of the same address stands before it".to_owned(),
+        (false, Some(Choice::SameNode)) => format!("ready, but not {} the caller's node {node}", meant(false)),
+        (false, Some(Choice::SameZone)) => format!("ready, but not {} the caller's zone {zone}", meant(false)),
+        (false, _) => "ready, but not among those that may serve".to_owned(),
     }
 }
 
 /// Why a Service has no endpoint that may serve.
 pub(super) fn why_none(cluster: &Cluster, name: &NamespacedName) -> Option<String> {
     let spec = cluster.services.get(name)?.object.spec.as_ref()?;
+    if spec.type_.as_deref() == Some("ExternalName") {
+        return None;
+    }
     let Some(selector) = spec.selector.as_ref().filter(|selector| !selector.is_empty()) else {
         return Some(format!(
             "Service {name} has no selector: its EndpointSlices are made by hand or by another program"
@@ -207,6 +230,9 @@ pub(super) fn why_none(cluster: &Cluster, name: &NamespacedName) -> Option<Strin
     let ready = selected.iter().filter(|(_, pod)| pod.object.ready).count();
     Some(match selected.len() {
         0 => format!("the selector {written} of Service {name} matches no pod in namespace {}", name.namespace),
-        count => format!("the selector {written} of Service {name} matches {count} pods, of which {ready} are ready"),
+        count => {
+            let why = if ready == 0 { "" } else { "; what keeps those out stands beside each endpoint" };
+            format!("the selector {written} of Service {name} matches {count} pods, of which {ready} are ready{why}")
+        }
     })
 }

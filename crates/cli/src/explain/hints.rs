@@ -11,7 +11,7 @@ use k8s_openapi::{
 use super::{Asked, endpoints};
 use crate::{
     cluster::{Cluster, NamespacedName},
-    compile::Compiled,
+    compile::{Compiled, zone},
 };
 
 /// How like a name has to be, from 0 to 1, to be what was meant perhaps.
@@ -34,7 +34,7 @@ pub(super) fn hints(
     }
     match (reason, service) {
         (Reason::PortNotFound, Some((name, service))) => hints.extend(ports(cluster, name, service, asked)),
-        (Reason::NoEndpoints, Some((name, _))) => hints.extend(endpoints::why_none(cluster, name)),
+        (Reason::NoEndpoints | Reason::NameNotFound, Some((name, _))) => hints.extend(endpoints::why_none(cluster, name)),
         (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, compiled, asked)),
         (Reason::IpLiteral, None) => hints.extend(address(cluster, asked)),
         (Reason::AliasDenied, _) => hints.push(
@@ -44,11 +44,22 @@ pub(super) fn hints(
         ),
         _ => {}
     }
-    if let (Some((name, _)), false) = (service, cluster.knows("EndpointSlice")) {
+    if let Some((name, service)) = service
+        && !cluster.knows_endpoints_of(name)
+        && (!service.ports().is_empty() || service.cluster_ips().is_empty())
+        && !is_alias(cluster, name)
+    {
         hints.push(format!(
-            "there are no EndpointSlices in the input, so that nothing is known of the endpoints of Service {name}; add \
-             endpointslices to what kubectl gets"
+            "no EndpointSlice of Service {name} is in the input, so that nothing is known of its endpoints; add endpointslices \
+             of namespace {} to what kubectl gets",
+            name.namespace,
         ));
+    }
+    if cluster.services.is_empty() {
+        hints.push(
+            "there is no Service in the input; give what kubectl get svc,endpointslices,pods,nodes -A prints"
+                .to_owned(),
+        );
     }
     hints.extend(left_out(compiled, trace));
     hints
@@ -56,7 +67,7 @@ pub(super) fn hints(
 
 /// What is wrong with Services that the names which were tried would mean, and how many others are left out.
 fn left_out(compiled: &Compiled, trace: &Trace) -> Vec<String> {
-    let zone = &compiled.wire.dns.cluster_domain;
+    let zone = zone(&compiled.wire.dns);
     let is_meant = |name: &NamespacedName| {
         let whole = format!("{}.{}.svc.{zone}", name.name, name.namespace);
         trace.tried().any(|tried| tried.strip_suffix(&whole).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
@@ -75,6 +86,11 @@ fn left_out(compiled: &Compiled, trace: &Trace) -> Vec<String> {
     hints
 }
 
+fn is_alias(cluster: &Cluster, name: &NamespacedName) -> bool {
+    let spec = cluster.services.get(name).and_then(|service| service.object.spec.as_ref());
+    spec.is_some_and(|spec| spec.type_.as_deref() == Some("ExternalName"))
+}
+
 /// Which ports there are, and what the one that was asked for is instead.
 fn ports(cluster: &Cluster, name: &NamespacedName, service: &Service, asked: &Asked) -> Vec<String> {
     let ports = service.ports().iter().map(|port| match port.name() {
@@ -83,7 +99,7 @@ fn ports(cluster: &Cluster, name: &NamespacedName, service: &Service, asked: &As
     });
     let ports: Vec<String> = ports.collect();
     let mut hints = vec![match ports.as_slice() {
-        [] => format!("Service {name} has no TCP port"),
+        [] => format!("Service {name} has no TCP port, and the filter steers to the ports that a Service has"),
         [one] => format!("Service {name} has one TCP port: {one}"),
         many => format!("Service {name} has these TCP ports: {}", many.join(", ")),
     }];
@@ -118,6 +134,15 @@ fn other_meaning(cluster: &Cluster, name: &NamespacedName, spec: &ServiceSpec, n
 /// Services of that name in other namespaces, and of like names in this one.
 fn elsewhere(cluster: &Cluster, compiled: &Compiled, asked: &Asked) -> Vec<String> {
     let namespace = compiled.config.caller.namespace();
+    let zone = zone(&compiled.wire.dns);
+    let dns = &compiled.wire.dns;
+    let mut searches = dns.searches.iter().flatten().chain(&dns.extra_searches);
+    if dns.searches.is_some() && !searches.any(|search| search.ends_with(&zone)) {
+        return vec![format!(
+            "the pod's search list has no domain of the cluster, so that it finds whole names alone: {}.svc.{zone}",
+            if asked.name.contains('.') { asked.name.clone() } else { format!("{}.{namespace}", asked.name) },
+        )];
+    }
     let services = || cluster.services.keys().filter(|name| !compiled.left_out.contains_key(name));
     let mut labels = asked.name.split('.');
     let first = labels.next().unwrap_or_default().to_ascii_lowercase();

@@ -3,6 +3,7 @@
 use k8s_openapi::{
     api::{
         core::v1::{ServicePort, ServiceSpec},
+        discovery::v1::Endpoint,
         networking::v1::{HTTPIngressPath, Ingress, IngressBackend},
     },
     apimachinery::pkg::util::intstr::IntOrString,
@@ -10,7 +11,10 @@ use k8s_openapi::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cluster::{Cluster, NamespacedName, Sourced};
+use crate::cluster::{Cluster, NamespacedName, Sourced, cluster_ips};
+
+/// So many of a cluster's nodes are named.
+const MAX_NODES_SHOWN: usize = 3;
 
 /// One way into the cluster.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
@@ -24,26 +28,34 @@ pub struct Way {
     pub because: String,
 }
 
+/// A Service's port that is looked for from outside.
+struct Wanted<'c> {
+    cluster: &'c Cluster,
+    name: &'c NamespacedName,
+    spec: &'c ServiceSpec,
+    port: Option<&'c ServicePort>,
+}
+
 /// The ways to the port called `port_name` of a Service.
 pub(super) fn ways(cluster: &Cluster, name: Option<&NamespacedName>, port_name: Option<&str>) -> Vec<Way> {
     let Some((name, service)) = name.and_then(|name| cluster.services.get_key_value(name)) else { return Vec::new() };
     let nothing = ServiceSpec::default();
     let spec = service.object.spec.as_ref().unwrap_or(&nothing);
-    let ports = spec.ports.iter().flatten();
-    let port =
-        ports.clone().find(|port| port_name.is_some_and(|wanted| port.name.as_deref().unwrap_or_default() == wanted));
+    let is_it =
+        |port: &&ServicePort| port_name.is_some_and(|wanted| port.name.as_deref().unwrap_or_default() == wanted);
+    let wanted = Wanted { cluster, name, spec, port: spec.ports.iter().flatten().find(is_it) };
     let mut ways = Vec::new();
     let service_type = spec.type_.as_deref().unwrap_or("ClusterIP");
-    match (service_type, port) {
+    match (service_type, wanted.port) {
         ("NodePort" | "LoadBalancer", Some(port)) => {
             if service_type == "LoadBalancer" {
                 ways.push(load_balancer(service, port));
             }
-            ways.push(node_port(cluster, name, spec, port));
+            ways.push(node_port(&wanted, port));
         }
         ("NodePort" | "LoadBalancer", None) => {}
         ("ExternalName", _) => ways.push(closed(service_type, "an alias has no port of its own: the target decides")),
-        _ if spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip).any(|address| address == "None") => {
+        _ if cluster_ips(spec).any(|address| address == "None") => {
             ways.push(closed("ClusterIP", "headless: its name means pods, whose addresses are the cluster's own"));
         }
         _ => ways.push(closed(
@@ -53,12 +65,53 @@ pub(super) fn ways(cluster: &Cluster, name: Option<&NamespacedName>, port_name: 
     }
     for address in spec.external_ips.iter().flatten() {
         let because = "if the network brings this address to a node; externalIPs is deprecated (CVE-2020-8554)";
-        let address = port.map(|port| joined(address, port.port));
+        let address = wanted.port.map(|port| joined(address, port.port));
         ways.push(Way { kind: "externalIPs".to_owned(), address, because: because.to_owned() });
     }
-    ways.extend(ingresses(cluster, name, port));
-    ways.extend(routes(cluster, name, port));
+    ways.extend(ingresses(&wanted));
+    ways.extend(routes(&wanted));
+    if wanted.is_served() == Some(false) {
+        for way in ways.iter_mut().filter(|way| way.address.is_some()) {
+            way.address = None;
+            way.because.push_str(", but no endpoint serves it");
+        }
+    }
     ways
+}
+
+impl Wanted<'_> {
+    /// The endpoints that have the port.
+    fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        let named =
+            self.port.map(|port| (port.name.as_deref().unwrap_or_default(), port.protocol.as_deref().unwrap_or("TCP")));
+        let slices = self.cluster.slices_of(self.name).filter(move |(_, slice)| {
+            slice.object.ports.iter().flatten().any(|port| {
+                let own = (port.name.as_deref().unwrap_or_default(), port.protocol.as_deref().unwrap_or("TCP"));
+                named == Some(own) && port.port.is_some_and(|number| number != 0)
+            })
+        });
+        slices.flat_map(|(_, slice)| slice.object.endpoints.iter().flatten())
+    }
+
+    fn is_ready(&self, endpoint: &Endpoint) -> bool {
+        let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true);
+        ready || self.spec.publish_not_ready_addresses.unwrap_or(false)
+    }
+
+    /// Whether something serves it, on `node` alone if there is one: where nothing is ready, what serves while it terminates.
+    fn serves(&self, node: Option<&str>) -> bool {
+        let here = || self.endpoints().filter(|one| node.is_none_or(|node| one.node_name.as_deref() == Some(node)));
+        let is_draining = |endpoint: &Endpoint| {
+            let conditions = endpoint.conditions.clone().unwrap_or_default();
+            conditions.serving.unwrap_or(true) && conditions.terminating.unwrap_or(false)
+        };
+        here().any(|endpoint| self.is_ready(endpoint) || is_draining(endpoint))
+    }
+
+    /// `None`: nothing is known of its endpoints.
+    fn is_served(&self) -> Option<bool> {
+        self.cluster.knows_endpoints_of(self.name).then(|| self.serves(None))
+    }
 }
 
 fn closed(kind: &str, because: &str) -> Way {
@@ -93,42 +146,46 @@ fn load_balancer(service: &Sourced<k8s_openapi::api::core::v1::Service>, port: &
     }
 }
 
-fn node_port(cluster: &Cluster, name: &NamespacedName, spec: &ServiceSpec, port: &ServicePort) -> Way {
+fn node_port(wanted: &Wanted<'_>, port: &ServicePort) -> Way {
     let kind = "NodePort".to_owned();
     let Some(number) = port.node_port.filter(|number| *number != 0) else {
         let because =
             "no node port is given to it: allocateLoadBalancerNodePorts is false, or it is not in a cluster yet";
         return Way { kind, address: None, because: because.to_owned() };
     };
-    let is_local = spec.external_traffic_policy.as_deref() == Some("Local");
-    let has_endpoint = |node: &str| {
-        let endpoints = cluster.slices_of(name).flat_map(|(_, slice)| slice.object.endpoints.iter().flatten());
-        let ready = |endpoint: &k8s_openapi::api::discovery::v1::Endpoint| {
-            endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-        };
-        endpoints.filter(|endpoint| ready(endpoint)).any(|endpoint| endpoint.node_name.as_deref() == Some(node))
-    };
-    let nodes = cluster.nodes.iter().filter(|(node, _)| !is_local || has_endpoint(node));
-    let addresses: Vec<String> = nodes
+    let ready = || wanted.cluster.nodes.iter().filter(|(_, node)| node.object.ready);
+    let is_local = wanted.spec.external_traffic_policy.as_deref() == Some("Local");
+    let open: Vec<_> = ready().filter(|(node, _)| !is_local || wanted.serves(Some(node))).collect();
+    let mut addresses: Vec<String> = open
+        .iter()
         .filter_map(|(_, node)| {
             let by_kind = |wanted: &str| node.object.addresses.iter().find(|(kind, _)| kind == wanted);
             let (_, address) = by_kind("ExternalIP").or_else(|| by_kind("InternalIP"))?;
             Some(joined(address, number))
         })
         .collect();
-    let because = match (is_local, addresses.len()) {
-        _ if !cluster.knows("Node") => format!("port {number} of every node; there are no nodes in the input"),
-        (false, _) => "on every node".to_owned(),
-        (true, 0) => format!("port {number}, and externalTrafficPolicy is Local: no node has a ready endpoint"),
-        (true, open) => format!(
-            "externalTrafficPolicy is Local: on the {open} of {} nodes that have a ready endpoint",
-            cluster.nodes.len()
-        ),
+    let because = match (is_local, open.len(), ready().count()) {
+        (_, _, 0) => format!("port {number} of every node; there is no ready node in the input"),
+        (false, ..) if addresses.is_empty() => {
+            format!("port {number} of every node; their addresses are not in the input")
+        }
+        (false, _, all) => format!("on all {all} nodes that are ready"),
+        (true, 0, _) => {
+            format!("port {number}, and externalTrafficPolicy is Local: no node has an endpoint that serves")
+        }
+        (true, open, all) => {
+            format!("externalTrafficPolicy is Local: on the {open} of {all} nodes that have an endpoint that serves")
+        }
     };
+    let more = addresses.len().saturating_sub(MAX_NODES_SHOWN);
+    addresses.truncate(MAX_NODES_SHOWN);
+    if more > 0 {
+        addresses.push(format!("and {more} more"));
+    }
     Way { kind, address: (!addresses.is_empty()).then(|| addresses.join(" ")), because }
 }
 
-fn ingresses(cluster: &Cluster, name: &NamespacedName, port: Option<&ServicePort>) -> Vec<Way> {
+fn ingresses(Wanted { cluster, name, port, .. }: &Wanted<'_>) -> Vec<Way> {
     let mut ways = Vec::new();
     let own = cluster.ingresses.range(NamespacedName::new(&name.namespace, "")..);
     for (ingress_name, ingress) in own.take_while(|(ingress, _)| ingress.namespace == name.namespace) {
@@ -139,7 +196,7 @@ fn ingresses(cluster: &Cluster, name: &NamespacedName, port: Option<&ServicePort
             let leads_here = port.is_some_and(|port| {
                 wanted.number == Some(port.port) || (wanted.name.is_some() && wanted.name == port.name)
             });
-            let is_tls = spec.tls.iter().flatten().any(|tls| tls.hosts.iter().flatten().any(|other| other == host));
+            let is_tls = spec.tls.iter().flatten().any(|tls| covers(tls.hosts.as_deref().unwrap_or_default(), host));
             let scheme = if is_tls { "https" } else { "http" };
             let path = path.and_then(|path| path.path.as_deref()).unwrap_or("/");
             let written = wanted.name.clone().or_else(|| wanted.number.map(|number| number.to_string()));
@@ -168,6 +225,13 @@ fn ingresses(cluster: &Cluster, name: &NamespacedName, port: Option<&ServicePort
     ways
 }
 
+/// Whether a certificate for these hosts is for `host`; without any it is for all.
+fn covers(hosts: &[String], host: &str) -> bool {
+    let parent = host.split_once('.').map(|(_, parent)| parent);
+    hosts.is_empty()
+        || hosts.iter().any(|other| other == host || (parent.is_some() && other.strip_prefix("*.") == parent))
+}
+
 fn address_of(ingress: &Sourced<Ingress>) -> String {
     let status = ingress.object.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
     let first = status.and_then(|ingress| ingress.first());
@@ -177,26 +241,36 @@ fn address_of(ingress: &Sourced<Ingress>) -> String {
     }
 }
 
-fn routes(cluster: &Cluster, name: &NamespacedName, port: Option<&ServicePort>) -> Vec<Way> {
+fn routes(Wanted { cluster, name, port, .. }: &Wanted<'_>) -> Vec<Way> {
     let mut ways = Vec::new();
-    for (route_name, route) in &cluster.routes {
-        for (_, backend) in &route.object.backends {
+    // A route whose parent is a Service is for the mesh inside.
+    let from_outside = cluster.routes.iter().filter(|(_, route)| {
+        let parents = &route.object.parents;
+        parents.is_empty() || parents.iter().any(|parent| parent.kind.as_deref() != Some("Service"))
+    });
+    for (route_name, route) in from_outside {
+        let route = &route.object;
+        for (_, backend) in &route.backends {
             let namespace = backend.namespace.as_ref().unwrap_or(&route_name.namespace);
             if !backend.is_service() || *namespace != name.namespace || backend.name != name.name {
                 continue;
             }
-            let called = format!("{} {}/{}", route.object.kind, route_name.namespace, route.object.name);
-            let leads_here = port.is_some_and(|port| backend.port == Some(port.port));
-            let hosts =
-                if route.object.hostnames.is_empty() { "*".to_owned() } else { route.object.hostnames.join(" ") };
-            ways.push(match leads_here {
-                true => Way {
-                    kind: route.object.kind.clone(),
-                    address: Some(hosts),
-                    because: format!("{called} leads here"),
-                },
-                false => closed(&route.object.kind, &format!("{called} leads to another port of this Service")),
-            });
+            let called = format!("{} {}/{}", route.kind, route_name.namespace, route.name);
+            if backend.weight == Some(0) {
+                ways.push(closed(&route.kind, &format!("{called} gives it the weight 0")));
+                continue;
+            }
+            if !port.is_some_and(|port| backend.port == Some(port.port)) {
+                ways.push(closed(&route.kind, &format!("{called} leads to another port of this Service")));
+                continue;
+            }
+            let hosts = if route.hostnames.is_empty() { "*".to_owned() } else { route.hostnames.join(" ") };
+            let grant = match *namespace == route_name.namespace {
+                true => String::new(),
+                false => format!(", if a ReferenceGrant in {namespace} lets it"),
+            };
+            let because = format!("{called} leads here{grant}");
+            ways.push(Way { kind: route.kind.clone(), address: Some(hosts), because });
         }
     }
     ways

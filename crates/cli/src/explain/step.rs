@@ -1,9 +1,8 @@
 //! The core's steps as data that other programs can read.
 
 use byname_core::{
-    Config, Name, Service, Trace,
+    Config, Missing, Name, Service, Trace,
     trace::{EndpointsOutcome, HopOutcome, Outcome, Step as CoreStep},
-    wire,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -53,21 +52,24 @@ impl Step {
 }
 
 /// The Service that a refused or passed request came to: the last one that was found by name or address.
-pub(super) fn service<'c>(trace: &Trace, wire: &wire::Config, config: &'c Config) -> Option<&'c Service> {
+pub(super) fn service<'c>(trace: &Trace, zone: &str, config: &'c Config) -> Option<&'c Service> {
     let by_key = |key: &str| {
         let (namespace, name) = key.split_once('/')?;
         config.table.get(namespace, name)
     };
     let by_name = |text: &str| {
         let name = Name::parse(text.as_bytes()).ok()?;
-        let below = name.below(&wire.dns.cluster_domain)?.to_owned();
+        let below = name.below(zone)?.to_owned();
         let mut labels = below.strip_suffix(".svc")?.rsplit('.');
         let (namespace, service) = (labels.next()?, labels.next()?);
         config.table.get(namespace, service)
     };
     trace.steps.iter().rev().find_map(|step| match step {
         CoreStep::Address { service, .. } => service.as_deref().and_then(by_key),
-        CoreStep::Candidate { name, outcome: Outcome::Exists } => by_name(name),
+        CoreStep::Candidate { name, outcome: Outcome::Exists | Outcome::Missing(Missing::NothingReady) } => {
+            by_name(name)
+        }
+        CoreStep::Hop { target, outcome: HopOutcome::Missing(Missing::NothingReady), .. } => by_name(target),
         CoreStep::Hop { target, outcome: HopOutcome::Inside, .. } => by_name(target),
         _ => None,
     })

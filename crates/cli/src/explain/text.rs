@@ -131,12 +131,13 @@ fn dns(explanation: &Explanation, lines: &mut Vec<String>) {
     if explanation.dns.is_empty() {
         return;
     }
-    heading("DNS", "what the caller's resolver asks, and the cluster's DNS answers", lines);
+    heading("DNS", "what the caller's resolver asks, and what the cluster's DNS has for it", lines);
     for query in &explanation.dns {
         let answer = match query.answer {
             DnsAnswer::Addresses => query.addresses.join(" "),
             DnsAnswer::NoData => "no address".to_owned(),
             DnsAnswer::NoSuchName => "no such name".to_owned(),
+            DnsAnswer::Unknown => "not known: its endpoints are not in the input".to_owned(),
             DnsAnswer::Circle => "and so on: a circle".to_owned(),
             DnsAnswer::OtherServers => "not the cluster's: other servers know".to_owned(),
         };

@@ -60,6 +60,16 @@ impl Node {
         }
     }
 
+    /// How many values it is, those inside of it among them.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        1 + match &self.value {
+            Value::List(items) => items.iter().map(Self::count).sum(),
+            Value::Map(entries) => entries.iter().map(|(_, value)| value.count()).sum(),
+            _ => 0,
+        }
+    }
+
     /// Takes a field out.
     pub fn remove(&mut self, field: &str) {
         if let Value::Map(entries) = &mut self.value {

@@ -129,6 +129,18 @@ impl Problems {
         }
     }
 
+    /// Adds all of `other`.
+    pub fn append(&mut self, other: Self) {
+        self.more += other.more;
+        other.shown.into_iter().for_each(|problem| self.push(problem));
+    }
+
+    /// The first one.
+    #[must_use]
+    pub fn first(&self) -> Option<&Problem> {
+        self.shown.first()
+    }
+
     /// So many more there are that nothing else is known of.
     pub fn add_unlisted(&mut self, more: usize) {
         self.more += more;

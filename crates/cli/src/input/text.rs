@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use super::Problem;
+use super::{
+    Problem,
+    json::{Json, ends_in_escape},
+};
 
 /// So much of a line is read at once.
 const PIECE_BYTES: u64 = 64 << 10;
@@ -47,11 +50,13 @@ pub(super) struct Characters<R> {
     /// How many lines ended before this piece.
     lines: u32,
     is_over: bool,
+    /// Where it is JSON.
+    json: Option<Json>,
 }
 
 impl<R: BufRead> Characters<R> {
     pub(super) fn new(reader: R, file: Arc<str>, watch: Watch) -> Self {
-        Self { reader, watch, file, piece: String::new(), at: 0, lines: 0, is_over: false }
+        Self { reader, watch, file, piece: String::new(), at: 0, lines: 0, is_over: false, json: None }
     }
 
     /// Reads the next piece, and says whether there is one.
@@ -76,6 +81,13 @@ impl<R: BufRead> Characters<R> {
             self.at = '\u{feff}'.len_utf8();
         }
         self.is_over |= self.piece.is_empty();
+        if is_first && self.piece.get(self.at..).is_some_and(|text| text.starts_with('{')) {
+            self.json = Some(Json::default());
+        }
+        if let Some(json) = &mut self.json {
+            self.piece = json.as_yaml(self.piece.get(self.at..).unwrap_or_default());
+            self.at = 0;
+        }
         !self.is_over
     }
 
@@ -89,6 +101,10 @@ impl<R: BufRead> Characters<R> {
             let read = io::Read::take(&mut self.reader, most).read_until(b'\n', &mut bytes);
             let read = read.map_err(|error| Problem::new(&self.file, format!("cannot be read: {error}"), ""))?;
             match String::from_utf8(bytes) {
+                Ok(text) if read > 0 && self.json.is_some() && ends_in_escape(text.as_bytes()) => {
+                    most = 1;
+                    bytes = text.into_bytes();
+                }
                 Ok(text) => break text,
                 // The piece ends in the middle of a character.
                 Err(error) if error.utf8_error().error_len().is_none() && read > 0 => {
@@ -102,7 +118,7 @@ impl<R: BufRead> Characters<R> {
         if self.watch.bytes.get() > MAX_OBJECT_BYTES {
             return Err(problem(format!("an object is larger than {MAX_OBJECT_BYTES} bytes")));
         }
-        match text.chars().find(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}')) {
+        match text.chars().find(|c| *c < ' ' && !matches!(c, '\t' | '\n' | '\r')) {
             Some(stray) => Err(problem(format!("has the control character {stray:?}, which no text has"))),
             None => Ok(text),
         }

@@ -1,7 +1,11 @@
 //! Documents of YAML, JSON among them, taken apart into objects one at a time: the items of a `List` are handed on as they are
 //! read, so that a dump of a whole cluster is never held at once.
 
-use std::{collections::HashMap, io::BufRead, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    io::BufRead,
+    sync::Arc,
+};
 
 use saphyr_parser::{BufferedInput, Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 
@@ -52,6 +56,7 @@ pub(super) fn objects(
         holds_something: false,
         anchors: HashMap::new(),
         values: 0,
+        anchored: 0,
     };
     let read = documents.read(each);
     // That the characters ended early is why there was nothing more to parse.
@@ -70,6 +75,8 @@ struct Documents<I: Iterator<Item = char>> {
     anchors: HashMap<usize, Node>,
     /// Of the object that is read.
     values: usize,
+    /// Below the anchors of the document.
+    anchored: usize,
 }
 
 type Next = (Event<'static>, u32);
@@ -82,6 +89,7 @@ impl<I: Iterator<Item = char>> Documents<I> {
                 (Event::DocumentStart(_), _) => {
                     self.number = self.number.saturating_add(1);
                     self.anchors.clear();
+                    self.anchored = 0;
                     self.begin_object();
                     self.document(each)?;
                 }
@@ -111,15 +119,14 @@ impl<I: Iterator<Item = char>> Documents<I> {
     /// An object, or a list of objects: which it is may only be known at its end, as kubectl sorts the fields.
     fn object(&mut self, line: u32, each: &mut dyn FnMut(Object) -> Result<(), Problem>) -> Result<(), Problem> {
         let mut fields: Vec<(Box<str>, Node)> = Vec::new();
+        let mut keys = HashSet::new();
         let mut is_list = false;
         loop {
             let (key, key_line) = match self.next()? {
                 (Event::MappingEnd, _) => break,
                 (event, line) => (self.key(event, line)?, line),
             };
-            if fields.iter().any(|(other, _)| *other == key) {
-                return Err(self.problem(format!("has the field {key} twice"), key_line));
-            }
+            self.once(&mut keys, &key, key_line)?;
             let (event, line) = self.next()?;
             if !matches!(event, Event::SequenceStart(..)) || &*key != "items" {
                 let value = self.value(event, line, 1)?;
@@ -151,6 +158,14 @@ impl<I: Iterator<Item = char>> Documents<I> {
             return Ok(());
         }
         each(Object { document: self.number, item: None, list: None, node: Node { line, value: Value::Map(fields) } })
+    }
+
+    /// Whether `key` is new among `keys`.
+    fn once(&self, keys: &mut HashSet<Box<str>>, key: &str, line: u32) -> Result<(), Problem> {
+        match keys.insert(key.into()) {
+            true => Ok(()),
+            false => Err(self.problem(format!("has the field {key} twice"), line)),
+        }
     }
 
     fn key(&self, event: Event<'static>, line: u32) -> Result<Box<str>, Problem> {
@@ -187,6 +202,11 @@ impl<I: Iterator<Item = char>> Documents<I> {
         };
         let node = Node { line, value };
         if anchor != 0 {
+            // They are kept to the end of the document, each with all that is in it.
+            self.anchored += node.count();
+            if self.anchored > MAX_VALUES {
+                return Err(self.problem(format!("holds more than {MAX_VALUES} values below anchors"), line));
+            }
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
@@ -194,17 +214,14 @@ impl<I: Iterator<Item = char>> Documents<I> {
 
     fn map(&mut self, depth: usize) -> Result<Value, Problem> {
         let mut fields: Vec<(Box<str>, Node)> = Vec::new();
+        let mut keys = HashSet::new();
         loop {
-            let (event, line) = self.next()?;
+            let (event, key_line) = self.next()?;
             if event == Event::MappingEnd {
                 return Ok(Value::Map(fields));
             }
-            let key = self.key(event, line)?;
-            let key_line = line;
-            // Objects of Kubernetes have few fields; ConfigMaps and the like with very many are not what is read here.
-            if fields.len() < 1_000 && fields.iter().any(|(other, _)| *other == key) {
-                return Err(self.problem(format!("has the field {key} twice"), line));
-            }
+            let key = self.key(event, key_line)?;
+            self.once(&mut keys, &key, key_line)?;
             let (event, line) = self.next()?;
             let value = self.value(event, line, depth + 1)?;
             fields.push((key, Node { line: key_line, ..value }));
@@ -216,9 +233,7 @@ impl<I: Iterator<Item = char>> Documents<I> {
             return Err(self.problem("has an alias to what is not finished", line));
         };
         let node = node.clone();
-        let mut count = 0;
-        node.each_place(&mut |_, _| count += 1);
-        self.count(count, line)?;
+        self.count(node.count(), line)?;
         Ok(node)
     }
 
@@ -271,6 +286,12 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
     let is_number = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
     if !starts_as_number || !text.chars().all(is_number) {
         return Value::Text(text.into());
+    }
+    // As kubectl has it, which reads YAML 1.1.
+    if let Some(octal) = text.strip_prefix('0').filter(|rest| !rest.is_empty())
+        && let Ok(number) = i64::from_str_radix(octal, 8)
+    {
+        return Value::Int(number);
     }
     if let Ok(number) = text.parse() {
         return Value::Int(number);
