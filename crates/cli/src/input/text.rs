@@ -50,13 +50,25 @@ pub(super) struct Characters<R> {
     /// How many lines ended before this piece.
     lines: u32,
     is_over: bool,
+    /// Whether there was anything but spaces.
+    has_begun: bool,
     /// Where it is JSON.
     json: Option<Json>,
 }
 
 impl<R: BufRead> Characters<R> {
     pub(super) fn new(reader: R, file: Arc<str>, watch: Watch) -> Self {
-        Self { reader, watch, file, piece: String::new(), at: 0, lines: 0, is_over: false, json: None }
+        Self {
+            reader,
+            watch,
+            file,
+            piece: String::new(),
+            at: 0,
+            lines: 0,
+            is_over: false,
+            has_begun: false,
+            json: None,
+        }
     }
 
     /// Reads the next piece, and says whether there is one.
@@ -81,9 +93,11 @@ impl<R: BufRead> Characters<R> {
             self.at = '\u{feff}'.len_utf8();
         }
         self.is_over |= self.piece.is_empty();
-        if is_first && self.piece.get(self.at..).is_some_and(|text| text.starts_with('{')) {
+        let begin = self.piece.get(self.at..).unwrap_or_default().trim_start();
+        if !self.has_begun && begin.starts_with('{') {
             self.json = Some(Json::default());
         }
+        self.has_begun |= !begin.is_empty();
         if let Some(json) = &mut self.json {
             self.piece = json.as_yaml(self.piece.get(self.at..).unwrap_or_default());
             self.at = 0;
@@ -101,7 +115,7 @@ impl<R: BufRead> Characters<R> {
             let read = io::Read::take(&mut self.reader, most).read_until(b'\n', &mut bytes);
             let read = read.map_err(|error| Problem::new(&self.file, format!("cannot be read: {error}"), ""))?;
             match String::from_utf8(bytes) {
-                Ok(text) if read > 0 && self.json.is_some() && ends_in_escape(text.as_bytes()) => {
+                Ok(text) if read > 0 && (self.json.is_some() || !self.has_begun) && ends_in_escape(text.as_bytes()) => {
                     most = 1;
                     bytes = text.into_bytes();
                 }

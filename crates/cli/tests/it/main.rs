@@ -9,6 +9,7 @@
 )]
 
 mod behaviour;
+mod corners;
 mod garbage;
 mod golden;
 mod input;

@@ -1,0 +1,362 @@
+//! Corners in which what is said was wrong once.
+
+use std::{fs, io::Read};
+
+use tempfile::TempDir;
+
+use crate::run::{Run, SHOP, byname, byname_with_input};
+
+/// Two Services that select pods, one with its slice and one without.
+const PART: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.0.0.1, selector: {a: b}, ports: [{port: 80}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: pay, namespace: bill}, spec: {clusterIP: 10.0.0.2, selector: {a: b}, ports: [{port: 80}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: hl, namespace: bill}, spec: {clusterIP: None, selector: {a: b}, ports: [{port: 80}]}}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+  addressType: IPv4
+  ports: [{port: 8080}]
+  endpoints: [{addresses: [10.1.0.1], nodeName: n1, zone: z1}, {addresses: [10.1.0.2], nodeName: n2, zone: z2}]
+"#;
+
+fn explain(cluster: &str, args: &[&str]) -> Run {
+    let mut all = vec!["explain"];
+    all.extend(args);
+    byname_with_input(&all, cluster.as_bytes())
+}
+
+#[track_caller]
+fn says(run: &Run, parts: &[&str]) {
+    for part in parts {
+        assert!(run.stdout.contains(part), "lacks {part:?}:\n{}", run.shown());
+    }
+}
+
+#[test]
+fn endpoints_that_were_not_read_are_not_none() {
+    let run = explain(PART, &["pay.bill", "--from", "shop"]);
+    assert_eq!(run.status, 0);
+    says(&run, &["endpoints are not in the table", "no EndpointSlice of Service bill/pay is in the input"]);
+    let run = explain(PART, &["hl.bill", "--from", "shop"]);
+    says(&run, &["hl.bill.svc.cluster.local → not known: its endpoints are not in the input"]);
+    let compiled = byname_with_input(&["compile"], PART.as_bytes());
+    says(&compiled, &[r#""bill/pay": {"clusterIPs":"10.0.0.2","ports":[{"port":80}]}"#]);
+    // Without a selector its slices are made by others, and the namespace's were read.
+    let made_by_hand =
+        PART.replace("10.0.0.1, selector: {a: b}", "10.0.0.1").replace("service-name: web", "service-name: x");
+    assert_eq!(explain(&made_by_hand, &["web", "--from", "shop"]).status, 1);
+}
+
+#[test]
+fn an_endpoint_in_two_slices_counts_once() {
+    let twice = PART.to_owned()
+        + r#"
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: web-0, namespace: shop, labels: {kubernetes.io/service-name: web}}
+  addressType: IPv4
+  ports: [{port: 8080}]
+  endpoints: [{addresses: [10.1.0.1], conditions: {ready: false}}]
+"#;
+    let run = explain(&twice, &["web", "--from", "shop"]);
+    says(&run, &["2 of 2 endpoints may serve", "Endpoints  2 of 3 may serve", "in another slice too, where it counts"]);
+    assert!(!run.stdout.contains("publishNotReady"), "{}", run.stdout);
+}
+
+#[test]
+fn hints_that_nobody_wrote_are_called_so() {
+    let distributed = PART.replace("clusterIP: 10.0.0.1,", "clusterIP: 10.0.0.1, trafficDistribution: PreferClose,")
+        + r#"
+- {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop}, spec: {nodeName: n1, containers: []}}
+- {apiVersion: v1, kind: Node, metadata: {name: n1, labels: {topology.kubernetes.io/zone: z1}}}
+"#;
+    let run = explain(&distributed, &["web", "--pod", "shop/p"]);
+    says(
+        &run,
+        &[
+            "ready, and by trafficDistribution meant for the caller's zone z1",
+            "ready, but not meant by trafficDistribution for the caller's zone z1",
+        ],
+    );
+}
+
+#[test]
+fn what_is_on_the_callers_node_is_not_called_elsewhere() {
+    let local = PART.replace("clusterIP: 10.0.0.1,", "clusterIP: 10.0.0.1, internalTrafficPolicy: Local,").replace(
+        "zone: z2}",
+        "zone: z2}, {addresses: [10.1.0.3], nodeName: n1, conditions: {ready: false, terminating: true}}",
+    ) + "\n- {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop}, spec: {nodeName: n1, containers: []}}\n";
+    let run = explain(&local, &["web", "--pod", "shop/p"]);
+    says(
+        &run,
+        &["terminating: ready ones are preferred", "not on the caller's node n1: internalTrafficPolicy is Local"],
+    );
+}
+
+#[test]
+fn resolvers_are_configured_as_the_kubelet_does() {
+    let pod = |spec: &str| {
+        let spec = format!("{{containers: [], {spec}}}");
+        PART.to_owned()
+            + &format!("\n- {{apiVersion: v1, kind: Pod, metadata: {{name: p, namespace: shop}}, spec: {spec}}}\n")
+    };
+    for (spec, parts) in [
+        ("dnsConfig: {options: [{name: ndots, value: '3'}, {name: ndots, value: '20'}]}", &["ndots 15,"] as &[&str]),
+        (
+            "dnsConfig: {searches: [svc.cluster.local, corp.example]}",
+            &["search shop.svc.cluster.local svc.cluster.local cluster.local corp.example\n"],
+        ),
+        (
+            "hostNetwork: true",
+            &["DNS servers of its node (hostNetwork", "finds whole names alone: web.shop.svc.cluster.local"],
+        ),
+        ("dnsPolicy: Default", &["DNS servers of its node (dnsPolicy: Default)"]),
+        (
+            "dnsPolicy: None, dnsConfig: {nameservers: [192.0.2.53], searches: [shop.svc.cluster.local]}",
+            &["reachable", "ndots 1, search shop.svc.cluster.local\n", "asks the DNS servers 192.0.2.53 alone"],
+        ),
+    ] {
+        says(&explain(&pod(spec), &["web", "--pod", "shop/p"]), parts);
+    }
+}
+
+#[test]
+fn dns_answers_as_coredns_does() {
+    let ns = "\n- {apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n";
+    let named = PART
+        .replace("ports: [{port: 80}]", "ports: [{port: 80, name: http}, {port: 53, name: dns, protocol: UDP}]")
+        + ns
+        + "- {apiVersion: v1, kind: Service, metadata: {name: ip, namespace: shop}, spec: {type: ExternalName, externalName: Api.Example.com.}}\n";
+    for (name, part) in [
+        ("_http._tcp.web.shop.svc.cluster.local.", "→ 10.0.0.1"),
+        ("_dns._udp.web.shop.svc.cluster.local.", "→ 10.0.0.1"),
+        ("_http._udp.web.shop.svc.cluster.local.", "→ no such name"),
+        ("10-1-0-1.web.shop.svc.cluster.local.", "→ 10.1.0.1"),
+        ("shop.svc.cluster.local.", "→ no address"),
+        ("10-1-0-9.shop.pod.cluster.local.", "→ 10.1.0.9"),
+        ("10-1-0-9.nowhere.pod.cluster.local.", "→ no such name"),
+        ("ip.shop.svc.cluster.local.", "→ api.example.com. → not the cluster's"),
+    ] {
+        says(&explain(&named, &[name, "--from", "shop"]), &[part]);
+    }
+    let directory = TempDir::new().expect("a directory");
+    let config = directory.path().join("base.yaml");
+    fs::write(&config, "version: 1\ndns: {clusterDomain: Corp.Example.}\n").expect("written");
+    let run = explain(PART, &["web", "--from", "shop", "--config", config.to_str().expect("text")]);
+    says(&run, &["web.shop.svc.corp.example → 10.0.0.1"]);
+}
+
+#[test]
+fn ways_from_outside_are_closed_where_nothing_serves() {
+    let node = "\n- {apiVersion: v1, kind: Node, metadata: {name: n1}, status: {addresses: [{type: InternalIP, address: 192.0.2.1}], \
+                conditions: [{type: Ready, status: 'True', lastTransitionTime: null, lastHeartbeatTime: null}]}}\n";
+    let open = PART.replace(
+        "clusterIP: 10.0.0.1, selector: {a: b}, ports: [{port: 80}]",
+        "type: NodePort, clusterIP: 10.0.0.1, selector: {a: b}, ports: [{port: 80, nodePort: 30080}]",
+    ) + node;
+    says(&explain(&open, &["web", "--from", "shop"]), &["+ NodePort      192.0.2.1:30080"]);
+    let unready =
+        open.replace("zone: z1}", "conditions: {ready: false}}").replace("zone: z2}", "conditions: {ready: false}}");
+    says(&explain(&unready, &["web", "--from", "shop"]), &["- NodePort", "but no endpoint serves it"]);
+    let local = open.replace("type: NodePort,", "type: NodePort, externalTrafficPolicy: Local,");
+    says(&explain(&local, &["web", "--from", "shop"]), &["+ NodePort      192.0.2.1:30080", "on the 1 of 1 nodes"]);
+    let draining = local.replace("zone: z1}", "conditions: {ready: false, terminating: true}}");
+    says(&explain(&draining, &["web", "--from", "shop"]), &["+ NodePort      192.0.2.1:30080"]);
+}
+
+#[test]
+fn a_url_is_asked_as_a_client_sends_it() {
+    for url in ["http://user:secret@web.shop/path?q#f", "HTTP://web.shop", "postgres://web.shop:80/db", "web.shop:80"] {
+        assert_eq!(explain(PART, &[url, "--from", "shop"]).status, 0, "{url}");
+    }
+    assert_eq!(explain(PART, &["https://web.shop", "--from", "shop"]).status, 1, "it has no port 443");
+}
+
+#[test]
+fn diff_asks_what_is_behind_aliases() {
+    let directory = TempDir::new().expect("a directory");
+    let write = |name: &str, target: &str, further: &str| {
+        let text = format!(
+            "{PART}\n- {{apiVersion: v1, kind: Service, metadata: {{name: front, namespace: shop}}, spec: {{type: ExternalName, \
+             externalName: {target}}}}}\n- {{apiVersion: v1, kind: Service, metadata: {{name: mid, namespace: shop}}, spec: {{type: \
+             ExternalName, externalName: {further}}}}}\n"
+        )
+        .replace("ports: [{port: 80}]", "ports: [{port: 8080}]");
+        let file = directory.path().join(name);
+        fs::write(&file, text).expect("written");
+        file.to_str().expect("text").to_owned()
+    };
+    let old = write("old.yaml", "MID.shop.svc.cluster.local.", "web.shop.svc.cluster.local");
+    let new = write("new.yaml", "MID.shop.svc.cluster.local.", "gone.shop.svc.cluster.local");
+    let run = byname(&["diff", &old, &new, "--exit-code"]);
+    assert_eq!(run.status, 1);
+    says(&run, &["front:8080", "mid:8080", "vanishes"]);
+    // A host outside that begins like a Service.
+    let config = directory.path().join("base.yaml");
+    fs::write(&config, "version: 1\nexternalNames: {allow: [{host: '*.example.com', ports: [443]}]}\n")
+        .expect("written");
+    let old = write("old.yaml", "web.shop.example.com", "web.shop.svc.cluster.local");
+    let new = write("new.yaml", "web.shop.example.org", "web.shop.svc.cluster.local");
+    let run = byname(&["diff", &old, &new, "--config", config.to_str().expect("text")]);
+    says(&run, &["front:443"]);
+}
+
+/// A pipe gives out what it has once.
+#[test]
+fn diff_reads_pipes() {
+    let table = byname(&["compile", "-f", SHOP, "-n", "shop"]).stdout;
+    let shop = fs::read(crate::run::root().join(SHOP)).expect("it is there");
+    for input in [table.as_bytes(), &shop] {
+        let run = byname_with_input(&["diff", "-", SHOP, "--from", "shop", "--exit-code"], input);
+        assert_eq!(run.status, 0, "{}", run.shown());
+    }
+}
+
+#[test]
+fn output_goes_where_it_was_sent() {
+    let directory = TempDir::new().expect("a directory");
+    let (target, link) = (directory.path().join("target.json"), directory.path().join("link.json"));
+    fs::write(&target, "old").expect("written");
+    std::os::unix::fs::symlink(&target, &link).expect("linked");
+    let compile = |to: &str| byname(&["compile", "-f", SHOP, "-n", "shop", "-o", to]);
+    assert_eq!(compile(link.to_str().expect("text")).status, 0);
+    assert!(link.is_symlink(), "a link stays one");
+    let expected = byname(&["compile", "-f", SHOP, "-n", "shop"]).stdout;
+    assert_eq!(fs::read_to_string(&target).expect("there"), expected);
+    let pipe = directory.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("it starts");
+    assert!(made.success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || {
+            let mut text = String::new();
+            fs::File::open(pipe).expect("there").read_to_string(&mut text).expect("text");
+            text
+        }
+    });
+    assert_eq!(compile(pipe.to_str().expect("text")).status, 0);
+    assert_eq!(reader.join().expect("it ends"), expected);
+}
+
+/// Whatever stands in objects, a terminal gets none of it raw.
+#[test]
+fn no_terminal_is_steered_by_what_stands_in_objects() {
+    let evil = r#""\e[31m\x9b1m\u202e\x7f""#;
+    let texts = [
+        format!("kind: {evil}\napiVersion: v1\n"),
+        PART.replace("name: pay", &format!("name: {evil}")),
+        PART.replace("nodeName: n1, zone: z1", &format!("nodeName: {evil}, zone: {evil}, hostname: {evil}")),
+        PART.replace("selector: {a: b}", &format!("selector: {{{evil}: {evil}}}")),
+        PART.replace("[{port: 80}]", &format!("[{{port: 80, name: {evil}, appProtocol: {evil}}}]")),
+        format!(
+            "{PART}\n- {{apiVersion: v1, kind: Pod, metadata: {{name: {evil}, namespace: shop}}, spec: {{nodeName: {evil}, containers: []}}}}\n"
+        ),
+        format!("{evil}: 1\n{evil}: 2\n"),
+    ];
+    for text in &texts {
+        for args in [
+            &["compile", "-n", "shop"] as &[&str],
+            &["compile", "-n", "shop", "--skip-invalid"],
+            &["compile", "--pod", "shop/x"],
+            &["explain", "web", "--from", "shop"],
+            &["explain", "pay.bill", "--from", "shop"],
+            &["explain", "web", "--from", "shop", "-o", "json"],
+            &["lint"],
+            &["lint", "--format", "json"],
+            &["lint", "--format", "sarif"],
+        ] {
+            let run = byname_with_input(args, text.as_bytes());
+            let raw = run.shown().chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+            assert_eq!(raw, None, "{args:?}\n{text}\n{}", run.shown());
+        }
+    }
+}
+
+#[test]
+fn json_is_read_as_programs_write_it() {
+    let service = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"NAME","namespace":"shop","annotations":{"a":"\ud83d\ude00 \\ud83d \"}{\" "}},"spec":{"clusterIP":"None"}}"#;
+    let two = |between: &str| service.replace("NAME", "a") + between + &service.replace("NAME", "b");
+    for text in [two(""), two("\n"), two("\n\n  "), two("\r\n")] {
+        let run = byname_with_input(&["compile"], text.as_bytes());
+        assert_eq!(run.status, 0, "{text:?}\n{}", run.stderr);
+        assert!(run.stdout.contains("shop/a") && run.stdout.contains("shop/b"), "{text:?}\n{}", run.stdout);
+    }
+    // A line so long that it is read in pieces, which end anywhere.
+    let padding = r"\ud83d\ude00".repeat(20_000);
+    for shift in 0..12 {
+        let text = service.replace("NAME", "a").replace(r"\ud83d\ude00", &("x".repeat(shift) + &padding));
+        let run = byname_with_input(&["compile"], text.as_bytes());
+        assert_eq!(run.status, 0, "shifted by {shift}: {}", run.stderr.chars().take(300).collect::<String>());
+    }
+}
+
+#[test]
+fn objects_of_other_versions_are_passed_over() {
+    let run = explain(
+        &(PART.to_owned()
+            + "\n- {apiVersion: networking.k8s.io/v1beta1, kind: Ingress, metadata: {name: old}, spec: {rules: 7}}\n"),
+        &["web", "--from", "shop"],
+    );
+    assert_eq!(run.status, 0, "{}", run.shown());
+    assert!(run.stderr.contains("1 Ingress of networking.k8s.io/v1beta1"), "{}", run.stderr);
+}
+
+#[test]
+fn a_daemon_on_thousands_of_nodes_is_told_apart_for_its_pod_alone() {
+    let endpoints: Vec<String> = (0..5_000)
+        .map(|index| format!("{{addresses: [10.9.{}.{}], nodeName: n{index}}}", index / 250, index % 250 + 1))
+        .collect();
+    let daemon = PART.replace("clusterIP: 10.0.0.1,", "clusterIP: 10.0.0.1, internalTrafficPolicy: Local,").replace(
+        "endpoints: [{addresses: [10.1.0.1], nodeName: n1, zone: z1}, {addresses: [10.1.0.2], nodeName: n2, zone: z2}]",
+        &format!("endpoints: [{}]", endpoints.join(", ")),
+    ) + "\n- {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop}, spec: {nodeName: n7, containers: []}}\n";
+    let run = explain(&daemon, &["web", "--pod", "shop/p"]);
+    says(&run, &["1 of 5000 endpoints may serve", "those on the caller's node"]);
+    let run = byname_with_input(&["compile", "-n", "shop"], daemon.as_bytes());
+    assert_eq!(run.status, 2);
+    assert!(run.stderr.contains("endpoints of 5000 kinds") && run.stderr.contains("--pod"), "{}", run.stderr);
+}
+
+/// 10,000 Services with 100,000 endpoints, 46 MB of YAML, in a few hundred MB. How long it takes is in docs/compile.md.
+#[test]
+fn ten_thousand_services_fit() {
+    let mut text = String::from("apiVersion: v1\nkind: List\nitems:\n");
+    for index in 0..10_000 {
+        let (namespace, name) = (format!("ns{}", index % 100), format!("svc-{index}"));
+        let endpoints: String = (0..10)
+            .map(|other| {
+                let number = index * 10 + other;
+                format!(
+                    "  - addresses:\n    - 10.{}.{}.{}\n    conditions:\n      ready: true\n      serving: true\n      terminating: \
+                     false\n    nodeName: node-{}\n    targetRef:\n      kind: Pod\n      name: {name}-{other}\n      namespace: \
+                     {namespace}\n      uid: 00000000-0000-4000-8000-{number:012}\n    zone: eu-{}\n",
+                    number / 65_536 + 1,
+                    number / 256 % 256,
+                    number % 256,
+                    number % 300,
+                    number % 3,
+                )
+            })
+            .collect();
+        text.push_str(&format!(
+            "- apiVersion: v1\n  kind: Service\n  metadata:\n    name: {name}\n    namespace: {namespace}\n  spec:\n    clusterIP: \
+             10.96.{}.{}\n    ports:\n    - name: http\n      port: 80\n    selector:\n      app: {name}\n- addressType: IPv4\n  \
+             apiVersion: discovery.k8s.io/v1\n  endpoints:\n{endpoints}  kind: EndpointSlice\n  metadata:\n    labels:\n      \
+             kubernetes.io/service-name: {name}\n    name: {name}-x\n    namespace: {namespace}\n  ports:\n  - name: http\n    port: \
+             8080\n",
+            index / 256,
+            index % 256,
+        ));
+    }
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("cluster.yaml");
+    fs::write(&file, text).expect("written");
+    let command = format!("ulimit -v 900000 && exec '{}' compile -f {}", env!("CARGO_BIN_EXE_byname"), file.display());
+    let output = std::process::Command::new("sh").args(["-c", &command]).output().expect("it starts");
+    let run = crate::run::of(output);
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    assert_eq!(run.stdout.lines().filter(|line| line.contains("\"addresses\"")).count(), 10_000);
+}
