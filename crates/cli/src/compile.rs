@@ -106,11 +106,13 @@ fn services(
         }
     }
     for key in own.keys().filter(|key| !is_there(key, cluster)) {
-        problems.push(options.base.problem(
+        let problem = options.base.problem(
             &format!("table.services.{key}"),
             format!("says something of Service {key}, which is not in the cluster"),
             "correct its name, or take it out",
-        ));
+        );
+        // Whoever deletes a Service must not stop all others.
+        if options.skip_invalid { left_out.push(problem) } else { problems.push(problem) }
     }
     problems.or(services)
 }
