@@ -3,6 +3,7 @@
 mod compile;
 mod completions;
 mod schema;
+mod watch;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
@@ -42,6 +43,7 @@ struct Byname {
 #[derive(Debug, Subcommand)]
 enum Command {
     Compile(compile::Compile),
+    Watch(watch::Watch),
     Schema(schema::Schema),
     Completions(completions::Completions),
 }
@@ -111,6 +113,7 @@ impl Command {
     fn run(self) -> anyhow::Result<u8> {
         match self {
             Self::Compile(compile) => compile.run(),
+            Self::Watch(watch) => watch.run(),
             Self::Schema(schema) => schema.run(),
             Self::Completions(completions) => completions.run(),
         }

@@ -9,3 +9,4 @@ pub mod command;
 pub mod compile;
 pub mod input;
 pub mod output;
+pub mod watch;
