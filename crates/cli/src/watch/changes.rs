@@ -1,6 +1,6 @@
 //! What a new table changes, in a line for people.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use byname_core::wire;
 
@@ -34,7 +34,7 @@ impl Summary {
     /// What is new against `old`: `shop/cart: 3 → 2 endpoints`.
     pub(super) fn since(&self, old: &Self) -> String {
         let changed = self.0.iter().filter_map(|(key, (sum, endpoints))| match old.0.get(key) {
-            None => Some(format!("{key}: new, {endpoints} endpoints")),
+            None => Some(format!("{key}: new, {}", counted(*endpoints, "endpoint"))),
             Some((other, _)) if other == sum => None,
             Some((_, before)) if before == endpoints => Some(format!("{key}: changed")),
             Some((_, before)) => Some(format!("{key}: {before} → {endpoints} endpoints")),
@@ -49,6 +49,17 @@ impl Summary {
             (false, more) => format!("{} and {more} more", all.join(", ")),
         }
     }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (services, endpoints) = (counted(self.services(), "Service"), counted(self.endpoints(), "endpoint"));
+        write!(f, "{services}, {endpoints}")
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn ready_endpoints(service: &wire::Service) -> usize {

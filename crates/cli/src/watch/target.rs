@@ -78,7 +78,10 @@ impl Target {
             }
             Err(error) => {
                 self.metrics.write_failures.inc();
-                self.fail(format!("{}: cannot be written: {error}", self.file.display()));
+                // Its own words name another temporary file each time.
+                let why = error.kind();
+                let fix = "its directory must be there and writable";
+                self.fail(format!("{}: cannot be written: {why}; {fix}", self.file.display()));
                 Some(self.backoff.next())
             }
         }
@@ -99,14 +102,9 @@ impl Target {
     fn succeed(&mut self, table: &byname_core::wire::Table, is_written: bool) {
         let summary = Summary::of(table);
         let (file, version) = (self.file.display(), table.version);
-        let (services, endpoints) = (summary.services(), summary.endpoints());
         match &self.summary {
-            None if is_written => output::note(&format!(
-                "{file}: first table written: {services} Services, {endpoints} endpoints, version {version}"
-            )),
-            None => output::note(&format!(
-                "{file}: is up to date already: {services} Services, {endpoints} endpoints, version {version}"
-            )),
+            None if is_written => output::note(&format!("{file}: first table written: {summary}, version {version}")),
+            None => output::note(&format!("{file}: is up to date already: {summary}, version {version}")),
             Some(old) if is_written => {
                 output::note(&format!("{file}: version {version} written: {}", summary.since(old)));
             }
@@ -117,8 +115,8 @@ impl Target {
         if is_written {
             self.metrics.writes.inc();
         }
-        self.metrics.services.set(number(services));
-        self.metrics.endpoints.set(number(endpoints));
+        self.metrics.services.set(number(summary.services()));
+        self.metrics.endpoints.set(number(summary.endpoints()));
         self.metrics.table_version.set(version);
         self.metrics.succeeded();
         self.summary = Some(summary);
