@@ -10,7 +10,11 @@ use kube::{
     core::Status,
     runtime::watcher::{self, Event, watcher},
 };
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{
+    sync::mpsc,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
 
 use super::{
     backoff::Backoff,
@@ -25,6 +29,10 @@ use crate::{
 
 /// A server that says nothing for so long is gone: it sends a bookmark about every minute.
 const SILENCE: Duration = Duration::from_secs(150);
+/// To reach it at all.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A watch that failed and is begun once more has nothing to say where nothing changes. Longer than it takes to fail.
+const QUIET: Duration = Duration::from_secs(8);
 /// Updates that wait to be taken.
 const WAITING: usize = 256;
 /// HTTP's status for what is too old.
@@ -48,7 +56,14 @@ pub struct ApiOptions {
 
 struct Update {
     feed: Feed,
-    event: Result<Event<Object>, Failure>,
+    what: What,
+}
+
+enum What {
+    Happened(Box<Event<Object>>),
+    Failed(Failure),
+    /// Nothing happens, and nothing fails any more.
+    Quiet,
 }
 
 /// The API, being followed.
@@ -83,11 +98,15 @@ impl Api {
     /// Waits for the next thing that happens, and says whether it changes what is known.
     pub(super) async fn changed(&mut self) -> bool {
         // There is always a sender: our own.
-        let Some(Update { feed, event }) = self.updates.recv().await else { return false };
-        let changed = match event {
-            Ok(event) => self.store.take(&feed, event),
-            Err(failure) => {
+        let Some(Update { feed, what }) = self.updates.recv().await else { return false };
+        let changed = match what {
+            What::Happened(event) => self.store.take(&feed, *event),
+            What::Failed(failure) => {
                 self.store.failed(&feed, failure);
+                false
+            }
+            What::Quiet => {
+                self.store.is_well(&feed);
                 false
             }
         };
@@ -143,6 +162,7 @@ async fn config(options: &ApiOptions) -> anyhow::Result<Config> {
              follow files with --from-dir",
         )?,
     };
+    config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(SILENCE);
     config.reset_reader_on_write = true;
     // It is waited for and tried again here, where it is counted too.
@@ -176,31 +196,51 @@ async fn follow(client: Client, feed: Feed, updates: mpsc::Sender<Update>) {
         Some(namespace) => kube::Api::namespaced_with(client, namespace, &resource),
         None => kube::Api::all_with(client, &resource),
     };
-    let mut options = watcher::Config::default();
-    options.field_selector = feed.name.as_ref().map(|name| format!("metadata.name={name}"));
+    let field_selector = feed.name.as_ref().map(|name| format!("metadata.name={name}"));
+    let options = watcher::Config { field_selector, ..watcher::Config::default() };
+    let tell = async |what| updates.send(Update { feed: feed.clone(), what }).await.is_ok();
     let mut backoff = Backoff::default();
-    loop {
+    'anew: loop {
         let mut events = pin!(watcher(api.clone(), options.clone()));
-        while let Some(event) = events.next().await {
-            let failed = event.as_ref().err().map(|error| {
-                let status = status_of(error);
-                let asked = status.and_then(|status| Some(status.details.as_ref()?.retry_after_seconds));
-                let wait = backoff.next().max(Duration::from_secs(asked.unwrap_or_default().into()));
-                (wait, status.is_some_and(|status| status.code == GONE))
-            });
-            // What is between the two may be the first half of a list that fails every time.
-            if matches!(event, Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))) {
-                backoff.reset();
-            }
-            let is_gone = failed.is_some_and(|(_, is_gone)| is_gone);
-            let event = event.map_err(|error| Failure { text: words(&error), is_usual: is_gone });
-            if updates.send(Update { feed: feed.clone(), event }).await.is_err() {
+        // Whether a watch is begun once more, of which nothing was heard yet.
+        let mut is_in_doubt = false;
+        loop {
+            let event = match is_in_doubt {
+                true => timeout(QUIET, events.next()).await,
+                false => Ok(events.next().await),
+            };
+            let (what, wait) = match event {
+                Ok(None) => continue 'anew,
+                Ok(Some(Ok(event))) => {
+                    is_in_doubt = false;
+                    // The others may be the first half of a list that fails every time.
+                    if matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_)) {
+                        backoff.reset();
+                    }
+                    (What::Happened(Box::new(event)), None)
+                }
+                Ok(Some(Err(error))) => {
+                    is_in_doubt = true;
+                    let status = status_of(&error);
+                    let is_gone = status.is_some_and(|status| status.code == GONE);
+                    let asked = status.and_then(|status| Some(status.details.as_ref()?.retry_after_seconds));
+                    let wait = backoff.next().max(Duration::from_secs(asked.unwrap_or_default().into()));
+                    let failure = Failure { text: words(&error), is_usual: is_gone };
+                    (What::Failed(failure), Some((wait, is_gone)))
+                }
+                Err(_elapsed) => {
+                    is_in_doubt = false;
+                    backoff.reset();
+                    (What::Quiet, None)
+                }
+            };
+            if !tell(what).await {
                 return;
             }
-            if let Some((wait, is_gone)) = failed {
-                tokio::time::sleep(wait).await;
+            if let Some((wait, is_gone)) = wait {
+                sleep(wait).await;
                 if is_gone {
-                    break;
+                    continue 'anew;
                 }
             }
         }

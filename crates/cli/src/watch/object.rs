@@ -103,7 +103,7 @@ impl Resource for Object {
 /// What is kept of an object: what a table is made of, and nothing that changes without a table changing.
 #[derive(Debug)]
 pub(super) enum Kept {
-    Service(v1::Service),
+    Service(Box<v1::Service>),
     EndpointSlice(EndpointSlice),
     Pod(Pod),
     Node(Node),
@@ -129,7 +129,7 @@ impl Object {
     pub(super) fn keep(self, kind: Kind, depth: Depth, place: &Place) -> Result<Kept, Problem> {
         let called = format!("{} {}", kind.name(), self.called());
         let kept = match kind {
-            Kind::Service => read(self.value).map(|service| Kept::Service(of_service(service))),
+            Kind::Service => read(self.value).map(|service| Kept::Service(Box::new(of_service(service)))),
             Kind::EndpointSlice => read(self.value).map(|slice| Kept::EndpointSlice(of_slice(slice, depth))),
             Kind::Pod => read(self.value).map(|pod| Kept::Pod(of_pod(Pod::of(pod), depth))),
             Kind::Node => read(self.value).map(|node| Kept::Node(Node::of(node))),

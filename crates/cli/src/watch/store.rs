@@ -167,7 +167,8 @@ impl Store {
         Depth { has_pods: self.has_pods, whole_pod: self.pod.as_ref() == Some(name) }
     }
 
-    fn is_well(&mut self, feed: &Feed) {
+    /// What failed works again.
+    pub(super) fn is_well(&mut self, feed: &Feed) {
         if let Some(state) = self.feeds.get_mut(feed)
             && state.trouble.take().is_some()
         {
@@ -209,7 +210,7 @@ impl Store {
         let was_unreadable = self.feeds.get_mut(feed).is_some_and(|state| state.unreadable.remove(&name).is_some());
         let (cluster, place) = (&mut self.cluster, &self.place);
         let changed = match kept {
-            Kept::Service(service) => put(&mut cluster.services, name, service, place),
+            Kept::Service(service) => put(&mut cluster.services, name, *service, place),
             Kept::Pod(pod) => put(&mut cluster.pods, name, pod, place),
             Kept::Node(node) => put(&mut cluster.nodes, name.name, node, place),
             Kept::EndpointSlice(slice) => {

@@ -237,8 +237,7 @@ async fn while_the_api_is_away_the_last_table_serves() {
     program.wait_for(&shop_with(&[("shop/cart", Some(5))])).await;
     eventually("all failures were met", || api.has_failed()).await;
     program.wait_for_log("EndpointSlices: followed again").await;
-    // It is well again once something is heard of it.
-    api.put(service("shop/db"));
+    // Of Services nothing is heard, and nothing fails any more.
     program.wait_for_log("Services: followed again").await;
     program.wait_for_metric("failing", 0.0).await;
     assert!(program.metric("errors_total{kind=\"Service\"}").await >= 3.0);
