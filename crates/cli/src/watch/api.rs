@@ -33,8 +33,9 @@ const SILENCE: Duration = Duration::from_secs(150);
 const CONNECT: Duration = Duration::from_secs(5);
 /// A watch that failed and is begun once more has nothing to say where nothing changes. Longer than it takes to fail.
 const QUIET: Duration = Duration::from_secs(8);
-/// Updates that wait to be taken.
-const WAITING: usize = 256;
+/// Objects of a page of a list, and updates that wait to be taken: they are whole still, and may be large.
+const PAGE: u32 = 200;
+const WAITING: usize = 16;
 /// HTTP's status for what is too old.
 const GONE: u16 = 410;
 const FORBIDDEN: u16 = 403;
@@ -197,7 +198,7 @@ async fn follow(client: Client, feed: Feed, updates: mpsc::Sender<Update>) {
         None => kube::Api::all_with(client, &resource),
     };
     let field_selector = feed.name.as_ref().map(|name| format!("metadata.name={name}"));
-    let options = watcher::Config { field_selector, ..watcher::Config::default() };
+    let options = watcher::Config { field_selector, page_size: Some(PAGE), ..watcher::Config::default() };
     let tell = async |what| updates.send(Update { feed: feed.clone(), what }).await.is_ok();
     let mut backoff = Backoff::default();
     'anew: loop {

@@ -1,8 +1,8 @@
 //! A cluster by its API.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use byname_test_support::Upstream;
+use byname_test_support::{Upstream, repository, yaml_documents};
 use serde_json::{Value, json};
 
 use crate::{
@@ -130,6 +130,43 @@ async fn nothing_is_written_before_all_kinds_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_role_allows_what_is_asked_and_nothing_else() {
+    let api = shop().await;
+    api.put(pod(Some("node-1")));
+    api.put(node("node-1", "eu-a", 0));
+    let program = follow(&api, &["--pod", "shop/web-0"]).await;
+    program.wait_for(&SHOP).await;
+    eventually("Nodes are watched", || api.count(&["/nodes?", "watch=true"]) == 1).await;
+    // Group, kind, namespace of the Role, verb.
+    type Asked = (String, String, Option<String>, &'static str);
+    let asked = |request: String| -> Asked {
+        let (path, query) = request.split_once('?').unwrap();
+        let parts: Vec<&str> = path.split('/').collect();
+        let group = if parts[1] == "apis" { parts[2] } else { "" };
+        let namespace = parts.iter().position(|part| *part == "namespaces").map(|at| parts[at + 1].to_owned());
+        let verb = if query.contains("watch=true") { "watch" } else { "list" };
+        (group.to_owned(), parts.last().unwrap().to_string(), namespace, verb)
+    };
+    let asked: BTreeSet<Asked> = api.requests().into_iter().map(asked).collect();
+    let mut allowed: BTreeSet<Asked> = BTreeSet::new();
+    for document in
+        yaml_documents(&std::fs::read_to_string(repository().join("examples/kubernetes/rbac.yaml")).unwrap()).unwrap()
+    {
+        let namespace = document["metadata"]["namespace"].as_str().map(str::to_owned);
+        for rule in document["rules"].as_array().into_iter().flatten() {
+            assert_eq!(rule["verbs"], json!(["list", "watch"]));
+            let (group, kind) = (rule["apiGroups"][0].as_str().unwrap(), rule["resources"][0].as_str().unwrap());
+            assert_eq!(
+                (rule["apiGroups"].as_array().unwrap().len(), rule["resources"].as_array().unwrap().len()),
+                (1, 1)
+            );
+            allowed.extend(["list", "watch"].map(|verb| (group.to_owned(), kind.to_owned(), namespace.clone(), verb)));
+        }
+    }
+    assert_eq!(asked, allowed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn heartbeats_of_nodes_write_nothing() {
     let api = shop().await;
     api.put(pod(Some("node-1")));
@@ -203,7 +240,7 @@ async fn a_new_list_drops_what_is_gone() {
     api.hold("services");
     api.hold("endpointslices");
     api.cut();
-    eventually("Services are listed anew", || api.count(&["/services?", "limit=500"]) > 3).await;
+    eventually("Services are listed anew", || api.count(&["/services?", "limit=200"]) > 3).await;
     tokio::time::sleep(WHILE).await;
     program.wait_for(&SHOP).await;
     api.release("services");
