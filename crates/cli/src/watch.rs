@@ -13,7 +13,13 @@ mod server;
 mod store;
 mod target;
 
-use std::{future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use tokio::{
@@ -129,13 +135,14 @@ async fn follow(job: Job) -> anyhow::Result<()> {
 }
 
 /// A file that is written where files are read would be read.
-fn refuse_circle(source: &SourceOptions, file: &std::path::Path) -> anyhow::Result<()> {
+fn refuse_circle(source: &SourceOptions, file: &Path) -> anyhow::Result<()> {
     let SourceOptions::Files(paths) = source else { return Ok(()) };
-    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-    let Ok(directory) = directory.canonicalize() else { return Ok(()) };
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(directory), Some(name)) = (directory.canonicalize(), file.file_name()) else { return Ok(()) };
+    let whole = directory.join(name);
     for path in paths {
-        if path.canonicalize().is_ok_and(|path| directory.starts_with(path)) {
-            bail!("{}: is below {}, which is read; name a file elsewhere", file.display(), path.display());
+        if path.canonicalize().is_ok_and(|path| whole.starts_with(path)) {
+            bail!("{}: is in {}, which is read; name a file elsewhere", file.display(), path.display());
         }
     }
     Ok(())

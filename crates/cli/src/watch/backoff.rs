@@ -29,3 +29,20 @@ impl Backoff {
         self.failures = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_up_to_a_bound_and_begins_anew() {
+        let mut backoff = Backoff::default();
+        for failure in 0..100 {
+            let whole = FIRST.saturating_mul(1 << failure.min(10)).min(LONGEST);
+            let wait = backoff.next();
+            assert!(wait >= whole / 2 && wait <= whole, "{failure}: {wait:?}");
+        }
+        backoff.reset();
+        assert!(backoff.next() <= FIRST);
+    }
+}

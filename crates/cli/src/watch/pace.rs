@@ -48,3 +48,34 @@ impl Pace {
         self.not_before = Instant::now() + after;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn waits_for_quiet_but_not_for_ever() {
+        let mut pace = Pace::new(QUIET);
+        assert_eq!(pace.due(), None);
+        let first = Instant::now();
+        pace.pending = Some((first, first));
+        assert_eq!(pace.due(), Some(first + QUIET));
+        pace.pending = Some((first, first + 3 * QUIET));
+        assert_eq!(pace.due(), Some(first + 4 * QUIET));
+        pace.pending = Some((first, first + 30 * QUIET));
+        assert_eq!(pace.due(), Some(first + 5 * QUIET));
+    }
+
+    #[test]
+    fn rests_as_long_as_it_worked() {
+        let mut pace = Pace::new(QUIET);
+        pace.changed();
+        let done = Instant::now();
+        pace.done(9 * QUIET);
+        assert_eq!(pace.due(), None);
+        pace.changed();
+        assert!(pace.due().expect("something changed") >= done + 9 * QUIET);
+    }
+}
