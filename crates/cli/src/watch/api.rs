@@ -6,6 +6,7 @@ use anyhow::Context;
 use futures_util::StreamExt;
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
     core::Status,
     runtime::watcher::{self, Event, watcher},
@@ -15,6 +16,7 @@ use tokio::{
     task::AbortHandle,
     time::{sleep, timeout},
 };
+use tower::limit::RateLimitLayer;
 
 use super::{
     backoff::Backoff,
@@ -36,6 +38,8 @@ const QUIET: Duration = Duration::from_secs(8);
 /// Objects of a page of a list, and updates that wait to be taken: they are whole still, and may be large.
 const PAGE: u32 = 200;
 const WAITING: usize = 16;
+/// More requests in a second are held up. kube begins a watch that ended anew at once, and a proxy may end each one at once.
+const REQUESTS: u64 = 50;
 /// HTTP's status for what is too old.
 const GONE: u16 = 410;
 const FORBIDDEN: u16 = 403;
@@ -83,7 +87,8 @@ impl Api {
     pub(super) async fn connect(options: &ApiOptions, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let config = config(options).await?;
         let url = config.cluster_url.clone();
-        let client = Client::try_from(config).context("the API cannot be asked with this kubeconfig")?;
+        let client = ClientBuilder::try_from(config).context("the API cannot be asked with this kubeconfig")?;
+        let client = client.with_layer(&RateLimitLayer::new(REQUESTS, Duration::from_secs(1))).build();
         let (sender, updates) = mpsc::channel(WAITING);
         let store = Store::new(options.pod.clone(), !options.namespaces_of_labels.is_empty(), metrics);
         let mut api = Self { client, store, sender, updates, node: None, called: String::new() };

@@ -391,6 +391,22 @@ async fn a_storm_of_changes_gets_out_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn watches_that_end_at_once_are_no_flood() {
+    let api = shop().await;
+    let program = follow(&api, &[]).await;
+    program.wait_for(&SHOP).await;
+    api.end_watches(true);
+    api.cut();
+    let before = api.requests().len();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let more = api.requests().len() - before;
+    assert!(more > 10 && more <= 200, "{more} requests in three seconds");
+    api.end_watches(false);
+    api.put(slice("shop/cart", &endpoints(2)));
+    program.wait_for(&shop_with(&[("shop/cart", Some(2))])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_api_behind_tls_is_trusted_by_the_kubeconfig() {
     // It is no API: what matters is that it is understood, and that another one with the same name is not.
     let (upstream, certificate) = Upstream::start_tls("no API", "127.0.0.1").await.unwrap();

@@ -35,6 +35,8 @@ struct State {
     failures: BTreeMap<Plural, VecDeque<u16>>,
     /// How often watches were cut in the middle of a line.
     cuts: u64,
+    /// Watches are ended as soon as they begin.
+    ends_watches: bool,
     requests: Vec<String>,
 }
 
@@ -116,6 +118,11 @@ impl FakeApi {
     /// Closes all watches in the middle of a line.
     pub(crate) fn cut(&self) {
         self.state.lock().unwrap().cuts += 1;
+    }
+
+    /// Watches are ended as soon as they begin, from now on or no more.
+    pub(crate) fn end_watches(&self, at_once: bool) {
+        self.state.lock().unwrap().ends_watches = at_once;
     }
 
     /// Lists of `plural` are not answered until [`FakeApi::release`].
@@ -325,6 +332,9 @@ async fn watch(stream: &mut TcpStream, request: &Request, state: &Mutex<State>) 
             next = state.events.len();
             (lines, state.cuts != cuts)
         };
+        if state.lock().unwrap().ends_watches {
+            return stream.write_all(b"0\r\n\r\n").await;
+        }
         if !lines.is_empty() {
             chunk(stream, &lines).await?;
         }
