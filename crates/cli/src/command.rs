@@ -6,6 +6,7 @@ mod diff;
 mod explain;
 mod lint;
 mod schema;
+mod watch;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
@@ -45,6 +46,7 @@ struct Byname {
 #[derive(Debug, Subcommand)]
 enum Command {
     Compile(compile::Compile),
+    Watch(watch::Watch),
     Explain(explain::Explain),
     Diff(diff::Diff),
     Lint(lint::Lint),
@@ -117,6 +119,7 @@ impl Command {
     fn run(self) -> anyhow::Result<u8> {
         match self {
             Self::Compile(compile) => compile.run(),
+            Self::Watch(watch) => watch.run(),
             Self::Explain(explain) => explain.run(),
             Self::Diff(diff) => diff.run(),
             Self::Lint(lint) => lint.run(),

@@ -122,11 +122,16 @@ fn services(
         }
     }
     for key in own.keys().filter(|key| !is_there(key, cluster)) {
-        problems.push(options.base.problem(
+        let problem = options.base.problem(
             &format!("table.services.{key}"),
             format!("says something of Service {key}, which is not in the cluster"),
             "correct its name, or take it out",
-        ));
+        );
+        // Whoever deletes a Service must not stop all others.
+        match NamespacedName::parse(key) {
+            Some(name) if options.skip_invalid => drop(left_out.insert(name, problem)),
+            _ => problems.push(problem),
+        }
     }
     (services, problems)
 }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 pub use self::{
     bootstrap::{Bootstrap, Pass, bootstrap},
     cluster::{Discovery, Style, cds, endpoint_files},
-    filter::{DEFAULT_MODULE, FILTER_NAME, ecds},
+    filter::{DEFAULT_MODULE, FILTER_NAME, Filter, ecds},
 };
 pub(crate) use self::{
     cluster::cluster,

@@ -15,3 +15,4 @@ pub mod input;
 pub mod istio;
 pub mod lint;
 pub mod output;
+pub mod watch;

@@ -116,14 +116,22 @@ impl ReadRecipe {
                 "there is no Service in the input; give what kubectl get svc,endpointslices,pods,nodes -A -o yaml prints"
             );
         }
+        let caller = self.caller(cluster)?;
+        caller.notes.iter().for_each(|text| output::note(text));
+        Ok(compile::compile(cluster, &caller, &self.options)?)
+    }
+
+    pub(super) fn caller(&self, cluster: &Cluster) -> anyhow::Result<Caller> {
         let base = &self.options.base.config;
-        let caller = match (&self.recipe.pod, &self.recipe.namespace) {
+        Ok(match (&self.recipe.pod, &self.recipe.namespace) {
             (Some(pod), _) => Caller::of_pod(pod, cluster, base)?,
             (None, Some(namespace)) => Caller::of_namespace(namespace, base),
             (None, None) => Caller::anyone(base),
-        };
-        caller.notes.iter().for_each(|text| output::note(text));
-        Ok(compile::compile(cluster, &caller, &self.options)?)
+        })
+    }
+
+    pub(super) fn pod(&self) -> Option<&NamespacedName> {
+        self.recipe.pod.as_ref()
     }
 }
 

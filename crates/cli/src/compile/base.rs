@@ -1,6 +1,6 @@
 //! What people write by hand of a configuration, beside what comes from Kubernetes.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use byname_core::wire;
 
@@ -58,6 +58,14 @@ impl Base {
     #[must_use]
     pub fn says(&self, field: &str) -> bool {
         self.file.as_ref().is_some_and(|file| file.lines.exactly(field).is_some())
+    }
+
+    /// Namespaces with Services that have subsets by labels of pods: there Pods decide.
+    #[must_use]
+    pub fn namespaces_of_labels(&self) -> BTreeSet<String> {
+        let services = self.config.table.services.iter();
+        let by_labels = services.filter(|(_, service)| service.subsets.iter().any(|(_, one)| !one.labels.is_empty()));
+        by_labels.filter_map(|(key, _)| Some(key.split_once('/')?.0.to_owned())).collect()
     }
 
     /// What is wrong with a field of it.

@@ -1,6 +1,6 @@
 //! The filter: its configuration around the module's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::version;
 use crate::fill::{ascii, fill, quoted};
@@ -11,12 +11,27 @@ pub const FILTER_NAME: &str = "byname";
 /// Where an Envoy has the module, if nothing else is said.
 pub const DEFAULT_MODULE: &str = "/etc/byname/byname.wasm";
 
-/// The file that Envoy discovers the filter from: `json` is its configuration, and the module is at `module`.
+/// What of the filter's file comes from Envoy's side.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// What the filter is called in Envoy's bootstrap.
+    pub name: String,
+    /// Where Envoy finds the module.
+    pub module: PathBuf,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self { name: FILTER_NAME.into(), module: DEFAULT_MODULE.into() }
+    }
+}
+
+/// The file that Envoy discovers the filter from: `json` is its configuration.
 #[must_use]
-pub fn ecds(json: &str, module: &Path) -> String {
+pub fn ecds(json: &str, Filter { name, module }: &Filter) -> String {
     let filter = wasm(json, module, true);
     let template = include_str!("ecds.yaml.in");
-    fill(template, &[("version", &quoted(&version(&filter))), ("filter", &filter)])
+    fill(template, &[("version", &quoted(&version(&filter))), ("name", &quoted(name)), ("filter", &filter)])
 }
 
 /// The filter as it stands in a chain.

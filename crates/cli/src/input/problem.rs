@@ -49,7 +49,9 @@ impl Problem {
     #[must_use]
     pub fn at(place: &Place, reason: impl Into<String>, fix: impl Into<String>) -> Self {
         let Place { file, document, item, line } = place;
-        Self { document: Some(*document), item: *item, line: Some(*line), ..Self::new(file, reason, fix) }
+        // What was never in a file has neither.
+        let (document, line) = ((*document > 0).then_some(*document), (*line > 0).then_some(*line));
+        Self { document, item: *item, line, ..Self::new(file, reason, fix) }
     }
 
     /// In this document of the file.

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     cluster::NamespacedName,
     compile::{self, Base, Clusters, Compiled, Options, Steered},
-    envoy::{self, Bootstrap, DEFAULT_MODULE, Discovery, Pass, Style},
+    envoy::{self, Bootstrap, DEFAULT_MODULE, Discovery, Filter, Pass, Style},
     istio::{self, Image, MAX_OBJECT_BYTES, Object},
     output,
 };
@@ -149,7 +149,8 @@ impl Outputs {
         match format {
             Format::Table => alone(compiled.text.clone()),
             EnvoyEcds => {
-                let text = envoy::ecds(&compiled.text, self.module());
+                let filter = Filter { module: self.module().to_owned(), ..Filter::default() };
+                let text = envoy::ecds(&compiled.text, &filter);
                 let beside = match self.clusters_output.is_some() || self.eds_output.is_some() {
                     true => self.beside(&clusters()?, &style)?,
                     false => Vec::new(),

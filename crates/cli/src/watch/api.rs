@@ -1,0 +1,284 @@
+//! A cluster that is followed by its API: each kind is listed and then watched, for ever.
+
+use std::{collections::BTreeSet, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use futures_util::StreamExt;
+use kube::{
+    Client, Config,
+    client::ClientBuilder,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::Status,
+    runtime::watcher::{self, Event, watcher},
+};
+use tokio::{
+    sync::mpsc,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+use tower::limit::RateLimitLayer;
+
+use super::{
+    backoff::Backoff,
+    metrics::Metrics,
+    object::{Kind, Object},
+    store::{Failure, Feed, Store},
+};
+use crate::{
+    cluster::{Cluster, NamespacedName},
+    input::Problem,
+};
+
+/// A server that says nothing for so long is gone: it sends a bookmark about every minute.
+const SILENCE: Duration = Duration::from_secs(150);
+/// To reach it at all.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A watch that failed and is begun once more has nothing to say where nothing changes. Longer than it takes to fail.
+const QUIET: Duration = Duration::from_secs(8);
+/// Objects of a page of a list, and updates that wait to be taken: they are whole still, and may be large.
+const PAGE: u32 = 200;
+const WAITING: usize = 16;
+/// More requests in a second are held up. kube begins a watch that ended anew at once, and a proxy may end each one at once.
+const REQUESTS: u64 = 50;
+/// HTTP's status for what is too old.
+const GONE: u16 = 410;
+const FORBIDDEN: u16 = 403;
+
+/// Which API, and what of it.
+#[derive(Clone, Debug, Default)]
+pub struct ApiOptions {
+    /// The kubeconfig. Default: as kubectl finds it, and in a pod that of its service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// Its context. Default: the current one.
+    pub context: Option<String>,
+    /// The only namespaces whose Services are followed; empty: all.
+    pub namespaces: BTreeSet<String>,
+    /// The pod that asks.
+    pub pod: Option<NamespacedName>,
+    /// Namespaces in which labels of pods decide.
+    pub namespaces_of_labels: BTreeSet<String>,
+}
+
+struct Update {
+    feed: Feed,
+    what: What,
+}
+
+enum What {
+    Happened(Box<Event<Object>>),
+    Failed(Failure),
+    /// Nothing happens, and nothing fails any more.
+    Quiet,
+}
+
+/// The API, being followed.
+pub(super) struct Api {
+    client: Client,
+    store: Store,
+    sender: mpsc::Sender<Update>,
+    updates: mpsc::Receiver<Update>,
+    /// The node of the pod that asks.
+    node: Option<(Feed, AbortHandle)>,
+    /// What is followed and where, for people.
+    pub(super) called: String,
+}
+
+impl Api {
+    pub(super) async fn connect(options: &ApiOptions, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let config = config(options).await?;
+        let url = config.cluster_url.clone();
+        let client = ClientBuilder::try_from(config).context("the API cannot be asked with this kubeconfig")?;
+        let client = client.with_layer(&RateLimitLayer::new(REQUESTS, Duration::from_secs(1))).build();
+        let (sender, updates) = mpsc::channel(WAITING);
+        let store = Store::new(options.pod.clone(), !options.namespaces_of_labels.is_empty(), metrics);
+        let mut api = Self { client, store, sender, updates, node: None, called: String::new() };
+        let feeds = feeds(options);
+        let words: Vec<String> = feeds.iter().map(ToString::to_string).collect();
+        api.called = format!("{} at {url}", words.join(", "));
+        for feed in feeds {
+            api.follow(feed);
+        }
+        Ok(api)
+    }
+
+    /// Waits for the next thing that happens, and says whether it changes what is known.
+    pub(super) async fn changed(&mut self) -> bool {
+        // There is always a sender: our own.
+        let Some(Update { feed, what }) = self.updates.recv().await else { return false };
+        let changed = match what {
+            What::Happened(event) => self.store.take(&feed, *event),
+            What::Failed(failure) => {
+                self.store.failed(&feed, failure);
+                false
+            }
+            What::Quiet => {
+                self.store.is_well(&feed);
+                false
+            }
+        };
+        if changed && feed.kind == Kind::Pod {
+            self.follow_node();
+        }
+        changed
+    }
+
+    /// The cluster, once all of it is known.
+    pub(super) fn cluster(&self) -> Option<&Cluster> {
+        self.store.cluster()
+    }
+
+    /// Objects that are as if they were not there.
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = &Problem> {
+        self.store.unreadable()
+    }
+
+    fn follow(&mut self, feed: Feed) -> AbortHandle {
+        self.store.expect(feed.clone());
+        tokio::spawn(follow(self.client.clone(), feed, self.sender.clone())).abort_handle()
+    }
+
+    /// Only one of all Nodes matters, and which one is known by the Pod alone.
+    fn follow_node(&mut self) {
+        let Some(name) = self.store.node_of_pod() else { return };
+        let feed = Feed { kind: Kind::Node, namespace: None, name: Some(name.to_owned()) };
+        if self.node.as_ref().is_some_and(|(followed, _)| *followed == feed) {
+            return;
+        }
+        if let Some((old, task)) = self.node.take() {
+            task.abort();
+            self.store.forget(&old);
+        }
+        self.node = Some((feed.clone(), self.follow(feed)));
+    }
+}
+
+async fn config(options: &ApiOptions) -> anyhow::Result<Config> {
+    let ApiOptions { kubeconfig, context, .. } = options;
+    let chosen = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+    let mut config = match (kubeconfig, context) {
+        (Some(file), _) => {
+            let read = async {
+                anyhow::Ok(Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &chosen).await?)
+            };
+            read.await.with_context(|| format!("{}: no cluster can be asked with it", file.display()))?
+        }
+        (None, Some(_)) => Config::from_kubeconfig(&chosen).await.context("no cluster can be asked")?,
+        (None, None) => Config::infer().await.context(
+            "no cluster is known; name a kubeconfig with --kubeconfig, run in a pod that has a service account's token, or \
+             follow files with --from-dir",
+        )?,
+    };
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
+    // It is waited for and tried again here, where it is counted too.
+    config.default_retry = false;
+    Ok(config)
+}
+
+fn feeds(options: &ApiOptions) -> Vec<Feed> {
+    let everywhere = |kind| match options.namespaces.len() {
+        0 => vec![Feed { kind, namespace: None, name: None }],
+        _ => in_each(kind, &options.namespaces),
+    };
+    let mut feeds = everywhere(Kind::Service);
+    feeds.extend(everywhere(Kind::EndpointSlice));
+    feeds.extend(in_each(Kind::Pod, &options.namespaces_of_labels));
+    if let Some(pod) = options.pod.as_ref().filter(|pod| !options.namespaces_of_labels.contains(&pod.namespace)) {
+        let NamespacedName { namespace, name } = pod.clone();
+        feeds.push(Feed { kind: Kind::Pod, namespace: Some(namespace), name: Some(name) });
+    }
+    feeds
+}
+
+fn in_each(kind: Kind, namespaces: &BTreeSet<String>) -> Vec<Feed> {
+    namespaces.iter().map(|namespace| Feed { kind, namespace: Some(namespace.clone()), name: None }).collect()
+}
+
+/// Lists and watches, and tells all that happens.
+async fn follow(client: Client, feed: Feed, updates: mpsc::Sender<Update>) {
+    let resource = feed.kind.resource();
+    let api: kube::Api<Object> = match &feed.namespace {
+        Some(namespace) => kube::Api::namespaced_with(client, namespace, &resource),
+        None => kube::Api::all_with(client, &resource),
+    };
+    let field_selector = feed.name.as_ref().map(|name| format!("metadata.name={name}"));
+    let options = watcher::Config { field_selector, page_size: Some(PAGE), ..watcher::Config::default() };
+    let tell = async |what| updates.send(Update { feed: feed.clone(), what }).await.is_ok();
+    let mut backoff = Backoff::default();
+    'anew: loop {
+        let mut events = pin!(watcher(api.clone(), options.clone()));
+        // Whether a watch is begun once more, of which nothing was heard yet.
+        let mut is_in_doubt = false;
+        loop {
+            let event = match is_in_doubt {
+                true => timeout(QUIET, events.next()).await,
+                false => Ok(events.next().await),
+            };
+            let (what, wait) = match event {
+                Ok(None) => continue 'anew,
+                Ok(Some(Ok(event))) => {
+                    is_in_doubt = false;
+                    // The others may be the first half of a list that fails every time.
+                    if matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_)) {
+                        backoff.reset();
+                    }
+                    (What::Happened(Box::new(event)), None)
+                }
+                Ok(Some(Err(error))) => {
+                    is_in_doubt = true;
+                    let status = status_of(&error);
+                    let is_gone = status.is_some_and(|status| status.code == GONE);
+                    let asked = status.and_then(|status| Some(status.details.as_ref()?.retry_after_seconds));
+                    let wait = backoff.next().max(Duration::from_secs(asked.unwrap_or_default().into()));
+                    let failure = Failure { text: words(&error), is_usual: is_gone };
+                    (What::Failed(failure), Some((wait, is_gone)))
+                }
+                Err(_elapsed) => {
+                    is_in_doubt = false;
+                    backoff.reset();
+                    (What::Quiet, None)
+                }
+            };
+            if !tell(what).await {
+                return;
+            }
+            if let Some((wait, is_gone)) = wait {
+                sleep(wait).await;
+                if is_gone {
+                    continue 'anew;
+                }
+            }
+        }
+    }
+}
+
+fn status_of(error: &watcher::Error) -> Option<&Status> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status),
+        _ => None,
+    }
+}
+
+/// What is wrong, for people.
+fn words(error: &watcher::Error) -> String {
+    if let Some(status) = status_of(error) {
+        let Status { code, reason, message, .. } = status;
+        let advice = if *code == FORBIDDEN { "; examples/kubernetes/rbac.yaml allows what is needed" } else { "" };
+        return format!("the API answers {code} {reason}: {message}{advice}");
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let why = cause.to_string();
+        if !text.contains(&why) {
+            text.push_str(": ");
+            text.push_str(&why);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,114 @@
+//! What is counted, for Prometheus.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::SystemTime,
+};
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// A metric for each kind of objects.
+type ByKind<T> = Family<[(&'static str, &'static str); 1], T>;
+
+/// All that is counted.
+pub(super) struct Metrics {
+    registry: Registry,
+    ready: AtomicBool,
+    pub(super) objects: ByKind<Gauge>,
+    pub(super) unreadable: Gauge,
+    pub(super) watch_errors: ByKind<Counter>,
+    pub(super) watch_restarts: ByKind<Counter>,
+    pub(super) watches_failing: Gauge,
+    pub(super) read_failures: Counter,
+    pub(super) compiles: Counter,
+    pub(super) compile_failures: Counter,
+    pub(super) compile_seconds: Histogram,
+    pub(super) writes: Counter,
+    pub(super) write_failures: Counter,
+    pub(super) table_version: Gauge<u64, AtomicU64>,
+    pub(super) services: Gauge,
+    pub(super) endpoints: Gauge,
+    pub(super) left_out: Gauge,
+    last_success: Gauge<f64, AtomicU64>,
+}
+
+/// The label of `kind`.
+pub(super) fn of_kind(kind: &'static str) -> [(&'static str, &'static str); 1] {
+    [("kind", kind)]
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("byname_watch"),
+            ready: AtomicBool::new(false),
+            objects: Family::default(),
+            unreadable: Gauge::default(),
+            watch_errors: Family::default(),
+            watch_restarts: Family::default(),
+            watches_failing: Gauge::default(),
+            read_failures: Counter::default(),
+            compiles: Counter::default(),
+            compile_failures: Counter::default(),
+            compile_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 8)),
+            writes: Counter::default(),
+            write_failures: Counter::default(),
+            table_version: Gauge::default(),
+            services: Gauge::default(),
+            endpoints: Gauge::default(),
+            left_out: Gauge::default(),
+            last_success: Gauge::default(),
+        };
+        let all = &mut metrics.registry;
+        all.register("objects", "Objects that are known", metrics.objects.clone());
+        all.register("unreadable_objects", "Objects of the API that cannot be read", metrics.unreadable.clone());
+        all.register("errors", "Failures of lists and watches", metrics.watch_errors.clone());
+        all.register("restarts", "Lists that were begun once more", metrics.watch_restarts.clone());
+        all.register("failing", "Watches whose last attempt failed", metrics.watches_failing.clone());
+        all.register("read_failures", "Times that files could not be read", metrics.read_failures.clone());
+        all.register("compiles", "Tables that were compiled", metrics.compiles.clone());
+        all.register("compile_failures", "Tables that could not be compiled", metrics.compile_failures.clone());
+        all.register("compile_seconds", "Time that compiling took", metrics.compile_seconds.clone());
+        all.register("writes", "Times that the file was written", metrics.writes.clone());
+        all.register("write_failures", "Times that the file could not be written", metrics.write_failures.clone());
+        all.register("table_version", "Version of the table in the file", metrics.table_version.clone());
+        all.register("services", "Services in the file", metrics.services.clone());
+        all.register("endpoints", "Endpoints in the file that are ready", metrics.endpoints.clone());
+        all.register("left_out", "What was left out of the table, as it would be refused", metrics.left_out.clone());
+        all.register(
+            "last_success_timestamp_seconds",
+            "When a table was last compiled and in the file",
+            metrics.last_success.clone(),
+        );
+        metrics
+    }
+
+    /// The file is as it should be.
+    pub(super) fn succeeded(&self) {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        self.last_success.set(since.unwrap_or_default().as_secs_f64());
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the file was once as it should be: it serves on from then.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// All of it as text.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

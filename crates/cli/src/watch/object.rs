@@ -1,0 +1,181 @@
+//! An object as the Kubernetes API gives it, and what is kept of it.
+
+use std::borrow::Cow;
+
+use k8s_openapi::{
+    api::{core::v1, discovery::v1::EndpointSlice},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Resource,
+    api::ApiResource,
+    core::{DynamicResourceScope, dynamic::DynamicObject},
+};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    cluster::{NamespacedName, Node, Pod, SERVICE_NAME},
+    input::{Place, Problem},
+};
+
+/// A kind of objects that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Service,
+    EndpointSlice,
+    Pod,
+    Node,
+}
+
+impl Kind {
+    /// As the API has it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Pod => "Pod",
+            Self::Node => "Node",
+        }
+    }
+
+    /// Where the API has it.
+    pub(super) fn resource(self) -> ApiResource {
+        match self {
+            Self::Service => ApiResource::erase::<v1::Service>(&()),
+            Self::EndpointSlice => ApiResource::erase::<EndpointSlice>(&()),
+            Self::Pod => ApiResource::erase::<v1::Pod>(&()),
+            Self::Node => ApiResource::erase::<v1::Node>(&()),
+        }
+    }
+}
+
+/// Any object, whatever is in it: one that cannot be read must not stop the others of its list.
+#[derive(Clone, Debug)]
+pub(super) struct Object {
+    metadata: ObjectMeta,
+    value: Value,
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let own = |field: &str| Some(value.get("metadata")?.get(field)?.as_str()?.to_owned());
+        let metadata = ObjectMeta {
+            name: own("name"),
+            namespace: own("namespace"),
+            resource_version: own("resourceVersion"),
+            ..ObjectMeta::default()
+        };
+        Ok(Self { metadata, value })
+    }
+}
+
+impl Resource for Object {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::kind(resource)
+    }
+
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::group(resource)
+    }
+
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::version(resource)
+    }
+
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::plural(resource)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// What is kept of an object: what a table is made of, and nothing that changes without a table changing.
+#[derive(Debug)]
+pub(super) enum Kept {
+    Service(Box<v1::Service>),
+    EndpointSlice(EndpointSlice),
+    Pod(Pod),
+    Node(Node),
+}
+
+/// How much of objects is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Depth {
+    /// Of EndpointSlices, which pods their endpoints are.
+    pub(super) has_pods: bool,
+    /// Of a Pod more than its labels.
+    pub(super) whole_pod: bool,
+}
+
+impl Object {
+    /// What it is called; Nodes have no namespace.
+    pub(super) fn called(&self) -> NamespacedName {
+        let own = |text: &Option<String>| text.clone().unwrap_or_default();
+        NamespacedName { namespace: own(&self.metadata.namespace), name: own(&self.metadata.name) }
+    }
+
+    /// What is kept of it.
+    pub(super) fn keep(self, kind: Kind, depth: Depth, place: &Place) -> Result<Kept, Problem> {
+        let called = format!("{} {}", kind.name(), self.called());
+        let kept = match kind {
+            Kind::Service => read(self.value).map(|service| Kept::Service(Box::new(of_service(service)))),
+            Kind::EndpointSlice => read(self.value).map(|slice| Kept::EndpointSlice(of_slice(slice, depth))),
+            Kind::Pod => read(self.value).map(|pod| Kept::Pod(of_pod(Pod::of(pod), depth))),
+            Kind::Node => read(self.value).map(|node| Kept::Node(Node::of(node))),
+        };
+        kept.map_err(|(field, why)| {
+            let fix = "write it as the Kubernetes API has it; until then it is as if it were not there";
+            Problem::at(place, why, fix).with_object(called).with_field(field)
+        })
+    }
+}
+
+/// The object, or the field that cannot be read and why.
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, (String, String)> {
+    serde_path_to_error::deserialize(value).map_err(|error| (error.path().to_string(), error.inner().to_string()))
+}
+
+fn of_service(service: v1::Service) -> v1::Service {
+    let spec = service.spec.map(|spec| v1::ServiceSpec {
+        selector: None,
+        ports: spec.ports.map(|ports| {
+            ports.into_iter().map(|port| v1::ServicePort { node_port: None, target_port: None, ..port }).collect()
+        }),
+        ..spec
+    });
+    v1::Service { spec, ..v1::Service::default() }
+}
+
+fn of_slice(mut slice: EndpointSlice, depth: Depth) -> EndpointSlice {
+    for endpoint in slice.endpoints.iter_mut().flatten() {
+        endpoint.deprecated_topology = None;
+        let target = endpoint.target_ref.take().filter(|_| depth.has_pods);
+        endpoint.target_ref = target.map(|target| v1::ObjectReference {
+            kind: target.kind,
+            namespace: target.namespace,
+            name: target.name,
+            ..v1::ObjectReference::default()
+        });
+    }
+    let labels = slice.metadata.labels.take().map(|mut labels| {
+        labels.retain(|key, _| key == SERVICE_NAME);
+        labels
+    });
+    slice.metadata = ObjectMeta { labels, ..ObjectMeta::default() };
+    slice
+}
+
+fn of_pod(pod: Pod, depth: Depth) -> Pod {
+    if depth.whole_pod { pod } else { Pod { labels: pod.labels, ..Pod::default() } }
+}

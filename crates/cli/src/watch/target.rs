@@ -1,0 +1,156 @@
+//! The file that is kept current.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+
+use super::{
+    Format, Make,
+    backoff::Backoff,
+    changes::Summary,
+    metrics::{Metrics, of_kind},
+};
+use crate::{cluster::Cluster, envoy, input::Problem, output};
+
+/// The file, and how it comes about.
+pub(super) struct Target {
+    file: PathBuf,
+    make: Make,
+    format: Format,
+    metrics: Arc<Metrics>,
+    /// What stands in the file; `None` before the first time.
+    summary: Option<Summary>,
+    /// Warnings that hold and were told.
+    told: BTreeSet<String>,
+    trouble: Option<String>,
+    backoff: Backoff,
+}
+
+impl Target {
+    pub(super) fn new(file: PathBuf, make: Make, format: Format, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        if file.is_dir() {
+            bail!("{}: is a directory; name a file in it", file.display());
+        }
+        // It is better to learn this now than when the first table is there.
+        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        tempfile::Builder::new().prefix(".byname-").tempfile_in(directory).with_context(|| {
+            format!("{}: cannot be written; its directory must be there and writable", file.display())
+        })?;
+        let (told, backoff) = (BTreeSet::new(), Backoff::default());
+        Ok(Self { file, make, format, metrics, summary: None, told, trouble: None, backoff })
+    }
+
+    /// Brings the file up to date with `cluster`. Where that fails and will not be mended by a change of the cluster, it says
+    /// after what time to try again.
+    pub(super) fn update(&mut self, cluster: &Cluster, unreadable: &[&Problem]) -> Option<Duration> {
+        self.count(cluster, unreadable.len());
+        let begun = Instant::now();
+        let made = (self.make)(cluster);
+        self.metrics.compiles.inc();
+        self.metrics.compile_seconds.observe(begun.elapsed().as_secs_f64());
+        let made = match made {
+            Ok(made) => made,
+            Err(error) => {
+                self.metrics.compile_failures.inc();
+                self.fail(format!("{error:#}"));
+                return None;
+            }
+        };
+        self.metrics.left_out.set(number(made.compiled.left_out.len()));
+        let left_out = made.compiled.left_out.values().chain(unreadable.iter().copied());
+        self.tell(&made.notes, left_out.map(|problem| format!("left out: {problem}")).collect());
+        let text = match &self.format {
+            Format::Table => made.compiled.text,
+            Format::EnvoyEcds(filter) => envoy::ecds(&made.compiled.text, filter),
+        };
+        match self.put(&text) {
+            Ok(is_written) => {
+                self.backoff.reset();
+                self.succeed(&made.compiled.wire.table, is_written);
+                None
+            }
+            Err(error) => {
+                self.metrics.write_failures.inc();
+                // Its own words name another temporary file each time.
+                let why = error.kind();
+                let fix = "its directory must be there and writable";
+                self.fail(format!("{}: cannot be written: {why}; {fix}", self.file.display()));
+                Some(self.backoff.next())
+            }
+        }
+    }
+
+    /// There is no cluster to bring it up to date with.
+    pub(super) fn fail(&mut self, text: String) {
+        if self.trouble.as_ref() == Some(&text) {
+            return;
+        }
+        text.lines().for_each(output::warn);
+        let meanwhile =
+            if self.summary.is_some() { "what was written last serves on" } else { "nothing is written yet" };
+        output::warn(&format!("{}: not up to date: {meanwhile}", self.file.display()));
+        self.trouble = Some(text);
+    }
+
+    fn succeed(&mut self, table: &byname_core::wire::Table, is_written: bool) {
+        let summary = Summary::of(table);
+        let (file, version) = (self.file.display(), table.version);
+        match &self.summary {
+            None if is_written => output::note(&format!("{file}: first table written: {summary}, version {version}")),
+            None => output::note(&format!("{file}: is up to date already: {summary}, version {version}")),
+            Some(old) if is_written => {
+                output::note(&format!("{file}: version {version} written: {}", summary.since(old)));
+            }
+            Some(_) if self.trouble.is_some() => output::note(&format!("{file}: is up to date again")),
+            Some(_) => {}
+        }
+        self.trouble = None;
+        if is_written {
+            self.metrics.writes.inc();
+        }
+        self.metrics.services.set(number(summary.services()));
+        self.metrics.endpoints.set(number(summary.endpoints()));
+        self.metrics.table_version.set(version);
+        self.metrics.succeeded();
+        self.summary = Some(summary);
+    }
+
+    /// Writes it where it says something else, and says whether it did.
+    fn put(&self, text: &str) -> io::Result<bool> {
+        if fs::read(&self.file).is_ok_and(|old| old == text.as_bytes()) {
+            return Ok(false);
+        }
+        output::replace(&self.file, text.as_bytes())?;
+        Ok(true)
+    }
+
+    /// Says each thing once for as long as it holds.
+    fn tell(&mut self, notes: &[String], warnings: BTreeSet<String>) {
+        notes.iter().filter(|text| !self.told.contains(*text)).for_each(|text| output::note(text));
+        warnings.iter().filter(|text| !self.told.contains(*text)).for_each(|text| output::warn(text));
+        self.told = warnings.into_iter().chain(notes.iter().cloned()).collect();
+    }
+
+    fn count(&self, cluster: &Cluster, unreadable: usize) {
+        let counts = [
+            ("Service", cluster.services.len()),
+            ("EndpointSlice", cluster.slices.len()),
+            ("Pod", cluster.pods.len()),
+            ("Node", cluster.nodes.len()),
+        ];
+        for (kind, count) in counts {
+            self.metrics.objects.get_or_create(&of_kind(kind)).set(number(count));
+        }
+        self.metrics.unreadable.set(number(unreadable));
+    }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,182 @@
+//! A cluster by files.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::program::{Program, endpoints, eventually, service, slice};
+
+/// A directory that is followed, with what `prepare` puts there.
+async fn follow(prepare: impl FnOnce(&Path)) -> Program {
+    Program::start(|directory| {
+        let input = directory.join("in");
+        fs::create_dir(&input).unwrap();
+        prepare(&input);
+        vec!["--format".into(), "table".into(), "--from-dir".into(), input.display().to_string()]
+    })
+    .await
+}
+
+/// `shop/cart` with so many endpoints, as kubectl prints it.
+fn cart(count: usize) -> String {
+    dump(&[service("shop/cart"), slice("shop/cart", &endpoints(count))])
+}
+
+fn dump(objects: &[Value]) -> String {
+    let documents: Vec<String> = objects.iter().map(ToString::to_string).collect();
+    documents.join("\n---\n") + "\n"
+}
+
+/// As editors and careful programs write.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, file).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_followed_and_what_is_broken_changes_nothing() {
+    let program = follow(|input| fs::write(input.join("cart.yaml"), cart(3)).unwrap()).await;
+    let file = program.directory().join("in/cart.yaml");
+    program.wait_for(&[("shop/cart", 3)]).await;
+    replace(&file, &cart(2));
+    program.wait_for(&[("shop/cart", 2)]).await;
+    fs::write(&file, cart(1)).unwrap();
+    program.wait_for(&[("shop/cart", 1)]).await;
+    // In a directory of its own, which was not there before.
+    let below = program.directory().join("in/prod");
+    fs::create_dir(&below).unwrap();
+    fs::write(below.join("web.json"), service("prod/web").to_string()).unwrap();
+    program.wait_for(&[("prod/web", 0), ("shop/cart", 1)]).await;
+    fs::remove_file(below.join("web.json")).unwrap();
+    program.wait_for(&[("shop/cart", 1)]).await;
+    program.wait_for_metric("read_failures_total", 0.0).await;
+
+    replace(&file, &cart(7).replacen("\"addresses\":[", "\"addresses\":[{", 1));
+    program.wait_for_log("cart.yaml:3: ").await;
+    program.wait_for_log("not up to date: what was written last serves on").await;
+    // Half of it, without an object, without a Service, and gone.
+    for (broken, said) in [
+        (cart(7).chars().take(300).collect::<String>(), "cart.yaml:"),
+        (String::new(), "holds no object"),
+        (dump(&[slice("shop/cart", &endpoints(1))]), "there is no Service"),
+    ] {
+        let failures = program.metric("read_failures_total").await;
+        replace(&file, &broken);
+        program.wait_for_log(said).await;
+        while program.metric("read_failures_total").await == failures {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(program.services(), Some(BTreeMap::from([("shop/cart".to_owned(), 1)])));
+    }
+    fs::remove_file(&file).unwrap();
+    program.wait_for_log("holds no file with objects").await;
+    assert_eq!(program.services(), Some(BTreeMap::from([("shop/cart".to_owned(), 1)])));
+    assert_eq!(program.get("/readyz").await.0, 200);
+    fs::write(&file, cart(1)).unwrap();
+    program.wait_for_log("is up to date again").await;
+    fs::write(&file, cart(9)).unwrap();
+    program.wait_for(&[("shop/cart", 9)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_config_map_changes_by_a_link() {
+    // As the kubelet does it: files are links through `..data`, which is exchanged.
+    let version = |input: &Path, number: usize| {
+        let hidden = format!("..2026_11_25_{number}");
+        fs::create_dir(input.join(&hidden)).unwrap();
+        fs::write(input.join(&hidden).join("cart.yaml"), cart(number)).unwrap();
+        symlink(&hidden, input.join("..data_tmp")).unwrap();
+        fs::rename(input.join("..data_tmp"), input.join("..data")).unwrap();
+        if number > 1 {
+            fs::remove_dir_all(input.join(format!("..2026_11_25_{}", number - 1))).unwrap();
+        }
+    };
+    let program = follow(|input| {
+        version(input, 1);
+        symlink("..data/cart.yaml", input.join("cart.yaml")).unwrap();
+    })
+    .await;
+    for number in 1..6 {
+        program.wait_for(&[("shop/cart", number)]).await;
+        version(&program.directory().join("in"), number + 1);
+    }
+    program.wait_for(&[("shop/cart", 6)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_replaced_is_found_again() {
+    let program = follow(|input| fs::write(input.join("cart.yaml"), cart(1)).unwrap()).await;
+    program.wait_for(&[("shop/cart", 1)]).await;
+    let (old, input) = (program.directory().join("old"), program.directory().join("in"));
+    for count in 2..4 {
+        let new = program.directory().join("new");
+        fs::create_dir(&new).unwrap();
+        fs::write(new.join("cart.yaml"), cart(count)).unwrap();
+        fs::rename(&input, &old).unwrap();
+        fs::rename(&new, &input).unwrap();
+        // Of this the system tells nobody who looks into the directory that was there.
+        program.wait_for(&[("shop/cart", count)]).await;
+        fs::remove_dir_all(&old).unwrap();
+    }
+    fs::write(input.join("cart.yaml"), cart(9)).unwrap();
+    program.wait_for(&[("shop/cart", 9)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(target_os = "linux"), ignore = "only Linux tells when a file is closed")]
+async fn a_file_is_read_when_it_is_written_to_its_end() {
+    let program = follow(|input| fs::write(input.join("all.yaml"), cart(1)).unwrap()).await;
+    program.wait_for(&[("shop/cart", 1)]).await;
+    let mut file = File::create(program.directory().join("in/all.yaml")).unwrap();
+    file.write_all(cart(5).as_bytes()).unwrap();
+    file.write_all(b"---\n").unwrap();
+    // What is there is whole by itself, and yet it is not all.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(program.services(), Some(BTreeMap::from([("shop/cart".to_owned(), 1)])));
+    file.write_all(dump(&[service("shop/web")]).as_bytes()).unwrap();
+    drop(file);
+    program.wait_for(&[("shop/cart", 5), ("shop/web", 0)]).await;
+    program.wait_for_metric("writes_total", 2.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_ever_reads_a_part() {
+    let program = Arc::new(follow(|input| fs::write(input.join("cart.yaml"), cart(1)).unwrap()).await);
+    program.wait_for(&[("shop/cart", 1)]).await;
+    let (stop, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let reader = std::thread::spawn({
+        let (program, stop, reads) = (Arc::clone(&program), Arc::clone(&stop), Arc::clone(&reads));
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                assert!(program.services().is_some_and(|services| services.len() == 1));
+                reads.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let file = program.directory().join("in/cart.yaml");
+    for count in (2..200).cycle().step_by(7) {
+        replace(&file, &cart(count));
+        program.wait_for(&[("shop/cart", count)]).await;
+        if reads.load(Ordering::Relaxed) > 5_000 && program.metric("writes_total").await > 15.0 {
+            break;
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    reader.join().expect("each read was whole");
+    eventually("nothing is left beside the file", || {
+        fs::read_dir(program.output.parent().unwrap()).unwrap().count() == 1
+    })
+    .await;
+}

@@ -1,0 +1,149 @@
+//! Metrics, health, arguments and the end.
+
+use std::{fs, net::TcpListener, path::Path, process::Command};
+
+use byname_test_support::{snippet, yaml_documents};
+
+use crate::program::{Program, endpoints, service, slice};
+
+const DATA: &str = "in/cart.json";
+
+fn put(directory: &Path, count: usize) {
+    let list = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [service("shop/cart"), slice("shop/cart", &endpoints(count))],
+    });
+    fs::write(directory.join(DATA), list.to_string()).unwrap();
+}
+
+async fn follow() -> Program {
+    Program::start(|directory| {
+        fs::create_dir(directory.join("in")).unwrap();
+        put(directory, 3);
+        let input = directory.join("in").display().to_string();
+        vec!["--format".into(), "table".into(), "--from-dir".into(), input, "--table-version".into(), "7".into()]
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_tells_how_it_is_and_ends_when_told() {
+    let mut program = follow().await;
+    program.wait_for(&[("shop/cart", 3)]).await;
+    program.wait_for_log("first table written").await;
+    for (name, value) in [
+        ("objects{kind=\"Service\"}", 1.0),
+        ("objects{kind=\"EndpointSlice\"}", 1.0),
+        ("services", 1.0),
+        ("endpoints", 3.0),
+        ("table_version", 7.0),
+        ("compiles_total", 1.0),
+        ("compile_seconds_count", 1.0),
+        ("compile_failures_total", 0.0),
+        ("read_failures_total", 0.0),
+        ("writes_total", 1.0),
+        ("write_failures_total", 0.0),
+        ("left_out", 0.0),
+    ] {
+        program.wait_for_metric(name, value).await;
+    }
+    assert!(program.metric("last_success_timestamp_seconds").await > 1.7e9);
+    let (_, text) = program.get("/metrics").await;
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    assert_eq!(program.get("/healthz").await, (200, "alive\n".to_owned()));
+    assert_eq!(program.get("/readyz").await, (200, "ready\n".to_owned()));
+    assert_eq!(program.get("/").await.0, 404);
+    assert_eq!(program.end().await, Some(0));
+    assert!(program.log().ends_with("ends, as it was told to\n"), "{}", program.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_says_the_same_is_left_alone() {
+    let mut program = follow().await;
+    program.wait_for(&[("shop/cart", 3)]).await;
+    assert_eq!(program.end().await, Some(0));
+    let written = fs::metadata(&program.output).unwrap().modified().unwrap();
+    let kept = program.output.display().to_string();
+    // It starts once more, over the file of before.
+    let input = program.directory().join("in").display().to_string();
+    let child = Command::new(env!("CARGO_BIN_EXE_byname"))
+        .args(["watch", "--format", "table", "--from-dir", &input, "--table-version", "7", "-o", &kept])
+        .stderr(fs::File::create(program.directory().join("log")).unwrap())
+        .spawn()
+        .unwrap();
+    program.adopt(child);
+    program.wait_for_log("is up to date already: 1 Service, 3 endpoints, version 7").await;
+    assert_eq!(fs::metadata(&program.output).unwrap().modified().unwrap(), written);
+    assert_eq!(program.end().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_is_tried_again() {
+    let program = follow().await;
+    program.wait_for(&[("shop/cart", 3)]).await;
+    let (directory, aside) = (program.output.parent().unwrap(), program.directory().join("aside"));
+    fs::rename(directory, &aside).unwrap();
+    put(program.directory(), 4);
+    program.wait_for_log("cannot be written: ").await;
+    while program.metric("write_failures_total").await < 2.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(program.get("/readyz").await.0, 200, "what was written last serves on");
+    fs::rename(&aside, directory).unwrap();
+    program.wait_for(&[("shop/cart", 4)]).await;
+    assert_eq!(program.count_in_log("cannot be written: "), 1, "said once:\n{}", program.log());
+}
+
+#[test]
+fn what_is_wrong_at_the_start_is_said_with_the_way_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    fs::create_dir(path("in")).unwrap();
+    put(directory.path(), 1);
+    fs::write(path("no-kubeconfig"), "nothing: here\n").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let (input, out) = (path("in"), path("out.yaml"));
+    let rows: [(&[&str], &str); 12] = [
+        (&["--from-dir", &input], "--output <FILE>"),
+        (&["--from-dir", &path("nowhere"), "-o", &out], "name a directory with what kubectl get -o yaml prints"),
+        (&["--from-dir", &input, "-o", &path("nowhere/out.yaml")], "its directory must be there and writable"),
+        (&["--from-dir", &input, "-o", &path("")], "is a directory; name a file in it"),
+        (&["--from-dir", &input, "-o", &path("in/out.yaml")], "which is read; name a file elsewhere"),
+        (&["--from-dir", &path(DATA), "-o", &path(DATA)], "which is read; name a file elsewhere"),
+        (&["--from-dir", &input, "-o", &out, "--listen", &taken], "name a free address"),
+        (&["--from-dir", &input, "-o", &out, "--listen", "9902"], "write it as address:port"),
+        (&["--from-dir", &input, "-o", &out, "--kubeconfig", "x"], "cannot be used with"),
+        (&["--from-dir", &input, "-o", &out, "--pod", "web-0"], "write it as namespace/name"),
+        (&["--kubeconfig", &path("no-kubeconfig"), "-o", &out], "no cluster can be asked with it"),
+        (&["-o", &out], "follow files with --from-dir"),
+    ];
+    for (arguments, said) in rows {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
+        // Whatever cluster this machine knows.
+        command.env("HOME", directory.path()).env_remove("KUBECONFIG").env_remove("KUBERNETES_SERVICE_HOST");
+        let output = command.arg("watch").args(arguments).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(said), "{arguments:?}: {stderr}");
+        assert!(!Path::new(&out).exists());
+    }
+}
+
+#[test]
+fn what_the_documentation_starts_is_understood() {
+    let pod = &yaml_documents(&snippet("docs/watch.md", "In a pod", "").unwrap()).unwrap()[0];
+    let arguments = pod["spec"]["initContainers"][0]["args"].as_array().unwrap().iter();
+    // As the kubelet puts them in.
+    let expanded = |text: &str| text.replace("$(POD_NAMESPACE)", "shop").replace("$(POD_NAME)", "web-0");
+    let arguments: Vec<String> = arguments.map(|argument| expanded(argument.as_str().unwrap())).collect();
+    let output = Command::new(env!("CARGO_BIN_EXE_byname")).args(&arguments).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    // All is well but that the volume is not here.
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(
+        stderr.contains("/etc/byname/ecds/byname.yaml: cannot be written; its directory must be there"),
+        "{stderr}"
+    );
+}
