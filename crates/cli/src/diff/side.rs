@@ -57,7 +57,9 @@ impl Side {
                 let called = path.display().to_string();
                 (Box::new(File::open(path).with_context(|| called.clone())?), called)
             }
-            Source::Path(_) => return Self::of_cluster(&Cluster::read(&[source.clone()], progress)?, options),
+            Source::Path(_) => {
+                return Self::of_cluster(&Cluster::read(std::slice::from_ref(source), progress)?, options);
+            }
             Source::Stdin => (Box::new(io::stdin()), "standard input".to_owned()),
         };
         // What a pipe has given out it does not give again.
