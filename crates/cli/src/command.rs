@@ -10,7 +10,7 @@ mod watch;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::{
     cluster::Cluster,
@@ -52,6 +52,15 @@ enum Command {
     Lint(lint::Lint),
     Schema(schema::Schema),
     Completions(completions::Completions),
+}
+
+/// Whom an answer is for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum As {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// Where objects are read from.

@@ -176,7 +176,11 @@ pub fn explain(
     let endpoints = match (&named, service, port_name) {
         (Some(name), Some(service), Some(port)) if cluster.knows_endpoints_of(name) => {
             let single_machine = compiled.wire.table.single_machine;
-            let asked = endpoints::Asked { service, port, destination, caller, single_machine };
+            let named = match &resolution {
+                Resolution::Route(route) => route.endpoint(),
+                Resolution::Pass(_) | Resolution::Refuse(_) => None,
+            };
+            let asked = endpoints::Asked { service, port, named, caller, single_machine };
             Some(endpoints::of(cluster, name, &asked))
         }
         _ => None,

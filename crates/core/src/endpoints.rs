@@ -163,12 +163,23 @@ impl Endpoints {
         self.groups.iter().filter_map(|group| group.ports.as_ref()).flat_map(Entries::iter).map(|(name, _)| name)
     }
 
-    /// The ready endpoint that DNS names by `label`: by its hostname, or by its dashed address if it has none.
-    pub(crate) fn find(&self, label: &str) -> Option<(EndpointLabel<'_>, IpAddr, &Group)> {
+    /// The ready endpoint that DNS names by `label`: by its hostname, or by its dashed address if it has none. Of a pod that has
+    /// an address in each family, the one of the preferred `family`.
+    pub(crate) fn find(&self, label: &str, family: Option<IpFamily>) -> Option<(EndpointLabel<'_>, IpAddr, &Group)> {
+        let mut found = None;
         for group in self.ready() {
             if let Some((index, hostname)) = group.hostnames.iter().enumerate().find(|(_, name)| *name == label) {
-                return Some((EndpointLabel::Hostname(hostname), group.address(index)?, group));
+                let is_preferred = family.is_none_or(|family| group.family() == family);
+                if is_preferred || found.is_none() {
+                    found = Some((EndpointLabel::Hostname(hostname), group.address(index)?, group));
+                }
+                if is_preferred {
+                    break;
+                }
             }
+        }
+        if found.is_some() {
+            return found;
         }
         let address = parse_dashed(label).filter(|address| is_dashed(label, *address))?;
         let mut unnamed = self.ready().filter(|group| group.hostnames.is_empty());

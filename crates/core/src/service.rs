@@ -45,7 +45,7 @@ pub struct Service {
     local: bool,
     distribution: Option<TrafficDistribution>,
     /// The family of addresses that is preferred.
-    family: Option<IpFamily>,
+    pub(crate) family: Option<IpFamily>,
     /// `sessionAffinity: ClientIP`.
     pub(crate) affinity: bool,
     pub(crate) steering: Option<Box<Override>>,

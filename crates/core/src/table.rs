@@ -340,7 +340,7 @@ impl Table {
             (Some("svc"), Some(endpoint), None) => {
                 let service = self.existing_with_names_below(namespace, name)?;
                 let endpoints = service.endpoints.as_ref().ok_or(Missing::EndpointUnknown)?;
-                let (label, address, group) = endpoints.find(endpoint).ok_or(Missing::Endpoint)?;
+                let (label, address, group) = endpoints.find(endpoint, service.family).ok_or(Missing::Endpoint)?;
                 Found::Endpoint(FoundEndpoint { service, label, address, group })
             }
             (Some("svc"), Some(protocol), Some(port)) => {

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::{FINE, NO};
+use super::{As, FINE, NO};
 use crate::{
     compile::{Base, Options},
     diff::{self, Side},
@@ -38,14 +38,6 @@ pub(super) struct Diff {
     /// For people or for programs; `byname schema diff` describes the latter.
     #[arg(short, long, value_enum, default_value_t = As::Text)]
     output: As,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum As {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
 }
 
 impl Diff {

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::{FINE, Input, NO, compile::parse_name};
+use super::{As, FINE, Input, NO, compile::parse_name};
 use crate::{
     caller::Caller,
     cluster::NamespacedName,
@@ -45,14 +45,6 @@ pub(super) struct Explain {
     /// For people or for programs; `byname schema explain` describes the latter.
     #[arg(short, long, value_enum, default_value_t = As::Text)]
     output: As,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum As {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
 }
 
 impl Explain {

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use byname_core::{Choice, Destination, EndpointLabel, Service, is_special};
+use byname_core::{Choice, Service, is_special};
 use k8s_openapi::api::discovery::v1;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -58,8 +58,8 @@ pub(super) struct Asked<'a> {
     pub(super) service: &'a Service,
     /// Name of the port.
     pub(super) port: &'a str,
-    /// What the name means.
-    pub(super) destination: Option<&'a Destination<'a>>,
+    /// The endpoint that the name means, if it means one.
+    pub(super) named: Option<SocketAddr>,
     pub(super) caller: &'a Caller,
     /// Whether loopback addresses count.
     pub(super) single_machine: bool,
@@ -67,7 +67,7 @@ pub(super) struct Asked<'a> {
 
 /// All endpoints of the Service `name`, and what each is to the caller.
 pub(super) fn of(cluster: &Cluster, name: &NamespacedName, asked: &Asked<'_>) -> Vec<Endpoint> {
-    let Asked { service, port, destination, caller, single_machine } = *asked;
+    let Asked { service, port, named, caller, single_machine } = *asked;
     let usable = service.usable(port);
     let choice = usable.as_ref().map(|(choice, _)| *choice);
     let usable: BTreeSet<SocketAddr> = usable.map(|(_, usable)| usable.collect()).unwrap_or_default();
@@ -103,7 +103,8 @@ pub(super) fn of(cluster: &Cluster, name: &NamespacedName, asked: &Asked<'_>) ->
                 at: format!("{}:{}", slice.place.file, slice.line(&format!("endpoints[{index}]"))),
             };
             let parsed = address.parse::<IpAddr>().ok().map(|address| address.to_canonical());
-            let is_named = parsed.and_then(|address| is_named(&one, address, destination));
+            let is_named =
+                named.map(|named| parsed.zip(own_port).is_some_and(|(ip, port)| named == SocketAddr::new(ip, port)));
             // What a name says is not chosen: no topology and no traffic policy has a part in it.
             let is_usable =
                 || parsed.zip(own_port).is_some_and(|(ip, port)| usable.contains(&SocketAddr::new(ip, port)));
@@ -144,15 +145,6 @@ fn count_once(all: &mut [Endpoint]) {
             other.because = "in another slice too, where it counts".to_owned();
         }
     }
-}
-
-/// Whether it is the one that was named; `None` where none was.
-fn is_named(endpoint: &Endpoint, address: IpAddr, destination: Option<&Destination<'_>>) -> Option<bool> {
-    let Some(Destination::Endpoint(_, label)) = destination else { return None };
-    Some(match label {
-        EndpointLabel::Hostname(hostname) => endpoint.hostname.as_deref() == Some(hostname),
-        EndpointLabel::Address(named) => *named == address,
-    })
 }
 
 fn hints(endpoint: &v1::Endpoint) -> Vec<String> {

@@ -124,7 +124,17 @@ fn diff_of_a_cluster_and_its_next_state() {
 }
 
 #[test]
+fn schemas_of_what_is_printed_and_taken() {
+    for of in ["explain", "diff"] {
+        assert_snapshot!(format!("schema_{of}"), byname(&["schema", of]).stdout);
+    }
+    let documented = std::fs::read_to_string(crate::run::root().join("docs/configuration.schema.json"));
+    assert_eq!(byname(&["schema"]).stdout, documented.expect("it is there"));
+}
+
+#[test]
 fn help_is_a_manual() {
+    assert_snapshot!("help", byname(&["--help"]).stdout);
     for command in ["compile", "explain", "lint", "diff", "watch", "schema", "completions"] {
         let run = byname(&[command, "--help"]);
         assert_eq!(run.status, 0, "{command}");

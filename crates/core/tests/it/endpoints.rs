@@ -1,5 +1,6 @@
 //! Whether anything may serve. A row: the endpoints, and what `web` then means.
 
+use byname_core::{Request, Resolution, Scheme, resolve};
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -126,6 +127,20 @@ fn an_endpoint_of_two_families_has_one_hostname() {
         "endpoints": [{"addresses": "10.0.0.1", "hostnames": "db-0", "ready": false}, {"addresses": "fd00::1", "hostnames": "db-0"}]});
     let config = config(json!({"table": {"services": {"shop/web": service}}}));
     assert_eq!(ask(&config, "db-0.web"), "endpoint db-0.web.shop:80", "the ready one of the two makes it exist");
+}
+
+#[test]
+fn a_named_endpoint_of_two_families_is_reached_by_the_preferred_one() {
+    for (families, expected) in
+        [(["IPv4", "IPv6"], "10.0.0.1:80"), (["IPv6", "IPv4"], "[fd00::1]:80"), (["IPv6", "IPv6"], "[fd00::1]:80")]
+    {
+        let service = json!({"clusterIPs": "None", "ports": [{"port": 80}], "ipFamilies": families,
+            "endpoints": [{"addresses": "10.0.0.1", "hostnames": "db-0"}, {"addresses": "fd00::1", "hostnames": "db-0"}]});
+        let config = config(json!({"table": {"services": {"shop/web": service}}}));
+        let request = Request { authority: b"db-0.web", scheme: Scheme::Http };
+        let Resolution::Route(route) = resolve(&config.table, &config.caller, request) else { panic!("it exists") };
+        assert_eq!(route.endpoint().map(|endpoint| endpoint.to_string()).as_deref(), Some(expected), "{families:?}");
+    }
 }
 
 #[test]
