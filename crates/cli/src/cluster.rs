@@ -113,6 +113,13 @@ impl Cluster {
         self.read.contains_key(kind)
     }
 
+    /// The pods of a namespace, by name.
+    pub fn pods_of<'c>(&'c self, namespace: &str) -> impl Iterator<Item = (&'c NamespacedName, &'c Sourced<Pod>)> {
+        let from = self.pods.range(NamespacedName::new(namespace, "")..);
+        let namespace = namespace.to_owned();
+        from.take_while(move |(name, _)| name.namespace == namespace)
+    }
+
     /// Whether it was told what endpoints this Service has, be it none. The control plane keeps a slice for every Service with
     /// a selector, so that one without was left out of what was read.
     #[must_use]

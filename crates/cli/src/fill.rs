@@ -43,11 +43,12 @@ pub(crate) fn quoted(text: &str) -> String {
 pub(crate) fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        if c.is_ascii() && c != '\u{7f}' {
+        // Halves of characters, as JSON has them, YAML does not know; and neither minds these.
+        if (c.is_ascii() && c != '\u{7f}') || c > '\u{ffff}' {
             text.push(c);
         } else {
             // Beyond ASCII there is nothing but what stands in texts.
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
         }
     }
     text

@@ -128,7 +128,10 @@ pub fn envoy_filter(
         ],
     );
     problems.or(())?;
-    let bytes = text.len();
+    // As JSON, in which it is stored, the quotes of the configuration inside it are escaped.
+    let escapes =
+        if module.is_some() { compiled.text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() } else { 0 };
+    let bytes = text.len() + escapes;
     Ok(fits("EnvoyFilter", Object { text, bytes })?)
 }
 

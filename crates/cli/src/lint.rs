@@ -62,5 +62,6 @@ pub fn lint(cluster: &Cluster, options: &Options) -> Report {
     for finding in &mut findings {
         finding.ignored = ignore::why(finding, &options.ignores, cluster);
     }
-    Report { findings, not_run, services: cluster.services.len() }
+    let unused = ignore::unused(&options.ignores, &findings).collect();
+    Report { findings, not_run, unused, services: cluster.services.len() }
 }

@@ -12,7 +12,7 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 
 use crate::{
     cluster::Cluster,
@@ -90,7 +90,10 @@ pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
 
 /// What is written already, and not yet in its place.
 enum Replacement<'c> {
-    File(NamedTempFile, PathBuf),
+    /// Closed already: there may be more of them than a program may have open.
+    File(TempPath, PathBuf),
+    /// It holds this already, and whoever watches it has nothing to see.
+    Same,
     /// What has no place of its own to be exchanged in: a pipe, a terminal.
     Stream(File, &'c [u8]),
 }
@@ -103,6 +106,9 @@ impl<'c> Replacement<'c> {
         if old.as_ref().is_some_and(|old| !old.is_file() && !old.is_dir()) {
             return Ok(Self::Stream(OpenOptions::new().write(true).open(&file)?, content));
         }
+        if fs::read(&file).is_ok_and(|old| old == content) {
+            return Ok(Self::Same);
+        }
         let directory = match file.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -111,7 +117,7 @@ impl<'c> Replacement<'c> {
         new.write_all(content)?;
         new.as_file().set_permissions(old.map_or_else(readable_by_all, |old| old.permissions()))?;
         new.as_file().sync_all()?;
-        Ok(Self::File(new, file))
+        Ok(Self::File(new.into_temp_path(), file))
     }
 
     fn put(self) -> io::Result<()> {
@@ -120,6 +126,7 @@ impl<'c> Replacement<'c> {
                 new.persist(file)?;
                 Ok(())
             }
+            Self::Same => Ok(()),
             Self::Stream(mut stream, content) => stream.write_all(content),
         }
     }

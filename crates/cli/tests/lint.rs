@@ -336,7 +336,6 @@ fn sarif_is_what_code_scanning_takes() {
             assert!(descriptor[field]["text"].as_str().is_some_and(|text| text.len() < 1024), "{descriptor}");
         }
     }
-    let mut fingerprints = BTreeSet::new();
     let results = run["results"].as_array().unwrap();
     for result in results {
         let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
@@ -346,9 +345,7 @@ fn sarif_is_what_code_scanning_takes() {
         let location = &result["locations"][0]["physicalLocation"];
         assert_eq!(location["artifactLocation"]["uri"], HOSTILE);
         assert!(location["region"]["startLine"].as_u64().unwrap() > 0);
-        fingerprints.insert(result["partialFingerprints"]["byname/v1"].as_str().unwrap());
     }
-    assert_eq!(fingerprints.len(), results.len());
 }
 
 #[test]
@@ -478,4 +475,100 @@ proptest! {
             prop_assert!(!text(&report).is_empty());
         }
     }
+}
+
+/// What is usual in clusters and repositories, and looks like a mistake.
+#[test]
+fn what_is_usual_is_not_wrong() {
+    const WEB: &str = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.0.0.1, \
+                       selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}}";
+    for (usual, objects) in [
+        (
+            "manifests beside a slice that was written by hand",
+            vec![
+                WEB,
+                "{apiVersion: v1, kind: Service, metadata: {name: db, namespace: shop}, spec: {clusterIP: None, ports: [{port: 1}]}}",
+                "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {name: db-1, namespace: shop, \
+                 labels: {kubernetes.io/service-name: db}}, ports: [{port: 1}], endpoints: [{addresses: [192.0.2.1]}]}",
+            ],
+        ),
+        (
+            "manifests with a bare pod",
+            vec![
+                WEB,
+                "{apiVersion: v1, kind: Pod, metadata: {name: job, namespace: shop, labels: {app: job}}, spec: {containers: [{name: c}]}}",
+            ],
+        ),
+        (
+            "the slices, Ingresses and pods of a namespace whose Services were not read",
+            vec![
+                WEB,
+                "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {name: a-1, namespace: other, \
+                 labels: {kubernetes.io/service-name: a}}, ports: [{port: 1}], endpoints: [{addresses: [192.0.2.1]}]}",
+                "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: a, namespace: other}, spec: {defaultBackend: \
+                 {service: {name: a, port: {number: 80}}}}}",
+                "{apiVersion: v1, kind: Pod, metadata: {name: a-0, namespace: other}, spec: {subdomain: a, containers: [{name: c}]}}",
+            ],
+        ),
+        (
+            "a redirect of the AWS load balancer controller",
+            vec![
+                WEB,
+                "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: a, namespace: shop}, spec: {defaultBackend: \
+                 {service: {name: ssl-redirect, port: {name: use-annotation}}}}}",
+            ],
+        ),
+        (
+            "what kubectl create --dry-run prints",
+            vec![
+                "{apiVersion: v1, kind: Service, metadata: {name: lb, namespace: shop}, spec: {type: LoadBalancer, selector: {app: lb}, \
+                 ports: [{port: 80}]}, status: {loadBalancer: {}}}",
+            ],
+        ),
+        (
+            "TLS that ends at the load balancer",
+            vec![
+                "{apiVersion: v1, kind: Service, metadata: {name: lb, namespace: shop}, spec: {type: LoadBalancer, selector: {app: lb}, \
+                 ports: [{name: http, port: 80, targetPort: 8080}, {name: https, port: 443, targetPort: 8080}]}}",
+            ],
+        ),
+        (
+            "a slice for several clusters",
+            vec![
+                WEB,
+                "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {name: a-1, namespace: shop, \
+                 labels: {multicluster.kubernetes.io/service-name: a}}, ports: [{port: 1}], endpoints: [{addresses: [192.0.2.1]}]}",
+            ],
+        ),
+        (
+            "a backend without weight",
+            vec![
+                WEB,
+                "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: r, namespace: shop}, spec: {rules: \
+                 [{backendRefs: [{name: web, port: 80}, {name: next, port: 80, weight: 0}]}]}}",
+            ],
+        ),
+    ] {
+        let report = judge(&parse(&objects.join("\n---\n")));
+        let found: Vec<String> =
+            report.open().map(|finding| format!("{} {}", finding.rule.id, finding.message)).collect();
+        assert!(found.is_empty(), "{usual}: {found:?}");
+    }
+}
+
+#[test]
+fn what_is_mirrored_is_a_backend_too() {
+    let text = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.0.0.1, ports: [{port: 80}]}}\n\
+                ---\n{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: r, namespace: shop}, spec: {rules: \
+                [{backendRefs: [{name: web, port: 80}], filters: [{type: RequestMirror, requestMirror: {backendRef: {name: gone, port: \
+                80}}}]}]}}\n";
+    assert_eq!(ids(&judge(&parse(text))), ["BN040"]);
+}
+
+#[test]
+fn an_ignore_that_is_for_nothing_is_told() {
+    let ignore = |text: &str| byname(&["lint", "-f", CLEAN, "--ignore", text]);
+    let output = ignore("BN040:shop/typo=on purpose");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--ignore BN040:shop/typo is for nothing that was found"));
 }

@@ -78,14 +78,34 @@ struct Spec {
 #[serde(default, rename_all = "camelCase")]
 struct Rule {
     backend_refs: Vec<BackendRef>,
+    filters: Vec<Filter>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Filter {
+    request_mirror: Option<Mirror>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Mirror {
+    backend_ref: BackendRef,
 }
 
 impl RouteObject {
     pub(super) fn into_route(self, kind: &str) -> Route {
         let rules = self.spec.rules.into_iter().enumerate();
-        let backends = rules.flat_map(|(rule, Rule { backend_refs })| {
+        let backends = rules.flat_map(|(rule, Rule { backend_refs, filters })| {
             let backends = backend_refs.into_iter().enumerate();
-            backends.map(move |(index, backend)| (format!("spec.rules[{rule}].backendRefs[{index}]"), backend))
+            let backends =
+                backends.map(move |(index, backend)| (format!("spec.rules[{rule}].backendRefs[{index}]"), backend));
+            // What is mirrored is sent there too.
+            let mirrors = filters.into_iter().enumerate().filter_map(move |(index, filter)| {
+                let field = format!("spec.rules[{rule}].filters[{index}].requestMirror.backendRef");
+                Some((field, filter.request_mirror?.backend_ref))
+            });
+            backends.chain(mirrors)
         });
         Route {
             kind: kind.to_owned(),

@@ -16,7 +16,7 @@ use crate::{
     caller::Caller,
     cluster::{Cluster, NamespacedName},
     compile::{self, Base, Compiled, Options},
-    output,
+    envoy, output,
 };
 
 /// Turns Kubernetes objects into the configuration that the filter loads.
@@ -71,6 +71,13 @@ pub(super) struct Recipe {
 impl Compile {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         self.outputs.check(self.format)?;
+        if let (Format::EnvoyEcds | Format::EnvoyBootstrap, Some(file)) = (self.format, &self.output) {
+            envoy::check_name(file)?;
+        }
+        if self.format == Format::IstioWasmplugin && self.recipe.table_version.is_some_and(|version| version > 1 << 53)
+        {
+            bail!("--table-version may be 2^53 at most in a WasmPlugin, whose numbers are floating-point ones");
+        }
         let mut recipe = self.recipe.read()?;
         self.outputs.prepare(self.format, &mut recipe.options)?;
         let cluster = self.input.read()?;
@@ -114,6 +121,14 @@ impl ReadRecipe {
         if cluster.services.is_empty() {
             bail!(
                 "there is no Service in the input; give what kubectl get svc,endpointslices,pods,nodes -A -o yaml prints"
+            );
+        }
+        let visible = &self.options.visible;
+        if !visible.is_empty() && !cluster.services.keys().any(|name| visible.contains(&name.namespace)) {
+            let names: Vec<&str> = visible.iter().map(String::as_str).collect();
+            bail!(
+                "no Service in the input is in the namespaces that may be seen: {}; correct --visible",
+                names.join(", ")
             );
         }
         let caller = self.caller(cluster)?;

@@ -95,6 +95,9 @@ impl Lint {
             );
         }
         let report = lint::lint(&cluster, &Options { domain: self.cluster_domain, ignores: self.ignore });
+        for ignore in &report.unused {
+            output::warn(&format!("--ignore {ignore} is for nothing that was found; correct it, or take it out"));
+        }
         if self.format != Format::Text {
             report.not_run().iter().for_each(|line| output::note(line));
         }

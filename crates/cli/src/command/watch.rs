@@ -82,6 +82,9 @@ impl Watch {
                 namespaces_of_labels: recipe.options.base.namespaces_of_labels(),
             }),
         };
+        if self.format == Format::EnvoyEcds {
+            envoy::check_name(&self.output)?;
+        }
         let format = match self.format {
             Format::EnvoyEcds => watch::Format::EnvoyEcds(Filter { name: self.filter_name, module: self.module }),
             Format::Table => watch::Format::Table,

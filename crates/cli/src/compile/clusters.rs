@@ -259,7 +259,8 @@ impl Found<'_> {
         authority: &str,
         of: Of<'_>,
     ) -> bool {
-        let mut config = without_services(wire);
+        // It is no alias, so where those may lead is nothing to it.
+        let mut config = wire::Config { external_names: wire::ExternalNames::default(), ..without_services(wire) };
         config.table.services = [(key.to_owned(), alone.clone())].into();
         // It is refused where it is steered by endpoint and has none; it needs no cluster of its own then.
         configured(&config).is_ok_and(|config| self.one(&config, authority, of))

@@ -67,9 +67,27 @@ const EDS: &str = "\
       path_config_source: {path: {{file}}, watched_directory: {path: {{directory}}}}
 ";
 
+/// A Service by the cluster's DNS.
 const DNS: &str = "\
 - name: {{name}}
-  type: {{type}}
+  connect_timeout: 1s
+  cluster_type:
+    name: envoy.clusters.dns
+    typed_config:
+      \"@type\": type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster
+      dns_lookup_family: V4_PREFERRED
+      {{timing}}
+      {{resolver}}
+  {{speaks}}
+  load_assignment:
+    cluster_name: {{name}}
+    endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: {{host}}, port_value: {{port}}}}}}]}]
+";
+
+/// A host outside, in a form that older Envoys know too: Istio's are among them.
+const EXTERNAL: &str = "\
+- name: {{name}}
+  type: LOGICAL_DNS
   {{timing}}
   dns_lookup_family: V4_PREFERRED
   {{resolver}}
@@ -81,6 +99,13 @@ const DNS: &str = "\
 
 /// Whether the world outside is there, nobody's start depends on.
 const OUTSIDE: &str = "connect_timeout: 5s\nwait_for_warm_on_init: false\n";
+
+/// A Service keeps its address for life: to ask for ten thousand of them every five seconds, as Envoy does by itself, would be
+/// two thousand queries a second from each pod.
+const ADDRESSED: &str = "dns_refresh_rate: 60s\n";
+
+/// Endpoints come and go: the DNS server says for how long it stands by its answer.
+const HEADLESS: &str = "respect_dns_ttl: true\n";
 
 /// All Services share the thresholds, which would be those of one cluster: without them one slow Service makes others answer
 /// 503. An endpoint stays in memory as long as connections to it are open, so idle ones are closed.
@@ -94,10 +119,13 @@ const ORIGINAL_DST: &str = "\
   {{speaks}}
 ";
 
+/// For all hosts outside, as above.
 const DYNAMIC: &str = "\
 - name: {{name}}
   lb_policy: CLUSTER_PROVIDED
   connect_timeout: 5s
+  circuit_breakers:
+    thresholds: [{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000, max_retries: 1000}]
   cluster_type:
     name: envoy.clusters.dynamic_forward_proxy
     typed_config:
@@ -253,15 +281,23 @@ impl Writer<'_> {
                     let speaks = self.speaks(endpoints.spoken);
                     fill(EDS, &[named, ("speaks", &speaks), ("file", &file), ("directory", &path(directory))])
                 }
+                Discovery::Dns if !endpoints.subset.is_empty() => {
+                    return Err(Problem::new(
+                        &format!("{}:{}, subset {}", endpoints.host, endpoints.port, endpoints.subset),
+                        "is a part of the endpoints, and DNS knows all of them alone",
+                        "say --clusters static or eds, or take the subsets out of --config",
+                    ));
+                }
                 Discovery::Dns => {
+                    let timing = if endpoints.headless { HEADLESS } else { ADDRESSED };
                     let address = (endpoints.host.as_str(), dns_port(endpoints));
-                    self.dns(name, ("STRICT_DNS", "connect_timeout: 1s\n"), address, endpoints.spoken)
+                    self.dns(name, (DNS, timing), address, endpoints.spoken)
                 }
             },
             Upstream::External { host, port, tls } => {
                 // HTTP/1.1 in clear text: the world outside is not asked to follow the client.
                 let spoken = if *tls { Some(Spoken::Tls) } else { None };
-                self.dns(name, ("LOGICAL_DNS", OUTSIDE), (host, *port), spoken)
+                self.dns(name, (EXTERNAL, OUTSIDE), (host, *port), spoken)
             }
             Upstream::DynamicForwardProxy { tls } => {
                 let speaks = if *tls { self.speaks(Spoken::Tls) } else { String::new() };
@@ -279,17 +315,16 @@ impl Writer<'_> {
     fn dns(
         &mut self,
         name: &str,
-        (kind, timing): (&str, &str),
+        (template, timing): (&str, &str),
         (host, port): (&str, u16),
         spoken: impl Into<Option<Spoken>>,
     ) -> String {
         let resolver = self.shared("typed_dns_resolver_config", "resolver", RESOLVER);
         let speaks = spoken.into().map_or_else(String::new, |spoken| self.speaks(spoken));
         fill(
-            DNS,
+            template,
             &[
                 ("name", &quoted(name)),
-                ("type", kind),
                 ("timing", timing),
                 ("resolver", &resolver),
                 ("speaks", &speaks),
@@ -354,6 +389,7 @@ pub(super) fn dns_cache() -> String {
 /// DNS gives the addresses of a headless Service's endpoints, and those have ports of their own.
 fn dns_port(endpoints: &Endpoints) -> u16 {
     let mut ports: Vec<u16> = endpoints.addresses.iter().flatten().map(SocketAddr::port).collect();
+    ports.sort_unstable();
     ports.dedup();
     match ports.as_slice() {
         [port] if endpoints.headless => *port,

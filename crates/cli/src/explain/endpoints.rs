@@ -216,8 +216,7 @@ pub(super) fn why_none(cluster: &Cluster, name: &NamespacedName) -> Option<Strin
             "Service {name} selects pods with {written}; there are no pods in the input to compare with"
         ));
     }
-    let pods = cluster.pods.range(NamespacedName::new(&name.namespace, "")..);
-    let pods = pods.take_while(|(pod, _)| pod.namespace == name.namespace);
+    let pods = cluster.pods_of(&name.namespace);
     let selected: Vec<_> = pods.filter(|(_, pod)| pod.object.matches(selector) && !pod.object.is_over()).collect();
     let ready = selected.iter().filter(|(_, pod)| pod.object.ready).count();
     Some(match selected.len() {

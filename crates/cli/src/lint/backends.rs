@@ -44,8 +44,7 @@ pub(super) const RULES: &[Rule] = &[
 /// A reference to a Service.
 struct Backend<'c> {
     subject: Subject<'c>,
-    /// Its namespace, and that of what it refers to.
-    own: &'c str,
+    /// That of what it refers to.
     namespace: &'c str,
     name: &'c str,
     name_field: String,
@@ -78,17 +77,20 @@ fn backends<'c>(context: &Context<'c>) -> Vec<Backend<'c>> {
             paths.map(move |(path, to)| (format!("spec.rules[{rule}].http.paths[{path}].backend"), &to.backend))
         });
         for (field, backend) in default.chain(ruled) {
-            if let Some(service) = &backend.service {
+            // The port's name that makes an action of the AWS controller out of a backend, such as a redirect.
+            let is_action = |service: &IngressServiceBackend| {
+                service.port.as_ref().and_then(|port| port.name.as_deref()) == Some("use-annotation")
+            };
+            if let Some(service) = backend.service.as_ref().filter(|service| !is_action(service)) {
                 backends.push(of_ingress(subject, &name.namespace, &format!("{field}.service"), service));
             }
         }
     }
     for (name, route) in &context.cluster.routes {
         let subject = Subject::new(&route.object.kind, name, route).called(&route.object.name);
-        for (field, to) in route.object.backends.iter().filter(|(_, to)| to.is_service()) {
+        for (field, to) in route.object.backends.iter().filter(|(_, to)| to.is_service() && to.weight != Some(0)) {
             backends.push(Backend {
                 subject,
-                own: &name.namespace,
                 namespace: to.namespace.as_deref().unwrap_or(&name.namespace),
                 name: &to.name,
                 name_field: format!("{field}.name"),
@@ -113,13 +115,12 @@ fn of_ingress<'c>(
         (None, None) => (Port::None, format!("{field}.port")),
     };
     let name_field = format!("{field}.name");
-    Backend { subject, own: namespace, namespace, name: &service.name, name_field, port, port_field }
+    Backend { subject, namespace, name: &service.name, name_field, port, port_field }
 }
 
 fn service_missing(context: &Context<'_>, findings: &mut Findings) {
     for backend in backends(context) {
-        let is_known = backend.own == backend.namespace || context.knows_services_of(backend.namespace);
-        if is_known && backend.service(context).is_none() {
+        if context.knows_services_of(backend.namespace) && backend.service(context).is_none() {
             let message = format!("there is no Service {}/{}", backend.namespace, backend.name);
             findings.add(backend.subject, backend.name_field, message);
         }

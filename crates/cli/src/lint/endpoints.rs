@@ -95,6 +95,9 @@ pub(super) const RULES: &[Rule] = &[
 
 fn no_ready_endpoint(context: &Context<'_>, findings: &mut Findings) {
     for view in context.services.iter().filter(|view| view.form != Form::ExternalName && !view.serves()) {
+        if !context.cluster.knows_endpoints_of(view.name) {
+            continue;
+        }
         let all = view.endpoints.len();
         let message = match (view.selector(), all) {
             // BN011 says it better, and BN001 where the pods are known.
@@ -114,7 +117,13 @@ fn no_selector_no_endpoints(context: &Context<'_>, findings: &mut Findings) {
         if view.form == Form::ExternalName || view.selector().is_some() || !view.endpoints.is_empty() {
             continue;
         }
-        let message = match context.cluster.slices_of(view.name).count() {
+        let slices = context.cluster.slices_of(view.name).count();
+        // Some have one for its annotations, or for its name alone.
+        let is_for_its_name = view.form == Form::Headless && view.ports().next().is_none() && slices == 0;
+        if is_for_its_name || !context.cluster.knows_endpoints_of(view.name) {
+            continue;
+        }
+        let message = match slices {
             0 => "it has no selector, and no EndpointSlice has its name in the label".to_owned(),
             slices => format!("it has no selector, and nothing stands in its EndpointSlices ({slices})"),
         };
@@ -156,10 +165,19 @@ fn endpoint_without_pod(context: &Context<'_>, findings: &mut Findings) {
 
 fn slice_without_service(context: &Context<'_>, findings: &mut Findings) {
     for (name, slice) in &context.cluster.slices {
-        let label = slice.object.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME));
+        /// Of a slice that is for a Service of several clusters.
+        const MULTICLUSTER: &str = "multicluster.kubernetes.io/service-name";
+        let labels = slice.object.metadata.labels.as_ref();
+        let label = labels.and_then(|labels| labels.get(SERVICE_NAME));
+        if labels.is_some_and(|labels| labels.contains_key(MULTICLUSTER)) {
+            continue;
+        }
         let (field, message) = match label {
             None => ("metadata.labels".to_owned(), format!("it has no label {SERVICE_NAME}")),
-            Some(service) if context.service(&name.namespace, service).is_none() => {
+            Some(service)
+                if context.knows_services_of(&name.namespace)
+                    && context.service(&name.namespace, service).is_none() =>
+            {
                 let message = format!("there is no Service {}/{service}", name.namespace);
                 (format!("metadata.labels.{SERVICE_NAME}"), message)
             }

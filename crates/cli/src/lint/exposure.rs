@@ -200,7 +200,10 @@ fn internal_local(context: &Context<'_>, findings: &mut Findings) {
 
 fn load_balancer_pending(context: &Context<'_>, findings: &mut Findings) {
     for view in context.services.iter().filter(|view| view.type_() == "LoadBalancer") {
-        // What was never in a cluster has no status at all.
+        // What was never in a cluster has no uid; kubectl writes an empty status all the same.
+        if view.service.object.metadata.uid.is_none() {
+            continue;
+        }
         let Some(status) = &view.service.object.status else { continue };
         let ingress = status.load_balancer.as_ref().and_then(|balancer| balancer.ingress.as_ref());
         if ingress.is_none_or(Vec::is_empty) {

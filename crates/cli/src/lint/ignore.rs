@@ -52,12 +52,24 @@ impl FromStr for Ignore {
     }
 }
 
+impl Ignore {
+    fn is_for(&self, finding: &Finding) -> bool {
+        self.rule.id == finding.rule.id && self.object.as_ref().is_none_or(|path| *path == finding.object.path())
+    }
+}
+
+/// Those that are for none of `findings`, as they were written.
+pub(super) fn unused<'i>(ignores: &'i [Ignore], findings: &'i [Finding]) -> impl Iterator<Item = String> + 'i {
+    let unused = ignores.iter().filter(|ignore| !findings.iter().any(|finding| ignore.is_for(finding)));
+    unused.map(|Ignore { rule, object, .. }| match object {
+        Some(object) => format!("{}:{object}", rule.id),
+        None => rule.id.to_owned(),
+    })
+}
+
 /// Why a finding is ignored, if it is.
 pub(super) fn why(finding: &Finding, ignores: &[Ignore], cluster: &Cluster) -> Option<Ignored> {
-    let by_flag = ignores.iter().find(|ignore| {
-        ignore.rule.id == finding.rule.id && ignore.object.as_ref().is_none_or(|path| *path == finding.object.path())
-    });
-    if let Some(ignore) = by_flag {
+    if let Some(ignore) = ignores.iter().find(|ignore| ignore.is_for(finding)) {
         return Some(Ignored { by: By::Flag, reason: ignore.reason.clone() });
     }
     let remarks = cluster.remarks.get(&finding.object)?;

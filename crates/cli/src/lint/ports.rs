@@ -143,7 +143,9 @@ fn target_port_not_listed(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn tls_and_clear_text(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+    // A load balancer may end TLS, and speak in clear text from there on.
+    let is_judged = |view: &&View<'_>| view.form != Form::ExternalName && view.type_() != "LoadBalancer";
+    for view in context.services.iter().filter(is_judged) {
         for (field, port) in view.ports().filter(|(_, port)| OVER_TLS.contains(&spoken(port))) {
             let leads_there_too = |other: &&ServicePort| {
                 target(other).unwrap_or_else(|| other.port.to_string())

@@ -20,6 +20,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Rules that were not run, by the kind of which nothing was read.
     pub not_run: BTreeMap<&'static str, Vec<&'static Rule>>,
+    /// What was to be ignored and was not found.
+    pub unused: Vec<String>,
     /// How many Services there are.
     pub services: usize,
 }
@@ -182,7 +184,6 @@ fn descriptor(rule: &Rule) -> Value {
             "text": format!("why: {why}\nfix: {fix}\nmore: {DOCUMENT}#{anchor}"),
             "markdown": format!("**Why:** {why}\n\n**Fix:** {fix}\n\n**More:** `{DOCUMENT}#{anchor}`"),
         },
-        "helpUri": format!("{DOCUMENT}#{anchor}"),
         "defaultConfiguration": {"level": level(*severity)},
     })
 }
@@ -199,8 +200,6 @@ fn result(finding: &Finding) -> Value {
             "physicalLocation": {"artifactLocation": {"uri": uri(file)}, "region": {"startLine": line}},
             "logicalLocations": [{"fullyQualifiedName": what}],
         }],
-        // Lines move; what is found in which field does not.
-        "partialFingerprints": {"byname/v1": fingerprint(&format!("{} {what}", rule.id))},
     });
     if let (Some(ignored), Some(result)) = (ignored, result.as_object_mut()) {
         let kind = match ignored.by {
@@ -210,10 +209,6 @@ fn result(finding: &Finding) -> Value {
         result.insert("suppressions".into(), json!([{"kind": kind, "justification": ignored.reason}]));
     }
     result
-}
-
-fn fingerprint(text: &str) -> String {
-    format!("{:08x}", crc32fast::hash(text.as_bytes()))
 }
 
 /// A path as a URI reference (RFC 3986): relative where it is.

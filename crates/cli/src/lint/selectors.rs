@@ -59,6 +59,14 @@ fn matches_no_pod(context: &Context<'_>, findings: &mut Findings) {
         if !view.pods.is_empty() || !view.endpoints.is_empty() {
             continue;
         }
+        // A slice without endpoints is of a control plane that found no pod; pods that run are those of a cluster. Manifests
+        // have neither, and pods of their own besides the few that are written out.
+        let is_of_cluster = |pod: &Pod| !pod.phase.is_empty();
+        if context.cluster.slices_of(view.name).next().is_none()
+            && !context.cluster.pods_of(&view.name.namespace).any(|(_, pod)| is_of_cluster(&pod.object))
+        {
+            continue;
+        }
         let message = format!("no pod of {} has {}", view.name.namespace, labels(selector));
         findings.add(view.subject(), "spec.selector", message);
     }
@@ -114,6 +122,9 @@ fn subdomain_without_service(context: &Context<'_>, findings: &mut Findings) {
     for (name, pod) in &context.cluster.pods {
         let subdomain = pod.object.subdomain.as_deref().filter(|subdomain| !subdomain.is_empty());
         let Some(subdomain) = subdomain.filter(|_| !pod.object.is_over()) else { continue };
+        if !context.knows_services_of(&name.namespace) {
+            continue;
+        }
         let service = context.service(&name.namespace, subdomain);
         if service.is_none_or(|service| service.form == Form::ExternalName) {
             let (_, count) = seen.entry((&*name.namespace, subdomain)).or_insert(((name, pod), 0));

@@ -27,6 +27,9 @@ use crate::{
 const POLL: Duration = Duration::from_secs(2);
 
 /// What of files shows that they changed, without reading them.
+/// So many times in a row files may change while they are read, before that is told.
+const RESTLESS: u32 = 5;
+
 type Fingerprint = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
 /// Files that are followed.
@@ -36,6 +39,8 @@ pub(super) struct Files {
     /// `None` where the system gives no notifications.
     watcher: Option<RecommendedWatcher>,
     poll: Interval,
+    /// How often in a row they changed while they were read.
+    restless: u32,
     /// As they were when they were read, and at the last poll.
     read: Fingerprint,
     polled: Fingerprint,
@@ -51,7 +56,7 @@ impl Files {
         let mut poll = interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let changes = Arc::new(Notify::new());
-        let mut files = Self { paths, changes, watcher: None, poll, read: Vec::new(), polled: Vec::new() };
+        let mut files = Self { paths, changes, watcher: None, poll, restless: 0, read: Vec::new(), polled: Vec::new() };
         files.watch();
         // Once at the start.
         files.changes.notify_one();
@@ -88,10 +93,17 @@ impl Files {
         let before = self.fingerprint();
         let cluster = Cluster::read(&sources, &mut |_| {});
         if self.fingerprint() != before {
-            return None;
+            self.restless += 1;
+            return self.restless.is_multiple_of(RESTLESS).then(|| Err(self.always_changing()));
         }
+        self.restless = 0;
         self.read = before;
         Some(cluster.and_then(|cluster| if cluster.services.is_empty() { Err(self.no_service()) } else { Ok(cluster) }))
+    }
+
+    fn always_changing(&self) -> Problems {
+        let fix = "write less often, or exchange whole directories";
+        Problem::new(&self.called(), "changes each time while it is read, and a part may be missing", fix).into()
     }
 
     fn no_service(&self) -> Problems {

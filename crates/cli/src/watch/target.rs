@@ -62,6 +62,11 @@ impl Target {
                 return None;
             }
         };
+        if let Some(text) = self.lost(cluster, &made.compiled.wire.table) {
+            self.metrics.compile_failures.inc();
+            self.fail(text);
+            return None;
+        }
         self.metrics.left_out.set(number(made.compiled.left_out.len()));
         let left_out = made.compiled.left_out.values().chain(unreadable.iter().copied());
         self.tell(&made.notes, left_out.map(|problem| format!("left out: {problem}")).collect());
@@ -84,6 +89,17 @@ impl Target {
                 Some(self.backoff.next())
             }
         }
+    }
+
+    /// What a table lacks altogether that the last one had, or the cluster has: a file that is missing, a list that came empty.
+    /// Whoever really has nothing left is not served worse by the last table.
+    fn lost(&self, cluster: &Cluster, table: &byname_core::wire::Table) -> Option<String> {
+        let before = self.summary.as_ref();
+        if table.services.is_empty() && (!cluster.services.is_empty() || before.is_some_and(|old| old.services() > 0)) {
+            return Some("no Service would be left in the table".to_owned());
+        }
+        let had_endpoints = before.is_some_and(|old| old.endpoints() > 0);
+        (had_endpoints && cluster.slices.is_empty()).then(|| "there is no EndpointSlice any more".to_owned())
     }
 
     /// There is no cluster to bring it up to date with.

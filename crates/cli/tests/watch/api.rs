@@ -424,3 +424,17 @@ async fn an_api_behind_tls_is_trusted_by_the_kubeconfig() {
         program.wait_for_log(said).await;
     }
 }
+
+/// Whoever answers in the API's place, or a role that was taken away: the list is whole, and there is nothing in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_came_empty_takes_nothing_away() {
+    let api = shop().await;
+    let program = follow(&api, &[]).await;
+    program.wait_for(&SHOP).await;
+    for (name, _) in SHOP {
+        api.delete_unseen(&service(name));
+    }
+    api.cut();
+    program.wait_for_log("no Service would be left in the table").await;
+    program.wait_for(&SHOP).await;
+}

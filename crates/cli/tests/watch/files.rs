@@ -180,3 +180,20 @@ async fn nobody_ever_reads_a_part() {
     })
     .await;
 }
+
+/// One of two files is gone: what the other says by itself would be a table that serves nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_lost_all_of_a_kind_is_not_written() {
+    let program = follow(|input| {
+        fs::write(input.join("services.yaml"), dump(&[service("shop/cart"), service("shop/web")])).unwrap();
+        fs::write(input.join("slices.yaml"), dump(&[slice("shop/cart", &endpoints(3))])).unwrap();
+    })
+    .await;
+    program.wait_for(&[("shop/cart", 3), ("shop/web", 0)]).await;
+    let slices = program.directory().join("in/slices.yaml");
+    fs::remove_file(&slices).unwrap();
+    program.wait_for_log("there is no EndpointSlice any more").await;
+    program.wait_for(&[("shop/cart", 3), ("shop/web", 0)]).await;
+    fs::write(&slices, dump(&[slice("shop/cart", &endpoints(1))])).unwrap();
+    program.wait_for(&[("shop/cart", 1), ("shop/web", 0)]).await;
+}

@@ -105,13 +105,14 @@ fn what_is_wrong_at_the_start_is_said_with_the_way_out() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let (input, out) = (path("in"), path("out.yaml"));
-    let rows: [(&[&str], &str); 12] = [
+    let rows: [(&[&str], &str); 13] = [
         (&["--from-dir", &input], "--output <FILE>"),
         (&["--from-dir", &path("nowhere"), "-o", &out], "name a directory with what kubectl get -o yaml prints"),
         (&["--from-dir", &input, "-o", &path("nowhere/out.yaml")], "its directory must be there and writable"),
         (&["--from-dir", &input, "-o", &path("")], "is a directory; name a file in it"),
         (&["--from-dir", &input, "-o", &path("in/out.yaml")], "which is read; name a file elsewhere"),
-        (&["--from-dir", &path(DATA), "-o", &path(DATA)], "which is read; name a file elsewhere"),
+        (&["--from-dir", &path(DATA), "-o", &path(DATA), "--format", "table"], "which is read; name a file elsewhere"),
+        (&["--from-dir", &input, "-o", &path("out")], "call it .yaml"),
         (&["--from-dir", &input, "-o", &out, "--listen", &taken], "name a free address"),
         (&["--from-dir", &input, "-o", &out, "--listen", "9902"], "write it as address:port"),
         (&["--from-dir", &input, "-o", &out, "--kubeconfig", "x"], "cannot be used with"),

@@ -113,6 +113,17 @@ impl Outputs {
                 bail!("{option} means nothing with --format {}; it is for {}", name(format), names.join(", "));
             }
         }
+        if format == EnvoyEcds
+            && self.clusters_output.is_none()
+            && (self.ca_file.is_some() || (self.clusters.is_some() && self.eds_output.is_none()))
+        {
+            bail!(
+                "--clusters and --ca-file are for upstream clusters; say --clusters-output FILE to have them written"
+            );
+        }
+        for file in [&self.ecds_file, &self.cds_file, &self.clusters_output].into_iter().flatten() {
+            envoy::check_name(file)?;
+        }
         if self.clusters != Some(Discovery::Eds) && (self.eds_output.is_some() || self.eds_directory.is_some()) {
             bail!("--eds-output and --eds-directory mean nothing without --clusters eds");
         }
@@ -194,8 +205,22 @@ impl Outputs {
         }
     }
 
+    /// Each of these has a file that Envoy watches by itself.
+    fn say_watched(&self, clusters: &Clusters) {
+        /// Linux's `fs.inotify.max_user_instances` is 128, and others of the user need some.
+        const MOST: usize = 100;
+        let count = clusters.by_name.values().filter(|one| matches!(one, compile::Upstream::Endpoints(_))).count();
+        if self.clusters == Some(Discovery::Eds) && count > MOST {
+            output::warn(&format!(
+                "{count} clusters have files of their own, and each takes Envoy an inotify instance, without which it ends: \
+                 raise fs.inotify.max_user_instances, or say --clusters static with --cds-file"
+            ));
+        }
+    }
+
     fn beside(&self, clusters: &Clusters, style: &Style) -> anyhow::Result<Vec<(PathBuf, String)>> {
         let mut beside = Vec::new();
+        self.say_watched(clusters);
         if let Some(directory) = &self.eds_output {
             let files = envoy::endpoint_files(clusters)?;
             beside.extend(files.into_iter().map(|(name, text)| (directory.join(name), text)));
