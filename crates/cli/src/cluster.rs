@@ -15,7 +15,7 @@ use std::{
 use k8s_openapi::{
     api::{
         core::v1::{Service, ServiceSpec},
-        discovery::v1::EndpointSlice,
+        discovery::v1::{Endpoint, EndpointSlice},
         networking::v1::Ingress,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -115,9 +115,7 @@ impl Cluster {
 
     /// The pods of a namespace, by name.
     pub fn pods_of<'c>(&'c self, namespace: &str) -> impl Iterator<Item = (&'c NamespacedName, &'c Sourced<Pod>)> {
-        let from = self.pods.range(NamespacedName::new(namespace, "")..);
-        let namespace = namespace.to_owned();
-        from.take_while(move |(name, _)| name.namespace == namespace)
+        in_namespace(&self.pods, namespace)
     }
 
     /// Whether it was told what endpoints this Service has, be it none. The control plane keeps a slice for every Service with
@@ -128,10 +126,7 @@ impl Cluster {
             let spec = self.services.get(service).and_then(|service| service.object.spec.as_ref());
             spec.and_then(|spec| spec.selector.as_ref()).is_some_and(|selector| !selector.is_empty())
         };
-        let has_neighbours = || {
-            let mut from = self.slices.range(NamespacedName::new(&service.namespace, "")..);
-            from.next().is_some_and(|(slice, _)| slice.namespace == service.namespace)
-        };
+        let has_neighbours = || in_namespace(&self.slices, &service.namespace).next().is_some();
         self.knows_all_slices || self.slices_of.contains_key(service) || (!has_selector() && has_neighbours())
     }
 
@@ -321,6 +316,28 @@ fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, Problem> 
             .with_field(unreadable.field)
     })?;
     Ok(Sourced { object, place: raw.place.clone(), lines: Lines::new(&raw.node) })
+}
+
+/// The objects of a namespace, by name.
+pub fn in_namespace<'c, T>(
+    objects: &'c Objects<T>,
+    namespace: &str,
+) -> impl Iterator<Item = (&'c NamespacedName, &'c Sourced<T>)> + use<'c, T> {
+    let namespace = namespace.to_owned();
+    let from = objects.range(NamespacedName::new(&namespace, "")..);
+    from.take_while(move |(name, _)| name.namespace == namespace)
+}
+
+/// Whether a port is one of TCP, which the API leaves out.
+#[must_use]
+pub fn is_tcp(protocol: Option<&String>) -> bool {
+    protocol.is_none_or(|protocol| protocol == "TCP")
+}
+
+/// The condition, which counts as true where it is left out.
+#[must_use]
+pub fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
 }
 
 /// The cluster IPs of a Service; `None` makes it headless.

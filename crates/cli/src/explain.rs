@@ -22,7 +22,7 @@ pub use self::{
 };
 use crate::{
     caller::Caller,
-    cluster::{Cluster, NamespacedName},
+    cluster::{Cluster, NamespacedName, is_tcp},
     compile::{Compiled, zone},
 };
 
@@ -237,10 +237,8 @@ fn target(resolution: &Resolution<'_>, cluster: &Cluster, zone: &str) -> Option<
     let name = service.map(|service| NamespacedName::new(service.namespace(), service.name()));
     let source = name.as_ref().and_then(|name| cluster.services.get(name));
     let ports = source.and_then(|source| source.object.spec.as_ref()?.ports.as_ref());
-    let port = ports.into_iter().flatten().find(|port| {
-        let is_tcp = port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
-        is_tcp && port.port == i32::from(route.port)
-    });
+    let port =
+        ports.into_iter().flatten().find(|port| is_tcp(port.protocol.as_ref()) && port.port == i32::from(route.port));
     let kind = match route.destination {
         Destination::Service(_) => "service",
         Destination::Endpoint(..) => "endpoint",

@@ -80,12 +80,22 @@ pub fn write_all(files: &[(&Path, &str)]) -> anyhow::Result<()> {
     written.into_iter().try_for_each(|(file, replacement)| replacement.put().with_context(|| context(file)))
 }
 
-/// Replaces what is in `file`: whoever reads it meanwhile sees the old content or the new one, and never a part.
+/// Replaces what is in `file`, and says whether that was something else: whoever reads it meanwhile sees the old content or the
+/// new one, and never a part.
 ///
 /// # Errors
 /// Where it cannot be written; the old content is there still.
-pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
-    Replacement::new(file, content)?.put()
+pub fn replace(file: &Path, content: &[u8]) -> io::Result<bool> {
+    let replacement = Replacement::new(file, content)?;
+    let is_other = !matches!(replacement, Replacement::Same);
+    replacement.put()?;
+    Ok(is_other)
+}
+
+/// The directory of a file, as one writes it.
+#[must_use]
+pub fn directory_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What is written already, and not yet in its place.
@@ -109,11 +119,7 @@ impl<'c> Replacement<'c> {
         if fs::read(&file).is_ok_and(|old| old == content) {
             return Ok(Self::Same);
         }
-        let directory = match file.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut new = tempfile::Builder::new().prefix(".byname-").tempfile_in(directory)?;
+        let mut new = tempfile::Builder::new().prefix(".byname-").tempfile_in(directory_of(&file))?;
         new.write_all(content)?;
         new.as_file().set_permissions(old.map_or_else(readable_by_all, |old| old.permissions()))?;
         new.as_file().sync_all()?;

@@ -9,7 +9,7 @@ use byname_core::wire;
 use k8s_openapi::api::discovery::v1;
 
 use crate::{
-    cluster::{Cluster, NamespacedName, Sourced},
+    cluster::{Cluster, NamespacedName, Sourced, is_tcp},
     input::Problem,
 };
 
@@ -129,8 +129,7 @@ fn ports(
 ) -> Result<Option<Ports>, Problem> {
     let mut ports = Vec::new();
     for (index, port) in slice.object.ports.iter().flatten().enumerate() {
-        let is_tcp = port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
-        let Some(number) = port.port.filter(|number| *number != 0 && is_tcp) else { continue };
+        let Some(number) = port.port.filter(|number| *number != 0 && is_tcp(port.protocol.as_ref())) else { continue };
         let number = u16::try_from(number).map_err(|_| {
             slice.problem(
                 &format!("EndpointSlice {name}"),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    cluster::{self, Style, directory_of},
+    cluster::{self, Style},
     filter::{discovered, dynamic_forward_proxy, inline, path},
     socket_address,
 };
@@ -14,6 +14,7 @@ use crate::{
     compile::{Clusters, Compiled, Upstream},
     fill::{fill, quoted},
     input::{Problem, Problems},
+    output::directory_of,
 };
 
 /// What becomes of requests that the filter passes through.

@@ -1,10 +1,6 @@
 //! Upstream clusters as Envoy reads them.
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use byname_core::Spoken;
 
@@ -395,9 +391,4 @@ fn dns_port(endpoints: &Endpoints) -> u16 {
         [port] if endpoints.headless => *port,
         _ => endpoints.port,
     }
-}
-
-/// The directory of a file, as one writes it.
-pub(super) fn directory_of(file: &Path) -> &Path {
-    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::version;
-use crate::fill::{ascii, fill, quoted};
+use crate::{
+    fill::{ascii, fill, quoted},
+    output::directory_of,
+};
 
 /// What the filter is called in Envoy.
 pub const FILTER_NAME: &str = "byname";
@@ -43,7 +46,7 @@ pub(super) fn inline(json: &str, module: &Path) -> String {
 /// The filter as it is discovered from `file`. Until there is one it passes everything through.
 pub(super) fn discovered(file: &Path, namespace: &str, module: &Path) -> String {
     let nothing = format!("{{\"version\": 1, \"caller\": {{\"namespace\": {}}}}}", quoted(namespace));
-    let directory = super::cluster::directory_of(file);
+    let directory = directory_of(file);
     fill(
         include_str!("discovered.yaml.in"),
         &[("file", &path(file)), ("directory", &path(directory)), ("filter", &wasm(&nothing, module, true))],

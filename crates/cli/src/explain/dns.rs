@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Asked;
-use crate::cluster::{Cluster, NamespacedName, cluster_ips};
+use crate::cluster::{Cluster, NamespacedName, cluster_ips, is_ready};
 
 /// CNAMEs that a resolver follows.
 const MAX_CNAMES: usize = 10;
@@ -183,15 +183,13 @@ fn of_endpoints(
         return Found::Unknown;
     }
     let publishes = spec.publish_not_ready_addresses.unwrap_or(false);
-    let is_ready = |endpoint: &&Endpoint| {
-        publishes || endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-    };
     let slices = cluster.slices_of(name).map(|(_, slice)| &slice.object).filter(|slice| slice.address_type != "FQDN");
     let slices = slices.filter(|slice| {
         let mut ports = slice.ports.iter().flatten();
         has_port.is_none_or(|has| ports.any(has))
     });
-    let endpoints = slices.flat_map(|slice| slice.endpoints.iter().flatten()).filter(is_ready);
+    let endpoints =
+        slices.flat_map(|slice| slice.endpoints.iter().flatten()).filter(|endpoint| publishes || is_ready(endpoint));
     let endpoints = endpoints.filter(|endpoint| is_meant(endpoint));
     let mut addresses: Vec<IpAddr> =
         endpoints.filter_map(|endpoint| endpoint.addresses.first()?.parse().ok()).collect();

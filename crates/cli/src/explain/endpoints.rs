@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     caller::Caller,
-    cluster::{Cluster, NamespacedName},
+    cluster::{Cluster, NamespacedName, is_tcp},
 };
 
 /// One endpoint of an EndpointSlice.
@@ -79,10 +79,12 @@ pub(super) fn of(cluster: &Cluster, name: &NamespacedName, asked: &Asked<'_>) ->
         .unwrap_or(false);
     let mut all = Vec::new();
     for (_, slice) in cluster.slices_of(name) {
-        let own_port = slice.object.ports.iter().flatten().find(|other| {
-            let is_tcp = other.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
-            is_tcp && other.name.as_deref().unwrap_or_default() == port
-        });
+        let own_port = slice
+            .object
+            .ports
+            .iter()
+            .flatten()
+            .find(|other| is_tcp(other.protocol.as_ref()) && other.name.as_deref().unwrap_or_default() == port);
         let own_port = own_port.and_then(|port| u16::try_from(port.port?).ok()).filter(|port| *port != 0);
         for (index, endpoint) in slice.object.endpoints.iter().flatten().enumerate() {
             let Some(address) = endpoint.addresses.first() else { continue };

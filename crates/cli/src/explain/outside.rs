@@ -11,7 +11,7 @@ use k8s_openapi::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cluster::{Cluster, NamespacedName, Sourced, cluster_ips};
+use crate::cluster::{Cluster, NamespacedName, Sourced, cluster_ips, in_namespace, is_ready};
 
 /// So many of a cluster's nodes are named.
 const MAX_NODES_SHOWN: usize = 3;
@@ -94,8 +94,7 @@ impl Wanted<'_> {
     }
 
     fn is_ready(&self, endpoint: &Endpoint) -> bool {
-        let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true);
-        ready || self.spec.publish_not_ready_addresses.unwrap_or(false)
+        is_ready(endpoint) || self.spec.publish_not_ready_addresses.unwrap_or(false)
     }
 
     /// Whether something serves it, on `node` alone if there is one: where nothing is ready, what serves while it terminates.
@@ -187,8 +186,7 @@ fn node_port(wanted: &Wanted<'_>, port: &ServicePort) -> Way {
 
 fn ingresses(Wanted { cluster, name, port, .. }: &Wanted<'_>) -> Vec<Way> {
     let mut ways = Vec::new();
-    let own = cluster.ingresses.range(NamespacedName::new(&name.namespace, "")..);
-    for (ingress_name, ingress) in own.take_while(|(ingress, _)| ingress.namespace == name.namespace) {
+    for (ingress_name, ingress) in in_namespace(&cluster.ingresses, &name.namespace) {
         let spec = ingress.object.spec.clone().unwrap_or_default();
         let mut lead = |host: &str, path: Option<&HTTPIngressPath>, backend: &IngressBackend| {
             let Some(service) = backend.service.as_ref().filter(|service| service.name == name.name) else { return };

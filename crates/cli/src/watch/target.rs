@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,7 +37,7 @@ impl Target {
             bail!("{}: is a directory; name a file in it", file.display());
         }
         // It is better to learn this now than when the first table is there.
-        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = output::directory_of(&file);
         tempfile::Builder::new().prefix(".byname-").tempfile_in(directory).with_context(|| {
             format!("{}: cannot be written; its directory must be there and writable", file.display())
         })?;
@@ -74,7 +73,7 @@ impl Target {
             Format::Table => made.compiled.text,
             Format::EnvoyEcds(filter) => envoy::ecds(&made.compiled.text, filter),
         };
-        match self.put(&text) {
+        match output::replace(&self.file, text.as_bytes()) {
             Ok(is_written) => {
                 self.backoff.reset();
                 self.succeed(&made.compiled.wire.table, is_written);
@@ -135,15 +134,6 @@ impl Target {
         self.metrics.table_version.set(version);
         self.metrics.succeeded();
         self.summary = Some(summary);
-    }
-
-    /// Writes it where it says something else, and says whether it did.
-    fn put(&self, text: &str) -> io::Result<bool> {
-        if fs::read(&self.file).is_ok_and(|old| old == text.as_bytes()) {
-            return Ok(false);
-        }
-        output::replace(&self.file, text.as_bytes())?;
-        Ok(true)
     }
 
     /// Says each thing once for as long as it holds.
