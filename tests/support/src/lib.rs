@@ -4,6 +4,7 @@
 //! Everything listens on loopback, on ports that are free at the time, and ends with the value that stands for it.
 
 mod client;
+mod console;
 mod envoy;
 mod examples;
 mod host;
@@ -16,6 +17,7 @@ pub mod scenario;
 mod upstream;
 
 pub use client::{Connection, FORMS, Form, Reply};
+pub use console::{Shown, console};
 pub use envoy::{Envoy, EnvoyBuilder, envoy_binary, module, repository};
 pub use examples::{Example, examples, snippet, yaml_documents};
 pub use host::{Action, Host, LocalResponse, State};

@@ -2,46 +2,34 @@
 
 use std::{env, fs, process::Command};
 
-use crate::run::root;
+use byname_test_support::console;
 
-/// The commands of a document's `console` blocks, each with the output that is shown below it.
-fn commands(document: &str) -> Vec<(String, String)> {
-    let mut commands: Vec<(String, String)> = Vec::new();
-    for block in document.split("```console\n").skip(1) {
-        let (block, _) = block.split_once("```").expect("a block that ends");
-        for line in block.lines() {
-            match line.strip_prefix("$ ") {
-                Some(command) => commands.push((command.to_owned(), String::new())),
-                None => {
-                    let (_, output) = commands.last_mut().expect("a command before its output");
-                    output.push_str(line);
-                    output.push('\n');
-                }
-            }
-        }
-    }
-    commands
-}
+use crate::run::root;
 
 #[test]
 fn commands_print_what_the_readme_shows() {
     let document = fs::read_to_string(root().join("README.md")).expect("it is there");
-    let commands = commands(&document);
+    let commands = console(&document);
     for needed in ["byname explain", "byname lint", "byname compile"] {
-        assert!(commands.iter().any(|(command, _)| command.contains(needed)), "{needed} is not shown");
+        assert!(commands.iter().any(|shown| shown.command.contains(needed)), "{needed} is not shown");
     }
     let directory = tempfile::tempdir().expect("a directory");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_byname"), directory.path().join("byname")).expect("linked");
     let path = format!("{}:{}", directory.path().display(), env::var("PATH").expect("a PATH"));
-    for (command, shown) in commands {
+    for shown in commands {
         let output = Command::new("sh")
-            .args(["-c", &format!("{command} 2>&1")])
+            .args(["-c", &format!("{} 2>&1", shown.command)])
             .current_dir(root())
             .env("PATH", &path)
             .output()
             .expect("it starts");
         let printed = String::from_utf8(output.stdout).expect("text");
-        assert_eq!(printed.trim_end(), shown.trim_end(), "$ {command}");
+        assert!(
+            shown.is_printed(&printed),
+            "$ {}\nis shown as\n{}\nand prints\n{printed}",
+            shown.command,
+            shown.output
+        );
     }
 }
 
