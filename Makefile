@@ -1,5 +1,5 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build cli demo test test-native test-cli test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench bench-core
+.PHONY: help build cli demo test test-native test-cli test-wasm test-fuzz test-envoy test-compose test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench bench-core
 
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
@@ -29,7 +29,7 @@ bench-core: toolchain ## What a resolution and a new table take natively, by the
 test: test-native test-wasm test-fuzz test-cli test-envoy test-reproducible ## Run all tests
 
 test-native: toolchain ## The tests of core and of the test support
-	$(CARGO) test --workspace --exclude byname-filter --exclude byname
+	$(CARGO) test --workspace --exclude byname-filter --exclude byname --exclude byname-containers
 
 test-cli: build envoy ## The program, alone and with a real Envoy
 	$(CARGO) test --package byname
@@ -45,6 +45,9 @@ test-fuzz: toolchain ## Replay the fuzzing corpus
 
 test-envoy: build envoy ## The module that ships, in a real Envoy
 	$(CARGO) test --package byname-filter
+
+test-compose: build cli envoy ## The examples that are containers, on this machine's Docker engine
+	$(CARGO) test --package byname-containers
 
 test-reproducible: build ## The same module from another directory, byte for byte
 	@$(XTASK) reproduce

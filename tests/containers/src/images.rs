@@ -1,0 +1,130 @@
+//! Stand-ins for the images that the examples name, since tests pull nothing: each has the real programs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use byname_test_support::{envoy_binary, repository};
+
+use crate::{rootfs::Rootfs, run};
+
+/// What a stand-in is told by, so that no image of anybody's is taken away.
+const LABEL: &str = "byname.stand-in";
+
+/// What an image has to have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StandIn {
+    /// The pinned Envoy.
+    Envoy,
+    /// The program and the module, with a shell, as the Dockerfile's target `byname` has them.
+    Byname,
+    /// Python and its standard library.
+    Python,
+    /// curl.
+    Curl,
+    /// openssl.
+    Openssl,
+    /// iptables.
+    Iptables,
+}
+
+/// Images that are there for as long as this lives.
+pub struct Images {
+    made: Vec<String>,
+}
+
+impl Images {
+    /// Makes those that are not there. An image of that name that somebody pulled or built is used as it is.
+    ///
+    /// # Errors
+    /// Where one cannot be made, with the way out.
+    pub fn make(wanted: &[(&str, StandIn)]) -> Result<Self> {
+        let mut images = Self { made: Vec::new() };
+        for (name, stand_in) in wanted {
+            let format = format!("--format={{{{index .Config.Labels {LABEL:?}}}}}");
+            match run("docker", &["image", "inspect", &format, name]) {
+                Ok(label) if label.trim().is_empty() || label.contains("no value") => continue,
+                // One that an earlier run left.
+                Ok(_) | Err(_) => {}
+            }
+            let root = stand_in.root().with_context(|| format!("a stand-in for the image {name}"))?;
+            import(&root, name)?;
+            images.made.push((*name).to_owned());
+        }
+        Ok(images)
+    }
+}
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        for image in &self.made {
+            if let Err(error) = run("docker", &["image", "rm", "--force", image]) {
+                eprintln!("{error:#}");
+            }
+        }
+    }
+}
+
+fn import(root: &Rootfs, name: &str) -> Result<()> {
+    let archive = tempfile::NamedTempFile::new()?;
+    let (archive, directory) = (archive.path().to_string_lossy(), root.path().to_string_lossy());
+    run("tar", &["--create", "--file", &archive, "--owner=0", "--group=0", "--numeric-owner", "-C", &directory, "."])?;
+    let label = format!("LABEL {LABEL}=1");
+    let path = "ENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+    run("docker", &["import", "--change", &label, "--change", path, &archive, name])?;
+    Ok(())
+}
+
+impl StandIn {
+    fn root(self) -> Result<Rootfs> {
+        let root = Rootfs::new()?;
+        match self {
+            Self::Envoy => {
+                root.program(&envoy_binary()?.canonicalize()?, Path::new("/usr/local/bin/envoy"))?;
+            }
+            Self::Byname => {
+                let built = |file: &str, target: &str| -> Result<PathBuf> {
+                    let file = repository().join("target").join(file);
+                    ensure!(file.is_file(), "there is no {}: run `make {target}`", file.display());
+                    Ok(file)
+                };
+                root.program(&built("native/byname", "cli")?, Path::new("/usr/local/bin/byname"))?;
+                root.file(&built("byname.wasm", "build")?, Path::new("/usr/local/share/byname/byname.wasm"))?;
+                for command in ["sh", "cp", "mv", "mkdir", "mktemp", "sed", "grep"] {
+                    root.command(command)?;
+                }
+            }
+            Self::Python => python(&root)?,
+            Self::Curl => ["curl", "sleep"].iter().try_for_each(|command| root.command(command))?,
+            Self::Openssl => openssl(&root)?,
+            Self::Iptables => iptables(&root)?,
+        }
+        Ok(root)
+    }
+}
+
+/// The interpreter and its standard library stay where they are here, so that it finds them.
+fn python(root: &Rootfs) -> Result<()> {
+    let paths = "import os, sys, sysconfig; print(os.path.realpath(sys.executable), sysconfig.get_path('stdlib'))";
+    let said = run("python3", &["-c", paths]).context("install Python 3")?;
+    let (interpreter, library) = said.trim().split_once(' ').context("Python says where it is")?;
+    let interpreter = Path::new(interpreter);
+    root.program(interpreter, interpreter)?;
+    root.link(interpreter, Path::new("/usr/local/bin/python3"))?;
+    root.directory(Path::new(library), &["site-packages", "dist-packages", "test", "idlelib", "__pycache__"])
+}
+
+fn openssl(root: &Rootfs) -> Result<()> {
+    root.command("openssl")?;
+    let said = run("openssl", &["version", "-d"])?;
+    let directory = Path::new(said.split('"').nth(1).context("openssl says where its files are")?);
+    // Debian's is a link.
+    root.file(&directory.join("openssl.cnf").canonicalize()?, &directory.join("openssl.cnf"))
+}
+
+/// With the extensions, which it loads by itself.
+fn iptables(root: &Rootfs) -> Result<()> {
+    root.command("iptables")?;
+    let libraries = ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib/aarch64-linux-gnu/xtables", "/usr/lib/xtables"];
+    let extensions = libraries.iter().map(Path::new).find(|directory| directory.is_dir());
+    root.directory(extensions.context("iptables' extensions are not where they are looked for")?, &[])
+}

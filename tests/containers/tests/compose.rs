@@ -1,0 +1,160 @@
+//! The shop of `examples/docker-compose`, by the very files that users run and the commands that its README shows.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use byname_containers::{Engine, Images, StandIn, run};
+use byname_test_support::{Shown, console, repository};
+
+const IMAGES: [(&str, StandIn); 6] = [
+    ("envoyproxy/envoy:v1.40.0", StandIn::Envoy),
+    ("byname:0.1.0", StandIn::Byname),
+    ("python:3.13-slim", StandIn::Python),
+    ("curlimages/curl:8.10.1", StandIn::Curl),
+    ("alpine/openssl:3.3.2", StandIn::Openssl),
+    ("nicolaka/netshoot:v0.13", StandIn::Iptables),
+];
+
+fn folder() -> PathBuf {
+    repository().join("examples/docker-compose")
+}
+
+/// The example as it runs. It is taken down with all that belongs to it when this is dropped, after a failure too.
+struct Shop {
+    compose: String,
+    _images: Images,
+}
+
+impl Shop {
+    fn new() -> Result<Self> {
+        let engine = Engine::find()?;
+        let shop = Self { compose: engine.compose(), _images: Images::make(&IMAGES)? };
+        // What an earlier run may have left.
+        shop.sh("docker-compose down --volumes --remove-orphans")?;
+        Ok(shop)
+    }
+
+    /// Runs a command of the README in its folder. Of Compose there is what this machine has; images are not built, since
+    /// their stand-ins are there.
+    fn sh(&self, command: &str) -> Result<String> {
+        let command =
+            command.replace("docker-compose ", &format!("{} ", self.compose)).replace(" up -d", " up -d --no-build");
+        let output = Command::new("sh")
+            .args(["-c", &command])
+            .current_dir(folder())
+            .env("COMPOSE_PROJECT_NAME", "byname-test")
+            .stdin(Stdio::null())
+            .output()
+            .context("sh cannot be run")?;
+        let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            bail!("$ {command}\nfailed ({}):\n{printed}{said}\n{}", output.status, self.logs());
+        }
+        Ok(printed.into_owned())
+    }
+
+    fn logs(&self) -> String {
+        let logs = Command::new("sh")
+            .args(["-c", &format!("{} logs --no-color --tail 12 2>&1 | cut -c 1-300", self.compose)])
+            .current_dir(folder())
+            .env("COMPOSE_PROJECT_NAME", "byname-test")
+            .output();
+        logs.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    }
+
+    /// Runs a command until it prints what is shown: containers are up before what is in them serves, and a push takes a
+    /// moment.
+    fn eventually(&self, shown: &Shown) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match self.sh(&shown.command) {
+                Ok(printed) if shown.is_printed(&printed) => return Ok(()),
+                result if Instant::now() > deadline => {
+                    let printed = result.unwrap_or_else(|error| format!("{error:#}"));
+                    bail!("$ {}\nis shown as\n{}\nand prints\n{printed}\n{}", shown.command, shown.output, self.logs());
+                }
+                _ => std::thread::sleep(Duration::from_millis(300)),
+            }
+        }
+    }
+
+    /// All commands under a heading of the README.
+    fn section(&self, heading: &str) -> Result<usize> {
+        let document = fs::read_to_string(folder().join("README.md"))?;
+        let (_, section) =
+            document.split_once(&format!("\n## {heading}\n")).context("the README has no such heading")?;
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let commands = console(section);
+        for shown in &commands {
+            self.eventually(shown)?;
+        }
+        Ok(commands.len())
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        if let Err(error) = self.sh("docker-compose down --volumes --remove-orphans --timeout 2") {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+#[test]
+fn the_shop_does_what_its_readme_shows() -> Result<()> {
+    let shop = Shop::new()?;
+    assert!(shop.section("Try it")? >= 5);
+    nothing_harms_what_serves(&shop)?;
+    assert!(shop.section("Lose a pod")? >= 4);
+    shop.sh("docker-compose down -v --timeout 2")?;
+    assert!(shop.section("Without http_proxy")? >= 3);
+    Ok(())
+}
+
+/// A file that is no configuration changes nothing; and a sidecar that is gone is missed by its own pod alone.
+fn nothing_harms_what_serves(shop: &Shop) -> Result<()> {
+    let asks = |pod: &str, output: &str| Shown {
+        command: format!("docker-compose exec -T {pod} curl -s http://payments/"),
+        output: output.to_owned(),
+    };
+    let live = "/etc/byname/shop/live";
+    shop.sh(&format!(
+        "docker-compose run --rm --entrypoint sh compile -c \
+         'echo garbage > {live}/next && mv {live}/byname.yaml {live}/good && mv {live}/next {live}/byname.yaml'"
+    ))?;
+    std::thread::sleep(Duration::from_secs(1));
+    shop.eventually(&asks("shop", "payments-… in shop, asked for as payments.shop.svc.cluster.local"))?;
+    shop.sh("docker-compose kill billing-sidecar")?;
+    assert!(shop.sh("docker-compose exec -T billing curl -s --max-time 2 http://payments/").is_err());
+    shop.eventually(&asks("shop", "payments-… in shop, asked for as payments.shop.svc.cluster.local"))?;
+    shop.sh("docker-compose run --rm compile")?;
+    shop.sh("docker-compose up -d")?;
+    Ok(())
+}
+
+/// The versions of the files are those of the project.
+#[test]
+fn the_images_are_those_of_this_version() -> Result<()> {
+    let compose = fs::read_to_string(folder().join("docker-compose.yaml"))?;
+    let capture = fs::read_to_string(folder().join("docker-compose.capture.yaml"))?;
+    let envoy = fs::read_to_string(repository().join("envoy/VERSION"))?;
+    assert!(compose.contains(&format!("image: envoyproxy/envoy:v{}\n", envoy.trim())));
+    assert!(compose.contains(&format!("image: byname:{}\n", env!("CARGO_PKG_VERSION"))));
+    for (image, _) in IMAGES {
+        assert!(compose.contains(image) || capture.contains(image), "{image}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_engine_that_is_missing_is_told() {
+    let error = run("docker-that-is-not-there", &["info"]).unwrap_err();
+    assert!(format!("{error:#}").contains("is it installed?"));
+}
