@@ -1,7 +1,9 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build cli demo test test-native test-cli test-wasm test-fuzz test-envoy test-compose test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench bench-core
+# No target is a file.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
 
 CARGO ?= cargo
+PROMTOOL ?= promtool
 XTASK = $(CARGO) run --quiet --package xtask --
 WASM = wasm32-unknown-unknown
 # The fuzzing is a workspace of its own.
@@ -60,6 +62,14 @@ fuzz: toolchain ## Fuzz core, each target for SECONDS_EACH=60, or TARGET alone
 
 reliability: build envoy ## Pushes, good and bad, and a dying upstream under load, for SECONDS=60 each
 	@$(XTASK) reliability $(if $(SECONDS),--seconds $(SECONDS))
+
+test-alerts: ## What the alerts of examples/monitoring fire on, with PROMTOOL=/path/to/promtool (not part of test)
+	@command -v $(PROMTOOL) >/dev/null || { echo "there is no promtool: set PROMTOOL=/path/to/promtool; Debian's package prometheus has it" >&2; exit 1; }
+	$(PROMTOOL) check rules examples/monitoring/alerts.yaml
+	$(PROMTOOL) test rules examples/monitoring/alerts.test.yaml
+
+dashboard-picture: build cli envoy ## Draw docs/pictures/dashboard.png, with PROMETHEUS=/path/to/prometheus
+	@$(XTASK) dashboard
 
 lint: toolchain ## Formatting, clippy (native and wasm), licences and sources of dependencies
 	$(CARGO) fmt --all --check

@@ -2,8 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails, which is what these do")]
 
+use std::fs;
+
 use anyhow::Result;
-use byname_test_support::{Connection, Envoy, EnvoyBuilder, FORMS, Form, Upstream, snippet};
+use byname_test_support::{Connection, Envoy, EnvoyBuilder, FORMS, Form, Upstream, repository, snippet};
 
 type Test = Result<()>;
 
@@ -77,15 +79,14 @@ async fn a_trace_is_in_the_response_for_those_who_ask_and_nobody_else() -> Test 
 #[tokio::test]
 async fn services_have_counters_up_to_a_bound_and_labels() -> Test {
     let (builder, _upstreams) = builder("\"stats\": {\"services\": 1}").await?;
-    let labels = snippet(OPERATIONS, "Labels", "")?;
-    let envoy = builder.edit("admin:\n", &format!("{labels}admin:\n")).start().await?;
+    let envoy = builder.start().await?;
     let mut connection = Connection::open(envoy.port(15001), Form::Host).await?;
     for asked in ["payments", "pay", "payments.prod", "payments.prod", "payments.prod", "nope"] {
         connection.get(asked, &[]).await?;
     }
     let prometheus = envoy.admin("/stats/prometheus").await?.body;
     for line in [
-        "byname_service_requests{namespace=\"shop\",service=\"payments\"} 2",
+        "byname_service_requests{destination_service_namespace=\"shop\",destination_service_name=\"payments\"} 2",
         "byname_service_requests_other{} 3",
         "byname_reason{reason=\"service\"} 4",
         "byname_reason{reason=\"alias\"} 1",
@@ -93,6 +94,21 @@ async fn services_have_counters_up_to_a_bound_and_labels() -> Test {
         assert!(prometheus.lines().any(|other| other == line), "{line} is missing in\n{prometheus}");
     }
     assert!(!prometheus.contains("namespace=\"prod\""), "the second Service came too late");
+    Ok(())
+}
+
+#[test]
+fn every_bootstrap_has_the_labels_that_are_shown() -> Test {
+    let labels = snippet(OPERATIONS, "Labels", "")?;
+    let mut bootstraps = vec![repository().join("crates/cli/src/envoy/bootstrap.yaml.in")];
+    for entry in fs::read_dir(repository().join("envoy"))? {
+        bootstraps
+            .extend([entry?.path()].into_iter().filter(|path| path.extension().is_some_and(|name| name == "yaml")));
+    }
+    assert!(bootstraps.len() > 5, "{bootstraps:?}");
+    for bootstrap in bootstraps {
+        assert!(fs::read_to_string(&bootstrap)?.contains(&labels), "{} has other labels", bootstrap.display());
+    }
     Ok(())
 }
 

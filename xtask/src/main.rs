@@ -1,6 +1,7 @@
 //! Build steps longer than a line of the Makefile. `cargo run -p xtask -- help` lists them.
 
 mod bench;
+mod dashboard;
 mod demo;
 mod envoy;
 mod fuzz;
@@ -52,6 +53,8 @@ enum Step {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Draw the dashboard from what a real Prometheus, which PROMETHEUS names, saw of a sidecar with some trouble
+    Dashboard,
     /// Reach Services by their names through a real Envoy, and show it
     Demo {
         /// Leave it running, to try it by hand
@@ -80,6 +83,7 @@ fn main() -> Result<()> {
         Step::CargoDeny => tools::install_cargo_deny(&root),
         Step::Fuzz { seconds_each, target } => fuzz::run(&root, seconds_each, target.as_deref()),
         Step::Reliability { seconds } => tokio::runtime::Runtime::new()?.block_on(reliability::run(seconds)),
+        Step::Dashboard => tokio::runtime::Runtime::new()?.block_on(dashboard::run(&root)),
         Step::Demo { keep } => tokio::runtime::Runtime::new()?.block_on(demo::run(keep)),
         Step::Bench { quick } => bench::run(&root, quick),
     }

@@ -21,3 +21,5 @@ mod files;
 mod health;
 #[path = "watch/in_envoy.rs"]
 mod in_envoy;
+#[path = "watch/monitoring.rs"]
+mod monitoring;

@@ -1,0 +1,317 @@
+//! Alerts and dashboard of `examples/monitoring` before the metrics of a real Envoy and a real `byname watch`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    time::Duration,
+};
+
+use byname_test_support::{Connection, Envoy, Form, Upstream, repository, snippet, yaml_documents};
+use promql_parser::{
+    label::MatchOp,
+    parser::{self, Expr, LabelModifier, VectorSelector},
+    util::{ExprVisitor, walk_expr},
+};
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::{
+    fake_api::FakeApi,
+    program::{Program, endpoint, eventually, service, slice_with_port},
+};
+
+const MONITORING: &str = "examples/monitoring";
+const CONFIG_FAIL: &str = "extension_config_discovery.http_filter.byname-endpoint.config_fail";
+/// What Prometheus knows of a target, and not the target of itself.
+const TARGET: [&str; 2] = ["namespace", "pod"];
+
+/// A line that was scraped.
+#[derive(Debug)]
+struct Series {
+    labels: BTreeMap<String, String>,
+    value: f64,
+}
+
+impl Series {
+    fn name(&self) -> &str {
+        &self.labels["__name__"]
+    }
+}
+
+fn scraped(text: &str) -> Vec<Series> {
+    let one = |line: &str| {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        let labels = labels.strip_suffix("\"}").into_iter().flat_map(|labels| labels.split("\","));
+        let pairs = labels.map(|label| label.split_once("=\"").unwrap()).chain([("__name__", name)]);
+        let labels = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Series { labels, value: value.parse().unwrap() }
+    };
+    text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(one).collect()
+}
+
+/// All that is asked of Prometheus, with what stands in Grafana's variables, and the labels that are shown of it.
+fn asked() -> Vec<(String, BTreeSet<String>)> {
+    let read = |name: &str| fs::read_to_string(repository().join(MONITORING).join(name)).unwrap();
+    let shown = Regex::new(r"\{\{ *(?:\$labels\.)?([a-z_]+) *\}\}").unwrap();
+    let labels = |text: &str| shown.captures_iter(text).map(|found| found[1].to_owned()).collect();
+    let mut asked = Vec::new();
+    let alerts = yaml_documents(&read("alerts.yaml")).unwrap();
+    for rule in alerts[0]["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap()) {
+        asked.push((rule["expr"].as_str().unwrap().to_owned(), labels(&rule["annotations"].to_string())));
+    }
+    let dashboard: Value = serde_json::from_str(&read("dashboard.json")).unwrap();
+    for target in dashboard["panels"].as_array().unwrap().iter().filter_map(|panel| panel["targets"].as_array()) {
+        for target in target {
+            let expression = target["expr"].as_str().unwrap().replace("$__rate_interval", "1m");
+            asked.push((expression, labels(target["legendFormat"].as_str().unwrap())));
+        }
+    }
+    for variable in dashboard["templating"]["list"].as_array().unwrap() {
+        let query = variable["definition"].as_str().and_then(|query| query.strip_prefix("label_values("));
+        if let Some((selector, label)) = query.and_then(|query| query.strip_suffix(')')?.rsplit_once(", ")) {
+            asked.push((selector.to_owned(), [label.to_owned()].into()));
+        }
+    }
+    let filled = |text: String| text.replace("$namespace", ".*").replace("$pod", ".*");
+    asked.into_iter().map(|(expression, labels)| (filled(expression), labels)).collect()
+}
+
+/// What a query selects, and the labels that it goes by.
+#[derive(Default)]
+struct Parts {
+    selectors: Vec<VectorSelector>,
+    labels: BTreeSet<String>,
+}
+
+impl ExprVisitor for Parts {
+    type Error = String;
+
+    fn pre_visit(&mut self, part: &Expr) -> Result<bool, String> {
+        let by = match part {
+            Expr::VectorSelector(selector) => {
+                self.selectors.push(selector.clone());
+                None
+            }
+            Expr::MatrixSelector(matrix) => {
+                self.selectors.push(matrix.vs.clone());
+                None
+            }
+            Expr::Aggregate(aggregate) => aggregate.modifier.as_ref(),
+            Expr::Binary(binary) => binary.modifier.as_ref().and_then(|modifier| modifier.matching.as_ref()),
+            _ => None,
+        };
+        if let Some(LabelModifier::Include(labels) | LabelModifier::Exclude(labels)) = by {
+            self.labels.extend(labels.labels.iter().cloned());
+        }
+        Ok(true)
+    }
+}
+
+/// What `expression` asks for that is not there.
+fn missing(expression: &str, shown: &BTreeSet<String>, there: &[Series]) -> Vec<String> {
+    let mut parts = Parts::default();
+    walk_expr(&mut parts, &parser::parse(expression).unwrap_or_else(|error| panic!("{error}: {expression}"))).unwrap();
+    let mut missing = Vec::new();
+    let mut known: BTreeSet<&str> = TARGET.into();
+    for selector in &parts.selectors {
+        let name = selector.name.as_deref().unwrap_or_default();
+        let of_name: Vec<_> = there.iter().filter(|series| series.name() == name).collect();
+        if of_name.is_empty() {
+            missing.push(name.to_owned());
+        }
+        known.extend(of_name.iter().flat_map(|series| series.labels.keys().map(String::as_str)));
+        for matcher in selector.matchers.matchers.iter().filter(|matcher| !TARGET.contains(&&*matcher.name)) {
+            assert!(
+                matches!(matcher.op, MatchOp::Equal | MatchOp::Re(_)),
+                "{expression}: this test knows no other matchers"
+            );
+            // Each of several values has to be there.
+            for value in matcher.value.split('|') {
+                let one = Regex::new(&format!("^(?:{value})$")).unwrap();
+                if !of_name
+                    .iter()
+                    .any(|series| series.labels.get(&matcher.name).is_some_and(|label| one.is_match(label)))
+                {
+                    missing.push(format!("{name}{{{}=~{value:?}}}", matcher.name));
+                }
+            }
+        }
+    }
+    if parts.selectors.is_empty() {
+        missing.push("any metric".to_owned());
+    }
+    missing.extend(parts.labels.iter().chain(shown).filter(|label| !known.contains(&***label)).cloned());
+    missing
+}
+
+/// The shop as the API has it: `web` has an endpoint that is dead and one that is not, `cart` none, but a fallback.
+async fn cluster(alive: &Upstream, dead: u16) -> FakeApi {
+    let api = FakeApi::start().await;
+    for name in ["web", "cart", "empty"] {
+        api.put(service(&format!("shop/{name}")));
+    }
+    for port in [alive.port(), dead] {
+        api.put(slice_with_port("shop/web", &[endpoint("127.0.0.1", true)], port));
+    }
+    // Lists that fail at first.
+    api.fail("services", &[500]);
+    api.fail("endpointslices", &[410]);
+    api
+}
+
+async fn watch(api: &FakeApi) -> Program {
+    let config = json!({
+        "version": 1,
+        "steering": {"by": "endpoint", "outlierDetection": {"consecutive5xxErrors": 2}},
+        "stats": {"services": 10},
+        "fallback": {"services": {"shop/cart": {"service": "shop/web"}}},
+        "table": {"singleMachine": true},
+    });
+    let program = Program::start(|directory| {
+        let base = directory.join("base.json");
+        fs::write(&base, config.to_string()).unwrap();
+        let module = repository().join("target/byname.wasm").display().to_string();
+        let (base, kubeconfig) = (base.display().to_string(), api.kubeconfig(directory).display().to_string());
+        let pairs = [
+            ["--kubeconfig", &kubeconfig],
+            ["--namespace", "shop"],
+            ["--config", &base],
+            ["--filter-name", "byname-endpoint"],
+            ["--module", &module],
+        ];
+        pairs.as_flattened().iter().map(|argument| (*argument).to_owned()).collect()
+    })
+    .await;
+    eventually("the first file is there", || program.output.exists()).await;
+    program
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_alerts_and_dashboard_ask_for_is_there() {
+    let (alive, passthrough) = (Upstream::start("web").await.unwrap(), Upstream::start("passthrough").await.unwrap());
+    let dead = Upstream::start("dead").await.unwrap().port();
+    let program = watch(&cluster(&alive, dead).await).await;
+    let directory = program.output.parent().unwrap().display().to_string();
+    let envoy = Envoy::builder("endpoint.yaml")
+        .upstream(18080, &passthrough)
+        .edit("path: envoy/ecds/endpoint.yaml", &format!("path: {directory}/byname.yaml"))
+        .edit("watched_directory: {path: envoy/ecds}", &format!("watched_directory: {{path: {directory}}}"))
+        .start()
+        .await
+        .unwrap();
+    let mut connection = Connection::open(envoy.port(15001), Form::Host).await.unwrap();
+    for name in ["web", "web", "web", "web", "web", "cart", "empty", "nope", "a,b"] {
+        connection.get(name, &[]).await.unwrap();
+    }
+    // A push that is broken.
+    fs::write(program.directory().join("bad"), "resources: [").unwrap();
+    fs::rename(program.directory().join("bad"), &program.output).unwrap();
+    while envoy.stat(CONFIG_FAIL).await.unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut there = scraped(&envoy.admin("/stats/prometheus").await.unwrap().body);
+    there.extend(scraped(&program.get("/metrics").await.1));
+
+    let asked = asked();
+    assert!(asked.len() > 40, "{} queries", asked.len());
+    for (expression, shown) in &asked {
+        assert_eq!(missing(expression, shown, &there), [""; 0], "in {expression}");
+    }
+    // What is wrong is found.
+    for (expression, shown, wrong) in [
+        ("sum(rate(byname_reasons[5m]))", "pod", "byname_reasons"),
+        ("rate(byname_reason{reason=~\"service|no_endpoint\"}[5m])", "pod", "byname_reason{reason=~\"no_endpoint\"}"),
+        ("sum by (why) (byname_reason)", "pod", "why"),
+        ("byname_host_errors", "reason", "reason"),
+        ("1 + 1", "pod", "any metric"),
+    ] {
+        assert_eq!(missing(expression, &[shown.to_owned()].into(), &there), [wrong], "in {expression}");
+    }
+    // And what happened is counted under these names.
+    for (name, label) in [
+        ("byname_reason", "service"),
+        ("byname_reason", "no_endpoints"),
+        ("byname_reason", "bad_authority"),
+        ("byname_reason", "name_not_found"),
+        ("byname_reason", "fallback_no_endpoints"),
+        ("byname_endpoint_ejections", ""),
+        ("envoy_extension_config_discovery_http_filter_config_fail", ""),
+        ("byname_watch_errors_total", ""),
+    ] {
+        let mut of_name = there.iter().filter(|series| series.name() == name);
+        let counted = of_name.any(|one| one.value > 0.0 && (label.is_empty() || one.labels["reason"] == label));
+        assert!(counted, "{name} {label} is not counted in {there:#?}");
+    }
+}
+
+/// Each is explained, tried, and leads to a heading that is there.
+#[test]
+fn every_alert_says_what_to_do() {
+    let read = |name: &str| fs::read_to_string(repository().join(name)).unwrap();
+    let anchor = |heading: &str| heading.replace(' ', "-").to_lowercase();
+    let alerts = yaml_documents(&read(&format!("{MONITORING}/alerts.yaml"))).unwrap();
+    let (explained, tried) = (read("docs/operations.md"), read(&format!("{MONITORING}/alerts.test.yaml")));
+    for rule in alerts[0]["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap()) {
+        let name = rule["alert"].as_str().unwrap();
+        assert!(explained.contains(&format!("| `{name}` |")), "docs/operations.md does not explain {name}");
+        assert!(tried.contains(&format!("alertname=\"{name}\"")), "alerts.test.yaml does not try {name}");
+        let annotations = &rule["annotations"];
+        assert!(annotations["summary"].is_string() && annotations["action"].is_string(), "{name}");
+        let (document, wanted) = annotations["runbook"].as_str().unwrap().split_once('#').unwrap();
+        let document = read(document);
+        let mut headings =
+            document.lines().filter_map(|line| Some(line.strip_prefix('#')?.trim_start_matches('#').trim()));
+        assert!(headings.any(|heading| anchor(heading) == wanted), "{name} leads to #{wanted}, which is not there");
+    }
+}
+
+/// What `rules`, as Prometheus' `metric_relabel_configs`, make of what an Envoy without labels shows.
+fn relabelled(mut series: Series, rules: &Value) -> Series {
+    for rule in rules.as_array().unwrap() {
+        let field = |name: &str| rule[name].as_str().unwrap();
+        assert_eq!(rule["source_labels"], json!(["__name__"]));
+        let pattern = Regex::new(&format!("^(?:{})$", field("regex"))).unwrap();
+        let name = series.name().to_owned();
+        if let Some(found) = pattern.captures(&name) {
+            let mut value = String::new();
+            found.expand(field("replacement"), &mut value);
+            series.labels.insert(field("target_label").to_owned(), value);
+        }
+    }
+    series
+}
+
+/// Names and labels of what the filter and its discovery show, with the filter's name as Prometheus spells it.
+fn series_of(mut all: Vec<Series>) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for series in &mut all {
+        if let Some(label) = series.labels.get_mut("filter") {
+            *label = label.replace('-', "_");
+        }
+        // The two that end so are no figures of the filter's.
+        let is_odd = ["version", "init_fetch_timeout"].iter().any(|end| series.name().ends_with(end));
+        let is_ours =
+            ["byname_", "envoy_extension_config", "envoy_wasm_"].iter().any(|part| series.name().starts_with(part));
+        if is_ours && (!is_odd || series.name().starts_with("byname_")) {
+            names.insert(format!("{:?}", series.labels));
+        }
+    }
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_can_make_the_labels_itself() {
+    let labels = snippet("docs/operations.md", "Labels", "").unwrap();
+    let document = format!("{MONITORING}/README.md");
+    let rules = yaml_documents(&snippet(&document, "Where the bootstrap is not yours", "").unwrap()).unwrap();
+    let with = Envoy::builder("ecds.yaml").start().await.unwrap();
+    let without = Envoy::builder("ecds.yaml").edit(&labels, "").start().await.unwrap();
+    let text = |text: String| scraped(&text);
+    let expected = series_of(text(with.admin("/stats/prometheus").await.unwrap().body));
+    let plain = text(without.admin("/stats/prometheus").await.unwrap().body);
+    assert!(plain.iter().all(|series| !series.labels.contains_key("reason")), "the labels are gone");
+    let made = plain.into_iter().map(|series| relabelled(series, &rules[0]["metric_relabel_configs"])).collect();
+    assert!(expected.iter().any(|series| series.contains("byname_shop")) && expected.len() > 50, "{expected:#?}");
+    assert_eq!(series_of(made), expected);
+}
