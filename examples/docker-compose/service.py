@@ -32,7 +32,8 @@ class Service(BaseHTTPRequestHandler):
 def serve(port, tls=None):
     server = ThreadingHTTPServer(("", port), Service)
     if tls:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        # Each connection's own thread shakes hands.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever).start()
 
 

@@ -33,7 +33,8 @@ pub struct Images {
 }
 
 impl Images {
-    /// Makes those that are not there. An image of that name that somebody pulled or built is used as it is.
+    /// Makes those that are not there. Somebody else's that was pulled is used as it is; one of ours that was built may be of other
+    /// sources than what is tried here, and is not.
     ///
     /// # Errors
     /// Where one cannot be made, with the way out.
@@ -42,7 +43,13 @@ impl Images {
         for (name, stand_in) in wanted {
             let format = format!("--format={{{{index .Config.Labels {LABEL:?}}}}}");
             match run("docker", &["image", "inspect", &format, name]) {
-                Ok(label) if label.trim().is_empty() || label.contains("no value") => continue,
+                Ok(label) if label.trim().is_empty() || label.contains("no value") => {
+                    ensure!(
+                        *stand_in != StandIn::Byname,
+                        "the image {name} is there, and what is built here could not be tried: `docker image rm {name}`"
+                    );
+                    continue;
+                }
                 // One that an earlier run left.
                 Ok(_) | Err(_) => {}
             }
@@ -114,7 +121,7 @@ fn python(root: &Rootfs) -> Result<()> {
 }
 
 fn openssl(root: &Rootfs) -> Result<()> {
-    root.command("openssl")?;
+    ["openssl", "sh"].iter().try_for_each(|command| root.command(command))?;
     let said = run("openssl", &["version", "-d"])?;
     let directory = Path::new(said.split('"').nth(1).context("openssl says where its files are")?);
     // Debian's is a link.

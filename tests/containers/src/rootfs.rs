@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::run;
 
 /// What every image has: who Envoy's user and the others are called.
-const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nenvoy:x:101:101::/:/bin/sh\nbyname:x:65532:65532::/:/bin/sh\n";
+const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nenvoy:x:1337:1337::/:/bin/sh\nbyname:x:65532:65532::/:/bin/sh\n";
 
 pub(crate) struct Rootfs(TempDir);
 

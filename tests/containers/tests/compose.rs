@@ -5,7 +5,6 @@
 use std::{
     fs,
     path::PathBuf,
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -28,14 +27,14 @@ fn folder() -> PathBuf {
 
 /// The example as it runs. It is taken down with all that belongs to it when this is dropped, after a failure too.
 struct Shop {
-    compose: String,
+    engine: Engine,
     _images: Images,
 }
 
 impl Shop {
     fn new() -> Result<Self> {
         let engine = Engine::find()?;
-        let shop = Self { compose: engine.compose(), _images: Images::make(&IMAGES)? };
+        let shop = Self { engine, _images: Images::make(&IMAGES)? };
         // What an earlier run may have left.
         shop.sh("docker-compose down --volumes --remove-orphans")?;
         Ok(shop)
@@ -44,29 +43,14 @@ impl Shop {
     /// Runs a command of the README in its folder. Of Compose there is what this machine has; images are not built, since
     /// their stand-ins are there.
     fn sh(&self, command: &str) -> Result<String> {
-        let command =
-            command.replace("docker-compose ", &format!("{} ", self.compose)).replace(" up -d", " up -d --no-build");
-        let output = Command::new("sh")
-            .args(["-c", &command])
-            .current_dir(folder())
-            .env("COMPOSE_PROJECT_NAME", "byname-test")
-            .stdin(Stdio::null())
-            .output()
-            .context("sh cannot be run")?;
-        let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        if !output.status.success() {
-            bail!("$ {command}\nfailed ({}):\n{printed}{said}\n{}", output.status, self.logs());
-        }
-        Ok(printed.into_owned())
+        let compose = format!("{} ", self.engine.compose());
+        let command = command.replace("docker-compose ", &compose).replace(" up -d", " up -d --no-build");
+        let script = format!("cd '{}' && export COMPOSE_PROJECT_NAME=byname-test && {command}", folder().display());
+        run("sh", &["-c", &script])
     }
 
     fn logs(&self) -> String {
-        let logs = Command::new("sh")
-            .args(["-c", &format!("{} logs --no-color --tail 12 2>&1 | cut -c 1-300", self.compose)])
-            .current_dir(folder())
-            .env("COMPOSE_PROJECT_NAME", "byname-test")
-            .output();
-        logs.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+        self.sh("docker-compose logs --no-color --tail 12 2>&1 | cut -c 1-300").unwrap_or_default()
     }
 
     /// Runs a command until it prints what is shown: containers are up before what is in them serves, and a push takes a
@@ -120,23 +104,23 @@ fn the_shop_does_what_its_readme_shows() -> Result<()> {
 
 /// A file that is no configuration changes nothing; and a sidecar that is gone is missed by its own pod alone.
 fn nothing_harms_what_serves(shop: &Shop) -> Result<()> {
-    let asks = |pod: &str, output: &str| Shown {
-        command: format!("docker-compose exec -T {pod} curl -s http://payments/"),
-        output: output.to_owned(),
+    let shows = |command: &str, output: &str| {
+        shop.eventually(&Shown { command: format!("docker-compose {command}"), output: output.to_owned() })
     };
-    let live = "/etc/byname/shop/live";
-    shop.sh(&format!(
-        "docker-compose run --rm --entrypoint sh compile -c \
-         'echo garbage > {live}/next && mv {live}/byname.yaml {live}/good && mv {live}/next {live}/byname.yaml'"
-    ))?;
-    std::thread::sleep(Duration::from_secs(1));
-    shop.eventually(&asks("shop", "payments-… in shop, asked for as payments.shop.svc.cluster.local"))?;
+    let failed = "exec -T shop curl -s --noproxy 127.0.0.1 http://127.0.0.1:9901/stats?filter=http_filter.byname.config_fail$";
+    let asks = "curl -s http://payments/";
+    let shop_answers = "payments-… in shop, asked for as payments.shop.svc.cluster.local";
+    shows(failed, "extension_config_discovery.http_filter.byname.config_fail: 0")?;
+    shop.sh("docker-compose run --rm --entrypoint sh compile -c \
+         'cd /etc/byname/shop/live && echo garbage > next && mv next byname.yaml'")?;
+    shows(failed, "extension_config_discovery.http_filter.byname.config_fail: 1")?;
+    shows(&format!("exec -T shop {asks}"), shop_answers)?;
     shop.sh("docker-compose kill billing-sidecar")?;
-    assert!(shop.sh("docker-compose exec -T billing curl -s --max-time 2 http://payments/").is_err());
-    shop.eventually(&asks("shop", "payments-… in shop, asked for as payments.shop.svc.cluster.local"))?;
-    shop.sh("docker-compose run --rm compile")?;
-    shop.sh("docker-compose up -d")?;
-    Ok(())
+    assert!(shop.sh(&format!("docker-compose exec -T billing {asks} --max-time 2")).is_err());
+    shows(&format!("exec -T shop {asks}"), shop_answers)?;
+    // A new sidecar has a new network, and so the pod's program is started anew too.
+    shop.sh("docker-compose up -d --force-recreate billing-sidecar billing")?;
+    shows(&format!("exec -T billing {asks}"), "payments in billing, asked for as payments.billing.svc.cluster.local")
 }
 
 /// The versions of the files are those of the project.
@@ -154,7 +138,7 @@ fn the_images_are_those_of_this_version() -> Result<()> {
 }
 
 #[test]
-fn an_engine_that_is_missing_is_told() {
+fn a_program_that_is_missing_is_told() {
     let error = run("docker-that-is-not-there", &["info"]).unwrap_err();
-    assert!(format!("{error:#}").contains("is it installed?"));
+    assert!(format!("{error:#}").contains("docker-that-is-not-there"), "{error:#}");
 }
