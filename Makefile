@@ -1,5 +1,5 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build cli image dist release release-check push publish demo test test-native test-cli test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy clean toolchain bench bench-core
+.PHONY: help build cli image dist release release-check push publish demo test test-native test-cli test-wasm test-fuzz test-envoy test-reproducible test-dockerfile fuzz reliability schema lint audit envoy clean toolchain bench bench-core
 
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
@@ -66,6 +66,9 @@ test-envoy: build envoy image ## The module that ships, in a real Envoy
 
 test-reproducible: build ## The same module from another directory, byte for byte
 	@$(XTASK) reproduce
+
+test-dockerfile: build ## The module's image by an engine: needs docker, and pulls nothing
+	@$(XTASK) dockerfile
 
 schema: ## Write docs/configuration.schema.json anew, from the structs
 	@$(XTASK) schema

@@ -63,9 +63,10 @@ fn write(directory: &Path, wasm: &[u8], version: &str) -> Result<()> {
         "mediaType": "application/vnd.oci.image.index.v1+json",
         "manifests": [manifest(&standard, version)?, manifest(&artifact, &artifact_tag(version))?],
     });
+    // Beside the image of the program, which is called byname.
     let for_engines = json!([{
         "Config": blob_path(&standard["config"])?,
-        "RepoTags": [format!("byname:{version}")],
+        "RepoTags": [format!("byname-module:{version}")],
         "Layers": [blob_path(&standard["layers"][0])?],
     }]);
     for (name, content) in
@@ -149,17 +150,18 @@ pub(crate) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// The blobs of a layout.
-struct Blobs<'a> {
-    directory: &'a Path,
+pub(crate) struct Blobs<'a> {
+    pub(crate) directory: &'a Path,
 }
 
 impl Blobs<'_> {
-    fn json(&self, media_type: &str, content: &Value) -> Result<Value> {
+    /// Writes a document and describes it.
+    pub(crate) fn json(&self, media_type: &str, content: &Value) -> Result<Value> {
         self.add(media_type, content.to_string().as_bytes())
     }
 
     /// Writes one and describes it.
-    fn add(&self, media_type: &str, bytes: &[u8]) -> Result<Value> {
+    pub(crate) fn add(&self, media_type: &str, bytes: &[u8]) -> Result<Value> {
         let descriptor =
             json!({"mediaType": media_type, "digest": format!("sha256:{}", sha256(bytes)), "size": bytes.len()});
         fs::write(self.directory.join(blob_path(&descriptor)?), bytes)?;
@@ -175,6 +177,8 @@ fn blob_path(descriptor: &Value) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use byname_test_support::image::{DOCKER_LAYER, DOCKER_MANIFEST};
 
     use super::*;
 
@@ -234,20 +238,45 @@ mod tests {
         let layer = read(&manifest[0]["Layers"][0])?;
         std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*layer), &mut tar)?;
         assert_eq!(config["rootfs"]["diff_ids"], json!([format!("sha256:{}", sha256(&tar))]));
-        assert_eq!(manifest[0]["RepoTags"], json!(["byname:1.2.3"]));
+        assert_eq!(manifest[0]["RepoTags"], json!(["byname-module:1.2.3"]));
         let mut archive = tar::Archive::new(&*tar);
         let names: Vec<_> = archive.entries()?.map(|entry| Ok(entry?.path()?.into_owned())).collect::<Result<_>>()?;
         assert_eq!(names, [Path::new("plugin.wasm")]);
         Ok(())
     }
 
+    type Change = fn(&mut Value);
+
+    /// What the agent gets of an image with another manifest.
+    fn changed(tag: &str, change: Change) -> Result<Result<Vec<u8>>> {
+        let directory = written()?;
+        let mut manifest = Layout::open(directory.path())?.manifest(tag)?.content;
+        change(&mut manifest);
+        let media_type = manifest["mediaType"].as_str().unwrap_or_default();
+        let mut descriptor = Blobs { directory: directory.path() }.json(media_type, &manifest)?;
+        descriptor["annotations"] = json!({REF_NAME: tag});
+        let index = json!({"schemaVersion": 2, "manifests": [descriptor]});
+        fs::write(directory.path().join("index.json"), index.to_string())?;
+        Ok(Layout::open(directory.path())?.wasm_plugin(tag))
+    }
+
+    #[test]
+    fn manifests_of_docker_are_read_as_well() -> Result<()> {
+        let of_docker: Change = |manifest| {
+            manifest["mediaType"] = json!(DOCKER_MANIFEST);
+            manifest["layers"][0]["mediaType"] = json!(DOCKER_LAYER);
+        };
+        assert_eq!(changed("1.2.3", of_docker)??, WASM);
+        Ok(())
+    }
+
     /// The reader is worth something: it refuses what Istio's agent refuses.
     #[test]
     fn what_is_broken_is_refused() -> Result<()> {
-        type Break = fn(&mut Value);
-        let rows: [(&str, Break, &str); 5] = [
+        let rows: [(&str, Change, &str); 6] = [
             ("1.2.3", |manifest| manifest["layers"] = json!([]), "no layers"),
             ("1.2.3", |manifest| manifest["layers"][0]["mediaType"] = json!("text/plain"), "text/plain"),
+            ("1.2.3", |manifest| manifest["mediaType"] = json!(DOCKER_MANIFEST), "diff.tar.gzip"),
             ("1.2.3", |manifest| manifest["layers"][0]["size"] = json!(1), "bytes, and not 1"),
             (
                 "1.2.3-artifact",
@@ -261,14 +290,7 @@ mod tests {
             ),
         ];
         for (tag, change, complaint) in rows {
-            let directory = written()?;
-            let mut manifest = Layout::open(directory.path())?.manifest(tag)?.content;
-            change(&mut manifest);
-            let mut descriptor = Blobs { directory: directory.path() }.json(OCI_MANIFEST, &manifest)?;
-            descriptor["annotations"] = json!({REF_NAME: tag});
-            let index = json!({"schemaVersion": 2, "manifests": [descriptor]});
-            fs::write(directory.path().join("index.json"), index.to_string())?;
-            let refused = Layout::open(directory.path())?.wasm_plugin(tag).expect_err(complaint);
+            let refused = changed(tag, change)?.expect_err(complaint);
             assert!(format!("{refused:#}").contains(complaint), "{refused:#}");
         }
         Ok(())

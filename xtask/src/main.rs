@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod dist;
+mod dockerfile;
 mod envoy;
 mod fuzz;
 mod image;
@@ -33,6 +34,8 @@ enum Step {
     Module,
     /// Write the module's images into target/image, and read them as Istio does
     Image,
+    /// Build the last stage of the Dockerfile with an engine, and read it as Istio does
+    Dockerfile,
     /// Pack what a release consists of into target/dist, with sums and SBOMs
     Dist,
     /// Raise the version, wherever it stands
@@ -94,6 +97,7 @@ fn main() -> Result<()> {
     match Arguments::parse().step {
         Step::Module => module::ship(&root),
         Step::Image => image::make(&root),
+        Step::Dockerfile => dockerfile::check(&root),
         Step::Dist => dist::make(&root),
         Step::Release { version } => release::raise(&root, &version),
         Step::ReleaseCheck { tag } => release::check(&root, &tag),

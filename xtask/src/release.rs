@@ -3,11 +3,12 @@
 use std::{
     env, fs,
     io::Write,
+    ops::Range,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::image::{LAYOUT, VERSION, artifact_tag};
 
@@ -15,8 +16,6 @@ const CHANGELOG: &str = "CHANGELOG.md";
 const UNRELEASED: &str = "## [Unreleased]\n";
 /// What the release says of itself.
 const NOTES: &str = "target/release-notes.md";
-/// What an image's version follows, wherever one is named.
-const IMAGE: &str = "byname:";
 
 /// Whether `tag` may be released: it is the version, and the changelog says what is in it. Leaves that in [`NOTES`].
 pub(crate) fn check(root: &Path, tag: &str) -> Result<()> {
@@ -54,7 +53,13 @@ pub(crate) fn raise(root: &Path, next: &str) -> Result<()> {
     replace(&root.join(CHANGELOG), UNRELEASED, &heading)?;
     for path in places(root)? {
         let text = fs::read_to_string(&path)?;
-        fs::write(&path, text.replace(&format!("{IMAGE}{VERSION}"), &format!("{IMAGE}{next}")))?;
+        let mut raised = text.clone();
+        for version in image_versions(&text).into_iter().rev() {
+            raised.replace_range(version, next);
+        }
+        if raised != text {
+            fs::write(&path, raised)?;
+        }
     }
     for manifest in ["Cargo.toml", "crates/core/fuzz/Cargo.toml"] {
         let status = Command::new("cargo")
@@ -101,15 +106,28 @@ fn places(root: &Path) -> Result<Vec<PathBuf>> {
 fn images_are_of(root: &Path, version: &str) -> Result<()> {
     for path in places(root)? {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        for (place, _) in text.match_indices(IMAGE) {
-            let after = text.get(place + IMAGE.len()..).unwrap_or_default();
-            let named: String = after.chars().take_while(|next| next.is_ascii_digit() || *next == '.').collect();
-            if named.contains('.') && named.trim_end_matches('.') != version {
-                bail!("{} names the image {IMAGE}{named}, and the version is {version}", path.display());
-            }
+        for named in image_versions(&text).into_iter().filter_map(|place| text.get(place)) {
+            ensure!(named == version, "{} names an image of {named}, and the version is {version}", path.display());
         }
     }
     Ok(())
+}
+
+/// Where `text` has the version of an image of ours: `byname:1.2.3`, or `byname-more:1.2.3`.
+fn image_versions(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (start, _) in text.match_indices("byname") {
+        let rest = text.get(start..).unwrap_or_default();
+        let name = rest.trim_start_matches(|next: char| next.is_ascii_lowercase() || next == '-');
+        let Some(version) = name.strip_prefix(':') else { continue };
+        let after = version.trim_start_matches(|next: char| next.is_ascii_digit() || next == '.');
+        let version = version.get(..version.len() - after.len()).unwrap_or_default().trim_end_matches('.');
+        if parts(version).is_ok() {
+            let start = start + rest.len() - name.len() + 1;
+            found.push(start..start + version.len());
+        }
+    }
+    found
 }
 
 /// Pushes both images to `image` with skopeo, which changes no byte of a manifest, so that digests stay what they are.
@@ -155,8 +173,16 @@ mod tests {
     fn a_version_stands_in_cargo_toml_alone() -> Result<()> {
         images_are_of(&repository(), VERSION)?;
         let refused = images_are_of(&repository(), "9.9.9").expect_err("the examples name an image");
-        assert!(refused.to_string().contains(&format!("byname:{VERSION}, and the version is 9.9.9")), "{refused}");
+        assert!(refused.to_string().contains(&format!("an image of {VERSION}, and the version is 9.9.9")), "{refused}");
         Ok(())
+    }
+
+    #[test]
+    fn versions_of_images_are_found() {
+        let text =
+            "oci://r.example/byname:1.2.3\nbyname-module:1.20.3-artifact, byname: 1.2.3 byname:1.2, byname:4.5.6.";
+        let found: Vec<&str> = image_versions(text).into_iter().filter_map(|place| text.get(place)).collect();
+        assert_eq!(found, ["1.2.3", "1.20.3", "4.5.6"]);
     }
 
     #[test]
