@@ -44,15 +44,17 @@ fn notes<'a>(changelog: &'a str, version: &str) -> Result<&'a str> {
 
 /// Raises the version to `next`, and says what is left to do.
 pub(crate) fn raise(root: &Path, next: &str) -> Result<()> {
-    ensure!(parts(next)? > parts(VERSION)?, "{next} is not above {VERSION}");
+    // The same where the version of Cargo.toml was never released: the first.
+    ensure!(parts(next)? >= parts(VERSION)?, "{next} is below {VERSION}");
+    let changelog = fs::read_to_string(root.join(CHANGELOG))?;
+    ensure!(!changelog.contains(&format!("\n## [{next}]")), "{CHANGELOG} has {next} already");
     let date = Command::new("date").args(["-u", "+%F"]).output().context("date cannot be run")?;
     let date = String::from_utf8(date.stdout)?;
     let heading = format!("{UNRELEASED}\n## [{next}] - {}\n", date.trim());
     let old = format!("version = \"{VERSION}\"\nedition");
     replace(&root.join("Cargo.toml"), &old, &old.replace(VERSION, next))?;
     replace(&root.join(CHANGELOG), UNRELEASED, &heading)?;
-    for path in places(root)? {
-        let text = fs::read_to_string(&path)?;
+    for (path, text) in places(root)? {
         let mut raised = text.clone();
         for version in image_versions(&text).into_iter().rev() {
             raised.replace_range(version, next);
@@ -87,8 +89,8 @@ fn replace(path: &Path, old: &str, new: &str) -> Result<()> {
     Ok(fs::write(path, text.replace(old, new))?)
 }
 
-/// Where users read of an image, and copy it from.
-fn places(root: &Path) -> Result<Vec<PathBuf>> {
+/// Where users read of an image, and copy it from: all that is text.
+fn places(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
     let mut left = ["README.md", "crates/cli/src", "docs", "envoy", "examples"].map(|place| root.join(place)).to_vec();
     while let Some(path) = left.pop() {
@@ -96,16 +98,15 @@ fn places(root: &Path) -> Result<Vec<PathBuf>> {
             for entry in fs::read_dir(&path)? {
                 left.push(entry?.path());
             }
-        } else {
-            found.push(path);
+        } else if let Ok(text) = String::from_utf8(fs::read(&path)?) {
+            found.push((path, text));
         }
     }
     Ok(found)
 }
 
 fn images_are_of(root: &Path, version: &str) -> Result<()> {
-    for path in places(root)? {
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    for (path, text) in places(root)? {
         for named in image_versions(&text).into_iter().filter_map(|place| text.get(place)) {
             ensure!(named == version, "{} names an image of {named}, and the version is {version}", path.display());
         }
