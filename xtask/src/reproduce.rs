@@ -11,6 +11,17 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     let here = fs::read(root.join(SHIPPED)).with_context(|| format!("cannot read {SHIPPED}: run `make build`"))?;
     let elsewhere = tempfile::Builder::new().prefix("byname-built-elsewhere-").tempdir()?;
     let copy = elsewhere.path().join("a/deeper/directory");
+    copy_sources(root, &copy)?;
+    module::ship(&copy)?;
+    if fs::read(copy.join(SHIPPED))? != here {
+        bail!("the module that was built in {} differs from {SHIPPED}: what of a path is in it?", copy.display());
+    }
+    println!("{SHIPPED} is the same, byte for byte, when it is built in another directory");
+    Ok(())
+}
+
+/// Copies what git knows of, or would, and nothing that was built.
+pub(crate) fn copy_sources(root: &Path, copy: &Path) -> Result<()> {
     let files = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
@@ -24,10 +35,5 @@ pub(crate) fn check(root: &Path) -> Result<()> {
             fs::copy(root.join(file), &to).with_context(|| format!("cannot copy {file}"))?;
         }
     }
-    module::ship(&copy)?;
-    if fs::read(copy.join(SHIPPED))? != here {
-        bail!("the module that was built in {} differs from {SHIPPED}: what of a path is in it?", copy.display());
-    }
-    println!("{SHIPPED} is the same, byte for byte, when it is built in another directory");
     Ok(())
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::pypi::Program;
 
+const CARGO_CYCLONEDX: &str = "0.5.9";
 const CARGO_DENY: &str = "0.20.2";
 const NODE: &str = "22.20.0";
 const CARGO_FUZZ: &str = "0.13.1";
@@ -39,6 +40,10 @@ fn install_node(root: &Path) -> Result<()> {
 
 pub(crate) fn install_cargo_deny(root: &Path) -> Result<()> {
     install(root, "cargo-deny", CARGO_DENY, "cargo-deny")
+}
+
+pub(crate) fn install_cargo_cyclonedx(root: &Path) -> Result<()> {
+    install(root, "cargo-cyclonedx", CARGO_CYCLONEDX, "cargo-cyclonedx")
 }
 
 pub(crate) fn install_cargo_fuzz(root: &Path) -> Result<()> {

@@ -9,6 +9,7 @@ mod envoy;
 mod examples;
 mod host;
 mod host_functions;
+pub mod image;
 mod ports;
 mod push;
 mod raw;

@@ -74,7 +74,7 @@ pub(super) struct Outputs {
     /// The image with the module, as oci://registry/name:tag.
     #[arg(long, value_name = "URL", help_heading = "Istio")]
     image: Option<String>,
-    /// Its checksum, in hexadecimal.
+    /// What Istio compares it with, in hexadecimal: the digest of its manifest, which `make image` prints.
     #[arg(long, value_name = "SUM", help_heading = "Istio")]
     sha256: Option<String>,
     /// Put the endpoints into the table: steering by endpoint needs them, and istiod knows the others'.

@@ -1,0 +1,166 @@
+//! What a release consists of, in `target/dist`: made, and then looked at as one who downloads it would.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail, ensure};
+use byname_test_support::image::{Layout, sha256};
+
+use crate::{
+    image::{LAYOUT, VERSION, append, gzip},
+    module::SHIPPED,
+    sbom::Shipped,
+};
+
+const DIST: &str = "target/dist";
+const PROGRAM: &str = "target/native/byname";
+const SUMS: &str = "SHA256SUMS";
+
+/// Packs what `make build`, `make cli` and `make image` made.
+pub(crate) fn make(root: &Path) -> Result<()> {
+    let dist = root.join(DIST);
+    if dist.exists() {
+        fs::remove_dir_all(&dist)?;
+    }
+    fs::create_dir_all(&dist)?;
+    let host = host()?;
+    let program = format!("byname-{VERSION}-{host}");
+    let module = Shipped { package: "byname-filter", directory: ".", target: "wasm32-unknown-unknown" };
+    let native = Shipped { package: "byname", directory: "crates/cli", target: &host };
+    let files: [(String, Vec<u8>); 6] = [
+        (format!("byname-{VERSION}.wasm"), read(root, SHIPPED)?),
+        (format!("byname-{VERSION}-image.tar"), image(root)?),
+        (format!("byname-{VERSION}.schema.json"), read(root, "docs/configuration.schema.json")?),
+        (format!("{program}.tar.gz"), packed_program(root, &program)?),
+        (format!("byname-{VERSION}.wasm.cdx.json"), module.sbom(root)?.into()),
+        (format!("{program}.cdx.json"), native.sbom(root)?.into()),
+    ];
+    let mut sums = BTreeMap::new();
+    for (name, content) in files {
+        fs::write(dist.join(&name), &content).with_context(|| format!("cannot write {name}"))?;
+        sums.insert(name, sha256(&content));
+    }
+    let sums: String = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
+    fs::write(dist.join(SUMS), &sums)?;
+    check(root, &dist, &program)?;
+    print!("{sums}");
+    Ok(())
+}
+
+fn read(root: &Path, path: &str) -> Result<Vec<u8>> {
+    fs::read(root.join(path)).with_context(|| format!("cannot read {path}: `make dist` makes it first"))
+}
+
+/// The triple that the program is built for.
+fn host() -> Result<String> {
+    let output = Command::new("rustc").arg("-vV").output().context("rustc cannot be run")?;
+    let text = String::from_utf8(output.stdout)?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc does not say what it builds for")?.to_owned())
+}
+
+/// The directory of the images, which `docker load` and `skopeo copy oci-archive:` take.
+fn image(root: &Path) -> Result<Vec<u8>> {
+    let layout = root.join(LAYOUT);
+    let mut archive = tar::Builder::new(Vec::new());
+    for path in files(&layout)? {
+        append(&mut archive, &path, 0o644, &fs::read(layout.join(&path))?)?;
+    }
+    Ok(archive.into_inner()?)
+}
+
+/// The files below `directory`, in order, as paths from there.
+fn files(directory: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut left = vec![directory.to_path_buf()];
+    while let Some(next) = left.pop() {
+        for entry in fs::read_dir(&next).with_context(|| format!("cannot read {}", next.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                found.push(path.strip_prefix(directory)?.to_str().context("a name is text")?.to_owned());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn packed_program(root: &Path, directory: &str) -> Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    append(&mut archive, &format!("{directory}/byname"), 0o755, &read(root, PROGRAM)?)?;
+    for file in ["CHANGELOG.md", "LICENSE", "README.md"] {
+        append(&mut archive, &format!("{directory}/{file}"), 0o644, &read(root, file)?)?;
+    }
+    for (shell, file) in [("bash", "byname.bash"), ("fish", "byname.fish"), ("zsh", "_byname")] {
+        let script = output(Command::new(root.join(PROGRAM)).args(["completions", shell]))?;
+        append(&mut archive, &format!("{directory}/completions/{file}"), 0o644, script.as_bytes())?;
+    }
+    gzip(&archive.into_inner()?)
+}
+
+/// Whether the files are whole, the module is the one that was tested, in the image as well, and the program starts.
+fn check(root: &Path, dist: &Path, program: &str) -> Result<()> {
+    verify(dist)?;
+    let wasm = read(root, SHIPPED)?;
+    ensure!(fs::read(dist.join(format!("byname-{VERSION}.wasm")))? == wasm, "the module is another than {SHIPPED}");
+    let unpacked = tempfile::Builder::new().prefix("byname-dist-").tempdir()?;
+    let image = fs::File::open(dist.join(format!("byname-{VERSION}-image.tar")))?;
+    tar::Archive::new(image).unpack(unpacked.path())?;
+    let layout = Layout::open(unpacked.path())?;
+    for tag in layout.tags()? {
+        ensure!(layout.wasm_plugin(tag)? == wasm, "the image {tag} holds another module than {SHIPPED}");
+    }
+    let packed = fs::File::open(dist.join(format!("{program}.tar.gz")))?;
+    tar::Archive::new(flate2::read::GzDecoder::new(packed)).unpack(unpacked.path())?;
+    let says = output(Command::new(unpacked.path().join(program).join("byname")).arg("--version"))?;
+    ensure!(says == format!("byname {VERSION}\n"), "the program says that it is {says:?}, and not {VERSION}");
+    Ok(())
+}
+
+/// Whether the sums are those of the files, and every file has one.
+fn verify(dist: &Path) -> Result<()> {
+    let sums = fs::read_to_string(dist.join(SUMS)).with_context(|| format!("cannot read {SUMS}"))?;
+    let mut named = Vec::new();
+    for line in sums.lines() {
+        let (sum, name) = line.split_once("  ").with_context(|| format!("{SUMS} has a line {line:?}"))?;
+        let content = fs::read(dist.join(name)).with_context(|| format!("{SUMS} names {name}"))?;
+        ensure!(sha256(&content) == sum, "{name} has another sum than {SUMS} says");
+        named.push(name.to_owned());
+    }
+    named.push(SUMS.to_owned());
+    named.sort();
+    let there = files(dist)?;
+    ensure!(there == named, "{SUMS} is not of what is there: {there:?}");
+    Ok(())
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("{:?} cannot be run", command.get_program()))?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_those_of_all_that_is_there() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let dist = directory.path();
+        fs::write(dist.join("a"), "one")?;
+        fs::write(dist.join(SUMS), format!("{}  a\n", sha256(b"one")))?;
+        verify(dist)?;
+        fs::write(dist.join("b"), "two")?;
+        assert!(verify(dist).expect_err("b has no sum").to_string().contains("not of what is there"));
+        fs::remove_file(dist.join("b"))?;
+        fs::write(dist.join("a"), "two")?;
+        assert!(verify(dist).expect_err("a is another").to_string().contains("a has another sum"));
+        fs::remove_file(dist.join("a"))?;
+        assert!(verify(dist).expect_err("a is gone").to_string().contains("names a"));
+        Ok(())
+    }
+}

@@ -1,0 +1,219 @@
+//! A version, which stands in Cargo.toml alone: whatever else names one is held to it, and follows when it is raised.
+
+use std::{
+    env, fs,
+    io::Write,
+    ops::Range,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::image::{LAYOUT, VERSION, artifact_tag};
+
+const CHANGELOG: &str = "CHANGELOG.md";
+const UNRELEASED: &str = "## [Unreleased]\n";
+/// What the release says of itself.
+const NOTES: &str = "target/release-notes.md";
+
+/// Whether `tag` may be released: it is the version, and the changelog says what is in it. Leaves that in [`NOTES`].
+pub(crate) fn check(root: &Path, tag: &str) -> Result<()> {
+    ensure!(tag == format!("v{VERSION}"), "the tag is {tag}, and Cargo.toml says {VERSION}: v{VERSION} is its tag");
+    images_are_of(root, VERSION)?;
+    let changelog = fs::read_to_string(root.join(CHANGELOG))?;
+    let notes = notes(&changelog, VERSION)?;
+    fs::create_dir_all(root.join("target"))?;
+    fs::write(root.join(NOTES), notes).with_context(|| format!("cannot write {NOTES}"))?;
+    println!("{tag} is the version of Cargo.toml, {CHANGELOG} has it, and {NOTES} is what it says");
+    Ok(())
+}
+
+/// What the changelog says of a version, whose heading has a date: `## [1.2.3] - 2026-01-31`.
+fn notes<'a>(changelog: &'a str, version: &str) -> Result<&'a str> {
+    let heading = format!("\n## [{version}] - ");
+    let advice = || format!("{CHANGELOG} has no heading {:?} with its date: run `make release`", heading.trim());
+    let (_, below) = changelog.split_once(&heading).with_context(advice)?;
+    let (date, text) = below.split_once('\n').with_context(advice)?;
+    let is_date = date.len() == 10 && date.split('-').all(|part| part.parse::<u16>().is_ok());
+    ensure!(is_date, "{CHANGELOG} dates {version} by {date:?}, which is no date");
+    let text = text.split("\n## ").next().unwrap_or(text).trim();
+    ensure!(!text.is_empty(), "{CHANGELOG} says nothing of {version}");
+    Ok(text)
+}
+
+/// Raises the version to `next`, and says what is left to do.
+pub(crate) fn raise(root: &Path, next: &str) -> Result<()> {
+    // The same where the version of Cargo.toml was never released: the first.
+    ensure!(parts(next)? >= parts(VERSION)?, "{next} is below {VERSION}");
+    let changelog = fs::read_to_string(root.join(CHANGELOG))?;
+    ensure!(!changelog.contains(&format!("\n## [{next}]")), "{CHANGELOG} has {next} already");
+    let date = Command::new("date").args(["-u", "+%F"]).output().context("date cannot be run")?;
+    let date = String::from_utf8(date.stdout)?;
+    let heading = format!("{UNRELEASED}\n## [{next}] - {}\n", date.trim());
+    let old = format!("version = \"{VERSION}\"\nedition");
+    replace(&root.join("Cargo.toml"), &old, &old.replace(VERSION, next))?;
+    replace(&root.join(CHANGELOG), UNRELEASED, &heading)?;
+    for (path, text) in places(root)? {
+        let mut raised = text.clone();
+        for version in image_versions(&text).into_iter().rev() {
+            raised.replace_range(version, next);
+        }
+        if raised != text {
+            fs::write(&path, raised)?;
+        }
+    }
+    for manifest in ["Cargo.toml", "crates/core/fuzz/Cargo.toml"] {
+        let status = Command::new("cargo")
+            .args(["update", "--workspace", "--quiet", "--manifest-path", manifest])
+            .current_dir(root)
+            .status()
+            .context("cargo cannot be run")?;
+        ensure!(status.success(), "cargo could not bring the lock file of {manifest} up to date");
+    }
+    images_are_of(root, next)?;
+    println!("The version is {next}. Look at `git diff`, commit it, and then: git tag -a v{next}");
+    Ok(())
+}
+
+/// Numbers, which compare as versions do.
+fn parts(version: &str) -> Result<[u32; 3]> {
+    let parts: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
+    let parts = parts.and_then(|parts| <[u32; 3]>::try_from(parts).ok());
+    parts.with_context(|| format!("{version:?} is no version such as 1.2.3"))
+}
+
+fn replace(path: &Path, old: &str, new: &str) -> Result<()> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(text.matches(old).count() == 1, "{} does not have {old:?} once", path.display());
+    Ok(fs::write(path, text.replace(old, new))?)
+}
+
+/// Where users read of an image, and copy it from: all that is text.
+fn places(root: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    let mut left = ["README.md", "crates/cli/src", "docs", "envoy", "examples"].map(|place| root.join(place)).to_vec();
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                left.push(entry?.path());
+            }
+        } else if let Ok(text) = String::from_utf8(fs::read(&path)?) {
+            found.push((path, text));
+        }
+    }
+    Ok(found)
+}
+
+fn images_are_of(root: &Path, version: &str) -> Result<()> {
+    for (path, text) in places(root)? {
+        for named in image_versions(&text).into_iter().filter_map(|place| text.get(place)) {
+            ensure!(named == version, "{} names an image of {named}, and the version is {version}", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// Where `text` has the version of an image of ours: `byname:1.2.3`, or `byname-more:1.2.3`.
+fn image_versions(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (start, _) in text.match_indices("byname") {
+        let rest = text.get(start..).unwrap_or_default();
+        let name = rest.trim_start_matches(|next: char| next.is_ascii_lowercase() || next == '-');
+        let Some(version) = name.strip_prefix(':') else { continue };
+        let after = version.trim_start_matches(|next: char| next.is_ascii_digit() || next == '.');
+        let version = version.get(..version.len() - after.len()).unwrap_or_default().trim_end_matches('.');
+        if parts(version).is_ok() {
+            let start = start + rest.len() - name.len() + 1;
+            found.push(start..start + version.len());
+        }
+    }
+    found
+}
+
+/// Pushes both images to `image` with skopeo, which changes no byte of a manifest, so that digests stay what they are.
+pub(crate) fn push(root: &Path, image: &str) -> Result<()> {
+    // A registry's names have no capitals, and the names of owners may.
+    let image = image.to_lowercase();
+    log_in(&image)?;
+    for tag in [VERSION.to_owned(), artifact_tag(VERSION)] {
+        let status = Command::new("skopeo")
+            .args(["copy", "--preserve-digests"])
+            .arg(format!("oci:{LAYOUT}:{tag}"))
+            .arg(format!("docker://{image}:{tag}"))
+            .current_dir(root)
+            .status()
+            .context("skopeo cannot be run: install it, or see docs/releasing.md for other ways")?;
+        ensure!(status.success(), "skopeo could not push {image}:{tag} (above it says why)");
+    }
+    Ok(())
+}
+
+/// As `REGISTRY_USER` by `REGISTRY_TOKEN`, where these are set; else one has logged in before, by any engine's means.
+fn log_in(image: &str) -> Result<()> {
+    let (Ok(user), Ok(token)) = (env::var("REGISTRY_USER"), env::var("REGISTRY_TOKEN")) else { return Ok(()) };
+    let registry = image.split('/').next().unwrap_or(image);
+    let mut skopeo = Command::new("skopeo")
+        .args(["login", "--username", &user, "--password-stdin", registry])
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("skopeo cannot be run: install it, or see docs/releasing.md for other ways")?;
+    // Not as an argument, which every process could read.
+    skopeo.stdin.take().context("skopeo has an input")?.write_all(token.as_bytes())?;
+    ensure!(skopeo.wait()?.success(), "skopeo could not log in to {registry} (above it says why)");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use byname_test_support::repository;
+
+    use super::*;
+
+    #[test]
+    fn a_version_stands_in_cargo_toml_alone() -> Result<()> {
+        images_are_of(&repository(), VERSION)?;
+        let refused = images_are_of(&repository(), "9.9.9").expect_err("the examples name an image");
+        assert!(refused.to_string().contains(&format!("an image of {VERSION}, and the version is 9.9.9")), "{refused}");
+        Ok(())
+    }
+
+    #[test]
+    fn versions_of_images_are_found() {
+        let text =
+            "oci://r.example/byname:1.2.3\nbyname-module:1.20.3-artifact, byname: 1.2.3 byname:1.2, byname:4.5.6.";
+        let found: Vec<&str> = image_versions(text).into_iter().filter_map(|place| text.get(place)).collect();
+        assert_eq!(found, ["1.2.3", "1.20.3", "4.5.6"]);
+    }
+
+    #[test]
+    fn the_changelog_has_a_place_for_the_next_release() -> Result<()> {
+        let changelog = fs::read_to_string(repository().join(CHANGELOG))?;
+        assert_eq!(changelog.matches(UNRELEASED).count(), 1);
+        let sections = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"];
+        for heading in changelog.lines().filter_map(|line| line.strip_prefix("### ")) {
+            assert!(sections.contains(&heading), "{heading} is no section of Keep a Changelog");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_release_needs_its_tag_and_its_notes() {
+        let log =
+            "# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-01-31\n\n### Added\n\n- This.\n\n## [1.2.2] - soon\n";
+        assert_eq!(notes(log, "1.2.3").expect("notes"), "### Added\n\n- This.");
+        assert!(notes(log, "1.2.2").expect_err("no date").to_string().contains("no date"));
+        assert!(notes(log, "1.2.4").expect_err("no heading").to_string().contains("no heading"));
+        let refused = check(&repository(), "v9.9.9").expect_err("another tag");
+        assert!(refused.to_string().contains(&format!("v{VERSION} is its tag")), "{refused}");
+    }
+
+    #[test]
+    fn versions_are_three_numbers_and_compare_as_such() -> Result<()> {
+        assert!(parts("0.10.0")? > parts("0.9.1")?);
+        for version in ["1.2", "1.2.3.4", "v1.2.3", "1.2.x", ""] {
+            assert!(parts(version).is_err(), "{version}");
+        }
+        Ok(())
+    }
+}

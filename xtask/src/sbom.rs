@@ -1,0 +1,103 @@
+//! What the module and the program are made of, as CycloneDX, by cargo-cyclonedx.
+//!
+//! It asks cargo for the features of the whole workspace, tests and build steps included, and so would list what only those
+//! need. So it gets a copy of the sources in which there is nothing else, and what it says is compared with `cargo tree`.
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{reproduce, tools};
+
+/// A package that ships.
+pub(crate) struct Shipped<'a> {
+    pub(crate) package: &'a str,
+    /// Where its Cargo.toml is.
+    pub(crate) directory: &'a str,
+    pub(crate) target: &'a str,
+}
+
+impl Shipped<'_> {
+    /// Its components as CycloneDX in JSON, the same each time.
+    pub(crate) fn sbom(&self, root: &Path) -> Result<String> {
+        tools::install_cargo_cyclonedx(root)?;
+        let copy = tempfile::Builder::new().prefix("byname-sbom-").tempdir()?;
+        let copied = copy.path().canonicalize()?;
+        reproduce::copy_sources(root, &copied)?;
+        self.alone(&copied)?;
+        let output = Command::new(root.join("target/tools/bin/cargo-cyclonedx"))
+            .args(["cyclonedx", "--format", "json", "--spec-version", "1.5", "--quiet"])
+            .args(["--target", self.target, "--override-filename", "sbom", "--manifest-path"])
+            .arg(copied.join(self.directory).join("Cargo.toml"))
+            // No time and no serial number.
+            .env("SOURCE_DATE_EPOCH", "0")
+            .output()
+            .context("cargo-cyclonedx cannot be run")?;
+        if !output.status.success() {
+            bail!("cargo-cyclonedx failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let sbom = fs::read_to_string(copied.join(self.directory).join("sbom.json"))
+            .context("cargo-cyclonedx wrote no SBOM")?
+            .replace(&copied.display().to_string(), "/byname");
+        let (listed, built_in) = (components(&sbom)?, self.dependencies(root)?);
+        ensure!(
+            listed == built_in,
+            "the SBOM of {} is wrong: it misses {:?}, and these are not built in: {:?}",
+            self.package,
+            built_in.difference(&listed).collect::<Vec<_>>(),
+            listed.difference(&built_in).collect::<Vec<_>>()
+        );
+        Ok(sbom)
+    }
+
+    /// Takes all else out of the workspace in `copy`.
+    fn alone(&self, copy: &Path) -> Result<()> {
+        for manifest in ["Cargo.toml", "crates/cli/Cargo.toml", "crates/core/Cargo.toml"] {
+            let path = copy.join(manifest);
+            let mut kept = String::new();
+            let mut of_tests = false;
+            for line in fs::read_to_string(&path)?.lines() {
+                if line.starts_with('[') {
+                    of_tests = line.contains("dev-dependencies");
+                }
+                if line.starts_with("members = ") {
+                    kept.push_str("members = [\"crates/core\"");
+                    kept.push_str(if self.directory == "." { "]\n" } else { ", \"crates/cli\"]\n" });
+                } else if !of_tests {
+                    kept.push_str(line);
+                    kept.push('\n');
+                }
+            }
+            fs::write(path, kept)?;
+        }
+        Ok(())
+    }
+
+    /// Name and version of all that cargo builds it of.
+    fn dependencies(&self, root: &Path) -> Result<BTreeSet<String>> {
+        let output = Command::new("cargo")
+            .args(["tree", "--locked", "--edges", "no-dev", "--prefix", "none", "--format", "{p}"])
+            .args(["--package", self.package, "--target", self.target])
+            .current_dir(root)
+            .output()
+            .context("cargo cannot be run")?;
+        if !output.status.success() {
+            bail!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let name_and_version = |line: &str| {
+            let mut words = line.split_whitespace();
+            Some(format!("{} {}", words.next()?, words.next()?.strip_prefix('v')?))
+        };
+        let tree = String::from_utf8(output.stdout)?;
+        Ok(tree.lines().skip(1).filter_map(name_and_version).collect())
+    }
+}
+
+/// Name and version of every component.
+fn components(sbom: &str) -> Result<BTreeSet<String>> {
+    let sbom: Value = serde_json::from_str(sbom)?;
+    let components = sbom["components"].as_array().context("the SBOM lists no components")?;
+    let text = |value: &Value| value.as_str().map(str::to_owned).context("a component has a name and a version");
+    components.iter().map(|one| Ok(format!("{} {}", text(&one["name"])?, text(&one["version"])?))).collect()
+}
