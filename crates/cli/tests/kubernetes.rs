@@ -1,0 +1,12 @@
+//! `examples/kubernetes`: what is in the folder, and that it works as its README says.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, which is what these do"
+)]
+
+#[path = "kubernetes/kubectl.rs"]
+mod kubectl;
