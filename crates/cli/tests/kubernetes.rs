@@ -8,5 +8,11 @@
     reason = "a test that cannot go on fails, which is what these do"
 )]
 
+#[path = "kubernetes/folder.rs"]
+mod folder;
 #[path = "kubernetes/kubectl.rs"]
 mod kubectl;
+#[path = "kubernetes/pod.rs"]
+mod pod;
+#[path = "kubernetes/readme.rs"]
+mod readme;

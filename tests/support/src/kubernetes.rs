@@ -112,6 +112,19 @@ impl KubernetesApi {
         lock(&self.state).put(key(&object), object);
     }
 
+    /// Changes fields of an object, as a controller does with a status.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn merge(&self, kind: &str, namespace: &str, name: &str, fields: &Value) {
+        let mut state = lock(&self.state);
+        let resource = resources::of_kind(kind).expect("the API has that kind");
+        let key = (resource.plural, namespace.to_owned(), name.to_owned());
+        let mut object = state.objects.get(&key).expect("it is there").clone();
+        patch::merge(&mut object, fields, false);
+        state.put(key, object);
+    }
+
     /// Deletes an object that is like `object`.
     ///
     /// # Panics

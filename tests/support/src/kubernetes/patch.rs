@@ -23,7 +23,7 @@ pub(super) fn patched(object: &Value, patch: &Value, content_type: &str) -> Valu
 }
 
 /// As RFC 7396 has it; a strategic patch merges lists of what has names by the names.
-fn merge(object: &mut Value, patch: &Value, is_strategic: bool) {
+pub(super) fn merge(object: &mut Value, patch: &Value, is_strategic: bool) {
     match (object, patch) {
         (Value::Array(list), Value::Array(patches)) if is_strategic && are_named(list) && are_named(patches) => {
             for patch in patches {

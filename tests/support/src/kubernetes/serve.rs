@@ -48,6 +48,9 @@ async fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         };
         if let Some(code) = failure {
             answer(stream, code, &status(code)).await?;
+        } else if request.query.contains_key("sendInitialEvents") {
+            // As an API that does not know of watches which begin with a list: who asks lists then.
+            answer(stream, 422, &refusal(422, "Invalid", "sendInitialEvents is not supported")).await?;
         } else if request.query.contains_key("watch") {
             return watch(stream, &request, state).await;
         } else if request.method != "GET" || request.name.is_some() {
@@ -72,10 +75,10 @@ fn status(code: u16) -> Value {
         429 => ("TooManyRequests", "the server has received too many requests"),
         _ => ("InternalError", "something went wrong"),
     };
-    failure(code, reason, message)
+    refusal(code, reason, message)
 }
 
-fn failure(code: u16, reason: &str, message: &str) -> Value {
+fn refusal(code: u16, reason: &str, message: &str) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason,
         "code": code})
 }
@@ -91,22 +94,22 @@ async fn answer(stream: &mut TcpStream, code: u16, body: &Value) -> std::io::Res
 fn one(request: &Request, state: &mut State) -> (u16, Value) {
     let Ok(body) = serde_json::from_slice::<Value>(if request.body.is_empty() { b"null" } else { &request.body })
     else {
-        return (415, failure(415, "UnsupportedMediaType", "JSON alone is read here: apply a file"));
+        return (415, refusal(415, "UnsupportedMediaType", "JSON alone is read here: apply a file"));
     };
     let name = request.name.as_deref().or(body["metadata"]["name"].as_str()).unwrap_or_default();
     let key: Key = (request.plural(), request.namespace.clone().unwrap_or_default(), name.to_owned());
     let stored = state.objects.get(&key).cloned();
     let object = match (&*request.method, stored) {
         ("POST", Some(_)) => {
-            return (409, failure(409, "AlreadyExists", &format!("{} {name:?} already exists", key.0)));
+            return (409, refusal(409, "AlreadyExists", &format!("{} {name:?} already exists", key.0)));
         }
         ("POST", None) if !state.has_namespace(&key.1) => {
-            return (404, failure(404, "NotFound", &format!("namespaces {:?} not found", key.1)));
+            return (404, refusal(404, "NotFound", &format!("namespaces {:?} not found", key.1)));
         }
         // What does not exist is created by server-side apply.
         ("POST", None) => body,
         ("PATCH", None) if request.content_type.starts_with("application/apply-patch") => body,
-        (_, None) => return (404, failure(404, "NotFound", &format!("{} {name:?} not found", key.0))),
+        (_, None) => return (404, refusal(404, "NotFound", &format!("{} {name:?} not found", key.0))),
         ("GET", Some(stored)) => return (200, stored),
         ("DELETE", Some(stored)) => {
             state.remove(&key);
@@ -114,7 +117,7 @@ fn one(request: &Request, state: &mut State) -> (u16, Value) {
         }
         ("PATCH", Some(stored)) => patch::patched(&stored, &body, &request.content_type),
         ("PUT", Some(_)) => body,
-        _ => return (405, failure(405, "MethodNotAllowed", "that cannot be done")),
+        _ => return (405, refusal(405, "MethodNotAllowed", "that cannot be done")),
     };
     let code = if request.method == "POST" { 201 } else { 200 };
     if request.query.contains_key("dryRun") {
