@@ -27,10 +27,11 @@ pub fn kubectl_binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// A shell in the root of the repository, with programs of ours on its PATH and nothing known of any cluster of this
+/// A shell in the root of the repository or elsewhere, with programs of ours on its PATH and nothing known of any cluster of this
 /// machine's.
 pub struct Shell {
     programs: TempDir,
+    directory: PathBuf,
     kubeconfig: Option<PathBuf>,
 }
 
@@ -45,7 +46,14 @@ impl Shell {
             let program = program.canonicalize().with_context(|| format!("there is no {}", program.display()))?;
             symlink(program, directory.path().join(name))?;
         }
-        Ok(Self { programs: directory, kubeconfig: None })
+        Ok(Self { programs: directory, directory: repository(), kubeconfig: None })
+    }
+
+    /// Runs commands in `directory`, for those that write files.
+    #[must_use]
+    pub fn directory(mut self, directory: &Path) -> Self {
+        self.directory = directory.to_owned();
+        self
     }
 
     /// Lets kubectl talk to what this kubeconfig names.
@@ -76,7 +84,7 @@ impl Shell {
         let home = self.programs.path();
         let output = Command::new("sh")
             .args(["-c", &format!("exec 2>&1\n{command}")])
-            .current_dir(repository())
+            .current_dir(&self.directory)
             .env("PATH", format!("{}:{path}", home.display()))
             .env("HOME", home)
             .env("KUBECONFIG", self.kubeconfig.as_deref().unwrap_or(Path::new("/dev/null")))

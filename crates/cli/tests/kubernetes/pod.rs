@@ -78,8 +78,6 @@ impl Pod {
         self.instead = vec![
             (MODULE.to_owned(), path(repository().join("target/byname.wasm"))),
             ("/etc/ssl/certs/ca-certificates.crt".to_owned(), here("ca.pem").display().to_string()),
-            // Its endpoints are on loopback, which is refused otherwise.
-            ("{\"version\": 1,".to_owned(), "{\"version\": 1, \"table\": {\"singleMachine\": true},".to_owned()),
         ];
         for (port, free) in &self.ports {
             self.instead.push((format!("port_value: {port}"), format!("port_value: {free}")));
@@ -171,6 +169,11 @@ impl Pod {
 
     fn log_file(&self, container: &str) -> PathBuf {
         self.directory.path().join(format!("{container}.log"))
+    }
+
+    /// Whether a sidecar of this name runs.
+    pub(crate) fn has(&self, container: &str) -> bool {
+        self.processes.contains_key(container)
     }
 
     /// What a container has logged.

