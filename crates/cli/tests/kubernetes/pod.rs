@@ -1,9 +1,9 @@
 //! A pod's processes without its containers: what the manifests say is started here, real Envoy and real `byname watch`, with
 //! volumes that are directories and ports that are free.
 //!
-//! It is no kubelet. Images are not pulled, the programs are those of this machine; no user, capability or read-only
-//! file system is set (`tests/containers` does that, where there is an engine), and probes are not followed in time: a
-//! sidecar has to be ready before the next is started, which here is waited for by the same means.
+//! It is no kubelet. Images are not pulled, the programs are those of this machine; no user, capability, limit or read-only
+//! file system is set, and probes are not followed in time: a sidecar has to be ready before the next is started, which here
+//! is waited for by the same means.
 
 use std::{
     collections::BTreeMap,
