@@ -51,7 +51,7 @@ test: test-native test-wasm test-fuzz test-cli test-envoy test-reproducible ## R
 test-native: toolchain ## The tests of core and of the test support
 	$(CARGO) test --workspace --exclude byname-filter --exclude byname --exclude byname-containers
 
-test-cli: build envoy ## The program, alone and with a real Envoy
+test-cli: build envoy kubectl ## The program, alone and with a real Envoy
 	$(CARGO) test --package byname
 
 test-wasm: toolchain ## The tests of core once more, in wasm under Node
@@ -107,6 +107,9 @@ audit: toolchain ## Known vulnerabilities of dependencies (asks GitHub for the a
 
 envoy: ## Install the pinned Envoy into target/envoy (or take the one that ENVOY names)
 	@$(XTASK) envoy
+
+kubectl: ## Install kubectl into target/kubectl (or take the one that KUBECTL names)
+	@$(XTASK) kubectl
 
 clean: ## Remove all that was built and installed
 	rm -rf target

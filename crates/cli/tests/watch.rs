@@ -8,8 +8,6 @@
     reason = "a test that cannot go on fails, which is what these do"
 )]
 
-#[path = "watch/fake_api.rs"]
-mod fake_api;
 #[path = "watch/program.rs"]
 mod program;
 

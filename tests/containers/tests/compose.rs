@@ -107,7 +107,8 @@ fn nothing_harms_what_serves(shop: &Shop) -> Result<()> {
     let shows = |command: &str, output: &str| {
         shop.eventually(&Shown { command: format!("docker-compose {command}"), output: output.to_owned() })
     };
-    let failed = "exec -T shop curl -s --noproxy 127.0.0.1 http://127.0.0.1:9901/stats?filter=http_filter.byname.config_fail$";
+    let failed =
+        "exec -T shop curl -s --noproxy 127.0.0.1 http://127.0.0.1:9901/stats?filter=http_filter.byname.config_fail$";
     let asks = "curl -s http://payments/";
     let shop_answers = "payments-… in shop, asked for as payments.shop.svc.cluster.local";
     shows(failed, "extension_config_discovery.http_filter.byname.config_fail: 0")?;

@@ -2,18 +2,19 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use byname_test_support::{Upstream, repository, yaml_documents};
+use byname_test_support::{
+    Upstream,
+    kubernetes::{KubernetesApi, kubeconfig},
+    repository, yaml_documents,
+};
 use serde_json::{Value, json};
 
-use crate::{
-    fake_api::{self, FakeApi},
-    program::{Program, endpoints, eventually, service, slice},
-};
+use crate::program::{Program, endpoints, eventually, service, slice};
 
 /// Long enough for what must not happen to happen.
 const WHILE: Duration = Duration::from_millis(400);
 
-async fn follow(api: &FakeApi, more: &[&str]) -> Program {
+async fn follow(api: &KubernetesApi, more: &[&str]) -> Program {
     Program::start(|directory| {
         let mut arguments = vec!["--format".to_owned(), "table".into(), "--kubeconfig".into()];
         arguments.push(api.kubeconfig(directory).display().to_string());
@@ -24,8 +25,8 @@ async fn follow(api: &FakeApi, more: &[&str]) -> Program {
 }
 
 /// Seven Services in three namespaces, which are three pages; `shop/cart` has three endpoints.
-async fn shop() -> FakeApi {
-    let api = FakeApi::start().await;
+async fn shop() -> KubernetesApi {
+    let api = KubernetesApi::start().await.unwrap();
     for name in ["billing/api", "billing/ledger", "prod/payments", "shop/cart", "shop/db", "shop/payments", "shop/web"]
     {
         api.put(service(name));
@@ -270,7 +271,7 @@ async fn while_the_api_is_away_the_last_table_serves() {
     assert!(program.metric("failing").await >= 1.0);
     api.fail("services", &[500, 429, 503]);
     api.fail("endpointslices", &[503, 500]);
-    api.listen().await;
+    api.listen().await.unwrap();
     program.wait_for(&shop_with(&[("shop/cart", Some(5))])).await;
     eventually("all failures were met", || api.has_failed()).await;
     program.wait_for_log("EndpointSlices: followed again").await;
@@ -290,7 +291,7 @@ async fn an_api_that_is_not_there_yet_is_waited_for() {
     assert_eq!((program.get("/readyz").await.0, program.get("/healthz").await.0), (503, 200));
     api.fail("services", &[403, 500]);
     api.fail("endpointslices", &[429]);
-    api.listen().await;
+    api.listen().await.unwrap();
     program.wait_for(&SHOP).await;
     program.wait_for_log("cannot list; examples/kubernetes/rbac.yaml allows what is needed").await;
 }
@@ -417,7 +418,7 @@ async fn an_api_behind_tls_is_trusted_by_the_kubeconfig() {
             std::fs::write(&authority, &certificate).unwrap();
             let server = format!("https://127.0.0.1:{port}");
             let cluster = json!({"server": server, "certificate-authority": authority});
-            let file = fake_api::kubeconfig(directory, cluster).display().to_string();
+            let file = kubeconfig(directory, cluster).display().to_string();
             vec!["--kubeconfig".into(), file, "--context".into(), "test".into()]
         })
         .await;

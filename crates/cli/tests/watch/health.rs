@@ -2,8 +2,6 @@
 
 use std::{fs, net::TcpListener, path::Path, process::Command};
 
-use byname_test_support::{snippet, yaml_documents};
-
 use crate::program::{Program, endpoints, service, slice};
 
 const DATA: &str = "in/cart.json";
@@ -130,21 +128,4 @@ fn what_is_wrong_at_the_start_is_said_with_the_way_out() {
         assert!(stderr.starts_with("error: ") && stderr.contains(said), "{arguments:?}: {stderr}");
         assert!(!Path::new(&out).exists());
     }
-}
-
-#[test]
-fn what_the_documentation_starts_is_understood() {
-    let pod = &yaml_documents(&snippet("docs/watch.md", "In a pod", "").unwrap()).unwrap()[0];
-    let arguments = pod["spec"]["initContainers"][0]["args"].as_array().unwrap().iter();
-    // As the kubelet puts them in.
-    let expanded = |text: &str| text.replace("$(POD_NAMESPACE)", "shop").replace("$(POD_NAME)", "web-0");
-    let arguments: Vec<String> = arguments.map(|argument| expanded(argument.as_str().unwrap())).collect();
-    let output = Command::new(env!("CARGO_BIN_EXE_byname")).args(&arguments).output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    // All is well but that the volume is not here.
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(
-        stderr.contains("/etc/byname/ecds/byname.yaml: cannot be written; its directory must be there"),
-        "{stderr}"
-    );
 }

@@ -9,13 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use byname_test_support::{Connection, Envoy, Form, Upstream, repository};
+use byname_test_support::{Connection, Envoy, Form, Upstream, kubernetes::KubernetesApi, repository};
 use serde_json::json;
 
-use crate::{
-    fake_api::FakeApi,
-    program::{Program, endpoint, eventually, service, slice_with_port},
-};
+use crate::program::{Program, endpoint, eventually, service, slice_with_port};
 
 /// What a change may take until the last request went the old way.
 const BOUND: Duration = Duration::from_secs(1);
@@ -40,7 +37,7 @@ async fn a_change_of_the_cluster_reaches_a_running_envoy_within_a_second() {
     let (one, two) = (Upstream::start("one").await.unwrap(), Upstream::start("two").await.unwrap());
     let passthrough = Upstream::start("passthrough").await.unwrap();
     let of = |upstream: &Upstream, ready| slice_with_port("shop/web", &[endpoint("127.0.0.1", ready)], upstream.port());
-    let api = FakeApi::start().await;
+    let api = KubernetesApi::start().await.unwrap();
     api.put(service("shop/web"));
     api.put(of(&one, true));
     api.put(of(&two, true));

@@ -1,0 +1,18 @@
+//! `examples/kubernetes`: what is in the folder, and that it works as its README says.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, which is what these do"
+)]
+
+#[path = "kubernetes/folder.rs"]
+mod folder;
+#[path = "kubernetes/kubectl.rs"]
+mod kubectl;
+#[path = "kubernetes/pod.rs"]
+mod pod;
+#[path = "kubernetes/readme.rs"]
+mod readme;

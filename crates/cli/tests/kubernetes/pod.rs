@@ -1,0 +1,219 @@
+//! A pod's processes without its containers: what the manifests say is started here, real Envoy and real `byname watch`, with
+//! volumes that are directories and ports that are free.
+//!
+//! It is no kubelet. Images are not pulled, the programs are those of this machine; no user, capability, limit or read-only
+//! file system is set, and probes are not followed in time: a sidecar has to be ready before the next is started, which here
+//! is waited for by the same means.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use byname_test_support::{Connection, Form, Upstream, envoy_binary, kubernetes::KubernetesApi, repository};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Container, PodSpec},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The machine may be slow and busy; a test that hangs is worse.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Where the programs of the images are here.
+const MODULE: &str = "/usr/local/share/byname/byname.wasm";
+
+/// Processes that end with the value.
+pub(crate) struct Pod {
+    spec: PodSpec,
+    namespace: String,
+    directory: TempDir,
+    /// What stands here for a path, a port or another text of the manifests.
+    instead: Vec<(String, String)>,
+    ports: BTreeMap<u16, u16>,
+    processes: BTreeMap<String, Child>,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+impl Pod {
+    /// Starts a pod of a Deployment that was applied.
+    pub(crate) async fn start(api: &KubernetesApi, namespace: &str, name: &str) -> Self {
+        let deployment = api.object("Deployment", namespace, name).unwrap();
+        let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+        let spec = deployment.spec.template.spec.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let mut pod = Self {
+            spec,
+            namespace: namespace.to_owned(),
+            directory,
+            instead: Vec::new(),
+            ports: [15001, 9901, 9902].into_iter().map(|port| (port, free_port())).collect(),
+            processes: BTreeMap::new(),
+        };
+        pod.prepare(api).await;
+        for container in pod.spec.init_containers.clone().into_iter().flatten() {
+            pod.run(&container, api).await;
+        }
+        pod
+    }
+
+    /// The port that stands for one of the pod's.
+    pub(crate) fn port(&self, port: u16) -> u16 {
+        self.ports[&port]
+    }
+
+    /// Makes a directory of each volume that has files or takes some.
+    async fn prepare(&mut self, api: &KubernetesApi) {
+        let here = |name: &str| self.directory.path().join(name);
+        let (_, certificate) = Upstream::start_tls("none", "none").await.unwrap();
+        fs::write(here("ca.pem"), certificate).unwrap();
+        let path = |path: PathBuf| path.canonicalize().unwrap().display().to_string();
+        self.instead = vec![
+            (MODULE.to_owned(), path(repository().join("target/byname.wasm"))),
+            ("/etc/ssl/certs/ca-certificates.crt".to_owned(), here("ca.pem").display().to_string()),
+        ];
+        for (port, free) in &self.ports {
+            self.instead.push((format!("port_value: {port}"), format!("port_value: {free}")));
+            self.instead.push((format!("\":{port}\""), format!("\"127.0.0.1:{free}\"")));
+        }
+        let containers = self.spec.init_containers.iter().flatten().chain(&self.spec.containers);
+        for mount in containers.flat_map(|container| container.volume_mounts.iter().flatten()) {
+            fs::create_dir_all(here(&mount.name)).unwrap();
+            self.instead.push((mount.mount_path.clone(), here(&mount.name).display().to_string()));
+        }
+        for volume in self.spec.volumes.iter().flatten() {
+            let Some(source) = &volume.config_map else { continue };
+            let map = api.object("ConfigMap", &self.namespace, &source.name).unwrap();
+            let map: ConfigMap = serde_json::from_value(map).unwrap();
+            for (file, text) in map.data.iter().flatten() {
+                fs::write(here(&volume.name).join(file), self.localized(text)).unwrap();
+            }
+        }
+    }
+
+    fn localized(&self, text: &str) -> String {
+        self.instead.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    }
+
+    /// A container's words with the variables that the kubelet puts in.
+    fn words(&self, container: &Container) -> Vec<String> {
+        let mut words = container.command.clone().unwrap();
+        for variable in container.env.iter().flatten() {
+            let from = variable.value_from.as_ref().and_then(|from| from.field_ref.as_ref());
+            let value = match from.map(|field| &*field.field_path) {
+                Some("metadata.name") => "checkout-0",
+                Some("metadata.namespace") => &self.namespace,
+                _ => continue,
+            };
+            words.iter_mut().for_each(|word| *word = word.replace(&format!("$({})", variable.name), value));
+        }
+        // As JSON, where a word by itself stands between quotation marks.
+        serde_json::from_str(&self.localized(&serde_json::to_string(&words).unwrap())).unwrap()
+    }
+
+    /// Runs a container to its end, or until it is ready where it is a sidecar.
+    async fn run(&mut self, container: &Container, api: &KubernetesApi) {
+        let words = self.words(container);
+        let mut command = match &*words[0] {
+            "byname" => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
+                let kubeconfig = api.kubeconfig(self.directory.path());
+                command.args(&words[1..]).arg("--kubeconfig").arg(kubeconfig);
+                command
+            }
+            program => {
+                let envoy = envoy_binary().unwrap();
+                let mut command = Command::new(if program == "envoy" { &*envoy } else { program.as_ref() });
+                command.args(&words[1..]);
+                command
+            }
+        };
+        let log = fs::File::create(self.log_file(&container.name)).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let mut child = command.spawn().unwrap();
+        if container.restart_policy.is_none() {
+            assert!(child.wait().unwrap().success(), "{}", self.log(&container.name));
+            return;
+        }
+        self.processes.insert(container.name.clone(), child);
+        let start = Instant::now();
+        while !self.is_started(container).await {
+            let ended = self.processes.get_mut(&container.name).unwrap().try_wait().unwrap();
+            let is_late = ended.is_some() || start.elapsed() > PATIENCE;
+            assert!(!is_late, "{} is not ready ({ended:?}): {}", container.name, self.log(&container.name));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Whether the startup probe succeeds.
+    async fn is_started(&self, container: &Container) -> bool {
+        let probe = container.startup_probe.as_ref().unwrap();
+        if let Some(exec) = &probe.exec {
+            let words = exec.command.clone().unwrap();
+            // bash opens the port that stands here.
+            let script = words[2].replace("/15001", &format!("/{}", self.port(15001)));
+            let output = Command::new(&words[0]).args([&words[1], &script]).output().unwrap();
+            return output.status.success();
+        }
+        let path = probe.http_get.as_ref().unwrap().path.clone().unwrap();
+        let Ok(mut connection) = Connection::open(self.port(9902), Form::Host).await else { return false };
+        connection.get_path("watch", &path, &[]).await.is_ok_and(|reply| reply.status == 200)
+    }
+
+    fn log_file(&self, container: &str) -> PathBuf {
+        self.directory.path().join(format!("{container}.log"))
+    }
+
+    /// Whether a sidecar of this name runs.
+    pub(crate) fn has(&self, container: &str) -> bool {
+        self.processes.contains_key(container)
+    }
+
+    /// What a container has logged.
+    pub(crate) fn log(&self, container: &str) -> String {
+        fs::read_to_string(self.log_file(container)).unwrap()
+    }
+
+    /// What `curl -s URL` prints in the program's container: `http_proxy` is set there, and so the name goes to Envoy.
+    pub(crate) async fn curl(&self, url: &str) -> String {
+        let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let mut connection = Connection::open(self.port(15001), Form::Proxy).await.unwrap();
+        let reply = connection.get_path(authority, &format!("/{path}"), &[]).await.unwrap();
+        let upstream = reply.said("upstream");
+        if upstream.is_empty() { reply.body } else { upstream }
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        for (name, process) in &mut self.processes {
+            if std::thread::panicking() {
+                let log = fs::read_to_string(self.directory.path().join(format!("{name}.log"))).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().filter(|line| !line.contains("][info]")).collect();
+                eprintln!("the log of {name}:\n{}", lines.join("\n"));
+            }
+            drop(process.kill());
+            drop(process.wait());
+        }
+    }
+}
+
+/// What the EndpointSlice controller says of a Service's pods on loopback, each with a port of its own.
+pub(crate) fn slice(namespace: &str, service: &str, upstream: &Upstream) -> Value {
+    let name = format!("{service}-{}", upstream.port());
+    json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"namespace": namespace, "name": name, "labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": upstream.port(), "protocol": "TCP"}],
+        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": true}}],
+    })
+}

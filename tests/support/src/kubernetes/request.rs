@@ -1,0 +1,101 @@
+//! A request to the API, as it is read from a connection.
+
+use std::{collections::BTreeMap, io};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    net::TcpStream,
+};
+
+use super::{
+    Key,
+    resources::{self, Resource},
+};
+
+pub(super) struct Request {
+    pub(super) method: String,
+    /// The path and the query.
+    pub(super) target: String,
+    pub(super) path: String,
+    pub(super) query: BTreeMap<String, String>,
+    pub(super) content_type: String,
+    pub(super) body: Vec<u8>,
+    /// What it is for, where the API has such a kind.
+    pub(super) resource: Option<&'static Resource>,
+    pub(super) namespace: Option<String>,
+    pub(super) name: Option<String>,
+}
+
+impl Request {
+    /// Reads the next one, unless the connection has ended.
+    pub(super) async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if stream.read_line(&mut head).await? == 0 {
+                return Ok(None);
+            }
+        }
+        let headers: BTreeMap<String, &str> = head
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value))
+            .collect();
+        let header = |name: &str| headers.get(name).copied().unwrap_or_default();
+        // kubectl sends its token over TLS alone.
+        let is_kubectl = header("user-agent").starts_with("kubectl");
+        assert!(is_kubectl || header("authorization") == "Bearer secret", "{head}");
+        let mut body = vec![0; header("content-length").parse().unwrap_or_default()];
+        stream.read_exact(&mut body).await?;
+        let mut words = head.split(' ');
+        let method = words.next().unwrap_or_default();
+        let target = words.next().unwrap_or_default();
+        Ok(Some(Self { content_type: header("content-type").to_owned(), body, ..Self::parse(method, target) }))
+    }
+
+    fn parse(method: &str, target: &str) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let decoded = |text: &str| text.replace("%3D", "=").replace("%2C", ",");
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let query = pairs.map(|(name, value)| (name.to_owned(), decoded(value))).collect();
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let (group, version, rest) = match &parts[..] {
+            ["api", version, rest @ ..] => ("", *version, rest),
+            ["apis", group, version, rest @ ..] => (*group, *version, rest),
+            _ => ("", "", &[][..]),
+        };
+        let (namespace, plural, name) = match rest {
+            ["namespaces", namespace, plural] => (Some(*namespace), *plural, None),
+            ["namespaces", namespace, plural, name] => (Some(*namespace), *plural, Some(*name)),
+            [plural] => (None, *plural, None),
+            [plural, name] => (None, *plural, Some(*name)),
+            _ => (None, "", None),
+        };
+        Self {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            path: path.to_owned(),
+            query,
+            content_type: String::new(),
+            body: Vec::new(),
+            resource: resources::of_path(group, version, plural),
+            namespace: namespace.map(str::to_owned),
+            name: name.map(str::to_owned),
+        }
+    }
+
+    pub(super) fn plural(&self) -> &'static str {
+        self.resource.map_or("", |resource| resource.plural)
+    }
+
+    /// Whether a list or a watch has the object of this key.
+    pub(super) fn wants(&self, (plural, namespace, name): &Key) -> bool {
+        let selected = self.query.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));
+        *plural == self.plural()
+            && self.namespace.as_ref().is_none_or(|own| own == namespace)
+            && selected.is_none_or(|own| own == name)
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        self.query.get(name)?.parse().ok()
+    }
+}

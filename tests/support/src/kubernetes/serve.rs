@@ -1,0 +1,183 @@
+//! Answers to requests.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+use super::{Key, POLL, State, patch, request::Request, resources};
+
+/// The objects of a page, at most.
+const PAGE: usize = 3;
+
+pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
+    // They end with the server.
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
+        let state = Arc::clone(&state);
+        // Whoever is not there any more has its reasons.
+        connections.spawn(async move { drop(serve(stream, &state).await) });
+    }
+}
+
+async fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    while let Some(request) = Request::read(&mut stream).await? {
+        let stream = stream.get_mut();
+        if request.resource.is_none() {
+            let (code, body) = resources::discovery(&request.path).map_or((404, status(404)), |told| (200, told));
+            answer(stream, code, &body).await?;
+            continue;
+        }
+        let failure = {
+            let mut state = lock(state);
+            state.requests.push(request.target.clone());
+            state.failures.get_mut(request.plural()).and_then(VecDeque::pop_front)
+        };
+        if let Some(code) = failure {
+            answer(stream, code, &status(code)).await?;
+        } else if request.query.contains_key("sendInitialEvents") {
+            // As an API that does not know of watches which begin with a list: who asks lists then.
+            answer(stream, 422, &refusal(422, "Invalid", "sendInitialEvents is not supported")).await?;
+        } else if request.query.contains_key("watch") {
+            return watch(stream, &request, state).await;
+        } else if request.method != "GET" || request.name.is_some() {
+            let (code, body) = one(&request, &mut lock(state));
+            answer(stream, code, &body).await?;
+        } else {
+            while lock(state).held.contains(request.plural()) {
+                tokio::time::sleep(POLL).await;
+            }
+            let page = list(&request, &lock(state));
+            answer(stream, 200, &page).await?;
+        }
+    }
+    Ok(())
+}
+
+fn status(code: u16) -> Value {
+    let (reason, message) = match code {
+        403 => ("Forbidden", "services is forbidden: User \"system:serviceaccount:shop:web\" cannot list"),
+        404 => ("NotFound", "there is no such thing"),
+        410 => ("Expired", "too old resource version"),
+        429 => ("TooManyRequests", "the server has received too many requests"),
+        _ => ("InternalError", "something went wrong"),
+    };
+    refusal(code, reason, message)
+}
+
+fn refusal(code: u16, reason: &str, message: &str) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason,
+        "code": code})
+}
+
+async fn answer(stream: &mut TcpStream, code: u16, body: &Value) -> std::io::Result<()> {
+    let body = body.to_string();
+    let length = body.len();
+    let head = format!("HTTP/1.1 {code} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all((head + &body).as_bytes()).await
+}
+
+/// Reads or changes one object.
+fn one(request: &Request, state: &mut State) -> (u16, Value) {
+    let Ok(body) = serde_json::from_slice::<Value>(if request.body.is_empty() { b"null" } else { &request.body })
+    else {
+        return (415, refusal(415, "UnsupportedMediaType", "JSON alone is read here: apply a file"));
+    };
+    let name = request.name.as_deref().or(body["metadata"]["name"].as_str()).unwrap_or_default();
+    let key: Key = (request.plural(), request.namespace.clone().unwrap_or_default(), name.to_owned());
+    let stored = state.objects.get(&key).cloned();
+    let object = match (&*request.method, stored) {
+        ("POST", Some(_)) => {
+            return (409, refusal(409, "AlreadyExists", &format!("{} {name:?} already exists", key.0)));
+        }
+        ("POST", None) if !state.has_namespace(&key.1) => {
+            return (404, refusal(404, "NotFound", &format!("namespaces {:?} not found", key.1)));
+        }
+        // What does not exist is created by server-side apply.
+        ("POST", None) => body,
+        ("PATCH", None) if request.content_type.starts_with("application/apply-patch") => body,
+        (_, None) => return (404, refusal(404, "NotFound", &format!("{} {name:?} not found", key.0))),
+        ("GET", Some(stored)) => return (200, stored),
+        ("DELETE", Some(stored)) => {
+            state.remove(&key);
+            return (200, stored);
+        }
+        ("PATCH", Some(stored)) => patch::patched(&stored, &body, &request.content_type),
+        ("PUT", Some(_)) => body,
+        _ => return (405, refusal(405, "MethodNotAllowed", "that cannot be done")),
+    };
+    let code = if request.method == "POST" { 201 } else { 200 };
+    if request.query.contains_key("dryRun") {
+        return (code, object);
+    }
+    (code, state.put(key, object))
+}
+
+/// A page of a list; `continue` is how many objects were in the pages before.
+fn list(request: &Request, state: &State) -> Value {
+    let before = request.number("continue").unwrap_or_default() as usize;
+    let page = PAGE.min(request.number("limit").map_or(PAGE, |limit| limit as usize));
+    let wanted: Vec<&Value> =
+        state.objects.iter().filter(|(key, _)| request.wants(key)).map(|(_, object)| object).collect();
+    let items: Vec<Value> = wanted.iter().skip(before).take(page).map(|object| (*object).clone()).collect();
+    let mut metadata = json!({"resourceVersion": state.version.to_string()});
+    if before + page < wanted.len() {
+        metadata["continue"] = (before + page).to_string().into();
+    }
+    json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items})
+}
+
+async fn watch(stream: &mut TcpStream, request: &Request, state: &Mutex<State>) -> std::io::Result<()> {
+    let since = request.number("resourceVersion").unwrap_or_default();
+    let (oldest, cuts) = {
+        let state = lock(state);
+        (state.oldest, state.cuts)
+    };
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await?;
+    if since < oldest {
+        let line = json!({"type": "ERROR", "object": status(410)});
+        chunk(stream, &format!("{line}\n")).await?;
+        return stream.write_all(b"0\r\n\r\n").await;
+    }
+    let mut next = 0;
+    loop {
+        let (lines, is_cut) = {
+            let state = lock(state);
+            let new = state.events.iter().skip(next);
+            let wanted =
+                new.filter(|(version, key, _)| *version > since && key.as_ref().is_none_or(|key| request.wants(key)));
+            let lines: String = wanted.map(|(_, _, line)| format!("{line}\n")).collect();
+            next = state.events.len();
+            (lines, state.cuts != cuts)
+        };
+        if lock(state).ends_watches {
+            return stream.write_all(b"0\r\n\r\n").await;
+        }
+        if !lines.is_empty() {
+            chunk(stream, &lines).await?;
+        }
+        if is_cut {
+            chunk(stream, "{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Serv").await?;
+            return Ok(());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn chunk(stream: &mut TcpStream, text: &str) -> std::io::Result<()> {
+    stream.write_all(format!("{:x}\r\n{text}\r\n", text.len()).as_bytes()).await
+}
