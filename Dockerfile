@@ -1,4 +1,4 @@
-# The images. `docker build .` makes the module's, which a WasmPlugin names; `docker build --target byname .` that of the
+# The images. `docker build .` makes the module's, which a WasmPlugin names; `docker build --target cli .` that of the
 # program with the module beside it. Any builder takes this, without BuildKit as well, which then builds the program too.
 
 # The compiler is that of rust-toolchain.toml.
@@ -18,7 +18,7 @@ FROM sources AS program-build
 RUN make cli
 
 # What serves is what was started: nothing here is written to, and nobody is root.
-FROM debian:bookworm-slim AS byname
+FROM debian:bookworm-slim AS cli
 LABEL org.opencontainers.image.title="byname" \
       org.opencontainers.image.description="Turns Kubernetes objects into configuration for the filter byname" \
       org.opencontainers.image.licenses="Apache-2.0"

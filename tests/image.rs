@@ -68,7 +68,7 @@ fn the_dockerfile_builds_by_the_makefile_with_the_compiler_of_the_project() -> R
         let stage = stages.iter().find(|stage| stage[0].1.last().is_some_and(|last| last == name));
         stage.with_context(|| format!("the Dockerfile has no stage {name}"))
     };
-    let program = named("byname")?;
+    let program = named("cli")?;
     assert_eq!(program[0].1[0], "debian:bookworm-slim");
     assert!(program.contains(&("USER".to_owned(), vec!["65532:65532".to_owned()])), "it is not root");
     for (stage, target) in [("sources", "toolchain"), ("module-build", "build"), ("program-build", "cli")] {

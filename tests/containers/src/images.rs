@@ -15,7 +15,7 @@ const LABEL: &str = "byname.stand-in";
 pub enum StandIn {
     /// The pinned Envoy.
     Envoy,
-    /// The program and the module, with a shell, as the Dockerfile's target `byname` has them.
+    /// The program and the module, with a shell, as the Dockerfile's target `cli` has them.
     Byname,
     /// Python and its standard library.
     Python,

@@ -14,7 +14,7 @@ use byname_test_support::{Shown, console, repository};
 
 const IMAGES: [(&str, StandIn); 6] = [
     ("envoyproxy/envoy:v1.40.0", StandIn::Envoy),
-    ("byname:0.1.0", StandIn::Byname),
+    ("byname-cli:0.1.0", StandIn::Byname),
     ("python:3.13-slim", StandIn::Python),
     ("curlimages/curl:8.10.1", StandIn::Curl),
     ("alpine/openssl:3.3.2", StandIn::Openssl),
@@ -131,7 +131,7 @@ fn the_images_are_those_of_this_version() -> Result<()> {
     let capture = fs::read_to_string(folder().join("docker-compose.capture.yaml"))?;
     let envoy = fs::read_to_string(repository().join("envoy/VERSION"))?;
     assert!(compose.contains(&format!("image: envoyproxy/envoy:v{}\n", envoy.trim())));
-    assert!(compose.contains(&format!("image: byname:{}\n", env!("CARGO_PKG_VERSION"))));
+    assert!(compose.contains(&format!("image: byname-cli:{}\n", env!("CARGO_PKG_VERSION"))));
     for (image, _) in IMAGES {
         assert!(compose.contains(image) || capture.contains(image), "{image}");
     }

@@ -172,6 +172,6 @@ fn names_and_ports_agree() {
     let version = fs::read_to_string(repository().join("envoy/VERSION")).unwrap();
     let image = container("envoy").image.clone().unwrap();
     assert_eq!(image, format!("envoyproxy/envoy:v{}", version.trim()));
-    let own = format!("registry.example.com/byname:{}", env!("CARGO_PKG_VERSION"));
+    let own = format!("registry.example.com/byname-cli:{}", env!("CARGO_PKG_VERSION"));
     assert_eq!((&watch.image, &container("module").image), (&Some(own.clone()), &Some(own)));
 }
