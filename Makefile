@@ -1,5 +1,5 @@
 # What is longer than a line stands in xtask/. `make help` lists the targets.
-.PHONY: help build cli demo test test-native test-cli test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy kubectl clean toolchain bench bench-core
+.PHONY: help build cli demo test test-native test-cli test-wasm test-fuzz test-envoy test-reproducible fuzz reliability schema lint audit envoy kubectl istio-crds clean toolchain bench bench-core
 
 CARGO ?= cargo
 XTASK = $(CARGO) run --quiet --package xtask --
@@ -31,7 +31,7 @@ test: test-native test-wasm test-fuzz test-cli test-envoy test-reproducible ## R
 test-native: toolchain ## The tests of core and of the test support
 	$(CARGO) test --workspace --exclude byname-filter --exclude byname
 
-test-cli: build envoy kubectl ## The program, alone and with a real Envoy
+test-cli: build envoy kubectl istio-crds ## The program, alone and with a real Envoy
 	$(CARGO) test --package byname
 
 test-wasm: toolchain ## The tests of core once more, in wasm under Node
@@ -76,6 +76,9 @@ envoy: ## Install the pinned Envoy into target/envoy (or take the one that ENVOY
 
 kubectl: ## Install kubectl into target/kubectl (or take the one that KUBECTL names)
 	@$(XTASK) kubectl
+
+istio-crds: ## Install what Istio's objects are checked with into target/istio-crds
+	@$(XTASK) istio-crds
 
 clean: ## Remove all that was built and installed
 	rm -rf target
