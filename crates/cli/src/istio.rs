@@ -15,6 +15,12 @@ use crate::{
 /// What an object may have: `--max-request-bytes` of etcd, 1.5 MiB.
 pub const MAX_OBJECT_BYTES: usize = 1_572_864;
 
+const SHA256: &str = "\
+# No other image runs: the digest of the manifest for oci://, of the module itself for https://. What differs, or cannot be
+# pulled, has the proxy answer 403 to all that the filter would have seen.
+sha256: {{sum}}
+";
+
 /// An object as text, and how large the API server's store has it.
 #[derive(Clone, Debug)]
 pub struct Object {
@@ -39,7 +45,7 @@ pub struct Image {
 /// Where there is none, or the object would be too large.
 pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<Object, Problem> {
     let namespace = namespace(compiled)?;
-    let sha256 = image.sha256.as_ref().map(|sum| format!("sha256: {}\n", quoted(sum))).unwrap_or_default();
+    let sha256 = image.sha256.as_ref().map(|sum| fill(SHA256, &[("sum", &quoted(sum))])).unwrap_or_default();
     let text = fill(
         include_str!("istio/wasmplugin.yaml.in"),
         &[
@@ -60,6 +66,7 @@ pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<Object, Problem
             "sha256": image.sha256,
             "match": [{"mode": "CLIENT"}],
             "phase": "AUTHN",
+            "priority": 100,
             "failStrategy": "FAIL_RELOAD",
             "pluginConfig": config,
         },

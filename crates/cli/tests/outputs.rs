@@ -543,7 +543,9 @@ fn nothing_is_written_where_anything_is_wrong() -> Test {
     let endpoint = with(shop(), &[("steering.by", json!("endpoint"))]);
     let authority = with(shop(), &[("steering.by", json!("authority"))]);
     let image = ["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname:0.1.0"];
-    let rows: [(&Value, &[&str], &[&str]); 13] = [
+    let short = [&image[..], &["--sha256", "ab12"]].concat();
+    let rows: [(&Value, &[&str], &[&str]); 14] = [
+        (&shop(), &short, &["--sha256", "a SHA-256 has 64 digits"]),
         (&ways()[3].1, &["--format", "envoy-bootstrap", "--pass", "refuse"], &["steering.passCluster", "leave one"]),
         (
             &same,
@@ -648,11 +650,12 @@ fn a_written_file_replaces_the_old_one() -> Test {
 fn istio_hands_the_filter_the_same_names() -> Test {
     let desk = Desk::new()?;
     let config = with(shop(), &[("steering.by", json!("authority"))]);
-    let image =
-        ["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname:0.1.0", "--sha256", "ab12"];
+    let (sum, url) = ("ab12".repeat(16), "oci://registry.example.com/byname:0.1.0");
+    let digest = format!("sha256:{sum}");
+    let image = ["--format", "istio-wasmplugin", "--image", url, "--sha256", &digest];
     let plugin = yaml_documents(&desk.compile(SHOP, &shop(), &image)?)?.remove(0);
     assert_eq!(plugin["metadata"], json!({"name": "byname", "namespace": "shop"}));
-    assert_eq!((&plugin["spec"]["match"], &plugin["spec"]["sha256"]), (&json!([{"mode": "CLIENT"}]), &json!("ab12")));
+    assert_eq!((&plugin["spec"]["match"], &plugin["spec"]["sha256"]), (&json!([{"mode": "CLIENT"}]), &json!(sum)));
     let pushed = read(&plugin["spec"]["pluginConfig"].to_string())?;
     let table = read(&desk.compile(SHOP, &config, &[])?)?;
     for authority in

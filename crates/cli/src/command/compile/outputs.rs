@@ -71,11 +71,12 @@ pub(super) struct Outputs {
     /// What becomes of names that mean nothing [default: original-dst where there is a steering.passCluster, else refuse]
     #[arg(long, value_enum, help_heading = "Envoy")]
     pass: Option<Pass>,
-    /// The image with the module, as oci://registry/name:tag.
+    /// The image with the module, as oci://registry/name:tag, or the module, as https://host/byname.wasm.
     #[arg(long, value_name = "URL", help_heading = "Istio")]
     image: Option<String>,
-    /// What Istio compares it with, in hexadecimal: the digest of its manifest, which `make image` prints.
-    #[arg(long, value_name = "SUM", help_heading = "Istio")]
+    /// What Istio compares it with, 64 hexadecimal digits: the digest of an image's manifest, which `make image` prints, else the
+    /// sum of the module itself.
+    #[arg(long, value_name = "SUM", help_heading = "Istio", value_parser = checksum)]
     sha256: Option<String>,
     /// Put the endpoints into the table: steering by endpoint needs them, and istiod knows the others'.
     #[arg(long, help_heading = "Istio")]
@@ -253,4 +254,14 @@ fn say_size(object: &Object) {
     let permille = object.bytes * 1000 / MAX_OBJECT_BYTES;
     let (percent, tenth) = (permille / 10, permille % 10);
     output::note(&format!("{} bytes: {percent}.{tenth} % of what an object may have", object.bytes));
+}
+
+/// As Istio takes it; registries and `docker` put the name of the algorithm before it.
+fn checksum(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+    if digits.len() != 64 || !digits.chars().all(is_digit) {
+        return Err("a SHA-256 has 64 digits from 0 to 9 and a to f".to_owned());
+    }
+    Ok(digits.to_owned())
 }
