@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use byname_test_support::{Connection, Envoy, Form, Upstream, repository, snippet, yaml_documents};
+use byname_test_support::{
+    Connection, Envoy, Form, Upstream, kubernetes::KubernetesApi, repository, snippet, yaml_documents,
+};
 use promql_parser::{
     label::MatchOp,
     parser::{self, Expr, LabelModifier, VectorSelector},
@@ -15,10 +17,7 @@ use promql_parser::{
 use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::{
-    fake_api::FakeApi,
-    program::{Program, endpoint, eventually, service, slice_with_port},
-};
+use crate::program::{Program, endpoint, eventually, service, slice_with_port};
 
 const MONITORING: &str = "examples/monitoring";
 const CONFIG_FAIL: &str = "extension_config_discovery.http_filter.byname-endpoint.config_fail";
@@ -146,8 +145,8 @@ fn missing(expression: &str, shown: &BTreeSet<String>, there: &[Series]) -> Vec<
 }
 
 /// The shop as the API has it: `web` has an endpoint that is dead and one that is not, `cart` none, but a fallback.
-async fn cluster(alive: &Upstream, dead: u16) -> FakeApi {
-    let api = FakeApi::start().await;
+async fn cluster(alive: &Upstream, dead: u16) -> KubernetesApi {
+    let api = KubernetesApi::start().await.unwrap();
     for name in ["web", "cart", "empty"] {
         api.put(service(&format!("shop/{name}")));
     }
@@ -160,7 +159,7 @@ async fn cluster(alive: &Upstream, dead: u16) -> FakeApi {
     api
 }
 
-async fn watch(api: &FakeApi) -> Program {
+async fn watch(api: &KubernetesApi) -> Program {
     let config = json!({
         "version": 1,
         "steering": {"by": "endpoint", "outlierDetection": {"consecutive5xxErrors": 2}},
