@@ -25,7 +25,11 @@ const PATHS: [(&str, &str, Action); 5] = [
     ("refused, alias that may not leave", "outside", Action::Pause),
 ];
 
+/// With so many Services every function is called that any number calls.
+const TRANSLATING: usize = 1_000;
+
 /// With so many Services.
+#[derive(Debug)]
 pub(super) struct Fuel {
     services: usize,
     /// To read the table.
@@ -36,11 +40,13 @@ pub(super) struct Fuel {
 
 /// Counts with each number of Services, twice: were the two to differ, it would say nothing.
 pub(super) fn run(services: &[usize], progress: &Progress) -> Result<Vec<Fuel>> {
+    // The interpreter translates a function at its first call, which takes fuel too, and keeps it for VMs to come.
+    count(TRANSLATING)?;
     let one = |services: usize| {
         progress.say(&format!("{services} Services"));
         let (one, other) = (count(services)?, count(services)?);
         let is_same = (one.table, one.requests) == (other.table, other.requests);
-        ensure!(is_same, "two VMs needed different fuel for {services} Services");
+        ensure!(is_same, "two VMs needed different fuel for {services} Services: {one:?}, {other:?}");
         Ok(one)
     };
     services.iter().copied().map(one).collect()

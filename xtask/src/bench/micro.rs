@@ -35,7 +35,7 @@ pub(super) fn run(root: &Path, is_quick: bool, progress: &Progress) -> Result<Mi
         .current_dir(root)
         .env("CRITERION_HOME", &home)
         .args(["bench", "--quiet", "--package", "byname-core", "--bench", "core", "--"])
-        .args(if is_quick { FEW } else { MOST }.split(' '))
+        .arg(if is_quick { FEW } else { MOST })
         .output()
         .context("cargo cannot be run")?;
     ensure!(output.status.success(), "the core's benchmarks fail:\n{}", String::from_utf8_lossy(&output.stderr));

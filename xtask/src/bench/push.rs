@@ -144,6 +144,9 @@ async fn once(envoy: &Arc<Envoy>, text: String, version: usize, log: &Log) -> Re
         }
     };
     sleep(CALM).await;
+    let served = envoy.stat("wasmcustom.byname.table.version").await?;
+    ensure!(served == version as u64, "the gauge says version {served}, and {version} was pushed");
+    // Not held while anything is waited for: the clients write to it.
     let log = log.borrow();
     let is_old = |seen: &&Seen| seen.since > live && seen.target != version % 2;
     ensure!(!log.iter().any(|seen| is_old(&seen)), "an old table answered after the new one was live everywhere");
@@ -151,10 +154,7 @@ async fn once(envoy: &Arc<Envoy>, text: String, version: usize, log: &Log) -> Re
         let between = log.iter().filter(|seen| seen.until >= from && seen.since <= to);
         between.map(|seen| seen.until - seen.since).max().unwrap_or_default()
     };
-    let result = (live - pushed, worst(pushed, live), worst(pushed - CALM, pushed));
-    let served = envoy.stat("wasmcustom.byname.table.version").await?;
-    ensure!(served == version as u64, "the gauge says version {served}, and {version} was pushed");
-    Ok(result)
+    Ok((live - pushed, worst(pushed, live), worst(pushed - CALM, pushed)))
 }
 
 /// When a connection first got an answer by this version's table.

@@ -68,7 +68,7 @@ impl Report {
 
     /// What was not measured, and why.
     fn left_out(&self) -> Vec<&'static str> {
-        let always = ["pushes of the other contestants: `lua` and `native` have no table of byname's to push"];
+        let always = ["pushes of `native` and `lua`: this pushes configurations of byname alone"];
         let quick = [
             "1,000 Services, starts and memory of others than `none`, `native` and `byname-endpoint`, and most of the \
              core's benchmarks: this was a quick run",
