@@ -150,11 +150,12 @@ async fn once(envoy: &Arc<Envoy>, text: String, version: usize, log: &Log) -> Re
     let log = log.borrow();
     let is_old = |seen: &&Seen| seen.since > live && seen.target != version % 2;
     ensure!(!log.iter().any(|seen| is_old(&seen)), "an old table answered after the new one was live everywhere");
-    let worst = |from: Instant, to: Instant| {
-        let between = log.iter().filter(|seen| seen.until >= from && seen.since <= to);
-        between.map(|seen| seen.until - seen.since).max().unwrap_or_default()
+    let longest = |is_meant: &dyn Fn(&Seen) -> bool| {
+        log.iter().filter(|seen| is_meant(seen)).map(|seen| seen.until - seen.since).max().unwrap_or_default()
     };
-    Ok((live - pushed, worst(pushed, live), worst(pushed - CALM, pushed)))
+    // What was under way when the table was pushed may have waited for it.
+    let meanwhile = longest(&|seen| seen.until >= pushed && seen.since <= live);
+    Ok((live - pushed, meanwhile, longest(&|seen| seen.until < pushed)))
 }
 
 /// When a connection first got an answer by this version's table.
