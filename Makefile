@@ -40,8 +40,9 @@ push: image ## Push both images to IMAGE=registry.example.com/byname (skopeo, lo
 demo: build envoy ## Reach Services by their names through a real Envoy (KEEP=1 leaves it running)
 	@$(XTASK) demo $(if $(KEEP),--keep)
 
-bench: build envoy ## Side by side with what one would pick instead (QUICK=1 for two minutes)
+bench: build envoy ## Side by side with what one would pick instead (QUICK=1 for two minutes, PLOT=file.svg)
 	@$(XTASK) bench $(if $(QUICK),--quick)
+	@python3 benches/plot.py target/bench/report.json $(or $(PLOT),target/bench/plot.svg)
 
 bench-core: toolchain ## What a resolution and a new table take natively, by the number of Services
 	$(CARGO) bench --package byname-core

@@ -5,12 +5,12 @@
 
 use std::{hint::black_box, time::Duration};
 
-use byname_core::{Balance, Chooser, Config, Defaults, Plan, Reason, Request, Scheme, Scripted, resolve};
+use byname_core::{Balance, Chooser, Config, Defaults, Plan, Reason, Request, Scheme, Scripted, Service, resolve};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Map, Value, json};
 
 const RESOLVED: [usize; 4] = [10, 1_000, 10_000, 100_000];
-const READ: [usize; 3] = [10, 1_000, 10_000];
+const READ: [usize; 4] = [10, 1_000, 10_000, 100_000];
 const ENDPOINTS: usize = 10;
 /// Every tenth Service is the caller's neighbour.
 const NAMESPACES: usize = 10;
@@ -101,12 +101,39 @@ fn reading(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
     for services in READ {
-        let text = configuration(services);
+        let text = configuration(services.min(MOST_BESIDE_ALIASES));
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(BenchmarkId::from_parameter(services), |bencher| {
             // What is built is dropped outside of what is measured.
             bencher.iter_batched(|| (), |()| read(black_box(&text)), BatchSize::PerIteration);
         });
+    }
+    group.finish();
+}
+
+/// One Service of a table that stands is put in anew, with other endpoints: what a delta would take.
+fn changing(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("delta");
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    for services in RESOLVED {
+        let mut config = read(&configuration(services.min(MOST_BESIDE_ALIASES)));
+        let count = config.table.services();
+        let forms = ["10.200.0", "10.201.0"].map(|network| {
+            let addresses: Vec<String> = (0..ENDPOINTS).map(|endpoint| format!("{network}.{endpoint}")).collect();
+            let endpoints = json!([{"addresses": addresses.join(" ")}]);
+            let wire = json!({"ports": [{"name": "http", "port": 80}], "endpoints": endpoints});
+            let wire = serde_json::from_value(wire).expect("the wire form");
+            Service::compile("shop/payments-0", &wire).expect("it is good")
+        });
+        let mut next = forms.iter().cycle();
+        group.bench_function(BenchmarkId::from_parameter(services), |bencher| {
+            bencher.iter_batched(
+                || next.next().expect("it goes round").clone(),
+                |service| config.table.put(service).expect("there is room"),
+                BatchSize::SmallInput,
+            );
+        });
+        assert_eq!(config.table.services(), count, "it stands in the place of the one before");
     }
     group.finish();
 }
@@ -229,5 +256,5 @@ fn maglev(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, resolving, reading, picking, maglev);
+criterion_group!(benches, resolving, reading, changing, picking, maglev);
 criterion_main!(benches);

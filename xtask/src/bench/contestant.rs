@@ -7,21 +7,28 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use byname_test_support::{Envoy, yaml_documents};
+use byname_test_support::{Envoy, EnvoyBuilder, yaml_documents};
 use serde_json::{Value, json};
 
-use super::world::{Steering, World};
+use super::{
+    native,
+    world::{Reach, Steering, World},
+};
 
 /// Beside the bootstraps that are shipped.
 const BOOTSTRAP: &str = "../benches/envoy/bench.yaml";
 const SCRIPT: &str = "benches/envoy/steer.lua";
 const BUILT: &str = "target/bench/build";
+/// Where what `native` discovers is written.
+const WRITTEN: &str = "target/bench/native";
 
 /// A way to do the job, or a part of the price of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Contestant {
     /// No filter and one route: what all others add to.
     None,
+    /// Envoy's own routes, with every spelling of every name: what a sidecar is given without byname.
+    Native,
     /// Envoy's Lua filter with a script that does the job.
     Lua,
     /// A module of the SDK's that does nothing.
@@ -37,8 +44,9 @@ pub(super) enum Contestant {
 }
 
 /// All of them.
-pub(super) const ALL: [Contestant; 7] = [
+pub(super) const ALL: [Contestant; 8] = [
     Contestant::None,
+    Contestant::Native,
     Contestant::Lua,
     Contestant::Noop,
     Contestant::Cluster,
@@ -52,6 +60,7 @@ impl Contestant {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Native => "native",
             Self::Lua => "lua",
             Self::Noop => "noop",
             Self::Cluster => "byname-cluster",
@@ -62,42 +71,41 @@ impl Contestant {
     }
 
     /// Whether requests arrive with their canonical authority.
-    pub(super) fn steers(self) -> bool {
-        !matches!(self, Self::None | Self::Noop)
+    pub(super) fn rewrites(self) -> bool {
+        !matches!(self, Self::None | Self::Native | Self::Noop)
     }
 
     /// How many Services its Envoy knows, where there are so many: none where it has no table.
     pub(super) fn services_of(self, services: usize) -> usize {
-        if self.steers() { services } else { 0 }
+        if matches!(self, Self::None | Self::Noop) { 0 } else { services }
     }
 
-    /// Starts its Envoy, with one worker.
-    pub(super) async fn start(self, root: &Path, world: World, upstream: u16) -> Result<Envoy> {
+    /// Its Envoy, to be started.
+    pub(super) fn envoy(self, root: &Path, world: World, upstream: u16, setting: Setting) -> Result<EnvoyBuilder> {
         let shipped = match self {
-            Self::Authority => Shipped::read(root, "authority", world.configuration(&Steering::Authority))?,
+            Self::Authority => Shipped::read(root, "authority", &world.configuration(&Steering::Authority))?,
             Self::Endpoint | Self::EndpointWatched => {
                 let is_watched = self == Self::EndpointWatched;
-                Shipped::read(root, "cluster", world.configuration(&Steering::Endpoint { upstream, is_watched }))?
+                let steering = Steering::Endpoint { upstream, is_watched, reach: setting.reach() };
+                Shipped::read(root, "cluster", &world.configuration(&steering))?
             }
-            _ => Shipped::read(root, "cluster", world.configuration(&Steering::Cluster))?,
+            _ => Shipped::read(root, "cluster", &world.configuration(&Steering::Cluster))?,
         };
-        let mutations = if self.steers() { shipped.early_header_mutations } else { json!([]) };
+        let mutations = if self.rewrites() { shipped.early_header_mutations } else { json!([]) };
         let filter = match self {
-            Self::None => None,
+            Self::None | Self::Native => None,
             Self::Lua => Some(lua(&world.script(&fs::read_to_string(root.join(SCRIPT))?)?)),
             Self::Noop => Some(wasm(&noop_path(root))),
             Self::Cluster | Self::Authority | Self::Endpoint | Self::EndpointWatched => Some(shipped.filter),
         };
-        let filters: Vec<Value> = filter.into_iter().chain([router()]).collect();
-        Envoy::builder(BOOTSTRAP)
-            .concurrency(1)
-            .edit("UPSTREAM_PORT", &upstream.to_string())
-            .edit("EARLY_HEADER_MUTATIONS", &mutations.to_string())
-            .edit("VIRTUAL_HOSTS", &self.virtual_hosts(world).to_string())
-            .edit("HTTP_FILTERS", &Value::from(filters).to_string())
-            .start()
-            .await
-            .with_context(|| format!("{} with {} Services", self.name(), world.services))
+        let directory = root.join(WRITTEN);
+        let (routes, discovery) = match self {
+            Self::Native => native::write(&directory, world, upstream, setting)?,
+            _ => (json!({"route_config": {"name": "outbound", "virtual_hosts": self.virtual_hosts(world)}}), json!({})),
+        };
+        Ok(bootstrap(&routes, &mutations, filter, upstream)
+            .concurrency(setting.workers())
+            .edit("DYNAMIC_RESOURCES", &discovery.to_string()))
     }
 
     fn virtual_hosts(self, world: World) -> Value {
@@ -105,21 +113,84 @@ impl Contestant {
         let upstream = json!({"match": any, "route": {"cluster": "upstream"}});
         let unsteered = json!({"match": any, "direct_response": {"status": 421}});
         match self {
-            Self::None | Self::Noop => json!([{"name": "all", "domains": ["*"], "routes": [upstream]}]),
-            Self::Lua | Self::Cluster | Self::Endpoint | Self::EndpointWatched => {
-                let steered = json!({
-                    "match": {"prefix": "/", "headers": [{"name": "x-byname-cluster", "present_match": true}]},
-                    "request_headers_to_remove": ["x-byname-cluster"],
-                    "route": {"cluster_header": "x-byname-cluster"},
-                });
-                json!([{"name": "all", "domains": ["*"], "routes": [steered, unsteered]}])
+            Self::None | Self::Native | Self::Noop => {
+                json!([{"name": "all", "domains": ["*"], "routes": [upstream]}])
             }
+            Self::Lua | Self::Cluster | Self::Endpoint | Self::EndpointWatched => steered_virtual_hosts(),
             Self::Authority => json!([
                 {"name": "services", "domains": world.domains(), "routes": [upstream]},
                 {"name": "passthrough", "domains": ["*"], "routes": [unsteered]},
             ]),
         }
     }
+}
+
+/// What an Envoy is started for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Setting {
+    /// To measure requests, over and over: one worker, and every endpoint answers.
+    Requests,
+    /// To measure what it is to have it: two workers, and endpoints as a cluster has them.
+    Standing,
+}
+
+impl Setting {
+    fn workers(self) -> u32 {
+        match self {
+            Self::Requests => 1,
+            Self::Standing => 2,
+        }
+    }
+
+    fn reach(self) -> Reach {
+        match self {
+            Self::Requests => Reach::All,
+            Self::Standing => Reach::First,
+        }
+    }
+}
+
+/// The route that follows the control header, and what is not steered.
+fn steered_virtual_hosts() -> Value {
+    let steered = json!({
+        "match": {"prefix": "/", "headers": [{"name": "x-byname-cluster", "present_match": true}]},
+        "request_headers_to_remove": ["x-byname-cluster"],
+        "route": {"cluster_header": "x-byname-cluster"},
+    });
+    let unsteered = json!({"match": {"prefix": "/"}, "direct_response": {"status": 421}});
+    json!([{"name": "all", "domains": ["*"], "routes": [steered, unsteered]}])
+}
+
+/// The bootstrap of all, but for what is discovered.
+fn bootstrap(routes: &Value, mutations: &Value, filter: Option<Value>, upstream: u16) -> EnvoyBuilder {
+    // They are a field of the connection manager, by one name or another.
+    let fields = routes.as_object().into_iter().flatten();
+    let routes: String = fields.map(|(field, value)| format!("{field}: {value}")).collect();
+    let filters: Vec<Value> = filter.into_iter().chain([router()]).collect();
+    Envoy::builder(BOOTSTRAP)
+        .edit("UPSTREAM_PORT", &upstream.to_string())
+        .edit("EARLY_HEADER_MUTATIONS", &mutations.to_string())
+        .edit("HTTP_FILTERS", &Value::from(filters).to_string())
+        .edit("ROUTES: HERE", &routes)
+}
+
+/// An Envoy with two workers whose byname is discovered, as in envoy/ecds.yaml.
+pub(super) fn discovering(root: &Path, upstream: u16) -> Result<EnvoyBuilder> {
+    let manager = manager(root, "ecds")?;
+    let filter = manager["http_filters"][0].clone();
+    let routes = json!({"route_config": {"name": "outbound", "virtual_hosts": steered_virtual_hosts()}});
+    let mutations = &manager["early_header_mutation_extensions"];
+    Ok(bootstrap(&routes, mutations, Some(filter), upstream)
+        .concurrency(Setting::Standing.workers())
+        .edit("DYNAMIC_RESOURCES", "{}"))
+}
+
+/// The connection manager of a bootstrap that is shipped.
+fn manager(root: &Path, bootstrap: &str) -> Result<Value> {
+    let path = root.join("envoy").join(bootstrap).with_extension("yaml");
+    let bootstrap = yaml_documents(&fs::read_to_string(&path)?)?.into_iter().next().unwrap_or_default();
+    let manager = bootstrap.pointer("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config");
+    manager.cloned().with_context(|| format!("{} has no connection manager", path.display()))
 }
 
 /// What a bootstrap in `envoy/` has of byname, with a configuration of ours.
@@ -129,13 +200,12 @@ struct Shipped {
 }
 
 impl Shipped {
-    fn read(root: &Path, bootstrap: &str, configuration: String) -> Result<Self> {
-        let path = root.join("envoy").join(bootstrap).with_extension("yaml");
-        let bootstrap = yaml_documents(&fs::read_to_string(&path)?)?.into_iter().next().unwrap_or_default();
-        let manager = &bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    fn read(root: &Path, bootstrap: &str, configuration: &Value) -> Result<Self> {
+        let manager = manager(root, bootstrap)?;
         let mut filter = manager["http_filters"][0].clone();
         let value = filter.pointer_mut("/typed_config/config/configuration/value");
-        *value.with_context(|| format!("the first filter of {} is not byname", path.display()))? = configuration.into();
+        *value.with_context(|| format!("the first filter of envoy/{bootstrap}.yaml is not byname"))? =
+            configuration.to_string().into();
         Ok(Self { early_header_mutations: manager["early_header_mutation_extensions"].clone(), filter })
     }
 }

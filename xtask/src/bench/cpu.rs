@@ -8,6 +8,8 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// Lets this thread, and the processes that it starts from now on, run on one processor alone. Envoy then waits while the
 /// client and the upstream run, in place of running beside them on what may be the other half of the same core: measured
 /// so, rounds differ a third as much.
+///
+/// Where several workers are measured it is not for them.
 pub(super) fn stay_on_one() -> Result<()> {
     let allowed = sched_getaffinity(None)?;
     // The first ones have the most interrupts.

@@ -1,8 +1,11 @@
 //! Load without much cost of its own: bytes that are made beforehand, plain sockets, one thread for client and upstream.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -10,48 +13,24 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinSet,
+    time::sleep_until,
 };
 
-use super::world::Name;
-
-/// What an ordinary HTTP client sends besides, traced and with a token.
-const HEADERS: &str = "user-agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
-    accept: application/json\r\n\
-    accept-encoding: gzip, deflate\r\n\
-    authorization: Bearer 0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0\r\n\
-    traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+use super::traffic::{Requests, Traffic};
 
 const HEAD_END: &[u8] = b"\r\n\r\n";
-const MAX_MESSAGE_BYTES: usize = 4096;
-
-/// Requests that are ready to be sent, and the authority with which each has to arrive.
-pub(super) struct Requests {
-    all: Vec<(Vec<u8>, Name)>,
-    next: AtomicUsize,
-}
-
-impl Requests {
-    pub(super) fn new(names: Vec<Name>) -> Self {
-        let request = |name: &Name| format!("GET /items/42 HTTP/1.1\r\nhost: {}\r\n{HEADERS}\r\n", name.asked);
-        let all = names.into_iter().map(|name| (request(&name).into_bytes(), name)).collect();
-        Self { all, next: AtomicUsize::new(0) }
-    }
-
-    fn take(&self, same: bool) -> Result<&(Vec<u8>, Name)> {
-        let index = if same { 0 } else { self.next.fetch_add(1, Ordering::Relaxed) % self.all.len() };
-        self.all.get(index).context("there is no name to ask for")
-    }
-}
+pub(super) const MAX_MESSAGE_BYTES: usize = 4096;
 
 /// What one turn asks.
 #[derive(Clone, Copy)]
 pub(super) struct Turn {
     /// How many requests.
     pub(super) requests: usize,
-    /// Whether all are for one name.
-    pub(super) same: bool,
+    pub(super) traffic: Traffic,
     /// Whether they have to arrive with their canonical authority.
-    pub(super) steered: bool,
+    pub(super) rewritten: bool,
+    /// From one request to the next, of all connections together; none where each follows the last at once.
+    pub(super) pace: Option<Duration>,
 }
 
 /// Connections that are kept from turn to turn, so that none of them pays for opening them.
@@ -70,28 +49,75 @@ impl Client {
         Ok(client)
     }
 
-    /// Sends the requests of `turn` over all connections, one at a time on each, and checks every answer.
-    pub(super) async fn run(&mut self, requests: &Arc<Requests>, turn: Turn) -> Result<()> {
+    /// Sends the requests of `turn` over all connections, one at a time on each, and checks every answer. Gives the time
+    /// that each took.
+    pub(super) async fn run(&mut self, requests: &Arc<Requests>, turn: Turn) -> Result<Vec<Duration>> {
         let left = Arc::new(AtomicUsize::new(turn.requests));
         let mut tasks = JoinSet::new();
-        for mut stream in self.connections.drain(..) {
+        let connections = u32::try_from(self.connections.len())?;
+        for (number, mut stream) in (0..).zip(self.connections.drain(..)) {
             let (requests, left) = (Arc::clone(requests), Arc::clone(&left));
+            let mut pace = turn.pace.map(|pace| Pace::new(pace * number, pace * connections));
             tasks.spawn(async move {
                 let mut buffer = vec![0; MAX_MESSAGE_BYTES];
+                let mut times = Vec::new();
                 while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-                    let (bytes, name) = requests.take(turn.same)?;
-                    stream.write_all(bytes).await?;
-                    let expected = if turn.steered { &name.canonical } else { &name.asked };
-                    check(read_response(&mut stream, &mut buffer, expected.len()).await?, expected, &name.asked)?;
+                    let (bytes, name) = requests.take(turn.traffic)?;
+                    let expected = if turn.rewritten { &name.canonical } else { &name.asked };
+                    let since = match &mut pace {
+                        Some(pace) => pace.wait().await,
+                        None => Instant::now(),
+                    };
+                    let answer = ask(&mut stream, &mut buffer, bytes, expected.len()).await?;
+                    times.push(since.elapsed());
+                    check(answer, expected, &name.asked)?;
                 }
-                anyhow::Ok(stream)
+                anyhow::Ok((stream, times))
             });
         }
-        while let Some(stream) = tasks.join_next().await {
-            self.connections.push(stream??);
+        let mut all = Vec::with_capacity(turn.requests);
+        while let Some(ended) = tasks.join_next().await {
+            let (stream, times) = ended??;
+            self.connections.push(stream);
+            all.extend(times);
         }
-        Ok(())
+        Ok(all)
     }
+}
+
+/// When one connection is to send its requests.
+pub(super) struct Pace {
+    due: Instant,
+    every: Duration,
+}
+
+impl Pace {
+    pub(super) fn new(after: Duration, every: Duration) -> Self {
+        Self { due: Instant::now() + after, every }
+    }
+
+    /// Waits until the next request is due, and says since when it counts: where the answer before came too late, since it
+    /// was due, or slow answers would hide what they delay. What the timer wakes too late is the client's own.
+    pub(super) async fn wait(&mut self) -> Instant {
+        let due = self.due;
+        self.due += self.every;
+        if Instant::now() >= due {
+            return due;
+        }
+        sleep_until(due.into()).await;
+        Instant::now()
+    }
+}
+
+/// One request and the whole answer, whose body has this many bytes where it is the one that is due.
+pub(super) async fn ask<'b>(
+    stream: &mut TcpStream,
+    buffer: &'b mut [u8],
+    request: &[u8],
+    body: usize,
+) -> Result<&'b [u8]> {
+    stream.write_all(request).await?;
+    read_response(stream, buffer, body).await
 }
 
 /// Reads a head and a body, which has the length that is expected or is not what is expected.
@@ -111,10 +137,15 @@ async fn read_response<'b>(stream: &mut TcpStream, buffer: &'b mut [u8], body: u
     Ok(buffer.get(..filled).unwrap_or_default())
 }
 
+/// The body of an answer that is 200; of others there is none.
+pub(super) fn body(response: &[u8]) -> Option<&[u8]> {
+    let head = find(response, HEAD_END).filter(|_| response.starts_with(b"HTTP/1.1 200 "))?;
+    response.get(head + HEAD_END.len()..)
+}
+
 fn check(response: &[u8], expected: &str, asked: &str) -> Result<()> {
-    let body = find(response, HEAD_END).and_then(|head| response.get(head + HEAD_END.len()..));
     ensure!(
-        response.starts_with(b"HTTP/1.1 200 ") && body == Some(expected.as_bytes()),
+        body(response) == Some(expected.as_bytes()),
         "{asked:?} should arrive as {expected:?}, and the answer is:\n{}",
         String::from_utf8_lossy(response),
     );
@@ -147,7 +178,7 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
         filled += read;
         let request = buffer.get(..filled).unwrap_or_default();
         // Envoy sends the next request when the last is answered.
-        if !request.ends_with(HEAD_END) {
+        if !is_whole(request) {
             continue;
         }
         let authority = header(request, b"\r\nhost: ").context("Envoy sent no host")?;
@@ -159,6 +190,13 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
     }
 }
 
+/// Whether all of a request is there, its body too.
+fn is_whole(request: &[u8]) -> bool {
+    let Some(head) = find(request, HEAD_END) else { return false };
+    let length = header(request, b"\r\ncontent-length: ").and_then(|length| str::from_utf8(length).ok());
+    request.len() >= head + HEAD_END.len() + length.and_then(|length| length.parse().ok()).unwrap_or(0)
+}
+
 fn header<'r>(request: &'r [u8], name: &[u8]) -> Option<&'r [u8]> {
     let rest = request.get(find(request, name)? + name.len()..)?;
     rest.get(..find(rest, b"\r\n")?)
@@ -166,4 +204,26 @@ fn header<'r>(request: &'r [u8], name: &[u8]) -> Option<&'r [u8]> {
 
 fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len()).position(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::traffic::{get, post},
+        *,
+    };
+
+    #[test]
+    fn a_request_is_whole_with_its_body() {
+        let (get, post) = (get("web"), post("web"));
+        assert!(is_whole(&get) && is_whole(&post));
+        assert!(!is_whole(&get[..get.len() - 1]) && !is_whole(&post[..post.len() - 1]));
+    }
+
+    #[test]
+    fn a_body_is_that_of_an_answer_that_succeeded() {
+        assert_eq!(body(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nweb"), Some(&b"web"[..]));
+        assert_eq!(body(b"HTTP/1.1 503 Service Unavailable\r\n\r\nweb"), None);
+        assert_eq!(body(b"HTTP/1.1 200 OK\r\n"), None);
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 /// Every tenth Service is in the caller's own namespace, and has an alias beside it.
 const NAMESPACES: usize = 10;
 /// The caller's.
-const OWN: &str = "shop";
+pub(super) const OWN: &str = "shop";
 /// Endpoints of each Service.
 pub(super) const ENDPOINTS: usize = 10;
 
@@ -23,11 +23,16 @@ pub(super) struct World {
 pub(super) enum Steering {
     Cluster,
     Authority,
-    /// Every endpoint is the one upstream.
-    Endpoint {
-        upstream: u16,
-        is_watched: bool,
-    },
+    Endpoint { upstream: u16, is_watched: bool, reach: Reach },
+}
+
+/// Which endpoints can be reached where they are addressed one by one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// All: each of them is the one upstream.
+    All,
+    /// Those of the first Service alone. All others have addresses of their own, as in a cluster, and take its memory.
+    First,
 }
 
 /// A name as a program uses it, and what it has to become.
@@ -63,18 +68,15 @@ impl World {
     }
 
     /// The filter's configuration.
-    pub(super) fn configuration(self, by: &Steering) -> String {
+    pub(super) fn configuration(self, by: &Steering) -> Value {
         let mut services = Map::new();
         for index in 0..self.services {
             let endpoints = match by {
-                Steering::Endpoint { upstream, .. } => {
+                Steering::Endpoint { upstream, reach, .. } if *reach == Reach::All || index == 0 => {
                     let all = ["127.0.0.1"; ENDPOINTS];
                     json!({"addresses": all.join(" "), "ports": {"http": upstream}})
                 }
-                Steering::Cluster | Steering::Authority => {
-                    let all = (0..ENDPOINTS).map(|endpoint| address(10, index * ENDPOINTS + endpoint));
-                    json!({"addresses": all.collect::<Vec<_>>().join(" ")})
-                }
+                _ => json!({"addresses": addresses(index).collect::<Vec<_>>().join(" ")}),
             };
             let entry = json!({
                 "clusterIPs": [address(172, index)],
@@ -103,7 +105,6 @@ impl World {
             "steering": steering,
             "table": {"version": 1, "singleMachine": true, "services": services},
         })
-        .to_string()
     }
 
     /// `template`, a script, with the two tables filled in.
@@ -123,24 +124,33 @@ impl World {
         (0..self.services).map(|index| canonical(index).into()).collect()
     }
 
-    fn aliases(self) -> impl Iterator<Item = (String, usize)> {
+    /// Aliases in the caller's namespace, and the Service that each leads to.
+    pub(super) fn aliases(self) -> impl Iterator<Item = (String, usize)> {
         (0..self.services).step_by(NAMESPACES).map(|target| (format!("alias-{target}"), target))
     }
 }
 
-fn service(index: usize) -> String {
+/// What a Service is called.
+pub(super) fn service(index: usize) -> String {
     format!("payments-{index}")
 }
 
-fn namespace(index: usize) -> String {
+/// Where it is.
+pub(super) fn namespace(index: usize) -> String {
     match index % NAMESPACES {
         0 => OWN.to_owned(),
         team => format!("team-{team}"),
     }
 }
 
-fn canonical(index: usize) -> String {
+/// Its canonical name.
+pub(super) fn canonical(index: usize) -> String {
     format!("{}.{}.svc.cluster.local", service(index), namespace(index))
+}
+
+/// The addresses of its endpoints, which are no other's.
+pub(super) fn addresses(index: usize) -> impl Iterator<Item = String> {
+    (0..ENDPOINTS).map(move |endpoint| address(10, index * ENDPOINTS + endpoint))
 }
 
 /// The address number `index` below `first`.

@@ -1,0 +1,102 @@
+//! The work that the module that ships does for a request, in the fuel of an interpreter: the same on every machine, to the
+//! instruction. What the host does is not in it, and a unit of fuel is no unit of time.
+
+use anyhow::{Result, ensure};
+use byname_test_support::{Action, Host};
+use serde_json::{Value, json};
+
+use super::{
+    numbers::table,
+    progress::Progress,
+    world::{OWN, Steering, World},
+};
+
+/// A root context; streams have numbers above it.
+const ROOT: u32 = 1;
+/// Requests before the one that is counted: buffers have grown by then.
+const WARM_UP: u32 = 8;
+
+/// What is asked for, and how the request goes on.
+const PATHS: [(&str, &str, Action); 5] = [
+    ("steered, short name", "payments-0", Action::Continue),
+    ("steered, whole name", "payments-1.team-1.svc.cluster.local", Action::Continue),
+    ("steered, alias", "alias-0", Action::Continue),
+    ("passed, unknown name", "nothing.nowhere", Action::Continue),
+    ("refused, alias that may not leave", "outside", Action::Pause),
+];
+
+/// With so many Services every function is called that any number calls.
+const TRANSLATING: usize = 1_000;
+
+/// With so many Services.
+#[derive(Debug)]
+pub(super) struct Fuel {
+    services: usize,
+    /// To read the table.
+    table: u64,
+    /// In the order of [`PATHS`].
+    requests: [u64; PATHS.len()],
+}
+
+/// Counts with each number of Services, twice: were the two to differ, it would say nothing.
+pub(super) fn run(services: &[usize], progress: &Progress) -> Result<Vec<Fuel>> {
+    // The interpreter translates a function at its first call, which takes fuel too, and keeps it for VMs to come.
+    count(TRANSLATING)?;
+    let one = |services: usize| {
+        progress.say(&format!("{services} Services"));
+        let (one, other) = (count(services)?, count(services)?);
+        let is_same = (one.table, one.requests) == (other.table, other.requests);
+        ensure!(is_same, "two VMs needed different fuel for {services} Services: {one:?}, {other:?}");
+        Ok(one)
+    };
+    services.iter().copied().map(one).collect()
+}
+
+fn count(services: usize) -> Result<Fuel> {
+    let mut configuration = World { services }.configuration(&Steering::Cluster);
+    configuration["caller"] = json!({"namespace": OWN});
+    configuration["table"]["services"][format!("{OWN}/outside")] =
+        json!({"type": "ExternalName", "externalName": "api.example.com"});
+    let mut host = Host::new()?;
+    host.take_fuel()?;
+    ensure!(host.configure(ROOT, &configuration.to_string())?, "the table is refused: {:?}", host.state().log);
+    let table = host.take_fuel()?;
+    let mut requests = [0; PATHS.len()];
+    let mut stream = ROOT;
+    for ((path, authority, expected), fuel) in PATHS.into_iter().zip(&mut requests) {
+        for _ in 0..=WARM_UP {
+            stream += 1;
+            host.take_fuel()?;
+            let action = host.ask(stream, ROOT, authority.as_bytes())?;
+            ensure!(action == expected, "{path}: {action:?}");
+            *fuel = host.take_fuel()?;
+        }
+        let is_steered = !host.state().header("x-byname-cluster").is_empty();
+        ensure!(is_steered == path.starts_with("steered"), "{path}: {:?}", host.state().calls.last());
+        host.state_mut().calls.clear();
+    }
+    Ok(Fuel { services, table, requests })
+}
+
+pub(super) fn print(all: &[Fuel]) {
+    let [short, whole, alias, passed, refused] = PATHS.map(|(path, ..)| path);
+    let mut table = table(["Services", short, whole, alias, passed, refused, "a table"], &[]);
+    for fuel in all {
+        let numbers = [fuel.services as u64].into_iter().chain(fuel.requests).chain([fuel.table]);
+        table.add_row(numbers.map(|number| number.to_string()));
+    }
+    println!("Fuel of the module that ships, of a request and of a table that is read: the same on every machine.");
+    println!("{table}\n");
+}
+
+pub(super) fn json(all: &[Fuel]) -> Value {
+    let result = |fuel: &Fuel| {
+        let requests = PATHS.iter().zip(fuel.requests).map(|((path, ..), fuel)| ((*path).to_owned(), fuel.into()));
+        json!({
+            "services": fuel.services,
+            "table": fuel.table,
+            "requests": Value::Object(requests.collect()),
+        })
+    };
+    all.iter().map(result).collect()
+}

@@ -1,0 +1,146 @@
+//! One heat: every contestant's Envoy is started, and they take turns in many rounds.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use byname_test_support::Envoy;
+
+use super::{
+    contestant::{ALL, Contestant, Setting},
+    cost::{Question, Sample},
+    cpu,
+    latency::Latency,
+    load::{Client, Turn},
+    progress::Progress,
+    traffic::{Requests, Traffic},
+    world::World,
+};
+
+/// Enough to keep one worker busy.
+pub(super) const CONNECTIONS: usize = 8;
+/// Requests of one contestant before it is another's turn: some 40 ms, since a machine that is shared is now faster and now
+/// slower, for seconds at a time.
+pub(super) const REQUESTS: usize = 1_000;
+/// Requests of each turn that are not measured: the caches were another's.
+const SETTLING: usize = 100;
+/// Rounds of a heat before those that are measured: V8 compiles twice, Envoy opens its upstream connections.
+const WARM_UP: usize = 3;
+/// One request every half millisecond: what a processor that all share answers without a queue.
+pub(super) const PACE: Duration = Duration::from_micros(500);
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+pub(super) struct Rounds {
+    pub(super) services: &'static [usize],
+    /// How often every Envoy is started: where its memory comes to lie makes a process faster or slower than the next, by
+    /// some tenths of a microsecond for a request, for as long as it lives.
+    pub(super) heats: usize,
+    /// Rounds of each heat.
+    pub(super) rounds: usize,
+}
+
+/// A contestant's Envoy and the connections to it.
+struct Stand {
+    contestant: Contestant,
+    /// With how many Services; 0 where it has no table.
+    services: usize,
+    // The connections end before the Envoy does.
+    client: Client,
+    envoy: Envoy,
+}
+
+impl Stand {
+    /// One turn, and for how long Envoy ran meanwhile.
+    async fn turn(&mut self, requests: &Arc<Requests>, traffic: Traffic) -> Result<u64> {
+        self.client.run(requests, self.asks(SETTLING, traffic)).await?;
+        let before = cpu::nanoseconds(self.envoy.id())?;
+        self.client.run(requests, self.asks(REQUESTS, traffic)).await?;
+        Ok(cpu::nanoseconds(self.envoy.id())? - before)
+    }
+
+    /// One turn at a fixed rate, and what each answer took.
+    async fn paced(&mut self, requests: &Arc<Requests>) -> Result<Vec<Duration>> {
+        self.client.run(requests, self.asks(SETTLING, Traffic::Other)).await?;
+        self.client.run(requests, Turn { pace: Some(PACE), ..self.asks(REQUESTS, Traffic::Other) }).await
+    }
+
+    fn asks(&self, requests: usize, traffic: Traffic) -> Turn {
+        Turn { requests, traffic, rewritten: self.contestant.rewrites(), pace: None }
+    }
+}
+
+/// What heats have measured so far.
+#[derive(Default)]
+pub(super) struct Measured {
+    pub(super) samples: Vec<Sample>,
+    pub(super) latencies: Vec<Latency>,
+}
+
+/// Runs one of them.
+pub(super) async fn run(
+    root: &Path,
+    plan: Rounds,
+    upstream: u16,
+    progress: &Progress,
+    measured: &mut Measured,
+) -> Result<()> {
+    let mut asked = Vec::new();
+    let mut stands: Vec<Stand> = Vec::new();
+    for &services in plan.services {
+        let world = World { services };
+        asked.push((services, Arc::new(Requests::new(world.names()))));
+        for contestant in ALL {
+            let services = contestant.services_of(services);
+            if stands.iter().all(|stand| (stand.contestant, stand.services) != (contestant, services)) {
+                progress.say(&format!("Envoy starts for {} with {} Services", contestant.name(), world.services));
+                let envoy = contestant.envoy(root, world, upstream, Setting::Requests)?.start().await;
+                let envoy = envoy.with_context(|| format!("{} with {services} Services", contestant.name()))?;
+                let client = Client::connect(envoy.port(15001), CONNECTIONS).await?;
+                stands.push(Stand { contestant, services, client, envoy });
+            }
+        }
+    }
+    for round in 0..WARM_UP + plan.rounds {
+        match round.checked_sub(WARM_UP) {
+            None => progress.say(&format!("warming up, {} of {WARM_UP}", round + 1)),
+            Some(round) => progress.say(&format!("round {} of {}", round + 1, plan.rounds)),
+        }
+        for (services, requests) in &asked {
+            for traffic in Traffic::ALL {
+                for contestant in order(round) {
+                    let turn = find(&mut stands, contestant, *services)?.turn(requests, traffic).await;
+                    let nanoseconds = turn.with_context(|| contestant.name())?;
+                    let question = Question { contestant, services: *services, traffic };
+                    if round >= WARM_UP {
+                        measured.samples.push(Sample { question, nanoseconds });
+                    }
+                }
+            }
+        }
+    }
+    progress.say("answers at a fixed rate");
+    for (services, requests) in &asked {
+        for contestant in order(measured.latencies.len()) {
+            let times =
+                find(&mut stands, contestant, *services)?.paced(requests).await.with_context(|| contestant.name())?;
+            measured.latencies.push(Latency::new(contestant, *services, &times));
+        }
+    }
+    Ok(())
+}
+
+fn find(stands: &mut [Stand], contestant: Contestant, services: usize) -> Result<&mut Stand> {
+    let key = (contestant, contestant.services_of(services));
+    let stand = stands.iter_mut().find(|stand| (stand.contestant, stand.services) == key);
+    stand.context("every contestant was started")
+}
+
+/// Who comes after whom differs from round to round, so that nobody always follows the same.
+pub(super) fn order(round: usize) -> [Contestant; ALL.len()] {
+    let mut order = ALL;
+    order.rotate_left(round % ALL.len());
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
+}

@@ -1,0 +1,98 @@
+//! The core alone, by its own benchmarks: `crates/core/benches/core.rs`, compiled as the module is. They are another
+//! program, since this one is not optimized, nor could its core be without changing what tests run.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::{numbers::table, progress::Progress};
+
+/// Where they write.
+const HOME: &str = "target/bench/criterion";
+/// One name that is always in the cache.
+const HOT: &str = "resolve/short/10";
+/// Names spread over a table that is in no cache.
+const COLD: &str = "resolve/short/100000";
+/// Only what the ratios need.
+const FEW: &str = "^resolve/short/(10|100000)$";
+/// All that depends on the number of Services or the policy, but for what the module does not do.
+const MOST: &str = "^(resolve|read|delta|pick)/";
+
+/// Nanoseconds by what was measured: the median, and the bounds within which it lies with 95 of 100.
+pub(super) struct Micro(BTreeMap<String, [f64; 3]>);
+
+/// Runs the benchmarks, or the few that the ratios need.
+pub(super) fn run(root: &Path, is_quick: bool, progress: &Progress) -> Result<Micro> {
+    progress.say("compiling and running");
+    let home = root.join(HOME);
+    // What an earlier run left would be taken for this one's.
+    if home.exists() {
+        fs::remove_dir_all(&home)?;
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(root)
+        .env("CRITERION_HOME", &home)
+        .args(["bench", "--quiet", "--package", "byname-core", "--bench", "core", "--"])
+        .arg(if is_quick { FEW } else { MOST })
+        .output()
+        .context("cargo cannot be run")?;
+    ensure!(output.status.success(), "the core's benchmarks fail:\n{}", String::from_utf8_lossy(&output.stderr));
+    let mut all = BTreeMap::new();
+    collect(&home, &mut all)?;
+    ensure!(all.contains_key(HOT) && all.contains_key(COLD), "the core's benchmarks left no {HOT} or no {COLD}");
+    Ok(Micro(all))
+}
+
+/// What Criterion wrote below a directory.
+fn collect(directory: &Path, all: &mut BTreeMap<String, [f64; 3]>) -> Result<()> {
+    let estimates = directory.join("estimates.json");
+    if directory.ends_with("new") && estimates.is_file() {
+        let read = |path: &Path| -> Result<Value> { Ok(serde_json::from_str(&fs::read_to_string(path)?)?) };
+        let name = read(&directory.join("benchmark.json"))?["full_id"].as_str().context("no name")?.to_owned();
+        let median = read(&estimates)?["median"].clone();
+        let number = |pointer| median.pointer(pointer).and_then(Value::as_f64).context("no median");
+        let bounds = ["/confidence_interval/lower_bound", "/confidence_interval/upper_bound"];
+        all.insert(name, [number(bounds[0])?, number("/point_estimate")?, number(bounds[1])?]);
+        return Ok(());
+    }
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, all)?;
+        }
+    }
+    Ok(())
+}
+
+impl Micro {
+    fn median(&self, name: &str) -> Option<f64> {
+        self.0.get(name).map(|[_, median, _]| *median)
+    }
+
+    /// What a resolution takes among few Services, always the same.
+    pub(super) fn hot(&self) -> Option<f64> {
+        self.median(HOT)
+    }
+
+    /// What it takes among many, always another.
+    pub(super) fn cold(&self) -> Option<f64> {
+        self.median(COLD)
+    }
+
+    pub(super) fn print(&self) {
+        let mut table = table(["the core alone", "ns", "95 of 100"], &[0]);
+        for (name, [low, median, high]) in &self.0 {
+            table.add_row([name.clone(), format!("{median:.0}"), format!("{low:.0} .. {high:.0}")]);
+        }
+        println!("{table}\n");
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let result = |(name, [low, median, high]): (&String, &[f64; 3])| {
+            (name.clone(), json!({"medianNs": median, "lowNs": low, "highNs": high}))
+        };
+        Value::Object(self.0.iter().map(result).collect())
+    }
+}

@@ -1,0 +1,166 @@
+//! What it is to have a contestant in every pod: how long it takes to start, and its memory.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::sleep};
+
+use super::{
+    contestant::{Contestant, Setting},
+    load::{MAX_MESSAGE_BYTES, ask, body},
+    numbers::{median, round, table},
+    progress::Progress,
+    traffic::get,
+    world::World,
+};
+
+/// How long an Envoy may take; `native` takes longest.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often a first answer is asked for.
+const POLL: Duration = Duration::from_millis(5);
+/// Until its memory is read: what it took to start is freed by then.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// One start.
+pub(super) struct Standing {
+    contestant: Contestant,
+    services: usize,
+    /// To the first answer.
+    start: Duration,
+    resident_kilobytes: u64,
+}
+
+/// Starts each of `contestants` with each number of Services, one at a time.
+pub(super) async fn run(
+    root: &Path,
+    contestants: &[Contestant],
+    services: &[usize],
+    upstream: u16,
+    progress: &Progress,
+    measured: &mut Vec<Standing>,
+) -> Result<()> {
+    for &services in services {
+        for &contestant in contestants {
+            progress.say(&format!("{} with {services} Services", contestant.name()));
+            let one = once(root, contestant, services, upstream).await;
+            measured.push(one.with_context(|| format!("{} with {services} Services", contestant.name()))?);
+        }
+    }
+    Ok(())
+}
+
+async fn once(root: &Path, contestant: Contestant, services: usize, upstream: u16) -> Result<Standing> {
+    let world = World { services };
+    let envoy = contestant.envoy(root, world, upstream, Setting::Standing)?.spawn()?;
+    let start = Instant::now();
+    let first = world.names().into_iter().next().context("there is no name to ask for")?;
+    let expected = if contestant.rewrites() { &first.canonical } else { &first.asked };
+    let start = loop {
+        let last = match answer(envoy.port(15001), &first.asked, expected.len()).await {
+            Ok(answer) if body(&answer) == Some(expected.as_bytes()) => break start.elapsed(),
+            // It does not listen yet, or does not know its routes.
+            Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
+            Err(error) => format!("{error:#}"),
+        };
+        if start.elapsed() > PATIENCE {
+            bail!("no first answer after {} s, the last one: {last}\n{}", PATIENCE.as_secs(), envoy.log());
+        }
+        sleep(POLL).await;
+    };
+    sleep(SETTLING).await;
+    Ok(Standing { contestant, services, start, resident_kilobytes: envoy.resident_kilobytes()? })
+}
+
+async fn answer(port: u16, host: &str, body: usize) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let mut buffer = vec![0; MAX_MESSAGE_BYTES];
+    let answer =
+        tokio::time::timeout(Duration::from_secs(1), ask(&mut stream, &mut buffer, &get(host), body)).await??;
+    Ok(answer.to_vec())
+}
+
+/// All starts of a run.
+pub(super) struct Standings(pub(super) Vec<Standing>);
+
+impl Standings {
+    /// Every contestant and number of Services once.
+    fn rows(&self) -> Vec<(usize, Contestant)> {
+        let mut rows: Vec<_> = self.0.iter().map(|one| (one.services, one.contestant)).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        rows
+    }
+
+    fn of(&self, contestant: Contestant, services: usize) -> impl Iterator<Item = &Standing> {
+        self.0.iter().filter(move |one| (one.contestant, one.services) == (contestant, services))
+    }
+
+    fn megabytes(&self, contestant: Contestant, services: usize) -> f64 {
+        median(self.of(contestant, services).map(|one| one.resident_kilobytes as f64 / 1e3))
+    }
+
+    fn added(&self, contestant: Contestant, services: usize) -> f64 {
+        self.megabytes(contestant, services) - self.megabytes(Contestant::None, services)
+    }
+
+    /// What steering by endpoint adds to Envoy's memory, as a part of what its own routes and clusters add.
+    pub(super) fn memory_vs_native(&self, services: usize) -> Option<f64> {
+        let ratio = self.added(Contestant::Endpoint, services) / self.added(Contestant::Native, services);
+        ratio.is_finite().then_some(ratio)
+    }
+
+    pub(super) fn print(&self) {
+        let mut table = table(["Services", "contestant", "first answer after", "resident", "added"], &[1]);
+        for (services, contestant) in self.rows() {
+            let start = median(self.of(contestant, services).map(|one| one.start.as_secs_f64()));
+            let added = self.added(contestant, services);
+            table.add_row([
+                services.to_string(),
+                contestant.name().to_owned(),
+                format!("{start:.2} s"),
+                format!("{:.0} MB", self.megabytes(contestant, services)),
+                if contestant == Contestant::None { String::new() } else { format!("{added:.0} MB") },
+            ]);
+        }
+        println!("Starting, with two workers: medians of all starts. Resident memory a second after the first answer.");
+        println!("{table}\n");
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let result = |(services, contestant): (usize, Contestant)| {
+            let seconds = self.of(contestant, services).map(|one| round(one.start.as_secs_f64()));
+            let resident = self.of(contestant, services).map(|one| one.resident_kilobytes);
+            json!({
+                "contestant": contestant.name(),
+                "services": services,
+                "firstAnswerSeconds": seconds.collect::<Vec<_>>(),
+                "residentKilobytes": resident.collect::<Vec<_>>(),
+                "addedMegabytes": round(self.added(contestant, services)),
+            })
+        };
+        json!({"workers": 2, "results": self.rows().into_iter().map(result).collect::<Vec<_>>()})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_compared_by_what_is_added() {
+        let one = |contestant, resident_kilobytes| Standing {
+            contestant,
+            services: 10_000,
+            start: Duration::ZERO,
+            resident_kilobytes,
+        };
+        let mut all = Standings(vec![one(Contestant::None, 50_000), one(Contestant::Native, 850_000)]);
+        assert_eq!(all.memory_vs_native(10_000), None, "steering by endpoint was not measured");
+        all.0.push(one(Contestant::Endpoint, 150_000));
+        assert_eq!(all.memory_vs_native(10_000), Some(0.125));
+    }
+}
