@@ -13,7 +13,7 @@ const LABEL: &str = "byname.stand-in";
 /// What an image has to have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StandIn {
-    /// The pinned Envoy.
+    /// The pinned Envoy, and the certificates that browsers trust.
     Envoy,
     /// The program and the module, with a shell, as the Dockerfile's target `cli` has them.
     Byname,
@@ -41,6 +41,9 @@ impl Images {
     pub fn make(wanted: &[(&str, StandIn)]) -> Result<Self> {
         let mut images = Self { made: Vec::new() };
         for (name, stand_in) in wanted {
+            if images.made.iter().any(|made| made == name) {
+                continue;
+            }
             let format = format!("--format={{{{index .Config.Labels {LABEL:?}}}}}");
             match run("docker", &["image", "inspect", &format, name]) {
                 Ok(label) if label.trim().is_empty() || label.contains("no value") => {
@@ -87,6 +90,8 @@ impl StandIn {
         match self {
             Self::Envoy => {
                 root.program(&envoy_binary()?.canonicalize()?, Path::new("/usr/local/bin/envoy"))?;
+                let certificates = Path::new("/etc/ssl/certs/ca-certificates.crt");
+                root.file(certificates, certificates).context("install ca-certificates")?;
             }
             Self::Byname => {
                 let built = |file: &str, target: &str| -> Result<PathBuf> {
