@@ -70,7 +70,16 @@ fn the_dockerfile_builds_by_the_makefile_with_the_compiler_of_the_project() -> R
     };
     let program = named("cli")?;
     assert_eq!(program[0].1[0], "debian:bookworm-slim");
-    assert!(program.contains(&("USER".to_owned(), vec!["65532:65532".to_owned()])), "it is not root");
+    for (instruction, arguments) in [
+        ("USER", "65532:65532"),
+        ("ENTRYPOINT", "[\"byname\"]"),
+        // Where the examples look for them.
+        ("COPY", "--from=module-build /byname/target/byname.wasm /usr/local/share/byname/"),
+        ("COPY", "--from=program-build /byname/target/native/byname /usr/local/bin/"),
+    ] {
+        let words = arguments.split(' ').map(str::to_owned).collect();
+        assert!(program.contains(&(instruction.to_owned(), words)), "no {instruction} {arguments}");
+    }
     for (stage, target) in [("sources", "toolchain"), ("module-build", "build"), ("program-build", "cli")] {
         let run = ("RUN".to_owned(), vec!["make".to_owned(), target.to_owned()]);
         assert!(named(stage)?.contains(&run), "{stage} does not run make {target}");
@@ -79,6 +88,12 @@ fn the_dockerfile_builds_by_the_makefile_with_the_compiler_of_the_project() -> R
     let ignored = fs::read_to_string(repository().join(".dockerignore"))?;
     let ignored: BTreeSet<&str> = ignored.lines().collect();
     assert!(ignored.contains("*") && ignored.contains("**/target") && !ignored.contains("!target"));
+    let manifest = fs::read_to_string(repository().join("Cargo.toml"))?;
+    let members = manifest.split_once("members = [").and_then(|(_, rest)| rest.split(']').next()).context("members")?;
+    let needed = members.split('"').skip(1).step_by(2).filter_map(|member| member.split('/').next());
+    for needed in needed.chain(["src", "Cargo.toml", "Cargo.lock", "Makefile", "LICENSE", "rust-toolchain.toml"]) {
+        assert!(ignored.contains(&*format!("!{needed}")), "{needed} is kept out of the image's context");
+    }
     for file in ignored.iter().filter_map(|line| line.strip_prefix('!')) {
         assert!(repository().join(file).exists(), "{file} is let into the image's context, and there is none");
     }

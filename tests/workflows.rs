@@ -46,8 +46,10 @@ fn complaint(step: &Value, targets: &BTreeSet<String>) -> Option<String> {
         return Some(format!("{run:?} has words of GitHub's put into a shell: hand them over by env"));
     }
     run.lines().find_map(|line| {
-        let target = line.strip_prefix("make ").and_then(|line| line.split_whitespace().next());
-        let known = target.is_some_and(|target| targets.contains(target));
+        // A target, and values for it between quotation marks, so that nothing else can follow.
+        let is_value = |word: &str| word.split_once("=\"").is_some_and(|(_, value)| value.ends_with('"'));
+        let mut words = line.strip_prefix("make ").unwrap_or_default().split_whitespace();
+        let known = words.next().is_some_and(|target| targets.contains(target)) && words.all(is_value);
         (!known).then(|| format!("{line:?} is no target of the Makefile"))
     })
 }
@@ -74,6 +76,7 @@ fn other_steps_are_noticed() -> Result<()> {
     let rows = [
         (r#"{"run": "make nothing"}"#, "is no target"),
         (r#"{"run": "make test\ncargo test"}"#, "is no target"),
+        (r#"{"run": "make lint && cargo test"}"#, "is no target"),
         (r#"{"run": "make test TAG=${{ github.ref }}"}"#, "by env"),
         (r#"{"uses": "actions/checkout@v5"}"#, "not pinned"),
         (r#"{"name": "nothing"}"#, "neither"),

@@ -60,13 +60,19 @@ fn push(saved: &[u8], to: &Path) -> Result<()> {
     let layers = manifest[0]["Layers"].as_array().context("the engine saved no layers")?;
     ensure!(layers.len() == 1, "the image has one layer, and not {}", layers.len());
     let layers: Vec<Value> =
-        layers.iter().map(|layer| blobs.add(DOCKER_LAYER, &gzip(file(layer)?)?)).collect::<Result<_>>()?;
+        layers.iter().map(|layer| blobs.add(DOCKER_LAYER, &gzipped(file(layer)?)?)).collect::<Result<_>>()?;
     let config = blobs.add("application/vnd.docker.container.image.v1+json", file(&manifest[0]["Config"])?)?;
     let manifest = json!({"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": config, "layers": layers});
     let mut descriptor = blobs.json(DOCKER_MANIFEST, &manifest)?;
     descriptor["annotations"] = json!({REF_NAME: "built"});
     fs::write(to.join("index.json"), json!({"schemaVersion": 2, "manifests": [descriptor]}).to_string())?;
     Ok(fs::write(to.join("oci-layout"), json!({"imageLayoutVersion": "1.0.0"}).to_string())?)
+}
+
+/// A layer as it is pushed: engines with containerd's image store save it so already.
+fn gzipped(layer: &[u8]) -> Result<Vec<u8>> {
+    const GZIP: &[u8] = &[0x1f, 0x8b];
+    if layer.starts_with(GZIP) { Ok(layer.to_vec()) } else { gzip(layer) }
 }
 
 fn docker(command: &mut Command) -> Result<Vec<u8>> {

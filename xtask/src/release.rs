@@ -114,17 +114,22 @@ fn images_are_of(root: &Path, version: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where `text` has the version of an image of ours: `byname:1.2.3`, or `byname-more:1.2.3`.
+/// Where `text` has the version of an image of ours: `byname:1.2.3`, `byname-more:1.2.3`, or kustomize's `newTag: 1.2.3`.
 fn image_versions(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    for (start, _) in text.match_indices("byname") {
+    let names = ["byname", "newTag"].into_iter().flat_map(|name| text.match_indices(name));
+    for (start, name) in names {
         let rest = text.get(start..).unwrap_or_default();
-        let name = rest.trim_start_matches(|next: char| next.is_ascii_lowercase() || next == '-');
-        let Some(version) = name.strip_prefix(':') else { continue };
+        let is_more = |next: char| next.is_ascii_lowercase() || next == '-';
+        let (name, mark) = match name {
+            "newTag" => (rest.strip_prefix(name).unwrap_or_default(), ": "),
+            _ => (rest.trim_start_matches(is_more), ":"),
+        };
+        let Some(version) = name.strip_prefix(mark) else { continue };
         let after = version.trim_start_matches(|next: char| next.is_ascii_digit() || next == '.');
         let version = version.get(..version.len() - after.len()).unwrap_or_default().trim_end_matches('.');
         if parts(version).is_ok() {
-            let start = start + rest.len() - name.len() + 1;
+            let start = start + rest.len() - name.len() + mark.len();
             found.push(start..start + version.len());
         }
     }
@@ -180,10 +185,9 @@ mod tests {
 
     #[test]
     fn versions_of_images_are_found() {
-        let text =
-            "oci://r.example/byname:1.2.3\nbyname-module:1.20.3-artifact, byname: 1.2.3 byname:1.2, byname:4.5.6.";
+        let text = "oci://r.example/byname:1.2.3\nbyname-module:1.20.3-artifact, byname: 1.2.3 byname:1.2, byname:4.5.6. newTag: 7.8.9\n";
         let found: Vec<&str> = image_versions(text).into_iter().filter_map(|place| text.get(place)).collect();
-        assert_eq!(found, ["1.2.3", "1.20.3", "4.5.6"]);
+        assert_eq!(found, ["1.2.3", "1.20.3", "4.5.6", "7.8.9"]);
     }
 
     #[test]

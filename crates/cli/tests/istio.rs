@@ -28,7 +28,7 @@ use byname_test_support::{repository, yaml_documents};
 use serde_json::Value;
 
 const SHOP: &str = "examples/cluster/shop.yaml";
-const IMAGE: &str = "oci://registry.example.com/byname:0.1.0";
+const IMAGE: &str = concat!("oci://registry.example.com/byname:", env!("CARGO_PKG_VERSION"));
 const SUM: &str = "d9c13e5665cef171f816ab8227d10d0ef35f6acf47669805a5248b1fc6adf2a2";
 
 /// What `byname compile` prints for the namespace `shop` of the shop.

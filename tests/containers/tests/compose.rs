@@ -14,9 +14,9 @@ use byname_test_support::{Shown, console, repository};
 
 const IMAGES: [(&str, StandIn); 6] = [
     ("envoyproxy/envoy:v1.40.0", StandIn::Envoy),
-    ("byname-cli:0.1.0", StandIn::Byname),
+    (concat!("byname-cli:", env!("CARGO_PKG_VERSION")), StandIn::Byname),
     ("python:3.13-slim", StandIn::Python),
-    ("curlimages/curl:8.10.1", StandIn::Curl),
+    ("curlimages/curl:8.11.1", StandIn::Curl),
     ("alpine/openssl:3.3.2", StandIn::Openssl),
     ("nicolaka/netshoot:v0.13", StandIn::Iptables),
 ];

@@ -78,6 +78,12 @@ impl Pod {
         }
         let wanted: Vec<(&str, StandIn)> = wanted.iter().map(|(name, stand_in)| (&**name, *stand_in)).collect();
         let images = Images::make(&wanted)?;
+        // What an earlier run may have left.
+        let names = containers(&spec).map(|container| format!("byname-test-{}", container["name"].as_str().unwrap()));
+        for name in names.chain([PAYMENTS.to_owned(), SANDBOX.to_owned()]) {
+            drop(run("docker", &["rm", "--force", "--volumes", &name]));
+        }
+        drop(run("docker", &["network", "rm", NETWORK]));
         let pod = Self { spec, volumes: tempfile::tempdir()?, started: Vec::new(), _images: images, _engine: engine };
         // The mode of an emptyDir.
         for volume in pod.spec["volumes"].as_array().unwrap() {

@@ -106,7 +106,7 @@ async fn each_command_does_what_the_readme_shows() {
     // The image is the one that was named.
     let deployment = cluster.api.object("Deployment", "shop", "checkout").unwrap();
     let image = &deployment["spec"]["template"]["spec"]["initContainers"][0]["image"];
-    assert_eq!(image, "YOUR_REGISTRY/byname-cli:0.1.0");
+    assert_eq!(*image, format!("YOUR_REGISTRY/byname-cli:{}", env!("CARGO_PKG_VERSION")));
     // What was applied last has no watch, and what it was compiled from is served.
     let pod = Pod::start(&cluster.api, "shop", "checkout").await;
     assert!(!pod.has("byname-watch"));

@@ -206,9 +206,12 @@ async fn what_alerts_and_dashboard_ask_for_is_there() {
     // A push that is broken.
     fs::write(program.directory().join("bad"), "resources: [").unwrap();
     fs::rename(program.directory().join("bad"), &program.output).unwrap();
-    while envoy.stat(CONFIG_FAIL).await.unwrap() == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let refused = async {
+        while envoy.stat(CONFIG_FAIL).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), refused).await.expect("a broken push is counted");
     let mut there = scraped(&envoy.admin("/stats/prometheus").await.unwrap().body);
     there.extend(scraped(&program.get("/metrics").await.1));
 
