@@ -26,9 +26,14 @@ pub fn examples() -> Result<Vec<Example>> {
     let mut found = Vec::new();
     for directory in ["envoy", "examples", "docs", "README.md"] {
         for path in files_below(&repository().join(directory))? {
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            // Others, pictures among them, are no text.
+            if !matches!(extension, Some("json" | "yaml" | "md")) {
+                continue;
+            }
             let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let place = path.strip_prefix(repository()).unwrap_or(&path).display().to_string();
-            match path.extension().and_then(|extension| extension.to_str()) {
+            match extension {
                 Some("json") if place.ends_with(".schema.json") || place.starts_with("examples/monitoring/") => {}
                 Some("json") => found.push(Example { configuration: parse(&place, &text)?, place }),
                 Some("yaml") => {
