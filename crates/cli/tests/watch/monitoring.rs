@@ -17,7 +17,7 @@ use promql_parser::{
 use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::program::{Program, endpoint, eventually, service, slice_with_port};
+use crate::program::{Program, endpoint, service, slice_with_port};
 
 const MONITORING: &str = "examples/monitoring";
 const CONFIG_FAIL: &str = "extension_config_discovery.http_filter.byname-endpoint.config_fail";
@@ -167,23 +167,7 @@ async fn watch(api: &KubernetesApi) -> Program {
         "fallback": {"services": {"shop/cart": {"service": "shop/web"}}},
         "table": {"singleMachine": true},
     });
-    let program = Program::start(|directory| {
-        let base = directory.join("base.json");
-        fs::write(&base, config.to_string()).unwrap();
-        let module = repository().join("target/byname.wasm").display().to_string();
-        let (base, kubeconfig) = (base.display().to_string(), api.kubeconfig(directory).display().to_string());
-        let pairs = [
-            ["--kubeconfig", &kubeconfig],
-            ["--namespace", "shop"],
-            ["--config", &base],
-            ["--filter-name", "byname-endpoint"],
-            ["--module", &module],
-        ];
-        pairs.as_flattened().iter().map(|argument| (*argument).to_owned()).collect()
-    })
-    .await;
-    eventually("the first file is there", || program.output.exists()).await;
-    program
+    Program::by_endpoint(api, &config).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,14 +175,7 @@ async fn what_alerts_and_dashboard_ask_for_is_there() {
     let (alive, passthrough) = (Upstream::start("web").await.unwrap(), Upstream::start("passthrough").await.unwrap());
     let dead = Upstream::start("dead").await.unwrap().port();
     let program = watch(&cluster(&alive, dead).await).await;
-    let directory = program.output.parent().unwrap().display().to_string();
-    let envoy = Envoy::builder("endpoint.yaml")
-        .upstream(18080, &passthrough)
-        .edit("path: envoy/ecds/endpoint.yaml", &format!("path: {directory}/byname.yaml"))
-        .edit("watched_directory: {path: envoy/ecds}", &format!("watched_directory: {{path: {directory}}}"))
-        .start()
-        .await
-        .unwrap();
+    let envoy = program.envoy(&passthrough).await;
     let mut connection = Connection::open(envoy.port(15001), Form::Host).await.unwrap();
     for name in ["web", "web", "web", "web", "web", "cart", "empty", "nope", "a,b"] {
         connection.get(name, &[]).await.unwrap();

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use byname_test_support::{Connection, Form};
+use byname_test_support::{Connection, Envoy, Form, Upstream, kubernetes::KubernetesApi, repository};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -55,6 +55,39 @@ impl Program {
         })
         .await;
         program
+    }
+
+    /// Starts it for the filter of envoy/endpoint.yaml, with what is written by hand, and waits for the first file.
+    pub(crate) async fn by_endpoint(api: &KubernetesApi, config: &Value) -> Self {
+        let program = Self::start(|directory| {
+            let base = directory.join("base.json");
+            fs::write(&base, config.to_string()).unwrap();
+            let module = repository().join("target/byname.wasm").display().to_string();
+            let (base, kubeconfig) = (base.display().to_string(), api.kubeconfig(directory).display().to_string());
+            let pairs = [
+                ["--kubeconfig", &kubeconfig],
+                ["--namespace", "shop"],
+                ["--config", &base],
+                ["--filter-name", "byname-endpoint"],
+                ["--module", &module],
+            ];
+            pairs.as_flattened().iter().map(|argument| (*argument).to_owned()).collect()
+        })
+        .await;
+        eventually("the first file is there", || program.output.exists()).await;
+        program
+    }
+
+    /// The Envoy of envoy/endpoint.yaml, whose filter comes from the file.
+    pub(crate) async fn envoy(&self, passthrough: &Upstream) -> Envoy {
+        let directory = self.output.parent().unwrap().display().to_string();
+        Envoy::builder("endpoint.yaml")
+            .upstream(18080, passthrough)
+            .edit("path: envoy/ecds/endpoint.yaml", &format!("path: {directory}/byname.yaml"))
+            .edit("watched_directory: {path: envoy/ecds}", &format!("watched_directory: {{path: {directory}}}"))
+            .start()
+            .await
+            .unwrap()
     }
 
     pub(crate) fn directory(&self) -> &Path {
