@@ -102,10 +102,21 @@ pub(crate) fn now() -> Result<u64> {
     Ok(time)
 }
 
-/// A piece of the plugin configuration: what there is from `start` on, `most_bytes` at most.
-pub(crate) fn configuration(start: usize, most_bytes: usize) -> Result<Vec<u8>> {
-    // SAFETY: as above.
-    bytes_from(|value, bytes| unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, start, most_bytes, value, bytes) })
+/// The plugin configuration, of so many bytes; fewer, where the host has no more.
+pub(crate) fn configuration(bytes: usize) -> Result<Vec<u8>> {
+    let from = |start: usize| {
+        let most = bytes.saturating_sub(start);
+        // SAFETY: as above.
+        bytes_from(|value, length| unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, start, most, value, length) })
+    };
+    let mut text = from(0)?;
+    while text.len() < bytes {
+        match from(text.len())? {
+            more if more.is_empty() => break,
+            more => text.extend(more),
+        }
+    }
+    Ok(text)
 }
 
 /// The status of the response, once the stream is over; `None` where there was none.

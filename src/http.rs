@@ -2,20 +2,15 @@
 //!
 //! The host calls of each path stand in ARCHITECTURE.md, and `tests/small_host.rs` holds them to it.
 
-use std::{
-    ops::ControlFlow,
-    rc::{Rc, Weak},
-};
+use std::{ops::ControlFlow, rc::Rc};
 
 use byname_core::{Config, Plan, Request, Resolution, Scheme, Trace};
 use log::Level;
-use proxy_wasm::{
-    traits::{Context, HttpContext},
-    types::Action,
-};
+use proxy_wasm::types::Action;
 
 use crate::{
     choices::{self, Open},
+    contexts,
     host::{self, Headers},
     request_log,
     root::Live,
@@ -29,44 +24,19 @@ const REASON_HEADER: &str = "x-byname-reason";
 const ACCESS_LOG_STATE: &str = "byname";
 const TRACE_STATE: &str = "byname_trace";
 
-/// One request's stream. It keeps the configuration with which it began until its request is decided, and no longer: a stream
-/// may live for days, and tables are large. What is to be told of its endpoint at its end it keeps as long as it lives.
-pub(crate) struct Stream {
-    live: Option<Rc<Live>>,
-    open: Option<(Weak<Live>, Open)>,
-}
-
-impl Stream {
-    pub(crate) fn new(live: Option<Rc<Live>>) -> Self {
-        Self { live, open: None }
+/// The headers of this stream's request are there, and `live` decides it.
+pub(crate) fn on_request_headers(stream: u32, live: &Rc<Live>) -> Action {
+    let mut plan = live.plan.take();
+    let mut is_grpc = false;
+    let action = handle(&live.config, &mut plan, &mut is_grpc);
+    if let Some(ticket) = plan.take_ticket() {
+        contexts::keep_open(stream, live, Open { ticket, is_grpc, was_sent: action.is_ok() });
     }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if let Some((live, open)) = self.open.take() {
-            choices::done(live.upgrade().as_deref().map(|live| &live.config), open);
-        }
-    }
-}
-
-impl Context for Stream {}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        // Without a configuration Envoy makes no stream; if it did, the routes would decide, as without the filter.
-        let Some(live) = self.live.take() else { return Action::Continue };
-        let mut plan = live.plan.take();
-        let mut is_grpc = false;
-        let action = handle(&live.config, &mut plan, &mut is_grpc);
-        let open = plan.take_ticket().map(|ticket| Open { ticket, is_grpc, was_sent: action.is_ok() });
-        self.open = open.map(|open| (Rc::downgrade(&live), open));
-        live.plan.set(plan);
-        action.unwrap_or_else(|status| {
-            stats::count_host_error();
-            fail(status)
-        })
-    }
+    live.plan.set(plan);
+    action.unwrap_or_else(|status| {
+        stats::count_host_error();
+        fail(status)
+    })
 }
 
 fn handle(config: &Config, plan: &mut Plan, is_grpc: &mut bool) -> host::Result<Action> {

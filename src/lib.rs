@@ -6,7 +6,9 @@
 //! `proxy_on_context_create`, `proxy_on_configure`, `proxy_on_request_headers` and `proxy_on_delete`; every other export
 //! of the SDK is taken out of the module that ships.
 
+mod callbacks;
 mod choices;
+mod contexts;
 mod host;
 mod http;
 mod request_log;
@@ -17,6 +19,5 @@ mod stats;
 mod entry {
     proxy_wasm::main! {{
         crate::host::install_logger();
-        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::default()));
     }}
 }

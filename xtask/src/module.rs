@@ -4,9 +4,9 @@
 //! small request in place of three. So all exports that the filter does not implement are taken out, and with them the
 //! code that only they needed.
 //!
-//! What remains of the SDK that the filter never calls are the default methods of its traits, which the tables of virtual
-//! functions hold on to: a wrapper for each host function of the ABI. Those that lead to a host function outside of
-//! [`HOST_FUNCTIONS`] lose their bodies, so that the module imports what it uses and no more.
+//! The callbacks that it does implement are its own and take the places of the SDK's, whose dispatcher goes with them. What
+//! then remains of the SDK, and nobody calls, is what tables of virtual functions hold on to. It loses its bodies, so that the
+//! module imports what it uses and no more.
 
 use std::{
     collections::HashSet,
@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use walrus::{
-    FunctionBuilder, FunctionId, FunctionKind, ImportKind, LocalFunction, Module, ModuleConfig,
+    ExportId, ExportItem, FunctionBuilder, FunctionId, FunctionKind, LocalFunction, Module, ModuleConfig,
     ir::{self, Visitor},
 };
 
@@ -39,6 +39,14 @@ const EXPORTS: &[&str] = &[
     "proxy_on_request_headers",
     // Without it no context would ever be freed.
     "proxy_on_delete",
+];
+
+/// Callbacks that the filter has under names of its own, as those of the SDK are taken: they take their places.
+const RENAMED: &[(&str, &str)] = &[
+    ("byname_on_context_create", "proxy_on_context_create"),
+    ("byname_on_configure", "proxy_on_configure"),
+    ("byname_on_request_headers", "proxy_on_request_headers"),
+    ("byname_on_delete", "proxy_on_delete"),
 ];
 
 /// What the filter asks of the host: the functions that `src/host.rs` declares.
@@ -100,8 +108,15 @@ fn strip(bytes: &[u8]) -> Result<Vec<u8>> {
     // Names are looked at below, and then of no more use: they would be a seventh of the file.
     config.generate_producers_section(false).generate_name_section(false);
     let mut module = config.parse(bytes).context("the compiler left something that is not a wasm module")?;
+    for (ours, name) in RENAMED {
+        let id = export(&module, ours).with_context(|| format!("the module does not export {ours}"))?;
+        if let Some(theirs) = export(&module, name) {
+            module.exports.delete(theirs);
+        }
+        module.exports.get_mut(id).name = (*name).to_owned();
+    }
     for name in EXPORTS {
-        if !module.exports.iter().any(|export| export.name == *name) {
+        if export(&module, name).is_none() {
             bail!("the module does not export {name}, which the host needs: has the SDK changed?");
         }
     }
@@ -109,41 +124,40 @@ fn strip(bytes: &[u8]) -> Result<Vec<u8>> {
         module.exports.iter().filter(|export| !EXPORTS.contains(&&*export.name)).map(walrus::Export::id).collect();
     surplus.into_iter().for_each(|id| module.exports.delete(id));
     walrus::passes::gc::run(&mut module);
-    empty_unused_wrappers(&mut module)?;
+    empty_what_is_left_of_the_sdk(&mut module)?;
     walrus::passes::gc::run(&mut module);
     check_imports(&module)?;
     Ok(module.emit_wasm())
 }
 
-/// Empties the functions that come to call host functions which the filter does not use. They must be the SDK's, to which
-/// only tables of virtual functions lead; were one ours, the filter would use that host function after all.
-fn empty_unused_wrappers(module: &mut Module) -> Result<()> {
-    let mut wrappers: HashSet<FunctionId> = module
-        .imports
+fn export(module: &Module, name: &str) -> Option<ExportId> {
+    module.exports.iter().find(|export| export.name == name).map(walrus::Export::id)
+}
+
+/// Empties what is left of the SDK: the functions that tables of virtual functions hold on to. None is ever called, as the
+/// callbacks that made contexts are gone with the SDK's exports; were one called by name, by us, it would not be its own.
+fn empty_what_is_left_of_the_sdk(module: &mut Module) -> Result<()> {
+    let exported: HashSet<_> = module
+        .exports
         .iter()
-        .filter(|import| !HOST_FUNCTIONS.contains(&&*import.name))
-        .filter_map(|import| match import.kind {
-            ImportKind::Function(id) => Some(id),
+        .filter_map(|export| match export.item {
+            ExportItem::Function(id) => Some(id),
             _ => None,
         })
         .collect();
-    let calls: Vec<(FunctionId, HashSet<FunctionId>)> =
-        module.funcs.iter_local().map(|(id, function)| (id, called_by(function))).collect();
-    loop {
-        let before = wrappers.len();
-        let callers = calls.iter().filter(|(_, called)| !called.is_disjoint(&wrappers)).map(|(id, _)| *id);
-        wrappers = wrappers.iter().copied().chain(callers).collect();
-        if wrappers.len() == before {
-            break;
+    let is_theirs = |id: &FunctionId| {
+        let name = module.funcs.get(*id).name.as_deref().unwrap_or_default();
+        name.starts_with("_ZN10proxy_wasm") && !exported.contains(id)
+    };
+    let theirs: HashSet<FunctionId> = module.funcs.iter_local().map(|(id, _)| id).filter(|id| is_theirs(id)).collect();
+    for (id, function) in module.funcs.iter_local().filter(|(id, _)| !theirs.contains(id)) {
+        if let Some(called) = called_by(function).intersection(&theirs).next() {
+            let name = |id| module.funcs.get(id).name.as_deref().unwrap_or("a function without a name");
+            bail!("{} calls {}, which xtask/src/module.rs takes out of the module", name(id), name(*called));
         }
     }
-    for (id, _) in calls.into_iter().filter(|(id, _)| wrappers.contains(id)) {
-        let function = module.funcs.get(id);
-        let name = function.name.as_deref().unwrap_or("a function without a name");
-        if !name.contains("proxy_wasm") || name.contains("byname") {
-            bail!("{name} calls a host function that xtask/src/module.rs does not list: list it there");
-        }
-        let signature = module.types.get(function.ty());
+    for id in theirs {
+        let signature = module.types.get(module.funcs.get(id).ty());
         let (parameters, results) = (signature.params().to_vec(), signature.results().to_vec());
         let mut empty = FunctionBuilder::new(&mut module.types, &parameters, &results);
         empty.func_body().unreachable();

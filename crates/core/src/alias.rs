@@ -6,8 +6,7 @@
 //! told in `policy`, and asked anew at each hop of the alias that is being followed.
 
 use crate::{
-    name::{Name, labels_from_the_end},
-    policy::is_refused_target,
+    path::Path,
     reason::Reason,
     resolve::{Destination, Resolution},
     service::{Alias, Kind, Service},
@@ -80,28 +79,26 @@ impl<'t> Walk<'t, '_> {
         asked: Asked,
     ) -> Result<(Found<'t>, Asked), Resolution<'t>> {
         let policy = self.table.policy();
-        // It was a name when the table was compiled; were it none, refusing is what cannot do harm.
-        let target = Name::parse(alias.target.as_bytes()).ok().filter(|target| !is_refused_target(target));
-        let Some(target) = target else {
+        if alias.is_refused {
             return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Reason::AliasDenied));
+        }
+        let Some(path) = Path::of(&alias.target, &policy.zone) else {
+            return Err(self.outside(service, alias, asked));
         };
-        // `*.ns.svc`, where it is in the cluster.
-        let mut labels = target.below(&policy.zone).into_iter().flat_map(labels_from_the_end);
-        let (kind, namespace) = (labels.next(), labels.next());
-        // An alias never leads to a pod: its namespace is not checked by anyone, its address is any that one likes, and no
-        // upstream cluster would change together with the Host.
-        if kind == Some("pod") {
+        // `*.ns.svc`. An alias never leads to a pod: its namespace is not checked by anyone, its address is any that one
+        // likes, and no upstream cluster would change together with the Host.
+        let (kind, namespace) = (path.labels().first(), path.labels().get(1));
+        if kind == Some(&"pod") {
             return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Reason::AliasDenied));
         }
         // Before it is looked up: what the table lacks may exist, and what is there is nobody's to find out.
         if let Some(to) = namespace
             && !policy.grants(service.namespace(), to)
         {
-            let outcome = HopOutcome::NotGranted { from: service.namespace().into(), to: to.into() };
+            let outcome = HopOutcome::NotGranted { from: service.namespace().into(), to: (*to).into() };
             return Err(self.stop(service, alias, outcome, Reason::AliasDenied));
         }
-        match self.table.lookup(&target) {
-            Lookup::Outside => Err(self.outside(service, alias, asked)),
+        match self.table.lookup(&path) {
             Lookup::Missing(Missing::EndpointUnknown) => {
                 self.note_hop(service, alias, HopOutcome::Missing(Missing::EndpointUnknown));
                 Err(Resolution::Pass(Reason::NameNotFound))
@@ -109,7 +106,7 @@ impl<'t> Walk<'t, '_> {
             Lookup::Missing(missing) => {
                 self.note_hop(service, alias, HopOutcome::Missing(missing));
                 self.way.fault.get_or_insert(Reason::NameNotFound);
-                match self.instead_of(&target, missing, asked) {
+                match self.instead_of(&path, missing, asked) {
                     Some(Next::At(found, asked)) => Ok((found, asked)),
                     Some(Next::End(resolution)) => Err(resolution),
                     None => Err(self.unknown(Reason::NameNotFound)),

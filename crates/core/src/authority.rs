@@ -20,7 +20,7 @@ use core::{
 
 use crate::{
     limits::MAX_AUTHORITY_BYTES,
-    name::{Name, NameError},
+    name::{self, Name, NameError, looks_like_ipv4},
 };
 
 /// A parsed `:authority`. Its [`Display`](fmt::Display) is the one canonical form, and parses to itself.
@@ -97,48 +97,83 @@ impl TryFrom<&[u8]> for Authority {
     type Error = AuthorityError;
 
     fn try_from(bytes: &[u8]) -> Result<Self, AuthorityError> {
+        let Spelt { host, port } = Spelt::read(bytes)?;
+        let host = match host {
+            SpeltHost::Ip(address) => Host::Ip(address),
+            SpeltHost::Name { name, absolute } => {
+                Host::Name { name: Name::parse(name.as_bytes()).map_err(AuthorityError::Name)?, absolute }
+            }
+        };
+        Ok(Self { host, port })
+    }
+}
+
+/// An [`Authority`] whose name is the client's own text, in the case that it has: nothing of it is copied.
+#[derive(Clone, Copy)]
+pub(crate) struct Spelt<'a> {
+    pub(crate) host: SpeltHost<'a>,
+    pub(crate) port: Option<u16>,
+}
+
+/// A [`Host`] as it is spelt.
+#[derive(Clone, Copy)]
+pub(crate) enum SpeltHost<'a> {
+    Name { name: &'a str, absolute: bool },
+    Ip(IpAddr),
+}
+
+impl<'a> Spelt<'a> {
+    /// # Errors
+    /// [`AuthorityError`] for the first rule of this module that `bytes` break.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, AuthorityError> {
+        // Nothing that is good has either of the two, so they are looked for in what is not.
+        Self::parse(bytes).map_err(|error| match error {
+            _ if bytes.len() > MAX_AUTHORITY_BYTES => AuthorityError::Name(NameError::TooLong),
+            _ if bytes.contains(&b',') => AuthorityError::Joined,
+            _ if bytes.contains(&b'@') => AuthorityError::Userinfo,
+            error => error,
+        })
+    }
+
+    fn parse(bytes: &'a [u8]) -> Result<Self, AuthorityError> {
         if bytes.len() > MAX_AUTHORITY_BYTES {
             return Err(AuthorityError::Name(NameError::TooLong));
-        }
-        if bytes.contains(&b',') {
-            return Err(AuthorityError::Joined);
-        }
-        if bytes.contains(&b'@') {
-            return Err(AuthorityError::Userinfo);
         }
         if let Some(bracketed) = bytes.strip_prefix(b"[") {
             let end = bracketed.iter().position(|&byte| byte == b']').ok_or(AuthorityError::Ipv6)?;
             let (inside, rest) = bracketed.split_at_checked(end).ok_or(AuthorityError::Ipv6)?;
-            let host = Host::Ip(parse_ipv6(inside)?);
+            let host = SpeltHost::Ip(parse_ipv6(inside)?);
             return match rest.strip_prefix(b"]") {
                 Some([]) => Ok(Self { host, port: None }),
                 Some([b':', port @ ..]) => Ok(Self { host, port: Some(parse_port(port)?) }),
                 _ => Err(AuthorityError::Ipv6),
             };
         }
-        let mut parts = bytes.splitn(2, |&byte| byte == b':');
-        let host = parts.next().unwrap_or_default();
-        let port = match parts.next() {
-            Some(port) if port.contains(&b':') => return Err(AuthorityError::Ipv6),
-            Some(port) => Some(parse_port(port)?),
-            None => None,
+        let Some(colon) = bytes.iter().position(|&byte| byte == b':') else {
+            return Ok(Self { host: parse_host(bytes)?, port: None });
         };
-        Ok(Self { host: parse_host(host)?, port })
+        let (host, port) = bytes.split_at_checked(colon).unwrap_or_default();
+        let port = port.get(1..).unwrap_or_default();
+        if port.contains(&b':') {
+            return Err(AuthorityError::Ipv6);
+        }
+        let port = parse_port(port)?;
+        Ok(Self { host: parse_host(host)?, port: Some(port) })
     }
 }
 
-fn parse_host(bytes: &[u8]) -> Result<Host, AuthorityError> {
+fn parse_host(bytes: &[u8]) -> Result<SpeltHost<'_>, AuthorityError> {
     let (bare, absolute) = match bytes.strip_suffix(b".") {
         Some([]) => return Err(AuthorityError::Name(NameError::EmptyLabel)),
         Some(bare) => (bare, true),
         None => (bytes, false),
     };
-    let name = Name::parse(bare).map_err(AuthorityError::Name)?;
-    if !name.looks_like_ipv4() {
-        return Ok(Host::Name { name, absolute });
+    let name = name::check(bare).map_err(AuthorityError::Name)?;
+    if !looks_like_ipv4(bare) {
+        return Ok(SpeltHost::Name { name, absolute });
     }
-    match Ipv4Addr::from_str(name.as_str()) {
-        Ok(address) if !absolute => Ok(Host::Ip(IpAddr::V4(address))),
+    match Ipv4Addr::from_str(name) {
+        Ok(address) if !absolute => Ok(SpeltHost::Ip(IpAddr::V4(address))),
         _ => Err(AuthorityError::LooksLikeIpv4),
     }
 }

@@ -6,10 +6,9 @@
 
 use core::net::IpAddr;
 
-use hashbrown::HashMap;
-
 use crate::{
     ambient::Ambient,
+    hash::Map,
     health::{Health, Outliers},
     limits::MAX_BALANCED,
 };
@@ -18,7 +17,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Balance {
     /// Of sets and of endpoints alike, whose numbers are 64 bits by chance.
-    known: HashMap<u64, Known>,
+    known: Map<u64, Known>,
     ejected: usize,
     events: Events,
 }

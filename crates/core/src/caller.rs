@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::net::IpAddr;
 
-use crate::search::SearchPath;
+use crate::search::{Domain, SearchPath};
 
 /// The pod whose requests are resolved. What a short name means depends on it.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct Caller {
     pub(crate) pod_ip: Option<IpAddr>,
     pub(crate) search: SearchPath,
     /// The domain of its baseline namespace.
-    pub(crate) baseline: Option<Box<str>>,
+    pub(crate) baseline: Option<Domain>,
     /// What it is known by, where one client is to stay with one endpoint: the same for all workers of its Envoy.
     pub(crate) identity: Option<u64>,
 }

@@ -4,7 +4,6 @@ use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::{net::IpAddr, str::FromStr};
 
 use serde::Deserialize;
-use serde_json::de::StrRead;
 
 use crate::{
     answer::Answer,
@@ -23,7 +22,7 @@ use crate::{
     read::{Form, Map, Read},
     rendezvous,
     resolve::{Request, Resolution, resolve, resolve_traced},
-    search::{Resolver, SearchPath},
+    search::{Domain, Resolver, SearchPath},
     service::Service,
     steer::{Asked, Steering},
     syntax,
@@ -59,29 +58,24 @@ pub struct Defaults<'a> {
 }
 
 impl Config {
-    /// Reads a configuration, one Service at a time. `again` goes through the same text once more, to find the path of
-    /// what cannot be read.
+    /// Reads a configuration, one Service at a time.
     ///
     /// # Errors
     /// All that is wrong with it. Broken syntax, a field that is not known and a value of the wrong form end the reading
     /// at once; errors of meaning are collected.
-    pub fn read<'de, B: Iterator<Item = u8>>(
-        json: impl serde_json::de::Read<'de>,
-        again: impl FnOnce() -> B,
-        defaults: &Defaults<'_>,
-    ) -> Result<Self, Problems> {
-        let mut json = serde_json::Deserializer::new(json);
-        let wire = wire::Config::deserialize(&mut json).and_then(|wire| json.end().map(|()| wire));
-        let wire = wire.map_err(|error| Problems::from(syntax::locate(&error, again())))?;
+    pub fn read(json: &[u8], defaults: &Defaults<'_>) -> Result<Self, Problems> {
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let wire = wire::Config::deserialize(&mut reader).and_then(|wire| reader.end().map(|()| wire));
+        let wire = wire.map_err(|error| Problems::from(syntax::locate(&error, json)))?;
         Self::compile(wire, defaults)
     }
 
-    /// [`Config::read`] of a text that is at hand.
+    /// [`Config::read`] of a text.
     ///
     /// # Errors
     /// Those of [`Config::read`].
     pub fn from_json(json: &str, defaults: &Defaults<'_>) -> Result<Self, Problems> {
-        Self::read(StrRead::new(json), || json.bytes(), defaults)
+        Self::read(json.as_bytes(), defaults)
     }
 
     fn compile(mut wire: wire::Config<Services>, defaults: &Defaults<'_>) -> Result<Self, Problems> {
@@ -346,5 +340,6 @@ fn compile_search(dns: &wire::Dns, namespace: &str, zone: &str, problems: &mut P
         wire::Resolver::Glibc => Resolver::Glibc,
         wire::Resolver::Musl => Resolver::Musl,
     };
-    SearchPath::new(suffixes.into(), dns.ndots, resolver)
+    let domains = suffixes.iter().map(|suffix| Domain::new(suffix, zone)).collect();
+    SearchPath::new(domains, dns.ndots, resolver)
 }

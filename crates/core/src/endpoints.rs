@@ -29,7 +29,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Endpoints {
     /// None of them is empty.
-    groups: Vec<Group>,
+    groups: Box<[Group]>,
 }
 
 #[derive(Clone, Debug)]
@@ -80,12 +80,12 @@ impl Endpoints {
         at: &Place<'_>,
         problems: &mut Problems,
     ) -> Self {
-        let mut endpoints = Self::default();
-        for (index, group) in wire.iter().enumerate() {
-            Group::compile(group, publish_not_ready, &at.index(index), problems, &mut endpoints.groups);
-        }
         // Most Services have one, where a list that grows makes room for four.
-        endpoints.groups.shrink_to_fit();
+        let mut groups = Vec::with_capacity(wire.len());
+        for (index, group) in wire.iter().enumerate() {
+            Group::compile(group, publish_not_ready, &at.index(index), problems, &mut groups);
+        }
+        let endpoints = Self { groups: groups.into() };
         if endpoints.len() > MAX_SERVICE_ENDPOINTS {
             problems.push(at.problem(endpoints.len(), Fault::TooMany(MAX_SERVICE_ENDPOINTS)));
         }
@@ -101,7 +101,8 @@ impl Endpoints {
             return 0;
         }
         self.groups.iter_mut().for_each(Group::drop_special);
-        self.groups.retain(|group| group.len() > 0);
+        let all = core::mem::take(&mut self.groups).into_iter();
+        self.groups = all.filter(|group| group.len() > 0).collect();
         before - self.len()
     }
 

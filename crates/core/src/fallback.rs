@@ -16,6 +16,7 @@ use crate::{
     key::Key,
     name::{Name, is_label},
     problem::{Fault, Place, Problems},
+    search::Domain,
     sorted::Sorted,
     wire::{self, Trigger},
 };
@@ -44,7 +45,7 @@ pub(crate) struct Allowed<'a> {
     /// Whether from one namespace into another.
     pub(crate) is_granted: &'a dyn Fn(&str, &str) -> bool,
     /// On which ports of an external host.
-    pub(crate) ports: &'a dyn Fn(&Name) -> Vec<u16>,
+    pub(crate) ports: &'a dyn Fn(&str) -> Vec<u16>,
 }
 
 /// By the Service that is stood in for.
@@ -79,12 +80,7 @@ pub(crate) fn compile(wire: &wire::Fallbacks, may: Allowed<'_>, problems: &mut P
 }
 
 /// The domain that is searched last for a caller in `namespace`.
-pub(crate) fn baseline(
-    wire: &wire::Fallbacks,
-    namespace: &str,
-    zone: &str,
-    problems: &mut Problems,
-) -> Option<Box<str>> {
+pub(crate) fn baseline(wire: &wire::Fallbacks, namespace: &str, zone: &str, problems: &mut Problems) -> Option<Domain> {
     let fallback = Place::root("fallback");
     let at = fallback.field("baselines");
     if let Some(namespace) = wire.baselines.repeated() {
@@ -99,7 +95,7 @@ pub(crate) fn baseline(
             problems.push(at.problem(to, Fault::OwnFallback));
         }
     }
-    wire.baselines.get(namespace).map(|baseline| format!("{baseline}.svc.{zone}").into())
+    wire.baselines.get(namespace).map(|baseline| Domain::new(&format!("{baseline}.svc.{zone}"), zone))
 }
 
 impl Fallback {
@@ -165,7 +161,7 @@ fn compile_host(
         problems.push(at.field("port").problem("", Fault::Port));
         return None;
     };
-    if name.below(may.zone).is_some() || !(may.ports)(&name).contains(&port) {
+    if name.below(may.zone).is_some() || !(may.ports)(name.as_str()).contains(&port) {
         problems.push(in_host.problem(host, Fault::FallbackNotListed));
     }
     Some(name.as_str().into())

@@ -49,32 +49,11 @@ impl Name {
     /// # Errors
     /// [`NameError`] for the first rule of this module that `bytes` break.
     pub fn parse(bytes: &[u8]) -> Result<Self, NameError> {
-        if bytes.is_empty() {
-            return Err(NameError::Empty);
-        }
+        check(bytes)?;
         let mut name = Self { bytes: [0; MAX_NAME_BYTES], len: 0 };
         let room = name.bytes.get_mut(..bytes.len()).ok_or(NameError::TooLong)?;
-        let mut label_bytes = 0;
-        for (to, &byte) in room.iter_mut().zip(bytes) {
-            *to = match byte {
-                b'.' if label_bytes == 0 => return Err(NameError::EmptyLabel),
-                b'.' => {
-                    label_bytes = 0;
-                    byte
-                }
-                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'A'..=b'Z' => {
-                    label_bytes += 1;
-                    byte.to_ascii_lowercase()
-                }
-                _ => return Err(NameError::Byte(byte)),
-            };
-            if label_bytes > MAX_LABEL_BYTES {
-                return Err(NameError::LabelTooLong);
-            }
-        }
-        if label_bytes == 0 {
-            return Err(NameError::EmptyLabel);
-        }
+        room.copy_from_slice(bytes);
+        room.make_ascii_lowercase();
         // At most MAX_NAME_BYTES, or there had been no room.
         name.len = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
         Ok(name)
@@ -127,27 +106,63 @@ impl Name {
         self.as_bytes().iter().filter(|&&byte| byte == b'.').count()
     }
 
-    /// Its last label.
-    #[must_use]
-    pub fn last_label(&self) -> &[u8] {
-        self.as_bytes().rsplit(|&byte| byte == b'.').next().unwrap_or_default()
-    }
-
-    /// Whether resolvers read it as an IPv4 address in one of inet_aton(3)'s many forms: its last label is a decimal
-    /// number, or a hexadecimal one after `0x`.
+    /// Whether resolvers read it as an IPv4 address in one of inet_aton(3)'s many forms.
     #[must_use]
     pub fn looks_like_ipv4(&self) -> bool {
-        let last = self.last_label();
-        last.iter().all(u8::is_ascii_digit)
-            || last.strip_prefix(b"0x").is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+        looks_like_ipv4(self.as_bytes())
     }
 
     /// What stands before `.zone`; `Some("")` for the zone itself, `None` outside of it.
     #[must_use]
     pub fn below(&self, zone: &str) -> Option<&str> {
-        let rest = self.as_str().strip_suffix(zone)?;
-        if rest.is_empty() { Some(rest) } else { rest.strip_suffix('.') }
+        below(self.as_str(), zone)
     }
+}
+
+/// The text of a name, in any case.
+///
+/// # Errors
+/// As [`Name::parse`].
+pub(crate) fn check(bytes: &[u8]) -> Result<&str, NameError> {
+    if bytes.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if bytes.len() > MAX_NAME_BYTES {
+        return Err(NameError::TooLong);
+    }
+    let mut label_bytes = 0;
+    for &byte in bytes {
+        match byte {
+            b'.' if label_bytes == 0 => return Err(NameError::EmptyLabel),
+            b'.' => label_bytes = 0,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'A'..=b'Z' if label_bytes == MAX_LABEL_BYTES => {
+                return Err(NameError::LabelTooLong);
+            }
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'A'..=b'Z' => label_bytes += 1,
+            _ => return Err(NameError::Byte(byte)),
+        }
+    }
+    if label_bytes == 0 {
+        return Err(NameError::EmptyLabel);
+    }
+    // Only ASCII comes to here, so the error is never met.
+    core::str::from_utf8(bytes).map_err(|_| NameError::Empty)
+}
+
+/// Whether resolvers read a name as an IPv4 address in one of inet_aton(3)'s many forms: its last label is a decimal
+/// number, or a hexadecimal one after `0x`.
+pub(crate) fn looks_like_ipv4(name: &[u8]) -> bool {
+    let start = name.iter().rposition(|&byte| byte == b'.').map_or(0, |dot| dot + 1);
+    match name.get(start..).unwrap_or_default() {
+        [b'0', b'x' | b'X', hex @ ..] => hex.iter().all(u8::is_ascii_hexdigit),
+        last => last.iter().all(u8::is_ascii_digit),
+    }
+}
+
+/// What of a name stands before `.zone`; `Some("")` for the zone itself, `None` outside of it.
+pub(crate) fn below<'n>(name: &'n str, zone: &str) -> Option<&'n str> {
+    let rest = name.strip_suffix(zone)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_suffix('.') }
 }
 
 /// The labels of a name or of a part of it, the last one first. As `rsplit('.')`, but for labels, which are short.

@@ -11,7 +11,7 @@ use crate::{
     caller::Whereabouts,
     fallback::{self, Fallbacks},
     limits::{MAX_ALLOWED_HOSTS, MAX_ALLOWED_PORTS, MAX_GRANTS},
-    name::{Name, is_label},
+    name::{Name, below, is_label},
     problem::{Fault, Place, Problems},
     sorted::Sorted,
     wire::{self, By, UnknownNames},
@@ -46,13 +46,12 @@ const REFUSED_WITH_BELOW: &[&str] = &[
 /// `instance-data.ec2.internal` and `instance-data.REGION.compute.internal` of AWS.
 const REFUSED_FROM_TO: (&str, &str) = ("instance-data.", ".internal");
 
-/// Whether an alias may never lead to `target`, whatever is listed.
+/// Whether an alias may never lead to `target`, a lowercase name without a dot at its end, whatever is listed.
 #[must_use]
-pub fn is_refused_target(target: &Name) -> bool {
-    let text = target.as_str();
-    REFUSED_NAMES.contains(&text)
-        || REFUSED_WITH_BELOW.iter().any(|name| target.below(name).is_some())
-        || (text.starts_with(REFUSED_FROM_TO.0) && text.ends_with(REFUSED_FROM_TO.1))
+pub fn is_refused_target(target: &str) -> bool {
+    REFUSED_NAMES.contains(&target)
+        || REFUSED_WITH_BELOW.iter().any(|name| below(target, name).is_some())
+        || (target.starts_with(REFUSED_FROM_TO.0) && target.ends_with(REFUSED_FROM_TO.1))
 }
 
 /// The rules that a table resolves by, beside what it knows.
@@ -159,12 +158,12 @@ impl Policy {
     }
 
     /// The ports on which `target`, an external name, is allowed; none where it is not.
-    pub(crate) fn allowed_ports(&self, target: &Name) -> Vec<u16> {
+    pub(crate) fn allowed_ports(&self, target: &str) -> Vec<u16> {
         if is_refused_target(target) {
             return Vec::new();
         }
-        let mut ports: Vec<u16> = self.exact.get(&[target.as_str()]).into_iter().flatten().copied().collect();
-        let mut rest = target.as_str();
+        let mut ports: Vec<u16> = self.exact.get(&[target]).into_iter().flatten().copied().collect();
+        let mut rest = target;
         while let Some((_, domain)) = rest.split_once('.') {
             ports.extend(self.below.get(&[domain]).into_iter().flatten());
             rest = domain;

@@ -24,28 +24,42 @@ impl<'t> Walk<'t, '_> {
                 _ => (service, asked.port, asked.origin),
             },
         };
+        // By its place, as nearly always, what is known of it is found without another look at its name.
+        let own = match found {
+            Found::Port(..) => None,
+            _ => service.ports().iter().position(|port| port.port() == number),
+        };
+        let own = own.and_then(|place| Some((place, service.ports().get(place)?)));
         let name = match found {
             Found::Port(_, port) => (port.number == number).then_some(port.name),
-            _ => service.ports().iter().find(|port| port.port() == number).map(|port| port.name()),
+            _ => own.map(|(_, port)| port.name()),
         };
         note(&mut self.trace, || Step::Port { number, origin, matched: name.map(|name| matched_port(service, name)) });
         let Some(port_name) = name else { return self.unknown(Reason::PortNotFound) };
-        let (destination, upstream, endpoints) = match found {
+        let (destination, upstream, is_deserted) = match found {
             // DNS gives its address, whatever the Service's other endpoints and its traffic policy are.
             Found::Endpoint(FoundEndpoint { label, address, group, .. }) => {
                 let port = group.target_port(port_name, Some(number));
-                let usable = usize::from(port.is_some());
-                let known = EndpointsOutcome::Known { usable, of: 1, choice: Choice::Ready, family: None };
-                (Destination::Endpoint(service, label), Upstream::Endpoint(address, port.unwrap_or(number)), known)
+                note(&mut self.trace, || {
+                    let usable = usize::from(port.is_some());
+                    Step::Endpoints(EndpointsOutcome::Known { usable, of: 1, choice: Choice::Ready, family: None })
+                });
+                let upstream = Upstream::Endpoint(address, port.unwrap_or(number));
+                (Destination::Endpoint(service, label), upstream, port.is_none())
             }
             _ => {
-                let usable = service.usable_for(port_name);
-                let upstream = usable.map_or(Upstream::Unknown, Upstream::Usable);
-                (Destination::Service(service), upstream, endpoints_of(service, usable))
+                let (usable, is_deserted) = match own {
+                    Some((place, port)) => (service.usable.get(place), port.is_deserted),
+                    None => {
+                        let usable = service.usable_for(port_name);
+                        (usable, service.endpoints.is_some() && usable.is_some_and(|usable| usable.endpoints == 0))
+                    }
+                };
+                note(&mut self.trace, || Step::Endpoints(endpoints_of(service, usable)));
+                (Destination::Service(service), usable.map_or(Upstream::Unknown, Upstream::Usable), is_deserted)
             }
         };
-        note(&mut self.trace, || Step::Endpoints(endpoints));
-        if let EndpointsOutcome::Known { usable: 0, .. } = endpoints {
+        if is_deserted {
             return Resolution::Refuse(Reason::NoEndpoints);
         }
         Resolution::Route(Route { reason, destination, port: number, port_name, tls: asked.tls, upstream })

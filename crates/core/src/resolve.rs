@@ -128,7 +128,8 @@ impl<'t> Destination<'t> {
 
 /// What every request comes by, so without the machinery of formatting.
 fn write_service(service: &Service, zone: &str, to: &mut String) {
-    for text in [service.name(), ".", service.namespace(), ".svc.", zone] {
+    let (namespace, name) = service.key.parts();
+    for text in [name, ".", namespace, ".svc.", zone] {
         to.push_str(text);
     }
 }

@@ -13,9 +13,9 @@
 //! that has the dots. An entry `.` of the list is the root: the name itself.
 
 use alloc::boxed::Box;
-use core::ops::ControlFlow;
+use core::{fmt, ops::ControlFlow};
 
-use crate::name::Name;
+use crate::{limits::MAX_NAME_BYTES, name::below, path::Path};
 
 /// Whose order of candidates holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,57 +30,126 @@ pub enum Resolver {
 /// A search list with its `ndots`.
 #[derive(Clone, Debug)]
 pub struct SearchPath {
-    /// Without dots at the ends; `""` is the root.
-    suffixes: Box<[Box<str>]>,
+    domains: Box<[Domain]>,
     ndots: usize,
     resolver: Resolver,
 }
 
+/// One domain that names are searched in.
+#[derive(Clone, Debug)]
+pub(crate) struct Domain {
+    /// Lowercase, without dots at its ends; `""` is the root.
+    name: Box<str>,
+    place: Place,
+}
+
+/// Where a domain lies, seen from the cluster domain.
+#[derive(Clone, Debug)]
+enum Place {
+    /// In it: so much of the domain's name stands before `.zone`.
+    Inside(usize),
+    /// Above it: some names in it are the cluster's, which only the whole name tells.
+    Above,
+    /// Beside it: no name in it is.
+    Beside,
+}
+
 /// One absolute name that a resolver tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Candidate<'n> {
-    /// The absolute name.
-    pub name: &'n Name,
+    name: &'n str,
+    domain: Option<&'n Domain>,
     /// Whether it is the name as it was asked, tried before others or alone: outside the cluster domain the answer of
     /// public DNS, which nobody here knows, then decides.
     pub asked_first: bool,
 }
 
+impl Domain {
+    pub(crate) fn new(name: &str, zone: &str) -> Self {
+        let place = match below(name, zone) {
+            Some(before) => Place::Inside(before.len()),
+            None if below(zone, name).is_some() => Place::Above,
+            None => Place::Beside,
+        };
+        Self { name: name.into(), place }
+    }
+}
+
+impl<'n> Candidate<'n> {
+    /// `name` in `domain`. `None` where that is too long for a name.
+    pub(crate) fn within(name: &'n str, domain: &'n Domain) -> Option<Self> {
+        let fits = name.len() + 1 + domain.name.len() <= MAX_NAME_BYTES;
+        fits.then_some(Self { name, domain: Some(domain), asked_first: false })
+    }
+
+    fn itself(name: &'n str, asked_first: bool) -> Self {
+        Self { name, domain: None, asked_first }
+    }
+
+    /// Its labels below `zone`; `None` outside of it.
+    pub(crate) fn path(&self, zone: &str) -> Option<Path<'n>> {
+        let Some(domain) = self.domain else { return Path::of(self.name, zone) };
+        match domain.place {
+            Place::Inside(bytes) => {
+                Some(Path::default().with(domain.name.get(..bytes).unwrap_or_default()).with(self.name))
+            }
+            Place::Beside => None,
+            // `a.b.c` in `d` is in the zone `c.d`: of its own labels some are the zone's.
+            Place::Above => {
+                let own = zone.strip_suffix(&*domain.name)?.strip_suffix('.')?;
+                below(self.name, own).map(|before| Path::default().with(before))
+            }
+        }
+    }
+}
+
+/// The whole name.
+impl fmt::Display for Candidate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        self.domain.map_or(Ok(()), |domain| write!(f, ".{}", domain.name))
+    }
+}
+
 impl SearchPath {
-    /// `suffixes` are lowercase names without trailing dots, in the order in which they are tried; `""` is the root.
-    pub(crate) fn new(suffixes: Box<[Box<str>]>, ndots: u8, resolver: Resolver) -> Self {
-        Self { suffixes, ndots: usize::from(ndots), resolver }
+    /// Searches `domains` in this order.
+    pub(crate) fn new(domains: Box<[Domain]>, ndots: u8, resolver: Resolver) -> Self {
+        Self { domains, ndots: usize::from(ndots), resolver }
     }
 
     /// Whether the list is tried for `name` at all.
-    pub(crate) fn has_list(&self, name: &Name, absolute: bool) -> bool {
-        !absolute && (self.resolver == Resolver::Glibc || name.dots() < self.ndots)
+    pub(crate) fn has_list(&self, name: &str, absolute: bool) -> bool {
+        !absolute && (self.resolver == Resolver::Glibc || !self.has_dots(name))
     }
 
-    /// Hands the absolute names tried for `name` to `each`, in order, until it breaks off. One that would be too long for a
-    /// name is left out, as resolvers do.
+    /// Whether `name` has enough dots to be tried as it is before the list.
+    fn has_dots(&self, name: &str) -> bool {
+        name.bytes().filter(|&byte| byte == b'.').count() >= self.ndots
+    }
+
+    /// Hands the absolute names tried for `name`, a lowercase one, to `each`, in order, until it breaks off. One that would be
+    /// too long for a name is left out, as resolvers do.
     ///
-    /// The names are written one after another into the same place: this is what every request comes by.
-    pub fn try_each<B>(
-        &self,
-        name: &Name,
+    /// None of them is written out: this is what every request comes by.
+    pub fn try_each<'n, B>(
+        &'n self,
+        name: &'n str,
         absolute: bool,
-        mut each: impl FnMut(Candidate<'_>) -> ControlFlow<B>,
+        mut each: impl FnMut(Candidate<'n>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let first = absolute || name.dots() >= self.ndots;
+        let first = absolute || self.has_dots(name);
         if first {
-            each(Candidate { name, asked_first: true })?;
+            each(Candidate::itself(name, true))?;
         }
         if self.has_list(name, absolute) {
-            let mut joined = *name;
-            for suffix in &self.suffixes {
-                if suffix.is_empty() {
-                    each(Candidate { name, asked_first: true })?;
-                } else if joined.join(name.len(), suffix) {
-                    each(Candidate { name: &joined, asked_first: false })?;
+            for domain in &self.domains {
+                if domain.name.is_empty() {
+                    each(Candidate::itself(name, true))?;
+                } else if let Some(candidate) = Candidate::within(name, domain) {
+                    each(candidate)?;
                 }
             }
         }
-        if first { ControlFlow::Continue(()) } else { each(Candidate { name, asked_first: false }) }
+        if first { ControlFlow::Continue(()) } else { each(Candidate::itself(name, false)) }
     }
 }

@@ -3,6 +3,7 @@
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 use core::{
     net::{IpAddr, SocketAddr},
+    slice,
     str::FromStr,
 };
 
@@ -12,6 +13,7 @@ use crate::{
     key::Key,
     limits::{MAX_CLUSTER_IPS, MAX_SERVICE_PORTS, MAX_SERVICE_SHARES},
     name::{Name, is_label},
+    policy::is_refused_target,
     problem::{Fault, Place, Problems},
     rendezvous,
     special::is_special,
@@ -22,33 +24,74 @@ use crate::{
 };
 
 /// A Service.
+///
+/// In the module it has 128 bytes, and begins where the processor's caches do: what a request needs of it, down to
+/// `steering`, comes from memory in one piece, and for most requests nothing else does.
 #[derive(Clone, Debug)]
+#[repr(C, align(128))]
 pub struct Service {
     pub(crate) key: Key,
-    pub(crate) kind: Kind,
-    /// TCP ports alone.
-    pub(crate) ports: Box<[ServicePort]>,
-    /// `None`: nothing is known of them.
-    pub(crate) endpoints: Option<Endpoints>,
-    /// Names of ports that only its endpoints have, where it is headless.
-    endpoint_ports: Box<[Box<str>]>,
-    pub(crate) subsets: Subsets,
-    /// The endpoints that may serve each of `ports` and then of `endpoint_ports`, put in by the table; none where nothing is
+    ports: Ports,
+    /// The endpoints that may serve each of the ports and then of `endpoint_ports`, put in by the table; none where nothing is
     /// known of them and there are no subsets.
     pub(crate) usable: Box<[Usable]>,
-    /// Its place in the table.
-    pub(crate) index: u32,
-    /// Ports times groups of endpoints times subsets: what `usable` takes grows with it.
-    pub(crate) shares: usize,
-    pub(crate) addresses_dropped: usize,
+    pub(crate) kind: Kind,
+    /// `sessionAffinity: ClientIP`.
+    pub(crate) affinity: bool,
     /// `internalTrafficPolicy: Local`.
     local: bool,
     distribution: Option<TrafficDistribution>,
     /// The family of addresses that is preferred.
     pub(crate) family: Option<IpFamily>,
-    /// `sessionAffinity: ClientIP`.
-    pub(crate) affinity: bool,
     pub(crate) steering: Option<Box<Override>>,
+    /// `None`: there are none.
+    pub(crate) subsets: Option<Box<Subsets>>,
+    /// `None`: nothing is known of them.
+    pub(crate) endpoints: Option<Endpoints>,
+    /// Names of ports that only its endpoints have, where it is headless.
+    endpoint_ports: Box<[Box<str>]>,
+    /// Its place in the table.
+    pub(crate) index: u32,
+    /// Ports times groups of endpoints times subsets: what `usable` takes grows with it.
+    pub(crate) shares: usize,
+    pub(crate) addresses_dropped: usize,
+}
+
+/// As the module has them.
+#[cfg(target_arch = "wasm32")]
+const _: () = assert!(size_of::<Service>() == 128 && size_of::<Option<Service>>() == 128);
+
+/// TCP ports alone. Most Services have one, which then stands in the Service itself.
+#[derive(Clone, Debug)]
+enum Ports {
+    One(ServicePort),
+    Any(Box<[ServicePort]>),
+}
+
+impl Ports {
+    fn as_slice(&self) -> &[ServicePort] {
+        match self {
+            Self::One(port) => slice::from_ref(port),
+            Self::Any(ports) => ports,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [ServicePort] {
+        match self {
+            Self::One(port) => slice::from_mut(port),
+            Self::Any(ports) => ports,
+        }
+    }
+}
+
+impl FromIterator<ServicePort> for Ports {
+    fn from_iter<I: IntoIterator<Item = ServicePort>>(ports: I) -> Self {
+        let mut ports = ports.into_iter();
+        match (ports.next(), ports.next()) {
+            (Some(one), None) => Self::One(one),
+            (first, second) => Self::Any(first.into_iter().chain(second).chain(ports).collect()),
+        }
+    }
 }
 
 /// What DNS makes of a Service.
@@ -68,6 +111,8 @@ pub(crate) struct Alias {
     pub(crate) target: Box<str>,
     pub(crate) port: Option<u16>,
     pub(crate) tls: Option<bool>,
+    /// Whether nothing may lead to it, whatever is listed.
+    pub(crate) is_refused: bool,
     /// Ports of the allow-list for this target, put in by the table.
     pub(crate) allowed_ports: Box<[u16]>,
 }
@@ -111,6 +156,8 @@ pub struct ServicePort {
     pub(crate) port: u16,
     pub(crate) app_protocol: Option<Box<str>>,
     pub(crate) spoken: Spoken,
+    /// Whether it is known that no endpoint may serve it, put in by the table.
+    pub(crate) is_deserted: bool,
 }
 
 impl ServicePort {
@@ -155,7 +202,7 @@ impl Service {
     /// Its TCP ports.
     #[must_use]
     pub fn ports(&self) -> &[ServicePort] {
-        &self.ports
+        self.ports.as_slice()
     }
 
     /// Its addresses in the cluster; none for headless and ExternalName Services.
@@ -183,15 +230,15 @@ impl Service {
     /// How the endpoints of the port called `port` are spoken to; of one that the Service does not have, as the client speaks.
     #[must_use]
     pub fn spoken(&self, port: &str) -> Spoken {
-        self.ports.iter().find(|own| *own.name == *port).map_or(Spoken::AsClient, |own| own.spoken)
+        self.ports().iter().find(|own| *own.name == *port).map_or(Spoken::AsClient, |own| own.spoken)
     }
 
     /// What may serve the port called `port`.
     pub(crate) fn usable_for(&self, port: &str) -> Option<&Usable> {
-        let own = self.ports.iter().position(|other| *other.name == *port);
+        let own = self.ports().iter().position(|other| *other.name == *port);
         let index = own.or_else(|| {
             let place = self.endpoint_ports.iter().position(|other| **other == *port)?;
-            Some(self.ports.len() + place)
+            Some(self.ports().len() + place)
         })?;
         self.usable.get(index)
     }
@@ -206,26 +253,32 @@ impl Service {
         if let (Some(endpoints), Some(distribution)) = (&mut self.endpoints, self.distribution) {
             endpoints.derive_hints(distribution);
         }
-        let rules =
-            Rules { headless: self.is_headless(), local: self.local, family: self.family, subsets: &self.subsets };
+        let none = Subsets::default();
+        let subsets = self.subsets.as_deref().unwrap_or(&none);
+        let rules = Rules { headless: self.is_headless(), local: self.local, family: self.family, subsets };
         let of_service = rendezvous::hash(self.key.as_str().as_bytes());
         let port = |name, number| Port {
             name,
             number,
             id: rendezvous::score(of_service, rendezvous::hash(str::as_bytes(name))),
         };
-        let own = self.ports.iter().map(|own| port(&own.name, Some(own.port)));
-        self.usable = match &self.endpoints {
-            None if self.subsets.is_empty() => Box::default(),
-            None => own.map(|port| Usable::unknown(port, &self.subsets, there)).collect(),
+        let own = self.ports().iter().map(|own| port(&own.name, Some(own.port)));
+        let mut all: Box<[Usable]> = match &self.endpoints {
+            None if subsets.is_empty() => Box::default(),
+            None => own.map(|port| Usable::unknown(port, subsets, there)).collect(),
             Some(endpoints) => {
                 let theirs = self.endpoint_ports.iter().map(|name| port(name, None));
                 own.chain(theirs).map(|port| Usable::among(endpoints.groups(), port, rules, there)).collect()
             }
         };
-        for (usable, place) in self.usable.iter_mut().zip(0..) {
+        for (usable, place) in all.iter_mut().zip(0..) {
             usable.place = place;
         }
+        let is_known = self.endpoints.is_some();
+        for (port, usable) in self.ports.as_mut_slice().iter_mut().zip(&all) {
+            port.is_deserted = is_known && usable.endpoints == 0;
+        }
+        self.usable = all;
     }
 
     /// The Service of `key`, `namespace/name`.
@@ -251,10 +304,11 @@ impl Service {
             .as_ref()
             .map(|groups| Endpoints::compile(groups, wire.publish_not_ready_addresses, &in_endpoints, &mut problems));
         let endpoint_ports = match (&kind, &endpoints) {
-            (Kind::Headless, Some(endpoints)) => ports_of_endpoints_alone(endpoints, &ports),
+            (Kind::Headless, Some(endpoints)) => ports_of_endpoints_alone(endpoints, ports.as_slice()),
             _ => Box::default(),
         };
-        let subsets = Subsets::compile(wire, &at.field("subsets"), &mut problems);
+        let subsets =
+            (!wire.subsets.is_empty()).then(|| Box::new(Subsets::compile(wire, &at.field("subsets"), &mut problems)));
         let in_steering = at.field("steering");
         let steering = wire.steering.as_ref();
         let steering = steering.map(|steering| Box::new(Override::compile(steering, &in_steering, &mut problems)));
@@ -269,7 +323,7 @@ impl Service {
         }
         // What is worked out for a caller has at most so many parts.
         let groups = endpoints.as_ref().map_or(0, |endpoints| endpoints.groups().len());
-        let shares = (ports.len() + endpoint_ports.len()) * groups * (wire.subsets.len() + 1);
+        let shares = (ports.as_slice().len() + endpoint_ports.len()) * groups * (wire.subsets.len() + 1);
         if shares > MAX_SERVICE_SHARES {
             problems.push(in_endpoints.problem(shares, Fault::TooManyShares));
         }
@@ -373,6 +427,7 @@ fn compile_external_name(wire: &wire::Service, at: &Place<'_>, problems: &mut Pr
         problems.push(at.field("alias").field("port").problem(0, Fault::Port));
     }
     Kind::ExternalName(Box::new(Alias {
+        is_refused: is_refused_target(&target),
         target: target.into(),
         port: alias.port,
         tls: alias.tls,
@@ -390,10 +445,10 @@ fn compile_target(target: &str, at: &Place<'_>, problems: &mut Problems) -> Stri
     String::new()
 }
 
-fn compile_ports(wire: &[wire::ServicePort], at: &Place<'_>, problems: &mut Problems) -> Box<[ServicePort]> {
+fn compile_ports(wire: &[wire::ServicePort], at: &Place<'_>, problems: &mut Problems) -> Ports {
     if wire.len() > MAX_SERVICE_PORTS {
         problems.push(at.problem(wire.len(), Fault::TooMany(MAX_SERVICE_PORTS)));
-        return Box::default();
+        return Ports::Any(Box::default());
     }
     for (index, port) in wire.iter().enumerate() {
         let at = at.index(index);
@@ -420,6 +475,7 @@ fn compile_ports(wire: &[wire::ServicePort], at: &Place<'_>, problems: &mut Prob
         port: port.port,
         app_protocol: port.app_protocol.as_deref().map(Into::into),
         spoken: Spoken::of(port),
+        is_deserted: false,
     })
     .collect()
 }

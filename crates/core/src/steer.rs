@@ -231,7 +231,7 @@ impl Steering {
             return "steering.by";
         }
         let own = own_steering(route);
-        let mut subset = own.map_or("", |own| &own.subset);
+        let mut subset = own.map_or("", |own| &*own.subset);
         let (template, because) = match &route.destination {
             Destination::Pod(_) => return self.pass(plan),
             Destination::External(host) => {
@@ -259,10 +259,10 @@ impl Steering {
                 _ => (&self.endpoint_cluster, "steering.endpointCluster"),
             },
             Destination::Service(service) => {
-                if let (Upstream::Usable(usable), false) = (route.upstream, service.subsets.is_empty())
+                if let (Upstream::Usable(usable), Some(subsets)) = (route.upstream, &service.subsets)
                     && let Some((part, ..)) = self.choose_part(service, usable, asked, chooser, trace)
                 {
-                    subset = service.subsets.name(part);
+                    subset = subsets.name(part);
                 }
                 match own.and_then(|own| own.cluster.as_ref()) {
                     Some(template) => (template, "the Service's steering.cluster"),
@@ -296,9 +296,9 @@ impl Steering {
         let key = self.balancing(service).key(asked.identity, chooser.ambient);
         let (part, place) =
             Subsets::choose(&usable.parts, key.map(|key| key ^ usable.id), &mut || chooser.ambient.random())?;
-        if !service.subsets.is_empty() {
+        if let Some(subsets) = &service.subsets {
             note(trace, || Step::Subset {
-                name: service.subsets.name(part).into(),
+                name: subsets.name(part).into(),
                 of: usable.parts.len(),
                 by_key: key.is_some(),
             });

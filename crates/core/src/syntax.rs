@@ -12,9 +12,9 @@ enum Inside {
     Array { index: usize },
 }
 
-/// Names the place of `error` in the text that `bytes` goes through.
-pub(crate) fn locate(error: &serde_json::Error, bytes: impl Iterator<Item = u8>) -> Problem {
-    let (mut path, just_opened) = path_until(error.line(), error.column(), bytes);
+/// Names the place of `error` in the text.
+pub(crate) fn locate(error: &serde_json::Error, text: &[u8]) -> Problem {
+    let (mut path, just_opened) = path_until(error.line(), error.column(), text);
     let words = alloc::format!("{error}");
     // It is noticed at the end of the object that misses the field, when its last field is still the newest.
     if words.starts_with("missing field")
@@ -32,12 +32,12 @@ pub(crate) fn locate(error: &serde_json::Error, bytes: impl Iterator<Item = u8>)
 
 /// The objects and arrays that are open at that line and column, of which the parser counts the second in bytes from 1; and
 /// whether nothing stands yet in the innermost.
-fn path_until(last_line: usize, last_column: usize, bytes: impl Iterator<Item = u8>) -> (Vec<Inside>, bool) {
+fn path_until(last_line: usize, last_column: usize, text: &[u8]) -> (Vec<Inside>, bool) {
     let mut path: Vec<Inside> = Vec::new();
     let (mut line, mut column) = (1, 0);
     let (mut in_text, mut in_key, mut escaped) = (false, false, false);
     let mut just_opened = false;
-    for byte in bytes {
+    for &byte in text {
         (line, column) = if byte == b'\n' { (line + 1, 0) } else { (line, column + 1) };
         let is_last = (line, column) >= (last_line, last_column);
         just_opened &= is_last || byte.is_ascii_whitespace();

@@ -1,23 +1,22 @@
 //! The table: what is known of the cluster, laid out so that a lookup neither allocates nor slows with its size.
 //!
-//! Services stand in a slab; three maps lead into it or beside it: by `namespace/name`, by cluster IP, and the addresses
-//! of all endpoints, which pod names are checked against. Putting one Service in, or taking one out, touches its own
-//! entries alone.
+//! Services stand in a slab; maps lead into it or beside it: by `namespace/name`, by cluster IP, and the addresses of all
+//! endpoints, which pod names are checked against. Putting one Service in, or taking one out, touches its own entries
+//! alone.
 
 use alloc::vec::Vec;
-use core::{
-    hash::{BuildHasher, Hash, Hasher},
-    net::IpAddr,
-};
+use core::net::{IpAddr, Ipv4Addr};
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::HashTable;
 
 use crate::{
     balance::{Balance, Ticket},
     endpoints::Group,
+    hash::{Map, of_name},
     label::{EndpointLabel, parse_dashed},
     limits::{MAX_SERVICES, MAX_TABLE_ENDPOINTS, MAX_TABLE_SHARES},
-    name::{self, Name},
+    name::below,
+    path::Path,
     policy::Policy,
     problem::{Fault, Place, Problems},
     service::{Kind, Service},
@@ -33,24 +32,20 @@ pub struct Table {
     services: Vec<Option<Service>>,
     free: Vec<u32>,
     names: HashTable<u32>,
-    cluster_ips: HashMap<IpAddr, u32>,
-    /// With how many endpoints have it.
-    addresses: HashMap<IpAddr, u32>,
-    hasher: DefaultHashBuilder,
+    cluster_ips: Map<IpAddr, u32>,
+    addresses: Addresses,
     endpoints: usize,
     shares: usize,
     dropped: usize,
 }
 
-/// What an absolute name is, as far as a table can know.
+/// What a name below the cluster domain is, as far as a table can know.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lookup<'t> {
     Found(Found<'t>),
     /// A pod that has this address. It belongs to no Service.
     Pod(IpAddr),
     Missing(Missing),
-    /// The name is not below the cluster domain.
-    Outside,
 }
 
 /// A Service, or something of one.
@@ -109,9 +104,8 @@ impl Table {
             services: Vec::new(),
             free: Vec::new(),
             names: HashTable::new(),
-            cluster_ips: HashMap::new(),
-            addresses: HashMap::new(),
-            hasher: DefaultHashBuilder::default(),
+            cluster_ips: Map::default(),
+            addresses: Addresses::default(),
             endpoints: 0,
             shares: 0,
             dropped: 0,
@@ -149,7 +143,7 @@ impl Table {
     /// The Service called `name` in `namespace`.
     #[must_use]
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Service> {
-        let index = self.names.find(self.hash(namespace, name), |index| self.is_called(*index, namespace, name))?;
+        let index = self.names.find(of_name(namespace, name), |index| self.is_called(*index, namespace, name))?;
         self.at(*index)
     }
 
@@ -162,7 +156,7 @@ impl Table {
     /// Whether an endpoint of the table has `address`.
     #[must_use]
     pub fn knows_address(&self, address: IpAddr) -> bool {
-        self.addresses.contains_key(&address)
+        self.addresses.count(address) > 0
     }
 
     /// Puts `service` in, in place of one with the same namespace and name. The work grows with the endpoints of the two,
@@ -177,10 +171,8 @@ impl Table {
         }
         self.check(&service)?;
         service.find_usable(&self.policy.caller);
-        if let Kind::ExternalName(alias) = &mut service.kind
-            && let Ok(target) = Name::parse(alias.target.as_bytes())
-        {
-            alias.allowed_ports = self.policy.allowed_ports(&target).into();
+        if let Kind::ExternalName(alias) = &mut service.kind {
+            alias.allowed_ports = self.policy.allowed_ports(&alias.target).into();
         }
         self.remove(service.namespace(), service.name());
         self.insert(service);
@@ -189,7 +181,7 @@ impl Table {
 
     /// Takes the Service called `name` in `namespace` out, and says whether it was there.
     pub fn remove(&mut self, namespace: &str, name: &str) -> bool {
-        let hash = self.hash(namespace, name);
+        let hash = of_name(namespace, name);
         let services = &self.services;
         let is_it = |index: &u32| at(services, *index).is_some_and(|other| is_called(other, namespace, name));
         let Ok(entry) = self.names.find_entry(hash, is_it) else { return false };
@@ -204,14 +196,7 @@ impl Table {
         }
         if let Some(endpoints) = &service.endpoints {
             self.endpoints -= endpoints.len();
-            endpoints.each_address(&mut |address| {
-                if let Some(count) = self.addresses.get_mut(&address) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.addresses.remove(&address);
-                    }
-                }
-            });
+            endpoints.each_address(&mut |address| self.addresses.remove(address));
         }
         true
     }
@@ -230,15 +215,17 @@ impl Table {
         }
         if let Some(endpoints) = &service.endpoints {
             self.endpoints += endpoints.len();
-            endpoints.each_address(&mut |address| *self.addresses.entry(address).or_insert(0) += 1);
+            endpoints.each_address(&mut |address| self.addresses.add(address));
         }
-        let hash = self.hash(service.namespace(), service.name());
+        let (namespace, name) = service.key.parts();
+        let hash = of_name(namespace, name);
         if let Some(slot) = usize::try_from(index).ok().and_then(|index| self.services.get_mut(index)) {
             *slot = Some(service);
         }
-        let (services, hasher) = (&self.services, &self.hasher);
+        let services = &self.services;
         self.names.insert_unique(hash, index, |index| {
-            at(services, *index).map_or(0, |service| hash_name(hasher, service.namespace(), service.name()))
+            let (namespace, name) = at(services, *index).map(|service| service.key.parts()).unwrap_or_default();
+            of_name(namespace, name)
         });
     }
 
@@ -266,8 +253,7 @@ impl Table {
         }
         if let Kind::ExternalName(alias) = &service.kind
             && alias.tls.is_some()
-            && let Ok(target) = Name::parse(alias.target.as_bytes())
-            && target.below(&self.policy.zone).is_some()
+            && below(&alias.target, &self.policy.zone).is_some()
         {
             problems.push(at.field("alias").field("tls").problem(&alias.target, Fault::TlsInsideCluster));
         }
@@ -297,11 +283,7 @@ impl Table {
         self.at(index).is_some_and(|service| is_called(service, namespace, name))
     }
 
-    fn hash(&self, namespace: &str, name: &str) -> u64 {
-        hash_name(&self.hasher, namespace, name)
-    }
-
-    /// What `name`, an absolute name, is.
+    /// What the name with these labels is.
     ///
     /// | form, without the cluster domain | is |
     /// |---|---|
@@ -312,43 +294,25 @@ impl Table {
     ///
     /// Kubernetes DNS-Based Service Discovery, section 2; endpoint names of Services with a cluster IP, and the forms
     /// without underscores, are answered as CoreDNS does.
-    pub(crate) fn lookup(&self, name: &Name) -> Lookup<'_> {
-        match name.below(&self.policy.zone) {
-            None => Lookup::Outside,
-            Some(rest) => self.lookup_below(rest).unwrap_or_else(Lookup::Missing),
-        }
+    pub(crate) fn lookup(&self, path: &Path<'_>) -> Lookup<'_> {
+        self.find(path).unwrap_or_else(Lookup::Missing)
     }
 
-    /// Namespace and name of the Service whose whole name this is.
-    pub(crate) fn service_called<'n>(&self, name: &'n Name) -> Option<(&'n str, &'n str)> {
-        let mut labels = name::labels_from_the_end(name.below(&self.policy.zone)?);
-        let (kind, namespace, service) = (labels.next()?, labels.next()?, labels.next()?);
-        (kind == "svc" && labels.next().is_none()).then_some((namespace, service))
-    }
-
-    fn lookup_below<'t>(&'t self, rest: &str) -> Result<Lookup<'t>, Missing> {
-        let mut labels = name::labels_from_the_end(rest);
-        let kind = labels.next();
-        let (Some(namespace), Some(name)) = (labels.next(), labels.next()) else { return Err(Missing::Form) };
-        let first = labels.next();
-        let second = labels.next();
-        if labels.next().is_some() {
-            return Err(Missing::Form);
-        }
-        let found = match (kind, first, second) {
-            (Some("svc"), None, _) => Found::Service(self.existing(namespace, name)?),
-            (Some("svc"), Some(endpoint), None) => {
+    fn find<'t>(&'t self, path: &Path<'_>) -> Result<Lookup<'t>, Missing> {
+        let found = match *path.labels() {
+            ["svc", namespace, name] => Found::Service(self.existing(namespace, name)?),
+            ["svc", namespace, name, endpoint] => {
                 let service = self.existing_with_names_below(namespace, name)?;
                 let endpoints = service.endpoints.as_ref().ok_or(Missing::EndpointUnknown)?;
                 let (label, address, group) = endpoints.find(endpoint, service.family).ok_or(Missing::Endpoint)?;
                 Found::Endpoint(FoundEndpoint { service, label, address, group })
             }
-            (Some("svc"), Some(protocol), Some(port)) => {
+            ["svc", namespace, name, protocol, port] => {
                 let service = self.existing_with_names_below(namespace, name)?;
                 let port = service.named_port(strip_underscore(port), strip_underscore(protocol));
                 Found::Port(service, port.ok_or(Missing::Port)?)
             }
-            (Some("pod"), None, _) => {
+            ["pod", _, name] => {
                 let address = parse_dashed(name).ok_or(Missing::PodAddress)?;
                 let is_one = self.knows_address(address) && !is_special(address);
                 return is_one.then_some(Lookup::Pod(address)).ok_or(Missing::PodAddress);
@@ -382,7 +346,7 @@ impl Service {
         if protocol != "tcp" || name.is_empty() {
             return None;
         }
-        let own = self.ports.iter().find(|port| *port.name == *name);
+        let own = self.ports().iter().find(|port| *port.name == *name);
         let own = own.map(|port| NamedPort { name: &port.name, number: port.port });
         let Some(endpoints) = self.endpoints.as_ref().filter(|_| matches!(self.kind, Kind::Headless)) else {
             return own;
@@ -403,12 +367,40 @@ fn at(services: &[Option<Service>], index: u32) -> Option<&Service> {
 }
 
 fn is_called(service: &Service, namespace: &str, name: &str) -> bool {
-    service.name() == name && service.namespace() == namespace
+    service.key.is(namespace, name)
 }
 
-fn hash_name(hasher: &DefaultHashBuilder, namespace: &str, name: &str) -> u64 {
-    let mut state = hasher.build_hasher();
-    namespace.hash(&mut state);
-    name.hash(&mut state);
-    state.finish()
+/// Addresses, with how many endpoints have each. By family, as a table of 100,000 with room for both in each place would
+/// take three times the memory.
+#[derive(Debug, Default)]
+struct Addresses {
+    v4: Map<Ipv4Addr, u32>,
+    v6: Map<IpAddr, u32>,
+}
+
+impl Addresses {
+    fn count(&self, address: IpAddr) -> u32 {
+        let count = match address {
+            IpAddr::V4(v4) => self.v4.get(&v4),
+            v6 @ IpAddr::V6(_) => self.v6.get(&v6),
+        };
+        count.copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(v4) => *self.v4.entry(v4).or_default() += 1,
+            v6 @ IpAddr::V6(_) => *self.v6.entry(v6).or_default() += 1,
+        }
+    }
+
+    fn remove(&mut self, address: IpAddr) {
+        let is_last = self.count(address) == 1;
+        match address {
+            IpAddr::V4(v4) if is_last => drop(self.v4.remove(&v4)),
+            v6 @ IpAddr::V6(_) if is_last => drop(self.v6.remove(&v6)),
+            IpAddr::V4(v4) => self.v4.get_mut(&v4).into_iter().for_each(|count| *count -= 1),
+            v6 @ IpAddr::V6(_) => self.v6.get_mut(&v6).into_iter().for_each(|count| *count -= 1),
+        }
+    }
 }

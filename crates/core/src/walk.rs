@@ -1,15 +1,15 @@
 //! One walk from an authority to a resolution: along the search path, then (`alias`, `port`) to where the name leads.
 
-use alloc::format;
+use alloc::{format, string::ToString};
 use core::{net::IpAddr, ops::ControlFlow};
 
 use crate::{
-    authority::{Authority, Host},
+    authority::{Spelt, SpeltHost},
     caller::Caller,
     fallback::Fallback,
     label::EndpointLabel,
-    limits::{MAX_ALIAS_HOPS, MAX_FALLBACK_HOPS},
-    name::Name,
+    limits::{MAX_ALIAS_HOPS, MAX_AUTHORITY_BYTES, MAX_FALLBACK_HOPS},
+    path::Path,
     reason::Reason,
     resolve::{Destination, Request, Resolution, Route, Scheme, Upstream},
     search::Candidate,
@@ -81,7 +81,24 @@ impl<'t, 'w> Walk<'t, 'w> {
     }
 
     pub(crate) fn resolve(&mut self, request: Request<'_>) -> Resolution<'t> {
-        let authority = match Authority::try_from(request.authority) {
+        if !request.authority.iter().any(u8::is_ascii_uppercase) {
+            return self.resolve_lowercase(request);
+        }
+        let mut lowercase = [0; MAX_AUTHORITY_BYTES];
+        let authority = match lowercase.get_mut(..request.authority.len()) {
+            Some(room) => {
+                room.copy_from_slice(request.authority);
+                room.make_ascii_lowercase();
+                room
+            }
+            // Too long for an authority, in whatever case.
+            None => request.authority,
+        };
+        self.resolve_lowercase(Request { authority, ..request })
+    }
+
+    fn resolve_lowercase(&mut self, request: Request<'_>) -> Resolution<'t> {
+        let authority = match Spelt::read(request.authority) {
             Ok(authority) => authority,
             Err(error) => {
                 note(&mut self.trace, || Step::Unreadable(error));
@@ -89,16 +106,16 @@ impl<'t, 'w> Walk<'t, 'w> {
             }
         };
         let tls = request.scheme == Scheme::Https;
-        let asked = match authority.port() {
+        let asked = match authority.port {
             Some(port) => Asked { port, origin: PortOrigin::Authority, tls },
             None => Asked { port: request.scheme.default_port(), origin: PortOrigin::Scheme, tls },
         };
-        match authority.host() {
-            Host::Name { name, absolute } => self.by_name(name, *absolute, asked),
-            Host::Ip(address) => {
-                let service = self.table.by_cluster_ip(*address);
+        match authority.host {
+            SpeltHost::Name { name, absolute } => self.by_name(name, absolute, asked),
+            SpeltHost::Ip(address) => {
+                let service = self.table.by_cluster_ip(address);
                 note(&mut self.trace, || Step::Address {
-                    address: *address,
+                    address,
                     service: service.map(|service| service.key.as_str().into()),
                 });
                 match service {
@@ -110,7 +127,7 @@ impl<'t, 'w> Walk<'t, 'w> {
     }
 
     /// The first candidate of the search path that exists, or for which another stands in.
-    fn by_name(&mut self, name: &Name, absolute: bool, asked: Asked) -> Resolution<'t> {
+    fn by_name(&mut self, name: &str, absolute: bool, asked: Asked) -> Resolution<'t> {
         let mut may_exist = false;
         let caller = self.caller;
         let ended =
@@ -130,36 +147,45 @@ impl<'t, 'w> Walk<'t, 'w> {
         asked: Asked,
         may_exist: &mut bool,
     ) -> ControlFlow<Resolution<'t>> {
-        let lookup = self.table.lookup(candidate.name);
-        let outcome = match lookup {
-            Lookup::Found(_) | Lookup::Pod(_) => Outcome::Exists,
-            Lookup::Missing(missing) => Outcome::Missing(missing),
-            Lookup::Outside if candidate.asked_first => Outcome::AskedFirst,
-            Lookup::Outside => Outcome::Outside,
+        let Some(path) = candidate.path(&self.table.policy().zone) else {
+            let outcome = if candidate.asked_first { Outcome::AskedFirst } else { Outcome::Outside };
+            self.note_candidate(candidate, outcome);
+            return match outcome {
+                Outcome::AskedFirst => ControlFlow::Break(self.unknown(Reason::PublicName)),
+                _ => ControlFlow::Continue(()),
+            };
         };
-        *may_exist |= matches!(lookup, Lookup::Missing(Missing::EndpointUnknown));
-        note(&mut self.trace, || Step::Candidate { name: candidate.name.as_str().into(), outcome });
-        match (lookup, outcome) {
-            (Lookup::Pod(address), _) => ControlFlow::Break(pod(address, candidate.name, asked)),
-            (Lookup::Found(found), _) => {
+        match self.table.lookup(&path) {
+            Lookup::Pod(address) => {
+                self.note_candidate(candidate, Outcome::Exists);
+                ControlFlow::Break(self.pod(address, &path, asked))
+            }
+            Lookup::Found(found) => {
+                self.note_candidate(candidate, Outcome::Exists);
                 let reason = match found {
                     Found::Service(_) | Found::Port(..) => Reason::Service,
                     Found::Endpoint(..) => Reason::Endpoint,
                 };
                 ControlFlow::Break(self.follow(found, asked, reason))
             }
-            (_, Outcome::AskedFirst) => ControlFlow::Break(self.unknown(Reason::PublicName)),
-            (Lookup::Missing(missing), _) => match self.instead_of(candidate.name, missing, asked) {
-                Some(Next::At(found, asked)) => match self.follow(found, asked, Reason::FallbackMissing) {
-                    Resolution::Route(route) => ControlFlow::Break(Resolution::Route(route)),
-                    // It leads nowhere, and the name is as missing as it was.
-                    Resolution::Pass(_) | Resolution::Refuse(_) => self.begin_anew(),
-                },
-                Some(Next::End(resolution)) => ControlFlow::Break(resolution),
-                None => self.begin_anew(),
-            },
-            (Lookup::Outside, _) => ControlFlow::Continue(()),
+            Lookup::Missing(missing) => {
+                self.note_candidate(candidate, Outcome::Missing(missing));
+                *may_exist |= missing == Missing::EndpointUnknown;
+                match self.instead_of(&path, missing, asked) {
+                    Some(Next::At(found, asked)) => match self.follow(found, asked, Reason::FallbackMissing) {
+                        Resolution::Route(route) => ControlFlow::Break(Resolution::Route(route)),
+                        // It leads nowhere, and the name is as missing as it was.
+                        Resolution::Pass(_) | Resolution::Refuse(_) => self.begin_anew(),
+                    },
+                    Some(Next::End(resolution)) => ControlFlow::Break(resolution),
+                    None => self.begin_anew(),
+                }
+            }
         }
+    }
+
+    fn note_candidate(&mut self, candidate: Candidate<'_>, outcome: Outcome) {
+        note(&mut self.trace, || Step::Candidate { name: candidate.to_string().into(), outcome });
     }
 
     /// Goes on to the next candidate, as if the last one had not been.
@@ -170,24 +196,21 @@ impl<'t, 'w> Walk<'t, 'w> {
         ControlFlow::Continue(())
     }
 
-    /// What stands in for the Service that this whole name would be, if it is one's and something does.
-    pub(crate) fn instead_of(&mut self, name: &Name, missing: Missing, asked: Asked) -> Option<Next<'t>> {
+    /// What stands in for the Service whose whole name this would be, if it is one's and something does.
+    pub(crate) fn instead_of(&mut self, path: &Path<'_>, missing: Missing, asked: Asked) -> Option<Next<'t>> {
         let table = self.table;
         if table.policy().fallbacks.is_empty() {
             return None;
         }
-        self.stand_in(table.service_called(name)?, missing.trigger()?, asked)
+        self.stand_in(path.service()?, missing.trigger()?, asked)
     }
 
     /// What a name means in the caller's baseline namespace, where it has one: `None` where it means nothing there either.
-    fn by_baseline(&mut self, name: &Name, absolute: bool, asked: Asked) -> Option<Resolution<'t>> {
-        let baseline = self.caller.baseline.as_deref()?;
-        let mut joined = *name;
-        if !self.caller.search().has_list(name, absolute) || !joined.join(name.len(), baseline) {
-            return None;
-        }
+    fn by_baseline(&mut self, name: &str, absolute: bool, asked: Asked) -> Option<Resolution<'t>> {
+        let caller = self.caller;
+        let baseline = caller.baseline.as_ref().filter(|_| caller.search().has_list(name, absolute))?;
+        let candidate = Candidate::within(name, baseline)?;
         self.way.stood_in = Some(Reason::Baseline);
-        let candidate = Candidate { name: &joined, asked_first: false };
         let mut may_exist = false;
         match self.try_candidate(candidate, asked, &mut may_exist) {
             ControlFlow::Break(resolution) => Some(resolution),
@@ -203,11 +226,12 @@ impl<'t, 'w> Walk<'t, 'w> {
             (UnknownNames::Refuse, reason) => Resolution::Refuse(reason),
         }
     }
-}
 
-/// The route to the pod that has `address` and was called `name`: by the one canonical form of that.
-fn pod<'t>(address: IpAddr, name: &Name, asked: Asked) -> Resolution<'t> {
-    let behind = name.as_str().split_once('.').map_or("", |(_, behind)| behind);
-    let canonical = format!("{}.{behind}", EndpointLabel::Address(address));
-    asked.route_to(Destination::Pod(canonical.into()), Reason::Pod)
+    /// The route to the pod that has `address` and was called so: by the one canonical form of that.
+    fn pod(&self, address: IpAddr, path: &Path<'_>, asked: Asked) -> Resolution<'t> {
+        let namespace = path.labels().get(1).copied().unwrap_or_default();
+        let zone = &self.table.policy().zone;
+        let canonical = format!("{}.{namespace}.pod.{zone}", EndpointLabel::Address(address));
+        asked.route_to(Destination::Pod(canonical.into()), Reason::Pod)
+    }
 }

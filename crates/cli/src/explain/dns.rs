@@ -57,8 +57,9 @@ pub(super) fn queries(cluster: &Cluster, config: &Config, zone: &str, asked: &As
     let Host::Name { name, absolute } = authority.host() else { return Vec::new() };
     let mut queries = Vec::new();
     // A resolver goes on where a name has no addresses, and has no other end but the list's.
-    let _ = config.caller.search().try_each(name, *absolute, |candidate| {
-        let query = query(cluster, zone, candidate.name);
+    let _ = config.caller.search().try_each(name.as_str(), *absolute, |candidate| {
+        let Ok(name) = Name::parse(candidate.to_string().as_bytes()) else { return ControlFlow::Continue(()) };
+        let query = query(cluster, zone, &name);
         // Where an alias leads out, the cluster's DNS asks on by itself; what comes of it nobody here knows.
         let leads_out = query.answer == DnsAnswer::OtherServers && !query.aliases.is_empty();
         let is_end = leads_out || matches!(query.answer, DnsAnswer::Addresses | DnsAnswer::Unknown);

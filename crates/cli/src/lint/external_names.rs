@@ -147,7 +147,7 @@ fn is_address(context: &Context<'_>, findings: &mut Findings) {
 
 fn is_short(context: &Context<'_>, findings: &mut Findings) {
     for Alias { view, text, target } in aliases(context) {
-        if is_refused_target(&target) || target.below(context.domain).is_some() {
+        if is_refused_target(target.as_str()) || target.below(context.domain).is_some() {
             continue;
         }
         let labels: Vec<&str> = target.as_str().split('.').collect();
@@ -216,7 +216,7 @@ fn to_other_namespace(context: &Context<'_>, findings: &mut Findings) {
 fn is_refused(context: &Context<'_>, findings: &mut Findings) {
     for alias in aliases(context) {
         let is_pod = alias.inside(context).is_some_and(|(kind, ..)| kind == "pod");
-        if is_pod || is_refused_target(&alias.target) {
+        if is_pod || is_refused_target(alias.target.as_str()) {
             let what = if is_pod { "is the name of a pod" } else { "is never a target" };
             findings.add(alias.view.subject(), FIELD, format!("{} {what}", alias.text));
         }

@@ -4,7 +4,7 @@ use byname_core::{
     Config, Defaults, Fault, Plan, Problems, Request, Scheme,
     limits::{MAX_QUOTED_CHARS, MAX_REPORTED_PROBLEMS, MAX_SYNTAX_ERROR_CHARS},
 };
-use serde_json::{Value, de::IoRead};
+use serde_json::Value;
 
 use crate::rules::decided;
 
@@ -20,12 +20,7 @@ const MAX_ESCAPED_CHARS: usize = 10;
 /// Any bytes are a configuration or an error of bounded length. What was taken decides whatever is asked of it.
 pub fn configuration(bytes: &[u8]) {
     let defaults = Defaults { namespace: Some("shop"), zone: None, ..Defaults::default() };
-    // In pieces, as the filter reads.
-    let read = Config::read(IoRead::new(bytes), || bytes.iter().copied(), &defaults);
-    if let Ok(text) = str::from_utf8(bytes) {
-        assert_eq!(Config::from_json(text, &defaults).is_ok(), read.is_ok(), "read whole, it is the same");
-    }
-    match read {
+    match Config::read(bytes, &defaults) {
         Err(problems) => check_problems(&problems),
         Ok(config) => ask(&config, &serde_json::from_slice(bytes).expect("it was read once")),
     }

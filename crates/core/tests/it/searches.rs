@@ -16,8 +16,8 @@ fn candidates(dns: serde_json::Value, authority: &str) -> Vec<String> {
     let authority = Authority::try_from(authority.as_bytes()).expect("an authority");
     let Host::Name { name, absolute } = authority.host() else { panic!("a name") };
     let mut candidates = Vec::new();
-    let _ = config.caller.search().try_each(name, *absolute, |candidate| {
-        candidates.push(candidate.name.to_string());
+    let _ = config.caller.search().try_each(name.as_str(), *absolute, |candidate| {
+        candidates.push(candidate.to_string());
         ControlFlow::<()>::Continue(())
     });
     candidates

@@ -1,7 +1,7 @@
 //! A small cluster to ask, and one way to write down what came of it.
 
 use byname_core::{Config, Defaults, Request, Resolution, Scheme, resolve};
-use serde_json::{Value, de::IoRead, json};
+use serde_json::{Value, json};
 
 /// A configuration of the JSON fields given, on top of the least one: version 1 and a caller in `shop`.
 pub(crate) fn config(fields: Value) -> Config {
@@ -24,12 +24,6 @@ pub(crate) fn with_fields(mut whole: Value, fields: Value) -> Value {
 
 pub(crate) fn read(json: &str) -> Result<Config, String> {
     Config::from_json(json, &Defaults::default()).map_err(|problems| problems.to_string())
-}
-
-/// As the filter does: through `io::Read`, whose parser may look one byte further ahead.
-pub(crate) fn read_in_pieces(json: &str) -> Result<Config, String> {
-    let pieces = IoRead::new(json.as_bytes());
-    Config::read(pieces, || json.bytes(), &Defaults::default()).map_err(|problems| problems.to_string())
 }
 
 /// A table of these Services and nothing else.
