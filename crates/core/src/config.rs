@@ -106,15 +106,7 @@ impl Config {
         }
         let there = Whereabouts { node: caller.node.clone(), zone: caller.zone.clone() };
         let policy = Policy::compile(&wire, zone, there, &mut problems);
-        let mut table = Table::new(wire.table.version, policy);
-        for service in wire.table.services.compiled {
-            if table.get(service.namespace(), service.name()).is_some() {
-                let at = Place::root("table");
-                problems.push(at.field("services").problem(service.key.as_str(), Fault::Twice));
-            } else if let Err(more) = table.put(service) {
-                problems.append(more);
-            }
-        }
+        let table = Table::of(wire.table.version, policy, wire.table.services.compiled, &mut problems);
         let access_log = wire.access_log;
         problems.or(Self { caller, table, steering, trace_header, trace_response_header, access_log, counted_services })
     }

@@ -213,6 +213,9 @@ impl Group {
             let hostname = hostnames.next();
             match IpAddr::from_str(text).map(|address| address.to_canonical()) {
                 Ok(IpAddr::V4(address)) => {
+                    if v4.is_empty() {
+                        v4.reserve_exact(wire.addresses.iter().count());
+                    }
                     v4.push(address);
                     v4_hostnames.extend(hostname);
                 }

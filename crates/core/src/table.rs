@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 
 use crate::{
     balance::{Balance, Ticket},
-    endpoints::Group,
+    endpoints::{Endpoints, Group},
     hash::{Map, of_name},
     label::{EndpointLabel, parse_dashed},
     limits::{MAX_SERVICES, MAX_TABLE_ENDPOINTS, MAX_TABLE_SHARES},
@@ -21,7 +21,7 @@ use crate::{
     problem::{Fault, Place, Problems},
     service::{Kind, Service},
     special::is_special,
-    wire::By,
+    wire::{By, IpFamily},
 };
 
 /// What is known of the cluster. Whole at any time: a change that is refused leaves it as it was.
@@ -30,7 +30,7 @@ pub struct Table {
     version: u64,
     policy: Policy,
     services: Vec<Option<Service>>,
-    free: Vec<u32>,
+    free: Vec<usize>,
     names: HashTable<u32>,
     cluster_ips: Map<IpAddr, u32>,
     addresses: Addresses,
@@ -159,6 +159,28 @@ impl Table {
         self.addresses.count(address) > 0
     }
 
+    /// A table of these Services, all at once: nothing that it consists of has to grow, and they stay where they are.
+    pub(crate) fn of(version: u64, policy: Policy, mut services: Vec<Service>, problems: &mut Problems) -> Self {
+        let mut table = Self::new(version, policy);
+        services.shrink_to_fit();
+        table.names.reserve(services.len(), |_| 0);
+        table.cluster_ips.reserve(services.iter().map(|service| service.cluster_ips().len()).sum());
+        table.addresses.reserve(services.iter().filter_map(|service| service.endpoints.as_ref()));
+        table.services = services.into_iter().map(Some).collect();
+        for index in 0..table.services.len() {
+            let Some(mut service) = table.services.get_mut(index).and_then(Option::take) else { continue };
+            if table.get(service.namespace(), service.name()).is_some() {
+                let at = Place::root("table");
+                problems.push(at.field("services").problem(service.key.as_str(), Fault::Twice));
+            } else if let Err(more) = table.prepare(&mut service) {
+                problems.append(more);
+            } else {
+                table.place(service, index);
+            }
+        }
+        table
+    }
+
     /// Puts `service` in, in place of one with the same namespace and name. The work grows with the endpoints of the two,
     /// not with the table.
     ///
@@ -166,16 +188,26 @@ impl Table {
     /// What cannot be told of the Service alone: a cluster IP that another Service has, TLS towards a target inside the
     /// cluster, a table over its bounds. The table is then as it was.
     pub fn put(&mut self, mut service: Service) -> Result<(), Problems> {
+        self.prepare(&mut service)?;
+        self.remove(service.namespace(), service.name());
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.services.push(None);
+            self.services.len() - 1
+        });
+        self.place(service, index);
+        Ok(())
+    }
+
+    /// Works out what of a Service depends on the rest, and checks it.
+    fn prepare(&self, service: &mut Service) -> Result<(), Problems> {
         if let (false, Some(endpoints)) = (self.policy.single_machine, &mut service.endpoints) {
             service.addresses_dropped = endpoints.drop_special();
         }
-        self.check(&service)?;
+        self.check(service)?;
         service.find_usable(&self.policy.caller);
         if let Kind::ExternalName(alias) = &mut service.kind {
             alias.allowed_ports = self.policy.allowed_ports(&alias.target).into();
         }
-        self.remove(service.namespace(), service.name());
-        self.insert(service);
         Ok(())
     }
 
@@ -186,9 +218,9 @@ impl Table {
         let is_it = |index: &u32| at(services, *index).is_some_and(|other| is_called(other, namespace, name));
         let Ok(entry) = self.names.find_entry(hash, is_it) else { return false };
         let (index, _) = entry.remove();
-        let slot = usize::try_from(index).ok().and_then(|index| self.services.get_mut(index));
-        let Some(service) = slot.and_then(Option::take) else { return false };
-        self.free.push(index);
+        let Ok(slot) = usize::try_from(index) else { return false };
+        let Some(service) = self.services.get_mut(slot).and_then(Option::take) else { return false };
+        self.free.push(slot);
         self.dropped -= service.addresses_dropped;
         self.shares -= service.shares;
         for address in service.cluster_ips() {
@@ -201,14 +233,12 @@ impl Table {
         true
     }
 
-    fn insert(&mut self, mut service: Service) {
+    /// Puts a Service that is not in the table into this slot, which is empty.
+    fn place(&mut self, mut service: Service, slot: usize) {
         self.dropped += service.addresses_dropped;
         self.shares += service.shares;
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.services.push(None);
-            // At most MAX_SERVICES.
-            u32::try_from(self.services.len() - 1).unwrap_or(u32::MAX)
-        });
+        // At most MAX_SERVICES.
+        let index = u32::try_from(slot).unwrap_or(u32::MAX);
         service.index = index;
         for address in service.cluster_ips() {
             self.cluster_ips.insert(*address, index);
@@ -219,7 +249,7 @@ impl Table {
         }
         let (namespace, name) = service.key.parts();
         let hash = of_name(namespace, name);
-        if let Some(slot) = usize::try_from(index).ok().and_then(|index| self.services.get_mut(index)) {
+        if let Some(slot) = self.services.get_mut(slot) {
             *slot = Some(service);
         }
         let services = &self.services;
@@ -238,7 +268,7 @@ impl Table {
         if old.is_none() && self.services() >= MAX_SERVICES {
             problems.push(services.problem(self.services() + 1, Fault::TooMany(MAX_SERVICES)));
         }
-        let count = |service: &Service| service.endpoints.as_ref().map_or(0, crate::endpoints::Endpoints::len);
+        let count = |service: &Service| service.endpoints.as_ref().map_or(0, Endpoints::len);
         if self.endpoints - old.map_or(0, count) + count(service) > MAX_TABLE_ENDPOINTS {
             problems.push(at.field("endpoints").problem(count(service), Fault::TooMany(MAX_TABLE_ENDPOINTS)));
         }
@@ -379,6 +409,16 @@ struct Addresses {
 }
 
 impl Addresses {
+    /// Makes room for those of all of these.
+    fn reserve<'e>(&mut self, all: impl Iterator<Item = &'e Endpoints>) {
+        let (mut v4, mut v6) = (0, 0);
+        for group in all.flat_map(|endpoints| endpoints.groups()) {
+            *(if group.family() == IpFamily::IPv4 { &mut v4 } else { &mut v6 }) += group.len();
+        }
+        self.v4.reserve(v4);
+        self.v6.reserve(v6);
+    }
+
     fn count(&self, address: IpAddr) -> u32 {
         let count = match address {
             IpAddr::V4(v4) => self.v4.get(&v4),
