@@ -1,9 +1,6 @@
 //! What choices are made with: what earlier ones left, the host's clock, chance, and the headers of the request.
 
-use std::{
-    cell::{Cell, RefCell},
-    ops::ControlFlow,
-};
+use std::cell::{Cell, RefCell};
 
 use byname_core::{Ambient, Balance, Chooser, Config, Ticket, next_random};
 
@@ -38,15 +35,7 @@ impl Ambient for World<'_> {
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {
-        let mut found = None;
-        self.headers.each(|other, value| match other == name.as_bytes() {
-            true => {
-                found = Some(value);
-                ControlFlow::Break(())
-            }
-            false => ControlFlow::Continue(()),
-        });
-        found
+        self.headers.get(name)
     }
 }
 

@@ -151,6 +151,19 @@ pub(crate) fn request_headers() -> Result<Headers> {
 }
 
 impl Headers {
+    /// The first value of a header.
+    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
+        let mut found = None;
+        self.each(|other, value| match other == name.as_bytes() {
+            true => {
+                found = Some(value);
+                ControlFlow::Break(())
+            }
+            false => ControlFlow::Continue(()),
+        });
+        found
+    }
+
     /// Shows names and values, in order, until it is told to stop. What does not add up ends it early.
     ///
     /// The form: the number of headers, then for each the lengths of name and value, all 32 bits, little-endian; then for

@@ -26,26 +26,36 @@ const TRACE_STATE: &str = "byname_trace";
 
 /// The headers of this stream's request are there, and `live` decides it.
 pub(crate) fn on_request_headers(stream: u32, live: &Rc<Live>) -> Action {
-    let mut plan = live.plan.take();
-    let mut is_grpc = false;
-    let action = handle(&live.config, &mut plan, &mut is_grpc);
-    if let Some(ticket) = plan.take_ticket() {
-        contexts::keep_open(stream, live, Open { ticket, is_grpc, was_sent: action.is_ok() });
-    }
-    live.plan.set(plan);
+    // Nobody else can hold the buffers, as the host calls nothing while it is called; if it did, there were others.
+    let (mut buffers, mut others);
+    let plan = match live.plan.try_borrow_mut() {
+        Ok(plan) => {
+            buffers = plan;
+            &mut *buffers
+        }
+        Err(_) => {
+            others = Plan::default();
+            &mut others
+        }
+    };
+    let action = host::request_headers().and_then(|headers| {
+        let action = handle(&live.config, &headers, plan);
+        if let Some(ticket) = plan.take_ticket() {
+            contexts::keep_open(stream, live, Open { ticket, is_grpc: is_grpc(&headers), was_sent: action.is_ok() });
+        }
+        action
+    });
     action.unwrap_or_else(|status| {
         stats::count_host_error();
         fail(status)
     })
 }
 
-fn handle(config: &Config, plan: &mut Plan, is_grpc: &mut bool) -> host::Result<Action> {
-    let headers = host::request_headers()?;
-    let asked = Asked::find(&headers, config.trace_header());
-    *is_grpc = asked.is_grpc;
+fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<Action> {
+    let asked = Asked::find(headers, config.trace_header());
     let scheme = if asked.method == b"CONNECT" { Scheme::Connect } else { Scheme::from_bytes(asked.scheme) };
     let request = Request { authority: asked.authority, scheme };
-    let (resolution, trace) = choices::with(&headers, |chooser| match asked.traced {
+    let (resolution, trace) = choices::with(headers, |chooser| match asked.traced {
         true => {
             let (resolution, trace) = config.decide_traced(request, chooser, plan);
             (resolution, Some(trace))
@@ -86,7 +96,6 @@ struct Asked<'h> {
     authority: &'h [u8],
     scheme: &'h [u8],
     method: &'h [u8],
-    is_grpc: bool,
     traced: bool,
 }
 
@@ -94,18 +103,27 @@ impl<'h> Asked<'h> {
     fn find(headers: &'h Headers, trace_header: Option<&str>) -> Self {
         let mut asked = Self::default();
         headers.each(|name, value| {
-            match name {
-                b":authority" => asked.authority = value,
-                b":scheme" => asked.scheme = value,
-                b":method" => asked.method = value,
-                // And what comes behind, such as `+proto`.
-                b"content-type" => asked.is_grpc = value.starts_with(b"application/grpc"),
-                name => asked.traced |= trace_header.is_some_and(|header| header.as_bytes() == name),
-            }
-            ControlFlow::Continue(())
+            let place = match name {
+                b":authority" => &mut asked.authority,
+                b":scheme" => &mut asked.scheme,
+                b":method" => &mut asked.method,
+                name => {
+                    asked.traced |= trace_header.is_some_and(|header| header.as_bytes() == name);
+                    return ControlFlow::Continue(());
+                }
+            };
+            *place = value;
+            // They stand in front of all others, which are only looked through for a header that asks for a trace.
+            let found = [asked.authority, asked.scheme, asked.method].iter().all(|value| !value.is_empty());
+            if found && trace_header.is_none() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         asked
     }
+}
+
+/// Whether a request is gRPC: by its content type, and what comes behind, such as `+proto`.
+fn is_grpc(headers: &Headers) -> bool {
+    headers.get("content-type").is_some_and(|value| value.starts_with(b"application/grpc"))
 }
 
 fn apply(config: &Config, request: Request<'_>, plan: &Plan) -> host::Result<()> {

@@ -4,7 +4,7 @@
 //! time in a new root context. All of them must come to the same end, so nothing here depends on anything but the
 //! configuration and the node.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use byname_core::{Config, Defaults, Plan, limits::MAX_CONFIGURATION_BYTES};
 
@@ -13,7 +13,7 @@ use crate::{choices, contexts, host, stats};
 /// A configuration that is being served, with the buffers that requests take turns in.
 pub(crate) struct Live {
     pub(crate) config: Config,
-    pub(crate) plan: Cell<Plan>,
+    pub(crate) plan: RefCell<Plan>,
 }
 
 /// The configuration of a root context, of so many bytes: taken and served from now on, or refused.
@@ -45,7 +45,7 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
     }
     stats::show(&config);
     choices::sweep();
-    contexts::root_serves(root, Rc::new(Live { config, plan: Cell::default() }));
+    contexts::root_serves(root, Rc::new(Live { config, plan: RefCell::default() }));
     true
 }
 

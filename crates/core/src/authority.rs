@@ -20,7 +20,7 @@ use core::{
 
 use crate::{
     limits::MAX_AUTHORITY_BYTES,
-    name::{self, Name, NameError, looks_like_ipv4},
+    name::{Name, NameError, Spelling, spell},
 };
 
 /// A parsed `:authority`. Its [`Display`](fmt::Display) is the one canonical form, and parses to itself.
@@ -101,7 +101,7 @@ impl TryFrom<&[u8]> for Authority {
         let host = match host {
             SpeltHost::Ip(address) => Host::Ip(address),
             SpeltHost::Name { name, absolute } => {
-                Host::Name { name: Name::parse(name.as_bytes()).map_err(AuthorityError::Name)?, absolute }
+                Host::Name { name: Name::parse(name.text.as_bytes()).map_err(AuthorityError::Name)?, absolute }
             }
         };
         Ok(Self { host, port })
@@ -118,7 +118,7 @@ pub(crate) struct Spelt<'a> {
 /// A [`Host`] as it is spelt.
 #[derive(Clone, Copy)]
 pub(crate) enum SpeltHost<'a> {
-    Name { name: &'a str, absolute: bool },
+    Name { name: Spelling<'a>, absolute: bool },
     Ip(IpAddr),
 }
 
@@ -168,11 +168,11 @@ fn parse_host(bytes: &[u8]) -> Result<SpeltHost<'_>, AuthorityError> {
         Some(bare) => (bare, true),
         None => (bytes, false),
     };
-    let name = name::check(bare).map_err(AuthorityError::Name)?;
-    if !looks_like_ipv4(bare) {
+    let name = spell(bare).map_err(AuthorityError::Name)?;
+    if !name.looks_like_ipv4 {
         return Ok(SpeltHost::Name { name, absolute });
     }
-    match Ipv4Addr::from_str(name) {
+    match Ipv4Addr::from_str(name.text) {
         Ok(address) if !absolute => Ok(SpeltHost::Ip(IpAddr::V4(address))),
         _ => Err(AuthorityError::LooksLikeIpv4),
     }

@@ -15,12 +15,14 @@ pub type Map<K, V> = hashbrown::HashMap<K, V, BuildHasherDefault<Mixer>>;
 pub struct Mixer(u64);
 
 impl Mixer {
+    #[inline(always)]
     fn add(&mut self, number: u64) {
         self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(GOLDEN);
     }
 }
 
 impl Hasher for Mixer {
+    #[inline(always)]
     fn write(&mut self, mut bytes: &[u8]) {
         while let Some((word, rest)) = bytes.split_first_chunk() {
             self.add(u64::from_le_bytes(*word));
@@ -49,6 +51,7 @@ impl Hasher for Mixer {
 }
 
 /// That of a Service's namespace and name.
+#[inline(always)]
 pub(crate) fn of_name(namespace: &str, name: &str) -> u64 {
     let mut mixer = Mixer::default();
     mixer.write(namespace.as_bytes());

@@ -51,6 +51,7 @@ impl Key {
     }
 
     /// Whether it is made of these two.
+    #[inline(always)]
     pub(crate) fn is(&self, namespace: &str, name: &str) -> bool {
         let bytes = self.as_bytes();
         bytes.len() == namespace.len() + 1 + name.len()
@@ -64,6 +65,7 @@ impl Key {
         self.long.as_deref().unwrap_or_else(|| from_utf8(self.as_bytes()).unwrap_or_default())
     }
 
+    #[inline(always)]
     fn as_bytes(&self) -> &[u8] {
         let inline = self.inline.get(..usize::from(self.len));
         inline.unwrap_or_else(|| self.long.as_deref().map_or(&[], str::as_bytes))

@@ -73,7 +73,7 @@ pub use policy::{Policy, is_refused_target};
 pub use problem::{Fault, Problem, Problems};
 pub use reason::Reason;
 pub use resolve::{Destination, Request, Resolution, Route, Scheme, resolve, resolve_traced};
-pub use search::{Candidate, Resolver, SearchPath};
+pub use search::{Candidate, Resolver, SearchPath, SearchedName};
 pub use service::{Service, ServicePort, Spoken};
 pub use special::is_special;
 pub use steer::Steering;

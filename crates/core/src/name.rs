@@ -49,7 +49,7 @@ impl Name {
     /// # Errors
     /// [`NameError`] for the first rule of this module that `bytes` break.
     pub fn parse(bytes: &[u8]) -> Result<Self, NameError> {
-        check(bytes)?;
+        spell(bytes)?;
         let mut name = Self { bytes: [0; MAX_NAME_BYTES], len: 0 };
         let room = name.bytes.get_mut(..bytes.len()).ok_or(NameError::TooLong)?;
         room.copy_from_slice(bytes);
@@ -106,10 +106,11 @@ impl Name {
         self.as_bytes().iter().filter(|&&byte| byte == b'.').count()
     }
 
-    /// Whether resolvers read it as an IPv4 address in one of inet_aton(3)'s many forms.
+    /// Whether resolvers read it as an IPv4 address in one of inet_aton(3)'s many forms: its last label is a decimal
+    /// number, or a hexadecimal one after `0x`.
     #[must_use]
     pub fn looks_like_ipv4(&self) -> bool {
-        looks_like_ipv4(self.as_bytes())
+        spell(self.as_bytes()).is_ok_and(|spelling| spelling.looks_like_ipv4)
     }
 
     /// What stands before `.zone`; `Some("")` for the zone itself, `None` outside of it.
@@ -119,44 +120,60 @@ impl Name {
     }
 }
 
-/// The text of a name, in any case.
+/// The text of a name, in any case, and what was seen of it on the way: every request comes by here, once.
+#[derive(Clone, Copy)]
+pub(crate) struct Spelling<'a> {
+    pub(crate) text: &'a str,
+    /// How many dots stand between its labels.
+    pub(crate) dots: usize,
+    pub(crate) has_uppercase: bool,
+    /// Whether resolvers read it as an IPv4 address: see [`Name::looks_like_ipv4`].
+    pub(crate) looks_like_ipv4: bool,
+}
+
+/// Reads a name.
 ///
 /// # Errors
 /// As [`Name::parse`].
-pub(crate) fn check(bytes: &[u8]) -> Result<&str, NameError> {
+pub(crate) fn spell(bytes: &[u8]) -> Result<Spelling<'_>, NameError> {
     if bytes.is_empty() {
         return Err(NameError::Empty);
     }
     if bytes.len() > MAX_NAME_BYTES {
         return Err(NameError::TooLong);
     }
-    let mut label_bytes = 0;
+    let (mut label_bytes, mut dots, mut has_uppercase) = (0, 0, false);
     for &byte in bytes {
         match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => label_bytes += 1,
             b'.' if label_bytes == 0 => return Err(NameError::EmptyLabel),
-            b'.' => label_bytes = 0,
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'A'..=b'Z' if label_bytes == MAX_LABEL_BYTES => {
-                return Err(NameError::LabelTooLong);
+            b'.' => {
+                dots += 1;
+                label_bytes = 0;
             }
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'A'..=b'Z' => label_bytes += 1,
+            b'A'..=b'Z' => {
+                has_uppercase = true;
+                label_bytes += 1;
+            }
             _ => return Err(NameError::Byte(byte)),
+        }
+        if label_bytes > MAX_LABEL_BYTES {
+            return Err(NameError::LabelTooLong);
         }
     }
     if label_bytes == 0 {
         return Err(NameError::EmptyLabel);
     }
+    let last = bytes.get(bytes.len() - label_bytes..).unwrap_or_default();
+    // A number, of one kind or the other, begins with a digit.
+    let looks_like_ipv4 = last.first().is_some_and(u8::is_ascii_digit)
+        && match last {
+            [b'0', b'x' | b'X', hex @ ..] => hex.iter().all(u8::is_ascii_hexdigit),
+            last => last.iter().all(u8::is_ascii_digit),
+        };
     // Only ASCII comes to here, so the error is never met.
-    core::str::from_utf8(bytes).map_err(|_| NameError::Empty)
-}
-
-/// Whether resolvers read a name as an IPv4 address in one of inet_aton(3)'s many forms: its last label is a decimal
-/// number, or a hexadecimal one after `0x`.
-pub(crate) fn looks_like_ipv4(name: &[u8]) -> bool {
-    let start = name.iter().rposition(|&byte| byte == b'.').map_or(0, |dot| dot + 1);
-    match name.get(start..).unwrap_or_default() {
-        [b'0', b'x' | b'X', hex @ ..] => hex.iter().all(u8::is_ascii_hexdigit),
-        last => last.iter().all(u8::is_ascii_digit),
-    }
+    let text = core::str::from_utf8(bytes).map_err(|_| NameError::Empty)?;
+    Ok(Spelling { text, dots, has_uppercase, looks_like_ipv4 })
 }
 
 /// What of a name stands before `.zone`; `Some("")` for the zone itself, `None` outside of it.

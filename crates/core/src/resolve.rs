@@ -104,6 +104,7 @@ pub enum Destination<'t> {
 impl<'t> Destination<'t> {
     /// The Service that it belongs to.
     #[must_use]
+    #[inline(always)]
     pub fn service(&self) -> Option<&'t Service> {
         match self {
             Self::Service(service) | Self::Endpoint(service, _) => Some(service),

@@ -15,7 +15,11 @@
 use alloc::boxed::Box;
 use core::{fmt, ops::ControlFlow};
 
-use crate::{limits::MAX_NAME_BYTES, name::below, path::Path};
+use crate::{
+    limits::MAX_NAME_BYTES,
+    name::{Name, below},
+    path::Path,
+};
 
 /// Whose order of candidates holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,18 +50,39 @@ pub(crate) struct Domain {
 /// Where a domain lies, seen from the cluster domain.
 #[derive(Clone, Debug)]
 enum Place {
-    /// In it: so much of the domain's name stands before `.zone`.
-    Inside(usize),
+    /// In it, with these labels, the last one first.
+    Inside(Box<[Box<str>]>),
     /// Above it: some names in it are the cluster's, which only the whole name tells.
     Above,
     /// Beside it: no name in it is.
     Beside,
 }
 
+/// The name that is searched for, without a dot at its end.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchedName<'n> {
+    text: &'n str,
+    dots: usize,
+    labels: Path<'n>,
+    absolute: bool,
+}
+
+impl<'n> SearchedName<'n> {
+    /// Reads `name`; `absolute` where it ended in a dot, so that no list applies.
+    #[must_use]
+    pub fn new(name: &'n Name, absolute: bool) -> Self {
+        Self::with_dots(name.as_str(), name.dots(), absolute)
+    }
+
+    pub(crate) fn with_dots(text: &'n str, dots: usize, absolute: bool) -> Self {
+        Self { text, dots, labels: Path::split(text), absolute }
+    }
+}
+
 /// One absolute name that a resolver tries.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'n> {
-    name: &'n str,
+    name: SearchedName<'n>,
     domain: Option<&'n Domain>,
     /// Whether it is the name as it was asked, tried before others or alone: outside the cluster domain the answer of
     /// public DNS, which nobody here knows, then decides.
@@ -67,7 +92,7 @@ pub struct Candidate<'n> {
 impl Domain {
     pub(crate) fn new(name: &str, zone: &str) -> Self {
         let place = match below(name, zone) {
-            Some(before) => Place::Inside(before.len()),
+            Some(before) => Place::Inside(Path::split(before).labels().iter().map(|label| (*label).into()).collect()),
             None if below(zone, name).is_some() => Place::Above,
             None => Place::Beside,
         };
@@ -77,27 +102,25 @@ impl Domain {
 
 impl<'n> Candidate<'n> {
     /// `name` in `domain`. `None` where that is too long for a name.
-    pub(crate) fn within(name: &'n str, domain: &'n Domain) -> Option<Self> {
-        let fits = name.len() + 1 + domain.name.len() <= MAX_NAME_BYTES;
+    pub(crate) fn within(name: SearchedName<'n>, domain: &'n Domain) -> Option<Self> {
+        let fits = name.text.len() + 1 + domain.name.len() <= MAX_NAME_BYTES;
         fits.then_some(Self { name, domain: Some(domain), asked_first: false })
     }
 
-    fn itself(name: &'n str, asked_first: bool) -> Self {
+    fn itself(name: SearchedName<'n>, asked_first: bool) -> Self {
         Self { name, domain: None, asked_first }
     }
 
     /// Its labels below `zone`; `None` outside of it.
     pub(crate) fn path(&self, zone: &str) -> Option<Path<'n>> {
-        let Some(domain) = self.domain else { return Path::of(self.name, zone) };
-        match domain.place {
-            Place::Inside(bytes) => {
-                Some(Path::default().with(domain.name.get(..bytes).unwrap_or_default()).with(self.name))
-            }
+        let Some(domain) = self.domain else { return Path::of(self.name.text, zone) };
+        match &domain.place {
+            Place::Inside(labels) => Some(self.name.labels.within(labels)),
             Place::Beside => None,
             // `a.b.c` in `d` is in the zone `c.d`: of its own labels some are the zone's.
             Place::Above => {
                 let own = zone.strip_suffix(&*domain.name)?.strip_suffix('.')?;
-                below(self.name, own).map(|before| Path::default().with(before))
+                below(self.name.text, own).map(Path::split)
             }
         }
     }
@@ -106,7 +129,7 @@ impl<'n> Candidate<'n> {
 /// The whole name.
 impl fmt::Display for Candidate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)?;
+        f.write_str(self.name.text)?;
         self.domain.map_or(Ok(()), |domain| write!(f, ".{}", domain.name))
     }
 }
@@ -118,30 +141,24 @@ impl SearchPath {
     }
 
     /// Whether the list is tried for `name` at all.
-    pub(crate) fn has_list(&self, name: &str, absolute: bool) -> bool {
-        !absolute && (self.resolver == Resolver::Glibc || !self.has_dots(name))
+    pub(crate) fn has_list(&self, name: &SearchedName<'_>) -> bool {
+        !name.absolute && (self.resolver == Resolver::Glibc || name.dots < self.ndots)
     }
 
-    /// Whether `name` has enough dots to be tried as it is before the list.
-    fn has_dots(&self, name: &str) -> bool {
-        name.bytes().filter(|&byte| byte == b'.').count() >= self.ndots
-    }
-
-    /// Hands the absolute names tried for `name`, a lowercase one, to `each`, in order, until it breaks off. One that would be
-    /// too long for a name is left out, as resolvers do.
+    /// Hands the absolute names tried for `name` to `each`, in order, until it breaks off. One that would be too long for a
+    /// name is left out, as resolvers do.
     ///
     /// None of them is written out: this is what every request comes by.
     pub fn try_each<'n, B>(
         &'n self,
-        name: &'n str,
-        absolute: bool,
+        name: SearchedName<'n>,
         mut each: impl FnMut(Candidate<'n>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let first = absolute || self.has_dots(name);
+        let first = name.absolute || name.dots >= self.ndots;
         if first {
             each(Candidate::itself(name, true))?;
         }
-        if self.has_list(name, absolute) {
+        if self.has_list(&name) {
             for domain in &self.domains {
                 if domain.name.is_empty() {
                     each(Candidate::itself(name, true))?;

@@ -69,6 +69,7 @@ enum Ports {
 }
 
 impl Ports {
+    #[inline(always)]
     fn as_slice(&self) -> &[ServicePort] {
         match self {
             Self::One(port) => slice::from_ref(port),
@@ -201,6 +202,7 @@ impl Service {
 
     /// Its TCP ports.
     #[must_use]
+    #[inline(always)]
     pub fn ports(&self) -> &[ServicePort] {
         self.ports.as_slice()
     }

@@ -343,6 +343,7 @@ impl Steering {
         Some(picked)
     }
 
+    #[inline(always)]
     fn by(&self, route: &Route<'_>) -> By {
         own_steering(route).and_then(|own| own.by).unwrap_or(self.by)
     }
@@ -368,6 +369,7 @@ fn endpoint_step((address, port): (IpAddr, u16), of: usize, policy: Option<(&'st
     Step::Endpoint { endpoint: endpoint.into(), of, policy, without_key, ejected }
 }
 
+#[inline(always)]
 fn own_steering<'t>(route: &Route<'t>) -> Option<&'t Override> {
     route.destination.service()?.steering.as_deref()
 }

@@ -295,6 +295,7 @@ impl Table {
         problems.or(())
     }
 
+    #[inline(always)]
     fn at(&self, index: u32) -> Option<&Service> {
         at(&self.services, index)
     }
@@ -309,6 +310,7 @@ impl Table {
         (id == ticket.set).then(|| part.set.ejected(groups, id, balance, now))
     }
 
+    #[inline(always)]
     fn is_called(&self, index: u32, namespace: &str, name: &str) -> bool {
         self.at(index).is_some_and(|service| is_called(service, namespace, name))
     }
@@ -353,6 +355,7 @@ impl Table {
     }
 
     /// The Service called `name` in `namespace`, if its name exists.
+    #[inline(always)]
     pub(crate) fn existing(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
         let service = self.get(namespace, name).ok_or(Missing::Service)?;
         match (&service.kind, &service.endpoints) {

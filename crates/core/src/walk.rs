@@ -12,7 +12,7 @@ use crate::{
     path::Path,
     reason::Reason,
     resolve::{Destination, Request, Resolution, Route, Scheme, Upstream},
-    search::Candidate,
+    search::{Candidate, SearchedName},
     service::Service,
     table::{Found, Lookup, Missing, Table},
     trace::{MaybeTrace, Outcome, PortOrigin, Step, note},
@@ -81,37 +81,40 @@ impl<'t, 'w> Walk<'t, 'w> {
     }
 
     pub(crate) fn resolve(&mut self, request: Request<'_>) -> Resolution<'t> {
-        if !request.authority.iter().any(u8::is_ascii_uppercase) {
-            return self.resolve_lowercase(request);
-        }
-        let mut lowercase = [0; MAX_AUTHORITY_BYTES];
-        let authority = match lowercase.get_mut(..request.authority.len()) {
-            Some(room) => {
-                room.copy_from_slice(request.authority);
-                room.make_ascii_lowercase();
-                room
+        match Spelt::read(request.authority) {
+            Ok(Spelt { host: SpeltHost::Name { name, .. }, .. }) if name.has_uppercase => {
+                self.resolve_in_lowercase(request)
             }
-            // Too long for an authority, in whatever case.
-            None => request.authority,
-        };
-        self.resolve_lowercase(Request { authority, ..request })
-    }
-
-    fn resolve_lowercase(&mut self, request: Request<'_>) -> Resolution<'t> {
-        let authority = match Spelt::read(request.authority) {
-            Ok(authority) => authority,
+            Ok(authority) => self.resolve_spelt(authority, request.scheme),
             Err(error) => {
                 note(&mut self.trace, || Step::Unreadable(error));
-                return Resolution::Refuse(Reason::BadAuthority);
+                Resolution::Refuse(Reason::BadAuthority)
             }
+        }
+    }
+
+    #[cold]
+    fn resolve_in_lowercase(&mut self, request: Request<'_>) -> Resolution<'t> {
+        let mut lowercase = [0; MAX_AUTHORITY_BYTES];
+        // It was read, so that it fits.
+        let Some(room) = lowercase.get_mut(..request.authority.len()) else {
+            return Resolution::Refuse(Reason::BadAuthority);
         };
-        let tls = request.scheme == Scheme::Https;
+        room.copy_from_slice(request.authority);
+        room.make_ascii_lowercase();
+        self.resolve(Request { authority: room, ..request })
+    }
+
+    fn resolve_spelt(&mut self, authority: Spelt<'_>, scheme: Scheme) -> Resolution<'t> {
+        let tls = scheme == Scheme::Https;
         let asked = match authority.port {
             Some(port) => Asked { port, origin: PortOrigin::Authority, tls },
-            None => Asked { port: request.scheme.default_port(), origin: PortOrigin::Scheme, tls },
+            None => Asked { port: scheme.default_port(), origin: PortOrigin::Scheme, tls },
         };
         match authority.host {
-            SpeltHost::Name { name, absolute } => self.by_name(name, absolute, asked),
+            SpeltHost::Name { name, absolute } => {
+                self.by_name(SearchedName::with_dots(name.text, name.dots, absolute), asked)
+            }
             SpeltHost::Ip(address) => {
                 let service = self.table.by_cluster_ip(address);
                 note(&mut self.trace, || Step::Address {
@@ -127,16 +130,15 @@ impl<'t, 'w> Walk<'t, 'w> {
     }
 
     /// The first candidate of the search path that exists, or for which another stands in.
-    fn by_name(&mut self, name: &str, absolute: bool, asked: Asked) -> Resolution<'t> {
+    fn by_name(&mut self, name: SearchedName<'_>, asked: Asked) -> Resolution<'t> {
         let mut may_exist = false;
         let caller = self.caller;
-        let ended =
-            caller.search().try_each(name, absolute, |candidate| self.try_candidate(candidate, asked, &mut may_exist));
+        let ended = caller.search().try_each(name, |candidate| self.try_candidate(candidate, asked, &mut may_exist));
         match ended {
             ControlFlow::Break(resolution) => resolution,
             ControlFlow::Continue(()) if may_exist => Resolution::Pass(Reason::NameNotFound),
             ControlFlow::Continue(()) => {
-                self.by_baseline(name, absolute, asked).unwrap_or_else(|| self.unknown(Reason::NameNotFound))
+                self.by_baseline(name, asked).unwrap_or_else(|| self.unknown(Reason::NameNotFound))
             }
         }
     }
@@ -206,9 +208,9 @@ impl<'t, 'w> Walk<'t, 'w> {
     }
 
     /// What a name means in the caller's baseline namespace, where it has one: `None` where it means nothing there either.
-    fn by_baseline(&mut self, name: &str, absolute: bool, asked: Asked) -> Option<Resolution<'t>> {
+    fn by_baseline(&mut self, name: SearchedName<'_>, asked: Asked) -> Option<Resolution<'t>> {
         let caller = self.caller;
-        let baseline = caller.baseline.as_ref().filter(|_| caller.search().has_list(name, absolute))?;
+        let baseline = caller.baseline.as_ref().filter(|_| caller.search().has_list(&name))?;
         let candidate = Candidate::within(name, baseline)?;
         self.way.stood_in = Some(Reason::Baseline);
         let mut may_exist = false;

@@ -6,7 +6,7 @@ use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use byname_core::{Authority, Host};
+use byname_core::{Authority, Host, SearchedName};
 
 use crate::world::{ask, check, config};
 
@@ -16,7 +16,7 @@ fn candidates(dns: serde_json::Value, authority: &str) -> Vec<String> {
     let authority = Authority::try_from(authority.as_bytes()).expect("an authority");
     let Host::Name { name, absolute } = authority.host() else { panic!("a name") };
     let mut candidates = Vec::new();
-    let _ = config.caller.search().try_each(name.as_str(), *absolute, |candidate| {
+    let _ = config.caller.search().try_each(SearchedName::new(name, *absolute), |candidate| {
         candidates.push(candidate.to_string());
         ControlFlow::<()>::Continue(())
     });
