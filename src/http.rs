@@ -55,13 +55,9 @@ fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<A
     let asked = Asked::find(headers, config.trace_header());
     let scheme = if asked.method == b"CONNECT" { Scheme::Connect } else { Scheme::from_bytes(asked.scheme) };
     let request = Request { authority: asked.authority, scheme };
-    let (resolution, trace) = choices::with(headers, |chooser| match asked.traced {
-        true => {
-            let (resolution, trace) = config.decide_traced(request, chooser, plan);
-            (resolution, Some(trace))
-        }
-        false => (config.decide(request, chooser, plan), None),
-    });
+    let mut trace = asked.traced.then(|| Trace::new(config.table.version()));
+    let resolution = config.resolve(request, trace.as_mut());
+    choices::with(headers, |chooser| config.plan(&resolution, request, chooser, plan, trace.as_mut()));
     stats::count(config, &resolution);
     if let Some(trace) = &trace {
         request_log::write(Level::Info, || config.log_line(request, &resolution, trace));

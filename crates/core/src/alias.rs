@@ -6,7 +6,8 @@
 //! told in `policy`, and asked anew at each hop of the alias that is being followed.
 
 use crate::{
-    path::Path,
+    name::below,
+    path::{Labels, Path},
     reason::Reason,
     resolve::{Destination, Resolution},
     service::{Alias, Kind, Service},
@@ -19,13 +20,14 @@ use crate::{
 impl<'t> Walk<'t, '_> {
     /// From what was found to the end of its aliases and fallbacks; `reason` holds where there are none.
     pub(crate) fn follow(&mut self, found: Found<'t>, asked: Asked, reason: Reason) -> Resolution<'t> {
-        match (self.follow_on(found, asked, reason), self.way.fault) {
-            // A fallback that leads nowhere, for whatever reason, is as good as none.
-            (Resolution::Pass(_) | Resolution::Refuse(_), Some(Reason::NoEndpoints)) => {
-                Resolution::Refuse(Reason::NoEndpoints)
-            }
-            (Resolution::Pass(_) | Resolution::Refuse(_), Some(fault)) => self.unknown(fault),
-            (resolution, _) => resolution,
+        let resolution = self.follow_on(found, asked, reason);
+        match self.way.fault {
+            Some(fault) if !matches!(resolution, Resolution::Route(_)) => match fault {
+                // A fallback that leads nowhere, for whatever reason, is as good as none.
+                Reason::NoEndpoints => Resolution::Refuse(Reason::NoEndpoints),
+                fault => self.unknown(fault),
+            },
+            _ => resolution,
         }
     }
 
@@ -82,20 +84,20 @@ impl<'t> Walk<'t, '_> {
         if alias.is_refused {
             return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Reason::AliasDenied));
         }
-        let Some(path) = Path::of(&alias.target, &policy.zone) else {
+        let Some(below) = below(&alias.target, &policy.zone) else {
             return Err(self.outside(service, alias, asked));
         };
+        let labels = Labels::split(below);
+        let path = Path::of(&labels);
         // `*.ns.svc`. An alias never leads to a pod: its namespace is not checked by anyone, its address is any that one
         // likes, and no upstream cluster would change together with the Host.
-        let (kind, namespace) = (path.labels().first(), path.labels().get(1));
-        if kind == Some(&"pod") {
+        if path.label(0) == "pod" {
             return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Reason::AliasDenied));
         }
         // Before it is looked up: what the table lacks may exist, and what is there is nobody's to find out.
-        if let Some(to) = namespace
-            && !policy.grants(service.namespace(), to)
-        {
-            let outcome = HopOutcome::NotGranted { from: service.namespace().into(), to: (*to).into() };
+        let to = path.label(1);
+        if path.len() > 1 && !policy.grants(service.namespace(), to) {
+            let outcome = HopOutcome::NotGranted { from: service.namespace().into(), to: to.into() };
             return Err(self.stop(service, alias, outcome, Reason::AliasDenied));
         }
         match self.table.lookup(&path) {

@@ -21,13 +21,14 @@ use crate::{
     problem::{Fault, Place, Problems},
     read::{Form, Map, Read},
     rendezvous,
-    resolve::{Request, Resolution, resolve, resolve_traced},
+    resolve::{Request, Resolution},
     search::{Domain, Resolver, SearchPath},
     service::Service,
     steer::{Asked, Steering},
     syntax,
     table::Table,
     trace::{Trace, shown},
+    walk::Walk,
     wire,
 };
 
@@ -137,7 +138,7 @@ impl Config {
 
     /// What `request` means, and into `plan` what is done to it. What has to be chosen is chosen with `chooser`.
     pub fn decide(&self, request: Request<'_>, chooser: &mut Chooser<'_>, plan: &mut Plan) -> Resolution<'_> {
-        let resolution = resolve(&self.table, &self.caller, request);
+        let resolution = self.resolve(request, None);
         self.plan(&resolution, request, chooser, plan, None);
         resolution
     }
@@ -150,9 +151,28 @@ impl Config {
         plan: &mut Plan,
     ) -> (Resolution<'_>, Trace) {
         let mut trace = Trace::new(self.table.version());
-        let resolution = resolve_traced(&self.table, &self.caller, request, &mut trace);
+        let resolution = self.resolve(request, Some(&mut trace));
         self.plan(&resolution, request, chooser, plan, Some(&mut trace));
         (resolution, trace)
+    }
+
+    /// The first half of a decision: what `request` means. Its steps are noted in `trace`.
+    #[must_use]
+    pub fn resolve(&self, request: Request<'_>, trace: Option<&mut Trace>) -> Resolution<'_> {
+        Walk::new(&self.table, &self.caller, trace).resolve(request)
+    }
+
+    /// The second half: into `plan` what is done to a request with this `resolution`.
+    pub fn plan(
+        &self,
+        resolution: &Resolution<'_>,
+        request: Request<'_>,
+        chooser: &mut Chooser<'_>,
+        plan: &mut Plan,
+        trace: Option<&mut Trace>,
+    ) {
+        let asked = Asked { request, zone: &self.table.policy().zone, identity: self.caller.identity };
+        self.steering.plan(resolution, asked, chooser, plan, trace);
     }
 
     /// A request that was decided here is over, with this HTTP status; `None`: its client went away first, or it says nothing
@@ -177,24 +197,12 @@ impl Config {
         Decision { reason: resolution.reason(), plan, table_version: self.table.version() }
     }
 
-    fn plan(
-        &self,
-        resolution: &Resolution<'_>,
-        request: Request<'_>,
-        chooser: &mut Chooser<'_>,
-        plan: &mut Plan,
-        trace: Option<&mut Trace>,
-    ) {
-        let asked = Asked { request, zone: &self.table.policy().zone, identity: self.caller.identity };
-        self.steering.plan(resolution, asked, chooser, plan, trace);
-    }
-
     /// What a refused `request` is answered; `None` where it is not refused. It walks the whole way once more for its
     /// words, which a request that is steered never pays for.
     #[must_use]
     pub fn answer(&self, request: Request<'_>) -> Option<Answer> {
         let mut trace = Trace::new(self.table.version());
-        match resolve_traced(&self.table, &self.caller, request, &mut trace) {
+        match self.resolve(request, Some(&mut trace)) {
             Resolution::Refuse(reason) => Some(Answer::new(reason, request, self.caller.namespace(), &trace)),
             Resolution::Route(_) | Resolution::Pass(_) => None,
         }

@@ -6,60 +6,67 @@
 
 use alloc::boxed::Box;
 
-use crate::name::{below, labels_from_the_end};
+use crate::name::labels_from_the_end;
 
 /// More labels than any name in the cluster has.
 const MOST: usize = 6;
 
-/// The labels of a name below the cluster domain, the last one first. More than mean anything are not kept.
+/// The labels of a text, the last one first. More than mean anything are not kept.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Path<'n> {
-    labels: [&'n str; MOST],
+pub(crate) struct Labels<'n> {
+    all: [&'n str; MOST],
     count: usize,
 }
 
-impl<'n> Path<'n> {
-    /// That of an absolute name; `None` outside the cluster domain.
-    pub(crate) fn of(name: &'n str, zone: &str) -> Option<Self> {
-        below(name, zone).map(Self::split)
-    }
-
-    /// The labels of a text, of which there may be none.
+impl<'n> Labels<'n> {
+    /// Those of a text that may have none.
     pub(crate) fn split(text: &'n str) -> Self {
-        let mut path = Self::default();
+        let mut labels = Self::default();
         if !text.is_empty() {
-            labels_from_the_end(text).take(MOST).for_each(|label| path.push(label));
+            for (place, label) in labels.all.iter_mut().zip(labels_from_the_end(text)) {
+                *place = label;
+                labels.count += 1;
+            }
         }
-        path
-    }
-
-    /// These labels before those of a domain.
-    pub(crate) fn within(&self, domain: &'n [Box<str>]) -> Self {
-        let mut path = Self::default();
-        domain.iter().for_each(|label| path.push(label));
-        self.labels().iter().for_each(|label| path.push(label));
-        path
-    }
-
-    #[inline(always)]
-    fn push(&mut self, label: &'n str) {
-        if let Some(place) = self.labels.get_mut(self.count) {
-            *place = label;
-            self.count += 1;
-        }
+        labels
     }
 
     /// All of them.
+    pub(crate) fn as_slice(&self) -> &[&'n str] {
+        self.all.get(..self.count).unwrap_or_default()
+    }
+}
+
+/// The labels of a name below the cluster domain, the last one first: those of a search domain, and of what was asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Path<'p> {
+    pub(crate) domain: &'p [Box<str>],
+    pub(crate) name: &'p Labels<'p>,
+}
+
+impl<'p> Path<'p> {
+    /// That of a name which is in no search domain.
+    pub(crate) fn of(name: &'p Labels<'p>) -> Self {
+        Self { domain: &[], name }
+    }
+
+    /// How many there are, if no more than mean anything.
     #[inline(always)]
-    pub(crate) fn labels(&self) -> &[&'n str] {
-        self.labels.get(..self.count).unwrap_or_default()
+    pub(crate) fn len(&self) -> usize {
+        self.domain.len() + self.name.count
+    }
+
+    /// One of them; `""` where there is none.
+    #[inline(always)]
+    pub(crate) fn label(&self, index: usize) -> &'p str {
+        match self.domain.get(index) {
+            Some(label) => label,
+            None => self.name.as_slice().get(index - self.domain.len()).copied().unwrap_or_default(),
+        }
     }
 
     /// Namespace and name of the Service whose whole name this is.
-    pub(crate) fn service(&self) -> Option<(&'n str, &'n str)> {
-        match self.labels() {
-            ["svc", namespace, name] => Some((namespace, name)),
-            _ => None,
-        }
+    pub(crate) fn service(&self) -> Option<(&'p str, &'p str)> {
+        (self.len() == 3 && self.label(0) == "svc").then(|| (self.label(1), self.label(2)))
     }
 }

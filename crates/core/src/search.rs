@@ -18,7 +18,7 @@ use core::{fmt, ops::ControlFlow};
 use crate::{
     limits::MAX_NAME_BYTES,
     name::{Name, below},
-    path::Path,
+    path::{Labels, Path},
 };
 
 /// Whose order of candidates holds.
@@ -63,7 +63,7 @@ enum Place {
 pub struct SearchedName<'n> {
     text: &'n str,
     dots: usize,
-    labels: Path<'n>,
+    labels: Labels<'n>,
     absolute: bool,
 }
 
@@ -75,14 +75,14 @@ impl<'n> SearchedName<'n> {
     }
 
     pub(crate) fn with_dots(text: &'n str, dots: usize, absolute: bool) -> Self {
-        Self { text, dots, labels: Path::split(text), absolute }
+        Self { text, dots, labels: Labels::split(text), absolute }
     }
 }
 
 /// One absolute name that a resolver tries.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'n> {
-    name: SearchedName<'n>,
+    name: &'n SearchedName<'n>,
     domain: Option<&'n Domain>,
     /// Whether it is the name as it was asked, tried before others or alone: outside the cluster domain the answer of
     /// public DNS, which nobody here knows, then decides.
@@ -92,7 +92,9 @@ pub struct Candidate<'n> {
 impl Domain {
     pub(crate) fn new(name: &str, zone: &str) -> Self {
         let place = match below(name, zone) {
-            Some(before) => Place::Inside(Path::split(before).labels().iter().map(|label| (*label).into()).collect()),
+            Some(before) => {
+                Place::Inside(Labels::split(before).as_slice().iter().map(|label| (*label).into()).collect())
+            }
             None if below(zone, name).is_some() => Place::Above,
             None => Place::Beside,
         };
@@ -102,27 +104,27 @@ impl Domain {
 
 impl<'n> Candidate<'n> {
     /// `name` in `domain`. `None` where that is too long for a name.
-    pub(crate) fn within(name: SearchedName<'n>, domain: &'n Domain) -> Option<Self> {
+    pub(crate) fn within(name: &'n SearchedName<'n>, domain: &'n Domain) -> Option<Self> {
         let fits = name.text.len() + 1 + domain.name.len() <= MAX_NAME_BYTES;
         fits.then_some(Self { name, domain: Some(domain), asked_first: false })
     }
 
-    fn itself(name: SearchedName<'n>, asked_first: bool) -> Self {
+    fn itself(name: &'n SearchedName<'n>, asked_first: bool) -> Self {
         Self { name, domain: None, asked_first }
     }
 
-    /// Its labels below `zone`; `None` outside of it.
-    pub(crate) fn path(&self, zone: &str) -> Option<Path<'n>> {
-        let Some(domain) = self.domain else { return Path::of(self.name.text, zone) };
-        match &domain.place {
-            Place::Inside(labels) => Some(self.name.labels.within(labels)),
-            Place::Beside => None,
+    /// Its labels below `zone`; `None` outside of it. `others` is for those that were not split yet.
+    pub(crate) fn path<'p>(&'p self, zone: &str, others: &'p mut Option<Labels<'n>>) -> Option<Path<'p>> {
+        let before = match self.domain.map(|domain| (domain, &domain.place)) {
+            Some((_, Place::Inside(labels))) => return Some(Path { domain: labels, name: &self.name.labels }),
+            Some((_, Place::Beside)) => return None,
             // `a.b.c` in `d` is in the zone `c.d`: of its own labels some are the zone's.
-            Place::Above => {
-                let own = zone.strip_suffix(&*domain.name)?.strip_suffix('.')?;
-                below(self.name.text, own).map(Path::split)
+            Some((domain, Place::Above)) => {
+                below(self.name.text, zone.strip_suffix(&*domain.name)?.strip_suffix('.')?)?
             }
-        }
+            None => below(self.name.text, zone)?,
+        };
+        Some(Path::of(others.insert(Labels::split(before))))
     }
 }
 
@@ -151,14 +153,14 @@ impl SearchPath {
     /// None of them is written out: this is what every request comes by.
     pub fn try_each<'n, B>(
         &'n self,
-        name: SearchedName<'n>,
+        name: &'n SearchedName<'n>,
         mut each: impl FnMut(Candidate<'n>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let first = name.absolute || name.dots >= self.ndots;
         if first {
             each(Candidate::itself(name, true))?;
         }
-        if self.has_list(&name) {
+        if self.has_list(name) {
             for domain in &self.domains {
                 if domain.name.is_empty() {
                     each(Candidate::itself(name, true))?;

@@ -331,20 +331,22 @@ impl Table {
     }
 
     fn find<'t>(&'t self, path: &Path<'_>) -> Result<Lookup<'t>, Missing> {
-        let found = match *path.labels() {
-            ["svc", namespace, name] => Found::Service(self.existing(namespace, name)?),
-            ["svc", namespace, name, endpoint] => {
+        let (namespace, name) = (path.label(1), path.label(2));
+        let found = match (path.label(0), path.len()) {
+            ("svc", 3) => Found::Service(self.existing(namespace, name)?),
+            ("svc", 4) => {
                 let service = self.existing_with_names_below(namespace, name)?;
                 let endpoints = service.endpoints.as_ref().ok_or(Missing::EndpointUnknown)?;
-                let (label, address, group) = endpoints.find(endpoint, service.family).ok_or(Missing::Endpoint)?;
+                let endpoint = endpoints.find(path.label(3), service.family);
+                let (label, address, group) = endpoint.ok_or(Missing::Endpoint)?;
                 Found::Endpoint(FoundEndpoint { service, label, address, group })
             }
-            ["svc", namespace, name, protocol, port] => {
+            ("svc", 5) => {
                 let service = self.existing_with_names_below(namespace, name)?;
-                let port = service.named_port(strip_underscore(port), strip_underscore(protocol));
-                Found::Port(service, port.ok_or(Missing::Port)?)
+                let (protocol, port) = (strip_underscore(path.label(3)), strip_underscore(path.label(4)));
+                Found::Port(service, service.named_port(port, protocol).ok_or(Missing::Port)?)
             }
-            ["pod", _, name] => {
+            ("pod", 3) => {
                 let address = parse_dashed(name).ok_or(Missing::PodAddress)?;
                 let is_one = self.knows_address(address) && !is_special(address);
                 return is_one.then_some(Lookup::Pod(address)).ok_or(Missing::PodAddress);

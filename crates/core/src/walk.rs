@@ -113,7 +113,7 @@ impl<'t, 'w> Walk<'t, 'w> {
         };
         match authority.host {
             SpeltHost::Name { name, absolute } => {
-                self.by_name(SearchedName::with_dots(name.text, name.dots, absolute), asked)
+                self.by_name(&SearchedName::with_dots(name.text, name.dots, absolute), asked)
             }
             SpeltHost::Ip(address) => {
                 let service = self.table.by_cluster_ip(address);
@@ -130,10 +130,10 @@ impl<'t, 'w> Walk<'t, 'w> {
     }
 
     /// The first candidate of the search path that exists, or for which another stands in.
-    fn by_name(&mut self, name: SearchedName<'_>, asked: Asked) -> Resolution<'t> {
+    fn by_name(&mut self, name: &SearchedName<'_>, asked: Asked) -> Resolution<'t> {
         let mut may_exist = false;
         let caller = self.caller;
-        let ended = caller.search().try_each(name, |candidate| self.try_candidate(candidate, asked, &mut may_exist));
+        let ended = caller.search().try_each(name, |candidate| self.try_candidate(&candidate, asked, &mut may_exist));
         match ended {
             ControlFlow::Break(resolution) => resolution,
             ControlFlow::Continue(()) if may_exist => Resolution::Pass(Reason::NameNotFound),
@@ -145,11 +145,12 @@ impl<'t, 'w> Walk<'t, 'w> {
 
     fn try_candidate(
         &mut self,
-        candidate: Candidate<'_>,
+        candidate: &Candidate<'_>,
         asked: Asked,
         may_exist: &mut bool,
     ) -> ControlFlow<Resolution<'t>> {
-        let Some(path) = candidate.path(&self.table.policy().zone) else {
+        let mut others = None;
+        let Some(path) = candidate.path(&self.table.policy().zone, &mut others) else {
             let outcome = if candidate.asked_first { Outcome::AskedFirst } else { Outcome::Outside };
             self.note_candidate(candidate, outcome);
             return match outcome {
@@ -186,7 +187,7 @@ impl<'t, 'w> Walk<'t, 'w> {
         }
     }
 
-    fn note_candidate(&mut self, candidate: Candidate<'_>, outcome: Outcome) {
+    fn note_candidate(&mut self, candidate: &Candidate<'_>, outcome: Outcome) {
         note(&mut self.trace, || Step::Candidate { name: candidate.to_string().into(), outcome });
     }
 
@@ -208,13 +209,13 @@ impl<'t, 'w> Walk<'t, 'w> {
     }
 
     /// What a name means in the caller's baseline namespace, where it has one: `None` where it means nothing there either.
-    fn by_baseline(&mut self, name: SearchedName<'_>, asked: Asked) -> Option<Resolution<'t>> {
+    fn by_baseline(&mut self, name: &SearchedName<'_>, asked: Asked) -> Option<Resolution<'t>> {
         let caller = self.caller;
-        let baseline = caller.baseline.as_ref().filter(|_| caller.search().has_list(&name))?;
+        let baseline = caller.baseline.as_ref().filter(|_| caller.search().has_list(name))?;
         let candidate = Candidate::within(name, baseline)?;
         self.way.stood_in = Some(Reason::Baseline);
         let mut may_exist = false;
-        match self.try_candidate(candidate, asked, &mut may_exist) {
+        match self.try_candidate(&candidate, asked, &mut may_exist) {
             ControlFlow::Break(resolution) => Some(resolution),
             ControlFlow::Continue(()) => may_exist.then_some(Resolution::Pass(Reason::NameNotFound)),
         }
@@ -231,7 +232,7 @@ impl<'t, 'w> Walk<'t, 'w> {
 
     /// The route to the pod that has `address` and was called so: by the one canonical form of that.
     fn pod(&self, address: IpAddr, path: &Path<'_>, asked: Asked) -> Resolution<'t> {
-        let namespace = path.labels().get(1).copied().unwrap_or_default();
+        let namespace = path.label(1);
         let zone = &self.table.policy().zone;
         let canonical = format!("{}.{namespace}.pod.{zone}", EndpointLabel::Address(address));
         asked.route_to(Destination::Pod(canonical.into()), Reason::Pod)

@@ -57,7 +57,7 @@ pub(super) fn queries(cluster: &Cluster, config: &Config, zone: &str, asked: &As
     let Host::Name { name, absolute } = authority.host() else { return Vec::new() };
     let mut queries = Vec::new();
     // A resolver goes on where a name has no addresses, and has no other end but the list's.
-    let _ = config.caller.search().try_each(SearchedName::new(name, *absolute), |candidate| {
+    let _ = config.caller.search().try_each(&SearchedName::new(name, *absolute), |candidate| {
         let Ok(name) = Name::parse(candidate.to_string().as_bytes()) else { return ControlFlow::Continue(()) };
         let query = query(cluster, zone, &name);
         // Where an alias leads out, the cluster's DNS asks on by itself; what comes of it nobody here knows.

@@ -16,7 +16,7 @@ fn candidates(dns: serde_json::Value, authority: &str) -> Vec<String> {
     let authority = Authority::try_from(authority.as_bytes()).expect("an authority");
     let Host::Name { name, absolute } = authority.host() else { panic!("a name") };
     let mut candidates = Vec::new();
-    let _ = config.caller.search().try_each(SearchedName::new(name, *absolute), |candidate| {
+    let _ = config.caller.search().try_each(&SearchedName::new(name, *absolute), |candidate| {
         candidates.push(candidate.to_string());
         ControlFlow::<()>::Continue(())
     });
