@@ -44,9 +44,8 @@ struct Plan {
     starts: usize,
     /// With so many Services.
     standing_services: &'static [usize],
-    /// Pushes of each kind.
-    pushes: usize,
-    push_services: &'static [usize],
+    /// To whom how many are pushed of each kind, with how many Services.
+    pushes: &'static [(Contestant, usize, usize)],
 }
 
 const SERVICES: &[usize] = &[10, 1_000, 10_000];
@@ -56,8 +55,14 @@ const WHOLE: Plan = Plan {
     standing: &ALL,
     starts: 2,
     standing_services: SERVICES,
-    pushes: 5,
-    push_services: SERVICES,
+    pushes: &[
+        (Contestant::Endpoint, 10, 5),
+        (Contestant::Endpoint, 1_000, 5),
+        (Contestant::Endpoint, 10_000, 5),
+        (Contestant::Lua, 10_000, 5),
+        (Contestant::Native, 1_000, 3),
+        (Contestant::Native, 10_000, 1),
+    ],
 };
 /// All that the ratios need.
 const QUICK: Plan = Plan {
@@ -65,8 +70,7 @@ const QUICK: Plan = Plan {
     standing: &[Contestant::None, Contestant::Native, Contestant::Endpoint],
     starts: 1,
     standing_services: &[10_000],
-    pushes: 3,
-    push_services: &[10_000],
+    pushes: &[(Contestant::Endpoint, 10_000, 3)],
 };
 
 pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
@@ -105,8 +109,8 @@ async fn measure(root: &Path, plan: &Plan) -> Result<(Standings, Vec<push::Push>
         standing::run(root, plan.standing, plan.standing_services, upstream, &progress, &mut standings).await?;
     }
     let mut pushes = Vec::new();
-    for services in plan.push_services {
-        pushes.extend(push::run(root, *services, upstream, plan.pushes, &Progress::new("pushes")).await?);
+    for &(contestant, services, rounds) in plan.pushes {
+        pushes.extend(push::run(root, contestant, services, rounds, &Progress::new("pushes")).await?);
     }
     cpu::stay_on_one()?;
     let mut measured = Measured::default();

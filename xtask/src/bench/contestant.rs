@@ -17,8 +17,10 @@ use super::{
 
 /// Beside the bootstraps that are shipped.
 const BOOTSTRAP: &str = "../benches/envoy/bench.yaml";
-const SCRIPT: &str = "benches/envoy/steer.lua";
+pub(super) const SCRIPT: &str = "benches/envoy/steer.lua";
 const BUILT: &str = "target/bench/build";
+/// The name of a filter that is discovered, as in envoy/ecds.yaml.
+const FILTER: &str = "byname-shop";
 /// Where what `native` discovers is written.
 const WRITTEN: &str = "target/bench/native";
 
@@ -174,15 +176,40 @@ fn bootstrap(routes: &Value, mutations: &Value, filter: Option<Value>, upstream:
         .edit("ROUTES: HERE", &routes)
 }
 
-/// An Envoy with two workers whose byname is discovered, as in envoy/ecds.yaml.
-pub(super) fn discovering(root: &Path, upstream: u16) -> Result<EnvoyBuilder> {
-    let manager = manager(root, "ecds")?;
-    let filter = manager["http_filters"][0].clone();
-    let routes = json!({"route_config": {"name": "outbound", "virtual_hosts": steered_virtual_hosts()}});
-    let mutations = &manager["early_header_mutation_extensions"];
-    Ok(bootstrap(&routes, mutations, Some(filter), upstream)
-        .concurrency(Setting::Standing.workers())
-        .edit("DYNAMIC_RESOURCES", "{}"))
+/// What is discovered, and where from.
+pub(super) enum Discovered<'p> {
+    /// A filter.
+    Filter(&'p Path),
+    /// The clusters of `native`, whose routes are these.
+    Clusters(&'p Path, Value),
+}
+
+impl Contestant {
+    /// An Envoy with two workers whose filter or clusters are discovered from a file.
+    pub(super) fn discovering(self, root: &Path, upstream: u16, discovered: Discovered<'_>) -> Result<EnvoyBuilder> {
+        let mutations = &manager(root, "ecds")?["early_header_mutation_extensions"];
+        let workers = Setting::Standing.workers();
+        let (routes, mutations, filter, discovery) = match discovered {
+            Discovered::Clusters(path, routes) => {
+                (routes, &Value::Array(Vec::new()), None, json!({"cds_config": native::source(path)}))
+            }
+            Discovered::Filter(path) => {
+                let kind = if self == Self::Lua { "lua.v3.Lua" } else { "wasm.v3.Wasm" };
+                let filter = json!({
+                    "name": FILTER,
+                    "config_discovery": {
+                        "config_source": native::source(path),
+                        "type_urls": [format!("type.googleapis.com/envoy.extensions.filters.http.{kind}")],
+                    },
+                });
+                let routes = json!({"route_config": {"name": "outbound", "virtual_hosts": steered_virtual_hosts()}});
+                (routes, mutations, Some(filter), json!({}))
+            }
+        };
+        Ok(bootstrap(&routes, mutations, filter, upstream)
+            .concurrency(workers)
+            .edit("DYNAMIC_RESOURCES", &discovery.to_string()))
+    }
 }
 
 /// The connection manager of a bootstrap that is shipped.
@@ -210,9 +237,9 @@ impl Shipped {
     }
 }
 
-fn lua(script: &str) -> Value {
+pub(super) fn lua(script: &str) -> Value {
     json!({
-        "name": "lua",
+        "name": FILTER,
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
             "default_source_code": {"inline_string": script},

@@ -14,42 +14,58 @@ use super::{
 /// Writes what Envoy discovers, as JSON, which it reads faster than YAML: what is measured should not be a parser that no
 /// control plane uses. Gives the fields of the connection manager and of the bootstrap that name the files.
 pub(super) fn write(directory: &Path, world: World, upstream: u16, setting: Setting) -> Result<(Value, Value)> {
-    fs::create_dir_all(directory)?;
-    let file = |kind: &str, resource: &str, resources: Vec<Value>| -> Result<Value> {
-        let path = directory.join(format!("{kind}-{}.json", world.services));
-        let typed = |mut resource_fields: Value| {
-            resource_fields["@type"] = format!("type.googleapis.com/envoy.config.{resource}").into();
-            resource_fields
-        };
-        let resources: Vec<Value> = resources.into_iter().map(typed).collect();
-        fs::write(&path, json!({"version_info": "1", "resources": resources}).to_string())?;
-        Ok(json!({"resource_api_version": "V3", "path_config_source": {"path": path}}))
-    };
-    let routes = json!({"name": "outbound", "virtual_hosts": virtual_hosts(world, setting)});
-    let routes = file("routes", "route.v3.RouteConfiguration", vec![routes])?;
-    let routes = json!({"rds": {"route_config_name": "outbound", "config_source": routes}});
+    let routes = directory.join(format!("routes-{}.json", world.services));
+    let clusters = directory.join(format!("clusters-{}.json", world.services));
+    let rds = write_routes(&routes, virtual_hosts(world, setting))?;
     let discovery = match setting {
         // Their connections, one or more for each, would be measured in place of the choice among them.
         Setting::Requests => json!({}),
-        Setting::Standing => json!({"cds_config": file("clusters", "cluster.v3.Cluster", clusters(world, upstream))?}),
+        Setting::Standing => {
+            fs::write(&clusters, discovered("cluster.v3.Cluster", all_clusters(world, upstream)))?;
+            json!({"cds_config": source(&clusters)})
+        }
     };
-    Ok((routes, discovery))
+    Ok((rds, discovery))
 }
 
-fn virtual_hosts(world: World, setting: Setting) -> Vec<Value> {
-    let virtual_host = |name: &str, namespace: &str, target: usize| {
-        let cluster = match setting {
-            Setting::Requests => "upstream".to_owned(),
-            Setting::Standing => cluster_name(target),
-        };
-        json!({
-            "name": format!("{name}.{namespace}.svc.cluster.local:80"),
-            "domains": spellings(name, namespace),
-            "routes": [{"match": {"prefix": "/"}, "route": {"cluster": cluster}}],
-        })
+/// Writes the routes to a file, and gives the field of the connection manager that names it.
+pub(super) fn write_routes(path: &Path, virtual_hosts: Vec<Value>) -> Result<Value> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let routes = json!({"name": "outbound", "virtual_hosts": virtual_hosts});
+    fs::write(path, discovered("route.v3.RouteConfiguration", vec![routes]))?;
+    Ok(json!({"rds": {"route_config_name": "outbound", "config_source": source(path)}}))
+}
+
+/// The text of a file of such resources.
+pub(super) fn discovered(kind: &str, mut resources: Vec<Value>) -> String {
+    for resource in &mut resources {
+        resource["@type"] = format!("type.googleapis.com/envoy.config.{kind}").into();
+    }
+    json!({"version_info": "1", "resources": resources}).to_string()
+}
+
+/// Where Envoy is to read it, and to look whether it was exchanged.
+pub(super) fn source(path: &Path) -> Value {
+    json!({"resource_api_version": "V3", "path_config_source": {"path": path}})
+}
+
+pub(super) fn virtual_hosts(world: World, setting: Setting) -> Vec<Value> {
+    let virtual_host = |name: &str, namespace: &str, target: usize| match setting {
+        Setting::Requests => virtual_host(name, namespace, "upstream"),
+        Setting::Standing => virtual_host(name, namespace, &cluster_name(&canonical(target))),
     };
     let services = (0..world.services).map(|index| virtual_host(&service(index), &namespace(index), index));
     services.chain(world.aliases().map(|(alias, target)| virtual_host(&alias, OWN, target))).collect()
+}
+
+pub(super) fn virtual_host(name: &str, namespace: &str, cluster: &str) -> Value {
+    json!({
+        "name": format!("{name}.{namespace}.svc.cluster.local:80"),
+        "domains": spellings(name, namespace),
+        "routes": [{"match": {"prefix": "/"}, "route": {"cluster": cluster}}],
+    })
 }
 
 /// How the caller's programs may write a name; short in their own namespace alone.
@@ -59,27 +75,35 @@ fn spellings(name: &str, namespace: &str) -> Vec<String> {
     longer.into_iter().chain(short).flat_map(|spelling| [format!("{spelling}:80"), spelling]).collect()
 }
 
-fn clusters(world: World, upstream: u16) -> Vec<Value> {
-    let endpoint = |address: String, port: u16| json!({"endpoint": {"address": {"socket_address": {"address": address, "port_value": port}}}});
-    let cluster = |index: usize| {
+pub(super) fn all_clusters(world: World, upstream: u16) -> Vec<Value> {
+    let of_service = |index: usize| {
         // Of these the first Service's alone is asked for.
         let endpoints: Vec<Value> = match index {
-            0 => vec![endpoint("127.0.0.1".to_owned(), upstream)],
-            _ => addresses(index).map(|address| endpoint(address, 8080)).collect(),
+            0 => vec![endpoint("127.0.0.1", upstream)],
+            _ => addresses(index).map(|address| endpoint(&address, 8080)).collect(),
         };
-        let name = cluster_name(index);
-        json!({
-            "name": name,
-            "type": "STATIC",
-            "connect_timeout": "1s",
-            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
-        })
+        cluster(&canonical(index), endpoints)
     };
-    (0..world.services).map(cluster).collect()
+    (0..world.services).map(of_service).collect()
 }
 
-fn cluster_name(index: usize) -> String {
-    format!("outbound|80||{}", canonical(index))
+/// The cluster of the Service with this canonical name.
+pub(super) fn cluster(canonical: &str, endpoints: Vec<Value>) -> Value {
+    let name = cluster_name(canonical);
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+    })
+}
+
+pub(super) fn endpoint(address: &str, port: u16) -> Value {
+    json!({"endpoint": {"address": {"socket_address": {"address": address, "port_value": port}}}})
+}
+
+pub(super) fn cluster_name(canonical: &str) -> String {
+    format!("outbound|80||{canonical}")
 }
 
 #[cfg(test)]
