@@ -66,6 +66,13 @@ const HOST_FUNCTIONS: &[&str] = &[
     "proxy_call_foreign_function",
 ];
 
+/// How large a function may be that is copied to where it is called: half of what is usual at this level.
+const INLINING: &str = "-Cllvm-args=-inline-threshold=25";
+
+/// Functions that are emptied, by a part of their names: what only finds words for a panic that cannot be, with which go the
+/// tables of what Unicode can print, and 5 kB in all (the panic itself remains a trap); and the seed of the SDK's maps.
+const EMPTIED: &[&str] = &["slice_error_fail_rt", "generate_global_seed"];
+
 /// Compiles the filter under `root`, strips what the compiler leaves into [`SHIPPED`], and says what it is.
 pub(crate) fn ship(root: &Path) -> Result<()> {
     compile(root)?;
@@ -87,9 +94,13 @@ fn compile(root: &Path) -> Result<()> {
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home =
         cargo_home.or_else(|| Some(env::home_dir()?.join(".cargo"))).context("there is no home directory")?;
-    let flags: Vec<String> = [(root, "/byname"), (&*cargo_home, "/cargo")]
-        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
-        .into();
+    let registries = fs::read_dir(cargo_home.join("registry/src")).into_iter().flatten().flatten();
+    // The last one that fits holds.
+    let paths = [(root.to_owned(), "/byname"), (cargo_home.clone(), "/cargo")];
+    let paths = paths.into_iter().chain(registries.map(|registry| (registry.path(), "/crates")));
+    let mut flags: Vec<String> =
+        paths.map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
+    flags.push(INLINING.to_owned());
     let status = Command::new("cargo")
         .args(["build", "--release", "--locked", "--package", "byname-filter", "--target", "wasm32-unknown-unknown"])
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
@@ -124,7 +135,7 @@ fn strip(bytes: &[u8]) -> Result<Vec<u8>> {
         module.exports.iter().filter(|export| !EXPORTS.contains(&&*export.name)).map(walrus::Export::id).collect();
     surplus.into_iter().for_each(|id| module.exports.delete(id));
     walrus::passes::gc::run(&mut module);
-    empty_what_is_left_of_the_sdk(&mut module)?;
+    empty_what_is_not_needed(&mut module)?;
     walrus::passes::gc::run(&mut module);
     check_imports(&module)?;
     Ok(module.emit_wasm())
@@ -134,9 +145,9 @@ fn export(module: &Module, name: &str) -> Option<ExportId> {
     module.exports.iter().find(|export| export.name == name).map(walrus::Export::id)
 }
 
-/// Empties what is left of the SDK: the functions that tables of virtual functions hold on to. None is ever called, as the
+/// Empties [`EMPTIED`], and what is left of the SDK: the functions that tables of virtual functions hold on to. None is ever called, as the
 /// callbacks that made contexts are gone with the SDK's exports; were one called by name, by us, it would not be its own.
-fn empty_what_is_left_of_the_sdk(module: &mut Module) -> Result<()> {
+fn empty_what_is_not_needed(module: &mut Module) -> Result<()> {
     let exported: HashSet<_> = module
         .exports
         .iter()
@@ -156,7 +167,12 @@ fn empty_what_is_left_of_the_sdk(module: &mut Module) -> Result<()> {
             bail!("{} calls {}, which xtask/src/module.rs takes out of the module", name(id), name(*called));
         }
     }
-    for id in theirs {
+    let is_emptied = |id: &FunctionId| {
+        let name = module.funcs.get(*id).name.as_deref().unwrap_or_default();
+        EMPTIED.iter().any(|part| name.contains(part))
+    };
+    let emptied: Vec<FunctionId> = module.funcs.iter_local().map(|(id, _)| id).filter(is_emptied).collect();
+    for id in theirs.into_iter().chain(emptied) {
         let signature = module.types.get(module.funcs.get(id).ty());
         let (parameters, results) = (signature.params().to_vec(), signature.results().to_vec());
         let mut empty = FunctionBuilder::new(&mut module.types, &parameters, &results);

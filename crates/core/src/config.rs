@@ -82,7 +82,7 @@ impl Config {
     fn compile(mut wire: wire::Config<Services>, defaults: &Defaults<'_>) -> Result<Self, Problems> {
         let mut problems = core::mem::take(&mut wire.table.services.problems);
         if wire.version != wire::VERSION {
-            problems.push(Place::root("version").problem(wire.version, Fault::Version));
+            problems.add(&Place::root("version"), wire.version, Fault::Version);
         }
         let zone = compile_zone(&wire.dns.cluster_domain, &mut problems);
         let caller = compile_caller(&wire, &zone, defaults, &mut problems);
@@ -93,7 +93,7 @@ impl Config {
             name.as_deref().map(|name| {
                 check_header(name, &at, &mut problems);
                 if name == wire.steering.control_header {
-                    problems.push(at.problem(name, Fault::SameHeader));
+                    problems.add(&at, name, Fault::SameHeader);
                 }
                 Box::from(name)
             })
@@ -103,7 +103,7 @@ impl Config {
         let counted_services = usize::try_from(wire.stats.services).unwrap_or(usize::MAX);
         if counted_services > MAX_COUNTED_SERVICES {
             let stats = Place::root("stats");
-            problems.push(stats.field("services").problem(counted_services, Fault::TooMany(MAX_COUNTED_SERVICES)));
+            problems.add(&stats.field("services"), counted_services, Fault::TooMany(MAX_COUNTED_SERVICES));
         }
         let there = Whereabouts { node: caller.node.clone(), zone: caller.zone.clone() };
         let policy = Policy::compile(&wire, zone, there, &mut problems);
@@ -240,8 +240,7 @@ impl Map for Services {
         match Service::compile(&self.key, &self.current) {
             Ok(_) if self.compiled.len() >= MAX_SERVICES => {
                 let at = Place::root("table");
-                let problem = at.field("services").problem(&self.key, Fault::TooMany(MAX_SERVICES));
-                self.problems.push(problem);
+                self.problems.add(&at.field("services"), &self.key, Fault::TooMany(MAX_SERVICES));
             }
             Ok(service) => self.compiled.push(service),
             Err(problems) => self.problems.append(problems),
@@ -254,7 +253,7 @@ fn compile_domain(text: &str, at: &Place<'_>, problems: &mut Problems) -> Box<st
     match Name::parse_absolute(text) {
         Ok(name) => name.as_str().into(),
         Err(_) => {
-            problems.push(at.problem(text, Fault::Name));
+            problems.add(at, text, Fault::Name);
             Box::default()
         }
     }
@@ -265,10 +264,10 @@ fn compile_zone(text: &str, problems: &mut Problems) -> Box<str> {
     let at = dns.field("clusterDomain");
     let zone = compile_domain(text, &at, problems);
     if zone.len() > MAX_ZONE_BYTES {
-        problems.push(at.problem(zone.len(), Fault::TooMany(MAX_ZONE_BYTES)));
+        problems.add(&at, zone.len(), Fault::TooMany(MAX_ZONE_BYTES));
     }
     if Name::parse(zone.as_bytes()).is_ok_and(|name| name.looks_like_ipv4()) {
-        problems.push(at.problem(text, Fault::LooksLikeIpv4));
+        problems.add(&at, text, Fault::LooksLikeIpv4);
     }
     zone
 }
@@ -284,14 +283,14 @@ fn compile_caller(
     let namespace = wire.namespace.as_deref().or(defaults.namespace).unwrap_or_default();
     let in_namespace = at.field("namespace");
     if namespace.is_empty() {
-        problems.push(in_namespace.problem("", Fault::NoNamespace));
+        problems.add(&in_namespace, "", Fault::NoNamespace);
     } else if !is_label(namespace) {
-        problems.push(in_namespace.problem(namespace, Fault::Label));
+        problems.add(&in_namespace, namespace, Fault::Label);
     }
     let pod_ip = wire.pod_ip.as_deref().and_then(|text| match IpAddr::from_str(text) {
         Ok(address) => Some(address.to_canonical()),
         Err(_) => {
-            problems.push(at.field("podIP").problem(text, Fault::Address));
+            problems.add(&at.field("podIP"), text, Fault::Address);
             None
         }
     });
@@ -314,7 +313,7 @@ fn compile_caller(
 fn compile_search(dns: &wire::Dns, namespace: &str, zone: &str, problems: &mut Problems) -> SearchPath {
     let at = Place::root("dns");
     if dns.ndots > MAX_NDOTS {
-        problems.push(at.field("ndots").problem(dns.ndots, Fault::TooMany(usize::from(MAX_NDOTS))));
+        problems.add(&at.field("ndots"), dns.ndots, Fault::TooMany(usize::from(MAX_NDOTS)));
     }
     let mut suffixes: Vec<Box<str>> = Vec::new();
     let mut add = |texts: &[String], at: &Place<'_>| {
@@ -334,7 +333,7 @@ fn compile_search(dns: &wire::Dns, namespace: &str, zone: &str, problems: &mut P
     }
     add(&dns.extra_searches, &at.field("extraSearches"));
     if suffixes.len() > MAX_SEARCH_DOMAINS {
-        problems.push(at.field("searches").problem(suffixes.len(), Fault::TooMany(MAX_SEARCH_DOMAINS)));
+        problems.add(&at.field("searches"), suffixes.len(), Fault::TooMany(MAX_SEARCH_DOMAINS));
     }
     let resolver = match dns.resolver {
         wire::Resolver::Glibc => Resolver::Glibc,

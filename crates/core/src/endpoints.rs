@@ -10,7 +10,7 @@ use alloc::{
     vec::Vec,
 };
 use core::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
@@ -87,7 +87,7 @@ impl Endpoints {
         }
         let endpoints = Self { groups: groups.into() };
         if endpoints.len() > MAX_SERVICE_ENDPOINTS {
-            problems.push(at.problem(endpoints.len(), Fault::TooMany(MAX_SERVICE_ENDPOINTS)));
+            problems.add(at, endpoints.len(), Fault::TooMany(MAX_SERVICE_ENDPOINTS));
         }
         endpoints
     }
@@ -201,7 +201,7 @@ impl Group {
         check_ports(wire.ports.as_ref(), &at.field("ports"), problems);
         let weight = wire.weight.unwrap_or(1);
         if weight == 0 || weight > MAX_ENDPOINT_WEIGHT {
-            problems.push(at.field("weight").problem(weight, Fault::NotUpTo(MAX_ENDPOINT_WEIGHT)));
+            problems.add(&at.field("weight"), weight, Fault::NotUpTo(MAX_ENDPOINT_WEIGHT));
         }
         check_labels(&wire.labels, &at.field("labels"), problems);
         check_hostnames(wire, &at.field("hostnames"), problems);
@@ -211,7 +211,7 @@ impl Group {
         let mut hostnames = wire.hostnames.iter();
         for (index, text) in wire.addresses.iter().enumerate() {
             let hostname = hostnames.next();
-            match IpAddr::from_str(text).map(|address| address.to_canonical()) {
+            match parse_address(text) {
                 Ok(IpAddr::V4(address)) => {
                     if v4.is_empty() {
                         v4.reserve_exact(wire.addresses.iter().count());
@@ -223,7 +223,7 @@ impl Group {
                     v6.push(address);
                     v6_hostnames.extend(hostname);
                 }
-                Err(_) => problems.push(in_addresses.index(index).problem(text, Fault::Address)),
+                Err(_) => problems.add(&in_addresses.index(index), text, Fault::Address),
             }
         }
         let families = [(Addresses::V4(v4.into()), v4_hostnames), (Addresses::V6(v6.into()), v6_hostnames)];
@@ -345,33 +345,98 @@ impl Addresses {
     }
 }
 
+/// Reads an address; an IPv4 one by hand, as most of a table consists of them.
+fn parse_address(text: &str) -> Result<IpAddr, AddrParseError> {
+    match parse_v4(text.as_bytes()) {
+        Some(address) => Ok(IpAddr::V4(address)),
+        None => IpAddr::from_str(text).map(|address| address.to_canonical()),
+    }
+}
+
+/// Four decimal numbers up to 255 without leading zeros, joined by dots.
+fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0_u8; 4];
+    let mut place = 0;
+    let mut digits = 0;
+    for &byte in text {
+        let octet = octets.get_mut(place)?;
+        match byte {
+            b'0'..=b'9' if digits == 0 || *octet != 0 => {
+                *octet = octet.checked_mul(10)?.checked_add(byte - b'0')?;
+                digits += 1;
+            }
+            b'.' if digits > 0 => {
+                place += 1;
+                digits = 0;
+            }
+            _ => return None,
+        }
+    }
+    (place == 3 && digits > 0).then(|| Ipv4Addr::from(octets))
+}
+
 fn check_ports(ports: Option<&Entries<u16>>, at: &Place<'_>, problems: &mut Problems) {
     let Some(ports) = ports else { return };
     if ports.len() > MAX_SERVICE_PORTS {
-        problems.push(at.problem(ports.len(), Fault::TooMany(MAX_SERVICE_PORTS)));
+        problems.add(at, ports.len(), Fault::TooMany(MAX_SERVICE_PORTS));
     } else if let Some(name) = ports.repeated() {
-        problems.push(at.problem(name, Fault::Twice));
+        problems.add(at, name, Fault::Twice);
     }
     for (name, _) in ports.iter().filter(|(_, number)| **number == 0) {
-        problems.push(at.key(name).problem(0, Fault::Port));
+        problems.add(&at.key(name), 0, Fault::Port);
     }
 }
 
 /// Checks the labels of endpoints, or of a subset.
 pub(crate) fn check_labels(labels: &Entries<String>, at: &Place<'_>, problems: &mut Problems) {
     if labels.len() > MAX_ENDPOINT_LABELS {
-        problems.push(at.problem(labels.len(), Fault::TooMany(MAX_ENDPOINT_LABELS)));
+        problems.add(at, labels.len(), Fault::TooMany(MAX_ENDPOINT_LABELS));
     } else if let Some(label) = labels.repeated() {
-        problems.push(at.problem(label, Fault::Twice));
+        problems.add(at, label, Fault::Twice);
     }
 }
 
 fn check_hostnames(wire: &wire::EndpointGroup, at: &Place<'_>, problems: &mut Problems) {
     let hostnames = wire.hostnames.iter().count();
     if hostnames != 0 && hostnames != wire.addresses.iter().count() {
-        problems.push(at.problem(hostnames.to_string(), Fault::HostnameCount));
+        problems.add(at, hostnames.to_string(), Fault::HostnameCount);
     }
     for (index, hostname) in wire.hostnames.iter().enumerate().filter(|(_, hostname)| !is_label(hostname)) {
-        problems.push(at.index(index).problem(hostname, Fault::Label));
+        problems.add(&at.index(index), hostname, Fault::Label);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_the_standard_library_does() {
+        let texts = [
+            "10.0.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "256.1.1.1",
+            "1.1.1.1000",
+            "1.2.3",
+            "1.2.3.4.5",
+            "01.2.3.4",
+            "00.2.3.4",
+            "1..2.3",
+            ".1.2.3",
+            "1.2.3.",
+            "",
+            "1.2.3.4 ",
+            "::ffff:1.2.3.4",
+            "fd00::7",
+            "1.2.3.a",
+            "+1.2.3.4",
+            "1.2.3.400",
+        ];
+        for text in texts {
+            let expected = IpAddr::from_str(text).map(|address| address.to_canonical()).ok();
+            assert_eq!(parse_address(text).ok(), expected, "{text:?}");
+            assert_eq!(parse_v4(text.as_bytes()), Ipv4Addr::from_str(text).ok(), "{text:?}");
+        }
     }
 }

@@ -67,13 +67,13 @@ pub(crate) fn compile(wire: &wire::Fallbacks, may: Allowed<'_>, problems: &mut P
     let mut fallbacks = Fallbacks::default();
     for (key, wire) in wire.services.iter() {
         let Some(of) = Key::parse(key) else {
-            problems.push(at.problem(key, Fault::ServiceKey));
+            problems.add(&at, key, Fault::ServiceKey);
             continue;
         };
         if let Some(compiled) = Fallback::compile(wire, &of, may, &at.key(key), problems)
             && !fallbacks.insert(key, compiled)
         {
-            problems.push(at.problem(key, Fault::Twice));
+            problems.add(&at, key, Fault::Twice);
         }
     }
     fallbacks
@@ -84,15 +84,15 @@ pub(crate) fn baseline(wire: &wire::Fallbacks, namespace: &str, zone: &str, prob
     let fallback = Place::root("fallback");
     let at = fallback.field("baselines");
     if let Some(namespace) = wire.baselines.repeated() {
-        problems.push(at.problem(namespace, Fault::Twice));
+        problems.add(&at, namespace, Fault::Twice);
     }
     for (from, to) in wire.baselines.iter() {
         let at = at.key(from);
         for label in [from, to].into_iter().filter(|label| !is_label(label)) {
-            problems.push(at.problem(label, Fault::Label));
+            problems.add(&at, label, Fault::Label);
         }
         if from == to {
-            problems.push(at.problem(to, Fault::OwnFallback));
+            problems.add(&at, to, Fault::OwnFallback);
         }
     }
     wire.baselines.get(namespace).map(|baseline| Domain::new(&format!("{baseline}.svc.{zone}"), zone))
@@ -107,29 +107,29 @@ impl Fallback {
         problems: &mut Problems,
     ) -> Option<Self> {
         if wire.port == Some(0) {
-            problems.push(at.field("port").problem(0, Fault::Port));
+            problems.add(&at.field("port"), 0, Fault::Port);
         }
         let target = match (&wire.service, &wire.host) {
             (Some(service), None) => {
                 let in_service = at.field("service");
                 let Some(key) = Key::parse(service) else {
-                    problems.push(in_service.problem(service, Fault::ServiceKey));
+                    problems.add(&in_service, service, Fault::ServiceKey);
                     return None;
                 };
                 if key == *of {
-                    problems.push(in_service.problem(service, Fault::OwnFallback));
+                    problems.add(&in_service, service, Fault::OwnFallback);
                 }
                 if !(may.is_granted)(of.namespace(), key.namespace()) {
-                    problems.push(in_service.problem(service, Fault::FallbackNotGranted));
+                    problems.add(&in_service, service, Fault::FallbackNotGranted);
                 }
                 if wire.tls.is_some() {
-                    problems.push(at.field("tls").problem("", Fault::NotOnServiceFallback));
+                    problems.add(&at.field("tls"), "", Fault::NotOnServiceFallback);
                 }
                 Target::Service(key)
             }
             (None, Some(host)) => Target::Host(compile_host(host, wire.port, may, at, problems)?),
             _ => {
-                problems.push(at.problem("", Fault::OneOf("service or host")));
+                problems.add(at, "", Fault::OneOf("service or host"));
                 return None;
             }
         };
@@ -153,16 +153,16 @@ fn compile_host(
 ) -> Option<Box<str>> {
     let in_host = at.field("host");
     let Ok(name) = Name::parse_absolute(host) else {
-        problems.push(in_host.problem(host, Fault::Name));
+        problems.add(&in_host, host, Fault::Name);
         return None;
     };
     // With any port whatever the allow-list could not be asked now.
     let Some(port) = port else {
-        problems.push(at.field("port").problem("", Fault::Port));
+        problems.add(&at.field("port"), "", Fault::Port);
         return None;
     };
     if name.below(may.zone).is_some() || !(may.ports)(name.as_str()).contains(&port) {
-        problems.push(in_host.problem(host, Fault::FallbackNotListed));
+        problems.add(&in_host, host, Fault::FallbackNotListed);
     }
     Some(name.as_str().into())
 }

@@ -45,7 +45,7 @@ pub(crate) fn is_header_name(name: &str) -> bool {
 pub(crate) fn check_header(name: &str, at: &Place<'_>, problems: &mut Problems) {
     let reserved = RESERVED_HEADERS.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     if !is_header_name(name) || reserved {
-        problems.push(at.problem(name, Fault::HeaderName));
+        problems.add(at, name, Fault::HeaderName);
     }
 }
 

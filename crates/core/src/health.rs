@@ -39,10 +39,10 @@ impl Outliers {
     pub(crate) fn compile(wire: &wire::OutlierDetection, at: &Place<'_>, problems: &mut Problems) -> Option<Self> {
         if !(1..=MAX_EJECTION_TIME_SECONDS).contains(&wire.base_ejection_time_seconds) {
             let at = at.field("baseEjectionTimeSeconds");
-            problems.push(at.problem(wire.base_ejection_time_seconds, Fault::NotUpTo(MAX_EJECTION_TIME_SECONDS)));
+            problems.add(&at, wire.base_ejection_time_seconds, Fault::NotUpTo(MAX_EJECTION_TIME_SECONDS));
         }
         if !(1..=100).contains(&wire.max_ejection_percent) {
-            problems.push(at.field("maxEjectionPercent").problem(wire.max_ejection_percent, Fault::NotUpTo(100)));
+            problems.add(&at.field("maxEjectionPercent"), wire.max_ejection_percent, Fault::NotUpTo(100));
         }
         (wire.consecutive5xx_errors > 0).then(|| Self {
             failures: wire.consecutive5xx_errors,

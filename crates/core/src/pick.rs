@@ -94,7 +94,7 @@ pub(crate) struct Ask<'a> {
 impl Balancing {
     pub(crate) fn compile(wire: &wire::LoadBalancer, at: &Place<'_>, problems: &mut Problems) -> Self {
         match (wire.simple, &wire.consistent_hash) {
-            (Some(_), Some(_)) => problems.push(at.problem("", Fault::OneOf("simple or consistentHash"))),
+            (Some(_), Some(_)) => problems.add(at, "", Fault::OneOf("simple or consistentHash")),
             (None | Some(SimpleLb::RoundRobin), None) => {}
             (Some(SimpleLb::Random), None) => return Self::Random,
             (Some(SimpleLb::LeastRequest), None) => return Self::LeastRequest,
@@ -102,14 +102,14 @@ impl Balancing {
                 (Some(name), false) => {
                     if !is_header_name(name) {
                         let in_hash = at.field("consistentHash");
-                        problems.push(in_hash.field("httpHeaderName").problem(name, Fault::RequestHeader));
+                        problems.add(&in_hash.field("httpHeaderName"), name, Fault::RequestHeader);
                     }
                     return Self::Header(name.as_str().into());
                 }
                 (None, true) => return Self::Pod,
                 _ => {
                     let fault = Fault::OneOf("httpHeaderName or useSourceIp");
-                    problems.push(at.field("consistentHash").problem("", fault));
+                    problems.add(&at.field("consistentHash"), "", fault);
                 }
             },
         }

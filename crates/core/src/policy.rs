@@ -105,20 +105,20 @@ impl Policy {
 
     fn compile_allow(&mut self, wire: &[wire::Allow], at: &Place<'_>, problems: &mut Problems) {
         if wire.len() > MAX_ALLOWED_HOSTS {
-            problems.push(at.problem(wire.len(), Fault::TooMany(MAX_ALLOWED_HOSTS)));
+            problems.add(at, wire.len(), Fault::TooMany(MAX_ALLOWED_HOSTS));
             return;
         }
         for (index, entry) in wire.iter().enumerate() {
             let at = at.index(index);
             let in_ports = at.field("ports");
             if entry.ports.is_empty() {
-                problems.push(in_ports.problem("", Fault::Empty));
+                problems.add(&in_ports, "", Fault::Empty);
             }
             if entry.ports.len() > MAX_ALLOWED_PORTS {
-                problems.push(in_ports.problem(entry.ports.len(), Fault::TooMany(MAX_ALLOWED_PORTS)));
+                problems.add(&in_ports, entry.ports.len(), Fault::TooMany(MAX_ALLOWED_PORTS));
             }
             for (index, _) in entry.ports.iter().enumerate().filter(|(_, port)| **port == 0) {
-                problems.push(in_ports.index(index).problem(0, Fault::Port));
+                problems.add(&in_ports.index(index), 0, Fault::Port);
             }
             let (list, host) = match entry.host.strip_prefix("*.") {
                 Some(domain) => (&mut self.below, domain),
@@ -127,24 +127,24 @@ impl Policy {
             match Name::parse_absolute(host) {
                 Ok(name) if !name.looks_like_ipv4() => {
                     if !list.insert(name.as_str(), entry.ports.as_slice().into()) {
-                        problems.push(at.field("host").problem(&entry.host, Fault::Twice));
+                        problems.add(&at.field("host"), &entry.host, Fault::Twice);
                     }
                 }
-                _ => problems.push(at.field("host").problem(&entry.host, Fault::HostPattern)),
+                _ => problems.add(&at.field("host"), &entry.host, Fault::HostPattern),
             }
         }
     }
 
     fn compile_grants(&mut self, wire: &[wire::Grant], at: &Place<'_>, problems: &mut Problems) {
         if wire.len() > MAX_GRANTS {
-            problems.push(at.problem(wire.len(), Fault::TooMany(MAX_GRANTS)));
+            problems.add(at, wire.len(), Fault::TooMany(MAX_GRANTS));
             return;
         }
         for (index, grant) in wire.iter().enumerate() {
             let at = at.index(index);
             for (field, namespace) in [("from", &grant.from), ("to", &grant.to)] {
                 if !is_label(namespace) {
-                    problems.push(at.field(field).problem(namespace, Fault::Label));
+                    problems.add(&at.field(field), namespace, Fault::Label);
                 }
             }
             // One that is given twice is none the less given.

@@ -270,6 +270,17 @@ impl Problems {
         }
     }
 
+    /// One more: `found` at this place is wrong.
+    pub(crate) fn add(&mut self, at: &Place<'_>, found: impl fmt::Display, fault: Fault) {
+        self.add_any(at, &found, fault);
+    }
+
+    /// One function for all types: there are a hundred places that call it.
+    #[inline(never)]
+    fn add_any(&mut self, at: &Place<'_>, found: &dyn fmt::Display, fault: Fault) {
+        self.push(at.problem(found, fault));
+    }
+
     pub(crate) fn append(&mut self, other: Self) {
         self.unlisted += other.unlisted;
         other.listed.into_iter().for_each(|problem| self.push(problem));
@@ -335,13 +346,7 @@ impl<'a> Place<'a> {
         Self { parent: Some(self), part: Part::Index(index) }
     }
 
-    pub(crate) fn problem(&self, found: impl fmt::Display, fault: Fault) -> Problem {
-        self.problem_of(&found, fault)
-    }
-
-    /// One function for all types: there are a hundred places that call it.
-    #[inline(never)]
-    fn problem_of(&self, found: &dyn fmt::Display, fault: Fault) -> Problem {
+    pub(crate) fn problem(&self, found: &dyn fmt::Display, fault: Fault) -> Problem {
         Problem { at: self.path(), found: quoted(found, MAX_QUOTED_CHARS), fault }
     }
 

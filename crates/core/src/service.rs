@@ -295,7 +295,7 @@ impl Service {
         let Some(parsed) = Key::parse(key) else {
             let labels: Vec<&str> = key.split('/').collect();
             let fault = if labels.len() == 2 { Fault::Label } else { Fault::ServiceKey };
-            problems.push(services.problem(key, fault));
+            problems.add(&services, key, fault);
             return Err(problems);
         };
         let kind = compile_kind(wire, &at, &mut problems);
@@ -317,17 +317,17 @@ impl Service {
         let affinity = wire.session_affinity == SessionAffinity::ClientIP;
         if let Some(steering) = wire.steering.as_ref() {
             if !wire.subsets.is_empty() && !steering.subset.is_empty() {
-                problems.push(in_steering.field("subset").problem(&steering.subset, Fault::BesideSubsets));
+                problems.add(&in_steering.field("subset"), &steering.subset, Fault::BesideSubsets);
             }
             if affinity && steering.load_balancer.is_some() {
-                problems.push(in_steering.field("loadBalancer").problem("", Fault::BesideAffinity));
+                problems.add(&in_steering.field("loadBalancer"), "", Fault::BesideAffinity);
             }
         }
         // What is worked out for a caller has at most so many parts.
         let groups = endpoints.as_ref().map_or(0, |endpoints| endpoints.groups().len());
         let shares = (ports.as_slice().len() + endpoint_ports.len()) * groups * (wire.subsets.len() + 1);
         if shares > MAX_SERVICE_SHARES {
-            problems.push(in_endpoints.problem(shares, Fault::TooManyShares));
+            problems.add(&in_endpoints, shares, Fault::TooManyShares);
         }
         problems.or(Self {
             shares,
@@ -377,10 +377,10 @@ fn compile_kind(wire: &wire::Service, at: &Place<'_>, problems: &mut Problems) -
         return compile_external_name(wire, at, problems);
     }
     if let Some(target) = &wire.external_name {
-        problems.push(at.field("externalName").problem(target, Fault::OnlyExternalName));
+        problems.add(&at.field("externalName"), target, Fault::OnlyExternalName);
     }
     if wire.alias.is_some() {
-        problems.push(at.field("alias").problem("", Fault::OnlyExternalName));
+        problems.add(&at.field("alias"), "", Fault::OnlyExternalName);
     }
     let at = at.field("clusterIPs");
     let texts: Vec<&str> = wire.cluster_ips.iter().collect();
@@ -388,16 +388,16 @@ fn compile_kind(wire: &wire::Service, at: &Place<'_>, problems: &mut Problems) -
         return Kind::Headless;
     }
     if texts.len() > MAX_CLUSTER_IPS {
-        problems.push(at.problem(texts.len(), Fault::TooMany(MAX_CLUSTER_IPS)));
+        problems.add(&at, texts.len(), Fault::TooMany(MAX_CLUSTER_IPS));
     }
     let mut addresses = Vec::with_capacity(texts.len());
     for (index, text) in texts.into_iter().enumerate() {
         match IpAddr::from_str(text).map(|address| address.to_canonical()) {
             Ok(address) if is_special(address) => {
-                problems.push(at.index(index).problem(text, Fault::SpecialAddress));
+                problems.add(&at.index(index), text, Fault::SpecialAddress);
             }
             Ok(address) => addresses.push(address),
-            Err(_) => problems.push(at.index(index).problem(text, Fault::Address)),
+            Err(_) => problems.add(&at.index(index), text, Fault::Address),
         }
     }
     Kind::Virtual(addresses.into())
@@ -405,7 +405,7 @@ fn compile_kind(wire: &wire::Service, at: &Place<'_>, problems: &mut Problems) -
 
 fn compile_external_name(wire: &wire::Service, at: &Place<'_>, problems: &mut Problems) -> Kind {
     if wire.cluster_ips.iter().next().is_some() {
-        problems.push(at.field("clusterIPs").problem("", Fault::NotOnExternalName));
+        problems.add(&at.field("clusterIPs"), "", Fault::NotOnExternalName);
     }
     let fields = [
         ("endpoints", wire.endpoints.is_some()),
@@ -414,19 +414,19 @@ fn compile_external_name(wire: &wire::Service, at: &Place<'_>, problems: &mut Pr
     ];
     for (field, is_there) in fields {
         if is_there {
-            problems.push(at.field(field).problem("", Fault::NotOnExternalName));
+            problems.add(&at.field(field), "", Fault::NotOnExternalName);
         }
     }
     let target = match &wire.external_name {
         None => {
-            problems.push(at.problem("", Fault::NoExternalName));
+            problems.add(at, "", Fault::NoExternalName);
             String::new()
         }
         Some(target) => compile_target(target, &at.field("externalName"), problems),
     };
     let alias = wire.alias.unwrap_or_default();
     if alias.port == Some(0) {
-        problems.push(at.field("alias").field("port").problem(0, Fault::Port));
+        problems.add(&at.field("alias").field("port"), 0, Fault::Port);
     }
     Kind::ExternalName(Box::new(Alias {
         is_refused: is_refused_target(&target),
@@ -440,35 +440,35 @@ fn compile_external_name(wire: &wire::Service, at: &Place<'_>, problems: &mut Pr
 /// The target in canonical form; it is absolute whether or not a dot ends it.
 fn compile_target(target: &str, at: &Place<'_>, problems: &mut Problems) -> String {
     match Name::parse_absolute(target) {
-        Ok(name) if name.looks_like_ipv4() => problems.push(at.problem(target, Fault::LooksLikeIpv4)),
+        Ok(name) if name.looks_like_ipv4() => problems.add(at, target, Fault::LooksLikeIpv4),
         Ok(name) => return name.as_str().to_owned(),
-        Err(_) => problems.push(at.problem(target, Fault::Name)),
+        Err(_) => problems.add(at, target, Fault::Name),
     }
     String::new()
 }
 
 fn compile_ports(wire: &[wire::ServicePort], at: &Place<'_>, problems: &mut Problems) -> Ports {
     if wire.len() > MAX_SERVICE_PORTS {
-        problems.push(at.problem(wire.len(), Fault::TooMany(MAX_SERVICE_PORTS)));
+        problems.add(at, wire.len(), Fault::TooMany(MAX_SERVICE_PORTS));
         return Ports::Any(Box::default());
     }
     for (index, port) in wire.iter().enumerate() {
         let at = at.index(index);
         let before = wire.get(..index).unwrap_or_default();
         if port.port == 0 {
-            problems.push(at.field("port").problem(0, Fault::Port));
+            problems.add(&at.field("port"), 0, Fault::Port);
         }
         if before.iter().any(|other| (other.port, other.protocol) == (port.port, port.protocol)) {
-            problems.push(at.field("port").problem(port.port, Fault::Twice));
+            problems.add(&at.field("port"), port.port, Fault::Twice);
         }
         if port.name.is_empty() {
             if wire.len() > 1 {
-                problems.push(at.field("name").problem("", Fault::UnnamedPort));
+                problems.add(&at.field("name"), "", Fault::UnnamedPort);
             }
         } else if !is_label(&port.name) {
-            problems.push(at.field("name").problem(&port.name, Fault::Label));
+            problems.add(&at.field("name"), &port.name, Fault::Label);
         } else if before.iter().any(|other| other.name == port.name) {
-            problems.push(at.field("name").problem(&port.name, Fault::Twice));
+            problems.add(&at.field("name"), &port.name, Fault::Twice);
         }
     }
     let tcp = wire.iter().filter(|port| port.protocol == Protocol::Tcp);

@@ -71,7 +71,7 @@ pub(crate) struct Override {
 impl Override {
     pub(crate) fn compile(wire: &wire::ServiceSteering, at: &Place<'_>, problems: &mut Problems) -> Self {
         if !is_header_value(&wire.subset) {
-            problems.push(at.field("subset").problem(&wire.subset, Fault::HeaderValue));
+            problems.add(&at.field("subset"), &wire.subset, Fault::HeaderValue);
         }
         let in_cluster = at.field("cluster");
         Self {
@@ -103,7 +103,7 @@ impl OriginalDst {
             check_cluster(http2, &at.field("http2Cluster"), problems);
         }
         if wire.tls_cluster == wire.cluster || wire.http2_cluster.as_ref() == Some(&wire.tls_cluster) {
-            problems.push(at.field("tlsCluster").problem(&wire.tls_cluster, Fault::SameCluster));
+            problems.add(&at.field("tlsCluster"), &wire.tls_cluster, Fault::SameCluster);
         }
         Self {
             clear: wire.cluster.as_str().into(),
@@ -138,7 +138,7 @@ impl Steering {
         }
         let external = at.field("external");
         if wire.external.cluster == wire.external.tls_cluster {
-            problems.push(external.field("tlsCluster").problem(&wire.external.tls_cluster, Fault::SameCluster));
+            problems.add(&external.field("tlsCluster"), &wire.external.tls_cluster, Fault::SameCluster);
         }
         Self {
             by: wire.by,
@@ -385,8 +385,8 @@ fn write_authority(route: &Route<'_>, spoken: Scheme, zone: &str, to: &mut Strin
 
 fn check_cluster(name: &str, at: &Place<'_>, problems: &mut Problems) {
     if name.is_empty() {
-        problems.push(at.problem("", Fault::Empty));
+        problems.add(at, "", Fault::Empty);
     } else if !is_header_value(name) {
-        problems.push(at.problem(name, Fault::HeaderValue));
+        problems.add(at, name, Fault::HeaderValue);
     }
 }

@@ -57,18 +57,18 @@ pub(crate) struct Part {
 impl Subsets {
     pub(crate) fn compile(wire: &wire::Service, at: &Place<'_>, problems: &mut Problems) -> Self {
         if wire.subsets.len() > MAX_SUBSETS {
-            problems.push(at.problem(wire.subsets.len(), Fault::TooMany(MAX_SUBSETS)));
+            problems.add(at, wire.subsets.len(), Fault::TooMany(MAX_SUBSETS));
         } else if let Some(name) = wire.subsets.repeated() {
-            problems.push(at.problem(name, Fault::Twice));
+            problems.add(at, name, Fault::Twice);
         }
         let all = wire.subsets.iter().map(|(name, subset)| {
             let at = at.key(name);
             if !is_label(name) {
-                problems.push(at.problem(name, Fault::Label));
+                problems.add(&at, name, Fault::Label);
             }
             let weight = subset.weight.unwrap_or(1);
             if weight > MAX_SUBSET_WEIGHT {
-                problems.push(at.field("weight").problem(weight, Fault::TooMany(MAX_SUBSET_WEIGHT as usize)));
+                problems.add(&at.field("weight"), weight, Fault::TooMany(MAX_SUBSET_WEIGHT as usize));
             }
             check_labels(&subset.labels, &at.field("labels"), problems);
             Subset {

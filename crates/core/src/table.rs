@@ -5,7 +5,7 @@
 //! alone.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::{cell::OnceCell, net::IpAddr};
 
 use hashbrown::HashTable;
 
@@ -21,7 +21,7 @@ use crate::{
     problem::{Fault, Place, Problems},
     service::{Kind, Service},
     special::is_special,
-    wire::{By, IpFamily},
+    wire::By,
 };
 
 /// What is known of the cluster. Whole at any time: a change that is refused leaves it as it was.
@@ -33,7 +33,9 @@ pub struct Table {
     free: Vec<usize>,
     names: HashTable<u32>,
     cluster_ips: Map<IpAddr, u32>,
-    addresses: Addresses,
+    /// Made when it is first asked for, by the name of a pod: few tables ever are, and it would be an eighth of the work and of
+    /// the memory of each.
+    addresses: OnceCell<Map<IpAddr, u32>>,
     endpoints: usize,
     shares: usize,
     dropped: usize,
@@ -105,7 +107,7 @@ impl Table {
             free: Vec::new(),
             names: HashTable::new(),
             cluster_ips: Map::default(),
-            addresses: Addresses::default(),
+            addresses: OnceCell::new(),
             endpoints: 0,
             shares: 0,
             dropped: 0,
@@ -156,7 +158,7 @@ impl Table {
     /// Whether an endpoint of the table has `address`.
     #[must_use]
     pub fn knows_address(&self, address: IpAddr) -> bool {
-        self.addresses.count(address) > 0
+        self.addresses.get_or_init(|| count_addresses(&self.services)).contains_key(&address)
     }
 
     /// A table of these Services, all at once: nothing that it consists of has to grow, and they stay where they are.
@@ -165,13 +167,12 @@ impl Table {
         services.shrink_to_fit();
         table.names.reserve(services.len(), |_| 0);
         table.cluster_ips.reserve(services.iter().map(|service| service.cluster_ips().len()).sum());
-        table.addresses.reserve(services.iter().filter_map(|service| service.endpoints.as_ref()));
         table.services = services.into_iter().map(Some).collect();
         for index in 0..table.services.len() {
             let Some(mut service) = table.services.get_mut(index).and_then(Option::take) else { continue };
             if table.get(service.namespace(), service.name()).is_some() {
                 let at = Place::root("table");
-                problems.push(at.field("services").problem(service.key.as_str(), Fault::Twice));
+                problems.add(&at.field("services"), service.key.as_str(), Fault::Twice);
             } else if let Err(more) = table.prepare(&mut service) {
                 problems.append(more);
             } else {
@@ -228,7 +229,16 @@ impl Table {
         }
         if let Some(endpoints) = &service.endpoints {
             self.endpoints -= endpoints.len();
-            endpoints.each_address(&mut |address| self.addresses.remove(address));
+            if let Some(addresses) = self.addresses.get_mut() {
+                endpoints.each_address(&mut |address| {
+                    if let Some(count) = addresses.get_mut(&address) {
+                        *count -= 1;
+                        if *count == 0 {
+                            addresses.remove(&address);
+                        }
+                    }
+                });
+            }
         }
         true
     }
@@ -245,7 +255,9 @@ impl Table {
         }
         if let Some(endpoints) = &service.endpoints {
             self.endpoints += endpoints.len();
-            endpoints.each_address(&mut |address| self.addresses.add(address));
+            if let Some(addresses) = self.addresses.get_mut() {
+                endpoints.each_address(&mut |address| *addresses.entry(address).or_default() += 1);
+            }
         }
         let (namespace, name) = service.key.parts();
         let hash = of_name(namespace, name);
@@ -266,31 +278,31 @@ impl Table {
         let mut problems = Problems::default();
         let old = self.get(service.namespace(), service.name());
         if old.is_none() && self.services() >= MAX_SERVICES {
-            problems.push(services.problem(self.services() + 1, Fault::TooMany(MAX_SERVICES)));
+            problems.add(&services, self.services() + 1, Fault::TooMany(MAX_SERVICES));
         }
         let count = |service: &Service| service.endpoints.as_ref().map_or(0, Endpoints::len);
         if self.endpoints - old.map_or(0, count) + count(service) > MAX_TABLE_ENDPOINTS {
-            problems.push(at.field("endpoints").problem(count(service), Fault::TooMany(MAX_TABLE_ENDPOINTS)));
+            problems.add(&at.field("endpoints"), count(service), Fault::TooMany(MAX_TABLE_ENDPOINTS));
         }
         if self.shares - old.map_or(0, |old| old.shares) + service.shares > MAX_TABLE_SHARES {
-            problems.push(at.field("endpoints").problem(service.shares, Fault::TooMany(MAX_TABLE_SHARES)));
+            problems.add(&at.field("endpoints"), service.shares, Fault::TooMany(MAX_TABLE_SHARES));
         }
         for (index, address) in service.cluster_ips().iter().enumerate() {
             let at = at.field("clusterIPs");
             if self.by_cluster_ip(*address).is_some_and(|other| other.key != service.key) {
-                problems.push(at.index(index).problem(address, Fault::ClusterIpTaken));
+                problems.add(&at.index(index), address, Fault::ClusterIpTaken);
             }
         }
         if let Kind::ExternalName(alias) = &service.kind
             && alias.tls.is_some()
             && below(&alias.target, &self.policy.zone).is_some()
         {
-            problems.push(at.field("alias").field("tls").problem(&alias.target, Fault::TlsInsideCluster));
+            problems.add(&at.field("alias").field("tls"), &alias.target, Fault::TlsInsideCluster);
         }
         let by = service.steering.as_ref().and_then(|own| own.by()).unwrap_or(self.policy.by);
         let needs_endpoints = by == By::Endpoint && !matches!(service.kind, Kind::ExternalName(_));
         if needs_endpoints && service.endpoints.is_none() {
-            problems.push(at.problem("", Fault::EndpointsUnknown));
+            problems.add(&at, "", Fault::EndpointsUnknown);
         }
         problems.or(())
     }
@@ -405,47 +417,11 @@ fn is_called(service: &Service, namespace: &str, name: &str) -> bool {
     service.key.is(namespace, name)
 }
 
-/// Addresses, with how many endpoints have each. By family, as a table of 100,000 with room for both in each place would
-/// take three times the memory.
-#[derive(Debug, Default)]
-struct Addresses {
-    v4: Map<Ipv4Addr, u32>,
-    v6: Map<IpAddr, u32>,
-}
-
-impl Addresses {
-    /// Makes room for those of all of these.
-    fn reserve<'e>(&mut self, all: impl Iterator<Item = &'e Endpoints>) {
-        let (mut v4, mut v6) = (0, 0);
-        for group in all.flat_map(|endpoints| endpoints.groups()) {
-            *(if group.family() == IpFamily::IPv4 { &mut v4 } else { &mut v6 }) += group.len();
-        }
-        self.v4.reserve(v4);
-        self.v6.reserve(v6);
+/// The addresses of all endpoints, with how many have each.
+fn count_addresses(services: &[Option<Service>]) -> Map<IpAddr, u32> {
+    let mut counts = Map::default();
+    for endpoints in services.iter().flatten().filter_map(|service| service.endpoints.as_ref()) {
+        endpoints.each_address(&mut |address| *counts.entry(address).or_default() += 1);
     }
-
-    fn count(&self, address: IpAddr) -> u32 {
-        let count = match address {
-            IpAddr::V4(v4) => self.v4.get(&v4),
-            v6 @ IpAddr::V6(_) => self.v6.get(&v6),
-        };
-        count.copied().unwrap_or_default()
-    }
-
-    fn add(&mut self, address: IpAddr) {
-        match address {
-            IpAddr::V4(v4) => *self.v4.entry(v4).or_default() += 1,
-            v6 @ IpAddr::V6(_) => *self.v6.entry(v6).or_default() += 1,
-        }
-    }
-
-    fn remove(&mut self, address: IpAddr) {
-        let is_last = self.count(address) == 1;
-        match address {
-            IpAddr::V4(v4) if is_last => drop(self.v4.remove(&v4)),
-            v6 @ IpAddr::V6(_) if is_last => drop(self.v6.remove(&v6)),
-            IpAddr::V4(v4) => self.v4.get_mut(&v4).into_iter().for_each(|count| *count -= 1),
-            v6 @ IpAddr::V6(_) => self.v6.get_mut(&v6).into_iter().for_each(|count| *count -= 1),
-        }
-    }
+    counts
 }

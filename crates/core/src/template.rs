@@ -48,15 +48,15 @@ impl Value {
 impl Template {
     pub(crate) fn compile(text: &str, at: &Place<'_>, problems: &mut Problems) -> Self {
         if text.is_empty() {
-            problems.push(at.problem("", Fault::Empty));
+            problems.add(at, "", Fault::Empty);
         } else if text.len() > MAX_TEMPLATE_BYTES {
-            problems.push(at.problem(text, Fault::TooMany(MAX_TEMPLATE_BYTES)));
+            problems.add(at, text, Fault::TooMany(MAX_TEMPLATE_BYTES));
         } else if !is_header_value(text) {
-            problems.push(at.problem(text, Fault::HeaderValue));
+            problems.add(at, text, Fault::HeaderValue);
         } else if let Some(parts) = parse(text) {
             return Self(parts.into());
         } else {
-            problems.push(at.problem(text, Fault::Template));
+            problems.add(at, text, Fault::Template);
         }
         Self::default()
     }
