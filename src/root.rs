@@ -12,7 +12,8 @@ use crate::{choices, contexts, host, stats};
 
 /// A configuration that is being served, with the buffers that requests take turns in.
 pub(crate) struct Live {
-    pub(crate) config: Config,
+    /// Apart, as what is left of this while a stream remembers it should be small.
+    pub(crate) config: Box<Config>,
     pub(crate) plan: RefCell<Plan>,
 }
 
@@ -45,7 +46,7 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
     }
     stats::show(&config);
     choices::sweep();
-    contexts::root_serves(root, Rc::new(Live { config, plan: RefCell::default() }));
+    contexts::root_serves(root, Rc::new(Live { config: Box::new(config), plan: RefCell::default() }));
     true
 }
 
