@@ -51,6 +51,7 @@ pub(crate) fn on_request_headers(stream: u32, live: &Rc<Live>) -> Action {
     })
 }
 
+#[inline(never)]
 fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<Action> {
     let asked = Asked::find(headers, config.trace_header());
     let scheme = if asked.method == b"CONNECT" { Scheme::Connect } else { Scheme::from_bytes(asked.scheme) };
@@ -144,6 +145,7 @@ fn apply(config: &Config, request: Request<'_>, plan: &Plan) -> host::Result<()>
     Ok(())
 }
 
+#[inline(never)]
 fn refuse(config: &Config, request: Request<'_>, shown: Option<(&str, String)>) -> host::Result<Action> {
     // A request that is refused has an answer; without one it would be the host's fault to fail.
     let Some(answer) = config.answer(request) else { return Ok(Action::Pause) };
@@ -158,6 +160,7 @@ fn refuse(config: &Config, request: Request<'_>, shown: Option<(&str, String)>) 
 
 /// A request whose steering the host did not let us finish must not go on half steered, or by a header that its client
 /// sent: it ends here.
+#[cold]
 fn fail(status: host::Status) -> Action {
     const UNAVAILABLE: (u16, u8) = (503, 14);
     let (http, grpc) = UNAVAILABLE;

@@ -50,6 +50,7 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
     true
 }
 
+#[inline(never)]
 fn read(bytes: usize) -> Result<Config, String> {
     if bytes == 0 {
         return Err("it is empty; the least is {\"version\": 1}".to_owned());
@@ -75,10 +76,11 @@ fn read(bytes: usize) -> Result<Config, String> {
     let zone = node_text(&["locality", "zone"]);
     let id = node_text(&["id"]);
     let defaults = Defaults { namespace: namespace.as_deref(), zone: zone.as_deref(), id: id.as_deref() };
-    Config::read(&text, &defaults).map_err(|problems| problems.to_string())
+    Config::read(text, &defaults).map_err(|problems| problems.to_string())
 }
 
 /// A text that the node says of itself; `None` where it says none.
+#[inline(never)]
 fn node_text(path: &[&str]) -> Option<String> {
     let path: Vec<&str> = ["xds", "node"].iter().chain(path).copied().collect();
     let bytes = host::property(&path)?;

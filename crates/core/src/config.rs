@@ -16,6 +16,7 @@ use crate::{
         MAX_COUNTED_SERVICES, MAX_NDOTS, MAX_SEARCH_DOMAINS, MAX_SERVICES, MAX_SHOWN_AUTHORITY_BYTES, MAX_ZONE_BYTES,
     },
     name::{Name, is_label},
+    pieces::Pieces,
     plan::{Chooser, Plan},
     policy::Policy,
     problem::{Fault, Place, Problems},
@@ -59,15 +60,18 @@ pub struct Defaults<'a> {
 }
 
 impl Config {
-    /// Reads a configuration, one Service at a time.
+    /// Reads a configuration, one Service at a time. Where it owns the text, the table takes the memory of that when it was
+    /// read.
     ///
     /// # Errors
     /// All that is wrong with it. Broken syntax, a field that is not known and a value of the wrong form end the reading
     /// at once; errors of meaning are collected.
-    pub fn read(json: &[u8], defaults: &Defaults<'_>) -> Result<Self, Problems> {
-        let mut reader = serde_json::Deserializer::from_slice(json);
+    pub fn read(json: impl AsRef<[u8]>, defaults: &Defaults<'_>) -> Result<Self, Problems> {
+        let text = json.as_ref();
+        let mut reader = serde_json::Deserializer::from_slice(text);
         let wire = wire::Config::deserialize(&mut reader).and_then(|wire| reader.end().map(|()| wire));
-        let wire = wire.map_err(|error| Problems::from(syntax::locate(&error, json)))?;
+        let wire = wire.map_err(|error| Problems::from(syntax::locate(&error, text)))?;
+        drop(json);
         Self::compile(wire, defaults)
     }
 
@@ -76,9 +80,10 @@ impl Config {
     /// # Errors
     /// Those of [`Config::read`].
     pub fn from_json(json: &str, defaults: &Defaults<'_>) -> Result<Self, Problems> {
-        Self::read(json.as_bytes(), defaults)
+        Self::read(json, defaults)
     }
 
+    #[inline(never)]
     fn compile(mut wire: wire::Config<Services>, defaults: &Defaults<'_>) -> Result<Self, Problems> {
         let mut problems = core::mem::take(&mut wire.table.services.problems);
         if wire.version != wire::VERSION {
@@ -215,7 +220,7 @@ struct Services {
     /// The one that is being read, and what it is called.
     current: wire::Service,
     key: Box<str>,
-    compiled: Vec<Service>,
+    compiled: Pieces<Service>,
     problems: Problems,
 }
 
@@ -249,6 +254,7 @@ impl Map for Services {
 }
 
 /// A domain in canonical form.
+#[inline(never)]
 fn compile_domain(text: &str, at: &Place<'_>, problems: &mut Problems) -> Box<str> {
     match Name::parse_absolute(text) {
         Ok(name) => name.as_str().into(),
@@ -259,6 +265,7 @@ fn compile_domain(text: &str, at: &Place<'_>, problems: &mut Problems) -> Box<st
     }
 }
 
+#[inline(never)]
 fn compile_zone(text: &str, problems: &mut Problems) -> Box<str> {
     let dns = Place::root("dns");
     let at = dns.field("clusterDomain");
@@ -272,6 +279,7 @@ fn compile_zone(text: &str, problems: &mut Problems) -> Box<str> {
     zone
 }
 
+#[inline(never)]
 fn compile_caller(
     config: &wire::Config<Services>,
     zone: &str,
@@ -310,6 +318,7 @@ fn compile_caller(
     }
 }
 
+#[inline(never)]
 fn compile_search(dns: &wire::Dns, namespace: &str, zone: &str, problems: &mut Problems) -> SearchPath {
     let at = Place::root("dns");
     if dns.ndots > MAX_NDOTS {

@@ -191,6 +191,7 @@ impl Endpoints {
 
 impl Group {
     /// Checks `wire`, and puts what it holds of each family into `groups`.
+    #[inline(never)]
     fn compile(
         wire: &wire::EndpointGroup,
         publish_not_ready: bool,
@@ -375,6 +376,7 @@ fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
     (place == 3 && digits > 0).then(|| Ipv4Addr::from(octets))
 }
 
+#[inline(never)]
 fn check_ports(ports: Option<&Entries<u16>>, at: &Place<'_>, problems: &mut Problems) {
     let Some(ports) = ports else { return };
     if ports.len() > MAX_SERVICE_PORTS {
@@ -396,6 +398,7 @@ pub(crate) fn check_labels(labels: &Entries<String>, at: &Place<'_>, problems: &
     }
 }
 
+#[inline(never)]
 fn check_hostnames(wire: &wire::EndpointGroup, at: &Place<'_>, problems: &mut Problems) {
     let hostnames = wire.hostnames.iter().count();
     if hostnames != 0 && hostnames != wire.addresses.iter().count() {

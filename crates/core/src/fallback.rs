@@ -61,6 +61,7 @@ impl fmt::Display for Target {
 }
 
 /// Reads `fallback.services`. `may` says what may be reached.
+#[inline(never)]
 pub(crate) fn compile(wire: &wire::Fallbacks, may: Allowed<'_>, problems: &mut Problems) -> Fallbacks {
     let fallback = Place::root("fallback");
     let at = fallback.field("services");
@@ -80,6 +81,7 @@ pub(crate) fn compile(wire: &wire::Fallbacks, may: Allowed<'_>, problems: &mut P
 }
 
 /// The domain that is searched last for a caller in `namespace`.
+#[inline(never)]
 pub(crate) fn baseline(wire: &wire::Fallbacks, namespace: &str, zone: &str, problems: &mut Problems) -> Option<Domain> {
     let fallback = Place::root("fallback");
     let at = fallback.field("baselines");
@@ -144,6 +146,7 @@ impl Fallback {
     }
 }
 
+#[inline(never)]
 fn compile_host(
     host: &str,
     port: Option<u16>,

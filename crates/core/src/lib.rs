@@ -31,6 +31,7 @@ pub mod limits;
 mod name;
 mod path;
 mod pick;
+mod pieces;
 mod plan;
 mod policy;
 mod port;

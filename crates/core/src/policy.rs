@@ -74,6 +74,7 @@ pub struct Policy {
 }
 
 impl Policy {
+    #[inline(never)]
     pub(crate) fn compile<S>(
         wire: &wire::Config<S>,
         zone: Box<str>,
@@ -103,6 +104,7 @@ impl Policy {
         policy
     }
 
+    #[inline(never)]
     fn compile_allow(&mut self, wire: &[wire::Allow], at: &Place<'_>, problems: &mut Problems) {
         if wire.len() > MAX_ALLOWED_HOSTS {
             problems.add(at, wire.len(), Fault::TooMany(MAX_ALLOWED_HOSTS));
@@ -135,6 +137,7 @@ impl Policy {
         }
     }
 
+    #[inline(never)]
     fn compile_grants(&mut self, wire: &[wire::Grant], at: &Place<'_>, problems: &mut Problems) {
         if wire.len() > MAX_GRANTS {
             problems.add(at, wire.len(), Fault::TooMany(MAX_GRANTS));

@@ -250,6 +250,7 @@ impl Service {
     }
 
     /// Works out which endpoints may serve its ports to a caller that is `there`.
+    #[inline(never)]
     pub(crate) fn find_usable(&mut self, there: &Whereabouts) {
         // By now it has no endpoints but those that count.
         if let (Some(endpoints), Some(distribution)) = (&mut self.endpoints, self.distribution) {
@@ -350,6 +351,7 @@ impl Service {
 }
 
 /// The first of `ipFamilies`, which the API server keeps in the order of the cluster IPs.
+#[inline(never)]
 fn preferred_family(wire: &wire::Service, kind: &Kind) -> Option<IpFamily> {
     let of_address = match kind {
         Kind::Virtual(addresses) => addresses.first().map(|address| match address {
@@ -361,6 +363,7 @@ fn preferred_family(wire: &wire::Service, kind: &Kind) -> Option<IpFamily> {
     wire.ip_families.first().copied().or(of_address)
 }
 
+#[inline(never)]
 fn ports_of_endpoints_alone(endpoints: &Endpoints, ports: &[ServicePort]) -> Box<[Box<str>]> {
     let mut alone: Vec<Box<str>> = Vec::new();
     for name in endpoints.port_names() {
@@ -372,6 +375,7 @@ fn ports_of_endpoints_alone(endpoints: &Endpoints, ports: &[ServicePort]) -> Box
     alone.into()
 }
 
+#[inline(never)]
 fn compile_kind(wire: &wire::Service, at: &Place<'_>, problems: &mut Problems) -> Kind {
     if wire.service_type == ServiceType::ExternalName {
         return compile_external_name(wire, at, problems);
@@ -403,6 +407,7 @@ fn compile_kind(wire: &wire::Service, at: &Place<'_>, problems: &mut Problems) -
     Kind::Virtual(addresses.into())
 }
 
+#[inline(never)]
 fn compile_external_name(wire: &wire::Service, at: &Place<'_>, problems: &mut Problems) -> Kind {
     if wire.cluster_ips.iter().next().is_some() {
         problems.add(&at.field("clusterIPs"), "", Fault::NotOnExternalName);
@@ -447,6 +452,7 @@ fn compile_target(target: &str, at: &Place<'_>, problems: &mut Problems) -> Stri
     String::new()
 }
 
+#[inline(never)]
 fn compile_ports(wire: &[wire::ServicePort], at: &Place<'_>, problems: &mut Problems) -> Ports {
     if wire.len() > MAX_SERVICE_PORTS {
         problems.add(at, wire.len(), Fault::TooMany(MAX_SERVICE_PORTS));

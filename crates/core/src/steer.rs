@@ -69,6 +69,7 @@ pub(crate) struct Override {
 }
 
 impl Override {
+    #[inline(never)]
     pub(crate) fn compile(wire: &wire::ServiceSteering, at: &Place<'_>, problems: &mut Problems) -> Self {
         if !is_header_value(&wire.subset) {
             problems.add(&at.field("subset"), &wire.subset, Fault::HeaderValue);
@@ -96,6 +97,7 @@ impl Override {
 }
 
 impl OriginalDst {
+    #[inline(never)]
     fn compile(wire: &wire::OriginalDst, at: &Place<'_>, problems: &mut Problems) -> Self {
         check_cluster(&wire.cluster, &at.field("cluster"), problems);
         check_cluster(&wire.tls_cluster, &at.field("tlsCluster"), problems);
@@ -123,6 +125,7 @@ impl OriginalDst {
 }
 
 impl Steering {
+    #[inline(never)]
     pub(crate) fn compile(wire: &wire::Steering, problems: &mut Problems) -> Self {
         let at = Place::root("steering");
         let header = at.field("controlHeader");
@@ -306,6 +309,7 @@ impl Steering {
         Some((part, place, key))
     }
 
+    #[inline(never)]
     fn pick(
         &self,
         service: &Service,

@@ -55,6 +55,7 @@ pub(crate) struct Part {
 }
 
 impl Subsets {
+    #[inline(never)]
     pub(crate) fn compile(wire: &wire::Service, at: &Place<'_>, problems: &mut Problems) -> Self {
         if wire.subsets.len() > MAX_SUBSETS {
             problems.add(at, wire.subsets.len(), Fault::TooMany(MAX_SUBSETS));

@@ -17,6 +17,7 @@ use crate::{
     limits::{MAX_SERVICES, MAX_TABLE_ENDPOINTS, MAX_TABLE_SHARES},
     name::below,
     path::Path,
+    pieces::Pieces,
     policy::Policy,
     problem::{Fault, Place, Problems},
     service::{Kind, Service},
@@ -161,25 +162,30 @@ impl Table {
         self.addresses.get_or_init(|| count_addresses(&self.services)).contains_key(&address)
     }
 
-    /// A table of these Services, all at once: nothing that it consists of has to grow, and they stay where they are.
-    pub(crate) fn of(version: u64, policy: Policy, mut services: Vec<Service>, problems: &mut Problems) -> Self {
+    /// A table of these Services, which it has room for from the first.
+    #[inline(never)]
+    pub(crate) fn of(version: u64, policy: Policy, services: Pieces<Service>, problems: &mut Problems) -> Self {
         let mut table = Self::new(version, policy);
-        services.shrink_to_fit();
+        table.services.reserve_exact(services.len());
         table.names.reserve(services.len(), |_| 0);
-        table.cluster_ips.reserve(services.iter().map(|service| service.cluster_ips().len()).sum());
-        table.services = services.into_iter().map(Some).collect();
-        for index in 0..table.services.len() {
-            let Some(mut service) = table.services.get_mut(index).and_then(Option::take) else { continue };
+        table.cluster_ips.reserve(services.len());
+        for mut service in services {
             if table.get(service.namespace(), service.name()).is_some() {
                 let at = Place::root("table");
                 problems.add(&at.field("services"), service.key.as_str(), Fault::Twice);
             } else if let Err(more) = table.prepare(&mut service) {
                 problems.append(more);
             } else {
-                table.place(service, index);
+                let slot = table.add_slot();
+                table.place(service, slot);
             }
         }
         table
+    }
+
+    fn add_slot(&mut self) -> usize {
+        self.services.push(None);
+        self.services.len() - 1
     }
 
     /// Puts `service` in, in place of one with the same namespace and name. The work grows with the endpoints of the two,
@@ -191,15 +197,13 @@ impl Table {
     pub fn put(&mut self, mut service: Service) -> Result<(), Problems> {
         self.prepare(&mut service)?;
         self.remove(service.namespace(), service.name());
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.services.push(None);
-            self.services.len() - 1
-        });
-        self.place(service, index);
+        let slot = self.free.pop().unwrap_or_else(|| self.add_slot());
+        self.place(service, slot);
         Ok(())
     }
 
     /// Works out what of a Service depends on the rest, and checks it.
+    #[inline(never)]
     fn prepare(&self, service: &mut Service) -> Result<(), Problems> {
         if let (false, Some(endpoints)) = (self.policy.single_machine, &mut service.endpoints) {
             service.addresses_dropped = endpoints.drop_special();
@@ -213,6 +217,7 @@ impl Table {
     }
 
     /// Takes the Service called `name` in `namespace` out, and says whether it was there.
+    #[inline(never)]
     pub fn remove(&mut self, namespace: &str, name: &str) -> bool {
         let hash = of_name(namespace, name);
         let services = &self.services;
@@ -244,6 +249,7 @@ impl Table {
     }
 
     /// Puts a Service that is not in the table into this slot, which is empty.
+    #[inline(never)]
     fn place(&mut self, mut service: Service, slot: usize) {
         self.dropped += service.addresses_dropped;
         self.shares += service.shares;
@@ -271,6 +277,7 @@ impl Table {
         });
     }
 
+    #[inline(never)]
     fn check(&self, service: &Service) -> Result<(), Problems> {
         let table = Place::root("table");
         let services = table.field("services");

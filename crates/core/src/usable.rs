@@ -78,6 +78,7 @@ pub(crate) struct Usable {
 
 impl Usable {
     /// Of `groups`, those that may serve `port` to a caller that is `there`.
+    #[inline(never)]
     pub(crate) fn among(groups: &[Group], port: Port<'_>, rules: Rules<'_>, there: &Whereabouts) -> Self {
         let with_port = groups.iter().zip(0..).filter(|(group, _)| group.target_port(port.name, port.number).is_some());
         let candidates: Vec<Placed<'_>> = with_port.collect();
