@@ -215,7 +215,7 @@ impl Group {
             match parse_address(text) {
                 Ok(IpAddr::V4(address)) => {
                     if v4.is_empty() {
-                        v4.reserve_exact(wire.addresses.iter().count());
+                        v4.reserve_exact(wire.addresses.about());
                     }
                     v4.push(address);
                     v4_hostnames.extend(hostname);

@@ -24,6 +24,11 @@ impl Texts {
         self.0.is_empty()
     }
 
+    /// How many texts there are, where one space stands between two, as nearly always.
+    pub(crate) fn about(&self) -> usize {
+        self.0.bytes().filter(|byte| *byte == b' ').count() + 1
+    }
+
     fn push(&mut self, text: &str) {
         if !self.0.is_empty() {
             self.0.push(' ');

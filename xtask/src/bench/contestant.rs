@@ -1,5 +1,7 @@
 //! What is compared, each in an Envoy of its own.
 
+pub(super) mod filter;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -7,8 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use byname_test_support::{Envoy, EnvoyBuilder, yaml_documents};
+use byname_test_support::{Envoy, EnvoyBuilder};
 use serde_json::{Value, json};
+
+use filter::Shipped;
 
 use super::{
     native,
@@ -17,12 +21,9 @@ use super::{
 
 /// Beside the bootstraps that are shipped.
 const BOOTSTRAP: &str = "../benches/envoy/bench.yaml";
-pub(super) const SCRIPT: &str = "benches/envoy/steer.lua";
 const BUILT: &str = "target/bench/build";
-/// The name of a filter that is discovered, as in envoy/ecds.yaml.
-const FILTER: &str = "byname-shop";
-/// Where what `native` discovers is written.
-const WRITTEN: &str = "target/bench/native";
+/// Where what is discovered is written.
+const WRITTEN: &str = "target/bench/discovered";
 
 /// A way to do the job, or a part of the price of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,13 +95,21 @@ impl Contestant {
             _ => Shipped::read(root, "cluster", &world.configuration(&Steering::Cluster))?,
         };
         let mutations = if self.rewrites() { shipped.early_header_mutations } else { json!([]) };
+        let directory = root.join(WRITTEN);
         let filter = match self {
             Self::None | Self::Native => None,
-            Self::Lua => Some(lua(&world.script(&fs::read_to_string(root.join(SCRIPT))?)?)),
-            Self::Noop => Some(wasm(&noop_path(root))),
+            Self::Lua => Some(filter::lua(&world.script(&fs::read_to_string(root.join(filter::SCRIPT))?)?)),
+            Self::Noop => Some(filter::wasm(&noop_path(root))),
             Self::Cluster | Self::Authority | Self::Endpoint | Self::EndpointWatched => Some(shipped.filter),
         };
-        let directory = root.join(WRITTEN);
+        let filter = match (filter, setting) {
+            (Some(filter), Setting::Standing) => {
+                let path = directory.join(format!("{}-{}.json", self.name(), world.services));
+                filter::write(&path, filter, root)?;
+                Some(self.discovered(&path))
+            }
+            (filter, _) => filter,
+        };
         let (routes, discovery) = match self {
             Self::Native => native::write(&directory, world, upstream, setting)?,
             _ => (json!({"route_config": {"name": "outbound", "virtual_hosts": self.virtual_hosts(world)}}), json!({})),
@@ -187,82 +196,33 @@ pub(super) enum Discovered<'p> {
 impl Contestant {
     /// An Envoy with two workers whose filter or clusters are discovered from a file.
     pub(super) fn discovering(self, root: &Path, upstream: u16, discovered: Discovered<'_>) -> Result<EnvoyBuilder> {
-        let mutations = &manager(root, "ecds")?["early_header_mutation_extensions"];
+        let mutations = &filter::manager(root, "ecds")?["early_header_mutation_extensions"];
         let workers = Setting::Standing.workers();
         let (routes, mutations, filter, discovery) = match discovered {
             Discovered::Clusters(path, routes) => {
                 (routes, &Value::Array(Vec::new()), None, json!({"cds_config": native::source(path)}))
             }
             Discovered::Filter(path) => {
-                let kind = if self == Self::Lua { "lua.v3.Lua" } else { "wasm.v3.Wasm" };
-                let filter = json!({
-                    "name": FILTER,
-                    "config_discovery": {
-                        "config_source": native::source(path),
-                        "type_urls": [format!("type.googleapis.com/envoy.extensions.filters.http.{kind}")],
-                    },
-                });
                 let routes = json!({"route_config": {"name": "outbound", "virtual_hosts": steered_virtual_hosts()}});
-                (routes, mutations, Some(filter), json!({}))
+                (routes, mutations, Some(self.discovered(path)), json!({}))
             }
         };
         Ok(bootstrap(&routes, mutations, filter, upstream)
             .concurrency(workers)
             .edit("DYNAMIC_RESOURCES", &discovery.to_string()))
     }
-}
 
-/// The connection manager of a bootstrap that is shipped.
-fn manager(root: &Path, bootstrap: &str) -> Result<Value> {
-    let path = root.join("envoy").join(bootstrap).with_extension("yaml");
-    let bootstrap = yaml_documents(&fs::read_to_string(&path)?)?.into_iter().next().unwrap_or_default();
-    let manager = bootstrap.pointer("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config");
-    manager.cloned().with_context(|| format!("{} has no connection manager", path.display()))
-}
-
-/// What a bootstrap in `envoy/` has of byname, with a configuration of ours.
-struct Shipped {
-    early_header_mutations: Value,
-    filter: Value,
-}
-
-impl Shipped {
-    fn read(root: &Path, bootstrap: &str, configuration: &Value) -> Result<Self> {
-        let manager = manager(root, bootstrap)?;
-        let mut filter = manager["http_filters"][0].clone();
-        let value = filter.pointer_mut("/typed_config/config/configuration/value");
-        *value.with_context(|| format!("the first filter of envoy/{bootstrap}.yaml is not byname"))? =
-            configuration.to_string().into();
-        Ok(Self { early_header_mutations: manager["early_header_mutation_extensions"].clone(), filter })
-    }
-}
-
-pub(super) fn lua(script: &str) -> Value {
-    json!({
-        "name": FILTER,
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
-            "default_source_code": {"inline_string": script},
-        },
-    })
-}
-
-fn wasm(module: &Path) -> Value {
-    json!({
-        "name": "noop",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-            "config": {
-                "name": "noop",
-                "root_id": "noop",
-                "vm_config": {
-                    "vm_id": "noop",
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": module}},
-                },
+    /// Its filter, where that is discovered from a file.
+    fn discovered(self, path: &Path) -> Value {
+        let kind = if self == Self::Lua { "lua.v3.Lua" } else { "wasm.v3.Wasm" };
+        json!({
+            "name": filter::NAME,
+            "config_discovery": {
+                "config_source": native::source(path),
+                "type_urls": [format!("type.googleapis.com/envoy.extensions.filters.http.{kind}")],
             },
-        },
-    })
+        })
+    }
 }
 
 fn router() -> Value {

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use byname_test_support::Envoy;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::time::sleep;
 
 use super::{
     contestant::{Contestant, Discovered},
@@ -86,7 +86,8 @@ pub(super) async fn run(
     let directory = root.join(WRITTEN);
     fs::create_dir_all(&directory)?;
     let file = File(directory.join(format!("{}.{}", contestant.name(), tables.format())));
-    file.exchange(&tables.text(0))?;
+    file.prepare(&tables.text(0))?;
+    file.exchange()?;
     let discovered = match contestant {
         Contestant::Native => {
             let routes = tables::routes(World { services });
@@ -105,9 +106,9 @@ pub(super) async fn run(
         progress.say(&format!("{}, {} of {services} Services, push {version}", contestant.name(), change.name()));
         // Long before the moment from which it counts.
         let text = tables.text(version);
+        file.prepare(&text)?;
+        let (live, worst, worst_before, late) = once(&envoy, &mut clients, &file, Tables::target(version)).await?;
         let bytes = text.len();
-        let (live, worst, worst_before, late) = once(&envoy, &clients, &file, text, Tables::target(version)).await?;
-        clients.check().await?;
         if !matches!(contestant, Contestant::Native | Contestant::Lua) {
             let served = envoy.stat("wasmcustom.byname.table.version").await?;
             ensure!(served == version as u64, "the gauge says version {served}, and {version} was pushed");
@@ -118,37 +119,35 @@ pub(super) async fn run(
 }
 
 /// What Envoy looks at.
-#[derive(Clone)]
 struct File(PathBuf);
 
 impl File {
-    /// In one step, which is what it looks for.
-    fn exchange(&self, text: &str) -> Result<()> {
-        let next = self.0.with_extension("next");
-        fs::write(&next, text)?;
-        Ok(fs::rename(&next, &self.0)?)
+    /// Writes what is to come, beside it.
+    fn prepare(&self, text: &str) -> Result<()> {
+        Ok(fs::write(self.0.with_extension("next"), text)?)
+    }
+
+    /// Exchanges it in one step, which is what Envoy looks for.
+    fn exchange(&self) -> Result<()> {
+        Ok(fs::rename(self.0.with_extension("next"), &self.0)?)
     }
 }
 
 /// One push: how long until it is live, the longest answers meanwhile and before, and how late the clients were.
 async fn once(
     envoy: &Envoy,
-    clients: &Clients,
+    clients: &mut Clients,
     file: &File,
-    text: String,
     target: usize,
 ) -> Result<(Duration, Duration, Duration, Duration)> {
     clients.log().clear();
     let calm = Instant::now();
     sleep(CALM).await;
-    let next = file.clone();
-    let pushed = spawn_blocking(move || {
-        let pushed = Instant::now();
-        next.exchange(&text).map(|()| pushed)
-    })
-    .await??;
+    let pushed = Instant::now();
+    file.exchange()?;
     let live = loop {
         sleep(POLL).await;
+        clients.check().await?;
         if let Some(live) = clients.log().live(target) {
             break live;
         }

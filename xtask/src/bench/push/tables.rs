@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        contestant::{Contestant, SCRIPT, Setting, lua},
+        contestant::{
+            Contestant, Setting,
+            filter::{SCRIPT, lua},
+        },
         native,
         world::{OWN, Reach, Steering, World, canonical, namespace, service},
     },

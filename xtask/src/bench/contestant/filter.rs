@@ -1,0 +1,79 @@
+//! The filters of those who have one.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use byname_test_support::yaml_documents;
+use serde_json::{Value, json};
+
+use super::super::native;
+use crate::module::SHIPPED;
+
+pub(in super::super) const SCRIPT: &str = "benches/envoy/steer.lua";
+/// The name of a filter that is discovered, as in envoy/ecds.yaml.
+pub(super) const NAME: &str = "byname-shop";
+
+/// The connection manager of a bootstrap that is shipped.
+pub(super) fn manager(root: &Path, bootstrap: &str) -> Result<Value> {
+    let path = root.join("envoy").join(bootstrap).with_extension("yaml");
+    let bootstrap = yaml_documents(&fs::read_to_string(&path)?)?.into_iter().next().unwrap_or_default();
+    let manager = bootstrap.pointer("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config");
+    manager.cloned().with_context(|| format!("{} has no connection manager", path.display()))
+}
+
+/// What a bootstrap in `envoy/` has of byname, with a configuration of ours.
+pub(super) struct Shipped {
+    pub(super) early_header_mutations: Value,
+    pub(super) filter: Value,
+}
+
+impl Shipped {
+    pub(super) fn read(root: &Path, bootstrap: &str, configuration: &Value) -> Result<Self> {
+        let manager = manager(root, bootstrap)?;
+        let mut filter = manager["http_filters"][0].clone();
+        let value = filter.pointer_mut("/typed_config/config/configuration/value");
+        *value.with_context(|| format!("the first filter of envoy/{bootstrap}.yaml is not byname"))? =
+            configuration.to_string().into();
+        Ok(Self { early_header_mutations: manager["early_header_mutation_extensions"].clone(), filter })
+    }
+}
+
+pub(in super::super) fn lua(script: &str) -> Value {
+    json!({
+        "name": NAME,
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+            "default_source_code": {"inline_string": script},
+        },
+    })
+}
+
+pub(super) fn wasm(module: &Path) -> Value {
+    json!({
+        "name": "noop",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "noop",
+                "root_id": "noop",
+                "vm_config": {
+                    "vm_id": "noop",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": module}},
+                },
+            },
+        },
+    })
+}
+
+/// Writes a filter to a file from which it is discovered.
+pub(super) fn write(path: &Path, mut filter: Value, root: &Path) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let resource = json!({"name": NAME, "typed_config": filter["typed_config"].take()});
+    let module = root.join(SHIPPED).display().to_string();
+    // Bootstraps that are shipped name it as seen from the root of the repository.
+    let text = native::discovered("core.v3.TypedExtensionConfig", vec![resource]).replace(SHIPPED, &module);
+    Ok(fs::write(path, text)?)
+}
