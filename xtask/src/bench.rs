@@ -51,7 +51,7 @@ struct Plan {
 const SERVICES: &[usize] = &[10, 1_000, 10_000];
 
 const WHOLE: Plan = Plan {
-    rounds: Rounds { services: SERVICES, heats: 5, rounds: 6 },
+    rounds: Rounds { services: SERVICES, heats: 4, rounds: 6 },
     standing: &ALL,
     starts: 2,
     standing_services: SERVICES,
@@ -66,7 +66,7 @@ const WHOLE: Plan = Plan {
 };
 /// All that the ratios need.
 const QUICK: Plan = Plan {
-    rounds: Rounds { services: &[10, 10_000], heats: 2, rounds: 5 },
+    rounds: Rounds { services: &[10, 10_000], heats: 2, rounds: 3 },
     standing: &[Contestant::None, Contestant::Native, Contestant::Endpoint],
     starts: 1,
     standing_services: &[10_000],
