@@ -118,3 +118,27 @@ fn what_only_public_dns_can_know_is_passed() {
     let root_last = config(json!({"dns": {"searches": ["svc.cluster.local", "."]}, "table": table}));
     assert_eq!(ask(&root_last, "payments.prod"), "service payments.prod:80", "and after them");
 }
+
+#[test]
+fn a_search_domain_may_lie_above_the_cluster_domain_or_deep_in_it() {
+    let table = json!({"services": {"prod/payments": {"ports": [{"port": 80}]}}});
+    let with = |searches: serde_json::Value| config(json!({"dns": {"searches": searches}, "table": table}));
+    let above = with(json!(["local"]));
+    assert_eq!(
+        ask(&above, "payments.prod.svc.cluster"),
+        "service payments.prod:80",
+        "the rest of the zone is asked for"
+    );
+    assert_eq!(ask(&above, "payments.prod.svc"), "pass name_not_found", "which is not `cluster.local`");
+    assert_eq!(ask(&above, "cluster"), "pass name_not_found", "the zone itself is no Service");
+    let beside = with(json!(["scluster.local", "corp.example"]));
+    assert_eq!(ask(&beside, "payments.prod.svc"), "pass name_not_found", "a domain that only ends alike");
+    let deep = with(json!(["payments.prod.svc.cluster.local", "prod.svc.cluster.local"]));
+    assert_eq!(ask(&deep, "payments"), "service payments.prod:80");
+    assert_eq!(ask(&deep, "PAYMENTS"), "service payments.prod:80", "whatever the case");
+    let zone = config(json!({
+        "dns": {"clusterDomain": "k8s.corp.example", "searches": ["corp.example", "example"]}, "table": table,
+    }));
+    assert_eq!(ask(&zone, "payments.prod.svc.k8s"), "service payments.prod:80");
+    assert_eq!(ask(&zone, "payments.prod.svc.k8s.corp"), "service payments.prod:80");
+}
