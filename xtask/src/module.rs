@@ -69,9 +69,9 @@ const HOST_FUNCTIONS: &[&str] = &[
 /// How large a function may be that is copied to where it is called: half of what is usual at this level.
 const INLINING: &str = "-Cllvm-args=-inline-threshold=25";
 
-/// Functions that are emptied, by a part of their names: what only finds words for a panic that cannot be, with which go the
-/// tables of what Unicode can print, and 5 kB in all (the panic itself remains a trap); and the seed of the SDK's maps.
-const EMPTIED: &[&str] = &["slice_error_fail_rt", "generate_global_seed"];
+/// A function that is emptied, by a part of its name: it only finds words for a panic that cannot be. With it go the tables of
+/// what Unicode can print, and 5 kB in all; the panic itself remains a trap.
+const EMPTIED: &str = "slice_error_fail_rt";
 
 /// Compiles the filter under `root`, strips what the compiler leaves into [`SHIPPED`], and says what it is.
 pub(crate) fn ship(root: &Path) -> Result<()> {
@@ -167,10 +167,7 @@ fn empty_what_is_not_needed(module: &mut Module) -> Result<()> {
             bail!("{} calls {}, which xtask/src/module.rs takes out of the module", name(id), name(*called));
         }
     }
-    let is_emptied = |id: &FunctionId| {
-        let name = module.funcs.get(*id).name.as_deref().unwrap_or_default();
-        EMPTIED.iter().any(|part| name.contains(part))
-    };
+    let is_emptied = |id: &FunctionId| module.funcs.get(*id).name.as_ref().is_some_and(|name| name.contains(EMPTIED));
     let emptied: Vec<FunctionId> = module.funcs.iter_local().map(|(id, _)| id).filter(is_emptied).collect();
     for id in theirs.into_iter().chain(emptied) {
         let signature = module.types.get(module.funcs.get(id).ty());

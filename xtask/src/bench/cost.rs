@@ -53,11 +53,11 @@ impl Costs {
         self.micros(question).iter().zip(none).map(|(micros, none)| micros - none).collect()
     }
 
-    /// What `one` adds as a part of what `other` adds, round by round; `None` where there are no such samples.
-    fn ratio(&self, one: Question, other: Question) -> Option<f64> {
+    /// What `one` adds as a part of what `other` adds, round by round: the quartiles; `None` where there are no such samples.
+    fn ratio(&self, one: Question, other: Question) -> Option<[f64; 3]> {
         let (one, other) = (self.added(one), self.added(other));
         let ratios: Vec<f64> = one.iter().zip(other).map(|(one, other)| one / other).collect();
-        (!ratios.is_empty()).then(|| quartiles(ratios)[1])
+        (!ratios.is_empty()).then(|| quartiles(ratios))
     }
 
     fn questions(&self) -> Vec<Question> {
@@ -79,7 +79,7 @@ impl Costs {
     }
 
     /// The ratios of byname by cluster to Lua, to a filter that does nothing, and to itself with few Services.
-    pub(super) fn ratios(&self, traffic: Traffic) -> [(&'static str, Option<f64>); 3] {
+    pub(super) fn ratios(&self, traffic: Traffic) -> [(&'static str, Option<[f64; 3]>); 3] {
         let byname = |services| Question { contestant: Contestant::Cluster, services, traffic };
         let typical = byname(SERVICES);
         [
@@ -98,7 +98,7 @@ impl Costs {
             let [low, added, high] = quartiles(self.added(question));
             let adds = |text: String| if is == Contestant::None { String::new() } else { text };
             let ratio = |to| match self.ratio(question, question.of(to)) {
-                Some(ratio) if is != to => adds(format!("{ratio:.2}")),
+                Some([_, ratio, _]) if is != to => adds(format!("{ratio:.2}")),
                 _ => String::new(),
             };
             table.add_row([
@@ -130,7 +130,9 @@ impl Costs {
             })
         };
         let by_traffic = Traffic::ALL.map(|traffic| {
-            let ratios = self.ratios(traffic).map(|(name, ratio)| (name.to_owned(), json!(ratio.map(round))));
+            let ratios = self
+                .ratios(traffic)
+                .map(|(name, ratio)| (name.to_owned(), json!(ratio.map(|[_, ratio, _]| round(ratio)))));
             (traffic.name().to_owned(), Value::Object(ratios.into_iter().collect()))
         });
         json!({
@@ -161,7 +163,7 @@ mod tests {
         }
         let costs = Costs { samples, requests: 1, connections: 1 };
         let [vs_lua, vs_noop, vs_few] = costs.ratios(Traffic::Other);
-        assert_eq!(vs_lua, ("cpuVsLua", Some(0.5)));
+        assert_eq!(vs_lua, ("cpuVsLua", Some([0.5; 3])));
         assert_eq!((vs_noop.1, vs_few.1), (None, None));
         assert_eq!(costs.ratios(Traffic::Post)[0].1, None, "other traffic is another question");
     }

@@ -67,18 +67,14 @@ fn collect(directory: &Path, all: &mut BTreeMap<String, [f64; 3]>) -> Result<()>
 }
 
 impl Micro {
-    fn median(&self, name: &str) -> Option<f64> {
-        self.0.get(name).map(|[_, median, _]| *median)
-    }
-
     /// What a resolution takes among few Services, always the same.
-    pub(super) fn hot(&self) -> Option<f64> {
-        self.median(HOT)
+    pub(super) fn hot(&self) -> Option<[f64; 3]> {
+        self.0.get(HOT).copied()
     }
 
     /// What it takes among many, always another.
-    pub(super) fn cold(&self) -> Option<f64> {
-        self.median(COLD)
+    pub(super) fn cold(&self) -> Option<[f64; 3]> {
+        self.0.get(COLD).copied()
     }
 
     pub(super) fn print(&self) {

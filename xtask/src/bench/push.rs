@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::{
     contestant::{Contestant, Discovered},
     native,
-    numbers::median,
+    numbers::quartiles,
     progress::Progress,
     world::World,
 };
@@ -178,9 +178,9 @@ fn milliseconds(time: Duration) -> f64 {
 }
 
 /// The longest answers while byname got all endpoints of so many Services anew.
-pub(super) fn worst_stall(pushes: &[Push], services: usize) -> Option<f64> {
+pub(super) fn worst_stall(pushes: &[Push], services: usize) -> Option<[f64; 3]> {
     let is_one =
         |push: &&Push| (push.contestant, push.services, push.change) == (Contestant::Endpoint, services, Change::All);
-    let worst = median(pushes.iter().filter(is_one).map(|push| milliseconds(push.worst)));
-    worst.is_finite().then_some(worst)
+    let worst: Vec<f64> = pushes.iter().filter(is_one).map(|push| milliseconds(push.worst)).collect();
+    (!worst.is_empty()).then(|| quartiles(worst))
 }

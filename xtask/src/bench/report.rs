@@ -33,15 +33,16 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// What one would look at first. All are there; one that could not be measured is null.
-    fn ratios(&self) -> Vec<(&'static str, Option<f64>)> {
+    /// What one would look at first, between its quartiles or bounds where it has some. All are there; one that could not be
+    /// measured is null.
+    fn ratios(&self) -> Vec<(&'static str, Option<[f64; 3]>)> {
         let mut ratios = self.costs.ratios(Traffic::Other).to_vec();
         ratios.extend([
-            ("memoryVsNative", self.standings.memory_vs_native(SERVICES)),
+            ("memoryVsNative", self.standings.memory_vs_native(SERVICES).map(|ratio| [ratio; 3])),
             ("fullPushWorstStallMs", push::worst_stall(&self.pushes, SERVICES)),
             ("resolveNs", self.micro.hot()),
             ("resolveColdNs", self.micro.cold()),
-            ("moduleBytes", Some(self.module_bytes as f64)),
+            ("moduleBytes", Some([self.module_bytes as f64; 3])),
         ]);
         ratios
     }
@@ -56,7 +57,10 @@ impl Report {
         println!("Ratios, of byname by cluster and {} where they are of a request:", Traffic::Other.name());
         for (name, ratio) in self.ratios() {
             match ratio {
-                Some(ratio) => println!("  {name:<22} {}", round(ratio)),
+                Some([low, ratio, high]) if low < high => {
+                    println!("  {name:<22} {:<10} {} .. {}", round(ratio), round(low), round(high));
+                }
+                Some([_, ratio, _]) => println!("  {name:<22} {}", round(ratio)),
                 None => println!("  {name:<22} not measured"),
             }
         }
@@ -77,9 +81,14 @@ impl Report {
 
     /// Writes all there is.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let ratios = self.ratios().into_iter().map(|(name, ratio)| (name.to_owned(), json!(ratio.map(round))));
+        let ratios = self.ratios();
+        let by_name = |value: &dyn Fn([f64; 3]) -> Value| -> Value {
+            let all = ratios.iter().map(|(name, ratio)| ((*name).to_owned(), ratio.map_or(Value::Null, value)));
+            Value::Object(all.collect::<Map<_, _>>())
+        };
         let report = json!({
-            "ratios": Value::Object(ratios.collect::<Map<_, _>>()),
+            "ratios": by_name(&|[_, ratio, _]| json!(round(ratio))),
+            "spreads": by_name(&|[low, _, high]| json!([round(low), round(high)])),
             "quick": self.is_quick,
             "leftOut": self.left_out(),
             "seconds": round(self.seconds),
