@@ -209,7 +209,7 @@ impl Problem {
 /// `value` on one line, cut after `most` characters.
 pub(crate) fn quoted(value: impl fmt::Display, most: usize) -> String {
     let value = value.to_string();
-    let mut quoted: String = value.chars().take(most).flat_map(char::escape_debug).collect();
+    let mut quoted: String = value.chars().take(most).flat_map(char::escape_default).collect();
     if value.chars().nth(most).is_some() {
         quoted.push('…');
     }

@@ -8,7 +8,7 @@
 use alloc::{borrow::ToOwned, boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 use core::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::limits::MAX_ENTRIES;
 
@@ -123,15 +123,38 @@ pub(crate) fn read<'de, T: Read + Default, D: Deserializer<'de>>(deserializer: D
 
 struct Expected(&'static str);
 
-impl fmt::Display for Expected {
+impl serde::de::Expected for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
 }
 
-impl serde::de::Expected for Expected {
+/// What stands where something else is expected: serde's `Unexpected`, of which JSON needs a part. What writes that one brings
+/// the digits of any fraction and all that Unicode can print.
+#[derive(Clone, Copy)]
+enum Found<'t> {
+    Null,
+    Boolean(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Fraction,
+    Text(&'t str),
+    List,
+    Object,
+}
+
+impl fmt::Display for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Boolean(value) => write!(f, "boolean `{value}`"),
+            Self::Unsigned(value) => write!(f, "integer `{value}`"),
+            Self::Signed(value) => write!(f, "integer `{value}`"),
+            Self::Fraction => f.write_str("a number that is not whole"),
+            Self::Text(text) => write!(f, "string \"{text}\""),
+            Self::List => f.write_str("sequence"),
+            Self::Object => f.write_str("map"),
+        }
     }
 }
 
@@ -144,14 +167,14 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
 }
 
 impl Seed<'_> {
-    fn check<E: Error>(self, taken: Taken, found: Unexpected<'_>) -> Result<(), E> {
-        let expected = Expected(self.to.expected());
-        match (taken, found) {
-            (Taken::Yes, _) => Ok(()),
-            (Taken::NoneOf(names), Unexpected::Str(text)) => Err(E::unknown_variant(text, names)),
-            (Taken::NotThisValue | Taken::NoneOf(_), found) => Err(E::invalid_value(found, &expected)),
-            (Taken::NotOfThisForm, found) => Err(E::invalid_type(found, &expected)),
-        }
+    fn check<E: Error>(self, taken: Taken, found: Found<'_>) -> Result<(), E> {
+        let wrong = match (taken, found) {
+            (Taken::Yes, _) => return Ok(()),
+            (Taken::NoneOf(names), Found::Text(text)) => return Err(E::unknown_variant(text, names)),
+            (Taken::NotThisValue | Taken::NoneOf(_), _) => "value",
+            (Taken::NotOfThisForm, _) => "type",
+        };
+        Err(E::custom(format_args!("invalid {wrong}: {found}, expected {}", self.to.expected())))
     }
 }
 
@@ -164,17 +187,17 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
         let taken = if self.to.null() { Taken::Yes } else { Taken::NotOfThisForm };
-        self.check(taken, Unexpected::Unit)
+        self.check(taken, Found::Null)
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
         let taken = if self.to.boolean(value) { Taken::Yes } else { Taken::NotOfThisForm };
-        self.check(taken, Unexpected::Bool(value))
+        self.check(taken, Found::Boolean(value))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
         let taken = self.to.number(value);
-        self.check(taken, Unexpected::Unsigned(value))
+        self.check(taken, Found::Unsigned(value))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
@@ -183,12 +206,16 @@ impl<'de> Visitor<'de> for Seed<'_> {
             Taken::Yes => Taken::NotThisValue,
             taken => taken,
         };
-        self.check(taken, Unexpected::Signed(value))
+        self.check(taken, Found::Signed(value))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.check(Taken::NotOfThisForm, Found::Fraction)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         let taken = if self.in_list { self.to.text_of_list(text) } else { self.to.text(text) };
-        self.check(taken, Unexpected::Str(text))
+        self.check(taken, Found::Text(text))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
@@ -206,7 +233,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 while list.next_element_seed(Seed { to, in_list: true })?.is_some() {}
                 Ok(())
             }
-            _ => Err(A::Error::invalid_type(Unexpected::Seq, &expected)),
+            _ => self.check(Taken::NotOfThisForm, Found::List),
         }
     }
 
@@ -224,7 +251,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 }
                 Ok(())
             }
-            _ => Err(A::Error::invalid_type(Unexpected::Map, &expected)),
+            _ => self.check(Taken::NotOfThisForm, Found::Object),
         }
     }
 }

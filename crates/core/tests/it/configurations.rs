@@ -19,7 +19,7 @@ fn service_refused(service: Value, expected: &str) {
 
 /// How an error shows what stood there: nothing where it was empty.
 fn quoted(found: &str) -> String {
-    if found.is_empty() { String::new() } else { format!(": \"{found}\"") }
+    if found.is_empty() { String::new() } else { format!(": \"{}\"", found.escape_default()) }
 }
 
 #[test]
@@ -447,7 +447,7 @@ fn the_clusters_of_endpoints_are_checked() {
     for field in ["cluster", "tlsCluster", "http2Cluster"] {
         let original = |value: &str| json!({"steering": {"originalDst": {field: value}}});
         refused(original(""), &format!("steering.originalDst.{field} is empty; name at least one, or leave it out"));
-        for (name, shown) in [("a\r\nb: c", "a\\r\\nb: c"), ("a b", "a b"), ("ä", "ä")] {
+        for (name, shown) in [("a\r\nb: c", "a\\r\\nb: c"), ("a b", "a b"), ("ä", "\\u{e4}")] {
             refused(
                 original(name),
                 &format!(
