@@ -6,6 +6,9 @@
 //! `proxy_on_context_create`, `proxy_on_configure`, `proxy_on_request_headers` and `proxy_on_delete`; every other export
 //! of the SDK is taken out of the module that ships.
 
+// What writes by `Debug` is taken out of the module: it would only find words for a panic.
+#![deny(clippy::use_debug)]
+
 mod callbacks;
 mod choices;
 mod contexts;

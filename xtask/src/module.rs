@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use walrus::{
-    ExportId, ExportItem, FunctionBuilder, FunctionId, FunctionKind, LocalFunction, Module, ModuleConfig,
+    ExportId, ExportItem, FunctionBuilder, FunctionId, FunctionKind, LocalFunction, Module, ModuleConfig, ValType,
     ir::{self, Visitor},
 };
 
@@ -69,9 +69,9 @@ const HOST_FUNCTIONS: &[&str] = &[
 /// How large a function may be that is copied to where it is called: half of what is usual at this level.
 const INLINING: &str = "-Cllvm-args=-inline-threshold=25";
 
-/// A function that is emptied, by a part of its name: it only finds words for a panic that cannot be. With it go the tables of
-/// what Unicode can print, and 5 kB in all; the panic itself remains a trap.
-const EMPTIED: &str = "slice_error_fail_rt";
+/// Functions that are emptied, by a part of their names: they only find words for a panic that cannot be, which without them is
+/// the same trap. Nothing else writes by `Debug`, as clippy sees to (`use_debug`).
+const EMPTIED: &[&str] = &["slice_error_fail_rt", "fmt..Debug$GT$3fmt", "5Debug3fmt"];
 
 /// Compiles the filter under `root`, strips what the compiler leaves into [`SHIPPED`], and says what it is.
 pub(crate) fn ship(root: &Path) -> Result<()> {
@@ -145,8 +145,9 @@ fn export(module: &Module, name: &str) -> Option<ExportId> {
     module.exports.iter().find(|export| export.name == name).map(walrus::Export::id)
 }
 
-/// Empties [`EMPTIED`], and what is left of the SDK: the functions that tables of virtual functions hold on to. None is ever called, as the
-/// callbacks that made contexts are gone with the SDK's exports; were one called by name, by us, it would not be its own.
+/// Empties [`EMPTIED`], and what is left of the SDK: the functions that tables of virtual functions hold on to. None of the
+/// SDK's is ever called, as the callbacks that made contexts are gone with its exports; were one called by name, by us, it
+/// would not be its own.
 fn empty_what_is_not_needed(module: &mut Module) -> Result<()> {
     let exported: HashSet<_> = module
         .exports
@@ -167,13 +168,20 @@ fn empty_what_is_not_needed(module: &mut Module) -> Result<()> {
             bail!("{} calls {}, which xtask/src/module.rs takes out of the module", name(id), name(*called));
         }
     }
-    let is_emptied = |id: &FunctionId| module.funcs.get(*id).name.as_ref().is_some_and(|name| name.contains(EMPTIED));
+    let is_emptied = |id: &FunctionId| {
+        let name = module.funcs.get(*id).name.as_deref().unwrap_or_default();
+        EMPTIED.iter().any(|emptied| name.contains(emptied))
+    };
     let emptied: Vec<FunctionId> = module.funcs.iter_local().map(|(id, _)| id).filter(is_emptied).collect();
     for id in theirs.into_iter().chain(emptied) {
         let signature = module.types.get(module.funcs.get(id).ty());
         let (parameters, results) = (signature.params().to_vec(), signature.results().to_vec());
         let mut empty = FunctionBuilder::new(&mut module.types, &parameters, &results);
-        empty.func_body().unreachable();
+        match *results {
+            // What writes a value has written nothing, and that went well (`fmt::Result`).
+            [ValType::I32] => drop(empty.func_body().i32_const(0)),
+            _ => drop(empty.func_body().unreachable()),
+        }
         let arguments = parameters.iter().map(|parameter| module.locals.add(*parameter)).collect();
         module.funcs.get_mut(id).kind = FunctionKind::Local(empty.local_func(arguments));
     }

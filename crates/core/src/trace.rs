@@ -367,9 +367,11 @@ impl fmt::Display for EndpointsOutcome {
             Self::Unknown => f.write_str("endpoints are not in the table"),
             Self::Known { usable, of, choice, family } => {
                 write!(f, "{usable} of {of} endpoints may serve")?;
-                if let Some(family) = family {
-                    write!(f, " by {family:?}")?;
-                }
+                f.write_str(match family {
+                    None => "",
+                    Some(IpFamily::IPv4) => " by IPv4",
+                    Some(IpFamily::IPv6) => " by IPv6",
+                })?;
                 f.write_str(match (choice, usable) {
                     (Choice::Ready, _) => "",
                     (Choice::SameNode, _) => ": those hinted to the caller's node",
