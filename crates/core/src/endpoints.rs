@@ -37,20 +37,36 @@ pub(crate) struct Group {
     pub(crate) ready: bool,
     /// Serves while it terminates.
     pub(crate) draining: bool,
+    /// From 1 on.
+    pub(crate) weight: u32,
+    /// Their own ports by name.
+    ports: Option<Entries<u16>>,
+    addresses: Addresses,
+    /// Apart, as they are larger than all else and tables by tens of thousands have none.
+    traits: Option<Box<Traits>>,
+}
+
+/// What tells some endpoints from others. A request has no need of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Traits {
     pub(crate) zone: Option<Box<str>>,
     pub(crate) node: Option<Box<str>>,
     /// Zones and nodes that the control plane means them for; empty where it says none.
     pub(crate) for_zones: Texts,
     pub(crate) for_nodes: Texts,
     pub(crate) labels: Entries<String>,
-    /// From 1 on.
-    pub(crate) weight: u32,
-    /// Their own ports by name.
-    ports: Option<Entries<u16>>,
-    addresses: Addresses,
     /// One for each address, or none at all.
     hostnames: Texts,
 }
+
+static NO_TRAITS: Traits = Traits {
+    zone: None,
+    node: None,
+    for_zones: Texts::NONE,
+    for_nodes: Texts::NONE,
+    labels: Entries::NONE,
+    hostnames: Texts::NONE,
+};
 
 /// Addresses of one family, packed: a large table is little else.
 #[derive(Clone, Debug)]
@@ -109,13 +125,14 @@ impl Endpoints {
     /// Gives ready endpoints the hints that the control plane would write for `distribution`, where none has any (KEP-3015,
     /// KEP-4444): each is meant for its own zone, and with PreferSameNode for its own node too.
     pub(crate) fn derive_hints(&mut self, distribution: TrafficDistribution) {
-        if self.groups.iter().any(|group| !group.for_zones.is_empty() || !group.for_nodes.is_empty()) {
+        let has_hints = |traits: &Traits| !traits.for_zones.is_empty() || !traits.for_nodes.is_empty();
+        if self.groups.iter().any(|group| has_hints(group.traits())) {
             return;
         }
-        for group in self.groups.iter_mut().filter(|group| group.ready) {
-            group.for_zones = group.zone.as_deref().into_iter().collect();
+        for traits in self.groups.iter_mut().filter(|group| group.ready).filter_map(|group| group.traits.as_mut()) {
+            traits.for_zones = traits.zone.as_deref().into_iter().collect();
             if distribution == TrafficDistribution::PreferSameNode {
-                group.for_nodes = group.node.as_deref().into_iter().collect();
+                traits.for_nodes = traits.node.as_deref().into_iter().collect();
             }
         }
     }
@@ -169,7 +186,9 @@ impl Endpoints {
     pub(crate) fn find(&self, label: &str, family: Option<IpFamily>) -> Option<(EndpointLabel<'_>, IpAddr, &Group)> {
         let mut found = None;
         for group in self.ready() {
-            if let Some((index, hostname)) = group.hostnames.iter().enumerate().find(|(_, name)| *name == label) {
+            if let Some((index, hostname)) =
+                group.traits().hostnames.iter().enumerate().find(|(_, name)| *name == label)
+            {
                 let is_preferred = family.is_none_or(|family| group.family() == family);
                 if is_preferred || found.is_none() {
                     found = Some((EndpointLabel::Hostname(hostname), group.address(index)?, group));
@@ -183,7 +202,7 @@ impl Endpoints {
             return found;
         }
         let address = parse_dashed(label).filter(|address| is_dashed(label, *address))?;
-        let mut unnamed = self.ready().filter(|group| group.hostnames.is_empty());
+        let mut unnamed = self.ready().filter(|group| group.traits().hostnames.is_empty());
         let group = unnamed.find(|group| group.contains(address))?;
         Some((EndpointLabel::Address(address), address, group))
     }
@@ -232,23 +251,24 @@ impl Group {
         groups.extend(filled.map(|(addresses, hostnames)| Self {
             ready: wire.ready.unwrap_or(true) || publish_not_ready,
             draining: wire.serving.unwrap_or(true) && wire.terminating.unwrap_or(false),
-            zone: wire.zone.as_deref().map(Into::into),
-            node: wire.node.as_deref().map(Into::into),
-            for_zones: wire.for_zones.clone(),
-            for_nodes: wire.for_nodes.clone(),
-            labels: wire.labels.clone(),
             weight: weight.clamp(1, MAX_ENDPOINT_WEIGHT),
             ports: wire.ports.clone(),
             addresses,
-            hostnames: hostnames.into_iter().collect(),
+            traits: Traits::compile(wire, &hostnames),
         }));
+    }
+
+    #[inline(always)]
+    pub(crate) fn traits(&self) -> &Traits {
+        self.traits.as_deref().unwrap_or(&NO_TRAITS)
     }
 
     fn drop_special(&mut self) {
         let kept: Vec<bool> = self.addresses().map(|address| !is_special(address)).collect();
-        let mut keep = kept.iter().copied();
-        let hostnames = self.hostnames.iter().filter(|_| keep.next().unwrap_or(true)).collect();
-        self.hostnames = hostnames;
+        if let Some(traits) = &mut self.traits {
+            let mut keep = kept.iter().copied();
+            traits.hostnames = traits.hostnames.iter().filter(|_| keep.next().unwrap_or(true)).collect();
+        }
         let keep = kept.into_iter();
         self.addresses = match &self.addresses {
             Addresses::V4(all) => {
@@ -334,6 +354,22 @@ impl Group {
 
     fn has_port(&self, port: &str) -> bool {
         self.ports.as_ref().is_none_or(|ports| ports.get(port).is_some())
+    }
+}
+
+impl Traits {
+    /// Those that `wire` says, if it says any.
+    #[inline(never)]
+    fn compile(wire: &wire::EndpointGroup, hostnames: &[&str]) -> Option<Box<Self>> {
+        let traits = Self {
+            zone: wire.zone.as_deref().map(Into::into),
+            node: wire.node.as_deref().map(Into::into),
+            for_zones: wire.for_zones.clone(),
+            for_nodes: wire.for_nodes.clone(),
+            labels: wire.labels.clone(),
+            hostnames: hostnames.iter().copied().collect(),
+        };
+        (traits != NO_TRAITS).then(|| Box::new(traits))
     }
 }
 

@@ -3,7 +3,10 @@
 //! Keys are what a configuration holds, and numbers that are made by chance or by Envoy. No client chooses any of them, so that
 //! nothing has to be kept secret of it.
 
-use core::hash::{BuildHasherDefault, Hasher};
+use core::{
+    hash::{BuildHasherDefault, Hasher},
+    net::IpAddr,
+};
 
 use crate::rendezvous::{GOLDEN, mix};
 
@@ -56,5 +59,15 @@ pub(crate) fn of_name(namespace: &str, name: &str) -> u64 {
     let mut mixer = Mixer::default();
     mixer.write(namespace.as_bytes());
     mixer.write(name.as_bytes());
+    mixer.finish()
+}
+
+/// That of a cluster IP.
+pub(crate) fn of_address(address: IpAddr) -> u64 {
+    let mut mixer = Mixer::default();
+    match address {
+        IpAddr::V4(address) => mixer.write(&address.octets()),
+        IpAddr::V6(address) => mixer.write(&address.octets()),
+    }
     mixer.finish()
 }

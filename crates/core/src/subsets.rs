@@ -187,7 +187,7 @@ impl Subsets {
 
 impl Subset {
     fn has(&self, (group, _): &Placed<'_>) -> bool {
-        self.zone.as_ref().is_none_or(|zone| group.zone.as_ref() == Some(zone))
-            && self.labels.iter().all(|(label, value)| group.labels.get(label) == Some(value))
+        self.zone.as_ref().is_none_or(|zone| group.traits().zone.as_ref() == Some(zone))
+            && self.labels.iter().all(|(label, value)| group.traits().labels.get(label) == Some(value))
     }
 }

@@ -12,9 +12,9 @@ use hashbrown::HashTable;
 use crate::{
     balance::{Balance, Ticket},
     endpoints::{Endpoints, Group},
-    hash::{Map, of_name},
+    hash::{Map, of_address, of_name},
     label::{EndpointLabel, parse_dashed},
-    limits::{MAX_SERVICES, MAX_TABLE_ENDPOINTS, MAX_TABLE_SHARES},
+    limits::{MAX_CLUSTER_IPS, MAX_SERVICES, MAX_TABLE_ENDPOINTS, MAX_TABLE_SHARES},
     name::below,
     path::Path,
     pieces::Pieces,
@@ -33,7 +33,8 @@ pub struct Table {
     services: Vec<Option<Service>>,
     free: Vec<usize>,
     names: HashTable<u32>,
-    cluster_ips: Map<IpAddr, u32>,
+    /// The addresses themselves are in the Services: see [`cluster_ip_at`].
+    cluster_ips: HashTable<u32>,
     /// Made when it is first asked for, by the name of a pod: few tables ever are, and it would be an eighth of the work and of
     /// the memory of each.
     addresses: OnceCell<Map<IpAddr, u32>>,
@@ -107,7 +108,7 @@ impl Table {
             services: Vec::new(),
             free: Vec::new(),
             names: HashTable::new(),
-            cluster_ips: Map::default(),
+            cluster_ips: HashTable::new(),
             addresses: OnceCell::new(),
             endpoints: 0,
             shares: 0,
@@ -153,7 +154,8 @@ impl Table {
     /// The Service that has `address` as a cluster IP.
     #[must_use]
     pub fn by_cluster_ip(&self, address: IpAddr) -> Option<&Service> {
-        self.at(*self.cluster_ips.get(&address)?)
+        let is_it = |place: &u32| cluster_ip_at(&self.services, *place) == Some(address);
+        self.at(self.cluster_ips.find(of_address(address), is_it)? / PER_SERVICE)
     }
 
     /// Whether an endpoint of the table has `address`.
@@ -167,8 +169,8 @@ impl Table {
     pub(crate) fn of(version: u64, policy: Policy, services: Pieces<Service>, problems: &mut Problems) -> Self {
         let mut table = Self::new(version, policy);
         table.services.reserve_exact(services.len());
-        table.names.reserve(services.len(), |_| 0);
-        table.cluster_ips.reserve(services.len());
+        table.names = HashTable::with_capacity(services.len());
+        table.cluster_ips = HashTable::with_capacity(services.len());
         for mut service in services {
             if table.get(service.namespace(), service.name()).is_some() {
                 let at = Place::root("table");
@@ -229,8 +231,11 @@ impl Table {
         self.free.push(slot);
         self.dropped -= service.addresses_dropped;
         self.shares -= service.shares;
-        for address in service.cluster_ips() {
-            self.cluster_ips.remove(address);
+        for (address, which) in service.cluster_ips().iter().zip(0..) {
+            let place = index * PER_SERVICE + which;
+            if let Ok(entry) = self.cluster_ips.find_entry(of_address(*address), |other| *other == place) {
+                entry.remove();
+            }
         }
         if let Some(endpoints) = &service.endpoints {
             self.endpoints -= endpoints.len();
@@ -256,9 +261,6 @@ impl Table {
         // At most MAX_SERVICES.
         let index = u32::try_from(slot).unwrap_or(u32::MAX);
         service.index = index;
-        for address in service.cluster_ips() {
-            self.cluster_ips.insert(*address, index);
-        }
         if let Some(endpoints) = &service.endpoints {
             self.endpoints += endpoints.len();
             if let Some(addresses) = self.addresses.get_mut() {
@@ -271,10 +273,16 @@ impl Table {
             *slot = Some(service);
         }
         let services = &self.services;
-        self.names.insert_unique(hash, index, |index| {
+        insert(&mut self.names, hash, index, &|index| {
             let (namespace, name) = at(services, *index).map(|service| service.key.parts()).unwrap_or_default();
             of_name(namespace, name)
         });
+        let addresses = at(services, index).map(Service::cluster_ips).unwrap_or_default();
+        for (address, which) in addresses.iter().zip(0..) {
+            insert(&mut self.cluster_ips, of_address(*address), index * PER_SERVICE + which, &|place| {
+                cluster_ip_at(services, *place).map(of_address).unwrap_or_default()
+            });
+        }
     }
 
     #[inline(never)]
@@ -418,6 +426,26 @@ fn strip_underscore(label: &str) -> &str {
 
 fn at(services: &[Option<Service>], index: u32) -> Option<&Service> {
     services.get(usize::try_from(index).ok()?)?.as_ref()
+}
+
+/// Cluster IPs of a Service, and places that it has for them.
+const PER_SERVICE: u32 = 2;
+
+const _: () = assert!(PER_SERVICE as usize == MAX_CLUSTER_IPS && MAX_SERVICES < (u32::MAX / PER_SERVICE) as usize);
+
+/// The cluster IP at a place: one of those of the Service with the place's number over [`PER_SERVICE`], the first or the second.
+fn cluster_ip_at(services: &[Option<Service>], place: u32) -> Option<IpAddr> {
+    let mut addresses = at(services, place / PER_SERVICE)?.cluster_ips().iter();
+    if place % PER_SERVICE > 0 {
+        addresses.next();
+    }
+    addresses.next().copied()
+}
+
+/// One function for both maps, as what makes them grow is large.
+#[inline(never)]
+fn insert(into: &mut HashTable<u32>, hash: u64, value: u32, rehash: &dyn Fn(&u32) -> u64) {
+    into.insert_unique(hash, value, rehash);
 }
 
 fn is_called(service: &Service, namespace: &str, name: &str) -> bool {

@@ -15,6 +15,8 @@ use crate::{
 pub struct Texts(String);
 
 impl Texts {
+    pub(crate) const NONE: Self = Self(String::new());
+
     /// The texts in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.split_ascii_whitespace()
@@ -96,6 +98,8 @@ impl Read for Texts {
 pub struct Entries<T>(Vec<(Box<str>, T)>);
 
 impl<T> Entries<T> {
+    pub(crate) const NONE: Self = Self(Vec::new());
+
     /// Keys and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
         self.0.iter().map(|(key, value)| (&**key, value))
@@ -134,7 +138,7 @@ impl<T> Entries<T> {
 
 impl<T> Default for Entries<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self::NONE
     }
 }
 

@@ -130,7 +130,7 @@ fn by_conditions<'g>(candidates: &[Placed<'g>], rules: Rules<'_>, there: &Wherea
     match (rules, &there.node) {
         (Rules { headless: true, .. }, _) => (Choice::Ready, ready),
         (Rules { local: true, .. }, Some(node)) => {
-            let is_here = |group: &Group| group.node.as_ref() == Some(node);
+            let is_here = |group: &Group| group.traits().node.as_ref() == Some(node);
             let here = all(&|group| group.ready && is_here(group));
             match here.is_empty() {
                 false => (Choice::Local, here),
@@ -146,7 +146,10 @@ fn by_conditions<'g>(candidates: &[Placed<'g>], rules: Rules<'_>, there: &Wherea
 
 fn by_topology<'g>(ready: Vec<Placed<'g>>, there: &Whereabouts) -> (Choice, Vec<Placed<'g>>) {
     for (choice, mine) in [(Choice::SameNode, &there.node), (Choice::SameZone, &there.zone)] {
-        let hints = |group: &'g Group| if choice == Choice::SameNode { &group.for_nodes } else { &group.for_zones };
+        let hints = |group: &'g Group| match choice {
+            Choice::SameNode => &group.traits().for_nodes,
+            _ => &group.traits().for_zones,
+        };
         let Some(mine) = mine else { continue };
         if ready.iter().any(|(group, _)| hints(group).is_empty()) {
             continue;
