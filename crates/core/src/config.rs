@@ -1,6 +1,6 @@
 //! The whole configuration, read and compiled: whole, or refused with every reason.
 
-use alloc::{boxed::Box, format, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, boxed::Box, format, string::String, vec::Vec};
 use core::{net::IpAddr, str::FromStr};
 
 use serde::Deserialize;
@@ -219,7 +219,7 @@ impl Config {
 struct Services {
     /// The one that is being read, and what it is called.
     current: wire::Service,
-    key: Box<str>,
+    key: String,
     compiled: Pieces<Service>,
     problems: Problems,
 }
@@ -236,7 +236,7 @@ impl Read for Services {
 
 impl Map for Services {
     fn value(&mut self, key: &str) -> Option<&mut dyn Read> {
-        self.key = key.into();
+        key.clone_into(&mut self.key);
         self.current = wire::Service::default();
         Some(&mut self.current)
     }

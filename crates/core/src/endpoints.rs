@@ -10,7 +10,7 @@ use alloc::{
     vec::Vec,
 };
 use core::{
-    net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
@@ -156,6 +156,11 @@ impl Endpoints {
         }
     }
 
+    /// Whether one of them has `address`.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        self.groups.iter().any(|group| group.contains(address))
+    }
+
     fn ready(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().filter(|group| group.ready)
     }
@@ -229,13 +234,20 @@ impl Group {
         let (mut v4_hostnames, mut v6_hostnames) = (Vec::new(), Vec::new());
         let in_addresses = at.field("addresses");
         let mut hostnames = wire.hostnames.iter();
-        for (index, text) in wire.addresses.iter().enumerate() {
+        // Most of a table are IPv4 addresses, so those are read by hand for as long as there are no others.
+        let mut rest = wire.addresses.as_str();
+        while let Some((address, after)) = take_v4(rest) {
+            if v4.is_empty() {
+                v4.reserve_exact(wire.addresses.about());
+            }
+            v4.push(address);
+            v4_hostnames.extend(hostnames.next());
+            rest = after;
+        }
+        for (text, index) in rest.split_ascii_whitespace().zip(v4.len()..) {
             let hostname = hostnames.next();
-            match parse_address(text) {
+            match IpAddr::from_str(text).map(|address| address.to_canonical()) {
                 Ok(IpAddr::V4(address)) => {
-                    if v4.is_empty() {
-                        v4.reserve_exact(wire.addresses.about());
-                    }
                     v4.push(address);
                     v4_hostnames.extend(hostname);
                 }
@@ -382,34 +394,37 @@ impl Addresses {
     }
 }
 
-/// Reads an address; an IPv4 one by hand, as most of a table consists of them.
-fn parse_address(text: &str) -> Result<IpAddr, AddrParseError> {
-    match parse_v4(text.as_bytes()) {
-        Some(address) => Ok(IpAddr::V4(address)),
-        None => IpAddr::from_str(text).map(|address| address.to_canonical()),
-    }
-}
-
-/// Four decimal numbers up to 255 without leading zeros, joined by dots.
-fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0_u8; 4];
-    let mut place = 0;
-    let mut digits = 0;
-    for &byte in text {
-        let octet = octets.get_mut(place)?;
-        match byte {
-            b'0'..=b'9' if digits == 0 || *octet != 0 => {
-                *octet = octet.checked_mul(10)?.checked_add(byte - b'0')?;
-                digits += 1;
+/// The IPv4 address at the beginning of `text`, and what stands behind it and a space: four decimal numbers up to 255 without
+/// leading zeros, joined by dots.
+#[inline(always)]
+fn take_v4(text: &str) -> Option<(Ipv4Addr, &str)> {
+    let (mut address, mut octet, mut digits, mut dots) = (0_u32, 0_u32, 0, 0);
+    let mut end = text.len();
+    for (index, byte) in text.bytes().enumerate() {
+        let digit = u32::from(byte.wrapping_sub(b'0'));
+        if digit < 10 {
+            if digits > 0 && octet == 0 {
+                return None;
             }
-            b'.' if digits > 0 => {
-                place += 1;
-                digits = 0;
+            octet = octet * 10 + digit;
+            digits += 1;
+            if octet > 255 {
+                return None;
             }
-            _ => return None,
+        } else if digits > 0 && byte == b'.' && dots < 3 {
+            address = address << 8 | octet;
+            (octet, digits) = (0, 0);
+            dots += 1;
+        } else if byte == b' ' {
+            end = index;
+            break;
+        } else {
+            return None;
         }
     }
-    (place == 3 && digits > 0).then(|| Ipv4Addr::from(octets))
+    let rest = text.get(end..)?;
+    let is_whole = dots == 3 && digits > 0;
+    is_whole.then(|| (Ipv4Addr::from_bits(address << 8 | octet), rest.strip_prefix(' ').unwrap_or(rest)))
 }
 
 #[inline(never)]
@@ -450,7 +465,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_as_the_standard_library_does() {
+    fn addresses_are_taken_as_the_standard_library_reads_them() {
         let texts = [
             "10.0.0.1",
             "0.0.0.0",
@@ -465,7 +480,7 @@ mod tests {
             ".1.2.3",
             "1.2.3.",
             "",
-            "1.2.3.4 ",
+            "1.2.3.4\t",
             "::ffff:1.2.3.4",
             "fd00::7",
             "1.2.3.a",
@@ -473,9 +488,10 @@ mod tests {
             "1.2.3.400",
         ];
         for text in texts {
-            let expected = IpAddr::from_str(text).map(|address| address.to_canonical()).ok();
-            assert_eq!(parse_address(text).ok(), expected, "{text:?}");
-            assert_eq!(parse_v4(text.as_bytes()), Ipv4Addr::from_str(text).ok(), "{text:?}");
+            let expected = Ipv4Addr::from_str(text).ok();
+            assert_eq!(take_v4(text), expected.map(|address| (address, "")), "{text:?}");
+            let first = alloc::format!("{text} 10.0.0.7 x");
+            assert_eq!(take_v4(&first), expected.map(|address| (address, "10.0.0.7 x")), "{first:?}");
         }
     }
 }

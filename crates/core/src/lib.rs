@@ -24,6 +24,7 @@ mod config;
 mod decision;
 mod endpoints;
 mod fallback;
+mod few;
 mod hash;
 mod header;
 mod health;

@@ -18,6 +18,7 @@ use crate::{
     ambient::Ambient,
     balance::{Balance, SetPlace, Ticket},
     endpoints::{Group, Placed, Port},
+    few::Few,
     header::is_header_name,
     health::Outliers,
     problem::{Fault, Place, Problems},
@@ -52,7 +53,7 @@ pub(crate) struct Picked {
 /// Endpoints that one is picked of.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Set {
-    shares: Box<[Share]>,
+    shares: Few<Share>,
     endpoints: u32,
     /// So often is every slot come by in a round of turns.
     laps: u32,
@@ -183,7 +184,7 @@ impl Set {
     fn find(&self, start: usize, groups: &[Group], is_it: &mut dyn FnMut(&Candidate) -> bool) -> Option<Candidate> {
         for is_second_round in [false, true] {
             let mut place = 0;
-            for share in &self.shares {
+            for share in self.shares.iter() {
                 let group = groups.get(share.group as usize)?;
                 for index in 0..group.len() {
                     let is_its_turn = (place < start) == is_second_round;
@@ -203,7 +204,7 @@ impl Set {
     /// How many of its endpoints are ejected.
     pub(crate) fn ejected(&self, groups: &[Group], id: u64, balance: &Balance, now: u64) -> u32 {
         let mut ejected = 0;
-        for share in &self.shares {
+        for share in self.shares.iter() {
             for address in groups.get(share.group as usize).into_iter().flat_map(Group::addresses) {
                 ejected += u32::from(balance.is_out(rendezvous::score_of(id, address, share.port), now));
             }
@@ -323,7 +324,7 @@ impl Ask<'_> {
     /// The endpoint that a key belongs to. In a group all have one weight, so that only the best of each have to be compared.
     fn ranked(&self, key: u64, balance: &mut Balance, now: Option<u64>) -> Option<Candidate> {
         let mut best = Ranking::new();
-        for share in &self.set.shares {
+        for share in self.set.shares.iter() {
             let group = self.groups.get(share.group as usize)?;
             let of = |address| Candidate { address, port: share.port, weight: share.weight };
             let found = match now {

@@ -201,13 +201,14 @@ pub struct Problem {
 
 impl Problem {
     /// Input that cannot be read: `error` says why, in the words of whatever read it.
-    pub(crate) fn syntax(at: String, error: impl fmt::Display) -> Self {
+    pub(crate) fn syntax(at: String, error: &dyn fmt::Display) -> Self {
         Self { at, found: quoted(error, MAX_SYNTAX_ERROR_CHARS), fault: Fault::Syntax }
     }
 }
 
 /// `value` on one line, cut after `most` characters.
-pub(crate) fn quoted(value: impl fmt::Display, most: usize) -> String {
+#[inline(never)]
+pub(crate) fn quoted(value: &dyn fmt::Display, most: usize) -> String {
     let value = value.to_string();
     let mut quoted: String = value.chars().take(most).flat_map(char::escape_default).collect();
     if value.chars().nth(most).is_some() {
@@ -355,7 +356,7 @@ impl<'a> Place<'a> {
         match (self.part, before) {
             (Part::Field(field), None) => field.to_owned(),
             (Part::Field(field), Some(before)) => before + "." + field,
-            (Part::Key(key), before) => format!("{}[\"{}\"]", before.unwrap_or_default(), quoted(key, MAX_KEY_CHARS)),
+            (Part::Key(key), before) => format!("{}[\"{}\"]", before.unwrap_or_default(), quoted(&key, MAX_KEY_CHARS)),
             (Part::Index(index), before) => format!("{}[{index}]", before.unwrap_or_default()),
         }
     }

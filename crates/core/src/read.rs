@@ -5,7 +5,7 @@
 //! field in the order of the source, is refused; and so is a field that is not known, that is given twice, or that is needed
 //! and missing. Errors have the words of serde.
 
-use alloc::{borrow::ToOwned, boxed::Box, collections::BTreeMap, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
 use core::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -242,7 +242,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
         match self.to.form() {
             Form::Object(to) => read_fields(to, map),
             Form::Map(to) => {
-                while let Some(key) = map.next_key_seed(Key)? {
+                let mut key = String::new();
+                while map.next_key_seed(Key(&mut key))?.is_some() {
                     match to.value(&key) {
                         Some(value) => map.next_value_seed(Seed { to: value, in_list: false })?,
                         None => return Err(A::Error::invalid_length(MAX_ENTRIES.saturating_add(1), &expected)),
@@ -293,26 +294,27 @@ impl<'de> DeserializeSeed<'de> for NextElement<'_> {
     }
 }
 
-/// A key as text.
-struct Key;
+/// A key as text, into a buffer that the next one can have too.
+struct Key<'k>(&'k mut String);
 
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Box<str>;
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Box<str>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Key {
-    type Value = Box<str>;
+impl Visitor<'_> for Key<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Box<str>, E> {
-        Ok(text.into())
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        text.clone_into(self.0);
+        Ok(())
     }
 }
 

@@ -3,13 +3,13 @@
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 use core::{
     net::{IpAddr, SocketAddr},
-    slice,
     str::FromStr,
 };
 
 use crate::{
     caller::Whereabouts,
     endpoints::{Endpoints, Port},
+    few::Few,
     key::Key,
     limits::{MAX_CLUSTER_IPS, MAX_SERVICE_PORTS, MAX_SERVICE_SHARES},
     name::{Name, is_label},
@@ -31,7 +31,8 @@ use crate::{
 #[repr(C, align(128))]
 pub struct Service {
     pub(crate) key: Key,
-    ports: Ports,
+    /// TCP ports alone.
+    ports: Few<ServicePort>,
     /// The endpoints that may serve each of the ports and then of `endpoint_ports`, put in by the table; none where nothing is
     /// known of them and there are no subsets.
     pub(crate) usable: Box<[Usable]>,
@@ -60,40 +61,6 @@ pub struct Service {
 /// As the module has them.
 #[cfg(target_arch = "wasm32")]
 const _: () = assert!(size_of::<Service>() == 128 && size_of::<Option<Service>>() == 128);
-
-/// TCP ports alone. Most Services have one, which then stands in the Service itself.
-#[derive(Clone, Debug)]
-enum Ports {
-    One(ServicePort),
-    Any(Box<[ServicePort]>),
-}
-
-impl Ports {
-    #[inline(always)]
-    fn as_slice(&self) -> &[ServicePort] {
-        match self {
-            Self::One(port) => slice::from_ref(port),
-            Self::Any(ports) => ports,
-        }
-    }
-
-    fn as_mut_slice(&mut self) -> &mut [ServicePort] {
-        match self {
-            Self::One(port) => slice::from_mut(port),
-            Self::Any(ports) => ports,
-        }
-    }
-}
-
-impl FromIterator<ServicePort> for Ports {
-    fn from_iter<I: IntoIterator<Item = ServicePort>>(ports: I) -> Self {
-        let mut ports = ports.into_iter();
-        match (ports.next(), ports.next()) {
-            (Some(one), None) => Self::One(one),
-            (first, second) => Self::Any(first.into_iter().chain(second).chain(ports).collect()),
-        }
-    }
-}
 
 /// What DNS makes of a Service.
 #[derive(Clone, Debug)]
@@ -204,7 +171,7 @@ impl Service {
     #[must_use]
     #[inline(always)]
     pub fn ports(&self) -> &[ServicePort] {
-        self.ports.as_slice()
+        &self.ports
     }
 
     /// Its addresses in the cluster; none for headless and ExternalName Services.
@@ -278,7 +245,7 @@ impl Service {
             usable.place = place;
         }
         let is_known = self.endpoints.is_some();
-        for (port, usable) in self.ports.as_mut_slice().iter_mut().zip(&all) {
+        for (port, usable) in self.ports.iter_mut().zip(&all) {
             port.is_deserted = is_known && usable.endpoints == 0;
         }
         self.usable = all;
@@ -307,7 +274,7 @@ impl Service {
             .as_ref()
             .map(|groups| Endpoints::compile(groups, wire.publish_not_ready_addresses, &in_endpoints, &mut problems));
         let endpoint_ports = match (&kind, &endpoints) {
-            (Kind::Headless, Some(endpoints)) => ports_of_endpoints_alone(endpoints, ports.as_slice()),
+            (Kind::Headless, Some(endpoints)) => ports_of_endpoints_alone(endpoints, &ports),
             _ => Box::default(),
         };
         let subsets =
@@ -326,7 +293,7 @@ impl Service {
         }
         // What is worked out for a caller has at most so many parts.
         let groups = endpoints.as_ref().map_or(0, |endpoints| endpoints.groups().len());
-        let shares = (ports.as_slice().len() + endpoint_ports.len()) * groups * (wire.subsets.len() + 1);
+        let shares = (ports.len() + endpoint_ports.len()) * groups * (wire.subsets.len() + 1);
         if shares > MAX_SERVICE_SHARES {
             problems.add(&in_endpoints, shares, Fault::TooManyShares);
         }
@@ -453,10 +420,10 @@ fn compile_target(target: &str, at: &Place<'_>, problems: &mut Problems) -> Stri
 }
 
 #[inline(never)]
-fn compile_ports(wire: &[wire::ServicePort], at: &Place<'_>, problems: &mut Problems) -> Ports {
+fn compile_ports(wire: &[wire::ServicePort], at: &Place<'_>, problems: &mut Problems) -> Few<ServicePort> {
     if wire.len() > MAX_SERVICE_PORTS {
         problems.add(at, wire.len(), Fault::TooMany(MAX_SERVICE_PORTS));
-        return Ports::Any(Box::default());
+        return Few::default();
     }
     for (index, port) in wire.iter().enumerate() {
         let at = at.index(index);

@@ -14,6 +14,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use crate::{
     caller::Whereabouts,
     endpoints::{Placed, check_labels},
+    few::Few,
     limits::{MAX_SUBSET_WEIGHT, MAX_SUBSETS},
     name::is_label,
     pick::Set,
@@ -93,9 +94,12 @@ impl Subsets {
         chosen: &[Placed<'_>],
         set: &dyn Fn(&[Placed<'_>]) -> Set,
         there: &Whereabouts,
-    ) -> Box<[Part]> {
+    ) -> Few<Part> {
         if chosen.is_empty() {
-            return Box::default();
+            return Few::default();
+        }
+        if self.is_empty() {
+            return Few::One(Part { subset: None, id: 0, until: 1, weight: 1, set: set(chosen) });
         }
         let mut parts: Vec<Part> = Vec::new();
         for (subset, index) in self.all.iter().zip(0..) {
@@ -119,7 +123,7 @@ impl Subsets {
     }
 
     /// What one is chosen of, where nothing is known of the endpoints.
-    pub(crate) fn parts_unknown(&self, there: &Whereabouts) -> Box<[Part]> {
+    pub(crate) fn parts_unknown(&self, there: &Whereabouts) -> Few<Part> {
         let part = |(subset, index): (&Subset, u16)| Part {
             subset: Some(index),
             id: subset.id,
@@ -131,17 +135,14 @@ impl Subsets {
     }
 
     /// Steps 2 and 3 of the choice.
-    fn narrow(&self, mut parts: Vec<Part>, there: &Whereabouts) -> Box<[Part]> {
-        if parts.iter().any(|part| part.weight > 0) {
-            parts.retain(|part| part.weight > 0);
-        } else {
+    fn narrow(&self, mut parts: Vec<Part>, there: &Whereabouts) -> Few<Part> {
+        if parts.iter().all(|part| part.weight == 0) {
             parts.iter_mut().for_each(|part| part.weight = 1);
         }
         let is_near =
             |part: &Part| self.get(part).is_some_and(|subset| subset.zone.is_some() && subset.zone == there.zone);
-        if self.zone_first && parts.iter().any(is_near) {
-            parts.retain(is_near);
-        }
+        let near_alone = self.zone_first && parts.iter().any(|part| part.weight > 0 && is_near(part));
+        parts.retain(|part| part.weight > 0 && (!near_alone || is_near(part)));
         let mut until = 0;
         for part in &mut parts {
             until += part.weight;

@@ -27,7 +27,7 @@ pub(crate) fn locate(error: &serde_json::Error, text: &[u8]) -> Problem {
     if is_of_brackets && just_opened {
         path.pop();
     }
-    Problem::syntax(write(&path), words)
+    Problem::syntax(write(&path), &words)
 }
 
 /// The objects and arrays that are open at that line and column, of which the parser counts the second in bytes from 1; and

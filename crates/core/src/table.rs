@@ -1,8 +1,8 @@
 //! The table: what is known of the cluster, laid out so that a lookup neither allocates nor slows with its size.
 //!
-//! Services stand in a slab; maps lead into it or beside it: by `namespace/name`, by cluster IP, and the addresses of all
-//! endpoints, which pod names are checked against. Putting one Service in, or taking one out, touches its own entries
-//! alone.
+//! Services stand in a slab, and maps of their places lead into it: by `namespace/name`, by cluster IP, and by the address of
+//! an endpoint, which pod names are checked against. Putting one Service in, or taking one out, touches its own entries
+//! alone; the last of the maps is then made anew, when it is asked for again.
 
 use alloc::vec::Vec;
 use core::{cell::OnceCell, net::IpAddr};
@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 use crate::{
     balance::{Balance, Ticket},
     endpoints::{Endpoints, Group},
-    hash::{Map, of_address, of_name},
+    hash::{of_address, of_name},
     label::{EndpointLabel, parse_dashed},
     limits::{MAX_CLUSTER_IPS, MAX_SERVICES, MAX_TABLE_ENDPOINTS, MAX_TABLE_SHARES},
     name::below,
@@ -35,9 +35,9 @@ pub struct Table {
     names: HashTable<u32>,
     /// The addresses themselves are in the Services: see [`cluster_ip_at`].
     cluster_ips: HashTable<u32>,
-    /// Made when it is first asked for, by the name of a pod: few tables ever are, and it would be an eighth of the work and of
-    /// the memory of each.
-    addresses: OnceCell<Map<IpAddr, u32>>,
+    /// By the address of an endpoint: a Service that has it. Made when it is first asked for, by the name of a pod: few tables
+    /// ever are, and it would be an eighth of the work of each.
+    addresses: OnceCell<HashTable<u32>>,
     endpoints: usize,
     shares: usize,
     dropped: usize,
@@ -161,7 +161,11 @@ impl Table {
     /// Whether an endpoint of the table has `address`.
     #[must_use]
     pub fn knows_address(&self, address: IpAddr) -> bool {
-        self.addresses.get_or_init(|| count_addresses(&self.services)).contains_key(&address)
+        let has_it = |index: &u32| {
+            self.at(*index).and_then(|service| service.endpoints.as_ref()).is_some_and(|all| all.contains(address))
+        };
+        let addresses = self.addresses.get_or_init(|| index_addresses(&self.services, self.endpoints));
+        addresses.find(of_address(address), has_it).is_some()
     }
 
     /// A table of these Services, which it has room for from the first.
@@ -239,16 +243,7 @@ impl Table {
         }
         if let Some(endpoints) = &service.endpoints {
             self.endpoints -= endpoints.len();
-            if let Some(addresses) = self.addresses.get_mut() {
-                endpoints.each_address(&mut |address| {
-                    if let Some(count) = addresses.get_mut(&address) {
-                        *count -= 1;
-                        if *count == 0 {
-                            addresses.remove(&address);
-                        }
-                    }
-                });
-            }
+            self.addresses.take();
         }
         true
     }
@@ -263,9 +258,7 @@ impl Table {
         service.index = index;
         if let Some(endpoints) = &service.endpoints {
             self.endpoints += endpoints.len();
-            if let Some(addresses) = self.addresses.get_mut() {
-                endpoints.each_address(&mut |address| *addresses.entry(address).or_default() += 1);
-            }
+            self.addresses.take();
         }
         let (namespace, name) = service.key.parts();
         let hash = of_name(namespace, name);
@@ -435,11 +428,8 @@ const _: () = assert!(PER_SERVICE as usize == MAX_CLUSTER_IPS && MAX_SERVICES < 
 
 /// The cluster IP at a place: one of those of the Service with the place's number over [`PER_SERVICE`], the first or the second.
 fn cluster_ip_at(services: &[Option<Service>], place: u32) -> Option<IpAddr> {
-    let mut addresses = at(services, place / PER_SERVICE)?.cluster_ips().iter();
-    if place % PER_SERVICE > 0 {
-        addresses.next();
-    }
-    addresses.next().copied()
+    let which = usize::try_from(place % PER_SERVICE).ok()?;
+    at(services, place / PER_SERVICE)?.cluster_ips().get(which).copied()
 }
 
 /// One function for both maps, as what makes them grow is large.
@@ -452,11 +442,17 @@ fn is_called(service: &Service, namespace: &str, name: &str) -> bool {
     service.key.is(namespace, name)
 }
 
-/// The addresses of all endpoints, with how many have each.
-fn count_addresses(services: &[Option<Service>]) -> Map<IpAddr, u32> {
-    let mut counts = Map::default();
-    for endpoints in services.iter().flatten().filter_map(|service| service.endpoints.as_ref()) {
-        endpoints.each_address(&mut |address| *counts.entry(address).or_default() += 1);
+/// The Services by the addresses of their endpoints, of which there are so many.
+#[inline(never)]
+fn index_addresses(services: &[Option<Service>], endpoints: usize) -> HashTable<u32> {
+    let mut addresses = HashTable::with_capacity(endpoints);
+    for service in services.iter().flatten() {
+        if let Some(endpoints) = &service.endpoints {
+            // It has room for them, so that nothing is hashed again.
+            endpoints.each_address(&mut |address| {
+                insert(&mut addresses, of_address(address), service.index, &|_| 0);
+            });
+        }
     }
-    counts
+    addresses
 }

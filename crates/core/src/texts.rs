@@ -22,6 +22,11 @@ impl Texts {
         self.0.split_ascii_whitespace()
     }
 
+    /// All of them, with spaces between.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

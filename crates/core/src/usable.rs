@@ -18,11 +18,10 @@
 //! It is worked out when a Service is put into a table, and never for a request; so is what it comes to: the subsets that
 //! one is chosen of (`subsets`), and the endpoints of each (`pick`).
 
-use alloc::{boxed::Box, vec::Vec};
-
 use crate::{
     caller::Whereabouts,
     endpoints::{Group, Placed, Port},
+    few::Few,
     pick::Set,
     rendezvous,
     subsets::{Part, Subsets},
@@ -73,7 +72,7 @@ pub(crate) struct Usable {
     /// How many they are.
     pub(crate) endpoints: usize,
     /// Of which one is chosen for a request: the Service's subsets, or the one that is all.
-    pub(crate) parts: Box<[Part]>,
+    pub(crate) parts: Few<Part>,
 }
 
 impl Usable {
@@ -81,14 +80,18 @@ impl Usable {
     #[inline(never)]
     pub(crate) fn among(groups: &[Group], port: Port<'_>, rules: Rules<'_>, there: &Whereabouts) -> Self {
         let with_port = groups.iter().zip(0..).filter(|(group, _)| group.target_port(port.name, port.number).is_some());
-        let candidates: Vec<Placed<'_>> = with_port.collect();
+        let candidates: Few<Placed<'_>> = with_port.collect();
         let (choice, chosen) = match rules.family {
             None => by_conditions(&candidates, rules, there),
             Some(family) => {
-                let (first, second): (Vec<_>, Vec<_>) =
-                    candidates.into_iter().partition(|(group, _)| group.family() == family);
-                match by_conditions(&first, rules, there) {
-                    (_, chosen) if chosen.is_empty() && !second.is_empty() => by_conditions(&second, rules, there),
+                let of_family = |is_it: bool| -> Few<Placed<'_>> {
+                    candidates.iter().copied().filter(|(group, _)| (group.family() == family) == is_it).collect()
+                };
+                match by_conditions(&of_family(true), rules, there) {
+                    (choice, chosen) if chosen.is_empty() => match of_family(false) {
+                        others if others.is_empty() => (choice, chosen),
+                        others => by_conditions(&others, rules, there),
+                    },
                     chosen => chosen,
                 }
             }
@@ -122,8 +125,8 @@ impl Usable {
     }
 }
 
-fn by_conditions<'g>(candidates: &[Placed<'g>], rules: Rules<'_>, there: &Whereabouts) -> (Choice, Vec<Placed<'g>>) {
-    let all = |is: &dyn Fn(&Group) -> bool| -> Vec<Placed<'g>> {
+fn by_conditions<'g>(candidates: &[Placed<'g>], rules: Rules<'_>, there: &Whereabouts) -> (Choice, Few<Placed<'g>>) {
+    let all = |is: &dyn Fn(&Group) -> bool| -> Few<Placed<'g>> {
         candidates.iter().copied().filter(|(group, _)| is(group)).collect()
     };
     let ready = all(&|group| group.ready);
@@ -144,7 +147,7 @@ fn by_conditions<'g>(candidates: &[Placed<'g>], rules: Rules<'_>, there: &Wherea
     }
 }
 
-fn by_topology<'g>(ready: Vec<Placed<'g>>, there: &Whereabouts) -> (Choice, Vec<Placed<'g>>) {
+fn by_topology<'g>(ready: Few<Placed<'g>>, there: &Whereabouts) -> (Choice, Few<Placed<'g>>) {
     for (choice, mine) in [(Choice::SameNode, &there.node), (Choice::SameZone, &there.zone)] {
         let hints = |group: &'g Group| match choice {
             Choice::SameNode => &group.traits().for_nodes,
@@ -155,7 +158,7 @@ fn by_topology<'g>(ready: Vec<Placed<'g>>, there: &Whereabouts) -> (Choice, Vec<
             continue;
         }
         let is_mine = |group: &'g Group| hints(group).iter().any(|hint| *hint == **mine);
-        let chosen: Vec<_> = ready.iter().copied().filter(|(group, _)| is_mine(group)).collect();
+        let chosen: Few<_> = ready.iter().copied().filter(|(group, _)| is_mine(group)).collect();
         if !chosen.is_empty() {
             return (choice, chosen);
         }
