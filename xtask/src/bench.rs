@@ -25,7 +25,10 @@ mod standing;
 mod traffic;
 mod world;
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 
@@ -35,9 +38,13 @@ use heat::{Measured, Rounds};
 use progress::Progress;
 use report::Report;
 use standing::Standings;
+use traffic::Traffic;
 
-/// How much is measured: below ten minutes, or below two.
+/// How much is measured.
 struct Plan {
+    /// For how long in all, once everything is compiled: ten minutes, or two, less what stopping and drawing take. A slow machine
+    /// has fewer rounds.
+    time: Duration,
     rounds: Rounds,
     /// Who is started to look at its memory, and how often.
     standing: &'static [Contestant],
@@ -51,7 +58,8 @@ struct Plan {
 const SERVICES: &[usize] = &[10, 1_000, 10_000];
 
 const WHOLE: Plan = Plan {
-    rounds: Rounds { services: SERVICES, heats: 4, rounds: 6 },
+    time: Duration::from_secs(570),
+    rounds: Rounds { services: SERVICES, traffic: &Traffic::ALL, heats: 4, rounds: 6, with_latency: true },
     standing: &ALL,
     starts: 2,
     standing_services: SERVICES,
@@ -66,7 +74,8 @@ const WHOLE: Plan = Plan {
 };
 /// All that the ratios need.
 const QUICK: Plan = Plan {
-    rounds: Rounds { services: &[10, 10_000], heats: 2, rounds: 3 },
+    time: Duration::from_secs(110),
+    rounds: Rounds { services: &[10, 10_000], traffic: &[Traffic::Other], heats: 2, rounds: 10, with_latency: false },
     standing: &[Contestant::None, Contestant::Native, Contestant::Endpoint],
     starts: 1,
     standing_services: &[10_000],
@@ -79,12 +88,12 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
         .context("the module is not built: run `make build`")?
         .len();
     let plan = if is_quick { QUICK } else { WHOLE };
-    let micro = micro::run(root, is_quick, &Progress::new("the core alone"))?;
-    // What is compiled is compiled by now.
+    micro::build(root, &Progress::new("the core alone"))?;
     let start = Instant::now();
+    let micro = micro::run(root, is_quick, &Progress::new("the core alone"))?;
     let fuel = fuel::run(SERVICES, &Progress::new("fuel"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (standings, pushes, measured) = runtime.block_on(measure(root, &plan))?;
+    let (standings, pushes, measured) = runtime.block_on(measure(root, &plan, start + plan.time))?;
     let report = Report {
         is_quick,
         costs: Costs { samples: measured.samples, requests: heat::REQUESTS, connections: heat::CONNECTIONS },
@@ -101,7 +110,7 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
 }
 
 /// All that needs an Envoy.
-async fn measure(root: &Path, plan: &Plan) -> Result<(Standings, Vec<push::Push>, Measured)> {
+async fn measure(root: &Path, plan: &Plan, end: Instant) -> Result<(Standings, Vec<push::Push>, Measured)> {
     let upstream = load::start_upstream().await?;
     let mut standings = Vec::new();
     for number in 1..=plan.starts {
@@ -116,7 +125,9 @@ async fn measure(root: &Path, plan: &Plan) -> Result<(Standings, Vec<push::Push>
     let mut measured = Measured::default();
     for number in 1..=plan.rounds.heats {
         let progress = Progress::new(format!("heat {number} of {}", plan.rounds.heats));
-        heat::run(root, plan.rounds, upstream, &progress, &mut measured).await?;
+        let left = end.saturating_duration_since(Instant::now());
+        let heats = u32::try_from(plan.rounds.heats + 1 - number)?;
+        heat::run(root, plan.rounds, upstream, Instant::now() + left / heats, &progress, &mut measured).await?;
     }
     Ok((Standings(standings), pushes, measured))
 }

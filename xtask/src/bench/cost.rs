@@ -64,9 +64,10 @@ impl Costs {
         let mut services: Vec<usize> = self.samples.iter().map(|sample| sample.question.services).collect();
         services.sort_unstable();
         services.dedup();
+        let is_asked = |traffic: &Traffic| self.samples.iter().any(|sample| sample.question.traffic == *traffic);
         let mut questions = Vec::new();
         for services in services {
-            for traffic in Traffic::ALL {
+            for traffic in Traffic::ALL.into_iter().filter(is_asked) {
                 questions.extend(ALL.map(|contestant| Question { contestant, services, traffic }));
             }
         }

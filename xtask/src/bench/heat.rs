@@ -1,6 +1,10 @@
 //! One heat: every contestant's Envoy is started, and they take turns in many rounds.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use byname_test_support::Envoy;
@@ -32,11 +36,14 @@ pub(super) const PACE: Duration = Duration::from_micros(500);
 #[derive(Clone, Copy)]
 pub(super) struct Rounds {
     pub(super) services: &'static [usize],
+    pub(super) traffic: &'static [Traffic],
     /// How often every Envoy is started: where its memory comes to lie makes a process faster or slower than the next, by
     /// some tenths of a microsecond for a request, for as long as it lives.
     pub(super) heats: usize,
-    /// Rounds of each heat.
+    /// Rounds of each heat, if there is the time; one at least.
     pub(super) rounds: usize,
+    /// Whether answers are timed, too.
+    pub(super) with_latency: bool,
 }
 
 /// A contestant's Envoy and the connections to it.
@@ -76,11 +83,12 @@ pub(super) struct Measured {
     pub(super) latencies: Vec<Latency>,
 }
 
-/// Runs one of them.
+/// Runs one of them, which should have ended by `end`.
 pub(super) async fn run(
     root: &Path,
     plan: Rounds,
     upstream: u16,
+    end: Instant,
     progress: &Progress,
     measured: &mut Measured,
 ) -> Result<()> {
@@ -100,13 +108,20 @@ pub(super) async fn run(
             }
         }
     }
+    let timing =
+        if plan.with_latency { PACE * u32::try_from(stands.len() * (SETTLING + REQUESTS))? } else { Duration::ZERO };
+    let mut longest = Duration::ZERO;
     for round in 0..WARM_UP + plan.rounds {
+        let start = Instant::now();
+        if round > WARM_UP && start + longest + timing > end {
+            break;
+        }
         match round.checked_sub(WARM_UP) {
             None => progress.say(&format!("warming up, {} of {WARM_UP}", round + 1)),
             Some(round) => progress.say(&format!("round {} of {}", round + 1, plan.rounds)),
         }
         for (services, requests) in &asked {
-            for traffic in Traffic::ALL {
+            for &traffic in plan.traffic {
                 for contestant in order(round) {
                     let turn = find(&mut stands, contestant, *services)?.turn(requests, traffic).await;
                     let nanoseconds = turn.with_context(|| contestant.name())?;
@@ -117,6 +132,10 @@ pub(super) async fn run(
                 }
             }
         }
+        longest = longest.max(start.elapsed());
+    }
+    if !plan.with_latency {
+        return Ok(());
     }
     progress.say("answers at a fixed rate");
     for (services, requests) in &asked {

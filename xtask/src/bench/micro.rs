@@ -22,23 +22,34 @@ const MOST: &str = "^(resolve|read|delta|pick)/";
 /// Nanoseconds by what was measured: the median, and the bounds within which it lies with 95 of 100.
 pub(super) struct Micro(BTreeMap<String, [f64; 3]>);
 
+/// Compiles the benchmarks.
+pub(super) fn build(root: &Path, progress: &Progress) -> Result<()> {
+    progress.say("compiling");
+    bench(root, &["--no-run"])
+}
+
+fn bench(root: &Path, arguments: &[&str]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(root)
+        .env("CRITERION_HOME", root.join(HOME))
+        .args(["bench", "--quiet", "--package", "byname-core", "--bench", "core"])
+        .args(arguments)
+        .output()
+        .context("cargo cannot be run")?;
+    ensure!(output.status.success(), "the core's benchmarks fail:\n{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
 /// Runs the benchmarks, or the few that the ratios need.
 pub(super) fn run(root: &Path, is_quick: bool, progress: &Progress) -> Result<Micro> {
-    progress.say("compiling and running");
+    progress.say("running");
     let home = root.join(HOME);
     // What an earlier run left would be taken for this one's.
     if home.exists() {
         fs::remove_dir_all(&home)?;
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .current_dir(root)
-        .env("CRITERION_HOME", &home)
-        .args(["bench", "--quiet", "--package", "byname-core", "--bench", "core", "--"])
-        .arg(if is_quick { FEW } else { MOST })
-        .output()
-        .context("cargo cannot be run")?;
-    ensure!(output.status.success(), "the core's benchmarks fail:\n{}", String::from_utf8_lossy(&output.stderr));
+    bench(root, &["--", if is_quick { FEW } else { MOST }])?;
     let mut all = BTreeMap::new();
     collect(&home, &mut all)?;
     ensure!(all.contains_key(HOT) && all.contains_key(COLD), "the core's benchmarks left no {HOT} or no {COLD}");

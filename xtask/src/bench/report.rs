@@ -49,7 +49,9 @@ impl Report {
 
     pub(super) fn print(&self) {
         self.costs.print();
-        latency::print(&self.latencies);
+        if !self.latencies.is_empty() {
+            latency::print(&self.latencies);
+        }
         self.standings.print();
         push::print(&self.pushes);
         fuel::print(&self.fuel);
@@ -73,8 +75,8 @@ impl Report {
     /// What was not measured, and why.
     fn left_out(&self) -> Vec<&'static str> {
         let quick = [
-            "1,000 Services, starts and memory of others than `none`, `native` and `byname-endpoint`, pushes of `native` and \
-             `lua`, and most of the core's benchmarks: this was a quick run",
+            "1,000 Services, requests of one name and with a body, how long answers take, starts and memory of others than `none`, \
+             `native` and `byname-endpoint`, pushes of `native` and `lua`, and most of the core's benchmarks: this was a quick run",
         ];
         quick.into_iter().filter(|_| self.is_quick).collect()
     }
