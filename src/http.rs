@@ -60,14 +60,10 @@ fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<A
     let resolution = config.resolve(request, trace.as_mut());
     choices::with(headers, |chooser| config.plan(&resolution, request, chooser, plan, trace.as_mut()));
     stats::count(config, &resolution);
-    if let Some(trace) = &trace {
-        request_log::write(Level::Info, || config.log_line(request, &resolution, trace));
-    }
+    let shown = trace.as_ref().and_then(|trace| log_trace(config, request, &resolution, trace));
     if config.access_log() {
-        show(ACCESS_LOG_STATE, &config.decision(&resolution, plan).to_string());
+        show_decision(config, &resolution, plan);
     }
-    // The header that shows the trace to whoever asked for it.
-    let shown = config.trace_response_header().zip(trace.as_ref().map(Trace::header_value));
     match resolution {
         Resolution::Refuse(_) => refuse(config, request, shown),
         Resolution::Route(_) | Resolution::Pass(_) => {
@@ -78,6 +74,24 @@ fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<A
             Ok(Action::Continue)
         }
     }
+}
+
+/// Writes the trace that was asked for to the log, and gives the header that shows it to whoever asked.
+#[cold]
+#[inline(never)]
+fn log_trace<'c>(
+    config: &'c Config,
+    request: Request<'_>,
+    resolution: &Resolution<'_>,
+    trace: &Trace,
+) -> Option<(&'c str, String)> {
+    request_log::write(Level::Info, || config.log_line(request, resolution, trace));
+    config.trace_response_header().map(|header| (header, trace.header_value()))
+}
+
+#[inline(never)]
+fn show_decision(config: &Config, resolution: &Resolution<'_>, plan: &Plan) {
+    show(ACCESS_LOG_STATE, &config.decision(resolution, plan).to_string());
 }
 
 /// Keeps a text where an access log or a route can show it. What cannot be shown is no reason to fail a request.

@@ -74,6 +74,7 @@ impl<'t> Walk<'t, '_> {
     }
 
     /// One hop: what is found under the target, or stands in for it, or the resolution with which the walk ends.
+    #[inline(never)]
     fn hop(
         &mut self,
         service: &'t Service,

@@ -66,6 +66,7 @@ impl Config {
     /// # Errors
     /// All that is wrong with it. Broken syntax, a field that is not known and a value of the wrong form end the reading
     /// at once; errors of meaning are collected.
+    #[inline(never)]
     pub fn read(json: impl AsRef<[u8]>, defaults: &Defaults<'_>) -> Result<Self, Problems> {
         let text = json.as_ref();
         let mut reader = serde_json::Deserializer::from_slice(text);

@@ -67,7 +67,7 @@ impl World {
         mixed.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// The filter's configuration.
+    /// The filter's configuration, as the program writes it.
     pub(super) fn configuration(self, by: &Steering) -> Value {
         let mut services = Map::new();
         for index in 0..self.services {
@@ -79,7 +79,7 @@ impl World {
                 _ => json!({"addresses": addresses(index).collect::<Vec<_>>().join(" ")}),
             };
             let entry = json!({
-                "clusterIPs": [address(172, index)],
+                "clusterIPs": address(172, index),
                 "ports": [{"name": "http", "port": 80}],
                 "endpoints": [endpoints],
             });
