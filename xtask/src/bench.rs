@@ -59,7 +59,7 @@ const SERVICES: &[usize] = &[10, 1_000, 10_000];
 
 const WHOLE: Plan = Plan {
     time: Duration::from_secs(570),
-    rounds: Rounds { services: SERVICES, traffic: &Traffic::ALL, heats: 4, rounds: 6, with_latency: true },
+    rounds: Rounds { services: SERVICES, traffic: &Traffic::ALL, heats: 4, rounds: 20, with_latency: true },
     standing: &ALL,
     starts: 2,
     standing_services: SERVICES,
@@ -75,7 +75,7 @@ const WHOLE: Plan = Plan {
 /// All that the ratios need.
 const QUICK: Plan = Plan {
     time: Duration::from_secs(110),
-    rounds: Rounds { services: &[10, 10_000], traffic: &[Traffic::Other], heats: 2, rounds: 10, with_latency: false },
+    rounds: Rounds { services: &[10, 10_000], traffic: &[Traffic::Other], heats: 2, rounds: 30, with_latency: false },
     standing: &[Contestant::None, Contestant::Native, Contestant::Endpoint],
     starts: 1,
     standing_services: &[10_000],
@@ -89,6 +89,7 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
         .len();
     let plan = if is_quick { QUICK } else { WHOLE };
     micro::build(root, &Progress::new("the core alone"))?;
+    let processors = std::thread::available_parallelism()?.get();
     let start = Instant::now();
     let micro = micro::run(root, is_quick, &Progress::new("the core alone"))?;
     let fuel = fuel::run(SERVICES, &Progress::new("fuel"))?;
@@ -96,6 +97,7 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
     let (standings, pushes, measured) = runtime.block_on(measure(root, &plan, start + plan.time))?;
     let report = Report {
         is_quick,
+        processors,
         costs: Costs { samples: measured.samples, requests: heat::REQUESTS, connections: heat::CONNECTIONS },
         latencies: measured.latencies,
         standings,

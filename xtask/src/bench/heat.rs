@@ -22,11 +22,13 @@ use super::{
 
 /// Enough to keep one worker busy.
 pub(super) const CONNECTIONS: usize = 8;
-/// Requests of one contestant before it is another's turn: some 40 ms, since a machine that is shared is now faster and now
-/// slower, for seconds at a time.
-pub(super) const REQUESTS: usize = 1_000;
+/// Requests of one contestant before it is another's turn: some tens of milliseconds, since a machine that is shared is now
+/// faster and now slower, for seconds at a time.
+pub(super) const REQUESTS: usize = 300;
+/// Requests of a turn at a fixed rate.
+pub(super) const PACED: usize = 1_000;
 /// Requests of each turn that are not measured: the caches were another's.
-const SETTLING: usize = 100;
+const SETTLING: usize = 60;
 /// Rounds of a heat before those that are measured: V8 compiles twice, Envoy opens its upstream connections.
 const WARM_UP: usize = 3;
 /// One request every half millisecond: what a processor that all share answers without a queue.
@@ -68,7 +70,7 @@ impl Stand {
     /// One turn at a fixed rate, and what each answer took.
     async fn paced(&mut self, requests: &Arc<Requests>) -> Result<Vec<Duration>> {
         self.client.run(requests, self.asks(SETTLING, Traffic::Other)).await?;
-        self.client.run(requests, Turn { pace: Some(PACE), ..self.asks(REQUESTS, Traffic::Other) }).await
+        self.client.run(requests, Turn { pace: Some(PACE), ..self.asks(PACED, Traffic::Other) }).await
     }
 
     fn asks(&self, requests: usize, traffic: Traffic) -> Turn {
@@ -109,7 +111,7 @@ pub(super) async fn run(
         }
     }
     let timing =
-        if plan.with_latency { PACE * u32::try_from(stands.len() * (SETTLING + REQUESTS))? } else { Duration::ZERO };
+        if plan.with_latency { PACE * u32::try_from(stands.len() * (SETTLING + PACED))? } else { Duration::ZERO };
     let mut longest = Duration::ZERO;
     for round in 0..WARM_UP + plan.rounds {
         let start = Instant::now();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     contestant::{ALL, Contestant},
-    heat::{CONNECTIONS, PACE, REQUESTS},
+    heat::{CONNECTIONS, PACE, PACED},
     numbers::{quantile, quartiles, round, table},
 };
 
@@ -53,7 +53,7 @@ pub(super) fn print(turns: &[Latency]) {
         ]);
     }
     let rate = 1.0 / PACE.as_secs_f64();
-    println!("How long answers take at {rate:.0} requests a second, other names: medians over turns of {REQUESTS}.");
+    println!("How long answers take at {rate:.0} requests a second, other names: medians over turns of {PACED}.");
     println!("{table}\n");
 }
 
@@ -68,7 +68,7 @@ pub(super) fn json(turns: &[Latency]) -> Value {
     };
     json!({
         "requestsPerSecond": 1.0 / PACE.as_secs_f64(),
-        "requestsPerTurn": REQUESTS,
+        "requestsPerTurn": PACED,
         "connections": CONNECTIONS,
         "results": rows(turns).into_iter().map(result).collect::<Vec<_>>(),
     })

@@ -22,6 +22,8 @@ const SERVICES: usize = 10_000;
 /// A run.
 pub(super) struct Report {
     pub(super) is_quick: bool,
+    /// Of which all share one while requests are measured.
+    pub(super) processors: usize,
     pub(super) costs: Costs,
     pub(super) latencies: Vec<Latency>,
     pub(super) standings: Standings,
@@ -94,7 +96,7 @@ impl Report {
             "quick": self.is_quick,
             "leftOut": self.left_out(),
             "seconds": round(self.seconds),
-            "processors": std::thread::available_parallelism()?.get(),
+            "processors": self.processors,
             "cpu": self.costs.json(),
             "latency": latency::json(&self.latencies),
             "standing": self.standings.json(),
