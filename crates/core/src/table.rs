@@ -161,11 +161,8 @@ impl Table {
     /// Whether an endpoint of the table has `address`.
     #[must_use]
     pub fn knows_address(&self, address: IpAddr) -> bool {
-        let has_it = |index: &u32| {
-            self.at(*index).and_then(|service| service.endpoints.as_ref()).is_some_and(|all| all.contains(address))
-        };
         let addresses = self.addresses.get_or_init(|| index_addresses(&self.services, self.endpoints));
-        addresses.find(of_address(address), has_it).is_some()
+        has_address(addresses, &self.services, address)
     }
 
     /// A table of these Services, which it has room for from the first.
@@ -432,7 +429,14 @@ fn cluster_ip_at(services: &[Option<Service>], place: u32) -> Option<IpAddr> {
     at(services, place / PER_SERVICE)?.cluster_ips().get(which).copied()
 }
 
-/// One function for both maps, as what makes them grow is large.
+fn has_address(addresses: &HashTable<u32>, services: &[Option<Service>], address: IpAddr) -> bool {
+    let has_it = |index: &u32| {
+        at(services, *index).and_then(|service| service.endpoints.as_ref()).is_some_and(|all| all.contains(address))
+    };
+    addresses.find(of_address(address), has_it).is_some()
+}
+
+/// One function for all maps, as what makes them grow is large.
 #[inline(never)]
 fn insert(into: &mut HashTable<u32>, hash: u64, value: u32, rehash: &dyn Fn(&u32) -> u64) {
     into.insert_unique(hash, value, rehash);
@@ -448,9 +452,11 @@ fn index_addresses(services: &[Option<Service>], endpoints: usize) -> HashTable<
     let mut addresses = HashTable::with_capacity(endpoints);
     for service in services.iter().flatten() {
         if let Some(endpoints) = &service.endpoints {
-            // It has room for them, so that nothing is hashed again.
+            // Once for each, since thousands of Services may share one endpoint. There is room, so that nothing is hashed again.
             endpoints.each_address(&mut |address| {
-                insert(&mut addresses, of_address(address), service.index, &|_| 0);
+                if !has_address(&addresses, services, address) {
+                    insert(&mut addresses, of_address(address), service.index, &|_| 0);
+                }
             });
         }
     }
