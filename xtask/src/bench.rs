@@ -58,7 +58,7 @@ struct Plan {
 const SERVICES: &[usize] = &[10, 1_000, 10_000];
 
 const WHOLE: Plan = Plan {
-    time: Duration::from_secs(570),
+    time: Duration::from_secs(550),
     rounds: Rounds { services: SERVICES, traffic: &Traffic::ALL, heats: 4, rounds: 20, with_latency: true },
     standing: &ALL,
     starts: 2,
@@ -74,7 +74,7 @@ const WHOLE: Plan = Plan {
 };
 /// All that the ratios need.
 const QUICK: Plan = Plan {
-    time: Duration::from_secs(110),
+    time: Duration::from_secs(105),
     rounds: Rounds { services: &[10, 10_000], traffic: &[Traffic::Other], heats: 2, rounds: 30, with_latency: false },
     standing: &[Contestant::None, Contestant::Native, Contestant::Endpoint],
     starts: 1,
