@@ -1,4 +1,4 @@
-//! What stands in for a Service that is missing or has no endpoints, and baseline namespaces.
+//! What stands in for a Service that is missing or has no endpoints.
 
 use byname_core::{Balance, Chooser, Config, Plan, Request, Scheme, Scripted, limits::MAX_FALLBACK_HOPS};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ fn cluster() -> Value {
 }
 
 /// `cluster()` with more Services, fallbacks by the Service that they stand in for, and other fields.
-fn with(more: Value, fallbacks: Value, fields: Value) -> Value {
+pub(crate) fn with(more: Value, fallbacks: Value, fields: Value) -> Value {
     let services = with_fields(cluster(), more);
     let whole = json!({"fallback": {"services": fallbacks}, "table": {"version": 7, "services": services}});
     with_fields(whole, fields)
@@ -33,11 +33,11 @@ fn fallbacks(fallbacks: Value) -> Config {
     config(with(json!({}), fallbacks, json!({})))
 }
 
-fn to(service: &str) -> Value {
+pub(crate) fn to(service: &str) -> Value {
     json!({"service": service})
 }
 
-fn alias(target: &str) -> Value {
+pub(crate) fn alias(target: &str) -> Value {
     json!({"type": "ExternalName", "externalName": target})
 }
 
@@ -48,7 +48,7 @@ fn chain<S: AsRef<str>>(keys: &[S]) -> Value {
 }
 
 /// `CLUSTER | AUTHORITY`, `-` where it is left alone, and every step.
-fn decide(config: &Config, authority: &str, scheme: Scheme) -> (String, String) {
+pub(crate) fn decide(config: &Config, authority: &str, scheme: Scheme) -> (String, String) {
     let mut plan = Plan::default();
     let mut chooser = Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() };
     let request = Request { authority: authority.as_bytes(), scheme };
@@ -57,7 +57,7 @@ fn decide(config: &Config, authority: &str, scheme: Scheme) -> (String, String) 
     (planned, trace.to_string())
 }
 
-fn body(config: &Config, authority: &str) -> String {
+pub(crate) fn body(config: &Config, authority: &str) -> String {
     let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
     config.answer(request).map(|answer| answer.body).unwrap_or_default()
 }
@@ -481,346 +481,6 @@ fn another_namespace_needs_a_grant_when_it_is_read() {
         &config(with(test, links, json!({"externalNames": {"grants": grants}}))),
         &[("gone", "fallback_missing payments.test:80", "each link has its own")],
     );
-}
-
-/// The namespaces of a test environment, `test-1`, which has a few Services of its own, and `staging`, which has all.
-fn staged(fallbacks: Value, fields: Value) -> Config {
-    let baselines = json!({"test-1": "staging", "test-2": "prod"});
-    let whole = json!({
-        "caller": {"namespace": "test-1"},
-        "fallback": {"services": fallbacks, "baselines": baselines},
-        "table": {"version": 7, "services": {
-            "test-1/cart": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.244.5.1"}]},
-            "test-1/down": {"ports": [{"port": 80}], "endpoints": []},
-            "test-1/asleep": {"clusterIPs": "None", "ports": [{"port": 80}], "endpoints": []},
-            "test-1/queue": alias("gone.test-1.svc.cluster.local"),
-            "test-1/orders": alias("orders.staging.svc.cluster.local"),
-            "staging/cart": {"ports": [{"port": 80}]},
-            "staging/payments": {"clusterIPs": ["10.96.0.30"], "ports": [{"name": "http", "port": 80}, {"name": "grpc", "port": 9090}],
-                                 "endpoints": [{"addresses": "10.244.5.2"}]},
-            "staging/db": {"clusterIPs": "None", "ports": [{"port": 80}], "endpoints": [{"addresses": "10.244.5.3", "hostnames": "db-0"}]},
-            "staging/down": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.244.5.4"}]},
-            "staging/asleep": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.244.5.5"}]},
-            "staging/empty": {"ports": [{"port": 80}], "endpoints": []},
-            "staging/queue": {"ports": [{"port": 80}]},
-            "staging/orders": {"ports": [{"port": 80}]},
-            "staging/pay": alias("payments.staging.svc.cluster.local"),
-            "staging/api": {"type": "ExternalName", "externalName": "api.example.com", "alias": {"port": 443, "tls": true}},
-            "staging/bank": alias("bank.example.com"),
-            "staging/spare": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.244.5.6"}]},
-            "staging/org": {"clusterIPs": "None", "ports": [{"port": 80}], "endpoints": [{"addresses": "10.244.5.7"}]},
-            "staging/unlisted": {"ports": [{"port": 80}]},
-            "prod/ledger": {"ports": [{"port": 80}]},
-        }},
-        "externalNames": {"allow": [{"host": "api.example.com", "ports": [443]}]},
-    });
-    config(with_fields(whole, fields))
-}
-
-#[test]
-fn a_baseline_has_what_the_own_namespace_lacks() {
-    check(
-        &staged(json!({}), json!({})),
-        &[
-            ("payments", "baseline payments.staging:80", "it is not in test-1"),
-            ("PAYMENTS:9090", "baseline payments.staging:9090", "the port stays as asked"),
-            ("payments:8080", "pass port_not_found", "its ports count"),
-            ("db-0.db", "baseline db-0.db.staging:80", "one endpoint"),
-            ("10-244-5-2.payments", "baseline 10-244-5-2.payments.staging:80", "one by its address"),
-            ("db-9.db", "pass name_not_found", "which is not there"),
-            ("_http._tcp.payments", "baseline payments.staging:80", "a port by its name"),
-            ("_grpc._tcp.payments", "baseline payments.staging:9090", "another"),
-            ("pay", "baseline payments.staging:80", "an alias there"),
-            ("api", "baseline api.example.com:443", "one of an external host"),
-            ("bank", "refuse alias_denied", "one that leads where it may not"),
-            ("empty", "refuse no_endpoints", "it is there, and empty"),
-            ("cart", "service cart.test-1:80", "the own namespace first"),
-            ("cart.staging", "service cart.staging:80", "by its namespace the other is reached as ever"),
-            ("payments.staging", "service payments.staging:80", "by the search path, which has no reason to name it"),
-            ("payments.test-1", "pass name_not_found", "whoever names the namespace means it"),
-            ("payments.test-1.svc.cluster.local", "pass name_not_found", ""),
-            ("ledger", "pass name_not_found", "the baseline of test-2 is not that of test-1"),
-            ("nope", "pass name_not_found", "is nowhere"),
-            ("10.96.0.30", "cluster_ip payments.staging:80", "an address has no search path"),
-            ("www.example.org", "pass name_not_found", "a public name"),
-        ],
-    );
-}
-
-#[test]
-fn what_is_broken_here_is_not_taken_from_the_baseline() {
-    let rows = [
-        ("down", "refuse no_endpoints", "it is here, and empty: to take another in its place has to be asked for"),
-        ("queue", "pass name_not_found", "an alias that leads nowhere is broken"),
-        ("orders", "refuse alias_denied", "one that is not granted as well"),
-    ];
-    check(&staged(json!({}), json!({})), &rows);
-    let grants = json!({"externalNames": {"grants": [{"from": "test-1", "to": "staging"}]}});
-    let down = json!({"test-1/down": {"service": "staging/down", "when": ["noEndpoints"]}});
-    check(
-        &staged(down, grants.clone()),
-        &[
-            ("down", "fallback_no_endpoints down.staging:80", "its own fallback says so"),
-            ("payments", "baseline payments.staging:80", "all else as before"),
-            ("orders", "alias orders.staging:80", "granted"),
-        ],
-    );
-    check(
-        &staged(json!({"test-1/down": {"service": "staging/down", "when": ["missing"]}}), grants.clone()),
-        &[("down", "refuse no_endpoints", "one for another case does not")],
-    );
-    check(
-        &staged(json!({"test-1/payments": to("staging/spare")}), grants),
-        &[("payments", "fallback_missing spare.staging:80", "a fallback comes before the baseline")],
-    );
-}
-
-/// DNS has no such name, so that the search goes on, and the baseline stands at its end.
-#[test]
-fn a_headless_service_with_nothing_ready_is_looked_up_in_the_baseline() {
-    check(&staged(json!({}), json!({})), &[("asleep", "baseline asleep.staging:80", "")]);
-}
-
-#[test]
-fn a_service_of_the_baseline_may_have_a_fallback() {
-    let of = json!({
-        "staging/empty": to("staging/spare"),
-        "staging/gone": to("staging/spare"),
-        "staging/gone-2": to("staging/gone-2b"),
-        "staging/gone-api": {"host": "api.example.com", "port": 443},
-    });
-    check(
-        &staged(of, json!({})),
-        &[
-            ("empty", "baseline spare.staging:80", "it is empty there; the first reason is told"),
-            ("gone", "baseline spare.staging:80", "it is missing there too"),
-            ("gone-2", "pass name_not_found", "whose fallback is missing"),
-            ("gone-api", "baseline api.example.com:443", "an external one"),
-        ],
-    );
-}
-
-#[test]
-fn a_name_that_is_not_searched_for_has_no_baseline() {
-    let absolute =
-        [("payments.", "pass public_name", "with a dot it is a whole name"), ("payments.svc.", "pass public_name", "")];
-    check(&staged(json!({}), json!({})), &absolute);
-    let dns = |resolver: &str, ndots: u8| json!({"dns": {"resolver": resolver, "ndots": ndots}});
-    check(
-        &staged(json!({}), dns("musl", 1)),
-        &[
-            ("payments", "baseline payments.staging:80", "it has fewer dots than ndots"),
-            ("db-0.db", "pass public_name", "it has as many: musl does not search for it"),
-        ],
-    );
-    check(
-        &staged(json!({}), dns("glibc", 1)),
-        &[("db-0.db", "pass public_name", "glibc asks public DNS first, whose answer nobody knows")],
-    );
-    check(
-        &staged(json!({}), dns("musl", 2)),
-        &[("db-0.db", "baseline db-0.db.staging:80", ""), ("www.example.org", "pass public_name", "public")],
-    );
-    // Names of the cluster, asked as they are: glibc tries the list behind them, musl does not.
-    let whole = "db-0.db.svc.cluster.local";
-    check(&staged(json!({}), dns("musl", 1)), &[(whole, "pass name_not_found", "")]);
-    check(&staged(json!({}), dns("glibc", 1)), &[(whole, "pass name_not_found", "too long a form for the baseline")]);
-    let refuse = |dns: Value| json!({"dns": dns, "unknownNames": "refuse"});
-    check(
-        &staged(json!({}), refuse(json!({}))),
-        &[
-            ("payments", "baseline payments.staging:80", "unknown names are those that the baseline lacks too"),
-            ("nope", "refuse name_not_found", ""),
-            ("www.example.org", "refuse name_not_found", "as without a baseline"),
-        ],
-    );
-}
-
-#[test]
-fn a_public_name_is_passed_where_the_baseline_has_none_like_it() {
-    check(
-        &staged(json!({}), json!({})),
-        &[
-            ("www.example.org", "pass name_not_found", ""),
-            ("example.org", "pass name_not_found", "org is a Service of staging, and has no such endpoint"),
-            ("www.unlisted", "pass name_not_found", "endpoints that are not known may have that name"),
-        ],
-    );
-    check(
-        &staged(json!({}), json!({"unknownNames": "refuse"})),
-        &[
-            ("example.org", "refuse name_not_found", ""),
-            ("www.unlisted", "pass name_not_found", "so that this is passed"),
-        ],
-    );
-}
-
-#[test]
-fn only_callers_of_the_namespace_have_its_baseline() {
-    let from = |namespace: &str| staged(json!({}), json!({"caller": {"namespace": namespace}}));
-    check(&from("test-1"), &[("payments", "baseline payments.staging:80", "")]);
-    check(&from("test-2"), &[("ledger", "baseline ledger.prod:80", ""), ("payments", "pass name_not_found", "")]);
-    check(&from("test-3"), &[("payments", "pass name_not_found", "has none"), ("ledger", "pass name_not_found", "")]);
-    check(
-        &from("staging"),
-        &[
-            ("payments", "service payments.staging:80", "itself"),
-            ("ledger", "pass name_not_found", "one step, no more"),
-        ],
-    );
-}
-
-#[test]
-fn the_baseline_comes_after_the_whole_search_list() {
-    let dns = json!({"dns": {"extraSearches": ["prod.svc.cluster.local", "staging.svc.cluster.local"]}});
-    check(
-        &staged(json!({}), dns),
-        &[
-            ("ledger", "service ledger.prod:80", "an extra domain is no baseline"),
-            ("payments", "service payments.staging:80", "found before the baseline is asked"),
-        ],
-    );
-    let searches = json!({"dns": {"searches": ["svc.cluster.local"]}});
-    check(
-        &staged(json!({}), searches),
-        &[("cart", "baseline cart.staging:80", "a list of one's own without the own namespace")],
-    );
-    let domain = json!({"dns": {"clusterDomain": "k8s.example"}});
-    let config = staged(json!({}), domain);
-    let (planned, _) = decide(&config, "payments", Scheme::Http);
-    assert_eq!(planned, "outbound|80||payments.staging.svc.k8s.example | payments.staging.svc.k8s.example");
-}
-
-#[test]
-fn the_authority_changes_with_the_service() {
-    let steering = |rewrite: &str| {
-        let allow = json!([{"host": "api.example.com", "ports": [443]}]);
-        json!({"steering": {"rewriteAuthority": rewrite}, "externalNames": {"allow": allow}})
-    };
-    let of = json!({
-        "shop/gone": to("shop/web"), "shop/empty": to("shop/web"), "shop/unready": {"host": "api.example.com", "port": 443},
-    });
-    let alias_only = config(with(json!({}), of.clone(), steering("alias")));
-    for (authority, planned) in [
-        ("gone", "outbound|80||web.shop.svc.cluster.local | web.shop.svc.cluster.local"),
-        ("empty", "outbound|80||web.shop.svc.cluster.local | web.shop.svc.cluster.local"),
-        ("unready", "external|443|api.example.com | api.example.com:443"),
-        ("web", "outbound|80||web.shop.svc.cluster.local | -"),
-    ] {
-        assert_eq!(decide(&alias_only, authority, Scheme::Http).0, planned, "{authority}");
-    }
-    let never = config(with(json!({}), of, steering("never")));
-    assert_eq!(decide(&never, "gone", Scheme::Http).0, "outbound|80||web.shop.svc.cluster.local | -");
-    assert_eq!(decide(&never, "unready", Scheme::Http).0, "external|443|api.example.com | api.example.com:443");
-
-    let staged = staged(json!({}), json!({"steering": {"rewriteAuthority": "alias"}}));
-    for (authority, planned) in [
-        ("payments", "outbound|80||payments.staging.svc.cluster.local | payments.staging.svc.cluster.local"),
-        ("db-0.db", "outbound|80||db-0.db.staging.svc.cluster.local | db-0.db.staging.svc.cluster.local"),
-        ("cart", "outbound|80||cart.test-1.svc.cluster.local | -"),
-    ] {
-        assert_eq!(decide(&staged, authority, Scheme::Http).0, planned, "{authority}");
-    }
-}
-
-#[test]
-fn a_trace_tells_what_stood_in_and_why() {
-    let of = json!({
-        "shop/gone": to("shop/gone-2"),
-        "shop/gone-2": {"service": "shop/payments", "port": 9090},
-        "shop/empty": {"host": "api.example.com", "port": 443, "tls": true},
-        "shop/empty-2": to("shop/gone-3"),
-        "shop/gone-3": to("shop/empty-2"),
-    });
-    let allow = json!({"externalNames": {"allow": [{"host": "api.example.com", "ports": [443]}]}});
-    let config = config(with(json!({}), of, allow));
-    let rows = [
-        (
-            "gone",
-            "table 7; gone.shop.svc.cluster.local does not exist: no such Service; \
-            shop/gone is missing: fallback shop/gone-2 does not exist: no such Service; \
-            shop/gone-2 is missing: fallback shop/payments exists; \
-            port 9090 by the fallback is a port of the Service called grpc; 1 of 2 endpoints may serve by IPv4; \
-            cluster outbound|9090||payments.shop.svc.cluster.local by steering.cluster, \
-            authority payments.shop.svc.cluster.local:9090",
-        ),
-        (
-            "10.96.0.20",
-            "table 7; 10.96.0.20 is the cluster IP of shop/empty; port 80 by the scheme is a port of the Service called http; \
-            0 of 0 endpoints may serve: none is ready or serves while it terminates; \
-            shop/empty has no endpoints: fallback api.example.com is external, on port 443; \
-            cluster external-tls|443|api.example.com by steering.external.tlsCluster, authority api.example.com",
-        ),
-        (
-            "_grpc._tcp.empty-2",
-            "table 7; _grpc._tcp.empty-2.shop.svc.cluster.local exists; \
-            port 9090 by its name is a port of the Service called grpc; \
-            0 of 0 endpoints may serve: none is ready or serves while it terminates; \
-            shop/empty-2 has no endpoints: fallback shop/gone-3 does not exist: no such Service; \
-            shop/gone-3 is missing: fallback shop/empty-2 exists; \
-            port 9090 by its name is a port of the Service called grpc; \
-            0 of 0 endpoints may serve: none is ready or serves while it terminates; \
-            shop/empty-2 has no endpoints: fallback shop/gone-3 was followed before: a circle",
-        ),
-    ];
-    for (authority, expected) in rows {
-        assert_eq!(decide(&config, authority, Scheme::Http).1, expected);
-    }
-    assert_eq!(
-        decide(&staged(json!({}), json!({})), "payments", Scheme::Http).1,
-        "table 7; payments.test-1.svc.cluster.local does not exist: no such Service; \
-        payments.svc.cluster.local does not exist: no name of the cluster has this form; \
-        payments.cluster.local does not exist: no name of the cluster has this form; \
-        payments is outside the cluster domain: may differ from DNS; payments.staging.svc.cluster.local exists; \
-        port 80 by the scheme is a port of the Service called http; 1 of 1 endpoints may serve by IPv4; \
-        cluster outbound|80||payments.staging.svc.cluster.local by steering.cluster, \
-        authority payments.staging.svc.cluster.local"
-    );
-}
-
-#[test]
-fn an_answer_names_the_fallback_that_did_not_help() {
-    let more = json!({"shop/to-gone": alias("gone.shop.svc.cluster.local")});
-    let of = json!({
-        "shop/empty": to("shop/spare"), "shop/gone": to("shop/spare"), "shop/empty-2": to("shop/unready"),
-    });
-    let refusing = config(with(more, of, json!({"unknownNames": "refuse"})));
-    assert_eq!(
-        body(&refusing, "empty"),
-        "byname: no_endpoints: \"empty\" from namespace shop: empty.shop.svc.cluster.local: 0 of 0 endpoints may serve: \
-        none is ready or serves while it terminates; shop/empty has no endpoints: fallback shop/spare does not exist: \
-        no such Service; look at the Service's selector and at the readiness of its pods\n"
-    );
-    assert_eq!(
-        body(&refusing, "empty-2"),
-        "byname: no_endpoints: \"empty-2\" from namespace shop: empty-2.shop.svc.cluster.local: 0 of 0 endpoints may serve: \
-        none is ready or serves while it terminates; shop/empty-2 has no endpoints: fallback shop/unready does not exist: \
-        the Service is headless and no endpoint is ready; look at the Service's selector and at the readiness of its pods\n"
-    );
-    assert_eq!(
-        body(&refusing, "gone."),
-        "byname: name_not_found: \"gone.\" from namespace shop: none of these exists: gone; \
-        check the name and the namespace: kubectl get service --all-namespaces shows them\n",
-        "an absolute name is not looked for, and so has no fallback"
-    );
-    let missing = body(&refusing, "gone");
-    assert!(missing.contains("none of these exists: gone.shop.svc.cluster.local gone.svc.cluster.local"), "{missing}");
-    assert!(
-        missing.contains("; shop/gone is missing: fallback shop/spare does not exist: no such Service; "),
-        "{missing}"
-    );
-    let baseline = staged(json!({}), json!({"unknownNames": "refuse"}));
-    assert!(body(&baseline, "nope").contains(" nope.staging.svc.cluster.local;"), "{}", body(&baseline, "nope"));
-}
-
-/// The alias is there: what it leads to is not, and that is what the answer has to say.
-#[test]
-fn an_answer_to_a_broken_alias_does_not_say_that_the_alias_is_missing() {
-    let more = json!({"shop/to-gone": alias("gone.shop.svc.cluster.local")});
-    let refusing = config(with(more, json!({"shop/gone": to("shop/spare")}), json!({"unknownNames": "refuse"})));
-    let body = body(&refusing, "to-gone");
-    assert!(body.contains("shop/spare"), "{body}");
-    assert!(!body.contains("none of these exists: to-gone.shop.svc.cluster.local"), "{body}");
 }
 
 #[test]

@@ -11,6 +11,7 @@
 mod aliases;
 mod answers;
 mod authorities;
+mod baselines;
 #[cfg(not(target_arch = "wasm32"))]
 mod choices;
 mod configurations;
@@ -27,6 +28,7 @@ mod picks;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;
 mod searches;
+mod stand_ins;
 mod steering;
 mod subsets;
 mod traces;

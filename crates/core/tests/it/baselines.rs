@@ -1,0 +1,219 @@
+//! Baseline namespaces: what a name means to a caller whose own namespace lacks it.
+
+use byname_core::{Config, Scheme};
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::{
+    fallbacks::{alias, decide, to},
+    world::{check, config, with_fields},
+};
+
+/// The namespaces of a test environment, `test-1`, which has a few Services of its own, and `staging`, which has all.
+pub(crate) fn staged(fallbacks: Value, fields: Value) -> Config {
+    let baselines = json!({"test-1": "staging", "test-2": "prod"});
+    let whole = json!({
+        "caller": {"namespace": "test-1"},
+        "fallback": {"services": fallbacks, "baselines": baselines},
+        "table": {"version": 7, "services": {
+            "test-1/cart": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.244.5.1"}]},
+            "test-1/down": {"ports": [{"port": 80}], "endpoints": []},
+            "test-1/asleep": {"clusterIPs": "None", "ports": [{"port": 80}], "endpoints": []},
+            "test-1/queue": alias("gone.test-1.svc.cluster.local"),
+            "test-1/orders": alias("orders.staging.svc.cluster.local"),
+            "staging/cart": {"ports": [{"port": 80}]},
+            "staging/payments": {"clusterIPs": ["10.96.0.30"], "ports": [{"name": "http", "port": 80}, {"name": "grpc", "port": 9090}],
+                                 "endpoints": [{"addresses": "10.244.5.2"}]},
+            "staging/db": {"clusterIPs": "None", "ports": [{"port": 80}], "endpoints": [{"addresses": "10.244.5.3", "hostnames": "db-0"}]},
+            "staging/down": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.244.5.4"}]},
+            "staging/asleep": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.244.5.5"}]},
+            "staging/empty": {"ports": [{"port": 80}], "endpoints": []},
+            "staging/queue": {"ports": [{"port": 80}]},
+            "staging/orders": {"ports": [{"port": 80}]},
+            "staging/pay": alias("payments.staging.svc.cluster.local"),
+            "staging/api": {"type": "ExternalName", "externalName": "api.example.com", "alias": {"port": 443, "tls": true}},
+            "staging/bank": alias("bank.example.com"),
+            "staging/spare": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.244.5.6"}]},
+            "staging/org": {"clusterIPs": "None", "ports": [{"port": 80}], "endpoints": [{"addresses": "10.244.5.7"}]},
+            "staging/unlisted": {"ports": [{"port": 80}]},
+            "prod/ledger": {"ports": [{"port": 80}]},
+        }},
+        "externalNames": {"allow": [{"host": "api.example.com", "ports": [443]}]},
+    });
+    config(with_fields(whole, fields))
+}
+
+#[test]
+fn a_baseline_has_what_the_own_namespace_lacks() {
+    check(
+        &staged(json!({}), json!({})),
+        &[
+            ("payments", "baseline payments.staging:80", "it is not in test-1"),
+            ("PAYMENTS:9090", "baseline payments.staging:9090", "the port stays as asked"),
+            ("payments:8080", "pass port_not_found", "its ports count"),
+            ("db-0.db", "baseline db-0.db.staging:80", "one endpoint"),
+            ("10-244-5-2.payments", "baseline 10-244-5-2.payments.staging:80", "one by its address"),
+            ("db-9.db", "pass name_not_found", "which is not there"),
+            ("_http._tcp.payments", "baseline payments.staging:80", "a port by its name"),
+            ("_grpc._tcp.payments", "baseline payments.staging:9090", "another"),
+            ("pay", "baseline payments.staging:80", "an alias there"),
+            ("api", "baseline api.example.com:443", "one of an external host"),
+            ("bank", "refuse alias_denied", "one that leads where it may not"),
+            ("empty", "refuse no_endpoints", "it is there, and empty"),
+            ("cart", "service cart.test-1:80", "the own namespace first"),
+            ("cart.staging", "service cart.staging:80", "by its namespace the other is reached as ever"),
+            ("payments.staging", "service payments.staging:80", "by the search path, which has no reason to name it"),
+            ("payments.test-1", "pass name_not_found", "whoever names the namespace means it"),
+            ("payments.test-1.svc.cluster.local", "pass name_not_found", ""),
+            ("ledger", "pass name_not_found", "the baseline of test-2 is not that of test-1"),
+            ("nope", "pass name_not_found", "is nowhere"),
+            ("10.96.0.30", "cluster_ip payments.staging:80", "an address has no search path"),
+            ("www.example.org", "pass name_not_found", "a public name"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_broken_here_is_not_taken_from_the_baseline() {
+    let rows = [
+        ("down", "refuse no_endpoints", "it is here, and empty: to take another in its place has to be asked for"),
+        ("queue", "pass name_not_found", "an alias that leads nowhere is broken"),
+        ("orders", "refuse alias_denied", "one that is not granted as well"),
+    ];
+    check(&staged(json!({}), json!({})), &rows);
+    let grants = json!({"externalNames": {"grants": [{"from": "test-1", "to": "staging"}]}});
+    let down = json!({"test-1/down": {"service": "staging/down", "when": ["noEndpoints"]}});
+    check(
+        &staged(down, grants.clone()),
+        &[
+            ("down", "fallback_no_endpoints down.staging:80", "its own fallback says so"),
+            ("payments", "baseline payments.staging:80", "all else as before"),
+            ("orders", "alias orders.staging:80", "granted"),
+        ],
+    );
+    check(
+        &staged(json!({"test-1/down": {"service": "staging/down", "when": ["missing"]}}), grants.clone()),
+        &[("down", "refuse no_endpoints", "one for another case does not")],
+    );
+    check(
+        &staged(json!({"test-1/payments": to("staging/spare")}), grants),
+        &[("payments", "fallback_missing spare.staging:80", "a fallback comes before the baseline")],
+    );
+}
+
+/// DNS has no such name, so that the search goes on, and the baseline stands at its end.
+#[test]
+fn a_headless_service_with_nothing_ready_is_looked_up_in_the_baseline() {
+    check(&staged(json!({}), json!({})), &[("asleep", "baseline asleep.staging:80", "")]);
+}
+
+#[test]
+fn a_service_of_the_baseline_may_have_a_fallback() {
+    let of = json!({
+        "staging/empty": to("staging/spare"),
+        "staging/gone": to("staging/spare"),
+        "staging/gone-2": to("staging/gone-2b"),
+        "staging/gone-api": {"host": "api.example.com", "port": 443},
+    });
+    check(
+        &staged(of, json!({})),
+        &[
+            ("empty", "baseline spare.staging:80", "it is empty there; the first reason is told"),
+            ("gone", "baseline spare.staging:80", "it is missing there too"),
+            ("gone-2", "pass name_not_found", "whose fallback is missing"),
+            ("gone-api", "baseline api.example.com:443", "an external one"),
+        ],
+    );
+}
+
+#[test]
+fn a_name_that_is_not_searched_for_has_no_baseline() {
+    let absolute =
+        [("payments.", "pass public_name", "with a dot it is a whole name"), ("payments.svc.", "pass public_name", "")];
+    check(&staged(json!({}), json!({})), &absolute);
+    let dns = |resolver: &str, ndots: u8| json!({"dns": {"resolver": resolver, "ndots": ndots}});
+    check(
+        &staged(json!({}), dns("musl", 1)),
+        &[
+            ("payments", "baseline payments.staging:80", "it has fewer dots than ndots"),
+            ("db-0.db", "pass public_name", "it has as many: musl does not search for it"),
+        ],
+    );
+    check(
+        &staged(json!({}), dns("glibc", 1)),
+        &[("db-0.db", "pass public_name", "glibc asks public DNS first, whose answer nobody knows")],
+    );
+    check(
+        &staged(json!({}), dns("musl", 2)),
+        &[("db-0.db", "baseline db-0.db.staging:80", ""), ("www.example.org", "pass public_name", "public")],
+    );
+    // Names of the cluster, asked as they are: glibc tries the list behind them, musl does not.
+    let whole = "db-0.db.svc.cluster.local";
+    check(&staged(json!({}), dns("musl", 1)), &[(whole, "pass name_not_found", "")]);
+    check(&staged(json!({}), dns("glibc", 1)), &[(whole, "pass name_not_found", "too long a form for the baseline")]);
+    let refuse = |dns: Value| json!({"dns": dns, "unknownNames": "refuse"});
+    check(
+        &staged(json!({}), refuse(json!({}))),
+        &[
+            ("payments", "baseline payments.staging:80", "unknown names are those that the baseline lacks too"),
+            ("nope", "refuse name_not_found", ""),
+            ("www.example.org", "refuse name_not_found", "as without a baseline"),
+        ],
+    );
+}
+
+#[test]
+fn a_public_name_is_passed_where_the_baseline_has_none_like_it() {
+    check(
+        &staged(json!({}), json!({})),
+        &[
+            ("www.example.org", "pass name_not_found", ""),
+            ("example.org", "pass name_not_found", "org is a Service of staging, and has no such endpoint"),
+            ("www.unlisted", "pass name_not_found", "endpoints that are not known may have that name"),
+        ],
+    );
+    check(
+        &staged(json!({}), json!({"unknownNames": "refuse"})),
+        &[
+            ("example.org", "refuse name_not_found", ""),
+            ("www.unlisted", "pass name_not_found", "so that this is passed"),
+        ],
+    );
+}
+
+#[test]
+fn only_callers_of_the_namespace_have_its_baseline() {
+    let from = |namespace: &str| staged(json!({}), json!({"caller": {"namespace": namespace}}));
+    check(&from("test-1"), &[("payments", "baseline payments.staging:80", "")]);
+    check(&from("test-2"), &[("ledger", "baseline ledger.prod:80", ""), ("payments", "pass name_not_found", "")]);
+    check(&from("test-3"), &[("payments", "pass name_not_found", "has none"), ("ledger", "pass name_not_found", "")]);
+    check(
+        &from("staging"),
+        &[
+            ("payments", "service payments.staging:80", "itself"),
+            ("ledger", "pass name_not_found", "one step, no more"),
+        ],
+    );
+}
+
+#[test]
+fn the_baseline_comes_after_the_whole_search_list() {
+    let dns = json!({"dns": {"extraSearches": ["prod.svc.cluster.local", "staging.svc.cluster.local"]}});
+    check(
+        &staged(json!({}), dns),
+        &[
+            ("ledger", "service ledger.prod:80", "an extra domain is no baseline"),
+            ("payments", "service payments.staging:80", "found before the baseline is asked"),
+        ],
+    );
+    let searches = json!({"dns": {"searches": ["svc.cluster.local"]}});
+    check(
+        &staged(json!({}), searches),
+        &[("cart", "baseline cart.staging:80", "a list of one's own without the own namespace")],
+    );
+    let domain = json!({"dns": {"clusterDomain": "k8s.example"}});
+    let config = staged(json!({}), domain);
+    let (planned, _) = decide(&config, "payments", Scheme::Http);
+    assert_eq!(planned, "outbound|80||payments.staging.svc.k8s.example | payments.staging.svc.k8s.example");
+}
