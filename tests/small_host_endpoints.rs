@@ -242,8 +242,7 @@ fn streams_that_stay_keep_no_table() -> Test {
         }
         pages.push(host.pages());
     }
-    // What is remembered of fifty open streams may be a page; fifty tables would be many.
-    assert!(pages[59] <= pages[9] + 1, "pages of linear memory: {pages:?}");
+    assert_eq!(pages[59], pages[9], "pages of linear memory: {pages:?}");
     for push in 0..60 {
         host.delete(10_000 + push)?;
     }

@@ -88,10 +88,12 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
         .context("the module is not built: run `make build`")?
         .len();
     let plan = if is_quick { QUICK } else { WHOLE };
-    micro::build(root, &Progress::new("the core alone"))?;
+    let progress = Progress::new("the core alone");
+    micro::build(root, &progress)?;
     let processors = std::thread::available_parallelism()?.get();
     let start = Instant::now();
-    let micro = micro::run(root, is_quick, &Progress::new("the core alone"))?;
+    let micro = micro::run(root, is_quick, &progress)?;
+    drop(progress);
     let fuel = fuel::run(SERVICES, &Progress::new("fuel"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (standings, pushes, measured) = runtime.block_on(measure(root, &plan, start + plan.time))?;

@@ -47,7 +47,7 @@ pub(crate) struct Group {
 }
 
 /// What tells some endpoints from others. A request has no need of it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Traits {
     pub(crate) zone: Option<Box<str>>,
     pub(crate) node: Option<Box<str>>,
@@ -270,7 +270,6 @@ impl Group {
         }));
     }
 
-    #[inline(always)]
     pub(crate) fn traits(&self) -> &Traits {
         self.traits.as_deref().unwrap_or(&NO_TRAITS)
     }

@@ -62,7 +62,7 @@ pub(crate) fn of_name(namespace: &str, name: &str) -> u64 {
     mixer.finish()
 }
 
-/// That of a cluster IP.
+/// That of the address of a Service or an endpoint.
 pub(crate) fn of_address(address: IpAddr) -> u64 {
     let mut mixer = Mixer::default();
     match address {

@@ -98,6 +98,7 @@ impl Subsets {
         if chosen.is_empty() {
             return Few::default();
         }
+        // As nearly always: what would come of the rest, without a list on the way.
         if self.is_empty() {
             return Few::One(Part { subset: None, id: 0, until: 1, weight: 1, set: set(chosen) });
         }

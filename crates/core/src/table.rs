@@ -176,7 +176,7 @@ impl Table {
             if table.get(service.namespace(), service.name()).is_some() {
                 let at = Place::root("table");
                 problems.add(&at.field("services"), service.key.as_str(), Fault::Twice);
-            } else if let Err(more) = table.prepare(&mut service) {
+            } else if let Err(more) = table.prepare(&mut service, None) {
                 problems.append(more);
             } else {
                 let slot = table.add_slot();
@@ -198,20 +198,21 @@ impl Table {
     /// What cannot be told of the Service alone: a cluster IP that another Service has, TLS towards a target inside the
     /// cluster, a table over its bounds. The table is then as it was.
     pub fn put(&mut self, mut service: Service) -> Result<(), Problems> {
-        self.prepare(&mut service)?;
+        let old = self.get(service.namespace(), service.name());
+        self.prepare(&mut service, old)?;
         self.remove(service.namespace(), service.name());
         let slot = self.free.pop().unwrap_or_else(|| self.add_slot());
         self.place(service, slot);
         Ok(())
     }
 
-    /// Works out what of a Service depends on the rest, and checks it.
+    /// Works out what of a Service depends on the rest, and checks it beside the `old` one, which it takes the place of.
     #[inline(never)]
-    fn prepare(&self, service: &mut Service) -> Result<(), Problems> {
+    fn prepare(&self, service: &mut Service, old: Option<&Service>) -> Result<(), Problems> {
         if let (false, Some(endpoints)) = (self.policy.single_machine, &mut service.endpoints) {
             service.addresses_dropped = endpoints.drop_special();
         }
-        self.check(service)?;
+        self.check(service, old)?;
         service.find_usable(&self.policy.caller);
         if let Kind::ExternalName(alias) = &mut service.kind {
             alias.allowed_ports = self.policy.allowed_ports(&alias.target).into();
@@ -276,12 +277,11 @@ impl Table {
     }
 
     #[inline(never)]
-    fn check(&self, service: &Service) -> Result<(), Problems> {
+    fn check(&self, service: &Service, old: Option<&Service>) -> Result<(), Problems> {
         let table = Place::root("table");
         let services = table.field("services");
         let at = services.key(service.key.as_str());
         let mut problems = Problems::default();
-        let old = self.get(service.namespace(), service.name());
         if old.is_none() && self.services() >= MAX_SERVICES {
             problems.add(&services, self.services() + 1, Fault::TooMany(MAX_SERVICES));
         }
@@ -418,12 +418,12 @@ fn at(services: &[Option<Service>], index: u32) -> Option<&Service> {
     services.get(usize::try_from(index).ok()?)?.as_ref()
 }
 
-/// Cluster IPs of a Service, and places that it has for them.
-const PER_SERVICE: u32 = 2;
+/// Places that a Service has for its cluster IPs.
+const PER_SERVICE: u32 = MAX_CLUSTER_IPS as u32;
 
-const _: () = assert!(PER_SERVICE as usize == MAX_CLUSTER_IPS && MAX_SERVICES < (u32::MAX / PER_SERVICE) as usize);
+const _: () = assert!(MAX_SERVICES < (u32::MAX / PER_SERVICE) as usize);
 
-/// The cluster IP at a place: one of those of the Service with the place's number over [`PER_SERVICE`], the first or the second.
+/// The cluster IP at a place: one of those of the Service with the place's number over [`PER_SERVICE`].
 fn cluster_ip_at(services: &[Option<Service>], place: u32) -> Option<IpAddr> {
     let which = usize::try_from(place % PER_SERVICE).ok()?;
     at(services, place / PER_SERVICE)?.cluster_ips().get(which).copied()

@@ -110,8 +110,8 @@ pub(super) async fn run(
             }
         }
     }
-    let timing =
-        if plan.with_latency { PACE * u32::try_from(stands.len() * (SETTLING + PACED))? } else { Duration::ZERO };
+    let paced = if plan.with_latency { asked.len() * ALL.len() * PACED } else { 0 };
+    let timing = PACE * u32::try_from(paced)?;
     let mut longest = Duration::ZERO;
     for round in 0..WARM_UP + plan.rounds {
         let start = Instant::now();
