@@ -1,8 +1,9 @@
-//! What choices are made with: what earlier ones left, the host's clock, chance, and the headers of the request.
+//! What the core's choices are made with: the state that earlier choices left, the host's clock, random numbers and the request's
+//! headers.
 
 use std::cell::{Cell, RefCell};
 
-use byname_core::{Ambient, Balance, Chooser, Config, Ticket, next_random};
+use byname_core::{Balance, Chooser, Config, Env, Ticket, next_random};
 
 use crate::{
     host::{self, Headers},
@@ -10,27 +11,28 @@ use crate::{
 };
 
 thread_local! {
-    /// One for a VM: configurations come and go, and what endpoints were found to be stays true.
+    /// One for a VM: the health of endpoints outlives every configuration.
     static BALANCE: RefCell<Balance> = RefCell::default();
-    static CHANCE: Cell<Option<u64>> = const { Cell::new(None) };
+    /// The state of the random numbers.
+    static RANDOM: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Clock, chance and headers, as a request sees them.
-struct World<'h> {
+/// Clock, random numbers and headers, as a request sees them.
+struct HostEnv<'h> {
     headers: &'h Headers,
 }
 
-impl Ambient for World<'_> {
+impl Env for HostEnv<'_> {
     fn now(&self) -> u64 {
-        // Without a clock nothing stays ejected: any end then seems further away than an ejection lasts.
+        // Without a clock nothing stays ejected: every end seems further away than the longest ejection.
         host::now().unwrap_or_default()
     }
 
     fn random(&mut self) -> u64 {
-        // The module has no source of chance but the time at which a worker needs it first, in nanoseconds.
-        let mut state = CHANCE.get().unwrap_or_else(|| self.now());
+        // The only entropy of a module is the time, in nanoseconds, at which a worker first needs a random number.
+        let mut state = RANDOM.get().unwrap_or_else(|| self.now());
         let random = next_random(&mut state);
-        CHANCE.set(Some(state));
+        RANDOM.set(Some(state));
         random
     }
 
@@ -39,8 +41,8 @@ impl Ambient for World<'_> {
     }
 }
 
-/// Lets `use_it` see what earlier choices left, and counts what came of it. Nobody else can hold it, as nothing in here waits
-/// for anything; if somebody did, it would be as if there had been none.
+/// Passes the balance to `use_it`, and counts the ejections that come of it. Nothing in here waits, so the balance is free; if it
+/// were not, an empty one would be used.
 fn with_balance<T>(use_it: impl FnOnce(&mut Balance) -> T) -> T {
     let use_and_count = |balance: &mut Balance| {
         let used = use_it(balance);
@@ -53,9 +55,9 @@ fn with_balance<T>(use_it: impl FnOnce(&mut Balance) -> T) -> T {
     })
 }
 
-/// Lets `decide` choose for the request with these headers.
+/// Calls `decide` with what it takes to choose for a request with these headers.
 pub(crate) fn with<T>(headers: &Headers, decide: impl FnOnce(&mut Chooser<'_>) -> T) -> T {
-    with_balance(|balance| decide(&mut Chooser { balance, ambient: &mut World { headers } }))
+    with_balance(|balance| decide(&mut Chooser { balance, env: &mut HostEnv { headers } }))
 }
 
 /// A request whose endpoint was chosen, until its stream ends.
@@ -63,17 +65,17 @@ pub(crate) fn with<T>(headers: &Headers, decide: impl FnOnce(&mut Chooser<'_>) -
 pub(crate) struct Open {
     pub(crate) ticket: Ticket,
     pub(crate) is_grpc: bool,
-    /// Whether it went to the endpoint at all.
+    /// Whether the request was sent to the endpoint.
     pub(crate) was_sent: bool,
 }
 
-/// The stream of this request ends. `config` is the one by which it was steered, if that is still there.
+/// Records the end of a request. `config` is the configuration that steered it, if it still serves.
 pub(crate) fn done(config: Option<&Config>, open: Open) {
     let Open { ticket, is_grpc, was_sent } = open;
     let Some(config) = config else { return with_balance(|balance| balance.release(ticket)) };
     let status = if was_sent && ticket.wants_status() { outcome(is_grpc) } else { None };
-    let mut world = World { headers: &Headers::default() };
-    let is_ejected = with_balance(|balance| config.done(ticket, status, &mut Chooser { balance, ambient: &mut world }));
+    let mut env = HostEnv { headers: &Headers::default() };
+    let is_ejected = with_balance(|balance| config.done(ticket, status, &mut Chooser { balance, env: &mut env }));
     if is_ejected {
         let (address, port) = ticket.endpoint();
         request_log::write(log::Level::Warn, || {
@@ -82,13 +84,13 @@ pub(crate) fn done(config: Option<&Config>, open: Open) {
     }
 }
 
-/// Envoy's response flags: an upstream that took too long, reset the request, could not be reached, went away.
+/// Envoy's response flags for an upstream that timed out, reset the request, refused the connection, or closed it.
 const UPSTREAM_FAILED: u64 = 0x04 | 0x10 | 0x20 | 0x40;
-/// What Envoy says of a response that an upstream gave.
+/// The response details of a response that an upstream sent.
 const VIA_UPSTREAM: &[u8] = b"via_upstream";
 
-/// How a request ended for its endpoint, as a status; `None` where that says nothing of it: an answer of 500 and above may
-/// be another filter's, or that of a circuit breaker. To gRPC Envoy answers 200 where it cannot reach an upstream.
+/// The status with which a request ended for its endpoint; `None` where the end says nothing of the endpoint: a response of 500 and
+/// above may be another filter's or a circuit breaker's. On gRPC Envoy responds with 200 where it cannot reach an upstream.
 fn outcome(is_grpc: bool) -> Option<u16> {
     let status = host::response_code()?;
     let is_failure = status >= 500;
@@ -104,7 +106,7 @@ fn outcome(is_grpc: bool) -> Option<u16> {
     }
 }
 
-/// Forgets what is over.
+/// Forgets the state that is over.
 pub(crate) fn sweep() {
     with_balance(|balance| {
         if !balance.is_empty() {

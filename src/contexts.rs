@@ -1,18 +1,18 @@
-//! The contexts of a VM: by which configuration a stream is decided, and what is to be told at its end.
+//! The contexts of a VM: which configuration decides a stream, and which streams' ends matter.
 //!
-//! Envoy gives each root context its configuration once, and a push comes in a new one. A stream is a number from its creation
-//! to its headers, which Envoy hands over at once, and after that nothing at all, unless its end matters.
+//! Envoy configures each root context once, and a configuration push comes in a new root context. A stream is remembered from
+//! its creation to its headers, which follow at once, and afterwards only if its end matters.
 
 use std::{
     cell::RefCell,
     rc::{Rc, Weak},
 };
 
-use byname_core::Map;
+use byname_core::HashMap;
 
 use crate::{
     choices::{self, Open},
-    root::Live,
+    live::Live,
 };
 
 thread_local! {
@@ -21,18 +21,18 @@ thread_local! {
 
 #[derive(Default)]
 struct Contexts {
-    /// Root contexts that serve: the one in use, and those whose streams are not over.
+    /// Root contexts that serve: the current one, and earlier ones with open streams.
     roots: Vec<(u32, Rc<Live>)>,
-    /// The stream that was created last, until its headers come.
+    /// The newest stream, until its headers come.
     newest: Option<(u32, Rc<Live>)>,
-    /// Streams whose headers did not come before another was created, and those whose end matters.
-    others: Map<u32, Stream>,
+    /// Streams whose headers did not come before another stream was created, and streams whose end matters.
+    others: HashMap<u32, Stream>,
 }
 
 enum Stream {
-    /// It keeps the configuration with which it began until it is decided.
+    /// Undecided. It keeps the configuration that was current at its creation.
     Waiting(Rc<Live>),
-    /// It may live for days, and tables are large: it keeps none.
+    /// Decided. It may live for days, so it keeps no table alive.
     Open(Weak<Live>, Open),
 }
 
@@ -42,14 +42,14 @@ impl Contexts {
     }
 }
 
-/// Nothing in here calls the host, so that nobody else can hold them; if somebody did, it would be as if there were none.
+/// Nothing in here calls the host, so the contexts are free; if they were not, the default would be returned.
 fn with<T: Default>(use_them: impl FnOnce(&mut Contexts) -> T) -> T {
     CONTEXTS.with(|contexts| contexts.try_borrow_mut().map(|mut contexts| use_them(&mut contexts)).unwrap_or_default())
 }
 
-/// From now on new streams of this root context are decided by `live`.
+/// Makes `live` the configuration that decides new streams of this root context.
 pub(crate) fn root_serves(root: u32, live: Rc<Live>) {
-    // What it served before goes when nobody holds the contexts, as that may take long.
+    // Dropping the configuration before may take long, so it happens outside the borrow.
     let _before = with(|contexts| match contexts.serving(root) {
         Some(serving) => Some(std::mem::replace(serving, live)),
         None => {
@@ -59,10 +59,10 @@ pub(crate) fn root_serves(root: u32, live: Rc<Live>) {
     });
 }
 
-/// A stream was created under `root`.
+/// Records a stream that was created under `root`.
 pub(crate) fn stream_created(stream: u32, root: u32) {
     with(|contexts| {
-        // Without a configuration Envoy makes no stream; if it did, the routes would decide, as without the filter.
+        // Envoy creates no stream without a configuration; if it did, its routes would decide, as without the filter.
         let Some(live) = contexts.serving(root).map(|live| Rc::clone(live)) else { return };
         if let Some((before, live)) = contexts.newest.replace((stream, live)) {
             contexts.others.insert(before, Stream::Waiting(live));
@@ -70,7 +70,7 @@ pub(crate) fn stream_created(stream: u32, root: u32) {
     });
 }
 
-/// The headers of this stream are there: the configuration that decides it, once.
+/// The configuration that decides a stream whose headers came. Returned once.
 pub(crate) fn begin(stream: u32) -> Option<Rc<Live>> {
     with(|contexts| {
         if let Some((_, live)) = contexts.newest.take_if(|(newest, _)| *newest == stream) {
@@ -86,12 +86,12 @@ pub(crate) fn begin(stream: u32) -> Option<Rc<Live>> {
     })
 }
 
-/// Keeps what is to be told when this stream, which `live` decided, is over.
+/// Remembers a stream, decided by `live`, whose end matters.
 pub(crate) fn keep_open(stream: u32, live: &Rc<Live>, open: Open) {
     with(|contexts| drop(contexts.others.insert(stream, Stream::Open(Rc::downgrade(live), open))));
 }
 
-/// A context is gone.
+/// Forgets a context that was deleted, and records the end of its stream.
 pub(crate) fn deleted(context: u32) {
     let (_undecided, other, _root) = with(|contexts| {
         let undecided = contexts.newest.take_if(|(newest, _)| *newest == context);

@@ -1,10 +1,10 @@
-//! A request: read its headers, ask the core, apply what it says.
+//! A request: its headers are read, the core decides, the decision is applied.
 //!
-//! The host calls of each path stand in ARCHITECTURE.md, and `tests/small_host.rs` holds them to it.
+//! docs/decisions/host-calls.md lists the host calls of each path, and `tests/small_host.rs` asserts them.
 
 use std::{ops::ControlFlow, rc::Rc};
 
-use byname_core::{Config, Plan, Request, Resolution, Scheme, Trace};
+use byname_core::{Config, Plan, Refusal, Request, Resolution, Scheme, Trace};
 use log::Level;
 use proxy_wasm::types::Action;
 
@@ -12,9 +12,8 @@ use crate::{
     choices::{self, Open},
     contexts,
     host::{self, Headers},
-    request_log,
-    root::Live,
-    stats,
+    live::Live,
+    request_log, stats,
 };
 
 const AUTHORITY: &str = ":authority";
@@ -24,9 +23,9 @@ const REASON_HEADER: &str = "x-byname-reason";
 const ACCESS_LOG_STATE: &str = "byname";
 const TRACE_STATE: &str = "byname_trace";
 
-/// The headers of this stream's request are there, and `live` decides it.
+/// Decides the request of `stream` by `live`, once its headers are there.
 pub(crate) fn on_request_headers(stream: u32, live: &Rc<Live>) -> Action {
-    // Nobody else can hold the buffers, as the host calls nothing while it is called; if it did, there were others.
+    // The host makes no callback during a host call, so the buffers are free; if they were not, fresh ones would do.
     let (mut buffers, mut others);
     let plan = match live.plan.try_borrow_mut() {
         Ok(plan) => {
@@ -53,7 +52,7 @@ pub(crate) fn on_request_headers(stream: u32, live: &Rc<Live>) -> Action {
 
 #[inline(never)]
 fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<Action> {
-    let asked = Asked::find(headers, config.trace_header());
+    let asked = RequestHeaders::find(headers, config.trace_header());
     let scheme = if asked.method == b"CONNECT" { Scheme::Connect } else { Scheme::from_bytes(asked.scheme) };
     let request = Request { authority: asked.authority, scheme };
     let mut trace = asked.traced.then(|| Trace::new(config.table.version()));
@@ -65,7 +64,7 @@ fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<A
         show_decision(config, &resolution, plan);
     }
     match resolution {
-        Resolution::Refuse(_) => refuse(config, request, shown),
+        Resolution::Refuse(refusal) => refuse(config, request, refusal, shown),
         Resolution::Route(_) | Resolution::Pass(_) => {
             apply(config, request, plan)?;
             if let Some((_, trace)) = shown {
@@ -76,7 +75,7 @@ fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<A
     }
 }
 
-/// Writes the trace that was asked for to the log, and gives the header that shows it to whoever asked.
+/// Logs the trace that was asked for, and returns the response header that shows it, with its value.
 #[cold]
 #[inline(never)]
 fn log_trace<'c>(
@@ -85,7 +84,7 @@ fn log_trace<'c>(
     resolution: &Resolution<'_>,
     trace: &Trace,
 ) -> Option<(&'c str, String)> {
-    request_log::write(Level::Info, || config.log_line(request, resolution, trace));
+    request_log::write(Level::Info, || config.trace_line(request, resolution, trace));
     config.trace_response_header().map(|header| (header, trace.header_value()))
 }
 
@@ -94,23 +93,23 @@ fn show_decision(config: &Config, resolution: &Resolution<'_>, plan: &Plan) {
     show(ACCESS_LOG_STATE, &config.decision(resolution, plan).to_string());
 }
 
-/// Keeps a text where an access log or a route can show it. What cannot be shown is no reason to fail a request.
+/// Sets filter state for an access log or a route. A request does not fail for it.
 fn show(state: &str, text: &str) {
     if host::set_property(state, text).is_err() {
         stats::count_host_error();
     }
 }
 
-/// What of the headers a decision needs.
+/// The headers that a decision needs.
 #[derive(Default)]
-struct Asked<'h> {
+struct RequestHeaders<'h> {
     authority: &'h [u8],
     scheme: &'h [u8],
     method: &'h [u8],
     traced: bool,
 }
 
-impl<'h> Asked<'h> {
+impl<'h> RequestHeaders<'h> {
     fn find(headers: &'h Headers, trace_header: Option<&str>) -> Self {
         let mut asked = Self::default();
         headers.each(|name, value| {
@@ -124,7 +123,7 @@ impl<'h> Asked<'h> {
                 }
             };
             *place = value;
-            // They stand in front of all others, which are only looked through for a header that asks for a trace.
+            // Pseudo-headers come first; the others are searched only for a header that asks for a trace.
             let found = [asked.authority, asked.scheme, asked.method].iter().all(|value| !value.is_empty());
             if found && trace_header.is_none() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -132,7 +131,7 @@ impl<'h> Asked<'h> {
     }
 }
 
-/// Whether a request is gRPC: by its content type, and what comes behind, such as `+proto`.
+/// Whether a request is gRPC: its content type is `application/grpc`, perhaps with a suffix such as `+proto`.
 fn is_grpc(headers: &Headers) -> bool {
     headers.get("content-type").is_some_and(|value| value.starts_with(b"application/grpc"))
 }
@@ -160,26 +159,29 @@ fn apply(config: &Config, request: Request<'_>, plan: &Plan) -> host::Result<()>
 }
 
 #[inline(never)]
-fn refuse(config: &Config, request: Request<'_>, shown: Option<(&str, String)>) -> host::Result<Action> {
-    // A request that is refused has an answer; without one it would be the host's fault to fail.
-    let Some(answer) = config.answer(request) else { return Ok(Action::Pause) };
-    request_log::write(Level::Warn, || format!("{}; table {}", answer.body.trim_end(), config.table.version()));
-    let reason = answer.reason.as_str();
+fn refuse(
+    config: &Config,
+    request: Request<'_>,
+    refusal: Refusal,
+    shown: Option<(&str, String)>,
+) -> host::Result<Action> {
+    let reply = config.local_reply(request, refusal);
+    request_log::write(Level::Warn, || format!("{}; table {}", reply.body.trim_end(), config.table.version()));
+    let reason = reply.reason.as_str();
     let mut headers = vec![(REASON_HEADER, reason), ("content-type", "text/plain")];
     headers.extend(shown.as_ref().map(|(name, trace)| (*name, trace.as_str())));
     let details = format!("byname_{reason}");
-    host::send_local_response(answer.status, answer.grpc_status, &details, &headers, &answer.body)?;
+    host::send_local_response(reply.status, reply.grpc_status, &details, &headers, &reply.body)?;
     Ok(Action::Pause)
 }
 
-/// A request whose steering the host did not let us finish must not go on half steered, or by a header that its client
-/// sent: it ends here.
+/// Ends a request that could not be steered completely: it must not go on half steered, or by a header that its client sent.
 #[cold]
 fn fail(status: host::Status) -> Action {
     const UNAVAILABLE: (u16, u8) = (503, 14);
     let (http, grpc) = UNAVAILABLE;
     let body = format!("byname: host_error: Envoy answered a host call with status {}\n", status.0);
-    // If even that is not taken, the stream stays where it is until its timeout: held is better than misled.
+    // If the host refuses even this, the stream is held until its timeout rather than sent to the wrong place.
     let _ = host::send_local_response(http, grpc, "byname_host_error", &[(REASON_HEADER, "host_error")], &body);
     Action::Pause
 }

@@ -1,12 +1,11 @@
 //! The filter: a thin proxy-wasm adapter around `byname_core`, which decides.
 //!
-//! It reads a request's headers, asks the core, and applies the answer. It has no logic of names, keeps no state between
-//! requests beside its configuration, reusable buffers and what the core remembers of endpoints, and never starts
-//! anything by itself: no ticks, no calls, no threads, no shared data. The callbacks it implements are
-//! `proxy_on_context_create`, `proxy_on_configure`, `proxy_on_request_headers` and `proxy_on_delete`; every other export
-//! of the SDK is taken out of the module that ships.
+//! It reads a request's headers, lets the core decide, and applies the decision. It has no logic of names. Between requests it
+//! keeps its configuration, reusable buffers and the core's `Balance`, and it starts nothing by itself: no ticks, no calls, no
+//! threads, no shared data. It implements the callbacks `proxy_on_context_create`, `proxy_on_configure`,
+//! `proxy_on_request_headers` and `proxy_on_delete`; every other export of the SDK is removed from the module that ships.
 
-// What writes by `Debug` is taken out of the module: it would only find words for a panic.
+// `Debug` formatting is taken out of the module: it would only word panics.
 #![deny(clippy::use_debug)]
 
 mod callbacks;
@@ -14,11 +13,12 @@ mod choices;
 mod contexts;
 mod host;
 mod http;
+mod live;
 mod request_log;
 mod root;
 mod stats;
 
-/// What the host calls first. The macro writes a public function without docs, so it stands in a module of its own.
+/// The entry point of the module. The macro writes a public function without docs, hence the module around it.
 mod entry {
     proxy_wasm::main! {{
         crate::host::install_logger();

@@ -1,23 +1,15 @@
-//! Configuration: what is pushed becomes the live one, whole, or is refused and the last good one serves on.
+//! Configuration pushes: a configuration becomes live as a whole, or is refused and the last good one serves on.
 //!
-//! Envoy runs a pushed configuration first in a VM that it throws away, then on the main thread, then on each worker, each
-//! time in a new root context. All of them must come to the same end, so nothing here depends on anything but the
-//! configuration and the node.
+//! Envoy runs a push first in a VM that it throws away, then on the main thread, then on each worker, each time in a new root
+//! context. All of them must come to the same verdict, so it depends on nothing but the configuration and the node.
 
-use std::{cell::RefCell, rc::Rc};
+use std::rc::Rc;
 
-use byname_core::{Config, Defaults, Plan, limits::MAX_CONFIGURATION_BYTES};
+use byname_core::{Config, Defaults, limits::MAX_CONFIGURATION_BYTES};
 
-use crate::{choices, contexts, host, stats};
+use crate::{choices, contexts, host, live::Live, stats};
 
-/// A configuration that is being served, with the buffers that requests take turns in.
-pub(crate) struct Live {
-    /// Apart, as what is left of this while a stream remembers it should be small.
-    pub(crate) config: Box<Config>,
-    pub(crate) plan: RefCell<Plan>,
-}
-
-/// The configuration of a root context, of so many bytes: taken and served from now on, or refused.
+/// Reads the configuration of a root context, of `bytes` bytes, and serves it or refuses it.
 pub(crate) fn configure(root: u32, bytes: u32) -> bool {
     // `usize` is 32 bits wide here.
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -46,7 +38,7 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
     }
     stats::show(&config);
     choices::sweep();
-    contexts::root_serves(root, Rc::new(Live { config: Box::new(config), plan: RefCell::default() }));
+    contexts::root_serves(root, Rc::new(Live::new(config)));
     true
 }
 
@@ -60,11 +52,11 @@ fn read(bytes: usize) -> Result<Config, String> {
             "it has {bytes} bytes, and at most {MAX_CONFIGURATION_BYTES} are read; push a smaller table"
         ));
     }
-    // As a whole: text that is read byte by byte from pieces takes twice as long to read, and requests wait meanwhile. It is
-    // let go of when the table is made, and its memory is the next one's.
+    // Read as a whole: in pieces the parser reads byte by byte, which takes twice as long, and requests wait meanwhile. The text
+    // is freed before the table is built.
     let text =
         host::configuration(bytes).map_err(|status| format!("the host gave no more of it (status {})", status.0))?;
-    // The first byte of a protobuf message with a first field of text or bytes, and of no JSON that means anything here.
+    // The first byte of a protobuf message whose first field is text or bytes; no valid configuration starts so.
     if matches!(*text, [b'\n', second, ..] if !b" \t\r\n{".contains(&second)) {
         return Err(
             "it is protobuf in binary; Envoy hands over a google.protobuf.Struct so, and a StringValue as it stands: \
@@ -79,7 +71,7 @@ fn read(bytes: usize) -> Result<Config, String> {
     Config::read(text, &defaults).map_err(|problems| problems.to_string())
 }
 
-/// A text that the node says of itself; `None` where it says none.
+/// A text property of the node.
 #[inline(never)]
 fn node_text(path: &[&str]) -> Option<String> {
     let path: Vec<&str> = ["xds", "node"].iter().chain(path).copied().collect();

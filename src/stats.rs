@@ -2,7 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 
-use byname_core::{Config, Events, Map, Reason, Resolution, Service};
+use byname_core::{Config, Events, HashMap, Reason, Resolution, Service};
 
 use crate::host::{self, Metric, MetricKind};
 
@@ -25,7 +25,7 @@ struct Stats {
     /// Requests to Services that came too late for a counter of their own.
     other_services: Option<Metric>,
     /// By `namespace/name`.
-    services_asked_for: RefCell<Map<Box<str>, Option<Metric>>>,
+    services_asked_for: RefCell<HashMap<Box<str>, Option<Metric>>>,
 }
 
 impl Stats {

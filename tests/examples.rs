@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::Result;
-use byname_core::{Balance, Chooser, Config, Defaults, Plan, Reason, Request, Scheme, Scripted, wire};
+use byname_core::{Config, Defaults, Reason, Request, Scheme, Trace, wire};
 use byname_test_support::{examples, repository};
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn every_configuration_in_the_repository_is_taken() -> Result<()> {
     let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a"), ..Defaults::default() };
     let schema = schema()?;
     for example in &examples {
-        let read = Config::from_json(&example.configuration.to_string(), &defaults);
+        let read = Config::read(&example.configuration.to_string(), &defaults);
         assert!(read.is_ok(), "{}: {}", example.place, read.unwrap_err());
         let validated = schema.validate(&example.configuration);
         assert!(validated.is_ok(), "{}: {}", example.place, validated.unwrap_err());
@@ -50,17 +50,14 @@ fn every_alias_in_the_repository_leads_to_its_target() -> Result<()> {
     let defaults = Defaults { namespace: Some("shop"), zone: None, ..Defaults::default() };
     let mut aliases = 0;
     for example in examples()? {
-        let config = Config::from_json(&example.configuration.to_string(), &defaults)?;
+        let config = Config::read(&example.configuration.to_string(), &defaults)?;
         let services = example.configuration["table"]["services"].as_object().cloned().unwrap_or_default();
         for (key, service) in services.iter().filter(|(_, service)| service["type"] == "ExternalName") {
             let (namespace, name) = key.split_once('/').expect("it was read");
             let authority = format!("{name}.{namespace}.svc.cluster.local");
             let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-            let (resolution, trace) = config.decide_traced(
-                request,
-                &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
-                &mut Plan::default(),
-            );
+            let mut trace = Trace::new(config.table.version());
+            let resolution = config.resolve(request, Some(&mut trace));
             let in_cluster = service["externalName"].as_str().is_some_and(|target| target.ends_with(".cluster.local"));
             let is_missing = resolution.reason() == Reason::NameNotFound;
             assert!(!(in_cluster && is_missing), "{}: {key}: {trace}", example.place);
@@ -88,7 +85,7 @@ fn the_schema_refuses_what_cannot_be_read() -> Result<()> {
         json!({"version": 1, "table": {"services": {"shop/a": {"type": "Headless"}}}}),
     ] {
         assert!(!schema.is_valid(&configuration), "{configuration}");
-        let error = Config::from_json(&configuration.to_string(), &Defaults::default()).expect_err("it is refused");
+        let error = Config::read(&configuration.to_string(), &Defaults::default()).expect_err("it is refused");
         assert!(error.to_string().contains("cannot be read"), "{error}");
     }
     Ok(())
@@ -201,7 +198,7 @@ fn what_can_be_read_is_what_the_schema_takes() -> Result<()> {
         for other in &others {
             let mut changed = example.clone();
             *changed.pointer_mut(place).expect("it was found") = other.clone();
-            let read = Config::from_json(&changed.to_string(), &Defaults::default());
+            let read = Config::read(&changed.to_string(), &Defaults::default());
             let can_be_read = read.err().is_none_or(|problems| !problems.to_string().contains("cannot be read"));
             if can_be_read != schema.is_valid(&changed) {
                 differ.push(format!("{place} as {other}: it can{} be read", if can_be_read { "" } else { "not" }));

@@ -9,7 +9,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use byname_core::{Config, Defaults, Name, is_label, limits::MAX_REPORTED_PROBLEMS, wire};
+use byname_core::{Config, Defaults, Name, is_label, limits::MAX_LISTED_ERRORS, wire};
 use k8s_openapi::api::core::v1;
 
 pub use self::{
@@ -69,7 +69,7 @@ pub fn compile(cluster: &Cluster, caller: &Caller, options: &Options) -> Result<
         let wire = with_services(services, caller, options);
         let text = text(&wire);
         let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
-        let refused = match Config::from_json(&text, &defaults) {
+        let refused = match Config::read(&text, &defaults) {
             Ok(config) => return problems.or(Compiled { wire, text, config, left_out }),
             Err(refused) => refused,
         };
@@ -83,7 +83,7 @@ pub fn compile(cluster: &Cluster, caller: &Caller, options: &Options) -> Result<
                 None => problems.push(refused::in_base(problem, &options.base)),
             }
         }
-        problems.add_unlisted(refused.count().saturating_sub(MAX_REPORTED_PROBLEMS));
+        problems.add_unlisted(refused.count().saturating_sub(MAX_LISTED_ERRORS));
         // What is not a Service's fault is not mended by leaving one out.
         if of_services.is_empty() || !options.skip_invalid {
             return Err(problems);
@@ -152,7 +152,7 @@ fn one(
     }
     let key = name.to_string();
     let wire = service::compile(cluster, name, service, with)?;
-    match byname_core::Service::compile(&key, &wire) {
+    match byname_core::ServiceSpec::compile(&key, &wire) {
         Ok(_) => Ok(wire),
         Err(refused) => {
             let mut problems = Problems::default();

@@ -6,7 +6,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use byname_core::{Balance, Chooser, Destination, Plan, Problems, Request, Resolution, Scheme, Scripted};
+use byname_core::{Balance, Chooser, Destination, FakeEnv, FieldErrors, Plan, Request, Resolution, Scheme};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -94,7 +94,7 @@ impl Meaning {
 ///
 /// # Errors
 /// Where one of them cannot be a namespace.
-pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<Difference, Problems> {
+pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<Difference, FieldErrors> {
     let namespaces: BTreeSet<String> = match from.is_empty() {
         true => old.namespaces().union(&new.namespaces()).cloned().collect(),
         false => from.clone(),
@@ -136,15 +136,16 @@ pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<D
 #[derive(Default)]
 struct Asker {
     balance: Balance,
-    ambient: Scripted,
+    env: FakeEnv,
     plan: Plan,
 }
 
 impl Asker {
     fn meaning(&mut self, side: &Side, authority: &str) -> Meaning {
         let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-        let mut chooser = Chooser { balance: &mut self.balance, ambient: &mut self.ambient };
-        let resolution = side.config.decide(request, &mut chooser, &mut self.plan);
+        let mut chooser = Chooser { balance: &mut self.balance, env: &mut self.env };
+        let resolution = side.config.resolve(request, None);
+        side.config.plan(&resolution, request, &mut chooser, &mut self.plan, None);
         let mut meaning = Meaning { reason: resolution.reason().as_str(), ..Meaning::default() };
         if let Resolution::Route(route) = &resolution {
             route.destination.write_host(side.zone(), &mut meaning.host);

@@ -8,7 +8,7 @@ mod outside;
 mod step;
 mod text;
 
-use byname_core::{Balance, Chooser, Destination, Plan, Reason, Request, Resolution, Scripted};
+use byname_core::{Balance, Chooser, Destination, FakeEnv, Plan, Reason, Request, Resolution, Trace};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -152,9 +152,11 @@ pub fn explain(
     let zone = zone(&compiled.wire.dns);
     let authority = asked.authority();
     let request = Request { authority: authority.as_bytes(), scheme: asked.scheme() };
-    let (mut balance, mut ambient, mut plan) = (Balance::default(), Scripted::default(), Plan::default());
-    let mut chooser = Chooser { balance: &mut balance, ambient: &mut ambient };
-    let (resolution, trace) = config.decide_traced(request, &mut chooser, &mut plan);
+    let (mut balance, mut env, mut plan) = (Balance::default(), FakeEnv::default(), Plan::default());
+    let mut chooser = Chooser { balance: &mut balance, env: &mut env };
+    let mut trace = Trace::new(config.table.version());
+    let resolution = config.resolve(request, Some(&mut trace));
+    config.plan(&resolution, request, &mut chooser, &mut plan, Some(&mut trace));
     let destination = match &resolution {
         Resolution::Route(route) => Some(&route.destination),
         Resolution::Pass(_) | Resolution::Refuse(_) => None,
@@ -187,6 +189,10 @@ pub fn explain(
     };
     let mut notes = caller.notes.clone();
     notes.extend(hints::hints(cluster, compiled, &asked, (resolution.reason(), &trace), named.as_ref().zip(service)));
+    let status = match &resolution {
+        Resolution::Refuse(refusal) => Some(config.local_reply(request, *refusal).status),
+        Resolution::Route(_) | Resolution::Pass(_) => None,
+    };
     Explanation {
         reachable: matches!(resolution, Resolution::Route(_)),
         resolution: match resolution {
@@ -195,7 +201,7 @@ pub fn explain(
             Resolution::Refuse(_) => Kind::Refuse,
         },
         reason: resolution.reason().to_string(),
-        status: config.answer(request).map(|answer| answer.status),
+        status,
         destination: target(&resolution, cluster, &zone),
         upstream: matches!(resolution, Resolution::Route(_)).then(|| Upstream {
             cluster: plan.cluster().map(str::to_owned),

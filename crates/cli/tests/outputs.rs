@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::Result;
-use byname_core::{Balance, Chooser, Config, Defaults, Plan, Request, Scheme, Scripted};
+use byname_core::{Balance, Chooser, Config, Defaults, FakeEnv, Plan, Request, Scheme};
 use byname_test_support::{Connection, Envoy, Form, Reply, Upstream, envoy_binary, repository, yaml_documents};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -252,10 +252,11 @@ fn steered_to(config: &Config, table: &Value) -> BTreeSet<String> {
             for (authority, seed) in named.flat_map(|authority| (0..8).map(move |seed| (authority.clone(), seed))) {
                 for scheme in [Scheme::Http, Scheme::Https] {
                     let mut plan = Plan::default();
-                    let mut world = Scripted { seed, ..Scripted::default() };
-                    let mut chooser = Chooser { balance: &mut Balance::default(), ambient: &mut world };
+                    let mut world = FakeEnv { seed, ..FakeEnv::default() };
+                    let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut world };
                     let request = Request { authority: authority.as_bytes(), scheme };
-                    config.decide(request, &mut chooser, &mut plan);
+                    let resolution = config.resolve(request, None);
+                    config.plan(&resolution, request, &mut chooser, &mut plan, None);
                     names.extend(plan.cluster().map(String::from));
                 }
             }
@@ -265,7 +266,7 @@ fn steered_to(config: &Config, table: &Value) -> BTreeSet<String> {
 }
 
 fn read(table: &str) -> Result<Config> {
-    Ok(Config::from_json(table, &Defaults { namespace: Some("shop"), ..Defaults::default() })?)
+    Ok(Config::read(table, &Defaults { namespace: Some("shop"), ..Defaults::default() })?)
 }
 
 #[test]
@@ -663,10 +664,11 @@ fn istio_hands_the_filter_the_same_names() -> Test {
     {
         let ask = |config: &Config| {
             let mut plan = Plan::default();
-            let mut chooser = Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() };
+            let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
             let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-            let reason = config.decide(request, &mut chooser, &mut plan).reason();
-            (reason, plan.authority().map(String::from), plan.cluster().map(String::from))
+            let resolution = config.resolve(request, None);
+            config.plan(&resolution, request, &mut chooser, &mut plan, None);
+            (resolution.reason(), plan.authority().map(String::from), plan.cluster().map(String::from))
         };
         assert_eq!(ask(&pushed), ask(&table), "{authority}");
     }

@@ -5,7 +5,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use byname_core::{Balance, Chooser, Config, Defaults, Plan, Reason, Request, Scheme, Scripted, Service, resolve};
+use byname_core::{Balance, Chooser, Config, Defaults, FakeEnv, Plan, Reason, Request, Scheme, ServiceSpec};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Map, Value, json};
 
@@ -59,7 +59,7 @@ fn configuration(services: usize) -> String {
 }
 
 fn read(text: &str) -> Config {
-    Config::from_json(text, &Defaults::default()).unwrap_or_else(|problems| panic!("{problems}"))
+    Config::read(text, &Defaults::default()).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// What is asked, the reason that it has, and the name for a Service of `shop`.
@@ -85,7 +85,7 @@ fn resolving(criterion: &mut Criterion) {
             let names: Vec<String> = (0..NAMES).map(|number| name(number * 7_919 % neighbours * NAMESPACES)).collect();
             let ask = |name: &String| {
                 let request = Request { authority: name.as_bytes(), scheme: Scheme::Http };
-                resolve(&config.table, &config.caller, request).reason()
+                config.resolve(request, None).reason()
             };
             names.iter().for_each(|name| assert_eq!(ask(name), reason, "{name}"));
             let mut next = names.iter().cycle();
@@ -123,7 +123,7 @@ fn changing(criterion: &mut Criterion) {
             let endpoints = json!([{"addresses": addresses.join(" ")}]);
             let wire = json!({"ports": [{"name": "http", "port": 80}], "endpoints": endpoints});
             let wire = serde_json::from_value(wire).expect("the wire form");
-            Service::compile("shop/payments-0", &wire).expect("it is good")
+            ServiceSpec::compile("shop/payments-0", &wire).expect("it is good")
         });
         let mut next = forms.iter().cycle();
         group.bench_function(BenchmarkId::from_parameter(services), |bencher| {
@@ -182,18 +182,21 @@ fn picking(criterion: &mut Criterion) {
             let mut balance = Balance::default();
             let mut users = (0..NAMES).map(|user| {
                 let headers = vec![("x-user".to_owned(), format!("user-{user}"))];
-                Scripted { now: 1, seed: user as u64, headers }
+                FakeEnv { now: 1, seed: user as u64, headers }
             });
-            let mut users: Vec<Scripted> = users.by_ref().collect();
+            let mut users: Vec<FakeEnv> = users.by_ref().collect();
             let mut plan = Plan::default();
             let mut next = (0..NAMES).cycle();
             group.bench_function(BenchmarkId::new(*policy, endpoints), |bencher| {
                 bencher.iter(|| {
                     let user = users.get_mut(next.next().unwrap_or_default()).expect("one of them");
                     let request = Request { authority: b"web", scheme: Scheme::Http };
-                    config.decide(black_box(request), &mut Chooser { balance: &mut balance, ambient: user }, &mut plan);
+                    let request = black_box(request);
+                    let resolution = config.resolve(request, None);
+                    let chooser = &mut Chooser { balance: &mut balance, env: user };
+                    config.plan(&resolution, request, chooser, &mut plan, None);
                     if let Some(ticket) = plan.take_ticket() {
-                        config.done(ticket, Some(200), &mut Chooser { balance: &mut balance, ambient: user });
+                        config.done(ticket, Some(200), &mut Chooser { balance: &mut balance, env: user });
                     }
                 });
             });

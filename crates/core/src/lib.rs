@@ -1,86 +1,56 @@
 //! What a Kubernetes name means: the names, the table and the decision.
 //!
-//! [`Config::read`] turns a pushed configuration into something that can be asked; [`resolve`] says what an authority means
-//! to a caller; [`Config::decide`] adds what is done to the request, and where that takes a choice it is handed a clock,
-//! chance and the headers ([`Ambient`]) and what earlier choices left ([`Balance`]). All else is pure. The same code answers
-//! in the filter, in the tests and wherever else a name has to be explained.
+//! [`Config::read`] compiles a pushed configuration. [`Config::resolve`] says what an authority resolves to for a caller, and
+//! [`Config::plan`] what is done to the request; where that takes a choice, it is passed an [`Env`] (clock, random numbers,
+//! headers) and a [`Balance`] (what earlier choices left behind). Everything else is pure, and the same code answers in the
+//! filter, in the program and in every test.
 //!
-//! What it does not do: it knows nothing of Envoy or proxy-wasm, has no Kubernetes client types, no input or output, and no
-//! state between two requests but a [`Balance`], which its caller owns.
+//! Each module may use the modules below it, and none above it; `make lint` checks that.
+//!
+//! ```text
+//! config                     the whole configuration: read, resolve, plan
+//!   report                   what people see of a decision: local reply, access log, trace
+//!     steer                  from a resolution to a cluster, an endpoint, an authority
+//!       resolve | balance    what a name resolves to | which endpoint is chosen
+//!         table              what is known of the cluster, compiled for one caller
+//!           policy           the rules of a configuration
+//!             wire           the pushed JSON, how it is read, errors that name the field
+//!               names        authorities, DNS names, the search path
+//!                 text, collections, limits
+//! ```
+//!
+//! The crate knows nothing of Envoy or proxy-wasm, has no Kubernetes client types, no input or output, and no state between two
+//! requests except a [`Balance`], which its caller owns.
 
 #![no_std]
-// What writes by `Debug` is taken out of the module: it would only find words for a panic.
+// `Debug` formatting is taken out of the module: it would only word panics.
 #![cfg_attr(not(test), deny(clippy::use_debug))]
 
 extern crate alloc;
 
-mod alias;
-mod ambient;
-mod answer;
-mod authority;
 mod balance;
-mod caller;
+mod collections;
 mod config;
-mod decision;
-mod endpoints;
-mod fallback;
-mod few;
-mod hash;
-mod header;
-mod health;
-mod key;
-mod label;
 pub mod limits;
-mod name;
-mod path;
-mod pick;
-mod pieces;
-mod plan;
+mod names;
 mod policy;
-mod port;
-mod problem;
-mod read;
-mod reason;
-mod rendezvous;
+mod report;
 mod resolve;
-#[cfg(feature = "schema")]
-mod schema;
-mod search;
-mod service;
-mod sorted;
-mod special;
-mod stand_in;
 mod steer;
-mod subsets;
-mod syntax;
 mod table;
-mod template;
-mod texts;
-pub mod trace;
-mod usable;
-mod walk;
+mod text;
 pub mod wire;
 
-pub use ambient::{Ambient, Scripted, next_random};
-pub use answer::Answer;
-pub use authority::{Authority, AuthorityError, Host};
-pub use balance::{Balance, Events, Ticket};
-pub use caller::Caller;
+pub use balance::{Balance, Env, Events, FakeEnv, Ticket, next_random};
+pub use collections::HashMap;
 pub use config::{Config, Defaults};
-pub use decision::Decision;
-pub use hash::Map;
-pub use health::Outliers;
-pub use label::EndpointLabel;
-pub use name::{Name, NameError, is_label};
-pub use plan::{Chooser, Plan};
-pub use policy::{Policy, is_refused_target};
-pub use problem::{Fault, Problem, Problems};
-pub use reason::Reason;
-pub use resolve::{Destination, Request, Resolution, Route, Scheme, resolve, resolve_traced};
-pub use search::{Candidate, Resolver, SearchPath, SearchedName};
-pub use service::{Service, ServicePort, Spoken};
-pub use special::is_special;
-pub use steer::Steering;
-pub use table::{Missing, Table};
-pub use trace::Trace;
-pub use usable::Choice;
+pub use names::{
+    Authority, AuthorityError, Caller, Candidate, EndpointLabel, Host, Name, NameError, Resolver, SearchPath,
+    SearchedName, is_label, is_special,
+};
+pub use policy::is_refused_target;
+pub use report::{Decision, LocalReply};
+pub use resolve::{Destination, Reason, Refusal, Request, Resolution, Route, Scheme, Trace, trace};
+pub use steer::{Chooser, Plan, Steering};
+pub use table::{Choice, Missing, Service, ServicePort, ServiceSpec, Table, UpstreamProtocol};
+pub use wire::{FieldError, FieldErrorType, FieldErrors};

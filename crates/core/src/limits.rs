@@ -1,15 +1,15 @@
-//! Every bound of the project in one place, units last in the name.
+//! Every bound of the project, with its unit last in the name.
 //!
-//! A bound that is exceeded by a configuration is a [`Problem`](crate::Problem); one that is exceeded by a request is a
-//! [`Reason`](crate::Reason). Nothing in `core` grows without one of these.
+//! A configuration that exceeds a bound gets a [`FieldError`](crate::FieldError), a request a [`Reason`](crate::Reason).
+//! Nothing in `core` grows without a bound. This file depends on nothing.
 
 /// A DNS label, RFC 1035 section 2.3.4.
 pub const MAX_LABEL_BYTES: usize = 63;
 /// A DNS name in text form without its trailing dot, RFC 1035 section 2.3.4.
 pub const MAX_NAME_BYTES: usize = 253;
-/// The cluster domain: with it, the name of any Service is still a name.
+/// The cluster domain: short enough that the name of any Service is still a name.
 pub const MAX_ZONE_BYTES: usize = MAX_NAME_BYTES - ".svc.".len() - (2 * MAX_LABEL_BYTES + 1);
-/// What is looked at of an `:authority`: a name, its dot, and a port. Longer input cannot be an authority.
+/// An `:authority`: a name, its dot, and a port. Longer input cannot be an authority.
 pub const MAX_AUTHORITY_BYTES: usize = MAX_NAME_BYTES + 1 + 6;
 /// `options ndots` is capped here by resolvers, resolv.conf(5).
 pub const MAX_NDOTS: u8 = 15;
@@ -43,39 +43,39 @@ pub const MAX_ENDPOINT_LABELS: usize = 16;
 pub const MAX_SUBSETS: usize = 64;
 /// Weight of a subset.
 pub const MAX_SUBSET_WEIGHT: u32 = 1_000_000;
-/// How long an endpoint is ejected at first.
+/// The time for which an endpoint is first ejected.
 pub const MAX_EJECTION_TIME_SECONDS: u32 = 3_600;
-/// How long an endpoint is ejected, however often it was before.
+/// The time for which an endpoint is ejected, however often it was ejected before.
 pub const MAX_EJECTION_NANOSECONDS: u64 = MAX_EJECTION_TIME_SECONDS as u64 * 1_000_000_000;
-/// Services' ports that have a turn, and endpoints with open requests or failures, that one worker remembers.
+/// Entries that one worker remembers: Service ports with a round-robin turn, and endpoints with open requests or failures.
 pub const MAX_BALANCED: usize = 65_536;
-/// Ports times groups of endpoints times subsets of one Service, and of one table: 16 bytes each.
+/// Ports times groups of endpoints times subsets of one Service: 16 bytes each.
 pub const MAX_SERVICE_SHARES: usize = 65_536;
-/// See [`MAX_SERVICE_SHARES`].
+/// The sum over one table of what [`MAX_SERVICE_SHARES`] bounds.
 pub const MAX_TABLE_SHARES: usize = 2_000_000;
-/// Entries of any list or object in a configuration for which there is no other bound.
+/// Entries of any list or object in a configuration that has no bound of its own.
 pub const MAX_ENTRIES: usize = 4_096;
 /// Endpoints of one table.
 pub const MAX_TABLE_ENDPOINTS: usize = 1_000_000;
-/// A cluster name template, and each cluster name written out in a configuration.
+/// A cluster name template.
 pub const MAX_TEMPLATE_BYTES: usize = 256;
 /// A header name in a configuration.
 pub const MAX_HEADER_NAME_BYTES: usize = 64;
-/// Services that get a counter of their own; each is one of Envoy's statistics for good.
+/// Services that get a counter of their own. Envoy never removes a counter.
 pub const MAX_COUNTED_SERVICES: usize = 1_000;
 /// A trace in a header.
 pub const MAX_TRACE_HEADER_BYTES: usize = 4_096;
-/// Lines of log that requests may cause at once in one VM, after which there is one a second.
+/// Log lines that requests may cause at once in one VM; after them there is one a second.
 pub const MAX_LOG_BURST_LINES: u64 = 10;
-/// What of a client's authority is repeated in an answer, a trace and the log.
+/// A client's authority as a local reply, a trace and the log repeat it.
 pub const MAX_SHOWN_AUTHORITY_BYTES: usize = 128;
-/// Text of a refused value that is repeated in an error.
+/// A refused value as an error repeats it.
 pub const MAX_QUOTED_CHARS: usize = 80;
-/// Text of a key that is repeated in the place of an error: a Service's namespace and name always fit.
+/// A key as the path of an error repeats it: a Service's namespace and name always fit.
 pub const MAX_KEY_CHARS: usize = 2 * MAX_LABEL_BYTES + 1;
-/// Text that is repeated of what a JSON parser says.
+/// The words of the JSON parser as an error repeats them.
 pub const MAX_SYNTAX_ERROR_CHARS: usize = 400;
-/// Problems that are spelt out when a configuration is refused; the rest are counted.
-pub const MAX_REPORTED_PROBLEMS: usize = 20;
+/// Errors that are listed when a configuration is refused; the rest are counted.
+pub const MAX_LISTED_ERRORS: usize = 20;
 /// A whole configuration, as pushed.
 pub const MAX_CONFIGURATION_BYTES: usize = 64 << 20;

@@ -10,7 +10,7 @@ use std::{
     cell::Cell,
 };
 
-use byname_core::{Balance, Chooser, Config, Defaults, Plan, Request, Scheme, Scripted};
+use byname_core::{Balance, Chooser, Config, Defaults, FakeEnv, Plan, Request, Scheme};
 use serde_json::{Value, json};
 
 thread_local! {
@@ -69,7 +69,7 @@ fn config(steering: &Value) -> Config {
             "base/search": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.9.0.1 10.9.0.2"}]},
         }},
     });
-    Config::from_json(&text.to_string(), &Defaults::default()).expect("it is good")
+    Config::read(&text.to_string(), &Defaults::default()).expect("it is good")
 }
 
 #[test]
@@ -94,15 +94,17 @@ fn a_request_allocates_nothing() {
     for steering in steerings {
         let config = config(&steering);
         let (mut balance, mut plan) = (Balance::default(), Plan::default());
-        let mut world = Scripted { headers: vec![("x-user".into(), "one".into())], ..Scripted::default() };
-        let mut ask = |authority: &str, world: &mut Scripted, all_fail: bool| {
+        let mut world = FakeEnv { headers: vec![("x-user".into(), "one".into())], ..FakeEnv::default() };
+        let mut ask = |authority: &str, world: &mut FakeEnv, all_fail: bool| {
             let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-            config.decide(request, &mut Chooser { balance: &mut balance, ambient: world }, &mut plan);
+            let resolution = config.resolve(request, None);
+            let chooser = &mut Chooser { balance: &mut balance, env: world };
+            config.plan(&resolution, request, chooser, &mut plan, None);
             // Every so many fail, so that something is ejected all the time.
             let status = if all_fail || world.seed.is_multiple_of(5) { 503 } else { 200 };
             world.now += 1_000_000_000;
             if let Some(ticket) = plan.take_ticket() {
-                config.done(ticket, Some(status), &mut Chooser { balance: &mut balance, ambient: world });
+                config.done(ticket, Some(status), &mut Chooser { balance: &mut balance, env: world });
             }
         };
         for authority in [

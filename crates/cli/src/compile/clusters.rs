@@ -16,8 +16,8 @@ use std::{
 };
 
 use byname_core::{
-    Balance, Chooser, Config, Defaults, Destination, Plan, Reason, Request, Resolution, Route, Scheme, Scripted,
-    Spoken, wire,
+    Balance, Chooser, Config, Defaults, Destination, FakeEnv, Plan, Reason, Request, Resolution, Route, Scheme,
+    UpstreamProtocol, wire,
 };
 
 use super::{Base, Compiled, text};
@@ -52,7 +52,7 @@ pub enum Upstream {
         tls: bool,
     },
     /// To the endpoint that the filter picked.
-    OriginalDst(Spoken),
+    OriginalDst(UpstreamProtocol),
     /// To where the program connected to.
     Passthrough,
 }
@@ -67,7 +67,7 @@ pub struct Endpoints {
     /// Its subset; empty where it has none.
     pub subset: String,
     /// How it is spoken to.
-    pub spoken: Spoken,
+    pub spoken: UpstreamProtocol,
     /// Whether the name means the endpoints in DNS too.
     pub headless: bool,
     /// Where it runs. `None`: nothing is known of it.
@@ -83,9 +83,9 @@ impl fmt::Display for Upstream {
             Self::External { host, port, tls: false } => write!(f, "{host}:{port}"),
             Self::DynamicForwardProxy { tls: true } => f.write_str("hosts outside over TLS"),
             Self::DynamicForwardProxy { tls: false } => f.write_str("hosts outside"),
-            Self::OriginalDst(Spoken::Tls) => f.write_str("picked endpoints over TLS"),
-            Self::OriginalDst(Spoken::Http2) => f.write_str("picked endpoints over HTTP/2"),
-            Self::OriginalDst(Spoken::AsClient) => f.write_str("picked endpoints"),
+            Self::OriginalDst(UpstreamProtocol::Tls) => f.write_str("picked endpoints over TLS"),
+            Self::OriginalDst(UpstreamProtocol::Http2) => f.write_str("picked endpoints over HTTP/2"),
+            Self::OriginalDst(UpstreamProtocol::AsClient) => f.write_str("picked endpoints"),
             Self::Passthrough => f.write_str("what is passed through"),
         }
     }
@@ -131,10 +131,10 @@ pub fn clusters(compiled: &Compiled, base: &Base) -> Result<Clusters, Problems> 
     }
     if Steered::of(wire).endpoint {
         let wire::OriginalDst { cluster, tls_cluster, http2_cluster } = &wire.steering.original_dst;
-        found.put(cluster.clone(), Upstream::OriginalDst(Spoken::AsClient));
-        found.put(tls_cluster.clone(), Upstream::OriginalDst(Spoken::Tls));
+        found.put(cluster.clone(), Upstream::OriginalDst(UpstreamProtocol::AsClient));
+        found.put(tls_cluster.clone(), Upstream::OriginalDst(UpstreamProtocol::Tls));
         if let Some(http2) = http2_cluster.as_ref().filter(|http2| *http2 != cluster) {
-            found.put(http2.clone(), Upstream::OriginalDst(Spoken::Http2));
+            found.put(http2.clone(), Upstream::OriginalDst(UpstreamProtocol::Http2));
         }
     }
     let Found { mut clusters, problems, .. } = found;
@@ -164,9 +164,9 @@ impl Steered {
         let mut steered = Self::default();
         for by in of_services.chain([wire.steering.by]) {
             match by {
-                wire::By::Cluster => steered.cluster = true,
-                wire::By::Authority => steered.authority = true,
-                wire::By::Endpoint => steered.endpoint = true,
+                wire::SteeringMode::Cluster => steered.cluster = true,
+                wire::SteeringMode::Authority => steered.authority = true,
+                wire::SteeringMode::Endpoint => steered.endpoint = true,
             }
         }
         steered
@@ -295,7 +295,10 @@ impl Found<'_> {
             host,
             port: route.port,
             subset: of.subset.to_owned(),
-            spoken: route.destination.service().map_or(Spoken::AsClient, |service| service.spoken(route.port_name)),
+            spoken: route
+                .destination
+                .service()
+                .map_or(UpstreamProtocol::AsClient, |service| service.upstream_protocol(route.port_name)),
             headless: of.service.cluster_ips.iter().next() == Some("None"),
             // It may have been asked for without those that it has.
             addresses: usable.or_else(|| of.service.endpoints.as_ref().map(|_| Vec::new())),
@@ -353,14 +356,16 @@ impl Found<'_> {
 
 fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'c>, Plan) {
     let mut plan = Plan::default();
-    let mut chooser = Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() };
-    let resolution = config.decide(Request { authority: authority.as_bytes(), scheme }, &mut chooser, &mut plan);
+    let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
+    let request = Request { authority: authority.as_bytes(), scheme };
+    let resolution = config.resolve(request, None);
+    config.plan(&resolution, request, &mut chooser, &mut plan, None);
     (resolution, plan)
 }
 
 fn configured(wire: &wire::Config) -> Result<Config, String> {
     let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
-    Config::from_json(&text(wire), &defaults).map_err(|refused| refused.to_string())
+    Config::read(&text(wire), &defaults).map_err(|refused| refused.to_string())
 }
 
 fn without_services(wire: &wire::Config) -> wire::Config {
@@ -380,8 +385,8 @@ fn without_services(wire: &wire::Config) -> wire::Config {
 fn by_cluster(wire: &wire::Config) -> wire::Config {
     let mut wire = wire.clone();
     let own = wire.table.services.values_mut().filter_map(|service| service.steering.as_mut()?.by.as_mut());
-    for by in own.chain([&mut wire.steering.by]).filter(|by| **by == wire::By::Authority) {
-        *by = wire::By::Cluster;
+    for by in own.chain([&mut wire.steering.by]).filter(|by| **by == wire::SteeringMode::Authority) {
+        *by = wire::SteeringMode::Cluster;
     }
     wire
 }

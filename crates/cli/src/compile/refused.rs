@@ -1,6 +1,6 @@
 //! What the core refuses, told by the place in the input that it comes from.
 
-use byname_core::Problem as Refused;
+use byname_core::FieldError as Refused;
 
 use super::Base;
 use crate::{
@@ -43,7 +43,7 @@ pub(super) fn in_base(refused: &Refused, base: &Base) -> Problem {
 /// The reason and the way out, as the core has them.
 fn words(refused: &Refused) -> (String, &'static str) {
     let text = refused.to_string();
-    let fix = refused.fault.fix();
+    let fix = refused.error_type.fix();
     let reason = text.strip_prefix(refused.at.as_str()).and_then(|text| text.strip_suffix(fix)?.strip_suffix("; "));
     let reason = reason.unwrap_or(&text).trim_start_matches([':', ' ']);
     (reason.to_owned(), fix)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use byname_core::{Config, Defaults, Problems, limits::MAX_CONFIGURATION_BYTES, wire};
+use byname_core::{Config, Defaults, FieldErrors, limits::MAX_CONFIGURATION_BYTES, wire};
 
 use crate::{
     caller::Caller,
@@ -89,7 +89,7 @@ impl Side {
             bail!("{called}: is larger than the {MAX_CONFIGURATION_BYTES} bytes of a configuration");
         }
         let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
-        let config = Config::from_json(&text, &defaults).with_context(|| called.to_owned())?;
+        let config = Config::read(&text, &defaults).with_context(|| called.to_owned())?;
         let wire: wire::Config = serde_json::from_str(&text).with_context(|| called.to_owned())?;
         let namespaces = wire.caller.namespace.iter().cloned().collect();
         Ok(Self::new(wire, config, namespaces, BTreeMap::new()))
@@ -115,10 +115,10 @@ impl Side {
     }
 
     /// From now on names are asked from this namespace.
-    pub(super) fn ask_from(&mut self, namespace: &str) -> Result<(), Problems> {
+    pub(super) fn ask_from(&mut self, namespace: &str) -> Result<(), FieldErrors> {
         self.rest.caller.namespace = Some(namespace.to_owned());
         // The same as the whole one, but for the caller and without Services.
-        self.config.caller = Config::from_json(&compile::text(&self.rest), &Defaults::default())?.caller;
+        self.config.caller = Config::read(&compile::text(&self.rest), &Defaults::default())?.caller;
         Ok(())
     }
 

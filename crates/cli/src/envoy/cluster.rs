@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
-use byname_core::Spoken;
+use byname_core::UpstreamProtocol;
 
 use super::{filter::path, socket_address, version};
 use crate::{
@@ -292,11 +292,11 @@ impl Writer<'_> {
             },
             Upstream::External { host, port, tls } => {
                 // HTTP/1.1 in clear text: the world outside is not asked to follow the client.
-                let spoken = if *tls { Some(Spoken::Tls) } else { None };
+                let spoken = if *tls { Some(UpstreamProtocol::Tls) } else { None };
                 self.dns(name, (EXTERNAL, OUTSIDE), (host, *port), spoken)
             }
             Upstream::DynamicForwardProxy { tls } => {
-                let speaks = if *tls { self.speaks(Spoken::Tls) } else { String::new() };
+                let speaks = if *tls { self.speaks(UpstreamProtocol::Tls) } else { String::new() };
                 fill(DYNAMIC, &[named, ("dns_cache", &dns_cache()), ("speaks", &speaks)])
             }
             Upstream::OriginalDst(spoken) => {
@@ -304,7 +304,7 @@ impl Writer<'_> {
                     self.speaks_and("original_dst", *spoken, "common_http_protocol_options: {idle_timeout: 5s}\n");
                 fill(ORIGINAL_DST, &[named, ("speaks", &speaks)])
             }
-            Upstream::Passthrough => fill(ORIGINAL_DST, &[named, ("speaks", &self.speaks(Spoken::AsClient))]),
+            Upstream::Passthrough => fill(ORIGINAL_DST, &[named, ("speaks", &self.speaks(UpstreamProtocol::AsClient))]),
         })
     }
 
@@ -313,7 +313,7 @@ impl Writer<'_> {
         name: &str,
         (template, timing): (&str, &str),
         (host, port): (&str, u16),
-        spoken: impl Into<Option<Spoken>>,
+        spoken: impl Into<Option<UpstreamProtocol>>,
     ) -> String {
         let resolver = self.shared("typed_dns_resolver_config", "resolver", RESOLVER);
         let speaks = spoken.into().map_or_else(String::new, |spoken| self.speaks(spoken));
@@ -330,24 +330,24 @@ impl Writer<'_> {
         )
     }
 
-    fn speaks(&mut self, spoken: Spoken) -> String {
+    fn speaks(&mut self, spoken: UpstreamProtocol) -> String {
         let anchor = match spoken {
-            Spoken::AsClient => "as_client",
-            Spoken::Http2 => "http2",
-            Spoken::Tls => "tls",
+            UpstreamProtocol::AsClient => "as_client",
+            UpstreamProtocol::Http2 => "http2",
+            UpstreamProtocol::Tls => "tls",
         };
         self.speaks_and(anchor, spoken, "")
     }
 
     /// How upstreams are spoken to, with more options.
-    fn speaks_and(&mut self, anchor: &'static str, spoken: Spoken, more: &str) -> String {
+    fn speaks_and(&mut self, anchor: &'static str, spoken: UpstreamProtocol, more: &str) -> String {
         let options = match spoken {
-            Spoken::AsClient => {
+            UpstreamProtocol::AsClient => {
                 "use_downstream_protocol_config: {http_protocol_options: {}, http2_protocol_options: {}}\n"
             }
-            Spoken::Http2 => "explicit_http_config: {http2_protocol_options: {}}\n",
+            UpstreamProtocol::Http2 => "explicit_http_config: {http2_protocol_options: {}}\n",
             // Server name and certificate follow the authority, which byname rewrote; HTTP/2 where it is offered.
-            Spoken::Tls => {
+            UpstreamProtocol::Tls => {
                 "upstream_http_protocol_options: {auto_sni: true, auto_san_validation: true}\n\
                  auto_config: {http_protocol_options: {}, http2_protocol_options: {}}\n"
             }
@@ -355,7 +355,7 @@ impl Writer<'_> {
         let options = fill(OPTIONS, &[("options", &format!("{more}{options}"))]);
         const FIELD: &str = "typed_extension_protocol_options";
         let mut text = if more.is_empty() { self.shared(FIELD, anchor, &options) } else { field(FIELD, "", &options) };
-        if spoken == Spoken::Tls {
+        if spoken == UpstreamProtocol::Tls {
             let socket = fill(TLS, &[("ca_file", &path(&self.style.ca_file))]);
             text.push_str(&self.shared("transport_socket", "tls_socket", &socket));
         }

@@ -1,8 +1,8 @@
 //! Any bytes as a configuration.
 
 use byname_core::{
-    Config, Defaults, Fault, Plan, Problems, Request, Scheme,
-    limits::{MAX_QUOTED_CHARS, MAX_REPORTED_PROBLEMS, MAX_SYNTAX_ERROR_CHARS},
+    Config, Defaults, FieldErrorType, FieldErrors, Plan, Request, Scheme,
+    limits::{MAX_LISTED_ERRORS, MAX_QUOTED_CHARS, MAX_SYNTAX_ERROR_CHARS},
 };
 use serde_json::Value;
 
@@ -26,11 +26,12 @@ pub fn configuration(bytes: &[u8]) {
     }
 }
 
-fn check_problems(problems: &Problems) {
+fn check_problems(problems: &FieldErrors) {
     assert!(!problems.is_empty(), "an error has a reason");
-    assert!(problems.listed().len() <= MAX_REPORTED_PROBLEMS);
+    assert!(problems.listed().len() <= MAX_LISTED_ERRORS);
     for problem in problems.listed() {
-        let most = if problem.fault == Fault::Syntax { MAX_SYNTAX_ERROR_CHARS } else { MAX_QUOTED_CHARS };
+        let most =
+            if problem.error_type == FieldErrorType::Malformed { MAX_SYNTAX_ERROR_CHARS } else { MAX_QUOTED_CHARS };
         assert!(problem.at.chars().count() <= MAX_PLACE_CHARS, "{} characters", problem.at.chars().count());
         assert!(problem.found.chars().count() <= most * MAX_ESCAPED_CHARS + 1, "{}", problem.found);
         let line = problem.to_string();

@@ -1,7 +1,7 @@
 //! Names against random tables of every kind of Service, with any policy, search path and steering.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use byname_core::{Config, Defaults, Plan, Request, Resolution, Scheme, Service, Table, resolve};
+use byname_core::{Config, Defaults, Plan, Request, Resolution, Scheme, ServiceSpec, Table};
 use serde_json::{Map, Value, json};
 
 use crate::rules::decided;
@@ -51,7 +51,7 @@ pub fn names(bytes: &[u8]) {
     let request = Request { authority, scheme };
     let used = &mut Plan::default();
 
-    let mut config = Config::from_json(&configuration.to_string(), &Defaults::default())
+    let mut config = Config::read(&configuration.to_string(), &Defaults::default())
         .unwrap_or_else(|problems| panic!("the configuration is good: {problems}\n{configuration:#}"));
     let before = decided(&config, ZONE, request, used);
     let services = configuration["table"]["services"].as_object().expect("an object");
@@ -65,7 +65,7 @@ pub fn names(bytes: &[u8]) {
         decided(&config, ZONE, request, used);
     }
     assert_eq!(counts(&config.table), (0, 0, 0));
-    let resolution = resolve(&config.table, &config.caller, request);
+    let resolution = config.resolve(request, None);
     let is_outside = matches!(&resolution, Resolution::Route(route) if route.destination.service().is_none());
     assert!(
         !matches!(resolution, Resolution::Route(_)) || is_outside,
@@ -74,7 +74,7 @@ pub fn names(bytes: &[u8]) {
 
     for (key, service) in services {
         let wire = serde_json::from_value(service.clone()).expect("the wire form");
-        let service = Service::compile(key, &wire).expect("it is good");
+        let service = ServiceSpec::compile(key, &wire).expect("it is good");
         config.table.put(service.clone()).expect("there is room");
         config.table.put(service).expect("it takes its own place");
         decided(&config, ZONE, request, used);

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use byname_core::{
-    Answer, Authority, Balance, Chooser, Config, Destination, Host, Plan, Reason, Request, Resolution, Route, Scripted,
-    Service, limits::MAX_NAME_BYTES,
+    Authority, Balance, Chooser, Config, Destination, FakeEnv, Host, LocalReply, Plan, Reason, Request, Resolution,
+    Route, Service, limits::MAX_NAME_BYTES,
 };
+
+use crate::world::{decide, decide_traced};
 
 /// A refused name with a search list of the longest names there can be is the longest answer; a trace adds ten aliases.
 const MAX_LINE_BYTES: usize = 64 * (MAX_NAME_BYTES + 64);
@@ -25,9 +27,10 @@ pub(crate) struct Decided {
 /// other requests have left what they like.
 pub(crate) fn decided(config: &Config, zone: &str, request: Request<'_>, used: &mut Plan) -> Decided {
     let mut plan = Plan::default();
-    let resolution = config.decide(
+    let resolution = decide(
+        config,
         request,
-        &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+        &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
         &mut plan,
     );
     let decided = Decided::new(&resolution, &plan, zone);
@@ -38,24 +41,23 @@ pub(crate) fn decided(config: &Config, zone: &str, request: Request<'_>, used: &
         Resolution::Refuse(_) => assert_eq!((plan.cluster(), plan.authority()), (None, None), "it goes nowhere"),
     }
 
-    let (traced, trace) = config.decide_traced(
+    let (traced, trace) = decide_traced(
+        config,
         request,
-        &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+        &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
         used,
     );
     assert_eq!(Decided::new(&traced, used, zone), decided, "neither a trace nor the last request changes anything");
     check_line(&trace.to_string());
-    check_line(&config.log_line(request, &traced, &trace));
+    check_line(&config.trace_line(request, &traced, &trace));
     let decision = config.decision(&traced, used).to_string();
     for value in [trace.header_value(), decision] {
         check_line(&value);
         assert!(value.is_ascii(), "{value:?} is no header value");
     }
 
-    let answer = config.answer(request);
-    assert_eq!(answer.is_some(), matches!(resolution, Resolution::Refuse(_)), "what is refused is answered");
-    if let Some(answer) = answer {
-        check_answer(&answer, decided.reason);
+    if let Resolution::Refuse(refusal) = resolution {
+        check_local_reply(&config.local_reply(request, refusal), decided.reason);
     }
     decided
 }
@@ -126,9 +128,10 @@ fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<
     if service.ports().iter().any(|port| (port.name(), port.port()) == (route.port_name, route.port)) {
         let whole = host(&route.destination, zone);
         let absolute = format!("{whole}.:{}", route.port);
-        let again = config.decide(
+        let again = decide(
+            config,
             Request { authority: absolute.as_bytes(), ..request },
-            &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+            &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
             &mut Plan::default(),
         );
         let Resolution::Route(again) = again else { panic!("{absolute} is {again:?}, and was routed") };
@@ -141,10 +144,10 @@ fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<
 fn check_endpoint(config: &Config, request: Request<'_>, service: &Service, route: &Route<'_>) {
     for seed in 0..4 {
         let mut balance = Balance::default();
-        let mut world = Scripted { seed, ..Scripted::default() };
-        let mut chooser = Chooser { balance: &mut balance, ambient: &mut world };
+        let mut world = FakeEnv { seed, ..FakeEnv::default() };
+        let mut chooser = Chooser { balance: &mut balance, env: &mut world };
         let mut plan = Plan::default();
-        config.decide(request, &mut chooser, &mut plan);
+        decide(config, request, &mut chooser, &mut plan);
         let Some(endpoint) = plan.endpoint() else { return };
         let address: SocketAddr = endpoint.parse().expect("address and port");
         assert!(address.port() > 0, "{endpoint}");
@@ -159,10 +162,10 @@ fn check_endpoint(config: &Config, request: Request<'_>, service: &Service, rout
     }
 }
 
-fn check_answer(answer: &Answer, reason: Reason) {
-    assert_eq!(answer.reason, reason);
-    assert!((400..600).contains(&answer.status) && (1..=16).contains(&answer.grpc_status), "{answer:?}");
-    check_line(answer.body.strip_suffix('\n').expect("a line ends"));
+fn check_local_reply(reply: &LocalReply, reason: Reason) {
+    assert_eq!(reply.reason, reason);
+    assert!((400..600).contains(&reply.status) && (1..=16).contains(&reply.grpc_status), "{reply:?}");
+    check_line(reply.body.strip_suffix('\n').expect("a line ends"));
 }
 
 /// One line that a log or a body may hold, of bounded length.

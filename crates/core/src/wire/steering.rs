@@ -1,10 +1,10 @@
-//! How requests are steered, as it is pushed.
+//! The pushed steering: cluster names, load balancing, outlier detection.
 
 use alloc::string::String;
 
 use serde::Serialize;
 
-use crate::read::{names, object};
+use super::readable::{names, object};
 
 /// How requests are steered.
 #[derive(Clone, Debug, Serialize)]
@@ -12,7 +12,7 @@ use crate::read::{names, object};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Steering {
     /// Default `cluster`.
-    pub by: By,
+    pub by: SteeringMode,
     /// Default `always`. With `by: authority` the authority is always rewritten.
     pub rewrite_authority: RewriteAuthority,
     /// Whether `x-forwarded-host` gets the authority that was asked for, where it is rewritten. Default false.
@@ -57,7 +57,7 @@ object!(Steering {
 impl Default for Steering {
     fn default() -> Self {
         Self {
-            by: By::default(),
+            by: SteeringMode::default(),
             rewrite_authority: RewriteAuthority::default(),
             forwarded_host: false,
             control_header: "x-byname-cluster".into(),
@@ -76,7 +76,7 @@ impl Default for Steering {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
-pub enum By {
+pub enum SteeringMode {
     /// The control header holds the name of the upstream cluster.
     #[default]
     Cluster,
@@ -86,7 +86,7 @@ pub enum By {
     Endpoint,
 }
 
-names!(By { "cluster" => Cluster, "authority" => Authority, "endpoint" => Endpoint, });
+names!(SteeringMode { "cluster" => Cluster, "authority" => Authority, "endpoint" => Endpoint, });
 
 /// When `:authority` is rewritten while steering by cluster or by endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -234,7 +234,7 @@ impl Default for OutlierDetection {
 pub struct ServiceSteering {
     /// In place of `steering.by`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<By>,
+    pub by: Option<SteeringMode>,
     /// In place of `steering.rewriteAuthority`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewrite_authority: Option<RewriteAuthority>,

@@ -1,13 +1,17 @@
-//! What is known of the cluster, as it is pushed.
+//! The pushed table: Services, their ports and their endpoints.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Entries, ServiceSteering, Texts};
+use super::{
+    readable::{names, object},
+    reader::{self, ListElement},
+    steering::ServiceSteering,
+};
 use crate::{
+    collections::{Entries, StringList},
     limits::MAX_ENDPOINT_GROUPS,
-    read::{self, Element, names, object},
 };
 
 /// What is known of the cluster.
@@ -35,8 +39,8 @@ pub struct Service {
     #[serde(rename = "type", skip_serializing_if = "ServiceType::is_default")]
     pub service_type: ServiceType,
     /// `["None"]` makes it headless.
-    #[serde(rename = "clusterIPs", skip_serializing_if = "Texts::is_empty")]
-    pub cluster_ips: Texts,
+    #[serde(rename = "clusterIPs", skip_serializing_if = "StringList::is_empty")]
+    pub cluster_ips: StringList,
     /// The ports that requests are matched to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<ServicePort>,
@@ -155,7 +159,7 @@ pub struct ServicePort {
     pub app_protocol: Option<String>,
 }
 
-object!(ServicePort needs "port" {
+object!(ServicePort requires "port" {
     "name" => name,
     "port" => port,
     "protocol" => protocol,
@@ -205,10 +209,10 @@ object!(Alias { "port" => port, "tls" => tls, });
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EndpointGroup {
     /// IPv4 and IPv6 addresses.
-    pub addresses: Texts,
+    pub addresses: StringList,
     /// One for each address, in the same order; left out where the endpoints have none.
-    #[serde(skip_serializing_if = "Texts::is_empty")]
-    pub hostnames: Texts,
+    #[serde(skip_serializing_if = "StringList::is_empty")]
+    pub hostnames: StringList,
     /// The endpoints' own ports by name. Left out: they serve every port of the Service, under its own number.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, u16>>"))]
@@ -220,11 +224,11 @@ pub struct EndpointGroup {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// Zones that the control plane means them for: `hints.forZones` of an EndpointSlice.
-    #[serde(skip_serializing_if = "Texts::is_empty")]
-    pub for_zones: Texts,
+    #[serde(skip_serializing_if = "StringList::is_empty")]
+    pub for_zones: StringList,
     /// Nodes that it means them for: `hints.forNodes`.
-    #[serde(skip_serializing_if = "Texts::is_empty")]
-    pub for_nodes: Texts,
+    #[serde(skip_serializing_if = "StringList::is_empty")]
+    pub for_nodes: StringList,
     /// Share of each endpoint beside those of other groups, 1 to 1,000. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
@@ -330,21 +334,21 @@ names!(IpFamily { "IPv4" => IPv4, "IPv6" => IPv6, });
 
 impl<'de> Deserialize<'de> for Service {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read::read(deserializer)
+        reader::read(deserializer)
     }
 }
 
-impl Element for ServicePort {}
+impl ListElement for ServicePort {}
 
-impl Element for EndpointGroup {
-    /// Refused as soon as there are more: an empty one has 3 bytes in JSON and many more in memory.
-    const MOST: usize = MAX_ENDPOINT_GROUPS;
+impl ListElement for EndpointGroup {
+    /// Checked while reading: an empty group takes 3 bytes in JSON and many more in memory.
+    const MAX_LEN: usize = MAX_ENDPOINT_GROUPS;
     const LIST: &'static str = "at most 4096 groups of endpoints";
-    /// None at all and nothing known of them are two things, and some programs write null for an empty list.
+    /// No endpoints and unknown endpoints differ, and some programs write null for an empty list.
     const LIST_MAY_BE_NULL: bool = false;
 }
 
-const _: () = assert!(MAX_ENDPOINT_GROUPS == 4_096, "as the text says");
+const _: () = assert!(MAX_ENDPOINT_GROUPS == 4_096, "the text says 4096");
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_false(value: &bool) -> bool {

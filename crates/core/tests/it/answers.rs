@@ -5,7 +5,7 @@ use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{config, shop};
+use crate::world::{config, local_reply, shop};
 
 #[test]
 fn each_refusal_has_its_statuses_and_its_words() {
@@ -91,15 +91,15 @@ fn each_refusal_has_its_statuses_and_its_words() {
     ];
     for (authority, status, grpc_status, body) in rows {
         let request = Request { authority, scheme: Scheme::Http };
-        let answer = config.answer(request).expect("it is refused");
+        let answer = local_reply(&config, request).expect("it is refused");
         assert_eq!((answer.status, answer.grpc_status, answer.body.as_str()), (*status, *grpc_status, *body));
     }
-    assert!(config.answer(Request { authority: b"payments", scheme: Scheme::Http }).is_none());
+    assert!(local_reply(&config, Request { authority: b"payments", scheme: Scheme::Http }).is_none());
 }
 
 #[test]
 fn what_a_client_sent_is_repeated_escaped_and_cut() {
     let request = Request { authority: &[b'\r'; 100_000], scheme: Scheme::Http };
-    let answer = config(json!({})).answer(request).expect("it is refused");
+    let answer = local_reply(&config(json!({})), request).expect("it is refused");
     assert!(answer.body.len() < 600 && answer.body.lines().count() == 1, "{}", answer.body);
 }

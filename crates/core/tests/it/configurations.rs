@@ -25,7 +25,7 @@ fn quoted(found: &str) -> String {
 #[test]
 fn the_least_configuration_needs_a_version_and_a_namespace() {
     let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a"), ..Defaults::default() };
-    let config = Config::from_json(r#"{"version": 1}"#, &defaults).expect("the node says the rest");
+    let config = Config::read(r#"{"version": 1}"#, &defaults).expect("the node says the rest");
     assert_eq!((config.caller.namespace(), config.caller.zone()), ("shop", Some("eu-a")));
 
     assert!(read("{}").expect_err("no version").contains("missing field `version`"));

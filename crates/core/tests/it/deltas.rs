@@ -1,6 +1,6 @@
 //! One Service put in or taken out of a table that stands.
 
-use byname_core::{Config, Service};
+use byname_core::{Config, ServiceSpec};
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -9,7 +9,7 @@ use crate::world::{ask, services, shop};
 
 fn put(config: &mut Config, key: &str, service: Value) -> Result<(), String> {
     let wire = serde_json::from_value(service).expect("the wire form");
-    let service = Service::compile(key, &wire).map_err(|problems| problems.to_string())?;
+    let service = ServiceSpec::compile(key, &wire).map_err(|problems| problems.to_string())?;
     config.table.put(service).map_err(|problems| problems.to_string())
 }
 

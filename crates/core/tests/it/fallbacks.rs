@@ -1,11 +1,11 @@
 //! What stands in for a Service that is missing or has no endpoints.
 
-use byname_core::{Balance, Chooser, Config, Plan, Request, Scheme, Scripted, limits::MAX_FALLBACK_HOPS};
+use byname_core::{Balance, Chooser, Config, FakeEnv, Plan, Request, Scheme, limits::MAX_FALLBACK_HOPS};
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, ask_over, check, config, shop, try_config, with_fields};
+use crate::world::{self, ask, ask_over, check, config, shop, try_config, with_fields};
 
 /// `shop()`, two more Services without endpoints, one with some, and a StatefulSet whose pod lacks one of its ports.
 fn cluster() -> Value {
@@ -50,16 +50,16 @@ fn chain<S: AsRef<str>>(keys: &[S]) -> Value {
 /// `CLUSTER | AUTHORITY`, `-` where it is left alone, and every step.
 pub(crate) fn decide(config: &Config, authority: &str, scheme: Scheme) -> (String, String) {
     let mut plan = Plan::default();
-    let mut chooser = Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() };
+    let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
     let request = Request { authority: authority.as_bytes(), scheme };
-    let (_, trace) = config.decide_traced(request, &mut chooser, &mut plan);
+    let (_, trace) = world::decide_traced(&config, request, &mut chooser, &mut plan);
     let planned = format!("{} | {}", plan.cluster().unwrap_or("-"), plan.authority().unwrap_or("-"));
     (planned, trace.to_string())
 }
 
 pub(crate) fn body(config: &Config, authority: &str) -> String {
     let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-    config.answer(request).map(|answer| answer.body).unwrap_or_default()
+    world::local_reply(config, request).map(|answer| answer.body).unwrap_or_default()
 }
 
 #[test]
@@ -409,8 +409,8 @@ fn a_dynamic_forward_proxy_is_told_its_host_and_port() {
     let config =
         config(with(json!({}), json!({"shop/gone": {"host": "api.example.com", "port": 443, "tls": true}}), fields));
     let mut plan = Plan::default();
-    let mut chooser = Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() };
-    config.decide(Request { authority: b"gone", scheme: Scheme::Http }, &mut chooser, &mut plan);
+    let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
+    world::decide(&config, Request { authority: b"gone", scheme: Scheme::Http }, &mut chooser, &mut plan);
     assert_eq!((plan.cluster(), plan.dynamic_host()), (Some("dfp-tls"), Some(("api.example.com", 443))));
 }
 
@@ -490,7 +490,7 @@ fn a_table_that_changes_changes_what_stands_in() {
     assert!(config.table.remove("shop", "web"));
     assert_eq!(ask(&config, "web"), "fallback_missing payments.shop:80");
     let wire = serde_json::from_value(json!({"ports": [{"port": 80}], "endpoints": []})).expect("the wire form");
-    let service = byname_core::Service::compile("shop/web", &wire).expect("it is good");
+    let service = byname_core::ServiceSpec::compile("shop/web", &wire).expect("it is good");
     config.table.put(service).expect("there is room");
     assert_eq!(ask(&config, "web"), "fallback_no_endpoints payments.shop:80");
     assert!(config.table.remove("shop", "payments"));

@@ -5,30 +5,30 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use byname_core::{Balance, Chooser, Config, Plan, Request, Scheme, Scripted, Ticket};
+use byname_core::{Balance, Chooser, Config, FakeEnv, Plan, Request, Scheme, Ticket};
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::config;
+use crate::world::{self, config};
 
 /// One worker of a sidecar: what was pushed, what it remembers, and its world.
 pub(crate) struct Worker {
     pub(crate) config: Config,
     pub(crate) balance: Balance,
-    pub(crate) world: Scripted,
+    pub(crate) world: FakeEnv,
 }
 
 impl Worker {
     pub(crate) fn new(config: Config, seed: u64) -> Self {
-        Self { config, balance: Balance::default(), world: Scripted { seed, ..Scripted::default() } }
+        Self { config, balance: Balance::default(), world: FakeEnv { seed, ..FakeEnv::default() } }
     }
 
     fn decide(&mut self, authority: &str) -> (Plan, String) {
         let mut plan = Plan::default();
         let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-        let chooser = &mut Chooser { balance: &mut self.balance, ambient: &mut self.world };
-        let (_, trace) = self.config.decide_traced(request, chooser, &mut plan);
+        let chooser = &mut Chooser { balance: &mut self.balance, env: &mut self.world };
+        let (_, trace) = world::decide_traced(&self.config, request, chooser, &mut plan);
         (plan, trace.to_string())
     }
 
@@ -36,14 +36,14 @@ impl Worker {
     pub(crate) fn send(&mut self, authority: &str) -> (String, Option<Ticket>) {
         let mut plan = Plan::default();
         let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-        let chooser = &mut Chooser { balance: &mut self.balance, ambient: &mut self.world };
-        self.config.decide(request, chooser, &mut plan);
+        let chooser = &mut Chooser { balance: &mut self.balance, env: &mut self.world };
+        world::decide(&self.config, request, chooser, &mut plan);
         (plan.endpoint().unwrap_or("none").to_owned(), plan.take_ticket())
     }
 
     pub(crate) fn end(&mut self, ticket: Option<Ticket>, status: Option<u16>) -> bool {
         ticket.is_some_and(|ticket| {
-            let chooser = &mut Chooser { balance: &mut self.balance, ambient: &mut self.world };
+            let chooser = &mut Chooser { balance: &mut self.balance, env: &mut self.world };
             self.config.done(ticket, status, chooser)
         })
     }

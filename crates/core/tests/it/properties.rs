@@ -1,12 +1,12 @@
 //! What holds for every input. The table is checked against the search of `naive.rs`.
 
-use byname_core::{Authority, Balance, Chooser, Config, Host, Name, Plan, Request, Scheme, Scripted};
+use byname_core::{Authority, Balance, Chooser, Config, FakeEnv, Host, Name, Plan, Request, Scheme};
 use proptest::prelude::*;
 use serde_json::json;
 
 use crate::{
     naive::{Cluster, ENDS, Endpoint, Fallback, Instead, Kind, OUTSIDE, Plain, WORDS},
-    world::{ask, read},
+    world::{self, ask, read},
 };
 
 fn word() -> impl Strategy<Value = String> {
@@ -126,7 +126,7 @@ proptest! {
             prop_assert!(changed.table.remove(&service.namespace, &service.name));
             let wire = serde_json::from_value(service.wire()).expect("the wire form");
             let key = format!("{}/{}", service.namespace, service.name);
-            changed.table.put(byname_core::Service::compile(&key, &wire).expect("it is good")).expect("there is room");
+            changed.table.put(byname_core::ServiceSpec::compile(&key, &wire).expect("it is good")).expect("there is room");
         }
         prop_assert_eq!(ask(&changed, &asked), ask(&whole, &asked));
         prop_assert_eq!(changed.table.endpoints(), whole.table.endpoints());
@@ -157,12 +157,12 @@ proptest! {
         let config = compiled(&services, 5);
         let request = Request { authority: &bytes, scheme: Scheme::Http };
         let (mut plan, mut traced) = (Plan::default(), Plan::default());
-        let plain = config.decide(request, &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() }, &mut plan).reason();
-        let (resolution, trace) = config.decide_traced(request, &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() }, &mut traced);
+        let plain = world::decide(&config, request, &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() }, &mut plan).reason();
+        let (resolution, trace) = world::decide_traced(&config, request, &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() }, &mut traced);
         prop_assert_eq!(plain, resolution.reason());
         prop_assert_eq!(plan.cluster(), traced.cluster());
         prop_assert!(trace.to_string().is_ascii());
-        if let Some(answer) = config.answer(request) {
+        if let Some(answer) = world::local_reply(&config, request) {
             prop_assert_eq!(answer.reason, plain);
             prop_assert!(answer.body.is_ascii() && answer.body.lines().count() == 1);
         }

@@ -1,11 +1,11 @@
 //! A trace tells every step; its words are for people.
 
-use byname_core::{Balance, Chooser, Plan, Request, Scheme, Scripted};
+use byname_core::{Balance, Chooser, FakeEnv, Plan, Request, Scheme};
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{config, shop};
+use crate::world::{self, config, shop};
 
 #[test]
 fn every_step_is_told_in_order() {
@@ -51,12 +51,7 @@ fn every_step_is_told_in_order() {
         ("a,b", "table 7; not an authority: two Host headers were joined into one"),
     ];
     for (authority, expected) in rows {
-        let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-        let (_, trace) = config.decide_traced(
-            request,
-            &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
-            &mut Plan::default(),
-        );
+        let trace = world::trace(&config, authority);
         assert_eq!(trace.to_string(), expected);
     }
 }
@@ -65,12 +60,7 @@ fn every_step_is_told_in_order() {
 fn a_trace_is_one_line_whatever_the_table_says() {
     let service = json!({"ports": [{"port": 80, "appProtocol": "a\nb".repeat(1_000)}]});
     let config = config(json!({"table": {"services": {"shop/web": service}}}));
-    let request = Request { authority: b"web", scheme: Scheme::Http };
-    let (_, trace) = config.decide_traced(
-        request,
-        &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
-        &mut Plan::default(),
-    );
+    let trace = world::trace(&config, "web");
     let trace = trace.to_string();
     assert!(trace.contains("with appProtocol a\\nb") && trace.lines().count() == 1 && trace.len() < 500, "{trace}");
 }
@@ -79,12 +69,7 @@ fn a_trace_is_one_line_whatever_the_table_says() {
 fn a_trace_fits_into_a_header() {
     let searches: Vec<String> = (0..32).map(|n| format!("d{n}.{}", ["x"; 100].join("."))).collect();
     let config = config(json!({"dns": {"searches": searches}}));
-    let request = Request { authority: b"a-name", scheme: Scheme::Http };
-    let (_, trace) = config.decide_traced(
-        request,
-        &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
-        &mut Plan::default(),
-    );
+    let trace = world::trace(&config, "a-name");
     assert!(trace.to_string().len() > 4_096);
     let value = trace.header_value();
     assert!(value.len() <= 4_096 && value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{value}");
@@ -96,14 +81,16 @@ fn a_trace_changes_nothing() {
     for authority in ["payments", "db-0.db", "nope", "a,b", "10.96.0.10", "payments:1"] {
         let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
         let (mut with, mut without) = (Plan::default(), Plan::default());
-        let (traced, _) = config.decide_traced(
+        let (traced, _) = world::decide_traced(
+            &config,
             request,
-            &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+            &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
             &mut with,
         );
-        let plain = config.decide(
+        let plain = world::decide(
+            &config,
             request,
-            &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() },
+            &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
             &mut without,
         );
         assert_eq!(traced.reason(), plain.reason());
@@ -153,9 +140,7 @@ fn a_trace_names_the_rule_that_chose_the_endpoint() {
         ("cart", "shop/cart has no endpoints: fallback shop/payments exists; port 80 by the scheme"),
     ];
     for (asked, expected) in rows {
-        let request = Request { authority: asked.as_bytes(), scheme: Scheme::Http };
-        let chooser = &mut Chooser { balance: &mut Balance::default(), ambient: &mut Scripted::default() };
-        let (_, trace) = config.decide_traced(request, chooser, &mut Plan::default());
+        let trace = world::trace(&config, asked);
         assert!(trace.to_string().contains(expected), "{trace}\nshould hold\n{expected}");
     }
 }

@@ -1,6 +1,6 @@
 //! A small cluster to ask, and one way to write down what came of it.
 
-use byname_core::{Config, Defaults, Request, Resolution, Scheme, resolve};
+use byname_core::{Balance, Chooser, Config, Defaults, FakeEnv, LocalReply, Plan, Request, Resolution, Scheme, Trace};
 use serde_json::{Value, json};
 
 /// A configuration of the JSON fields given, on top of the least one: version 1 and a caller in `shop`.
@@ -23,7 +23,7 @@ pub(crate) fn with_fields(mut whole: Value, fields: Value) -> Value {
 }
 
 pub(crate) fn read(json: &str) -> Result<Config, String> {
-    Config::from_json(json, &Defaults::default()).map_err(|problems| problems.to_string())
+    Config::read(json, &Defaults::default()).map_err(|problems| problems.to_string())
 }
 
 /// A table of these Services and nothing else.
@@ -59,7 +59,7 @@ pub(crate) fn ask(config: &Config, authority: impl AsRef<[u8]>) -> String {
 
 pub(crate) fn ask_over(config: &Config, authority: impl AsRef<[u8]>, scheme: Scheme) -> String {
     let request = Request { authority: authority.as_ref(), scheme };
-    match resolve(&config.table, &config.caller, request) {
+    match config.resolve(request, None) {
         Resolution::Route(route) => {
             let mut host = String::new();
             route.destination.write_host("cluster.local", &mut host);
@@ -67,7 +67,7 @@ pub(crate) fn ask_over(config: &Config, authority: impl AsRef<[u8]>, scheme: Sch
             format!("{} {host}:{}", route.reason, route.port)
         }
         Resolution::Pass(reason) => format!("pass {reason}"),
-        Resolution::Refuse(reason) => format!("refuse {reason}"),
+        Resolution::Refuse(refusal) => format!("refuse {}", refusal.reason()),
     }
 }
 
@@ -82,4 +82,52 @@ pub(crate) fn check(config: &Config, rows: &[(&str, &str, &str)]) {
         })
         .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Resolves and plans a request.
+pub(crate) fn decide<'c>(
+    config: &'c Config,
+    request: Request<'_>,
+    chooser: &mut Chooser<'_>,
+    plan: &mut Plan,
+) -> Resolution<'c> {
+    let resolution = config.resolve(request, None);
+    config.plan(&resolution, request, chooser, plan, None);
+    resolution
+}
+
+/// Resolves and plans a request, with every step.
+pub(crate) fn decide_traced<'c>(
+    config: &'c Config,
+    request: Request<'_>,
+    chooser: &mut Chooser<'_>,
+    plan: &mut Plan,
+) -> (Resolution<'c>, Trace) {
+    let mut trace = Trace::new(config.table.version());
+    let resolution = config.resolve(request, Some(&mut trace));
+    config.plan(&resolution, request, chooser, plan, Some(&mut trace));
+    (resolution, trace)
+}
+
+/// Resolves and plans a request for `authority`, without earlier choices.
+pub(crate) fn plan(config: &Config, authority: &str, scheme: Scheme) -> Plan {
+    let mut plan = Plan::default();
+    let chooser = &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
+    decide(config, Request { authority: authority.as_bytes(), scheme }, chooser, &mut plan);
+    plan
+}
+
+/// Every step of the decision on a request for `authority`, without earlier choices.
+pub(crate) fn trace(config: &Config, authority: &str) -> Trace {
+    let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
+    let chooser = &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
+    decide_traced(config, request, chooser, &mut Plan::default()).1
+}
+
+/// The local reply to a request, if it is refused.
+pub(crate) fn local_reply(config: &Config, request: Request<'_>) -> Option<LocalReply> {
+    match config.resolve(request, None) {
+        Resolution::Refuse(refusal) => Some(config.local_reply(request, refusal)),
+        Resolution::Route(_) | Resolution::Pass(_) => None,
+    }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::bail;
-use byname_core::wire::By;
+use byname_core::wire::SteeringMode;
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -134,7 +134,7 @@ impl Outputs {
     /// What the format changes of what is compiled.
     pub(super) fn prepare(&self, format: Format, options: &mut Options) -> anyhow::Result<()> {
         if format == IstioWasmplugin && !options.base.says("steering.by") {
-            options.base.config.steering.by = By::Authority;
+            options.base.config.steering.by = SteeringMode::Authority;
         }
         if matches!(format, IstioWasmplugin | IstioEnvoyfilter) {
             options.names_only = !self.endpoints;

@@ -1,0 +1,49 @@
+//! The Services of a table, compiled while they are read: no two are held in their wire form at once.
+
+use alloc::{borrow::ToOwned, string::String};
+
+use crate::{
+    collections::ChunkedVec,
+    limits::MAX_SERVICES,
+    table::ServiceSpec,
+    wire::{self, FieldErrorType, FieldErrors, FieldPath, Readable, ReadableMap, Shape},
+};
+
+/// Takes the place of `table.services` while a configuration is read.
+#[derive(Default)]
+pub(super) struct ServiceReader {
+    /// The Service that is being read, and its key.
+    current: wire::Service,
+    key: String,
+    pub(super) specs: ChunkedVec<ServiceSpec>,
+    pub(super) errors: FieldErrors,
+}
+
+impl Readable for ServiceReader {
+    fn expected(&self) -> &'static str {
+        "an object of Services by \"namespace/name\""
+    }
+
+    fn shape(&mut self) -> Shape<'_> {
+        Shape::Map(self)
+    }
+}
+
+impl ReadableMap for ServiceReader {
+    fn value(&mut self, key: &str) -> Option<&mut dyn Readable> {
+        key.clone_into(&mut self.key);
+        self.current = wire::Service::default();
+        Some(&mut self.current)
+    }
+
+    fn value_was_read(&mut self) {
+        match ServiceSpec::compile(&self.key, &self.current) {
+            Ok(_) if self.specs.len() >= MAX_SERVICES => {
+                let at = FieldPath::root("table");
+                self.errors.add(&at.field("services"), &self.key, FieldErrorType::TooMany(MAX_SERVICES));
+            }
+            Ok(spec) => self.specs.push(spec),
+            Err(errors) => self.errors.append(errors),
+        }
+    }
+}

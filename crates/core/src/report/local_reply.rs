@@ -1,0 +1,109 @@
+//! The local reply to a refused request: a status, a gRPC status code, and one line that says what was asked, what was tried
+//! and what to do.
+
+use alloc::string::String;
+use core::fmt::Write;
+
+use crate::{
+    limits::MAX_SHOWN_AUTHORITY_BYTES,
+    resolve::{
+        Reason, Refusal, Request, Trace,
+        trace::{HopOutcome, Outcome, Step},
+    },
+    text::shown,
+};
+
+/// A local reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalReply {
+    /// The reason of the refusal.
+    pub reason: Reason,
+    /// The HTTP status.
+    pub status: u16,
+    /// The gRPC status code, for a gRPC request.
+    pub grpc_status: u8,
+    /// One line of text.
+    pub body: String,
+}
+
+/// The HTTP status (RFC 9110 section 15) and the gRPC status code of a refusal.
+fn statuses(refusal: Refusal) -> (u16, u8) {
+    match refusal {
+        Refusal::BadAuthority => (400, 3),
+        Refusal::AliasDenied => (403, 7),
+        Refusal::NameNotFound | Refusal::PortNotFound => (404, 5),
+        Refusal::NoEndpoints => (503, 14),
+        Refusal::AliasLoop => (508, 9),
+    }
+}
+
+impl LocalReply {
+    /// The reply to `request` of a caller in `namespace`, refused after the steps of `trace`.
+    #[must_use]
+    pub(crate) fn new(refusal: Refusal, request: Request<'_>, namespace: &str, trace: &Trace) -> Self {
+        let (status, grpc_status) = statuses(refusal);
+        let reason = refusal.reason();
+        let asked = shown(request.authority, MAX_SHOWN_AUTHORITY_BYTES);
+        let mut body = String::new();
+        // Writing to a String cannot fail.
+        let _ = write!(body, "byname: {reason}: \"{asked}\" from namespace {namespace}: ");
+        write_tried(&mut body, refusal, trace);
+        let _ = writeln!(body, "; {}", next_step(refusal, trace));
+        Self { reason, status, grpc_status, body }
+    }
+}
+
+/// Writes what was tried before the request was refused.
+fn write_tried(body: &mut String, refusal: Refusal, trace: &Trace) {
+    let steps = || trace.steps.iter();
+    let is_alias = steps().any(|step| matches!(step, Step::Hop { .. }));
+    if refusal == Refusal::NameNotFound && !is_alias {
+        body.push_str("none of these exists:");
+        for step in steps() {
+            if let Step::Candidate { name, outcome } = step
+                && *outcome != Outcome::Exists
+            {
+                let _ = write!(body, " {name}");
+            }
+        }
+    } else {
+        // The steps behind a fallback are about the fallback, not about what was asked.
+        let own = || steps().take_while(|step| !matches!(step, Step::Fallback { .. }));
+        if let Some(step) = own().filter(|step| !matches!(step, Step::Steer { .. })).last() {
+            if let Step::Port { .. } | Step::Endpoints(_) = step
+                && let Some(name) = own().filter_map(Step::tried).last()
+            {
+                let _ = write!(body, "{name}: ");
+            }
+            let _ = write!(body, "{step}");
+        }
+    }
+    for step in steps().filter(|step| matches!(step, Step::Fallback { .. })) {
+        let _ = write!(body, "; {step}");
+    }
+}
+
+/// What to do about a refusal.
+fn next_step(refusal: Refusal, trace: &Trace) -> &'static str {
+    let last_hop = trace.steps.iter().rev().find_map(|step| match step {
+        Step::Hop { outcome, .. } => Some(outcome),
+        _ => None,
+    });
+    match (refusal, last_hop) {
+        (Refusal::BadAuthority, _) => "send one Host that is a name or an address, with a port or without",
+        (Refusal::AliasDenied, Some(HopOutcome::NotGranted { .. })) => {
+            "grant it in externalNames.grants, or point the alias into its own namespace"
+        }
+        (Refusal::AliasDenied, Some(HopOutcome::AlwaysRefused)) => {
+            "point the alias elsewhere: no list can allow this target"
+        }
+        (Refusal::AliasDenied, _) => "list the host and port in externalNames.allow, or correct the alias",
+        (Refusal::AliasLoop, _) => "correct the externalName of one Service on the way",
+        (Refusal::NoEndpoints, _) => "look at the Service's selector and at the readiness of its pods",
+        (Refusal::PortNotFound, _) => "ask for a port that the Service declares: kubectl get service shows them",
+        (Refusal::NameNotFound, Some(HopOutcome::Missing(_))) => "correct the externalName, or create its target",
+        (Refusal::NameNotFound, _) => {
+            "check the name and the namespace: kubectl get service --all-namespaces shows them"
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Following ExternalName Services.
+//!
+//! A target is an absolute name: no search path applies to it. Aliases are followed one hop at a time, each at most once,
+//! [`MAX_ALIAS_HOPS`](crate::limits::MAX_ALIAS_HOPS) in all. The walk ends at the first fault; a resolver might try the next
+//! candidate, but that would hide a broken alias behind another Service. Where an alias may lead is checked at every hop, in
+//! `policy::external_names`.
+
+use super::{
+    reason::{Reason, Refusal},
+    resolution::{Destination, Resolution},
+    trace::{HopOutcome, PortOrigin, Step},
+    walk::{FallbackCause, Next, RequestedPort, Visit, Walk},
+};
+use crate::{
+    names::{ClusterName, Labels, below},
+    table::{AliasTarget, Lookup, Match, Missing, Service, ServiceKind},
+    wire::Trigger,
+};
+
+impl<'t> Walk<'t, '_> {
+    /// Follows a match through aliases and fallbacks to a resolution. `reason` holds where there are none.
+    pub(super) fn follow(&mut self, matched: Match<'t>, port: RequestedPort, reason: Reason) -> Resolution<'t> {
+        let resolution = self.follow_hops(matched, port, reason);
+        match (self.visited.fallback_cause, &resolution) {
+            (None, _) | (_, Resolution::Route(_)) => resolution,
+            // A fallback that leads nowhere, for whatever reason, is as good as none.
+            (Some(FallbackCause::NoEndpoints), _) => Resolution::Refuse(Refusal::NoEndpoints),
+            (Some(FallbackCause::NameNotFound), _) => self.name_not_found(),
+        }
+    }
+
+    fn follow_hops(&mut self, mut matched: Match<'t>, mut port: RequestedPort, mut reason: Reason) -> Resolution<'t> {
+        loop {
+            while let Match::Service(service) = matched
+                && let ServiceKind::ExternalName(alias) = &service.spec.kind
+            {
+                match self.visited.visit_alias(service) {
+                    Visit::First => {}
+                    Visit::Circle => return self.stop(service, alias, HopOutcome::Circle, Refusal::AliasLoop),
+                    Visit::TooMany => return self.stop(service, alias, HopOutcome::TooMany, Refusal::AliasLoop),
+                }
+                port.replace(PortOrigin::Alias, alias.port, alias.tls);
+                reason = Reason::Alias;
+                match self.hop(service, alias, port) {
+                    Ok(next) => (matched, port) = next,
+                    Err(resolution) => return resolution,
+                }
+            }
+            let resolution = self.match_port(matched, port, self.visited.fallback_reason.unwrap_or(reason));
+            let Resolution::Refuse(Refusal::NoEndpoints) = resolution else { return resolution };
+            let service = match matched {
+                // Nothing replaces a single endpoint that was asked for by its name.
+                Match::Endpoint(..) => return resolution,
+                Match::Service(service) => service,
+                Match::Port(service, named) => {
+                    if port.origin == PortOrigin::Scheme {
+                        port.replace(PortOrigin::Name, Some(named.number), None);
+                    }
+                    service
+                }
+            };
+            self.visited.fallback_cause.get_or_insert(FallbackCause::NoEndpoints);
+            let name = (service.namespace(), service.name());
+            match self.fallback(name, Trigger::NoEndpoints, port) {
+                Some(Next::Match(next, next_port)) => (matched, port) = (next, next_port),
+                Some(Next::End(resolution)) => return resolution,
+                None => return resolution,
+            }
+        }
+    }
+
+    /// One hop: the match of the target or of its fallback, or the resolution with which the walk ends.
+    #[inline(never)]
+    fn hop(
+        &mut self,
+        service: &'t Service,
+        alias: &'t AliasTarget,
+        port: RequestedPort,
+    ) -> Result<(Match<'t>, RequestedPort), Resolution<'t>> {
+        let policy = self.table.policy();
+        if alias.is_refused {
+            return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Refusal::AliasDenied));
+        }
+        let Some(below) = below(&alias.target, &policy.zone) else {
+            return Err(self.leave_cluster(service, alias, port));
+        };
+        let labels = Labels::split(below);
+        let name = ClusterName::new(&labels);
+        // No alias leads to a pod: nothing checks the namespace in a pod's name, the address is the author's choice, and there
+        // is no upstream cluster that could change together with the Host.
+        if name.label(0) == "pod" {
+            return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Refusal::AliasDenied));
+        }
+        // Before the lookup: a name that the table lacks may exist, and 403 or 404 would tell which names do.
+        let to = name.label(1);
+        if name.len() > 1 && !policy.external_names.grants(service.namespace(), to) {
+            let outcome = HopOutcome::NotGranted { from: service.namespace().into(), to: to.into() };
+            return Err(self.stop(service, alias, outcome, Refusal::AliasDenied));
+        }
+        match self.table.lookup(&name) {
+            Lookup::Missing(Missing::EndpointUnknown) => {
+                self.note_hop(service, alias, HopOutcome::Missing(Missing::EndpointUnknown));
+                Err(Resolution::Pass(Reason::NameNotFound))
+            }
+            Lookup::Missing(missing) => {
+                self.note_hop(service, alias, HopOutcome::Missing(missing));
+                self.visited.fallback_cause.get_or_insert(FallbackCause::NameNotFound);
+                match self.fallback_of_name(&name, missing, port) {
+                    Some(Next::Match(matched, port)) => Ok((matched, port)),
+                    Some(Next::End(resolution)) => Err(resolution),
+                    None => Err(self.name_not_found()),
+                }
+            }
+            Lookup::Pod(_) => Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Refusal::AliasDenied)),
+            Lookup::Match(matched) => {
+                self.note_hop(service, alias, HopOutcome::Inside);
+                Ok((matched, port))
+            }
+        }
+    }
+
+    /// The resolution of an external target.
+    fn leave_cluster(&mut self, service: &Service, alias: &'t AliasTarget, port: RequestedPort) -> Resolution<'t> {
+        let number = port.number;
+        if !service.allows_port(number) {
+            return self.stop(service, alias, HopOutcome::NotAllowed { port: number }, Refusal::AliasDenied);
+        }
+        self.note_hop(service, alias, HopOutcome::Outside { port: number });
+        let reason = self.visited.fallback_reason.unwrap_or(Reason::External);
+        port.route_to(Destination::External(&alias.target), reason)
+    }
+
+    fn stop(
+        &mut self,
+        service: &Service,
+        alias: &AliasTarget,
+        outcome: HopOutcome,
+        refusal: Refusal,
+    ) -> Resolution<'t> {
+        self.note_hop(service, alias, outcome);
+        Resolution::Refuse(refusal)
+    }
+
+    fn note_hop(&mut self, service: &Service, alias: &AliasTarget, outcome: HopOutcome) {
+        self.note(|| Step::Hop { alias: service.key().into(), target: alias.target.clone(), outcome });
+    }
+}

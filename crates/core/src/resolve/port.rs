@@ -1,0 +1,89 @@
+//! The last stage of a resolution: matching the requested port to a port of the Service, and checking that something serves it.
+//!
+//! The number is matched to the Service's TCP `port`, never to a `targetPort`.
+
+use super::{
+    reason::{Reason, Refusal},
+    resolution::{Destination, Resolution, Route, Upstream},
+    trace::{EndpointsOutcome, MatchedPort, PortOrigin, Step},
+    walk::{RequestedPort, Walk},
+};
+use crate::table::{Choice, Match, NamedEndpoint, Service, Usable};
+
+impl<'t> Walk<'t, '_> {
+    /// The route to a Service or to a part of one.
+    pub(super) fn match_port(
+        &mut self,
+        matched: Match<'t>,
+        requested: RequestedPort,
+        reason: Reason,
+    ) -> Resolution<'t> {
+        let (service, number, origin) = match matched {
+            Match::Service(service) | Match::Endpoint(NamedEndpoint { service, .. }) => {
+                (service, requested.number, requested.origin)
+            }
+            Match::Port(service, port) => match requested.origin {
+                PortOrigin::Scheme => (service, port.number, PortOrigin::Name),
+                _ => (service, requested.number, requested.origin),
+            },
+        };
+        // Nearly every port is found by its number, and its index then leads to its endpoints without another search.
+        let own = match matched {
+            Match::Port(..) => None,
+            _ => service.ports().iter().enumerate().find(|(_, port)| port.port() == number),
+        };
+        let name = match matched {
+            Match::Port(_, port) => (port.number == number).then_some(port.name),
+            _ => own.map(|(_, port)| port.name()),
+        };
+        self.note(|| Step::Port { number, origin, matched: name.map(|name| matched_port(service, name)) });
+        let Some(port_name) = name else {
+            return self.pass_or_refuse(Reason::PortNotFound, Refusal::PortNotFound);
+        };
+        let (destination, upstream, has_no_endpoints) = match matched {
+            // DNS answers with the endpoint's address, whatever the other endpoints and the traffic policy are.
+            Match::Endpoint(NamedEndpoint { label, address, group, .. }) => {
+                let port = group.target_port(port_name, Some(number));
+                self.note(|| {
+                    let usable = usize::from(port.is_some());
+                    Step::Endpoints(EndpointsOutcome::Known { usable, of: 1, choice: Choice::Ready, family: None })
+                });
+                let upstream = Upstream::Endpoint(address, port.unwrap_or(number));
+                (Destination::Endpoint(service, label), upstream, port.is_none())
+            }
+            _ => {
+                let (usable, has_no_endpoints) = match own {
+                    Some((index, _)) => (service.usable_at(index), service.has_no_endpoints(index)),
+                    None => {
+                        let usable = service.usable_for(port_name);
+                        let is_known = service.spec.endpoints.is_some();
+                        (usable, is_known && usable.is_some_and(|usable| usable.endpoints == 0))
+                    }
+                };
+                self.note(|| Step::Endpoints(endpoints_outcome(service, usable)));
+                (Destination::Service(service), usable.map_or(Upstream::Unknown, Upstream::Usable), has_no_endpoints)
+            }
+        };
+        if has_no_endpoints {
+            return Resolution::Refuse(Refusal::NoEndpoints);
+        }
+        Resolution::Route(Route { reason, destination, port: number, port_name, tls: requested.tls, upstream })
+    }
+}
+
+fn endpoints_outcome(service: &Service, usable: Option<&Usable>) -> EndpointsOutcome {
+    match (&service.spec.endpoints, usable) {
+        (Some(endpoints), Some(usable)) => EndpointsOutcome::Known {
+            usable: usable.endpoints,
+            of: endpoints.len(),
+            choice: usable.choice,
+            family: usable.family,
+        },
+        _ => EndpointsOutcome::Unknown,
+    }
+}
+
+fn matched_port(service: &Service, name: &str) -> MatchedPort {
+    let own = service.ports().iter().find(|port| port.name() == name);
+    MatchedPort { name: name.into(), app_protocol: own.and_then(|port| port.app_protocol()).map(Into::into) }
+}

@@ -1,0 +1,157 @@
+//! The types of a resolution: the request, and where it goes.
+
+use alloc::{boxed::Box, string::String};
+use core::net::{IpAddr, SocketAddr};
+
+use super::reason::{Reason, Refusal};
+use crate::{
+    names::EndpointLabel,
+    table::{Service, Usable},
+};
+
+/// The request, as far as a resolution depends on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'r> {
+    /// The bytes of `:authority`, as the client sent them.
+    pub authority: &'r [u8],
+    /// The scheme, whose default port is used where the authority has no port.
+    pub scheme: Scheme,
+}
+
+/// The scheme of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Default port 80.
+    #[default]
+    Http,
+    /// Default port 443.
+    Https,
+    /// No scheme: the request is a CONNECT, whose authority always has a port (RFC 9110 section 9.3.6).
+    Connect,
+}
+
+impl Scheme {
+    /// `https` in any case is [`Scheme::Https`]; anything else is [`Scheme::Http`].
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        if bytes.eq_ignore_ascii_case(b"https") { Self::Https } else { Self::Http }
+    }
+
+    /// The port of an authority without one (RFC 9110 section 4.2); 0, which is no port, for a CONNECT.
+    #[must_use]
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+            Self::Connect => 0,
+        }
+    }
+}
+
+/// What a request resolves to.
+#[derive(Clone, Debug)]
+pub enum Resolution<'t> {
+    /// The request is routed to what its name resolves to.
+    Route(Route<'t>),
+    /// The table does not know the name; the request goes on unchanged.
+    Pass(Reason),
+    /// The request gets a local reply.
+    Refuse(Refusal),
+}
+
+/// Where a request is routed to.
+#[derive(Clone, Debug)]
+pub struct Route<'t> {
+    /// Why the request is routed there.
+    pub reason: Reason,
+    /// What the name resolved to.
+    pub destination: Destination<'t>,
+    /// The port: the Service's, for what belongs to a Service; else the target's own.
+    pub port: u16,
+    /// The name of the Service's port; empty where it has none.
+    pub port_name: &'t str,
+    /// Whether Envoy speaks TLS to an external destination.
+    pub tls: bool,
+    /// The endpoints to choose from.
+    pub(crate) upstream: Upstream<'t>,
+}
+
+/// The endpoints of a route, as far as they are known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Upstream<'t> {
+    Unknown,
+    /// One of these is chosen.
+    Usable(&'t Usable),
+    /// This one.
+    Endpoint(IpAddr, u16),
+}
+
+/// What a name resolved to.
+#[derive(Clone, Debug)]
+pub enum Destination<'t> {
+    /// A Service.
+    Service(&'t Service),
+    /// One endpoint of a Service.
+    Endpoint(&'t Service, EndpointLabel<'t>),
+    /// A pod, by its whole name.
+    Pod(Box<str>),
+    /// A host outside the cluster.
+    External(&'t str),
+}
+
+impl<'t> Destination<'t> {
+    /// The Service that the destination belongs to.
+    #[must_use]
+    #[inline(always)]
+    pub fn service(&self) -> Option<&'t Service> {
+        match self {
+            Self::Service(service) | Self::Endpoint(service, _) => Some(service),
+            Self::Pod(_) | Self::External(_) => None,
+        }
+    }
+
+    /// Appends the canonical host: an absolute name in lower case, without a dot at its end.
+    pub fn write_host(&self, zone: &str, to: &mut String) {
+        match self {
+            Self::Service(service) => write_service(service, zone, to),
+            Self::Endpoint(service, label) => {
+                label.write_to(to);
+                to.push('.');
+                write_service(service, zone, to);
+            }
+            Self::Pod(name) => to.push_str(name),
+            Self::External(host) => to.push_str(host),
+        }
+    }
+}
+
+/// Every request is written so: the machinery of formatting is avoided.
+fn write_service(service: &Service, zone: &str, to: &mut String) {
+    let (namespace, name) = service.spec.name.parts();
+    for text in [name, ".", namespace, ".svc.", zone] {
+        to.push_str(text);
+    }
+}
+
+impl Route<'_> {
+    /// Address and port of the endpoint, where the name was that of a single endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        match self.upstream {
+            Upstream::Endpoint(address, port) => Some(SocketAddr::new(address, port)),
+            Upstream::Unknown | Upstream::Usable(_) => None,
+        }
+    }
+}
+
+impl Resolution<'_> {
+    /// The reason of the resolution.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Route(route) => route.reason,
+            Self::Pass(reason) => *reason,
+            Self::Refuse(refusal) => refusal.reason(),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The first stage of a resolution: from the bytes of an authority along the search path to the first candidate that exists.
+
+use alloc::{format, string::ToString};
+use core::{net::IpAddr, ops::ControlFlow};
+
+use super::{
+    reason::{Reason, Refusal},
+    resolution::{Destination, Request, Resolution, Scheme},
+    trace::{Outcome, PortOrigin, Step},
+    walk::{Next, RequestedPort, Visited, Walk},
+};
+use crate::{
+    limits::MAX_AUTHORITY_BYTES,
+    names::{Candidate, ClusterName, EndpointLabel, RawAuthority, RawHost, SearchedName},
+    table::{Lookup, Match, Missing},
+};
+
+impl<'t> Walk<'t, '_> {
+    pub(super) fn resolve(&mut self, request: Request<'_>) -> Resolution<'t> {
+        match RawAuthority::parse(request.authority) {
+            Ok(RawAuthority { host: RawHost::Name { name, .. }, .. }) if name.has_uppercase => {
+                self.resolve_in_lowercase(request)
+            }
+            Ok(authority) => self.resolve_authority(authority, request.scheme),
+            Err(error) => {
+                self.note(|| Step::Unreadable(error));
+                Resolution::Refuse(Refusal::BadAuthority)
+            }
+        }
+    }
+
+    #[cold]
+    fn resolve_in_lowercase(&mut self, request: Request<'_>) -> Resolution<'t> {
+        let mut lowercase = [0; MAX_AUTHORITY_BYTES];
+        let buffer = lowercase.get_mut(..request.authority.len());
+        debug_assert!(buffer.is_some(), "a valid authority has at most MAX_AUTHORITY_BYTES");
+        let Some(buffer) = buffer else {
+            return Resolution::Refuse(Refusal::BadAuthority);
+        };
+        buffer.copy_from_slice(request.authority);
+        buffer.make_ascii_lowercase();
+        self.resolve(Request { authority: buffer, ..request })
+    }
+
+    fn resolve_authority(&mut self, authority: RawAuthority<'_>, scheme: Scheme) -> Resolution<'t> {
+        let tls = scheme == Scheme::Https;
+        let port = match authority.port {
+            Some(number) => RequestedPort { number, origin: PortOrigin::Authority, tls },
+            None => RequestedPort { number: scheme.default_port(), origin: PortOrigin::Scheme, tls },
+        };
+        match authority.host {
+            RawHost::Name { name, absolute } => {
+                self.resolve_name(&SearchedName::with_dots(name.text, name.dots, absolute), port)
+            }
+            RawHost::Ip(address) => {
+                let service = self.table.by_cluster_ip(address);
+                self.note(|| Step::Address { address, service: service.map(|service| service.key().into()) });
+                match service {
+                    Some(service) => self.follow(Match::Service(service), port, Reason::ClusterIp),
+                    None => Resolution::Pass(Reason::IpLiteral),
+                }
+            }
+        }
+    }
+
+    /// The first candidate of the search path that exists or has a fallback; else what the baseline namespace has.
+    fn resolve_name(&mut self, name: &SearchedName<'_>, port: RequestedPort) -> Resolution<'t> {
+        let mut may_exist = false;
+        let caller = self.caller;
+        let ended = caller.search().try_each(name, |candidate| self.try_candidate(&candidate, port, &mut may_exist));
+        match ended {
+            ControlFlow::Break(resolution) => resolution,
+            ControlFlow::Continue(()) if may_exist => Resolution::Pass(Reason::NameNotFound),
+            ControlFlow::Continue(()) => self.resolve_in_baseline(name, port).unwrap_or_else(|| self.name_not_found()),
+        }
+    }
+
+    fn try_candidate(
+        &mut self,
+        candidate: &Candidate<'_>,
+        port: RequestedPort,
+        may_exist: &mut bool,
+    ) -> ControlFlow<Resolution<'t>> {
+        let mut storage = None;
+        let Some(name) = candidate.below(&self.table.policy().zone, &mut storage) else {
+            if candidate.asked_first {
+                self.note_candidate(candidate, Outcome::AskedFirst);
+                return ControlFlow::Break(self.pass_or_refuse(Reason::PublicName, Refusal::NameNotFound));
+            }
+            self.note_candidate(candidate, Outcome::Outside);
+            return ControlFlow::Continue(());
+        };
+        match self.table.lookup(&name) {
+            Lookup::Pod(address) => {
+                self.note_candidate(candidate, Outcome::Exists);
+                ControlFlow::Break(self.route_to_pod(address, &name, port))
+            }
+            Lookup::Match(matched) => {
+                self.note_candidate(candidate, Outcome::Exists);
+                let reason = match matched {
+                    Match::Service(_) | Match::Port(..) => Reason::Service,
+                    Match::Endpoint(..) => Reason::Endpoint,
+                };
+                ControlFlow::Break(self.follow(matched, port, reason))
+            }
+            Lookup::Missing(missing) => {
+                self.note_candidate(candidate, Outcome::Missing(missing));
+                *may_exist |= missing == Missing::EndpointUnknown;
+                match self.fallback_of_name(&name, missing, port) {
+                    Some(Next::Match(matched, port)) => match self.follow(matched, port, Reason::FallbackMissing) {
+                        Resolution::Route(route) => ControlFlow::Break(Resolution::Route(route)),
+                        // The fallback leads nowhere, so the name is as missing as it was.
+                        Resolution::Pass(_) | Resolution::Refuse(_) => self.next_candidate(),
+                    },
+                    Some(Next::End(resolution)) => ControlFlow::Break(resolution),
+                    None => self.next_candidate(),
+                }
+            }
+        }
+    }
+
+    fn note_candidate(&mut self, candidate: &Candidate<'_>, outcome: Outcome) {
+        self.note(|| Step::Candidate { name: candidate.to_string().into(), outcome });
+    }
+
+    /// Goes on with the next candidate, and forgets the fallbacks of this one.
+    fn next_candidate(&mut self) -> ControlFlow<Resolution<'t>> {
+        if self.visited.fallback_reason.is_some() {
+            self.visited = Visited::default();
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// What a name resolves to in the caller's baseline namespace; `None` where it does not exist there either.
+    fn resolve_in_baseline(&mut self, name: &SearchedName<'_>, port: RequestedPort) -> Option<Resolution<'t>> {
+        let caller = self.caller;
+        let baseline = caller.baseline.as_ref().filter(|_| caller.search().has_list(name))?;
+        let candidate = Candidate::within(name, baseline)?;
+        self.visited.fallback_reason = Some(Reason::Baseline);
+        let mut may_exist = false;
+        match self.try_candidate(&candidate, port, &mut may_exist) {
+            ControlFlow::Break(resolution) => Some(resolution),
+            ControlFlow::Continue(()) => may_exist.then_some(Resolution::Pass(Reason::NameNotFound)),
+        }
+    }
+
+    /// The route to a pod, under the canonical form of its name.
+    fn route_to_pod(&self, address: IpAddr, name: &ClusterName<'_>, port: RequestedPort) -> Resolution<'t> {
+        let namespace = name.label(1);
+        let zone = &self.table.policy().zone;
+        let canonical = format!("{}.{namespace}.pod.{zone}", EndpointLabel::Address(address));
+        port.route_to(Destination::Pod(canonical.into()), Reason::Pod)
+    }
+}

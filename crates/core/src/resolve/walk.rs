@@ -1,0 +1,136 @@
+//! The state of one resolution, shared by its stages: what is asked for, and what was visited on the way.
+
+use super::{
+    reason::{Reason, Refusal},
+    resolution::{Destination, Resolution, Route, Upstream},
+    trace::{PortOrigin, Step, Trace},
+};
+use crate::{
+    limits::{MAX_ALIAS_HOPS, MAX_FALLBACK_HOPS},
+    names::Caller,
+    policy::Fallback,
+    table::{Match, Service, Table},
+    wire::UnknownNames,
+};
+
+/// One resolution under way.
+pub(super) struct Walk<'t, 'w> {
+    pub(super) table: &'t Table,
+    pub(super) caller: &'w Caller,
+    pub(super) visited: Visited<'t>,
+    trace: Option<&'w mut Trace>,
+}
+
+/// The port and TLS that are asked for beside the name. Aliases and fallbacks may change them.
+#[derive(Clone, Copy)]
+pub(super) struct RequestedPort {
+    pub(super) number: u16,
+    pub(super) origin: PortOrigin,
+    pub(super) tls: bool,
+}
+
+/// The aliases and fallbacks that were followed, so that no walk goes in a circle.
+#[derive(Default)]
+pub(super) struct Visited<'t> {
+    aliases: [Option<&'t Service>; MAX_ALIAS_HOPS],
+    fallbacks: [Option<&'t Fallback>; MAX_FALLBACK_HOPS],
+    /// The reason of the first fallback, or of the baseline namespace.
+    pub(super) fallback_reason: Option<Reason>,
+    /// Why the first fallback was needed: the request ends with it where no fallback leads anywhere.
+    pub(super) fallback_cause: Option<FallbackCause>,
+}
+
+/// Why a fallback is needed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum FallbackCause {
+    NameNotFound,
+    NoEndpoints,
+}
+
+/// Whether an alias or a fallback may be followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Visit {
+    First,
+    Circle,
+    TooMany,
+}
+
+/// Where a walk goes on.
+pub(super) enum Next<'t> {
+    /// To something in the cluster.
+    Match(Match<'t>, RequestedPort),
+    /// It ended, outside the cluster.
+    End(Resolution<'t>),
+}
+
+impl RequestedPort {
+    /// Replaces the port and TLS, each where there is a replacement.
+    pub(super) fn replace(&mut self, origin: PortOrigin, port: Option<u16>, tls: Option<bool>) {
+        if let Some(port) = port {
+            (self.number, self.origin) = (port, origin);
+        }
+        self.tls = tls.unwrap_or(self.tls);
+    }
+
+    /// The route to a destination that belongs to no Service, so that any port will do.
+    pub(super) fn route_to<'t>(self, destination: Destination<'t>, reason: Reason) -> Resolution<'t> {
+        Resolution::Route(Route {
+            reason,
+            destination,
+            port: self.number,
+            port_name: "",
+            tls: self.tls,
+            upstream: Upstream::Unknown,
+        })
+    }
+}
+
+impl<'t> Visited<'t> {
+    pub(super) fn visit_alias(&mut self, alias: &'t Service) -> Visit {
+        visit(&mut self.aliases, alias)
+    }
+
+    pub(super) fn visit_fallback(&mut self, fallback: &'t Fallback) -> Visit {
+        visit(&mut self.fallbacks, fallback)
+    }
+}
+
+fn visit<'t, T>(visited: &mut [Option<&'t T>], item: &'t T) -> Visit {
+    for slot in visited {
+        match slot {
+            Some(earlier) if core::ptr::eq(*earlier, item) => return Visit::Circle,
+            Some(_) => {}
+            None => {
+                *slot = Some(item);
+                return Visit::First;
+            }
+        }
+    }
+    Visit::TooMany
+}
+
+impl<'t, 'w> Walk<'t, 'w> {
+    pub(super) fn new(table: &'t Table, caller: &'w Caller, trace: Option<&'w mut Trace>) -> Self {
+        Self { table, caller, visited: Visited::default(), trace }
+    }
+
+    /// Notes a step, which is made only where a trace was asked for.
+    pub(super) fn note(&mut self, step: impl FnOnce() -> Step) {
+        if let Some(trace) = &mut self.trace {
+            trace.steps.push(step());
+        }
+    }
+
+    /// What becomes of a name or a port that the table does not know.
+    pub(super) fn pass_or_refuse(&self, reason: Reason, refusal: Refusal) -> Resolution<'t> {
+        match self.table.policy().unknown_names {
+            UnknownNames::Pass => Resolution::Pass(reason),
+            UnknownNames::Refuse => Resolution::Refuse(refusal),
+        }
+    }
+
+    /// What becomes of a name that does not exist.
+    pub(super) fn name_not_found(&self) -> Resolution<'t> {
+        self.pass_or_refuse(Reason::NameNotFound, Refusal::NameNotFound)
+    }
+}

@@ -1,0 +1,75 @@
+//! The plan for one request, and what it takes to make it.
+
+use alloc::string::String;
+
+use crate::balance::{Balance, Env, Ticket};
+
+/// What a choice is made with.
+pub struct Chooser<'c> {
+    /// What earlier choices left behind.
+    pub balance: &'c mut Balance,
+    /// Clock, random numbers and headers.
+    pub env: &'c mut dyn Env,
+}
+
+/// What is done to one request. A plan is reused, so steering allocates nothing once its buffers have grown.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub(super) cluster: String,
+    pub(super) has_cluster: bool,
+    pub(super) authority: String,
+    pub(super) has_authority: bool,
+    /// Empty where no endpoint was chosen.
+    pub(super) endpoint: String,
+    pub(super) ticket: Option<Ticket>,
+    host: String,
+    dynamic_port: Option<u16>,
+}
+
+impl Plan {
+    /// The value of the control header; `None`: the header is removed, whoever set it.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        self.has_cluster.then_some(&*self.cluster)
+    }
+
+    /// The new `:authority`; `None`: it stays unchanged.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        self.has_authority.then_some(&*self.authority)
+    }
+
+    /// Address and port of the chosen endpoint, for an `ORIGINAL_DST` cluster: `10.0.0.7:8080`, `[fd00::7]:8080`.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        (!self.endpoint.is_empty()).then_some(&*self.endpoint)
+    }
+
+    /// The ticket for [`Config::done`](crate::Config::done), where the end of the request matters. Returned once.
+    pub fn take_ticket(&mut self) -> Option<Ticket> {
+        self.ticket.take()
+    }
+
+    /// Host and port for a dynamic forward proxy cluster.
+    #[must_use]
+    pub fn dynamic_host(&self) -> Option<(&str, u16)> {
+        self.dynamic_port.map(|port| (&*self.host, port))
+    }
+
+    pub(super) fn clear(&mut self) {
+        for text in [&mut self.cluster, &mut self.authority, &mut self.endpoint, &mut self.host] {
+            text.clear();
+        }
+        (self.has_cluster, self.has_authority, self.ticket, self.dynamic_port) = (false, false, None, None);
+    }
+
+    pub(super) fn set_cluster(&mut self, name: &str) {
+        self.cluster.push_str(name);
+        self.has_cluster = true;
+    }
+
+    pub(super) fn set_dynamic_host(&mut self, host: &str, port: u16) {
+        self.host.push_str(host);
+        self.dynamic_port = Some(port);
+    }
+}

@@ -1,0 +1,330 @@
+//! A group of endpoints: the unit in which endpoints are pushed, stored, weighted and selected.
+//!
+//! Readiness follows the EndpointSlice conditions as kube-proxy reads them (KEP-1672): absent `ready` and `serving` count as
+//! true, absent `terminating` as false.
+
+use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use crate::{
+    collections::{Entries, StringList},
+    limits::{MAX_ENDPOINT_LABELS, MAX_ENDPOINT_WEIGHT, MAX_SERVICE_PORTS},
+    names::{is_label, is_special},
+    wire::{self, FieldErrorType, FieldErrors, FieldPath, IpFamily},
+};
+
+/// Endpoints of one family that differ in nothing but their addresses and hostnames.
+#[derive(Clone, Debug)]
+pub(crate) struct EndpointGroup {
+    pub(crate) ready: bool,
+    /// Serving while terminating.
+    pub(crate) draining: bool,
+    /// At least 1.
+    pub(crate) weight: u32,
+    /// The endpoints' own ports by name; `None`: every port of the Service, under the Service's number.
+    pub(super) ports: Option<Entries<u16>>,
+    pub(crate) addresses: Addresses,
+    /// Boxed: traits are larger than all other fields, and most groups of a large table have none.
+    pub(super) traits: Option<Box<GroupTraits>>,
+}
+
+/// What topology and subsets select by. No request reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct GroupTraits {
+    pub(crate) zone: Option<Box<str>>,
+    pub(crate) node: Option<Box<str>>,
+    /// The control plane's hints; empty where there is none.
+    pub(crate) for_zones: StringList,
+    pub(crate) for_nodes: StringList,
+    pub(crate) labels: Entries<String>,
+    /// One for each address, or none.
+    pub(super) hostnames: StringList,
+}
+
+static NO_TRAITS: GroupTraits = GroupTraits {
+    zone: None,
+    node: None,
+    for_zones: StringList::EMPTY,
+    for_nodes: StringList::EMPTY,
+    labels: Entries::EMPTY,
+    hostnames: StringList::EMPTY,
+};
+
+/// Addresses of one family, packed: a large table is little else.
+#[derive(Clone, Debug)]
+pub(crate) enum Addresses {
+    V4(Box<[Ipv4Addr]>),
+    V6(Box<[Ipv6Addr]>),
+}
+
+/// A group, and its index among the Service's groups.
+pub(crate) type IndexedGroup<'g> = (&'g EndpointGroup, u32);
+
+/// A port of a Service, as endpoints are selected by it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PortKey<'s> {
+    pub(crate) name: &'s str,
+    /// The number of the Service's port; `None` where only the endpoints of a headless Service have the port.
+    pub(crate) number: Option<u16>,
+    /// A hash of the Service's name and the port's: the same in every table, every worker and every pod.
+    pub(crate) id: u64,
+}
+
+impl EndpointGroup {
+    /// Checks `wire`, and appends one group for each family that it has.
+    #[inline(never)]
+    pub(super) fn compile(
+        wire: &wire::EndpointGroup,
+        publish_not_ready: bool,
+        at: &FieldPath<'_>,
+        errors: &mut FieldErrors,
+        groups: &mut Vec<Self>,
+    ) {
+        check_ports(wire.ports.as_ref(), &at.field("ports"), errors);
+        let weight = wire.weight.unwrap_or(1);
+        if weight == 0 || weight > MAX_ENDPOINT_WEIGHT {
+            errors.add(&at.field("weight"), weight, FieldErrorType::OutOfRange(MAX_ENDPOINT_WEIGHT));
+        }
+        check_labels(&wire.labels, &at.field("labels"), errors);
+        check_hostnames(wire, &at.field("hostnames"), errors);
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        let (mut v4_hostnames, mut v6_hostnames) = (Vec::new(), Vec::new());
+        let in_addresses = at.field("addresses");
+        let mut hostnames = wire.hostnames.iter();
+        // Most of a table is IPv4 addresses: they are parsed by hand up to the first other address.
+        let mut rest = wire.addresses.as_str();
+        while let Some((address, after)) = take_v4(rest) {
+            if v4.is_empty() {
+                v4.reserve_exact(wire.addresses.estimated_len());
+            }
+            v4.push(address);
+            v4_hostnames.extend(hostnames.next());
+            rest = after;
+        }
+        for (text, index) in rest.split_ascii_whitespace().zip(v4.len()..) {
+            let hostname = hostnames.next();
+            match IpAddr::from_str(text).map(|address| address.to_canonical()) {
+                Ok(IpAddr::V4(address)) => {
+                    v4.push(address);
+                    v4_hostnames.extend(hostname);
+                }
+                Ok(IpAddr::V6(address)) => {
+                    v6.push(address);
+                    v6_hostnames.extend(hostname);
+                }
+                Err(_) => errors.add(&in_addresses.index(index), text, FieldErrorType::InvalidAddress),
+            }
+        }
+        let families = [(Addresses::V4(v4.into()), v4_hostnames), (Addresses::V6(v6.into()), v6_hostnames)];
+        let filled = families.into_iter().filter(|(addresses, _)| addresses.len() > 0);
+        groups.extend(filled.map(|(addresses, hostnames)| Self {
+            ready: wire.ready.unwrap_or(true) || publish_not_ready,
+            draining: wire.serving.unwrap_or(true) && wire.terminating.unwrap_or(false),
+            weight: weight.clamp(1, MAX_ENDPOINT_WEIGHT),
+            ports: wire.ports.clone(),
+            addresses,
+            traits: GroupTraits::compile(wire, &hostnames),
+        }));
+    }
+
+    pub(crate) fn traits(&self) -> &GroupTraits {
+        self.traits.as_deref().unwrap_or(&NO_TRAITS)
+    }
+
+    /// Removes the addresses that no other machine can reach.
+    pub(super) fn drop_special(&mut self) {
+        let kept: Vec<bool> = self.addresses().map(|address| !is_special(address)).collect();
+        if let Some(traits) = &mut self.traits {
+            let mut keep = kept.iter().copied();
+            traits.hostnames = traits.hostnames.iter().filter(|_| keep.next().unwrap_or(true)).collect();
+        }
+        let keep = kept.into_iter();
+        self.addresses = match &self.addresses {
+            Addresses::V4(all) => {
+                Addresses::V4(all.iter().zip(keep).filter(|(_, keep)| *keep).map(|(a, _)| *a).collect())
+            }
+            Addresses::V6(all) => {
+                Addresses::V6(all.iter().zip(keep).filter(|(_, keep)| *keep).map(|(a, _)| *a).collect())
+            }
+        };
+    }
+
+    /// The number of endpoints.
+    pub(crate) fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
+    pub(crate) fn family(&self) -> IpFamily {
+        match self.addresses {
+            Addresses::V4(_) => IpFamily::IPv4,
+            Addresses::V6(_) => IpFamily::IPv6,
+        }
+    }
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        (0..self.len()).filter_map(|index| self.address(index))
+    }
+
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        match (&self.addresses, address) {
+            (Addresses::V4(addresses), IpAddr::V4(address)) => addresses.contains(&address),
+            (Addresses::V6(addresses), IpAddr::V6(address)) => addresses.contains(&address),
+            _ => false,
+        }
+    }
+
+    /// The address of the endpoint at `index`.
+    pub(crate) fn address(&self, index: usize) -> Option<IpAddr> {
+        match &self.addresses {
+            Addresses::V4(addresses) => addresses.get(index).map(|address| IpAddr::V4(*address)),
+            Addresses::V6(addresses) => addresses.get(index).map(|address| IpAddr::V6(*address)),
+        }
+    }
+
+    /// The endpoints' own number of the port called `port`, which is `service_port` where the group lists no ports; `None` where
+    /// the endpoints do not have the port.
+    pub(crate) fn target_port(&self, port: &str, service_port: Option<u16>) -> Option<u16> {
+        match &self.ports {
+            Some(ports) => ports.get(port).copied(),
+            None => service_port,
+        }
+    }
+
+    pub(super) fn has_port(&self, port: &str) -> bool {
+        self.ports.as_ref().is_none_or(|ports| ports.get(port).is_some())
+    }
+}
+
+impl GroupTraits {
+    /// The traits of `wire`, if it has any.
+    #[inline(never)]
+    fn compile(wire: &wire::EndpointGroup, hostnames: &[&str]) -> Option<Box<Self>> {
+        let traits = Self {
+            zone: wire.zone.as_deref().map(Into::into),
+            node: wire.node.as_deref().map(Into::into),
+            for_zones: wire.for_zones.clone(),
+            for_nodes: wire.for_nodes.clone(),
+            labels: wire.labels.clone(),
+            hostnames: hostnames.iter().copied().collect(),
+        };
+        (traits != NO_TRAITS).then(|| Box::new(traits))
+    }
+}
+
+impl Addresses {
+    fn len(&self) -> usize {
+        match self {
+            Self::V4(addresses) => addresses.len(),
+            Self::V6(addresses) => addresses.len(),
+        }
+    }
+}
+
+/// The IPv4 address at the start of `text`, and the rest behind it and a space. An address is four decimal numbers up to 255,
+/// without leading zeros, joined by dots.
+#[inline(always)]
+fn take_v4(text: &str) -> Option<(Ipv4Addr, &str)> {
+    let (mut address, mut octet, mut digits, mut dots) = (0_u32, 0_u32, 0, 0);
+    let mut end = text.len();
+    for (index, byte) in text.bytes().enumerate() {
+        let digit = u32::from(byte.wrapping_sub(b'0'));
+        if digit < 10 {
+            if digits > 0 && octet == 0 {
+                return None;
+            }
+            octet = octet * 10 + digit;
+            digits += 1;
+            if octet > 255 {
+                return None;
+            }
+        } else if digits > 0 && byte == b'.' && dots < 3 {
+            address = address << 8 | octet;
+            (octet, digits) = (0, 0);
+            dots += 1;
+        } else if byte == b' ' {
+            end = index;
+            break;
+        } else {
+            return None;
+        }
+    }
+    let rest = text.get(end..)?;
+    let is_whole = dots == 3 && digits > 0;
+    is_whole.then(|| (Ipv4Addr::from_bits(address << 8 | octet), rest.strip_prefix(' ').unwrap_or(rest)))
+}
+
+#[inline(never)]
+fn check_ports(ports: Option<&Entries<u16>>, at: &FieldPath<'_>, errors: &mut FieldErrors) {
+    let Some(ports) = ports else { return };
+    if ports.len() > MAX_SERVICE_PORTS {
+        errors.add(at, ports.len(), FieldErrorType::TooMany(MAX_SERVICE_PORTS));
+    } else if let Some(name) = ports.duplicate() {
+        errors.add(at, name, FieldErrorType::Duplicate);
+    }
+    for (name, _) in ports.iter().filter(|(_, number)| **number == 0) {
+        errors.add(&at.key(name), 0, FieldErrorType::InvalidPort);
+    }
+}
+
+/// Checks the labels of endpoints or of a subset.
+pub(crate) fn check_labels(labels: &Entries<String>, at: &FieldPath<'_>, errors: &mut FieldErrors) {
+    if labels.len() > MAX_ENDPOINT_LABELS {
+        errors.add(at, labels.len(), FieldErrorType::TooMany(MAX_ENDPOINT_LABELS));
+    } else if let Some(label) = labels.duplicate() {
+        errors.add(at, label, FieldErrorType::Duplicate);
+    }
+}
+
+#[inline(never)]
+fn check_hostnames(wire: &wire::EndpointGroup, at: &FieldPath<'_>, errors: &mut FieldErrors) {
+    let hostnames = wire.hostnames.iter().count();
+    if hostnames != 0 && hostnames != wire.addresses.iter().count() {
+        errors.add(at, hostnames.to_string(), FieldErrorType::HostnameCount);
+    }
+    for (index, hostname) in wire.hostnames.iter().enumerate().filter(|(_, hostname)| !is_label(hostname)) {
+        errors.add(&at.index(index), hostname, FieldErrorType::InvalidLabel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_ipv4_as_the_standard_library_does() {
+        let texts = [
+            "10.0.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "256.1.1.1",
+            "1.1.1.1000",
+            "1.2.3",
+            "1.2.3.4.5",
+            "01.2.3.4",
+            "00.2.3.4",
+            "1..2.3",
+            ".1.2.3",
+            "1.2.3.",
+            "",
+            "1.2.3.4\t",
+            "::ffff:1.2.3.4",
+            "fd00::7",
+            "1.2.3.a",
+            "+1.2.3.4",
+            "1.2.3.400",
+        ];
+        for text in texts {
+            let expected = Ipv4Addr::from_str(text).ok();
+            assert_eq!(take_v4(text), expected.map(|address| (address, "")), "{text:?}");
+            let first = alloc::format!("{text} 10.0.0.7 x");
+            assert_eq!(take_v4(&first), expected.map(|address| (address, "10.0.0.7 x")), "{first:?}");
+        }
+    }
+}

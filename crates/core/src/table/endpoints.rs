@@ -1,0 +1,148 @@
+//! The endpoints of a Service: which of them exist by name. Which may serve is decided in `usable`.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::net::IpAddr;
+
+use super::endpoint_group::{Addresses, EndpointGroup, GroupTraits};
+use crate::{
+    collections::Entries,
+    limits::MAX_SERVICE_ENDPOINTS,
+    names::{EndpointLabel, is_dashed, is_special, parse_dashed},
+    wire::{self, FieldErrorType, FieldErrors, FieldPath, IpFamily, TrafficDistribution},
+};
+
+/// The endpoints of a Service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Endpoints {
+    /// No group is empty.
+    groups: Box<[EndpointGroup]>,
+}
+
+impl Endpoints {
+    /// Checks and compiles `wire`. Special addresses stay until [`Endpoints::drop_special`].
+    pub(super) fn compile(
+        wire: &[wire::EndpointGroup],
+        publish_not_ready: bool,
+        at: &FieldPath<'_>,
+        errors: &mut FieldErrors,
+    ) -> Self {
+        // Most Services have one group, and a list that grows by itself starts with room for four.
+        let mut groups = Vec::with_capacity(wire.len());
+        for (index, group) in wire.iter().enumerate() {
+            EndpointGroup::compile(group, publish_not_ready, &at.index(index), errors, &mut groups);
+        }
+        let endpoints = Self { groups: groups.into() };
+        if endpoints.len() > MAX_SERVICE_ENDPOINTS {
+            errors.add(at, endpoints.len(), FieldErrorType::TooMany(MAX_SERVICE_ENDPOINTS));
+        }
+        endpoints
+    }
+
+    /// Removes the addresses that no other machine can reach, and returns their number.
+    pub(super) fn drop_special(&mut self) -> usize {
+        let before = self.len();
+        let mut are_special = 0;
+        self.each_address(&mut |address| are_special += usize::from(is_special(address)));
+        if are_special == 0 {
+            return 0;
+        }
+        self.groups.iter_mut().for_each(EndpointGroup::drop_special);
+        let all = core::mem::take(&mut self.groups).into_iter();
+        self.groups = all.filter(|group| group.len() > 0).collect();
+        before - self.len()
+    }
+
+    /// Where no endpoint has hints, gives ready endpoints the hints that the control plane would write for `distribution`
+    /// (KEP-3015, KEP-4444): each its own zone and, with PreferSameNode, its own node.
+    pub(super) fn derive_hints(&mut self, distribution: TrafficDistribution) {
+        let has_hints = |traits: &GroupTraits| !traits.for_zones.is_empty() || !traits.for_nodes.is_empty();
+        if self.groups.iter().any(|group| has_hints(group.traits())) {
+            return;
+        }
+        for traits in self.groups.iter_mut().filter(|group| group.ready).filter_map(|group| group.traits.as_mut()) {
+            traits.for_zones = traits.zone.as_deref().into_iter().collect();
+            if distribution == TrafficDistribution::PreferSameNode {
+                traits.for_nodes = traits.node.as_deref().into_iter().collect();
+            }
+        }
+    }
+
+    pub(crate) fn groups(&self) -> &[EndpointGroup] {
+        &self.groups
+    }
+
+    /// The number of endpoints.
+    pub(crate) fn len(&self) -> usize {
+        self.groups.iter().map(EndpointGroup::len).sum()
+    }
+
+    /// Calls `show` with every address. Not an iterator of iterators, which would slow the reading of a table.
+    pub(super) fn each_address(&self, show: &mut dyn FnMut(IpAddr)) {
+        for group in &self.groups {
+            match &group.addresses {
+                Addresses::V4(addresses) => addresses.iter().for_each(|address| show(IpAddr::V4(*address))),
+                Addresses::V6(addresses) => addresses.iter().for_each(|address| show(IpAddr::V6(*address))),
+            }
+        }
+    }
+
+    /// Whether an endpoint has `address`.
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        self.groups.iter().any(|group| group.contains(address))
+    }
+
+    fn ready(&self) -> impl Iterator<Item = &EndpointGroup> {
+        self.groups.iter().filter(|group| group.ready)
+    }
+
+    /// Whether any endpoint is ready, on any port.
+    pub(super) fn any_ready(&self) -> bool {
+        self.ready().next().is_some()
+    }
+
+    /// Whether any ready endpoint has the port called `port`.
+    pub(super) fn any_ready_with(&self, port: &str) -> bool {
+        self.ready().any(|group| group.has_port(port))
+    }
+
+    /// Name and number of the port called `port`, as ready endpoints list it.
+    pub(super) fn named_port(&self, port: &str) -> Option<(&str, u16)> {
+        let mut ports = self.ready().filter_map(|group| group.ports.as_ref()).flat_map(Entries::iter);
+        ports.find(|(name, _)| *name == port).map(|(name, number)| (name, *number))
+    }
+
+    /// The names of all ports that endpoints list.
+    pub(super) fn port_names(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().filter_map(|group| group.ports.as_ref()).flat_map(Entries::iter).map(|(name, _)| name)
+    }
+
+    /// The ready endpoint that DNS names by `label`: by its hostname or, if it has none, by its dashed address. Of a pod with an
+    /// address in each family, the address of the preferred `family`.
+    pub(super) fn find(
+        &self,
+        label: &str,
+        family: Option<IpFamily>,
+    ) -> Option<(EndpointLabel<'_>, IpAddr, &EndpointGroup)> {
+        let mut found = None;
+        for group in self.ready() {
+            if let Some((index, hostname)) =
+                group.traits().hostnames.iter().enumerate().find(|(_, name)| *name == label)
+            {
+                let is_preferred = family.is_none_or(|family| group.family() == family);
+                if is_preferred || found.is_none() {
+                    found = Some((EndpointLabel::Hostname(hostname), group.address(index)?, group));
+                }
+                if is_preferred {
+                    break;
+                }
+            }
+        }
+        if found.is_some() {
+            return found;
+        }
+        let address = parse_dashed(label).filter(|address| is_dashed(label, *address))?;
+        let mut unnamed = self.ready().filter(|group| group.traits().hostnames.is_empty());
+        let group = unnamed.find(|group| group.contains(address))?;
+        Some((EndpointLabel::Address(address), address, group))
+    }
+}

@@ -1,0 +1,144 @@
+//! The lookup of one DNS name: which names exist, and what each resolves to.
+
+use core::net::IpAddr;
+
+use super::{endpoint_group::EndpointGroup, index::Table, service::Service, service_spec::ServiceKind};
+use crate::names::{ClusterName, EndpointLabel, is_special, parse_dashed};
+
+/// What a name below the cluster domain resolves to, as far as a table can know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lookup<'t> {
+    Match(Match<'t>),
+    /// A pod with this address, which belongs to no Service.
+    Pod(IpAddr),
+    Missing(Missing),
+}
+
+/// A Service, or a part of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Match<'t> {
+    Service(&'t Service),
+    /// `_port._proto` of a Service.
+    Port(&'t Service, NamedPort<'t>),
+    Endpoint(NamedEndpoint<'t>),
+}
+
+/// One endpoint of a Service, by its DNS name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NamedEndpoint<'t> {
+    pub(crate) service: &'t Service,
+    pub(crate) label: EndpointLabel<'t>,
+    pub(crate) address: IpAddr,
+    pub(crate) group: &'t EndpointGroup,
+}
+
+/// A port of a Service, by its name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NamedPort<'t> {
+    pub(crate) name: &'t str,
+    pub(crate) number: u16,
+}
+
+/// Why a name below the cluster domain does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// No name of the cluster has this form.
+    Form,
+    /// No such Service.
+    Service,
+    /// The Service has no ready endpoint of this name.
+    Endpoint,
+    /// The Service's endpoints are not in the table, so it may have one of this name.
+    EndpointUnknown,
+    /// The Service has no TCP port of this name.
+    Port,
+    /// The Service is headless and has no ready endpoint.
+    NothingReady,
+    /// No name exists below an ExternalName Service.
+    BelowExternalName,
+    /// No endpoint has this address, or no pod can have it.
+    PodAddress,
+}
+
+impl Table {
+    /// Looks a name up.
+    ///
+    /// | form, without the cluster domain | resolves to |
+    /// |---|---|
+    /// | `svc.ns.svc` | the Service |
+    /// | `ep.svc.ns.svc` | one ready endpoint, by hostname or dashed address |
+    /// | `_port._proto.svc.ns.svc`, underscores optional | the Service at that port |
+    /// | `a-b-c-d.ns.pod` | an address that an endpoint has |
+    ///
+    /// Kubernetes DNS-Based Service Discovery, section 2; endpoint names of Services with a cluster IP, and the forms
+    /// without underscores, are answered as CoreDNS does.
+    pub(crate) fn lookup(&self, name: &ClusterName<'_>) -> Lookup<'_> {
+        self.find(name).unwrap_or_else(Lookup::Missing)
+    }
+
+    fn find<'t>(&'t self, cluster_name: &ClusterName<'_>) -> Result<Lookup<'t>, Missing> {
+        let (namespace, name) = (cluster_name.label(1), cluster_name.label(2));
+        let found = match (cluster_name.label(0), cluster_name.len()) {
+            ("svc", 3) => Match::Service(self.existing(namespace, name)?),
+            ("svc", 4) => {
+                let service = self.existing_with_names_below(namespace, name)?;
+                let endpoints = service.spec.endpoints.as_ref().ok_or(Missing::EndpointUnknown)?;
+                let endpoint = endpoints.find(cluster_name.label(3), service.spec.family);
+                let (label, address, group) = endpoint.ok_or(Missing::Endpoint)?;
+                Match::Endpoint(NamedEndpoint { service, label, address, group })
+            }
+            ("svc", 5) => {
+                let service = self.existing_with_names_below(namespace, name)?;
+                let (protocol, port) =
+                    (strip_underscore(cluster_name.label(3)), strip_underscore(cluster_name.label(4)));
+                Match::Port(service, named_port(service, port, protocol).ok_or(Missing::Port)?)
+            }
+            ("pod", 3) => {
+                let address = parse_dashed(name).ok_or(Missing::PodAddress)?;
+                let is_one = self.knows_address(address) && !is_special(address);
+                return is_one.then_some(Lookup::Pod(address)).ok_or(Missing::PodAddress);
+            }
+            _ => return Err(Missing::Form),
+        };
+        Ok(Lookup::Match(found))
+    }
+
+    /// The Service called `name` in `namespace`, if DNS has its name.
+    #[inline(always)]
+    pub(crate) fn existing(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
+        let service = self.get(namespace, name).ok_or(Missing::Service)?;
+        match (&service.spec.kind, &service.spec.endpoints) {
+            (ServiceKind::Headless, Some(endpoints)) if !endpoints.any_ready() => Err(Missing::NothingReady),
+            _ => Ok(service),
+        }
+    }
+
+    fn existing_with_names_below(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
+        let service = self.existing(namespace, name)?;
+        match service.spec.kind {
+            ServiceKind::ExternalName(_) => Err(Missing::BelowExternalName),
+            ServiceKind::Virtual(_) | ServiceKind::Headless => Ok(service),
+        }
+    }
+}
+
+/// The TCP port called `name`: the Service's own, or of a headless Service the one that its endpoints have.
+fn named_port<'t>(service: &'t Service, name: &str, protocol: &str) -> Option<NamedPort<'t>> {
+    if protocol != "tcp" || name.is_empty() {
+        return None;
+    }
+    let own = service.ports().iter().find(|port| *port.name == *name);
+    let own = own.map(|port| NamedPort { name: &port.name, number: port.port });
+    let is_headless = matches!(service.spec.kind, ServiceKind::Headless);
+    let Some(endpoints) = service.spec.endpoints.as_ref().filter(|_| is_headless) else {
+        return own;
+    };
+    match own {
+        Some(own) => endpoints.any_ready_with(name).then_some(own),
+        None => endpoints.named_port(name).map(|(name, number)| NamedPort { name, number }),
+    }
+}
+
+fn strip_underscore(label: &str) -> &str {
+    label.strip_prefix('_').unwrap_or(label)
+}

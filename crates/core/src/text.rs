@@ -1,0 +1,12 @@
+//! Text that is written or checked in one place: numbers without the machinery of formatting, a client's bytes made fit for
+//! one line, header names and values.
+//!
+//! It knows neither requests nor configurations. It may use `limits` and nothing else of the crate.
+
+mod escape;
+mod header;
+mod number;
+
+pub(crate) use escape::{quoted, shown};
+pub(crate) use header::{is_header_name, is_header_value, is_reserved_header};
+pub(crate) use number::{write_number, write_socket_address};

@@ -1,0 +1,307 @@
+//! Errors of a configuration, each with the field's path, the value, what is wrong with it and what to do.
+//!
+//! The types follow Kubernetes' field errors (`k8s.io/apimachinery/pkg/util/validation/field`).
+
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+use super::field_path::FieldPath;
+use crate::{
+    limits::{MAX_LISTED_ERRORS, MAX_QUOTED_CHARS, MAX_SYNTAX_ERROR_CHARS},
+    text::quoted,
+};
+
+/// What is wrong with a value. [`FieldErrorType::reason`] and [`FieldErrorType::fix`] give the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FieldErrorType {
+    /// The JSON cannot be read as a configuration.
+    Malformed,
+    /// `version` is not one that this build reads.
+    UnsupportedVersion,
+    /// More entries or bytes than the bound given.
+    TooMany(usize),
+    /// Not one lower-case DNS label (RFC 1123).
+    InvalidLabel,
+    /// Not a DNS name.
+    InvalidName,
+    /// A name that ends in a number, so that resolvers read it as an IPv4 address.
+    LooksLikeIpv4,
+    /// Not an IP address.
+    InvalidAddress,
+    /// An address that no Service can have: loopback, link-local, multicast or unspecified.
+    SpecialAddress,
+    /// Port 0.
+    InvalidPort,
+    /// Neither the configuration nor the node names the caller's namespace.
+    NamespaceRequired,
+    /// Not `namespace/name`.
+    InvalidNamespacedName,
+    /// An entry that occurs twice.
+    Duplicate,
+    /// A cluster IP of another Service in the table.
+    DuplicateClusterIp,
+    /// `type: ExternalName` without an `externalName`.
+    ExternalNameRequired,
+    /// A field of ExternalName Services on another type of Service.
+    ExternalNameOnly,
+    /// A field that an ExternalName Service cannot have.
+    NotForExternalName,
+    /// `alias.tls` with a target inside the cluster.
+    TlsInsideCluster,
+    /// `hostnames` without exactly one entry for each address.
+    HostnameCount,
+    /// An unnamed port beside other ports.
+    PortNameRequired,
+    /// An entry of `externalNames.allow` that is neither a host nor `*.` and a domain.
+    InvalidHostPattern,
+    /// A field that must not be empty.
+    Required,
+    /// A template with an unknown or unclosed placeholder.
+    InvalidTemplate,
+    /// Not the name of a header that the filter may set.
+    InvalidHeaderName,
+    /// A byte that no header value may hold.
+    InvalidHeaderValue,
+    /// The header that asks for a trace is the control header.
+    SameHeader,
+    /// One upstream cluster for both plaintext and TLS.
+    SameCluster,
+    /// A number outside 1 to the bound given.
+    OutOfRange(u32),
+    /// Neither or both of two fields, of which exactly one must be set.
+    ExactlyOneOf(&'static str),
+    /// Not the name of a request header.
+    InvalidRequestHeader,
+    /// A fallback from a Service to itself.
+    FallbackToItself,
+    /// A fallback into another namespace without a grant.
+    FallbackNotGranted,
+    /// A fallback to a host and port that `externalNames.allow` does not list.
+    FallbackNotListed,
+    /// A field that a fallback to a Service cannot have.
+    NotForServiceFallback,
+    /// `steering.subset` beside `subsets`.
+    BesideSubsets,
+    /// A load balancer beside `sessionAffinity: ClientIP`.
+    BesideAffinity,
+    /// More ports times groups of endpoints times subsets than the bound.
+    TooManyShares,
+    /// A Service that is steered by endpoint but has no endpoints in the table.
+    EndpointsRequired,
+}
+
+impl FieldErrorType {
+    /// What is wrong, to follow the path and the value.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed => "cannot be read",
+            Self::UnsupportedVersion => "is not a version of the configuration that this module reads",
+            Self::TooMany(_) => "is more than the bound",
+            Self::InvalidLabel => "is not one lowercase DNS label",
+            Self::InvalidName => "is not a DNS name",
+            Self::LooksLikeIpv4 => "is read as an IPv4 address by resolvers",
+            Self::InvalidAddress => "is not an IP address",
+            Self::SpecialAddress => "is loopback, link-local, multicast or unspecified",
+            Self::InvalidPort => "is not a port",
+            Self::NamespaceRequired => "is not set, and the node's metadata has no NAMESPACE",
+            Self::InvalidNamespacedName => "does not name a Service",
+            Self::Duplicate => "is given twice",
+            Self::DuplicateClusterIp => "is the cluster IP of another Service too",
+            Self::ExternalNameRequired => "is an ExternalName Service without an externalName",
+            Self::ExternalNameOnly => "is for Services of type ExternalName alone",
+            Self::NotForExternalName => "has no meaning on a Service of type ExternalName",
+            Self::TlsInsideCluster => "is inside the cluster, where alias.tls has no meaning",
+            Self::HostnameCount => "does not hold one hostname for each address",
+            Self::PortNameRequired => "has no name beside other ports",
+            Self::InvalidHostPattern => "is not a host pattern",
+            Self::Required => "is empty",
+            Self::InvalidTemplate => "is not a cluster name template",
+            Self::InvalidHeaderName => "is not a header name that can steer",
+            Self::InvalidHeaderValue => "holds a byte that no header value may hold",
+            Self::SameHeader => "is the control header",
+            Self::SameCluster => "is the cluster for clear text too",
+            Self::OutOfRange(_) => "is not from 1 to",
+            Self::ExactlyOneOf(_) => "has none of what it needs, or too much: exactly one of",
+            Self::InvalidRequestHeader => "is not the name of a request header",
+            Self::FallbackToItself => "stands in for itself",
+            Self::FallbackNotGranted => "is in another namespace, which is not granted",
+            Self::FallbackNotListed => "is not listed with this port",
+            Self::NotForServiceFallback => "has no meaning with a Service",
+            Self::BesideSubsets => "has no meaning beside subsets",
+            Self::BesideAffinity => "has no effect beside sessionAffinity: ClientIP",
+            Self::TooManyShares => "is more than 65536, and it is ports times groups of endpoints times subsets",
+            Self::EndpointsRequired => "is steered by endpoint, and its endpoints are not in the table",
+        }
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn fix(self) -> &'static str {
+        match self {
+            Self::Malformed => "see docs/configuration.md for the fields and their forms",
+            Self::UnsupportedVersion => "write \"version\": 1",
+            Self::TooMany(_) => "shorten it, or split the table by what each namespace may see",
+            Self::InvalidLabel => "use a-z, 0-9 and '-', not at an end, at most 63 bytes",
+            Self::InvalidName => "use labels of a-z, 0-9, '-' and '_' joined by dots, at most 253 bytes",
+            Self::LooksLikeIpv4 => "write a name; an address belongs into a Service's endpoints",
+            Self::InvalidAddress => "write an IPv4 or IPv6 address without brackets, port or zone",
+            Self::SpecialAddress => "use an address that other machines can reach",
+            Self::InvalidPort => "use 1 to 65535",
+            Self::NamespaceRequired => "set caller.namespace, or NAMESPACE in the node's metadata",
+            Self::InvalidNamespacedName => "write it as \"namespace/name\"",
+            Self::Duplicate => "keep one of them",
+            Self::DuplicateClusterIp => "take it from one of the two Services",
+            Self::ExternalNameRequired => "add externalName, or leave out the type",
+            Self::ExternalNameOnly => "set type: ExternalName, or leave it out",
+            Self::NotForExternalName => "leave it out",
+            Self::TlsInsideCluster => "leave tls out; the upstream cluster of the target Service decides its TLS",
+            Self::HostnameCount => {
+                "give as many hostnames as addresses, or put endpoints without one into a group of their own"
+            }
+            Self::PortNameRequired => "name every port of a Service that has several",
+            Self::InvalidHostPattern => "write a full name, or \"*.\" followed by a domain",
+            Self::Required => "name at least one, or leave it out",
+            Self::InvalidTemplate => {
+                "use text and {host} {service} {namespace} {port} {portName} {subset} {endpoint}, at most 256 bytes"
+            }
+            Self::InvalidHeaderName => {
+                "use lowercase a-z, 0-9 and '-', no ':', at most 64 bytes, and no header that means something to others"
+            }
+            Self::InvalidHeaderValue => "use visible ASCII",
+            Self::SameHeader => "choose another header: the control header is taken off before the filter sees it",
+            Self::SameCluster => "give TLS a cluster of its own: TLS belongs to the cluster",
+            Self::OutOfRange(_) => "write a number in these bounds",
+            Self::ExactlyOneOf(_) => "keep one",
+            Self::InvalidRequestHeader => "use lowercase a-z, 0-9 and '-', at most 64 bytes",
+            Self::FallbackToItself => "name another Service",
+            Self::FallbackNotGranted => "grant it in externalNames.grants, or name a Service of the same namespace",
+            Self::FallbackNotListed => "list the host with the port in externalNames.allow",
+            Self::NotForServiceFallback => "leave it out; the upstream cluster of that Service decides its TLS",
+            Self::BesideSubsets => "leave it out, or leave out subsets",
+            Self::BesideAffinity => "leave out one of the two",
+            Self::TooManyShares => {
+                "put endpoints that share all but their addresses into one group, or have fewer subsets"
+            }
+            Self::EndpointsRequired => "give its endpoints, or steer it by cluster",
+        }
+    }
+}
+
+/// One refused value of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The path of the field: `table.services["shop/payments"].ports[0].port`.
+    pub at: String,
+    /// The value, quoted and cut; empty where there is none.
+    pub found: String,
+    /// What is wrong with the value.
+    pub error_type: FieldErrorType,
+}
+
+impl FieldError {
+    /// An error of the JSON parser, in its own words, about the field at `at`.
+    pub(crate) fn syntax(at: String, error: &dyn fmt::Display) -> Self {
+        Self { at, found: quoted(error, MAX_SYNTAX_ERROR_CHARS), error_type: FieldErrorType::Malformed }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.at)?;
+        match (self.error_type, self.found.as_str()) {
+            (FieldErrorType::Malformed, found) => write!(f, " cannot be read: {found}")?,
+            (_, "") => write!(f, " {}", self.error_type.reason())?,
+            (_, found) => write!(f, ": \"{found}\" {}", self.error_type.reason())?,
+        }
+        match self.error_type {
+            FieldErrorType::TooMany(bound) => write!(f, " of {bound}")?,
+            FieldErrorType::OutOfRange(bound) => write!(f, " {bound}")?,
+            FieldErrorType::ExactlyOneOf(fields) => write!(f, " {fields}")?,
+            _ => {}
+        }
+        write!(f, "; {}", self.error_type.fix())
+    }
+}
+
+/// Every error of a configuration. Never empty where a function returns it as its error.
+///
+/// The first [`MAX_LISTED_ERRORS`] errors are kept and the others counted, so a wrong table of any size gives a bounded error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldErrors {
+    listed: Vec<FieldError>,
+    unlisted: usize,
+}
+
+impl FieldErrors {
+    /// The errors that are kept.
+    #[must_use]
+    pub fn listed(&self) -> &[FieldError] {
+        &self.listed
+    }
+
+    /// The number of errors, kept or not.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.listed.len() + self.unlisted
+    }
+
+    /// Whether there is no error.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
+    pub(crate) fn push(&mut self, error: FieldError) {
+        if self.listed.len() < MAX_LISTED_ERRORS {
+            self.listed.push(error);
+        } else {
+            self.unlisted += 1;
+        }
+    }
+
+    /// Adds an error about the value `found` at a path.
+    pub(crate) fn add(&mut self, at: &FieldPath<'_>, found: impl fmt::Display, error_type: FieldErrorType) {
+        self.add_any(at, &found, error_type);
+    }
+
+    /// Not generic: a hundred callers share one copy.
+    #[inline(never)]
+    fn add_any(&mut self, at: &FieldPath<'_>, found: &dyn fmt::Display, error_type: FieldErrorType) {
+        self.push(FieldError { at: at.render(), found: quoted(found, MAX_QUOTED_CHARS), error_type });
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        self.unlisted += other.unlisted;
+        other.listed.into_iter().for_each(|error| self.push(error));
+    }
+
+    /// `Ok(value)` where there is no error.
+    pub(crate) fn or<T>(self, value: T) -> Result<T, Self> {
+        if self.is_empty() { Ok(value) } else { Err(self) }
+    }
+}
+
+impl fmt::Display for FieldErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.listed.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
+        }
+        if self.unlisted > 0 {
+            write!(f, "\nand {} more", self.unlisted)?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for FieldErrors {}
+
+impl From<FieldError> for FieldErrors {
+    fn from(error: FieldError) -> Self {
+        Self { listed: alloc::vec![error], unlisted: 0 }
+    }
+}

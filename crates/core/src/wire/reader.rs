@@ -1,0 +1,341 @@
+//! The reader of the wire form: each type describes its fields, and a single visitor does the reading.
+//!
+//! serde's derive would write a loop, an error path and a destructor for each of thirty structs: a fifth of the module. A
+//! described field takes a few bytes. A value is read in place, over its default. Refused are an array in the place of an
+//! object (derived code would take it field by field), an unknown field, a duplicate field and a missing required field. Errors
+//! have serde's words.
+
+use alloc::{borrow::ToOwned, string::String};
+use core::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use crate::limits::MAX_ENTRIES;
+
+/// A value that can be read from JSON. Each method takes one form of JSON, or declines it.
+pub(crate) trait Readable {
+    /// What an error says was expected.
+    fn expected(&self) -> &'static str;
+
+    fn null(&mut self) -> bool {
+        false
+    }
+
+    /// Whether null means that an optional value is absent.
+    fn may_be_null(&self) -> bool {
+        true
+    }
+
+    fn boolean(&mut self, _: bool) -> bool {
+        false
+    }
+
+    fn number(&mut self, _: u64) -> Taken {
+        Taken::WrongType
+    }
+
+    fn text(&mut self, _: &str) -> Taken {
+        Taken::WrongType
+    }
+
+    /// Takes one text of a list, for a value that is a list of texts.
+    fn text_of_list(&mut self, _: &str) -> Taken {
+        Taken::WrongType
+    }
+
+    fn shape(&mut self) -> Shape<'_> {
+        Shape::Scalar
+    }
+}
+
+/// Whether a value was taken, and why not.
+pub(crate) enum Taken {
+    Yes,
+    WrongType,
+    /// The type is right, the value is not.
+    WrongValue,
+    /// The text is none of these.
+    NoneOf(&'static [&'static str]),
+}
+
+/// How a value is composed.
+pub(crate) enum Shape<'r> {
+    Scalar,
+    Object(&'r mut dyn ReadableObject),
+    List(&'r mut dyn ReadableList),
+    /// A list of texts, which are read one by one by [`Readable::text_of_list`].
+    Texts(&'r mut dyn Readable),
+    Map(&'r mut dyn ReadableMap),
+}
+
+/// A struct.
+pub(crate) trait ReadableObject {
+    /// Their names in JSON; at most 32.
+    fn fields(&self) -> &'static [&'static str];
+    /// The fields that have no default.
+    fn required(&self) -> &'static [&'static str];
+    /// The field at `index` of [`ReadableObject::fields`].
+    fn field(&mut self, index: usize) -> Option<&mut dyn Readable>;
+}
+
+/// A list of values of one type.
+pub(crate) trait ReadableList {
+    /// Appends a default element; returns `false` where the list is full.
+    fn grow(&mut self) -> bool;
+    /// The last element.
+    fn last(&mut self) -> Option<&mut dyn Readable>;
+    /// The greatest number of elements.
+    fn max_len(&self) -> usize;
+}
+
+/// An object whose keys its author chooses.
+pub(crate) trait ReadableMap {
+    /// The value to read for `key`; `None` where the object is full.
+    fn value(&mut self, key: &str) -> Option<&mut dyn Readable>;
+    /// Called once that value was read.
+    fn value_was_read(&mut self) {}
+}
+
+/// An element of a list.
+pub(crate) trait ListElement: Readable + Default {
+    /// The greatest number of elements in a list.
+    const MAX_LEN: usize = MAX_ENTRIES;
+    /// What an error calls the list.
+    const LIST: &'static str = "a list of at most 4096";
+    /// Whether null means that an optional list is absent.
+    const LIST_MAY_BE_NULL: bool = true;
+}
+
+/// Reads into `to`.
+struct ValueSeed<'r> {
+    to: &'r mut dyn Readable,
+    /// Whether `to` is a list of texts, of which one is read.
+    in_list: bool,
+}
+
+/// Reads a whole value.
+pub(crate) fn read<'de, T: Readable + Default, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let mut value = T::default();
+    ValueSeed { to: &mut value, in_list: false }.deserialize(deserializer)?;
+    Ok(value)
+}
+
+struct ExpectedText(&'static str);
+
+impl serde::de::Expected for ExpectedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// The value that an error names: the part of serde's `Unexpected` that JSON needs. Formatting serde's own type would bring the
+/// digits of fractions and Unicode's tables into the module.
+#[derive(Clone, Copy)]
+enum UnexpectedValue<'t> {
+    Null,
+    Boolean(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Fraction,
+    Text(&'t str),
+    List,
+    Object,
+}
+
+impl fmt::Display for UnexpectedValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Boolean(value) => write!(f, "boolean `{value}`"),
+            Self::Unsigned(value) => write!(f, "integer `{value}`"),
+            Self::Signed(value) => write!(f, "integer `{value}`"),
+            Self::Fraction => f.write_str("a number that is not whole"),
+            Self::Text(text) => write!(f, "string \"{text}\""),
+            Self::List => f.write_str("sequence"),
+            Self::Object => f.write_str("map"),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl ValueSeed<'_> {
+    fn check<E: Error>(self, taken: Taken, found: UnexpectedValue<'_>) -> Result<(), E> {
+        let wrong = match (taken, found) {
+            (Taken::Yes, _) => return Ok(()),
+            (Taken::NoneOf(names), UnexpectedValue::Text(text)) => return Err(E::unknown_variant(text, names)),
+            (Taken::WrongValue | Taken::NoneOf(_), _) => "value",
+            (Taken::WrongType, _) => "type",
+        };
+        Err(E::custom(format_args!("invalid {wrong}: {found}, expected {}", self.to.expected())))
+    }
+}
+
+impl<'de> Visitor<'de> for ValueSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to.expected())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        let taken = if self.to.null() { Taken::Yes } else { Taken::WrongType };
+        self.check(taken, UnexpectedValue::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        let taken = if self.to.boolean(value) { Taken::Yes } else { Taken::WrongType };
+        self.check(taken, UnexpectedValue::Boolean(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        let taken = self.to.number(value);
+        self.check(taken, UnexpectedValue::Unsigned(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        // No field is negative, and every numeric field accepts 0: so 0 tells whether the field is numeric.
+        let taken = match self.to.number(0) {
+            Taken::Yes => Taken::WrongValue,
+            taken => taken,
+        };
+        self.check(taken, UnexpectedValue::Signed(value))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.check(Taken::WrongType, UnexpectedValue::Fraction)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        let taken = if self.in_list { self.to.text_of_list(text) } else { self.to.text(text) };
+        self.check(taken, UnexpectedValue::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let expected = ExpectedText(self.to.expected());
+        match self.to.shape() {
+            Shape::List(to) => {
+                while let Some(fits) = list.next_element_seed(NextElementSeed(to))? {
+                    if !fits {
+                        return Err(A::Error::invalid_length(to.max_len().saturating_add(1), &expected));
+                    }
+                }
+                Ok(())
+            }
+            Shape::Texts(to) if !self.in_list => {
+                while list.next_element_seed(ValueSeed { to, in_list: true })?.is_some() {}
+                Ok(())
+            }
+            _ => self.check(Taken::WrongType, UnexpectedValue::List),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let expected = ExpectedText(self.to.expected());
+        match self.to.shape() {
+            Shape::Object(to) => read_fields(to, map),
+            Shape::Map(to) => {
+                let mut key = String::new();
+                while map.next_key_seed(KeySeed(&mut key))?.is_some() {
+                    match to.value(&key) {
+                        Some(value) => map.next_value_seed(ValueSeed { to: value, in_list: false })?,
+                        None => return Err(A::Error::invalid_length(MAX_ENTRIES.saturating_add(1), &expected)),
+                    }
+                    to.value_was_read();
+                }
+                Ok(())
+            }
+            _ => self.check(Taken::WrongType, UnexpectedValue::Object),
+        }
+    }
+}
+
+fn read_fields<'de, A: MapAccess<'de>>(to: &mut dyn ReadableObject, mut map: A) -> Result<(), A::Error> {
+    let (fields, required) = (to.fields(), to.required());
+    let mut seen = 0_u32;
+    let bit = |index: usize| u32::try_from(index).map_or(0, |index| 1_u32.wrapping_shl(index));
+    while let Some(index) = map.next_key_seed(FieldNameSeed(fields))? {
+        if seen & bit(index) != 0 {
+            return Err(A::Error::duplicate_field(fields.get(index).copied().unwrap_or_default()));
+        }
+        seen |= bit(index);
+        if let Some(field) = to.field(index) {
+            map.next_value_seed(ValueSeed { to: field, in_list: false })?;
+        }
+    }
+    for required in required {
+        let index = fields.iter().position(|field| field == required);
+        if index.is_none_or(|index| seen & bit(index) == 0) {
+            return Err(A::Error::missing_field(required));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the next element of a list, and returns whether the list had room. An element without room is read over the last one:
+/// it ends the reading anyway.
+struct NextElementSeed<'r>(&'r mut dyn ReadableList);
+
+impl<'de> DeserializeSeed<'de> for NextElementSeed<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        let fits = self.0.grow();
+        let Some(to) = self.0.last() else { return Ok(false) };
+        ValueSeed { to, in_list: false }.deserialize(deserializer)?;
+        Ok(fits)
+    }
+}
+
+/// Reads a key into a buffer that serves every key of the object.
+struct KeySeed<'k>(&'k mut String);
+
+impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeySeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        text.clone_into(self.0);
+        Ok(())
+    }
+}
+
+/// Reads a key and returns its index among these.
+struct FieldNameSeed(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for FieldNameSeed {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for FieldNameSeed {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<usize, E> {
+        self.0.iter().position(|field| *field == text).ok_or_else(|| E::unknown_field(text, self.0))
+    }
+}
