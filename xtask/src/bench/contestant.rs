@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use byname_test_support::{Envoy, EnvoyBuilder};
 use serde_json::{Value, json};
 
-use filter::Shipped;
+use filter::ShippedFilter;
 
 use super::{
     native,
@@ -86,13 +86,13 @@ impl Contestant {
     /// Its Envoy, to be started.
     pub(super) fn envoy(self, root: &Path, world: World, upstream: u16, setting: Setting) -> Result<EnvoyBuilder> {
         let shipped = match self {
-            Self::Authority => Shipped::read(root, "authority", &world.configuration(&Steering::Authority))?,
+            Self::Authority => ShippedFilter::read(root, "authority", &world.configuration(&Steering::Authority))?,
             Self::Endpoint | Self::EndpointWatched => {
                 let is_watched = self == Self::EndpointWatched;
                 let steering = Steering::Endpoint { upstream, is_watched, reach: setting.reach() };
-                Shipped::read(root, "cluster", &world.configuration(&steering))?
+                ShippedFilter::read(root, "cluster", &world.configuration(&steering))?
             }
-            _ => Shipped::read(root, "cluster", &world.configuration(&Steering::Cluster))?,
+            _ => ShippedFilter::read(root, "cluster", &world.configuration(&Steering::Cluster))?,
         };
         let mutations = if self.rewrites() { shipped.early_header_mutations } else { json!([]) };
         let directory = root.join(WRITTEN);
