@@ -16,7 +16,8 @@ use filter::ShippedFilter;
 
 use super::{
     native,
-    world::{Reach, Steering, World},
+    setting::Setting,
+    world::{Steering, World},
 };
 
 /// Beside the bootstraps that are shipped.
@@ -132,31 +133,6 @@ impl Contestant {
                 {"name": "services", "domains": world.domains(), "routes": [upstream]},
                 {"name": "passthrough", "domains": ["*"], "routes": [unsteered]},
             ]),
-        }
-    }
-}
-
-/// What an Envoy is started for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Setting {
-    /// To measure requests, over and over: one worker, and every endpoint answers.
-    Requests,
-    /// To measure what it is to have it: two workers, and endpoints as a cluster has them.
-    Standing,
-}
-
-impl Setting {
-    fn workers(self) -> u32 {
-        match self {
-            Self::Requests => 1,
-            Self::Standing => 2,
-        }
-    }
-
-    fn reach(self) -> Reach {
-        match self {
-            Self::Requests => Reach::All,
-            Self::Standing => Reach::First,
         }
     }
 }
