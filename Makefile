@@ -93,8 +93,9 @@ test-alerts: ## What the alerts of examples/monitoring fire on, with PROMTOOL=/p
 dashboard-picture: build cli envoy ## Draw docs/pictures/dashboard.png, with PROMETHEUS=/path/to/prometheus
 	@$(XTASK) dashboard
 
-lint: toolchain ## Formatting, clippy (native and wasm), licences and sources of dependencies
+lint: toolchain ## Formatting, imports, clippy (native and wasm), licences and sources of dependencies
 	$(CARGO) fmt --all --check
+	@$(XTASK) layers
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --package byname-filter --target $(WASM) -- --deny warnings
 	$(CARGO) fmt $(IN_FUZZ) --check
