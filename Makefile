@@ -19,6 +19,9 @@ build: toolchain ## Build the module that ships: target/byname.wasm
 cli: toolchain ## Build the program: target/native/byname
 	$(CARGO) build --profile native --package byname
 
+sizes: build ## Print what the module's bytes consist of, by part
+	@$(XTASK) sizes
+
 image: build ## The module as images for a registry: target/image
 	@$(XTASK) image
 

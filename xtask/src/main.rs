@@ -17,6 +17,7 @@ mod release;
 mod reliability;
 mod reproduce;
 mod sbom;
+mod sizes;
 mod tools;
 
 use std::fs;
@@ -38,6 +39,8 @@ enum Step {
     Module,
     /// Check that no source files import each other in a circle, and that folders import only those below them
     Layers,
+    /// Print what the bytes of target/byname.wasm consist of, as a table in Markdown
+    Sizes,
     /// Write the module's images into target/image, and read them as Istio does
     Image,
     /// Build the last stage of the Dockerfile with an engine, and read it as Istio does
@@ -109,6 +112,7 @@ fn main() -> Result<()> {
     match Arguments::parse().step {
         Step::Module => module::ship(&root),
         Step::Layers => layers::check(&root),
+        Step::Sizes => sizes::print(&root),
         Step::Image => image::make(&root),
         Step::Dockerfile => dockerfile::check(&root),
         Step::Dist => dist::make(&root),

@@ -20,6 +20,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use walrus::{ExportId, Module, ModuleConfig};
 
+pub(crate) use names::demangled;
+
 /// Where the compiler leaves the module.
 const BUILT: &str = "target/wasm32-unknown-unknown/release/byname_filter.wasm";
 
@@ -71,9 +73,8 @@ const INLINING: &str = "-Cllvm-args=-inline-threshold=25";
 /// Compiles the filter under `root`, strips what the compiler leaves into [`SHIPPED`], and says what it is.
 pub(crate) fn ship(root: &Path) -> Result<()> {
     compile(root)?;
-    let built = root.join(BUILT);
-    let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
-    let shipped = strip(&bytes)?;
+    let bytes = built(root)?;
+    let shipped = strip(&bytes, FunctionNames::Dropped)?;
     let to = root.join(SHIPPED);
     // In one step, so that an Envoy that is just being started reads the old module or the new one.
     let next = to.with_extension("wasm.next");
@@ -82,6 +83,16 @@ pub(crate) fn ship(root: &Path) -> Result<()> {
         .with_context(|| format!("cannot write {}", to.display()))?;
     println!("{SHIPPED}: {} bytes, of {} before stripping", shipped.len(), bytes.len());
     Ok(())
+}
+
+/// The module that ships, as it was last compiled, but with the names of its functions.
+pub(crate) fn with_names(root: &Path) -> Result<Vec<u8>> {
+    strip(&built(root)?, FunctionNames::Kept)
+}
+
+fn built(root: &Path) -> Result<Vec<u8>> {
+    let path = root.join(BUILT);
+    fs::read(&path).with_context(|| format!("cannot read {}: run `make build`", path.display()))
 }
 
 /// The same sources give the same bytes wherever they lie: the paths of this machine are taken out of the texts of panics.
@@ -109,10 +120,16 @@ fn compile(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn strip(bytes: &[u8]) -> Result<Vec<u8>> {
+/// The section that names functions, a seventh of the file. A host has no use for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FunctionNames {
+    Kept,
+    Dropped,
+}
+
+fn strip(bytes: &[u8], names: FunctionNames) -> Result<Vec<u8>> {
     let mut config = ModuleConfig::new();
-    // Names are looked at below, and then of no more use: they would be a seventh of the file.
-    config.generate_producers_section(false).generate_name_section(false);
+    config.generate_producers_section(false).generate_name_section(names == FunctionNames::Kept);
     let mut module = config.parse(bytes).context("the compiler left something that is not a wasm module")?;
     for (ours, name) in RENAMED {
         let id = export(&module, ours).with_context(|| format!("the module does not export {ours}"))?;

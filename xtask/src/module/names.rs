@@ -2,7 +2,7 @@
 
 /// The path of a function without hashes, whether the mangling is Rust's legacy or its v0: `<T as core::fmt::Debug>::fmt`. A
 /// name that is not mangled stays as it is.
-pub(super) fn demangled(mangled: &str) -> String {
+pub(crate) fn demangled(mangled: &str) -> String {
     let name = format!("{:#}", rustc_demangle::demangle(mangled));
     // LLVM numbers functions that would share a name: `fmt.16`.
     match name.rsplit_once('.') {
