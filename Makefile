@@ -19,6 +19,9 @@ build: toolchain ## Build the module that ships: target/byname.wasm
 cli: toolchain ## Build the program: target/native/byname
 	$(CARGO) build --profile native --package byname
 
+sizes: build ## Print what the module's bytes consist of, by part
+	@$(XTASK) sizes
+
 image: build ## The module as images for a registry: target/image
 	@$(XTASK) image
 
@@ -93,8 +96,9 @@ test-alerts: ## What the alerts of examples/monitoring fire on, with PROMTOOL=/p
 dashboard-picture: build cli envoy ## Draw docs/pictures/dashboard.png, with PROMETHEUS=/path/to/prometheus
 	@$(XTASK) dashboard
 
-lint: toolchain ## Formatting, clippy (native and wasm), licences and sources of dependencies
+lint: toolchain ## Formatting, imports, clippy (native and wasm), licences and sources of dependencies
 	$(CARGO) fmt --all --check
+	@$(XTASK) layers
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --package byname-filter --target $(WASM) -- --deny warnings
 	$(CARGO) fmt $(IN_FUZZ) --check

@@ -21,6 +21,7 @@ mod numbers;
 mod progress;
 mod push;
 mod report;
+mod setting;
 mod standing;
 mod traffic;
 mod world;
@@ -100,7 +101,7 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
     let report = Report {
         is_quick,
         processors,
-        costs: Costs { samples: measured.samples, requests: heat::REQUESTS, connections: heat::CONNECTIONS },
+        costs: Costs { samples: measured.samples, requests: heat::REQUESTS, connections: load::CONNECTIONS },
         latencies: measured.latencies,
         standings,
         pushes,

@@ -10,12 +10,14 @@ mod fuzz;
 mod image;
 mod istio_crds;
 mod kubectl;
+mod layers;
 mod module;
 mod pypi;
 mod release;
 mod reliability;
 mod reproduce;
 mod sbom;
+mod sizes;
 mod tools;
 
 use std::fs;
@@ -35,6 +37,10 @@ struct Arguments {
 enum Step {
     /// Strip the compiled module into target/byname.wasm
     Module,
+    /// Check that no source files import each other in a circle, and that folders import only those below them
+    Layers,
+    /// Print what the bytes of target/byname.wasm consist of, as a table in Markdown
+    Sizes,
     /// Write the module's images into target/image, and read them as Istio does
     Image,
     /// Build the last stage of the Dockerfile with an engine, and read it as Istio does
@@ -105,6 +111,8 @@ fn main() -> Result<()> {
     let root = repository().canonicalize()?;
     match Arguments::parse().step {
         Step::Module => module::ship(&root),
+        Step::Layers => layers::check(&root),
+        Step::Sizes => sizes::print(&root),
         Step::Image => image::make(&root),
         Step::Dockerfile => dockerfile::check(&root),
         Step::Dist => dist::make(&root),

@@ -8,18 +8,19 @@
 //! then remains of the SDK, and nobody calls, is what tables of virtual functions hold on to. It loses its bodies, so that the
 //! module imports what it uses and no more.
 
+mod emptied;
+mod names;
+
 use std::{
-    collections::HashSet,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, Result, bail};
-use walrus::{
-    ExportId, ExportItem, FunctionBuilder, FunctionId, FunctionKind, LocalFunction, Module, ModuleConfig, ValType,
-    ir::{self, Visitor},
-};
+use walrus::{ExportId, Module, ModuleConfig};
+
+pub(crate) use names::demangled;
 
 /// Where the compiler leaves the module.
 const BUILT: &str = "target/wasm32-unknown-unknown/release/byname_filter.wasm";
@@ -69,16 +70,11 @@ const HOST_FUNCTIONS: &[&str] = &[
 /// How large a function may be that is copied to where it is called: half of what is usual at this level.
 const INLINING: &str = "-Cllvm-args=-inline-threshold=25";
 
-/// Functions that are emptied, by a part of their names: they only find words for a panic that cannot be, which without them is
-/// the same trap. Nothing else writes by `Debug`, as clippy sees to (`use_debug`).
-const EMPTIED: &[&str] = &["slice_error_fail_rt", "fmt..Debug$GT$3fmt", "5Debug3fmt"];
-
 /// Compiles the filter under `root`, strips what the compiler leaves into [`SHIPPED`], and says what it is.
 pub(crate) fn ship(root: &Path) -> Result<()> {
     compile(root)?;
-    let built = root.join(BUILT);
-    let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
-    let shipped = strip(&bytes)?;
+    let bytes = built(root)?;
+    let shipped = strip(&bytes, FunctionNames::Dropped)?;
     let to = root.join(SHIPPED);
     // In one step, so that an Envoy that is just being started reads the old module or the new one.
     let next = to.with_extension("wasm.next");
@@ -87,6 +83,16 @@ pub(crate) fn ship(root: &Path) -> Result<()> {
         .with_context(|| format!("cannot write {}", to.display()))?;
     println!("{SHIPPED}: {} bytes, of {} before stripping", shipped.len(), bytes.len());
     Ok(())
+}
+
+/// The module that ships, as it was last compiled, but with the names of its functions.
+pub(crate) fn with_names(root: &Path) -> Result<Vec<u8>> {
+    strip(&built(root)?, FunctionNames::Kept)
+}
+
+fn built(root: &Path) -> Result<Vec<u8>> {
+    let path = root.join(BUILT);
+    fs::read(&path).with_context(|| format!("cannot read {}: run `make build`", path.display()))
 }
 
 /// The same sources give the same bytes wherever they lie: the paths of this machine are taken out of the texts of panics.
@@ -114,10 +120,16 @@ fn compile(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn strip(bytes: &[u8]) -> Result<Vec<u8>> {
+/// The section that names functions, a seventh of the file. A host has no use for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FunctionNames {
+    Kept,
+    Dropped,
+}
+
+fn strip(bytes: &[u8], names: FunctionNames) -> Result<Vec<u8>> {
     let mut config = ModuleConfig::new();
-    // Names are looked at below, and then of no more use: they would be a seventh of the file.
-    config.generate_producers_section(false).generate_name_section(false);
+    config.generate_producers_section(false).generate_name_section(names == FunctionNames::Kept);
     let mut module = config.parse(bytes).context("the compiler left something that is not a wasm module")?;
     for (ours, name) in RENAMED {
         let id = export(&module, ours).with_context(|| format!("the module does not export {ours}"))?;
@@ -135,7 +147,7 @@ fn strip(bytes: &[u8]) -> Result<Vec<u8>> {
         module.exports.iter().filter(|export| !EXPORTS.contains(&&*export.name)).map(walrus::Export::id).collect();
     surplus.into_iter().for_each(|id| module.exports.delete(id));
     walrus::passes::gc::run(&mut module);
-    empty_what_is_not_needed(&mut module)?;
+    emptied::empty(&mut module)?;
     walrus::passes::gc::run(&mut module);
     check_imports(&module)?;
     Ok(module.emit_wasm())
@@ -143,63 +155,6 @@ fn strip(bytes: &[u8]) -> Result<Vec<u8>> {
 
 fn export(module: &Module, name: &str) -> Option<ExportId> {
     module.exports.iter().find(|export| export.name == name).map(walrus::Export::id)
-}
-
-/// Empties [`EMPTIED`], and what is left of the SDK: the functions that tables of virtual functions hold on to. None of the
-/// SDK's is ever called, as the callbacks that made contexts are gone with its exports; were one called by name, by us, it
-/// would not be its own.
-fn empty_what_is_not_needed(module: &mut Module) -> Result<()> {
-    let exported: HashSet<_> = module
-        .exports
-        .iter()
-        .filter_map(|export| match export.item {
-            ExportItem::Function(id) => Some(id),
-            _ => None,
-        })
-        .collect();
-    let is_theirs = |id: &FunctionId| {
-        let name = module.funcs.get(*id).name.as_deref().unwrap_or_default();
-        name.starts_with("_ZN10proxy_wasm") && !exported.contains(id)
-    };
-    let theirs: HashSet<FunctionId> = module.funcs.iter_local().map(|(id, _)| id).filter(|id| is_theirs(id)).collect();
-    for (id, function) in module.funcs.iter_local().filter(|(id, _)| !theirs.contains(id)) {
-        if let Some(called) = called_by(function).intersection(&theirs).next() {
-            let name = |id| module.funcs.get(id).name.as_deref().unwrap_or("a function without a name");
-            bail!("{} calls {}, which xtask/src/module.rs takes out of the module", name(id), name(*called));
-        }
-    }
-    let is_emptied = |id: &FunctionId| {
-        let name = module.funcs.get(*id).name.as_deref().unwrap_or_default();
-        EMPTIED.iter().any(|emptied| name.contains(emptied))
-    };
-    let emptied: Vec<FunctionId> = module.funcs.iter_local().map(|(id, _)| id).filter(is_emptied).collect();
-    for id in theirs.into_iter().chain(emptied) {
-        let signature = module.types.get(module.funcs.get(id).ty());
-        let (parameters, results) = (signature.params().to_vec(), signature.results().to_vec());
-        let mut empty = FunctionBuilder::new(&mut module.types, &parameters, &results);
-        match *results {
-            // What writes a value has written nothing, and that went well (`fmt::Result`).
-            [ValType::I32] => drop(empty.func_body().i32_const(0)),
-            _ => drop(empty.func_body().unreachable()),
-        }
-        let arguments = parameters.iter().map(|parameter| module.locals.add(*parameter)).collect();
-        module.funcs.get_mut(id).kind = FunctionKind::Local(empty.local_func(arguments));
-    }
-    Ok(())
-}
-
-/// The functions that `function` calls by name.
-fn called_by(function: &LocalFunction) -> HashSet<FunctionId> {
-    #[derive(Default)]
-    struct Calls(HashSet<FunctionId>);
-    impl Visitor<'_> for Calls {
-        fn visit_call(&mut self, call: &ir::Call) {
-            self.0.insert(call.func);
-        }
-    }
-    let mut calls = Calls::default();
-    ir::dfs_in_order(&mut calls, function, function.entry_block());
-    calls.0
 }
 
 /// Envoy offers the functions of proxy-wasm; anything else, WASI above all, would not load everywhere.

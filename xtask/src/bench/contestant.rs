@@ -12,11 +12,12 @@ use anyhow::{Context, Result, ensure};
 use byname_test_support::{Envoy, EnvoyBuilder};
 use serde_json::{Value, json};
 
-use filter::Shipped;
+use filter::ShippedFilter;
 
 use super::{
     native,
-    world::{Reach, Steering, World},
+    setting::Setting,
+    world::{Steering, World},
 };
 
 /// Beside the bootstraps that are shipped.
@@ -86,13 +87,13 @@ impl Contestant {
     /// Its Envoy, to be started.
     pub(super) fn envoy(self, root: &Path, world: World, upstream: u16, setting: Setting) -> Result<EnvoyBuilder> {
         let shipped = match self {
-            Self::Authority => Shipped::read(root, "authority", &world.configuration(&Steering::Authority))?,
+            Self::Authority => ShippedFilter::read(root, "authority", &world.configuration(&Steering::Authority))?,
             Self::Endpoint | Self::EndpointWatched => {
                 let is_watched = self == Self::EndpointWatched;
                 let steering = Steering::Endpoint { upstream, is_watched, reach: setting.reach() };
-                Shipped::read(root, "cluster", &world.configuration(&steering))?
+                ShippedFilter::read(root, "cluster", &world.configuration(&steering))?
             }
-            _ => Shipped::read(root, "cluster", &world.configuration(&Steering::Cluster))?,
+            _ => ShippedFilter::read(root, "cluster", &world.configuration(&Steering::Cluster))?,
         };
         let mutations = if self.rewrites() { shipped.early_header_mutations } else { json!([]) };
         let directory = root.join(WRITTEN);
@@ -132,31 +133,6 @@ impl Contestant {
                 {"name": "services", "domains": world.domains(), "routes": [upstream]},
                 {"name": "passthrough", "domains": ["*"], "routes": [unsteered]},
             ]),
-        }
-    }
-}
-
-/// What an Envoy is started for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Setting {
-    /// To measure requests, over and over: one worker, and every endpoint answers.
-    Requests,
-    /// To measure what it is to have it: two workers, and endpoints as a cluster has them.
-    Standing,
-}
-
-impl Setting {
-    fn workers(self) -> u32 {
-        match self {
-            Self::Requests => 1,
-            Self::Standing => 2,
-        }
-    }
-
-    fn reach(self) -> Reach {
-        match self {
-            Self::Requests => Reach::All,
-            Self::Standing => Reach::First,
         }
     }
 }

@@ -10,29 +10,24 @@ use anyhow::{Context, Result};
 use byname_test_support::Envoy;
 
 use super::{
-    contestant::{ALL, Contestant, Setting},
+    contestant::{ALL, Contestant},
     cost::{Question, Sample},
     cpu,
-    latency::Latency,
-    load::{Client, Turn},
+    latency::{Latency, PACE, PACED},
+    load::{CONNECTIONS, Client, Turn},
     progress::Progress,
+    setting::Setting,
     traffic::{Requests, Traffic},
     world::World,
 };
 
-/// Enough to keep one worker busy.
-pub(super) const CONNECTIONS: usize = 8;
 /// Requests of one contestant before it is another's turn: some tens of milliseconds, since a machine that is shared is now
 /// faster and now slower, for seconds at a time.
 pub(super) const REQUESTS: usize = 300;
-/// Requests of a turn at a fixed rate.
-pub(super) const PACED: usize = 1_000;
 /// Requests of each turn that are not measured: the caches were another's.
 const SETTLING: usize = 60;
 /// Rounds of a heat before those that are measured: V8 compiles twice, Envoy opens its upstream connections.
 const WARM_UP: usize = 3;
-/// One request every half millisecond: what a processor that all share answers without a queue.
-pub(super) const PACE: Duration = Duration::from_micros(500);
 
 /// How much is measured.
 #[derive(Clone, Copy)]

@@ -6,9 +6,14 @@ use serde_json::{Value, json};
 
 use super::{
     contestant::{ALL, Contestant},
-    heat::{CONNECTIONS, PACE, PACED},
+    load::CONNECTIONS,
     numbers::{quantile, quartiles, round, table},
 };
+
+/// Requests of a turn at a fixed rate.
+pub(super) const PACED: usize = 1_000;
+/// One request every half millisecond: what a processor that all share answers without a queue.
+pub(super) const PACE: Duration = Duration::from_micros(500);
 
 /// One turn.
 pub(super) struct Latency {

@@ -19,6 +19,8 @@ use tokio::{
 use super::traffic::{Requests, Traffic};
 
 const HEAD_END: &[u8] = b"\r\n\r\n";
+/// Enough to keep one worker busy.
+pub(super) const CONNECTIONS: usize = 8;
 pub(super) const MAX_MESSAGE_BYTES: usize = 4096;
 
 /// What one turn asks.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
-    contestant::Setting,
+    setting::Setting,
     world::{OWN, World, addresses, canonical, namespace, service},
 };
 

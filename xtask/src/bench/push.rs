@@ -24,7 +24,7 @@ use super::{
 };
 use client::{CONNECTIONS, Clients};
 pub(super) use report::{json, print};
-use tables::Tables;
+use tables::{Change, Tables};
 
 /// Before a push and after it is live.
 const CALM: Duration = Duration::from_millis(300);
@@ -33,27 +33,6 @@ const POLL: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Where what is pushed is written.
 const WRITTEN: &str = "target/bench/pushed";
-
-/// What differs from the table before, besides the probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    /// The address of one endpoint.
-    OneEndpoint,
-    /// The addresses of all.
-    All,
-    /// Nothing: it knows no endpoints.
-    Alias,
-}
-
-impl Change {
-    fn name(self) -> &'static str {
-        match self {
-            Self::OneEndpoint => "one endpoint",
-            Self::All => "all endpoints",
-            Self::Alias => "one alias",
-        }
-    }
-}
 
 /// One push.
 pub(super) struct Push {

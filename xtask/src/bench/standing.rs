@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::sleep};
 
 use super::{
-    contestant::{Contestant, Setting},
+    contestant::Contestant,
     load::{MAX_MESSAGE_BYTES, ask, body},
     numbers::{median, round, table},
     progress::Progress,
+    setting::Setting,
     traffic::get,
     world::World,
 };

@@ -22,12 +22,12 @@ pub(super) fn manager(root: &Path, bootstrap: &str) -> Result<Value> {
 }
 
 /// What a bootstrap in `envoy/` has of byname, with a configuration of ours.
-pub(super) struct Shipped {
+pub(super) struct ShippedFilter {
     pub(super) early_header_mutations: Value,
     pub(super) filter: Value,
 }
 
-impl Shipped {
+impl ShippedFilter {
     pub(super) fn read(root: &Path, bootstrap: &str, configuration: &Value) -> Result<Self> {
         let manager = manager(root, bootstrap)?;
         let mut filter = manager["http_filters"][0].clone();

@@ -9,9 +9,10 @@ use super::{
         contestant::Contestant,
         numbers::{quartiles, round, table},
     },
-    CALM, Change, Push,
+    CALM, Push,
     client::{CONNECTIONS, PACE},
     milliseconds,
+    tables::Change,
 };
 
 /// Every kind once, in the order in which they were pushed.

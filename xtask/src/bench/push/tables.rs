@@ -7,16 +7,14 @@ use anyhow::{Context, Result};
 use byname_test_support::Filter;
 use serde_json::{Value, json};
 
-use super::{
-    super::{
-        contestant::{
-            Contestant, Setting,
-            filter::{SCRIPT, lua},
-        },
-        native,
-        world::{OWN, Reach, Steering, World, canonical, namespace, service},
+use super::super::{
+    contestant::{
+        Contestant,
+        filter::{SCRIPT, lua},
     },
-    Change,
+    native,
+    setting::Setting,
+    world::{OWN, Reach, Steering, World, canonical, namespace, service},
 };
 use crate::module::SHIPPED;
 
@@ -44,6 +42,27 @@ pub(super) fn canonical_targets() -> [String; 2] {
 
 fn canonical_name(name: &str) -> String {
     format!("{name}.{OWN}.svc.cluster.local")
+}
+
+/// What differs from the table before, besides the probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The address of one endpoint.
+    OneEndpoint,
+    /// The addresses of all.
+    All,
+    /// Nothing: it knows no endpoints.
+    Alias,
+}
+
+impl Change {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::OneEndpoint => "one endpoint",
+            Self::All => "all endpoints",
+            Self::Alias => "one alias",
+        }
+    }
 }
 
 /// The text of every version of a file that Envoy discovers.
