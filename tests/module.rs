@@ -41,11 +41,11 @@ fn it_imports_and_exports_this_and_no_more() -> Result<()> {
     Ok(())
 }
 
-/// It is pulled into every pod. What takes the room is told in ARCHITECTURE.md.
+/// Every pod pulls the module. docs/performance.md has the size of each part, and `make sizes` measures it.
 #[test]
-fn it_is_small() -> Result<()> {
+fn has_at_most_300_kb() -> Result<()> {
     let bytes = module()?.len();
-    assert!(bytes < 250_000, "{bytes} bytes");
+    assert!(bytes <= 300_000, "{bytes} bytes");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::readable::{names, object};
 use crate::names::Resolver;
 
-/// The pod that asks.
+/// The pod whose requests are steered.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -18,7 +18,7 @@ pub struct Caller {
     /// Default: the zone of the node's locality.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Name of the Kubernetes node.
+    /// The name of the Kubernetes node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// The pod's address.
@@ -40,7 +40,7 @@ pub struct Dns {
     /// The whole search list, in place of the default one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub searches: Option<Vec<String>>,
-    /// Domains behind the default list, as nodes and `dnsConfig.searches` add them.
+    /// Domains to append to the default list, such as nodes and `dnsConfig.searches` add.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_searches: Vec<String>,
     /// Default `glibc`.

@@ -17,7 +17,7 @@ use super::{
 /// The version of the wire form that this crate reads.
 pub const VERSION: u32 = 1;
 
-/// The whole configuration. `S` is what the Services of the table are read into: by default the wire structs themselves.
+/// The whole configuration. `S` is the type that the Services of the table are read into: by default their wire structs.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -25,34 +25,34 @@ pub const VERSION: u32 = 1;
 pub struct Config<S = BTreeMap<String, Service>> {
     /// [`VERSION`].
     pub version: u32,
-    /// Who asks.
+    /// The pod whose requests are steered.
     #[serde(default)]
     pub caller: Caller,
-    /// How the caller's resolver works.
+    /// The resolver of that pod.
     #[serde(default)]
     pub dns: Dns,
     /// How requests are steered.
     #[serde(default)]
     pub steering: Steering,
-    /// What becomes of names that mean nothing.
+    /// What happens to names that are not in the table.
     #[serde(default)]
     pub unknown_names: UnknownNames,
     /// Where ExternalName Services may lead.
     #[serde(default)]
     pub external_names: ExternalNames,
-    /// What stands in for Services that are missing or have no endpoints.
+    /// Fallbacks of Services that are missing or have no usable endpoint.
     #[serde(default)]
     pub fallback: Fallbacks,
-    /// Which requests have every step of their decision shown.
+    /// Which requests show every step of their decision.
     #[serde(default)]
     pub trace: Trace,
-    /// Whether each request's decision is kept for the access log, as filter state `wasm.byname`. Default false.
+    /// Whether the decision on each request is set as filter state `wasm.byname`, for the access log. Default false.
     #[serde(default)]
     pub access_log: bool,
-    /// What is counted beside the reasons.
+    /// Counters besides those of the reasons.
     #[serde(default)]
     pub stats: Stats,
-    /// What is known of the cluster.
+    /// The Services of the cluster, as far as the caller may see them.
     #[serde(default)]
     pub table: Table<S>,
 }
@@ -77,42 +77,42 @@ impl<'de, S: Readable + Default> Deserialize<'de> for Config<S> {
     }
 }
 
-/// What becomes of names that mean nothing.
+/// What happens to names that are not in the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum UnknownNames {
-    /// They are passed through, as they would be without the filter.
+    /// Pass the request on unchanged, as if there were no filter.
     #[default]
     Pass,
-    /// They are answered with 404.
+    /// Answer with a local reply, 404.
     Refuse,
 }
 
 names!(UnknownNames { "pass" => Pass, "refuse" => Refuse, });
 
-/// Which requests have every step of their decision shown.
+/// Which requests show every step of their decision.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Trace {
-    /// Requests with this header, whatever its value, have every step of their decision logged. Default: none.
+    /// Log every step of the decision on requests with this header, whatever its value. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_header: Option<String>,
-    /// Local answers to those requests carry the steps in this header, and all others keep them as filter state
-    /// `wasm.byname_trace`, from which a route can set it. Default: none.
+    /// Show the steps in this header of local replies to those requests. All other such requests have them as filter state
+    /// `wasm.byname_trace`, from which a route can set a header. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_header: Option<String>,
 }
 
 object!(Trace { "requestHeader" => request_header, "responseHeader" => response_header, });
 
-/// What is counted beside the reasons.
+/// Counters besides those of the reasons.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Stats {
-    /// How many Services get a counter of their own, the first ones that are asked for; 0 to 1,000. Default 0.
+    /// The number of Services that get a counter of their own, in the order of their first request; 0 to 1,000. Default 0.
     pub services: u32,
 }
 

@@ -6,27 +6,27 @@ use serde::Serialize;
 
 use super::{readable::object, reader::ListElement};
 
-/// Where ExternalName Services may lead. By default: inside their own namespace, and nowhere else.
+/// Where ExternalName Services may lead. Default: to Services of their own namespace only.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExternalNames {
-    /// External targets that are allowed.
+    /// The external targets that are allowed.
     pub allow: Vec<Allow>,
-    /// Namespaces whose aliases may lead into other namespaces.
+    /// The namespaces whose aliases may lead into other namespaces.
     pub grants: Vec<Grant>,
 }
 
 object!(ExternalNames { "allow" => allow, "grants" => grants, });
 
-/// One host pattern with its ports.
+/// A host pattern and its ports.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Allow {
-    /// A full name, or `*.` and a domain: every name below it, at any depth, without the domain itself.
+    /// A full name; or `*.` and a domain, for every name below the domain, at any depth, but not the domain itself.
     pub host: String,
-    /// The ports that may be asked for.
+    /// The allowed ports.
     pub ports: Vec<u16>,
 }
 
@@ -37,9 +37,9 @@ object!(Allow requires "host", "ports" { "host" => host, "ports" => ports, });
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Grant {
-    /// Namespace of the ExternalName Service.
+    /// The namespace of the ExternalName Service.
     pub from: String,
-    /// Namespace of its target.
+    /// The namespace of its target.
     pub to: String,
 }
 

@@ -15,27 +15,27 @@ pub struct Steering {
     pub by: SteeringMode,
     /// Default `always`. With `by: authority` the authority is always rewritten.
     pub rewrite_authority: RewriteAuthority,
-    /// Whether `x-forwarded-host` gets the authority that was asked for, where it is rewritten. Default false.
+    /// Whether to set `x-forwarded-host` to the original authority where the authority is rewritten. Default false.
     pub forwarded_host: bool,
-    /// The header that the route's `cluster_header` names. Default `x-byname-cluster`.
+    /// The header that a route's `cluster_header` names. Default `x-byname-cluster`.
     pub control_header: String,
-    /// Template of the upstream cluster's name. Default `outbound|{port}|{subset}|{host}`.
+    /// The template of upstream cluster names. Default `outbound|{port}|{subset}|{host}`.
     pub cluster: String,
-    /// Template for names of single endpoints. Default: `cluster` where it holds `{host}` or `{endpoint}`, else
-    /// `outbound|{port}|{subset}|{host}`, so that a pod's name never reaches another pod.
+    /// The template for names of single endpoints. Default: `cluster`, if it contains `{host}` or `{endpoint}`; else
+    /// `outbound|{port}|{subset}|{host}`, so that the name of a pod never reaches another pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint_cluster: Option<String>,
-    /// The cluster of what is passed through. Default: none, the control header is removed.
+    /// The cluster of requests that are passed on. Default: none, the control header is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pass_cluster: Option<String>,
-    /// Where external targets go.
+    /// The upstream clusters of external targets.
     pub external: External,
-    /// Where endpoints go that are chosen here, while steering by endpoint.
+    /// With `by: endpoint`: the upstream clusters of chosen endpoints.
     pub original_dst: OriginalDst,
-    /// How an endpoint is chosen while steering by endpoint, and what keeps one client on one subset. Default
+    /// With `by: endpoint`: how an endpoint is chosen. Its affinity key also keeps a client on one subset. Default
     /// `ROUND_ROBIN`.
     pub load_balancer: LoadBalancer,
-    /// Which endpoints are left alone for a while, while steering by endpoint. Default: none.
+    /// With `by: endpoint`: when endpoints are ejected. Default: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outlier_detection: Option<OutlierDetection>,
 }
@@ -72,7 +72,7 @@ impl Default for Steering {
     }
 }
 
-/// What tells Envoy where a request goes.
+/// How Envoy is told where a request goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -80,23 +80,23 @@ pub enum SteeringMode {
     /// The control header holds the name of the upstream cluster.
     #[default]
     Cluster,
-    /// `:authority` is rewritten and the routes match again.
+    /// `:authority` is rewritten, and Envoy's routes match again.
     Authority,
-    /// The filter chooses the endpoint, and an `ORIGINAL_DST` cluster goes there.
+    /// The filter chooses the endpoint, to which an `ORIGINAL_DST` cluster connects.
     Endpoint,
 }
 
 names!(SteeringMode { "cluster" => Cluster, "authority" => Authority, "endpoint" => Endpoint, });
 
-/// When `:authority` is rewritten while steering by cluster or by endpoint.
+/// With `by: cluster` and `by: endpoint`: when `:authority` is rewritten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum RewriteAuthority {
-    /// To the canonical name of what was meant.
+    /// Always, to the canonical name of the destination.
     #[default]
     Always,
-    /// Only where an ExternalName Service was followed.
+    /// Only where an alias, a fallback or a baseline namespace was followed.
     Alias,
     /// Never.
     Never,
@@ -109,11 +109,11 @@ names!(RewriteAuthority { "always" => Always, "alias" => Alias, "never" => Never
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct External {
-    /// Template for clear text. Default `external|{port}|{host}`.
+    /// The template for plaintext. Default `external|{port}|{host}`.
     pub cluster: String,
-    /// Template for TLS. Default `external-tls|{port}|{host}`.
+    /// The template for TLS. Default `external-tls|{port}|{host}`.
     pub tls_cluster: String,
-    /// Whether these are dynamic forward proxy clusters, which are told host and port by filter state. Default false.
+    /// Whether these are dynamic forward proxy clusters, which get host and port by filter state. Default false.
     pub dynamic_forward_proxy: bool,
 }
 
@@ -133,17 +133,17 @@ impl Default for External {
     }
 }
 
-/// The upstream clusters of endpoints that are chosen here: `ORIGINAL_DST` ones, which are told the address by filter state.
+/// The upstream clusters of chosen endpoints: `ORIGINAL_DST` clusters, which get the address by filter state.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct OriginalDst {
-    /// For clear text. Default `original-dst`.
+    /// The cluster for plaintext. Default `original-dst`.
     pub cluster: String,
-    /// For ports whose `appProtocol` is `https` or `kubernetes.io/wss`. Default `original-dst-tls`.
+    /// The cluster for TLS: ports whose `appProtocol` is `https`, `tls`, `wss` or `kubernetes.io/wss`. Default `original-dst-tls`.
     pub tls_cluster: String,
-    /// For ports whose `appProtocol` is `kubernetes.io/h2c`, `http2`, `h2c` or `grpc`: HTTP/2 in clear text whatever the
-    /// client speaks. Default: `cluster`, which speaks upstream what the client speaks.
+    /// The cluster for HTTP/2 in plaintext: ports whose `appProtocol` is `kubernetes.io/h2c`, `http2`, `h2c` or `grpc`. Default:
+    /// `cluster`, which speaks the client's protocol upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http2_cluster: Option<String>,
 }
@@ -156,43 +156,43 @@ impl Default for OriginalDst {
     }
 }
 
-/// How one of several is chosen, in the words of Istio's DestinationRule: one of the two fields.
+/// How an endpoint is chosen, in the terms of Istio's DestinationRule. At most one field is set.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LoadBalancer {
-    /// Without memory of the client.
+    /// A policy without affinity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simple: Option<SimpleLb>,
-    /// One client, one endpoint, as long as it is there.
+    /// Affinity: a client keeps its endpoint for as long as the endpoint is usable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consistent_hash: Option<ConsistentHash>,
 }
 
 object!(LoadBalancer { "simple" => simple, "consistentHash" => consistent_hash, });
 
-/// A policy by the name that Envoy and Istio have for it.
+/// A load balancing policy without affinity, as Envoy and Istio name it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SimpleLb {
-    /// In turn.
+    /// Endpoints take turns.
     #[default]
     RoundRobin,
-    /// By chance.
+    /// A random endpoint.
     Random,
-    /// Of two by chance, the one with fewer open requests.
+    /// Of two different random endpoints, the one with fewer open requests.
     LeastRequest,
 }
 
 names!(SimpleLb { "ROUND_ROBIN" => RoundRobin, "RANDOM" => Random, "LEAST_REQUEST" => LeastRequest, });
 
-/// What a client is known by: one of the two fields.
+/// The affinity key of a client. Exactly one field is set.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ConsistentHash {
-    /// The value of this request header; requests without it are spread by chance.
+    /// The value of this request header. A request without it gets a random endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_header_name: Option<String>,
     /// The pod itself, which is the only client of its sidecar.
@@ -201,17 +201,18 @@ pub struct ConsistentHash {
 
 object!(ConsistentHash { "httpHeaderName" => http_header_name, "useSourceIp" => use_source_ip, });
 
-/// Which endpoints are left alone for a while, in the words of Istio's DestinationRule.
+/// When endpoints are ejected, in the terms of Istio's DestinationRule.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct OutlierDetection {
-    /// So many answers of 500 and above in a row, failed connections among them, eject an endpoint; 0: none ever. Default 5.
+    /// The number of consecutive responses of 500 and above, including failed connections, that eject an endpoint; 0: never.
+    /// Default 5.
     pub consecutive5xx_errors: u32,
-    /// For so long, times the number of ejections in a row. In seconds, 1 to 3,600. Default 30.
+    /// The time for which an endpoint is ejected, times the number of ejections in a row. Seconds, 1 to 3,600. Default 30.
     pub base_ejection_time_seconds: u32,
-    /// Of a Service's endpoints that may serve, in percent, 1 to 100; one can always be ejected, the last one never. Default
-    /// 10.
+    /// The share of a Service's usable endpoints that may be ejected. Percent, 1 to 100. One endpoint can always be ejected, the
+    /// last one never. Default 10.
     pub max_ejection_percent: u32,
 }
 
@@ -232,22 +233,22 @@ impl Default for OutlierDetection {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ServiceSteering {
-    /// In place of `steering.by`.
+    /// Overrides `steering.by`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<SteeringMode>,
-    /// In place of `steering.rewriteAuthority`.
+    /// Overrides `steering.rewriteAuthority`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewrite_authority: Option<RewriteAuthority>,
-    /// In place of `steering.cluster`; a name without placeholders is a template too.
+    /// Overrides `steering.cluster`. A name without placeholders is a template too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// What `{subset}` stands for. Default empty. Not beside the Service's `subsets`.
+    /// The value of `{subset}`. Default empty. Not allowed together with the Service's `subsets`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub subset: String,
-    /// In place of `steering.loadBalancer`.
+    /// Overrides `steering.loadBalancer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancer>,
-    /// In place of `steering.outlierDetection`.
+    /// Overrides `steering.outlierDetection`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outlier_detection: Option<OutlierDetection>,
 }

@@ -14,17 +14,17 @@ use crate::{
     limits::MAX_ENDPOINT_GROUPS,
 };
 
-/// What is known of the cluster.
+/// The Services of the cluster, as far as the caller may see them.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[cfg_attr(feature = "schema", schemars(bound = "S: schemars::JsonSchema + Serialize + Default"))]
 pub struct Table<S = BTreeMap<String, Service>> {
-    /// Says which table this is, in traces and in a gauge. Default 0.
+    /// The version of the table, which traces and a gauge show. Default 0.
     pub version: u64,
-    /// Whether endpoints may have loopback and link-local addresses, for demos and tests. Default false.
+    /// Whether endpoints may have loopback and link-local addresses, for demos and tests on one machine. Default false.
     pub single_machine: bool,
-    /// By `namespace/name`.
+    /// Services by `namespace/name`.
     pub services: S,
 }
 
@@ -38,23 +38,23 @@ pub struct Service {
     /// Default `ClusterIP`.
     #[serde(rename = "type", skip_serializing_if = "ServiceType::is_default")]
     pub service_type: ServiceType,
-    /// `["None"]` makes it headless.
+    /// The cluster IPs, at most one of each family. `["None"]` makes the Service headless.
     #[serde(rename = "clusterIPs", skip_serializing_if = "StringList::is_empty")]
     pub cluster_ips: StringList,
-    /// The ports that requests are matched to.
+    /// The ports of the Service.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<ServicePort>,
-    /// Target of an ExternalName Service: an absolute name.
+    /// The target of an ExternalName Service: an absolute name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_name: Option<String>,
-    /// What an ExternalName Service changes beside the name.
+    /// What an ExternalName Service changes besides the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<Alias>,
-    /// Left out: nothing is known of the endpoints. Empty: there are none.
+    /// The endpoints. Omitted: they are unknown. Empty: there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<EndpointGroup>"))]
     pub endpoints: Option<Vec<EndpointGroup>>,
-    /// Its endpoints in named groups, of which one is chosen for a request: `{subset}` of a cluster's name.
+    /// Named subsets of the endpoints. One is chosen for each request, and is `{subset}` in the cluster's name.
     #[serde(skip_serializing_if = "Entries::is_empty")]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, Subset>"))]
     pub subsets: Entries<Subset>,
@@ -64,16 +64,16 @@ pub struct Service {
     /// Default `Cluster`.
     #[serde(skip_serializing_if = "InternalTrafficPolicy::is_default")]
     pub internal_traffic_policy: InternalTrafficPolicy,
-    /// Which endpoints are preferred where none of them has hints. Default: none.
+    /// Which endpoints are preferred where no endpoint has hints. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic_distribution: Option<TrafficDistribution>,
     /// Default `None`.
     #[serde(skip_serializing_if = "SessionAffinity::is_default")]
     pub session_affinity: SessionAffinity,
-    /// The first is preferred. Default: that of the first cluster IP, else none.
+    /// The IP families; endpoints of the first are preferred. Default: the family of the first cluster IP, if there is one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ip_families: Vec<IpFamily>,
-    /// What differs from the configuration's `steering` for this Service.
+    /// What differs from the configuration's `steering`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steering: Option<ServiceSteering>,
 }
@@ -94,18 +94,18 @@ object!(Service {
     "steering" => steering,
 });
 
-/// The type of a Service. What is not an ExternalName has the same meaning in DNS.
+/// The type of a Service. All types but ExternalName are the same to DNS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum ServiceType {
     /// A virtual IP inside the cluster, or headless.
     #[default]
     ClusterIP,
-    /// As ClusterIP.
+    /// The same as ClusterIP here.
     NodePort,
-    /// As ClusterIP.
+    /// The same as ClusterIP here.
     LoadBalancer,
-    /// An alias of another name.
+    /// An alias for another name.
     ExternalName,
 }
 
@@ -122,14 +122,14 @@ impl ServiceType {
     }
 }
 
-/// Where a Service's traffic may go.
+/// Which nodes a Service's traffic may go to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum InternalTrafficPolicy {
-    /// To every node.
+    /// Every node.
     #[default]
     Cluster,
-    /// To the caller's own node alone.
+    /// The caller's own node only.
     Local,
 }
 
@@ -146,15 +146,15 @@ impl InternalTrafficPolicy {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServicePort {
-    /// May be left out where it is the only one.
+    /// The name of the port. Optional where the Service has one port.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// The Service's port, never the `targetPort`.
+    /// The number of the port, never the `targetPort`.
     pub port: u16,
     /// Default `TCP`. Only TCP ports are matched.
     #[serde(default, skip_serializing_if = "Protocol::is_default")]
     pub protocol: Protocol,
-    /// The application protocol (KEP-1422), shown in traces. While steering by endpoint it chooses the cluster.
+    /// The application protocol (KEP-1422), which traces show. With `by: endpoint` it chooses the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_protocol: Option<String>,
 }
@@ -166,17 +166,17 @@ object!(ServicePort requires "port" {
     "appProtocol" => app_protocol,
 });
 
-/// Transport protocol of a port.
+/// The transport protocol of a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
-    /// What HTTP is carried by.
+    /// TCP, which carries HTTP.
     #[default]
     Tcp,
-    /// Not matched.
+    /// UDP. Requests are never matched to it.
     Udp,
-    /// Not matched.
+    /// SCTP. Requests are never matched to it.
     Sctp,
 }
 
@@ -188,61 +188,61 @@ impl Protocol {
     }
 }
 
-/// What an ExternalName Service changes beside the name.
+/// What an ExternalName Service changes besides the name.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Alias {
-    /// The port of the target. Default: the port that was asked for.
+    /// The port of the target. Default: the requested port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Whether an external target is spoken to over TLS. Default: as the request came, by its scheme.
+    /// Whether to speak TLS to an external target. Default: as the scheme of the request says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<bool>,
 }
 
 object!(Alias { "port" => port, "tls" => tls, });
 
-/// Endpoints that share all but their addresses and hostnames.
+/// Endpoints that differ in nothing but their addresses and hostnames.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EndpointGroup {
     /// IPv4 and IPv6 addresses.
     pub addresses: StringList,
-    /// One for each address, in the same order; left out where the endpoints have none.
+    /// The hostnames, one for each address in the same order. Omitted where the endpoints have none.
     #[serde(skip_serializing_if = "StringList::is_empty")]
     pub hostnames: StringList,
-    /// The endpoints' own ports by name. Left out: they serve every port of the Service, under its own number.
+    /// The endpoints' own ports by name. Omitted: they serve every port of the Service, under the Service's number.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, u16>>"))]
     pub ports: Option<Entries<u16>>,
-    /// Their zone.
+    /// The zone of the endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Their node.
+    /// The node of the endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// Zones that the control plane means them for: `hints.forZones` of an EndpointSlice.
+    /// The zones that the endpoints are hinted for: `hints.forZones` of an EndpointSlice.
     #[serde(skip_serializing_if = "StringList::is_empty")]
     pub for_zones: StringList,
-    /// Nodes that it means them for: `hints.forNodes`.
+    /// The nodes that the endpoints are hinted for: `hints.forNodes` of an EndpointSlice.
     #[serde(skip_serializing_if = "StringList::is_empty")]
     pub for_nodes: StringList,
-    /// Share of each endpoint beside those of other groups, 1 to 1,000. Default 1.
+    /// The weight of each endpoint, 1 to 1,000. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
-    /// Labels of their pods, for `subsets`.
+    /// The labels of the endpoints' pods, for `subsets`.
     #[serde(skip_serializing_if = "Entries::is_empty")]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, String>"))]
     pub labels: Entries<String>,
-    /// EndpointSlice condition; absent counts as true.
+    /// The condition of an EndpointSlice. Default true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<bool>,
-    /// EndpointSlice condition; absent counts as true, as kube-proxy reads it.
+    /// The condition of an EndpointSlice. Default true, as kube-proxy reads it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serving: Option<bool>,
-    /// EndpointSlice condition; absent counts as false.
+    /// The condition of an EndpointSlice. Default false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terminating: Option<bool>,
 }
@@ -262,18 +262,18 @@ object!(EndpointGroup {
     "terminating" => terminating,
 });
 
-/// Some endpoints of a Service: those that meet all that is said here.
+/// The endpoints of a Service that match every field given.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Subset {
-    /// Its share beside those of other subsets, 0 to 1,000,000; one with 0 is chosen where no other is left. Default 1.
+    /// The weight of the subset, 0 to 1,000,000. A subset with weight 0 is chosen only where no other is left. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
-    /// The zone of its endpoints.
+    /// The zone of the endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Labels that its endpoints have.
+    /// The labels of the endpoints.
     #[serde(skip_serializing_if = "Entries::is_empty")]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, String>"))]
     pub labels: Entries<String>,
@@ -285,12 +285,12 @@ object!(Subset { "weight" => weight, "zone" => zone, "labels" => labels, });
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum TrafficDistribution {
-    /// Those in the caller's zone.
+    /// Endpoints in the caller's zone.
     #[default]
     PreferSameZone,
-    /// As PreferSameZone, by its old name.
+    /// The old name of PreferSameZone.
     PreferClose,
-    /// Those on the caller's node, else in its zone.
+    /// Endpoints on the caller's node, else in its zone.
     PreferSameNode,
 }
 
@@ -304,10 +304,10 @@ names!(TrafficDistribution {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum SessionAffinity {
-    /// It does not.
+    /// No.
     #[default]
     None,
-    /// It does; and the client of a sidecar is its pod.
+    /// Yes. The client of a sidecar is its pod.
     ClientIP,
 }
 
