@@ -1,7 +1,8 @@
 //! The whole configuration: read and compiled, or refused with every error.
 //!
 //! [`Config::read`] makes one of pushed JSON. [`Config::resolve`] and then [`Config::plan`] decide a request, and
-//! [`Config::local_reply`] words a refusal. Everything else of the crate is below this module.
+//! [`Config::local_reply`] words a refusal. This is the top of the crate: it may use every other module and none may use it. It has
+//! no rule of its own, neither of names nor of steering.
 
 use alloc::{boxed::Box, string::String};
 

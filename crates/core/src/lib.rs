@@ -1,4 +1,4 @@
-//! What a Kubernetes name means: the names, the table and the decision.
+//! What a Kubernetes name resolves to, and what is done to a request for it.
 //!
 //! [`Config::read`] compiles a pushed configuration. [`Config::resolve`] says what an authority resolves to for a caller, and
 //! [`Config::plan`] what is done to the request; where that takes a choice, it is passed an [`Env`] (clock, random numbers,

@@ -5,6 +5,7 @@
 mod decision;
 mod local_reply;
 mod trace_line;
+mod trace_words;
 
 pub use decision::Decision;
 pub use local_reply::LocalReply;

@@ -7,6 +7,7 @@
 //!
 //! It may use `policy` and everything below it. It never chooses one endpoint of several: that is `balance`'s.
 
+mod addresses;
 mod endpoint_group;
 mod endpoint_set;
 mod endpoints;
@@ -25,7 +26,8 @@ pub use service_port::{ServicePort, UpstreamProtocol};
 pub use service_spec::ServiceSpec;
 pub use usable::Choice;
 
-pub(crate) use endpoint_group::{Addresses, EndpointGroup};
+pub(crate) use addresses::Addresses;
+pub(crate) use endpoint_group::EndpointGroup;
 pub(crate) use endpoint_set::{EndpointSet, SetEndpoint};
 pub(crate) use lookup::{Lookup, Match, NamedEndpoint};
 pub(crate) use service_spec::{AliasTarget, ServiceKind};

@@ -8,11 +8,9 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    str::FromStr,
-};
+use core::{net::IpAddr, str::FromStr};
 
+use super::addresses::{Addresses, take_v4};
 use crate::{
     collections::{Entries, StringList},
     limits::{MAX_ENDPOINT_LABELS, MAX_ENDPOINT_WEIGHT, MAX_SERVICE_PORTS},
@@ -56,13 +54,6 @@ static NO_TRAITS: GroupTraits = GroupTraits {
     labels: Entries::EMPTY,
     hostnames: StringList::EMPTY,
 };
-
-/// Addresses of one family, packed: a large table is little else.
-#[derive(Clone, Debug)]
-pub(crate) enum Addresses {
-    V4(Box<[Ipv4Addr]>),
-    V6(Box<[Ipv6Addr]>),
-}
 
 /// A group, and its index among the Service's groups.
 pub(crate) type IndexedGroup<'g> = (&'g EndpointGroup, u32);
@@ -162,10 +153,7 @@ impl EndpointGroup {
     }
 
     pub(crate) fn family(&self) -> IpFamily {
-        match self.addresses {
-            Addresses::V4(_) => IpFamily::IPv4,
-            Addresses::V6(_) => IpFamily::IPv6,
-        }
+        self.addresses.family()
     }
 
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
@@ -173,19 +161,12 @@ impl EndpointGroup {
     }
 
     pub(super) fn contains(&self, address: IpAddr) -> bool {
-        match (&self.addresses, address) {
-            (Addresses::V4(addresses), IpAddr::V4(address)) => addresses.contains(&address),
-            (Addresses::V6(addresses), IpAddr::V6(address)) => addresses.contains(&address),
-            _ => false,
-        }
+        self.addresses.contains(address)
     }
 
     /// The address of the endpoint at `index`.
     pub(crate) fn address(&self, index: usize) -> Option<IpAddr> {
-        match &self.addresses {
-            Addresses::V4(addresses) => addresses.get(index).map(|address| IpAddr::V4(*address)),
-            Addresses::V6(addresses) => addresses.get(index).map(|address| IpAddr::V6(*address)),
-        }
+        self.addresses.get(index)
     }
 
     /// The endpoints' own number of the port called `port`, which is `service_port` where the group lists no ports; `None` where
@@ -218,48 +199,6 @@ impl GroupTraits {
     }
 }
 
-impl Addresses {
-    fn len(&self) -> usize {
-        match self {
-            Self::V4(addresses) => addresses.len(),
-            Self::V6(addresses) => addresses.len(),
-        }
-    }
-}
-
-/// The IPv4 address at the start of `text`, and the rest behind it and a space. An address is four decimal numbers up to 255,
-/// without leading zeros, joined by dots.
-#[inline(always)]
-fn take_v4(text: &str) -> Option<(Ipv4Addr, &str)> {
-    let (mut address, mut octet, mut digits, mut dots) = (0_u32, 0_u32, 0, 0);
-    let mut end = text.len();
-    for (index, byte) in text.bytes().enumerate() {
-        let digit = u32::from(byte.wrapping_sub(b'0'));
-        if digit < 10 {
-            if digits > 0 && octet == 0 {
-                return None;
-            }
-            octet = octet * 10 + digit;
-            digits += 1;
-            if octet > 255 {
-                return None;
-            }
-        } else if digits > 0 && byte == b'.' && dots < 3 {
-            address = address << 8 | octet;
-            (octet, digits) = (0, 0);
-            dots += 1;
-        } else if byte == b' ' {
-            end = index;
-            break;
-        } else {
-            return None;
-        }
-    }
-    let rest = text.get(end..)?;
-    let is_whole = dots == 3 && digits > 0;
-    is_whole.then(|| (Ipv4Addr::from_bits(address << 8 | octet), rest.strip_prefix(' ').unwrap_or(rest)))
-}
-
 #[inline(never)]
 fn check_ports(ports: Option<&Entries<u16>>, at: &FieldPath<'_>, errors: &mut FieldErrors) {
     let Some(ports) = ports else { return };
@@ -290,41 +229,5 @@ fn check_hostnames(wire: &wire::EndpointGroup, at: &FieldPath<'_>, errors: &mut 
     }
     for (index, hostname) in wire.hostnames.iter().enumerate().filter(|(_, hostname)| !is_label(hostname)) {
         errors.add(&at.index(index), hostname, FieldErrorType::InvalidLabel);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parses_ipv4_as_the_standard_library_does() {
-        let texts = [
-            "10.0.0.1",
-            "0.0.0.0",
-            "255.255.255.255",
-            "256.1.1.1",
-            "1.1.1.1000",
-            "1.2.3",
-            "1.2.3.4.5",
-            "01.2.3.4",
-            "00.2.3.4",
-            "1..2.3",
-            ".1.2.3",
-            "1.2.3.",
-            "",
-            "1.2.3.4\t",
-            "::ffff:1.2.3.4",
-            "fd00::7",
-            "1.2.3.a",
-            "+1.2.3.4",
-            "1.2.3.400",
-        ];
-        for text in texts {
-            let expected = Ipv4Addr::from_str(text).ok();
-            assert_eq!(take_v4(text), expected.map(|address| (address, "")), "{text:?}");
-            let first = alloc::format!("{text} 10.0.0.7 x");
-            assert_eq!(take_v4(&first), expected.map(|address| (address, "10.0.0.7 x")), "{first:?}");
-        }
     }
 }

@@ -3,7 +3,10 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::net::IpAddr;
 
-use super::endpoint_group::{Addresses, EndpointGroup, GroupTraits};
+use super::{
+    addresses::Addresses,
+    endpoint_group::{EndpointGroup, GroupTraits},
+};
 use crate::{
     collections::Entries,
     limits::MAX_SERVICE_ENDPOINTS,

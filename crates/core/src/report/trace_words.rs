@@ -1,0 +1,183 @@
+//! The words of a trace: one line, so that it fits into a log or a header.
+
+use alloc::string::{String, ToString};
+use core::fmt;
+
+use crate::{
+    limits::{MAX_QUOTED_CHARS, MAX_TRACE_HEADER_BYTES},
+    resolve::{
+        Trace,
+        trace::{EndpointsOutcome, FallbackOutcome, HopOutcome, MatchedPort, Outcome, PortOrigin, Step},
+    },
+    table::{Choice, Missing},
+    text::{quoted, shown},
+    wire::{IpFamily, Trigger},
+};
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "table {}", self.table_version)?;
+        self.steps.iter().try_for_each(|step| write!(f, "; {step}"))
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(error) => write!(f, "not an authority: {error}"),
+            Self::Address { address, service: Some(service) } => write!(f, "{address} is the cluster IP of {service}"),
+            Self::Address { address, service: None } => write!(f, "{address} is no cluster IP"),
+            Self::Candidate { name, outcome } => write!(f, "{name} {outcome}"),
+            Self::Hop { alias, target, outcome } => write!(f, "alias {alias} -> {target} {outcome}"),
+            Self::Fallback { of, to, trigger, outcome } => {
+                let because = match trigger {
+                    Trigger::Missing => "is missing",
+                    Trigger::NoEndpoints => "has no endpoints",
+                };
+                write!(f, "{of} {because}: fallback {to} {outcome}")
+            }
+            Self::Subset { name, of, by_key } => {
+                let by = if *by_key { "the affinity key" } else { "weight" };
+                match &**name {
+                    "" => write!(f, "no subset of {of} by {by}"),
+                    name => write!(f, "subset {name} of {of} by {by}"),
+                }
+            }
+            Self::Endpoint { endpoint, policy: None, .. } => write!(f, "endpoint {endpoint} by its name"),
+            Self::Endpoint { endpoint, of, policy: Some(policy), without_key, ejected } => {
+                write!(f, "endpoint {endpoint} of {of} by {policy}")?;
+                if *without_key {
+                    f.write_str(", RANDOM as there is no key")?;
+                }
+                if *ejected > 0 { write!(f, ", {ejected} ejected") } else { Ok(()) }
+            }
+            Self::Port { number, origin, matched } => write_port(f, *number, *origin, matched.as_ref()),
+            Self::Endpoints(outcome) => outcome.fmt(f),
+            Self::Steer { cluster, authority, because } => {
+                match cluster {
+                    Some(cluster) => write!(f, "cluster {cluster} by {because}")?,
+                    None => write!(f, "cluster left to the routes by {because}")?,
+                }
+                write!(f, ", authority {authority}")
+            }
+        }
+    }
+}
+
+fn write_port(
+    f: &mut fmt::Formatter<'_>,
+    number: u16,
+    origin: PortOrigin,
+    matched: Option<&MatchedPort>,
+) -> fmt::Result {
+    let origin = match origin {
+        PortOrigin::Authority => "from the authority",
+        PortOrigin::Scheme => "by the scheme",
+        PortOrigin::Alias => "by the alias",
+        PortOrigin::Fallback => "by the fallback",
+        PortOrigin::Name => "by its name",
+    };
+    write!(f, "port {number} {origin} ")?;
+    let Some(MatchedPort { name, app_protocol }) = matched else { return f.write_str("is no port of the Service") };
+    f.write_str("is a port of the Service")?;
+    if !name.is_empty() {
+        write!(f, " called {name}")?;
+    }
+    let protocol = app_protocol.as_ref().map(|protocol| quoted(protocol, MAX_QUOTED_CHARS));
+    protocol.map_or(Ok(()), |protocol| write!(f, " with appProtocol {protocol}"))
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists => f.write_str("exists"),
+            Self::Missing(missing) => write!(f, "does not exist: {missing}"),
+            Self::Outside => f.write_str("is outside the cluster domain: may differ from DNS"),
+            Self::AskedFirst => f.write_str("is asked of public DNS first: may differ from DNS"),
+        }
+    }
+}
+
+impl fmt::Display for HopOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inside => f.write_str("exists"),
+            Self::Outside { port } => write!(f, "is external and allowed on port {port}"),
+            Self::Missing(missing) => write!(f, "does not exist: {missing}"),
+            Self::NotAllowed { port } => write!(f, "is not listed in externalNames.allow with port {port}"),
+            Self::NotGranted { from, to } => {
+                write!(f, "is in another namespace, and externalNames.grants has none from {from} to {to}")
+            }
+            Self::AlwaysRefused => f.write_str("is refused whatever is listed"),
+            Self::Circle => f.write_str("was followed before: a circle"),
+            Self::TooMany => f.write_str("is one alias too many"),
+        }
+    }
+}
+
+impl fmt::Display for FallbackOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inside => f.write_str("exists"),
+            Self::Outside { port } => write!(f, "is external, on port {port}"),
+            Self::Missing(missing) => write!(f, "does not exist: {missing}"),
+            Self::Circle => f.write_str("was followed before: a circle"),
+            Self::TooMany => f.write_str("is one fallback too many"),
+        }
+    }
+}
+
+impl fmt::Display for EndpointsOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("endpoints are not in the table"),
+            Self::Known { usable, of, choice, family } => {
+                write!(f, "{usable} of {of} endpoints may serve")?;
+                f.write_str(match family {
+                    None => "",
+                    Some(IpFamily::IPv4) => " by IPv4",
+                    Some(IpFamily::IPv6) => " by IPv6",
+                })?;
+                f.write_str(match (choice, usable) {
+                    (Choice::Ready, _) => "",
+                    (Choice::SameNode, _) => ": those hinted to the caller's node",
+                    (Choice::SameZone, _) => ": those hinted to the caller's zone",
+                    (Choice::Terminating, 0) => ": none is ready or serves while it terminates",
+                    (Choice::Terminating, _) => ": none is ready, and these serve while they terminate",
+                    (Choice::Local, _) => ": those on the caller's node",
+                    (Choice::LocalTerminating, 0) => ": none is on the caller's node and may serve",
+                    (Choice::LocalTerminating, _) => {
+                        ": on the caller's node none is ready, and these serve while they terminate"
+                    }
+                    (Choice::NodeUnknown, _) => ": internalTrafficPolicy is Local, and caller.node is not known",
+                })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Form => "no name of the cluster has this form",
+            Self::Service => "no such Service",
+            Self::Endpoint => "the Service has no ready endpoint of that name",
+            Self::EndpointUnknown => "the Service's endpoints are not in the table: may differ from DNS",
+            Self::Port => "the Service has no TCP port of that name",
+            Self::NothingReady => "the Service is headless and no endpoint is ready",
+            Self::BelowExternalName => "an ExternalName Service has no names below it",
+            Self::PodAddress => "no endpoint has that address",
+        })
+    }
+}
+
+impl Trace {
+    /// The steps as the value of a header: visible ASCII and spaces, cut to [`MAX_TRACE_HEADER_BYTES`].
+    #[must_use]
+    pub fn header_value(&self) -> String {
+        let mut value = shown(self.to_string().as_bytes(), MAX_TRACE_HEADER_BYTES);
+        // Escaping may have made it longer; it is ASCII, so it can be cut anywhere.
+        value.truncate(MAX_TRACE_HEADER_BYTES);
+        value
+    }
+}
