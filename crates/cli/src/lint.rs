@@ -9,9 +9,13 @@ mod endpoints;
 mod exposure;
 mod external_names;
 mod finding;
+mod findings;
 mod ignore;
+mod ignore_annotations;
 mod names;
 mod ports;
+mod public_suffixes;
+mod registry;
 mod report;
 mod rule;
 mod selectors;
@@ -19,12 +23,13 @@ mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::{context::Context, finding::Findings};
+use self::context::Context;
 pub use self::{
     finding::{By, Finding, Ignored},
     ignore::Ignore,
+    registry::{by_id, rules},
     report::{Report, json, sarif, text},
-    rule::{Rule, Severity, by_id, rules},
+    rule::{Rule, Severity},
 };
 use crate::cluster::Cluster;
 
@@ -46,19 +51,19 @@ impl Default for Options {
 /// Judges a cluster by every rule.
 #[must_use]
 pub fn lint(cluster: &Cluster, options: &Options) -> Report {
-    let context = Context::new(cluster, &options.domain);
-    let mut findings = Findings::default();
+    let context = Context::new(cluster, &options.domain, rules().map(|rule| rule.id).collect());
+    let mut findings = Vec::new();
     let mut not_run: BTreeMap<&'static str, Vec<&'static Rule>> = BTreeMap::new();
     for rule in rules() {
         let missing: BTreeSet<&str> = rule.needs.iter().copied().filter(|kind| !cluster.knows(kind)).collect();
         if missing.is_empty() {
-            findings.run(rule, &context);
+            findings.extend(finding::run(rule, &context));
         }
         for kind in missing {
             not_run.entry(kind).or_default().push(rule);
         }
     }
-    let mut findings = findings.into_sorted();
+    finding::sort(&mut findings);
     for finding in &mut findings {
         finding.ignored = ignore::why(finding, &options.ignores, cluster);
     }

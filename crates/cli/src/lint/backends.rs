@@ -4,7 +4,7 @@ use k8s_openapi::api::networking::v1::IngressServiceBackend;
 
 use super::{
     context::{Context, Form, View, protocol, shown, some},
-    finding::{Findings, Subject},
+    findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
 

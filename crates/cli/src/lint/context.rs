@@ -10,7 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::finding::Subject;
+use super::findings::Subject;
 use crate::cluster::{Cluster, NamespacedName, Pod, Sourced};
 
 /// A pod and what it is called.
@@ -20,6 +20,8 @@ pub(super) struct Context<'c> {
     pub(super) cluster: &'c Cluster,
     /// The cluster domain.
     pub(super) domain: &'c str,
+    /// The ids of all rules.
+    pub(super) rule_ids: BTreeSet<&'static str>,
     /// By namespace and name.
     pub(super) services: Vec<View<'c>>,
 }
@@ -114,7 +116,7 @@ impl<'c> View<'c> {
 }
 
 impl<'c> Context<'c> {
-    pub(super) fn new(cluster: &'c Cluster, domain: &'c str) -> Self {
+    pub(super) fn new(cluster: &'c Cluster, domain: &'c str, rule_ids: BTreeSet<&'static str>) -> Self {
         let pods = PodIndex::new(cluster);
         let services = cluster.services.iter().filter_map(|(name, service)| {
             let spec = service.object.spec.as_ref()?;
@@ -127,7 +129,7 @@ impl<'c> Context<'c> {
                 endpoints: endpoints(cluster, name, spec),
             })
         });
-        Self { cluster, domain, services: services.collect() }
+        Self { cluster, domain, rule_ids, services: services.collect() }
     }
 
     /// The Service called so.
@@ -268,4 +270,14 @@ pub(super) fn some<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> 
 /// `app=web, tier=front`.
 pub(super) fn labels<'l>(labels: impl IntoIterator<Item = (&'l String, &'l String)>) -> String {
     labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a port leads to a name that no container of the selected pods has.
+pub(super) fn names_no_container_port(view: &View<'_>, port: &ServicePort) -> bool {
+    let Some(IntOrString::String(name)) = &port.target_port else { return false };
+    let has_it = |view: &View<'_>| {
+        let mut ports = view.pods.iter().flat_map(|(_, pod)| &pod.object.container_ports);
+        ports.any(|listed| listed.name == *name && listed.protocol == protocol(port.protocol.as_ref()))
+    };
+    !view.pods.is_empty() && !has_it(view)
 }

@@ -3,9 +3,8 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
-    context::{Context, EndpointView, Form, View, joined, protocol, shown, some},
-    finding::{Findings, Subject},
-    ports,
+    context::{Context, EndpointView, Form, View, joined, names_no_container_port, protocol, shown, some},
+    findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
 use crate::cluster::{NamespacedName, SERVICE_NAME};
@@ -195,7 +194,7 @@ fn port_in_no_slice(context: &Context<'_>, findings: &mut Findings) {
         for (field, port) in view.ports() {
             let slices = || context.cluster.slices_of(view.name).map(|(_, slice)| &slice.object);
             // BN020 knows why.
-            if slices().any(|slice| joined(slice, port).is_some()) || ports::names_no_container_port(view, port) {
+            if slices().any(|slice| joined(slice, port).is_some()) || names_no_container_port(view, port) {
                 continue;
             }
             let there: BTreeSet<String> = slices()

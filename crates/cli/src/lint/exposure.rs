@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     context::{Context, Form, View, protocol, some},
-    finding::Findings,
+    findings::Findings,
     rule::{Rule, Severity},
 };
 use crate::cluster::NamespacedName;

@@ -4,8 +4,8 @@ use byname_core::{Name, is_refused_target, limits::MAX_ALIAS_HOPS};
 
 use super::{
     context::{Context, Form, View, shown, some},
-    finding::Findings,
-    names::PUBLIC_SUFFIXES,
+    findings::Findings,
+    public_suffixes::PUBLIC_SUFFIXES,
     rule::{Rule, Severity},
 };
 

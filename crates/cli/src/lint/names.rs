@@ -6,7 +6,8 @@ use byname_core::limits::MAX_NDOTS;
 
 use super::{
     context::{Context, EndpointView, Form, View, some},
-    finding::{Findings, Subject},
+    findings::{Findings, Subject},
+    public_suffixes::PUBLIC_SUFFIXES,
     rule::{Rule, Severity},
 };
 use crate::cluster::{DnsPolicy, NamespacedName, Pod};
@@ -62,14 +63,6 @@ pub(super) const RULES: &[Rule] = &[
         needs: &[],
         check: no_nameservers,
     },
-];
-
-/// Top-level domains that programs' names end in: the classic ones, what software is hosted under, and country codes
-/// with about a million names or more. Not all 1,400 are here: `shop` and `qa` are good names for a namespace.
-pub(super) const PUBLIC_SUFFIXES: &[&str] = &[
-    "com", "net", "org", "edu", "gov", "mil", "int", "arpa", "info", "biz", "io", "dev", "app", "ai", "co", "me",
-    "cloud", "sh", "at", "au", "be", "br", "ca", "ch", "cn", "cz", "de", "dk", "es", "eu", "fr", "in", "it", "jp",
-    "kr", "nl", "pl", "ru", "se", "uk", "us",
 ];
 
 /// What a name of each address family is looked up for.

@@ -3,8 +3,8 @@
 use k8s_openapi::{api::core::v1::ServicePort, apimachinery::pkg::util::intstr::IntOrString};
 
 use super::{
-    context::{Context, Form, View, joined, protocol, shown, target},
-    finding::Findings,
+    context::{Context, Form, View, joined, names_no_container_port, protocol, shown, target},
+    findings::Findings,
     rule::{Rule, Severity},
 };
 
@@ -92,16 +92,6 @@ const OVER_TLS: &[&str] = &["https", "tls", "wss", "kubernetes.io/wss"];
 fn spoken(port: &ServicePort) -> &str {
     let name = port.name.as_deref().unwrap_or_default();
     port.app_protocol.as_deref().unwrap_or_else(|| name.split('-').next().unwrap_or_default())
-}
-
-/// Whether a port leads to a name that no container of the selected pods has.
-pub(super) fn names_no_container_port(view: &View<'_>, port: &ServicePort) -> bool {
-    let Some(IntOrString::String(name)) = &port.target_port else { return false };
-    let has_it = |view: &View<'_>| {
-        let mut ports = view.pods.iter().flat_map(|(_, pod)| &pod.object.container_ports);
-        ports.any(|listed| listed.name == *name && listed.protocol == protocol(port.protocol.as_ref()))
-    };
-    !view.pods.is_empty() && !has_it(view)
 }
 
 fn target_port_name_missing(context: &Context<'_>, findings: &mut Findings) {

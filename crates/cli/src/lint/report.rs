@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     finding::{By, Finding},
-    rule::{Rule, Severity, rules},
+    registry::rules,
+    rule::{Rule, Severity},
 };
 use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, is_harmful, plain};
 

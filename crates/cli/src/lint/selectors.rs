@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     context::{Context, Form, labels, protocol, shown, some, target},
-    finding::{Findings, Subject},
+    findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
 use crate::cluster::{NamespacedName, Pod};

@@ -2,7 +2,7 @@
 
 use super::{
     context::{Context, Form, View},
-    finding::Findings,
+    findings::Findings,
     rule::{Rule, Severity},
 };
 
