@@ -22,6 +22,7 @@ use k8s_openapi::{
 };
 use serde::de::DeserializeOwned;
 
+use self::name::DEFAULT_NAMESPACE;
 pub use self::{
     lines::Lines,
     name::{NamespacedName, ObjectName},
@@ -36,8 +37,6 @@ use crate::input::{self, Place, Problem, Problems, RawObject, Source};
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// What kubectl keeps of an object for itself: as large as the object, and of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// The namespace of an object that says none, as kubectl has it.
-const DEFAULT_NAMESPACE: &str = "default";
 
 /// An object and where it was read.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 mod base;
 mod clusters;
+mod compiled;
 mod groups;
 mod refused;
 mod service;
@@ -15,6 +16,7 @@ use k8s_openapi::api::core::v1;
 pub use self::{
     base::Base,
     clusters::{Clusters, Endpoints, Steered, Upstream, clusters},
+    compiled::Compiled,
     text::{service_text, text},
 };
 use crate::{
@@ -36,19 +38,6 @@ pub struct Options {
     pub skip_invalid: bool,
     /// Leave out all endpoints: something else, such as istiod, pushes them.
     pub names_only: bool,
-}
-
-/// A configuration, and what it was made of.
-#[derive(Debug)]
-pub struct Compiled {
-    /// As it is pushed.
-    pub wire: wire::Config,
-    /// The same as text.
-    pub text: String,
-    /// The same as the filter has it.
-    pub config: Config,
-    /// The Services that were left out, and why.
-    pub left_out: BTreeMap<NamespacedName, Problem>,
 }
 
 /// The cluster domain as the core has it: lowercase, without a dot at its end. Empty where it is no name.

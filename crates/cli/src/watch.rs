@@ -26,9 +26,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-pub use self::api::ApiOptions;
 use self::{api::Api, files::Files, metrics::Metrics, pace::Pace, target::Target};
-use crate::{cluster::Cluster, compile::Compiled, envoy::Filter, output};
+pub use self::{
+    api::ApiOptions,
+    target::{Format, Made, Make},
+};
+use crate::output;
 
 /// What is followed, what is made of it, and where that goes.
 pub struct Job {
@@ -53,27 +56,6 @@ pub enum SourceOptions {
     Api(ApiOptions),
     /// Files and directories.
     Files(Vec<PathBuf>),
-}
-
-/// What is made of a cluster.
-pub type Make = Box<dyn Fn(&Cluster) -> anyhow::Result<Made>>;
-
-/// What was made of a cluster.
-#[derive(Debug)]
-pub struct Made {
-    /// The configuration.
-    pub compiled: Compiled,
-    /// What is not known of the caller, for people.
-    pub notes: Vec<String>,
-}
-
-/// What is written.
-#[derive(Clone, Debug)]
-pub enum Format {
-    /// A resource for Envoy's extension configuration discovery.
-    EnvoyEcds(Filter),
-    /// The filter's configuration itself, as JSON.
-    Table,
 }
 
 enum Source {

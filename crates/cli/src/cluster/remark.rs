@@ -1,6 +1,6 @@
 //! Annotations that are for this program.
 
-use super::{DEFAULT_NAMESPACE, ObjectName};
+use super::name::{DEFAULT_NAMESPACE, ObjectName};
 use crate::input::{Node, Place, RawObject, Value};
 
 /// What they begin with. A name without dots is a DNS subdomain too, which is what Kubernetes asks of a prefix, and no

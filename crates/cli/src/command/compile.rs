@@ -11,7 +11,7 @@ use anyhow::bail;
 use clap::Args;
 
 use self::outputs::{Format, Outputs};
-use super::{FINE, Input};
+use super::{args::Input, status::FINE};
 use crate::{
     caller::Caller,
     cluster::{Cluster, NamespacedName},

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Args;
 
-use super::{As, FINE, NO};
+use super::{
+    args::As,
+    status::{FINE, NO},
+};
 use crate::{
     compile::{Base, Options},
     diff::{self, Side},

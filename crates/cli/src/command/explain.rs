@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{As, FINE, Input, NO, compile::parse_name};
+use super::{
+    args::{As, Input},
+    compile::parse_name,
+    status::{FINE, NO},
+};
 use crate::{
     caller::Caller,
     cluster::NamespacedName,

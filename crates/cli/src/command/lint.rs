@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use super::{FINE, Input, NO};
+use super::{
+    args::Input,
+    status::{FINE, NO},
+};
 use crate::{
     lint::{self, Ignore, Options, Report, Severity},
     output,

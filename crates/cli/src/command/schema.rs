@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use schemars::{JsonSchema, generate::SchemaSettings};
 
-use super::FINE;
+use super::status::FINE;
 use crate::{diff::Difference, explain::Explanation, output};
 
 /// Prints the JSON Schema of what this program reads and writes.

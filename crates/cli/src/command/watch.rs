@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 
 use super::{
-    FINE,
     compile::{ReadRecipe, Recipe},
+    status::FINE,
 };
 use crate::{
     compile,

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use byname_core::wire;
 
+use super::text::service_text;
 use crate::{
     cluster::{Lines, Sourced},
     input::{self, Problem},
@@ -43,7 +44,7 @@ impl Base {
                 steering: None,
                 ..service.clone()
             };
-            if super::service_text(&of_kubernetes) != "{}" {
+            if service_text(&of_kubernetes) != "{}" {
                 return Err(base.problem(
                     &format!("table.services.{key}"),
                     "has fields that come from Kubernetes",

@@ -20,7 +20,7 @@ use byname_core::{
     Spoken, wire,
 };
 
-use super::{Base, Compiled, text};
+use super::{base::Base, compiled::Compiled, text::text};
 use crate::input::{Problem, Problems};
 
 /// What a configuration needs of an Envoy.

@@ -2,7 +2,7 @@
 
 use byname_core::Problem as Refused;
 
-use super::Base;
+use super::base::Base;
 use crate::{
     cluster::{Cluster, NamespacedName},
     input::Problem,

@@ -7,7 +7,7 @@ use byname_core::{
     wire::{Protocol, Service, ServiceType},
 };
 
-use super::Side;
+use super::side::Side;
 
 /// What an alias is asked for where nothing says more.
 const WEB_PORTS: [u16; 2] = [80, 443];

@@ -1,6 +1,6 @@
 //! A difference for a reviewer.
 
-use super::{Change, Difference, Kind, Meaning, Names};
+use super::difference::{Change, Difference, Kind, Meaning, Names};
 use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain};
 
 /// The changes, those that hurt first.

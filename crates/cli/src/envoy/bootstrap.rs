@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     cluster::{self, Style},
-    filter::{discovered, dynamic_forward_proxy, inline, path},
-    socket_address,
+    filter::{discovered, dynamic_forward_proxy, inline},
+    value::{path, socket_address},
 };
 use crate::{
     compile::{Clusters, Compiled, Upstream},

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use byname_core::Spoken;
 
-use super::{filter::path, socket_address, version};
+use super::{
+    file::version,
+    value::{path, socket_address},
+};
 use crate::{
     compile::{Clusters, Endpoints, Upstream},
     fill::{fill, quoted},

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::version;
+use super::{cluster::dns_cache, file::version, value::path};
 use crate::{
     fill::{ascii, fill, quoted},
     output::directory_of,
@@ -64,9 +64,5 @@ pub(crate) fn wasm(json: &str, module: &Path, restricted: bool) -> String {
 
 /// What resolves hosts outside the cluster.
 pub(crate) fn dynamic_forward_proxy() -> String {
-    fill(include_str!("dynamic-forward-proxy.yaml.in"), &[("dns_cache", &super::cluster::dns_cache())])
-}
-
-pub(super) fn path(path: &Path) -> String {
-    quoted(&path.to_string_lossy())
+    fill(include_str!("dynamic-forward-proxy.yaml.in"), &[("dns_cache", &dns_cache())])
 }

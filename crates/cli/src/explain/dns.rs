@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Asked;
+use super::asked::Asked;
 use crate::cluster::{Cluster, NamespacedName, cluster_ips, is_ready};
 
 /// CNAMEs that a resolver follows.

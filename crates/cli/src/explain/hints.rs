@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::{Asked, endpoints};
+use super::{asked::Asked, endpoints};
 use crate::{
     cluster::{Cluster, NamespacedName},
     compile::{Compiled, zone},

@@ -2,7 +2,10 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::{DnsAnswer, Explanation, Kind};
+use super::{
+    dns::DnsAnswer,
+    explanation::{Explanation, Kind},
+};
 use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain};
 
 /// The whole explanation: the answer first, then how it came about.

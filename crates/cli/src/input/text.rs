@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    Problem,
     json::{Json, ends_in_escape},
+    problem::Problem,
 };
 
 /// So much of a line is read at once.

@@ -10,8 +10,8 @@ use std::{
 use saphyr_parser::{BufferedInput, Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 
 use super::{
-    Problem,
     node::{Node, Value},
+    problem::Problem,
     text::{Characters, Watch},
 };
 

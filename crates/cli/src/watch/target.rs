@@ -10,12 +10,38 @@ use std::{
 use anyhow::{Context, bail};
 
 use super::{
-    Format, Make,
     backoff::Backoff,
     changes::Summary,
     metrics::{Metrics, of_kind},
 };
-use crate::{cluster::Cluster, envoy, input::Problem, output};
+use crate::{
+    cluster::Cluster,
+    compile::Compiled,
+    envoy::{self, Filter},
+    input::Problem,
+    output,
+};
+
+/// What is made of a cluster.
+pub type Make = Box<dyn Fn(&Cluster) -> anyhow::Result<Made>>;
+
+/// What was made of a cluster.
+#[derive(Debug)]
+pub struct Made {
+    /// The configuration.
+    pub compiled: Compiled,
+    /// What is not known of the caller, for people.
+    pub notes: Vec<String>,
+}
+
+/// What is written.
+#[derive(Clone, Debug)]
+pub enum Format {
+    /// A resource for Envoy's extension configuration discovery.
+    EnvoyEcds(Filter),
+    /// The filter's configuration itself, as JSON.
+    Table,
+}
 
 /// The file, and how it comes about.
 pub(super) struct Target {
