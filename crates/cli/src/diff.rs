@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use byname_core::{Balance, Chooser, Destination, Plan, Problems, Request, Resolution, Scheme, Scripted};
 
 pub use self::{
-    difference::{Change, Difference, Kind, Meaning, Names},
+    difference::{ChangeKind, Difference, Meaning, NameChange, Names},
     side::Side,
     text::text,
 };
@@ -27,7 +27,7 @@ pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<D
     let names = names::of(old, new);
     let all: Vec<&String> = namespaces.iter().collect();
     // By their places in these lists: there are as many as names times namespaces.
-    let mut changes: BTreeMap<(Kind, Meaning, Meaning), BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
+    let mut changes: BTreeMap<(ChangeKind, Meaning, Meaning), BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
     let mut asker = Asker::default();
     for (place, namespace) in all.iter().enumerate() {
         old.ask_from(namespace)?;
@@ -36,9 +36,9 @@ pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<D
             let (before, now) = (asker.meaning(old, &name.authority), asker.meaning(new, &name.authority));
             let kind = match (before.leads_somewhere(), now.leads_somewhere()) {
                 _ if before == now => continue,
-                (true, false) => Kind::Vanishes,
-                (false, true) => Kind::Appears,
-                (true, true) | (false, false) => Kind::Changes,
+                (true, false) => ChangeKind::Vanishes,
+                (false, true) => ChangeKind::Appears,
+                (true, true) | (false, false) => ChangeKind::Changes,
             };
             changes.entry((kind, before, now)).or_default().entry(index).or_default().push(place);
         }
@@ -51,7 +51,7 @@ pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<D
         }
         let called = |from: Vec<usize>| from.into_iter().filter_map(|place| all.get(place).copied().cloned()).collect();
         let names = by_callers.into_iter().map(|(from, names)| Names { from: called(from), names });
-        Change { kind, old: said(old), new: said(new), names: names.collect() }
+        NameChange { kind, old: said(old), new: said(new), names: names.collect() }
     });
     let changes = changes.collect();
     Ok(Difference { changes, names: names.len(), namespaces })

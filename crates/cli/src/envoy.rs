@@ -12,7 +12,7 @@ pub use self::{
     bootstrap::{Bootstrap, Pass, bootstrap},
     cluster::{Discovery, Style, cds, endpoint_files},
     file::check_name,
-    filter::{DEFAULT_MODULE, FILTER_NAME, Filter, ecds},
+    filter::{DEFAULT_MODULE, EcdsFilter, FILTER_NAME, ecds},
 };
 pub(crate) use self::{
     cluster::cluster,

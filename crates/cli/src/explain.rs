@@ -1,39 +1,39 @@
 //! What a name means to a caller, and why: every step, as data.
 
-mod asked;
 mod dns;
 mod endpoints;
 mod explanation;
 mod hints;
 mod outside;
+mod requested_name;
 mod step;
 mod text;
 
 use byname_core::{Balance, Chooser, Destination, Plan, Reason, Request, Resolution, Scripted};
 
 pub use self::{
-    asked::Asked,
     dns::{DnsAnswer, DnsQuery},
-    endpoints::Endpoint,
-    explanation::{Explanation, Kind, Target, Upstream, Who},
-    outside::Way,
-    step::Step,
+    endpoints::ExplainedEndpoint,
+    explanation::{ExplainedCaller, ExplainedDestination, ExplainedUpstream, Explanation, ResolutionKind},
+    outside::EntryPoint,
+    requested_name::RequestedName,
+    step::ExplainedStep,
     text::text,
 };
 use crate::{
-    caller::Caller,
-    cluster::{Cluster, NamespacedName, is_tcp},
+    caller::CallerSettings,
+    cluster::{ClusterState, NamespacedName, is_tcp},
     compile::{Compiled, zone},
 };
 
 /// What `asked` means to `caller`.
 #[must_use]
 pub fn explain(
-    cluster: &Cluster,
-    caller: &Caller,
+    cluster: &ClusterState,
+    caller: &CallerSettings,
     pod: Option<&NamespacedName>,
     compiled: &Compiled,
-    asked: Asked,
+    asked: RequestedName,
 ) -> Explanation {
     let config = &compiled.config;
     let zone = zone(&compiled.wire.dns);
@@ -67,7 +67,7 @@ pub fn explain(
                 Resolution::Route(route) => route.endpoint(),
                 Resolution::Pass(_) | Resolution::Refuse(_) => None,
             };
-            let asked = endpoints::Asked { service, port, named, caller, single_machine };
+            let asked = endpoints::EndpointQuery { service, port, named, caller, single_machine };
             Some(endpoints::of(cluster, name, &asked))
         }
         _ => None,
@@ -77,19 +77,19 @@ pub fn explain(
     Explanation {
         reachable: matches!(resolution, Resolution::Route(_)),
         resolution: match resolution {
-            Resolution::Route(_) => Kind::Route,
-            Resolution::Pass(_) => Kind::Pass,
-            Resolution::Refuse(_) => Kind::Refuse,
+            Resolution::Route(_) => ResolutionKind::Route,
+            Resolution::Pass(_) => ResolutionKind::Pass,
+            Resolution::Refuse(_) => ResolutionKind::Refuse,
         },
         reason: resolution.reason().to_string(),
         status: config.answer(request).map(|answer| answer.status),
         destination: target(&resolution, cluster, &zone),
-        upstream: matches!(resolution, Resolution::Route(_)).then(|| Upstream {
+        upstream: matches!(resolution, Resolution::Route(_)).then(|| ExplainedUpstream {
             cluster: plan.cluster().map(str::to_owned),
             endpoint: plan.endpoint().map(str::to_owned),
             authority: plan.authority().map(str::to_owned),
         }),
-        steps: trace.steps.iter().map(Step::of).collect(),
+        steps: trace.steps.iter().map(ExplainedStep::of).collect(),
         endpoints,
         dns: dns::queries(cluster, config, &zone, &asked),
         outside: outside::ways(cluster, named.as_ref(), port_name),
@@ -100,13 +100,13 @@ pub fn explain(
     }
 }
 
-fn who(caller: &Caller, pod: Option<&NamespacedName>, config: &byname_core::Config) -> Who {
+fn who(caller: &CallerSettings, pod: Option<&NamespacedName>, config: &byname_core::Config) -> ExplainedCaller {
     let namespace = config.caller.namespace().to_owned();
     let zone = zone(&caller.dns);
     let defaults = || vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()];
     let mut searches = caller.dns.searches.clone().unwrap_or_else(defaults);
     searches.extend(caller.dns.extra_searches.iter().cloned());
-    Who {
+    ExplainedCaller {
         pod: pod.map(NamespacedName::to_string),
         zone: caller.who.zone.clone(),
         node: caller.who.node.clone(),
@@ -116,7 +116,7 @@ fn who(caller: &Caller, pod: Option<&NamespacedName>, config: &byname_core::Conf
     }
 }
 
-fn target(resolution: &Resolution<'_>, cluster: &Cluster, zone: &str) -> Option<Target> {
+fn target(resolution: &Resolution<'_>, cluster: &ClusterState, zone: &str) -> Option<ExplainedDestination> {
     let Resolution::Route(route) = resolution else { return None };
     let mut host = String::new();
     route.destination.write_host(zone, &mut host);
@@ -132,7 +132,7 @@ fn target(resolution: &Resolution<'_>, cluster: &Cluster, zone: &str) -> Option<
         Destination::Pod(_) => "pod",
         Destination::External(_) => "external",
     };
-    Some(Target {
+    Some(ExplainedDestination {
         kind: kind.to_owned(),
         host,
         port: route.port,

@@ -25,24 +25,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::context::Context;
 pub use self::{
-    finding::{By, Finding, Ignored},
+    finding::{Finding, Ignored, IgnoredBy},
     ignore::Ignore,
     registry::{by_id, rules},
-    report::{Report, json, sarif, text},
+    report::{LintReport, json, sarif, text},
     rule::{Rule, Severity},
 };
-use crate::cluster::Cluster;
+use crate::cluster::ClusterState;
 
 /// What there is to say beside the cluster.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct LintOptions {
     /// The cluster domain.
     pub domain: String,
     /// What is ignored.
     pub ignores: Vec<Ignore>,
 }
 
-impl Default for Options {
+impl Default for LintOptions {
     fn default() -> Self {
         Self { domain: "cluster.local".into(), ignores: Vec::new() }
     }
@@ -50,7 +50,7 @@ impl Default for Options {
 
 /// Judges a cluster by every rule.
 #[must_use]
-pub fn lint(cluster: &Cluster, options: &Options) -> Report {
+pub fn lint(cluster: &ClusterState, options: &LintOptions) -> LintReport {
     let context = Context::new(cluster, &options.domain, rules().map(|rule| rule.id).collect());
     let mut findings = Vec::new();
     let mut not_run: BTreeMap<&'static str, Vec<&'static Rule>> = BTreeMap::new();
@@ -68,5 +68,5 @@ pub fn lint(cluster: &Cluster, options: &Options) -> Report {
         finding.ignored = ignore::why(finding, &options.ignores, cluster);
     }
     let unused = ignore::unused(&options.ignores, &findings).collect();
-    Report { findings, not_run, unused, services: cluster.services.len() }
+    LintReport { findings, not_run, unused, services: cluster.services.len() }
 }

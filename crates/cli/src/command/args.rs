@@ -3,14 +3,14 @@
 use clap::{Args, ValueEnum};
 
 use crate::{
-    cluster::Cluster,
-    input::{Problems, Source},
-    output::{self, Progress},
+    cluster::ClusterState,
+    input::{InputErrors, Source},
+    output::{self, ReadProgress},
 };
 
 /// Whom an answer is for.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum As {
+pub(super) enum OutputFormat {
     /// For people.
     Text,
     /// For programs.
@@ -35,11 +35,11 @@ impl Input {
     }
 
     /// Reads the cluster, and says on the standard error what of it was passed over.
-    pub(super) fn read(&self) -> Result<Cluster, Problems> {
+    pub(super) fn read(&self) -> Result<ClusterState, InputErrors> {
         let sources = self.sources();
         output::say_if_waiting(&sources);
-        let mut progress = Progress::new(&sources);
-        let cluster = Cluster::read(&sources, &mut |bytes| progress.add(bytes))?;
+        let mut progress = ReadProgress::new(&sources);
+        let cluster = ClusterState::read(&sources, &mut |bytes| progress.add(bytes))?;
         drop(progress);
         output::say_skipped(&cluster);
         Ok(cluster)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use byname_core::{Config, wire};
 
-use crate::{cluster::NamespacedName, input::Problem};
+use crate::{cluster::NamespacedName, input::InputError};
 
 /// A configuration, and what it was made of.
 #[derive(Debug)]
@@ -16,5 +16,5 @@ pub struct Compiled {
     /// The same as the filter has it.
     pub config: Config,
     /// The Services that were left out, and why.
-    pub left_out: BTreeMap<NamespacedName, Problem>,
+    pub left_out: BTreeMap<NamespacedName, InputError>,
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
     /// What changes, by what it was and what it becomes.
-    pub changes: Vec<Change>,
+    pub changes: Vec<NameChange>,
     /// The namespaces from which all names were asked.
     pub namespaces: BTreeSet<String>,
     /// How many pairs of a name and a port were asked, from one namespace or more.
@@ -20,9 +20,10 @@ pub struct Difference {
 /// Names that change in the same way.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Change {
+#[schemars(rename = "Change")]
+pub struct NameChange {
     /// Whether they appear, vanish or lead elsewhere.
-    pub kind: Kind,
+    pub kind: ChangeKind,
     /// What they meant; left out where that was nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old: Option<Meaning>,
@@ -45,7 +46,8 @@ pub struct Names {
 /// What becomes of names.
 #[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Kind {
+#[schemars(rename = "Kind")]
+pub enum ChangeKind {
     /// They led somewhere and do not any more.
     Vanishes,
     /// They lead elsewhere.

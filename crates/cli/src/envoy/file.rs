@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use crate::input::Problem;
+use crate::input::InputError;
 
 /// Envoy reads a file by what its name ends in, and takes one without such an end for something else.
 ///
 /// # Errors
 /// Where it would not read `file` as YAML.
-pub fn check_name(file: &Path) -> Result<(), Problem> {
+pub fn check_name(file: &Path) -> Result<(), InputError> {
     let is_yaml = file.extension().is_some_and(|end| end == "yaml" || end == "yml");
     // A pipe or a device is not what Envoy reads in the end.
     let is_file = std::fs::metadata(file).map_or(true, |there| there.is_file());
@@ -16,7 +16,7 @@ pub fn check_name(file: &Path) -> Result<(), Problem> {
         true => Ok(()),
         false => {
             let reason = "would not be read by Envoy, which knows YAML by the end of the name";
-            Err(Problem::new(&file.display().to_string(), reason, "call it .yaml"))
+            Err(InputError::new(&file.display().to_string(), reason, "call it .yaml"))
         }
     }
 }

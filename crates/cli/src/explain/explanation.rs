@@ -3,20 +3,23 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{asked::Asked, dns::DnsQuery, endpoints::Endpoint, outside::Way, step::Step};
+use super::{
+    dns::DnsQuery, endpoints::ExplainedEndpoint, outside::EntryPoint, requested_name::RequestedName,
+    step::ExplainedStep,
+};
 
 /// What a name means to a caller, and why.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// What was asked.
-    pub asked: Asked,
+    pub asked: RequestedName,
     /// Who asks.
-    pub caller: Who,
+    pub caller: ExplainedCaller,
     /// Whether a request goes to what the name means.
     pub reachable: bool,
     /// What the filter does with a request.
-    pub resolution: Kind,
+    pub resolution: ResolutionKind,
     /// Why, by the name that counters and headers have for it.
     pub reason: String,
     /// The status of the answer where it is refused.
@@ -24,19 +27,19 @@ pub struct Explanation {
     pub status: Option<u16>,
     /// What the name means.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub destination: Option<Target>,
+    pub destination: Option<ExplainedDestination>,
     /// Every step, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ExplainedStep>,
     /// All endpoints of the Service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoints: Option<Vec<Endpoint>>,
+    pub endpoints: Option<Vec<ExplainedEndpoint>>,
     /// What is done to the request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<Upstream>,
+    pub upstream: Option<ExplainedUpstream>,
     /// What the caller's resolver would ask the cluster's DNS, up to the query that ends it.
     pub dns: Vec<DnsQuery>,
     /// How the same is reached from outside the cluster, or why it is not.
-    pub outside: Vec<Way>,
+    pub outside: Vec<EntryPoint>,
     /// What else is good to know.
     pub notes: Vec<String>,
     /// Version of the table that was asked.
@@ -46,7 +49,8 @@ pub struct Explanation {
 /// Who asks.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Who {
+#[schemars(rename = "Who")]
+pub struct ExplainedCaller {
     /// Its namespace.
     pub namespace: String,
     /// `namespace/name` of the Pod.
@@ -67,7 +71,8 @@ pub struct Who {
 /// What the filter does with a request.
 #[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Kind {
+#[schemars(rename = "Kind")]
+pub enum ResolutionKind {
     /// It goes to what the name means.
     Route,
     /// It goes on as it came.
@@ -79,7 +84,8 @@ pub enum Kind {
 /// What a name means.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Target {
+#[schemars(rename = "Target")]
+pub struct ExplainedDestination {
     /// `service`, `endpoint`, `pod` or `external`.
     pub kind: String,
     /// The whole name.
@@ -106,7 +112,8 @@ pub struct Target {
 /// What is done to a request.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Upstream {
+#[schemars(rename = "Upstream")]
+pub struct ExplainedUpstream {
     /// The upstream cluster; left out where Envoy's routes decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,

@@ -32,14 +32,14 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ignored {
     /// Who said so.
-    pub by: By,
+    pub by: IgnoredBy,
     /// Why.
     pub reason: String,
 }
 
 /// Who says that a finding is to be ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+pub enum IgnoredBy {
     /// Whoever called the program.
     Flag,
     /// The object.

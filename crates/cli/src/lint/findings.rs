@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     cluster::{Lines, NamespacedName, ObjectName, Sourced},
-    input::Place,
+    input::SourceLocation,
 };
 
 /// An object in which something may be found.
@@ -13,7 +13,7 @@ pub(super) struct Subject<'c> {
     kind: &'c str,
     namespace: &'c str,
     name: &'c str,
-    place: &'c Place,
+    place: &'c SourceLocation,
     lines: Option<&'c Lines>,
 }
 
@@ -29,7 +29,7 @@ impl<'c> Subject<'c> {
     }
 
     /// One of which only the place is known.
-    pub(super) fn unread(kind: &'c str, namespace: &'c str, name: &'c str, place: &'c Place) -> Self {
+    pub(super) fn unread(kind: &'c str, namespace: &'c str, name: &'c str, place: &'c SourceLocation) -> Self {
         Self { kind, namespace, name, place, lines: None }
     }
 

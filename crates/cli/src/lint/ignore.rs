@@ -3,12 +3,12 @@
 use std::str::FromStr;
 
 use super::{
-    finding::{By, Finding, Ignored},
+    finding::{Finding, Ignored, IgnoredBy},
     ignore_annotations::ANNOTATION,
     registry::by_id,
     rule::Rule,
 };
-use crate::cluster::Cluster;
+use crate::cluster::ClusterState;
 
 /// That a rule is to be ignored, in one object or everywhere.
 #[derive(Clone, Debug)]
@@ -55,12 +55,12 @@ pub(super) fn unused<'i>(ignores: &'i [Ignore], findings: &'i [Finding]) -> impl
 }
 
 /// Why a finding is ignored, if it is.
-pub(super) fn why(finding: &Finding, ignores: &[Ignore], cluster: &Cluster) -> Option<Ignored> {
+pub(super) fn why(finding: &Finding, ignores: &[Ignore], cluster: &ClusterState) -> Option<Ignored> {
     if let Some(ignore) = ignores.iter().find(|ignore| ignore.is_for(finding)) {
-        return Some(Ignored { by: By::Flag, reason: ignore.reason.clone() });
+        return Some(Ignored { by: IgnoredBy::Flag, reason: ignore.reason.clone() });
     }
     let remarks = cluster.remarks.get(&finding.object)?;
     let remark = remarks.iter().find(|remark| remark.name.strip_prefix(ANNOTATION) == Some(finding.rule.id))?;
     let reason = remark.text.trim();
-    (!reason.is_empty()).then(|| Ignored { by: By::Annotation, reason: reason.to_owned() })
+    (!reason.is_empty()).then(|| Ignored { by: IgnoredBy::Annotation, reason: reason.to_owned() })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use byname_core::limits::MAX_NDOTS;
 
 use super::{
-    context::{Context, EndpointView, Form, View, some},
+    context::{Context, EndpointView, ServiceForm, View, some},
     findings::{Findings, Subject},
     public_suffixes::PUBLIC_SUFFIXES,
     rule::{Rule, Severity},
@@ -84,7 +84,7 @@ fn shadowed<'a, 'c>(view: &'a View<'c>, context: &'a Context<'c>) -> Vec<(&'a En
 }
 
 fn name_shadowed(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
         let shadowed = shadowed(view, context);
         let Some((endpoint, service)) = shadowed.first() else { continue };
         let more = match shadowed.len() {
@@ -105,7 +105,7 @@ fn name_shadowed(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn called_like_namespace(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
         let (own, namespace) = (&*view.name.namespace, &*view.name.name);
         let Some(one) = context.services_in(namespace).first().filter(|_| own != namespace) else { continue };
         // BN060 says more.

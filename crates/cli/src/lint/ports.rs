@@ -3,7 +3,7 @@
 use k8s_openapi::{api::core::v1::ServicePort, apimachinery::pkg::util::intstr::IntOrString};
 
 use super::{
-    context::{Context, Form, View, joined, names_no_container_port, protocol, shown, target},
+    context::{Context, ServiceForm, View, joined, names_no_container_port, protocol, shown, target},
     findings::Findings,
     rule::{Rule, Severity},
 };
@@ -95,7 +95,7 @@ fn spoken(port: &ServicePort) -> &str {
 }
 
 fn target_port_name_missing(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
         for (field, port) in view.ports().filter(|(_, port)| names_no_container_port(view, port)) {
             let name = target(port).unwrap_or_default();
             let number = name.parse::<u16>().map_or("", |_| "; a number is written without quotes");
@@ -109,7 +109,7 @@ fn target_port_name_missing(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn target_port_not_listed(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
         let listed = || view.pods.iter().flat_map(|(_, pod)| &pod.object.container_ports);
         // Who lists nothing says nothing.
         if view.pods.iter().any(|(_, pod)| pod.object.container_ports.is_empty()) || view.pods.is_empty() {
@@ -134,7 +134,7 @@ fn target_port_not_listed(context: &Context<'_>, findings: &mut Findings) {
 
 fn tls_and_clear_text(context: &Context<'_>, findings: &mut Findings) {
     // A load balancer may end TLS, and speak in clear text from there on.
-    let is_judged = |view: &&View<'_>| view.form != Form::ExternalName && view.type_() != "LoadBalancer";
+    let is_judged = |view: &&View<'_>| view.form != ServiceForm::ExternalName && view.type_() != "LoadBalancer";
     for view in context.services.iter().filter(is_judged) {
         for (field, port) in view.ports().filter(|(_, port)| OVER_TLS.contains(&spoken(port))) {
             let leads_there_too = |other: &&ServicePort| {
@@ -187,7 +187,7 @@ fn unknown_app_protocol(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn headless_port_differs(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == Form::Headless) {
+    for view in context.services.iter().filter(|view| view.form == ServiceForm::Headless) {
         for (field, port) in view.ports() {
             let slices = context.cluster.slices_of(view.name).map(|(_, slice)| &slice.object);
             let mut numbers: Vec<i32> = slices.filter_map(|slice| joined(slice, port)).collect();
