@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use byname_test_support::{Envoy, Upstream, console, repository};
+use byname_test_support::{Envoy, TestUpstream, console, repository};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const DIRECTORY: &str = "examples/dns";
@@ -44,7 +44,7 @@ async fn get(address: &str, port: u16, host: &str) -> Result<String> {
 
 #[tokio::test]
 async fn names_lead_to_the_sidecar_and_it_goes_by_the_host() -> Result<()> {
-    let payments = Upstream::start("payments").await?;
+    let payments = TestUpstream::start("payments").await?;
     let envoy = start(payments.port()).await?;
     for name in ["payments", "payments.shop", "payments.shop.svc.cluster.local", "pay", "pay.shop.svc.cluster.local"] {
         let answer = ask(&envoy, name, "A")?;
@@ -62,7 +62,7 @@ async fn names_lead_to_the_sidecar_and_it_goes_by_the_host() -> Result<()> {
 /// The README says so. Where a newer Envoy does better, this fails, and the README can say less.
 #[tokio::test]
 async fn its_limits_are_those_that_are_told() -> Result<()> {
-    let payments = Upstream::start("payments").await?;
+    let payments = TestUpstream::start("payments").await?;
     let envoy = start(payments.port()).await?;
     for (name, kind) in [
         ("payments", "AAAA"),

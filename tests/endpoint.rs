@@ -18,11 +18,11 @@ use std::{
 };
 
 use anyhow::Result;
-use byname_test_support::{Connection, Envoy, EnvoyBuilder, FORMS, Filter, Form, Reply, Upstream, with_fields};
+use byname_test_support::{
+    Connection, EcdsFile, Envoy, EnvoyBuilder, FORMS, Reply, RequestForm, TestResult, TestUpstream, with_fields,
+};
 use serde_json::{Value, json};
 use tokio::time::sleep;
-
-type Test = Result<()>;
 
 const LISTENER: u16 = 15001;
 
@@ -30,10 +30,10 @@ const LISTENER: u16 = 15001;
 struct Sidecar {
     envoy: Envoy,
     /// As it stands in the repository.
-    filter: Filter,
+    filter: EcdsFile,
     /// Of tables: Envoy takes a file that says the same for no push.
     version: AtomicU64,
-    _passthrough: Upstream,
+    _passthrough: TestUpstream,
 }
 
 impl Sidecar {
@@ -42,7 +42,7 @@ impl Sidecar {
     }
 
     async fn start_edited(edit: impl FnOnce(EnvoyBuilder) -> EnvoyBuilder) -> Result<Self> {
-        let passthrough = Upstream::start("passthrough").await?;
+        let passthrough = TestUpstream::start("passthrough").await?;
         let envoy = edit(Envoy::builder("endpoint.yaml").upstream(18080, &passthrough)).start().await?;
         let filter = envoy.filter("endpoint")?;
         Ok(Self { envoy, filter, version: AtomicU64::new(2), _passthrough: passthrough })
@@ -57,7 +57,7 @@ impl Sidecar {
         self.envoy.push("endpoint", &filter, "config_reload").await
     }
 
-    async fn connect(&self, form: Form) -> Result<Connection> {
+    async fn connect(&self, form: RequestForm) -> Result<Connection> {
         Connection::open(self.envoy.port(LISTENER), form).await
     }
 
@@ -65,7 +65,7 @@ impl Sidecar {
     async fn answers(&self, authority: &str, requests: usize) -> Result<BTreeMap<String, usize>> {
         let mut answers = BTreeMap::new();
         for _ in 0..requests {
-            let reply = self.connect(Form::Host).await?.get(authority, &[]).await?;
+            let reply = self.connect(RequestForm::Host).await?.get(authority, &[]).await?;
             *answers.entry(who(&reply)).or_insert(0) += 1;
         }
         Ok(answers)
@@ -85,7 +85,7 @@ fn who(reply: &Reply) -> String {
 }
 
 /// A group that is one endpoint: `upstream`, on its port.
-fn endpoint(upstream: &Upstream, fields: Value) -> Value {
+fn endpoint(upstream: &TestUpstream, fields: Value) -> Value {
     with_fields(json!({"addresses": "127.0.0.1", "ports": {"http": upstream.port()}}), fields)
 }
 
@@ -113,12 +113,12 @@ async fn load(mut connection: Connection, stop: Arc<AtomicBool>) -> Result<(Vec<
 /// Each of 20 endpoints in its turn: another one starts, the old one serves while it terminates, is gone from the table, and
 /// then gone altogether.
 #[tokio::test]
-async fn a_rolling_update_under_load_fails_no_request() -> Test {
+async fn a_rolling_update_under_load_fails_no_request() -> TestResult {
     const ENDPOINTS: usize = 20;
     let sidecar = Sidecar::start(2).await?;
     let mut upstreams = Vec::new();
     for number in 0..ENDPOINTS {
-        upstreams.push(Upstream::start(&format!("old-{number}")).await?);
+        upstreams.push(TestUpstream::start(&format!("old-{number}")).await?);
     }
     let mut endpoints: Vec<Value> = upstreams.iter().map(|upstream| endpoint(upstream, json!({}))).collect();
     sidecar.push(json!({"shop/web": service(endpoints.clone())}), json!({})).await?;
@@ -128,7 +128,7 @@ async fn a_rolling_update_under_load_fails_no_request() -> Test {
         clients.push(tokio::spawn(load(sidecar.connect(form).await?, Arc::clone(&stop))));
     }
     for number in 0..ENDPOINTS {
-        let next = Upstream::start(&format!("new-{number}")).await?;
+        let next = TestUpstream::start(&format!("new-{number}")).await?;
         endpoints[number] = endpoint(&upstreams[number], json!({"ready": false, "serving": true, "terminating": true}));
         endpoints.push(endpoint(&next, json!({})));
         sidecar.push(json!({"shop/web": service(endpoints.clone())}), json!({})).await?;
@@ -159,9 +159,9 @@ async fn a_rolling_update_under_load_fails_no_request() -> Test {
 
 /// The node's zone is eu-a.
 #[tokio::test]
-async fn the_callers_zone_is_preferred_and_falls_away() -> Test {
+async fn the_callers_zone_is_preferred_and_falls_away() -> TestResult {
     let sidecar = Sidecar::start(1).await?;
-    let (here, there) = (Upstream::start("here").await?, Upstream::start("there").await?);
+    let (here, there) = (TestUpstream::start("here").await?, TestUpstream::start("there").await?);
     let web = |endpoints| json!({"shop/web": with_fields(service(endpoints), json!({"trafficDistribution": "PreferSameZone"}))});
     let zone = |upstream, zone: &str| endpoint(upstream, json!({"zone": zone}));
     let rows = [
@@ -183,11 +183,11 @@ async fn the_callers_zone_is_preferred_and_falls_away() -> Test {
 }
 
 #[tokio::test]
-async fn one_client_stays_with_one_endpoint() -> Test {
+async fn one_client_stays_with_one_endpoint() -> TestResult {
     let sidecar = Sidecar::start(2).await?;
     let mut upstreams = Vec::new();
     for number in 0..5 {
-        upstreams.push(Upstream::start(&format!("pod-{number}")).await?);
+        upstreams.push(TestUpstream::start(&format!("pod-{number}")).await?);
     }
     let all = || upstreams.iter().map(|upstream| endpoint(upstream, json!({}))).collect::<Vec<_>>();
     let by_user = json!({"steering": {"loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}}});
@@ -204,7 +204,7 @@ async fn one_client_stays_with_one_endpoint() -> Test {
     for round in 0..2 {
         for user in 0..100 {
             let user = format!("user-{user}");
-            let reply = sidecar.connect(Form::Http2).await?.get("users", &[("x-user", &user)]).await?;
+            let reply = sidecar.connect(RequestForm::Http2).await?.get("users", &[("x-user", &user)]).await?;
             let known = users.entry(user).or_insert_with(|| who(&reply));
             assert_eq!(*known, who(&reply), "round {round}");
         }
@@ -219,9 +219,9 @@ async fn one_client_stays_with_one_endpoint() -> Test {
 /// One worker, since each worker learns by itself. What has to stay ejected is so for an hour, what has to come back for a
 /// second, so that no machine is too slow for it.
 #[tokio::test]
-async fn a_killed_endpoint_is_ejected_and_comes_back() -> Test {
+async fn a_killed_endpoint_is_ejected_and_comes_back() -> TestResult {
     let sidecar = Sidecar::start(1).await?;
-    let (good, bad) = (Upstream::start("good").await?, Upstream::start("bad").await?);
+    let (good, bad) = (TestUpstream::start("good").await?, TestUpstream::start("bad").await?);
     let ejecting = |seconds: u64| {
         let outliers = json!({
             "consecutive5xxErrors": 3, "baseEjectionTimeSeconds": seconds, "maxEjectionPercent": 50,
@@ -246,7 +246,7 @@ async fn a_killed_endpoint_is_ejected_and_comes_back() -> Test {
     assert_eq!(sidecar.answers("brief", 6).await?, until_three_have_failed);
     assert_eq!((sidecar.count("endpoint_ejections").await?, sidecar.count("endpoint_returns").await?), (2, 0));
 
-    let _back = Upstream::start_at("bad", port).await?;
+    let _back = TestUpstream::start_at("bad", port).await?;
     let start = Instant::now();
     while !sidecar.answers("brief", 2).await?.contains_key("bad") {
         assert!(start.elapsed() < Duration::from_secs(30), "it does not come back");
@@ -257,12 +257,12 @@ async fn a_killed_endpoint_is_ejected_and_comes_back() -> Test {
 
     // Answers of 500 and above eject as well, but never the last one.
     for _ in 0..20 {
-        let reply = sidecar.connect(Form::Host).await?.get_path("web", "/status/500", &[]).await?;
+        let reply = sidecar.connect(RequestForm::Host).await?.get_path("web", "/status/500", &[]).await?;
         assert_eq!((reply.status, who(&reply).as_str()), (500, "good"));
     }
     assert_eq!(sidecar.count("endpoint_ejections").await?, 2);
     for _ in 0..20 {
-        sidecar.connect(Form::Host).await?.get_path("brief", "/status/500", &[]).await?;
+        sidecar.connect(RequestForm::Host).await?.get_path("brief", "/status/500", &[]).await?;
     }
     assert!(sidecar.count("endpoint_ejections").await? > 2);
     sidecar.envoy.wait_for_log(&format!("endpoint 127.0.0.1 port {port} is ejected")).await
@@ -270,16 +270,16 @@ async fn a_killed_endpoint_is_ejected_and_comes_back() -> Test {
 
 /// Envoy answers gRPC with 200 where it cannot reach an upstream.
 #[tokio::test]
-async fn failed_connections_of_grpc_requests_eject_as_well() -> Test {
+async fn failed_connections_of_grpc_requests_eject_as_well() -> TestResult {
     let sidecar = Sidecar::start(1).await?;
-    let (good, bad) = (Upstream::start("good").await?, Upstream::start("bad").await?);
+    let (good, bad) = (TestUpstream::start("good").await?, TestUpstream::start("bad").await?);
     let web = service(vec![endpoint(&good, json!({})), endpoint(&bad, json!({}))]);
     sidecar.push(json!({"shop/web": web}), json!({})).await?;
     drop(bad);
     let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
     let mut statuses = Vec::new();
     for _ in 0..20 {
-        let reply = sidecar.connect(Form::Http2).await?.get("web", &grpc).await?;
+        let reply = sidecar.connect(RequestForm::Http2).await?.get("web", &grpc).await?;
         statuses.push(reply.header("grpc-status").to_owned());
     }
     assert_eq!(statuses.iter().filter(|status| *status == "14").count(), 3, "{statuses:?}");
@@ -288,10 +288,10 @@ async fn failed_connections_of_grpc_requests_eject_as_well() -> Test {
 }
 
 #[tokio::test]
-async fn a_baseline_namespace_stands_in_and_steps_back() -> Test {
+async fn a_baseline_namespace_stands_in_and_steps_back() -> TestResult {
     let sidecar = Sidecar::start(2).await?;
     let (own, staging, spare) =
-        (Upstream::start("own").await?, Upstream::start("staging").await?, Upstream::start("spare").await?);
+        (TestUpstream::start("own").await?, TestUpstream::start("staging").await?, TestUpstream::start("spare").await?);
     let fallback = json!({
         "baselines": {"shop": "staging"},
         "services": {"shop/cart": {"service": "shop/spare", "when": ["noEndpoints"]}},
@@ -315,11 +315,11 @@ async fn a_baseline_namespace_stands_in_and_steps_back() -> Test {
     ] {
         sidecar.push(services(own_search, cart), json!({"fallback": fallback})).await?;
         for (asked, by) in [("search", search_by), ("cart", cart_by)] {
-            let reply = sidecar.connect(Form::Host).await?.get(asked, &[]).await?;
+            let reply = sidecar.connect(RequestForm::Host).await?.get(asked, &[]).await?;
             assert_eq!(who(&reply), by, "{asked}");
         }
     }
-    let reply = sidecar.connect(Form::Host).await?.get("search", &[]).await?;
+    let reply = sidecar.connect(RequestForm::Host).await?.get("search", &[]).await?;
     assert_eq!(reply.said("authority"), "search.staging.svc.cluster.local", "the Host is that of what answers");
     let reasons = sidecar.envoy.reasons().await?;
     assert_eq!((reasons["baseline"], reasons["fallback_no_endpoints"], reasons["service"]), (3, 1, 3));
@@ -327,9 +327,9 @@ async fn a_baseline_namespace_stands_in_and_steps_back() -> Test {
 }
 
 #[tokio::test]
-async fn nothing_that_a_client_sends_names_an_endpoint() -> Test {
+async fn nothing_that_a_client_sends_names_an_endpoint() -> TestResult {
     let sidecar = Sidecar::start(1).await?;
-    let (web, secret) = (Upstream::start("web").await?, Upstream::start("secret").await?);
+    let (web, secret) = (TestUpstream::start("web").await?, TestUpstream::start("secret").await?);
     sidecar.push(json!({"shop/web": service(vec![endpoint(&web, json!({}))])}), json!({})).await?;
     let address = format!("127.0.0.1:{}", secret.port());
     let forged = [
@@ -351,9 +351,9 @@ async fn nothing_that_a_client_sends_names_an_endpoint() -> Test {
 
 /// A StatefulSet's pods by their names, and a headless Service by its own.
 #[tokio::test]
-async fn endpoint_names_pick_exactly_that_endpoint() -> Test {
+async fn endpoint_names_pick_exactly_that_endpoint() -> TestResult {
     let sidecar = Sidecar::start(2).await?;
-    let (db_0, db_1) = (Upstream::start("db-0").await?, Upstream::start("db-1").await?);
+    let (db_0, db_1) = (TestUpstream::start("db-0").await?, TestUpstream::start("db-1").await?);
     let endpoints = vec![endpoint(&db_0, json!({"hostnames": "db-0"})), endpoint(&db_1, json!({"hostnames": "db-1"}))];
     sidecar.push(json!({"shop/db": with_fields(service(endpoints), json!({"clusterIPs": "None"}))}), json!({})).await?;
     for name in ["db-0", "db-1"] {
@@ -364,9 +364,9 @@ async fn endpoint_names_pick_exactly_that_endpoint() -> Test {
 }
 
 #[tokio::test]
-async fn the_protocol_upstream_is_the_clients_or_that_of_the_port() -> Test {
+async fn the_protocol_upstream_is_the_clients_or_that_of_the_port() -> TestResult {
     let sidecar = Sidecar::start(1).await?;
-    let web = Upstream::start("web").await?;
+    let web = TestUpstream::start("web").await?;
     let port = |app_protocol: &str| {
         let mut service = service(vec![endpoint(&web, json!({}))]);
         service["ports"][0]["appProtocol"] = app_protocol.into();
@@ -377,10 +377,10 @@ async fn the_protocol_upstream_is_the_clients_or_that_of_the_port() -> Test {
         .push(services, json!({"steering": {"by": "endpoint", "originalDst": {"http2Cluster": "original-dst-http2"}}}))
         .await?;
     for (asked, form, version) in [
-        ("any", Form::Host, "HTTP/1.1"),
-        ("any", Form::Http2, "HTTP/2.0"),
-        ("h2c", Form::Host, "HTTP/2.0"),
-        ("grpc", Form::Http2, "HTTP/2.0"),
+        ("any", RequestForm::Host, "HTTP/1.1"),
+        ("any", RequestForm::Http2, "HTTP/2.0"),
+        ("h2c", RequestForm::Host, "HTTP/2.0"),
+        ("grpc", RequestForm::Http2, "HTTP/2.0"),
     ] {
         let reply = sidecar.connect(form).await?.get(asked, &[("content-type", "application/grpc")]).await?;
         assert_eq!((reply.status, reply.said("version").as_str()), (200, version), "{asked} {form:?}");
@@ -389,11 +389,11 @@ async fn the_protocol_upstream_is_the_clients_or_that_of_the_port() -> Test {
 }
 
 #[tokio::test]
-async fn tls_goes_by_its_own_clusters_and_never_in_clear_text() -> Test {
+async fn tls_goes_by_its_own_clusters_and_never_in_clear_text() -> TestResult {
     let host = "secure.shop.svc.cluster.local";
-    let (secure, certificate) = Upstream::start_tls("secure", host).await?;
-    let (weather, weather_certificate) = Upstream::start_tls("weather", "weather.example.com").await?;
-    let (other, other_certificate) = Upstream::start_tls("other", "other.example.com").await?;
+    let (secure, certificate) = TestUpstream::start_tls("secure", host).await?;
+    let (weather, weather_certificate) = TestUpstream::start_tls("weather", "weather.example.com").await?;
+    let (other, other_certificate) = TestUpstream::start_tls("other", "other.example.com").await?;
     let directory = tempfile::tempdir()?;
     let trusted = directory.path().join("ca.pem");
     std::fs::write(&trusted, certificate + &weather_certificate + &other_certificate)?;
@@ -424,13 +424,13 @@ async fn tls_goes_by_its_own_clusters_and_never_in_clear_text() -> Test {
 
 /// What a cluster for each Service would take 880 MB for.
 #[tokio::test]
-async fn ten_thousand_services_need_no_cluster_of_their_own() -> Test {
+async fn ten_thousand_services_need_no_cluster_of_their_own() -> TestResult {
     const SERVICES: usize = 10_000;
     let sidecar = Sidecar::start(2).await?;
     let clusters = sidecar.envoy.stat("cluster_manager.active_clusters").await?;
     let mut upstreams = Vec::new();
     for number in 0..10 {
-        upstreams.push(Upstream::start(&format!("upstream-{number}")).await?);
+        upstreams.push(TestUpstream::start(&format!("upstream-{number}")).await?);
     }
     let services: serde_json::Map<String, Value> = (0..SERVICES)
         .map(|number| {
@@ -444,7 +444,7 @@ async fn ten_thousand_services_need_no_cluster_of_their_own() -> Test {
     sidecar.push(services.into(), json!({})).await?;
     assert_eq!(sidecar.count("table.services").await?, SERVICES as u64);
     assert_eq!(sidecar.count("table.endpoints").await?, 10 * SERVICES as u64);
-    let mut connection = sidecar.connect(Form::Http2).await?;
+    let mut connection = sidecar.connect(RequestForm::Http2).await?;
     for number in (0..SERVICES).step_by(37) {
         let reply = connection.get(&format!("web-{number}.team-{}", number % 7), &[]).await?;
         assert_eq!(who(&reply), format!("upstream-{}", number % 10), "web-{number}");

@@ -10,17 +10,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use byname_test_support::{
-    Connection, Envoy, FORMS, Form, Upstream,
-    scenario::{self, Caller, Expected, ROWS, Stage},
+    Connection, Envoy, FORMS, RequestForm, TestResult, TestUpstream,
+    scenario::{self, DemoCaller, ExpectedReply, ROWS, Stage},
 };
 use serde_json::{Value, json};
 
-type Test = Result<()>;
-
 #[tokio::test]
-async fn every_row_of_the_demo_in_every_form() -> Test {
+async fn every_row_of_the_demo_in_every_form() -> TestResult {
     let stage = Stage::start().await?;
     let mut wrong = Vec::new();
     for form in FORMS {
@@ -38,12 +35,12 @@ async fn every_row_of_the_demo_in_every_form() -> Test {
 }
 
 #[tokio::test]
-async fn a_pushed_table_takes_effect_on_a_connection_that_stays_open() -> Test {
+async fn a_pushed_table_takes_effect_on_a_connection_that_stays_open() -> TestResult {
     let stage = Stage::start().await?;
     let original = stage.envoy.filter("shop")?;
     let pay = ROWS.iter().find(|row| row.asked == "pay").expect("there is one");
     for form in FORMS {
-        let mut connection = stage.connect(Caller::Shop, form).await?;
+        let mut connection = stage.connect(DemoCaller::Shop, form).await?;
         assert_eq!(stage.ask(pay, &mut connection).await?.differs(pay), None);
         stage.envoy.push("shop", &scenario::moved(original.clone())?, "config_reload").await?;
         assert_eq!(stage.ask(&scenario::MOVED, &mut connection).await?.differs(&scenario::MOVED), None, "{form:?}");
@@ -56,9 +53,9 @@ async fn a_pushed_table_takes_effect_on_a_connection_that_stays_open() -> Test {
 }
 
 #[tokio::test]
-async fn a_bad_push_is_refused_and_the_last_good_one_serves_on() -> Test {
+async fn a_bad_push_is_refused_and_the_last_good_one_serves_on() -> TestResult {
     let stage = Stage::start().await?;
-    let mut connection = stage.connect(Caller::Shop, Form::Host).await?;
+    let mut connection = stage.connect(DemoCaller::Shop, RequestForm::Host).await?;
     let payments = &ROWS[0];
     let original = stage.envoy.filter("shop")?;
     let changed = |pointer: &str, value: Value| {
@@ -117,8 +114,8 @@ async fn a_bad_push_is_refused_and_the_last_good_one_serves_on() -> Test {
 }
 
 #[tokio::test]
-async fn a_bad_first_push_leaves_the_default_that_passes_all() -> Test {
-    let passthrough = Upstream::start("passthrough").await?;
+async fn a_bad_first_push_leaves_the_default_that_passes_all() -> TestResult {
+    let passthrough = TestUpstream::start("passthrough").await?;
     let envoy = Envoy::builder("ecds.yaml")
         .upstream(18080, &passthrough)
         .edit(
@@ -128,7 +125,7 @@ async fn a_bad_first_push_leaves_the_default_that_passes_all() -> Test {
         .start()
         .await?;
     envoy.wait_for_log("version: \"9\" is not a version").await?;
-    let reply = Connection::open(envoy.port(15001), Form::Host).await?.get("payments", &[]).await?;
+    let reply = Connection::open(envoy.port(15001), RequestForm::Host).await?.get("payments", &[]).await?;
     assert_eq!((reply.status, reply.said("upstream").as_str()), (200, "passthrough"));
     Ok(())
 }
@@ -145,14 +142,14 @@ fn forged() -> Vec<Vec<(&'static str, &'static str)>> {
 }
 
 #[tokio::test]
-async fn a_clients_control_header_never_steers() -> Test {
+async fn a_clients_control_header_never_steers() -> TestResult {
     let working = Stage::start().await?;
     for form in FORMS {
         for headers in forged() {
             for row in ROWS.iter().filter(|row| matches!(row.asked, "payments" | "www.example.org" | "payments:8080")) {
                 let mut connection = working.connect(row.caller, form).await?;
                 let reply = connection.get(row.asked, &headers).await?;
-                let Expected::Upstream { name, .. } = row.expected else { panic!("these rows reach upstreams") };
+                let ExpectedReply::Upstream { name, .. } = row.expected else { panic!("these rows reach upstreams") };
                 assert_eq!(reply.said("upstream"), name, "{form:?} {headers:?}");
                 assert!(reply.sent_on("x-byname-cluster").is_empty(), "no upstream sees it");
             }
@@ -162,18 +159,18 @@ async fn a_clients_control_header_never_steers() -> Test {
 }
 
 #[tokio::test]
-async fn local_answers_are_one_line_and_grpc_where_the_request_is() -> Test {
+async fn local_answers_are_one_line_and_grpc_where_the_request_is() -> TestResult {
     let stage = Stage::start().await?;
     let grpc_statuses = BTreeMap::from([(400, "3"), (403, "7"), (503, "14"), (508, "9")]);
     for row in &ROWS {
-        let Expected::Local { status } = row.expected else { continue };
-        let mut connection = stage.connect(row.caller, Form::Host).await?;
+        let ExpectedReply::Local { status } = row.expected else { continue };
+        let mut connection = stage.connect(row.caller, RequestForm::Host).await?;
         let plain = connection.get(row.asked, &[]).await?;
         assert_eq!(plain.header("content-type"), "text/plain");
         let begins = format!("byname: {}: \"{}\" from namespace shop: ", row.reason, row.asked);
         assert!(plain.body.starts_with(&begins) && plain.body.ends_with('\n'), "{}", plain.body);
 
-        let mut connection = stage.connect(row.caller, Form::Http2).await?;
+        let mut connection = stage.connect(row.caller, RequestForm::Http2).await?;
         let grpc = connection.get(row.asked, &[("content-type", "application/grpc"), ("te", "trailers")]).await?;
         assert_eq!((grpc.status, grpc.header("grpc-status")), (200, grpc_statuses[&status]), "{}", row.asked);
         assert!(grpc.header("grpc-message").starts_with("byname: "), "{:?}", grpc.headers);
@@ -183,12 +180,12 @@ async fn local_answers_are_one_line_and_grpc_where_the_request_is() -> Test {
 }
 
 #[tokio::test]
-async fn steering_by_authority_lets_the_routes_match_again() -> Test {
+async fn steering_by_authority_lets_the_routes_match_again() -> TestResult {
     let names = [(18080, "passthrough"), (18081, "payments in shop"), (18082, "payments in prod")];
     let mut builder = Envoy::builder("authority.yaml");
     let mut upstreams = Vec::new();
     for (port, name) in names {
-        let upstream = Upstream::start(name).await?;
+        let upstream = TestUpstream::start(name).await?;
         builder = builder.upstream(port, &upstream);
         upstreams.push(upstream);
     }
@@ -219,9 +216,9 @@ async fn steering_by_authority_lets_the_routes_match_again() -> Test {
 }
 
 #[tokio::test]
-async fn steering_is_what_the_configuration_says() -> Test {
+async fn steering_is_what_the_configuration_says() -> TestResult {
     let stage = Stage::start().await?;
-    let mut connection = stage.connect(Caller::Shop, Form::Host).await?;
+    let mut connection = stage.connect(DemoCaller::Shop, RequestForm::Host).await?;
     let mut filter = stage.envoy.filter("shop")?;
     filter.configuration["steering"] =
         json!({"rewriteAuthority": "never", "passCluster": "outbound|80||payments.prod.svc.cluster.local"});
@@ -250,10 +247,10 @@ async fn steering_is_what_the_configuration_says() -> Test {
 }
 
 #[tokio::test]
-async fn counters_and_gauges_are_in_envoys_statistics() -> Test {
+async fn counters_and_gauges_are_in_envoys_statistics() -> TestResult {
     let stage = Stage::start().await?;
     for row in &ROWS {
-        stage.connect(row.caller, Form::Host).await?.get(row.asked, &[]).await?;
+        stage.connect(row.caller, RequestForm::Host).await?.get(row.asked, &[]).await?;
     }
     let mut expected = BTreeMap::new();
     for row in &ROWS {
@@ -276,7 +273,7 @@ async fn counters_and_gauges_are_in_envoys_statistics() -> Test {
 }
 
 #[tokio::test]
-async fn a_bad_configuration_in_a_bootstrap_ends_envoy_and_says_why() -> Test {
+async fn a_bad_configuration_in_a_bootstrap_ends_envoy_and_says_why() -> TestResult {
     let mut envoy = Envoy::builder("cluster.yaml")
         .edit(
             "\"version\": 1,\n                      \"steering\"",
@@ -288,14 +285,14 @@ async fn a_bad_configuration_in_a_bootstrap_ends_envoy_and_says_why() -> Test {
 }
 
 #[tokio::test]
-async fn the_namespace_comes_from_the_node_and_its_lack_is_an_error() -> Test {
-    let shop = Upstream::start("payments in shop").await?;
-    let prod = Upstream::start("payments in prod").await?;
+async fn the_namespace_comes_from_the_node_and_its_lack_is_an_error() -> TestResult {
+    let shop = TestUpstream::start("payments in shop").await?;
+    let prod = TestUpstream::start("payments in prod").await?;
     let builder = || Envoy::builder("cluster.yaml").upstream(18081, &shop).upstream(18082, &prod);
     for (namespace, name) in [("shop", "payments in shop"), ("prod", "payments in prod")] {
         let envoy =
             builder().edit("{NAMESPACE: shop}", &format!("{{NAMESPACE: {namespace}}}")).concurrency(1).start().await?;
-        let reply = Connection::open(envoy.port(15001), Form::Host).await?.get("payments", &[]).await?;
+        let reply = Connection::open(envoy.port(15001), RequestForm::Host).await?.get("payments", &[]).await?;
         assert_eq!(reply.said("upstream"), name);
     }
     let mut envoy = builder().edit("{NAMESPACE: shop}", "{}").spawn()?;
@@ -304,11 +301,11 @@ async fn the_namespace_comes_from_the_node_and_its_lack_is_an_error() -> Test {
 }
 
 #[tokio::test]
-async fn external_targets_go_through_a_dynamic_forward_proxy_and_nobody_elses_host_does() -> Test {
-    let passthrough = Upstream::start("passthrough").await?;
-    let clear = Upstream::start("clear").await?;
-    let (tls, certificate) = Upstream::start_tls("tls", "weather.example.com").await?;
-    let (other, _) = Upstream::start_tls("other", "other.example.com").await?;
+async fn external_targets_go_through_a_dynamic_forward_proxy_and_nobody_elses_host_does() -> TestResult {
+    let passthrough = TestUpstream::start("passthrough").await?;
+    let clear = TestUpstream::start("clear").await?;
+    let (tls, certificate) = TestUpstream::start_tls("tls", "weather.example.com").await?;
+    let (other, _) = TestUpstream::start_tls("other", "other.example.com").await?;
     let directory = tempfile::tempdir()?;
     let authority_file = directory.path().join("ca.pem");
     std::fs::write(&authority_file, certificate)?;
@@ -339,7 +336,7 @@ async fn external_targets_go_through_a_dynamic_forward_proxy_and_nobody_elses_ho
     }
     // A certificate of another name ends in 503, and never in clear text.
     let envoy = start(other.port()).await?;
-    let reply = Connection::open(envoy.port(15001), Form::Host).await?.get("weather-tls", &[]).await?;
+    let reply = Connection::open(envoy.port(15001), RequestForm::Host).await?.get("weather-tls", &[]).await?;
     assert_eq!((reply.status, reply.said("upstream").as_str()), (503, ""));
     Ok(())
 }

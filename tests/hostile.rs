@@ -14,7 +14,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use byname_test_support::{Connection, Envoy, EnvoyBuilder, FORMS, Form, Http2Outcome, Upstream, raw_http1, raw_http2};
+use byname_test_support::{
+    Connection, Envoy, EnvoyBuilder, FORMS, Http2Outcome, RequestForm, TestResult, TestUpstream, raw_http1, raw_http2,
+};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,8 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-type Test = Result<()>;
-type Fields<'a> = &'a [(&'a [u8], &'a [u8])];
+type HeaderFields<'a> = &'a [(&'a [u8], &'a [u8])];
 
 /// What a client would like to choose by itself.
 const FORGED: &str = "outbound|80||payments.prod.svc.cluster.local";
@@ -31,15 +32,15 @@ const FORGED: &str = "outbound|80||payments.prod.svc.cluster.local";
 const VICTIM: &str = "payments in prod";
 
 /// `envoy/cluster.yaml` with upstreams, of which [`VICTIM`] must never answer.
-async fn builder() -> Result<(EnvoyBuilder, Vec<Upstream>)> {
+async fn builder() -> Result<(EnvoyBuilder, Vec<TestUpstream>)> {
     builder_of("cluster.yaml").await
 }
 
-async fn builder_of(bootstrap: &str) -> Result<(EnvoyBuilder, Vec<Upstream>)> {
+async fn builder_of(bootstrap: &str) -> Result<(EnvoyBuilder, Vec<TestUpstream>)> {
     let mut builder = Envoy::builder(bootstrap);
     let mut upstreams = Vec::new();
     for (port, name) in [(18080, "passthrough"), (18081, "payments in shop"), (18082, VICTIM)] {
-        let upstream = Upstream::start(name).await?;
+        let upstream = TestUpstream::start(name).await?;
         builder = builder.upstream(port, &upstream);
         upstreams.push(upstream);
     }
@@ -70,9 +71,9 @@ fn outcome_http2(outcome: &Http2Outcome) -> String {
 }
 
 /// It still answers as it should, on new connections that all workers get some of.
-async fn assert_alive(envoy: &Envoy, after: &str) -> Test {
+async fn assert_alive(envoy: &Envoy, after: &str) -> TestResult {
     for _ in 0..8 {
-        let reply = Connection::open(envoy.port(15001), Form::Host).await?.get("payments", &[]).await?;
+        let reply = Connection::open(envoy.port(15001), RequestForm::Host).await?.get("payments", &[]).await?;
         assert_eq!(reply.said("upstream"), "payments in shop", "after {after}");
     }
     Ok(())
@@ -96,7 +97,7 @@ fn forged_http1() -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn hostile_hosts_over_http1() -> Test {
+async fn hostile_hosts_over_http1() -> TestResult {
     let (builder, _upstreams) = builder().await?;
     let envoy = builder.start().await?;
     let long = "a".repeat(64 << 10);
@@ -130,11 +131,11 @@ async fn hostile_hosts_over_http1() -> Test {
 }
 
 #[tokio::test]
-async fn hostile_fields_over_http2() -> Test {
+async fn hostile_fields_over_http2() -> TestResult {
     let (builder, _upstreams) = builder().await?;
     let envoy = builder.start().await?;
     let long = vec![b'a'; 64 << 10];
-    let ask = async |fields: Fields<'_>| {
+    let ask = async |fields: HeaderFields<'_>| {
         let common: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/")];
         raw_http2(envoy.port(15001), &[&common, fields].concat()).await
     };
@@ -159,7 +160,7 @@ async fn hostile_fields_over_http2() -> Test {
         assert_eq!(outcome_http2(&outcome), expected, "{what}");
         assert_alive(&envoy, what).await?;
     }
-    let control: [(&str, Fields<'_>, bool); 6] = [
+    let control: [(&str, HeaderFields<'_>, bool); 6] = [
         ("a control header", &[(b"x-byname-cluster", FORGED.as_bytes())], true),
         ("twice", &[(b"x-byname-cluster", b"nowhere"), (b"x-byname-cluster", FORGED.as_bytes())], true),
         ("an empty one", &[(b"x-byname-cluster", b""), (b"x-byname-cluster", FORGED.as_bytes())], true),
@@ -205,7 +206,7 @@ async fn ask_forged(envoy: &Envoy, host: &str) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
-async fn forged_control_headers_do_not_steer_while_the_filter_works_or_is_missing() -> Test {
+async fn forged_control_headers_do_not_steer_while_the_filter_works_or_is_missing() -> TestResult {
     let (working, _upstreams) = builder().await?;
     let working = working.start().await?;
     for (host, expected) in [
@@ -231,7 +232,7 @@ async fn forged_control_headers_do_not_steer_while_the_filter_works_or_is_missin
 }
 
 #[tokio::test]
-async fn a_module_that_is_not_there_is_an_error_at_the_start() -> Test {
+async fn a_module_that_is_not_there_is_an_error_at_the_start() -> TestResult {
     let (builder, _upstreams) = builder().await?;
     let mut envoy = builder.edit("target/byname.wasm", "/nowhere/byname.wasm").spawn()?;
     assert_ne!(envoy.wait_until_ended().await?, 0);
@@ -239,7 +240,7 @@ async fn a_module_that_is_not_there_is_an_error_at_the_start() -> Test {
 }
 
 #[tokio::test]
-async fn forged_control_headers_do_not_steer_while_the_first_configuration_is_refused() -> Test {
+async fn forged_control_headers_do_not_steer_while_the_first_configuration_is_refused() -> TestResult {
     // With ECDS there is a `default_config` to serve until the first good push.
     let (builder, _upstreams) = builder_of("ecds.yaml").await?;
     let envoy = builder.edit("\"shop/payments-v2\"", "\"shop/Payments-v2\"").start().await?;
@@ -270,7 +271,7 @@ fn trapping_module(headers: u32) -> Result<(TempDir, String)> {
 }
 
 #[tokio::test]
-async fn forged_control_headers_do_not_steer_after_a_trap_under_any_failure_policy() -> Test {
+async fn forged_control_headers_do_not_steer_after_a_trap_under_any_failure_policy() -> TestResult {
     let (_directory, module) = trapping_module(0)?;
     for (policy, passes) in [("FAIL_OPEN", true), ("FAIL_CLOSED", false), ("FAIL_RELOAD", false)] {
         let (builder, _upstreams) = builder().await?;
@@ -293,12 +294,12 @@ async fn forged_control_headers_do_not_steer_after_a_trap_under_any_failure_poli
 }
 
 #[tokio::test]
-async fn a_trap_under_fail_reload_heals_by_itself() -> Test {
+async fn a_trap_under_fail_reload_heals_by_itself() -> TestResult {
     const MANY: usize = 40;
     let (_directory, module) = trapping_module(MANY as u32)?;
     let (builder, _upstreams) = builder().await?;
     let envoy = builder.edit("target/byname.wasm", &module).concurrency(1).start().await?;
-    let mut connection = Connection::open(envoy.port(15001), Form::Host).await?;
+    let mut connection = Connection::open(envoy.port(15001), RequestForm::Host).await?;
     assert_eq!(connection.get("nope", &[]).await?.said("upstream"), "passthrough");
     assert_eq!(connection.get("nope", &[("x", "y")].repeat(MANY)).await?.status, 503, "it traps");
     let start = Instant::now();
@@ -312,10 +313,10 @@ async fn a_trap_under_fail_reload_heals_by_itself() -> Test {
 }
 
 #[tokio::test]
-async fn grpc_requests_are_steered_like_others() -> Test {
+async fn grpc_requests_are_steered_like_others() -> TestResult {
     let (builder, _upstreams) = builder().await?;
     let envoy = builder.start().await?;
-    let mut connection = Connection::open(envoy.port(15001), Form::Http2).await?;
+    let mut connection = Connection::open(envoy.port(15001), RequestForm::Http2).await?;
     let reply = connection.get("payments", &[("content-type", "application/grpc"), ("te", "trailers")]).await?;
     assert_eq!(reply.said("upstream"), "payments in shop");
     Ok(())
@@ -341,7 +342,7 @@ async fn echo(answer: &'static [u8]) -> Result<(u16, tokio::task::JoinHandle<Res
     Ok((port, task))
 }
 
-async fn talk(port: u16, request: &str, expected: &str) -> Test {
+async fn talk(port: u16, request: &str, expected: &str) -> TestResult {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(request.as_bytes()).await?;
     let mut head = Vec::new();
@@ -362,7 +363,7 @@ async fn talk(port: u16, request: &str, expected: &str) -> Test {
 }
 
 #[tokio::test]
-async fn websockets_are_steered_by_name() -> Test {
+async fn websockets_are_steered_by_name() -> TestResult {
     let (port, upstream) =
         echo(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await?;
     let (builder, _upstreams) = builder().await?;
@@ -381,7 +382,7 @@ async fn websockets_are_steered_by_name() -> Test {
 }
 
 #[tokio::test]
-async fn a_connect_tunnel_leads_to_the_service_that_it_names() -> Test {
+async fn a_connect_tunnel_leads_to_the_service_that_it_names() -> TestResult {
     // Ended by Envoy, whose upstream sees what is inside; and handed on to an upstream that is a proxy itself.
     let rows = [
         (", upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]", b"".as_slice(), ""),

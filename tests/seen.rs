@@ -5,17 +5,20 @@
 use std::fs;
 
 use anyhow::Result;
-use byname_test_support::{Connection, Envoy, EnvoyBuilder, FORMS, Form, Upstream, repository, snippet};
-
-type Test = Result<()>;
+use byname_test_support::{
+    Connection, Envoy, EnvoyBuilder, FORMS, RequestForm, TestResult, TestUpstream, repository, snippet,
+};
 
 const OPERATIONS: &str = "docs/operations.md";
 const TRACE_HEADER: &str = "x-byname-trace";
 
 /// `envoy/cluster.yaml` with more fields in its plugin configuration, and an alias that is refused.
-async fn builder(fields: &str) -> Result<(EnvoyBuilder, Vec<Upstream>)> {
-    let upstreams =
-        vec![Upstream::start("passthrough").await?, Upstream::start("shop").await?, Upstream::start("prod").await?];
+async fn builder(fields: &str) -> Result<(EnvoyBuilder, Vec<TestUpstream>)> {
+    let upstreams = vec![
+        TestUpstream::start("passthrough").await?,
+        TestUpstream::start("shop").await?,
+        TestUpstream::start("prod").await?,
+    ];
     let mut builder = Envoy::builder("cluster.yaml")
         .edit("\"version\": 1,\n                      \"steering\"", &format!("\"version\": 1, {fields}, \"steering\""))
         .edit(
@@ -29,12 +32,12 @@ async fn builder(fields: &str) -> Result<(EnvoyBuilder, Vec<Upstream>)> {
 }
 
 #[tokio::test]
-async fn the_access_log_shows_the_decision() -> Test {
+async fn the_access_log_shows_the_decision() -> TestResult {
     let (builder, _upstreams) = builder("\"accessLog\": true").await?;
     let place = "          stat_prefix: outbound\n";
     let access_log = snippet(OPERATIONS, "Access log", "          ")?;
     let envoy = builder.edit(place, &format!("{place}{access_log}")).start().await?;
-    let mut connection = Connection::open(envoy.port(15001), Form::Host).await?;
+    let mut connection = Connection::open(envoy.port(15001), RequestForm::Host).await?;
     for (asked, line) in [
         (
             "pay",
@@ -52,7 +55,7 @@ async fn the_access_log_shows_the_decision() -> Test {
 }
 
 #[tokio::test]
-async fn a_trace_is_in_the_response_for_those_who_ask_and_nobody_else() -> Test {
+async fn a_trace_is_in_the_response_for_those_who_ask_and_nobody_else() -> TestResult {
     let trace = format!("\"trace\": {{\"requestHeader\": \"{TRACE_HEADER}\", \"responseHeader\": \"{TRACE_HEADER}\"}}");
     let (builder, _upstreams) = builder(&trace).await?;
     let place = "          route_config:\n";
@@ -77,10 +80,10 @@ async fn a_trace_is_in_the_response_for_those_who_ask_and_nobody_else() -> Test 
 }
 
 #[tokio::test]
-async fn services_have_counters_up_to_a_bound_and_labels() -> Test {
+async fn services_have_counters_up_to_a_bound_and_labels() -> TestResult {
     let (builder, _upstreams) = builder("\"stats\": {\"services\": 1}").await?;
     let envoy = builder.start().await?;
-    let mut connection = Connection::open(envoy.port(15001), Form::Host).await?;
+    let mut connection = Connection::open(envoy.port(15001), RequestForm::Host).await?;
     for asked in ["payments", "pay", "payments.prod", "payments.prod", "payments.prod", "nope"] {
         connection.get(asked, &[]).await?;
     }
@@ -98,7 +101,7 @@ async fn services_have_counters_up_to_a_bound_and_labels() -> Test {
 }
 
 #[test]
-fn every_bootstrap_has_the_labels_that_are_shown() -> Test {
+fn every_bootstrap_has_the_labels_that_are_shown() -> TestResult {
     let labels = snippet(OPERATIONS, "Labels", "")?;
     let mut bootstraps = vec![repository().join("crates/cli/src/envoy/bootstrap.yaml.in")];
     for entry in fs::read_dir(repository().join("envoy"))? {
@@ -113,12 +116,12 @@ fn every_bootstrap_has_the_labels_that_are_shown() -> Test {
 }
 
 #[tokio::test]
-async fn requests_cause_few_lines_of_log() -> Test {
+async fn requests_cause_few_lines_of_log() -> TestResult {
     const REQUESTS: u64 = 300;
     let (builder, _upstreams) = builder("\"trace\": {\"requestHeader\": \"x-byname-trace\"}").await?;
     let envoy = builder.concurrency(1).start().await?;
     let start = std::time::Instant::now();
-    let mut connection = Connection::open(envoy.port(15001), Form::Host).await?;
+    let mut connection = Connection::open(envoy.port(15001), RequestForm::Host).await?;
     for _ in 0..REQUESTS {
         assert_eq!(connection.get("partner", &[(TRACE_HEADER, "1")]).await?.status, 403);
     }

@@ -10,10 +10,8 @@
 )]
 
 use anyhow::Result;
-use byname_test_support::{Action, Host, serialize, with_fields};
+use byname_test_support::{Action, SmallHost, TestResult, serialize, with_fields};
 use serde_json::{Value, json};
-
-type Test = Result<()>;
 
 const ROOT: u32 = 1;
 const STREAM: u32 = 2;
@@ -45,8 +43,8 @@ fn seen() -> String {
     }))
 }
 
-fn host(configuration: &str) -> Result<Host> {
-    let mut host = Host::new()?;
+fn host(configuration: &str) -> Result<SmallHost> {
+    let mut host = SmallHost::new()?;
     assert!(host.configure(ROOT, configuration)?, "{:?}", host.state().log);
     // What is counted for the first time is defined for good.
     host.ask(STREAM, ROOT, b"nope")?;
@@ -55,13 +53,13 @@ fn host(configuration: &str) -> Result<Host> {
 }
 
 /// The host calls that one request makes.
-fn calls(host: &mut Host, authority: &str) -> Result<Vec<String>> {
+fn calls(host: &mut SmallHost, authority: &str) -> Result<Vec<String>> {
     host.ask(STREAM, ROOT, authority.as_bytes())?;
     Ok(std::mem::take(&mut host.state_mut().calls))
 }
 
 #[test]
-fn each_path_makes_these_calls_in_this_order() -> Test {
+fn each_path_makes_these_calls_in_this_order() -> TestResult {
     let mut host = host(&configuration(json!({})))?;
     let cluster = format!("replace_header_map_value(x-byname-cluster: outbound|80||{PAYMENTS})");
     assert_eq!(
@@ -119,7 +117,7 @@ fn each_path_makes_these_calls_in_this_order() -> Test {
 
 /// The calls of names of each kind, steered in each way: behind reading the headers, and as `R` counting the reason.
 #[test]
-fn each_way_to_steer_makes_these_calls() -> Test {
+fn each_way_to_steer_makes_these_calls() -> TestResult {
     let services = json!({
         "shop/payments": {"clusterIPs": "10.96.0.10", "ports": [{"name": "http", "port": 80}],
                           "endpoints": [{"addresses": "10.244.0.7", "hostnames": "pod-0"}]},
@@ -179,7 +177,7 @@ fn each_way_to_steer_makes_these_calls() -> Test {
 }
 
 #[test]
-fn what_is_asked_to_be_seen_costs_calls_and_nothing_else_does() -> Test {
+fn what_is_asked_to_be_seen_costs_calls_and_nothing_else_does() -> TestResult {
     let mut host = host(&seen())?;
     host.ask(STREAM, ROOT, b"payments")?;
     host.state_mut().calls.clear();
@@ -254,7 +252,7 @@ fn what_is_asked_to_be_seen_costs_calls_and_nothing_else_does() -> Test {
 const STATUSES: [u32; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 255, u32::MAX];
 
 #[test]
-fn no_status_of_any_call_traps_and_none_lets_a_request_go_half_steered() -> Test {
+fn no_status_of_any_call_traps_and_none_lets_a_request_go_half_steered() -> TestResult {
     let requests: [&[(&str, &[u8])]; 5] = [
         &[(":authority", b"payments"), ("x-byname-cluster", b"forged")],
         &[(":authority", b"nope"), ("x-byname-cluster", b"forged")],
@@ -318,12 +316,12 @@ fn no_status_of_any_call_traps_and_none_lets_a_request_go_half_steered() -> Test
 }
 
 #[test]
-fn no_status_traps_while_a_configuration_is_taken() -> Test {
+fn no_status_traps_while_a_configuration_is_taken() -> TestResult {
     for name in
         ["proxy_log", "proxy_get_property", "proxy_get_buffer_bytes", "proxy_define_metric", "proxy_record_metric"]
     {
         for status in STATUSES {
-            let mut host = Host::new()?;
+            let mut host = SmallHost::new()?;
             host.state_mut().failing.insert(name, status);
             let taken = host.configure(ROOT, &seen())?;
             assert_eq!(taken, name != "proxy_get_buffer_bytes", "{name} {status}");
@@ -339,7 +337,7 @@ fn no_status_traps_while_a_configuration_is_taken() -> Test {
 }
 
 #[test]
-fn bytes_that_no_client_sends_are_refused_or_passed() -> Test {
+fn bytes_that_no_client_sends_are_refused_or_passed() -> TestResult {
     let mut host = host(&configuration(json!({})))?;
     let hosts: [&[u8]; 12] = [
         b"",
@@ -373,7 +371,7 @@ fn bytes_that_no_client_sends_are_refused_or_passed() -> Test {
 }
 
 #[test]
-fn header_maps_that_do_not_add_up_never_trap() -> Test {
+fn header_maps_that_do_not_add_up_never_trap() -> TestResult {
     let mut host = host(&configuration(json!({})))?;
     let headers = [(":authority", "payments"), (":scheme", "http"), ("x-byname-cluster", "forged")];
     let whole = serialize(&headers.map(|(name, value)| (name.into(), value.into())));
@@ -402,14 +400,14 @@ fn header_maps_that_do_not_add_up_never_trap() -> Test {
 }
 
 #[test]
-fn pushes_come_and_go_while_streams_live() -> Test {
+fn pushes_come_and_go_while_streams_live() -> TestResult {
     let table = |version: u32, service: &str| {
         configuration(json!({"table": {"version": version, "services": {service: {"ports": [{"port": 80}]}}}}))
     };
     // First a VM that is thrown away, then the one that stays.
-    assert!(Host::new()?.configure(ROOT, &table(1, "shop/a"))?);
-    let mut host = Host::new()?;
-    let ask = |host: &mut Host, stream: u32| -> Result<bool> {
+    assert!(SmallHost::new()?.configure(ROOT, &table(1, "shop/a"))?);
+    let mut host = SmallHost::new()?;
+    let ask = |host: &mut SmallHost, stream: u32| -> Result<bool> {
         host.request_headers(stream, &[(":authority", b"a")])?;
         Ok(!host.state().header("x-byname-cluster").is_empty())
     };
@@ -452,34 +450,34 @@ fn pushes_come_and_go_while_streams_live() -> Test {
 }
 
 #[test]
-fn configuration_buffers_may_be_short_and_shrink() -> Test {
+fn configuration_buffers_may_be_short_and_shrink() -> TestResult {
     let whole = seen();
     let length = u32::try_from(whole.len())?;
     for most in [1, 2, 3, 7, 100] {
-        let mut host = Host::new()?;
+        let mut host = SmallHost::new()?;
         host.state_mut().most_bytes = Some(most);
         assert!(host.configure(ROOT, &whole)?, "in pieces of {most}");
         assert_eq!(host.ask(STREAM, ROOT, b"payments")?, Action::Continue);
     }
     for cut in (0..whole.len()).step_by(37) {
-        let mut host = Host::new()?;
+        let mut host = SmallHost::new()?;
         host.state_mut().configuration = whole.as_bytes()[..cut].to_vec();
         assert!(!host.configure_with_length(ROOT, length)?, "{cut} bytes where {length} were promised");
         assert!(host.state().log.iter().any(|line| line.contains("configuration refused")));
         assert_eq!(host.ask(STREAM, ROOT, b"payments")?, Action::Continue, "without a configuration the routes decide");
     }
     for length in [0, u32::MAX] {
-        let mut host = Host::new()?;
+        let mut host = SmallHost::new()?;
         assert!(!host.configure_with_length(ROOT, length)?, "a length of {length}");
     }
     Ok(())
 }
 
 #[test]
-fn requests_cause_ten_lines_at_once_and_one_a_second_whatever_the_clock_does() -> Test {
+fn requests_cause_ten_lines_at_once_and_one_a_second_whatever_the_clock_does() -> TestResult {
     const SECOND: u64 = 1_000_000_000;
     let mut host = host(&configuration(json!({})))?;
-    let lines = |host: &mut Host, now: u64, requests: u32| -> Result<usize> {
+    let lines = |host: &mut SmallHost, now: u64, requests: u32| -> Result<usize> {
         host.state_mut().now = now;
         host.state_mut().log.clear();
         for _ in 0..requests {
@@ -501,10 +499,10 @@ fn requests_cause_ten_lines_at_once_and_one_a_second_whatever_the_clock_does() -
 }
 
 #[test]
-fn a_hundred_thousand_streams_leave_memory_as_it_was() -> Test {
+fn a_hundred_thousand_streams_leave_memory_as_it_was() -> TestResult {
     let mut host = host(&seen())?;
     let authorities: [&[u8]; 6] = [b"payments", b"nope", b"api", b"partner", b"a,b", PAYMENTS.as_bytes()];
-    let run = |host: &mut Host, streams: u32| -> Result<u64> {
+    let run = |host: &mut SmallHost, streams: u32| -> Result<u64> {
         for stream in 0..streams {
             host.ask(STREAM + stream, ROOT, authorities[stream as usize % authorities.len()])?;
             host.state_mut().calls.clear();
@@ -519,7 +517,7 @@ fn a_hundred_thousand_streams_leave_memory_as_it_was() -> Test {
 }
 
 #[test]
-fn the_fuel_of_a_request_does_not_grow_with_the_table() -> Test {
+fn the_fuel_of_a_request_does_not_grow_with_the_table() -> TestResult {
     let mut used = Vec::new();
     for services in [10, 1_000, 10_000] {
         let table: serde_json::Map<String, Value> = (0..services)

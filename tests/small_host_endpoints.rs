@@ -10,10 +10,8 @@
 )]
 
 use anyhow::Result;
-use byname_test_support::{Action, Host};
+use byname_test_support::{Action, SmallHost, TestResult};
 use serde_json::{Value, json};
-
-type Test = Result<()>;
 
 const ROOT: u32 = 1;
 const STREAM: u32 = 2;
@@ -41,20 +39,20 @@ fn configuration(endpoints: usize, steering: Value) -> String {
     .to_string()
 }
 
-fn host(configuration: &str) -> Result<Host> {
-    let mut host = Host::new()?;
+fn host(configuration: &str) -> Result<SmallHost> {
+    let mut host = SmallHost::new()?;
     assert!(host.configure(ROOT, configuration)?, "{:?}", host.state().log);
     host.ask(STREAM, ROOT, WEB.as_bytes())?;
     host.state_mut().calls.clear();
     Ok(host)
 }
 
-fn take_calls(host: &mut Host) -> Vec<String> {
+fn take_calls(host: &mut SmallHost) -> Vec<String> {
     std::mem::take(&mut host.state_mut().calls)
 }
 
 /// One whole stream, which the upstream answers with this status.
-fn stream(host: &mut Host, status: Option<i64>) -> Result<()> {
+fn stream(host: &mut SmallHost, status: Option<i64>) -> Result<()> {
     host.state_mut().properties.remove("response.code");
     host.begin(STREAM, ROOT)?;
     host.request_headers(STREAM, &[(":authority", WEB.as_bytes())])?;
@@ -66,7 +64,7 @@ fn stream(host: &mut Host, status: Option<i64>) -> Result<()> {
 }
 
 #[test]
-fn what_is_not_used_costs_no_call() -> Test {
+fn what_is_not_used_costs_no_call() -> TestResult {
     let steered = |endpoint: &str| {
         vec![
             "get_header_map_pairs()".to_owned(),
@@ -94,7 +92,7 @@ fn what_is_not_used_costs_no_call() -> Test {
 }
 
 #[test]
-fn how_requests_end_ejects_and_brings_back() -> Test {
+fn how_requests_end_ejects_and_brings_back() -> TestResult {
     const SECOND: u64 = 1_000_000_000;
     let outliers = json!({"outlierDetection": {"consecutive5xxErrors": 2, "maxEjectionPercent": 100}});
     let mut host = host(&configuration(2, outliers))?;
@@ -112,7 +110,7 @@ fn how_requests_end_ejects_and_brings_back() -> Test {
     assert_eq!(host.state().metric("byname.endpoint_ejections"), Some(1), "of two one can be, and the last one never");
     assert!(host.state().log.iter().any(|line| line.contains("port 8080 is ejected")), "{:?}", host.state().log);
     take_calls(&mut host);
-    let chosen = |host: &mut Host| -> Result<std::collections::BTreeSet<String>> {
+    let chosen = |host: &mut SmallHost| -> Result<std::collections::BTreeSet<String>> {
         for _ in 0..20 {
             stream(host, Some(200))?;
         }
@@ -133,7 +131,7 @@ fn how_requests_end_ejects_and_brings_back() -> Test {
 }
 
 #[test]
-fn no_status_of_any_call_traps_or_lets_a_request_go_without_its_endpoint() -> Test {
+fn no_status_of_any_call_traps_or_lets_a_request_go_without_its_endpoint() -> TestResult {
     let outliers = json!({
         "outlierDetection": {"consecutive5xxErrors": 1},
         "loadBalancer": {"simple": "LEAST_REQUEST"},
@@ -182,7 +180,7 @@ fn no_status_of_any_call_traps_or_lets_a_request_go_without_its_endpoint() -> Te
 
 /// What Envoy's details and flags say of a failure, and when they are asked for.
 #[test]
-fn only_failures_of_the_endpoint_are_its_own() -> Test {
+fn only_failures_of_the_endpoint_are_its_own() -> TestResult {
     const NO_ROOM: u64 = 0x80;
     const UNREACHABLE: u64 = 0x20;
     const FAULT_INJECTED: u64 = 0x800;
@@ -226,10 +224,10 @@ fn only_failures_of_the_endpoint_are_its_own() -> Test {
 
 /// A stream that lives for days does not keep the table by which its request was steered.
 #[test]
-fn streams_that_stay_keep_no_table() -> Test {
+fn streams_that_stay_keep_no_table() -> TestResult {
     let outliers =
         json!({"outlierDetection": {"consecutive5xxErrors": 3}, "loadBalancer": {"simple": "LEAST_REQUEST"}});
-    let mut host = Host::new()?;
+    let mut host = SmallHost::new()?;
     let mut pages = Vec::new();
     for push in 0..60 {
         let root = 1_000 + push;
@@ -251,7 +249,7 @@ fn streams_that_stay_keep_no_table() -> Test {
 
 /// The policies whose work must not grow do not; consistent hashing looks at all, and its price is known.
 #[test]
-fn the_fuel_of_a_choice_grows_with_the_endpoints_only_where_the_policy_needs_it() -> Test {
+fn the_fuel_of_a_choice_grows_with_the_endpoints_only_where_the_policy_needs_it() -> TestResult {
     let fuel = |endpoints: usize, balancer: Value| -> Result<u64> {
         let mut host = host(&configuration(endpoints, json!({"loadBalancer": balancer})))?;
         for _ in 0..100 {
@@ -277,7 +275,7 @@ fn the_fuel_of_a_choice_grows_with_the_endpoints_only_where_the_policy_needs_it(
 }
 
 #[test]
-fn streams_by_every_policy_leave_memory_as_it_was() -> Test {
+fn streams_by_every_policy_leave_memory_as_it_was() -> TestResult {
     for balancer in [
         json!({"simple": "ROUND_ROBIN"}),
         json!({"simple": "LEAST_REQUEST"}),
@@ -285,7 +283,7 @@ fn streams_by_every_policy_leave_memory_as_it_was() -> Test {
     ] {
         let steering = json!({"loadBalancer": balancer, "outlierDetection": {"consecutive5xxErrors": 3}});
         let mut host = host(&configuration(1_000, steering))?;
-        let run = |host: &mut Host, streams: u32| -> Result<u64> {
+        let run = |host: &mut SmallHost, streams: u32| -> Result<u64> {
             for number in 0..streams {
                 stream(host, Some(if number % 3 == 0 { 503 } else { 200 }))?;
                 host.state_mut().calls.clear();

@@ -15,8 +15,8 @@ use std::{
 
 use anyhow::Result;
 use byname_test_support::{
-    Connection, Envoy, FORMS, Filter, Form, module, repository,
-    scenario::{Caller, Stage, moved},
+    Connection, EcdsFile, Envoy, FORMS, RequestForm, module, repository,
+    scenario::{DemoCaller, Stage, moved},
 };
 
 const VERSION: &str = "wasmcustom.byname.table.version";
@@ -33,7 +33,7 @@ fn another_module(directory: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// The file that names another module.
-fn with_module(filter: &Filter, path: &Path) -> Result<String> {
+fn with_module(filter: &EcdsFile, path: &Path) -> Result<String> {
     let text = filter.to_string();
     let now = repository().join("target/byname.wasm").display().to_string();
     assert!(text.contains(&now), "{text}");
@@ -41,7 +41,7 @@ fn with_module(filter: &Filter, path: &Path) -> Result<String> {
 }
 
 /// Asks for `payments` over and over. What is not as it should be ends it.
-async fn load(port: u16, form: Form, asked: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Result<()> {
+async fn load(port: u16, form: RequestForm, asked: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Result<()> {
     let mut connection = Connection::open(port, form).await?;
     while !stop.load(Ordering::Relaxed) {
         let reply = connection.get("payments", &[]).await?;
@@ -70,7 +70,7 @@ async fn a_module_is_exchanged_under_load_and_no_request_fails() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let filter = envoy.filter("shop")?;
     let (asked, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let port = envoy.port(Caller::Shop.port());
+    let port = envoy.port(DemoCaller::Shop.port());
     let clients: Vec<_> = FORMS
         .into_iter()
         .chain(FORMS)
@@ -110,7 +110,7 @@ async fn a_module_is_exchanged_under_load_and_no_request_fails() -> Result<()> {
 async fn a_table_is_taken_back_by_pushing_the_one_before() -> Result<()> {
     let stage = Stage::start().await?;
     let envoy = &stage.envoy;
-    let mut connection = stage.connect(Caller::Shop, Form::Host).await?;
+    let mut connection = stage.connect(DemoCaller::Shop, RequestForm::Host).await?;
     let first = envoy.filter("shop")?;
     let second = moved(first.clone())?;
     for (filter, version, upstream) in

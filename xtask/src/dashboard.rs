@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use byname_test_support::{Connection, Envoy, Form, Upstream};
+use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -44,7 +44,7 @@ pub(crate) async fn run(root: &Path) -> Result<()> {
     while !output.join("byname.yaml").exists() {
         sleep(Duration::from_millis(20)).await;
     }
-    let passthrough = Upstream::start("passthrough").await?;
+    let passthrough = TestUpstream::start("passthrough").await?;
     let here = output.display();
     let envoy = Envoy::builder("endpoint.yaml")
         .upstream(18080, &passthrough)
@@ -139,7 +139,7 @@ fn scrape(program: &Path, directory: &Path, port: u16, targets: [u16; 2]) -> Res
 
 /// A program in the pod.
 async fn ask(port: u16, client: usize, stop: Arc<AtomicBool>) -> Result<()> {
-    let mut connection = Connection::open(port, Form::Host).await?;
+    let mut connection = Connection::open(port, RequestForm::Host).await?;
     for (turn, name) in NAMES.into_iter().cycle().skip(client).enumerate() {
         if stop.load(Ordering::Relaxed) {
             break;
@@ -159,7 +159,7 @@ async fn ask(port: u16, client: usize, stop: Arc<AtomicBool>) -> Result<()> {
 /// The Services of a namespace, and what becomes of them.
 struct Shop {
     file: PathBuf,
-    upstreams: Vec<Option<Upstream>>,
+    upstreams: Vec<Option<TestUpstream>>,
     ports: Vec<u16>,
     /// Services that nobody asks for.
     others: usize,
@@ -171,9 +171,9 @@ impl Shop {
     async fn open(directory: &Path) -> Result<Self> {
         let mut upstreams = Vec::new();
         for name in ["web-1", "web-2", "web-3", "orders", "payments", "cart"] {
-            upstreams.push(Some(Upstream::start(name).await?));
+            upstreams.push(Some(TestUpstream::start(name).await?));
         }
-        let ports = upstreams.iter().flatten().map(Upstream::port).collect();
+        let ports = upstreams.iter().flatten().map(TestUpstream::port).collect();
         let file = directory.join("shop.json");
         Ok(Self { file, upstreams, ports, others: 20, payments_are_ready: true, cart_is_ready: true })
     }
@@ -211,7 +211,7 @@ impl Shop {
                 30 => drop(self.upstreams.get_mut(2).and_then(Option::take)),
                 55 => {
                     let port = self.ports.get(2).copied().unwrap_or_default();
-                    self.upstreams.push(Some(Upstream::start_at("web-3", port).await?));
+                    self.upstreams.push(Some(TestUpstream::start_at("web-3", port).await?));
                 }
                 70 => self.payments_are_ready = false,
                 82 => self.payments_are_ready = true,

@@ -4,8 +4,8 @@ use std::{env, io::IsTerminal};
 
 use anyhow::{Result, bail};
 use byname_test_support::{
-    Form,
-    scenario::{self, Caller, Expected, Outcome, ROWS, Row, Stage},
+    RequestForm,
+    scenario::{self, DemoCaller, ExpectedReply, ROWS, Row, RowOutcome, Stage},
 };
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
@@ -15,19 +15,23 @@ pub(crate) async fn run(keep: bool) -> Result<()> {
     let mut shown = Shown::new();
     for (index, row) in ROWS.iter().enumerate() {
         // Both ways in which an ordinary client asks: through a proxy, and by a Host header.
-        let form = if index % 2 == 0 && row.can_be_sent_as(Form::Proxy) { Form::Proxy } else { Form::Host };
+        let form = if index % 2 == 0 && row.can_be_sent_as(RequestForm::Proxy) {
+            RequestForm::Proxy
+        } else {
+            RequestForm::Host
+        };
         shown.add(row, form, &stage.ask(row, &mut stage.connect(row.caller, form).await?).await?);
     }
     shown.print();
 
     println!("\nNow a new table is pushed, in which the alias `pay` leads elsewhere. One connection, kept open:\n");
     let mut shown_reload = Shown::new();
-    let mut connection = stage.connect(Caller::Shop, Form::Proxy).await?;
+    let mut connection = stage.connect(DemoCaller::Shop, RequestForm::Proxy).await?;
     if let Some(pay) = ROWS.iter().find(|row| row.asked == scenario::MOVED.asked) {
-        shown_reload.add(pay, Form::Proxy, &stage.ask(pay, &mut connection).await?);
+        shown_reload.add(pay, RequestForm::Proxy, &stage.ask(pay, &mut connection).await?);
     }
     stage.envoy.push("shop", &scenario::moved(stage.envoy.filter("shop")?)?, "config_reload").await?;
-    shown_reload.add(&scenario::MOVED, Form::Proxy, &stage.ask(&scenario::MOVED, &mut connection).await?);
+    shown_reload.add(&scenario::MOVED, RequestForm::Proxy, &stage.ask(&scenario::MOVED, &mut connection).await?);
     shown_reload.print();
 
     if keep {
@@ -57,7 +61,7 @@ impl Shown {
         Self { table, colour, wrong: Vec::new() }
     }
 
-    fn add(&mut self, row: &Row, form: Form, outcome: &Outcome) {
+    fn add(&mut self, row: &Row, form: RequestForm, outcome: &RowOutcome) {
         let reply = &outcome.reply;
         let differs = outcome.differs(row);
         let (meant, by) = match reply.said("upstream") {
@@ -66,12 +70,12 @@ impl Shown {
         };
         let colour = match (&differs, row.expected) {
             (Some(_), _) => Color::Red,
-            (None, Expected::Local { .. }) => Color::Yellow,
-            (None, Expected::Upstream { .. }) => Color::Green,
+            (None, ExpectedReply::Local { .. }) => Color::Yellow,
+            (None, ExpectedReply::Upstream { .. }) => Color::Green,
         };
         let answered = Cell::new(by);
         let answered = if self.colour { answered.fg(colour) } else { answered };
-        let form = if form == Form::Proxy { "proxy" } else { "Host" };
+        let form = if form == RequestForm::Proxy { "proxy" } else { "Host" };
         let why = if differs.is_some() { format!("WRONG: {}", outcome.reason) } else { outcome.reason.clone() };
         self.table.add_row([
             Cell::new(row.caller.namespace()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use byname_test_support::reliability::{self, Report};
+use byname_test_support::reliability::{self, ReliabilityReport};
 use comfy_table::{ContentArrangement, Table, presets};
 
 /// Runs `seconds` with each number of workers.
@@ -20,7 +20,7 @@ pub(crate) async fn run(seconds: u64) -> Result<()> {
     );
     let milliseconds = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
     let megabytes = |kilobytes: u64| format!("{:.0} MB", kilobytes as f64 / 1e3);
-    type Cell<'a> = &'a dyn Fn(&Report) -> String;
+    type Cell<'a> = &'a dyn Fn(&ReliabilityReport) -> String;
     let rows: [(&str, Cell<'_>); 11] = [
         ("requests answered", &|report| report.requests.to_string()),
         ("failed, and no upstream's fault", &|report| report.failed.to_string()),

@@ -3,8 +3,8 @@
 use byname_core::{limits::MAX_NDOTS, wire};
 
 use crate::{
-    cluster::{Cluster, DnsPolicy, NamespacedName, Pod, Sourced},
-    input::Problem,
+    cluster::{ClusterState, DnsPolicy, NamespacedName, Pod, Sourced},
+    input::InputError,
 };
 
 /// `ndots` of a C library that is told nothing, resolv.conf(5).
@@ -12,7 +12,7 @@ const LIBC_NDOTS: u8 = 1;
 
 /// Who asks.
 #[derive(Clone, Debug, Default)]
-pub struct Caller {
+pub struct CallerSettings {
     /// Namespace, zone, node and address.
     pub who: wire::Caller,
     /// How its resolver works.
@@ -21,7 +21,7 @@ pub struct Caller {
     pub notes: Vec<String>,
 }
 
-impl Caller {
+impl CallerSettings {
     /// Any pod of a namespace that says nothing of DNS, with the zone and domain that `base` has.
     #[must_use]
     pub fn of_namespace(namespace: &str, base: &wire::Config) -> Self {
@@ -40,7 +40,7 @@ impl Caller {
     ///
     /// # Errors
     /// Where it is not there, or says something of DNS that cannot be.
-    pub fn of_pod(name: &NamespacedName, cluster: &Cluster, base: &wire::Config) -> Result<Self, Problem> {
+    pub fn of_pod(name: &NamespacedName, cluster: &ClusterState, base: &wire::Config) -> Result<Self, InputError> {
         let Some(pod) = cluster.pods.get(name) else {
             return Err(missing(name, cluster));
         };
@@ -61,7 +61,7 @@ impl Caller {
     }
 
     /// As the kubelet writes the pod's resolv.conf.
-    fn take_dns(&mut self, name: &NamespacedName, pod: &Sourced<Pod>) -> Result<(), Problem> {
+    fn take_dns(&mut self, name: &NamespacedName, pod: &Sourced<Pod>) -> Result<(), InputError> {
         let Pod { dns_policy, nameservers, searches, ndots, host_network, .. } = &pod.object;
         match dns_policy {
             DnsPolicy::ClusterFirst => {
@@ -109,10 +109,10 @@ impl Caller {
     }
 }
 
-fn missing(name: &NamespacedName, cluster: &Cluster) -> Problem {
+fn missing(name: &NamespacedName, cluster: &ClusterState) -> InputError {
     if !cluster.knows("Pod") {
         let reason = "is asked for, and there are no Pods in the input";
-        return Problem::new(&format!("Pod {name}"), reason, "add pods to what kubectl gets, or say --namespace");
+        return InputError::new(&format!("Pod {name}"), reason, "add pods to what kubectl gets, or say --namespace");
     }
     let there = cluster.pods.keys().filter(|other| other.namespace == name.namespace);
     let mut there: Vec<&str> = there.map(|other| other.name.as_str()).collect();
@@ -122,7 +122,7 @@ fn missing(name: &NamespacedName, cluster: &Cluster) -> Problem {
         [] => format!("there is none in namespace {}", name.namespace),
         near => format!("there are, among others: {}", near.join(", ")),
     };
-    Problem::new(&format!("Pod {name}"), "is not in the input", fix)
+    InputError::new(&format!("Pod {name}"), "is not in the input", fix)
 }
 
 fn common_prefix(one: &str, other: &str) -> usize {

@@ -22,22 +22,21 @@ use k8s_openapi::{
 };
 use serde::de::DeserializeOwned;
 
+use self::name::DEFAULT_NAMESPACE;
 pub use self::{
     lines::Lines,
     name::{NamespacedName, ObjectName},
     node::Node,
     pod::{ContainerPort, DnsPolicy, Owner, Pod},
     remark::Remark,
-    route::{BackendRef, ParentRef, Route},
+    route::{BackendRef, GatewayRoute, ParentRef},
 };
-use crate::input::{self, Place, Problem, Problems, RawObject, Source};
+use crate::input::{self, InputError, InputErrors, RawObject, Source, SourceLocation};
 
 /// The label of an EndpointSlice that names its Service (KEP-752).
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// What kubectl keeps of an object for itself: as large as the object, and of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// The namespace of an object that says none, as kubectl has it.
-const DEFAULT_NAMESPACE: &str = "default";
 
 /// An object and where it was read.
 #[derive(Clone, Debug)]
@@ -45,7 +44,7 @@ pub struct Sourced<T> {
     /// The object.
     pub object: T,
     /// Where it stands.
-    pub place: Place,
+    pub place: SourceLocation,
     /// Where its fields stand.
     pub lines: Lines,
 }
@@ -59,8 +58,8 @@ impl<T> Sourced<T> {
 
     /// What is wrong with `field` of it, whose kind and name are `called`.
     #[must_use]
-    pub fn problem(&self, called: &str, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> Problem {
-        Problem::at(&self.place, reason, fix).at_line(self.line(field)).with_object(called).with_field(field)
+    pub fn problem(&self, called: &str, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> InputError {
+        InputError::at(&self.place, reason, fix).at_line(self.line(field)).with_object(called).with_field(field)
     }
 }
 
@@ -69,7 +68,7 @@ pub type Objects<T> = BTreeMap<NamespacedName, Sourced<T>>;
 
 /// What is known of a cluster.
 #[derive(Clone, Debug, Default)]
-pub struct Cluster {
+pub struct ClusterState {
     /// Services.
     pub services: Objects<Service>,
     /// EndpointSlices.
@@ -85,9 +84,9 @@ pub struct Cluster {
     /// Ingresses.
     pub ingresses: Objects<Ingress>,
     /// Routes of the Gateway API.
-    pub routes: Objects<Route>,
+    pub routes: Objects<GatewayRoute>,
     /// Namespaces that are there as objects, and where.
-    pub namespaces: BTreeMap<String, Place>,
+    pub namespaces: BTreeMap<String, SourceLocation>,
     /// Annotations that are for this program, by what the object is called.
     pub remarks: BTreeMap<ObjectName, Vec<Remark>>,
     /// How many objects of each kind there were that is read.
@@ -96,12 +95,12 @@ pub struct Cluster {
     pub skipped: BTreeMap<String, usize>,
 }
 
-impl Cluster {
+impl ClusterState {
     /// Reads a cluster. `progress` is told of the bytes as they are read.
     ///
     /// # Errors
     /// All that is wrong with the input.
-    pub fn read(sources: &[Source], progress: &mut dyn FnMut(u64)) -> Result<Self, Problems> {
+    pub fn read(sources: &[Source], progress: &mut dyn FnMut(u64)) -> Result<Self, InputErrors> {
         let mut cluster = Self::default();
         input::read(sources, progress, &mut |object| cluster.add(object))?;
         Ok(cluster)
@@ -173,7 +172,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Where it is not what its kind has to be, or is there already as something else.
-    pub fn add(&mut self, mut raw: RawObject) -> Result<(), Problem> {
+    pub fn add(&mut self, mut raw: RawObject) -> Result<(), InputError> {
         if let Some(metadata) = raw.node.get_mut("metadata") {
             metadata.remove("managedFields");
             if let Some(annotations) = metadata.get_mut("annotations") {
@@ -267,7 +266,7 @@ fn add<K: Ord + std::fmt::Display, T: PartialEq>(
     kind: &str,
     name: K,
     object: Sourced<T>,
-) -> Result<(), Problem> {
+) -> Result<(), InputError> {
     match objects.entry(name) {
         Entry::Vacant(free) => {
             free.insert(object);
@@ -277,7 +276,7 @@ fn add<K: Ord + std::fmt::Display, T: PartialEq>(
         Entry::Occupied(other) if other.get().object == object.object => Ok(()),
         Entry::Occupied(other) => {
             let reason = format!("is at {} too, and differs there", other.get().place);
-            let problem = Problem::at(&object.place, reason, "keep one of them");
+            let problem = InputError::at(&object.place, reason, "keep one of them");
             Err(problem.with_object(format!("{kind} {}", other.key())))
         }
     }
@@ -286,31 +285,31 @@ fn add<K: Ord + std::fmt::Display, T: PartialEq>(
 fn namespaced<T: DeserializeOwned>(
     raw: &RawObject,
     metadata: impl Fn(&T) -> &ObjectMeta,
-) -> Result<(NamespacedName, Sourced<T>), Problem> {
+) -> Result<(NamespacedName, Sourced<T>), InputError> {
     let object: Sourced<T> = sourced(raw)?;
     let meta = metadata(&object.object);
     let namespace = meta.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     Ok((NamespacedName::new(namespace, &named(raw, meta)?), object))
 }
 
-fn named(raw: &RawObject, metadata: &ObjectMeta) -> Result<String, Problem> {
+fn named(raw: &RawObject, metadata: &ObjectMeta) -> Result<String, InputError> {
     metadata.name.clone().filter(|name| !name.is_empty()).ok_or_else(|| {
-        let problem = Problem::at(&raw.place, "has no name", "give it one");
+        let problem = InputError::at(&raw.place, "has no name", "give it one");
         problem.with_object(raw.kind.as_str()).with_field("metadata.name")
     })
 }
 
-fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, Problem> {
+fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputError> {
     let object = raw.node.read().map_err(|unreadable| {
-        let name = raw.node.get("metadata").and_then(|metadata| metadata.get("name")).and_then(input::Node::text);
+        let name = raw.node.get("metadata").and_then(|metadata| metadata.get("name")).and_then(input::InputNode::text);
         let namespace =
-            raw.node.get("metadata").and_then(|metadata| metadata.get("namespace")).and_then(input::Node::text);
+            raw.node.get("metadata").and_then(|metadata| metadata.get("namespace")).and_then(input::InputNode::text);
         let called = match (namespace, name) {
             (Some(namespace), Some(name)) => format!("{} {namespace}/{name}", raw.kind),
             (None, Some(name)) => format!("{} {name}", raw.kind),
             (_, None) => raw.kind.clone(),
         };
-        Problem::at(&raw.place, unreadable.why, "write it as the Kubernetes API has it")
+        InputError::at(&raw.place, unreadable.why, "write it as the Kubernetes API has it")
             .at_line(unreadable.line)
             .with_object(called)
             .with_field(unreadable.field)
@@ -350,6 +349,6 @@ pub fn cluster_ips(spec: &ServiceSpec) -> impl Iterator<Item = &str> {
 
 /// The place of what came from the Kubernetes API.
 #[must_use]
-pub fn from_api() -> Place {
-    Place { file: Arc::from("Kubernetes API"), document: 0, item: None, line: 0 }
+pub fn from_api() -> SourceLocation {
+    SourceLocation { file: Arc::from("Kubernetes API"), document: 0, item: None, line: 0 }
 }

@@ -1,29 +1,21 @@
 //! What a person types: one file for each command, thin, with its arguments and its exit status.
 
+mod args;
 mod compile;
 mod completions;
 mod diff;
 mod explain;
 mod lint;
 mod schema;
+mod status;
 mod watch;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{
-    cluster::Cluster,
-    input::{Problems, Source},
-    output::{self, Progress},
-};
-
-/// Nothing is wrong.
-const FINE: u8 = 0;
-/// The answer is no: not reachable, findings, differences.
-const NO: u8 = 1;
-/// What was typed or read is wrong, and nothing was written.
-const WRONG: u8 = 2;
+use self::status::{FINE, WRONG};
+use crate::output;
 
 /// Turns Kubernetes objects into configuration for the byname filter, and explains, checks and compares what names mean.
 ///
@@ -52,44 +44,6 @@ enum Command {
     Lint(lint::Lint),
     Schema(schema::Schema),
     Completions(completions::Completions),
-}
-
-/// Whom an answer is for.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum As {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-}
-
-/// Where objects are read from.
-#[derive(Args, Clone, Debug)]
-struct Input {
-    /// File or directory (.yaml, .yml and .json below it) with what `kubectl get svc,endpointslices,pods,nodes,ingresses -A -o
-    /// yaml` prints; - for the standard input. May be given several times.
-    #[arg(short = 'f', long = "filename", value_name = "FILE")]
-    filenames: Vec<String>,
-}
-
-impl Input {
-    fn sources(&self) -> Vec<Source> {
-        match self.filenames.as_slice() {
-            [] => vec![Source::Stdin],
-            filenames => filenames.iter().map(|name| Source::new(name)).collect(),
-        }
-    }
-
-    /// Reads the cluster, and says on the standard error what of it was passed over.
-    fn read(&self) -> Result<Cluster, Problems> {
-        let sources = self.sources();
-        output::say_if_waiting(&sources);
-        let mut progress = Progress::new(&sources);
-        let cluster = Cluster::read(&sources, &mut |bytes| progress.add(bytes))?;
-        drop(progress);
-        output::say_skipped(&cluster);
-        Ok(cluster)
-    }
 }
 
 /// Runs what was typed.
@@ -133,7 +87,7 @@ impl Command {
             Self::Diff(diff) => diff.run(),
             Self::Lint(lint) => lint.run(),
             Self::Schema(schema) => schema.run(),
-            Self::Completions(completions) => completions.run(),
+            Self::Completions(completions) => completions.run(&mut Byname::command()),
         }
     }
 }

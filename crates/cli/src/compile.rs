@@ -2,6 +2,7 @@
 
 mod base;
 mod clusters;
+mod compiled;
 mod groups;
 mod refused;
 mod service;
@@ -14,18 +15,19 @@ use k8s_openapi::api::core::v1;
 
 pub use self::{
     base::Base,
-    clusters::{Clusters, Endpoints, Steered, Upstream, clusters},
+    clusters::{ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
+    compiled::Compiled,
     text::{service_text, text},
 };
 use crate::{
-    caller::Caller,
-    cluster::{Cluster, NamespacedName, Sourced},
-    input::{Problem, Problems},
+    caller::CallerSettings,
+    cluster::{ClusterState, NamespacedName, Sourced},
+    input::{InputError, InputErrors},
 };
 
 /// What is wanted beside the cluster and the caller.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct CompileOptions {
     /// What people write by hand: steering, policy, and what single Services change of it.
     pub base: Base,
     /// The namespaces whose Services may be seen; empty: all.
@@ -36,19 +38,6 @@ pub struct Options {
     pub skip_invalid: bool,
     /// Leave out all endpoints: something else, such as istiod, pushes them.
     pub names_only: bool,
-}
-
-/// A configuration, and what it was made of.
-#[derive(Debug)]
-pub struct Compiled {
-    /// As it is pushed.
-    pub wire: wire::Config,
-    /// The same as text.
-    pub text: String,
-    /// The same as the filter has it.
-    pub config: Config,
-    /// The Services that were left out, and why.
-    pub left_out: BTreeMap<NamespacedName, Problem>,
 }
 
 /// The cluster domain as the core has it: lowercase, without a dot at its end. Empty where it is no name.
@@ -62,7 +51,11 @@ pub fn zone(dns: &wire::Dns) -> String {
 ///
 /// # Errors
 /// All that the filter would refuse, with the place in the input that it comes from.
-pub fn compile(cluster: &Cluster, caller: &Caller, options: &Options) -> Result<Compiled, Problems> {
+pub fn compile(
+    cluster: &ClusterState,
+    caller: &CallerSettings,
+    options: &CompileOptions,
+) -> Result<Compiled, InputErrors> {
     let mut left_out = BTreeMap::new();
     let (mut services, mut problems) = services(cluster, caller, options, &mut left_out);
     loop {
@@ -98,12 +91,12 @@ pub fn compile(cluster: &Cluster, caller: &Caller, options: &Options) -> Result<
 
 /// The Services of which nothing is wrong, and what is wrong with others.
 fn services(
-    cluster: &Cluster,
-    caller: &Caller,
-    options: &Options,
-    left_out: &mut BTreeMap<NamespacedName, Problem>,
-) -> (BTreeMap<String, wire::Service>, Problems) {
-    let mut problems = Problems::default();
+    cluster: &ClusterState,
+    caller: &CallerSettings,
+    options: &CompileOptions,
+    left_out: &mut BTreeMap<NamespacedName, InputError>,
+) -> (BTreeMap<String, wire::Service>, InputErrors) {
+    let mut problems = InputErrors::default();
     let mut services = BTreeMap::new();
     let own = &options.base.config.table.services;
     for (name, service) in &cluster.services {
@@ -111,8 +104,11 @@ fn services(
             continue;
         }
         let key = name.to_string();
-        let with =
-            service::With { own: own.get(&key), names_only: options.names_only, node: caller.who.node.as_deref() };
+        let with = service::ServiceOptions {
+            own: own.get(&key),
+            names_only: options.names_only,
+            node: caller.who.node.as_deref(),
+        };
         match one(cluster, name, service, with) {
             Ok(wire) => drop(services.insert(key, wire)),
             Err(found) if options.skip_invalid => {
@@ -138,11 +134,11 @@ fn services(
 
 /// One Service, with all that can be told to be wrong with it alone.
 fn one(
-    cluster: &Cluster,
+    cluster: &ClusterState,
     name: &NamespacedName,
     service: &Sourced<v1::Service>,
-    with: service::With<'_>,
-) -> Result<wire::Service, Problems> {
+    with: service::ServiceOptions<'_>,
+) -> Result<wire::Service, InputErrors> {
     for (field, text) in [("metadata.namespace", &name.namespace), ("metadata.name", &name.name)] {
         if !is_label(text) {
             let reason = format!("{text:?} is not one lowercase DNS label");
@@ -155,7 +151,7 @@ fn one(
     match byname_core::ServiceSpec::compile(&key, &wire) {
         Ok(_) => Ok(wire),
         Err(refused) => {
-            let mut problems = Problems::default();
+            let mut problems = InputErrors::default();
             refused.listed().iter().for_each(|one| problems.push(refused::in_cluster(one, &key, cluster)));
             problems.add_unlisted(refused.count() - refused.listed().len());
             Err(problems)
@@ -163,11 +159,15 @@ fn one(
     }
 }
 
-fn is_there(key: &str, cluster: &Cluster) -> bool {
+fn is_there(key: &str, cluster: &ClusterState) -> bool {
     NamespacedName::parse(key).is_some_and(|name| cluster.services.contains_key(&name))
 }
 
-fn with_services(services: BTreeMap<String, wire::Service>, caller: &Caller, options: &Options) -> wire::Config {
+fn with_services(
+    services: BTreeMap<String, wire::Service>,
+    caller: &CallerSettings,
+    options: &CompileOptions,
+) -> wire::Config {
     let base = &options.base.config;
     let version = options.version.unwrap_or_else(|| checksum(&services).into());
     wire::Config {

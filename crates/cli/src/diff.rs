@@ -1,5 +1,6 @@
 //! Which names change their meaning from one state of a cluster to another.
 
+mod difference;
 mod names;
 mod side;
 mod text;
@@ -7,88 +8,12 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 
 use byname_core::{Balance, Chooser, Destination, FakeEnv, FieldErrors, Plan, Request, Resolution, Scheme};
-use schemars::JsonSchema;
-use serde::Serialize;
 
-pub use self::{side::Side, text::text};
-
-/// What differs between two states.
-#[derive(Clone, Debug, Default, JsonSchema, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Difference {
-    /// What changes, by what it was and what it becomes.
-    pub changes: Vec<Change>,
-    /// The namespaces from which all names were asked.
-    pub namespaces: BTreeSet<String>,
-    /// How many pairs of a name and a port were asked, from one namespace or more.
-    pub names: usize,
-}
-
-/// Names that change in the same way.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Change {
-    /// Whether they appear, vanish or lead elsewhere.
-    pub kind: Kind,
-    /// What they meant; left out where that was nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub old: Option<Meaning>,
-    /// What they mean now; left out where that is nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub new: Option<Meaning>,
-    /// The names, those together that change so from the same namespaces.
-    pub names: Vec<Names>,
-}
-
-/// Names that change from the same namespaces.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
-pub struct Names {
-    /// The namespaces.
-    pub from: Vec<String>,
-    /// The names with their ports.
-    pub names: Vec<String>,
-}
-
-/// What becomes of names.
-#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Kind {
-    /// They led somewhere and do not any more.
-    Vanishes,
-    /// They lead elsewhere.
-    Changes,
-    /// They led nowhere and do now.
-    Appears,
-}
-
-/// What a name means to a caller.
-#[derive(Clone, Debug, Default, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Meaning {
-    /// Why, by the name that counters and headers have for it.
-    pub reason: &'static str,
-    /// The whole name of where it leads; empty where a request is passed or refused.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub host: String,
-    /// The port there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// Name of the Service's port.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub port_name: String,
-    /// Whether an external host is spoken to over TLS.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub tls: bool,
-    /// The upstream cluster, where the filter chooses it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<String>,
-}
-
-impl Meaning {
-    fn leads_somewhere(&self) -> bool {
-        !self.host.is_empty()
-    }
-}
+pub use self::{
+    difference::{ChangeKind, Difference, Meaning, NameChange, Names},
+    side::Side,
+    text::text,
+};
 
 /// Compares two states. `from` are the namespaces that names are asked from; empty: all that either has.
 ///
@@ -102,7 +27,7 @@ pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<D
     let names = names::of(old, new);
     let all: Vec<&String> = namespaces.iter().collect();
     // By their places in these lists: there are as many as names times namespaces.
-    let mut changes: BTreeMap<(Kind, Meaning, Meaning), BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
+    let mut changes: BTreeMap<(ChangeKind, Meaning, Meaning), BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
     let mut asker = Asker::default();
     for (place, namespace) in all.iter().enumerate() {
         old.ask_from(namespace)?;
@@ -111,9 +36,9 @@ pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<D
             let (before, now) = (asker.meaning(old, &name.authority), asker.meaning(new, &name.authority));
             let kind = match (before.leads_somewhere(), now.leads_somewhere()) {
                 _ if before == now => continue,
-                (true, false) => Kind::Vanishes,
-                (false, true) => Kind::Appears,
-                (true, true) | (false, false) => Kind::Changes,
+                (true, false) => ChangeKind::Vanishes,
+                (false, true) => ChangeKind::Appears,
+                (true, true) | (false, false) => ChangeKind::Changes,
             };
             changes.entry((kind, before, now)).or_default().entry(index).or_default().push(place);
         }
@@ -126,7 +51,7 @@ pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<D
         }
         let called = |from: Vec<usize>| from.into_iter().filter_map(|place| all.get(place).copied().cloned()).collect();
         let names = by_callers.into_iter().map(|(from, names)| Names { from: called(from), names });
-        Change { kind, old: said(old), new: said(new), names: names.collect() }
+        NameChange { kind, old: said(old), new: said(new), names: names.collect() }
     });
     let changes = changes.collect();
     Ok(Difference { changes, names: names.len(), namespaces })

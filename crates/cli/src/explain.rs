@@ -1,152 +1,39 @@
 //! What a name means to a caller, and why: every step, as data.
 
-mod asked;
 mod dns;
 mod endpoints;
+mod explanation;
 mod hints;
 mod outside;
+mod requested_name;
 mod step;
 mod text;
 
 use byname_core::{Balance, Chooser, Destination, FakeEnv, Plan, Reason, Request, Resolution, Trace};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 pub use self::{
-    asked::Asked,
     dns::{DnsAnswer, DnsQuery},
-    endpoints::Endpoint,
-    outside::Way,
-    step::Step,
+    endpoints::ExplainedEndpoint,
+    explanation::{ExplainedCaller, ExplainedDestination, ExplainedUpstream, Explanation, ResolutionKind},
+    outside::EntryPoint,
+    requested_name::RequestedName,
+    step::ExplainedStep,
     text::text,
 };
 use crate::{
-    caller::Caller,
-    cluster::{Cluster, NamespacedName, is_tcp},
+    caller::CallerSettings,
+    cluster::{ClusterState, NamespacedName, is_tcp},
     compile::{Compiled, zone},
 };
-
-/// What a name means to a caller, and why.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Explanation {
-    /// What was asked.
-    pub asked: Asked,
-    /// Who asks.
-    pub caller: Who,
-    /// Whether a request goes to what the name means.
-    pub reachable: bool,
-    /// What the filter does with a request.
-    pub resolution: Kind,
-    /// Why, by the name that counters and headers have for it.
-    pub reason: String,
-    /// The status of the answer where it is refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// What the name means.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub destination: Option<Target>,
-    /// Every step, in order.
-    pub steps: Vec<Step>,
-    /// All endpoints of the Service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoints: Option<Vec<Endpoint>>,
-    /// What is done to the request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<Upstream>,
-    /// What the caller's resolver would ask the cluster's DNS, up to the query that ends it.
-    pub dns: Vec<DnsQuery>,
-    /// How the same is reached from outside the cluster, or why it is not.
-    pub outside: Vec<Way>,
-    /// What else is good to know.
-    pub notes: Vec<String>,
-    /// Version of the table that was asked.
-    pub table_version: u64,
-}
-
-/// Who asks.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Who {
-    /// Its namespace.
-    pub namespace: String,
-    /// `namespace/name` of the Pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pod: Option<String>,
-    /// Its zone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub zone: Option<String>,
-    /// Its node.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    /// From so many dots on a name is tried as it stands first.
-    pub ndots: u8,
-    /// The search list.
-    pub searches: Vec<String>,
-}
-
-/// What the filter does with a request.
-#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Kind {
-    /// It goes to what the name means.
-    Route,
-    /// It goes on as it came.
-    Pass,
-    /// It is answered.
-    Refuse,
-}
-
-/// What a name means.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Target {
-    /// `service`, `endpoint`, `pod` or `external`.
-    pub kind: String,
-    /// The whole name.
-    pub host: String,
-    /// The Service's port, or that of an external host.
-    pub port: u16,
-    /// Name of the Service's port.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub port_name: String,
-    /// `namespace/name` of the Service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// The Service's port's `targetPort`, as it is written.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_port: Option<String>,
-    /// Whether an external host is spoken to over TLS.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub tls: bool,
-    /// Where the Service was read: file and line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<String>,
-}
-
-/// What is done to a request.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Upstream {
-    /// The upstream cluster; left out where Envoy's routes decide.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<String>,
-    /// Address and port of the endpoint, where the filter chooses it. Another request may get another one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// The authority that goes upstream, where it is rewritten.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub authority: Option<String>,
-}
 
 /// What `asked` means to `caller`.
 #[must_use]
 pub fn explain(
-    cluster: &Cluster,
-    caller: &Caller,
+    cluster: &ClusterState,
+    caller: &CallerSettings,
     pod: Option<&NamespacedName>,
     compiled: &Compiled,
-    asked: Asked,
+    asked: RequestedName,
 ) -> Explanation {
     let config = &compiled.config;
     let zone = zone(&compiled.wire.dns);
@@ -182,7 +69,7 @@ pub fn explain(
                 Resolution::Route(route) => route.endpoint(),
                 Resolution::Pass(_) | Resolution::Refuse(_) => None,
             };
-            let asked = endpoints::Asked { service, port, named, caller, single_machine };
+            let asked = endpoints::EndpointQuery { service, port, named, caller, single_machine };
             Some(endpoints::of(cluster, name, &asked))
         }
         _ => None,
@@ -196,19 +83,19 @@ pub fn explain(
     Explanation {
         reachable: matches!(resolution, Resolution::Route(_)),
         resolution: match resolution {
-            Resolution::Route(_) => Kind::Route,
-            Resolution::Pass(_) => Kind::Pass,
-            Resolution::Refuse(_) => Kind::Refuse,
+            Resolution::Route(_) => ResolutionKind::Route,
+            Resolution::Pass(_) => ResolutionKind::Pass,
+            Resolution::Refuse(_) => ResolutionKind::Refuse,
         },
         reason: resolution.reason().to_string(),
         status,
         destination: target(&resolution, cluster, &zone),
-        upstream: matches!(resolution, Resolution::Route(_)).then(|| Upstream {
+        upstream: matches!(resolution, Resolution::Route(_)).then(|| ExplainedUpstream {
             cluster: plan.cluster().map(str::to_owned),
             endpoint: plan.endpoint().map(str::to_owned),
             authority: plan.authority().map(str::to_owned),
         }),
-        steps: trace.steps.iter().map(Step::of).collect(),
+        steps: trace.steps.iter().map(ExplainedStep::of).collect(),
         endpoints,
         dns: dns::queries(cluster, config, &zone, &asked),
         outside: outside::ways(cluster, named.as_ref(), port_name),
@@ -219,13 +106,13 @@ pub fn explain(
     }
 }
 
-fn who(caller: &Caller, pod: Option<&NamespacedName>, config: &byname_core::Config) -> Who {
+fn who(caller: &CallerSettings, pod: Option<&NamespacedName>, config: &byname_core::Config) -> ExplainedCaller {
     let namespace = config.caller.namespace().to_owned();
     let zone = zone(&caller.dns);
     let defaults = || vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()];
     let mut searches = caller.dns.searches.clone().unwrap_or_else(defaults);
     searches.extend(caller.dns.extra_searches.iter().cloned());
-    Who {
+    ExplainedCaller {
         pod: pod.map(NamespacedName::to_string),
         zone: caller.who.zone.clone(),
         node: caller.who.node.clone(),
@@ -235,7 +122,7 @@ fn who(caller: &Caller, pod: Option<&NamespacedName>, config: &byname_core::Conf
     }
 }
 
-fn target(resolution: &Resolution<'_>, cluster: &Cluster, zone: &str) -> Option<Target> {
+fn target(resolution: &Resolution<'_>, cluster: &ClusterState, zone: &str) -> Option<ExplainedDestination> {
     let Resolution::Route(route) = resolution else { return None };
     let mut host = String::new();
     route.destination.write_host(zone, &mut host);
@@ -251,7 +138,7 @@ fn target(resolution: &Resolution<'_>, cluster: &Cluster, zone: &str) -> Option<
         Destination::Pod(_) => "pod",
         Destination::External(_) => "external",
     };
-    Some(Target {
+    Some(ExplainedDestination {
         kind: kind.to_owned(),
         host,
         port: route.port,

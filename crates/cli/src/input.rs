@@ -1,8 +1,8 @@
 //! Kubernetes objects as `kubectl get -o yaml|json` prints them: from files, directories and the standard input.
 
+mod error;
 mod json;
 mod node;
-mod problem;
 mod text;
 mod yaml;
 
@@ -13,20 +13,20 @@ use std::{
     sync::Arc,
 };
 
-pub use node::{Node, Unreadable, Value};
-pub use problem::{Place, Problem, Problems};
+pub use error::{InputError, InputErrors, SourceLocation};
+pub use node::{InputNode, InputValue, Unreadable};
 
 /// One object as it was read, of any kind.
 #[derive(Debug)]
 pub struct RawObject {
     /// Where it stands.
-    pub place: Place,
+    pub place: SourceLocation,
     /// Its `apiVersion`, empty where it has none.
     pub api_version: String,
     /// Its `kind`, empty where it has none.
     pub kind: String,
     /// All of it.
-    pub node: Node,
+    pub node: InputNode,
 }
 
 /// Where objects come from.
@@ -54,9 +54,9 @@ impl Source {
 pub fn read(
     sources: &[Source],
     progress: &mut dyn FnMut(u64),
-    each: &mut dyn FnMut(RawObject) -> Result<(), Problem>,
-) -> Result<(), Problems> {
-    let mut problems = Problems::default();
+    each: &mut dyn FnMut(RawObject) -> Result<(), InputError>,
+) -> Result<(), InputErrors> {
+    let mut problems = InputErrors::default();
     for source in sources {
         match source {
             Source::Stdin => {
@@ -80,9 +80,9 @@ pub fn read(
 ///
 /// # Errors
 /// Where a directory cannot be read, or holds no such file.
-pub fn files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, InputError> {
     let unreadable = |path: &Path, error: &io::Error| {
-        Problem::new(
+        InputError::new(
             &shown(path),
             format!("cannot be read: {error}"),
             "name a file or directory that may be read, or - for the standard input",
@@ -112,7 +112,11 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
         }
     }
     if found.is_empty() {
-        return Err(Problem::new(&shown(path), "holds no file with objects", "put .yaml, .yml or .json files into it"));
+        return Err(InputError::new(
+            &shown(path),
+            "holds no file with objects",
+            "put .yaml, .yml or .json files into it",
+        ));
     }
     found.sort();
     Ok(found)
@@ -122,29 +126,33 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
 ///
 /// # Errors
 /// Where it cannot be read, or holds none or several.
-pub fn read_document(path: &Path) -> Result<(Node, Place), Problem> {
+pub fn read_document(path: &Path) -> Result<(InputNode, SourceLocation), InputError> {
     let name = shown(path);
     let mut documents = Vec::new();
     yaml::objects(open(path, &mut |_| {})?, &name, &mut |object| {
         documents.push(object);
         Ok(())
     })?;
-    match <[yaml::Object; 1]>::try_from(documents) {
-        Ok([yaml::Object { document, item, node, .. }]) => {
-            let place = Place { file: name, document, item, line: node.line };
+    match <[yaml::DocumentObject; 1]>::try_from(documents) {
+        Ok([yaml::DocumentObject { document, item, node, .. }]) => {
+            let place = SourceLocation { file: name, document, item, line: node.line };
             Ok((node, place))
         }
         Err(other) => {
             let is_list = other.iter().any(|object| object.item.is_some());
             let found = if is_list { "a list of objects".to_owned() } else { format!("{} documents", other.len()) };
-            Err(Problem::new(&name, format!("holds {found}, and not one document"), "give one object in YAML or JSON"))
+            Err(InputError::new(
+                &name,
+                format!("holds {found}, and not one document"),
+                "give one object in YAML or JSON",
+            ))
         }
     }
 }
 
-fn open<'p>(path: &Path, progress: &'p mut dyn FnMut(u64)) -> Result<impl BufRead + use<'p>, Problem> {
+fn open<'p>(path: &Path, progress: &'p mut dyn FnMut(u64)) -> Result<impl BufRead + use<'p>, InputError> {
     let file = File::open(path).map_err(|error| {
-        Problem::new(&shown(path), format!("cannot be opened: {error}"), "name a file that may be read")
+        InputError::new(&shown(path), format!("cannot be opened: {error}"), "name a file that may be read")
     })?;
     Ok(BufReader::with_capacity(1 << 16, Counted { inner: file, progress }))
 }
@@ -152,8 +160,8 @@ fn open<'p>(path: &Path, progress: &'p mut dyn FnMut(u64)) -> Result<impl BufRea
 fn read_file(
     path: &Path,
     progress: &mut dyn FnMut(u64),
-    each: &mut dyn FnMut(RawObject) -> Result<(), Problem>,
-) -> Result<(), Problem> {
+    each: &mut dyn FnMut(RawObject) -> Result<(), InputError>,
+) -> Result<(), InputError> {
     read_stream(open(path, progress)?, &shown(path), each)
 }
 
@@ -164,27 +172,27 @@ fn read_file(
 pub fn read_stream(
     reader: impl BufRead,
     name: &str,
-    each: &mut dyn FnMut(RawObject) -> Result<(), Problem>,
-) -> Result<(), Problem> {
+    each: &mut dyn FnMut(RawObject) -> Result<(), InputError>,
+) -> Result<(), InputError> {
     let file: Arc<str> = name.into();
     match yaml::objects(reader, &file, &mut |object| each(raw(object, &file)?))? {
         true => Ok(()),
-        false => Err(Problem::new(&file, "holds no object", "give what kubectl get -o yaml or -o json prints")),
+        false => Err(InputError::new(&file, "holds no object", "give what kubectl get -o yaml or -o json prints")),
     }
 }
 
-fn raw(object: yaml::Object, file: &Arc<str>) -> Result<RawObject, Problem> {
-    let yaml::Object { document, item, list, node } = object;
-    let own = |field: &str| node.get(field).and_then(Node::text).unwrap_or_default().to_owned();
+fn raw(object: yaml::DocumentObject, file: &Arc<str>) -> Result<RawObject, InputError> {
+    let yaml::DocumentObject { document, item, list, node } = object;
+    let own = |field: &str| node.get(field).and_then(InputNode::text).unwrap_or_default().to_owned();
     let (mut api_version, mut kind) = (own("apiVersion"), own("kind"));
     if let (true, Some(list)) = (kind.is_empty(), list) {
         api_version = list.api_version;
         kind = list.kind.strip_suffix("List").unwrap_or_default().to_owned();
     }
-    let place = Place { file: Arc::clone(file), document, item, line: node.line };
+    let place = SourceLocation { file: Arc::clone(file), document, item, line: node.line };
     if kind.is_empty() {
         let problem =
-            Problem::at(&place, "has no kind", "give objects with apiVersion and kind, as kubectl prints them");
+            InputError::at(&place, "has no kind", "give objects with apiVersion and kind, as kubectl prints them");
         return Err(problem.with_field("kind"));
     }
     Ok(RawObject { place, api_version, kind, node })

@@ -6,10 +6,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::{
-    compile::{Clusters, Compiled, Steered, Upstream},
+    compile::{Compiled, Steered, UpstreamCluster, UpstreamClusters},
     envoy::{self, Style},
     fill::{ascii, fill, quoted},
-    input::{Problem, Problems},
+    input::{InputError, InputErrors},
 };
 
 /// What an object may have: `--max-request-bytes` of etcd, 1.5 MiB.
@@ -23,7 +23,7 @@ sha256: {{sum}}
 
 /// An object as text, and how large the API server's store has it.
 #[derive(Clone, Debug)]
-pub struct Object {
+pub struct IstioObject {
     /// As YAML.
     pub text: String,
     /// As JSON.
@@ -43,7 +43,7 @@ pub struct Image {
 ///
 /// # Errors
 /// Where there is none, or the object would be too large.
-pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<Object, Problem> {
+pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<IstioObject, InputError> {
     let namespace = namespace(compiled)?;
     let sha256 = image.sha256.as_ref().map(|sum| fill(SHA256, &[("sum", &quoted(sum))])).unwrap_or_default();
     let text = fill(
@@ -71,7 +71,7 @@ pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<Object, Problem
             "pluginConfig": config,
         },
     });
-    fits("WasmPlugin", Object { text, bytes: stored.to_string().len() })
+    fits("WasmPlugin", IstioObject { text, bytes: stored.to_string().len() })
 }
 
 /// An EnvoyFilter for the namespace of the caller. With a `module`, which the proxies have as a file, it brings the filter too;
@@ -81,16 +81,16 @@ pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<Object, Problem
 /// Where there is no namespace, where nothing is steered so that it would be needed, or where it would be too large.
 pub fn envoy_filter(
     compiled: &Compiled,
-    clusters: &Clusters,
+    clusters: &UpstreamClusters,
     style: &Style,
     module: Option<&Path>,
-) -> Result<Object, Problems> {
+) -> Result<IstioObject, InputErrors> {
     let namespace = namespace(compiled)?;
     let steered = Steered::of(&compiled.wire);
     if !steered.cluster && !steered.endpoint && module.is_none() {
         let reason = "is not needed: everything is steered by authority, and Istio's own routes match that";
         let fix = "write istio-wasmplugin, or steer by cluster or endpoint in --config";
-        return Err(Problem::new("the EnvoyFilter", reason, fix).into());
+        return Err(InputError::new("the EnvoyFilter", reason, fix).into());
     }
     let mut filters = String::new();
     if let Some(module) = module {
@@ -101,14 +101,14 @@ pub fn envoy_filter(
             &fill("name: byname\ntyped_config:\n  {{wasm}}\n", &[("wasm", &wasm)]),
         ));
     }
-    let (mut added, mut problems) = (String::new(), Problems::default());
+    let (mut added, mut problems) = (String::new(), InputErrors::default());
     let mut is_dynamic = false;
     for (name, upstream) in &clusters.by_name {
         match upstream {
             // Istio has those.
-            Upstream::Endpoints(_) | Upstream::Passthrough => continue,
-            Upstream::DynamicForwardProxy { .. } => is_dynamic = true,
-            Upstream::External { .. } | Upstream::OriginalDst(_) => {}
+            UpstreamCluster::Endpoints(_) | UpstreamCluster::Passthrough => continue,
+            UpstreamCluster::DynamicForwardProxy { .. } => is_dynamic = true,
+            UpstreamCluster::External { .. } | UpstreamCluster::OriginalDst(_) => {}
         }
         match envoy::cluster(name, upstream, style) {
             Ok(cluster) => {
@@ -139,7 +139,7 @@ pub fn envoy_filter(
     let escapes =
         if module.is_some() { compiled.text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() } else { 0 };
     let bytes = text.len() + escapes;
-    Ok(fits("EnvoyFilter", Object { text, bytes })?)
+    Ok(fits("EnvoyFilter", IstioObject { text, bytes })?)
 }
 
 fn filter(why: &str, (operation, before): (&str, &str), value: &str) -> String {
@@ -160,9 +160,9 @@ fn unlisted(item: &str) -> String {
     )
 }
 
-fn namespace(compiled: &Compiled) -> Result<&str, Problem> {
+fn namespace(compiled: &Compiled) -> Result<&str, InputError> {
     compiled.wire.caller.namespace.as_deref().ok_or_else(|| {
-        Problem::new(
+        InputError::new(
             "the object",
             "is in the namespace of its callers, and that is not said",
             "say --namespace or --pod",
@@ -170,11 +170,11 @@ fn namespace(compiled: &Compiled) -> Result<&str, Problem> {
     })
 }
 
-fn fits(kind: &str, object: Object) -> Result<Object, Problem> {
+fn fits(kind: &str, object: IstioObject) -> Result<IstioObject, InputError> {
     if object.bytes <= MAX_OBJECT_BYTES {
         return Ok(object);
     }
     let reason = format!("would have {} bytes, and an object may have {MAX_OBJECT_BYTES}", object.bytes);
     let fix = "let fewer namespaces be seen with --visible, and leave --endpoints out; or push the table by ECDS";
-    Err(Problem::new(&format!("the {kind}"), reason, fix))
+    Err(InputError::new(&format!("the {kind}"), reason, fix))
 }

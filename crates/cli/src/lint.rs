@@ -9,9 +9,13 @@ mod endpoints;
 mod exposure;
 mod external_names;
 mod finding;
+mod findings;
 mod ignore;
+mod ignore_annotations;
 mod names;
 mod ports;
+mod public_suffixes;
+mod registry;
 mod report;
 mod rule;
 mod selectors;
@@ -19,25 +23,26 @@ mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::{context::Context, finding::Findings};
+use self::context::Context;
 pub use self::{
-    finding::{By, Finding, Ignored},
+    finding::{Finding, Ignored, IgnoredBy},
     ignore::Ignore,
-    report::{Report, json, sarif, text},
-    rule::{Rule, Severity, by_id, rules},
+    registry::{by_id, rules},
+    report::{LintReport, json, sarif, text},
+    rule::{Rule, Severity},
 };
-use crate::cluster::Cluster;
+use crate::cluster::ClusterState;
 
 /// What there is to say beside the cluster.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct LintOptions {
     /// The cluster domain.
     pub domain: String,
     /// What is ignored.
     pub ignores: Vec<Ignore>,
 }
 
-impl Default for Options {
+impl Default for LintOptions {
     fn default() -> Self {
         Self { domain: "cluster.local".into(), ignores: Vec::new() }
     }
@@ -45,23 +50,23 @@ impl Default for Options {
 
 /// Judges a cluster by every rule.
 #[must_use]
-pub fn lint(cluster: &Cluster, options: &Options) -> Report {
-    let context = Context::new(cluster, &options.domain);
-    let mut findings = Findings::default();
+pub fn lint(cluster: &ClusterState, options: &LintOptions) -> LintReport {
+    let context = Context::new(cluster, &options.domain, rules().map(|rule| rule.id).collect());
+    let mut findings = Vec::new();
     let mut not_run: BTreeMap<&'static str, Vec<&'static Rule>> = BTreeMap::new();
     for rule in rules() {
         let missing: BTreeSet<&str> = rule.needs.iter().copied().filter(|kind| !cluster.knows(kind)).collect();
         if missing.is_empty() {
-            findings.run(rule, &context);
+            findings.extend(finding::run(rule, &context));
         }
         for kind in missing {
             not_run.entry(kind).or_default().push(rule);
         }
     }
-    let mut findings = findings.into_sorted();
+    finding::sort(&mut findings);
     for finding in &mut findings {
         finding.ignored = ignore::why(finding, &options.ignores, cluster);
     }
     let unused = ignore::unused(&options.ignores, &findings).collect();
-    Report { findings, not_run, unused, services: cluster.services.len() }
+    LintReport { findings, not_run, unused, services: cluster.services.len() }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tempfile::TempPath;
 
 use crate::{
-    cluster::Cluster,
+    cluster::ClusterState,
     fill::ascii,
     input::{self, Source},
 };
@@ -193,7 +193,7 @@ pub fn say_if_waiting(sources: &[Source]) {
 }
 
 /// Says which kinds were passed over.
-pub fn say_skipped(cluster: &Cluster) {
+pub fn say_skipped(cluster: &ClusterState) {
     if cluster.skipped.is_empty() {
         return;
     }
@@ -205,9 +205,9 @@ pub fn say_skipped(cluster: &Cluster) {
 
 /// A bar on the standard error while a large input is read, where that is a terminal.
 #[derive(Debug)]
-pub struct Progress(Option<ProgressBar>);
+pub struct ReadProgress(Option<ProgressBar>);
 
-impl Progress {
+impl ReadProgress {
     /// One for all of `sources`.
     #[must_use]
     pub fn new(sources: &[Source]) -> Self {
@@ -238,7 +238,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ReadProgress {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();

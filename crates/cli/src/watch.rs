@@ -4,13 +4,13 @@
 mod api;
 mod backoff;
 mod changes;
+mod debouncer;
 mod files;
 mod metrics;
 mod object;
-mod pace;
+mod output_file;
 mod server;
 mod store;
-mod target;
 
 use std::{
     future,
@@ -26,9 +26,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-pub use self::api::ApiOptions;
-use self::{api::Api, files::Files, metrics::Metrics, pace::Pace, target::Target};
-use crate::{cluster::Cluster, compile::Compiled, envoy::Filter, output};
+use self::{api::Api, debouncer::Debouncer, files::Files, metrics::Metrics, output_file::OutputFile};
+pub use self::{
+    api::ApiOptions,
+    output_file::{Made, Make, OutputFileFormat},
+};
+use crate::output;
 
 /// What is followed, what is made of it, and where that goes.
 pub struct Job {
@@ -37,7 +40,7 @@ pub struct Job {
     /// What is made of it.
     pub make: Make,
     /// As what it is written.
-    pub format: Format,
+    pub format: OutputFileFormat,
     /// The file that is kept current.
     pub output: PathBuf,
     /// Where metrics and health are asked for.
@@ -55,28 +58,7 @@ pub enum SourceOptions {
     Files(Vec<PathBuf>),
 }
 
-/// What is made of a cluster.
-pub type Make = Box<dyn Fn(&Cluster) -> anyhow::Result<Made>>;
-
-/// What was made of a cluster.
-#[derive(Debug)]
-pub struct Made {
-    /// The configuration.
-    pub compiled: Compiled,
-    /// What is not known of the caller, for people.
-    pub notes: Vec<String>,
-}
-
-/// What is written.
-#[derive(Clone, Debug)]
-pub enum Format {
-    /// A resource for Envoy's extension configuration discovery.
-    EnvoyEcds(Filter),
-    /// The filter's configuration itself, as JSON.
-    Table,
-}
-
-enum Source {
+enum ClusterSource {
     Api(Box<Api>),
     Files(Box<Files>),
 }
@@ -101,30 +83,30 @@ async fn follow(job: Job) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     refuse_circle(&source, &file)?;
     let shown = file.display().to_string();
-    let mut target = Target::new(file, make, format, Arc::clone(&metrics))?;
+    let mut target = OutputFile::new(file, make, format, Arc::clone(&metrics))?;
     if let Some(address) = listen {
         let (address, server) = server::listen(address, Arc::clone(&metrics)).await?;
         tokio::spawn(server);
         output::note(&format!("answers on http://{address}"));
     }
-    let mut source = Source::open(source, &metrics).await?;
+    let mut source = ClusterSource::open(source, &metrics).await?;
     output::note(&format!("started; follows {}; writes {shown}", source.called()));
-    let mut pace = Pace::new(quiet);
+    let mut debouncer = Debouncer::new(quiet);
     loop {
-        let due = pace.due().filter(|_| source.is_complete());
+        let due = debouncer.due().filter(|_| source.is_complete());
         tokio::select! {
             () = stop.asked() => break,
             changed = source.changed() => {
                 if changed {
-                    pace.changed();
+                    debouncer.changed();
                 }
             }
             () = until(due) => {
                 let begun = Instant::now();
                 let again = source.update(&mut target, &metrics);
-                pace.done(begun.elapsed());
+                debouncer.done(begun.elapsed());
                 if let Some(after) = again {
-                    pace.again(after);
+                    debouncer.again(after);
                 }
             }
         }
@@ -154,7 +136,7 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-impl Source {
+impl ClusterSource {
     async fn open(options: SourceOptions, metrics: &Arc<Metrics>) -> anyhow::Result<Self> {
         Ok(match options {
             SourceOptions::Api(options) => Self::Api(Box::new(Api::connect(&options, Arc::clone(metrics)).await?)),
@@ -189,7 +171,7 @@ impl Source {
     }
 
     /// Brings `target` up to date, and says after what time to try again where that fails.
-    fn update(&mut self, target: &mut Target, metrics: &Metrics) -> Option<Duration> {
+    fn update(&mut self, target: &mut OutputFile, metrics: &Metrics) -> Option<Duration> {
         match self {
             Self::Api(api) => {
                 let unreadable: Vec<_> = api.unreadable().collect();

@@ -20,14 +20,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use byname_cli::{
-    caller::Caller,
-    cluster::{Cluster, NamespacedName},
-    compile::{self, Base, Options},
-    explain::{self, Asked, Explanation, Kind},
-    input::{self, Problems},
+    caller::CallerSettings,
+    cluster::{ClusterState, NamespacedName},
+    compile::{self, Base, CompileOptions},
+    explain::{self, Explanation, RequestedName, ResolutionKind},
+    input::{self, InputErrors},
 };
 use byname_core::{next_random, wire::SessionAffinity};
-use byname_test_support::{Connection, Envoy, Form, Upstream};
+use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream};
 use serde_json::{Value, json};
 
 const LISTENER: u16 = 15001;
@@ -224,7 +224,7 @@ fn cluster(chance: &mut Chance, listening: [u16; 2]) -> Value {
 }
 
 /// A name that means something, mostly.
-fn name(chance: &mut Chance, cluster: &Cluster) -> String {
+fn name(chance: &mut Chance, cluster: &ClusterState) -> String {
     let (mut service, mut namespace) = (*chance.of(&SERVICES), *chance.of(&NAMESPACES));
     let mut pod = chance.below(MAX_ENDPOINTS);
     if !chance.one_in(4) {
@@ -271,7 +271,7 @@ struct Seen {
 
 /// The endpoints that may serve, worked out anew from the objects as they were printed: the rules of kube-proxy, as plain as
 /// they can be said.
-fn naive(objects: &Value, caller: &Caller, key: &str, port: &str) -> BTreeSet<String> {
+fn naive(objects: &Value, caller: &CallerSettings, key: &str, port: &str) -> BTreeSet<String> {
     struct One {
         at: String,
         ready: bool,
@@ -373,12 +373,12 @@ async fn seen(envoy: &Envoy, authority: &str, expected: &Explanation) -> Result<
     let before = envoy.reasons().await?;
     let mut seen = Seen::default();
     let times = match expected.resolution {
-        Kind::Route => 2 * expected.endpoints.as_ref().map_or(0, Vec::len) + 2,
-        Kind::Pass | Kind::Refuse => 2,
+        ResolutionKind::Route => 2 * expected.endpoints.as_ref().map_or(0, Vec::len) + 2,
+        ResolutionKind::Pass | ResolutionKind::Refuse => 2,
     };
     for _ in 0..times {
         // A refused request ends its connection.
-        let reply = Connection::open(envoy.port(LISTENER), Form::Host).await?.get(authority, &[]).await?;
+        let reply = Connection::open(envoy.port(LISTENER), RequestForm::Host).await?.get(authority, &[]).await?;
         if !reply.header("x-byname-reason").is_empty() {
             seen.status = Some(reply.status);
         }
@@ -397,7 +397,7 @@ async fn seen(envoy: &Envoy, authority: &str, expected: &Explanation) -> Result<
 #[tokio::test]
 async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Result<()> {
     let listening = start_pods()?;
-    let passthrough = Upstream::start("passthrough").await?;
+    let passthrough = TestUpstream::start("passthrough").await?;
     // One worker: its turns come by every endpoint.
     let envoy = Envoy::builder("endpoint.yaml").concurrency(1).upstream(18080, &passthrough).start().await?;
     let filter = envoy.filter("endpoint")?;
@@ -410,9 +410,9 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
         let mut chance = Chance(seed.wrapping_mul(1_000).wrapping_add(round));
         let printed = cluster(&mut chance, listening);
         let objects = printed.to_string();
-        let mut cluster = Cluster::default();
+        let mut cluster = ClusterState::default();
         let read = input::read_stream(objects.as_bytes(), "cluster", &mut |object| cluster.add(object));
-        read.map_err(Problems::from)?;
+        read.map_err(InputErrors::from)?;
         let mut by_hand = json!({
             "version": 1,
             "steering": filter.configuration["steering"],
@@ -427,14 +427,14 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
         fs::write(&base, by_hand.to_string())?;
         let base = Base::read(&base)?;
         let pod: NamespacedName = cluster.pods.keys().next().context("the caller")?.clone();
-        let caller = Caller::of_pod(&pod, &cluster, &base.config)?;
-        let options = Options { base, version: Some(round + 1_000), ..Options::default() };
+        let caller = CallerSettings::of_pod(&pod, &cluster, &base.config)?;
+        let options = CompileOptions { base, version: Some(round + 1_000), ..CompileOptions::default() };
         let compiled = compile::compile(&cluster, &caller, &options)?;
         envoy.push_text("endpoint", &filter.with_text(&compiled.text), "config_reload").await?;
         for _ in 0..NAMES {
             let authority = name(&mut chance, &cluster);
             let explanation =
-                explain::explain(&cluster, &caller, Some(&pod), &compiled, Asked::parse(&authority, false));
+                explain::explain(&cluster, &caller, Some(&pod), &compiled, RequestedName::parse(&authority, false));
             *met.entry(explanation.reason.clone()).or_default() += 1;
             let expected = explained(&explanation);
             if let Some(target) = explanation.destination.as_ref().filter(|target| target.kind == "service") {

@@ -10,9 +10,9 @@ use std::{
 };
 
 use byname_cli::{
-    cluster::Cluster,
+    cluster::ClusterState,
     input::{Source, read_stream},
-    lint::{By, Finding, Ignore, Options, Report, json, lint, rules, sarif, text},
+    lint::{Finding, Ignore, IgnoredBy, LintOptions, LintReport, json, lint, rules, sarif, text},
 };
 use proptest::{collection, prelude::*, sample};
 use serde_json::Value;
@@ -24,22 +24,22 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint")
 }
 
-fn read(path: &Path) -> Cluster {
-    Cluster::read(&[Source::Path(path.to_owned())], &mut |_| ()).unwrap()
+fn read(path: &Path) -> ClusterState {
+    ClusterState::read(&[Source::Path(path.to_owned())], &mut |_| ()).unwrap()
 }
 
-fn parse(yaml: &str) -> Cluster {
-    let mut cluster = Cluster::default();
+fn parse(yaml: &str) -> ClusterState {
+    let mut cluster = ClusterState::default();
     read_stream(yaml.as_bytes(), "test.yaml", &mut |object| cluster.add(object)).unwrap();
     cluster
 }
 
-fn judge(cluster: &Cluster) -> Report {
-    lint(cluster, &Options::default())
+fn judge(cluster: &ClusterState) -> LintReport {
+    lint(cluster, &LintOptions::default())
 }
 
 /// The rules that found something that is not ignored.
-fn ids(report: &Report) -> Vec<&'static str> {
+fn ids(report: &LintReport) -> Vec<&'static str> {
     report.open().map(|finding| finding.rule.id).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
@@ -201,7 +201,7 @@ fn a_file_is_written_whole_and_without_colours() {
 fn what_is_ignored_is_counted_and_listed() {
     let cluster = read(&fixtures().join("BN056/fail.yaml"));
     let ignores = vec!["BN056:shop/web=until the balancer is there".parse::<Ignore>().unwrap()];
-    let report = lint(&cluster, &Options { ignores, ..Options::default() });
+    let report = lint(&cluster, &LintOptions { ignores, ..LintOptions::default() });
     assert!(plain(&report).starts_with("nothing found in 1 Service\n1 finding ignored, with reasons\n"));
     let listed: Value = serde_json::from_str(&json(&report)).unwrap();
     let ignored = serde_json::json!({"by": "flag", "reason": "until the balancer is there"});
@@ -212,7 +212,7 @@ fn what_is_ignored_is_counted_and_listed() {
 }
 
 /// The text without its colours.
-fn plain(report: &Report) -> String {
+fn plain(report: &LintReport) -> String {
     anstream::adapter::strip_str(&text(report)).to_string()
 }
 
@@ -228,7 +228,7 @@ fn an_object_says_itself_what_to_ignore() {
     let report = with("nobody here asks for example.com");
     assert_eq!(ids(&report), [""; 0]);
     let ignored = report.findings[0].ignored.as_ref().unwrap();
-    assert_eq!((ignored.by, ignored.reason.as_str()), (By::Annotation, "nobody here asks for example.com"));
+    assert_eq!((ignored.by, ignored.reason.as_str()), (IgnoredBy::Annotation, "nobody here asks for example.com"));
     let results: Value = serde_json::from_str(&sarif(&report)).unwrap();
     assert_eq!(results["runs"][0]["results"][0]["suppressions"][0]["kind"], "inSource");
 
@@ -276,7 +276,7 @@ spec: {type: ExternalName, externalName: api.billing.svc.cluster.local}
     let namespaces = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
     assert_eq!(ids(&judge(&parse(&format!("{alias}{namespaces}")))), ["BN036"]);
     // Another cluster domain: it is an external name there.
-    let options = Options { domain: "example.org".into(), ..Options::default() };
+    let options = LintOptions { domain: "example.org".into(), ..LintOptions::default() };
     assert_eq!(ids(&lint(&parse(&format!("{alias}{namespaces}")), &options)), [""; 0]);
 }
 
@@ -467,7 +467,7 @@ proptest! {
         for index in lost {
             lines.remove(index.index(lines.len()));
         }
-        let mut cluster = Cluster::default();
+        let mut cluster = ClusterState::default();
         let left = lines.join("\n");
         if read_stream(left.as_bytes(), "test.yaml", &mut |object| cluster.add(object)).is_ok() {
             let report = judge(&cluster);

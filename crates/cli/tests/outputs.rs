@@ -19,11 +19,11 @@ use std::{
 
 use anyhow::Result;
 use byname_core::{Balance, Chooser, Config, Defaults, FakeEnv, Plan, Request, Scheme};
-use byname_test_support::{Connection, Envoy, Form, Reply, Upstream, envoy_binary, repository, yaml_documents};
+use byname_test_support::{
+    Connection, Envoy, Reply, RequestForm, TestResult, TestUpstream, envoy_binary, repository, yaml_documents,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-type Test = Result<()>;
 
 const SHOP: &str = "examples/cluster/shop.yaml";
 /// The port of every bootstrap's listener.
@@ -133,7 +133,7 @@ fn ways() -> Vec<(&'static str, Value)> {
 }
 
 #[test]
-fn each_format_is_written_as_it_always_was() -> Test {
+fn each_format_is_written_as_it_always_was() -> TestResult {
     let desk = Desk::new()?;
     let rows: [(&str, &[&str]); 5] = [
         ("envoy-ecds", &[]),
@@ -158,7 +158,7 @@ fn each_format_is_written_as_it_always_was() -> Test {
 
 /// A test of the module holds that one to what the module imports.
 #[test]
-fn the_filter_may_do_what_the_bootstraps_let_it() -> Test {
+fn the_filter_may_do_what_the_bootstraps_let_it() -> TestResult {
     let wasm = |text: &str| -> Result<Value> {
         let wasm = yaml_documents(text)?[0]["resources"][0]["typed_config"]["config"].clone();
         Ok(json!([wasm["failure_policy"], wasm["vm_config"]["capability_restriction_config"]]))
@@ -187,7 +187,7 @@ fn validate(bootstrap: &Path) -> Result<Option<String>> {
 }
 
 #[test]
-fn envoy_takes_every_bootstrap() -> Test {
+fn envoy_takes_every_bootstrap() -> TestResult {
     let desk = Desk::new()?;
     let directory = desk.path("endpoints");
     fs::create_dir(&directory)?;
@@ -270,7 +270,7 @@ fn read(table: &str) -> Result<Config> {
 }
 
 #[test]
-fn every_cluster_that_the_filter_may_name_is_there() -> Test {
+fn every_cluster_that_the_filter_may_name_is_there() -> TestResult {
     let desk = Desk::new()?;
     for (way, config) in ways() {
         let table = desk.compile(SHOP, &config, &[])?;
@@ -298,7 +298,7 @@ fn every_cluster_that_the_filter_may_name_is_there() -> Test {
 /// A small cluster on this machine, and its upstreams.
 struct Loopback {
     desk: Desk,
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<TestUpstream>,
 }
 
 impl Loopback {
@@ -306,7 +306,7 @@ impl Loopback {
     async fn start() -> Result<Self> {
         let mut upstreams = Vec::new();
         for name in ["payments.shop", "payments.prod", "db-0", "db-1"] {
-            upstreams.push(Upstream::start(name).await?);
+            upstreams.push(TestUpstream::start(name).await?);
         }
         Ok(Self { desk: Desk::new()?, upstreams })
     }
@@ -367,11 +367,11 @@ fn on_this_machine(by: &str) -> Value {
 }
 
 async fn get(envoy: &Envoy, authority: &str, headers: &[(&str, &str)]) -> Result<Reply> {
-    Connection::open(envoy.port(LISTENER), Form::Host).await?.get(authority, headers).await
+    Connection::open(envoy.port(LISTENER), RequestForm::Host).await?.get(authority, headers).await
 }
 
 /// Asks until `upstream` answers.
-async fn wait_for(envoy: &Envoy, authority: &str, upstream: &str) -> Test {
+async fn wait_for(envoy: &Envoy, authority: &str, upstream: &str) -> TestResult {
     let start = Instant::now();
     loop {
         let reply = get(envoy, authority, &[]).await?;
@@ -397,7 +397,7 @@ const ROWS: [(&str, &str, &str); 8] = [
     ("10.96.0.10", "payments.shop", IN_SHOP),
 ];
 
-async fn every_row(envoy: &Envoy, what: &str) -> Test {
+async fn every_row(envoy: &Envoy, what: &str) -> TestResult {
     for (authority, upstream, host) in ROWS {
         let reply = get(envoy, authority, &[]).await?;
         let answered = (reply.said("upstream"), reply.said("authority"));
@@ -421,7 +421,7 @@ async fn every_row(envoy: &Envoy, what: &str) -> Test {
 }
 
 #[tokio::test]
-async fn a_compiled_sidecar_reaches_everything_by_its_names() -> Test {
+async fn a_compiled_sidecar_reaches_everything_by_its_names() -> TestResult {
     let loopback = Loopback::start().await?;
     loopback.dump(IN_SHOP, &[])?;
     for by in ["cluster", "authority", "endpoint"] {
@@ -437,7 +437,7 @@ async fn a_compiled_sidecar_reaches_everything_by_its_names() -> Test {
 
 /// The filter and the clusters come from files, and both are written anew.
 #[tokio::test]
-async fn what_is_discovered_changes_in_a_running_sidecar() -> Test {
+async fn what_is_discovered_changes_in_a_running_sidecar() -> TestResult {
     let loopback = Loopback::start().await?;
     let desk = &loopback.desk;
     let config =
@@ -453,7 +453,7 @@ async fn what_is_discovered_changes_in_a_running_sidecar() -> Test {
     wait_for(&envoy, "payments", "payments.shop").await?;
     every_row(&envoy, "ecds").await?;
 
-    let late = Upstream::start("late").await?;
+    let late = TestUpstream::start("late").await?;
     let more = [
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "late"},
                "spec": {"clusterIP": "10.96.0.12", "ports": [{"port": 80}]}}),
@@ -471,11 +471,12 @@ async fn what_is_discovered_changes_in_a_running_sidecar() -> Test {
 
 /// A DNS server in the same Envoy knows the host outside.
 #[tokio::test]
-async fn an_alias_leads_out_of_the_cluster_over_tls() -> Test {
+async fn an_alias_leads_out_of_the_cluster_over_tls() -> TestResult {
     const HOST: &str = "api.weather.example.com";
     let mut loopback = Loopback::start().await?;
-    let (outside, certificate) = Upstream::start_tls("outside", HOST).await?;
-    let (clear, other) = (Upstream::start("clear").await?, Upstream::start_tls("other", "other.example.com").await?.0);
+    let (outside, certificate) = TestUpstream::start_tls("outside", HOST).await?;
+    let (clear, other) =
+        (TestUpstream::start("clear").await?, TestUpstream::start_tls("other", "other.example.com").await?.0);
     let ca_file = loopback.desk.put("ca.pem", &certificate)?;
     let ports = [outside.port(), clear.port(), other.port()];
     let alias = |name: &str| {
@@ -537,7 +538,7 @@ async fn an_alias_leads_out_of_the_cluster_over_tls() -> Test {
 }
 
 #[test]
-fn nothing_is_written_where_anything_is_wrong() -> Test {
+fn nothing_is_written_where_anything_is_wrong() -> TestResult {
     let desk = Desk::new()?;
     let kept = desk.put("kept.yaml", "as it was\n")?;
     let same = with(shop(), &[("steering.cluster", json!("{service}.{namespace}"))]);
@@ -594,7 +595,7 @@ fn nothing_is_written_where_anything_is_wrong() -> Test {
 
 /// Some characters end a line of YAML, or may not stand in it.
 #[test]
-fn what_is_no_ascii_is_escaped() -> Test {
+fn what_is_no_ascii_is_escaped() -> TestResult {
     const STRANGE: &str = "\u{7f}\u{85}\u{2028}\u{e9}\u{1f980}";
     let desk = Desk::new()?;
     let ports = json!([{"port": 80, "appProtocol": STRANGE}]);
@@ -617,7 +618,7 @@ fn what_is_no_ascii_is_escaped() -> Test {
 }
 
 #[test]
-fn an_object_that_is_too_large_is_refused() -> Test {
+fn an_object_that_is_too_large_is_refused() -> TestResult {
     let desk = Desk::new()?;
     let service = |number: usize| {
         let name = format!("{}-{number:05}", "long".repeat(14));
@@ -636,7 +637,7 @@ fn an_object_that_is_too_large_is_refused() -> Test {
 }
 
 #[test]
-fn a_written_file_replaces_the_old_one() -> Test {
+fn a_written_file_replaces_the_old_one() -> TestResult {
     let desk = Desk::new()?;
     let file = desk.put("out.yaml", "old\n")?;
     let text = desk.compile(SHOP, &shop(), &["--format", "envoy-ecds"])?;
@@ -648,7 +649,7 @@ fn a_written_file_replaces_the_old_one() -> Test {
 
 /// An object for Istio says what the table says.
 #[test]
-fn istio_hands_the_filter_the_same_names() -> Test {
+fn istio_hands_the_filter_the_same_names() -> TestResult {
     let desk = Desk::new()?;
     let config = with(shop(), &[("steering.by", json!("authority"))]);
     let (sum, url) = ("ab12".repeat(16), "oci://registry.example.com/byname:0.1.0");
@@ -693,7 +694,7 @@ fn istio_hands_the_filter_the_same_names() -> Test {
 
 /// What is added to Istio's listeners, routes and clusters is taken by Envoy.
 #[test]
-fn the_patches_of_an_envoy_filter_are_envoys() -> Test {
+fn the_patches_of_an_envoy_filter_are_envoys() -> TestResult {
     let desk = Desk::new()?;
     for (way, config) in ways().into_iter().filter(|(way, _)| *way != "authority") {
         let filter =

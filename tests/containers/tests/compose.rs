@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use byname_containers::{Engine, Images, StandIn, run};
-use byname_test_support::{Shown, console, repository};
+use byname_test_support::{ConsoleCommand, console, repository};
 
 const IMAGES: [(&str, StandIn); 6] = [
     ("envoyproxy/envoy:v1.40.0", StandIn::Envoy),
@@ -26,12 +26,12 @@ fn folder() -> PathBuf {
 }
 
 /// The example as it runs. It is taken down with all that belongs to it when this is dropped, after a failure too.
-struct Shop {
+struct ComposeShop {
     engine: Engine,
     _images: Images,
 }
 
-impl Shop {
+impl ComposeShop {
     fn new() -> Result<Self> {
         let engine = Engine::find()?;
         let shop = Self { engine, _images: Images::make(&IMAGES)? };
@@ -55,7 +55,7 @@ impl Shop {
 
     /// Runs a command until it prints what is shown: containers are up before what is in them serves, and a push takes a
     /// moment.
-    fn eventually(&self, shown: &Shown) -> Result<()> {
+    fn eventually(&self, shown: &ConsoleCommand) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             match self.sh(&shown.command) {
@@ -83,7 +83,7 @@ impl Shop {
     }
 }
 
-impl Drop for Shop {
+impl Drop for ComposeShop {
     fn drop(&mut self) {
         if let Err(error) = self.sh("docker-compose down --volumes --remove-orphans --timeout 2") {
             eprintln!("{error:#}");
@@ -93,7 +93,7 @@ impl Drop for Shop {
 
 #[test]
 fn the_shop_does_what_its_readme_shows() -> Result<()> {
-    let shop = Shop::new()?;
+    let shop = ComposeShop::new()?;
     assert!(shop.section("Try it")? >= 5);
     nothing_harms_what_serves(&shop)?;
     assert!(shop.section("Lose a pod")? >= 4);
@@ -103,9 +103,9 @@ fn the_shop_does_what_its_readme_shows() -> Result<()> {
 }
 
 /// A file that is no configuration changes nothing; and a sidecar that is gone is missed by its own pod alone.
-fn nothing_harms_what_serves(shop: &Shop) -> Result<()> {
+fn nothing_harms_what_serves(shop: &ComposeShop) -> Result<()> {
     let shows = |command: &str, output: &str| {
-        shop.eventually(&Shown { command: format!("docker-compose {command}"), output: output.to_owned() })
+        shop.eventually(&ConsoleCommand { command: format!("docker-compose {command}"), output: output.to_owned() })
     };
     let failed =
         "exec -T shop curl -s --noproxy 127.0.0.1 http://127.0.0.1:9901/stats?filter=http_filter.byname.config_fail$";

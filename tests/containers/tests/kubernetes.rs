@@ -54,7 +54,7 @@ items:
   metadata: {name: node-1, labels: {topology.kubernetes.io/zone: eu-a}}
 ";
 
-struct Pod {
+struct ContainerPod {
     spec: Value,
     volumes: TempDir,
     started: Vec<String>,
@@ -62,7 +62,7 @@ struct Pod {
     _engine: Engine,
 }
 
-impl Pod {
+impl ContainerPod {
     fn start() -> Result<Self> {
         let engine = Engine::find()?;
         let folder = repository().join("examples/kubernetes");
@@ -166,7 +166,7 @@ impl Pod {
     }
 }
 
-impl Drop for Pod {
+impl Drop for ContainerPod {
     fn drop(&mut self) {
         take_down(self.started.iter().cloned());
     }
@@ -191,7 +191,7 @@ fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
 
 #[test]
 fn the_pod_serves_without_root_and_with_nothing_to_write_to() -> Result<()> {
-    let mut pod = Pod::start()?;
+    let mut pod = ContainerPod::start()?;
     run("docker", &["network", "create", "--subnet", "10.203.8.0/24", NETWORK])?;
     let service = repository().join("examples/docker-compose/service.py").canonicalize()?;
     let mounted = format!("--volume={}:/service.py:ro", service.display());

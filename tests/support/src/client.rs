@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 /// How the authority is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum RequestForm {
     /// HTTP/1.1, in a Host header.
     Host,
     /// HTTP/1.1, in the request line, as one sends to an explicit proxy.
@@ -24,7 +24,7 @@ pub enum Form {
 }
 
 /// All of them.
-pub const FORMS: [Form; 3] = [Form::Host, Form::Proxy, Form::Http2];
+pub const FORMS: [RequestForm; 3] = [RequestForm::Host, RequestForm::Proxy, RequestForm::Http2];
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ impl Reply {
 
 /// A connection to loopback.
 pub struct Connection {
-    form: Form,
+    form: RequestForm,
     sender: Sender,
 }
 
@@ -77,18 +77,18 @@ impl Connection {
     ///
     /// # Errors
     /// Where nothing listens on the port.
-    pub async fn open(port: u16, form: Form) -> Result<Self> {
+    pub async fn open(port: u16, form: RequestForm) -> Result<Self> {
         let stream =
             TcpStream::connect(("127.0.0.1", port)).await.with_context(|| format!("nothing listens on port {port}"))?;
         let stream = TokioIo::new(stream);
         // A connection that ends shows in the next request.
         let sender = match form {
-            Form::Host | Form::Proxy => {
+            RequestForm::Host | RequestForm::Proxy => {
                 let (sender, connection) = http1::Builder::new().title_case_headers(false).handshake(stream).await?;
                 tokio::spawn(async { drop(connection.await) });
                 Sender::Http1(sender)
             }
-            Form::Http2 => {
+            RequestForm::Http2 => {
                 let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
                 tokio::spawn(async { drop(connection.await) });
                 Sender::Http2(sender)
@@ -111,13 +111,13 @@ impl Connection {
     /// As [`Connection::get`].
     pub async fn get_path(&mut self, authority: &str, path: &str, headers: &[(&str, &str)]) -> Result<Reply> {
         let uri = match self.form {
-            Form::Host => path.parse::<Uri>(),
-            Form::Proxy | Form::Http2 => format!("http://{authority}{path}").parse(),
+            RequestForm::Host => path.parse::<Uri>(),
+            RequestForm::Proxy | RequestForm::Http2 => format!("http://{authority}{path}").parse(),
         };
         let mut request = Request::new(Empty::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = uri.with_context(|| format!("{authority:?} cannot be sent as {:?}", self.form))?;
-        if self.form != Form::Http2 {
+        if self.form != RequestForm::Http2 {
             request.headers_mut().insert(HOST, HeaderValue::from_str(authority)?);
         }
         for (name, value) in headers {

@@ -2,14 +2,14 @@
 
 /// A command and what is shown below it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Shown {
+pub struct ConsoleCommand {
     /// As a shell reads it, over several lines where they end in a backslash.
     pub command: String,
     /// What it prints; `…` in it stands for any text.
     pub output: String,
 }
 
-impl Shown {
+impl ConsoleCommand {
     /// Whether `printed` is what is shown, but for white space at the ends.
     #[must_use]
     pub fn is_printed(&self, printed: &str) -> bool {
@@ -33,8 +33,8 @@ impl Shown {
 
 /// The commands of a document's `console` blocks: lines that begin with `$ `, each with what stands below it.
 #[must_use]
-pub fn console(document: &str) -> Vec<Shown> {
-    let mut commands: Vec<Shown> = Vec::new();
+pub fn console(document: &str) -> Vec<ConsoleCommand> {
+    let mut commands: Vec<ConsoleCommand> = Vec::new();
     for block in document.split("```console\n").skip(1) {
         let block = block.split("```").next().unwrap_or_default();
         let mut is_continued = false;
@@ -45,7 +45,7 @@ pub fn console(document: &str) -> Vec<Shown> {
                 shown.command.push_str(line);
                 is_continued = line.ends_with('\\');
             } else if let Some(command) = line.strip_prefix("$ ") {
-                commands.push(Shown { command: command.to_owned(), output: String::new() });
+                commands.push(ConsoleCommand { command: command.to_owned(), output: String::new() });
                 is_continued = command.ends_with('\\');
             } else if let Some(shown) = commands.last_mut() {
                 shown.output.push_str(line);
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn an_ellipsis_stands_for_any_text() {
         let is_printed = |output: &str, printed: &str| {
-            Shown { command: String::new(), output: output.to_owned() }.is_printed(printed)
+            ConsoleCommand { command: String::new(), output: output.to_owned() }.is_printed(printed)
         };
         for (output, printed) in
             [("", "\n"), ("a\n", "a"), ("a…c", "abc"), ("…", ""), ("a…", "ab\nc"), ("…b…d", "abcd")]

@@ -13,10 +13,10 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::{
-    client::{Connection, Form, Reply},
+    client::{Connection, Reply, RequestForm},
     ports,
-    push::Filter,
-    upstream::Upstream,
+    push::EcdsFile,
+    upstream::TestUpstream,
 };
 
 /// How long Envoy may take to be ready, or to take a push. The machine may be slow and busy; a test that hangs is worse.
@@ -74,7 +74,7 @@ pub struct EnvoyBuilder {
 impl EnvoyBuilder {
     /// Lets `upstream` stand where the bootstrap has this port.
     #[must_use]
-    pub fn upstream(self, port: u16, upstream: &Upstream) -> Self {
+    pub fn upstream(self, port: u16, upstream: &TestUpstream) -> Self {
         self.port(port, upstream.port())
     }
 
@@ -212,7 +212,7 @@ impl Envoy {
     /// # Errors
     /// Where it does not answer.
     pub async fn admin(&self, path: &str) -> Result<Reply> {
-        Connection::open(self.port(ADMIN), Form::Host).await?.get_path("admin", path, &[]).await
+        Connection::open(self.port(ADMIN), RequestForm::Host).await?.get_path("admin", path, &[]).await
     }
 
     /// Its statistics whose names contain `part`, by name.
@@ -247,8 +247,8 @@ impl Envoy {
     ///
     /// # Errors
     /// Where the file is not one.
-    pub fn filter(&self, name: &str) -> Result<Filter> {
-        Filter::read(&self.directory.path().join(format!("ecds/{name}.yaml")))
+    pub fn filter(&self, name: &str) -> Result<EcdsFile> {
+        EcdsFile::read(&self.directory.path().join(format!("ecds/{name}.yaml")))
     }
 
     /// Pushes a filter's configuration: the file is exchanged in one step, and Envoy sees that its directory changed.
@@ -256,7 +256,7 @@ impl Envoy {
     ///
     /// # Errors
     /// Where it does not rise in time.
-    pub async fn push(&self, name: &str, filter: &Filter, statistic: &str) -> Result<()> {
+    pub async fn push(&self, name: &str, filter: &EcdsFile, statistic: &str) -> Result<()> {
         self.push_text(name, &filter.to_string(), statistic).await
     }
 

@@ -35,7 +35,7 @@ pub struct LocalResponse {
 
 /// What the host has, gives and gets. All of it is open to tests.
 #[derive(Default)]
-pub struct State {
+pub struct HostState {
     /// Every call since it was last cleared: its name, and in brackets what matters of its arguments.
     pub calls: Vec<String>,
     /// Host functions that answer with a status and do nothing.
@@ -48,7 +48,7 @@ pub struct State {
     pub properties: BTreeMap<String, Vec<u8>>,
     /// The request's headers.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What is given for a header map in place of [`State::headers`].
+    /// What is given for a header map in place of [`HostState::headers`].
     pub raw_headers: Option<Vec<u8>>,
     /// Metrics, by id: name and value.
     pub metrics: Vec<(String, i64)>,
@@ -60,7 +60,7 @@ pub struct State {
     pub response: Option<LocalResponse>,
 }
 
-impl State {
+impl HostState {
     /// The value of a metric; `None` where none of that name was defined.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<i64> {
@@ -76,8 +76,8 @@ impl State {
 }
 
 /// One VM with the module that ships.
-pub struct Host {
-    store: Store<State>,
+pub struct SmallHost {
+    store: Store<HostState>,
     instance: Instance,
     memory: Memory,
 }
@@ -91,7 +91,7 @@ pub enum Action {
     Pause,
 }
 
-impl Host {
+impl SmallHost {
     /// A new VM.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Host {
             module.map(|module| (engine, module)).map_err(|error| format!("{error:#}"))
         });
         let (engine, module) = compiled.as_ref().map_err(|error| anyhow!("{error}"))?;
-        let mut store = Store::new(engine, State::default());
+        let mut store = Store::new(engine, HostState::default());
         store.set_fuel(FUEL)?;
         let instance = linker(engine)?.instantiate_and_start(&mut store, module)?;
         let memory = instance.get_memory(&store, "memory").context("the module exports no memory")?;
@@ -115,12 +115,12 @@ impl Host {
 
     /// What the host has and got.
     #[must_use]
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &HostState {
         self.store.data()
     }
 
     /// The same, to be changed.
-    pub fn state_mut(&mut self) -> &mut State {
+    pub fn state_mut(&mut self) -> &mut HostState {
         self.store.data_mut()
     }
 
@@ -134,7 +134,7 @@ impl Host {
         self.configure_with_length(root, bytes)
     }
 
-    /// [`Host::configure`] with what is already in the state, of which the module is told the length.
+    /// [`SmallHost::configure`] with what is already in the state, of which the module is told the length.
     ///
     /// # Errors
     /// Where the module traps.

@@ -3,15 +3,15 @@
 use anyhow::Result;
 use wasmi::{Caller, Engine, Error, Extern, Linker, Memory};
 
-use crate::host::{LocalResponse, State};
+use crate::host::{HostState, LocalResponse};
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 const REQUEST_HEADERS: u32 = 0;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
-type Host<'a> = Caller<'a, State>;
-type Status = std::result::Result<u32, Error>;
+type HostCaller<'a> = Caller<'a, HostState>;
+type CallStatus = std::result::Result<u32, Error>;
 
 /// Notes a call, and ends it where it is to fail.
 macro_rules! enter {
@@ -23,7 +23,7 @@ macro_rules! enter {
     };
 }
 
-pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>> {
+pub(crate) fn linker(engine: &Engine) -> Result<Linker<HostState>> {
     let mut linker = Linker::new(engine);
     linker
         .func_wrap("env", "proxy_log", log)?
@@ -42,14 +42,14 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>> {
     Ok(linker)
 }
 
-fn log(mut host: Host<'_>, _level: u32, text: u32, bytes: u32) -> Status {
+fn log(mut host: HostCaller<'_>, _level: u32, text: u32, bytes: u32) -> CallStatus {
     let text = read_text(&host, text, bytes)?;
     enter!(host, "log", "");
     host.data_mut().log.push(text);
     Ok(OK)
 }
 
-fn get_property(mut host: Host<'_>, path: u32, bytes: u32, value: u32, value_bytes: u32) -> Status {
+fn get_property(mut host: HostCaller<'_>, path: u32, bytes: u32, value: u32, value_bytes: u32) -> CallStatus {
     let path = read_text(&host, path, bytes)?.replace('\0', ".");
     enter!(host, "get_property", "{path}");
     match host.data().properties.get(&path).cloned() {
@@ -58,7 +58,7 @@ fn get_property(mut host: Host<'_>, path: u32, bytes: u32, value: u32, value_byt
     }
 }
 
-fn set_property(mut host: Host<'_>, path: u32, bytes: u32, value: u32, value_bytes: u32) -> Status {
+fn set_property(mut host: HostCaller<'_>, path: u32, bytes: u32, value: u32, value_bytes: u32) -> CallStatus {
     let path = read_text(&host, path, bytes)?;
     let value = read(&host, value, value_bytes)?;
     enter!(host, "set_property", "{path}");
@@ -66,25 +66,32 @@ fn set_property(mut host: Host<'_>, path: u32, bytes: u32, value: u32, value_byt
     Ok(OK)
 }
 
-fn get_current_time_nanoseconds(mut host: Host<'_>, time: u32) -> Status {
+fn get_current_time_nanoseconds(mut host: HostCaller<'_>, time: u32) -> CallStatus {
     enter!(host, "get_current_time_nanoseconds", "");
     let now = host.data().now.to_le_bytes();
     write(&mut host, time, &now)?;
     Ok(OK)
 }
 
-fn get_buffer_bytes(mut host: Host<'_>, buffer: u32, start: u32, most: u32, value: u32, value_bytes: u32) -> Status {
+fn get_buffer_bytes(
+    mut host: HostCaller<'_>,
+    buffer: u32,
+    start: u32,
+    most: u32,
+    value: u32,
+    value_bytes: u32,
+) -> CallStatus {
     enter!(host, "get_buffer_bytes", "{start}, {most}");
     assert_eq!(buffer, PLUGIN_CONFIGURATION, "the only buffer that it needs");
     let (start, most) = (start as usize, most as usize);
-    let State { configuration, most_bytes, .. } = host.data();
+    let HostState { configuration, most_bytes, .. } = host.data();
     let most = most.min(most_bytes.unwrap_or(most));
     let end = start.saturating_add(most).min(configuration.len());
     let piece = configuration.get(start..end).unwrap_or_default().to_vec();
     give(&mut host, &piece, value, value_bytes)
 }
 
-fn get_header_map_pairs(mut host: Host<'_>, map: u32, value: u32, value_bytes: u32) -> Status {
+fn get_header_map_pairs(mut host: HostCaller<'_>, map: u32, value: u32, value_bytes: u32) -> CallStatus {
     enter!(host, "get_header_map_pairs", "");
     assert_eq!(map, REQUEST_HEADERS, "the only map that it needs");
     let bytes = host.data().raw_headers.clone().unwrap_or_else(|| serialize(&host.data().headers));
@@ -92,13 +99,13 @@ fn get_header_map_pairs(mut host: Host<'_>, map: u32, value: u32, value_bytes: u
 }
 
 fn replace_header_map_value(
-    mut host: Host<'_>,
+    mut host: HostCaller<'_>,
     map: u32,
     name: u32,
     name_bytes: u32,
     value: u32,
     value_bytes: u32,
-) -> Status {
+) -> CallStatus {
     let name = read_text(&host, name, name_bytes)?;
     let value = read(&host, value, value_bytes)?;
     enter!(host, "replace_header_map_value", "{name}: {}", value.escape_ascii());
@@ -109,7 +116,7 @@ fn replace_header_map_value(
     Ok(OK)
 }
 
-fn remove_header_map_value(mut host: Host<'_>, map: u32, name: u32, name_bytes: u32) -> Status {
+fn remove_header_map_value(mut host: HostCaller<'_>, map: u32, name: u32, name_bytes: u32) -> CallStatus {
     let name = read_text(&host, name, name_bytes)?;
     enter!(host, "remove_header_map_value", "{name}");
     assert_eq!(map, REQUEST_HEADERS, "the only map that it needs");
@@ -119,7 +126,7 @@ fn remove_header_map_value(mut host: Host<'_>, map: u32, name: u32, name_bytes: 
 
 #[expect(clippy::too_many_arguments, reason = "the ABI has them")]
 fn send_local_response(
-    mut host: Host<'_>,
+    mut host: HostCaller<'_>,
     status: u32,
     details: u32,
     details_bytes: u32,
@@ -128,7 +135,7 @@ fn send_local_response(
     headers: u32,
     headers_bytes: u32,
     grpc_status: i32,
-) -> Status {
+) -> CallStatus {
     let details = read_text(&host, details, details_bytes)?;
     let body = read_text(&host, body, body_bytes)?;
     let headers = deserialize(&read(&host, headers, headers_bytes)?);
@@ -137,7 +144,7 @@ fn send_local_response(
     Ok(OK)
 }
 
-fn define_metric(mut host: Host<'_>, _kind: u32, name: u32, name_bytes: u32, id: u32) -> Status {
+fn define_metric(mut host: HostCaller<'_>, _kind: u32, name: u32, name_bytes: u32, id: u32) -> CallStatus {
     let name = read_text(&host, name, name_bytes)?;
     enter!(host, "define_metric", "{name}");
     host.data_mut().metrics.push((name, 0));
@@ -146,7 +153,7 @@ fn define_metric(mut host: Host<'_>, _kind: u32, name: u32, name_bytes: u32, id:
     Ok(OK)
 }
 
-fn increment_metric(mut host: Host<'_>, id: u32, by: i64) -> Status {
+fn increment_metric(mut host: HostCaller<'_>, id: u32, by: i64) -> CallStatus {
     let name = metric(&mut host, id).map(|(name, _)| name.clone()).unwrap_or_default();
     enter!(host, "increment_metric", "{name}");
     Ok(metric(&mut host, id).map_or(NOT_FOUND, |(_, value)| {
@@ -155,7 +162,7 @@ fn increment_metric(mut host: Host<'_>, id: u32, by: i64) -> Status {
     }))
 }
 
-fn record_metric(mut host: Host<'_>, id: u32, new: u64) -> Status {
+fn record_metric(mut host: HostCaller<'_>, id: u32, new: u64) -> CallStatus {
     let name = metric(&mut host, id).map(|(name, _)| name.clone()).unwrap_or_default();
     enter!(host, "record_metric", "{name}");
     Ok(metric(&mut host, id).map_or(NOT_FOUND, |(_, value)| {
@@ -164,45 +171,45 @@ fn record_metric(mut host: Host<'_>, id: u32, new: u64) -> Status {
     }))
 }
 
-fn metric<'h>(host: &'h mut Host<'_>, id: u32) -> Option<&'h mut (String, i64)> {
+fn metric<'h>(host: &'h mut HostCaller<'_>, id: u32) -> Option<&'h mut (String, i64)> {
     host.data_mut().metrics.get_mut((id as usize).checked_sub(1)?)
 }
 
 fn call_foreign_function(
-    mut host: Host<'_>,
+    mut host: HostCaller<'_>,
     name: u32,
     name_bytes: u32,
     arguments: u32,
     arguments_bytes: u32,
     value: u32,
     value_bytes: u32,
-) -> Status {
+) -> CallStatus {
     let name = read_text(&host, name, name_bytes)?;
     let arguments = read(&host, arguments, arguments_bytes)?;
     enter!(host, "call_foreign_function", "{name}: {}", arguments.escape_ascii());
     give(&mut host, &[], value, value_bytes)
 }
 
-fn memory(host: &Host<'_>) -> std::result::Result<Memory, Error> {
+fn memory(host: &HostCaller<'_>) -> std::result::Result<Memory, Error> {
     host.get_export("memory").and_then(Extern::into_memory).ok_or_else(|| Error::new("the module exports no memory"))
 }
 
-fn read(host: &Host<'_>, at: u32, bytes: u32) -> std::result::Result<Vec<u8>, Error> {
+fn read(host: &HostCaller<'_>, at: u32, bytes: u32) -> std::result::Result<Vec<u8>, Error> {
     let mut read = vec![0; bytes as usize];
     memory(host)?.read(host, at as usize, &mut read).map_err(|error| Error::new(error.to_string()))?;
     Ok(read)
 }
 
-fn read_text(host: &Host<'_>, at: u32, bytes: u32) -> std::result::Result<String, Error> {
+fn read_text(host: &HostCaller<'_>, at: u32, bytes: u32) -> std::result::Result<String, Error> {
     String::from_utf8(read(host, at, bytes)?).map_err(|error| Error::new(error.to_string()))
 }
 
-fn write(host: &mut Host<'_>, at: u32, bytes: &[u8]) -> std::result::Result<(), Error> {
+fn write(host: &mut HostCaller<'_>, at: u32, bytes: &[u8]) -> std::result::Result<(), Error> {
     memory(host)?.write(host, at as usize, bytes).map_err(|error| Error::new(error.to_string()))
 }
 
 /// Hands bytes over as Envoy does: in memory that the module's own allocator gives; nothing at all where there are none.
-fn give(host: &mut Host<'_>, bytes: &[u8], at: u32, bytes_at: u32) -> Status {
+fn give(host: &mut HostCaller<'_>, bytes: &[u8], at: u32, bytes_at: u32) -> CallStatus {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let mut room = 0;
     if length > 0 {

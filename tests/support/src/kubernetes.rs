@@ -28,14 +28,14 @@ const POLL: Duration = Duration::from_millis(3);
 
 /// What of the API is asked for, such as `services`.
 type Plural = &'static str;
-type Key = (Plural, String, String);
+type ObjectKey = (Plural, String, String);
 
 #[derive(Default)]
-struct State {
+struct ApiState {
     version: u64,
-    objects: BTreeMap<Key, Value>,
+    objects: BTreeMap<ObjectKey, Value>,
     /// Of each event: its version, what it is of, and its line. Bookmarks are of nothing.
-    events: Vec<(u64, Option<Key>, String)>,
+    events: Vec<(u64, Option<ObjectKey>, String)>,
     /// What is older was forgotten.
     oldest: u64,
     /// Lists of these are not answered.
@@ -51,7 +51,7 @@ struct State {
 
 /// An API that runs until it is dropped or stopped.
 pub struct KubernetesApi {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ApiState>>,
     address: SocketAddr,
     task: Option<AbortHandle>,
 }
@@ -70,7 +70,7 @@ impl KubernetesApi {
     /// # Errors
     /// Where it cannot listen.
     pub async fn start_on(address: SocketAddr) -> Result<Self> {
-        let state = Arc::new(Mutex::new(State { version: 100, ..State::default() }));
+        let state = Arc::new(Mutex::new(ApiState { version: 100, ..ApiState::default() }));
         let mut api = Self { state, address, task: None };
         api.listen().await?;
         Ok(api)
@@ -218,22 +218,22 @@ impl Drop for KubernetesApi {
     }
 }
 
-impl State {
+impl ApiState {
     /// Adds or changes an object, and gives it as it is kept.
-    fn put(&mut self, key: Key, object: Value) -> Value {
+    fn put(&mut self, key: ObjectKey, object: Value) -> Value {
         let kind = if self.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
         let object = self.tell(key.clone(), kind, object);
         self.objects.insert(key, object.clone());
         object
     }
 
-    fn remove(&mut self, key: &Key) -> Option<Value> {
+    fn remove(&mut self, key: &ObjectKey) -> Option<Value> {
         let object = self.objects.remove(key)?;
         Some(self.tell(key.clone(), "DELETED", object))
     }
 
     /// Lets those who watch know of it, and gives it with its new version.
-    fn tell(&mut self, key: Key, kind: &str, object: Value) -> Value {
+    fn tell(&mut self, key: ObjectKey, kind: &str, object: Value) -> Value {
         self.version += 1;
         let object = versioned(object, &self.version.to_string());
         let line = json!({"type": kind, "object": object}).to_string();
@@ -288,7 +288,7 @@ fn bare(object: &Value) -> Value {
     object
 }
 
-fn key(object: &Value) -> Key {
+fn key(object: &Value) -> ObjectKey {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let kind = text(&object["kind"]);
     let resource = resources::of_kind(&kind).unwrap_or_else(|| panic!("the API has no kind {kind:?}"));

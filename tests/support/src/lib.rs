@@ -19,18 +19,21 @@ pub mod reliability;
 pub mod scenario;
 mod upstream;
 
-pub use client::{Connection, FORMS, Form, Reply};
-pub use console::{Shown, console};
+pub use client::{Connection, FORMS, Reply, RequestForm};
+pub use console::{ConsoleCommand, console};
 pub use envoy::{Envoy, EnvoyBuilder, envoy_binary, module, repository};
 pub use examples::{Example, examples, snippet, yaml_documents};
-pub use host::{Action, Host, LocalResponse, State};
+pub use host::{Action, HostState, LocalResponse, SmallHost};
 pub use host_functions::serialize;
 pub use kubectl::{Shell, kubectl_binary};
-pub use push::Filter;
+pub use push::EcdsFile;
 pub use raw::{Http2Outcome, raw_http1, raw_http2};
-pub use upstream::Upstream;
+pub use upstream::TestUpstream;
 
 use serde_json::Value;
+
+/// What a test gives.
+pub type TestResult = anyhow::Result<()>;
 
 /// `whole` with more fields, or others in the place of its own.
 ///

@@ -9,14 +9,14 @@ const FIELD: &str = "value: |\n";
 
 /// An ECDS file, split at the plugin configuration.
 #[derive(Clone)]
-pub struct Filter {
+pub struct EcdsFile {
     before: String,
     /// The plugin configuration.
     pub configuration: Value,
     after: String,
 }
 
-impl Filter {
+impl EcdsFile {
     /// Reads a file in which `value: |` is followed by the configuration, indented more than what comes after it.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Filter {
     }
 }
 
-impl fmt::Display for Filter {
+impl fmt::Display for EcdsFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.with_text(&self.configuration.to_string()))
     }

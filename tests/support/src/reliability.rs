@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
-    client::{Connection, FORMS, Form, Reply},
+    client::{Connection, FORMS, Reply, RequestForm},
     envoy::Envoy,
-    push::Filter,
+    push::EcdsFile,
     scenario::{ENDPOINTS, UPSTREAMS},
-    upstream::Upstream,
+    upstream::TestUpstream,
 };
 
 const PUSH_EVERY: Duration = Duration::from_millis(100);
@@ -35,7 +35,7 @@ const DISCOVERY: &str = "extension_config_discovery.http_filter.byname-shop";
 
 /// What came of it.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct ReliabilityReport {
     /// Workers of the Envoy.
     pub workers: u32,
     /// How long it ran.
@@ -68,7 +68,7 @@ pub struct Report {
     pub versions: (u64, u64),
 }
 
-impl Report {
+impl ReliabilityReport {
     /// The time that this part of the answers took at most.
     #[must_use]
     pub fn quantile(&self, part: f64) -> Duration {
@@ -91,12 +91,12 @@ const NAMES: [(&str, &str, u16); 6] = [
 ///
 /// # Errors
 /// Where something cannot be started; what goes wrong under load is in the report.
-pub async fn run(workers: u32, time: Duration) -> Result<Report> {
+pub async fn run(workers: u32, time: Duration) -> Result<ReliabilityReport> {
     let mut builder = Envoy::builder("ecds.yaml").concurrency(workers);
     let mut upstreams = Vec::new();
     let mut killed = None;
     for (port, name) in UPSTREAMS {
-        let upstream = Upstream::start(name).await?;
+        let upstream = TestUpstream::start(name).await?;
         builder = builder.upstream(port, &upstream);
         if port == KILLED {
             killed = Some((name, upstream));
@@ -105,14 +105,14 @@ pub async fn run(workers: u32, time: Duration) -> Result<Report> {
         }
     }
     for (port, name) in ENDPOINTS {
-        let upstream = Upstream::start(name).await?;
+        let upstream = TestUpstream::start(name).await?;
         builder = builder.edit(&port.to_string(), &upstream.port().to_string());
         upstreams.push(upstream);
     }
     let (name, upstream) = killed.context("the demo has no such upstream")?;
     let envoy = builder.start().await?;
     let filter = envoy.filter("shop")?;
-    let report = Arc::new(Mutex::new(Report { workers, ..Report::default() }));
+    let report = Arc::new(Mutex::new(ReliabilityReport { workers, ..ReliabilityReport::default() }));
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
     for form in FORMS {
@@ -162,7 +162,7 @@ pub async fn run(workers: u32, time: Duration) -> Result<Report> {
 }
 
 /// One client, on one connection as long as that lives.
-async fn ask(port: u16, form: Form, report: Arc<Mutex<Report>>, stop: Arc<AtomicBool>) {
+async fn ask(port: u16, form: RequestForm, report: Arc<Mutex<ReliabilityReport>>, stop: Arc<AtomicBool>) {
     let mut connection = None;
     for (name, expected, upstream) in NAMES.into_iter().cycle() {
         if stop.load(Ordering::Relaxed) {
@@ -206,14 +206,14 @@ fn is_envoys_word_about_an_upstream(reply: &Reply) -> bool {
         && reply.header("x-byname-reason").is_empty()
 }
 
-fn fail(report: &mut Report, what: String) {
+fn fail(report: &mut ReliabilityReport, what: String) {
     report.failed += 1;
     if report.failures.len() < 10 {
         report.failures.push(what);
     }
 }
 
-async fn kill_and_restart(name: String, upstream: Upstream, stop: Arc<AtomicBool>) -> Result<u64> {
+async fn kill_and_restart(name: String, upstream: TestUpstream, stop: Arc<AtomicBool>) -> Result<u64> {
     let port = upstream.port();
     let mut alive = Some(upstream);
     let mut kills = 0;
@@ -222,13 +222,13 @@ async fn kill_and_restart(name: String, upstream: Upstream, stop: Arc<AtomicBool
         drop(alive.take());
         kills += 1;
         sleep(UPSTREAM_DOWN).await;
-        alive = Some(Upstream::start_at(&name, port).await?);
+        alive = Some(TestUpstream::start_at(&name, port).await?);
     }
     Ok(kills)
 }
 
 /// The demo's table with a thousand Services more, which change from version to version.
-fn table(filter: &Filter, version: u64) -> Filter {
+fn table(filter: &EcdsFile, version: u64) -> EcdsFile {
     let mut filter = filter.clone();
     if let Some(table) = filter.configuration.get_mut("table") {
         table["version"] = version.into();
@@ -250,7 +250,7 @@ fn table(filter: &Filter, version: u64) -> Filter {
 }
 
 /// A push that cannot take effect; each time another kind.
-fn bad(filter: &Filter, kind: u64) -> String {
+fn bad(filter: &EcdsFile, kind: u64) -> String {
     let json = |from: &str, to: &str| filter.with_text(&filter.configuration.to_string().replace(from, to));
     match kind % 8 {
         0 => filter.with_text("{\"version\": 1,"),

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 
 use crate::{
-    client::{Connection, Form, Reply},
+    client::{Connection, Reply, RequestForm},
     envoy::Envoy,
-    push::Filter,
-    upstream::Upstream,
+    push::EcdsFile,
+    upstream::TestUpstream,
 };
 
 /// The bootstrap of the demo.
@@ -32,14 +32,14 @@ pub(crate) const ENDPOINTS: [(u16, &str); 2] = [(18088, "pod web-0, in eu-a"), (
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
+pub enum DemoCaller {
     /// A pod in the namespace `shop`.
     Shop,
     /// A pod in the namespace `prod`.
     Prod,
 }
 
-impl Caller {
+impl DemoCaller {
     /// Its namespace.
     #[must_use]
     pub fn namespace(self) -> &'static str {
@@ -61,7 +61,7 @@ impl Caller {
 
 /// What has to come of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
+pub enum ExpectedReply {
     /// An upstream gets it.
     Upstream {
         /// Who answers.
@@ -80,13 +80,13 @@ pub enum Expected {
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// Who asks.
-    pub caller: Caller,
+    pub caller: DemoCaller,
     /// The authority that is sent.
     pub asked: &'static str,
     /// What the row shows.
     pub shows: &'static str,
     /// What has to come of it.
-    pub expected: Expected,
+    pub expected: ExpectedReply,
     /// The reason that is counted.
     pub reason: &'static str,
 }
@@ -95,24 +95,24 @@ impl Row {
     /// Whether Envoy takes the authority in this form. It refuses a request line whose host holds an underscore or a
     /// comma, by its own parser and before any filter.
     #[must_use]
-    pub fn can_be_sent_as(&self, form: Form) -> bool {
-        form != Form::Proxy || !self.asked.contains(['_', ','])
+    pub fn can_be_sent_as(&self, form: RequestForm) -> bool {
+        form != RequestForm::Proxy || !self.asked.contains(['_', ','])
     }
 }
 
 const fn upstream(
-    caller: Caller,
+    caller: DemoCaller,
     asked: &'static str,
     shows: &'static str,
     name: &'static str,
     authority: &'static str,
     reason: &'static str,
 ) -> Row {
-    Row { caller, asked, shows, expected: Expected::Upstream { name, authority }, reason }
+    Row { caller, asked, shows, expected: ExpectedReply::Upstream { name, authority }, reason }
 }
 
-const fn local(caller: Caller, asked: &'static str, shows: &'static str, status: u16, reason: &'static str) -> Row {
-    Row { caller, asked, shows, expected: Expected::Local { status }, reason }
+const fn local(caller: DemoCaller, asked: &'static str, shows: &'static str, status: u16, reason: &'static str) -> Row {
+    Row { caller, asked, shows, expected: ExpectedReply::Local { status }, reason }
 }
 
 const PAYMENTS_SHOP: &str = "payments.shop.svc.cluster.local";
@@ -121,36 +121,36 @@ const PAYMENTS_PROD: &str = "payments.prod.svc.cluster.local";
 /// All rows.
 #[rustfmt::skip]
 pub const ROWS: [Row; 25] = [
-    upstream(Caller::Shop, "payments", "a short name, from shop", "payments in shop", PAYMENTS_SHOP, "service"),
-    upstream(Caller::Prod, "payments", "the same name, from prod", "payments in prod", PAYMENTS_PROD, "service"),
-    upstream(Caller::Shop, "payments.prod", "svc.ns", "payments in prod", PAYMENTS_PROD, "service"),
-    upstream(Caller::Shop, "payments.prod.svc", "svc.ns.svc", "payments in prod", PAYMENTS_PROD, "service"),
-    upstream(Caller::Prod, PAYMENTS_SHOP, "the whole name", "payments in shop", PAYMENTS_SHOP, "service"),
-    upstream(Caller::Prod, "payments.shop.svc.cluster.local.", "with a trailing dot", "payments in shop", PAYMENTS_SHOP, "service"),
-    upstream(Caller::Shop, "PAYMENTS.Prod", "in upper case", "payments in prod", PAYMENTS_PROD, "service"),
-    upstream(Caller::Prod, "orders:9090", "another port", "orders in prod", "orders.prod.svc.cluster.local:9090", "service"),
-    upstream(Caller::Prod, "_http._tcp.orders", "a port by its name", "orders in prod", "orders.prod.svc.cluster.local:9090", "service"),
-    upstream(Caller::Shop, "db-0.db", "one pod of a StatefulSet", "pod db-0", "db-0.db.shop.svc.cluster.local", "endpoint"),
-    upstream(Caller::Prod, "db-1.db.shop", "another, from prod", "pod db-1", "db-1.db.shop.svc.cluster.local", "endpoint"),
-    upstream(Caller::Shop, "10.96.0.11", "a cluster IP", "payments in prod", PAYMENTS_PROD, "cluster_ip"),
-    upstream(Caller::Shop, "pay", "an alias", "payments in shop", PAYMENTS_SHOP, "alias"),
-    upstream(Caller::Shop, "checkout", "an alias of an alias", "payments in shop", PAYMENTS_SHOP, "alias"),
-    upstream(Caller::Shop, "weather", "an alias, allowed to leave", "weather.example.com", "weather.example.com:8080", "external"),
-    upstream(Caller::Shop, "web", "the endpoint in its own zone", "pod web-0, in eu-a", "web.shop.svc.cluster.local", "service"),
-    upstream(Caller::Shop, "cart", "no endpoints, but a fallback", "payments in shop", PAYMENTS_SHOP, "fallback_no_endpoints"),
-    upstream(Caller::Shop, "orders:9090", "only in the baseline, prod", "orders in prod", "orders.prod.svc.cluster.local:9090", "baseline"),
-    local(Caller::Shop, "partner", "one that is not allowed to", 403, "alias_denied"),
-    local(Caller::Shop, "bank", "one into prod, not granted", 403, "alias_denied"),
-    local(Caller::Shop, "round", "aliases in a circle", 508, "alias_loop"),
-    local(Caller::Shop, "empty", "a Service without endpoints", 503, "no_endpoints"),
-    local(Caller::Shop, "payments,payments", "two hosts in one", 400, "bad_authority"),
-    upstream(Caller::Shop, "payments:8080", "a port it does not have", "passthrough", "payments:8080", "port_not_found"),
-    upstream(Caller::Shop, "www.example.org", "an unknown name", "passthrough", "www.example.org", "name_not_found"),
+    upstream(DemoCaller::Shop, "payments", "a short name, from shop", "payments in shop", PAYMENTS_SHOP, "service"),
+    upstream(DemoCaller::Prod, "payments", "the same name, from prod", "payments in prod", PAYMENTS_PROD, "service"),
+    upstream(DemoCaller::Shop, "payments.prod", "svc.ns", "payments in prod", PAYMENTS_PROD, "service"),
+    upstream(DemoCaller::Shop, "payments.prod.svc", "svc.ns.svc", "payments in prod", PAYMENTS_PROD, "service"),
+    upstream(DemoCaller::Prod, PAYMENTS_SHOP, "the whole name", "payments in shop", PAYMENTS_SHOP, "service"),
+    upstream(DemoCaller::Prod, "payments.shop.svc.cluster.local.", "with a trailing dot", "payments in shop", PAYMENTS_SHOP, "service"),
+    upstream(DemoCaller::Shop, "PAYMENTS.Prod", "in upper case", "payments in prod", PAYMENTS_PROD, "service"),
+    upstream(DemoCaller::Prod, "orders:9090", "another port", "orders in prod", "orders.prod.svc.cluster.local:9090", "service"),
+    upstream(DemoCaller::Prod, "_http._tcp.orders", "a port by its name", "orders in prod", "orders.prod.svc.cluster.local:9090", "service"),
+    upstream(DemoCaller::Shop, "db-0.db", "one pod of a StatefulSet", "pod db-0", "db-0.db.shop.svc.cluster.local", "endpoint"),
+    upstream(DemoCaller::Prod, "db-1.db.shop", "another, from prod", "pod db-1", "db-1.db.shop.svc.cluster.local", "endpoint"),
+    upstream(DemoCaller::Shop, "10.96.0.11", "a cluster IP", "payments in prod", PAYMENTS_PROD, "cluster_ip"),
+    upstream(DemoCaller::Shop, "pay", "an alias", "payments in shop", PAYMENTS_SHOP, "alias"),
+    upstream(DemoCaller::Shop, "checkout", "an alias of an alias", "payments in shop", PAYMENTS_SHOP, "alias"),
+    upstream(DemoCaller::Shop, "weather", "an alias, allowed to leave", "weather.example.com", "weather.example.com:8080", "external"),
+    upstream(DemoCaller::Shop, "web", "the endpoint in its own zone", "pod web-0, in eu-a", "web.shop.svc.cluster.local", "service"),
+    upstream(DemoCaller::Shop, "cart", "no endpoints, but a fallback", "payments in shop", PAYMENTS_SHOP, "fallback_no_endpoints"),
+    upstream(DemoCaller::Shop, "orders:9090", "only in the baseline, prod", "orders in prod", "orders.prod.svc.cluster.local:9090", "baseline"),
+    local(DemoCaller::Shop, "partner", "one that is not allowed to", 403, "alias_denied"),
+    local(DemoCaller::Shop, "bank", "one into prod, not granted", 403, "alias_denied"),
+    local(DemoCaller::Shop, "round", "aliases in a circle", 508, "alias_loop"),
+    local(DemoCaller::Shop, "empty", "a Service without endpoints", 503, "no_endpoints"),
+    local(DemoCaller::Shop, "payments,payments", "two hosts in one", 400, "bad_authority"),
+    upstream(DemoCaller::Shop, "payments:8080", "a port it does not have", "passthrough", "payments:8080", "port_not_found"),
+    upstream(DemoCaller::Shop, "www.example.org", "an unknown name", "passthrough", "www.example.org", "name_not_found"),
 ];
 
 /// The row that is asked again after [`moved`] is pushed.
 pub const MOVED: Row = upstream(
-    Caller::Shop,
+    DemoCaller::Shop,
     "pay",
     "the alias, after a push",
     "payments-v2 in shop",
@@ -162,7 +162,7 @@ pub const MOVED: Row = upstream(
 ///
 /// # Errors
 /// Where the filter is not the demo's.
-pub fn moved(mut filter: Filter) -> Result<Filter> {
+pub fn moved(mut filter: EcdsFile) -> Result<EcdsFile> {
     let service = filter.configuration.pointer_mut("/table/services/shop~1pay/externalName");
     ensure!(service.is_some(), "the table has no alias shop/pay");
     if let Some(service) = service {
@@ -178,7 +178,7 @@ pub fn moved(mut filter: Filter) -> Result<Filter> {
 pub struct Stage {
     /// The Envoy.
     pub envoy: Envoy,
-    _upstreams: Vec<Upstream>,
+    _upstreams: Vec<TestUpstream>,
 }
 
 impl Stage {
@@ -190,12 +190,12 @@ impl Stage {
         let mut builder = Envoy::builder(BOOTSTRAP);
         let mut upstreams = Vec::new();
         for (port, name) in UPSTREAMS {
-            let upstream = Upstream::start(name).await?;
+            let upstream = TestUpstream::start(name).await?;
             builder = builder.upstream(port, &upstream);
             upstreams.push(upstream);
         }
         for (port, name) in ENDPOINTS {
-            let upstream = Upstream::start(name).await?;
+            let upstream = TestUpstream::start(name).await?;
             builder = builder.edit(&port.to_string(), &upstream.port().to_string());
             upstreams.push(upstream);
         }
@@ -206,7 +206,7 @@ impl Stage {
     ///
     /// # Errors
     /// Where it does not listen.
-    pub async fn connect(&self, caller: Caller, form: Form) -> Result<Connection> {
+    pub async fn connect(&self, caller: DemoCaller, form: RequestForm) -> Result<Connection> {
         Connection::open(self.envoy.port(caller.port()), form).await
     }
 
@@ -214,11 +214,11 @@ impl Stage {
     ///
     /// # Errors
     /// Where there is no answer.
-    pub async fn ask(&self, row: &Row, connection: &mut Connection) -> Result<Outcome> {
+    pub async fn ask(&self, row: &Row, connection: &mut Connection) -> Result<RowOutcome> {
         let before = self.envoy.reasons().await?;
         let reply = connection.get(row.asked, &[]).await?;
         let after = self.envoy.reasons().await?;
-        Ok(Outcome { reply, reason: counted(&before, &after) })
+        Ok(RowOutcome { reply, reason: counted(&before, &after) })
     }
 }
 
@@ -230,14 +230,14 @@ fn counted(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> Str
 
 /// What came of a row.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct RowOutcome {
     /// The answer.
     pub reply: Reply,
     /// The reason that was counted.
     pub reason: String,
 }
 
-impl Outcome {
+impl RowOutcome {
     /// What `row` expects and this is not; `None` where all is as it has to be.
     #[must_use]
     pub fn differs(&self, row: &Row) -> Option<String> {
@@ -250,12 +250,12 @@ impl Outcome {
         };
         expect("the reason", &self.reason, row.reason);
         match row.expected {
-            Expected::Upstream { name, authority } => {
+            ExpectedReply::Upstream { name, authority } => {
                 expect("the status", &reply.status.to_string(), "200");
                 expect("the upstream", &reply.said("upstream"), name);
                 expect("its authority", &reply.said("authority"), authority);
             }
-            Expected::Local { status } => {
+            ExpectedReply::Local { status } => {
                 expect("the status", &reply.status.to_string(), &status.to_string());
                 expect("x-byname-reason", reply.header("x-byname-reason"), row.reason);
                 expect("the body's lines", &reply.body.lines().count().to_string(), "1");

@@ -22,12 +22,12 @@ use tokio_rustls::{
 
 /// A server for HTTP/1.1 and HTTP/2 on loopback that answers every request with JSON: its own name, and what came. The path
 /// `/status/503` is answered with that status.
-pub struct Upstream {
+pub struct TestUpstream {
     port: u16,
     task: AbortHandle,
 }
 
-impl Upstream {
+impl TestUpstream {
     /// Starts one on a free port.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Upstream {
     }
 }
 
-impl Drop for Upstream {
+impl Drop for TestUpstream {
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -2,7 +2,7 @@
 //! instruction. What the host does is not in it, and a unit of fuel is no unit of time.
 
 use anyhow::{Result, ensure};
-use byname_test_support::{Action, Host};
+use byname_test_support::{Action, SmallHost};
 use serde_json::{Value, json};
 
 use super::{
@@ -57,7 +57,7 @@ fn count(services: usize) -> Result<Fuel> {
     configuration["caller"] = json!({"namespace": OWN});
     configuration["table"]["services"][format!("{OWN}/outside")] =
         json!({"type": "ExternalName", "externalName": "api.example.com"});
-    let mut host = Host::new()?;
+    let mut host = SmallHost::new()?;
     host.take_fuel()?;
     ensure!(host.configure(ROOT, &configuration.to_string())?, "the table is refused: {:?}", host.state().log);
     let table = host.take_fuel()?;

@@ -1,6 +1,6 @@
 //! Where the fields of an object stand, small enough to be kept for every object of a large cluster.
 
-use crate::input::Node;
+use crate::input::InputNode;
 
 /// Line of each field by its path: a hash and a line for each, sorted.
 #[derive(Clone, Debug, Default)]
@@ -9,7 +9,7 @@ pub struct Lines(Box<[(u32, u32)]>);
 impl Lines {
     /// Those of `node`.
     #[must_use]
-    pub fn new(node: &Node) -> Self {
+    pub fn new(node: &InputNode) -> Self {
         let mut lines = Vec::new();
         node.each_place(&mut |path, line| lines.push((crc32fast::hash(path.as_bytes()), line)));
         lines.sort_unstable();

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The namespace of an object that says none, as kubectl has it.
+pub(super) const DEFAULT_NAMESPACE: &str = "default";
+
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamespacedName {

@@ -1,7 +1,7 @@
 //! Annotations that are for this program.
 
-use super::{DEFAULT_NAMESPACE, ObjectName};
-use crate::input::{Node, Place, RawObject, Value};
+use super::name::{DEFAULT_NAMESPACE, ObjectName};
+use crate::input::{InputNode, InputValue, RawObject, SourceLocation};
 
 /// What they begin with. A name without dots is a DNS subdomain too, which is what Kubernetes asks of a prefix, and no
 /// one's domain.
@@ -15,7 +15,7 @@ pub struct Remark {
     /// Its value.
     pub text: String,
     /// Where its object stands.
-    pub place: Place,
+    pub place: SourceLocation,
     /// Where it stands itself.
     pub line: u32,
 }
@@ -23,8 +23,8 @@ pub struct Remark {
 /// Those of an object, and what that is called: `None` where it has none.
 pub(super) fn of(raw: &RawObject) -> Option<(ObjectName, Vec<Remark>)> {
     let metadata = raw.node.get("metadata")?;
-    let Value::Map(annotations) = &metadata.get("annotations")?.value else { return None };
-    let own = |(key, value): &(Box<str>, Node)| {
+    let InputValue::Map(annotations) = &metadata.get("annotations")?.value else { return None };
+    let own = |(key, value): &(Box<str>, InputNode)| {
         Some(Remark {
             name: key.strip_prefix(PREFIX)?.to_owned(),
             text: value.text().unwrap_or_default().to_owned(),
@@ -38,8 +38,8 @@ pub(super) fn of(raw: &RawObject) -> Option<(ObjectName, Vec<Remark>)> {
     }
     let namespace = match raw.kind.as_str() {
         "Namespace" | "Node" => "",
-        _ => metadata.get("namespace").and_then(Node::text).unwrap_or(DEFAULT_NAMESPACE),
+        _ => metadata.get("namespace").and_then(InputNode::text).unwrap_or(DEFAULT_NAMESPACE),
     };
-    let name = metadata.get("name").and_then(Node::text)?;
+    let name = metadata.get("name").and_then(InputNode::text)?;
     Some((ObjectName::new(&raw.kind, namespace, name), remarks))
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 /// A route of any kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Route {
+pub struct GatewayRoute {
     /// `HTTPRoute`, `GRPCRoute`, `TLSRoute` or `TCPRoute`.
     pub kind: String,
     /// Its name alone.
@@ -63,40 +63,40 @@ impl BackendRef {
 pub(super) struct RouteObject {
     pub(super) metadata: ObjectMeta,
     #[serde(default)]
-    spec: Spec,
+    spec: RouteSpec,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Spec {
+struct RouteSpec {
     parent_refs: Vec<ParentRef>,
     hostnames: Vec<String>,
-    rules: Vec<Rule>,
+    rules: Vec<RouteRule>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Rule {
+struct RouteRule {
     backend_refs: Vec<BackendRef>,
-    filters: Vec<Filter>,
+    filters: Vec<RouteFilter>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Filter {
-    request_mirror: Option<Mirror>,
+struct RouteFilter {
+    request_mirror: Option<RequestMirror>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Mirror {
+struct RequestMirror {
     backend_ref: BackendRef,
 }
 
 impl RouteObject {
-    pub(super) fn into_route(self, kind: &str) -> Route {
+    pub(super) fn into_route(self, kind: &str) -> GatewayRoute {
         let rules = self.spec.rules.into_iter().enumerate();
-        let backends = rules.flat_map(|(rule, Rule { backend_refs, filters })| {
+        let backends = rules.flat_map(|(rule, RouteRule { backend_refs, filters })| {
             let backends = backend_refs.into_iter().enumerate();
             let backends =
                 backends.map(move |(index, backend)| (format!("spec.rules[{rule}].backendRefs[{index}]"), backend));
@@ -107,7 +107,7 @@ impl RouteObject {
             });
             backends.chain(mirrors)
         });
-        Route {
+        GatewayRoute {
             kind: kind.to_owned(),
             name: self.metadata.name.unwrap_or_default(),
             annotations: self.metadata.annotations.unwrap_or_default(),

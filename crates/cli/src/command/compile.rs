@@ -10,12 +10,12 @@ use std::{
 use anyhow::bail;
 use clap::Args;
 
-use self::outputs::{Format, Outputs};
-use super::{FINE, Input};
+use self::outputs::{CompileFormat, Outputs};
+use super::{args::Input, status::FINE};
 use crate::{
-    caller::Caller,
-    cluster::{Cluster, NamespacedName},
-    compile::{self, Base, Compiled, Options},
+    caller::CallerSettings,
+    cluster::{ClusterState, NamespacedName},
+    compile::{self, Base, CompileOptions, Compiled},
     envoy, output,
 };
 
@@ -35,8 +35,8 @@ pub(super) struct Compile {
     #[command(flatten)]
     recipe: Recipe,
     /// What is written.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = CompileFormat::Table)]
+    format: CompileFormat,
     /// The file that is written, whole or not at all. Default: the standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -71,10 +71,11 @@ pub(super) struct Recipe {
 impl Compile {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         self.outputs.check(self.format)?;
-        if let (Format::EnvoyEcds | Format::EnvoyBootstrap, Some(file)) = (self.format, &self.output) {
+        if let (CompileFormat::EnvoyEcds | CompileFormat::EnvoyBootstrap, Some(file)) = (self.format, &self.output) {
             envoy::check_name(file)?;
         }
-        if self.format == Format::IstioWasmplugin && self.recipe.table_version.is_some_and(|version| version > 1 << 53)
+        if self.format == CompileFormat::IstioWasmplugin
+            && self.recipe.table_version.is_some_and(|version| version > 1 << 53)
         {
             bail!("--table-version may be 2^53 at most in a WasmPlugin, whose numbers are floating-point ones");
         }
@@ -100,24 +101,24 @@ impl Compile {
 #[derive(Debug)]
 pub(super) struct ReadRecipe {
     recipe: Recipe,
-    pub(super) options: Options,
+    pub(super) options: CompileOptions,
 }
 
 impl Recipe {
     pub(super) fn read(self) -> anyhow::Result<ReadRecipe> {
-        let options = Options {
+        let options = CompileOptions {
             base: self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default(),
             visible: self.visible.iter().cloned().collect::<BTreeSet<_>>(),
             version: self.table_version,
             skip_invalid: self.skip_invalid,
-            ..Options::default()
+            ..CompileOptions::default()
         };
         Ok(ReadRecipe { recipe: self, options })
     }
 }
 
 impl ReadRecipe {
-    pub(super) fn compile(&self, cluster: &Cluster) -> anyhow::Result<Compiled> {
+    pub(super) fn compile(&self, cluster: &ClusterState) -> anyhow::Result<Compiled> {
         if cluster.services.is_empty() {
             bail!(
                 "there is no Service in the input; give what kubectl get svc,endpointslices,pods,nodes -A -o yaml prints"
@@ -136,12 +137,12 @@ impl ReadRecipe {
         Ok(compile::compile(cluster, &caller, &self.options)?)
     }
 
-    pub(super) fn caller(&self, cluster: &Cluster) -> anyhow::Result<Caller> {
+    pub(super) fn caller(&self, cluster: &ClusterState) -> anyhow::Result<CallerSettings> {
         let base = &self.options.base.config;
         Ok(match (&self.recipe.pod, &self.recipe.namespace) {
-            (Some(pod), _) => Caller::of_pod(pod, cluster, base)?,
-            (None, Some(namespace)) => Caller::of_namespace(namespace, base),
-            (None, None) => Caller::anyone(base),
+            (Some(pod), _) => CallerSettings::of_pod(pod, cluster, base)?,
+            (None, Some(namespace)) => CallerSettings::of_namespace(namespace, base),
+            (None, None) => CallerSettings::anyone(base),
         })
     }
 

@@ -1,9 +1,9 @@
 //! `byname completions`.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Byname, FINE};
+use super::status::FINE;
 use crate::output;
 
 /// Prints a completion script for a shell.
@@ -18,9 +18,9 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> anyhow::Result<u8> {
+    pub(super) fn run(self, byname: &mut Command) -> anyhow::Result<u8> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Byname::command(), "byname", &mut script);
+        clap_complete::generate(self.shell, byname, "byname", &mut script);
         output::write(None, &String::from_utf8(script)?)?;
         Ok(FINE)
     }

@@ -4,12 +4,15 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Args;
 
-use super::{As, FINE, NO};
+use super::{
+    args::OutputFormat,
+    status::{FINE, NO},
+};
 use crate::{
-    compile::{Base, Options},
+    compile::{Base, CompileOptions},
     diff::{self, Side},
     input::Source,
-    output::{self, Progress},
+    output::{self, ReadProgress},
 };
 
 /// Says which names mean something else in NEW than in OLD: every name and port, from every namespace, that leads elsewhere,
@@ -36,29 +39,29 @@ pub(super) struct Diff {
     #[arg(long)]
     exit_code: bool,
     /// For people or for programs; `byname schema diff` describes the latter.
-    #[arg(short, long, value_enum, default_value_t = As::Text)]
-    output: As,
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
 }
 
 impl Diff {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         let base = self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default();
-        let options = Options { base, skip_invalid: true, ..Options::default() };
+        let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
         let mut old = read(&self.old, &options)?;
         let mut new = read(&self.new, &options)?;
         let from: BTreeSet<String> = self.from.iter().cloned().collect();
         let difference = diff::diff(&mut old, &mut new, &from)?;
         match self.output {
-            As::Text => output::print(&diff::text(&difference))?,
-            As::Json => output::write_json(&difference)?,
+            OutputFormat::Text => output::print(&diff::text(&difference))?,
+            OutputFormat::Json => output::write_json(&difference)?,
         }
         Ok(if self.exit_code && !difference.changes.is_empty() { NO } else { FINE })
     }
 }
 
-fn read(name: &str, options: &Options) -> anyhow::Result<Side> {
+fn read(name: &str, options: &CompileOptions) -> anyhow::Result<Side> {
     let source = Source::new(name);
-    let mut progress = Progress::new(std::slice::from_ref(&source));
+    let mut progress = ReadProgress::new(std::slice::from_ref(&source));
     let side = Side::read(&source, options, &mut |bytes| progress.add(bytes))?;
     drop(progress);
     side.left_out.values().for_each(|problem| output::warn(&format!("left out: {problem}")));

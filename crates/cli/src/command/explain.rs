@@ -4,12 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{As, FINE, Input, NO, compile::parse_name};
+use super::{
+    args::{Input, OutputFormat},
+    compile::parse_name,
+    status::{FINE, NO},
+};
 use crate::{
-    caller::Caller,
+    caller::CallerSettings,
     cluster::NamespacedName,
-    compile::{self, Base, Options},
-    explain::{self, Asked},
+    compile::{self, Base, CompileOptions},
+    explain::{self, RequestedName},
     output,
 };
 
@@ -43,8 +47,8 @@ pub(super) struct Explain {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// For people or for programs; `byname schema explain` describes the latter.
-    #[arg(short, long, value_enum, default_value_t = As::Text)]
-    output: As,
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
 }
 
 impl Explain {
@@ -52,17 +56,17 @@ impl Explain {
         let base = self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default();
         let cluster = self.input.read()?;
         let caller = match (&self.pod, &self.from) {
-            (Some(pod), _) => Caller::of_pod(pod, &cluster, &base.config)?,
-            (None, from) => Caller::of_namespace(from.as_deref().unwrap_or_default(), &base.config),
+            (Some(pod), _) => CallerSettings::of_pod(pod, &cluster, &base.config)?,
+            (None, from) => CallerSettings::of_namespace(from.as_deref().unwrap_or_default(), &base.config),
         };
         // What is wrong with other Services is no reason to keep silent about this one.
-        let options = Options { base, skip_invalid: true, ..Options::default() };
+        let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
         let compiled = compile::compile(&cluster, &caller, &options)?;
-        let asked = Asked::parse(&self.name, self.https);
+        let asked = RequestedName::parse(&self.name, self.https);
         let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, asked);
         match self.output {
-            As::Text => output::print(&explain::text(&explanation))?,
-            As::Json => output::write_json(&explanation)?,
+            OutputFormat::Text => output::print(&explain::text(&explanation))?,
+            OutputFormat::Json => output::write_json(&explanation)?,
         }
         Ok(if explanation.reachable { FINE } else { NO })
     }

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use super::{FINE, Input, NO};
+use super::{
+    args::Input,
+    status::{FINE, NO},
+};
 use crate::{
-    lint::{self, Ignore, Options, Report, Severity},
+    lint::{self, Ignore, LintOptions, LintReport, Severity},
     output,
 };
 
@@ -28,8 +31,8 @@ pub(super) struct Lint {
     #[command(flatten)]
     input: Input,
     /// What is written.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = LintFormat::Text)]
+    format: LintFormat,
     /// From where on findings make the exit status 1.
     #[arg(long, value_enum, default_value_t = FailOn::Warning)]
     fail_on: FailOn,
@@ -48,7 +51,7 @@ pub(super) struct Lint {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum LintFormat {
     /// For people.
     Text,
     /// A list of findings.
@@ -70,7 +73,7 @@ enum FailOn {
 }
 
 impl FailOn {
-    fn fails(self, report: &Report) -> bool {
+    fn fails(self, report: &LintReport) -> bool {
         match self {
             Self::Error => report.fails_on(Severity::Error),
             Self::Warning => report.fails_on(Severity::Warning),
@@ -94,21 +97,21 @@ impl Lint {
                  give what kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml prints"
             );
         }
-        let report = lint::lint(&cluster, &Options { domain: self.cluster_domain, ignores: self.ignore });
+        let report = lint::lint(&cluster, &LintOptions { domain: self.cluster_domain, ignores: self.ignore });
         for ignore in &report.unused {
             output::warn(&format!("--ignore {ignore} is for nothing that was found; correct it, or take it out"));
         }
-        if self.format != Format::Text {
+        if self.format != LintFormat::Text {
             report.not_run().iter().for_each(|line| output::note(line));
         }
         match (self.format, output) {
-            (Format::Text, None) => output::print(&lint::text(&report))?,
+            (LintFormat::Text, None) => output::print(&lint::text(&report))?,
             // Colours are for terminals.
-            (Format::Text, Some(_)) => {
+            (LintFormat::Text, Some(_)) => {
                 output::write(output, &anstream::adapter::strip_str(&lint::text(&report)).to_string())?;
             }
-            (Format::Json, _) => output::write(output, &lint::json(&report))?,
-            (Format::Sarif, _) => output::write(output, &lint::sarif(&report))?,
+            (LintFormat::Json, _) => output::write(output, &lint::json(&report))?,
+            (LintFormat::Sarif, _) => output::write(output, &lint::sarif(&report))?,
         }
         Ok(if self.fail_on.fails(&report) { NO } else { FINE })
     }

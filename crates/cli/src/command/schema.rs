@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use schemars::{JsonSchema, generate::SchemaSettings};
 
-use super::FINE;
+use super::status::FINE;
 use crate::{diff::Difference, explain::Explanation, output};
 
 /// Prints the JSON Schema of what this program reads and writes.
@@ -13,12 +13,12 @@ Examples:
   byname schema > configuration.schema.json")]
 pub(super) struct Schema {
     /// Of what.
-    #[arg(value_enum, default_value_t = Of::Configuration)]
-    of: Of,
+    #[arg(value_enum, default_value_t = SchemaKind::Configuration)]
+    of: SchemaKind,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Of {
+enum SchemaKind {
     /// The configuration that the filter takes, and `byname compile --format table` writes.
     Configuration,
     /// What `byname explain --output json` prints.
@@ -30,9 +30,9 @@ enum Of {
 impl Schema {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         let text = match self.of {
-            Of::Configuration => byname_core::wire::Config::json_schema_text(),
-            Of::Diff => of_output::<Difference>()?,
-            Of::Explain => of_output::<Explanation>()?,
+            SchemaKind::Configuration => byname_core::wire::Config::json_schema_text(),
+            SchemaKind::Diff => of_output::<Difference>()?,
+            SchemaKind::Explain => of_output::<Explanation>()?,
         };
         output::write(None, &text)?;
         Ok(FINE)

@@ -5,12 +5,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 
 use super::{
-    FINE,
     compile::{ReadRecipe, Recipe},
+    status::FINE,
 };
 use crate::{
     compile,
-    envoy::{self, Filter},
+    envoy::{self, EcdsFilter},
     watch::{self, ApiOptions, Job, Made, SourceOptions},
 };
 
@@ -38,8 +38,8 @@ pub(super) struct Watch {
     #[command(flatten)]
     recipe: Recipe,
     /// What is written.
-    #[arg(long, value_enum, default_value_t = Format::EnvoyEcds)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = WatchFormat::EnvoyEcds)]
+    format: WatchFormat,
     /// Where Envoy finds the module.
     #[arg(long, value_name = "FILE", default_value = envoy::DEFAULT_MODULE)]
     module: PathBuf,
@@ -60,7 +60,7 @@ pub(super) struct Watch {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum WatchFormat {
     /// A resource for Envoy's extension configuration discovery, in YAML.
     EnvoyEcds,
     /// The filter's configuration itself, as JSON.
@@ -82,12 +82,14 @@ impl Watch {
                 namespaces_of_labels: recipe.options.base.namespaces_of_labels(),
             }),
         };
-        if self.format == Format::EnvoyEcds {
+        if self.format == WatchFormat::EnvoyEcds {
             envoy::check_name(&self.output)?;
         }
         let format = match self.format {
-            Format::EnvoyEcds => watch::Format::EnvoyEcds(Filter { name: self.filter_name, module: self.module }),
-            Format::Table => watch::Format::Table,
+            WatchFormat::EnvoyEcds => {
+                watch::OutputFileFormat::EnvoyEcds(EcdsFilter { name: self.filter_name, module: self.module })
+            }
+            WatchFormat::Table => watch::OutputFileFormat::Table,
         };
         watch::run(Job {
             source,
@@ -101,7 +103,7 @@ impl Watch {
     }
 }
 
-fn make(recipe: &ReadRecipe, cluster: &crate::cluster::Cluster) -> anyhow::Result<Made> {
+fn make(recipe: &ReadRecipe, cluster: &crate::cluster::ClusterState) -> anyhow::Result<Made> {
     let caller = recipe.caller(cluster)?;
     let compiled = compile::compile(cluster, &caller, &recipe.options)?;
     Ok(Made { compiled, notes: caller.notes })

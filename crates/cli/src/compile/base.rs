@@ -4,9 +4,10 @@ use std::{collections::BTreeSet, path::Path};
 
 use byname_core::wire;
 
+use super::text::service_text;
 use crate::{
     cluster::{Lines, Sourced},
-    input::{self, Problem},
+    input::{self, InputError},
 };
 
 /// A configuration without what comes from Kubernetes.
@@ -28,10 +29,10 @@ impl Base {
     ///
     /// # Errors
     /// Where it is no configuration, or holds what comes from Kubernetes.
-    pub fn read(path: &Path) -> Result<Self, Problem> {
+    pub fn read(path: &Path) -> Result<Self, InputError> {
         let (node, place) = input::read_document(path)?;
         let config: wire::Config = node.read().map_err(|unreadable| {
-            Problem::at(&place, unreadable.why, "docs/configuration.md has the fields and their forms")
+            InputError::at(&place, unreadable.why, "docs/configuration.md has the fields and their forms")
                 .at_line(unreadable.line)
                 .with_field(unreadable.field)
         })?;
@@ -43,7 +44,7 @@ impl Base {
                 steering: None,
                 ..service.clone()
             };
-            if super::service_text(&of_kubernetes) != "{}" {
+            if service_text(&of_kubernetes) != "{}" {
                 return Err(base.problem(
                     &format!("table.services.{key}"),
                     "has fields that come from Kubernetes",
@@ -70,10 +71,10 @@ impl Base {
 
     /// What is wrong with a field of it.
     #[must_use]
-    pub fn problem(&self, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> Problem {
+    pub fn problem(&self, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> InputError {
         match &self.file {
-            Some(file) => Problem::at(&file.place, reason, fix).at_line(file.line(field)).with_field(field),
-            None => Problem::new("the configuration", reason, fix).with_field(field),
+            Some(file) => InputError::at(&file.place, reason, fix).at_line(file.line(field)).with_field(field),
+            None => InputError::new("the configuration", reason, fix).with_field(field),
         }
     }
 }

@@ -20,23 +20,23 @@ use byname_core::{
     UpstreamProtocol, wire,
 };
 
-use super::{Base, Compiled, text};
-use crate::input::{Problem, Problems};
+use super::{base::Base, compiled::Compiled, text::text};
+use crate::input::{InputError, InputErrors};
 
 /// What a configuration needs of an Envoy.
 #[derive(Debug, Default)]
-pub struct Clusters {
+pub struct UpstreamClusters {
     /// The upstream clusters by name.
-    pub by_name: BTreeMap<String, Upstream>,
+    pub by_name: BTreeMap<String, UpstreamCluster>,
     /// Where the routes match by authority: the cluster of each canonical authority.
     pub by_authority: BTreeMap<String, String>,
 }
 
 /// Where an upstream cluster leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Upstream {
+pub enum UpstreamCluster {
     /// To what serves a Service's port, or to one endpoint of it.
-    Endpoints(Endpoints),
+    Endpoints(ClusterEndpoints),
     /// To a host outside the cluster.
     External {
         /// It.
@@ -59,7 +59,7 @@ pub enum Upstream {
 
 /// What serves a Service's port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoints {
+pub struct ClusterEndpoints {
     /// The canonical name of the Service, or of the endpoint.
     pub host: String,
     /// The Service's port.
@@ -74,11 +74,13 @@ pub struct Endpoints {
     pub addresses: Option<Vec<SocketAddr>>,
 }
 
-impl fmt::Display for Upstream {
+impl fmt::Display for UpstreamCluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Endpoints(Endpoints { host, port, subset, .. }) if subset.is_empty() => write!(f, "{host}:{port}"),
-            Self::Endpoints(Endpoints { host, port, subset, .. }) => write!(f, "{host}:{port}, subset {subset}"),
+            Self::Endpoints(ClusterEndpoints { host, port, subset, .. }) if subset.is_empty() => {
+                write!(f, "{host}:{port}")
+            }
+            Self::Endpoints(ClusterEndpoints { host, port, subset, .. }) => write!(f, "{host}:{port}, subset {subset}"),
             Self::External { host, port, tls: true } => write!(f, "{host}:{port} over TLS"),
             Self::External { host, port, tls: false } => write!(f, "{host}:{port}"),
             Self::DynamicForwardProxy { tls: true } => f.write_str("hosts outside over TLS"),
@@ -91,7 +93,7 @@ impl fmt::Display for Upstream {
     }
 }
 
-impl Upstream {
+impl UpstreamCluster {
     /// Whether it is a subset of what `whole` is: where names do not tell subsets apart, one cluster is all of them.
     fn is_subset_of(&self, whole: &Self) -> bool {
         matches!((self, whole), (Self::Endpoints(part), Self::Endpoints(whole))
@@ -116,31 +118,32 @@ impl Upstream {
 ///
 /// # Errors
 /// Where one name would be that of two clusters.
-pub fn clusters(compiled: &Compiled, base: &Base) -> Result<Clusters, Problems> {
-    let mut found = Found { compiled, base, clusters: Clusters::default(), problems: Problems::default() };
+pub fn clusters(compiled: &Compiled, base: &Base) -> Result<UpstreamClusters, InputErrors> {
+    let mut found =
+        ClusterCollector { compiled, base, clusters: UpstreamClusters::default(), problems: InputErrors::default() };
     let wire = &compiled.wire;
     match Steered::of(wire) {
         Steered { authority: true, .. } => {
             let named = by_cluster(wire);
             match configured(&named) {
                 Ok(config) => found.all(&named, &config),
-                Err(refused) => found.problems.push(Problem::new("steering", refused, "")),
+                Err(refused) => found.problems.push(InputError::new("steering", refused, "")),
             }
         }
         Steered { authority: false, .. } => found.all(wire, &compiled.config),
     }
     if Steered::of(wire).endpoint {
         let wire::OriginalDst { cluster, tls_cluster, http2_cluster } = &wire.steering.original_dst;
-        found.put(cluster.clone(), Upstream::OriginalDst(UpstreamProtocol::AsClient));
-        found.put(tls_cluster.clone(), Upstream::OriginalDst(UpstreamProtocol::Tls));
+        found.put(cluster.clone(), UpstreamCluster::OriginalDst(UpstreamProtocol::AsClient));
+        found.put(tls_cluster.clone(), UpstreamCluster::OriginalDst(UpstreamProtocol::Tls));
         if let Some(http2) = http2_cluster.as_ref().filter(|http2| *http2 != cluster) {
-            found.put(http2.clone(), Upstream::OriginalDst(UpstreamProtocol::Http2));
+            found.put(http2.clone(), UpstreamCluster::OriginalDst(UpstreamProtocol::Http2));
         }
     }
-    let Found { mut clusters, problems, .. } = found;
+    let ClusterCollector { mut clusters, problems, .. } = found;
     if let Some(name) = &wire.steering.pass_cluster {
         // It may be one of those that are there.
-        clusters.by_name.entry(name.clone()).or_insert(Upstream::Passthrough);
+        clusters.by_name.entry(name.clone()).or_insert(UpstreamCluster::Passthrough);
     }
     problems.or(clusters)
 }
@@ -175,19 +178,19 @@ impl Steered {
 
 /// A Service that is asked for.
 #[derive(Clone, Copy)]
-struct Of<'s> {
+struct RequestedService<'s> {
     service: &'s wire::Service,
     subset: &'s str,
 }
 
-struct Found<'c> {
+struct ClusterCollector<'c> {
     compiled: &'c Compiled,
     base: &'c Base,
-    clusters: Clusters,
-    problems: Problems,
+    clusters: UpstreamClusters,
+    problems: InputErrors,
 }
 
-impl Found<'_> {
+impl ClusterCollector<'_> {
     /// `wire` and `config` are the same, and steer nothing by authority.
     fn all(&mut self, wire: &wire::Config, config: &Config) {
         let zone = wire.dns.cluster_domain.trim_end_matches('.');
@@ -229,7 +232,7 @@ impl Found<'_> {
         named.sort_unstable();
         named.dedup();
         asked.extend(named.iter().map(|name| format!("_{name}._tcp.{host}")));
-        let of = Of { service, subset: "" };
+        let of = RequestedService { service, subset: "" };
         let whole = wire::Service { subsets: wire::Service::default().subsets, ..service.clone() };
         for authority in &asked {
             let is_there = service.subsets.is_empty() && self.one(config, authority, of);
@@ -240,7 +243,7 @@ impl Found<'_> {
             for (name, subset) in service.subsets.iter() {
                 let mut alone = service.clone();
                 alone.subsets = [(name, subset.clone())].into_iter().collect();
-                self.one_alone(wire, key, &alone, authority, Of { subset: name, ..of });
+                self.one_alone(wire, key, &alone, authority, RequestedService { subset: name, ..of });
             }
         }
         for hostname in groups().flat_map(|group| group.hostnames.iter()) {
@@ -250,14 +253,14 @@ impl Found<'_> {
         }
     }
 
-    /// [`Found::one`], with nothing in the table but `alone`.
+    /// [`ClusterCollector::one`], with nothing in the table but `alone`.
     fn one_alone(
         &mut self,
         wire: &wire::Config,
         key: &str,
         alone: &wire::Service,
         authority: &str,
-        of: Of<'_>,
+        of: RequestedService<'_>,
     ) -> bool {
         // It is no alias, so where those may lead is nothing to it.
         let mut config = wire::Config { external_names: wire::ExternalNames::default(), ..without_services(wire) };
@@ -267,7 +270,7 @@ impl Found<'_> {
     }
 
     /// Asks for a Service or an endpoint, and says whether that is what it means.
-    fn one(&mut self, config: &Config, authority: &str, of: Of<'_>) -> bool {
+    fn one(&mut self, config: &Config, authority: &str, of: RequestedService<'_>) -> bool {
         let (resolution, plan) = ask(config, authority, Scheme::Http);
         let Resolution::Route(route) = resolution else { return false };
         if !matches!(route.reason, Reason::Service | Reason::Endpoint) {
@@ -276,12 +279,12 @@ impl Found<'_> {
         // One that is told an endpoint is there for all Services.
         if let (Some(cluster), None) = (plan.cluster(), plan.endpoint()) {
             self.named(authority, cluster);
-            self.put(cluster.to_owned(), Upstream::Endpoints(self.endpoints(&route, of)));
+            self.put(cluster.to_owned(), UpstreamCluster::Endpoints(self.endpoints(&route, of)));
         }
         true
     }
 
-    fn endpoints(&self, route: &Route<'_>, of: Of<'_>) -> Endpoints {
+    fn endpoints(&self, route: &Route<'_>, of: RequestedService<'_>) -> ClusterEndpoints {
         let mut host = String::new();
         route.destination.write_host(self.compiled.wire.dns.cluster_domain.trim_end_matches('.'), &mut host);
         let usable = match (&route.destination, route.endpoint()) {
@@ -291,7 +294,7 @@ impl Found<'_> {
             }
             _ => None,
         };
-        Endpoints {
+        ClusterEndpoints {
             host,
             port: route.port,
             subset: of.subset.to_owned(),
@@ -315,8 +318,8 @@ impl Found<'_> {
                 continue;
             };
             let upstream = match plan.dynamic_host() {
-                Some(_) => Upstream::DynamicForwardProxy { tls },
-                None => Upstream::External { host: host.to_owned(), port, tls },
+                Some(_) => UpstreamCluster::DynamicForwardProxy { tls },
+                None => UpstreamCluster::External { host: host.to_owned(), port, tls },
             };
             if scheme == Scheme::Http {
                 self.named(authority, cluster);
@@ -340,7 +343,7 @@ impl Found<'_> {
         }
     }
 
-    fn put(&mut self, name: String, upstream: Upstream) {
+    fn put(&mut self, name: String, upstream: UpstreamCluster) {
         match self.clusters.by_name.entry(name) {
             Entry::Vacant(free) => drop(free.insert(upstream)),
             Entry::Occupied(other) if *other.get() == upstream || upstream.is_subset_of(other.get()) => {}

@@ -9,8 +9,8 @@ use byname_core::wire;
 use k8s_openapi::api::discovery::v1;
 
 use crate::{
-    cluster::{Cluster, NamespacedName, Sourced, is_tcp},
-    input::Problem,
+    cluster::{ClusterState, NamespacedName, Sourced, is_tcp},
+    input::InputError,
 };
 
 /// What the endpoints of a group share.
@@ -32,7 +32,7 @@ struct Shared {
 type Ports = Vec<(String, u16)>;
 
 /// What of endpoints decides for this Service; the rest would only split groups.
-struct Wanted<'s> {
+struct GroupingCriteria<'s> {
     zone: bool,
     node: Nodes<'s>,
     labels: BTreeSet<&'s str>,
@@ -57,7 +57,7 @@ impl Nodes<'_> {
     }
 }
 
-impl<'s> Wanted<'s> {
+impl<'s> GroupingCriteria<'s> {
     fn of(service: &'s wire::Service, node: Option<&'s str>) -> Self {
         let subsets = || service.subsets.iter().map(|(_, subset)| subset);
         let distribution = service.traffic_distribution;
@@ -78,12 +78,12 @@ impl<'s> Wanted<'s> {
 
 /// The endpoints of the Service `name`, to a caller on `node`.
 pub(super) fn compile(
-    cluster: &Cluster,
+    cluster: &ClusterState,
     name: &NamespacedName,
     service: &wire::Service,
     node: Option<&str>,
-) -> Result<Vec<wire::EndpointGroup>, Problem> {
-    let wanted = Wanted::of(service, node);
+) -> Result<Vec<wire::EndpointGroup>, InputError> {
+    let wanted = GroupingCriteria::of(service, node);
     // While the control plane moves an endpoint from slice to slice it may be in both: the one that is ready counts.
     let mut endpoints: BTreeMap<(IpAddr, Option<Ports>), (Shared, &str)> = BTreeMap::new();
     for (slice_name, slice) in cluster.slices_of(name) {
@@ -126,7 +126,7 @@ fn ports(
     name: &NamespacedName,
     slice: &Sourced<v1::EndpointSlice>,
     service: &wire::Service,
-) -> Result<Option<Ports>, Problem> {
+) -> Result<Option<Ports>, InputError> {
     let mut ports = Vec::new();
     for (index, port) in slice.object.ports.iter().flatten().enumerate() {
         let Some(number) = port.port.filter(|number| *number != 0 && is_tcp(port.protocol.as_ref())) else { continue };
@@ -151,8 +151,8 @@ fn ports(
 fn shared(
     endpoint: &v1::Endpoint,
     ports: Option<Ports>,
-    wanted: &Wanted<'_>,
-    cluster: &Cluster,
+    wanted: &GroupingCriteria<'_>,
+    cluster: &ClusterState,
     namespace: &str,
 ) -> Shared {
     let conditions = endpoint.conditions.clone().unwrap_or_default();

@@ -2,10 +2,10 @@
 
 use byname_core::FieldError as Refused;
 
-use super::Base;
+use super::base::Base;
 use crate::{
-    cluster::{Cluster, NamespacedName},
-    input::Problem,
+    cluster::{ClusterState, NamespacedName},
+    input::InputError,
 };
 
 const SERVICES: &str = "table.services[\"";
@@ -19,11 +19,11 @@ pub(super) fn service(refused: &Refused) -> Option<&str> {
 }
 
 /// In the object that the Service `key` was made of.
-pub(super) fn in_cluster(refused: &Refused, key: &str, cluster: &Cluster) -> Problem {
+pub(super) fn in_cluster(refused: &Refused, key: &str, cluster: &ClusterState) -> InputError {
     let (reason, fix) = words(refused);
     let called = format!("Service {key}");
     let source = NamespacedName::parse(key).and_then(|name| cluster.services.get(&name));
-    let Some(source) = source else { return Problem::new(&called, reason, fix) };
+    let Some(source) = source else { return InputError::new(&called, reason, fix) };
     let rest = refused.at.strip_prefix(SERVICES).and_then(|rest| rest.split_once("\"]")).map_or("", |(_, rest)| rest);
     let field = match rest.strip_prefix('.').unwrap_or_default() {
         // These come from other objects, or are not there.
@@ -35,7 +35,7 @@ pub(super) fn in_cluster(refused: &Refused, key: &str, cluster: &Cluster) -> Pro
 }
 
 /// In what was written by hand, or was typed.
-pub(super) fn in_base(refused: &Refused, base: &Base) -> Problem {
+pub(super) fn in_base(refused: &Refused, base: &Base) -> InputError {
     let (reason, fix) = words(refused);
     base.problem(&refused.at, reason, fix)
 }

@@ -5,13 +5,13 @@ use k8s_openapi::api::core::v1;
 
 use super::groups;
 use crate::{
-    cluster::{Cluster, NamespacedName, Sourced, cluster_ips},
-    input::Problem,
+    cluster::{ClusterState, NamespacedName, Sourced, cluster_ips},
+    input::InputError,
 };
 
 /// What a Service is compiled with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct With<'w> {
+pub(super) struct ServiceOptions<'w> {
     /// What is written by hand of it.
     pub(super) own: Option<&'w wire::Service>,
     /// Nothing is to be said of endpoints.
@@ -21,19 +21,19 @@ pub(super) struct With<'w> {
 }
 
 /// What of a Service the API gives by a word.
-struct Fields<'s> {
+struct ServiceFields<'s> {
     called: String,
     source: &'s Sourced<v1::Service>,
 }
 
 /// The Service `name`.
 pub(super) fn compile(
-    cluster: &Cluster,
+    cluster: &ClusterState,
     name: &NamespacedName,
     source: &Sourced<v1::Service>,
-    With { own, names_only, node }: With<'_>,
-) -> Result<wire::Service, Problem> {
-    let fields = Fields { called: format!("Service {name}"), source };
+    ServiceOptions { own, names_only, node }: ServiceOptions<'_>,
+) -> Result<wire::Service, InputError> {
+    let fields = ServiceFields { called: format!("Service {name}"), source };
     let nothing = v1::ServiceSpec::default();
     let spec = source.object.spec.as_ref().unwrap_or(&nothing);
     let own = own.cloned().unwrap_or_default();
@@ -125,13 +125,13 @@ fn ip_families(spec: &v1::ServiceSpec) -> Vec<wire::IpFamily> {
     if families.first().copied() == of_first { Vec::new() } else { families }
 }
 
-impl Fields<'_> {
-    fn ports(&self, spec: &v1::ServiceSpec) -> Result<Vec<wire::ServicePort>, Problem> {
+impl ServiceFields<'_> {
+    fn ports(&self, spec: &v1::ServiceSpec) -> Result<Vec<wire::ServicePort>, InputError> {
         let ports = spec.ports.iter().flatten().enumerate();
         ports.map(|(index, port)| self.port(&format!("spec.ports[{index}]"), port)).collect()
     }
 
-    fn port(&self, field: &str, port: &v1::ServicePort) -> Result<wire::ServicePort, Problem> {
+    fn port(&self, field: &str, port: &v1::ServicePort) -> Result<wire::ServicePort, InputError> {
         let number = u16::try_from(port.port).ok().filter(|number| *number != 0).ok_or_else(|| {
             self.problem(&format!("{field}.port"), format!("{} is not a port", port.port), "use 1 to 65535")
         })?;
@@ -152,7 +152,7 @@ impl Fields<'_> {
         })
     }
 
-    fn problem(&self, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> Problem {
+    fn problem(&self, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> InputError {
         self.source.problem(&self.called, field, reason, fix)
     }
 }

@@ -7,26 +7,26 @@ use byname_core::{
     wire::{Protocol, Service, ServiceType},
 };
 
-use super::Side;
+use super::side::Side;
 
 /// What an alias is asked for where nothing says more.
 const WEB_PORTS: [u16; 2] = [80, 443];
 
 /// A name with its port, and who uses it.
-pub(super) struct Name {
+pub(super) struct ComparedName {
     pub(super) authority: String,
     /// `None`: whoever.
     only_from: Option<String>,
 }
 
-impl Name {
+impl ComparedName {
     pub(super) fn is_for(&self, namespace: &str) -> bool {
         self.only_from.as_deref().is_none_or(|only| only == namespace)
     }
 }
 
 /// The names for everything in either state: short from its own namespace, longer from everywhere.
-pub(super) fn of(old: &Side, new: &Side) -> Vec<Name> {
+pub(super) fn of(old: &Side, new: &Side) -> Vec<ComparedName> {
     let mut ports: BTreeMap<&str, BTreeSet<u16>> = BTreeMap::new();
     let mut hostnames: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for side in [old, new] {
@@ -42,7 +42,7 @@ pub(super) fn of(old: &Side, new: &Side) -> Vec<Name> {
         for port in ports {
             let mut add = |stem: &str| {
                 let mut name = |form: String, only_from| {
-                    names.push(Name { authority: format!("{form}:{port}"), only_from });
+                    names.push(ComparedName { authority: format!("{form}:{port}"), only_from });
                 };
                 name(stem.to_owned(), Some(namespace.to_owned()));
                 name(format!("{stem}.{namespace}"), None);

@@ -10,10 +10,10 @@ use anyhow::{Context, bail};
 use byname_core::{Config, Defaults, FieldErrors, limits::MAX_CONFIGURATION_BYTES, wire};
 
 use crate::{
-    caller::Caller,
-    cluster::{Cluster, NamespacedName},
-    compile::{self, Options},
-    input::{self, Problem, Source},
+    caller::CallerSettings,
+    cluster::{ClusterState, NamespacedName},
+    compile::{self, CompileOptions},
+    input::{self, InputError, Source},
 };
 
 /// One of the two states that are compared.
@@ -27,7 +27,7 @@ pub struct Side {
     /// Those of objects of any kind; of a configuration, the caller's.
     namespaces: BTreeSet<String>,
     /// What was left out, as the filter would refuse it.
-    pub left_out: BTreeMap<NamespacedName, Problem>,
+    pub left_out: BTreeMap<NamespacedName, InputError>,
 }
 
 /// So much of an input tells a configuration from Kubernetes objects.
@@ -51,14 +51,14 @@ impl Side {
     ///
     /// # Errors
     /// All that is wrong with either.
-    pub fn read(source: &Source, options: &Options, progress: &mut dyn FnMut(u64)) -> anyhow::Result<Self> {
+    pub fn read(source: &Source, options: &CompileOptions, progress: &mut dyn FnMut(u64)) -> anyhow::Result<Self> {
         let (mut reader, called): (Box<dyn Read>, String) = match source {
             Source::Path(path) if !path.is_dir() => {
                 let called = path.display().to_string();
                 (Box::new(File::open(path).with_context(|| called.clone())?), called)
             }
             Source::Path(_) => {
-                return Self::of_cluster(&Cluster::read(std::slice::from_ref(source), progress)?, options);
+                return Self::of_cluster(&ClusterState::read(std::slice::from_ref(source), progress)?, options);
             }
             Source::Stdin => (Box::new(io::stdin()), "standard input".to_owned()),
         };
@@ -70,13 +70,13 @@ impl Side {
         if is_configuration {
             return Self::of_configuration(reader, &called);
         }
-        let mut cluster = Cluster::default();
+        let mut cluster = ClusterState::default();
         input::read_stream(BufReader::new(reader), &called, &mut |object| cluster.add(object))?;
         Self::of_cluster(&cluster, options)
     }
 
-    fn of_cluster(cluster: &Cluster, options: &Options) -> anyhow::Result<Self> {
-        let compiled = compile::compile(cluster, &Caller::anyone(&options.base.config), options)?;
+    fn of_cluster(cluster: &ClusterState, options: &CompileOptions) -> anyhow::Result<Self> {
+        let compiled = compile::compile(cluster, &CallerSettings::anyone(&options.base.config), options)?;
         let namespaces = cluster.all_namespaces().into_iter().map(str::to_owned).collect();
         Ok(Self::new(compiled.wire, compiled.config, namespaces, compiled.left_out))
     }
@@ -99,7 +99,7 @@ impl Side {
         wire: wire::Config,
         config: Config,
         namespaces: BTreeSet<String>,
-        left_out: BTreeMap<NamespacedName, Problem>,
+        left_out: BTreeMap<NamespacedName, InputError>,
     ) -> Self {
         let mut rest = wire;
         let services = std::mem::take(&mut rest.table.services);

@@ -1,6 +1,6 @@
 //! A difference for a reviewer.
 
-use super::{Change, Difference, Kind, Meaning, Names};
+use super::difference::{ChangeKind, Difference, Meaning, NameChange, Names};
 use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain};
 
 /// The changes, those that hurt first.
@@ -9,24 +9,26 @@ pub fn text(difference: &Difference) -> String {
     let mut lines = Vec::new();
     for change in &difference.changes {
         let (style, word) = match change.kind {
-            Kind::Vanishes => (ERROR, "vanishes"),
-            Kind::Changes => (WARNING, "changes"),
-            Kind::Appears => (GOOD, "appears"),
+            ChangeKind::Vanishes => (ERROR, "vanishes"),
+            ChangeKind::Changes => (WARNING, "changes"),
+            ChangeKind::Appears => (GOOD, "appears"),
         };
         lines.push(match change.kind {
-            Kind::Vanishes => format!("{style}{word}{style:#}  {}", said(change.old.as_ref())),
-            Kind::Changes | Kind::Appears => format!("{style}{word}{style:#}  {}", said(change.new.as_ref())),
+            ChangeKind::Vanishes => format!("{style}{word}{style:#}  {}", said(change.old.as_ref())),
+            ChangeKind::Changes | ChangeKind::Appears => {
+                format!("{style}{word}{style:#}  {}", said(change.new.as_ref()))
+            }
         });
         match change.kind {
-            Kind::Vanishes if change.new.is_some() => lines.push(format!("  now  {}", said(change.new.as_ref()))),
-            Kind::Changes => lines.push(format!("  was  {}", said(change.old.as_ref()))),
-            Kind::Appears if change.old.is_some() => lines.push(format!("  was  {}", said(change.old.as_ref()))),
+            ChangeKind::Vanishes if change.new.is_some() => lines.push(format!("  now  {}", said(change.new.as_ref()))),
+            ChangeKind::Changes => lines.push(format!("  was  {}", said(change.old.as_ref()))),
+            ChangeKind::Appears if change.old.is_some() => lines.push(format!("  was  {}", said(change.old.as_ref()))),
             _ => {}
         }
         names(change, difference, &mut lines);
         lines.push(String::new());
     }
-    let count = |kind: Kind| -> usize {
+    let count = |kind: ChangeKind| -> usize {
         difference
             .changes
             .iter()
@@ -42,9 +44,9 @@ pub fn text(difference: &Difference) -> String {
         true => format!("every name means what it meant, of {asked}"),
         false => format!(
             "{} vanish, {} change, {} appear, of {asked}",
-            count(Kind::Vanishes),
-            count(Kind::Changes),
-            count(Kind::Appears),
+            count(ChangeKind::Vanishes),
+            count(ChangeKind::Changes),
+            count(ChangeKind::Appears),
         ),
     });
     lines.push(String::new());
@@ -63,7 +65,7 @@ fn said(meaning: Option<&Meaning>) -> String {
     format!("{NAME}{}{port}{NAME:#}{name}{tls} {ASIDE}by {}{cluster}{ASIDE:#}", plain(&meaning.host), meaning.reason)
 }
 
-fn names(change: &Change, difference: &Difference, lines: &mut Vec<String>) {
+fn names(change: &NameChange, difference: &Difference, lines: &mut Vec<String>) {
     for Names { from, names } in &change.names {
         let callers = match from.len() {
             all if all == difference.namespaces.len() && all > 1 => "every namespace".to_owned(),

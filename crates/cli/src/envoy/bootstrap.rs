@@ -7,13 +7,13 @@ use std::{
 
 use super::{
     cluster::{self, Style},
-    filter::{discovered, dynamic_forward_proxy, inline, path},
-    socket_address,
+    filter::{discovered, dynamic_forward_proxy, inline},
+    value::{path, socket_address},
 };
 use crate::{
-    compile::{Clusters, Compiled, Upstream},
+    compile::{Compiled, UpstreamCluster, UpstreamClusters},
     fill::{fill, quoted},
-    input::{Problem, Problems},
+    input::{InputError, InputErrors},
     output::directory_of,
 };
 
@@ -57,11 +57,11 @@ const PASS_CLUSTER: &str = "passthrough";
 ///
 /// # Errors
 /// Where it is for nobody in particular, or a cluster would need endpoints that are not known.
-pub fn bootstrap(compiled: &Compiled, clusters: &Clusters, wanted: &Bootstrap) -> Result<String, Problems> {
+pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Bootstrap) -> Result<String, InputErrors> {
     let wire = &compiled.wire;
     let Some(namespace) = wire.caller.namespace.as_deref() else {
         let reason = "is that of a pod, and whose is not said";
-        return Err(Problem::new("the bootstrap", reason, "say --namespace or --pod").into());
+        return Err(InputError::new("the bootstrap", reason, "say --namespace or --pod").into());
     };
     let pass_cluster = wire.steering.pass_cluster.as_deref();
     let mut own = String::new();
@@ -69,18 +69,19 @@ pub fn bootstrap(compiled: &Compiled, clusters: &Clusters, wanted: &Bootstrap) -
     let pass = match passes {
         Pass::Refuse if pass_cluster.is_some() => {
             let reason = "would refuse what steering.passCluster sends on";
-            return Err(Problem::new("--pass refuse", reason, "leave one of the two out").into());
+            return Err(InputError::new("--pass refuse", reason, "leave one of the two out").into());
         }
         Pass::Refuse => include_str!("refuse.yaml.in").to_owned(),
         Pass::OriginalDst => {
             let name = pass_cluster.unwrap_or(PASS_CLUSTER);
             if !clusters.by_name.contains_key(name) {
-                own = cluster::cluster(name, &Upstream::Passthrough, &wanted.style)?;
+                own = cluster::cluster(name, &UpstreamCluster::Passthrough, &wanted.style)?;
             }
             fill(include_str!("pass.yaml.in"), &[("cluster", &quoted(name))])
         }
     };
-    let is_dynamic = clusters.by_name.values().any(|upstream| matches!(upstream, Upstream::DynamicForwardProxy { .. }));
+    let is_dynamic =
+        clusters.by_name.values().any(|upstream| matches!(upstream, UpstreamCluster::DynamicForwardProxy { .. }));
     let locality = wire.caller.zone.as_deref().map(|zone| format!("locality: {{zone: {}}}", quoted(zone)));
     let filter = match &wanted.ecds_file {
         Some(file) => discovered(file, namespace, &wanted.module),
@@ -117,7 +118,7 @@ fn dynamic_resources(file: &Path) -> String {
 }
 
 /// The routes of what is steered by authority. What is steered by cluster may bear one of these names too.
-fn virtual_hosts(clusters: &Clusters) -> String {
+fn virtual_hosts(clusters: &UpstreamClusters) -> String {
     const HOST: &str = "\
 - name: {{authority}}
   domains: [{{domains}}]

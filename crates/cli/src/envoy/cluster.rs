@@ -4,11 +4,14 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use byname_core::UpstreamProtocol;
 
-use super::{filter::path, socket_address, version};
+use super::{
+    file::version,
+    value::{path, socket_address},
+};
 use crate::{
-    compile::{Clusters, Endpoints, Upstream},
+    compile::{ClusterEndpoints, UpstreamCluster, UpstreamClusters},
     fill::{fill, quoted},
-    input::{Problem, Problems},
+    input::{InputError, InputErrors},
 };
 
 /// How Envoy comes to know the endpoints of a Service.
@@ -157,7 +160,7 @@ struct Writer<'s> {
 ///
 /// # Errors
 /// Where it would need endpoints that are not known.
-pub(crate) fn cluster(name: &str, upstream: &Upstream, style: &Style) -> Result<String, Problem> {
+pub(crate) fn cluster(name: &str, upstream: &UpstreamCluster, style: &Style) -> Result<String, InputError> {
     Writer { style, anchors: None }.cluster(name, upstream)
 }
 
@@ -165,9 +168,9 @@ pub(crate) fn cluster(name: &str, upstream: &Upstream, style: &Style) -> Result<
 ///
 /// # Errors
 /// Those that would need endpoints which are not known.
-pub(super) fn list(clusters: &Clusters, style: &Style) -> Result<String, Problems> {
+pub(super) fn list(clusters: &UpstreamClusters, style: &Style) -> Result<String, InputErrors> {
     let mut writer = Writer { style, anchors: Some(BTreeSet::new()) };
-    let (mut text, mut problems) = (String::new(), Problems::default());
+    let (mut text, mut problems) = (String::new(), InputErrors::default());
     for (name, upstream) in &clusters.by_name {
         match writer.cluster(name, upstream) {
             Ok(cluster) => text.push_str(&cluster),
@@ -181,7 +184,7 @@ pub(super) fn list(clusters: &Clusters, style: &Style) -> Result<String, Problem
 ///
 /// # Errors
 /// Where one would need endpoints that are not known.
-pub fn cds(clusters: &Clusters, style: &Style) -> Result<String, Problems> {
+pub fn cds(clusters: &UpstreamClusters, style: &Style) -> Result<String, InputErrors> {
     let list = list(clusters, style)?;
     let mut resources = String::from(if list.is_empty() { "resources: []\n" } else { "resources:\n" });
     for line in list.lines() {
@@ -205,16 +208,16 @@ pub fn cds(clusters: &Clusters, style: &Style) -> Result<String, Problems> {
 ///
 /// # Errors
 /// Where endpoints are not known.
-pub fn endpoint_files(clusters: &Clusters) -> Result<Vec<(String, String)>, Problems> {
+pub fn endpoint_files(clusters: &UpstreamClusters) -> Result<Vec<(String, String)>, InputErrors> {
     const FILE: &str = "\
 version_info: {{version}}
 resources:
 - \"@type\": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment
   {{endpoints}}
 ";
-    let (mut files, mut problems) = (Vec::new(), Problems::default());
+    let (mut files, mut problems) = (Vec::new(), InputErrors::default());
     for (name, upstream) in &clusters.by_name {
-        let Upstream::Endpoints(endpoints) = upstream else { continue };
+        let UpstreamCluster::Endpoints(endpoints) = upstream else { continue };
         match known(endpoints) {
             Ok(addresses) => {
                 let assignment = assignment(name, addresses);
@@ -239,9 +242,9 @@ fn file_name(cluster: &str) -> String {
     name + ".yaml"
 }
 
-fn known(endpoints: &Endpoints) -> Result<&[SocketAddr], Problem> {
+fn known(endpoints: &ClusterEndpoints) -> Result<&[SocketAddr], InputError> {
     endpoints.addresses.as_deref().ok_or_else(|| {
-        Problem::new(
+        InputError::new(
             &format!("{}:{}", endpoints.host, endpoints.port),
             "has endpoints that are not known",
             "add endpointslices to what kubectl gets, or say --clusters dns",
@@ -262,11 +265,11 @@ fn assignment(name: &str, addresses: &[SocketAddr]) -> String {
 }
 
 impl Writer<'_> {
-    fn cluster(&mut self, name: &str, upstream: &Upstream) -> Result<String, Problem> {
+    fn cluster(&mut self, name: &str, upstream: &UpstreamCluster) -> Result<String, InputError> {
         let quoted_name = quoted(name);
         let named = ("name", quoted_name.as_str());
         Ok(match upstream {
-            Upstream::Endpoints(endpoints) => match self.style.discovery {
+            UpstreamCluster::Endpoints(endpoints) => match self.style.discovery {
                 Discovery::Static => {
                     let assignment = assignment(name, known(endpoints)?);
                     fill(STATIC, &[named, ("speaks", &self.speaks(endpoints.spoken)), ("endpoints", &assignment)])
@@ -278,7 +281,7 @@ impl Writer<'_> {
                     fill(EDS, &[named, ("speaks", &speaks), ("file", &file), ("directory", &path(directory))])
                 }
                 Discovery::Dns if !endpoints.subset.is_empty() => {
-                    return Err(Problem::new(
+                    return Err(InputError::new(
                         &format!("{}:{}, subset {}", endpoints.host, endpoints.port, endpoints.subset),
                         "is a part of the endpoints, and DNS knows all of them alone",
                         "say --clusters static or eds, or take the subsets out of --config",
@@ -290,21 +293,23 @@ impl Writer<'_> {
                     self.dns(name, (DNS, timing), address, endpoints.spoken)
                 }
             },
-            Upstream::External { host, port, tls } => {
+            UpstreamCluster::External { host, port, tls } => {
                 // HTTP/1.1 in clear text: the world outside is not asked to follow the client.
                 let spoken = if *tls { Some(UpstreamProtocol::Tls) } else { None };
                 self.dns(name, (EXTERNAL, OUTSIDE), (host, *port), spoken)
             }
-            Upstream::DynamicForwardProxy { tls } => {
+            UpstreamCluster::DynamicForwardProxy { tls } => {
                 let speaks = if *tls { self.speaks(UpstreamProtocol::Tls) } else { String::new() };
                 fill(DYNAMIC, &[named, ("dns_cache", &dns_cache()), ("speaks", &speaks)])
             }
-            Upstream::OriginalDst(spoken) => {
+            UpstreamCluster::OriginalDst(spoken) => {
                 let speaks =
                     self.speaks_and("original_dst", *spoken, "common_http_protocol_options: {idle_timeout: 5s}\n");
                 fill(ORIGINAL_DST, &[named, ("speaks", &speaks)])
             }
-            Upstream::Passthrough => fill(ORIGINAL_DST, &[named, ("speaks", &self.speaks(UpstreamProtocol::AsClient))]),
+            UpstreamCluster::Passthrough => {
+                fill(ORIGINAL_DST, &[named, ("speaks", &self.speaks(UpstreamProtocol::AsClient))])
+            }
         })
     }
 
@@ -383,7 +388,7 @@ pub(super) fn dns_cache() -> String {
 }
 
 /// DNS gives the addresses of a headless Service's endpoints, and those have ports of their own.
-fn dns_port(endpoints: &Endpoints) -> u16 {
+fn dns_port(endpoints: &ClusterEndpoints) -> u16 {
     let mut ports: Vec<u16> = endpoints.addresses.iter().flatten().map(SocketAddr::port).collect();
     ports.sort_unstable();
     ports.dedup();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::version;
+use super::{cluster::dns_cache, file::version, value::path};
 use crate::{
     fill::{ascii, fill, quoted},
     output::directory_of,
@@ -16,14 +16,14 @@ pub const DEFAULT_MODULE: &str = "/etc/byname/byname.wasm";
 
 /// What of the filter's file comes from Envoy's side.
 #[derive(Clone, Debug)]
-pub struct Filter {
+pub struct EcdsFilter {
     /// What the filter is called in Envoy's bootstrap.
     pub name: String,
     /// Where Envoy finds the module.
     pub module: PathBuf,
 }
 
-impl Default for Filter {
+impl Default for EcdsFilter {
     fn default() -> Self {
         Self { name: FILTER_NAME.into(), module: DEFAULT_MODULE.into() }
     }
@@ -31,7 +31,7 @@ impl Default for Filter {
 
 /// The file that Envoy discovers the filter from: `json` is its configuration.
 #[must_use]
-pub fn ecds(json: &str, Filter { name, module }: &Filter) -> String {
+pub fn ecds(json: &str, EcdsFilter { name, module }: &EcdsFilter) -> String {
     let filter = wasm(json, module, true);
     let template = include_str!("ecds.yaml.in");
     fill(template, &[("version", &quoted(&version(&filter))), ("name", &quoted(name)), ("filter", &filter)])
@@ -64,9 +64,5 @@ pub(crate) fn wasm(json: &str, module: &Path, restricted: bool) -> String {
 
 /// What resolves hosts outside the cluster.
 pub(crate) fn dynamic_forward_proxy() -> String {
-    fill(include_str!("dynamic-forward-proxy.yaml.in"), &[("dns_cache", &super::cluster::dns_cache())])
-}
-
-pub(super) fn path(path: &Path) -> String {
-    quoted(&path.to_string_lossy())
+    fill(include_str!("dynamic-forward-proxy.yaml.in"), &[("dns_cache", &dns_cache())])
 }

@@ -10,8 +10,8 @@ use k8s_openapi::api::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Asked;
-use crate::cluster::{Cluster, NamespacedName, cluster_ips, is_ready};
+use super::requested_name::RequestedName;
+use crate::cluster::{ClusterState, NamespacedName, cluster_ips, is_ready};
 
 /// CNAMEs that a resolver follows.
 const MAX_CNAMES: usize = 10;
@@ -51,7 +51,7 @@ pub enum DnsAnswer {
 }
 
 /// The queries for `asked`, up to the one that ends it.
-pub(super) fn queries(cluster: &Cluster, config: &Config, zone: &str, asked: &Asked) -> Vec<DnsQuery> {
+pub(super) fn queries(cluster: &ClusterState, config: &Config, zone: &str, asked: &RequestedName) -> Vec<DnsQuery> {
     let authority = asked.authority();
     let Ok(authority) = Authority::try_from(authority.as_bytes()) else { return Vec::new() };
     let Host::Name { name, absolute } = authority.host() else { return Vec::new() };
@@ -69,7 +69,7 @@ pub(super) fn queries(cluster: &Cluster, config: &Config, zone: &str, asked: &As
     queries
 }
 
-fn query(cluster: &Cluster, zone: &str, name: &Name) -> DnsQuery {
+fn query(cluster: &ClusterState, zone: &str, name: &Name) -> DnsQuery {
     let mut query = DnsQuery {
         name: name.as_str().to_owned(),
         answer: DnsAnswer::NoSuchName,
@@ -83,17 +83,17 @@ fn query(cluster: &Cluster, zone: &str, name: &Name) -> DnsQuery {
             return query;
         };
         match lookup(cluster, below) {
-            Found::Addresses(addresses) if addresses.is_empty() => query.answer = DnsAnswer::NoData,
-            Found::Addresses(addresses) => {
+            DnsLookup::Addresses(addresses) if addresses.is_empty() => query.answer = DnsAnswer::NoData,
+            DnsLookup::Addresses(addresses) => {
                 query.answer = DnsAnswer::Addresses;
                 query.addresses = addresses;
             }
-            Found::Nothing => query.answer = DnsAnswer::NoSuchName,
-            Found::Unknown => query.answer = DnsAnswer::Unknown,
-            Found::Alias(target) if query.aliases.contains(&target) || query.aliases.len() >= MAX_CNAMES => {
+            DnsLookup::Nothing => query.answer = DnsAnswer::NoSuchName,
+            DnsLookup::Unknown => query.answer = DnsAnswer::Unknown,
+            DnsLookup::Alias(target) if query.aliases.contains(&target) || query.aliases.len() >= MAX_CNAMES => {
                 query.answer = DnsAnswer::Circle;
             }
-            Found::Alias(target) => {
+            DnsLookup::Alias(target) => {
                 query.aliases.push(target.clone());
                 if let Ok(next) = Name::parse(target.trim_end_matches('.').as_bytes()) {
                     at = next;
@@ -105,7 +105,7 @@ fn query(cluster: &Cluster, zone: &str, name: &Name) -> DnsQuery {
     }
 }
 
-enum Found {
+enum DnsLookup {
     /// None: the name is there all the same.
     Addresses(Vec<String>),
     Alias(String),
@@ -114,42 +114,42 @@ enum Found {
 }
 
 /// By the rules of the Kubernetes DNS specification, as CoreDNS has them.
-fn lookup(cluster: &Cluster, below: &str) -> Found {
+fn lookup(cluster: &ClusterState, below: &str) -> DnsLookup {
     let has_namespace = |namespace: &str| cluster.all_namespaces().contains(namespace);
     let labels: Vec<&str> = below.rsplit('.').collect();
     match labels.as_slice() {
-        ["svc" | "pod"] => Found::Addresses(Vec::new()),
-        ["svc" | "pod", namespace] if has_namespace(namespace) => Found::Addresses(Vec::new()),
+        ["svc" | "pod"] => DnsLookup::Addresses(Vec::new()),
+        ["svc" | "pod", namespace] if has_namespace(namespace) => DnsLookup::Addresses(Vec::new()),
         ["svc", namespace, service, parts @ ..] => {
             let name = NamespacedName::new(namespace, service);
             let Some(spec) = cluster.services.get(&name).map(|service| service.object.spec.clone().unwrap_or_default())
             else {
-                return Found::Nothing;
+                return DnsLookup::Nothing;
             };
             of_service(cluster, &name, &spec, parts)
         }
         // As kubeadm installs it (`pods insecure`) it answers any address, be there a pod or not.
         ["pod", namespace, dashed] if has_namespace(namespace) => {
             let address = dashed.replace('-', ".").parse::<IpAddr>().or(dashed.replace('-', ":").parse());
-            address.map_or(Found::Nothing, |address| Found::Addresses(vec![address.to_string()]))
+            address.map_or(DnsLookup::Nothing, |address| DnsLookup::Addresses(vec![address.to_string()]))
         }
-        _ => Found::Nothing,
+        _ => DnsLookup::Nothing,
     }
 }
 
 /// `parts` are the labels before the Service's, the last one first.
-fn of_service(cluster: &Cluster, name: &NamespacedName, spec: &ServiceSpec, parts: &[&str]) -> Found {
+fn of_service(cluster: &ClusterState, name: &NamespacedName, spec: &ServiceSpec, parts: &[&str]) -> DnsLookup {
     let addresses: Vec<String> = cluster_ips(spec).map(str::to_owned).collect();
     let is_headless = addresses.iter().any(|address| address == "None");
     match (spec.type_.as_deref(), parts) {
         (Some("ExternalName"), []) => match &spec.external_name {
             // An address is no target of a CNAME.
-            Some(target) if target.parse::<IpAddr>().is_err() => Found::Alias(target.to_ascii_lowercase()),
-            _ => Found::Nothing,
+            Some(target) if target.parse::<IpAddr>().is_err() => DnsLookup::Alias(target.to_ascii_lowercase()),
+            _ => DnsLookup::Nothing,
         },
-        (Some("ExternalName"), _) => Found::Nothing,
+        (Some("ExternalName"), _) => DnsLookup::Nothing,
         (_, []) if is_headless => of_endpoints(cluster, name, spec, |_| true, None),
-        (_, []) => Found::Addresses(addresses),
+        (_, []) => DnsLookup::Addresses(addresses),
         (_, [label]) => of_endpoints(cluster, name, spec, |endpoint| is_called(endpoint, label), None),
         (_, [protocol, port]) => {
             let (port, protocol) = (port.trim_start_matches('_'), protocol.trim_start_matches('_'));
@@ -163,25 +163,25 @@ fn of_service(cluster: &Cluster, name: &NamespacedName, spec: &ServiceSpec, part
                     of_endpoints(cluster, name, spec, |_| true, Some(&has))
                 }
                 false if ports().any(|other| is_it(other.name.as_ref(), other.protocol.as_ref())) => {
-                    Found::Addresses(addresses)
+                    DnsLookup::Addresses(addresses)
                 }
-                false => Found::Nothing,
+                false => DnsLookup::Nothing,
             }
         }
-        _ => Found::Nothing,
+        _ => DnsLookup::Nothing,
     }
 }
 
 /// The ready endpoints that are meant, in slices with a port that is meant: without one there is no such name.
 fn of_endpoints(
-    cluster: &Cluster,
+    cluster: &ClusterState,
     name: &NamespacedName,
     spec: &ServiceSpec,
     is_meant: impl Fn(&Endpoint) -> bool,
     has_port: Option<&dyn Fn(&EndpointPort) -> bool>,
-) -> Found {
+) -> DnsLookup {
     if !cluster.knows_endpoints_of(name) {
-        return Found::Unknown;
+        return DnsLookup::Unknown;
     }
     let publishes = spec.publish_not_ready_addresses.unwrap_or(false);
     let slices = cluster.slices_of(name).map(|(_, slice)| &slice.object).filter(|slice| slice.address_type != "FQDN");
@@ -197,8 +197,8 @@ fn of_endpoints(
     addresses.sort_unstable();
     addresses.dedup();
     match addresses.is_empty() {
-        true => Found::Nothing,
-        false => Found::Addresses(addresses.iter().map(IpAddr::to_string).collect()),
+        true => DnsLookup::Nothing,
+        false => DnsLookup::Addresses(addresses.iter().map(IpAddr::to_string).collect()),
     }
 }
 

@@ -11,14 +11,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    caller::Caller,
-    cluster::{Cluster, NamespacedName, is_tcp},
+    caller::CallerSettings,
+    cluster::{ClusterState, NamespacedName, is_tcp},
 };
 
 /// One endpoint of an EndpointSlice.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Endpoint {
+#[schemars(rename = "Endpoint")]
+pub struct ExplainedEndpoint {
     /// Its first address, which is the one that counts.
     pub address: String,
     /// Its own port for the Service's port; left out where its slice has none of that name.
@@ -54,20 +55,20 @@ pub struct Endpoint {
 }
 
 /// What decides which endpoints may serve.
-pub(super) struct Asked<'a> {
+pub(super) struct EndpointQuery<'a> {
     pub(super) service: &'a Service,
     /// Name of the port.
     pub(super) port: &'a str,
     /// The endpoint that the name means, if it means one.
     pub(super) named: Option<SocketAddr>,
-    pub(super) caller: &'a Caller,
+    pub(super) caller: &'a CallerSettings,
     /// Whether loopback addresses count.
     pub(super) single_machine: bool,
 }
 
 /// All endpoints of the Service `name`, and what each is to the caller.
-pub(super) fn of(cluster: &Cluster, name: &NamespacedName, asked: &Asked<'_>) -> Vec<Endpoint> {
-    let Asked { service, port, named, caller, single_machine } = *asked;
+pub(super) fn of(cluster: &ClusterState, name: &NamespacedName, asked: &EndpointQuery<'_>) -> Vec<ExplainedEndpoint> {
+    let EndpointQuery { service, port, named, caller, single_machine } = *asked;
     let usable = service.usable(port);
     let choice = usable.as_ref().map(|(choice, _)| *choice);
     let usable: BTreeSet<SocketAddr> = usable.map(|(_, usable)| usable.collect()).unwrap_or_default();
@@ -89,7 +90,7 @@ pub(super) fn of(cluster: &Cluster, name: &NamespacedName, asked: &Asked<'_>) ->
         for (index, endpoint) in slice.object.endpoints.iter().flatten().enumerate() {
             let Some(address) = endpoint.addresses.first() else { continue };
             let conditions = endpoint.conditions.clone().unwrap_or_default();
-            let one = Endpoint {
+            let one = ExplainedEndpoint {
                 address: address.clone(),
                 port: own_port,
                 hostname: endpoint.hostname.clone(),
@@ -128,7 +129,7 @@ pub(super) fn of(cluster: &Cluster, name: &NamespacedName, asked: &Asked<'_>) ->
                     because(&one, serves, publishes, choice, of_other_family, caller)
                 }
             };
-            all.push(Endpoint { serves, because, ..one });
+            all.push(ExplainedEndpoint { serves, because, ..one });
         }
     }
     all.sort_by_key(|endpoint| (endpoint.address.parse::<IpAddr>().ok(), endpoint.port));
@@ -137,7 +138,7 @@ pub(super) fn of(cluster: &Cluster, name: &NamespacedName, asked: &Asked<'_>) ->
 }
 
 /// While an endpoint is moved from slice to slice it is in both, and counts once: the ready one of the two.
-fn count_once(all: &mut [Endpoint]) {
+fn count_once(all: &mut [ExplainedEndpoint]) {
     for same in
         all.chunk_by_mut(|one, other| one.port.is_some() && (&one.address, one.port) == (&other.address, other.port))
     {
@@ -158,12 +159,12 @@ fn hints(endpoint: &v1::Endpoint) -> Vec<String> {
 
 /// The choice was made by the core for all of them; here it is said of one.
 fn because(
-    endpoint: &Endpoint,
+    endpoint: &ExplainedEndpoint,
     serves: bool,
     publishes: bool,
     choice: Option<Choice>,
     of_other_family: bool,
-    caller: &Caller,
+    caller: &CallerSettings,
 ) -> String {
     let here = |place: &Option<String>| place.clone().unwrap_or_else(|| "unknown".to_owned());
     let (zone, node) = (here(&caller.who.zone), here(&caller.who.node));
@@ -201,7 +202,7 @@ fn because(
 }
 
 /// Why a Service has no endpoint that may serve.
-pub(super) fn why_none(cluster: &Cluster, name: &NamespacedName) -> Option<String> {
+pub(super) fn why_none(cluster: &ClusterState, name: &NamespacedName) -> Option<String> {
     let spec = cluster.services.get(name)?.object.spec.as_ref()?;
     if spec.type_.as_deref() == Some("ExternalName") {
         return None;

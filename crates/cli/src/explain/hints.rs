@@ -8,9 +8,9 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::{Asked, endpoints};
+use super::{endpoints, requested_name::RequestedName};
 use crate::{
-    cluster::{Cluster, NamespacedName},
+    cluster::{ClusterState, NamespacedName},
     compile::{Compiled, zone},
 };
 
@@ -21,9 +21,9 @@ const MAX_NAMED: usize = 3;
 
 /// What there is to say about a request with this outcome, which came to `service` if it came to any.
 pub(super) fn hints(
-    cluster: &Cluster,
+    cluster: &ClusterState,
     compiled: &Compiled,
-    asked: &Asked,
+    asked: &RequestedName,
     (reason, trace): (Reason, &Trace),
     service: Option<(&NamespacedName, &Service)>,
 ) -> Vec<String> {
@@ -86,13 +86,13 @@ fn left_out(compiled: &Compiled, trace: &Trace) -> Vec<String> {
     hints
 }
 
-fn is_alias(cluster: &Cluster, name: &NamespacedName) -> bool {
+fn is_alias(cluster: &ClusterState, name: &NamespacedName) -> bool {
     let spec = cluster.services.get(name).and_then(|service| service.object.spec.as_ref());
     spec.is_some_and(|spec| spec.type_.as_deref() == Some("ExternalName"))
 }
 
 /// Which ports there are, and what the one that was asked for is instead.
-fn ports(cluster: &Cluster, name: &NamespacedName, service: &Service, asked: &Asked) -> Vec<String> {
+fn ports(cluster: &ClusterState, name: &NamespacedName, service: &Service, asked: &RequestedName) -> Vec<String> {
     let ports = service.ports().iter().map(|port| match port.name() {
         "" => port.port().to_string(),
         called => format!("{} ({called})", port.port()),
@@ -112,7 +112,7 @@ fn ports(cluster: &Cluster, name: &NamespacedName, service: &Service, asked: &As
 }
 
 /// What a number is that is no port of the Service.
-fn other_meaning(cluster: &Cluster, name: &NamespacedName, spec: &ServiceSpec, number: i32) -> Option<String> {
+fn other_meaning(cluster: &ClusterState, name: &NamespacedName, spec: &ServiceSpec, number: i32) -> Option<String> {
     let ports = || spec.ports.iter().flatten();
     if let Some(port) = ports().find(|port| port.node_port == Some(number)) {
         return Some(format!(
@@ -132,7 +132,7 @@ fn other_meaning(cluster: &Cluster, name: &NamespacedName, spec: &ServiceSpec, n
 }
 
 /// Services of that name in other namespaces, and of like names in this one.
-fn elsewhere(cluster: &Cluster, compiled: &Compiled, asked: &Asked) -> Vec<String> {
+fn elsewhere(cluster: &ClusterState, compiled: &Compiled, asked: &RequestedName) -> Vec<String> {
     let namespace = compiled.config.caller.namespace();
     let zone = zone(&compiled.wire.dns);
     let dns = &compiled.wire.dns;
@@ -169,7 +169,7 @@ fn elsewhere(cluster: &Cluster, compiled: &Compiled, asked: &Asked) -> Vec<Strin
 }
 
 /// Whose address it is that is no cluster IP.
-fn address(cluster: &Cluster, asked: &Asked) -> Option<String> {
+fn address(cluster: &ClusterState, asked: &RequestedName) -> Option<String> {
     let authority = asked.authority();
     let authority = Authority::try_from(authority.as_bytes()).ok()?;
     let Host::Ip(address) = authority.host() else { return None };

@@ -11,14 +11,15 @@ use k8s_openapi::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cluster::{Cluster, NamespacedName, Sourced, cluster_ips, in_namespace, is_ready};
+use crate::cluster::{ClusterState, NamespacedName, Sourced, cluster_ips, in_namespace, is_ready};
 
 /// So many of a cluster's nodes are named.
 const MAX_NODES_SHOWN: usize = 3;
 
 /// One way into the cluster.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
-pub struct Way {
+#[schemars(rename = "Way")]
+pub struct EntryPoint {
     /// `NodePort`, `LoadBalancer`, `Ingress`, a kind of route, `externalIPs`, or the Service's own type.
     pub kind: String,
     /// What a client outside would use, where this way is open.
@@ -29,21 +30,21 @@ pub struct Way {
 }
 
 /// A Service's port that is looked for from outside.
-struct Wanted<'c> {
-    cluster: &'c Cluster,
+struct ExposedPort<'c> {
+    cluster: &'c ClusterState,
     name: &'c NamespacedName,
     spec: &'c ServiceSpec,
     port: Option<&'c ServicePort>,
 }
 
 /// The ways to the port called `port_name` of a Service.
-pub(super) fn ways(cluster: &Cluster, name: Option<&NamespacedName>, port_name: Option<&str>) -> Vec<Way> {
+pub(super) fn ways(cluster: &ClusterState, name: Option<&NamespacedName>, port_name: Option<&str>) -> Vec<EntryPoint> {
     let Some((name, service)) = name.and_then(|name| cluster.services.get_key_value(name)) else { return Vec::new() };
     let nothing = ServiceSpec::default();
     let spec = service.object.spec.as_ref().unwrap_or(&nothing);
     let is_it =
         |port: &&ServicePort| port_name.is_some_and(|wanted| port.name.as_deref().unwrap_or_default() == wanted);
-    let wanted = Wanted { cluster, name, spec, port: spec.ports.iter().flatten().find(is_it) };
+    let wanted = ExposedPort { cluster, name, spec, port: spec.ports.iter().flatten().find(is_it) };
     let mut ways = Vec::new();
     let service_type = spec.type_.as_deref().unwrap_or("ClusterIP");
     match (service_type, wanted.port) {
@@ -66,7 +67,7 @@ pub(super) fn ways(cluster: &Cluster, name: Option<&NamespacedName>, port_name: 
     for address in spec.external_ips.iter().flatten() {
         let because = "if the network brings this address to a node; externalIPs is deprecated (CVE-2020-8554)";
         let address = wanted.port.map(|port| joined(address, port.port));
-        ways.push(Way { kind: "externalIPs".to_owned(), address, because: because.to_owned() });
+        ways.push(EntryPoint { kind: "externalIPs".to_owned(), address, because: because.to_owned() });
     }
     ways.extend(ingresses(&wanted));
     ways.extend(routes(&wanted));
@@ -79,7 +80,7 @@ pub(super) fn ways(cluster: &Cluster, name: Option<&NamespacedName>, port_name: 
     ways
 }
 
-impl Wanted<'_> {
+impl ExposedPort<'_> {
     /// The endpoints that have the port.
     fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         let named =
@@ -113,8 +114,8 @@ impl Wanted<'_> {
     }
 }
 
-fn closed(kind: &str, because: &str) -> Way {
-    Way { kind: kind.to_owned(), address: None, because: because.to_owned() }
+fn closed(kind: &str, because: &str) -> EntryPoint {
+    EntryPoint { kind: kind.to_owned(), address: None, because: because.to_owned() }
 }
 
 /// `targetPort` as it is written; left out it is the port.
@@ -130,7 +131,7 @@ fn joined(host: &str, port: i32) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-fn load_balancer(service: &Sourced<k8s_openapi::api::core::v1::Service>, port: &ServicePort) -> Way {
+fn load_balancer(service: &Sourced<k8s_openapi::api::core::v1::Service>, port: &ServicePort) -> EntryPoint {
     let status = service.object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let given = status.and_then(|balancer| balancer.ingress.as_ref()?.first());
     let address = given.and_then(|ingress| ingress.hostname.clone().or_else(|| ingress.ip.clone()));
@@ -138,19 +139,19 @@ fn load_balancer(service: &Sourced<k8s_openapi::api::core::v1::Service>, port: &
         Some(_) => "the cloud's load balancer has this address",
         None => "no load balancer has been given to it: status.loadBalancer is empty",
     };
-    Way {
+    EntryPoint {
         kind: "LoadBalancer".to_owned(),
         address: address.map(|address| joined(&address, port.port)),
         because: because.to_owned(),
     }
 }
 
-fn node_port(wanted: &Wanted<'_>, port: &ServicePort) -> Way {
+fn node_port(wanted: &ExposedPort<'_>, port: &ServicePort) -> EntryPoint {
     let kind = "NodePort".to_owned();
     let Some(number) = port.node_port.filter(|number| *number != 0) else {
         let because =
             "no node port is given to it: allocateLoadBalancerNodePorts is false, or it is not in a cluster yet";
-        return Way { kind, address: None, because: because.to_owned() };
+        return EntryPoint { kind, address: None, because: because.to_owned() };
     };
     let ready = || wanted.cluster.nodes.iter().filter(|(_, node)| node.object.ready);
     let is_local = wanted.spec.external_traffic_policy.as_deref() == Some("Local");
@@ -181,10 +182,10 @@ fn node_port(wanted: &Wanted<'_>, port: &ServicePort) -> Way {
     if more > 0 {
         addresses.push(format!("and {more} more"));
     }
-    Way { kind, address: (!addresses.is_empty()).then(|| addresses.join(" ")), because }
+    EntryPoint { kind, address: (!addresses.is_empty()).then(|| addresses.join(" ")), because }
 }
 
-fn ingresses(Wanted { cluster, name, port, .. }: &Wanted<'_>) -> Vec<Way> {
+fn ingresses(ExposedPort { cluster, name, port, .. }: &ExposedPort<'_>) -> Vec<EntryPoint> {
     let mut ways = Vec::new();
     for (ingress_name, ingress) in in_namespace(&cluster.ingresses, &name.namespace) {
         let spec = ingress.object.spec.clone().unwrap_or_default();
@@ -200,7 +201,7 @@ fn ingresses(Wanted { cluster, name, port, .. }: &Wanted<'_>) -> Vec<Way> {
             let written = wanted.name.clone().or_else(|| wanted.number.map(|number| number.to_string()));
             let written = written.unwrap_or_else(|| "nothing".to_owned());
             ways.push(match leads_here {
-                true => Way {
+                true => EntryPoint {
                     kind: "Ingress".to_owned(),
                     address: Some(format!("{scheme}://{host}{path}")),
                     because: format!("{ingress_name} leads here{}", address_of(ingress)),
@@ -239,7 +240,7 @@ fn address_of(ingress: &Sourced<Ingress>) -> String {
     }
 }
 
-fn routes(Wanted { cluster, name, port, .. }: &Wanted<'_>) -> Vec<Way> {
+fn routes(ExposedPort { cluster, name, port, .. }: &ExposedPort<'_>) -> Vec<EntryPoint> {
     let mut ways = Vec::new();
     // A route whose parent is a Service is for the mesh inside.
     let from_outside = cluster.routes.iter().filter(|(_, route)| {
@@ -268,7 +269,7 @@ fn routes(Wanted { cluster, name, port, .. }: &Wanted<'_>) -> Vec<Way> {
                 false => format!(", if a ReferenceGrant in {namespace} lets it"),
             };
             let because = format!("{called} leads here{grant}");
-            ways.push(Way { kind: route.kind.clone(), address: Some(hosts), because });
+            ways.push(EntryPoint { kind: route.kind.clone(), address: Some(hosts), because });
         }
     }
     ways

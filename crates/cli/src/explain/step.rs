@@ -9,7 +9,8 @@ use serde::Serialize;
 
 /// One step of a decision.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
-pub struct Step {
+#[schemars(rename = "Step")]
+pub struct ExplainedStep {
     /// `unreadable`, `address`, `candidate`, `alias`, `fallback`, `port`, `endpoints`, `subset`, `endpoint` or `steer`; there
     /// may be more some day.
     pub kind: String,
@@ -22,7 +23,7 @@ pub struct Step {
     pub text: String,
 }
 
-impl Step {
+impl ExplainedStep {
     pub(super) fn of(step: &CoreStep) -> Self {
         let (kind, name, found) = match step {
             CoreStep::Unreadable(_) => ("unreadable", None, false),

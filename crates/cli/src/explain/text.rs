@@ -2,7 +2,10 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::{DnsAnswer, Explanation, Kind};
+use super::{
+    dns::DnsAnswer,
+    explanation::{Explanation, ResolutionKind},
+};
 use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain};
 
 /// The whole explanation: the answer first, then how it came about.
@@ -33,9 +36,9 @@ fn headline(explanation: &Explanation, lines: &mut Vec<String>) {
     lines.push(format!("{NAME}{}{NAME:#} from {who}{}", plain(&asked.authority()), place.concat()));
     let reason = &explanation.reason;
     let (style, answer) = match explanation.resolution {
-        Kind::Route => (GOOD, "reachable".to_owned()),
-        Kind::Pass => (WARNING, format!("not reachable by name: {reason}; the request goes on as it came")),
-        Kind::Refuse => {
+        ResolutionKind::Route => (GOOD, "reachable".to_owned()),
+        ResolutionKind::Pass => (WARNING, format!("not reachable by name: {reason}; the request goes on as it came")),
+        ResolutionKind::Refuse => {
             let status = explanation.status.map_or(String::new(), |status| format!(" with {status}"));
             (ERROR, format!("not reachable: {reason}; the request is answered{status}"))
         }

@@ -7,16 +7,16 @@ use serde_path_to_error::{Path, Segment};
 
 /// A value, and where it stands.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub struct InputNode {
     /// Counted from 1. That of its key, where it has one: a list or an object may begin on the line below.
     pub line: u32,
     /// What stands there.
-    pub value: Value,
+    pub value: InputValue,
 }
 
 /// What may stand in a document: JSON's values.
 #[derive(Clone, Debug)]
-pub enum Value {
+pub enum InputValue {
     /// Nothing.
     Null,
     /// True or false.
@@ -28,25 +28,25 @@ pub enum Value {
     /// Text.
     Text(Box<str>),
     /// A list.
-    List(Vec<Node>),
+    List(Vec<InputNode>),
     /// An object, in the order in which it was written.
-    Map(Vec<(Box<str>, Node)>),
+    Map(Vec<(Box<str>, InputNode)>),
 }
 
-impl Node {
+impl InputNode {
     /// The value of a field; `None` where it has none, or is no object.
     #[must_use]
     pub fn get(&self, field: &str) -> Option<&Self> {
         match &self.value {
-            Value::Map(entries) => entries.iter().find(|(key, _)| **key == *field).map(|(_, node)| node),
+            InputValue::Map(entries) => entries.iter().find(|(key, _)| **key == *field).map(|(_, node)| node),
             _ => None,
         }
     }
 
-    /// [`Node::get`], to change it.
+    /// [`InputNode::get`], to change it.
     pub fn get_mut(&mut self, field: &str) -> Option<&mut Self> {
         match &mut self.value {
-            Value::Map(entries) => entries.iter_mut().find(|(key, _)| **key == *field).map(|(_, node)| node),
+            InputValue::Map(entries) => entries.iter_mut().find(|(key, _)| **key == *field).map(|(_, node)| node),
             _ => None,
         }
     }
@@ -55,7 +55,7 @@ impl Node {
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match &self.value {
-            Value::Text(text) => Some(text),
+            InputValue::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -64,15 +64,15 @@ impl Node {
     #[must_use]
     pub fn count(&self) -> usize {
         1 + match &self.value {
-            Value::List(items) => items.iter().map(Self::count).sum(),
-            Value::Map(entries) => entries.iter().map(|(_, value)| value.count()).sum(),
+            InputValue::List(items) => items.iter().map(Self::count).sum(),
+            InputValue::Map(entries) => entries.iter().map(|(_, value)| value.count()).sum(),
             _ => 0,
         }
     }
 
     /// Takes a field out.
     pub fn remove(&mut self, field: &str) {
-        if let Value::Map(entries) = &mut self.value {
+        if let InputValue::Map(entries) = &mut self.value {
             entries.retain(|(key, _)| **key != *field);
         }
     }
@@ -93,8 +93,8 @@ impl Node {
         let mut node = self;
         for segment in path.iter() {
             let next = match (segment, &node.value) {
-                (Segment::Seq { index }, Value::List(items)) => items.get(*index),
-                (Segment::Map { key }, Value::Map(_)) => node.get(key),
+                (Segment::Seq { index }, InputValue::List(items)) => items.get(*index),
+                (Segment::Map { key }, InputValue::Map(_)) => node.get(key),
                 _ => None,
             };
             let Some(next) = next else { break };
@@ -116,13 +116,13 @@ impl Node {
             path.truncate(before);
         };
         match &self.value {
-            Value::List(items) => {
+            InputValue::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     path.push_str(&format!("[{index}]"));
                     below(path, item);
                 }
             }
-            Value::Map(entries) => {
+            InputValue::Map(entries) => {
                 for (key, value) in entries {
                     push_field(path, key);
                     below(path, value);
@@ -141,7 +141,7 @@ fn push_field(path: &mut String, field: &str) {
     path.push_str(field);
 }
 
-/// Why a [`Node`] could not be read.
+/// Why an [`InputNode`] could not be read.
 #[derive(Debug)]
 pub struct Unreadable {
     /// Path of the field.
@@ -170,27 +170,27 @@ impl de::Error for Why {
     }
 }
 
-impl<'de> Deserializer<'de> for &'de Node {
+impl<'de> Deserializer<'de> for &'de InputNode {
     type Error = Why;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
         match &self.value {
-            Value::Null => visitor.visit_unit(),
-            Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Int(value) => match u64::try_from(*value) {
+            InputValue::Null => visitor.visit_unit(),
+            InputValue::Bool(value) => visitor.visit_bool(*value),
+            InputValue::Int(value) => match u64::try_from(*value) {
                 Ok(value) => visitor.visit_u64(value),
                 Err(_) => visitor.visit_i64(*value),
             },
-            Value::Float(value) => visitor.visit_f64(*value),
-            Value::Text(text) => visitor.visit_borrowed_str(text),
-            Value::List(items) => visitor.visit_seq(Items(items.iter())),
-            Value::Map(entries) => visitor.visit_map(Fields { entries: entries.iter(), value: None }),
+            InputValue::Float(value) => visitor.visit_f64(*value),
+            InputValue::Text(text) => visitor.visit_borrowed_str(text),
+            InputValue::List(items) => visitor.visit_seq(ListItems(items.iter())),
+            InputValue::Map(entries) => visitor.visit_map(MapFields { entries: entries.iter(), value: None }),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
         match self.value {
-            Value::Null => visitor.visit_none(),
+            InputValue::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -209,9 +209,9 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 }
 
-struct Items<'de>(std::slice::Iter<'de, Node>);
+struct ListItems<'de>(std::slice::Iter<'de, InputNode>);
 
-impl<'de> SeqAccess<'de> for Items<'de> {
+impl<'de> SeqAccess<'de> for ListItems<'de> {
     type Error = Why;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
@@ -223,12 +223,12 @@ impl<'de> SeqAccess<'de> for Items<'de> {
     }
 }
 
-struct Fields<'de> {
-    entries: std::slice::Iter<'de, (Box<str>, Node)>,
-    value: Option<&'de Node>,
+struct MapFields<'de> {
+    entries: std::slice::Iter<'de, (Box<str>, InputNode)>,
+    value: Option<&'de InputNode>,
 }
 
-impl<'de> MapAccess<'de> for Fields<'de> {
+impl<'de> MapAccess<'de> for MapFields<'de> {
     type Error = Why;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {

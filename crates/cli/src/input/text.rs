@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Problem,
+    error::InputError,
     json::{Json, ends_in_escape},
 };
 
@@ -20,21 +20,21 @@ const MAX_OBJECT_BYTES: usize = 32 << 20;
 
 /// What the reader of the characters and whoever parses them tell each other.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct ReaderState {
     /// Why the stream ended before its end.
-    problem: Rc<RefCell<Option<Problem>>>,
+    problem: Rc<RefCell<Option<InputError>>>,
     /// Bytes since the last object began.
     bytes: Rc<Cell<usize>>,
 }
 
-impl Watch {
+impl ReaderState {
     /// Another object begins.
     pub(super) fn begin_object(&self) {
         self.bytes.set(0);
     }
 
     /// Why the stream ended before its end, if it did: asked once.
-    pub(super) fn take_problem(&self) -> Option<Problem> {
+    pub(super) fn take_problem(&self) -> Option<InputError> {
         self.problem.borrow_mut().take()
     }
 }
@@ -42,7 +42,7 @@ impl Watch {
 /// The characters of `reader`, a piece at a time.
 pub(super) struct Characters<R> {
     reader: R,
-    watch: Watch,
+    state: ReaderState,
     file: Arc<str>,
     piece: String,
     /// Where in `piece` the next character begins.
@@ -57,10 +57,10 @@ pub(super) struct Characters<R> {
 }
 
 impl<R: BufRead> Characters<R> {
-    pub(super) fn new(reader: R, file: Arc<str>, watch: Watch) -> Self {
+    pub(super) fn new(reader: R, file: Arc<str>, state: ReaderState) -> Self {
         Self {
             reader,
-            watch,
+            state,
             file,
             piece: String::new(),
             at: 0,
@@ -84,7 +84,7 @@ impl<R: BufRead> Characters<R> {
         match self.read(bytes) {
             Ok(piece) => self.piece = piece,
             Err(problem) => {
-                *self.watch.problem.borrow_mut() = Some(problem.at_line(self.lines.saturating_add(1)));
+                *self.state.problem.borrow_mut() = Some(problem.at_line(self.lines.saturating_add(1)));
                 self.is_over = true;
             }
         }
@@ -106,14 +106,14 @@ impl<R: BufRead> Characters<R> {
     }
 
     /// The next line, or the next part of one that is very long; empty at the end. `bytes` are its room.
-    fn read(&mut self, mut bytes: Vec<u8>) -> Result<String, Problem> {
+    fn read(&mut self, mut bytes: Vec<u8>) -> Result<String, InputError> {
         const TEXT: &str = "give YAML or JSON as kubectl get -o yaml or -o json prints it";
-        let problem = |reason: String| Problem::new(&self.file, reason, TEXT);
+        let problem = |reason: String| InputError::new(&self.file, reason, TEXT);
         bytes.clear();
         let mut most = PIECE_BYTES;
         let text = loop {
             let read = io::Read::take(&mut self.reader, most).read_until(b'\n', &mut bytes);
-            let read = read.map_err(|error| Problem::new(&self.file, format!("cannot be read: {error}"), ""))?;
+            let read = read.map_err(|error| InputError::new(&self.file, format!("cannot be read: {error}"), ""))?;
             match String::from_utf8(bytes) {
                 Ok(text) if read > 0 && (self.json.is_some() || !self.has_begun) && ends_in_escape(text.as_bytes()) => {
                     most = 1;
@@ -128,8 +128,8 @@ impl<R: BufRead> Characters<R> {
                 Err(_) => return Err(problem("is not UTF-8 text".to_owned())),
             }
         };
-        self.watch.bytes.set(self.watch.bytes.get().saturating_add(text.len()));
-        if self.watch.bytes.get() > MAX_OBJECT_BYTES {
+        self.state.bytes.set(self.state.bytes.get().saturating_add(text.len()));
+        if self.state.bytes.get() > MAX_OBJECT_BYTES {
             return Err(problem(format!("an object is larger than {MAX_OBJECT_BYTES} bytes")));
         }
         match text.chars().find(|c| *c < ' ' && !matches!(c, '\t' | '\n' | '\r')) {

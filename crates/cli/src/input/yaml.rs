@@ -10,9 +10,9 @@ use std::{
 use saphyr_parser::{BufferedInput, Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 
 use super::{
-    Problem,
-    node::{Node, Value},
-    text::{Characters, Watch},
+    error::InputError,
+    node::{InputNode, InputValue},
+    text::{Characters, ReaderState},
 };
 
 /// How deep objects may be nested. Kubernetes' own are below 20.
@@ -22,14 +22,14 @@ const MAX_VALUES: usize = 250_000;
 
 /// One object of a document.
 #[derive(Debug)]
-pub(super) struct Object {
+pub(super) struct DocumentObject {
     /// Which document it is of, counted from 1.
     pub(super) document: u32,
     /// Its place in a list, if it is of one, counted from 0.
     pub(super) item: Option<u32>,
     /// What the list says of its items, where it says so before them.
     pub(super) list: Option<ListType>,
-    pub(super) node: Node,
+    pub(super) node: InputNode,
 }
 
 /// `apiVersion` and `kind` of a list: those of its items where they have none of their own, as the API server leaves them out.
@@ -44,14 +44,14 @@ pub(super) struct ListType {
 pub(super) fn objects(
     reader: impl BufRead,
     file: &Arc<str>,
-    each: &mut dyn FnMut(Object) -> Result<(), Problem>,
-) -> Result<bool, Problem> {
-    let watch = Watch::default();
-    let characters = Characters::new(reader, Arc::clone(file), watch.clone());
+    each: &mut dyn FnMut(DocumentObject) -> Result<(), InputError>,
+) -> Result<bool, InputError> {
+    let state = ReaderState::default();
+    let characters = Characters::new(reader, Arc::clone(file), state.clone());
     let mut documents = Documents {
         parser: Parser::new(BufferedInput::new(characters)),
         file: Arc::clone(file),
-        watch,
+        state,
         number: 0,
         holds_something: false,
         anchors: HashMap::new(),
@@ -60,7 +60,7 @@ pub(super) fn objects(
     };
     let read = documents.read(each);
     // That the characters ended early is why there was nothing more to parse.
-    match documents.watch.take_problem() {
+    match documents.state.take_problem() {
         Some(problem) => Err(problem),
         None => read.map(|()| documents.holds_something),
     }
@@ -69,20 +69,20 @@ pub(super) fn objects(
 struct Documents<I: Iterator<Item = char>> {
     parser: Parser<'static, BufferedInput<I>>,
     file: Arc<str>,
-    watch: Watch,
+    state: ReaderState,
     number: u32,
     holds_something: bool,
-    anchors: HashMap<usize, Node>,
+    anchors: HashMap<usize, InputNode>,
     /// Of the object that is read.
     values: usize,
     /// Below the anchors of the document.
     anchored: usize,
 }
 
-type Next = (Event<'static>, u32);
+type ParserEvent = (Event<'static>, u32);
 
 impl<I: Iterator<Item = char>> Documents<I> {
-    fn read(&mut self, each: &mut dyn FnMut(Object) -> Result<(), Problem>) -> Result<(), Problem> {
+    fn read(&mut self, each: &mut dyn FnMut(DocumentObject) -> Result<(), InputError>) -> Result<(), InputError> {
         loop {
             match self.next()? {
                 (Event::StreamEnd, _) => return Ok(()),
@@ -99,11 +99,11 @@ impl<I: Iterator<Item = char>> Documents<I> {
     }
 
     fn begin_object(&mut self) {
-        self.watch.begin_object();
+        self.state.begin_object();
         self.values = 0;
     }
 
-    fn document(&mut self, each: &mut dyn FnMut(Object) -> Result<(), Problem>) -> Result<(), Problem> {
+    fn document(&mut self, each: &mut dyn FnMut(DocumentObject) -> Result<(), InputError>) -> Result<(), InputError> {
         let (event, line) = self.next()?;
         match event {
             // An empty document, such as one that holds nothing but comments.
@@ -117,8 +117,12 @@ impl<I: Iterator<Item = char>> Documents<I> {
     }
 
     /// An object, or a list of objects: which it is may only be known at its end, as kubectl sorts the fields.
-    fn object(&mut self, line: u32, each: &mut dyn FnMut(Object) -> Result<(), Problem>) -> Result<(), Problem> {
-        let mut fields: Vec<(Box<str>, Node)> = Vec::new();
+    fn object(
+        &mut self,
+        line: u32,
+        each: &mut dyn FnMut(DocumentObject) -> Result<(), InputError>,
+    ) -> Result<(), InputError> {
+        let mut fields: Vec<(Box<str>, InputNode)> = Vec::new();
         let mut keys = HashSet::new();
         let mut is_list = false;
         loop {
@@ -130,7 +134,7 @@ impl<I: Iterator<Item = char>> Documents<I> {
             let (event, line) = self.next()?;
             if !matches!(event, Event::SequenceStart(..)) || &*key != "items" {
                 let value = self.value(event, line, 1)?;
-                fields.push((key, Node { line: key_line, ..value }));
+                fields.push((key, InputNode { line: key_line, ..value }));
                 continue;
             }
             is_list = true;
@@ -147,28 +151,33 @@ impl<I: Iterator<Item = char>> Documents<I> {
                 }
                 self.begin_object();
                 let node = self.value(event, line, 2)?;
-                if !matches!(node.value, Value::Map(_)) {
+                if !matches!(node.value, InputValue::Map(_)) {
                     return Err(self.problem(format!("has an item that is no object: items[{index}]"), line));
                 }
-                each(Object { document: self.number, item: Some(index), list: list.clone(), node })?;
+                each(DocumentObject { document: self.number, item: Some(index), list: list.clone(), node })?;
                 index += 1;
             }
         }
         if is_list {
             return Ok(());
         }
-        each(Object { document: self.number, item: None, list: None, node: Node { line, value: Value::Map(fields) } })
+        each(DocumentObject {
+            document: self.number,
+            item: None,
+            list: None,
+            node: InputNode { line, value: InputValue::Map(fields) },
+        })
     }
 
     /// Whether `key` is new among `keys`.
-    fn once(&self, keys: &mut HashSet<Box<str>>, key: &str, line: u32) -> Result<(), Problem> {
+    fn once(&self, keys: &mut HashSet<Box<str>>, key: &str, line: u32) -> Result<(), InputError> {
         match keys.insert(key.into()) {
             true => Ok(()),
             false => Err(self.problem(format!("has the field {key} twice"), line)),
         }
     }
 
-    fn key(&self, event: Event<'static>, line: u32) -> Result<Box<str>, Problem> {
+    fn key(&self, event: Event<'static>, line: u32) -> Result<Box<str>, InputError> {
         match event {
             Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<" => {
                 Err(self.problem("has a merge key (<<), which Kubernetes does not take: write the fields out", line))
@@ -178,7 +187,7 @@ impl<I: Iterator<Item = char>> Documents<I> {
         }
     }
 
-    fn value(&mut self, event: Event<'static>, line: u32, depth: usize) -> Result<Node, Problem> {
+    fn value(&mut self, event: Event<'static>, line: u32, depth: usize) -> Result<InputNode, InputError> {
         if depth > MAX_DEPTH {
             return Err(self.problem(format!("is nested more than {MAX_DEPTH} deep"), line));
         }
@@ -194,13 +203,13 @@ impl<I: Iterator<Item = char>> Documents<I> {
                     }
                     items.push(self.value(event, line, depth + 1)?);
                 }
-                (anchor, Value::List(items))
+                (anchor, InputValue::List(items))
             }
             Event::MappingStart(anchor, _) => (anchor, self.map(depth)?),
             Event::Alias(anchor) => return self.aliased(anchor, line),
             _ => return Err(self.problem("ends in the middle of an object", line)),
         };
-        let node = Node { line, value };
+        let node = InputNode { line, value };
         if anchor != 0 {
             // They are kept to the end of the document, each with all that is in it.
             self.anchored += node.count();
@@ -212,23 +221,23 @@ impl<I: Iterator<Item = char>> Documents<I> {
         Ok(node)
     }
 
-    fn map(&mut self, depth: usize) -> Result<Value, Problem> {
-        let mut fields: Vec<(Box<str>, Node)> = Vec::new();
+    fn map(&mut self, depth: usize) -> Result<InputValue, InputError> {
+        let mut fields: Vec<(Box<str>, InputNode)> = Vec::new();
         let mut keys = HashSet::new();
         loop {
             let (event, key_line) = self.next()?;
             if event == Event::MappingEnd {
-                return Ok(Value::Map(fields));
+                return Ok(InputValue::Map(fields));
             }
             let key = self.key(event, key_line)?;
             self.once(&mut keys, &key, key_line)?;
             let (event, line) = self.next()?;
             let value = self.value(event, line, depth + 1)?;
-            fields.push((key, Node { line: key_line, ..value }));
+            fields.push((key, InputNode { line: key_line, ..value }));
         }
     }
 
-    fn aliased(&mut self, anchor: usize, line: u32) -> Result<Node, Problem> {
+    fn aliased(&mut self, anchor: usize, line: u32) -> Result<InputNode, InputError> {
         let Some(node) = self.anchors.get(&anchor) else {
             return Err(self.problem("has an alias to what is not finished", line));
         };
@@ -238,7 +247,7 @@ impl<I: Iterator<Item = char>> Documents<I> {
     }
 
     /// So many values more are held.
-    fn count(&mut self, more: usize, line: u32) -> Result<(), Problem> {
+    fn count(&mut self, more: usize, line: u32) -> Result<(), InputError> {
         self.values += more;
         match self.values > MAX_VALUES {
             true => Err(self.problem(format!("holds more than {MAX_VALUES} values in one object"), line)),
@@ -246,7 +255,7 @@ impl<I: Iterator<Item = char>> Documents<I> {
         }
     }
 
-    fn next(&mut self) -> Result<Next, Problem> {
+    fn next(&mut self) -> Result<ParserEvent, InputError> {
         match self.parser.next_event() {
             None => Ok((Event::StreamEnd, 0)),
             Some(Ok((event, span))) => Ok((event, line_of(&span.start))),
@@ -254,15 +263,15 @@ impl<I: Iterator<Item = char>> Documents<I> {
         }
     }
 
-    fn unreadable(&self, error: &ScanError) -> Problem {
+    fn unreadable(&self, error: &ScanError) -> InputError {
         let at = error.marker();
         let reason = format!("cannot be read as YAML or JSON: {}, at column {}", error.info(), at.col() + 1);
         self.problem(reason, line_of(at))
     }
 
-    fn problem(&self, reason: impl Into<String>, line: u32) -> Problem {
+    fn problem(&self, reason: impl Into<String>, line: u32) -> InputError {
         let fix = "give objects as kubectl get -o yaml or -o json prints them";
-        Problem::new(&self.file, reason, fix).at_document(self.number.max(1)).at_line(line)
+        InputError::new(&self.file, reason, fix).at_document(self.number.max(1)).at_line(line)
     }
 }
 
@@ -271,33 +280,33 @@ fn line_of(marker: &Marker) -> u32 {
 }
 
 /// YAML's core schema, which is what JSON means too: what is quoted is text.
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> InputValue {
     let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
     if style != ScalarStyle::Plain || is_text {
-        return Value::Text(text.into());
+        return InputValue::Text(text.into());
     }
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
+        "" | "~" | "null" | "Null" | "NULL" => return InputValue::Null,
+        "true" | "True" | "TRUE" => return InputValue::Bool(true),
+        "false" | "False" | "FALSE" => return InputValue::Bool(false),
         _ => {}
     }
     let starts_as_number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
     let is_number = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
     if !starts_as_number || !text.chars().all(is_number) {
-        return Value::Text(text.into());
+        return InputValue::Text(text.into());
     }
     // As kubectl has it, which reads YAML 1.1.
     if let Some(octal) = text.strip_prefix('0').filter(|rest| !rest.is_empty())
         && let Ok(number) = i64::from_str_radix(octal, 8)
     {
-        return Value::Int(number);
+        return InputValue::Int(number);
     }
     if let Ok(number) = text.parse() {
-        return Value::Int(number);
+        return InputValue::Int(number);
     }
     match text.parse() {
-        Ok(number) => Value::Float(number),
-        Err(_) => Value::Text(text.into()),
+        Ok(number) => InputValue::Float(number),
+        Err(_) => InputValue::Text(text.into()),
     }
 }

@@ -3,8 +3,8 @@
 use k8s_openapi::api::networking::v1::IngressServiceBackend;
 
 use super::{
-    context::{Context, Form, View, protocol, shown, some},
-    finding::{Findings, Subject},
+    context::{Context, ServiceForm, View, protocol, shown, some},
+    findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
 
@@ -48,12 +48,12 @@ struct Backend<'c> {
     namespace: &'c str,
     name: &'c str,
     name_field: String,
-    port: Port<'c>,
+    port: BackendPort<'c>,
     port_field: String,
 }
 
 #[derive(Clone, Copy)]
-enum Port<'c> {
+enum BackendPort<'c> {
     None,
     Name(&'c str),
     Number(i32),
@@ -94,7 +94,7 @@ fn backends<'c>(context: &Context<'c>) -> Vec<Backend<'c>> {
                 namespace: to.namespace.as_deref().unwrap_or(&name.namespace),
                 name: &to.name,
                 name_field: format!("{field}.name"),
-                port: to.port.map_or(Port::None, Port::Number),
+                port: to.port.map_or(BackendPort::None, BackendPort::Number),
                 port_field: format!("{field}.port"),
             });
         }
@@ -110,9 +110,9 @@ fn of_ingress<'c>(
 ) -> Backend<'c> {
     let port = service.port.as_ref();
     let (port, port_field) = match (port.and_then(|port| port.name.as_deref()), port.and_then(|port| port.number)) {
-        (Some(name), _) => (Port::Name(name), format!("{field}.port.name")),
-        (None, Some(number)) => (Port::Number(number), format!("{field}.port.number")),
-        (None, None) => (Port::None, format!("{field}.port")),
+        (Some(name), _) => (BackendPort::Name(name), format!("{field}.port.name")),
+        (None, Some(number)) => (BackendPort::Number(number), format!("{field}.port.number")),
+        (None, None) => (BackendPort::None, format!("{field}.port")),
     };
     let name_field = format!("{field}.name");
     Backend { subject, namespace, name: &service.name, name_field, port, port_field }
@@ -129,15 +129,17 @@ fn service_missing(context: &Context<'_>, findings: &mut Findings) {
 
 fn port_missing(context: &Context<'_>, findings: &mut Findings) {
     for backend in backends(context) {
-        let Some(view) = backend.service(context).filter(|view| view.form != Form::ExternalName) else { continue };
+        let Some(view) = backend.service(context).filter(|view| view.form != ServiceForm::ExternalName) else {
+            continue;
+        };
         // Gateways connect over TCP, whatever the kind of the route.
         let mut ports = view.ports().map(|(_, port)| port).filter(|port| protocol(port.protocol.as_ref()) == "TCP");
         let (is_there, asked) = match backend.port {
-            Port::None => (false, "none is named".to_owned()),
-            Port::Name(name) => {
+            BackendPort::None => (false, "none is named".to_owned()),
+            BackendPort::Name(name) => {
                 (ports.any(|port| port.name.as_deref() == Some(name)), format!("none for TCP is called {name}"))
             }
-            Port::Number(number) => (ports.any(|port| port.port == number), format!("none for TCP is {number}")),
+            BackendPort::Number(number) => (ports.any(|port| port.port == number), format!("none for TCP is {number}")),
         };
         if !is_there {
             let all = some(view.ports().map(|(_, port)| shown(port)));
@@ -149,7 +151,9 @@ fn port_missing(context: &Context<'_>, findings: &mut Findings) {
 
 fn is_external_name(context: &Context<'_>, findings: &mut Findings) {
     for backend in backends(context) {
-        let Some(view) = backend.service(context).filter(|view| view.form == Form::ExternalName) else { continue };
+        let Some(view) = backend.service(context).filter(|view| view.form == ServiceForm::ExternalName) else {
+            continue;
+        };
         let target = view.spec.external_name.as_deref().unwrap_or_default();
         let message = format!("Service {} is an ExternalName for {target}", view.name);
         findings.add(backend.subject, backend.name_field, message);

@@ -10,16 +10,18 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::finding::Subject;
-use crate::cluster::{Cluster, NamespacedName, Pod, Sourced};
+use super::findings::Subject;
+use crate::cluster::{ClusterState, NamespacedName, Pod, Sourced};
 
 /// A pod and what it is called.
 pub(super) type NamedPod<'c> = (&'c NamespacedName, &'c Sourced<Pod>);
 
 pub(super) struct Context<'c> {
-    pub(super) cluster: &'c Cluster,
+    pub(super) cluster: &'c ClusterState,
     /// The cluster domain.
     pub(super) domain: &'c str,
+    /// The ids of all rules.
+    pub(super) rule_ids: BTreeSet<&'static str>,
     /// By namespace and name.
     pub(super) services: Vec<View<'c>>,
 }
@@ -29,7 +31,7 @@ pub(super) struct View<'c> {
     pub(super) name: &'c NamespacedName,
     pub(super) service: &'c Sourced<Service>,
     pub(super) spec: &'c ServiceSpec,
-    pub(super) form: Form,
+    pub(super) form: ServiceForm,
     /// Those that its selector matches and that have not ended.
     pub(super) pods: Vec<NamedPod<'c>>,
     pub(super) endpoints: Vec<EndpointView<'c>>,
@@ -37,7 +39,7 @@ pub(super) struct View<'c> {
 
 /// How a Service is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ServiceForm {
     /// By another name.
     ExternalName,
     /// By the addresses of its pods.
@@ -114,7 +116,7 @@ impl<'c> View<'c> {
 }
 
 impl<'c> Context<'c> {
-    pub(super) fn new(cluster: &'c Cluster, domain: &'c str) -> Self {
+    pub(super) fn new(cluster: &'c ClusterState, domain: &'c str, rule_ids: BTreeSet<&'static str>) -> Self {
         let pods = PodIndex::new(cluster);
         let services = cluster.services.iter().filter_map(|(name, service)| {
             let spec = service.object.spec.as_ref()?;
@@ -127,7 +129,7 @@ impl<'c> Context<'c> {
                 endpoints: endpoints(cluster, name, spec),
             })
         });
-        Self { cluster, domain, services: services.collect() }
+        Self { cluster, domain, rule_ids, services: services.collect() }
     }
 
     /// The Service called so.
@@ -151,17 +153,17 @@ impl<'c> Context<'c> {
     }
 }
 
-fn form(spec: &ServiceSpec) -> Form {
+fn form(spec: &ServiceSpec) -> ServiceForm {
     if spec.type_.as_deref() == Some("ExternalName") {
-        Form::ExternalName
+        ServiceForm::ExternalName
     } else if spec.cluster_ip.as_deref() == Some("None") {
-        Form::Headless
+        ServiceForm::Headless
     } else {
-        Form::Virtual
+        ServiceForm::Virtual
     }
 }
 
-fn endpoints<'c>(cluster: &'c Cluster, name: &NamespacedName, spec: &ServiceSpec) -> Vec<EndpointView<'c>> {
+fn endpoints<'c>(cluster: &'c ClusterState, name: &NamespacedName, spec: &ServiceSpec) -> Vec<EndpointView<'c>> {
     let counts_all = spec.publish_not_ready_addresses == Some(true);
     let slices = cluster.slices_of(name);
     let endpoints = slices.flat_map(|(slice_name, slice)| {
@@ -193,7 +195,7 @@ struct PodIndex<'c> {
 }
 
 impl<'c> PodIndex<'c> {
-    fn new(cluster: &'c Cluster) -> Self {
+    fn new(cluster: &'c ClusterState) -> Self {
         let mut by_label: HashMap<_, Vec<usize>> = HashMap::new();
         for (name, service) in &cluster.services {
             let selector = service.object.spec.as_ref().and_then(|spec| spec.selector.as_ref());
@@ -268,4 +270,14 @@ pub(super) fn some<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> 
 /// `app=web, tier=front`.
 pub(super) fn labels<'l>(labels: impl IntoIterator<Item = (&'l String, &'l String)>) -> String {
     labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a port leads to a name that no container of the selected pods has.
+pub(super) fn names_no_container_port(view: &View<'_>, port: &ServicePort) -> bool {
+    let Some(IntOrString::String(name)) = &port.target_port else { return false };
+    let has_it = |view: &View<'_>| {
+        let mut ports = view.pods.iter().flat_map(|(_, pod)| &pod.object.container_ports);
+        ports.any(|listed| listed.name == *name && listed.protocol == protocol(port.protocol.as_ref()))
+    };
+    !view.pods.is_empty() && !has_it(view)
 }

@@ -3,9 +3,8 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
-    context::{Context, EndpointView, Form, View, joined, protocol, shown, some},
-    finding::{Findings, Subject},
-    ports,
+    context::{Context, EndpointView, ServiceForm, View, joined, names_no_container_port, protocol, shown, some},
+    findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
 use crate::cluster::{NamespacedName, SERVICE_NAME};
@@ -94,7 +93,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn no_ready_endpoint(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != Form::ExternalName && !view.serves()) {
+    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName && !view.serves()) {
         if !context.cluster.knows_endpoints_of(view.name) {
             continue;
         }
@@ -114,12 +113,12 @@ fn no_ready_endpoint(context: &Context<'_>, findings: &mut Findings) {
 
 fn no_selector_no_endpoints(context: &Context<'_>, findings: &mut Findings) {
     for view in &context.services {
-        if view.form == Form::ExternalName || view.selector().is_some() || !view.endpoints.is_empty() {
+        if view.form == ServiceForm::ExternalName || view.selector().is_some() || !view.endpoints.is_empty() {
             continue;
         }
         let slices = context.cluster.slices_of(view.name).count();
         // Some have one for its annotations, or for its name alone.
-        let is_for_its_name = view.form == Form::Headless && view.ports().next().is_none() && slices == 0;
+        let is_for_its_name = view.form == ServiceForm::Headless && view.ports().next().is_none() && slices == 0;
         if is_for_its_name || !context.cluster.knows_endpoints_of(view.name) {
             continue;
         }
@@ -189,13 +188,13 @@ fn slice_without_service(context: &Context<'_>, findings: &mut Findings) {
 
 fn port_in_no_slice(context: &Context<'_>, findings: &mut Findings) {
     for view in &context.services {
-        if view.form == Form::ExternalName || view.endpoints.is_empty() {
+        if view.form == ServiceForm::ExternalName || view.endpoints.is_empty() {
             continue;
         }
         for (field, port) in view.ports() {
             let slices = || context.cluster.slices_of(view.name).map(|(_, slice)| &slice.object);
             // BN020 knows why.
-            if slices().any(|slice| joined(slice, port).is_some()) || ports::names_no_container_port(view, port) {
+            if slices().any(|slice| joined(slice, port).is_some()) || names_no_container_port(view, port) {
                 continue;
             }
             let there: BTreeSet<String> = slices()
@@ -223,7 +222,7 @@ fn hints(endpoint: &EndpointView<'_>) -> [(&'static str, Vec<String>); 2] {
 }
 
 fn hints_fall_away(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == Form::Virtual) {
+    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
         // kube-proxy asks family by family.
         for family in ["IPv4", "IPv6"] {
             hints_of_family(view, family, findings);

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    context::{Context, Form, View, protocol, some},
-    finding::Findings,
+    context::{Context, ServiceForm, View, protocol, some},
+    findings::Findings,
     rule::{Rule, Severity},
 };
 use crate::cluster::NamespacedName;
@@ -164,7 +164,7 @@ fn external_local(context: &Context<'_>, findings: &mut Findings, service_type: 
 }
 
 fn local_without_node(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == Form::Virtual) {
+    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
         let is_local = |policy: &Option<String>| policy.as_deref() == Some("Local");
         let field = if is_local(&view.spec.internal_traffic_policy) {
             "internalTrafficPolicy"
@@ -185,7 +185,7 @@ fn local_without_node(context: &Context<'_>, findings: &mut Findings) {
 fn internal_local(context: &Context<'_>, findings: &mut Findings) {
     let pods = context.cluster.pods.values().filter(|pod| !pod.object.is_over() && !pod.object.host_network);
     let with_pods: BTreeSet<&str> = pods.filter_map(|pod| pod.object.node.as_deref()).collect();
-    for view in context.services.iter().filter(|view| view.form == Form::Virtual && view.serves()) {
+    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual && view.serves()) {
         if view.spec.internal_traffic_policy.as_deref() != Some("Local") {
             continue;
         }
@@ -224,7 +224,7 @@ fn external_ips(context: &Context<'_>, findings: &mut Findings) {
 
 fn cluster_ip_twice(context: &Context<'_>, findings: &mut Findings) {
     let mut first: BTreeMap<&str, &NamespacedName> = BTreeMap::new();
-    for view in context.services.iter().filter(|view| view.form == Form::Virtual) {
+    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
         let further = view.spec.cluster_ips.iter().flatten().skip(1).enumerate();
         let further = further.map(|(index, ip)| (format!("spec.clusterIPs[{}]", index + 1), ip));
         let all = view.spec.cluster_ip.iter().map(|ip| ("spec.clusterIP".to_owned(), ip)).chain(further);

@@ -3,9 +3,9 @@
 use byname_core::{Name, is_refused_target, limits::MAX_ALIAS_HOPS};
 
 use super::{
-    context::{Context, Form, View, shown, some},
-    finding::Findings,
-    names::PUBLIC_SUFFIXES,
+    context::{Context, ServiceForm, View, shown, some},
+    findings::Findings,
+    public_suffixes::PUBLIC_SUFFIXES,
     rule::{Rule, Severity},
 };
 
@@ -95,13 +95,13 @@ pub(super) const RULES: &[Rule] = &[
 const FIELD: &str = "spec.externalName";
 
 /// An ExternalName Service and its target.
-struct Alias<'a, 'c> {
+struct ExternalNameAlias<'a, 'c> {
     view: &'a View<'c>,
     text: &'c str,
     target: Name,
 }
 
-impl<'c> Alias<'_, 'c> {
+impl<'c> ExternalNameAlias<'_, 'c> {
     /// Kind (`svc` or `pod`), namespace and name where the target is in the cluster.
     fn inside(&self, context: &Context<'c>) -> Option<(&str, &str, &str)> {
         let mut labels = self.target.below(context.domain)?.rsplit('.');
@@ -115,21 +115,21 @@ impl<'c> Alias<'_, 'c> {
 }
 
 fn views<'a, 'c>(context: &'a Context<'c>) -> impl Iterator<Item = &'a View<'c>> {
-    context.services.iter().filter(|view| view.form == Form::ExternalName)
+    context.services.iter().filter(|view| view.form == ServiceForm::ExternalName)
 }
 
 fn text<'c>(view: &View<'c>) -> &'c str {
     view.spec.external_name.as_deref().unwrap_or_default()
 }
 
-fn alias<'a, 'c>(view: &'a View<'c>) -> Option<Alias<'a, 'c>> {
+fn alias<'a, 'c>(view: &'a View<'c>) -> Option<ExternalNameAlias<'a, 'c>> {
     let text = text(view);
     let target = Name::parse(text.strip_suffix('.').unwrap_or(text).as_bytes()).ok()?;
-    Some(Alias { view, text, target })
+    Some(ExternalNameAlias { view, text, target })
 }
 
 /// Those whose target is a name, and no address.
-fn aliases<'a, 'c>(context: &'a Context<'c>) -> impl Iterator<Item = Alias<'a, 'c>> {
+fn aliases<'a, 'c>(context: &'a Context<'c>) -> impl Iterator<Item = ExternalNameAlias<'a, 'c>> {
     views(context).filter_map(alias).filter(|alias| !alias.target.looks_like_ipv4())
 }
 
@@ -146,7 +146,7 @@ fn is_address(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn is_short(context: &Context<'_>, findings: &mut Findings) {
-    for Alias { view, text, target } in aliases(context) {
+    for ExternalNameAlias { view, text, target } in aliases(context) {
         if is_refused_target(target.as_str()) || target.below(context.domain).is_some() {
             continue;
         }
@@ -197,9 +197,9 @@ fn is_loop(context: &Context<'_>, findings: &mut Findings) {
 }
 
 /// The ExternalName Service that another leads to.
-fn following<'a, 'c>(alias: &Alias<'_, 'c>, context: &'a Context<'c>) -> Option<&'a View<'c>> {
+fn following<'a, 'c>(alias: &ExternalNameAlias<'_, 'c>, context: &'a Context<'c>) -> Option<&'a View<'c>> {
     let (namespace, name) = alias.service(context)?;
-    context.service(namespace, name).filter(|view| view.form == Form::ExternalName)
+    context.service(namespace, name).filter(|view| view.form == ServiceForm::ExternalName)
 }
 
 fn to_other_namespace(context: &Context<'_>, findings: &mut Findings) {

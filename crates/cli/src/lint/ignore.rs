@@ -3,25 +3,12 @@
 use std::str::FromStr;
 
 use super::{
-    context::Context,
-    finding::{By, Finding, Findings, Ignored, Subject},
-    rule::{Rule, Severity, by_id},
+    finding::{Finding, Ignored, IgnoredBy},
+    ignore_annotations::ANNOTATION,
+    registry::by_id,
+    rule::Rule,
 };
-use crate::cluster::{Cluster, Remark};
-
-/// Annotations of this name, with a rule's id behind it, switch that rule off for their object.
-const ANNOTATION: &str = "ignore-";
-
-pub(super) const RULES: &[Rule] = &[Rule {
-    id: "BN090",
-    name: "ignore-has-no-effect",
-    severity: Severity::Warning,
-    summary: "an annotation byname/ignore-… without a reason, or for a rule that there is not",
-    why: "nothing is ignored by it: whoever wrote it believes that a finding is dealt with",
-    fix: "write the reason as its value and a rule of byname lint --list-rules in its name, or take it out",
-    needs: &[],
-    check: without_effect,
-}];
+use crate::cluster::ClusterState;
 
 /// That a rule is to be ignored, in one object or everywhere.
 #[derive(Clone, Debug)]
@@ -68,27 +55,12 @@ pub(super) fn unused<'i>(ignores: &'i [Ignore], findings: &'i [Finding]) -> impl
 }
 
 /// Why a finding is ignored, if it is.
-pub(super) fn why(finding: &Finding, ignores: &[Ignore], cluster: &Cluster) -> Option<Ignored> {
+pub(super) fn why(finding: &Finding, ignores: &[Ignore], cluster: &ClusterState) -> Option<Ignored> {
     if let Some(ignore) = ignores.iter().find(|ignore| ignore.is_for(finding)) {
-        return Some(Ignored { by: By::Flag, reason: ignore.reason.clone() });
+        return Some(Ignored { by: IgnoredBy::Flag, reason: ignore.reason.clone() });
     }
     let remarks = cluster.remarks.get(&finding.object)?;
     let remark = remarks.iter().find(|remark| remark.name.strip_prefix(ANNOTATION) == Some(finding.rule.id))?;
     let reason = remark.text.trim();
-    (!reason.is_empty()).then(|| Ignored { by: By::Annotation, reason: reason.to_owned() })
-}
-
-fn without_effect(context: &Context<'_>, findings: &mut Findings) {
-    for (object, remarks) in &context.cluster.remarks {
-        for Remark { name, text, place, line } in remarks {
-            let Some(id) = name.strip_prefix(ANNOTATION) else { continue };
-            let message = match by_id(id) {
-                None => format!("there is no rule {id}"),
-                Some(_) if text.trim().is_empty() => format!("it gives no reason, so {id} is not ignored"),
-                Some(_) => continue,
-            };
-            let subject = Subject::unread(&object.kind, &object.namespace, &object.name, place);
-            findings.add_at(subject, format!("metadata.annotations.byname/{name}"), *line, message);
-        }
-    }
+    (!reason.is_empty()).then(|| Ignored { by: IgnoredBy::Annotation, reason: reason.to_owned() })
 }

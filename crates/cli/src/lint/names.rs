@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use byname_core::limits::MAX_NDOTS;
 
 use super::{
-    context::{Context, EndpointView, Form, View, some},
-    finding::{Findings, Subject},
+    context::{Context, EndpointView, ServiceForm, View, some},
+    findings::{Findings, Subject},
+    public_suffixes::PUBLIC_SUFFIXES,
     rule::{Rule, Severity},
 };
 use crate::cluster::{DnsPolicy, NamespacedName, Pod};
@@ -64,14 +65,6 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// Top-level domains that programs' names end in: the classic ones, what software is hosted under, and country codes
-/// with about a million names or more. Not all 1,400 are here: `shop` and `qa` are good names for a namespace.
-pub(super) const PUBLIC_SUFFIXES: &[&str] = &[
-    "com", "net", "org", "edu", "gov", "mil", "int", "arpa", "info", "biz", "io", "dev", "app", "ai", "co", "me",
-    "cloud", "sh", "at", "au", "be", "br", "ca", "ch", "cn", "cz", "de", "dk", "es", "eu", "fr", "in", "it", "jp",
-    "kr", "nl", "pl", "ru", "se", "uk", "us",
-];
-
 /// What a name of each address family is looked up for.
 const FAMILIES: usize = 2;
 /// `ndots` of a pod that the cluster's DNS serves, and of a resolver that is told nothing.
@@ -91,7 +84,7 @@ fn shadowed<'a, 'c>(view: &'a View<'c>, context: &'a Context<'c>) -> Vec<(&'a En
 }
 
 fn name_shadowed(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
         let shadowed = shadowed(view, context);
         let Some((endpoint, service)) = shadowed.first() else { continue };
         let more = match shadowed.len() {
@@ -112,7 +105,7 @@ fn name_shadowed(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn called_like_namespace(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
         let (own, namespace) = (&*view.name.namespace, &*view.name.name);
         let Some(one) = context.services_in(namespace).first().filter(|_| own != namespace) else { continue };
         // BN060 says more.

@@ -3,8 +3,8 @@
 use k8s_openapi::{api::core::v1::ServicePort, apimachinery::pkg::util::intstr::IntOrString};
 
 use super::{
-    context::{Context, Form, View, joined, protocol, shown, target},
-    finding::Findings,
+    context::{Context, ServiceForm, View, joined, names_no_container_port, protocol, shown, target},
+    findings::Findings,
     rule::{Rule, Severity},
 };
 
@@ -94,18 +94,8 @@ fn spoken(port: &ServicePort) -> &str {
     port.app_protocol.as_deref().unwrap_or_else(|| name.split('-').next().unwrap_or_default())
 }
 
-/// Whether a port leads to a name that no container of the selected pods has.
-pub(super) fn names_no_container_port(view: &View<'_>, port: &ServicePort) -> bool {
-    let Some(IntOrString::String(name)) = &port.target_port else { return false };
-    let has_it = |view: &View<'_>| {
-        let mut ports = view.pods.iter().flat_map(|(_, pod)| &pod.object.container_ports);
-        ports.any(|listed| listed.name == *name && listed.protocol == protocol(port.protocol.as_ref()))
-    };
-    !view.pods.is_empty() && !has_it(view)
-}
-
 fn target_port_name_missing(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
         for (field, port) in view.ports().filter(|(_, port)| names_no_container_port(view, port)) {
             let name = target(port).unwrap_or_default();
             let number = name.parse::<u16>().map_or("", |_| "; a number is written without quotes");
@@ -119,7 +109,7 @@ fn target_port_name_missing(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn target_port_not_listed(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
         let listed = || view.pods.iter().flat_map(|(_, pod)| &pod.object.container_ports);
         // Who lists nothing says nothing.
         if view.pods.iter().any(|(_, pod)| pod.object.container_ports.is_empty()) || view.pods.is_empty() {
@@ -144,7 +134,7 @@ fn target_port_not_listed(context: &Context<'_>, findings: &mut Findings) {
 
 fn tls_and_clear_text(context: &Context<'_>, findings: &mut Findings) {
     // A load balancer may end TLS, and speak in clear text from there on.
-    let is_judged = |view: &&View<'_>| view.form != Form::ExternalName && view.type_() != "LoadBalancer";
+    let is_judged = |view: &&View<'_>| view.form != ServiceForm::ExternalName && view.type_() != "LoadBalancer";
     for view in context.services.iter().filter(is_judged) {
         for (field, port) in view.ports().filter(|(_, port)| OVER_TLS.contains(&spoken(port))) {
             let leads_there_too = |other: &&ServicePort| {
@@ -197,7 +187,7 @@ fn unknown_app_protocol(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn headless_port_differs(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == Form::Headless) {
+    for view in context.services.iter().filter(|view| view.form == ServiceForm::Headless) {
         for (field, port) in view.ports() {
             let slices = context.cluster.slices_of(view.name).map(|(_, slice)| &slice.object);
             let mut numbers: Vec<i32> = slices.filter_map(|slice| joined(slice, port)).collect();

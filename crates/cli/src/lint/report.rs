@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, fmt::Write};
 use serde_json::{Value, json};
 
 use super::{
-    finding::{By, Finding},
-    rule::{Rule, Severity, rules},
+    finding::{Finding, IgnoredBy},
+    registry::rules,
+    rule::{Rule, Severity},
 };
 use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, is_harmful, plain};
 
@@ -15,7 +16,7 @@ const DOCUMENT: &str = "docs/lint.md";
 
 /// All that was found.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct LintReport {
     /// What was found, as it stands in the files, what is ignored among it.
     pub findings: Vec<Finding>,
     /// Rules that were not run, by the kind of which nothing was read.
@@ -26,7 +27,7 @@ pub struct Report {
     pub services: usize,
 }
 
-impl Report {
+impl LintReport {
     /// What is not ignored.
     pub fn open(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.ignored.is_none())
@@ -61,7 +62,7 @@ fn count(count: usize, one: &str, many: &str) -> String {
 
 /// For people.
 #[must_use]
-pub fn text(report: &Report) -> String {
+pub fn text(report: &LintReport) -> String {
     let mut text = String::new();
     for Finding { rule, object, field, file, line, message, .. } in report.open() {
         let colour = colour(rule.severity);
@@ -103,7 +104,7 @@ fn colour(severity: Severity) -> anstyle::Style {
     }
 }
 
-fn summary(report: &Report) -> String {
+fn summary(report: &LintReport) -> String {
     let of = |severity| report.open().filter(|finding| finding.rule.severity == severity).count();
     let services = count(report.services, "Service", "Services");
     let (errors, warnings, infos) = (of(Severity::Error), of(Severity::Warning), of(Severity::Info));
@@ -117,7 +118,7 @@ fn summary(report: &Report) -> String {
 
 /// For programs: a list of findings.
 #[must_use]
-pub fn json(report: &Report) -> String {
+pub fn json(report: &LintReport) -> String {
     let findings: Vec<Value> = report.findings.iter().map(finding_json).collect();
     pretty(&Value::from(findings))
 }
@@ -139,16 +140,16 @@ fn finding_json(finding: &Finding) -> Value {
     })
 }
 
-fn by(by: By) -> &'static str {
+fn by(by: IgnoredBy) -> &'static str {
     match by {
-        By::Flag => "flag",
-        By::Annotation => "annotation",
+        IgnoredBy::Flag => "flag",
+        IgnoredBy::Annotation => "annotation",
     }
 }
 
 /// For code scanning: SARIF 2.1.0.
 #[must_use]
-pub fn sarif(report: &Report) -> String {
+pub fn sarif(report: &LintReport) -> String {
     let results: Vec<Value> = report.findings.iter().map(result).collect();
     pretty(&json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -203,8 +204,8 @@ fn result(finding: &Finding) -> Value {
     });
     if let (Some(ignored), Some(result)) = (ignored, result.as_object_mut()) {
         let kind = match ignored.by {
-            By::Flag => "external",
-            By::Annotation => "inSource",
+            IgnoredBy::Flag => "external",
+            IgnoredBy::Annotation => "inSource",
         };
         result.insert("suppressions".into(), json!([{"kind": kind, "justification": ignored.reason}]));
     }

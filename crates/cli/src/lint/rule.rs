@@ -1,11 +1,8 @@
-//! What a rule is, and the table of all of them.
+//! What a rule is.
 
 use std::fmt;
 
-use super::{
-    backends, context::Context, endpoints, exposure, external_names, finding::Findings, ignore, names, ports,
-    selectors, topology,
-};
+use super::{context::Context, findings::Findings};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,27 +51,4 @@ pub struct Rule {
     /// Kinds without which nothing can be said.
     pub needs: &'static [&'static str],
     pub(super) check: fn(&Context<'_>, &mut Findings),
-}
-
-/// All rules, in the order of their ids.
-pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    [
-        selectors::RULES,
-        endpoints::RULES,
-        ports::RULES,
-        external_names::RULES,
-        backends::RULES,
-        exposure::RULES,
-        names::RULES,
-        topology::RULES,
-        ignore::RULES,
-    ]
-    .into_iter()
-    .flatten()
-}
-
-/// The rule that is called so.
-#[must_use]
-pub fn by_id(id: &str) -> Option<&'static Rule> {
-    rules().find(|rule| rule.id == id)
 }

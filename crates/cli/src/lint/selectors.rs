@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    context::{Context, Form, labels, protocol, shown, some, target},
-    finding::{Findings, Subject},
+    context::{Context, ServiceForm, labels, protocol, shown, some, target},
+    findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
 use crate::cluster::{NamespacedName, Pod};
@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
 
 fn matches_no_pod(context: &Context<'_>, findings: &mut Findings) {
     for view in &context.services {
-        let Some(selector) = view.selector().filter(|_| view.form != Form::ExternalName) else { continue };
+        let Some(selector) = view.selector().filter(|_| view.form != ServiceForm::ExternalName) else { continue };
         // Where there are endpoints there are pods, and what was read lacks them.
         if !view.pods.is_empty() || !view.endpoints.is_empty() {
             continue;
@@ -73,7 +73,7 @@ fn matches_no_pod(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn spans_workloads(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
         let Some(selector) = view.selector() else { continue };
         let workloads: BTreeSet<String> = view.pods.iter().map(|(name, pod)| workload(name, &pod.object)).collect();
         if workloads.len() > 1 {
@@ -100,11 +100,11 @@ fn workload(name: &NamespacedName, pod: &Pod) -> String {
 
 fn twins(context: &Context<'_>, findings: &mut Findings) {
     let mut first: BTreeMap<_, &NamespacedName> = BTreeMap::new();
-    for view in context.services.iter().filter(|view| view.form != Form::ExternalName) {
+    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
         let Some(selector) = view.selector() else { continue };
         let same = view.ports().find_map(|(field, port)| {
             // A headless Service beside one with an address is how StatefulSets are reached.
-            let kind = (view.form == Form::Headless, view.type_());
+            let kind = (view.form == ServiceForm::Headless, view.type_());
             let target = target(port).unwrap_or_else(|| port.port.to_string());
             let key = (&*view.name.namespace, selector, kind, port.port, protocol(port.protocol.as_ref()), target);
             let first = *first.entry(key).or_insert(view.name);
@@ -126,7 +126,7 @@ fn subdomain_without_service(context: &Context<'_>, findings: &mut Findings) {
             continue;
         }
         let service = context.service(&name.namespace, subdomain);
-        if service.is_none_or(|service| service.form == Form::ExternalName) {
+        if service.is_none_or(|service| service.form == ServiceForm::ExternalName) {
             let (_, count) = seen.entry((&*name.namespace, subdomain)).or_insert(((name, pod), 0));
             *count += 1;
         }

@@ -1,8 +1,8 @@
 //! Affinity, topology and readiness: fields that have no effect, or another one than they seem to.
 
 use super::{
-    context::{Context, Form, View},
-    finding::Findings,
+    context::{Context, ServiceForm, View},
+    findings::Findings,
     rule::{Rule, Severity},
 };
 
@@ -84,9 +84,9 @@ fn topology_annotations<'c>(view: &View<'c>) -> impl Iterator<Item = (&'static s
 /// What a Service without an address of its own is called.
 fn without_address(view: &View<'_>) -> Option<&'static str> {
     match view.form {
-        Form::ExternalName => Some("an ExternalName Service"),
-        Form::Headless => Some("a headless Service"),
-        Form::Virtual => None,
+        ServiceForm::ExternalName => Some("an ExternalName Service"),
+        ServiceForm::Headless => Some("a headless Service"),
+        ServiceForm::Virtual => None,
     }
 }
 
@@ -107,7 +107,7 @@ fn affinity_without_effect(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn affinity_timeout(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == Form::Virtual) {
+    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
         let config = view.spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
         let timeout = config.and_then(|config| config.timeout_seconds);
         if let Some(timeout) = timeout.filter(|timeout| *timeout != DEFAULT_TIMEOUT_SECONDS)
@@ -139,7 +139,7 @@ fn topology_without_effect(context: &Context<'_>, findings: &mut Findings) {
 
 fn topology_annotation(context: &Context<'_>, findings: &mut Findings) {
     // BN072 says more of the others.
-    for view in context.services.iter().filter(|view| view.form == Form::Virtual) {
+    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
         for (name, mode) in topology_annotations(view) {
             let message = match view.spec.traffic_distribution.as_deref() {
                 Some(distribution) => format!("{mode}, so trafficDistribution: {distribution} does not count"),
@@ -151,7 +151,7 @@ fn topology_annotation(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn prefer_close(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == Form::Virtual) {
+    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
         if view.spec.traffic_distribution.as_deref() == Some("PreferClose") {
             findings.add(view.subject(), "spec.trafficDistribution", "PreferClose is now called PreferSameZone");
         }
@@ -159,7 +159,7 @@ fn prefer_close(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn not_ready_addresses(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == Form::Virtual) {
+    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
         if view.spec.publish_not_ready_addresses == Some(true) {
             let message = "pods that are not ready are endpoints of a Service with a cluster IP";
             findings.add(view.subject(), "spec.publishNotReadyAddresses", message);

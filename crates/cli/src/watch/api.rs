@@ -21,12 +21,12 @@ use tower::limit::RateLimitLayer;
 use super::{
     backoff::Backoff,
     metrics::Metrics,
-    object::{Kind, Object},
+    object::{ObjectKind, WatchedObject},
     store::{Failure, Feed, Store},
 };
 use crate::{
-    cluster::{Cluster, NamespacedName},
-    input::Problem,
+    cluster::{ClusterState, NamespacedName},
+    input::InputError,
 };
 
 /// A server that says nothing for so long is gone: it sends a bookmark about every minute.
@@ -65,7 +65,7 @@ struct Update {
 }
 
 enum What {
-    Happened(Box<Event<Object>>),
+    Happened(Box<Event<WatchedObject>>),
     Failed(Failure),
     /// Nothing happens, and nothing fails any more.
     Quiet,
@@ -116,19 +116,19 @@ impl Api {
                 false
             }
         };
-        if changed && feed.kind == Kind::Pod {
+        if changed && feed.kind == ObjectKind::Pod {
             self.follow_node();
         }
         changed
     }
 
     /// The cluster, once all of it is known.
-    pub(super) fn cluster(&self) -> Option<&Cluster> {
+    pub(super) fn cluster(&self) -> Option<&ClusterState> {
         self.store.cluster()
     }
 
     /// Objects that are as if they were not there.
-    pub(super) fn unreadable(&self) -> impl Iterator<Item = &Problem> {
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = &InputError> {
         self.store.unreadable()
     }
 
@@ -140,7 +140,7 @@ impl Api {
     /// Only one of all Nodes matters, and which one is known by the Pod alone.
     fn follow_node(&mut self) {
         let Some(name) = self.store.node_of_pod() else { return };
-        let feed = Feed { kind: Kind::Node, namespace: None, name: Some(name.to_owned()) };
+        let feed = Feed { kind: ObjectKind::Node, namespace: None, name: Some(name.to_owned()) };
         if self.node.as_ref().is_some_and(|(followed, _)| *followed == feed) {
             return;
         }
@@ -181,24 +181,24 @@ fn feeds(options: &ApiOptions) -> Vec<Feed> {
         0 => vec![Feed { kind, namespace: None, name: None }],
         _ => in_each(kind, &options.namespaces),
     };
-    let mut feeds = everywhere(Kind::Service);
-    feeds.extend(everywhere(Kind::EndpointSlice));
-    feeds.extend(in_each(Kind::Pod, &options.namespaces_of_labels));
+    let mut feeds = everywhere(ObjectKind::Service);
+    feeds.extend(everywhere(ObjectKind::EndpointSlice));
+    feeds.extend(in_each(ObjectKind::Pod, &options.namespaces_of_labels));
     if let Some(pod) = options.pod.as_ref().filter(|pod| !options.namespaces_of_labels.contains(&pod.namespace)) {
         let NamespacedName { namespace, name } = pod.clone();
-        feeds.push(Feed { kind: Kind::Pod, namespace: Some(namespace), name: Some(name) });
+        feeds.push(Feed { kind: ObjectKind::Pod, namespace: Some(namespace), name: Some(name) });
     }
     feeds
 }
 
-fn in_each(kind: Kind, namespaces: &BTreeSet<String>) -> Vec<Feed> {
+fn in_each(kind: ObjectKind, namespaces: &BTreeSet<String>) -> Vec<Feed> {
     namespaces.iter().map(|namespace| Feed { kind, namespace: Some(namespace.clone()), name: None }).collect()
 }
 
 /// Lists and watches, and tells all that happens.
 async fn follow(client: Client, feed: Feed, updates: mpsc::Sender<Update>) {
     let resource = feed.kind.resource();
-    let api: kube::Api<Object> = match &feed.namespace {
+    let api: kube::Api<WatchedObject> = match &feed.namespace {
         Some(namespace) => kube::Api::namespaced_with(client, namespace, &resource),
         None => kube::Api::all_with(client, &resource),
     };

@@ -18,8 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    cluster::Cluster,
-    input::{self, Problem, Problems, Source},
+    cluster::ClusterState,
+    input::{self, InputError, InputErrors, Source},
     output,
 };
 
@@ -88,10 +88,10 @@ impl Files {
     }
 
     /// Reads them all; `None` where they change meanwhile, and a part may be missing.
-    pub(super) fn read(&mut self) -> Option<Result<Cluster, Problems>> {
+    pub(super) fn read(&mut self) -> Option<Result<ClusterState, InputErrors>> {
         let sources: Vec<Source> = self.paths.iter().cloned().map(Source::Path).collect();
         let before = self.fingerprint();
-        let cluster = Cluster::read(&sources, &mut |_| {});
+        let cluster = ClusterState::read(&sources, &mut |_| {});
         if self.fingerprint() != before {
             self.restless += 1;
             return self.restless.is_multiple_of(RESTLESS).then(|| Err(self.always_changing()));
@@ -101,14 +101,14 @@ impl Files {
         Some(cluster.and_then(|cluster| if cluster.services.is_empty() { Err(self.no_service()) } else { Ok(cluster) }))
     }
 
-    fn always_changing(&self) -> Problems {
+    fn always_changing(&self) -> InputErrors {
         let fix = "write less often, or exchange whole directories";
-        Problem::new(&self.called(), "changes each time while it is read, and a part may be missing", fix).into()
+        InputError::new(&self.called(), "changes each time while it is read, and a part may be missing", fix).into()
     }
 
-    fn no_service(&self) -> Problems {
+    fn no_service(&self) -> InputErrors {
         let fix = "put what kubectl get svc,endpointslices -o yaml prints there";
-        Problem::new(&self.called(), "there is no Service", fix).into()
+        InputError::new(&self.called(), "there is no Service", fix).into()
     }
 
     fn fingerprint(&self) -> Fingerprint {

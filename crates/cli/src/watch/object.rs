@@ -16,19 +16,19 @@ use serde_json::Value;
 
 use crate::{
     cluster::{NamespacedName, Node, Pod, SERVICE_NAME},
-    input::{Place, Problem},
+    input::{InputError, SourceLocation},
 };
 
 /// A kind of objects that is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum ObjectKind {
     Service,
     EndpointSlice,
     Pod,
     Node,
 }
 
-impl Kind {
+impl ObjectKind {
     /// As the API has it.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -52,12 +52,12 @@ impl Kind {
 
 /// Any object, whatever is in it: one that cannot be read must not stop the others of its list.
 #[derive(Clone, Debug)]
-pub(super) struct Object {
+pub(super) struct WatchedObject {
     metadata: ObjectMeta,
     value: Value,
 }
 
-impl<'de> Deserialize<'de> for Object {
+impl<'de> Deserialize<'de> for WatchedObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         let own = |field: &str| Some(value.get("metadata")?.get(field)?.as_str()?.to_owned());
@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-impl Resource for Object {
+impl Resource for WatchedObject {
     type DynamicType = ApiResource;
     type Scope = DynamicResourceScope;
 
@@ -118,7 +118,7 @@ pub(super) struct Depth {
     pub(super) whole_pod: bool,
 }
 
-impl Object {
+impl WatchedObject {
     /// What it is called; Nodes have no namespace.
     pub(super) fn called(&self) -> NamespacedName {
         let own = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -126,17 +126,17 @@ impl Object {
     }
 
     /// What is kept of it.
-    pub(super) fn keep(self, kind: Kind, depth: Depth, place: &Place) -> Result<Kept, Problem> {
+    pub(super) fn keep(self, kind: ObjectKind, depth: Depth, place: &SourceLocation) -> Result<Kept, InputError> {
         let called = format!("{} {}", kind.name(), self.called());
         let kept = match kind {
-            Kind::Service => read(self.value).map(|service| Kept::Service(Box::new(of_service(service)))),
-            Kind::EndpointSlice => read(self.value).map(|slice| Kept::EndpointSlice(of_slice(slice, depth))),
-            Kind::Pod => read(self.value).map(|pod| Kept::Pod(of_pod(Pod::of(pod), depth))),
-            Kind::Node => read(self.value).map(|node| Kept::Node(Node::of(node))),
+            ObjectKind::Service => read(self.value).map(|service| Kept::Service(Box::new(of_service(service)))),
+            ObjectKind::EndpointSlice => read(self.value).map(|slice| Kept::EndpointSlice(of_slice(slice, depth))),
+            ObjectKind::Pod => read(self.value).map(|pod| Kept::Pod(of_pod(Pod::of(pod), depth))),
+            ObjectKind::Node => read(self.value).map(|node| Kept::Node(Node::of(node))),
         };
         kept.map_err(|(field, why)| {
             let fix = "write it as the Kubernetes API has it; until then it is as if it were not there";
-            Problem::at(place, why, fix).with_object(called).with_field(field)
+            InputError::at(place, why, fix).with_object(called).with_field(field)
         })
     }
 }

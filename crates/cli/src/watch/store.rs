@@ -10,18 +10,18 @@ use kube::runtime::watcher::Event;
 
 use super::{
     metrics::{Metrics, of_kind},
-    object::{Depth, Kept, Kind, Object},
+    object::{Depth, Kept, ObjectKind, WatchedObject},
 };
 use crate::{
-    cluster::{self, Cluster, NamespacedName, Sourced},
-    input::{Place, Problem},
+    cluster::{self, ClusterState, NamespacedName, Sourced},
+    input::{InputError, SourceLocation},
     output,
 };
 
 /// Objects that are followed by one watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Feed {
-    pub(super) kind: Kind,
+    pub(super) kind: ObjectKind,
     /// Default: all.
     pub(super) namespace: Option<String>,
     /// Default: all.
@@ -51,30 +51,30 @@ pub(super) struct Failure {
 
 /// What is known of a feed.
 #[derive(Debug, Default)]
-struct State {
+struct FeedState {
     is_listed: bool,
     /// The list that is being read. What was known before serves until it is whole.
-    listing: Option<BTreeMap<NamespacedName, Result<Kept, Problem>>>,
-    unreadable: BTreeMap<NamespacedName, Problem>,
+    listing: Option<BTreeMap<NamespacedName, Result<Kept, InputError>>>,
+    unreadable: BTreeMap<NamespacedName, InputError>,
     trouble: Option<String>,
 }
 
 /// The objects that are followed.
 pub(super) struct Store {
-    cluster: Cluster,
-    feeds: BTreeMap<Feed, State>,
+    cluster: ClusterState,
+    feeds: BTreeMap<Feed, FeedState>,
     /// The pod that asks.
     pod: Option<NamespacedName>,
     /// Whether labels of endpoints' pods are asked for.
     has_pods: bool,
-    place: Place,
+    place: SourceLocation,
     metrics: Arc<Metrics>,
 }
 
 impl Store {
     pub(super) fn new(pod: Option<NamespacedName>, has_pods: bool, metrics: Arc<Metrics>) -> Self {
         // What a list does not have is not there.
-        let cluster = Cluster { knows_all_slices: true, ..Cluster::default() };
+        let cluster = ClusterState { knows_all_slices: true, ..ClusterState::default() };
         let feeds = BTreeMap::new();
         Self { cluster, feeds, pod, has_pods, place: cluster::from_api(), metrics }
     }
@@ -84,7 +84,7 @@ impl Store {
         let kind = of_kind(feed.kind.name());
         drop(self.metrics.watch_errors.get_or_create(&kind));
         drop(self.metrics.watch_restarts.get_or_create(&kind));
-        self.feeds.insert(feed, State::default());
+        self.feeds.insert(feed, FeedState::default());
     }
 
     /// Nothing more comes from a feed, and nothing of it is known.
@@ -97,7 +97,7 @@ impl Store {
     }
 
     /// The cluster, once all of it is known.
-    pub(super) fn cluster(&self) -> Option<&Cluster> {
+    pub(super) fn cluster(&self) -> Option<&ClusterState> {
         self.feeds.values().all(|state| state.is_listed).then_some(&self.cluster)
     }
 
@@ -107,7 +107,7 @@ impl Store {
     }
 
     /// Objects that are as if they were not there.
-    pub(super) fn unreadable(&self) -> impl Iterator<Item = &Problem> {
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = &InputError> {
         self.feeds.values().flat_map(|state| state.unreadable.values())
     }
 
@@ -124,7 +124,7 @@ impl Store {
     }
 
     /// Takes an event, and says whether it changes anything.
-    pub(super) fn take(&mut self, feed: &Feed, event: Event<Object>) -> bool {
+    pub(super) fn take(&mut self, feed: &Feed, event: Event<WatchedObject>) -> bool {
         let Some(state) = self.feeds.get_mut(feed) else { return false };
         match event {
             Event::Init => {
@@ -185,7 +185,7 @@ impl Store {
     }
 
     /// A list is whole: what is not in it is gone.
-    fn replace_all(&mut self, feed: &Feed, listing: BTreeMap<NamespacedName, Result<Kept, Problem>>) -> bool {
+    fn replace_all(&mut self, feed: &Feed, listing: BTreeMap<NamespacedName, Result<Kept, InputError>>) -> bool {
         let mut changed = false;
         for name in self.names(feed) {
             if !listing.contains_key(&name) {
@@ -199,7 +199,7 @@ impl Store {
         changed || self.feeds.get(feed).is_some_and(|state| state.unreadable != before)
     }
 
-    fn put(&mut self, feed: &Feed, name: NamespacedName, kept: Result<Kept, Problem>) -> bool {
+    fn put(&mut self, feed: &Feed, name: NamespacedName, kept: Result<Kept, InputError>) -> bool {
         let kept = match kept {
             Ok(kept) => kept,
             Err(problem) => {
@@ -226,12 +226,12 @@ impl Store {
         changed || was_unreadable
     }
 
-    fn remove(&mut self, kind: Kind, name: &NamespacedName) -> bool {
+    fn remove(&mut self, kind: ObjectKind, name: &NamespacedName) -> bool {
         match kind {
-            Kind::Service => self.cluster.services.remove(name).is_some(),
-            Kind::Pod => self.cluster.pods.remove(name).is_some(),
-            Kind::Node => self.cluster.nodes.remove(&name.name).is_some(),
-            Kind::EndpointSlice => {
+            ObjectKind::Service => self.cluster.services.remove(name).is_some(),
+            ObjectKind::Pod => self.cluster.pods.remove(name).is_some(),
+            ObjectKind::Node => self.cluster.nodes.remove(&name.name).is_some(),
+            ObjectKind::EndpointSlice => {
                 let was_there = self.cluster.slices.contains_key(name);
                 self.cluster.remove_slice(name);
                 was_there
@@ -246,10 +246,10 @@ impl Store {
                 && feed.name.as_ref().is_none_or(|own| *own == name.name)
         };
         match feed.kind {
-            Kind::Service => self.cluster.services.keys().filter(is_of_feed).cloned().collect(),
-            Kind::EndpointSlice => self.cluster.slices.keys().filter(is_of_feed).cloned().collect(),
-            Kind::Pod => self.cluster.pods.keys().filter(is_of_feed).cloned().collect(),
-            Kind::Node => {
+            ObjectKind::Service => self.cluster.services.keys().filter(is_of_feed).cloned().collect(),
+            ObjectKind::EndpointSlice => self.cluster.slices.keys().filter(is_of_feed).cloned().collect(),
+            ObjectKind::Pod => self.cluster.pods.keys().filter(is_of_feed).cloned().collect(),
+            ObjectKind::Node => {
                 let nodes: Vec<_> = self.cluster.nodes.keys().map(|name| NamespacedName::new("", name)).collect();
                 nodes.iter().filter(is_of_feed).cloned().collect()
             }
@@ -258,7 +258,12 @@ impl Store {
 }
 
 /// Puts an object in, and says whether it is another one than before.
-fn put<K: Ord, T: PartialEq>(objects: &mut BTreeMap<K, Sourced<T>>, name: K, object: T, place: &Place) -> bool {
+fn put<K: Ord, T: PartialEq>(
+    objects: &mut BTreeMap<K, Sourced<T>>,
+    name: K,
+    object: T,
+    place: &SourceLocation,
+) -> bool {
     if objects.get(&name).is_some_and(|old| old.object == object) {
         return false;
     }
@@ -266,6 +271,6 @@ fn put<K: Ord, T: PartialEq>(objects: &mut BTreeMap<K, Sourced<T>>, name: K, obj
     true
 }
 
-fn sourced<T>(object: T, place: &Place) -> Sourced<T> {
+fn sourced<T>(object: T, place: &SourceLocation) -> Sourced<T> {
     Sourced { object, place: place.clone(), lines: cluster::Lines::default() }
 }

@@ -116,7 +116,7 @@ pub(crate) fn connection_manager(port: u16, routes_file: &str, filters: &Value) 
 }
 
 /// A Service as istiod knows it: from Kubernetes, or of a ServiceEntry.
-pub(crate) struct Service {
+pub(crate) struct MeshService {
     pub(crate) host: String,
     pub(crate) ports: Vec<u16>,
     addresses: Vec<String>,
@@ -125,7 +125,7 @@ pub(crate) struct Service {
 }
 
 /// The Services of these namespaces, from what kubectl prints.
-pub(crate) fn services(dump: &Value, namespaces: &[&str], entries: &[Value]) -> Vec<Service> {
+pub(crate) fn services(dump: &Value, namespaces: &[&str], entries: &[Value]) -> Vec<MeshService> {
     let host = |service: &Value| {
         let (namespace, name) = (&service["metadata"]["namespace"], &service["metadata"]["name"]);
         format!("{}.{}.svc.cluster.local", name.as_str().unwrap(), namespace.as_str().unwrap())
@@ -145,14 +145,14 @@ pub(crate) fn services(dump: &Value, namespaces: &[&str], entries: &[Value]) -> 
     let of_kubernetes = items.iter().filter(|item| item["spec"]["type"] != "ExternalName").map(|item| {
         let host = host(item);
         let addresses = item["spec"]["clusterIPs"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        Service {
+        MeshService {
             ports: ports(&item["spec"], "port"),
             addresses: addresses.filter(|address| *address != "None").map(Into::into).collect(),
             aliases: aliases.get(&*host).cloned().unwrap_or_default(),
             host,
         }
     });
-    let of_entries = entries.iter().filter(|entry| entry["kind"] == "ServiceEntry").map(|entry| Service {
+    let of_entries = entries.iter().filter(|entry| entry["kind"] == "ServiceEntry").map(|entry| MeshService {
         host: entry["spec"]["hosts"][0].as_str().unwrap().to_owned(),
         ports: ports(&entry["spec"], "number"),
         addresses: Vec::new(),
@@ -162,7 +162,7 @@ pub(crate) fn services(dump: &Value, namespaces: &[&str], entries: &[Value]) -> 
 }
 
 /// The names by which a sidecar in `namespace` reaches a host, without ports, which are not looked at.
-fn domains(service: &Service, namespace: &str) -> Vec<String> {
+fn domains(service: &MeshService, namespace: &str) -> Vec<String> {
     let mut domains = Vec::new();
     for host in [&service.host].into_iter().chain(&service.aliases) {
         domains.extend([host.clone(), format!("{host}.")]);
@@ -177,7 +177,7 @@ fn domains(service: &Service, namespace: &str) -> Vec<String> {
 }
 
 /// The route configuration of a port.
-pub(crate) fn routes(port: u16, services: &[Service], namespace: &str, allows_any: bool) -> Value {
+pub(crate) fn routes(port: u16, services: &[MeshService], namespace: &str, allows_any: bool) -> Value {
     let of_port = services.iter().filter(|service| service.ports.contains(&port));
     let mut hosts: Vec<Value> = of_port
         .map(|service| {

@@ -3,15 +3,15 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::Result;
-use byname_test_support::{Connection, Envoy, Form, Reply, Upstream, repository, yaml_documents};
+use byname_test_support::{Connection, Envoy, Reply, RequestForm, TestUpstream, repository, yaml_documents};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
     SHOP,
-    istiod::{self, Istio, Service, TYPE},
+    istiod::{self, Istio, MeshService, TYPE},
     objects,
-    patches::Sidecar,
+    patches::PatchedSidecar,
 };
 
 /// The port of the listener, which in a pod is 0.0.0.0_80 behind the redirection by iptables. Without that on this machine, what
@@ -57,8 +57,8 @@ impl Applied {
 
 /// Upstreams, and a directory for what Envoy watches.
 pub(crate) struct Mesh {
-    services: Vec<Service>,
-    upstreams: BTreeMap<String, Upstream>,
+    services: Vec<MeshService>,
+    upstreams: BTreeMap<String, TestUpstream>,
     certificate: String,
     directory: TempDir,
 }
@@ -72,11 +72,11 @@ impl Mesh {
         for service in &services {
             for port in &service.ports {
                 let name = istiod::cluster_name(*port, &service.host);
-                upstreams.insert(name.clone(), Upstream::start(&name).await?);
+                upstreams.insert(name.clone(), TestUpstream::start(&name).await?);
             }
         }
-        upstreams.insert("PassthroughCluster".into(), Upstream::start("PassthroughCluster").await?);
-        let (upstream, certificate) = Upstream::start_tls("outside", outside).await?;
+        upstreams.insert("PassthroughCluster".into(), TestUpstream::start("PassthroughCluster").await?);
+        let (upstream, certificate) = TestUpstream::start_tls("outside", outside).await?;
         upstreams.insert("outside".into(), upstream);
         let directory = tempfile::Builder::new().prefix("byname-istio-").tempdir()?;
         fs::create_dir(directory.path().join("ecds"))?;
@@ -112,7 +112,7 @@ impl Mesh {
         }
         let (file, directory) = (self.text("ecds/byname.yaml"), self.text("ecds"));
         let filters = applied.istio.filters(applied.plugin.as_ref(), &file, &directory, &applied.authorizes);
-        let mut sidecar = Sidecar {
+        let mut sidecar = PatchedSidecar {
             connection_manager: istiod::connection_manager(80, &self.text("rds.yaml"), &filters),
             routes: istiod::routes(80, &self.services, "shop", applied.allows_any),
             clusters: self.clusters(&applied.external),
@@ -194,5 +194,5 @@ fn cluster(name: &str, port: u16) -> Value {
 }
 
 pub(crate) async fn get(envoy: &Envoy, authority: &str, headers: &[(&str, &str)]) -> Result<Reply> {
-    Connection::open(envoy.port(LISTENER), Form::Host).await?.get(authority, headers).await
+    Connection::open(envoy.port(LISTENER), RequestForm::Host).await?.get(authority, headers).await
 }

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 /// What a sidecar has of one outbound listener.
-pub(crate) struct Sidecar {
+pub(crate) struct PatchedSidecar {
     pub(crate) connection_manager: Value,
     pub(crate) routes: Value,
     pub(crate) clusters: Vec<Value>,
 }
 
-impl Sidecar {
+impl PatchedSidecar {
     pub(crate) fn apply(&mut self, envoy_filter: &Value) {
         for patch in envoy_filter["spec"]["configPatches"].as_array().expect("patches") {
             assert_eq!(patch["match"]["context"], "SIDECAR_OUTBOUND", "{patch}");

@@ -5,8 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
-use byname_test_support::{Envoy, Upstream, with_fields, yaml_documents};
+use byname_test_support::{Envoy, TestResult, TestUpstream, with_fields, yaml_documents};
 use serde_json::{Value, json};
 
 use crate::{
@@ -15,8 +14,6 @@ use crate::{
     mesh::{Applied, Mesh, get},
     objects,
 };
-
-type Test = Result<()>;
 
 const CHECKOUT: &str = "checkout.shop.svc.cluster.local";
 const RECOMMEND: &str = "recommend.shop.svc.cluster.local";
@@ -35,7 +32,7 @@ const ROWS: [(&str, &str); 10] = [
     ("ledger.billing", "ledger.billing.svc.cluster.local"),
 ];
 
-async fn every_row(envoy: &Envoy) -> Test {
+async fn every_row(envoy: &Envoy) -> TestResult {
     for (authority, host) in ROWS {
         let reply = get(envoy, authority, &[]).await?;
         let answered = (reply.said("upstream"), reply.said("authority"));
@@ -51,7 +48,7 @@ async fn every_row(envoy: &Envoy) -> Test {
     Ok(())
 }
 
-async fn wait_for(envoy: &Envoy, authority: &str, host: &str) -> Test {
+async fn wait_for(envoy: &Envoy, authority: &str, host: &str) -> TestResult {
     let start = Instant::now();
     loop {
         let reply = get(envoy, authority, &[]).await?;
@@ -83,7 +80,7 @@ fn the_folder_has_what_the_program_prints() {
 }
 
 #[tokio::test]
-async fn names_are_reached_by_authority() -> Test {
+async fn names_are_reached_by_authority() -> TestResult {
     let mesh = Mesh::start().await?;
     for istio in [Istio::V1_24, Istio::V1_26, Istio::V1_30] {
         let envoy = mesh.envoy(&Applied { istio, ..Applied::authority() }).await?;
@@ -96,7 +93,7 @@ async fn names_are_reached_by_authority() -> Test {
 }
 
 #[tokio::test]
-async fn names_are_reached_by_clusters() -> Test {
+async fn names_are_reached_by_clusters() -> TestResult {
     let mesh = Mesh::start().await?;
     let envoy = mesh.envoy(&Applied::cluster_header()).await?;
     every_row(&envoy).await?;
@@ -116,7 +113,7 @@ async fn names_are_reached_by_clusters() -> Test {
 
 /// Over TLS with the right server name, by a DestinationRule or by the EnvoyFilter's own cluster; and to no other's certificate.
 #[tokio::test]
-async fn an_alias_leads_out_over_tls() -> Test {
+async fn an_alias_leads_out_over_tls() -> TestResult {
     for (certificate, status) in [("api.weather.example.com", 200), ("other.example.com", 503)] {
         let mesh = Mesh::start_with(certificate, &objects("authority/external.yaml")).await?;
         for applied in [Applied::authority(), Applied::cluster_header()] {
@@ -133,7 +130,7 @@ async fn an_alias_leads_out_over_tls() -> Test {
 }
 
 #[tokio::test]
-async fn unknown_names_go_where_istio_says() -> Test {
+async fn unknown_names_go_where_istio_says() -> TestResult {
     let mesh = Mesh::start().await?;
     for allows_any in [false, true] {
         for applied in [Applied::authority(), Applied::cluster_header()] {
@@ -149,7 +146,7 @@ async fn unknown_names_go_where_istio_says() -> Test {
 /// An RBAC filter, as an EnvoyFilter may put it there: in the phase of the example it judges what the name means, in a later one
 /// what the program called it.
 #[tokio::test]
-async fn what_authorizes_judges_the_rewritten_name() -> Test {
+async fn what_authorizes_judges_the_rewritten_name() -> TestResult {
     let mesh = Mesh::start().await?;
     let matches = json!({"header": {"name": ":authority", "string_match": {"exact": RECOMMEND}}});
     let policy = json!({"permissions": [matches], "principals": [{"any": true}]});
@@ -166,7 +163,7 @@ async fn what_authorizes_judges_the_rewritten_name() -> Test {
 }
 
 #[tokio::test]
-async fn a_new_plugin_takes_effect_and_a_refused_one_does_not() -> Test {
+async fn a_new_plugin_takes_effect_and_a_refused_one_does_not() -> TestResult {
     let mesh = Mesh::start().await?;
     let applied = Applied::authority();
     let (istio, plugin) = (applied.istio, applied.plugin.clone().unwrap());
@@ -203,9 +200,9 @@ async fn a_new_plugin_takes_effect_and_a_refused_one_does_not() -> Test {
 
 /// The filter that `byname watch` keeps in a file, whose last form `byname compile` writes too: it chooses the endpoint.
 #[tokio::test]
-async fn what_watch_writes_steers_to_endpoints() -> Test {
+async fn what_watch_writes_steers_to_endpoints() -> TestResult {
     let mesh = Mesh::start().await?;
-    let endpoint = Upstream::start("an endpoint").await?;
+    let endpoint = TestUpstream::start("an endpoint").await?;
     let service = |name: &str, spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": name}, "spec": spec});
     let items = json!([
         service("solo", json!({"clusterIP": "10.96.0.77", "ports": [{"name": "http", "port": 80}]})),

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use byname_test_support::{Connection, Form, Upstream, envoy_binary, kubernetes::KubernetesApi, repository};
+use byname_test_support::{Connection, RequestForm, TestUpstream, envoy_binary, kubernetes::KubernetesApi, repository};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Container, PodSpec},
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MODULE: &str = "/usr/local/share/byname/byname.wasm";
 
 /// Processes that end with the value.
-pub(crate) struct Pod {
+pub(crate) struct PodProcesses {
     spec: PodSpec,
     namespace: String,
     directory: TempDir,
@@ -42,7 +42,7 @@ fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-impl Pod {
+impl PodProcesses {
     /// Starts a pod of a Deployment that was applied.
     pub(crate) async fn start(api: &KubernetesApi, namespace: &str, name: &str) -> Self {
         let deployment = api.object("Deployment", namespace, name).unwrap();
@@ -72,7 +72,7 @@ impl Pod {
     /// Makes a directory of each volume that has files or takes some.
     async fn prepare(&mut self, api: &KubernetesApi) {
         let here = |name: &str| self.directory.path().join(name);
-        let (_, certificate) = Upstream::start_tls("none", "none").await.unwrap();
+        let (_, certificate) = TestUpstream::start_tls("none", "none").await.unwrap();
         fs::write(here("ca.pem"), certificate).unwrap();
         let path = |path: PathBuf| path.canonicalize().unwrap().display().to_string();
         self.instead = vec![
@@ -163,7 +163,7 @@ impl Pod {
             return output.status.success();
         }
         let path = probe.http_get.as_ref().unwrap().path.clone().unwrap();
-        let Ok(mut connection) = Connection::open(self.port(9902), Form::Host).await else { return false };
+        let Ok(mut connection) = Connection::open(self.port(9902), RequestForm::Host).await else { return false };
         connection.get_path("watch", &path, &[]).await.is_ok_and(|reply| reply.status == 200)
     }
 
@@ -184,14 +184,14 @@ impl Pod {
     /// What `curl -s URL` prints in the program's container: `http_proxy` is set there, and so the name goes to Envoy.
     pub(crate) async fn curl(&self, url: &str) -> String {
         let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-        let mut connection = Connection::open(self.port(15001), Form::Proxy).await.unwrap();
+        let mut connection = Connection::open(self.port(15001), RequestForm::Proxy).await.unwrap();
         let reply = connection.get_path(authority, &format!("/{path}"), &[]).await.unwrap();
         let upstream = reply.said("upstream");
         if upstream.is_empty() { reply.body } else { upstream }
     }
 }
 
-impl Drop for Pod {
+impl Drop for PodProcesses {
     fn drop(&mut self) {
         for (name, process) in &mut self.processes {
             if std::thread::panicking() {
@@ -206,7 +206,7 @@ impl Drop for Pod {
 }
 
 /// What the EndpointSlice controller says of a Service's pods on loopback, each with a port of its own.
-pub(crate) fn slice(namespace: &str, service: &str, upstream: &Upstream) -> Value {
+pub(crate) fn slice(namespace: &str, service: &str, upstream: &TestUpstream) -> Value {
     let name = format!("{service}-{}", upstream.port());
     json!({
         "apiVersion": "discovery.k8s.io/v1",

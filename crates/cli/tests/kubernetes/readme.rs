@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Instant};
 
-use byname_test_support::{Shell, Shown, Upstream, console, kubectl_binary, kubernetes::KubernetesApi, repository};
+use byname_test_support::{
+    ConsoleCommand, Shell, TestUpstream, console, kubectl_binary, kubernetes::KubernetesApi, repository,
+};
 use serde_json::{Value, json};
 
-use crate::pod::{Pod, slice};
+use crate::pod::{PodProcesses, slice};
 
 const README: &str = "examples/kubernetes/README.md";
 const SECONDS: u64 = 30;
@@ -27,15 +29,15 @@ fn roll_out(api: &KubernetesApi, name: &str) {
 }
 
 /// A README's cluster: the API that kubectl talks to, and what would run there.
-struct Cluster {
+struct ReadmeCluster {
     api: KubernetesApi,
     shell: Shell,
-    payments: Vec<Upstream>,
-    pod: Option<Pod>,
+    payments: Vec<TestUpstream>,
+    pod: Option<PodProcesses>,
     directory: tempfile::TempDir,
 }
 
-impl Cluster {
+impl ReadmeCluster {
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let folder = directory.path().join("examples/kubernetes");
@@ -55,7 +57,7 @@ impl Cluster {
         let shell = shell.directory(directory.path());
         let mut payments = Vec::new();
         for name in ["payments-7d4b9c6f5-4xk2p", "payments-7d4b9c6f5-m8v6q"] {
-            payments.push(Upstream::start(name).await.unwrap());
+            payments.push(TestUpstream::start(name).await.unwrap());
         }
         Self { api, shell, payments, pod: None, directory }
     }
@@ -75,21 +77,21 @@ impl Cluster {
             for payments in &self.payments {
                 self.api.put(slice("shop", "payments", payments));
             }
-            self.pod = Some(Pod::start(&self.api, "shop", "checkout").await);
+            self.pod = Some(PodProcesses::start(&self.api, "shop", "checkout").await);
             roll_out(&self.api, "checkout");
         }
         printed
     }
 }
 
-fn commands() -> Vec<Shown> {
+fn commands() -> Vec<ConsoleCommand> {
     console(&fs::read_to_string(repository().join(README)).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_command_does_what_the_readme_shows() {
     let bootstrap = |root: &Path| fs::read_to_string(root.join("examples/kubernetes/bootstrap.yaml")).unwrap();
-    let mut cluster = Cluster::start().await;
+    let mut cluster = ReadmeCluster::start().await;
     let commands = commands();
     assert!(commands.len() > 4, "{commands:?}");
     for shown in commands {
@@ -108,7 +110,7 @@ async fn each_command_does_what_the_readme_shows() {
     let image = &deployment["spec"]["template"]["spec"]["initContainers"][0]["image"];
     assert_eq!(*image, format!("YOUR_REGISTRY/byname-cli:{}", env!("CARGO_PKG_VERSION")));
     // What was applied last has no watch, and what it was compiled from is served.
-    let pod = Pod::start(&cluster.api, "shop", "checkout").await;
+    let pod = PodProcesses::start(&cluster.api, "shop", "checkout").await;
     assert!(!pod.has("byname-watch"));
     assert!(pod.curl("http://payments/hostname").await.starts_with("payments-"));
 }
@@ -121,7 +123,7 @@ fn the_readme_is_one_screen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pod_follows_the_cluster() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = ReadmeCluster::start().await;
     cluster.run("kubectl apply -k examples/kubernetes").await;
     let pod = cluster.pod.as_ref().unwrap();
     let mut answered = BTreeSet::new();
@@ -134,7 +136,7 @@ async fn the_pod_follows_the_cluster() {
         assert!(answered.contains(&pod.curl(&format!("http://{name}/")).await), "{name}");
     }
     // A pod goes and another one comes.
-    let next = Upstream::start("payments-7d4b9c6f5-z9t4n").await.unwrap();
+    let next = TestUpstream::start("payments-7d4b9c6f5-z9t4n").await.unwrap();
     cluster.api.put(slice("shop", "payments", &next));
     for payments in &cluster.payments {
         cluster.api.delete(&slice("shop", "payments", payments));

@@ -3,19 +3,19 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use byname_test_support::{
-    Upstream,
+    TestUpstream,
     kubernetes::{KubernetesApi, kubeconfig},
     repository, yaml_documents,
 };
 use serde_json::{Value, json};
 
-use crate::program::{Program, endpoints, eventually, service, slice};
+use crate::program::{WatchProcess, endpoints, eventually, service, slice};
 
 /// Long enough for what must not happen to happen.
 const WHILE: Duration = Duration::from_millis(400);
 
-async fn follow(api: &KubernetesApi, more: &[&str]) -> Program {
-    Program::start(|directory| {
+async fn follow(api: &KubernetesApi, more: &[&str]) -> WatchProcess {
+    WatchProcess::start(|directory| {
         let mut arguments = vec!["--format".to_owned(), "table".into(), "--kubeconfig".into()];
         arguments.push(api.kubeconfig(directory).display().to_string());
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
@@ -77,7 +77,7 @@ fn node(name: &str, zone: &str, heartbeat: usize) -> Value {
     })
 }
 
-fn caller(program: &Program) -> Value {
+fn caller(program: &WatchProcess) -> Value {
     let text = std::fs::read_to_string(&program.output).unwrap();
     serde_json::from_str::<Value>(&text).unwrap()["caller"].clone()
 }
@@ -139,8 +139,8 @@ async fn the_role_allows_what_is_asked_and_nothing_else() {
     program.wait_for(&SHOP).await;
     eventually("Nodes are watched", || api.count(&["/nodes?", "watch=true"]) == 1).await;
     // Group, kind, namespace of the Role, verb.
-    type Asked = (String, String, Option<String>, &'static str);
-    let asked = |request: String| -> Asked {
+    type ApiAccess = (String, String, Option<String>, &'static str);
+    let asked = |request: String| -> ApiAccess {
         let (path, query) = request.split_once('?').unwrap();
         let parts: Vec<&str> = path.split('/').collect();
         let group = if parts[1] == "apis" { parts[2] } else { "" };
@@ -148,8 +148,8 @@ async fn the_role_allows_what_is_asked_and_nothing_else() {
         let verb = if query.contains("watch=true") { "watch" } else { "list" };
         (group.to_owned(), parts.last().unwrap().to_string(), namespace, verb)
     };
-    let asked: BTreeSet<Asked> = api.requests().into_iter().map(asked).collect();
-    let mut allowed: BTreeSet<Asked> = BTreeSet::new();
+    let asked: BTreeSet<ApiAccess> = api.requests().into_iter().map(asked).collect();
+    let mut allowed: BTreeSet<ApiAccess> = BTreeSet::new();
     for document in
         yaml_documents(&std::fs::read_to_string(repository().join("examples/kubernetes/rbac.yaml")).unwrap()).unwrap()
     {
@@ -350,7 +350,7 @@ async fn subsets_by_labels_follow_the_pods() {
     let mut endpoint = endpoints(1);
     endpoint[0]["targetRef"] = json!({"kind": "Pod", "namespace": "shop", "name": "web-0"});
     api.put(slice("shop/web", &endpoint));
-    let program = Program::start(|directory| {
+    let program = WatchProcess::start(|directory| {
         let base = directory.join("base.yaml");
         let text = "version: 1\ntable: {services: {shop/web: {subsets: {canary: {labels: {track: canary}}}}}}\n";
         std::fs::write(&base, text).unwrap();
@@ -410,10 +410,10 @@ async fn watches_that_end_at_once_are_no_flood() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_behind_tls_is_trusted_by_the_kubeconfig() {
     // It is no API: what matters is that it is understood, and that another one with the same name is not.
-    let (upstream, certificate) = Upstream::start_tls("no API", "127.0.0.1").await.unwrap();
-    let (other, _) = Upstream::start_tls("another", "127.0.0.1").await.unwrap();
+    let (upstream, certificate) = TestUpstream::start_tls("no API", "127.0.0.1").await.unwrap();
+    let (other, _) = TestUpstream::start_tls("another", "127.0.0.1").await.unwrap();
     for (port, said) in [(upstream.port(), "missing field `items`"), (other.port(), "invalid peer certificate")] {
-        let program = Program::start(|directory| {
+        let program = WatchProcess::start(|directory| {
             let authority = directory.join("ca.pem");
             std::fs::write(&authority, &certificate).unwrap();
             let server = format!("https://127.0.0.1:{port}");

@@ -15,11 +15,11 @@ use std::{
 
 use serde_json::Value;
 
-use crate::program::{Program, endpoints, eventually, service, slice};
+use crate::program::{WatchProcess, endpoints, eventually, service, slice};
 
 /// A directory that is followed, with what `prepare` puts there.
-async fn follow(prepare: impl FnOnce(&Path)) -> Program {
-    Program::start(|directory| {
+async fn follow(prepare: impl FnOnce(&Path)) -> WatchProcess {
+    WatchProcess::start(|directory| {
         let input = directory.join("in");
         fs::create_dir(&input).unwrap();
         prepare(&input);

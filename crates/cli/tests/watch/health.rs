@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, path::Path, process::Command};
 
-use crate::program::{Program, endpoints, service, slice};
+use crate::program::{WatchProcess, endpoints, service, slice};
 
 const DATA: &str = "in/cart.json";
 
@@ -15,8 +15,8 @@ fn put(directory: &Path, count: usize) {
     fs::write(directory.join(DATA), list.to_string()).unwrap();
 }
 
-async fn follow() -> Program {
-    Program::start(|directory| {
+async fn follow() -> WatchProcess {
+    WatchProcess::start(|directory| {
         fs::create_dir(directory.join("in")).unwrap();
         put(directory, 3);
         let input = directory.join("in").display().to_string();

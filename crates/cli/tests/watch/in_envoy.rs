@@ -9,10 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use byname_test_support::{Connection, Form, Upstream, kubernetes::KubernetesApi};
+use byname_test_support::{Connection, RequestForm, TestUpstream, kubernetes::KubernetesApi};
 use serde_json::json;
 
-use crate::program::{Program, endpoint, eventually, service, slice_with_port};
+use crate::program::{WatchProcess, endpoint, eventually, service, slice_with_port};
 
 /// What a change may take until the last request went the old way.
 const BOUND: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ type Answers = Arc<Mutex<Vec<(Instant, u16, String)>>>;
 
 /// Asks for `web` over and over.
 async fn load(port: u16, answers: Answers, stop: Arc<AtomicBool>) {
-    let mut connection = Connection::open(port, Form::Host).await.unwrap();
+    let mut connection = Connection::open(port, RequestForm::Host).await.unwrap();
     while !stop.load(Ordering::Relaxed) {
         let reply = connection.get("web", &[]).await.unwrap();
         answers.lock().unwrap().push((Instant::now(), reply.status, reply.said("upstream")));
@@ -34,15 +34,16 @@ async fn load(port: u16, answers: Answers, stop: Arc<AtomicBool>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_cluster_reaches_a_running_envoy_within_a_second() {
-    let (one, two) = (Upstream::start("one").await.unwrap(), Upstream::start("two").await.unwrap());
-    let passthrough = Upstream::start("passthrough").await.unwrap();
-    let of = |upstream: &Upstream, ready| slice_with_port("shop/web", &[endpoint("127.0.0.1", ready)], upstream.port());
+    let (one, two) = (TestUpstream::start("one").await.unwrap(), TestUpstream::start("two").await.unwrap());
+    let passthrough = TestUpstream::start("passthrough").await.unwrap();
+    let of =
+        |upstream: &TestUpstream, ready| slice_with_port("shop/web", &[endpoint("127.0.0.1", ready)], upstream.port());
     let api = KubernetesApi::start().await.unwrap();
     api.put(service("shop/web"));
     api.put(of(&one, true));
     api.put(of(&two, true));
     let config = json!({"version": 1, "steering": {"by": "endpoint"}, "table": {"singleMachine": true}});
-    let program = Program::by_endpoint(&api, &config).await;
+    let program = WatchProcess::by_endpoint(&api, &config).await;
     let envoy = program.envoy(&passthrough).await;
     let (answers, stop) = (Answers::default(), Arc::new(AtomicBool::new(false)));
     let clients: Vec<_> =

@@ -7,7 +7,7 @@ use std::{
 };
 
 use byname_test_support::{
-    Connection, Envoy, Form, Upstream, kubernetes::KubernetesApi, repository, snippet, yaml_documents,
+    Connection, Envoy, RequestForm, TestUpstream, kubernetes::KubernetesApi, repository, snippet, yaml_documents,
 };
 use promql_parser::{
     label::MatchOp,
@@ -17,7 +17,7 @@ use promql_parser::{
 use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::program::{Program, endpoint, service, slice_with_port};
+use crate::program::{WatchProcess, endpoint, service, slice_with_port};
 
 const MONITORING: &str = "examples/monitoring";
 const CONFIG_FAIL: &str = "extension_config_discovery.http_filter.byname-endpoint.config_fail";
@@ -145,7 +145,7 @@ fn missing(expression: &str, shown: &BTreeSet<String>, there: &[Series]) -> Vec<
 }
 
 /// The shop as the API has it: `web` has an endpoint that is dead and one that is not, `cart` none, but a fallback.
-async fn cluster(alive: &Upstream, dead: u16) -> KubernetesApi {
+async fn cluster(alive: &TestUpstream, dead: u16) -> KubernetesApi {
     let api = KubernetesApi::start().await.unwrap();
     for name in ["web", "cart", "empty"] {
         api.put(service(&format!("shop/{name}")));
@@ -159,7 +159,7 @@ async fn cluster(alive: &Upstream, dead: u16) -> KubernetesApi {
     api
 }
 
-async fn watch(api: &KubernetesApi) -> Program {
+async fn watch(api: &KubernetesApi) -> WatchProcess {
     let config = json!({
         "version": 1,
         "steering": {"by": "endpoint", "outlierDetection": {"consecutive5xxErrors": 2}},
@@ -167,16 +167,17 @@ async fn watch(api: &KubernetesApi) -> Program {
         "fallback": {"services": {"shop/cart": {"service": "shop/web"}}},
         "table": {"singleMachine": true},
     });
-    Program::by_endpoint(api, &config).await
+    WatchProcess::by_endpoint(api, &config).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_alerts_and_dashboard_ask_for_is_there() {
-    let (alive, passthrough) = (Upstream::start("web").await.unwrap(), Upstream::start("passthrough").await.unwrap());
-    let dead = Upstream::start("dead").await.unwrap().port();
+    let (alive, passthrough) =
+        (TestUpstream::start("web").await.unwrap(), TestUpstream::start("passthrough").await.unwrap());
+    let dead = TestUpstream::start("dead").await.unwrap().port();
     let program = watch(&cluster(&alive, dead).await).await;
     let envoy = program.envoy(&passthrough).await;
-    let mut connection = Connection::open(envoy.port(15001), Form::Host).await.unwrap();
+    let mut connection = Connection::open(envoy.port(15001), RequestForm::Host).await.unwrap();
     for name in ["web", "web", "web", "web", "web", "cart", "empty", "nope", "a,b"] {
         connection.get(name, &[]).await.unwrap();
     }

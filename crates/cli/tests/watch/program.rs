@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use byname_test_support::{Connection, Envoy, Form, Upstream, kubernetes::KubernetesApi, repository};
+use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream, kubernetes::KubernetesApi, repository};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -26,7 +26,7 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A process that is ended with the value.
-pub(crate) struct Program {
+pub(crate) struct WatchProcess {
     child: Child,
     log: PathBuf,
     /// The file that it keeps.
@@ -35,7 +35,7 @@ pub(crate) struct Program {
     directory: TempDir,
 }
 
-impl Program {
+impl WatchProcess {
     /// Starts it with `arguments`, which get a directory of the test's own, and waits until it answers.
     pub(crate) async fn start(arguments: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -79,7 +79,7 @@ impl Program {
     }
 
     /// The Envoy of envoy/endpoint.yaml, whose filter comes from the file.
-    pub(crate) async fn envoy(&self, passthrough: &Upstream) -> Envoy {
+    pub(crate) async fn envoy(&self, passthrough: &TestUpstream) -> Envoy {
         let directory = self.output.parent().unwrap().display().to_string();
         Envoy::builder("endpoint.yaml")
             .upstream(18080, passthrough)
@@ -108,7 +108,7 @@ impl Program {
 
     /// Status and body of what it answers.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let mut connection = Connection::open(self.port, Form::Host).await.unwrap();
+        let mut connection = Connection::open(self.port, RequestForm::Host).await.unwrap();
         let reply = connection.get_path("watch", path, &[]).await.unwrap();
         (reply.status, reply.body)
     }
@@ -175,7 +175,7 @@ impl Program {
     }
 }
 
-impl Drop for Program {
+impl Drop for WatchProcess {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the log of byname watch:\n{}", self.log());

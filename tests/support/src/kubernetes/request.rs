@@ -8,11 +8,11 @@ use tokio::{
 };
 
 use super::{
-    Key,
+    ObjectKey,
     resources::{self, Resource},
 };
 
-pub(super) struct Request {
+pub(super) struct ApiRequest {
     pub(super) method: String,
     /// The path and the query.
     pub(super) target: String,
@@ -26,7 +26,7 @@ pub(super) struct Request {
     pub(super) name: Option<String>,
 }
 
-impl Request {
+impl ApiRequest {
     /// Reads the next one, unless the connection has ended.
     pub(super) async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
         let mut head = String::new();
@@ -88,7 +88,7 @@ impl Request {
     }
 
     /// Whether a list or a watch has the object of this key.
-    pub(super) fn wants(&self, (plural, namespace, name): &Key) -> bool {
+    pub(super) fn wants(&self, (plural, namespace, name): &ObjectKey) -> bool {
         let selected = self.query.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));
         *plural == self.plural()
             && self.namespace.as_ref().is_none_or(|own| own == namespace)

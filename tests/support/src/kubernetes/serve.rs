@@ -12,16 +12,16 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Key, POLL, State, patch, request::Request, resources};
+use super::{ApiState, ObjectKey, POLL, patch, request::ApiRequest, resources};
 
 /// The objects of a page, at most.
 const PAGE: usize = 3;
 
-pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+pub(super) fn lock(state: &Mutex<ApiState>) -> MutexGuard<'_, ApiState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
+pub(super) async fn accept(listener: TcpListener, state: Arc<Mutex<ApiState>>) {
     // They end with the server.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
@@ -32,9 +32,9 @@ pub(super) async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
     }
 }
 
-async fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+async fn serve(stream: TcpStream, state: &Mutex<ApiState>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    while let Some(request) = Request::read(&mut stream).await? {
+    while let Some(request) = ApiRequest::read(&mut stream).await? {
         let stream = stream.get_mut();
         if request.resource.is_none() {
             let (code, body) = resources::discovery(&request.path).map_or((404, status(404)), |told| (200, told));
@@ -91,13 +91,13 @@ async fn answer(stream: &mut TcpStream, code: u16, body: &Value) -> std::io::Res
 }
 
 /// Reads or changes one object.
-fn one(request: &Request, state: &mut State) -> (u16, Value) {
+fn one(request: &ApiRequest, state: &mut ApiState) -> (u16, Value) {
     let Ok(body) = serde_json::from_slice::<Value>(if request.body.is_empty() { b"null" } else { &request.body })
     else {
         return (415, refusal(415, "UnsupportedMediaType", "JSON alone is read here: apply a file"));
     };
     let name = request.name.as_deref().or(body["metadata"]["name"].as_str()).unwrap_or_default();
-    let key: Key = (request.plural(), request.namespace.clone().unwrap_or_default(), name.to_owned());
+    let key: ObjectKey = (request.plural(), request.namespace.clone().unwrap_or_default(), name.to_owned());
     let stored = state.objects.get(&key).cloned();
     let object = match (&*request.method, stored) {
         ("POST", Some(_)) => {
@@ -127,7 +127,7 @@ fn one(request: &Request, state: &mut State) -> (u16, Value) {
 }
 
 /// A page of a list; `continue` is how many objects were in the pages before.
-fn list(request: &Request, state: &State) -> Value {
+fn list(request: &ApiRequest, state: &ApiState) -> Value {
     let before = request.number("continue").unwrap_or_default() as usize;
     let page = PAGE.min(request.number("limit").map_or(PAGE, |limit| limit as usize));
     let wanted: Vec<&Value> =
@@ -140,7 +140,7 @@ fn list(request: &Request, state: &State) -> Value {
     json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items})
 }
 
-async fn watch(stream: &mut TcpStream, request: &Request, state: &Mutex<State>) -> std::io::Result<()> {
+async fn watch(stream: &mut TcpStream, request: &ApiRequest, state: &Mutex<ApiState>) -> std::io::Result<()> {
     let since = request.number("resourceVersion").unwrap_or_default();
     let (oldest, cuts) = {
         let state = lock(state);

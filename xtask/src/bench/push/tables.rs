@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use byname_test_support::Filter;
+use byname_test_support::EcdsFile;
 use serde_json::{Value, json};
 
 use super::super::{
@@ -157,7 +157,7 @@ fn configuration(world: World, upstream: u16) -> Value {
 
 /// The file that is shipped, with this configuration.
 fn filter(root: &Path, configuration: &Value) -> Result<String> {
-    let text = Filter::read(&root.join("envoy/ecds/shop.yaml"))?.with_text(&configuration.to_string());
+    let text = EcdsFile::read(&root.join("envoy/ecds/shop.yaml"))?.with_text(&configuration.to_string());
     let module = root.join(SHIPPED);
     Ok(text.replace(SHIPPED, module.to_str().context("the path of the module is no text")?))
 }

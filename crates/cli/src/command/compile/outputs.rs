@@ -11,15 +11,15 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     cluster::NamespacedName,
-    compile::{self, Base, Clusters, Compiled, Options, Steered},
-    envoy::{self, Bootstrap, DEFAULT_MODULE, Discovery, Filter, Pass, Style},
-    istio::{self, Image, MAX_OBJECT_BYTES, Object},
+    compile::{self, Base, CompileOptions, Compiled, Steered, UpstreamClusters},
+    envoy::{self, Bootstrap, DEFAULT_MODULE, Discovery, EcdsFilter, Pass, Style},
+    istio::{self, Image, IstioObject, MAX_OBJECT_BYTES},
     output,
 };
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum CompileFormat {
     /// The filter's configuration itself, as JSON.
     Table,
     /// The file that Envoy discovers the filter from (ECDS).
@@ -32,7 +32,7 @@ pub(super) enum Format {
     IstioEnvoyfilter,
 }
 
-use Format::{EnvoyBootstrap, EnvoyEcds, IstioEnvoyfilter, IstioWasmplugin};
+use CompileFormat::{EnvoyBootstrap, EnvoyEcds, IstioEnvoyfilter, IstioWasmplugin};
 
 /// What is said of it.
 #[derive(Args, Clone, Debug)]
@@ -84,15 +84,15 @@ pub(super) struct Outputs {
 }
 
 /// What is to be written.
-pub(super) struct Texts {
+pub(super) struct RenderedTexts {
     pub(super) text: String,
     pub(super) beside: Vec<(PathBuf, String)>,
 }
 
 impl Outputs {
     /// Whether all that was said means something for this format.
-    pub(super) fn check(&self, format: Format) -> anyhow::Result<()> {
-        let options: [(&str, bool, &[Format]); 14] = [
+    pub(super) fn check(&self, format: CompileFormat) -> anyhow::Result<()> {
+        let options: [(&str, bool, &[CompileFormat]); 14] = [
             ("--module", self.module.is_some(), &[EnvoyEcds, EnvoyBootstrap, IstioEnvoyfilter]),
             ("--clusters", self.clusters.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
             ("--clusters-output", self.clusters_output.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
@@ -132,7 +132,7 @@ impl Outputs {
     }
 
     /// What the format changes of what is compiled.
-    pub(super) fn prepare(&self, format: Format, options: &mut Options) -> anyhow::Result<()> {
+    pub(super) fn prepare(&self, format: CompileFormat, options: &mut CompileOptions) -> anyhow::Result<()> {
         if format == IstioWasmplugin && !options.base.says("steering.by") {
             options.base.config.steering.by = SteeringMode::Authority;
         }
@@ -150,24 +150,24 @@ impl Outputs {
     /// Makes what is to be written.
     pub(super) fn make(
         &self,
-        format: Format,
+        format: CompileFormat,
         compiled: &Compiled,
         base: &Base,
         pod: Option<&NamespacedName>,
-    ) -> anyhow::Result<Texts> {
-        let alone = |text| Ok(Texts { text, beside: Vec::new() });
+    ) -> anyhow::Result<RenderedTexts> {
+        let alone = |text| Ok(RenderedTexts { text, beside: Vec::new() });
         let clusters = || compile::clusters(compiled, base);
         let style = self.style();
         match format {
-            Format::Table => alone(compiled.text.clone()),
+            CompileFormat::Table => alone(compiled.text.clone()),
             EnvoyEcds => {
-                let filter = Filter { module: self.module().to_owned(), ..Filter::default() };
+                let filter = EcdsFilter { module: self.module().to_owned(), ..EcdsFilter::default() };
                 let text = envoy::ecds(&compiled.text, &filter);
                 let beside = match self.clusters_output.is_some() || self.eds_output.is_some() {
                     true => self.beside(&clusters()?, &style)?,
                     false => Vec::new(),
                 };
-                Ok(Texts { text, beside })
+                Ok(RenderedTexts { text, beside })
             }
             EnvoyBootstrap => {
                 let clusters = clusters()?;
@@ -182,7 +182,7 @@ impl Outputs {
                     style: style.clone(),
                 };
                 let text = envoy::bootstrap(compiled, &clusters, &wanted)?;
-                Ok(Texts { text, beside: self.beside(&clusters, &style)? })
+                Ok(RenderedTexts { text, beside: self.beside(&clusters, &style)? })
             }
             IstioWasmplugin => {
                 let Some(url) = self.image.clone() else {
@@ -207,10 +207,11 @@ impl Outputs {
     }
 
     /// Each of these has a file that Envoy watches by itself.
-    fn say_watched(&self, clusters: &Clusters) {
+    fn say_watched(&self, clusters: &UpstreamClusters) {
         /// Linux's `fs.inotify.max_user_instances` is 128, and others of the user need some.
         const MOST: usize = 100;
-        let count = clusters.by_name.values().filter(|one| matches!(one, compile::Upstream::Endpoints(_))).count();
+        let count =
+            clusters.by_name.values().filter(|one| matches!(one, compile::UpstreamCluster::Endpoints(_))).count();
         if self.clusters == Some(Discovery::Eds) && count > MOST {
             output::warn(&format!(
                 "{count} clusters have files of their own, and each takes Envoy an inotify instance, without which it ends: \
@@ -219,7 +220,7 @@ impl Outputs {
         }
     }
 
-    fn beside(&self, clusters: &Clusters, style: &Style) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    fn beside(&self, clusters: &UpstreamClusters, style: &Style) -> anyhow::Result<Vec<(PathBuf, String)>> {
         let mut beside = Vec::new();
         self.say_watched(clusters);
         if let Some(directory) = &self.eds_output {
@@ -246,11 +247,11 @@ impl Outputs {
     }
 }
 
-fn name(format: Format) -> String {
+fn name(format: CompileFormat) -> String {
     format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-fn say_size(object: &Object) {
+fn say_size(object: &IstioObject) {
     let permille = object.bytes * 1000 / MAX_OBJECT_BYTES;
     let (percent, tenth) = (permille / 10, permille % 10);
     output::note(&format!("{} bytes: {percent}.{tenth} % of what an object may have", object.bytes));

@@ -9,14 +9,14 @@ const PATIENCE: u32 = 5;
 
 /// Changes that were seen and not yet acted upon.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Debouncer {
     quiet: Duration,
     /// The first and the last change.
     pending: Option<(Instant, Instant)>,
     not_before: Instant,
 }
 
-impl Pace {
+impl Debouncer {
     /// One that waits until nothing has changed for `quiet`.
     pub(super) fn new(quiet: Duration) -> Self {
         Self { quiet, pending: None, not_before: Instant::now() }
@@ -57,25 +57,25 @@ mod tests {
 
     #[test]
     fn waits_for_quiet_but_not_for_ever() {
-        let mut pace = Pace::new(QUIET);
-        assert_eq!(pace.due(), None);
+        let mut debouncer = Debouncer::new(QUIET);
+        assert_eq!(debouncer.due(), None);
         let first = Instant::now();
-        pace.pending = Some((first, first));
-        assert_eq!(pace.due(), Some(first + QUIET));
-        pace.pending = Some((first, first + 3 * QUIET));
-        assert_eq!(pace.due(), Some(first + 4 * QUIET));
-        pace.pending = Some((first, first + 30 * QUIET));
-        assert_eq!(pace.due(), Some(first + 5 * QUIET));
+        debouncer.pending = Some((first, first));
+        assert_eq!(debouncer.due(), Some(first + QUIET));
+        debouncer.pending = Some((first, first + 3 * QUIET));
+        assert_eq!(debouncer.due(), Some(first + 4 * QUIET));
+        debouncer.pending = Some((first, first + 30 * QUIET));
+        assert_eq!(debouncer.due(), Some(first + 5 * QUIET));
     }
 
     #[test]
     fn rests_as_long_as_it_worked() {
-        let mut pace = Pace::new(QUIET);
-        pace.changed();
+        let mut debouncer = Debouncer::new(QUIET);
+        debouncer.changed();
         let done = Instant::now();
-        pace.done(9 * QUIET);
-        assert_eq!(pace.due(), None);
-        pace.changed();
-        assert!(pace.due().expect("something changed") >= done + 9 * QUIET);
+        debouncer.done(9 * QUIET);
+        assert_eq!(debouncer.due(), None);
+        debouncer.changed();
+        assert!(debouncer.due().expect("something changed") >= done + 9 * QUIET);
     }
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 /// A name and a port, as a program has them in its configuration.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
-pub struct Asked {
+#[schemars(rename = "Asked")]
+pub struct RequestedName {
     /// The name.
     pub name: String,
     /// Left out: the default of the scheme.
@@ -16,7 +17,7 @@ pub struct Asked {
     pub scheme: String,
 }
 
-impl Asked {
+impl RequestedName {
     /// `payments`, `payments:8080`, `[fd00::1]:80` and, as people paste them, `https://payments/path`.
     #[must_use]
     pub fn parse(text: &str, https: bool) -> Self {

@@ -7,7 +7,7 @@ const MAX_SHOWN: usize = 20;
 
 /// Where an object stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct SourceLocation {
     /// Its file, as it was named.
     pub file: Arc<str>,
     /// Which document of the file, counted from 1.
@@ -18,7 +18,7 @@ pub struct Place {
     pub line: u32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     /// `shop.yaml:12`, as editors read it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
@@ -27,7 +27,7 @@ impl fmt::Display for Place {
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problem {
+pub struct InputError {
     file: String,
     document: Option<u32>,
     item: Option<u32>,
@@ -38,7 +38,7 @@ pub struct Problem {
     fix: String,
 }
 
-impl Problem {
+impl InputError {
     /// Of a whole file.
     #[must_use]
     pub fn new(file: &str, reason: impl Into<String>, fix: impl Into<String>) -> Self {
@@ -47,8 +47,8 @@ impl Problem {
 
     /// Of an object.
     #[must_use]
-    pub fn at(place: &Place, reason: impl Into<String>, fix: impl Into<String>) -> Self {
-        let Place { file, document, item, line } = place;
+    pub fn at(place: &SourceLocation, reason: impl Into<String>, fix: impl Into<String>) -> Self {
+        let SourceLocation { file, document, item, line } = place;
         // What was never in a file has neither.
         let (document, line) = ((*document > 0).then_some(*document), (*line > 0).then_some(*line));
         Self { document, item: *item, line, ..Self::new(file, reason, fix) }
@@ -83,7 +83,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for InputError {
     /// `shop.yaml:12: document 1, item 3, Service shop/web, spec.ports[0].port: is no number; write one`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
@@ -105,18 +105,18 @@ impl fmt::Display for Problem {
     }
 }
 
-impl std::error::Error for Problem {}
+impl std::error::Error for InputError {}
 
 /// All that is wrong, the first ones spelt out and the rest counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problems {
-    shown: Vec<Problem>,
+pub struct InputErrors {
+    shown: Vec<InputError>,
     more: usize,
 }
 
-impl Problems {
+impl InputErrors {
     /// Adds one.
-    pub fn push(&mut self, problem: Problem) {
+    pub fn push(&mut self, problem: InputError) {
         if self.shown.len() < MAX_SHOWN {
             self.shown.push(problem);
         } else {
@@ -125,7 +125,7 @@ impl Problems {
     }
 
     /// Adds that of `result`, if there is one.
-    pub fn collect(&mut self, result: Result<(), Problem>) {
+    pub fn collect(&mut self, result: Result<(), InputError>) {
         if let Err(problem) = result {
             self.push(problem);
         }
@@ -139,7 +139,7 @@ impl Problems {
 
     /// The first one.
     #[must_use]
-    pub fn first(&self) -> Option<&Problem> {
+    pub fn first(&self) -> Option<&InputError> {
         self.shown.first()
     }
 
@@ -163,13 +163,13 @@ impl Problems {
     }
 }
 
-impl From<Problem> for Problems {
-    fn from(problem: Problem) -> Self {
+impl From<InputError> for InputErrors {
+    fn from(problem: InputError) -> Self {
         Self { shown: vec![problem], more: 0 }
     }
 }
 
-impl fmt::Display for Problems {
+impl fmt::Display for InputErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.shown.iter().enumerate() {
             if index > 0 {
@@ -184,4 +184,4 @@ impl fmt::Display for Problems {
     }
 }
 
-impl std::error::Error for Problems {}
+impl std::error::Error for InputErrors {}

@@ -10,18 +10,44 @@ use std::{
 use anyhow::{Context, bail};
 
 use super::{
-    Format, Make,
     backoff::Backoff,
     changes::Summary,
     metrics::{Metrics, of_kind},
 };
-use crate::{cluster::Cluster, envoy, input::Problem, output};
+use crate::{
+    cluster::ClusterState,
+    compile::Compiled,
+    envoy::{self, EcdsFilter},
+    input::InputError,
+    output,
+};
+
+/// What is made of a cluster.
+pub type Make = Box<dyn Fn(&ClusterState) -> anyhow::Result<Made>>;
+
+/// What was made of a cluster.
+#[derive(Debug)]
+pub struct Made {
+    /// The configuration.
+    pub compiled: Compiled,
+    /// What is not known of the caller, for people.
+    pub notes: Vec<String>,
+}
+
+/// What is written.
+#[derive(Clone, Debug)]
+pub enum OutputFileFormat {
+    /// A resource for Envoy's extension configuration discovery.
+    EnvoyEcds(EcdsFilter),
+    /// The filter's configuration itself, as JSON.
+    Table,
+}
 
 /// The file, and how it comes about.
-pub(super) struct Target {
+pub(super) struct OutputFile {
     file: PathBuf,
     make: Make,
-    format: Format,
+    format: OutputFileFormat,
     metrics: Arc<Metrics>,
     /// What stands in the file; `None` before the first time.
     summary: Option<Summary>,
@@ -31,8 +57,13 @@ pub(super) struct Target {
     backoff: Backoff,
 }
 
-impl Target {
-    pub(super) fn new(file: PathBuf, make: Make, format: Format, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+impl OutputFile {
+    pub(super) fn new(
+        file: PathBuf,
+        make: Make,
+        format: OutputFileFormat,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
         if file.is_dir() {
             bail!("{}: is a directory; name a file in it", file.display());
         }
@@ -47,7 +78,7 @@ impl Target {
 
     /// Brings the file up to date with `cluster`. Where that fails and will not be mended by a change of the cluster, it says
     /// after what time to try again.
-    pub(super) fn update(&mut self, cluster: &Cluster, unreadable: &[&Problem]) -> Option<Duration> {
+    pub(super) fn update(&mut self, cluster: &ClusterState, unreadable: &[&InputError]) -> Option<Duration> {
         self.count(cluster, unreadable.len());
         let begun = Instant::now();
         let made = (self.make)(cluster);
@@ -70,8 +101,8 @@ impl Target {
         let left_out = made.compiled.left_out.values().chain(unreadable.iter().copied());
         self.tell(&made.notes, left_out.map(|problem| format!("left out: {problem}")).collect());
         let text = match &self.format {
-            Format::Table => made.compiled.text,
-            Format::EnvoyEcds(filter) => envoy::ecds(&made.compiled.text, filter),
+            OutputFileFormat::Table => made.compiled.text,
+            OutputFileFormat::EnvoyEcds(filter) => envoy::ecds(&made.compiled.text, filter),
         };
         match output::replace(&self.file, text.as_bytes()) {
             Ok(is_written) => {
@@ -92,7 +123,7 @@ impl Target {
 
     /// What a table lacks altogether that the last one had, or the cluster has: a file that is missing, a list that came empty.
     /// Whoever really has nothing left is not served worse by the last table.
-    fn lost(&self, cluster: &Cluster, table: &byname_core::wire::Table) -> Option<String> {
+    fn lost(&self, cluster: &ClusterState, table: &byname_core::wire::Table) -> Option<String> {
         let before = self.summary.as_ref();
         if table.services.is_empty() && (!cluster.services.is_empty() || before.is_some_and(|old| old.services() > 0)) {
             return Some("no Service would be left in the table".to_owned());
@@ -143,7 +174,7 @@ impl Target {
         self.told = warnings.into_iter().chain(notes.iter().cloned()).collect();
     }
 
-    fn count(&self, cluster: &Cluster, unreadable: usize) {
+    fn count(&self, cluster: &ClusterState, unreadable: usize) {
         let counts = [
             ("Service", cluster.services.len()),
             ("EndpointSlice", cluster.slices.len()),

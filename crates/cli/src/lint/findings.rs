@@ -1,0 +1,82 @@
+//! Where checks write down what they find.
+
+use std::sync::Arc;
+
+use crate::{
+    cluster::{Lines, NamespacedName, ObjectName, Sourced},
+    input::SourceLocation,
+};
+
+/// An object in which something may be found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject<'c> {
+    kind: &'c str,
+    namespace: &'c str,
+    name: &'c str,
+    place: &'c SourceLocation,
+    lines: Option<&'c Lines>,
+}
+
+impl<'c> Subject<'c> {
+    pub(super) fn new<T>(kind: &'c str, name: &'c NamespacedName, object: &'c Sourced<T>) -> Self {
+        let NamespacedName { namespace, name } = name;
+        Self { kind, namespace, name, place: &object.place, lines: Some(&object.lines) }
+    }
+
+    /// The same under another name: that of a route is known with its kind.
+    pub(super) fn called(self, name: &'c str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// One of which only the place is known.
+    pub(super) fn unread(kind: &'c str, namespace: &'c str, name: &'c str, place: &'c SourceLocation) -> Self {
+        Self { kind, namespace, name, place, lines: None }
+    }
+
+    pub(super) fn at(self, field: &str) -> u32 {
+        self.lines.and_then(|lines| lines.of(field)).unwrap_or(self.place.line)
+    }
+}
+
+/// What the check of one rule finds.
+#[derive(Default)]
+pub(super) struct Findings(Vec<Diagnostic>);
+
+/// Something that a check found, without its rule.
+pub(super) struct Diagnostic {
+    pub(super) object: ObjectName,
+    pub(super) field: String,
+    pub(super) file: Arc<str>,
+    pub(super) line: u32,
+    pub(super) message: String,
+}
+
+impl Findings {
+    /// Adds a finding in this field.
+    pub(super) fn add(&mut self, subject: Subject<'_>, field: impl Into<String>, message: impl Into<String>) {
+        let field = field.into();
+        let line = subject.at(&field);
+        self.add_at(subject, field, line, message);
+    }
+
+    /// [`Findings::add`], where the line is known.
+    pub(super) fn add_at(
+        &mut self,
+        subject: Subject<'_>,
+        field: impl Into<String>,
+        line: u32,
+        message: impl Into<String>,
+    ) {
+        self.0.push(Diagnostic {
+            object: ObjectName::new(subject.kind, subject.namespace, subject.name),
+            field: field.into(),
+            file: Arc::clone(&subject.place.file),
+            line,
+            message: message.into(),
+        });
+    }
+
+    pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.0
+    }
+}

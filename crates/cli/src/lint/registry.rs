@@ -1,0 +1,28 @@
+//! The table of all rules.
+
+use super::{
+    backends, endpoints, exposure, external_names, ignore_annotations, names, ports, rule::Rule, selectors, topology,
+};
+
+/// All rules, in the order of their ids.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    [
+        selectors::RULES,
+        endpoints::RULES,
+        ports::RULES,
+        external_names::RULES,
+        backends::RULES,
+        exposure::RULES,
+        names::RULES,
+        topology::RULES,
+        ignore_annotations::RULES,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The rule that is called so.
+#[must_use]
+pub fn by_id(id: &str) -> Option<&'static Rule> {
+    rules().find(|rule| rule.id == id)
+}
