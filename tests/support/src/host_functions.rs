@@ -3,7 +3,7 @@
 use anyhow::Result;
 use wasmi::{Caller, Engine, Error, Extern, Linker, Memory};
 
-use crate::host::{HostState, LocalResponse};
+use crate::host_state::{HostState, LocalResponse};
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;

@@ -9,45 +9,23 @@ mod patch;
 mod request;
 mod resources;
 mod serve;
+mod state;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::VecDeque,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::AbortHandle};
 
-use self::serve::{accept, lock};
-
-const POLL: Duration = Duration::from_millis(3);
-
-/// What of the API is asked for, such as `services`.
-type Plural = &'static str;
-type ObjectKey = (Plural, String, String);
-
-#[derive(Default)]
-struct ApiState {
-    version: u64,
-    objects: BTreeMap<ObjectKey, Value>,
-    /// Of each event: its version, what it is of, and its line. Bookmarks are of nothing.
-    events: Vec<(u64, Option<ObjectKey>, String)>,
-    /// What is older was forgotten.
-    oldest: u64,
-    /// Lists of these are not answered.
-    held: BTreeSet<Plural>,
-    /// How requests for these are answered before all goes well again.
-    failures: BTreeMap<Plural, VecDeque<u16>>,
-    /// How often watches were cut in the middle of a line.
-    cuts: u64,
-    /// Watches are ended as soon as they begin.
-    ends_watches: bool,
-    requests: Vec<String>,
-}
+use self::{
+    serve::accept,
+    state::{ApiState, ObjectKey, Plural, lock},
+};
 
 /// An API that runs until it is dropped or stopped.
 pub struct KubernetesApi {
@@ -218,37 +196,6 @@ impl Drop for KubernetesApi {
     }
 }
 
-impl ApiState {
-    /// Adds or changes an object, and gives it as it is kept.
-    fn put(&mut self, key: ObjectKey, object: Value) -> Value {
-        let kind = if self.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
-        let object = self.tell(key.clone(), kind, object);
-        self.objects.insert(key, object.clone());
-        object
-    }
-
-    fn remove(&mut self, key: &ObjectKey) -> Option<Value> {
-        let object = self.objects.remove(key)?;
-        Some(self.tell(key.clone(), "DELETED", object))
-    }
-
-    /// Lets those who watch know of it, and gives it with its new version.
-    fn tell(&mut self, key: ObjectKey, kind: &str, object: Value) -> Value {
-        self.version += 1;
-        let object = versioned(object, &self.version.to_string());
-        let line = json!({"type": kind, "object": object}).to_string();
-        self.events.push((self.version, Some(key), line));
-        object
-    }
-
-    /// Whether objects may be created in it.
-    fn has_namespace(&self, name: &str) -> bool {
-        name.is_empty()
-            || name == "default"
-            || self.objects.contains_key(&("namespaces", String::new(), name.to_owned()))
-    }
-}
-
 /// A kubeconfig for `cluster`, as such a file says where it is.
 ///
 /// # Panics
@@ -266,12 +213,6 @@ pub fn kubeconfig(directory: &Path, cluster: Value) -> PathBuf {
     });
     std::fs::write(&file, config.to_string()).expect("it can be written");
     file
-}
-
-fn versioned(mut object: Value, version: &str) -> Value {
-    object["metadata"]["resourceVersion"] = version.into();
-    object["metadata"]["managedFields"] = json!([{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}]);
-    object
 }
 
 /// `object` without what was written beside what its author wrote.

@@ -8,8 +8,8 @@ use tokio::{
 };
 
 use super::{
-    ObjectKey,
     resources::{self, Resource},
+    state::ObjectKey,
 };
 
 pub(super) struct ApiRequest {

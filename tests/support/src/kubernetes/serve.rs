@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use serde_json::{Value, json};
@@ -12,14 +12,15 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{ApiState, ObjectKey, POLL, patch, request::ApiRequest, resources};
+use super::{
+    patch,
+    request::ApiRequest,
+    resources,
+    state::{ApiState, ObjectKey, POLL, lock},
+};
 
 /// The objects of a page, at most.
 const PAGE: usize = 3;
-
-pub(super) fn lock(state: &Mutex<ApiState>) -> MutexGuard<'_, ApiState> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 pub(super) async fn accept(listener: TcpListener, state: Arc<Mutex<ApiState>>) {
     // They end with the server.

@@ -1,0 +1,75 @@
+//! What the API holds: objects, events, and how it is to misbehave.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+pub(super) const POLL: Duration = Duration::from_millis(3);
+
+/// What of the API is asked for, such as `services`.
+pub(super) type Plural = &'static str;
+pub(super) type ObjectKey = (Plural, String, String);
+
+#[derive(Default)]
+pub(super) struct ApiState {
+    pub(super) version: u64,
+    pub(super) objects: BTreeMap<ObjectKey, Value>,
+    /// Of each event: its version, what it is of, and its line. Bookmarks are of nothing.
+    pub(super) events: Vec<(u64, Option<ObjectKey>, String)>,
+    /// What is older was forgotten.
+    pub(super) oldest: u64,
+    /// Lists of these are not answered.
+    pub(super) held: BTreeSet<Plural>,
+    /// How requests for these are answered before all goes well again.
+    pub(super) failures: BTreeMap<Plural, VecDeque<u16>>,
+    /// How often watches were cut in the middle of a line.
+    pub(super) cuts: u64,
+    /// Watches are ended as soon as they begin.
+    pub(super) ends_watches: bool,
+    pub(super) requests: Vec<String>,
+}
+
+impl ApiState {
+    /// Adds or changes an object, and gives it as it is kept.
+    pub(super) fn put(&mut self, key: ObjectKey, object: Value) -> Value {
+        let kind = if self.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
+        let object = self.tell(key.clone(), kind, object);
+        self.objects.insert(key, object.clone());
+        object
+    }
+
+    pub(super) fn remove(&mut self, key: &ObjectKey) -> Option<Value> {
+        let object = self.objects.remove(key)?;
+        Some(self.tell(key.clone(), "DELETED", object))
+    }
+
+    /// Lets those who watch know of it, and gives it with its new version.
+    fn tell(&mut self, key: ObjectKey, kind: &str, object: Value) -> Value {
+        self.version += 1;
+        let object = versioned(object, &self.version.to_string());
+        let line = json!({"type": kind, "object": object}).to_string();
+        self.events.push((self.version, Some(key), line));
+        object
+    }
+
+    /// Whether objects may be created in it.
+    pub(super) fn has_namespace(&self, name: &str) -> bool {
+        name.is_empty()
+            || name == "default"
+            || self.objects.contains_key(&("namespaces", String::new(), name.to_owned()))
+    }
+}
+
+fn versioned(mut object: Value, version: &str) -> Value {
+    object["metadata"]["resourceVersion"] = version.into();
+    object["metadata"]["managedFields"] = json!([{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}]);
+    object
+}
+
+pub(super) fn lock(state: &Mutex<ApiState>) -> MutexGuard<'_, ApiState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
