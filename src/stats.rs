@@ -8,11 +8,11 @@ use crate::host::{self, Metric, MetricKind};
 
 thread_local! {
     /// Defined once in a VM: configurations come and go, and every definition takes a new id.
-    static STATS: OnceCell<Stats> = const { OnceCell::new() };
+    static STATS: OnceCell<Metrics> = const { OnceCell::new() };
 }
 
 /// The metrics of this VM. One that the host would not define is not counted.
-struct Stats {
+struct Metrics {
     reasons: [Option<Metric>; Reason::ALL.len()],
     host_errors: Option<Metric>,
     configurations_refused: Option<Metric>,
@@ -28,7 +28,7 @@ struct Stats {
     services_asked_for: RefCell<HashMap<Box<str>, Option<Metric>>>,
 }
 
-impl Stats {
+impl Metrics {
     fn define() -> Self {
         let counter = |name: &str| host::define_metric(MetricKind::Counter, name).ok();
         let gauge = |name: &str| host::define_metric(MetricKind::Gauge, name).ok();
@@ -76,16 +76,16 @@ pub(crate) fn count(config: &Config, resolution: &Resolution<'_>) {
 }
 
 /// Counts once where the metric was defined. A count that the host does not take is lost, and nothing else.
-fn increment(metric: impl FnOnce(&Stats) -> Option<Metric>) {
+fn increment(metric: impl FnOnce(&Metrics) -> Option<Metric>) {
     increment_by(1, metric);
 }
 
-fn increment_by(by: u32, metric: impl FnOnce(&Stats) -> Option<Metric>) {
+fn increment_by(by: u32, metric: impl FnOnce(&Metrics) -> Option<Metric>) {
     if by == 0 {
         return;
     }
     STATS.with(|stats| {
-        if let Some(metric) = metric(stats.get_or_init(Stats::define)) {
+        if let Some(metric) = metric(stats.get_or_init(Metrics::define)) {
             let _ = host::increment(metric, by);
         }
     });
@@ -113,7 +113,7 @@ pub(crate) fn show(config: &Config) {
     // `usize` is 32 bits wide here.
     let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     STATS.with(|stats| {
-        let stats = stats.get_or_init(Stats::define);
+        let stats = stats.get_or_init(Metrics::define);
         let values = [
             (stats.table_version, table.version()),
             (stats.services, wide(table.services())),

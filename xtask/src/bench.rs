@@ -42,7 +42,7 @@ use standing::Standings;
 use traffic::Traffic;
 
 /// How much is measured.
-struct Plan {
+struct BenchPlan {
     /// For how long in all, once everything is compiled: ten minutes, or two, less what stopping and drawing take. A slow machine
     /// has fewer rounds.
     time: Duration,
@@ -58,7 +58,7 @@ struct Plan {
 
 const SERVICES: &[usize] = &[10, 1_000, 10_000];
 
-const WHOLE: Plan = Plan {
+const WHOLE: BenchPlan = BenchPlan {
     time: Duration::from_secs(550),
     rounds: Rounds { services: SERVICES, traffic: &Traffic::ALL, heats: 4, rounds: 20, with_latency: true },
     standing: &ALL,
@@ -74,7 +74,7 @@ const WHOLE: Plan = Plan {
     ],
 };
 /// All that the ratios need.
-const QUICK: Plan = Plan {
+const QUICK: BenchPlan = BenchPlan {
     time: Duration::from_secs(105),
     rounds: Rounds { services: &[10, 10_000], traffic: &[Traffic::Other], heats: 2, rounds: 30, with_latency: false },
     standing: &[Contestant::None, Contestant::Native, Contestant::Endpoint],
@@ -115,7 +115,7 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
 }
 
 /// All that needs an Envoy.
-async fn measure(root: &Path, plan: &Plan, end: Instant) -> Result<(Standings, Vec<push::Push>, Measured)> {
+async fn measure(root: &Path, plan: &BenchPlan, end: Instant) -> Result<(Standings, Vec<push::Push>, Measured)> {
     let upstream = load::start_upstream().await?;
     let mut standings = Vec::new();
     for number in 1..=plan.starts {

@@ -245,10 +245,10 @@ mod tests {
         Ok(())
     }
 
-    type Change = fn(&mut Value);
+    type ManifestChange = fn(&mut Value);
 
     /// What the agent gets of an image with another manifest.
-    fn changed(tag: &str, change: Change) -> Result<Result<Vec<u8>>> {
+    fn changed(tag: &str, change: ManifestChange) -> Result<Result<Vec<u8>>> {
         let directory = written()?;
         let mut manifest = Layout::open(directory.path())?.manifest(tag)?.content;
         change(&mut manifest);
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn manifests_of_docker_are_read_as_well() -> Result<()> {
-        let of_docker: Change = |manifest| {
+        let of_docker: ManifestChange = |manifest| {
             manifest["mediaType"] = json!(DOCKER_MANIFEST);
             manifest["layers"][0]["mediaType"] = json!(DOCKER_LAYER);
         };
@@ -273,7 +273,7 @@ mod tests {
     /// The reader is worth something: it refuses what Istio's agent refuses.
     #[test]
     fn what_is_broken_is_refused() -> Result<()> {
-        let rows: [(&str, Change, &str); 6] = [
+        let rows: [(&str, ManifestChange, &str); 6] = [
             ("1.2.3", |manifest| manifest["layers"] = json!([]), "no layers"),
             ("1.2.3", |manifest| manifest["layers"][0]["mediaType"] = json!("text/plain"), "text/plain"),
             ("1.2.3", |manifest| manifest["mediaType"] = json!(DOCKER_MANIFEST), "diff.tar.gzip"),

@@ -30,11 +30,11 @@ use clap::{Parser, Subcommand};
 #[command(about = "Build steps of byname longer than a line of the Makefile")]
 struct Arguments {
     #[command(subcommand)]
-    step: Step,
+    step: BuildStep,
 }
 
 #[derive(Subcommand)]
-enum Step {
+enum BuildStep {
     /// Strip the compiled module into target/byname.wasm
     Module,
     /// Check that no source files import each other in a circle, and that folders import only those below them
@@ -110,29 +110,29 @@ enum Step {
 fn main() -> Result<()> {
     let root = repository().canonicalize()?;
     match Arguments::parse().step {
-        Step::Module => module::ship(&root),
-        Step::Layers => layers::check(&root),
-        Step::Sizes => sizes::print(&root),
-        Step::Image => image::make(&root),
-        Step::Dockerfile => dockerfile::check(&root),
-        Step::Dist => dist::make(&root),
-        Step::Release { version } => release::raise(&root, &version),
-        Step::ReleaseCheck { tag } => release::check(&root, &tag),
-        Step::Push { image } => release::push(&root, &image),
-        Step::Reproduce => reproduce::check(&root),
-        Step::Envoy => envoy::install(&root),
-        Step::Kubectl => kubectl::install(&root),
-        Step::IstioCrds => istio_crds::install(&root),
-        Step::Schema => {
+        BuildStep::Module => module::ship(&root),
+        BuildStep::Layers => layers::check(&root),
+        BuildStep::Sizes => sizes::print(&root),
+        BuildStep::Image => image::make(&root),
+        BuildStep::Dockerfile => dockerfile::check(&root),
+        BuildStep::Dist => dist::make(&root),
+        BuildStep::Release { version } => release::raise(&root, &version),
+        BuildStep::ReleaseCheck { tag } => release::check(&root, &tag),
+        BuildStep::Push { image } => release::push(&root, &image),
+        BuildStep::Reproduce => reproduce::check(&root),
+        BuildStep::Envoy => envoy::install(&root),
+        BuildStep::Kubectl => kubectl::install(&root),
+        BuildStep::IstioCrds => istio_crds::install(&root),
+        BuildStep::Schema => {
             fs::write(root.join("docs/configuration.schema.json"), byname_core::wire::Config::json_schema_text())
                 .context("cannot write the schema")
         }
-        Step::WasmTestRunner => tools::install_wasm_test_runner(&root),
-        Step::CargoDeny => tools::install_cargo_deny(&root),
-        Step::Fuzz { seconds_each, target } => fuzz::run(&root, seconds_each, target.as_deref()),
-        Step::Reliability { seconds } => tokio::runtime::Runtime::new()?.block_on(reliability::run(seconds)),
-        Step::Dashboard => tokio::runtime::Runtime::new()?.block_on(dashboard::run(&root)),
-        Step::Demo { keep } => tokio::runtime::Runtime::new()?.block_on(demo::run(keep)),
-        Step::Bench { quick } => bench::run(&root, quick),
+        BuildStep::WasmTestRunner => tools::install_wasm_test_runner(&root),
+        BuildStep::CargoDeny => tools::install_cargo_deny(&root),
+        BuildStep::Fuzz { seconds_each, target } => fuzz::run(&root, seconds_each, target.as_deref()),
+        BuildStep::Reliability { seconds } => tokio::runtime::Runtime::new()?.block_on(reliability::run(seconds)),
+        BuildStep::Dashboard => tokio::runtime::Runtime::new()?.block_on(dashboard::run(&root)),
+        BuildStep::Demo { keep } => tokio::runtime::Runtime::new()?.block_on(demo::run(keep)),
+        BuildStep::Bench { quick } => bench::run(&root, quick),
     }
 }

@@ -12,7 +12,7 @@ impl Context for Root {}
 
 impl RootContext for Root {
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream))
+        Some(Box::new(NoopStream))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -20,11 +20,11 @@ impl RootContext for Root {
     }
 }
 
-struct Stream;
+struct NoopStream;
 
-impl Context for Stream {}
+impl Context for NoopStream {}
 
-impl HttpContext for Stream {}
+impl HttpContext for NoopStream {}
 
 /// What the host calls first. The macro writes a public function without docs, so it stands in a module of its own.
 mod entry {

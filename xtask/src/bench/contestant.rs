@@ -17,7 +17,7 @@ use filter::ShippedFilter;
 use super::{
     native,
     setting::Setting,
-    world::{Steering, World},
+    world::{BenchSteering, World},
 };
 
 /// Beside the bootstraps that are shipped.
@@ -87,13 +87,13 @@ impl Contestant {
     /// Its Envoy, to be started.
     pub(super) fn envoy(self, root: &Path, world: World, upstream: u16, setting: Setting) -> Result<EnvoyBuilder> {
         let shipped = match self {
-            Self::Authority => ShippedFilter::read(root, "authority", &world.configuration(&Steering::Authority))?,
+            Self::Authority => ShippedFilter::read(root, "authority", &world.configuration(&BenchSteering::Authority))?,
             Self::Endpoint | Self::EndpointWatched => {
                 let is_watched = self == Self::EndpointWatched;
-                let steering = Steering::Endpoint { upstream, is_watched, reach: setting.reach() };
+                let steering = BenchSteering::Endpoint { upstream, is_watched, reach: setting.reach() };
                 ShippedFilter::read(root, "cluster", &world.configuration(&steering))?
             }
-            _ => ShippedFilter::read(root, "cluster", &world.configuration(&Steering::Cluster))?,
+            _ => ShippedFilter::read(root, "cluster", &world.configuration(&BenchSteering::Cluster))?,
         };
         let mutations = if self.rewrites() { shipped.early_header_mutations } else { json!([]) };
         let directory = root.join(WRITTEN);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     numbers::table,
     progress::Progress,
-    world::{OWN, Steering, World},
+    world::{BenchSteering, OWN, World},
 };
 
 /// A root context; streams have numbers above it.
@@ -53,7 +53,7 @@ pub(super) fn run(services: &[usize], progress: &Progress) -> Result<Vec<Fuel>> 
 }
 
 fn count(services: usize) -> Result<Fuel> {
-    let mut configuration = World { services }.configuration(&Steering::Cluster);
+    let mut configuration = World { services }.configuration(&BenchSteering::Cluster);
     configuration["caller"] = json!({"namespace": OWN});
     configuration["table"]["services"][format!("{OWN}/outside")] =
         json!({"type": "ExternalName", "externalName": "api.example.com"});

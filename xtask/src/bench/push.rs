@@ -24,7 +24,7 @@ use super::{
 };
 use client::{CONNECTIONS, Clients};
 pub(super) use report::{json, print};
-use tables::{Change, Tables};
+use tables::{PushedChange, Tables};
 
 /// Before a push and after it is live.
 const CALM: Duration = Duration::from_millis(300);
@@ -38,7 +38,7 @@ const WRITTEN: &str = "target/bench/pushed";
 pub(super) struct Push {
     contestant: Contestant,
     services: usize,
-    change: Change,
+    change: PushedChange,
     /// Of the file.
     bytes: usize,
     /// Until the last connection saw it.
@@ -158,8 +158,9 @@ fn milliseconds(time: Duration) -> f64 {
 
 /// The longest answers while byname got all endpoints of so many Services anew.
 pub(super) fn worst_stall(pushes: &[Push], services: usize) -> Option<[f64; 3]> {
-    let is_one =
-        |push: &&Push| (push.contestant, push.services, push.change) == (Contestant::Endpoint, services, Change::All);
+    let is_one = |push: &&Push| {
+        (push.contestant, push.services, push.change) == (Contestant::Endpoint, services, PushedChange::All)
+    };
     let worst: Vec<f64> = pushes.iter().filter(is_one).map(|push| milliseconds(push.worst)).collect();
     (!worst.is_empty()).then(|| quartiles(worst))
 }

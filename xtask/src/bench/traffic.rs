@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 
-use super::world::Name;
+use super::world::RequestedHost;
 
 /// What an ordinary HTTP client sends besides, traced and with a token.
 const HEADERS: &str = "user-agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
@@ -42,25 +42,25 @@ impl Traffic {
 
 /// Requests that are ready to be sent, and the authority with which each has to arrive.
 pub(super) struct Requests {
-    all: Vec<Request>,
+    all: Vec<EncodedRequest>,
     next: AtomicUsize,
 }
 
 /// One name, to be asked for in either way.
-struct Request {
+struct EncodedRequest {
     get: Vec<u8>,
     post: Vec<u8>,
-    name: Name,
+    name: RequestedHost,
 }
 
 impl Requests {
-    pub(super) fn new(names: Vec<Name>) -> Self {
-        let request = |name: Name| Request { get: get(&name.asked), post: post(&name.asked), name };
+    pub(super) fn new(names: Vec<RequestedHost>) -> Self {
+        let request = |name: RequestedHost| EncodedRequest { get: get(&name.asked), post: post(&name.asked), name };
         Self { all: names.into_iter().map(request).collect(), next: AtomicUsize::new(0) }
     }
 
     /// The bytes of the next one, and its name.
-    pub(super) fn take(&self, traffic: Traffic) -> Result<(&[u8], &Name)> {
+    pub(super) fn take(&self, traffic: Traffic) -> Result<(&[u8], &RequestedHost)> {
         let index = match traffic {
             Traffic::Same => 0,
             Traffic::Other | Traffic::Post => self.next.fetch_add(1, Ordering::Relaxed) % self.all.len(),

@@ -20,7 +20,7 @@ pub(super) struct World {
 }
 
 /// How byname steers.
-pub(super) enum Steering {
+pub(super) enum BenchSteering {
     Cluster,
     Authority,
     Endpoint { upstream: u16, is_watched: bool, reach: Reach },
@@ -36,7 +36,7 @@ pub(super) enum Reach {
 }
 
 /// A name as a program uses it, and what it has to become.
-pub(super) struct Name {
+pub(super) struct RequestedHost {
     pub(super) asked: String,
     pub(super) canonical: String,
 }
@@ -45,8 +45,8 @@ impl World {
     /// Every Service and every alias by a name that programs use: short in one's own namespace, `svc.ns` in most others,
     /// now and then longer. They come in an order in which no two neighbours stand beside each other in any table; the
     /// first is a Service's short name.
-    pub(super) fn names(self) -> Vec<Name> {
-        let mut names: Vec<Name> = (0..self.services)
+    pub(super) fn names(self) -> Vec<RequestedHost> {
+        let mut names: Vec<RequestedHost> = (0..self.services)
             .map(|index| {
                 let (name, namespace) = (service(index), namespace(index));
                 let asked = match index % NAMESPACES {
@@ -55,24 +55,24 @@ impl World {
                     9 => canonical(index),
                     _ => format!("{name}.{namespace}"),
                 };
-                Name { asked, canonical: canonical(index) }
+                RequestedHost { asked, canonical: canonical(index) }
             })
             .collect();
-        names.extend(self.aliases().map(|(asked, target)| Name { asked, canonical: canonical(target) }));
+        names.extend(self.aliases().map(|(asked, target)| RequestedHost { asked, canonical: canonical(target) }));
         // A step that shares no divisor with the number of names visits each of them once.
         let step = (names.len() * 5 / 8..).find(|step| divisor(*step, names.len()) == 1).unwrap_or(1);
-        let mut mixed: Vec<(usize, Name)> = names.into_iter().enumerate().collect();
+        let mut mixed: Vec<(usize, RequestedHost)> = names.into_iter().enumerate().collect();
         let count = mixed.len();
         mixed.sort_by_key(|(index, _)| index * step % count);
         mixed.into_iter().map(|(_, name)| name).collect()
     }
 
     /// The filter's configuration, as the program writes it.
-    pub(super) fn configuration(self, by: &Steering) -> Value {
+    pub(super) fn configuration(self, by: &BenchSteering) -> Value {
         let mut services = Map::new();
         for index in 0..self.services {
             let endpoints = match by {
-                Steering::Endpoint { upstream, reach, .. } if *reach == Reach::All || index == 0 => {
+                BenchSteering::Endpoint { upstream, reach, .. } if *reach == Reach::All || index == 0 => {
                     let all = ["127.0.0.1"; ENDPOINTS];
                     json!({"addresses": all.join(" "), "ports": {"http": upstream}})
                 }
@@ -91,10 +91,10 @@ impl World {
         }
         // One upstream serves them all.
         let steering = match by {
-            Steering::Cluster => json!({"by": "cluster", "cluster": "upstream"}),
-            Steering::Authority => json!({"by": "authority"}),
-            Steering::Endpoint { is_watched: false, .. } => json!({"by": "endpoint"}),
-            Steering::Endpoint { is_watched: true, .. } => json!({
+            BenchSteering::Cluster => json!({"by": "cluster", "cluster": "upstream"}),
+            BenchSteering::Authority => json!({"by": "authority"}),
+            BenchSteering::Endpoint { is_watched: false, .. } => json!({"by": "endpoint"}),
+            BenchSteering::Endpoint { is_watched: true, .. } => json!({
                 "by": "endpoint",
                 "loadBalancer": {"simple": "LEAST_REQUEST"},
                 "outlierDetection": {"consecutive5xxErrors": 5},

@@ -39,7 +39,7 @@ pub(super) struct Followed {
 }
 
 /// Modules whose names are being looked up. Re-exports may form circles.
-type Visited = Vec<(usize, String)>;
+type VisitedModules = Vec<(usize, String)>;
 
 /// The directories that have the files of a module's children.
 struct Directories {
@@ -141,7 +141,13 @@ impl ModuleTree {
     }
 
     /// With `is_module`, the path is the beginning of a longer one: a module wins over a function of the same name.
-    fn follow_segments(&self, from: usize, segments: &[String], is_module: bool, visited: &mut Visited) -> Followed {
+    fn follow_segments(
+        &self,
+        from: usize,
+        segments: &[String],
+        is_module: bool,
+        visited: &mut VisitedModules,
+    ) -> Followed {
         let mut at = from;
         for (index, segment) in segments.iter().enumerate() {
             let is_first = index == 0;
@@ -168,7 +174,7 @@ impl ModuleTree {
     }
 
     /// The definition of `name` in `module`, which may have it from elsewhere.
-    fn look_up(&self, module: usize, name: &str, is_module: bool, visited: &mut Visited) -> Option<Definition> {
+    fn look_up(&self, module: usize, name: &str, is_module: bool, visited: &mut VisitedModules) -> Option<Definition> {
         let key = (module, name.to_owned());
         if visited.contains(&key) {
             return None;
@@ -184,7 +190,7 @@ impl ModuleTree {
         module: usize,
         name: &str,
         is_module: bool,
-        visited: &mut Visited,
+        visited: &mut VisitedModules,
     ) -> Option<Definition> {
         let SourceModule { text, children, .. } = self.module(module);
         let item = || text.items.contains(name).then(|| Definition::Item { module, name: name.to_owned() });

@@ -12,12 +12,12 @@ use super::{
     CALM, Push,
     client::{CONNECTIONS, PACE},
     milliseconds,
-    tables::Change,
+    tables::PushedChange,
 };
 
 /// Every kind once, in the order in which they were pushed.
-fn rows(pushes: &[Push]) -> Vec<(Contestant, usize, Change, Vec<&Push>)> {
-    let mut rows: Vec<(Contestant, usize, Change, Vec<&Push>)> = Vec::new();
+fn rows(pushes: &[Push]) -> Vec<(Contestant, usize, PushedChange, Vec<&Push>)> {
+    let mut rows: Vec<(Contestant, usize, PushedChange, Vec<&Push>)> = Vec::new();
     for push in pushes {
         let kind = (push.contestant, push.services, push.change);
         match rows.iter_mut().find(|(contestant, services, change, _)| (*contestant, *services, *change) == kind) {
@@ -69,7 +69,7 @@ pub(in super::super) fn print(pushes: &[Push]) {
 }
 
 pub(in super::super) fn json(pushes: &[Push]) -> Value {
-    let result = |(contestant, services, change, pushes): (Contestant, usize, Change, Vec<&Push>)| {
+    let result = |(contestant, services, change, pushes): (Contestant, usize, PushedChange, Vec<&Push>)| {
         let of =
             |time: fn(&Push) -> Duration| pushes.iter().map(|push| round(milliseconds(time(push)))).collect::<Vec<_>>();
         json!({

@@ -14,7 +14,7 @@ use super::super::{
     },
     native,
     setting::Setting,
-    world::{OWN, Reach, Steering, World, canonical, namespace, service},
+    world::{BenchSteering, OWN, Reach, World, canonical, namespace, service},
 };
 use crate::module::SHIPPED;
 
@@ -46,7 +46,7 @@ fn canonical_name(name: &str) -> String {
 
 /// What differs from the table before, besides the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum PushedChange {
     /// The address of one endpoint.
     OneEndpoint,
     /// The addresses of all.
@@ -55,7 +55,7 @@ pub(super) enum Change {
     Alias,
 }
 
-impl Change {
+impl PushedChange {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::OneEndpoint => "one endpoint",
@@ -91,11 +91,11 @@ impl Tables {
     }
 
     /// What `version` changes of the one before it, besides the probe: now all, now one, or all that there is to change.
-    pub(super) fn change(&self, version: usize) -> Change {
+    pub(super) fn change(&self, version: usize) -> PushedChange {
         match (self.contestant, version % 2) {
-            (Contestant::Lua, _) => Change::Alias,
-            (_, 0) => Change::OneEndpoint,
-            _ => Change::All,
+            (Contestant::Lua, _) => PushedChange::Alias,
+            (_, 0) => PushedChange::OneEndpoint,
+            _ => PushedChange::All,
         }
     }
 
@@ -132,7 +132,7 @@ fn spare() -> String {
 
 /// byname's, whose probe is an alias.
 fn configuration(world: World, upstream: u16) -> Value {
-    let steering = Steering::Endpoint { upstream, is_watched: false, reach: Reach::First };
+    let steering = BenchSteering::Endpoint { upstream, is_watched: false, reach: Reach::First };
     let mut configuration = world.configuration(&steering);
     configuration["table"]["version"] = VERSION.into();
     let Some(table) = configuration.pointer_mut("/table/services").and_then(Value::as_object_mut) else {
@@ -218,10 +218,10 @@ mod tests {
             let all = pieces(from).into_iter().zip(pieces(to));
             all.filter(|(from, to)| from != to && from.starts_with("1")).collect()
         };
-        assert_eq!(tables.change(1), Change::All);
+        assert_eq!(tables.change(1), PushedChange::All);
         // The first Service's have to be reached.
         assert!(changed(0, 1).len() >= 19 * 10, "{:?}", changed(0, 1));
-        assert_eq!(tables.change(2), Change::OneEndpoint);
+        assert_eq!(tables.change(2), PushedChange::OneEndpoint);
         assert_eq!(changed(1, 2), [("10.99.0.1".to_owned(), "10.99.0.2".to_owned())]);
         for word in [BLOCK, SPARE, TARGET] {
             assert!(!tables.text(3).contains(word), "{word} is left in the text");
