@@ -11,7 +11,7 @@ use std::{
 use byname_core::HashMap;
 
 use crate::{
-    choices::{self, Open},
+    balance::{self, Open},
     live::Live,
 };
 
@@ -100,6 +100,6 @@ pub(crate) fn deleted(context: u32) {
         (undecided, other, root.map(|place| contexts.roots.swap_remove(place)))
     });
     if let Some(Stream::Open(live, open)) = other {
-        choices::done(live.upgrade().as_deref().map(|live| &*live.config), open);
+        balance::done(live.upgrade().as_deref().map(|live| &*live.config), open);
     }
 }

@@ -9,7 +9,7 @@ use log::Level;
 use proxy_wasm::types::Action;
 
 use crate::{
-    choices::{self, Open},
+    balance::{self, Open},
     contexts,
     host::{self, Headers},
     live::Live,
@@ -57,7 +57,7 @@ fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<A
     let request = Request { authority: asked.authority, scheme };
     let mut trace = asked.traced.then(|| Trace::new(config.table.version()));
     let resolution = config.resolve(request, trace.as_mut());
-    choices::with(headers, |chooser| config.plan(&resolution, request, chooser, plan, trace.as_mut()));
+    balance::with(headers, |chooser| config.plan(&resolution, request, chooser, plan, trace.as_mut()));
     stats::count(config, &resolution);
     let shown = trace.as_ref().and_then(|trace| log_trace(config, request, &resolution, trace));
     if config.access_log() {

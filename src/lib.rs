@@ -8,8 +8,8 @@
 // `Debug` formatting is taken out of the module: it would only word panics.
 #![deny(clippy::use_debug)]
 
+mod balance;
 mod callbacks;
-mod choices;
 mod contexts;
 mod host;
 mod http;

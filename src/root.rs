@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use byname_core::{Config, Defaults, limits::MAX_CONFIGURATION_BYTES};
 
-use crate::{choices, contexts, host, live::Live, stats};
+use crate::{balance, contexts, host, live::Live, stats};
 
 /// Reads the configuration of a root context, of `bytes` bytes, and serves it or refuses it.
 pub(crate) fn configure(root: u32, bytes: u32) -> bool {
@@ -37,7 +37,7 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
         );
     }
     stats::show(&config);
-    choices::sweep();
+    balance::sweep();
     contexts::root_serves(root, Rc::new(Live::new(config)));
     true
 }

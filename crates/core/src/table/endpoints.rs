@@ -8,7 +8,7 @@ use super::{
     endpoint_group::{EndpointGroup, GroupTraits},
 };
 use crate::{
-    collections::Entries,
+    collections::{Entries, StringList},
     limits::MAX_SERVICE_ENDPOINTS,
     names::{EndpointLabel, is_dashed, is_special, parse_dashed},
     wire::{self, FieldErrorType, FieldErrors, FieldPath, IpFamily, TrafficDistribution},
@@ -63,13 +63,14 @@ impl Endpoints {
             return;
         }
         for traits in self.groups.iter_mut().filter(|group| group.ready).filter_map(|group| group.traits.as_mut()) {
-            traits.for_zones = traits.zone.as_deref().into_iter().collect();
+            traits.for_zones = hint(traits.zone.as_deref());
             if distribution == TrafficDistribution::PreferSameNode {
-                traits.for_nodes = traits.node.as_deref().into_iter().collect();
+                traits.for_nodes = hint(traits.node.as_deref());
             }
         }
     }
 
+    /// The groups of endpoints, none of them empty.
     pub(crate) fn groups(&self) -> &[EndpointGroup] {
         &self.groups
     }
@@ -148,4 +149,9 @@ impl Endpoints {
         let group = unnamed.find(|group| group.contains(address))?;
         Some((EndpointLabel::Address(address), address, group))
     }
+}
+
+/// A hint for one zone or node. No zone or node of a cluster has a name with white space, and a hint for one would read as several.
+fn hint(name: Option<&str>) -> StringList {
+    name.filter(|name| !name.contains(|c: char| c.is_ascii_whitespace())).into_iter().collect()
 }
