@@ -11,8 +11,8 @@ use std::{
 use byname_core::HashMap;
 
 use crate::{
+    active_config::ActiveConfig,
     balance::{self, Open},
-    live::Live,
 };
 
 thread_local! {
@@ -22,22 +22,22 @@ thread_local! {
 #[derive(Default)]
 struct Contexts {
     /// Root contexts that serve: the current one, and earlier ones with open streams.
-    roots: Vec<(u32, Rc<Live>)>,
+    roots: Vec<(u32, Rc<ActiveConfig>)>,
     /// The newest stream, until its headers come.
-    newest: Option<(u32, Rc<Live>)>,
+    newest: Option<(u32, Rc<ActiveConfig>)>,
     /// Streams whose headers did not come before another stream was created, and streams whose end matters.
     others: HashMap<u32, Stream>,
 }
 
 enum Stream {
     /// Undecided. It keeps the configuration that was current at its creation.
-    Waiting(Rc<Live>),
+    Waiting(Rc<ActiveConfig>),
     /// Decided. It may live for days, so it keeps no table alive.
-    Open(Weak<Live>, Open),
+    Open(Weak<ActiveConfig>, Open),
 }
 
 impl Contexts {
-    fn serving(&mut self, root: u32) -> Option<&mut Rc<Live>> {
+    fn serving(&mut self, root: u32) -> Option<&mut Rc<ActiveConfig>> {
         self.roots.iter_mut().find(|(other, _)| *other == root).map(|(_, live)| live)
     }
 }
@@ -48,7 +48,7 @@ fn with<T: Default>(use_them: impl FnOnce(&mut Contexts) -> T) -> T {
 }
 
 /// Makes `live` the configuration that decides new streams of this root context.
-pub(crate) fn root_serves(root: u32, live: Rc<Live>) {
+pub(crate) fn root_serves(root: u32, live: Rc<ActiveConfig>) {
     // Dropping the configuration before may take long, so it happens outside the borrow.
     let _before = with(|contexts| match contexts.serving(root) {
         Some(serving) => Some(std::mem::replace(serving, live)),
@@ -71,7 +71,7 @@ pub(crate) fn stream_created(stream: u32, root: u32) {
 }
 
 /// The configuration that decides a stream whose headers came. Returned once.
-pub(crate) fn begin(stream: u32) -> Option<Rc<Live>> {
+pub(crate) fn begin(stream: u32) -> Option<Rc<ActiveConfig>> {
     with(|contexts| {
         if let Some((_, live)) = contexts.newest.take_if(|(newest, _)| *newest == stream) {
             return Some(live);
@@ -87,7 +87,7 @@ pub(crate) fn begin(stream: u32) -> Option<Rc<Live>> {
 }
 
 /// Remembers a stream, decided by `live`, whose end matters.
-pub(crate) fn keep_open(stream: u32, live: &Rc<Live>, open: Open) {
+pub(crate) fn keep_open(stream: u32, live: &Rc<ActiveConfig>, open: Open) {
     with(|contexts| drop(contexts.others.insert(stream, Stream::Open(Rc::downgrade(live), open))));
 }
 

@@ -9,10 +9,10 @@ use log::Level;
 use proxy_wasm::types::Action;
 
 use crate::{
+    active_config::ActiveConfig,
     balance::{self, Open},
     contexts,
     host::{self, Headers},
-    live::Live,
     request_log, stats,
 };
 
@@ -24,7 +24,7 @@ const ACCESS_LOG_STATE: &str = "byname";
 const TRACE_STATE: &str = "byname_trace";
 
 /// Decides the request of `stream` by `live`, once its headers are there.
-pub(crate) fn on_request_headers(stream: u32, live: &Rc<Live>) -> Action {
+pub(crate) fn on_request_headers(stream: u32, live: &Rc<ActiveConfig>) -> Action {
     // The host makes no callback during a host call, so the buffers are free; if they were not, fresh ones would do.
     let (mut buffers, mut others);
     let plan = match live.plan.try_borrow_mut() {

@@ -8,12 +8,13 @@
 // `Debug` formatting is taken out of the module: it would only word panics.
 #![deny(clippy::use_debug)]
 
+mod active_config;
 mod balance;
 mod callbacks;
 mod contexts;
 mod host;
 mod http;
-mod live;
+
 mod request_log;
 mod root;
 mod stats;

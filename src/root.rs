@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use byname_core::{Config, Defaults, limits::MAX_CONFIGURATION_BYTES};
 
-use crate::{balance, contexts, host, live::Live, stats};
+use crate::{active_config::ActiveConfig, balance, contexts, host, stats};
 
 /// Reads the configuration of a root context, of `bytes` bytes, and serves it or refuses it.
 pub(crate) fn configure(root: u32, bytes: u32) -> bool {
@@ -38,7 +38,7 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
     }
     stats::show(&config);
     balance::sweep();
-    contexts::root_serves(root, Rc::new(Live::new(config)));
+    contexts::root_serves(root, Rc::new(ActiveConfig::new(config)));
     true
 }
 

@@ -15,7 +15,7 @@ mod reason;
 mod resolution;
 mod search;
 pub mod trace;
-mod walk;
+mod walk_state;
 
 pub use reason::{Reason, Refusal};
 pub use resolution::{Destination, Request, Resolution, Route, Scheme};
@@ -31,5 +31,5 @@ pub(crate) fn resolve<'t>(
     request: Request<'_>,
     trace: Option<&mut Trace>,
 ) -> Resolution<'t> {
-    walk::Walk::new(table, caller, trace).resolve(request)
+    walk_state::Walk::new(table, caller, trace).resolve(request)
 }

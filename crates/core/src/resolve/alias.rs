@@ -9,7 +9,7 @@ use super::{
     reason::{Reason, Refusal},
     resolution::{Destination, Resolution},
     trace::{HopOutcome, PortOrigin, Step},
-    walk::{FallbackCause, Next, RequestedPort, Visit, Walk},
+    walk_state::{FallbackCause, Next, RequestedPort, Visit, Walk},
 };
 use crate::{
     names::{ClusterName, Labels, below},

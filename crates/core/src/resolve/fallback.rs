@@ -6,7 +6,7 @@ use super::{
     reason::Reason,
     resolution::Destination,
     trace::{FallbackOutcome, PortOrigin, Step},
-    walk::{Next, RequestedPort, Visit, Walk},
+    walk_state::{Next, RequestedPort, Visit, Walk},
 };
 use crate::{
     names::ClusterName,

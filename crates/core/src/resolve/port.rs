@@ -6,7 +6,7 @@ use super::{
     reason::{Reason, Refusal},
     resolution::{Destination, Resolution, Route, Upstream},
     trace::{EndpointsOutcome, MatchedPort, PortOrigin, Step},
-    walk::{RequestedPort, Walk},
+    walk_state::{RequestedPort, Walk},
 };
 use crate::table::{Choice, Match, NamedEndpoint, Service, Usable};
 

@@ -7,7 +7,7 @@ use super::{
     reason::{Reason, Refusal},
     resolution::{Destination, Request, Resolution, Scheme},
     trace::{Outcome, PortOrigin, Step},
-    walk::{Next, RequestedPort, Visited, Walk},
+    walk_state::{Next, RequestedPort, Visited, Walk},
 };
 use crate::{
     limits::MAX_AUTHORITY_BYTES,

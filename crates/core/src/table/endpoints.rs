@@ -1,4 +1,4 @@
-//! The endpoints of a Service: which of them exist by name. Which may serve is decided in `usable`.
+//! The endpoints of a Service: which of them exist by name. Which may serve is decided in `usable_endpoints`.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::net::IpAddr;

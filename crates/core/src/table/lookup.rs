@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::{endpoint_group::EndpointGroup, index::Table, service::Service, service_spec::ServiceKind};
+use super::{endpoint_group::EndpointGroup, headless, index::Table, service::Service, service_spec::ServiceKind};
 use crate::names::{ClusterName, EndpointLabel, is_special, parse_dashed};
 
 /// What a name below the cluster domain resolves to, as far as a table can know.
@@ -108,7 +108,7 @@ impl Table {
     pub(crate) fn existing(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
         let service = self.get(namespace, name).ok_or(Missing::Service)?;
         match (&service.spec.kind, &service.spec.endpoints) {
-            (ServiceKind::Headless, Some(endpoints)) if !endpoints.any_ready() => Err(Missing::NothingReady),
+            (ServiceKind::Headless, Some(endpoints)) if !headless::name_exists(endpoints) => Err(Missing::NothingReady),
             _ => Ok(service),
         }
     }
@@ -122,21 +122,18 @@ impl Table {
     }
 }
 
-/// The TCP port called `name`: the Service's own, or of a headless Service the one that its endpoints have.
+/// The TCP port called `name`.
 fn named_port<'t>(service: &'t Service, name: &str, protocol: &str) -> Option<NamedPort<'t>> {
     if protocol != "tcp" || name.is_empty() {
         return None;
     }
     let own = service.ports().iter().find(|port| *port.name == *name);
-    let own = own.map(|port| NamedPort { name: &port.name, number: port.port });
-    let is_headless = matches!(service.spec.kind, ServiceKind::Headless);
-    let Some(endpoints) = service.spec.endpoints.as_ref().filter(|_| is_headless) else {
-        return own;
+    let own = own.map(|port| (&*port.name, port.port));
+    let found = match (&service.spec.kind, &service.spec.endpoints) {
+        (ServiceKind::Headless, Some(endpoints)) => headless::named_port(endpoints, name, own),
+        _ => own,
     };
-    match own {
-        Some(own) => endpoints.any_ready_with(name).then_some(own),
-        None => endpoints.named_port(name).map(|(name, number)| NamedPort { name, number }),
-    }
+    found.map(|(name, number)| NamedPort { name, number })
 }
 
 fn strip_underscore(label: &str) -> &str {

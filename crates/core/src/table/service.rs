@@ -8,7 +8,7 @@ use super::{
     service_port::{ServicePort, UpstreamProtocol},
     service_spec::{ServiceKind, ServiceSpec},
     subsets::Subsets,
-    usable::{Choice, ServingRules, Usable},
+    usable_endpoints::{Choice, ServingRules, Usable},
 };
 use crate::{
     collections::{combine, hash_bytes},

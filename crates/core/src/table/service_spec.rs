@@ -5,12 +5,13 @@ use core::{net::IpAddr, str::FromStr};
 
 use super::{
     endpoints::Endpoints,
+    headless,
     service_port::{ServicePort, compile_ports},
     subsets::Subsets,
 };
 use crate::{
     collections::OneOrMany,
-    limits::{MAX_CLUSTER_IPS, MAX_SERVICE_PORTS, MAX_SERVICE_SHARES},
+    limits::{MAX_CLUSTER_IPS, MAX_SERVICE_SHARES},
     names::{Name, NamespacedName, is_special},
     policy::{SteeringOverride, is_refused_target},
     wire::{
@@ -104,7 +105,7 @@ impl ServiceSpec {
             .as_ref()
             .map(|groups| Endpoints::compile(groups, wire.publish_not_ready_addresses, &in_endpoints, &mut errors));
         let endpoint_ports = match (&kind, &endpoints) {
-            (ServiceKind::Headless, Some(endpoints)) => ports_only_endpoints_have(endpoints, &ports),
+            (ServiceKind::Headless, Some(endpoints)) => headless::endpoint_ports(endpoints, &ports),
             _ => Box::default(),
         };
         let subsets =
@@ -153,19 +154,6 @@ fn preferred_family(wire: &wire::Service, kind: &ServiceKind) -> Option<IpFamily
         ServiceKind::Headless | ServiceKind::ExternalName(_) => None,
     };
     wire.ip_families.first().copied().or(of_address)
-}
-
-/// The names of ports that endpoints have and the Service does not declare.
-#[inline(never)]
-fn ports_only_endpoints_have(endpoints: &Endpoints, ports: &[ServicePort]) -> Box<[Box<str>]> {
-    let mut names: Vec<Box<str>> = Vec::new();
-    for name in endpoints.port_names() {
-        let is_known = ports.iter().any(|port| *port.name == *name) || names.iter().any(|other| **other == *name);
-        if !is_known && names.len() < MAX_SERVICE_PORTS {
-            names.push(name.into());
-        }
-    }
-    names.into()
 }
 
 #[inline(never)]

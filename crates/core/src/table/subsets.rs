@@ -90,7 +90,7 @@ impl Subsets {
         self.all.is_empty()
     }
 
-    /// The subsets that a request may go to, where the endpoints of `usable` may serve.
+    /// The subsets that a request may go to, where the endpoints of `usable_endpoints` may serve.
     pub(super) fn weigh(
         &self,
         usable: &[IndexedGroup<'_>],

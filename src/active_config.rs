@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use byname_core::{Config, Plan};
 
 /// A configuration that is being served, with a plan whose buffers requests reuse.
-pub(crate) struct Live {
-    /// Boxed: a stream that outlives the configuration keeps the memory of `Live`, so that should be small.
+pub(crate) struct ActiveConfig {
+    /// Boxed: a stream that outlives the configuration keeps the memory of `ActiveConfig`, so that should be small.
     pub(crate) config: Box<Config>,
     pub(crate) plan: RefCell<Plan>,
 }
 
-impl Live {
+impl ActiveConfig {
     pub(crate) fn new(config: Config) -> Self {
         Self { config: Box::new(config), plan: RefCell::default() }
     }
