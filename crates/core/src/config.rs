@@ -6,8 +6,6 @@
 
 use alloc::{boxed::Box, string::String};
 
-use serde::Deserialize;
-
 use crate::{
     balance::Ticket,
     limits::MAX_COUNTED_SERVICES,
@@ -17,7 +15,7 @@ use crate::{
     resolve::{self, Refusal, Request, Resolution, Trace},
     steer::{Chooser, Plan, PlanRequest, Steering, check_header},
     table::Table,
-    wire::{self, FieldErrorType, FieldErrors, FieldPath},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef},
 };
 
 mod caller;
@@ -51,10 +49,7 @@ impl Config {
     /// errors of meaning are collected.
     #[inline(never)]
     pub fn read(json: impl AsRef<[u8]>, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
-        let text = json.as_ref();
-        let mut parser = serde_json::Deserializer::from_slice(text);
-        let wire = wire::Config::deserialize(&mut parser).and_then(|wire| parser.end().map(|()| wire));
-        let wire = wire.map_err(|error| FieldErrors::from(wire::locate(&error, text)))?;
+        let wire: wire::Config<ServiceReader> = wire::read_json(json.as_ref())?;
         drop(json);
         Self::compile(wire, defaults)
     }
@@ -63,13 +58,13 @@ impl Config {
     fn compile(mut wire: wire::Config<ServiceReader>, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
         let mut errors = core::mem::take(&mut wire.table.services.errors);
         if wire.version != wire::VERSION {
-            errors.add(&FieldPath::root("version"), wire.version, FieldErrorType::UnsupportedVersion);
+            errors.add(&FieldPathRef::root("version"), wire.version, FieldErrorType::UnsupportedVersion);
         }
         let zone = compile_zone(&wire.dns.cluster_domain, &mut errors);
         let caller = compile_caller(&wire, &zone, defaults, &mut errors);
         let steering = Steering::compile(&wire.steering, &mut errors);
         let mut compile_trace_header = |field, name: &Option<String>| {
-            let trace = FieldPath::root("trace");
+            let trace = FieldPathRef::root("trace");
             let at = trace.field(field);
             name.as_deref().map(|name| {
                 check_header(name, &at, &mut errors);
@@ -83,7 +78,7 @@ impl Config {
         let trace_response_header = compile_trace_header("responseHeader", &wire.trace.response_header);
         let counted_services = usize::try_from(wire.stats.services).unwrap_or(usize::MAX);
         if counted_services > MAX_COUNTED_SERVICES {
-            let stats = FieldPath::root("stats");
+            let stats = FieldPathRef::root("stats");
             errors.add(&stats.field("services"), counted_services, FieldErrorType::TooMany(MAX_COUNTED_SERVICES));
         }
         let locality = Locality { node: caller.node.clone(), zone: caller.zone.clone() };

@@ -53,4 +53,4 @@ pub use report::{Decision, LocalReply};
 pub use resolve::{Destination, Reason, Refusal, Request, Resolution, Route, Scheme, Trace, trace};
 pub use steer::{Chooser, Plan, Steering};
 pub use table::{Choice, Missing, Service, ServicePort, ServiceSpec, Table, UpstreamProtocol};
-pub use wire::{FieldError, FieldErrorType, FieldErrors};
+pub use wire::{FieldError, FieldErrorType, FieldErrors, FieldPath};

@@ -18,7 +18,6 @@ mod reader;
 #[cfg(feature = "schema")]
 mod schema;
 mod steering;
-mod syntax;
 mod table;
 
 pub use crate::{
@@ -30,6 +29,7 @@ pub use config::{Config, Stats, Trace, UnknownNames, VERSION};
 pub use external_names::{Allow, ExternalNames, Grant};
 pub use fallback::{Fallback, Fallbacks, Trigger};
 pub use field_error::{FieldError, FieldErrorType, FieldErrors};
+pub use field_path::{FieldPath, PathElement};
 pub use steering::{
     ConsistentHash, External, LoadBalancer, OriginalDst, OutlierDetection, RewriteAuthority, ServiceSteering, SimpleLb,
     Steering, SteeringMode,
@@ -39,6 +39,5 @@ pub use table::{
     SessionAffinity, Subset, Table, TrafficDistribution,
 };
 
-pub(crate) use field_path::FieldPath;
-pub(crate) use reader::{Readable, ReadableMap, Shape};
-pub(crate) use syntax::locate;
+pub(crate) use field_path::FieldPathRef;
+pub(crate) use reader::{Readable, ReadableMap, Shape, read_json};

@@ -1,6 +1,6 @@
-//! What the core refuses, told by the place in the input that it comes from.
+//! Errors of the core, told by the object that they come from.
 
-use byname_core::FieldError as Refused;
+use byname_core::{FieldError, FieldPath, wire::PathElement};
 
 use super::base::Base;
 use crate::{
@@ -8,43 +8,46 @@ use crate::{
     input::InputError,
 };
 
-const SERVICES: &str = "table.services[\"";
-
-/// The key of the Service that is refused, if it is one.
-pub(super) fn service(refused: &Refused) -> Option<&str> {
-    if refused.at == "table.services" {
-        return Some(&refused.found);
+/// A refused field of a Service: the Service's key, and the steps below it.
+fn split(path: &FieldPath) -> Option<(&str, &[PathElement])> {
+    match path.elements() {
+        [PathElement::Field(table), PathElement::Field(services), PathElement::Key(key), below @ ..]
+            if table == "table" && services == "services" =>
+        {
+            Some((&**key, below))
+        }
+        _ => None,
     }
-    refused.at.strip_prefix(SERVICES)?.split('"').next()
 }
 
-/// In the object that the Service `key` was made of.
-pub(super) fn in_cluster(refused: &Refused, key: &str, cluster: &ClusterState) -> InputError {
-    let (reason, fix) = words(refused);
+/// The key of the Service that is refused, if it is one.
+pub(super) fn service(refused: &FieldError) -> Option<&str> {
+    match refused.path.elements() {
+        // The key itself is refused.
+        [PathElement::Field(table), PathElement::Field(services)] if table == "table" && services == "services" => {
+            Some(&refused.found)
+        }
+        _ => split(&refused.path).map(|(key, _)| key),
+    }
+}
+
+/// The error in the object that the Service `key` was made of.
+pub(super) fn in_cluster(refused: &FieldError, key: &str, cluster: &ClusterState) -> InputError {
+    let (reason, fix) = (refused.problem(), refused.error_type.fix());
     let called = format!("Service {key}");
     let source = NamespacedName::parse(key).and_then(|name| cluster.services.get(&name));
     let Some(source) = source else { return InputError::new(&called, reason, fix) };
-    let rest = refused.at.strip_prefix(SERVICES).and_then(|rest| rest.split_once("\"]")).map_or("", |(_, rest)| rest);
-    let field = match rest.strip_prefix('.').unwrap_or_default() {
-        // These come from other objects, or are not there.
-        "" => "metadata.name".to_owned(),
-        field if field.starts_with("endpoints") => "metadata.name".to_owned(),
-        field => format!("spec.{field}"),
+    let below = split(&refused.path).map_or(&[][..], |(_, below)| below);
+    let field = match below {
+        [] => "metadata.name".to_owned(),
+        // Endpoints come from other objects.
+        [PathElement::Field(endpoints), ..] if endpoints == "endpoints" => "metadata.name".to_owned(),
+        below => format!("spec.{}", FieldPath::from(below)),
     };
     source.problem(&called, &field, reason, fix)
 }
 
-/// In what was written by hand, or was typed.
-pub(super) fn in_base(refused: &Refused, base: &Base) -> InputError {
-    let (reason, fix) = words(refused);
-    base.problem(&refused.at, reason, fix)
-}
-
-/// The reason and the way out, as the core has them.
-fn words(refused: &Refused) -> (String, &'static str) {
-    let text = refused.to_string();
-    let fix = refused.error_type.fix();
-    let reason = text.strip_prefix(refused.at.as_str()).and_then(|text| text.strip_suffix(fix)?.strip_suffix("; "));
-    let reason = reason.unwrap_or(&text).trim_start_matches([':', ' ']);
-    (reason.to_owned(), fix)
+/// The error in a configuration that was written by hand, or typed.
+pub(super) fn in_base(refused: &FieldError, base: &Base) -> InputError {
+    base.problem(&refused.path.to_string(), refused.problem(), refused.error_type.fix())
 }

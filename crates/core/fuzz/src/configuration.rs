@@ -32,7 +32,7 @@ fn check_problems(problems: &FieldErrors) {
     for problem in problems.listed() {
         let most =
             if problem.error_type == FieldErrorType::Malformed { MAX_SYNTAX_ERROR_CHARS } else { MAX_QUOTED_CHARS };
-        assert!(problem.at.chars().count() <= MAX_PLACE_CHARS, "{} characters", problem.at.chars().count());
+        assert!(problem.path.to_string().chars().count() <= MAX_PLACE_CHARS, "{} characters", problem.path.to_string().chars().count());
         assert!(problem.found.chars().count() <= most * MAX_ESCAPED_CHARS + 1, "{}", problem.found);
         let line = problem.to_string();
         assert!(!line.chars().any(char::is_control), "{line:?} is more than a line");

@@ -9,7 +9,7 @@ use crate::{
     limits::{MAX_NDOTS, MAX_SEARCH_DOMAINS, MAX_ZONE_BYTES},
     names::{Caller, Name, SearchDomain, SearchPath, is_label},
     policy::compile_baseline,
-    wire::{self, FieldErrorType, FieldErrors, FieldPath},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef},
 };
 
 /// What Envoy's node says of the caller. It applies where the configuration does not say otherwise.
@@ -25,7 +25,7 @@ pub struct Defaults<'a> {
 
 /// A domain in its canonical form.
 #[inline(never)]
-fn compile_domain(text: &str, at: &FieldPath<'_>, errors: &mut FieldErrors) -> Box<str> {
+fn compile_domain(text: &str, at: &FieldPathRef<'_>, errors: &mut FieldErrors) -> Box<str> {
     match Name::parse_absolute(text) {
         Ok(name) => name.as_str().into(),
         Err(_) => {
@@ -38,7 +38,7 @@ fn compile_domain(text: &str, at: &FieldPath<'_>, errors: &mut FieldErrors) -> B
 /// The cluster domain.
 #[inline(never)]
 pub(super) fn compile_zone(text: &str, errors: &mut FieldErrors) -> Box<str> {
-    let dns = FieldPath::root("dns");
+    let dns = FieldPathRef::root("dns");
     let at = dns.field("clusterDomain");
     let zone = compile_domain(text, &at, errors);
     if zone.len() > MAX_ZONE_BYTES {
@@ -57,7 +57,7 @@ pub(super) fn compile_caller<S>(
     defaults: &Defaults<'_>,
     errors: &mut FieldErrors,
 ) -> Caller {
-    let at = FieldPath::root("caller");
+    let at = FieldPathRef::root("caller");
     let wire = &config.caller;
     let namespace = wire.namespace.as_deref().or(defaults.namespace).unwrap_or_default();
     let in_namespace = at.field("namespace");
@@ -91,12 +91,12 @@ pub(super) fn compile_caller<S>(
 
 #[inline(never)]
 fn compile_search(dns: &wire::Dns, namespace: &str, zone: &str, errors: &mut FieldErrors) -> SearchPath {
-    let at = FieldPath::root("dns");
+    let at = FieldPathRef::root("dns");
     if dns.ndots > MAX_NDOTS {
         errors.add(&at.field("ndots"), dns.ndots, FieldErrorType::TooMany(usize::from(MAX_NDOTS)));
     }
     let mut suffixes: Vec<Box<str>> = Vec::new();
-    let mut add = |texts: &[String], at: &FieldPath<'_>| {
+    let mut add = |texts: &[String], at: &FieldPathRef<'_>| {
         for (index, text) in texts.iter().enumerate() {
             suffixes.push(match text.as_str() {
                 "." => Box::default(),

@@ -6,7 +6,7 @@ use crate::{
     collections::ChunkedVec,
     limits::MAX_SERVICES,
     table::ServiceSpec,
-    wire::{self, FieldErrorType, FieldErrors, FieldPath, Readable, ReadableMap, Shape},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, Readable, ReadableMap, Shape},
 };
 
 /// Takes the place of `table.services` while a configuration is read.
@@ -39,7 +39,7 @@ impl ReadableMap for ServiceReader {
     fn value_was_read(&mut self) {
         match ServiceSpec::compile(&self.key, &self.current) {
             Ok(_) if self.specs.len() >= MAX_SERVICES => {
-                let at = FieldPath::root("table");
+                let at = FieldPathRef::root("table");
                 self.errors.add(&at.field("services"), &self.key, FieldErrorType::TooMany(MAX_SERVICES));
             }
             Ok(spec) => self.specs.push(spec),

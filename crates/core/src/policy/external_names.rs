@@ -11,7 +11,7 @@ use crate::{
     collections::SortedMap,
     limits::{MAX_ALLOWED_HOSTS, MAX_ALLOWED_PORTS, MAX_GRANTS},
     names::{Name, below, is_label},
-    wire::{self, FieldErrorType, FieldErrors, FieldPath},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef},
 };
 
 /// Names that lead to the machine itself, or to the metadata service that hands out the machine's credentials.
@@ -66,14 +66,14 @@ impl ExternalNames {
     #[inline(never)]
     pub(crate) fn compile(wire: &wire::ExternalNames, errors: &mut FieldErrors) -> Self {
         let mut external_names = Self::default();
-        let at = FieldPath::root("externalNames");
+        let at = FieldPathRef::root("externalNames");
         external_names.compile_allow(&wire.allow, &at.field("allow"), errors);
         external_names.compile_grants(&wire.grants, &at.field("grants"), errors);
         external_names
     }
 
     #[inline(never)]
-    fn compile_allow(&mut self, wire: &[wire::Allow], at: &FieldPath<'_>, errors: &mut FieldErrors) {
+    fn compile_allow(&mut self, wire: &[wire::Allow], at: &FieldPathRef<'_>, errors: &mut FieldErrors) {
         if wire.len() > MAX_ALLOWED_HOSTS {
             errors.add(at, wire.len(), FieldErrorType::TooMany(MAX_ALLOWED_HOSTS));
             return;
@@ -106,7 +106,7 @@ impl ExternalNames {
     }
 
     #[inline(never)]
-    fn compile_grants(&mut self, wire: &[wire::Grant], at: &FieldPath<'_>, errors: &mut FieldErrors) {
+    fn compile_grants(&mut self, wire: &[wire::Grant], at: &FieldPathRef<'_>, errors: &mut FieldErrors) {
         if wire.len() > MAX_GRANTS {
             errors.add(at, wire.len(), FieldErrorType::TooMany(MAX_GRANTS));
             return;

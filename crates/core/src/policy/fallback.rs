@@ -15,7 +15,7 @@ use super::external_names::ExternalNames;
 use crate::{
     collections::SortedMap,
     names::{Name, NamespacedName, SearchDomain, is_label},
-    wire::{self, FieldErrorType, FieldErrors, FieldPath, Trigger},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, Trigger},
 };
 
 /// The fallback of one Service.
@@ -54,7 +54,7 @@ pub(super) fn compile(
     external_names: &ExternalNames,
     errors: &mut FieldErrors,
 ) -> Fallbacks {
-    let fallback = FieldPath::root("fallback");
+    let fallback = FieldPathRef::root("fallback");
     let at = fallback.field("services");
     let mut fallbacks = Fallbacks::default();
     for (key, wire) in wire.services.iter() {
@@ -79,7 +79,7 @@ pub(crate) fn compile_baseline(
     zone: &str,
     errors: &mut FieldErrors,
 ) -> Option<SearchDomain> {
-    let fallback = FieldPath::root("fallback");
+    let fallback = FieldPathRef::root("fallback");
     let at = fallback.field("baselines");
     if let Some(namespace) = wire.baselines.duplicate() {
         errors.add(&at, namespace, FieldErrorType::Duplicate);
@@ -102,7 +102,7 @@ impl Fallback {
         of: &NamespacedName,
         zone: &str,
         external_names: &ExternalNames,
-        at: &FieldPath<'_>,
+        at: &FieldPathRef<'_>,
         errors: &mut FieldErrors,
     ) -> Option<Self> {
         if wire.port == Some(0) {
@@ -151,7 +151,7 @@ fn compile_host(
     port: Option<u16>,
     zone: &str,
     external_names: &ExternalNames,
-    at: &FieldPath<'_>,
+    at: &FieldPathRef<'_>,
     errors: &mut FieldErrors,
 ) -> Option<Box<str>> {
     let in_host = at.field("host");

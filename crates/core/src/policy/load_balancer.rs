@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use crate::{
     text::is_header_name,
-    wire::{self, FieldErrorType, FieldErrors, FieldPath, SimpleLb},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, SimpleLb},
 };
 
 /// How one endpoint of several is chosen.
@@ -21,7 +21,7 @@ pub(crate) enum LoadBalancer {
 }
 
 impl LoadBalancer {
-    pub(crate) fn compile(wire: &wire::LoadBalancer, at: &FieldPath<'_>, errors: &mut FieldErrors) -> Self {
+    pub(crate) fn compile(wire: &wire::LoadBalancer, at: &FieldPathRef<'_>, errors: &mut FieldErrors) -> Self {
         match (wire.simple, &wire.consistent_hash) {
             (Some(_), Some(_)) => errors.add(at, "", FieldErrorType::ExactlyOneOf("simple or consistentHash")),
             (None | Some(SimpleLb::RoundRobin), None) => {}

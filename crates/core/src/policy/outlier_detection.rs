@@ -3,7 +3,7 @@
 
 use crate::{
     limits::{MAX_EJECTION_NANOSECONDS, MAX_EJECTION_TIME_SECONDS},
-    wire::{self, FieldErrorType, FieldErrors, FieldPath},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef},
 };
 
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -18,7 +18,11 @@ pub(crate) struct OutlierDetection {
 
 impl OutlierDetection {
     /// Returns `None` where no endpoint is ever ejected.
-    pub(crate) fn compile(wire: &wire::OutlierDetection, at: &FieldPath<'_>, errors: &mut FieldErrors) -> Option<Self> {
+    pub(crate) fn compile(
+        wire: &wire::OutlierDetection,
+        at: &FieldPathRef<'_>,
+        errors: &mut FieldErrors,
+    ) -> Option<Self> {
         if !(1..=MAX_EJECTION_TIME_SECONDS).contains(&wire.base_ejection_time_seconds) {
             let at = at.field("baseEjectionTimeSeconds");
             errors.add(&at, wire.base_ejection_time_seconds, FieldErrorType::OutOfRange(MAX_EJECTION_TIME_SECONDS));

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use super::{load_balancer::LoadBalancer, outlier_detection::OutlierDetection, template::Template};
 use crate::{
     text::is_header_value,
-    wire::{self, FieldErrorType, FieldErrors, FieldPath, RewriteAuthority, SteeringMode},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, RewriteAuthority, SteeringMode},
 };
 
 /// What one Service changes of the configuration's steering. `None`: as configured.
@@ -23,7 +23,7 @@ pub(crate) struct SteeringOverride {
 
 impl SteeringOverride {
     #[inline(never)]
-    pub(crate) fn compile(wire: &wire::ServiceSteering, at: &FieldPath<'_>, errors: &mut FieldErrors) -> Self {
+    pub(crate) fn compile(wire: &wire::ServiceSteering, at: &FieldPathRef<'_>, errors: &mut FieldErrors) -> Self {
         if !is_header_value(&wire.subset) {
             errors.add(&at.field("subset"), &wire.subset, FieldErrorType::InvalidHeaderValue);
         }

@@ -5,7 +5,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use crate::{
     limits::MAX_TEMPLATE_BYTES,
     text::is_header_value,
-    wire::{FieldErrorType, FieldErrors, FieldPath},
+    wire::{FieldErrorType, FieldErrors, FieldPathRef},
 };
 
 /// A checked template of a cluster name.
@@ -46,7 +46,7 @@ impl Placeholder {
 }
 
 impl Template {
-    pub(crate) fn compile(text: &str, at: &FieldPath<'_>, errors: &mut FieldErrors) -> Self {
+    pub(crate) fn compile(text: &str, at: &FieldPathRef<'_>, errors: &mut FieldErrors) -> Self {
         if text.is_empty() {
             errors.add(at, "", FieldErrorType::Required);
         } else if text.len() > MAX_TEMPLATE_BYTES {

@@ -6,7 +6,7 @@ use crate::{
     policy::{LoadBalancer, OutlierDetection, Template},
     table::UpstreamProtocol,
     text::{is_header_name, is_header_value, is_reserved_header},
-    wire::{self, FieldErrorType, FieldErrors, FieldPath, RewriteAuthority, SteeringMode},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, RewriteAuthority, SteeringMode},
 };
 
 /// How requests are steered, where a Service does not say otherwise.
@@ -38,7 +38,7 @@ pub(super) struct OriginalDst {
 
 impl OriginalDst {
     #[inline(never)]
-    fn compile(wire: &wire::OriginalDst, at: &FieldPath<'_>, errors: &mut FieldErrors) -> Self {
+    fn compile(wire: &wire::OriginalDst, at: &FieldPathRef<'_>, errors: &mut FieldErrors) -> Self {
         check_cluster(&wire.cluster, &at.field("cluster"), errors);
         check_cluster(&wire.tls_cluster, &at.field("tlsCluster"), errors);
         if let Some(http2) = &wire.http2_cluster {
@@ -69,7 +69,7 @@ impl OriginalDst {
 impl Steering {
     #[inline(never)]
     pub(crate) fn compile(wire: &wire::Steering, errors: &mut FieldErrors) -> Self {
-        let at = FieldPath::root("steering");
+        let at = FieldPathRef::root("steering");
         check_header(&wire.control_header, &at.field("controlHeader"), errors);
         let cluster = Template::compile(&wire.cluster, &at.field("cluster"), errors);
         let endpoint_cluster = match &wire.endpoint_cluster {
@@ -117,13 +117,13 @@ impl Steering {
 }
 
 /// Checks the name of a header that the filter sets or looks for.
-pub(crate) fn check_header(name: &str, at: &FieldPath<'_>, errors: &mut FieldErrors) {
+pub(crate) fn check_header(name: &str, at: &FieldPathRef<'_>, errors: &mut FieldErrors) {
     if !is_header_name(name) || is_reserved_header(name) {
         errors.add(at, name, FieldErrorType::InvalidHeaderName);
     }
 }
 
-fn check_cluster(name: &str, at: &FieldPath<'_>, errors: &mut FieldErrors) {
+fn check_cluster(name: &str, at: &FieldPathRef<'_>, errors: &mut FieldErrors) {
     if name.is_empty() {
         errors.add(at, "", FieldErrorType::Required);
     } else if !is_header_value(name) {

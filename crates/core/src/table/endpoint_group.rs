@@ -15,7 +15,7 @@ use crate::{
     collections::{Entries, StringList},
     limits::{MAX_ENDPOINT_LABELS, MAX_ENDPOINT_WEIGHT, MAX_SERVICE_PORTS},
     names::{is_label, is_special},
-    wire::{self, FieldErrorType, FieldErrors, FieldPath, IpFamily},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, IpFamily},
 };
 
 /// Endpoints of one family that differ in nothing but their addresses and hostnames.
@@ -74,7 +74,7 @@ impl EndpointGroup {
     pub(super) fn compile(
         wire: &wire::EndpointGroup,
         publish_not_ready: bool,
-        at: &FieldPath<'_>,
+        at: &FieldPathRef<'_>,
         errors: &mut FieldErrors,
         groups: &mut Vec<Self>,
     ) {
@@ -200,7 +200,7 @@ impl GroupTraits {
 }
 
 #[inline(never)]
-fn check_ports(ports: Option<&Entries<u16>>, at: &FieldPath<'_>, errors: &mut FieldErrors) {
+fn check_ports(ports: Option<&Entries<u16>>, at: &FieldPathRef<'_>, errors: &mut FieldErrors) {
     let Some(ports) = ports else { return };
     if ports.len() > MAX_SERVICE_PORTS {
         errors.add(at, ports.len(), FieldErrorType::TooMany(MAX_SERVICE_PORTS));
@@ -213,7 +213,7 @@ fn check_ports(ports: Option<&Entries<u16>>, at: &FieldPath<'_>, errors: &mut Fi
 }
 
 /// Checks the labels of endpoints or of a subset.
-pub(crate) fn check_labels(labels: &Entries<String>, at: &FieldPath<'_>, errors: &mut FieldErrors) {
+pub(crate) fn check_labels(labels: &Entries<String>, at: &FieldPathRef<'_>, errors: &mut FieldErrors) {
     if labels.len() > MAX_ENDPOINT_LABELS {
         errors.add(at, labels.len(), FieldErrorType::TooMany(MAX_ENDPOINT_LABELS));
     } else if let Some(label) = labels.duplicate() {
@@ -222,7 +222,7 @@ pub(crate) fn check_labels(labels: &Entries<String>, at: &FieldPath<'_>, errors:
 }
 
 #[inline(never)]
-fn check_hostnames(wire: &wire::EndpointGroup, at: &FieldPath<'_>, errors: &mut FieldErrors) {
+fn check_hostnames(wire: &wire::EndpointGroup, at: &FieldPathRef<'_>, errors: &mut FieldErrors) {
     let hostnames = wire.hostnames.iter().count();
     if hostnames != 0 && hostnames != wire.addresses.iter().count() {
         errors.add(at, hostnames.to_string(), FieldErrorType::HostnameCount);

@@ -11,7 +11,7 @@ use crate::{
     collections::{Entries, StringList},
     limits::MAX_SERVICE_ENDPOINTS,
     names::{EndpointLabel, is_dashed, is_special, parse_dashed},
-    wire::{self, FieldErrorType, FieldErrors, FieldPath, IpFamily, TrafficDistribution},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, IpFamily, TrafficDistribution},
 };
 
 /// The endpoints of a Service.
@@ -26,7 +26,7 @@ impl Endpoints {
     pub(super) fn compile(
         wire: &[wire::EndpointGroup],
         publish_not_ready: bool,
-        at: &FieldPath<'_>,
+        at: &FieldPathRef<'_>,
         errors: &mut FieldErrors,
     ) -> Self {
         // Most Services have one group, and a list that grows by itself starts with room for four.

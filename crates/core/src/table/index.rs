@@ -19,7 +19,7 @@ use crate::{
     limits::{MAX_CLUSTER_IPS, MAX_SERVICES, MAX_TABLE_ENDPOINTS, MAX_TABLE_SHARES},
     names::below,
     policy::Policy,
-    wire::{FieldErrorType, FieldErrors, FieldPath, SteeringMode},
+    wire::{FieldErrorType, FieldErrors, FieldPathRef, SteeringMode},
 };
 
 /// The Services of a cluster, compiled for one caller. A change is applied whole or refused whole.
@@ -121,7 +121,7 @@ impl Table {
         for mut spec in services {
             let dropped = table.drop_special(&mut spec);
             if table.get(spec.name.namespace(), spec.name.name()).is_some() {
-                let at = FieldPath::root("table");
+                let at = FieldPathRef::root("table");
                 errors.add(&at.field("services"), spec.name.as_str(), FieldErrorType::Duplicate);
             } else if let Err(more) = table.check(&spec, None) {
                 errors.append(more);
@@ -223,7 +223,7 @@ impl Table {
 
     #[inline(never)]
     fn check(&self, spec: &ServiceSpec, old: Option<&Service>) -> Result<(), FieldErrors> {
-        let table = FieldPath::root("table");
+        let table = FieldPathRef::root("table");
         let services = table.field("services");
         let at = services.key(spec.name.as_str());
         let mut errors = FieldErrors::default();

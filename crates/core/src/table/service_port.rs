@@ -6,7 +6,7 @@ use crate::{
     collections::OneOrMany,
     limits::MAX_SERVICE_PORTS,
     names::is_label,
-    wire::{self, FieldErrorType, FieldErrors, FieldPath, Protocol},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, Protocol},
 };
 
 /// The protocol in which Envoy speaks to the endpoints of a port.
@@ -74,7 +74,7 @@ impl ServicePort {
 #[inline(never)]
 pub(super) fn compile_ports(
     wire: &[wire::ServicePort],
-    at: &FieldPath<'_>,
+    at: &FieldPathRef<'_>,
     errors: &mut FieldErrors,
 ) -> OneOrMany<ServicePort> {
     if wire.len() > MAX_SERVICE_PORTS {

@@ -15,7 +15,7 @@ use crate::{
     names::{Name, NamespacedName, is_special},
     policy::{SteeringOverride, is_refused_target},
     wire::{
-        self, FieldErrorType, FieldErrors, FieldPath, InternalTrafficPolicy, IpFamily, ServiceType, SessionAffinity,
+        self, FieldErrorType, FieldErrors, FieldPathRef, InternalTrafficPolicy, IpFamily, ServiceType, SessionAffinity,
         TrafficDistribution,
     },
 };
@@ -86,7 +86,7 @@ impl ServiceSpec {
     /// # Errors
     /// Every [`FieldError`](crate::FieldError) of `key` and `wire` that does not depend on the rest of the table.
     pub fn compile(key: &str, wire: &wire::Service) -> Result<Self, FieldErrors> {
-        let table = FieldPath::root("table");
+        let table = FieldPathRef::root("table");
         let services = table.field("services");
         let at = services.key(key);
         let mut errors = FieldErrors::default();
@@ -157,7 +157,7 @@ fn preferred_family(wire: &wire::Service, kind: &ServiceKind) -> Option<IpFamily
 }
 
 #[inline(never)]
-fn compile_kind(wire: &wire::Service, at: &FieldPath<'_>, errors: &mut FieldErrors) -> ServiceKind {
+fn compile_kind(wire: &wire::Service, at: &FieldPathRef<'_>, errors: &mut FieldErrors) -> ServiceKind {
     if wire.service_type == ServiceType::ExternalName {
         return compile_external_name(wire, at, errors);
     }
@@ -189,7 +189,7 @@ fn compile_kind(wire: &wire::Service, at: &FieldPath<'_>, errors: &mut FieldErro
 }
 
 #[inline(never)]
-fn compile_external_name(wire: &wire::Service, at: &FieldPath<'_>, errors: &mut FieldErrors) -> ServiceKind {
+fn compile_external_name(wire: &wire::Service, at: &FieldPathRef<'_>, errors: &mut FieldErrors) -> ServiceKind {
     if wire.cluster_ips.iter().next().is_some() {
         errors.add(&at.field("clusterIPs"), "", FieldErrorType::NotForExternalName);
     }
@@ -223,7 +223,7 @@ fn compile_external_name(wire: &wire::Service, at: &FieldPath<'_>, errors: &mut 
 }
 
 /// The target in canonical form. It is absolute with or without a dot at its end.
-fn compile_target(target: &str, at: &FieldPath<'_>, errors: &mut FieldErrors) -> String {
+fn compile_target(target: &str, at: &FieldPathRef<'_>, errors: &mut FieldErrors) -> String {
     match Name::parse_absolute(target) {
         Ok(name) if name.looks_like_ipv4() => errors.add(at, target, FieldErrorType::LooksLikeIpv4),
         Ok(name) => return name.as_str().to_owned(),

@@ -18,7 +18,7 @@ use crate::{
     collections::{Entries, OneOrMany, hash_bytes},
     limits::{MAX_SUBSET_WEIGHT, MAX_SUBSETS},
     names::{Locality, is_label},
-    wire::{self, FieldErrorType, FieldErrors, FieldPath},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef},
 };
 
 /// The subsets of a Service.
@@ -54,7 +54,7 @@ pub(crate) struct WeightedSubset {
 
 impl Subsets {
     #[inline(never)]
-    pub(crate) fn compile(wire: &wire::Service, at: &FieldPath<'_>, errors: &mut FieldErrors) -> Self {
+    pub(crate) fn compile(wire: &wire::Service, at: &FieldPathRef<'_>, errors: &mut FieldErrors) -> Self {
         if wire.subsets.len() > MAX_SUBSETS {
             errors.add(at, wire.subsets.len(), FieldErrorType::TooMany(MAX_SUBSETS));
         } else if let Some(name) = wire.subsets.duplicate() {

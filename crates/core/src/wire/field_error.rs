@@ -2,10 +2,10 @@
 //!
 //! The types follow Kubernetes' field errors (`k8s.io/apimachinery/pkg/util/validation/field`).
 
-use alloc::{string::String, vec::Vec};
-use core::fmt;
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use core::fmt::{self, Write as _};
 
-use super::field_path::FieldPath;
+use super::field_path::{FieldPath, FieldPathRef};
 use crate::{
     limits::{MAX_LISTED_ERRORS, MAX_QUOTED_CHARS, MAX_SYNTAX_ERROR_CHARS},
     text::quoted,
@@ -192,8 +192,8 @@ impl FieldErrorType {
 /// One refused value of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
-    /// The path of the field: `table.services["shop/payments"].ports[0].port`.
-    pub at: String,
+    /// The path of the field.
+    pub path: FieldPath,
     /// The value, quoted and cut; empty where there is none.
     pub found: String,
     /// What is wrong with the value.
@@ -201,27 +201,36 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// An error of the JSON parser, in its own words, about the field at `at`.
-    pub(crate) fn syntax(at: String, error: &dyn fmt::Display) -> Self {
-        Self { at, found: quoted(error, MAX_SYNTAX_ERROR_CHARS), error_type: FieldErrorType::Malformed }
+    /// An error of the JSON parser, in its own words.
+    pub(super) fn malformed(path: FieldPath, error: &dyn fmt::Display) -> Self {
+        Self { path, found: quoted(error, MAX_SYNTAX_ERROR_CHARS), error_type: FieldErrorType::Malformed }
+    }
+
+    /// What is wrong: the value and the reason, without the path and what to do.
+    #[must_use]
+    pub fn problem(&self) -> String {
+        let reason = self.error_type.reason();
+        let mut problem = match (self.error_type, self.found.as_str()) {
+            (FieldErrorType::Malformed, found) => format!("{reason}: {found}"),
+            (_, "") => reason.to_owned(),
+            (_, found) => format!("\"{found}\" {reason}"),
+        };
+        // Writing to a String cannot fail.
+        let _ = match self.error_type {
+            FieldErrorType::TooMany(bound) => write!(problem, " of {bound}"),
+            FieldErrorType::OutOfRange(bound) => write!(problem, " {bound}"),
+            FieldErrorType::ExactlyOneOf(fields) => write!(problem, " {fields}"),
+            _ => Ok(()),
+        };
+        problem
     }
 }
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.at)?;
-        match (self.error_type, self.found.as_str()) {
-            (FieldErrorType::Malformed, found) => write!(f, " cannot be read: {found}")?,
-            (_, "") => write!(f, " {}", self.error_type.reason())?,
-            (_, found) => write!(f, ": \"{found}\" {}", self.error_type.reason())?,
-        }
-        match self.error_type {
-            FieldErrorType::TooMany(bound) => write!(f, " of {bound}")?,
-            FieldErrorType::OutOfRange(bound) => write!(f, " {bound}")?,
-            FieldErrorType::ExactlyOneOf(fields) => write!(f, " {fields}")?,
-            _ => {}
-        }
-        write!(f, "; {}", self.error_type.fix())
+        let is_value = !self.found.is_empty() && self.error_type != FieldErrorType::Malformed;
+        let separator = if is_value { ":" } else { "" };
+        write!(f, "{}{separator} {}; {}", self.path, self.problem(), self.error_type.fix())
     }
 }
 
@@ -262,14 +271,14 @@ impl FieldErrors {
     }
 
     /// Adds an error about the value `found` at a path.
-    pub(crate) fn add(&mut self, at: &FieldPath<'_>, found: impl fmt::Display, error_type: FieldErrorType) {
+    pub(crate) fn add(&mut self, at: &FieldPathRef<'_>, found: impl fmt::Display, error_type: FieldErrorType) {
         self.add_any(at, &found, error_type);
     }
 
     /// Not generic: a hundred callers share one copy.
     #[inline(never)]
-    fn add_any(&mut self, at: &FieldPath<'_>, found: &dyn fmt::Display, error_type: FieldErrorType) {
-        self.push(FieldError { at: at.render(), found: quoted(found, MAX_QUOTED_CHARS), error_type });
+    fn add_any(&mut self, at: &FieldPathRef<'_>, found: &dyn fmt::Display, error_type: FieldErrorType) {
+        self.push(FieldError { path: at.to_path(), found: quoted(found, MAX_QUOTED_CHARS), error_type });
     }
 
     pub(crate) fn append(&mut self, other: Self) {

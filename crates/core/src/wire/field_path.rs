@@ -1,49 +1,126 @@
 //! The path of a field in a configuration: `table.services["shop/payments"].ports[0].port`.
 
-use alloc::{borrow::ToOwned, format, string::String};
+use alloc::{borrow::Cow, boxed::Box, vec::Vec};
+use core::fmt;
 
 use crate::{limits::MAX_KEY_CHARS, text::quoted};
 
-/// The path of a field, as a chain of borrowed elements. It is rendered only when there is an error to report.
+/// The path of a field, as an error carries it. An empty path is the configuration itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldPath(Vec<PathElement>);
+
+/// One step of a [`FieldPath`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathElement {
+    /// A field of an object.
+    Field(Cow<'static, str>),
+    /// A key that the configuration's author chose, cut after [`MAX_KEY_CHARS`] characters and one more.
+    Key(Box<str>),
+    /// The index of an element in a list.
+    Index(usize),
+}
+
+impl FieldPath {
+    /// The steps from the configuration down to the field.
+    #[must_use]
+    pub fn elements(&self) -> &[PathElement] {
+        &self.0
+    }
+}
+
+impl From<&[PathElement]> for FieldPath {
+    fn from(elements: &[PathElement]) -> Self {
+        Self(elements.to_vec())
+    }
+}
+
+impl PathElement {
+    pub(super) fn key(key: &str) -> Self {
+        // One character more than is shown, so that the cut shows.
+        Self::Key(
+            key.char_indices().nth(MAX_KEY_CHARS + 1).map_or(key, |(end, _)| key.get(..end).unwrap_or(key)).into(),
+        )
+    }
+
+    pub(super) fn unknown_field(name: &str) -> Self {
+        Self::Field(Cow::Owned(name.chars().take(MAX_KEY_CHARS + 1).collect()))
+    }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("the configuration");
+        }
+        for (index, element) in self.0.iter().enumerate() {
+            match element {
+                PathElement::Field(field) if field.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+                    f.write_str(if index > 0 { "." } else { "" })?;
+                    f.write_str(field)?;
+                }
+                PathElement::Field(field) => write!(f, "[\"{}\"]", quoted(field, MAX_KEY_CHARS))?,
+                PathElement::Key(key) => write!(f, "[\"{}\"]", quoted(key, MAX_KEY_CHARS))?,
+                PathElement::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The path of a field that is being checked: a chain of borrowed steps, which becomes a [`FieldPath`] only for an error.
 #[derive(Clone, Copy)]
-pub(crate) struct FieldPath<'a> {
-    parent: Option<&'a FieldPath<'a>>,
-    element: PathElement<'a>,
+pub(crate) struct FieldPathRef<'a> {
+    parent: Option<&'a FieldPathRef<'a>>,
+    step: FieldStep<'a>,
 }
 
 #[derive(Clone, Copy)]
-enum PathElement<'a> {
-    Field(&'a str),
+enum FieldStep<'a> {
+    Field(&'static str),
     Key(&'a str),
     Index(usize),
 }
 
-impl<'a> FieldPath<'a> {
-    pub(crate) fn root(field: &'a str) -> Self {
-        Self { parent: None, element: PathElement::Field(field) }
+impl<'a> FieldPathRef<'a> {
+    pub(crate) fn root(field: &'static str) -> Self {
+        Self { parent: None, step: FieldStep::Field(field) }
     }
 
-    pub(crate) fn field(&'a self, field: &'a str) -> Self {
-        Self { parent: Some(self), element: PathElement::Field(field) }
+    pub(crate) fn field(&'a self, field: &'static str) -> Self {
+        Self { parent: Some(self), step: FieldStep::Field(field) }
     }
 
     pub(crate) fn key(&'a self, key: &'a str) -> Self {
-        Self { parent: Some(self), element: PathElement::Key(key) }
+        Self { parent: Some(self), step: FieldStep::Key(key) }
     }
 
     pub(crate) fn index(&'a self, index: usize) -> Self {
-        Self { parent: Some(self), element: PathElement::Index(index) }
+        Self { parent: Some(self), step: FieldStep::Index(index) }
     }
 
-    pub(crate) fn render(&self) -> String {
-        let before = self.parent.map(FieldPath::render);
-        match (self.element, before) {
-            (PathElement::Field(field), None) => field.to_owned(),
-            (PathElement::Field(field), Some(before)) => before + "." + field,
-            (PathElement::Key(key), before) => {
-                format!("{}[\"{}\"]", before.unwrap_or_default(), quoted(&key, MAX_KEY_CHARS))
-            }
-            (PathElement::Index(index), before) => format!("{}[{index}]", before.unwrap_or_default()),
-        }
+    pub(super) fn to_path(self) -> FieldPath {
+        let mut path = self.parent.copied().map(Self::to_path).unwrap_or_default();
+        path.0.push(match self.step {
+            FieldStep::Field(field) => PathElement::Field(Cow::Borrowed(field)),
+            FieldStep::Key(key) => PathElement::key(key),
+            FieldStep::Index(index) => PathElement::Index(index),
+        });
+        path
+    }
+}
+
+/// The path of an error while reading: each value on the way out adds its own step.
+#[derive(Default)]
+pub(super) struct ErrorPath(Vec<PathElement>);
+
+impl ErrorPath {
+    #[inline(never)]
+    pub(super) fn push(&mut self, element: PathElement) {
+        self.0.push(element);
+    }
+
+    pub(super) fn into_path(mut self) -> FieldPath {
+        self.0.reverse();
+        FieldPath(self.0)
     }
 }

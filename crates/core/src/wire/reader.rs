@@ -5,11 +5,18 @@
 //! object (derived code would take it field by field), an unknown field, a duplicate field and a missing required field. Errors
 //! have serde's words.
 
-use alloc::{borrow::ToOwned, string::String};
+use alloc::{
+    borrow::{Cow, ToOwned},
+    string::String,
+};
 use core::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use super::{
+    field_error::FieldError,
+    field_path::{ErrorPath, PathElement},
+};
 use crate::limits::MAX_ENTRIES;
 
 /// A value that can be read from JSON. Each method takes one form of JSON, or declines it.
@@ -111,12 +118,29 @@ struct ValueSeed<'r> {
     to: &'r mut dyn Readable,
     /// Whether `to` is a list of texts, of which one is read.
     in_list: bool,
+    /// Where an error notes its way out.
+    path: &'r mut ErrorPath,
 }
 
-/// Reads a whole value.
+/// Reads a whole text.
+///
+/// # Errors
+/// The first error, in serde's words, with the path of its field.
+#[inline(never)]
+pub(crate) fn read_json<T: Readable + Default>(text: &[u8]) -> Result<T, FieldError> {
+    let mut parser = serde_json::Deserializer::from_slice(text);
+    let (mut value, mut path) = (T::default(), ErrorPath::default());
+    let seed = ValueSeed { to: &mut value, in_list: false, path: &mut path };
+    match seed.deserialize(&mut parser).and_then(|()| parser.end()) {
+        Ok(()) => Ok(value),
+        Err(error) => Err(FieldError::malformed(path.into_path(), &error)),
+    }
+}
+
+/// Reads a value for serde, whose errors have no path.
 pub(crate) fn read<'de, T: Readable + Default, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     let mut value = T::default();
-    ValueSeed { to: &mut value, in_list: false }.deserialize(deserializer)?;
+    ValueSeed { to: &mut value, in_list: false, path: &mut ErrorPath::default() }.deserialize(deserializer)?;
     Ok(value)
 }
 
@@ -218,55 +242,85 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let expected = ExpectedText(self.to.expected());
-        match self.to.shape() {
+        let Self { to, in_list, path } = self;
+        let expected = ExpectedText(to.expected());
+        match to.shape() {
             Shape::List(to) => {
-                while let Some(fits) = list.next_element_seed(NextElementSeed(to))? {
+                let mut element = NextElement { to, path, index: 0 };
+                while let Some(fits) = element.read(&mut list)? {
                     if !fits {
-                        return Err(A::Error::invalid_length(to.max_len().saturating_add(1), &expected));
+                        element.path.push(PathElement::Index(element.index));
+                        return Err(A::Error::invalid_length(element.to.max_len().saturating_add(1), &expected));
                     }
+                    element.index += 1;
                 }
                 Ok(())
             }
-            Shape::Texts(to) if !self.in_list => {
-                while list.next_element_seed(ValueSeed { to, in_list: true })?.is_some() {}
-                Ok(())
+            Shape::Texts(to) if !in_list => {
+                let mut index = 0;
+                let mut next = || list.next_element_seed(ValueSeed { to, in_list: true, path });
+                loop {
+                    match next() {
+                        Ok(Some(())) => index += 1,
+                        Ok(None) => return Ok(()),
+                        Err(error) => {
+                            path.push(PathElement::Index(index));
+                            return Err(error);
+                        }
+                    }
+                }
             }
-            _ => self.check(Taken::WrongType, UnexpectedValue::List),
+            _ => ValueSeed { to, in_list, path }.check(Taken::WrongType, UnexpectedValue::List),
         }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let expected = ExpectedText(self.to.expected());
-        match self.to.shape() {
-            Shape::Object(to) => read_fields(to, map),
+        let Self { to, in_list, path } = self;
+        let expected = ExpectedText(to.expected());
+        match to.shape() {
+            Shape::Object(to) => read_fields(to, map, path),
             Shape::Map(to) => {
                 let mut key = String::new();
                 while map.next_key_seed(KeySeed(&mut key))?.is_some() {
-                    match to.value(&key) {
-                        Some(value) => map.next_value_seed(ValueSeed { to: value, in_list: false })?,
-                        None => return Err(A::Error::invalid_length(MAX_ENTRIES.saturating_add(1), &expected)),
+                    let read = match to.value(&key) {
+                        Some(value) => map.next_value_seed(ValueSeed { to: value, in_list: false, path }),
+                        None => Err(A::Error::invalid_length(MAX_ENTRIES.saturating_add(1), &expected)),
+                    };
+                    if let Err(error) = read {
+                        path.push(PathElement::key(&key));
+                        return Err(error);
                     }
                     to.value_was_read();
                 }
                 Ok(())
             }
-            _ => self.check(Taken::WrongType, UnexpectedValue::Object),
+            _ => ValueSeed { to, in_list, path }.check(Taken::WrongType, UnexpectedValue::Object),
         }
     }
 }
 
-fn read_fields<'de, A: MapAccess<'de>>(to: &mut dyn ReadableObject, mut map: A) -> Result<(), A::Error> {
+fn read_fields<'de, A: MapAccess<'de>>(
+    to: &mut dyn ReadableObject,
+    mut map: A,
+    path: &mut ErrorPath,
+) -> Result<(), A::Error> {
     let (fields, required) = (to.fields(), to.required());
     let mut seen = 0_u32;
     let bit = |index: usize| u32::try_from(index).map_or(0, |index| 1_u32.wrapping_shl(index));
-    while let Some(index) = map.next_key_seed(FieldNameSeed(fields))? {
-        if seen & bit(index) != 0 {
-            return Err(A::Error::duplicate_field(fields.get(index).copied().unwrap_or_default()));
-        }
-        seen |= bit(index);
-        if let Some(field) = to.field(index) {
-            map.next_value_seed(ValueSeed { to: field, in_list: false })?;
+    while let Some(index) = map.next_key_seed(FieldNameSeed { fields, path })? {
+        let name = fields.get(index).copied().unwrap_or_default();
+        let read = if seen & bit(index) != 0 {
+            Err(A::Error::duplicate_field(name))
+        } else {
+            seen |= bit(index);
+            match to.field(index) {
+                Some(field) => map.next_value_seed(ValueSeed { to: field, in_list: false, path }),
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = read {
+            path.push(PathElement::Field(Cow::Borrowed(name)));
+            return Err(error);
         }
     }
     for required in required {
@@ -278,17 +332,36 @@ fn read_fields<'de, A: MapAccess<'de>>(to: &mut dyn ReadableObject, mut map: A) 
     Ok(())
 }
 
+/// The element of a list that is read next.
+struct NextElement<'r> {
+    to: &'r mut dyn ReadableList,
+    path: &'r mut ErrorPath,
+    index: usize,
+}
+
+impl NextElement<'_> {
+    /// Reads the element, if there is one, and returns whether the list had room.
+    fn read<'de, A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<Option<bool>, A::Error> {
+        let index = self.index;
+        let read = list.next_element_seed(NextElementSeed { to: self.to, path: self.path });
+        read.inspect_err(|_| self.path.push(PathElement::Index(index)))
+    }
+}
+
 /// Reads the next element of a list, and returns whether the list had room. An element without room is read over the last one:
 /// it ends the reading anyway.
-struct NextElementSeed<'r>(&'r mut dyn ReadableList);
+struct NextElementSeed<'r> {
+    to: &'r mut dyn ReadableList,
+    path: &'r mut ErrorPath,
+}
 
 impl<'de> DeserializeSeed<'de> for NextElementSeed<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        let fits = self.0.grow();
-        let Some(to) = self.0.last() else { return Ok(false) };
-        ValueSeed { to, in_list: false }.deserialize(deserializer)?;
+        let fits = self.to.grow();
+        let Some(to) = self.to.last() else { return Ok(false) };
+        ValueSeed { to, in_list: false, path: self.path }.deserialize(deserializer)?;
         Ok(fits)
     }
 }
@@ -317,10 +390,13 @@ impl Visitor<'_> for KeySeed<'_> {
     }
 }
 
-/// Reads a key and returns its index among these.
-struct FieldNameSeed(&'static [&'static str]);
+/// Reads the name of a field and returns its index.
+struct FieldNameSeed<'r> {
+    fields: &'static [&'static str],
+    path: &'r mut ErrorPath,
+}
 
-impl<'de> DeserializeSeed<'de> for FieldNameSeed {
+impl<'de> DeserializeSeed<'de> for FieldNameSeed<'_> {
     type Value = usize;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
@@ -328,7 +404,7 @@ impl<'de> DeserializeSeed<'de> for FieldNameSeed {
     }
 }
 
-impl Visitor<'_> for FieldNameSeed {
+impl Visitor<'_> for FieldNameSeed<'_> {
     type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -336,6 +412,9 @@ impl Visitor<'_> for FieldNameSeed {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<usize, E> {
-        self.0.iter().position(|field| *field == text).ok_or_else(|| E::unknown_field(text, self.0))
+        self.fields.iter().position(|field| *field == text).ok_or_else(|| {
+            self.path.push(PathElement::unknown_field(text));
+            E::unknown_field(text, self.fields)
+        })
     }
 }

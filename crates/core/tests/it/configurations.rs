@@ -79,12 +79,12 @@ fn what_cannot_be_read_is_named_by_its_path() {
         ),
         (
             r#"{"table": {"services": {"a\"]{,": {"x": 1}}}}"#,
-            r#"table.services["a\\\"]{,"].x cannot be read: unknown field `x`"#,
+            r#"table.services["a\"]{,"].x cannot be read: unknown field `x`"#,
         ),
         ("{\n\n \"dns\": {\"a\": 1, \"a\"", "dns.a cannot be read: unknown field `a`"),
         (r#"{"dns": {"ndots": 1, "ndots": 2}}"#, "dns.ndots cannot be read: duplicate field `ndots`"),
-        (r#"{"dns": {"ndots": 1,}}"#, "dns.ndots cannot be read: trailing comma"),
-        (r#"{"dns": {"searches": ["a" "b"]}}"#, "dns.searches[0] cannot be read: expected `,` or `]`"),
+        (r#"{"dns": {"ndots": 1,}}"#, "dns cannot be read: trailing comma"),
+        (r#"{"dns": {"searches": ["a" "b"]}}"#, "dns.searches[1] cannot be read: expected `,` or `]`"),
         (r#"{"version": 1, "table": {"services": {"#, "table.services cannot be read: EOF while parsing"),
     ] {
         let error = read(json).expect_err(json);
