@@ -240,7 +240,8 @@ fn streams_that_stay_keep_no_table() -> TestResult {
         }
         pages.push(host.pages());
     }
-    assert_eq!(pages[59], pages[9], "pages of linear memory: {pages:?}");
+    // The map of open streams grows between the two, which may take one more page. Fifty tables would take fifteen.
+    assert!(pages[59] <= pages[9] + 1, "pages of linear memory: {pages:?}");
     for push in 0..60 {
         host.delete(10_000 + push)?;
     }
