@@ -69,7 +69,7 @@ fn config(steering: &Value) -> Config {
             "base/search": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.9.0.1 10.9.0.2"}]},
         }},
     });
-    Config::read(&text.to_string(), &Defaults::default()).expect("it is good")
+    Config::read(text.to_string(), &Defaults::default()).expect("it is good")
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(crate) fn decide(config: &Config, authority: &str, scheme: Scheme) -> (Strin
     let mut plan = Plan::default();
     let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
     let request = Request { authority: authority.as_bytes(), scheme };
-    let (_, trace) = world::decide_traced(&config, request, &mut chooser, &mut plan);
+    let (_, trace) = world::decide_traced(config, request, &mut chooser, &mut plan);
     let planned = format!("{} | {}", plan.cluster().unwrap_or("-"), plan.authority().unwrap_or("-"));
     (planned, trace.to_string())
 }

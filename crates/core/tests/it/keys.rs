@@ -88,7 +88,7 @@ fn affine(pod_ip: Option<&str>, id: Option<&str>) -> Config {
         whole["caller"]["podIP"] = json!(address);
     }
     let defaults = Defaults { id, ..Defaults::default() };
-    Config::read(&whole.to_string(), &defaults).unwrap_or_else(|problems| panic!("{problems}"))
+    Config::read(whole.to_string(), &defaults).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// The one endpoint of each port for this pod.
