@@ -330,3 +330,22 @@ fn a_service_may_have_its_own_rules_or_none() {
         assert_eq!(worker.end(ticket, Some(503)), ejects, "{own}");
     }
 }
+
+#[test]
+fn least_request_picks_the_only_healthy_endpoint_even_while_it_is_busy() {
+    for weight in [1, 5] {
+        let mut steering = simple("LEAST_REQUEST");
+        steering["outlierDetection"] = json!({"consecutive5xxErrors": 1, "maxEjectionPercent": 100});
+        let mut worker = Worker::new(web(json!([group(1, 1, weight), group(2, 3, 1)]), steering), 1);
+        for last in 1..=3 {
+            let ticket = reach(&mut worker, &format!("10.0.2.{last}:8080"));
+            assert!(worker.end(ticket, Some(503)), "10.0.2.{last} is ejected");
+        }
+        assert_eq!(counts(&worker.picks("web", 300)), [(FIRST, 300)].into(), "the others are ejected");
+        let open: Vec<Option<Ticket>> = (0..20).map(|_| worker.send("web").1).collect();
+        assert_eq!(counts(&worker.picks("web", 300)), [(FIRST, 300)].into(), "busy, and the others are still ejected");
+        open.into_iter().for_each(|ticket| _ = worker.end(ticket, Some(200)));
+        worker.world.now += 30 * SECOND;
+        assert_eq!(counts(&worker.picks("web", 300)).len(), 4, "the others are back");
+    }
+}

@@ -330,3 +330,110 @@ fn the_less_busy_of_two_respects_weights_when_all_are_idle() {
     let light = counts(&picks)["10.0.1.1:8080"];
     assert!((500..=1_500).contains(&light), "{light} of 4,000 with a weight of 1 in 4");
 }
+
+/// Leaves each of these endpoints with that many open requests, and every other endpoint with none.
+fn leave_open(worker: &mut Worker, busy: &[(&str, usize)]) -> Vec<Ticket> {
+    let (mut kept, mut others) = (Vec::new(), Vec::new());
+    let mut missing: BTreeMap<&str, usize> = busy.iter().copied().collect();
+    for _ in 0..1_000 {
+        let (endpoint, ticket) = worker.send("web");
+        match missing.get_mut(endpoint.as_str()).filter(|missing| **missing > 0) {
+            Some(missing) => {
+                *missing -= 1;
+                kept.extend(ticket);
+            }
+            None => others.push(ticket),
+        }
+        if missing.values().all(|missing| *missing == 0) {
+            others.into_iter().for_each(|ticket| _ = worker.end(ticket, Some(200)));
+            return kept;
+        }
+    }
+    panic!("{missing:?} requests are missing after 1,000");
+}
+
+/// The share of the picks that each endpoint gets when two different ones are drawn by weight, and the one with fewer open
+/// requests for its weight wins: the sum over all ordered pairs. Where both are alike, the first drawn wins.
+fn least_request_shares(endpoints: &[(String, u32)], busy: &[(&str, usize)]) -> BTreeMap<String, f64> {
+    let total: u32 = endpoints.iter().map(|(_, weight)| weight).sum();
+    let open = |endpoint: &str| busy.iter().find(|(other, _)| *other == endpoint).map_or(0, |(_, open)| *open);
+    let mut shares: BTreeMap<String, f64> = endpoints.iter().map(|(endpoint, _)| (endpoint.clone(), 0.0)).collect();
+    for (first, first_weight) in endpoints {
+        for (second, second_weight) in endpoints.iter().filter(|(second, _)| second != first) {
+            let drawn = f64::from(*first_weight) / f64::from(total) * f64::from(*second_weight)
+                / f64::from(total - first_weight);
+            let is_second_less_busy = open(second) * (*first_weight as usize) < open(first) * (*second_weight as usize);
+            *shares.get_mut(if is_second_less_busy { second } else { first }).unwrap() += drawn;
+        }
+    }
+    shares
+}
+
+// Drawing with replacement would draw the busy one twice, and so choose it, in a quarter of the picks.
+#[test]
+fn least_request_never_picks_the_busy_one_of_two() {
+    let mut worker = Worker::new(web(groups(&[(1, 2, 1)]), simple("LEAST_REQUEST")), 9);
+    let busy = "10.0.1.1:8080";
+    leave_open(&mut worker, &[(busy, 3)]);
+    let picks = worker.picks("web", 1_000);
+    assert_eq!(counts(&picks), [("10.0.1.2:8080", 1_000)].into(), "{busy} has 3 open requests");
+}
+
+// One idle, one busy and one busier endpoint: each pair has another winner, so every pair's probability shows.
+#[test]
+fn least_request_draws_two_different_endpoints_by_weight() {
+    let (light, other_light, heavy) = ("10.0.1.1:8080", "10.0.1.2:8080", "10.0.2.1:8080");
+    let shape = [(1, 2, 1), (2, 1, 2)];
+    for busy in [
+        &[(light, 1)][..],
+        &[(heavy, 1)],
+        &[(light, 1), (other_light, 2)],
+        &[(light, 1), (heavy, 4)],
+        &[(light, 4), (heavy, 1)],
+        // Fewer requests than the heavy one, and more for its weight.
+        &[(light, 2), (heavy, 3)],
+    ] {
+        let mut worker = Worker::new(web(groups(&shape), simple("LEAST_REQUEST")), 13);
+        leave_open(&mut worker, busy);
+        let picks = worker.picks("web", 8_000);
+        let counts = counts(&picks);
+        let expected = least_request_shares(&shares(&shape), busy);
+        assert!(expected.values().any(|share| *share == 0.0), "the busiest for its weight loses against any other");
+        for (endpoint, share) in expected {
+            let count = counts.get(endpoint.as_str()).copied().unwrap_or(0);
+            assert!(is_about(count, picks.len(), share), "{count} picks of {endpoint}, not {share}, with {busy:?}");
+        }
+    }
+}
+
+// The second draw leaves out the slots of the first endpoint, which has as many as its weight. A slot too far would be none or
+// the first endpoint's own, and the busy one would win against itself.
+#[test]
+fn least_request_leaves_out_all_slots_of_the_first_drawn() {
+    for shape in [
+        &[(1, 1, 1), (2, 1, 3)][..],
+        &[(1, 1, 3), (2, 1, 1)],
+        &[(1, 3, 4), (2, 5, 1)],
+        &[(1, 2, 5), (2, 1, 1), (3, 2, 3)],
+        &[(1, 1, 1_000), (2, 1, 1)],
+        &[(1, 1, 1), (2, 1, 1_000)],
+    ] {
+        let endpoints = shares(shape);
+        for (busy, _) in &endpoints {
+            let mut worker = Worker::new(web(groups(shape), simple("LEAST_REQUEST")), 17);
+            // For its weight it is busier than all others, however heavy it is.
+            leave_open(&mut worker, &[(busy, 1)]);
+            let picks = worker.picks("web", 2_000);
+            let counts = counts(&picks);
+            assert!(!counts.contains_key("none"), "{busy} of {shape:?}: a slot out of range");
+            assert!(!counts.contains_key(busy.as_str()), "{busy} of {shape:?} was drawn twice");
+            for (endpoint, share) in least_request_shares(&endpoints, &[(busy, 1)]) {
+                let count = counts.get(endpoint.as_str()).copied().unwrap_or(0);
+                assert!(
+                    is_about(count, picks.len(), share),
+                    "{count} picks of {endpoint}, not {share}: {busy} is busy"
+                );
+            }
+        }
+    }
+}
