@@ -102,7 +102,8 @@ impl Endpoint {
         self.address.map(|byte| byte.to_string()).join("-")
     }
 
-    fn label(&self) -> String {
+    /// The label of its name: the hostname, or the address with dashes.
+    pub(crate) fn label(&self) -> String {
         self.hostname.clone().unwrap_or_else(|| self.dashed())
     }
 }
@@ -183,6 +184,11 @@ impl Cluster {
 
     /// The configuration that says the same.
     pub(crate) fn config(&self) -> Config {
+        config(self.fields())
+    }
+
+    /// The fields of that configuration.
+    pub(crate) fn fields(&self) -> Value {
         let services: serde_json::Map<String, Value> = self
             .services
             .iter()
@@ -192,7 +198,7 @@ impl Cluster {
         let fallbacks: serde_json::Map<String, Value> = self.fallbacks.iter().map(Fallback::wire).collect();
         let baselines: serde_json::Map<String, Value> =
             self.baseline.iter().map(|baseline| ("a".to_owned(), json!(baseline))).collect();
-        config(json!({
+        json!({
             "caller": {"namespace": "a"},
             "dns": {"ndots": self.ndots, "resolver": if self.musl { "musl" } else { "glibc" }},
             "externalNames": {
@@ -205,7 +211,7 @@ impl Cluster {
             },
             "fallback": {"services": fallbacks, "baselines": baselines},
             "table": {"services": services},
-        }))
+        })
     }
 
     /// What `asked` means over `http`, in the words of `world::ask`.
