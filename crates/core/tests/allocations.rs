@@ -94,17 +94,17 @@ fn a_request_allocates_nothing() {
     for steering in steerings {
         let config = config(&steering);
         let (mut balance, mut plan) = (Balance::default(), Plan::default());
-        let mut world = FakeEnv { headers: vec![("x-user".into(), "one".into())], ..FakeEnv::default() };
-        let mut ask = |authority: &str, world: &mut FakeEnv, all_fail: bool| {
+        let mut env = FakeEnv { headers: vec![("x-user".into(), "one".into())], ..FakeEnv::default() };
+        let mut ask = |authority: &str, env: &mut FakeEnv, all_fail: bool| {
             let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
             let resolution = config.resolve(request, None);
-            let chooser = &mut Chooser { balance: &mut balance, env: world };
+            let chooser = &mut Chooser { balance: &mut balance, env };
             config.plan(&resolution, request, chooser, &mut plan, None);
             // Every so many fail, so that something is ejected all the time.
-            let status = if all_fail || world.seed.is_multiple_of(5) { 503 } else { 200 };
-            world.now += 1_000_000_000;
+            let status = if all_fail || env.seed.is_multiple_of(5) { 503 } else { 200 };
+            env.now += 1_000_000_000;
             if let Some(ticket) = plan.take_ticket() {
-                config.done(ticket, Some(status), &mut Chooser { balance: &mut balance, env: world });
+                config.done(ticket, Some(status), &mut Chooser { balance: &mut balance, env });
             }
         };
         for authority in [
@@ -120,10 +120,10 @@ fn a_request_allocates_nothing() {
             "192.0.2.1",
         ] {
             // First there is something to remember of every endpoint, so that there is never more of it.
-            (0..5_000).for_each(|_| ask(authority, &mut world, true));
-            (0..5_000).for_each(|_| ask(authority, &mut world, false));
+            (0..5_000).for_each(|_| ask(authority, &mut env, true));
+            (0..5_000).for_each(|_| ask(authority, &mut env, false));
             let before = COUNT.with(Cell::get);
-            (0..1_000).for_each(|_| ask(authority, &mut world, false));
+            (0..1_000).for_each(|_| ask(authority, &mut env, false));
             let allocations = COUNT.with(Cell::get) - before;
             assert_eq!(allocations, 0, "{authority} by {steering}");
         }

@@ -9,11 +9,11 @@ mod rules;
 
 // The clusters, the naive search and the words for an answer are those of the core's tests.
 #[expect(dead_code, reason = "the tests of the core need more of it")]
+#[path = "../../tests/it/fixture.rs"]
+mod fixture;
+#[expect(dead_code, reason = "the tests of the core need more of it")]
 #[path = "../../tests/it/naive.rs"]
 mod naive;
-#[expect(dead_code, reason = "the tests of the core need more of it")]
-#[path = "../../tests/it/world.rs"]
-mod world;
 
 pub use authority::authority;
 pub use configuration::configuration;

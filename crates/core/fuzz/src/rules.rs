@@ -7,7 +7,7 @@ use byname_core::{
     Route, Service, limits::MAX_NAME_BYTES,
 };
 
-use crate::world::{decide, decide_traced};
+use crate::fixture::{decide, decide_traced, decide_with};
 
 /// A refused name with a search list of the longest names there can be is the longest answer; a trace adds ten aliases.
 const MAX_LINE_BYTES: usize = 64 * (MAX_NAME_BYTES + 64);
@@ -27,12 +27,7 @@ pub(crate) struct Decided {
 /// other requests have left what they like.
 pub(crate) fn decided(config: &Config, zone: &str, request: Request<'_>, used: &mut Plan) -> Decided {
     let mut plan = Plan::default();
-    let resolution = decide(
-        config,
-        request,
-        &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
-        &mut plan,
-    );
+    let resolution = decide(config, request, &mut plan);
     let decided = Decided::new(&resolution, &plan, zone);
     check_plan(&plan);
     match &resolution {
@@ -41,12 +36,7 @@ pub(crate) fn decided(config: &Config, zone: &str, request: Request<'_>, used: &
         Resolution::Refuse(_) => assert_eq!((plan.cluster(), plan.authority()), (None, None), "it goes nowhere"),
     }
 
-    let (traced, trace) = decide_traced(
-        config,
-        request,
-        &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
-        used,
-    );
+    let (traced, trace) = decide_traced(config, request, used);
     assert_eq!(Decided::new(&traced, used, zone), decided, "neither a trace nor the last request changes anything");
     check_line(&trace.to_string());
     check_line(&config.trace_line(request, &traced, &trace));
@@ -128,12 +118,7 @@ fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<
     if service.ports().iter().any(|port| (port.name(), port.port()) == (route.port_name, route.port)) {
         let whole = host(&route.destination, zone);
         let absolute = format!("{whole}.:{}", route.port);
-        let again = decide(
-            config,
-            Request { authority: absolute.as_bytes(), ..request },
-            &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
-            &mut Plan::default(),
-        );
+        let again = decide(config, Request { authority: absolute.as_bytes(), ..request }, &mut Plan::default());
         let Resolution::Route(again) = again else { panic!("{absolute} is {again:?}, and was routed") };
         assert_eq!((host(&again.destination, zone), again.port), (whole, route.port), "the whole name means the same");
         assert_eq!(again.port_name, route.port_name);
@@ -144,10 +129,10 @@ fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<
 fn check_endpoint(config: &Config, request: Request<'_>, service: &Service, route: &Route<'_>) {
     for seed in 0..4 {
         let mut balance = Balance::default();
-        let mut world = FakeEnv { seed, ..FakeEnv::default() };
-        let mut chooser = Chooser { balance: &mut balance, env: &mut world };
+        let mut env = FakeEnv { seed, ..FakeEnv::default() };
+        let mut chooser = Chooser { balance: &mut balance, env: &mut env };
         let mut plan = Plan::default();
-        decide(config, request, &mut chooser, &mut plan);
+        decide_with(config, request, &mut chooser, &mut plan);
         let Some(endpoint) = plan.endpoint() else { return };
         let address: SocketAddr = endpoint.parse().expect("address and port");
         assert!(address.port() > 0, "{endpoint}");

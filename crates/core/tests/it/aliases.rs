@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, ask_over, check, config, services, shop};
+use crate::fixture::{ask, ask_over, check, config, services, shop};
 
 fn alias(target: &str) -> Value {
     json!({"type": "ExternalName", "externalName": target})
@@ -152,7 +152,7 @@ fn some_targets_are_refused_whatever_is_listed() {
         assert_eq!(ask(&config, "evil"), "refuse alias_denied", "{target}");
         let with_port = json!({"type": "ExternalName", "externalName": target, "alias": {"port": 80}});
         let config =
-            crate::world::config(json!({"externalNames": allow, "table": {"services": {"shop/evil": with_port}}}));
+            crate::fixture::config(json!({"externalNames": allow, "table": {"services": {"shop/evil": with_port}}}));
         assert_eq!(ask(&config, "evil:1"), "refuse alias_denied", "{target}, at a port of the alias's own");
     }
 }
@@ -165,7 +165,7 @@ fn chains_end_after_ten_hops_and_circles_at_once() {
             services[format!("shop/a{hop}")] = alias(&format!("a{}.shop.svc.cluster.local", hop + 1));
         }
         services[format!("shop/a{hops}")] = alias("payments.shop.svc.cluster.local");
-        crate::world::services(services)
+        crate::fixture::services(services)
     };
     assert_eq!(ask(&chain(2), "a1"), "alias payments.shop:80", "an alias of an alias");
     assert_eq!(ask(&chain(10), "a1"), "alias payments.shop:80", "ten hops");

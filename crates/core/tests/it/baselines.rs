@@ -7,7 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{
     fallbacks::{alias, decide, to},
-    world::{check, config, with_fields},
+    fixture::{check, config, with_fields},
 };
 
 /// The namespaces of a test environment, `test-1`, which has a few Services of its own, and `staging`, which has all.

@@ -4,7 +4,7 @@
 use byname_core::Config;
 use serde_json::{Value, json};
 
-use crate::world::config;
+use crate::fixture::config;
 
 /// Few short words, so that names of Services, namespaces, endpoints and suffixes meet often.
 pub(crate) const WORDS: [&str; 11] =
@@ -29,24 +29,24 @@ const MOST_FALLBACKS: usize = 4;
 
 /// A Service as the naive search sees it. Each has one port, `http`, 80.
 #[derive(Clone, Debug)]
-pub(crate) struct Plain {
+pub(crate) struct NaiveService {
     pub(crate) namespace: String,
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: NaiveKind,
     /// None where it is an alias.
-    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) endpoints: Vec<NaiveEndpoint>,
 }
 
 /// What DNS makes of it.
 #[derive(Clone, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum NaiveKind {
     Virtual,
     Headless,
     Alias { target: String, port: Option<u16> },
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Endpoint {
+pub(crate) struct NaiveEndpoint {
     pub(crate) hostname: Option<String>,
     pub(crate) address: [u8; 4],
     pub(crate) ready: bool,
@@ -54,17 +54,17 @@ pub(crate) struct Endpoint {
 
 /// What stands in for a Service.
 #[derive(Clone, Debug)]
-pub(crate) struct Fallback {
+pub(crate) struct NaiveFallback {
     /// Namespace and name of the Service.
     pub(crate) of: (String, String),
-    pub(crate) to: Instead,
+    pub(crate) to: NaiveTarget,
     pub(crate) port: Option<u16>,
     pub(crate) when_missing: bool,
     pub(crate) when_no_endpoints: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Instead {
+pub(crate) enum NaiveTarget {
     /// By namespace and name.
     Service(String, String),
     Host(String),
@@ -72,32 +72,32 @@ pub(crate) enum Instead {
 
 /// All that an answer depends on. The caller is in the namespace `a`.
 #[derive(Clone, Debug)]
-pub(crate) struct Cluster {
-    pub(crate) services: Vec<Plain>,
+pub(crate) struct NaiveCluster {
+    pub(crate) services: Vec<NaiveService>,
     pub(crate) ndots: u8,
     pub(crate) musl: bool,
-    pub(crate) fallbacks: Vec<Fallback>,
+    pub(crate) fallbacks: Vec<NaiveFallback>,
     /// The baseline namespace of `a`.
     pub(crate) baseline: Option<String>,
 }
 
 /// What a search has come by.
 #[derive(Default)]
-struct Way {
+struct NaiveWalk {
     aliases: Vec<String>,
     fallbacks: Vec<(String, String)>,
     stood_in: Option<&'static str>,
 }
 
 /// What a whole name is.
-enum Found<'c> {
-    Service(&'c Plain),
-    Port(&'c Plain),
-    Endpoint(&'c Plain, String),
+enum NaiveMatch<'c> {
+    Service(&'c NaiveService),
+    Port(&'c NaiveService),
+    Endpoint(&'c NaiveService, String),
     Pod(String),
 }
 
-impl Endpoint {
+impl NaiveEndpoint {
     fn dashed(&self) -> String {
         self.address.map(|byte| byte.to_string()).join("-")
     }
@@ -108,12 +108,12 @@ impl Endpoint {
     }
 }
 
-impl Fallback {
+impl NaiveFallback {
     fn wire(&self) -> (String, Value) {
         let (namespace, name) = &self.of;
         let mut wire = match &self.to {
-            Instead::Service(namespace, name) => json!({"service": format!("{namespace}/{name}")}),
-            Instead::Host(host) => json!({"host": host}),
+            NaiveTarget::Service(namespace, name) => json!({"service": format!("{namespace}/{name}")}),
+            NaiveTarget::Host(host) => json!({"host": host}),
         };
         wire["port"] = json!(self.port);
         let triggers = [(self.when_missing, "missing"), (self.when_no_endpoints, "noEndpoints")];
@@ -122,9 +122,9 @@ impl Fallback {
     }
 }
 
-impl Plain {
+impl NaiveService {
     pub(crate) fn wire(&self) -> Value {
-        let group = |endpoint: &Endpoint| {
+        let group = |endpoint: &NaiveEndpoint| {
             let address = endpoint.address.map(|byte| byte.to_string()).join(".");
             let hostnames: Vec<&String> = endpoint.hostname.iter().collect();
             json!({"addresses": [address], "hostnames": hostnames, "ready": endpoint.ready})
@@ -132,9 +132,9 @@ impl Plain {
         let endpoints: Vec<Value> = self.endpoints.iter().map(group).collect();
         let ports = json!([{"name": "http", "port": 80}]);
         match &self.kind {
-            Kind::Virtual => json!({"ports": ports, "endpoints": endpoints}),
-            Kind::Headless => json!({"clusterIPs": "None", "ports": ports, "endpoints": endpoints}),
-            Kind::Alias { target, port } => {
+            NaiveKind::Virtual => json!({"ports": ports, "endpoints": endpoints}),
+            NaiveKind::Headless => json!({"clusterIPs": "None", "ports": ports, "endpoints": endpoints}),
+            NaiveKind::Alias { target, port } => {
                 json!({"type": "ExternalName", "externalName": target, "alias": {"port": port}})
             }
         }
@@ -150,27 +150,27 @@ impl Plain {
 
     /// Whether DNS has its name.
     fn exists(&self) -> bool {
-        !matches!(self.kind, Kind::Headless) || self.any_ready()
+        !matches!(self.kind, NaiveKind::Headless) || self.any_ready()
     }
 }
 
-impl Cluster {
+impl NaiveCluster {
     /// Of several Services with one name, the first is taken.
-    pub(crate) fn new(mut services: Vec<Plain>, ndots: u8, musl: bool) -> Self {
+    pub(crate) fn new(mut services: Vec<NaiveService>, ndots: u8, musl: bool) -> Self {
         services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         services.dedup_by(|a, b| (&a.namespace, &a.name) == (&b.namespace, &b.name));
         Self { services, ndots, musl, fallbacks: vec![], baseline: None }
     }
 
     /// With those of `fallbacks` that a configuration may have; of several for one Service, the first is taken.
-    pub(crate) fn with_fallbacks(mut self, fallbacks: Vec<Fallback>, baseline: Option<String>) -> Self {
+    pub(crate) fn with_fallbacks(mut self, fallbacks: Vec<NaiveFallback>, baseline: Option<String>) -> Self {
         for fallback in fallbacks {
             let is_allowed = match (&fallback.to, fallback.port) {
-                (Instead::Service(namespace, name), _) => {
+                (NaiveTarget::Service(namespace, name), _) => {
                     fallback.of != (namespace.clone(), name.clone()) && is_granted(&fallback.of.0, namespace)
                 }
-                (Instead::Host(host), Some(port)) => is_listed(host, port),
-                (Instead::Host(_), None) => false,
+                (NaiveTarget::Host(host), Some(port)) => is_listed(host, port),
+                (NaiveTarget::Host(_), None) => false,
             };
             let is_there = self.fallbacks.iter().any(|before| before.of == fallback.of);
             let has_reason = fallback.when_missing || fallback.when_no_endpoints;
@@ -195,7 +195,7 @@ impl Cluster {
             .map(|service| (format!("{}/{}", service.namespace, service.name), service.wire()))
             .collect();
         let grants: Vec<Value> = GRANTS.iter().map(|(from, to)| json!({"from": from, "to": to})).collect();
-        let fallbacks: serde_json::Map<String, Value> = self.fallbacks.iter().map(Fallback::wire).collect();
+        let fallbacks: serde_json::Map<String, Value> = self.fallbacks.iter().map(NaiveFallback::wire).collect();
         let baselines: serde_json::Map<String, Value> =
             self.baseline.iter().map(|baseline| ("a".to_owned(), json!(baseline))).collect();
         json!({
@@ -214,7 +214,7 @@ impl Cluster {
         })
     }
 
-    /// What `asked` means over `http`, in the words of `world::ask`.
+    /// What `asked` means over `http`, in the words of `fixture::ask`.
     pub(crate) fn answer(&self, asked: &str) -> String {
         let (host, port) = match asked.split_once(':') {
             Some((host, port)) => (host, port.parse().expect("a port")),
@@ -233,12 +233,12 @@ impl Cluster {
                 }
                 continue;
             }
-            if let Some(answer) = self.try_candidate(candidate, port, Way::default()) {
+            if let Some(answer) = self.try_candidate(candidate, port, NaiveWalk::default()) {
                 return answer;
             }
         }
         if let Some(baseline) = self.baseline.as_ref().filter(|_| has_list) {
-            let way = Way { stood_in: Some("baseline"), ..Way::default() };
+            let way = NaiveWalk { stood_in: Some("baseline"), ..NaiveWalk::default() };
             if let Some(answer) = self.try_candidate(&format!("{bare}.{baseline}.svc.cluster.local"), port, way) {
                 return answer;
             }
@@ -247,7 +247,7 @@ impl Cluster {
     }
 
     /// `None`: it does not exist, and nothing stands in for it.
-    fn try_candidate(&self, candidate: &str, port: u16, mut way: Way) -> Option<String> {
+    fn try_candidate(&self, candidate: &str, port: u16, mut way: NaiveWalk) -> Option<String> {
         match self.find(candidate) {
             Some(found) => Some(self.follow(found, port, &mut way).unwrap_or_else(|| "refuse no_endpoints".into())),
             None => self.instead_of(candidate, port, &mut way),
@@ -255,14 +255,14 @@ impl Cluster {
     }
 
     /// What stands in for the Service that `name`, which does not exist, would be.
-    fn instead_of(&self, name: &str, port: u16, way: &mut Way) -> Option<String> {
+    fn instead_of(&self, name: &str, port: u16, way: &mut NaiveWalk) -> Option<String> {
         let labels: Vec<&str> = name.strip_suffix(".svc.cluster.local")?.split('.').collect();
         let [service, namespace] = labels[..] else { return None };
         self.stand_in(namespace, service, port, way)
     }
 
     /// What comes of the fallback of a Service that is missing or has no endpoints. `None`: it has none that helps.
-    fn stand_in(&self, namespace: &str, name: &str, port: u16, way: &mut Way) -> Option<String> {
+    fn stand_in(&self, namespace: &str, name: &str, port: u16, way: &mut NaiveWalk) -> Option<String> {
         let of = (namespace.to_owned(), name.to_owned());
         let fallback = self.fallbacks.iter().find(|fallback| fallback.of == of)?;
         let (is_meant, reason) = match self.get(namespace, name) {
@@ -276,10 +276,10 @@ impl Cluster {
         let reason = *way.stood_in.get_or_insert(reason);
         let port = fallback.port.unwrap_or(port);
         match &fallback.to {
-            Instead::Host(host) => Some(format!("{reason} {host}:{port}")),
-            Instead::Service(namespace, name) => match self.get(namespace, name) {
+            NaiveTarget::Host(host) => Some(format!("{reason} {host}:{port}")),
+            NaiveTarget::Service(namespace, name) => match self.get(namespace, name) {
                 Some(service) if service.exists() => {
-                    let answer = self.follow(Found::Service(service), port, way)?;
+                    let answer = self.follow(NaiveMatch::Service(service), port, way)?;
                     // What leads nowhere is as good as none.
                     (!answer.starts_with("pass") && !answer.starts_with("refuse")).then_some(answer)
                 }
@@ -288,29 +288,29 @@ impl Cluster {
         }
     }
 
-    fn get(&self, namespace: &str, name: &str) -> Option<&Plain> {
+    fn get(&self, namespace: &str, name: &str) -> Option<&NaiveService> {
         self.services.iter().find(|service| service.namespace == namespace && service.name == name)
     }
 
-    fn find(&self, candidate: &str) -> Option<Found<'_>> {
+    fn find(&self, candidate: &str) -> Option<NaiveMatch<'_>> {
         for service in &self.services {
             let own = format!("{}.svc.cluster.local", service.short());
             if !candidate.ends_with(&own) || !service.exists() {
                 continue;
             }
             if candidate == own {
-                return Some(Found::Service(service));
+                return Some(NaiveMatch::Service(service));
             }
-            if matches!(service.kind, Kind::Alias { .. }) {
+            if matches!(service.kind, NaiveKind::Alias { .. }) {
                 continue;
             }
             let mut with_port = ["", "_"].into_iter().flat_map(|a| ["", "_"].map(|b| format!("{a}http.{b}tcp.{own}")));
             if with_port.any(|name| name == candidate) {
-                return Some(Found::Port(service));
+                return Some(NaiveMatch::Port(service));
             }
             for endpoint in service.endpoints.iter().filter(|endpoint| endpoint.ready) {
                 if candidate == format!("{}.{own}", endpoint.label()) {
-                    return Some(Found::Endpoint(service, endpoint.label()));
+                    return Some(NaiveMatch::Endpoint(service, endpoint.label()));
                 }
             }
         }
@@ -318,12 +318,14 @@ impl Cluster {
         let mut endpoints = self.services.iter().flat_map(|service| &service.endpoints);
         let is_pod =
             labels.len() == 5 && labels[2] == "pod" && endpoints.any(|endpoint| labels[0] == endpoint.dashed());
-        is_pod.then(|| Found::Pod(candidate.to_owned()))
+        is_pod.then(|| NaiveMatch::Pod(candidate.to_owned()))
     }
 
     /// `None`: nothing there may serve, and nothing stands in for it.
-    fn follow<'c>(&'c self, mut found: Found<'c>, mut port: u16, way: &mut Way) -> Option<String> {
-        while let Found::Service(service @ Plain { kind: Kind::Alias { target, port: own }, .. }) = found {
+    fn follow<'c>(&'c self, mut found: NaiveMatch<'c>, mut port: u16, way: &mut NaiveWalk) -> Option<String> {
+        while let NaiveMatch::Service(service @ NaiveService { kind: NaiveKind::Alias { target, port: own }, .. }) =
+            found
+        {
             if way.aliases.contains(&service.short()) || way.aliases.len() == MOST_ALIASES {
                 return Some("refuse alias_loop".into());
             }
@@ -345,9 +347,9 @@ impl Cluster {
             found = next;
         }
         let (reason, host, service) = match found {
-            Found::Service(service) | Found::Port(service) => ("service", service.short(), Some(service)),
-            Found::Endpoint(service, label) => ("endpoint", format!("{label}.{}", service.short()), Some(service)),
-            Found::Pod(name) => ("pod", name, None),
+            NaiveMatch::Service(service) | NaiveMatch::Port(service) => ("service", service.short(), Some(service)),
+            NaiveMatch::Endpoint(service, label) => ("endpoint", format!("{label}.{}", service.short()), Some(service)),
+            NaiveMatch::Pod(name) => ("pod", name, None),
         };
         let reason = way.stood_in.unwrap_or(if way.aliases.is_empty() { reason } else { "alias" });
         match service {

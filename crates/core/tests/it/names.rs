@@ -5,7 +5,7 @@ use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask_over, check, config, services, shop};
+use crate::fixture::{ask_over, check, config, services, shop};
 
 #[test]
 fn a_service_has_four_names_and_each_may_end_in_a_dot_or_shout() {

@@ -9,6 +9,7 @@ mod clusters;
 mod configurations;
 mod decisions;
 mod joined_names;
+mod picks;
 mod search_paths;
 mod tables;
 

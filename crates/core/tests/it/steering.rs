@@ -1,16 +1,16 @@
 //! From a resolution to what is done to the request.
 
-use byname_core::{Balance, Chooser, Config, FakeEnv, Plan, Request, Scheme};
+use byname_core::{Config, Plan, Scheme};
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{self, config, shop};
+use crate::fixture::{self, config, http, shop};
 
 /// `cluster | authority`, each `-` where it is left alone (the cluster: removed), and the host and port told to a
 /// dynamic forward proxy.
 fn plan(config: &Config, authority: &str, scheme: Scheme) -> String {
-    let plan = world::plan(config, authority, scheme);
+    let plan = fixture::plan(config, authority, scheme);
     let dynamic = plan.dynamic_host().map(|(host, port)| format!(" | {host} {port}")).unwrap_or_default();
     format!("{} | {}{dynamic}", plan.cluster().unwrap_or("-"), plan.authority().unwrap_or("-"))
 }
@@ -152,12 +152,7 @@ fn a_plan_used_again_holds_nothing_of_the_last_request() {
         steering(json!({"external": {"cluster": "dfp", "tlsCluster": "dfp-tls", "dynamicForwardProxy": true}}));
     let mut plan = Plan::default();
     for authority in ["api", "a,b", "nope"] {
-        world::decide(
-            &config,
-            Request { authority: authority.as_bytes(), scheme: Scheme::Http },
-            &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
-            &mut plan,
-        );
+        fixture::decide(&config, http(authority), &mut plan);
     }
     assert_eq!((plan.cluster(), plan.authority(), plan.dynamic_host()), (None, None, None));
 }
@@ -188,9 +183,7 @@ fn the_port_says_which_cluster_an_endpoint_has() {
         let config = config(json!({"steering": {"by": "endpoint", "originalDst": {"http2Cluster": "h2"}},
                                    "table": {"services": {"shop/web": web}}}));
         for scheme in [Scheme::Http, Scheme::Https] {
-            let mut plan = Plan::default();
-            let chooser = &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
-            world::decide(&config, Request { authority: b"web:443", scheme }, chooser, &mut plan);
+            let plan = fixture::plan(&config, "web:443", scheme);
             assert_eq!(
                 (plan.cluster(), plan.endpoint()),
                 (Some(cluster), Some("10.0.0.1:443")),

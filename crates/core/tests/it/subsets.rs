@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{
-    picks::{Worker, by_header, counts, group, is_about, is_spread, shares},
-    world::{config, with_fields},
+    fixture::{config, with_fields},
+    worker::{Worker, by_header, counts, group, is_about, is_spread, shares},
 };
 
 /// Endpoints that `{"version": VERSION}` is about, in the network `10.0.NET`.
@@ -196,7 +196,7 @@ fn one_key_stays_in_its_subset_and_a_change_of_weights_moves_few() {
     assert!(is_spread(&v2, &shares(&[(2, 4, 1)])), "{:?}", counts(&v2));
     let mut worker = Worker::new(steered(both(), two(80, 20), "cluster", by_header(), json!({})), 2);
     for (key, endpoint) in after.iter().enumerate().take(200) {
-        worker.world.headers = vec![("x-user".into(), format!("user-{key}"))];
+        worker.env.headers = vec![("x-user".into(), format!("user-{key}"))];
         let subset = if is_v1(endpoint) { "to-v1" } else { "to-v2" };
         assert_eq!(worker.cluster("web"), subset, "by cluster as by endpoint");
     }
@@ -233,7 +233,7 @@ fn services_choose_for_a_key_each_by_itself() {
                        "table": {"services": {"shop/web": web, "shop/api": web}}});
     let mut worker = Worker::new(config(whole), 1);
     let mut is_same = |key: &usize| {
-        worker.world.headers = vec![("x-user".into(), format!("user-{key}"))];
+        worker.env.headers = vec![("x-user".into(), format!("user-{key}"))];
         worker.cluster("web") == worker.cluster("api")
     };
     let same = (0..KEYS).filter(&mut is_same).count();

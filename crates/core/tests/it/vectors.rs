@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, config};
+use crate::fixture::{ask, config};
 
 /// The Service of a row as the wire form has it, asked by the row's caller: what may serve, and why.
 fn usable(row: &Value) -> (Vec<String>, String) {

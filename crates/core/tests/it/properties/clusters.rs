@@ -2,39 +2,46 @@
 
 use proptest::{prelude::*, sample::Index};
 
-use crate::naive::{Cluster, ENDS, Endpoint, Fallback, Instead, Kind, OUTSIDE, Plain, WORDS};
+use crate::naive::{
+    ENDS, NaiveCluster, NaiveEndpoint, NaiveFallback, NaiveKind, NaiveService, NaiveTarget, OUTSIDE, WORDS,
+};
 
 fn word() -> impl Strategy<Value = String> {
     prop::sample::select(&WORDS[..]).prop_map(str::to_owned)
 }
 
-fn endpoint() -> impl Strategy<Value = Endpoint> {
-    (prop::option::of(word()), 0u8..3, prop::bool::weighted(0.8)).prop_map(|(hostname, last, ready)| Endpoint {
+fn endpoint() -> impl Strategy<Value = NaiveEndpoint> {
+    (prop::option::of(word()), 0u8..3, prop::bool::weighted(0.8)).prop_map(|(hostname, last, ready)| NaiveEndpoint {
         hostname,
         address: [10, 0, 0, last],
         ready,
     })
 }
 
-fn alias() -> impl Strategy<Value = Kind> {
+fn alias() -> impl Strategy<Value = NaiveKind> {
     let inside = (prop::collection::vec(word(), 1..6), prop::sample::select(vec!["svc", "svc", "svc", "pod"]))
         .prop_map(|(labels, kind)| format!("{}.{kind}.cluster.local", labels.join(".")));
     let outside = prop::sample::select(&OUTSIDE[..]).prop_map(str::to_owned);
     (prop_oneof![3 => inside, 1 => outside], prop::option::of(79u16..82))
-        .prop_map(|(target, port)| Kind::Alias { target, port })
+        .prop_map(|(target, port)| NaiveKind::Alias { target, port })
 }
 
-fn plain() -> impl Strategy<Value = Plain> {
-    let with_endpoints = prop_oneof![Just(Kind::Virtual), Just(Kind::Headless)];
+fn plain() -> impl Strategy<Value = NaiveService> {
+    let with_endpoints = prop_oneof![Just(NaiveKind::Virtual), Just(NaiveKind::Headless)];
     let kind = prop_oneof![
         2 => (with_endpoints, prop::collection::vec(endpoint(), 0..3)),
         1 => (alias(), Just(vec![])),
     ];
-    (word(), word(), kind).prop_map(|(namespace, name, (kind, endpoints))| Plain { namespace, name, kind, endpoints })
+    (word(), word(), kind).prop_map(|(namespace, name, (kind, endpoints))| NaiveService {
+        namespace,
+        name,
+        kind,
+        endpoints,
+    })
 }
 
 /// Services without fallbacks.
-pub(super) fn table() -> impl Strategy<Value = Vec<Plain>> {
+pub(super) fn table() -> impl Strategy<Value = Vec<NaiveService>> {
     prop::collection::vec(plain(), 0..12)
 }
 
@@ -45,12 +52,12 @@ fn key() -> impl Strategy<Value = (String, String)> {
     (namespace, name).prop_map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
 }
 
-fn fallback() -> impl Strategy<Value = Fallback> {
-    let outside = prop::sample::select(&OUTSIDE[..]).prop_map(|host| Instead::Host(host.to_owned()));
-    let to = prop_oneof![5 => key().prop_map(|(namespace, name)| Instead::Service(namespace, name)), 1 => outside];
+fn fallback() -> impl Strategy<Value = NaiveFallback> {
+    let outside = prop::sample::select(&OUTSIDE[..]).prop_map(|host| NaiveTarget::Host(host.to_owned()));
+    let to = prop_oneof![5 => key().prop_map(|(namespace, name)| NaiveTarget::Service(namespace, name)), 1 => outside];
     let port = prop_oneof![6 => Just(None), 1 => (80u16..82).prop_map(Some)];
     let when = prop::sample::select(vec![(true, true), (true, true), (true, false), (false, true)]);
-    (key(), to, port, when).prop_map(|(of, to, port, (when_missing, when_no_endpoints))| Fallback {
+    (key(), to, port, when).prop_map(|(of, to, port, (when_missing, when_no_endpoints))| NaiveFallback {
         of,
         to,
         port,
@@ -64,16 +71,16 @@ fn ndots() -> impl Strategy<Value = u8> {
 }
 
 /// A Service that may well be empty, or an alias of one that may well be missing.
-fn hollow() -> impl Strategy<Value = Plain> {
+fn hollow() -> impl Strategy<Value = NaiveService> {
     let inside = key().prop_map(|(namespace, name)| format!("{name}.{namespace}.svc.cluster.local"));
     let alias =
-        (inside, prop::option::weighted(0.2, 79u16..82)).prop_map(|(target, port)| Kind::Alias { target, port });
+        (inside, prop::option::weighted(0.2, 79u16..82)).prop_map(|(target, port)| NaiveKind::Alias { target, port });
     let endpoints = prop_oneof![1 => Just(vec![]), 2 => prop::collection::vec(endpoint(), 1..3)];
     let kind = prop_oneof![
-        3 => (prop_oneof![Just(Kind::Virtual), Just(Kind::Headless)], endpoints),
+        3 => (prop_oneof![Just(NaiveKind::Virtual), Just(NaiveKind::Headless)], endpoints),
         1 => (alias, Just(vec![])),
     ];
-    (key(), kind).prop_map(|((namespace, name), (kind, endpoints))| Plain { namespace, name, kind, endpoints })
+    (key(), kind).prop_map(|((namespace, name), (kind, endpoints))| NaiveService { namespace, name, kind, endpoints })
 }
 
 /// A name that is likely to have a fallback in [`cluster_with_fallbacks`].
@@ -95,20 +102,21 @@ pub(super) fn asked() -> impl Strategy<Value = String> {
 
 /// A cluster whose Services have fallbacks, perhaps with a baseline namespace. Half of the fallbacks lead to a Service with
 /// endpoints, where the namespace has one.
-pub(super) fn cluster_with_fallbacks() -> impl Strategy<Value = Cluster> {
+pub(super) fn cluster_with_fallbacks() -> impl Strategy<Value = NaiveCluster> {
     let services = prop::collection::vec(hollow(), 0..12);
     let fallbacks = prop::collection::vec((fallback(), any::<bool>(), any::<Index>()), 0..16);
     let baseline = prop::option::of(prop::sample::select(&["prod", "b"][..]).prop_map(str::to_owned));
     (services, fallbacks, baseline, ndots(), any::<bool>()).prop_map(|(services, fallbacks, baseline, ndots, musl)| {
-        let cluster = Cluster::new(services, ndots, musl);
-        let lead_to_serving = |(fallback, is_serving, at): (Fallback, bool, Index)| {
-            let can_serve = |service: &&Plain| service.namespace == fallback.of.0 && !service.endpoints.is_empty();
-            let serving: Vec<&Plain> = cluster.services.iter().filter(can_serve).collect();
+        let cluster = NaiveCluster::new(services, ndots, musl);
+        let lead_to_serving = |(fallback, is_serving, at): (NaiveFallback, bool, Index)| {
+            let can_serve =
+                |service: &&NaiveService| service.namespace == fallback.of.0 && !service.endpoints.is_empty();
+            let serving: Vec<&NaiveService> = cluster.services.iter().filter(can_serve).collect();
             if !is_serving || serving.is_empty() {
                 return fallback;
             }
             let service = serving[at.index(serving.len())];
-            Fallback { to: Instead::Service(service.namespace.clone(), service.name.clone()), ..fallback }
+            NaiveFallback { to: NaiveTarget::Service(service.namespace.clone(), service.name.clone()), ..fallback }
         };
         let fallbacks = fallbacks.into_iter().map(lead_to_serving).collect();
         cluster.with_fallbacks(fallbacks, baseline)
@@ -116,8 +124,8 @@ pub(super) fn cluster_with_fallbacks() -> impl Strategy<Value = Cluster> {
 }
 
 /// A cluster without fallbacks.
-pub(super) fn cluster() -> impl Strategy<Value = Cluster> {
-    (table(), ndots(), any::<bool>()).prop_map(|(services, ndots, musl)| Cluster::new(services, ndots, musl))
+pub(super) fn cluster() -> impl Strategy<Value = NaiveCluster> {
+    (table(), ndots(), any::<bool>()).prop_map(|(services, ndots, musl)| NaiveCluster::new(services, ndots, musl))
 }
 
 /// A name for a cluster: of one of its Services or fallbacks in any form, or one that the cluster may not have.
@@ -143,11 +151,11 @@ pub(super) fn asked_name() -> impl Strategy<Value = AskedName> {
 }
 
 impl AskedName {
-    pub(super) fn of(&self, cluster: &Cluster) -> String {
+    pub(super) fn of(&self, cluster: &NaiveCluster) -> String {
         let services = cluster.services.iter().map(|service| (&service.namespace, &service.name, &*service.endpoints));
         let fallbacks = cluster.fallbacks.iter().map(|fallback| (&fallback.of.0, &fallback.of.1, &[][..]));
         // Few Services are empty or missing: their names are drawn three times as often.
-        let known: Vec<(&String, &String, &[Endpoint])> =
+        let known: Vec<(&String, &String, &[NaiveEndpoint])> =
             services.chain(fallbacks.clone()).chain(fallbacks.clone()).chain(fallbacks).collect();
         if known.is_empty() {
             return self.random.clone();

@@ -12,8 +12,8 @@ use super::{
     samples, share,
 };
 use crate::{
-    naive::{Cluster, Instead, Kind},
-    world::{ask, with_fields},
+    fixture::{ask, with_fields},
+    naive::{NaiveCluster, NaiveKind, NaiveTarget},
 };
 
 /// The path of a field.
@@ -97,7 +97,7 @@ struct Mutation {
     /// `None`: the field is left out.
     value: Option<Value>,
     /// The cluster that the configuration describes then, or the path that an error has to begin with.
-    outcome: Result<Cluster, String>,
+    outcome: Result<NaiveCluster, String>,
 }
 
 /// Every field and value of `json` with its path.
@@ -173,9 +173,9 @@ fn bad_mutations(json: &Value) -> Vec<Mutation> {
 }
 
 /// Every mutation that changes what the configuration means, and some that do not.
-fn good_mutations(cluster: &Cluster) -> Vec<Mutation> {
+fn good_mutations(cluster: &NaiveCluster) -> Vec<Mutation> {
     let mut mutations = Vec::new();
-    let mut add = |path: &NaivePath, value: Option<Value>, change: &dyn Fn(&mut Cluster)| {
+    let mut add = |path: &NaivePath, value: Option<Value>, change: &dyn Fn(&mut NaiveCluster)| {
         let mut changed = cluster.clone();
         change(&mut changed);
         mutations.push(Mutation { path: path.clone(), value, outcome: Ok(changed) });
@@ -191,7 +191,7 @@ fn good_mutations(cluster: &Cluster) -> Vec<Mutation> {
     add(&resolver, None, &|cluster| cluster.musl = false);
     let fallback = root.field("fallback");
     for baseline in ["b", "prod"] {
-        let change = |cluster: &mut Cluster| cluster.baseline = Some(baseline.to_owned());
+        let change = |cluster: &mut NaiveCluster| cluster.baseline = Some(baseline.to_owned());
         add(&fallback.field("baselines").key("a"), Some(json!(baseline)), &change);
     }
     add(&fallback.field("baselines"), None, &|cluster| cluster.baseline = None);
@@ -207,7 +207,7 @@ fn good_mutations(cluster: &Cluster) -> Vec<Mutation> {
         add(&path.field("when"), Some(json!(["missing"])), &|cluster| {
             (cluster.fallbacks[number].when_missing, cluster.fallbacks[number].when_no_endpoints) = (true, false);
         });
-        if matches!(of.to, Instead::Service(..)) {
+        if matches!(of.to, NaiveTarget::Service(..)) {
             for port in [None, Some(80), Some(81)] {
                 add(&path.field("port"), port.map(|port| json!(port)), &|cluster| {
                     cluster.fallbacks[number].port = port;
@@ -218,25 +218,25 @@ fn good_mutations(cluster: &Cluster) -> Vec<Mutation> {
     for (number, service) in cluster.services.iter().enumerate() {
         let path = root.field("table").field("services").key(&format!("{}/{}", service.namespace, service.name));
         add(&path, None, &|cluster| _ = cluster.services.remove(number));
-        if let Kind::Alias { target, port } = &service.kind {
+        if let NaiveKind::Alias { target, port } = &service.kind {
             let same = format!("{}.", target.to_ascii_uppercase());
             add(&path.field("externalName"), Some(json!(same)), &|_| {});
             for other in ["a.example", "localhost", "a.a.svc.cluster.local", "b.prod.svc.cluster.local"] {
                 add(&path.field("externalName"), Some(json!(other)), &|cluster| {
-                    cluster.services[number].kind = Kind::Alias { target: other.to_owned(), port: *port };
+                    cluster.services[number].kind = NaiveKind::Alias { target: other.to_owned(), port: *port };
                 });
             }
             for port in [None, Some(80), Some(81)] {
                 add(&path.field("alias").field("port"), port.map(|port| json!(port)), &|cluster| {
-                    cluster.services[number].kind = Kind::Alias { target: target.clone(), port };
+                    cluster.services[number].kind = NaiveKind::Alias { target: target.clone(), port };
                 });
             }
             continue;
         }
         add(&path.field("clusterIPs"), Some(json!(["None"])), &|cluster| {
-            cluster.services[number].kind = Kind::Headless
+            cluster.services[number].kind = NaiveKind::Headless
         });
-        add(&path.field("clusterIPs"), Some(json!([])), &|cluster| cluster.services[number].kind = Kind::Virtual);
+        add(&path.field("clusterIPs"), Some(json!([])), &|cluster| cluster.services[number].kind = NaiveKind::Virtual);
         add(&path.field("endpoints"), Some(json!([])), &|cluster| cluster.services[number].endpoints.clear());
         for (index, endpoint) in service.endpoints.iter().enumerate() {
             let path = path.field("endpoints").index(index);

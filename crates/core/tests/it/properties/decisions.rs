@@ -1,6 +1,6 @@
 //! What a decision, its trace and its local reply have to do with one another.
 
-use byname_core::{Authority, Balance, Chooser, Config, Destination, FakeEnv, Plan, Request, Resolution, Scheme};
+use byname_core::{Authority, Config, Destination, Plan, Request, Resolution, Scheme};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -12,14 +12,14 @@ use super::{
     samples, share,
 };
 use crate::{
-    naive::Cluster,
-    world::{config, decide, decide_traced, with_fields},
+    fixture::{config, decide, decide_traced, with_fields},
+    naive::NaiveCluster,
 };
 
 /// A request, and what the configuration says besides its table.
 #[derive(Debug)]
-struct Decision {
-    cluster: Cluster,
+struct NaiveRequest {
+    cluster: NaiveCluster,
     refuses_unknown: bool,
     by: &'static str,
     pass_cluster: Option<&'static str>,
@@ -27,7 +27,7 @@ struct Decision {
     scheme: Scheme,
 }
 
-impl Decision {
+impl NaiveRequest {
     fn config(&self) -> Config {
         let fields = json!({
             "unknownNames": if self.refuses_unknown { "refuse" } else { "pass" },
@@ -41,7 +41,7 @@ impl Decision {
     }
 }
 
-fn decision() -> impl Strategy<Value = Decision> {
+fn decision() -> impl Strategy<Value = NaiveRequest> {
     let cluster = prop_oneof![1 => cluster(), 2 => cluster_with_fallbacks()];
     let asked = (prop::bool::weighted(0.2), asked_name(), authority());
     let by = prop::sample::select(vec!["cluster", "authority", "endpoint"]);
@@ -52,7 +52,7 @@ fn decision() -> impl Strategy<Value = Decision> {
     (cluster, asked, any::<bool>(), by, pass_cluster, scheme).prop_map(
         |(cluster, (is_any, asked, authority), refuses_unknown, by, pass_cluster, scheme)| {
             let authority = if is_any { authority } else { asked.of(&cluster).into_bytes() };
-            Decision { cluster, refuses_unknown, by, pass_cluster, authority, scheme }
+            NaiveRequest { cluster, refuses_unknown, by, pass_cluster, authority, scheme }
         },
     )
 }
@@ -74,15 +74,12 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn a_trace_changes_nothing(decision in decision(), seed in any::<u64>()) {
+    fn a_trace_changes_nothing(decision in decision()) {
         let (config, request) = (decision.config(), decision.request());
         let (mut plain, mut traced) = (Plan::default(), Plan::default());
-        let (mut balance, mut env) = (Balance::default(), FakeEnv { seed, ..FakeEnv::default() });
-        let resolution = decide(&config, request, &mut Chooser { balance: &mut balance, env: &mut env }, &mut plain);
-        let (mut balance, mut env) = (Balance::default(), FakeEnv { seed, ..FakeEnv::default() });
-        let chooser = &mut Chooser { balance: &mut balance, env: &mut env };
-        let (again, trace) = decide_traced(&config, request, chooser, &mut traced);
-        // `Debug` shows every field of a plan, a resolution has the table's addresses in it.
+        let resolution = decide(&config, request, &mut plain);
+        let (again, trace) = decide_traced(&config, request, &mut traced);
+        // `Debug` shows every field of a plan.
         prop_assert_eq!(format!("{plain:?}"), format!("{traced:?}"));
         prop_assert_eq!(resolution.reason(), again.reason());
         prop_assert!(trace.to_string().is_ascii() && trace.to_string().lines().count() == 1, "{}", trace);
@@ -104,9 +101,8 @@ proptest! {
     #[test]
     fn only_a_routed_request_is_changed(decision in decision()) {
         let mut plan = Plan::default();
-        let chooser = &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
         let config = decision.config();
-        match decide(&config, decision.request(), chooser, &mut plan) {
+        match decide(&config, decision.request(), &mut plan) {
             Resolution::Route(route) => {
                 // A pod has no cluster of its own.
                 let has_cluster = decision.pass_cluster.is_some() || !matches!(route.destination, Destination::Pod(_));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{assert_balanced, authorities::text, cases, samples, share};
-use crate::world::config;
+use crate::fixture::config;
 
 /// A resolv.conf and a name to resolve with it.
 #[derive(Debug)]

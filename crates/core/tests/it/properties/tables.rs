@@ -7,15 +7,16 @@ use super::{
     clusters::{AskedName, asked_name, cluster, cluster_with_fallbacks, table},
     samples, share,
 };
-use crate::{naive::Cluster, world::ask};
+use crate::{fixture::ask, naive::NaiveCluster};
 
 #[test]
 fn the_generators_draw_names_that_the_cluster_has_and_others() {
-    let is_passed = |(cluster, asked): &(Cluster, AskedName)| cluster.answer(&asked.of(cluster)).starts_with("pass");
+    let is_passed =
+        |(cluster, asked): &(NaiveCluster, AskedName)| cluster.answer(&asked.of(cluster)).starts_with("pass");
     assert_balanced("names that pass a cluster", share(&samples((cluster(), asked_name())), is_passed));
     let with_fallbacks = samples((cluster_with_fallbacks(), asked_name()));
     assert_balanced("names that pass a cluster with fallbacks", share(&with_fallbacks, is_passed));
-    let falls_back = |(cluster, asked): &(Cluster, AskedName)| {
+    let falls_back = |(cluster, asked): &(NaiveCluster, AskedName)| {
         ["fallback", "baseline"].iter().any(|reason| cluster.answer(&asked.of(cluster)).starts_with(reason))
     };
     let share = share(&with_fallbacks, falls_back);
@@ -44,7 +45,7 @@ proptest! {
     fn a_table_changed_one_by_one_answers_as_one_made_at_once(
         services in table(), order in any::<prop::sample::Index>(), asked in asked_name(),
     ) {
-        let cluster = Cluster::new(services, 5, false);
+        let cluster = NaiveCluster::new(services, 5, false);
         let asked = asked.of(&cluster);
         let (whole, mut changed) = (cluster.config(), cluster.config());
         if !cluster.services.is_empty() {

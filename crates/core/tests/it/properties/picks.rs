@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{picks::Worker, world::config};
+use crate::{fixture::config, worker::Worker};
 
 fn group() -> impl Strategy<Value = Value> {
     let maybe = |values: &'static [&str]| prop::option::of(prop::sample::select(values));
@@ -88,12 +88,12 @@ proptest! {
         let mut open = Vec::new();
         for service in &services {
             worker.config = compiled(service);
-            worker.balance.sweep(worker.world.now);
+            worker.balance.sweep(worker.env.now);
             for (user, seconds, status) in &requests {
-                worker.world.now += seconds * 1_000_000_000;
-                worker.world.headers.clear();
+                worker.env.now += seconds * 1_000_000_000;
+                worker.env.headers.clear();
                 if *user > 0 {
-                    worker.world.headers.push(("x-user".into(), user.to_string()));
+                    worker.env.headers.push(("x-user".into(), user.to_string()));
                 }
                 let (endpoint, ticket) = worker.send("web");
                 let web = worker.config.table.get("shop", "web").expect("it is there");

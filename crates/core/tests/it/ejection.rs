@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{
-    picks::{Worker, by_header, counts, group, service, simple, web},
-    world::config,
+    fixture::config,
+    worker::{Worker, by_header, counts, group, service, simple, web},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -18,7 +18,7 @@ pub(crate) const FIRST: &str = "10.0.1.1:8080";
 pub(crate) fn worker(count: u8, failures: u32, percent: u32, mut steering: Value) -> Worker {
     steering["outlierDetection"] = json!({"consecutive5xxErrors": failures, "maxEjectionPercent": percent});
     let mut worker = Worker::new(web(json!([group(1, count, 1)]), steering), 1);
-    worker.world.now = 10_000 * SECOND;
+    worker.env.now = 10_000 * SECOND;
     worker
 }
 
@@ -152,7 +152,7 @@ fn failures_that_were_under_way_are_one_ejection() {
     let ejections = under_way.map(|ticket| worker.end(ticket, Some(503)));
     assert_eq!(ejections, [true, false, false, false, false]);
     assert_eq!(events(&mut worker), (1, 0));
-    worker.world.now += 30 * SECOND;
+    worker.env.now += 30 * SECOND;
     assert!(serves(&mut worker), "for the time of one");
 }
 
@@ -162,16 +162,16 @@ fn each_ejection_after_another_is_longer_up_to_an_hour() {
     for ejections in 1..=130 {
         assert!(ends(&mut worker, &[Some(503)]));
         let time = (30 * SECOND * ejections).min(HOUR);
-        worker.world.now += time - 1;
+        worker.env.now += time - 1;
         assert!(!serves(&mut worker), "ejection {ejections}: too early");
         assert_eq!(events(&mut worker), (1, 0), "ejection {ejections}");
-        worker.world.now += 1;
+        worker.env.now += 1;
         assert!(serves(&mut worker), "ejection {ejections}: its time is over");
         assert_eq!(events(&mut worker), (0, 1), "ejection {ejections}");
         assert!(!worker.trace("web").contains("ejected"), "{}", worker.trace("web"));
         // A push that comes just then is no reason to begin anew.
-        worker.world.now += SECOND;
-        worker.balance.sweep(worker.world.now);
+        worker.env.now += SECOND;
+        worker.balance.sweep(worker.env.now);
     }
 }
 
@@ -181,7 +181,7 @@ fn after_an_ejection_it_takes_as_many_failures_again() {
     let mut worker = worker(2, 3, 100, json!({}));
     for _ in 0..3 {
         assert!(ends(&mut worker, &[Some(503); 3]), "not before the third");
-        worker.world.now += HOUR;
+        worker.env.now += HOUR;
     }
 }
 
@@ -192,14 +192,14 @@ fn after_doing_well_for_as_long_the_times_start_anew() {
         let mut worker = worker(2, 1, 100, json!({}));
         for time in [30, 60] {
             assert!(ends(&mut worker, &[Some(503)]));
-            worker.world.now += time * SECOND;
+            worker.env.now += time * SECOND;
         }
-        worker.world.now += well * SECOND;
+        worker.env.now += well * SECOND;
         assert!(!ends(&mut worker, &[Some(200)]));
         assert!(ends(&mut worker, &[Some(503)]));
-        worker.world.now += next * SECOND - 1;
+        worker.env.now += next * SECOND - 1;
         assert!(!serves(&mut worker), "well for {well} s: too early");
-        worker.world.now += 1;
+        worker.env.now += 1;
         assert!(serves(&mut worker), "well for {well} s: its time is over");
     }
 }
@@ -210,10 +210,10 @@ fn a_clock_set_back_keeps_nobody_out_for_longer() {
     for back in [1, 29, 3_000, 3_569, 3_570, 9_999, 10_000] {
         let mut worker = worker(2, 1, 100, json!({}));
         assert!(ends(&mut worker, &[Some(503)]));
-        worker.world.now -= back * SECOND;
+        worker.env.now -= back * SECOND;
         let was_out = !serves(&mut worker);
         assert_eq!(was_out, back <= 3_570, "{back} seconds back");
-        worker.world.now += HOUR;
+        worker.env.now += HOUR;
         assert!(serves(&mut worker), "{back} seconds back");
         assert_eq!(events(&mut worker), (1, 1), "{back} seconds back");
     }
@@ -225,10 +225,10 @@ fn an_ejection_that_nobody_saw_end_is_counted_too() {
     let mut worker = worker(2, 1, 100, json!({}));
     let stream = reach(&mut worker, FIRST);
     assert!(ends(&mut worker, &[Some(503)]));
-    worker.world.now += 60 * SECOND;
+    worker.env.now += 60 * SECOND;
     worker.end(stream, Some(200));
     serves(&mut worker);
-    worker.balance.sweep(worker.world.now);
+    worker.balance.sweep(worker.env.now);
     assert_eq!(events(&mut worker), (1, 1));
 }
 
@@ -237,11 +237,11 @@ fn where_all_are_ejected_all_serve() {
     let two = |steering: &Value| web(json!([group(1, 2, 1)]), steering.clone());
     for policy in [simple("ROUND_ROBIN"), simple("RANDOM"), simple("LEAST_REQUEST"), by_header()] {
         let mut worker = worker(3, 1, 100, policy.clone());
-        worker.world.headers = vec![("x-user".into(), "x".into())];
+        worker.env.headers = vec![("x-user".into(), "x".into())];
         for endpoint in [FIRST, "10.0.1.2:8080"] {
             // By a key as many clients as it takes.
             let is_ejected = (0..1_000).any(|client| {
-                worker.world.headers[0].1 = format!("client-{client}");
+                worker.env.headers[0].1 = format!("client-{client}");
                 let (is, ticket) = worker.send("web");
                 // Every request ends, or LEAST_REQUEST would avoid the endpoint that still has some.
                 worker.end(ticket, (is == endpoint).then_some(503))
@@ -262,13 +262,13 @@ fn the_keys_of_an_ejected_endpoint_move_and_no_others() {
     let mut worker = worker(5, 1, 100, by_header());
     let before = worker.picks_by("x-user", 500);
     let key = before.iter().position(|endpoint| endpoint == FIRST).expect("a key of it");
-    worker.world.headers = vec![("x-user".into(), format!("user-{key}"))];
+    worker.env.headers = vec![("x-user".into(), format!("user-{key}"))];
     assert!(ends(&mut worker, &[Some(503)]));
     let during = worker.picks_by("x-user", 500);
     assert!((0..500).all(|key| (before[key] == during[key]) == (before[key] != FIRST)));
     let moved: Vec<String> = (0..500).filter(|key| before[*key] == FIRST).map(|key| during[key].clone()).collect();
     assert_eq!(counts(&moved).len(), 4, "they are spread over the others");
-    worker.world.now += 30 * SECOND;
+    worker.env.now += 30 * SECOND;
     assert_eq!(worker.picks_by("x-user", 500), before);
 }
 
@@ -280,14 +280,14 @@ fn a_push_changes_nothing_for_those_that_stay() {
     let pushed = |count| web(json!([group(2, 1, 1), group(1, count, 1)]), outliers.clone());
     let push = |worker: &mut Worker, count| {
         worker.config = pushed(count);
-        worker.balance.sweep(worker.world.now);
+        worker.balance.sweep(worker.env.now);
     };
     push(&mut worker, 4);
     assert!(ends(&mut worker, &[Some(503)]), "the third one, whenever the others were");
     push(&mut worker, 2);
     assert!(!serves(&mut worker), "it is still ejected");
     assert_eq!(counts(&worker.picks("web", 20)).len(), 2, "the others are not");
-    worker.world.now += 30 * SECOND;
+    worker.env.now += 30 * SECOND;
     push(&mut worker, 2);
     assert_eq!(events(&mut worker), (1, 1), "a sweep sees the end too");
     assert!(serves(&mut worker));
@@ -301,7 +301,7 @@ fn one_that_is_gone_takes_nobodys_place() {
     let ticket = reach(&mut worker, "10.0.1.3:8080");
     assert!(worker.end(ticket, Some(503)));
     worker.config = web(json!([group(1, 2, 1)]), outliers);
-    worker.balance.sweep(worker.world.now);
+    worker.balance.sweep(worker.env.now);
     assert!(!worker.trace("web").contains("ejected"), "{}", worker.trace("web"));
     assert!(ends(&mut worker, &[Some(503)]));
 }
@@ -345,7 +345,7 @@ fn least_request_picks_the_only_healthy_endpoint_even_while_it_is_busy() {
         let open: Vec<Option<Ticket>> = (0..20).map(|_| worker.send("web").1).collect();
         assert_eq!(counts(&worker.picks("web", 300)), [(FIRST, 300)].into(), "busy, and the others are still ejected");
         open.into_iter().for_each(|ticket| _ = worker.end(ticket, Some(200)));
-        worker.world.now += 30 * SECOND;
+        worker.env.now += 30 * SECOND;
         assert_eq!(counts(&worker.picks("web", 300)).len(), 4, "the others are back");
     }
 }

@@ -1,141 +1,16 @@
-//! Which endpoint a request goes to: turns, chance, open requests, keys and names.
-//!
-//! Seeds are fixed, so no test depends on luck. What is spread by chance is held to 99.9 %: a right spread would miss the
-//! bound for one seed in a thousand, and a skewed one is shown to miss it.
+//! Load balancing policies: round-robin, random and least request.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use byname_core::{Balance, Chooser, Config, FakeEnv, Plan, Request, Scheme, Ticket};
+use byname_core::Ticket;
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{self, config};
-
-/// One worker of a sidecar: what was pushed, what it remembers, and its world.
-pub(crate) struct Worker {
-    pub(crate) config: Config,
-    pub(crate) balance: Balance,
-    pub(crate) world: FakeEnv,
-}
-
-impl Worker {
-    pub(crate) fn new(config: Config, seed: u64) -> Self {
-        Self { config, balance: Balance::default(), world: FakeEnv { seed, ..FakeEnv::default() } }
-    }
-
-    fn decide(&mut self, authority: &str) -> (Plan, String) {
-        let mut plan = Plan::default();
-        let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-        let chooser = &mut Chooser { balance: &mut self.balance, env: &mut self.world };
-        let (_, trace) = world::decide_traced(&self.config, request, chooser, &mut plan);
-        (plan, trace.to_string())
-    }
-
-    /// Sends a request: its endpoint, and what is to be told when it is over.
-    pub(crate) fn send(&mut self, authority: &str) -> (String, Option<Ticket>) {
-        let mut plan = Plan::default();
-        let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-        let chooser = &mut Chooser { balance: &mut self.balance, env: &mut self.world };
-        world::decide(&self.config, request, chooser, &mut plan);
-        (plan.endpoint().unwrap_or("none").to_owned(), plan.take_ticket())
-    }
-
-    pub(crate) fn end(&mut self, ticket: Option<Ticket>, status: Option<u16>) -> bool {
-        ticket.is_some_and(|ticket| {
-            let chooser = &mut Chooser { balance: &mut self.balance, env: &mut self.world };
-            self.config.done(ticket, status, chooser)
-        })
-    }
-
-    /// The endpoint of a request that is answered with 200 at once.
-    pub(crate) fn pick(&mut self, authority: &str) -> String {
-        let (endpoint, ticket) = self.send(authority);
-        self.end(ticket, Some(200));
-        endpoint
-    }
-
-    pub(crate) fn picks(&mut self, authority: &str, count: usize) -> Vec<String> {
-        (0..count).map(|_| self.pick(authority)).collect()
-    }
-
-    pub(crate) fn picks_by(&mut self, header: &str, keys: usize) -> Vec<String> {
-        let mut pick = |key| {
-            self.world.headers = vec![(header.into(), format!("user-{key}"))];
-            self.pick("web")
-        };
-        (0..keys).map(&mut pick).collect()
-    }
-
-    pub(crate) fn cluster(&mut self, authority: &str) -> String {
-        self.decide(authority).0.cluster().unwrap_or("-").to_owned()
-    }
-
-    pub(crate) fn trace(&mut self, authority: &str) -> String {
-        self.decide(authority).1
-    }
-}
-
-/// `shop/web` on port 80 with these groups of endpoints, and what else is configured, steered by endpoint.
-pub(crate) fn web(groups: Value, steering: Value) -> Config {
-    service(json!({"ports": [{"name": "http", "port": 80}], "endpoints": groups}), steering)
-}
-
-pub(crate) fn service(service: Value, mut steering: Value) -> Config {
-    steering["by"] = json!("endpoint");
-    config(json!({"steering": steering, "table": {"services": {"shop/web": service}}}))
-}
-
-pub(crate) fn simple(policy: &str) -> Value {
-    json!({"loadBalancer": {"simple": policy}})
-}
-
-pub(crate) fn by_header() -> Value {
-    json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}})
-}
-
-/// Endpoints `10.0.NET.1` and so on, on port 8080.
-pub(crate) fn group(net: u8, count: u8, weight: u32) -> Value {
-    let addresses: Vec<String> = (1..=count).map(|last| format!("10.0.{net}.{last}")).collect();
-    json!({"addresses": addresses, "weight": weight, "ports": {"http": 8080}})
-}
-
-pub(crate) fn counts(picks: &[String]) -> BTreeMap<&str, usize> {
-    let mut counts = BTreeMap::new();
-    picks.iter().for_each(|pick| *counts.entry(pick.as_str()).or_default() += 1);
-    counts
-}
-
-/// Whether picks are spread in proportion to `shares`, each an endpoint and its weight: by chi-square, at 99.9 %.
-pub(crate) fn is_spread(picks: &[String], shares: &[(String, u32)]) -> bool {
-    let counts = counts(picks);
-    let weights: u32 = shares.iter().map(|(_, weight)| weight).sum();
-    let part = |(endpoint, weight): &(String, u32)| {
-        let expected = picks.len() as f64 * f64::from(*weight) / f64::from(weights);
-        assert!(expected >= 5.0, "too few picks for chi-square");
-        (counts.get(endpoint.as_str()).copied().unwrap_or(0) as f64 - expected).powi(2) / expected
-    };
-    let known: BTreeSet<&str> = shares.iter().map(|(endpoint, _)| endpoint.as_str()).collect();
-    // The bound by Wilson and Hilferty, which for one degree of freedom is 3 % too wide and exact enough for more.
-    let freedom = (shares.len() - 1) as f64;
-    let bound = freedom * (1.0 - 2.0 / (9.0 * freedom) + 3.09 * (2.0 / (9.0 * freedom)).sqrt()).powi(3);
-    counts.keys().all(|endpoint| known.contains(endpoint)) && shares.iter().map(part).sum::<f64>() < bound
-}
-
-/// The endpoints of [`group`] with a weight.
-pub(crate) fn shares(groups: &[(u8, u8, u32)]) -> Vec<(String, u32)> {
-    let of = |(net, count, weight): &(u8, u8, u32)| {
-        let (net, weight) = (*net, *weight);
-        (1..=*count).map(move |last| (format!("10.0.{net}.{last}:8080"), weight))
-    };
-    groups.iter().flat_map(of).collect()
-}
-
-/// Whether so many of `of` are about a `share` of them: within 3.29 standard deviations, which is 99.9 %.
-pub(crate) fn is_about(count: usize, of: usize, share: f64) -> bool {
-    let of = of as f64;
-    (count as f64 - of * share).abs() <= 3.29 * (of * share * (1.0 - share)).sqrt()
-}
+use crate::{
+    fixture::config,
+    worker::{Worker, counts, group, is_about, is_spread, shares, simple, web},
+};
 
 fn groups(of: &[(u8, u8, u32)]) -> Value {
     of.iter().map(|(net, count, weight)| group(*net, *count, *weight)).collect()
@@ -247,7 +122,7 @@ fn in_turn_a_push_changes_nothing() {
         for round in 0..12 {
             worker.config = config();
             if swept {
-                worker.balance.sweep(worker.world.now);
+                worker.balance.sweep(worker.env.now);
             }
             assert_eq!(worker.pick("web"), turn[round % 4], "push {round}, swept: {swept}");
         }

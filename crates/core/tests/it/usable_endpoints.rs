@@ -1,11 +1,11 @@
 //! Whether anything may serve. A row: the endpoints, and what `web` then means.
 
-use byname_core::{Request, Resolution, Scheme};
+use byname_core::Resolution;
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, check, config};
+use crate::fixture::{ask, check, config, http};
 
 fn web(service: Value, caller_node: Option<&str>) -> String {
     let caller = json!({"namespace": "shop", "node": caller_node});
@@ -137,8 +137,7 @@ fn a_named_endpoint_of_two_families_is_reached_by_the_preferred_one() {
         let service = json!({"clusterIPs": "None", "ports": [{"port": 80}], "ipFamilies": families,
             "endpoints": [{"addresses": "10.0.0.1", "hostnames": "db-0"}, {"addresses": "fd00::1", "hostnames": "db-0"}]});
         let config = config(json!({"table": {"services": {"shop/web": service}}}));
-        let request = Request { authority: b"db-0.web", scheme: Scheme::Http };
-        let Resolution::Route(route) = config.resolve(request, None) else { panic!("it exists") };
+        let Resolution::Route(route) = config.resolve(http("db-0.web"), None) else { panic!("it exists") };
         assert_eq!(route.endpoint().map(|endpoint| endpoint.to_string()).as_deref(), Some(expected), "{families:?}");
     }
 }

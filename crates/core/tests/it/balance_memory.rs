@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{
-    health::{self, HOUR},
-    picks::{Worker, by_header, group, simple, web},
+    ejection::{self, HOUR},
+    worker::{Worker, by_header, group, simple, web},
 };
 
 #[test]
@@ -30,23 +30,23 @@ fn only_what_needs_a_memory_has_one() {
 
 #[test]
 fn what_went_well_is_not_remembered() {
-    let mut worker = health::worker(3, 3, 100, simple("RANDOM"));
+    let mut worker = ejection::worker(3, 3, 100, simple("RANDOM"));
     worker.picks("web", 50);
     assert!(worker.balance.is_empty());
-    health::ends(&mut worker, &[Some(503), Some(503)]);
+    ejection::ends(&mut worker, &[Some(503), Some(503)]);
     assert_eq!(worker.balance.len(), 1);
-    health::ends(&mut worker, &[Some(200)]);
+    ejection::ends(&mut worker, &[Some(200)]);
     assert!(worker.balance.is_empty());
 }
 
 // A request of the old policy was never counted: were it counted back, the one that is open would be forgotten.
 #[test]
 fn a_push_of_another_policy_leaves_the_counts_right() {
-    let mut worker = health::worker(2, 3, 100, json!({}));
-    let before = health::reach(&mut worker, health::FIRST);
+    let mut worker = ejection::worker(2, 3, 100, json!({}));
+    let before = ejection::reach(&mut worker, ejection::FIRST);
     worker.config = web(json!([group(1, 2, 1)]), simple("LEAST_REQUEST"));
     worker.balance = Balance::default();
-    let open = health::reach(&mut worker, health::FIRST);
+    let open = ejection::reach(&mut worker, ejection::FIRST);
     worker.end(before, Some(200));
     assert_eq!(worker.balance.len(), 1);
     worker.end(open, Some(200));
@@ -68,13 +68,13 @@ fn many(steering: &Value) -> Vec<Worker> {
 fn memory_is_bounded() {
     let failing = json!({"outlierDetection": {"consecutive5xxErrors": 2}});
     for (steering, status) in [(simple("LEAST_REQUEST"), None), (failing, Some(503))] {
-        let mut last = health::worker(2, 1, 100, simple("LEAST_REQUEST"));
-        assert!(health::ends(&mut last, &[Some(503)]));
+        let mut last = ejection::worker(2, 1, 100, simple("LEAST_REQUEST"));
+        assert!(ejection::ends(&mut last, &[Some(503)]));
         let mut balance = core::mem::take(&mut last.balance);
         let (mut open, mut more) = (Vec::new(), 0);
         for worker in &mut many(&steering) {
             core::mem::swap(&mut worker.balance, &mut balance);
-            worker.world.now = last.world.now;
+            worker.env.now = last.env.now;
             for _ in 0..16_000 {
                 more += usize::from(worker.balance.len() == limits::MAX_BALANCED);
                 // One that is full looks through all that it has for what it may forget: a few of these will do.
@@ -94,7 +94,7 @@ fn memory_is_bounded() {
         }
         assert!(more > 0, "it was full: {steering}");
         last.balance = balance;
-        assert!(!health::serves(&mut last), "who is ejected is not forgotten");
+        assert!(!ejection::serves(&mut last), "who is ejected is not forgotten");
         // What was not counted is not counted back.
         for ticket in open {
             last.end(ticket, Some(200));
@@ -108,13 +108,13 @@ fn memory_is_bounded() {
 #[test]
 fn those_that_are_gone_are_forgotten_in_time() {
     let outliers = json!({"outlierDetection": {"consecutive5xxErrors": 3}});
-    let mut worker = health::worker(2, 3, 100, simple("RANDOM"));
+    let mut worker = ejection::worker(2, 3, 100, simple("RANDOM"));
     for net in 0..200 {
         worker.config = web(json!([group(net, 2, 1)]), outliers.clone());
         let (_, ticket) = worker.send("web");
         worker.end(ticket, Some(503));
-        worker.world.now += 24 * HOUR;
-        worker.balance.sweep(worker.world.now);
+        worker.env.now += 24 * HOUR;
+        worker.balance.sweep(worker.env.now);
     }
     assert!(worker.balance.len() < 100, "{} remembered of 2 endpoints, after 200 days", worker.balance.len());
 }

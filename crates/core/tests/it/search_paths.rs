@@ -8,7 +8,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use byname_core::{Authority, Host, SearchedName};
 
-use crate::world::{ask, check, config};
+use crate::fixture::{ask, check, config};
 
 /// The candidates for `authority` with these `dns` fields.
 fn candidates(dns: serde_json::Value, authority: &str) -> Vec<String> {

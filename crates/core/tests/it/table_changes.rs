@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, services, shop};
+use crate::fixture::{ask, services, shop};
 
 fn put(config: &mut Config, key: &str, service: Value) -> Result<(), String> {
     let wire = serde_json::from_value(service).expect("the wire form");

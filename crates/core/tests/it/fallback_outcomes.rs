@@ -8,7 +8,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use crate::{
     baselines::staged,
     fallbacks::{alias, body, decide, to, with},
-    world::config,
+    fixture::config,
 };
 
 #[test]
