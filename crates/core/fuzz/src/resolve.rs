@@ -1,4 +1,4 @@
-//! The table against the naive search, which `properties.rs` of the core's tests is checked against as well.
+//! The table against the naive search, which the properties of the core's tests use too.
 
 use arbitrary::{Result, Unstructured};
 
@@ -7,10 +7,10 @@ use crate::{
     naive::{ENDS, NaiveCluster, NaiveEndpoint, NaiveKind, NaiveService, OUTSIDE, WORDS},
 };
 
-/// More can only make names meet by exhaustion; a chain of one alias more than are followed fits.
+/// Enough for a chain with one alias more than the bound.
 const MAX_SERVICES: usize = 24;
 
-/// A cluster and a name that is asked of it: both searches answer alike.
+/// Both searches answer alike for a cluster and a name.
 pub fn resolve(bytes: &[u8]) {
     let Ok((cluster, asked)) = read(&mut Unstructured::new(bytes)) else { return };
     assert_eq!(ask(&cluster.config(), &asked), cluster.answer(&asked), "{asked} of {cluster:#?}");
@@ -23,12 +23,12 @@ fn read(bytes: &mut Unstructured<'_>) -> Result<(NaiveCluster, String)> {
     let (ndots, musl) = (bytes.int_in_range(0..=6u8)?, bytes.arbitrary()?);
     let mut services = Vec::new();
     while services.len() < MAX_SERVICES && !bytes.is_empty() {
-        services.push(plain(bytes)?);
+        services.push(service(bytes)?);
     }
     Ok((NaiveCluster::new(services, ndots, musl), asked))
 }
 
-fn plain(bytes: &mut Unstructured<'_>) -> Result<NaiveService> {
+fn service(bytes: &mut Unstructured<'_>) -> Result<NaiveService> {
     let (namespace, name) = (word(bytes)?, word(bytes)?);
     let (kind, endpoints) = match bytes.int_in_range(0..=7u8)? {
         0 | 1 => (NaiveKind::Virtual, endpoints(bytes)?),

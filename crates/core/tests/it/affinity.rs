@@ -13,10 +13,10 @@ fn by_key(groups: Value, seed: u64) -> Vec<String> {
     Worker::new(web(groups, by_header()), seed).picks_by("x-user", KEYS)
 }
 
-// Workers, sidecars and pushes have nothing in common but the table: were anything else in the hash, a client would change
-// its endpoint with the worker that its connection came to.
+// Workers, sidecars and configuration pushes share only the table. If anything else went into the hash, a client would change
+// its endpoint with the worker that accepted its connection.
 #[test]
-fn one_key_has_one_endpoint_everywhere() {
+fn maps_a_key_to_the_same_endpoint_in_every_worker() {
     let picks = by_key(json!([group(1, 10, 1)]), 1);
     assert!(is_spread(&picks, &shares(&[(1, 10, 1)])), "{:?}", counts(&picks));
     let backwards: Vec<String> = (1..=10).rev().map(|last| format!("10.0.1.{last}")).collect();
@@ -24,48 +24,48 @@ fn one_key_has_one_endpoint_everywhere() {
     let mut parts = json!([group(1, 10, 1), group(1, 10, 1)]);
     parts[0]["addresses"] = json!("10.0.1.10 10.0.1.2 10.0.1.4 10.0.1.6");
     parts[1]["addresses"] = json!("10.0.1.8 10.0.1.7 10.0.1.5 10.0.1.9 10.0.1.1 10.0.1.3");
-    for (same, why) in [(json!([group(1, 10, 1)]), "read anew"), (backwards, "backwards"), (parts, "in two groups")] {
+    for (same, why) in [(json!([group(1, 10, 1)]), "read again"), (backwards, "backwards"), (parts, "in two groups")] {
         assert_eq!(by_key(same, 2), picks, "{why}");
     }
     let mut worker = Worker::new(web(json!([group(1, 10, 1)]), by_header()), 3);
     worker.picks("web", 5);
-    assert_eq!(worker.picks_by("x-user", KEYS), picks, "what came before does not matter");
+    assert_eq!(worker.picks_by("x-user", KEYS), picks, "earlier requests do not matter");
 }
 
 #[test]
-fn when_an_endpoint_leaves_only_its_keys_move() {
+fn moves_only_the_keys_of_an_endpoint_that_leaves() {
     let all = by_key(json!([group(1, 10, 1)]), 1);
     let without = by_key(json!([group(1, 9, 1)]), 1);
     let moved: Vec<usize> = (0..KEYS).filter(|key| all[*key] != without[*key]).collect();
     assert!(moved.iter().all(|key| all[*key] == "10.0.1.10:8080"));
     assert_eq!(moved.len(), counts(&all)["10.0.1.10:8080"]);
     assert!(is_about(moved.len(), KEYS, 0.1), "{} of {KEYS} keys moved", moved.len());
-    // They do not all go to one neighbour, as on a ring with few points.
+    // On a hash ring with few points they would all go to one neighbour.
     let to: Vec<String> = moved.iter().map(|key| without[*key].clone()).collect();
     assert!(is_spread(&to, &shares(&[(1, 9, 1)])), "{:?}", counts(&to));
-    assert_eq!(by_key(json!([group(1, 10, 1)]), 1), all, "it comes back, and so do its keys");
+    assert_eq!(by_key(json!([group(1, 10, 1)]), 1), all, "its keys return with it");
 }
 
 #[test]
-fn keys_are_spread_by_weight_and_a_change_of_weight_moves_few() {
+fn spreads_keys_by_weight_and_moves_few_when_a_weight_changes() {
     let weighted = |heavy| json!([group(1, 4, 2), group(2, 2, heavy)]);
     let (three, four) = (by_key(weighted(6), 1), by_key(weighted(8), 1));
     assert!(is_spread(&three, &shares(&[(1, 4, 2), (2, 2, 6)])), "{:?}", counts(&three));
     assert!(is_spread(&four, &shares(&[(1, 4, 2), (2, 2, 8)])), "{:?}", counts(&four));
-    // Of 8 in 20 to the light ones to 8 in 24: that many move, and only to those that gained weight.
+    // The light endpoints' share falls from 8 in 20 to 8 in 24: that many keys move, and only to endpoints that gained weight.
     let moved: Vec<usize> = (0..KEYS).filter(|key| three[*key] != four[*key]).collect();
     assert!(moved.iter().all(|key| four[*key].starts_with("10.0.2.")));
     assert!(moved.len() < KEYS / 10, "{} of {KEYS} keys moved", moved.len());
 }
 
 #[test]
-fn without_its_header_a_request_goes_by_chance_and_the_trace_says_so() {
+fn picks_at_random_without_the_header_and_says_so_in_the_trace() {
     let mut worker = Worker::new(web(json!([group(1, 4, 1)]), by_header()), 1);
     let picks = worker.picks("web", 2_000);
     assert!(is_spread(&picks, &shares(&[(1, 4, 1)])), "{:?}", counts(&picks));
     let says = "of 4 by consistentHash of a header, RANDOM as there is no key";
     assert!(worker.trace("web").contains(says), "{}", worker.trace("web"));
-    // An empty value is a value.
+    // An empty header value is a key.
     worker.env.headers = vec![("x-user".into(), String::new())];
     assert_eq!(counts(&worker.picks("web", 50)).len(), 1);
     assert!(!worker.trace("web").contains("no key"), "{}", worker.trace("web"));
@@ -83,10 +83,10 @@ fn affine(pod_ip: Option<&str>, id: Option<&str>) -> Config {
         whole["caller"]["podIP"] = json!(address);
     }
     let defaults = Defaults { id, ..Defaults::default() };
-    Config::read(whole.to_string(), &defaults).unwrap_or_else(|problems| panic!("{problems}"))
+    Config::read(whole.to_string(), &defaults).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-/// The one endpoint of each port for this pod.
+/// The endpoint of each port for this pod, which is the same for every request and worker.
 fn stays(pod_ip: Option<&str>, id: Option<&str>) -> [String; 2] {
     let mut worker = Worker::new(affine(pod_ip, id), 1);
     ["web", "web:81"].map(|authority| {
@@ -98,9 +98,9 @@ fn stays(pod_ip: Option<&str>, id: Option<&str>) -> [String; 2] {
     })
 }
 
-// Without it all pods might agree on one endpoint, and each of them would still be seen to stay with it.
+// If all pods chose the same endpoint, each of them would still stay with one: so the spread is tested too.
 #[test]
-fn a_pod_stays_with_one_endpoint_and_pods_are_spread() {
+fn keeps_a_pod_on_one_endpoint_and_spreads_pods() {
     for by_address in [true, false] {
         let of = |pod: u32| {
             let text = format!("10.244.{}.{}", pod / 200, pod % 200);
@@ -117,7 +117,7 @@ fn a_pod_stays_with_one_endpoint_and_pods_are_spread() {
 }
 
 #[test]
-fn a_pod_that_is_not_known_goes_by_chance() {
+fn picks_at_random_for_an_unknown_pod() {
     for id in [None, Some("")] {
         let mut worker = Worker::new(affine(None, id), 1);
         let picks = worker.picks("web", 1_000);

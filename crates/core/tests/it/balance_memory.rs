@@ -1,4 +1,4 @@
-//! What choices remember, and that it is no more than they need.
+//! The state that choices keep, and its bounds.
 
 use byname_core::{Balance, limits};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[test]
-fn only_what_needs_a_memory_has_one() {
+fn remembers_only_what_the_policy_needs() {
     let pods = json!({"loadBalancer": {"consistentHash": {"useSourceIp": true}}});
     for (steering, remembers) in
         [(simple("RANDOM"), 0), (by_header(), 0), (pods, 0), (json!({}), 1), (simple("LEAST_REQUEST"), 1)]
@@ -21,7 +21,7 @@ fn only_what_needs_a_memory_has_one() {
             worker.send("web");
         }
         assert_eq!(worker.balance.len().min(1), remembers, "{steering}");
-        // One alone is not chosen.
+        // A single endpoint needs no choice.
         let mut alone = Worker::new(web(json!([group(1, 1, 1)]), steering.clone()), 1);
         assert_eq!(alone.send("web"), ("10.0.1.1:8080".into(), None), "{steering}");
         assert!(alone.balance.is_empty(), "{steering}");
@@ -29,7 +29,7 @@ fn only_what_needs_a_memory_has_one() {
 }
 
 #[test]
-fn what_went_well_is_not_remembered() {
+fn forgets_an_endpoint_that_succeeds() {
     let mut worker = ejection::worker(3, 3, 100, simple("RANDOM"));
     worker.picks("web", 50);
     assert!(worker.balance.is_empty());
@@ -39,9 +39,9 @@ fn what_went_well_is_not_remembered() {
     assert!(worker.balance.is_empty());
 }
 
-// A request of the old policy was never counted: were it counted back, the one that is open would be forgotten.
+// A request under the old policy was never counted as open. Its end must not take the count of another request away.
 #[test]
-fn a_push_of_another_policy_leaves_the_counts_right() {
+fn keeps_counts_right_when_a_push_changes_the_policy() {
     let mut worker = ejection::worker(2, 3, 100, json!({}));
     let before = ejection::reach(&mut worker, ejection::FIRST);
     worker.config = web(json!([group(1, 2, 1)]), simple("LEAST_REQUEST"));
@@ -53,7 +53,7 @@ fn a_push_of_another_policy_leaves_the_counts_right() {
     assert!(worker.balance.is_empty());
 }
 
-/// Six Services of 16,000 endpoints each, which is more than is remembered.
+/// Six Services of 16,000 endpoints each: more endpoints than the state has room for.
 fn many(steering: &Value) -> Vec<Worker> {
     let of = |net: u8| {
         let addresses = (0..16_000).map(|n| format!("10.{net}.{}.{}", n / 250, n % 250 + 1)).collect::<Vec<_>>();
@@ -63,9 +63,9 @@ fn many(steering: &Value) -> Vec<Worker> {
     (1..=6).map(of).collect()
 }
 
-// A sidecar has little memory, and it is full of what others need.
+// A sidecar has little memory. What is needed most stays when the state is full.
 #[test]
-fn memory_is_bounded() {
+fn bounds_the_state_and_keeps_ejections() {
     let failing = json!({"outlierDetection": {"consecutive5xxErrors": 2}});
     for (steering, status) in [(simple("LEAST_REQUEST"), None), (failing, Some(503))] {
         let mut last = ejection::worker(2, 1, 100, simple("LEAST_REQUEST"));
@@ -77,12 +77,12 @@ fn memory_is_bounded() {
             worker.env.now = last.env.now;
             for _ in 0..16_000 {
                 more += usize::from(worker.balance.len() == limits::MAX_BALANCED);
-                // One that is full looks through all that it has for what it may forget: a few of these will do.
+                // A full state is searched for entries to forget at each request, so a few requests are enough.
                 if more > 100 {
                     break;
                 }
                 let (endpoint, ticket) = worker.send("web");
-                assert_ne!(endpoint, "none", "it serves on");
+                assert_ne!(endpoint, "none", "it still picks an endpoint");
                 if status.is_some() {
                     worker.end(ticket, status);
                 } else {
@@ -92,10 +92,10 @@ fn memory_is_bounded() {
             }
             core::mem::swap(&mut worker.balance, &mut balance);
         }
-        assert!(more > 0, "it was full: {steering}");
+        assert!(more > 0, "the state was full: {steering}");
         last.balance = balance;
-        assert!(!ejection::serves(&mut last), "who is ejected is not forgotten");
-        // What was not counted is not counted back.
+        assert!(!ejection::serves(&mut last), "an ejection is not forgotten");
+        // A request that was not counted as open takes no count away when it ends.
         for ticket in open {
             last.end(ticket, Some(200));
         }
@@ -103,10 +103,10 @@ fn memory_is_bounded() {
     }
 }
 
-// Every pod that dies leaves a failure behind. Were these kept for good, memory would be full of them one day, and from
-// then on nobody would be ejected and turns would be by chance.
+// Every pod that dies leaves a failure behind. If failures were kept forever, they would fill the state, no endpoint would be
+// ejected any more, and round-robin turns would be random.
 #[test]
-fn those_that_are_gone_are_forgotten_in_time() {
+fn forgets_endpoints_that_are_gone() {
     let outliers = json!({"outlierDetection": {"consecutive5xxErrors": 3}});
     let mut worker = ejection::worker(2, 3, 100, simple("RANDOM"));
     for net in 0..200 {

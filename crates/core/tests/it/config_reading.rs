@@ -11,9 +11,9 @@ use crate::{
 };
 
 #[test]
-fn the_least_configuration_needs_a_version_and_a_namespace() {
+fn requires_a_version_and_a_namespace() {
     let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a"), ..Defaults::default() };
-    let config = Config::read(r#"{"version": 1}"#, &defaults).expect("the node says the rest");
+    let config = Config::read(r#"{"version": 1}"#, &defaults).expect("the node's metadata sets the rest");
     assert_eq!((config.caller.namespace(), config.caller.zone()), ("shop", Some("eu-a")));
 
     assert!(read("{}").expect_err("no version").contains("missing field `version`"));
@@ -28,7 +28,7 @@ fn the_least_configuration_needs_a_version_and_a_namespace() {
 }
 
 #[test]
-fn unknown_fields_are_refused_by_name_and_path() {
+fn refuses_unknown_fields_with_their_path() {
     refused(json!({"tables": {}}), "tables cannot be read: unknown field `tables`");
     refused(json!({"dns": {"nDots": 5}}), "dns.nDots cannot be read: unknown field `nDots`");
     refused(
@@ -50,7 +50,7 @@ fn unknown_fields_are_refused_by_name_and_path() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named_by_its_path() {
+fn names_the_path_of_a_value_that_cannot_be_read() {
     for (json, expected) in [
         ("{}", "the configuration cannot be read: missing field `version` at line 1 column 2"),
         ("{\"version\": 1} x", "the configuration cannot be read: trailing characters"),
@@ -81,8 +81,8 @@ fn what_cannot_be_read_is_named_by_its_path() {
 }
 
 #[test]
-fn broken_json_says_where() {
-    let error = read("{\"version\": 1,\n  \"table\": {]}").expect_err("it is broken");
+fn gives_the_position_of_broken_json() {
+    let error = read("{\"version\": 1,\n  \"table\": {]}").expect_err("broken JSON");
     assert!(error.contains("line 2 column"), "{error}");
     for broken in ["", "null", "[]", "{", "\"a\"", "\u{0}", "{\"version\":1e9999}"] {
         assert!(read(broken).is_err(), "{broken:?}");
@@ -92,14 +92,14 @@ fn broken_json_says_where() {
 }
 
 #[test]
-fn errors_of_meaning_are_collected() {
+fn collects_all_errors_of_meaning() {
     let error = try_config(json!({
         "dns": {"clusterDomain": "a..b", "ndots": 16},
         "steering": {"controlHeader": "Host", "cluster": "{hots}"},
         "externalNames": {"allow": [{"host": "*", "ports": []}]},
         "table": {"services": {"shop/A": {}, "web": {}, "shop/b": {"ports": [{"port": 0}]}}},
     }))
-    .expect_err("much is wrong");
+    .expect_err("nine fields are wrong");
     let expected = [
         "table.services: \"shop/A\" is not one lowercase DNS label; use a-z, 0-9 and '-', not at an end, at most 63 bytes",
         "table.services[\"shop/b\"].ports[0].port: \"0\" is not a port; use 1 to 65535",
@@ -117,12 +117,12 @@ fn errors_of_meaning_are_collected() {
 }
 
 #[test]
-fn a_thousand_problems_make_a_short_error() {
+fn lists_twenty_errors_and_counts_the_rest() {
     let services: serde_json::Map<String, Value> = (0..1000).map(|n| (format!("{n}"), json!({}))).collect();
-    let error = try_config(json!({"table": {"services": services}})).expect_err("all are wrong");
+    let error = try_config(json!({"table": {"services": services}})).expect_err("every name is wrong");
     assert_eq!(error.lines().count(), 21);
     assert!(error.ends_with("and 980 more"), "{error}");
-    let long = try_config(json!({"caller": {"namespace": "x\n".repeat(10_000)}})).expect_err("it is no label");
+    let long = try_config(json!({"caller": {"namespace": "x\n".repeat(10_000)}})).expect_err("not a label");
     assert!(long.len() < 500 && long.lines().count() == 1, "{long}");
     let group = json!({"ports": {"p\n".repeat(10_000): 0}});
     let long = try_config(json!({"table": {"services": {"shop/a": {"endpoints": [group]}}}})).expect_err("no port");
@@ -130,19 +130,19 @@ fn a_thousand_problems_make_a_short_error() {
 }
 
 #[test]
-fn the_order_of_fields_does_not_matter() {
+fn accepts_fields_in_any_order() {
     let table = r#""table": {"services": {"shop/a": {"type": "ExternalName", "externalName": "a.example.com"},
         "shop/b": {"ports": [{"port": 80}], "endpoints": [{"addresses": "127.0.0.1"}]}}, "singleMachine": true}"#;
     let rest = r#""externalNames": {"allow": [{"host": "a.example.com", "ports": [80]}]}, "caller": {"namespace": "shop"}, "version": 1"#;
     for json in [format!("{{{table}, {rest}}}"), format!("{{{rest}, {table}}}")] {
-        let config = read(&json).expect("it is good");
+        let config = read(&json).expect("a valid configuration");
         assert_eq!(ask(&config, "a"), "external a.example.com:80");
         assert_eq!(ask(&config, "b"), "service b.shop:80");
     }
 }
 
 #[test]
-fn ten_thousand_services_fit_into_two_and_a_half_megabytes() {
+fn reads_ten_thousand_services_from_two_and_a_half_megabytes() {
     let services: std::collections::BTreeMap<String, byname_core::wire::Service> = (0..10_000u32)
         .map(|n| {
             let addresses: Vec<String> =
@@ -159,7 +159,7 @@ fn ten_thousand_services_fit_into_two_and_a_half_megabytes() {
         serde_json::to_string(&json!({"version": 1, "caller": {"namespace": "ns-1"}, "table": {"services": services}}))
             .expect("JSON");
     assert!(json.len() <= 2_500_000, "{} bytes", json.len());
-    let config = read(&json).expect("it is good");
+    let config = read(&json).expect("a valid configuration");
     assert_eq!((config.table.services(), config.table.endpoints()), (10_000, 100_000));
     assert_eq!(ask(&config, "svc-9901"), "service svc-9901.ns-1:80");
 }

@@ -1,5 +1,4 @@
-//! The checks of a configuration's fields outside the table. Every error names the path, the value, what is wrong and what to
-//! do.
+//! The checks of a configuration's fields outside the table. Every error names the path, the value, the fault and the fix.
 
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
@@ -9,7 +8,7 @@ use crate::fixture::{read, try_config};
 
 #[track_caller]
 pub(crate) fn refused(fields: Value, expected: &str) {
-    let error = try_config(fields).expect_err("it is wrong");
+    let error = try_config(fields).expect_err("an invalid configuration");
     assert!(error.starts_with(expected), "{error:?}\nshould begin with\n{expected:?}");
 }
 
@@ -17,17 +16,20 @@ pub(crate) fn service_refused(service: Value, expected: &str) {
     refused(json!({"table": {"services": {"shop/web": service}}}), &format!("table.services[\"shop/web\"]{expected}"));
 }
 
-/// How an error shows what stood there: nothing where it was empty.
+/// A value as an error shows it: nothing if it is empty.
 pub(crate) fn quoted(found: &str) -> String {
     if found.is_empty() { String::new() } else { format!(": \"{}\"", found.escape_default()) }
 }
 
 #[test]
-fn each_other_field_is_checked() {
+fn checks_each_field_outside_the_table() {
     refused(json!({"caller": {"namespace": "Shop"}}), "caller.namespace: \"Shop\" is not one lowercase DNS label");
     refused(json!({"caller": {"namespace": "shop", "podIP": "x"}}), "caller.podIP: \"x\" is not an IP address");
     let zone = |bytes: usize| [&*"a".repeat(60), &"b".repeat(bytes - 61)].join(".");
-    assert!(try_config(json!({"dns": {"clusterDomain": zone(121)}})).is_ok(), "as long as a Service's name allows");
+    assert!(
+        try_config(json!({"dns": {"clusterDomain": zone(121)}})).is_ok(),
+        "the longest cluster domain that leaves room for a Service's name"
+    );
     refused(json!({"dns": {"clusterDomain": zone(122)}}), "dns.clusterDomain: \"122\" is more than the bound of 121");
     refused(json!({"dns": {"clusterDomain": "k8s.10"}}), "dns.clusterDomain: \"k8s.10\" is read as an IPv4 address");
     refused(json!({"dns": {"searches": ["a", "b..c"]}}), "dns.searches[1]: \"b..c\" is not a DNS name");
@@ -83,7 +85,7 @@ fn each_other_field_is_checked() {
 }
 
 #[test]
-fn load_balancers_and_outlier_detection_are_checked_wherever_they_stand() {
+fn checks_load_balancers_and_outlier_detection_globally_and_per_service() {
     let everywhere = |field: &str, value: Value, expected: &str| {
         refused(json!({"steering": {field: value}}), &format!("steering.{field}{expected}"));
         service_refused(json!({"steering": {field: value}}), &format!(".steering.{field}{expected}"));
@@ -145,7 +147,7 @@ fn load_balancers_and_outlier_detection_are_checked_wherever_they_stand() {
         json!({"loadBalancer": {}}),
         json!({"loadBalancer": {"simple": "LEAST_REQUEST"}}),
         json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "x-user", "useSourceIp": false}}}),
-        // What may not carry a cluster's name may well be what a client is known by.
+        // A header that must not carry a cluster's name may still be an affinity key.
         json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "authorization"}}}),
         json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "x".repeat(64)}}}),
         json!({"outlierDetection": {}}),
@@ -159,7 +161,7 @@ fn load_balancers_and_outlier_detection_are_checked_wherever_they_stand() {
 }
 
 #[test]
-fn the_clusters_of_endpoints_are_checked() {
+fn checks_the_original_dst_clusters() {
     for field in ["cluster", "tlsCluster", "http2Cluster"] {
         let original = |value: &str| json!({"steering": {"originalDst": {field: value}}});
         refused(original(""), &format!("steering.originalDst.{field} is empty; name at least one, or leave it out"));
@@ -185,11 +187,11 @@ fn the_clusters_of_endpoints_are_checked() {
         );
     }
     let same = json!({"steering": {"originalDst": {"cluster": "a", "http2Cluster": "a"}}});
-    assert!(try_config(same).is_ok(), "one cluster may speak both, in clear text");
+    assert!(try_config(same).is_ok(), "HTTP/1 and HTTP/2 may share a plaintext cluster");
 }
 
 #[test]
-fn fallbacks_are_checked() {
+fn checks_fallbacks() {
     let of = |fallback: Value| json!({"fallback": {"services": {"shop/web": fallback}}});
     let fallback_refused = |fallback: Value, expected: &str| {
         refused(of(fallback), &format!("fallback.services[\"shop/web\"]{expected}"));
@@ -261,7 +263,7 @@ fn fallbacks_are_checked() {
 }
 
 #[test]
-fn baselines_are_checked() {
+fn checks_baselines() {
     let baselines = |baselines: Value| json!({"fallback": {"baselines": baselines}});
     for namespace in ["", "Shop", "a.b", "a/b", "*"] {
         let expected = format!("fallback.baselines[\"{namespace}\"]{} is not one lowercase", quoted(namespace));
@@ -280,13 +282,13 @@ fn baselines_are_checked() {
     );
     refused(baselines(json!({"test-1": ["staging"]})), "fallback.baselines[\"test-1\"] cannot be read: invalid type");
     let circle = baselines(json!({"a": "b", "b": "a"}));
-    assert!(try_config(circle).is_ok(), "a caller takes one step, so that there is no circle to go");
+    assert!(try_config(circle).is_ok(), "a caller takes one step, so a circle is harmless");
 }
 
 #[test]
-fn a_baseline_that_is_given_twice_is_refused() {
+fn refuses_a_duplicate_baseline() {
     let twice = r#"{"version": 1, "caller": {"namespace": "shop"}, "fallback": {"baselines": {"a": "b", "a": "c"}}}"#;
-    let error = read(twice).expect_err("one of the two would be taken without a word");
+    let error = read(twice).expect_err("a duplicate key");
     assert!(error.starts_with("fallback.baselines"), "{error}");
     assert!(error.contains("is given twice"), "{error}");
 }

@@ -20,7 +20,7 @@ fn headless() -> Value {
 }
 
 #[test]
-fn the_name_of_an_endpoint_means_that_endpoint() {
+fn picks_the_endpoint_that_a_name_names_whatever_the_policy() {
     let pods = json!({"loadBalancer": {"consistentHash": {"useSourceIp": true}}});
     for mut steering in [simple("ROUND_ROBIN"), simple("RANDOM"), simple("LEAST_REQUEST"), by_header(), pods] {
         steering["outlierDetection"] = json!({"consecutive5xxErrors": 1, "maxEjectionPercent": 100});
@@ -37,7 +37,7 @@ fn the_name_of_an_endpoint_means_that_endpoint() {
                 let (is, ticket) = worker.send(authority);
                 assert_eq!((&*is, ticket), (endpoint, None), "round {round}");
             }
-            // All but one of them are ejected by and by.
+            // In the end all but one of them are ejected.
             let (_, ticket) = worker.send("web");
             worker.end(ticket, Some(503));
         }
@@ -46,16 +46,16 @@ fn the_name_of_an_endpoint_means_that_endpoint() {
 }
 
 #[test]
-fn the_name_of_a_headless_service_goes_by_the_policy() {
+fn picks_by_policy_for_the_name_of_a_headless_service() {
     let mut worker = Worker::new(service(headless(), json!({})), 1);
     let picks = worker.picks("web", 20);
     let each = ["10.0.1.1:8080", "10.0.1.2:8080", "10.0.2.1:8081", "10.0.3.1:80", "[fd00::7]:80"];
     assert_eq!(counts(&picks), each.map(|endpoint| (endpoint, 4)).into());
 }
 
-// The Service has no number for such a port, so one that came from there would be 0.
+// The Service does not declare such a port, so it has no number for it.
 #[test]
-fn a_port_that_only_endpoints_have_has_their_number() {
+fn uses_the_endpoints_number_for_a_port_that_only_they_have() {
     for policy in ["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST"] {
         let mut declared = headless();
         declared["endpoints"].as_array_mut().unwrap().pop();
@@ -65,16 +65,16 @@ fn a_port_that_only_endpoints_have_has_their_number() {
     }
 }
 
-// Endpoints that do not say their ports serve those of the Service; this is none of them.
+// Endpoints without ports serve those of the Service, and this port is not among them.
 #[test]
-fn a_port_that_only_endpoints_have_is_never_0() {
+fn never_picks_port_0() {
     let picks = Worker::new(service(headless(), json!({})), 1).picks("_admin._tcp.web", 100);
     let zero: BTreeSet<&String> = picks.iter().filter(|endpoint| endpoint.ends_with(":0")).collect();
     assert!(zero.is_empty(), "{zero:?}");
 }
 
 #[test]
-fn the_target_port_is_the_groups_else_the_services() {
+fn uses_the_target_port_of_the_group_or_else_the_service_port() {
     let services = json!({
         "shop/web": {"ports": [{"name": "http", "port": 80}, {"name": "grpc", "port": 90}],
                      "endpoints": [{"addresses": "fd00::7", "ports": {"http": 8080, "grpc": 9090}}]},

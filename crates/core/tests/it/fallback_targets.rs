@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[test]
-fn an_alias_may_lead_to_what_has_one() {
+fn follows_the_fallback_of_an_aliases_target() {
     let more = json!({
         "shop/to-gone": alias("gone.shop.svc.cluster.local"),
         "shop/to-empty": alias("empty.shop.svc.cluster.local"),
@@ -36,21 +36,21 @@ fn an_alias_may_lead_to_what_has_one() {
         &config(with(more, of, grants)),
         &[
             ("to-gone", "fallback_missing payments.shop:80", "its target is missing"),
-            ("to-gone:9090", "fallback_missing payments.shop:9090", "the port stays as asked"),
+            ("to-gone:9090", "fallback_missing payments.shop:9090", "the requested port stays"),
             ("to-alias", "fallback_missing payments.shop:80", "behind two aliases"),
             ("own-port", "fallback_missing payments.shop:9090", "the alias's own port stays too"),
             ("to-empty", "fallback_no_endpoints payments.shop:80", "its target is empty"),
-            ("to-unready", "fallback_no_endpoints payments.shop:80", "headless and empty"),
-            ("to-named", "fallback_no_endpoints payments.shop:9090", "a port of it by name"),
+            ("to-unready", "fallback_no_endpoints payments.shop:80", "its target is headless without ready endpoints"),
+            ("to-named", "fallback_no_endpoints payments.shop:9090", "the target names a port"),
             ("to-granted", "fallback_missing payments.prod:80", "in a namespace that is granted"),
-            ("to-denied", "refuse alias_denied", "a grant is asked for before anything else"),
-            ("to-nope", "pass name_not_found", "a broken alias is no missing Service: it is there itself"),
+            ("to-denied", "refuse alias_denied", "the grant is checked before the fallback"),
+            ("to-nope", "pass name_not_found", "a broken alias exists, so its fallback for missing does not apply"),
         ],
     );
 }
 
 #[test]
-fn it_may_lead_to_an_alias() {
+fn follows_a_fallback_to_an_alias() {
     let more = json!({
         "shop/pay": alias("payments.shop.svc.cluster.local"),
         "shop/rpc": {"type": "ExternalName", "externalName": "payments.shop.svc.cluster.local", "alias": {"port": 9090}},
@@ -78,14 +78,18 @@ fn it_may_lead_to_an_alias() {
     check(
         &config(with(more, of, allow)),
         &[
-            ("gone", "fallback_missing payments.shop:80", "the reason is what made the request go elsewhere at first"),
-            ("gone-port", "fallback_missing payments.shop:9090", "the alias comes last and decides the port"),
+            ("gone", "fallback_missing payments.shop:80", "the first reason is reported"),
+            (
+                "gone-port",
+                "fallback_missing payments.shop:9090",
+                "the alias is the last on the way and decides the port",
+            ),
             ("gone-db", "fallback_missing db-0.db.shop:80", "an alias of one endpoint"),
             ("gone-api", "fallback_missing api.example.com:443", "an alias of an external host that is listed"),
-            ("gone-there", "pass name_not_found", "its grants count as ever, and so it does not help"),
-            ("gone-loop", "pass name_not_found", "nor does an alias that is broken"),
+            ("gone-there", "pass name_not_found", "the alias has no grant, so the fallback does not help"),
+            ("gone-loop", "pass name_not_found", "a broken alias does not help"),
             ("round", "pass name_not_found", "an alias whose missing target's fallback is the alias"),
-            ("gone-round", "pass name_not_found", "a fallback to an alias of what it stands in for: a circle"),
+            ("gone-round", "pass name_not_found", "a fallback to an alias of the missing Service: a circle"),
             ("empty", "fallback_no_endpoints payments.shop:80", ""),
             ("gone-into", "fallback_missing web.shop:80", "missing, an alias, empty, and one more fallback"),
         ],
@@ -93,7 +97,7 @@ fn it_may_lead_to_an_alias() {
 }
 
 #[test]
-fn an_external_host_has_to_be_listed_with_its_port() {
+fn requires_host_and_port_of_an_external_fallback_to_be_listed() {
     let host = |host: &str, port: u16| json!({"host": host, "port": port});
     let allow = json!({"externalNames": {"allow": [
         {"host": "api.example.com", "ports": [443, 8443]}, {"host": "*.example.org", "ports": [80]},
@@ -114,7 +118,7 @@ fn an_external_host_has_to_be_listed_with_its_port() {
         &outside,
         &[
             ("gone", "fallback_missing api.example.com:443", "in its canonical form"),
-            ("gone:80", "fallback_missing api.example.com:443", "its port is its own, so nobody chooses another"),
+            ("gone:80", "fallback_missing api.example.com:443", "the port is configured, so no client chooses another"),
             ("gone-8443", "fallback_missing api.example.com:8443", "its second port"),
             ("gone-below", "fallback_missing a.b.example.org:80", "by a pattern"),
             ("empty", "fallback_no_endpoints api.example.com:443", ""),
@@ -141,10 +145,10 @@ fn an_external_host_has_to_be_listed_with_its_port() {
         ("api.example.com", 80, "a port that is not listed"),
         ("other.example.com", 443, "a host that is not"),
         ("example.org", 80, "a pattern leaves out the domain itself"),
-        ("localhost", 80, "never, whatever is listed"),
-        ("metadata", 80, "never"),
-        ("metadata.google.internal", 80, "never"),
-        ("instance-data.eu-west-1.compute.internal", 80, "never"),
+        ("localhost", 80, "always refused"),
+        ("metadata", 80, "always refused"),
+        ("metadata.google.internal", 80, "always refused"),
+        ("instance-data.eu-west-1.compute.internal", 80, "always refused"),
         ("payments.shop.svc.cluster.local", 80, "inside the cluster: name it as a Service"),
         ("x.cluster.local", 80, "below the cluster domain"),
         ("cluster.local", 80, "the cluster domain itself"),
@@ -157,7 +161,7 @@ fn an_external_host_has_to_be_listed_with_its_port() {
 }
 
 #[test]
-fn a_dynamic_forward_proxy_is_told_its_host_and_port() {
+fn gives_the_host_and_port_to_a_dynamic_forward_proxy() {
     let fields = json!({
         "externalNames": {"allow": [{"host": "api.example.com", "ports": [443]}]},
         "steering": {"external": {"cluster": "dfp", "tlsCluster": "dfp-tls", "dynamicForwardProxy": true}},
@@ -169,7 +173,7 @@ fn a_dynamic_forward_proxy_is_told_its_host_and_port() {
 }
 
 #[test]
-fn another_namespace_needs_a_grant_when_it_is_read() {
+fn requires_a_grant_for_a_fallback_into_another_namespace() {
     let grant = |from: &str, to: &str| json!({"externalNames": {"grants": [{"from": from, "to": to}]}});
     let of = |key: &str, target: &str| Value::Object([(key.to_owned(), to(target))].into_iter().collect());
     let error = try_config(with(json!({}), of("shop/gone", "prod/payments"), json!({}))).expect_err("not granted");
@@ -184,7 +188,7 @@ fn another_namespace_needs_a_grant_when_it_is_read() {
     );
     assert!(
         try_config(with(json!({}), of("prod/gone", "test/payments"), grant("shop", "test"))).is_err(),
-        "whose fallback it is counts, not who asks"
+        "the namespace of the Service counts, not that of the caller"
     );
     assert!(
         try_config(with(json!({}), of("shop/gone", "nope/nothing"), grant("shop", "prod"))).is_err(),
@@ -203,12 +207,12 @@ fn another_namespace_needs_a_grant_when_it_is_read() {
         &granted("prod/gone", "shop/payments", grant("prod", "shop")),
         &[("gone.prod", "fallback_missing payments.shop:80", "granted to prod")],
     );
-    // Each link by itself: from shop to test none is needed.
+    // Each link needs its own grant, and the chain needs none from shop to test.
     let links = chain(&["shop/gone", "prod/gone", "test/payments"]);
     let grants = json!([{"from": "shop", "to": "prod"}, {"from": "prod", "to": "test"}]);
     let test = json!({"test/payments": {"ports": [{"port": 80}]}});
     check(
         &config(with(test, links, json!({"externalNames": {"grants": grants}}))),
-        &[("gone", "fallback_missing payments.test:80", "each link has its own")],
+        &[("gone", "fallback_missing payments.test:80", "each link has its own grant")],
     );
 }

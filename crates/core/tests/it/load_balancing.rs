@@ -17,19 +17,19 @@ fn groups(of: &[(u8, u8, u32)]) -> Value {
 }
 
 #[test]
-fn in_turn_each_endpoint_comes_once() {
+fn round_robin_picks_each_endpoint_once_per_cycle() {
     let mut worker = Worker::new(web(groups(&[(1, 3, 1), (2, 2, 1)]), simple("ROUND_ROBIN")), 7);
     let picks = worker.picks("web", 50);
-    for turn in picks.chunks(5) {
-        assert_eq!(turn, &picks[..5], "every turn is the first one again");
-        assert_eq!(counts(turn).len(), 5);
+    for cycle in picks.chunks(5) {
+        assert_eq!(cycle, &picks[..5], "every cycle repeats the first");
+        assert_eq!(counts(cycle).len(), 5);
     }
 }
 
-/// The picks of a few turns for these groups, and how many picks a turn has.
-fn turns(of: &[(u8, u8, u32)]) -> (Vec<String>, usize) {
-    let places = of.iter().map(|(_, count, weight)| usize::from(*count) * *weight as usize).sum();
-    (Worker::new(web(groups(of), simple("ROUND_ROBIN")), 3).picks("web", places * 4), places)
+/// The picks of four passes over all slots of these groups, and the number of slots.
+fn passes(of: &[(u8, u8, u32)]) -> (Vec<String>, usize) {
+    let slots = of.iter().map(|(_, count, weight)| usize::from(*count) * *weight as usize).sum();
+    (Worker::new(web(groups(of), simple("ROUND_ROBIN")), 3).picks("web", slots * 4), slots)
 }
 
 const SHAPES: &[&[(u8, u8, u32)]] = &[
@@ -44,12 +44,12 @@ const SHAPES: &[&[(u8, u8, u32)]] = &[
 ];
 
 #[test]
-fn in_turn_each_endpoint_comes_as_often_as_its_weight() {
+fn round_robin_picks_each_endpoint_as_often_as_its_weight() {
     for shape in SHAPES {
-        let (picks, places) = turns(shape);
-        // Of two turns, as six places cannot be come by evenly in one.
-        for turns in picks.chunks(places * 2) {
-            let counts = counts(turns);
+        let (picks, slots) = passes(shape);
+        // A cycle may be two passes: no single step spreads six slots evenly.
+        for passes in picks.chunks(slots * 2) {
+            let counts = counts(passes);
             for (endpoint, weight) in shares(shape) {
                 assert_eq!(counts[&*endpoint], 2 * weight as usize, "{endpoint} of {shape:?}");
             }
@@ -57,20 +57,20 @@ fn in_turn_each_endpoint_comes_as_often_as_its_weight() {
     }
 }
 
-// Without it the counts of a turn would be right and an endpoint still get all of its requests at once.
+// The counts of a cycle can be right while an endpoint gets all of its requests at once.
 #[test]
-fn in_turn_heavy_endpoints_do_not_come_in_bursts() {
+fn round_robin_spreads_heavy_endpoints_over_the_cycle() {
     let mut wrong = Vec::new();
     for shape in SHAPES {
-        let (picks, places) = turns(shape);
+        let (picks, slots) = passes(shape);
         for (endpoint, weight) in shares(shape) {
             let at: Vec<usize> = (0..picks.len()).filter(|index| picks[*index] == endpoint).collect();
             let longest_wait = at.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-            if longest_wait * weight as usize > 3 * places {
-                wrong.push(format!("{endpoint} of {shape:?} waits for {longest_wait} of {places}"));
+            if longest_wait * weight as usize > 3 * slots {
+                wrong.push(format!("{endpoint} of {shape:?} waits for {longest_wait} of {slots} picks"));
             }
             let has_run = at.windows(3).any(|three| three[2] - three[0] == 2);
-            if has_run && weight as usize * 2 <= places {
+            if has_run && weight as usize * 2 <= slots {
                 wrong.push(format!("{endpoint} of {shape:?}, not half of all, comes thrice in a row"));
             }
         }
@@ -78,9 +78,9 @@ fn in_turn_heavy_endpoints_do_not_come_in_bursts() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-// With one turn for all, two Services with two endpoints each that are asked alternately would use one endpoint each.
+// With one turn for all, two Services of two endpoints that get requests alternately would use one endpoint each.
 #[test]
-fn in_turn_services_and_ports_do_not_disturb_each_other() {
+fn round_robin_keeps_a_turn_per_service_and_port() {
     let mut services = json!({});
     for name in ["web", "api"] {
         services[format!("shop/{name}")] = json!({"endpoints": [group(1, 2, 1)],
@@ -96,7 +96,7 @@ fn in_turn_services_and_ports_do_not_disturb_each_other() {
             picks.push(worker.pick(authority));
         }
     }
-    // Asked twice a round, each of the two askings of a Service has an endpoint of its own; together they are even.
+    // Each Service gets two requests a round: together they are even.
     let both = |one: usize, other: usize| [picked[one].clone(), picked[other].clone()].concat();
     for picks in [both(0, 5), both(1, 2), picked[3].clone(), picked[4].clone()] {
         let counts = counts(&picks);
@@ -104,17 +104,17 @@ fn in_turn_services_and_ports_do_not_disturb_each_other() {
     }
 }
 
-// Or the workers of all sidecars begin with the same endpoint after every rollout.
+// Otherwise all workers of all sidecars start with the same endpoint after a rollout.
 #[test]
-fn in_turn_workers_begin_anywhere() {
+fn round_robin_starts_each_worker_at_a_random_endpoint() {
     let config = || web(groups(&[(1, 4, 1)]), simple("ROUND_ROBIN"));
     let first: Vec<String> = (0..400).map(|seed| Worker::new(config(), seed).pick("web")).collect();
     assert!(is_spread(&first, &shares(&[(1, 4, 1)])), "{:?}", counts(&first));
 }
 
-// A push may come every second: were the turn lost, each would send the next request to an endpoint by chance.
+// A configuration push may come every second. If it lost the turn, the next request would go to a random endpoint.
 #[test]
-fn in_turn_a_push_changes_nothing() {
+fn round_robin_keeps_its_turn_across_a_push() {
     let config = || web(groups(&[(1, 2, 1), (2, 1, 2)]), simple("ROUND_ROBIN"));
     for swept in [false, true] {
         let mut worker = Worker::new(config(), 5);
@@ -130,7 +130,7 @@ fn in_turn_a_push_changes_nothing() {
 }
 
 #[test]
-fn by_chance_all_come_in_proportion_to_weight() {
+fn random_picks_in_proportion_to_weight() {
     for shape in
         [&[(1, 8, 1)][..], &[(1, 3, 5), (2, 5, 5)], &[(1, 3, 1), (2, 2, 2), (3, 1, 5)], &[(1, 1, 1), (2, 1, 40)]]
     {
@@ -140,18 +140,19 @@ fn by_chance_all_come_in_proportion_to_weight() {
     }
 }
 
-// A bound that nothing misses proves nothing.
+// A bound that nothing exceeds proves nothing.
 #[test]
-fn the_bound_refuses_what_is_skewed() {
+fn the_spread_check_fails_for_skewed_picks() {
     let skewed = [(1, 3, 10), (2, 1, 12)];
     let picks = Worker::new(web(groups(&skewed), simple("RANDOM")), 11).picks("web", 8_000);
     assert!(is_spread(&picks, &shares(&skewed)));
     assert!(!is_spread(&picks, &shares(&[(1, 3, 1), (2, 1, 1)])), "24, 24, 24 and 29 of 100 are not even");
-    assert!(!is_spread(&picks, &shares(&skewed)[..3]), "one that does not belong there");
+    assert!(!is_spread(&picks, &shares(&skewed)[..3]), "an endpoint that is not expected");
     assert!(!is_about(560, 1_000, 0.5));
 }
 
-/// Ten endpoints with a queue each, one of them ten times as slow: a request each tick, and the longest queue there was.
+/// Simulates ten endpoints with a queue each, one of them ten times as slow, and a request each tick. Returns the length of the
+/// longest queue.
 fn worst_queue(policy: &str) -> (usize, Worker) {
     let (endpoints, ticks) = (shares(&[(1, 10, 1)]), 3_000);
     let mut worker = Worker::new(web(groups(&[(1, 10, 1)]), simple(policy)), 42);
@@ -167,7 +168,7 @@ fn worst_queue(policy: &str) -> (usize, Worker) {
             break;
         }
         for (at, queue) in queues.iter_mut().enumerate() {
-            // They finish a request in 5 ticks where a tenth of all comes to them, and the slow one in 50.
+            // An endpoint finishes a request in 5 ticks and gets a tenth of the requests; the slow one needs 50 ticks.
             if tick % (if at == 0 { 50 } else { 5 }) == 0
                 && let Some(ticket) = queue.pop_front()
             {
@@ -180,26 +181,26 @@ fn worst_queue(policy: &str) -> (usize, Worker) {
 }
 
 #[test]
-fn the_less_busy_of_two_keeps_queues_short() {
-    let (by_chance, _) = worst_queue("RANDOM");
-    let (of_two, worker) = worst_queue("LEAST_REQUEST");
-    assert!(of_two * 10 <= by_chance, "the longest queue is {of_two}, and {by_chance} by chance");
-    // A count that does not come back to nothing makes an endpoint look busy for good.
+fn least_request_keeps_queues_short() {
+    let (random, _) = worst_queue("RANDOM");
+    let (least_request, worker) = worst_queue("LEAST_REQUEST");
+    assert!(least_request * 10 <= random, "the longest queue is {least_request}, and {random} with RANDOM");
+    // A count that does not return to 0 makes an endpoint look busy forever.
     assert!(worker.balance.is_empty(), "{} left", worker.balance.len());
 }
 
 #[test]
-fn the_less_busy_of_two_respects_weights_when_all_are_busy() {
+fn least_request_respects_weights_when_all_are_busy() {
     let mut worker = Worker::new(web(groups(&[(1, 1, 1), (2, 1, 3)]), simple("LEAST_REQUEST")), 9);
-    // None of them ends.
+    // No request ends.
     let picks: Vec<String> = (0..400).map(|_| worker.send("web").0).collect();
     let light = counts(&picks)["10.0.1.1:8080"];
     assert!((90..=110).contains(&light), "{light} of 400 with a weight of 1 in 4");
 }
 
-// Most Services are idle most of the time: weights have to hold there too.
+// Most Services are idle most of the time, and weights must hold then too.
 #[test]
-fn the_less_busy_of_two_respects_weights_when_all_are_idle() {
+fn least_request_respects_weights_when_all_are_idle() {
     let mut worker = Worker::new(web(groups(&[(1, 1, 1), (2, 1, 3)]), simple("LEAST_REQUEST")), 9);
     let picks = worker.picks("web", 4_000);
     let light = counts(&picks)["10.0.1.1:8080"];
@@ -227,8 +228,8 @@ fn leave_open(worker: &mut Worker, busy: &[(&str, usize)]) -> Vec<Ticket> {
     panic!("{missing:?} requests are missing after 1,000");
 }
 
-/// The share of the picks that each endpoint gets when two different ones are drawn by weight, and the one with fewer open
-/// requests for its weight wins: the sum over all ordered pairs. Where both are alike, the first drawn wins.
+/// The share of the picks that each endpoint gets if two different ones are drawn by weight and the one with fewer open requests
+/// for its weight wins, in a tie the first drawn: the sum over all ordered pairs.
 fn least_request_shares(endpoints: &[(String, u32)], busy: &[(&str, usize)]) -> BTreeMap<String, f64> {
     let total: u32 = endpoints.iter().map(|(_, weight)| weight).sum();
     let open = |endpoint: &str| busy.iter().find(|(other, _)| *other == endpoint).map_or(0, |(_, open)| *open);
@@ -244,7 +245,7 @@ fn least_request_shares(endpoints: &[(String, u32)], busy: &[(&str, usize)]) -> 
     shares
 }
 
-// Drawing with replacement would draw the busy one twice, and so choose it, in a quarter of the picks.
+// Drawing with replacement would draw the busy endpoint twice, and so pick it, in a quarter of the picks.
 #[test]
 fn least_request_never_picks_the_busy_one_of_two() {
     let mut worker = Worker::new(web(groups(&[(1, 2, 1)]), simple("LEAST_REQUEST")), 9);
@@ -254,7 +255,7 @@ fn least_request_never_picks_the_busy_one_of_two() {
     assert_eq!(counts(&picks), [("10.0.1.2:8080", 1_000)].into(), "{busy} has 3 open requests");
 }
 
-// One idle, one busy and one busier endpoint: each pair has another winner, so every pair's probability shows.
+// With one idle, one busy and one busier endpoint, the shares show the probability of every pair.
 #[test]
 fn least_request_draws_two_different_endpoints_by_weight() {
     let (light, other_light, heavy) = ("10.0.1.1:8080", "10.0.1.2:8080", "10.0.2.1:8080");
@@ -281,8 +282,8 @@ fn least_request_draws_two_different_endpoints_by_weight() {
     }
 }
 
-// The second draw leaves out the slots of the first endpoint, which has as many as its weight. A slot too far would be none or
-// the first endpoint's own, and the busy one would win against itself.
+// The second draw leaves out all slots of the first endpoint, as many as its weight. With a wrong offset the busy endpoint could
+// be drawn twice, and would then win against itself.
 #[test]
 fn least_request_leaves_out_all_slots_of_the_first_drawn() {
     for shape in [
@@ -296,7 +297,7 @@ fn least_request_leaves_out_all_slots_of_the_first_drawn() {
         let endpoints = shares(shape);
         for (busy, _) in &endpoints {
             let mut worker = Worker::new(web(groups(shape), simple("LEAST_REQUEST")), 17);
-            // For its weight it is busier than all others, however heavy it is.
+            // One open request makes it the busiest, however heavy it is.
             leave_open(&mut worker, &[(busy, 1)]);
             let picks = worker.picks("web", 2_000);
             let counts = counts(&picks);

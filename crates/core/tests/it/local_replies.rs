@@ -1,4 +1,4 @@
-//! Local answers: one line that says what was asked, what was tried and what to do next.
+//! Local replies: one line that says what was requested, what was tried and what to do.
 
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
@@ -7,7 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use crate::fixture::{config, http, local_reply, shop};
 
 #[test]
-fn each_refusal_has_its_statuses_and_its_words() {
+fn gives_each_refusal_its_statuses_and_its_line() {
     let mut services = shop();
     services["shop/api"] = json!({"type": "ExternalName", "externalName": "api.example.com"});
     services["shop/there"] = json!({"type": "ExternalName", "externalName": "payments.prod.svc.cluster.local"});
@@ -96,7 +96,7 @@ fn each_refusal_has_its_statuses_and_its_words() {
 }
 
 #[test]
-fn what_a_client_sent_is_repeated_escaped_and_cut() {
+fn escapes_and_cuts_the_authority() {
     let reply = local_reply(&config(json!({})), http(&[b'\r'; 100_000])).expect("it is refused");
     assert!(reply.body.len() < 600 && reply.body.lines().count() == 1, "{}", reply.body);
 }

@@ -1,16 +1,16 @@
-//! A search that reads the Services one by one, writes out each name that they have, and knows no index: what the table
-//! is checked against. It is shared: `properties.rs` makes its clusters by chance, `crates/core/fuzz` by coverage.
+//! A naive search, which the table is compared with: it reads the Services one by one, writes out every name that they have, and
+//! has no index. The properties draw its clusters at random, `crates/core/fuzz` by coverage.
 
 use byname_core::Config;
 use serde_json::{Value, json};
 
 use crate::fixture::config;
 
-/// Few short words, so that names of Services, namespaces, endpoints and suffixes meet often.
+/// Few short words, so that names of Services, namespaces, endpoints and suffixes often match.
 pub(crate) const WORDS: [&str; 11] =
     ["a", "b", "prod", "svc", "pod", "cluster", "local", "http", "tcp", "10-0-0-1", "10-0-0-2"];
 
-/// What may stand at the end of an asked name.
+/// Ends of requested names.
 pub(crate) const ENDS: [&str; 7] =
     ["", ".", ".svc", ".svc.cluster.local", ".svc.cluster.local.", ".pod.cluster.local", ".svc.cluster.local:81"];
 
@@ -18,26 +18,26 @@ pub(crate) const ENDS: [&str; 7] =
 pub(crate) const OUTSIDE: [&str; 7] =
     ["a.example", "b.a.example", "b.example", "a.b.example", "metadata.google.internal", "localhost", "a.localhost"];
 
-/// From which namespace into which one aliases may lead.
+/// The namespaces of aliases and the namespaces that they may lead into.
 const GRANTS: [(&str, &str); 3] = [("a", "prod"), ("prod", "b"), ("b", "a")];
 
-/// As many aliases as are followed for one request.
-const MOST_ALIASES: usize = 10;
+/// Aliases followed for one request.
+const MAX_ALIASES: usize = 10;
 
-/// As many fallbacks.
-const MOST_FALLBACKS: usize = 4;
+/// Fallbacks followed for one request.
+const MAX_FALLBACKS: usize = 4;
 
-/// A Service as the naive search sees it. Each has one port, `http`, 80.
+/// A Service. Each has one port, `http`, 80.
 #[derive(Clone, Debug)]
 pub(crate) struct NaiveService {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) kind: NaiveKind,
-    /// None where it is an alias.
+    /// Empty for an alias.
     pub(crate) endpoints: Vec<NaiveEndpoint>,
 }
 
-/// What DNS makes of it.
+/// How DNS answers for a Service.
 #[derive(Clone, Debug)]
 pub(crate) enum NaiveKind {
     Virtual,
@@ -52,7 +52,7 @@ pub(crate) struct NaiveEndpoint {
     pub(crate) ready: bool,
 }
 
-/// What stands in for a Service.
+/// The fallback of a Service.
 #[derive(Clone, Debug)]
 pub(crate) struct NaiveFallback {
     /// Namespace and name of the Service.
@@ -65,12 +65,12 @@ pub(crate) struct NaiveFallback {
 
 #[derive(Clone, Debug)]
 pub(crate) enum NaiveTarget {
-    /// By namespace and name.
+    /// Namespace and name.
     Service(String, String),
     Host(String),
 }
 
-/// All that an answer depends on. The caller is in the namespace `a`.
+/// Everything that an answer depends on. The caller is in the namespace `a`.
 #[derive(Clone, Debug)]
 pub(crate) struct NaiveCluster {
     pub(crate) services: Vec<NaiveService>,
@@ -81,15 +81,15 @@ pub(crate) struct NaiveCluster {
     pub(crate) baseline: Option<String>,
 }
 
-/// What a search has come by.
+/// The aliases and fallbacks that a search has followed.
 #[derive(Default)]
 struct NaiveWalk {
     aliases: Vec<String>,
     fallbacks: Vec<(String, String)>,
-    stood_in: Option<&'static str>,
+    reason: Option<&'static str>,
 }
 
-/// What a whole name is.
+/// What a full name is the name of.
 enum NaiveMatch<'c> {
     Service(&'c NaiveService),
     Port(&'c NaiveService),
@@ -117,7 +117,7 @@ impl NaiveFallback {
         };
         wire["port"] = json!(self.port);
         let triggers = [(self.when_missing, "missing"), (self.when_no_endpoints, "noEndpoints")];
-        wire["when"] = triggers.into_iter().filter(|(is_meant, _)| *is_meant).map(|(_, name)| name).collect();
+        wire["when"] = triggers.into_iter().filter(|(is_triggered, _)| *is_triggered).map(|(_, name)| name).collect();
         (format!("{namespace}/{name}"), wire)
     }
 }
@@ -148,21 +148,21 @@ impl NaiveService {
         self.endpoints.iter().any(|endpoint| endpoint.ready)
     }
 
-    /// Whether DNS has its name.
+    /// Whether DNS has a record of its name.
     fn exists(&self) -> bool {
         !matches!(self.kind, NaiveKind::Headless) || self.any_ready()
     }
 }
 
 impl NaiveCluster {
-    /// Of several Services with one name, the first is taken.
+    /// Takes the first of several Services with one name.
     pub(crate) fn new(mut services: Vec<NaiveService>, ndots: u8, musl: bool) -> Self {
         services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         services.dedup_by(|a, b| (&a.namespace, &a.name) == (&b.namespace, &b.name));
         Self { services, ndots, musl, fallbacks: vec![], baseline: None }
     }
 
-    /// With those of `fallbacks` that a configuration may have; of several for one Service, the first is taken.
+    /// Adds the fallbacks that a configuration may have, the first of several for one Service.
     pub(crate) fn with_fallbacks(mut self, fallbacks: Vec<NaiveFallback>, baseline: Option<String>) -> Self {
         for fallback in fallbacks {
             let is_allowed = match (&fallback.to, fallback.port) {
@@ -182,7 +182,7 @@ impl NaiveCluster {
         self
     }
 
-    /// The configuration that says the same.
+    /// The configuration that describes this cluster.
     pub(crate) fn config(&self) -> Config {
         config(self.fields())
     }
@@ -214,7 +214,7 @@ impl NaiveCluster {
         })
     }
 
-    /// What `asked` means over `http`, in the words of `fixture::ask`.
+    /// What `asked` resolves to over `http`, in the form of `fixture::ask`.
     pub(crate) fn answer(&self, asked: &str) -> String {
         let (host, port) = match asked.split_once(':') {
             Some((host, port)) => (host, port.parse().expect("a port")),
@@ -238,52 +238,52 @@ impl NaiveCluster {
             }
         }
         if let Some(baseline) = self.baseline.as_ref().filter(|_| has_list) {
-            let way = NaiveWalk { stood_in: Some("baseline"), ..NaiveWalk::default() };
-            if let Some(answer) = self.try_candidate(&format!("{bare}.{baseline}.svc.cluster.local"), port, way) {
+            let walk = NaiveWalk { reason: Some("baseline"), ..NaiveWalk::default() };
+            if let Some(answer) = self.try_candidate(&format!("{bare}.{baseline}.svc.cluster.local"), port, walk) {
                 return answer;
             }
         }
         "pass name_not_found".into()
     }
 
-    /// `None`: it does not exist, and nothing stands in for it.
-    fn try_candidate(&self, candidate: &str, port: u16, mut way: NaiveWalk) -> Option<String> {
+    /// `None`: it does not exist, and no fallback helps.
+    fn try_candidate(&self, candidate: &str, port: u16, mut walk: NaiveWalk) -> Option<String> {
         match self.find(candidate) {
-            Some(found) => Some(self.follow(found, port, &mut way).unwrap_or_else(|| "refuse no_endpoints".into())),
-            None => self.instead_of(candidate, port, &mut way),
+            Some(found) => Some(self.follow(found, port, &mut walk).unwrap_or_else(|| "refuse no_endpoints".into())),
+            None => self.fallback_of_name(candidate, port, &mut walk),
         }
     }
 
-    /// What stands in for the Service that `name`, which does not exist, would be.
-    fn instead_of(&self, name: &str, port: u16, way: &mut NaiveWalk) -> Option<String> {
+    /// The answer of the fallback of the Service that `name`, which does not exist, would be.
+    fn fallback_of_name(&self, name: &str, port: u16, walk: &mut NaiveWalk) -> Option<String> {
         let labels: Vec<&str> = name.strip_suffix(".svc.cluster.local")?.split('.').collect();
         let [service, namespace] = labels[..] else { return None };
-        self.stand_in(namespace, service, port, way)
+        self.fallback_of(namespace, service, port, walk)
     }
 
-    /// What comes of the fallback of a Service that is missing or has no endpoints. `None`: it has none that helps.
-    fn stand_in(&self, namespace: &str, name: &str, port: u16, way: &mut NaiveWalk) -> Option<String> {
+    /// The answer of the fallback of a Service that is missing or has no endpoints. `None`: it has no fallback that helps.
+    fn fallback_of(&self, namespace: &str, name: &str, port: u16, walk: &mut NaiveWalk) -> Option<String> {
         let of = (namespace.to_owned(), name.to_owned());
         let fallback = self.fallbacks.iter().find(|fallback| fallback.of == of)?;
-        let (is_meant, reason) = match self.get(namespace, name) {
+        let (is_triggered, reason) = match self.get(namespace, name) {
             None => (fallback.when_missing, "fallback_missing"),
             Some(_) => (fallback.when_no_endpoints, "fallback_no_endpoints"),
         };
-        if !is_meant || way.fallbacks.contains(&of) || way.fallbacks.len() == MOST_FALLBACKS {
+        if !is_triggered || walk.fallbacks.contains(&of) || walk.fallbacks.len() == MAX_FALLBACKS {
             return None;
         }
-        way.fallbacks.push(of);
-        let reason = *way.stood_in.get_or_insert(reason);
+        walk.fallbacks.push(of);
+        let reason = *walk.reason.get_or_insert(reason);
         let port = fallback.port.unwrap_or(port);
         match &fallback.to {
             NaiveTarget::Host(host) => Some(format!("{reason} {host}:{port}")),
             NaiveTarget::Service(namespace, name) => match self.get(namespace, name) {
                 Some(service) if service.exists() => {
-                    let answer = self.follow(NaiveMatch::Service(service), port, way)?;
-                    // What leads nowhere is as good as none.
+                    let answer = self.follow(NaiveMatch::Service(service), port, walk)?;
+                    // A fallback that is not routed does not help.
                     (!answer.starts_with("pass") && !answer.starts_with("refuse")).then_some(answer)
                 }
-                _ => self.stand_in(namespace, name, port, way),
+                _ => self.fallback_of(namespace, name, port, walk),
             },
         }
     }
@@ -321,18 +321,18 @@ impl NaiveCluster {
         is_pod.then(|| NaiveMatch::Pod(candidate.to_owned()))
     }
 
-    /// `None`: nothing there may serve, and nothing stands in for it.
-    fn follow<'c>(&'c self, mut found: NaiveMatch<'c>, mut port: u16, way: &mut NaiveWalk) -> Option<String> {
+    /// `None`: it has no usable endpoint, and no fallback helps.
+    fn follow<'c>(&'c self, mut found: NaiveMatch<'c>, mut port: u16, walk: &mut NaiveWalk) -> Option<String> {
         while let NaiveMatch::Service(service @ NaiveService { kind: NaiveKind::Alias { target, port: own }, .. }) =
             found
         {
-            if way.aliases.contains(&service.short()) || way.aliases.len() == MOST_ALIASES {
+            if walk.aliases.contains(&service.short()) || walk.aliases.len() == MAX_ALIASES {
                 return Some("refuse alias_loop".into());
             }
-            way.aliases.push(service.short());
+            walk.aliases.push(service.short());
             port = own.unwrap_or(port);
             if !is_inside(target) {
-                let reason = way.stood_in.unwrap_or("external");
+                let reason = walk.reason.unwrap_or("external");
                 let allowed = is_listed(target, port);
                 return Some(if allowed { format!("{reason} {target}:{port}") } else { "refuse alias_denied".into() });
             }
@@ -342,7 +342,7 @@ impl NaiveCluster {
                 return Some("refuse alias_denied".into());
             }
             let Some(next) = self.find(target) else {
-                return Some(self.instead_of(target, port, way).unwrap_or_else(|| "pass name_not_found".into()));
+                return Some(self.fallback_of_name(target, port, walk).unwrap_or_else(|| "pass name_not_found".into()));
             };
             found = next;
         }
@@ -351,21 +351,21 @@ impl NaiveCluster {
             NaiveMatch::Endpoint(service, label) => ("endpoint", format!("{label}.{}", service.short()), Some(service)),
             NaiveMatch::Pod(name) => ("pod", name, None),
         };
-        let reason = way.stood_in.unwrap_or(if way.aliases.is_empty() { reason } else { "alias" });
+        let reason = walk.reason.unwrap_or(if walk.aliases.is_empty() { reason } else { "alias" });
         match service {
             Some(_) if port != 80 => Some("pass port_not_found".into()),
-            Some(service) if !service.any_ready() => self.stand_in(&service.namespace, &service.name, port, way),
+            Some(service) if !service.any_ready() => self.fallback_of(&service.namespace, &service.name, port, walk),
             _ => Some(format!("{reason} {host}:{port}")),
         }
     }
 }
 
-/// Whether what stands in the namespace `from` may lead to a Service in `to`.
+/// Whether aliases and fallbacks of the namespace `from` may lead to a Service in `to`.
 fn is_granted(from: &str, to: &str) -> bool {
     from == to || GRANTS.contains(&(from, to))
 }
 
-/// Whether requests may leave the cluster for `host` on this port.
+/// Whether `externalNames.allow` lists `host` with this port.
 fn is_listed(host: &str, port: u16) -> bool {
     match host {
         "a.example" => port == 80 || port == 81,

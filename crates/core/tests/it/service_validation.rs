@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[test]
-fn each_field_of_a_service_is_checked() {
+fn checks_each_field_of_a_service() {
     service_refused(json!({"clusterIPs": ["10.0.0"]}), ".clusterIPs[0]: \"10.0.0\" is not an IP address");
     service_refused(
         json!({"clusterIPs": ["169.254.169.254"]}),
@@ -94,7 +94,7 @@ fn each_field_of_a_service_is_checked() {
 }
 
 #[test]
-fn weights_labels_and_subsets_are_checked() {
+fn checks_weights_labels_and_subsets() {
     let group = |group: Value| json!({"endpoints": [group]});
     let subsets = |subsets: Value| json!({"subsets": subsets});
     let many = |count: usize, value: Value| -> Value {
@@ -118,7 +118,7 @@ fn weights_labels_and_subsets_are_checked() {
         {"endpoints": [{"labels": {"version": "v1", "version": "v2"}}]}}}}"#;
     let expected = "table.services[\"shop/web\"].endpoints[0].labels: \"version\" is given twice; keep one of them";
     assert_eq!(read(twice).unwrap_err(), expected);
-    // What each port of a Service takes of memory is the product of its groups and subsets.
+    // A Service takes memory for the product of its ports, groups and subsets.
     let ports: Vec<Value> = (1..=64).map(|n| json!({"name": format!("p{n}"), "port": n})).collect();
     let many_shares = |groups: usize| {
         let groups: Vec<Value> =
@@ -164,7 +164,7 @@ fn weights_labels_and_subsets_are_checked() {
         service_refused(service, &format!(".{name} has no meaning on a Service of type ExternalName; leave it out"));
     }
 
-    // The bounds themselves are good.
+    // Values at the bounds are accepted.
     let widest = json!({
         "endpoints": [{"weight": 1, "labels": many(16, json!("x"))}, {"weight": 1_000}],
         "subsets": {"v1": {"weight": 0}, "v2": {"weight": 1_000_000, "labels": many(16, json!("x"))}, &*"v".repeat(63): {}},
@@ -175,7 +175,7 @@ fn weights_labels_and_subsets_are_checked() {
 }
 
 #[test]
-fn what_is_steered_by_endpoint_has_to_have_endpoints() {
+fn requires_endpoints_for_services_steered_by_endpoint() {
     let unknown =
         " is steered by endpoint, and its endpoints are not in the table; give its endpoints, or steer it by cluster";
     let by = |by: &str, services: Value| json!({"steering": {"by": by}, "table": {"services": services}});
@@ -195,11 +195,11 @@ fn what_is_steered_by_endpoint_has_to_have_endpoints() {
         let good = try_config(by("endpoint", services.clone()));
         assert!(good.is_ok(), "{services}: {}", good.unwrap_err());
     }
-    assert!(try_config(by("cluster", web(json!({})))).is_ok(), "by cluster they may be left out");
+    assert!(try_config(by("cluster", web(json!({})))).is_ok(), "a Service steered by cluster needs no endpoints");
 }
 
 #[test]
-fn the_same_service_or_cluster_ip_twice_is_refused() {
+fn refuses_a_duplicate_service_or_cluster_ip() {
     let twice =
         r#"{"version": 1, "caller": {"namespace": "shop"}, "table": {"services": {"shop/a": {}, "shop/a": {}}}}"#;
     assert_eq!(read(twice).unwrap_err(), "table.services: \"shop/a\" is given twice; keep one of them");

@@ -1,4 +1,4 @@
-//! A trace tells every step; its words are for people.
+//! Traces: every step of a decision, in words.
 
 use byname_core::Plan;
 use serde_json::json;
@@ -8,7 +8,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use crate::fixture::{self, config, http, shop};
 
 #[test]
-fn every_step_is_told_in_order() {
+fn traces_every_step_in_order() {
     let mut services = shop();
     services["shop/pay"] =
         json!({"type": "ExternalName", "externalName": "payments.shop.svc.cluster.local", "alias": {"port": 9090}});
@@ -57,7 +57,7 @@ fn every_step_is_told_in_order() {
 }
 
 #[test]
-fn a_trace_is_one_line_whatever_the_table_says() {
+fn writes_one_line_whatever_the_table_holds() {
     let service = json!({"ports": [{"port": 80, "appProtocol": "a\nb".repeat(1_000)}]});
     let config = config(json!({"table": {"services": {"shop/web": service}}}));
     let trace = fixture::trace(&config, "web");
@@ -66,7 +66,7 @@ fn a_trace_is_one_line_whatever_the_table_says() {
 }
 
 #[test]
-fn a_trace_fits_into_a_header() {
+fn fits_into_a_header() {
     let searches: Vec<String> = (0..32).map(|n| format!("d{n}.{}", ["x"; 100].join("."))).collect();
     let config = config(json!({"dns": {"searches": searches}}));
     let trace = fixture::trace(&config, "a-name");
@@ -76,7 +76,7 @@ fn a_trace_fits_into_a_header() {
 }
 
 #[test]
-fn a_trace_changes_nothing() {
+fn changes_no_decision() {
     let config = config(json!({"table": {"services": shop()}}));
     for authority in ["payments", "db-0.db", "nope", "a,b", "10.96.0.10", "payments:1"] {
         let (mut with, mut without) = (Plan::default(), Plan::default());
@@ -89,7 +89,7 @@ fn a_trace_changes_nothing() {
 
 /// The lines that docs/endpoints.md shows.
 #[test]
-fn a_trace_names_the_rule_that_chose_the_endpoint() {
+fn names_the_rule_that_chose_the_endpoint() {
     let group = |address: &str, zone: &str| json!({"addresses": address, "zone": zone, "ports": {"http": 8080}});
     let web = json!({
         "ports": [{"name": "http", "port": 80}],

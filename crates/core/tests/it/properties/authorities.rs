@@ -174,7 +174,7 @@ fn parsed(bytes: &[u8]) -> Option<NaiveAuthority> {
 }
 
 #[test]
-fn the_generator_draws_valid_and_invalid_authorities_of_every_kind() {
+fn generator_draws_valid_and_invalid_authorities_of_every_kind() {
     let authorities = samples(authority());
     let naive: Vec<Option<NaiveAuthority>> = authorities.iter().map(|bytes| naive_authority(bytes)).collect();
     assert_balanced("valid authorities", share(&naive, Option::is_some));
@@ -194,12 +194,12 @@ proptest! {
     #![proptest_config(cases(2_000))]
 
     #[test]
-    fn an_authority_has_the_host_and_port_of_the_grammar(bytes in authority()) {
+    fn parses_host_and_port_as_the_grammar_says(bytes in authority()) {
         prop_assert_eq!(parsed(&bytes), naive_authority(&bytes), "{}", bytes.escape_ascii());
     }
 
     #[test]
-    fn the_canonical_form_of_an_authority_parses_to_itself(bytes in authority()) {
+    fn parses_a_canonical_form_to_itself(bytes in authority()) {
         if let Ok(authority) = Authority::try_from(&*bytes) {
             let canonical = authority.to_string();
             prop_assert_eq!(Authority::try_from(canonical.as_bytes()), Ok(authority));

@@ -1,4 +1,4 @@
-//! Clusters whose names meet often, and names to ask them for.
+//! Clusters whose names often match, and names to resolve in them.
 
 use proptest::{prelude::*, sample::Index};
 
@@ -26,7 +26,7 @@ fn alias() -> impl Strategy<Value = NaiveKind> {
         .prop_map(|(target, port)| NaiveKind::Alias { target, port })
 }
 
-fn plain() -> impl Strategy<Value = NaiveService> {
+fn service() -> impl Strategy<Value = NaiveService> {
     let with_endpoints = prop_oneof![Just(NaiveKind::Virtual), Just(NaiveKind::Headless)];
     let kind = prop_oneof![
         2 => (with_endpoints, prop::collection::vec(endpoint(), 0..3)),
@@ -42,10 +42,10 @@ fn plain() -> impl Strategy<Value = NaiveService> {
 
 /// Services without fallbacks.
 pub(super) fn table() -> impl Strategy<Value = Vec<NaiveService>> {
-    prop::collection::vec(plain(), 0..12)
+    prop::collection::vec(service(), 0..12)
 }
 
-/// Of few namespaces and names, which are granted one another, so that fallbacks and Services meet: in chains and circles.
+/// A namespace and name of few, so that fallbacks and Services often form chains and circles.
 fn key() -> impl Strategy<Value = (String, String)> {
     let namespace = prop::sample::select(&["a", "a", "prod", "b"][..]);
     let name = prop::sample::select(&["a", "b", "prod", "svc"][..]);
@@ -70,8 +70,8 @@ fn ndots() -> impl Strategy<Value = u8> {
     prop_oneof![4 => Just(5), 1 => 0u8..7]
 }
 
-/// A Service that may well be empty, or an alias of one that may well be missing.
-fn hollow() -> impl Strategy<Value = NaiveService> {
+/// A Service of few names, which often has no endpoints, or an alias of a Service that is often missing.
+fn linked_service() -> impl Strategy<Value = NaiveService> {
     let inside = key().prop_map(|(namespace, name)| format!("{name}.{namespace}.svc.cluster.local"));
     let alias =
         (inside, prop::option::weighted(0.2, 79u16..82)).prop_map(|(target, port)| NaiveKind::Alias { target, port });
@@ -84,7 +84,7 @@ fn hollow() -> impl Strategy<Value = NaiveService> {
 }
 
 /// A name that is likely to have a fallback in [`cluster_with_fallbacks`].
-pub(super) fn asked_of_few() -> impl Strategy<Value = String> {
+pub(super) fn asked_of_few_names() -> impl Strategy<Value = String> {
     let short = key().prop_map(|(_, name)| name);
     let with_namespace = key().prop_map(|(namespace, name)| format!("{name}.{namespace}"));
     let named = key().prop_map(|(_, name)| format!("_http._tcp.{name}"));
@@ -94,7 +94,7 @@ pub(super) fn asked_of_few() -> impl Strategy<Value = String> {
     (name, end).prop_map(|(name, end)| name + end)
 }
 
-/// A name to ask a cluster of [`cluster`] for.
+/// A name that often matches one of a [`cluster`].
 pub(super) fn asked() -> impl Strategy<Value = String> {
     (prop::collection::vec(word(), 1..7), prop::sample::select(&ENDS[..]))
         .prop_map(|(labels, end)| labels.join(".") + end)
@@ -103,7 +103,7 @@ pub(super) fn asked() -> impl Strategy<Value = String> {
 /// A cluster whose Services have fallbacks, perhaps with a baseline namespace. Half of the fallbacks lead to a Service with
 /// endpoints, where the namespace has one.
 pub(super) fn cluster_with_fallbacks() -> impl Strategy<Value = NaiveCluster> {
-    let services = prop::collection::vec(hollow(), 0..12);
+    let services = prop::collection::vec(linked_service(), 0..12);
     let fallbacks = prop::collection::vec((fallback(), any::<bool>(), any::<Index>()), 0..16);
     let baseline = prop::option::of(prop::sample::select(&["prod", "b"][..]).prop_map(str::to_owned));
     (services, fallbacks, baseline, ndots(), any::<bool>()).prop_map(|(services, fallbacks, baseline, ndots, musl)| {
@@ -139,7 +139,7 @@ pub(super) struct AskedName {
 }
 
 pub(super) fn asked_name() -> impl Strategy<Value = AskedName> {
-    let random = prop_oneof![2 => asked_of_few(), 1 => asked()];
+    let random = prop_oneof![2 => asked_of_few_names(), 1 => asked()];
     let end = prop::sample::select(vec!["", "", "", "", "", ":80", ":81"]);
     (any::<Index>(), any::<Index>(), 0u8..9, end, random).prop_map(|(service, endpoint, form, end, random)| AskedName {
         service,
@@ -154,7 +154,7 @@ impl AskedName {
     pub(super) fn of(&self, cluster: &NaiveCluster) -> String {
         let services = cluster.services.iter().map(|service| (&service.namespace, &service.name, &*service.endpoints));
         let fallbacks = cluster.fallbacks.iter().map(|fallback| (&fallback.of.0, &fallback.of.1, &[][..]));
-        // Few Services are empty or missing: their names are drawn three times as often.
+        // Names with a fallback are drawn three times as often.
         let known: Vec<(&String, &String, &[NaiveEndpoint])> =
             services.chain(fallbacks.clone()).chain(fallbacks.clone()).chain(fallbacks).collect();
         if known.is_empty() {

@@ -283,7 +283,7 @@ fn mutated() -> impl Strategy<Value = MutatedConfig> {
 }
 
 #[test]
-fn the_generator_draws_configurations_that_are_accepted_and_refused() {
+fn generator_draws_valid_and_invalid_configurations() {
     let configs = samples(mutated());
     let is_accepted = |config: &MutatedConfig| Config::read(config.json.to_string(), &Defaults::default()).is_ok();
     assert_balanced("accepted configurations", share(&configs, is_accepted));
@@ -293,7 +293,7 @@ fn the_generator_draws_configurations_that_are_accepted_and_refused() {
     };
     assert!(
         share(&configs, changes_answers) > 0.75,
-        "{:.3} answer with more than pass",
+        "only {:.3} of the configurations answer a name other than by pass",
         share(&configs, changes_answers)
     );
 }
@@ -307,7 +307,7 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn a_changed_field_changes_the_answers_or_is_named_by_an_error(mutated in mutated()) {
+    fn changes_its_answers_with_a_field_or_names_the_field_in_an_error(mutated in mutated()) {
         let MutatedConfig { json, mutation, asked } = mutated;
         match (Config::read(json.to_string(), &Defaults::default()), mutation.outcome) {
             (Ok(config), Ok(cluster)) => {

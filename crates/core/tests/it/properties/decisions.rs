@@ -1,4 +1,4 @@
-//! What a decision, its trace and its local reply have to do with one another.
+//! Decisions, their traces and their local replies.
 
 use byname_core::{Authority, Config, Destination, Plan, Request, Resolution, Scheme};
 use proptest::prelude::*;
@@ -58,7 +58,7 @@ fn decision() -> impl Strategy<Value = NaiveRequest> {
 }
 
 #[test]
-fn the_generator_draws_requests_that_are_routed_passed_and_refused() {
+fn generator_draws_requests_that_are_routed_passed_and_refused() {
     let decisions = samples(decision());
     let resolved = |is_counted: fn(&Resolution<'_>) -> bool| {
         share(&decisions, |decision| is_counted(&decision.config().resolve(decision.request(), None)))
@@ -74,7 +74,7 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn a_trace_changes_nothing(decision in decision()) {
+    fn changes_nothing_for_a_trace(decision in decision()) {
         let (config, request) = (decision.config(), decision.request());
         let (mut plain, mut traced) = (Plan::default(), Plan::default());
         let resolution = decide(&config, request, &mut plain);
@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn a_refusal_has_a_local_reply_of_one_line(decision in decision()) {
+    fn answers_a_refusal_by_one_line(decision in decision()) {
         let (config, request) = (decision.config(), decision.request());
         if let Resolution::Refuse(refusal) = config.resolve(request, None) {
             let reply = config.local_reply(request, refusal);
@@ -99,7 +99,7 @@ proptest! {
     }
 
     #[test]
-    fn only_a_routed_request_is_changed(decision in decision()) {
+    fn changes_only_routed_requests(decision in decision()) {
         let mut plan = Plan::default();
         let config = decision.config();
         match decide(&config, decision.request(), &mut plan) {

@@ -22,7 +22,7 @@ fn naive_join(left: &str, right: &str) -> Option<String> {
 }
 
 #[test]
-fn the_generator_draws_pairs_that_fit_and_pairs_that_do_not() {
+fn generator_draws_pairs_that_fit_and_pairs_that_do_not() {
     assert_balanced("pairs that fit", share(&samples(pair()), |(left, right)| naive_join(left, right).is_some()));
 }
 
@@ -30,7 +30,7 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn a_joined_name_is_both_names_written_out((left, right) in pair()) {
+    fn joins_names_as_written_out_unless_too_long((left, right) in pair()) {
         let (Ok(left_name), Ok(right_name)) = (Name::parse(left.as_bytes()), Name::parse(right.as_bytes())) else {
             return Ok(());
         };

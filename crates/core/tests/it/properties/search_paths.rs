@@ -50,7 +50,8 @@ impl NaiveSearch {
         self.has_list() && self.written_out().iter().any(|(candidate, _)| candidate.len() > MAX_NAME_BYTES)
     }
 
-    /// The candidates in the order of the table in `names/search_path.rs`, each with whether the name is asked as it stands.
+    /// The candidates in the order of the table in `names/search_path.rs`, each with whether it is the name as written,
+    /// tried first.
     fn candidates(&self) -> Vec<(String, bool)> {
         let mut candidates = if self.has_list() { self.written_out() } else { vec![] };
         candidates.retain(|(candidate, _)| candidate.len() <= MAX_NAME_BYTES);
@@ -91,7 +92,7 @@ fn search() -> impl Strategy<Value = NaiveSearch> {
 }
 
 #[test]
-fn the_generator_draws_searches_with_every_order_and_names_too_long() {
+fn generator_draws_searches_of_every_order_and_too_long_candidates() {
     let searches = samples(search());
     assert_balanced("searches that leave candidates out", share(&searches, NaiveSearch::leaves_some_out));
     assert_balanced("searches that try the list", share(&searches, NaiveSearch::has_list));
@@ -102,7 +103,7 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn candidates_come_in_the_order_of_the_resolver(search in search()) {
+    fn tries_candidates_in_the_order_of_the_resolver(search in search()) {
         let mut dns = json!({"ndots": search.ndots, "resolver": if search.is_musl { "musl" } else { "glibc" },
                              "extraSearches": search.extra_searches});
         if let Some(searches) = &search.searches {
@@ -120,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn a_search_ends_where_it_is_told_to(search in search(), at in any::<prop::sample::Index>()) {
+    fn stops_at_the_candidate_that_breaks(search in search(), at in any::<prop::sample::Index>()) {
         let dns = json!({"ndots": search.ndots, "resolver": if search.is_musl { "musl" } else { "glibc" }});
         let config = config(json!({"dns": dns}));
         let search = NaiveSearch { searches: None, extra_searches: vec![], ..search };

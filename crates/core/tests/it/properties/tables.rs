@@ -10,7 +10,7 @@ use super::{
 use crate::{fixture::ask, naive::NaiveCluster};
 
 #[test]
-fn the_generators_draw_names_that_the_cluster_has_and_others() {
+fn generators_draw_known_and_unknown_names() {
     let is_passed =
         |(cluster, asked): &(NaiveCluster, AskedName)| cluster.answer(&asked.of(cluster)).starts_with("pass");
     assert_balanced("names that pass a cluster", share(&samples((cluster(), asked_name())), is_passed));
@@ -28,13 +28,13 @@ proptest! {
     #![proptest_config(cases(2_000))]
 
     #[test]
-    fn the_table_answers_as_a_search_through_all_services(cluster in cluster(), asked in asked_name()) {
+    fn answers_as_the_naive_search(cluster in cluster(), asked in asked_name()) {
         let asked = asked.of(&cluster);
         prop_assert_eq!(ask(&cluster.config(), &asked), cluster.answer(&asked));
     }
 
     #[test]
-    fn fallbacks_and_baselines_are_followed_as_by_a_search_through_all_services(
+    fn follows_fallbacks_and_baselines_as_the_naive_search(
         cluster in cluster_with_fallbacks(), asked in asked_name(),
     ) {
         let asked = asked.of(&cluster);
@@ -42,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn a_table_changed_one_by_one_answers_as_one_made_at_once(
+    fn answers_alike_after_a_service_is_removed_and_put_back(
         services in table(), order in any::<prop::sample::Index>(), asked in asked_name(),
     ) {
         let cluster = NaiveCluster::new(services, 5, false);
@@ -53,7 +53,7 @@ proptest! {
             prop_assert!(changed.table.remove(&service.namespace, &service.name));
             let wire = serde_json::from_value(service.wire()).expect("the wire form");
             let key = format!("{}/{}", service.namespace, service.name);
-            changed.table.put(byname_core::ServiceSpec::compile(&key, &wire).expect("it is good")).expect("there is room");
+            changed.table.put(byname_core::ServiceSpec::compile(&key, &wire).expect("a valid Service")).expect("there is room");
         }
         prop_assert_eq!(ask(&changed, &asked), ask(&whole, &asked));
         prop_assert_eq!(changed.table.endpoints(), whole.table.endpoints());
