@@ -1,5 +1,5 @@
-//! What a resolution and a new table take natively, by the number of Services. Nothing here fails for being slow; what the
-//! filter adds to a request in Envoy is measured by `make bench`.
+//! The time of a resolution and of reading a table, natively and by the number of Services. Nothing here fails for being slow;
+//! `make bench` measures the time that the filter adds to a request in Envoy.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot go on ends, which is what these do")]
 
@@ -14,11 +14,11 @@ const READ: [usize; 4] = [10, 1_000, 10_000, 100_000];
 const ENDPOINTS: usize = 10;
 /// Every tenth Service is the caller's neighbour.
 const NAMESPACES: usize = 10;
-/// Names that are asked for in turn, spread over the table: one alone would always be in the cache.
+/// Names that are resolved in turn, spread over the table: a single name would always be in the CPU's cache.
 const NAMES: usize = 4_096;
-/// The neighbours among the first so many Services have aliases.
+/// The neighbours among the first Services, up to this number, have aliases.
 const ALIASED: usize = 10_000;
-/// A table holds 100,000 Services, aliases and all.
+/// A table holds 100,000 Services, including aliases.
 const MOST_BESIDE_ALIASES: usize = 100_000 - 2 * ALIASED / NAMESPACES;
 
 fn namespace(index: usize) -> String {
@@ -62,7 +62,7 @@ fn read(text: &str) -> Config {
     Config::read(text, &Defaults::default()).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-/// What is asked, the reason that it has, and the name for a Service of `shop`.
+/// What is resolved, its reason, and the name for a Service of `shop`.
 type Form = (&'static str, Reason, fn(usize) -> String);
 
 const FORMS: [Form; 5] = [
@@ -104,14 +104,14 @@ fn reading(criterion: &mut Criterion) {
         let text = configuration(services.min(MOST_BESIDE_ALIASES));
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(BenchmarkId::from_parameter(services), |bencher| {
-            // What is built is dropped outside of what is measured.
+            // The table is dropped outside the measurement.
             bencher.iter_batched(|| (), |()| read(black_box(&text)), BatchSize::PerIteration);
         });
     }
     group.finish();
 }
 
-/// One Service of a table that stands is put in anew, with other endpoints: what a delta would take.
+/// Puts one Service with other endpoints into an existing table, as an incremental push would.
 fn changing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("delta");
     group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
@@ -160,7 +160,7 @@ fn one_service(endpoints: usize, steering: &Value) -> Config {
     read(&config.to_string())
 }
 
-/// A whole decision by each policy, beside one by cluster, which chooses nothing. What a policy costs is the difference.
+/// A whole decision by each policy, beside one by cluster, which picks no endpoint: the difference is the cost of the policy.
 fn picking(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pick");
     group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
@@ -205,8 +205,8 @@ fn picking(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What rendezvous hashing is chosen over: a table that is built at a push, and then costs one look. As Eisenbud and others
-/// describe it in *Maglev: A Fast and Reliable Software Network Load Balancer*, section 3.4.
+/// The alternative to rendezvous hashing: a table that is built at a push and costs one lookup per request. Eisenbud et al.,
+/// *Maglev: A Fast and Reliable Software Network Load Balancer*, section 3.4.
 struct Maglev(Vec<u16>);
 
 impl Maglev {

@@ -1,8 +1,9 @@
-//! A request allocates nothing once buffers are warm, however it is resolved and whatever is chosen for it: counted by an
-//! allocator. In a binary of its own, since it replaces the allocator of all tests in it.
+//! A request allocates nothing once buffers are warm, however it is resolved and whatever endpoint is picked.
+//!
+//! The test counts allocations, and is a binary of its own because it replaces the allocator.
 
 #![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, reason = "a test that cannot go on fails, which is what this does")]
+#![allow(clippy::expect_used, reason = "a test that cannot continue fails by a panic")]
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
 use std::{
@@ -19,22 +20,22 @@ thread_local! {
 
 struct Counting;
 
-// SAFETY: all of it is the system's allocator; what is added allocates nothing.
+// SAFETY: every call goes to the system's allocator, and counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.realloc(pointer, layout, bytes) }
     }
 }
@@ -69,7 +70,7 @@ fn config(steering: &Value) -> Config {
             "base/search": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.9.0.1 10.9.0.2"}]},
         }},
     });
-    Config::read(&text.to_string(), &Defaults::default()).expect("it is good")
+    Config::read(text.to_string(), &Defaults::default()).expect("a valid configuration")
 }
 
 #[test]
@@ -94,17 +95,17 @@ fn a_request_allocates_nothing() {
     for steering in steerings {
         let config = config(&steering);
         let (mut balance, mut plan) = (Balance::default(), Plan::default());
-        let mut world = FakeEnv { headers: vec![("x-user".into(), "one".into())], ..FakeEnv::default() };
-        let mut ask = |authority: &str, world: &mut FakeEnv, all_fail: bool| {
+        let mut env = FakeEnv { headers: vec![("x-user".into(), "one".into())], ..FakeEnv::default() };
+        let mut ask = |authority: &str, env: &mut FakeEnv, all_fail: bool| {
             let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
             let resolution = config.resolve(request, None);
-            let chooser = &mut Chooser { balance: &mut balance, env: world };
+            let chooser = &mut Chooser { balance: &mut balance, env };
             config.plan(&resolution, request, chooser, &mut plan, None);
-            // Every so many fail, so that something is ejected all the time.
-            let status = if all_fail || world.seed.is_multiple_of(5) { 503 } else { 200 };
-            world.now += 1_000_000_000;
+            // A fifth of the requests fail, so that some endpoint is always ejected.
+            let status = if all_fail || env.seed.is_multiple_of(5) { 503 } else { 200 };
+            env.now += 1_000_000_000;
             if let Some(ticket) = plan.take_ticket() {
-                config.done(ticket, Some(status), &mut Chooser { balance: &mut balance, env: world });
+                config.done(ticket, Some(status), &mut Chooser { balance: &mut balance, env });
             }
         };
         for authority in [
@@ -119,16 +120,16 @@ fn a_request_allocates_nothing() {
             "nope.shop",
             "192.0.2.1",
         ] {
-            // First there is something to remember of every endpoint, so that there is never more of it.
-            (0..5_000).for_each(|_| ask(authority, &mut world, true));
-            (0..5_000).for_each(|_| ask(authority, &mut world, false));
+            // First every endpoint gets an entry, so that the state no longer grows.
+            (0..5_000).for_each(|_| ask(authority, &mut env, true));
+            (0..5_000).for_each(|_| ask(authority, &mut env, false));
             let before = COUNT.with(Cell::get);
-            (0..1_000).for_each(|_| ask(authority, &mut world, false));
+            (0..1_000).for_each(|_| ask(authority, &mut env, false));
             let allocations = COUNT.with(Cell::get) - before;
             assert_eq!(allocations, 0, "{authority} by {steering}");
         }
     }
     let before = COUNT.with(Cell::get);
     drop(Box::new(1));
-    assert_eq!(COUNT.with(Cell::get) - before, 1, "it counts");
+    assert_eq!(COUNT.with(Cell::get) - before, 1, "the allocator counts");
 }

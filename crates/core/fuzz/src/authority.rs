@@ -2,7 +2,7 @@
 
 use byname_core::{Authority, Host};
 
-/// Any bytes are an authority or not. The canonical form of one is a fixed point, and a name only loses its case.
+/// Bytes are an authority or not. A canonical form parses to itself, and a name only loses its case.
 pub fn authority(bytes: &[u8]) {
     let Ok(authority) = Authority::try_from(bytes) else { return };
     let canonical = authority.to_string();

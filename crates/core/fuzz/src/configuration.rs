@@ -8,38 +8,39 @@ use serde_json::Value;
 
 use crate::rules::decided;
 
-/// As many Services of a configuration are asked for by name.
+/// Services of a configuration that are resolved by name.
 const MAX_ASKED_SERVICES: usize = 8;
 
-/// The place of a problem: a few parts, each cut where it is not our own word.
-const MAX_PLACE_CHARS: usize = 1_000;
+/// The path of an error: a few elements, each cut unless it is a field's name.
+const MAX_PATH_CHARS: usize = 1_000;
 
 /// The longest way to escape a character, `\u{10ffff}`.
 const MAX_ESCAPED_CHARS: usize = 10;
 
-/// Any bytes are a configuration or an error of bounded length. What was taken decides whatever is asked of it.
+/// Bytes are a configuration or an error of bounded length. A configuration decides every request.
 pub fn configuration(bytes: &[u8]) {
     let defaults = Defaults { namespace: Some("shop"), zone: None, ..Defaults::default() };
     match Config::read(bytes, &defaults) {
-        Err(problems) => check_problems(&problems),
-        Ok(config) => ask(&config, &serde_json::from_slice(bytes).expect("it was read once")),
+        Err(errors) => check_errors(&errors),
+        Ok(config) => ask(&config, &serde_json::from_slice(bytes).expect("Config::read has parsed it")),
     }
 }
 
-fn check_problems(problems: &FieldErrors) {
-    assert!(!problems.is_empty(), "an error has a reason");
-    assert!(problems.listed().len() <= MAX_LISTED_ERRORS);
-    for problem in problems.listed() {
+fn check_errors(errors: &FieldErrors) {
+    assert!(!errors.is_empty(), "an error has a reason");
+    assert!(errors.listed().len() <= MAX_LISTED_ERRORS);
+    for error in errors.listed() {
         let most =
-            if problem.error_type == FieldErrorType::Malformed { MAX_SYNTAX_ERROR_CHARS } else { MAX_QUOTED_CHARS };
-        assert!(problem.path.to_string().chars().count() <= MAX_PLACE_CHARS, "{} characters", problem.path.to_string().chars().count());
-        assert!(problem.found.chars().count() <= most * MAX_ESCAPED_CHARS + 1, "{}", problem.found);
-        let line = problem.to_string();
+            if error.error_type == FieldErrorType::Malformed { MAX_SYNTAX_ERROR_CHARS } else { MAX_QUOTED_CHARS };
+        let path = error.path.to_string();
+        assert!(path.chars().count() <= MAX_PATH_CHARS, "{} characters", path.chars().count());
+        assert!(error.found.chars().count() <= most * MAX_ESCAPED_CHARS + 1, "{}", error.found);
+        let line = error.to_string();
         assert!(!line.chars().any(char::is_control), "{line:?} is more than a line");
     }
 }
 
-/// Asks for what is always worth asking, and for what `json`, the same configuration, names.
+/// Decides a few fixed requests and some for the names in `json`, the same configuration.
 fn ask(config: &Config, json: &Value) {
     let zone = json["dns"]["clusterDomain"].as_str().unwrap_or("cluster.local");
     let zone = zone.strip_suffix('.').unwrap_or(zone).to_ascii_lowercase();
@@ -75,7 +76,7 @@ fn ask(config: &Config, json: &Value) {
     }
 }
 
-/// The first of a list that is a JSON list or one text.
+/// The first element of a list, which is a JSON list or one text.
 fn first_text(list: &Value) -> Option<&str> {
     list.as_str().or_else(|| list[0].as_str())?.split_ascii_whitespace().next()
 }

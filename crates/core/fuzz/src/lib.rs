@@ -1,5 +1,5 @@
-//! What holds for every input, as functions that libFuzzer's targets and the replay of the corpus share. Each takes any
-//! bytes and panics where a rule is broken.
+//! Rules that hold for every input, as functions that libFuzzer's targets and the replay of the corpus share. Each takes any
+//! bytes and panics if a rule is broken.
 
 mod authority;
 mod configuration;
@@ -7,22 +7,22 @@ mod names;
 mod resolve;
 mod rules;
 
-// The clusters, the naive search and the words for an answer are those of the core's tests.
-#[expect(dead_code, reason = "the tests of the core need more of it")]
+// The clusters and the naive search of the core's tests.
+#[expect(dead_code, reason = "the tests of the core use more of it")]
+#[path = "../../tests/it/fixture.rs"]
+mod fixture;
+#[expect(dead_code, reason = "the tests of the core use more of it")]
 #[path = "../../tests/it/naive.rs"]
 mod naive;
-#[expect(dead_code, reason = "the tests of the core need more of it")]
-#[path = "../../tests/it/world.rs"]
-mod world;
 
 pub use authority::authority;
 pub use configuration::configuration;
 pub use names::names;
 pub use resolve::resolve;
 
-/// What takes any bytes.
+/// A fuzz target: it takes any bytes.
 pub type Target = fn(&[u8]);
 
-/// Every target by its name, which is that of its directory in the corpus too.
+/// The targets by name. A target's directory in the corpus has the same name.
 pub const TARGETS: [(&str, Target); 4] =
     [("authority", authority), ("configuration", configuration), ("names", names), ("resolve", resolve)];

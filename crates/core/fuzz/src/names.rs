@@ -1,4 +1,4 @@
-//! Names against random tables of every kind of Service, with any policy, search path and steering.
+//! Names resolved in tables of every type of Service, with any policy, search path and steering.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use byname_core::{Config, Defaults, Plan, Request, Resolution, Scheme, ServiceSpec, Table};
@@ -8,16 +8,16 @@ use crate::rules::decided;
 
 const ZONE: &str = "cluster.local";
 
-/// More can only make names meet by exhaustion.
+/// Enough for every word to be used several times.
 const MAX_SERVICES: u8 = 24;
 
-/// Words of Services, namespaces, hostnames, ports and nodes: few and short, so that they meet.
+/// Words of Services, namespaces, hostnames, ports and nodes: few and short, so that they often match.
 const WORDS: [&str; 8] = ["a", "b", "shop", "svc", "pod", "http", "tcp", "10-0-0-1"];
 
-/// As many ports as words, so that each word has one.
+/// One port for each word.
 const PORTS: [u16; 8] = [80, 443, 8080, 9090, 1, 65_535, 81, 53];
 
-/// Where aliases lead, beside Services by `word.word`.
+/// Targets of aliases, besides Services `word.word`.
 const TARGETS: [&str; 8] = [
     "a.example",
     "b.a.example.",
@@ -37,12 +37,12 @@ const ADDRESSES: [&str; 8] =
 const TEMPLATES: [&str; 4] =
     ["{host}:{port}", "{service}.{namespace}|{portName}|{subset}", "{endpoint}|{service}", "one"];
 
-/// What a list of search domains is made of.
+/// Search domains.
 const SEARCHES: [&str; 6] =
     [".", "a.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example", "example"];
 
-/// A table, then an authority: the rest of the bytes as they are. Every rule of `rules.rs` holds, also while one Service
-/// after the other is taken out and put in again; then all is as it was. A table that was emptied knows nothing.
+/// The bytes are a table, followed by an authority. The rules of `rules.rs` hold, also while each Service is removed and put back.
+/// After that every answer is as before. An empty table knows no name.
 pub fn names(bytes: &[u8]) {
     let mut bytes = Unstructured::new(bytes);
     let Ok((configuration, https)) = read(&mut bytes) else { return };
@@ -52,7 +52,7 @@ pub fn names(bytes: &[u8]) {
     let used = &mut Plan::default();
 
     let mut config = Config::read(&configuration.to_string(), &Defaults::default())
-        .unwrap_or_else(|problems| panic!("the configuration is good: {problems}\n{configuration:#}"));
+        .unwrap_or_else(|errors| panic!("the configuration is valid: {errors}\n{configuration:#}"));
     let before = decided(&config, ZONE, request, used);
     let services = configuration["table"]["services"].as_object().expect("an object");
     let counts = |table: &Table| (table.services(), table.endpoints(), table.addresses_dropped());
@@ -74,17 +74,17 @@ pub fn names(bytes: &[u8]) {
 
     for (key, service) in services {
         let wire = serde_json::from_value(service.clone()).expect("the wire form");
-        let service = ServiceSpec::compile(key, &wire).expect("it is good");
+        let service = ServiceSpec::compile(key, &wire).expect("a valid Service");
         config.table.put(service.clone()).expect("there is room");
-        config.table.put(service).expect("it takes its own place");
+        config.table.put(service).expect("it replaces itself");
         decided(&config, ZONE, request, used);
     }
-    assert_eq!(decided(&config, ZONE, request, used), before, "changed one by one it is as made at once");
+    assert_eq!(decided(&config, ZONE, request, used), before, "a table with every Service put back answers as before");
     assert_eq!(counts(&config.table), counted);
 }
 
 fn read(bytes: &mut Unstructured<'_>) -> Result<(Value, bool)> {
-    // A byte of which the lowest bit was the scheme's before there was more to choose: so the corpus keeps its meaning.
+    // The lowest bit was the whole byte's meaning in older inputs of the corpus, and still is the scheme.
     let flags: u8 = bytes.arbitrary()?;
     let (https, has_choices) = (flags & 1 == 1, flags & 2 == 2);
     let mut caller = json!({"namespace": word(bytes)?});
@@ -173,7 +173,7 @@ fn service(bytes: &mut Unstructured<'_>, index: u8) -> Result<Value> {
     Ok(service)
 }
 
-/// What only some Services have to choose from.
+/// Fields that only Services with a choice of endpoints have.
 fn choices(bytes: &mut Unstructured<'_>, service: &mut Value) -> Result<()> {
     if service["type"] == "ExternalName" {
         return Ok(());
@@ -259,7 +259,7 @@ fn alias(bytes: &mut Unstructured<'_>) -> Result<Value> {
     Ok(json!({"type": "ExternalName", "externalName": target, "alias": alias}))
 }
 
-/// Ports with distinct numbers and names; with one, it may have none.
+/// Ports with distinct numbers and names. A single port may have no name.
 fn ports(bytes: &mut Unstructured<'_>) -> Result<Vec<Value>> {
     let count = bytes.int_in_range(0..=4u8)?;
     let (first, named) = (bytes.int_in_range(0..=7u8)?, bool::arbitrary(bytes)? || count > 1);

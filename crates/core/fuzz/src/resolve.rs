@@ -1,41 +1,41 @@
-//! The table against the naive search, which `properties.rs` of the core's tests is checked against as well.
+//! The table against the naive search, which the properties of the core's tests use too.
 
 use arbitrary::{Result, Unstructured};
 
 use crate::{
-    naive::{Cluster, ENDS, Endpoint, Kind, OUTSIDE, Plain, WORDS},
-    world::ask,
+    fixture::ask,
+    naive::{ENDS, NaiveCluster, NaiveEndpoint, NaiveKind, NaiveService, OUTSIDE, WORDS},
 };
 
-/// More can only make names meet by exhaustion; a chain of one alias more than are followed fits.
+/// Enough for a chain with one alias more than the bound.
 const MAX_SERVICES: usize = 24;
 
-/// A cluster and a name that is asked of it: both searches answer alike.
+/// Both searches answer alike for a cluster and a name.
 pub fn resolve(bytes: &[u8]) {
     let Ok((cluster, asked)) = read(&mut Unstructured::new(bytes)) else { return };
     assert_eq!(ask(&cluster.config(), &asked), cluster.answer(&asked), "{asked} of {cluster:#?}");
 }
 
-fn read(bytes: &mut Unstructured<'_>) -> Result<(Cluster, String)> {
+fn read(bytes: &mut Unstructured<'_>) -> Result<(NaiveCluster, String)> {
     let labels = bytes.int_in_range(1..=6u8)?;
     let mut asked = words(bytes, labels)?;
     asked.push_str(bytes.choose(&ENDS)?);
     let (ndots, musl) = (bytes.int_in_range(0..=6u8)?, bytes.arbitrary()?);
     let mut services = Vec::new();
     while services.len() < MAX_SERVICES && !bytes.is_empty() {
-        services.push(plain(bytes)?);
+        services.push(service(bytes)?);
     }
-    Ok((Cluster::new(services, ndots, musl), asked))
+    Ok((NaiveCluster::new(services, ndots, musl), asked))
 }
 
-fn plain(bytes: &mut Unstructured<'_>) -> Result<Plain> {
+fn service(bytes: &mut Unstructured<'_>) -> Result<NaiveService> {
     let (namespace, name) = (word(bytes)?, word(bytes)?);
     let (kind, endpoints) = match bytes.int_in_range(0..=7u8)? {
-        0 | 1 => (Kind::Virtual, endpoints(bytes)?),
-        2 | 3 => (Kind::Headless, endpoints(bytes)?),
-        kind => (Kind::Alias { target: target(bytes, kind)?, port: port(bytes)? }, vec![]),
+        0 | 1 => (NaiveKind::Virtual, endpoints(bytes)?),
+        2 | 3 => (NaiveKind::Headless, endpoints(bytes)?),
+        kind => (NaiveKind::Alias { target: target(bytes, kind)?, port: port(bytes)? }, vec![]),
     };
-    Ok(Plain { namespace, name, kind, endpoints })
+    Ok(NaiveService { namespace, name, kind, endpoints })
 }
 
 fn target(bytes: &mut Unstructured<'_>, kind: u8) -> Result<String> {
@@ -58,12 +58,12 @@ fn port(bytes: &mut Unstructured<'_>) -> Result<Option<u16>> {
     })
 }
 
-fn endpoints(bytes: &mut Unstructured<'_>) -> Result<Vec<Endpoint>> {
+fn endpoints(bytes: &mut Unstructured<'_>) -> Result<Vec<NaiveEndpoint>> {
     let mut endpoints = Vec::new();
     for _ in 0..bytes.int_in_range(0..=3u8)? {
         let hostname = if bytes.arbitrary()? { Some(word(bytes)?) } else { None };
         let address = [10, 0, 0, bytes.int_in_range(0..=3u8)?];
-        endpoints.push(Endpoint { hostname, address, ready: bytes.arbitrary()? });
+        endpoints.push(NaiveEndpoint { hostname, address, ready: bytes.arbitrary()? });
     }
     Ok(endpoints)
 }

@@ -1,4 +1,4 @@
-//! What holds for every configuration that was taken and every request that is asked of it.
+//! Rules that hold for every request with every valid configuration.
 
 use std::net::SocketAddr;
 
@@ -7,12 +7,12 @@ use byname_core::{
     Route, Service, limits::MAX_NAME_BYTES,
 };
 
-use crate::world::{decide, decide_traced};
+use crate::fixture::{decide, decide_traced, decide_with};
 
-/// A refused name with a search list of the longest names there can be is the longest answer; a trace adds ten aliases.
+/// The longest local reply lists the longest possible candidates of a search list; a trace adds ten aliases.
 const MAX_LINE_BYTES: usize = 64 * (MAX_NAME_BYTES + 64);
 
-/// What came of a request, to compare it with what comes of it elsewhere.
+/// The outcome of a request, which is compared with its outcome elsewhere.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Decided {
     reason: Reason,
@@ -23,37 +23,32 @@ pub(crate) struct Decided {
     endpoint: Option<String>,
 }
 
-/// Asks `request`, checks all that can be said of the decision by itself, and gives it back. `used` is a plan in which
-/// other requests have left what they like.
+/// Decides `request`, checks the rules for a single decision, and returns the decision. `used` is the plan of an earlier request.
 pub(crate) fn decided(config: &Config, zone: &str, request: Request<'_>, used: &mut Plan) -> Decided {
     let mut plan = Plan::default();
-    let resolution = decide(
-        config,
-        request,
-        &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
-        &mut plan,
-    );
+    let resolution = decide(config, request, &mut plan);
     let decided = Decided::new(&resolution, &plan, zone);
     check_plan(&plan);
     match &resolution {
         Resolution::Route(route) => check_route(config, zone, request, route),
-        Resolution::Pass(_) => assert_eq!((plan.authority(), plan.dynamic_host()), (None, None), "it goes as it came"),
-        Resolution::Refuse(_) => assert_eq!((plan.cluster(), plan.authority()), (None, None), "it goes nowhere"),
+        Resolution::Pass(_) => {
+            assert_eq!((plan.authority(), plan.dynamic_host()), (None, None), "a passed request is unchanged")
+        }
+        Resolution::Refuse(_) => assert_eq!(
+            (plan.cluster(), plan.authority()),
+            (None, None),
+            "a refused request has no cluster and no authority"
+        ),
     }
 
-    let (traced, trace) = decide_traced(
-        config,
-        request,
-        &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
-        used,
-    );
-    assert_eq!(Decided::new(&traced, used, zone), decided, "neither a trace nor the last request changes anything");
+    let (traced, trace) = decide_traced(config, request, used);
+    assert_eq!(Decided::new(&traced, used, zone), decided, "neither a trace nor an earlier request changes a decision");
     check_line(&trace.to_string());
     check_line(&config.trace_line(request, &traced, &trace));
     let decision = config.decision(&traced, used).to_string();
     for value in [trace.header_value(), decision] {
         check_line(&value);
-        assert!(value.is_ascii(), "{value:?} is no header value");
+        assert!(value.is_ascii(), "{value:?} is not a header value");
     }
 
     if let Resolution::Refuse(refusal) = resolution {
@@ -85,10 +80,10 @@ fn host(destination: &Destination<'_>, zone: &str) -> String {
     host
 }
 
-/// What goes into headers can be a header's value, and an authority is one.
+/// The values for headers are header values, and a new authority is canonical.
 fn check_plan(plan: &Plan) {
     for value in [plan.cluster(), plan.authority()].into_iter().flatten() {
-        assert!(value.bytes().all(|byte| byte.is_ascii_graphic()), "{value:?} is no header value");
+        assert!(value.bytes().all(|byte| byte.is_ascii_graphic()), "{value:?} is not a header value");
     }
     if let Some(authority) = plan.authority() {
         let parsed = Authority::try_from(authority.as_bytes());
@@ -100,7 +95,7 @@ fn check_plan(plan: &Plan) {
     }
 }
 
-/// What a name meant is in the table, and its whole name means the same.
+/// A route leads to an entry of the table, and its full name resolves to the same.
 fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<'_>) {
     let service = match &route.destination {
         Destination::Service(service) | Destination::Endpoint(service, _) => service,
@@ -120,42 +115,41 @@ fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<
     };
     check_endpoint(config, request, service, route);
     let own = config.table.get(service.namespace(), service.name());
-    assert!(own.is_some_and(|own| core::ptr::eq(own, *service)), "it is the table's");
+    assert!(own.is_some_and(|own| core::ptr::eq(own, *service)), "the Service is an entry of the table");
     if let Ok(Host::Ip(address)) = Authority::try_from(request.authority).map(|authority| *authority.host()) {
         assert!(service.cluster_ips().contains(&address), "{address} is its cluster IP");
     }
-    // A port by its name may be one that only the endpoints of a headless Service have; no other name leads to it.
+    // A port name may be one that only the endpoints of a headless Service have, which no other name reaches.
     if service.ports().iter().any(|port| (port.name(), port.port()) == (route.port_name, route.port)) {
         let whole = host(&route.destination, zone);
         let absolute = format!("{whole}.:{}", route.port);
-        let again = decide(
-            config,
-            Request { authority: absolute.as_bytes(), ..request },
-            &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
-            &mut Plan::default(),
-        );
+        let again = decide(config, Request { authority: absolute.as_bytes(), ..request }, &mut Plan::default());
         let Resolution::Route(again) = again else { panic!("{absolute} is {again:?}, and was routed") };
-        assert_eq!((host(&again.destination, zone), again.port), (whole, route.port), "the whole name means the same");
+        assert_eq!(
+            (host(&again.destination, zone), again.port),
+            (whole, route.port),
+            "the full name resolves to the same"
+        );
         assert_eq!(again.port_name, route.port_name);
     }
 }
 
-/// The endpoint that is picked may serve, whatever chance says.
+/// The picked endpoint is usable, whatever the random numbers.
 fn check_endpoint(config: &Config, request: Request<'_>, service: &Service, route: &Route<'_>) {
     for seed in 0..4 {
         let mut balance = Balance::default();
-        let mut world = FakeEnv { seed, ..FakeEnv::default() };
-        let mut chooser = Chooser { balance: &mut balance, env: &mut world };
+        let mut env = FakeEnv { seed, ..FakeEnv::default() };
+        let mut chooser = Chooser { balance: &mut balance, env: &mut env };
         let mut plan = Plan::default();
-        decide(config, request, &mut chooser, &mut plan);
+        decide_with(config, request, &mut chooser, &mut plan);
         let Some(endpoint) = plan.endpoint() else { return };
         let address: SocketAddr = endpoint.parse().expect("address and port");
         assert!(address.port() > 0, "{endpoint}");
         if let (Destination::Service(_), Some((_, mut usable))) = (&route.destination, service.usable(route.port_name))
         {
-            assert!(usable.any(|usable| usable == address), "{endpoint} may not serve");
+            assert!(usable.any(|usable| usable == address), "{endpoint} is not usable");
         }
-        assert!(config.table.knows_address(address.ip()), "{endpoint} is none of the table's");
+        assert!(config.table.knows_address(address.ip()), "{endpoint} is not in the table");
         if let Some(ticket) = plan.take_ticket() {
             config.done(ticket, Some(503), &mut chooser);
         }
@@ -165,11 +159,11 @@ fn check_endpoint(config: &Config, request: Request<'_>, service: &Service, rout
 fn check_local_reply(reply: &LocalReply, reason: Reason) {
     assert_eq!(reply.reason, reason);
     assert!((400..600).contains(&reply.status) && (1..=16).contains(&reply.grpc_status), "{reply:?}");
-    check_line(reply.body.strip_suffix('\n').expect("a line ends"));
+    check_line(reply.body.strip_suffix('\n').expect("the body ends with a line feed"));
 }
 
-/// One line that a log or a body may hold, of bounded length.
+/// A text for a log or a body is one line of bounded length.
 fn check_line(line: &str) {
-    assert!(!line.chars().any(char::is_control), "{line:?} is more than a line");
+    assert!(!line.chars().any(char::is_control), "{line:?} is more than one line");
     assert!(line.len() <= MAX_LINE_BYTES, "{} bytes", line.len());
 }

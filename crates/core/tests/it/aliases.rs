@@ -1,17 +1,17 @@
-//! ExternalName Services: where they may lead, and where they never do.
+//! ExternalName Services: which targets they may have, and which targets are always refused.
 
 use byname_core::Scheme;
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, ask_over, check, config, services, shop};
+use crate::fixture::{ask, ask_over, check, config, services, shop};
 
 fn alias(target: &str) -> Value {
     json!({"type": "ExternalName", "externalName": target})
 }
 
-/// `shop()`, aliases of the namespace `shop`, and a policy.
+/// A configuration with `shop()`, these aliases, and this policy.
 fn aliases(aliases: &[(&str, &str)], policy: Value) -> byname_core::Config {
     let mut services = shop();
     for (name, target) in aliases {
@@ -21,7 +21,7 @@ fn aliases(aliases: &[(&str, &str)], policy: Value) -> byname_core::Config {
 }
 
 #[test]
-fn a_target_is_absolute_and_its_port_is_what_was_asked() {
+fn treats_a_target_as_absolute_and_keeps_the_port() {
     let config = aliases(
         &[
             ("shop/pay", "payments.shop.svc.cluster.local"),
@@ -38,30 +38,30 @@ fn a_target_is_absolute_and_its_port_is_what_was_asked() {
     check(
         &config,
         &[
-            ("pay", "alias payments.shop:80", "in its own namespace an alias needs no listing"),
-            ("pay:9090", "alias payments.shop:9090", "the port stays as asked, declared on the alias or not"),
+            ("pay", "alias payments.shop:80", "inside its own namespace an alias needs no grant"),
+            ("pay:9090", "alias payments.shop:9090", "the requested port stays, declared on the alias or not"),
             ("pay:8080", "pass port_not_found", "the target's ports count"),
-            ("pay.shop.svc.cluster.local.", "alias payments.shop:80", "by its whole name"),
+            ("pay.shop.svc.cluster.local.", "alias payments.shop:80", "by its full name"),
             ("pay-dot", "alias payments.shop:80", "a dot and case change nothing"),
             (
                 "short",
                 "refuse alias_denied",
-                "payments.shop is no name of the cluster: no search path applies to a target",
+                "payments.shop is outside the cluster domain: no search path applies to a target",
             ),
             ("gone", "pass name_not_found", "a target that does not exist"),
             ("first-db", "alias db-0.db.shop:80", "one endpoint"),
             ("rpc", "alias payments.shop:9090", "a named port"),
             ("rpc:80", "pass port_not_found", "and no other"),
-            ("pod:8080", "refuse alias_denied", "a pod: whose namespace anyone may write, and which has no cluster"),
-            ("bare", "pass name_not_found", "the zone itself has no address"),
+            ("pod:8080", "refuse alias_denied", "a pod: any namespace may stand in its name, and it has no cluster"),
+            ("bare", "pass name_not_found", "the cluster domain itself has no address"),
             ("x.pay", "pass name_not_found", "nothing is below an alias"),
-            ("_http._tcp.pay", "pass name_not_found", "no port either"),
+            ("_http._tcp.pay", "pass name_not_found", "no port has a name below an alias"),
         ],
     );
 }
 
 #[test]
-fn another_namespace_needs_a_grant_at_each_hop() {
+fn requires_a_grant_for_each_hop_into_another_namespace() {
     let names = [
         ("shop/there", "payments.prod.svc.cluster.local"),
         ("shop/via", "door.prod.svc.cluster.local"),
@@ -76,9 +76,9 @@ fn another_namespace_needs_a_grant_at_each_hop() {
         &aliases(&names, json!({})),
         &[
             ("there", "refuse alias_denied", "off by default"),
-            ("gone", "refuse alias_denied", "what is not in the table may exist all the same"),
-            ("gone-db", "refuse alias_denied", "and so may an endpoint"),
-            ("door.prod", "alias payments.prod:80", "whose alias it is counts, not who asks"),
+            ("gone", "refuse alias_denied", "a Service outside the table may still exist"),
+            ("gone-db", "refuse alias_denied", "so may an endpoint"),
+            ("door.prod", "alias payments.prod:80", "the namespace of the alias counts, not that of the caller"),
         ],
     );
     check(
@@ -87,14 +87,14 @@ fn another_namespace_needs_a_grant_at_each_hop() {
             ("there", "alias payments.prod:80", "granted"),
             ("via", "alias payments.prod:80", "the second hop stays in its own namespace"),
             ("round", "refuse alias_denied", "from prod to shop is not granted"),
-            ("gone", "pass name_not_found", "granted, and not there"),
-            ("pod", "refuse alias_denied", "a pod never"),
+            ("gone", "pass name_not_found", "granted, but missing"),
+            ("pod", "refuse alias_denied", "a pod is never a target"),
         ],
     );
 }
 
 #[test]
-fn an_external_target_needs_its_host_and_port_listed() {
+fn requires_host_and_port_of_an_external_target_to_be_listed() {
     let names = [
         ("shop/api", "api.example.com"),
         ("shop/deep", "a.b.pay.example.org"),
@@ -120,7 +120,7 @@ fn an_external_target_needs_its_host_and_port_listed() {
 }
 
 #[test]
-fn some_targets_are_refused_whatever_is_listed() {
+fn refuses_some_targets_whatever_is_listed() {
     for target in [
         "localhost",
         "x.localhost",
@@ -152,20 +152,20 @@ fn some_targets_are_refused_whatever_is_listed() {
         assert_eq!(ask(&config, "evil"), "refuse alias_denied", "{target}");
         let with_port = json!({"type": "ExternalName", "externalName": target, "alias": {"port": 80}});
         let config =
-            crate::world::config(json!({"externalNames": allow, "table": {"services": {"shop/evil": with_port}}}));
+            crate::fixture::config(json!({"externalNames": allow, "table": {"services": {"shop/evil": with_port}}}));
         assert_eq!(ask(&config, "evil:1"), "refuse alias_denied", "{target}, at a port of the alias's own");
     }
 }
 
 #[test]
-fn chains_end_after_ten_hops_and_circles_at_once() {
+fn follows_ten_hops_and_refuses_circles() {
     let chain = |hops: usize| {
         let mut services = shop();
         for hop in 1..hops {
             services[format!("shop/a{hop}")] = alias(&format!("a{}.shop.svc.cluster.local", hop + 1));
         }
         services[format!("shop/a{hops}")] = alias("payments.shop.svc.cluster.local");
-        crate::world::services(services)
+        crate::fixture::services(services)
     };
     assert_eq!(ask(&chain(2), "a1"), "alias payments.shop:80", "an alias of an alias");
     assert_eq!(ask(&chain(10), "a1"), "alias payments.shop:80", "ten hops");
@@ -187,7 +187,7 @@ fn chains_end_after_ten_hops_and_circles_at_once() {
 }
 
 #[test]
-fn the_walk_stops_at_the_first_fault() {
+fn stops_at_the_first_broken_alias() {
     let services = json!({
         "shop/api": alias("gone.shop.svc.cluster.local"),
         "shop/svc": {"ports": [{"port": 80}]},
@@ -202,7 +202,7 @@ fn the_walk_stops_at_the_first_fault() {
 }
 
 #[test]
-fn an_alias_may_have_a_port_and_tls_of_its_own() {
+fn uses_the_port_and_tls_of_the_alias() {
     let mut services = shop();
     services["shop/api"] =
         json!({"type": "ExternalName", "externalName": "api.example.com", "alias": {"port": 443, "tls": true}});
@@ -220,8 +220,8 @@ fn an_alias_may_have_a_port_and_tls_of_its_own() {
     check(
         &config,
         &[
-            ("api", "external api.example.com:443", "whatever was asked"),
-            ("api:1234", "external api.example.com:443", "and so nobody can choose another port"),
+            ("api", "external api.example.com:443", "whatever port was requested"),
+            ("api:1234", "external api.example.com:443", "so no client can choose another port"),
             ("plain", "external api.example.com:8080", ""),
             ("rpc", "alias payments.shop:9090", "inside the cluster too"),
             ("front", "external api.example.com:443", "the last alias on the way decides"),
@@ -238,7 +238,7 @@ fn an_alias_may_have_a_port_and_tls_of_its_own() {
 }
 
 #[test]
-fn ports_of_an_alias_mean_nothing() {
+fn ignores_the_ports_of_an_alias() {
     let config = services(json!({
         "shop/pay": {"type": "ExternalName", "externalName": "orders.shop.svc.cluster.local", "ports": [{"port": 1}]},
         "shop/orders": {"ports": [{"port": 80}]},

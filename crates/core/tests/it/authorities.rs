@@ -1,4 +1,4 @@
-//! Section by section of the grammar in `authority.rs`.
+//! The grammar of `names/authority.rs`, row by row.
 
 use byname_core::Authority;
 #[cfg(target_arch = "wasm32")]
@@ -9,7 +9,7 @@ fn canonical(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn each_authority_has_one_canonical_form_or_none() {
+fn parses_each_authority_to_its_canonical_form_or_refuses_it() {
     let label63 = "a".repeat(63);
     let label64 = "a".repeat(64);
     let name253 = [&*label63, &*label63, &*label63, &"a".repeat(61)].join(".");
@@ -65,7 +65,7 @@ fn each_authority_has_one_canonical_form_or_none() {
         ("payments:+80", "! its port is not a number from 1 to 65535 without leading zeros"),
         ("payments:8o", "! its port is not a number from 1 to 65535 without leading zeros"),
         ("payments:80:80", "! an IPv6 address stands in brackets, without a zone"),
-        // What more than one party could read differently.
+        // Bytes that two parties could read differently.
         ("", "! it is empty"),
         (":80", "! it is empty"),
         (".", "! it has an empty label"),
@@ -88,7 +88,7 @@ fn each_authority_has_one_canonical_form_or_none() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_refused() {
+fn refuses_bytes_that_are_not_text() {
     assert_eq!(canonical(b"\xff\xfe"), "! '\\xff' cannot stand in a host");
     assert_eq!(canonical(&[b'a'; 65_536]), "! it is over 253 bytes");
     assert_eq!(canonical(&[0]), "! '\\x00' cannot stand in a host");

@@ -1,4 +1,4 @@
-//! Baseline namespaces: what a name means to a caller whose own namespace lacks it.
+//! Baseline namespaces: what a name resolves to for a caller whose own namespace lacks it.
 
 use byname_core::{Config, Scheme};
 use serde_json::{Value, json};
@@ -7,10 +7,10 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{
     fallbacks::{alias, decide, to},
-    world::{check, config, with_fields},
+    fixture::{check, config, with_fields},
 };
 
-/// The namespaces of a test environment, `test-1`, which has a few Services of its own, and `staging`, which has all.
+/// A test environment `test-1` with a few Services of its own, and its baseline `staging`, which has all of them.
 pub(crate) fn staged(fallbacks: Value, fields: Value) -> Config {
     let baselines = json!({"test-1": "staging", "test-2": "prod"});
     let whole = json!({
@@ -45,29 +45,33 @@ pub(crate) fn staged(fallbacks: Value, fields: Value) -> Config {
 }
 
 #[test]
-fn a_baseline_has_what_the_own_namespace_lacks() {
+fn resolves_names_that_the_own_namespace_lacks_in_the_baseline() {
     check(
         &staged(json!({}), json!({})),
         &[
             ("payments", "baseline payments.staging:80", "it is not in test-1"),
-            ("PAYMENTS:9090", "baseline payments.staging:9090", "the port stays as asked"),
-            ("payments:8080", "pass port_not_found", "its ports count"),
+            ("PAYMENTS:9090", "baseline payments.staging:9090", "the requested port stays"),
+            ("payments:8080", "pass port_not_found", "the ports of the baseline's Service count"),
             ("db-0.db", "baseline db-0.db.staging:80", "one endpoint"),
-            ("10-244-5-2.payments", "baseline 10-244-5-2.payments.staging:80", "one by its address"),
-            ("db-9.db", "pass name_not_found", "which is not there"),
+            ("10-244-5-2.payments", "baseline 10-244-5-2.payments.staging:80", "one endpoint by its address"),
+            ("db-9.db", "pass name_not_found", "that endpoint is missing"),
             ("_http._tcp.payments", "baseline payments.staging:80", "a port by its name"),
             ("_grpc._tcp.payments", "baseline payments.staging:9090", "another"),
-            ("pay", "baseline payments.staging:80", "an alias there"),
-            ("api", "baseline api.example.com:443", "one of an external host"),
-            ("bank", "refuse alias_denied", "one that leads where it may not"),
-            ("empty", "refuse no_endpoints", "it is there, and empty"),
+            ("pay", "baseline payments.staging:80", "an alias in the baseline"),
+            ("api", "baseline api.example.com:443", "an alias of an external host"),
+            ("bank", "refuse alias_denied", "an alias of a host that is not listed"),
+            ("empty", "refuse no_endpoints", "it exists, and has no endpoints"),
             ("cart", "service cart.test-1:80", "the own namespace first"),
-            ("cart.staging", "service cart.staging:80", "by its namespace the other is reached as ever"),
-            ("payments.staging", "service payments.staging:80", "by the search path, which has no reason to name it"),
-            ("payments.test-1", "pass name_not_found", "whoever names the namespace means it"),
+            ("cart.staging", "service cart.staging:80", "a name with a namespace reaches that namespace"),
+            (
+                "payments.staging",
+                "service payments.staging:80",
+                "found on the search path, so the reason is not baseline",
+            ),
+            ("payments.test-1", "pass name_not_found", "a name with a namespace has no baseline"),
             ("payments.test-1.svc.cluster.local", "pass name_not_found", ""),
             ("ledger", "pass name_not_found", "the baseline of test-2 is not that of test-1"),
-            ("nope", "pass name_not_found", "is nowhere"),
+            ("nope", "pass name_not_found", "in neither namespace"),
             ("10.96.0.30", "cluster_ip payments.staging:80", "an address has no search path"),
             ("www.example.org", "pass name_not_found", "a public name"),
         ],
@@ -75,11 +79,11 @@ fn a_baseline_has_what_the_own_namespace_lacks() {
 }
 
 #[test]
-fn what_is_broken_here_is_not_taken_from_the_baseline() {
+fn does_not_replace_broken_services_by_the_baseline() {
     let rows = [
-        ("down", "refuse no_endpoints", "it is here, and empty: to take another in its place has to be asked for"),
-        ("queue", "pass name_not_found", "an alias that leads nowhere is broken"),
-        ("orders", "refuse alias_denied", "one that is not granted as well"),
+        ("down", "refuse no_endpoints", "it exists without endpoints: only a fallback replaces it"),
+        ("queue", "pass name_not_found", "an alias of a missing Service"),
+        ("orders", "refuse alias_denied", "an alias without a grant"),
     ];
     check(&staged(json!({}), json!({})), &rows);
     let grants = json!({"externalNames": {"grants": [{"from": "test-1", "to": "staging"}]}});
@@ -87,14 +91,14 @@ fn what_is_broken_here_is_not_taken_from_the_baseline() {
     check(
         &staged(down, grants.clone()),
         &[
-            ("down", "fallback_no_endpoints down.staging:80", "its own fallback says so"),
-            ("payments", "baseline payments.staging:80", "all else as before"),
+            ("down", "fallback_no_endpoints down.staging:80", "by its own fallback"),
+            ("payments", "baseline payments.staging:80", "the baseline as before"),
             ("orders", "alias orders.staging:80", "granted"),
         ],
     );
     check(
         &staged(json!({"test-1/down": {"service": "staging/down", "when": ["missing"]}}), grants.clone()),
-        &[("down", "refuse no_endpoints", "one for another case does not")],
+        &[("down", "refuse no_endpoints", "a fallback for another trigger does not apply")],
     );
     check(
         &staged(json!({"test-1/payments": to("staging/spare")}), grants),
@@ -102,14 +106,14 @@ fn what_is_broken_here_is_not_taken_from_the_baseline() {
     );
 }
 
-/// DNS has no such name, so that the search goes on, and the baseline stands at its end.
+// DNS has no such name, so the search continues, and the baseline is its last step.
 #[test]
-fn a_headless_service_with_nothing_ready_is_looked_up_in_the_baseline() {
+fn looks_up_a_headless_service_without_ready_endpoints_in_the_baseline() {
     check(&staged(json!({}), json!({})), &[("asleep", "baseline asleep.staging:80", "")]);
 }
 
 #[test]
-fn a_service_of_the_baseline_may_have_a_fallback() {
+fn follows_fallbacks_of_services_in_the_baseline() {
     let of = json!({
         "staging/empty": to("staging/spare"),
         "staging/gone": to("staging/spare"),
@@ -119,44 +123,49 @@ fn a_service_of_the_baseline_may_have_a_fallback() {
     check(
         &staged(of, json!({})),
         &[
-            ("empty", "baseline spare.staging:80", "it is empty there; the first reason is told"),
-            ("gone", "baseline spare.staging:80", "it is missing there too"),
-            ("gone-2", "pass name_not_found", "whose fallback is missing"),
-            ("gone-api", "baseline api.example.com:443", "an external one"),
+            ("empty", "baseline spare.staging:80", "no endpoints in the baseline; the first reason is reported"),
+            ("gone", "baseline spare.staging:80", "missing in the baseline too"),
+            ("gone-2", "pass name_not_found", "its fallback is missing"),
+            ("gone-api", "baseline api.example.com:443", "an external fallback"),
         ],
     );
 }
 
 #[test]
-fn a_name_that_is_not_searched_for_has_no_baseline() {
-    let absolute =
-        [("payments.", "pass public_name", "with a dot it is a whole name"), ("payments.svc.", "pass public_name", "")];
+fn skips_the_baseline_for_names_without_a_search_list() {
+    let absolute = [
+        ("payments.", "pass public_name", "a trailing dot makes the name absolute"),
+        ("payments.svc.", "pass public_name", ""),
+    ];
     check(&staged(json!({}), json!({})), &absolute);
     let dns = |resolver: &str, ndots: u8| json!({"dns": {"resolver": resolver, "ndots": ndots}});
     check(
         &staged(json!({}), dns("musl", 1)),
         &[
             ("payments", "baseline payments.staging:80", "it has fewer dots than ndots"),
-            ("db-0.db", "pass public_name", "it has as many: musl does not search for it"),
+            ("db-0.db", "pass public_name", "as many dots as ndots: musl skips the search list"),
         ],
     );
     check(
         &staged(json!({}), dns("glibc", 1)),
-        &[("db-0.db", "pass public_name", "glibc asks public DNS first, whose answer nobody knows")],
+        &[("db-0.db", "pass public_name", "glibc asks public DNS first, whose answer the table does not know")],
     );
     check(
         &staged(json!({}), dns("musl", 2)),
         &[("db-0.db", "baseline db-0.db.staging:80", ""), ("www.example.org", "pass public_name", "public")],
     );
-    // Names of the cluster, asked as they are: glibc tries the list behind them, musl does not.
+    // A full name of the cluster: glibc tries the search list after it, musl does not.
     let whole = "db-0.db.svc.cluster.local";
     check(&staged(json!({}), dns("musl", 1)), &[(whole, "pass name_not_found", "")]);
-    check(&staged(json!({}), dns("glibc", 1)), &[(whole, "pass name_not_found", "too long a form for the baseline")]);
+    check(
+        &staged(json!({}), dns("glibc", 1)),
+        &[(whole, "pass name_not_found", "a name with too many labels for the baseline")],
+    );
     let refuse = |dns: Value| json!({"dns": dns, "unknownNames": "refuse"});
     check(
         &staged(json!({}), refuse(json!({}))),
         &[
-            ("payments", "baseline payments.staging:80", "unknown names are those that the baseline lacks too"),
+            ("payments", "baseline payments.staging:80", "a name of the baseline is known"),
             ("nope", "refuse name_not_found", ""),
             ("www.example.org", "refuse name_not_found", "as without a baseline"),
         ],
@@ -164,7 +173,7 @@ fn a_name_that_is_not_searched_for_has_no_baseline() {
 }
 
 #[test]
-fn a_public_name_is_passed_where_the_baseline_has_none_like_it() {
+fn passes_public_names_that_the_baseline_lacks() {
     check(
         &staged(json!({}), json!({})),
         &[
@@ -177,40 +186,43 @@ fn a_public_name_is_passed_where_the_baseline_has_none_like_it() {
         &staged(json!({}), json!({"unknownNames": "refuse"})),
         &[
             ("example.org", "refuse name_not_found", ""),
-            ("www.unlisted", "pass name_not_found", "so that this is passed"),
+            ("www.unlisted", "pass name_not_found", "it may exist, so it is passed"),
         ],
     );
 }
 
 #[test]
-fn only_callers_of_the_namespace_have_its_baseline() {
+fn applies_a_baseline_to_callers_of_its_namespace_only() {
     let from = |namespace: &str| staged(json!({}), json!({"caller": {"namespace": namespace}}));
     check(&from("test-1"), &[("payments", "baseline payments.staging:80", "")]);
     check(&from("test-2"), &[("ledger", "baseline ledger.prod:80", ""), ("payments", "pass name_not_found", "")]);
-    check(&from("test-3"), &[("payments", "pass name_not_found", "has none"), ("ledger", "pass name_not_found", "")]);
+    check(
+        &from("test-3"),
+        &[("payments", "pass name_not_found", "test-3 has no baseline"), ("ledger", "pass name_not_found", "")],
+    );
     check(
         &from("staging"),
         &[
-            ("payments", "service payments.staging:80", "itself"),
-            ("ledger", "pass name_not_found", "one step, no more"),
+            ("payments", "service payments.staging:80", "staging is its own namespace"),
+            ("ledger", "pass name_not_found", "a baseline has no baseline"),
         ],
     );
 }
 
 #[test]
-fn the_baseline_comes_after_the_whole_search_list() {
+fn tries_the_baseline_after_the_whole_search_list() {
     let dns = json!({"dns": {"extraSearches": ["prod.svc.cluster.local", "staging.svc.cluster.local"]}});
     check(
         &staged(json!({}), dns),
         &[
-            ("ledger", "service ledger.prod:80", "an extra domain is no baseline"),
-            ("payments", "service payments.staging:80", "found before the baseline is asked"),
+            ("ledger", "service ledger.prod:80", "found in an extra search domain"),
+            ("payments", "service payments.staging:80", "found before the baseline"),
         ],
     );
     let searches = json!({"dns": {"searches": ["svc.cluster.local"]}});
     check(
         &staged(json!({}), searches),
-        &[("cart", "baseline cart.staging:80", "a list of one's own without the own namespace")],
+        &[("cart", "baseline cart.staging:80", "a custom list without the caller's namespace")],
     );
     let domain = json!({"dns": {"clusterDomain": "k8s.example"}});
     let config = staged(json!({}), domain);

@@ -1,13 +1,13 @@
-//! What stands in for a Service that is missing or has no endpoints.
+//! Fallbacks of Services that are missing or have no endpoints: when they apply, in which order, and on which port.
 
-use byname_core::{Balance, Chooser, Config, FakeEnv, Plan, Request, Scheme, limits::MAX_FALLBACK_HOPS};
+use byname_core::{Config, Plan, Request, Scheme, limits::MAX_FALLBACK_HOPS};
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{self, ask, ask_over, check, config, shop, try_config, with_fields};
+use crate::fixture::{self, ask, ask_over, check, config, http, shop, with_fields};
 
-/// `shop()`, two more Services without endpoints, one with some, and a StatefulSet whose pod lacks one of its ports.
+/// `shop()` with two Services without endpoints, one with endpoints, and a StatefulSet whose pod lacks one of its ports.
 fn cluster() -> Value {
     let mut services = shop();
     services["shop/empty"] = json!({"clusterIPs": ["10.96.0.20"], "endpoints": [],
@@ -22,7 +22,7 @@ fn cluster() -> Value {
     services
 }
 
-/// `cluster()` with more Services, fallbacks by the Service that they stand in for, and other fields.
+/// The fields of a configuration: `cluster()` with more Services, fallbacks by Service, and other fields.
 pub(crate) fn with(more: Value, fallbacks: Value, fields: Value) -> Value {
     let services = with_fields(cluster(), more);
     let whole = json!({"fallback": {"services": fallbacks}, "table": {"version": 7, "services": services}});
@@ -41,29 +41,26 @@ pub(crate) fn alias(target: &str) -> Value {
     json!({"type": "ExternalName", "externalName": target})
 }
 
-/// One fallback from each to the next.
-fn chain<S: AsRef<str>>(keys: &[S]) -> Value {
+/// A fallback from each Service to the next.
+pub(crate) fn chain<S: AsRef<str>>(keys: &[S]) -> Value {
     let links = keys.windows(2).map(|pair| (pair[0].as_ref().to_owned(), to(pair[1].as_ref())));
     Value::Object(links.collect())
 }
 
-/// `CLUSTER | AUTHORITY`, `-` where it is left alone, and every step.
+/// The plan as `CLUSTER | AUTHORITY`, each `-` if the plan has none, and every step.
 pub(crate) fn decide(config: &Config, authority: &str, scheme: Scheme) -> (String, String) {
     let mut plan = Plan::default();
-    let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
-    let request = Request { authority: authority.as_bytes(), scheme };
-    let (_, trace) = world::decide_traced(&config, request, &mut chooser, &mut plan);
+    let (_, trace) = fixture::decide_traced(config, Request { authority: authority.as_bytes(), scheme }, &mut plan);
     let planned = format!("{} | {}", plan.cluster().unwrap_or("-"), plan.authority().unwrap_or("-"));
     (planned, trace.to_string())
 }
 
 pub(crate) fn body(config: &Config, authority: &str) -> String {
-    let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-    world::local_reply(config, request).map(|answer| answer.body).unwrap_or_default()
+    fixture::local_reply(config, http(authority)).map(|reply| reply.body).unwrap_or_default()
 }
 
 #[test]
-fn it_stands_in_for_what_it_is_there_for() {
+fn applies_to_its_triggers_only() {
     let when = |when: Value| json!({"service": "shop/payments", "when": when});
     let config = fallbacks(json!({
         "shop/gone": when(json!(["missing"])),
@@ -83,38 +80,42 @@ fn it_stands_in_for_what_it_is_there_for() {
         &config,
         &[
             ("gone", "fallback_missing payments.shop:80", "it is missing"),
-            ("GONE.shop.svc.cluster.local.", "fallback_missing payments.shop:80", "by its whole name"),
-            ("gone-other", "pass name_not_found", "missing is not what its fallback is for"),
+            ("GONE.shop.svc.cluster.local.", "fallback_missing payments.shop:80", "by its full name"),
+            ("gone-other", "pass name_not_found", "its fallback is for noEndpoints only"),
             ("gone-both", "fallback_missing payments.shop:80", "for both"),
             ("gone-any", "fallback_missing payments.shop:80", "an empty list is both"),
-            ("gone-plain", "fallback_missing payments.shop:80", "and so is none"),
-            ("gone.prod", "fallback_missing payments.prod:80", "whose Service it is counts, not who asks"),
-            ("empty", "fallback_no_endpoints payments.shop:80", "it is there, and nothing may serve"),
+            ("gone-plain", "fallback_missing payments.shop:80", "no list is both"),
+            (
+                "gone.prod",
+                "fallback_missing payments.prod:80",
+                "the namespace of the Service counts, not that of the caller",
+            ),
+            ("empty", "fallback_no_endpoints payments.shop:80", "it exists, and has no usable endpoint"),
             ("10.96.0.20", "fallback_no_endpoints payments.shop:80", "by its cluster IP too"),
-            ("empty-2", "refuse no_endpoints", "it is there, so it is not missing"),
-            ("10.96.0.22", "refuse no_endpoints", "nor by its cluster IP"),
+            ("empty-2", "refuse no_endpoints", "it exists, so it is not missing"),
+            ("10.96.0.22", "refuse no_endpoints", "by its cluster IP"),
             ("unready", "fallback_no_endpoints payments.shop:80", "headless with nothing ready: DNS has no such name"),
-            ("payments", "service payments.shop:80", "it needs none"),
-            ("payments:8080", "pass port_not_found", "a port that it does not have is no reason for one"),
-            ("2048.shop", "service 2048.shop:80", "endpoints that are not known are not none"),
+            ("payments", "service payments.shop:80", "it has endpoints"),
+            ("payments:8080", "pass port_not_found", "a missing port triggers no fallback"),
+            ("2048.shop", "service 2048.shop:80", "unknown endpoints are not zero endpoints"),
             ("db", "service db.shop:80", ""),
-            ("nope", "pass name_not_found", "has none"),
-            ("gone.nope", "pass name_not_found", "is another Service"),
-            ("gone.nope.prod", "pass name_not_found", "and this is none"),
+            ("nope", "pass name_not_found", "it has no fallback"),
+            ("gone.nope", "pass name_not_found", "another Service"),
+            ("gone.nope.prod", "pass name_not_found", "not the name of a Service"),
         ],
     );
 }
 
 #[test]
-fn a_headless_service_counts_as_empty_for_noendpoints_alone() {
+fn treats_a_headless_service_without_ready_endpoints_as_empty_not_missing() {
     let config = fallbacks(json!({"shop/unready": {"service": "shop/web", "when": ["missing"]}}));
-    check(&config, &[("unready", "pass name_not_found", "it is in the table, and so it is not missing")]);
+    check(&config, &[("unready", "pass name_not_found", "it is in the table, so it is not missing")]);
     let config = fallbacks(json!({"shop/unready": {"service": "shop/web", "when": ["noEndpoints"]}}));
     check(&config, &[("unready", "fallback_no_endpoints web.shop:80", "though DNS has no such name")]);
 }
 
 #[test]
-fn the_port_is_what_was_asked_unless_it_has_its_own() {
+fn keeps_the_requested_port_unless_the_fallback_has_one() {
     let config = fallbacks(json!({
         "shop/gone": to("shop/web"),
         "shop/gone-alt": {"service": "shop/web", "port": 8080},
@@ -128,21 +129,21 @@ fn the_port_is_what_was_asked_unless_it_has_its_own() {
         &[
             ("gone", "fallback_missing web.shop:80", "by the scheme"),
             ("gone:8080", "fallback_missing web.shop:8080", "from the authority"),
-            ("gone:9090", "pass name_not_found", "the other has no such port, and so it does not help"),
+            ("gone:9090", "pass name_not_found", "the fallback lacks the port, so it does not help"),
             ("gone-alt", "fallback_missing web.shop:8080", "its own"),
-            ("gone-alt:443", "fallback_missing web.shop:8080", "whatever was asked"),
-            ("gone-bad", "pass name_not_found", "its own, which the other does not have"),
+            ("gone-alt:443", "fallback_missing web.shop:8080", "whatever port was requested"),
+            ("gone-bad", "pass name_not_found", "the fallback's port, which its Service lacks"),
             ("empty:9090", "fallback_no_endpoints payments.shop:9090", "kept"),
-            ("empty:9999", "pass port_not_found", "what is empty has its ports all the same"),
-            ("_http._tcp.empty", "fallback_no_endpoints payments.shop:80", "a port asked for by its name"),
-            ("_grpc._tcp.empty", "fallback_no_endpoints payments.shop:9090", "is kept as the number that it had"),
-            ("grpc.tcp.empty:9090", "fallback_no_endpoints payments.shop:9090", "however it is written"),
+            ("empty:9999", "pass port_not_found", "a Service without endpoints still has its ports"),
+            ("_http._tcp.empty", "fallback_no_endpoints payments.shop:80", "a port by its name"),
+            ("_grpc._tcp.empty", "fallback_no_endpoints payments.shop:9090", "kept as its number"),
+            ("grpc.tcp.empty:9090", "fallback_no_endpoints payments.shop:9090", "the same port, written twice"),
             ("_grpc._tcp.empty:80", "pass port_not_found", "a port that the name contradicts"),
-            ("_dns._tcp.empty", "pass name_not_found", "and one that is not there"),
+            ("_dns._tcp.empty", "pass name_not_found", "a port that it lacks"),
             ("empty-2", "fallback_no_endpoints web.shop:8080", "its own"),
-            ("_grpc._tcp.empty-2", "fallback_no_endpoints web.shop:8080", "before a name"),
-            ("set", "service set.shop:80", "its other port is served"),
-            ("set:9090", "fallback_no_endpoints payments.shop:9090", "nothing serves this one"),
+            ("_grpc._tcp.empty-2", "fallback_no_endpoints web.shop:8080", "the fallback's port wins over a port name"),
+            ("set", "service set.shop:80", "a port with endpoints"),
+            ("set:9090", "fallback_no_endpoints payments.shop:9090", "a port without endpoints"),
         ],
     );
     assert_eq!(ask_over(&config, "gone", Scheme::Https), "pass name_not_found", "443 by the scheme");
@@ -150,8 +151,8 @@ fn the_port_is_what_was_asked_unless_it_has_its_own() {
 }
 
 #[test]
-fn a_chain_is_followed_and_is_bounded() {
-    // Services that are missing all but the last, as many fallbacks as links.
+fn follows_a_chain_up_to_the_bound() {
+    // Every Service but the last is missing, and has a fallback to the next.
     let missing = |links: usize| {
         let mut keys: Vec<String> = (0..links).map(|link| format!("shop/gone-{link}")).collect();
         keys.push("shop/payments".into());
@@ -159,14 +160,14 @@ fn a_chain_is_followed_and_is_bounded() {
     };
     let reached = "fallback_missing payments.shop:80";
     assert_eq!(ask(&fallbacks(missing(1)), "gone-0"), reached);
-    assert_eq!(ask(&fallbacks(missing(MAX_FALLBACK_HOPS)), "gone-0"), reached, "as many as may be");
+    assert_eq!(ask(&fallbacks(missing(MAX_FALLBACK_HOPS)), "gone-0"), reached, "the longest chain");
     let too_long = missing(MAX_FALLBACK_HOPS + 1);
-    assert_eq!(ask(&fallbacks(too_long.clone()), "gone-0"), "pass name_not_found", "one more");
-    assert_eq!(ask(&fallbacks(too_long.clone()), "gone-1"), reached, "from its second on it is short enough");
+    assert_eq!(ask(&fallbacks(too_long.clone()), "gone-0"), "pass name_not_found", "one fallback too many");
+    assert_eq!(ask(&fallbacks(too_long.clone()), "gone-1"), reached, "short enough from its second Service on");
     let refusing = |fallbacks: Value| config(with(json!({}), fallbacks, json!({"unknownNames": "refuse"})));
     assert_eq!(ask(&refusing(too_long), "gone-0"), "refuse name_not_found");
 
-    // The same of Services that are there.
+    // Every Service but the last exists without endpoints.
     let empty = |links: usize| {
         let of_chain = |link: usize| format!("shop/hollow-{link}");
         let service = || json!({"ports": [{"port": 80}], "endpoints": []});
@@ -181,26 +182,29 @@ fn a_chain_is_followed_and_is_bounded() {
 }
 
 #[test]
-fn a_circle_ends_as_if_there_were_no_fallback() {
+fn ends_a_circle_as_if_there_were_no_fallback() {
     let missing = chain(&["shop/gone", "shop/gone-2", "shop/gone"]);
-    check(&fallbacks(missing.clone()), &[("gone", "pass name_not_found", "two that are missing")]);
+    check(&fallbacks(missing.clone()), &[("gone", "pass name_not_found", "two missing Services")]);
     check(
         &config(with(json!({}), missing, json!({"unknownNames": "refuse"}))),
-        &[("gone", "refuse name_not_found", "which is refused where that is asked for")],
+        &[("gone", "refuse name_not_found", "refused with unknownNames: refuse")],
     );
     check(
         &fallbacks(chain(&["shop/empty", "shop/empty-2", "shop/empty"])),
-        &[("empty", "refuse no_endpoints", "two that are empty"), ("10.96.0.20", "refuse no_endpoints", "by address")],
+        &[
+            ("empty", "refuse no_endpoints", "two Services without endpoints"),
+            ("10.96.0.20", "refuse no_endpoints", "by address"),
+        ],
     );
     check(
         &fallbacks(chain(&["shop/empty", "shop/gone", "shop/empty"])),
-        &[("empty", "refuse no_endpoints", "one that is empty, and one that is missing")],
+        &[("empty", "refuse no_endpoints", "one without endpoints, one missing")],
     );
 }
 
-/// The fault that is told is that of the name that was asked for, whatever the last of the chain lacks.
+// The reason is that of the requested name, whatever the last Service of the chain lacks.
 #[test]
-fn what_does_not_help_ends_with_the_fault_of_what_was_asked() {
+fn reports_the_reason_of_the_requested_name_when_no_fallback_helps() {
     let fallbacks_of = json!({
         "shop/empty": to("shop/gone-2"),
         "shop/gone": to("shop/empty-2"),
@@ -218,9 +222,9 @@ fn what_does_not_help_ends_with_the_fault_of_what_was_asked() {
     );
 }
 
-/// As it does with aliases: the last one that has a port decides, whether the Service between is missing or empty.
+// As with aliases, the last fallback with a port decides.
 #[test]
-fn a_port_of_its_own_holds_for_the_rest_of_the_chain() {
+fn keeps_the_port_of_a_fallback_for_the_rest_of_the_chain() {
     let config = fallbacks(json!({
         "shop/empty": {"service": "shop/empty-2", "port": 9090},
         "shop/empty-2": to("shop/payments"),
@@ -232,15 +236,15 @@ fn a_port_of_its_own_holds_for_the_rest_of_the_chain() {
     check(
         &config,
         &[
-            ("empty", "fallback_no_endpoints payments.shop:9090", "by way of an empty one"),
-            ("gone-3", "fallback_missing web.shop:8080", "the last one on the way decides"),
-            ("gone", "fallback_missing payments.shop:9090", "by way of a missing one"),
+            ("empty", "fallback_no_endpoints payments.shop:9090", "through a Service without endpoints"),
+            ("gone-3", "fallback_missing web.shop:8080", "the last port on the way decides"),
+            ("gone", "fallback_missing payments.shop:9090", "through a missing Service"),
         ],
     );
 }
 
 #[test]
-fn the_first_candidate_that_has_one_wins() {
+fn uses_the_fallback_of_the_first_candidate() {
     let services = json!({"prod/gone": {"ports": [{"port": 80}]}, "prod/empty": {"ports": [{"port": 80}]}});
     let fallbacks = json!({"shop/gone": to("shop/web"), "prod/gone-2": to("prod/payments")});
     let config = config(with(services, fallbacks, json!({"dns": {"extraSearches": ["prod.svc.cluster.local"]}})));
@@ -248,174 +252,14 @@ fn the_first_candidate_that_has_one_wins() {
         &config,
         &[
             ("gone", "fallback_missing web.shop:80", "gone.prod would come later on the search path"),
-            ("gone-2", "fallback_missing payments.prod:80", "of a Service that comes later"),
+            ("gone-2", "fallback_missing payments.prod:80", "of a later candidate"),
             ("empty", "refuse no_endpoints", "it exists, and the search ends"),
         ],
     );
 }
 
 #[test]
-fn an_alias_may_lead_to_what_has_one() {
-    let more = json!({
-        "shop/to-gone": alias("gone.shop.svc.cluster.local"),
-        "shop/to-empty": alias("empty.shop.svc.cluster.local"),
-        "shop/to-unready": alias("unready.shop.svc.cluster.local"),
-        "shop/to-named": alias("_grpc._tcp.empty.shop.svc.cluster.local"),
-        "shop/to-nope": alias("nope.shop.svc.cluster.local"),
-        "shop/to-granted": alias("gone.prod.svc.cluster.local"),
-        "shop/to-denied": alias("gone.test.svc.cluster.local"),
-        "shop/own-port": {"type": "ExternalName", "externalName": "gone.shop.svc.cluster.local", "alias": {"port": 9090}},
-        "shop/to-alias": alias("to-gone.shop.svc.cluster.local"),
-    });
-    let of = json!({
-        "shop/gone": to("shop/payments"),
-        "shop/empty": to("shop/payments"),
-        "shop/unready": to("shop/payments"),
-        "prod/gone": to("prod/payments"),
-        "test/gone": to("test/payments"),
-        "shop/to-nope": to("shop/web"),
-    });
-    let grants = json!({"externalNames": {"grants": [{"from": "shop", "to": "prod"}]}});
-    check(
-        &config(with(more, of, grants)),
-        &[
-            ("to-gone", "fallback_missing payments.shop:80", "its target is missing"),
-            ("to-gone:9090", "fallback_missing payments.shop:9090", "the port stays as asked"),
-            ("to-alias", "fallback_missing payments.shop:80", "behind two aliases"),
-            ("own-port", "fallback_missing payments.shop:9090", "the alias's own port stays too"),
-            ("to-empty", "fallback_no_endpoints payments.shop:80", "its target is empty"),
-            ("to-unready", "fallback_no_endpoints payments.shop:80", "headless and empty"),
-            ("to-named", "fallback_no_endpoints payments.shop:9090", "a port of it by name"),
-            ("to-granted", "fallback_missing payments.prod:80", "in a namespace that is granted"),
-            ("to-denied", "refuse alias_denied", "a grant is asked for before anything else"),
-            ("to-nope", "pass name_not_found", "a broken alias is no missing Service: it is there itself"),
-        ],
-    );
-}
-
-#[test]
-fn it_may_lead_to_an_alias() {
-    let more = json!({
-        "shop/pay": alias("payments.shop.svc.cluster.local"),
-        "shop/rpc": {"type": "ExternalName", "externalName": "payments.shop.svc.cluster.local", "alias": {"port": 9090}},
-        "shop/first-db": alias("db-0.db.shop.svc.cluster.local"),
-        "shop/api": {"type": "ExternalName", "externalName": "api.example.com", "alias": {"port": 443, "tls": true}},
-        "shop/there": alias("payments.prod.svc.cluster.local"),
-        "shop/a": alias("b.shop.svc.cluster.local"),
-        "shop/b": alias("a.shop.svc.cluster.local"),
-        "shop/round": alias("gone-round.shop.svc.cluster.local"),
-        "shop/into": alias("empty-2.shop.svc.cluster.local"),
-    });
-    let of = json!({
-        "shop/gone": to("shop/pay"),
-        "shop/gone-port": {"service": "shop/rpc", "port": 1},
-        "shop/gone-db": to("shop/first-db"),
-        "shop/gone-api": to("shop/api"),
-        "shop/gone-there": to("shop/there"),
-        "shop/gone-loop": to("shop/a"),
-        "shop/gone-round": to("shop/round"),
-        "shop/empty": to("shop/pay"),
-        "shop/gone-into": to("shop/into"),
-        "shop/empty-2": to("shop/web"),
-    });
-    let allow = json!({"externalNames": {"allow": [{"host": "api.example.com", "ports": [443]}]}});
-    check(
-        &config(with(more, of, allow)),
-        &[
-            ("gone", "fallback_missing payments.shop:80", "the reason is what made the request go elsewhere at first"),
-            ("gone-port", "fallback_missing payments.shop:9090", "the alias comes last and decides the port"),
-            ("gone-db", "fallback_missing db-0.db.shop:80", "an alias of one endpoint"),
-            ("gone-api", "fallback_missing api.example.com:443", "an alias of an external host that is listed"),
-            ("gone-there", "pass name_not_found", "its grants count as ever, and so it does not help"),
-            ("gone-loop", "pass name_not_found", "nor does an alias that is broken"),
-            ("round", "pass name_not_found", "an alias whose missing target's fallback is the alias"),
-            ("gone-round", "pass name_not_found", "a fallback to an alias of what it stands in for: a circle"),
-            ("empty", "fallback_no_endpoints payments.shop:80", ""),
-            ("gone-into", "fallback_missing web.shop:80", "missing, an alias, empty, and one more fallback"),
-        ],
-    );
-}
-
-#[test]
-fn an_external_host_has_to_be_listed_with_its_port() {
-    let host = |host: &str, port: u16| json!({"host": host, "port": port});
-    let allow = json!({"externalNames": {"allow": [
-        {"host": "api.example.com", "ports": [443, 8443]}, {"host": "*.example.org", "ports": [80]},
-        {"host": "localhost", "ports": [80]}, {"host": "*.internal", "ports": [80]}, {"host": "metadata", "ports": [80]},
-        {"host": "payments.shop.svc.cluster.local", "ports": [80]}, {"host": "*.cluster.local", "ports": [80]},
-        {"host": "cluster.local", "ports": [80]}]}});
-    let of = json!({
-        "shop/gone": {"host": "API.example.com.", "port": 443, "tls": true},
-        "shop/gone-8443": host("api.example.com", 8443),
-        "shop/gone-clear": {"host": "api.example.com", "port": 8443, "tls": false},
-        "shop/gone-below": host("a.b.example.org", 80),
-        "shop/empty": host("api.example.com", 443),
-        "shop/empty-2": to("shop/gone-8443"),
-        "shop/unready": host("api.example.com", 443),
-    });
-    let outside = config(with(json!({}), of, allow.clone()));
-    check(
-        &outside,
-        &[
-            ("gone", "fallback_missing api.example.com:443", "in its canonical form"),
-            ("gone:80", "fallback_missing api.example.com:443", "its port is its own, so nobody chooses another"),
-            ("gone-8443", "fallback_missing api.example.com:8443", "its second port"),
-            ("gone-below", "fallback_missing a.b.example.org:80", "by a pattern"),
-            ("empty", "fallback_no_endpoints api.example.com:443", ""),
-            ("10.96.0.20", "fallback_no_endpoints api.example.com:443", "by cluster IP"),
-            (
-                "empty-2",
-                "fallback_no_endpoints api.example.com:8443",
-                "at the end of a chain: the first decides the reason",
-            ),
-            ("unready", "fallback_no_endpoints api.example.com:443", ""),
-        ],
-    );
-    for (authority, scheme, planned) in [
-        ("gone", Scheme::Http, "external-tls|443|api.example.com | api.example.com"),
-        ("gone", Scheme::Https, "external-tls|443|api.example.com | api.example.com"),
-        ("gone-8443", Scheme::Http, "external|8443|api.example.com | api.example.com:8443"),
-        ("gone-8443", Scheme::Https, "external-tls|8443|api.example.com | api.example.com:8443"),
-        ("gone-clear", Scheme::Https, "external|8443|api.example.com | api.example.com:8443"),
-    ] {
-        assert_eq!(decide(&outside, authority, scheme).0, planned, "{authority} over {scheme:?}");
-    }
-
-    for (name, port, why) in [
-        ("api.example.com", 80, "a port that is not listed"),
-        ("other.example.com", 443, "a host that is not"),
-        ("example.org", 80, "a pattern leaves out the domain itself"),
-        ("localhost", 80, "never, whatever is listed"),
-        ("metadata", 80, "never"),
-        ("metadata.google.internal", 80, "never"),
-        ("instance-data.eu-west-1.compute.internal", 80, "never"),
-        ("payments.shop.svc.cluster.local", 80, "inside the cluster: name it as a Service"),
-        ("x.cluster.local", 80, "below the cluster domain"),
-        ("cluster.local", 80, "the cluster domain itself"),
-        ("10.0.0.1", 80, "an address"),
-    ] {
-        let error = try_config(with(json!({}), json!({"shop/gone": host(name, port)}), allow.clone())).expect_err(why);
-        let expected = format!("fallback.services[\"shop/gone\"].host: \"{name}\" is not listed with this port");
-        assert!(error.starts_with(&expected), "{why}: {error}");
-    }
-}
-
-#[test]
-fn a_dynamic_forward_proxy_is_told_its_host_and_port() {
-    let fields = json!({
-        "externalNames": {"allow": [{"host": "api.example.com", "ports": [443]}]},
-        "steering": {"external": {"cluster": "dfp", "tlsCluster": "dfp-tls", "dynamicForwardProxy": true}},
-    });
-    let config =
-        config(with(json!({}), json!({"shop/gone": {"host": "api.example.com", "port": 443, "tls": true}}), fields));
-    let mut plan = Plan::default();
-    let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
-    world::decide(&config, Request { authority: b"gone", scheme: Scheme::Http }, &mut chooser, &mut plan);
-    assert_eq!((plan.cluster(), plan.dynamic_host()), (Some("dfp-tls"), Some(("api.example.com", 443))));
-}
-
-#[test]
-fn nothing_stands_in_for_one_endpoint() {
+fn never_replaces_a_named_endpoint() {
     let config = fallbacks(json!({
         "shop/db": to("shop/web"),
         "shop/set": to("shop/payments"),
@@ -426,71 +270,26 @@ fn nothing_stands_in_for_one_endpoint() {
     check(
         &config,
         &[
-            ("db-0.db", "endpoint db-0.db.shop:80", "it is there"),
-            ("db-2.db", "pass name_not_found", "it is not ready: another would not be what was asked for"),
+            ("db-0.db", "endpoint db-0.db.shop:80", "it exists"),
+            ("db-2.db", "pass name_not_found", "not ready, and no other endpoint is what the client asked for"),
             ("db-9.db", "pass name_not_found", "it is missing"),
             ("set-0.set", "endpoint set-0.set.shop:80", ""),
-            ("set-0.set:9090", "refuse no_endpoints", "it lacks the port, for which the Service has a fallback"),
-            ("unready-0.unready", "pass name_not_found", "of an empty Service"),
-            ("gone-0.gone", "pass name_not_found", "of a missing one"),
+            ("set-0.set:9090", "refuse no_endpoints", "it lacks the port; the Service's fallback does not apply"),
+            ("unready-0.unready", "pass name_not_found", "of a Service without endpoints"),
+            ("gone-0.gone", "pass name_not_found", "of a missing Service"),
             ("10-244-9-9.empty", "pass name_not_found", "by its address"),
         ],
     );
 }
 
 #[test]
-fn another_namespace_needs_a_grant_when_it_is_read() {
-    let grant = |from: &str, to: &str| json!({"externalNames": {"grants": [{"from": from, "to": to}]}});
-    let of = |key: &str, target: &str| Value::Object([(key.to_owned(), to(target))].into_iter().collect());
-    let error = try_config(with(json!({}), of("shop/gone", "prod/payments"), json!({}))).expect_err("not granted");
-    assert_eq!(
-        error,
-        "fallback.services[\"shop/gone\"].service: \"prod/payments\" is in another namespace, which is not granted; \
-        grant it in externalNames.grants, or name a Service of the same namespace"
-    );
-    assert!(
-        try_config(with(json!({}), of("shop/gone", "prod/payments"), grant("prod", "shop"))).is_err(),
-        "a grant has a direction"
-    );
-    assert!(
-        try_config(with(json!({}), of("prod/gone", "test/payments"), grant("shop", "test"))).is_err(),
-        "whose fallback it is counts, not who asks"
-    );
-    assert!(
-        try_config(with(json!({}), of("shop/gone", "nope/nothing"), grant("shop", "prod"))).is_err(),
-        "whether or not it is in the table"
-    );
-    let granted = |key: &str, target: &str, grants: Value| config(with(json!({}), of(key, target), grants));
-    check(
-        &granted("shop/gone", "prod/payments", grant("shop", "prod")),
-        &[("gone", "fallback_missing payments.prod:80", "granted")],
-    );
-    check(
-        &granted("shop/empty", "prod/payments", grant("shop", "prod")),
-        &[("empty", "fallback_no_endpoints payments.prod:80", "granted")],
-    );
-    check(
-        &granted("prod/gone", "shop/payments", grant("prod", "shop")),
-        &[("gone.prod", "fallback_missing payments.shop:80", "granted to prod")],
-    );
-    // Each link by itself: from shop to test none is needed.
-    let links = chain(&["shop/gone", "prod/gone", "test/payments"]);
-    let grants = json!([{"from": "shop", "to": "prod"}, {"from": "prod", "to": "test"}]);
-    let test = json!({"test/payments": {"ports": [{"port": 80}]}});
-    check(
-        &config(with(test, links, json!({"externalNames": {"grants": grants}}))),
-        &[("gone", "fallback_missing payments.test:80", "each link has its own")],
-    );
-}
-
-#[test]
-fn a_table_that_changes_changes_what_stands_in() {
+fn follows_changes_of_the_table() {
     let mut config = fallbacks(json!({"shop/web": to("shop/payments")}));
     assert_eq!(ask(&config, "web"), "service web.shop:80");
     assert!(config.table.remove("shop", "web"));
     assert_eq!(ask(&config, "web"), "fallback_missing payments.shop:80");
     let wire = serde_json::from_value(json!({"ports": [{"port": 80}], "endpoints": []})).expect("the wire form");
-    let service = byname_core::ServiceSpec::compile("shop/web", &wire).expect("it is good");
+    let service = byname_core::ServiceSpec::compile("shop/web", &wire).expect("a valid Service");
     config.table.put(service).expect("there is room");
     assert_eq!(ask(&config, "web"), "fallback_no_endpoints payments.shop:80");
     assert!(config.table.remove("shop", "payments"));

@@ -1,36 +1,39 @@
-//! The rules, one table each, valid and hostile rows together. All but `properties` also run in wasm.
+//! The rules of the core, one file each: tables of valid and hostile inputs. All but `properties` also run in wasm.
 
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what these do"
+    reason = "a test that cannot continue fails by a panic"
 )]
 
+mod affinity;
 mod aliases;
-mod answers;
 mod authorities;
+mod balance_memory;
 mod baselines;
-#[cfg(not(target_arch = "wasm32"))]
-mod choices;
-mod configurations;
-mod deltas;
-mod endpoints;
+mod config_reading;
+mod config_validation;
+mod ejection;
+mod endpoint_addresses;
+mod fallback_outcomes;
+mod fallback_targets;
 mod fallbacks;
-mod health;
-mod keys;
-mod memory;
+mod fixture;
+mod load_balancing;
+mod local_replies;
 #[cfg(not(target_arch = "wasm32"))]
 mod naive;
 mod names;
-mod picks;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;
-mod searches;
-mod stand_ins;
+mod search_paths;
+mod service_validation;
 mod steering;
 mod subsets;
+mod table_changes;
 mod traces;
+mod usable_endpoints;
 mod vectors;
-mod world;
+mod worker;

@@ -1,16 +1,16 @@
-//! A search that reads the Services one by one, writes out each name that they have, and knows no index: what the table
-//! is checked against. It is shared: `properties.rs` makes its clusters by chance, `crates/core/fuzz` by coverage.
+//! A naive search, which the table is compared with: it reads the Services one by one, writes out every name that they have, and
+//! has no index. The properties draw its clusters at random, `crates/core/fuzz` by coverage.
 
 use byname_core::Config;
 use serde_json::{Value, json};
 
-use crate::world::config;
+use crate::fixture::config;
 
-/// Few short words, so that names of Services, namespaces, endpoints and suffixes meet often.
+/// Few short words, so that names of Services, namespaces, endpoints and suffixes often match.
 pub(crate) const WORDS: [&str; 11] =
     ["a", "b", "prod", "svc", "pod", "cluster", "local", "http", "tcp", "10-0-0-1", "10-0-0-2"];
 
-/// What may stand at the end of an asked name.
+/// Ends of requested names.
 pub(crate) const ENDS: [&str; 7] =
     ["", ".", ".svc", ".svc.cluster.local", ".svc.cluster.local.", ".pod.cluster.local", ".svc.cluster.local:81"];
 
@@ -18,112 +18,113 @@ pub(crate) const ENDS: [&str; 7] =
 pub(crate) const OUTSIDE: [&str; 7] =
     ["a.example", "b.a.example", "b.example", "a.b.example", "metadata.google.internal", "localhost", "a.localhost"];
 
-/// From which namespace into which one aliases may lead.
+/// The namespaces of aliases and the namespaces that they may lead into.
 const GRANTS: [(&str, &str); 3] = [("a", "prod"), ("prod", "b"), ("b", "a")];
 
-/// As many aliases as are followed for one request.
-const MOST_ALIASES: usize = 10;
+/// Aliases followed for one request.
+const MAX_ALIASES: usize = 10;
 
-/// As many fallbacks.
-const MOST_FALLBACKS: usize = 4;
+/// Fallbacks followed for one request.
+const MAX_FALLBACKS: usize = 4;
 
-/// A Service as the naive search sees it. Each has one port, `http`, 80.
+/// A Service. Each has one port, `http`, 80.
 #[derive(Clone, Debug)]
-pub(crate) struct Plain {
+pub(crate) struct NaiveService {
     pub(crate) namespace: String,
     pub(crate) name: String,
-    pub(crate) kind: Kind,
-    /// None where it is an alias.
-    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) kind: NaiveKind,
+    /// Empty for an alias.
+    pub(crate) endpoints: Vec<NaiveEndpoint>,
 }
 
-/// What DNS makes of it.
+/// How DNS answers for a Service.
 #[derive(Clone, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum NaiveKind {
     Virtual,
     Headless,
     Alias { target: String, port: Option<u16> },
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Endpoint {
+pub(crate) struct NaiveEndpoint {
     pub(crate) hostname: Option<String>,
     pub(crate) address: [u8; 4],
     pub(crate) ready: bool,
 }
 
-/// What stands in for a Service.
+/// The fallback of a Service.
 #[derive(Clone, Debug)]
-pub(crate) struct Fallback {
+pub(crate) struct NaiveFallback {
     /// Namespace and name of the Service.
     pub(crate) of: (String, String),
-    pub(crate) to: Instead,
+    pub(crate) to: NaiveTarget,
     pub(crate) port: Option<u16>,
     pub(crate) when_missing: bool,
     pub(crate) when_no_endpoints: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Instead {
-    /// By namespace and name.
+pub(crate) enum NaiveTarget {
+    /// Namespace and name.
     Service(String, String),
     Host(String),
 }
 
-/// All that an answer depends on. The caller is in the namespace `a`.
+/// Everything that an answer depends on. The caller is in the namespace `a`.
 #[derive(Clone, Debug)]
-pub(crate) struct Cluster {
-    pub(crate) services: Vec<Plain>,
+pub(crate) struct NaiveCluster {
+    pub(crate) services: Vec<NaiveService>,
     pub(crate) ndots: u8,
     pub(crate) musl: bool,
-    pub(crate) fallbacks: Vec<Fallback>,
+    pub(crate) fallbacks: Vec<NaiveFallback>,
     /// The baseline namespace of `a`.
     pub(crate) baseline: Option<String>,
 }
 
-/// What a search has come by.
+/// The aliases and fallbacks that a search has followed.
 #[derive(Default)]
-struct Way {
+struct NaiveWalk {
     aliases: Vec<String>,
     fallbacks: Vec<(String, String)>,
-    stood_in: Option<&'static str>,
+    reason: Option<&'static str>,
 }
 
-/// What a whole name is.
-enum Found<'c> {
-    Service(&'c Plain),
-    Port(&'c Plain),
-    Endpoint(&'c Plain, String),
+/// What a full name is the name of.
+enum NaiveMatch<'c> {
+    Service(&'c NaiveService),
+    Port(&'c NaiveService),
+    Endpoint(&'c NaiveService, String),
     Pod(String),
 }
 
-impl Endpoint {
+impl NaiveEndpoint {
     fn dashed(&self) -> String {
         self.address.map(|byte| byte.to_string()).join("-")
     }
 
-    fn label(&self) -> String {
+    /// The label of its name: the hostname, or the address with dashes.
+    pub(crate) fn label(&self) -> String {
         self.hostname.clone().unwrap_or_else(|| self.dashed())
     }
 }
 
-impl Fallback {
+impl NaiveFallback {
     fn wire(&self) -> (String, Value) {
         let (namespace, name) = &self.of;
         let mut wire = match &self.to {
-            Instead::Service(namespace, name) => json!({"service": format!("{namespace}/{name}")}),
-            Instead::Host(host) => json!({"host": host}),
+            NaiveTarget::Service(namespace, name) => json!({"service": format!("{namespace}/{name}")}),
+            NaiveTarget::Host(host) => json!({"host": host}),
         };
         wire["port"] = json!(self.port);
         let triggers = [(self.when_missing, "missing"), (self.when_no_endpoints, "noEndpoints")];
-        wire["when"] = triggers.into_iter().filter(|(is_meant, _)| *is_meant).map(|(_, name)| name).collect();
+        wire["when"] = triggers.into_iter().filter(|(is_triggered, _)| *is_triggered).map(|(_, name)| name).collect();
         (format!("{namespace}/{name}"), wire)
     }
 }
 
-impl Plain {
+impl NaiveService {
     pub(crate) fn wire(&self) -> Value {
-        let group = |endpoint: &Endpoint| {
+        let group = |endpoint: &NaiveEndpoint| {
             let address = endpoint.address.map(|byte| byte.to_string()).join(".");
             let hostnames: Vec<&String> = endpoint.hostname.iter().collect();
             json!({"addresses": [address], "hostnames": hostnames, "ready": endpoint.ready})
@@ -131,9 +132,9 @@ impl Plain {
         let endpoints: Vec<Value> = self.endpoints.iter().map(group).collect();
         let ports = json!([{"name": "http", "port": 80}]);
         match &self.kind {
-            Kind::Virtual => json!({"ports": ports, "endpoints": endpoints}),
-            Kind::Headless => json!({"clusterIPs": "None", "ports": ports, "endpoints": endpoints}),
-            Kind::Alias { target, port } => {
+            NaiveKind::Virtual => json!({"ports": ports, "endpoints": endpoints}),
+            NaiveKind::Headless => json!({"clusterIPs": "None", "ports": ports, "endpoints": endpoints}),
+            NaiveKind::Alias { target, port } => {
                 json!({"type": "ExternalName", "externalName": target, "alias": {"port": port}})
             }
         }
@@ -147,29 +148,29 @@ impl Plain {
         self.endpoints.iter().any(|endpoint| endpoint.ready)
     }
 
-    /// Whether DNS has its name.
+    /// Whether DNS has a record of its name.
     fn exists(&self) -> bool {
-        !matches!(self.kind, Kind::Headless) || self.any_ready()
+        !matches!(self.kind, NaiveKind::Headless) || self.any_ready()
     }
 }
 
-impl Cluster {
-    /// Of several Services with one name, the first is taken.
-    pub(crate) fn new(mut services: Vec<Plain>, ndots: u8, musl: bool) -> Self {
+impl NaiveCluster {
+    /// Takes the first of several Services with one name.
+    pub(crate) fn new(mut services: Vec<NaiveService>, ndots: u8, musl: bool) -> Self {
         services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         services.dedup_by(|a, b| (&a.namespace, &a.name) == (&b.namespace, &b.name));
         Self { services, ndots, musl, fallbacks: vec![], baseline: None }
     }
 
-    /// With those of `fallbacks` that a configuration may have; of several for one Service, the first is taken.
-    pub(crate) fn with_fallbacks(mut self, fallbacks: Vec<Fallback>, baseline: Option<String>) -> Self {
+    /// Adds the fallbacks that a configuration may have, the first of several for one Service.
+    pub(crate) fn with_fallbacks(mut self, fallbacks: Vec<NaiveFallback>, baseline: Option<String>) -> Self {
         for fallback in fallbacks {
             let is_allowed = match (&fallback.to, fallback.port) {
-                (Instead::Service(namespace, name), _) => {
+                (NaiveTarget::Service(namespace, name), _) => {
                     fallback.of != (namespace.clone(), name.clone()) && is_granted(&fallback.of.0, namespace)
                 }
-                (Instead::Host(host), Some(port)) => is_listed(host, port),
-                (Instead::Host(_), None) => false,
+                (NaiveTarget::Host(host), Some(port)) => is_listed(host, port),
+                (NaiveTarget::Host(_), None) => false,
             };
             let is_there = self.fallbacks.iter().any(|before| before.of == fallback.of);
             let has_reason = fallback.when_missing || fallback.when_no_endpoints;
@@ -181,18 +182,23 @@ impl Cluster {
         self
     }
 
-    /// The configuration that says the same.
+    /// The configuration that describes this cluster.
     pub(crate) fn config(&self) -> Config {
+        config(self.fields())
+    }
+
+    /// The fields of that configuration.
+    pub(crate) fn fields(&self) -> Value {
         let services: serde_json::Map<String, Value> = self
             .services
             .iter()
             .map(|service| (format!("{}/{}", service.namespace, service.name), service.wire()))
             .collect();
         let grants: Vec<Value> = GRANTS.iter().map(|(from, to)| json!({"from": from, "to": to})).collect();
-        let fallbacks: serde_json::Map<String, Value> = self.fallbacks.iter().map(Fallback::wire).collect();
+        let fallbacks: serde_json::Map<String, Value> = self.fallbacks.iter().map(NaiveFallback::wire).collect();
         let baselines: serde_json::Map<String, Value> =
             self.baseline.iter().map(|baseline| ("a".to_owned(), json!(baseline))).collect();
-        config(json!({
+        json!({
             "caller": {"namespace": "a"},
             "dns": {"ndots": self.ndots, "resolver": if self.musl { "musl" } else { "glibc" }},
             "externalNames": {
@@ -205,10 +211,10 @@ impl Cluster {
             },
             "fallback": {"services": fallbacks, "baselines": baselines},
             "table": {"services": services},
-        }))
+        })
     }
 
-    /// What `asked` means over `http`, in the words of `world::ask`.
+    /// What `asked` resolves to over `http`, in the form of `fixture::ask`.
     pub(crate) fn answer(&self, asked: &str) -> String {
         let (host, port) = match asked.split_once(':') {
             Some((host, port)) => (host, port.parse().expect("a port")),
@@ -227,84 +233,84 @@ impl Cluster {
                 }
                 continue;
             }
-            if let Some(answer) = self.try_candidate(candidate, port, Way::default()) {
+            if let Some(answer) = self.try_candidate(candidate, port, NaiveWalk::default()) {
                 return answer;
             }
         }
         if let Some(baseline) = self.baseline.as_ref().filter(|_| has_list) {
-            let way = Way { stood_in: Some("baseline"), ..Way::default() };
-            if let Some(answer) = self.try_candidate(&format!("{bare}.{baseline}.svc.cluster.local"), port, way) {
+            let walk = NaiveWalk { reason: Some("baseline"), ..NaiveWalk::default() };
+            if let Some(answer) = self.try_candidate(&format!("{bare}.{baseline}.svc.cluster.local"), port, walk) {
                 return answer;
             }
         }
         "pass name_not_found".into()
     }
 
-    /// `None`: it does not exist, and nothing stands in for it.
-    fn try_candidate(&self, candidate: &str, port: u16, mut way: Way) -> Option<String> {
+    /// `None`: it does not exist, and no fallback helps.
+    fn try_candidate(&self, candidate: &str, port: u16, mut walk: NaiveWalk) -> Option<String> {
         match self.find(candidate) {
-            Some(found) => Some(self.follow(found, port, &mut way).unwrap_or_else(|| "refuse no_endpoints".into())),
-            None => self.instead_of(candidate, port, &mut way),
+            Some(found) => Some(self.follow(found, port, &mut walk).unwrap_or_else(|| "refuse no_endpoints".into())),
+            None => self.fallback_of_name(candidate, port, &mut walk),
         }
     }
 
-    /// What stands in for the Service that `name`, which does not exist, would be.
-    fn instead_of(&self, name: &str, port: u16, way: &mut Way) -> Option<String> {
+    /// The answer of the fallback of the Service that `name`, which does not exist, would be.
+    fn fallback_of_name(&self, name: &str, port: u16, walk: &mut NaiveWalk) -> Option<String> {
         let labels: Vec<&str> = name.strip_suffix(".svc.cluster.local")?.split('.').collect();
         let [service, namespace] = labels[..] else { return None };
-        self.stand_in(namespace, service, port, way)
+        self.fallback_of(namespace, service, port, walk)
     }
 
-    /// What comes of the fallback of a Service that is missing or has no endpoints. `None`: it has none that helps.
-    fn stand_in(&self, namespace: &str, name: &str, port: u16, way: &mut Way) -> Option<String> {
+    /// The answer of the fallback of a Service that is missing or has no endpoints. `None`: it has no fallback that helps.
+    fn fallback_of(&self, namespace: &str, name: &str, port: u16, walk: &mut NaiveWalk) -> Option<String> {
         let of = (namespace.to_owned(), name.to_owned());
         let fallback = self.fallbacks.iter().find(|fallback| fallback.of == of)?;
-        let (is_meant, reason) = match self.get(namespace, name) {
+        let (is_triggered, reason) = match self.get(namespace, name) {
             None => (fallback.when_missing, "fallback_missing"),
             Some(_) => (fallback.when_no_endpoints, "fallback_no_endpoints"),
         };
-        if !is_meant || way.fallbacks.contains(&of) || way.fallbacks.len() == MOST_FALLBACKS {
+        if !is_triggered || walk.fallbacks.contains(&of) || walk.fallbacks.len() == MAX_FALLBACKS {
             return None;
         }
-        way.fallbacks.push(of);
-        let reason = *way.stood_in.get_or_insert(reason);
+        walk.fallbacks.push(of);
+        let reason = *walk.reason.get_or_insert(reason);
         let port = fallback.port.unwrap_or(port);
         match &fallback.to {
-            Instead::Host(host) => Some(format!("{reason} {host}:{port}")),
-            Instead::Service(namespace, name) => match self.get(namespace, name) {
+            NaiveTarget::Host(host) => Some(format!("{reason} {host}:{port}")),
+            NaiveTarget::Service(namespace, name) => match self.get(namespace, name) {
                 Some(service) if service.exists() => {
-                    let answer = self.follow(Found::Service(service), port, way)?;
-                    // What leads nowhere is as good as none.
+                    let answer = self.follow(NaiveMatch::Service(service), port, walk)?;
+                    // A fallback that is not routed does not help.
                     (!answer.starts_with("pass") && !answer.starts_with("refuse")).then_some(answer)
                 }
-                _ => self.stand_in(namespace, name, port, way),
+                _ => self.fallback_of(namespace, name, port, walk),
             },
         }
     }
 
-    fn get(&self, namespace: &str, name: &str) -> Option<&Plain> {
+    fn get(&self, namespace: &str, name: &str) -> Option<&NaiveService> {
         self.services.iter().find(|service| service.namespace == namespace && service.name == name)
     }
 
-    fn find(&self, candidate: &str) -> Option<Found<'_>> {
+    fn find(&self, candidate: &str) -> Option<NaiveMatch<'_>> {
         for service in &self.services {
             let own = format!("{}.svc.cluster.local", service.short());
             if !candidate.ends_with(&own) || !service.exists() {
                 continue;
             }
             if candidate == own {
-                return Some(Found::Service(service));
+                return Some(NaiveMatch::Service(service));
             }
-            if matches!(service.kind, Kind::Alias { .. }) {
+            if matches!(service.kind, NaiveKind::Alias { .. }) {
                 continue;
             }
             let mut with_port = ["", "_"].into_iter().flat_map(|a| ["", "_"].map(|b| format!("{a}http.{b}tcp.{own}")));
             if with_port.any(|name| name == candidate) {
-                return Some(Found::Port(service));
+                return Some(NaiveMatch::Port(service));
             }
             for endpoint in service.endpoints.iter().filter(|endpoint| endpoint.ready) {
                 if candidate == format!("{}.{own}", endpoint.label()) {
-                    return Some(Found::Endpoint(service, endpoint.label()));
+                    return Some(NaiveMatch::Endpoint(service, endpoint.label()));
                 }
             }
         }
@@ -312,19 +318,21 @@ impl Cluster {
         let mut endpoints = self.services.iter().flat_map(|service| &service.endpoints);
         let is_pod =
             labels.len() == 5 && labels[2] == "pod" && endpoints.any(|endpoint| labels[0] == endpoint.dashed());
-        is_pod.then(|| Found::Pod(candidate.to_owned()))
+        is_pod.then(|| NaiveMatch::Pod(candidate.to_owned()))
     }
 
-    /// `None`: nothing there may serve, and nothing stands in for it.
-    fn follow<'c>(&'c self, mut found: Found<'c>, mut port: u16, way: &mut Way) -> Option<String> {
-        while let Found::Service(service @ Plain { kind: Kind::Alias { target, port: own }, .. }) = found {
-            if way.aliases.contains(&service.short()) || way.aliases.len() == MOST_ALIASES {
+    /// `None`: it has no usable endpoint, and no fallback helps.
+    fn follow<'c>(&'c self, mut found: NaiveMatch<'c>, mut port: u16, walk: &mut NaiveWalk) -> Option<String> {
+        while let NaiveMatch::Service(service @ NaiveService { kind: NaiveKind::Alias { target, port: own }, .. }) =
+            found
+        {
+            if walk.aliases.contains(&service.short()) || walk.aliases.len() == MAX_ALIASES {
                 return Some("refuse alias_loop".into());
             }
-            way.aliases.push(service.short());
+            walk.aliases.push(service.short());
             port = own.unwrap_or(port);
             if !is_inside(target) {
-                let reason = way.stood_in.unwrap_or("external");
+                let reason = walk.reason.unwrap_or("external");
                 let allowed = is_listed(target, port);
                 return Some(if allowed { format!("{reason} {target}:{port}") } else { "refuse alias_denied".into() });
             }
@@ -334,30 +342,30 @@ impl Cluster {
                 return Some("refuse alias_denied".into());
             }
             let Some(next) = self.find(target) else {
-                return Some(self.instead_of(target, port, way).unwrap_or_else(|| "pass name_not_found".into()));
+                return Some(self.fallback_of_name(target, port, walk).unwrap_or_else(|| "pass name_not_found".into()));
             };
             found = next;
         }
         let (reason, host, service) = match found {
-            Found::Service(service) | Found::Port(service) => ("service", service.short(), Some(service)),
-            Found::Endpoint(service, label) => ("endpoint", format!("{label}.{}", service.short()), Some(service)),
-            Found::Pod(name) => ("pod", name, None),
+            NaiveMatch::Service(service) | NaiveMatch::Port(service) => ("service", service.short(), Some(service)),
+            NaiveMatch::Endpoint(service, label) => ("endpoint", format!("{label}.{}", service.short()), Some(service)),
+            NaiveMatch::Pod(name) => ("pod", name, None),
         };
-        let reason = way.stood_in.unwrap_or(if way.aliases.is_empty() { reason } else { "alias" });
+        let reason = walk.reason.unwrap_or(if walk.aliases.is_empty() { reason } else { "alias" });
         match service {
             Some(_) if port != 80 => Some("pass port_not_found".into()),
-            Some(service) if !service.any_ready() => self.stand_in(&service.namespace, &service.name, port, way),
+            Some(service) if !service.any_ready() => self.fallback_of(&service.namespace, &service.name, port, walk),
             _ => Some(format!("{reason} {host}:{port}")),
         }
     }
 }
 
-/// Whether what stands in the namespace `from` may lead to a Service in `to`.
+/// Whether aliases and fallbacks of the namespace `from` may lead to a Service in `to`.
 fn is_granted(from: &str, to: &str) -> bool {
     from == to || GRANTS.contains(&(from, to))
 }
 
-/// Whether requests may leave the cluster for `host` on this port.
+/// Whether `externalNames.allow` lists `host` with this port.
 fn is_listed(host: &str, port: u16) -> bool {
     match host {
         "a.example" => port == 80 || port == 81,

@@ -1,31 +1,31 @@
-//! Every form of a name, asked from the namespace `shop`.
+//! Every form of a name, resolved for a caller in the namespace `shop`.
 
 use byname_core::Scheme;
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask_over, check, config, services, shop};
+use crate::fixture::{ask_over, check, config, services, shop};
 
 #[test]
-fn a_service_has_four_names_and_each_may_end_in_a_dot_or_shout() {
+fn resolves_the_four_names_of_a_service_in_any_case_and_with_a_dot() {
     check(
         &services(shop()),
         &[
             ("payments", "service payments.shop:80", "the caller's namespace first"),
             ("payments.prod", "service payments.prod:80", "svc.ns"),
             ("payments.prod.svc", "service payments.prod:80", "svc.ns.svc"),
-            ("payments.prod.svc.cluster.local", "service payments.prod:80", "the whole name"),
+            ("payments.prod.svc.cluster.local", "service payments.prod:80", "the full name"),
             ("payments.prod.svc.cluster.local.", "service payments.prod:80", "a dot ends it"),
             ("PayMents.PROD", "service payments.prod:80", "DNS ignores case"),
-            ("payments.", "pass public_name", "a trailing dot leaves no search path"),
-            ("payments.prod.", "pass public_name", "nor here"),
-            ("payments.prod.svc.cluster", "pass name_not_found", "a name that stops short"),
+            ("payments.", "pass public_name", "a trailing dot skips the search path"),
+            ("payments.prod.", "pass public_name", "and here"),
+            ("payments.prod.svc.cluster", "pass name_not_found", "an incomplete name"),
             ("payments.stage", "pass name_not_found", "no such Service"),
             ("shop", "pass name_not_found", "a namespace has no address"),
-            ("prod.svc.cluster.local", "pass name_not_found", "nor by its whole name"),
-            ("svc.cluster.local", "pass name_not_found", "nor what is above it"),
-            ("cluster.local", "pass name_not_found", "nor the zone"),
+            ("prod.svc.cluster.local", "pass name_not_found", "not by its full name either"),
+            ("svc.cluster.local", "pass name_not_found", "not above it either"),
+            ("cluster.local", "pass name_not_found", "not the cluster domain either"),
             ("xpayments.prod.svc.cluster.local", "pass name_not_found", "a name is matched whole"),
             ("payments.prod.svc.xcluster.local", "pass name_not_found", "and so is the zone"),
             ("2048.shop", "service 2048.shop:80", "a Service's name may start with a digit, KEP-5311"),
@@ -36,20 +36,20 @@ fn a_service_has_four_names_and_each_may_end_in_a_dot_or_shout() {
 }
 
 #[test]
-fn an_endpoint_has_a_name_by_hostname_or_by_dashed_address() {
+fn resolves_endpoints_by_hostname_or_dashed_address() {
     check(
         &services(shop()),
         &[
             ("db", "service db.shop:80", "headless, by its own name"),
             ("db-0.db", "endpoint db-0.db.shop:80", "as the pods of a StatefulSet are called"),
-            ("DB-1.db.shop.svc.cluster.local.", "endpoint db-1.db.shop:80", "in the whole name too"),
+            ("DB-1.db.shop.svc.cluster.local.", "endpoint db-1.db.shop:80", "in the full name too"),
             ("db-2.db", "pass name_not_found", "not ready, so not in DNS"),
             ("db-9.db", "pass name_not_found", "no such hostname"),
             ("10-244-1-1.db", "pass name_not_found", "an endpoint with a hostname has no dashed name"),
-            ("10-244-1-4.db", "endpoint 10-244-1-4.db.shop:80", "one without has"),
+            ("10-244-1-4.db", "endpoint 10-244-1-4.db.shop:80", "an endpoint without a hostname has one"),
             ("fd00--0.db", "endpoint fd00--0.db.shop:80", "a trailing dash gets a 0"),
-            ("fd00--.db", "pass name_not_found", "so that without it is no name"),
-            ("fd00-0-0-0-0-0-0-0.db", "pass name_not_found", "nor is another spelling of the address"),
+            ("fd00--.db", "pass name_not_found", "without the 0 it does not exist"),
+            ("fd00-0-0-0-0-0-0-0.db", "pass name_not_found", "another spelling of the address does not exist"),
             (
                 "10-244-0-7.payments",
                 "endpoint 10-244-0-7.payments.shop:80",
@@ -66,19 +66,19 @@ fn an_endpoint_has_a_name_by_hostname_or_by_dashed_address() {
 }
 
 #[test]
-fn a_port_has_a_name_below_its_service() {
+fn resolves_ports_below_their_service() {
     check(
         &services(shop()),
         &[
             ("_http._tcp.payments", "service payments.shop:80", "the port by its name"),
-            ("_grpc._tcp.payments", "service payments.shop:9090", "whatever the scheme's default"),
+            ("_grpc._tcp.payments", "service payments.shop:9090", "whatever the scheme's default port"),
             ("grpc.tcp.payments.shop", "service payments.shop:9090", "without underscores, as CoreDNS answers"),
             ("_grpc._tcp.payments:9090", "service payments.shop:9090", "the same port said twice"),
             ("_grpc._tcp.payments:80", "pass port_not_found", "another port than the one named"),
             ("_nope._tcp.payments", "pass name_not_found", "no port of that name"),
             ("_http._tcp.unready", "pass name_not_found", "nothing is below a Service that does not exist"),
             ("_dns._udp.payments", "pass name_not_found", "HTTP does not go over UDP"),
-            ("_http._udp.payments", "pass name_not_found", "nor is the port there"),
+            ("_http._udp.payments", "pass name_not_found", "the port is TCP"),
             ("_admin._tcp.db", "service db.shop:9901", "headless: the endpoints' own port"),
             ("_http._tcp.db", "service db.shop:80", "headless: the Service's port where it has one"),
             ("_tcp.payments", "pass name_not_found", "one label is an endpoint"),
@@ -87,7 +87,7 @@ fn a_port_has_a_name_below_its_service() {
 }
 
 #[test]
-fn a_pod_has_a_name_if_the_table_knows_its_address() {
+fn resolves_pods_whose_address_is_in_the_table() {
     let loopback =
         json!({"shop/local": {"ports": [{"port": 80}], "endpoints": [{"addresses": "127.0.0.1 169.254.169.254"}]}});
     let single = config(json!({"table": {"singleMachine": true, "services": loopback}}));
@@ -114,7 +114,7 @@ fn a_pod_has_a_name_if_the_table_knows_its_address() {
 }
 
 #[test]
-fn an_address_is_a_service_where_it_is_its_cluster_ip() {
+fn resolves_cluster_ips_and_passes_other_addresses() {
     check(
         &services(shop()),
         &[
@@ -125,13 +125,13 @@ fn an_address_is_a_service_where_it_is_its_cluster_ip() {
             ("[fd00:96::10]:80", "cluster_ip payments.shop:80", "its other family"),
             ("[::ffff:10.96.0.10]", "cluster_ip payments.shop:80", "IPv4-mapped counts as IPv4"),
             ("10.244.0.7", "pass ip_literal", "an endpoint's address is no name"),
-            ("127.0.0.1", "pass ip_literal", "nor is any other"),
+            ("127.0.0.1", "pass ip_literal", "any other address is no name"),
         ],
     );
 }
 
 #[test]
-fn the_port_is_matched_to_the_services_and_defaults_by_scheme() {
+fn matches_the_port_and_defaults_by_scheme() {
     let services = services(shop());
     check(
         &services,
@@ -146,16 +146,16 @@ fn the_port_is_matched_to_the_services_and_defaults_by_scheme() {
 }
 
 #[test]
-fn what_is_unknown_is_refused_where_that_is_asked_for() {
+fn refuses_unknown_names_if_configured() {
     let refusing = config(json!({"unknownNames": "refuse", "table": {"services": shop()}}));
     check(
         &refusing,
         &[
-            ("payments", "service payments.shop:80", "what is known is routed all the same"),
+            ("payments", "service payments.shop:80", "known names are still routed"),
             ("nope", "refuse name_not_found", ""),
             ("payments:8080", "refuse port_not_found", ""),
             ("api.example.com", "refuse name_not_found", "outside the zone"),
-            ("api.example.com.", "refuse name_not_found", "and asked as it stands"),
+            ("api.example.com.", "refuse name_not_found", "with a trailing dot"),
             ("203.0.113.7", "pass ip_literal", "an address is not a name"),
         ],
     );

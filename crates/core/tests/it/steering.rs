@@ -1,16 +1,15 @@
-//! From a resolution to what is done to the request.
+//! Steering: the cluster, authority and dynamic host that a resolution leads to.
 
-use byname_core::{Balance, Chooser, Config, FakeEnv, Plan, Request, Scheme};
+use byname_core::{Config, Plan, Scheme};
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{self, config, shop};
+use crate::fixture::{self, config, http, shop};
 
-/// `cluster | authority`, each `-` where it is left alone (the cluster: removed), and the host and port told to a
-/// dynamic forward proxy.
+/// The plan as `CLUSTER | AUTHORITY`, each `-` if the plan has none, and ` | HOST PORT` for a dynamic forward proxy.
 fn plan(config: &Config, authority: &str, scheme: Scheme) -> String {
-    let plan = world::plan(config, authority, scheme);
+    let plan = fixture::plan(config, authority, scheme);
     let dynamic = plan.dynamic_host().map(|(host, port)| format!(" | {host} {port}")).unwrap_or_default();
     format!("{} | {}{dynamic}", plan.cluster().unwrap_or("-"), plan.authority().unwrap_or("-"))
 }
@@ -37,7 +36,7 @@ fn check(config: &Config, rows: &[(&str, &str)]) {
 }
 
 #[test]
-fn by_cluster_the_control_header_names_it_and_the_authority_is_made_canonical() {
+fn steers_by_cluster_and_rewrites_the_authority() {
     check(
         &steering(json!({})),
         &[
@@ -66,12 +65,12 @@ fn by_cluster_the_control_header_names_it_and_the_authority_is_made_canonical() 
     let https = plan(&steering(json!({})), "clear", Scheme::Https);
     assert_eq!(
         https, "external-tls|443|api.example.com | api.example.com",
-        "an external target is spoken to as the request came"
+        "TLS to an external target as the request came"
     );
 }
 
 #[test]
-fn a_connect_request_keeps_its_port() {
+fn keeps_the_port_of_a_connect_request() {
     let config = steering(json!({}));
     for (authority, expected) in [
         ("payments:80", "outbound|80||payments.shop.svc.cluster.local | payments.shop.svc.cluster.local:80"),
@@ -84,7 +83,7 @@ fn a_connect_request_keeps_its_port() {
 }
 
 #[test]
-fn by_authority_the_routes_decide() {
+fn leaves_the_cluster_to_the_routes_by_authority() {
     check(
         &steering(json!({"by": "authority", "rewriteAuthority": "never"})),
         &[
@@ -97,7 +96,7 @@ fn by_authority_the_routes_decide() {
 }
 
 #[test]
-fn the_authority_is_rewritten_when_it_is_asked_for() {
+fn rewrites_the_authority_as_configured() {
     check(
         &steering(json!({"rewriteAuthority": "alias"})),
         &[
@@ -116,7 +115,7 @@ fn the_authority_is_rewritten_when_it_is_asked_for() {
 }
 
 #[test]
-fn templates_say_every_part_and_endpoints_are_told_apart() {
+fn fills_templates_for_services_and_endpoints() {
     check(
         &steering(json!({"cluster": "{service}.{namespace}/{port}/{portName}", "passCluster": "pass"})),
         &[
@@ -134,7 +133,7 @@ fn templates_say_every_part_and_endpoints_are_told_apart() {
 }
 
 #[test]
-fn a_dynamic_forward_proxy_is_told_host_and_port() {
+fn gives_host_and_port_to_a_dynamic_forward_proxy() {
     let external = json!({"cluster": "dfp", "tlsCluster": "dfp-tls", "dynamicForwardProxy": true});
     check(
         &steering(json!({"external": external})),
@@ -147,24 +146,19 @@ fn a_dynamic_forward_proxy_is_told_host_and_port() {
 }
 
 #[test]
-fn a_plan_used_again_holds_nothing_of_the_last_request() {
+fn clears_a_reused_plan() {
     let config =
         steering(json!({"external": {"cluster": "dfp", "tlsCluster": "dfp-tls", "dynamicForwardProxy": true}}));
     let mut plan = Plan::default();
     for authority in ["api", "a,b", "nope"] {
-        world::decide(
-            &config,
-            Request { authority: authority.as_bytes(), scheme: Scheme::Http },
-            &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
-            &mut plan,
-        );
+        fixture::decide(&config, http(authority), &mut plan);
     }
     assert_eq!((plan.cluster(), plan.authority(), plan.dynamic_host()), (None, None, None));
 }
 
-/// What is meant for TLS never goes to a cluster for clear text, though hardly anyone says `appProtocol`.
+// TLS must never go to a plaintext cluster, and few Services set `appProtocol`.
 #[test]
-fn the_port_says_which_cluster_an_endpoint_has() {
+fn chooses_the_original_dst_cluster_by_the_ports_protocol() {
     let rows = [
         ("http", None, "original-dst"),
         ("web", Some("http"), "original-dst"),
@@ -188,9 +182,7 @@ fn the_port_says_which_cluster_an_endpoint_has() {
         let config = config(json!({"steering": {"by": "endpoint", "originalDst": {"http2Cluster": "h2"}},
                                    "table": {"services": {"shop/web": web}}}));
         for scheme in [Scheme::Http, Scheme::Https] {
-            let mut plan = Plan::default();
-            let chooser = &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
-            world::decide(&config, Request { authority: b"web:443", scheme }, chooser, &mut plan);
+            let plan = fixture::plan(&config, "web:443", scheme);
             assert_eq!(
                 (plan.cluster(), plan.endpoint()),
                 (Some(cluster), Some("10.0.0.1:443")),

@@ -1,4 +1,4 @@
-//! Which of a Service's named subsets a request goes to, and that it stays in it.
+//! Subsets: which named subset of a Service a request goes to, and that a key stays in it.
 
 use byname_core::Config;
 use serde_json::{Value, json};
@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{
-    picks::{Worker, by_header, counts, group, is_about, is_spread, shares},
-    world::{config, with_fields},
+    fixture::{config, with_fields},
+    worker::{Worker, by_header, counts, group, is_about, is_spread, shares},
 };
 
-/// Endpoints that `{"version": VERSION}` is about, in the network `10.0.NET`.
+/// A group of endpoints `10.0.NET.*` with the label `version`.
 fn version(version: &str, net: u8, count: u8) -> Value {
     let mut group = group(net, count, 1);
     group["labels"] = json!({"version": version, "app": "web"});
     group
 }
 
-/// A subset of these endpoints.
+/// A subset of the endpoints with this version.
 fn of(version: &str, weight: u32) -> Value {
     json!({"labels": {"version": version}, "weight": weight})
 }
@@ -30,7 +30,7 @@ fn both() -> Value {
     json!([version("v1", 1, 5), version("v2", 2, 4)])
 }
 
-/// `shop/web` with these subsets, for a caller in the zone `a`. The subset alone is the cluster's name.
+/// A configuration with `shop/web` and these subsets, for a caller in the zone `a`. The cluster's name is `to-SUBSET`.
 fn steered(endpoints: Value, subsets: Value, by: &str, mut steering: Value, fields: Value) -> Config {
     let mut web = json!({"ports": [{"name": "http", "port": 80}], "endpoints": endpoints, "subsets": subsets});
     if endpoints.is_null() {
@@ -43,18 +43,18 @@ fn steered(endpoints: Value, subsets: Value, by: &str, mut steering: Value, fiel
                   "table": {"services": {"shop/web": web}}}))
 }
 
-/// The subsets that requests went to by chance, as often as they did: `to-v1`.
+/// The clusters of 1,000 requests, such as `to-v1`.
 fn clusters(endpoints: Value, subsets: Value, fields: Value) -> Vec<String> {
     let mut worker = Worker::new(steered(endpoints, subsets, "cluster", json!({}), fields), 1);
     (0..1_000).map(|_| worker.cluster("web")).collect()
 }
 
-/// Those of them that there are at all.
+/// The subsets that these requests went to.
 fn used(endpoints: Value, subsets: Value, fields: Value) -> String {
     let clusters = clusters(endpoints.clone(), subsets.clone(), fields.clone());
     let used: Vec<&str> = counts(&clusters).into_keys().map(|name| name.trim_start_matches("to-")).collect();
     if !endpoints.is_null() {
-        // An endpoint is chosen in one that is chosen in the same way.
+        // Steering by endpoint chooses the subset in the same way.
         let mut worker = Worker::new(steered(endpoints, subsets, "endpoint", json!({}), fields), 1);
         for _ in 0..50 {
             let trace = worker.trace("web");
@@ -69,7 +69,7 @@ fn used(endpoints: Value, subsets: Value, fields: Value) -> String {
 }
 
 #[test]
-fn only_subsets_with_endpoints_that_may_serve_count() {
+fn uses_only_subsets_with_usable_endpoints() {
     let with = |field: &str, value: Value| {
         let mut endpoints = both();
         endpoints[0][field] = value;
@@ -85,7 +85,7 @@ fn only_subsets_with_endpoints_that_may_serve_count() {
     ] {
         assert_eq!(used(endpoints.clone(), two(1, 1), json!({})), expected, "{endpoints}");
     }
-    // They are not ready, but nobody else is.
+    // They are not ready, but no other endpoint is.
     let mut draining = both();
     for index in [0, 1] {
         draining[index]["ready"] = json!(false);
@@ -95,19 +95,19 @@ fn only_subsets_with_endpoints_that_may_serve_count() {
     let local = json!({"v1": {"zone": "a"}, "v2": {"zone": "b", "labels": {"app": "web"}}});
     let mut zones = both();
     (zones[0]["zone"], zones[1]["zone"]) = (json!("c"), json!("b"));
-    assert_eq!(used(zones, local, json!({})), "v2", "a zone is met as labels are");
+    assert_eq!(used(zones, local, json!({})), "v2", "a zone selects endpoints as labels do");
 }
 
-// A canary with weight 0 is there to be filled later; a request that came to it would be a surprise.
+// A canary with weight 0 is filled later, and must get no request until then.
 #[test]
-fn a_subset_without_weight_serves_where_nothing_else_is_left() {
+fn uses_a_subset_of_weight_0_only_if_no_other_is_left() {
     assert_eq!(used(both(), two(0, 1), json!({})), "v2");
     assert_eq!(used(json!([version("v1", 1, 2)]), two(0, 1), json!({})), "v1");
     assert_eq!(used(both(), two(0, 0), json!({})), "v1 v2");
 }
 
 #[test]
-fn endpoints_in_no_subset_serve_where_nothing_else_is_left() {
+fn uses_endpoints_outside_all_subsets_only_if_no_subset_is_left() {
     let mut endpoints = json!([version("v1", 1, 1), version("v3", 3, 9)]);
     assert_eq!(used(endpoints.clone(), two(1, 1), json!({})), "v1");
     endpoints[0]["ready"] = json!(false);
@@ -118,9 +118,9 @@ fn endpoints_in_no_subset_serve_where_nothing_else_is_left() {
 }
 
 #[test]
-fn with_a_traffic_distribution_the_callers_zone_comes_first() {
+fn prefers_subsets_in_the_callers_zone_with_a_traffic_distribution() {
     let zones = |near: u32| json!({"near": {"zone": "a", "weight": near}, "far": {"zone": "b", "weight": 100}});
-    // One endpoint without a zone: then the hints that are derived restrict nothing, and only the subsets are left to do so.
+    // One endpoint has no zone, so the derived hints restrict nothing and only the subsets do.
     let mut endpoints = json!([group(1, 2, 1), group(2, 2, 1), group(3, 1, 1)]);
     (endpoints[0]["zone"], endpoints[1]["zone"]) = (json!("a"), json!("b"));
     let same_zone = json!({"trafficDistribution": "PreferSameZone"});
@@ -133,27 +133,27 @@ fn with_a_traffic_distribution_the_callers_zone_comes_first() {
 }
 
 #[test]
-fn by_chance_subsets_come_by_their_weights() {
+fn chooses_subsets_by_weight() {
     let subsets = json!({"v1": of("v1", 70), "v2": of("v2", 20), "v3": of("v3", 10), "none": of("v4", 1_000)});
     let weights = [("to-v1", 70), ("to-v2", 20), ("to-v3", 10)].map(|(name, weight)| (name.to_owned(), weight));
-    // The number of endpoints of a subset is not its weight.
+    // The number of endpoints in a subset does not count.
     let endpoints = json!([version("v1", 1, 1), version("v2", 2, 8), version("v3", 3, 2)]);
     let picks = clusters(endpoints, subsets, json!({}));
     assert!(is_spread(&picks, &weights), "{:?}", counts(&picks));
     let mut even = weights.clone();
     even.iter_mut().for_each(|(_, weight)| *weight = 1);
-    assert!(!is_spread(&picks, &even), "the check can fail");
+    assert!(!is_spread(&picks, &even), "the spread check can fail");
 }
 
 #[test]
-fn where_endpoints_are_not_known_all_subsets_count() {
+fn uses_all_subsets_if_endpoints_are_unknown() {
     let picks = clusters(Value::Null, two(3, 1), json!({}));
     assert!(is_spread(&picks, &[("to-v1".into(), 3), ("to-v2".into(), 1)]), "{:?}", counts(&picks));
     assert_eq!(used(Value::Null, two(0, 1), json!({})), "v2");
 }
 
 #[test]
-fn an_endpoint_is_picked_inside_the_subset_that_is_chosen() {
+fn picks_an_endpoint_inside_the_chosen_subset() {
     for policy in ["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST"] {
         let steering = json!({"loadBalancer": {"simple": policy}});
         let mut worker = Worker::new(steered(both(), two(90, 10), "endpoint", steering, json!({})), 1);
@@ -164,7 +164,7 @@ fn an_endpoint_is_picked_inside_the_subset_that_is_chosen() {
         assert!(is_spread(&v2, &shares(&[(2, 4, 1)])), "{:?}, {policy}", counts(&v2));
         if policy == "ROUND_ROBIN" {
             let most = counts(&v2).into_values().max().unwrap();
-            assert!(most * 4 < v2.len() + 4, "each subset has a turn of its own");
+            assert!(most * 4 < v2.len() + 4, "each subset has its own turn");
         }
     }
 }
@@ -180,9 +180,9 @@ fn is_v1(endpoint: &str) -> bool {
     endpoint.starts_with("10.0.1.")
 }
 
-// A client that sees the new version with one request and the old one with the next is what affinity is there to prevent.
+// Affinity must prevent that a client sees the new version with one request and the old one with the next.
 #[test]
-fn one_key_stays_in_its_subset_and_a_change_of_weights_moves_few() {
+fn keeps_a_key_in_its_subset_and_moves_few_when_weights_change() {
     let (before, after) = (by_key(both(), two(90, 10)), by_key(both(), two(80, 20)));
     let second = |picks: &[String]| picks.iter().filter(|endpoint| !is_v1(endpoint)).count();
     assert!(is_about(second(&before), KEYS, 0.1), "{} of {KEYS}", second(&before));
@@ -190,13 +190,13 @@ fn one_key_stays_in_its_subset_and_a_change_of_weights_moves_few() {
     let moved: Vec<usize> = (0..KEYS).filter(|key| before[*key] != after[*key]).collect();
     assert!(moved.iter().all(|key| is_v1(&before[*key]) && !is_v1(&after[*key])), "only to what gained weight");
     assert!(is_about(moved.len(), KEYS, 0.1), "{} of {KEYS} moved", moved.len());
-    // The choice of a subset and that of an endpoint in it have nothing to do with each other.
+    // The choice of an endpoint is independent of the choice of its subset.
     let (v1, v2): (Vec<String>, Vec<String>) = after.iter().cloned().partition(|endpoint| is_v1(endpoint));
     assert!(is_spread(&v1, &shares(&[(1, 5, 1)])), "{:?}", counts(&v1));
     assert!(is_spread(&v2, &shares(&[(2, 4, 1)])), "{:?}", counts(&v2));
     let mut worker = Worker::new(steered(both(), two(80, 20), "cluster", by_header(), json!({})), 2);
     for (key, endpoint) in after.iter().enumerate().take(200) {
-        worker.world.headers = vec![("x-user".into(), format!("user-{key}"))];
+        worker.env.headers = vec![("x-user".into(), format!("user-{key}"))];
         let subset = if is_v1(endpoint) { "to-v1" } else { "to-v2" };
         assert_eq!(worker.cluster("web"), subset, "by cluster as by endpoint");
     }
@@ -204,16 +204,16 @@ fn one_key_stays_in_its_subset_and_a_change_of_weights_moves_few() {
 }
 
 #[test]
-fn when_a_subset_empties_only_its_keys_move() {
+fn moves_only_the_keys_of_a_subset_that_empties() {
     let mut without = both();
     without[1]["ready"] = json!(false);
     let (before, after) = (by_key(both(), two(80, 20)), by_key(without, two(80, 20)));
     assert!((0..KEYS).all(|key| is_v1(&after[key]) && (before[key] == after[key]) == is_v1(&before[key])));
 }
 
-// This is how a canary begins. Subsets are listed by name, and it may come first.
+// A canary starts as a new subset. Subsets are sorted by name, so it may come first.
 #[test]
-fn a_subset_more_moves_no_keys_but_its_own() {
+fn moves_only_the_keys_that_a_new_subset_gets() {
     for (canary, why) in [("v3", "listed last"), ("canary", "listed first")] {
         let mut subsets = two(45, 45);
         subsets[canary] = of("v3", 10);
@@ -225,15 +225,15 @@ fn a_subset_more_moves_no_keys_but_its_own() {
     }
 }
 
-// Or the same unlucky users would have all canaries at once.
+// Otherwise the same users would get all canaries at once.
 #[test]
-fn services_choose_for_a_key_each_by_itself() {
+fn chooses_subsets_of_different_services_independently() {
     let web = json!({"ports": [{"port": 80}], "subsets": two(50, 50)});
     let whole = json!({"steering": {"cluster": "to-{subset}", "loadBalancer": by_header()["loadBalancer"]},
                        "table": {"services": {"shop/web": web, "shop/api": web}}});
     let mut worker = Worker::new(config(whole), 1);
     let mut is_same = |key: &usize| {
-        worker.world.headers = vec![("x-user".into(), format!("user-{key}"))];
+        worker.env.headers = vec![("x-user".into(), format!("user-{key}"))];
         worker.cluster("web") == worker.cluster("api")
     };
     let same = (0..KEYS).filter(&mut is_same).count();
@@ -241,7 +241,7 @@ fn services_choose_for_a_key_each_by_itself() {
 }
 
 #[test]
-fn a_pod_stays_in_one_subset() {
+fn keeps_a_pod_in_one_subset() {
     let affinity = json!({"sessionAffinity": "ClientIP"});
     let of = |pod: usize| {
         let web = json!({"ports": [{"port": 80}], "sessionAffinity": "ClientIP", "subsets": two(75, 25)});
@@ -254,5 +254,5 @@ fn a_pod_stays_in_one_subset() {
     };
     let pods: Vec<String> = (0..1_000).map(of).collect();
     assert!(is_spread(&pods, &[("to-v1".into(), 3), ("to-v2".into(), 1)]), "{:?}", counts(&pods));
-    assert_eq!(used(both(), two(1, 1), affinity), "v1 v2", "a pod that is not known goes by chance");
+    assert_eq!(used(both(), two(1, 1), affinity), "v1 v2", "an unknown pod goes to a random subset");
 }

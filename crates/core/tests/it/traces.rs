@@ -1,14 +1,14 @@
-//! A trace tells every step; its words are for people.
+//! Traces: every step of a decision, in words.
 
-use byname_core::{Balance, Chooser, FakeEnv, Plan, Request, Scheme};
+use byname_core::Plan;
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{self, config, shop};
+use crate::fixture::{self, config, http, shop};
 
 #[test]
-fn every_step_is_told_in_order() {
+fn traces_every_step_in_order() {
     let mut services = shop();
     services["shop/pay"] =
         json!({"type": "ExternalName", "externalName": "payments.shop.svc.cluster.local", "alias": {"port": 9090}});
@@ -51,48 +51,37 @@ fn every_step_is_told_in_order() {
         ("a,b", "table 7; not an authority: two Host headers were joined into one"),
     ];
     for (authority, expected) in rows {
-        let trace = world::trace(&config, authority);
+        let trace = fixture::trace(&config, authority);
         assert_eq!(trace.to_string(), expected);
     }
 }
 
 #[test]
-fn a_trace_is_one_line_whatever_the_table_says() {
+fn writes_one_line_whatever_the_table_holds() {
     let service = json!({"ports": [{"port": 80, "appProtocol": "a\nb".repeat(1_000)}]});
     let config = config(json!({"table": {"services": {"shop/web": service}}}));
-    let trace = world::trace(&config, "web");
+    let trace = fixture::trace(&config, "web");
     let trace = trace.to_string();
     assert!(trace.contains("with appProtocol a\\nb") && trace.lines().count() == 1 && trace.len() < 500, "{trace}");
 }
 
 #[test]
-fn a_trace_fits_into_a_header() {
+fn fits_into_a_header() {
     let searches: Vec<String> = (0..32).map(|n| format!("d{n}.{}", ["x"; 100].join("."))).collect();
     let config = config(json!({"dns": {"searches": searches}}));
-    let trace = world::trace(&config, "a-name");
+    let trace = fixture::trace(&config, "a-name");
     assert!(trace.to_string().len() > 4_096);
     let value = trace.header_value();
     assert!(value.len() <= 4_096 && value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{value}");
 }
 
 #[test]
-fn a_trace_changes_nothing() {
+fn changes_no_decision() {
     let config = config(json!({"table": {"services": shop()}}));
     for authority in ["payments", "db-0.db", "nope", "a,b", "10.96.0.10", "payments:1"] {
-        let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
         let (mut with, mut without) = (Plan::default(), Plan::default());
-        let (traced, _) = world::decide_traced(
-            &config,
-            request,
-            &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
-            &mut with,
-        );
-        let plain = world::decide(
-            &config,
-            request,
-            &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() },
-            &mut without,
-        );
+        let (traced, _) = fixture::decide_traced(&config, http(authority), &mut with);
+        let plain = fixture::decide(&config, http(authority), &mut without);
         assert_eq!(traced.reason(), plain.reason());
         assert_eq!((with.cluster(), with.authority()), (without.cluster(), without.authority()));
     }
@@ -100,7 +89,7 @@ fn a_trace_changes_nothing() {
 
 /// The lines that docs/endpoints.md shows.
 #[test]
-fn a_trace_names_the_rule_that_chose_the_endpoint() {
+fn names_the_rule_that_chose_the_endpoint() {
     let group = |address: &str, zone: &str| json!({"addresses": address, "zone": zone, "ports": {"http": 8080}});
     let web = json!({
         "ports": [{"name": "http", "port": 80}],
@@ -140,7 +129,7 @@ fn a_trace_names_the_rule_that_chose_the_endpoint() {
         ("cart", "shop/cart has no endpoints: fallback shop/payments exists; port 80 by the scheme"),
     ];
     for (asked, expected) in rows {
-        let trace = world::trace(&config, asked);
+        let trace = fixture::trace(&config, asked);
         assert!(trace.to_string().contains(expected), "{trace}\nshould hold\n{expected}");
     }
 }

@@ -1,13 +1,13 @@
-//! Which endpoints may serve, by the rows of `tests/vectors/endpoints.json`, which any other implementation can run too.
+//! The rows of `tests/vectors/endpoints.json` about usable endpoints. Any other implementation can run them too.
 
 use byname_core::Choice;
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, config};
+use crate::fixture::{ask, config};
 
-/// The Service of a row as the wire form has it, asked by the row's caller: what may serve, and why.
+/// The usable endpoints of a row for its caller, and the rule that chose them.
 fn usable(row: &Value) -> (Vec<String>, String) {
     let groups: Vec<Value> = row["endpoints"].as_array().expect("a list").iter().map(group).collect();
     let mut service = json!({"ports": [{"name": "http", "port": 80}], "endpoints": groups});
@@ -24,9 +24,10 @@ fn usable(row: &Value) -> (Vec<String>, String) {
     let mut caller = row.get("caller").cloned().unwrap_or_else(|| json!({"node": "n1", "zone": "a"}));
     caller["namespace"] = json!("shop");
     let config = config(json!({"caller": caller, "table": {"services": {"shop/web": service}}}));
-    let (choice, endpoints) = config.table.get("shop", "web").expect("it is there").usable("http").expect("known");
+    let (choice, endpoints) =
+        config.table.get("shop", "web").expect("the Service").usable("http").expect("known endpoints");
     let addresses: Vec<String> = endpoints.map(|endpoint| endpoint.ip().to_string()).collect();
-    // What may serve is what a request sees.
+    // A request sees the same endpoints.
     let exists = ask(&config, "web") != "pass name_not_found";
     assert!(!exists || (ask(&config, "web") == "refuse no_endpoints") == addresses.is_empty(), "{row}");
     (addresses, name(choice).to_owned())
@@ -58,7 +59,7 @@ fn name(choice: Choice) -> &'static str {
 }
 
 #[test]
-fn every_row_of_the_vectors() {
+fn answers_as_every_row_of_the_vectors() {
     let vectors: Value = serde_json::from_str(include_str!("../vectors/endpoints.json")).expect("JSON");
     let rows = vectors["rows"].as_array().expect("rows");
     assert!(rows.len() > 120, "{} rows", rows.len());
@@ -74,9 +75,9 @@ fn every_row_of_the_vectors() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The same rules once more, endpoint by endpoint and step by step, against random endpoints.
+/// The same rules applied to random endpoints, one endpoint and one step at a time.
 #[cfg(not(target_arch = "wasm32"))]
-mod naive {
+mod random_endpoints {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -115,7 +116,7 @@ mod naive {
         )
     }
 
-    /// What a Service says of families: by itself or by its cluster IPs.
+    /// The families of a Service: its own field, or its cluster IPs.
     fn families() -> impl Strategy<Value = (&'static str, Value)> {
         prop::sample::select(vec![
             ("ipFamilies", json!([])),
@@ -208,7 +209,7 @@ mod naive {
         #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn the_groups_serve_as_their_endpoints_would(
+        fn groups_have_the_usable_endpoints_of_their_members(
             mut endpoints in proptest::collection::vec(endpoint(), 0..8),
             local in any::<bool>(),
             headless in prop::bool::weighted(0.3),
@@ -225,7 +226,7 @@ mod naive {
                 let number = number + 1;
                 let address = if is_ipv6 { format!("fd00::{number}") } else { format!("10.0.0.{number}") };
                 fields.insert("address".into(), json!(address));
-                // Of eight by chance one has hints nearly always, and then none is derived.
+                // One of eight random endpoints nearly always has hints, and then none are derived.
                 if distribution.is_some() && !keep_hints {
                     fields.retain(|name, _| name != "forZones" && name != "forNodes");
                 }

@@ -1,20 +1,20 @@
-//! One Service put in or taken out of a table that stands.
+//! Services put into and removed from an existing table.
 
 use byname_core::{Config, ServiceSpec};
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, services, shop};
+use crate::fixture::{ask, services, shop};
 
 fn put(config: &mut Config, key: &str, service: Value) -> Result<(), String> {
     let wire = serde_json::from_value(service).expect("the wire form");
-    let service = ServiceSpec::compile(key, &wire).map_err(|problems| problems.to_string())?;
-    config.table.put(service).map_err(|problems| problems.to_string())
+    let service = ServiceSpec::compile(key, &wire).map_err(|errors| errors.to_string())?;
+    config.table.put(service).map_err(|errors| errors.to_string())
 }
 
 #[test]
-fn a_service_put_in_is_there_and_one_taken_out_is_gone() {
+fn puts_changes_and_removes_a_service() {
     let mut config = services(shop());
     let (count, endpoints) = (config.table.services(), config.table.endpoints());
     put(
@@ -32,20 +32,20 @@ fn a_service_put_in_is_there_and_one_taken_out_is_gone() {
         .expect("it changes");
     assert_eq!(ask(&config, "new"), "pass port_not_found");
     assert_eq!(ask(&config, "new:81"), "refuse no_endpoints");
-    assert_eq!(ask(&config, "10.96.0.99"), "pass ip_literal", "its old address is nobody's");
+    assert_eq!(ask(&config, "10.96.0.99"), "pass ip_literal", "no Service has its old address");
     assert_eq!(ask(&config, "10-9-9-9.shop.pod"), "pass name_not_found");
     assert_eq!((config.table.services(), config.table.endpoints()), (count + 1, endpoints));
 
     assert!(config.table.remove("shop", "new"));
-    assert!(!config.table.remove("shop", "new"), "it is gone already");
+    assert!(!config.table.remove("shop", "new"), "it is already removed");
     assert_eq!(ask(&config, "new:81"), "pass name_not_found");
     assert_eq!(ask(&config, "10.96.0.98"), "pass ip_literal");
     assert_eq!((config.table.services(), config.table.endpoints()), (count, endpoints));
-    assert_eq!(ask(&config, "payments"), "service payments.shop:80", "the rest is as it was");
+    assert_eq!(ask(&config, "payments"), "service payments.shop:80", "the rest is unchanged");
 }
 
 #[test]
-fn a_refused_change_leaves_the_table_as_it_was() {
+fn leaves_the_table_unchanged_when_a_change_is_refused() {
     let mut config = services(shop());
     let taken = put(&mut config, "shop/db", json!({"clusterIPs": "10.96.0.10", "ports": [{"port": 80}]}));
     assert_eq!(
@@ -60,7 +60,7 @@ fn a_refused_change_leaves_the_table_as_it_was() {
 }
 
 #[test]
-fn an_address_shared_by_two_services_stays_known_until_both_are_gone() {
+fn knows_an_address_until_the_last_service_with_it_is_removed() {
     let shared = json!({"ports": [{"port": 80}], "endpoints": [{"addresses": "10.5.5.5"}]});
     let mut config = services(json!({"shop/a": shared, "shop/b": shared}));
     for (name, left) in [("a", "pod 10-5-5-5.shop.pod.cluster.local:80"), ("b", "pass name_not_found")] {
@@ -70,11 +70,11 @@ fn an_address_shared_by_two_services_stays_known_until_both_are_gone() {
 }
 
 #[test]
-fn dropped_addresses_are_counted_once() {
+fn counts_dropped_addresses_once() {
     let mut config = services(json!({}));
     let service = json!({"ports": [{"port": 80}], "endpoints": [{"addresses": "127.0.0.1"}]});
     for _ in 0..3 {
-        put(&mut config, "shop/a", service.clone()).expect("it is good");
+        put(&mut config, "shop/a", service.clone()).expect("a valid Service");
         assert_eq!(config.table.addresses_dropped(), 1);
     }
     config.table.remove("shop", "a");

@@ -1,14 +1,13 @@
-//! Local answers: one line that says what was asked, what was tried and what to do next.
+//! Local replies: one line that says what was requested, what was tried and what to do.
 
-use byname_core::{Request, Scheme};
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{config, local_reply, shop};
+use crate::fixture::{config, http, local_reply, shop};
 
 #[test]
-fn each_refusal_has_its_statuses_and_its_words() {
+fn gives_each_refusal_its_statuses_and_its_line() {
     let mut services = shop();
     services["shop/api"] = json!({"type": "ExternalName", "externalName": "api.example.com"});
     services["shop/there"] = json!({"type": "ExternalName", "externalName": "payments.prod.svc.cluster.local"});
@@ -90,16 +89,14 @@ fn each_refusal_has_its_statuses_and_its_words() {
         ),
     ];
     for (authority, status, grpc_status, body) in rows {
-        let request = Request { authority, scheme: Scheme::Http };
-        let answer = local_reply(&config, request).expect("it is refused");
-        assert_eq!((answer.status, answer.grpc_status, answer.body.as_str()), (*status, *grpc_status, *body));
+        let reply = local_reply(&config, http(*authority)).expect("it is refused");
+        assert_eq!((reply.status, reply.grpc_status, reply.body.as_str()), (*status, *grpc_status, *body));
     }
-    assert!(local_reply(&config, Request { authority: b"payments", scheme: Scheme::Http }).is_none());
+    assert!(local_reply(&config, http("payments")).is_none());
 }
 
 #[test]
-fn what_a_client_sent_is_repeated_escaped_and_cut() {
-    let request = Request { authority: &[b'\r'; 100_000], scheme: Scheme::Http };
-    let answer = local_reply(&config(json!({})), request).expect("it is refused");
-    assert!(answer.body.len() < 600 && answer.body.lines().count() == 1, "{}", answer.body);
+fn escapes_and_cuts_the_authority() {
+    let reply = local_reply(&config(json!({})), http(&[b'\r'; 100_000])).expect("it is refused");
+    assert!(reply.body.len() < 600 && reply.body.lines().count() == 1, "{}", reply.body);
 }

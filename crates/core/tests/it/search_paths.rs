@@ -1,4 +1,4 @@
-//! The order of candidates, as the caller's resolver has it.
+//! The order in which the caller's resolver tries candidates.
 
 use core::ops::ControlFlow;
 
@@ -8,7 +8,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use byname_core::{Authority, Host, SearchedName};
 
-use crate::world::{ask, check, config};
+use crate::fixture::{ask, check, config};
 
 /// The candidates for `authority` with these `dns` fields.
 fn candidates(dns: serde_json::Value, authority: &str) -> Vec<String> {
@@ -24,7 +24,7 @@ fn candidates(dns: serde_json::Value, authority: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_list_comes_first_below_ndots_and_last_above_it() {
+fn tries_the_list_first_below_ndots_and_last_above_it() {
     let searched = |name: &str| -> Vec<String> {
         ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"].map(|suffix| format!("{name}.{suffix}")).into()
     };
@@ -46,7 +46,7 @@ fn the_list_comes_first_below_ndots_and_last_above_it() {
 }
 
 #[test]
-fn searches_are_replaced_or_extended_and_may_hold_the_root() {
+fn replaces_or_extends_the_list_which_may_hold_the_root() {
     assert_eq!(candidates(json!({"searches": ["Corp.Example."]}), "a"), ["a.corp.example", "a"]);
     assert_eq!(candidates(json!({"searches": []}), "a"), ["a"]);
     assert_eq!(candidates(json!({"searches": ["."]}), "a"), ["a", "a"], "the root appends nothing");
@@ -62,13 +62,13 @@ fn searches_are_replaced_or_extended_and_may_hold_the_root() {
 }
 
 #[test]
-fn a_candidate_too_long_for_a_name_is_left_out() {
+fn leaves_out_candidates_that_are_too_long() {
     let long = ["a"; 120].join(".");
     assert_eq!(candidates(json!({"ndots": 5}), &long), [long.clone(), format!("{long}.cluster.local")]);
 }
 
 #[test]
-fn the_first_that_exists_wins_even_where_it_surprises() {
+fn takes_the_first_candidate_that_exists_even_if_it_shadows_another() {
     let services = json!({
         "shop/prod": {"clusterIPs": "None", "ports": [{"port": 80}], "endpoints": [{"addresses": "10.0.0.1", "hostnames": "payments"}]},
         "prod/payments": {"ports": [{"port": 80}]},
@@ -83,7 +83,7 @@ fn the_first_that_exists_wins_even_where_it_surprises() {
                 "endpoint payments.prod.shop:80",
                 "endpoint `payments` of Service `prod` in shop shadows payments of prod",
             ),
-            ("payments.prod.svc", "service payments.prod:80", "one label more and the Service is meant"),
+            ("payments.prod.svc", "service payments.prod:80", "with one more label it resolves to the Service"),
             ("orders.prod", "service orders.prod:80", "nothing shadows this one"),
             ("yahoo.com", "service yahoo.com:80", "Service `yahoo` of a namespace `com` hides the public name"),
             ("yahoo.com.", "pass public_name", "a trailing dot reaches it"),
@@ -92,7 +92,7 @@ fn the_first_that_exists_wins_even_where_it_surprises() {
 }
 
 #[test]
-fn what_only_public_dns_can_know_is_passed() {
+fn passes_names_that_only_public_dns_knows() {
     let table = json!({"services": {"prod/payments": {"ports": [{"port": 80}]}}});
     let ndots1 = config(json!({"dns": {"ndots": 1}, "table": table}));
     let musl = config(json!({"dns": {"ndots": 1, "resolver": "musl"}, "table": table}));
@@ -100,7 +100,7 @@ fn what_only_public_dns_can_know_is_passed() {
     assert_eq!(
         ask(&ndots1, "payments.prod"),
         "pass public_name",
-        "payments.prod may be a public name: DNS is asked first"
+        "payments.prod may be a public name, and DNS is asked first"
     );
     assert_eq!(ask(&musl, "payments.prod"), "pass public_name");
     assert_eq!(
@@ -111,7 +111,7 @@ fn what_only_public_dns_can_know_is_passed() {
     assert_eq!(
         ask(&node_domain, "payments.prod.svc.cluster.local"),
         "service payments.prod:80",
-        "a node's own search domain must not hide the whole names of Services"
+        "a search domain of the node must not hide the full names of Services"
     );
     let root_first = config(json!({"dns": {"searches": [".", "svc.cluster.local"]}, "table": table}));
     assert_eq!(ask(&root_first, "payments.prod"), "pass public_name", "the root before the cluster's domains");
@@ -120,14 +120,14 @@ fn what_only_public_dns_can_know_is_passed() {
 }
 
 #[test]
-fn a_search_domain_may_lie_above_the_cluster_domain_or_deep_in_it() {
+fn accepts_search_domains_above_and_deep_inside_the_cluster_domain() {
     let table = json!({"services": {"prod/payments": {"ports": [{"port": 80}]}}});
     let with = |searches: serde_json::Value| config(json!({"dns": {"searches": searches}, "table": table}));
     let above = with(json!(["local"]));
     assert_eq!(
         ask(&above, "payments.prod.svc.cluster"),
         "service payments.prod:80",
-        "the rest of the zone is asked for"
+        "the name ends in the rest of the cluster domain"
     );
     assert_eq!(ask(&above, "payments.prod.svc"), "pass name_not_found", "which is not `cluster.local`");
     assert_eq!(ask(&above, "cluster"), "pass name_not_found", "the zone itself is no Service");

@@ -1,11 +1,11 @@
-//! A small cluster to ask, and one way to write down what came of it.
+//! Configurations of a small cluster, and decisions on requests of one of its pods.
 
 use byname_core::{Balance, Chooser, Config, Defaults, FakeEnv, LocalReply, Plan, Request, Resolution, Scheme, Trace};
 use serde_json::{Value, json};
 
-/// A configuration of the JSON fields given, on top of the least one: version 1 and a caller in `shop`.
+/// A configuration with these fields: version 1, and a caller in `shop` where `fields` has no other.
 pub(crate) fn config(fields: Value) -> Config {
-    try_config(fields).unwrap_or_else(|problems| panic!("the configuration is good:\n{problems}"))
+    try_config(fields).unwrap_or_else(|errors| panic!("the configuration is valid:\n{errors}"))
 }
 
 pub(crate) fn try_config(fields: Value) -> Result<Config, String> {
@@ -13,9 +13,9 @@ pub(crate) fn try_config(fields: Value) -> Result<Config, String> {
     read(&whole.to_string())
 }
 
-/// `whole` with more fields, or others in the place of its own.
+/// Adds fields to `whole`, or replaces its own.
 pub(crate) fn with_fields(mut whole: Value, fields: Value) -> Value {
-    let Value::Object(fields) = fields else { panic!("fields are an object, and not {fields}") };
+    let Value::Object(fields) = fields else { panic!("an object of fields, not {fields}") };
     for (field, value) in fields {
         whole[field] = value;
     }
@@ -23,15 +23,15 @@ pub(crate) fn with_fields(mut whole: Value, fields: Value) -> Value {
 }
 
 pub(crate) fn read(json: &str) -> Result<Config, String> {
-    Config::read(json, &Defaults::default()).map_err(|problems| problems.to_string())
+    Config::read(json, &Defaults::default()).map_err(|errors| errors.to_string())
 }
 
-/// A table of these Services and nothing else.
+/// A configuration with these Services and nothing else.
 pub(crate) fn services(services: Value) -> Config {
     config(json!({"table": {"services": services}}))
 }
 
-/// The Services that most rows are asked of.
+/// The Services of most tests.
 pub(crate) fn shop() -> Value {
     json!({
         "shop/payments": {"clusterIPs": ["10.96.0.10", "fd00:96::10"],
@@ -52,7 +52,12 @@ pub(crate) fn shop() -> Value {
     })
 }
 
-/// What `authority` means over `http`: `REASON HOST:PORT`, `pass REASON` or `refuse REASON`.
+/// A request over `http`.
+pub(crate) fn http(authority: &(impl AsRef<[u8]> + ?Sized)) -> Request<'_> {
+    Request { authority: authority.as_ref(), scheme: Scheme::Http }
+}
+
+/// What `authority` resolves to over `http`: `REASON HOST:PORT`, `pass REASON` or `refuse REASON`.
 pub(crate) fn ask(config: &Config, authority: impl AsRef<[u8]>) -> String {
     ask_over(config, authority, Scheme::Http)
 }
@@ -71,21 +76,26 @@ pub(crate) fn ask_over(config: &Config, authority: impl AsRef<[u8]>, scheme: Sch
     }
 }
 
-/// Asks every row of `(authority, expected, why)`, and says all that differ.
+/// Asks for every row of `(authority, expected, why)`, and lists every answer that differs.
 #[track_caller]
 pub(crate) fn check(config: &Config, rows: &[(&str, &str, &str)]) {
     let wrong: Vec<String> = rows
         .iter()
         .filter_map(|(authority, expected, why)| {
-            let is = ask(config, authority);
-            (is != *expected).then(|| format!("{authority:?} is {is:?}, not {expected:?} ({why})"))
+            let answer = ask(config, authority);
+            (answer != *expected).then(|| format!("{authority:?} is {answer:?}, not {expected:?} ({why})"))
         })
         .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// Runs `decide` with a balance that remembers nothing and an environment that is the same each time.
+pub(crate) fn with_chooser<T>(decide: impl FnOnce(&mut Chooser<'_>) -> T) -> T {
+    decide(&mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() })
+}
+
 /// Resolves and plans a request.
-pub(crate) fn decide<'c>(
+pub(crate) fn decide_with<'c>(
     config: &'c Config,
     request: Request<'_>,
     chooser: &mut Chooser<'_>,
@@ -96,8 +106,8 @@ pub(crate) fn decide<'c>(
     resolution
 }
 
-/// Resolves and plans a request, with every step.
-pub(crate) fn decide_traced<'c>(
+/// Resolves and plans a request, and returns every step.
+pub(crate) fn decide_traced_with<'c>(
     config: &'c Config,
     request: Request<'_>,
     chooser: &mut Chooser<'_>,
@@ -109,19 +119,26 @@ pub(crate) fn decide_traced<'c>(
     (resolution, trace)
 }
 
-/// Resolves and plans a request for `authority`, without earlier choices.
+/// Resolves and plans a request as a worker does that has decided nothing before.
+pub(crate) fn decide<'c>(config: &'c Config, request: Request<'_>, plan: &mut Plan) -> Resolution<'c> {
+    with_chooser(|chooser| decide_with(config, request, chooser, plan))
+}
+
+/// As [`decide`], with every step.
+pub(crate) fn decide_traced<'c>(config: &'c Config, request: Request<'_>, plan: &mut Plan) -> (Resolution<'c>, Trace) {
+    with_chooser(|chooser| decide_traced_with(config, request, chooser, plan))
+}
+
+/// The plan for a request.
 pub(crate) fn plan(config: &Config, authority: &str, scheme: Scheme) -> Plan {
     let mut plan = Plan::default();
-    let chooser = &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
-    decide(config, Request { authority: authority.as_bytes(), scheme }, chooser, &mut plan);
+    decide(config, Request { authority: authority.as_bytes(), scheme }, &mut plan);
     plan
 }
 
-/// Every step of the decision on a request for `authority`, without earlier choices.
+/// Every step of the decision on a request.
 pub(crate) fn trace(config: &Config, authority: &str) -> Trace {
-    let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
-    let chooser = &mut Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
-    decide_traced(config, request, chooser, &mut Plan::default()).1
+    decide_traced(config, http(authority), &mut Plan::default()).1
 }
 
 /// The local reply to a request, if it is refused.

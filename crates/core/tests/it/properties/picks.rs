@@ -1,9 +1,9 @@
-//! Whatever is configured and whatever happens, only what may serve is picked.
+//! Picks under random Services, pushes, failures and times.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{picks::Worker, world::config};
+use crate::{fixture::config, worker::Worker};
 
 fn group() -> impl Strategy<Value = Value> {
     let maybe = |values: &'static [&str]| prop::option::of(prop::sample::select(values));
@@ -70,7 +70,7 @@ fn compiled(web: &Value) -> byname_core::Config {
                   "table": {"services": {"shop/web": web}}}))
 }
 
-/// A request: its user, how long it is after the last one, and how it ends.
+/// A request: its user, the seconds since the last request, and its status.
 fn request() -> impl Strategy<Value = (u8, u64, Option<u16>)> {
     (0u8..4, 0u64..40, prop::sample::select(vec![None, Some(200), Some(503), Some(503)]))
 }
@@ -79,7 +79,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn only_what_may_serve_is_picked(
+    fn picks_only_usable_endpoints(
         services in prop::collection::vec(service(), 1..3),
         requests in prop::collection::vec(request(), 1..40),
         seed in any::<u64>(),
@@ -88,16 +88,16 @@ proptest! {
         let mut open = Vec::new();
         for service in &services {
             worker.config = compiled(service);
-            worker.balance.sweep(worker.world.now);
+            worker.balance.sweep(worker.env.now);
             for (user, seconds, status) in &requests {
-                worker.world.now += seconds * 1_000_000_000;
-                worker.world.headers.clear();
+                worker.env.now += seconds * 1_000_000_000;
+                worker.env.headers.clear();
                 if *user > 0 {
-                    worker.world.headers.push(("x-user".into(), user.to_string()));
+                    worker.env.headers.push(("x-user".into(), user.to_string()));
                 }
                 let (endpoint, ticket) = worker.send("web");
-                let web = worker.config.table.get("shop", "web").expect("it is there");
-                let usable: Vec<String> = web.usable("http").expect("known").1.map(|endpoint| endpoint.ip().to_string()).collect();
+                let web = worker.config.table.get("shop", "web").expect("the Service");
+                let usable: Vec<String> = web.usable("http").expect("known endpoints").1.map(|endpoint| endpoint.ip().to_string()).collect();
                 let (address, port) = endpoint.rsplit_once(':').unwrap_or(("none", ""));
                 prop_assert_eq!(address == "none", usable.is_empty(), "{}", service);
                 prop_assert!(address == "none" || usable.iter().any(|other| other == address), "{}", service);

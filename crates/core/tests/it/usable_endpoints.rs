@@ -1,11 +1,11 @@
-//! Whether anything may serve. A row: the endpoints, and what `web` then means.
+//! Which endpoints a request may be sent to, and what `web` resolves to with these endpoints.
 
-use byname_core::{Request, Resolution, Scheme};
+use byname_core::Resolution;
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::world::{ask, check, config};
+use crate::fixture::{ask, check, config, http};
 
 fn web(service: Value, caller_node: Option<&str>) -> String {
     let caller = json!({"namespace": "shop", "node": caller_node});
@@ -16,24 +16,32 @@ const OK: &str = "service web.shop:80";
 const NONE: &str = "refuse no_endpoints";
 
 #[test]
-fn readiness_follows_the_conditions() {
+fn follows_the_conditions_of_endpoints() {
     let rows = [
-        (json!(null), OK, "absent: nothing is known, so nothing is refused"),
-        (json!([]), NONE, "known to be none"),
-        (json!([{"addresses": []}]), NONE, "a group of none"),
+        (json!(null), OK, "absent: unknown, so not refused"),
+        (json!([]), NONE, "known to have no endpoints"),
+        (json!([{"addresses": []}]), NONE, "an empty group"),
         (json!([{"addresses": "10.0.0.1"}]), OK, "absent ready counts as ready"),
         (json!([{"addresses": "10.0.0.1", "ready": true}]), OK, "ready"),
         (json!([{"addresses": "10.0.0.1", "ready": false}]), NONE, "not ready"),
-        (json!([{"addresses": "10.0.0.1", "ready": false, "serving": true}]), NONE, "serving, yet not on its way out"),
-        (json!([{"addresses": "10.0.0.1", "ready": false, "serving": true, "terminating": true}]), OK, "the fallback"),
+        (json!([{"addresses": "10.0.0.1", "ready": false, "serving": true}]), NONE, "serving, but not terminating"),
+        (
+            json!([{"addresses": "10.0.0.1", "ready": false, "serving": true, "terminating": true}]),
+            OK,
+            "the fallback to terminating endpoints",
+        ),
         (
             json!([{"addresses": "10.0.0.1", "ready": false, "terminating": true}]),
             OK,
             "absent serving counts as serving",
         ),
-        (json!([{"addresses": "10.0.0.1", "ready": false, "serving": false, "terminating": true}]), NONE, "neither"),
+        (
+            json!([{"addresses": "10.0.0.1", "ready": false, "serving": false, "terminating": true}]),
+            NONE,
+            "not ready and not serving",
+        ),
         (json!([{"addresses": "10.0.0.1", "ports": {"http": 8080}}]), OK, "the endpoint has the port"),
-        (json!([{"addresses": "10.0.0.1", "ports": {"admin": 9901}}]), NONE, "it has another one only"),
+        (json!([{"addresses": "10.0.0.1", "ports": {"admin": 9901}}]), NONE, "it has only another port"),
         (
             json!([{"addresses": "127.0.0.1 169.254.1.1 ::1 fe80::1 224.0.0.1 ff02::1 0.0.0.0 :: 255.255.255.255 ::ffff:127.0.0.1"}]),
             NONE,
@@ -64,7 +72,7 @@ fn readiness_follows_the_conditions() {
 }
 
 #[test]
-fn publish_not_ready_addresses_counts_all_as_ready() {
+fn counts_all_as_ready_with_publish_not_ready_addresses() {
     let service = |publish: bool, ips: &str| {
         json!({"clusterIPs": ips, "publishNotReadyAddresses": publish, "ports": [{"port": 80}],
         "endpoints": [{"addresses": "10.0.0.1", "ready": false}]})
@@ -76,7 +84,7 @@ fn publish_not_ready_addresses_counts_all_as_ready() {
 }
 
 #[test]
-fn headless_services_have_no_terminating_fallback() {
+fn uses_no_terminating_endpoints_of_headless_services() {
     let service = json!({"clusterIPs": "None", "ports": [{"name": "http", "port": 80}, {"name": "admin", "port": 81}],
         "endpoints": [{"addresses": "10.0.0.1", "ready": false, "terminating": true},
                       {"addresses": "10.0.0.2", "ports": {"admin": 81}}]});
@@ -84,7 +92,7 @@ fn headless_services_have_no_terminating_fallback() {
 }
 
 #[test]
-fn a_local_traffic_policy_knows_its_own_node_alone() {
+fn uses_only_the_own_node_with_a_local_traffic_policy() {
     let service =
         |endpoints: Value| json!({"internalTrafficPolicy": "Local", "ports": [{"port": 80}], "endpoints": endpoints});
     let here = json!({"addresses": "10.0.0.1", "node": "n1"});
@@ -92,21 +100,21 @@ fn a_local_traffic_policy_knows_its_own_node_alone() {
     let nowhere = json!({"addresses": "10.0.0.3"});
     let draining = json!({"addresses": "10.0.0.4", "node": "n1", "ready": false, "terminating": true});
     assert_eq!(web(service(json!([here, there])), Some("n1")), OK);
-    assert_eq!(web(service(json!([there, nowhere])), Some("n1")), NONE, "never another node's");
+    assert_eq!(web(service(json!([there, nowhere])), Some("n1")), NONE, "never an endpoint of another node");
     assert_eq!(
         web(service(json!([draining, there])), Some("n1")),
         OK,
         "its own terminating ones before another node's"
     );
-    assert_eq!(web(service(json!([there])), None), OK, "without a node there is nothing to go by");
-    assert_eq!(web(service(json!([])), None), NONE, "but where there are none, there are none");
+    assert_eq!(web(service(json!([there])), None), OK, "the caller's node is unknown, so all count");
+    assert_eq!(web(service(json!([])), None), NONE, "no endpoints at all");
     let headless =
         json!({"clusterIPs": "None", "internalTrafficPolicy": "Local", "ports": [{"port": 80}], "endpoints": [there]});
-    assert_eq!(web(headless, Some("n1")), OK, "it is not for headless Services, KEP-2086");
+    assert_eq!(web(headless, Some("n1")), OK, "the policy does not apply to headless Services, KEP-2086");
 }
 
 #[test]
-fn special_addresses_are_dropped_and_counted_unless_the_table_is_for_one_machine() {
+fn drops_and_counts_special_addresses_unless_single_machine() {
     let table = |single: bool| {
         json!({"singleMachine": single, "services": {"shop/web": {"ports": [{"port": 80}],
         "endpoints": [{"addresses": "127.0.0.1 10.0.0.1", "hostnames": "a b"}, {"addresses": "127.0.0.2"}]}}})
@@ -122,7 +130,7 @@ fn special_addresses_are_dropped_and_counted_unless_the_table_is_for_one_machine
 }
 
 #[test]
-fn an_endpoint_of_two_families_has_one_hostname() {
+fn resolves_a_hostname_of_two_families_if_one_is_ready() {
     let service = json!({"clusterIPs": "None", "ports": [{"port": 80}],
         "endpoints": [{"addresses": "10.0.0.1", "hostnames": "db-0", "ready": false}, {"addresses": "fd00::1", "hostnames": "db-0"}]});
     let config = config(json!({"table": {"services": {"shop/web": service}}}));
@@ -130,21 +138,20 @@ fn an_endpoint_of_two_families_has_one_hostname() {
 }
 
 #[test]
-fn a_named_endpoint_of_two_families_is_reached_by_the_preferred_one() {
+fn reaches_a_named_endpoint_by_the_preferred_family() {
     for (families, expected) in
         [(["IPv4", "IPv6"], "10.0.0.1:80"), (["IPv6", "IPv4"], "[fd00::1]:80"), (["IPv6", "IPv6"], "[fd00::1]:80")]
     {
         let service = json!({"clusterIPs": "None", "ports": [{"port": 80}], "ipFamilies": families,
             "endpoints": [{"addresses": "10.0.0.1", "hostnames": "db-0"}, {"addresses": "fd00::1", "hostnames": "db-0"}]});
         let config = config(json!({"table": {"services": {"shop/web": service}}}));
-        let request = Request { authority: b"db-0.web", scheme: Scheme::Http };
-        let Resolution::Route(route) = config.resolve(request, None) else { panic!("it exists") };
+        let Resolution::Route(route) = config.resolve(http("db-0.web"), None) else { panic!("it exists") };
         assert_eq!(route.endpoint().map(|endpoint| endpoint.to_string()).as_deref(), Some(expected), "{families:?}");
     }
 }
 
 #[test]
-fn a_named_endpoint_is_judged_by_itself() {
+fn checks_a_named_endpoint_by_itself() {
     let services = json!({
         "shop/db": {"clusterIPs": "None", "ports": [{"name": "http", "port": 80}, {"name": "admin", "port": 81}],
             "endpoints": [{"addresses": "10.0.0.1", "hostnames": "db-0", "ports": {"admin": 81}},
@@ -159,20 +166,20 @@ fn a_named_endpoint_is_judged_by_itself() {
     check(
         &config,
         &[
-            ("db-0.db", NONE, "another endpoint's port is of no use"),
-            ("db-0.db:81", "endpoint db-0.db.shop:81", "its own is"),
+            ("db-0.db", NONE, "the port of another endpoint does not count"),
+            ("db-0.db:81", "endpoint db-0.db.shop:81", "its own port counts"),
             ("db-1.db", "endpoint db-1.db.shop:80", ""),
             ("l-0.loc", "endpoint l-0.loc.shop:80", "DNS gives its address whatever the traffic policy"),
-            ("loc", NONE, "which counts for the Service"),
+            ("loc", NONE, "the traffic policy applies to the Service"),
             ("_http._tcp.quiet", "pass name_not_found", "headless: no ready endpoint has the port"),
-            ("_slow._tcp.quiet", "pass name_not_found", "declared or not"),
+            ("_slow._tcp.quiet", "pass name_not_found", "not for an undeclared port either"),
             ("_admin._tcp.quiet", "service quiet.shop:81", "a ready endpoint has this one"),
         ],
     );
 }
 
 #[test]
-fn endpoints_that_are_not_in_the_table_may_have_any_name() {
+fn passes_names_of_unknown_endpoints() {
     let services = json!({
         "shop/db": {"clusterIPs": "None", "ports": [{"port": 80}]},
         "shop/prod": {"ports": [{"port": 80}]},
@@ -183,8 +190,8 @@ fn endpoints_that_are_not_in_the_table_may_have_any_name() {
     check(
         &config,
         &[
-            ("db-0.db", "pass name_not_found", "it may exist, so it is not refused"),
-            ("to-db", "pass name_not_found", "nor is an alias of it"),
+            ("db-0.db", "pass name_not_found", "the endpoint may exist, so it is not refused"),
+            ("to-db", "pass name_not_found", "an alias of it is not refused either"),
             ("payments.prod", "service payments.prod:80", "the search goes on: most tables for Istio hold names only"),
             ("db-0.nope", "refuse name_not_found", "no Service, no endpoint"),
         ],

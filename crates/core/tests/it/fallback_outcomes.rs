@@ -1,4 +1,4 @@
-//! How it shows that another stood in: in the authority, in a trace, in an answer. For fallbacks and baselines alike.
+//! How a fallback or a baseline shows: in the authority, the trace and the local reply.
 
 use byname_core::Scheme;
 use serde_json::json;
@@ -8,11 +8,11 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use crate::{
     baselines::staged,
     fallbacks::{alias, body, decide, to, with},
-    world::config,
+    fixture::config,
 };
 
 #[test]
-fn the_authority_changes_with_the_service() {
+fn rewrites_the_authority_to_the_fallback() {
     let steering = |rewrite: &str| {
         let allow = json!([{"host": "api.example.com", "ports": [443]}]);
         json!({"steering": {"rewriteAuthority": rewrite}, "externalNames": {"allow": allow}})
@@ -44,7 +44,7 @@ fn the_authority_changes_with_the_service() {
 }
 
 #[test]
-fn a_trace_tells_what_stood_in_and_why() {
+fn traces_each_fallback_and_its_reason() {
     let of = json!({
         "shop/gone": to("shop/gone-2"),
         "shop/gone-2": {"service": "shop/payments", "port": 9090},
@@ -99,7 +99,7 @@ fn a_trace_tells_what_stood_in_and_why() {
 }
 
 #[test]
-fn an_answer_names_the_fallback_that_did_not_help() {
+fn names_the_fallback_that_did_not_help_in_the_local_reply() {
     let more = json!({"shop/to-gone": alias("gone.shop.svc.cluster.local")});
     let of = json!({
         "shop/empty": to("shop/spare"), "shop/gone": to("shop/spare"), "shop/empty-2": to("shop/unready"),
@@ -121,7 +121,7 @@ fn an_answer_names_the_fallback_that_did_not_help() {
         body(&refusing, "gone."),
         "byname: name_not_found: \"gone.\" from namespace shop: none of these exists: gone; \
         check the name and the namespace: kubectl get service --all-namespaces shows them\n",
-        "an absolute name is not looked for, and so has no fallback"
+        "an absolute name has no search path, and so no fallback"
     );
     let missing = body(&refusing, "gone");
     assert!(missing.contains("none of these exists: gone.shop.svc.cluster.local gone.svc.cluster.local"), "{missing}");
@@ -133,9 +133,9 @@ fn an_answer_names_the_fallback_that_did_not_help() {
     assert!(body(&baseline, "nope").contains(" nope.staging.svc.cluster.local;"), "{}", body(&baseline, "nope"));
 }
 
-/// The alias is there: what it leads to is not, and that is what the answer has to say.
+// The alias exists and its target does not: the local reply has to name the target.
 #[test]
-fn an_answer_to_a_broken_alias_does_not_say_that_the_alias_is_missing() {
+fn names_the_target_of_a_broken_alias_in_the_local_reply() {
     let more = json!({"shop/to-gone": alias("gone.shop.svc.cluster.local")});
     let refusing = config(with(more, json!({"shop/gone": to("shop/spare")}), json!({"unknownNames": "refuse"})));
     let body = body(&refusing, "to-gone");

@@ -1,4 +1,4 @@
-//! Which endpoints are left alone for a while, going by how their requests ended.
+//! Outlier detection: which endpoints are ejected, when, and for how long.
 
 use byname_core::Ticket;
 use serde_json::{Value, json};
@@ -6,23 +6,23 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{
-    picks::{Worker, by_header, counts, group, service, simple, web},
-    world::config,
+    fixture::config,
+    worker::{Worker, by_header, counts, group, service, simple, web},
 };
 
 const SECOND: u64 = 1_000_000_000;
 pub(crate) const HOUR: u64 = 3_600 * SECOND;
 pub(crate) const FIRST: &str = "10.0.1.1:8080";
 
-/// So many endpoints, and as many failures in a row as eject one for 30 seconds.
+/// A worker for `count` endpoints, of which `failures` consecutive failures eject one for 30 seconds.
 pub(crate) fn worker(count: u8, failures: u32, percent: u32, mut steering: Value) -> Worker {
     steering["outlierDetection"] = json!({"consecutive5xxErrors": failures, "maxEjectionPercent": percent});
     let mut worker = Worker::new(web(json!([group(1, count, 1)]), steering), 1);
-    worker.world.now = 10_000 * SECOND;
+    worker.env.now = 10_000 * SECOND;
     worker
 }
 
-/// A request that came to `endpoint`; those that came to others meant nothing.
+/// Sends requests until one goes to `endpoint`. The others end without a status.
 pub(crate) fn reach(worker: &mut Worker, endpoint: &str) -> Option<Ticket> {
     for _ in 0..200 {
         let (is, ticket) = worker.send("web");
@@ -34,7 +34,7 @@ pub(crate) fn reach(worker: &mut Worker, endpoint: &str) -> Option<Ticket> {
     panic!("{endpoint} gets no request");
 }
 
-/// Whether [`FIRST`] is ejected for the last of these ends of its requests.
+/// Ends requests of [`FIRST`] with these statuses, and returns whether the last one ejects it.
 pub(crate) fn ends(worker: &mut Worker, statuses: &[Option<u16>]) -> bool {
     let mut is_ejected = false;
     for status in statuses {
@@ -46,7 +46,7 @@ pub(crate) fn ends(worker: &mut Worker, statuses: &[Option<u16>]) -> bool {
     is_ejected
 }
 
-/// Whether [`FIRST`] gets requests, whose ends tell nothing.
+/// Whether [`FIRST`] gets requests. They end without a status.
 pub(crate) fn serves(worker: &mut Worker) -> bool {
     (0..20).any(|_| {
         let (endpoint, ticket) = worker.send("web");
@@ -61,7 +61,7 @@ fn events(worker: &mut Worker) -> (u32, u32) {
 }
 
 #[test]
-fn so_many_failures_in_a_row_eject_an_endpoint() {
+fn ejects_after_consecutive_failures() {
     let (bad, good, gone) = (Some(503), Some(200), None);
     for (statuses, ejects) in [
         (&[bad, bad][..], false),
@@ -69,10 +69,10 @@ fn so_many_failures_in_a_row_eject_an_endpoint() {
         (&[Some(500), Some(502), Some(599)], true),
         (&[bad, bad, good, bad, bad], false),
         (&[bad, bad, good, bad, bad, bad], true),
-        // The server is well: it is the request that is not.
+        // A 4xx is the client's fault.
         (&[bad, bad, Some(404), bad, bad], false),
         (&[Some(499), Some(499), Some(429)], false),
-        // A client that goes away says nothing of the server, or impatient clients would eject, and patient ones absolve.
+        // A request that its client cancels says nothing about the endpoint: it is neither a failure nor a success.
         (&[gone, gone, gone, gone], false),
         (&[bad, gone, bad, gone, bad], true),
     ] {
@@ -84,9 +84,9 @@ fn so_many_failures_in_a_row_eject_an_endpoint() {
     }
 }
 
-// One deployment that fails everywhere must not take all of a Service away at once.
+// A deployment that fails everywhere must not remove all endpoints of a Service.
 #[test]
-fn never_more_than_their_share_are_ejected_and_never_the_last() {
+fn ejects_at_most_the_configured_share_and_never_the_last() {
     for (endpoints, percent, most) in [
         (2, 1, 1),
         (2, 100, 1),
@@ -112,12 +112,12 @@ fn never_more_than_their_share_are_ejected_and_never_the_last() {
     }
     let mut alone = worker(1, 1, 100, json!({}));
     let (endpoint, ticket) = alone.send("web");
-    assert_eq!((&*endpoint, ticket), (FIRST, None), "one alone is not even watched");
+    assert_eq!((&*endpoint, ticket), (FIRST, None), "a single endpoint has no ticket");
 }
 
-// The share is of those that one is chosen of: were it of others, nobody would be ejected for them, or everybody.
+// maxEjectionPercent counts the endpoints that a choice is made from: those of one port and one subset.
 #[test]
-fn every_service_port_and_subset_has_a_share_of_its_own() {
+fn applies_the_share_to_each_port_and_subset() {
     let endpoints = |net, port: &str, version: &str| {
         let mut endpoints = group(net, 4, 1);
         endpoints["ports"] = json!({port: 8080});
@@ -144,111 +144,111 @@ fn every_service_port_and_subset_has_a_share_of_its_own() {
     }
 }
 
-// Many requests are under way when an endpoint breaks down.
+// Many requests are open when an endpoint breaks.
 #[test]
-fn failures_that_were_under_way_are_one_ejection() {
+fn counts_failures_of_open_requests_as_one_ejection() {
     let mut worker = worker(5, 1, 100, json!({}));
     let under_way = [(); 5].map(|()| reach(&mut worker, FIRST));
     let ejections = under_way.map(|ticket| worker.end(ticket, Some(503)));
     assert_eq!(ejections, [true, false, false, false, false]);
     assert_eq!(events(&mut worker), (1, 0));
-    worker.world.now += 30 * SECOND;
-    assert!(serves(&mut worker), "for the time of one");
+    worker.env.now += 30 * SECOND;
+    assert!(serves(&mut worker), "ejected for the time of one ejection");
 }
 
 #[test]
-fn each_ejection_after_another_is_longer_up_to_an_hour() {
+fn lengthens_each_ejection_in_a_row_up_to_an_hour() {
     let mut worker = worker(2, 1, 100, json!({}));
     for ejections in 1..=130 {
         assert!(ends(&mut worker, &[Some(503)]));
         let time = (30 * SECOND * ejections).min(HOUR);
-        worker.world.now += time - 1;
+        worker.env.now += time - 1;
         assert!(!serves(&mut worker), "ejection {ejections}: too early");
         assert_eq!(events(&mut worker), (1, 0), "ejection {ejections}");
-        worker.world.now += 1;
+        worker.env.now += 1;
         assert!(serves(&mut worker), "ejection {ejections}: its time is over");
         assert_eq!(events(&mut worker), (0, 1), "ejection {ejections}");
         assert!(!worker.trace("web").contains("ejected"), "{}", worker.trace("web"));
-        // A push that comes just then is no reason to begin anew.
-        worker.world.now += SECOND;
-        worker.balance.sweep(worker.world.now);
+        // A configuration push does not reset the ejection time.
+        worker.env.now += SECOND;
+        worker.balance.sweep(worker.env.now);
     }
 }
 
-// Failures that led to an ejection are paid for: one more failure is not a row of them.
+// The count of failures starts again after an ejection.
 #[test]
-fn after_an_ejection_it_takes_as_many_failures_again() {
+fn counts_failures_anew_after_an_ejection() {
     let mut worker = worker(2, 3, 100, json!({}));
     for _ in 0..3 {
-        assert!(ends(&mut worker, &[Some(503); 3]), "not before the third");
-        worker.world.now += HOUR;
+        assert!(ends(&mut worker, &[Some(503); 3]), "by the third failure");
+        worker.env.now += HOUR;
     }
 }
 
-// An endpoint that failed once a month would be out for an hour each time at last.
+// Otherwise an endpoint that fails once a month would end up ejected for an hour each time.
 #[test]
-fn after_doing_well_for_as_long_the_times_start_anew() {
+fn forgets_earlier_ejections_after_as_much_time_without_failures() {
     for (well, next) in [(0, 90), (59, 90), (60, 30), (100, 30)] {
         let mut worker = worker(2, 1, 100, json!({}));
         for time in [30, 60] {
             assert!(ends(&mut worker, &[Some(503)]));
-            worker.world.now += time * SECOND;
+            worker.env.now += time * SECOND;
         }
-        worker.world.now += well * SECOND;
+        worker.env.now += well * SECOND;
         assert!(!ends(&mut worker, &[Some(200)]));
         assert!(ends(&mut worker, &[Some(503)]));
-        worker.world.now += next * SECOND - 1;
-        assert!(!serves(&mut worker), "well for {well} s: too early");
-        worker.world.now += 1;
-        assert!(serves(&mut worker), "well for {well} s: its time is over");
+        worker.env.now += next * SECOND - 1;
+        assert!(!serves(&mut worker), "no failure for {well} s: too early");
+        worker.env.now += 1;
+        assert!(serves(&mut worker), "no failure for {well} s: its time is over");
     }
 }
 
-// Machines set their clocks while they start; an endpoint might be out until the clock has caught up, for years.
+// Machines set their clocks while they start. Otherwise an endpoint could stay ejected until the clock catches up.
 #[test]
-fn a_clock_set_back_keeps_nobody_out_for_longer() {
+fn ends_ejections_when_the_clock_is_set_back() {
     for back in [1, 29, 3_000, 3_569, 3_570, 9_999, 10_000] {
         let mut worker = worker(2, 1, 100, json!({}));
         assert!(ends(&mut worker, &[Some(503)]));
-        worker.world.now -= back * SECOND;
+        worker.env.now -= back * SECOND;
         let was_out = !serves(&mut worker);
         assert_eq!(was_out, back <= 3_570, "{back} seconds back");
-        worker.world.now += HOUR;
+        worker.env.now += HOUR;
         assert!(serves(&mut worker), "{back} seconds back");
         assert_eq!(events(&mut worker), (1, 1), "{back} seconds back");
     }
 }
 
-// It may be long after: a stream that was there before the ejection ends well when nobody else has asked for the endpoint.
+// A stream from before the ejection ends with 200 after it, and no request asked about the endpoint in between.
 #[test]
-fn an_ejection_that_nobody_saw_end_is_counted_too() {
+fn counts_the_end_of_an_ejection_that_no_request_asked_about() {
     let mut worker = worker(2, 1, 100, json!({}));
     let stream = reach(&mut worker, FIRST);
     assert!(ends(&mut worker, &[Some(503)]));
-    worker.world.now += 60 * SECOND;
+    worker.env.now += 60 * SECOND;
     worker.end(stream, Some(200));
     serves(&mut worker);
-    worker.balance.sweep(worker.world.now);
+    worker.balance.sweep(worker.env.now);
     assert_eq!(events(&mut worker), (1, 1));
 }
 
 #[test]
-fn where_all_are_ejected_all_serve() {
+fn picks_among_all_endpoints_when_all_are_ejected() {
     let two = |steering: &Value| web(json!([group(1, 2, 1)]), steering.clone());
     for policy in [simple("ROUND_ROBIN"), simple("RANDOM"), simple("LEAST_REQUEST"), by_header()] {
         let mut worker = worker(3, 1, 100, policy.clone());
-        worker.world.headers = vec![("x-user".into(), "x".into())];
+        worker.env.headers = vec![("x-user".into(), "x".into())];
         for endpoint in [FIRST, "10.0.1.2:8080"] {
-            // By a key as many clients as it takes.
+            // With consistentHash it takes several keys to reach the endpoint.
             let is_ejected = (0..1_000).any(|client| {
-                worker.world.headers[0].1 = format!("client-{client}");
+                worker.env.headers[0].1 = format!("client-{client}");
                 let (is, ticket) = worker.send("web");
-                // Every request ends, or LEAST_REQUEST would avoid the endpoint that still has some.
+                // Every request ends, because LEAST_REQUEST avoids endpoints with open requests.
                 worker.end(ticket, (is == endpoint).then_some(503))
             });
             assert!(is_ejected, "{endpoint} by {policy}");
         }
-        // The third, which was well, leaves.
+        // The third endpoint, which is healthy, leaves.
         let mut steering = policy.clone();
         steering["outlierDetection"] = json!({"consecutive5xxErrors": 1, "maxEjectionPercent": 100});
         worker.config = two(&steering);
@@ -258,57 +258,57 @@ fn where_all_are_ejected_all_serve() {
 }
 
 #[test]
-fn the_keys_of_an_ejected_endpoint_move_and_no_others() {
+fn moves_only_the_keys_of_an_ejected_endpoint() {
     let mut worker = worker(5, 1, 100, by_header());
     let before = worker.picks_by("x-user", 500);
     let key = before.iter().position(|endpoint| endpoint == FIRST).expect("a key of it");
-    worker.world.headers = vec![("x-user".into(), format!("user-{key}"))];
+    worker.env.headers = vec![("x-user".into(), format!("user-{key}"))];
     assert!(ends(&mut worker, &[Some(503)]));
     let during = worker.picks_by("x-user", 500);
     assert!((0..500).all(|key| (before[key] == during[key]) == (before[key] != FIRST)));
     let moved: Vec<String> = (0..500).filter(|key| before[*key] == FIRST).map(|key| during[key].clone()).collect();
-    assert_eq!(counts(&moved).len(), 4, "they are spread over the others");
-    worker.world.now += 30 * SECOND;
+    assert_eq!(counts(&moved).len(), 4, "the keys are spread over the others");
+    worker.env.now += 30 * SECOND;
     assert_eq!(worker.picks_by("x-user", 500), before);
 }
 
 #[test]
-fn a_push_changes_nothing_for_those_that_stay() {
+fn keeps_failures_and_ejections_across_a_push() {
     let mut worker = worker(3, 3, 100, json!({}));
     ends(&mut worker, &[Some(503), Some(503)]);
     let outliers = json!({"outlierDetection": {"consecutive5xxErrors": 3, "maxEjectionPercent": 100}});
     let pushed = |count| web(json!([group(2, 1, 1), group(1, count, 1)]), outliers.clone());
     let push = |worker: &mut Worker, count| {
         worker.config = pushed(count);
-        worker.balance.sweep(worker.world.now);
+        worker.balance.sweep(worker.env.now);
     };
     push(&mut worker, 4);
-    assert!(ends(&mut worker, &[Some(503)]), "the third one, whenever the others were");
+    assert!(ends(&mut worker, &[Some(503)]), "the third failure, with two before the push");
     push(&mut worker, 2);
     assert!(!serves(&mut worker), "it is still ejected");
-    assert_eq!(counts(&worker.picks("web", 20)).len(), 2, "the others are not");
-    worker.world.now += 30 * SECOND;
+    assert_eq!(counts(&worker.picks("web", 20)).len(), 2, "the others are not ejected");
+    worker.env.now += 30 * SECOND;
     push(&mut worker, 2);
-    assert_eq!(events(&mut worker), (1, 1), "a sweep sees the end too");
+    assert_eq!(events(&mut worker), (1, 1), "a sweep ends the ejection");
     assert!(serves(&mut worker));
 }
 
-// "One can always be ejected": or a pod that is gone would keep a bad one in service.
+// An ejected pod that is gone must not count against maxEjectionPercent, or a failing one would stay.
 #[test]
-fn one_that_is_gone_takes_nobodys_place() {
+fn ignores_ejected_endpoints_that_are_gone() {
     let mut worker = worker(3, 1, 10, json!({}));
     let outliers = json!({"outlierDetection": {"consecutive5xxErrors": 1, "maxEjectionPercent": 10}});
     let ticket = reach(&mut worker, "10.0.1.3:8080");
     assert!(worker.end(ticket, Some(503)));
     worker.config = web(json!([group(1, 2, 1)]), outliers);
-    worker.balance.sweep(worker.world.now);
+    worker.balance.sweep(worker.env.now);
     assert!(!worker.trace("web").contains("ejected"), "{}", worker.trace("web"));
     assert!(ends(&mut worker, &[Some(503)]));
 }
 
-// The one thing that helps at once when detection does harm.
+// An operator turns outlier detection off when it does harm.
 #[test]
-fn a_push_that_turns_it_off_brings_all_back() {
+fn ends_all_ejections_when_turned_off() {
     let mut worker = worker(3, 1, 100, simple("RANDOM"));
     assert!(ends(&mut worker, &[Some(503)]));
     worker.config = web(json!([group(1, 3, 1)]), simple("RANDOM"));
@@ -316,7 +316,7 @@ fn a_push_that_turns_it_off_brings_all_back() {
 }
 
 #[test]
-fn a_service_may_have_its_own_rules_or_none() {
+fn applies_the_outlier_detection_of_the_service() {
     for (own, ejects) in [
         (json!({"consecutive5xxErrors": 0}), false),
         (json!({"consecutive5xxErrors": 1}), true),
@@ -328,5 +328,24 @@ fn a_service_may_have_its_own_rules_or_none() {
         let mut worker = Worker::new(config, 1);
         let ticket = reach(&mut worker, FIRST);
         assert_eq!(worker.end(ticket, Some(503)), ejects, "{own}");
+    }
+}
+
+#[test]
+fn picks_the_only_healthy_endpoint_by_least_request_even_while_it_is_busy() {
+    for weight in [1, 5] {
+        let mut steering = simple("LEAST_REQUEST");
+        steering["outlierDetection"] = json!({"consecutive5xxErrors": 1, "maxEjectionPercent": 100});
+        let mut worker = Worker::new(web(json!([group(1, 1, weight), group(2, 3, 1)]), steering), 1);
+        for last in 1..=3 {
+            let ticket = reach(&mut worker, &format!("10.0.2.{last}:8080"));
+            assert!(worker.end(ticket, Some(503)), "10.0.2.{last} is ejected");
+        }
+        assert_eq!(counts(&worker.picks("web", 300)), [(FIRST, 300)].into(), "the others are ejected");
+        let open: Vec<Option<Ticket>> = (0..20).map(|_| worker.send("web").1).collect();
+        assert_eq!(counts(&worker.picks("web", 300)), [(FIRST, 300)].into(), "busy, and the others are still ejected");
+        open.into_iter().for_each(|ticket| _ = worker.end(ticket, Some(200)));
+        worker.env.now += 30 * SECOND;
+        assert_eq!(counts(&worker.picks("web", 300)).len(), 4, "the others are back");
     }
 }
