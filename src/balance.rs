@@ -79,7 +79,7 @@ pub(crate) fn done(config: Option<&Config>, open: Open) {
     if is_ejected {
         let (address, port) = ticket.endpoint();
         request_log::write(log::Level::Warn, || {
-            format!("byname: endpoint {address} port {port} is ejected: too many failures in a row")
+            format!("byname: endpoint {address} port {port} is ejected: too many consecutive failures")
         });
     }
 }

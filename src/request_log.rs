@@ -48,7 +48,7 @@ pub(crate) fn write(level: log::Level, words: impl FnOnce() -> String) {
     let now = host::now().unwrap_or_default();
     match BUDGET.with(|budget| budget.take(now)) {
         Some(0) => log::log!(level, "{}", words()),
-        Some(unwritten) => log::log!(level, "{} ({unwritten} lines like this were not written)", words()),
+        Some(unwritten) => log::log!(level, "{} ({unwritten} similar lines were suppressed)", words()),
         None => {}
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
         Ok(config) => config,
         Err(error) => {
             stats::count_refused_configuration();
-            log::error!("byname: configuration refused, the last good one serves on: {error}");
+            log::error!("byname: configuration refused, the last known good one serves on: {error}");
             return false;
         }
     };
@@ -45,7 +45,7 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
 #[inline(never)]
 fn read(bytes: usize) -> Result<Config, String> {
     if bytes == 0 {
-        return Err("it is empty; the least is {\"version\": 1}".to_owned());
+        return Err("it is empty; the smallest is {\"version\": 1}".to_owned());
     }
     if bytes > MAX_CONFIGURATION_BYTES {
         return Err(format!(

@@ -127,7 +127,7 @@ async fn requests_cause_few_lines_of_log() -> TestResult {
     }
     let seconds = start.elapsed().as_secs() + 1;
     let line = "byname: alias_denied: \"partner\" from namespace shop: alias shop/partner -> a.example.com is not listed in \
-                externalNames.allow with port 80; list the host and port in externalNames.allow, or correct the alias; table 1";
+                externalNames.allow with port 80; add the host and port to externalNames.allow, or correct the alias; table 1";
     envoy.wait_for_log(line).await?;
     let lines = envoy.log().matches("\"partner\" from namespace shop").count();
     let most = usize::try_from(10 + seconds)?;
@@ -135,5 +135,5 @@ async fn requests_cause_few_lines_of_log() -> TestResult {
     // When a line may be written again, it says what was left out.
     tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
     connection.get("partner", &[]).await?;
-    envoy.wait_for_log("lines like this were not written)").await
+    envoy.wait_for_log("similar lines were suppressed)").await
 }

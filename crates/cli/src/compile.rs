@@ -141,8 +141,8 @@ fn one(
 ) -> Result<wire::Service, InputErrors> {
     for (field, text) in [("metadata.namespace", &name.namespace), ("metadata.name", &name.name)] {
         if !is_label(text) {
-            let reason = format!("{text:?} is not one lowercase DNS label");
-            let fix = "use a-z, 0-9 and '-', not at an end, at most 63 bytes";
+            let reason = format!("{text:?} is not a lower-case DNS label");
+            let fix = "use a-z, 0-9 and '-' (not first or last), at most 63 bytes";
             return Err(service.problem(&format!("Service {name}"), field, reason, fix).into());
         }
     }

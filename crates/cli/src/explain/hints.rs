@@ -111,7 +111,7 @@ fn ports(cluster: &ClusterState, name: &NamespacedName, service: &Service, asked
     hints
 }
 
-/// What a number is that is no port of the Service.
+/// What a number is that is not a port of the Service.
 fn other_meaning(cluster: &ClusterState, name: &NamespacedName, spec: &ServiceSpec, number: i32) -> Option<String> {
     let ports = || spec.ports.iter().flatten();
     if let Some(port) = ports().find(|port| port.node_port == Some(number)) {
@@ -168,7 +168,7 @@ fn elsewhere(cluster: &ClusterState, compiled: &Compiled, asked: &RequestedName)
     if like.is_empty() { Vec::new() } else { vec![format!("names that are like it: {}", like.join(", "))] }
 }
 
-/// Whose address it is that is no cluster IP.
+/// Whose address it is that is not a cluster IP.
 fn address(cluster: &ClusterState, asked: &RequestedName) -> Option<String> {
     let authority = asked.authority();
     let authority = Authority::try_from(authority.as_bytes()).ok()?;

@@ -67,10 +67,10 @@ impl fmt::Display for AuthorityError {
             Self::Name(error) => return error.fmt(f),
             Self::Joined => "two Host headers were joined into one",
             Self::Userinfo => "it holds userinfo before an '@'",
-            Self::EmptyPort => "nothing follows its ':'",
+            Self::EmptyPort => "no port follows its ':'",
             Self::Port => "its port is not a number from 1 to 65535 without leading zeros",
             Self::LooksLikeIpv4 => "it ends in a number but is not a full dotted quad",
-            Self::Ipv6 => "an IPv6 address stands in brackets, without a zone",
+            Self::Ipv6 => "an IPv6 address must be in brackets, without a zone",
         })
     }
 }

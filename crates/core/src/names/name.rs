@@ -38,7 +38,7 @@ impl fmt::Display for NameError {
             Self::EmptyLabel => f.write_str("it has an empty label"),
             Self::LabelTooLong => write!(f, "it has a label over {MAX_LABEL_BYTES} bytes"),
             Self::TooLong => write!(f, "it is over {MAX_NAME_BYTES} bytes"),
-            Self::Byte(byte) => write!(f, "'{}' cannot stand in a host", byte.escape_ascii()),
+            Self::Byte(byte) => write!(f, "'{}' is not allowed in a host", byte.escape_ascii()),
         }
     }
 }

@@ -58,7 +58,7 @@ fn write_tried(body: &mut String, refusal: Refusal, trace: &Trace) {
     let steps = || trace.steps.iter();
     let is_alias = steps().any(|step| matches!(step, Step::Hop { .. }));
     if refusal == Refusal::NameNotFound && !is_alias {
-        body.push_str("none of these exists:");
+        body.push_str("none of these names exists:");
         for step in steps() {
             if let Step::Candidate { name, outcome } = step
                 && *outcome != Outcome::Exists
@@ -90,20 +90,20 @@ fn next_step(refusal: Refusal, trace: &Trace) -> &'static str {
         _ => None,
     });
     match (refusal, last_hop) {
-        (Refusal::BadAuthority, _) => "send one Host that is a name or an address, with a port or without",
+        (Refusal::BadAuthority, _) => "send a single Host header: a name or an address, with an optional port",
         (Refusal::AliasDenied, Some(HopOutcome::NotGranted { .. })) => {
-            "grant it in externalNames.grants, or point the alias into its own namespace"
+            "add a grant to externalNames.grants, or point the alias to a Service of its own namespace"
         }
         (Refusal::AliasDenied, Some(HopOutcome::AlwaysRefused)) => {
-            "point the alias elsewhere: no list can allow this target"
+            "point the alias to another target: no configuration can allow this one"
         }
-        (Refusal::AliasDenied, _) => "list the host and port in externalNames.allow, or correct the alias",
-        (Refusal::AliasLoop, _) => "correct the externalName of one Service on the way",
-        (Refusal::NoEndpoints, _) => "look at the Service's selector and at the readiness of its pods",
-        (Refusal::PortNotFound, _) => "ask for a port that the Service declares: kubectl get service shows them",
+        (Refusal::AliasDenied, _) => "add the host and port to externalNames.allow, or correct the alias",
+        (Refusal::AliasLoop, _) => "correct the externalName of one of these Services",
+        (Refusal::NoEndpoints, _) => "check the Service's selector and the readiness of its pods",
+        (Refusal::PortNotFound, _) => "use a port that the Service declares: kubectl get service lists them",
         (Refusal::NameNotFound, Some(HopOutcome::Missing(_))) => "correct the externalName, or create its target",
         (Refusal::NameNotFound, _) => {
-            "check the name and the namespace: kubectl get service --all-namespaces shows them"
+            "check the name and the namespace: kubectl get service --all-namespaces lists them"
         }
     }
 }

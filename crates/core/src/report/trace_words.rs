@@ -26,7 +26,7 @@ impl fmt::Display for Step {
         match self {
             Self::Unreadable(error) => write!(f, "not an authority: {error}"),
             Self::Address { address, service: Some(service) } => write!(f, "{address} is the cluster IP of {service}"),
-            Self::Address { address, service: None } => write!(f, "{address} is no cluster IP"),
+            Self::Address { address, service: None } => write!(f, "{address} is not a cluster IP"),
             Self::Candidate { name, outcome } => write!(f, "{name} {outcome}"),
             Self::Hop { alias, target, outcome } => write!(f, "alias {alias} -> {target} {outcome}"),
             Self::Fallback { of, to, trigger, outcome } => {
@@ -39,15 +39,15 @@ impl fmt::Display for Step {
             Self::Subset { name, of, by_key } => {
                 let by = if *by_key { "the affinity key" } else { "weight" };
                 match &**name {
-                    "" => write!(f, "no subset of {of} by {by}"),
-                    name => write!(f, "subset {name} of {of} by {by}"),
+                    "" => write!(f, "endpoints outside every subset, chosen by {by}"),
+                    name => write!(f, "subset {name} of {of}, chosen by {by}"),
                 }
             }
             Self::Endpoint { endpoint, policy: None, .. } => write!(f, "endpoint {endpoint} by its name"),
             Self::Endpoint { endpoint, of, policy: Some(policy), without_key, ejected } => {
                 write!(f, "endpoint {endpoint} of {of} by {policy}")?;
                 if *without_key {
-                    f.write_str(", RANDOM as there is no key")?;
+                    f.write_str(", RANDOM because the request has no affinity key")?;
                 }
                 if *ejected > 0 { write!(f, ", {ejected} ejected") } else { Ok(()) }
             }
@@ -56,7 +56,7 @@ impl fmt::Display for Step {
             Self::Steer { cluster, authority, because } => {
                 match cluster {
                     Some(cluster) => write!(f, "cluster {cluster} by {because}")?,
-                    None => write!(f, "cluster left to the routes by {because}")?,
+                    None => write!(f, "cluster left to Envoy's routes by {because}")?,
                 }
                 write!(f, ", authority {authority}")
             }
@@ -78,10 +78,10 @@ fn write_port(
         PortOrigin::Name => "by its name",
     };
     write!(f, "port {number} {origin} ")?;
-    let Some(MatchedPort { name, app_protocol }) = matched else { return f.write_str("is no port of the Service") };
+    let Some(MatchedPort { name, app_protocol }) = matched else { return f.write_str("is not a port of the Service") };
     f.write_str("is a port of the Service")?;
     if !name.is_empty() {
-        write!(f, " called {name}")?;
+        write!(f, " named {name}")?;
     }
     let protocol = app_protocol.as_ref().map(|protocol| quoted(protocol, MAX_QUOTED_CHARS));
     protocol.map_or(Ok(()), |protocol| write!(f, " with appProtocol {protocol}"))
@@ -106,10 +106,10 @@ impl fmt::Display for HopOutcome {
             Self::Missing(missing) => write!(f, "does not exist: {missing}"),
             Self::NotAllowed { port } => write!(f, "is not listed in externalNames.allow with port {port}"),
             Self::NotGranted { from, to } => {
-                write!(f, "is in another namespace, and externalNames.grants has none from {from} to {to}")
+                write!(f, "is in another namespace, and externalNames.grants has no grant from {from} to {to}")
             }
-            Self::AlwaysRefused => f.write_str("is refused whatever is listed"),
-            Self::Circle => f.write_str("was followed before: a circle"),
+            Self::AlwaysRefused => f.write_str("is always refused"),
+            Self::Circle => f.write_str("was already followed: a circle"),
             Self::TooMany => f.write_str("is one alias too many"),
         }
     }
@@ -121,7 +121,7 @@ impl fmt::Display for FallbackOutcome {
             Self::Inside => f.write_str("exists"),
             Self::Outside { port } => write!(f, "is external, on port {port}"),
             Self::Missing(missing) => write!(f, "does not exist: {missing}"),
-            Self::Circle => f.write_str("was followed before: a circle"),
+            Self::Circle => f.write_str("was already followed: a circle"),
             Self::TooMany => f.write_str("is one fallback too many"),
         }
     }
@@ -140,16 +140,16 @@ impl fmt::Display for EndpointsOutcome {
                 })?;
                 f.write_str(match (choice, usable) {
                     (Choice::Ready, _) => "",
-                    (Choice::SameNode, _) => ": those hinted to the caller's node",
-                    (Choice::SameZone, _) => ": those hinted to the caller's zone",
-                    (Choice::Terminating, 0) => ": none is ready or serves while it terminates",
-                    (Choice::Terminating, _) => ": none is ready, and these serve while they terminate",
+                    (Choice::SameNode, _) => ": those hinted for the caller's node",
+                    (Choice::SameZone, _) => ": those hinted for the caller's zone",
+                    (Choice::Terminating, 0) => ": none is ready, and none serves while terminating",
+                    (Choice::Terminating, _) => ": none is ready, so those that serve while terminating are used",
                     (Choice::Local, _) => ": those on the caller's node",
-                    (Choice::LocalTerminating, 0) => ": none is on the caller's node and may serve",
+                    (Choice::LocalTerminating, 0) => ": none on the caller's node may serve",
                     (Choice::LocalTerminating, _) => {
-                        ": on the caller's node none is ready, and these serve while they terminate"
+                        ": on the caller's node none is ready, so those that serve while terminating are used"
                     }
-                    (Choice::NodeUnknown, _) => ": internalTrafficPolicy is Local, and caller.node is not known",
+                    (Choice::NodeUnknown, _) => ": internalTrafficPolicy is Local, and caller.node is unknown",
                 })
             }
         }
@@ -161,10 +161,10 @@ impl fmt::Display for Missing {
         f.write_str(match self {
             Self::Form => "no name of the cluster has this form",
             Self::Service => "no such Service",
-            Self::Endpoint => "the Service has no ready endpoint of that name",
+            Self::Endpoint => "the Service has no ready endpoint with that name",
             Self::EndpointUnknown => "the Service's endpoints are not in the table: may differ from DNS",
-            Self::Port => "the Service has no TCP port of that name",
-            Self::NothingReady => "the Service is headless and no endpoint is ready",
+            Self::Port => "the Service has no TCP port with that name",
+            Self::NothingReady => "the Service is headless and has no ready endpoint",
             Self::BelowExternalName => "an ExternalName Service has no names below it",
             Self::PodAddress => "no endpoint has that address",
         })

@@ -23,7 +23,7 @@ pub enum Reason {
     FallbackNoEndpoints,
     /// The Service was found in the baseline namespace only.
     Baseline,
-    /// The address is no cluster IP.
+    /// The address is not a cluster IP.
     IpLiteral,
     /// The resolver asks public DNS before it tries the search path, and no table knows that answer.
     PublicName,

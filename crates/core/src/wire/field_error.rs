@@ -97,42 +97,42 @@ impl FieldErrorType {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Malformed => "cannot be read",
-            Self::UnsupportedVersion => "is not a version of the configuration that this module reads",
-            Self::TooMany(_) => "is more than the bound",
-            Self::InvalidLabel => "is not one lowercase DNS label",
+            Self::UnsupportedVersion => "is not a configuration version that byname reads",
+            Self::TooMany(_) => "exceeds the bound",
+            Self::InvalidLabel => "is not a lower-case DNS label",
             Self::InvalidName => "is not a DNS name",
-            Self::LooksLikeIpv4 => "is read as an IPv4 address by resolvers",
+            Self::LooksLikeIpv4 => "reads as an IPv4 address to resolvers",
             Self::InvalidAddress => "is not an IP address",
             Self::SpecialAddress => "is loopback, link-local, multicast or unspecified",
             Self::InvalidPort => "is not a port",
             Self::NamespaceRequired => "is not set, and the node's metadata has no NAMESPACE",
-            Self::InvalidNamespacedName => "does not name a Service",
+            Self::InvalidNamespacedName => "is not namespace/name",
             Self::Duplicate => "is given twice",
-            Self::DuplicateClusterIp => "is the cluster IP of another Service too",
-            Self::ExternalNameRequired => "is an ExternalName Service without an externalName",
-            Self::ExternalNameOnly => "is for Services of type ExternalName alone",
-            Self::NotForExternalName => "has no meaning on a Service of type ExternalName",
-            Self::TlsInsideCluster => "is inside the cluster, where alias.tls has no meaning",
+            Self::DuplicateClusterIp => "is already the cluster IP of another Service",
+            Self::ExternalNameRequired => "has type ExternalName but no externalName",
+            Self::ExternalNameOnly => "is only allowed on Services of type ExternalName",
+            Self::NotForExternalName => "is not allowed on a Service of type ExternalName",
+            Self::TlsInsideCluster => "is inside the cluster, where alias.tls is not allowed",
             Self::HostnameCount => "does not hold one hostname for each address",
-            Self::PortNameRequired => "has no name beside other ports",
+            Self::PortNameRequired => "has no name, but the Service has several ports",
             Self::InvalidHostPattern => "is not a host pattern",
             Self::Required => "is empty",
             Self::InvalidTemplate => "is not a cluster name template",
-            Self::InvalidHeaderName => "is not a header name that can steer",
-            Self::InvalidHeaderValue => "holds a byte that no header value may hold",
+            Self::InvalidHeaderName => "is not a header that byname may use",
+            Self::InvalidHeaderValue => "contains a byte that no header value may contain",
             Self::SameHeader => "is the control header",
-            Self::SameCluster => "is the cluster for clear text too",
-            Self::OutOfRange(_) => "is not from 1 to",
-            Self::ExactlyOneOf(_) => "has none of what it needs, or too much: exactly one of",
+            Self::SameCluster => "is also the cluster for plaintext",
+            Self::OutOfRange(_) => "is outside 1 to",
+            Self::ExactlyOneOf(_) => "must set exactly one of",
             Self::InvalidRequestHeader => "is not the name of a request header",
-            Self::FallbackToItself => "stands in for itself",
-            Self::FallbackNotGranted => "is in another namespace, which is not granted",
-            Self::FallbackNotListed => "is not listed with this port",
-            Self::NotForServiceFallback => "has no meaning with a Service",
-            Self::BesideSubsets => "has no meaning beside subsets",
-            Self::BesideAffinity => "has no effect beside sessionAffinity: ClientIP",
-            Self::TooManyShares => "is more than 65536, and it is ports times groups of endpoints times subsets",
-            Self::EndpointsRequired => "is steered by endpoint, and its endpoints are not in the table",
+            Self::FallbackToItself => "is the Service itself",
+            Self::FallbackNotGranted => "is in another namespace, without a grant",
+            Self::FallbackNotListed => "is not listed in externalNames.allow with this port",
+            Self::NotForServiceFallback => "is not allowed with a fallback to a Service",
+            Self::BesideSubsets => "is not allowed together with subsets",
+            Self::BesideAffinity => "has no effect together with sessionAffinity: ClientIP",
+            Self::TooManyShares => "is ports times groups of endpoints times subsets, and exceeds 65536",
+            Self::EndpointsRequired => "is steered by endpoint, but has no endpoints in the table",
         }
     }
 
@@ -140,51 +140,51 @@ impl FieldErrorType {
     #[must_use]
     pub fn fix(self) -> &'static str {
         match self {
-            Self::Malformed => "see docs/configuration.md for the fields and their forms",
+            Self::Malformed => "docs/configuration.md lists every field",
             Self::UnsupportedVersion => "write \"version\": 1",
             Self::TooMany(_) => "shorten it, or split the table by what each namespace may see",
-            Self::InvalidLabel => "use a-z, 0-9 and '-', not at an end, at most 63 bytes",
+            Self::InvalidLabel => "use a-z, 0-9 and '-' (not first or last), at most 63 bytes",
             Self::InvalidName => "use labels of a-z, 0-9, '-' and '_' joined by dots, at most 253 bytes",
-            Self::LooksLikeIpv4 => "write a name; an address belongs into a Service's endpoints",
+            Self::LooksLikeIpv4 => "write a name; addresses belong in a Service's endpoints",
             Self::InvalidAddress => "write an IPv4 or IPv6 address without brackets, port or zone",
             Self::SpecialAddress => "use an address that other machines can reach",
             Self::InvalidPort => "use 1 to 65535",
             Self::NamespaceRequired => "set caller.namespace, or NAMESPACE in the node's metadata",
             Self::InvalidNamespacedName => "write it as \"namespace/name\"",
             Self::Duplicate => "keep one of them",
-            Self::DuplicateClusterIp => "take it from one of the two Services",
-            Self::ExternalNameRequired => "add externalName, or leave out the type",
-            Self::ExternalNameOnly => "set type: ExternalName, or leave it out",
+            Self::DuplicateClusterIp => "remove it from one of the two Services",
+            Self::ExternalNameRequired => "add externalName, or change the type",
+            Self::ExternalNameOnly => "set type: ExternalName, or remove the field",
             Self::NotForExternalName => "leave it out",
-            Self::TlsInsideCluster => "leave tls out; the upstream cluster of the target Service decides its TLS",
+            Self::TlsInsideCluster => "remove tls: the upstream cluster of the target Service decides its TLS",
             Self::HostnameCount => {
-                "give as many hostnames as addresses, or put endpoints without one into a group of their own"
+                "write one hostname for each address, or move endpoints without a hostname to a group of their own"
             }
             Self::PortNameRequired => "name every port of a Service that has several",
             Self::InvalidHostPattern => "write a full name, or \"*.\" followed by a domain",
-            Self::Required => "name at least one, or leave it out",
+            Self::Required => "set it, or remove the field",
             Self::InvalidTemplate => {
                 "use text and {host} {service} {namespace} {port} {portName} {subset} {endpoint}, at most 256 bytes"
             }
             Self::InvalidHeaderName => {
-                "use lowercase a-z, 0-9 and '-', no ':', at most 64 bytes, and no header that means something to others"
+                "use lowercase a-z, 0-9 and '-', no ':', at most 64 bytes, and no header that other programs use"
             }
             Self::InvalidHeaderValue => "use visible ASCII",
-            Self::SameHeader => "choose another header: the control header is taken off before the filter sees it",
-            Self::SameCluster => "give TLS a cluster of its own: TLS belongs to the cluster",
-            Self::OutOfRange(_) => "write a number in these bounds",
+            Self::SameHeader => "choose another header: the control header is removed before the filter sees it",
+            Self::SameCluster => "name a separate cluster for TLS, because TLS is a setting of the cluster",
+            Self::OutOfRange(_) => "use a number in that range",
             Self::ExactlyOneOf(_) => "keep one",
             Self::InvalidRequestHeader => "use lowercase a-z, 0-9 and '-', at most 64 bytes",
             Self::FallbackToItself => "name another Service",
-            Self::FallbackNotGranted => "grant it in externalNames.grants, or name a Service of the same namespace",
-            Self::FallbackNotListed => "list the host with the port in externalNames.allow",
-            Self::NotForServiceFallback => "leave it out; the upstream cluster of that Service decides its TLS",
-            Self::BesideSubsets => "leave it out, or leave out subsets",
-            Self::BesideAffinity => "leave out one of the two",
+            Self::FallbackNotGranted => "add a grant to externalNames.grants, or name a Service of the same namespace",
+            Self::FallbackNotListed => "add the host with the port to externalNames.allow",
+            Self::NotForServiceFallback => "remove it: the upstream cluster of that Service decides its TLS",
+            Self::BesideSubsets => "remove one of the two",
+            Self::BesideAffinity => "remove one of the two",
             Self::TooManyShares => {
-                "put endpoints that share all but their addresses into one group, or have fewer subsets"
+                "put endpoints that differ only in their addresses into one group, or use fewer subsets"
             }
-            Self::EndpointsRequired => "give its endpoints, or steer it by cluster",
+            Self::EndpointsRequired => "add its endpoints, or steer it by cluster",
         }
     }
 }

@@ -63,7 +63,7 @@ fn picks_at_random_without_the_header_and_says_so_in_the_trace() {
     let mut worker = Worker::new(web(json!([group(1, 4, 1)]), by_header()), 1);
     let picks = worker.picks("web", 2_000);
     assert!(is_spread(&picks, &shares(&[(1, 4, 1)])), "{:?}", counts(&picks));
-    let says = "of 4 by consistentHash of a header, RANDOM as there is no key";
+    let says = "of 4 by consistentHash of a header, RANDOM because the request has no affinity key";
     assert!(worker.trace("web").contains(says), "{}", worker.trace("web"));
     // An empty header value is a key.
     worker.env.headers = vec![("x-user".into(), String::new())];
@@ -122,6 +122,10 @@ fn picks_at_random_for_an_unknown_pod() {
         let mut worker = Worker::new(affine(None, id), 1);
         let picks = worker.picks("web", 1_000);
         assert!(is_spread(&picks, &shares(&[(1, 5, 1)])), "{:?}", counts(&picks));
-        assert!(worker.trace("web").contains("of the pod, RANDOM as there is no key"), "{}", worker.trace("web"));
+        assert!(
+            worker.trace("web").contains("of the pod, RANDOM because the request has no affinity key"),
+            "{}",
+            worker.trace("web")
+        );
     }
 }

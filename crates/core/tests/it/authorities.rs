@@ -47,16 +47,16 @@ fn parses_each_authority_to_its_canonical_form_or_refuses_it() {
         ("0x7f000001", "! it ends in a number but is not a full dotted quad"),
         ("127.0x1", "! it ends in a number but is not a full dotted quad"),
         ("0x7f.prod", "0x7f.prod"),
-        ("fd00::7", "! an IPv6 address stands in brackets, without a zone"),
-        ("::1", "! an IPv6 address stands in brackets, without a zone"),
-        ("[fe80::1%eth0]", "! an IPv6 address stands in brackets, without a zone"),
-        ("[fd00::7", "! an IPv6 address stands in brackets, without a zone"),
-        ("[fd00::7]80", "! an IPv6 address stands in brackets, without a zone"),
-        ("[10.0.0.7]", "! an IPv6 address stands in brackets, without a zone"),
-        ("[]", "! an IPv6 address stands in brackets, without a zone"),
+        ("fd00::7", "! an IPv6 address must be in brackets, without a zone"),
+        ("::1", "! an IPv6 address must be in brackets, without a zone"),
+        ("[fe80::1%eth0]", "! an IPv6 address must be in brackets, without a zone"),
+        ("[fd00::7", "! an IPv6 address must be in brackets, without a zone"),
+        ("[fd00::7]80", "! an IPv6 address must be in brackets, without a zone"),
+        ("[10.0.0.7]", "! an IPv6 address must be in brackets, without a zone"),
+        ("[]", "! an IPv6 address must be in brackets, without a zone"),
         // Ports.
-        ("payments:", "! nothing follows its ':'"),
-        ("[fd00::7]:", "! nothing follows its ':'"),
+        ("payments:", "! no port follows its ':'"),
+        ("[fd00::7]:", "! no port follows its ':'"),
         ("payments:1", "payments:1"),
         ("payments:65535", "payments:65535"),
         ("payments:65536", "! its port is not a number from 1 to 65535 without leading zeros"),
@@ -64,7 +64,7 @@ fn parses_each_authority_to_its_canonical_form_or_refuses_it() {
         ("payments:080", "! its port is not a number from 1 to 65535 without leading zeros"),
         ("payments:+80", "! its port is not a number from 1 to 65535 without leading zeros"),
         ("payments:8o", "! its port is not a number from 1 to 65535 without leading zeros"),
-        ("payments:80:80", "! an IPv6 address stands in brackets, without a zone"),
+        ("payments:80:80", "! an IPv6 address must be in brackets, without a zone"),
         // Bytes that two parties could read differently.
         ("", "! it is empty"),
         (":80", "! it is empty"),
@@ -75,12 +75,12 @@ fn parses_each_authority_to_its_canonical_form_or_refuses_it() {
         ("a,b", "! two Host headers were joined into one"),
         ("payments, payments", "! two Host headers were joined into one"),
         ("user@payments", "! it holds userinfo before an '@'"),
-        ("payments prod", "! ' ' cannot stand in a host"),
-        ("payments/prod", "! '/' cannot stand in a host"),
-        ("payments%2eprod", "! '%' cannot stand in a host"),
-        ("payments\0", "! '\\x00' cannot stand in a host"),
-        ("*.prod", "! '*' cannot stand in a host"),
-        ("bücher", "! '\\xc3' cannot stand in a host"),
+        ("payments prod", "! ' ' is not allowed in a host"),
+        ("payments/prod", "! '/' is not allowed in a host"),
+        ("payments%2eprod", "! '%' is not allowed in a host"),
+        ("payments\0", "! '\\x00' is not allowed in a host"),
+        ("*.prod", "! '*' is not allowed in a host"),
+        ("bücher", "! '\\xc3' is not allowed in a host"),
     ];
     for (input, expected) in rows {
         assert_eq!(canonical(input.as_bytes()), *expected, "{input:?}");
@@ -89,7 +89,7 @@ fn parses_each_authority_to_its_canonical_form_or_refuses_it() {
 
 #[test]
 fn refuses_bytes_that_are_not_text() {
-    assert_eq!(canonical(b"\xff\xfe"), "! '\\xff' cannot stand in a host");
+    assert_eq!(canonical(b"\xff\xfe"), "! '\\xff' is not allowed in a host");
     assert_eq!(canonical(&[b'a'; 65_536]), "! it is over 253 bytes");
-    assert_eq!(canonical(&[0]), "! '\\x00' cannot stand in a host");
+    assert_eq!(canonical(&[0]), "! '\\x00' is not allowed in a host");
 }

@@ -23,7 +23,7 @@ fn requires_a_version_and_a_namespace() {
     );
     refused(
         json!({"version": 2}),
-        "version: \"2\" is not a version of the configuration that this module reads; write \"version\": 1",
+        "version: \"2\" is not a configuration version that byname reads; write \"version\": 1",
     );
 }
 
@@ -101,16 +101,16 @@ fn collects_all_errors_of_meaning() {
     }))
     .expect_err("nine fields are wrong");
     let expected = [
-        "table.services: \"shop/A\" is not one lowercase DNS label; use a-z, 0-9 and '-', not at an end, at most 63 bytes",
+        "table.services: \"shop/A\" is not a lower-case DNS label; use a-z, 0-9 and '-' (not first or last), at most 63 bytes",
         "table.services[\"shop/b\"].ports[0].port: \"0\" is not a port; use 1 to 65535",
-        "table.services: \"web\" does not name a Service; write it as \"namespace/name\"",
+        "table.services: \"web\" is not namespace/name; write it as \"namespace/name\"",
         "dns.clusterDomain: \"a..b\" is not a DNS name; use labels of a-z, 0-9, '-' and '_' joined by dots, at most 253 bytes",
-        "dns.ndots: \"16\" is more than the bound of 15; shorten it, or split the table by what each namespace may see",
-        "steering.controlHeader: \"Host\" is not a header name that can steer; use lowercase a-z, 0-9 and '-', no ':', at most 64 bytes, \
-            and no header that means something to others",
+        "dns.ndots: \"16\" exceeds the bound of 15; shorten it, or split the table by what each namespace may see",
+        "steering.controlHeader: \"Host\" is not a header that byname may use; use lowercase a-z, 0-9 and '-', no ':', at most 64 bytes, \
+            and no header that other programs use",
         "steering.cluster: \"{hots}\" is not a cluster name template; use text and {host} {service} {namespace} {port} {portName} {subset} \
             {endpoint}, at most 256 bytes",
-        "externalNames.allow[0].ports is empty; name at least one, or leave it out",
+        "externalNames.allow[0].ports is empty; set it, or remove the field",
         "externalNames.allow[0].host: \"*\" is not a host pattern; write a full name, or \"*.\" followed by a domain",
     ];
     assert_eq!(error.lines().collect::<Vec<_>>(), expected);

@@ -23,18 +23,18 @@ pub(crate) fn quoted(found: &str) -> String {
 
 #[test]
 fn checks_each_field_outside_the_table() {
-    refused(json!({"caller": {"namespace": "Shop"}}), "caller.namespace: \"Shop\" is not one lowercase DNS label");
+    refused(json!({"caller": {"namespace": "Shop"}}), "caller.namespace: \"Shop\" is not a lower-case DNS label");
     refused(json!({"caller": {"namespace": "shop", "podIP": "x"}}), "caller.podIP: \"x\" is not an IP address");
     let zone = |bytes: usize| [&*"a".repeat(60), &"b".repeat(bytes - 61)].join(".");
     assert!(
         try_config(json!({"dns": {"clusterDomain": zone(121)}})).is_ok(),
         "the longest cluster domain that leaves room for a Service's name"
     );
-    refused(json!({"dns": {"clusterDomain": zone(122)}}), "dns.clusterDomain: \"122\" is more than the bound of 121");
-    refused(json!({"dns": {"clusterDomain": "k8s.10"}}), "dns.clusterDomain: \"k8s.10\" is read as an IPv4 address");
+    refused(json!({"dns": {"clusterDomain": zone(122)}}), "dns.clusterDomain: \"122\" exceeds the bound of 121");
+    refused(json!({"dns": {"clusterDomain": "k8s.10"}}), "dns.clusterDomain: \"k8s.10\" reads as an IPv4 address");
     refused(json!({"dns": {"searches": ["a", "b..c"]}}), "dns.searches[1]: \"b..c\" is not a DNS name");
     refused(json!({"dns": {"extraSearches": [""]}}), "dns.extraSearches[0]");
-    refused(json!({"dns": {"searches": vec!["a"; 33]}}), "dns.searches: \"33\" is more than the bound of 32");
+    refused(json!({"dns": {"searches": vec!["a"; 33]}}), "dns.searches: \"33\" exceeds the bound of 32");
     for header in [
         "",
         ":authority",
@@ -63,10 +63,10 @@ fn checks_each_field_outside_the_table() {
     );
     refused(
         json!({"steering": {"external": {"cluster": "a", "tlsCluster": "a"}}}),
-        "steering.external.tlsCluster: \"a\" is the cluster for clear text too",
+        "steering.external.tlsCluster: \"a\" is also the cluster for plaintext",
     );
     refused(json!({"steering": {"passCluster": ""}}), "steering.passCluster is empty");
-    refused(json!({"steering": {"passCluster": "a\n"}}), "steering.passCluster: \"a\\n\" holds a byte");
+    refused(json!({"steering": {"passCluster": "a\n"}}), "steering.passCluster: \"a\\n\" contains a byte");
     refused(
         json!({"externalNames": {"allow": [{"host": "a.b", "ports": [0]}]}}),
         "externalNames.allow[0].ports[0]: \"0\" is not a port",
@@ -80,7 +80,7 @@ fn checks_each_field_outside_the_table() {
     }
     refused(
         json!({"externalNames": {"grants": [{"from": "*", "to": "prod"}]}}),
-        "externalNames.grants[0].from: \"*\" is not one lowercase",
+        "externalNames.grants[0].from: \"*\" is not a lower-case DNS label",
     );
 }
 
@@ -90,7 +90,7 @@ fn checks_load_balancers_and_outlier_detection_globally_and_per_service() {
         refused(json!({"steering": {field: value}}), &format!("steering.{field}{expected}"));
         service_refused(json!({"steering": {field: value}}), &format!(".steering.{field}{expected}"));
     };
-    let two = "has none of what it needs, or too much: exactly one of";
+    let two = "must set exactly one of";
     everywhere(
         "loadBalancer",
         json!({"simple": "RANDOM", "consistentHash": {"useSourceIp": true}}),
@@ -118,27 +118,27 @@ fn checks_load_balancers_and_outlier_detection_globally_and_per_service() {
     for balancer in [json!({"simple": "RANDOM"}), json!({"consistentHash": {"useSourceIp": true}}), json!({})] {
         service_refused(
             json!({"sessionAffinity": "ClientIP", "steering": {"loadBalancer": balancer}}),
-            ".steering.loadBalancer has no effect beside sessionAffinity: ClientIP; leave out one of the two",
+            ".steering.loadBalancer has no effect together with sessionAffinity: ClientIP; remove one of the two",
         );
     }
     for seconds in [0, 3_601] {
         everywhere(
             "outlierDetection",
             json!({"baseEjectionTimeSeconds": seconds}),
-            &format!(".baseEjectionTimeSeconds: \"{seconds}\" is not from 1 to 3600; write a number in these bounds"),
+            &format!(".baseEjectionTimeSeconds: \"{seconds}\" is outside 1 to 3600; use a number in that range"),
         );
     }
     for percent in [0, 101] {
         everywhere(
             "outlierDetection",
             json!({"maxEjectionPercent": percent}),
-            &format!(".maxEjectionPercent: \"{percent}\" is not from 1 to 100"),
+            &format!(".maxEjectionPercent: \"{percent}\" is outside 1 to 100"),
         );
     }
     everywhere(
         "outlierDetection",
         json!({"consecutive5xxErrors": 0, "maxEjectionPercent": 0}),
-        ".maxEjectionPercent: \"0\" is not from 1 to 100",
+        ".maxEjectionPercent: \"0\" is outside 1 to 100",
     );
     everywhere("outlierDetection", json!({"consecutive5xxErrors": -1}), ".consecutive5xxErrors cannot be read");
 
@@ -164,12 +164,12 @@ fn checks_load_balancers_and_outlier_detection_globally_and_per_service() {
 fn checks_the_original_dst_clusters() {
     for field in ["cluster", "tlsCluster", "http2Cluster"] {
         let original = |value: &str| json!({"steering": {"originalDst": {field: value}}});
-        refused(original(""), &format!("steering.originalDst.{field} is empty; name at least one, or leave it out"));
+        refused(original(""), &format!("steering.originalDst.{field} is empty; set it, or remove the field"));
         for (name, shown) in [("a\r\nb: c", "a\\r\\nb: c"), ("a b", "a b"), ("ä", "\\u{e4}")] {
             refused(
                 original(name),
                 &format!(
-                    "steering.originalDst.{field}: \"{shown}\" holds a byte that no header value may hold; use visible ASCII"
+                    "steering.originalDst.{field}: \"{shown}\" contains a byte that no header value may contain; use visible ASCII"
                 ),
             );
         }
@@ -183,7 +183,7 @@ fn checks_the_original_dst_clusters() {
     ] {
         refused(
             json!({"steering": {"originalDst": original}}),
-            &format!("steering.originalDst.tlsCluster: \"{name}\" is the cluster for clear text too"),
+            &format!("steering.originalDst.tlsCluster: \"{name}\" is also the cluster for plaintext"),
         );
     }
     let same = json!({"steering": {"originalDst": {"cluster": "a", "http2Cluster": "a"}}});
@@ -199,29 +199,29 @@ fn checks_fallbacks() {
     for key in ["web", "", "/", "shop/", "/web", "shop/web/x", "Shop/web", "shop/web.x", "shop/_web"] {
         refused(
             json!({"fallback": {"services": {key: {"service": "shop/other"}}}}),
-            &format!("fallback.services{} does not name a Service; write it as \"namespace/name\"", quoted(key)),
+            &format!("fallback.services{} is not namespace/name; write it as \"namespace/name\"", quoted(key)),
         );
         fallback_refused(
             json!({"service": key}),
-            &format!(".service{} does not name a Service; write it as \"namespace/name\"", quoted(key)),
+            &format!(".service{} is not namespace/name; write it as \"namespace/name\"", quoted(key)),
         );
     }
-    let two = " has none of what it needs, or too much: exactly one of service or host; keep one";
+    let two = " must set exactly one of service or host; keep one";
     fallback_refused(json!({}), two);
     fallback_refused(json!({"port": 80}), two);
     fallback_refused(json!({"service": "shop/other", "host": "a.example", "port": 80}), two);
     fallback_refused(
         json!({"service": "shop/web"}),
-        ".service: \"shop/web\" stands in for itself; name another Service",
+        ".service: \"shop/web\" is the Service itself; name another Service",
     );
     fallback_refused(
         json!({"service": "prod/web"}),
-        ".service: \"prod/web\" is in another namespace, which is not granted; grant it in externalNames.grants",
+        ".service: \"prod/web\" is in another namespace, without a grant; add a grant to externalNames.grants",
     );
     for tls in [true, false] {
         fallback_refused(
             json!({"service": "shop/other", "tls": tls}),
-            ".tls has no meaning with a Service; leave it out; the upstream cluster of that Service decides its TLS",
+            ".tls is not allowed with a fallback to a Service; remove it: the upstream cluster of that Service decides its TLS",
         );
     }
     fallback_refused(json!({"service": "shop/other", "port": 0}), ".port: \"0\" is not a port; use 1 to 65535");
@@ -230,7 +230,7 @@ fn checks_fallbacks() {
     fallback_refused(json!({"host": "a.example", "port": 65_536}), ".port cannot be read: invalid value");
     fallback_refused(
         json!({"host": "a.example", "port": 80}),
-        ".host: \"a.example\" is not listed with this port; list the host with the port in externalNames.allow",
+        ".host: \"a.example\" is not listed in externalNames.allow with this port; add the host with the port to externalNames.allow",
     );
     for host in ["", "a..b", "a b", "a:80", "http://a", "[fd00::1]", "*.a.example"] {
         fallback_refused(json!({"host": host, "port": 80}), &format!(".host{} is not a DNS name", quoted(host)));
@@ -266,12 +266,13 @@ fn checks_fallbacks() {
 fn checks_baselines() {
     let baselines = |baselines: Value| json!({"fallback": {"baselines": baselines}});
     for namespace in ["", "Shop", "a.b", "a/b", "*"] {
-        let expected = format!("fallback.baselines[\"{namespace}\"]{} is not one lowercase", quoted(namespace));
+        let expected =
+            format!("fallback.baselines[\"{namespace}\"]{} is not a lower-case DNS label", quoted(namespace));
         refused(baselines(json!({namespace: "staging"})), &expected);
-        let expected = format!("fallback.baselines[\"test-1\"]{} is not one lowercase DNS label", quoted(namespace));
+        let expected = format!("fallback.baselines[\"test-1\"]{} is not a lower-case DNS label", quoted(namespace));
         refused(baselines(json!({"test-1": namespace})), &expected);
     }
-    refused(baselines(json!({"test-1": "test-1"})), "fallback.baselines[\"test-1\"]: \"test-1\" stands in for itself");
+    refused(baselines(json!({"test-1": "test-1"})), "fallback.baselines[\"test-1\"]: \"test-1\" is the Service itself");
     let many = |count: usize| -> Value {
         Value::Object((0..count).map(|n| (format!("test-{n}"), json!("staging"))).collect())
     };

@@ -60,27 +60,27 @@ fn traces_each_fallback_and_its_reason() {
             "table 7; gone.shop.svc.cluster.local does not exist: no such Service; \
             shop/gone is missing: fallback shop/gone-2 does not exist: no such Service; \
             shop/gone-2 is missing: fallback shop/payments exists; \
-            port 9090 by the fallback is a port of the Service called grpc; 1 of 2 endpoints may serve by IPv4; \
+            port 9090 by the fallback is a port of the Service named grpc; 1 of 2 endpoints may serve by IPv4; \
             cluster outbound|9090||payments.shop.svc.cluster.local by steering.cluster, \
             authority payments.shop.svc.cluster.local:9090",
         ),
         (
             "10.96.0.20",
-            "table 7; 10.96.0.20 is the cluster IP of shop/empty; port 80 by the scheme is a port of the Service called http; \
-            0 of 0 endpoints may serve: none is ready or serves while it terminates; \
+            "table 7; 10.96.0.20 is the cluster IP of shop/empty; port 80 by the scheme is a port of the Service named http; \
+            0 of 0 endpoints may serve: none is ready, and none serves while terminating; \
             shop/empty has no endpoints: fallback api.example.com is external, on port 443; \
             cluster external-tls|443|api.example.com by steering.external.tlsCluster, authority api.example.com",
         ),
         (
             "_grpc._tcp.empty-2",
             "table 7; _grpc._tcp.empty-2.shop.svc.cluster.local exists; \
-            port 9090 by its name is a port of the Service called grpc; \
-            0 of 0 endpoints may serve: none is ready or serves while it terminates; \
+            port 9090 by its name is a port of the Service named grpc; \
+            0 of 0 endpoints may serve: none is ready, and none serves while terminating; \
             shop/empty-2 has no endpoints: fallback shop/gone-3 does not exist: no such Service; \
             shop/gone-3 is missing: fallback shop/empty-2 exists; \
-            port 9090 by its name is a port of the Service called grpc; \
-            0 of 0 endpoints may serve: none is ready or serves while it terminates; \
-            shop/empty-2 has no endpoints: fallback shop/gone-3 was followed before: a circle",
+            port 9090 by its name is a port of the Service named grpc; \
+            0 of 0 endpoints may serve: none is ready, and none serves while terminating; \
+            shop/empty-2 has no endpoints: fallback shop/gone-3 was already followed: a circle",
         ),
     ];
     for (authority, expected) in rows {
@@ -92,7 +92,7 @@ fn traces_each_fallback_and_its_reason() {
         payments.svc.cluster.local does not exist: no name of the cluster has this form; \
         payments.cluster.local does not exist: no name of the cluster has this form; \
         payments is outside the cluster domain: may differ from DNS; payments.staging.svc.cluster.local exists; \
-        port 80 by the scheme is a port of the Service called http; 1 of 1 endpoints may serve by IPv4; \
+        port 80 by the scheme is a port of the Service named http; 1 of 1 endpoints may serve by IPv4; \
         cluster outbound|80||payments.staging.svc.cluster.local by steering.cluster, \
         authority payments.staging.svc.cluster.local"
     );
@@ -108,23 +108,26 @@ fn names_the_fallback_that_did_not_help_in_the_local_reply() {
     assert_eq!(
         body(&refusing, "empty"),
         "byname: no_endpoints: \"empty\" from namespace shop: empty.shop.svc.cluster.local: 0 of 0 endpoints may serve: \
-        none is ready or serves while it terminates; shop/empty has no endpoints: fallback shop/spare does not exist: \
-        no such Service; look at the Service's selector and at the readiness of its pods\n"
+        none is ready, and none serves while terminating; shop/empty has no endpoints: fallback shop/spare does not exist: \
+        no such Service; check the Service's selector and the readiness of its pods\n"
     );
     assert_eq!(
         body(&refusing, "empty-2"),
         "byname: no_endpoints: \"empty-2\" from namespace shop: empty-2.shop.svc.cluster.local: 0 of 0 endpoints may serve: \
-        none is ready or serves while it terminates; shop/empty-2 has no endpoints: fallback shop/unready does not exist: \
-        the Service is headless and no endpoint is ready; look at the Service's selector and at the readiness of its pods\n"
+        none is ready, and none serves while terminating; shop/empty-2 has no endpoints: fallback shop/unready does not exist: \
+        the Service is headless and has no ready endpoint; check the Service's selector and the readiness of its pods\n"
     );
     assert_eq!(
         body(&refusing, "gone."),
-        "byname: name_not_found: \"gone.\" from namespace shop: none of these exists: gone; \
-        check the name and the namespace: kubectl get service --all-namespaces shows them\n",
+        "byname: name_not_found: \"gone.\" from namespace shop: none of these names exists: gone; \
+        check the name and the namespace: kubectl get service --all-namespaces lists them\n",
         "an absolute name has no search path, and so no fallback"
     );
     let missing = body(&refusing, "gone");
-    assert!(missing.contains("none of these exists: gone.shop.svc.cluster.local gone.svc.cluster.local"), "{missing}");
+    assert!(
+        missing.contains("none of these names exists: gone.shop.svc.cluster.local gone.svc.cluster.local"),
+        "{missing}"
+    );
     assert!(
         missing.contains("; shop/gone is missing: fallback shop/spare does not exist: no such Service; "),
         "{missing}"
@@ -140,5 +143,5 @@ fn names_the_target_of_a_broken_alias_in_the_local_reply() {
     let refusing = config(with(more, json!({"shop/gone": to("shop/spare")}), json!({"unknownNames": "refuse"})));
     let body = body(&refusing, "to-gone");
     assert!(body.contains("shop/spare"), "{body}");
-    assert!(!body.contains("none of these exists: to-gone.shop.svc.cluster.local"), "{body}");
+    assert!(!body.contains("none of these names exists: to-gone.shop.svc.cluster.local"), "{body}");
 }

@@ -155,7 +155,9 @@ fn requires_host_and_port_of_an_external_fallback_to_be_listed() {
         ("10.0.0.1", 80, "an address"),
     ] {
         let error = try_config(with(json!({}), json!({"shop/gone": host(name, port)}), allow.clone())).expect_err(why);
-        let expected = format!("fallback.services[\"shop/gone\"].host: \"{name}\" is not listed with this port");
+        let expected = format!(
+            "fallback.services[\"shop/gone\"].host: \"{name}\" is not listed in externalNames.allow with this port"
+        );
         assert!(error.starts_with(&expected), "{why}: {error}");
     }
 }
@@ -179,8 +181,8 @@ fn requires_a_grant_for_a_fallback_into_another_namespace() {
     let error = try_config(with(json!({}), of("shop/gone", "prod/payments"), json!({}))).expect_err("not granted");
     assert_eq!(
         error,
-        "fallback.services[\"shop/gone\"].service: \"prod/payments\" is in another namespace, which is not granted; \
-        grant it in externalNames.grants, or name a Service of the same namespace"
+        "fallback.services[\"shop/gone\"].service: \"prod/payments\" is in another namespace, without a grant; \
+        add a grant to externalNames.grants, or name a Service of the same namespace"
     );
     assert!(
         try_config(with(json!({}), of("shop/gone", "prod/payments"), grant("prod", "shop"))).is_err(),

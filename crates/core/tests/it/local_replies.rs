@@ -22,42 +22,42 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             400,
             3,
             "byname: bad_authority: \"a,b\" from namespace shop: not an authority: two Host headers were joined into one; \
-            send one Host that is a name or an address, with a port or without\n",
+            send a single Host header: a name or an address, with an optional port\n",
         ),
         (
             b"\xff\n",
             400,
             3,
-            "byname: bad_authority: \"\\xff\\n\" from namespace shop: not an authority: '\\xff' cannot stand in a host; \
-            send one Host that is a name or an address, with a port or without\n",
+            "byname: bad_authority: \"\\xff\\n\" from namespace shop: not an authority: '\\xff' is not allowed in a host; \
+            send a single Host header: a name or an address, with an optional port\n",
         ),
         (
             b"api:443",
             403,
             7,
             "byname: alias_denied: \"api:443\" from namespace shop: alias shop/api -> api.example.com is not listed in \
-            externalNames.allow with port 443; list the host and port in externalNames.allow, or correct the alias\n",
+            externalNames.allow with port 443; add the host and port to externalNames.allow, or correct the alias\n",
         ),
         (
             b"there",
             403,
             7,
             "byname: alias_denied: \"there\" from namespace shop: alias shop/there -> payments.prod.svc.cluster.local is in \
-            another namespace, and externalNames.grants has none from shop to prod; grant it in externalNames.grants, or point the alias into its own namespace\n",
+            another namespace, and externalNames.grants has no grant from shop to prod; add a grant to externalNames.grants, or point the alias to a Service of its own namespace\n",
         ),
         (
             b"evil",
             403,
             7,
-            "byname: alias_denied: \"evil\" from namespace shop: alias shop/evil -> localhost is refused whatever is listed; \
-            point the alias elsewhere: no list can allow this target\n",
+            "byname: alias_denied: \"evil\" from namespace shop: alias shop/evil -> localhost is always refused; \
+            point the alias to another target: no configuration can allow this one\n",
         ),
         (
             b"nope.",
             404,
             5,
-            "byname: name_not_found: \"nope.\" from namespace shop: none of these exists: nope; \
-            check the name and the namespace: kubectl get service --all-namespaces shows them\n",
+            "byname: name_not_found: \"nope.\" from namespace shop: none of these names exists: nope; \
+            check the name and the namespace: kubectl get service --all-namespaces lists them\n",
         ),
         (
             b"gone",
@@ -71,21 +71,21 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             404,
             5,
             "byname: port_not_found: \"payments:81\" from namespace shop: payments.shop.svc.cluster.local: port 81 from the \
-            authority is no port of the Service; ask for a port that the Service declares: kubectl get service shows them\n",
+            authority is not a port of the Service; use a port that the Service declares: kubectl get service lists them\n",
         ),
         (
             b"down",
             503,
             14,
-            "byname: no_endpoints: \"down\" from namespace shop: down.shop.svc.cluster.local: 0 of 1 endpoints may serve: none is ready or serves while it terminates; \
-            look at the Service's selector and at the readiness of its pods\n",
+            "byname: no_endpoints: \"down\" from namespace shop: down.shop.svc.cluster.local: 0 of 1 endpoints may serve: none is ready, and none serves while terminating; \
+            check the Service's selector and the readiness of its pods\n",
         ),
         (
             b"self",
             508,
             9,
-            "byname: alias_loop: \"self\" from namespace shop: alias shop/self -> self.shop.svc.cluster.local was followed before: \
-            a circle; correct the externalName of one Service on the way\n",
+            "byname: alias_loop: \"self\" from namespace shop: alias shop/self -> self.shop.svc.cluster.local was already followed: \
+            a circle; correct the externalName of one of these Services\n",
         ),
     ];
     for (authority, status, grpc_status, body) in rows {

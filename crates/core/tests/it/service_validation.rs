@@ -16,14 +16,14 @@ fn checks_each_field_of_a_service() {
         json!({"clusterIPs": ["169.254.169.254"]}),
         ".clusterIPs[0]: \"169.254.169.254\" is loopback, link-local",
     );
+    service_refused(json!({"clusterIPs": "10.0.0.1 10.0.0.2 10.0.0.3"}), ".clusterIPs: \"3\" exceeds the bound of 2");
     service_refused(
-        json!({"clusterIPs": "10.0.0.1 10.0.0.2 10.0.0.3"}),
-        ".clusterIPs: \"3\" is more than the bound of 2",
+        json!({"ports": [{"port": 80}, {"port": 81}]}),
+        ".ports[0].name has no name, but the Service has several ports",
     );
-    service_refused(json!({"ports": [{"port": 80}, {"port": 81}]}), ".ports[0].name has no name beside other ports");
     service_refused(
         json!({"ports": [{"name": "A", "port": 80}]}),
-        ".ports[0].name: \"A\" is not one lowercase DNS label",
+        ".ports[0].name: \"A\" is not a lower-case DNS label",
     );
     service_refused(
         json!({"ports": [{"name": "a", "port": 80}, {"name": "a", "port": 81}]}),
@@ -35,15 +35,15 @@ fn checks_each_field_of_a_service() {
     );
     service_refused(
         json!({"externalName": "a.example"}),
-        ".externalName: \"a.example\" is for Services of type ExternalName alone",
+        ".externalName: \"a.example\" is only allowed on Services of type ExternalName",
     );
-    service_refused(json!({"alias": {"port": 1}}), ".alias is for Services of type ExternalName alone");
+    service_refused(json!({"alias": {"port": 1}}), ".alias is only allowed on Services of type ExternalName");
     let alias = |more: Value| with_fields(json!({"type": "ExternalName", "externalName": "a.example"}), more);
-    service_refused(json!({"type": "ExternalName"}), " is an ExternalName Service without an externalName");
+    service_refused(json!({"type": "ExternalName"}), " has type ExternalName but no externalName");
     for target in ["10.0.0.1", "10.1", "0x7f000001", "10.0.0.1."] {
         service_refused(
             alias(json!({"externalName": target})),
-            &format!(".externalName: \"{target}\" is read as an IPv4 address by resolvers"),
+            &format!(".externalName: \"{target}\" reads as an IPv4 address to resolvers"),
         );
     }
     for target in ["", ".", "a..b", "fd00::1", "[fd00::1]", "a b", "user@a", "a:80", "http://a", "bücher.example"] {
@@ -52,18 +52,18 @@ fn checks_each_field_of_a_service() {
     service_refused(alias(json!({"alias": {"port": 0}})), ".alias.port: \"0\" is not a port");
     service_refused(
         alias(json!({"clusterIPs": "10.0.0.1"})),
-        ".clusterIPs has no meaning on a Service of type ExternalName",
+        ".clusterIPs is not allowed on a Service of type ExternalName",
     );
-    service_refused(alias(json!({"endpoints": []})), ".endpoints has no meaning on a Service of type ExternalName");
+    service_refused(alias(json!({"endpoints": []})), ".endpoints is not allowed on a Service of type ExternalName");
     service_refused(
         alias(json!({"externalName": "a.shop.svc.cluster.local", "alias": {"tls": true}})),
-        ".alias.tls: \"a.shop.svc.cluster.local\" is inside the cluster, where alias.tls has no meaning",
+        ".alias.tls: \"a.shop.svc.cluster.local\" is inside the cluster, where alias.tls is not allowed",
     );
     service_refused(
         alias(json!({"externalName": "a.shop.svc.cluster.local", "alias": {"tls": false}})),
         ".alias.tls: \"a.shop.svc.cluster.local\" is inside",
     );
-    service_refused(alias(json!({"steering": {}})), ".steering has no meaning on a Service of type ExternalName");
+    service_refused(alias(json!({"steering": {}})), ".steering is not allowed on a Service of type ExternalName");
     let group = |group: Value| json!({"endpoints": [group]});
     service_refused(
         group(json!({"addresses": "10.0.0.1 x"})),
@@ -75,11 +75,11 @@ fn checks_each_field_of_a_service() {
     );
     service_refused(
         group(json!({"addresses": "10.0.0.1", "hostnames": "A"})),
-        ".endpoints[0].hostnames[0]: \"A\" is not one lowercase DNS label",
+        ".endpoints[0].hostnames[0]: \"A\" is not a lower-case DNS label",
     );
     service_refused(group(json!({"ports": {"http": 0}})), ".endpoints[0].ports[\"http\"]: \"0\" is not a port");
     let ports: serde_json::Map<String, Value> = (0..257).map(|n| (format!("p{n}"), json!(80))).collect();
-    service_refused(group(json!({"ports": ports})), ".endpoints[0].ports: \"257\" is more than the bound of 256");
+    service_refused(group(json!({"ports": ports})), ".endpoints[0].ports: \"257\" exceeds the bound of 256");
     service_refused(
         json!({"endpoints": vec![json!({}); 5000]}),
         ".endpoints[4096] cannot be read: invalid length 4097, expected at most 4096 groups of endpoints",
@@ -88,9 +88,9 @@ fn checks_each_field_of_a_service() {
     service_refused(json!({"steering": {"cluster": ""}}), ".steering.cluster is empty");
     service_refused(
         json!({"steering": {"cluster": "a\r\nb: c"}}),
-        ".steering.cluster: \"a\\r\\nb: c\" holds a byte that no header value may hold",
+        ".steering.cluster: \"a\\r\\nb: c\" contains a byte that no header value may contain",
     );
-    service_refused(json!({"steering": {"subset": "a b"}}), ".steering.subset: \"a b\" holds a byte");
+    service_refused(json!({"steering": {"subset": "a b"}}), ".steering.subset: \"a b\" contains a byte");
 }
 
 #[test]
@@ -103,16 +103,16 @@ fn checks_weights_labels_and_subsets() {
     for weight in [0, 1_001] {
         service_refused(
             group(json!({"weight": weight})),
-            &format!(".endpoints[0].weight: \"{weight}\" is not from 1 to 1000; write a number in these bounds"),
+            &format!(".endpoints[0].weight: \"{weight}\" is outside 1 to 1000; use a number in that range"),
         );
     }
     service_refused(
         group(json!({"labels": many(65, json!("x"))})),
-        ".endpoints[0].labels: \"65\" is more than the bound of 16",
+        ".endpoints[0].labels: \"65\" exceeds the bound of 16",
     );
     service_refused(
         subsets(json!({"v1": {"weight": 1_000_001}})),
-        ".subsets[\"v1\"].weight: \"1000001\" is more than the bound of 1000000",
+        ".subsets[\"v1\"].weight: \"1000001\" exceeds the bound of 1000000",
     );
     let twice = r#"{"version": 1, "caller": {"namespace": "shop"}, "table": {"services": {"shop/web":
         {"endpoints": [{"labels": {"version": "v1", "version": "v2"}}]}}}}"#;
@@ -129,17 +129,17 @@ fn checks_weights_labels_and_subsets() {
     assert!(try_config(json!({"table": {"services": {"shop/web": accepted}}})).is_ok());
     service_refused(
         many_shares(65),
-        ".endpoints: \"66560\" is more than 65536, and it is ports times groups of endpoints times subsets; put endpoints that",
+        ".endpoints: \"66560\" is ports times groups of endpoints times subsets, and exceeds 65536; put endpoints that",
     );
-    service_refused(subsets(many(65, json!({}))), ".subsets: \"65\" is more than the bound of 64");
+    service_refused(subsets(many(65, json!({}))), ".subsets: \"65\" exceeds the bound of 64");
     service_refused(
         subsets(json!({"v1": {"labels": many(65, json!("x"))}})),
-        ".subsets[\"v1\"].labels: \"65\" is more than the bound of 16",
+        ".subsets[\"v1\"].labels: \"65\" exceeds the bound of 16",
     );
     for name in ["", "V1", "v 1", "v.1", "-v1", &"v".repeat(64)] {
         service_refused(
             subsets(json!({name: {}})),
-            &format!(".subsets[\"{name}\"]{} is not one lowercase DNS label", quoted(name)),
+            &format!(".subsets[\"{name}\"]{} is not a lower-case DNS label", quoted(name)),
         );
     }
     let twice = r#"{"version": 1, "caller": {"namespace": "shop"}, "table": {"services": {"shop/web": {"subsets": {"v1": {}, "v2": {}, "v1": {}}}}}}"#;
@@ -154,14 +154,14 @@ fn checks_weights_labels_and_subsets() {
     );
     service_refused(
         json!({"subsets": {"v1": {}}, "steering": {"subset": "v2"}}),
-        ".steering.subset: \"v2\" has no meaning beside subsets; leave it out, or leave out subsets",
+        ".steering.subset: \"v2\" is not allowed together with subsets; remove one of the two",
     );
     for field in [json!({"subsets": {"v1": {}}}), json!({"endpoints": [{"addresses": "10.0.0.1"}]})] {
         let name = field.as_object().and_then(|fields| fields.keys().next().cloned()).expect("a field");
         let mut service = field;
         service["type"] = json!("ExternalName");
         service["externalName"] = json!("a.example");
-        service_refused(service, &format!(".{name} has no meaning on a Service of type ExternalName; leave it out"));
+        service_refused(service, &format!(".{name} is not allowed on a Service of type ExternalName; leave it out"));
     }
 
     // Values at the bounds are accepted.
@@ -177,7 +177,7 @@ fn checks_weights_labels_and_subsets() {
 #[test]
 fn requires_endpoints_for_services_steered_by_endpoint() {
     let unknown =
-        " is steered by endpoint, and its endpoints are not in the table; give its endpoints, or steer it by cluster";
+        " is steered by endpoint, but has no endpoints in the table; add its endpoints, or steer it by cluster";
     let by = |by: &str, services: Value| json!({"steering": {"by": by}, "table": {"services": services}});
     let web = |service: Value| json!({"shop/web": service});
     let expected = format!("table.services[\"shop/web\"]{unknown}");
@@ -205,5 +205,8 @@ fn refuses_a_duplicate_service_or_cluster_ip() {
     assert_eq!(read(twice).unwrap_err(), "table.services: \"shop/a\" is given twice; keep one of them");
     let shared =
         json!({"table": {"services": {"shop/a": {"clusterIPs": "10.0.0.1"}, "shop/b": {"clusterIPs": "10.0.0.1"}}}});
-    refused(shared, "table.services[\"shop/b\"].clusterIPs[0]: \"10.0.0.1\" is the cluster IP of another Service too");
+    refused(
+        shared,
+        "table.services[\"shop/b\"].clusterIPs[0]: \"10.0.0.1\" is already the cluster IP of another Service",
+    );
 }

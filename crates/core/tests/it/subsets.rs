@@ -59,7 +59,7 @@ fn used(endpoints: Value, subsets: Value, fields: Value) -> String {
         for _ in 0..50 {
             let trace = worker.trace("web");
             let is_in = |name: &&str| match *name {
-                "" => trace.contains("no subset of"),
+                "" => trace.contains("endpoints outside every subset"),
                 name => trace.contains(&format!("subset {name} of")),
             };
             assert!(used.iter().any(is_in), "{trace}");
@@ -114,7 +114,11 @@ fn uses_endpoints_outside_all_subsets_only_if_no_subset_is_left() {
     assert_eq!(used(endpoints.clone(), two(1, 1), json!({})), "", "the name is left out");
     let mut worker = Worker::new(steered(endpoints, two(1, 1), "endpoint", json!({}), json!({})), 1);
     assert_eq!(counts(&worker.picks("web", 90)).len(), 9);
-    assert!(worker.trace("web").contains("no subset of 1 by weight"), "{}", worker.trace("web"));
+    assert!(
+        worker.trace("web").contains("endpoints outside every subset, chosen by weight"),
+        "{}",
+        worker.trace("web")
+    );
 }
 
 #[test]
@@ -200,7 +204,7 @@ fn keeps_a_key_in_its_subset_and_moves_few_when_weights_change() {
         let subset = if is_v1(endpoint) { "to-v1" } else { "to-v2" };
         assert_eq!(worker.cluster("web"), subset, "by cluster as by endpoint");
     }
-    assert!(worker.trace("web").contains("of 2 by the affinity key"), "{}", worker.trace("web"));
+    assert!(worker.trace("web").contains("of 2, chosen by the affinity key"), "{}", worker.trace("web"));
 }
 
 #[test]

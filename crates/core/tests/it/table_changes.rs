@@ -50,8 +50,8 @@ fn leaves_the_table_unchanged_when_a_change_is_refused() {
     let taken = put(&mut config, "shop/db", json!({"clusterIPs": "10.96.0.10", "ports": [{"port": 80}]}));
     assert_eq!(
         taken.unwrap_err(),
-        "table.services[\"shop/db\"].clusterIPs[0]: \"10.96.0.10\" is the cluster IP of another Service too; \
-        take it from one of the two Services"
+        "table.services[\"shop/db\"].clusterIPs[0]: \"10.96.0.10\" is already the cluster IP of another Service; \
+        remove it from one of the two Services"
     );
     assert_eq!(ask(&config, "db-0.db"), "endpoint db-0.db.shop:80");
     assert_eq!(ask(&config, "10.96.0.10"), "cluster_ip payments.shop:80");

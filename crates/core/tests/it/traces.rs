@@ -21,7 +21,7 @@ fn traces_every_step_in_order() {
         (
             "pay",
             "table 7; pay.shop.svc.cluster.local exists; alias shop/pay -> payments.shop.svc.cluster.local exists; \
-            port 9090 by the alias is a port of the Service called grpc with appProtocol kubernetes.io/h2c; 1 of 2 endpoints may serve by IPv4; \
+            port 9090 by the alias is a port of the Service named grpc with appProtocol kubernetes.io/h2c; 1 of 2 endpoints may serve by IPv4; \
             cluster outbound|9090||payments.shop.svc.cluster.local by steering.cluster, authority payments.shop.svc.cluster.local:9090",
         ),
         (
@@ -30,21 +30,21 @@ fn traces_every_step_in_order() {
             payments.nope.svc.cluster.local does not exist: no such Service; payments.nope.cluster.local does not exist: \
             no name of the cluster has this form; payments.nope.ec2.internal is outside the cluster domain: may differ from DNS; \
             payments.nope is outside the cluster domain: may differ from DNS; \
-            cluster left to the routes by steering.passCluster, authority payments.nope",
+            cluster left to Envoy's routes by steering.passCluster, authority payments.nope",
         ),
         (
             "api.example.com",
             "table 7; api.example.com is asked of public DNS first: may differ from DNS; \
-            cluster left to the routes by steering.passCluster, authority api.example.com",
+            cluster left to Envoy's routes by steering.passCluster, authority api.example.com",
         ),
         (
             "10.96.0.10:81",
-            "table 7; 10.96.0.10 is the cluster IP of shop/payments; port 81 from the authority is no port of the Service; \
-            cluster left to the routes by steering.passCluster, authority 10.96.0.10:81",
+            "table 7; 10.96.0.10 is the cluster IP of shop/payments; port 81 from the authority is not a port of the Service; \
+            cluster left to Envoy's routes by steering.passCluster, authority 10.96.0.10:81",
         ),
         (
             "_admin._tcp.db.shop.svc.cluster.local",
-            "table 7; _admin._tcp.db.shop.svc.cluster.local exists; port 9901 by its name is a port of the Service called admin; \
+            "table 7; _admin._tcp.db.shop.svc.cluster.local exists; port 9901 by its name is a port of the Service named admin; \
             2 of 5 endpoints may serve; \
             cluster outbound|9901||db.shop.svc.cluster.local by steering.cluster, authority db.shop.svc.cluster.local:9901",
         ),
@@ -116,14 +116,14 @@ fn names_the_rule_that_chose_the_endpoint() {
     let rows = [
         (
             "web",
-            "port 80 by the scheme is a port of the Service called http; 1 of 2 endpoints may serve: those hinted to the \
+            "port 80 by the scheme is a port of the Service named http; 1 of 2 endpoints may serve: those hinted for the \
              caller's zone; endpoint 10.244.1.7:8080 of 1 by ROUND_ROBIN; cluster original-dst by \
              steering.originalDst.cluster, authority web.shop.svc.cluster.local",
         ),
         (
             "split",
-            "2 of 2 endpoints may serve; subset v1 of 1 by weight; endpoint 10.244.1.7:8080 of 1 by consistentHash of a \
-             header, RANDOM as there is no key; cluster original-dst by steering.originalDst.cluster, authority \
+            "2 of 2 endpoints may serve; subset v1 of 1, chosen by weight; endpoint 10.244.1.7:8080 of 1 by consistentHash of a \
+             header, RANDOM because the request has no affinity key; cluster original-dst by steering.originalDst.cluster, authority \
              split.shop.svc.cluster.local",
         ),
         ("cart", "shop/cart has no endpoints: fallback shop/payments exists; port 80 by the scheme"),
