@@ -18,7 +18,7 @@ fn every_configuration_in_the_repository_is_taken() -> Result<()> {
     let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a"), ..Defaults::default() };
     let schema = schema()?;
     for example in &examples {
-        let read = Config::read(&example.configuration.to_string(), &defaults);
+        let read = Config::read(example.configuration.to_string(), &defaults);
         assert!(read.is_ok(), "{}: {}", example.place, read.unwrap_err());
         let validated = schema.validate(&example.configuration);
         assert!(validated.is_ok(), "{}: {}", example.place, validated.unwrap_err());
@@ -50,7 +50,7 @@ fn every_alias_in_the_repository_leads_to_its_target() -> Result<()> {
     let defaults = Defaults { namespace: Some("shop"), zone: None, ..Defaults::default() };
     let mut aliases = 0;
     for example in examples()? {
-        let config = Config::read(&example.configuration.to_string(), &defaults)?;
+        let config = Config::read(example.configuration.to_string(), &defaults)?;
         let services = example.configuration["table"]["services"].as_object().cloned().unwrap_or_default();
         for (key, service) in services.iter().filter(|(_, service)| service["type"] == "ExternalName") {
             let (namespace, name) = key.split_once('/').expect("it was read");
@@ -85,7 +85,7 @@ fn the_schema_refuses_what_cannot_be_read() -> Result<()> {
         json!({"version": 1, "table": {"services": {"shop/a": {"type": "Headless"}}}}),
     ] {
         assert!(!schema.is_valid(&configuration), "{configuration}");
-        let error = Config::read(&configuration.to_string(), &Defaults::default()).expect_err("it is refused");
+        let error = Config::read(configuration.to_string(), &Defaults::default()).expect_err("it is refused");
         assert!(error.to_string().contains("cannot be read"), "{error}");
     }
     Ok(())
@@ -198,7 +198,7 @@ fn what_can_be_read_is_what_the_schema_takes() -> Result<()> {
         for other in &others {
             let mut changed = example.clone();
             *changed.pointer_mut(place).expect("it was found") = other.clone();
-            let read = Config::read(&changed.to_string(), &Defaults::default());
+            let read = Config::read(changed.to_string(), &Defaults::default());
             let can_be_read = read.err().is_none_or(|problems| !problems.to_string().contains("cannot be read"));
             if can_be_read != schema.is_valid(&changed) {
                 differ.push(format!("{place} as {other}: it can{} be read", if can_be_read { "" } else { "not" }));

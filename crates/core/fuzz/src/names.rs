@@ -51,7 +51,7 @@ pub fn names(bytes: &[u8]) {
     let request = Request { authority, scheme };
     let used = &mut Plan::default();
 
-    let mut config = Config::read(&configuration.to_string(), &Defaults::default())
+    let mut config = Config::read(configuration.to_string(), &Defaults::default())
         .unwrap_or_else(|errors| panic!("the configuration is valid: {errors}\n{configuration:#}"));
     let before = decided(&config, ZONE, request, used);
     let services = configuration["table"]["services"].as_object().expect("an object");
