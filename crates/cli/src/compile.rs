@@ -1,12 +1,12 @@
 //! From a cluster to the configuration that the filter takes.
 
 mod base;
-mod clusters;
 mod compiled;
 mod groups;
 mod refused;
 mod service;
 mod text;
+mod upstream_clusters;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,14 +15,14 @@ use k8s_openapi::api::core::v1;
 
 pub use self::{
     base::Base,
-    clusters::{ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
     compiled::Compiled,
     text::{service_text, text},
+    upstream_clusters::{ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
 };
 use crate::{
     caller::CallerSettings,
-    cluster::{ClusterState, NamespacedName, Sourced},
     input::{InputError, InputErrors},
+    kubernetes::{ClusterState, NamespacedName, Sourced},
 };
 
 /// What is wanted beside the cluster and the caller.

@@ -22,8 +22,8 @@ pub use self::{
 };
 use crate::{
     caller::CallerSettings,
-    cluster::{ClusterState, NamespacedName, is_tcp},
     compile::{Compiled, zone},
+    kubernetes::{ClusterState, NamespacedName, is_tcp},
 };
 
 /// What `asked` means to `caller`.

@@ -21,10 +21,10 @@ use std::{
 use anyhow::{Context, Result};
 use byname_cli::{
     caller::CallerSettings,
-    cluster::{ClusterState, NamespacedName},
     compile::{self, Base, CompileOptions},
     explain::{self, Explanation, RequestedName, ResolutionKind},
     input::{self, InputErrors},
+    kubernetes::{ClusterState, NamespacedName},
 };
 use byname_core::{next_random, wire::SessionAffinity};
 use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream};

@@ -10,8 +10,8 @@ use std::{
 };
 
 use byname_cli::{
-    cluster::ClusterState,
     input::{Source, read_stream},
+    kubernetes::ClusterState,
     lint::{Finding, Ignore, IgnoredBy, LintOptions, LintReport, json, lint, rules, sarif, text},
 };
 use proptest::{collection, prelude::*, sample};

@@ -9,8 +9,8 @@ use byname_core::wire;
 use k8s_openapi::api::discovery::v1;
 
 use crate::{
-    cluster::{ClusterState, NamespacedName, Sourced, is_tcp},
     input::InputError,
+    kubernetes::{ClusterState, NamespacedName, Sourced, is_tcp},
 };
 
 /// What the endpoints of a group share.

@@ -4,8 +4,8 @@ use byname_core::FieldError as Refused;
 
 use super::base::Base;
 use crate::{
-    cluster::{ClusterState, NamespacedName},
     input::InputError,
+    kubernetes::{ClusterState, NamespacedName},
 };
 
 const SERVICES: &str = "table.services[\"";

@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1;
 
 use super::groups;
 use crate::{
-    cluster::{ClusterState, NamespacedName, Sourced, cluster_ips},
     input::InputError,
+    kubernetes::{ClusterState, NamespacedName, Sourced, cluster_ips},
 };
 
 /// What a Service is compiled with.

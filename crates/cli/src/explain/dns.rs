@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::requested_name::RequestedName;
-use crate::cluster::{ClusterState, NamespacedName, cluster_ips, is_ready};
+use crate::kubernetes::{ClusterState, NamespacedName, cluster_ips, is_ready};
 
 /// CNAMEs that a resolver follows.
 const MAX_CNAMES: usize = 10;

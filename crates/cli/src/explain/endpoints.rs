@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     caller::CallerSettings,
-    cluster::{ClusterState, NamespacedName, is_tcp},
+    kubernetes::{ClusterState, NamespacedName, is_tcp},
 };
 
 /// One endpoint of an EndpointSlice.

@@ -10,8 +10,8 @@ use k8s_openapi::{
 
 use super::{endpoints, requested_name::RequestedName};
 use crate::{
-    cluster::{ClusterState, NamespacedName},
     compile::{Compiled, zone},
+    kubernetes::{ClusterState, NamespacedName},
 };
 
 /// How like a name has to be, from 0 to 1, to be what was meant perhaps.

@@ -11,7 +11,7 @@ use k8s_openapi::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cluster::{ClusterState, NamespacedName, Sourced, cluster_ips, in_namespace, is_ready};
+use crate::kubernetes::{ClusterState, NamespacedName, Sourced, cluster_ips, in_namespace, is_ready};
 
 /// So many of a cluster's nodes are named.
 const MAX_NODES_SHOWN: usize = 3;

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 
 use super::findings::Subject;
-use crate::cluster::{ClusterState, NamespacedName, Pod, Sourced};
+use crate::kubernetes::{ClusterState, NamespacedName, Pod, Sourced};
 
 /// A pod and what it is called.
 pub(super) type NamedPod<'c> = (&'c NamespacedName, &'c Sourced<Pod>);

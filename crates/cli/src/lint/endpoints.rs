@@ -7,7 +7,7 @@ use super::{
     findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
-use crate::cluster::{NamespacedName, SERVICE_NAME};
+use crate::kubernetes::{NamespacedName, SERVICE_NAME};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

@@ -7,7 +7,7 @@ use super::{
     findings::Findings,
     rule::{Rule, Severity},
 };
-use crate::cluster::NamespacedName;
+use crate::kubernetes::NamespacedName;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

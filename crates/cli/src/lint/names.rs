@@ -10,7 +10,7 @@ use super::{
     public_suffixes::PUBLIC_SUFFIXES,
     rule::{Rule, Severity},
 };
-use crate::cluster::{DnsPolicy, NamespacedName, Pod};
+use crate::kubernetes::{DnsPolicy, NamespacedName, Pod};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

@@ -7,7 +7,7 @@ use super::{
     findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
-use crate::cluster::{NamespacedName, Pod};
+use crate::kubernetes::{NamespacedName, Pod};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
