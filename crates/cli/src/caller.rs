@@ -3,8 +3,8 @@
 use byname_core::{limits::MAX_NDOTS, wire};
 
 use crate::{
-    cluster::{ClusterState, DnsPolicy, NamespacedName, Pod, Sourced},
     input::InputError,
+    kubernetes::{ClusterState, DnsPolicy, NamespacedName, Pod, Sourced},
 };
 
 /// `ndots` of a C library that is told nothing, resolv.conf(5).

@@ -1,28 +1,27 @@
 //! From a cluster to the configuration that the filter takes.
 
 mod base;
-mod clusters;
 mod compiled;
 mod groups;
 mod refused;
 mod service;
 mod text;
+mod upstream_clusters;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use byname_core::{Config, Defaults, Name, is_label, limits::MAX_LISTED_ERRORS, wire};
-use k8s_openapi::api::core::v1;
 
 pub use self::{
     base::Base,
-    clusters::{ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
     compiled::Compiled,
     text::{service_text, text},
+    upstream_clusters::{ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
 };
 use crate::{
     caller::CallerSettings,
-    cluster::{ClusterState, NamespacedName, Sourced},
     input::{InputError, InputErrors},
+    kubernetes::{ClusterState, NamespacedName, ServiceView},
 };
 
 /// What is wanted beside the cluster and the caller.
@@ -99,7 +98,8 @@ fn services(
     let mut problems = InputErrors::default();
     let mut services = BTreeMap::new();
     let own = &options.base.config.table.services;
-    for (name, service) in &cluster.services {
+    for view in cluster.service_views() {
+        let name = view.name;
         if !options.visible.is_empty() && !options.visible.contains(&name.namespace) {
             continue;
         }
@@ -109,7 +109,7 @@ fn services(
             names_only: options.names_only,
             node: caller.who.node.as_deref(),
         };
-        match one(cluster, name, service, with) {
+        match one(cluster, view, with) {
             Ok(wire) => drop(services.insert(key, wire)),
             Err(found) if options.skip_invalid => {
                 left_out.extend(found.first().map(|first| (name.clone(), first.clone())))
@@ -135,19 +135,19 @@ fn services(
 /// One Service, with all that can be told to be wrong with it alone.
 fn one(
     cluster: &ClusterState,
-    name: &NamespacedName,
-    service: &Sourced<v1::Service>,
+    view: ServiceView<'_>,
     with: service::ServiceOptions<'_>,
 ) -> Result<wire::Service, InputErrors> {
+    let name = view.name;
     for (field, text) in [("metadata.namespace", &name.namespace), ("metadata.name", &name.name)] {
         if !is_label(text) {
             let reason = format!("{text:?} is not a lower-case DNS label");
             let fix = "use a-z, 0-9 and '-' (not first or last), at most 63 bytes";
-            return Err(service.problem(&format!("Service {name}"), field, reason, fix).into());
+            return Err(view.source.problem(&format!("Service {name}"), field, reason, fix).into());
         }
     }
     let key = name.to_string();
-    let wire = service::compile(cluster, name, service, with)?;
+    let wire = service::compile(cluster, view, with)?;
     match byname_core::ServiceSpec::compile(&key, &wire) {
         Ok(_) => Ok(wire),
         Err(refused) => {

@@ -22,8 +22,8 @@ pub use self::{
 };
 use crate::{
     caller::CallerSettings,
-    cluster::{ClusterState, NamespacedName, is_tcp},
     compile::{Compiled, zone},
+    kubernetes::{ClusterState, NamespacedName},
 };
 
 /// What `asked` means to `caller`.
@@ -70,7 +70,7 @@ pub fn explain(
                 Resolution::Pass(_) | Resolution::Refuse(_) => None,
             };
             let asked = endpoints::EndpointQuery { service, port, named, caller, single_machine };
-            Some(endpoints::of(cluster, name, &asked))
+            cluster.service(name).map(|view| endpoints::of(view, &asked))
         }
         _ => None,
     };
@@ -128,10 +128,8 @@ fn target(resolution: &Resolution<'_>, cluster: &ClusterState, zone: &str) -> Op
     route.destination.write_host(zone, &mut host);
     let service = route.destination.service();
     let name = service.map(|service| NamespacedName::new(service.namespace(), service.name()));
-    let source = name.as_ref().and_then(|name| cluster.services.get(name));
-    let ports = source.and_then(|source| source.object.spec.as_ref()?.ports.as_ref());
-    let port =
-        ports.into_iter().flatten().find(|port| is_tcp(port.protocol.as_ref()) && port.port == i32::from(route.port));
+    let view = name.as_ref().and_then(|name| cluster.service(name));
+    let port = view.and_then(|view| view.ports().find(|port| port.is_tcp() && port.number == i32::from(route.port)));
     let kind = match route.destination {
         Destination::Service(_) => "service",
         Destination::Endpoint(..) => "endpoint",
@@ -144,8 +142,8 @@ fn target(resolution: &Resolution<'_>, cluster: &ClusterState, zone: &str) -> Op
         port: route.port,
         port_name: route.port_name.to_owned(),
         service: name.map(|name| name.to_string()),
-        target_port: port.map(outside::target_port),
+        target_port: port.map(|port| port.target().to_string()),
         tls: route.tls,
-        at: source.map(|source| source.place.to_string()),
+        at: view.map(|view| view.source.place.to_string()),
     })
 }

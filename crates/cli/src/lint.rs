@@ -31,7 +31,7 @@ pub use self::{
     report::{LintReport, json, sarif, text},
     rule::{Rule, Severity},
 };
-use crate::cluster::ClusterState;
+use crate::kubernetes::ClusterState;
 
 /// What there is to say beside the cluster.
 #[derive(Clone, Debug)]

@@ -15,9 +15,9 @@ use serde::Serialize;
 use tempfile::TempPath;
 
 use crate::{
-    cluster::ClusterState,
     fill::ascii,
     input::{self, Source},
+    kubernetes::ClusterState,
 };
 
 /// What is wrong.

@@ -21,10 +21,10 @@ use std::{
 use anyhow::{Context, Result};
 use byname_cli::{
     caller::CallerSettings,
-    cluster::{ClusterState, NamespacedName},
     compile::{self, Base, CompileOptions},
     explain::{self, Explanation, RequestedName, ResolutionKind},
     input::{self, InputErrors},
+    kubernetes::{ClusterState, NamespacedName},
 };
 use byname_core::{next_random, wire::SessionAffinity};
 use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream};
@@ -231,8 +231,8 @@ fn name(chance: &mut Chance, cluster: &ClusterState) -> String {
         let there: Vec<_> = cluster.services.keys().collect();
         let name = chance.of(&there);
         (service, namespace) = (&name.name, &name.namespace);
-        let slices = cluster.slices_of(name).flat_map(|(_, slice)| slice.object.endpoints.iter().flatten());
-        let last = slices.filter_map(|endpoint| endpoint.addresses.first()?.rsplit_once('.')?.1.parse::<u64>().ok());
+        let endpoints = cluster.service(name).into_iter().flat_map(|service| service.endpoints());
+        let last = endpoints.filter_map(|endpoint| endpoint.address.rsplit_once('.')?.1.parse::<u64>().ok());
         let last: Vec<u64> = last.collect();
         if !last.is_empty() {
             pod = chance.of(&last) - 2;

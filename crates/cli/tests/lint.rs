@@ -10,8 +10,8 @@ use std::{
 };
 
 use byname_cli::{
-    cluster::ClusterState,
     input::{Source, read_stream},
+    kubernetes::ClusterState,
     lint::{Finding, Ignore, IgnoredBy, LintOptions, LintReport, json, lint, rules, sarif, text},
 };
 use proptest::{collection, prelude::*, sample};
@@ -323,6 +323,75 @@ endpoints: [{addresses: [10.244.1.9]}]
             format!("{slice}apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\nspec: {spec}\n");
         assert_eq!(ids(&judge(&parse(&service))), [""; 0], "{spec}");
     }
+}
+
+/// A Service `web` of this spec with slices of these fields.
+fn web(spec: &str, slices: &[&str]) -> String {
+    let mut objects =
+        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\nspec: {{{spec}}}\n");
+    for (number, fields) in slices.iter().enumerate() {
+        objects.push_str(&format!(
+            "---\n{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: web-{number}, namespace: shop, \
+             labels: {{kubernetes.io/service-name: web}}}}, {fields}}}\n"
+        ));
+    }
+    objects
+}
+
+#[test]
+fn services_and_endpoints_are_read_as_the_filter_reads_them() {
+    const FQDN: &str =
+        "addressType: FQDN, ports: [{name: https, port: 443}], endpoints: [{addresses: [partner.example.com]}]";
+    const HTTPS: &str = "clusterIP: 10.96.0.1, ports: [{name: https, port: 443}]";
+    const BOTH: &str = "clusterIP: 10.96.0.1, ports: [{name: http, port: 80}, {name: https, port: 443}]";
+    const HTTP_SLICE: &str =
+        "addressType: IPv4, ports: [{name: http, port: 8080}], endpoints: [{addresses: [10.1.0.9]}]";
+    let of_conditions = |conditions: &str| {
+        let fields = "addressType: IPv4, ports: [{name: https, port: 443}]";
+        format!("{fields}, endpoints: [{{addresses: [10.1.0.9], conditions: {conditions}}}]")
+    };
+    let ports = |ports: &str| web(&format!("clusterIP: 10.96.0.1, ports: [{ports}]"), &[]);
+    let rows: &[(&str, String, &[&str])] = &[
+        ("an FQDN slice has no endpoints", web(HTTPS, &[FQDN]), &["BN011"]),
+        ("nor has it with a selector", web(&format!("{HTTPS}, selector: {{app: web}}"), &[FQDN]), &["BN010"]),
+        ("nor has it ports", web(BOTH, &[HTTP_SLICE, FQDN]), &["BN015"]),
+        ("nil conditions are ready", web(HTTPS, &[&of_conditions("{}")]), &[]),
+        ("nil ready is ready", web(HTTPS, &[&of_conditions("{serving: false, terminating: true}")]), &[]),
+        ("nil serving is serving", web(HTTPS, &[&of_conditions("{ready: false, terminating: true}")]), &[]),
+        ("nil terminating is not", web(HTTPS, &[&of_conditions("{ready: false, serving: true}")]), &["BN010"]),
+        (
+            "a port without a number is none",
+            web(HTTPS, &[&HTTP_SLICE.replace("name: http, port: 8080", "name: https, port: 0")]),
+            &["BN015"],
+        ),
+        ("and hides no other", web(HTTPS, &[&HTTP_SLICE.replace("{name: http", "{name: https}, {name: https")]), &[]),
+        (
+            "appProtocol in another case, TLS and plaintext",
+            ports(
+                "{name: one, port: 443, targetPort: 80, appProtocol: HTTPS}, {name: two, port: 80, appProtocol: Http}",
+            ),
+            &["BN022"],
+        ),
+        ("appProtocol in another case, over UDP", ports("{port: 80, protocol: UDP, appProtocol: HTTP}"), &["BN023"]),
+        ("a word of Kubernetes in another case", ports("{port: 80, appProtocol: kubernetes.io/H2C}"), &[]),
+        (
+            "an unknown word with its prefix in another case",
+            ports("{port: 80, appProtocol: Kubernetes.io/x}"),
+            &["BN025"],
+        ),
+        ("h2c is plaintext over TCP", ports("{port: 80, protocol: UDP, appProtocol: kubernetes.io/h2c}"), &["BN023"]),
+        (
+            "headless by clusterIPs alone",
+            web("clusterIPs: [None], ports: [{port: 80}], sessionAffinity: ClientIP", &[]),
+            &["BN070"],
+        ),
+    ];
+    for (claim, objects, expected) in rows {
+        assert_eq!(ids(&judge(&parse(objects))), *expected, "{claim}");
+    }
+    let report = judge(&parse(&web(HTTPS, &[FQDN])));
+    let message = "it has no selector, and kube-proxy and DNS ignore addressType FQDN (EndpointSlice web-0)";
+    assert_eq!(report.findings[0].message, message);
 }
 
 #[test]

@@ -38,7 +38,22 @@ pub(super) const LAYERS: &[CrateLayers] = &[
         ],
         unlisted: Unlisted::Refused,
     },
-    CrateLayers { crate_folder: "crates/cli/src", levels: &[&["command"]], unlisted: Unlisted::Below },
+    CrateLayers {
+        crate_folder: "crates/cli/src",
+        levels: &[
+            &["command"],
+            &["watch", "explain", "diff", "lint"],
+            &["istio"],
+            &["envoy"],
+            &["compile"],
+            &["caller"],
+            &["output"],
+            &["kubernetes"],
+            &["input"],
+            &["fill"],
+        ],
+        unlisted: Unlisted::Refused,
+    },
 ];
 
 /// Returns an error for each import that goes up or sideways, and for each folder without a place.

@@ -3,8 +3,8 @@
 use clap::{Args, ValueEnum};
 
 use crate::{
-    cluster::ClusterState,
     input::{InputErrors, Source},
+    kubernetes::ClusterState,
     output::{self, ReadProgress},
 };
 

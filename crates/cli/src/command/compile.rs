@@ -14,9 +14,10 @@ use self::outputs::{CompileFormat, Outputs};
 use super::{args::Input, status::FINE};
 use crate::{
     caller::CallerSettings,
-    cluster::{ClusterState, NamespacedName},
     compile::{self, Base, CompileOptions, Compiled},
-    envoy, output,
+    envoy,
+    kubernetes::{ClusterState, NamespacedName},
+    output,
 };
 
 /// Turns Kubernetes objects into the configuration that the filter loads.

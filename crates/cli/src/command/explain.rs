@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     caller::CallerSettings,
-    cluster::NamespacedName,
     compile::{self, Base, CompileOptions},
     explain::{self, RequestedName},
+    kubernetes::NamespacedName,
     output,
 };
 

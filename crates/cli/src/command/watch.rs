@@ -103,7 +103,7 @@ impl Watch {
     }
 }
 
-fn make(recipe: &ReadRecipe, cluster: &crate::cluster::ClusterState) -> anyhow::Result<Made> {
+fn make(recipe: &ReadRecipe, cluster: &crate::kubernetes::ClusterState) -> anyhow::Result<Made> {
     let caller = recipe.caller(cluster)?;
     let compiled = compile::compile(cluster, &caller, &recipe.options)?;
     Ok(Made { compiled, notes: caller.notes })

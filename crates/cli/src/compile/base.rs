@@ -6,8 +6,8 @@ use byname_core::wire;
 
 use super::text::service_text;
 use crate::{
-    cluster::{Lines, Sourced},
     input::{self, InputError},
+    kubernetes::{Lines, Sourced},
 };
 
 /// A configuration without what comes from Kubernetes.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use byname_core::{Config, wire};
 
-use crate::{cluster::NamespacedName, input::InputError};
+use crate::{input::InputError, kubernetes::NamespacedName};
 
 /// A configuration, and what it was made of.
 #[derive(Debug)]

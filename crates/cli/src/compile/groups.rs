@@ -6,11 +6,10 @@ use std::{
 };
 
 use byname_core::wire;
-use k8s_openapi::api::discovery::v1;
 
 use crate::{
-    cluster::{ClusterState, NamespacedName, Sourced, is_tcp},
     input::InputError,
+    kubernetes::{ClusterState, EndpointView, ServiceView, SliceView, TransportProtocol},
 };
 
 /// What the endpoints of a group share.
@@ -36,7 +35,6 @@ struct GroupingCriteria<'s> {
     zone: bool,
     node: Nodes<'s>,
     labels: BTreeSet<&'s str>,
-    service: &'s wire::Service,
 }
 
 /// Which nodes are told apart.
@@ -71,40 +69,33 @@ impl<'s> GroupingCriteria<'s> {
                 (wire::InternalTrafficPolicy::Local, None) => Nodes::All,
             },
             labels: subsets().flat_map(|subset| subset.labels.iter().map(|(key, _)| key)).collect(),
-            service,
         }
     }
 }
 
-/// The endpoints of the Service `name`, to a caller on `node`.
+/// The endpoints of a Service, to a caller on `node`.
 pub(super) fn compile(
     cluster: &ClusterState,
-    name: &NamespacedName,
+    view: ServiceView<'_>,
     service: &wire::Service,
     node: Option<&str>,
 ) -> Result<Vec<wire::EndpointGroup>, InputError> {
     let wanted = GroupingCriteria::of(service, node);
     // While the control plane moves an endpoint from slice to slice it may be in both: the one that is ready counts.
     let mut endpoints: BTreeMap<(IpAddr, Option<Ports>), (Shared, &str)> = BTreeMap::new();
-    for (slice_name, slice) in cluster.slices_of(name) {
-        // Names, which no DNS server of a cluster gives out (KEP-752).
-        if slice.object.address_type == "FQDN" {
-            continue;
-        }
-        let ports = ports(slice_name, slice, service)?;
-        for (index, endpoint) in slice.object.endpoints.iter().flatten().enumerate() {
-            // As kube-proxy: the others say nothing.
-            let Some(text) = endpoint.addresses.first() else { continue };
-            let address = text.parse::<IpAddr>().map_err(|_| {
-                slice.problem(
-                    &format!("EndpointSlice {slice_name}"),
-                    &format!("endpoints[{index}].addresses[0]"),
-                    format!("{text:?} is not an IP address"),
+    for slice in view.slices() {
+        let ports = ports(&slice, service)?;
+        for endpoint in slice.endpoints() {
+            let address = endpoint.ip().ok_or_else(|| {
+                slice.source.problem(
+                    &format!("EndpointSlice {}", slice.name),
+                    &format!("{}.addresses[0]", endpoint.field()),
+                    format!("{:?} is not an IP address", endpoint.address),
                     "write an IPv4 or IPv6 address without port or zone",
                 )
             })?;
-            let shared = shared(endpoint, ports.clone(), &wanted, cluster, &name.namespace);
-            let hostname = endpoint.hostname.as_deref().unwrap_or_default();
+            let shared = shared(&endpoint, ports.clone(), &wanted, cluster);
+            let hostname = endpoint.hostname().unwrap_or_default();
             match endpoints.entry((address, ports.clone())) {
                 Entry::Vacant(free) => drop(free.insert((shared, hostname))),
                 Entry::Occupied(mut other) if other.get().0.is_not_ready && !shared.is_not_ready => {
@@ -122,23 +113,19 @@ pub(super) fn compile(
 }
 
 /// The TCP ports of a slice by name; those without a number are for whoever knows it.
-fn ports(
-    name: &NamespacedName,
-    slice: &Sourced<v1::EndpointSlice>,
-    service: &wire::Service,
-) -> Result<Option<Ports>, InputError> {
+fn ports(slice: &SliceView<'_>, service: &wire::Service) -> Result<Option<Ports>, InputError> {
     let mut ports = Vec::new();
-    for (index, port) in slice.object.ports.iter().flatten().enumerate() {
-        let Some(number) = port.port.filter(|number| *number != 0 && is_tcp(port.protocol.as_ref())) else { continue };
+    for port in slice.ports().filter(|port| port.protocol == TransportProtocol::Tcp) {
+        let Some(number) = port.number else { continue };
         let number = u16::try_from(number).map_err(|_| {
-            slice.problem(
-                &format!("EndpointSlice {name}"),
-                &format!("ports[{index}].port"),
+            slice.source.problem(
+                &format!("EndpointSlice {}", slice.name),
+                &format!("ports[{}].port", port.index),
                 format!("{number} is not a port"),
                 "use 1 to 65535",
             )
         })?;
-        ports.push((port.name.clone().unwrap_or_default(), number));
+        ports.push((port.name.to_owned(), number));
     }
     ports.sort();
     ports.dedup_by(|one, other| one.0 == other.0);
@@ -149,39 +136,32 @@ fn ports(
 }
 
 fn shared(
-    endpoint: &v1::Endpoint,
+    endpoint: &EndpointView<'_>,
     ports: Option<Ports>,
     wanted: &GroupingCriteria<'_>,
     cluster: &ClusterState,
-    namespace: &str,
 ) -> Shared {
-    let conditions = endpoint.conditions.clone().unwrap_or_default();
-    let is_not_ready = conditions.ready == Some(false) && !wanted.service.publish_not_ready_addresses;
-    let hints = endpoint.hints.clone().unwrap_or_default();
-    let mut for_zones: Vec<String> = hints.for_zones.unwrap_or_default().into_iter().map(|zone| zone.name).collect();
-    let mut for_nodes: Vec<String> = hints.for_nodes.unwrap_or_default().into_iter().map(|node| node.name).collect();
+    let (conditions, is_not_ready) = (endpoint.conditions, !endpoint.is_ready);
+    let mut for_zones: Vec<String> = endpoint.hinted_zones().map(str::to_owned).collect();
+    let mut for_nodes: Vec<String> = endpoint.hinted_nodes().map(str::to_owned).collect();
     for_zones.sort();
     for_nodes.sort();
-    let of_pod = || {
-        let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?;
-        let name = NamespacedName::new(pod.namespace.as_deref().unwrap_or(namespace), pod.name.as_deref()?);
-        Some(&cluster.pods.get(&name)?.object.labels)
-    };
+    let of_pod = || Some(&cluster.pods.get(&endpoint.pod()?)?.object.labels);
     let labels = if wanted.labels.is_empty() { None } else { of_pod() };
     let labels = labels.into_iter().flatten().filter(|(key, _)| wanted.labels.contains(key.as_str()));
     Shared {
         ports,
         is_not_ready,
         conditions: match is_not_ready {
-            true => (conditions.serving.filter(|serving| !serving), conditions.terminating.filter(|ends| *ends)),
+            true => ((!conditions.serving).then_some(false), conditions.terminating.then_some(true)),
             false => (None, None),
         },
-        zone: endpoint.zone.clone().filter(|_| wanted.zone),
-        node: endpoint.node_name.clone().filter(|node| wanted.node.has(node)),
+        zone: endpoint.object.zone.clone().filter(|_| wanted.zone),
+        node: endpoint.node().filter(|node| wanted.node.has(node)).map(str::to_owned),
         for_zones,
         for_nodes,
         labels: labels.map(|(key, value)| (key.clone(), value.clone())).collect(),
-        has_hostname: endpoint.hostname.as_deref().is_some_and(|hostname| !hostname.is_empty()),
+        has_hostname: endpoint.hostname().is_some(),
     }
 }
 

@@ -4,8 +4,8 @@ use byname_core::{FieldError, FieldPath, wire::PathElement};
 
 use super::base::Base;
 use crate::{
-    cluster::{ClusterState, NamespacedName},
     input::InputError,
+    kubernetes::{ClusterState, NamespacedName},
 };
 
 /// A refused field of a Service: the Service's key, and the steps below it.

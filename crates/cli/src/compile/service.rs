@@ -1,12 +1,11 @@
 //! A Service of the API as the table has it.
 
 use byname_core::{limits::MAX_ENDPOINT_GROUPS, wire};
-use k8s_openapi::api::core::v1;
 
 use super::groups;
 use crate::{
-    cluster::{ClusterState, NamespacedName, Sourced, cluster_ips},
     input::InputError,
+    kubernetes::{ClusterState, ServicePortView, ServiceView, TransportProtocol},
 };
 
 /// What a Service is compiled with.
@@ -23,26 +22,24 @@ pub(super) struct ServiceOptions<'w> {
 /// What of a Service the API gives by a word.
 struct ServiceFields<'s> {
     called: String,
-    source: &'s Sourced<v1::Service>,
+    service: ServiceView<'s>,
 }
 
-/// The Service `name`.
+/// The Service as the table has it.
 pub(super) fn compile(
     cluster: &ClusterState,
-    name: &NamespacedName,
-    source: &Sourced<v1::Service>,
+    view: ServiceView<'_>,
     ServiceOptions { own, names_only, node }: ServiceOptions<'_>,
 ) -> Result<wire::Service, InputError> {
-    let fields = ServiceFields { called: format!("Service {name}"), source };
-    let nothing = v1::ServiceSpec::default();
-    let spec = source.object.spec.as_ref().unwrap_or(&nothing);
+    let fields = ServiceFields { called: format!("Service {}", view.name), service: view };
+    let spec = view.spec;
     let own = own.cloned().unwrap_or_default();
-    let service_type = match spec.type_.as_deref() {
-        None | Some("ClusterIP") => wire::ServiceType::ClusterIP,
-        Some("NodePort") => wire::ServiceType::NodePort,
-        Some("LoadBalancer") => wire::ServiceType::LoadBalancer,
-        Some("ExternalName") => wire::ServiceType::ExternalName,
-        Some(other) => {
+    let service_type = match view.type_word() {
+        "ClusterIP" => wire::ServiceType::ClusterIP,
+        "NodePort" => wire::ServiceType::NodePort,
+        "LoadBalancer" => wire::ServiceType::LoadBalancer,
+        "ExternalName" => wire::ServiceType::ExternalName,
+        other => {
             return Err(fields.problem(
                 "spec.type",
                 format!("{other:?} is no type of Service"),
@@ -50,7 +47,7 @@ pub(super) fn compile(
             ));
         }
     };
-    if service_type == wire::ServiceType::ExternalName {
+    if view.is_external_name() {
         // Its ports mean nothing to DNS, and whatever else it may have belongs to other types.
         return Ok(wire::Service {
             service_type,
@@ -63,9 +60,9 @@ pub(super) fn compile(
     }
     let mut service = wire::Service {
         service_type,
-        cluster_ips: cluster_ips(spec).collect(),
-        ports: fields.ports(spec)?,
-        publish_not_ready_addresses: spec.publish_not_ready_addresses.unwrap_or(false),
+        cluster_ips: view.cluster_ips().collect(),
+        ports: fields.ports()?,
+        publish_not_ready_addresses: view.publishes_not_ready(),
         internal_traffic_policy: match spec.internal_traffic_policy.as_deref() {
             None | Some("Cluster") => wire::InternalTrafficPolicy::Cluster,
             Some("Local") => wire::InternalTrafficPolicy::Local,
@@ -89,14 +86,14 @@ pub(super) fn compile(
                 return Err(fields.problem("spec.sessionAffinity", reason, "use None or ClientIP"));
             }
         },
-        ip_families: ip_families(spec),
+        ip_families: ip_families(view),
         alias: own.alias,
         subsets: own.subsets,
         steering: own.steering,
         ..wire::Service::default()
     };
-    if !names_only && cluster.knows_endpoints_of(name) {
-        let groups = groups::compile(cluster, name, &service, node)?;
+    if !names_only && cluster.knows_endpoints_of(view.name) {
+        let groups = groups::compile(cluster, view, &service, node)?;
         if groups.len() > MAX_ENDPOINT_GROUPS {
             let reason = format!("has endpoints of {} kinds, and {MAX_ENDPOINT_GROUPS} may be", groups.len());
             let fix = "name the pod that asks with --pod, so that the nodes of others need not be told apart";
@@ -108,51 +105,39 @@ pub(super) fn compile(
 }
 
 /// The families of a Service, where they say more than its addresses do.
-fn ip_families(spec: &v1::ServiceSpec) -> Vec<wire::IpFamily> {
-    let families = spec.ip_families.iter().flatten();
-    let families: Vec<wire::IpFamily> = families
-        .filter_map(|family| match family.as_str() {
-            "IPv4" => Some(wire::IpFamily::IPv4),
-            "IPv6" => Some(wire::IpFamily::IPv6),
-            _ => None,
-        })
-        .collect();
-    let of_first = cluster_ips(spec).next().and_then(|text| match text.parse() {
-        Ok(std::net::IpAddr::V4(_)) => Some(wire::IpFamily::IPv4),
-        Ok(std::net::IpAddr::V6(_)) => Some(wire::IpFamily::IPv6),
-        Err(_) => None,
-    });
-    if families.first().copied() == of_first { Vec::new() } else { families }
+fn ip_families(view: ServiceView<'_>) -> Vec<wire::IpFamily> {
+    let families: Vec<wire::IpFamily> = view.ip_families().collect();
+    if families.first().copied() == view.address_family() { Vec::new() } else { families }
 }
 
 impl ServiceFields<'_> {
-    fn ports(&self, spec: &v1::ServiceSpec) -> Result<Vec<wire::ServicePort>, InputError> {
-        let ports = spec.ports.iter().flatten().enumerate();
-        ports.map(|(index, port)| self.port(&format!("spec.ports[{index}]"), port)).collect()
+    fn ports(&self) -> Result<Vec<wire::ServicePort>, InputError> {
+        self.service.ports().map(|port| self.port(port)).collect()
     }
 
-    fn port(&self, field: &str, port: &v1::ServicePort) -> Result<wire::ServicePort, InputError> {
-        let number = u16::try_from(port.port).ok().filter(|number| *number != 0).ok_or_else(|| {
-            self.problem(&format!("{field}.port"), format!("{} is not a port", port.port), "use 1 to 65535")
+    fn port(&self, view: ServicePortView<'_>) -> Result<wire::ServicePort, InputError> {
+        let field = view.field();
+        let number = u16::try_from(view.number).ok().filter(|number| *number != 0).ok_or_else(|| {
+            self.problem(&format!("{field}.port"), format!("{} is not a port", view.number), "use 1 to 65535")
         })?;
-        let protocol = match port.protocol.as_deref() {
-            None | Some("TCP") => wire::Protocol::Tcp,
-            Some("UDP") => wire::Protocol::Udp,
-            Some("SCTP") => wire::Protocol::Sctp,
-            Some(other) => {
+        let protocol = match view.protocol {
+            TransportProtocol::Tcp => wire::Protocol::Tcp,
+            TransportProtocol::Udp => wire::Protocol::Udp,
+            TransportProtocol::Sctp => wire::Protocol::Sctp,
+            TransportProtocol::Unknown(other) => {
                 let reason = format!("{other:?} is no protocol of a port");
                 return Err(self.problem(&format!("{field}.protocol"), reason, "use TCP, UDP or SCTP"));
             }
         };
         Ok(wire::ServicePort {
-            name: port.name.clone().unwrap_or_default(),
+            name: view.name.to_owned(),
             port: number,
             protocol,
-            app_protocol: port.app_protocol.clone(),
+            app_protocol: view.object.app_protocol.clone(),
         })
     }
 
     fn problem(&self, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> InputError {
-        self.source.problem(&self.called, field, reason, fix)
+        self.service.source.problem(&self.called, field, reason, fix)
     }
 }

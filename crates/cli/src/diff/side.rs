@@ -11,9 +11,9 @@ use byname_core::{Config, Defaults, FieldErrors, limits::MAX_CONFIGURATION_BYTES
 
 use crate::{
     caller::CallerSettings,
-    cluster::{ClusterState, NamespacedName},
     compile::{self, CompileOptions},
     input::{self, InputError, Source},
+    kubernetes::{ClusterState, NamespacedName},
 };
 
 /// One of the two states that are compared.

@@ -3,15 +3,11 @@
 use std::{net::IpAddr, ops::ControlFlow};
 
 use byname_core::{Authority, Config, EndpointLabel, Host, Name, SearchedName};
-use k8s_openapi::api::{
-    core::v1::ServiceSpec,
-    discovery::v1::{Endpoint, EndpointPort},
-};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::requested_name::RequestedName;
-use crate::cluster::{ClusterState, NamespacedName, cluster_ips, is_ready};
+use crate::kubernetes::{ClusterState, EndpointView, NamespacedName, ServiceForm, ServiceView, TransportProtocol};
 
 /// CNAMEs that a resolver follows.
 const MAX_CNAMES: usize = 10;
@@ -122,11 +118,7 @@ fn lookup(cluster: &ClusterState, below: &str) -> DnsLookup {
         ["svc" | "pod", namespace] if has_namespace(namespace) => DnsLookup::Addresses(Vec::new()),
         ["svc", namespace, service, parts @ ..] => {
             let name = NamespacedName::new(namespace, service);
-            let Some(spec) = cluster.services.get(&name).map(|service| service.object.spec.clone().unwrap_or_default())
-            else {
-                return DnsLookup::Nothing;
-            };
-            of_service(cluster, &name, &spec, parts)
+            cluster.service(&name).map_or(DnsLookup::Nothing, |view| of_service(cluster, view, parts))
         }
         // As kubeadm installs it (`pods insecure`) it answers any address, be there a pod or not.
         ["pod", namespace, dashed] if has_namespace(namespace) => {
@@ -138,34 +130,27 @@ fn lookup(cluster: &ClusterState, below: &str) -> DnsLookup {
 }
 
 /// `parts` are the labels before the Service's, the last one first.
-fn of_service(cluster: &ClusterState, name: &NamespacedName, spec: &ServiceSpec, parts: &[&str]) -> DnsLookup {
-    let addresses: Vec<String> = cluster_ips(spec).map(str::to_owned).collect();
-    let is_headless = addresses.iter().any(|address| address == "None");
-    match (spec.type_.as_deref(), parts) {
-        (Some("ExternalName"), []) => match &spec.external_name {
+fn of_service(cluster: &ClusterState, view: ServiceView<'_>, parts: &[&str]) -> DnsLookup {
+    let own_addresses = || DnsLookup::Addresses(view.cluster_ips().map(str::to_owned).collect());
+    match (view.form, parts) {
+        (ServiceForm::ExternalName, []) => match &view.spec.external_name {
             // An address is no target of a CNAME.
             Some(target) if target.parse::<IpAddr>().is_err() => DnsLookup::Alias(target.to_ascii_lowercase()),
             _ => DnsLookup::Nothing,
         },
-        (Some("ExternalName"), _) => DnsLookup::Nothing,
-        (_, []) if is_headless => of_endpoints(cluster, name, spec, |_| true, None),
-        (_, []) => DnsLookup::Addresses(addresses),
-        (_, [label]) => of_endpoints(cluster, name, spec, |endpoint| is_called(endpoint, label), None),
-        (_, [protocol, port]) => {
+        (ServiceForm::ExternalName, _) => DnsLookup::Nothing,
+        (ServiceForm::Headless, []) => of_endpoints(cluster, view, |_| true, None),
+        (ServiceForm::Virtual | ServiceForm::Unassigned, []) => own_addresses(),
+        (_, [label]) => of_endpoints(cluster, view, |endpoint| is_called(endpoint, label), None),
+        (form, [protocol, port]) => {
             let (port, protocol) = (port.trim_start_matches('_'), protocol.trim_start_matches('_'));
-            let is_it = |name: Option<&String>, of: Option<&String>| {
-                name.is_some_and(|name| name == port) && of.map_or("TCP", String::as_str).eq_ignore_ascii_case(protocol)
+            let is_it = |name: &str, of: TransportProtocol<'_>| {
+                !name.is_empty() && name == port && of.as_str().eq_ignore_ascii_case(protocol)
             };
-            let ports = || spec.ports.iter().flatten();
-            match is_headless {
-                true => {
-                    let has = |other: &EndpointPort| is_it(other.name.as_ref(), other.protocol.as_ref());
-                    of_endpoints(cluster, name, spec, |_| true, Some(&has))
-                }
-                false if ports().any(|other| is_it(other.name.as_ref(), other.protocol.as_ref())) => {
-                    DnsLookup::Addresses(addresses)
-                }
-                false => DnsLookup::Nothing,
+            match form {
+                ServiceForm::Headless => of_endpoints(cluster, view, |_| true, Some(&is_it)),
+                _ if view.ports().any(|other| is_it(other.name, other.protocol)) => own_addresses(),
+                _ => DnsLookup::Nothing,
             }
         }
         _ => DnsLookup::Nothing,
@@ -175,25 +160,20 @@ fn of_service(cluster: &ClusterState, name: &NamespacedName, spec: &ServiceSpec,
 /// The ready endpoints that are meant, in slices with a port that is meant: without one there is no such name.
 fn of_endpoints(
     cluster: &ClusterState,
-    name: &NamespacedName,
-    spec: &ServiceSpec,
-    is_meant: impl Fn(&Endpoint) -> bool,
-    has_port: Option<&dyn Fn(&EndpointPort) -> bool>,
+    view: ServiceView<'_>,
+    is_meant: impl Fn(&EndpointView<'_>) -> bool,
+    is_port: Option<&dyn Fn(&str, TransportProtocol<'_>) -> bool>,
 ) -> DnsLookup {
-    if !cluster.knows_endpoints_of(name) {
+    if !cluster.knows_endpoints_of(view.name) {
         return DnsLookup::Unknown;
     }
-    let publishes = spec.publish_not_ready_addresses.unwrap_or(false);
-    let slices = cluster.slices_of(name).map(|(_, slice)| &slice.object).filter(|slice| slice.address_type != "FQDN");
-    let slices = slices.filter(|slice| {
-        let mut ports = slice.ports.iter().flatten();
-        has_port.is_none_or(|has| ports.any(has))
-    });
-    let endpoints =
-        slices.flat_map(|slice| slice.endpoints.iter().flatten()).filter(|endpoint| publishes || is_ready(endpoint));
-    let endpoints = endpoints.filter(|endpoint| is_meant(endpoint));
-    let mut addresses: Vec<IpAddr> =
-        endpoints.filter_map(|endpoint| endpoint.addresses.first()?.parse().ok()).collect();
+    // DNS names ports without a number too.
+    let slices = view
+        .slices()
+        .filter(|slice| is_port.is_none_or(|is_port| slice.ports().any(|port| is_port(port.name, port.protocol))));
+    let endpoints = slices.flat_map(|slice| slice.endpoints());
+    let endpoints = endpoints.filter(|endpoint| endpoint.is_ready && is_meant(endpoint));
+    let mut addresses: Vec<IpAddr> = endpoints.filter_map(|endpoint| endpoint.ip()).collect();
     addresses.sort_unstable();
     addresses.dedup();
     match addresses.is_empty() {
@@ -203,10 +183,9 @@ fn of_endpoints(
 }
 
 /// By its hostname, or by its address with dashes where it has none.
-fn is_called(endpoint: &Endpoint, label: &str) -> bool {
-    match (endpoint.hostname.as_deref(), endpoint.addresses.first()) {
-        (Some(hostname), _) if !hostname.is_empty() => hostname == label,
-        (_, Some(address)) => address.parse().is_ok_and(|address| EndpointLabel::Address(address).to_string() == label),
-        (_, None) => false,
+fn is_called(endpoint: &EndpointView<'_>, label: &str) -> bool {
+    match endpoint.hostname() {
+        Some(hostname) => hostname == label,
+        None => endpoint.ip().is_some_and(|address| EndpointLabel::Address(address).to_string() == label),
     }
 }

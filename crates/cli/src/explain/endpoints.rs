@@ -6,13 +6,12 @@ use std::{
 };
 
 use byname_core::{Choice, Service, is_special};
-use k8s_openapi::api::discovery::v1;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
     caller::CallerSettings,
-    cluster::{ClusterState, NamespacedName, is_tcp},
+    kubernetes::{ClusterState, EndpointView, NamespacedName, ServiceView, TransportProtocol},
 };
 
 /// One endpoint of an EndpointSlice.
@@ -66,46 +65,34 @@ pub(super) struct EndpointQuery<'a> {
     pub(super) single_machine: bool,
 }
 
-/// All endpoints of the Service `name`, and what each is to the caller.
-pub(super) fn of(cluster: &ClusterState, name: &NamespacedName, asked: &EndpointQuery<'_>) -> Vec<ExplainedEndpoint> {
+/// All endpoints of a Service, and what each is to the caller.
+pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<ExplainedEndpoint> {
     let EndpointQuery { service, port, named, caller, single_machine } = *asked;
     let usable = service.usable(port);
     let choice = usable.as_ref().map(|(choice, _)| *choice);
     let usable: BTreeSet<SocketAddr> = usable.map(|(_, usable)| usable.collect()).unwrap_or_default();
     let family = usable.first().map(SocketAddr::is_ipv4);
-    let publishes = cluster
-        .services
-        .get(name)
-        .and_then(|service| service.object.spec.as_ref()?.publish_not_ready_addresses)
-        .unwrap_or(false);
     let mut all = Vec::new();
-    for (_, slice) in cluster.slices_of(name) {
-        let own_port = slice
-            .object
-            .ports
-            .iter()
-            .flatten()
-            .find(|other| is_tcp(other.protocol.as_ref()) && other.name.as_deref().unwrap_or_default() == port);
-        let own_port = own_port.and_then(|port| u16::try_from(port.port?).ok()).filter(|port| *port != 0);
-        for (index, endpoint) in slice.object.endpoints.iter().flatten().enumerate() {
-            let Some(address) = endpoint.addresses.first() else { continue };
-            let conditions = endpoint.conditions.clone().unwrap_or_default();
+    for slice in view.all_slices() {
+        let own_port = slice.port(port, TransportProtocol::Tcp).and_then(|port| u16::try_from(port).ok());
+        for endpoint in slice.endpoints() {
+            let conditions = endpoint.conditions;
             let one = ExplainedEndpoint {
-                address: address.clone(),
+                address: endpoint.address.to_owned(),
                 port: own_port,
-                hostname: endpoint.hostname.clone(),
-                pod: endpoint.target_ref.as_ref().and_then(|target| target.name.clone()),
-                node: endpoint.node_name.clone(),
-                zone: endpoint.zone.clone(),
-                hints: hints(endpoint),
-                ready: conditions.ready.unwrap_or(true),
-                serving: conditions.serving.unwrap_or(true),
-                terminating: conditions.terminating.unwrap_or(false),
+                hostname: endpoint.hostname().map(str::to_owned),
+                pod: endpoint.object.target_ref.as_ref().and_then(|target| target.name.clone()),
+                node: endpoint.node().map(str::to_owned),
+                zone: endpoint.object.zone.clone(),
+                hints: hints(&endpoint),
+                ready: conditions.ready,
+                serving: conditions.serving,
+                terminating: conditions.terminating,
                 serves: false,
                 because: String::new(),
-                at: format!("{}:{}", slice.place.file, slice.line(&format!("endpoints[{index}]"))),
+                at: format!("{}:{}", slice.source.place.file, slice.source.line(&endpoint.field())),
             };
-            let parsed = address.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+            let parsed = endpoint.ip().map(|address| address.to_canonical());
             let is_named =
                 named.map(|named| parsed.zip(own_port).is_some_and(|(ip, port)| named == SocketAddr::new(ip, port)));
             // What a name says is not chosen: no topology and no traffic policy has a part in it.
@@ -113,7 +100,7 @@ pub(super) fn of(cluster: &ClusterState, name: &NamespacedName, asked: &Endpoint
                 || parsed.zip(own_port).is_some_and(|(ip, port)| usable.contains(&SocketAddr::new(ip, port)));
             let serves = own_port.is_some() && is_named.unwrap_or_else(is_usable);
             let because = match parsed {
-                _ if slice.object.address_type == "FQDN" => "is a name: slices of type FQDN do not count".to_owned(),
+                _ if !slice.counts() => "is a name: slices of type FQDN do not count".to_owned(),
                 None => "is not an IP address".to_owned(),
                 Some(_) if is_named == Some(true) => "the one that the name means".to_owned(),
                 Some(_) if is_named == Some(false) => "not the one that the name means".to_owned(),
@@ -126,7 +113,7 @@ pub(super) fn of(cluster: &ClusterState, name: &NamespacedName, asked: &Endpoint
                 },
                 Some(address) => {
                     let of_other_family = family.is_some_and(|is_v4| is_v4 != address.is_ipv4());
-                    because(&one, serves, publishes, choice, of_other_family, caller)
+                    because((&endpoint, &one), serves, choice, of_other_family, caller)
                 }
             };
             all.push(ExplainedEndpoint { serves, because, ..one });
@@ -150,18 +137,15 @@ fn count_once(all: &mut [ExplainedEndpoint]) {
     }
 }
 
-fn hints(endpoint: &v1::Endpoint) -> Vec<String> {
-    let hints = endpoint.hints.clone().unwrap_or_default();
-    let zones = hints.for_zones.unwrap_or_default().into_iter().map(|zone| format!("zone {}", zone.name));
-    let nodes = hints.for_nodes.unwrap_or_default().into_iter().map(|node| format!("node {}", node.name));
-    zones.chain(nodes).collect()
+fn hints(endpoint: &EndpointView<'_>) -> Vec<String> {
+    let zones = endpoint.hinted_zones().map(|zone| format!("zone {zone}"));
+    zones.chain(endpoint.hinted_nodes().map(|node| format!("node {node}"))).collect()
 }
 
 /// The choice was made by the core for all of them; here it is said of one.
 fn because(
-    endpoint: &ExplainedEndpoint,
+    (view, endpoint): (&EndpointView<'_>, &ExplainedEndpoint),
     serves: bool,
-    publishes: bool,
     choice: Option<Choice>,
     of_other_family: bool,
     caller: &CallerSettings,
@@ -174,8 +158,7 @@ fn because(
         (true, true) => "by trafficDistribution meant for",
         (true, false) => "meant by trafficDistribution for",
     };
-    let is_ready = endpoint.ready || publishes;
-    let is_draining = endpoint.serving && endpoint.terminating;
+    let (is_ready, is_draining) = (view.is_ready, view.is_draining());
     match (serves, choice) {
         (true, Some(Choice::SameNode)) => format!("ready, and {} the caller's node {node}", meant(true)),
         (true, Some(Choice::SameZone)) => format!("ready, and {} the caller's zone {zone}", meant(true)),
@@ -187,7 +170,7 @@ fn because(
         (true, Some(Choice::NodeUnknown)) => {
             "internalTrafficPolicy is Local, and the caller's node is not known".to_owned()
         }
-        (true, _) if !endpoint.ready && publishes => "publishNotReadyAddresses counts it as ready".to_owned(),
+        (true, _) if is_ready && !endpoint.ready => "publishNotReadyAddresses counts it as ready".to_owned(),
         (true, _) => "ready".to_owned(),
         (false, _) if !is_ready && !is_draining => "not ready".to_owned(),
         (false, Some(Choice::Local | Choice::LocalTerminating)) if endpoint.node != caller.who.node => {
@@ -203,11 +186,11 @@ fn because(
 
 /// Why a Service has no endpoint that may serve.
 pub(super) fn why_none(cluster: &ClusterState, name: &NamespacedName) -> Option<String> {
-    let spec = cluster.services.get(name)?.object.spec.as_ref()?;
-    if spec.type_.as_deref() == Some("ExternalName") {
+    let view = cluster.service(name)?;
+    if view.is_external_name() {
         return None;
     }
-    let Some(selector) = spec.selector.as_ref().filter(|selector| !selector.is_empty()) else {
+    let Some(selector) = view.selector() else {
         return Some(format!(
             "Service {name} has no selector: its EndpointSlices are made by hand or by another program"
         ));

@@ -3,15 +3,11 @@
 use std::net::IpAddr;
 
 use byname_core::{Authority, Host, Reason, Service, Trace};
-use k8s_openapi::{
-    api::core::v1::{ServicePort, ServiceSpec},
-    apimachinery::pkg::util::intstr::IntOrString,
-};
 
 use super::{endpoints, requested_name::RequestedName};
 use crate::{
-    cluster::{ClusterState, NamespacedName},
     compile::{Compiled, zone},
+    kubernetes::{ClusterState, NamespacedName, ServicePortView, ServiceView, TargetPort},
 };
 
 /// How like a name has to be, from 0 to 1, to be what was meant perhaps.
@@ -47,7 +43,7 @@ pub(super) fn hints(
     if let Some((name, service)) = service
         && !cluster.knows_endpoints_of(name)
         && (!service.ports().is_empty() || service.cluster_ips().is_empty())
-        && !is_alias(cluster, name)
+        && !cluster.service(name).is_some_and(|view| view.is_external_name())
     {
         hints.push(format!(
             "no EndpointSlice of Service {name} is in the input, so that nothing is known of its endpoints; add endpointslices \
@@ -86,11 +82,6 @@ fn left_out(compiled: &Compiled, trace: &Trace) -> Vec<String> {
     hints
 }
 
-fn is_alias(cluster: &ClusterState, name: &NamespacedName) -> bool {
-    let spec = cluster.services.get(name).and_then(|service| service.object.spec.as_ref());
-    spec.is_some_and(|spec| spec.type_.as_deref() == Some("ExternalName"))
-}
-
 /// Which ports there are, and what the one that was asked for is instead.
 fn ports(cluster: &ClusterState, name: &NamespacedName, service: &Service, asked: &RequestedName) -> Vec<String> {
     let ports = service.ports().iter().map(|port| match port.name() {
@@ -104,31 +95,27 @@ fn ports(cluster: &ClusterState, name: &NamespacedName, service: &Service, asked
         many => format!("Service {name} has these TCP ports: {}", many.join(", ")),
     }];
     let number = asked.port.as_deref().and_then(|port| port.parse::<i32>().ok());
-    let spec = cluster.services.get(name).and_then(|service| service.object.spec.as_ref());
-    if let (Some(number), Some(spec)) = (number, spec) {
-        hints.extend(other_meaning(cluster, name, spec, number));
+    if let (Some(number), Some(view)) = (number, cluster.service(name)) {
+        hints.extend(other_meaning(view, number));
     }
     hints
 }
 
 /// What a number is that is not a port of the Service.
-fn other_meaning(cluster: &ClusterState, name: &NamespacedName, spec: &ServiceSpec, number: i32) -> Option<String> {
-    let ports = || spec.ports.iter().flatten();
-    if let Some(port) = ports().find(|port| port.node_port == Some(number)) {
+fn other_meaning(view: ServiceView<'_>, number: i32) -> Option<String> {
+    if let Some(port) = view.ports().find(|port| port.object.node_port == Some(number)) {
         return Some(format!(
             "{number} is the nodePort of port {}: nodes have it, and the Service's name does not",
-            port.port
+            port.number
         ));
     }
-    let slices = cluster.slices_of(name).flat_map(|(_, slice)| slice.object.ports.iter().flatten());
-    let of_pods =
-        slices.filter(|port| port.port == Some(number)).map(|port| port.name.clone().unwrap_or_default()).next();
-    let leads_there = |port: &&ServicePort| {
-        port.target_port == Some(IntOrString::Int(number))
-            || of_pods.as_deref() == Some(port.name.as_deref().unwrap_or_default())
+    let of_pods = view.slices().flat_map(|slice| slice.ports()).find(|port| port.number == Some(number));
+    let leads_there = |port: &ServicePortView<'_>| {
+        (port.object.target_port.is_some() && port.target() == TargetPort::Number(number))
+            || of_pods.is_some_and(|of_pods| of_pods.name == port.name)
     };
-    let port = ports().find(leads_there)?;
-    Some(format!("{number} is the pods' own port behind port {}: ask for {}", port.port, port.port))
+    let port = view.ports().find(leads_there)?;
+    Some(format!("{number} is the pods' own port behind port {}: ask for {}", port.number, port.number))
 }
 
 /// Services of that name in other namespaces, and of like names in this one.
@@ -179,10 +166,9 @@ fn address(cluster: &ClusterState, asked: &RequestedName) -> Option<String> {
     }
     let (node, _) = cluster.nodes.iter().find(|(_, node)| node.object.addresses.iter().any(|(_, ip)| is_it(ip)))?;
     let port = authority.port().map(i32::from)?;
-    let behind = cluster.services.iter().find_map(|(name, service)| {
-        let ports = service.object.spec.as_ref()?.ports.iter().flatten();
-        let port = ports.clone().find(|own| own.node_port == Some(port))?;
-        Some(format!("{}.{}:{}", name.name, name.namespace, port.port))
+    let behind = cluster.service_views().find_map(|view| {
+        let port = view.ports().find(|own| own.object.node_port == Some(port))?;
+        Some(format!("{}.{}:{}", view.name.name, view.name.namespace, port.number))
     });
     Some(match behind {
         Some(name) => {

@@ -1,17 +1,12 @@
 //! How a Service is reached from outside the cluster, or why it is not.
 
-use k8s_openapi::{
-    api::{
-        core::v1::{ServicePort, ServiceSpec},
-        discovery::v1::Endpoint,
-        networking::v1::{HTTPIngressPath, Ingress, IngressBackend},
-    },
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cluster::{ClusterState, NamespacedName, Sourced, cluster_ips, in_namespace, is_ready};
+use crate::kubernetes::{
+    ClusterState, EndpointView, NamespacedName, ServicePortView, ServiceView, Sourced, in_namespace,
+};
 
 /// So many of a cluster's nodes are named.
 const MAX_NODES_SHOWN: usize = 3;
@@ -32,31 +27,27 @@ pub struct EntryPoint {
 /// A Service's port that is looked for from outside.
 struct ExposedPort<'c> {
     cluster: &'c ClusterState,
-    name: &'c NamespacedName,
-    spec: &'c ServiceSpec,
-    port: Option<&'c ServicePort>,
+    service: ServiceView<'c>,
+    port: Option<ServicePortView<'c>>,
 }
 
 /// The ways to the port called `port_name` of a Service.
 pub(super) fn ways(cluster: &ClusterState, name: Option<&NamespacedName>, port_name: Option<&str>) -> Vec<EntryPoint> {
-    let Some((name, service)) = name.and_then(|name| cluster.services.get_key_value(name)) else { return Vec::new() };
-    let nothing = ServiceSpec::default();
-    let spec = service.object.spec.as_ref().unwrap_or(&nothing);
-    let is_it =
-        |port: &&ServicePort| port_name.is_some_and(|wanted| port.name.as_deref().unwrap_or_default() == wanted);
-    let wanted = ExposedPort { cluster, name, spec, port: spec.ports.iter().flatten().find(is_it) };
+    let Some(service) = name.and_then(|name| cluster.service(name)) else { return Vec::new() };
+    let port = service.ports().find(|port| port_name == Some(port.name));
+    let wanted = ExposedPort { cluster, service, port };
     let mut ways = Vec::new();
-    let service_type = spec.type_.as_deref().unwrap_or("ClusterIP");
+    let service_type = service.type_word();
     match (service_type, wanted.port) {
         ("NodePort" | "LoadBalancer", Some(port)) => {
             if service_type == "LoadBalancer" {
-                ways.push(load_balancer(service, port));
+                ways.push(load_balancer(service, &port));
             }
-            ways.push(node_port(&wanted, port));
+            ways.push(node_port(&wanted, &port));
         }
         ("NodePort" | "LoadBalancer", None) => {}
         ("ExternalName", _) => ways.push(closed(service_type, "an alias has no port of its own: the target decides")),
-        _ if cluster_ips(spec).any(|address| address == "None") => {
+        _ if service.is_headless() => {
             ways.push(closed("ClusterIP", "headless: its name means pods, whose addresses are the cluster's own"));
         }
         _ => ways.push(closed(
@@ -64,9 +55,9 @@ pub(super) fn ways(cluster: &ClusterState, name: Option<&NamespacedName>, port_n
             "its address is the cluster's own; NodePort, LoadBalancer, an Ingress or a Gateway's route would open it",
         )),
     }
-    for address in spec.external_ips.iter().flatten() {
+    for address in service.spec.external_ips.iter().flatten() {
         let because = "if the network brings this address to a node; externalIPs is deprecated (CVE-2020-8554)";
-        let address = wanted.port.map(|port| joined(address, port.port));
+        let address = wanted.port.map(|port| joined(address, port.number));
         ways.push(EntryPoint { kind: "externalIPs".to_owned(), address, because: because.to_owned() });
     }
     ways.extend(ingresses(&wanted));
@@ -82,35 +73,22 @@ pub(super) fn ways(cluster: &ClusterState, name: Option<&NamespacedName>, port_n
 
 impl ExposedPort<'_> {
     /// The endpoints that have the port.
-    fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        let named =
-            self.port.map(|port| (port.name.as_deref().unwrap_or_default(), port.protocol.as_deref().unwrap_or("TCP")));
-        let slices = self.cluster.slices_of(self.name).filter(move |(_, slice)| {
-            slice.object.ports.iter().flatten().any(|port| {
-                let own = (port.name.as_deref().unwrap_or_default(), port.protocol.as_deref().unwrap_or("TCP"));
-                named == Some(own) && port.port.is_some_and(|number| number != 0)
-            })
-        });
-        slices.flat_map(|(_, slice)| slice.object.endpoints.iter().flatten())
-    }
-
-    fn is_ready(&self, endpoint: &Endpoint) -> bool {
-        is_ready(endpoint) || self.spec.publish_not_ready_addresses.unwrap_or(false)
+    fn endpoints(&self) -> impl Iterator<Item = EndpointView<'_>> {
+        let port = self.port;
+        let slices = self.service.slices();
+        let slices = slices.filter(move |slice| port.is_some_and(|port| slice.port_of(&port).is_some()));
+        slices.flat_map(|slice| slice.endpoints())
     }
 
     /// Whether something serves it, on `node` alone if there is one: where nothing is ready, what serves while it terminates.
     fn serves(&self, node: Option<&str>) -> bool {
-        let here = || self.endpoints().filter(|one| node.is_none_or(|node| one.node_name.as_deref() == Some(node)));
-        let is_draining = |endpoint: &Endpoint| {
-            let conditions = endpoint.conditions.clone().unwrap_or_default();
-            conditions.serving.unwrap_or(true) && conditions.terminating.unwrap_or(false)
-        };
-        here().any(|endpoint| self.is_ready(endpoint) || is_draining(endpoint))
+        let mut here = self.endpoints().filter(|one| node.is_none_or(|node| one.node() == Some(node)));
+        here.any(|endpoint| endpoint.may_serve())
     }
 
     /// `None`: nothing is known of its endpoints.
     fn is_served(&self) -> Option<bool> {
-        self.cluster.knows_endpoints_of(self.name).then(|| self.serves(None))
+        self.cluster.knows_endpoints_of(self.service.name).then(|| self.serves(None))
     }
 }
 
@@ -118,21 +96,12 @@ fn closed(kind: &str, because: &str) -> EntryPoint {
     EntryPoint { kind: kind.to_owned(), address: None, because: because.to_owned() }
 }
 
-/// `targetPort` as it is written; left out it is the port.
-pub(super) fn target_port(port: &ServicePort) -> String {
-    match &port.target_port {
-        Some(IntOrString::Int(number)) => number.to_string(),
-        Some(IntOrString::String(name)) => name.clone(),
-        None => port.port.to_string(),
-    }
-}
-
 fn joined(host: &str, port: i32) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-fn load_balancer(service: &Sourced<k8s_openapi::api::core::v1::Service>, port: &ServicePort) -> EntryPoint {
-    let status = service.object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+fn load_balancer(service: ServiceView<'_>, port: &ServicePortView<'_>) -> EntryPoint {
+    let status = service.source.object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let given = status.and_then(|balancer| balancer.ingress.as_ref()?.first());
     let address = given.and_then(|ingress| ingress.hostname.clone().or_else(|| ingress.ip.clone()));
     let because = match &address {
@@ -141,20 +110,20 @@ fn load_balancer(service: &Sourced<k8s_openapi::api::core::v1::Service>, port: &
     };
     EntryPoint {
         kind: "LoadBalancer".to_owned(),
-        address: address.map(|address| joined(&address, port.port)),
+        address: address.map(|address| joined(&address, port.number)),
         because: because.to_owned(),
     }
 }
 
-fn node_port(wanted: &ExposedPort<'_>, port: &ServicePort) -> EntryPoint {
+fn node_port(wanted: &ExposedPort<'_>, port: &ServicePortView<'_>) -> EntryPoint {
     let kind = "NodePort".to_owned();
-    let Some(number) = port.node_port.filter(|number| *number != 0) else {
+    let Some(number) = port.object.node_port.filter(|number| *number != 0) else {
         let because =
             "no node port is given to it: allocateLoadBalancerNodePorts is false, or it is not in a cluster yet";
         return EntryPoint { kind, address: None, because: because.to_owned() };
     };
     let ready = || wanted.cluster.nodes.iter().filter(|(_, node)| node.object.ready);
-    let is_local = wanted.spec.external_traffic_policy.as_deref() == Some("Local");
+    let is_local = wanted.service.spec.external_traffic_policy.as_deref() == Some("Local");
     let open: Vec<_> = ready().filter(|(node, _)| !is_local || wanted.serves(Some(node))).collect();
     let mut addresses: Vec<String> = open
         .iter()
@@ -185,7 +154,7 @@ fn node_port(wanted: &ExposedPort<'_>, port: &ServicePort) -> EntryPoint {
     EntryPoint { kind, address: (!addresses.is_empty()).then(|| addresses.join(" ")), because }
 }
 
-fn ingresses(ExposedPort { cluster, name, port, .. }: &ExposedPort<'_>) -> Vec<EntryPoint> {
+fn ingresses(ExposedPort { cluster, service: ServiceView { name, .. }, port }: &ExposedPort<'_>) -> Vec<EntryPoint> {
     let mut ways = Vec::new();
     for (ingress_name, ingress) in in_namespace(&cluster.ingresses, &name.namespace) {
         let spec = ingress.object.spec.clone().unwrap_or_default();
@@ -193,7 +162,8 @@ fn ingresses(ExposedPort { cluster, name, port, .. }: &ExposedPort<'_>) -> Vec<E
             let Some(service) = backend.service.as_ref().filter(|service| service.name == name.name) else { return };
             let wanted = service.port.clone().unwrap_or_default();
             let leads_here = port.is_some_and(|port| {
-                wanted.number == Some(port.port) || (wanted.name.is_some() && wanted.name == port.name)
+                wanted.number == Some(port.number)
+                    || (wanted.name.is_some() && wanted.name.as_deref() == port.object.name.as_deref())
             });
             let is_tls = spec.tls.iter().flatten().any(|tls| covers(tls.hosts.as_deref().unwrap_or_default(), host));
             let scheme = if is_tls { "https" } else { "http" };
@@ -240,7 +210,7 @@ fn address_of(ingress: &Sourced<Ingress>) -> String {
     }
 }
 
-fn routes(ExposedPort { cluster, name, port, .. }: &ExposedPort<'_>) -> Vec<EntryPoint> {
+fn routes(ExposedPort { cluster, service: ServiceView { name, .. }, port }: &ExposedPort<'_>) -> Vec<EntryPoint> {
     let mut ways = Vec::new();
     // A route whose parent is a Service is for the mesh inside.
     let from_outside = cluster.routes.iter().filter(|(_, route)| {
@@ -259,7 +229,7 @@ fn routes(ExposedPort { cluster, name, port, .. }: &ExposedPort<'_>) -> Vec<Entr
                 ways.push(closed(&route.kind, &format!("{called} gives it the weight 0")));
                 continue;
             }
-            if !port.is_some_and(|port| backend.port == Some(port.port)) {
+            if !port.is_some_and(|port| backend.port == Some(port.number)) {
                 ways.push(closed(&route.kind, &format!("{called} leads to another port of this Service")));
                 continue;
             }

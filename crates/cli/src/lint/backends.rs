@@ -3,10 +3,11 @@
 use k8s_openapi::api::networking::v1::IngressServiceBackend;
 
 use super::{
-    context::{Context, ServiceForm, View, protocol, shown, some},
+    context::{Context, LintedService, shown, some},
     findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
+use crate::kubernetes::ServicePortView;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -60,7 +61,7 @@ enum BackendPort<'c> {
 }
 
 impl Backend<'_> {
-    fn service<'a, 'c>(&self, context: &'a Context<'c>) -> Option<&'a View<'c>> {
+    fn service<'a, 'c>(&self, context: &'a Context<'c>) -> Option<&'a LintedService<'c>> {
         context.service(self.namespace, self.name)
     }
 }
@@ -129,21 +130,21 @@ fn service_missing(context: &Context<'_>, findings: &mut Findings) {
 
 fn port_missing(context: &Context<'_>, findings: &mut Findings) {
     for backend in backends(context) {
-        let Some(view) = backend.service(context).filter(|view| view.form != ServiceForm::ExternalName) else {
+        let Some(service) = backend.service(context).filter(|service| !service.view.is_external_name()) else {
             continue;
         };
         // Gateways connect over TCP, whatever the kind of the route.
-        let mut ports = view.ports().map(|(_, port)| port).filter(|port| protocol(port.protocol.as_ref()) == "TCP");
+        let mut ports = service.view.ports().filter(ServicePortView::is_tcp);
         let (is_there, asked) = match backend.port {
             BackendPort::None => (false, "none is named".to_owned()),
-            BackendPort::Name(name) => {
-                (ports.any(|port| port.name.as_deref() == Some(name)), format!("none for TCP is called {name}"))
+            BackendPort::Name(name) => (ports.any(|port| port.name == name), format!("none for TCP is called {name}")),
+            BackendPort::Number(number) => {
+                (ports.any(|port| port.number == number), format!("none for TCP is {number}"))
             }
-            BackendPort::Number(number) => (ports.any(|port| port.port == number), format!("none for TCP is {number}")),
         };
         if !is_there {
-            let all = some(view.ports().map(|(_, port)| shown(port)));
-            let message = format!("Service {} has {all}: {asked}", view.name);
+            let all = some(service.view.ports().map(|port| shown(&port)));
+            let message = format!("Service {} has {all}: {asked}", service.name);
             findings.add(backend.subject, backend.port_field, message);
         }
     }
@@ -151,11 +152,11 @@ fn port_missing(context: &Context<'_>, findings: &mut Findings) {
 
 fn is_external_name(context: &Context<'_>, findings: &mut Findings) {
     for backend in backends(context) {
-        let Some(view) = backend.service(context).filter(|view| view.form == ServiceForm::ExternalName) else {
+        let Some(service) = backend.service(context).filter(|service| service.view.is_external_name()) else {
             continue;
         };
-        let target = view.spec.external_name.as_deref().unwrap_or_default();
-        let message = format!("Service {} is an ExternalName for {target}", view.name);
+        let target = service.view.spec.external_name.as_deref().unwrap_or_default();
+        let message = format!("Service {} is an ExternalName for {target}", service.name);
         findings.add(backend.subject, backend.name_field, message);
     }
 }

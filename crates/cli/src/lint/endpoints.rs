@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
-    context::{Context, EndpointView, ServiceForm, View, joined, names_no_container_port, protocol, shown, some},
+    context::{Context, LintedService, names_no_container_port, shown, slice_subject, some},
     findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
-use crate::cluster::{NamespacedName, SERVICE_NAME};
+use crate::kubernetes::{AddressType, EndpointView, SERVICE_NAME};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -93,71 +93,77 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn no_ready_endpoint(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName && !view.serves()) {
-        if !context.cluster.knows_endpoints_of(view.name) {
+    for service in context.services.iter().filter(|service| !service.view.is_external_name() && !service.serves()) {
+        if !context.cluster.knows_endpoints_of(service.name) {
             continue;
         }
-        let all = view.endpoints.len();
-        let message = match (view.selector(), all) {
+        let all = service.endpoints.len();
+        let message = match (service.view.selector(), all) {
             // BN011 says it better, and BN001 where the pods are known.
             (None, 0) => continue,
-            (Some(_), 0) if context.cluster.knows("Pod") && view.pods.is_empty() => continue,
-            (_, 0) => "it has no endpoint".to_owned(),
+            (Some(_), 0) if context.cluster.knows("Pod") && service.pods.is_empty() => continue,
+            (_, 0) => match uncounted_slices(service) {
+                Some(uncounted) => format!("it has no endpoint: {uncounted}"),
+                None => "it has no endpoint".to_owned(),
+            },
             (_, 1) => "its only endpoint is not ready".to_owned(),
             (_, all) => format!("none of its {all} endpoints is ready"),
         };
-        let field = if view.selector().is_some() { "spec.selector" } else { "metadata.name" };
-        findings.add(view.subject(), field, message);
+        let field = if service.view.selector().is_some() { "spec.selector" } else { "metadata.name" };
+        findings.add(service.subject(), field, message);
     }
 }
 
+/// Why no EndpointSlice of a Service counts, where it has some.
+fn uncounted_slices(service: &LintedService<'_>) -> Option<String> {
+    if service.view.slices().next().is_some() {
+        return None;
+    }
+    let names: Vec<&str> = service.view.all_slices().map(|slice| slice.name.name.as_str()).collect();
+    let slices = if names.len() == 1 { "EndpointSlice" } else { "EndpointSlices" };
+    (!names.is_empty()).then(|| format!("kube-proxy and DNS ignore addressType FQDN ({slices} {})", some(names)))
+}
+
 fn no_selector_no_endpoints(context: &Context<'_>, findings: &mut Findings) {
-    for view in &context.services {
-        if view.form == ServiceForm::ExternalName || view.selector().is_some() || !view.endpoints.is_empty() {
+    for service in &context.services {
+        if service.view.is_external_name() || service.view.selector().is_some() || !service.endpoints.is_empty() {
             continue;
         }
-        let slices = context.cluster.slices_of(view.name).count();
+        let slices = service.view.all_slices().count();
         // Some have one for its annotations, or for its name alone.
-        let is_for_its_name = view.form == ServiceForm::Headless && view.ports().next().is_none() && slices == 0;
-        if is_for_its_name || !context.cluster.knows_endpoints_of(view.name) {
+        let is_for_its_name = service.view.is_headless() && service.view.ports().next().is_none() && slices == 0;
+        if is_for_its_name || !context.cluster.knows_endpoints_of(service.name) {
             continue;
         }
-        let message = match slices {
-            0 => "it has no selector, and no EndpointSlice has its name in the label".to_owned(),
-            slices => format!("it has no selector, and nothing stands in its EndpointSlices ({slices})"),
+        let message = match (slices, uncounted_slices(service)) {
+            (0, _) => "it has no selector, and no EndpointSlice has its name in the label".to_owned(),
+            (_, Some(uncounted)) => format!("it has no selector, and {uncounted}"),
+            (slices, None) => format!("it has no selector, and nothing stands in its EndpointSlices ({slices})"),
         };
-        findings.add(view.subject(), "metadata.name", message);
+        findings.add(service.subject(), "metadata.name", message);
     }
 }
 
 fn special_address(context: &Context<'_>, findings: &mut Findings) {
-    for (name, slice) in &context.cluster.slices {
-        for (index, endpoint) in slice.object.endpoints.iter().flatten().enumerate() {
-            let special = |text: &&String| text.parse::<IpAddr>().is_ok_and(byname_core::is_special);
-            if let Some(address) = endpoint.addresses.iter().find(special) {
-                let field = format!("endpoints[{index}].addresses");
-                findings.add(Subject::new("EndpointSlice", name, slice), field, format!("{address} is no pod's"));
-            }
+    for endpoint in context.cluster.endpoint_views() {
+        let special = |text: &&String| text.parse::<IpAddr>().is_ok_and(byname_core::is_special);
+        // Others than the first are read by programs that are not kube-proxy.
+        if let Some(address) = endpoint.object.addresses.iter().find(special) {
+            let field = format!("{}.addresses", endpoint.field());
+            findings.add(slice_subject(&endpoint.slice), field, format!("{address} is no pod's"));
         }
     }
 }
 
 fn endpoint_without_pod(context: &Context<'_>, findings: &mut Findings) {
     let namespaces: BTreeSet<&str> = context.cluster.pods.keys().map(|name| &*name.namespace).collect();
-    for (slice_name, slice) in &context.cluster.slices {
-        for (index, endpoint) in slice.object.endpoints.iter().flatten().enumerate() {
-            let Some(to) = endpoint.target_ref.as_ref().filter(|to| to.kind.as_deref() == Some("Pod")) else {
-                continue;
-            };
-            let namespace = to.namespace.as_deref().unwrap_or(&slice_name.namespace);
-            let pod = NamespacedName::new(namespace, to.name.as_deref().unwrap_or_default());
-            // What was read may have the pods of other namespaces alone.
-            if namespaces.contains(namespace) && !context.cluster.pods.contains_key(&pod) {
-                let address = endpoint.addresses.first().map_or("", String::as_str);
-                let message = format!("{address} is said to be Pod {pod}, which is not there");
-                let subject = Subject::new("EndpointSlice", slice_name, slice);
-                findings.add(subject, format!("endpoints[{index}].targetRef.name"), message);
-            }
+    for endpoint in context.cluster.endpoint_views() {
+        let Some(pod) = endpoint.pod() else { continue };
+        // What was read may have the pods of other namespaces alone.
+        if namespaces.contains(&*pod.namespace) && !context.cluster.pods.contains_key(&pod) {
+            let message = format!("{} is said to be Pod {pod}, which is not there", endpoint.address);
+            let field = format!("{}.targetRef.name", endpoint.field());
+            findings.add(slice_subject(&endpoint.slice), field, message);
         }
     }
 }
@@ -187,55 +193,48 @@ fn slice_without_service(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn port_in_no_slice(context: &Context<'_>, findings: &mut Findings) {
-    for view in &context.services {
-        if view.form == ServiceForm::ExternalName || view.endpoints.is_empty() {
+    for service in &context.services {
+        if service.view.is_external_name() || service.endpoints.is_empty() {
             continue;
         }
-        for (field, port) in view.ports() {
-            let slices = || context.cluster.slices_of(view.name).map(|(_, slice)| &slice.object);
+        for port in service.view.ports() {
+            let slices = || service.view.slices();
             // BN020 knows why.
-            if slices().any(|slice| joined(slice, port).is_some()) || names_no_container_port(view, port) {
+            if slices().any(|slice| slice.port_of(&port).is_some()) || names_no_container_port(service, &port) {
                 continue;
             }
-            let there: BTreeSet<String> = slices()
-                .flat_map(|slice| slice.ports.iter().flatten())
-                .map(|port| {
-                    format!("{}/{}", port.name.as_deref().unwrap_or_default(), protocol(port.protocol.as_ref()))
-                })
-                .collect();
+            let there = slices().flat_map(|slice| slice.ports());
+            let there: BTreeSet<String> = there.map(|port| format!("{}/{}", port.name, port.protocol)).collect();
             let there = if there.is_empty() { "no ports".to_owned() } else { some(there) };
             findings.add(
-                view.subject(),
-                field,
-                format!("port {} is in no EndpointSlice: they have {there}", shown(port)),
+                service.subject(),
+                port.field(),
+                format!("port {} is in no EndpointSlice: they have {there}", shown(&port)),
             );
         }
     }
 }
 
 /// Names in the hints of an endpoint, for zones and for nodes.
-fn hints(endpoint: &EndpointView<'_>) -> [(&'static str, Vec<String>); 2] {
-    let hints = endpoint.endpoint.hints.as_ref();
-    let zones = hints.and_then(|hints| hints.for_zones.as_ref()).into_iter().flatten().map(|zone| zone.name.clone());
-    let nodes = hints.and_then(|hints| hints.for_nodes.as_ref()).into_iter().flatten().map(|node| node.name.clone());
-    [("zone", zones.collect()), ("node", nodes.collect())]
+fn hints<'c>(endpoint: &EndpointView<'c>) -> [(&'static str, Vec<&'c str>); 2] {
+    [("zone", endpoint.hinted_zones().collect()), ("node", endpoint.hinted_nodes().collect())]
 }
 
 fn hints_fall_away(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
+    for service in context.services.iter().filter(|service| service.view.is_virtual()) {
         // kube-proxy asks family by family.
-        for family in ["IPv4", "IPv6"] {
-            hints_of_family(view, family, findings);
+        for family in [AddressType::IPv4, AddressType::IPv6] {
+            hints_of_family(service, family, findings);
         }
     }
 }
 
-fn hints_of_family(view: &View<'_>, family: &str, findings: &mut Findings) {
-    let ready = view.endpoints.iter().filter(|one| one.is_ready && one.slice.object.address_type == family);
+fn hints_of_family(service: &LintedService<'_>, family: AddressType, findings: &mut Findings) {
+    let ready = service.endpoints.iter().filter(|one| one.is_ready && one.slice.address_type == family);
     let ready: Vec<_> = ready.map(|endpoint| (endpoint, hints(endpoint))).collect();
     for number in [0, 1] {
         let names =
-            |hints: &[(&'static str, Vec<String>); 2]| hints.get(number).is_some_and(|(_, names)| !names.is_empty());
+            |hints: &[(&'static str, Vec<&str>); 2]| hints.get(number).is_some_and(|(_, names)| !names.is_empty());
         let hinted = ready.iter().filter(|(_, hints)| names(hints)).count();
         let Some((bare, hints)) = ready.iter().find(|(_, hints)| !names(hints)).filter(|_| hinted > 0) else {
             continue;
@@ -243,27 +242,27 @@ fn hints_of_family(view: &View<'_>, family: &str, findings: &mut Findings) {
         let kind = hints.get(number).map_or("", |(kind, _)| kind);
         let message = format!(
             "{} has no {kind} hint and {hinted} of {} ready endpoints have one, so none counts for Service {}",
-            bare.address(),
+            bare.address,
             ready.len(),
-            view.name
+            service.name
         );
-        findings.add(bare.subject(), bare.field(), message);
+        findings.add(slice_subject(&bare.slice), bare.field(), message);
     }
 }
 
 fn hint_leads_nowhere(context: &Context<'_>, findings: &mut Findings) {
     let nodes = &context.cluster.nodes;
     let zones: BTreeSet<&str> = nodes.values().filter_map(|node| node.object.zone.as_deref()).collect();
-    for endpoint in context.services.iter().flat_map(|view| &view.endpoints) {
+    for endpoint in context.services.iter().flat_map(|service| &service.endpoints) {
         for (kind, names) in hints(endpoint) {
-            let is_there = |name: &String| match kind {
-                "zone" => zones.contains(name.as_str()),
-                _ => nodes.contains_key(name),
+            let is_there = |name: &&str| match kind {
+                "zone" => zones.contains(name),
+                _ => nodes.contains_key(*name),
             };
             if !names.is_empty() && !names.iter().any(is_there) {
                 let missing = if kind == "zone" { "in which no node is" } else { "which is not there" };
-                let message = format!("{} is hinted to {kind} {}, {missing}", endpoint.address(), some(&names));
-                findings.add(endpoint.subject(), format!("{}.hints", endpoint.field()), message);
+                let message = format!("{} is hinted to {kind} {}, {missing}", endpoint.address, some(&names));
+                findings.add(slice_subject(&endpoint.slice), format!("{}.hints", endpoint.field()), message);
             }
         }
     }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    context::{Context, ServiceForm, View, protocol, some},
+    context::{Context, LintedService, some},
     findings::Findings,
     rule::{Rule, Severity},
 };
-use crate::cluster::NamespacedName;
+use crate::kubernetes::NamespacedName;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -105,40 +105,40 @@ pub(super) const RULES: &[Rule] = &[
 const NODE_PORTS: std::ops::RangeInclusive<i32> = 30000..=32767;
 
 /// Node ports of a Service, each with its field and protocol.
-fn node_ports<'c>(view: &View<'c>) -> impl Iterator<Item = (String, i32, &'c str)> {
-    let ports = view.ports().filter_map(|(field, port)| {
-        let number = port.node_port.filter(|number| *number != 0)?;
-        Some((format!("{field}.nodePort"), number, protocol(port.protocol.as_ref())))
+fn node_ports<'c>(service: &LintedService<'c>) -> impl Iterator<Item = (String, i32, &'c str)> {
+    let ports = service.view.ports().filter_map(|port| {
+        let number = port.object.node_port.filter(|number| *number != 0)?;
+        Some((format!("{}.nodePort", port.field()), number, port.protocol.as_str()))
     });
-    let health = view.spec.health_check_node_port.filter(|number| *number != 0);
+    let health = service.view.spec.health_check_node_port.filter(|number| *number != 0);
     ports.chain(health.map(|number| ("spec.healthCheckNodePort".to_owned(), number, "TCP")))
 }
 
 fn node_port_out_of_range(context: &Context<'_>, findings: &mut Findings) {
-    for view in &context.services {
-        for (field, number, _) in node_ports(view).filter(|(_, number, _)| !NODE_PORTS.contains(number)) {
-            findings.add(view.subject(), field, format!("{number} is outside 30000 to 32767"));
+    for service in &context.services {
+        for (field, number, _) in node_ports(service).filter(|(_, number, _)| !NODE_PORTS.contains(number)) {
+            findings.add(service.subject(), field, format!("{number} is outside 30000 to 32767"));
         }
     }
 }
 
 fn node_port_twice(context: &Context<'_>, findings: &mut Findings) {
     let mut first: BTreeMap<(i32, &str), &NamespacedName> = BTreeMap::new();
-    for view in &context.services {
-        for (field, number, protocol) in node_ports(view) {
-            let first = *first.entry((number, protocol)).or_insert(view.name);
-            if first != view.name {
+    for service in &context.services {
+        for (field, number, protocol) in node_ports(service) {
+            let first = *first.entry((number, protocol)).or_insert(service.name);
+            if first != service.name {
                 let message = format!("{number} ({protocol}) is that of Service {first} too");
-                findings.add(view.subject(), field, message);
+                findings.add(service.subject(), field, message);
             }
         }
     }
 }
 
 /// Nodes that are ready and have none of the endpoints that serve.
-fn nodes_without<'c>(view: &View<'c>, context: &Context<'c>) -> Vec<&'c str> {
+fn nodes_without<'c>(service: &LintedService<'c>, context: &Context<'c>) -> Vec<&'c str> {
     let ready = context.cluster.nodes.iter().filter(|(_, node)| node.object.ready);
-    let serving = view.serving_nodes();
+    let serving = service.serving_nodes();
     ready.map(|(name, _)| name.as_str()).filter(|name| !serving.contains(name)).collect()
 }
 
@@ -151,33 +151,35 @@ fn load_balancer_local(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn external_local(context: &Context<'_>, findings: &mut Findings, service_type: &str) {
-    for view in context.services.iter().filter(|view| view.type_() == service_type && view.serves()) {
-        if view.spec.external_traffic_policy.as_deref() != Some("Local") {
+    for service in
+        context.services.iter().filter(|service| service.view.type_word() == service_type && service.serves())
+    {
+        if service.view.spec.external_traffic_policy.as_deref() != Some("Local") {
             continue;
         }
-        let without = nodes_without(view, context);
+        let without = nodes_without(service, context);
         if !without.is_empty() {
             let message = format!("no endpoint on {}", some(without));
-            findings.add(view.subject(), "spec.externalTrafficPolicy", message);
+            findings.add(service.subject(), "spec.externalTrafficPolicy", message);
         }
     }
 }
 
 fn local_without_node(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
+    for service in context.services.iter().filter(|service| service.view.is_virtual()) {
         let is_local = |policy: &Option<String>| policy.as_deref() == Some("Local");
-        let field = if is_local(&view.spec.internal_traffic_policy) {
+        let field = if is_local(&service.view.spec.internal_traffic_policy) {
             "internalTrafficPolicy"
-        } else if is_local(&view.spec.external_traffic_policy) {
+        } else if is_local(&service.view.spec.external_traffic_policy) {
             "externalTrafficPolicy"
         } else {
             continue;
         };
-        let without = view.endpoints.iter().filter(|endpoint| endpoint.node().is_none());
-        let addresses: Vec<&str> = without.map(|endpoint| endpoint.address()).collect();
+        let without = service.endpoints.iter().filter(|endpoint| endpoint.node().is_none());
+        let addresses: Vec<&str> = without.map(|endpoint| endpoint.address).collect();
         if !addresses.is_empty() {
             let message = format!("without a nodeName: {}", some(addresses));
-            findings.add(view.subject(), format!("spec.{field}"), message);
+            findings.add(service.subject(), format!("spec.{field}"), message);
         }
     }
 }
@@ -185,53 +187,54 @@ fn local_without_node(context: &Context<'_>, findings: &mut Findings) {
 fn internal_local(context: &Context<'_>, findings: &mut Findings) {
     let pods = context.cluster.pods.values().filter(|pod| !pod.object.is_over() && !pod.object.host_network);
     let with_pods: BTreeSet<&str> = pods.filter_map(|pod| pod.object.node.as_deref()).collect();
-    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual && view.serves()) {
-        if view.spec.internal_traffic_policy.as_deref() != Some("Local") {
+    for service in context.services.iter().filter(|service| service.view.is_virtual() && service.serves()) {
+        if service.view.spec.internal_traffic_policy.as_deref() != Some("Local") {
             continue;
         }
-        let mut without = nodes_without(view, context);
+        let mut without = nodes_without(service, context);
         without.retain(|node| with_pods.contains(node));
         if !without.is_empty() {
             let message = format!("no endpoint on {}", some(without));
-            findings.add(view.subject(), "spec.internalTrafficPolicy", message);
+            findings.add(service.subject(), "spec.internalTrafficPolicy", message);
         }
     }
 }
 
 fn load_balancer_pending(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.type_() == "LoadBalancer") {
+    for service in context.services.iter().filter(|service| service.view.type_word() == "LoadBalancer") {
         // What was never in a cluster has no uid; kubectl writes an empty status all the same.
-        if view.service.object.metadata.uid.is_none() {
+        if service.view.source.object.metadata.uid.is_none() {
             continue;
         }
-        let Some(status) = &view.service.object.status else { continue };
+        let Some(status) = &service.view.source.object.status else { continue };
         let ingress = status.load_balancer.as_ref().and_then(|balancer| balancer.ingress.as_ref());
         if ingress.is_none_or(Vec::is_empty) {
-            findings.add(view.subject(), "status.loadBalancer", "no address is in status.loadBalancer.ingress");
+            findings.add(service.subject(), "status.loadBalancer", "no address is in status.loadBalancer.ingress");
         }
     }
 }
 
 fn external_ips(context: &Context<'_>, findings: &mut Findings) {
-    for view in &context.services {
-        let addresses = view.spec.external_ips.as_deref().unwrap_or_default();
+    for service in &context.services {
+        let addresses = service.view.spec.external_ips.as_deref().unwrap_or_default();
         if !addresses.is_empty() {
             let message = format!("it takes what is sent to {}", some(addresses));
-            findings.add(view.subject(), "spec.externalIPs", message);
+            findings.add(service.subject(), "spec.externalIPs", message);
         }
     }
 }
 
 fn cluster_ip_twice(context: &Context<'_>, findings: &mut Findings) {
     let mut first: BTreeMap<&str, &NamespacedName> = BTreeMap::new();
-    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
-        let further = view.spec.cluster_ips.iter().flatten().skip(1).enumerate();
-        let further = further.map(|(index, ip)| (format!("spec.clusterIPs[{}]", index + 1), ip));
-        let all = view.spec.cluster_ip.iter().map(|ip| ("spec.clusterIP".to_owned(), ip)).chain(further);
-        for (field, ip) in all.filter(|(_, ip)| !ip.is_empty()) {
-            let first = *first.entry(ip).or_insert(view.name);
-            if first != view.name {
-                findings.add(view.subject(), field, format!("{ip} is that of Service {first} too"));
+    for service in context.services.iter().filter(|service| service.view.is_virtual()) {
+        for (index, ip) in service.view.cluster_ips().enumerate() {
+            let field = match (index, &service.view.spec.cluster_ip) {
+                (0, Some(_)) => "spec.clusterIP".to_owned(),
+                _ => format!("spec.clusterIPs[{index}]"),
+            };
+            let first = *first.entry(ip).or_insert(service.name);
+            if first != service.name {
+                findings.add(service.subject(), field, format!("{ip} is that of Service {first} too"));
             }
         }
     }

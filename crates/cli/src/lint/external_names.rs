@@ -3,7 +3,7 @@
 use byname_core::{Name, is_refused_target, limits::MAX_ALIAS_HOPS};
 
 use super::{
-    context::{Context, ServiceForm, View, shown, some},
+    context::{Context, LintedService, shown, some},
     findings::Findings,
     public_suffixes::PUBLIC_SUFFIXES,
     rule::{Rule, Severity},
@@ -96,7 +96,7 @@ const FIELD: &str = "spec.externalName";
 
 /// An ExternalName Service and its target.
 struct ExternalNameAlias<'a, 'c> {
-    view: &'a View<'c>,
+    service: &'a LintedService<'c>,
     text: &'c str,
     target: Name,
 }
@@ -114,23 +114,23 @@ impl<'c> ExternalNameAlias<'_, 'c> {
     }
 }
 
-fn views<'a, 'c>(context: &'a Context<'c>) -> impl Iterator<Item = &'a View<'c>> {
-    context.services.iter().filter(|view| view.form == ServiceForm::ExternalName)
+fn external_names<'a, 'c>(context: &'a Context<'c>) -> impl Iterator<Item = &'a LintedService<'c>> {
+    context.services.iter().filter(|service| service.view.is_external_name())
 }
 
-fn text<'c>(view: &View<'c>) -> &'c str {
-    view.spec.external_name.as_deref().unwrap_or_default()
+fn text<'c>(service: &LintedService<'c>) -> &'c str {
+    service.view.spec.external_name.as_deref().unwrap_or_default()
 }
 
-fn alias<'a, 'c>(view: &'a View<'c>) -> Option<ExternalNameAlias<'a, 'c>> {
-    let text = text(view);
+fn alias<'a, 'c>(service: &'a LintedService<'c>) -> Option<ExternalNameAlias<'a, 'c>> {
+    let text = text(service);
     let target = Name::parse(text.strip_suffix('.').unwrap_or(text).as_bytes()).ok()?;
-    Some(ExternalNameAlias { view, text, target })
+    Some(ExternalNameAlias { service, text, target })
 }
 
 /// Those whose target is a name, and no address.
 fn aliases<'a, 'c>(context: &'a Context<'c>) -> impl Iterator<Item = ExternalNameAlias<'a, 'c>> {
-    views(context).filter_map(alias).filter(|alias| !alias.target.looks_like_ipv4())
+    external_names(context).filter_map(alias).filter(|alias| !alias.target.looks_like_ipv4())
 }
 
 fn is_ipv6(text: &str) -> bool {
@@ -138,21 +138,21 @@ fn is_ipv6(text: &str) -> bool {
 }
 
 fn is_address(context: &Context<'_>, findings: &mut Findings) {
-    for view in views(context) {
-        if is_ipv6(text(view)) || alias(view).is_some_and(|alias| alias.target.looks_like_ipv4()) {
-            findings.add(view.subject(), FIELD, format!("{} is read as an address", text(view)));
+    for service in external_names(context) {
+        if is_ipv6(text(service)) || alias(service).is_some_and(|alias| alias.target.looks_like_ipv4()) {
+            findings.add(service.subject(), FIELD, format!("{} is read as an address", text(service)));
         }
     }
 }
 
 fn is_short(context: &Context<'_>, findings: &mut Findings) {
-    for ExternalNameAlias { view, text, target } in aliases(context) {
+    for ExternalNameAlias { service, text, target } in aliases(context) {
         if is_refused_target(target.as_str()) || target.below(context.domain).is_some() {
             continue;
         }
         let labels: Vec<&str> = target.as_str().split('.').collect();
         let (namespace, name) = match *labels.as_slice() {
-            [name] => (&*view.name.namespace, name),
+            [name] => (&*service.name.namespace, name),
             [name, namespace, "svc"] => (namespace, name),
             // A public name too, perhaps: only where there is such a Service.
             [name, namespace]
@@ -163,52 +163,52 @@ fn is_short(context: &Context<'_>, findings: &mut Findings) {
             _ => continue,
         };
         let whole = format!("{name}.{namespace}.svc.{}", context.domain);
-        findings.add(view.subject(), FIELD, format!("{text} stands for itself, and not for {whole}"));
+        findings.add(service.subject(), FIELD, format!("{text} stands for itself, and not for {whole}"));
     }
 }
 
 fn is_loop(context: &Context<'_>, findings: &mut Findings) {
     for start in aliases(context) {
-        let mut way = vec![start.view.name];
+        let mut way = vec![start.service.name];
         let mut next = following(&start, context);
-        while let Some(view) = next {
-            if way.contains(&view.name) {
+        while let Some(service) = next {
+            if way.contains(&service.name) {
                 break;
             }
-            way.push(view.name);
+            way.push(service.name);
             if way.len() > MAX_ALIAS_HOPS {
                 break;
             }
-            next = alias(view).and_then(|alias| following(&alias, context));
+            next = alias(service).and_then(|alias| following(&alias, context));
         }
         let shown: Vec<String> = way.iter().map(ToString::to_string).collect();
         let message = match next {
             // Each circle is told of once.
-            Some(end) if end.name == start.view.name && way.iter().min() == Some(&start.view.name) => {
-                format!("{} leads to itself: {} → {}", start.view.name, shown.join(" → "), start.view.name)
+            Some(end) if end.name == start.service.name && way.iter().min() == Some(&start.service.name) => {
+                format!("{} leads to itself: {} → {}", start.service.name, shown.join(" → "), start.service.name)
             }
             Some(_) if way.len() > MAX_ALIAS_HOPS => {
                 format!("it leads through more than {MAX_ALIAS_HOPS} ExternalName Services: {}", some(shown))
             }
             _ => continue,
         };
-        findings.add(start.view.subject(), FIELD, message);
+        findings.add(start.service.subject(), FIELD, message);
     }
 }
 
 /// The ExternalName Service that another leads to.
-fn following<'a, 'c>(alias: &ExternalNameAlias<'_, 'c>, context: &'a Context<'c>) -> Option<&'a View<'c>> {
+fn following<'a, 'c>(alias: &ExternalNameAlias<'_, 'c>, context: &'a Context<'c>) -> Option<&'a LintedService<'c>> {
     let (namespace, name) = alias.service(context)?;
-    context.service(namespace, name).filter(|view| view.form == ServiceForm::ExternalName)
+    context.service(namespace, name).filter(|service| service.view.is_external_name())
 }
 
 fn to_other_namespace(context: &Context<'_>, findings: &mut Findings) {
     for alias in aliases(context) {
         let Some((namespace, name)) = alias.service(context) else { continue };
-        let own = &*alias.view.name.namespace;
+        let own = &*alias.service.name.namespace;
         if namespace != own && context.service(namespace, name).is_some() {
             let message = format!("it leads from namespace {own} to Service {namespace}/{name}");
-            findings.add(alias.view.subject(), FIELD, message);
+            findings.add(alias.service.subject(), FIELD, message);
         }
     }
 }
@@ -218,15 +218,15 @@ fn is_refused(context: &Context<'_>, findings: &mut Findings) {
         let is_pod = alias.inside(context).is_some_and(|(kind, ..)| kind == "pod");
         if is_pod || is_refused_target(alias.target.as_str()) {
             let what = if is_pod { "is the name of a pod" } else { "is never a target" };
-            findings.add(alias.view.subject(), FIELD, format!("{} {what}", alias.text));
+            findings.add(alias.service.subject(), FIELD, format!("{} {what}", alias.text));
         }
     }
 }
 
 fn with_ports(context: &Context<'_>, findings: &mut Findings) {
-    for view in views(context).filter(|view| view.ports().count() > 0) {
-        let ports = some(view.ports().map(|(_, port)| shown(port)));
-        findings.add(view.subject(), "spec.ports", format!("{ports}: none of it has an effect"));
+    for service in external_names(context).filter(|service| service.view.ports().count() > 0) {
+        let ports = some(service.view.ports().map(|port| shown(&port)));
+        findings.add(service.subject(), "spec.ports", format!("{ports}: none of it has an effect"));
     }
 }
 
@@ -234,20 +234,20 @@ fn target_missing(context: &Context<'_>, findings: &mut Findings) {
     for alias in aliases(context) {
         let Some((namespace, name)) = alias.service(context) else { continue };
         if context.service(namespace, name).is_none() && context.knows_services_of(namespace) {
-            findings.add(alias.view.subject(), FIELD, format!("there is no Service {namespace}/{name}"));
+            findings.add(alias.service.subject(), FIELD, format!("there is no Service {namespace}/{name}"));
         }
     }
 }
 
 fn is_no_name(context: &Context<'_>, findings: &mut Findings) {
-    for view in views(context) {
-        let text = text(view);
+    for service in external_names(context) {
+        let text = text(service);
         if text.is_empty() {
-            findings.add(view.subject(), "spec.type", "it has no externalName");
+            findings.add(service.subject(), "spec.type", "it has no externalName");
         } else if let (Err(error), false) =
             (Name::parse(text.strip_suffix('.').unwrap_or(text).as_bytes()), is_ipv6(text))
         {
-            findings.add(view.subject(), FIELD, format!("\"{text}\" is no DNS name: {error}"));
+            findings.add(service.subject(), FIELD, format!("\"{text}\" is no DNS name: {error}"));
         }
     }
 }

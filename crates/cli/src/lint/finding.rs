@@ -7,7 +7,7 @@ use super::{
     findings::{Diagnostic, Findings},
     rule::Rule,
 };
-use crate::cluster::ObjectName;
+use crate::kubernetes::ObjectName;
 
 /// Something that a rule found.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    cluster::{Lines, NamespacedName, ObjectName, Sourced},
     input::SourceLocation,
+    kubernetes::{Lines, NamespacedName, ObjectName, Sourced},
 };
 
 /// An object in which something may be found.

@@ -8,7 +8,7 @@ use super::{
     registry::by_id,
     rule::Rule,
 };
-use crate::cluster::ClusterState;
+use crate::kubernetes::ClusterState;
 
 /// That a rule is to be ignored, in one object or everywhere.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use super::{
     findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
-use crate::cluster::Remark;
+use crate::kubernetes::Remark;
 
 /// Annotations of this name, with a rule's id behind it, switch that rule off for their object.
 pub(super) const ANNOTATION: &str = "ignore-";

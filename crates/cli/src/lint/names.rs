@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use byname_core::limits::MAX_NDOTS;
 
 use super::{
-    context::{Context, EndpointView, ServiceForm, View, some},
+    context::{Context, LintedService, some},
     findings::{Findings, Subject},
     public_suffixes::PUBLIC_SUFFIXES,
     rule::{Rule, Severity},
 };
-use crate::cluster::{DnsPolicy, NamespacedName, Pod};
+use crate::kubernetes::{DnsPolicy, EndpointView, NamespacedName, Pod};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -74,49 +74,47 @@ const BARE_NDOTS: usize = 1;
 const CLUSTER_SEARCHES: usize = 3;
 
 /// Endpoints of a Service whose short names are those of Services in the namespace that is called like it.
-fn shadowed<'a, 'c>(view: &'a View<'c>, context: &'a Context<'c>) -> Vec<(&'a EndpointView<'c>, &'a View<'c>)> {
-    let ready = view.endpoints.iter().filter(|endpoint| endpoint.is_ready);
+fn shadowed<'a, 'c>(
+    service: &'a LintedService<'c>,
+    context: &'a Context<'c>,
+) -> Vec<(&'a EndpointView<'c>, &'a LintedService<'c>)> {
+    let ready = service.endpoints.iter().filter(|endpoint| endpoint.is_ready);
     let shadowed = ready.filter_map(|endpoint| {
-        let hostname = endpoint.endpoint.hostname.as_deref()?;
-        context.service(&view.name.name, hostname).map(|service| (endpoint, service))
+        let hostname = endpoint.hostname()?;
+        context.service(&service.name.name, hostname).map(|service| (endpoint, service))
     });
     shadowed.collect()
 }
 
 fn name_shadowed(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
-        let shadowed = shadowed(view, context);
-        let Some((endpoint, service)) = shadowed.first() else { continue };
+    for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
+        let shadowed = shadowed(service, context);
+        let Some((endpoint, other)) = shadowed.first() else { continue };
         let more = match shadowed.len() {
             1 => String::new(),
             count => format!("; so for {count} names in all"),
         };
         let message = format!(
             "in namespace {}, {}.{} is the endpoint {} of Service {}, and not Service {}{more}",
-            view.name.namespace,
-            service.name.name,
-            view.name.name,
-            endpoint.address(),
-            view.name,
-            service.name
+            service.name.namespace, other.name.name, service.name.name, endpoint.address, service.name, other.name
         );
-        findings.add(view.subject(), "metadata.name", message);
+        findings.add(service.subject(), "metadata.name", message);
     }
 }
 
 fn called_like_namespace(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
-        let (own, namespace) = (&*view.name.namespace, &*view.name.name);
+    for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
+        let (own, namespace) = (&*service.name.namespace, &*service.name.name);
         let Some(one) = context.services_in(namespace).first().filter(|_| own != namespace) else { continue };
         // BN060 says more.
-        if !shadowed(view, context).is_empty() {
+        if !shadowed(service, context).is_empty() {
             continue;
         }
         let message = format!(
             "in namespace {own}, {}.{namespace} is looked for as an endpoint of it first, then as Service {}",
             one.name.name, one.name
         );
-        findings.add(view.subject(), "metadata.name", message);
+        findings.add(service.subject(), "metadata.name", message);
     }
 }
 
@@ -124,7 +122,7 @@ fn called_like_suffix(context: &Context<'_>, findings: &mut Findings) {
     for suffix in PUBLIC_SUFFIXES {
         let services = context.services_in(suffix);
         let Some(first) = services.first() else { continue };
-        let names = some(services.iter().map(|view| format!("{}.{suffix}", view.name.name)));
+        let names = some(services.iter().map(|service| format!("{}.{suffix}", service.name.name)));
         let message = format!("in every pod these mean Services and no public names: {names}");
         match context.cluster.namespaces.get_key_value(*suffix) {
             Some((name, place)) => {

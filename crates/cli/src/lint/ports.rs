@@ -1,12 +1,11 @@
 //! Ports of Services: where they lead, and what they are called.
 
-use k8s_openapi::{api::core::v1::ServicePort, apimachinery::pkg::util::intstr::IntOrString};
-
 use super::{
-    context::{Context, ServiceForm, View, joined, names_no_container_port, protocol, shown, target},
+    context::{Context, LintedService, names_no_container_port, shown},
     findings::Findings,
     rule::{Rule, Severity},
 };
+use crate::kubernetes::{AppProtocol, ServicePortView, TargetPort};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -81,122 +80,104 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// What names of ports stand for that run over TCP alone. HTTPS is not among them, as HTTP/3 is often called so.
-const OVER_TCP: &[&str] =
-    &["http", "http2", "h2c", "grpc", "ws", "tcp", "mysql", "postgres", "postgresql", "redis", "mongo", "amqp", "ssh"];
-
-/// What names of ports and `appProtocol` stand for that is inside TLS.
-const OVER_TLS: &[&str] = &["https", "tls", "wss", "kubernetes.io/wss"];
-
-/// What a port speaks, as far as it says so: by `appProtocol`, else by its name up to a `-`.
-fn spoken(port: &ServicePort) -> &str {
-    let name = port.name.as_deref().unwrap_or_default();
-    port.app_protocol.as_deref().unwrap_or_else(|| name.split('-').next().unwrap_or_default())
-}
-
 fn target_port_name_missing(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
-        for (field, port) in view.ports().filter(|(_, port)| names_no_container_port(view, port)) {
-            let name = target(port).unwrap_or_default();
+    for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
+        for port in service.view.ports().filter(|port| names_no_container_port(service, port)) {
+            let name = port.target().to_string();
             let number = name.parse::<u16>().map_or("", |_| "; a number is written without quotes");
-            let protocol = protocol(port.protocol.as_ref());
-            let count = view.pods.len();
+            let protocol = port.protocol;
+            let count = service.pods.len();
             let pods = if count == 1 { "the selected pod".into() } else { format!("the {count} selected pods") };
             let message = format!("no container of {pods} calls a {protocol} port \"{name}\"{number}");
-            findings.add(view.subject(), format!("{field}.targetPort"), message);
+            findings.add(service.subject(), format!("{}.targetPort", port.field()), message);
         }
     }
 }
 
 fn target_port_not_listed(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
-        let listed = || view.pods.iter().flat_map(|(_, pod)| &pod.object.container_ports);
+    for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
+        let listed = || service.pods.iter().flat_map(|(_, pod)| &pod.object.container_ports);
         // Who lists nothing says nothing.
-        if view.pods.iter().any(|(_, pod)| pod.object.container_ports.is_empty()) || view.pods.is_empty() {
+        if service.pods.iter().any(|(_, pod)| pod.object.container_ports.is_empty()) || service.pods.is_empty() {
             continue;
         }
-        for (field, port) in view.ports() {
-            let number = match port.target_port {
-                Some(IntOrString::Int(number)) => number,
-                None => port.port,
-                Some(IntOrString::String(_)) => continue,
-            };
-            let protocol = protocol(port.protocol.as_ref());
-            if listed().any(|one| one.port == number && one.protocol == protocol) {
+        for port in service.view.ports() {
+            let TargetPort::Number(number) = port.target() else { continue };
+            let protocol = port.protocol;
+            if listed().any(|one| one.port == number && one.protocol == protocol.as_str()) {
                 continue;
             }
-            let field =
-                if port.target_port.is_some() { format!("{field}.targetPort") } else { format!("{field}.port") };
-            findings.add(view.subject(), field, format!("the selected pods list no {protocol} port {number}"));
+            let field = if port.object.target_port.is_some() { "targetPort" } else { "port" };
+            let field = format!("{}.{field}", port.field());
+            findings.add(service.subject(), field, format!("the selected pods list no {protocol} port {number}"));
         }
     }
 }
 
 fn tls_and_clear_text(context: &Context<'_>, findings: &mut Findings) {
     // A load balancer may end TLS, and speak in clear text from there on.
-    let is_judged = |view: &&View<'_>| view.form != ServiceForm::ExternalName && view.type_() != "LoadBalancer";
-    for view in context.services.iter().filter(is_judged) {
-        for (field, port) in view.ports().filter(|(_, port)| OVER_TLS.contains(&spoken(port))) {
-            let leads_there_too = |other: &&ServicePort| {
-                target(other).unwrap_or_else(|| other.port.to_string())
-                    == target(port).unwrap_or_else(|| port.port.to_string())
-                    && protocol(other.protocol.as_ref()) == protocol(port.protocol.as_ref())
-                    && OVER_TCP.contains(&spoken(other))
+    let is_judged =
+        |service: &&LintedService<'_>| !service.view.is_external_name() && service.view.type_word() != "LoadBalancer";
+    for service in context.services.iter().filter(is_judged) {
+        for port in service.view.ports().filter(|port| port.app_protocol() == AppProtocol::Tls) {
+            let target = port.target();
+            let leads_there_too = |other: &ServicePortView<'_>| {
+                other.target() == target
+                    && other.protocol == port.protocol
+                    && other.app_protocol().is_plaintext_over_tcp()
             };
-            let other = view.ports().map(|(_, other)| other).find(leads_there_too);
-            if let Some(other) = other {
-                let target = target(port).unwrap_or_else(|| port.port.to_string());
-                let message = format!("ports {} and {} both lead to {target}", shown(port), shown(other));
-                findings.add(view.subject(), field, message);
+            if let Some(other) = service.view.ports().find(leads_there_too) {
+                let message = format!("ports {} and {} both lead to {target}", shown(&port), shown(&other));
+                findings.add(service.subject(), port.field(), message);
             }
         }
     }
 }
 
 fn tcp_over_udp(context: &Context<'_>, findings: &mut Findings) {
-    for view in &context.services {
-        for (field, port) in view.ports() {
-            let protocol = protocol(port.protocol.as_ref());
-            if protocol != "TCP" && OVER_TCP.contains(&spoken(port)) {
-                let message = format!("port {} is said to be {} over {protocol}", shown(port), spoken(port));
-                findings.add(view.subject(), format!("{field}.protocol"), message);
+    for service in &context.services {
+        for port in service.view.ports() {
+            if !port.is_tcp() && port.app_protocol().is_plaintext_over_tcp() {
+                let (word, protocol) = (port.protocol_word(), port.protocol);
+                let message = format!("port {} is said to be {word} over {protocol}", shown(&port));
+                findings.add(service.subject(), format!("{}.protocol", port.field()), message);
             }
         }
     }
 }
 
 fn unnamed_port(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.ports().count() > 1) {
-        for (field, port) in view.ports().filter(|(_, port)| port.name.as_deref().unwrap_or_default().is_empty()) {
-            let message = format!("port {} is one of {} and has no name", shown(port), view.ports().count());
-            findings.add(view.subject(), field, message);
+    for service in context.services.iter().filter(|service| service.view.ports().count() > 1) {
+        for port in service.view.ports().filter(|port| port.name.is_empty()) {
+            let message = format!("port {} is one of {} and has no name", shown(&port), service.view.ports().count());
+            findings.add(service.subject(), port.field(), message);
         }
     }
 }
 
 fn unknown_app_protocol(context: &Context<'_>, findings: &mut Findings) {
-    for view in &context.services {
-        for (field, port) in view.ports() {
-            let Some(value) = port.app_protocol.as_deref() else { continue };
-            if value.strip_prefix("kubernetes.io/").is_some_and(|name| !["h2c", "ws", "wss"].contains(&name)) {
+    for service in &context.services {
+        for port in service.view.ports() {
+            let Some(value) = port.object.app_protocol.as_deref() else { continue };
+            let is_of_kubernetes = value.to_ascii_lowercase().starts_with("kubernetes.io/");
+            if is_of_kubernetes && port.app_protocol() == AppProtocol::Unknown {
                 let message = format!("Kubernetes defines no appProtocol {value}");
-                findings.add(view.subject(), format!("{field}.appProtocol"), message);
+                findings.add(service.subject(), format!("{}.appProtocol", port.field()), message);
             }
         }
     }
 }
 
 fn headless_port_differs(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == ServiceForm::Headless) {
-        for (field, port) in view.ports() {
-            let slices = context.cluster.slices_of(view.name).map(|(_, slice)| &slice.object);
-            let mut numbers: Vec<i32> = slices.filter_map(|slice| joined(slice, port)).collect();
-            if let (true, Some(IntOrString::Int(number))) = (numbers.is_empty(), &port.target_port) {
-                numbers.push(*number);
+    for service in context.services.iter().filter(|service| service.view.is_headless()) {
+        for port in service.view.ports() {
+            let mut numbers: Vec<i32> = service.view.slices().filter_map(|slice| slice.port_of(&port)).collect();
+            if let (true, TargetPort::Number(number)) = (numbers.is_empty(), port.target()) {
+                numbers.push(number);
             }
-            if let Some(number) = numbers.iter().find(|number| **number != port.port) {
-                let message = format!("port {} is {number} at the pods", shown(port));
-                findings.add(view.subject(), format!("{field}.port"), message);
+            if let Some(number) = numbers.iter().find(|number| **number != port.number) {
+                let message = format!("port {} is {number} at the pods", shown(&port));
+                findings.add(service.subject(), format!("{}.port", port.field()), message);
             }
         }
     }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    context::{Context, ServiceForm, labels, protocol, shown, some, target},
+    context::{Context, labels, shown, some},
     findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
-use crate::cluster::{NamespacedName, Pod};
+use crate::kubernetes::{NamespacedName, Pod};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -53,33 +53,33 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn matches_no_pod(context: &Context<'_>, findings: &mut Findings) {
-    for view in &context.services {
-        let Some(selector) = view.selector().filter(|_| view.form != ServiceForm::ExternalName) else { continue };
+    for service in &context.services {
+        let Some(selector) = service.view.selector().filter(|_| !service.view.is_external_name()) else { continue };
         // Where there are endpoints there are pods, and what was read lacks them.
-        if !view.pods.is_empty() || !view.endpoints.is_empty() {
+        if !service.pods.is_empty() || !service.endpoints.is_empty() {
             continue;
         }
         // A slice without endpoints is of a control plane that found no pod; pods that run are those of a cluster. Manifests
         // have neither, and pods of their own besides the few that are written out.
         let is_of_cluster = |pod: &Pod| !pod.phase.is_empty();
-        if context.cluster.slices_of(view.name).next().is_none()
-            && !context.cluster.pods_of(&view.name.namespace).any(|(_, pod)| is_of_cluster(&pod.object))
+        if service.view.all_slices().next().is_none()
+            && !context.cluster.pods_of(&service.name.namespace).any(|(_, pod)| is_of_cluster(&pod.object))
         {
             continue;
         }
-        let message = format!("no pod of {} has {}", view.name.namespace, labels(selector));
-        findings.add(view.subject(), "spec.selector", message);
+        let message = format!("no pod of {} has {}", service.name.namespace, labels(selector));
+        findings.add(service.subject(), "spec.selector", message);
     }
 }
 
 fn spans_workloads(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
-        let Some(selector) = view.selector() else { continue };
-        let workloads: BTreeSet<String> = view.pods.iter().map(|(name, pod)| workload(name, &pod.object)).collect();
+    for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
+        let Some(selector) = service.view.selector() else { continue };
+        let workloads: BTreeSet<String> = service.pods.iter().map(|(name, pod)| workload(name, &pod.object)).collect();
         if workloads.len() > 1 {
             let count = workloads.len();
             let message = format!("{} matches pods of {count} workloads: {}", labels(selector), some(workloads));
-            findings.add(view.subject(), "spec.selector", message);
+            findings.add(service.subject(), "spec.selector", message);
         }
     }
 }
@@ -100,19 +100,18 @@ fn workload(name: &NamespacedName, pod: &Pod) -> String {
 
 fn twins(context: &Context<'_>, findings: &mut Findings) {
     let mut first: BTreeMap<_, &NamespacedName> = BTreeMap::new();
-    for view in context.services.iter().filter(|view| view.form != ServiceForm::ExternalName) {
-        let Some(selector) = view.selector() else { continue };
-        let same = view.ports().find_map(|(field, port)| {
+    for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
+        let Some(selector) = service.view.selector() else { continue };
+        let same = service.view.ports().find_map(|port| {
             // A headless Service beside one with an address is how StatefulSets are reached.
-            let kind = (view.form == ServiceForm::Headless, view.type_());
-            let target = target(port).unwrap_or_else(|| port.port.to_string());
-            let key = (&*view.name.namespace, selector, kind, port.port, protocol(port.protocol.as_ref()), target);
-            let first = *first.entry(key).or_insert(view.name);
-            (first != view.name).then_some((field, port, first))
+            let kind = (service.view.is_headless(), service.view.type_word());
+            let key = (&*service.name.namespace, selector, kind, port.number, port.protocol, port.target().to_string());
+            let first = *first.entry(key).or_insert(service.name);
+            (first != service.name).then_some((port, first))
         });
-        if let Some((field, port, first)) = same {
-            let message = format!("port {} leads to the same pods and port as that of Service {first}", shown(port));
-            findings.add(view.subject(), field, message);
+        if let Some((port, first)) = same {
+            let message = format!("port {} leads to the same pods and port as that of Service {first}", shown(&port));
+            findings.add(service.subject(), port.field(), message);
         }
     }
 }
@@ -126,7 +125,7 @@ fn subdomain_without_service(context: &Context<'_>, findings: &mut Findings) {
             continue;
         }
         let service = context.service(&name.namespace, subdomain);
-        if service.is_none_or(|service| service.form == ServiceForm::ExternalName) {
+        if service.is_none_or(|service| service.view.is_external_name()) {
             let (_, count) = seen.entry((&*name.namespace, subdomain)).or_insert(((name, pod), 0));
             *count += 1;
         }

@@ -1,10 +1,11 @@
 //! Affinity, topology and readiness: fields that have no effect, or another one than they seem to.
 
 use super::{
-    context::{Context, ServiceForm, View},
+    context::{Context, LintedService},
     findings::Findings,
     rule::{Rule, Severity},
 };
+use crate::kubernetes::ServiceForm;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -76,30 +77,30 @@ const TOPOLOGY_ANNOTATIONS: &[&str] =
 const DEFAULT_TIMEOUT_SECONDS: i32 = 10_800;
 
 /// The topology annotations of a Service that ask for something.
-fn topology_annotations<'c>(view: &View<'c>) -> impl Iterator<Item = (&'static str, &'c str)> {
-    let modes = TOPOLOGY_ANNOTATIONS.iter().filter_map(|name| Some((*name, view.annotation(name)?)));
+fn topology_annotations<'c>(service: &LintedService<'c>) -> impl Iterator<Item = (&'static str, &'c str)> {
+    let modes = TOPOLOGY_ANNOTATIONS.iter().filter_map(|name| Some((*name, service.annotation(name)?)));
     modes.filter(|(_, mode)| !mode.eq_ignore_ascii_case("disabled"))
 }
 
 /// What a Service without an address of its own is called.
-fn without_address(view: &View<'_>) -> Option<&'static str> {
-    match view.form {
+fn without_address(service: &LintedService<'_>) -> Option<&'static str> {
+    match service.view.form {
         ServiceForm::ExternalName => Some("an ExternalName Service"),
         ServiceForm::Headless => Some("a headless Service"),
-        ServiceForm::Virtual => None,
+        ServiceForm::Virtual | ServiceForm::Unassigned => None,
     }
 }
 
 fn affinity_without_effect(context: &Context<'_>, findings: &mut Findings) {
-    for view in &context.services {
-        let has_affinity = view.spec.session_affinity.as_deref() == Some("ClientIP");
-        match without_address(view) {
+    for service in &context.services {
+        let has_affinity = service.view.spec.session_affinity.as_deref() == Some("ClientIP");
+        match without_address(service) {
             Some(what) if has_affinity => {
-                findings.add(view.subject(), "spec.sessionAffinity", format!("ClientIP, for {what}"));
+                findings.add(service.subject(), "spec.sessionAffinity", format!("ClientIP, for {what}"));
             }
-            _ if !has_affinity && view.spec.session_affinity_config.is_some() => {
+            _ if !has_affinity && service.view.spec.session_affinity_config.is_some() => {
                 let message = "it sets how sessionAffinity works, which is None";
-                findings.add(view.subject(), "spec.sessionAffinityConfig", message);
+                findings.add(service.subject(), "spec.sessionAffinityConfig", message);
             }
             _ => {}
         }
@@ -107,31 +108,31 @@ fn affinity_without_effect(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn affinity_timeout(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
-        let config = view.spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+    for service in context.services.iter().filter(|service| service.view.is_virtual()) {
+        let config = service.view.spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
         let timeout = config.and_then(|config| config.timeout_seconds);
         if let Some(timeout) = timeout.filter(|timeout| *timeout != DEFAULT_TIMEOUT_SECONDS)
-            && view.spec.session_affinity.as_deref() == Some("ClientIP")
+            && service.view.spec.session_affinity.as_deref() == Some("ClientIP")
         {
             let field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
-            findings.add(view.subject(), field, format!("{timeout} seconds, which the filter does not count"));
+            findings.add(service.subject(), field, format!("{timeout} seconds, which the filter does not count"));
         }
     }
 }
 
 fn topology_without_effect(context: &Context<'_>, findings: &mut Findings) {
-    for view in &context.services {
-        let Some(what) = without_address(view) else { continue };
+    for service in &context.services {
+        let Some(what) = without_address(service) else { continue };
         let mut add = |field: &str, value: &str| {
-            findings.add(view.subject(), field, format!("{value}, for {what}"));
+            findings.add(service.subject(), field, format!("{value}, for {what}"));
         };
-        if let Some(distribution) = view.spec.traffic_distribution.as_deref() {
+        if let Some(distribution) = service.view.spec.traffic_distribution.as_deref() {
             add("spec.trafficDistribution", distribution);
         }
-        if view.spec.internal_traffic_policy.as_deref() == Some("Local") {
+        if service.view.spec.internal_traffic_policy.as_deref() == Some("Local") {
             add("spec.internalTrafficPolicy", "Local");
         }
-        for (name, mode) in topology_annotations(view) {
+        for (name, mode) in topology_annotations(service) {
             add(&format!("metadata.annotations.{name}"), mode);
         }
     }
@@ -139,30 +140,30 @@ fn topology_without_effect(context: &Context<'_>, findings: &mut Findings) {
 
 fn topology_annotation(context: &Context<'_>, findings: &mut Findings) {
     // BN072 says more of the others.
-    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
-        for (name, mode) in topology_annotations(view) {
-            let message = match view.spec.traffic_distribution.as_deref() {
+    for service in context.services.iter().filter(|service| service.view.is_virtual()) {
+        for (name, mode) in topology_annotations(service) {
+            let message = match service.view.spec.traffic_distribution.as_deref() {
                 Some(distribution) => format!("{mode}, so trafficDistribution: {distribution} does not count"),
                 None => format!("{mode}, by an annotation that is deprecated"),
             };
-            findings.add(view.subject(), format!("metadata.annotations.{name}"), message);
+            findings.add(service.subject(), format!("metadata.annotations.{name}"), message);
         }
     }
 }
 
 fn prefer_close(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
-        if view.spec.traffic_distribution.as_deref() == Some("PreferClose") {
-            findings.add(view.subject(), "spec.trafficDistribution", "PreferClose is now called PreferSameZone");
+    for service in context.services.iter().filter(|service| service.view.is_virtual()) {
+        if service.view.spec.traffic_distribution.as_deref() == Some("PreferClose") {
+            findings.add(service.subject(), "spec.trafficDistribution", "PreferClose is now called PreferSameZone");
         }
     }
 }
 
 fn not_ready_addresses(context: &Context<'_>, findings: &mut Findings) {
-    for view in context.services.iter().filter(|view| view.form == ServiceForm::Virtual) {
-        if view.spec.publish_not_ready_addresses == Some(true) {
+    for service in context.services.iter().filter(|service| service.view.is_virtual()) {
+        if service.view.publishes_not_ready() {
             let message = "pods that are not ready are endpoints of a Service with a cluster IP";
-            findings.add(view.subject(), "spec.publishNotReadyAddresses", message);
+            findings.add(service.subject(), "spec.publishNotReadyAddresses", message);
         }
     }
 }

@@ -25,8 +25,8 @@ use super::{
     store::{Failure, Feed, Store},
 };
 use crate::{
-    cluster::{ClusterState, NamespacedName},
     input::InputError,
+    kubernetes::{ClusterState, NamespacedName},
 };
 
 /// A server that says nothing for so long is gone: it sends a bookmark about every minute.

@@ -18,8 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    cluster::ClusterState,
     input::{self, InputError, InputErrors, Source},
+    kubernetes::ClusterState,
     output,
 };
 

@@ -15,8 +15,8 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    cluster::{NamespacedName, Node, Pod, SERVICE_NAME},
     input::{InputError, SourceLocation},
+    kubernetes::{NamespacedName, Node, Pod, SERVICE_NAME},
 };
 
 /// A kind of objects that is followed.

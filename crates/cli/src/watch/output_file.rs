@@ -15,10 +15,10 @@ use super::{
     metrics::{Metrics, of_kind},
 };
 use crate::{
-    cluster::ClusterState,
     compile::Compiled,
     envoy::{self, EcdsFilter},
     input::InputError,
+    kubernetes::ClusterState,
     output,
 };
 

@@ -13,8 +13,8 @@ use super::{
     object::{Depth, Kept, ObjectKind, WatchedObject},
 };
 use crate::{
-    cluster::{self, ClusterState, NamespacedName, Sourced},
     input::{InputError, SourceLocation},
+    kubernetes::{self, ClusterState, NamespacedName, Sourced},
     output,
 };
 
@@ -76,7 +76,7 @@ impl Store {
         // What a list does not have is not there.
         let cluster = ClusterState { knows_all_slices: true, ..ClusterState::default() };
         let feeds = BTreeMap::new();
-        Self { cluster, feeds, pod, has_pods, place: cluster::from_api(), metrics }
+        Self { cluster, feeds, pod, has_pods, place: kubernetes::from_api(), metrics }
     }
 
     /// There is a feed more, which nothing is known of yet.
@@ -272,5 +272,5 @@ fn put<K: Ord, T: PartialEq>(
 }
 
 fn sourced<T>(object: T, place: &SourceLocation) -> Sourced<T> {
-    Sourced { object, place: place.clone(), lines: cluster::Lines::default() }
+    Sourced { object, place: place.clone(), lines: kubernetes::Lines::default() }
 }

@@ -10,10 +10,10 @@ use byname_core::wire::SteeringMode;
 use clap::{Args, ValueEnum};
 
 use crate::{
-    cluster::NamespacedName,
     compile::{self, Base, CompileOptions, Compiled, Steered, UpstreamClusters},
     envoy::{self, Bootstrap, DEFAULT_MODULE, Discovery, EcdsFilter, Pass, Style},
     istio::{self, Image, IstioObject, MAX_OBJECT_BYTES},
+    kubernetes::NamespacedName,
     output,
 };
 

@@ -1,11 +1,15 @@
 //! What is known of a cluster: the objects that decide what a name means, by namespace and name, and where each was read.
 
+mod endpoint_view;
 mod lines;
 mod name;
 mod node;
 mod pod;
+mod port_view;
 mod remark;
 mod route;
+mod service_view;
+mod slice_view;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -13,23 +17,23 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::{
-        core::v1::{Service, ServiceSpec},
-        discovery::v1::{Endpoint, EndpointSlice},
-        networking::v1::Ingress,
-    },
+    api::{core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde::de::DeserializeOwned;
 
 use self::name::DEFAULT_NAMESPACE;
 pub use self::{
+    endpoint_view::{Conditions, EndpointView},
     lines::Lines,
     name::{NamespacedName, ObjectName},
     node::Node,
     pod::{ContainerPort, DnsPolicy, Owner, Pod},
+    port_view::{AppProtocol, ServicePortView, SlicePortView, TargetPort, TransportProtocol},
     remark::Remark,
     route::{BackendRef, GatewayRoute, ParentRef},
+    service_view::{ServiceForm, ServiceView},
+    slice_view::{AddressType, SliceView},
 };
 use crate::input::{self, InputError, InputErrors, RawObject, Source, SourceLocation};
 
@@ -121,10 +125,7 @@ impl ClusterState {
     /// a selector, so that one without was left out of what was read.
     #[must_use]
     pub fn knows_endpoints_of(&self, service: &NamespacedName) -> bool {
-        let has_selector = || {
-            let spec = self.services.get(service).and_then(|service| service.object.spec.as_ref());
-            spec.and_then(|spec| spec.selector.as_ref()).is_some_and(|selector| !selector.is_empty())
-        };
+        let has_selector = || self.service(service).is_some_and(|service| service.selector().is_some());
         let has_neighbours = || in_namespace(&self.slices, &service.namespace).next().is_some();
         self.knows_all_slices || self.slices_of.contains_key(service) || (!has_selector() && has_neighbours())
     }
@@ -137,13 +138,28 @@ impl ClusterState {
         self.namespaces.keys().map(String::as_str).chain(of_services).chain(of_pods).collect()
     }
 
-    /// The EndpointSlices of a Service, by name.
-    pub fn slices_of(
-        &self,
-        service: &NamespacedName,
-    ) -> impl Iterator<Item = (&NamespacedName, &Sourced<EndpointSlice>)> {
+    /// The Service called so.
+    #[must_use]
+    pub fn service(&self, name: &NamespacedName) -> Option<ServiceView<'_>> {
+        let (name, source) = self.services.get_key_value(name)?;
+        Some(ServiceView::new(self, name, source))
+    }
+
+    /// The Services, by name.
+    pub fn service_views(&self) -> impl Iterator<Item = ServiceView<'_>> {
+        self.services.iter().map(|(name, source)| ServiceView::new(self, name, source))
+    }
+
+    /// The endpoints of all EndpointSlices, also of those that name no Service.
+    pub fn endpoint_views(&self) -> impl Iterator<Item = EndpointView<'_>> {
+        let slices = self.slices.iter().map(|(name, source)| SliceView::new(name, source));
+        slices.filter(SliceView::counts).flat_map(|slice| slice.endpoints())
+    }
+
+    /// The EndpointSlices of a Service, by name, also those whose endpoints do not count.
+    fn slices_of<'c>(&'c self, service: &NamespacedName) -> impl Iterator<Item = SliceView<'c>> + use<'c> {
         let names = self.slices_of.get(service).into_iter().flatten();
-        names.filter_map(|name| self.slices.get_key_value(name))
+        names.filter_map(|name| self.slices.get_key_value(name)).map(|(name, source)| SliceView::new(name, source))
     }
 
     /// Puts in an EndpointSlice, in place of the one that is called so.
@@ -325,26 +341,6 @@ pub fn in_namespace<'c, T>(
     let namespace = namespace.to_owned();
     let from = objects.range(NamespacedName::new(&namespace, "")..);
     from.take_while(move |(name, _)| name.namespace == namespace)
-}
-
-/// Whether a port is one of TCP, which the API leaves out.
-#[must_use]
-pub fn is_tcp(protocol: Option<&String>) -> bool {
-    protocol.is_none_or(|protocol| protocol == "TCP")
-}
-
-/// The condition, which counts as true where it is left out.
-#[must_use]
-pub fn is_ready(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-}
-
-/// The cluster IPs of a Service; `None` makes it headless.
-pub fn cluster_ips(spec: &ServiceSpec) -> impl Iterator<Item = &str> {
-    let listed = spec.cluster_ips.iter().flatten();
-    // Servers without dual stack, and people, write the one alone.
-    let alone = spec.cluster_ip.iter().filter(|_| spec.cluster_ips.as_ref().is_none_or(Vec::is_empty));
-    listed.chain(alone).map(String::as_str).filter(|text| !text.is_empty())
 }
 
 /// The place of what came from the Kubernetes API.

@@ -1,0 +1,126 @@
+//! An endpoint as every command reads it.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions};
+
+use super::{NamespacedName, SliceView};
+
+/// An endpoint of an EndpointSlice.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointView<'c> {
+    /// Its slice.
+    pub slice: SliceView<'c>,
+    /// Its index in `endpoints`.
+    pub index: usize,
+    /// The endpoint, for the fields that the view does not read.
+    pub object: &'c Endpoint,
+    /// Its first address, the only one that kube-proxy and DNS read.
+    pub address: &'c str,
+    /// Its conditions.
+    pub conditions: Conditions,
+    /// Whether it counts as ready: by its condition, or by `publishNotReadyAddresses` of its Service.
+    pub is_ready: bool,
+}
+
+/// The conditions of an endpoint, with the defaults of kube-proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conditions {
+    /// By default true.
+    pub ready: bool,
+    /// By default true.
+    pub serving: bool,
+    /// By default false.
+    pub terminating: bool,
+}
+
+impl Conditions {
+    fn of(conditions: Option<&EndpointConditions>) -> Self {
+        let said = |condition: fn(&EndpointConditions) -> Option<bool>| conditions.and_then(condition);
+        Self {
+            ready: said(|conditions| conditions.ready).unwrap_or(true),
+            serving: said(|conditions| conditions.serving).unwrap_or(true),
+            terminating: said(|conditions| conditions.terminating).unwrap_or(false),
+        }
+    }
+}
+
+impl<'c> EndpointView<'c> {
+    /// `None` for an endpoint without an address.
+    pub(super) fn new(slice: SliceView<'c>, index: usize, object: &'c Endpoint) -> Option<Self> {
+        let address = object.addresses.first()?;
+        let conditions = Conditions::of(object.conditions.as_ref());
+        let is_ready = conditions.ready || slice.publishes_not_ready;
+        Some(Self { slice, index, object, address, conditions, is_ready })
+    }
+
+    /// Its path in the slice: `endpoints[0]`.
+    #[must_use]
+    pub fn field(&self) -> String {
+        format!("endpoints[{}]", self.index)
+    }
+
+    /// Its address, if it is an IP address.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.address.parse().ok()
+    }
+
+    /// Whether it serves while it terminates: it may be used where no endpoint is ready (KEP-1672).
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.conditions.serving && self.conditions.terminating
+    }
+
+    /// Whether it may be sent requests: it is ready, or no endpoint is and it is draining.
+    #[must_use]
+    pub fn may_serve(&self) -> bool {
+        self.is_ready || self.is_draining()
+    }
+
+    /// Its hostname in DNS.
+    #[must_use]
+    pub fn hostname(&self) -> Option<&'c str> {
+        self.object.hostname.as_deref().filter(|hostname| !hostname.is_empty())
+    }
+
+    /// Its node.
+    #[must_use]
+    pub fn node(&self) -> Option<&'c str> {
+        self.object.node_name.as_deref().filter(|node| !node.is_empty())
+    }
+
+    /// The Pod that it is, there or not.
+    #[must_use]
+    pub fn pod(&self) -> Option<NamespacedName> {
+        let target = self.object.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?;
+        let namespace = target.namespace.as_deref().unwrap_or(&self.slice.name.namespace);
+        Some(NamespacedName::new(namespace, target.name.as_deref().unwrap_or_default()))
+    }
+
+    /// The zones that it is hinted to.
+    pub fn hinted_zones(&self) -> impl Iterator<Item = &'c str> + use<'c> {
+        let zones = self.object.hints.as_ref().and_then(|hints| hints.for_zones.as_ref());
+        zones.into_iter().flatten().map(|zone| zone.name.as_str())
+    }
+
+    /// The nodes that it is hinted to.
+    pub fn hinted_nodes(&self) -> impl Iterator<Item = &'c str> + use<'c> {
+        let nodes = self.object.hints.as_ref().and_then(|hints| hints.for_nodes.as_ref());
+        nodes.into_iter().flatten().map(|node| node.name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_that_are_left_out_are_those_of_a_ready_endpoint() {
+        let ready = Conditions { ready: true, serving: true, terminating: false };
+        assert_eq!(Conditions::of(None), ready);
+        assert_eq!(Conditions::of(Some(&EndpointConditions::default())), ready);
+        let not_ready = EndpointConditions { ready: Some(false), ..EndpointConditions::default() };
+        assert_eq!(Conditions::of(Some(&not_ready)), Conditions { ready: false, ..ready });
+    }
+}

@@ -1,0 +1,182 @@
+//! A Service as every command reads it.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::LazyLock};
+
+use byname_core::wire::IpFamily;
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+
+use super::{ClusterState, EndpointView, NamespacedName, ServicePortView, SliceView, Sourced};
+
+/// The word in place of a cluster IP that makes a Service headless.
+const HEADLESS: &str = "None";
+
+static NO_SPEC: LazyLock<ServiceSpec> = LazyLock::new(ServiceSpec::default);
+
+/// A Service with its ports, its addresses and its endpoints.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceView<'c> {
+    /// Namespace and name.
+    pub name: &'c NamespacedName,
+    /// The object and where it was read.
+    pub source: &'c Sourced<Service>,
+    /// `spec`, for the fields that the view does not read.
+    pub spec: &'c ServiceSpec,
+    /// How clients reach it.
+    pub form: ServiceForm,
+    cluster: &'c ClusterState,
+}
+
+/// How clients reach a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceForm {
+    /// By the name that it is an alias for.
+    ExternalName,
+    /// By the addresses of its pods.
+    Headless,
+    /// By its cluster IPs.
+    Virtual,
+    /// By cluster IPs that the API server has yet to assign, as in a manifest.
+    Unassigned,
+}
+
+impl ServiceForm {
+    fn of(spec: &ServiceSpec) -> Self {
+        if spec.type_.as_deref() == Some("ExternalName") {
+            return Self::ExternalName;
+        }
+        match cluster_ips(spec).next() {
+            None => Self::Unassigned,
+            Some(_) if cluster_ips(spec).any(|address| address == HEADLESS) => Self::Headless,
+            Some(_) => Self::Virtual,
+        }
+    }
+}
+
+impl<'c> ServiceView<'c> {
+    pub(super) fn new(cluster: &'c ClusterState, name: &'c NamespacedName, source: &'c Sourced<Service>) -> Self {
+        let spec = source.object.spec.as_ref().unwrap_or(&NO_SPEC);
+        Self { name, source, spec, form: ServiceForm::of(spec), cluster }
+    }
+
+    /// Whether it is an alias for another name.
+    #[must_use]
+    pub fn is_external_name(&self) -> bool {
+        self.form == ServiceForm::ExternalName
+    }
+
+    /// Whether its name resolves to the addresses of its pods.
+    #[must_use]
+    pub fn is_headless(&self) -> bool {
+        self.form == ServiceForm::Headless
+    }
+
+    /// Whether it has cluster IPs, or gets them when it is created.
+    #[must_use]
+    pub fn is_virtual(&self) -> bool {
+        matches!(self.form, ServiceForm::Virtual | ServiceForm::Unassigned)
+    }
+
+    /// `spec.type`, with its default.
+    #[must_use]
+    pub fn type_word(&self) -> &'c str {
+        self.spec.type_.as_deref().unwrap_or("ClusterIP")
+    }
+
+    /// Its cluster IPs as they are written. A headless Service has the word `None`.
+    pub fn cluster_ips(&self) -> impl Iterator<Item = &'c str> + use<'c> {
+        cluster_ips(self.spec)
+    }
+
+    /// `spec.ipFamilies`, the preferred family first.
+    pub fn ip_families(&self) -> impl Iterator<Item = IpFamily> + use<'c> {
+        self.spec.ip_families.iter().flatten().filter_map(|family| match family.as_str() {
+            "IPv4" => Some(IpFamily::IPv4),
+            "IPv6" => Some(IpFamily::IPv6),
+            _ => None,
+        })
+    }
+
+    /// The family of its first cluster IP.
+    #[must_use]
+    pub fn address_family(&self) -> Option<IpFamily> {
+        Some(match self.cluster_ips().next()?.parse().ok()? {
+            IpAddr::V4(_) => IpFamily::IPv4,
+            IpAddr::V6(_) => IpFamily::IPv6,
+        })
+    }
+
+    /// Its ports, of every protocol.
+    pub fn ports(&self) -> impl Iterator<Item = ServicePortView<'c>> + use<'c> {
+        self.spec.ports.iter().flatten().enumerate().map(|(index, port)| ServicePortView::new(index, port))
+    }
+
+    /// Its selector; `None` where nothing makes endpoints for it.
+    #[must_use]
+    pub fn selector(&self) -> Option<&'c BTreeMap<String, String>> {
+        self.spec.selector.as_ref().filter(|selector| !selector.is_empty())
+    }
+
+    /// Whether each of its endpoints counts as ready.
+    #[must_use]
+    pub fn publishes_not_ready(&self) -> bool {
+        self.spec.publish_not_ready_addresses.unwrap_or(false)
+    }
+
+    /// All its EndpointSlices, also those whose endpoints do not count.
+    pub fn all_slices(&self) -> impl Iterator<Item = SliceView<'c>> + use<'c> {
+        let publishes_not_ready = self.publishes_not_ready();
+        self.cluster.slices_of(self.name).map(move |slice| SliceView { publishes_not_ready, ..slice })
+    }
+
+    /// Its EndpointSlices whose endpoints count.
+    pub fn slices(&self) -> impl Iterator<Item = SliceView<'c>> + use<'c> {
+        self.all_slices().filter(SliceView::counts)
+    }
+
+    /// Its endpoints, slice by slice. An endpoint that moves from slice to slice is there twice.
+    pub fn endpoints(&self) -> impl Iterator<Item = EndpointView<'c>> + use<'c> {
+        self.slices().flat_map(|slice| slice.endpoints())
+    }
+}
+
+fn cluster_ips(spec: &ServiceSpec) -> impl Iterator<Item = &str> {
+    let listed = spec.cluster_ips.iter().flatten();
+    // Servers without dual stack, and people, write the one alone.
+    let alone = spec.cluster_ip.iter().filter(|_| spec.cluster_ips.as_ref().is_none_or(Vec::is_empty));
+    listed.chain(alone).map(String::as_str).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(type_: Option<&str>, cluster_ip: Option<&str>, cluster_ips: &[&str]) -> ServiceForm {
+        ServiceForm::of(&ServiceSpec {
+            type_: type_.map(str::to_owned),
+            cluster_ip: cluster_ip.map(str::to_owned),
+            cluster_ips: Some(cluster_ips.iter().map(|ip| (*ip).to_owned()).collect()),
+            ..ServiceSpec::default()
+        })
+    }
+
+    #[test]
+    fn either_field_makes_a_service_headless() {
+        assert_eq!(form(None, Some("None"), &[]), ServiceForm::Headless);
+        assert_eq!(form(None, None, &["None"]), ServiceForm::Headless);
+        assert_eq!(form(Some("ClusterIP"), Some("None"), &["None"]), ServiceForm::Headless);
+    }
+
+    #[test]
+    fn a_manifest_without_an_address_is_not_headless() {
+        assert_eq!(form(None, None, &[]), ServiceForm::Unassigned);
+        assert_eq!(form(Some("NodePort"), Some(""), &[]), ServiceForm::Unassigned);
+        assert_eq!(form(None, Some("10.96.0.1"), &[]), ServiceForm::Virtual);
+        assert_eq!(form(None, None, &["10.96.0.1", "fd00::1"]), ServiceForm::Virtual);
+    }
+
+    #[test]
+    fn the_type_makes_an_alias_whatever_addresses_there_are() {
+        assert_eq!(form(Some("ExternalName"), Some("None"), &[]), ServiceForm::ExternalName);
+        assert_eq!(form(Some("ExternalName"), Some("10.96.0.1"), &[]), ServiceForm::ExternalName);
+    }
+}
