@@ -9,7 +9,6 @@ pub mod compile;
 pub mod diff;
 pub mod envoy;
 pub mod explain;
-mod fill;
 pub mod input;
 pub mod istio;
 pub mod kubernetes;

@@ -617,6 +617,24 @@ fn what_is_no_ascii_is_escaped() -> TestResult {
     Ok(())
 }
 
+/// Whatever a path is made of, Envoy reads it as it was given.
+#[test]
+fn prints_hostile_paths_as_text() -> TestResult {
+    const PATH: &str = "/etc/a: {b} # \"c'\\\u{7f}\u{85}\u{2028}*d";
+    let file = format!("{PATH}.yaml");
+    let paths = ["--module", PATH, "--ecds-file", &file, "--cds-file", &file];
+    let bootstrap = Desk::new()?.compile(SHOP, &shop(), &[&["--format", "envoy-bootstrap"], &paths[..]].concat())?;
+    let bootstrap = yaml_documents(&bootstrap)?.remove(0);
+    let manager = &bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    let discovery = &manager["http_filters"][0]["config_discovery"];
+    let wasm = &discovery["default_config"]["config"]["vm_config"];
+    assert_eq!(wasm["code"]["local"]["filename"], PATH);
+    let source = json!({"path": file, "watched_directory": {"path": "/etc"}});
+    assert_eq!(discovery["config_source"]["path_config_source"], source);
+    assert_eq!(bootstrap["dynamic_resources"]["cds_config"]["path_config_source"], source);
+    Ok(())
+}
+
 #[test]
 fn an_object_that_is_too_large_is_refused() -> TestResult {
     let desk = Desk::new()?;

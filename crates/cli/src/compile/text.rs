@@ -5,7 +5,7 @@ use byname_core::wire;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::fill::ascii;
+use crate::output::ascii;
 
 /// The whole configuration as JSON. The same configuration is the same text.
 #[must_use]

@@ -1,17 +1,17 @@
 //! Upstream clusters as Envoy reads them.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, rc::Rc};
 
 use byname_core::UpstreamProtocol;
 
 use super::{
-    file::version,
-    value::{path, socket_address},
+    eds::{assignment, file_name, known},
+    value::{address, empty, extension, path, typed, watched_in},
 };
 use crate::{
     compile::{ClusterEndpoints, UpstreamCluster, UpstreamClusters},
-    fill::{fill, quoted},
     input::{InputError, InputErrors},
+    output::yaml::{Fields, Yaml, fields, map, one_line},
 };
 
 /// How Envoy comes to know the endpoints of a Service.
@@ -37,354 +37,234 @@ pub struct Style {
     pub ca_file: PathBuf,
 }
 
-/// Names are absolute: with a pod's search domains `api.example.com` might be found as endpoint `api` of a Service `example` in
-/// a namespace `com`.
-const RESOLVER: &str = "\
-name: envoy.network.dns_resolver.cares
-typed_config:
-  \"@type\": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
-  dns_resolver_options: {no_default_search_domain: true}
-";
-
-const STATIC: &str = "\
-- name: {{name}}
-  type: STATIC
-  connect_timeout: 1s
-  {{speaks}}
-  load_assignment:
-    {{endpoints}}
-";
-
-const EDS: &str = "\
-- name: {{name}}
-  type: EDS
-  connect_timeout: 1s
-  {{speaks}}
-  eds_cluster_config:
-    eds_config:
-      resource_api_version: V3
-      path_config_source: {path: {{file}}, watched_directory: {path: {{directory}}}}
-";
-
-/// A Service by the cluster's DNS.
-const DNS: &str = "\
-- name: {{name}}
-  connect_timeout: 1s
-  cluster_type:
-    name: envoy.clusters.dns
-    typed_config:
-      \"@type\": type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster
-      dns_lookup_family: V4_PREFERRED
-      {{timing}}
-      {{resolver}}
-  {{speaks}}
-  load_assignment:
-    cluster_name: {{name}}
-    endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: {{host}}, port_value: {{port}}}}}}]}]
-";
-
-/// A host outside, in a form that older Envoys know too: Istio's are among them.
-const EXTERNAL: &str = "\
-- name: {{name}}
-  type: LOGICAL_DNS
-  {{timing}}
-  dns_lookup_family: V4_PREFERRED
-  {{resolver}}
-  {{speaks}}
-  load_assignment:
-    cluster_name: {{name}}
-    endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: {{host}}, port_value: {{port}}}}}}]}]
-";
-
-/// Whether the world outside is there, nobody's start depends on.
-const OUTSIDE: &str = "connect_timeout: 5s\nwait_for_warm_on_init: false\n";
-
-/// A Service keeps its address for life: to ask for ten thousand of them every five seconds, as Envoy does by itself, would be
-/// two thousand queries a second from each pod.
-const ADDRESSED: &str = "dns_refresh_rate: 60s\n";
-
-/// Endpoints come and go: the DNS server says for how long it stands by its answer.
-const HEADLESS: &str = "respect_dns_ttl: true\n";
-
-/// All Services share the thresholds, which would be those of one cluster: without them one slow Service makes others answer
-/// 503. An endpoint stays in memory as long as connections to it are open, so idle ones are closed.
-const ORIGINAL_DST: &str = "\
-- name: {{name}}
-  type: ORIGINAL_DST
-  lb_policy: CLUSTER_PROVIDED
-  connect_timeout: 1s
-  circuit_breakers:
-    thresholds: [{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000, max_retries: 1000}]
-  {{speaks}}
-";
-
-/// For all hosts outside, as above.
-const DYNAMIC: &str = "\
-- name: {{name}}
-  lb_policy: CLUSTER_PROVIDED
-  connect_timeout: 5s
-  circuit_breakers:
-    thresholds: [{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000, max_retries: 1000}]
-  cluster_type:
-    name: envoy.clusters.dynamic_forward_proxy
-    typed_config:
-      \"@type\": type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig
-      dns_cache_config:
-        {{dns_cache}}
-  {{speaks}}
-";
-
-const OPTIONS: &str = "\
-envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-  \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-  {{options}}
-";
-
-const TLS: &str = "\
-name: envoy.transport_sockets.tls
-typed_config:
-  \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-  common_tls_context:
-    validation_context:
-      trusted_ca: {filename: {{ca_file}}}
-";
-
-/// Writes clusters one after the other. What many of them share is written once, and named.
-struct Writer<'s> {
+/// Makes clusters.
+pub(crate) struct ClusterBuilder<'s> {
     style: &'s Style,
-    /// What is written already; `None`: nothing is shared.
-    anchors: Option<BTreeSet<&'static str>>,
+    /// Whether the clusters stand in one document, where what many of them have is printed once.
+    is_sharing: bool,
+    resolver: Rc<Yaml>,
+    as_client: Rc<Yaml>,
+    http2: Rc<Yaml>,
+    tls: Rc<Yaml>,
+    tls_socket: Rc<Yaml>,
 }
 
-/// One cluster by itself.
-///
-/// # Errors
-/// Where it would need endpoints that are not known.
-pub(crate) fn cluster(name: &str, upstream: &UpstreamCluster, style: &Style) -> Result<String, InputError> {
-    Writer { style, anchors: None }.cluster(name, upstream)
-}
+impl<'s> ClusterBuilder<'s> {
+    /// For the clusters of one document.
+    pub(super) fn sharing(style: &'s Style) -> Self {
+        Self { is_sharing: true, ..Self::new(style) }
+    }
 
-/// All of them, as a list.
-///
-/// # Errors
-/// Those that would need endpoints which are not known.
-pub(super) fn list(clusters: &UpstreamClusters, style: &Style) -> Result<String, InputErrors> {
-    let mut writer = Writer { style, anchors: Some(BTreeSet::new()) };
-    let (mut text, mut problems) = (String::new(), InputErrors::default());
-    for (name, upstream) in &clusters.by_name {
-        match writer.cluster(name, upstream) {
-            Ok(cluster) => text.push_str(&cluster),
-            Err(problem) => problems.push(problem),
+    /// For clusters that each stand by themselves.
+    pub(crate) fn new(style: &'s Style) -> Self {
+        let options = |protocol| Rc::new(protocol_options(Fields::new(), protocol));
+        Self {
+            style,
+            is_sharing: false,
+            resolver: Rc::new(resolver()),
+            as_client: options(UpstreamProtocol::AsClient),
+            http2: options(UpstreamProtocol::Http2),
+            tls: options(UpstreamProtocol::Tls),
+            tls_socket: Rc::new(extension(
+                "envoy.transport_sockets.tls",
+                typed! {
+                    "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                    "common_tls_context": map! {
+                        "validation_context": map! { "trusted_ca": one_line! { "filename": path(&style.ca_file) } },
+                    },
+                },
+            )),
         }
     }
-    problems.or(text)
-}
 
-/// The file that Envoy discovers the clusters from.
-///
-/// # Errors
-/// Where one would need endpoints that are not known.
-pub fn cds(clusters: &UpstreamClusters, style: &Style) -> Result<String, InputErrors> {
-    let list = list(clusters, style)?;
-    let mut resources = String::from(if list.is_empty() { "resources: []\n" } else { "resources:\n" });
-    for line in list.lines() {
-        match line.strip_prefix("- name: ") {
-            // Where each begins.
-            Some(name) => {
-                resources.push_str("- \"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\n  name: ");
-                resources.push_str(name);
+    /// All clusters.
+    ///
+    /// # Errors
+    /// Those that would need endpoints which are not known.
+    pub(super) fn all(&self, clusters: &UpstreamClusters) -> Result<Vec<Fields>, InputErrors> {
+        let (mut all, mut problems) = (Vec::new(), InputErrors::default());
+        for (name, upstream) in &clusters.by_name {
+            match self.cluster(name, upstream) {
+                Ok(cluster) => all.push(cluster),
+                Err(problem) => problems.push(problem),
             }
-            None => resources.push_str(line),
         }
-        resources.push('\n');
+        problems.or(all)
     }
-    let version = quoted(&version(&list));
-    Ok(format!(
-        "# The upstream clusters as Envoy discovers them, made by `byname compile`.\nversion_info: {version}\n{resources}"
-    ))
-}
 
-/// The files that Envoy discovers endpoints from, each by its name.
-///
-/// # Errors
-/// Where endpoints are not known.
-pub fn endpoint_files(clusters: &UpstreamClusters) -> Result<Vec<(String, String)>, InputErrors> {
-    const FILE: &str = "\
-version_info: {{version}}
-resources:
-- \"@type\": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment
-  {{endpoints}}
-";
-    let (mut files, mut problems) = (Vec::new(), InputErrors::default());
-    for (name, upstream) in &clusters.by_name {
-        let UpstreamCluster::Endpoints(endpoints) = upstream else { continue };
-        match known(endpoints) {
-            Ok(addresses) => {
-                let assignment = assignment(name, addresses);
-                let version = quoted(&version(&assignment));
-                files.push((file_name(name), fill(FILE, &[("version", &version), ("endpoints", &assignment)])));
-            }
-            Err(problem) => problems.push(problem),
-        }
-    }
-    problems.or(files)
-}
-
-/// Two names are never one file: what is not a letter, a digit, `-`, `.` or `_` is written as in a URL.
-fn file_name(cluster: &str) -> String {
-    let mut name = String::new();
-    for byte in cluster.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => name.push(char::from(byte)),
-            other => name.push_str(&format!("%{other:02X}")),
-        }
-    }
-    name + ".yaml"
-}
-
-fn known(endpoints: &ClusterEndpoints) -> Result<&[SocketAddr], InputError> {
-    endpoints.addresses.as_deref().ok_or_else(|| {
-        InputError::new(
-            &format!("{}:{}", endpoints.host, endpoints.port),
-            "has endpoints that are not known",
-            "add endpointslices to what kubectl gets, or say --clusters dns",
-        )
-    })
-}
-
-/// A `ClusterLoadAssignment`, with an endpoint a line.
-fn assignment(name: &str, addresses: &[SocketAddr]) -> String {
-    let mut text = format!("cluster_name: {}\n", quoted(name));
-    if !addresses.is_empty() {
-        text.push_str("endpoints:\n- lb_endpoints:\n");
-    }
-    for address in addresses {
-        text.push_str(&format!("  - {{endpoint: {{address: {}}}}}\n", socket_address(*address)));
-    }
-    text
-}
-
-impl Writer<'_> {
-    fn cluster(&mut self, name: &str, upstream: &UpstreamCluster) -> Result<String, InputError> {
-        let quoted_name = quoted(name);
-        let named = ("name", quoted_name.as_str());
-        Ok(match upstream {
-            UpstreamCluster::Endpoints(endpoints) => match self.style.discovery {
-                Discovery::Static => {
-                    let assignment = assignment(name, known(endpoints)?);
-                    fill(STATIC, &[named, ("speaks", &self.speaks(endpoints.spoken)), ("endpoints", &assignment)])
-                }
-                Discovery::Eds => {
-                    let directory = &self.style.eds_directory;
-                    let file = path(&directory.join(file_name(name)));
-                    let speaks = self.speaks(endpoints.spoken);
-                    fill(EDS, &[named, ("speaks", &speaks), ("file", &file), ("directory", &path(directory))])
-                }
-                Discovery::Dns if !endpoints.subset.is_empty() => {
-                    return Err(InputError::new(
-                        &format!("{}:{}, subset {}", endpoints.host, endpoints.port, endpoints.subset),
-                        "is a part of the endpoints, and DNS knows all of them alone",
-                        "say --clusters static or eds, or take the subsets out of --config",
-                    ));
-                }
-                Discovery::Dns => {
-                    let timing = if endpoints.headless { HEADLESS } else { ADDRESSED };
-                    let address = (endpoints.host.as_str(), dns_port(endpoints));
-                    self.dns(name, (DNS, timing), address, endpoints.spoken)
-                }
+    /// One cluster.
+    ///
+    /// # Errors
+    /// Where it would need endpoints that are not known.
+    pub(crate) fn cluster(&self, name: &str, upstream: &UpstreamCluster) -> Result<Fields, InputError> {
+        let tls_if = |is_tls: bool| is_tls.then_some(UpstreamProtocol::Tls);
+        let (specific, protocol) = match upstream {
+            UpstreamCluster::Endpoints(endpoints) => (self.service(name, endpoints)?, Some(endpoints.spoken)),
+            // Plaintext HTTP/1.1: hosts outside are not asked to speak the client's protocol.
+            UpstreamCluster::External { host, port, tls } => (self.external(name, host, *port), tls_if(*tls)),
+            UpstreamCluster::DynamicForwardProxy { tls } => (dynamic_forward_proxy(), tls_if(*tls)),
+            UpstreamCluster::OriginalDst(spoken) => (original_dst(), Some(*spoken)),
+            UpstreamCluster::Passthrough => (original_dst(), Some(UpstreamProtocol::AsClient)),
+        };
+        let mut cluster = fields! { "name": name.to_owned() };
+        cluster.extend(specific);
+        let options = protocol.map(|protocol| match upstream {
+            // An endpoint stays in memory as long as connections to it are open, so idle ones are closed.
+            UpstreamCluster::OriginalDst(_) => protocol_options(
+                fields! { "common_http_protocol_options": one_line! { "idle_timeout": "5s" } },
+                protocol,
+            ),
+            _ => match protocol {
+                UpstreamProtocol::AsClient => self.shared("as_client", &self.as_client),
+                UpstreamProtocol::Http2 => self.shared("http2", &self.http2),
+                UpstreamProtocol::Tls => self.shared("tls", &self.tls),
             },
-            UpstreamCluster::External { host, port, tls } => {
-                // HTTP/1.1 in clear text: the world outside is not asked to follow the client.
-                let spoken = if *tls { Some(UpstreamProtocol::Tls) } else { None };
-                self.dns(name, (EXTERNAL, OUTSIDE), (host, *port), spoken)
+        });
+        let is_tls = protocol == Some(UpstreamProtocol::Tls);
+        cluster.extend(fields! {
+            "typed_extension_protocol_options": options,
+            "transport_socket": is_tls.then(|| self.shared("tls_socket", &self.tls_socket)),
+        });
+        Ok(cluster)
+    }
+
+    fn shared(&self, name: &'static str, value: &Rc<Yaml>) -> Yaml {
+        if self.is_sharing { Yaml::Shared(name, Rc::clone(value)) } else { (**value).clone() }
+    }
+
+    fn service(&self, name: &str, endpoints: &ClusterEndpoints) -> Result<Fields, InputError> {
+        Ok(match self.style.discovery {
+            Discovery::Static => fields! {
+                "type": "STATIC",
+                "connect_timeout": "1s",
+                "load_assignment": Yaml::Map(assignment(name, known(endpoints)?)),
+            },
+            Discovery::Eds => {
+                let directory = &self.style.eds_directory;
+                fields! {
+                    "type": "EDS",
+                    "connect_timeout": "1s",
+                    "eds_cluster_config": map! {
+                        "eds_config": watched_in(&directory.join(file_name(name)), directory),
+                    },
+                }
             }
-            UpstreamCluster::DynamicForwardProxy { tls } => {
-                let speaks = if *tls { self.speaks(UpstreamProtocol::Tls) } else { String::new() };
-                fill(DYNAMIC, &[named, ("dns_cache", &dns_cache()), ("speaks", &speaks)])
+            Discovery::Dns if !endpoints.subset.is_empty() => {
+                return Err(InputError::new(
+                    &format!("{}:{}, subset {}", endpoints.host, endpoints.port, endpoints.subset),
+                    "is a part of the endpoints, and DNS knows all of them alone",
+                    "say --clusters static or eds, or take the subsets out of --config",
+                ));
             }
-            UpstreamCluster::OriginalDst(spoken) => {
-                let speaks =
-                    self.speaks_and("original_dst", *spoken, "common_http_protocol_options: {idle_timeout: 5s}\n");
-                fill(ORIGINAL_DST, &[named, ("speaks", &speaks)])
-            }
-            UpstreamCluster::Passthrough => {
-                fill(ORIGINAL_DST, &[named, ("speaks", &self.speaks(UpstreamProtocol::AsClient))])
+            Discovery::Dns => {
+                let is_headless = endpoints.headless;
+                let lookup = typed! {
+                    "envoy.extensions.clusters.dns.v3.DnsCluster",
+                    "dns_lookup_family": "V4_PREFERRED",
+                    // A Service keeps its address for life. To look up ten thousand of them every five seconds, Envoy's
+                    // default, would be two thousand queries a second from each pod.
+                    "dns_refresh_rate": (!is_headless).then_some("60s"),
+                    // Endpoints come and go: the DNS server says for how long its answer holds.
+                    "respect_dns_ttl": is_headless.then_some(true),
+                    "typed_dns_resolver_config": self.shared("resolver", &self.resolver),
+                };
+                fields! {
+                    "connect_timeout": "1s",
+                    "cluster_type": extension("envoy.clusters.dns", lookup),
+                    "load_assignment": host_assignment(name, &endpoints.host, dns_port(endpoints)),
+                }
             }
         })
     }
 
-    fn dns(
-        &mut self,
-        name: &str,
-        (template, timing): (&str, &str),
-        (host, port): (&str, u16),
-        spoken: impl Into<Option<UpstreamProtocol>>,
-    ) -> String {
-        let resolver = self.shared("typed_dns_resolver_config", "resolver", RESOLVER);
-        let speaks = spoken.into().map_or_else(String::new, |spoken| self.speaks(spoken));
-        fill(
-            template,
-            &[
-                ("name", &quoted(name)),
-                ("timing", timing),
-                ("resolver", &resolver),
-                ("speaks", &speaks),
-                ("host", &quoted(host)),
-                ("port", &port.to_string()),
-            ],
-        )
-    }
-
-    fn speaks(&mut self, spoken: UpstreamProtocol) -> String {
-        let anchor = match spoken {
-            UpstreamProtocol::AsClient => "as_client",
-            UpstreamProtocol::Http2 => "http2",
-            UpstreamProtocol::Tls => "tls",
-        };
-        self.speaks_and(anchor, spoken, "")
-    }
-
-    /// How upstreams are spoken to, with more options.
-    fn speaks_and(&mut self, anchor: &'static str, spoken: UpstreamProtocol, more: &str) -> String {
-        let options = match spoken {
-            UpstreamProtocol::AsClient => {
-                "use_downstream_protocol_config: {http_protocol_options: {}, http2_protocol_options: {}}\n"
-            }
-            UpstreamProtocol::Http2 => "explicit_http_config: {http2_protocol_options: {}}\n",
-            // Server name and certificate follow the authority, which byname rewrote; HTTP/2 where it is offered.
-            UpstreamProtocol::Tls => {
-                "upstream_http_protocol_options: {auto_sni: true, auto_san_validation: true}\n\
-                 auto_config: {http_protocol_options: {}, http2_protocol_options: {}}\n"
-            }
-        };
-        let options = fill(OPTIONS, &[("options", &format!("{more}{options}"))]);
-        const FIELD: &str = "typed_extension_protocol_options";
-        let mut text = if more.is_empty() { self.shared(FIELD, anchor, &options) } else { field(FIELD, "", &options) };
-        if spoken == UpstreamProtocol::Tls {
-            let socket = fill(TLS, &[("ca_file", &path(&self.style.ca_file))]);
-            text.push_str(&self.shared("transport_socket", "tls_socket", &socket));
-        }
-        text
-    }
-
-    /// A field whose value is written once.
-    fn shared(&mut self, name: &str, anchor: &'static str, value: &str) -> String {
-        match self.anchors.as_mut().map(|written| written.insert(anchor)) {
-            None => field(name, "", value),
-            Some(true) => field(name, &format!(" &{anchor}"), value),
-            Some(false) => format!("{name}: *{anchor}\n"),
+    /// A host outside, in a form that older Envoys know too: Istio's are among them.
+    fn external(&self, name: &str, host: &str, port: u16) -> Fields {
+        fields! {
+            "type": "LOGICAL_DNS",
+            "connect_timeout": "5s",
+            // Envoy's start does not depend on hosts outside.
+            "wait_for_warm_on_init": false,
+            "dns_lookup_family": "V4_PREFERRED",
+            "typed_dns_resolver_config": self.shared("resolver", &self.resolver),
+            "load_assignment": host_assignment(name, host, port),
         }
     }
 }
 
-fn field(name: &str, anchor: &str, value: &str) -> String {
-    fill(&format!("{name}:{anchor}\n  {{{{value}}}}\n"), &[("value", value)])
+fn host_assignment(name: &str, host: &str, port: u16) -> Yaml {
+    let endpoint = map! { "endpoint": map! { "address": address(host.to_owned(), port) } };
+    map! {
+        "cluster_name": name.to_owned(),
+        "endpoints": Yaml::one_line([map! { "lb_endpoints": [endpoint] }]),
+    }
 }
 
-/// Of the dynamic forward proxy's filter and clusters: the same in each of them.
-pub(super) fn dns_cache() -> String {
-    let template = "name: external\ndns_lookup_family: V4_PREFERRED\ntyped_dns_resolver_config:\n  {{resolver}}\n";
-    fill(template, &[("resolver", RESOLVER)])
+fn original_dst() -> Fields {
+    fields! {
+        "type": "ORIGINAL_DST",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "connect_timeout": "1s",
+        "circuit_breakers": circuit_breakers(),
+    }
+}
+
+fn dynamic_forward_proxy() -> Fields {
+    let config = typed! {
+        "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
+        "dns_cache_config": dns_cache(),
+    };
+    fields! {
+        "lb_policy": "CLUSTER_PROVIDED",
+        "connect_timeout": "5s",
+        "circuit_breakers": circuit_breakers(),
+        "cluster_type": extension("envoy.clusters.dynamic_forward_proxy", config),
+    }
+}
+
+/// Of a cluster for many upstreams: all of them share its thresholds. With Envoy's defaults, which are meant for one upstream, a
+/// slow one makes the others answer 503.
+fn circuit_breakers() -> Yaml {
+    let thresholds = map! {
+        "max_connections": 100_000,
+        "max_pending_requests": 100_000,
+        "max_requests": 100_000,
+        "max_retries": 1000,
+    };
+    map! { "thresholds": Yaml::one_line([thresholds]) }
+}
+
+/// How an upstream is spoken to, after other options.
+fn protocol_options(mut options: Fields, protocol: UpstreamProtocol) -> Yaml {
+    let either = || one_line! { "http_protocol_options": empty(), "http2_protocol_options": empty() };
+    let mut fields = fields! { "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions" };
+    fields.append(&mut options);
+    fields.extend(match protocol {
+        UpstreamProtocol::AsClient => fields! { "use_downstream_protocol_config": either() },
+        UpstreamProtocol::Http2 => fields! { "explicit_http_config": one_line! { "http2_protocol_options": empty() } },
+        // Server name and certificate follow the authority, which byname rewrote; HTTP/2 where it is offered.
+        UpstreamProtocol::Tls => fields! {
+            "upstream_http_protocol_options": one_line! { "auto_sni": true, "auto_san_validation": true },
+            "auto_config": either(),
+        },
+    });
+    map! { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": Yaml::Map(fields) }
+}
+
+/// Names are absolute: with a pod's search domains `api.example.com` might be found as endpoint `api` of a Service `example` in
+/// a namespace `com`.
+fn resolver() -> Yaml {
+    extension(
+        "envoy.network.dns_resolver.cares",
+        typed! {
+            "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+            "dns_resolver_options": one_line! { "no_default_search_domain": true },
+        },
+    )
+}
+
+/// The cache that the dynamic forward proxy's filter and clusters share: Envoy wants the same configuration in each of them.
+pub(super) fn dns_cache() -> Yaml {
+    map! { "name": "external", "dns_lookup_family": "V4_PREFERRED", "typed_dns_resolver_config": resolver() }
 }
 
 /// DNS gives the addresses of a headless Service's endpoints, and those have ports of their own.

@@ -1,8 +1,11 @@
-//! Files that Envoy watches: their names and their versions.
+//! Files that Envoy watches: their names, their versions and their layout.
 
 use std::path::Path;
 
-use crate::input::InputError;
+use crate::{
+    input::InputError,
+    output::yaml::{Comment, Yaml, map, print},
+};
 
 /// Envoy reads a file by what its name ends in, and takes one without such an end for something else.
 ///
@@ -21,7 +24,10 @@ pub fn check_name(file: &Path) -> Result<(), InputError> {
     }
 }
 
-/// Tells this version of a file from others, for Envoy's admin interface.
-pub(super) fn version(text: &str) -> String {
-    format!("{:08x}", crc32fast::hash(text.as_bytes()))
+/// A file of resources that Envoy discovers, with a comment above. Its version, which Envoy's admin interface shows, changes with
+/// the resources.
+pub(super) fn discovery_file(comment: Comment, resources: Vec<Yaml>) -> String {
+    let resources = print(&map! { "resources": resources });
+    let version = format!("{:08x}", crc32fast::hash(resources.as_bytes()));
+    print(&map! { "version_info": Yaml::commented(comment, version) }) + &resources
 }

@@ -1,13 +1,55 @@
-//! Values in YAML that several parts of Envoy's configuration have.
+//! Values that several parts of Envoy's configuration have.
 
 use std::{net::SocketAddr, path::Path};
 
-use crate::fill::quoted;
+use crate::output::{
+    directory_of,
+    yaml::{Fields, Yaml, map, one_line},
+};
 
-pub(super) fn socket_address(address: SocketAddr) -> String {
-    format!("{{socket_address: {{address: {}, port_value: {}}}}}", quoted(&address.ip().to_string()), address.port())
+/// The configuration of an extension: its fields after its type.
+macro_rules! typed {
+    ($type:literal $(, $key:literal: $value:expr)* $(,)?) => {
+        $crate::output::yaml::map! {
+            "@type": concat!("type.googleapis.com/", $type),
+            $($key: $value),*
+        }
+    };
 }
 
-pub(super) fn path(path: &Path) -> String {
-    quoted(&path.to_string_lossy())
+pub(crate) use typed;
+
+/// An extension by its name, with its configuration.
+pub(crate) fn extension(name: &'static str, config: Yaml) -> Yaml {
+    map! { "name": name, "typed_config": config }
+}
+
+/// An address and a port: of an endpoint, of a listener.
+pub(super) fn address(host: String, port: u16) -> Yaml {
+    one_line! { "socket_address": map! { "address": host, "port_value": u32::from(port) } }
+}
+
+pub(super) fn socket_address(address_and_port: SocketAddr) -> Yaml {
+    address(address_and_port.ip().to_string(), address_and_port.port())
+}
+
+pub(super) fn path(path: &Path) -> Yaml {
+    path.to_string_lossy().into_owned().into()
+}
+
+/// A file that Envoy watches. Its directory is watched in its place: a ConfigMap's files change by a symbolic link beside them.
+pub(super) fn watched(file: &Path) -> Yaml {
+    watched_in(file, directory_of(file))
+}
+
+pub(super) fn watched_in(file: &Path, directory: &Path) -> Yaml {
+    map! {
+        "resource_api_version": "V3",
+        "path_config_source": one_line! { "path": path(file), "watched_directory": map! { "path": path(directory) } },
+    }
+}
+
+/// A thing without fields, which says that an option is used.
+pub(super) fn empty() -> Yaml {
+    Yaml::Map(Fields::new())
 }

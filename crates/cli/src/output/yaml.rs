@@ -1,0 +1,157 @@
+//! YAML as values: what Envoy and Istio read is built of these and printed as a whole.
+
+mod printer;
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Cow, fmt, rc::Rc};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{Number, Value};
+
+pub(crate) use self::printer::{YamlPrinter, print};
+
+/// The fields of a map in their order.
+pub(crate) type Fields = Vec<(Cow<'static, str>, Yaml)>;
+
+/// Lines without `#`.
+pub(crate) type Comment = &'static str;
+
+/// The name of a value that is printed once.
+pub(crate) type Anchor = &'static str;
+
+/// A value, and how it is laid out.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(untagged)]
+pub(crate) enum Yaml {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(Cow<'static, str>),
+    List(Vec<Yaml>),
+    Map(#[serde(deserialize_with = "ordered")] Fields),
+    /// A list or map on one line.
+    #[serde(skip)]
+    OneLine(Box<Yaml>),
+    /// A value with a comment above it.
+    #[serde(skip)]
+    Commented(Comment, Box<Yaml>),
+    /// A value that is printed where it first occurs and referred to from then on. An anchor has one value in a document.
+    #[serde(skip)]
+    Shared(Anchor, Rc<Yaml>),
+}
+
+/// [`Fields`] without those that are null: an `Option` is a field or none.
+macro_rules! fields {
+    ($($key:literal: $value:expr),* $(,)?) => {
+        $crate::output::yaml::present([$((std::borrow::Cow::Borrowed($key), $crate::output::yaml::Yaml::from($value))),*])
+    };
+}
+
+/// A map of [`fields!`].
+macro_rules! map {
+    ($($fields:tt)*) => { $crate::output::yaml::Yaml::Map($crate::output::yaml::fields!($($fields)*)) };
+}
+
+/// A map of [`fields!`] on one line.
+macro_rules! one_line {
+    ($($fields:tt)*) => { $crate::output::yaml::Yaml::OneLine(Box::new($crate::output::yaml::map!($($fields)*))) };
+}
+
+pub(crate) use {fields, map, one_line};
+
+pub(crate) fn present<const N: usize>(fields: [(Cow<'static, str>, Yaml); N]) -> Fields {
+    fields.into_iter().filter(|(_, value)| *value != Yaml::Null).collect()
+}
+
+impl Yaml {
+    pub(crate) fn one_line(value: impl Into<Self>) -> Self {
+        Self::OneLine(Box::new(value.into()))
+    }
+
+    pub(crate) fn commented(comment: Comment, value: impl Into<Self>) -> Self {
+        Self::Commented(comment, Box::new(value.into()))
+    }
+
+    /// The value as JSON, without its layout.
+    pub(crate) fn json(&self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => (*value).into(),
+            Self::Number(number) => Value::Number(number.clone()),
+            Self::Text(text) => (&**text).into(),
+            Self::List(items) => items.iter().map(Self::json).collect(),
+            Self::Map(fields) => fields.iter().map(|(key, value)| (key.clone(), value.json())).collect(),
+            Self::OneLine(value) | Self::Commented(_, value) => value.json(),
+            Self::Shared(_, value) => value.json(),
+        }
+    }
+}
+
+impl From<&'static str> for Yaml {
+    fn from(text: &'static str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Yaml {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<bool> for Yaml {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<u32> for Yaml {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl<T: Into<Self>> From<Vec<T>> for Yaml {
+    fn from(items: Vec<T>) -> Self {
+        Self::List(items.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<T: Into<Self>, const N: usize> From<[T; N]> for Yaml {
+    fn from(items: [T; N]) -> Self {
+        Self::List(items.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Yaml {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// Reads a map in its order, which [`Value`] does not keep.
+fn ordered<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
+    struct InOrder;
+
+    impl<'de> Visitor<'de> for InOrder {
+        type Value = Fields;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a map")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Fields, A::Error> {
+            let mut fields = Fields::new();
+            while let Some((key, value)) = entries.next_entry::<String, _>()? {
+                fields.push((key.into(), value));
+            }
+            Ok(fields)
+        }
+    }
+
+    deserializer.deserialize_map(InOrder)
+}
