@@ -1,4 +1,4 @@
-//! A Service of the API as the table has it.
+//! Compiles a Kubernetes Service into a Service of the table.
 
 use byname_core::{limits::MAX_ENDPOINT_GROUPS, wire};
 use k8s_openapi::api::core::v1;
@@ -9,24 +9,24 @@ use crate::{
     kubernetes::{ClusterState, NamespacedName, Sourced, cluster_ips},
 };
 
-/// What a Service is compiled with.
+/// Options for compiling a Service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServiceOptions<'w> {
-    /// What is written by hand of it.
+    /// Its hand-written fields from `--config`.
     pub(super) own: Option<&'w wire::Service>,
-    /// Nothing is to be said of endpoints.
+    /// Whether endpoints are omitted.
     pub(super) names_only: bool,
-    /// The caller's node, where it is known.
+    /// The caller's node, if known.
     pub(super) node: Option<&'w str>,
 }
 
-/// What of a Service the API gives by a word.
+/// The source of a Service's fields, for errors.
 struct ServiceFields<'s> {
     called: String,
     source: &'s Sourced<v1::Service>,
 }
 
-/// The Service `name`.
+/// Compiles the Service `name`.
 pub(super) fn compile(
     cluster: &ClusterState,
     name: &NamespacedName,
@@ -45,13 +45,13 @@ pub(super) fn compile(
         Some(other) => {
             return Err(fields.problem(
                 "spec.type",
-                format!("{other:?} is no type of Service"),
+                format!("{other:?} is not a Service type"),
                 "use ClusterIP, NodePort, LoadBalancer or ExternalName",
             ));
         }
     };
     if service_type == wire::ServiceType::ExternalName {
-        // Its ports mean nothing to DNS, and whatever else it may have belongs to other types.
+        // DNS ignores its ports, and the other fields belong to other types.
         return Ok(wire::Service {
             service_type,
             external_name: spec.external_name.clone(),
@@ -70,7 +70,7 @@ pub(super) fn compile(
             None | Some("Cluster") => wire::InternalTrafficPolicy::Cluster,
             Some("Local") => wire::InternalTrafficPolicy::Local,
             Some(other) => {
-                let reason = format!("{other:?} is no traffic policy");
+                let reason = format!("{other:?} is not a traffic policy");
                 return Err(fields.problem("spec.internalTrafficPolicy", reason, "use Cluster or Local"));
             }
         },
@@ -78,14 +78,14 @@ pub(super) fn compile(
             Some("PreferSameZone") => Some(wire::TrafficDistribution::PreferSameZone),
             Some("PreferClose") => Some(wire::TrafficDistribution::PreferClose),
             Some("PreferSameNode") => Some(wire::TrafficDistribution::PreferSameNode),
-            // A value that an implementation does not know means nothing to it, the API says.
+            // The API says that implementations ignore unknown values.
             _ => None,
         },
         session_affinity: match spec.session_affinity.as_deref() {
             None | Some("None") => wire::SessionAffinity::None,
             Some("ClientIP") => wire::SessionAffinity::ClientIP,
             Some(other) => {
-                let reason = format!("{other:?} is no affinity");
+                let reason = format!("{other:?} is not a session affinity");
                 return Err(fields.problem("spec.sessionAffinity", reason, "use None or ClientIP"));
             }
         },
@@ -98,8 +98,8 @@ pub(super) fn compile(
     if !names_only && cluster.knows_endpoints_of(name) {
         let groups = groups::compile(cluster, name, &service, node)?;
         if groups.len() > MAX_ENDPOINT_GROUPS {
-            let reason = format!("has endpoints of {} kinds, and {MAX_ENDPOINT_GROUPS} may be", groups.len());
-            let fix = "name the pod that asks with --pod, so that the nodes of others need not be told apart";
+            let reason = format!("has {} groups of endpoints, and the limit is {MAX_ENDPOINT_GROUPS}", groups.len());
+            let fix = "compile for one pod with --pod, so that endpoints on all other nodes share groups";
             return Err(fields.problem("metadata.name", reason, fix));
         }
         service.endpoints = Some(groups);
@@ -107,7 +107,7 @@ pub(super) fn compile(
     Ok(service)
 }
 
-/// The families of a Service, where they say more than its addresses do.
+/// The IP families of a Service; empty if its first address implies them.
 fn ip_families(spec: &v1::ServiceSpec) -> Vec<wire::IpFamily> {
     let families = spec.ip_families.iter().flatten();
     let families: Vec<wire::IpFamily> = families
@@ -140,7 +140,7 @@ impl ServiceFields<'_> {
             Some("UDP") => wire::Protocol::Udp,
             Some("SCTP") => wire::Protocol::Sctp,
             Some(other) => {
-                let reason = format!("{other:?} is no protocol of a port");
+                let reason = format!("{other:?} is not a port protocol");
                 return Err(self.problem(&format!("{field}.protocol"), reason, "use TCP, UDP or SCTP"));
             }
         };
