@@ -1,4 +1,4 @@
-//! The main job, in a real Envoy, before one's eyes: names go in, the right upstreams answer.
+//! The demo: sends requests for names to a real Envoy, and shows which upstreams answer.
 
 use std::{env, io::IsTerminal};
 
@@ -10,11 +10,13 @@ use byname_test_support::{
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
 pub(crate) async fn run(keep: bool) -> Result<()> {
-    println!("One Envoy, two sidecars: one of a pod in the namespace shop, one of a pod in prod. Ten upstreams.\n");
+    println!(
+        "One Envoy with two sidecar listeners, for a pod in namespace shop and a pod in prod, and ten upstreams.\n"
+    );
     let stage = Stage::start().await?;
     let mut shown = Shown::new();
     for (index, row) in ROWS.iter().enumerate() {
-        // Both ways in which an ordinary client asks: through a proxy, and by a Host header.
+        // The two ways that clients send names: to a proxy, and in a Host header.
         let form = if index % 2 == 0 && row.can_be_sent_as(RequestForm::Proxy) {
             RequestForm::Proxy
         } else {
@@ -24,7 +26,9 @@ pub(crate) async fn run(keep: bool) -> Result<()> {
     }
     shown.print();
 
-    println!("\nNow a new table is pushed, in which the alias `pay` leads elsewhere. One connection, kept open:\n");
+    println!(
+        "\nNext, a new table is pushed, in which the alias `pay` has a new target. One connection, before and after the push:\n"
+    );
     let mut shown_reload = Shown::new();
     let mut connection = stage.connect(DemoCaller::Shop, RequestForm::Proxy).await?;
     if let Some(pay) = ROWS.iter().find(|row| row.asked == scenario::MOVED.asked) {
@@ -39,13 +43,13 @@ pub(crate) async fn run(keep: bool) -> Result<()> {
     }
     let wrong: Vec<String> = shown.wrong.into_iter().chain(shown_reload.wrong).collect();
     if !wrong.is_empty() {
-        bail!("{} lines are not as they should be:\n{}", wrong.len(), wrong.join("\n"));
+        bail!("{} rows are not as expected:\n{}", wrong.len(), wrong.join("\n"));
     }
-    println!("\nEvery line is as it should be.");
+    println!("\nEvery row is as expected.");
     Ok(())
 }
 
-/// A table of what came of each row.
+/// A table of the outcome of each row.
 struct Shown {
     table: Table,
     colour: bool,
@@ -56,7 +60,7 @@ impl Shown {
     fn new() -> Self {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(["from", "asked", "as", "which is", "meant", "answered by", "why"]);
+        table.set_header(["from", "requested", "sent as", "case", "resolves to", "answered by", "reason"]);
         let colour = std::io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
         Self { table, colour, wrong: Vec::new() }
     }
@@ -65,7 +69,7 @@ impl Shown {
         let reply = &outcome.reply;
         let differs = outcome.differs(row);
         let (meant, by) = match reply.said("upstream") {
-            name if name.is_empty() => ("-".to_owned(), format!("the sidecar: {}", reply.status)),
+            name if name.is_empty() => ("-".to_owned(), format!("local reply {}", reply.status)),
             name => (reply.said("authority"), name),
         };
         let colour = match (&differs, row.expected) {
@@ -96,11 +100,11 @@ impl Shown {
 
 async fn wait_for_the_reader(stage: &Stage) -> Result<()> {
     let (shop, prod) = (stage.envoy.port(15001), stage.envoy.port(15002));
-    println!("\nIt is left running. Try it, and end it with Ctrl-C:\n");
+    println!("\nEnvoy keeps running. Try it, and stop it with Ctrl-C:\n");
     println!("  curl -x http://127.0.0.1:{shop} http://payments/            from shop, through the sidecar as a proxy");
     println!("  curl -H 'Host: payments' http://127.0.0.1:{prod}/           from prod, with a Host header");
-    println!("  curl -i -H 'Host: partner' http://127.0.0.1:{shop}/         refused, and the answer says why");
-    println!("  curl 'http://127.0.0.1:{}/stats?filter=byname'           what was counted", stage.envoy.port(9901));
+    println!("  curl -i -H 'Host: partner' http://127.0.0.1:{shop}/         refused; the local reply says why");
+    println!("  curl 'http://127.0.0.1:{}/stats?filter=byname'           the counters", stage.envoy.port(9901));
     tokio::signal::ctrl_c().await?;
     println!();
     Ok(())

@@ -1,4 +1,4 @@
-//! Who asks: what of a Pod decides what a name means to it.
+//! The caller: the properties of a Pod that decide how names resolve for it.
 
 use byname_core::{limits::MAX_NDOTS, wire};
 
@@ -7,22 +7,22 @@ use crate::{
     kubernetes::{ClusterState, DnsPolicy, NamespacedName, Pod, Sourced},
 };
 
-/// `ndots` of a C library that is told nothing, resolv.conf(5).
+/// Default `ndots` of the C library, from resolv.conf(5).
 const LIBC_NDOTS: u8 = 1;
 
-/// Who asks.
+/// The caller that names are resolved for.
 #[derive(Clone, Debug, Default)]
 pub struct CallerSettings {
     /// Namespace, zone, node and address.
     pub who: wire::Caller,
-    /// How its resolver works.
+    /// Settings of its resolver.
     pub dns: wire::Dns,
-    /// What is not known of it, for people.
+    /// What is unknown about it, as text for people.
     pub notes: Vec<String>,
 }
 
 impl CallerSettings {
-    /// Any pod of a namespace that says nothing of DNS, with the zone and domain that `base` has.
+    /// Any pod of a namespace with default DNS settings, with the zone and domain of `base`.
     #[must_use]
     pub fn of_namespace(namespace: &str, base: &wire::Config) -> Self {
         let mut caller = Self::anyone(base);
@@ -30,7 +30,7 @@ impl CallerSettings {
         caller
     }
 
-    /// Whoever the configuration is given to, as `base` has it.
+    /// The caller of `base`, whose namespace comes from each Envoy's node metadata if `base` has none.
     #[must_use]
     pub fn anyone(base: &wire::Config) -> Self {
         Self { who: base.caller.clone(), dns: base.dns.clone(), notes: Vec::new() }
@@ -39,7 +39,7 @@ impl CallerSettings {
     /// A pod of the cluster.
     ///
     /// # Errors
-    /// Where it is not there, or says something of DNS that cannot be.
+    /// If the pod is not in the cluster, or has invalid DNS settings.
     pub fn of_pod(name: &NamespacedName, cluster: &ClusterState, base: &wire::Config) -> Result<Self, InputError> {
         let Some(pod) = cluster.pods.get(name) else {
             return Err(missing(name, cluster));
@@ -52,7 +52,7 @@ impl CallerSettings {
             match cluster.nodes.get(node) {
                 Some(of) => caller.who.zone = of.object.zone.clone().or(caller.who.zone),
                 None => caller.notes.push(format!(
-                    "Node {node} of Pod {name} is not in the input, so its zone is not known; add nodes to what kubectl gets"
+                    "the input has no Node {node}, so the zone of Pod {name} is unknown; add nodes to kubectl get"
                 )),
             }
         }
@@ -60,12 +60,12 @@ impl CallerSettings {
         Ok(caller)
     }
 
-    /// As the kubelet writes the pod's resolv.conf.
+    /// Takes the pod's DNS settings, as the kubelet writes them to resolv.conf.
     fn take_dns(&mut self, name: &NamespacedName, pod: &Sourced<Pod>) -> Result<(), InputError> {
         let Pod { dns_policy, nameservers, searches, ndots, host_network, .. } = &pod.object;
         match dns_policy {
             DnsPolicy::ClusterFirst => {
-                // What is there already is not written twice.
+                // The kubelet writes each search domain once.
                 let zone = self.dns.cluster_domain.trim_end_matches('.');
                 let defaults = [format!("{}.svc.{zone}", name.namespace), format!("svc.{zone}"), zone.to_owned()];
                 let before = self.dns.searches.clone().unwrap_or(defaults.into());
@@ -79,7 +79,7 @@ impl CallerSettings {
             }
             DnsPolicy::None => {
                 self.notes.push(format!(
-                    "Pod {name} asks the DNS servers {} alone (dnsPolicy: None), which need not know the cluster's names",
+                    "Pod {name} uses only the DNS servers {} (dnsPolicy: None), which may not resolve the cluster's names",
                     nameservers.join(" "),
                 ));
                 self.dns.searches = Some(searches.clone());
@@ -90,8 +90,8 @@ impl CallerSettings {
                 let because =
                     if *host_network { "hostNetwork without ClusterFirstWithHostNet" } else { "dnsPolicy: Default" };
                 self.notes.push(format!(
-                    "Pod {name} asks the DNS servers of its node ({because}), which need not know the cluster's names; the \
-                     search domains of the node are not known"
+                    "Pod {name} uses its node's DNS servers ({because}), which may not resolve the cluster's names; the node's \
+                     search domains are unknown"
                 ));
                 self.dns.searches = Some(searches.clone());
                 self.dns.ndots = LIBC_NDOTS;
@@ -99,10 +99,10 @@ impl CallerSettings {
         }
         if let Some(text) = ndots {
             let number: u32 = text.parse().map_err(|_| {
-                let (reason, fix) = (format!("ndots {text:?} is no number"), "write a number from 0 to 15");
+                let (reason, fix) = (format!("ndots {text:?} is not a number"), "use a number from 0 to 15");
                 pod.problem(&format!("Pod {name}"), "spec.dnsConfig.options", reason, fix)
             })?;
-            // Resolvers have it so, resolv.conf(5).
+            // Resolvers cap it silently, resolv.conf(5).
             self.dns.ndots = u8::try_from(number).unwrap_or(MAX_NDOTS).min(MAX_NDOTS);
         }
         Ok(())
@@ -111,16 +111,16 @@ impl CallerSettings {
 
 fn missing(name: &NamespacedName, cluster: &ClusterState) -> InputError {
     if !cluster.knows("Pod") {
-        let reason = "is asked for, and there are no Pods in the input";
-        return InputError::new(&format!("Pod {name}"), reason, "add pods to what kubectl gets, or say --namespace");
+        let reason = "the input has no Pods";
+        return InputError::new(&format!("Pod {name}"), reason, "add pods to kubectl get, or pass --namespace");
     }
     let there = cluster.pods.keys().filter(|other| other.namespace == name.namespace);
     let mut there: Vec<&str> = there.map(|other| other.name.as_str()).collect();
     there.sort_by_key(|other| std::cmp::Reverse(common_prefix(other, &name.name)));
     there.truncate(3);
     let fix = match there.as_slice() {
-        [] => format!("there is none in namespace {}", name.namespace),
-        near => format!("there are, among others: {}", near.join(", ")),
+        [] => format!("the input has no Pod in namespace {}", name.namespace),
+        near => format!("closest names: {}", near.join(", ")),
     };
     InputError::new(&format!("Pod {name}"), "is not in the input", fix)
 }

@@ -1,4 +1,4 @@
-//! What a person types: one file for each command, thin, with its arguments and its exit status.
+//! The command line: one thin file for each command, with its arguments and its exit status.
 
 mod args;
 mod compile;
@@ -17,18 +17,18 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use self::status::{FINE, WRONG};
 use crate::output;
 
-/// Turns Kubernetes objects into configuration for the byname filter, and explains, checks and compares what names mean.
+/// Compile Kubernetes Services into the byname filter's configuration, and explain, lint and compare how names resolve.
 ///
-/// It reads what `kubectl get -o yaml` or `-o json` prints, and asks the cluster for nothing unless `watch` is told to. What it
-/// says of a name is what the filter does with it: both are built on the same core.
+/// Every command reads the output of `kubectl get -o yaml` or `-o json`; only `watch` contacts a cluster. The filter and this
+/// command share one core, so a name resolves here as it does in Envoy.
 #[derive(Debug, Parser)]
 #[command(
     name = "byname",
     version,
     max_term_width = 120,
     after_help = "\
-Exit status: 0, all is well; 1, the answer is no (not reachable, findings, differences); 2, what was typed or read is wrong.
-Called `kubectl-byname` and on the PATH, it is a plugin: `kubectl byname explain payments --from shop`."
+Exit status: 0 on success; 1 if the answer is no (not reachable, findings, differences); 2 if an argument or the input is invalid.
+Installed on the PATH as `kubectl-byname`, it is a kubectl plugin: `kubectl byname explain payments --from shop`."
 )]
 struct Byname {
     #[command(subcommand)]
@@ -46,7 +46,7 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Runs what was typed.
+/// Parses the command line, runs the command and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     let status = match parse(std::env::args_os().collect()) {
@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
             }
         },
         Err(error) => {
-            // Help and version come this way too.
+            // --help and --version are errors to clap, but go to the standard output.
             let status = if error.use_stderr() { WRONG } else { FINE };
             drop(error.print());
             status
@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-/// As a plugin of kubectl its help speaks of `kubectl byname`.
+/// Parses `args`. Called as a kubectl plugin, the help says `kubectl byname`.
 fn parse(args: Vec<OsString>) -> Result<Byname, clap::Error> {
     let called = args.first().map(Path::new).and_then(Path::file_stem).and_then(|name| name.to_str());
     let command = match called {
@@ -92,7 +92,7 @@ impl Command {
     }
 }
 
-/// Whoever read the output had enough of it, such as `head`: nothing is wrong.
+/// Whether the reader of the output closed it early, as `head` does. That is no error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()

@@ -1,4 +1,4 @@
-//! Which names change their meaning from one state of a cluster to another.
+//! The names that resolve differently in two states of a cluster.
 
 mod difference;
 mod names;
@@ -15,10 +15,10 @@ pub use self::{
     text::text,
 };
 
-/// Compares two states. `from` are the namespaces that names are asked from; empty: all that either has.
+/// Compares two states. Names are resolved from the namespaces `from`; if it is empty, from all namespaces of either state.
 ///
 /// # Errors
-/// Where one of them cannot be a namespace.
+/// If one of `from` is not a valid namespace.
 pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<Difference, FieldErrors> {
     let namespaces: BTreeSet<String> = match from.is_empty() {
         true => old.namespaces().union(&new.namespaces()).cloned().collect(),
@@ -26,7 +26,7 @@ pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<D
     };
     let names = names::of(old, new);
     let all: Vec<&String> = namespaces.iter().collect();
-    // By their places in these lists: there are as many as names times namespaces.
+    // Keyed by indices into `names` and `all`: there may be names times namespaces entries.
     let mut changes: BTreeMap<(ChangeKind, Meaning, Meaning), BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
     let mut asker = Asker::default();
     for (place, namespace) in all.iter().enumerate() {
@@ -57,7 +57,7 @@ pub fn diff(old: &mut Side, new: &mut Side, from: &BTreeSet<String>) -> Result<D
     Ok(Difference { changes, names: names.len(), namespaces })
 }
 
-/// What asking takes, made once.
+/// Buffers for resolving names, allocated once.
 #[derive(Default)]
 struct Asker {
     balance: Balance,

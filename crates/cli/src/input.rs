@@ -1,4 +1,4 @@
-//! Kubernetes objects as `kubectl get -o yaml|json` prints them: from files, directories and the standard input.
+//! Reads the output of `kubectl get -o yaml|json` from files, directories and the standard input.
 
 mod error;
 mod json;
@@ -16,20 +16,20 @@ use std::{
 pub use error::{InputError, InputErrors, SourceLocation};
 pub use node::{InputNode, InputValue, Unreadable};
 
-/// One object as it was read, of any kind.
+/// One object of any kind, as it was read.
 #[derive(Debug)]
 pub struct RawObject {
-    /// Where it stands.
+    /// Its place in the input.
     pub place: SourceLocation,
-    /// Its `apiVersion`, empty where it has none.
+    /// Its `apiVersion`, or empty.
     pub api_version: String,
-    /// Its `kind`, empty where it has none.
+    /// Its `kind`, or empty.
     pub kind: String,
-    /// All of it.
+    /// The whole object.
     pub node: InputNode,
 }
 
-/// Where objects come from.
+/// A source of objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The standard input.
@@ -39,18 +39,18 @@ pub enum Source {
 }
 
 impl Source {
-    /// `-` is the standard input.
+    /// The source that `text` names; `-` is the standard input.
     #[must_use]
     pub fn new(text: &str) -> Self {
         if text == "-" { Self::Stdin } else { Self::Path(text.into()) }
     }
 }
 
-/// Reads every object of `sources` in order, and hands each to `each`. `progress` is told of every file's bytes as they are
+/// Reads every object of `sources` in order, and passes each to `each`. Calls `progress` with the number of bytes of each
 /// read.
 ///
 /// # Errors
-/// The first thing that cannot be read of each file, and what `each` finds wrong.
+/// The first error of each file, and the errors that `each` returns.
 pub fn read(
     sources: &[Source],
     progress: &mut dyn FnMut(u64),
@@ -76,16 +76,16 @@ pub fn read(
     problems.or(())
 }
 
-/// The files below `path` that hold objects, sorted by name; `path` itself where it is a file.
+/// The YAML and JSON files below `path`, sorted by name; `path` itself if it is a file.
 ///
 /// # Errors
-/// Where a directory cannot be read, or holds no such file.
+/// If a directory cannot be read, or has no such file.
 pub fn files(path: &Path) -> Result<Vec<PathBuf>, InputError> {
     let unreadable = |path: &Path, error: &io::Error| {
         InputError::new(
             &shown(path),
             format!("cannot be read: {error}"),
-            "name a file or directory that may be read, or - for the standard input",
+            "pass a readable file or directory, or - for the standard input",
         )
     };
     let kind = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
@@ -98,7 +98,7 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, InputError> {
         for entry in fs::read_dir(&directory).map_err(|error| unreadable(&directory, &error))? {
             let entry = entry.map_err(|error| unreadable(&directory, &error))?;
             let path = entry.path();
-            // A ConfigMap's mount has its files as links into a hidden directory; editors hide what they work with.
+            // A mounted ConfigMap keeps its files in a hidden directory, with visible links to them; editors hide temporary files.
             if entry.file_name().to_string_lossy().starts_with('.') {
                 continue;
             }
@@ -114,18 +114,18 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, InputError> {
     if found.is_empty() {
         return Err(InputError::new(
             &shown(path),
-            "holds no file with objects",
-            "put .yaml, .yml or .json files into it",
+            "has no .yaml, .yml or .json file",
+            "pass a directory with Kubernetes objects",
         ));
     }
     found.sort();
     Ok(found)
 }
 
-/// Reads the one document of a file that is no Kubernetes object.
+/// Reads a file with one document that is not a Kubernetes object.
 ///
 /// # Errors
-/// Where it cannot be read, or holds none or several.
+/// If it cannot be read, or has no document or several.
 pub fn read_document(path: &Path) -> Result<(InputNode, SourceLocation), InputError> {
     let name = shown(path);
     let mut documents = Vec::new();
@@ -143,17 +143,16 @@ pub fn read_document(path: &Path) -> Result<(InputNode, SourceLocation), InputEr
             let found = if is_list { "a list of objects".to_owned() } else { format!("{} documents", other.len()) };
             Err(InputError::new(
                 &name,
-                format!("holds {found}, and not one document"),
-                "give one object in YAML or JSON",
+                format!("has {found} instead of one document"),
+                "pass a file with one YAML or JSON document",
             ))
         }
     }
 }
 
 fn open<'p>(path: &Path, progress: &'p mut dyn FnMut(u64)) -> Result<impl BufRead + use<'p>, InputError> {
-    let file = File::open(path).map_err(|error| {
-        InputError::new(&shown(path), format!("cannot be opened: {error}"), "name a file that may be read")
-    })?;
+    let file = File::open(path)
+        .map_err(|error| InputError::new(&shown(path), format!("cannot be opened: {error}"), "pass a readable file"))?;
     Ok(BufReader::with_capacity(1 << 16, Counted { inner: file, progress }))
 }
 
@@ -165,7 +164,7 @@ fn read_file(
     read_stream(open(path, progress)?, &shown(path), each)
 }
 
-/// Reads every object of `reader`, which is called `name` in errors.
+/// Reads every object of `reader`. Errors call it `name`.
 ///
 /// # Errors
 /// Those of [`read`].
@@ -177,7 +176,7 @@ pub fn read_stream(
     let file: Arc<str> = name.into();
     match yaml::objects(reader, &file, &mut |object| each(raw(object, &file)?))? {
         true => Ok(()),
-        false => Err(InputError::new(&file, "holds no object", "give what kubectl get -o yaml or -o json prints")),
+        false => Err(InputError::new(&file, "has no object", "pass the output of kubectl get -o yaml or -o json")),
     }
 }
 
@@ -192,7 +191,7 @@ fn raw(object: yaml::DocumentObject, file: &Arc<str>) -> Result<RawObject, Input
     let place = SourceLocation { file: Arc::clone(file), document, item, line: node.line };
     if kind.is_empty() {
         let problem =
-            InputError::at(&place, "has no kind", "give objects with apiVersion and kind, as kubectl prints them");
+            InputError::at(&place, "is missing", "an object needs apiVersion and kind, as kubectl prints them");
         return Err(problem.with_field("kind"));
     }
     Ok(RawObject { place, api_version, kind, node })
@@ -202,12 +201,12 @@ fn shown(path: &Path) -> Arc<str> {
     path.to_string_lossy().into()
 }
 
-/// `inner`, of whose every byte `progress` is told.
+/// Wraps `inner` to call `progress` with the number of bytes of each read.
 pub fn counted<R: Read>(inner: R, progress: &mut dyn FnMut(u64)) -> impl Read {
     Counted { inner, progress }
 }
 
-/// Tells of every byte that is read.
+/// A reader that reports the number of bytes of each read.
 struct Counted<'p, R> {
     inner: R,
     progress: &'p mut dyn FnMut(u64),

@@ -1,4 +1,4 @@
-//! The native program `byname`, as a library for its tests.
+//! The library behind the native `byname` command, separate so that tests can use it.
 //!
 //! Imports go one way, from a command in [`command`] down to [`input`]: `ARCHITECTURE.md` lists the folders in that order, and
 //! `cargo xtask layers` checks it.

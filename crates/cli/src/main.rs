@@ -1,4 +1,4 @@
-//! The program `byname`.
+//! Entry point of the `byname` command.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! A table that is kept current: a cluster is followed, by its API or by files, and with each change of it the file that Envoy
-//! watches is replaced.
+//! Keeps a table current: watches a cluster through its API or files, and replaces the file that Envoy watches on every
+//! change.
 
 mod api;
 mod backoff;
@@ -33,23 +33,23 @@ pub use self::{
 };
 use crate::output;
 
-/// What is followed, what is made of it, and where that goes.
+/// The input, the compiler and the output of a watch.
 pub struct Job {
-    /// What is followed.
+    /// Source of the cluster.
     pub source: SourceOptions,
-    /// What is made of it.
+    /// Compiles the cluster.
     pub make: Make,
-    /// As what it is written.
+    /// Format of the output.
     pub format: OutputFileFormat,
-    /// The file that is kept current.
+    /// The file to keep current.
     pub output: PathBuf,
-    /// Where metrics and health are asked for.
+    /// Address that serves metrics and health; `None` for no server.
     pub listen: Option<SocketAddr>,
-    /// How long nothing must change before a table is made.
+    /// Time without changes before a table is compiled.
     pub quiet: Duration,
 }
 
-/// What is followed.
+/// Source of the cluster.
 #[derive(Clone, Debug)]
 pub enum SourceOptions {
     /// The Kubernetes API.
@@ -63,15 +63,14 @@ enum ClusterSource {
     Files(Box<Files>),
 }
 
-/// Does `job` until the process is told to end.
+/// Runs `job` until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// What is wrong at the start: what cannot be followed, written or listened on. Whatever fails later is said, counted and tried
-/// again.
+/// If the source, the output or the address is not usable at the start. Later failures are logged, counted and retried.
 pub fn run(job: Job) -> anyhow::Result<()> {
-    // What is compiled has this thread, and all else the other one: health is answered meanwhile.
+    // Compiling blocks this thread; the worker thread serves health and metrics meanwhile.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(1).enable_all().build().context("cannot start")?;
+    let runtime = runtime.worker_threads(1).enable_all().build().context("cannot start the async runtime")?;
     let result = runtime.block_on(follow(job));
     runtime.shutdown_background();
     result
@@ -79,7 +78,7 @@ pub fn run(job: Job) -> anyhow::Result<()> {
 
 async fn follow(job: Job) -> anyhow::Result<()> {
     let Job { source, make, format, output: file, listen, quiet } = job;
-    let mut stop = Stop::new().context("signals cannot be received")?;
+    let mut stop = Stop::new().context("cannot install signal handlers")?;
     let metrics = Arc::new(Metrics::new());
     refuse_circle(&source, &file)?;
     let shown = file.display().to_string();
@@ -87,10 +86,10 @@ async fn follow(job: Job) -> anyhow::Result<()> {
     if let Some(address) = listen {
         let (address, server) = server::listen(address, Arc::clone(&metrics)).await?;
         tokio::spawn(server);
-        output::note(&format!("answers on http://{address}"));
+        output::note(&format!("listening on http://{address}"));
     }
     let mut source = ClusterSource::open(source, &metrics).await?;
-    output::note(&format!("started; follows {}; writes {shown}", source.called()));
+    output::note(&format!("started: watching {}, writing {shown}", source.called()));
     let mut debouncer = Debouncer::new(quiet);
     loop {
         let due = debouncer.due().filter(|_| source.is_complete());
@@ -111,11 +110,11 @@ async fn follow(job: Job) -> anyhow::Result<()> {
             }
         }
     }
-    output::note("ends, as it was told to");
+    output::note("stopped by a signal");
     Ok(())
 }
 
-/// A file that is written where files are read would be read.
+/// Refuses an output inside a watched directory, because it would be read as input.
 fn refuse_circle(source: &SourceOptions, file: &Path) -> anyhow::Result<()> {
     let SourceOptions::Files(paths) = source else { return Ok(()) };
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -123,7 +122,7 @@ fn refuse_circle(source: &SourceOptions, file: &Path) -> anyhow::Result<()> {
     let whole = directory.join(name);
     for path in paths {
         if path.canonicalize().is_ok_and(|path| whole.starts_with(path)) {
-            bail!("{}: is in {}, which is read; name a file elsewhere", file.display(), path.display());
+            bail!("{}: is inside the watched {}; use an output file elsewhere", file.display(), path.display());
         }
     }
     Ok(())
@@ -151,7 +150,7 @@ impl ClusterSource {
         }
     }
 
-    /// Waits for what happens next, and says whether that changes anything.
+    /// Waits for the next event. Returns whether it changes anything.
     async fn changed(&mut self) -> bool {
         match self {
             Self::Api(api) => api.changed().await,
@@ -162,7 +161,7 @@ impl ClusterSource {
         }
     }
 
-    /// Whether all of the cluster is known: before that nothing is written.
+    /// Whether every kind of object is listed. Nothing is written before that.
     fn is_complete(&self) -> bool {
         match self {
             Self::Api(api) => api.cluster().is_some(),
@@ -170,7 +169,7 @@ impl ClusterSource {
         }
     }
 
-    /// Brings `target` up to date, and says after what time to try again where that fails.
+    /// Brings `target` up to date. Returns the time to wait before a retry, if one is needed.
     fn update(&mut self, target: &mut OutputFile, metrics: &Metrics) -> Option<Duration> {
         match self {
             Self::Api(api) => {
@@ -184,7 +183,7 @@ impl ClusterSource {
                     target.fail(problems.to_string());
                     None
                 }
-                // They changed while they were read.
+                // The files changed during the read.
                 None => Some(Duration::ZERO),
             },
         }

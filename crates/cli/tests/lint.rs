@@ -641,5 +641,5 @@ fn an_ignore_that_is_for_nothing_is_told() {
     let ignore = |text: &str| byname(&["lint", "-f", CLEAN, "--ignore", text]);
     let output = ignore("BN040:shop/typo=on purpose");
     assert_eq!(output.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--ignore BN040:shop/typo is for nothing that was found"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--ignore BN040:shop/typo: no finding matches"));
 }

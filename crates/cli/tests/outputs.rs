@@ -563,7 +563,11 @@ fn nothing_is_written_where_anything_is_wrong() -> TestResult {
         // Envoy would read none of these files.
         (&shop(), &["--format", "envoy-bootstrap", "--cds-file", "live/clusters"], &["live/clusters", "call it .yaml"]),
         (&shop(), &["--format", "envoy-ecds", "--clusters", "static"], &["--clusters-output"]),
-        (&shop(), &["--visible", "shpo"], &["no Service in the input", "shpo", "correct --visible"]),
+        (
+            &shop(),
+            &["--visible", "shpo"],
+            &["the input has no Service in these namespaces", "shpo", "correct --visible"],
+        ),
         (&authority, &[&image[..], &["--table-version", "18446744073709551615"]].concat(), &["2^53"]),
         (
             &shop(),

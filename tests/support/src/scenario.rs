@@ -1,5 +1,5 @@
-//! The rows of the demo, as data: what is asked, and what has to come of it. The demo shows them and the tests ask them in
-//! every form, so that the two cannot drift apart.
+//! The rows of the demo, as data: a request and its expected outcome. The demo shows them and the tests send them in every form,
+//! so that demo and tests cannot drift apart.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
 /// The bootstrap of the demo.
 pub const BOOTSTRAP: &str = "ecds.yaml";
 
-/// Its upstreams, by the port that the bootstrap has for them.
+/// Upstreams of the demo, by their port in the bootstrap.
 pub const UPSTREAMS: [(u16, &str); 8] = [
     (18080, "passthrough"),
     (18081, "payments in shop"),
@@ -27,10 +27,10 @@ pub const UPSTREAMS: [(u16, &str); 8] = [
     (18087, "weather.example.com"),
 ];
 
-/// Its endpoints that the filter chooses from, by the port that its table has for them.
+/// Endpoints that the filter chooses from, by their port in the table.
 pub(crate) const ENDPOINTS: [(u16, &str); 2] = [(18088, "pod web-0, in eu-a"), (18089, "pod web-1, in eu-b")];
 
-/// Who asks.
+/// The caller of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DemoCaller {
     /// A pod in the namespace `shop`.
@@ -40,7 +40,7 @@ pub enum DemoCaller {
 }
 
 impl DemoCaller {
-    /// Its namespace.
+    /// The caller's namespace.
     #[must_use]
     pub fn namespace(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ impl DemoCaller {
         }
     }
 
-    /// The port that its sidecar has in the bootstrap.
+    /// The port of the caller's sidecar in the bootstrap.
     #[must_use]
     pub fn port(self) -> u16 {
         match self {
@@ -59,41 +59,41 @@ impl DemoCaller {
     }
 }
 
-/// What has to come of a request.
+/// The expected outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedReply {
-    /// An upstream gets it.
+    /// An upstream answers.
     Upstream {
-        /// Who answers.
+        /// Name of the upstream.
         name: &'static str,
-        /// The authority with which it arrives.
+        /// The authority that the upstream receives.
         authority: &'static str,
     },
-    /// The sidecar answers it.
+    /// The filter sends a local reply.
     Local {
         /// HTTP status.
         status: u16,
     },
 }
 
-/// One row.
+/// One row of the demo.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Who asks.
+    /// The caller.
     pub caller: DemoCaller,
     /// The authority that is sent.
     pub asked: &'static str,
     /// What the row shows.
     pub shows: &'static str,
-    /// What has to come of it.
+    /// The expected outcome.
     pub expected: ExpectedReply,
-    /// The reason that is counted.
+    /// The expected reason, as it is counted.
     pub reason: &'static str,
 }
 
 impl Row {
-    /// Whether Envoy takes the authority in this form. It refuses a request line whose host holds an underscore or a
-    /// comma, by its own parser and before any filter.
+    /// Whether Envoy accepts the authority in this form. Its parser refuses a request line whose host has an underscore or a
+    /// comma, before any filter runs.
     #[must_use]
     pub fn can_be_sent_as(&self, form: RequestForm) -> bool {
         form != RequestForm::Proxy || !self.asked.contains(['_', ','])
@@ -125,30 +125,30 @@ pub const ROWS: [Row; 25] = [
     upstream(DemoCaller::Prod, "payments", "the same name, from prod", "payments in prod", PAYMENTS_PROD, "service"),
     upstream(DemoCaller::Shop, "payments.prod", "svc.ns", "payments in prod", PAYMENTS_PROD, "service"),
     upstream(DemoCaller::Shop, "payments.prod.svc", "svc.ns.svc", "payments in prod", PAYMENTS_PROD, "service"),
-    upstream(DemoCaller::Prod, PAYMENTS_SHOP, "the whole name", "payments in shop", PAYMENTS_SHOP, "service"),
+    upstream(DemoCaller::Prod, PAYMENTS_SHOP, "the full name", "payments in shop", PAYMENTS_SHOP, "service"),
     upstream(DemoCaller::Prod, "payments.shop.svc.cluster.local.", "with a trailing dot", "payments in shop", PAYMENTS_SHOP, "service"),
     upstream(DemoCaller::Shop, "PAYMENTS.Prod", "in upper case", "payments in prod", PAYMENTS_PROD, "service"),
     upstream(DemoCaller::Prod, "orders:9090", "another port", "orders in prod", "orders.prod.svc.cluster.local:9090", "service"),
     upstream(DemoCaller::Prod, "_http._tcp.orders", "a port by its name", "orders in prod", "orders.prod.svc.cluster.local:9090", "service"),
     upstream(DemoCaller::Shop, "db-0.db", "one pod of a StatefulSet", "pod db-0", "db-0.db.shop.svc.cluster.local", "endpoint"),
-    upstream(DemoCaller::Prod, "db-1.db.shop", "another, from prod", "pod db-1", "db-1.db.shop.svc.cluster.local", "endpoint"),
+    upstream(DemoCaller::Prod, "db-1.db.shop", "another pod, from prod", "pod db-1", "db-1.db.shop.svc.cluster.local", "endpoint"),
     upstream(DemoCaller::Shop, "10.96.0.11", "a cluster IP", "payments in prod", PAYMENTS_PROD, "cluster_ip"),
     upstream(DemoCaller::Shop, "pay", "an alias", "payments in shop", PAYMENTS_SHOP, "alias"),
     upstream(DemoCaller::Shop, "checkout", "an alias of an alias", "payments in shop", PAYMENTS_SHOP, "alias"),
-    upstream(DemoCaller::Shop, "weather", "an alias, allowed to leave", "weather.example.com", "weather.example.com:8080", "external"),
-    upstream(DemoCaller::Shop, "web", "the endpoint in its own zone", "pod web-0, in eu-a", "web.shop.svc.cluster.local", "service"),
+    upstream(DemoCaller::Shop, "weather", "an alias to an allowed host", "weather.example.com", "weather.example.com:8080", "external"),
+    upstream(DemoCaller::Shop, "web", "endpoint in the caller's zone", "pod web-0, in eu-a", "web.shop.svc.cluster.local", "service"),
     upstream(DemoCaller::Shop, "cart", "no endpoints, but a fallback", "payments in shop", PAYMENTS_SHOP, "fallback_no_endpoints"),
-    upstream(DemoCaller::Shop, "orders:9090", "only in the baseline, prod", "orders in prod", "orders.prod.svc.cluster.local:9090", "baseline"),
-    local(DemoCaller::Shop, "partner", "one that is not allowed to", 403, "alias_denied"),
-    local(DemoCaller::Shop, "bank", "one into prod, not granted", 403, "alias_denied"),
-    local(DemoCaller::Shop, "round", "aliases in a circle", 508, "alias_loop"),
+    upstream(DemoCaller::Shop, "orders:9090", "only in the baseline (prod)", "orders in prod", "orders.prod.svc.cluster.local:9090", "baseline"),
+    local(DemoCaller::Shop, "partner", "an alias to a denied host", 403, "alias_denied"),
+    local(DemoCaller::Shop, "bank", "an alias to prod, no grant", 403, "alias_denied"),
+    local(DemoCaller::Shop, "round", "an alias loop", 508, "alias_loop"),
     local(DemoCaller::Shop, "empty", "a Service without endpoints", 503, "no_endpoints"),
-    local(DemoCaller::Shop, "payments,payments", "two hosts in one", 400, "bad_authority"),
-    upstream(DemoCaller::Shop, "payments:8080", "a port it does not have", "passthrough", "payments:8080", "port_not_found"),
+    local(DemoCaller::Shop, "payments,payments", "two hosts in one header", 400, "bad_authority"),
+    upstream(DemoCaller::Shop, "payments:8080", "a port the Service lacks", "passthrough", "payments:8080", "port_not_found"),
     upstream(DemoCaller::Shop, "www.example.org", "an unknown name", "passthrough", "www.example.org", "name_not_found"),
 ];
 
-/// The row that is asked again after [`moved`] is pushed.
+/// The row that is sent after [`moved`] is pushed.
 pub const MOVED: Row = upstream(
     DemoCaller::Shop,
     "pay",
@@ -158,10 +158,10 @@ pub const MOVED: Row = upstream(
     "alias",
 );
 
-/// `filter` with the alias `pay` led elsewhere, as the next version of the table.
+/// `filter` with a new target for the alias `pay`, as the next version of the table.
 ///
 /// # Errors
-/// Where the filter is not the demo's.
+/// If the filter is not the demo's.
 pub fn moved(mut filter: EcdsFile) -> Result<EcdsFile> {
     let service = filter.configuration.pointer_mut("/table/services/shop~1pay/externalName");
     ensure!(service.is_some(), "the table has no alias shop/pay");
@@ -174,7 +174,7 @@ pub fn moved(mut filter: EcdsFile) -> Result<EcdsFile> {
     Ok(filter)
 }
 
-/// An Envoy with all upstreams of the demo.
+/// An Envoy with all upstreams of the demo, running.
 pub struct Stage {
     /// The Envoy.
     pub envoy: Envoy,
@@ -182,7 +182,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts all of it.
+    /// Starts Envoy and the upstreams.
     ///
     /// # Errors
     /// Those of [`crate::EnvoyBuilder::start`].
@@ -202,18 +202,18 @@ impl Stage {
         Ok(Self { envoy: builder.start().await?, _upstreams: upstreams })
     }
 
-    /// A connection to the sidecar of `caller`.
+    /// Opens a connection to the sidecar of `caller`.
     ///
     /// # Errors
-    /// Where it does not listen.
+    /// If the sidecar does not listen.
     pub async fn connect(&self, caller: DemoCaller, form: RequestForm) -> Result<Connection> {
         Connection::open(self.envoy.port(caller.port()), form).await
     }
 
-    /// Asks a row on `connection`, and finds the reason by what was counted meanwhile.
+    /// Sends a row on `connection`, and finds the reason by the counters before and after.
     ///
     /// # Errors
-    /// Where there is no answer.
+    /// If there is no reply.
     pub async fn ask(&self, row: &Row, connection: &mut Connection) -> Result<RowOutcome> {
         let before = self.envoy.reasons().await?;
         let reply = connection.get(row.asked, &[]).await?;
@@ -222,30 +222,30 @@ impl Stage {
     }
 }
 
-/// The reasons that were counted more often after than before, each with a `+` between: it should be one.
+/// The reasons whose counter rose, joined with `+`. Exactly one is expected.
 fn counted(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> String {
     let more = |(name, count): &(&String, &u64)| before.get(*name).copied().unwrap_or_default() < **count;
     after.iter().filter(more).map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("+")
 }
 
-/// What came of a row.
+/// The outcome of a row.
 #[derive(Clone, Debug)]
 pub struct RowOutcome {
-    /// The answer.
+    /// The reply.
     pub reply: Reply,
     /// The reason that was counted.
     pub reason: String,
 }
 
 impl RowOutcome {
-    /// What `row` expects and this is not; `None` where all is as it has to be.
+    /// The differences from what `row` expects; `None` if there are none.
     #[must_use]
     pub fn differs(&self, row: &Row) -> Option<String> {
         let reply = &self.reply;
         let mut wrong = Vec::new();
         let mut expect = |what: &str, is: &str, should: &str| {
             if is != should {
-                wrong.push(format!("{what} is {is:?} and should be {should:?}"));
+                wrong.push(format!("{what} is {is:?}, expected {should:?}"));
             }
         };
         expect("the reason", &self.reason, row.reason);

@@ -1,4 +1,4 @@
-//! Arguments that several commands have.
+//! Arguments that several commands share.
 
 use clap::{Args, ValueEnum};
 
@@ -8,20 +8,21 @@ use crate::{
     output::{self, ReadProgress},
 };
 
-/// Whom an answer is for.
+/// The format of an answer.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum OutputFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
-/// Where objects are read from.
+/// The sources of Kubernetes objects.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Input {
-    /// File or directory (.yaml, .yml and .json below it) with what `kubectl get svc,endpointslices,pods,nodes,ingresses -A -o
-    /// yaml` prints; - for the standard input. May be given several times.
+    /// Read Kubernetes objects from this file, or from all .yaml, .yml and .json files below this directory; - is the standard
+    /// input. Can be repeated. Default: the standard input. The objects to read: `kubectl get
+    /// svc,endpointslices,pods,nodes,ingresses -A -o yaml`.
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     filenames: Vec<String>,
 }
@@ -34,7 +35,7 @@ impl Input {
         }
     }
 
-    /// Reads the cluster, and says on the standard error what of it was passed over.
+    /// Reads the cluster, and reports skipped objects on the standard error.
     pub(super) fn read(&self) -> Result<ClusterState, InputErrors> {
         let sources = self.sources();
         output::say_if_waiting(&sources);

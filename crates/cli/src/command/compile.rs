@@ -20,9 +20,9 @@ use crate::{
     output,
 };
 
-/// Turns Kubernetes objects into the configuration that the filter loads.
+/// Compile Kubernetes objects into the configuration that the filter loads.
 ///
-/// The same objects give the same output, byte for byte, so that it can live in git. Nothing is written where anything is wrong.
+/// The output is deterministic: the same objects give the same bytes, so it can live in git. On any error nothing is written.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -35,36 +35,36 @@ pub(super) struct Compile {
     input: Input,
     #[command(flatten)]
     recipe: Recipe,
-    /// What is written.
+    /// Write this format.
     #[arg(long, value_enum, default_value_t = CompileFormat::Table)]
     format: CompileFormat,
-    /// The file that is written, whole or not at all. Default: the standard output.
+    /// Write to this file, replaced atomically. Default: the standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
     outputs: Box<Outputs>,
 }
 
-/// For whom, and with what beside the cluster.
+/// The caller and the settings that a table is compiled with.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Recipe {
-    /// The namespace of the pods that ask. Without it and --pod: that of each Envoy's node metadata.
+    /// Compile for clients in this namespace. Default: each Envoy uses the namespace in its node metadata.
     #[arg(short, long, conflicts_with = "pod")]
     namespace: Option<String>,
-    /// The one pod that asks, as namespace/name: its zone, node, address and DNS settings count.
+    /// Compile for this one pod, with its zone, node, address and DNS settings. Example: shop/web-5c8f7b6d9f-4xk2p
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_name)]
     pod: Option<NamespacedName>,
-    /// A configuration with what is written by hand: steering, externalNames and so on, and for single Services under
-    /// table.services their alias, subsets and steering. YAML or JSON.
+    /// Merge in this hand-written configuration, in YAML or JSON: steering, externalNames and other top-level fields, and alias,
+    /// subsets and steering of single Services under table.services.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The only namespaces whose Services are in the table; may be given several times. Default: all.
+    /// Put only Services of this namespace in the table. Can be repeated. Default: all namespaces.
     #[arg(long = "visible", value_name = "NAMESPACE")]
     visible: Vec<String>,
-    /// table.version. Default: a checksum of the table.
+    /// Set table.version to this number. Default: a checksum of the table.
     #[arg(long, value_name = "NUMBER")]
     table_version: Option<u64>,
-    /// Leave out Services that would have the whole configuration refused, with a warning for each.
+    /// Leave out Services that the filter would refuse, with a warning for each. Default: fail.
     #[arg(long)]
     skip_invalid: bool,
 }
@@ -78,7 +78,7 @@ impl Compile {
         if self.format == CompileFormat::IstioWasmplugin
             && self.recipe.table_version.is_some_and(|version| version > 1 << 53)
         {
-            bail!("--table-version may be 2^53 at most in a WasmPlugin, whose numbers are floating-point ones");
+            bail!("--table-version: a WasmPlugin stores numbers as floating point; use at most 2^53");
         }
         let mut recipe = self.recipe.read()?;
         self.outputs.prepare(self.format, &mut recipe.options)?;
@@ -87,7 +87,7 @@ impl Compile {
         compiled.left_out.values().for_each(|problem| output::warn(&format!("left out: {problem}")));
         let pod = recipe.recipe.pod.as_ref();
         let texts = self.outputs.make(self.format, &compiled, &recipe.options.base, pod)?;
-        // What others refer to is there before them.
+        // Files that other files refer to are written first.
         let mut files: Vec<(&Path, &str)> = texts.beside.iter().map(|(file, text)| (file.as_path(), &**text)).collect();
         files.extend(self.output.as_deref().map(|file| (file, &*texts.text)));
         output::write_all(&files)?;
@@ -98,7 +98,7 @@ impl Compile {
     }
 }
 
-/// A [`Recipe`] whose files are read.
+/// A [`Recipe`] with its files read.
 #[derive(Debug)]
 pub(super) struct ReadRecipe {
     recipe: Recipe,
@@ -121,17 +121,12 @@ impl Recipe {
 impl ReadRecipe {
     pub(super) fn compile(&self, cluster: &ClusterState) -> anyhow::Result<Compiled> {
         if cluster.services.is_empty() {
-            bail!(
-                "there is no Service in the input; give what kubectl get svc,endpointslices,pods,nodes -A -o yaml prints"
-            );
+            bail!("the input has no Service; pass the output of kubectl get svc,endpointslices,pods,nodes -A -o yaml");
         }
         let visible = &self.options.visible;
         if !visible.is_empty() && !cluster.services.keys().any(|name| visible.contains(&name.namespace)) {
             let names: Vec<&str> = visible.iter().map(String::as_str).collect();
-            bail!(
-                "no Service in the input is in the namespaces that may be seen: {}; correct --visible",
-                names.join(", ")
-            );
+            bail!("--visible {}: the input has no Service in these namespaces; correct --visible", names.join(", "));
         }
         let caller = self.caller(cluster)?;
         caller.notes.iter().for_each(|text| output::note(text));
@@ -153,5 +148,5 @@ impl ReadRecipe {
 }
 
 pub(super) fn parse_name(text: &str) -> Result<NamespacedName, String> {
-    NamespacedName::parse(text).ok_or_else(|| "write it as namespace/name".to_owned())
+    NamespacedName::parse(text).ok_or_else(|| "use the form namespace/name".to_owned())
 }

@@ -6,14 +6,14 @@ use clap_complete::Shell;
 use super::status::FINE;
 use crate::output;
 
-/// Prints a completion script for a shell.
+/// Print a completion script for a shell.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   source <(byname completions bash)
   byname completions zsh > \"${fpath[1]}/_byname\"")]
 pub(super) struct Completions {
-    /// The shell.
+    /// Shell to print the script for.
     shell: Shell,
 }
 

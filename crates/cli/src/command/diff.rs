@@ -15,30 +15,32 @@ use crate::{
     output::{self, ReadProgress},
 };
 
-/// Says which names mean something else in NEW than in OLD: every name and port, from every namespace, that leads elsewhere,
-/// appears or vanishes.
+/// Print the names that resolve differently in NEW than in OLD: every name and port, from every namespace, that vanishes, changes
+/// or appears.
 ///
-/// Endpoints come and go; what counts is where a name leads, and whether anything can serve it.
+/// Compares the destination, port, upstream cluster and reason of each name. Endpoints matter only if the last usable one is lost
+/// or the first one appears.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   byname diff before.yaml after.yaml
   git show HEAD~:table.json > old.json && byname diff --exit-code old.json table.json")]
 pub(super) struct Diff {
-    /// File or directory with Kubernetes objects, or what `byname compile` wrote; - for the standard input.
+    /// Old state: a file or directory of Kubernetes objects, or a table from `byname compile`; - is the standard input.
     old: String,
-    /// The same, later.
+    /// New state, in the same forms.
     new: String,
-    /// The only namespaces that names are asked from; may be given several times. Default: all.
+    /// Compare only how names resolve from this namespace. Can be repeated. Default: all namespaces.
     #[arg(long, value_name = "NAMESPACE")]
     from: Vec<String>,
-    /// A configuration with what is written by hand: steering, externalNames and so on. For Kubernetes objects alone.
+    /// Merge this hand-written configuration into both states: steering, externalNames and so on. It has no effect on a state that
+    /// is a table.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// End with status 1 where anything differs.
+    /// Exit with status 1 if there is any difference. Default: exit with 0.
     #[arg(long)]
     exit_code: bool,
-    /// For people or for programs; `byname schema diff` describes the latter.
+    /// Print in this format. `byname schema diff` prints the JSON's schema.
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
     output: OutputFormat,
 }

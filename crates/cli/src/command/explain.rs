@@ -17,10 +17,10 @@ use crate::{
     output,
 };
 
-/// Says what a name means to a program, and why: each name that is tried, aliases, the port, every endpoint and why it may
-/// serve, what the filter tells Envoy, what DNS answers, and how the same is reached from outside.
+/// Print how a name resolves for a client, and why: the names tried, aliases, the port, every endpoint with the reason it is used
+/// or not, the upstream, the DNS answers, and the ways in from outside the cluster.
 ///
-/// Exit status: 0 where a request goes to what the name means, 1 where it does not.
+/// Exit status: 0 if the name resolves and requests are routed to it, 1 if not, 2 if an argument or the input is invalid.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -29,24 +29,24 @@ Examples:
   byname explain http://catalog.shop:8080/ --pod billing/api-6d4f -f cluster.yaml
   byname explain payments.prod --from shop -f cluster.yaml --output json | jq .endpoints")]
 pub(super) struct Explain {
-    /// What the program has in its configuration: payments, payments.prod:8080, a URL, an address.
+    /// Name as the client has it in its configuration: payments, payments.prod:8080, a URL or an IP address.
     #[arg(value_name = "NAME[:PORT]")]
     name: String,
-    /// The namespace of the program.
+    /// Resolve for a client in this namespace.
     #[arg(long, value_name = "NAMESPACE", required_unless_present = "pod", conflicts_with = "pod")]
     from: Option<String>,
-    /// The pod of the program: its zone, node, address and DNS settings count.
+    /// Resolve for a client in this pod, with the pod's zone, node, address and DNS settings.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_name)]
     pod: Option<NamespacedName>,
     #[command(flatten)]
     input: Input,
-    /// The name is asked over https, so that its port is 443 where none is given.
+    /// Use https, so the port defaults to 443. Default: http and 80, or the scheme of the URL.
     #[arg(long)]
     https: bool,
-    /// A configuration with what is written by hand: steering, externalNames and so on. YAML or JSON.
+    /// Merge in this hand-written configuration: steering, externalNames and so on. YAML or JSON.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// For people or for programs; `byname schema explain` describes the latter.
+    /// Print in this format. `byname schema explain` prints the JSON's schema.
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
     output: OutputFormat,
 }
@@ -59,7 +59,7 @@ impl Explain {
             (Some(pod), _) => CallerSettings::of_pod(pod, &cluster, &base.config)?,
             (None, from) => CallerSettings::of_namespace(from.as_deref().unwrap_or_default(), &base.config),
         };
-        // What is wrong with other Services is no reason to keep silent about this one.
+        // Errors in other Services must not hide the answer for this one.
         let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
         let compiled = compile::compile(&cluster, &caller, &options)?;
         let asked = RequestedName::parse(&self.name, self.https);

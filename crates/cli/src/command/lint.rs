@@ -14,10 +14,10 @@ use crate::{
     output,
 };
 
-/// Finds what is likely to be wrong with names, ports and endpoints, says why it hurts and how to mend it.
+/// Find likely mistakes in names, ports and endpoints, and print why each matters and how to fix it.
 ///
-/// Rules that need objects of a kind of which nothing was read are not run, and named. What is not wrong here is ignored
-/// by --ignore or by an annotation `byname/ignore-BN001: "why"` of the object.
+/// A rule that needs a kind of object that is not in the input is skipped and listed. To silence a finding, use --ignore or
+/// annotate the object: `byname/ignore-BN001: "why"`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -26,49 +26,49 @@ Examples:
   byname lint -f cluster.yaml --ignore BN056:shop/edge=\"until the new load balancer is there\"
   byname lint -f manifests/ --format sarif -o byname.sarif
 
-Exit status: 0, nothing as bad as --fail-on; 1, something is; 2, what was typed or read is wrong.")]
+Exit status: 0 if no finding reaches --fail-on; 1 if one does; 2 if an argument or the input is invalid.")]
 pub(super) struct Lint {
     #[command(flatten)]
     input: Input,
-    /// What is written.
+    /// Write this format.
     #[arg(long, value_enum, default_value_t = LintFormat::Text)]
     format: LintFormat,
-    /// From where on findings make the exit status 1.
+    /// Exit with status 1 on findings of this severity or higher.
     #[arg(long, value_enum, default_value_t = FailOn::Warning)]
     fail_on: FailOn,
-    /// A rule to ignore, with the reason: everywhere, or in one object. May be given several times.
+    /// Ignore a rule everywhere or for one object; a reason is required. Can be repeated.
     #[arg(long, value_name = "RULE[:NAMESPACE/NAME]=REASON")]
     ignore: Vec<Ignore>,
-    /// Print all rules and stop.
+    /// Print all rules and exit.
     #[arg(long)]
     list_rules: bool,
-    /// The cluster domain.
+    /// Use this cluster domain.
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local", value_parser = parse_domain)]
     cluster_domain: String,
-    /// The file that is written, whole or not at all. Default: the standard output.
+    /// Write to this file, replaced atomically. Default: the standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum LintFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// A list of findings.
+    /// A JSON list of findings.
     Json,
-    /// SARIF 2.1.0, as GitHub's code scanning takes it.
+    /// SARIF 2.1.0, for GitHub code scanning.
     Sarif,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FailOn {
-    /// What cannot work.
+    /// Errors: what cannot work.
     Error,
-    /// Also what does something else than it seems to.
+    /// Warnings and errors: a warning is configuration that does not do what it seems to.
     Warning,
-    /// Anything.
+    /// All findings.
     Info,
-    /// Nothing.
+    /// Never: exit with 0 whatever is found.
     Never,
 }
 
@@ -93,20 +93,20 @@ impl Lint {
         let cluster = self.input.read()?;
         if cluster.read.is_empty() {
             bail!(
-                "nothing in the input says anything of names; \
-                 give what kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml prints"
+                "the input has no objects to check; \
+                 pass the output of kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml"
             );
         }
         let report = lint::lint(&cluster, &LintOptions { domain: self.cluster_domain, ignores: self.ignore });
         for ignore in &report.unused {
-            output::warn(&format!("--ignore {ignore} is for nothing that was found; correct it, or take it out"));
+            output::warn(&format!("--ignore {ignore}: no finding matches; correct or remove it"));
         }
         if self.format != LintFormat::Text {
             report.not_run().iter().for_each(|line| output::note(line));
         }
         match (self.format, output) {
             (LintFormat::Text, None) => output::print(&lint::text(&report))?,
-            // Colours are for terminals.
+            // A file gets no colour codes.
             (LintFormat::Text, Some(_)) => {
                 output::write(output, &anstream::adapter::strip_str(&lint::text(&report)).to_string())?;
             }

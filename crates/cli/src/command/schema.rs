@@ -6,24 +6,24 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use super::status::FINE;
 use crate::{diff::Difference, explain::Explanation, output};
 
-/// Prints the JSON Schema of what this program reads and writes.
+/// Print the JSON Schema of the filter's configuration, or of the JSON output of `explain` or `diff`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   byname schema > configuration.schema.json")]
 pub(super) struct Schema {
-    /// Of what.
+    /// Schema to print.
     #[arg(value_enum, default_value_t = SchemaKind::Configuration)]
     of: SchemaKind,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum SchemaKind {
-    /// The configuration that the filter takes, and `byname compile --format table` writes.
+    /// The filter's configuration, as `byname compile --format table` writes it.
     Configuration,
-    /// What `byname explain --output json` prints.
+    /// The output of `byname explain --output json`.
     Explain,
-    /// What `byname diff --output json` prints.
+    /// The output of `byname diff --output json`.
     Diff,
 }
 
@@ -39,7 +39,7 @@ impl Schema {
     }
 }
 
-/// Of what is only written: a field that may be left out need not be there.
+/// Schema of a type that is only serialized: fields that may be omitted are not required.
 fn of_output<T: JsonSchema>() -> serde_json::Result<String> {
     let schema = SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>();
     Ok(serde_json::to_string_pretty(&schema)? + "\n")

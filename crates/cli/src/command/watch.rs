@@ -14,63 +14,62 @@ use crate::{
     watch::{self, ApiOptions, Job, Made, SourceOptions},
 };
 
-/// Keeps the filter's configuration current: compiles anew with each change of a cluster, and replaces the file that Envoy
-/// watches.
+/// Keep the filter's configuration current: recompile on every change of the cluster, and replace the file that Envoy watches.
 ///
-/// The cluster is asked through the Kubernetes API, as kubectl or a pod's service account would, or read from files. What would
-/// have the configuration refused is left out, with one warning for each. Nothing is written before all of the cluster is known,
-/// and where it cannot be known any more the last file serves on.
+/// Reads the cluster through the Kubernetes API, with a kubeconfig or a pod's service account, or from files with --from-dir.
+/// Services that the filter would refuse are left out, with one warning for each. The first file is written once every kind of
+/// object is listed. If the API or the files cannot be read later, the last known good file stays in place.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   byname watch --pod $(POD_NAMESPACE)/$(POD_NAME) -o /etc/byname/ecds/byname.yaml --listen :9902
   byname watch --from-dir cluster/ --namespace shop -o ecds/byname.yaml")]
 pub(super) struct Watch {
-    /// A directory (or file) to follow in place of the API, with what kubectl get -o yaml prints. May be given several times.
+    /// Follow this directory or file in place of the API; it holds the output of `kubectl get -o yaml`. Can be repeated.
     #[arg(long = "from-dir", value_name = "DIR", conflicts_with_all = ["kubeconfig", "context"])]
     directories: Vec<PathBuf>,
-    /// The kubeconfig to ask the API with. Default: as kubectl finds it, and in a pod its service account.
+    /// Use this kubeconfig. Default: the one that kubectl uses, or the service account of the pod that byname runs in.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Its context. Default: the current one.
+    /// Use this context of the kubeconfig. Default: the current context.
     #[arg(long)]
     context: Option<String>,
     #[command(flatten)]
     recipe: Recipe,
-    /// What is written.
+    /// Write this format.
     #[arg(long, value_enum, default_value_t = WatchFormat::EnvoyEcds)]
     format: WatchFormat,
-    /// Where Envoy finds the module.
+    /// Path of the Wasm module on Envoy's file system.
     #[arg(long, value_name = "FILE", default_value = envoy::DEFAULT_MODULE)]
     module: PathBuf,
-    /// What the filter is called in Envoy's bootstrap.
+    /// Name of the filter in Envoy's bootstrap.
     #[arg(long, value_name = "NAME", default_value = envoy::FILTER_NAME)]
     filter_name: String,
-    /// The file that is kept current, replaced whole each time. Let Envoy watch its directory.
+    /// Keep this file current, replaced atomically. Envoy must watch the file's directory.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Where /metrics, /healthz and /readyz are answered, as address:port; `:9902` is every address, for the kubelet. Default:
-    /// nowhere.
+    /// Serve /metrics, /healthz and /readyz on this address:port; `:9902` listens on all addresses, as kubelet probes need.
+    /// Default: no server.
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     listen: Option<SocketAddr>,
-    /// For so many milliseconds nothing must change before a table is compiled; a storm of changes holds it up no longer than
-    /// five times that.
+    /// Wait until nothing has changed for this many milliseconds before compiling. Under constant change, wait at most five times
+    /// as long.
     #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(..=60_000))]
     debounce_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum WatchFormat {
-    /// A resource for Envoy's extension configuration discovery, in YAML.
+    /// A resource for Envoy's extension config discovery (ECDS), in YAML.
     EnvoyEcds,
-    /// The filter's configuration itself, as JSON.
+    /// The filter's configuration, in JSON.
     Table,
 }
 
 impl Watch {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         let mut recipe = self.recipe.read()?;
-        // One bad Service must not stop all others from being kept current.
+        // One bad Service must not block updates of the others.
         recipe.options.skip_invalid = true;
         let source = match self.directories.is_empty() {
             false => SourceOptions::Files(self.directories),
@@ -111,5 +110,5 @@ fn make(recipe: &ReadRecipe, cluster: &crate::kubernetes::ClusterState) -> anyho
 
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
-    whole.parse().map_err(|_| "write it as address:port, such as 127.0.0.1:9902 or :9902".to_owned())
+    whole.parse().map_err(|_| "use the form address:port, such as 127.0.0.1:9902 or :9902".to_owned())
 }

@@ -1,4 +1,4 @@
-//! What people write by hand of a configuration, beside what comes from Kubernetes.
+//! The hand-written part of a configuration, from the file of `--config`.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -10,10 +10,10 @@ use crate::{
     kubernetes::{Lines, Sourced},
 };
 
-/// A configuration without what comes from Kubernetes.
+/// A configuration without the fields that come from Kubernetes.
 #[derive(Clone, Debug)]
 pub struct Base {
-    /// It.
+    /// The configuration.
     pub config: wire::Config,
     file: Option<Sourced<()>>,
 }
@@ -25,14 +25,14 @@ impl Default for Base {
 }
 
 impl Base {
-    /// Reads it from a file in YAML or JSON, in the form that docs/configuration.md describes.
+    /// Reads it from a YAML or JSON file in the form that docs/configuration.md describes.
     ///
     /// # Errors
-    /// Where it is no configuration, or holds what comes from Kubernetes.
+    /// If the file is not a configuration, or sets fields that come from Kubernetes.
     pub fn read(path: &Path) -> Result<Self, InputError> {
         let (node, place) = input::read_document(path)?;
         let config: wire::Config = node.read().map_err(|unreadable| {
-            InputError::at(&place, unreadable.why, "docs/configuration.md has the fields and their forms")
+            InputError::at(&place, unreadable.why, "see docs/configuration.md for the fields")
                 .at_line(unreadable.line)
                 .with_field(unreadable.field)
         })?;
@@ -47,21 +47,21 @@ impl Base {
             if service_text(&of_kubernetes) != "{}" {
                 return Err(base.problem(
                     &format!("table.services.{key}"),
-                    "has fields that come from Kubernetes",
-                    "leave all out but alias, subsets and steering",
+                    "sets fields that come from Kubernetes",
+                    "keep only alias, subsets and steering",
                 ));
             }
         }
         Ok(base)
     }
 
-    /// Whether it was written with this field: `steering.by`.
+    /// Whether the file sets this field, such as `steering.by`.
     #[must_use]
     pub fn says(&self, field: &str) -> bool {
         self.file.as_ref().is_some_and(|file| file.lines.exactly(field).is_some())
     }
 
-    /// Namespaces with Services that have subsets by labels of pods: there Pods decide.
+    /// Namespaces with Services whose subsets select pods by label, so that their Pods are needed.
     #[must_use]
     pub fn namespaces_of_labels(&self) -> BTreeSet<String> {
         let services = self.config.table.services.iter();
@@ -69,7 +69,7 @@ impl Base {
         by_labels.filter_map(|(key, _)| Some(key.split_once('/')?.0.to_owned())).collect()
     }
 
-    /// What is wrong with a field of it.
+    /// An error at a field of the file.
     #[must_use]
     pub fn problem(&self, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> InputError {
         match &self.file {

@@ -1,4 +1,4 @@
-//! A Service of the API as the table has it.
+//! Compiles a Kubernetes Service into a Service of the table.
 
 use byname_core::{limits::MAX_ENDPOINT_GROUPS, wire};
 
@@ -8,24 +8,24 @@ use crate::{
     kubernetes::{ClusterState, ServicePortView, ServiceView, TransportProtocol},
 };
 
-/// What a Service is compiled with.
+/// Options for compiling a Service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServiceOptions<'w> {
-    /// What is written by hand of it.
+    /// Its hand-written fields from `--config`.
     pub(super) own: Option<&'w wire::Service>,
-    /// Nothing is to be said of endpoints.
+    /// Whether endpoints are omitted.
     pub(super) names_only: bool,
-    /// The caller's node, where it is known.
+    /// The caller's node, if known.
     pub(super) node: Option<&'w str>,
 }
 
-/// What of a Service the API gives by a word.
+/// The source of a Service's fields, for errors.
 struct ServiceFields<'s> {
     called: String,
     service: ServiceView<'s>,
 }
 
-/// The Service as the table has it.
+/// Compiles a Service.
 pub(super) fn compile(
     cluster: &ClusterState,
     view: ServiceView<'_>,
@@ -42,13 +42,13 @@ pub(super) fn compile(
         other => {
             return Err(fields.problem(
                 "spec.type",
-                format!("{other:?} is no type of Service"),
+                format!("{other:?} is not a Service type"),
                 "use ClusterIP, NodePort, LoadBalancer or ExternalName",
             ));
         }
     };
     if view.is_external_name() {
-        // Its ports mean nothing to DNS, and whatever else it may have belongs to other types.
+        // DNS ignores its ports, and the other fields belong to other types.
         return Ok(wire::Service {
             service_type,
             external_name: spec.external_name.clone(),
@@ -67,7 +67,7 @@ pub(super) fn compile(
             None | Some("Cluster") => wire::InternalTrafficPolicy::Cluster,
             Some("Local") => wire::InternalTrafficPolicy::Local,
             Some(other) => {
-                let reason = format!("{other:?} is no traffic policy");
+                let reason = format!("{other:?} is not a traffic policy");
                 return Err(fields.problem("spec.internalTrafficPolicy", reason, "use Cluster or Local"));
             }
         },
@@ -75,14 +75,14 @@ pub(super) fn compile(
             Some("PreferSameZone") => Some(wire::TrafficDistribution::PreferSameZone),
             Some("PreferClose") => Some(wire::TrafficDistribution::PreferClose),
             Some("PreferSameNode") => Some(wire::TrafficDistribution::PreferSameNode),
-            // A value that an implementation does not know means nothing to it, the API says.
+            // The API says that implementations ignore unknown values.
             _ => None,
         },
         session_affinity: match spec.session_affinity.as_deref() {
             None | Some("None") => wire::SessionAffinity::None,
             Some("ClientIP") => wire::SessionAffinity::ClientIP,
             Some(other) => {
-                let reason = format!("{other:?} is no affinity");
+                let reason = format!("{other:?} is not a session affinity");
                 return Err(fields.problem("spec.sessionAffinity", reason, "use None or ClientIP"));
             }
         },
@@ -95,8 +95,8 @@ pub(super) fn compile(
     if !names_only && cluster.knows_endpoints_of(view.name) {
         let groups = groups::compile(cluster, view, &service, node)?;
         if groups.len() > MAX_ENDPOINT_GROUPS {
-            let reason = format!("has endpoints of {} kinds, and {MAX_ENDPOINT_GROUPS} may be", groups.len());
-            let fix = "name the pod that asks with --pod, so that the nodes of others need not be told apart";
+            let reason = format!("has {} groups of endpoints, and the limit is {MAX_ENDPOINT_GROUPS}", groups.len());
+            let fix = "compile for one pod with --pod, so that endpoints on all other nodes share groups";
             return Err(fields.problem("metadata.name", reason, fix));
         }
         service.endpoints = Some(groups);
@@ -104,7 +104,7 @@ pub(super) fn compile(
     Ok(service)
 }
 
-/// The families of a Service, where they say more than its addresses do.
+/// The IP families of a Service; empty if its first address implies them.
 fn ip_families(view: ServiceView<'_>) -> Vec<wire::IpFamily> {
     let families: Vec<wire::IpFamily> = view.ip_families().collect();
     if families.first().copied() == view.address_family() { Vec::new() } else { families }
@@ -125,7 +125,7 @@ impl ServiceFields<'_> {
             TransportProtocol::Udp => wire::Protocol::Udp,
             TransportProtocol::Sctp => wire::Protocol::Sctp,
             TransportProtocol::Unknown(other) => {
-                let reason = format!("{other:?} is no protocol of a port");
+                let reason = format!("{other:?} is not a port protocol");
                 return Err(self.problem(&format!("{field}.protocol"), reason, "use TCP, UDP or SCTP"));
             }
         };

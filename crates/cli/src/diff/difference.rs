@@ -1,19 +1,19 @@
-//! A difference as data, which `byname schema diff` describes.
+//! A difference as data. `byname schema diff` prints its schema.
 
 use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What differs between two states.
+/// The differences between two states.
 #[derive(Clone, Debug, Default, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
-    /// What changes, by what it was and what it becomes.
+    /// The changes, grouped by old and new resolution.
     pub changes: Vec<NameChange>,
-    /// The namespaces from which all names were asked.
+    /// The namespaces that names were resolved from.
     pub namespaces: BTreeSet<String>,
-    /// How many pairs of a name and a port were asked, from one namespace or more.
+    /// Number of name-and-port pairs that were compared.
     pub names: usize,
 }
 
@@ -22,19 +22,19 @@ pub struct Difference {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Change")]
 pub struct NameChange {
-    /// Whether they appear, vanish or lead elsewhere.
+    /// Whether the names vanish, change or appear.
     pub kind: ChangeKind,
-    /// What they meant; left out where that was nothing.
+    /// What the names resolved to; omitted if the reason was `name_not_found`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old: Option<Meaning>,
-    /// What they mean now; left out where that is nothing.
+    /// What the names resolve to now; omitted if the reason is `name_not_found`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<Meaning>,
-    /// The names, those together that change so from the same namespaces.
+    /// The names, grouped by the namespaces that they change from.
     pub names: Vec<Names>,
 }
 
-/// Names that change from the same namespaces.
+/// Names that change when resolved from the same namespaces.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Names {
     /// The namespaces.
@@ -43,38 +43,38 @@ pub struct Names {
     pub names: Vec<String>,
 }
 
-/// What becomes of names.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Kind")]
 pub enum ChangeKind {
-    /// They led somewhere and do not any more.
+    /// The names resolved, and do not any more.
     Vanishes,
-    /// They lead elsewhere.
+    /// The names resolve to another destination, or fail for another reason.
     Changes,
-    /// They led nowhere and do now.
+    /// The names did not resolve, and now do.
     Appears,
 }
 
-/// What a name means to a caller.
+/// How a name resolves for a caller.
 #[derive(Clone, Debug, Default, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Meaning {
-    /// Why, by the name that counters and headers have for it.
+    /// The reason, by the name that counters and headers use.
     pub reason: &'static str,
-    /// The whole name of where it leads; empty where a request is passed or refused.
+    /// Full name of the destination; omitted if the request is passed or refused.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,
-    /// The port there.
+    /// Port of the destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Name of the Service's port.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub port_name: String,
-    /// Whether an external host is spoken to over TLS.
+    /// Whether the connection to an external host uses TLS.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tls: bool,
-    /// The upstream cluster, where the filter chooses it.
+    /// The upstream cluster; omitted if Envoy's routes choose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The names that programs can have for what is in a table.
+//! The names that clients can use for the Services of a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,13 +9,13 @@ use byname_core::{
 
 use super::side::Side;
 
-/// What an alias is asked for where nothing says more.
+/// Ports that every alias is compared on.
 const WEB_PORTS: [u16; 2] = [80, 443];
 
-/// A name with its port, and who uses it.
+/// A name with its port, and the namespaces that can use it.
 pub(super) struct ComparedName {
     pub(super) authority: String,
-    /// `None`: whoever.
+    /// The one namespace that resolves this form; `None` for any namespace.
     only_from: Option<String>,
 }
 
@@ -25,7 +25,7 @@ impl ComparedName {
     }
 }
 
-/// The names for everything in either state: short from its own namespace, longer from everywhere.
+/// The names of all Services of either state: the short form from its own namespace, longer forms from every namespace.
 pub(super) fn of(old: &Side, new: &Side) -> Vec<ComparedName> {
     let mut ports: BTreeMap<&str, BTreeSet<u16>> = BTreeMap::new();
     let mut hostnames: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();

@@ -1,9 +1,9 @@
-//! A difference for a reviewer.
+//! A difference as text for people.
 
 use super::difference::{ChangeKind, Difference, Meaning, NameChange, Names};
 use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain};
 
-/// The changes, those that hurt first.
+/// The changes as text: vanished names first, then changed ones, then new ones.
 #[must_use]
 pub fn text(difference: &Difference) -> String {
     let mut lines = Vec::new();
@@ -13,18 +13,9 @@ pub fn text(difference: &Difference) -> String {
             ChangeKind::Changes => (WARNING, "changes"),
             ChangeKind::Appears => (GOOD, "appears"),
         };
-        lines.push(match change.kind {
-            ChangeKind::Vanishes => format!("{style}{word}{style:#}  {}", said(change.old.as_ref())),
-            ChangeKind::Changes | ChangeKind::Appears => {
-                format!("{style}{word}{style:#}  {}", said(change.new.as_ref()))
-            }
-        });
-        match change.kind {
-            ChangeKind::Vanishes if change.new.is_some() => lines.push(format!("  now  {}", said(change.new.as_ref()))),
-            ChangeKind::Changes => lines.push(format!("  was  {}", said(change.old.as_ref()))),
-            ChangeKind::Appears if change.old.is_some() => lines.push(format!("  was  {}", said(change.old.as_ref()))),
-            _ => {}
-        }
+        lines.push(format!("{style}{word}{style:#}  {}", said(change.old.as_ref())));
+        let resolves = change.new.as_ref().is_some_and(Meaning::leads_somewhere);
+        lines.push(format!("  → {}{}", if resolves { "resolves to " } else { "" }, said(change.new.as_ref())));
         names(change, difference, &mut lines);
         lines.push(String::new());
     }
@@ -37,11 +28,11 @@ pub fn text(difference: &Difference) -> String {
             .sum()
     };
     let asked = match difference.namespaces.len() {
-        1 => format!("{} names asked from 1 namespace", difference.names),
-        many => format!("{} names asked from {many} namespaces", difference.names),
+        1 => format!("{} names compared from 1 namespace", difference.names),
+        many => format!("{} names compared from {many} namespaces", difference.names),
     };
     lines.push(match difference.changes.is_empty() {
-        true => format!("every name means what it meant, of {asked}"),
+        true => format!("no differences in {asked}"),
         false => format!(
             "{} vanish, {} change, {} appear, of {asked}",
             count(ChangeKind::Vanishes),
@@ -54,7 +45,7 @@ pub fn text(difference: &Difference) -> String {
 }
 
 fn said(meaning: Option<&Meaning>) -> String {
-    let Some(meaning) = meaning else { return "nothing".to_owned() };
+    let Some(meaning) = meaning else { return "name_not_found".to_owned() };
     if !meaning.leads_somewhere() {
         return meaning.reason.to_owned();
     }

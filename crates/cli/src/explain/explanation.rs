@@ -8,45 +8,45 @@ use super::{
     step::ExplainedStep,
 };
 
-/// What a name means to a caller, and why.
+/// How a name resolves for a caller, and why.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
-    /// What was asked.
+    /// The requested name.
     pub asked: RequestedName,
-    /// Who asks.
+    /// The caller.
     pub caller: ExplainedCaller,
-    /// Whether a request goes to what the name means.
+    /// Whether the name resolves and requests are routed to it.
     pub reachable: bool,
-    /// What the filter does with a request.
+    /// What the filter does with the request.
     pub resolution: ResolutionKind,
-    /// Why, by the name that counters and headers have for it.
+    /// The reason, by the name that counters and headers use.
     pub reason: String,
-    /// The status of the answer where it is refused.
+    /// HTTP status of the local reply, if the request is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// What the name means.
+    /// The destination that the name resolves to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<ExplainedDestination>,
-    /// Every step, in order.
+    /// Every step of the resolution, in order.
     pub steps: Vec<ExplainedStep>,
     /// All endpoints of the Service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Vec<ExplainedEndpoint>>,
-    /// What is done to the request.
+    /// How the filter routes the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<ExplainedUpstream>,
-    /// What the caller's resolver would ask the cluster's DNS, up to the query that ends it.
+    /// The DNS queries of the caller's resolver, up to the one that ends the search.
     pub dns: Vec<DnsQuery>,
-    /// How the same is reached from outside the cluster, or why it is not.
+    /// Ways to reach the same port from outside the cluster, open or closed.
     pub outside: Vec<EntryPoint>,
-    /// What else is good to know.
+    /// Further notes and hints.
     pub notes: Vec<String>,
-    /// Version of the table that was asked.
+    /// Version of the table.
     pub table_version: u64,
 }
 
-/// Who asks.
+/// The caller.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Who")]
@@ -62,35 +62,35 @@ pub struct ExplainedCaller {
     /// Its node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// From so many dots on a name is tried as it stands first.
+    /// A name with at least this many dots is tried as it is before the search list.
     pub ndots: u8,
     /// The search list.
     pub searches: Vec<String>,
 }
 
-/// What the filter does with a request.
+/// What the filter does with the request.
 #[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Kind")]
 pub enum ResolutionKind {
-    /// It goes to what the name means.
+    /// Routes it to the destination.
     Route,
-    /// It goes on as it came.
+    /// Passes it on unchanged.
     Pass,
-    /// It is answered.
+    /// Refuses it with a local reply.
     Refuse,
 }
 
-/// What a name means.
+/// The destination that a name resolves to.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Target")]
 pub struct ExplainedDestination {
     /// `service`, `endpoint`, `pod` or `external`.
     pub kind: String,
-    /// The whole name.
+    /// The full name.
     pub host: String,
-    /// The Service's port, or that of an external host.
+    /// The port of the Service or of the external host.
     pub port: u16,
     /// Name of the Service's port.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -98,29 +98,29 @@ pub struct ExplainedDestination {
     /// `namespace/name` of the Service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// The Service's port's `targetPort`, as it is written.
+    /// The `targetPort` of the Service's port, as written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_port: Option<String>,
-    /// Whether an external host is spoken to over TLS.
+    /// Whether the connection to an external host uses TLS.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tls: bool,
-    /// Where the Service was read: file and line.
+    /// File and line that the Service was read from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
 }
 
-/// What is done to a request.
+/// How the filter routes a request.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Upstream")]
 pub struct ExplainedUpstream {
-    /// The upstream cluster; left out where Envoy's routes decide.
+    /// The upstream cluster; omitted if Envoy's routes choose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// Address and port of the endpoint, where the filter chooses it. Another request may get another one.
+    /// Address and port of the endpoint, if the filter chooses it. Another request may get another endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// The authority that goes upstream, where it is rewritten.
+    /// The rewritten authority; omitted if it is unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
 }

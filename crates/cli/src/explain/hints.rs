@@ -1,4 +1,4 @@
-//! What a person would have to look up next.
+//! Hints: facts that the reader of an explanation would look up next.
 
 use std::net::IpAddr;
 
@@ -10,12 +10,12 @@ use crate::{
     kubernetes::{ClusterState, NamespacedName, ServicePortView, ServiceView, TargetPort},
 };
 
-/// How like a name has to be, from 0 to 1, to be what was meant perhaps.
+/// Minimum Jaro-Winkler similarity, from 0 to 1, of a suggested name.
 const LIKENESS: f64 = 0.8;
-/// So many are named.
+/// Number of suggested names.
 const MAX_NAMED: usize = 3;
 
-/// What there is to say about a request with this outcome, which came to `service` if it came to any.
+/// Hints for a request with this outcome. `service` is the Service that it reached, if any.
 pub(super) fn hints(
     cluster: &ClusterState,
     compiled: &Compiled,
@@ -26,7 +26,7 @@ pub(super) fn hints(
     let mut hints = Vec::new();
     let namespace = compiled.config.caller.namespace();
     if !cluster.all_namespaces().contains(namespace) {
-        hints.push(format!("nothing in the input is in namespace {namespace}"));
+        hints.push(format!("the input has no objects in namespace {namespace}"));
     }
     match (reason, service) {
         (Reason::PortNotFound, Some((name, service))) => hints.extend(ports(cluster, name, service, asked)),
@@ -34,8 +34,8 @@ pub(super) fn hints(
         (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, compiled, asked)),
         (Reason::IpLiteral, None) => hints.extend(address(cluster, asked)),
         (Reason::AliasDenied, _) => hints.push(
-            "an alias leads out of its namespace only where the configuration says so: externalNames.allow for hosts outside \
-             the cluster, externalNames.grants for other namespaces; --config names such a configuration"
+            "an alias out of its namespace needs permission in the file of --config: externalNames.allow for hosts outside the \
+             cluster, externalNames.grants for other namespaces"
                 .to_owned(),
         ),
         _ => {}
@@ -46,14 +46,14 @@ pub(super) fn hints(
         && !cluster.service(name).is_some_and(|view| view.is_external_name())
     {
         hints.push(format!(
-            "no EndpointSlice of Service {name} is in the input, so that nothing is known of its endpoints; add endpointslices \
-             of namespace {} to what kubectl gets",
+            "the input has no EndpointSlice of Service {name}, so its endpoints are unknown; add endpointslices of namespace {} \
+             to kubectl get",
             name.namespace,
         ));
     }
     if cluster.services.is_empty() {
         hints.push(
-            "there is no Service in the input; give what kubectl get svc,endpointslices,pods,nodes -A prints"
+            "the input has no Service; pass the output of kubectl get svc,endpointslices,pods,nodes -A -o yaml"
                 .to_owned(),
         );
     }
@@ -61,7 +61,7 @@ pub(super) fn hints(
     hints
 }
 
-/// What is wrong with Services that the names which were tried would mean, and how many others are left out.
+/// The errors of left-out Services that the tried names refer to, and the number of other left-out Services.
 fn left_out(compiled: &Compiled, trace: &Trace) -> Vec<String> {
     let zone = zone(&compiled.wire.dns);
     let is_meant = |name: &NamespacedName| {
@@ -70,19 +70,20 @@ fn left_out(compiled: &Compiled, trace: &Trace) -> Vec<String> {
     };
     let (meant, others): (Vec<_>, Vec<_>) = compiled.left_out.iter().partition(|(name, _)| is_meant(name));
     let mut hints: Vec<String> =
-        meant.iter().map(|(_, problem)| format!("left out, as the filter would refuse it: {problem}")).collect();
+        meant.iter().map(|(_, problem)| format!("left out because the filter would refuse it: {problem}")).collect();
     match others.len() {
         0 => {}
-        1 => hints
-            .push("another Service is left out, as the filter would refuse it: byname compile says which".to_owned()),
+        1 => hints.push(
+            "1 other Service is left out because the filter would refuse it; run byname compile to see it".to_owned(),
+        ),
         many => hints.push(format!(
-            "{many} other Services are left out, as the filter would refuse them: byname compile says which"
+            "{many} other Services are left out because the filter would refuse them; run byname compile to see them"
         )),
     }
     hints
 }
 
-/// Which ports there are, and what the one that was asked for is instead.
+/// The Service's ports, and what the requested number is instead.
 fn ports(cluster: &ClusterState, name: &NamespacedName, service: &Service, asked: &RequestedName) -> Vec<String> {
     let ports = service.ports().iter().map(|port| match port.name() {
         "" => port.port().to_string(),
@@ -90,9 +91,9 @@ fn ports(cluster: &ClusterState, name: &NamespacedName, service: &Service, asked
     });
     let ports: Vec<String> = ports.collect();
     let mut hints = vec![match ports.as_slice() {
-        [] => format!("Service {name} has no TCP port, and the filter steers to the ports that a Service has"),
+        [] => format!("Service {name} has no TCP port; the filter routes only to TCP ports of a Service"),
         [one] => format!("Service {name} has one TCP port: {one}"),
-        many => format!("Service {name} has these TCP ports: {}", many.join(", ")),
+        many => format!("Service {name} has the TCP ports {}", many.join(", ")),
     }];
     let number = asked.port.as_deref().and_then(|port| port.parse::<i32>().ok());
     if let (Some(number), Some(view)) = (number, cluster.service(name)) {
@@ -101,11 +102,11 @@ fn ports(cluster: &ClusterState, name: &NamespacedName, service: &Service, asked
     hints
 }
 
-/// What a number is that is not a port of the Service.
+/// What `number` is, if it is a nodePort or a target port of the Service.
 fn other_meaning(view: ServiceView<'_>, number: i32) -> Option<String> {
     if let Some(port) = view.ports().find(|port| port.object.node_port == Some(number)) {
         return Some(format!(
-            "{number} is the nodePort of port {}: nodes have it, and the Service's name does not",
+            "{number} is the nodePort of the Service's port {}, open on nodes only; use that port with the Service's name",
             port.number
         ));
     }
@@ -115,10 +116,10 @@ fn other_meaning(view: ServiceView<'_>, number: i32) -> Option<String> {
             || of_pods.is_some_and(|of_pods| of_pods.name == port.name)
     };
     let port = view.ports().find(leads_there)?;
-    Some(format!("{number} is the pods' own port behind port {}: ask for {}", port.number, port.number))
+    Some(format!("{number} is the target port of the Service's port {}; use {}", port.number, port.number))
 }
 
-/// Services of that name in other namespaces, and of like names in this one.
+/// Services of that name in other namespaces, else Services with similar names.
 fn elsewhere(cluster: &ClusterState, compiled: &Compiled, asked: &RequestedName) -> Vec<String> {
     let namespace = compiled.config.caller.namespace();
     let zone = zone(&compiled.wire.dns);
@@ -126,7 +127,7 @@ fn elsewhere(cluster: &ClusterState, compiled: &Compiled, asked: &RequestedName)
     let mut searches = dns.searches.iter().flatten().chain(&dns.extra_searches);
     if dns.searches.is_some() && !searches.any(|search| search.ends_with(&zone)) {
         return vec![format!(
-            "the pod's search list has no domain of the cluster, so that it finds whole names alone: {}.svc.{zone}",
+            "the pod's search list has no cluster domain, so only full names resolve; use {}.svc.{zone}",
             if asked.name.contains('.') { asked.name.clone() } else { format!("{}.{namespace}", asked.name) },
         )];
     }
@@ -139,7 +140,7 @@ fn elsewhere(cluster: &ClusterState, compiled: &Compiled, asked: &RequestedName)
     };
     if !named.is_empty() {
         let there: Vec<String> = named.iter().map(|name| format!("{}.{}", name.name, name.namespace)).collect();
-        return vec![format!("namespace {namespace} has no Service {first}; there is {}", there.join(", "))];
+        return vec![format!("namespace {namespace} has no Service {first}; did you mean {}?", there.join(", "))];
     }
     let whole = asked.name.trim_end_matches('.').to_ascii_lowercase();
     let mut like: Vec<(f64, String)> = services()
@@ -152,17 +153,19 @@ fn elsewhere(cluster: &ClusterState, compiled: &Compiled, asked: &RequestedName)
         .collect();
     like.sort_by(|one, other| other.0.total_cmp(&one.0));
     let like: Vec<String> = like.into_iter().take(MAX_NAMED).map(|(_, name)| name).collect();
-    if like.is_empty() { Vec::new() } else { vec![format!("names that are like it: {}", like.join(", "))] }
+    if like.is_empty() { Vec::new() } else { vec![format!("similar names: {}", like.join(", "))] }
 }
 
-/// Whose address it is that is not a cluster IP.
+/// The pod or node that has the requested address, which is no cluster IP.
 fn address(cluster: &ClusterState, asked: &RequestedName) -> Option<String> {
     let authority = asked.authority();
     let authority = Authority::try_from(authority.as_bytes()).ok()?;
     let Host::Ip(address) = authority.host() else { return None };
     let is_it = |text: &str| text.parse::<IpAddr>().is_ok_and(|other| other.to_canonical() == *address);
     if let Some((name, _)) = cluster.pods.iter().find(|(_, pod)| pod.object.ips.iter().any(|ip| is_it(ip))) {
-        return Some(format!("{address} is the address of pod {name}: a Service's name stays when the pod does not"));
+        return Some(format!(
+            "{address} is the address of pod {name}, which changes when the pod is replaced; use a Service's name"
+        ));
     }
     let (node, _) = cluster.nodes.iter().find(|(_, node)| node.object.addresses.iter().any(|(_, ip)| is_it(ip)))?;
     let port = authority.port().map(i32::from)?;
@@ -172,8 +175,8 @@ fn address(cluster: &ClusterState, asked: &RequestedName) -> Option<String> {
     });
     Some(match behind {
         Some(name) => {
-            format!("{address} is the address of node {node}, and {port} a nodePort: inside the cluster that is {name}")
+            format!("{address} is the address of node {node}, and {port} is a nodePort; inside the cluster use {name}")
         }
-        None => format!("{address} is the address of node {node}, and {port} is no nodePort of a Service"),
+        None => format!("{address} is the address of node {node}, and no Service has the nodePort {port}"),
     })
 }

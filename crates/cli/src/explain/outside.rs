@@ -8,7 +8,7 @@ use crate::kubernetes::{
     ClusterState, EndpointView, NamespacedName, ServicePortView, ServiceView, Sourced, in_namespace,
 };
 
-/// So many of a cluster's nodes are named.
+/// Number of nodes whose addresses are listed.
 const MAX_NODES_SHOWN: usize = 3;
 
 /// One way into the cluster.
@@ -17,21 +17,21 @@ const MAX_NODES_SHOWN: usize = 3;
 pub struct EntryPoint {
     /// `NodePort`, `LoadBalancer`, `Ingress`, a kind of route, `externalIPs`, or the Service's own type.
     pub kind: String,
-    /// What a client outside would use, where this way is open.
+    /// Address for clients outside the cluster; omitted if this way is closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Why it is open, or closed.
+    /// Why this way is open or closed.
     pub because: String,
 }
 
-/// A Service's port that is looked for from outside.
+/// The Service port to find from outside.
 struct ExposedPort<'c> {
     cluster: &'c ClusterState,
     service: ServiceView<'c>,
     port: Option<ServicePortView<'c>>,
 }
 
-/// The ways to the port called `port_name` of a Service.
+/// The ways from outside to the port named `port_name` of a Service.
 pub(super) fn ways(cluster: &ClusterState, name: Option<&NamespacedName>, port_name: Option<&str>) -> Vec<EntryPoint> {
     let Some(service) = name.and_then(|name| cluster.service(name)) else { return Vec::new() };
     let port = service.ports().find(|port| port_name == Some(port.name));
@@ -46,17 +46,17 @@ pub(super) fn ways(cluster: &ClusterState, name: Option<&NamespacedName>, port_n
             ways.push(node_port(&wanted, &port));
         }
         ("NodePort" | "LoadBalancer", None) => {}
-        ("ExternalName", _) => ways.push(closed(service_type, "an alias has no port of its own: the target decides")),
+        ("ExternalName", _) => ways.push(closed(service_type, "an alias has no ports of its own; its target decides")),
         _ if service.is_headless() => {
-            ways.push(closed("ClusterIP", "headless: its name means pods, whose addresses are the cluster's own"));
+            ways.push(closed("ClusterIP", "headless: its name resolves to pod IPs, which are reachable only inside the cluster"));
         }
         _ => ways.push(closed(
             "ClusterIP",
-            "its address is the cluster's own; NodePort, LoadBalancer, an Ingress or a Gateway's route would open it",
+            "reachable only inside the cluster; to expose it use NodePort, LoadBalancer, an Ingress or a Gateway API route",
         )),
     }
     for address in service.spec.external_ips.iter().flatten() {
-        let because = "if the network brings this address to a node; externalIPs is deprecated (CVE-2020-8554)";
+        let because = "works if the network routes this address to a node; externalIPs is deprecated (CVE-2020-8554)";
         let address = wanted.port.map(|port| joined(address, port.number));
         ways.push(EntryPoint { kind: "externalIPs".to_owned(), address, because: because.to_owned() });
     }
@@ -80,13 +80,13 @@ impl ExposedPort<'_> {
         slices.flat_map(|slice| slice.endpoints())
     }
 
-    /// Whether something serves it, on `node` alone if there is one: where nothing is ready, what serves while it terminates.
+    /// Whether an endpoint can serve the port, on `node` only if given: a ready one, or one that serves while it terminates.
     fn serves(&self, node: Option<&str>) -> bool {
         let mut here = self.endpoints().filter(|one| node.is_none_or(|node| one.node() == Some(node)));
         here.any(|endpoint| endpoint.may_serve())
     }
 
-    /// `None`: nothing is known of its endpoints.
+    /// Whether an endpoint can serve the port; `None` if the endpoints are unknown.
     fn is_served(&self) -> Option<bool> {
         self.cluster.knows_endpoints_of(self.service.name).then(|| self.serves(None))
     }
@@ -105,8 +105,8 @@ fn load_balancer(service: ServiceView<'_>, port: &ServicePortView<'_>) -> EntryP
     let given = status.and_then(|balancer| balancer.ingress.as_ref()?.first());
     let address = given.and_then(|ingress| ingress.hostname.clone().or_else(|| ingress.ip.clone()));
     let because = match &address {
-        Some(_) => "the cloud's load balancer has this address",
-        None => "no load balancer has been given to it: status.loadBalancer is empty",
+        Some(_) => "address of the load balancer",
+        None => "status.loadBalancer is empty: no load balancer is provisioned yet",
     };
     EntryPoint {
         kind: "LoadBalancer".to_owned(),
@@ -119,7 +119,7 @@ fn node_port(wanted: &ExposedPort<'_>, port: &ServicePortView<'_>) -> EntryPoint
     let kind = "NodePort".to_owned();
     let Some(number) = port.object.node_port.filter(|number| *number != 0) else {
         let because =
-            "no node port is given to it: allocateLoadBalancerNodePorts is false, or it is not in a cluster yet";
+            "no nodePort is allocated: allocateLoadBalancerNodePorts is false, or the Service is not in a cluster yet";
         return EntryPoint { kind, address: None, because: because.to_owned() };
     };
     let ready = || wanted.cluster.nodes.iter().filter(|(_, node)| node.object.ready);
@@ -134,16 +134,16 @@ fn node_port(wanted: &ExposedPort<'_>, port: &ServicePortView<'_>) -> EntryPoint
         })
         .collect();
     let because = match (is_local, open.len(), ready().count()) {
-        (_, _, 0) => format!("port {number} of every node; there is no ready node in the input"),
+        (_, _, 0) => format!("port {number} of every node; the input has no ready node"),
         (false, ..) if addresses.is_empty() => {
-            format!("port {number} of every node; their addresses are not in the input")
+            format!("port {number} of every node; the input has no node addresses")
         }
-        (false, _, all) => format!("on all {all} nodes that are ready"),
+        (false, _, all) => format!("on all {all} ready nodes"),
         (true, 0, _) => {
-            format!("port {number}, and externalTrafficPolicy is Local: no node has an endpoint that serves")
+            format!("externalTrafficPolicy is Local, and no ready node has an endpoint that can serve port {number}")
         }
         (true, open, all) => {
-            format!("externalTrafficPolicy is Local: on the {open} of {all} nodes that have an endpoint that serves")
+            format!("externalTrafficPolicy is Local: on the {open} of {all} ready nodes with a serving endpoint")
         }
     };
     let more = addresses.len().saturating_sub(MAX_NODES_SHOWN);
@@ -169,16 +169,16 @@ fn ingresses(ExposedPort { cluster, service: ServiceView { name, .. }, port }: &
             let scheme = if is_tls { "https" } else { "http" };
             let path = path.and_then(|path| path.path.as_deref()).unwrap_or("/");
             let written = wanted.name.clone().or_else(|| wanted.number.map(|number| number.to_string()));
-            let written = written.unwrap_or_else(|| "nothing".to_owned());
+            let written = written.unwrap_or_else(|| "(none)".to_owned());
             ways.push(match leads_here {
                 true => EntryPoint {
                     kind: "Ingress".to_owned(),
                     address: Some(format!("{scheme}://{host}{path}")),
-                    because: format!("{ingress_name} leads here{}", address_of(ingress)),
+                    because: format!("{ingress_name} routes here{}", address_of(ingress)),
                 },
                 false => closed(
                     "Ingress",
-                    &format!("{ingress_name} leads to this Service's port {written}, not to this one"),
+                    &format!("{ingress_name} routes to port {written} of this Service, not to this port"),
                 ),
             });
         };
@@ -194,7 +194,7 @@ fn ingresses(ExposedPort { cluster, service: ServiceView { name, .. }, port }: &
     ways
 }
 
-/// Whether a certificate for these hosts is for `host`; without any it is for all.
+/// Whether a TLS entry with these hosts covers `host`; an entry without hosts covers all.
 fn covers(hosts: &[String], host: &str) -> bool {
     let parent = host.split_once('.').map(|(_, parent)| parent);
     hosts.is_empty()
@@ -206,13 +206,13 @@ fn address_of(ingress: &Sourced<Ingress>) -> String {
     let first = status.and_then(|ingress| ingress.first());
     match first.and_then(|ingress| ingress.hostname.as_ref().or(ingress.ip.as_ref())) {
         Some(address) => format!(", at {address}"),
-        None => ", but no controller has given it an address".to_owned(),
+        None => ", but no controller has assigned an address".to_owned(),
     }
 }
 
 fn routes(ExposedPort { cluster, service: ServiceView { name, .. }, port }: &ExposedPort<'_>) -> Vec<EntryPoint> {
     let mut ways = Vec::new();
-    // A route whose parent is a Service is for the mesh inside.
+    // A route whose parent is a Service applies to traffic inside the mesh only.
     let from_outside = cluster.routes.iter().filter(|(_, route)| {
         let parents = &route.object.parents;
         parents.is_empty() || parents.iter().any(|parent| parent.kind.as_deref() != Some("Service"))
@@ -226,19 +226,19 @@ fn routes(ExposedPort { cluster, service: ServiceView { name, .. }, port }: &Exp
             }
             let called = format!("{} {}/{}", route.kind, route_name.namespace, route.name);
             if backend.weight == Some(0) {
-                ways.push(closed(&route.kind, &format!("{called} gives it the weight 0")));
+                ways.push(closed(&route.kind, &format!("{called} gives this Service weight 0")));
                 continue;
             }
             if !port.is_some_and(|port| backend.port == Some(port.number)) {
-                ways.push(closed(&route.kind, &format!("{called} leads to another port of this Service")));
+                ways.push(closed(&route.kind, &format!("{called} routes to another port of this Service")));
                 continue;
             }
             let hosts = if route.hostnames.is_empty() { "*".to_owned() } else { route.hostnames.join(" ") };
             let grant = match *namespace == route_name.namespace {
                 true => String::new(),
-                false => format!(", if a ReferenceGrant in {namespace} lets it"),
+                false => format!(", if a ReferenceGrant in {namespace} permits it"),
             };
-            let because = format!("{called} leads here{grant}");
+            let because = format!("{called} routes here{grant}");
             ways.push(EntryPoint { kind: route.kind.clone(), address: Some(hosts), because });
         }
     }

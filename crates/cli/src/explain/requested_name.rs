@@ -1,16 +1,16 @@
-//! What is asked: a name as programs write it.
+//! The requested name, as clients write it.
 
 use byname_core::Scheme;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A name and a port, as a program has them in its configuration.
+/// A name and a port, as a client has them in its configuration.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
 #[schemars(rename = "Asked")]
 pub struct RequestedName {
     /// The name.
     pub name: String,
-    /// Left out: the default of the scheme.
+    /// The port; omitted if it is the scheme's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,
     /// `http` or `https`.
@@ -18,20 +18,20 @@ pub struct RequestedName {
 }
 
 impl RequestedName {
-    /// `payments`, `payments:8080`, `[fd00::1]:80` and, as people paste them, `https://payments/path`.
+    /// Parses `payments`, `payments:8080`, `[fd00::1]:80` or a URL such as `https://payments/path`.
     #[must_use]
     pub fn parse(text: &str, https: bool) -> Self {
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => {
                 let is_tls = ["https", "wss"].iter().any(|known| known.eq_ignore_ascii_case(scheme));
                 let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-                // No client sends user and password in the authority.
+                // Clients do not send user and password in the authority.
                 (is_tls, authority.rsplit_once('@').map_or(authority, |(_, host)| host))
             }
             None => (https, text),
         };
         let scheme = if scheme { "https" } else { "http" }.to_owned();
-        // The last colon, unless it is inside of an address's brackets.
+        // The last colon, unless it is inside an IPv6 address's brackets.
         let port = rest
             .rsplit_once(':')
             .filter(|(name, port)| !port.contains(']') && (!name.contains(':') || name.ends_with(']')));
@@ -41,7 +41,7 @@ impl RequestedName {
         }
     }
 
-    /// As a client sends it.
+    /// The authority that a client sends.
     #[must_use]
     pub fn authority(&self) -> String {
         match &self.port {
@@ -50,7 +50,7 @@ impl RequestedName {
         }
     }
 
-    /// Its scheme.
+    /// The request's scheme.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         Scheme::from_bytes(self.scheme.as_bytes())

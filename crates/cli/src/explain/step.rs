@@ -1,4 +1,4 @@
-//! The core's steps as data that other programs can read.
+//! The core's trace steps as serializable data.
 
 use byname_core::{
     Config, Missing, Name, Service, Trace,
@@ -7,19 +7,19 @@ use byname_core::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// One step of a decision.
+/// One step of the resolution.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[schemars(rename = "Step")]
 pub struct ExplainedStep {
-    /// `unreadable`, `address`, `candidate`, `alias`, `fallback`, `port`, `endpoints`, `subset`, `endpoint` or `steer`; there
-    /// may be more some day.
+    /// `unreadable`, `address`, `candidate`, `alias`, `fallback`, `port`, `endpoints`, `subset`, `endpoint` or `steer`; later
+    /// versions may add more.
     pub kind: String,
-    /// The name or address that it is about, if it is about one.
+    /// The name or address of this step, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Whether what was looked for is there and may be gone on with.
+    /// Whether the lookup of this step succeeded.
     pub found: bool,
-    /// The step in words, as the filter's own traces have it.
+    /// The step in words, as in the filter's traces.
     pub text: String,
 }
 
@@ -52,7 +52,7 @@ impl ExplainedStep {
     }
 }
 
-/// The Service that a refused or passed request came to: the last one that was found by name or address.
+/// The Service that a refused or passed request reached: the last one found by name or address.
 pub(super) fn service<'c>(trace: &Trace, zone: &str, config: &'c Config) -> Option<&'c Service> {
     let by_key = |key: &str| {
         let (namespace, name) = key.split_once('/')?;
@@ -76,7 +76,7 @@ pub(super) fn service<'c>(trace: &Trace, zone: &str, config: &'c Config) -> Opti
     })
 }
 
-/// The name of the port that it came to.
+/// The name of the port that the request reached.
 pub(super) fn port_name(trace: &Trace) -> Option<&str> {
     trace.steps.iter().rev().find_map(|step| match step {
         CoreStep::Port { matched: Some(port), .. } => Some(&*port.name),

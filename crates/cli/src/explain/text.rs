@@ -1,4 +1,4 @@
-//! An explanation for people.
+//! An explanation as text for people.
 
 use comfy_table::{ContentArrangement, Table, presets};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain};
 
-/// The whole explanation: the answer first, then how it came about.
+/// The whole explanation as text: the answer first, then the steps that led to it.
 #[must_use]
 pub fn text(explanation: &Explanation) -> String {
     let mut lines = Vec::new();
@@ -37,10 +37,12 @@ fn headline(explanation: &Explanation, lines: &mut Vec<String>) {
     let reason = &explanation.reason;
     let (style, answer) = match explanation.resolution {
         ResolutionKind::Route => (GOOD, "reachable".to_owned()),
-        ResolutionKind::Pass => (WARNING, format!("not reachable by name: {reason}; the request goes on as it came")),
+        ResolutionKind::Pass => {
+            (WARNING, format!("not reachable by name: {reason}; the request is passed on unchanged"))
+        }
         ResolutionKind::Refuse => {
-            let status = explanation.status.map_or(String::new(), |status| format!(" with {status}"));
-            (ERROR, format!("not reachable: {reason}; the request is answered{status}"))
+            let status = explanation.status.map_or(String::new(), |status| format!(" with status {status}"));
+            (ERROR, format!("not reachable: {reason}; the filter sends a local reply{status}"))
         }
     };
     let target = explanation.destination.as_ref().map(|target| {
@@ -84,7 +86,7 @@ fn endpoints(explanation: &Explanation, lines: &mut Vec<String>) {
     heading("Endpoints", &format!("{serving} of {} may serve", endpoints.len()), lines);
     if !endpoints.is_empty() {
         let mut table = new_table();
-        table.set_header(["", "ADDRESS", "POD", "NODE", "ZONE", "HINTS", "CONDITIONS", "BECAUSE"]);
+        table.set_header(["", "ADDRESS", "POD", "NODE", "ZONE", "HINTS", "CONDITIONS", "WHY"]);
         for endpoint in endpoints {
             let port = endpoint.port.map_or(String::new(), |port| format!(":{port}"));
             let address = if endpoint.address.contains(':') {
@@ -121,8 +123,8 @@ fn upstream(explanation: &Explanation, lines: &mut Vec<String>) {
     for (what, value) in rows {
         let said = match (what, value) {
             (_, Some(value)) => plain(value),
-            ("cluster", None) => "left to the routes".to_owned(),
-            ("authority", None) => "as it came".to_owned(),
+            ("cluster", None) => "chosen by Envoy's routes".to_owned(),
+            ("authority", None) => "unchanged".to_owned(),
             _ => continue,
         };
         lines.push(format!("  {what:<10}{said}"));
@@ -134,15 +136,15 @@ fn dns(explanation: &Explanation, lines: &mut Vec<String>) {
     if explanation.dns.is_empty() {
         return;
     }
-    heading("DNS", "what the caller's resolver asks, and what the cluster's DNS has for it", lines);
+    heading("DNS", "the caller's DNS queries and the cluster's answers", lines);
     for query in &explanation.dns {
         let answer = match query.answer {
             DnsAnswer::Addresses => query.addresses.join(" "),
             DnsAnswer::NoData => "no address".to_owned(),
             DnsAnswer::NoSuchName => "no such name".to_owned(),
-            DnsAnswer::Unknown => "not known: its endpoints are not in the input".to_owned(),
-            DnsAnswer::Circle => "and so on: a circle".to_owned(),
-            DnsAnswer::OtherServers => "not the cluster's: other servers know".to_owned(),
+            DnsAnswer::Unknown => "unknown: its endpoints are not in the input".to_owned(),
+            DnsAnswer::Circle => "CNAME loop".to_owned(),
+            DnsAnswer::OtherServers => "outside the cluster domain: upstream DNS answers".to_owned(),
         };
         let aliases: String = query.aliases.iter().map(|alias| format!("{alias} → ")).collect();
         lines.push(format!("  {} → {}", plain(&query.name), plain(&format!("{aliases}{answer}"))));
@@ -154,7 +156,7 @@ fn outside(explanation: &Explanation, lines: &mut Vec<String>) {
     if explanation.outside.is_empty() {
         return;
     }
-    heading("From outside", "how the same is reached from outside the cluster", lines);
+    heading("From outside", "ways to reach the same port from outside the cluster", lines);
     for way in &explanation.outside {
         let (style, mark) = if way.address.is_some() { (GOOD, '+') } else { (ERROR, '-') };
         let address = way.address.as_ref().map_or(String::new(), |address| format!("{}  ", plain(address)));

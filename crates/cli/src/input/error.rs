@@ -1,31 +1,31 @@
-//! What is wrong with input: the file, the document, the line, the object and the field; the reason; and the way out.
+//! Errors in the input: the file, document, line, object and field; what is wrong; and how to fix it.
 
 use std::{fmt, sync::Arc};
 
-/// So many are spelt out.
+/// Number of errors that are printed in full.
 const MAX_SHOWN: usize = 20;
 
-/// Where an object stands.
+/// The place of an object in the input.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceLocation {
-    /// Its file, as it was named.
+    /// Its file, as the user named it.
     pub file: Arc<str>,
-    /// Which document of the file, counted from 1.
+    /// Number of its document in the file, from 1.
     pub document: u32,
-    /// Its place in a `List`, counted from 0.
+    /// Its index in a `List`, from 0.
     pub item: Option<u32>,
-    /// Its first line, counted from 1.
+    /// Its first line, from 1.
     pub line: u32,
 }
 
 impl fmt::Display for SourceLocation {
-    /// `shop.yaml:12`, as editors read it.
+    /// Writes `shop.yaml:12`, which editors can open.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
 }
 
-/// One thing that is wrong.
+/// One error in the input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputError {
     file: String,
@@ -39,43 +39,43 @@ pub struct InputError {
 }
 
 impl InputError {
-    /// Of a whole file.
+    /// An error of a whole file.
     #[must_use]
     pub fn new(file: &str, reason: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { file: file.to_owned(), reason: reason.into(), fix: fix.into(), ..Self::default() }
     }
 
-    /// Of an object.
+    /// An error of an object.
     #[must_use]
     pub fn at(place: &SourceLocation, reason: impl Into<String>, fix: impl Into<String>) -> Self {
         let SourceLocation { file, document, item, line } = place;
-        // What was never in a file has neither.
+        // Objects from the API have neither.
         let (document, line) = ((*document > 0).then_some(*document), (*line > 0).then_some(*line));
         Self { document, item: *item, line, ..Self::new(file, reason, fix) }
     }
 
-    /// In this document of the file.
+    /// Sets the number of the document in the file.
     #[must_use]
     pub fn at_document(mut self, document: u32) -> Self {
         self.document = Some(document);
         self
     }
 
-    /// On this line.
+    /// Sets the line.
     #[must_use]
     pub fn at_line(mut self, line: u32) -> Self {
         self.line = (line > 0).then_some(line).or(self.line);
         self
     }
 
-    /// Of the object that is called so: `Service shop/web`.
+    /// Sets the object, such as `Service shop/web`.
     #[must_use]
     pub fn with_object(mut self, object: impl Into<String>) -> Self {
         self.object = object.into();
         self
     }
 
-    /// In this field: `spec.ports[0].port`.
+    /// Sets the field, such as `spec.ports[0].port`.
     #[must_use]
     pub fn with_field(mut self, field: impl Into<String>) -> Self {
         self.field = field.into();
@@ -84,7 +84,7 @@ impl InputError {
 }
 
 impl fmt::Display for InputError {
-    /// `shop.yaml:12: document 1, item 3, Service shop/web, spec.ports[0].port: is no number; write one`.
+    /// Writes `shop.yaml:12: document 1, items[3], Service shop/web, spec.ports[0].port: 0 is not a port; use 1 to 65535`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if let Some(line) = self.line {
@@ -107,7 +107,7 @@ impl fmt::Display for InputError {
 
 impl std::error::Error for InputError {}
 
-/// All that is wrong, the first ones spelt out and the rest counted.
+/// All errors: the first ones in full, the rest as a count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputErrors {
     shown: Vec<InputError>,
@@ -115,7 +115,7 @@ pub struct InputErrors {
 }
 
 impl InputErrors {
-    /// Adds one.
+    /// Adds an error.
     pub fn push(&mut self, problem: InputError) {
         if self.shown.len() < MAX_SHOWN {
             self.shown.push(problem);
@@ -124,40 +124,40 @@ impl InputErrors {
         }
     }
 
-    /// Adds that of `result`, if there is one.
+    /// Adds the error of `result`, if any.
     pub fn collect(&mut self, result: Result<(), InputError>) {
         if let Err(problem) = result {
             self.push(problem);
         }
     }
 
-    /// Adds all of `other`.
+    /// Adds all errors of `other`.
     pub fn append(&mut self, other: Self) {
         self.more += other.more;
         other.shown.into_iter().for_each(|problem| self.push(problem));
     }
 
-    /// The first one.
+    /// The first error.
     #[must_use]
     pub fn first(&self) -> Option<&InputError> {
         self.shown.first()
     }
 
-    /// So many more there are that nothing else is known of.
+    /// Adds `more` errors that are only counted.
     pub fn add_unlisted(&mut self, more: usize) {
         self.more += more;
     }
 
-    /// How many there are.
+    /// The number of errors.
     #[must_use]
     pub fn count(&self) -> usize {
         self.shown.len() + self.more
     }
 
-    /// `value`, or all of them if there is one.
+    /// Returns `value` if there is no error.
     ///
     /// # Errors
-    /// All of them.
+    /// All errors.
     pub fn or<T>(self, value: T) -> Result<T, Self> {
         if self.shown.is_empty() { Ok(value) } else { Err(self) }
     }

@@ -1,18 +1,18 @@
-//! What JSON may hold and YAML may not, made into what both read: documents one after another, and characters written as two
-//! halves (`\ud83d\ude00`).
+//! Rewrites the JSON that is not YAML: documents without a separator, and characters written as surrogate pairs
+//! (`\ud83d\ude00`).
 
-/// What is to be known of JSON that is read piece by piece.
+/// Parser state between the pieces of a JSON stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Json {
     depth: u32,
     in_text: bool,
     is_escaped: bool,
-    /// A document has ended: what begins now is another one.
+    /// Whether a document has ended, so that the next bracket begins another one.
     has_ended: bool,
 }
 
 impl Json {
-    /// `piece` as YAML has it. A piece ends with a line or outside of an escape.
+    /// `piece` as YAML. A piece must end with a line or outside an escape.
     pub(super) fn as_yaml(&mut self, piece: &str) -> String {
         let mut yaml = String::with_capacity(piece.len() + 4);
         let mut at_start_of_line = true;
@@ -46,14 +46,14 @@ impl Json {
     }
 }
 
-/// Whether a piece that ends here would end inside of an escape.
+/// Whether `piece` may end inside an escape.
 pub(super) fn ends_in_escape(piece: &[u8]) -> bool {
     const ESCAPE: usize = r"\ud83d\ude00".len();
     let tail = piece.get(piece.len().saturating_sub(ESCAPE)..).unwrap_or_default();
     tail.contains(&b'\\') && !tail.ends_with(b"\n")
 }
 
-/// With characters in the place of their two halves.
+/// `text` with each surrogate pair replaced by its character.
 fn joined(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     let mut rest = text;
@@ -65,7 +65,7 @@ fn joined(text: &str) -> String {
                 joined.push(c);
                 r"\ud83d\ude00".len()
             }
-            // The escape and what it escapes, which may be another backslash.
+            // Copy the backslash with the character it escapes, which may be another backslash.
             None => {
                 let length = escape.chars().take(2).map(char::len_utf8).sum();
                 joined.push_str(escape.get(..length).unwrap_or(escape));
@@ -77,7 +77,7 @@ fn joined(text: &str) -> String {
     joined + rest
 }
 
-/// The character whose two halves stand at the beginning.
+/// The character of the surrogate pair that `text` begins with.
 fn halves(text: &str) -> Option<char> {
     let half = |at: usize| u16::from_str_radix(text.get(at..)?.strip_prefix("\\u")?.get(..4)?, 16).ok();
     let halves = [half(0)?, half(6)?];

@@ -1,40 +1,40 @@
-//! A value of YAML or JSON that knows the line it stands on, and can be read into any serde type.
+//! A YAML or JSON value that keeps its line numbers and deserializes into any serde type.
 
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_path_to_error::{Path, Segment};
 
-/// A value, and where it stands.
+/// A value and its line.
 #[derive(Clone, Debug)]
 pub struct InputNode {
-    /// Counted from 1. That of its key, where it has one: a list or an object may begin on the line below.
+    /// Line, from 1. A field has the line of its key, because a list or an object may begin on the next line.
     pub line: u32,
-    /// What stands there.
+    /// The value.
     pub value: InputValue,
 }
 
-/// What may stand in a document: JSON's values.
+/// A JSON value.
 #[derive(Clone, Debug)]
 pub enum InputValue {
-    /// Nothing.
+    /// Null.
     Null,
     /// True or false.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Int(i64),
     /// Any other number.
     Float(f64),
-    /// Text.
+    /// A string.
     Text(Box<str>),
     /// A list.
     List(Vec<InputNode>),
-    /// An object, in the order in which it was written.
+    /// An object, in source order.
     Map(Vec<(Box<str>, InputNode)>),
 }
 
 impl InputNode {
-    /// The value of a field; `None` where it has none, or is no object.
+    /// The value of a field; `None` if there is no such field, or this is not an object.
     #[must_use]
     pub fn get(&self, field: &str) -> Option<&Self> {
         match &self.value {
@@ -43,7 +43,7 @@ impl InputNode {
         }
     }
 
-    /// [`InputNode::get`], to change it.
+    /// The mutable form of [`InputNode::get`].
     pub fn get_mut(&mut self, field: &str) -> Option<&mut Self> {
         match &mut self.value {
             InputValue::Map(entries) => entries.iter_mut().find(|(key, _)| **key == *field).map(|(_, node)| node),
@@ -51,7 +51,7 @@ impl InputNode {
         }
     }
 
-    /// Its text, where it is one.
+    /// The string, if it is one.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match &self.value {
@@ -60,7 +60,7 @@ impl InputNode {
         }
     }
 
-    /// How many values it is, those inside of it among them.
+    /// The number of values in it, itself included.
     #[must_use]
     pub fn count(&self) -> usize {
         1 + match &self.value {
@@ -70,17 +70,17 @@ impl InputNode {
         }
     }
 
-    /// Takes a field out.
+    /// Removes a field.
     pub fn remove(&mut self, field: &str) {
         if let InputValue::Map(entries) = &mut self.value {
             entries.retain(|(key, _)| **key != *field);
         }
     }
 
-    /// Reads it into `T`.
+    /// Deserializes it into `T`.
     ///
     /// # Errors
-    /// The field that cannot be read, the line of what stands there and why it cannot.
+    /// The field that cannot be read, its line and the reason.
     pub fn read<'de, T: de::Deserialize<'de>>(&'de self) -> Result<T, Unreadable> {
         serde_path_to_error::deserialize(self).map_err(|error| {
             let path = error.path();
@@ -88,7 +88,7 @@ impl InputNode {
         })
     }
 
-    /// The line of the innermost part of `path` that is there.
+    /// The line of the innermost existing part of `path`.
     fn line_of(&self, path: &Path) -> u32 {
         let mut node = self;
         for segment in path.iter() {
@@ -103,7 +103,7 @@ impl InputNode {
         node.line
     }
 
-    /// Hands every value in it to `each`, with its path: `spec.ports[0].port`.
+    /// Calls `each` with the path and line of every value in it. A path is like `spec.ports[0].port`.
     pub fn each_place(&self, each: &mut impl FnMut(&str, u32)) {
         self.each_place_below(&mut String::new(), each);
     }
@@ -133,7 +133,7 @@ impl InputNode {
     }
 }
 
-/// Adds a field to a path.
+/// Appends a field to a path.
 fn push_field(path: &mut String, field: &str) {
     if !path.is_empty() {
         path.push('.');
@@ -146,13 +146,13 @@ fn push_field(path: &mut String, field: &str) {
 pub struct Unreadable {
     /// Path of the field.
     pub field: String,
-    /// Line of what stands there.
+    /// Line of the field.
     pub line: u32,
-    /// What is wrong with it.
+    /// The reason.
     pub why: String,
 }
 
-/// serde's words for what is wrong.
+/// An error message from serde.
 #[derive(Debug)]
 pub struct Why(Box<str>);
 
@@ -238,7 +238,7 @@ impl<'de> MapAccess<'de> for MapFields<'de> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
-        let value = self.value.take().ok_or_else(|| de::Error::custom("a value without its key"))?;
+        let value = self.value.take().ok_or_else(|| de::Error::custom("a value has no key"))?;
         seed.deserialize(value)
     }
 

@@ -1,4 +1,4 @@
-//! Characters of a stream, checked as they come, so that input of any size and kind takes no more memory than a piece of it.
+//! The characters of a stream, checked as they are read, so that memory is bounded by one piece whatever the input is.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,46 +13,46 @@ use super::{
     json::{Json, ends_in_escape},
 };
 
-/// So much of a line is read at once.
+/// Bytes of a line that are read at once.
 const PIECE_BYTES: u64 = 64 << 10;
-/// Bytes of one object as text, indented and escaped. None comes near it, as etcd takes 1.5 MiB.
+/// Maximum bytes of one object as indented and escaped text. etcd's limit of 1.5 MiB keeps objects far below.
 const MAX_OBJECT_BYTES: usize = 32 << 20;
 
-/// What the reader of the characters and whoever parses them tell each other.
+/// State shared by the reader of the characters and the parser.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReaderState {
-    /// Why the stream ended before its end.
+    /// The error that ended the stream early.
     problem: Rc<RefCell<Option<InputError>>>,
     /// Bytes since the last object began.
     bytes: Rc<Cell<usize>>,
 }
 
 impl ReaderState {
-    /// Another object begins.
+    /// Resets the byte count at the start of an object.
     pub(super) fn begin_object(&self) {
         self.bytes.set(0);
     }
 
-    /// Why the stream ended before its end, if it did: asked once.
+    /// Takes the error that ended the stream early, if any.
     pub(super) fn take_problem(&self) -> Option<InputError> {
         self.problem.borrow_mut().take()
     }
 }
 
-/// The characters of `reader`, a piece at a time.
+/// The characters of `reader`, read in pieces.
 pub(super) struct Characters<R> {
     reader: R,
     state: ReaderState,
     file: Arc<str>,
     piece: String,
-    /// Where in `piece` the next character begins.
+    /// Offset of the next character in `piece`.
     at: usize,
-    /// How many lines ended before this piece.
+    /// Number of lines before this piece.
     lines: u32,
     is_over: bool,
-    /// Whether there was anything but spaces.
+    /// Whether anything but white space was read.
     has_begun: bool,
-    /// Where it is JSON.
+    /// Set if the stream is JSON.
     json: Option<Json>,
 }
 
@@ -71,7 +71,7 @@ impl<R: BufRead> Characters<R> {
         }
     }
 
-    /// Reads the next piece, and says whether there is one.
+    /// Reads the next piece. Returns whether there is one.
     fn next_piece(&mut self) -> bool {
         if self.is_over {
             return false;
@@ -88,7 +88,7 @@ impl<R: BufRead> Characters<R> {
                 self.is_over = true;
             }
         }
-        // A mark of the byte order at the beginning of a file says nothing in UTF-8.
+        // A byte order mark at the start of a file has no meaning in UTF-8.
         if is_first && self.piece.starts_with('\u{feff}') {
             self.at = '\u{feff}'.len_utf8();
         }
@@ -105,9 +105,9 @@ impl<R: BufRead> Characters<R> {
         !self.is_over
     }
 
-    /// The next line, or the next part of one that is very long; empty at the end. `bytes` are its room.
+    /// Reads the next line, or the next part of a very long one; empty at the end. Reuses `bytes` as its buffer.
     fn read(&mut self, mut bytes: Vec<u8>) -> Result<String, InputError> {
-        const TEXT: &str = "give YAML or JSON as kubectl get -o yaml or -o json prints it";
+        const TEXT: &str = "pass the output of kubectl get -o yaml or -o json";
         let problem = |reason: String| InputError::new(&self.file, reason, TEXT);
         bytes.clear();
         let mut most = PIECE_BYTES;
@@ -133,7 +133,9 @@ impl<R: BufRead> Characters<R> {
             return Err(problem(format!("an object is larger than {MAX_OBJECT_BYTES} bytes")));
         }
         match text.chars().find(|c| *c < ' ' && !matches!(c, '\t' | '\n' | '\r')) {
-            Some(stray) => Err(problem(format!("has the control character {stray:?}, which no text has"))),
+            Some(stray) => {
+                Err(problem(format!("has the control character {stray:?}, which YAML and JSON do not allow")))
+            }
             None => Ok(text),
         }
     }

@@ -1,5 +1,5 @@
-//! Documents of YAML, JSON among them, taken apart into objects one at a time: the items of a `List` are handed on as they are
-//! read, so that a dump of a whole cluster is never held at once.
+//! Splits YAML and JSON documents into objects, one at a time. The items of a `List` are passed on as they are read, so a dump of
+//! a whole cluster is never held in memory.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,32 +15,32 @@ use super::{
     text::{Characters, ReaderState},
 };
 
-/// How deep objects may be nested. Kubernetes' own are below 20.
+/// Maximum nesting depth. Kubernetes' own objects stay below 20.
 const MAX_DEPTH: usize = 100;
-/// Values of one object, those among them that aliases (`*name`) bring in. An EndpointSlice of 1,000 endpoints has 30,000.
+/// Maximum values of one object, with those copied by aliases (`*name`). An EndpointSlice of 1,000 endpoints has 30,000.
 const MAX_VALUES: usize = 250_000;
 
 /// One object of a document.
 #[derive(Debug)]
 pub(super) struct DocumentObject {
-    /// Which document it is of, counted from 1.
+    /// Number of its document, from 1.
     pub(super) document: u32,
-    /// Its place in a list, if it is of one, counted from 0.
+    /// Its index in a list, from 0; `None` outside a list.
     pub(super) item: Option<u32>,
-    /// What the list says of its items, where it says so before them.
+    /// The type of the list, if it stands before the items.
     pub(super) list: Option<ListType>,
     pub(super) node: InputNode,
 }
 
-/// `apiVersion` and `kind` of a list: those of its items where they have none of their own, as the API server leaves them out.
+/// `apiVersion` and `kind` of a list. They apply to items without their own, because the API server omits them in items.
 #[derive(Clone, Debug)]
 pub(super) struct ListType {
     pub(super) api_version: String,
     pub(super) kind: String,
 }
 
-/// Hands every object of `reader` to `each`, until that has had enough. Says whether any document held something, be it an
-/// empty list.
+/// Passes every object of `reader` to `each` until that returns an error. Returns whether any document was not empty; an empty
+/// list counts.
 pub(super) fn objects(
     reader: impl BufRead,
     file: &Arc<str>,
@@ -59,7 +59,7 @@ pub(super) fn objects(
         anchored: 0,
     };
     let read = documents.read(each);
-    // That the characters ended early is why there was nothing more to parse.
+    // A read error takes precedence: it is why the parser saw an early end.
     match documents.state.take_problem() {
         Some(problem) => Err(problem),
         None => read.map(|()| documents.holds_something),
@@ -73,9 +73,9 @@ struct Documents<I: Iterator<Item = char>> {
     number: u32,
     holds_something: bool,
     anchors: HashMap<usize, InputNode>,
-    /// Of the object that is read.
+    /// Number of values in the current object.
     values: usize,
-    /// Below the anchors of the document.
+    /// Number of values below the anchors of the document.
     anchored: usize,
 }
 
@@ -106,17 +106,17 @@ impl<I: Iterator<Item = char>> Documents<I> {
     fn document(&mut self, each: &mut dyn FnMut(DocumentObject) -> Result<(), InputError>) -> Result<(), InputError> {
         let (event, line) = self.next()?;
         match event {
-            // An empty document, such as one that holds nothing but comments.
+            // An empty document, such as one with only comments.
             Event::Scalar(text, ScalarStyle::Plain, ..) if text.is_empty() || text == "null" || text == "~" => Ok(()),
             Event::MappingStart(..) => {
                 self.holds_something = true;
                 self.object(line, each)
             }
-            _ => Err(self.problem("is no Kubernetes object: a document holds something else", line)),
+            _ => Err(self.problem("is not a Kubernetes object", line)),
         }
     }
 
-    /// An object, or a list of objects: which it is may only be known at its end, as kubectl sorts the fields.
+    /// Reads an object or a list of objects. kubectl sorts the fields, so `kind` may come after `items`.
     fn object(
         &mut self,
         line: u32,
@@ -152,7 +152,7 @@ impl<I: Iterator<Item = char>> Documents<I> {
                 self.begin_object();
                 let node = self.value(event, line, 2)?;
                 if !matches!(node.value, InputValue::Map(_)) {
-                    return Err(self.problem(format!("has an item that is no object: items[{index}]"), line));
+                    return Err(self.problem(format!("items[{index}] is not an object"), line));
                 }
                 each(DocumentObject { document: self.number, item: Some(index), list: list.clone(), node })?;
                 index += 1;
@@ -169,7 +169,7 @@ impl<I: Iterator<Item = char>> Documents<I> {
         })
     }
 
-    /// Whether `key` is new among `keys`.
+    /// Adds `key` to `keys`; an error if it is there already.
     fn once(&self, keys: &mut HashSet<Box<str>>, key: &str, line: u32) -> Result<(), InputError> {
         match keys.insert(key.into()) {
             true => Ok(()),
@@ -180,16 +180,16 @@ impl<I: Iterator<Item = char>> Documents<I> {
     fn key(&self, event: Event<'static>, line: u32) -> Result<Box<str>, InputError> {
         match event {
             Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<" => {
-                Err(self.problem("has a merge key (<<), which Kubernetes does not take: write the fields out", line))
+                Err(self.problem("has a merge key (<<), which Kubernetes does not support: write the fields out", line))
             }
             Event::Scalar(text, ..) => Ok(text.into()),
-            _ => Err(self.problem("has a key that is no text", line)),
+            _ => Err(self.problem("has a key that is not a string", line)),
         }
     }
 
     fn value(&mut self, event: Event<'static>, line: u32, depth: usize) -> Result<InputNode, InputError> {
         if depth > MAX_DEPTH {
-            return Err(self.problem(format!("is nested more than {MAX_DEPTH} deep"), line));
+            return Err(self.problem(format!("is nested more than {MAX_DEPTH} levels deep"), line));
         }
         self.count(1, line)?;
         let (anchor, value) = match event {
@@ -211,10 +211,10 @@ impl<I: Iterator<Item = char>> Documents<I> {
         };
         let node = InputNode { line, value };
         if anchor != 0 {
-            // They are kept to the end of the document, each with all that is in it.
+            // Anchored values are kept until the end of the document.
             self.anchored += node.count();
             if self.anchored > MAX_VALUES {
-                return Err(self.problem(format!("holds more than {MAX_VALUES} values below anchors"), line));
+                return Err(self.problem(format!("has more than {MAX_VALUES} values below anchors"), line));
             }
             self.anchors.insert(anchor, node.clone());
         }
@@ -239,18 +239,18 @@ impl<I: Iterator<Item = char>> Documents<I> {
 
     fn aliased(&mut self, anchor: usize, line: u32) -> Result<InputNode, InputError> {
         let Some(node) = self.anchors.get(&anchor) else {
-            return Err(self.problem("has an alias to what is not finished", line));
+            return Err(self.problem("has an alias (*name) to an anchor that is not complete", line));
         };
         let node = node.clone();
         self.count(node.count(), line)?;
         Ok(node)
     }
 
-    /// So many values more are held.
+    /// Adds `more` to the number of values; an error above the limit.
     fn count(&mut self, more: usize, line: u32) -> Result<(), InputError> {
         self.values += more;
         match self.values > MAX_VALUES {
-            true => Err(self.problem(format!("holds more than {MAX_VALUES} values in one object"), line)),
+            true => Err(self.problem(format!("has more than {MAX_VALUES} values in one object"), line)),
             false => Ok(()),
         }
     }
@@ -265,12 +265,12 @@ impl<I: Iterator<Item = char>> Documents<I> {
 
     fn unreadable(&self, error: &ScanError) -> InputError {
         let at = error.marker();
-        let reason = format!("cannot be read as YAML or JSON: {}, at column {}", error.info(), at.col() + 1);
+        let reason = format!("is not valid YAML or JSON: {}, at column {}", error.info(), at.col() + 1);
         self.problem(reason, line_of(at))
     }
 
     fn problem(&self, reason: impl Into<String>, line: u32) -> InputError {
-        let fix = "give objects as kubectl get -o yaml or -o json prints them";
+        let fix = "pass the output of kubectl get -o yaml or -o json";
         InputError::new(&self.file, reason, fix).at_document(self.number.max(1)).at_line(line)
     }
 }
@@ -279,7 +279,7 @@ fn line_of(marker: &Marker) -> u32 {
     u32::try_from(marker.line()).unwrap_or(u32::MAX)
 }
 
-/// YAML's core schema, which is what JSON means too: what is quoted is text.
+/// Reads a scalar by YAML's core schema, which covers JSON; a quoted scalar is a string.
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> InputValue {
     let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
     if style != ScalarStyle::Plain || is_text {
@@ -296,7 +296,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> InputValue {
     if !starts_as_number || !text.chars().all(is_number) {
         return InputValue::Text(text.into());
     }
-    // As kubectl has it, which reads YAML 1.1.
+    // kubectl reads YAML 1.1, where a leading 0 is octal.
     if let Some(octal) = text.strip_prefix('0').filter(|rest| !rest.is_empty())
         && let Ok(number) = i64::from_str_radix(octal, 8)
     {

@@ -1,4 +1,4 @@
-//! A cluster that is followed by its API: each kind is listed and then watched, for ever.
+//! Watches a cluster through its API: lists each kind, then watches it until the process ends.
 
 use std::{collections::BTreeSet, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
@@ -29,33 +29,33 @@ use crate::{
     kubernetes::{ClusterState, NamespacedName},
 };
 
-/// A server that says nothing for so long is gone: it sends a bookmark about every minute.
+/// Read timeout. A server sends a bookmark about every minute, so a longer silence means that it is gone.
 const SILENCE: Duration = Duration::from_secs(150);
-/// To reach it at all.
+/// Connect timeout.
 const CONNECT: Duration = Duration::from_secs(5);
-/// A watch that failed and is begun once more has nothing to say where nothing changes. Longer than it takes to fail.
+/// A restarted watch without an error for this long counts as recovered. It must exceed the time that a failure takes.
 const QUIET: Duration = Duration::from_secs(8);
-/// Objects of a page of a list, and updates that wait to be taken: they are whole still, and may be large.
+/// Objects in a page of a list, and capacity of the update channel. Both bound memory: queued objects are not trimmed yet.
 const PAGE: u32 = 200;
 const WAITING: usize = 16;
-/// More requests in a second are held up. kube begins a watch that ended anew at once, and a proxy may end each one at once.
+/// Maximum requests a second. kube restarts an ended watch at once, and a proxy may end every watch at once.
 const REQUESTS: u64 = 50;
-/// HTTP's status for what is too old.
+/// HTTP status 410: the resource version is too old.
 const GONE: u16 = 410;
 const FORBIDDEN: u16 = 403;
 
-/// Which API, and what of it.
+/// Options of the API source.
 #[derive(Clone, Debug, Default)]
 pub struct ApiOptions {
-    /// The kubeconfig. Default: as kubectl finds it, and in a pod that of its service account.
+    /// The kubeconfig. Default: the one that kubectl uses, or the pod's service account.
     pub kubeconfig: Option<PathBuf>,
-    /// Its context. Default: the current one.
+    /// Context of the kubeconfig. Default: the current context.
     pub context: Option<String>,
-    /// The only namespaces whose Services are followed; empty: all.
+    /// Namespaces whose Services are watched; empty for all.
     pub namespaces: BTreeSet<String>,
-    /// The pod that asks.
+    /// The caller's pod.
     pub pod: Option<NamespacedName>,
-    /// Namespaces in which labels of pods decide.
+    /// Namespaces with subsets by pod labels, whose Pods are watched.
     pub namespaces_of_labels: BTreeSet<String>,
 }
 
@@ -67,19 +67,19 @@ struct Update {
 enum What {
     Happened(Box<Event<WatchedObject>>),
     Failed(Failure),
-    /// Nothing happens, and nothing fails any more.
+    /// A restarted watch has been without errors for [`QUIET`].
     Quiet,
 }
 
-/// The API, being followed.
+/// A cluster that is watched through its API.
 pub(super) struct Api {
     client: Client,
     store: Store,
     sender: mpsc::Sender<Update>,
     updates: mpsc::Receiver<Update>,
-    /// The node of the pod that asks.
+    /// The watch of the node that the caller's pod runs on.
     node: Option<(Feed, AbortHandle)>,
-    /// What is followed and where, for people.
+    /// The watched kinds and the API's URL, as text for people.
     pub(super) called: String,
 }
 
@@ -87,7 +87,7 @@ impl Api {
     pub(super) async fn connect(options: &ApiOptions, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let config = config(options).await?;
         let url = config.cluster_url.clone();
-        let client = ClientBuilder::try_from(config).context("the API cannot be asked with this kubeconfig")?;
+        let client = ClientBuilder::try_from(config).context("cannot create a client from this kubeconfig")?;
         let client = client.with_layer(&RateLimitLayer::new(REQUESTS, Duration::from_secs(1))).build();
         let (sender, updates) = mpsc::channel(WAITING);
         let store = Store::new(options.pod.clone(), !options.namespaces_of_labels.is_empty(), metrics);
@@ -101,9 +101,9 @@ impl Api {
         Ok(api)
     }
 
-    /// Waits for the next thing that happens, and says whether it changes what is known.
+    /// Waits for the next event. Returns whether it changes the cluster.
     pub(super) async fn changed(&mut self) -> bool {
-        // There is always a sender: our own.
+        // Never `None`: `self` holds a sender.
         let Some(Update { feed, what }) = self.updates.recv().await else { return false };
         let changed = match what {
             What::Happened(event) => self.store.take(&feed, *event),
@@ -122,12 +122,12 @@ impl Api {
         changed
     }
 
-    /// The cluster, once all of it is known.
+    /// The cluster, once every kind is listed.
     pub(super) fn cluster(&self) -> Option<&ClusterState> {
         self.store.cluster()
     }
 
-    /// Objects that are as if they were not there.
+    /// Objects that cannot be read, and are ignored.
     pub(super) fn unreadable(&self) -> impl Iterator<Item = &InputError> {
         self.store.unreadable()
     }
@@ -137,7 +137,7 @@ impl Api {
         tokio::spawn(follow(self.client.clone(), feed, self.sender.clone())).abort_handle()
     }
 
-    /// Only one of all Nodes matters, and which one is known by the Pod alone.
+    /// Watches the Node that the caller's pod runs on, once the Pod names it.
     fn follow_node(&mut self) {
         let Some(name) = self.store.node_of_pod() else { return };
         let feed = Feed { kind: ObjectKind::Node, namespace: None, name: Some(name.to_owned()) };
@@ -160,18 +160,18 @@ async fn config(options: &ApiOptions) -> anyhow::Result<Config> {
             let read = async {
                 anyhow::Ok(Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &chosen).await?)
             };
-            read.await.with_context(|| format!("{}: no cluster can be asked with it", file.display()))?
+            read.await.with_context(|| format!("{}: is not a usable kubeconfig", file.display()))?
         }
-        (None, Some(_)) => Config::from_kubeconfig(&chosen).await.context("no cluster can be asked")?,
+        (None, Some(_)) => Config::from_kubeconfig(&chosen).await.context("cannot use this context of the kubeconfig")?,
         (None, None) => Config::infer().await.context(
-            "no cluster is known; name a kubeconfig with --kubeconfig, run in a pod that has a service account's token, or \
-             follow files with --from-dir",
+            "no cluster is configured; pass --kubeconfig, run in a pod with a service account token, or watch files with \
+             --from-dir",
         )?,
     };
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(SILENCE);
     config.reset_reader_on_write = true;
-    // It is waited for and tried again here, where it is counted too.
+    // `follow` retries, so that failures are counted.
     config.default_retry = false;
     Ok(config)
 }
@@ -195,7 +195,7 @@ fn in_each(kind: ObjectKind, namespaces: &BTreeSet<String>) -> Vec<Feed> {
     namespaces.iter().map(|namespace| Feed { kind, namespace: Some(namespace.clone()), name: None }).collect()
 }
 
-/// Lists and watches, and tells all that happens.
+/// Lists and watches `feed`, and sends every event to `updates`.
 async fn follow(client: Client, feed: Feed, updates: mpsc::Sender<Update>) {
     let resource = feed.kind.resource();
     let api: kube::Api<WatchedObject> = match &feed.namespace {
@@ -208,7 +208,7 @@ async fn follow(client: Client, feed: Feed, updates: mpsc::Sender<Update>) {
     let mut backoff = Backoff::default();
     'anew: loop {
         let mut events = pin!(watcher(api.clone(), options.clone()));
-        // Whether a watch is begun once more, of which nothing was heard yet.
+        // Whether the watch was restarted after an error, with no event since.
         let mut is_in_doubt = false;
         loop {
             let event = match is_in_doubt {
@@ -219,7 +219,7 @@ async fn follow(client: Client, feed: Feed, updates: mpsc::Sender<Update>) {
                 Ok(None) => continue 'anew,
                 Ok(Some(Ok(event))) => {
                     is_in_doubt = false;
-                    // The others may be the first half of a list that fails every time.
+                    // Other events may come from a list that fails halfway every time.
                     if matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_)) {
                         backoff.reset();
                     }
@@ -263,11 +263,12 @@ fn status_of(error: &watcher::Error) -> Option<&Status> {
     }
 }
 
-/// What is wrong, for people.
+/// The error as text for people.
 fn words(error: &watcher::Error) -> String {
     if let Some(status) = status_of(error) {
         let Status { code, reason, message, .. } = status;
-        let advice = if *code == FORBIDDEN { "; examples/kubernetes/rbac.yaml allows what is needed" } else { "" };
+        let advice =
+            if *code == FORBIDDEN { "; examples/kubernetes/rbac.yaml grants the needed permissions" } else { "" };
         return format!("the API answers {code} {reason}: {message}{advice}");
     }
     let mut text = error.to_string();

@@ -1,4 +1,4 @@
-//! How long to wait before something that failed is tried again.
+//! The wait before a retry.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -8,23 +8,23 @@ use std::{
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Twice as long each time, and never the same for two: an API server that comes back is not met by all sidecars at once.
+/// Exponential backoff with jitter, so that sidecars do not all reconnect at once to an API server that comes back.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// How long to wait now.
+    /// The wait before the next retry.
     pub(super) fn next(&mut self) -> Duration {
         let whole = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
-        // Keys of hash maps are what the standard library has of chance.
+        // The keys of hash maps are the standard library's only source of random numbers.
         let chance = RandomState::new().build_hasher().finish() % 1024;
         whole / 2 + whole.mul_f64(chance as f64 / 2048.0)
     }
 
-    /// It works.
+    /// Restarts at the shortest wait, after a success.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }

@@ -1,4 +1,4 @@
-//! What a new table changes, in a line for people.
+//! The changes of a new table, as one line for people.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,32 +6,32 @@ use byname_core::wire;
 
 use crate::compile::service_text;
 
-/// So many Services are named.
+/// Number of Services that the line names.
 const NAMED: usize = 3;
 
-/// What is remembered of a table: of each Service a checksum, and how many endpoints are ready.
+/// A summary of a table: for each Service its checksum and its number of ready endpoints.
 #[derive(Debug, Default)]
 pub(super) struct Summary(BTreeMap<String, (u32, usize)>);
 
 impl Summary {
-    /// That of `table`.
+    /// Summarizes `table`.
     pub(super) fn of(table: &wire::Table) -> Self {
         let of_service =
             |service: &wire::Service| (crc32fast::hash(service_text(service).as_bytes()), ready_endpoints(service));
         Self(table.services.iter().map(|(key, service)| (key.clone(), of_service(service))).collect())
     }
 
-    /// How many Services there are.
+    /// The number of Services.
     pub(super) fn services(&self) -> usize {
         self.0.len()
     }
 
-    /// How many endpoints are ready.
+    /// The number of ready endpoints.
     pub(super) fn endpoints(&self) -> usize {
         self.0.values().map(|(_, endpoints)| endpoints).sum()
     }
 
-    /// What is new against `old`: `shop/cart: 3 → 2 endpoints`.
+    /// The changes since `old`, such as `shop/cart: 3 → 2 endpoints`.
     pub(super) fn since(&self, old: &Self) -> String {
         let changed = self.0.iter().filter_map(|(key, (sum, endpoints))| match old.0.get(key) {
             None => Some(format!("{key}: new, {}", counted(*endpoints, "endpoint"))),
@@ -44,7 +44,7 @@ impl Summary {
         let more = all.len().saturating_sub(NAMED);
         all.truncate(NAMED);
         match (all.is_empty(), more) {
-            (true, _) => "what is beside the Services".to_owned(),
+            (true, _) => "no Service changed".to_owned(),
             (false, 0) => all.join(", "),
             (false, more) => format!("{} and {more} more", all.join(", ")),
         }
@@ -80,7 +80,7 @@ mod tests {
         let old = summary(&[("a/a", 3, 1), ("a/b", 1, 1), ("a/c", 1, 1), ("a/d", 1, 1)]);
         let new = summary(&[("a/a", 2, 2), ("a/b", 1, 2), ("a/d", 1, 1), ("a/e", 5, 1)]);
         assert_eq!(new.since(&old), "a/a: 3 → 2 endpoints, a/b: changed, a/e: new, 5 endpoints and 1 more");
-        assert_eq!(new.since(&new), "what is beside the Services");
+        assert_eq!(new.since(&new), "no Service changed");
         assert_eq!(summary(&[]).since(&summary(&[("a/a", 1, 1)])), "a/a: gone");
     }
 }

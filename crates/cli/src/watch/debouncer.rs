@@ -1,48 +1,48 @@
-//! When to compile: soon after a change, and not for each one of a storm.
+//! Decides when to compile: soon after a change, but once for a burst of changes.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A storm of changes holds up the first of them no longer than this many times the quiet that is waited for.
+/// Maximum delay of a change under constant changes, in multiples of the quiet time.
 const PATIENCE: u32 = 5;
 
-/// Changes that were seen and not yet acted upon.
+/// Pending changes.
 #[derive(Debug)]
 pub(super) struct Debouncer {
     quiet: Duration,
-    /// The first and the last change.
+    /// Time of the first and the last pending change.
     pending: Option<(Instant, Instant)>,
     not_before: Instant,
 }
 
 impl Debouncer {
-    /// One that waits until nothing has changed for `quiet`.
+    /// A debouncer that waits until nothing has changed for `quiet`.
     pub(super) fn new(quiet: Duration) -> Self {
         Self { quiet, pending: None, not_before: Instant::now() }
     }
 
-    /// Something changed.
+    /// Records a change.
     pub(super) fn changed(&mut self) {
         let now = Instant::now();
         let first = self.pending.map_or(now, |(first, _)| first);
         self.pending = Some((first, now));
     }
 
-    /// When to act, if there is anything to do.
+    /// The time to compile, if a change is pending.
     pub(super) fn due(&self) -> Option<Instant> {
         let (first, last) = self.pending?;
         Some((last + self.quiet).min(first + self.quiet * PATIENCE).max(self.not_before))
     }
 
-    /// It was acted upon, which took so long. As long it rests: a large cluster that changes all the time takes half of one
-    /// core at most.
+    /// Records that compiling finished and took `took`. The next one waits at least as long, so a large cluster under constant
+    /// changes takes at most half of a core.
     pub(super) fn done(&mut self, took: Duration) {
         self.pending = None;
         self.not_before = Instant::now() + took;
     }
 
-    /// It has to be done once more.
+    /// Schedules a retry no sooner than `after`.
     pub(super) fn again(&mut self, after: Duration) {
         self.changed();
         self.not_before = Instant::now() + after;

@@ -1,4 +1,4 @@
-//! A cluster that is followed by files.
+//! Watches a cluster in files.
 
 use std::{
     fs, mem,
@@ -23,25 +23,25 @@ use crate::{
     output,
 };
 
-/// Notifications may be lost, and some file systems have none.
+/// Interval of polling: notifications may be lost, and some file systems have none.
 const POLL: Duration = Duration::from_secs(2);
 
-/// What of files shows that they changed, without reading them.
-/// So many times in a row files may change while they are read, before that is told.
+/// Number of consecutive reads that are disturbed by changes before a warning.
 const RESTLESS: u32 = 5;
 
+/// Path, size and modification time of each file: a change shows without reading.
 type Fingerprint = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
-/// Files that are followed.
+/// Watched files and directories.
 pub(super) struct Files {
     paths: Vec<PathBuf>,
     changes: Arc<Notify>,
-    /// `None` where the system gives no notifications.
+    /// `None` if the system has no file notifications.
     watcher: Option<RecommendedWatcher>,
     poll: Interval,
-    /// How often in a row they changed while they were read.
+    /// Number of consecutive reads that were disturbed by changes.
     restless: u32,
-    /// As they were when they were read, and at the last poll.
+    /// Fingerprints at the last read and at the last poll.
     read: Fingerprint,
     polled: Fingerprint,
 }
@@ -50,7 +50,7 @@ impl Files {
     pub(super) fn open(paths: Vec<PathBuf>) -> anyhow::Result<Self> {
         for path in &paths {
             fs::metadata(path).with_context(|| {
-                format!("{}: cannot be read; name a directory with what kubectl get -o yaml prints", path.display())
+                format!("{}: cannot be read; pass a directory with the output of kubectl get -o yaml", path.display())
             })?;
         }
         let mut poll = interval(POLL);
@@ -58,18 +58,18 @@ impl Files {
         let changes = Arc::new(Notify::new());
         let mut files = Self { paths, changes, watcher: None, poll, restless: 0, read: Vec::new(), polled: Vec::new() };
         files.watch();
-        // Once at the start.
+        // The first read needs no change.
         files.changes.notify_one();
         Ok(files)
     }
 
-    /// What is followed, for people.
+    /// The watched paths, as text for people.
     pub(super) fn called(&self) -> String {
         let paths: Vec<String> = self.paths.iter().map(|path| path.display().to_string()).collect();
         paths.join(", ")
     }
 
-    /// Waits until something has changed.
+    /// Waits until a file has changed.
     pub(super) async fn changed(&mut self) {
         loop {
             tokio::select! {
@@ -77,17 +77,17 @@ impl Files {
                 _ = self.poll.tick() => {}
             }
             let now = self.fingerprint();
-            // Something that is still being written changes from poll to poll.
+            // A file that is still being written changes from poll to poll.
             let is_settled = mem::replace(&mut self.polled, now.clone()) == now;
             if is_settled && now != self.read {
-                // A notification was lost, and so may be what it was to come from: a directory that was replaced.
+                // A notification was lost, perhaps because a watched directory was replaced: watch anew.
                 self.watch();
                 return;
             }
         }
     }
 
-    /// Reads them all; `None` where they change meanwhile, and a part may be missing.
+    /// Reads all files. Returns `None` if they change during the read, because a part may be missing.
     pub(super) fn read(&mut self) -> Option<Result<ClusterState, InputErrors>> {
         let sources: Vec<Source> = self.paths.iter().cloned().map(Source::Path).collect();
         let before = self.fingerprint();
@@ -102,13 +102,13 @@ impl Files {
     }
 
     fn always_changing(&self) -> InputErrors {
-        let fix = "write less often, or exchange whole directories";
-        InputError::new(&self.called(), "changes each time while it is read, and a part may be missing", fix).into()
+        let fix = "write less often, or replace the whole directory";
+        InputError::new(&self.called(), "changed during every read, so objects may be missing", fix).into()
     }
 
     fn no_service(&self) -> InputErrors {
-        let fix = "put what kubectl get svc,endpointslices -o yaml prints there";
-        InputError::new(&self.called(), "there is no Service", fix).into()
+        let fix = "add the output of kubectl get svc,endpointslices -o yaml";
+        InputError::new(&self.called(), "has no Service", fix).into()
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -131,7 +131,7 @@ impl Files {
         let watched = watcher.and_then(|mut watcher| {
             for path in &self.paths {
                 match path.parent() {
-                    // An editor replaces a file: what is watched is where it is.
+                    // Editors replace files, so the parent directory is watched.
                     Some(parent) if path.is_file() => watcher.watch(or_here(parent), RecursiveMode::NonRecursive)?,
                     _ => watcher.watch(path, RecursiveMode::Recursive)?,
                 }
@@ -142,7 +142,7 @@ impl Files {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 let seconds = POLL.as_secs();
-                output::warn(&format!("the system notifies of no changes, looks every {seconds} s: {error}"));
+                output::warn(&format!("file notifications do not work, polling every {seconds} s: {error}"));
                 None
             }
         };
@@ -153,7 +153,7 @@ fn or_here(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
-/// Whether files are other ones now, and whole. Linux tells when one that was written is closed.
+/// Whether the event means changed and completely written files. Linux reports when a written file is closed.
 fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))

@@ -1,4 +1,4 @@
-//! What is counted, for Prometheus.
+//! Prometheus metrics of `byname watch`.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,10 +16,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// A metric for each kind of objects.
+/// A metric with a label for the kind of object.
 type ByKind<T> = Family<[(&'static str, &'static str); 1], T>;
 
-/// All that is counted.
+/// All metrics.
 pub(super) struct Metrics {
     registry: Registry,
     ready: AtomicBool,
@@ -41,7 +41,7 @@ pub(super) struct Metrics {
     last_success: Gauge<f64, AtomicU64>,
 }
 
-/// The label of `kind`.
+/// The labels for `kind`.
 pub(super) fn of_kind(kind: &'static str) -> [(&'static str, &'static str); 1] {
     [("kind", kind)]
 }
@@ -69,45 +69,49 @@ impl Metrics {
             last_success: Gauge::default(),
         };
         let all = &mut metrics.registry;
-        all.register("objects", "Objects that are known", metrics.objects.clone());
+        all.register("objects", "Objects known", metrics.objects.clone());
         all.register("unreadable_objects", "Objects of the API that cannot be read", metrics.unreadable.clone());
-        all.register("errors", "Failures of lists and watches", metrics.watch_errors.clone());
-        all.register("restarts", "Lists that were begun once more", metrics.watch_restarts.clone());
+        all.register("errors", "Failed lists and watches", metrics.watch_errors.clone());
+        all.register("restarts", "Lists that were restarted", metrics.watch_restarts.clone());
         all.register("failing", "Watches whose last attempt failed", metrics.watches_failing.clone());
-        all.register("read_failures", "Times that files could not be read", metrics.read_failures.clone());
-        all.register("compiles", "Tables that were compiled", metrics.compiles.clone());
-        all.register("compile_failures", "Tables that could not be compiled", metrics.compile_failures.clone());
-        all.register("compile_seconds", "Time that compiling took", metrics.compile_seconds.clone());
-        all.register("writes", "Times that the file was written", metrics.writes.clone());
-        all.register("write_failures", "Times that the file could not be written", metrics.write_failures.clone());
+        all.register("read_failures", "Failed reads of files", metrics.read_failures.clone());
+        all.register("compiles", "Compilations of a table", metrics.compiles.clone());
+        all.register("compile_failures", "Failed compilations of a table", metrics.compile_failures.clone());
+        all.register("compile_seconds", "Duration of compilations", metrics.compile_seconds.clone());
+        all.register("writes", "Writes of the file", metrics.writes.clone());
+        all.register("write_failures", "Failed writes of the file", metrics.write_failures.clone());
         all.register("table_version", "Version of the table in the file", metrics.table_version.clone());
         all.register("services", "Services in the file", metrics.services.clone());
-        all.register("endpoints", "Endpoints in the file that are ready", metrics.endpoints.clone());
-        all.register("left_out", "What was left out of the table, as it would be refused", metrics.left_out.clone());
+        all.register("endpoints", "Ready endpoints in the file", metrics.endpoints.clone());
+        all.register(
+            "left_out",
+            "Entries left out of the table because the filter would refuse them",
+            metrics.left_out.clone(),
+        );
         all.register(
             "last_success_timestamp_seconds",
-            "When a table was last compiled and in the file",
+            "Time of the last compilation whose table is in the file",
             metrics.last_success.clone(),
         );
         metrics
     }
 
-    /// The file is as it should be.
+    /// Records that the file is up to date.
     pub(super) fn succeeded(&self) {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         self.last_success.set(since.unwrap_or_default().as_secs_f64());
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the file was once as it should be: it serves on from then.
+    /// Whether the file was ever up to date. The last known good file stays in use afterwards.
     pub(super) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// All of it as text.
+    /// The metrics in OpenMetrics text format.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
     }

@@ -1,4 +1,4 @@
-//! An object as the Kubernetes API gives it, and what is kept of it.
+//! An object from the Kubernetes API, trimmed to the parts that a table needs.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ use crate::{
     kubernetes::{NamespacedName, Node, Pod, SERVICE_NAME},
 };
 
-/// A kind of objects that is followed.
+/// A kind of object that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ObjectKind {
     Service,
@@ -29,7 +29,7 @@ pub(super) enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// As the API has it.
+    /// The kind's name in the API.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Service => "Service",
@@ -39,7 +39,7 @@ impl ObjectKind {
         }
     }
 
-    /// Where the API has it.
+    /// The kind's resource in the API.
     pub(super) fn resource(self) -> ApiResource {
         match self {
             Self::Service => ApiResource::erase::<v1::Service>(&()),
@@ -50,7 +50,7 @@ impl ObjectKind {
     }
 }
 
-/// Any object, whatever is in it: one that cannot be read must not stop the others of its list.
+/// Any object, not yet parsed: one unreadable object must not fail the whole list.
 #[derive(Clone, Debug)]
 pub(super) struct WatchedObject {
     metadata: ObjectMeta,
@@ -100,7 +100,7 @@ impl Resource for WatchedObject {
     }
 }
 
-/// What is kept of an object: what a table is made of, and nothing that changes without a table changing.
+/// The kept part of an object: what a table is compiled from. Other fields would cause needless compilations.
 #[derive(Debug)]
 pub(super) enum Kept {
     Service(Box<v1::Service>),
@@ -109,23 +109,23 @@ pub(super) enum Kept {
     Node(Node),
 }
 
-/// How much of objects is kept.
+/// The optional parts to keep.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Depth {
-    /// Of EndpointSlices, which pods their endpoints are.
+    /// Whether EndpointSlices keep the Pods of their endpoints.
     pub(super) has_pods: bool,
-    /// Of a Pod more than its labels.
+    /// Whether a Pod keeps more than its labels.
     pub(super) whole_pod: bool,
 }
 
 impl WatchedObject {
-    /// What it is called; Nodes have no namespace.
+    /// The namespace and name; Nodes have an empty namespace.
     pub(super) fn called(&self) -> NamespacedName {
         let own = |text: &Option<String>| text.clone().unwrap_or_default();
         NamespacedName { namespace: own(&self.metadata.namespace), name: own(&self.metadata.name) }
     }
 
-    /// What is kept of it.
+    /// Parses the object and keeps the needed parts.
     pub(super) fn keep(self, kind: ObjectKind, depth: Depth, place: &SourceLocation) -> Result<Kept, InputError> {
         let called = format!("{} {}", kind.name(), self.called());
         let kept = match kind {
@@ -135,13 +135,13 @@ impl WatchedObject {
             ObjectKind::Node => read(self.value).map(|node| Kept::Node(Node::of(node))),
         };
         kept.map_err(|(field, why)| {
-            let fix = "write it as the Kubernetes API has it; until then it is as if it were not there";
+            let fix = "correct the field to its type in the Kubernetes API; the object is ignored until then";
             InputError::at(place, why, fix).with_object(called).with_field(field)
         })
     }
 }
 
-/// The object, or the field that cannot be read and why.
+/// Parses the object. The error is the field and the reason.
 fn read<T: DeserializeOwned>(value: Value) -> Result<T, (String, String)> {
     serde_path_to_error::deserialize(value).map_err(|error| (error.path().to_string(), error.inner().to_string()))
 }

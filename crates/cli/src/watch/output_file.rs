@@ -22,36 +22,36 @@ use crate::{
     output,
 };
 
-/// What is made of a cluster.
+/// Compiles a cluster.
 pub type Make = Box<dyn Fn(&ClusterState) -> anyhow::Result<Made>>;
 
-/// What was made of a cluster.
+/// A compiled cluster.
 #[derive(Debug)]
 pub struct Made {
     /// The configuration.
     pub compiled: Compiled,
-    /// What is not known of the caller, for people.
+    /// What is unknown about the caller, as text for people.
     pub notes: Vec<String>,
 }
 
-/// What is written.
+/// Format of the output file.
 #[derive(Clone, Debug)]
 pub enum OutputFileFormat {
-    /// A resource for Envoy's extension configuration discovery.
+    /// A resource for Envoy's extension config discovery (ECDS).
     EnvoyEcds(EcdsFilter),
-    /// The filter's configuration itself, as JSON.
+    /// The filter's configuration, in JSON.
     Table,
 }
 
-/// The file, and how it comes about.
+/// The file, and how its content is made.
 pub(super) struct OutputFile {
     file: PathBuf,
     make: Make,
     format: OutputFileFormat,
     metrics: Arc<Metrics>,
-    /// What stands in the file; `None` before the first time.
+    /// Summary of the file; `None` before the first table.
     summary: Option<Summary>,
-    /// Warnings that hold and were told.
+    /// Current warnings and notes that were printed.
     told: BTreeSet<String>,
     trouble: Option<String>,
     backoff: Backoff,
@@ -65,19 +65,19 @@ impl OutputFile {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         if file.is_dir() {
-            bail!("{}: is a directory; name a file in it", file.display());
+            bail!("{}: is a directory; use a file in it", file.display());
         }
-        // It is better to learn this now than when the first table is there.
+        // Fail at the start rather than at the first table.
         let directory = output::directory_of(&file);
         tempfile::Builder::new().prefix(".byname-").tempfile_in(directory).with_context(|| {
-            format!("{}: cannot be written; its directory must be there and writable", file.display())
+            format!("{}: cannot be written; its directory must exist and be writable", file.display())
         })?;
         let (told, backoff) = (BTreeSet::new(), Backoff::default());
         Ok(Self { file, make, format, metrics, summary: None, told, trouble: None, backoff })
     }
 
-    /// Brings the file up to date with `cluster`. Where that fails and will not be mended by a change of the cluster, it says
-    /// after what time to try again.
+    /// Brings the file up to date with `cluster`. Returns the time to wait before a retry, if it failed for a reason outside the
+    /// cluster.
     pub(super) fn update(&mut self, cluster: &ClusterState, unreadable: &[&InputError]) -> Option<Duration> {
         self.count(cluster, unreadable.len());
         let begun = Instant::now();
@@ -112,34 +112,34 @@ impl OutputFile {
             }
             Err(error) => {
                 self.metrics.write_failures.inc();
-                // Its own words name another temporary file each time.
+                // The error's own text names a new temporary file each time, so it would be printed again each time.
                 let why = error.kind();
-                let fix = "its directory must be there and writable";
+                let fix = "its directory must exist and be writable";
                 self.fail(format!("{}: cannot be written: {why}; {fix}", self.file.display()));
                 Some(self.backoff.next())
             }
         }
     }
 
-    /// What a table lacks altogether that the last one had, or the cluster has: a file that is missing, a list that came empty.
-    /// Whoever really has nothing left is not served worse by the last table.
+    /// Why the table must not replace the last one: it lost all Services or EndpointSlices, as with a missing file or an empty
+    /// list. If the cluster really has none left, the last table does no harm.
     fn lost(&self, cluster: &ClusterState, table: &byname_core::wire::Table) -> Option<String> {
         let before = self.summary.as_ref();
         if table.services.is_empty() && (!cluster.services.is_empty() || before.is_some_and(|old| old.services() > 0)) {
-            return Some("no Service would be left in the table".to_owned());
+            return Some("the new table has no Service".to_owned());
         }
         let had_endpoints = before.is_some_and(|old| old.endpoints() > 0);
-        (had_endpoints && cluster.slices.is_empty()).then(|| "there is no EndpointSlice any more".to_owned())
+        (had_endpoints && cluster.slices.is_empty()).then(|| "the cluster has no EndpointSlice any more".to_owned())
     }
 
-    /// There is no cluster to bring it up to date with.
+    /// Reports that the file could not be brought up to date.
     pub(super) fn fail(&mut self, text: String) {
         if self.trouble.as_ref() == Some(&text) {
             return;
         }
         text.lines().for_each(output::warn);
         let meanwhile =
-            if self.summary.is_some() { "what was written last serves on" } else { "nothing is written yet" };
+            if self.summary.is_some() { "the last known good file stays in use" } else { "no file is written yet" };
         output::warn(&format!("{}: not up to date: {meanwhile}", self.file.display()));
         self.trouble = Some(text);
     }
@@ -149,11 +149,11 @@ impl OutputFile {
         let (file, version) = (self.file.display(), table.version);
         match &self.summary {
             None if is_written => output::note(&format!("{file}: first table written: {summary}, version {version}")),
-            None => output::note(&format!("{file}: is up to date already: {summary}, version {version}")),
+            None => output::note(&format!("{file}: already up to date: {summary}, version {version}")),
             Some(old) if is_written => {
                 output::note(&format!("{file}: version {version} written: {}", summary.since(old)));
             }
-            Some(_) if self.trouble.is_some() => output::note(&format!("{file}: is up to date again")),
+            Some(_) if self.trouble.is_some() => output::note(&format!("{file}: up to date again")),
             Some(_) => {}
         }
         self.trouble = None;
@@ -167,7 +167,7 @@ impl OutputFile {
         self.summary = Some(summary);
     }
 
-    /// Says each thing once for as long as it holds.
+    /// Prints each note and warning once for as long as it applies.
     fn tell(&mut self, notes: &[String], warnings: BTreeSet<String>) {
         notes.iter().filter(|text| !self.told.contains(*text)).for_each(|text| output::note(text));
         warnings.iter().filter(|text| !self.told.contains(*text)).for_each(|text| output::warn(text));

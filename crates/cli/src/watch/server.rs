@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz` and `/readyz`.
+//! The HTTP server for `/metrics`, `/healthz` and `/readyz`.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,18 +18,19 @@ use super::metrics::Metrics;
 
 const OPENMETRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-/// For a client to say what it wants.
+/// Time that a client has to send its request headers.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Before another connection is accepted where one was not: there may be too many open files.
+/// Wait after a failed accept, which may be due to too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens, and gives where that is and what answers from then on.
+/// Binds `address`. Returns the bound address and the server's future.
 pub(super) async fn listen(
     address: SocketAddr,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<(SocketAddr, impl Future<Output = ()>)> {
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; name a free address"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; use a free address and port"))?;
     let address = listener.local_addr().unwrap_or(address);
     let server = async move {
         loop {
@@ -44,7 +45,7 @@ pub(super) async fn listen(
             });
             let mut server = http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-            // A client that goes away in the middle has its own reasons.
+            // A connection that a client closes early is no error.
             tokio::spawn(async move { drop(server.serve_connection(TokioIo::new(stream), answer).await) });
         }
     };
@@ -54,12 +55,12 @@ pub(super) async fn listen(
 fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let (status, content_type, text) = match request.uri().path() {
-        _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".to_owned()),
+        _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "use GET or HEAD\n".to_owned()),
         "/metrics" => (StatusCode::OK, OPENMETRICS, metrics.text()),
         "/healthz" => (StatusCode::OK, PLAIN, "alive\n".to_owned()),
         "/readyz" if metrics.is_ready() => (StatusCode::OK, PLAIN, "ready\n".to_owned()),
-        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "no table is written yet\n".to_owned()),
-        _ => (StatusCode::NOT_FOUND, PLAIN, "/metrics, /healthz and /readyz are here\n".to_owned()),
+        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "no table written yet\n".to_owned()),
+        _ => (StatusCode::NOT_FOUND, PLAIN, "not found; use /metrics, /healthz or /readyz\n".to_owned()),
     };
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;

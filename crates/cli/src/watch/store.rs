@@ -1,4 +1,4 @@
-//! The cluster as the API tells it, one event after the other.
+//! The cluster's state, built from the API's events.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,13 +18,13 @@ use crate::{
     output,
 };
 
-/// Objects that are followed by one watch.
+/// The objects of one watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Feed {
     pub(super) kind: ObjectKind,
-    /// Default: all.
+    /// `None` for all.
     pub(super) namespace: Option<String>,
-    /// Default: all.
+    /// `None` for all.
     pub(super) name: Option<String>,
 }
 
@@ -40,32 +40,32 @@ impl fmt::Display for Feed {
     }
 }
 
-/// Why a list or a watch ended.
+/// A failed list or watch.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// For people.
+    /// The error, as text for people.
     pub(super) text: String,
-    /// It is part of the way things go: what was asked for is too old.
+    /// Whether it is routine: the resource version expired.
     pub(super) is_usual: bool,
 }
 
-/// What is known of a feed.
+/// State of a feed.
 #[derive(Debug, Default)]
 struct FeedState {
     is_listed: bool,
-    /// The list that is being read. What was known before serves until it is whole.
+    /// The list that is being read. The old objects stay in use until it is complete.
     listing: Option<BTreeMap<NamespacedName, Result<Kept, InputError>>>,
     unreadable: BTreeMap<NamespacedName, InputError>,
     trouble: Option<String>,
 }
 
-/// The objects that are followed.
+/// The watched objects.
 pub(super) struct Store {
     cluster: ClusterState,
     feeds: BTreeMap<Feed, FeedState>,
-    /// The pod that asks.
+    /// The caller's pod.
     pod: Option<NamespacedName>,
-    /// Whether labels of endpoints' pods are asked for.
+    /// Whether subsets need the labels of endpoints' pods.
     has_pods: bool,
     place: SourceLocation,
     metrics: Arc<Metrics>,
@@ -73,13 +73,13 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(pod: Option<NamespacedName>, has_pods: bool, metrics: Arc<Metrics>) -> Self {
-        // What a list does not have is not there.
+        // A list is complete: a Service without slices has no endpoints.
         let cluster = ClusterState { knows_all_slices: true, ..ClusterState::default() };
         let feeds = BTreeMap::new();
         Self { cluster, feeds, pod, has_pods, place: kubernetes::from_api(), metrics }
     }
 
-    /// There is a feed more, which nothing is known of yet.
+    /// Adds a feed, of which nothing is listed yet.
     pub(super) fn expect(&mut self, feed: Feed) {
         let kind = of_kind(feed.kind.name());
         drop(self.metrics.watch_errors.get_or_create(&kind));
@@ -87,7 +87,7 @@ impl Store {
         self.feeds.insert(feed, FeedState::default());
     }
 
-    /// Nothing more comes from a feed, and nothing of it is known.
+    /// Removes a feed and its objects.
     pub(super) fn forget(&mut self, feed: &Feed) {
         self.feeds.remove(feed);
         for name in self.names(feed) {
@@ -96,34 +96,38 @@ impl Store {
         self.count_failing();
     }
 
-    /// The cluster, once all of it is known.
+    /// The cluster, once every feed is listed.
     pub(super) fn cluster(&self) -> Option<&ClusterState> {
         self.feeds.values().all(|state| state.is_listed).then_some(&self.cluster)
     }
 
-    /// The node of the pod that asks.
+    /// The node of the caller's pod.
     pub(super) fn node_of_pod(&self) -> Option<&str> {
         self.cluster.pods.get(self.pod.as_ref()?)?.object.node.as_deref()
     }
 
-    /// Objects that are as if they were not there.
+    /// Objects that cannot be read, and are ignored.
     pub(super) fn unreadable(&self) -> impl Iterator<Item = &InputError> {
         self.feeds.values().flat_map(|state| state.unreadable.values())
     }
 
-    /// A list or a watch failed; it is tried again.
+    /// Records a failed list or watch, which is retried.
     pub(super) fn failed(&mut self, feed: &Feed, failure: Failure) {
         self.metrics.watch_errors.get_or_create(&of_kind(feed.kind.name())).inc();
         let Some(state) = self.feeds.get_mut(feed) else { return };
         if !failure.is_usual && state.trouble.as_ref() != Some(&failure.text) {
-            let meanwhile = if state.is_listed { "what was known serves on" } else { "nothing is written before that" };
-            output::warn(&format!("{feed}: {}; it is tried again, and {meanwhile}", failure.text));
+            let meanwhile = if state.is_listed {
+                "the last known objects stay in use"
+            } else {
+                "nothing is written until it succeeds"
+            };
+            output::warn(&format!("{feed}: {}; retrying, {meanwhile}", failure.text));
             state.trouble = Some(failure.text);
         }
         self.count_failing();
     }
 
-    /// Takes an event, and says whether it changes anything.
+    /// Applies an event. Returns whether it changes anything.
     pub(super) fn take(&mut self, feed: &Feed, event: Event<WatchedObject>) -> bool {
         let Some(state) = self.feeds.get_mut(feed) else { return false };
         match event {
@@ -169,12 +173,12 @@ impl Store {
         Depth { has_pods: self.has_pods, whole_pod: self.pod.as_ref() == Some(name) }
     }
 
-    /// What failed works again.
+    /// Records that a feed works again.
     pub(super) fn is_well(&mut self, feed: &Feed) {
         if let Some(state) = self.feeds.get_mut(feed)
             && state.trouble.take().is_some()
         {
-            output::note(&format!("{feed}: followed again"));
+            output::note(&format!("{feed}: watching again"));
             self.count_failing();
         }
     }
@@ -184,7 +188,7 @@ impl Store {
         self.metrics.watches_failing.set(i64::try_from(failing).unwrap_or(i64::MAX));
     }
 
-    /// A list is whole: what is not in it is gone.
+    /// Replaces a feed's objects by a complete list. Returns whether anything changed.
     fn replace_all(&mut self, feed: &Feed, listing: BTreeMap<NamespacedName, Result<Kept, InputError>>) -> bool {
         let mut changed = false;
         for name in self.names(feed) {
@@ -239,7 +243,7 @@ impl Store {
         }
     }
 
-    /// What is known of a feed's objects.
+    /// The names of a feed's objects.
     fn names(&self, feed: &Feed) -> BTreeSet<NamespacedName> {
         let is_of_feed = |name: &&NamespacedName| {
             feed.namespace.as_ref().is_none_or(|namespace| *namespace == name.namespace)
@@ -257,7 +261,7 @@ impl Store {
     }
 }
 
-/// Puts an object in, and says whether it is another one than before.
+/// Inserts an object. Returns whether it differs from the old one.
 fn put<K: Ord, T: PartialEq>(
     objects: &mut BTreeMap<K, Sourced<T>>,
     name: K,

@@ -46,12 +46,12 @@ fn errors_name_the_way_out() {
             &["compile", "-f", "not/there.yaml"] as &[&str],
             &["not/there.yaml", "cannot be read", "or - for the standard input"] as &[&str],
         ),
-        (&["compile", "-f", "crates/cli/src"], &["crates/cli/src", "holds no file with objects"]),
+        (&["compile", "-f", "crates/cli/src"], &["crates/cli/src", "has no .yaml, .yml or .json file"]),
         (
             &["compile", "-f", SHOP, "--pod", "shop/web"],
             &["Pod shop/web", "is not in the input", "web-5c8f7b6d9f-4xk2p"],
         ),
-        (&["compile", "-f", SHOP, "--config", SHOP], &["shop.yaml: holds a list of objects", "give one object"]),
+        (&["compile", "-f", SHOP, "--config", SHOP], &["shop.yaml: has a list of objects", "pass a file with one"]),
         (&["compile", "-f", HOSTILE], &["hostile.yaml:297", "Service shop/ext-ipv4", "spec.externalName", "10.1.2.3"]),
         (&["explain", "cart", "-f", SHOP], &["--from <NAMESPACE>"]),
     ] {
@@ -78,7 +78,7 @@ fn what_is_typed_wrong_in_a_configuration_is_named_by_its_line() {
             &["base.yaml:4", "shop/cart", "come from Kubernetes"],
         ),
         ("kind: Service\n", &["base.yaml:1", "kind", "docs/configuration.md"]),
-        ("version: 1\n---\nversion: 1\n", &["base.yaml: holds 2 documents"]),
+        ("version: 1\n---\nversion: 1\n", &["base.yaml: has 2 documents"]),
     ] {
         fs::write(&file, text).expect("written");
         let run = byname(&["compile", "-f", SHOP, "--config", file.to_str().expect("text")]);
@@ -167,11 +167,11 @@ fn empty_input_is_an_error_and_an_empty_list_is_a_cluster_without_services() {
     for input in ["", "\n\n", "---\n", "# nothing\n", "null\n"] {
         let run = byname_with_input(&["compile"], input.as_bytes());
         assert_eq!((run.status, run.stdout.as_str()), (2, ""), "{input:?}");
-        assert!(run.stderr.contains("standard input: holds no object"), "{input:?}: {}", run.stderr);
+        assert!(run.stderr.contains("standard input: has no object"), "{input:?}: {}", run.stderr);
     }
     let run = byname_with_input(&["compile"], b"apiVersion: v1\nitems: []\nkind: List\n");
     assert_eq!(run.status, 2);
-    assert!(run.stderr.contains("there is no Service in the input"), "{}", run.stderr);
+    assert!(run.stderr.contains("the input has no Service"), "{}", run.stderr);
 }
 
 #[test]

@@ -39,9 +39,9 @@ fn says(run: &Run, parts: &[&str]) {
 fn endpoints_that_were_not_read_are_not_none() {
     let run = explain(PART, &["pay.bill", "--from", "shop"]);
     assert_eq!(run.status, 0);
-    says(&run, &["endpoints are not in the table", "no EndpointSlice of Service bill/pay is in the input"]);
+    says(&run, &["endpoints are not in the table", "the input has no EndpointSlice of Service bill/pay"]);
     let run = explain(PART, &["hl.bill", "--from", "shop"]);
-    says(&run, &["hl.bill.svc.cluster.local → not known: its endpoints are not in the input"]);
+    says(&run, &["hl.bill.svc.cluster.local → unknown: its endpoints are not in the input"]);
     let compiled = byname_with_input(&["compile"], PART.as_bytes());
     says(&compiled, &[r#""bill/pay": {"clusterIPs":"10.0.0.2","ports":[{"port":80}]}"#]);
     // Without a selector its slices are made by others, and the namespace's were read.
@@ -111,12 +111,12 @@ fn resolvers_are_configured_as_the_kubelet_does() {
         ),
         (
             "hostNetwork: true",
-            &["DNS servers of its node (hostNetwork", "finds whole names alone: web.shop.svc.cluster.local"],
+            &["its node's DNS servers (hostNetwork", "only full names resolve; use web.shop.svc.cluster.local"],
         ),
-        ("dnsPolicy: Default", &["DNS servers of its node (dnsPolicy: Default)"]),
+        ("dnsPolicy: Default", &["its node's DNS servers (dnsPolicy: Default)"]),
         (
             "dnsPolicy: None, dnsConfig: {nameservers: [192.0.2.53], searches: [shop.svc.cluster.local]}",
-            &["reachable", "ndots 1, search shop.svc.cluster.local\n", "asks the DNS servers 192.0.2.53 alone"],
+            &["reachable", "ndots 1, search shop.svc.cluster.local\n", "uses only the DNS servers 192.0.2.53"],
         ),
     ] {
         says(&explain(&pod(spec), &["web", "--pod", "shop/p"]), parts);
@@ -138,7 +138,7 @@ fn dns_answers_as_coredns_does() {
         ("shop.svc.cluster.local.", "→ no address"),
         ("10-1-0-9.shop.pod.cluster.local.", "→ 10.1.0.9"),
         ("10-1-0-9.nowhere.pod.cluster.local.", "→ no such name"),
-        ("ip.shop.svc.cluster.local.", "→ api.example.com. → not the cluster's"),
+        ("ip.shop.svc.cluster.local.", "→ api.example.com. → outside the cluster domain"),
     ] {
         says(&explain(&named, &[name, "--from", "shop"]), &[part]);
     }
@@ -162,7 +162,10 @@ fn ways_from_outside_are_closed_where_nothing_serves() {
         open.replace("zone: z1}", "conditions: {ready: false}}").replace("zone: z2}", "conditions: {ready: false}}");
     says(&explain(&unready, &["web", "--from", "shop"]), &["- NodePort", "but no endpoint serves it"]);
     let local = open.replace("type: NodePort,", "type: NodePort, externalTrafficPolicy: Local,");
-    says(&explain(&local, &["web", "--from", "shop"]), &["+ NodePort      192.0.2.1:30080", "on the 1 of 1 nodes"]);
+    says(
+        &explain(&local, &["web", "--from", "shop"]),
+        &["+ NodePort      192.0.2.1:30080", "on the 1 of 1 ready nodes"],
+    );
     let draining = local.replace("zone: z1}", "conditions: {ready: false, terminating: true}}");
     says(&explain(&draining, &["web", "--from", "shop"]), &["+ NodePort      192.0.2.1:30080"]);
 }
@@ -317,7 +320,7 @@ fn a_daemon_on_thousands_of_nodes_is_told_apart_for_its_pod_alone() {
     says(&run, &["1 of 5000 endpoints may serve", "those on the caller's node"]);
     let run = byname_with_input(&["compile", "-n", "shop"], daemon.as_bytes());
     assert_eq!(run.status, 2);
-    assert!(run.stderr.contains("endpoints of 5000 kinds") && run.stderr.contains("--pod"), "{}", run.stderr);
+    assert!(run.stderr.contains("5000 groups of endpoints") && run.stderr.contains("--pod"), "{}", run.stderr);
 }
 
 /// 10,000 Services with 100,000 endpoints, 46 MB of YAML, in a few hundred MB. How long it takes is in docs/compile.md.

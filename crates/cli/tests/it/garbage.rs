@@ -53,12 +53,12 @@ fn a_gigabyte_of_garbage_is_refused_for_what_it_is() {
         ("lorem ipsum dolor sit amet ", "an object is larger than"),
         ("# a comment\n", "an object is larger than"),
         ("a: b\n", "has the field a twice"),
-        ("{", "cannot be read as YAML or JSON"),
+        ("{", "is not valid YAML or JSON"),
         ("{\"a\":", "recursion limit exceeded"),
         ("[", "recursion limit exceeded"),
-        ("- ", "a document holds something else"),
-        ("a:\n- - - - -", "holds more than 250000 values"),
-        ("kind: \"", "cannot be read as YAML or JSON"),
+        ("- ", "is not a Kubernetes object"),
+        ("a:\n- - - - -", "has more than 250000 values"),
+        ("kind: \"", "is not valid YAML or JSON"),
     ] {
         let refusal = refusal_of(move |_| piece.repeat((1 << 16) / piece.len()).into_bytes());
         assert!(refusal.contains(reason), "{piece:?}: {refusal}");
@@ -74,5 +74,5 @@ fn aliases_bring_in_no_more_than_fits() {
     }
     let text = text.into_bytes();
     let refusal = refusal_of(move |index| if index == 0 { text.clone() } else { vec![b'\n'; 1 << 20] });
-    assert!(refusal.contains("holds more than 250000 values"), "{refusal}");
+    assert!(refusal.contains("has more than 250000 values"), "{refusal}");
 }

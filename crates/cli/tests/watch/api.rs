@@ -183,7 +183,7 @@ async fn heartbeats_of_nodes_write_nothing() {
     assert_eq!(program.metric("compiles_total").await, compiles);
     api.put(node("node-1", "eu-c", 50));
     eventually("the zone is another one", || caller(&program)["zone"] == "eu-c").await;
-    program.wait_for_log("written: what is beside the Services").await;
+    program.wait_for_log("written: no Service changed").await;
     program.wait_for_metric("writes_total", 2.0).await;
 }
 
@@ -263,7 +263,7 @@ async fn while_the_api_is_away_the_last_table_serves() {
     let program = follow(&api, &[]).await;
     program.wait_for(&SHOP).await;
     api.stop();
-    program.wait_for_log("what was known serves on").await;
+    program.wait_for_log("the last known objects stay in use").await;
     api.put(slice("shop/cart", &endpoints(5)));
     tokio::time::sleep(WHILE).await;
     program.wait_for(&SHOP).await;
@@ -274,9 +274,9 @@ async fn while_the_api_is_away_the_last_table_serves() {
     api.listen().await.unwrap();
     program.wait_for(&shop_with(&[("shop/cart", Some(5))])).await;
     eventually("all failures were met", || api.has_failed()).await;
-    program.wait_for_log("EndpointSlices: followed again").await;
+    program.wait_for_log("EndpointSlices: watching again").await;
     // Of Services nothing is heard, and nothing fails any more.
-    program.wait_for_log("Services: followed again").await;
+    program.wait_for_log("Services: watching again").await;
     program.wait_for_metric("failing", 0.0).await;
     assert!(program.metric("errors_total{kind=\"Service\"}").await >= 3.0);
     assert!(program.count_in_log("Connection refused") <= 2, "once for each kind:\n{}", program.log());
@@ -287,13 +287,13 @@ async fn an_api_that_is_not_there_yet_is_waited_for() {
     let mut api = shop().await;
     api.stop();
     let program = follow(&api, &[]).await;
-    program.wait_for_log("nothing is written before that").await;
+    program.wait_for_log("nothing is written until it succeeds").await;
     assert_eq!((program.get("/readyz").await.0, program.get("/healthz").await.0), (503, 200));
     api.fail("services", &[403, 500]);
     api.fail("endpointslices", &[429]);
     api.listen().await.unwrap();
     program.wait_for(&SHOP).await;
-    program.wait_for_log("cannot list; examples/kubernetes/rbac.yaml allows what is needed").await;
+    program.wait_for_log("cannot list; examples/kubernetes/rbac.yaml grants the needed permissions").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -436,6 +436,6 @@ async fn a_list_that_came_empty_takes_nothing_away() {
         api.delete_unseen(&service(name));
     }
     api.cut();
-    program.wait_for_log("no Service would be left in the table").await;
+    program.wait_for_log("the new table has no Service").await;
     program.wait_for(&SHOP).await;
 }

@@ -65,12 +65,12 @@ async fn files_are_followed_and_what_is_broken_changes_nothing() {
 
     replace(&file, &cart(7).replacen("\"addresses\":[", "\"addresses\":[{", 1));
     program.wait_for_log("cart.yaml:3: ").await;
-    program.wait_for_log("not up to date: what was written last serves on").await;
+    program.wait_for_log("not up to date: the last known good file stays in use").await;
     // Half of it, without an object, without a Service, and gone.
     for (broken, said) in [
         (cart(7).chars().take(300).collect::<String>(), "cart.yaml:"),
-        (String::new(), "holds no object"),
-        (dump(&[slice("shop/cart", &endpoints(1))]), "there is no Service"),
+        (String::new(), "has no object"),
+        (dump(&[slice("shop/cart", &endpoints(1))]), "has no Service"),
     ] {
         let failures = program.metric("read_failures_total").await;
         replace(&file, &broken);
@@ -81,11 +81,11 @@ async fn files_are_followed_and_what_is_broken_changes_nothing() {
         assert_eq!(program.services(), Some(BTreeMap::from([("shop/cart".to_owned(), 1)])));
     }
     fs::remove_file(&file).unwrap();
-    program.wait_for_log("holds no file with objects").await;
+    program.wait_for_log("has no .yaml, .yml or .json file").await;
     assert_eq!(program.services(), Some(BTreeMap::from([("shop/cart".to_owned(), 1)])));
     assert_eq!(program.get("/readyz").await.0, 200);
     fs::write(&file, cart(1)).unwrap();
-    program.wait_for_log("is up to date again").await;
+    program.wait_for_log("up to date again").await;
     fs::write(&file, cart(9)).unwrap();
     program.wait_for(&[("shop/cart", 9)]).await;
 }
@@ -192,7 +192,7 @@ async fn a_table_that_lost_all_of_a_kind_is_not_written() {
     program.wait_for(&[("shop/cart", 3), ("shop/web", 0)]).await;
     let slices = program.directory().join("in/slices.yaml");
     fs::remove_file(&slices).unwrap();
-    program.wait_for_log("there is no EndpointSlice any more").await;
+    program.wait_for_log("the cluster has no EndpointSlice any more").await;
     program.wait_for(&[("shop/cart", 3), ("shop/web", 0)]).await;
     fs::write(&slices, dump(&[slice("shop/cart", &endpoints(1))])).unwrap();
     program.wait_for(&[("shop/cart", 1), ("shop/web", 0)]).await;

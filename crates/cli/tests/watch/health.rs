@@ -53,7 +53,7 @@ async fn it_tells_how_it_is_and_ends_when_told() {
     assert_eq!(program.get("/readyz").await, (200, "ready\n".to_owned()));
     assert_eq!(program.get("/").await.0, 404);
     assert_eq!(program.end().await, Some(0));
-    assert!(program.log().ends_with("ends, as it was told to\n"), "{}", program.log());
+    assert!(program.log().ends_with("stopped by a signal\n"), "{}", program.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +71,7 @@ async fn a_file_that_says_the_same_is_left_alone() {
         .spawn()
         .unwrap();
     program.adopt(child);
-    program.wait_for_log("is up to date already: 1 Service, 3 endpoints, version 7").await;
+    program.wait_for_log("already up to date: 1 Service, 3 endpoints, version 7").await;
     assert_eq!(fs::metadata(&program.output).unwrap().modified().unwrap(), written);
     assert_eq!(program.end().await, Some(0));
 }
@@ -87,7 +87,7 @@ async fn what_cannot_be_written_is_tried_again() {
     while program.metric("write_failures_total").await < 2.0 {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    assert_eq!(program.get("/readyz").await.0, 200, "what was written last serves on");
+    assert_eq!(program.get("/readyz").await.0, 200, "the last known good file stays in use");
     fs::rename(&aside, directory).unwrap();
     program.wait_for(&[("shop/cart", 4)]).await;
     assert_eq!(program.count_in_log("cannot be written: "), 1, "said once:\n{}", program.log());
@@ -105,18 +105,18 @@ fn what_is_wrong_at_the_start_is_said_with_the_way_out() {
     let (input, out) = (path("in"), path("out.yaml"));
     let rows: [(&[&str], &str); 13] = [
         (&["--from-dir", &input], "--output <FILE>"),
-        (&["--from-dir", &path("nowhere"), "-o", &out], "name a directory with what kubectl get -o yaml prints"),
-        (&["--from-dir", &input, "-o", &path("nowhere/out.yaml")], "its directory must be there and writable"),
-        (&["--from-dir", &input, "-o", &path("")], "is a directory; name a file in it"),
-        (&["--from-dir", &input, "-o", &path("in/out.yaml")], "which is read; name a file elsewhere"),
-        (&["--from-dir", &path(DATA), "-o", &path(DATA), "--format", "table"], "which is read; name a file elsewhere"),
+        (&["--from-dir", &path("nowhere"), "-o", &out], "pass a directory with the output of kubectl get -o yaml"),
+        (&["--from-dir", &input, "-o", &path("nowhere/out.yaml")], "its directory must exist and be writable"),
+        (&["--from-dir", &input, "-o", &path("")], "is a directory; use a file in it"),
+        (&["--from-dir", &input, "-o", &path("in/out.yaml")], "use an output file elsewhere"),
+        (&["--from-dir", &path(DATA), "-o", &path(DATA), "--format", "table"], "use an output file elsewhere"),
         (&["--from-dir", &input, "-o", &path("out")], "call it .yaml"),
-        (&["--from-dir", &input, "-o", &out, "--listen", &taken], "name a free address"),
-        (&["--from-dir", &input, "-o", &out, "--listen", "9902"], "write it as address:port"),
+        (&["--from-dir", &input, "-o", &out, "--listen", &taken], "use a free address"),
+        (&["--from-dir", &input, "-o", &out, "--listen", "9902"], "use the form address:port"),
         (&["--from-dir", &input, "-o", &out, "--kubeconfig", "x"], "cannot be used with"),
-        (&["--from-dir", &input, "-o", &out, "--pod", "web-0"], "write it as namespace/name"),
-        (&["--kubeconfig", &path("no-kubeconfig"), "-o", &out], "no cluster can be asked with it"),
-        (&["-o", &out], "follow files with --from-dir"),
+        (&["--from-dir", &input, "-o", &out, "--pod", "web-0"], "use the form namespace/name"),
+        (&["--kubeconfig", &path("no-kubeconfig"), "-o", &out], "is not a usable kubeconfig"),
+        (&["-o", &out], "watch files with --from-dir"),
     ];
     for (arguments, said) in rows {
         let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));

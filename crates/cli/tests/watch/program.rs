@@ -49,7 +49,7 @@ impl WatchProcess {
         eventually("it answers", || {
             let log = program.log();
             assert!(!log.contains("error:"), "{log}");
-            let line = log.lines().find_map(|line| line.strip_prefix("note: answers on http://127.0.0.1:"));
+            let line = log.lines().find_map(|line| line.strip_prefix("note: listening on http://127.0.0.1:"));
             program.port = line.and_then(|port| port.parse().ok()).unwrap_or_default();
             program.port != 0
         })
