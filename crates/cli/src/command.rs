@@ -19,7 +19,7 @@ use crate::output;
 
 /// Compile Kubernetes Services into the byname filter's configuration, and explain, lint and compare how names resolve.
 ///
-/// Every command reads the output of `kubectl get -o yaml` or `-o json`; only `watch` contacts a cluster. The filter and this
+/// Objects are read from the output of `kubectl get -o yaml` or `-o json`; only `watch` contacts a cluster. The filter and this
 /// command share one core, so a name resolves here as it does in Envoy.
 #[derive(Debug, Parser)]
 #[command(
