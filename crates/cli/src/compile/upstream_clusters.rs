@@ -368,7 +368,7 @@ fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'
 
 fn configured(wire: &wire::Config) -> Result<Config, String> {
     let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
-    Config::read(&text(wire), &defaults).map_err(|refused| refused.to_string())
+    Config::read(text(wire), &defaults).map_err(|refused| refused.to_string())
 }
 
 fn without_services(wire: &wire::Config) -> wire::Config {

@@ -118,7 +118,7 @@ impl Side {
     pub(super) fn ask_from(&mut self, namespace: &str) -> Result<(), FieldErrors> {
         self.rest.caller.namespace = Some(namespace.to_owned());
         // The same as the whole one, but for the caller and without Services.
-        self.config.caller = Config::read(&compile::text(&self.rest), &Defaults::default())?.caller;
+        self.config.caller = Config::read(compile::text(&self.rest), &Defaults::default())?.caller;
         Ok(())
     }
 
