@@ -10,6 +10,7 @@ mod remark;
 mod route;
 mod service_view;
 mod slice_view;
+mod sourced;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -34,6 +35,7 @@ pub use self::{
     route::{BackendRef, GatewayRoute, ParentRef},
     service_view::{ServiceForm, ServiceView},
     slice_view::{AddressType, SliceView},
+    sourced::{Objects, Sourced},
 };
 use crate::input::{self, InputError, InputErrors, RawObject, Source, SourceLocation};
 
@@ -41,34 +43,6 @@ use crate::input::{self, InputError, InputErrors, RawObject, Source, SourceLocat
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// What kubectl keeps of an object for itself: as large as the object, and of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
-/// An object and where it was read.
-#[derive(Clone, Debug)]
-pub struct Sourced<T> {
-    /// The object.
-    pub object: T,
-    /// Where it stands.
-    pub place: SourceLocation,
-    /// Where its fields stand.
-    pub lines: Lines,
-}
-
-impl<T> Sourced<T> {
-    /// Line of a field, or of the innermost part of its path that is there: `spec.ports[0].port`.
-    #[must_use]
-    pub fn line(&self, field: &str) -> u32 {
-        self.lines.of(field).unwrap_or(self.place.line)
-    }
-
-    /// What is wrong with `field` of it, whose kind and name are `called`.
-    #[must_use]
-    pub fn problem(&self, called: &str, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> InputError {
-        InputError::at(&self.place, reason, fix).at_line(self.line(field)).with_object(called).with_field(field)
-    }
-}
-
-/// Objects of one kind.
-pub type Objects<T> = BTreeMap<NamespacedName, Sourced<T>>;
 
 /// What is known of a cluster.
 #[derive(Clone, Debug, Default)]
@@ -142,24 +116,22 @@ impl ClusterState {
     #[must_use]
     pub fn service(&self, name: &NamespacedName) -> Option<ServiceView<'_>> {
         let (name, source) = self.services.get_key_value(name)?;
-        Some(ServiceView::new(self, name, source))
+        Some(self.view(name, source))
     }
 
     /// The Services, by name.
     pub fn service_views(&self) -> impl Iterator<Item = ServiceView<'_>> {
-        self.services.iter().map(|(name, source)| ServiceView::new(self, name, source))
+        self.services.iter().map(|(name, source)| self.view(name, source))
+    }
+
+    fn view<'c>(&'c self, name: &'c NamespacedName, source: &'c Sourced<Service>) -> ServiceView<'c> {
+        ServiceView::new(name, source, &self.slices, self.slices_of.get(name))
     }
 
     /// The endpoints of all EndpointSlices, also of those that name no Service.
     pub fn endpoint_views(&self) -> impl Iterator<Item = EndpointView<'_>> {
         let slices = self.slices.iter().map(|(name, source)| SliceView::new(name, source));
         slices.filter(SliceView::counts).flat_map(|slice| slice.endpoints())
-    }
-
-    /// The EndpointSlices of a Service, by name, also those whose endpoints do not count.
-    fn slices_of<'c>(&'c self, service: &NamespacedName) -> impl Iterator<Item = SliceView<'c>> + use<'c> {
-        let names = self.slices_of.get(service).into_iter().flatten();
-        names.filter_map(|name| self.slices.get_key_value(name)).map(|(name, source)| SliceView::new(name, source))
     }
 
     /// Puts in an EndpointSlice, in place of the one that is called so.

@@ -139,16 +139,21 @@ fn of_service(cluster: &ClusterState, view: ServiceView<'_>, parts: &[&str]) -> 
             _ => DnsLookup::Nothing,
         },
         (ServiceForm::ExternalName, _) => DnsLookup::Nothing,
-        (ServiceForm::Headless, []) => of_endpoints(cluster, view, |_| true, None),
+        (ServiceForm::Headless, []) => of_endpoints(cluster, view, |_| true),
         (ServiceForm::Virtual | ServiceForm::Unassigned, []) => own_addresses(),
-        (_, [label]) => of_endpoints(cluster, view, |endpoint| is_called(endpoint, label), None),
+        (_, [label]) => of_endpoints(cluster, view, |endpoint| is_called(endpoint, label)),
         (form, [protocol, port]) => {
             let (port, protocol) = (port.trim_start_matches('_'), protocol.trim_start_matches('_'));
             let is_it = |name: &str, of: TransportProtocol<'_>| {
                 !name.is_empty() && name == port && of.as_str().eq_ignore_ascii_case(protocol)
             };
             match form {
-                ServiceForm::Headless => of_endpoints(cluster, view, |_| true, Some(&is_it)),
+                ServiceForm::Headless => {
+                    of_endpoints(cluster, view, |endpoint| {
+                        // Also a port without a number has a name in DNS.
+                        endpoint.slice.ports().any(|port| is_it(port.name, port.protocol))
+                    })
+                }
                 _ if view.ports().any(|other| is_it(other.name, other.protocol)) => own_addresses(),
                 _ => DnsLookup::Nothing,
             }
@@ -157,22 +162,16 @@ fn of_service(cluster: &ClusterState, view: ServiceView<'_>, parts: &[&str]) -> 
     }
 }
 
-/// The ready endpoints that are meant, in slices with a port that is meant: without one there is no such name.
+/// The ready endpoints that are meant: without one there is no such name.
 fn of_endpoints(
     cluster: &ClusterState,
     view: ServiceView<'_>,
     is_meant: impl Fn(&EndpointView<'_>) -> bool,
-    is_port: Option<&dyn Fn(&str, TransportProtocol<'_>) -> bool>,
 ) -> DnsLookup {
     if !cluster.knows_endpoints_of(view.name) {
         return DnsLookup::Unknown;
     }
-    // DNS names ports without a number too.
-    let slices = view
-        .slices()
-        .filter(|slice| is_port.is_none_or(|is_port| slice.ports().any(|port| is_port(port.name, port.protocol))));
-    let endpoints = slices.flat_map(|slice| slice.endpoints());
-    let endpoints = endpoints.filter(|endpoint| endpoint.is_ready && is_meant(endpoint));
+    let endpoints = view.endpoints().filter(|endpoint| endpoint.is_ready && is_meant(endpoint));
     let mut addresses: Vec<IpAddr> = endpoints.filter_map(|endpoint| endpoint.ip()).collect();
     addresses.sort_unstable();
     addresses.dedup();

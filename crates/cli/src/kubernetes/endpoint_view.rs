@@ -47,7 +47,7 @@ impl Conditions {
 
 impl<'c> EndpointView<'c> {
     /// `None` for an endpoint without an address.
-    pub(super) fn new(slice: SliceView<'c>, index: usize, object: &'c Endpoint) -> Option<Self> {
+    fn new(slice: SliceView<'c>, index: usize, object: &'c Endpoint) -> Option<Self> {
         let address = object.addresses.first()?;
         let conditions = Conditions::of(object.conditions.as_ref());
         let is_ready = conditions.ready || slice.publishes_not_ready;
@@ -108,6 +108,15 @@ impl<'c> EndpointView<'c> {
     pub fn hinted_nodes(&self) -> impl Iterator<Item = &'c str> + use<'c> {
         let nodes = self.object.hints.as_ref().and_then(|hints| hints.for_nodes.as_ref());
         nodes.into_iter().flatten().map(|node| node.name.as_str())
+    }
+}
+
+impl<'c> SliceView<'c> {
+    /// Its endpoints, except for those without an address.
+    pub fn endpoints(&self) -> impl Iterator<Item = EndpointView<'c>> + use<'c> {
+        let slice = *self;
+        let endpoints = slice.source.object.endpoints.iter().flatten().enumerate();
+        endpoints.filter_map(move |(index, endpoint)| EndpointView::new(slice, index, endpoint))
     }
 }
 

@@ -225,7 +225,7 @@ mod tests {
         let service = json!({"clusterIPs": ["10.96.0.1"], "ports": [port]});
         let config = json!({"version": 1, "table": {"version": 1, "services": {"shop/web": service}}});
         let defaults = Defaults { namespace: Some("shop"), ..Defaults::default() };
-        let config = Config::read(&config.to_string(), &defaults).unwrap();
+        let config = Config::read(config.to_string(), &defaults).unwrap();
         let request = Request { authority: b"web:80", scheme: Scheme::Http };
         let Resolution::Route(route) = config.resolve(request, None) else { panic!("{name} is not resolved") };
         route.destination.service().unwrap().upstream_protocol(name)
@@ -236,7 +236,7 @@ mod tests {
         let words = [TLS, HTTP2, PLAINTEXT, &["shop", "https-web", "quic", "kubernetes.io/foo"]].concat();
         for word in words {
             for word in [word.to_owned(), word.to_ascii_uppercase()] {
-                let name = word.replace("kubernetes.io/", "k8s-").to_ascii_lowercase();
+                let name = word.to_ascii_lowercase().replace("kubernetes.io/", "k8s-");
                 for (name, app_protocol) in [("web", Some(&*word)), (&*name, None), (&*format!("{name}-1"), None)] {
                     let port = ServicePort {
                         name: Some(name.to_owned()),

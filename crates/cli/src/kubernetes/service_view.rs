@@ -1,11 +1,18 @@
 //! A Service as every command reads it.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::LazyLock,
+};
 
 use byname_core::wire::IpFamily;
-use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use k8s_openapi::api::{
+    core::v1::{Service, ServiceSpec},
+    discovery::v1::EndpointSlice,
+};
 
-use super::{ClusterState, EndpointView, NamespacedName, ServicePortView, SliceView, Sourced};
+use super::{EndpointView, NamespacedName, Objects, ServicePortView, SliceView, Sourced};
 
 /// The word in place of a cluster IP that makes a Service headless.
 const HEADLESS: &str = "None";
@@ -23,7 +30,8 @@ pub struct ServiceView<'c> {
     pub spec: &'c ServiceSpec,
     /// How clients reach it.
     pub form: ServiceForm,
-    cluster: &'c ClusterState,
+    all_slices: &'c Objects<EndpointSlice>,
+    slice_names: Option<&'c BTreeSet<NamespacedName>>,
 }
 
 /// How clients reach a Service.
@@ -53,9 +61,15 @@ impl ServiceForm {
 }
 
 impl<'c> ServiceView<'c> {
-    pub(super) fn new(cluster: &'c ClusterState, name: &'c NamespacedName, source: &'c Sourced<Service>) -> Self {
+    /// `slice_names` are its own of `all_slices`.
+    pub(super) fn new(
+        name: &'c NamespacedName,
+        source: &'c Sourced<Service>,
+        all_slices: &'c Objects<EndpointSlice>,
+        slice_names: Option<&'c BTreeSet<NamespacedName>>,
+    ) -> Self {
         let spec = source.object.spec.as_ref().unwrap_or(&NO_SPEC);
-        Self { name, source, spec, form: ServiceForm::of(spec), cluster }
+        Self { name, source, spec, form: ServiceForm::of(spec), all_slices, slice_names }
     }
 
     /// Whether it is an alias for another name.
@@ -124,8 +138,9 @@ impl<'c> ServiceView<'c> {
 
     /// All its EndpointSlices, also those whose endpoints do not count.
     pub fn all_slices(&self) -> impl Iterator<Item = SliceView<'c>> + use<'c> {
-        let publishes_not_ready = self.publishes_not_ready();
-        self.cluster.slices_of(self.name).map(move |slice| SliceView { publishes_not_ready, ..slice })
+        let (all_slices, publishes_not_ready) = (self.all_slices, self.publishes_not_ready());
+        let slices = self.slice_names.into_iter().flatten().filter_map(|name| all_slices.get_key_value(name));
+        slices.map(move |(name, source)| SliceView { publishes_not_ready, ..SliceView::new(name, source) })
     }
 
     /// Its EndpointSlices whose endpoints count.

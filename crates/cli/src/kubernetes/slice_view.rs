@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use super::{EndpointView, NamespacedName, ServicePortView, SlicePortView, Sourced, TransportProtocol};
+use super::{NamespacedName, ServicePortView, SlicePortView, Sourced, TransportProtocol};
 
 /// An EndpointSlice with its ports and its endpoints.
 #[derive(Clone, Copy, Debug)]
@@ -62,12 +62,5 @@ impl<'c> SliceView<'c> {
     #[must_use]
     pub fn port(&self, name: &str, protocol: TransportProtocol<'_>) -> Option<i32> {
         self.ports().filter(|own| own.name == name && own.protocol == protocol).find_map(|own| own.number)
-    }
-
-    /// Its endpoints, except for those without an address.
-    pub fn endpoints(&self) -> impl Iterator<Item = EndpointView<'c>> + use<'c> {
-        let slice = *self;
-        let endpoints = slice.source.object.endpoints.iter().flatten().enumerate();
-        endpoints.filter_map(move |(index, endpoint)| EndpointView::new(slice, index, endpoint))
     }
 }
