@@ -37,7 +37,7 @@ pub struct Style {
     pub ca_file: PathBuf,
 }
 
-/// Makes clusters.
+/// Builds clusters of one style.
 pub(crate) struct ClusterBuilder<'s> {
     style: &'s Style,
     /// Whether the clusters stand in one document, where what many of them have is printed once.
@@ -221,8 +221,8 @@ fn dynamic_forward_proxy() -> Fields {
     }
 }
 
-/// Of a cluster for many upstreams: all of them share its thresholds. With Envoy's defaults, which are meant for one upstream, a
-/// slow one makes the others answer 503.
+/// Thresholds for a cluster of many upstreams, which share them. With Envoy's defaults, which are meant for one upstream, a slow
+/// one makes the others answer 503.
 fn circuit_breakers() -> Yaml {
     let thresholds = map! {
         "max_connections": 100_000,
@@ -233,7 +233,7 @@ fn circuit_breakers() -> Yaml {
     map! { "thresholds": Yaml::one_line([thresholds]) }
 }
 
-/// How an upstream is spoken to, after other options.
+/// The protocol to an upstream, after other options.
 fn protocol_options(mut options: Fields, protocol: UpstreamProtocol) -> Yaml {
     let either = || one_line! { "http_protocol_options": empty(), "http2_protocol_options": empty() };
     let mut fields = fields! { "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions" };

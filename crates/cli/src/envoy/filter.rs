@@ -1,4 +1,4 @@
-//! The HTTP filters: byname's, whose configuration stands around the module's, and the one that resolves hosts outside.
+//! The HTTP filters: byname's, and the one that resolves hosts outside the cluster.
 
 use std::path::{Path, PathBuf};
 

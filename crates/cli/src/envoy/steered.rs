@@ -1,4 +1,4 @@
-//! The header that the filter steers by, as routes have it.
+//! The control header in Envoy's own configuration: removed from clients' requests, matched by a route.
 
 use super::value::{extension, typed};
 use crate::output::yaml::{Fields, Yaml, fields, map, one_line};

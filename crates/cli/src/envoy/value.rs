@@ -49,7 +49,7 @@ pub(super) fn watched_in(file: &Path, directory: &Path) -> Yaml {
     }
 }
 
-/// A thing without fields, which says that an option is used.
+/// A message without fields. That it is there enables an option.
 pub(super) fn empty() -> Yaml {
     Yaml::Map(Fields::new())
 }

@@ -22,7 +22,7 @@ see it: it is removed after the cluster is chosen by it.";
 
 const FILTER: &str = "The filter, before any that authorizes: steering changes the route that those would look at.";
 
-const RESOLVER: &str = "It resolves hosts outside the cluster that byname chose.";
+const RESOLVER: &str = "Resolves the hosts outside the cluster that byname chose.";
 
 /// An EnvoyFilter for the namespace of the caller. With a `module`, which the proxies have as a file, it brings the filter too;
 /// else that comes by WasmPlugin.

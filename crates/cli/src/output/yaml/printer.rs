@@ -126,24 +126,12 @@ impl YamlPrinter {
             Yaml::Bool(value) => self.text.push_str(if *value { "true" } else { "false" }),
             Yaml::Number(number) => self.text.push_str(&number.to_string()),
             Yaml::Text(text) => self.scalar(text),
-            Yaml::List(items) => {
-                self.text.push('[');
-                for (index, item) in items.iter().enumerate() {
-                    self.text.push_str(if index > 0 { ", " } else { "" });
-                    self.flow(item);
-                }
-                self.text.push(']');
-            }
-            Yaml::Map(fields) => {
-                self.text.push('{');
-                for (index, (key, value)) in fields.iter().enumerate() {
-                    self.text.push_str(if index > 0 { ", " } else { "" });
-                    self.scalar(key);
-                    self.text.push_str(": ");
-                    self.flow(value);
-                }
-                self.text.push('}');
-            }
+            Yaml::List(items) => self.separated("[", items, "]", Self::flow),
+            Yaml::Map(fields) => self.separated("{", fields, "}", |printer, (key, value)| {
+                printer.scalar(key);
+                printer.text.push_str(": ");
+                printer.flow(value);
+            }),
             Yaml::OneLine(value) | Yaml::Commented(_, value) => self.flow(value),
             Yaml::Shared(name, value) => {
                 let is_new = self.anchors.insert(name);
@@ -155,6 +143,15 @@ impl YamlPrinter {
                 }
             }
         }
+    }
+
+    fn separated<T>(&mut self, open: &str, items: &[T], close: &str, mut each: impl FnMut(&mut Self, &T)) {
+        self.text.push_str(open);
+        for (index, item) in items.iter().enumerate() {
+            self.text.push_str(if index > 0 { ", " } else { "" });
+            each(self, item);
+        }
+        self.text.push_str(close);
     }
 
     fn scalar(&mut self, text: &str) {
