@@ -155,11 +155,18 @@ impl YamlPrinter {
     }
 
     fn scalar(&mut self, text: &str) {
-        if is_plain(text) { self.text.push_str(text) } else { self.text.push_str(&quoted(text)) }
+        let is_escaped = |byte: u8| matches!(byte, 0..=0x1f | b'"' | b'\\' | 0x7f..);
+        if is_plain(text) {
+            self.text.push_str(text);
+        } else if text.bytes().any(is_escaped) {
+            self.text.push_str(&quoted(text));
+        } else {
+            self.text.extend(["\"", text, "\""]);
+        }
     }
 
     fn indent(&mut self, column: usize) {
-        self.text.extend(std::iter::repeat_n(' ', column));
+        self.text.push_str(&" ".repeat(column));
     }
 }
 
