@@ -8,8 +8,5 @@ pub(crate) mod yaml;
 pub(crate) use self::json::ascii;
 pub use self::{
     files::{directory_of, replace, write, write_all, write_json},
-    terminal::{
-        ASIDE, ERROR, GOOD, NAME, ReadProgress, WARNING, error, is_harmful, note, plain, print, say_if_waiting,
-        say_skipped, warn,
-    },
+    terminal::{ASIDE, ERROR, GOOD, NAME, WARNING, error, is_harmful, note, plain, print, warn},
 };

@@ -2,10 +2,10 @@
 
 use clap::{Args, ValueEnum};
 
+use super::reading::{ReadProgress, say_if_waiting, say_skipped};
 use crate::{
     input::{InputErrors, Source},
     kubernetes::ClusterState,
-    output::{self, ReadProgress},
 };
 
 /// The format of an answer.
@@ -38,11 +38,11 @@ impl Input {
     /// Reads the cluster, and reports skipped objects on the standard error.
     pub(super) fn read(&self) -> Result<ClusterState, InputErrors> {
         let sources = self.sources();
-        output::say_if_waiting(&sources);
+        say_if_waiting(&sources);
         let mut progress = ReadProgress::new(&sources);
         let cluster = ClusterState::read(&sources, &mut |bytes| progress.add(bytes))?;
         drop(progress);
-        output::say_skipped(&cluster);
+        say_skipped(&cluster);
         Ok(cluster)
     }
 }

@@ -6,13 +6,14 @@ use clap::Args;
 
 use super::{
     args::OutputFormat,
+    reading::ReadProgress,
     status::{FINE, NO},
 };
 use crate::{
     compile::{Base, CompileOptions},
     diff::{self, Side},
     input::Source,
-    output::{self, ReadProgress},
+    output,
 };
 
 /// Print the names that resolve differently in NEW than in OLD: every name and port, from every namespace, that vanishes, changes

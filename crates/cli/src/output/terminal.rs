@@ -1,18 +1,8 @@
 //! What people read at a terminal: answers on the standard output, all else on the standard error, and colour where it is seen.
 
-use std::{
-    fs,
-    io::{self, IsTerminal, Write},
-    time::Duration,
-};
+use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use crate::{
-    input::{self, Source},
-    kubernetes::ClusterState,
-};
 
 /// What is wrong.
 pub const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -24,9 +14,6 @@ pub const GOOD: Style = AnsiColor::Green.on_default();
 pub const NAME: Style = AnsiColor::Cyan.on_default();
 /// What stands aside.
 pub const ASIDE: Style = Style::new().dimmed();
-
-/// Input is large from here: reading it takes long enough to be watched.
-const LARGE_BYTES: u64 = 8 << 20;
 
 /// Writes `text` for people to the standard output. Colours in it are taken out where nobody would see them, and by `NO_COLOR`.
 ///
@@ -77,65 +64,4 @@ pub fn note(text: &str) {
 fn say(line: &str) {
     // Where nobody listens there is nobody to tell.
     drop(writeln!(anstream::AutoStream::auto(io::stderr().lock()), "{line}"));
-}
-
-/// Tells somebody at a terminal why nothing happens.
-pub fn say_if_waiting(sources: &[Source]) {
-    if sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
-        note("reading objects from the standard input; -f names a file");
-    }
-}
-
-/// Says which kinds were passed over.
-pub fn say_skipped(cluster: &ClusterState) {
-    if cluster.skipped.is_empty() {
-        return;
-    }
-    let count: usize = cluster.skipped.values().sum();
-    let kinds: Vec<String> = cluster.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let objects = if count == 1 { "object" } else { "objects" };
-    note(&format!("{count} {objects} of kinds that say nothing about names skipped: {}", kinds.join(", ")));
-}
-
-/// A bar on the standard error while a large input is read, where that is a terminal.
-#[derive(Debug)]
-pub struct ReadProgress(Option<ProgressBar>);
-
-impl ReadProgress {
-    /// One for all of `sources`.
-    #[must_use]
-    pub fn new(sources: &[Source]) -> Self {
-        let sizes = sources.iter().map(|source| match source {
-            Source::Stdin => 0,
-            Source::Path(path) => {
-                let files = input::files(path).unwrap_or_default();
-                files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()
-            }
-        });
-        let bytes: u64 = sizes.sum();
-        if bytes < LARGE_BYTES || !io::stderr().is_terminal() {
-            return Self(None);
-        }
-        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template("reading {bar:40} {bytes} of {total_bytes}, {eta} left") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self(Some(bar))
-    }
-
-    /// So many bytes more are read.
-    pub fn add(&mut self, bytes: u64) {
-        if let Some(bar) = &self.0 {
-            bar.inc(bytes);
-        }
-    }
-}
-
-impl Drop for ReadProgress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
 }

@@ -1,0 +1,78 @@
+//! What a person sees while the input is read: a hint at a terminal, a progress bar, the kinds that were skipped.
+
+use std::{
+    fs,
+    io::{self, IsTerminal},
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    input::{self, Source},
+    kubernetes::ClusterState,
+    output::note,
+};
+
+/// Input from this size on gets a progress bar.
+const LARGE_BYTES: u64 = 8 << 20;
+
+/// Tells a person at a terminal that the program waits for its standard input.
+pub(super) fn say_if_waiting(sources: &[Source]) {
+    if sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
+        note("reading objects from the standard input; -f names a file");
+    }
+}
+
+/// Notes which kinds were skipped.
+pub(super) fn say_skipped(cluster: &ClusterState) {
+    if cluster.skipped.is_empty() {
+        return;
+    }
+    let count: usize = cluster.skipped.values().sum();
+    let kinds: Vec<String> = cluster.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let objects = if count == 1 { "object" } else { "objects" };
+    note(&format!("{count} {objects} of kinds that say nothing about names skipped: {}", kinds.join(", ")));
+}
+
+/// A progress bar on the standard error while a large input is read, if that is a terminal.
+#[derive(Debug)]
+pub(super) struct ReadProgress(Option<ProgressBar>);
+
+impl ReadProgress {
+    /// A bar for all of `sources`.
+    pub(super) fn new(sources: &[Source]) -> Self {
+        let sizes = sources.iter().map(|source| match source {
+            Source::Stdin => 0,
+            Source::Path(path) => {
+                let files = input::files(path).unwrap_or_default();
+                files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()
+            }
+        });
+        let bytes: u64 = sizes.sum();
+        if bytes < LARGE_BYTES || !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("reading {bar:40} {bytes} of {total_bytes}, {eta} left") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self(Some(bar))
+    }
+
+    /// Advances the bar by `bytes`.
+    pub(super) fn add(&mut self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc(bytes);
+        }
+    }
+}
+
+impl Drop for ReadProgress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
