@@ -67,7 +67,7 @@ async fn a_bad_push_is_refused_and_the_last_good_one_serves_on() -> TestResult {
     unknown.configuration["tables"] = json!({});
     let bad = [
         ("unknown field", unknown.to_string(), "unknown field `tables`"),
-        ("wrong version", changed("/version", json!(2)), "version: \"2\" is not a version"),
+        ("wrong version", changed("/version", json!(2)), "version: \"2\" is not a configuration version"),
         (
             "port 0",
             changed("/table/services/shop~1payments/ports/0/port", json!(0)),
@@ -76,7 +76,7 @@ async fn a_bad_push_is_refused_and_the_last_good_one_serves_on() -> TestResult {
         (
             "loop to an address",
             changed("/table/services/shop~1pay/externalName", json!("10.1")),
-            "\"10.1\" is read as an IPv4 address",
+            "\"10.1\" reads as an IPv4 address",
         ),
         ("broken JSON", original.with_text("{\"version\": 1,"), "EOF while parsing"),
         (
@@ -124,7 +124,7 @@ async fn a_bad_first_push_leaves_the_default_that_passes_all() -> TestResult {
         )
         .start()
         .await?;
-    envoy.wait_for_log("version: \"9\" is not a version").await?;
+    envoy.wait_for_log("version: \"9\" is not a configuration version").await?;
     let reply = Connection::open(envoy.port(15001), RequestForm::Host).await?.get("payments", &[]).await?;
     assert_eq!((reply.status, reply.said("upstream").as_str()), (200, "passthrough"));
     Ok(())
