@@ -104,7 +104,7 @@ fn every_rule_has_fixtures_and_a_section_and_each_of_these_a_rule() {
         let begins = format!("\n`{}`, {}", rule.name, rule.severity);
         assert!(section.starts_with(&begins), "{}: the section does not begin with {begins:?}", rule.id);
         let section = section.split("\n### ").next().unwrap();
-        assert!(section.contains("# wrong") && section.contains("# mended"), "{} has no example", rule.id);
+        assert!(section.contains("# wrong") && section.contains("# fixed"), "{} has no example", rule.id);
     }
 }
 
@@ -202,7 +202,7 @@ fn what_is_ignored_is_counted_and_listed() {
     let cluster = read(&fixtures().join("BN056/fail.yaml"));
     let ignores = vec!["BN056:shop/web=until the balancer is there".parse::<Ignore>().unwrap()];
     let report = lint(&cluster, &LintOptions { ignores, ..LintOptions::default() });
-    assert!(plain(&report).starts_with("nothing found in 1 Service\n1 finding ignored, with reasons\n"));
+    assert!(plain(&report).starts_with("no issues in 1 Service\n1 finding ignored, with reasons\n"));
     let listed: Value = serde_json::from_str(&json(&report)).unwrap();
     let ignored = serde_json::json!({"by": "flag", "reason": "until the balancer is there"});
     assert_eq!(listed[0]["ignored"], ignored);
@@ -258,7 +258,7 @@ spec: {clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 80, targetPor
     let missing: Vec<&str> = report.not_run.keys().copied().collect();
     assert_eq!(missing, ["EndpointSlice", "Node", "Pod"]);
     let written = plain(&report);
-    assert!(written.contains("no Pod was read, so not run: BN001, BN002, BN013"), "{written}");
+    assert!(written.contains("rules not run because the input has no Pod: BN001, BN002, BN013"), "{written}");
     assert!(written.contains("add pods to kubectl get"), "{written}");
     assert!(text(&report).matches("add pods").count() == 1);
 }
@@ -390,7 +390,7 @@ fn services_and_endpoints_are_read_as_the_filter_reads_them() {
         assert_eq!(ids(&judge(&parse(objects))), *expected, "{claim}");
     }
     let report = judge(&parse(&web(HTTPS, &[FQDN])));
-    let message = "it has no selector, and kube-proxy and DNS ignore addressType FQDN (EndpointSlice web-0)";
+    let message = "the Service has no selector, and kube-proxy and DNS ignore addressType FQDN (EndpointSlice web-0)";
     assert_eq!(report.findings[0].message, message);
 }
 

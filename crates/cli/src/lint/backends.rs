@@ -1,4 +1,4 @@
-//! What Ingresses and routes of the Gateway API lead to.
+//! Backends of Ingresses and of Gateway API routes.
 
 use k8s_openapi::api::networking::v1::IngressServiceBackend;
 
@@ -14,9 +14,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN040",
         name: "backend-service-missing",
         severity: Severity::Error,
-        summary: "an Ingress or a route leads to a Service that is not there",
-        why: "the gateway answers 500 or 503 to every request that comes this way",
-        fix: "mend the name or the namespace, or take the rule out",
+        summary: "an Ingress or a route has a backend Service that does not exist",
+        why: "the gateway answers 500 or 503 to every request for this backend",
+        fix: "correct the name or the namespace, or remove the rule",
         needs: &["Service"],
         check: service_missing,
     },
@@ -24,9 +24,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN041",
         name: "backend-port-missing",
         severity: Severity::Error,
-        summary: "an Ingress or a route leads to a port that its Service does not have, or not over TCP",
-        why: "the gateway finds no endpoints and answers 500 or 503; it asks for the Service's port, not its targetPort",
-        fix: "write a port of the Service, by the number or, in an Ingress, the name that the Service gives it",
+        summary: "an Ingress or a route names a port that its Service does not have over TCP",
+        why: "the gateway finds no endpoints and answers 500 or 503; it needs the Service's port, not the targetPort",
+        fix: "use the number of a port of the Service; an Ingress may use the port's name instead",
         needs: &[],
         check: port_missing,
     },
@@ -34,9 +34,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN042",
         name: "backend-is-external-name",
         severity: Severity::Warning,
-        summary: "an Ingress or a route leads to an ExternalName Service",
-        why: "many gateways refuse it: whoever writes the Service reaches what only the gateway may (CVE-2021-25740)",
-        fix: "lead to a Service with endpoints, or let the gateway proxy the external host by its own means",
+        summary: "an Ingress or a route has an ExternalName Service as its backend",
+        why: "many gateways refuse it: the Service's author could reach what only the gateway may (CVE-2021-25740)",
+        fix: "route to a Service with endpoints, or configure the external host in the gateway itself",
         needs: &[],
         check: is_external_name,
     },
@@ -45,7 +45,7 @@ pub(super) const RULES: &[Rule] = &[
 /// A reference to a Service.
 struct Backend<'c> {
     subject: Subject<'c>,
-    /// That of what it refers to.
+    /// The namespace of the Service.
     namespace: &'c str,
     name: &'c str,
     name_field: String,
@@ -78,7 +78,7 @@ fn backends<'c>(context: &Context<'c>) -> Vec<Backend<'c>> {
             paths.map(move |(path, to)| (format!("spec.rules[{rule}].http.paths[{path}].backend"), &to.backend))
         });
         for (field, backend) in default.chain(ruled) {
-            // The port's name that makes an action of the AWS controller out of a backend, such as a redirect.
+            // The AWS controller treats a backend with this port name as an action, such as a redirect.
             let is_action = |service: &IngressServiceBackend| {
                 service.port.as_ref().and_then(|port| port.name.as_deref()) == Some("use-annotation")
             };
@@ -122,7 +122,7 @@ fn of_ingress<'c>(
 fn service_missing(context: &Context<'_>, findings: &mut Findings) {
     for backend in backends(context) {
         if context.knows_services_of(backend.namespace) && backend.service(context).is_none() {
-            let message = format!("there is no Service {}/{}", backend.namespace, backend.name);
+            let message = format!("Service {}/{} does not exist", backend.namespace, backend.name);
             findings.add(backend.subject, backend.name_field, message);
         }
     }
@@ -136,15 +136,15 @@ fn port_missing(context: &Context<'_>, findings: &mut Findings) {
         // Gateways connect over TCP, whatever the kind of the route.
         let mut ports = service.view.ports().filter(ServicePortView::is_tcp);
         let (is_there, asked) = match backend.port {
-            BackendPort::None => (false, "none is named".to_owned()),
-            BackendPort::Name(name) => (ports.any(|port| port.name == name), format!("none for TCP is called {name}")),
+            BackendPort::None => (false, "is referenced without a port".to_owned()),
+            BackendPort::Name(name) => (ports.any(|port| port.name == name), format!("has no TCP port named {name}")),
             BackendPort::Number(number) => {
-                (ports.any(|port| port.number == number), format!("none for TCP is {number}"))
+                (ports.any(|port| port.number == number), format!("has no TCP port {number}"))
             }
         };
         if !is_there {
             let all = some(service.view.ports().map(|port| shown(&port)));
-            let message = format!("Service {} has {all}: {asked}", service.name);
+            let message = format!("Service {} {asked}; its ports: {all}", service.name);
             findings.add(backend.subject, backend.port_field, message);
         }
     }

@@ -1,4 +1,4 @@
-//! Endpoints and the slices that they stand in.
+//! Endpoints and their EndpointSlices.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -14,9 +14,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN010",
         name: "no-ready-endpoint",
         severity: Severity::Error,
-        summary: "a Service has no endpoint that is ready, nor one that serves while it terminates",
-        why: "every request to it fails: 503 from the filter, a refused connection without it",
-        fix: "look at the pods: kubectl describe says which readiness probe fails, or why they do not start",
+        summary: "a Service has no endpoint that is ready or that serves while it terminates",
+        why: "every request to the Service fails: the filter answers 503; without the filter the connection is refused",
+        fix: "inspect the pods: kubectl describe shows which readiness probe fails, or why a pod does not start",
         needs: &["EndpointSlice"],
         check: no_ready_endpoint,
     },
@@ -25,8 +25,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "no-selector-no-endpoints",
         severity: Severity::Error,
         summary: "a Service without a selector has no endpoints",
-        why: "nothing makes endpoints for it, so every request to it fails",
-        fix: "give it a selector, or an EndpointSlice with addresses that has the label kubernetes.io/service-name",
+        why: "no controller creates endpoints for such a Service, so every request to it fails",
+        fix: "add a selector, or an EndpointSlice with addresses and the label kubernetes.io/service-name",
         needs: &["EndpointSlice"],
         check: no_selector_no_endpoints,
     },
@@ -35,8 +35,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "special-address",
         severity: Severity::Error,
         summary: "an endpoint has a loopback, link-local, multicast or metadata address",
-        why: "it leads to the client's own machine or to its cloud's metadata (CVE-2021-25737); the filter drops it",
-        fix: "write the address of a pod or of a host that other machines can reach",
+        why: "requests go to the client itself or its cloud's metadata (CVE-2021-25737); the filter drops the endpoint",
+        fix: "use the address of a pod or of a host that other machines can reach",
         needs: &[],
         check: special_address,
     },
@@ -44,9 +44,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN013",
         name: "endpoint-without-pod",
         severity: Severity::Warning,
-        summary: "an endpoint is said to be a pod that is not there",
-        why: "its address is nobody's, or soon somebody else's, and gets its share of requests",
-        fix: "delete the EndpointSlice, and its controller makes it anew; if that persists, look at the controller",
+        summary: "an endpoint refers to a pod that does not exist",
+        why: "the address is unused or soon another pod's, but the endpoint still gets its share of requests",
+        fix: "delete the EndpointSlice, and its controller recreates it; if the finding returns, check the controller",
         needs: &["Pod"],
         check: endpoint_without_pod,
     },
@@ -54,9 +54,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN014",
         name: "slice-without-service",
         severity: Severity::Warning,
-        summary: "an EndpointSlice has no Service: its label is missing, or names none of its namespace",
-        why: "its endpoints are reached by no name: slices are found by the label kubernetes.io/service-name alone",
-        fix: "write the Service's name into the label, or delete the EndpointSlice",
+        summary: "an EndpointSlice has no Service: its label is missing, or names no Service of its namespace",
+        why: "no name resolves to its endpoints: only the label kubernetes.io/service-name ties a slice to a Service",
+        fix: "set the label to the Service's name, or delete the EndpointSlice",
         needs: &["Service"],
         check: slice_without_service,
     },
@@ -64,9 +64,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN015",
         name: "port-in-no-slice",
         severity: Severity::Error,
-        summary: "no EndpointSlice of a Service has its port, by name and protocol",
-        why: "the Service has endpoints, but none for this port, so every request to it fails",
-        fix: "call the port the same in the Service and in its EndpointSlices, with the same protocol",
+        summary: "no EndpointSlice of a Service has a port with the name and protocol of the Service's port",
+        why: "the Service has endpoints, but none for this port, so every request to the port fails",
+        fix: "use the same port name and protocol in the Service and in its EndpointSlices",
         needs: &["EndpointSlice"],
         check: port_in_no_slice,
     },
@@ -74,9 +74,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN016",
         name: "hints-fall-away",
         severity: Severity::Warning,
-        summary: "some ready endpoints have hints and others have none",
-        why: "hints count only where every ready endpoint has them, so traffic goes to every zone again",
-        fix: "give each endpoint hints; where the control plane writes them, look for nodes without a zone",
+        summary: "some ready endpoints of a Service have hints and others have none",
+        why: "clients ignore hints unless every ready endpoint has one, so requests go to every zone",
+        fix: "add hints to every endpoint; if the control plane writes them, look for nodes without a zone",
         needs: &[],
         check: hints_fall_away,
     },
@@ -84,9 +84,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN017",
         name: "hint-leads-nowhere",
         severity: Severity::Warning,
-        summary: "an endpoint is hinted to zones or nodes that are not there",
-        why: "no client is there, so while hints count the endpoint gets no requests",
-        fix: "write a zone or node that there is; where a controller wrote the slice, delete it and it is made anew",
+        summary: "the hints of an endpoint name only zones or nodes that do not exist",
+        why: "no client runs there, so the endpoint gets no requests while hints apply",
+        fix: "use a zone or node that exists; if a controller wrote the EndpointSlice, delete it to have it recreated",
         needs: &["Node"],
         check: hint_leads_nowhere,
     },
@@ -99,22 +99,22 @@ fn no_ready_endpoint(context: &Context<'_>, findings: &mut Findings) {
         }
         let all = service.endpoints.len();
         let message = match (service.view.selector(), all) {
-            // BN011 says it better, and BN001 where the pods are known.
+            // BN011 reports this case, and so does BN001 where the pods are known.
             (None, 0) => continue,
             (Some(_), 0) if context.cluster.knows("Pod") && service.pods.is_empty() => continue,
             (_, 0) => match uncounted_slices(service) {
-                Some(uncounted) => format!("it has no endpoint: {uncounted}"),
-                None => "it has no endpoint".to_owned(),
+                Some(uncounted) => format!("the Service has no endpoint: {uncounted}"),
+                None => "the Service has no endpoint".to_owned(),
             },
-            (_, 1) => "its only endpoint is not ready".to_owned(),
-            (_, all) => format!("none of its {all} endpoints is ready"),
+            (_, 1) => "the only endpoint of the Service is not ready".to_owned(),
+            (_, all) => format!("none of the {all} endpoints of the Service is ready"),
         };
         let field = if service.view.selector().is_some() { "spec.selector" } else { "metadata.name" };
         findings.add(service.subject(), field, message);
     }
 }
 
-/// Why no EndpointSlice of a Service counts, where it has some.
+/// The reason why no EndpointSlice of a Service counts, if it has any.
 fn uncounted_slices(service: &LintedService<'_>) -> Option<String> {
     if service.view.slices().next().is_some() {
         return None;
@@ -130,15 +130,15 @@ fn no_selector_no_endpoints(context: &Context<'_>, findings: &mut Findings) {
             continue;
         }
         let slices = service.view.all_slices().count();
-        // Some have one for its annotations, or for its name alone.
+        // Some Services exist for their annotations or their name alone.
         let is_for_its_name = service.view.is_headless() && service.view.ports().next().is_none() && slices == 0;
         if is_for_its_name || !context.cluster.knows_endpoints_of(service.name) {
             continue;
         }
         let message = match (slices, uncounted_slices(service)) {
-            (0, _) => "it has no selector, and no EndpointSlice has its name in the label".to_owned(),
-            (_, Some(uncounted)) => format!("it has no selector, and {uncounted}"),
-            (slices, None) => format!("it has no selector, and nothing stands in its EndpointSlices ({slices})"),
+            (0, _) => "the Service has no selector, and no EndpointSlice has its name in the label".to_owned(),
+            (_, Some(uncounted)) => format!("the Service has no selector, and {uncounted}"),
+            (slices, None) => format!("the Service has no selector, and its EndpointSlices ({slices}) are empty"),
         };
         findings.add(service.subject(), "metadata.name", message);
     }
@@ -147,10 +147,10 @@ fn no_selector_no_endpoints(context: &Context<'_>, findings: &mut Findings) {
 fn special_address(context: &Context<'_>, findings: &mut Findings) {
     for endpoint in context.cluster.endpoint_views() {
         let special = |text: &&String| text.parse::<IpAddr>().is_ok_and(byname_core::is_special);
-        // Others than the first are read by programs that are not kube-proxy.
+        // kube-proxy reads only the first address; other clients read all of them.
         if let Some(address) = endpoint.object.addresses.iter().find(special) {
             let field = format!("{}.addresses", endpoint.field());
-            findings.add(slice_subject(&endpoint.slice), field, format!("{address} is no pod's"));
+            findings.add(slice_subject(&endpoint.slice), field, format!("{address} cannot be the address of a pod"));
         }
     }
 }
@@ -159,9 +159,9 @@ fn endpoint_without_pod(context: &Context<'_>, findings: &mut Findings) {
     let namespaces: BTreeSet<&str> = context.cluster.pods.keys().map(|name| &*name.namespace).collect();
     for endpoint in context.cluster.endpoint_views() {
         let Some(pod) = endpoint.pod() else { continue };
-        // What was read may have the pods of other namespaces alone.
+        // The input may have only pods of other namespaces.
         if namespaces.contains(&*pod.namespace) && !context.cluster.pods.contains_key(&pod) {
-            let message = format!("{} is said to be Pod {pod}, which is not there", endpoint.address);
+            let message = format!("endpoint {} refers to Pod {pod}, which does not exist", endpoint.address);
             let field = format!("{}.targetRef.name", endpoint.field());
             findings.add(slice_subject(&endpoint.slice), field, message);
         }
@@ -170,7 +170,7 @@ fn endpoint_without_pod(context: &Context<'_>, findings: &mut Findings) {
 
 fn slice_without_service(context: &Context<'_>, findings: &mut Findings) {
     for (name, slice) in &context.cluster.slices {
-        /// Of a slice that is for a Service of several clusters.
+        /// The label of a slice that belongs to a multi-cluster Service.
         const MULTICLUSTER: &str = "multicluster.kubernetes.io/service-name";
         let labels = slice.object.metadata.labels.as_ref();
         let label = labels.and_then(|labels| labels.get(SERVICE_NAME));
@@ -178,12 +178,12 @@ fn slice_without_service(context: &Context<'_>, findings: &mut Findings) {
             continue;
         }
         let (field, message) = match label {
-            None => ("metadata.labels".to_owned(), format!("it has no label {SERVICE_NAME}")),
+            None => ("metadata.labels".to_owned(), format!("the EndpointSlice has no label {SERVICE_NAME}")),
             Some(service)
                 if context.knows_services_of(&name.namespace)
                     && context.service(&name.namespace, service).is_none() =>
             {
-                let message = format!("there is no Service {}/{service}", name.namespace);
+                let message = format!("Service {}/{service} does not exist", name.namespace);
                 (format!("metadata.labels.{SERVICE_NAME}"), message)
             }
             Some(_) => continue,
@@ -199,7 +199,7 @@ fn port_in_no_slice(context: &Context<'_>, findings: &mut Findings) {
         }
         for port in service.view.ports() {
             let slices = || service.view.slices();
-            // BN020 knows why.
+            // BN020 reports the cause.
             if slices().any(|slice| slice.port_of(&port).is_some()) || names_no_container_port(service, &port) {
                 continue;
             }
@@ -209,20 +209,20 @@ fn port_in_no_slice(context: &Context<'_>, findings: &mut Findings) {
             findings.add(
                 service.subject(),
                 port.field(),
-                format!("port {} is in no EndpointSlice: they have {there}", shown(&port)),
+                format!("no EndpointSlice has port {}; the EndpointSlices have {there}", shown(&port)),
             );
         }
     }
 }
 
-/// Names in the hints of an endpoint, for zones and for nodes.
+/// Zones and nodes in the hints of an endpoint.
 fn hints<'c>(endpoint: &EndpointView<'c>) -> [(&'static str, Vec<&'c str>); 2] {
     [("zone", endpoint.hinted_zones().collect()), ("node", endpoint.hinted_nodes().collect())]
 }
 
 fn hints_fall_away(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| service.view.is_virtual()) {
-        // kube-proxy asks family by family.
+        // kube-proxy decides for each IP family by itself.
         for family in [AddressType::IPv4, AddressType::IPv6] {
             hints_of_family(service, family, findings);
         }
@@ -241,7 +241,7 @@ fn hints_of_family(service: &LintedService<'_>, family: AddressType, findings: &
         };
         let kind = hints.get(number).map_or("", |(kind, _)| kind);
         let message = format!(
-            "{} has no {kind} hint and {hinted} of {} ready endpoints have one, so none counts for Service {}",
+            "endpoint {} has no {kind} hint, so the hints of {hinted} of {} ready endpoints of Service {} do not apply",
             bare.address,
             ready.len(),
             service.name
@@ -260,8 +260,8 @@ fn hint_leads_nowhere(context: &Context<'_>, findings: &mut Findings) {
                 _ => nodes.contains_key(*name),
             };
             if !names.is_empty() && !names.iter().any(is_there) {
-                let missing = if kind == "zone" { "in which no node is" } else { "which is not there" };
-                let message = format!("{} is hinted to {kind} {}, {missing}", endpoint.address, some(&names));
+                let missing = if kind == "zone" { "which has no nodes" } else { "which does not exist" };
+                let message = format!("the hint of {} names {kind} {}, {missing}", endpoint.address, some(&names));
                 findings.add(slice_subject(&endpoint.slice), format!("{}.hints", endpoint.field()), message);
             }
         }

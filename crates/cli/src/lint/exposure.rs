@@ -1,4 +1,4 @@
-//! How Services are reached from elsewhere: addresses, node ports, load balancers, and from which nodes.
+//! Access to Services from outside: addresses, node ports, load balancers and traffic policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +15,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "node-port-out-of-range",
         severity: Severity::Warning,
         summary: "a nodePort is outside 30000 to 32767",
-        why: "an API server with the default range refuses it, and below it may be a port of the node itself",
-        fix: "take a port of the range, or leave it out and have one allocated",
+        why: "an API server with the default range rejects the port; a lower one may clash with the node's own ports",
+        fix: "use a port in the range, or omit nodePort to have one allocated",
         needs: &[],
         check: node_port_out_of_range,
     },
@@ -25,8 +25,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "node-port-twice",
         severity: Severity::Error,
         summary: "two Services have the same nodePort with the same protocol",
-        why: "a node's port leads to one Service: which of them it is depends on the order of their making",
-        fix: "leave the nodePort of one of them out, and have another allocated",
+        why: "a node port routes to one Service; which of the two depends on the order of creation",
+        fix: "omit the nodePort of one Service to have another port allocated",
         needs: &[],
         check: node_port_twice,
     },
@@ -34,9 +34,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN052",
         name: "node-port-local-without-endpoint",
         severity: Severity::Warning,
-        summary: "a NodePort Service with externalTrafficPolicy: Local has nodes without an endpoint",
-        why: "these nodes drop what comes to the port, and no load balancer is told to leave them out",
-        fix: "run a pod on every node that clients use, name only nodes that have one, or use the policy Cluster",
+        summary: "some nodes have no endpoint of a NodePort Service with externalTrafficPolicy: Local",
+        why: "these nodes drop requests to the port, and no load balancer learns to avoid them",
+        fix: "run a pod on every node that clients use, send clients to nodes with a pod, or use policy Cluster",
         needs: &["EndpointSlice", "Node"],
         check: node_port_local,
     },
@@ -45,8 +45,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "local-policy-endpoint-without-node",
         severity: Severity::Warning,
         summary: "a Service with a Local traffic policy has an endpoint without a nodeName",
-        why: "the endpoint is local to no node, so it is never chosen",
-        fix: "write the nodeName of the endpoint, or use the policy Cluster",
+        why: "the endpoint is local to no node, so a Local policy never chooses it",
+        fix: "set the nodeName of the endpoint, or use policy Cluster",
         needs: &[],
         check: local_without_node,
     },
@@ -54,9 +54,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN054",
         name: "internal-local-without-endpoint",
         severity: Severity::Info,
-        summary: "a Service with internalTrafficPolicy: Local has no endpoint on nodes that have pods",
-        why: "pods there that ask for it get no answer, as endpoints of other nodes are never used",
-        fix: "run one of its pods on every node whose pods ask for it, as a DaemonSet does, or use the policy Cluster",
+        summary: "some nodes with pods have no endpoint of a Service with internalTrafficPolicy: Local",
+        why: "requests from pods on these nodes fail, because endpoints on other nodes are never used",
+        fix: "run an endpoint on every node with clients, for example as a DaemonSet, or use policy Cluster",
         needs: &["EndpointSlice", "Node", "Pod"],
         check: internal_local,
     },
@@ -64,9 +64,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN055",
         name: "load-balancer-pending",
         severity: Severity::Warning,
-        summary: "a Service of type LoadBalancer has no address from a load balancer",
-        why: "nothing outside reaches it: no controller has taken it up, or it failed",
-        fix: "look at the events of the Service; without a load balancer's controller use NodePort or a gateway",
+        summary: "a Service of type LoadBalancer has no load balancer address",
+        why: "clients outside the cluster cannot reach the Service: no load balancer controller runs, or it failed",
+        fix: "check the events of the Service; without a load balancer controller use NodePort or a gateway",
         needs: &[],
         check: load_balancer_pending,
     },
@@ -75,7 +75,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "external-ips",
         severity: Severity::Warning,
         summary: "a Service has externalIPs",
-        why: "whoever writes them takes others' traffic to any address (CVE-2020-8554); they are deprecated",
+        why: "the Service's author can take over traffic to any address (CVE-2020-8554); externalIPs is deprecated",
         fix: "use type LoadBalancer or a gateway",
         needs: &[],
         check: external_ips,
@@ -85,8 +85,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "cluster-ip-twice",
         severity: Severity::Error,
         summary: "two Services have the same cluster IP",
-        why: "one of them gets the traffic of both; the filter refuses a table with it",
-        fix: "make one of them anew without clusterIP, and have one allocated",
+        why: "one Service gets the traffic of both, and the filter rejects the table",
+        fix: "recreate one Service without clusterIP to have another address allocated",
         needs: &[],
         check: cluster_ip_twice,
     },
@@ -94,9 +94,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN058",
         name: "load-balancer-local-without-endpoint",
         severity: Severity::Info,
-        summary: "a LoadBalancer Service with externalTrafficPolicy: Local has nodes without an endpoint",
-        why: "a load balancer that asks healthCheckNodePort leaves them out, so the others carry all; one that does not loses requests",
-        fix: "see that the load balancer asks healthCheckNodePort, run a pod on every node, or use the policy Cluster",
+        summary: "some nodes have no endpoint of a LoadBalancer Service with externalTrafficPolicy: Local",
+        why: "a load balancer that checks healthCheckNodePort avoids these nodes; any other loses requests there",
+        fix: "have the load balancer check healthCheckNodePort, run a pod on every node, or use policy Cluster",
         needs: &["EndpointSlice", "Node"],
         check: load_balancer_local,
     },
@@ -128,14 +128,14 @@ fn node_port_twice(context: &Context<'_>, findings: &mut Findings) {
         for (field, number, protocol) in node_ports(service) {
             let first = *first.entry((number, protocol)).or_insert(service.name);
             if first != service.name {
-                let message = format!("{number} ({protocol}) is that of Service {first} too");
+                let message = format!("Service {first} has node port {number} ({protocol}) too");
                 findings.add(service.subject(), field, message);
             }
         }
     }
 }
 
-/// Nodes that are ready and have none of the endpoints that serve.
+/// Ready nodes without a serving endpoint.
 fn nodes_without<'c>(service: &LintedService<'c>, context: &Context<'c>) -> Vec<&'c str> {
     let ready = context.cluster.nodes.iter().filter(|(_, node)| node.object.ready);
     let serving = service.serving_nodes();
@@ -178,7 +178,7 @@ fn local_without_node(context: &Context<'_>, findings: &mut Findings) {
         let without = service.endpoints.iter().filter(|endpoint| endpoint.node().is_none());
         let addresses: Vec<&str> = without.map(|endpoint| endpoint.address).collect();
         if !addresses.is_empty() {
-            let message = format!("without a nodeName: {}", some(addresses));
+            let message = format!("endpoints without a nodeName: {}", some(addresses));
             findings.add(service.subject(), format!("spec.{field}"), message);
         }
     }
@@ -202,14 +202,14 @@ fn internal_local(context: &Context<'_>, findings: &mut Findings) {
 
 fn load_balancer_pending(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| service.view.type_word() == "LoadBalancer") {
-        // What was never in a cluster has no uid; kubectl writes an empty status all the same.
+        // A manifest has no uid, but kubectl may have written an empty status into it.
         if service.view.source.object.metadata.uid.is_none() {
             continue;
         }
         let Some(status) = &service.view.source.object.status else { continue };
         let ingress = status.load_balancer.as_ref().and_then(|balancer| balancer.ingress.as_ref());
         if ingress.is_none_or(Vec::is_empty) {
-            findings.add(service.subject(), "status.loadBalancer", "no address is in status.loadBalancer.ingress");
+            findings.add(service.subject(), "status.loadBalancer", "status.loadBalancer.ingress has no address");
         }
     }
 }
@@ -218,7 +218,7 @@ fn external_ips(context: &Context<'_>, findings: &mut Findings) {
     for service in &context.services {
         let addresses = service.view.spec.external_ips.as_deref().unwrap_or_default();
         if !addresses.is_empty() {
-            let message = format!("it takes what is sent to {}", some(addresses));
+            let message = format!("the Service takes over traffic to {}", some(addresses));
             findings.add(service.subject(), "spec.externalIPs", message);
         }
     }
@@ -234,7 +234,7 @@ fn cluster_ip_twice(context: &Context<'_>, findings: &mut Findings) {
             };
             let first = *first.entry(ip).or_insert(service.name);
             if first != service.name {
-                findings.add(service.subject(), field, format!("{ip} is that of Service {first} too"));
+                findings.add(service.subject(), field, format!("Service {first} has cluster IP {ip} too"));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! ExternalName Services: where they lead.
+//! Targets of ExternalName Services.
 
 use byname_core::{Name, is_refused_target, limits::MAX_ALIAS_HOPS};
 
@@ -15,8 +15,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "external-name-is-address",
         severity: Severity::Error,
         summary: "an externalName is an IP address",
-        why: "DNS answers with it as a name, which nothing resolves; the filter refuses a table with it",
-        fix: "make a Service without a selector and an EndpointSlice with the address, or write the host's name",
+        why: "DNS returns the address as a name, which never resolves, and the filter rejects the table",
+        fix: "use a Service without a selector and an EndpointSlice with the address, or write the host's name",
         needs: &[],
         check: is_address,
     },
@@ -25,8 +25,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "external-name-is-short",
         severity: Severity::Warning,
         summary: "an externalName looks like the short name of a Service",
-        why: "no search path is applied to it: it is asked of public DNS, and is not the Service of that name",
-        fix: "write the whole name, service.namespace.svc.cluster.local",
+        why: "no search path applies to an externalName: clients ask public DNS and do not reach the Service",
+        fix: "write the full name: service.namespace.svc.cluster.local",
         needs: &[],
         check: is_short,
     },
@@ -34,9 +34,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN032",
         name: "external-name-loop",
         severity: Severity::Error,
-        summary: "ExternalName Services lead to each other in a circle, or through more than 10 of them",
+        summary: "ExternalName Services form a loop, or a chain of more than 10",
         why: "the name never resolves: resolvers give up, and the filter answers 508",
-        fix: "lead one of them to what is meant in the end",
+        fix: "set the externalName of one Service to the final target",
         needs: &[],
         check: is_loop,
     },
@@ -44,9 +44,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN033",
         name: "external-name-to-other-namespace",
         severity: Severity::Warning,
-        summary: "an externalName is a Service of another namespace",
-        why: "whoever writes it sends others' requests there (CVE-2021-25740): without a grant the filter answers 403",
-        fix: "grant it in externalNames.grants of the filter's configuration, and say so in an annotation",
+        summary: "an externalName resolves to a Service of another namespace",
+        why: "the Service's author redirects requests there (CVE-2021-25740); without a grant the filter answers 403",
+        fix: "grant the target in the filter's externalNames.grants, and ignore the finding with an annotation",
         needs: &[],
         check: to_other_namespace,
     },
@@ -55,8 +55,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "external-name-refused",
         severity: Severity::Error,
         summary: "an externalName is localhost, a cloud's metadata service or a pod",
-        why: "it leads requests, credentials and all, to the client's own machine or its cloud; the filter answers 403",
-        fix: "take the Service out, and find out who wrote it",
+        why: "requests and their credentials go to the client's own machine or its cloud; the filter answers 403",
+        fix: "remove the Service, and find out who created it",
         needs: &[],
         check: is_refused,
     },
@@ -65,8 +65,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "external-name-with-ports",
         severity: Severity::Info,
         summary: "an ExternalName Service has ports",
-        why: "DNS knows no ports: a client goes to the port that it asks for, and a targetPort changes nothing",
-        fix: "take the ports out; where the port has to change, give the alias its own in the filter's table",
+        why: "DNS knows no ports: a client uses the port of its own request, and a targetPort has no effect",
+        fix: "remove the ports; to change the port, set one for the alias in the filter's table",
         needs: &[],
         check: with_ports,
     },
@@ -74,9 +74,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN036",
         name: "external-name-target-missing",
         severity: Severity::Error,
-        summary: "an externalName is a name of this cluster and there is no such Service",
-        why: "the name does not exist, so every request to it fails",
-        fix: "mend the name, or take the Service out",
+        summary: "an externalName is a name of this cluster, but its Service does not exist",
+        why: "the name does not resolve, so every request to it fails",
+        fix: "correct the name, or remove the Service",
         needs: &["Service"],
         check: target_missing,
     },
@@ -84,9 +84,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN037",
         name: "external-name-is-no-name",
         severity: Severity::Error,
-        summary: "an ExternalName Service has no externalName, or one that is no DNS name",
-        why: "nothing resolves it; the filter refuses a table with it",
-        fix: "write a DNS name: labels of at most 63 letters, digits, - and _, joined by dots, without port or scheme",
+        summary: "an ExternalName Service has no externalName, or its externalName is not a DNS name",
+        why: "the name never resolves, and the filter rejects the table",
+        fix: "use a DNS name: labels of at most 63 letters, digits, - and _, joined by dots, without port or scheme",
         needs: &[],
         check: is_no_name,
     },
@@ -108,7 +108,7 @@ impl<'c> ExternalNameAlias<'_, 'c> {
         Some((labels.next()?, labels.next()?, labels.next()?))
     }
 
-    /// The Service that the target is, be it there or not.
+    /// The Service that the target names, which need not exist.
     fn service(&self, context: &Context<'c>) -> Option<(&str, &str)> {
         self.inside(context).filter(|(kind, ..)| *kind == "svc").map(|(_, namespace, name)| (namespace, name))
     }
@@ -128,7 +128,7 @@ fn alias<'a, 'c>(service: &'a LintedService<'c>) -> Option<ExternalNameAlias<'a,
     Some(ExternalNameAlias { service, text, target })
 }
 
-/// Those whose target is a name, and no address.
+/// Aliases whose target is a name, not an address.
 fn aliases<'a, 'c>(context: &'a Context<'c>) -> impl Iterator<Item = ExternalNameAlias<'a, 'c>> {
     external_names(context).filter_map(alias).filter(|alias| !alias.target.looks_like_ipv4())
 }
@@ -140,7 +140,7 @@ fn is_ipv6(text: &str) -> bool {
 fn is_address(context: &Context<'_>, findings: &mut Findings) {
     for service in external_names(context) {
         if is_ipv6(text(service)) || alias(service).is_some_and(|alias| alias.target.looks_like_ipv4()) {
-            findings.add(service.subject(), FIELD, format!("{} is read as an address", text(service)));
+            findings.add(service.subject(), FIELD, format!("{} is read as an IP address", text(service)));
         }
     }
 }
@@ -154,7 +154,7 @@ fn is_short(context: &Context<'_>, findings: &mut Findings) {
         let (namespace, name) = match *labels.as_slice() {
             [name] => (&*service.name.namespace, name),
             [name, namespace, "svc"] => (namespace, name),
-            // A public name too, perhaps: only where there is such a Service.
+            // This may be a public name too, so it counts only where such a Service exists.
             [name, namespace]
                 if !PUBLIC_SUFFIXES.contains(&namespace) && context.service(namespace, name).is_some() =>
             {
@@ -163,7 +163,7 @@ fn is_short(context: &Context<'_>, findings: &mut Findings) {
             _ => continue,
         };
         let whole = format!("{name}.{namespace}.svc.{}", context.domain);
-        findings.add(service.subject(), FIELD, format!("{text} stands for itself, and not for {whole}"));
+        findings.add(service.subject(), FIELD, format!("{text} does not resolve to {whole}"));
     }
 }
 
@@ -183,12 +183,12 @@ fn is_loop(context: &Context<'_>, findings: &mut Findings) {
         }
         let shown: Vec<String> = way.iter().map(ToString::to_string).collect();
         let message = match next {
-            // Each circle is told of once.
+            // Each loop is reported once.
             Some(end) if end.name == start.service.name && way.iter().min() == Some(&start.service.name) => {
-                format!("{} leads to itself: {} → {}", start.service.name, shown.join(" → "), start.service.name)
+                format!("{} resolves to itself: {} → {}", start.service.name, shown.join(" → "), start.service.name)
             }
             Some(_) if way.len() > MAX_ALIAS_HOPS => {
-                format!("it leads through more than {MAX_ALIAS_HOPS} ExternalName Services: {}", some(shown))
+                format!("more than {MAX_ALIAS_HOPS} ExternalName Services form a chain: {}", some(shown))
             }
             _ => continue,
         };
@@ -196,7 +196,7 @@ fn is_loop(context: &Context<'_>, findings: &mut Findings) {
     }
 }
 
-/// The ExternalName Service that another leads to.
+/// The next ExternalName Service in a chain.
 fn following<'a, 'c>(alias: &ExternalNameAlias<'_, 'c>, context: &'a Context<'c>) -> Option<&'a LintedService<'c>> {
     let (namespace, name) = alias.service(context)?;
     context.service(namespace, name).filter(|service| service.view.is_external_name())
@@ -207,7 +207,7 @@ fn to_other_namespace(context: &Context<'_>, findings: &mut Findings) {
         let Some((namespace, name)) = alias.service(context) else { continue };
         let own = &*alias.service.name.namespace;
         if namespace != own && context.service(namespace, name).is_some() {
-            let message = format!("it leads from namespace {own} to Service {namespace}/{name}");
+            let message = format!("an alias in namespace {own} resolves to Service {namespace}/{name}");
             findings.add(alias.service.subject(), FIELD, message);
         }
     }
@@ -217,7 +217,7 @@ fn is_refused(context: &Context<'_>, findings: &mut Findings) {
     for alias in aliases(context) {
         let is_pod = alias.inside(context).is_some_and(|(kind, ..)| kind == "pod");
         if is_pod || is_refused_target(alias.target.as_str()) {
-            let what = if is_pod { "is the name of a pod" } else { "is never a target" };
+            let what = if is_pod { "is the name of a pod" } else { "is never allowed as a target" };
             findings.add(alias.service.subject(), FIELD, format!("{} {what}", alias.text));
         }
     }
@@ -226,7 +226,7 @@ fn is_refused(context: &Context<'_>, findings: &mut Findings) {
 fn with_ports(context: &Context<'_>, findings: &mut Findings) {
     for service in external_names(context).filter(|service| service.view.ports().count() > 0) {
         let ports = some(service.view.ports().map(|port| shown(&port)));
-        findings.add(service.subject(), "spec.ports", format!("{ports}: none of it has an effect"));
+        findings.add(service.subject(), "spec.ports", format!("ports without effect: {ports}"));
     }
 }
 
@@ -234,7 +234,7 @@ fn target_missing(context: &Context<'_>, findings: &mut Findings) {
     for alias in aliases(context) {
         let Some((namespace, name)) = alias.service(context) else { continue };
         if context.service(namespace, name).is_none() && context.knows_services_of(namespace) {
-            findings.add(alias.service.subject(), FIELD, format!("there is no Service {namespace}/{name}"));
+            findings.add(alias.service.subject(), FIELD, format!("Service {namespace}/{name} does not exist"));
         }
     }
 }
@@ -243,11 +243,11 @@ fn is_no_name(context: &Context<'_>, findings: &mut Findings) {
     for service in external_names(context) {
         let text = text(service);
         if text.is_empty() {
-            findings.add(service.subject(), "spec.type", "it has no externalName");
+            findings.add(service.subject(), "spec.type", "the Service has no externalName");
         } else if let (Err(error), false) =
             (Name::parse(text.strip_suffix('.').unwrap_or(text).as_bytes()), is_ipv6(text))
         {
-            findings.add(service.subject(), FIELD, format!("\"{text}\" is no DNS name: {error}"));
+            findings.add(service.subject(), FIELD, format!("\"{text}\" is not a DNS name: {error}"));
         }
     }
 }

@@ -7,16 +7,16 @@ use super::{
 };
 use crate::kubernetes::Remark;
 
-/// Annotations of this name, with a rule's id behind it, switch that rule off for their object.
+/// Prefix of an annotation's name. A rule's id follows, and the annotation disables that rule for its object.
 pub(super) const ANNOTATION: &str = "ignore-";
 
 pub(super) const RULES: &[Rule] = &[Rule {
     id: "BN090",
     name: "ignore-has-no-effect",
     severity: Severity::Warning,
-    summary: "an annotation byname/ignore-… without a reason, or for a rule that there is not",
-    why: "nothing is ignored by it: whoever wrote it believes that a finding is dealt with",
-    fix: "write the reason as its value and a rule of byname lint --list-rules in its name, or take it out",
+    summary: "an annotation byname/ignore-… gives no reason, or names a rule that does not exist",
+    why: "the annotation ignores nothing, though its author believes that the finding is handled",
+    fix: "name a rule of byname lint --list-rules and write the reason as the value, or remove the annotation",
     needs: &[],
     check: without_effect,
 }];
@@ -26,8 +26,8 @@ fn without_effect(context: &Context<'_>, findings: &mut Findings) {
         for Remark { name, text, place, line } in remarks {
             let Some(id) = name.strip_prefix(ANNOTATION) else { continue };
             let message = match context.rule_ids.contains(id) {
-                false => format!("there is no rule {id}"),
-                true if text.trim().is_empty() => format!("it gives no reason, so {id} is not ignored"),
+                false => format!("rule {id} does not exist"),
+                true if text.trim().is_empty() => format!("the annotation gives no reason, so {id} is not ignored"),
                 true => continue,
             };
             let subject = Subject::unread(&object.kind, &object.namespace, &object.name, place);

@@ -1,4 +1,4 @@
-//! Names that mean something else than they seem to, and what it costs to look them up.
+//! Names that resolve to something unexpected, and the cost of lookups.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN060",
         name: "name-shadowed",
         severity: Severity::Warning,
-        summary: "an endpoint has the short name that a Service of another namespace is called by",
-        why: "the search path tries the caller's own namespace first, so the name means the endpoint alone",
-        fix: "rename one of them, or ask for the Service by its whole name with a dot at its end",
+        summary: "an endpoint has the same short name as a Service of another namespace",
+        why: "the search path tries the client's own namespace first, so the name resolves to the endpoint",
+        fix: "rename one of the two, or use the full name of the Service with a trailing dot",
         needs: &["EndpointSlice"],
         check: name_shadowed,
     },
@@ -27,9 +27,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN061",
         name: "service-called-like-namespace",
         severity: Severity::Info,
-        summary: "a Service is called like another namespace that has Services",
-        why: "svc.namespace means an endpoint of that Service first: a pod with the right hostname takes the name over",
-        fix: "rename the Service, or ask for Services of that namespace as svc.namespace.svc",
+        summary: "a Service has the name of another namespace that has Services",
+        why: "svc.namespace is tried as an endpoint of the Service first, so a pod's hostname can take the name over",
+        fix: "rename the Service, or write svc.namespace.svc for Services of that namespace",
         needs: &[],
         check: called_like_namespace,
     },
@@ -37,9 +37,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN062",
         name: "namespace-called-like-public-suffix",
         severity: Severity::Warning,
-        summary: "a namespace with Services is called like a top-level domain that programs use",
-        why: "the search path is tried before public DNS, so in every pod the public name means the Service",
-        fix: "move the Services to a namespace of another name, or ask for the public name with a dot at its end",
+        summary: "a namespace with Services has the name of a common top-level domain",
+        why: "the search path is tried before public DNS, so in every pod the public name resolves to the Service",
+        fix: "move the Services to a namespace with another name, or use the public name with a trailing dot",
         needs: &[],
         check: called_like_suffix,
     },
@@ -47,9 +47,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN063",
         name: "many-lookups",
         severity: Severity::Info,
-        summary: "the dnsConfig of a pod makes names cost more queries than the defaults of a cluster",
-        why: "each name outside the cluster waits for all of the search path, and the DNS servers answer all of it",
-        fix: "take searches out, lower ndots, or write a dot at the end of whole names",
+        summary: "the dnsConfig of a pod causes more DNS queries than the defaults of a cluster",
+        why: "each lookup of an external name waits for the whole search path, and DNS servers answer every query",
+        fix: "remove searches, lower ndots, or end full names with a dot",
         needs: &[],
         check: many_lookups,
     },
@@ -58,22 +58,22 @@ pub(super) const RULES: &[Rule] = &[
         name: "dns-none-without-nameservers",
         severity: Severity::Error,
         summary: "a pod with dnsPolicy: None has no nameservers",
-        why: "its resolver has nobody to ask; the API server refuses such a pod",
-        fix: "write dnsConfig.nameservers, or take another dnsPolicy",
+        why: "the pod's resolver has no server to ask, and the API server rejects such a pod",
+        fix: "set dnsConfig.nameservers, or use another dnsPolicy",
         needs: &[],
         check: no_nameservers,
     },
 ];
 
-/// What a name of each address family is looked up for.
+/// Queries for one name: A and AAAA.
 const FAMILIES: usize = 2;
-/// `ndots` of a pod that the cluster's DNS serves, and of a resolver that is told nothing.
+/// Default `ndots` of a pod that uses the cluster's DNS, and of a resolver without options.
 const CLUSTER_NDOTS: usize = 5;
 const BARE_NDOTS: usize = 1;
-/// How many domains the search path of a pod has by default.
+/// Number of domains in the default search path of a pod.
 const CLUSTER_SEARCHES: usize = 3;
 
-/// Endpoints of a Service whose short names are those of Services in the namespace that is called like it.
+/// Endpoints of a Service that share a short name with a Service of the namespace called like the Service.
 fn shadowed<'a, 'c>(
     service: &'a LintedService<'c>,
     context: &'a Context<'c>,
@@ -92,10 +92,10 @@ fn name_shadowed(context: &Context<'_>, findings: &mut Findings) {
         let Some((endpoint, other)) = shadowed.first() else { continue };
         let more = match shadowed.len() {
             1 => String::new(),
-            count => format!("; so for {count} names in all"),
+            count => format!("; {count} names are shadowed in all"),
         };
         let message = format!(
-            "in namespace {}, {}.{} is the endpoint {} of Service {}, and not Service {}{more}",
+            "in namespace {}, {}.{} resolves to endpoint {} of Service {}, not to Service {}{more}",
             service.name.namespace, other.name.name, service.name.name, endpoint.address, service.name, other.name
         );
         findings.add(service.subject(), "metadata.name", message);
@@ -106,12 +106,12 @@ fn called_like_namespace(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
         let (own, namespace) = (&*service.name.namespace, &*service.name.name);
         let Some(one) = context.services_in(namespace).first().filter(|_| own != namespace) else { continue };
-        // BN060 says more.
+        // BN060 reports this case.
         if !shadowed(service, context).is_empty() {
             continue;
         }
         let message = format!(
-            "in namespace {own}, {}.{namespace} is looked for as an endpoint of it first, then as Service {}",
+            "in namespace {own}, {}.{namespace} is tried as an endpoint of this Service first, then as Service {}",
             one.name.name, one.name
         );
         findings.add(service.subject(), "metadata.name", message);
@@ -123,7 +123,7 @@ fn called_like_suffix(context: &Context<'_>, findings: &mut Findings) {
         let services = context.services_in(suffix);
         let Some(first) = services.first() else { continue };
         let names = some(services.iter().map(|service| format!("{}.{suffix}", service.name.name)));
-        let message = format!("in every pod these mean Services and no public names: {names}");
+        let message = format!("in every pod these names resolve to Services, not to public hosts: {names}");
         match context.cluster.namespaces.get_key_value(*suffix) {
             Some((name, place)) => {
                 findings.add(Subject::unread("Namespace", "", name, place), "metadata.name", message);
@@ -133,7 +133,7 @@ fn called_like_suffix(context: &Context<'_>, findings: &mut Findings) {
     }
 }
 
-/// How names are looked up in a pod.
+/// Settings of a pod's resolver.
 struct Lookups {
     ndots: usize,
     /// Domains of the search path.
@@ -141,7 +141,7 @@ struct Lookups {
 }
 
 impl Lookups {
-    /// `None` where the node says it.
+    /// `None` where the node's resolver settings apply.
     fn of(pod: &Pod) -> Option<Self> {
         let (searches, ndots) = match pod.dns_policy {
             DnsPolicy::ClusterFirst => (CLUSTER_SEARCHES, CLUSTER_NDOTS),
@@ -153,17 +153,17 @@ impl Lookups {
         Some(Self { ndots, searches: searches + pod.searches.len() })
     }
 
-    /// Names that are asked for, one after the other, where none but the last is there.
+    /// Number of names that are tried if only the last one exists.
     fn names(&self, dots: usize) -> usize {
         if dots < self.ndots { self.searches + 1 } else { 1 }
     }
 }
 
 fn many_lookups(context: &Context<'_>, findings: &mut Findings) {
-    /// Of a name such as `api.example.com`.
+    /// Dots in a name such as `api.example.com`.
     const OUTSIDE_DOTS: usize = 2;
     let usual = Lookups { ndots: CLUSTER_NDOTS, searches: CLUSTER_SEARCHES };
-    // Pods of one workload are told of once.
+    // Pods of one workload are reported once.
     let mut seen: BTreeMap<_, (&NamespacedName, usize)> = BTreeMap::new();
     for (name, pod) in context.cluster.pods.iter().filter(|(_, pod)| !pod.object.is_over()) {
         let pod = &pod.object;
@@ -188,7 +188,7 @@ fn many_lookups(context: &Context<'_>, findings: &mut Findings) {
         };
         let pods = if count > 1 { format!(" in {count} pods") } else { String::new() };
         let message = format!(
-            "{example} costs {} queries (A and AAAA of {names} names){pods}; by default {}",
+            "a lookup of {example} costs {} queries (A and AAAA of {names} names){pods}; the default is {}",
             names * FAMILIES,
             usual * FAMILIES
         );
@@ -199,7 +199,7 @@ fn many_lookups(context: &Context<'_>, findings: &mut Findings) {
 fn no_nameservers(context: &Context<'_>, findings: &mut Findings) {
     for (name, pod) in &context.cluster.pods {
         if pod.object.dns_policy == DnsPolicy::None && pod.object.nameservers.is_empty() {
-            findings.add(Subject::new("Pod", name, pod), "spec.dnsPolicy", "None, and dnsConfig has no nameservers");
+            findings.add(Subject::new("Pod", name, pod), "spec.dnsPolicy", "None requires dnsConfig.nameservers");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Ports of Services: where they lead, and what they are called.
+//! Ports of Services: their targets and their names.
 
 use super::{
     context::{Context, LintedService, names_no_container_port, shown},
@@ -12,9 +12,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN020",
         name: "target-port-name-missing",
         severity: Severity::Error,
-        summary: "a targetPort is a name that no container of the selected pods gives to a port of that protocol",
+        summary: "no container of the selected pods has a port with the targetPort's name and protocol",
         why: "the port has no endpoint, so every request to it fails",
-        fix: "write the name that the containers give to the port, or its number",
+        fix: "use the name or the number of a container port",
         needs: &["Pod"],
         check: target_port_name_missing,
     },
@@ -22,9 +22,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN021",
         name: "target-port-not-listed",
         severity: Severity::Info,
-        summary: "a targetPort is a number that the selected pods do not list among their ports",
-        why: "containers may listen on ports that they do not list, so it may work; more often it is a typing error",
-        fix: "list the port in the container, best with a name that the Service then uses, or mend the number",
+        summary: "a targetPort is a number that no selected pod lists among its container ports",
+        why: "containers may listen on ports that they do not list, so it may work, but often the number is a typo",
+        fix: "list the port in the container, ideally with a name for the Service to use, or correct the number",
         needs: &["Pod"],
         check: target_port_not_listed,
     },
@@ -32,9 +32,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN022",
         name: "tls-and-clear-text-to-one-port",
         severity: Severity::Warning,
-        summary: "a port for TLS and one for clear text lead to the same targetPort",
-        why: "hardly any server takes both on one port; who believes the port's name speaks what is not understood",
-        fix: "lead the TLS port to the port that speaks TLS, or take it out where TLS ends before the Service",
+        summary: "a TLS port and a plaintext port route to the same targetPort",
+        why: "hardly any server accepts TLS and plaintext on one port, so requests to one of the two ports fail",
+        fix: "route the TLS port to a container port that speaks TLS, or remove it if TLS ends before the Service",
         needs: &[],
         check: tls_and_clear_text,
     },
@@ -42,9 +42,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN023",
         name: "tcp-protocol-over-udp",
         severity: Severity::Warning,
-        summary: "a port is named after a protocol that runs over TCP alone, and has another protocol",
+        summary: "a port is named after a protocol that runs over TCP only, but its protocol is not TCP",
         why: "clients connect over TCP, where nothing listens; the filter finds no TCP port of that name",
-        fix: "write protocol: TCP, or give the port a name that does not say something else",
+        fix: "set protocol: TCP, or rename the port",
         needs: &[],
         check: tcp_over_udp,
     },
@@ -52,8 +52,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN024",
         name: "unnamed-port",
         severity: Severity::Error,
-        summary: "a Service has several ports and one of them has no name",
-        why: "ports are joined to EndpointSlices by their names; the API server refuses such a Service",
+        summary: "a Service has several ports, and one of the ports has no name",
+        why: "EndpointSlices match ports by name, and the API server rejects such a Service",
         fix: "name every port",
         needs: &[],
         check: unnamed_port,
@@ -62,9 +62,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN025",
         name: "unknown-app-protocol",
         severity: Severity::Warning,
-        summary: "an appProtocol begins with kubernetes.io/ and is none that Kubernetes defines",
-        why: "the prefix is Kubernetes' own: nothing knows the value, so the port is taken for plain TCP or HTTP/1",
-        fix: "write kubernetes.io/h2c, kubernetes.io/ws or kubernetes.io/wss, or a name of IANA such as https",
+        summary: "an appProtocol begins with kubernetes.io/, but Kubernetes does not define it",
+        why: "the prefix is reserved for Kubernetes: proxies do not know the value and treat the port as TCP or HTTP/1",
+        fix: "use kubernetes.io/h2c, kubernetes.io/ws or kubernetes.io/wss, or an IANA name such as https",
         needs: &[],
         check: unknown_app_protocol,
     },
@@ -72,9 +72,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN026",
         name: "headless-port-differs",
         severity: Severity::Warning,
-        summary: "a port of a headless Service is not the port of its pods",
-        why: "a headless name gives the pods' addresses, and nothing translates ports: only the pods' port answers",
-        fix: "make port and targetPort the same number",
+        summary: "a port of a headless Service differs from the port of its pods",
+        why: "a headless name resolves to the pods, and nothing translates ports, so only the pods' port answers",
+        fix: "set port and targetPort to the same number",
         needs: &[],
         check: headless_port_differs,
     },
@@ -84,11 +84,11 @@ fn target_port_name_missing(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
         for port in service.view.ports().filter(|port| names_no_container_port(service, port)) {
             let name = port.target().to_string();
-            let number = name.parse::<u16>().map_or("", |_| "; a number is written without quotes");
+            let number = name.parse::<u16>().map_or("", |_| "; write a port number without quotes");
             let protocol = port.protocol;
             let count = service.pods.len();
             let pods = if count == 1 { "the selected pod".into() } else { format!("the {count} selected pods") };
-            let message = format!("no container of {pods} calls a {protocol} port \"{name}\"{number}");
+            let message = format!("no container of {pods} has a {protocol} port named \"{name}\"{number}");
             findings.add(service.subject(), format!("{}.targetPort", port.field()), message);
         }
     }
@@ -97,7 +97,7 @@ fn target_port_name_missing(context: &Context<'_>, findings: &mut Findings) {
 fn target_port_not_listed(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
         let listed = || service.pods.iter().flat_map(|(_, pod)| &pod.object.container_ports);
-        // Who lists nothing says nothing.
+        // A pod that lists no port at all may listen on any.
         if service.pods.iter().any(|(_, pod)| pod.object.container_ports.is_empty()) || service.pods.is_empty() {
             continue;
         }
@@ -115,7 +115,7 @@ fn target_port_not_listed(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn tls_and_clear_text(context: &Context<'_>, findings: &mut Findings) {
-    // A load balancer may end TLS, and speak in clear text from there on.
+    // A load balancer may terminate TLS and send plaintext to the pods.
     let is_judged =
         |service: &&LintedService<'_>| !service.view.is_external_name() && service.view.type_word() != "LoadBalancer";
     for service in context.services.iter().filter(is_judged) {
@@ -127,7 +127,7 @@ fn tls_and_clear_text(context: &Context<'_>, findings: &mut Findings) {
                     && other.app_protocol().is_plaintext_over_tcp()
             };
             if let Some(other) = service.view.ports().find(leads_there_too) {
-                let message = format!("ports {} and {} both lead to {target}", shown(&port), shown(&other));
+                let message = format!("ports {} and {} both route to {target}", shown(&port), shown(&other));
                 findings.add(service.subject(), port.field(), message);
             }
         }
@@ -139,7 +139,7 @@ fn tcp_over_udp(context: &Context<'_>, findings: &mut Findings) {
         for port in service.view.ports() {
             if !port.is_tcp() && port.app_protocol().is_plaintext_over_tcp() {
                 let (word, protocol) = (port.protocol_word(), port.protocol);
-                let message = format!("port {} is said to be {word} over {protocol}", shown(&port));
+                let message = format!("port {} is declared as {word} but uses {protocol}", shown(&port));
                 findings.add(service.subject(), format!("{}.protocol", port.field()), message);
             }
         }
@@ -149,7 +149,8 @@ fn tcp_over_udp(context: &Context<'_>, findings: &mut Findings) {
 fn unnamed_port(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| service.view.ports().count() > 1) {
         for port in service.view.ports().filter(|port| port.name.is_empty()) {
-            let message = format!("port {} is one of {} and has no name", shown(&port), service.view.ports().count());
+            let message =
+                format!("port {} is one of {} ports and has no name", shown(&port), service.view.ports().count());
             findings.add(service.subject(), port.field(), message);
         }
     }
@@ -176,7 +177,7 @@ fn headless_port_differs(context: &Context<'_>, findings: &mut Findings) {
                 numbers.push(number);
             }
             if let Some(number) = numbers.iter().find(|number| **number != port.number) {
-                let message = format!("port {} is {number} at the pods", shown(&port));
+                let message = format!("port {} is port {number} on the pods", shown(&port));
                 findings.add(service.subject(), format!("{}.port", port.field()), message);
             }
         }

@@ -21,7 +21,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     .flatten()
 }
 
-/// The rule that is called so.
+/// The rule with this id.
 #[must_use]
 pub fn by_id(id: &str) -> Option<&'static Rule> {
     rules().find(|rule| rule.id == id)

@@ -1,4 +1,4 @@
-//! What came of it, as text, as JSON and as SARIF.
+//! The report as text, JSON and SARIF.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -11,35 +11,35 @@ use super::{
 };
 use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, is_harmful, plain};
 
-/// Where the rules are explained.
+/// The document that explains the rules.
 const DOCUMENT: &str = "docs/lint.md";
 
-/// All that was found.
+/// The result of lint.
 #[derive(Clone, Debug)]
 pub struct LintReport {
-    /// What was found, as it stands in the files, what is ignored among it.
+    /// Findings in the order of files and lines, including ignored ones.
     pub findings: Vec<Finding>,
-    /// Rules that were not run, by the kind of which nothing was read.
+    /// Rules that did not run, by the kind of object that the input lacks.
     pub not_run: BTreeMap<&'static str, Vec<&'static Rule>>,
-    /// What was to be ignored and was not found.
+    /// Ignores that match no finding, as they were written.
     pub unused: Vec<String>,
-    /// How many Services there are.
+    /// Number of Services.
     pub services: usize,
 }
 
 impl LintReport {
-    /// What is not ignored.
+    /// Findings that are not ignored.
     pub fn open(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.ignored.is_none())
     }
 
-    /// Whether something is as bad as that, or worse.
+    /// Whether an open finding has this severity or a worse one.
     #[must_use]
     pub fn fails_on(&self, severity: Severity) -> bool {
         self.open().any(|finding| finding.rule.severity >= severity)
     }
 
-    /// Which rules were not run for want of what, a line for each kind.
+    /// A line for each missing kind, with the rules that did not run.
     #[must_use]
     pub fn not_run(&self) -> Vec<String> {
         let lines = self.not_run.iter().map(|(kind, rules)| {
@@ -50,7 +50,7 @@ impl LintReport {
                 "Pod" => "pods",
                 _ => "services",
             };
-            format!("no {kind} was read, so not run: {}; add {resource} to kubectl get", ids.join(", "))
+            format!("rules not run because the input has no {kind}: {}; add {resource} to kubectl get", ids.join(", "))
         });
         lines.collect()
     }
@@ -60,7 +60,7 @@ fn count(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// For people.
+/// The report as text, for people.
 #[must_use]
 pub fn text(report: &LintReport) -> String {
     let mut text = String::new();
@@ -92,7 +92,7 @@ pub fn text(report: &LintReport) -> String {
 }
 
 fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
-    // Writing to text does not fail.
+    // Writing to a `String` cannot fail.
     let _ = writeln!(text, "{line}");
 }
 
@@ -109,14 +109,14 @@ fn summary(report: &LintReport) -> String {
     let services = count(report.services, "Service", "Services");
     let (errors, warnings, infos) = (of(Severity::Error), of(Severity::Warning), of(Severity::Info));
     if errors + warnings + infos == 0 {
-        return format!("{GOOD}nothing found{GOOD:#} in {services}");
+        return format!("{GOOD}no issues{GOOD:#} in {services}");
     }
     let found =
         [count(errors, "error", "errors"), count(warnings, "warning", "warnings"), count(infos, "info", "infos")];
     format!("{} in {services}", found.join(", "))
 }
 
-/// For programs: a list of findings.
+/// The report as JSON: a list of findings.
 #[must_use]
 pub fn json(report: &LintReport) -> String {
     let findings: Vec<Value> = report.findings.iter().map(finding_json).collect();
@@ -147,7 +147,7 @@ fn by(by: IgnoredBy) -> &'static str {
     }
 }
 
-/// For code scanning: SARIF 2.1.0.
+/// The report as SARIF 2.1.0, for code scanning.
 #[must_use]
 pub fn sarif(report: &LintReport) -> String {
     let results: Vec<Value> = report.findings.iter().map(result).collect();
@@ -212,7 +212,7 @@ fn result(finding: &Finding) -> Value {
     result
 }
 
-/// A path as a URI reference (RFC 3986): relative where it is.
+/// A path as a URI reference (RFC 3986); a relative path stays relative.
 fn uri(path: &str) -> String {
     let mut uri = if path.starts_with('/') { "file://".to_owned() } else { String::new() };
     for byte in path.strip_prefix("./").unwrap_or(path).bytes() {
@@ -224,7 +224,7 @@ fn uri(path: &str) -> String {
     uri
 }
 
-/// What is harmful in the escapes of JSON, so that it says the same. Line breaks of its own stay.
+/// Escapes harmful characters as JSON does, so that the value stays the same; keeps the layout's line breaks.
 fn pretty(value: &Value) -> String {
     let raw = format!("{value:#}\n");
     let mut json = String::with_capacity(raw.len());

@@ -1,4 +1,4 @@
-//! Selectors: which pods a Service means, and which Service a pod means.
+//! Selectors of Services and subdomains of pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Error,
         summary: "the selector of a Service matches no pod of its namespace",
         why: "the Service has no endpoint, so every request to it fails",
-        fix: "write the labels of the pods that are meant; where there are none on purpose, say so in an annotation",
+        fix: "use the labels of the intended pods; if there are none on purpose, ignore the finding with an annotation",
         needs: &["Pod"],
         check: matches_no_pod,
     },
@@ -25,8 +25,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "selector-spans-workloads",
         severity: Severity::Warning,
         summary: "the selector of a Service matches pods of several workloads",
-        why: "requests go to all of them, in proportion to their pods, though they need not do the same",
-        fix: "add a label to the selector that only the right pods have; a canary is ignored by an annotation",
+        why: "requests go to every workload in proportion to its pods, though the workloads may differ",
+        fix: "add a label to the selector that only the right pods have; for a canary, ignore the finding",
         needs: &["Pod"],
         check: spans_workloads,
     },
@@ -35,8 +35,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "same-pods-same-port",
         severity: Severity::Info,
         summary: "two Services of one type have the same selector, port and target",
-        why: "two names for one thing: policies, statistics and affinity differ by which one is asked for",
-        fix: "keep one, and lead the other name to it with type ExternalName while it is in use",
+        why: "the same pods have two names, so policies, statistics and affinity depend on the name that clients use",
+        fix: "keep one Service, and make the other an ExternalName for it while the name is in use",
         needs: &[],
         check: twins,
     },
@@ -44,9 +44,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN004",
         name: "subdomain-without-service",
         severity: Severity::Warning,
-        summary: "the subdomain of a pod names no Service of its namespace",
-        why: "the pod has no name in DNS: hostname.subdomain is made by the Service of that name",
-        fix: "make a headless Service that is called like the subdomain and selects the pod, or take the subdomain out",
+        summary: "the subdomain of a pod is not the name of a Service in its namespace",
+        why: "the pod has no DNS name: hostname.subdomain needs a Service with the subdomain's name",
+        fix: "create a headless Service with the subdomain's name that selects the pod, or remove the subdomain",
         needs: &["Service"],
         check: subdomain_without_service,
     },
@@ -55,19 +55,19 @@ pub(super) const RULES: &[Rule] = &[
 fn matches_no_pod(context: &Context<'_>, findings: &mut Findings) {
     for service in &context.services {
         let Some(selector) = service.view.selector().filter(|_| !service.view.is_external_name()) else { continue };
-        // Where there are endpoints there are pods, and what was read lacks them.
+        // Endpoints prove that there are pods; the input only lacks them.
         if !service.pods.is_empty() || !service.endpoints.is_empty() {
             continue;
         }
-        // A slice without endpoints is of a control plane that found no pod; pods that run are those of a cluster. Manifests
-        // have neither, and pods of their own besides the few that are written out.
+        // An empty slice or a pod with a phase comes from a cluster, where every pod is listed. Manifests have neither,
+        // and controllers create most of their pods later.
         let is_of_cluster = |pod: &Pod| !pod.phase.is_empty();
         if service.view.all_slices().next().is_none()
             && !context.cluster.pods_of(&service.name.namespace).any(|(_, pod)| is_of_cluster(&pod.object))
         {
             continue;
         }
-        let message = format!("no pod of {} has {}", service.name.namespace, labels(selector));
+        let message = format!("no pod in namespace {} has {}", service.name.namespace, labels(selector));
         findings.add(service.subject(), "spec.selector", message);
     }
 }
@@ -84,15 +84,15 @@ fn spans_workloads(context: &Context<'_>, findings: &mut Findings) {
     }
 }
 
-/// What made a pod; a pod that nothing made is a workload of its own.
+/// The workload that owns a pod; a pod without an owner is its own workload.
 fn workload(name: &NamespacedName, pod: &Pod) -> String {
-    /// The label by which a Rollout tells its ReplicaSets apart, as a Deployment does by another.
+    /// The label that tells the ReplicaSets of a Rollout apart, as `pod-template-hash` does for a Deployment.
     const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
     let Some(owner) = &pod.owner else { return format!("Pod {}", name.name) };
     let hash = pod.labels.get(ROLLOUT_HASH);
     match hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')) {
         Some(rollout) => format!("Rollout {rollout}"),
-        // Static pods, each of which belongs to its node.
+        // The owner of a static pod is its node.
         None if owner.kind == "Node" => "static pods".to_owned(),
         None => owner.to_string(),
     }
@@ -103,14 +103,14 @@ fn twins(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
         let Some(selector) = service.view.selector() else { continue };
         let same = service.view.ports().find_map(|port| {
-            // A headless Service beside one with an address is how StatefulSets are reached.
+            // StatefulSets often have a headless Service beside one with a cluster IP.
             let kind = (service.view.is_headless(), service.view.type_word());
             let key = (&*service.name.namespace, selector, kind, port.number, port.protocol, port.target().to_string());
             let first = *first.entry(key).or_insert(service.name);
             (first != service.name).then_some((port, first))
         });
         if let Some((port, first)) = same {
-            let message = format!("port {} leads to the same pods and port as that of Service {first}", shown(&port));
+            let message = format!("port {} routes to the same pods and port as Service {first}", shown(&port));
             findings.add(service.subject(), port.field(), message);
         }
     }
@@ -131,8 +131,8 @@ fn subdomain_without_service(context: &Context<'_>, findings: &mut Findings) {
         }
     }
     for ((namespace, subdomain), ((name, pod), count)) in seen {
-        let more = if count > 1 { format!(", which {count} pods name") } else { String::new() };
-        let message = format!("there is no Service {namespace}/{subdomain} with endpoints{more}");
+        let more = if count > 1 { format!("; {count} pods have this subdomain") } else { String::new() };
+        let message = format!("Service {namespace}/{subdomain} does not exist or is an ExternalName{more}");
         findings.add(Subject::new("Pod", name, pod), "spec.subdomain", message);
     }
 }

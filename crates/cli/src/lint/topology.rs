@@ -1,4 +1,4 @@
-//! Affinity, topology and readiness: fields that have no effect, or another one than they seem to.
+//! Affinity, topology and readiness: fields without effect, or with an unexpected effect.
 
 use super::{
     context::{Context, LintedService},
@@ -12,9 +12,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN070",
         name: "affinity-without-effect",
         severity: Severity::Warning,
-        summary: "sessionAffinity of a Service that has no address of its own, or its settings without it",
-        why: "affinity is kept where a cluster IP is translated: by DNS alone a client takes any address",
-        fix: "take the fields out; or, for affinity, give the Service a cluster IP and write sessionAffinity: ClientIP",
+        summary: "a Service sets sessionAffinity without a cluster IP, or only sessionAffinityConfig",
+        why: "affinity works only where a cluster IP is translated; with DNS alone a client may use any address",
+        fix: "remove the fields, or give the Service a cluster IP and set sessionAffinity: ClientIP",
         needs: &[],
         check: affinity_without_effect,
     },
@@ -22,9 +22,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN071",
         name: "affinity-timeout",
         severity: Severity::Info,
-        summary: "the timeout of a sessionAffinity is not the default",
-        why: "kube-proxy keeps to it; in the filter a pod stays with its endpoint for as long as that serves",
-        fix: "nothing, unless clients have to move on; then balance with loadBalancer in the filter's configuration",
+        summary: "a sessionAffinity has a timeout other than the default",
+        why: "kube-proxy applies the timeout, but the filter keeps a client on its endpoint while the endpoint serves",
+        fix: "change nothing unless clients must move on; then set loadBalancer in the filter's configuration",
         needs: &[],
         check: affinity_timeout,
     },
@@ -32,9 +32,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN072",
         name: "topology-without-effect",
         severity: Severity::Warning,
-        summary: "trafficDistribution, internalTrafficPolicy or a topology annotation where nothing chooses endpoints",
-        why: "DNS lists every ready endpoint of a headless Service (KEP-2086) and gives an ExternalName as it is",
-        fix: "take the field out, or give the Service a cluster IP",
+        summary: "trafficDistribution, internalTrafficPolicy or a topology annotation has no effect on the Service",
+        why: "DNS lists every ready endpoint of a headless Service (KEP-2086) and returns an ExternalName as it is",
+        fix: "remove the field, or give the Service a cluster IP",
         needs: &[],
         check: topology_without_effect,
     },
@@ -43,8 +43,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "topology-annotation",
         severity: Severity::Warning,
         summary: "a Service has the deprecated annotation topology-mode or topology-aware-hints",
-        why: "it takes precedence over trafficDistribution, and writes hints only where its heuristic likes the zones",
-        fix: "write trafficDistribution: PreferSameZone and take the annotation out",
+        why: "the annotation overrides trafficDistribution, and adds hints only if its heuristic accepts the zones",
+        fix: "set trafficDistribution: PreferSameZone and remove the annotation",
         needs: &[],
         check: topology_annotation,
     },
@@ -53,7 +53,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "prefer-close",
         severity: Severity::Info,
         summary: "trafficDistribution is PreferClose, the old name of PreferSameZone",
-        why: "it is deprecated, and does not say what is close",
+        why: "PreferClose is deprecated, and the name does not say what is close",
         fix: "write PreferSameZone",
         needs: &[],
         check: prefer_close,
@@ -62,27 +62,27 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN075",
         name: "not-ready-addresses-are-served",
         severity: Severity::Warning,
-        summary: "publishNotReadyAddresses of a Service with a cluster IP",
-        why: "requests are sent to pods that say they are not ready; it is meant for peers that find each other by DNS",
-        fix: "take it out, or make a headless Service of its own for the peers",
+        summary: "a Service with a cluster IP sets publishNotReadyAddresses",
+        why: "requests go to pods that are not ready; the field is meant for peers that find each other by DNS",
+        fix: "remove the field, or create a separate headless Service for the peers",
         needs: &[],
         check: not_ready_addresses,
     },
 ];
 
-/// The annotations by which hints were asked for before there was a field.
+/// Annotations that request hints, from before `trafficDistribution`.
 const TOPOLOGY_ANNOTATIONS: &[&str] =
     &["service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"];
-/// The timeout that the API server writes where none is given.
+/// The API server's default timeout.
 const DEFAULT_TIMEOUT_SECONDS: i32 = 10_800;
 
-/// The topology annotations of a Service that ask for something.
+/// Topology annotations of a Service, except disabled ones.
 fn topology_annotations<'c>(service: &LintedService<'c>) -> impl Iterator<Item = (&'static str, &'c str)> {
     let modes = TOPOLOGY_ANNOTATIONS.iter().filter_map(|name| Some((*name, service.annotation(name)?)));
     modes.filter(|(_, mode)| !mode.eq_ignore_ascii_case("disabled"))
 }
 
-/// What a Service without an address of its own is called.
+/// The phrase for a Service without a cluster IP; `None` for other Services.
 fn without_address(service: &LintedService<'_>) -> Option<&'static str> {
     match service.view.form {
         ServiceForm::ExternalName => Some("an ExternalName Service"),
@@ -96,10 +96,10 @@ fn affinity_without_effect(context: &Context<'_>, findings: &mut Findings) {
         let has_affinity = service.view.spec.session_affinity.as_deref() == Some("ClientIP");
         match without_address(service) {
             Some(what) if has_affinity => {
-                findings.add(service.subject(), "spec.sessionAffinity", format!("ClientIP, for {what}"));
+                findings.add(service.subject(), "spec.sessionAffinity", format!("ClientIP has no effect on {what}"));
             }
             _ if !has_affinity && service.view.spec.session_affinity_config.is_some() => {
-                let message = "it sets how sessionAffinity works, which is None";
+                let message = "sessionAffinityConfig has no effect while sessionAffinity is None";
                 findings.add(service.subject(), "spec.sessionAffinityConfig", message);
             }
             _ => {}
@@ -115,7 +115,7 @@ fn affinity_timeout(context: &Context<'_>, findings: &mut Findings) {
             && service.view.spec.session_affinity.as_deref() == Some("ClientIP")
         {
             let field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
-            findings.add(service.subject(), field, format!("{timeout} seconds, which the filter does not count"));
+            findings.add(service.subject(), field, format!("the filter ignores the timeout of {timeout} seconds"));
         }
     }
 }
@@ -124,7 +124,7 @@ fn topology_without_effect(context: &Context<'_>, findings: &mut Findings) {
     for service in &context.services {
         let Some(what) = without_address(service) else { continue };
         let mut add = |field: &str, value: &str| {
-            findings.add(service.subject(), field, format!("{value}, for {what}"));
+            findings.add(service.subject(), field, format!("{value} has no effect on {what}"));
         };
         if let Some(distribution) = service.view.spec.traffic_distribution.as_deref() {
             add("spec.trafficDistribution", distribution);
@@ -139,12 +139,12 @@ fn topology_without_effect(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn topology_annotation(context: &Context<'_>, findings: &mut Findings) {
-    // BN072 says more of the others.
+    // BN072 reports the other Services.
     for service in context.services.iter().filter(|service| service.view.is_virtual()) {
         for (name, mode) in topology_annotations(service) {
             let message = match service.view.spec.traffic_distribution.as_deref() {
-                Some(distribution) => format!("{mode}, so trafficDistribution: {distribution} does not count"),
-                None => format!("{mode}, by an annotation that is deprecated"),
+                Some(distribution) => format!("{mode} overrides trafficDistribution: {distribution}"),
+                None => format!("{mode} is set by a deprecated annotation"),
             };
             findings.add(service.subject(), format!("metadata.annotations.{name}"), message);
         }
@@ -162,7 +162,7 @@ fn prefer_close(context: &Context<'_>, findings: &mut Findings) {
 fn not_ready_addresses(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| service.view.is_virtual()) {
         if service.view.publishes_not_ready() {
-            let message = "pods that are not ready are endpoints of a Service with a cluster IP";
+            let message = "requests to the cluster IP go to pods that are not ready";
             findings.add(service.subject(), "spec.publishNotReadyAddresses", message);
         }
     }
