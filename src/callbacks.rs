@@ -1,8 +1,8 @@
-//! What the host calls.
+//! The functions that the host calls.
 //!
-//! The SDK exports functions of the same names, with a dispatcher behind them that panics where it finds no context, boxes
-//! one for each stream and looks for it in three maps at every callback. So ours have names of their own here, and
-//! xtask/src/module.rs lets them take the place of the SDK's in the module that ships.
+//! The SDK exports functions of the same names. Their dispatcher panics without a context, boxes a context for each stream
+//! and looks in three maps at every callback. So the functions here have other names, and xtask/src/module.rs puts them in
+//! place of the SDK's functions in the module that ships.
 
 #![expect(unsafe_code, reason = "functions are exported by name")]
 
@@ -10,7 +10,7 @@ use proxy_wasm::types::Action;
 
 use crate::{contexts, http, root};
 
-/// A context begins: a root context, which has no root, or a stream.
+/// Begins a context: a root context if `root` is 0, else the context of a stream.
 #[unsafe(export_name = "byname_on_context_create")]
 extern "C" fn on_context_create(context: u32, root: u32) {
     if root != 0 {
@@ -18,7 +18,7 @@ extern "C" fn on_context_create(context: u32, root: u32) {
     }
 }
 
-/// A root context gets its configuration, of so many bytes. Says whether it is taken.
+/// Configures a root context from `bytes` bytes, and returns whether it accepts the configuration.
 #[unsafe(export_name = "byname_on_configure")]
 extern "C" fn on_configure(root: u32, bytes: u32) -> bool {
     root::configure(root, bytes)
@@ -32,7 +32,7 @@ extern "C" fn on_request_headers(stream: u32, _headers: u32, _end_of_stream: u32
     }
 }
 
-/// A context, of either kind, is gone.
+/// Deletes a root context or the context of a stream.
 #[unsafe(export_name = "byname_on_delete")]
 extern "C" fn on_delete(context: u32) {
     contexts::deleted(context);

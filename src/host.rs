@@ -1,9 +1,9 @@
 //! The only file that talks to the host.
 //!
-//! The SDK's own wrappers panic on any status that they did not expect and on text that is not UTF-8, and a panic poisons
-//! Envoy's worker for every later request. So the host functions are declared here once more, with the status as a plain
-//! number: whatever the host answers becomes a [`Status`], bytes stay bytes, and nothing in this file can panic.
-//! proxy-wasm ABI 0.2.1; the numbers of maps, buffers and levels are its.
+//! The SDK's own wrappers panic on unexpected statuses and on text that is not UTF-8. A panic poisons Envoy's worker for
+//! every later request. So this file declares the host functions again, with the status as a plain number: every answer of
+//! the host becomes a [`Status`], bytes stay bytes, and nothing in this file can panic.
+//! The numbers of maps, buffers and levels are those of the proxy-wasm ABI 0.2.1.
 
 #![expect(unsafe_code, reason = "host functions take and give raw memory; this file is where that ends")]
 
@@ -68,7 +68,7 @@ fn check(status: u32) -> Result<()> {
     if status == 0 { Ok(()) } else { Err(Status(status)) }
 }
 
-/// Calls a host function that gives bytes, and takes them over.
+/// Calls a host function that returns bytes, and takes ownership of the bytes.
 fn bytes_from(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>> {
     let mut data = ptr::null_mut();
     let mut bytes = 0;
@@ -81,14 +81,14 @@ fn bytes_from(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<
     Ok(unsafe { Vec::from_raw_parts(data, bytes, bytes) })
 }
 
-/// A property of the host, by its path; `None` where there is none, or where it cannot be had.
+/// A property of the host, by its path; `None` if it does not exist or cannot be read.
 pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
     let path = path.join("\0");
     // SAFETY: the pointers are valid for the length given, and the host keeps none of them.
     bytes_from(|value, bytes| unsafe { proxy_get_property(path.as_ptr(), path.len(), value, bytes) }).ok()
 }
 
-/// Keeps a text in the stream's filter state, as `wasm.` and `name`.
+/// Stores a text in the stream's filter state, under `wasm.` and `name`.
 pub(crate) fn set_property(name: &str, value: &str) -> Result<()> {
     // SAFETY: as above.
     check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
@@ -102,7 +102,7 @@ pub(crate) fn now() -> Result<u64> {
     Ok(time)
 }
 
-/// The plugin configuration, of so many bytes; fewer, where the host has no more.
+/// The plugin configuration, of `bytes` bytes, or fewer if the host has no more.
 pub(crate) fn configuration(bytes: usize) -> Result<Vec<u8>> {
     let from = |start: usize| {
         let most = bytes.saturating_sub(start);
@@ -119,7 +119,7 @@ pub(crate) fn configuration(bytes: usize) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The status of the response, once the stream is over; `None` where there was none.
+/// The status of the response after the end of the stream; `None` if there was no response.
 pub(crate) fn response_code() -> Option<u16> {
     u16::try_from(response_number("code")?).ok().filter(|code| *code > 0)
 }
@@ -129,7 +129,7 @@ pub(crate) fn response_flags() -> Option<u64> {
     response_number("flags")
 }
 
-/// What Envoy says of how the response came about.
+/// Envoy's details on the origin of the response.
 pub(crate) fn response_details() -> Option<Vec<u8>> {
     property(&["response", "code_details"])
 }
@@ -140,7 +140,7 @@ fn response_number(name: &str) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.first_chunk()?))
 }
 
-/// The headers of a request, as the host serialises them.
+/// The headers of a request, in the host's serialised form.
 #[derive(Default)]
 pub(crate) struct Headers(Vec<u8>);
 
@@ -164,10 +164,10 @@ impl Headers {
         found
     }
 
-    /// Shows names and values, in order, until it is told to stop. What does not add up ends it early.
+    /// Visits names and values in order, until the visitor stops. An inconsistent length ends the visit early.
     ///
-    /// The form: the number of headers, then for each the lengths of name and value, all 32 bits, little-endian; then for
-    /// each name and value, both ended by a NUL that their lengths leave out.
+    /// The form: the number of headers; then the lengths of each name and value, all 32 bits, little-endian; then each name
+    /// and value, both followed by a NUL that their lengths do not count.
     pub(crate) fn each<'h>(&'h self, mut show: impl FnMut(&'h [u8], &'h [u8]) -> ControlFlow<()>) {
         let (count, rest) = take_u32(&self.0).unwrap_or_default();
         let table_bytes = count.saturating_mul(8);
@@ -197,7 +197,7 @@ fn take_text<'a>(data: &mut &'a [u8], bytes: usize) -> Option<&'a [u8]> {
     Some(text)
 }
 
-/// Sets a request header, in place of every copy of it.
+/// Sets a request header, and replaces every copy of it.
 pub(crate) fn set_request_header(name: &str, value: &[u8]) -> Result<()> {
     // SAFETY: as above.
     check(unsafe {
@@ -211,7 +211,7 @@ pub(crate) fn remove_request_header(name: &str) -> Result<()> {
     check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })
 }
 
-/// Answers the request here. For a request that is gRPC the host makes a gRPC answer of it.
+/// Sends a local reply. The host turns it into a gRPC response if the request is gRPC.
 pub(crate) fn send_local_response(
     status: u16,
     grpc_status: u8,
@@ -251,7 +251,7 @@ fn serialize(headers: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
-/// What a metric counts.
+/// The kind of a metric.
 #[derive(Clone, Copy)]
 pub(crate) enum MetricKind {
     Counter = 0,
@@ -270,7 +270,7 @@ pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<Metric> {
     Ok(Metric(id))
 }
 
-/// Counts so many more.
+/// Increments a counter.
 pub(crate) fn increment(metric: Metric, by: u32) -> Result<()> {
     // SAFETY: only numbers are passed.
     check(unsafe { proxy_increment_metric(metric.0, by.into()) })
@@ -282,10 +282,10 @@ pub(crate) fn record(metric: Metric, value: u64) -> Result<()> {
     check(unsafe { proxy_record_metric(metric.0, value) })
 }
 
-/// Sets filter state of the stream, through Envoy's foreign function `set_envoy_filter_state`.
+/// Sets filter state of the stream through Envoy's foreign function `set_envoy_filter_state`.
 pub(crate) fn set_filter_state(key: &str, value: &str) -> Result<()> {
-    // The message `SetEnvoyFilterStateArguments`: `path` is field 1, `value` field 2; the default `span`, that of the
-    // filter chain, is left out.
+    // The message `SetEnvoyFilterStateArguments`: `path` is field 1, `value` is field 2. The default of `span`, the filter
+    // chain, is left out.
     let mut arguments = Vec::with_capacity(key.len() + value.len() + 4);
     for (tag, text) in [(0x0a, key), (0x12, value)] {
         arguments.push(tag);
@@ -330,14 +330,14 @@ impl log::Log for HostLogger {
 }
 
 fn write_log(level: u32, message: &str) {
-    // A line that the host does not take is lost; there is nowhere else to put it.
+    // A line that the host rejects is lost: there is no other place for it.
     // SAFETY: as above.
     let _ = unsafe { proxy_log(level, message.as_ptr(), message.len()) };
 }
 
-/// Sends what is logged to the host, and the words of a panic too, so that a trap, should one ever be, is not a riddle.
+/// Sends the log to the host, with the message of a panic, so that the log explains a crash (a WebAssembly trap).
 pub(crate) fn install_logger() {
-    // It is refused where there is one already, which is then this one.
+    // Fails if a logger is set already, which can only be this logger.
     let _ = log::set_logger(&HostLogger);
     log::set_max_level(log::LevelFilter::Info);
     std::panic::set_hook(Box::new(|panic| write_log(LOG_CRITICAL, &panic.to_string())));

@@ -1,4 +1,4 @@
-//! Lines of log that requests cause: few enough that no client can fill a disk.
+//! Log lines that requests cause, limited so that no client can fill a disk.
 
 use std::cell::Cell;
 
@@ -9,23 +9,23 @@ use crate::host;
 const LINE_EVERY_NANOSECONDS: u64 = 1_000_000_000;
 
 thread_local! {
-    /// One for a VM, so that a request cannot spend another configuration's lines over and over.
+    /// One budget per VM, so that requests cannot spend a budget of every configuration.
     static BUDGET: Budget = const { Budget { used: Cell::new(0), since: Cell::new(0), unwritten: Cell::new(0) } };
 }
 
-/// A bucket of lines, into which one comes back every second.
+/// A token bucket for log lines that gains one line per second.
 struct Budget {
     used: Cell<u64>,
-    /// When a line last came back, in nanoseconds.
+    /// When the bucket last gained a line, in nanoseconds.
     since: Cell<u64>,
     unwritten: Cell<u64>,
 }
 
 impl Budget {
-    /// Whether a line may be written now; then with how many were not, since the last one.
+    /// Takes a line, and returns the number of lines suppressed since the last; `None` if the bucket is empty.
     fn take(&self, now: u64) -> Option<u64> {
         if now < self.since.get() {
-            // The clock was set back: what it said before is no measure any more.
+            // The clock was set back, so the earlier time is no reference any more.
             self.since.set(now);
         }
         let back = now.saturating_sub(self.since.get()) / LINE_EVERY_NANOSECONDS;
@@ -42,9 +42,9 @@ impl Budget {
     }
 }
 
-/// Writes the line that `words` gives, unless there were too many.
+/// Writes the line that `words` returns, unless the bucket is empty.
 pub(crate) fn write(level: log::Level, words: impl FnOnce() -> String) {
-    // Without a clock no line comes back.
+    // Without a clock, the bucket gains no lines.
     let now = host::now().unwrap_or_default();
     match BUDGET.with(|budget| budget.take(now)) {
         Some(0) => log::log!(level, "{}", words()),

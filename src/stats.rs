@@ -1,4 +1,4 @@
-//! Counters and gauges, as Envoy shows them under `wasmcustom.`: one counter for each reason, and what table is served.
+//! Counters and gauges, which Envoy shows under `wasmcustom.`: a counter for each reason, and gauges of the table in use.
 
 use std::cell::{OnceCell, RefCell};
 
@@ -7,11 +7,11 @@ use byname_core::{Config, Events, HashMap, Reason, Resolution, Service};
 use crate::host::{self, Metric, MetricKind};
 
 thread_local! {
-    /// Defined once in a VM: configurations come and go, and every definition takes a new id.
+    /// Defined once per VM: configurations come and go, and every definition takes a new id.
     static STATS: OnceCell<Metrics> = const { OnceCell::new() };
 }
 
-/// The metrics of this VM. One that the host would not define is not counted.
+/// The metrics of this VM. A metric that the host does not define stays `None`.
 struct Metrics {
     reasons: [Option<Metric>; Reason::ALL.len()],
     host_errors: Option<Metric>,
@@ -22,9 +22,9 @@ struct Metrics {
     services: Option<Metric>,
     endpoints: Option<Metric>,
     addresses_dropped: Option<Metric>,
-    /// Requests to Services that came too late for a counter of their own.
+    /// Requests to Services beyond the limit on counters per Service.
     other_services: Option<Metric>,
-    /// By `namespace/name`.
+    /// Counters by `namespace/name`.
     services_asked_for: RefCell<HashMap<Box<str>, Option<Metric>>>,
 }
 
@@ -47,10 +47,10 @@ impl Metrics {
         }
     }
 
-    /// The counter of `service`, which is defined when it is first asked for: a Service that goes away keeps its own, and
-    /// so there are never more than `most`.
+    /// The counter of `service`, defined on the first request. A Service that is deleted keeps its counter, so there are
+    /// never more than `most`.
     fn of(&self, service: &Service, most: usize) -> Option<Metric> {
-        // Nothing in here counts, so that nobody else can hold it.
+        // Always succeeds: no code below counts a request while it holds the map.
         let Ok(mut known) = self.services_asked_for.try_borrow_mut() else { return None };
         if let Some(metric) = known.get(service.key()) {
             return *metric;
@@ -65,7 +65,7 @@ impl Metrics {
     }
 }
 
-/// One request was decided so.
+/// Counts one request by its resolution.
 pub(crate) fn count(config: &Config, resolution: &Resolution<'_>) {
     increment(|stats| stats.reasons.get(resolution.reason().index()).copied().flatten());
     if let (most @ 1.., Resolution::Route(route)) = (config.counted_services(), resolution)
@@ -75,7 +75,7 @@ pub(crate) fn count(config: &Config, resolution: &Resolution<'_>) {
     }
 }
 
-/// Counts once where the metric was defined. A count that the host does not take is lost, and nothing else.
+/// Increments the metric if it is defined. If the host refuses, only this count is lost.
 fn increment(metric: impl FnOnce(&Metrics) -> Option<Metric>) {
     increment_by(1, metric);
 }
@@ -91,23 +91,23 @@ fn increment_by(by: u32, metric: impl FnOnce(&Metrics) -> Option<Metric>) {
     });
 }
 
-/// The host did not do what a request needed.
+/// Counts a host call that failed during a request.
 pub(crate) fn count_host_error() {
     increment(|stats| stats.host_errors);
 }
 
-/// A configuration was refused.
+/// Counts a refused configuration.
 pub(crate) fn count_refused_configuration() {
     increment(|stats| stats.configurations_refused);
 }
 
-/// Endpoints were ejected, or the time of some was over.
+/// Counts endpoints that were ejected, and ejections that ended.
 pub(crate) fn count_events(events: Events) {
     increment_by(events.ejected, |stats| stats.endpoint_ejections);
     increment_by(events.returned, |stats| stats.endpoint_returns);
 }
 
-/// What is served from now on.
+/// Sets the gauges for the configuration in use.
 pub(crate) fn show(config: &Config) {
     let table = &config.table;
     // `usize` is 32 bits wide here.

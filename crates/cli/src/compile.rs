@@ -1,4 +1,4 @@
-//! From a cluster to the configuration that the filter takes.
+//! Compiles a cluster into the configuration that the filter loads.
 
 mod base;
 mod compiled;
@@ -24,22 +24,22 @@ use crate::{
     kubernetes::{ClusterState, NamespacedName, ServiceView},
 };
 
-/// What is wanted beside the cluster and the caller.
+/// Options of a compilation.
 #[derive(Clone, Debug, Default)]
 pub struct CompileOptions {
-    /// What people write by hand: steering, policy, and what single Services change of it.
+    /// The hand-written part: steering, policies, and overrides for single Services.
     pub base: Base,
-    /// The namespaces whose Services may be seen; empty: all.
+    /// The namespaces whose Services go into the table; all if empty.
     pub visible: BTreeSet<String>,
-    /// `table.version`; by default a checksum of the table, so that the same table has the same version.
+    /// `table.version`. Default: a checksum of the table, so that equal tables have equal versions.
     pub version: Option<u64>,
-    /// Leave out Services that would have the configuration refused, in place of refusing it here.
+    /// Leave out Services that the filter would refuse, in place of failing.
     pub skip_invalid: bool,
-    /// Leave out all endpoints: something else, such as istiod, pushes them.
+    /// Leave out all endpoints, because another control plane, such as istiod, pushes them.
     pub names_only: bool,
 }
 
-/// The cluster domain as the core has it: lowercase, without a dot at its end. Empty where it is no name.
+/// The cluster domain in the core's form: lowercase, without a final dot. Empty if it is not a DNS name.
 #[must_use]
 pub fn zone(dns: &wire::Dns) -> String {
     let name = Name::parse(dns.cluster_domain.trim_end_matches('.').as_bytes());
@@ -49,7 +49,7 @@ pub fn zone(dns: &wire::Dns) -> String {
 /// Compiles `cluster` for `caller`.
 ///
 /// # Errors
-/// All that the filter would refuse, with the place in the input that it comes from.
+/// If the filter would refuse the configuration. Each error has its place in the input.
 pub fn compile(
     cluster: &ClusterState,
     caller: &CallerSettings,
@@ -76,7 +76,7 @@ pub fn compile(
             }
         }
         problems.add_unlisted(refused.count().saturating_sub(MAX_LISTED_ERRORS));
-        // What is not a Service's fault is not mended by leaving one out.
+        // Leaving out a Service fixes only errors of Services.
         if of_services.is_empty() || !options.skip_invalid {
             return Err(problems);
         }
@@ -88,7 +88,7 @@ pub fn compile(
     }
 }
 
-/// The Services of which nothing is wrong, and what is wrong with others.
+/// The valid Services, and the errors of the others.
 fn services(
     cluster: &ClusterState,
     caller: &CallerSettings,
@@ -120,10 +120,10 @@ fn services(
     for key in own.keys().filter(|key| !is_there(key, cluster)) {
         let problem = options.base.problem(
             &format!("table.services.{key}"),
-            format!("says something of Service {key}, which is not in the cluster"),
-            "correct its name, or take it out",
+            format!("the cluster has no Service {key}"),
+            "correct the name, or remove the entry",
         );
-        // Whoever deletes a Service must not stop all others.
+        // The deletion of one Service must not stop the updates of all others.
         match NamespacedName::parse(key) {
             Some(name) if options.skip_invalid => drop(left_out.insert(name, problem)),
             _ => problems.push(problem),
@@ -132,7 +132,7 @@ fn services(
     (services, problems)
 }
 
-/// One Service, with all that can be told to be wrong with it alone.
+/// Compiles one Service, with the errors that it has on its own.
 fn one(
     cluster: &ClusterState,
     view: ServiceView<'_>,

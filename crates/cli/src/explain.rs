@@ -1,4 +1,4 @@
-//! What a name means to a caller, and why: every step, as data.
+//! How a name resolves for a caller, and why: every step, as data.
 
 mod dns;
 mod endpoints;
@@ -26,7 +26,7 @@ use crate::{
     kubernetes::{ClusterState, NamespacedName},
 };
 
-/// What `asked` means to `caller`.
+/// Explains how `asked` resolves for `caller`.
 #[must_use]
 pub fn explain(
     cluster: &ClusterState,
@@ -50,13 +50,13 @@ pub fn explain(
     };
     let service = match destination {
         Some(destination) => destination.service(),
-        // The steps tell which Service it came to.
+        // The steps record which Service the search reached.
         None => step::service(&trace, &zone, config),
     };
     let named = service.map(|service| NamespacedName::new(service.namespace(), service.name()));
     let port_name = match &resolution {
         Resolution::Route(route) => Some(route.port_name),
-        // A headless Service with nothing ready is missing before its ports are looked at.
+        // The core reports a headless Service without ready endpoints before it looks at the ports.
         Resolution::Pass(_) | Resolution::Refuse(_) => step::port_name(&trace).or_else(|| match resolution.reason() {
             Reason::NameNotFound => Some(service?.ports().first()?.name()),
             _ => None,

@@ -1,4 +1,4 @@
-//! What is known of a cluster: the objects that decide what a name means, by namespace and name, and where each was read.
+//! The known state of a cluster: the objects that decide how names resolve, by namespace and name, with their places in the input.
 
 mod endpoint_view;
 mod lines;
@@ -41,19 +41,19 @@ use crate::input::{self, InputError, InputErrors, RawObject, Source, SourceLocat
 
 /// The label of an EndpointSlice that names its Service (KEP-752).
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// What kubectl keeps of an object for itself: as large as the object, and of no use here.
+/// kubectl's own copy of an object: as large as the object, and of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// What is known of a cluster.
+/// The known state of a cluster.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterState {
     /// Services.
     pub services: Objects<Service>,
     /// EndpointSlices.
     pub slices: Objects<EndpointSlice>,
-    /// Whether these are all that there are, as the API gives them; a dump may lack some.
+    /// Whether the EndpointSlices are complete, as from the API. A dump may lack some.
     pub knows_all_slices: bool,
-    /// Which of them are of which Service.
+    /// The EndpointSlices of each Service.
     pub slices_of: BTreeMap<NamespacedName, BTreeSet<NamespacedName>>,
     /// Pods.
     pub pods: Objects<Pod>,
@@ -63,28 +63,28 @@ pub struct ClusterState {
     pub ingresses: Objects<Ingress>,
     /// Routes of the Gateway API.
     pub routes: Objects<GatewayRoute>,
-    /// Namespaces that are there as objects, and where.
+    /// Namespace objects, with their places in the input.
     pub namespaces: BTreeMap<String, SourceLocation>,
-    /// Annotations that are for this program, by what the object is called.
+    /// Annotations for byname, by object.
     pub remarks: BTreeMap<ObjectName, Vec<Remark>>,
-    /// How many objects of each kind there were that is read.
+    /// The number of objects of each kind that byname reads.
     pub read: BTreeMap<&'static str, usize>,
-    /// How many objects of each kind there were that is not read.
+    /// The number of objects of each kind that byname ignores.
     pub skipped: BTreeMap<String, usize>,
 }
 
 impl ClusterState {
-    /// Reads a cluster. `progress` is told of the bytes as they are read.
+    /// Reads a cluster, and reports the bytes read to `progress`.
     ///
     /// # Errors
-    /// All that is wrong with the input.
+    /// If the input is invalid: every error in it.
     pub fn read(sources: &[Source], progress: &mut dyn FnMut(u64)) -> Result<Self, InputErrors> {
         let mut cluster = Self::default();
         input::read(sources, progress, &mut |object| cluster.add(object))?;
         Ok(cluster)
     }
 
-    /// Whether it was told of this kind at all: that there are no Pods in a dump of Services says nothing of Pods.
+    /// Whether the input has objects of this kind. A dump of Services without Pods does not mean that no Pod exists.
     #[must_use]
     pub fn knows(&self, kind: &str) -> bool {
         self.read.contains_key(kind)
@@ -95,8 +95,8 @@ impl ClusterState {
         in_namespace(&self.pods, namespace)
     }
 
-    /// Whether it was told what endpoints this Service has, be it none. The control plane keeps a slice for every Service with
-    /// a selector, so that one without was left out of what was read.
+    /// Whether the endpoints of this Service are known, even if there are none. The control plane keeps an EndpointSlice for every
+    /// Service with a selector, so that the input is incomplete if such a Service has none.
     #[must_use]
     pub fn knows_endpoints_of(&self, service: &NamespacedName) -> bool {
         let has_selector = || self.service(service).is_some_and(|service| service.selector().is_some());
@@ -104,7 +104,7 @@ impl ClusterState {
         self.knows_all_slices || self.slices_of.contains_key(service) || (!has_selector() && has_neighbours())
     }
 
-    /// Every namespace that is there as an object, or has one in it, in order.
+    /// Every namespace that has a Namespace object, a Service or a Pod, in order.
     #[must_use]
     pub fn all_namespaces(&self) -> BTreeSet<&str> {
         let of_services = self.services.keys().map(|name| &*name.namespace);
@@ -112,7 +112,7 @@ impl ClusterState {
         self.namespaces.keys().map(String::as_str).chain(of_services).chain(of_pods).collect()
     }
 
-    /// The Service called so.
+    /// The Service of this name.
     #[must_use]
     pub fn service(&self, name: &NamespacedName) -> Option<ServiceView<'_>> {
         let (name, source) = self.services.get_key_value(name)?;
@@ -128,13 +128,13 @@ impl ClusterState {
         ServiceView::new(name, source, &self.slices, self.slices_of.get(name))
     }
 
-    /// The endpoints of all EndpointSlices, also of those that name no Service.
+    /// The endpoints of all EndpointSlices, including EndpointSlices that name no Service.
     pub fn endpoint_views(&self) -> impl Iterator<Item = EndpointView<'_>> {
         let slices = self.slices.iter().map(|(name, source)| SliceView::new(name, source));
         slices.filter(SliceView::counts).flat_map(|slice| slice.endpoints())
     }
 
-    /// Puts in an EndpointSlice, in place of the one that is called so.
+    /// Inserts an EndpointSlice, and replaces one of the same name.
     pub fn put_slice(&mut self, name: NamespacedName, slice: Sourced<EndpointSlice>) {
         self.remove_slice(&name);
         if let Some(service) = service_of(&name, &slice.object) {
@@ -143,7 +143,7 @@ impl ClusterState {
         self.slices.insert(name, slice);
     }
 
-    /// Takes an EndpointSlice out.
+    /// Removes an EndpointSlice.
     pub fn remove_slice(&mut self, name: &NamespacedName) {
         let Some(old) = self.slices.remove(name) else { return };
         if let Some(service) = service_of(name, &old.object)
@@ -156,10 +156,10 @@ impl ClusterState {
         }
     }
 
-    /// Adds what was read.
+    /// Adds an object from the input.
     ///
     /// # Errors
-    /// Where it is not what its kind has to be, or is there already as something else.
+    /// If the object does not fit its kind, or differs from an earlier object of the same name.
     pub fn add(&mut self, mut raw: RawObject) -> Result<(), InputError> {
         if let Some(metadata) = raw.node.get_mut("metadata") {
             metadata.remove("managedFields");
@@ -170,7 +170,7 @@ impl ClusterState {
         self.remarks.extend(remark::of(&raw));
         let (group, version) = raw.api_version.rsplit_once('/').unwrap_or(("", &raw.api_version));
         match (group, raw.kind.as_str()) {
-            // Of the Gateway API every version has what is read here.
+            // Every version of the Gateway API has the fields that byname reads.
             (
                 "" | "discovery.k8s.io" | "networking.k8s.io",
                 kind @ ("Service" | "EndpointSlice" | "Pod" | "Node" | "Ingress"),
@@ -213,7 +213,7 @@ impl ClusterState {
                 self.count("Route");
                 let route: Sourced<route::RouteObject> = sourced(&raw)?;
                 let name = NamespacedName {
-                    // Routes of two kinds may be called the same.
+                    // Routes of two kinds may have the same name.
                     name: format!("{}/{}", raw.kind, named(&raw, &route.object.metadata)?),
                     namespace: route.object.metadata.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into()),
                 };
@@ -238,7 +238,7 @@ impl ClusterState {
     }
 }
 
-/// The Service of an EndpointSlice, by its label: its own name says nothing.
+/// The Service of an EndpointSlice, from its label: the name of the EndpointSlice is arbitrary.
 fn service_of(name: &NamespacedName, slice: &EndpointSlice) -> Option<NamespacedName> {
     let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
     Some(NamespacedName::new(&name.namespace, service))
@@ -260,11 +260,11 @@ fn add<K: Ord + std::fmt::Display, T: PartialEq>(
             free.insert(object);
             Ok(())
         }
-        // Two dumps of one cluster may have it both.
+        // Two dumps of one cluster may both have the object.
         Entry::Occupied(other) if other.get().object == object.object => Ok(()),
         Entry::Occupied(other) => {
-            let reason = format!("is at {} too, and differs there", other.get().place);
-            let problem = InputError::at(&object.place, reason, "keep one of them");
+            let reason = format!("differs from the object of the same name at {}", other.get().place);
+            let problem = InputError::at(&object.place, reason, "keep one of the two");
             Err(problem.with_object(format!("{kind} {}", other.key())))
         }
     }
@@ -282,7 +282,7 @@ fn namespaced<T: DeserializeOwned>(
 
 fn named(raw: &RawObject, metadata: &ObjectMeta) -> Result<String, InputError> {
     metadata.name.clone().filter(|name| !name.is_empty()).ok_or_else(|| {
-        let problem = InputError::at(&raw.place, "has no name", "give it one");
+        let problem = InputError::at(&raw.place, "is missing", "set a name");
         problem.with_object(raw.kind.as_str()).with_field("metadata.name")
     })
 }
@@ -297,7 +297,7 @@ fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputErro
             (None, Some(name)) => format!("{} {name}", raw.kind),
             (_, None) => raw.kind.clone(),
         };
-        InputError::at(&raw.place, unreadable.why, "write it as the Kubernetes API has it")
+        InputError::at(&raw.place, unreadable.why, "correct the field to match the Kubernetes API")
             .at_line(unreadable.line)
             .with_object(called)
             .with_field(unreadable.field)
@@ -315,7 +315,7 @@ pub fn in_namespace<'c, T>(
     from.take_while(move |(name, _)| name.namespace == namespace)
 }
 
-/// The place of what came from the Kubernetes API.
+/// The place of objects that come from the Kubernetes API.
 #[must_use]
 pub fn from_api() -> SourceLocation {
     SourceLocation { file: Arc::from("Kubernetes API"), document: 0, item: None, line: 0 }

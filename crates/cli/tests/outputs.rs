@@ -210,7 +210,7 @@ fn envoy_takes_every_bootstrap() -> TestResult {
                 args.extend(skip);
                 // DNS knows nothing of a Service's parts.
                 if kind.contains(&"dns") && config.to_string().contains("\"subsets\"") {
-                    assert!(desk.refused(cluster, config, &args)?.contains("is a part of the endpoints"), "{way}");
+                    assert!(desk.refused(cluster, config, &args)?.contains("is a subset of the endpoints"), "{way}");
                     continue;
                 }
                 desk.compile(cluster, config, &args)?;
@@ -547,21 +547,25 @@ fn nothing_is_written_where_anything_is_wrong() -> TestResult {
     let image = ["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname:0.1.0"];
     let short = [&image[..], &["--sha256", "ab12"]].concat();
     let rows: [(&Value, &[&str], &[&str]); 14] = [
-        (&shop(), &short, &["--sha256", "a SHA-256 has 64 digits"]),
-        (&ways()[3].1, &["--format", "envoy-bootstrap", "--pass", "refuse"], &["steering.passCluster", "leave one"]),
+        (&shop(), &short, &["--sha256", "use 64 hexadecimal digits"]),
+        (&ways()[3].1, &["--format", "envoy-bootstrap", "--pass", "refuse"], &["steering.passCluster", "remove one"]),
         (
             &same,
             &["--format", "envoy-bootstrap"],
             &["steering.cluster: one cluster, \"api.billing\"", "api.billing.svc.cluster.local:80 and of", "{port}"],
         ),
-        (&shop(), &["--listen", "127.0.0.1:1"], &["--listen means nothing with --format table", "envoy-bootstrap"]),
+        (&shop(), &["--listen", "127.0.0.1:1"], &["--listen has no effect with --format table", "envoy-bootstrap"]),
         (&shop(), &["--format", "istio-wasmplugin"], &["--image oci://"]),
         (&endpoint, &image, &["add --endpoints, or steer by authority"]),
         (&authority, &["--format", "istio-envoyfilter"], &["is not needed", "istio-wasmplugin"]),
         (&shop(), &["--format", "envoy-bootstrap", "--eds-output", "x"], &["--clusters eds"]),
         (&shop(), &["--format", "envoy-bootstrap", "--pass", "perhaps"], &["original-dst"]),
         // Envoy would read none of these files.
-        (&shop(), &["--format", "envoy-bootstrap", "--cds-file", "live/clusters"], &["live/clusters", "call it .yaml"]),
+        (
+            &shop(),
+            &["--format", "envoy-bootstrap", "--cds-file", "live/clusters"],
+            &["live/clusters", "use a name that ends in .yaml"],
+        ),
         (&shop(), &["--format", "envoy-ecds", "--clusters", "static"], &["--clusters-output"]),
         (
             &shop(),
@@ -572,7 +576,7 @@ fn nothing_is_written_where_anything_is_wrong() -> TestResult {
         (
             &shop(),
             &["--format", "envoy-ecds", "--ecds-file", "x"],
-            &["--ecds-file means nothing with --format envoy-ecds"],
+            &["--ecds-file has no effect with --format envoy-ecds"],
         ),
     ];
     for (config, args, says) in rows {
@@ -588,8 +592,7 @@ fn nothing_is_written_where_anything_is_wrong() -> TestResult {
         desk.put("services.json", &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string())?;
     let said = desk.refused(&services, &shop(), &["--format", "envoy-bootstrap"])?;
     assert!(
-        said.contains("cart.shop.svc.cluster.local:80: has endpoints that are not known")
-            && said.contains("--clusters dns"),
+        said.contains("cart.shop.svc.cluster.local:80: has unknown endpoints") && said.contains("--clusters dns"),
         "{said}"
     );
     let text = desk.compile(&services, &shop(), &["--format", "envoy-bootstrap", "--clusters", "dns"])?;
@@ -654,7 +657,10 @@ fn an_object_that_is_too_large_is_refused() -> TestResult {
         &shop(),
         &["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname"],
     )?;
-    assert!(said.contains("the WasmPlugin: would have 2") && said.contains("may have 1572864; let fewer"), "{said}");
+    assert!(
+        said.contains("the WasmPlugin: would have 2") && said.contains("the limit is 1572864; limit the namespaces"),
+        "{said}"
+    );
     Ok(())
 }
 
@@ -696,7 +702,7 @@ fn istio_hands_the_filter_the_same_names() -> TestResult {
         assert_eq!(ask(&pushed), ask(&table), "{authority}");
     }
     let said = desk.run(&[&["-f", SHOP, "-n", "shop"], &image[..]].concat())?.stderr;
-    assert!(String::from_utf8(said)?.contains("0.1 % of what an object may have"));
+    assert!(String::from_utf8(said)?.contains("0.1 % of an object's size limit"));
 
     let filter = desk.compile(
         SHOP,

@@ -22,7 +22,7 @@ use crate::{
 
 /// Compile Kubernetes objects into the configuration that the filter loads.
 ///
-/// The output is deterministic: the same objects give the same bytes, so it can live in git. On any error nothing is written.
+/// The output is deterministic: the same objects give the same bytes, so it can live in git. On any error, byname writes nothing.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -35,7 +35,7 @@ pub(super) struct Compile {
     input: Input,
     #[command(flatten)]
     recipe: Recipe,
-    /// Write this format.
+    /// Choose the output format.
     #[arg(long, value_enum, default_value_t = CompileFormat::Table)]
     format: CompileFormat,
     /// Write to this file, replaced atomically. Default: the standard output.

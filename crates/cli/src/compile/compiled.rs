@@ -1,4 +1,4 @@
-//! What compiling a cluster gives.
+//! The result of compiling a cluster.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use byname_core::{Config, wire};
 
 use crate::{input::InputError, kubernetes::NamespacedName};
 
-/// A configuration, and what it was made of.
+/// A compiled configuration.
 #[derive(Debug)]
 pub struct Compiled {
-    /// As it is pushed.
+    /// The configuration in its JSON form.
     pub wire: wire::Config,
-    /// The same as text.
+    /// The configuration as JSON text.
     pub text: String,
-    /// The same as the filter has it.
+    /// The configuration as the filter reads it.
     pub config: Config,
-    /// The Services that were left out, and why.
+    /// The Services that were left out, each with the reason.
     pub left_out: BTreeMap<NamespacedName, InputError>,
 }

@@ -1,4 +1,4 @@
-//! Endpoints as the table has them: those of all EndpointSlices of a Service, in groups that share all but their addresses.
+//! The endpoints of a Service in the form of the table: groups that share everything but addresses and hostnames.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -12,13 +12,13 @@ use crate::{
     kubernetes::{ClusterState, EndpointView, ServiceView, SliceView, TransportProtocol},
 };
 
-/// What the endpoints of a group share.
+/// The properties that the endpoints of a group share.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Shared {
-    /// `None`: every port of the Service, under its own number.
+    /// The ports; `None` if each port of the Service has its own number.
     ports: Option<Ports>,
     is_not_ready: bool,
-    /// Of those that are not ready.
+    /// `serving` and `terminating`; kept only for endpoints that are not ready.
     conditions: (Option<bool>, Option<bool>),
     zone: Option<String>,
     node: Option<String>,
@@ -30,17 +30,17 @@ struct Shared {
 
 type Ports = Vec<(String, u16)>;
 
-/// What of endpoints decides for this Service; the rest would only split groups.
+/// The properties that matter to this Service. All others would only split groups.
 struct GroupingCriteria<'s> {
     zone: bool,
     node: Nodes<'s>,
     labels: BTreeSet<&'s str>,
 }
 
-/// Which nodes are told apart.
+/// The nodes that a group keeps apart.
 enum Nodes<'s> {
     All,
-    /// The caller's from all others.
+    /// The caller's node.
     One(&'s str),
     None,
 }
@@ -62,7 +62,7 @@ impl<'s> GroupingCriteria<'s> {
         Self {
             zone: distribution.is_some() || subsets().any(|subset| subset.zone.is_some()),
             node: match (service.internal_traffic_policy, node) {
-                // Each is a hint to its own node.
+                // Every node prefers its own endpoints.
                 _ if distribution == Some(wire::TrafficDistribution::PreferSameNode) => Nodes::All,
                 (wire::InternalTrafficPolicy::Cluster, _) => Nodes::None,
                 (wire::InternalTrafficPolicy::Local, Some(node)) => Nodes::One(node),
@@ -73,7 +73,7 @@ impl<'s> GroupingCriteria<'s> {
     }
 }
 
-/// The endpoints of a Service, to a caller on `node`.
+/// Compiles the endpoints of a Service for a caller on `node`.
 pub(super) fn compile(
     cluster: &ClusterState,
     view: ServiceView<'_>,
@@ -81,7 +81,7 @@ pub(super) fn compile(
     node: Option<&str>,
 ) -> Result<Vec<wire::EndpointGroup>, InputError> {
     let wanted = GroupingCriteria::of(service, node);
-    // While the control plane moves an endpoint from slice to slice it may be in both: the one that is ready counts.
+    // An endpoint that moves between EndpointSlices may be in both for a while: the ready copy counts.
     let mut endpoints: BTreeMap<(IpAddr, Option<Ports>), (Shared, &str)> = BTreeMap::new();
     for slice in view.slices() {
         let ports = ports(&slice, service)?;
@@ -112,7 +112,7 @@ pub(super) fn compile(
     Ok(groups.into_iter().map(|(shared, endpoints)| group(shared, &endpoints)).collect())
 }
 
-/// The TCP ports of a slice by name; those without a number are for whoever knows it.
+/// The TCP ports of an EndpointSlice by name, without ports that have no number: no client can connect to them.
 fn ports(slice: &SliceView<'_>, service: &wire::Service) -> Result<Option<Ports>, InputError> {
     let mut ports = Vec::new();
     for port in slice.ports().filter(|port| port.protocol == TransportProtocol::Tcp) {

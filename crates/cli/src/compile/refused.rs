@@ -1,4 +1,4 @@
-//! Errors of the core, told by the object that they come from.
+//! Errors of the core, with the input object that each comes from.
 
 use byname_core::{FieldError, FieldPath, wire::PathElement};
 
@@ -20,10 +20,10 @@ fn split(path: &FieldPath) -> Option<(&str, &[PathElement])> {
     }
 }
 
-/// The key of the Service that is refused, if it is one.
+/// The key of the refused Service, if the error is in a Service.
 pub(super) fn service(refused: &FieldError) -> Option<&str> {
     match refused.path.elements() {
-        // The key itself is refused.
+        // The core refuses the key itself.
         [PathElement::Field(table), PathElement::Field(services)] if table == "table" && services == "services" => {
             Some(&refused.found)
         }
@@ -31,7 +31,7 @@ pub(super) fn service(refused: &FieldError) -> Option<&str> {
     }
 }
 
-/// The error in the object that the Service `key` was made of.
+/// The error in the object that Service `key` was compiled from.
 pub(super) fn in_cluster(refused: &FieldError, key: &str, cluster: &ClusterState) -> InputError {
     let (reason, fix) = (refused.problem(), refused.error_type.fix());
     let called = format!("Service {key}");
@@ -47,7 +47,7 @@ pub(super) fn in_cluster(refused: &FieldError, key: &str, cluster: &ClusterState
     source.problem(&called, &field, reason, fix)
 }
 
-/// The error in a configuration that was written by hand, or typed.
+/// The error in the hand-written configuration or in a command-line option.
 pub(super) fn in_base(refused: &FieldError, base: &Base) -> InputError {
     base.problem(&refused.path.to_string(), refused.problem(), refused.error_type.fix())
 }

@@ -11,7 +11,7 @@ use crate::{
 /// Options for compiling a Service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServiceOptions<'w> {
-    /// Its hand-written fields from `--config`.
+    /// The Service's hand-written fields from `--config`.
     pub(super) own: Option<&'w wire::Service>,
     /// Whether endpoints are omitted.
     pub(super) names_only: bool,

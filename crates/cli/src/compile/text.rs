@@ -1,5 +1,5 @@
-//! A configuration as text: without what is as by default, and a line for each Service, so that a change of the cluster is a
-//! change of a line.
+//! The text of a configuration: without default values, and with one line per Service, so that a diff shows which Services
+//! changed.
 
 use byname_core::wire;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::output::ascii;
 
-/// The whole configuration as JSON. The same configuration is the same text.
+/// The whole configuration as JSON. Equal configurations give equal text.
 #[must_use]
 pub fn text(config: &wire::Config) -> String {
     let default = wire::Config::<()>::default();
@@ -42,7 +42,7 @@ pub fn service_text(service: &wire::Service) -> String {
     json(service)
 }
 
-/// What of a section differs from its default.
+/// Writes the fields of a section that differ from their defaults.
 fn section(text: &mut String, name: &str, value: &impl Serialize, default: &impl Serialize) {
     let (Ok(value), Ok(default)) = (serde_json::to_value(value), serde_json::to_value(default)) else { return };
     if let Some(value) = difference(value, &default) {
@@ -50,7 +50,7 @@ fn section(text: &mut String, name: &str, value: &impl Serialize, default: &impl
     }
 }
 
-/// `value` without the fields that are as in `default`; `None` where nothing is left.
+/// `value` without the fields that equal `default`; `None` if no field is left.
 fn difference(value: Value, default: &Value) -> Option<Value> {
     match (value, default) {
         (value, default) if value == *default => None,
@@ -66,6 +66,6 @@ fn difference(value: Value, default: &Value) -> Option<Value> {
 }
 
 fn json(value: &(impl Serialize + ?Sized)) -> String {
-    // Structs, lists and texts: there is nothing in them that JSON cannot hold.
+    // JSON can hold every structure, list and string of a configuration.
     ascii(&serde_json::to_string(value).unwrap_or_default())
 }

@@ -1,13 +1,13 @@
-//! Which upstream clusters an Envoy has to have for a configuration: those that the core would steer to, asked of it by the
-//! whole names of everything in the table, so that no name is ever made up here.
+//! The upstream clusters that Envoy needs for a configuration. The core is asked for every absolute name in the table, and its
+//! plans name the clusters, so that this module never makes up a name.
 //!
-//! | what is asked for | the cluster is made of |
+//! | name | content of the cluster |
 //! |---|---|
-//! | each TCP port of each Service, once more for each of its subsets | the endpoints that may serve it for this caller |
-//! | each endpoint that has a hostname, with each port | that endpoint |
-//! | each alias, and each fallback, that leads out of the cluster, with the ports that are listed | the host outside |
+//! | each TCP port of each Service, and again for each subset | the endpoints that may serve this caller |
+//! | each endpoint with a hostname, with each port | the endpoint |
+//! | each alias and each fallback that leaves the cluster, with each allowed port | the host outside |
 //!
-//! Where the routes match by authority in place of the filter, they are asked as if it steered by cluster.
+//! A Service that is steered by authority is asked for as if it were steered by cluster: Envoy's routes then match the authority.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -23,54 +23,54 @@ use byname_core::{
 use super::{base::Base, compiled::Compiled, text::text};
 use crate::input::{InputError, InputErrors};
 
-/// What a configuration needs of an Envoy.
+/// The upstream clusters and routes that a configuration needs in Envoy.
 #[derive(Debug, Default)]
 pub struct UpstreamClusters {
     /// The upstream clusters by name.
     pub by_name: BTreeMap<String, UpstreamCluster>,
-    /// Where the routes match by authority: the cluster of each canonical authority.
+    /// The cluster of each canonical authority, for Services that are steered by authority.
     pub by_authority: BTreeMap<String, String>,
 }
 
-/// Where an upstream cluster leads.
+/// The target of an upstream cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamCluster {
-    /// To what serves a Service's port, or to one endpoint of it.
+    /// The endpoints of a Service's port, or one of them.
     Endpoints(ClusterEndpoints),
-    /// To a host outside the cluster.
+    /// A host outside the cluster.
     External {
-        /// It.
+        /// The host's name.
         host: String,
-        /// Its port.
+        /// The host's port.
         port: u16,
         /// Whether it is spoken to over TLS.
         tls: bool,
     },
-    /// To whatever host outside the cluster the filter names.
+    /// The host outside the cluster that the filter names for each request.
     DynamicForwardProxy {
         /// Whether it is spoken to over TLS.
         tls: bool,
     },
-    /// To the endpoint that the filter picked.
+    /// The endpoint that the filter picked.
     OriginalDst(UpstreamProtocol),
-    /// To where the program connected to.
+    /// The address that the client connected to.
     Passthrough,
 }
 
-/// What serves a Service's port.
+/// The endpoints of a Service's port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterEndpoints {
     /// The canonical name of the Service, or of the endpoint.
     pub host: String,
     /// The Service's port.
     pub port: u16,
-    /// Its subset; empty where it has none.
+    /// The name of the subset; empty for the whole Service.
     pub subset: String,
-    /// How it is spoken to.
+    /// The protocol to the endpoints.
     pub spoken: UpstreamProtocol,
     /// Whether the name means the endpoints in DNS too.
     pub headless: bool,
-    /// Where it runs. `None`: nothing is known of it.
+    /// The addresses of the endpoints; `None` if they are unknown.
     pub addresses: Option<Vec<SocketAddr>>,
 }
 
@@ -88,19 +88,19 @@ impl fmt::Display for UpstreamCluster {
             Self::OriginalDst(UpstreamProtocol::Tls) => f.write_str("picked endpoints over TLS"),
             Self::OriginalDst(UpstreamProtocol::Http2) => f.write_str("picked endpoints over HTTP/2"),
             Self::OriginalDst(UpstreamProtocol::AsClient) => f.write_str("picked endpoints"),
-            Self::Passthrough => f.write_str("what is passed through"),
+            Self::Passthrough => f.write_str("the passthrough cluster"),
         }
     }
 }
 
 impl UpstreamCluster {
-    /// Whether it is a subset of what `whole` is: where names do not tell subsets apart, one cluster is all of them.
+    /// Whether this is a subset of `whole`. If cluster names do not include the subset, one cluster serves all subsets.
     fn is_subset_of(&self, whole: &Self) -> bool {
         matches!((self, whole), (Self::Endpoints(part), Self::Endpoints(whole))
             if whole.subset.is_empty() && (&part.host, part.port) == (&whole.host, whole.port))
     }
 
-    /// The field of the configuration that names such a cluster.
+    /// The field of the configuration that names this kind of cluster.
     fn named_by(&self) -> &'static str {
         match self {
             Self::Endpoints(_) => "steering.cluster",
@@ -114,10 +114,10 @@ impl UpstreamCluster {
     }
 }
 
-/// The clusters that `compiled` needs.
+/// Returns the clusters that `compiled` needs.
 ///
 /// # Errors
-/// Where one name would be that of two clusters.
+/// If two clusters would have the same name.
 pub fn clusters(compiled: &Compiled, base: &Base) -> Result<UpstreamClusters, InputErrors> {
     let mut found =
         ClusterCollector { compiled, base, clusters: UpstreamClusters::default(), problems: InputErrors::default() };
@@ -142,25 +142,25 @@ pub fn clusters(compiled: &Compiled, base: &Base) -> Result<UpstreamClusters, In
     }
     let ClusterCollector { mut clusters, problems, .. } = found;
     if let Some(name) = &wire.steering.pass_cluster {
-        // It may be one of those that are there.
+        // `passCluster` may name a cluster that exists already.
         clusters.by_name.entry(name.clone()).or_insert(UpstreamCluster::Passthrough);
     }
     problems.or(clusters)
 }
 
-/// In which ways the Services of a configuration are steered.
+/// The modes by which the Services of a configuration are steered.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Steered {
-    /// Some by cluster.
+    /// Whether any is steered by cluster.
     pub cluster: bool,
-    /// Some by authority.
+    /// Whether any is steered by authority.
     pub authority: bool,
-    /// Some by endpoint.
+    /// Whether any is steered by endpoint.
     pub endpoint: bool,
 }
 
 impl Steered {
-    /// Those of `wire`.
+    /// The modes of `wire`.
     #[must_use]
     pub fn of(wire: &wire::Config) -> Self {
         let of_services = wire.table.services.values().filter_map(|service| service.steering.as_ref()?.by);
@@ -176,7 +176,7 @@ impl Steered {
     }
 }
 
-/// A Service that is asked for.
+/// The Service whose clusters are collected.
 #[derive(Clone, Copy)]
 struct RequestedService<'s> {
     service: &'s wire::Service,
@@ -191,7 +191,7 @@ struct ClusterCollector<'c> {
 }
 
 impl ClusterCollector<'_> {
-    /// `wire` and `config` are the same, and steer nothing by authority.
+    /// Collects all clusters. `wire` and `config` are the same configuration, and steer nothing by authority.
     fn all(&mut self, wire: &wire::Config, config: &Config) {
         let zone = wire.dns.cluster_domain.trim_end_matches('.');
         let mut listed: Vec<u16> = wire.external_names.allow.iter().flat_map(|allow| &allow.ports).copied().collect();
@@ -209,7 +209,7 @@ impl ClusterCollector<'_> {
         }
         for (key, fallback) in wire.fallback.services.iter().filter(|(_, fallback)| fallback.host.is_some()) {
             let Some((namespace, name)) = key.split_once('/') else { continue };
-            // Whatever makes it stand in has happened, and nothing else is there.
+            // With an empty table and no conditions, the fallback always applies.
             let mut alone = without_services(wire);
             alone.fallback.services =
                 [(key, wire::Fallback { when: Vec::new(), ..fallback.clone() })].into_iter().collect();
@@ -222,7 +222,7 @@ impl ClusterCollector<'_> {
     fn service(&mut self, wire: &wire::Config, config: &Config, key: &str, service: &wire::Service, host: &str) {
         let tcp = || service.ports.iter().filter(|port| port.protocol == wire::Protocol::Tcp);
         let mut asked: Vec<String> = tcp().map(|port| format!("{host}:{}", port.port)).collect();
-        // A headless Service may have more ports than it says, by their names alone.
+        // A headless Service's EndpointSlices may have named ports that the Service does not list.
         let groups = || service.endpoints.iter().flatten();
         let mut named: Vec<&str> = groups()
             .filter_map(|group| group.ports.as_ref())
@@ -236,7 +236,7 @@ impl ClusterCollector<'_> {
         let whole = wire::Service { subsets: wire::Service::default().subsets, ..service.clone() };
         for authority in &asked {
             let is_there = service.subsets.is_empty() && self.one(config, authority, of);
-            // Without endpoints it would be refused, and some may come.
+            // The core refuses a Service without ready endpoints, but endpoints may appear later.
             if !is_there && !self.one_alone(wire, key, &whole, authority, of) {
                 self.one_alone(wire, key, &wire::Service { endpoints: None, ..whole.clone() }, authority, of);
             }
@@ -253,7 +253,7 @@ impl ClusterCollector<'_> {
         }
     }
 
-    /// [`ClusterCollector::one`], with nothing in the table but `alone`.
+    /// [`ClusterCollector::one`], with only `alone` in the table.
     fn one_alone(
         &mut self,
         wire: &wire::Config,
@@ -262,21 +262,21 @@ impl ClusterCollector<'_> {
         authority: &str,
         of: RequestedService<'_>,
     ) -> bool {
-        // It is no alias, so where those may lead is nothing to it.
+        // `alone` is not an alias, so externalNames does not apply.
         let mut config = wire::Config { external_names: wire::ExternalNames::default(), ..without_services(wire) };
         config.table.services = [(key.to_owned(), alone.clone())].into();
-        // It is refused where it is steered by endpoint and has none; it needs no cluster of its own then.
+        // The core refuses steering by endpoint without endpoints. Such a Service needs no cluster of its own.
         configured(&config).is_ok_and(|config| self.one(&config, authority, of))
     }
 
-    /// Asks for a Service or an endpoint, and says whether that is what it means.
+    /// Asks for a Service or an endpoint, and returns whether the name resolves to it.
     fn one(&mut self, config: &Config, authority: &str, of: RequestedService<'_>) -> bool {
         let (resolution, plan) = ask(config, authority, Scheme::Http);
         let Resolution::Route(route) = resolution else { return false };
         if !matches!(route.reason, Reason::Service | Reason::Endpoint) {
             return false;
         }
-        // One that is told an endpoint is there for all Services.
+        // With an endpoint in the plan, the cluster is the one that all Services share.
         if let (Some(cluster), None) = (plan.cluster(), plan.endpoint()) {
             self.named(authority, cluster);
             self.put(cluster.to_owned(), UpstreamCluster::Endpoints(self.endpoints(&route, of)));
@@ -303,12 +303,12 @@ impl ClusterCollector<'_> {
                 .service()
                 .map_or(UpstreamProtocol::AsClient, |service| service.upstream_protocol(route.port_name)),
             headless: of.service.cluster_ips.iter().next() == Some("None"),
-            // It may have been asked for without those that it has.
+            // `one_alone` may have asked without the Service's endpoints.
             addresses: usable.or_else(|| of.service.endpoints.as_ref().map(|_| Vec::new())),
         }
     }
 
-    /// Asks for what leads out of the cluster, in clear text and over TLS.
+    /// Asks for a name that leaves the cluster, in plaintext and over TLS.
     fn outside(&mut self, config: &Config, authority: &str) {
         for scheme in [Scheme::Http, Scheme::Https] {
             let (resolution, plan) = ask(config, authority, scheme);
@@ -328,7 +328,7 @@ impl ClusterCollector<'_> {
         }
     }
 
-    /// Where `authority` is steered by authority: the route to `cluster`.
+    /// Adds the route to `cluster`, if `authority` is steered by authority.
     fn named(&mut self, authority: &str, cluster: &str) {
         let (_, plan) = ask(&self.compiled.config, authority, Scheme::Http);
         let (None, Some(canonical)) = (plan.cluster(), plan.authority()) else { return };
@@ -336,8 +336,8 @@ impl ClusterCollector<'_> {
             Entry::Vacant(free) => drop(free.insert(cluster.to_owned())),
             Entry::Occupied(other) if other.get() == cluster => {}
             Entry::Occupied(other) => {
-                let reason = format!("{canonical} would lead to two clusters, {} and {cluster}", other.get());
-                let fix = "let its aliases agree on alias.tls, or steer by cluster";
+                let reason = format!("{canonical} would route to two clusters, {} and {cluster}", other.get());
+                let fix = "set the same alias.tls for all its aliases, or steer by cluster";
                 self.problems.push(self.base.problem("steering.by", reason, fix));
             }
         }
@@ -349,8 +349,8 @@ impl ClusterCollector<'_> {
             Entry::Occupied(other) if *other.get() == upstream || upstream.is_subset_of(other.get()) => {}
             Entry::Occupied(other) => {
                 let (name, one) = (other.key(), other.get());
-                let reason = format!("one cluster, {name:?}, would be that of {one} and of {upstream}");
-                let fix = "put placeholders into it that tell them apart: {host}, {port}, {subset}";
+                let reason = format!("the cluster name {name:?} would stand for both {one} and {upstream}");
+                let fix = "add placeholders that tell them apart: {host}, {port}, {subset}";
                 self.problems.push(self.base.problem(upstream.named_by(), reason, fix));
             }
         }
@@ -384,7 +384,7 @@ fn without_services(wire: &wire::Config) -> wire::Config {
     }
 }
 
-/// The same, where what is steered by authority is steered by cluster.
+/// Returns `wire` with steering by cluster in place of steering by authority.
 fn by_cluster(wire: &wire::Config) -> wire::Config {
     let mut wire = wire.clone();
     let own = wire.table.services.values_mut().filter_map(|service| service.steering.as_mut()?.by.as_mut());

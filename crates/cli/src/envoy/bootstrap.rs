@@ -1,4 +1,4 @@
-//! A whole bootstrap.
+//! A complete Envoy bootstrap.
 
 use std::{net::SocketAddr, path::PathBuf, rc::Rc};
 
@@ -15,54 +15,54 @@ use crate::{
     output::yaml::{Yaml, map, one_line},
 };
 
-/// What becomes of requests that the filter passes through.
+/// What happens to requests that the filter passes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Pass {
-    /// They are answered with 404: for an Envoy that clients use as their proxy.
+    /// Answer 404. For an Envoy that clients use as their proxy.
     Refuse,
-    /// They go where the client connected to: for an Envoy to which the pod's traffic is redirected.
+    /// Send them to the address that the client connected to. For an Envoy that the pod's traffic is redirected to.
     OriginalDst,
 }
 
-/// What is wanted of it.
+/// Options of a bootstrap.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
-    /// Where the module is.
+    /// The path of the module.
     pub module: PathBuf,
-    /// Where it listens.
+    /// The address of the listener.
     pub listen: SocketAddr,
-    /// Where its admin interface listens.
+    /// The address of the admin interface.
     pub admin: SocketAddr,
-    /// By default they go where a `steering.passCluster` says, or are refused.
+    /// What happens to requests that pass through. Default: send them on if `steering.passCluster` is set, else refuse them.
     pub pass: Option<Pass>,
-    /// The node's id; by default that of the namespace.
+    /// The node's id. Default: the namespace.
     pub id: Option<String>,
-    /// The file that the filter is discovered from. Without one it stands in the bootstrap.
+    /// The file that Envoy discovers the filter from. Default: the filter is part of the bootstrap.
     pub ecds_file: Option<PathBuf>,
-    /// The file that the clusters are discovered from. Without one they stand in the bootstrap.
+    /// The file that Envoy discovers the clusters from. Default: the clusters are part of the bootstrap.
     pub cds_file: Option<PathBuf>,
-    /// How clusters are written.
+    /// The style of the clusters.
     pub style: Style,
 }
 
-/// The cluster of what is passed through, where nothing else is said.
+/// The default name of the cluster for requests that pass through.
 const PASS_CLUSTER: &str = "passthrough";
 
 /// The bootstrap of a sidecar for the caller that `compiled` is for.
 ///
 /// # Errors
-/// Where it is for nobody in particular, or a cluster would need endpoints that are not known.
+/// If `compiled` has no namespace, or a cluster needs endpoints that are unknown.
 pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Bootstrap) -> Result<String, InputErrors> {
     let wire = &compiled.wire;
     let Some(namespace) = wire.caller.namespace.as_deref() else {
-        let reason = "is that of a pod, and whose is not said";
-        return Err(InputError::new("the bootstrap", reason, "say --namespace or --pod").into());
+        let reason = "is per namespace or pod, and neither is given";
+        return Err(InputError::new("the bootstrap", reason, "pass --namespace or --pod").into());
     };
     let pass_cluster = wire.steering.pass_cluster.as_deref();
     let passes = wanted.pass.unwrap_or(if pass_cluster.is_some() { Pass::OriginalDst } else { Pass::Refuse });
     if passes == Pass::Refuse && pass_cluster.is_some() {
-        let reason = "would refuse what steering.passCluster sends on";
-        return Err(InputError::new("--pass refuse", reason, "leave one of the two out").into());
+        let reason = "conflicts with steering.passCluster, which sends these requests on";
+        return Err(InputError::new("--pass refuse", reason, "remove one of the two").into());
     }
     let pass_cluster = (passes == Pass::OriginalDst).then(|| pass_cluster.unwrap_or(PASS_CLUSTER));
 
@@ -106,8 +106,8 @@ fn http_filters(compiled: &Compiled, clusters: &UpstreamClusters, namespace: &st
     }];
     if clusters.by_name.values().any(|upstream| matches!(upstream, UpstreamCluster::DynamicForwardProxy { .. })) {
         filters.push(Yaml::commented(
-            "It resolves the host that byname chose. The host comes from filter state alone, which no client can set; without\n\
-             `allow_dynamic_host_from_filter_state` it would be the client's own Host, and this an open proxy.",
+            "Resolves the host that byname chose. byname passes the host in filter state, which no client can set. Without\n\
+             `allow_dynamic_host_from_filter_state`, Envoy would resolve the client's host header, as an open proxy does.",
             dynamic_forward_proxy(),
         ));
     }
@@ -116,8 +116,8 @@ fn http_filters(compiled: &Compiled, clusters: &UpstreamClusters, namespace: &st
     filters.into()
 }
 
-/// The routes of what is steered by cluster, and of what is steered by authority. What is steered by cluster may have the name of
-/// an authority too.
+/// The routes of requests that are steered by cluster, and of requests that are steered by authority. A request that is steered by
+/// cluster may have the name of an authority too, so its route comes first.
 fn virtual_hosts(clusters: &UpstreamClusters, control_header: &str, pass_cluster: Option<&str>) -> Yaml {
     let steered = Rc::new(Yaml::Map(steered_route(control_header)));
     let steered = || Yaml::Shared("steered", Rc::clone(&steered));
@@ -129,22 +129,22 @@ fn virtual_hosts(clusters: &UpstreamClusters, control_header: &str, pass_cluster
     };
     let otherwise = match pass_cluster {
         Some(cluster) => Yaml::commented(
-            "All else goes where the client connected to, as it would without the filter. Redirected traffic may go there; a\n\
-             request that is sent here as to a proxy would come back here again.",
+            "Other requests go to the address that the client connected to, as without the filter. This needs redirected traffic:\n\
+             a request that a client sends to this Envoy as its proxy would come back here.",
             to_cluster(cluster),
         ),
         None => {
-            let body = "byname: this name means nothing in the cluster, and this Envoy passes nothing on\n";
+            let body = "byname: this name is not in the table, and this Envoy passes nothing on\n";
             let response = map! { "status": 404, "body": one_line! { "inline_string": body } };
             Yaml::commented(
-                "All else means nothing in the cluster. `--pass original-dst` sends it on, where traffic is redirected here.",
+                "Other requests get 404. If traffic is redirected here, `--pass original-dst` sends them on instead.",
                 map! { "match": one_line! { "prefix": "/" }, "direct_response": response },
             )
         }
     };
     let steered_first = Yaml::commented(
-        "What the filter steered. The match demands the header, and upstreams need not see it: it is removed after the cluster\n\
-         is chosen by it.",
+        "The route of the requests that the filter steered: only they have the control header. Envoy chooses the cluster by it\n\
+         and then removes it.",
         steered(),
     );
     let mut hosts =

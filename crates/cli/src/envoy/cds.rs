@@ -1,4 +1,4 @@
-//! Upstream clusters as Envoy discovers them.
+//! Upstream clusters in the form in which Envoy discovers them.
 
 use super::{
     cluster::{ClusterBuilder, Style},
@@ -13,7 +13,7 @@ use crate::{
 /// The file that Envoy discovers the clusters from.
 ///
 /// # Errors
-/// Where one would need endpoints that are not known.
+/// If a cluster needs endpoints that are unknown.
 pub fn cds(clusters: &UpstreamClusters, style: &Style) -> Result<String, InputErrors> {
     let resource = |cluster| {
         let mut resource = fields! { "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster" };
@@ -21,6 +21,6 @@ pub fn cds(clusters: &UpstreamClusters, style: &Style) -> Result<String, InputEr
         Yaml::Map(resource)
     };
     let clusters = ClusterBuilder::sharing(style).all(clusters)?;
-    let comment = "The upstream clusters as Envoy discovers them, made by `byname compile`.";
+    let comment = "The upstream clusters that Envoy discovers, made by `byname compile`.";
     Ok(discovery_file(comment, clusters.into_iter().map(resource).collect()))
 }

@@ -1,4 +1,4 @@
-//! Upstream clusters as Envoy reads them.
+//! Upstream clusters in Envoy's configuration.
 
 use std::{net::SocketAddr, path::PathBuf, rc::Rc};
 
@@ -14,33 +14,33 @@ use crate::{
     output::yaml::{Fields, Yaml, fields, map, one_line},
 };
 
-/// How Envoy comes to know the endpoints of a Service.
+/// How Envoy discovers the endpoints of a Service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Discovery {
-    /// They stand in the cluster.
+    /// List them in the cluster.
     #[default]
     Static,
-    /// From files that Envoy watches, one for each cluster.
+    /// Read them from files that Envoy watches, one per cluster.
     Eds,
-    /// By asking the cluster's DNS.
+    /// Look them up in the cluster's DNS.
     Dns,
 }
 
-/// How clusters are written.
+/// The style of clusters.
 #[derive(Clone, Debug)]
 pub struct Style {
-    /// Where endpoints come from.
+    /// The source of the endpoints.
     pub discovery: Discovery,
-    /// Where Envoy finds the files with endpoints.
+    /// The directory in which Envoy finds the endpoint files.
     pub eds_directory: PathBuf,
-    /// Where Envoy finds the certificates that it trusts.
+    /// The file with the CA certificates that Envoy trusts.
     pub ca_file: PathBuf,
 }
 
 /// Builds clusters of one style.
 pub(crate) struct ClusterBuilder<'s> {
     style: &'s Style,
-    /// Whether the clusters stand in one document, where what many of them have is printed once.
+    /// Whether the clusters are in one document, which prints their common parts once.
     is_sharing: bool,
     resolver: Rc<Yaml>,
     as_client: Rc<Yaml>,
@@ -50,12 +50,12 @@ pub(crate) struct ClusterBuilder<'s> {
 }
 
 impl<'s> ClusterBuilder<'s> {
-    /// For the clusters of one document.
+    /// A builder for the clusters of one document.
     pub(super) fn sharing(style: &'s Style) -> Self {
         Self { is_sharing: true, ..Self::new(style) }
     }
 
-    /// For clusters that each stand by themselves.
+    /// A builder for clusters that are each a document of their own.
     pub(crate) fn new(style: &'s Style) -> Self {
         let options = |protocol| Rc::new(protocol_options(Fields::new(), protocol));
         Self {
@@ -80,7 +80,7 @@ impl<'s> ClusterBuilder<'s> {
     /// All clusters.
     ///
     /// # Errors
-    /// Those that would need endpoints which are not known.
+    /// If clusters need endpoints that are unknown.
     pub(super) fn all(&self, clusters: &UpstreamClusters) -> Result<Vec<Fields>, InputErrors> {
         let (mut all, mut problems) = (Vec::new(), InputErrors::default());
         for (name, upstream) in &clusters.by_name {
@@ -95,12 +95,12 @@ impl<'s> ClusterBuilder<'s> {
     /// One cluster.
     ///
     /// # Errors
-    /// Where it would need endpoints that are not known.
+    /// If the cluster needs endpoints that are unknown.
     pub(crate) fn cluster(&self, name: &str, upstream: &UpstreamCluster) -> Result<Fields, InputError> {
         let tls_if = |is_tls: bool| is_tls.then_some(UpstreamProtocol::Tls);
         let (specific, protocol) = match upstream {
             UpstreamCluster::Endpoints(endpoints) => (self.service(name, endpoints)?, Some(endpoints.spoken)),
-            // Plaintext HTTP/1.1: hosts outside are not asked to speak the client's protocol.
+            // Plaintext HTTP/1.1: a host outside may not speak the client's protocol.
             UpstreamCluster::External { host, port, tls } => (self.external(name, host, *port), tls_if(*tls)),
             UpstreamCluster::DynamicForwardProxy { tls } => (dynamic_forward_proxy(), tls_if(*tls)),
             UpstreamCluster::OriginalDst(spoken) => (original_dst(), Some(*spoken)),
@@ -109,7 +109,7 @@ impl<'s> ClusterBuilder<'s> {
         let mut cluster = fields! { "name": name.to_owned() };
         cluster.extend(specific);
         let options = protocol.map(|protocol| match upstream {
-            // An endpoint stays in memory as long as connections to it are open, so idle ones are closed.
+            // An endpoint stays in memory while it has open connections, so Envoy closes idle connections.
             UpstreamCluster::OriginalDst(_) => protocol_options(
                 fields! { "common_http_protocol_options": one_line! { "idle_timeout": "5s" } },
                 protocol,
@@ -152,8 +152,8 @@ impl<'s> ClusterBuilder<'s> {
             Discovery::Dns if !endpoints.subset.is_empty() => {
                 return Err(InputError::new(
                     &format!("{}:{}, subset {}", endpoints.host, endpoints.port, endpoints.subset),
-                    "is a part of the endpoints, and DNS knows all of them alone",
-                    "say --clusters static or eds, or take the subsets out of --config",
+                    "is a subset of the endpoints, and DNS has no subsets",
+                    "use --clusters static or eds, or remove the subsets from --config",
                 ));
             }
             Discovery::Dns => {
@@ -161,10 +161,10 @@ impl<'s> ClusterBuilder<'s> {
                 let lookup = typed! {
                     "envoy.extensions.clusters.dns.v3.DnsCluster",
                     "dns_lookup_family": "V4_PREFERRED",
-                    // A Service keeps its address for life. To look up ten thousand of them every five seconds, Envoy's
-                    // default, would be two thousand queries a second from each pod.
+                    // A Service keeps its address for life. With Envoy's default of five seconds, ten thousand Services
+                    // would cause two thousand queries a second from each pod.
                     "dns_refresh_rate": (!is_headless).then_some("60s"),
-                    // Endpoints come and go: the DNS server says for how long its answer holds.
+                    // Endpoints come and go, so Envoy keeps an answer for the DNS server's TTL.
                     "respect_dns_ttl": is_headless.then_some(true),
                     "typed_dns_resolver_config": self.shared("resolver", &self.resolver),
                 };
@@ -177,12 +177,12 @@ impl<'s> ClusterBuilder<'s> {
         })
     }
 
-    /// A host outside, in a form that older Envoys know too: Istio's are among them.
+    /// A host outside, in a form that older Envoys know too, such as Istio's.
     fn external(&self, name: &str, host: &str, port: u16) -> Fields {
         fields! {
             "type": "LOGICAL_DNS",
             "connect_timeout": "5s",
-            // Envoy's start does not depend on hosts outside.
+            // Envoy must start even if a host outside does not resolve.
             "wait_for_warm_on_init": false,
             "dns_lookup_family": "V4_PREFERRED",
             "typed_dns_resolver_config": self.shared("resolver", &self.resolver),
@@ -221,8 +221,8 @@ fn dynamic_forward_proxy() -> Fields {
     }
 }
 
-/// Thresholds for a cluster of many upstreams, which share them. With Envoy's defaults, which are meant for one upstream, a slow
-/// one makes the others answer 503.
+/// Thresholds for a cluster whose upstreams share them. Envoy's defaults are meant for one upstream: a slow upstream would make
+/// requests to all others fail with 503.
 fn circuit_breakers() -> Yaml {
     let thresholds = map! {
         "max_connections": 100_000,
@@ -262,12 +262,12 @@ fn resolver() -> Yaml {
     )
 }
 
-/// The cache that the dynamic forward proxy's filter and clusters share: Envoy wants the same configuration in each of them.
+/// The cache that the dynamic forward proxy's filter and clusters share. Envoy requires the same configuration in each of them.
 pub(super) fn dns_cache() -> Yaml {
     map! { "name": "external", "dns_lookup_family": "V4_PREFERRED", "typed_dns_resolver_config": resolver() }
 }
 
-/// DNS gives the addresses of a headless Service's endpoints, and those have ports of their own.
+/// The port to connect to. DNS returns the endpoints of a headless Service, which listen on their own ports.
 fn dns_port(endpoints: &ClusterEndpoints) -> u16 {
     let mut ports: Vec<u16> = endpoints.addresses.iter().flatten().map(SocketAddr::port).collect();
     ports.sort_unstable();

@@ -1,4 +1,4 @@
-//! Endpoints of upstream clusters as Envoy discovers them.
+//! Endpoints of upstream clusters in the form in which Envoy discovers them.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::{
 /// The files that Envoy discovers endpoints from, each by its name.
 ///
 /// # Errors
-/// Where endpoints are not known.
+/// If endpoints are unknown.
 pub fn endpoint_files(clusters: &UpstreamClusters) -> Result<Vec<(String, String)>, InputErrors> {
     let (mut files, mut problems) = (Vec::new(), InputErrors::default());
     for (name, upstream) in &clusters.by_name {
@@ -30,7 +30,7 @@ pub fn endpoint_files(clusters: &UpstreamClusters) -> Result<Vec<(String, String
     problems.or(files)
 }
 
-/// Two names are never one file: what is not a letter, a digit, `-`, `.` or `_` is written as in a URL.
+/// Two names never share a file: bytes other than letters, digits, `-`, `.` and `_` are percent-encoded.
 pub(super) fn file_name(cluster: &str) -> String {
     let mut name = String::new();
     for byte in cluster.bytes() {
@@ -46,13 +46,13 @@ pub(super) fn known(endpoints: &ClusterEndpoints) -> Result<&[SocketAddr], Input
     endpoints.addresses.as_deref().ok_or_else(|| {
         InputError::new(
             &format!("{}:{}", endpoints.host, endpoints.port),
-            "has endpoints that are not known",
-            "add endpointslices to what kubectl gets, or say --clusters dns",
+            "has unknown endpoints",
+            "add endpointslices to the kubectl get command, or use --clusters dns",
         )
     })
 }
 
-/// A `ClusterLoadAssignment`, with an endpoint a line.
+/// A `ClusterLoadAssignment` with one endpoint per line.
 pub(super) fn assignment(name: &str, addresses: &[SocketAddr]) -> Fields {
     let endpoint = |address: &SocketAddr| one_line! { "endpoint": map! { "address": socket_address(*address) } };
     let endpoints: Vec<Yaml> = addresses.iter().map(endpoint).collect();

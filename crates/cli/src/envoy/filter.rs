@@ -11,13 +11,13 @@ use super::{
 };
 use crate::output::yaml::{Yaml, map, one_line};
 
-/// What the filter is called in Envoy.
+/// The name of the filter in Envoy.
 pub const FILTER_NAME: &str = "byname";
 
-/// Where an Envoy has the module, if nothing else is said.
+/// The default path of the module.
 pub const DEFAULT_MODULE: &str = "/etc/byname/byname.wasm";
 
-/// The functions of the host that the module calls.
+/// The host functions that the module calls.
 const CAPABILITIES: [&str; 17] = [
     "proxy_log",
     "proxy_get_property",
@@ -38,12 +38,12 @@ const CAPABILITIES: [&str; 17] = [
     "proxy_on_delete",
 ];
 
-/// What of the filter's file comes from Envoy's side.
+/// Options of the filter's discovery file.
 #[derive(Clone, Debug)]
 pub struct EcdsFilter {
-    /// What the filter is called in Envoy's bootstrap.
+    /// The name of the filter in Envoy's bootstrap.
     pub name: String,
-    /// Where Envoy finds the module.
+    /// The path at which Envoy finds the module.
     pub module: PathBuf,
 }
 
@@ -57,7 +57,7 @@ impl Default for EcdsFilter {
 #[must_use]
 pub fn ecds(json: &str, EcdsFilter { name, module }: &EcdsFilter) -> String {
     const COMMENT: &str =
-        "The filter as Envoy discovers it, made by byname. Replace this file in one step: rename a new one over it.";
+        "The filter that Envoy discovers, made by byname. Replace this file in one step: rename a new file over it.";
     let resource = typed! {
         "envoy.config.core.v3.TypedExtensionConfig",
         "name": name.clone(),
@@ -66,37 +66,37 @@ pub fn ecds(json: &str, EcdsFilter { name, module }: &EcdsFilter) -> String {
     discovery_file(COMMENT, vec![resource])
 }
 
-/// The filter as it stands in a chain.
+/// The filter as part of a filter chain.
 pub(super) fn inline(json: &str, module: &Path) -> Yaml {
     extension(FILTER_NAME, wasm(json, module, true))
 }
 
-/// The filter as it is discovered from `file`. Until there is one it passes everything through.
+/// The filter, discovered from `file`. Until the file exists, the filter passes everything through.
 pub(super) fn discovered(file: &Path, namespace: &str, module: &Path) -> Yaml {
     const COMMENT: &str = "\
-Envoy watches the file that the filter's configuration comes from. A file that is renamed over it takes effect without closing
-a connection. Envoy refuses a wrong one and goes on with the last good one.";
+Envoy watches this file for the filter's configuration. A file that is renamed over it takes effect without closing a
+connection. If the new file is invalid, Envoy rejects it and keeps the last known good configuration.";
     let empty_table = format!("{}\n", json!({"version": 1, "caller": {"namespace": namespace}}));
     let discovery = map! {
         "config_source": Yaml::commented(
-            "Envoy watches the directory, not the file: a ConfigMap's files change by a symbolic link beside them.",
+            "Envoy watches the directory, not the file: a ConfigMap's files change through a symbolic link beside them.",
             watched(file),
         ),
         "type_urls": Yaml::one_line(["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"]),
         "default_config": Yaml::commented(
-            "Until the first good file is there, the table is empty.",
+            "Until the first valid file is loaded, the table is empty.",
             wasm(&empty_table, module, true),
         ),
     };
     Yaml::commented(COMMENT, map! { "name": FILTER_NAME, "config_discovery": discovery })
 }
 
-/// Its configuration. Envoys older than 1.40 have the list of capabilities elsewhere.
+/// The filter's configuration. Envoys older than 1.40 have the list of capabilities elsewhere.
 pub(crate) fn wasm(json: &str, module: &Path, restricted: bool) -> Yaml {
     let capabilities = restricted.then(|| {
         let allowed = CAPABILITIES.iter().map(|name| ((*name).into(), empty())).collect();
         Yaml::commented(
-            "The module may call only these functions of the host.",
+            "The module may call only these host functions.",
             map! { "allowed_capabilities": Yaml::Map(allowed) },
         )
     });
@@ -106,8 +106,8 @@ pub(crate) fn wasm(json: &str, module: &Path, restricted: bool) -> Yaml {
             "name": "byname",
             "root_id": "byname",
             "failure_policy": Yaml::commented(
-                "If the module crashes, Envoy answers 503 until it has loaded the module again, about a second later. FAIL_OPEN would\n\
-                 send requests on unsteered.",
+                "If the module crashes, Envoy answers 503 until it reloads the module, about a second later. FAIL_OPEN would let\n\
+                 requests through without steering.",
                 "FAIL_RELOAD",
             ),
             "vm_config": map! {
@@ -117,14 +117,14 @@ pub(crate) fn wasm(json: &str, module: &Path, restricted: bool) -> Yaml {
                 "capability_restriction_config": capabilities,
             },
             "configuration": Yaml::commented(
-                "A StringValue that holds JSON: Envoy would hand a Struct to the module in binary.",
+                "A StringValue that holds JSON. Envoy would encode a Struct in binary, which the module does not read.",
                 typed! { "google.protobuf.StringValue", "value": json.to_owned() },
             ),
         },
     }
 }
 
-/// What resolves hosts outside the cluster.
+/// The filter that resolves hosts outside the cluster.
 pub(crate) fn dynamic_forward_proxy() -> Yaml {
     extension(
         "envoy.filters.http.dynamic_forward_proxy",

@@ -1,9 +1,9 @@
-//! The control header in Envoy's own configuration: removed from clients' requests, matched by a route.
+//! The control header in Envoy's configuration: Envoy removes it from clients' requests, and routes by it.
 
 use super::value::{extension, typed};
 use crate::output::yaml::{Fields, Yaml, fields, map, one_line};
 
-/// Removes the header of clients before any filter runs.
+/// Removes the control header from clients' requests before any filter runs.
 pub(crate) fn header_removal(control_header: &str) -> Yaml {
     let mutation = typed! {
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
@@ -12,8 +12,8 @@ pub(crate) fn header_removal(control_header: &str) -> Yaml {
     [extension("envoy.http.early_header_mutation.header_mutation", mutation)].into()
 }
 
-/// The route of what the filter steered. The match demands the header, and upstreams need not see it: it is removed after the
-/// cluster is chosen by it.
+/// The route of the requests that the filter steered: only they have the control header. Envoy chooses the cluster by the header
+/// and then removes it.
 pub(crate) fn steered_route(control_header: &str) -> Fields {
     let header = || control_header.to_owned();
     fields! {

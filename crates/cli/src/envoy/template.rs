@@ -1,11 +1,11 @@
-//! A template of YAML, whose comments stay where they are.
+//! A template of YAML that keeps its comments.
 
 use std::collections::BTreeMap;
 
 use crate::output::yaml::{Yaml, YamlPrinter};
 
-/// Fills each line `key: {{name}}` of `template` with the value of that name. A null value leaves out the line and the comment
-/// above it.
+/// Fills each line `key: {{name}}` of `template` with the value `name`. A null value removes the line and the comment above
+/// the line.
 pub(super) fn fill<const N: usize>(template: &'static str, values: [(&str, Yaml); N]) -> String {
     let mut values = BTreeMap::from(values);
     let mut printer = YamlPrinter::default();
@@ -24,7 +24,7 @@ pub(super) fn fill<const N: usize>(template: &'static str, values: [(&str, Yaml)
     printer.text
 }
 
-/// Drops the comment that `text` ends in.
+/// Removes the comment at the end of `text`.
 fn drop_comment(text: &mut String) {
     let comment = text.split_inclusive('\n').rev().take_while(|line| line.trim_start().starts_with('#'));
     text.truncate(text.len() - comment.map(str::len).sum::<usize>());

@@ -1,4 +1,4 @@
-//! Values that several parts of Envoy's configuration have.
+//! Values that several parts of Envoy's configuration share.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -24,7 +24,7 @@ pub(crate) fn extension(name: &'static str, config: Yaml) -> Yaml {
     map! { "name": name, "typed_config": config }
 }
 
-/// An address and a port: of an endpoint, of a listener.
+/// The address and port of an endpoint or a listener.
 pub(super) fn address(host: String, port: u16) -> Yaml {
     one_line! { "socket_address": map! { "address": host, "port_value": u32::from(port) } }
 }
@@ -37,7 +37,7 @@ pub(super) fn path(path: &Path) -> Yaml {
     path.to_string_lossy().into_owned().into()
 }
 
-/// A file that Envoy watches. Its directory is watched in its place: a ConfigMap's files change by a symbolic link beside them.
+/// A file that Envoy watches through its directory: Kubernetes updates a ConfigMap's files through a symbolic link beside them.
 pub(super) fn watched(file: &Path) -> Yaml {
     watched_in(file, directory_of(file))
 }
@@ -49,7 +49,7 @@ pub(super) fn watched_in(file: &Path, directory: &Path) -> Yaml {
     }
 }
 
-/// A message without fields. That it is there enables an option.
+/// A message without fields. Its presence enables an option.
 pub(super) fn empty() -> Yaml {
     Yaml::Map(Fields::new())
 }

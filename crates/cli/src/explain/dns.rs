@@ -1,4 +1,4 @@
-//! What the cluster's own DNS answers a caller's resolver, which knows nothing of the filter.
+//! The answers of the cluster's DNS to a caller's resolver. DNS knows nothing of the filter.
 
 use std::{net::IpAddr, ops::ControlFlow};
 
@@ -9,18 +9,18 @@ use serde::Serialize;
 use super::requested_name::RequestedName;
 use crate::kubernetes::{ClusterState, EndpointView, NamespacedName, ServiceForm, ServiceView, TransportProtocol};
 
-/// CNAMEs that a resolver follows.
+/// The number of CNAMEs that a resolver follows.
 const MAX_CNAMES: usize = 10;
 
-/// One name that the resolver asks for, each as A and AAAA.
+/// One name that the resolver looks up, with queries for A and AAAA.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DnsQuery {
     /// The absolute name.
     pub name: String,
-    /// What is answered.
+    /// The answer of the cluster's DNS.
     pub answer: DnsAnswer,
-    /// Names that it leads through (CNAME).
+    /// The names that the answer goes through (CNAME).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
     /// The addresses (A and AAAA).
@@ -28,7 +28,7 @@ pub struct DnsQuery {
     pub addresses: Vec<String>,
 }
 
-/// What a DNS server answers.
+/// The kind of a DNS answer.
 #[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DnsAnswer {
@@ -36,27 +36,27 @@ pub enum DnsAnswer {
     Addresses,
     /// The name exists and has no addresses.
     NoData,
-    /// There is no such name: NXDOMAIN.
+    /// The name does not exist: NXDOMAIN.
     NoSuchName,
-    /// It is not the cluster's: the next server knows.
+    /// The name is outside the cluster's domain: another server answers.
     OtherServers,
-    /// Aliases lead in a circle: an error.
+    /// The CNAMEs form a loop: an error.
     Circle,
-    /// What decides is not in the input.
+    /// The input lacks the objects that decide.
     Unknown,
 }
 
-/// The queries for `asked`, up to the one that ends it.
+/// The queries for `asked`, up to the one that ends the search.
 pub(super) fn queries(cluster: &ClusterState, config: &Config, zone: &str, asked: &RequestedName) -> Vec<DnsQuery> {
     let authority = asked.authority();
     let Ok(authority) = Authority::try_from(authority.as_bytes()) else { return Vec::new() };
     let Host::Name { name, absolute } = authority.host() else { return Vec::new() };
     let mut queries = Vec::new();
-    // A resolver goes on where a name has no addresses, and has no other end but the list's.
+    // A resolver tries the next name after one without addresses, until the search list ends.
     let _ = config.caller.search().try_each(&SearchedName::new(name, *absolute), |candidate| {
         let Ok(name) = Name::parse(candidate.to_string().as_bytes()) else { return ControlFlow::Continue(()) };
         let query = query(cluster, zone, &name);
-        // Where an alias leads out, the cluster's DNS asks on by itself; what comes of it nobody here knows.
+        // The cluster's DNS follows a CNAME out of the cluster by itself. The final answer is unknown here.
         let leads_out = query.answer == DnsAnswer::OtherServers && !query.aliases.is_empty();
         let is_end = leads_out || matches!(query.answer, DnsAnswer::Addresses | DnsAnswer::Unknown);
         queries.push(query);
@@ -102,14 +102,14 @@ fn query(cluster: &ClusterState, zone: &str, name: &Name) -> DnsQuery {
 }
 
 enum DnsLookup {
-    /// None: the name is there all the same.
+    /// The list may be empty: the name exists without addresses.
     Addresses(Vec<String>),
     Alias(String),
     Nothing,
     Unknown,
 }
 
-/// By the rules of the Kubernetes DNS specification, as CoreDNS has them.
+/// Looks a name up by the Kubernetes DNS specification, as CoreDNS implements it.
 fn lookup(cluster: &ClusterState, below: &str) -> DnsLookup {
     let has_namespace = |namespace: &str| cluster.all_namespaces().contains(namespace);
     let labels: Vec<&str> = below.rsplit('.').collect();
@@ -120,7 +120,7 @@ fn lookup(cluster: &ClusterState, below: &str) -> DnsLookup {
             let name = NamespacedName::new(namespace, service);
             cluster.service(&name).map_or(DnsLookup::Nothing, |view| of_service(cluster, view, parts))
         }
-        // As kubeadm installs it (`pods insecure`) it answers any address, be there a pod or not.
+        // With kubeadm's `pods insecure`, CoreDNS answers any address, whether a pod has it or not.
         ["pod", namespace, dashed] if has_namespace(namespace) => {
             let address = dashed.replace('-', ".").parse::<IpAddr>().or(dashed.replace('-', ":").parse());
             address.map_or(DnsLookup::Nothing, |address| DnsLookup::Addresses(vec![address.to_string()]))
@@ -129,12 +129,12 @@ fn lookup(cluster: &ClusterState, below: &str) -> DnsLookup {
     }
 }
 
-/// `parts` are the labels before the Service's, the last one first.
+/// `parts` are the labels before the Service's name, the last label first.
 fn of_service(cluster: &ClusterState, view: ServiceView<'_>, parts: &[&str]) -> DnsLookup {
     let own_addresses = || DnsLookup::Addresses(view.cluster_ips().map(str::to_owned).collect());
     match (view.form, parts) {
         (ServiceForm::ExternalName, []) => match &view.spec.external_name {
-            // An address is no target of a CNAME.
+            // A CNAME cannot point to an IP address.
             Some(target) if target.parse::<IpAddr>().is_err() => DnsLookup::Alias(target.to_ascii_lowercase()),
             _ => DnsLookup::Nothing,
         },
@@ -150,7 +150,7 @@ fn of_service(cluster: &ClusterState, view: ServiceView<'_>, parts: &[&str]) -> 
             match form {
                 ServiceForm::Headless => {
                     of_endpoints(cluster, view, |endpoint| {
-                        // Also a port without a number has a name in DNS.
+                        // A port without a number has a name in DNS too.
                         endpoint.slice.ports().any(|port| is_it(port.name, port.protocol))
                     })
                 }
@@ -162,7 +162,7 @@ fn of_service(cluster: &ClusterState, view: ServiceView<'_>, parts: &[&str]) -> 
     }
 }
 
-/// The ready endpoints that are meant: without one there is no such name.
+/// The addresses of the ready endpoints that match. Without one, the name does not exist.
 fn of_endpoints(
     cluster: &ClusterState,
     view: ServiceView<'_>,
@@ -181,7 +181,7 @@ fn of_endpoints(
     }
 }
 
-/// By its hostname, or by its address with dashes where it has none.
+/// Whether `label` is the endpoint's hostname or, without a hostname, its address with dashes.
 fn is_called(endpoint: &EndpointView<'_>, label: &str) -> bool {
     match endpoint.hostname() {
         Some(hostname) => hostname == label,

@@ -1,4 +1,4 @@
-//! Each endpoint of a Service, and why it may serve a caller or may not.
+//! The endpoints of a Service, and why each may serve a caller or not.
 
 use std::{
     collections::BTreeSet,
@@ -19,53 +19,53 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Endpoint")]
 pub struct ExplainedEndpoint {
-    /// Its first address, which is the one that counts.
+    /// The endpoint's first address, the only one that kube-proxy and DNS read.
     pub address: String,
-    /// Its own port for the Service's port; left out where its slice has none of that name.
+    /// The endpoint's port for the Service's port. Absent if its EndpointSlice has no port of that name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Its hostname in DNS.
+    /// The endpoint's hostname in DNS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// Name of its Pod.
+    /// The name of the endpoint's Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
-    /// Its node.
+    /// The endpoint's node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// Its zone.
+    /// The endpoint's zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Zones and nodes that the control plane means it for.
+    /// The zones and nodes that the control plane assigned the endpoint to (topology hints).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
-    /// Condition; left out counts as true.
+    /// The condition `ready`. If absent, it counts as true.
     pub ready: bool,
-    /// Condition; left out counts as true.
+    /// The condition `serving`. If absent, it counts as true.
     pub serving: bool,
-    /// Condition; left out counts as false.
+    /// The condition `terminating`. If absent, it counts as false.
     pub terminating: bool,
-    /// Whether it may serve this caller.
+    /// Whether the endpoint may serve this caller.
     pub serves: bool,
-    /// Why, or why not.
+    /// Why the endpoint may serve this caller, or may not.
     pub because: String,
-    /// Where it was read: file and line.
+    /// The endpoint's place in the input: file and line.
     pub at: String,
 }
 
-/// What decides which endpoints may serve.
+/// The facts that decide which endpoints may serve.
 pub(super) struct EndpointQuery<'a> {
     pub(super) service: &'a Service,
-    /// Name of the port.
+    /// The name of the Service's port.
     pub(super) port: &'a str,
-    /// The endpoint that the name means, if it means one.
+    /// The endpoint that the name resolves to, if it names a single endpoint.
     pub(super) named: Option<SocketAddr>,
     pub(super) caller: &'a CallerSettings,
     /// Whether loopback addresses count.
     pub(super) single_machine: bool,
 }
 
-/// All endpoints of a Service, and what each is to the caller.
+/// Explains every endpoint of a Service for the caller.
 pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<ExplainedEndpoint> {
     let EndpointQuery { service, port, named, caller, single_machine } = *asked;
     let usable = service.usable(port);
@@ -95,21 +95,21 @@ pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<Explai
             let parsed = endpoint.ip().map(|address| address.to_canonical());
             let is_named =
                 named.map(|named| parsed.zip(own_port).is_some_and(|(ip, port)| named == SocketAddr::new(ip, port)));
-            // What a name says is not chosen: no topology and no traffic policy has a part in it.
+            // Topology and traffic policy do not apply to the name of a single endpoint.
             let is_usable =
                 || parsed.zip(own_port).is_some_and(|(ip, port)| usable.contains(&SocketAddr::new(ip, port)));
             let serves = own_port.is_some() && is_named.unwrap_or_else(is_usable);
             let because = match parsed {
-                _ if !slice.counts() => "is a name: slices of type FQDN do not count".to_owned(),
-                None => "is not an IP address".to_owned(),
-                Some(_) if is_named == Some(true) => "the one that the name means".to_owned(),
-                Some(_) if is_named == Some(false) => "not the one that the name means".to_owned(),
+                _ if !slice.counts() => "DNS name: kube-proxy and DNS ignore EndpointSlices of type FQDN".to_owned(),
+                None => "not an IP address".to_owned(),
+                Some(_) if is_named == Some(true) => "the endpoint that the name resolves to".to_owned(),
+                Some(_) if is_named == Some(false) => "not the endpoint that the name resolves to".to_owned(),
                 Some(address) if is_special(address) && !single_machine => {
-                    "is loopback, link-local or special: no Service may lead there (CVE-2021-25737)".to_owned()
+                    "loopback, link-local or special address: no Service may route to it (CVE-2021-25737)".to_owned()
                 }
                 Some(_) if own_port.is_none() => match port {
-                    "" => "its slice has no TCP port without a name".to_owned(),
-                    port => format!("its slice has no TCP port called {port}"),
+                    "" => "its EndpointSlice has no unnamed TCP port".to_owned(),
+                    port => format!("its EndpointSlice has no TCP port named {port}"),
                 },
                 Some(address) => {
                     let of_other_family = family.is_some_and(|is_v4| is_v4 != address.is_ipv4());
@@ -124,7 +124,7 @@ pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<Explai
     all
 }
 
-/// While an endpoint is moved from slice to slice it is in both, and counts once: the ready one of the two.
+/// Counts an endpoint once while it moves between EndpointSlices and is in both: the ready copy, if there is one.
 fn count_once(all: &mut [ExplainedEndpoint]) {
     for same in
         all.chunk_by_mut(|one, other| one.port.is_some() && (&one.address, one.port) == (&other.address, other.port))
@@ -132,7 +132,7 @@ fn count_once(all: &mut [ExplainedEndpoint]) {
         let counted = same.iter().position(|one| one.ready).unwrap_or(0);
         for (_, other) in same.iter_mut().enumerate().filter(|(index, _)| *index != counted) {
             other.serves = false;
-            other.because = "in another slice too, where it counts".to_owned();
+            other.because = "duplicate: counted in another EndpointSlice".to_owned();
         }
     }
 }
@@ -142,7 +142,7 @@ fn hints(endpoint: &EndpointView<'_>) -> Vec<String> {
     zones.chain(endpoint.hinted_nodes().map(|node| format!("node {node}"))).collect()
 }
 
-/// The choice was made by the core for all of them; here it is said of one.
+/// Why one endpoint may serve or not, given the choice that the core made among all endpoints.
 fn because(
     (view, endpoint): (&EndpointView<'_>, &ExplainedEndpoint),
     serves: bool,
@@ -152,35 +152,37 @@ fn because(
 ) -> String {
     let here = |place: &Option<String>| place.clone().unwrap_or_else(|| "unknown".to_owned());
     let (zone, node) = (here(&caller.who.zone), here(&caller.who.node));
-    // Where the slices have no hints, trafficDistribution gives them.
+    // Without hints in the EndpointSlices, trafficDistribution decides.
     let meant = |is: bool| match (endpoint.hints.is_empty(), is) {
         (false, _) => "hinted to",
-        (true, true) => "by trafficDistribution meant for",
-        (true, false) => "meant by trafficDistribution for",
+        (true, true) => "preferred by trafficDistribution for",
+        (true, false) => "preferred by trafficDistribution for",
     };
     let (is_ready, is_draining) = (view.is_ready, view.is_draining());
     match (serves, choice) {
         (true, Some(Choice::SameNode)) => format!("ready, and {} the caller's node {node}", meant(true)),
         (true, Some(Choice::SameZone)) => format!("ready, and {} the caller's zone {zone}", meant(true)),
         (true, Some(Choice::Local)) => format!("ready, and on the caller's node {node}"),
-        (true, Some(Choice::Terminating)) => "terminating, and serves still: no endpoint is ready".to_owned(),
+        (true, Some(Choice::Terminating)) => "terminating, but used because no endpoint is ready".to_owned(),
         (true, Some(Choice::LocalTerminating)) => {
-            format!("terminating, and serves still: none on the caller's node {node} is ready")
+            format!("terminating, but used because no endpoint on the caller's node {node} is ready")
         }
         (true, Some(Choice::NodeUnknown)) => {
-            "internalTrafficPolicy is Local, and the caller's node is not known".to_owned()
+            "internalTrafficPolicy is Local, but the caller's node is unknown".to_owned()
         }
-        (true, _) if is_ready && !endpoint.ready => "publishNotReadyAddresses counts it as ready".to_owned(),
+        (true, _) if is_ready && !endpoint.ready => {
+            "not ready, but used because publishNotReadyAddresses is set".to_owned()
+        }
         (true, _) => "ready".to_owned(),
         (false, _) if !is_ready && !is_draining => "not ready".to_owned(),
         (false, Some(Choice::Local | Choice::LocalTerminating)) if endpoint.node != caller.who.node => {
             format!("not on the caller's node {node}: internalTrafficPolicy is Local")
         }
-        (false, _) if of_other_family => "of the family that the Service does not prefer".to_owned(),
-        (false, _) if !is_ready => "terminating: ready ones are preferred".to_owned(),
+        (false, _) if of_other_family => "not of the Service's preferred IP family".to_owned(),
+        (false, _) if !is_ready => "terminating: ready endpoints are preferred".to_owned(),
         (false, Some(Choice::SameNode)) => format!("ready, but not {} the caller's node {node}", meant(false)),
         (false, Some(Choice::SameZone)) => format!("ready, but not {} the caller's zone {zone}", meant(false)),
-        (false, _) => "ready, but not among those that may serve".to_owned(),
+        (false, _) => "ready, but not among the endpoints that may serve".to_owned(),
     }
 }
 
@@ -192,14 +194,14 @@ pub(super) fn why_none(cluster: &ClusterState, name: &NamespacedName) -> Option<
     }
     let Some(selector) = view.selector() else {
         return Some(format!(
-            "Service {name} has no selector: its EndpointSlices are made by hand or by another program"
+            "Service {name} has no selector: a person or another controller writes its EndpointSlices"
         ));
     };
     let written: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let written = written.join(",");
     if !cluster.knows("Pod") {
         return Some(format!(
-            "Service {name} selects pods with {written}; there are no pods in the input to compare with"
+            "Service {name} selects pods with {written}, but the input has no pods; add pods to the input"
         ));
     }
     let pods = cluster.pods_of(&name.namespace);
@@ -208,7 +210,7 @@ pub(super) fn why_none(cluster: &ClusterState, name: &NamespacedName) -> Option<
     Some(match selected.len() {
         0 => format!("the selector {written} of Service {name} matches no pod in namespace {}", name.namespace),
         count => {
-            let why = if ready == 0 { "" } else { "; what keeps those out stands beside each endpoint" };
+            let why = if ready == 0 { "" } else { "; the list of endpoints says why each is not used" };
             format!("the selector {written} of Service {name} matches {count} pods, of which {ready} are ready{why}")
         }
     })

@@ -1,4 +1,4 @@
-//! What of Envoy's configuration has to change for the filter, as an EnvoyFilter.
+//! The EnvoyFilter with the changes to Envoy's configuration that the filter needs.
 
 use std::path::Path;
 
@@ -11,24 +11,25 @@ use crate::{
 };
 
 const COMMENT: &str = "\
-What steering by cluster or by endpoint needs of the sidecars of the namespace, made by `byname compile`.";
+The changes to the namespace's sidecars that steering by cluster or by endpoint needs, made by `byname compile`.";
 
 const HEADER_REMOVAL: &str = "\
-No client steers by setting the control header: it is removed before any filter runs and whether or not one does.";
+No client can steer by setting the control header: Envoy removes the header before any filter runs.";
 
 const ROUTE: &str = "\
-What the filter steered, before Istio's own routes of every virtual host. The match demands the header, and upstreams need not
-see it: it is removed after the cluster is chosen by it.";
+The route of the requests that the filter steered, before Istio's own routes of every virtual host. Only these requests have
+the control header. Envoy chooses the cluster by the header and then removes it.";
 
-const FILTER: &str = "The filter, before any that authorizes: steering changes the route that those would look at.";
+const FILTER: &str =
+    "The filter, before any filter that authorizes requests: steering changes the route that they look at.";
 
 const RESOLVER: &str = "Resolves the hosts outside the cluster that byname chose.";
 
-/// An EnvoyFilter for the namespace of the caller. With a `module`, which the proxies have as a file, it brings the filter too;
-/// else that comes by WasmPlugin.
+/// An EnvoyFilter for the namespace of the caller. With a `module`, the path of a file in the sidecars, it adds the filter too.
+/// Without one, a WasmPlugin adds the filter.
 ///
 /// # Errors
-/// Where there is no namespace, where nothing is steered so that it would be needed, or where it would be too large.
+/// If `compiled` has no namespace, if steering needs no EnvoyFilter, or if the EnvoyFilter would be too large.
 pub fn envoy_filter(
     compiled: &Compiled,
     clusters: &UpstreamClusters,
@@ -38,8 +39,8 @@ pub fn envoy_filter(
     let namespace = namespace(compiled)?;
     let steered = Steered::of(&compiled.wire);
     if !steered.cluster && !steered.endpoint && module.is_none() {
-        let reason = "is not needed: everything is steered by authority, and Istio's own routes match that";
-        let fix = "write istio-wasmplugin, or steer by cluster or endpoint in --config";
+        let reason = "is not needed: all Services are steered by authority, and Istio's own routes match the authority";
+        let fix = "use --format istio-wasmplugin, or set steering.by to cluster or endpoint in --config";
         return Err(InputError::new("the EnvoyFilter", reason, fix).into());
     }
     let control_header = &compiled.wire.steering.control_header;
@@ -64,7 +65,7 @@ pub fn envoy_filter(
     let builder = ClusterBuilder::new(style);
     for (name, upstream) in &clusters.by_name {
         match upstream {
-            // Istio has those.
+            // Istio has these clusters already.
             UpstreamCluster::Endpoints(_) | UpstreamCluster::Passthrough => continue,
             UpstreamCluster::DynamicForwardProxy { .. } => is_dynamic = true,
             UpstreamCluster::External { .. } | UpstreamCluster::OriginalDst(_) => {}
@@ -85,7 +86,7 @@ pub fn envoy_filter(
     Ok(IstioObject::new(kind, COMMENT, namespace, map! { "configPatches": patches })?)
 }
 
-/// A change of the sidecars' outbound side.
+/// A change to the outbound side of the sidecars.
 fn patch(apply_to: &'static str, listener: Option<Yaml>, operation: &'static str, value: Yaml) -> Yaml {
     map! {
         "applyTo": apply_to,
@@ -94,7 +95,7 @@ fn patch(apply_to: &'static str, listener: Option<Yaml>, operation: &'static str
     }
 }
 
-/// The filter chains with HTTP, or one of their HTTP filters.
+/// A match for the filter chains with HTTP, or for one of their HTTP filters.
 fn in_chain(http_filter: Option<Yaml>) -> Yaml {
     let filter = map! { "name": "envoy.filters.network.http_connection_manager", "subFilter": http_filter };
     map! { "filterChain": map! { "filter": filter } }

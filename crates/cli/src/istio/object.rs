@@ -1,4 +1,4 @@
-//! An object of Istio's API, and the size that the API server allows it.
+//! An object of Istio's API, and the API server's limit on its size.
 
 use crate::{
     compile::Compiled,
@@ -6,20 +6,20 @@ use crate::{
     output::yaml::{Comment, Yaml, map, print},
 };
 
-/// What an object may have: `--max-request-bytes` of etcd, 1.5 MiB.
+/// The size limit of an object in bytes: `--max-request-bytes` of etcd, 1.5 MiB.
 pub const MAX_OBJECT_BYTES: usize = 1_572_864;
 
-/// An object as text, and how large the API server's store has it.
+/// An object as text, and its size in the API server's store.
 #[derive(Clone, Debug)]
 pub struct IstioObject {
-    /// As YAML.
+    /// The object as YAML.
     pub text: String,
-    /// As JSON.
+    /// The size of the object as JSON, in bytes.
     pub bytes: usize,
 }
 
 impl IstioObject {
-    /// An object `byname` in this namespace, with a comment above.
+    /// Builds an object named `byname` in this namespace, with a comment at its start.
     pub(super) fn new(
         (api_version, kind): (&'static str, &'static str),
         comment: Comment,
@@ -34,9 +34,8 @@ impl IstioObject {
         };
         let bytes = object.json().to_string().len();
         if bytes > MAX_OBJECT_BYTES {
-            let reason = format!("would have {bytes} bytes, and an object may have {MAX_OBJECT_BYTES}");
-            let fix =
-                "let fewer namespaces be seen with --visible, and leave --endpoints out; or push the table by ECDS";
+            let reason = format!("would have {bytes} bytes, and the limit is {MAX_OBJECT_BYTES}");
+            let fix = "limit the namespaces with --visible and leave out --endpoints, or push the table by ECDS";
             return Err(InputError::new(&format!("the {kind}"), reason, fix));
         }
         Ok(Self { text: print(&object), bytes })
@@ -47,8 +46,8 @@ pub(super) fn namespace(compiled: &Compiled) -> Result<&str, InputError> {
     compiled.wire.caller.namespace.as_deref().ok_or_else(|| {
         InputError::new(
             "the object",
-            "is in the namespace of its callers, and that is not said",
-            "say --namespace or --pod",
+            "needs the namespace of its clients, and none is given",
+            "pass --namespace or --pod",
         )
     })
 }

@@ -8,34 +8,34 @@ use crate::{
 };
 
 const COMMENT: &str = "\
-byname in every sidecar of the namespace, made by `byname compile`. `kubectl apply` would keep a second copy of it in an
-annotation, which may have 256 KiB; `kubectl create` and `kubectl replace` do not.";
+byname in every sidecar of the namespace, made by `byname compile`. Use `kubectl create` and `kubectl replace`: `kubectl apply`
+would keep a second copy in an annotation, whose limit is 256 KiB.";
 
 const SHA256: &str = "\
-Istio runs no other image: the digest of the manifest for oci://, of the module itself for https://. If the image differs, or
-cannot be pulled, the proxy answers 403 to all that the filter would have seen.";
+Istio runs only an image with this checksum: of the manifest for oci://, of the module for https://. If the image differs or
+cannot be pulled, the sidecar answers 403 to every request that the filter would see.";
 
 const PHASE: &str = "\
-As early as a plugin may run, so that whatever authorizes, routes or counts sees what the name means; and the first of that
-phase, unless another has a higher priority.";
+The first phase, so that filters that authorize, route or count requests see how the name resolved. The priority makes byname
+the first plugin of the phase, unless another plugin has a higher priority.";
 
 const FAIL_STRATEGY: &str = "\
-If the module crashes, requests are answered with 503 until it is loaded again, after a second or so. Istio before 1.27 has no
-FAIL_RELOAD: FAIL_CLOSE, the default, goes on with 503. FAIL_OPEN would send requests on unsteered.";
+If the module crashes, Envoy answers 503 until it reloads the module, about a second later. Istio before 1.27 has no
+FAIL_RELOAD. Its default, FAIL_CLOSE, keeps answering 503. FAIL_OPEN would let requests through without steering.";
 
 /// The image that a WasmPlugin names.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Where it is.
+    /// The URL of the image.
     pub url: String,
-    /// The checksum of the module, or of the image.
+    /// The SHA-256 of the image's manifest, or of the module.
     pub sha256: Option<String>,
 }
 
 /// A WasmPlugin for the namespace of the caller.
 ///
 /// # Errors
-/// Where there is none, or the object would be too large.
+/// If `compiled` has no namespace, or the object would be too large.
 pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<IstioObject, InputError> {
     // The table's text is JSON.
     let config = serde_json::from_str(&compiled.text).unwrap_or(Yaml::Null);
@@ -52,8 +52,8 @@ pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<IstioObject, In
     IstioObject::new(kind, COMMENT, namespace(compiled)?, spec)
 }
 
-/// A map with a line for each field; the fields at `path` are such maps too. As in the table's text, a change of a Service is a
-/// change of a line.
+/// A map with one line per field, and so are the fields at `path`. A diff then shows a line per changed Service, as in the table's
+/// text.
 fn by_line(value: Yaml, path: &[&str]) -> Yaml {
     let Yaml::Map(fields) = value else { return value };
     let lines = fields.into_iter().map(|(key, value)| match path.split_first() {

@@ -9,28 +9,28 @@ use super::{NamespacedName, SliceView};
 /// An endpoint of an EndpointSlice.
 #[derive(Clone, Copy, Debug)]
 pub struct EndpointView<'c> {
-    /// Its slice.
+    /// The EndpointSlice.
     pub slice: SliceView<'c>,
-    /// Its index in `endpoints`.
+    /// The endpoint's index in `endpoints`.
     pub index: usize,
     /// The endpoint, for the fields that the view does not read.
     pub object: &'c Endpoint,
-    /// Its first address, the only one that kube-proxy and DNS read.
+    /// The endpoint's first address, the only one that kube-proxy and DNS read.
     pub address: &'c str,
-    /// Its conditions.
+    /// The endpoint's conditions.
     pub conditions: Conditions,
-    /// Whether it counts as ready: by its condition, or by `publishNotReadyAddresses` of its Service.
+    /// Whether the endpoint counts as ready: by its condition, or because its Service sets `publishNotReadyAddresses`.
     pub is_ready: bool,
 }
 
 /// The conditions of an endpoint, with the defaults of kube-proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conditions {
-    /// By default true.
+    /// Default: true.
     pub ready: bool,
-    /// By default true.
+    /// Default: true.
     pub serving: bool,
-    /// By default false.
+    /// Default: false.
     pub terminating: bool,
 }
 
@@ -54,43 +54,43 @@ impl<'c> EndpointView<'c> {
         Some(Self { slice, index, object, address, conditions, is_ready })
     }
 
-    /// Its path in the slice: `endpoints[0]`.
+    /// The endpoint's path in the EndpointSlice: `endpoints[0]`.
     #[must_use]
     pub fn field(&self) -> String {
         format!("endpoints[{}]", self.index)
     }
 
-    /// Its address, if it is an IP address.
+    /// The endpoint's address, if it is an IP address.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         self.address.parse().ok()
     }
 
-    /// Whether it serves while it terminates: it may be used where no endpoint is ready (KEP-1672).
+    /// Whether the endpoint still serves while it terminates. It is used if no endpoint is ready (KEP-1672).
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.conditions.serving && self.conditions.terminating
     }
 
-    /// Whether it may be sent requests: it is ready, or no endpoint is and it is draining.
+    /// Whether the endpoint may get requests: it is ready, or it is draining and no endpoint is ready.
     #[must_use]
     pub fn may_serve(&self) -> bool {
         self.is_ready || self.is_draining()
     }
 
-    /// Its hostname in DNS.
+    /// The endpoint's hostname in DNS.
     #[must_use]
     pub fn hostname(&self) -> Option<&'c str> {
         self.object.hostname.as_deref().filter(|hostname| !hostname.is_empty())
     }
 
-    /// Its node.
+    /// The endpoint's node.
     #[must_use]
     pub fn node(&self) -> Option<&'c str> {
         self.object.node_name.as_deref().filter(|node| !node.is_empty())
     }
 
-    /// The Pod that it is, there or not.
+    /// The name of the endpoint's Pod, whether the input has the Pod or not.
     #[must_use]
     pub fn pod(&self) -> Option<NamespacedName> {
         let target = self.object.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?;
@@ -98,13 +98,13 @@ impl<'c> EndpointView<'c> {
         Some(NamespacedName::new(namespace, target.name.as_deref().unwrap_or_default()))
     }
 
-    /// The zones that it is hinted to.
+    /// The zones in the endpoint's topology hints.
     pub fn hinted_zones(&self) -> impl Iterator<Item = &'c str> + use<'c> {
         let zones = self.object.hints.as_ref().and_then(|hints| hints.for_zones.as_ref());
         zones.into_iter().flatten().map(|zone| zone.name.as_str())
     }
 
-    /// The nodes that it is hinted to.
+    /// The nodes in the endpoint's topology hints.
     pub fn hinted_nodes(&self) -> impl Iterator<Item = &'c str> + use<'c> {
         let nodes = self.object.hints.as_ref().and_then(|hints| hints.for_nodes.as_ref());
         nodes.into_iter().flatten().map(|node| node.name.as_str())
@@ -112,7 +112,7 @@ impl<'c> EndpointView<'c> {
 }
 
 impl<'c> SliceView<'c> {
-    /// Its endpoints, except for those without an address.
+    /// The endpoints of the EndpointSlice that have an address.
     pub fn endpoints(&self) -> impl Iterator<Item = EndpointView<'c>> + use<'c> {
         let slice = *self;
         let endpoints = slice.source.object.endpoints.iter().flatten().enumerate();

@@ -1,13 +1,13 @@
-//! Where the fields of an object stand, small enough to be kept for every object of a large cluster.
+//! The lines of an object's fields, in a form small enough to keep for every object of a large cluster.
 
 use crate::input::InputNode;
 
-/// Line of each field by its path: a hash and a line for each, sorted.
+/// The line of each field by the hash of its path, sorted.
 #[derive(Clone, Debug, Default)]
 pub struct Lines(Box<[(u32, u32)]>);
 
 impl Lines {
-    /// Those of `node`.
+    /// The lines of the fields of `node`.
     #[must_use]
     pub fn new(node: &InputNode) -> Self {
         let mut lines = Vec::new();
@@ -16,7 +16,7 @@ impl Lines {
         Self(lines.into())
     }
 
-    /// The line of `path`, or of the innermost part of it that is there.
+    /// The line of `path`, or of the innermost part of `path` that exists.
     #[must_use]
     pub fn of(&self, mut path: &str) -> Option<u32> {
         loop {

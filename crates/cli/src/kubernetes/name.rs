@@ -1,27 +1,27 @@
-//! What objects are called.
+//! The names of objects.
 
 use std::fmt;
 
-/// The namespace of an object that says none, as kubectl has it.
+/// The namespace of an object that sets none, as in kubectl.
 pub(super) const DEFAULT_NAMESPACE: &str = "default";
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamespacedName {
-    /// Its namespace.
+    /// The object's namespace.
     pub namespace: String,
-    /// Its name.
+    /// The object's name.
     pub name: String,
 }
 
 impl NamespacedName {
-    /// What is called `name` in `namespace`.
+    /// The object `name` in `namespace`.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
         Self { namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    /// `namespace/name`; `None` where it is not that.
+    /// Parses `namespace/name`. Returns `None` for any other form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (namespace, name) = text.split_once('/')?;
@@ -39,22 +39,22 @@ impl fmt::Display for NamespacedName {
 /// Kind, namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
-    /// Its kind.
+    /// The object's kind.
     pub kind: String,
-    /// Its namespace; empty where its kind has none.
+    /// The object's namespace; empty for kinds without a namespace.
     pub namespace: String,
-    /// Its name.
+    /// The object's name.
     pub name: String,
 }
 
 impl ObjectName {
-    /// The object of this kind that is called `name` in `namespace`.
+    /// The object of this kind, `name` in `namespace`.
     #[must_use]
     pub fn new(kind: &str, namespace: &str, name: &str) -> Self {
         Self { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    /// `namespace/name`, or the name alone.
+    /// `namespace/name`, or only the name for kinds without a namespace.
     #[must_use]
     pub fn path(&self) -> String {
         if self.namespace.is_empty() { self.name.clone() } else { format!("{}/{}", self.namespace, self.name) }
@@ -62,7 +62,7 @@ impl ObjectName {
 }
 
 impl fmt::Display for ObjectName {
-    /// `Service shop/web`.
+    /// Writes `Service shop/web`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.path())
     }

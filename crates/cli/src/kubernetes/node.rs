@@ -1,23 +1,23 @@
-//! What of a Node decides.
+//! The properties of a Node that decide how names resolve.
 
 use k8s_openapi::api::core::v1;
 
 /// The label of a node that names its zone.
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// What of a Node decides.
+/// The properties of a Node that decide how names resolve.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
-    /// Its zone.
+    /// The Node's zone.
     pub zone: Option<String>,
-    /// Its addresses: kind, such as `InternalIP`, and text.
+    /// The Node's addresses: type, such as `InternalIP`, and text.
     pub addresses: Vec<(String, String)>,
-    /// Whether its kubelet says that it is ready.
+    /// Whether the kubelet reports the Node as ready.
     pub ready: bool,
 }
 
 impl Node {
-    /// That of the API's object.
+    /// Reads the API's object.
     #[must_use]
     pub fn of(node: v1::Node) -> Self {
         let status = node.status.unwrap_or_default();

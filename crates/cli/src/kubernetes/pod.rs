@@ -1,4 +1,4 @@
-//! What of a Pod decides.
+//! The properties of a Pod that decide how names resolve.
 
 use std::collections::BTreeMap;
 
@@ -7,59 +7,59 @@ use k8s_openapi::api::core::v1;
 /// The label by which a Deployment tells its ReplicaSets apart.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// What of a Pod decides.
+/// The properties of a Pod that decide how names resolve.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
-    /// Its labels.
+    /// The Pod's labels.
     pub labels: BTreeMap<String, String>,
-    /// The node that it runs on.
+    /// The node that the Pod runs on.
     pub node: Option<String>,
-    /// Its addresses, the first one first.
+    /// The Pod's addresses, the primary address first.
     pub ips: Vec<String>,
-    /// Whether it has the node's network.
+    /// Whether the Pod uses the node's network.
     pub host_network: bool,
-    /// The ports that its containers name, those of sidecars among them.
+    /// The ports that the Pod's containers declare, sidecars included.
     pub container_ports: Vec<ContainerPort>,
-    /// What made it.
+    /// The controller that made the Pod.
     pub owner: Option<Owner>,
     /// `status.phase`.
     pub phase: String,
-    /// Whether it is ready.
+    /// Whether the Pod is ready.
     pub ready: bool,
-    /// Whether it is being deleted.
+    /// Whether the Pod is being deleted.
     pub deleting: bool,
-    /// Its hostname in DNS, where it says one.
+    /// `spec.hostname`, the Pod's hostname in DNS.
     pub hostname: Option<String>,
-    /// Its headless Service, where it says one.
+    /// `spec.subdomain`, the name of the Pod's headless Service.
     pub subdomain: Option<String>,
-    /// Whose names its resolver knows.
+    /// The source of the Pod's resolver settings.
     pub dns_policy: DnsPolicy,
     /// `dnsConfig.nameservers`.
     pub nameservers: Vec<String>,
     /// `dnsConfig.searches`.
     pub searches: Vec<String>,
-    /// The option `ndots`, as it is written.
+    /// The option `ndots`, as text.
     pub ndots: Option<String>,
 }
 
 /// `dnsPolicy` of a Pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DnsPolicy {
-    /// The cluster's, also `ClusterFirstWithHostNet`.
+    /// The cluster's DNS: `ClusterFirst` or `ClusterFirstWithHostNet`.
     #[default]
     ClusterFirst,
-    /// The node's; also that of a pod with `hostNetwork` that says `ClusterFirst`.
+    /// The node's DNS: `Default`, or `ClusterFirst` with `hostNetwork`.
     Default,
-    /// What `dnsConfig` says alone.
+    /// Only the settings in `dnsConfig`.
     None,
 }
 
-/// A port that a container names. It can have others too.
+/// A port that a container declares. It may listen on other ports too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerPort {
-    /// Its name; empty where it has none.
+    /// The port's name; empty if it has none.
     pub name: String,
-    /// Its number.
+    /// The port's number.
     pub port: i32,
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: String,
@@ -68,21 +68,21 @@ pub struct ContainerPort {
 /// The controller that made a Pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
-    /// Its kind: a ReplicaSet counts as the Deployment that made it.
+    /// The controller's kind: a ReplicaSet counts as the Deployment that made it.
     pub kind: String,
-    /// Its name.
+    /// The controller's name.
     pub name: String,
 }
 
 impl std::fmt::Display for Owner {
-    /// `Deployment web`.
+    /// Writes `Deployment web`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.kind, self.name)
     }
 }
 
 impl Pod {
-    /// That of the API's object.
+    /// Reads the API's object.
     #[must_use]
     pub fn of(pod: v1::Pod) -> Self {
         let v1::Pod { metadata, spec, status } = pod;
@@ -111,7 +111,7 @@ impl Pod {
             _ => DnsPolicy::ClusterFirst,
         };
         let dns = spec.dns_config.unwrap_or_default();
-        // Of several the last counts.
+        // The last of several options counts.
         let mut options = dns.options.unwrap_or_default().into_iter().rev();
         let ndots = options.find(|option| option.name.as_deref() == Some("ndots"));
         let listed = status.pod_ips.unwrap_or_default().into_iter().map(|address| address.ip);
@@ -142,20 +142,20 @@ impl Pod {
         }
     }
 
-    /// Whether it has every label of a selector.
+    /// Whether the Pod has every label of a selector.
     #[must_use]
     pub fn matches(&self, selector: &BTreeMap<String, String>) -> bool {
         selector.iter().all(|(key, value)| self.labels.get(key) == Some(value))
     }
 
-    /// Whether it has run to its end: no Service counts it.
+    /// Whether the Pod has run to its end. Services ignore such Pods.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.phase.as_str(), "Succeeded" | "Failed")
     }
 }
 
-/// A Deployment makes a ReplicaSet for each of its versions, called by its own name and a hash.
+/// A Deployment makes a ReplicaSet for each version, named after the Deployment and a hash.
 fn workload(kind: String, name: String, hash: Option<&String>) -> Owner {
     let stem = hash.and_then(|hash| name.strip_suffix(hash.as_str())?.strip_suffix('-'));
     match stem {

@@ -26,34 +26,34 @@ const PLAINTEXT: &[&str] = &[
     "amqp",
     "ssh",
 ];
-/// The start of names of ports for gRPC in HTTP/1.1, which most of its servers speak: not gRPC.
+/// The prefix of port names for gRPC-Web, which most servers speak over HTTP/1.1. It is not gRPC.
 const GRPC_WEB: &str = "grpc-web";
 
 /// A port of a Service.
 #[derive(Clone, Copy, Debug)]
 pub struct ServicePortView<'c> {
-    /// Its index in `spec.ports`.
+    /// The port's index in `spec.ports`.
     pub index: usize,
     /// The port, for the fields that the view does not read.
     pub object: &'c ServicePort,
-    /// Its name; empty where it has none.
+    /// The port's name; empty if it has none.
     pub name: &'c str,
     /// `port`, the number that clients ask for.
     pub number: i32,
-    /// What it is reached over.
+    /// The port's transport protocol.
     pub protocol: TransportProtocol<'c>,
 }
 
 /// A port of an EndpointSlice.
 #[derive(Clone, Copy, Debug)]
 pub struct SlicePortView<'c> {
-    /// Its index in `ports`.
+    /// The port's index in `ports`.
     pub index: usize,
-    /// Its name; empty where it has none.
+    /// The port's name; empty if it has none.
     pub name: &'c str,
-    /// What it is reached over.
+    /// The port's transport protocol.
     pub protocol: TransportProtocol<'c>,
-    /// Its number; `None` where it is left out or 0, so that no client can connect.
+    /// The port's number; `None` if it is absent or 0, so that no client can connect.
     pub number: Option<i32>,
 }
 
@@ -66,11 +66,11 @@ pub enum TransportProtocol<'c> {
     Udp,
     /// SCTP.
     Sctp,
-    /// A word that the API does not have.
+    /// A value that the API does not define.
     Unknown(&'c str),
 }
 
-/// What a Service's port speaks, as far as its `appProtocol` or its name says so.
+/// The protocol of a Service's port, from its `appProtocol` or its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppProtocol {
     /// TLS, with whatever is in it.
@@ -79,14 +79,14 @@ pub enum AppProtocol {
     Http2,
     /// Another protocol in plaintext, over TCP alone.
     Plaintext,
-    /// It does not say.
+    /// Neither `appProtocol` nor the name says it.
     Unknown,
 }
 
-/// Where a Service's port leads in its pods.
+/// The target of a Service's port in its pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetPort<'c> {
-    /// The port of this number; the Service's own where it does not say.
+    /// The port of this number. Default: the number of the Service's port.
     Number(i32),
     /// The container port of this name.
     Name(&'c str),
@@ -103,7 +103,7 @@ impl<'c> ServicePortView<'c> {
         }
     }
 
-    /// Its path in the Service: `spec.ports[0]`.
+    /// The port's path in the Service: `spec.ports[0]`.
     #[must_use]
     pub fn field(&self) -> String {
         format!("spec.ports[{}]", self.index)
@@ -115,7 +115,7 @@ impl<'c> ServicePortView<'c> {
         self.protocol == TransportProtocol::Tcp
     }
 
-    /// Where it leads in the pods.
+    /// The port's target in the pods.
     #[must_use]
     pub fn target(&self) -> TargetPort<'c> {
         match &self.object.target_port {
@@ -125,7 +125,7 @@ impl<'c> ServicePortView<'c> {
         }
     }
 
-    /// The word that says what it speaks: `appProtocol`, else its name up to a `-`.
+    /// The word for the port's protocol: `appProtocol`, or else the port's name up to a `-`.
     #[must_use]
     pub fn protocol_word(&self) -> &'c str {
         match (self.object.app_protocol.as_deref(), self.name) {
@@ -135,7 +135,7 @@ impl<'c> ServicePortView<'c> {
         }
     }
 
-    /// What it speaks. The core steers by the same words, compared the same way.
+    /// The port's protocol. The core compares the same words in the same way.
     #[must_use]
     pub fn app_protocol(&self) -> AppProtocol {
         let word = self.protocol_word();
@@ -173,7 +173,7 @@ impl<'c> TransportProtocol<'c> {
         }
     }
 
-    /// Its word in the API.
+    /// The protocol's value in the API.
     #[must_use]
     pub fn as_str(self) -> &'c str {
         match self {
@@ -200,7 +200,7 @@ impl fmt::Display for TransportProtocol<'_> {
 }
 
 impl fmt::Display for TargetPort<'_> {
-    /// As it is written in a Service.
+    /// Writes the value as a Service has it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),
@@ -216,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    /// What the core speaks to such a port.
+    /// The protocol that the core speaks to such a port.
     fn core_speaks(name: &str, app_protocol: Option<&str>) -> UpstreamProtocol {
         let mut port = json!({"name": name, "port": 80});
         if let (Some(word), Some(port)) = (app_protocol, port.as_object_mut()) {

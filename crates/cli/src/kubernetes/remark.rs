@@ -1,26 +1,26 @@
-//! Annotations that are for this program.
+//! Annotations for byname.
 
 use super::name::{DEFAULT_NAMESPACE, ObjectName};
 use crate::input::{InputNode, InputValue, RawObject, SourceLocation};
 
-/// What they begin with. A name without dots is a DNS subdomain too, which is what Kubernetes asks of a prefix, and no
-/// one's domain.
+/// The prefix of the annotations. Kubernetes requires a DNS subdomain here. A name without dots is one, and belongs to
+/// nobody.
 const PREFIX: &str = "byname/";
 
-/// An annotation that is for this program.
+/// An annotation for byname.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
-    /// What comes after `byname/`.
+    /// The name after `byname/`.
     pub name: String,
-    /// Its value.
+    /// The annotation's value.
     pub text: String,
-    /// Where its object stands.
+    /// The object's place in the input.
     pub place: SourceLocation,
-    /// Where it stands itself.
+    /// The annotation's place in the input.
     pub line: u32,
 }
 
-/// Those of an object, and what that is called: `None` where it has none.
+/// The annotations of an object, with the object's name; `None` if it has none.
 pub(super) fn of(raw: &RawObject) -> Option<(ObjectName, Vec<Remark>)> {
     let metadata = raw.node.get("metadata")?;
     let InputValue::Map(annotations) = &metadata.get("annotations")?.value else { return None };

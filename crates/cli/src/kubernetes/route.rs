@@ -1,4 +1,4 @@
-//! Routes of the Gateway API: what of them leads to Services.
+//! Routes of the Gateway API, as far as they route to Services.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -8,50 +8,50 @@ use serde::Deserialize;
 pub struct GatewayRoute {
     /// `HTTPRoute`, `GRPCRoute`, `TLSRoute` or `TCPRoute`.
     pub kind: String,
-    /// Its name alone.
+    /// The route's name, without its namespace.
     pub name: String,
     /// Annotations by name.
     pub annotations: std::collections::BTreeMap<String, String>,
-    /// What it is attached to.
+    /// The objects that the route is attached to.
     pub parents: Vec<ParentRef>,
-    /// Hosts that it is for.
+    /// The hostnames that the route matches.
     pub hostnames: Vec<String>,
-    /// Where its rules lead, each with its field: `spec.rules[0].backendRefs[1]`.
+    /// The backends of the route's rules, each with its field: `spec.rules[0].backendRefs[1]`.
     pub backends: Vec<(String, BackendRef)>,
 }
 
-/// A Gateway, or another thing that a route is attached to.
+/// A Gateway, or another object that a route is attached to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ParentRef {
     /// Default `Gateway`.
     pub kind: Option<String>,
-    /// Its name.
+    /// The name of the Gateway.
     pub name: String,
-    /// Default: that of the route.
+    /// Default: the route's namespace.
     pub namespace: Option<String>,
 }
 
-/// Where a rule leads.
+/// The backend of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct BackendRef {
-    /// Empty for what is of the core API.
+    /// The API group; empty for the core API.
     pub group: Option<String>,
     /// Default `Service`.
     pub kind: Option<String>,
-    /// Its name.
+    /// The backend's name.
     pub name: String,
-    /// Default: that of the route.
+    /// Default: the route's namespace.
     pub namespace: Option<String>,
     /// A Service's port.
     pub port: Option<i32>,
-    /// Its share; with 0 it gets nothing. Default 1.
+    /// The backend's weight; with 0 it gets no requests. Default: 1.
     pub weight: Option<i32>,
 }
 
 impl BackendRef {
-    /// Whether it is a Service.
+    /// Whether the backend is a Service.
     #[must_use]
     pub fn is_service(&self) -> bool {
         let is_core = self.group.as_deref().is_none_or(str::is_empty);
@@ -100,7 +100,7 @@ impl RouteObject {
             let backends = backend_refs.into_iter().enumerate();
             let backends =
                 backends.map(move |(index, backend)| (format!("spec.rules[{rule}].backendRefs[{index}]"), backend));
-            // What is mirrored is sent there too.
+            // Mirrored requests reach a backend too.
             let mirrors = filters.into_iter().enumerate().filter_map(move |(index, filter)| {
                 let field = format!("spec.rules[{rule}].filters[{index}].requestMirror.backendRef");
                 Some((field, filter.request_mirror?.backend_ref))

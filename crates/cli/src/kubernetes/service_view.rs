@@ -28,7 +28,7 @@ pub struct ServiceView<'c> {
     pub source: &'c Sourced<Service>,
     /// `spec`, for the fields that the view does not read.
     pub spec: &'c ServiceSpec,
-    /// How clients reach it.
+    /// How clients reach the Service.
     pub form: ServiceForm,
     all_slices: &'c Objects<EndpointSlice>,
     slice_names: Option<&'c BTreeSet<NamespacedName>>,
@@ -37,7 +37,7 @@ pub struct ServiceView<'c> {
 /// How clients reach a Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceForm {
-    /// By the name that it is an alias for.
+    /// By the external name that the Service is an alias for.
     ExternalName,
     /// By the addresses of its pods.
     Headless,
@@ -61,7 +61,7 @@ impl ServiceForm {
 }
 
 impl<'c> ServiceView<'c> {
-    /// `slice_names` are its own of `all_slices`.
+    /// `slice_names` are the names in `all_slices` that belong to the Service.
     pub(super) fn new(
         name: &'c NamespacedName,
         source: &'c Sourced<Service>,
@@ -96,7 +96,7 @@ impl<'c> ServiceView<'c> {
         self.spec.type_.as_deref().unwrap_or("ClusterIP")
     }
 
-    /// Its cluster IPs as they are written. A headless Service has the word `None`.
+    /// The Service's cluster IPs, as text. A headless Service has `None`.
     pub fn cluster_ips(&self) -> impl Iterator<Item = &'c str> + use<'c> {
         cluster_ips(self.spec)
     }
@@ -119,12 +119,12 @@ impl<'c> ServiceView<'c> {
         })
     }
 
-    /// Its ports, of every protocol.
+    /// The Service's ports, of every protocol.
     pub fn ports(&self) -> impl Iterator<Item = ServicePortView<'c>> + use<'c> {
         self.spec.ports.iter().flatten().enumerate().map(|(index, port)| ServicePortView::new(index, port))
     }
 
-    /// Its selector; `None` where nothing makes endpoints for it.
+    /// The Service's selector; `None` if the control plane makes no endpoints for the Service.
     #[must_use]
     pub fn selector(&self) -> Option<&'c BTreeMap<String, String>> {
         self.spec.selector.as_ref().filter(|selector| !selector.is_empty())
@@ -136,19 +136,19 @@ impl<'c> ServiceView<'c> {
         self.spec.publish_not_ready_addresses.unwrap_or(false)
     }
 
-    /// All its EndpointSlices, also those whose endpoints do not count.
+    /// All EndpointSlices of the Service, including EndpointSlices whose endpoints do not count.
     pub fn all_slices(&self) -> impl Iterator<Item = SliceView<'c>> + use<'c> {
         let (all_slices, publishes_not_ready) = (self.all_slices, self.publishes_not_ready());
         let slices = self.slice_names.into_iter().flatten().filter_map(|name| all_slices.get_key_value(name));
         slices.map(move |(name, source)| SliceView { publishes_not_ready, ..SliceView::new(name, source) })
     }
 
-    /// Its EndpointSlices whose endpoints count.
+    /// The EndpointSlices of the Service whose endpoints count.
     pub fn slices(&self) -> impl Iterator<Item = SliceView<'c>> + use<'c> {
         self.all_slices().filter(SliceView::counts)
     }
 
-    /// Its endpoints, slice by slice. An endpoint that moves from slice to slice is there twice.
+    /// The Service's endpoints, by EndpointSlice. An endpoint that moves between EndpointSlices appears twice.
     pub fn endpoints(&self) -> impl Iterator<Item = EndpointView<'c>> + use<'c> {
         self.slices().flat_map(|slice| slice.endpoints())
     }
@@ -156,7 +156,7 @@ impl<'c> ServiceView<'c> {
 
 fn cluster_ips(spec: &ServiceSpec) -> impl Iterator<Item = &str> {
     let listed = spec.cluster_ips.iter().flatten();
-    // Servers without dual stack, and people, write the one alone.
+    // API servers without dual stack, and people, set only `clusterIP`.
     let alone = spec.cluster_ip.iter().filter(|_| spec.cluster_ips.as_ref().is_none_or(Vec::is_empty));
     listed.chain(alone).map(String::as_str).filter(|text| !text.is_empty())
 }

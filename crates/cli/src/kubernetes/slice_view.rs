@@ -11,13 +11,13 @@ pub struct SliceView<'c> {
     pub name: &'c NamespacedName,
     /// The object and where it was read.
     pub source: &'c Sourced<EndpointSlice>,
-    /// What its addresses are.
+    /// The type of the addresses.
     pub address_type: AddressType,
-    /// Whether its Service counts each endpoint as ready.
+    /// Whether the Service counts every endpoint as ready.
     pub(super) publishes_not_ready: bool,
 }
 
-/// What the addresses of an EndpointSlice are.
+/// The type of the addresses in an EndpointSlice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressType {
     /// IPv4 addresses.
@@ -26,7 +26,7 @@ pub enum AddressType {
     IPv6,
     /// DNS names.
     Fqdn,
-    /// A word that the API does not have.
+    /// A value that the API does not define.
     Unknown,
 }
 
@@ -47,18 +47,18 @@ impl<'c> SliceView<'c> {
         self.address_type != AddressType::Fqdn
     }
 
-    /// Its ports, also those without a number.
+    /// The EndpointSlice's ports, including ports without a number.
     pub fn ports(&self) -> impl Iterator<Item = SlicePortView<'c>> + use<'c> {
         self.source.object.ports.iter().flatten().enumerate().map(|(index, port)| SlicePortView::new(index, port))
     }
 
-    /// The number that it has for a port of its Service: both are joined by name and protocol.
+    /// The EndpointSlice's number for a port of the Service, matched by name and protocol.
     #[must_use]
     pub fn port_of(&self, port: &ServicePortView<'_>) -> Option<i32> {
         self.port(port.name, port.protocol)
     }
 
-    /// The number that it has for a port of this name and protocol.
+    /// The EndpointSlice's number for a port of this name and protocol.
     #[must_use]
     pub fn port(&self, name: &str, protocol: TransportProtocol<'_>) -> Option<i32> {
         self.ports().filter(|own| own.name == name && own.protocol == protocol).find_map(|own| own.number)

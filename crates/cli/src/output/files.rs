@@ -1,4 +1,4 @@
-//! Results: to the standard output or into files, whole or not at all.
+//! Writes results to the standard output or to files, completely or not at all.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,10 +12,10 @@ use tempfile::TempPath;
 
 use super::json::ascii;
 
-/// Writes `text` for programs: as it is, to the standard output or into `file`, all of it or nothing.
+/// Writes `text` unchanged to the standard output or to `file`, completely or not at all.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// If the output cannot be written.
 pub fn write(file: Option<&Path>, text: &str) -> anyhow::Result<()> {
     match file {
         Some(file) => write_all(&[(file, text)]),
@@ -27,18 +27,18 @@ pub fn write(file: Option<&Path>, text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Writes `value` as JSON to the standard output, in ASCII: there may be anything in texts of somebody else's.
+/// Writes `value` as JSON to the standard output, in ASCII, because strings from the input may hold any character.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// If the output cannot be written.
 pub fn write_json(value: &impl Serialize) -> anyhow::Result<()> {
     write(None, &(ascii(&serde_json::to_string_pretty(value)?) + "\n"))
 }
 
-/// Writes several files in this order, once all of them can be written.
+/// Replaces several files, in this order, after all new contents are on disk.
 ///
 /// # Errors
-/// Where one cannot be written.
+/// If a file cannot be written.
 pub fn write_all(files: &[(&Path, &str)]) -> anyhow::Result<()> {
     let context = |file: &Path| format!("{}: cannot be written", file.display());
     let mut written = Vec::new();
@@ -48,11 +48,11 @@ pub fn write_all(files: &[(&Path, &str)]) -> anyhow::Result<()> {
     written.into_iter().try_for_each(|(file, replacement)| replacement.put().with_context(|| context(file)))
 }
 
-/// Replaces what is in `file`, and says whether that was something else: whoever reads it meanwhile sees the old content or the
-/// new one, and never a part.
+/// Replaces the content of `file` atomically, and returns whether the content changed. A concurrent reader sees the old content or
+/// the new content, never a part.
 ///
 /// # Errors
-/// Where it cannot be written; the old content is there still.
+/// If the file cannot be written. It then keeps its old content.
 pub fn replace(file: &Path, content: &[u8]) -> io::Result<bool> {
     let replacement = Replacement::new(file, content)?;
     let is_other = !matches!(replacement, Replacement::Same);
@@ -60,25 +60,25 @@ pub fn replace(file: &Path, content: &[u8]) -> io::Result<bool> {
     Ok(is_other)
 }
 
-/// The directory of a file, as one writes it.
+/// The directory of a file; `.` for a bare file name.
 #[must_use]
 pub fn directory_of(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// What is written already, and not yet in its place.
+/// New content that is not yet in its place.
 enum Replacement<'c> {
-    /// Closed already: there may be more of them than a program may have open.
+    /// A closed temporary file: there may be more files than the limit on open files.
     File(TempPath, PathBuf),
-    /// It holds this already, and whoever watches it has nothing to see.
+    /// The file already has this content. Writing it would only wake its watchers.
     Same,
-    /// What has no place of its own to be exchanged in: a pipe, a terminal.
+    /// A pipe or a terminal, which cannot be replaced by renaming.
     Stream(File, &'c [u8]),
 }
 
 impl<'c> Replacement<'c> {
     fn new(file: &Path, content: &'c [u8]) -> io::Result<Self> {
-        // A link stays one: what it leads to is replaced.
+        // A symbolic link stays: its target is replaced.
         let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
         let old = fs::metadata(&file).ok();
         if old.as_ref().is_some_and(|old| !old.is_file() && !old.is_dir()) {
@@ -106,7 +106,7 @@ impl<'c> Replacement<'c> {
     }
 }
 
-/// A temporary file is its owner's alone, and the Envoy beside us may run as another user.
+/// Permissions to read for all: only its owner may read a temporary file, and Envoy may run as another user.
 #[cfg(unix)]
 fn readable_by_all() -> fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o644)

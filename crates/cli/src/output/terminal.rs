@@ -1,31 +1,31 @@
-//! What people read at a terminal: answers on the standard output, all else on the standard error, and colour where it is seen.
+//! Text for people: answers go to the standard output, messages to the standard error, and colours to terminals only.
 
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-/// What is wrong.
+/// The style of errors.
 pub const ERROR: Style = AnsiColor::Red.on_default().bold();
-/// What may be wrong.
+/// The style of warnings.
 pub const WARNING: Style = AnsiColor::Yellow.on_default().bold();
-/// What is well.
+/// The style of success.
 pub const GOOD: Style = AnsiColor::Green.on_default();
-/// What has a name.
+/// The style of names.
 pub const NAME: Style = AnsiColor::Cyan.on_default();
-/// What stands aside.
+/// The style of side notes.
 pub const ASIDE: Style = Style::new().dimmed();
 
-/// Writes `text` for people to the standard output. Colours in it are taken out where nobody would see them, and by `NO_COLOR`.
+/// Writes `text` for people to the standard output. Removes colours if the output is not a terminal or `NO_COLOR` is set.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// If the output cannot be written.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = anstream::AutoStream::auto(io::stdout().lock());
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// Whether a character steers a terminal, turns a line's direction or is not seen at all.
+/// Whether a character controls a terminal, changes the text direction or is invisible.
 #[must_use]
 pub fn is_harmful(c: char) -> bool {
     c.is_control()
@@ -34,7 +34,7 @@ pub fn is_harmful(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Text of somebody else's as a terminal may have it: what is harmful is escaped.
+/// Text from the input, safe for a terminal: harmful characters are escaped.
 #[must_use]
 pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
@@ -44,24 +44,24 @@ pub fn plain(text: &str) -> String {
     plain
 }
 
-/// Says on the standard error what is wrong.
+/// Prints an error to the standard error.
 pub fn error(error: &anyhow::Error) {
     for line in format!("{error:#}").lines() {
         say(&format!("{ERROR}error{ERROR:#}: {}", plain(line)));
     }
 }
 
-/// Says on the standard error what may be wrong.
+/// Prints a warning to the standard error.
 pub fn warn(text: &str) {
     say(&format!("{WARNING}warning{WARNING:#}: {}", plain(text)));
 }
 
-/// Says on the standard error what is good to know.
+/// Prints a note to the standard error.
 pub fn note(text: &str) {
     say(&format!("{ASIDE}note{ASIDE:#}: {}", plain(text)));
 }
 
 fn say(line: &str) {
-    // Where nobody listens there is nobody to tell.
+    // A closed standard error leaves no place to report this failure.
     drop(writeln!(anstream::AutoStream::auto(io::stderr().lock()), "{line}"));
 }

@@ -1,4 +1,4 @@
-//! YAML as values: what Envoy and Istio read is built of these and printed as a whole.
+//! YAML values, from which the configuration of Envoy and Istio is built and printed as a whole.
 
 mod printer;
 #[cfg(test)]
@@ -17,7 +17,7 @@ pub(crate) use self::printer::{YamlPrinter, print};
 /// The fields of a map in their order.
 pub(crate) type Fields = Vec<(Cow<'static, str>, Yaml)>;
 
-/// Lines without `#`.
+/// The lines of a comment, without `#`.
 pub(crate) type Comment = &'static str;
 
 /// The name of a value that is printed once.
@@ -39,12 +39,12 @@ pub(crate) enum Yaml {
     /// A value with a comment above it.
     #[serde(skip)]
     Commented(Comment, Box<Yaml>),
-    /// A value that is printed where it first occurs and referred to from then on. An anchor has one value in a document.
+    /// A value that is printed once, where it first occurs, and then referred to. An anchor has one value in a document.
     #[serde(skip)]
     Shared(Anchor, Rc<Yaml>),
 }
 
-/// [`Fields`] without those that are null: an `Option` is a field or none.
+/// [`Fields`] without null values: an `Option` gives a field or none.
 macro_rules! fields {
     ($($key:literal: $value:expr),* $(,)?) => {
         $crate::output::yaml::present([$((std::borrow::Cow::Borrowed($key), $crate::output::yaml::Yaml::from($value))),*])

@@ -71,7 +71,7 @@ fn what_is_typed_wrong_in_a_configuration_is_named_by_its_line() {
         ("version: 1\nsteering:\n  cluster: \"{hots}\"\n", &["base.yaml:3", "steering.cluster", "{hots}"]),
         (
             "version: 1\ntable:\n  services:\n    shop/nothing: {}\n",
-            &["base.yaml:4", "shop/nothing", "not in the cluster"],
+            &["base.yaml:4", "the cluster has no Service shop/nothing", "correct the name"],
         ),
         (
             "version: 1\ntable:\n  services:\n    shop/cart: {ports: [{port: 1}]}\n",

@@ -62,7 +62,10 @@ fn an_endpoint_in_two_slices_counts_once() {
   endpoints: [{addresses: [10.1.0.1], conditions: {ready: false}}]
 "#;
     let run = explain(&twice, &["web", "--from", "shop"]);
-    says(&run, &["2 of 2 endpoints may serve", "Endpoints  2 of 3 may serve", "in another slice too, where it counts"]);
+    says(
+        &run,
+        &["2 of 2 endpoints may serve", "Endpoints  2 of 3 may serve", "duplicate: counted in another EndpointSlice"],
+    );
     assert!(!run.stdout.contains("publishNotReady"), "{}", run.stdout);
 }
 
@@ -77,8 +80,8 @@ fn hints_that_nobody_wrote_are_called_so() {
     says(
         &run,
         &[
-            "ready, and by trafficDistribution meant for the caller's zone z1",
-            "ready, but not meant by trafficDistribution for the caller's zone z1",
+            "ready, and preferred by trafficDistribution for the caller's zone z1",
+            "ready, but not preferred by trafficDistribution for the caller's zone z1",
         ],
     );
 }
@@ -92,7 +95,7 @@ fn what_is_on_the_callers_node_is_not_called_elsewhere() {
     let run = explain(&local, &["web", "--pod", "shop/p"]);
     says(
         &run,
-        &["terminating: ready ones are preferred", "not on the caller's node n1: internalTrafficPolicy is Local"],
+        &["terminating: ready endpoints are preferred", "not on the caller's node n1: internalTrafficPolicy is Local"],
     );
 }
 

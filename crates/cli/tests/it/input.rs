@@ -39,12 +39,12 @@ fn errors_name_file_line_document_item_object_and_field() {
         (format!("{SERVICE}spec: *nowhere\n"), "standard input:4"),
         (format!("{SERVICE}spec: [\n"), "is not valid YAML or JSON"),
         ("apiVersion: v1\n".to_owned(), "standard input:1: document 1, kind: is missing"),
-        ("kind: Service\nmetadata: {}\n".to_owned(), "Service, metadata.name: has no name"),
+        ("kind: Service\nmetadata: {}\n".to_owned(), "Service, metadata.name: is missing; set a name"),
         ("- kind: Service\n".to_owned(), "is not a Kubernetes object"),
         ("kind: List\nitems:\n- 7\n".to_owned(), "items[0] is not an object"),
         (
             format!("{SERVICE}---\n{SERVICE}spec: {{clusterIP: 10.0.0.1}}\n"),
-            "standard input:5: document 2, Service shop/web: is at standard input:1 too, and differs there",
+            "standard input:5: document 2, Service shop/web: differs from the object of the same name at standard input:1",
         ),
     ] {
         let refusal = refusal(&input);

@@ -373,7 +373,7 @@ async fn subsets_by_labels_follow_the_pods() {
     // A Service that is gone takes nobody along, though something is said of it.
     api.delete(&service("shop/web"));
     program.wait_for(&shop_with(&[("shop/web", None)])).await;
-    program.wait_for_log("says something of Service shop/web, which is not in the cluster").await;
+    program.wait_for_log("the cluster has no Service shop/web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -110,7 +110,7 @@ fn what_is_wrong_at_the_start_is_said_with_the_way_out() {
         (&["--from-dir", &input, "-o", &path("")], "is a directory; use a file in it"),
         (&["--from-dir", &input, "-o", &path("in/out.yaml")], "use an output file elsewhere"),
         (&["--from-dir", &path(DATA), "-o", &path(DATA), "--format", "table"], "use an output file elsewhere"),
-        (&["--from-dir", &input, "-o", &path("out")], "call it .yaml"),
+        (&["--from-dir", &input, "-o", &path("out")], "use a name that ends in .yaml"),
         (&["--from-dir", &input, "-o", &out, "--listen", &taken], "use a free address"),
         (&["--from-dir", &input, "-o", &out, "--listen", "9902"], "use the form address:port"),
         (&["--from-dir", &input, "-o", &out, "--kubeconfig", "x"], "cannot be used with"),

@@ -1,4 +1,4 @@
-//! What `byname compile` writes, and what can be said of it.
+//! The output formats of `byname compile`, and their options.
 
 use std::{
     net::SocketAddr,
@@ -17,80 +17,80 @@ use crate::{
     output,
 };
 
-/// What is written.
+/// An output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum CompileFormat {
-    /// The filter's configuration itself, as JSON.
+    /// The filter's configuration as JSON.
     Table,
-    /// The file that Envoy discovers the filter from (ECDS).
+    /// The file from which Envoy discovers the filter (ECDS).
     EnvoyEcds,
-    /// A whole Envoy that runs as it stands: listener, routes, filter and upstream clusters.
+    /// A complete Envoy bootstrap: listener, routes, filter and upstream clusters.
     EnvoyBootstrap,
-    /// A WasmPlugin for the caller's namespace, with names alone, steering by authority unless --config says otherwise.
+    /// An Istio WasmPlugin for the client's namespace. It steers by authority unless --config sets steering.by.
     IstioWasmplugin,
-    /// The EnvoyFilter that steering by cluster or by endpoint needs in Istio.
+    /// The Istio EnvoyFilter that steering by cluster or by endpoint needs.
     IstioEnvoyfilter,
 }
 
 use CompileFormat::{EnvoyBootstrap, EnvoyEcds, IstioEnvoyfilter, IstioWasmplugin};
 
-/// What is said of it.
+/// Options of the output formats.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Outputs {
-    /// Where the Envoy has byname.wasm. With istio-envoyfilter: bring the filter too, from this file of the proxy. Default:
+    /// Load the filter from this file on Envoy's machine. With istio-envoyfilter: also write the filter into the output. Default:
     /// /etc/byname/byname.wasm
     #[arg(long, value_name = "PATH", help_heading = "Envoy")]
     module: Option<PathBuf>,
-    /// How Envoy comes to know the endpoints of Services [default: static]
+    /// Choose how Envoy discovers the endpoints of Services. Default: static.
     #[arg(long, value_enum, help_heading = "Envoy")]
     clusters: Option<Discovery>,
-    /// Write the upstream clusters into this file as well, as Envoy discovers them (CDS).
+    /// Also write the upstream clusters to this file, from which Envoy discovers them (CDS).
     #[arg(long, value_name = "FILE", help_heading = "Envoy")]
     clusters_output: Option<PathBuf>,
-    /// The directory in which Envoy finds the endpoints of --clusters eds [default: /etc/byname/endpoints]
+    /// Set the directory in which Envoy finds the endpoint files of --clusters eds. Default: /etc/byname/endpoints
     #[arg(long, value_name = "PATH", help_heading = "Envoy")]
     eds_directory: Option<PathBuf>,
-    /// Write the endpoints of --clusters eds into this directory, a file for each cluster.
+    /// Write the endpoint files of --clusters eds to this directory, one file per cluster.
     #[arg(long, value_name = "DIRECTORY", help_heading = "Envoy")]
     eds_output: Option<PathBuf>,
-    /// The certificates that Envoy trusts [default: /etc/ssl/certs/ca-certificates.crt]
+    /// Have Envoy trust the CA certificates in this file. Default: /etc/ssl/certs/ca-certificates.crt
     #[arg(long, value_name = "PATH", help_heading = "Envoy")]
     ca_file: Option<PathBuf>,
-    /// Have the filter come from this file, which Envoy watches and envoy-ecds writes, in place of the bootstrap.
+    /// Have Envoy watch this file for the filter, in place of a filter in the bootstrap. --format envoy-ecds writes it.
     #[arg(long, value_name = "PATH", help_heading = "Envoy")]
     ecds_file: Option<PathBuf>,
-    /// Have the upstream clusters come from this file, which Envoy watches and --clusters-output writes.
+    /// Have Envoy watch this file for the upstream clusters. --clusters-output writes it.
     #[arg(long, value_name = "PATH", help_heading = "Envoy")]
     cds_file: Option<PathBuf>,
-    /// Where the bootstrap listens [default: 127.0.0.1:15001]
+    /// Listen for requests on this address. Default: 127.0.0.1:15001
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Envoy")]
     listen: Option<SocketAddr>,
-    /// Where the bootstrap's admin interface listens [default: 127.0.0.1:9901]
+    /// Serve Envoy's admin interface on this address. Default: 127.0.0.1:9901
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Envoy")]
     admin: Option<SocketAddr>,
-    /// What becomes of names that mean nothing [default: original-dst where there is a steering.passCluster, else refuse]
+    /// Choose what happens to names outside the table. Default: original-dst if steering.passCluster is set, else refuse.
     #[arg(long, value_enum, help_heading = "Envoy")]
     pass: Option<Pass>,
-    /// The image with the module, as oci://registry/name:tag, or the module, as https://host/byname.wasm.
+    /// Set the URL of the image with the module, oci://registry/name:tag, or of the module, https://host/byname.wasm.
     #[arg(long, value_name = "URL", help_heading = "Istio")]
     image: Option<String>,
-    /// What Istio compares it with, 64 hexadecimal digits: the digest of an image's manifest, which `make image` prints, else the
-    /// sum of the module itself.
+    /// Have Istio verify this SHA-256, 64 hexadecimal digits. For oci:// it is the digest of the image's manifest, as `make image`
+    /// prints it; for https:// it is the checksum of the module.
     #[arg(long, value_name = "SUM", help_heading = "Istio", value_parser = checksum)]
     sha256: Option<String>,
-    /// Put the endpoints into the table: steering by endpoint needs them, and istiod knows the others'.
+    /// Put the endpoints into the table. Steering by endpoint needs them. Default: leave them to istiod.
     #[arg(long, help_heading = "Istio")]
     endpoints: bool,
 }
 
-/// What is to be written.
+/// The rendered output, and the files beside it.
 pub(super) struct RenderedTexts {
     pub(super) text: String,
     pub(super) beside: Vec<(PathBuf, String)>,
 }
 
 impl Outputs {
-    /// Whether all that was said means something for this format.
+    /// Refuses options that have no effect with this format.
     pub(super) fn check(&self, format: CompileFormat) -> anyhow::Result<()> {
         let options: [(&str, bool, &[CompileFormat]); 14] = [
             ("--module", self.module.is_some(), &[EnvoyEcds, EnvoyBootstrap, IstioEnvoyfilter]),
@@ -111,7 +111,7 @@ impl Outputs {
         for (option, is_said, formats) in options {
             if is_said && !formats.contains(&format) {
                 let names: Vec<String> = formats.iter().map(|format| name(*format)).collect();
-                bail!("{option} means nothing with --format {}; it is for {}", name(format), names.join(", "));
+                bail!("{option} has no effect with --format {}; use it with {}", name(format), names.join(", "));
             }
         }
         if format == EnvoyEcds
@@ -119,19 +119,19 @@ impl Outputs {
             && (self.ca_file.is_some() || (self.clusters.is_some() && self.eds_output.is_none()))
         {
             bail!(
-                "--clusters and --ca-file are for upstream clusters; say --clusters-output FILE to have them written"
+                "--clusters and --ca-file have no effect without upstream clusters; add --clusters-output FILE to write them"
             );
         }
         for file in [&self.ecds_file, &self.cds_file, &self.clusters_output].into_iter().flatten() {
             envoy::check_name(file)?;
         }
         if self.clusters != Some(Discovery::Eds) && (self.eds_output.is_some() || self.eds_directory.is_some()) {
-            bail!("--eds-output and --eds-directory mean nothing without --clusters eds");
+            bail!("--eds-output and --eds-directory have no effect without --clusters eds; add --clusters eds");
         }
         Ok(())
     }
 
-    /// What the format changes of what is compiled.
+    /// Adapts the compile options to the format.
     pub(super) fn prepare(&self, format: CompileFormat, options: &mut CompileOptions) -> anyhow::Result<()> {
         if format == IstioWasmplugin && !options.base.says("steering.by") {
             options.base.config.steering.by = SteeringMode::Authority;
@@ -147,7 +147,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Makes what is to be written.
+    /// Renders the output in this format.
     pub(super) fn make(
         &self,
         format: CompileFormat,
@@ -186,14 +186,16 @@ impl Outputs {
             }
             IstioWasmplugin => {
                 let Some(url) = self.image.clone() else {
-                    bail!("a WasmPlugin names the image with the module; say --image oci://registry/name:tag");
+                    bail!(
+                        "--image is missing: a WasmPlugin names the image with the module; add --image oci://registry/name:tag"
+                    );
                 };
                 let object = istio::wasm_plugin(compiled, &Image { url, sha256: self.sha256.clone() })?;
                 say_size(&object);
                 let steered = Steered::of(&compiled.wire);
                 if steered.cluster || steered.endpoint {
                     output::note(
-                        "steering by cluster or by endpoint needs what --format istio-envoyfilter writes as well",
+                        "steering by cluster or by endpoint also needs the output of --format istio-envoyfilter",
                     );
                 }
                 alone(object.text)
@@ -206,16 +208,16 @@ impl Outputs {
         }
     }
 
-    /// Each of these has a file that Envoy watches by itself.
+    /// Warns of too many endpoint files: Envoy takes an inotify instance for each.
     fn say_watched(&self, clusters: &UpstreamClusters) {
-        /// Linux's `fs.inotify.max_user_instances` is 128, and others of the user need some.
+        /// Linux's default of `fs.inotify.max_user_instances` is 128, and the user's other processes need some.
         const MOST: usize = 100;
         let count =
             clusters.by_name.values().filter(|one| matches!(one, compile::UpstreamCluster::Endpoints(_))).count();
         if self.clusters == Some(Discovery::Eds) && count > MOST {
             output::warn(&format!(
-                "{count} clusters have files of their own, and each takes Envoy an inotify instance, without which it ends: \
-                 raise fs.inotify.max_user_instances, or say --clusters static with --cds-file"
+                "{count} clusters have endpoint files. Envoy needs an inotify instance for each, and exits if it gets none; \
+                 raise fs.inotify.max_user_instances, or use --clusters static with --cds-file"
             ));
         }
     }
@@ -254,15 +256,15 @@ fn name(format: CompileFormat) -> String {
 fn say_size(object: &IstioObject) {
     let permille = object.bytes * 1000 / MAX_OBJECT_BYTES;
     let (percent, tenth) = (permille / 10, permille % 10);
-    output::note(&format!("{} bytes: {percent}.{tenth} % of what an object may have", object.bytes));
+    output::note(&format!("{} bytes: {percent}.{tenth} % of an object's size limit", object.bytes));
 }
 
-/// As Istio takes it; registries and `docker` put the name of the algorithm before it.
+/// Parses a checksum in Istio's form. Registries and `docker` put the algorithm's name before it.
 fn checksum(text: &str) -> Result<String, String> {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f');
     if digits.len() != 64 || !digits.chars().all(is_digit) {
-        return Err("a SHA-256 has 64 digits from 0 to 9 and a to f".to_owned());
+        return Err("use 64 hexadecimal digits, 0-9 and a-f".to_owned());
     }
     Ok(digits.to_owned())
 }
