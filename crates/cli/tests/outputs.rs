@@ -552,7 +552,7 @@ fn nothing_is_written_where_anything_is_wrong() -> TestResult {
         (
             &same,
             &["--format", "envoy-bootstrap"],
-            &["steering.cluster: one cluster, \"api.billing\"", "api.billing.svc.cluster.local:80 and of", "{port}"],
+            &["steering.cluster: the cluster name \"api.billing\"", "api.billing.svc.cluster.local:80 and", "{port}"],
         ),
         (&shop(), &["--listen", "127.0.0.1:1"], &["--listen has no effect with --format table", "envoy-bootstrap"]),
         (&shop(), &["--format", "istio-wasmplugin"], &["--image oci://"]),
