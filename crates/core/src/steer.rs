@@ -190,14 +190,14 @@ impl Steering {
             key,
         };
         let picked = choice.pick(request.chooser.balance, request.chooser.env)?;
-        let (balance, now) = (&*request.chooser.balance, &*request.chooser.env);
+        let (balance, env) = (&*request.chooser.balance, &*request.chooser.env);
         if let Some(trace) = &mut request.trace {
             trace.steps.push(Step::Endpoint {
                 endpoint: socket_address(picked.address, picked.port),
                 of: subset.set.len() as usize,
                 policy: Some(load_balancer.name()),
                 without_key: load_balancer.needs_key() && key.is_none(),
-                ejected: balance.count_ejected(&subset.set, choice.set_hash, groups, now.now()),
+                ejected: balance.count_ejected(&subset.set, choice.set_hash, groups, env.now()),
             });
         }
         Some(picked)

@@ -153,15 +153,11 @@ fn because(
     let here = |place: &Option<String>| place.clone().unwrap_or_else(|| "unknown".to_owned());
     let (zone, node) = (here(&caller.who.zone), here(&caller.who.node));
     // Without hints in the EndpointSlices, trafficDistribution decides.
-    let meant = |is: bool| match (endpoint.hints.is_empty(), is) {
-        (false, _) => "hinted to",
-        (true, true) => "preferred by trafficDistribution for",
-        (true, false) => "preferred by trafficDistribution for",
-    };
+    let hinted = if endpoint.hints.is_empty() { "preferred by trafficDistribution for" } else { "hinted to" };
     let (is_ready, is_draining) = (view.is_ready, view.is_draining());
     match (serves, choice) {
-        (true, Some(Choice::SameNode)) => format!("ready, and {} the caller's node {node}", meant(true)),
-        (true, Some(Choice::SameZone)) => format!("ready, and {} the caller's zone {zone}", meant(true)),
+        (true, Some(Choice::SameNode)) => format!("ready, and {hinted} the caller's node {node}"),
+        (true, Some(Choice::SameZone)) => format!("ready, and {hinted} the caller's zone {zone}"),
         (true, Some(Choice::Local)) => format!("ready, and on the caller's node {node}"),
         (true, Some(Choice::Terminating)) => "terminating, but used because no endpoint is ready".to_owned(),
         (true, Some(Choice::LocalTerminating)) => {
@@ -180,8 +176,8 @@ fn because(
         }
         (false, _) if of_other_family => "not of the Service's preferred IP family".to_owned(),
         (false, _) if !is_ready => "terminating: ready endpoints are preferred".to_owned(),
-        (false, Some(Choice::SameNode)) => format!("ready, but not {} the caller's node {node}", meant(false)),
-        (false, Some(Choice::SameZone)) => format!("ready, but not {} the caller's zone {zone}", meant(false)),
+        (false, Some(Choice::SameNode)) => format!("ready, but not {hinted} the caller's node {node}"),
+        (false, Some(Choice::SameZone)) => format!("ready, but not {hinted} the caller's zone {zone}"),
         (false, _) => "ready, but not among the endpoints that may serve".to_owned(),
     }
 }
