@@ -228,7 +228,7 @@ async fn steering_is_what_the_configuration_says() -> TestResult {
     assert_eq!((reply.said("upstream").as_str(), reply.said("authority").as_str()), ("payments in shop", "payments"));
     let reply = connection.get("nope", &[("x-byname-trace", "1")]).await?;
     assert_eq!(reply.said("upstream"), "payments in prod", "passCluster is where what is passed goes");
-    let line = "byname: \"nope\" from namespace shop: name_not_found: table 1; nope.shop.svc.cluster.local does not exist: no such Service";
+    let line = "byname: \"nope\" from namespace shop: name_not_found: table version 1; nope.shop.svc.cluster.local does not exist: no such Service";
     stage.envoy.wait_for_log(line).await?;
 
     filter.configuration["steering"] = json!({"rewriteAuthority": "alias", "forwardedHost": true});

@@ -71,7 +71,7 @@ async fn a_trace_is_in_the_response_for_those_who_ask_and_nobody_else() -> TestR
             let reply = connection.get(asked, &[(TRACE_HEADER, "please")]).await?;
             assert_eq!(reply.status, status, "{form:?} {asked}");
             let shown = reply.header(TRACE_HEADER);
-            assert!(shown.starts_with("table 1; ") && shown.contains(step), "{form:?} {asked}: {shown}");
+            assert!(shown.starts_with("table version 1; ") && shown.contains(step), "{form:?} {asked}: {shown}");
             let reply = connection.get(asked, &[]).await?;
             assert_eq!((reply.status, reply.header(TRACE_HEADER)), (status, ""), "{form:?} {asked}");
         }

@@ -53,7 +53,11 @@ fn said(meaning: Option<&Meaning>) -> String {
     let name = if meaning.port_name.is_empty() { String::new() } else { format!(" ({})", plain(&meaning.port_name)) };
     let tls = if meaning.tls { " over TLS" } else { "" };
     let cluster = meaning.cluster.as_ref().map_or(String::new(), |cluster| format!(", cluster {}", plain(cluster)));
-    format!("{NAME}{}{port}{NAME:#}{name}{tls} {ASIDE}by {}{cluster}{ASIDE:#}", plain(&meaning.host), meaning.reason)
+    format!(
+        "{NAME}{}{port}{NAME:#}{name}{tls}{ASIDE}, reason {}{cluster}{ASIDE:#}",
+        plain(&meaning.host),
+        meaning.reason
+    )
 }
 
 fn names(change: &NameChange, difference: &Difference, lines: &mut Vec<String>) {

@@ -143,7 +143,9 @@ fn node_port(wanted: &ExposedPort<'_>, port: &ServicePortView<'_>) -> EntryPoint
             format!("externalTrafficPolicy is Local, and no ready node has an endpoint that can serve port {number}")
         }
         (true, open, all) => {
-            format!("externalTrafficPolicy is Local: on the {open} of {all} ready nodes with a serving endpoint")
+            format!(
+                "externalTrafficPolicy is Local: only on nodes with a serving endpoint, {open} of {all} ready nodes"
+            )
         }
     };
     let more = addresses.len().saturating_sub(MAX_NODES_SHOWN);

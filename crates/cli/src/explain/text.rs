@@ -37,9 +37,7 @@ fn headline(explanation: &Explanation, lines: &mut Vec<String>) {
     let reason = &explanation.reason;
     let (style, answer) = match explanation.resolution {
         ResolutionKind::Route => (GOOD, "reachable".to_owned()),
-        ResolutionKind::Pass => {
-            (WARNING, format!("not reachable by name: {reason}; the request is passed on unchanged"))
-        }
+        ResolutionKind::Pass => (WARNING, format!("not resolved: {reason}; the request is passed on unchanged")),
         ResolutionKind::Refuse => {
             let status = explanation.status.map_or(String::new(), |status| format!(" with status {status}"));
             (ERROR, format!("not reachable: {reason}; the filter sends a local reply{status}"))

@@ -167,7 +167,7 @@ fn ways_from_outside_are_closed_where_nothing_serves() {
     let local = open.replace("type: NodePort,", "type: NodePort, externalTrafficPolicy: Local,");
     says(
         &explain(&local, &["web", "--from", "shop"]),
-        &["+ NodePort      192.0.2.1:30080", "on the 1 of 1 ready nodes"],
+        &["+ NodePort      192.0.2.1:30080", "with a serving endpoint, 1 of 1 ready nodes"],
     );
     let draining = local.replace("zone: z1}", "conditions: {ready: false, terminating: true}}");
     says(&explain(&draining, &["web", "--from", "shop"]), &["+ NodePort      192.0.2.1:30080"]);

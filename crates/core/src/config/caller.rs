@@ -42,7 +42,7 @@ pub(super) fn compile_zone(text: &str, errors: &mut FieldErrors) -> Box<str> {
     let at = dns.field("clusterDomain");
     let zone = compile_domain(text, &at, errors);
     if zone.len() > MAX_ZONE_BYTES {
-        errors.add(&at, zone.len(), FieldErrorType::TooMany(MAX_ZONE_BYTES));
+        errors.add(&at, zone.len(), FieldErrorType::TooLong(MAX_ZONE_BYTES));
     }
     if Name::parse(zone.as_bytes()).is_ok_and(|name| name.looks_like_ipv4()) {
         errors.add(&at, text, FieldErrorType::LooksLikeIpv4);
@@ -93,7 +93,7 @@ pub(super) fn compile_caller<S>(
 fn compile_search(dns: &wire::Dns, namespace: &str, zone: &str, errors: &mut FieldErrors) -> SearchPath {
     let at = FieldPathRef::root("dns");
     if dns.ndots > MAX_NDOTS {
-        errors.add(&at.field("ndots"), dns.ndots, FieldErrorType::TooMany(usize::from(MAX_NDOTS)));
+        errors.add(&at.field("ndots"), dns.ndots, FieldErrorType::TooLarge(MAX_NDOTS.into()));
     }
     let mut suffixes: Vec<Box<str>> = Vec::new();
     let mut add = |texts: &[String], at: &FieldPathRef<'_>| {

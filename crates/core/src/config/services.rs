@@ -40,7 +40,7 @@ impl ReadableMap for ServiceReader {
         match ServiceSpec::compile(&self.key, &self.current) {
             Ok(_) if self.specs.len() >= MAX_SERVICES => {
                 let at = FieldPathRef::root("table");
-                self.errors.add(&at.field("services"), &self.key, FieldErrorType::TooMany(MAX_SERVICES));
+                self.errors.add(&at.field("services"), self.specs.len() + 1, FieldErrorType::TooMany(MAX_SERVICES));
             }
             Ok(spec) => self.specs.push(spec),
             Err(errors) => self.errors.append(errors),

@@ -50,7 +50,7 @@ impl Template {
         if text.is_empty() {
             errors.add(at, "", FieldErrorType::Required);
         } else if text.len() > MAX_TEMPLATE_BYTES {
-            errors.add(at, text, FieldErrorType::TooMany(MAX_TEMPLATE_BYTES));
+            errors.add(at, text.len(), FieldErrorType::TooLong(MAX_TEMPLATE_BYTES));
         } else if !is_header_value(text) {
             errors.add(at, text, FieldErrorType::InvalidHeaderValue);
         } else if let Some(parts) = parse(text) {

@@ -16,7 +16,7 @@ use crate::{
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "table {}", self.table_version)?;
+        write!(f, "table version {}", self.table_version)?;
         self.steps.iter().try_for_each(|step| write!(f, "; {step}"))
     }
 }
@@ -24,7 +24,7 @@ impl fmt::Display for Trace {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(error) => write!(f, "not an authority: {error}"),
+            Self::Unreadable(error) => write!(f, "the authority is invalid: {error}"),
             Self::Address { address, service: Some(service) } => write!(f, "{address} is the cluster IP of {service}"),
             Self::Address { address, service: None } => write!(f, "{address} is not a cluster IP"),
             Self::Candidate { name, outcome } => write!(f, "{name} {outcome}"),
@@ -93,7 +93,9 @@ impl fmt::Display for Outcome {
             Self::Exists => f.write_str("exists"),
             Self::Missing(missing) => write!(f, "does not exist: {missing}"),
             Self::Outside => f.write_str("is outside the cluster domain: may differ from DNS"),
-            Self::AskedFirst => f.write_str("is asked of public DNS first: may differ from DNS"),
+            Self::AskedFirst => {
+                f.write_str("is first asked of public DNS, whose answer byname does not know: may differ from DNS")
+            }
         }
     }
 }

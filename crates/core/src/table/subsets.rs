@@ -67,7 +67,7 @@ impl Subsets {
             }
             let weight = subset.weight.unwrap_or(1);
             if weight > MAX_SUBSET_WEIGHT {
-                errors.add(&at.field("weight"), weight, FieldErrorType::TooMany(MAX_SUBSET_WEIGHT as usize));
+                errors.add(&at.field("weight"), weight, FieldErrorType::TooLarge(MAX_SUBSET_WEIGHT));
             }
             check_labels(&subset.labels, &at.field("labels"), errors);
             Subset {

@@ -19,8 +19,12 @@ pub enum FieldErrorType {
     Malformed,
     /// `version` is not one that this build reads.
     UnsupportedVersion,
-    /// More entries or bytes than the bound given.
+    /// More entries than the limit given.
     TooMany(usize),
+    /// More bytes than the limit given.
+    TooLong(usize),
+    /// A number above the limit given.
+    TooLarge(u32),
     /// Not one lower-case DNS label (RFC 1123).
     InvalidLabel,
     /// Not a DNS name.
@@ -98,7 +102,9 @@ impl FieldErrorType {
         match self {
             Self::Malformed => "cannot be read",
             Self::UnsupportedVersion => "is not a configuration version that byname reads",
-            Self::TooMany(_) => "exceeds the bound",
+            Self::TooMany(_) => "entries are more than the limit of",
+            Self::TooLong(_) => "bytes are more than the limit of",
+            Self::TooLarge(_) => "is more than",
             Self::InvalidLabel => "is not a lower-case DNS label",
             Self::InvalidName => "is not a DNS name",
             Self::LooksLikeIpv4 => "reads as an IPv4 address to resolvers",
@@ -142,7 +148,9 @@ impl FieldErrorType {
         match self {
             Self::Malformed => "docs/configuration.md lists every field",
             Self::UnsupportedVersion => "write \"version\": 1",
-            Self::TooMany(_) => "shorten it, or split the table by what each namespace may see",
+            Self::TooMany(_) => "remove some, or split the table by what each namespace may see",
+            Self::TooLong(_) => "shorten it",
+            Self::TooLarge(_) => "use a smaller number",
             Self::InvalidLabel => "use a-z, 0-9 and '-' (not first or last), at most 63 bytes",
             Self::InvalidName => "use labels of a-z, 0-9, '-' and '_' joined by dots, at most 253 bytes",
             Self::LooksLikeIpv4 => "write a name; addresses belong in a Service's endpoints",
@@ -213,12 +221,15 @@ impl FieldError {
         let mut problem = match (self.error_type, self.found.as_str()) {
             (FieldErrorType::Malformed, found) => format!("{reason}: {found}"),
             (_, "") => reason.to_owned(),
+            (FieldErrorType::TooMany(_) | FieldErrorType::TooLong(_) | FieldErrorType::TooLarge(_), found) => {
+                format!("{found} {reason}")
+            }
             (_, found) => format!("\"{found}\" {reason}"),
         };
         // Writing to a String cannot fail.
         let _ = match self.error_type {
-            FieldErrorType::TooMany(bound) => write!(problem, " of {bound}"),
-            FieldErrorType::OutOfRange(bound) => write!(problem, " {bound}"),
+            FieldErrorType::TooMany(limit) | FieldErrorType::TooLong(limit) => write!(problem, " {limit}"),
+            FieldErrorType::TooLarge(limit) | FieldErrorType::OutOfRange(limit) => write!(problem, " {limit}"),
             FieldErrorType::ExactlyOneOf(fields) => write!(problem, " {fields}"),
             _ => Ok(()),
         };

@@ -144,14 +144,6 @@ pub(crate) fn read<'de, T: Readable + Default, D: Deserializer<'de>>(deserialize
     Ok(value)
 }
 
-struct ExpectedText(&'static str);
-
-impl serde::de::Expected for ExpectedText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
 /// The value that an error names: the part of serde's `Unexpected` that JSON needs. Formatting serde's own type would bring the
 /// digits of fractions and Unicode's tables into the module.
 #[derive(Clone, Copy)]
@@ -243,14 +235,12 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let Self { to, in_list, path } = self;
-        let expected = ExpectedText(to.expected());
         match to.shape() {
             Shape::List(to) => {
                 let mut element = NextElement { to, path, index: 0 };
                 while let Some(fits) = element.read(&mut list)? {
                     if !fits {
-                        element.path.push(PathElement::Index(element.index));
-                        return Err(A::Error::invalid_length(element.to.max_len().saturating_add(1), &expected));
+                        return Err(too_many(element.to.max_len()));
                     }
                     element.index += 1;
                 }
@@ -276,17 +266,13 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { to, in_list, path } = self;
-        let expected = ExpectedText(to.expected());
         match to.shape() {
             Shape::Object(to) => read_fields(to, map, path),
             Shape::Map(to) => {
                 let mut key = String::new();
                 while map.next_key_seed(KeySeed(&mut key))?.is_some() {
-                    let read = match to.value(&key) {
-                        Some(value) => map.next_value_seed(ValueSeed { to: value, in_list: false, path }),
-                        None => Err(A::Error::invalid_length(MAX_ENTRIES.saturating_add(1), &expected)),
-                    };
-                    if let Err(error) = read {
+                    let Some(value) = to.value(&key) else { return Err(too_many(MAX_ENTRIES)) };
+                    if let Err(error) = map.next_value_seed(ValueSeed { to: value, in_list: false, path }) {
                         path.push(PathElement::key(&key));
                         return Err(error);
                     }
@@ -417,4 +403,9 @@ impl Visitor<'_> for FieldNameSeed<'_> {
             E::unknown_field(text, self.fields)
         })
     }
+}
+
+/// The error about a list or an object with more entries than `limit`. Its path is that of the list or object.
+fn too_many<E: Error>(limit: usize) -> E {
+    E::custom(format_args!("it has more than {limit} entries"))
 }

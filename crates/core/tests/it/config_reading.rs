@@ -105,7 +105,7 @@ fn collects_all_errors_of_meaning() {
         "table.services[\"shop/b\"].ports[0].port: \"0\" is not a port; use 1 to 65535",
         "table.services: \"web\" is not namespace/name; write it as \"namespace/name\"",
         "dns.clusterDomain: \"a..b\" is not a DNS name; use labels of a-z, 0-9, '-' and '_' joined by dots, at most 253 bytes",
-        "dns.ndots: \"16\" exceeds the bound of 15; shorten it, or split the table by what each namespace may see",
+        "dns.ndots: 16 is more than 15; use a smaller number",
         "steering.controlHeader: \"Host\" is not a header that byname may use; use lowercase a-z, 0-9 and '-', no ':', at most 64 bytes, \
             and no header that other programs use",
         "steering.cluster: \"{hots}\" is not a cluster name template; use text and {host} {service} {namespace} {port} {portName} {subset} \

@@ -30,11 +30,14 @@ fn checks_each_field_outside_the_table() {
         try_config(json!({"dns": {"clusterDomain": zone(121)}})).is_ok(),
         "the longest cluster domain that leaves room for a Service's name"
     );
-    refused(json!({"dns": {"clusterDomain": zone(122)}}), "dns.clusterDomain: \"122\" exceeds the bound of 121");
+    refused(
+        json!({"dns": {"clusterDomain": zone(122)}}),
+        "dns.clusterDomain: 122 bytes are more than the limit of 121",
+    );
     refused(json!({"dns": {"clusterDomain": "k8s.10"}}), "dns.clusterDomain: \"k8s.10\" reads as an IPv4 address");
     refused(json!({"dns": {"searches": ["a", "b..c"]}}), "dns.searches[1]: \"b..c\" is not a DNS name");
     refused(json!({"dns": {"extraSearches": [""]}}), "dns.extraSearches[0]");
-    refused(json!({"dns": {"searches": vec!["a"; 33]}}), "dns.searches: \"33\" exceeds the bound of 32");
+    refused(json!({"dns": {"searches": vec!["a"; 33]}}), "dns.searches: 33 entries are more than the limit of 32");
     for header in [
         "",
         ":authority",
@@ -248,7 +251,7 @@ fn checks_fallbacks() {
     assert!(try_config(json!({"fallback": {"services": many(4_096)}})).is_ok());
     refused(
         json!({"fallback": {"services": many(4_097)}}),
-        "fallback.services[\"shop/a999\"] cannot be read: invalid length 4097, expected an object of at most 4096 entries",
+        "fallback.services cannot be read: it has more than 4096 entries",
     );
     let allow = json!({"allow": [{"host": "a.example", "ports": [443]}]});
     for good in [
@@ -277,10 +280,7 @@ fn checks_baselines() {
         Value::Object((0..count).map(|n| (format!("test-{n}"), json!("staging"))).collect())
     };
     assert!(try_config(baselines(many(4_096))).is_ok());
-    refused(
-        baselines(many(4_097)),
-        "fallback.baselines[\"test-999\"] cannot be read: invalid length 4097, expected an object of at most 4096 entries",
-    );
+    refused(baselines(many(4_097)), "fallback.baselines cannot be read: it has more than 4096 entries");
     refused(baselines(json!({"test-1": ["staging"]})), "fallback.baselines[\"test-1\"] cannot be read: invalid type");
     let circle = baselines(json!({"a": "b", "b": "a"}));
     assert!(try_config(circle).is_ok(), "a caller takes one step, so a circle is harmless");

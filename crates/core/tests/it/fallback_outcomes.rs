@@ -57,7 +57,7 @@ fn traces_each_fallback_and_its_reason() {
     let rows = [
         (
             "gone",
-            "table 7; gone.shop.svc.cluster.local does not exist: no such Service; \
+            "table version 7; gone.shop.svc.cluster.local does not exist: no such Service; \
             shop/gone is missing: fallback shop/gone-2 does not exist: no such Service; \
             shop/gone-2 is missing: fallback shop/payments exists; \
             port 9090 by the fallback is a port of the Service named grpc; 1 of 2 endpoints may serve by IPv4; \
@@ -66,14 +66,14 @@ fn traces_each_fallback_and_its_reason() {
         ),
         (
             "10.96.0.20",
-            "table 7; 10.96.0.20 is the cluster IP of shop/empty; port 80 by the scheme is a port of the Service named http; \
+            "table version 7; 10.96.0.20 is the cluster IP of shop/empty; port 80 by the scheme is a port of the Service named http; \
             0 of 0 endpoints may serve: none is ready, and none serves while terminating; \
             shop/empty has no endpoints: fallback api.example.com is external, on port 443; \
             cluster external-tls|443|api.example.com by steering.external.tlsCluster, authority api.example.com",
         ),
         (
             "_grpc._tcp.empty-2",
-            "table 7; _grpc._tcp.empty-2.shop.svc.cluster.local exists; \
+            "table version 7; _grpc._tcp.empty-2.shop.svc.cluster.local exists; \
             port 9090 by its name is a port of the Service named grpc; \
             0 of 0 endpoints may serve: none is ready, and none serves while terminating; \
             shop/empty-2 has no endpoints: fallback shop/gone-3 does not exist: no such Service; \
@@ -88,7 +88,7 @@ fn traces_each_fallback_and_its_reason() {
     }
     assert_eq!(
         decide(&staged(json!({}), json!({})), "payments", Scheme::Http).1,
-        "table 7; payments.test-1.svc.cluster.local does not exist: no such Service; \
+        "table version 7; payments.test-1.svc.cluster.local does not exist: no such Service; \
         payments.svc.cluster.local does not exist: no name of the cluster has this form; \
         payments.cluster.local does not exist: no name of the cluster has this form; \
         payments is outside the cluster domain: may differ from DNS; payments.staging.svc.cluster.local exists; \

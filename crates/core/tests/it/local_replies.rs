@@ -21,14 +21,14 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             b"a,b",
             400,
             3,
-            "byname: bad_authority: \"a,b\" from namespace shop: not an authority: two Host headers were joined into one; \
+            "byname: bad_authority: \"a,b\" from namespace shop: the authority is invalid: two Host headers were joined into one; \
             send a single Host header: a name or an address, with an optional port\n",
         ),
         (
             b"\xff\n",
             400,
             3,
-            "byname: bad_authority: \"\\xff\\n\" from namespace shop: not an authority: '\\xff' is not allowed in a host; \
+            "byname: bad_authority: \"\\xff\\n\" from namespace shop: the authority is invalid: '\\xff' is not allowed in a host; \
             send a single Host header: a name or an address, with an optional port\n",
         ),
         (

@@ -20,13 +20,13 @@ fn traces_every_step_in_order() {
     let rows = [
         (
             "pay",
-            "table 7; pay.shop.svc.cluster.local exists; alias shop/pay -> payments.shop.svc.cluster.local exists; \
+            "table version 7; pay.shop.svc.cluster.local exists; alias shop/pay -> payments.shop.svc.cluster.local exists; \
             port 9090 by the alias is a port of the Service named grpc with appProtocol kubernetes.io/h2c; 1 of 2 endpoints may serve by IPv4; \
             cluster outbound|9090||payments.shop.svc.cluster.local by steering.cluster, authority payments.shop.svc.cluster.local:9090",
         ),
         (
             "payments.nope",
-            "table 7; payments.nope.shop.svc.cluster.local does not exist: no such Service; \
+            "table version 7; payments.nope.shop.svc.cluster.local does not exist: no such Service; \
             payments.nope.svc.cluster.local does not exist: no such Service; payments.nope.cluster.local does not exist: \
             no name of the cluster has this form; payments.nope.ec2.internal is outside the cluster domain: may differ from DNS; \
             payments.nope is outside the cluster domain: may differ from DNS; \
@@ -34,21 +34,21 @@ fn traces_every_step_in_order() {
         ),
         (
             "api.example.com",
-            "table 7; api.example.com is asked of public DNS first: may differ from DNS; \
+            "table version 7; api.example.com is first asked of public DNS, whose answer byname does not know: may differ from DNS; \
             cluster left to Envoy's routes by steering.passCluster, authority api.example.com",
         ),
         (
             "10.96.0.10:81",
-            "table 7; 10.96.0.10 is the cluster IP of shop/payments; port 81 from the authority is not a port of the Service; \
+            "table version 7; 10.96.0.10 is the cluster IP of shop/payments; port 81 from the authority is not a port of the Service; \
             cluster left to Envoy's routes by steering.passCluster, authority 10.96.0.10:81",
         ),
         (
             "_admin._tcp.db.shop.svc.cluster.local",
-            "table 7; _admin._tcp.db.shop.svc.cluster.local exists; port 9901 by its name is a port of the Service named admin; \
+            "table version 7; _admin._tcp.db.shop.svc.cluster.local exists; port 9901 by its name is a port of the Service named admin; \
             2 of 5 endpoints may serve; \
             cluster outbound|9901||db.shop.svc.cluster.local by steering.cluster, authority db.shop.svc.cluster.local:9901",
         ),
-        ("a,b", "table 7; not an authority: two Host headers were joined into one"),
+        ("a,b", "table version 7; the authority is invalid: two Host headers were joined into one"),
     ];
     for (authority, expected) in rows {
         let trace = fixture::trace(&config, authority);
