@@ -53,7 +53,7 @@ bench-core: toolchain ## What a resolution and a new table take natively, by the
 test: test-native test-wasm test-fuzz test-cli test-envoy test-reproducible ## Run all tests
 
 test-native: toolchain ## The tests of core and of the test support
-	$(CARGO) test --workspace --exclude byname-filter --exclude byname --exclude byname-containers
+	$(CARGO) test --workspace --exclude byname-filter --exclude byname --exclude byname-cluster --exclude byname-containers
 
 test-cli: build envoy kubectl istio-crds ## The program, alone and with a real Envoy
 	$(CARGO) test --package byname
@@ -69,6 +69,9 @@ test-fuzz: toolchain ## Replay the fuzzing corpus
 
 test-envoy: build envoy image ## The module that ships, in a real Envoy
 	$(CARGO) test --package byname-filter
+
+test-cluster: build cli envoy kubectl ## A real Kubernetes, CoreDNS and Istio in namespaces of their own: needs Go and root (TEST=names for one target)
+	@$(XTASK) cluster $(TEST)
 
 test-compose: build cli envoy ## The examples that are containers, on this machine's Docker engine
 	$(CARGO) test --package byname-containers

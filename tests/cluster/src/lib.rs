@@ -1,0 +1,15 @@
+//! A real cluster for tests: etcd, Kubernetes' API server and controllers, CoreDNS and Istio, each as a process.
+//!
+//! The parts listen on fixed ports and addresses, so they run in a network namespace of their own: `make test-cluster` makes it.
+
+mod cluster;
+mod coredns;
+mod part;
+mod watch;
+
+pub use self::{
+    cluster::{API_PORT, Cluster, ClusterOptions},
+    coredns::{CoreDns, DnsClient},
+    part::{Part, eventually},
+    watch::{Watch, byname_program},
+};
