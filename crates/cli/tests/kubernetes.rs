@@ -1,4 +1,4 @@
-//! `examples/kubernetes`: what is in the folder, and that it works as its README says.
+//! `examples/kubernetes`: its files are valid, and it works as its README says.
 
 #![allow(
     clippy::expect_used,

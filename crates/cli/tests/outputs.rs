@@ -1,5 +1,5 @@
-//! What `byname compile` writes for Envoy and Istio: as text, to a real Envoy, and with requests through it. A missing Envoy,
-//! or a missing module, fails.
+//! The files that `byname compile` writes for Envoy and Istio: their text, whether a real Envoy accepts them, and
+//! whether requests through that Envoy arrive. A test fails if Envoy or the module is missing.
 
 #![allow(
     clippy::expect_used,
@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const SHOP: &str = "examples/cluster/shop.yaml";
-/// The port of every bootstrap's listener.
+/// The port of the listener in every bootstrap.
 const LISTENER: u16 = 15001;
 const HOSTILE: &str = "crates/cli/tests/clusters/hostile.yaml";
 
@@ -52,7 +52,7 @@ impl Desk {
         Ok(command.arg("compile").args(args).current_dir(repository()).env("NO_COLOR", "1").output()?)
     }
 
-    /// What is written for `cluster` and a caller in `shop`, with this configuration.
+    /// Compiles `cluster` for a caller in `shop` with this configuration, and returns standard output.
     fn compile(&self, cluster: &str, config: &Value, args: &[&str]) -> Result<String> {
         let config = self.put("config.json", &config.to_string())?;
         let output = self.run(&[&["-f", cluster, "-n", "shop", "--config", &config], args].concat())?;
@@ -61,7 +61,7 @@ impl Desk {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// What is said where nothing is written.
+    /// Asserts that compiling fails without output, and returns standard error.
     fn refused(&self, cluster: &str, config: &Value, args: &[&str]) -> Result<String> {
         let config = self.put("config.json", &config.to_string())?;
         let output = self.run(&[&["-f", cluster, "-n", "shop", "--config", &config], args].concat())?;
@@ -70,7 +70,7 @@ impl Desk {
     }
 }
 
-/// What is written by hand for the shop.
+/// A minimal `--config` for the shop.
 fn shop() -> Value {
     json!({
         "version": 1,
@@ -89,7 +89,7 @@ fn with(mut config: Value, fields: &[(&str, Value)]) -> Value {
     config
 }
 
-/// Every way to steer, by itself and mixed.
+/// A configuration for every way to steer, alone and mixed.
 fn ways() -> Vec<(&'static str, Value)> {
     let by = |by: &str| with(shop(), &[("steering.by", json!(by))]);
     vec![
@@ -133,7 +133,7 @@ fn ways() -> Vec<(&'static str, Value)> {
 }
 
 #[test]
-fn each_format_is_written_as_it_always_was() -> TestResult {
+fn each_format_matches_its_snapshot() -> TestResult {
     let desk = Desk::new()?;
     let rows: [(&str, &[&str]); 5] = [
         ("envoy-ecds", &[]),
@@ -156,9 +156,9 @@ fn each_format_is_written_as_it_always_was() -> TestResult {
     Ok(())
 }
 
-/// A test of the module holds that one to what the module imports.
+/// A test of the module compares `envoy/ecds/shop.yaml` with the module's imports.
 #[test]
-fn the_filter_may_do_what_the_bootstraps_let_it() -> TestResult {
+fn ecds_allows_the_same_host_functions_as_the_handwritten_bootstrap() -> TestResult {
     let wasm = |text: &str| -> Result<Value> {
         let wasm = yaml_documents(text)?[0]["resources"][0]["typed_config"]["config"].clone();
         Ok(json!([wasm["failure_policy"], wasm["vm_config"]["capability_restriction_config"]]))
@@ -174,7 +174,7 @@ fn module() -> String {
     repository().join("target/byname.wasm").display().to_string()
 }
 
-/// What Envoy says of a bootstrap; nothing where it takes it.
+/// Returns Envoy's errors about a bootstrap; `None` if Envoy accepts it.
 fn validate(bootstrap: &Path) -> Result<Option<String>> {
     let output = Command::new(envoy_binary()?)
         .args(["--mode", "validate", "--log-level", "warning", "-c"])
@@ -187,7 +187,7 @@ fn validate(bootstrap: &Path) -> Result<Option<String>> {
 }
 
 #[test]
-fn envoy_takes_every_bootstrap() -> TestResult {
+fn envoy_accepts_every_bootstrap() -> TestResult {
     let desk = Desk::new()?;
     let directory = desk.path("endpoints");
     fs::create_dir(&directory)?;
@@ -198,7 +198,7 @@ fn envoy_takes_every_bootstrap() -> TestResult {
     let kinds: [&[&str]; 4] = [&[], &eds, &["--clusters", "dns"], &discovered];
     let module = module();
     for (way, config) in ways() {
-        // A hostile cluster has none of the Services that are said something of.
+        // The hostile cluster has none of the Services that these fields name.
         let of_others = with(config.clone(), &[("table", json!({})), ("fallback", json!({}))]);
         let hostile = &kinds[..1];
         for (cluster, config, kinds, skip) in
@@ -208,7 +208,7 @@ fn envoy_takes_every_bootstrap() -> TestResult {
                 let mut args = vec!["--format", "envoy-bootstrap", "--module", &module, "-o", &bootstrap];
                 args.extend(*kind);
                 args.extend(skip);
-                // DNS knows nothing of a Service's parts.
+                // DNS cannot return a subset of a Service's endpoints.
                 if kind.contains(&"dns") && config.to_string().contains("\"subsets\"") {
                     assert!(desk.refused(cluster, config, &args)?.contains("is a subset of the endpoints"), "{way}");
                     continue;
@@ -221,7 +221,7 @@ fn envoy_takes_every_bootstrap() -> TestResult {
     Ok(())
 }
 
-/// The names that the filter may give for anything in its table, however it is asked for.
+/// The clusters that the filter may steer to, for any name of any Service in its table.
 fn steered_to(config: &Config, table: &Value) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (key, service) in table["services"].as_object().expect("Services") {
@@ -270,7 +270,7 @@ fn read(table: &str) -> Result<Config> {
 }
 
 #[test]
-fn every_cluster_that_the_filter_may_name_is_there() -> TestResult {
+fn bootstrap_has_every_cluster_that_the_filter_may_steer_to() -> TestResult {
     let desk = Desk::new()?;
     for (way, config) in ways() {
         let table = desk.compile(SHOP, &config, &[])?;
@@ -289,7 +289,7 @@ fn every_cluster_that_the_filter_may_name_is_there() -> TestResult {
         };
         assert!(wanted.len() >= named, "{way}: {wanted:?}");
         if way == "cluster" {
-            assert_eq!(wanted.len(), there.len(), "and no others");
+            assert_eq!(wanted.len(), there.len(), "no other clusters");
         }
     }
     Ok(())
@@ -302,7 +302,7 @@ struct Loopback {
 }
 
 impl Loopback {
-    /// `payments` in two namespaces, the StatefulSet `db` with two pods, and the alias `pay`.
+    /// Starts `payments` in two namespaces, the StatefulSet `db` with two pods, and the alias `pay`.
     async fn start() -> Result<Self> {
         let mut upstreams = Vec::new();
         for name in ["payments.shop", "payments.prod", "db-0", "db-1"] {
@@ -346,7 +346,7 @@ impl Loopback {
         self.desk.put("dump.json", &json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
     }
 
-    /// Starts an Envoy with what is compiled, which finds the module where it is.
+    /// Compiles a bootstrap with the module's path in the repository, and starts an Envoy with it.
     async fn sidecar(&self, config: &Value, args: &[&str], edit: impl Fn(&str) -> String) -> Result<Envoy> {
         let bootstrap = self.desk.path("sidecar.yaml").display().to_string();
         let args =
@@ -370,7 +370,7 @@ async fn get(envoy: &Envoy, authority: &str, headers: &[(&str, &str)]) -> Result
     Connection::open(envoy.port(LISTENER), RequestForm::Host).await?.get(authority, headers).await
 }
 
-/// Asks until `upstream` answers.
+/// Sends requests until `upstream` answers.
 async fn wait_for(envoy: &Envoy, authority: &str, upstream: &str) -> TestResult {
     let start = Instant::now();
     loop {
@@ -385,7 +385,8 @@ async fn wait_for(envoy: &Envoy, authority: &str, upstream: &str) -> TestResult 
 
 const IN_SHOP: &str = "payments.shop.svc.cluster.local";
 
-/// What a caller in `shop` asks for, who answers, and with what Host.
+/// The authority that a caller in `shop` sends, the upstream that answers, and the host header that the upstream
+/// receives.
 const ROWS: [(&str, &str, &str); 8] = [
     ("payments", "payments.shop", IN_SHOP),
     ("payments.shop:80", "payments.shop", IN_SHOP),
@@ -421,7 +422,7 @@ async fn every_row(envoy: &Envoy, what: &str) -> TestResult {
 }
 
 #[tokio::test]
-async fn a_compiled_sidecar_reaches_everything_by_its_names() -> TestResult {
+async fn a_compiled_sidecar_reaches_every_name() -> TestResult {
     let loopback = Loopback::start().await?;
     loopback.dump(IN_SHOP, &[])?;
     for by in ["cluster", "authority", "endpoint"] {
@@ -435,9 +436,9 @@ async fn a_compiled_sidecar_reaches_everything_by_its_names() -> TestResult {
     every_row(&envoy, "eds").await
 }
 
-/// The filter and the clusters come from files, and both are written anew.
+/// Both the filter and the clusters come from files, and both files are replaced.
 #[tokio::test]
-async fn what_is_discovered_changes_in_a_running_sidecar() -> TestResult {
+async fn a_running_sidecar_takes_new_filter_and_cluster_files() -> TestResult {
     let loopback = Loopback::start().await?;
     let desk = &loopback.desk;
     let config =
@@ -469,9 +470,9 @@ async fn what_is_discovered_changes_in_a_running_sidecar() -> TestResult {
     Ok(())
 }
 
-/// A DNS server in the same Envoy knows the host outside.
+/// A DNS server in the same Envoy knows the external host.
 #[tokio::test]
-async fn an_alias_leads_out_of_the_cluster_over_tls() -> TestResult {
+async fn an_alias_reaches_an_external_host_over_tls() -> TestResult {
     const HOST: &str = "api.weather.example.com";
     let mut loopback = Loopback::start().await?;
     let (outside, certificate) = TestUpstream::start_tls("outside", HOST).await?;
@@ -532,13 +533,13 @@ async fn an_alias_leads_out_of_the_cluster_over_tls() -> TestResult {
             assert_eq!(get(&envoy, name, &[]).await?.said("authority"), format!("{HOST}:{port}"));
         }
         let reply = get(&envoy, "impostor", &[]).await?;
-        assert_eq!(reply.status, 503, "its certificate is another's: {}", reply.body);
+        assert_eq!(reply.status, 503, "the certificate is for another host: {}", reply.body);
     }
     Ok(())
 }
 
 #[test]
-fn nothing_is_written_where_anything_is_wrong() -> TestResult {
+fn an_error_leaves_the_output_file_unchanged() -> TestResult {
     let desk = Desk::new()?;
     let kept = desk.put("kept.yaml", "as it was\n")?;
     let same = with(shop(), &[("steering.cluster", json!("{service}.{namespace}"))]);
@@ -560,7 +561,7 @@ fn nothing_is_written_where_anything_is_wrong() -> TestResult {
         (&authority, &["--format", "istio-envoyfilter"], &["is not needed", "istio-wasmplugin"]),
         (&shop(), &["--format", "envoy-bootstrap", "--eds-output", "x"], &["--clusters eds"]),
         (&shop(), &["--format", "envoy-bootstrap", "--pass", "perhaps"], &["original-dst"]),
-        // Envoy would read none of these files.
+        // Envoy does not read a file without a known extension.
         (
             &shop(),
             &["--format", "envoy-bootstrap", "--cds-file", "live/clusters"],
@@ -584,7 +585,7 @@ fn nothing_is_written_where_anything_is_wrong() -> TestResult {
         assert!(says.iter().all(|text| said.contains(text)), "{args:?}: {said}");
         assert_eq!(fs::read_to_string(&kept)?, "as it was\n", "{args:?}");
     }
-    // Without endpoints in the dump a static cluster has none to hold.
+    // A static cluster needs the endpoints, and this dump has none.
     let services = yaml_documents(&fs::read_to_string(repository().join(SHOP))?)?.remove(0);
     let services: Vec<&Value> =
         services["items"].as_array().expect("a list").iter().filter(|item| item["kind"] == "Service").collect();
@@ -600,9 +601,9 @@ fn nothing_is_written_where_anything_is_wrong() -> TestResult {
     Ok(())
 }
 
-/// Some characters end a line of YAML, or may not stand in it.
+/// Some characters end a line of YAML, and some are not allowed in it.
 #[test]
-fn what_is_no_ascii_is_escaped() -> TestResult {
+fn non_ascii_characters_are_escaped() -> TestResult {
     const STRANGE: &str = "\u{7f}\u{85}\u{2028}\u{e9}\u{1f980}";
     let desk = Desk::new()?;
     let ports = json!([{"port": 80, "appProtocol": STRANGE}]);
@@ -612,7 +613,7 @@ fn what_is_no_ascii_is_escaped() -> TestResult {
     let image = ["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname"];
     let plugin = desk.compile(&dump, &shop(), &image)?;
     let filter = desk.compile(&dump, &shop(), &["--format", "envoy-ecds"])?;
-    // What is beyond 16 bits would be two halves in JSON, which YAML does not know.
+    // JSON escapes a character above U+FFFF as a surrogate pair, which YAML does not know.
     let is_plain = |c: char| (c.is_ascii() && c != '\u{7f}') || c > '\u{ffff}';
     assert!(plugin.chars().all(is_plain) && filter.chars().all(is_plain));
     let plugin = yaml_documents(&plugin)?.remove(0);
@@ -624,9 +625,9 @@ fn what_is_no_ascii_is_escaped() -> TestResult {
     Ok(())
 }
 
-/// Whatever a path is made of, Envoy reads it as it was given.
+/// Envoy reads the path that was given, whatever its characters.
 #[test]
-fn prints_hostile_paths_as_text() -> TestResult {
+fn hostile_paths_are_quoted() -> TestResult {
     const PATH: &str = "/etc/a: {b} # \"c'\\\u{7f}\u{85}\u{2028}*d";
     let file = format!("{PATH}.yaml");
     let paths = ["--module", PATH, "--ecds-file", &file, "--cds-file", &file];
@@ -643,7 +644,7 @@ fn prints_hostile_paths_as_text() -> TestResult {
 }
 
 #[test]
-fn an_object_that_is_too_large_is_refused() -> TestResult {
+fn refuses_an_object_above_the_size_limit() -> TestResult {
     let desk = Desk::new()?;
     let service = |number: usize| {
         let name = format!("{}-{number:05}", "long".repeat(14));
@@ -665,19 +666,19 @@ fn an_object_that_is_too_large_is_refused() -> TestResult {
 }
 
 #[test]
-fn a_written_file_replaces_the_old_one() -> TestResult {
+fn output_file_is_replaced_and_nothing_else_is_left() -> TestResult {
     let desk = Desk::new()?;
     let file = desk.put("out.yaml", "old\n")?;
     let text = desk.compile(SHOP, &shop(), &["--format", "envoy-ecds"])?;
     assert_eq!(desk.compile(SHOP, &shop(), &["--format", "envoy-ecds", "-o", &file])?, "");
     assert_eq!(fs::read_to_string(&file)?, text);
-    assert_eq!(fs::read_dir(desk.0.path())?.count(), 2, "and nothing else is left");
+    assert_eq!(fs::read_dir(desk.0.path())?.count(), 2, "only the configuration and the output are there");
     Ok(())
 }
 
-/// An object for Istio says what the table says.
+/// An object for Istio gives the same answers as the table.
 #[test]
-fn istio_hands_the_filter_the_same_names() -> TestResult {
+fn istio_objects_resolve_names_like_the_table() -> TestResult {
     let desk = Desk::new()?;
     let config = with(shop(), &[("steering.by", json!("authority"))]);
     let (sum, url) = ("ab12".repeat(16), "oci://registry.example.com/byname:0.1.0");
@@ -720,9 +721,9 @@ fn istio_hands_the_filter_the_same_names() -> TestResult {
     Ok(())
 }
 
-/// What is added to Istio's listeners, routes and clusters is taken by Envoy.
+/// Envoy accepts what an EnvoyFilter adds to Istio's listeners, routes and clusters.
 #[test]
-fn the_patches_of_an_envoy_filter_are_envoys() -> TestResult {
+fn envoy_accepts_the_patches_of_an_envoyfilter() -> TestResult {
     let desk = Desk::new()?;
     for (way, config) in ways().into_iter().filter(|(way, _)| *way != "authority") {
         let filter =
@@ -733,7 +734,7 @@ fn the_patches_of_an_envoy_filter_are_envoys() -> TestResult {
             let of_kind = patches.iter().filter(|patch| patch["applyTo"] == kind);
             of_kind.map(|patch| patch["patch"]["value"].clone()).collect()
         };
-        // As istiod puts them in.
+        // istiod inserts the patches in this way.
         let mut manager = values("NETWORK_FILTER").remove(0)["typed_config"].clone();
         let mut routes = values("HTTP_ROUTE");
         routes.push(json!({"match": {"prefix": "/"}, "direct_response": {"status": 404}}));

@@ -1,4 +1,4 @@
-//! `byname watch`: the real program against an API that lets it down, against files that change, and before a real Envoy.
+//! `byname watch`: the real program with an API that fails, with files that change, and with a real Envoy.
 
 #![allow(
     clippy::expect_used,
