@@ -1,7 +1,7 @@
 //! `byname lint`: each rule on a cluster with the mistake and on a fixed cluster, the output formats, and ignored
 //! findings.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, which is what this does")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::{
     collections::BTreeSet,

@@ -1,6 +1,6 @@
 //! The shop of `examples/docker-compose`, by the very files that users run and the commands that its README shows.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::{
     fs,

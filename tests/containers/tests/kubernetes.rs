@@ -3,12 +3,7 @@
 //! It is no kubelet, and there is no API: `byname watch` reads the cluster's objects from files here, and names, probes and the
 //! token are what `crates/cli/tests/kubernetes` tries.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what this does"
-)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::{
     fs,

@@ -42,7 +42,7 @@ pub type TestResult = anyhow::Result<()>;
 /// # Panics
 /// Where `fields` is no object.
 #[must_use]
-#[expect(clippy::panic, reason = "a test that cannot go on fails")]
+#[expect(clippy::panic, reason = "a panic fails the test")]
 pub fn with_fields(mut whole: Value, fields: Value) -> Value {
     let Value::Object(fields) = fields else { panic!("fields are an object, and not {fields}") };
     for (field, value) in fields {
