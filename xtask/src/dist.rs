@@ -1,4 +1,4 @@
-//! What a release consists of, in `target/dist`: made, and then looked at as one who downloads it would.
+//! The files of a release, in `target/dist`, checked as somebody would who downloads them.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -15,7 +15,7 @@ const DIST: &str = "target/dist";
 const PROGRAM: &str = "target/native/byname";
 const SUMS: &str = "SHA256SUMS";
 
-/// Packs what `make build`, `make cli` and `make image` made.
+/// Packs the results of `make build`, `make cli` and `make image`.
 pub(crate) fn make(root: &Path) -> Result<()> {
     let dist = root.join(DIST);
     if dist.exists() {
@@ -50,7 +50,7 @@ fn read(root: &Path, path: &str) -> Result<Vec<u8>> {
     fs::read(root.join(path)).with_context(|| format!("cannot read {path}: `make dist` makes it first"))
 }
 
-/// The triple that the program is built for.
+/// The target triple of the program.
 fn host() -> Result<String> {
     let output = Command::new("rustc").arg("-vV").output().context("rustc cannot be run")?;
     let text = String::from_utf8(output.stdout)?;
@@ -58,7 +58,7 @@ fn host() -> Result<String> {
     Ok(host.context("rustc does not say what it builds for")?.to_owned())
 }
 
-/// The directory of the images, which `docker load` and `skopeo copy oci-archive:` take.
+/// A tar of the images' directory, for `docker load` and `skopeo copy oci-archive:`.
 fn image(root: &Path) -> Result<Vec<u8>> {
     let layout = root.join(LAYOUT);
     let mut archive = tar::Builder::new(Vec::new());
@@ -68,7 +68,7 @@ fn image(root: &Path) -> Result<Vec<u8>> {
     Ok(archive.into_inner()?)
 }
 
-/// The files below `directory`, in order, as paths from there.
+/// The files below `directory`, in order, as relative paths.
 fn files(directory: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut left = vec![directory.to_path_buf()];
@@ -99,7 +99,7 @@ fn packed_program(root: &Path, directory: &str) -> Result<Vec<u8>> {
     gzip(&archive.into_inner()?)
 }
 
-/// Whether the files are whole, the module is the one that was tested, in the image as well, and the program starts.
+/// Checks that the files are complete, that module and image hold the tested module, and that the program starts.
 fn check(root: &Path, dist: &Path, program: &str) -> Result<()> {
     verify(dist)?;
     let wasm = read(root, SHIPPED)?;
@@ -118,7 +118,7 @@ fn check(root: &Path, dist: &Path, program: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the sums are those of the files, and every file has one.
+/// Checks the checksum of every file, and that every file has one.
 fn verify(dist: &Path) -> Result<()> {
     let sums = fs::read_to_string(dist.join(SUMS)).with_context(|| format!("cannot read {SUMS}"))?;
     let mut named = Vec::new();
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_are_those_of_all_that_is_there() -> Result<()> {
+    fn every_file_needs_a_matching_checksum() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let dist = directory.path();
         fs::write(dist.join("a"), "one")?;

@@ -142,6 +142,6 @@ impl SmallHost {
 
     fn call<P: WasmParams + Copy + fmt::Debug, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R> {
         let function = self.instance.get_typed_func::<P, R>(&self.store, name)?;
-        function.call(&mut self.store, parameters).map_err(|error| anyhow!("{name}{parameters:?} trapped: {error}"))
+        function.call(&mut self.store, parameters).map_err(|error| anyhow!("{name}{parameters:?} crashed: {error}"))
     }
 }

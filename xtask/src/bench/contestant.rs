@@ -221,6 +221,6 @@ pub(super) fn build_noop(root: &Path) -> Result<()> {
         .args(["--config", "profile.release.opt-level=3", "--target-dir", BUILT])
         .status()
         .context("cargo cannot be run")?;
-    ensure!(status.success(), "benches/noop does not compile (above it says why)");
+    ensure!(status.success(), "benches/noop does not compile (see the error above)");
     Ok(())
 }

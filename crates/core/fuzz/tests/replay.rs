@@ -24,5 +24,5 @@ fn every_input_of_the_corpus_keeps_to_the_rules() {
         println!("{name}: {inputs} inputs");
         assert!(inputs >= LEAST_INPUTS, "{name} has {inputs} inputs, and should have at least {LEAST_INPUTS}");
     }
-    assert!(broken.is_empty(), "these break a rule (above it says which):\n{}", broken.join("\n"));
+    assert!(broken.is_empty(), "these inputs break a rule (see above):\n{}", broken.join("\n"));
 }
