@@ -47,7 +47,7 @@ pub(crate) fn make(root: &Path) -> Result<()> {
 }
 
 fn read(root: &Path, path: &str) -> Result<Vec<u8>> {
-    fs::read(root.join(path)).with_context(|| format!("cannot read {path}: `make dist` makes it first"))
+    fs::read(root.join(path)).with_context(|| format!("cannot read {path}: run `make dist`"))
 }
 
 /// The target triple of the program.
@@ -103,18 +103,18 @@ fn packed_program(root: &Path, directory: &str) -> Result<Vec<u8>> {
 fn check(root: &Path, dist: &Path, program: &str) -> Result<()> {
     verify(dist)?;
     let wasm = read(root, SHIPPED)?;
-    ensure!(fs::read(dist.join(format!("byname-{VERSION}.wasm")))? == wasm, "the module is another than {SHIPPED}");
+    ensure!(fs::read(dist.join(format!("byname-{VERSION}.wasm")))? == wasm, "the module differs from {SHIPPED}");
     let unpacked = tempfile::Builder::new().prefix("byname-dist-").tempdir()?;
     let image = fs::File::open(dist.join(format!("byname-{VERSION}-image.tar")))?;
     tar::Archive::new(image).unpack(unpacked.path())?;
     let layout = Layout::open(unpacked.path())?;
     for tag in layout.tags()? {
-        ensure!(layout.wasm_plugin(tag)? == wasm, "the image {tag} holds another module than {SHIPPED}");
+        ensure!(layout.wasm_plugin(tag)? == wasm, "the module in the image {tag} differs from {SHIPPED}");
     }
     let packed = fs::File::open(dist.join(format!("{program}.tar.gz")))?;
     tar::Archive::new(flate2::read::GzDecoder::new(packed)).unpack(unpacked.path())?;
     let says = output(Command::new(unpacked.path().join(program).join("byname")).arg("--version"))?;
-    ensure!(says == format!("byname {VERSION}\n"), "the program says that it is {says:?}, and not {VERSION}");
+    ensure!(says == format!("byname {VERSION}\n"), "the program reports {says:?} instead of {VERSION}");
     Ok(())
 }
 
@@ -125,13 +125,13 @@ fn verify(dist: &Path) -> Result<()> {
     for line in sums.lines() {
         let (sum, name) = line.split_once("  ").with_context(|| format!("{SUMS} has a line {line:?}"))?;
         let content = fs::read(dist.join(name)).with_context(|| format!("{SUMS} names {name}"))?;
-        ensure!(sha256(&content) == sum, "{name} has another sum than {SUMS} says");
+        ensure!(sha256(&content) == sum, "{name} does not match its checksum in {SUMS}");
         named.push(name.to_owned());
     }
     named.push(SUMS.to_owned());
     named.sort();
     let there = files(dist)?;
-    ensure!(there == named, "{SUMS} is not of what is there: {there:?}");
+    ensure!(there == named, "{SUMS} must list exactly these files: {there:?}");
     Ok(())
 }
 
@@ -155,10 +155,10 @@ mod tests {
         fs::write(dist.join(SUMS), format!("{}  a\n", sha256(b"one")))?;
         verify(dist)?;
         fs::write(dist.join("b"), "two")?;
-        assert!(verify(dist).expect_err("b has no sum").to_string().contains("not of what is there"));
+        assert!(verify(dist).expect_err("b has no sum").to_string().contains("must list exactly"));
         fs::remove_file(dist.join("b"))?;
         fs::write(dist.join("a"), "two")?;
-        assert!(verify(dist).expect_err("a is another").to_string().contains("a has another sum"));
+        assert!(verify(dist).expect_err("a is another").to_string().contains("a does not match"));
         fs::remove_file(dist.join("a"))?;
         assert!(verify(dist).expect_err("a is gone").to_string().contains("names a"));
         Ok(())

@@ -36,7 +36,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     docker(Command::new("docker").args(["image", "prune", "--force", "--filter", "label=byname.stand-in=true"]))?;
     let pushed = work.path().join("pushed");
     push(&saved?, &pushed)?;
-    ensure!(Layout::open(&pushed)?.wasm_plugin("built")? == wasm, "Istio's agent would get another module");
+    ensure!(Layout::open(&pushed)?.wasm_plugin("built")? == wasm, "Istio's agent would read a different module");
     println!("the Dockerfile's image has {SHIPPED} where Istio's agent expects it");
     Ok(())
 }

@@ -41,7 +41,7 @@ pub(crate) fn make(root: &Path) -> Result<()> {
     write(&directory, &wasm, VERSION)?;
     let layout = Layout::open(&directory)?;
     for tag in layout.tags()? {
-        ensure!(layout.wasm_plugin(tag)? == wasm, "Istio's agent would get another module from {LAYOUT}:{tag}");
+        ensure!(layout.wasm_plugin(tag)? == wasm, "Istio's agent would read a different module from {LAYOUT}:{tag}");
         println!("{LAYOUT}:{tag} {}", layout.manifest(tag)?.digest);
     }
     Ok(())

@@ -111,14 +111,14 @@ fn places(root: &Path) -> Result<Vec<(PathBuf, String)>> {
 fn images_are_of(root: &Path, version: &str) -> Result<()> {
     for (path, text) in places(root)? {
         for named in image_versions(&text).into_iter().filter_map(|place| text.get(place)) {
-            ensure!(named == version, "{} names an image of {named}, and the version is {version}", path.display());
+            ensure!(named == version, "{} names an image of {named}, but the version is {version}", path.display());
         }
     }
     Ok(())
 }
 
-/// The places of versions of byname's images in `text`: `byname:1.2.3`, `byname-more:1.2.3`, or kustomize's `newTag:
-/// 1.2.3`.
+/// The places of versions of byname's images in `text`: `byname:1.2.3`, `byname-more:1.2.3`, or kustomize's
+/// `newTag: 1.2.3`.
 fn image_versions(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let names = ["byname", "newTag"].into_iter().flat_map(|name| text.match_indices(name));
@@ -183,7 +183,7 @@ mod tests {
     fn every_image_has_the_version_of_cargo_toml() -> Result<()> {
         images_are_of(&repository(), VERSION)?;
         let refused = images_are_of(&repository(), "9.9.9").expect_err("the examples name an image");
-        assert!(refused.to_string().contains(&format!("an image of {VERSION}, and the version is 9.9.9")), "{refused}");
+        assert!(refused.to_string().contains(&format!("an image of {VERSION}, but the version is 9.9.9")), "{refused}");
         Ok(())
     }
 

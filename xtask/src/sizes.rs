@@ -20,7 +20,7 @@ pub(crate) fn print(root: &Path) -> Result<()> {
     let shipped = fs::read(root.join(SHIPPED)).with_context(|| format!("cannot read {SHIPPED}: run `make build`"))?;
     let read = ModuleBytes::read(&module::with_names(root)?)?;
     // Names are in a section of their own. Without it the module equals the shipped one.
-    ensure!(read.without_names == shipped, "{SHIPPED} is not what was last compiled: run `make build`");
+    ensure!(read.without_names == shipped, "{SHIPPED} is out of date: run `make build`");
     print!("{}", table(&read.rows(), shipped.len()));
     Ok(())
 }

@@ -354,18 +354,30 @@ fn services_and_endpoints_are_read_as_the_filter_reads_them() {
     let ports = |ports: &str| web(&format!("clusterIP: 10.96.0.1, ports: [{ports}]"), &[]);
     let rows: &[(&str, String, &[&str])] = &[
         ("an FQDN slice has no endpoints", web(HTTPS, &[FQDN]), &["BN011"]),
-        ("nor has it with a selector", web(&format!("{HTTPS}, selector: {{app: web}}"), &[FQDN]), &["BN010"]),
-        ("nor has it ports", web(BOTH, &[HTTP_SLICE, FQDN]), &["BN015"]),
+        (
+            "an FQDN slice has no endpoints for a selector",
+            web(&format!("{HTTPS}, selector: {{app: web}}"), &[FQDN]),
+            &["BN010"],
+        ),
+        ("an FQDN slice has no ports", web(BOTH, &[HTTP_SLICE, FQDN]), &["BN015"]),
         ("nil conditions are ready", web(HTTPS, &[&of_conditions("{}")]), &[]),
         ("nil ready is ready", web(HTTPS, &[&of_conditions("{serving: false, terminating: true}")]), &[]),
         ("nil serving is serving", web(HTTPS, &[&of_conditions("{ready: false, terminating: true}")]), &[]),
-        ("nil terminating is not", web(HTTPS, &[&of_conditions("{ready: false, serving: true}")]), &["BN010"]),
         (
-            "a port without a number is none",
+            "nil terminating is not terminating",
+            web(HTTPS, &[&of_conditions("{ready: false, serving: true}")]),
+            &["BN010"],
+        ),
+        (
+            "a port without a number is no port",
             web(HTTPS, &[&HTTP_SLICE.replace("name: http, port: 8080", "name: https, port: 0")]),
             &["BN015"],
         ),
-        ("and hides no other", web(HTTPS, &[&HTTP_SLICE.replace("{name: http", "{name: https}, {name: https")]), &[]),
+        (
+            "a port without a number hides no other port",
+            web(HTTPS, &[&HTTP_SLICE.replace("{name: http", "{name: https}, {name: https")]),
+            &[],
+        ),
         (
             "appProtocol in another case, TLS and plaintext",
             ports(

@@ -83,7 +83,7 @@ fn the_crds_refuse_misspelt_fields() {
         ("authority/wasmplugin.yaml", "phase: AUTHN", "phase: AUTHZN", "spec.phase"),
         ("authority/wasmplugin.yaml", "priority: 100", "priority: \"100\"", "priority: '100' is read as 100"),
         ("authority/wasmplugin.yaml", "mode: CLIENT", "mode: OUTBOUND", "spec.match.0.mode"),
-        ("authority/wasmplugin.yaml", "v1alpha1", "v1", "there is no such kind"),
+        ("authority/wasmplugin.yaml", "v1alpha1", "v1", "unknown kind"),
         ("cluster-header/envoyfilter.yaml", "INSERT_FIRST", "INSERT_AT_THE_TOP", "patch.operation"),
         ("cluster-header/envoyfilter.yaml", "context: SIDECAR_OUTBOUND", "contexts: X", "contexts: unknown field"),
         ("authority/external.yaml", "targetPort: 443", "targetport: 443", "targetport: unknown field"),
