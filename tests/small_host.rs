@@ -337,7 +337,7 @@ fn failing_host_calls_never_crash_a_configuration_push() -> TestResult {
 }
 
 #[test]
-fn arbitrary_authority_bytes_get_a_400() -> TestResult {
+fn invalid_authority_bytes_get_a_400() -> TestResult {
     let mut host = host(&configuration(json!({})))?;
     let hosts: [&[u8]; 12] = [
         b"",

@@ -328,7 +328,7 @@ fn naive(objects: &Value, caller: &CallerSettings, key: &str, port: &str) -> BTr
     if ready.is_empty() {
         return matching(&|one| one.draining);
     }
-    // Where the control plane wrote no hints, the hints that it would have written.
+    // Adds the hints that the control plane would have written, if it wrote none.
     if all.iter().all(|one| one.zones.is_empty() && one.nodes.is_empty()) {
         let text = |value: &Value| BTreeSet::from([value.as_str().expect("text").to_owned()]);
         for one in all.iter_mut().filter(|one| one.ready) {

@@ -538,7 +538,7 @@ spec: {clusterIP: 10.96.0.10, ports: [{port: 80}]}
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever lines an object lost, it is refused when it is read, or it is judged without a crash.
+    /// An object with missing lines is refused when it is read, or it is judged without a crash.
     #[test]
     fn incomplete_objects_never_crash_the_rules(
         fixture in sample::select(rules().map(|rule| rule.id).collect::<Vec<_>>()),

@@ -134,7 +134,7 @@ fn changing(criterion: &mut Criterion) {
                 BatchSize::SmallInput,
             );
         });
-        assert_eq!(config.table.services(), count, "it stands in the place of the one before");
+        assert_eq!(config.table.services(), count, "it replaces the earlier Service");
     }
     group.finish();
 }

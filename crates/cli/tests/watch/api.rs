@@ -276,7 +276,7 @@ async fn keeps_the_last_table_while_the_api_is_down() {
     program.wait_for(&shop_with(&[("shop/cart", Some(5))])).await;
     eventually("all failures were met", || api.has_failed()).await;
     program.wait_for_log("EndpointSlices: watching again").await;
-    // The watch of Services is quiet, so only the retries that succeed end the failure.
+    // No Service changes, so only a successful watch can end the failure.
     program.wait_for_log("Services: watching again").await;
     program.wait_for_metric("failing", 0.0).await;
     assert!(program.metric("errors_total{kind=\"Service\"}").await >= 3.0);

@@ -270,7 +270,7 @@ fn series_of(mut all: Vec<Series>) -> BTreeSet<String> {
         if let Some(label) = series.labels.get_mut("filter") {
             *label = label.replace('-', "_");
         }
-        // These two series of other Envoy subsystems also begin with one of the prefixes below.
+        // These two series are not about the filter, although they begin with a prefix below.
         let is_odd = ["version", "init_fetch_timeout"].iter().any(|end| series.name().ends_with(end));
         let is_ours =
             ["byname_", "envoy_extension_config", "envoy_wasm_"].iter().any(|part| series.name().starts_with(part));

@@ -38,7 +38,8 @@ async fn serve(stream: TcpStream, state: &Mutex<ApiState>) -> std::io::Result<()
     while let Some(request) = ApiRequest::read(&mut stream).await? {
         let stream = stream.get_mut();
         if request.resource.is_none() {
-            let (code, body) = resources::discovery(&request.path).map_or((404, status(404)), |told| (200, told));
+            let (code, body) =
+                resources::discovery(&request.path).map_or((404, status(404)), |document| (200, document));
             answer(stream, code, &body).await?;
             continue;
         }
