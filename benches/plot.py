@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draws target/bench/report.json as an SVG: what each contestant adds to a request, and to the memory of an Envoy.
+"""Draws target/bench/report.json as an SVG: the CPU time and the memory that each contestant adds to Envoy.
 
     python3 benches/plot.py [REPORT [PLOT]]
 
-No more than Python is needed.
+It needs only Python.
 """
 
 import html
@@ -40,7 +40,7 @@ def line(x1, y1, x2, y2, colour=INK, width=1.0):
 
 
 class Linear:
-    """From zero, or below it where something is."""
+    """A linear scale from zero, or from below zero if there are negative values."""
 
     def __init__(self, low, high):
         self.step = next(s for s in steps() if (max(high, 0) - min(low, 0)) / s <= 6)
@@ -59,7 +59,7 @@ class Linear:
 
 
 class Logarithmic:
-    """By powers of ten; what is not above the lowest has no bar."""
+    """A scale by powers of ten. A value up to the lowest power has no bar."""
 
     def __init__(self, low, high):
         self.low = math.floor(math.log10(max(low, 1)))
@@ -82,7 +82,7 @@ def steps():
 
 
 def panel(top, title, groups, scale):
-    """Groups of bars. A bar is a contestant, its number, and the bounds of its whisker or None."""
+    """Draws groups of bars. A bar is a contestant, a number, and the bounds of the whisker or None."""
     bottom = top + PANEL
     at = lambda value: bottom - PANEL * min(max(scale.part(value), 0), 1)
     base = bottom - PANEL * scale.base()
@@ -117,7 +117,7 @@ def services(number):
 
 
 def cost(report):
-    """A panel for each way to ask."""
+    """Yields a panel for each kind of traffic."""
     results = report["cpu"]["results"]
     for asked in dict.fromkeys(result["asked"] for result in results):
         rows = [row for row in results if row["asked"] == asked and row["contestant"] in COLOURS]
@@ -129,7 +129,7 @@ def cost(report):
 
 
 def memory(report):
-    """What is added, beside an Envoy without a filter."""
+    """Yields a panel with the memory added to an Envoy without a filter."""
     groups = {}
     for row in report["standing"]["results"]:
         if row["contestant"] in COLOURS and row["addedMegabytes"] is not None:

@@ -1,12 +1,13 @@
-//! A configuration that is being served.
+//! The configuration in use.
 
 use std::cell::RefCell;
 
 use byname_core::{Config, Plan};
 
-/// A configuration that is being served, with a plan whose buffers requests reuse.
+/// A configuration in use, with a plan whose buffers requests reuse.
 pub(crate) struct ActiveConfig {
-    /// Boxed: a stream that outlives the configuration keeps the memory of `ActiveConfig`, so that should be small.
+    /// Boxed, because a stream that outlives the configuration keeps the memory of `ActiveConfig`, which should be
+    /// small.
     pub(crate) config: Box<Config>,
     pub(crate) plan: RefCell<Plan>,
 }

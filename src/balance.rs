@@ -1,4 +1,4 @@
-//! What the core's choices are made with: the state that earlier choices left, the host's clock, random numbers and the request's
+//! The inputs of the core's choices: the state of earlier choices, the host's clock, random numbers and the request's
 //! headers.
 
 use std::cell::{Cell, RefCell};
@@ -11,20 +11,20 @@ use crate::{
 };
 
 thread_local! {
-    /// One for a VM: the health of endpoints outlives every configuration.
+    /// One per VM, because the health of endpoints outlives every configuration.
     static BALANCE: RefCell<Balance> = RefCell::default();
-    /// The state of the random numbers.
+    /// The state of the random number generator.
     static RANDOM: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Clock, random numbers and headers, as a request sees them.
+/// The clock, random numbers and headers for one request.
 struct HostEnv<'h> {
     headers: &'h Headers,
 }
 
 impl Env for HostEnv<'_> {
     fn now(&self) -> u64 {
-        // Without a clock nothing stays ejected: every end seems further away than the longest ejection.
+        // Without a clock nothing stays ejected, because every end seems further away than the longest ejection.
         host::now().unwrap_or_default()
     }
 
@@ -41,8 +41,8 @@ impl Env for HostEnv<'_> {
     }
 }
 
-/// Passes the balance to `use_it`, and counts the ejections that come of it. Nothing in here waits, so the balance is free; if it
-/// were not, an empty one would be used.
+/// Passes the balance to `use_it`, and counts the resulting ejections. Nothing in here re-enters, so the balance is
+/// free. If it were not, an empty balance would be used.
 fn with_balance<T>(use_it: impl FnOnce(&mut Balance) -> T) -> T {
     let use_and_count = |balance: &mut Balance| {
         let used = use_it(balance);
@@ -55,7 +55,7 @@ fn with_balance<T>(use_it: impl FnOnce(&mut Balance) -> T) -> T {
     })
 }
 
-/// Calls `decide` with what it takes to choose for a request with these headers.
+/// Calls `decide` with the chooser for a request with these headers.
 pub(crate) fn with<T>(headers: &Headers, decide: impl FnOnce(&mut Chooser<'_>) -> T) -> T {
     with_balance(|balance| decide(&mut Chooser { balance, env: &mut HostEnv { headers } }))
 }
@@ -89,8 +89,8 @@ const UPSTREAM_FAILED: u64 = 0x04 | 0x10 | 0x20 | 0x40;
 /// The response details of a response that an upstream sent.
 const VIA_UPSTREAM: &[u8] = b"via_upstream";
 
-/// The status with which a request ended for its endpoint; `None` where the end says nothing of the endpoint: a response of 500 and
-/// above may be another filter's or a circuit breaker's. On gRPC Envoy responds with 200 where it cannot reach an upstream.
+/// The status of a request as a result of its endpoint; `None` if another filter or a circuit breaker caused a status
+/// of 500 and above. For gRPC, Envoy responds with 200 even if it cannot reach the upstream.
 fn outcome(is_grpc: bool) -> Option<u16> {
     let status = host::response_code()?;
     let is_failure = status >= 500;
@@ -106,7 +106,7 @@ fn outcome(is_grpc: bool) -> Option<u16> {
     }
 }
 
-/// Forgets the state that is over.
+/// Forgets expired state.
 pub(crate) fn sweep() {
     with_balance(|balance| {
         if !balance.is_empty() {

@@ -1,8 +1,8 @@
 //! The functions that the host calls.
 //!
-//! The SDK exports functions of the same names. Their dispatcher panics without a context, boxes a context for each stream
-//! and looks in three maps at every callback. So the functions here have other names, and xtask/src/module.rs puts them in
-//! place of the SDK's functions in the module that ships.
+//! The SDK exports functions of the same names. Its dispatcher panics without a context, boxes a context for each
+//! stream, and looks in three maps at every callback. So the functions here have other names, and xtask/src/module.rs
+//! puts them in place of the SDK's functions in the shipped module.
 
 #![expect(unsafe_code, reason = "functions are exported by name")]
 

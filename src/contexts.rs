@@ -1,7 +1,7 @@
-//! The contexts of a VM: which configuration decides a stream, and which streams' ends matter.
+//! The contexts of a VM: the configuration that decides each stream, and the streams whose end matters.
 //!
-//! Envoy configures each root context once, and a configuration push comes in a new root context. A stream is remembered from
-//! its creation to its headers, which follow at once, and afterwards only if its end matters.
+//! Envoy configures each root context once, and a configuration push comes in a new root context. A stream is
+//! remembered from its creation to its headers, which follow at once, and afterwards only if its end matters.
 
 use std::{
     cell::RefCell,
@@ -23,9 +23,9 @@ thread_local! {
 struct Contexts {
     /// Root contexts that serve: the current one, and earlier ones with open streams.
     roots: Vec<(u32, Rc<ActiveConfig>)>,
-    /// The newest stream, until its headers come.
+    /// The newest stream, until its headers arrive.
     newest: Option<(u32, Rc<ActiveConfig>)>,
-    /// Streams whose headers did not come before another stream was created, and streams whose end matters.
+    /// Streams whose headers did not arrive before another stream was created, and streams whose end matters.
     others: HashMap<u32, Stream>,
 }
 
@@ -42,14 +42,15 @@ impl Contexts {
     }
 }
 
-/// Nothing in here calls the host, so the contexts are free; if they were not, the default would be returned.
+/// Passes the contexts to a function that never calls the host, so the contexts are free. If they were not, the default
+/// would be returned.
 fn with<T: Default>(use_them: impl FnOnce(&mut Contexts) -> T) -> T {
     CONTEXTS.with(|contexts| contexts.try_borrow_mut().map(|mut contexts| use_them(&mut contexts)).unwrap_or_default())
 }
 
 /// Makes `live` the configuration that decides new streams of this root context.
 pub(crate) fn root_serves(root: u32, live: Rc<ActiveConfig>) {
-    // Dropping the configuration before may take long, so it happens outside the borrow.
+    // Dropping the earlier configuration may take long, so it happens outside the borrow.
     let _before = with(|contexts| match contexts.serving(root) {
         Some(serving) => Some(std::mem::replace(serving, live)),
         None => {
@@ -62,7 +63,7 @@ pub(crate) fn root_serves(root: u32, live: Rc<ActiveConfig>) {
 /// Records a stream that was created under `root`.
 pub(crate) fn stream_created(stream: u32, root: u32) {
     with(|contexts| {
-        // Envoy creates no stream without a configuration; if it did, its routes would decide, as without the filter.
+        // Envoy creates no stream without a configuration. If it did, its routes would decide, as without the filter.
         let Some(live) = contexts.serving(root).map(|live| Rc::clone(live)) else { return };
         if let Some((before, live)) = contexts.newest.replace((stream, live)) {
             contexts.others.insert(before, Stream::Waiting(live));
@@ -70,7 +71,7 @@ pub(crate) fn stream_created(stream: u32, root: u32) {
     });
 }
 
-/// The configuration that decides a stream whose headers came. Returned once.
+/// The configuration for a stream whose headers have arrived. Returned once.
 pub(crate) fn begin(stream: u32) -> Option<Rc<ActiveConfig>> {
     with(|contexts| {
         if let Some((_, live)) = contexts.newest.take_if(|(newest, _)| *newest == stream) {

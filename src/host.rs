@@ -76,8 +76,8 @@ fn bytes_from(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<
     if data.is_null() || bytes == 0 {
         return Ok(Vec::new());
     }
-    // SAFETY: the host got this memory from the module's allocator, `malloc` of the SDK, which hands out a boxed slice of
-    // exactly the bytes it was asked for and forgets it. It is ours since the call returned.
+    // SAFETY: the host got this memory from the module's allocator, `malloc` of the SDK, which gives out a boxed slice
+    // of exactly the requested length and forgets it. The caller owns it after the call.
     Ok(unsafe { Vec::from_raw_parts(data, bytes, bytes) })
 }
 
@@ -144,7 +144,7 @@ fn response_number(name: &str) -> Option<u64> {
 #[derive(Default)]
 pub(crate) struct Headers(Vec<u8>);
 
-/// All request headers at once: one host call costs what reading a single header does.
+/// All request headers at once, because one host call costs as much as reading a single header.
 pub(crate) fn request_headers() -> Result<Headers> {
     // SAFETY: as above.
     bytes_from(|value, bytes| unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, value, bytes) }).map(Headers)
@@ -166,8 +166,8 @@ impl Headers {
 
     /// Visits names and values in order, until the visitor stops. An inconsistent length ends the visit early.
     ///
-    /// The form: the number of headers; then the lengths of each name and value, all 32 bits, little-endian; then each name
-    /// and value, both followed by a NUL that their lengths do not count.
+    /// The format: the number of headers, then the lengths of each name and value, all as 32-bit little-endian numbers,
+    /// then each name and value, both followed by a NUL that their lengths exclude.
     pub(crate) fn each<'h>(&'h self, mut show: impl FnMut(&'h [u8], &'h [u8]) -> ControlFlow<()>) {
         let (count, rest) = take_u32(&self.0).unwrap_or_default();
         let table_bytes = count.saturating_mul(8);
@@ -330,7 +330,7 @@ impl log::Log for HostLogger {
 }
 
 fn write_log(level: u32, message: &str) {
-    // A line that the host rejects is lost: there is no other place for it.
+    // A line that the host rejects is lost, because there is no other place for it.
     // SAFETY: as above.
     let _ = unsafe { proxy_log(level, message.as_ptr(), message.len()) };
 }

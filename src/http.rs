@@ -1,4 +1,4 @@
-//! A request: its headers are read, the core decides, the decision is applied.
+//! Handles a request: reads its headers, lets the core decide, and applies the decision.
 //!
 //! docs/decisions/host-calls.md lists the host calls of each path, and `tests/small_host.rs` asserts them.
 
@@ -25,7 +25,8 @@ const TRACE_STATE: &str = "byname_trace";
 
 /// Decides the request of `stream` by `live`, once its headers are there.
 pub(crate) fn on_request_headers(stream: u32, live: &Rc<ActiveConfig>) -> Action {
-    // The host makes no callback during a host call, so the buffers are free; if they were not, fresh ones would do.
+    // The host makes no callback during a host call, so the buffers are free. If they were not, fresh ones would be
+    // used.
     let (mut buffers, mut others);
     let plan = match live.plan.try_borrow_mut() {
         Ok(plan) => {
@@ -75,7 +76,7 @@ fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<A
     }
 }
 
-/// Logs the trace that was asked for, and returns the response header that shows it, with its value.
+/// Logs a requested trace, and returns the response header that shows it, with its value.
 #[cold]
 #[inline(never)]
 fn log_trace<'c>(
@@ -93,7 +94,7 @@ fn show_decision(config: &Config, resolution: &Resolution<'_>, plan: &Plan) {
     show(ACCESS_LOG_STATE, &config.decision(resolution, plan).to_string());
 }
 
-/// Sets filter state for an access log or a route. A request does not fail for it.
+/// Sets filter state for an access log or a route. A request does not fail for lack of it.
 fn show(state: &str, text: &str) {
     if host::set_property(state, text).is_err() {
         stats::count_host_error();
@@ -123,7 +124,7 @@ impl<'h> RequestHeaders<'h> {
                 }
             };
             *place = value;
-            // Pseudo-headers come first; the others are searched only for a header that asks for a trace.
+            // Pseudo-headers come first. Other headers are searched only if a trace header is configured.
             let found = [asked.authority, asked.scheme, asked.method].iter().all(|value| !value.is_empty());
             if found && trace_header.is_none() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -131,7 +132,7 @@ impl<'h> RequestHeaders<'h> {
     }
 }
 
-/// Whether a request is gRPC: its content type is `application/grpc`, perhaps with a suffix such as `+proto`.
+/// Whether a request is gRPC: its content type is `application/grpc`, optionally with a suffix such as `+proto`.
 fn is_grpc(headers: &Headers) -> bool {
     headers.get("content-type").is_some_and(|value| value.starts_with(b"application/grpc"))
 }
@@ -175,7 +176,8 @@ fn refuse(
     Ok(Action::Pause)
 }
 
-/// Ends a request that could not be steered completely: it must not go on half steered, or by a header that its client sent.
+/// Ends a request that could not be steered completely. It must not continue half steered, or by a header of its
+/// client.
 #[cold]
 fn fail(status: host::Status) -> Action {
     const UNAVAILABLE: (u16, u8) = (503, 14);

@@ -1,11 +1,11 @@
-//! The filter: a thin proxy-wasm adapter around `byname_core`, which decides.
+//! The filter: a thin proxy-wasm adapter around `byname_core`, which makes the decisions.
 //!
-//! It reads a request's headers, lets the core decide, and applies the decision. It has no logic of names. Between requests it
-//! keeps its configuration, reusable buffers and the core's `Balance`, and it starts nothing by itself: no ticks, no calls, no
-//! threads, no shared data. It implements the callbacks `proxy_on_context_create`, `proxy_on_configure`,
-//! `proxy_on_request_headers` and `proxy_on_delete`; every other export of the SDK is removed from the module that ships.
+//! It reads a request's headers, lets the core decide, and applies the decision. It knows nothing about names. Between
+//! requests it keeps its configuration, reusable buffers and the core's `Balance`. It starts nothing by itself: no
+//! ticks, calls, threads or shared data. It implements the callbacks `proxy_on_context_create`, `proxy_on_configure`,
+//! `proxy_on_request_headers` and `proxy_on_delete`. Every other export of the SDK is removed from the shipped module.
 
-// `Debug` formatting is taken out of the module: it would only word panics.
+// The build empties `Debug` formatting in the module, because only panic messages would use it.
 #![deny(clippy::use_debug)]
 
 mod active_config;

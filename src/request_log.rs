@@ -25,7 +25,7 @@ impl Budget {
     /// Takes a line, and returns the number of lines suppressed since the last; `None` if the bucket is empty.
     fn take(&self, now: u64) -> Option<u64> {
         if now < self.since.get() {
-            // The clock was set back, so the earlier time is no reference any more.
+            // The clock was set back, so the earlier time is no longer a reference.
             self.since.set(now);
         }
         let back = now.saturating_sub(self.since.get()) / LINE_EVERY_NANOSECONDS;

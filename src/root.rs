@@ -1,7 +1,8 @@
-//! Configuration pushes: a configuration becomes live as a whole, or is refused and the last good one serves on.
+//! Configuration pushes: a configuration becomes live as a whole, or is refused and the last known good one stays.
 //!
-//! Envoy runs a push first in a VM that it throws away, then on the main thread, then on each worker, each time in a new root
-//! context. All of them must come to the same verdict, so it depends on nothing but the configuration and the node.
+//! Envoy runs a push first in a VM that it throws away, then on the main thread, then on each worker, each time in a
+//! new root context. All of them must reach the same verdict, so the verdict depends only on the configuration and the
+//! node.
 
 use std::rc::Rc;
 
@@ -9,7 +10,7 @@ use byname_core::{Config, Defaults, limits::MAX_CONFIGURATION_BYTES};
 
 use crate::{active_config::ActiveConfig, balance, contexts, host, stats};
 
-/// Reads the configuration of a root context, of `bytes` bytes, and serves it or refuses it.
+/// Reads the configuration of a root context, of `bytes` bytes, and accepts or refuses it.
 pub(crate) fn configure(root: u32, bytes: u32) -> bool {
     // `usize` is 32 bits wide here.
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -52,11 +53,11 @@ fn read(bytes: usize) -> Result<Config, String> {
             "it has {bytes} bytes, and at most {MAX_CONFIGURATION_BYTES} are read; push a smaller table"
         ));
     }
-    // Read as a whole: in pieces the parser reads byte by byte, which takes twice as long, and requests wait meanwhile. The text
-    // is freed before the table is built.
+    // Read as a whole: reading in pieces, the parser works byte by byte and takes twice as long, and requests wait
+    // meanwhile. The text is freed before the table is built.
     let text =
         host::configuration(bytes).map_err(|status| format!("the host gave no more of it (status {})", status.0))?;
-    // The first byte of a protobuf message whose first field is text or bytes; no valid configuration starts so.
+    // The first byte of a protobuf message whose first field is text or bytes. No valid configuration starts with it.
     if matches!(*text, [b'\n', second, ..] if !b" \t\r\n{".contains(&second)) {
         return Err(
             "it is protobuf in binary; Envoy hands over a google.protobuf.Struct so, and a StringValue as it stands: \

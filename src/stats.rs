@@ -1,4 +1,5 @@
-//! Counters and gauges, which Envoy shows under `wasmcustom.`: a counter for each reason, and gauges of the table in use.
+//! Counters and gauges, which Envoy shows under `wasmcustom.`: a counter for each reason, and gauges of the table in
+//! use.
 
 use std::cell::{OnceCell, RefCell};
 
@@ -7,11 +8,11 @@ use byname_core::{Config, Events, HashMap, Reason, Resolution, Service};
 use crate::host::{self, Metric, MetricKind};
 
 thread_local! {
-    /// Defined once per VM: configurations come and go, and every definition takes a new id.
+    /// Defined once per VM, because every definition takes a new id and configurations change.
     static STATS: OnceCell<Metrics> = const { OnceCell::new() };
 }
 
-/// The metrics of this VM. A metric that the host does not define stays `None`.
+/// The metrics of this VM. A metric that the host cannot define stays `None`.
 struct Metrics {
     reasons: [Option<Metric>; Reason::ALL.len()],
     host_errors: Option<Metric>,
@@ -50,7 +51,7 @@ impl Metrics {
     /// The counter of `service`, defined on the first request. A Service that is deleted keeps its counter, so there are
     /// never more than `most`.
     fn of(&self, service: &Service, most: usize) -> Option<Metric> {
-        // Always succeeds: no code below counts a request while it holds the map.
+        // Always succeeds, because no code below counts a request while it holds the map.
         let Ok(mut known) = self.services_asked_for.try_borrow_mut() else { return None };
         if let Some(metric) = known.get(service.key()) {
             return *metric;

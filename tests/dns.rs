@@ -1,6 +1,6 @@
-//! The experiment of `examples/dns`: names resolve by Envoy's DNS filter, and lead to the sidecar at the address that it gives.
+//! The experiment of `examples/dns`: Envoy's DNS filter resolves names to an address at which the sidecar listens.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails, which is what these do")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::{
     fs,
@@ -26,14 +26,14 @@ fn shell(command: &str) -> Result<Output> {
     Ok(Command::new("sh").args(["-c", command]).current_dir(repository()).output()?)
 }
 
-/// A DNS question, by what the README shows.
+/// The answer to a DNS question, asked with the README's command.
 fn ask(envoy: &Envoy, name: &str, kind: &str) -> Result<String> {
     let output = shell(&format!("python3 {DIRECTORY}/ask.py {} {name} {kind}", envoy.port(DNS)))?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// What a program does once it has an address.
+/// The reply that a client gets at a resolved address.
 async fn get(address: &str, port: u16, host: &str) -> Result<String> {
     let mut stream = tokio::net::TcpStream::connect((address, port)).await?;
     stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
@@ -43,7 +43,7 @@ async fn get(address: &str, port: u16, host: &str) -> Result<String> {
 }
 
 #[tokio::test]
-async fn names_lead_to_the_sidecar_and_it_goes_by_the_host() -> Result<()> {
+async fn names_resolve_to_the_sidecar_which_routes_by_host() -> Result<()> {
     let payments = TestUpstream::start("payments").await?;
     let envoy = start(payments.port()).await?;
     for name in ["payments", "payments.shop", "payments.shop.svc.cluster.local", "pay", "pay.shop.svc.cluster.local"] {
@@ -59,9 +59,9 @@ async fn names_lead_to_the_sidecar_and_it_goes_by_the_host() -> Result<()> {
     Ok(())
 }
 
-/// The README says so. Where a newer Envoy does better, this fails, and the README can say less.
+/// The README lists these limits. If a newer Envoy lifts one, this fails and the README can drop it.
 #[tokio::test]
-async fn its_limits_are_those_that_are_told() -> Result<()> {
+async fn limits_are_the_documented_ones() -> Result<()> {
     let payments = TestUpstream::start("payments").await?;
     let envoy = start(payments.port()).await?;
     for (name, kind) in [
@@ -77,7 +77,7 @@ async fn its_limits_are_those_that_are_told() -> Result<()> {
     Ok(())
 }
 
-/// A process that is ended with the value.
+/// A process that is killed on drop.
 struct Server(Child);
 
 impl Drop for Server {
@@ -87,9 +87,10 @@ impl Drop for Server {
     }
 }
 
-/// As they stand, but for ports that may be taken, and for how Envoy is started, which the tests have for all bootstraps.
+/// The commands run as the README shows them, except for ports, which may be taken, and for Envoy, which the tests
+/// start in their own way.
 #[tokio::test]
-async fn the_readmes_commands_print_what_is_shown() -> Result<()> {
+async fn readme_commands_print_what_is_shown() -> Result<()> {
     let readme = fs::read_to_string(repository().join(DIRECTORY).join("README.md"))?;
     let mut commands = console(&readme).into_iter();
     let envoy = commands.next().context("the first command")?.command;

@@ -1,11 +1,11 @@
-//! Steering by endpoint in a real Envoy: the filter picks, and an `ORIGINAL_DST` cluster goes there.
+//! Steering by endpoint in a real Envoy: the filter picks an endpoint, and an `ORIGINAL_DST` cluster connects to it.
 
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what these do"
+    reason = "a panic fails the test"
 )]
 
 use std::{
@@ -26,12 +26,12 @@ use tokio::time::sleep;
 
 const LISTENER: u16 = 15001;
 
-/// An Envoy of `envoy/endpoint.yaml` whose table is pushed.
+/// An Envoy of `envoy/endpoint.yaml`, to which tests push tables.
 struct Sidecar {
     envoy: Envoy,
-    /// As it stands in the repository.
+    /// The filter as the repository has it.
     filter: EcdsFile,
-    /// Of tables: Envoy takes a file that says the same for no push.
+    /// The version of the next table. Envoy ignores a file with unchanged content.
     version: AtomicU64,
     _passthrough: TestUpstream,
 }
@@ -61,7 +61,7 @@ impl Sidecar {
         Connection::open(self.envoy.port(LISTENER), form).await
     }
 
-    /// Who answers so many requests for `authority`, each on a connection of its own, so that all workers have their part.
+    /// The number of replies by upstream. Each request has a connection of its own, so that all workers take part.
     async fn answers(&self, authority: &str, requests: usize) -> Result<BTreeMap<String, usize>> {
         let mut answers = BTreeMap::new();
         for _ in 0..requests {
@@ -76,7 +76,7 @@ impl Sidecar {
     }
 }
 
-/// The upstream that answered, or the status.
+/// The upstream that answered, or the status of the reply.
 fn who(reply: &Reply) -> String {
     match reply.said("upstream") {
         name if name.is_empty() => reply.status.to_string(),
@@ -84,7 +84,7 @@ fn who(reply: &Reply) -> String {
     }
 }
 
-/// A group that is one endpoint: `upstream`, on its port.
+/// A group with one endpoint, on the port of `upstream`.
 fn endpoint(upstream: &TestUpstream, fields: Value) -> Value {
     with_fields(json!({"addresses": "127.0.0.1", "ports": {"http": upstream.port()}}), fields)
 }
@@ -97,7 +97,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Asks for `authority` over and over until it is told to stop: what was wrong, and who answered how often.
+/// Sends requests until `stop` is set. Returns the failures, and the number of replies by upstream.
 async fn load(mut connection: Connection, stop: Arc<AtomicBool>) -> Result<(Vec<String>, BTreeMap<String, u64>)> {
     let (mut wrong, mut answers) = (Vec::new(), BTreeMap::new());
     while !stop.load(Ordering::Relaxed) {
@@ -110,8 +110,8 @@ async fn load(mut connection: Connection, stop: Arc<AtomicBool>) -> Result<(Vec<
     Ok((wrong, answers))
 }
 
-/// Each of 20 endpoints in its turn: another one starts, the old one serves while it terminates, is gone from the table, and
-/// then gone altogether.
+/// Each of 20 endpoints is replaced: a new endpoint starts, the old one serves while it terminates, leaves the table,
+/// and then stops.
 #[tokio::test]
 async fn a_rolling_update_under_load_fails_no_request() -> TestResult {
     const ENDPOINTS: usize = 20;
@@ -134,7 +134,7 @@ async fn a_rolling_update_under_load_fails_no_request() -> TestResult {
         sidecar.push(json!({"shop/web": service(endpoints.clone())}), json!({})).await?;
         endpoints[number] = endpoints.pop().expect("the next");
         sidecar.push(json!({"shop/web": service(endpoints.clone())}), json!({})).await?;
-        // What was under way when its endpoint left the table still ends there: a pod has its grace period.
+        // Requests in flight still end at the removed endpoint, as in a pod's grace period.
         sleep(Duration::from_millis(50)).await;
         upstreams[number] = next;
     }
@@ -151,15 +151,15 @@ async fn a_rolling_update_under_load_fails_no_request() -> TestResult {
     assert!(wrong.is_empty(), "{} of {answers:?}: {:?}", wrong.len(), wrong.first());
     let new = answers.keys().filter(|name| name.starts_with("new-")).count();
     assert_eq!(new, ENDPOINTS, "every new endpoint was reached: {answers:?}");
-    assert!(answers.values().sum::<u64>() > 500, "it was load: {answers:?}");
+    assert!(answers.values().sum::<u64>() > 500, "enough requests: {answers:?}");
     assert_eq!(sidecar.count("reason.no_endpoints").await?, 0);
     assert_eq!(sidecar.envoy.stat("http.outbound.downstream_cx_destroy_local").await?, 0, "Envoy closed no connection");
     Ok(())
 }
 
-/// The node's zone is eu-a.
+/// Envoy's node is in the zone eu-a.
 #[tokio::test]
-async fn the_callers_zone_is_preferred_and_falls_away() -> TestResult {
+async fn prefers_the_callers_zone_and_falls_back() -> TestResult {
     let sidecar = Sidecar::start(1).await?;
     let (here, there) = (TestUpstream::start("here").await?, TestUpstream::start("there").await?);
     let web = |endpoints| json!({"shop/web": with_fields(service(endpoints), json!({"trafficDistribution": "PreferSameZone"}))});
@@ -171,7 +171,7 @@ async fn the_callers_zone_is_preferred_and_falls_away() -> TestResult {
         (
             vec![endpoint(&here, json!({"zone": "eu-a", "ready": false})), zone(&there, "eu-b")],
             vec!["there"],
-            "the one in the caller's zone is not ready",
+            "the endpoint in the caller's zone is not ready",
         ),
     ];
     for (endpoints, expected, why) in rows {
@@ -183,7 +183,7 @@ async fn the_callers_zone_is_preferred_and_falls_away() -> TestResult {
 }
 
 #[tokio::test]
-async fn one_client_stays_with_one_endpoint() -> TestResult {
+async fn session_affinity_keeps_clients_at_their_endpoint() -> TestResult {
     let sidecar = Sidecar::start(2).await?;
     let mut upstreams = Vec::new();
     for number in 0..5 {
@@ -199,7 +199,7 @@ async fn one_client_stays_with_one_endpoint() -> TestResult {
     sidecar.push(services.clone(), json!({})).await?;
     let sticky = sidecar.answers("sticky", 20).await?;
     assert_eq!(sticky.len(), 1, "a pod keeps one endpoint, whichever worker serves it: {sticky:?}");
-    assert_eq!(sidecar.answers("any", 40).await?.len(), 5, "without affinity all have their part");
+    assert_eq!(sidecar.answers("any", 40).await?.len(), 5, "without affinity all endpoints take part");
     let mut users = BTreeMap::new();
     for round in 0..2 {
         for user in 0..100 {
@@ -208,7 +208,7 @@ async fn one_client_stays_with_one_endpoint() -> TestResult {
             let known = users.entry(user).or_insert_with(|| who(&reply));
             assert_eq!(*known, who(&reply), "round {round}");
         }
-        // What is pushed again changes nothing for anyone.
+        // Pushing the same table again moves no client.
         sidecar.push(services.clone(), json!({})).await?;
     }
     assert_eq!(users.values().collect::<BTreeSet<_>>().len(), 5, "a hundred users are spread: {users:?}");
@@ -216,10 +216,10 @@ async fn one_client_stays_with_one_endpoint() -> TestResult {
     Ok(())
 }
 
-/// One worker, since each worker learns by itself. What has to stay ejected is so for an hour, what has to come back for a
-/// second, so that no machine is too slow for it.
+/// Runs one worker, because each worker watches endpoints on its own. The ejection time is an hour for the endpoint
+/// that must stay ejected and a second for the endpoint that must return, so that slow machines pass too.
 #[tokio::test]
-async fn a_killed_endpoint_is_ejected_and_comes_back() -> TestResult {
+async fn a_killed_endpoint_is_ejected_and_returns() -> TestResult {
     let sidecar = Sidecar::start(1).await?;
     let (good, bad) = (TestUpstream::start("good").await?, TestUpstream::start("bad").await?);
     let ejecting = |seconds: u64| {
@@ -236,26 +236,26 @@ async fn a_killed_endpoint_is_ejected_and_comes_back() -> TestResult {
     let port = bad.port();
     drop(bad);
     let until_three_have_failed = [("503".to_owned(), 3), ("good".to_owned(), 3)].into();
-    assert_eq!(sidecar.answers("web", 6).await?, until_three_have_failed, "in turn");
+    assert_eq!(sidecar.answers("web", 6).await?, until_three_have_failed, "round robin");
     assert_eq!(sidecar.count("endpoint_ejections").await?, 1);
     assert_eq!(sidecar.answers("web", 10).await?, [("good".to_owned(), 10)].into());
-    // What was found out is not forgotten with a push.
+    // A push keeps ejections.
     sidecar.push(services, json!({})).await?;
     assert_eq!(sidecar.answers("web", 10).await?, [("good".to_owned(), 10)].into());
-    // Another Service of the same endpoints finds out for itself.
+    // Each Service has its own ejections, even for the same endpoints.
     assert_eq!(sidecar.answers("brief", 6).await?, until_three_have_failed);
     assert_eq!((sidecar.count("endpoint_ejections").await?, sidecar.count("endpoint_returns").await?), (2, 0));
 
     let _back = TestUpstream::start_at("bad", port).await?;
     let start = Instant::now();
     while !sidecar.answers("brief", 2).await?.contains_key("bad") {
-        assert!(start.elapsed() < Duration::from_secs(30), "it does not come back");
+        assert!(start.elapsed() < Duration::from_secs(30), "the endpoint does not return");
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(sidecar.count("endpoint_returns").await?, 1);
     assert_eq!(sidecar.answers("brief", 10).await?, [("bad".to_owned(), 5), ("good".to_owned(), 5)].into());
 
-    // Answers of 500 and above eject as well, but never the last one.
+    // Statuses of 500 and above also eject an endpoint, but never the last one.
     for _ in 0..20 {
         let reply = sidecar.connect(RequestForm::Host).await?.get_path("web", "/status/500", &[]).await?;
         assert_eq!((reply.status, who(&reply).as_str()), (500, "good"));
@@ -268,7 +268,7 @@ async fn a_killed_endpoint_is_ejected_and_comes_back() -> TestResult {
     sidecar.envoy.wait_for_log(&format!("endpoint 127.0.0.1 port {port} is ejected")).await
 }
 
-/// Envoy answers gRPC with 200 where it cannot reach an upstream.
+/// Envoy answers gRPC with 200 if it cannot reach the upstream.
 #[tokio::test]
 async fn failed_connections_of_grpc_requests_eject_as_well() -> TestResult {
     let sidecar = Sidecar::start(1).await?;
@@ -288,7 +288,7 @@ async fn failed_connections_of_grpc_requests_eject_as_well() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_baseline_namespace_stands_in_and_steps_back() -> TestResult {
+async fn fallbacks_serve_only_while_they_are_needed() -> TestResult {
     let sidecar = Sidecar::start(2).await?;
     let (own, staging, spare) =
         (TestUpstream::start("own").await?, TestUpstream::start("staging").await?, TestUpstream::start("spare").await?);
@@ -320,14 +320,18 @@ async fn a_baseline_namespace_stands_in_and_steps_back() -> TestResult {
         }
     }
     let reply = sidecar.connect(RequestForm::Host).await?.get("search", &[]).await?;
-    assert_eq!(reply.said("authority"), "search.staging.svc.cluster.local", "the Host is that of what answers");
+    assert_eq!(
+        reply.said("authority"),
+        "search.staging.svc.cluster.local",
+        "the host header names the Service that answers"
+    );
     let reasons = sidecar.envoy.reasons().await?;
     assert_eq!((reasons["baseline"], reasons["fallback_no_endpoints"], reasons["service"]), (3, 1, 3));
     Ok(())
 }
 
 #[tokio::test]
-async fn nothing_that_a_client_sends_names_an_endpoint() -> TestResult {
+async fn clients_cannot_choose_an_endpoint() -> TestResult {
     let sidecar = Sidecar::start(1).await?;
     let (web, secret) = (TestUpstream::start("web").await?, TestUpstream::start("secret").await?);
     sidecar.push(json!({"shop/web": service(vec![endpoint(&web, json!({}))])}), json!({})).await?;
@@ -349,9 +353,9 @@ async fn nothing_that_a_client_sends_names_an_endpoint() -> TestResult {
     Ok(())
 }
 
-/// A StatefulSet's pods by their names, and a headless Service by its own.
+/// Names of a StatefulSet's pods, and of its headless Service.
 #[tokio::test]
-async fn endpoint_names_pick_exactly_that_endpoint() -> TestResult {
+async fn an_endpoints_name_picks_exactly_that_endpoint() -> TestResult {
     let sidecar = Sidecar::start(2).await?;
     let (db_0, db_1) = (TestUpstream::start("db-0").await?, TestUpstream::start("db-1").await?);
     let endpoints = vec![endpoint(&db_0, json!({"hostnames": "db-0"})), endpoint(&db_1, json!({"hostnames": "db-1"}))];
@@ -364,7 +368,7 @@ async fn endpoint_names_pick_exactly_that_endpoint() -> TestResult {
 }
 
 #[tokio::test]
-async fn the_protocol_upstream_is_the_clients_or_that_of_the_port() -> TestResult {
+async fn the_upstream_protocol_is_the_clients_or_the_ports() -> TestResult {
     let sidecar = Sidecar::start(1).await?;
     let web = TestUpstream::start("web").await?;
     let port = |app_protocol: &str| {
@@ -389,7 +393,7 @@ async fn the_protocol_upstream_is_the_clients_or_that_of_the_port() -> TestResul
 }
 
 #[tokio::test]
-async fn tls_goes_by_its_own_clusters_and_never_in_clear_text() -> TestResult {
+async fn tls_ports_use_tls_clusters_and_never_plaintext() -> TestResult {
     let host = "secure.shop.svc.cluster.local";
     let (secure, certificate) = TestUpstream::start_tls("secure", host).await?;
     let (weather, weather_certificate) = TestUpstream::start_tls("weather", "weather.example.com").await?;
@@ -416,15 +420,15 @@ async fn tls_goes_by_its_own_clusters_and_never_in_clear_text() -> TestResult {
         assert_eq!((who(&reply), reply.said("authority")), ("secure".into(), host.into()), "{form:?} {}", reply.body);
         let reply = sidecar.connect(form).await?.get("weather", &[]).await?;
         assert_eq!(who(&reply), "weather", "{form:?} an external name: {}", reply.body);
-        // A certificate of another name is a 503.
+        // A certificate for another name gives a 503.
         assert_eq!(who(&sidecar.connect(form).await?.get("wrong", &[]).await?), "503", "{form:?}");
     }
     Ok(())
 }
 
-/// What a cluster for each Service would take 880 MB for.
+/// With a cluster for each Service, these Services would take 880 MB.
 #[tokio::test]
-async fn ten_thousand_services_need_no_cluster_of_their_own() -> TestResult {
+async fn ten_thousand_services_add_no_clusters() -> TestResult {
     const SERVICES: usize = 10_000;
     let sidecar = Sidecar::start(2).await?;
     let clusters = sidecar.envoy.stat("cluster_manager.active_clusters").await?;

@@ -1,11 +1,11 @@
-//! The module that ships in a real Envoy. A missing Envoy, or a missing module, fails.
+//! The shipped module in a real Envoy. A test fails if Envoy or the module is missing.
 
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what these do"
+    reason = "a panic fails the test"
 )]
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use byname_test_support::{
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn every_row_of_the_demo_in_every_form() -> TestResult {
+async fn every_row_of_the_demo_holds_in_every_form() -> TestResult {
     let stage = Stage::start().await?;
     let mut wrong = Vec::new();
     for form in FORMS {
@@ -35,7 +35,7 @@ async fn every_row_of_the_demo_in_every_form() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_pushed_table_takes_effect_on_a_connection_that_stays_open() -> TestResult {
+async fn a_push_takes_effect_on_open_connections() -> TestResult {
     let stage = Stage::start().await?;
     let original = stage.envoy.filter("shop")?;
     let pay = ROWS.iter().find(|row| row.asked == "pay").expect("there is one");
@@ -53,7 +53,7 @@ async fn a_pushed_table_takes_effect_on_a_connection_that_stays_open() -> TestRe
 }
 
 #[tokio::test]
-async fn a_bad_push_is_refused_and_the_last_good_one_serves_on() -> TestResult {
+async fn a_bad_push_leaves_the_last_known_good_table() -> TestResult {
     let stage = Stage::start().await?;
     let mut connection = stage.connect(DemoCaller::Shop, RequestForm::Host).await?;
     let payments = &ROWS[0];
@@ -74,7 +74,7 @@ async fn a_bad_push_is_refused_and_the_last_good_one_serves_on() -> TestResult {
             "table.services[\"shop/payments\"].ports[0].port: \"0\"",
         ),
         (
-            "loop to an address",
+            "alias to an IPv4 address",
             changed("/table/services/shop~1pay/externalName", json!("10.1")),
             "\"10.1\" reads as an IPv4 address",
         ),
@@ -106,15 +106,15 @@ async fn a_bad_push_is_refused_and_the_last_good_one_serves_on() -> TestResult {
         assert_eq!(stage.ask(payments, &mut connection).await?.differs(payments), None, "after {what}");
     }
     assert_eq!(stage.envoy.stat("wasmcustom.byname.configurations_refused").await?, bad.len() as u64);
-    assert_eq!(stage.envoy.stat("wasmcustom.byname.table.version").await?, 1, "gauges tell what is served");
-    // And what is good is taken again.
+    assert_eq!(stage.envoy.stat("wasmcustom.byname.table.version").await?, 1, "gauges show the table in use");
+    // The next good push takes effect.
     stage.envoy.push("shop", &scenario::moved(original)?, "config_reload").await?;
     assert_eq!(stage.ask(&scenario::MOVED, &mut connection).await?.differs(&scenario::MOVED), None);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_bad_first_push_leaves_the_default_that_passes_all() -> TestResult {
+async fn a_bad_first_push_leaves_the_default_that_passes_everything() -> TestResult {
     let passthrough = TestUpstream::start("passthrough").await?;
     let envoy = Envoy::builder("ecds.yaml")
         .upstream(18080, &passthrough)
@@ -130,7 +130,7 @@ async fn a_bad_first_push_leaves_the_default_that_passes_all() -> TestResult {
     Ok(())
 }
 
-/// Ways to send a control header that would steer to `payments in prod`.
+/// Sets of control headers that would steer to `payments in prod`.
 fn forged() -> Vec<Vec<(&'static str, &'static str)>> {
     const TARGET: &str = "outbound|80||payments.prod.svc.cluster.local";
     vec![
@@ -151,7 +151,7 @@ async fn a_clients_control_header_never_steers() -> TestResult {
                 let reply = connection.get(row.asked, &headers).await?;
                 let ExpectedReply::Upstream { name, .. } = row.expected else { panic!("these rows reach upstreams") };
                 assert_eq!(reply.said("upstream"), name, "{form:?} {headers:?}");
-                assert!(reply.sent_on("x-byname-cluster").is_empty(), "no upstream sees it");
+                assert!(reply.sent_on("x-byname-cluster").is_empty(), "no upstream receives the header");
             }
         }
     }
@@ -159,7 +159,7 @@ async fn a_clients_control_header_never_steers() -> TestResult {
 }
 
 #[tokio::test]
-async fn local_answers_are_one_line_and_grpc_where_the_request_is() -> TestResult {
+async fn local_replies_are_one_line_or_grpc() -> TestResult {
     let stage = Stage::start().await?;
     let grpc_statuses = BTreeMap::from([(400, "3"), (403, "7"), (503, "14"), (508, "9")]);
     for row in &ROWS {
@@ -180,7 +180,7 @@ async fn local_answers_are_one_line_and_grpc_where_the_request_is() -> TestResul
 }
 
 #[tokio::test]
-async fn steering_by_authority_lets_the_routes_match_again() -> TestResult {
+async fn steering_by_authority_selects_the_route_again() -> TestResult {
     let names = [(18080, "passthrough"), (18081, "payments in shop"), (18082, "payments in prod")];
     let mut builder = Envoy::builder("authority.yaml");
     let mut upstreams = Vec::new();
@@ -216,7 +216,7 @@ async fn steering_by_authority_lets_the_routes_match_again() -> TestResult {
 }
 
 #[tokio::test]
-async fn steering_is_what_the_configuration_says() -> TestResult {
+async fn steering_follows_the_configuration() -> TestResult {
     let stage = Stage::start().await?;
     let mut connection = stage.connect(DemoCaller::Shop, RequestForm::Host).await?;
     let mut filter = stage.envoy.filter("shop")?;
@@ -227,7 +227,7 @@ async fn steering_is_what_the_configuration_says() -> TestResult {
     let reply = connection.get("payments", &[]).await?;
     assert_eq!((reply.said("upstream").as_str(), reply.said("authority").as_str()), ("payments in shop", "payments"));
     let reply = connection.get("nope", &[("x-byname-trace", "1")]).await?;
-    assert_eq!(reply.said("upstream"), "payments in prod", "passCluster is where what is passed goes");
+    assert_eq!(reply.said("upstream"), "payments in prod", "passed requests go to passCluster");
     let line = "byname: \"nope\" from namespace shop: name_not_found: table version 1; nope.shop.svc.cluster.local does not exist: no such Service";
     stage.envoy.wait_for_log(line).await?;
 
@@ -238,7 +238,7 @@ async fn steering_is_what_the_configuration_says() -> TestResult {
     assert_eq!(reply.said("authority"), "payments.shop.svc.cluster.local");
     assert_eq!(reply.sent_on("x-forwarded-host"), ["pay"]);
     let reply = connection.get("payments", &[]).await?;
-    assert_eq!(reply.said("authority"), "payments", "no alias, no rewriting");
+    assert_eq!(reply.said("authority"), "payments", "only aliases are rewritten");
     for (asked, reason) in [("nope", "name_not_found"), ("payments:81", "port_not_found")] {
         let reply = connection.get(asked, &[]).await?;
         assert_eq!((reply.status, reply.header("x-byname-reason")), (404, reason));
@@ -273,7 +273,7 @@ async fn counters_and_gauges_are_in_envoys_statistics() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_bad_configuration_in_a_bootstrap_ends_envoy_and_says_why() -> TestResult {
+async fn a_bad_configuration_in_a_bootstrap_stops_envoy_with_a_reason() -> TestResult {
     let mut envoy = Envoy::builder("cluster.yaml")
         .edit(
             "\"version\": 1,\n                      \"steering\"",
@@ -285,7 +285,7 @@ async fn a_bad_configuration_in_a_bootstrap_ends_envoy_and_says_why() -> TestRes
 }
 
 #[tokio::test]
-async fn the_namespace_comes_from_the_node_and_its_lack_is_an_error() -> TestResult {
+async fn the_namespace_comes_from_the_node_and_is_required() -> TestResult {
     let shop = TestUpstream::start("payments in shop").await?;
     let prod = TestUpstream::start("payments in prod").await?;
     let builder = || Envoy::builder("cluster.yaml").upstream(18081, &shop).upstream(18082, &prod);
@@ -301,7 +301,7 @@ async fn the_namespace_comes_from_the_node_and_its_lack_is_an_error() -> TestRes
 }
 
 #[tokio::test]
-async fn external_targets_go_through_a_dynamic_forward_proxy_and_nobody_elses_host_does() -> TestResult {
+async fn only_external_targets_reach_the_dynamic_forward_proxy() -> TestResult {
     let passthrough = TestUpstream::start("passthrough").await?;
     let clear = TestUpstream::start("clear").await?;
     let (tls, certificate) = TestUpstream::start_tls("tls", "weather.example.com").await?;
@@ -334,7 +334,7 @@ async fn external_targets_go_through_a_dynamic_forward_proxy_and_nobody_elses_ho
             );
         }
     }
-    // A certificate of another name ends in 503, and never in clear text.
+    // A certificate for another name gives a 503. Plaintext is never used.
     let envoy = start(other.port()).await?;
     let reply = Connection::open(envoy.port(15001), RequestForm::Host).await?.get("weather-tls", &[]).await?;
     assert_eq!((reply.status, reply.said("upstream").as_str()), (503, ""));

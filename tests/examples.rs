@@ -1,6 +1,6 @@
-//! What users copy is taken by the filter as it stands, and by the schema that their editors check it with.
+//! The filter and the JSON schema accept every configuration that users can copy from the repository.
 
-#![allow(clippy::expect_used, reason = "a test that cannot go on fails, which is what this does")]
+#![allow(clippy::expect_used, reason = "a panic fails the test")]
 
 use std::{collections::BTreeMap, fs};
 
@@ -13,7 +13,7 @@ const SCHEMA: &str = "docs/configuration.schema.json";
 const EVERY_FIELD: &str = "examples/configuration/every-field.json";
 
 #[test]
-fn every_configuration_in_the_repository_is_taken() -> Result<()> {
+fn the_filter_and_the_schema_accept_every_configuration() -> Result<()> {
     let examples = examples()?;
     let defaults = Defaults { namespace: Some("shop"), zone: Some("eu-a"), ..Defaults::default() };
     let schema = schema()?;
@@ -23,7 +23,7 @@ fn every_configuration_in_the_repository_is_taken() -> Result<()> {
         let validated = schema.validate(&example.configuration);
         assert!(validated.is_ok(), "{}: {}", example.place, validated.unwrap_err());
     }
-    // Found by searching, so this says that the search finds what it is there for.
+    // The configurations are found by a search, so check that it finds them everywhere.
     for place in [
         "README.md",
         "docs/configuration.md",
@@ -38,15 +38,15 @@ fn every_configuration_in_the_repository_is_taken() -> Result<()> {
 }
 
 #[test]
-fn the_schema_is_the_one_of_the_structs() -> Result<()> {
+fn the_schema_is_up_to_date() -> Result<()> {
     let committed = fs::read_to_string(repository().join(SCHEMA))?;
     assert!(committed == wire::Config::json_schema_text(), "{SCHEMA} is not up to date: run `make schema`");
     Ok(())
 }
 
-/// An alias in an example leads somewhere.
+/// No alias in an example points to a missing Service.
 #[test]
-fn every_alias_in_the_repository_leads_to_its_target() -> Result<()> {
+fn every_alias_in_the_repository_has_a_target() -> Result<()> {
     let defaults = Defaults { namespace: Some("shop"), zone: None, ..Defaults::default() };
     let mut aliases = 0;
     for example in examples()? {
@@ -68,9 +68,9 @@ fn every_alias_in_the_repository_leads_to_its_target() -> Result<()> {
     Ok(())
 }
 
-/// What an editor underlines is what the filter would refuse for its form.
+/// An editor marks what the filter would refuse for its form.
 #[test]
-fn the_schema_refuses_what_cannot_be_read() -> Result<()> {
+fn the_schema_refuses_unreadable_configurations() -> Result<()> {
     let schema = schema()?;
     for configuration in [
         json!({}),
@@ -105,23 +105,23 @@ fn every_field_is_documented() -> Result<()> {
     fields(&serde_json::from_str(&fs::read_to_string(repository().join(SCHEMA))?)?, &mut found);
     assert!(found.len() > 50, "{found:?}");
     for field in found {
-        // In a table, by itself or as a part of a path.
+        // Alone in a table cell, or as part of a path.
         let forms = [format!("`{field}`"), format!(".{field}`"), format!("`{field}[]"), format!("`{field}.")];
         let is_there = forms.iter().any(|form| document.contains(form));
-        assert!(is_there, "docs/configuration.md does not tell of {field}");
+        assert!(is_there, "docs/configuration.md does not document {field}");
     }
     Ok(())
 }
 
-/// What the schema defines is there with all its fields, though not all of them in one place: some exclude others.
+/// Every field of the schema occurs, though not all in one object, because some fields exclude each other.
 #[test]
 fn the_example_of_every_field_has_every_field() -> Result<()> {
-    /// Walks along the schema and the values that the example has there, and says of each field whether one has it.
+    /// Walks the schema along with the example's values, and records for each field whether a value has it.
     fn walk(root: &Value, schema: &Value, within: &str, there: &[&Value], has: &mut BTreeMap<String, bool>) {
         if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/")) {
             return walk(root, &root["$defs"][name], name, there, has);
         }
-        // Of something or `null`, the first has the fields.
+        // For `anyOf` of a type and `null`, the type comes first.
         if let Some(one) = schema["anyOf"].get(0).filter(|one| one.get("$ref").is_some()) {
             return walk(root, one, within, there, has);
         }
@@ -150,10 +150,10 @@ fn the_example_of_every_field_has_every_field() -> Result<()> {
     Ok(())
 }
 
-/// Each value of the example is replaced by others of every form, one at a time: what the schema takes can be read, and
-/// what it does not take cannot.
+/// Replaces each value of the example by values of other types, one at a time. The filter can read the result exactly
+/// if the schema accepts it.
 #[test]
-fn what_can_be_read_is_what_the_schema_takes() -> Result<()> {
+fn the_schema_accepts_exactly_the_readable_configurations() -> Result<()> {
     fn places(value: &Value, at: &str, found: &mut Vec<String>) {
         let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
         for (key, value) in value.as_object().into_iter().flatten() {
@@ -205,7 +205,7 @@ fn what_can_be_read_is_what_the_schema_takes() -> Result<()> {
             }
         }
     }
-    assert!(differ.is_empty(), "the schema says otherwise:\n{}", differ.join("\n"));
+    assert!(differ.is_empty(), "the schema disagrees:\n{}", differ.join("\n"));
     Ok(())
 }
 

@@ -1,12 +1,7 @@
-//! Hostile clients in a real Envoy, with the filter working, refused, trapped and missing: never a trap, never a forged
-//! steer, and the VM alive after each.
+//! Hostile clients in a real Envoy, with the filter working, refused, crashed or missing. No request crashes the filter
+//! or steers itself by a forged header, and the VM answers afterwards.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what these do"
-)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::{
     fs,
@@ -26,12 +21,12 @@ use tokio::{
 
 type HeaderFields<'a> = &'a [(&'a [u8], &'a [u8])];
 
-/// What a client would like to choose by itself.
+/// The cluster that a hostile client tries to reach.
 const FORGED: &str = "outbound|80||payments.prod.svc.cluster.local";
-/// Who would answer then.
+/// The upstream of the cluster [`FORGED`].
 const VICTIM: &str = "payments in prod";
 
-/// `envoy/cluster.yaml` with upstreams, of which [`VICTIM`] must never answer.
+/// `envoy/cluster.yaml` with upstreams. [`VICTIM`] must never answer.
 async fn builder() -> Result<(EnvoyBuilder, Vec<TestUpstream>)> {
     builder_of("cluster.yaml").await
 }
@@ -47,7 +42,7 @@ async fn builder_of(bootstrap: &str) -> Result<(EnvoyBuilder, Vec<TestUpstream>)
     Ok((builder, upstreams))
 }
 
-/// What came of a request over HTTP/1: its status, and the reason, or the upstream, or nothing more; or `closed`.
+/// The outcome of a request over HTTP/1: `closed`, or the status with the reason, the upstream, or `-`.
 fn outcome(answer: &str) -> String {
     let Some(status) = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)) else {
         return if answer.is_empty() { "closed".to_owned() } else { answer.to_owned() };
@@ -57,7 +52,7 @@ fn outcome(answer: &str) -> String {
     format!("{status} {by}")
 }
 
-/// The same over HTTP/2, without the status.
+/// The outcome of a request over HTTP/2, without the status.
 fn outcome_http2(outcome: &Http2Outcome) -> String {
     match outcome {
         Http2Outcome::Reset => "reset".to_owned(),
@@ -70,7 +65,7 @@ fn outcome_http2(outcome: &Http2Outcome) -> String {
     }
 }
 
-/// It still answers as it should, on new connections that all workers get some of.
+/// Asserts that new connections, enough to reach all workers, still get the right reply.
 async fn assert_alive(envoy: &Envoy, after: &str) -> TestResult {
     for _ in 0..8 {
         let reply = Connection::open(envoy.port(15001), RequestForm::Host).await?.get("payments", &[]).await?;
@@ -79,8 +74,8 @@ async fn assert_alive(envoy: &Envoy, after: &str) -> TestResult {
     Ok(())
 }
 
-/// Control headers as a client may send them over HTTP/1, and whether HTTP allows it: names in any case, once and several
-/// times.
+/// Control headers as a client may send them over HTTP/1, and whether HTTP allows them: names in any case, once or
+/// several times.
 fn forged_http1() -> Vec<(String, bool)> {
     let one = |name: &str| format!("{name}: {FORGED}\r\n");
     vec![
@@ -97,12 +92,12 @@ fn forged_http1() -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn hostile_hosts_over_http1() -> TestResult {
+async fn hostile_hosts_over_http1_are_refused() -> TestResult {
     let (builder, _upstreams) = builder().await?;
     let envoy = builder.start().await?;
     let long = "a".repeat(64 << 10);
     let labels = "a.".repeat(30 << 10);
-    // Envoy refuses some by itself, and says so without a reason of ours.
+    // A reply without a reason is Envoy's own.
     let hosts: Vec<(&str, Vec<u8>, &str)> = vec![
         ("a name", b"Host: payments\r\n".to_vec(), "200 payments in shop"),
         ("an empty host", b"Host: \r\n".to_vec(), "400 bad_authority"),
@@ -131,7 +126,7 @@ async fn hostile_hosts_over_http1() -> TestResult {
 }
 
 #[tokio::test]
-async fn hostile_fields_over_http2() -> TestResult {
+async fn hostile_fields_over_http2_never_steer() -> TestResult {
     let (builder, _upstreams) = builder().await?;
     let envoy = builder.start().await?;
     let long = vec![b'a'; 64 << 10];
@@ -139,7 +134,7 @@ async fn hostile_fields_over_http2() -> TestResult {
         let common: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/")];
         raw_http2(envoy.port(15001), &[&common, fields].concat()).await
     };
-    // What is no header value at all ends the connection, as RFC 9113 has it; the rest is for the filter to refuse.
+    // By RFC 9113, bytes that are no header value close the connection. The filter refuses the rest.
     let authorities: [(&str, &[u8], &str); 13] = [
         ("a name", b"payments", "payments in shop"),
         ("nothing", b"", "closed"),
@@ -179,8 +174,8 @@ async fn hostile_fields_over_http2() -> TestResult {
     Ok(())
 }
 
-/// What comes of each forged control header that HTTP allows, over HTTP/1 as an origin and as a proxy would get it, and over
-/// HTTP/2. The others are refused by Envoy.
+/// The outcomes of each forged control header that HTTP allows: over HTTP/1 to an origin and to a proxy, and over HTTP/2.
+/// Asserts that Envoy refuses the other headers.
 async fn ask_forged(envoy: &Envoy, host: &str) -> Result<Vec<String>> {
     let mut outcomes = Vec::new();
     for (headers, is_legal) in forged_http1() {
@@ -221,7 +216,7 @@ async fn forged_control_headers_do_not_steer_while_the_filter_works_or_is_missin
     }
     assert_alive(&working, "forged headers").await?;
 
-    // The filter is not there at all.
+    // The filter is missing.
     let (builder, _upstreams) = builder().await?;
     let disabled = "          - name: byname\n            disabled: true\n";
     let missing = builder.edit("          - name: byname\n", disabled).start().await?;
@@ -232,7 +227,7 @@ async fn forged_control_headers_do_not_steer_while_the_filter_works_or_is_missin
 }
 
 #[tokio::test]
-async fn a_module_that_is_not_there_is_an_error_at_the_start() -> TestResult {
+async fn a_missing_module_is_a_startup_error() -> TestResult {
     let (builder, _upstreams) = builder().await?;
     let mut envoy = builder.edit("target/byname.wasm", "/nowhere/byname.wasm").spawn()?;
     assert_ne!(envoy.wait_until_ended().await?, 0);
@@ -241,7 +236,7 @@ async fn a_module_that_is_not_there_is_an_error_at_the_start() -> TestResult {
 
 #[tokio::test]
 async fn forged_control_headers_do_not_steer_while_the_first_configuration_is_refused() -> TestResult {
-    // With ECDS there is a `default_config` to serve until the first good push.
+    // With ECDS, `default_config` serves until the first good push.
     let (builder, _upstreams) = builder_of("ecds.yaml").await?;
     let envoy = builder.edit("\"shop/payments-v2\"", "\"shop/Payments-v2\"").start().await?;
     envoy.wait_for_log("table.services: \"shop/Payments-v2\" is not a lower-case DNS label").await?;
@@ -251,8 +246,8 @@ async fn forged_control_headers_do_not_steer_while_the_first_configuration_is_re
     Ok(())
 }
 
-/// A module that traps at a request with so many headers or more.
-const TRAPPING: &str = r#"(module
+/// A module that crashes at a request with at least HEADERS headers.
+const CRASHING: &str = r#"(module
   (memory (export "memory") 1)
   (func (export "proxy_abi_version_0_2_1"))
   (func (export "malloc") (param i32) (result i32) (i32.const 1024))
@@ -263,16 +258,16 @@ const TRAPPING: &str = r#"(module
     (i32.const 0))
   (func (export "proxy_on_delete") (param i32)))"#;
 
-fn trapping_module(headers: u32) -> Result<(TempDir, String)> {
+fn crashing_module(headers: u32) -> Result<(TempDir, String)> {
     let directory = tempfile::tempdir()?;
-    let path = directory.path().join("trapping.wasm");
-    fs::write(&path, wat::parse_str(TRAPPING.replace("HEADERS", &headers.to_string()))?)?;
+    let path = directory.path().join("crashing.wasm");
+    fs::write(&path, wat::parse_str(CRASHING.replace("HEADERS", &headers.to_string()))?)?;
     Ok((directory, path.display().to_string()))
 }
 
 #[tokio::test]
-async fn forged_control_headers_do_not_steer_after_a_trap_under_any_failure_policy() -> TestResult {
-    let (_directory, module) = trapping_module(0)?;
+async fn forged_control_headers_do_not_steer_after_a_crash_under_any_failure_policy() -> TestResult {
+    let (_directory, module) = crashing_module(0)?;
     for (policy, passes) in [("FAIL_OPEN", true), ("FAIL_CLOSED", false), ("FAIL_RELOAD", false)] {
         let (builder, _upstreams) = builder().await?;
         let envoy = builder
@@ -285,7 +280,7 @@ async fn forged_control_headers_do_not_steer_after_a_trap_under_any_failure_poli
         let passed = outcomes.iter().filter(|outcome| *outcome == "200 passthrough").count();
         let failed = outcomes.iter().filter(|outcome| *outcome == "503 -").count();
         assert_eq!(passed + failed, outcomes.len(), "{policy}: {outcomes:?}");
-        // Under FAIL_OPEN the request that trapped is the only one that does not pass.
+        // Under FAIL_OPEN, only the request that crashes the filter fails.
         let expected = if passes { outcomes.len() - 1..=outcomes.len() } else { 0..=0 };
         assert!(expected.contains(&passed), "{policy}: {outcomes:?}");
         envoy.wait_for_log("unreachable").await?;
@@ -294,26 +289,26 @@ async fn forged_control_headers_do_not_steer_after_a_trap_under_any_failure_poli
 }
 
 #[tokio::test]
-async fn a_trap_under_fail_reload_heals_by_itself() -> TestResult {
+async fn the_filter_recovers_from_a_crash_under_fail_reload() -> TestResult {
     const MANY: usize = 40;
-    let (_directory, module) = trapping_module(MANY as u32)?;
+    let (_directory, module) = crashing_module(MANY as u32)?;
     let (builder, _upstreams) = builder().await?;
     let envoy = builder.edit("target/byname.wasm", &module).concurrency(1).start().await?;
     let mut connection = Connection::open(envoy.port(15001), RequestForm::Host).await?;
     assert_eq!(connection.get("nope", &[]).await?.said("upstream"), "passthrough");
-    assert_eq!(connection.get("nope", &[("x", "y")].repeat(MANY)).await?.status, 503, "it traps");
+    assert_eq!(connection.get("nope", &[("x", "y")].repeat(MANY)).await?.status, 503, "the filter crashes");
     let start = Instant::now();
     while connection.get("nope", &[]).await?.status == 503 {
-        assert!(start.elapsed() < Duration::from_secs(20), "it is not loaded again");
+        assert!(start.elapsed() < Duration::from_secs(20), "the filter is not reloaded");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(connection.get("nope", &[]).await?.said("upstream"), "passthrough", "all is as before");
+    assert_eq!(connection.get("nope", &[]).await?.said("upstream"), "passthrough", "the filter works as before");
     assert_eq!(envoy.stat("wasm.byname.vm_reload_success").await?, 1);
     Ok(())
 }
 
 #[tokio::test]
-async fn grpc_requests_are_steered_like_others() -> TestResult {
+async fn grpc_requests_are_steered_by_name() -> TestResult {
     let (builder, _upstreams) = builder().await?;
     let envoy = builder.start().await?;
     let mut connection = Connection::open(envoy.port(15001), RequestForm::Http2).await?;
@@ -322,7 +317,7 @@ async fn grpc_requests_are_steered_like_others() -> TestResult {
     Ok(())
 }
 
-/// An upstream that takes one connection, answers its first lines with `answer`, and then sends back what it gets.
+/// An upstream that accepts one connection, answers the request head with `answer`, and then echoes.
 async fn echo(answer: &'static [u8]) -> Result<(u16, tokio::task::JoinHandle<Result<String>>)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
@@ -382,8 +377,8 @@ async fn websockets_are_steered_by_name() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_connect_tunnel_leads_to_the_service_that_it_names() -> TestResult {
-    // Ended by Envoy, whose upstream sees what is inside; and handed on to an upstream that is a proxy itself.
+async fn a_connect_tunnel_reaches_the_service_that_it_names() -> TestResult {
+    // In the first row Envoy ends the tunnel, and its upstream sees the content. In the second row the upstream ends it.
     let rows = [
         (", upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]", b"".as_slice(), ""),
         ("", b"HTTP/1.1 200 OK\r\n\r\n", "CONNECT payments.shop.svc.cluster.local:80 HTTP/1.1\r\n"),

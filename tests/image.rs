@@ -1,6 +1,6 @@
-//! The images of the module, as Istio's agent reads them, and the Dockerfile, which makes the same.
+//! The module's images, as Istio's agent reads them, and the Dockerfile, which makes the same image.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails, which is what these do")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::{collections::BTreeSet, fs};
 
@@ -11,7 +11,7 @@ use byname_test_support::{
 };
 
 #[test]
-fn both_images_hold_the_module_that_ships() -> Result<()> {
+fn both_images_contain_the_shipped_module() -> Result<()> {
     let layout = Layout::open(&repository().join("target/image")).context("run `make image`")?;
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(layout.tags()?, [version, &format!("{version}-artifact")]);
@@ -43,9 +43,9 @@ fn stages() -> Result<Vec<Vec<Instruction>>> {
     Ok(stages)
 }
 
-/// Each COPY makes a layer, and the agent reads the last one.
+/// Each COPY makes a layer, and Istio's agent reads the last layer.
 #[test]
-fn the_dockerfile_ends_with_one_layer_that_holds_the_module_alone() -> Result<()> {
+fn the_dockerfile_ends_with_one_layer_with_only_the_module() -> Result<()> {
     let stages = stages()?;
     let last = stages.last().context("the Dockerfile has stages")?;
     assert_eq!(last[0].1, ["scratch", "AS", "module"]);
@@ -57,13 +57,13 @@ fn the_dockerfile_ends_with_one_layer_that_holds_the_module_alone() -> Result<()
 }
 
 #[test]
-fn the_dockerfile_builds_by_the_makefile_with_the_compiler_of_the_project() -> Result<()> {
+fn the_dockerfile_uses_the_makefile_and_the_projects_compiler() -> Result<()> {
     let stages = stages()?;
     let toolchain = fs::read_to_string(repository().join("rust-toolchain.toml"))?;
     let channel =
         toolchain.split_once("channel = \"").and_then(|(_, rest)| rest.split('"').next()).context("channel")?;
     assert_eq!(stages[0][0].1[0], format!("rust:{channel}-slim-bookworm"));
-    // What is linked against one Debian runs on the same.
+    // A program linked on one Debian release runs on the same release.
     let named = |name: &str| {
         let stage = stages.iter().find(|stage| stage[0].1.last().is_some_and(|last| last == name));
         stage.with_context(|| format!("the Dockerfile has no stage {name}"))
@@ -73,7 +73,7 @@ fn the_dockerfile_builds_by_the_makefile_with_the_compiler_of_the_project() -> R
     for (instruction, arguments) in [
         ("USER", "65532:65532"),
         ("ENTRYPOINT", "[\"byname\"]"),
-        // Where the examples look for them.
+        // The paths that the examples use.
         ("COPY", "--from=module-build /byname/target/byname.wasm /usr/local/share/byname/"),
         ("COPY", "--from=program-build /byname/target/native/byname /usr/local/bin/"),
     ] {
@@ -84,7 +84,7 @@ fn the_dockerfile_builds_by_the_makefile_with_the_compiler_of_the_project() -> R
         let run = ("RUN".to_owned(), vec!["make".to_owned(), target.to_owned()]);
         assert!(named(stage)?.contains(&run), "{stage} does not run make {target}");
     }
-    // The context has what is built and no more, so that a stage never copies what another machine built.
+    // The build context holds only the sources, so that no stage copies what another machine built.
     let ignored = fs::read_to_string(repository().join(".dockerignore"))?;
     let ignored: BTreeSet<&str> = ignored.lines().collect();
     assert!(ignored.contains("*") && ignored.contains("**/target") && !ignored.contains("!target"));
@@ -92,10 +92,10 @@ fn the_dockerfile_builds_by_the_makefile_with_the_compiler_of_the_project() -> R
     let members = manifest.split_once("members = [").and_then(|(_, rest)| rest.split(']').next()).context("members")?;
     let needed = members.split('"').skip(1).step_by(2).filter_map(|member| member.split('/').next());
     for needed in needed.chain(["src", "Cargo.toml", "Cargo.lock", "Makefile", "LICENSE", "rust-toolchain.toml"]) {
-        assert!(ignored.contains(&*format!("!{needed}")), "{needed} is kept out of the image's context");
+        assert!(ignored.contains(&*format!("!{needed}")), "{needed} is excluded from the image's context");
     }
     for file in ignored.iter().filter_map(|line| line.strip_prefix('!')) {
-        assert!(repository().join(file).exists(), "{file} is let into the image's context, and there is none");
+        assert!(repository().join(file).exists(), "{file} is allowed in the image's context but does not exist");
     }
     Ok(())
 }

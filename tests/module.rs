@@ -1,6 +1,7 @@
-//! What the module that ships asks of a host and offers to it, which is what a bootstrap allows.
+//! The host functions that the shipped module imports and the functions that it exports. Bootstraps allow exactly
+//! these.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails, which is what these do")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::{collections::BTreeSet, fs};
 
@@ -28,11 +29,11 @@ const IMPORTS: [&str; 13] = [
 const CALLBACKS: [&str; 4] =
     ["proxy_on_configure", "proxy_on_context_create", "proxy_on_delete", "proxy_on_request_headers"];
 
-/// What a host needs besides: the memory, the ABI, the start, and room for what it hands over.
+/// Other exports that a host needs: the memory, the ABI version, the start, and the allocator for data from the host.
 const PLUMBING: [&str; 4] = ["_initialize", "malloc", "memory", "proxy_abi_version_0_2_1"];
 
 #[test]
-fn it_imports_and_exports_this_and_no_more() -> Result<()> {
+fn imports_and_exports_are_exactly_the_listed_ones() -> Result<()> {
     let module = Module::new(&Engine::default(), module()?)?;
     let imports: BTreeSet<_> = module.imports().map(|import| (import.module(), import.name())).collect();
     assert_eq!(imports, IMPORTS.map(|name| ("env", name)).into());
@@ -50,21 +51,21 @@ fn has_at_most_300_kb() -> Result<()> {
 }
 
 #[test]
-fn it_holds_no_path_of_the_machine_that_built_it() -> Result<()> {
+fn contains_no_path_of_the_build_machine() -> Result<()> {
     let module = module()?;
     let text = String::from_utf8_lossy(&module);
     let here = repository().canonicalize()?.display().to_string();
     let home = std::env::home_dir().context("there is no home directory")?.display().to_string();
     for path in [here.as_str(), &format!("{home}/"), "/home/", "/root/", "/Users/"] {
-        assert!(!text.contains(path), "it holds {path}");
+        assert!(!text.contains(path), "the module contains {path}");
     }
-    assert!(text.contains("/crates/"), "paths are told, as those of no machine, where a panic would tell them");
+    assert!(text.contains("/crates/"), "panic messages have remapped paths");
     Ok(())
 }
 
-/// Envoy takes a capability that it does not know without a word, and one that is missing shows as a failing host call.
+/// Envoy ignores an unknown capability silently. A missing one shows only as a host call that fails.
 #[test]
-fn every_bootstrap_allows_what_the_module_uses_and_no_more() -> Result<()> {
+fn every_bootstrap_allows_exactly_the_modules_imports() -> Result<()> {
     let expected: BTreeSet<&str> = IMPORTS.into_iter().chain(CALLBACKS).collect();
     for directory in ["envoy", "envoy/ecds", "examples/dns"] {
         for entry in fs::read_dir(repository().join(directory))? {

@@ -1,6 +1,6 @@
-//! Pushes, good and bad, and an upstream that comes and goes, all under load: a short form of `make reliability`.
+//! Good and bad pushes and an upstream that stops and restarts, all under load: a short form of `make reliability`.
 
-#![allow(clippy::panic, reason = "a test that cannot go on fails, which is what this does")]
+#![allow(clippy::panic, reason = "a panic fails the test")]
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use anyhow::Result;
 use byname_test_support::reliability;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_fails_that_no_upstream_caused() -> Result<()> {
+async fn only_a_stopped_upstream_causes_failures() -> Result<()> {
     for workers in [1, 2] {
         let report = reliability::run(workers, Duration::from_secs(6)).await?;
         assert_eq!((report.failed, report.closed), (0, 0), "{:?}", report.failures);
@@ -17,7 +17,7 @@ async fn nothing_fails_that_no_upstream_caused() -> Result<()> {
             report.config_reload > 10 && report.update_rejected > 5 && report.config_fail > 0 && report.kills > 2,
             "{report:?}"
         );
-        assert_eq!(report.versions.0, report.versions.1, "the last table is the one that is served");
+        assert_eq!(report.versions.0, report.versions.1, "the last table is in use");
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! What can be seen of the filter's decisions in a real Envoy, set up with the very lines that docs/operations.md shows.
+//! What a real Envoy shows of the filter's decisions, configured with the very lines of docs/operations.md.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails, which is what these do")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::fs;
 
@@ -55,7 +55,7 @@ async fn the_access_log_shows_the_decision() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_trace_is_in_the_response_for_those_who_ask_and_nobody_else() -> TestResult {
+async fn a_response_has_a_trace_only_on_request() -> TestResult {
     let trace = format!("\"trace\": {{\"requestHeader\": \"{TRACE_HEADER}\", \"responseHeader\": \"{TRACE_HEADER}\"}}");
     let (builder, _upstreams) = builder(&trace).await?;
     let place = "          route_config:\n";
@@ -80,7 +80,7 @@ async fn a_trace_is_in_the_response_for_those_who_ask_and_nobody_else() -> TestR
 }
 
 #[tokio::test]
-async fn services_have_counters_up_to_a_bound_and_labels() -> TestResult {
+async fn services_have_labelled_counters_up_to_a_limit() -> TestResult {
     let (builder, _upstreams) = builder("\"stats\": {\"services\": 1}").await?;
     let envoy = builder.start().await?;
     let mut connection = Connection::open(envoy.port(15001), RequestForm::Host).await?;
@@ -96,12 +96,12 @@ async fn services_have_counters_up_to_a_bound_and_labels() -> TestResult {
     ] {
         assert!(prometheus.lines().any(|other| other == line), "{line} is missing in\n{prometheus}");
     }
-    assert!(!prometheus.contains("namespace=\"prod\""), "the second Service came too late");
+    assert!(!prometheus.contains("namespace=\"prod\""), "the second Service is beyond the limit");
     Ok(())
 }
 
 #[test]
-fn every_bootstrap_has_the_labels_that_are_shown() -> TestResult {
+fn every_bootstrap_has_the_documented_labels() -> TestResult {
     let labels = snippet(OPERATIONS, "Labels", "")?;
     let mut bootstraps = vec![repository().join("crates/cli/src/envoy/bootstrap.yaml.in")];
     for entry in fs::read_dir(repository().join("envoy"))? {
@@ -116,7 +116,7 @@ fn every_bootstrap_has_the_labels_that_are_shown() -> TestResult {
 }
 
 #[tokio::test]
-async fn requests_cause_few_lines_of_log() -> TestResult {
+async fn log_lines_per_request_are_limited() -> TestResult {
     const REQUESTS: u64 = 300;
     let (builder, _upstreams) = builder("\"trace\": {\"requestHeader\": \"x-byname-trace\"}").await?;
     let envoy = builder.concurrency(1).start().await?;
@@ -132,7 +132,7 @@ async fn requests_cause_few_lines_of_log() -> TestResult {
     let lines = envoy.log().matches("\"partner\" from namespace shop").count();
     let most = usize::try_from(10 + seconds)?;
     assert!((2..=most).contains(&lines), "{lines} lines for {REQUESTS} requests in {seconds} s");
-    // When a line may be written again, it says what was left out.
+    // The next allowed line gives the number of suppressed lines.
     tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
     connection.get("partner", &[]).await?;
     envoy.wait_for_log("similar lines were suppressed)").await

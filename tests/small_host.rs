@@ -1,12 +1,12 @@
-//! The module that ships in a small host, which does what no client and no Envoy can be made to do. That the host calls are
-//! the ones Envoy understands is for `tests/envoy.rs` to say.
+//! The shipped module in a small host, which can do what no client and no Envoy would do. `tests/envoy.rs` shows that
+//! Envoy understands these host calls.
 
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what these do"
+    reason = "a panic fails the test"
 )]
 
 use anyhow::Result;
@@ -17,7 +17,7 @@ const ROOT: u32 = 1;
 const STREAM: u32 = 2;
 const PAYMENTS: &str = "payments.shop.svc.cluster.local";
 
-/// A configuration for which every kind of answer exists, with more fields at its top.
+/// A configuration in which every kind of reply occurs, with more fields at its top level.
 fn configuration(fields: Value) -> String {
     let configuration = json!({
         "version": 1,
@@ -33,7 +33,7 @@ fn configuration(fields: Value) -> String {
     with_fields(configuration, fields).to_string()
 }
 
-/// One that sees everything: trace, access log, counters, forwarded host.
+/// A configuration with everything observable: trace, access log, counters and forwarded host.
 fn seen() -> String {
     configuration(json!({
         "trace": {"requestHeader": "x-trace", "responseHeader": "x-trace"},
@@ -46,20 +46,20 @@ fn seen() -> String {
 fn host(configuration: &str) -> Result<SmallHost> {
     let mut host = SmallHost::new()?;
     assert!(host.configure(ROOT, configuration)?, "{:?}", host.state().log);
-    // What is counted for the first time is defined for good.
+    // The first request defines counters, so later requests make no such call.
     host.ask(STREAM, ROOT, b"nope")?;
     host.state_mut().calls.clear();
     Ok(host)
 }
 
-/// The host calls that one request makes.
+/// The host calls of one request.
 fn calls(host: &mut SmallHost, authority: &str) -> Result<Vec<String>> {
     host.ask(STREAM, ROOT, authority.as_bytes())?;
     Ok(std::mem::take(&mut host.state_mut().calls))
 }
 
 #[test]
-fn each_path_makes_these_calls_in_this_order() -> TestResult {
+fn each_kind_of_reply_makes_only_the_expected_calls() -> TestResult {
     let mut host = host(&configuration(json!({})))?;
     let cluster = format!("replace_header_map_value(x-byname-cluster: outbound|80||{PAYMENTS})");
     assert_eq!(
@@ -115,9 +115,9 @@ fn each_path_makes_these_calls_in_this_order() -> TestResult {
     Ok(())
 }
 
-/// The calls of names of each kind, steered in each way: behind reading the headers, and as `R` counting the reason.
+/// For names of each kind and each way to steer: the host calls after the headers are read and the reason is counted.
 #[test]
-fn each_way_to_steer_makes_these_calls() -> TestResult {
+fn each_way_to_steer_makes_only_the_expected_calls() -> TestResult {
     let services = json!({
         "shop/payments": {"clusterIPs": "10.96.0.10", "ports": [{"name": "http", "port": 80}],
                           "endpoints": [{"addresses": "10.244.0.7", "hostnames": "pod-0"}]},
@@ -177,7 +177,7 @@ fn each_way_to_steer_makes_these_calls() -> TestResult {
 }
 
 #[test]
-fn what_is_asked_to_be_seen_costs_calls_and_nothing_else_does() -> TestResult {
+fn only_enabled_observability_adds_calls() -> TestResult {
     let mut host = host(&seen())?;
     host.ask(STREAM, ROOT, b"payments")?;
     host.state_mut().calls.clear();
@@ -211,7 +211,7 @@ fn what_is_asked_to_be_seen_costs_calls_and_nothing_else_does() -> TestResult {
             "replace_header_map_value(x-forwarded-host: payments)",
             "set_property(byname_trace)",
         ],
-        "and a trace"
+        "with a trace"
     );
     host.delete(STREAM)?;
     host.begin(STREAM, ROOT)?;
@@ -228,7 +228,7 @@ fn what_is_asked_to_be_seen_costs_calls_and_nothing_else_does() -> TestResult {
             "log()",
             "send_local_response(403)",
         ],
-        "a refusal that is traced"
+        "a refusal with a trace"
     );
     assert!(
         host.state()
@@ -248,11 +248,11 @@ fn what_is_asked_to_be_seen_costs_calls_and_nothing_else_does() -> TestResult {
     Ok(())
 }
 
-/// Every status that the ABI has, and some that it has not.
+/// Every status of the ABI, and some unknown ones.
 const STATUSES: [u32; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 255, u32::MAX];
 
 #[test]
-fn no_status_of_any_call_traps_and_none_lets_a_request_go_half_steered() -> TestResult {
+fn failing_host_calls_never_crash_or_half_steer_a_request() -> TestResult {
     let requests: [&[(&str, &[u8])]; 5] = [
         &[(":authority", b"payments"), ("x-byname-cluster", b"forged")],
         &[(":authority", b"nope"), ("x-byname-cluster", b"forged")],
@@ -260,7 +260,7 @@ fn no_status_of_any_call_traps_and_none_lets_a_request_go_half_steered() -> Test
         &[(":authority", b"partner"), ("x-byname-cluster", b"forged")],
         &[(":authority", b"payments"), ("x-trace", b""), ("x-byname-cluster", b"forged")],
     ];
-    // What a request can do without, and what it must not go on without.
+    // Calls that a request can do without, and calls that it needs.
     let (dispensable, needed) = (
         [
             "proxy_log",
@@ -311,12 +311,12 @@ fn no_status_of_any_call_traps_and_none_lets_a_request_go_half_steered() -> Test
     }
     assert!(host.state().metric("byname.host_errors").is_some_and(|count| count > 0));
     host.state_mut().calls.clear();
-    assert_eq!(calls(&mut host, "nope")?.len(), 4, "it works as before");
+    assert_eq!(calls(&mut host, "nope")?.len(), 4, "the host works as before");
     Ok(())
 }
 
 #[test]
-fn no_status_traps_while_a_configuration_is_taken() -> TestResult {
+fn failing_host_calls_never_crash_a_configuration_push() -> TestResult {
     for name in
         ["proxy_log", "proxy_get_property", "proxy_get_buffer_bytes", "proxy_define_metric", "proxy_record_metric"]
     {
@@ -337,7 +337,7 @@ fn no_status_traps_while_a_configuration_is_taken() -> TestResult {
 }
 
 #[test]
-fn bytes_that_no_client_sends_are_refused_or_passed() -> TestResult {
+fn invalid_authority_bytes_get_a_400() -> TestResult {
     let mut host = host(&configuration(json!({})))?;
     let hosts: [&[u8]; 12] = [
         b"",
@@ -361,7 +361,7 @@ fn bytes_that_no_client_sends_are_refused_or_passed() -> TestResult {
         assert_eq!(response.status, 400);
         assert!(response.body.len() < 700 && response.body.is_ascii(), "{}", response.body);
     }
-    // No authority at all, and one header many times.
+    // No authority, a repeated authority, and one header many times.
     for headers in [vec![], vec![(":authority", b"a".as_slice()); 3], vec![("x", b"\xff".as_slice()); 1_000]] {
         host.begin(STREAM, ROOT)?;
         host.request_headers(STREAM, &headers)?;
@@ -371,7 +371,7 @@ fn bytes_that_no_client_sends_are_refused_or_passed() -> TestResult {
 }
 
 #[test]
-fn header_maps_that_do_not_add_up_never_trap() -> TestResult {
+fn malformed_header_maps_never_crash() -> TestResult {
     let mut host = host(&configuration(json!({})))?;
     let headers = [(":authority", "payments"), (":scheme", "http"), ("x-byname-cluster", "forged")];
     let whole = serialize(&headers.map(|(name, value)| (name.into(), value.into())));
@@ -389,22 +389,22 @@ fn header_maps_that_do_not_add_up_never_trap() -> TestResult {
         let action = host.ask(STREAM, ROOT, b"")?;
         if action == Action::Continue {
             let steered = host.state().calls.iter().any(|call| call.contains("_header_map_value(x-byname-cluster"));
-            assert!(steered, "the control header was left as it came: {:?}", bytes.escape_ascii().to_string());
+            assert!(steered, "the client's control header was kept: {:?}", bytes.escape_ascii().to_string());
         }
         host.state_mut().calls.clear();
     }
     assert!(cases > 400, "{cases} maps");
     host.state_mut().raw_headers = None;
-    assert_eq!(calls(&mut host, "payments")?.len(), 4, "it works as before");
+    assert_eq!(calls(&mut host, "payments")?.len(), 4, "the host works as before");
     Ok(())
 }
 
 #[test]
-fn pushes_come_and_go_while_streams_live() -> TestResult {
+fn streams_keep_their_configuration_across_pushes() -> TestResult {
     let table = |version: u32, service: &str| {
         configuration(json!({"table": {"version": version, "services": {service: {"ports": [{"port": 80}]}}}}))
     };
-    // First a VM that is thrown away, then the one that stays.
+    // Envoy tries a configuration first in a VM that it throws away.
     assert!(SmallHost::new()?.configure(ROOT, &table(1, "shop/a"))?);
     let mut host = SmallHost::new()?;
     let ask = |host: &mut SmallHost, stream: u32| -> Result<bool> {
@@ -419,7 +419,7 @@ fn pushes_come_and_go_while_streams_live() -> TestResult {
         let knows_a = version % 2 == 1;
         assert!(host.configure(root, &table(version, if knows_a { "shop/a" } else { "shop/b" }))?);
         assert_eq!(host.state().metric("byname.table.version"), Some(version.into()));
-        // A bad one is refused, in a root context of its own, and touches nothing.
+        // A bad configuration is refused in a root context of its own, and changes nothing.
         assert!(!host.configure(root + 1, "{\"version\": 1, \"tables\": {}}")?);
         host.delete(root + 1)?;
         roots.push((root, knows_a));
@@ -429,7 +429,7 @@ fn pushes_come_and_go_while_streams_live() -> TestResult {
             live.push((next, *knows_a));
         }
         next += 10;
-        // Older root contexts go while streams that began under them live.
+        // Envoy deletes older root contexts while streams that began under them live on.
         if roots.len() > 3 {
             host.delete(roots.remove(0).0)?;
         }
@@ -450,7 +450,7 @@ fn pushes_come_and_go_while_streams_live() -> TestResult {
 }
 
 #[test]
-fn configuration_buffers_may_be_short_and_shrink() -> TestResult {
+fn short_configuration_buffers_are_read_or_refused() -> TestResult {
     let whole = seen();
     let length = u32::try_from(whole.len())?;
     for most in [1, 2, 3, 7, 100] {
@@ -462,7 +462,7 @@ fn configuration_buffers_may_be_short_and_shrink() -> TestResult {
     for cut in (0..whole.len()).step_by(37) {
         let mut host = SmallHost::new()?;
         host.state_mut().configuration = whole.as_bytes()[..cut].to_vec();
-        assert!(!host.configure_with_length(ROOT, length)?, "{cut} bytes where {length} were promised");
+        assert!(!host.configure_with_length(ROOT, length)?, "{cut} bytes instead of the announced {length}");
         assert!(host.state().log.iter().any(|line| line.contains("configuration refused")));
         assert_eq!(host.ask(STREAM, ROOT, b"payments")?, Action::Continue, "without a configuration the routes decide");
     }
@@ -474,7 +474,7 @@ fn configuration_buffers_may_be_short_and_shrink() -> TestResult {
 }
 
 #[test]
-fn requests_cause_ten_lines_at_once_and_one_a_second_whatever_the_clock_does() -> TestResult {
+fn log_lines_are_limited_to_ten_and_one_per_second() -> TestResult {
     const SECOND: u64 = 1_000_000_000;
     let mut host = host(&configuration(json!({})))?;
     let lines = |host: &mut SmallHost, now: u64, requests: u32| -> Result<usize> {
@@ -487,19 +487,19 @@ fn requests_cause_ten_lines_at_once_and_one_a_second_whatever_the_clock_does() -
     };
     let noon = 1_000_000 * SECOND;
     assert_eq!(lines(&mut host, noon, 100)?, 10, "at once");
-    assert_eq!(lines(&mut host, noon, 100)?, 0, "and no more");
+    assert_eq!(lines(&mut host, noon, 100)?, 0, "without a pause");
     assert_eq!(lines(&mut host, noon + SECOND, 100)?, 1, "a second later");
     assert!(host.state().log[0].ends_with("(190 similar lines were suppressed)"), "{:?}", host.state().log);
     assert_eq!(lines(&mut host, noon + 4 * SECOND, 100)?, 3, "three seconds later");
     let earlier = noon - 3_600 * SECOND;
-    assert_eq!(lines(&mut host, earlier, 100)?, 0, "the clock is set back");
-    assert_eq!(lines(&mut host, earlier + 2 * SECOND, 100)?, 2, "and goes on from there");
-    assert_eq!(lines(&mut host, noon + 3_600 * SECOND, 100)?, 10, "after a long time as at first");
+    assert_eq!(lines(&mut host, earlier, 100)?, 0, "after the clock was set back");
+    assert_eq!(lines(&mut host, earlier + 2 * SECOND, 100)?, 2, "two seconds after that");
+    assert_eq!(lines(&mut host, noon + 3_600 * SECOND, 100)?, 10, "after a long pause");
     Ok(())
 }
 
 #[test]
-fn a_hundred_thousand_streams_leave_memory_as_it_was() -> TestResult {
+fn a_hundred_thousand_streams_use_no_more_memory() -> TestResult {
     let mut host = host(&seen())?;
     let authorities: [&[u8]; 6] = [b"payments", b"nope", b"api", b"partner", b"a,b", PAYMENTS.as_bytes()];
     let run = |host: &mut SmallHost, streams: u32| -> Result<u64> {

@@ -1,12 +1,12 @@
-//! The module that ships, steering by endpoint in a small host: each host call, each status, what a stream's end does, and
-//! what the choice costs.
+//! The shipped module, steering by endpoint in a small host: its host calls, statuses of failing calls, the end of a
+//! stream, and the cost of the choice.
 
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what these do"
+    reason = "a panic fails the test"
 )]
 
 use anyhow::Result;
@@ -20,7 +20,7 @@ const STATE: &str =
     r"call_foreign_function(set_envoy_filter_state: \n3envoy.network.transport_socket.original_dst_address\x12";
 const STATUSES: [u32; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 255, u32::MAX];
 
-/// Services steered by endpoint, each with so many endpoints, and these fields of `steering` besides.
+/// A Service steered by endpoint, with this many endpoints and these fields of `steering`.
 fn configuration(endpoints: usize, steering: Value) -> String {
     let addresses: Vec<String> =
         (0..endpoints).map(|number| format!("10.0.{}.{}", number / 250, number % 250 + 1)).collect();
@@ -51,7 +51,7 @@ fn take_calls(host: &mut SmallHost) -> Vec<String> {
     std::mem::take(&mut host.state_mut().calls)
 }
 
-/// One whole stream, which the upstream answers with this status.
+/// One whole stream. The upstream answers with this status, if any.
 fn stream(host: &mut SmallHost, status: Option<i64>) -> Result<()> {
     host.state_mut().properties.remove("response.code");
     host.begin(STREAM, ROOT)?;
@@ -64,7 +64,7 @@ fn stream(host: &mut SmallHost, status: Option<i64>) -> Result<()> {
 }
 
 #[test]
-fn what_is_not_used_costs_no_call() -> TestResult {
+fn unused_features_make_no_calls() -> TestResult {
     let steered = |endpoint: &str| {
         vec![
             "get_header_map_pairs()".to_owned(),
@@ -73,13 +73,13 @@ fn what_is_not_used_costs_no_call() -> TestResult {
             format!("{STATE}{endpoint})"),
         ]
     };
-    // One endpoint, so that it is known which.
+    // One endpoint, so that the choice is known.
     let one = r"\r10.0.0.1:8080";
     let mut plain = host(&configuration(1, json!({})))?;
     stream(&mut plain, Some(200))?;
-    assert_eq!(take_calls(&mut plain), steered(one), "nothing is asked at a stream's end");
+    assert_eq!(take_calls(&mut plain), steered(one), "the end of a stream makes no call");
 
-    // Of several, with the health that goes by how requests end: one call more, and no clock while all are well.
+    // Outlier detection with several endpoints adds one call, and reads no clock while all endpoints are healthy.
     let outliers =
         json!({"outlierDetection": {"consecutive5xxErrors": 2}, "loadBalancer": {"simple": "LEAST_REQUEST"}});
     let mut watched = host(&configuration(3, outliers))?;
@@ -92,12 +92,12 @@ fn what_is_not_used_costs_no_call() -> TestResult {
 }
 
 #[test]
-fn how_requests_end_ejects_and_brings_back() -> TestResult {
+fn failures_eject_an_endpoint_and_time_returns_it() -> TestResult {
     const SECOND: u64 = 1_000_000_000;
     let outliers = json!({"outlierDetection": {"consecutive5xxErrors": 2, "maxEjectionPercent": 100}});
     let mut host = host(&configuration(2, outliers))?;
     host.state_mut().now = 1_000 * SECOND;
-    // An abort, and what is no status, count as neither.
+    // A stream without a valid status counts as neither success nor failure.
     for status in [None, Some(0), Some(-1), Some(i64::MAX)] {
         for _ in 0..10 {
             stream(&mut host, status)?;
@@ -107,7 +107,7 @@ fn how_requests_end_ejects_and_brings_back() -> TestResult {
     for _ in 0..20 {
         stream(&mut host, Some(503))?;
     }
-    assert_eq!(host.state().metric("byname.endpoint_ejections"), Some(1), "of two one can be, and the last one never");
+    assert_eq!(host.state().metric("byname.endpoint_ejections"), Some(1), "the last endpoint is never ejected");
     assert!(host.state().log.iter().any(|line| line.contains("port 8080 is ejected")), "{:?}", host.state().log);
     take_calls(&mut host);
     let chosen = |host: &mut SmallHost| -> Result<std::collections::BTreeSet<String>> {
@@ -116,8 +116,8 @@ fn how_requests_end_ejects_and_brings_back() -> TestResult {
         }
         Ok(take_calls(host).into_iter().filter(|call| call.starts_with(STATE)).collect())
     };
-    assert_eq!(chosen(&mut host)?.len(), 1, "one is passed over");
-    // A push of another table: what is known outlives the root context.
+    assert_eq!(chosen(&mut host)?.len(), 1, "the ejected endpoint is skipped");
+    // Ejections outlive the root context that made them.
     let next = 10;
     assert!(host.configure(next, &configuration(2, json!({"outlierDetection": {"consecutive5xxErrors": 2}})))?);
     host.delete(ROOT)?;
@@ -125,13 +125,13 @@ fn how_requests_end_ejects_and_brings_back() -> TestResult {
     host.delete(STREAM)?;
     host.state_mut().now += 31 * SECOND;
     assert!(host.configure(ROOT, &configuration(2, json!({"outlierDetection": {"consecutive5xxErrors": 2}})))?);
-    assert_eq!(chosen(&mut host)?.len(), 2, "its time is over");
+    assert_eq!(chosen(&mut host)?.len(), 2, "the ejection has ended");
     assert_eq!(host.state().metric("byname.endpoint_returns"), Some(1));
     Ok(())
 }
 
 #[test]
-fn no_status_of_any_call_traps_or_lets_a_request_go_without_its_endpoint() -> TestResult {
+fn failing_host_calls_never_crash_or_lose_the_endpoint() -> TestResult {
     let outliers = json!({
         "outlierDetection": {"consecutive5xxErrors": 1},
         "loadBalancer": {"simple": "LEAST_REQUEST"},
@@ -160,27 +160,27 @@ fn no_status_of_any_call_traps_or_lets_a_request_go_without_its_endpoint() -> Te
             assert_eq!(answered, is_needed.then_some(503), "{name} {status}");
         }
     }
-    // Properties that are no 64-bit integer.
+    // Properties that are not a status as a 64-bit integer.
     for property in [vec![], vec![1], vec![0xff; 7], vec![0xff; 8], vec![0xff; 100]] {
         host.state_mut().properties.insert("response.code".into(), property);
         host.begin(STREAM, ROOT)?;
         assert_eq!(host.request_headers(STREAM, &[(":authority", WEB.as_bytes())])?, Action::Continue);
         host.delete(STREAM)?;
     }
-    // Those that were ejected come back.
+    // After the ejections have ended, the host works as before.
     host.state_mut().now += 3_600_000_000_000;
     for _ in 0..100 {
         stream(&mut host, Some(200))?;
     }
     take_calls(&mut host);
     stream(&mut host, Some(200))?;
-    assert_eq!(take_calls(&mut host).len(), 5, "it works as before");
+    assert_eq!(take_calls(&mut host).len(), 5, "the host works as before");
     Ok(())
 }
 
-/// What Envoy's details and flags say of a failure, and when they are asked for.
+/// Envoy's response details and flags tell whether the endpoint failed. They are read only if the status requires it.
 #[test]
-fn only_failures_of_the_endpoint_are_its_own() -> TestResult {
+fn only_failures_of_the_endpoint_count_against_it() -> TestResult {
     const NO_ROOM: u64 = 0x80;
     const UNREACHABLE: u64 = 0x20;
     const FAULT_INJECTED: u64 = 0x800;
@@ -222,9 +222,9 @@ fn only_failures_of_the_endpoint_are_its_own() -> TestResult {
     Ok(())
 }
 
-/// A stream that lives for days does not keep the table by which its request was steered.
+/// A stream that lives for days does not keep the table that steered its request.
 #[test]
-fn streams_that_stay_keep_no_table() -> TestResult {
+fn long_streams_keep_no_old_table() -> TestResult {
     let outliers =
         json!({"outlierDetection": {"consecutive5xxErrors": 3}, "loadBalancer": {"simple": "LEAST_REQUEST"}});
     let mut host = SmallHost::new()?;
@@ -240,7 +240,7 @@ fn streams_that_stay_keep_no_table() -> TestResult {
         }
         pages.push(host.pages());
     }
-    // The map of open streams grows between the two, which may take one more page. Fifty tables would take fifteen.
+    // The map of open streams grows meanwhile, which may take one more page. Fifty tables would take fifteen.
     assert!(pages[59] <= pages[9] + 1, "pages of linear memory: {pages:?}");
     for push in 0..60 {
         host.delete(10_000 + push)?;
@@ -248,9 +248,10 @@ fn streams_that_stay_keep_no_table() -> TestResult {
     Ok(())
 }
 
-/// The policies whose work must not grow do not; consistent hashing looks at all, and its price is known.
+/// The cost of consistent hashing grows with the endpoints by a bounded amount. The cost of other policies does not
+/// grow.
 #[test]
-fn the_fuel_of_a_choice_grows_with_the_endpoints_only_where_the_policy_needs_it() -> TestResult {
+fn only_consistent_hashing_costs_more_with_more_endpoints() -> TestResult {
     let fuel = |endpoints: usize, balancer: Value| -> Result<u64> {
         let mut host = host(&configuration(endpoints, json!({"loadBalancer": balancer})))?;
         for _ in 0..100 {
@@ -276,7 +277,7 @@ fn the_fuel_of_a_choice_grows_with_the_endpoints_only_where_the_policy_needs_it(
 }
 
 #[test]
-fn streams_by_every_policy_leave_memory_as_it_was() -> TestResult {
+fn streams_of_every_policy_use_no_more_memory() -> TestResult {
     for balancer in [
         json!({"simple": "ROUND_ROBIN"}),
         json!({"simple": "LEAST_REQUEST"}),

@@ -1,7 +1,7 @@
-//! Another module, and the one before, taken by a running Envoy under load: what docs/operations.md says of upgrading and
-//! rolling back.
+//! A running Envoy changes to another module and back under load, and to an older table, as docs/operations.md
+//! describes upgrades and rollbacks.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails, which is what these do")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ use byname_test_support::{
 const VERSION: &str = "wasmcustom.byname.table.version";
 const ACTIVE: &str = "wasm.envoy.wasm.runtime.v8.active";
 
-/// The module that ships, as another release of it: with a custom section more, so that its bytes are others.
+/// A stand-in for another release: the shipped module with one more custom section, so that its bytes differ.
 fn another_module(directory: &Path, name: &str) -> Result<PathBuf> {
     let mut bytes = module()?;
     bytes.extend([0, 8, 7]);
@@ -32,7 +32,7 @@ fn another_module(directory: &Path, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The file that names another module.
+/// The file with the path of another module.
 fn with_module(filter: &EcdsFile, path: &Path) -> Result<String> {
     let text = filter.to_string();
     let now = repository().join("target/byname.wasm").display().to_string();
@@ -40,7 +40,7 @@ fn with_module(filter: &EcdsFile, path: &Path) -> Result<String> {
     Ok(text.replace(&now, &path.display().to_string()))
 }
 
-/// Asks for `payments` over and over. What is not as it should be ends it.
+/// Sends requests for `payments` until `stop` is set. Fails on any other reply than expected.
 async fn load(port: u16, form: RequestForm, asked: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Result<()> {
     let mut connection = Connection::open(port, form).await?;
     while !stop.load(Ordering::Relaxed) {
@@ -51,7 +51,7 @@ async fn load(port: u16, form: RequestForm, asked: Arc<AtomicU64>, stop: Arc<Ato
     Ok(())
 }
 
-/// Until `wanted` is so.
+/// Waits until the statistic's value is wanted.
 async fn wait(envoy: &Envoy, statistic: &str, wanted: impl Fn(u64) -> bool) -> Result<u64> {
     for _ in 0..1000 {
         let value = envoy.stat(statistic).await?;
@@ -64,7 +64,7 @@ async fn wait(envoy: &Envoy, statistic: &str, wanted: impl Fn(u64) -> bool) -> R
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_module_is_exchanged_under_load_and_no_request_fails() -> Result<()> {
+async fn a_module_is_replaced_under_load_without_failures() -> Result<()> {
     let stage = Stage::start().await?;
     let envoy = &stage.envoy;
     let directory = tempfile::tempdir()?;
@@ -78,14 +78,14 @@ async fn a_module_is_exchanged_under_load_and_no_request_fails() -> Result<()> {
         .collect();
     let active = envoy.stat(ACTIVE).await?;
 
-    // Half a module is refused, as one that is being copied would be.
+    // Half a module is refused, as a module that is still being copied would be.
     let half = directory.path().join("half.wasm");
     let whole = module()?;
     fs::write(&half, whole.get(..whole.len() / 2).expect("a half"))?;
     envoy.push_text("shop", &with_module(&filter, &half)?, "update_rejected").await?;
 
-    // Another release has VMs of its own: one of the main thread, one of each of the two workers, and one that they are
-    // copied from. The listener of `prod` keeps the first module all the time, so that going back needs no new ones.
+    // The other release gets new VMs: for the main thread, for each of the two workers, and one that Envoy clones them
+    // from. The listener of `prod` keeps the old module, so going back needs no new VMs.
     let next = another_module(directory.path(), "byname-next.wasm")?;
     for (text, vms) in [(with_module(&filter, &next)?, active + 4), (filter.to_string(), active)] {
         envoy.push_text("shop", &text, "config_reload").await?;
@@ -100,14 +100,14 @@ async fn a_module_is_exchanged_under_load_and_no_request_fails() -> Result<()> {
         client.await??;
     }
     let reasons = envoy.reasons().await?;
-    assert_eq!(reasons.get("service").copied(), Some(asked.load(Ordering::Relaxed)), "counters go on counting");
+    assert_eq!(reasons.get("service").copied(), Some(asked.load(Ordering::Relaxed)), "counters keep their values");
     assert_eq!(envoy.stat("wasmcustom.byname.host_errors").await?, 0);
     println!("{} requests", asked.load(Ordering::Relaxed));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_table_is_taken_back_by_pushing_the_one_before() -> Result<()> {
+async fn pushing_the_previous_table_rolls_back() -> Result<()> {
     let stage = Stage::start().await?;
     let envoy = &stage.envoy;
     let mut connection = stage.connect(DemoCaller::Shop, RequestForm::Host).await?;
@@ -118,7 +118,7 @@ async fn a_table_is_taken_back_by_pushing_the_one_before() -> Result<()> {
     {
         envoy.write_push("shop", &filter.to_string())?;
         wait(envoy, VERSION, |now| now == version).await?;
-        // One connection, all the time; each worker takes the table by itself.
+        // One connection throughout, because each worker takes the table at its own time.
         for attempt in 0.. {
             let reply = connection.get("pay", &[]).await?;
             assert_eq!(reply.status, 200);
@@ -129,7 +129,7 @@ async fn a_table_is_taken_back_by_pushing_the_one_before() -> Result<()> {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
-    // What is refused leaves all as it was.
+    // A refused push changes nothing.
     let broken = second.with_text("{\"version\": 2}");
     envoy.push_text("shop", &broken, "update_rejected").await?;
     assert_eq!(envoy.stat(VERSION).await?, 1);

@@ -1,4 +1,4 @@
-//! What GitHub runs is what anybody can run: targets of the Makefile.
+//! GitHub's workflows run only Makefile targets, which anybody can run.
 
 use std::{collections::BTreeSet, fs};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use byname_test_support::{repository, yaml_documents};
 use serde_json::Value;
 
-/// Every workflow, by its file's name.
+/// Every workflow, by the name of its file.
 fn workflows() -> Result<Vec<(String, Value)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(repository().join(".github/workflows"))? {
@@ -34,7 +34,7 @@ fn steps(job: &Value) -> &[Value] {
     job["steps"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// What is wrong with a step.
+/// The problem of a step, if it has one.
 fn complaint(step: &Value, targets: &BTreeSet<String>) -> Option<String> {
     if let Some(action) = step["uses"].as_str() {
         let commit = action.split_once('@').map_or("", |(_, commit)| commit);
@@ -46,7 +46,7 @@ fn complaint(step: &Value, targets: &BTreeSet<String>) -> Option<String> {
         return Some(format!("{run:?} has words of GitHub's put into a shell: hand them over by env"));
     }
     run.lines().find_map(|line| {
-        // A target, and values for it between quotation marks, so that nothing else can follow.
+        // A target with quoted values, so that no other command can follow.
         let is_value = |word: &str| word.split_once("=\"").is_some_and(|(_, value)| value.ends_with('"'));
         let mut words = line.strip_prefix("make ").unwrap_or_default().split_whitespace();
         let known = words.next().is_some_and(|target| targets.contains(target)) && words.all(is_value);
@@ -71,7 +71,7 @@ fn every_step_is_a_target_of_the_makefile_or_a_pinned_action() -> Result<()> {
 }
 
 #[test]
-fn other_steps_are_noticed() -> Result<()> {
+fn other_steps_are_refused() -> Result<()> {
     let targets = targets()?;
     let rows = [
         (r#"{"run": "make nothing"}"#, "is no target"),
@@ -88,14 +88,14 @@ fn other_steps_are_noticed() -> Result<()> {
     Ok(())
 }
 
-/// Whoever takes over a step can do no more than its job needs, and nothing runs for hours unseen.
+/// A compromised step has only its job's permissions, and every job has a time limit.
 #[test]
-fn jobs_may_do_what_they_need_and_no_more() -> Result<()> {
+fn jobs_have_minimal_permissions_and_a_time_limit() -> Result<()> {
     let mut writing = Vec::new();
     for (file, workflow) in workflows()? {
         assert_eq!(workflow["permissions"], serde_json::json!({"contents": "read"}), "{file}");
         for (name, job) in jobs(&workflow) {
-            assert!(job["timeout-minutes"].is_u64(), "{file}, {name} has no end");
+            assert!(job["timeout-minutes"].is_u64(), "{file}, {name} has no time limit");
             if !job["permissions"].is_null() {
                 writing.push(format!("{file}, {name}: {}", job["permissions"]));
             }

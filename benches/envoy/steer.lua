@@ -1,10 +1,10 @@
--- What byname does to a request, as one would write it for Envoy's Lua filter: authority, search path, Service or alias,
--- port, control header, canonical authority. Left out: endpoint and port names, cluster IPs, readiness, refusals with
--- their reasons, traces and counters. xtask/src/bench/world.rs fills in the two tables.
+-- byname's work on a request, as a script for Envoy's Lua filter: authority, search path, Service or alias, port, control
+-- header, canonical authority. It leaves out endpoint and port names, cluster IPs, readiness, refusals with reasons,
+-- traces and counters. xtask/src/bench/world.rs fills in the two tables.
 --
--- Written for speed: all is local, the tables hold constants alone (one constant of the chunk each, so that 10,000 entries
--- load), keys are whole names so that a candidate costs one concatenation and one lookup, and no table, closure or
--- pattern capture is made for a request.
+-- It is written for speed. All variables are local. The tables hold only constants, so that 10,000 entries load. Keys are
+-- whole names, so that a candidate costs one concatenation and one lookup. A request makes no table, closure or pattern
+-- capture.
 
 local find, sub, lower, byte, tonumber = string.find, string.sub, string.lower, string.byte, tonumber
 
@@ -17,7 +17,7 @@ local NDOTS = 5
 local MAX_HOPS = 10
 local DOT = 46
 
--- Whether a host has enough dots to be tried as it stands before the search list.
+-- Whether a host has enough dots to be tried as it is before the search list.
 local function has_dots(host)
   local at = 0
   for _ = 1, NDOTS do
@@ -45,7 +45,7 @@ local function search(host)
   return nil
 end
 
--- The canonical name and the port that an authority means, or nil.
+-- The canonical name and the port that an authority resolves to, or nil.
 local function resolve(authority, https)
   local default = https and 443 or 80
   local host, port = authority, default

@@ -1,7 +1,7 @@
-"""Checks Istio's objects against its CRDs: every document of the YAML files that are named.
+"""Checks every document of the given YAML files against Istio's CRDs.
 
-The models are made of the CRDs of Istio 1.24, the newest that PyPI has. They leave out what they do not know without a
-word, where `kubectl` would say `unknown field`; so what a model has kept is compared with what it was given.
+The models are made from the CRDs of Istio 1.24, the newest on PyPI. A model silently drops unknown fields, for which
+`kubectl` reports `unknown field`, so the document is compared with what the model kept.
 """
 
 import sys
@@ -19,12 +19,13 @@ MODELS = {
     ("networking.istio.io/v1alpha3", "EnvoyFilter"): EnvoyFilter,
 }
 
-# What came later, with the Istio that brought it and what stands in for it here. `--istio-1.24` allows none of it.
+# Values of later versions: the Istio version that added the value, and a value that the models know instead.
+# `--istio-1.24` allows no later value.
 LATER = {("WasmPlugin", "failStrategy", "FAIL_RELOAD"): ("1.27", "FAIL_CLOSE")}
 
 
 def differences(given, kept, path):
-    """Where a model has kept something else than it was given."""
+    """Yields the differences between a document and what a model kept of it."""
     if isinstance(given, dict) and isinstance(kept, dict):
         for key in given.keys() | kept.keys():
             where = f"{path}.{key}"
@@ -42,11 +43,11 @@ def differences(given, kept, path):
 
 
 def problems(document, may_be_later):
-    """What is wrong with a document."""
+    """Returns the errors of a document."""
     kind = document.get("kind")
     model = MODELS.get((document.get("apiVersion"), kind))
     if model is None:
-        return [f"{document.get('apiVersion')} {kind}: there is no such kind"]
+        return [f"{document.get('apiVersion')} {kind}: unknown kind"]
     for (of, field, value), (_, instead) in LATER.items():
         if may_be_later and kind == of and document["spec"].get(field) == value:
             document["spec"][field] = instead

@@ -1,12 +1,12 @@
-//! Side by side with what one would pick instead, over a real Envoy: what each adds to a request, and what it takes besides.
+//! Measures byname side by side with its alternatives in a real Envoy: the cost of a request, start, memory and pushes.
 //!
-//! Each contestant has an Envoy of its own. What is measured of requests is the time that Envoy's own threads ran, not how
-//! long it took: the time of client and upstream is theirs, and so is that of whatever shares the machine. In every round
-//! each contestant serves the same requests for the same names, one after another, in an order that moves on from round to
-//! round, so that what else the machine does meets them alike; a ratio is of two measurements of one round. After a heat of
-//! rounds all are started anew.
+//! Each contestant has an Envoy of its own. Requests are measured by the CPU time of Envoy's threads, and not by
+//! elapsed time, which would include the client, the upstream and other processes of the machine. In every round, each
+//! contestant serves the same requests. The order changes from round to round, so that other load on the machine
+//! affects all contestants alike. A ratio compares two measurements of one round. After each heat of several rounds,
+//! every Envoy is restarted.
 //!
-//! Starting, memory and pushes come first, with two workers and on all processors.
+//! Start, memory and pushes are measured first, with two workers and on all processors.
 
 mod contestant;
 mod cost;
@@ -41,18 +41,18 @@ use report::Report;
 use standing::Standings;
 use traffic::Traffic;
 
-/// How much is measured.
+/// The amount of measuring.
 struct BenchPlan {
-    /// For how long in all, once everything is compiled: ten minutes, or two, less what stopping and drawing take. A slow machine
-    /// has fewer rounds.
+    /// The time for everything after compilation: ten or two minutes, less the time to stop and to draw. A slow machine
+    /// runs fewer rounds.
     time: Duration,
     rounds: Rounds,
-    /// Who is started to look at its memory, and how often.
+    /// The contestants that are started to measure their memory, and how often.
     standing: &'static [Contestant],
     starts: usize,
-    /// With so many Services.
+    /// The numbers of Services at those starts.
     standing_services: &'static [usize],
-    /// To whom how many are pushed of each kind, with how many Services.
+    /// The contestants that receive pushes, with the number of Services and the pushes of each kind.
     pushes: &'static [(Contestant, usize, usize)],
 }
 
@@ -73,7 +73,7 @@ const WHOLE: BenchPlan = BenchPlan {
         (Contestant::Native, 10_000, 1),
     ],
 };
-/// All that the ratios need.
+/// The part that the ratios need.
 const QUICK: BenchPlan = BenchPlan {
     time: Duration::from_secs(105),
     rounds: Rounds { services: &[10, 10_000], traffic: &[Traffic::Other], heats: 2, rounds: 30, with_latency: false },
@@ -114,7 +114,7 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
     report.write(&root.join("target/bench/report.json"))
 }
 
-/// All that needs an Envoy.
+/// Measures everything that needs an Envoy.
 async fn measure(root: &Path, plan: &BenchPlan, end: Instant) -> Result<(Standings, Vec<push::Push>, Measured)> {
     let upstream = load::start_upstream().await?;
     let mut standings = Vec::new();

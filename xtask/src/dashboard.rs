@@ -1,4 +1,5 @@
-//! The picture of the dashboard: a sidecar with some trouble, watched by a real Prometheus, drawn from its answers.
+//! The picture of the dashboard: a sidecar with some trouble, a real Prometheus that scrapes it, and a plot of its
+//! data.
 
 use std::{
     env, fs,
@@ -17,16 +18,16 @@ use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-/// Pinned, so that the same figures give the same picture.
+/// Pinned, so that the same data gives the same picture.
 const MATPLOTLIB: &str = "matplotlib==3.11.2";
 const SECONDS: u64 = 180;
-/// What Prometheus would know of a pod's containers.
+/// Labels that Prometheus would have for the containers of a pod.
 const TARGET: &str = "labels: {namespace: shop, pod: web-7d9c-x2x4p}";
-/// What programs ask for, the most wanted most often.
+/// Names that the workload requests. A popular name occurs several times.
 const NAMES: [&str; 12] =
     ["web", "web", "web", "orders", "web", "payments", "pay", "web", "cart", "payments", "orders.shop", "web"];
 
-/// Runs it all, and writes docs/pictures/dashboard.png.
+/// Runs everything, and writes docs/pictures/dashboard.png.
 pub(crate) async fn run(root: &Path) -> Result<()> {
     let prometheus = env::var_os("PROMETHEUS").map(PathBuf::from);
     let prometheus = prometheus.filter(|path| path.is_file()).context(
@@ -74,7 +75,7 @@ pub(crate) async fn run(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A process that is ended with the value.
+/// A process that is killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -97,7 +98,7 @@ fn plotting_python(environment: &Path) -> Result<PathBuf> {
         ensure!(made.success(), "python3 makes no virtual environment: install python3-venv");
     }
     let installed = Command::new(&python).args(["-m", "pip", "install", "--quiet", MATPLOTLIB]).status()?;
-    ensure!(installed.success(), "pip could not install {MATPLOTLIB} (above it says why)");
+    ensure!(installed.success(), "pip could not install {MATPLOTLIB} (see the error above)");
     Ok(python)
 }
 
@@ -137,14 +138,14 @@ fn scrape(program: &Path, directory: &Path, port: u16, targets: [u16; 2]) -> Res
     start(&mut command, &directory.join("prometheus.log"))
 }
 
-/// A program in the pod.
+/// Sends the requests of one workload in the pod.
 async fn ask(port: u16, client: usize, stop: Arc<AtomicBool>) -> Result<()> {
     let mut connection = Connection::open(port, RequestForm::Host).await?;
     for (turn, name) in NAMES.into_iter().cycle().skip(client).enumerate() {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        // Now and then somebody misspells a name, or asks for what no client should.
+        // Some requests have a misspelt or an invalid name.
         let name = match turn % 400 {
             13 | 213 => "paymets",
             40 => "partner",
@@ -156,12 +157,12 @@ async fn ask(port: u16, client: usize, stop: Arc<AtomicBool>) -> Result<()> {
     Ok(())
 }
 
-/// The Services of a namespace, and what becomes of them.
+/// The Services of a namespace, and the changes to them.
 struct Shop {
     file: PathBuf,
     upstreams: Vec<Option<TestUpstream>>,
     ports: Vec<u16>,
-    /// Services that nobody asks for.
+    /// Services without requests.
     others: usize,
     payments_are_ready: bool,
     cart_is_ready: bool,
@@ -178,7 +179,7 @@ impl Shop {
         Ok(Self { file, upstreams, ports, others: 20, payments_are_ready: true, cart_is_ready: true })
     }
 
-    /// What `kubectl get` would print of it, exchanged in one step.
+    /// Replaces the dump that `kubectl get` would print, in one step.
     fn write(&self) -> Result<()> {
         let mut items = Vec::new();
         let port = |index: usize| self.ports.get(index).copied().unwrap_or_default();
@@ -202,8 +203,8 @@ impl Shop {
         Ok(fs::rename(&next, &self.file)?)
     }
 
-    /// Three minutes: Services come all the time; an endpoint of `web` dies and returns; `payments` has nothing ready, then
-    /// `cart`; a push is broken; a file of the cluster is.
+    /// Runs for three minutes. Services are added all the time. An endpoint of `web` dies and returns. `payments`, and
+    /// later `cart`, has no ready endpoint. Then a push is broken, and then an input file.
     async fn live(&mut self, pushed: &Path) -> Result<()> {
         let begun = Instant::now();
         for second in 1..=SECONDS {

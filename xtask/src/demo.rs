@@ -16,7 +16,7 @@ pub(crate) async fn run(keep: bool) -> Result<()> {
     let stage = Stage::start().await?;
     let mut shown = Shown::new();
     for (index, row) in ROWS.iter().enumerate() {
-        // The two ways that clients send names: to a proxy, and in a Host header.
+        // Clients send names to a proxy or in a host header.
         let form = if index % 2 == 0 && row.can_be_sent_as(RequestForm::Proxy) {
             RequestForm::Proxy
         } else {

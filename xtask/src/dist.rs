@@ -1,4 +1,4 @@
-//! What a release consists of, in `target/dist`: made, and then looked at as one who downloads it would.
+//! The files of a release, in `target/dist`, checked as somebody would who downloads them.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -15,7 +15,7 @@ const DIST: &str = "target/dist";
 const PROGRAM: &str = "target/native/byname";
 const SUMS: &str = "SHA256SUMS";
 
-/// Packs what `make build`, `make cli` and `make image` made.
+/// Packs the results of `make build`, `make cli` and `make image`.
 pub(crate) fn make(root: &Path) -> Result<()> {
     let dist = root.join(DIST);
     if dist.exists() {
@@ -47,10 +47,10 @@ pub(crate) fn make(root: &Path) -> Result<()> {
 }
 
 fn read(root: &Path, path: &str) -> Result<Vec<u8>> {
-    fs::read(root.join(path)).with_context(|| format!("cannot read {path}: `make dist` makes it first"))
+    fs::read(root.join(path)).with_context(|| format!("cannot read {path}: run `make dist`"))
 }
 
-/// The triple that the program is built for.
+/// The target triple of the program.
 fn host() -> Result<String> {
     let output = Command::new("rustc").arg("-vV").output().context("rustc cannot be run")?;
     let text = String::from_utf8(output.stdout)?;
@@ -58,7 +58,7 @@ fn host() -> Result<String> {
     Ok(host.context("rustc does not say what it builds for")?.to_owned())
 }
 
-/// The directory of the images, which `docker load` and `skopeo copy oci-archive:` take.
+/// A tar of the images' directory, for `docker load` and `skopeo copy oci-archive:`.
 fn image(root: &Path) -> Result<Vec<u8>> {
     let layout = root.join(LAYOUT);
     let mut archive = tar::Builder::new(Vec::new());
@@ -68,7 +68,7 @@ fn image(root: &Path) -> Result<Vec<u8>> {
     Ok(archive.into_inner()?)
 }
 
-/// The files below `directory`, in order, as paths from there.
+/// The files below `directory`, in order, as relative paths.
 fn files(directory: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut left = vec![directory.to_path_buf()];
@@ -99,39 +99,39 @@ fn packed_program(root: &Path, directory: &str) -> Result<Vec<u8>> {
     gzip(&archive.into_inner()?)
 }
 
-/// Whether the files are whole, the module is the one that was tested, in the image as well, and the program starts.
+/// Checks that the files are complete, that module and image hold the tested module, and that the program starts.
 fn check(root: &Path, dist: &Path, program: &str) -> Result<()> {
     verify(dist)?;
     let wasm = read(root, SHIPPED)?;
-    ensure!(fs::read(dist.join(format!("byname-{VERSION}.wasm")))? == wasm, "the module is another than {SHIPPED}");
+    ensure!(fs::read(dist.join(format!("byname-{VERSION}.wasm")))? == wasm, "the module differs from {SHIPPED}");
     let unpacked = tempfile::Builder::new().prefix("byname-dist-").tempdir()?;
     let image = fs::File::open(dist.join(format!("byname-{VERSION}-image.tar")))?;
     tar::Archive::new(image).unpack(unpacked.path())?;
     let layout = Layout::open(unpacked.path())?;
     for tag in layout.tags()? {
-        ensure!(layout.wasm_plugin(tag)? == wasm, "the image {tag} holds another module than {SHIPPED}");
+        ensure!(layout.wasm_plugin(tag)? == wasm, "the module in the image {tag} differs from {SHIPPED}");
     }
     let packed = fs::File::open(dist.join(format!("{program}.tar.gz")))?;
     tar::Archive::new(flate2::read::GzDecoder::new(packed)).unpack(unpacked.path())?;
     let says = output(Command::new(unpacked.path().join(program).join("byname")).arg("--version"))?;
-    ensure!(says == format!("byname {VERSION}\n"), "the program says that it is {says:?}, and not {VERSION}");
+    ensure!(says == format!("byname {VERSION}\n"), "the program reports {says:?} instead of {VERSION}");
     Ok(())
 }
 
-/// Whether the sums are those of the files, and every file has one.
+/// Checks the checksum of every file, and that every file has one.
 fn verify(dist: &Path) -> Result<()> {
     let sums = fs::read_to_string(dist.join(SUMS)).with_context(|| format!("cannot read {SUMS}"))?;
     let mut named = Vec::new();
     for line in sums.lines() {
         let (sum, name) = line.split_once("  ").with_context(|| format!("{SUMS} has a line {line:?}"))?;
         let content = fs::read(dist.join(name)).with_context(|| format!("{SUMS} names {name}"))?;
-        ensure!(sha256(&content) == sum, "{name} has another sum than {SUMS} says");
+        ensure!(sha256(&content) == sum, "{name} does not match its checksum in {SUMS}");
         named.push(name.to_owned());
     }
     named.push(SUMS.to_owned());
     named.sort();
     let there = files(dist)?;
-    ensure!(there == named, "{SUMS} is not of what is there: {there:?}");
+    ensure!(there == named, "{SUMS} must list exactly these files: {there:?}");
     Ok(())
 }
 
@@ -148,17 +148,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_are_those_of_all_that_is_there() -> Result<()> {
+    fn every_file_needs_a_matching_checksum() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let dist = directory.path();
         fs::write(dist.join("a"), "one")?;
         fs::write(dist.join(SUMS), format!("{}  a\n", sha256(b"one")))?;
         verify(dist)?;
         fs::write(dist.join("b"), "two")?;
-        assert!(verify(dist).expect_err("b has no sum").to_string().contains("not of what is there"));
+        assert!(verify(dist).expect_err("b has no sum").to_string().contains("must list exactly"));
         fs::remove_file(dist.join("b"))?;
         fs::write(dist.join("a"), "two")?;
-        assert!(verify(dist).expect_err("a is another").to_string().contains("a has another sum"));
+        assert!(verify(dist).expect_err("a is another").to_string().contains("a does not match"));
         fs::remove_file(dist.join("a"))?;
         assert!(verify(dist).expect_err("a is gone").to_string().contains("names a"));
         Ok(())

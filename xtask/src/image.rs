@@ -1,10 +1,10 @@
-//! The module as images that Istio's agent takes, in a directory in the OCI image layout. What the agent wants is written down
-//! where it is checked: in `byname_test_support::image`.
+//! The module as images for Istio's agent, in a directory in the OCI image layout. `byname_test_support::image` has the
+//! agent's rules.
 //!
-//! Two tagged manifests: a standard image with one layer, which every registry and engine takes, and an artifact, which holds
-//! the module itself. The directory has a `manifest.json` too, so that a tar of it can be loaded into an engine.
+//! There are two tagged manifests. The standard image has one layer and works with every registry and engine. The
+//! artifact has the module itself. The directory also has a `manifest.json`, so that engines can load a tar of it.
 //!
-//! The same module gives the same bytes each time: a WasmPlugin is pinned by the digest of a manifest.
+//! The same module always gives the same bytes, because a WasmPlugin pins an image by the digest of its manifest.
 
 use std::{fs, path::Path};
 
@@ -15,23 +15,23 @@ use serde_json::{Value, json};
 
 use crate::module::SHIPPED;
 
-/// Where the directory is.
+/// The directory of the images.
 pub(crate) const LAYOUT: &str = "target/image";
-/// The version of everything here, which is that of Cargo.toml.
+/// The version of the workspace, from Cargo.toml.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const DESCRIPTION: &str =
     "A proxy-wasm filter that steers requests to Kubernetes Services by the names that programs use";
 
-/// The media type of the layer beside the module in an artifact.
+/// The media type of the artifact's other layer.
 const CONFIG_LAYER: &str = "application/vnd.module.wasm.config.v1+json";
 
-/// The tag of the artifact of `version`; the standard image has the version itself.
+/// The tag of the artifact of `version`. The tag of the standard image is the version itself.
 pub(crate) fn artifact_tag(version: &str) -> String {
     format!("{version}-artifact")
 }
 
-/// Writes [`LAYOUT`] anew, reads it as Istio's agent does, and says what the images' digests are.
+/// Writes [`LAYOUT`], checks it as Istio's agent reads it, and prints the digests of the images.
 pub(crate) fn make(root: &Path) -> Result<()> {
     let wasm = fs::read(root.join(SHIPPED)).with_context(|| format!("cannot read {SHIPPED}: run `make build`"))?;
     let directory = root.join(LAYOUT);
@@ -41,7 +41,7 @@ pub(crate) fn make(root: &Path) -> Result<()> {
     write(&directory, &wasm, VERSION)?;
     let layout = Layout::open(&directory)?;
     for tag in layout.tags()? {
-        ensure!(layout.wasm_plugin(tag)? == wasm, "Istio's agent would get another module from {LAYOUT}:{tag}");
+        ensure!(layout.wasm_plugin(tag)? == wasm, "Istio's agent would read a different module from {LAYOUT}:{tag}");
         println!("{LAYOUT}:{tag} {}", layout.manifest(tag)?.digest);
     }
     Ok(())
@@ -63,7 +63,7 @@ fn write(directory: &Path, wasm: &[u8], version: &str) -> Result<()> {
         "mediaType": "application/vnd.oci.image.index.v1+json",
         "manifests": [manifest(&standard, version)?, manifest(&artifact, &artifact_tag(version))?],
     });
-    // Beside the image of the program, which is called byname.
+    // The image of the CLI has the name byname.
     let for_engines = json!([{
         "Config": blob_path(&standard["config"])?,
         "RepoTags": [format!("byname-module:{version}")],
@@ -77,14 +77,15 @@ fn write(directory: &Path, wasm: &[u8], version: &str) -> Result<()> {
     Ok(())
 }
 
-/// One layer with `plugin.wasm` alone: what the Dockerfile makes too.
+/// The image with `plugin.wasm` in a single layer. The Dockerfile makes the same.
 fn standard_image(blobs: &Blobs<'_>, wasm: &[u8], version: &str) -> Result<Value> {
     let mut archive = tar::Builder::new(Vec::new());
     append(&mut archive, "plugin.wasm", 0o644, wasm)?;
     let tar = archive.into_inner()?;
     let config = json!({
         "created": "1970-01-01T00:00:00Z",
-        // A module runs anywhere. Those who look at it choose, where they choose, this one: Istio's agent always.
+        // A module runs on any architecture. Clients that select by architecture, Istio's agent among them, select this
+        // one.
         "architecture": "amd64",
         "os": "linux",
         "config": {"Labels": annotations(version)},
@@ -102,7 +103,7 @@ fn standard_image(blobs: &Blobs<'_>, wasm: &[u8], version: &str) -> Result<Value
     }))
 }
 
-/// Two layers, as the agent counts them: what the module is for, and the module itself.
+/// The artifact with the agent's two layers: a description of the module, and the module itself.
 fn artifact(blobs: &Blobs<'_>, wasm: &[u8], version: &str) -> Result<Value> {
     let purpose = json!({"type": "envoy_proxy", "abiVersions": ["0.2.1"], "config": {}});
     let mut layers = [blobs.json(CONFIG_LAYER, &purpose)?, blobs.add(WASM_LAYER, wasm)?];
@@ -128,7 +129,7 @@ fn annotations(version: &str) -> Value {
     })
 }
 
-/// A file that belongs to nobody in particular and is of no time.
+/// Appends a file with a fixed owner and time, so that archives are reproducible.
 pub(crate) fn append<W: std::io::Write>(
     archive: &mut tar::Builder<W>,
     path: &str,
@@ -142,7 +143,7 @@ pub(crate) fn append<W: std::io::Write>(
     archive.append_data(&mut header, path, bytes).with_context(|| format!("cannot pack {path}"))
 }
 
-/// Without a name or a time.
+/// Compresses without a name or a time, so that the result is reproducible.
 pub(crate) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     std::io::Write::write_all(&mut encoder, bytes)?;
@@ -155,12 +156,12 @@ pub(crate) struct Blobs<'a> {
 }
 
 impl Blobs<'_> {
-    /// Writes a document and describes it.
+    /// Writes a JSON document and returns its descriptor.
     pub(crate) fn json(&self, media_type: &str, content: &Value) -> Result<Value> {
         self.add(media_type, content.to_string().as_bytes())
     }
 
-    /// Writes one and describes it.
+    /// Writes a blob and returns its descriptor.
     pub(crate) fn add(&self, media_type: &str, bytes: &[u8]) -> Result<Value> {
         let descriptor =
             json!({"mediaType": media_type, "digest": format!("sha256:{}", sha256(bytes)), "size": bytes.len()});
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn istios_agent_gets_the_module_of_both() -> Result<()> {
+    fn istios_agent_reads_the_module_from_both_images() -> Result<()> {
         let directory = written()?;
         let layout = Layout::open(directory.path())?;
         assert_eq!(layout.tags()?, ["1.2.3", "1.2.3-artifact"]);
@@ -222,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_same_each_time() -> Result<()> {
+    fn images_are_reproducible() -> Result<()> {
         assert_eq!(files(written()?.path())?, files(written()?.path())?);
         Ok(())
     }
 
     /// An engine unpacks the layers and compares them with the configuration.
     #[test]
-    fn an_engine_finds_its_way_in_it() -> Result<()> {
+    fn engines_can_load_the_layout() -> Result<()> {
         let directory = written()?;
         let manifest: Value = serde_json::from_slice(&fs::read(directory.path().join("manifest.json"))?)?;
         let read = |path: &Value| fs::read(directory.path().join(path.as_str().unwrap_or_default()));
@@ -247,7 +248,7 @@ mod tests {
 
     type ManifestChange = fn(&mut Value);
 
-    /// What the agent gets of an image with another manifest.
+    /// The agent's result for an image with a changed manifest.
     fn changed(tag: &str, change: ManifestChange) -> Result<Result<Vec<u8>>> {
         let directory = written()?;
         let mut manifest = Layout::open(directory.path())?.manifest(tag)?.content;
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn manifests_of_docker_are_read_as_well() -> Result<()> {
+    fn docker_manifests_are_read_too() -> Result<()> {
         let of_docker: ManifestChange = |manifest| {
             manifest["mediaType"] = json!(DOCKER_MANIFEST);
             manifest["layers"][0]["mediaType"] = json!(DOCKER_LAYER);
@@ -270,9 +271,9 @@ mod tests {
         Ok(())
     }
 
-    /// The reader is worth something: it refuses what Istio's agent refuses.
+    /// The test support's reader refuses what Istio's agent refuses.
     #[test]
-    fn what_is_broken_is_refused() -> Result<()> {
+    fn broken_images_are_refused() -> Result<()> {
         let rows: [(&str, ManifestChange, &str); 6] = [
             ("1.2.3", |manifest| manifest["layers"] = json!([]), "no layers"),
             ("1.2.3", |manifest| manifest["layers"][0]["mediaType"] = json!("text/plain"), "text/plain"),

@@ -1,4 +1,4 @@
-//! Installs what the tests check Istio's objects with: models made of its CRDs, for Python.
+//! Installs Python models of Istio's CRDs, with which tests check Istio objects.
 
 use std::{fs, path::Path};
 

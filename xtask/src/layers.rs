@@ -1,6 +1,6 @@
-//! Checks how the workspace's source files import each other: no two files in a circle, and folders go one way.
+//! Checks how the workspace's source files import each other: no two files in a circle, and folders only downwards.
 //!
-//! A file in a circle cannot be read or tested without the others, and a folder that imports one above it is no layer any more.
+//! A file in a circle cannot be read or tested without the others. A folder that imports a folder above it is no layer.
 //! The compiler allows both.
 
 mod circles;
@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use folders::{CrateLayers, LAYERS};
 use modules::{ModuleTree, Sources};
 
-/// Checks all crates below `root`, the fuzzing's too.
+/// Checks all crates below `root`, including the fuzzing crate.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let mut sources = Sources::new();
     collect(root, "", &mut sources)?;
@@ -34,7 +34,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The files of all crates, and what is wrong with their imports.
+/// The files of all crates, and the errors in their imports.
 fn check_sources(sources: &Sources, layers: &[CrateLayers]) -> Result<(BTreeSet<String>, Vec<String>)> {
     let mut files = BTreeSet::new();
     let mut errors = Vec::new();
@@ -55,14 +55,14 @@ fn check_sources(sources: &Sources, layers: &[CrateLayers]) -> Result<(BTreeSet<
     Ok((files, errors))
 }
 
-/// Whether Cargo would take the file for the root of a crate without being told.
+/// Whether Cargo takes the file for a crate root by its path.
 fn is_crate_root(file: &str) -> bool {
     ["src/lib.rs", "src/main.rs"]
         .iter()
         .any(|root| file.strip_suffix(root).is_some_and(|before| before.is_empty() || before.ends_with('/')))
 }
 
-/// Reads every Rust source below `root`, but for what was built.
+/// Reads every Rust source below `root`, except for build output.
 fn collect(root: &Path, directory: &str, sources: &mut Sources) -> Result<()> {
     let path = root.join(directory);
     for entry in fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))? {

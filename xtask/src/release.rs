@@ -1,4 +1,4 @@
-//! A version, which stands in Cargo.toml alone: whatever else names one is held to it, and follows when it is raised.
+//! Releases. The version is defined in Cargo.toml. Every other mention must match, and is raised with it.
 
 use std::{
     env, fs,
@@ -14,37 +14,40 @@ use crate::image::{LAYOUT, VERSION, artifact_tag};
 
 const CHANGELOG: &str = "CHANGELOG.md";
 const UNRELEASED: &str = "## [Unreleased]\n";
-/// What the release says of itself.
+/// The notes of the release.
 const NOTES: &str = "target/release-notes.md";
 
-/// Whether `tag` may be released: it is the version, and the changelog says what is in it. Leaves that in [`NOTES`].
+/// Checks that `tag` is the version and that the changelog has notes for it. Writes the notes to [`NOTES`].
 pub(crate) fn check(root: &Path, tag: &str) -> Result<()> {
-    ensure!(tag == format!("v{VERSION}"), "the tag is {tag}, and Cargo.toml says {VERSION}: v{VERSION} is its tag");
+    ensure!(
+        tag == format!("v{VERSION}"),
+        "the tag {tag} does not match the version {VERSION} of Cargo.toml: v{VERSION} is its tag"
+    );
     images_are_of(root, VERSION)?;
     let changelog = fs::read_to_string(root.join(CHANGELOG))?;
     let notes = notes(&changelog, VERSION)?;
     fs::create_dir_all(root.join("target"))?;
     fs::write(root.join(NOTES), notes).with_context(|| format!("cannot write {NOTES}"))?;
-    println!("{tag} is the version of Cargo.toml, {CHANGELOG} has it, and {NOTES} is what it says");
+    println!("{tag} matches Cargo.toml and {CHANGELOG}; the release notes are in {NOTES}");
     Ok(())
 }
 
-/// What the changelog says of a version, whose heading has a date: `## [1.2.3] - 2026-01-31`.
+/// The changelog's notes for a version, below a heading with its date: `## [1.2.3] - 2026-01-31`.
 fn notes<'a>(changelog: &'a str, version: &str) -> Result<&'a str> {
     let heading = format!("\n## [{version}] - ");
     let advice = || format!("{CHANGELOG} has no heading {:?} with its date: run `make release`", heading.trim());
     let (_, below) = changelog.split_once(&heading).with_context(advice)?;
     let (date, text) = below.split_once('\n').with_context(advice)?;
     let is_date = date.len() == 10 && date.split('-').all(|part| part.parse::<u16>().is_ok());
-    ensure!(is_date, "{CHANGELOG} dates {version} by {date:?}, which is no date");
+    ensure!(is_date, "{CHANGELOG} has {date:?} for {version}, which is no date");
     let text = text.split("\n## ").next().unwrap_or(text).trim();
-    ensure!(!text.is_empty(), "{CHANGELOG} says nothing of {version}");
+    ensure!(!text.is_empty(), "{CHANGELOG} has no notes for {version}");
     Ok(text)
 }
 
-/// Raises the version to `next`, and says what is left to do.
+/// Raises the version to `next`, and prints the remaining steps.
 pub(crate) fn raise(root: &Path, next: &str) -> Result<()> {
-    // The same where the version of Cargo.toml was never released: the first.
+    // Equal is allowed, because the first version of Cargo.toml is released without being raised.
     ensure!(parts(next)? >= parts(VERSION)?, "{next} is below {VERSION}");
     let changelog = fs::read_to_string(root.join(CHANGELOG))?;
     ensure!(!changelog.contains(&format!("\n## [{next}]")), "{CHANGELOG} has {next} already");
@@ -69,27 +72,27 @@ pub(crate) fn raise(root: &Path, next: &str) -> Result<()> {
             .current_dir(root)
             .status()
             .context("cargo cannot be run")?;
-        ensure!(status.success(), "cargo could not bring the lock file of {manifest} up to date");
+        ensure!(status.success(), "cargo could not update the lock file of {manifest}");
     }
     images_are_of(root, next)?;
     println!("The version is {next}. Look at `git diff`, commit it, and then: git tag -a v{next}");
     Ok(())
 }
 
-/// Numbers, which compare as versions do.
+/// The numbers of a version, which compare like versions.
 fn parts(version: &str) -> Result<[u32; 3]> {
     let parts: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
     let parts = parts.and_then(|parts| <[u32; 3]>::try_from(parts).ok());
-    parts.with_context(|| format!("{version:?} is no version such as 1.2.3"))
+    parts.with_context(|| format!("{version:?} is not a version; use a form such as 1.2.3"))
 }
 
 fn replace(path: &Path, old: &str, new: &str) -> Result<()> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    ensure!(text.matches(old).count() == 1, "{} does not have {old:?} once", path.display());
+    ensure!(text.matches(old).count() == 1, "{} must contain {old:?} exactly once", path.display());
     Ok(fs::write(path, text.replace(old, new))?)
 }
 
-/// Where users read of an image, and copy it from: all that is text.
+/// All text files from which users may copy the name of an image.
 fn places(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
     let mut left = ["README.md", "crates/cli/src", "docs", "envoy", "examples"].map(|place| root.join(place)).to_vec();
@@ -108,13 +111,14 @@ fn places(root: &Path) -> Result<Vec<(PathBuf, String)>> {
 fn images_are_of(root: &Path, version: &str) -> Result<()> {
     for (path, text) in places(root)? {
         for named in image_versions(&text).into_iter().filter_map(|place| text.get(place)) {
-            ensure!(named == version, "{} names an image of {named}, and the version is {version}", path.display());
+            ensure!(named == version, "{} names an image of {named}, but the version is {version}", path.display());
         }
     }
     Ok(())
 }
 
-/// Where `text` has the version of an image of ours: `byname:1.2.3`, `byname-more:1.2.3`, or kustomize's `newTag: 1.2.3`.
+/// The places of versions of byname's images in `text`: `byname:1.2.3`, `byname-more:1.2.3`, or kustomize's
+/// `newTag: 1.2.3`.
 fn image_versions(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let names = ["byname", "newTag"].into_iter().flat_map(|name| text.match_indices(name));
@@ -136,9 +140,9 @@ fn image_versions(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Pushes both images to `image` with skopeo, which changes no byte of a manifest, so that digests stay what they are.
+/// Pushes both images to `image` with skopeo, which keeps the bytes of a manifest and so its digest.
 pub(crate) fn push(root: &Path, image: &str) -> Result<()> {
-    // A registry's names have no capitals, and the names of owners may.
+    // Names in a registry are lower case, but GitHub owners may have capitals.
     let image = image.to_lowercase();
     log_in(&image)?;
     for tag in [VERSION.to_owned(), artifact_tag(VERSION)] {
@@ -149,12 +153,12 @@ pub(crate) fn push(root: &Path, image: &str) -> Result<()> {
             .current_dir(root)
             .status()
             .context("skopeo cannot be run: install it, or see docs/releasing.md for other ways")?;
-        ensure!(status.success(), "skopeo could not push {image}:{tag} (above it says why)");
+        ensure!(status.success(), "skopeo could not push {image}:{tag} (see the error above)");
     }
     Ok(())
 }
 
-/// As `REGISTRY_USER` by `REGISTRY_TOKEN`, where these are set; else one has logged in before, by any engine's means.
+/// Logs in as `REGISTRY_USER` with `REGISTRY_TOKEN` if both are set. Otherwise an earlier login is used.
 fn log_in(image: &str) -> Result<()> {
     let (Ok(user), Ok(token)) = (env::var("REGISTRY_USER"), env::var("REGISTRY_TOKEN")) else { return Ok(()) };
     let registry = image.split('/').next().unwrap_or(image);
@@ -163,9 +167,9 @@ fn log_in(image: &str) -> Result<()> {
         .stdin(Stdio::piped())
         .spawn()
         .context("skopeo cannot be run: install it, or see docs/releasing.md for other ways")?;
-    // Not as an argument, which every process could read.
+    // On standard input, because every process can read arguments.
     skopeo.stdin.take().context("skopeo has an input")?.write_all(token.as_bytes())?;
-    ensure!(skopeo.wait()?.success(), "skopeo could not log in to {registry} (above it says why)");
+    ensure!(skopeo.wait()?.success(), "skopeo could not log in to {registry} (see the error above)");
     Ok(())
 }
 
@@ -176,33 +180,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_stands_in_cargo_toml_alone() -> Result<()> {
+    fn every_image_has_the_version_of_cargo_toml() -> Result<()> {
         images_are_of(&repository(), VERSION)?;
         let refused = images_are_of(&repository(), "9.9.9").expect_err("the examples name an image");
-        assert!(refused.to_string().contains(&format!("an image of {VERSION}, and the version is 9.9.9")), "{refused}");
+        assert!(refused.to_string().contains(&format!("an image of {VERSION}, but the version is 9.9.9")), "{refused}");
         Ok(())
     }
 
     #[test]
-    fn versions_of_images_are_found() {
+    fn finds_the_versions_of_images() {
         let text = "oci://r.example/byname:1.2.3\nbyname-module:1.20.3-artifact, byname: 1.2.3 byname:1.2, byname:4.5.6. newTag: 7.8.9\n";
         let found: Vec<&str> = image_versions(text).into_iter().filter_map(|place| text.get(place)).collect();
         assert_eq!(found, ["1.2.3", "1.20.3", "4.5.6", "7.8.9"]);
     }
 
     #[test]
-    fn the_changelog_has_a_place_for_the_next_release() -> Result<()> {
+    fn the_changelog_has_an_unreleased_section() -> Result<()> {
         let changelog = fs::read_to_string(repository().join(CHANGELOG))?;
         assert_eq!(changelog.matches(UNRELEASED).count(), 1);
         let sections = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"];
         for heading in changelog.lines().filter_map(|line| line.strip_prefix("### ")) {
-            assert!(sections.contains(&heading), "{heading} is no section of Keep a Changelog");
+            assert!(sections.contains(&heading), "{heading} is not a section of Keep a Changelog");
         }
         Ok(())
     }
 
     #[test]
-    fn a_release_needs_its_tag_and_its_notes() {
+    fn a_release_needs_a_matching_tag_and_notes() {
         let log =
             "# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-01-31\n\n### Added\n\n- This.\n\n## [1.2.2] - soon\n";
         assert_eq!(notes(log, "1.2.3").expect("notes"), "### Added\n\n- This.");
@@ -213,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_three_numbers_and_compare_as_such() -> Result<()> {
+    fn versions_are_three_numbers_and_compare_numerically() -> Result<()> {
         assert!(parts("0.10.0")? > parts("0.9.1")?);
         for version in ["1.2", "1.2.3.4", "v1.2.3", "1.2.x", ""] {
             assert!(parts(version).is_err(), "{version}");

@@ -1,4 +1,4 @@
-//! Pushes and dying upstreams under load, for as long as one likes, as a table.
+//! Pushes and a dying upstream under load, for any time, reported as a table.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use byname_test_support::reliability::{self, ReliabilityReport};
 use comfy_table::{ContentArrangement, Table, presets};
 
-/// Runs `seconds` with each number of workers.
+/// Runs for `seconds` with each number of workers.
 pub(crate) async fn run(seconds: u64) -> Result<()> {
     let mut reports = Vec::new();
     for workers in [1, 2] {
@@ -44,7 +44,7 @@ pub(crate) async fn run(seconds: u64) -> Result<()> {
     println!("{table}");
     let wrong: Vec<&str> = reports.iter().flat_map(|report| &report.failures).map(String::as_str).collect();
     if !wrong.is_empty() {
-        bail!("this should not have happened:\n{}", wrong.join("\n"));
+        bail!("requests failed without an upstream's fault:\n{}", wrong.join("\n"));
     }
     Ok(())
 }

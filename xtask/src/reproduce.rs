@@ -1,4 +1,4 @@
-//! Whether the same sources give the same module wherever they lie.
+//! Checks that the same sources give the same module in any directory.
 
 use std::{fs, path::Path, process::Command};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::module::{self, SHIPPED};
 
-/// Builds the module once more from a copy of the sources in another directory, and compares the bytes.
+/// Builds the module again from a copy of the sources in another directory, and compares the bytes.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let here = fs::read(root.join(SHIPPED)).with_context(|| format!("cannot read {SHIPPED}: run `make build`"))?;
     let elsewhere = tempfile::Builder::new().prefix("byname-built-elsewhere-").tempdir()?;
@@ -14,13 +14,13 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     copy_sources(root, &copy)?;
     module::ship(&copy)?;
     if fs::read(copy.join(SHIPPED))? != here {
-        bail!("the module that was built in {} differs from {SHIPPED}: what of a path is in it?", copy.display());
+        bail!("the module built in {} differs from {SHIPPED}; it may contain a path", copy.display());
     }
-    println!("{SHIPPED} is the same, byte for byte, when it is built in another directory");
+    println!("{SHIPPED} is identical when built in another directory");
     Ok(())
 }
 
-/// Copies what git knows of, or would, and nothing that was built.
+/// Copies the files that git tracks or would add, without build output.
 pub(crate) fn copy_sources(root: &Path, copy: &Path) -> Result<()> {
     let files = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -28,7 +28,7 @@ pub(crate) fn copy_sources(root: &Path, copy: &Path) -> Result<()> {
         .output()
         .context("git cannot be run")?;
     for file in String::from_utf8(files.stdout)?.split_terminator('\0') {
-        // One that was removed and not yet committed is still listed.
+        // git still lists a removed file until the removal is committed.
         if root.join(file).is_file() {
             let to = copy.join(file);
             fs::create_dir_all(to.parent().context("a file lies in a directory")?)?;

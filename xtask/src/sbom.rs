@@ -1,7 +1,7 @@
-//! What the module and the program are made of, as CycloneDX, by cargo-cyclonedx.
+//! The SBOMs of the module and the program in CycloneDX format, by cargo-cyclonedx.
 //!
-//! It asks cargo for the features of the whole workspace, tests and build steps included, and so would list what only those
-//! need. So it gets a copy of the sources in which there is nothing else, and what it says is compared with `cargo tree`.
+//! cargo-cyclonedx resolves features for the whole workspace, including tests and build steps, and would list their
+//! dependencies too. So it gets a copy of the sources without them. The result is compared with `cargo tree`.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
@@ -10,16 +10,16 @@ use serde_json::Value;
 
 use crate::{reproduce, tools};
 
-/// A package that ships.
+/// A package of a release.
 pub(crate) struct Shipped<'a> {
     pub(crate) package: &'a str,
-    /// Where its Cargo.toml is.
+    /// The directory of its Cargo.toml.
     pub(crate) directory: &'a str,
     pub(crate) target: &'a str,
 }
 
 impl Shipped<'_> {
-    /// Its components as CycloneDX in JSON, the same each time.
+    /// The SBOM as reproducible CycloneDX JSON.
     pub(crate) fn sbom(&self, root: &Path) -> Result<String> {
         tools::install_cargo_cyclonedx(root)?;
         let copy = tempfile::Builder::new().prefix("byname-sbom-").tempdir()?;
@@ -30,7 +30,7 @@ impl Shipped<'_> {
             .args(["cyclonedx", "--format", "json", "--spec-version", "1.5", "--quiet"])
             .args(["--target", self.target, "--override-filename", "sbom", "--manifest-path"])
             .arg(copied.join(self.directory).join("Cargo.toml"))
-            // No time and no serial number.
+            // Suppresses the time and the serial number.
             .env("SOURCE_DATE_EPOCH", "0")
             .output()
             .context("cargo-cyclonedx cannot be run")?;
@@ -43,7 +43,7 @@ impl Shipped<'_> {
         let (listed, built_in) = (components(&sbom)?, self.dependencies(root)?);
         ensure!(
             listed == built_in,
-            "the SBOM of {} is wrong: it misses {:?}, and these are not built in: {:?}",
+            "the SBOM of {} is wrong: missing {:?}, not built in {:?}",
             self.package,
             built_in.difference(&listed).collect::<Vec<_>>(),
             listed.difference(&built_in).collect::<Vec<_>>()
@@ -51,7 +51,7 @@ impl Shipped<'_> {
         Ok(sbom)
     }
 
-    /// Takes all else out of the workspace in `copy`.
+    /// Removes everything else from the workspace in `copy`.
     fn alone(&self, copy: &Path) -> Result<()> {
         for manifest in ["Cargo.toml", "crates/cli/Cargo.toml", "crates/core/Cargo.toml"] {
             let path = copy.join(manifest);
@@ -74,7 +74,7 @@ impl Shipped<'_> {
         Ok(())
     }
 
-    /// Name and version of all that cargo builds it of.
+    /// The names and versions of all dependencies that cargo builds in.
     fn dependencies(&self, root: &Path) -> Result<BTreeSet<String>> {
         let output = Command::new("cargo")
             .args(["tree", "--locked", "--edges", "no-dev", "--prefix", "none", "--format", "{p}"])
@@ -94,7 +94,7 @@ impl Shipped<'_> {
     }
 }
 
-/// Name and version of every component.
+/// The names and versions of all components.
 fn components(sbom: &str) -> Result<BTreeSet<String>> {
     let sbom: Value = serde_json::from_str(sbom)?;
     let components = sbom["components"].as_array().context("the SBOM lists no components")?;

@@ -1,4 +1,4 @@
-//! Prints what the bytes of the shipped module consist of.
+//! Prints the sizes of the parts of the shipped module.
 
 mod part;
 
@@ -10,17 +10,17 @@ use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 use crate::module::{self, SHIPPED};
 use part::part_of;
 
-/// The row of texts and constants.
+/// The row for texts and constants.
 const DATA: &str = "data: texts and constants";
-/// The row of types, imports, tables, exports and the headers of sections.
+/// The row for types, imports, tables, exports and section headers.
 const REST: &str = "rest: types, tables, imports, exports";
 
-/// Prints a table in Markdown: the bytes of each part of the module, the largest first.
+/// Prints a Markdown table with the bytes of each part of the module, the largest first.
 pub(crate) fn print(root: &Path) -> Result<()> {
     let shipped = fs::read(root.join(SHIPPED)).with_context(|| format!("cannot read {SHIPPED}: run `make build`"))?;
     let read = ModuleBytes::read(&module::with_names(root)?)?;
-    // Names are in a section of their own, without which the module is what ships.
-    ensure!(read.without_names == shipped, "{SHIPPED} is not what was last compiled: run `make build`");
+    // Names are in a section of their own. Without it the module equals the shipped one.
+    ensure!(read.without_names == shipped, "{SHIPPED} is out of date: run `make build`");
     print!("{}", table(&read.rows(), shipped.len()));
     Ok(())
 }
@@ -28,7 +28,7 @@ pub(crate) fn print(root: &Path) -> Result<()> {
 /// A module by its parts.
 struct ModuleBytes {
     without_names: Vec<u8>,
-    /// The name of each function and the bytes of its code.
+    /// The names of functions, with the bytes of their code.
     functions: Vec<(String, usize)>,
     data: usize,
 }
@@ -72,7 +72,7 @@ impl ModuleBytes {
         Ok(Self { without_names, functions, data })
     }
 
-    /// Each part and its bytes, the largest first. Their sum is the module.
+    /// The parts and their bytes, the largest first. Their sum is the size of the module.
     fn rows(&self) -> Vec<(String, usize)> {
         let mut sums: HashMap<String, usize> = HashMap::new();
         for (name, size) in &self.functions {
@@ -91,7 +91,7 @@ fn in_memory(range: Range<u64>) -> Result<Range<usize>> {
     Ok(range.start.try_into()?..range.end.try_into()?)
 }
 
-/// How many bytes a part of the module and its length, which precedes it in LEB128, take.
+/// The bytes of a part and its length, which precedes the part in LEB128.
 fn with_length(range: &Range<usize>) -> usize {
     let length = range.len();
     let bits = usize::BITS - length.leading_zeros();

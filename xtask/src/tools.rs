@@ -1,4 +1,4 @@
-//! Programs that tests and lints need, installed into `target/tools`, each at one version.
+//! Installs pinned versions of programs that tests and lints need into `target/tools`.
 
 use std::{fs, path::Path, process::Command};
 
@@ -11,7 +11,7 @@ const CARGO_DENY: &str = "0.20.2";
 const NODE: &str = "22.20.0";
 const CARGO_FUZZ: &str = "0.13.1";
 
-/// The test runner has to be of the very version of wasm-bindgen that the tests are compiled with, so Cargo.lock says it.
+/// The test runner must have the version of wasm-bindgen in Cargo.lock, with which the tests are compiled.
 pub(crate) fn install_wasm_test_runner(root: &Path) -> Result<()> {
     install_node(root)?;
     let lock = fs::read_to_string(root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
@@ -23,7 +23,7 @@ pub(crate) fn install_wasm_test_runner(root: &Path) -> Result<()> {
     install(root, "wasm-bindgen-cli", version, "wasm-bindgen-test-runner")
 }
 
-/// The tests in wasm run under Node: the machine's own, or else one from PyPI.
+/// The wasm tests run in Node.js: the machine's own, or one from PyPI.
 fn install_node(root: &Path) -> Result<()> {
     let node = Command::new("node").arg("--version").output();
     if node.is_ok_and(|output| output.status.success()) {
@@ -67,7 +67,7 @@ fn install(root: &Path, package: &str, version: &str, program: &str) -> Result<(
         .status()
         .context("cargo cannot be run")?;
     if !status.success() {
-        bail!("cargo could not install {package} {version} (above it says why)");
+        bail!("cargo could not install {package} {version} (see the error above)");
     }
     Ok(fs::write(stamp, version)?)
 }

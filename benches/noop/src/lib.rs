@@ -1,5 +1,5 @@
-//! A filter that does nothing, written as the SDK's examples are and shipped as the compiler leaves it: every callback of
-//! the SDK is exported, and Envoy calls each one.
+//! A filter that does nothing, written like the SDK's examples and shipped as compiled: it exports every callback of
+//! the SDK, and Envoy calls each one.
 
 use proxy_wasm::{
     traits::{Context, HttpContext, RootContext},
@@ -26,7 +26,7 @@ impl Context for NoopStream {}
 
 impl HttpContext for NoopStream {}
 
-/// What the host calls first. The macro writes a public function without docs, so it stands in a module of its own.
+/// The entry point of the module. The macro writes a public function without docs, hence the module around it.
 mod entry {
     proxy_wasm::main! {{
         proxy_wasm::set_root_context(|_| Box::new(crate::Root));

@@ -1,13 +1,13 @@
-//! What `explain` says of a name is what the filter does with it, in a real Envoy: the same outcome and reason, the same
-//! authority, the same endpoints, for random names in random clusters, seen by random pods. And those endpoints are the ones
-//! that kube-proxy's rules give, applied to the objects themselves.
+//! `explain`, the filter in a real Envoy and kube-proxy's rules agree for random names in random clusters, asked by
+//! random pods. `explain` and the filter agree on outcome, reason, authority and endpoints. kube-proxy's rules, applied
+//! to the objects themselves, give the same endpoints.
 
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what these do"
+    reason = "a panic fails the test"
 )]
 
 use std::{
@@ -31,22 +31,22 @@ use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream};
 use serde_json::{Value, json};
 
 const LISTENER: u16 = 15001;
-/// Clusters; each is another push.
+/// Random clusters. Each is one configuration push.
 const ROUNDS: u64 = 25;
-/// Names that are asked in each.
+/// Names that are resolved in each cluster.
 const NAMES: usize = 24;
-/// Endpoints are 127.0.0.2 and so on.
+/// The endpoints are 127.0.0.2 and the addresses after it.
 const MAX_ENDPOINTS: u64 = 24;
 const NAMESPACES: [&str; 3] = ["shop", "prod", "web"];
-/// Some are called as namespaces are, so that names can be read in two ways.
+/// Some have the name of a namespace, so that a name can be read in two ways.
 const SERVICES: [&str; 6] = ["web", "prod", "db", "api", "old", "ext"];
 const ZONES: [&str; 2] = ["eu-a", "eu-b"];
 const NODES: [&str; 2] = ["node-a", "node-b"];
 
-/// Chance that can be had again: its seed is in every failure.
-struct Chance(u64);
+/// Random numbers from a seed. Every failure prints the seed.
+struct SeededRandom(u64);
 
-impl Chance {
+impl SeededRandom {
     fn below(&mut self, bound: u64) -> u64 {
         next_random(&mut self.0) % bound
     }
@@ -68,7 +68,7 @@ impl Chance {
     }
 }
 
-/// Pods: each address on each port says which it is and what authority it was asked for.
+/// Starts the pods. Every address answers on both ports with its own address and the host header that it received.
 fn start_pods() -> Result<[u16; 2]> {
     let mut ports = [0; 2];
     for port in &mut ports {
@@ -102,75 +102,75 @@ fn start_pods() -> Result<[u16; 2]> {
     Ok(ports)
 }
 
-fn service(chance: &mut Chance, number: u64, namespace: &str, name: &str) -> Value {
+fn service(random: &mut SeededRandom, number: u64, namespace: &str, name: &str) -> Value {
     let metadata = json!({"name": name, "namespace": namespace});
     let object = |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec});
-    if name == "ext" || chance.one_in(8) {
-        let target = match chance.below(5) {
+    if name == "ext" || random.one_in(8) {
+        let target = match random.below(5) {
             0 => "weather.example.com".to_owned(),
             1 => "elsewhere.example.com".to_owned(),
-            _ => format!("{}.{}.svc.cluster.local", chance.of(&SERVICES), chance.of(&NAMESPACES)),
+            _ => format!("{}.{}.svc.cluster.local", random.of(&SERVICES), random.of(&NAMESPACES)),
         };
         return object(json!({"type": "ExternalName", "externalName": target}));
     }
     let mut ports = vec![json!({"name": "http", "port": 80, "targetPort": 8080})];
-    if chance.one_in(2) {
+    if random.one_in(2) {
         ports.push(json!({"name": "admin", "port": 9090}));
     }
-    if chance.one_in(3) {
+    if random.one_in(3) {
         ports.push(json!({"name": "dns", "port": 53, "protocol": "UDP"}));
     }
-    let headless = chance.one_in(3);
+    let headless = random.one_in(3);
     let address = if headless { "None".to_owned() } else { format!("10.96.0.{}", number + 1) };
     let mut spec = json!({"clusterIP": address, "clusterIPs": [address], "ports": ports, "selector": {"app": name}});
-    if chance.one_in(5) {
+    if random.one_in(5) {
         spec["publishNotReadyAddresses"] = true.into();
     }
-    if chance.one_in(4) {
+    if random.one_in(4) {
         spec["internalTrafficPolicy"] = "Local".into();
     }
-    if chance.one_in(3) {
-        spec["trafficDistribution"] = (*chance.of(&["PreferClose", "PreferSameZone", "PreferSameNode"])).into();
+    if random.one_in(3) {
+        spec["trafficDistribution"] = (*random.of(&["PreferClose", "PreferSameZone", "PreferSameNode"])).into();
     }
-    if chance.one_in(8) {
+    if random.one_in(8) {
         spec["sessionAffinity"] = "ClientIP".into();
     }
     object(spec)
 }
 
-fn slices(chance: &mut Chance, service: &Value, pods: &mut u64, listening: [u16; 2]) -> Vec<Value> {
-    let hints = chance.below(4);
-    let slice = |chance: &mut Chance, index: u64, pods: &mut u64| {
-        // Each pod is of one Service.
-        let more = (1 + chance.below(3)).min(MAX_ENDPOINTS - *pods);
+fn slices(random: &mut SeededRandom, service: &Value, pods: &mut u64, listening: [u16; 2]) -> Vec<Value> {
+    let hints = random.below(4);
+    let slice = |random: &mut SeededRandom, index: u64, pods: &mut u64| {
+        // No pod belongs to two Services.
+        let more = (1 + random.below(3)).min(MAX_ENDPOINTS - *pods);
         let endpoints: Vec<Value> = (*pods..*pods + more)
             .map(|pod| {
                 let mut endpoint = json!({
                     "addresses": [format!("127.0.0.{}", 2 + pod)],
                     "conditions": {
-                        "ready": chance.maybe(), "serving": chance.maybe(), "terminating": chance.maybe().map(|is| !is),
+                        "ready": random.maybe(), "serving": random.maybe(), "terminating": random.maybe().map(|is| !is),
                     },
-                    "zone": chance.of(&ZONES), "nodeName": chance.of(&NODES),
+                    "zone": random.of(&ZONES), "nodeName": random.of(&NODES),
                 });
-                if chance.one_in(3) {
+                if random.one_in(3) {
                     endpoint["hostname"] = format!("pod-{pod}").into();
                 }
-                if hints == 1 && !chance.one_in(6) {
-                    endpoint["hints"] = json!({"forZones": [{"name": chance.of(&ZONES)}]});
+                if hints == 1 && !random.one_in(6) {
+                    endpoint["hints"] = json!({"forZones": [{"name": random.of(&ZONES)}]});
                 }
                 if hints == 2 {
                     endpoint["hints"] =
-                        json!({"forZones": [{"name": chance.of(&ZONES)}], "forNodes": [{"name": chance.of(&NODES)}]});
+                        json!({"forZones": [{"name": random.of(&ZONES)}], "forNodes": [{"name": random.of(&NODES)}]});
                 }
                 endpoint
             })
             .collect();
         *pods += more;
-        let mut ports = vec![json!({"name": "http", "port": chance.of(&listening), "protocol": "TCP"})];
-        if chance.one_in(2) {
-            ports.push(json!({"name": "admin", "port": chance.of(&listening)}));
+        let mut ports = vec![json!({"name": "http", "port": random.of(&listening), "protocol": "TCP"})];
+        if random.one_in(2) {
+            ports.push(json!({"name": "admin", "port": random.of(&listening)}));
         }
-        if chance.one_in(3) {
+        if random.one_in(3) {
             ports.push(json!({"name": "dns", "port": 53, "protocol": "UDP"}));
         }
         let metadata = &service["metadata"];
@@ -184,22 +184,22 @@ fn slices(chance: &mut Chance, service: &Value, pods: &mut u64, listening: [u16;
             "endpoints": endpoints, "ports": ports,
         })
     };
-    (0..=chance.below(2)).map(|index| slice(chance, index, pods)).collect()
+    (0..=random.below(2)).map(|index| slice(random, index, pods)).collect()
 }
 
-/// A cluster as kubectl would print it, with one pod that asks.
-fn cluster(chance: &mut Chance, listening: [u16; 2]) -> Value {
+/// A cluster as kubectl prints it, with one pod as the caller.
+fn cluster(random: &mut SeededRandom, listening: [u16; 2]) -> Value {
     let mut items = Vec::new();
     let (mut number, mut pods) = (0, 0);
     for namespace in NAMESPACES {
         for name in SERVICES {
-            if chance.one_in(3) {
+            if random.one_in(3) {
                 continue;
             }
             number += 1;
-            let service = service(chance, number, namespace, name);
-            // The control plane makes some even where there are no endpoints.
-            items.extend(slices(chance, &service, &mut pods, listening));
+            let service = service(random, number, namespace, name);
+            // The control plane makes slices even for Services without endpoints.
+            items.extend(slices(random, &service, &mut pods, listening));
             items.push(service);
         }
     }
@@ -209,36 +209,36 @@ fn cluster(chance: &mut Chance, listening: [u16; 2]) -> Value {
         let labels = json!({"topology.kubernetes.io/zone": zone});
         items.push(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": labels}}));
     }
-    let mut spec = json!({"nodeName": chance.of(&NODES), "containers": []});
-    if chance.one_in(2) {
-        spec["dnsConfig"] = json!({"options": [{"name": "ndots", "value": chance.below(6).to_string()}]});
+    let mut spec = json!({"nodeName": random.of(&NODES), "containers": []});
+    if random.one_in(2) {
+        spec["dnsConfig"] = json!({"options": [{"name": "ndots", "value": random.below(6).to_string()}]});
     }
-    if chance.one_in(4) {
-        spec["dnsConfig"]["searches"] = json!([format!("{}.svc.cluster.local", chance.of(&NAMESPACES)), "example.com"]);
+    if random.one_in(4) {
+        spec["dnsConfig"]["searches"] = json!([format!("{}.svc.cluster.local", random.of(&NAMESPACES)), "example.com"]);
     }
     items.push(json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "caller", "namespace": chance.of(&NAMESPACES)},
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "caller", "namespace": random.of(&NAMESPACES)},
         "spec": spec, "status": {"podIPs": [{"ip": "10.1.0.1"}]},
     }));
     json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
 
-/// A name that means something, mostly.
-fn name(chance: &mut Chance, cluster: &ClusterState) -> String {
-    let (mut service, mut namespace) = (*chance.of(&SERVICES), *chance.of(&NAMESPACES));
-    let mut pod = chance.below(MAX_ENDPOINTS);
-    if !chance.one_in(4) {
+/// A name that usually resolves.
+fn name(random: &mut SeededRandom, cluster: &ClusterState) -> String {
+    let (mut service, mut namespace) = (*random.of(&SERVICES), *random.of(&NAMESPACES));
+    let mut pod = random.below(MAX_ENDPOINTS);
+    if !random.one_in(4) {
         let there: Vec<_> = cluster.services.keys().collect();
-        let name = chance.of(&there);
+        let name = random.of(&there);
         (service, namespace) = (&name.name, &name.namespace);
         let endpoints = cluster.service(name).into_iter().flat_map(|service| service.endpoints());
         let last = endpoints.filter_map(|endpoint| endpoint.address.rsplit_once('.')?.1.parse::<u64>().ok());
         let last: Vec<u64> = last.collect();
         if !last.is_empty() {
-            pod = chance.of(&last) - 2;
+            pod = random.of(&last) - 2;
         }
     }
-    let name = match chance.below(14) {
+    let name = match random.below(14) {
         0..=2 => service.to_owned(),
         3 | 4 => format!("{service}.{namespace}"),
         5 => format!("{service}.{namespace}.svc"),
@@ -247,32 +247,31 @@ fn name(chance: &mut Chance, cluster: &ClusterState) -> String {
         8 => format!("_http._tcp.{service}.{namespace}"),
         9 => format!("pod-{pod}.{service}.{namespace}"),
         10 => format!("127-0-0-{}.{service}.{namespace}.svc.cluster.local", 2 + pod),
-        11 => format!("10.96.0.{}", chance.below(20)),
+        11 => format!("10.96.0.{}", random.below(20)),
         12 => format!("127-0-0-{}.{namespace}.pod.cluster.local", 2 + pod),
-        _ => (*chance.of(&["Web.SHOP", "nothing", "www.example.com", "10.1", "web..shop", "web.svc", "-"])).to_owned(),
+        _ => (*random.of(&["Web.SHOP", "nothing", "www.example.com", "10.1", "web..shop", "web.svc", "-"])).to_owned(),
     };
-    match chance.below(6) {
+    match random.below(6) {
         0 => format!("{name}:9090"),
         1 => format!("{name}:53"),
-        2 => format!("{name}:{}", chance.of(&["80", "8080", "0", "99999"])),
+        2 => format!("{name}:{}", random.of(&["80", "8080", "0", "99999"])),
         _ => name,
     }
 }
 
-/// What was seen of requests for one name.
+/// The outcome of the requests for one name.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     reason: String,
-    /// The status of a refused one.
+    /// The status of the local reply, if the filter sent one.
     status: Option<u16>,
     endpoints: BTreeSet<String>,
     authority: Option<String>,
 }
 
-/// The endpoints that may serve, worked out anew from the objects as they were printed: the rules of kube-proxy, as plain as
-/// they can be said.
+/// The endpoints that may serve, by kube-proxy's rules in their plainest form, applied to the printed objects.
 fn naive(objects: &Value, caller: &CallerSettings, key: &str, port: &str) -> BTreeSet<String> {
-    struct One {
+    struct NaiveEndpoint {
         at: String,
         ready: bool,
         draining: bool,
@@ -302,7 +301,7 @@ fn naive(objects: &Value, caller: &CallerSettings, key: &str, port: &str) -> BTr
                 let hints = endpoint["hints"][to].as_array().into_iter().flatten();
                 hints.map(|hint| hint["name"].as_str().expect("text").to_owned()).collect()
             };
-            all.push(One {
+            all.push(NaiveEndpoint {
                 at: format!("{}:{number}", endpoint["addresses"][0].as_str().expect("text")),
                 ready: is("ready", true) || spec["publishNotReadyAddresses"] == true,
                 draining: is("serving", true) && is("terminating", false),
@@ -314,22 +313,22 @@ fn naive(objects: &Value, caller: &CallerSettings, key: &str, port: &str) -> BTr
         }
     }
     let (node, zone) = (caller.who.node.clone().expect("known"), caller.who.zone.clone().expect("known"));
-    let those = |is: &dyn Fn(&One) -> bool| -> BTreeSet<String> {
+    let matching = |is: &dyn Fn(&NaiveEndpoint) -> bool| -> BTreeSet<String> {
         all.iter().filter(|one| is(one)).map(|one| one.at.clone()).collect()
     };
     let or = |first: BTreeSet<String>, second: BTreeSet<String>| if first.is_empty() { second } else { first };
-    let ready = those(&|one| one.ready);
+    let ready = matching(&|one| one.ready);
     if spec["clusterIP"] == "None" {
         return ready;
     }
     if spec["internalTrafficPolicy"] == "Local" {
-        let here = |one: &One| one.node == *node;
-        return or(those(&|one| one.ready && here(one)), those(&|one| one.draining && here(one)));
+        let here = |one: &NaiveEndpoint| one.node == *node;
+        return or(matching(&|one| one.ready && here(one)), matching(&|one| one.draining && here(one)));
     }
     if ready.is_empty() {
-        return those(&|one| one.draining);
+        return matching(&|one| one.draining);
     }
-    // What the control plane would have written, where it wrote nothing.
+    // Adds the hints that the control plane would have written, if it wrote none.
     if all.iter().all(|one| one.zones.is_empty() && one.nodes.is_empty()) {
         let text = |value: &Value| BTreeSet::from([value.as_str().expect("text").to_owned()]);
         for one in all.iter_mut().filter(|one| one.ready) {
@@ -340,14 +339,14 @@ fn naive(objects: &Value, caller: &CallerSettings, key: &str, port: &str) -> BTr
             }
         }
     }
-    let those = |is: &dyn Fn(&One) -> bool| -> BTreeSet<String> {
+    let matching = |is: &dyn Fn(&NaiveEndpoint) -> bool| -> BTreeSet<String> {
         all.iter().filter(|one| one.ready && is(one)).map(|one| one.at.clone()).collect()
     };
-    let all_ready = |is: &dyn Fn(&One) -> bool| all.iter().filter(|one| one.ready).all(is);
+    let all_ready = |is: &dyn Fn(&NaiveEndpoint) -> bool| all.iter().filter(|one| one.ready).all(is);
     let by_node =
-        if all_ready(&|one| !one.nodes.is_empty()) { those(&|one| one.nodes.contains(&node)) } else { [].into() };
+        if all_ready(&|one| !one.nodes.is_empty()) { matching(&|one| one.nodes.contains(&node)) } else { [].into() };
     let by_zone =
-        if all_ready(&|one| !one.zones.is_empty()) { those(&|one| one.zones.contains(&zone)) } else { [].into() };
+        if all_ready(&|one| !one.zones.is_empty()) { matching(&|one| one.zones.contains(&zone)) } else { [].into() };
     or(by_node, or(by_zone, ready))
 }
 
@@ -368,7 +367,7 @@ fn explained(explanation: &Explanation) -> Seen {
     }
 }
 
-/// Asks often enough that every endpoint has its turn.
+/// Sends enough requests that every endpoint has its turn.
 async fn seen(envoy: &Envoy, authority: &str, expected: &Explanation) -> Result<Seen> {
     let before = envoy.reasons().await?;
     let mut seen = Seen::default();
@@ -377,7 +376,7 @@ async fn seen(envoy: &Envoy, authority: &str, expected: &Explanation) -> Result<
         ResolutionKind::Pass | ResolutionKind::Refuse => 2,
     };
     for _ in 0..times {
-        // A refused request ends its connection.
+        // Envoy closes the connection of a refused request.
         let reply = Connection::open(envoy.port(LISTENER), RequestForm::Host).await?.get(authority, &[]).await?;
         if !reply.header("x-byname-reason").is_empty() {
             seen.status = Some(reply.status);
@@ -398,17 +397,17 @@ async fn seen(envoy: &Envoy, authority: &str, expected: &Explanation) -> Result<
 async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Result<()> {
     let listening = start_pods()?;
     let passthrough = TestUpstream::start("passthrough").await?;
-    // One worker: its turns come by every endpoint.
+    // NaiveEndpoint worker, so that its turns cover every endpoint.
     let envoy = Envoy::builder("endpoint.yaml").concurrency(1).upstream(18080, &passthrough).start().await?;
     let filter = envoy.filter("endpoint")?;
-    // The same ones each time; BYNAME_SEED has others.
+    // The default seed is fixed. BYNAME_SEED gives other clusters.
     let seed: u64 = env::var("BYNAME_SEED").map_or(Ok(1), |seed| seed.parse())?;
     let directory = tempfile::tempdir()?;
     let base = directory.path().join("base.json");
     let mut met: BTreeMap<String, usize> = BTreeMap::new();
     for round in 0..ROUNDS {
-        let mut chance = Chance(seed.wrapping_mul(1_000).wrapping_add(round));
-        let printed = cluster(&mut chance, listening);
+        let mut random = SeededRandom(seed.wrapping_mul(1_000).wrapping_add(round));
+        let printed = cluster(&mut random, listening);
         let objects = printed.to_string();
         let mut cluster = ClusterState::default();
         let read = input::read_stream(objects.as_bytes(), "cluster", &mut |object| cluster.add(object));
@@ -420,7 +419,7 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
                 "allow": [{"host": "weather.example.com", "ports": [80, 9090]}],
                 "grants": [{"from": "shop", "to": "prod"}, {"from": "web", "to": "shop"}],
             },
-            "unknownNames": chance.of(&["pass", "refuse"]),
+            "unknownNames": random.of(&["pass", "refuse"]),
             "table": {"singleMachine": true},
         });
         by_hand["steering"].as_object_mut().context("an object")?.remove("outlierDetection");
@@ -432,7 +431,7 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
         let compiled = compile::compile(&cluster, &caller, &options)?;
         envoy.push_text("endpoint", &filter.with_text(&compiled.text), "config_reload").await?;
         for _ in 0..NAMES {
-            let authority = name(&mut chance, &cluster);
+            let authority = name(&mut random, &cluster);
             let explanation =
                 explain::explain(&cluster, &caller, Some(&pod), &compiled, RequestedName::parse(&authority, false));
             *met.entry(explanation.reason.clone()).or_default() += 1;
@@ -447,7 +446,7 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
             let service = service.and_then(|service| compiled.wire.table.services.get(service));
             let has_affinity = service.is_some_and(|service| service.session_affinity == SessionAffinity::ClientIP);
             if has_affinity && seen.endpoints.len() == 1 && seen.endpoints.is_subset(&expected.endpoints) {
-                // One pod keeps one endpoint: it cannot show the others.
+                // Session affinity keeps one endpoint per pod, so the other endpoints stay unseen.
                 assert_eq!((&seen.reason, &seen.authority), (&expected.reason, &expected.authority));
                 continue;
             }
@@ -462,7 +461,7 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
     println!("seed {seed}: {met:?}");
     for reason in ["service", "endpoint", "alias", "no_endpoints", "name_not_found", "port_not_found", "bad_authority"]
     {
-        assert!(met.contains_key(reason), "{reason} was never met: {met:?}");
+        assert!(met.contains_key(reason), "{reason} never occurred: {met:?}");
     }
     Ok(())
 }

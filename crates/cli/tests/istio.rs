@@ -1,12 +1,12 @@
-//! `examples/istio`: what is in the folder is what the program prints and what Istio's CRDs take, the commands of its READMEs
-//! run, and what istiod would make of it reaches the right upstreams in a real Envoy.
+//! `examples/istio`: the folder matches what the program prints, Istio's CRDs accept it, the commands of its READMEs
+//! work, and a real Envoy with istiod's configuration reaches the right upstreams.
 
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what these do"
+    reason = "a panic fails the test"
 )]
 
 #[path = "istio/crds.rs"]
@@ -31,7 +31,7 @@ const SHOP: &str = "examples/cluster/shop.yaml";
 const IMAGE: &str = concat!("oci://registry.example.com/byname:", env!("CARGO_PKG_VERSION"));
 const SUM: &str = "d9c13e5665cef171f816ab8227d10d0ef35f6acf47669805a5248b1fc6adf2a2";
 
-/// What `byname compile` prints for the namespace `shop` of the shop.
+/// The output of `byname compile` for the namespace `shop` of the shop.
 fn compile(args: &[&str]) -> String {
     let seen = ["compile", "-f", SHOP, "-n", "shop", "--visible", "shop", "--visible", "billing"];
     byname(&[&seen, args].concat())

@@ -1,6 +1,7 @@
-//! `byname lint`: each rule on a cluster with its mistake and on one without, what is written, and what is ignored.
+//! `byname lint`: each rule on a cluster with the mistake and on a fixed cluster, the output formats, and ignored
+//! findings.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, which is what this does")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::{
     collections::BTreeSet,
@@ -38,7 +39,7 @@ fn judge(cluster: &ClusterState) -> LintReport {
     lint(cluster, &LintOptions::default())
 }
 
-/// The rules that found something that is not ignored.
+/// The rules with findings that are not ignored.
 fn ids(report: &LintReport) -> Vec<&'static str> {
     report.open().map(|finding| finding.rule.id).collect::<BTreeSet<_>>().into_iter().collect()
 }
@@ -62,7 +63,7 @@ fn each_rule_finds_its_mistake_and_nothing_else() {
 }
 
 #[test]
-fn each_mended_cluster_is_well() {
+fn each_fixed_cluster_has_no_findings() {
     for rule in rules() {
         let cluster = read(&fixtures().join(rule.id).join("pass.yaml"));
         let report = judge(&cluster);
@@ -72,14 +73,14 @@ fn each_mended_cluster_is_well() {
 }
 
 #[test]
-fn nothing_is_found_in_the_clean_cluster() {
+fn clean_cluster_has_no_findings() {
     let report = judge(&read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(CLEAN)));
     assert!(report.findings.is_empty(), "{}", text(&report));
     assert!(report.not_run.is_empty());
 }
 
 #[test]
-fn ids_and_names_are_given_once_and_in_order() {
+fn ids_are_sorted_and_names_are_unique() {
     let ids: Vec<&str> = rules().map(|rule| rule.id).collect();
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
     let names: BTreeSet<&str> = rules().map(|rule| rule.name).collect();
@@ -87,7 +88,7 @@ fn ids_and_names_are_given_once_and_in_order() {
 }
 
 #[test]
-fn every_rule_has_fixtures_and_a_section_and_each_of_these_a_rule() {
+fn every_rule_has_fixtures_and_a_section_in_the_docs() {
     let ids: BTreeSet<String> = rules().map(|rule| rule.id.to_owned()).collect();
     let directories = fs::read_dir(fixtures()).unwrap();
     let directories: BTreeSet<String> =
@@ -109,7 +110,7 @@ fn every_rule_has_fixtures_and_a_section_and_each_of_these_a_rule() {
 }
 
 #[test]
-fn every_line_has_the_field() {
+fn findings_point_to_the_line_of_their_field() {
     let mut files: Vec<PathBuf> = rules().map(|rule| fixtures().join(rule.id).join("fail.yaml")).collect();
     files.push(Path::new(env!("CARGO_MANIFEST_DIR")).join(HOSTILE));
     for file in files {
@@ -119,7 +120,7 @@ fn every_line_has_the_field() {
             let found = lines[line as usize - 1];
             let key = field.rsplit('.').next().unwrap();
             let has_it = match key.split_once('[') {
-                // An item, or an object of which only the place is known, begins with a dash.
+                // Items and whole objects begin with a dash.
                 Some(_) => found.trim().starts_with("- "),
                 None => found.contains(&format!("{key}:")) || found.starts_with("- "),
             };
@@ -129,25 +130,25 @@ fn every_line_has_the_field() {
 }
 
 #[test]
-fn what_is_written_of_the_hostile_cluster() {
+fn reports_of_the_hostile_cluster_match_their_snapshots() {
     let output = byname(&["lint", "-f", HOSTILE]);
     assert_eq!(output.status.code(), Some(1));
     insta::assert_snapshot!("hostile_text", stdout(&output));
     insta::assert_snapshot!("hostile_json", stdout(&byname(&["lint", "-f", HOSTILE, "--format", "json"])));
     let sarif = stdout(&byname(&["lint", "-f", HOSTILE, "--format", "sarif"]));
     let version = concat!(r#""version": ""#, env!("CARGO_PKG_VERSION"), '"');
-    insta::assert_snapshot!("hostile_sarif", sarif.replace(version, r#""version": "that of the program""#));
+    insta::assert_snapshot!("hostile_sarif", sarif.replace(version, r#""version": "VERSION""#));
 }
 
 #[test]
-fn the_list_of_rules() {
+fn list_of_rules_matches_its_snapshot() {
     let output = byname(&["lint", "--list-rules"]);
     assert_eq!(output.status.code(), Some(0));
     insta::assert_snapshot!("rules", stdout(&output));
 }
 
 #[test]
-fn exit_statuses() {
+fn exit_status_tells_findings_from_errors() {
     let warned = fixtures().join("BN056/fail.yaml");
     let warned = warned.to_str().unwrap();
     let info = fixtures().join("BN074/fail.yaml");
@@ -184,7 +185,7 @@ fn exit_statuses() {
 }
 
 #[test]
-fn a_file_is_written_whole_and_without_colours() {
+fn output_file_has_the_whole_report_without_colours() {
     let directory = tempfile::tempdir().unwrap();
     for (format, begin) in [("text", "tests/clusters/hostile.yaml:"), ("json", "[\n"), ("sarif", "{\n")] {
         let file = directory.path().join(format);
@@ -198,7 +199,7 @@ fn a_file_is_written_whole_and_without_colours() {
 }
 
 #[test]
-fn what_is_ignored_is_counted_and_listed() {
+fn ignored_findings_are_counted_and_listed() {
     let cluster = read(&fixtures().join("BN056/fail.yaml"));
     let ignores = vec!["BN056:shop/web=until the balancer is there".parse::<Ignore>().unwrap()];
     let report = lint(&cluster, &LintOptions { ignores, ..LintOptions::default() });
@@ -211,13 +212,13 @@ fn what_is_ignored_is_counted_and_listed() {
     assert_eq!(listed["runs"][0]["results"][0]["suppressions"], suppressions);
 }
 
-/// The text without its colours.
+/// The report as text, without colours.
 fn plain(report: &LintReport) -> String {
     anstream::adapter::strip_str(&text(report)).to_string()
 }
 
 #[test]
-fn an_object_says_itself_what_to_ignore() {
+fn annotations_ignore_findings_of_their_object() {
     let fixture = fs::read_to_string(fixtures().join("BN062/fail.yaml")).unwrap();
     let of_namespace = "    labels:\n      kubernetes.io/metadata.name: com";
     assert!(fixture.contains(of_namespace));
@@ -232,12 +233,12 @@ fn an_object_says_itself_what_to_ignore() {
     let results: Value = serde_json::from_str(&sarif(&report)).unwrap();
     assert_eq!(results["runs"][0]["results"][0]["suppressions"][0]["kind"], "inSource");
 
-    // Without a reason it is ignored itself, and that is found too.
+    // An ignore without a reason has no effect, and is a finding itself.
     assert_eq!(ids(&with("\" \"")), ["BN062", "BN090"]);
 }
 
 #[test]
-fn pods_are_ignored_by_their_annotations_too() {
+fn annotations_of_pods_ignore_findings() {
     let fixture = fs::read_to_string(fixtures().join("BN064/fail.yaml")).unwrap();
     let (before, pod) = fixture.split_once("  kind: Pod\n  metadata:\n").unwrap();
     let annotations = "    annotations:\n      byname/ignore-BN064: it asks nobody\n";
@@ -246,7 +247,7 @@ fn pods_are_ignored_by_their_annotations_too() {
 }
 
 #[test]
-fn a_dump_of_services_alone_is_not_judged_by_what_it_lacks() {
+fn rules_do_not_run_without_the_kinds_they_need() {
     let service = "
 apiVersion: v1
 kind: Service
@@ -264,8 +265,8 @@ spec: {clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 80, targetPor
 }
 
 #[test]
-fn what_is_outside_of_what_was_read_is_not_missing() {
-    // One namespace of many: the target's own has no Services here.
+fn objects_of_unread_namespaces_are_not_missing() {
+    // The dump has one namespace of many, and the alias points to another namespace.
     let alias = "
 apiVersion: v1
 kind: Service
@@ -275,13 +276,13 @@ spec: {type: ExternalName, externalName: api.billing.svc.cluster.local}
     assert_eq!(ids(&judge(&parse(alias))), [""; 0]);
     let namespaces = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
     assert_eq!(ids(&judge(&parse(&format!("{alias}{namespaces}")))), ["BN036"]);
-    // Another cluster domain: it is an external name there.
+    // With another cluster domain, the target is an external name.
     let options = LintOptions { domain: "example.org".into(), ..LintOptions::default() };
     assert_eq!(ids(&lint(&parse(&format!("{alias}{namespaces}")), &options)), [""; 0]);
 }
 
 #[test]
-fn a_long_chain_is_a_loop_to_resolvers() {
+fn a_chain_of_more_than_ten_aliases_is_a_loop() {
     let link = |from: usize| {
         format!(
             "---\napiVersion: v1\nkind: Service\nmetadata: {{name: n{from}, namespace: shop}}\n\
@@ -299,7 +300,7 @@ fn a_long_chain_is_a_loop_to_resolvers() {
 }
 
 #[test]
-fn what_is_met_elsewhere_is_no_mistake() {
+fn valid_services_have_no_findings() {
     let slice = "
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -310,11 +311,11 @@ endpoints: [{addresses: [10.244.1.9]}]
 ---
 ";
     let rows = [
-        // HTTP/3 is called https; a port of UDP and one of TCP may share a number.
+        // HTTP/3 uses the name https. A UDP port and a TCP port may share a number.
         "{clusterIP: 10.96.0.1, ports: [{name: http, port: 80}, {name: https, port: 80, protocol: UDP}]}",
-        // Nobody can say what a name means that is public as well.
+        // The target may also be a public name, so lint cannot judge it.
         "{type: ExternalName, externalName: web.example}",
-        // A status that is not there is that of a manifest.
+        // A Service without a status comes from a manifest.
         "{type: LoadBalancer, ports: [{name: http, port: 80}]}",
         "{clusterIP: None, selector: {app: web}, ports: [{name: http, port: 8080}]}",
     ];
@@ -325,7 +326,7 @@ endpoints: [{addresses: [10.244.1.9]}]
     }
 }
 
-/// A Service `web` of this spec with slices of these fields.
+/// A Service `web` with this spec, and one EndpointSlice for each element of `slices`.
 fn web(spec: &str, slices: &[&str]) -> String {
     let mut objects =
         format!("apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\nspec: {{{spec}}}\n");
@@ -353,18 +354,30 @@ fn services_and_endpoints_are_read_as_the_filter_reads_them() {
     let ports = |ports: &str| web(&format!("clusterIP: 10.96.0.1, ports: [{ports}]"), &[]);
     let rows: &[(&str, String, &[&str])] = &[
         ("an FQDN slice has no endpoints", web(HTTPS, &[FQDN]), &["BN011"]),
-        ("nor has it with a selector", web(&format!("{HTTPS}, selector: {{app: web}}"), &[FQDN]), &["BN010"]),
-        ("nor has it ports", web(BOTH, &[HTTP_SLICE, FQDN]), &["BN015"]),
+        (
+            "an FQDN slice has no endpoints for a selector",
+            web(&format!("{HTTPS}, selector: {{app: web}}"), &[FQDN]),
+            &["BN010"],
+        ),
+        ("an FQDN slice has no ports", web(BOTH, &[HTTP_SLICE, FQDN]), &["BN015"]),
         ("nil conditions are ready", web(HTTPS, &[&of_conditions("{}")]), &[]),
         ("nil ready is ready", web(HTTPS, &[&of_conditions("{serving: false, terminating: true}")]), &[]),
         ("nil serving is serving", web(HTTPS, &[&of_conditions("{ready: false, terminating: true}")]), &[]),
-        ("nil terminating is not", web(HTTPS, &[&of_conditions("{ready: false, serving: true}")]), &["BN010"]),
         (
-            "a port without a number is none",
+            "nil terminating is not terminating",
+            web(HTTPS, &[&of_conditions("{ready: false, serving: true}")]),
+            &["BN010"],
+        ),
+        (
+            "a port without a number is no port",
             web(HTTPS, &[&HTTP_SLICE.replace("name: http, port: 8080", "name: https, port: 0")]),
             &["BN015"],
         ),
-        ("and hides no other", web(HTTPS, &[&HTTP_SLICE.replace("{name: http", "{name: https}, {name: https")]), &[]),
+        (
+            "a port without a number hides no other port",
+            web(HTTPS, &[&HTTP_SLICE.replace("{name: http", "{name: https}, {name: https")]),
+            &[],
+        ),
         (
             "appProtocol in another case, TLS and plaintext",
             ports(
@@ -395,7 +408,7 @@ fn services_and_endpoints_are_read_as_the_filter_reads_them() {
 }
 
 #[test]
-fn sarif_is_what_code_scanning_takes() {
+fn sarif_has_what_code_scanning_needs() {
     let output = byname(&["lint", "-f", HOSTILE, "--format", "sarif"]);
     let log: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(log["version"], "2.1.0");
@@ -420,7 +433,7 @@ fn sarif_is_what_code_scanning_takes() {
 }
 
 #[test]
-fn paths_are_uris() {
+fn sarif_paths_are_uris() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let file = directory.path().join("ä b#.yaml");
     fs::copy(fixtures().join("BN056/fail.yaml"), &file).unwrap();
@@ -430,7 +443,7 @@ fn paths_are_uris() {
 }
 
 #[test]
-fn nothing_that_is_read_steers_a_terminal() {
+fn control_characters_never_reach_a_terminal() {
     let evil = r"\u001b[31m\u202e\u0007\u0085\u200b\ufeff";
     let objects = format!(
         r#"{{"apiVersion": "v1", "kind": "Service", "metadata": {{"name": "a{evil}", "namespace": "n{evil}",
@@ -445,7 +458,7 @@ fn nothing_that_is_read_steers_a_terminal() {
     for written in [plain(&report), json(&report), sarif(&report)] {
         assert!(!written.contains(hides), "{written:?}");
     }
-    // What is meant to be read by programs says the same all the same.
+    // Escaped in JSON and SARIF, the names keep their value.
     let listed: Value = serde_json::from_str(&json(&report)).unwrap();
     assert_eq!(listed[0]["object"]["name"], "a\u{1b}[31m\u{202e}\u{7}\u{85}\u{200b}\u{feff}");
     for args in [&["--format", "text"][..], &["--format", "json"], &["--format", "sarif"]] {
@@ -455,7 +468,7 @@ fn nothing_that_is_read_steers_a_terminal() {
     }
 }
 
-/// A Service and two pods that it selects, owned as said.
+/// The findings for a Service and two pods with these owners and labels, which the Service selects.
 fn owned(owners: [(&str, &str); 2], labels: [&str; 2]) -> Vec<&'static str> {
     let mut objects = "
 apiVersion: v1
@@ -475,7 +488,7 @@ spec: {clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 80}]}
 }
 
 #[test]
-fn versions_of_one_workload_are_one() {
+fn versions_of_one_workload_count_as_one_workload() {
     let plain = ["", ""];
     assert_eq!(owned([("ReplicaSet", "a"), ("ReplicaSet", "b")], plain), ["BN002"]);
     assert_eq!(owned([("StatefulSet", "a"), ("StatefulSet", "a")], plain), [""; 0]);
@@ -488,14 +501,14 @@ fn versions_of_one_workload_are_one() {
 }
 
 #[test]
-fn gateways_speak_tcp() {
+fn a_gateway_backend_needs_a_tcp_port() {
     let fixture = fs::read_to_string(fixtures().join("BN041/pass.yaml")).unwrap();
     let udp = fixture.replace("protocol: TCP", "protocol: UDP").replace("name: http\n", "name: media\n");
     assert_eq!(ids(&judge(&parse(&udp))), ["BN020", "BN041"]);
 }
 
 #[test]
-fn hints_are_judged_by_family() {
+fn hints_are_judged_per_address_family() {
     let slice = |family: &str, first: &str, second: &str, hint: &str| {
         format!(
             "---
@@ -525,9 +538,9 @@ spec: {clusterIP: 10.96.0.10, ports: [{port: 80}]}
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever is left of an object, it is refused when it is read or judged as it is.
+    /// An object with missing lines is refused when it is read, or it is judged without a crash.
     #[test]
-    fn half_objects_are_judged_too(
+    fn incomplete_objects_never_crash_the_rules(
         fixture in sample::select(rules().map(|rule| rule.id).collect::<Vec<_>>()),
         lost in collection::vec(any::<sample::Index>(), 1..6),
     ) {
@@ -548,9 +561,9 @@ proptest! {
     }
 }
 
-/// What is usual in clusters and repositories, and looks like a mistake.
+/// Usual parts of clusters and repositories that look like mistakes.
 #[test]
-fn what_is_usual_is_not_wrong() {
+fn usual_manifests_have_no_findings() {
     const WEB: &str = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.0.0.1, \
                        selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}}";
     for (usual, objects) in [
@@ -628,7 +641,7 @@ fn what_is_usual_is_not_wrong() {
 }
 
 #[test]
-fn what_is_mirrored_is_a_backend_too() {
+fn a_request_mirror_is_checked_as_a_backend() {
     let text = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.0.0.1, ports: [{port: 80}]}}\n\
                 ---\n{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: r, namespace: shop}, spec: {rules: \
                 [{backendRefs: [{name: web, port: 80}], filters: [{type: RequestMirror, requestMirror: {backendRef: {name: gone, port: \
@@ -637,7 +650,7 @@ fn what_is_mirrored_is_a_backend_too() {
 }
 
 #[test]
-fn an_ignore_that_is_for_nothing_is_told() {
+fn an_ignore_without_a_finding_is_reported() {
     let ignore = |text: &str| byname(&["lint", "-f", CLEAN, "--ignore", text]);
     let output = ignore("BN040:shop/typo=on purpose");
     assert_eq!(output.status.code(), Some(0));

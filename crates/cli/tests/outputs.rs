@@ -1,12 +1,12 @@
-//! What `byname compile` writes for Envoy and Istio: as text, to a real Envoy, and with requests through it. A missing Envoy,
-//! or a missing module, fails.
+//! The files that `byname compile` writes for Envoy and Istio: their text, whether a real Envoy accepts them, and
+//! whether requests through that Envoy arrive. A test fails if Envoy or the module is missing.
 
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what these do"
+    reason = "a panic fails the test"
 )]
 
 use std::{
@@ -26,14 +26,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const SHOP: &str = "examples/cluster/shop.yaml";
-/// The port of every bootstrap's listener.
+/// The port of the listener in every bootstrap.
 const LISTENER: u16 = 15001;
 const HOSTILE: &str = "crates/cli/tests/clusters/hostile.yaml";
 
 /// A directory with the files of a test, and the program that writes them.
-struct Desk(TempDir);
+struct Workdir(TempDir);
 
-impl Desk {
+impl Workdir {
     fn new() -> Result<Self> {
         Ok(Self(tempfile::Builder::new().prefix("byname-outputs-").tempdir()?))
     }
@@ -52,7 +52,7 @@ impl Desk {
         Ok(command.arg("compile").args(args).current_dir(repository()).env("NO_COLOR", "1").output()?)
     }
 
-    /// What is written for `cluster` and a caller in `shop`, with this configuration.
+    /// Compiles `cluster` for a caller in `shop` with this configuration, and returns standard output.
     fn compile(&self, cluster: &str, config: &Value, args: &[&str]) -> Result<String> {
         let config = self.put("config.json", &config.to_string())?;
         let output = self.run(&[&["-f", cluster, "-n", "shop", "--config", &config], args].concat())?;
@@ -61,7 +61,7 @@ impl Desk {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// What is said where nothing is written.
+    /// Asserts that compiling fails without output, and returns standard error.
     fn refused(&self, cluster: &str, config: &Value, args: &[&str]) -> Result<String> {
         let config = self.put("config.json", &config.to_string())?;
         let output = self.run(&[&["-f", cluster, "-n", "shop", "--config", &config], args].concat())?;
@@ -70,7 +70,7 @@ impl Desk {
     }
 }
 
-/// What is written by hand for the shop.
+/// A minimal `--config` for the shop.
 fn shop() -> Value {
     json!({
         "version": 1,
@@ -89,7 +89,7 @@ fn with(mut config: Value, fields: &[(&str, Value)]) -> Value {
     config
 }
 
-/// Every way to steer, by itself and mixed.
+/// A configuration for every way to steer, alone and mixed.
 fn ways() -> Vec<(&'static str, Value)> {
     let by = |by: &str| with(shop(), &[("steering.by", json!(by))]);
     vec![
@@ -133,8 +133,8 @@ fn ways() -> Vec<(&'static str, Value)> {
 }
 
 #[test]
-fn each_format_is_written_as_it_always_was() -> TestResult {
-    let desk = Desk::new()?;
+fn each_format_matches_its_snapshot() -> TestResult {
+    let workdir = Workdir::new()?;
     let rows: [(&str, &[&str]); 5] = [
         ("envoy-ecds", &[]),
         ("envoy-bootstrap", &[]),
@@ -144,26 +144,26 @@ fn each_format_is_written_as_it_always_was() -> TestResult {
     ];
     for (format, args) in rows {
         let args = [&["--format", format], args].concat();
-        let text = desk.compile(SHOP, &shop(), &args)?;
-        assert_eq!(text, desk.compile(SHOP, &shop(), &args)?, "{format} is the same each time");
+        let text = workdir.compile(SHOP, &shop(), &args)?;
+        assert_eq!(text, workdir.compile(SHOP, &shop(), &args)?, "{format} is the same each time");
         insta::assert_snapshot!(format, text);
     }
     let mixed = &ways()[3].1;
     let args = ["--format", "envoy-bootstrap", "--clusters", "dns", "--ecds-file", "/etc/byname/filter/byname.yaml"];
-    insta::assert_snapshot!("envoy-bootstrap-mixed", desk.compile(SHOP, mixed, &args)?);
+    insta::assert_snapshot!("envoy-bootstrap-mixed", workdir.compile(SHOP, mixed, &args)?);
     let args = ["--format", "istio-envoyfilter", "--endpoints", "--module", "/etc/byname/byname.wasm"];
-    insta::assert_snapshot!("istio-envoyfilter-mixed", desk.compile(SHOP, mixed, &args)?);
+    insta::assert_snapshot!("istio-envoyfilter-mixed", workdir.compile(SHOP, mixed, &args)?);
     Ok(())
 }
 
-/// A test of the module holds that one to what the module imports.
+/// A test of the module compares `envoy/ecds/shop.yaml` with the module's imports.
 #[test]
-fn the_filter_may_do_what_the_bootstraps_let_it() -> TestResult {
+fn envoy_ecds_has_the_capabilities_of_the_handwritten_file() -> TestResult {
     let wasm = |text: &str| -> Result<Value> {
         let wasm = yaml_documents(text)?[0]["resources"][0]["typed_config"]["config"].clone();
         Ok(json!([wasm["failure_policy"], wasm["vm_config"]["capability_restriction_config"]]))
     };
-    let written = Desk::new()?.compile(SHOP, &shop(), &["--format", "envoy-ecds"])?;
+    let written = Workdir::new()?.compile(SHOP, &shop(), &["--format", "envoy-ecds"])?;
     let by_hand = wasm(&fs::read_to_string(repository().join("envoy/ecds/shop.yaml"))?)?;
     assert_eq!(wasm(&written)?, by_hand);
     assert!(by_hand[1]["allowed_capabilities"].as_object().is_some_and(|all| all.len() == 17));
@@ -174,7 +174,7 @@ fn module() -> String {
     repository().join("target/byname.wasm").display().to_string()
 }
 
-/// What Envoy says of a bootstrap; nothing where it takes it.
+/// Returns Envoy's errors about a bootstrap; `None` if Envoy accepts it.
 fn validate(bootstrap: &Path) -> Result<Option<String>> {
     let output = Command::new(envoy_binary()?)
         .args(["--mode", "validate", "--log-level", "warning", "-c"])
@@ -187,18 +187,18 @@ fn validate(bootstrap: &Path) -> Result<Option<String>> {
 }
 
 #[test]
-fn envoy_takes_every_bootstrap() -> TestResult {
-    let desk = Desk::new()?;
-    let directory = desk.path("endpoints");
+fn envoy_accepts_every_bootstrap() -> TestResult {
+    let workdir = Workdir::new()?;
+    let directory = workdir.path("endpoints");
     fs::create_dir(&directory)?;
-    let (directory, cds) = (directory.display().to_string(), desk.path("cds.yaml").display().to_string());
-    let bootstrap = desk.path("sidecar.yaml").display().to_string();
+    let (directory, cds) = (directory.display().to_string(), workdir.path("cds.yaml").display().to_string());
+    let bootstrap = workdir.path("sidecar.yaml").display().to_string();
     let eds = ["--clusters", "eds", "--eds-directory", &directory, "--eds-output", &directory];
     let discovered = ["--cds-file", &cds, "--clusters-output", &cds, "--pass", "original-dst"];
     let kinds: [&[&str]; 4] = [&[], &eds, &["--clusters", "dns"], &discovered];
     let module = module();
     for (way, config) in ways() {
-        // A hostile cluster has none of the Services that are said something of.
+        // The hostile cluster has none of the Services that these fields name.
         let of_others = with(config.clone(), &[("table", json!({})), ("fallback", json!({}))]);
         let hostile = &kinds[..1];
         for (cluster, config, kinds, skip) in
@@ -208,12 +208,12 @@ fn envoy_takes_every_bootstrap() -> TestResult {
                 let mut args = vec!["--format", "envoy-bootstrap", "--module", &module, "-o", &bootstrap];
                 args.extend(*kind);
                 args.extend(skip);
-                // DNS knows nothing of a Service's parts.
+                // DNS cannot return a subset of a Service's endpoints.
                 if kind.contains(&"dns") && config.to_string().contains("\"subsets\"") {
-                    assert!(desk.refused(cluster, config, &args)?.contains("is a subset of the endpoints"), "{way}");
+                    assert!(workdir.refused(cluster, config, &args)?.contains("is a subset of the endpoints"), "{way}");
                     continue;
                 }
-                desk.compile(cluster, config, &args)?;
+                workdir.compile(cluster, config, &args)?;
                 assert_eq!(validate(Path::new(&bootstrap))?, None, "{cluster}, {way}, {kind:?}");
             }
         }
@@ -221,7 +221,7 @@ fn envoy_takes_every_bootstrap() -> TestResult {
     Ok(())
 }
 
-/// The names that the filter may give for anything in its table, however it is asked for.
+/// The clusters that the filter may steer to, for any name of any Service in its table.
 fn steered_to(config: &Config, table: &Value) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (key, service) in table["services"].as_object().expect("Services") {
@@ -270,12 +270,12 @@ fn read(table: &str) -> Result<Config> {
 }
 
 #[test]
-fn every_cluster_that_the_filter_may_name_is_there() -> TestResult {
-    let desk = Desk::new()?;
+fn bootstrap_has_every_cluster_that_the_filter_may_steer_to() -> TestResult {
+    let workdir = Workdir::new()?;
     for (way, config) in ways() {
-        let table = desk.compile(SHOP, &config, &[])?;
+        let table = workdir.compile(SHOP, &config, &[])?;
         let wanted = steered_to(&read(&table)?, &serde_json::from_str::<Value>(&table)?["table"]);
-        let bootstrap = desk.compile(SHOP, &config, &["--format", "envoy-bootstrap"])?;
+        let bootstrap = workdir.compile(SHOP, &config, &["--format", "envoy-bootstrap"])?;
         let clusters = &yaml_documents(&bootstrap)?[0]["static_resources"]["clusters"];
         let there: Vec<&str> =
             clusters.as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect();
@@ -289,7 +289,7 @@ fn every_cluster_that_the_filter_may_name_is_there() -> TestResult {
         };
         assert!(wanted.len() >= named, "{way}: {wanted:?}");
         if way == "cluster" {
-            assert_eq!(wanted.len(), there.len(), "and no others");
+            assert_eq!(wanted.len(), there.len(), "no other clusters");
         }
     }
     Ok(())
@@ -297,18 +297,18 @@ fn every_cluster_that_the_filter_may_name_is_there() -> TestResult {
 
 /// A small cluster on this machine, and its upstreams.
 struct Loopback {
-    desk: Desk,
+    workdir: Workdir,
     upstreams: Vec<TestUpstream>,
 }
 
 impl Loopback {
-    /// `payments` in two namespaces, the StatefulSet `db` with two pods, and the alias `pay`.
+    /// Starts `payments` in two namespaces, the StatefulSet `db` with two pods, and the alias `pay`.
     async fn start() -> Result<Self> {
         let mut upstreams = Vec::new();
         for name in ["payments.shop", "payments.prod", "db-0", "db-1"] {
             upstreams.push(TestUpstream::start(name).await?);
         }
-        Ok(Self { desk: Desk::new()?, upstreams })
+        Ok(Self { workdir: Workdir::new()?, upstreams })
     }
 
     fn objects(&self, alias: &str) -> Vec<Value> {
@@ -343,15 +343,15 @@ impl Loopback {
 
     fn dump(&self, alias: &str, more: &[Value]) -> Result<String> {
         let items = [self.objects(alias), more.to_vec()].concat();
-        self.desk.put("dump.json", &json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
+        self.workdir.put("dump.json", &json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
     }
 
-    /// Starts an Envoy with what is compiled, which finds the module where it is.
+    /// Compiles a bootstrap with the module's path in the repository, and starts an Envoy with it.
     async fn sidecar(&self, config: &Value, args: &[&str], edit: impl Fn(&str) -> String) -> Result<Envoy> {
-        let bootstrap = self.desk.path("sidecar.yaml").display().to_string();
+        let bootstrap = self.workdir.path("sidecar.yaml").display().to_string();
         let args =
             [&["--format", "envoy-bootstrap", "--module", "target/byname.wasm", "-o", &bootstrap], args].concat();
-        self.desk.compile(&self.desk.path("dump.json").display().to_string(), config, &args)?;
+        self.workdir.compile(&self.workdir.path("dump.json").display().to_string(), config, &args)?;
         fs::write(&bootstrap, edit(&fs::read_to_string(&bootstrap)?))?;
         let mut builder = Envoy::builder(&bootstrap).concurrency(1);
         for upstream in &self.upstreams {
@@ -370,7 +370,7 @@ async fn get(envoy: &Envoy, authority: &str, headers: &[(&str, &str)]) -> Result
     Connection::open(envoy.port(LISTENER), RequestForm::Host).await?.get(authority, headers).await
 }
 
-/// Asks until `upstream` answers.
+/// Sends requests until `upstream` answers.
 async fn wait_for(envoy: &Envoy, authority: &str, upstream: &str) -> TestResult {
     let start = Instant::now();
     loop {
@@ -385,7 +385,8 @@ async fn wait_for(envoy: &Envoy, authority: &str, upstream: &str) -> TestResult 
 
 const IN_SHOP: &str = "payments.shop.svc.cluster.local";
 
-/// What a caller in `shop` asks for, who answers, and with what Host.
+/// The authority that a caller in `shop` sends, the upstream that answers, and the host header that the upstream
+/// receives.
 const ROWS: [(&str, &str, &str); 8] = [
     ("payments", "payments.shop", IN_SHOP),
     ("payments.shop:80", "payments.shop", IN_SHOP),
@@ -421,13 +422,13 @@ async fn every_row(envoy: &Envoy, what: &str) -> TestResult {
 }
 
 #[tokio::test]
-async fn a_compiled_sidecar_reaches_everything_by_its_names() -> TestResult {
+async fn a_compiled_sidecar_reaches_every_name() -> TestResult {
     let loopback = Loopback::start().await?;
     loopback.dump(IN_SHOP, &[])?;
     for by in ["cluster", "authority", "endpoint"] {
         every_row(&loopback.sidecar(&on_this_machine(by), &[], str::to_owned).await?, by).await?;
     }
-    let endpoints = loopback.desk.path("endpoints");
+    let endpoints = loopback.workdir.path("endpoints");
     fs::create_dir(&endpoints)?;
     let endpoints = endpoints.display().to_string();
     let args = ["--clusters", "eds", "--eds-directory", &endpoints, "--eds-output", &endpoints];
@@ -435,20 +436,20 @@ async fn a_compiled_sidecar_reaches_everything_by_its_names() -> TestResult {
     every_row(&envoy, "eds").await
 }
 
-/// The filter and the clusters come from files, and both are written anew.
+/// Both the filter and the clusters come from files, and both files are replaced.
 #[tokio::test]
-async fn what_is_discovered_changes_in_a_running_sidecar() -> TestResult {
+async fn a_running_sidecar_takes_new_filter_and_cluster_files() -> TestResult {
     let loopback = Loopback::start().await?;
-    let desk = &loopback.desk;
+    let workdir = &loopback.workdir;
     let config =
         with(on_this_machine("cluster"), &[("externalNames", json!({"grants": [{"from": "shop", "to": "prod"}]}))]);
     let dump = loopback.dump(IN_SHOP, &[])?;
-    fs::create_dir(desk.path("watched"))?;
-    let (ecds, cds) = (desk.path("watched/byname.yaml"), desk.path("watched/clusters.yaml"));
+    fs::create_dir(workdir.path("watched"))?;
+    let (ecds, cds) = (workdir.path("watched/byname.yaml"), workdir.path("watched/clusters.yaml"));
     let (ecds, cds) = (ecds.display().to_string(), cds.display().to_string());
     let module = module();
     let files = ["--format", "envoy-ecds", "--module", &module, "--clusters-output", &cds, "-o", &ecds];
-    desk.compile(&dump, &config, &files)?;
+    workdir.compile(&dump, &config, &files)?;
     let envoy = loopback.sidecar(&config, &["--ecds-file", &ecds, "--cds-file", &cds], str::to_owned).await?;
     wait_for(&envoy, "payments", "payments.shop").await?;
     every_row(&envoy, "ecds").await?;
@@ -462,22 +463,22 @@ async fn what_is_discovered_changes_in_a_running_sidecar() -> TestResult {
                "ports": [{"port": late.port()}], "endpoints": [{"addresses": ["127.0.0.1"]}]}),
     ];
     let dump = loopback.dump("payments.prod.svc.cluster.local", &more)?;
-    desk.compile(&dump, &config, &files)?;
+    workdir.compile(&dump, &config, &files)?;
     wait_for(&envoy, "late", "late").await?;
     wait_for(&envoy, "pay:8080", "payments.prod").await?;
     assert_eq!(get(&envoy, "payments", &[]).await?.said("upstream"), "payments.shop");
     Ok(())
 }
 
-/// A DNS server in the same Envoy knows the host outside.
+/// A DNS server in the same Envoy knows the external host.
 #[tokio::test]
-async fn an_alias_leads_out_of_the_cluster_over_tls() -> TestResult {
+async fn an_alias_reaches_an_external_host_over_tls() -> TestResult {
     const HOST: &str = "api.weather.example.com";
     let mut loopback = Loopback::start().await?;
     let (outside, certificate) = TestUpstream::start_tls("outside", HOST).await?;
     let (clear, other) =
         (TestUpstream::start("clear").await?, TestUpstream::start_tls("other", "other.example.com").await?.0);
-    let ca_file = loopback.desk.put("ca.pem", &certificate)?;
+    let ca_file = loopback.workdir.put("ca.pem", &certificate)?;
     let ports = [outside.port(), clear.port(), other.port()];
     let alias = |name: &str| {
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": name},
@@ -532,15 +533,15 @@ async fn an_alias_leads_out_of_the_cluster_over_tls() -> TestResult {
             assert_eq!(get(&envoy, name, &[]).await?.said("authority"), format!("{HOST}:{port}"));
         }
         let reply = get(&envoy, "impostor", &[]).await?;
-        assert_eq!(reply.status, 503, "its certificate is another's: {}", reply.body);
+        assert_eq!(reply.status, 503, "the certificate is for another host: {}", reply.body);
     }
     Ok(())
 }
 
 #[test]
-fn nothing_is_written_where_anything_is_wrong() -> TestResult {
-    let desk = Desk::new()?;
-    let kept = desk.put("kept.yaml", "as it was\n")?;
+fn an_error_leaves_the_output_file_unchanged() -> TestResult {
+    let workdir = Workdir::new()?;
+    let kept = workdir.put("kept.yaml", "as it was\n")?;
     let same = with(shop(), &[("steering.cluster", json!("{service}.{namespace}"))]);
     let endpoint = with(shop(), &[("steering.by", json!("endpoint"))]);
     let authority = with(shop(), &[("steering.by", json!("authority"))]);
@@ -560,7 +561,7 @@ fn nothing_is_written_where_anything_is_wrong() -> TestResult {
         (&authority, &["--format", "istio-envoyfilter"], &["is not needed", "istio-wasmplugin"]),
         (&shop(), &["--format", "envoy-bootstrap", "--eds-output", "x"], &["--clusters eds"]),
         (&shop(), &["--format", "envoy-bootstrap", "--pass", "perhaps"], &["original-dst"]),
-        // Envoy would read none of these files.
+        // Envoy does not read a file without a known extension.
         (
             &shop(),
             &["--format", "envoy-bootstrap", "--cds-file", "live/clusters"],
@@ -580,39 +581,39 @@ fn nothing_is_written_where_anything_is_wrong() -> TestResult {
         ),
     ];
     for (config, args, says) in rows {
-        let said = desk.refused(SHOP, config, &[args, &["-o", &kept]].concat())?;
+        let said = workdir.refused(SHOP, config, &[args, &["-o", &kept]].concat())?;
         assert!(says.iter().all(|text| said.contains(text)), "{args:?}: {said}");
         assert_eq!(fs::read_to_string(&kept)?, "as it was\n", "{args:?}");
     }
-    // Without endpoints in the dump a static cluster has none to hold.
+    // A static cluster needs the endpoints, and this dump has none.
     let services = yaml_documents(&fs::read_to_string(repository().join(SHOP))?)?.remove(0);
     let services: Vec<&Value> =
         services["items"].as_array().expect("a list").iter().filter(|item| item["kind"] == "Service").collect();
     let services =
-        desk.put("services.json", &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string())?;
-    let said = desk.refused(&services, &shop(), &["--format", "envoy-bootstrap"])?;
+        workdir.put("services.json", &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string())?;
+    let said = workdir.refused(&services, &shop(), &["--format", "envoy-bootstrap"])?;
     assert!(
         said.contains("cart.shop.svc.cluster.local:80: has unknown endpoints") && said.contains("--clusters dns"),
         "{said}"
     );
-    let text = desk.compile(&services, &shop(), &["--format", "envoy-bootstrap", "--clusters", "dns"])?;
+    let text = workdir.compile(&services, &shop(), &["--format", "envoy-bootstrap", "--clusters", "dns"])?;
     assert!(text.contains("name: envoy.clusters.dns\n"));
     Ok(())
 }
 
-/// Some characters end a line of YAML, or may not stand in it.
+/// Some characters end a line of YAML, and some are not allowed in it.
 #[test]
-fn what_is_no_ascii_is_escaped() -> TestResult {
+fn non_ascii_characters_are_escaped() -> TestResult {
     const STRANGE: &str = "\u{7f}\u{85}\u{2028}\u{e9}\u{1f980}";
-    let desk = Desk::new()?;
+    let workdir = Workdir::new()?;
     let ports = json!([{"port": 80, "appProtocol": STRANGE}]);
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "web"},
                          "spec": {"clusterIP": "None", "ports": ports}});
-    let dump = desk.put("strange.json", &service.to_string().replace('\u{7f}', "\\u007f"))?;
+    let dump = workdir.put("strange.json", &service.to_string().replace('\u{7f}', "\\u007f"))?;
     let image = ["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname"];
-    let plugin = desk.compile(&dump, &shop(), &image)?;
-    let filter = desk.compile(&dump, &shop(), &["--format", "envoy-ecds"])?;
-    // What is beyond 16 bits would be two halves in JSON, which YAML does not know.
+    let plugin = workdir.compile(&dump, &shop(), &image)?;
+    let filter = workdir.compile(&dump, &shop(), &["--format", "envoy-ecds"])?;
+    // JSON escapes a character above U+FFFF as a surrogate pair, which YAML does not know.
     let is_plain = |c: char| (c.is_ascii() && c != '\u{7f}') || c > '\u{ffff}';
     assert!(plugin.chars().all(is_plain) && filter.chars().all(is_plain));
     let plugin = yaml_documents(&plugin)?.remove(0);
@@ -624,13 +625,13 @@ fn what_is_no_ascii_is_escaped() -> TestResult {
     Ok(())
 }
 
-/// Whatever a path is made of, Envoy reads it as it was given.
+/// Envoy reads the path that was given, whatever its characters.
 #[test]
-fn prints_hostile_paths_as_text() -> TestResult {
+fn hostile_paths_are_quoted() -> TestResult {
     const PATH: &str = "/etc/a: {b} # \"c'\\\u{7f}\u{85}\u{2028}*d";
     let file = format!("{PATH}.yaml");
     let paths = ["--module", PATH, "--ecds-file", &file, "--cds-file", &file];
-    let bootstrap = Desk::new()?.compile(SHOP, &shop(), &[&["--format", "envoy-bootstrap"], &paths[..]].concat())?;
+    let bootstrap = Workdir::new()?.compile(SHOP, &shop(), &[&["--format", "envoy-bootstrap"], &paths[..]].concat())?;
     let bootstrap = yaml_documents(&bootstrap)?.remove(0);
     let manager = &bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
     let discovery = &manager["http_filters"][0]["config_discovery"];
@@ -643,16 +644,17 @@ fn prints_hostile_paths_as_text() -> TestResult {
 }
 
 #[test]
-fn an_object_that_is_too_large_is_refused() -> TestResult {
-    let desk = Desk::new()?;
+fn refuses_an_object_above_the_size_limit() -> TestResult {
+    let workdir = Workdir::new()?;
     let service = |number: usize| {
         let name = format!("{}-{number:05}", "long".repeat(14));
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": name},
                "spec": {"clusterIP": "None", "ports": [{"name": "http", "port": 80}]}})
     };
     let services: Vec<Value> = (0..16_000).map(service).collect();
-    let dump = desk.put("large.json", &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string())?;
-    let said = desk.refused(
+    let dump =
+        workdir.put("large.json", &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string())?;
+    let said = workdir.refused(
         &dump,
         &shop(),
         &["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname"],
@@ -665,29 +667,29 @@ fn an_object_that_is_too_large_is_refused() -> TestResult {
 }
 
 #[test]
-fn a_written_file_replaces_the_old_one() -> TestResult {
-    let desk = Desk::new()?;
-    let file = desk.put("out.yaml", "old\n")?;
-    let text = desk.compile(SHOP, &shop(), &["--format", "envoy-ecds"])?;
-    assert_eq!(desk.compile(SHOP, &shop(), &["--format", "envoy-ecds", "-o", &file])?, "");
+fn output_file_is_replaced_and_nothing_else_is_left() -> TestResult {
+    let workdir = Workdir::new()?;
+    let file = workdir.put("out.yaml", "old\n")?;
+    let text = workdir.compile(SHOP, &shop(), &["--format", "envoy-ecds"])?;
+    assert_eq!(workdir.compile(SHOP, &shop(), &["--format", "envoy-ecds", "-o", &file])?, "");
     assert_eq!(fs::read_to_string(&file)?, text);
-    assert_eq!(fs::read_dir(desk.0.path())?.count(), 2, "and nothing else is left");
+    assert_eq!(fs::read_dir(workdir.0.path())?.count(), 2, "only the configuration and the output are there");
     Ok(())
 }
 
-/// An object for Istio says what the table says.
+/// An object for Istio gives the same answers as the table.
 #[test]
-fn istio_hands_the_filter_the_same_names() -> TestResult {
-    let desk = Desk::new()?;
+fn istio_objects_resolve_names_like_the_table() -> TestResult {
+    let workdir = Workdir::new()?;
     let config = with(shop(), &[("steering.by", json!("authority"))]);
     let (sum, url) = ("ab12".repeat(16), "oci://registry.example.com/byname:0.1.0");
     let digest = format!("sha256:{sum}");
     let image = ["--format", "istio-wasmplugin", "--image", url, "--sha256", &digest];
-    let plugin = yaml_documents(&desk.compile(SHOP, &shop(), &image)?)?.remove(0);
+    let plugin = yaml_documents(&workdir.compile(SHOP, &shop(), &image)?)?.remove(0);
     assert_eq!(plugin["metadata"], json!({"name": "byname", "namespace": "shop"}));
     assert_eq!((&plugin["spec"]["match"], &plugin["spec"]["sha256"]), (&json!([{"mode": "CLIENT"}]), &json!(sum)));
     let pushed = read(&plugin["spec"]["pluginConfig"].to_string())?;
-    let table = read(&desk.compile(SHOP, &config, &[])?)?;
+    let table = read(&workdir.compile(SHOP, &config, &[])?)?;
     for authority in
         ["web", "cart", "catalog:9090", "ledger.billing", "suggest", "weather:443", "nobody", "10.96.0.1:443"]
     {
@@ -701,10 +703,10 @@ fn istio_hands_the_filter_the_same_names() -> TestResult {
         };
         assert_eq!(ask(&pushed), ask(&table), "{authority}");
     }
-    let said = desk.run(&[&["-f", SHOP, "-n", "shop"], &image[..]].concat())?.stderr;
+    let said = workdir.run(&[&["-f", SHOP, "-n", "shop"], &image[..]].concat())?.stderr;
     assert!(String::from_utf8(said)?.contains("0.1 % of an object's size limit"));
 
-    let filter = desk.compile(
+    let filter = workdir.compile(
         SHOP,
         &ways()[3].1,
         &["--format", "istio-envoyfilter", "--endpoints", "--module", "/byname.wasm"],
@@ -720,20 +722,20 @@ fn istio_hands_the_filter_the_same_names() -> TestResult {
     Ok(())
 }
 
-/// What is added to Istio's listeners, routes and clusters is taken by Envoy.
+/// Envoy accepts what an EnvoyFilter adds to Istio's listeners, routes and clusters.
 #[test]
-fn the_patches_of_an_envoy_filter_are_envoys() -> TestResult {
-    let desk = Desk::new()?;
+fn envoy_accepts_the_patches_of_an_envoyfilter() -> TestResult {
+    let workdir = Workdir::new()?;
     for (way, config) in ways().into_iter().filter(|(way, _)| *way != "authority") {
         let filter =
-            desk.compile(SHOP, &config, &["--format", "istio-envoyfilter", "--endpoints", "--module", &module()])?;
+            workdir.compile(SHOP, &config, &["--format", "istio-envoyfilter", "--endpoints", "--module", &module()])?;
         let filter = yaml_documents(&filter)?.remove(0);
         let patches = filter["spec"]["configPatches"].as_array().cloned().unwrap_or_default();
         let values = |kind: &str| -> Vec<Value> {
             let of_kind = patches.iter().filter(|patch| patch["applyTo"] == kind);
             of_kind.map(|patch| patch["patch"]["value"].clone()).collect()
         };
-        // As istiod puts them in.
+        // istiod inserts the patches in this way.
         let mut manager = values("NETWORK_FILTER").remove(0)["typed_config"].clone();
         let mut routes = values("HTTP_ROUTE");
         routes.push(json!({"match": {"prefix": "/"}, "direct_response": {"status": 404}}));
@@ -751,7 +753,7 @@ fn the_patches_of_an_envoy_filter_are_envoys() -> TestResult {
             }],
             "clusters": values("CLUSTER"),
         }});
-        let bootstrap = desk.put("bootstrap.json", &bootstrap.to_string())?;
+        let bootstrap = workdir.put("bootstrap.json", &bootstrap.to_string())?;
         assert_eq!(validate(Path::new(&bootstrap))?, None, "{way}");
     }
     Ok(())

@@ -1,11 +1,11 @@
-//! `byname watch`: the real program against an API that lets it down, against files that change, and before a real Envoy.
+//! `byname watch`: the real program with an API that fails, with files that change, and with a real Envoy.
 
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what these do"
+    reason = "a panic fails the test"
 )]
 
 #[path = "watch/program.rs"]

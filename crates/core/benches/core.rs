@@ -1,7 +1,7 @@
-//! The time of a resolution and of reading a table, natively and by the number of Services. Nothing here fails for being slow;
-//! `make bench` measures the time that the filter adds to a request in Envoy.
+//! The time to resolve a name and to read a table, natively and by the number of Services. Nothing here fails for being
+//! slow. `make bench` measures the time that the filter adds to a request in Envoy.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot go on ends, which is what these do")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a panic ends the benchmark")]
 
 use std::{hint::black_box, time::Duration};
 
@@ -12,11 +12,12 @@ use serde_json::{Map, Value, json};
 const RESOLVED: [usize; 4] = [10, 1_000, 10_000, 100_000];
 const READ: [usize; 4] = [10, 1_000, 10_000, 100_000];
 const ENDPOINTS: usize = 10;
-/// Every tenth Service is the caller's neighbour.
+/// Every tenth Service is in the caller's namespace.
 const NAMESPACES: usize = 10;
-/// Names that are resolved in turn, spread over the table: a single name would always be in the CPU's cache.
+/// The number of names that are resolved in turn, spread over the table. A single name would always be in the CPU's
+/// cache.
 const NAMES: usize = 4_096;
-/// The neighbours among the first Services, up to this number, have aliases.
+/// Services of the caller's namespace below this index have aliases.
 const ALIASED: usize = 10_000;
 /// A table holds 100,000 Services, including aliases.
 const MOST_BESIDE_ALIASES: usize = 100_000 - 2 * ALIASED / NAMESPACES;
@@ -28,7 +29,7 @@ fn namespace(index: usize) -> String {
     }
 }
 
-/// A configuration with this many Services, and for neighbours an alias that leads to it and one that leads outside.
+/// A configuration with this many Services. Some have an alias to them and an alias to an external host.
 fn configuration(services: usize) -> String {
     let mut table = Map::new();
     for index in 0..services {
@@ -62,7 +63,7 @@ fn read(text: &str) -> Config {
     Config::read(text, &Defaults::default()).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-/// What is resolved, its reason, and the name for a Service of `shop`.
+/// The name of a benchmark, its expected reason, and the authority for a Service of `shop`.
 type Form = (&'static str, Reason, fn(usize) -> String);
 
 const FORMS: [Form; 5] = [
@@ -111,7 +112,7 @@ fn reading(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Puts one Service with other endpoints into an existing table, as an incremental push would.
+/// Replaces one Service of an existing table, as an incremental push would.
 fn changing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("delta");
     group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
@@ -133,7 +134,7 @@ fn changing(criterion: &mut Criterion) {
                 BatchSize::SmallInput,
             );
         });
-        assert_eq!(config.table.services(), count, "it stands in the place of the one before");
+        assert_eq!(config.table.services(), count, "it replaces the earlier Service");
     }
     group.finish();
 }
@@ -160,7 +161,7 @@ fn one_service(endpoints: usize, steering: &Value) -> Config {
     read(&config.to_string())
 }
 
-/// A whole decision by each policy, beside one by cluster, which picks no endpoint: the difference is the cost of the policy.
+/// A whole decision by each policy, and by cluster, which picks no endpoint. The difference is the cost of the policy.
 fn picking(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pick");
     group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
@@ -205,12 +206,12 @@ fn picking(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The alternative to rendezvous hashing: a table that is built at a push and costs one lookup per request. Eisenbud et al.,
-/// *Maglev: A Fast and Reliable Software Network Load Balancer*, section 3.4.
+/// An alternative to rendezvous hashing: a table that is built at a push and costs one lookup per request. Eisenbud et
+/// al., *Maglev: A Fast and Reliable Software Network Load Balancer*, section 3.4.
 struct Maglev(Vec<u16>);
 
 impl Maglev {
-    /// `slots` is a prime number, a hundred times the endpoints or more.
+    /// `slots` is a prime number, at least a hundred times the number of endpoints.
     fn new(endpoints: u16, slots: usize) -> Self {
         let hash = |number: u64| {
             let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -8,11 +8,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// An engine that answers, and the Compose that goes with it.
+/// A running engine, with its version of Compose.
 pub struct Engine {
-    /// The words of Compose's command: `docker compose` (v2) or `docker-compose` (v1).
+    /// The command of Compose: `docker compose` (v2) or `docker-compose` (v1).
     compose: &'static [&'static str],
-    /// Addresses and names are the same in every run, so there is one at a time on a machine.
+    /// A lock for the whole machine, because every run uses the same addresses and names.
     _alone: File,
 }
 
@@ -20,7 +20,7 @@ const COMPOSES: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
 
 impl Engine {
     /// # Errors
-    /// Where there is no engine or no Compose, with the way out.
+    /// If there is no engine or no Compose. The error says what to do.
     pub fn find() -> Result<Self> {
         run("docker", &["info"]).context(
             "there is no Docker engine that answers: install and start one, or run `make test`, which needs none",
@@ -37,20 +37,20 @@ impl Engine {
         Ok(Self { compose, _alone: alone })
     }
 
-    /// Compose's command as it is typed here.
+    /// The command of Compose.
     #[must_use]
     pub fn compose(&self) -> String {
         self.compose.join(" ")
     }
 }
 
-/// Nothing that is run takes longer, or it hangs.
+/// A time limit for every command, so that none hangs.
 const MOST_SECONDS: &str = "180";
 
-/// Runs a program to its end and gives what it printed.
+/// Runs a program to its end and returns its output.
 ///
 /// # Errors
-/// Where it cannot be started or fails, with all that it said.
+/// If the program cannot be started or fails. The error has its output.
 pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new("timeout")
         .args([MOST_SECONDS, program])

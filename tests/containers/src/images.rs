@@ -1,4 +1,5 @@
-//! Stand-ins for the images that the examples name, since tests pull nothing: each has the real programs.
+//! Replacements for the images that the examples name. Tests pull no images, so these have the real programs of this
+//! machine.
 
 use std::path::{Path, PathBuf};
 
@@ -7,15 +8,15 @@ use byname_test_support::{envoy_binary, repository};
 
 use crate::{rootfs::Rootfs, run};
 
-/// What a stand-in is told by, so that no image of anybody's is taken away.
+/// The label of a replacement, so that no image of a user is removed.
 const LABEL: &str = "byname.stand-in";
 
-/// What an image has to have.
+/// The content of an image.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StandIn {
-    /// The pinned Envoy, and the certificates that browsers trust.
+    /// The pinned Envoy and the system's CA certificates.
     Envoy,
-    /// The program and the module, with a shell, as the Dockerfile's target `cli` has them.
+    /// The program and the module with a shell, like the Dockerfile's target `cli`.
     Byname,
     /// Python and its standard library.
     Python,
@@ -27,17 +28,17 @@ pub enum StandIn {
     Iptables,
 }
 
-/// Images that are there for as long as this lives.
+/// Images that are removed on drop.
 pub struct Images {
     made: Vec<String>,
 }
 
 impl Images {
-    /// Makes those that are not there. Somebody else's that was pulled is used as it is; one of ours that was built may be of other
-    /// sources than what is tried here, and is not.
+    /// Makes the missing images. A pulled image of a third party is used as it is. An image of byname is an error,
+    /// because it may come from other sources than the tests.
     ///
     /// # Errors
-    /// Where one cannot be made, with the way out.
+    /// If an image cannot be made. The error says what to do.
     pub fn make(wanted: &[(&str, StandIn)]) -> Result<Self> {
         let mut images = Self { made: Vec::new() };
         for (name, stand_in) in wanted {
@@ -49,11 +50,11 @@ impl Images {
                 Ok(label) if label.trim().is_empty() || label.contains("no value") => {
                     ensure!(
                         *stand_in != StandIn::Byname,
-                        "the image {name} is there, and what is built here could not be tried: `docker image rm {name}`"
+                        "the image {name} exists and would hide the build under test: run `docker image rm {name}`"
                     );
                     continue;
                 }
-                // One that an earlier run left.
+                // A replacement that an earlier run left.
                 Ok(_) | Err(_) => {}
             }
             let root = stand_in.root().with_context(|| format!("a stand-in for the image {name}"))?;
@@ -114,7 +115,7 @@ impl StandIn {
     }
 }
 
-/// The interpreter and its standard library stay where they are here, so that it finds them.
+/// The interpreter and its standard library keep their paths, so that Python finds its files.
 fn python(root: &Rootfs) -> Result<()> {
     let paths = "import os, sys, sysconfig; print(os.path.realpath(sys.executable), sysconfig.get_path('stdlib'))";
     let said = run("python3", &["-c", paths]).context("install Python 3")?;
@@ -129,11 +130,11 @@ fn openssl(root: &Rootfs) -> Result<()> {
     ["openssl", "sh"].iter().try_for_each(|command| root.command(command))?;
     let said = run("openssl", &["version", "-d"])?;
     let directory = Path::new(said.split('"').nth(1).context("openssl says where its files are")?);
-    // Debian's is a link.
+    // Debian's file is a link.
     root.file(&directory.join("openssl.cnf").canonicalize()?, &directory.join("openssl.cnf"))
 }
 
-/// With the extensions, which it loads by itself.
+/// iptables with its extensions, which it loads at run time.
 fn iptables(root: &Rootfs) -> Result<()> {
     root.command("iptables")?;
     let libraries = ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib/aarch64-linux-gnu/xtables", "/usr/lib/xtables"];

@@ -1,5 +1,5 @@
-//! Containers on the machine's own Docker engine, by the images that the examples name. Where an image is not there it is made
-//! of what this machine has: no registry is asked for anything.
+//! Containers on the machine's own Docker engine, with the images that the examples name. A missing image is made from
+//! files of this machine, so no registry is needed.
 
 mod engine;
 mod images;

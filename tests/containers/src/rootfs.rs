@@ -1,4 +1,4 @@
-//! A root file system of what this machine has: programs, and the libraries that the dynamic loader would load for them.
+//! A root file system of programs of this machine, with the libraries that the dynamic loader loads for them.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::run;
 
-/// What every image has: who Envoy's user and the others are called.
+/// The users of every image, Envoy's user among them.
 const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nenvoy:x:1337:1337::/:/bin/sh\nbyname:x:65532:65532::/:/bin/sh\n";
 
 pub(crate) struct Rootfs(TempDir);
@@ -32,7 +32,7 @@ impl Rootfs {
         self.0.path()
     }
 
-    /// Where a path of the image is while it is being made, with the directories above it.
+    /// The path of an image's file on this machine. Creates the directories above it.
     fn place(&self, path: &Path) -> Result<PathBuf> {
         let place = self.path().join(path.strip_prefix("/").unwrap_or(path));
         if let Some(directory) = place.parent() {
@@ -44,7 +44,7 @@ impl Rootfs {
     /// Copies one file.
     pub(crate) fn file(&self, from: &Path, to: &Path) -> Result<()> {
         let place = self.place(to)?;
-        // One that is already there is the same: libraries come with every program.
+        // Several programs bring the same libraries.
         if place.symlink_metadata().is_ok() {
             return Ok(());
         }
@@ -52,24 +52,24 @@ impl Rootfs {
         Ok(())
     }
 
-    /// Copies a program with its libraries to `to`.
+    /// Copies a program and its libraries to `to`.
     pub(crate) fn program(&self, from: &Path, to: &Path) -> Result<()> {
         self.file(from, to)?;
         self.libraries_of(from)
     }
 
-    /// Copies the program of this name on the PATH, to where it is found here and to /usr/local/bin.
+    /// Copies the program of this name on the PATH to its own path and to /usr/local/bin.
     pub(crate) fn command(&self, name: &str) -> Result<()> {
         let found = which(name)?;
         self.program(&found, &Path::new("/usr/local/bin").join(name))?;
-        // Where a shell is looked for.
+        // Scripts expect a shell at /bin/sh.
         if name == "sh" {
             self.link(Path::new("/usr/local/bin/sh"), Path::new("/bin/sh"))?;
         }
         Ok(())
     }
 
-    /// Copies a directory whole, but for what is called one of `without`, with the libraries of the modules in it.
+    /// Copies a directory except for entries named in `without`, and the libraries of its shared objects.
     pub(crate) fn directory(&self, from: &Path, without: &[&str]) -> Result<()> {
         let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
         for entry in entries {
@@ -99,7 +99,7 @@ impl Rootfs {
 
     fn libraries_of(&self, program: &Path) -> Result<()> {
         let Ok(listed) = run("ldd", &[&program.to_string_lossy()]) else {
-            // One that is linked statically has none, which ldd says by failing.
+            // ldd fails for a program that is linked statically.
             return Ok(());
         };
         for line in listed.lines() {
@@ -115,10 +115,10 @@ impl Rootfs {
     }
 }
 
-/// Where the program of this name is on the PATH.
+/// The path of the program of this name on the PATH.
 fn which(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Administrators' programs are not on everybody's.
+    // The PATH of ordinary users may lack the sbin directories.
     let directories = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     directories
         .map(|directory| directory.join(name))

@@ -1,6 +1,6 @@
-//! The shop of `examples/docker-compose`, by the very files that users run and the commands that its README shows.
+//! The shop of `examples/docker-compose`, with the files that users run and the commands that its README shows.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::{
     fs,
@@ -25,7 +25,7 @@ fn folder() -> PathBuf {
     repository().join("examples/docker-compose")
 }
 
-/// The example as it runs. It is taken down with all that belongs to it when this is dropped, after a failure too.
+/// The running example. Everything of it is removed on drop, also after a failure.
 struct ComposeShop {
     engine: Engine,
     _images: Images,
@@ -35,13 +35,13 @@ impl ComposeShop {
     fn new() -> Result<Self> {
         let engine = Engine::find()?;
         let shop = Self { engine, _images: Images::make(&IMAGES)? };
-        // What an earlier run may have left.
+        // Remove what an earlier run may have left.
         shop.sh("docker-compose down --volumes --remove-orphans")?;
         Ok(shop)
     }
 
-    /// Runs a command of the README in its folder. Of Compose there is what this machine has; images are not built, since
-    /// their stand-ins are there.
+    /// Runs a command of the README in its folder, with the machine's version of Compose. It builds no images, because
+    /// replacements exist.
     fn sh(&self, command: &str) -> Result<String> {
         let compose = format!("{} ", self.engine.compose());
         let command = command.replace("docker-compose ", &compose).replace(" up -d", " up -d --no-build");
@@ -53,7 +53,7 @@ impl ComposeShop {
         self.sh("docker-compose logs --no-color --tail 12 2>&1 | cut -c 1-300").unwrap_or_default()
     }
 
-    /// Runs a command until it prints what is shown: containers are up before what is in them serves, and a push takes a
+    /// Runs a command until it prints what is shown. A container is up before its server listens, and a push takes a
     /// moment.
     fn eventually(&self, shown: &ConsoleCommand) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -69,7 +69,7 @@ impl ComposeShop {
         }
     }
 
-    /// All commands under a heading of the README.
+    /// Runs all commands under a heading of the README.
     fn section(&self, heading: &str) -> Result<usize> {
         let document = fs::read_to_string(folder().join("README.md"))?;
         let (_, section) =
@@ -92,18 +92,18 @@ impl Drop for ComposeShop {
 }
 
 #[test]
-fn the_shop_does_what_its_readme_shows() -> Result<()> {
+fn readme_commands_work() -> Result<()> {
     let shop = ComposeShop::new()?;
     assert!(shop.section("Try it")? >= 5);
-    nothing_harms_what_serves(&shop)?;
+    assert_failures_stay_local(&shop)?;
     assert!(shop.section("Lose a pod")? >= 4);
     shop.sh("docker-compose down -v --timeout 2")?;
     assert!(shop.section("Without http_proxy")? >= 3);
     Ok(())
 }
 
-/// A file that is no configuration changes nothing; and a sidecar that is gone is missed by its own pod alone.
-fn nothing_harms_what_serves(shop: &ComposeShop) -> Result<()> {
+/// Asserts that garbage in place of a configuration changes nothing, and that a dead sidecar affects only its own pod.
+fn assert_failures_stay_local(shop: &ComposeShop) -> Result<()> {
     let shows = |command: &str, output: &str| {
         shop.eventually(&ConsoleCommand { command: format!("docker-compose {command}"), output: output.to_owned() })
     };
@@ -119,14 +119,14 @@ fn nothing_harms_what_serves(shop: &ComposeShop) -> Result<()> {
     shop.sh("docker-compose kill billing-sidecar")?;
     assert!(shop.sh(&format!("docker-compose exec -T billing {asks} --max-time 2")).is_err());
     shows(&format!("exec -T shop {asks}"), shop_answers)?;
-    // A new sidecar has a new network, and so the pod's program is started anew too.
+    // A new sidecar has a new network namespace, so the pod's workload restarts too.
     shop.sh("docker-compose up -d --force-recreate billing-sidecar billing")?;
     shows(&format!("exec -T billing {asks}"), "payments in billing, asked for as payments.billing.svc.cluster.local")
 }
 
-/// The versions of the files are those of the project.
+/// The example's images have the versions of the project.
 #[test]
-fn the_images_are_those_of_this_version() -> Result<()> {
+fn images_have_the_current_versions() -> Result<()> {
     let compose = fs::read_to_string(folder().join("docker-compose.yaml"))?;
     let capture = fs::read_to_string(folder().join("docker-compose.capture.yaml"))?;
     let envoy = fs::read_to_string(repository().join("envoy/VERSION"))?;
@@ -139,7 +139,7 @@ fn the_images_are_those_of_this_version() -> Result<()> {
 }
 
 #[test]
-fn a_program_that_is_missing_is_told() {
+fn a_missing_program_is_named_in_the_error() {
     let error = run("docker-that-is-not-there", &["info"]).unwrap_err();
     assert!(format!("{error:#}").contains("docker-that-is-not-there"), "{error:#}");
 }

@@ -1,14 +1,9 @@
-//! The pod of `examples/kubernetes`, its containers confined as the manifest says: whether all of it runs so.
+//! The pod of `examples/kubernetes` works with its containers confined as the manifest says.
 //!
-//! It is no kubelet, and there is no API: `byname watch` reads the cluster's objects from files here, and names, probes and the
-//! token are what `crates/cli/tests/kubernetes` tries.
+//! There is no kubelet and no API: `byname watch` reads the cluster's objects from files. `crates/cli/tests/kubernetes`
+//! tests names, probes and the token.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what this does"
-)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::{
     fs,
@@ -25,11 +20,11 @@ use tempfile::TempDir;
 
 const NETWORK: &str = "byname-test-pod";
 const PAYMENTS: &str = "byname-test-payments";
-/// The container that the pod's others share the network of.
+/// The container whose network namespace the pod's containers share.
 const SANDBOX: &str = "byname-test-sandbox";
 const SERVER: (&str, &str) = ("byname-stand-in/server", "10.203.8.11");
 
-/// What `byname watch` would be told by the API.
+/// The objects that `byname watch` would read from the API.
 const CLUSTER: &str = "
 apiVersion: v1
 kind: List
@@ -78,10 +73,10 @@ impl ContainerPod {
         }
         let wanted: Vec<(&str, StandIn)> = wanted.iter().map(|(name, stand_in)| (&**name, *stand_in)).collect();
         let images = Images::make(&wanted)?;
-        // What an earlier run may have left.
+        // Remove what an earlier run may have left.
         take_down(containers(&spec).map(name_of).chain([PAYMENTS.to_owned(), SANDBOX.to_owned()]));
         let pod = Self { spec, volumes: tempfile::tempdir()?, started: Vec::new(), _images: images, _engine: engine };
-        // The mode of an emptyDir.
+        // An emptyDir has this mode.
         for volume in pod.spec["volumes"].as_array().unwrap() {
             let directory = pod.volume(volume["name"].as_str().unwrap());
             fs::create_dir(&directory)?;
@@ -105,7 +100,7 @@ impl ContainerPod {
         run("docker", &[&["run", "--name", name], arguments].concat())
     }
 
-    /// Runs one, to its end if it is no sidecar and no program.
+    /// Runs a container: detached if it stays, else to its end.
     fn run(&mut self, container: &Value, stays: bool) -> Result<()> {
         let name = name_of(container);
         let (own, of_pod) = (&container["securityContext"], &self.spec["securityContext"]);
@@ -153,7 +148,7 @@ impl ContainerPod {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !is_so(self)? {
             if Instant::now() > deadline {
-                bail!("{what} did not come:\n{}", self.logs());
+                bail!("{what} did not happen in time:\n{}", self.logs());
             }
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -172,7 +167,7 @@ impl Drop for ContainerPod {
     }
 }
 
-/// Removes containers, as far as they are there, and the network.
+/// Removes the containers that exist, and the network.
 fn take_down(names: impl Iterator<Item = String>) {
     for name in names {
         drop(run("docker", &["rm", "--force", "--volumes", &name]));
@@ -180,7 +175,7 @@ fn take_down(names: impl Iterator<Item = String>) {
     drop(run("docker", &["network", "rm", NETWORK]));
 }
 
-/// What a container of the manifest is called on the engine.
+/// The name of a container on the engine.
 fn name_of(container: &Value) -> String {
     format!("byname-test-{}", container["name"].as_str().unwrap())
 }
@@ -190,7 +185,7 @@ fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
 }
 
 #[test]
-fn the_pod_serves_without_root_and_with_nothing_to_write_to() -> Result<()> {
+fn the_pod_works_without_root_and_with_a_read_only_file_system() -> Result<()> {
     let mut pod = ContainerPod::start()?;
     run("docker", &["network", "create", "--subnet", "10.203.8.0/24", NETWORK])?;
     let service = repository().join("examples/docker-compose/service.py").canonicalize()?;

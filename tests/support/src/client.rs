@@ -1,4 +1,4 @@
-//! A client that sends exactly what it is told, on one connection that it keeps.
+//! A client that sends exactly what it is told, on one connection that stays open.
 
 use anyhow::{Context, Result};
 use http_body_util::{BodyExt, Empty};
@@ -12,46 +12,46 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// How the authority is sent.
+/// The form in which the authority is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestForm {
-    /// HTTP/1.1, in a Host header.
+    /// HTTP/1.1, in a host header.
     Host,
-    /// HTTP/1.1, in the request line, as one sends to an explicit proxy.
+    /// HTTP/1.1, in the request line, as sent to an explicit proxy.
     Proxy,
     /// HTTP/2, in `:authority`.
     Http2,
 }
 
-/// All of them.
+/// All forms.
 pub const FORMS: [RequestForm; 3] = [RequestForm::Host, RequestForm::Proxy, RequestForm::Http2];
 
-/// An answer.
+/// A reply.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
-    /// Headers.
+    /// The headers.
     pub headers: HeaderMap,
     /// The body as text.
     pub body: String,
 }
 
 impl Reply {
-    /// A header's value; empty where it is not there.
+    /// The value of a header; empty if the header is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// A field of the upstream's JSON; empty where no upstream of ours answered.
+    /// A field of the test upstream's JSON; empty if no test upstream answered.
     #[must_use]
     pub fn said(&self, field: &str) -> String {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
         body.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
-    /// The values of a header as the upstream got it.
+    /// The values of a header that the upstream received.
     #[must_use]
     pub fn sent_on(&self, header: &str) -> Vec<String> {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
@@ -73,15 +73,15 @@ enum Sender {
 }
 
 impl Connection {
-    /// Opens one.
+    /// Opens a connection.
     ///
     /// # Errors
-    /// Where nothing listens on the port.
+    /// If nothing listens on the port.
     pub async fn open(port: u16, form: RequestForm) -> Result<Self> {
         let stream =
             TcpStream::connect(("127.0.0.1", port)).await.with_context(|| format!("nothing listens on port {port}"))?;
         let stream = TokioIo::new(stream);
-        // A connection that ends shows in the next request.
+        // An error of the connection shows in the next request.
         let sender = match form {
             RequestForm::Host | RequestForm::Proxy => {
                 let (sender, connection) = http1::Builder::new().title_case_headers(false).handshake(stream).await?;
@@ -97,15 +97,15 @@ impl Connection {
         Ok(Self { form, sender })
     }
 
-    /// Gets `/` of `authority`, with these headers besides.
+    /// Requests `/` of `authority`, with additional headers.
     ///
     /// # Errors
-    /// Where the connection is closed or the authority cannot be sent in this form.
+    /// If the connection is closed or the authority cannot be sent in this form.
     pub async fn get(&mut self, authority: &str, headers: &[(&str, &str)]) -> Result<Reply> {
         self.get_path(authority, "/", headers).await
     }
 
-    /// Gets a path.
+    /// Requests a path.
     ///
     /// # Errors
     /// As [`Connection::get`].

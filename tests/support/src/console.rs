@@ -1,16 +1,16 @@
-//! Commands that documents show, so that tests can run them as they stand.
+//! Commands that documents show, which tests run as they are shown.
 
-/// A command and what is shown below it.
+/// A command and its shown output.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConsoleCommand {
-    /// As a shell reads it, over several lines where they end in a backslash.
+    /// The command, on several lines if they end in a backslash.
     pub command: String,
-    /// What it prints; `…` in it stands for any text.
+    /// The output. `…` stands for any text.
     pub output: String,
 }
 
 impl ConsoleCommand {
-    /// Whether `printed` is what is shown, but for white space at the ends.
+    /// Whether `printed` matches the shown output, except for white space at the ends.
     #[must_use]
     pub fn is_printed(&self, printed: &str) -> bool {
         let mut parts = self.output.trim().split('…');
@@ -31,7 +31,7 @@ impl ConsoleCommand {
     }
 }
 
-/// The commands of a document's `console` blocks: lines that begin with `$ `, each with what stands below it.
+/// The commands of a document's `console` blocks: lines that begin with `$ `, each with the output below it.
 #[must_use]
 pub fn console(document: &str) -> Vec<ConsoleCommand> {
     let mut commands: Vec<ConsoleCommand> = Vec::new();

@@ -1,4 +1,4 @@
-//! A real Envoy, run from one of the bootstraps in `envoy/` as it stands but for its ports.
+//! A real Envoy, run from one of the bootstraps in `envoy/` with only its ports changed.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use crate::{
     upstream::TestUpstream,
 };
 
-/// How long Envoy may take to be ready, or to take a push. The machine may be slow and busy; a test that hangs is worse.
+/// The time limit for Envoy's start and for a push. Generous, because the machine may be slow and busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 /// The port of the admin interface in every bootstrap.
@@ -31,10 +31,10 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The Envoy to run: the one that `ENVOY` names, or the one that `make envoy` installs.
+/// The path of Envoy: the value of `ENVOY`, or the Envoy that `make envoy` installs.
 ///
 /// # Errors
-/// Where there is none: a missing Envoy is a failure, since tests that are skipped look like tests that pass.
+/// If there is no Envoy. A missing Envoy is an error, because skipped tests look like passing tests.
 pub fn envoy_binary() -> Result<PathBuf> {
     let (binary, advice) = match env::var_os("ENVOY") {
         Some(path) => (PathBuf::from(path), "ENVOY names it"),
@@ -46,10 +46,10 @@ pub fn envoy_binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// The module that ships.
+/// The shipped module.
 ///
 /// # Errors
-/// Where it is not built.
+/// If the module is not built.
 pub fn module() -> Result<Vec<u8>> {
     let path = module_path()?;
     fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -63,7 +63,7 @@ fn module_path() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// An Envoy that is yet to be started.
+/// An Envoy that has not been started.
 pub struct EnvoyBuilder {
     bootstrap: String,
     ports: BTreeMap<u16, u16>,
@@ -72,47 +72,47 @@ pub struct EnvoyBuilder {
 }
 
 impl EnvoyBuilder {
-    /// Lets `upstream` stand where the bootstrap has this port.
+    /// Puts `upstream` in place of this port of the bootstrap.
     #[must_use]
     pub fn upstream(self, port: u16, upstream: &TestUpstream) -> Self {
         self.port(port, upstream.port())
     }
 
-    /// Lets a port that something listens on stand where the bootstrap has this one.
+    /// Puts a port that something listens on in place of this port of the bootstrap.
     #[must_use]
     pub fn port(mut self, port: u16, instead: u16) -> Self {
         self.ports.insert(port, instead);
         self
     }
 
-    /// How many workers it has. 2 by default.
+    /// Sets the number of workers. The default is 2.
     #[must_use]
     pub fn concurrency(mut self, workers: u32) -> Self {
         self.concurrency = workers;
         self
     }
 
-    /// Exchanges `from` for `to` in the bootstrap and the files beside it, one of which must hold it.
+    /// Replaces `from` with `to` in the bootstrap and the files beside it. One of the files must contain `from`.
     #[must_use]
     pub fn edit(mut self, from: &str, to: &str) -> Self {
         self.edits.push((from.to_owned(), to.to_owned()));
         self
     }
 
-    /// Starts it and waits until it is ready.
+    /// Starts Envoy and waits until it is ready.
     ///
     /// # Errors
-    /// Where there is no Envoy or no module, or it does not become ready: then with the end of its log.
+    /// If Envoy or the module is missing, or if Envoy does not become ready. The error has the end of Envoy's log.
     pub async fn start(self) -> Result<Envoy> {
         let mut envoy = self.spawn()?;
         envoy.wait_until_ready().await?;
         Ok(envoy)
     }
 
-    /// Starts it, without waiting.
+    /// Starts Envoy without waiting.
     ///
     /// # Errors
-    /// Where there is no Envoy or no module.
+    /// If Envoy or the module is missing.
     pub fn spawn(self) -> Result<Envoy> {
         let binary = envoy_binary()?;
         let module = module_path()?;
@@ -156,7 +156,7 @@ impl EnvoyBuilder {
     }
 }
 
-/// An Envoy that runs until the value is dropped.
+/// An Envoy that runs until it is dropped.
 pub struct Envoy {
     child: Child,
     ports: BTreeMap<u16, u16>,
@@ -164,38 +164,38 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// One with the bootstrap `envoy/NAME`.
+    /// A builder with the bootstrap `envoy/NAME`.
     #[must_use]
     pub fn builder(bootstrap: &str) -> EnvoyBuilder {
         EnvoyBuilder { bootstrap: bootstrap.to_owned(), ports: BTreeMap::new(), concurrency: 2, edits: Vec::new() }
     }
 
-    /// The port that stands in for one of the bootstrap's.
+    /// The free port in place of a port of the bootstrap.
     ///
     /// # Panics
-    /// Where the bootstrap has no such port.
+    /// If the bootstrap has no such port.
     #[must_use]
     pub fn port(&self, port: u16) -> u16 {
         self.ports.get(&port).copied().unwrap_or_else(|| panic!("the bootstrap has no port {port}"))
     }
 
-    /// Its process id.
+    /// The process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it logged so far, its access log to stdout included.
+    /// The log so far, with the access log on standard output.
     #[must_use]
     pub fn log(&self) -> String {
         let read = |name: &str| fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
         read("envoy.log") + &read("stderr.log") + &read("stdout.log")
     }
 
-    /// Waits until it has logged a line that contains `text`: it writes its log with some delay.
+    /// Waits until the log has a line that contains `text`. Envoy writes its log with a delay.
     ///
     /// # Errors
-    /// Where it does not.
+    /// If no such line appears in time.
     pub async fn wait_for_log(&self, text: &str) -> Result<()> {
         let start = Instant::now();
         while !self.log().contains(text) {
@@ -207,55 +207,55 @@ impl Envoy {
         Ok(())
     }
 
-    /// Asks its admin interface.
+    /// Requests a path of the admin interface.
     ///
     /// # Errors
-    /// Where it does not answer.
+    /// If the admin interface does not answer.
     pub async fn admin(&self, path: &str) -> Result<Reply> {
         Connection::open(self.port(ADMIN), RequestForm::Host).await?.get_path("admin", path, &[]).await
     }
 
-    /// Its statistics whose names contain `part`, by name.
+    /// The statistics whose names contain `part`, by name.
     ///
     /// # Errors
-    /// Where the admin interface does not answer.
+    /// If the admin interface does not answer.
     pub async fn stats(&self, part: &str) -> Result<BTreeMap<String, u64>> {
         let text = self.admin("/stats").await?.body;
         let wanted = text.lines().filter_map(|line| line.split_once(": ")).filter(|(name, _)| name.contains(part));
         Ok(wanted.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
     }
 
-    /// One statistic; 0 where there is none of that name yet.
+    /// One statistic; 0 if Envoy has no statistic of that name yet.
     ///
     /// # Errors
-    /// Where the admin interface does not answer.
+    /// If the admin interface does not answer.
     pub async fn stat(&self, name: &str) -> Result<u64> {
         Ok(self.stats(name).await?.get(name).copied().unwrap_or_default())
     }
 
-    /// How often each reason was counted.
+    /// The count of each reason.
     ///
     /// # Errors
-    /// Where the admin interface does not answer.
+    /// If the admin interface does not answer.
     pub async fn reasons(&self) -> Result<BTreeMap<String, u64>> {
         const PREFIX: &str = "wasmcustom.byname.reason.";
         let stats = self.stats(PREFIX).await?;
         Ok(stats.into_iter().filter_map(|(name, count)| Some((name.strip_prefix(PREFIX)?.to_owned(), count))).collect())
     }
 
-    /// The configuration of a filter as the file `envoy/ecds/NAME.yaml` has it.
+    /// The configuration of a filter in the file `envoy/ecds/NAME.yaml`.
     ///
     /// # Errors
-    /// Where the file is not one.
+    /// If the file is no ECDS file.
     pub fn filter(&self, name: &str) -> Result<EcdsFile> {
         EcdsFile::read(&self.directory.path().join(format!("ecds/{name}.yaml")))
     }
 
-    /// Pushes a filter's configuration: the file is exchanged in one step, and Envoy sees that its directory changed.
-    /// Waits until `statistic` of the filter's discovery rises, `config_reload` or `update_rejected`.
+    /// Pushes a filter's configuration: replaces the file in one step, which Envoy sees as a change of its directory.
+    /// Waits until `statistic` of the filter's discovery rises: `config_reload` or `update_rejected`.
     ///
     /// # Errors
-    /// Where it does not rise in time.
+    /// If the statistic does not rise in time.
     pub async fn push(&self, name: &str, filter: &EcdsFile, statistic: &str) -> Result<()> {
         self.push_text(name, &filter.to_string(), statistic).await
     }
@@ -263,7 +263,7 @@ impl Envoy {
     /// [`Envoy::push`] with the whole text of the file.
     ///
     /// # Errors
-    /// Where it does not rise in time.
+    /// If the statistic does not rise in time.
     pub async fn push_text(&self, name: &str, text: &str, statistic: &str) -> Result<()> {
         let statistic = format!("extension_config_discovery.http_filter.byname-{name}.{statistic}");
         let before = self.stat(&statistic).await?;
@@ -278,10 +278,10 @@ impl Envoy {
         Ok(())
     }
 
-    /// Exchanges the file of a filter's configuration in one step, without waiting for what comes of it.
+    /// Replaces the file of a filter's configuration in one step, without waiting for the effect.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If the file cannot be written.
     pub fn write_push(&self, name: &str, text: &str) -> Result<()> {
         let next = self.directory.path().join(format!("{name}.next"));
         fs::write(&next, text)?;
@@ -289,10 +289,10 @@ impl Envoy {
         Ok(())
     }
 
-    /// Its resident memory in kB.
+    /// The resident memory in kB.
     ///
     /// # Errors
-    /// Where the system does not say.
+    /// If the system does not report it.
     pub fn resident_kilobytes(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
@@ -317,10 +317,10 @@ impl Envoy {
         }
     }
 
-    /// Waits until it ends by itself, and says with what status.
+    /// Waits until Envoy exits by itself, and returns its status.
     ///
     /// # Errors
-    /// Where it goes on.
+    /// If Envoy does not exit.
     pub async fn wait_until_ended(&mut self) -> Result<i32> {
         let start = Instant::now();
         loop {
@@ -344,7 +344,7 @@ impl Envoy {
 }
 
 impl Drop for Envoy {
-    /// Ends it by its process id: it is asked first.
+    /// Stops Envoy by its process id, first with SIGTERM.
     fn drop(&mut self) {
         if let Ok(Some(_)) = self.child.try_wait() {
             return;

@@ -1,4 +1,4 @@
-//! Every configuration that stands in the repository for users to copy: found, not listed, so that none is forgotten.
+//! Every configuration in the repository that users can copy. They are found by a search, so that none is forgotten.
 
 use std::{
     fs,
@@ -10,24 +10,24 @@ use serde_json::{Value, json};
 
 use crate::envoy::repository;
 
-/// A configuration, and where it stands.
+/// A configuration and its place in the repository.
 pub struct Example {
-    /// The file, and what of it.
+    /// The file, and the part of it.
     pub place: String,
     /// The plugin configuration.
     pub configuration: Value,
 }
 
-/// All of them: in the bootstraps and their ECDS files, in the examples, and in the documents.
+/// All configurations of the bootstraps, their ECDS files, the examples and the documents.
 ///
 /// # Errors
-/// Where a file cannot be read.
+/// If a file cannot be read.
 pub fn examples() -> Result<Vec<Example>> {
     let mut found = Vec::new();
     for directory in ["envoy", "examples", "docs", "README.md"] {
         for path in files_below(&repository().join(directory))? {
             let extension = path.extension().and_then(|extension| extension.to_str());
-            // Others, pictures among them, are no text.
+            // Other files may not be text.
             if !matches!(extension, Some("json" | "yaml" | "md")) {
                 continue;
             }
@@ -49,10 +49,10 @@ pub fn examples() -> Result<Vec<Example>> {
     Ok(found)
 }
 
-/// The YAML that a document shows below a heading, each line after `indent`.
+/// The first YAML block of a document below a heading, with each line indented by `indent`.
 ///
 /// # Errors
-/// Where there is none.
+/// If there is no such block.
 pub fn snippet(document: &str, heading: &str, indent: &str) -> Result<String> {
     let text = fs::read_to_string(repository().join(document)).with_context(|| format!("cannot read {document}"))?;
     let below = text.split_once(&format!("# {heading}\n")).map(|(_, below)| below);
@@ -64,7 +64,7 @@ pub fn snippet(document: &str, heading: &str, indent: &str) -> Result<String> {
 /// The documents of a YAML file.
 ///
 /// # Errors
-/// Where it is not YAML.
+/// If the text is not YAML.
 pub fn yaml_documents(text: &str) -> Result<Vec<Value>> {
     Ok(serde_saphyr::from_multiple(text)?)
 }
@@ -85,7 +85,7 @@ fn parse(place: &str, json: &str) -> Result<Value> {
     serde_json::from_str(json).with_context(|| format!("{place} is not JSON"))
 }
 
-/// What Envoy hands to the filter is a `StringValue` of a Wasm plugin, or what Istio makes of a `pluginConfig`.
+/// Finds the `StringValue` of a Wasm plugin, which Envoy passes to the filter, and the `pluginConfig` of a WasmPlugin.
 fn find_in_yaml(yaml: &Value, place: &str, found: &mut Vec<Example>) -> Result<()> {
     if yaml["@type"] == "type.googleapis.com/google.protobuf.StringValue" {
         let json = yaml["value"].as_str().unwrap_or_default();
@@ -102,7 +102,7 @@ fn find_in_yaml(yaml: &Value, place: &str, found: &mut Vec<Example>) -> Result<(
     Ok(())
 }
 
-/// Blocks of JSON. One below a heading that names a field of the configuration, such as "## `caller`", is its value.
+/// Finds JSON blocks. A block below a heading that names a field, such as "## `caller`", is the value of that field.
 fn find_in_markdown(text: &str, place: &str, found: &mut Vec<Example>) -> Result<()> {
     let mut field = None;
     let mut lines = text.lines();

@@ -1,8 +1,8 @@
-//! A small proxy-wasm host, for what no client can send and no Envoy would do: any status from any host function, header
-//! maps that do not add up, configuration buffers that shrink. It notes every call, and counts fuel: the
-//! interpreter's measure of work, the same on every machine.
+//! A small proxy-wasm host for what no client can send and no Envoy would do: any status from any host function,
+//! malformed header maps, and configuration buffers that shrink. It records every call and counts fuel, the
+//! interpreter's measure of work, which is the same on every machine.
 //!
-//! It stands in for Envoy where Envoy cannot be made to misbehave; what Envoy really does is tested in Envoy.
+//! Envoy's real behaviour is tested in Envoy.
 
 use std::{fmt, sync::OnceLock};
 
@@ -11,30 +11,30 @@ use wasmi::{Config, Engine, Instance, Memory, Module, Store, WasmParams, WasmRes
 
 use crate::{envoy::module, host_functions::linker, host_state::HostState};
 
-/// Enough for any one call into the module; what does not end runs out of it.
+/// Enough for any single call into the module. An endless loop runs out of fuel.
 const FUEL: u64 = 100_000_000_000;
 
-/// One VM with the module that ships.
+/// A VM with the shipped module.
 pub struct SmallHost {
     store: Store<HostState>,
     instance: Instance,
     memory: Memory,
 }
 
-/// What the module says about a stream.
+/// The module's decision about a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It goes on.
+    /// The stream continues.
     Continue,
-    /// It waits, as it was answered.
+    /// The stream stops, because the module has sent a local reply.
     Pause,
 }
 
 impl SmallHost {
-    /// A new VM.
+    /// Creates a VM.
     ///
     /// # Errors
-    /// Where the module is not built, or does not start.
+    /// If the module is not built or does not start.
     pub fn new() -> Result<Self> {
         static COMPILED: OnceLock<std::result::Result<(Engine, Module), String>> = OnceLock::new();
         let compiled = COMPILED.get_or_init(|| {
@@ -52,31 +52,32 @@ impl SmallHost {
         Ok(host)
     }
 
-    /// What the host has and got.
+    /// The state of the host.
     #[must_use]
     pub fn state(&self) -> &HostState {
         self.store.data()
     }
 
-    /// The same, to be changed.
+    /// The state of the host, for changes.
     pub fn state_mut(&mut self) -> &mut HostState {
         self.store.data_mut()
     }
 
-    /// Makes a root context and configures it, as Envoy does for a configuration that is pushed. Says whether it is taken.
+    /// Creates a root context and configures it, as Envoy does at a configuration push. Returns whether the module
+    /// accepts it.
     ///
     /// # Errors
-    /// Where the module traps.
+    /// If the module crashes.
     pub fn configure(&mut self, root: u32, configuration: &str) -> Result<bool> {
         self.state_mut().configuration = configuration.into();
         let bytes = u32::try_from(configuration.len())?;
         self.configure_with_length(root, bytes)
     }
 
-    /// [`SmallHost::configure`] with what is already in the state, of which the module is told the length.
+    /// [`SmallHost::configure`] with the configuration of the state, and this length announced to the module.
     ///
     /// # Errors
-    /// Where the module traps.
+    /// If the module crashes.
     pub fn configure_with_length(&mut self, root: u32, bytes: u32) -> Result<bool> {
         self.call::<_, ()>("proxy_on_context_create", (root, 0_u32))?;
         Ok(self.call::<_, u32>("proxy_on_configure", (root, bytes))? != 0)
@@ -85,15 +86,15 @@ impl SmallHost {
     /// Begins a stream under a root context.
     ///
     /// # Errors
-    /// Where the module traps.
+    /// If the module crashes.
     pub fn begin(&mut self, stream: u32, root: u32) -> Result<()> {
         self.call("proxy_on_context_create", (stream, root))
     }
 
-    /// Hands the request headers over.
+    /// Passes the request headers to the module.
     ///
     /// # Errors
-    /// Where the module traps.
+    /// If the module crashes.
     pub fn request_headers(&mut self, stream: u32, headers: &[(&str, &[u8])]) -> Result<Action> {
         self.state_mut().headers =
             headers.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
@@ -105,15 +106,15 @@ impl SmallHost {
     /// Ends a context.
     ///
     /// # Errors
-    /// Where the module traps.
+    /// If the module crashes.
     pub fn delete(&mut self, context: u32) -> Result<()> {
         self.call("proxy_on_delete", context)
     }
 
-    /// A whole stream: it begins, asks for `authority` over `http`, and ends.
+    /// Runs a whole stream: begins it, sends a request for `authority` over `http`, and ends it.
     ///
     /// # Errors
-    /// Where the module traps.
+    /// If the module crashes.
     pub fn ask(&mut self, stream: u32, root: u32, authority: &[u8]) -> Result<Action> {
         self.begin(stream, root)?;
         let headers: [(&str, &[u8]); 4] =
@@ -129,10 +130,10 @@ impl SmallHost {
         self.memory.size(&self.store)
     }
 
-    /// Fuel that the module needed since this was last asked.
+    /// The fuel that the module has used since the last call.
     ///
     /// # Errors
-    /// None that can be mended.
+    /// If the interpreter does not count fuel.
     pub fn take_fuel(&mut self) -> Result<u64> {
         let used = FUEL - self.store.get_fuel()?;
         self.store.set_fuel(FUEL)?;
@@ -141,6 +142,6 @@ impl SmallHost {
 
     fn call<P: WasmParams + Copy + fmt::Debug, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R> {
         let function = self.instance.get_typed_func::<P, R>(&self.store, name)?;
-        function.call(&mut self.store, parameters).map_err(|error| anyhow!("{name}{parameters:?} trapped: {error}"))
+        function.call(&mut self.store, parameters).map_err(|error| anyhow!("{name}{parameters:?} crashed: {error}"))
     }
 }

@@ -1,4 +1,4 @@
-//! What the small host offers to the module: the functions of the proxy-wasm ABI 0.2.1 that the module imports.
+//! The functions of the proxy-wasm ABI 0.2.1 that the module imports, as the small host implements them.
 
 use anyhow::Result;
 use wasmi::{Caller, Engine, Error, Extern, Linker, Memory};
@@ -13,7 +13,7 @@ const PLUGIN_CONFIGURATION: u32 = 7;
 type HostCaller<'a> = Caller<'a, HostState>;
 type CallStatus = std::result::Result<u32, Error>;
 
-/// Notes a call, and ends it where it is to fail.
+/// Records a call, and returns its status if the function is to fail.
 macro_rules! enter {
     ($host:ident, $name:literal, $($note:tt)*) => {
         $host.data_mut().calls.push(format!("{}({})", $name, format_args!($($note)*)));
@@ -82,7 +82,7 @@ fn get_buffer_bytes(
     value_bytes: u32,
 ) -> CallStatus {
     enter!(host, "get_buffer_bytes", "{start}, {most}");
-    assert_eq!(buffer, PLUGIN_CONFIGURATION, "the only buffer that it needs");
+    assert_eq!(buffer, PLUGIN_CONFIGURATION, "the module reads only this buffer");
     let (start, most) = (start as usize, most as usize);
     let HostState { configuration, most_bytes, .. } = host.data();
     let most = most.min(most_bytes.unwrap_or(most));
@@ -93,7 +93,7 @@ fn get_buffer_bytes(
 
 fn get_header_map_pairs(mut host: HostCaller<'_>, map: u32, value: u32, value_bytes: u32) -> CallStatus {
     enter!(host, "get_header_map_pairs", "");
-    assert_eq!(map, REQUEST_HEADERS, "the only map that it needs");
+    assert_eq!(map, REQUEST_HEADERS, "the module uses only this map");
     let bytes = host.data().raw_headers.clone().unwrap_or_else(|| serialize(&host.data().headers));
     give(&mut host, &bytes, value, value_bytes)
 }
@@ -109,7 +109,7 @@ fn replace_header_map_value(
     let name = read_text(&host, name, name_bytes)?;
     let value = read(&host, value, value_bytes)?;
     enter!(host, "replace_header_map_value", "{name}: {}", value.escape_ascii());
-    assert_eq!(map, REQUEST_HEADERS, "the only map that it needs");
+    assert_eq!(map, REQUEST_HEADERS, "the module uses only this map");
     let headers = &mut host.data_mut().headers;
     headers.retain(|(other, _)| other != name.as_bytes());
     headers.push((name.into_bytes(), value));
@@ -119,7 +119,7 @@ fn replace_header_map_value(
 fn remove_header_map_value(mut host: HostCaller<'_>, map: u32, name: u32, name_bytes: u32) -> CallStatus {
     let name = read_text(&host, name, name_bytes)?;
     enter!(host, "remove_header_map_value", "{name}");
-    assert_eq!(map, REQUEST_HEADERS, "the only map that it needs");
+    assert_eq!(map, REQUEST_HEADERS, "the module uses only this map");
     host.data_mut().headers.retain(|(other, _)| other != name.as_bytes());
     Ok(OK)
 }
@@ -208,7 +208,7 @@ fn write(host: &mut HostCaller<'_>, at: u32, bytes: &[u8]) -> std::result::Resul
     memory(host)?.write(host, at as usize, bytes).map_err(|error| Error::new(error.to_string()))
 }
 
-/// Hands bytes over as Envoy does: in memory that the module's own allocator gives; nothing at all where there are none.
+/// Passes bytes as Envoy does: in memory from the module's own allocator, and without an allocation if there are none.
 fn give(host: &mut HostCaller<'_>, bytes: &[u8], at: u32, bytes_at: u32) -> CallStatus {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let mut room = 0;
@@ -223,7 +223,7 @@ fn give(host: &mut HostCaller<'_>, bytes: &[u8], at: u32, bytes_at: u32) -> Call
     Ok(OK)
 }
 
-/// The ABI's form of a header map.
+/// The ABI's encoding of a header map.
 #[must_use]
 pub fn serialize(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();

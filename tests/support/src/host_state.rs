@@ -1,51 +1,51 @@
-//! What the small host has, gives and gets.
+//! The state of the small host: its inputs and what the module did with them.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// An answer that the module gave by itself.
+/// A local reply of the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalResponse {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u32,
-    /// gRPC status.
+    /// The gRPC status.
     pub grpc_status: i32,
-    /// Response code details.
+    /// The response code details.
     pub details: String,
-    /// Headers.
+    /// The headers.
     pub headers: Vec<(String, String)>,
-    /// Body.
+    /// The body.
     pub body: String,
 }
 
-/// What the host has, gives and gets. All of it is open to tests.
+/// The state of the host. Tests may read and change all of it.
 #[derive(Default)]
 pub struct HostState {
-    /// Every call since it was last cleared: its name, and in brackets what matters of its arguments.
+    /// Every call since the list was last cleared: its name, and in brackets its relevant arguments.
     pub calls: Vec<String>,
-    /// Host functions that answer with a status and do nothing.
+    /// Host functions that return this status and do nothing.
     pub failing: HashMap<&'static str, u32>,
     /// The plugin configuration.
     pub configuration: Vec<u8>,
-    /// The most bytes of it that one call gives.
+    /// The maximum number of bytes of the configuration that one call returns.
     pub most_bytes: Option<usize>,
-    /// Properties, by path joined with dots.
+    /// Properties, by their path joined with dots.
     pub properties: BTreeMap<String, Vec<u8>>,
     /// The request's headers.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What is given for a header map in place of [`HostState::headers`].
+    /// The bytes of a header map, if they replace the encoding of [`HostState::headers`].
     pub raw_headers: Option<Vec<u8>>,
-    /// Metrics, by id: name and value.
+    /// The metrics by id, with name and value.
     pub metrics: Vec<(String, i64)>,
-    /// Lines of log.
+    /// The lines of the log.
     pub log: Vec<String>,
-    /// Nanoseconds.
+    /// The time in nanoseconds.
     pub now: u64,
     /// The last local response.
     pub response: Option<LocalResponse>,
 }
 
 impl HostState {
-    /// The value of a metric; `None` where none of that name was defined.
+    /// The value of a metric; `None` if no metric of that name is defined.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<i64> {
         self.metrics.iter().find(|(other, _)| other == name).map(|(_, value)| *value)

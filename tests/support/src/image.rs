@@ -1,12 +1,12 @@
-//! A directory in the OCI image layout, read as Istio's agent reads an image of a WasmPlugin.
+//! A directory in the OCI image layout, read as Istio's agent reads the image of a WasmPlugin.
 //!
-//! Its rules (pkg/wasm/imagefetcher.go and cache.go), in our own words:
-//! - A manifest that calls itself Docker's has the module in its last layer, which is a gzipped tar of Docker's media type.
-//! - Any other may have it in its last layer, if that is a gzipped tar of OCI's media type.
-//! - In such a tar it is the first file called `plugin.wasm`, in whatever directory.
-//! - Else the manifest has exactly two layers, one of which has the media type [`WASM_LAYER`]: the module itself, unpacked.
-//! - The `sha256` of a WasmPlugin is compared with the digest of the manifest, and not with that of the module.
-//! - What comes out has to begin as WebAssembly does.
+//! The agent's rules (pkg/wasm/imagefetcher.go and cache.go):
+//! - A manifest of Docker's media type has the module in its last layer, a gzipped tar of Docker's media type.
+//! - Any other manifest may have the module in its last layer, a gzipped tar of OCI's media type.
+//! - The module is the first file named `plugin.wasm` in the tar, in any directory.
+//! - Otherwise the manifest has exactly two layers. One has the media type [`WASM_LAYER`] and is the module itself.
+//! - The `sha256` of a WasmPlugin is compared with the digest of the manifest, and not with the digest of the module.
+//! - The result must begin like a WebAssembly module.
 
 use std::{
     fs,
@@ -19,17 +19,17 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// The manifest of OCI.
+/// The media type of OCI's manifest.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// The manifest of Docker.
+/// The media type of Docker's manifest.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-/// A gzipped tar, as OCI calls it.
+/// The media type of OCI's gzipped tar.
 pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-/// A gzipped tar, as Docker calls it.
+/// The media type of Docker's gzipped tar.
 pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-/// A module that is not packed.
+/// The media type of a module outside any tar.
 pub const WASM_LAYER: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
-/// What stands in an index for a tag.
+/// The annotation of an index entry that has the tag.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 const PLUGIN: &str = "plugin.wasm";
@@ -40,19 +40,19 @@ pub struct Layout {
     index: Value,
 }
 
-/// One manifest of it.
+/// A manifest of the layout.
 pub struct Manifest {
-    /// What the `sha256` of a WasmPlugin is compared with.
+    /// The digest, which is compared with the `sha256` of a WasmPlugin.
     pub digest: String,
     /// The manifest itself.
     pub content: Value,
 }
 
 impl Layout {
-    /// The one in `directory`.
+    /// Opens the layout in `directory`.
     ///
     /// # Errors
-    /// Where it is none.
+    /// If the directory has no such layout.
     pub fn open(directory: &Path) -> Result<Self> {
         let read = |name: &str| -> Result<Value> {
             let path = directory.join(name);
@@ -64,10 +64,10 @@ impl Layout {
         Ok(Self { directory: directory.to_owned(), index: read("index.json")? })
     }
 
-    /// Every tag in it.
+    /// All tags.
     ///
     /// # Errors
-    /// Where a manifest has none.
+    /// If a manifest has no tag.
     pub fn tags(&self) -> Result<Vec<&str>> {
         let tag = |entry| self.tag(entry).context("a manifest of the index has no tag");
         self.index["manifests"].as_array().context("the index lists no manifests")?.iter().map(tag).collect()
@@ -80,7 +80,7 @@ impl Layout {
     /// The manifest of `tag`.
     ///
     /// # Errors
-    /// Where there is none, or it is not what the index says.
+    /// If there is no such manifest, or its size or digest differs from the index.
     pub fn manifest(&self, tag: &str) -> Result<Manifest> {
         let entries = self.index["manifests"].as_array().context("the index lists no manifests")?;
         let entry = entries.iter().find(|entry| self.tag(entry) == Some(tag));
@@ -90,10 +90,10 @@ impl Layout {
         Ok(Manifest { digest: text(&entry["digest"])?.to_owned(), content })
     }
 
-    /// What a descriptor stands for: of the size and with the digest that it says.
+    /// The content of a descriptor, checked for its size and digest.
     ///
     /// # Errors
-    /// Where it is not.
+    /// If the content is missing, or its size or digest differs.
     pub fn blob(&self, descriptor: &Value) -> Result<Vec<u8>> {
         let digest = text(&descriptor["digest"])?;
         let hex = digest.strip_prefix("sha256:").with_context(|| format!("{digest} is no SHA-256"))?;
@@ -109,10 +109,10 @@ impl Layout {
         Ok(bytes)
     }
 
-    /// The module that Istio's agent gets.
+    /// The module that Istio's agent extracts.
     ///
     /// # Errors
-    /// Where it would refuse the image, with its reasons.
+    /// If the agent would refuse the image. The error has the reasons.
     pub fn wasm_plugin(&self, tag: &str) -> Result<Vec<u8>> {
         let manifest = self.manifest(tag)?.content;
         let layers = manifest["layers"].as_array().map_or(&[][..], Vec::as_slice);

@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use crate::envoy::repository;
 
-/// The kubectl to run: the one that `KUBECTL` names, or the one that `make kubectl` installs.
+/// The path of kubectl: the value of `KUBECTL`, or the kubectl that `make kubectl` installs.
 ///
 /// # Errors
-/// Where there is none: a missing kubectl is a failure, since tests that are skipped look like tests that pass.
+/// If there is no kubectl. A missing kubectl is an error, because skipped tests look like passing tests.
 pub fn kubectl_binary() -> Result<PathBuf> {
     let (binary, advice) = match env::var_os("KUBECTL") {
         Some(path) => (PathBuf::from(path), "KUBECTL names it"),
@@ -27,8 +27,8 @@ pub fn kubectl_binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// A shell in the root of the repository or elsewhere, with programs of ours on its PATH and nothing known of any cluster of this
-/// machine's.
+/// A shell in the root of the repository or in another directory. Its PATH has the given programs, and it knows no
+/// cluster of this machine.
 pub struct Shell {
     programs: TempDir,
     directory: PathBuf,
@@ -36,10 +36,10 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// One that finds `programs`: each by a name, and where it is.
+    /// Creates a shell that finds `programs`, given by name and path.
     ///
     /// # Errors
-    /// Where one is not there.
+    /// If a program does not exist.
     pub fn new(programs: &[(&str, &Path)]) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("byname-programs-").tempdir()?;
         for (name, program) in programs {
@@ -49,24 +49,24 @@ impl Shell {
         Ok(Self { programs: directory, directory: repository(), kubeconfig: None })
     }
 
-    /// Runs commands in `directory`, for those that write files.
+    /// Runs commands in `directory`, so that they write their files there.
     #[must_use]
     pub fn directory(mut self, directory: &Path) -> Self {
         self.directory = directory.to_owned();
         self
     }
 
-    /// Lets kubectl talk to what this kubeconfig names.
+    /// Lets kubectl use the cluster of this kubeconfig.
     #[must_use]
     pub fn kubeconfig(mut self, file: &Path) -> Self {
         self.kubeconfig = Some(file.to_owned());
         self
     }
 
-    /// Puts another program on its PATH: a script in place of one that cannot run here.
+    /// Puts a script on the PATH, in place of a program that cannot run here.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If the script cannot be written.
     pub fn script(&self, name: &str, text: &str) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         let file = self.programs.path().join(name);
@@ -74,13 +74,13 @@ impl Shell {
         Ok(fs::set_permissions(file, fs::Permissions::from_mode(0o755))?)
     }
 
-    /// Runs `command` and gives what it printed, errors among it.
+    /// Runs `command` and returns its output, including standard error.
     ///
     /// # Errors
-    /// Where it fails, with what it printed.
+    /// If the command fails. The error has the output.
     pub fn run(&self, command: &str) -> Result<String> {
         let path = env::var("PATH").unwrap_or_default();
-        // kubectl keeps what it discovered below HOME.
+        // kubectl caches the API discovery below HOME.
         let home = self.programs.path();
         let output = Command::new("sh")
             .args(["-c", &format!("exec 2>&1\n{command}")])

@@ -1,9 +1,8 @@
-//! A small Kubernetes API: lists in pages, watches with bookmarks, and every way in which the real one lets one down; and
-//! kubectl applies to it.
+//! A small Kubernetes API: lists in pages, watches with bookmarks, `kubectl apply`, and the failures of a real API.
 //!
-//! It records what it is told, and that is all. Nothing is admitted, defaulted or validated but that a namespace must be
-//! there, no controller acts, no kubelet runs anything. Of patches it knows what kubectl sends. It reads JSON alone:
-//! `kubectl create namespace` and others of its short forms send Protobuf. A list comes in pages of three objects.
+//! It only records objects. It checks that a namespace exists, but it admits, defaults and validates nothing else. No
+//! controller and no kubelet runs. It knows the patches that kubectl sends. It reads only JSON, but `kubectl create
+//! namespace` and other short forms of kubectl send Protobuf. A page of a list has three objects.
 
 mod patch;
 mod request;
@@ -35,18 +34,18 @@ pub struct KubernetesApi {
 }
 
 impl KubernetesApi {
-    /// Starts it with nothing in it, on loopback.
+    /// Starts an empty API on loopback.
     ///
     /// # Errors
-    /// Where it cannot listen.
+    /// If the API cannot listen.
     pub async fn start() -> Result<Self> {
         Self::start_on(([127, 0, 0, 1], 0).into()).await
     }
 
-    /// Starts it on another address.
+    /// Starts an empty API on another address.
     ///
     /// # Errors
-    /// Where it cannot listen.
+    /// If the API cannot listen.
     pub async fn start_on(address: SocketAddr) -> Result<Self> {
         let state = Arc::new(Mutex::new(ApiState { version: 100, ..ApiState::default() }));
         let mut api = Self { state, address, task: None };
@@ -54,10 +53,10 @@ impl KubernetesApi {
         Ok(api)
     }
 
-    /// Listens, also once more on the port that it had.
+    /// Listens, again on the same port after a stop.
     ///
     /// # Errors
-    /// Where it cannot listen.
+    /// If the API cannot listen.
     pub async fn listen(&mut self) -> Result<()> {
         let listener = TcpListener::bind(self.address).await.context("the API cannot listen")?;
         self.address = listener.local_addr()?;
@@ -70,13 +69,13 @@ impl KubernetesApi {
         self.task.take().inspect(AbortHandle::abort);
     }
 
-    /// Where it listens.
+    /// The address at which the API listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A kubeconfig for it in `directory`.
+    /// Writes a kubeconfig for the API to `directory`.
     #[must_use]
     pub fn kubeconfig(&self, directory: &Path) -> PathBuf {
         kubeconfig(directory, json!({"server": format!("http://{}", self.address)}))
@@ -85,7 +84,7 @@ impl KubernetesApi {
     /// Adds or changes an object.
     ///
     /// # Panics
-    /// Where the API has no such kind.
+    /// If the API has no such kind.
     pub fn put(&self, object: Value) {
         lock(&self.state).put(key(&object), object);
     }
@@ -93,7 +92,7 @@ impl KubernetesApi {
     /// Changes fields of an object, as a controller does with a status.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If the object does not exist.
     pub fn merge(&self, kind: &str, namespace: &str, name: &str, fields: &Value) {
         let mut state = lock(&self.state);
         let resource = resources::of_kind(kind).expect("the API has that kind");
@@ -103,18 +102,18 @@ impl KubernetesApi {
         state.put(key, object);
     }
 
-    /// Deletes an object that is like `object`.
+    /// Deletes the object with the name of `object`.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If the object does not exist.
     pub fn delete(&self, object: &Value) {
         lock(&self.state).remove(&key(object)).expect("it is there");
     }
 
-    /// An object goes, and all that happened until now is forgotten: who did not see it has to list anew.
+    /// Deletes an object and forgets all events, so that watches must list again.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If the object does not exist.
     pub fn delete_unseen(&self, object: &Value) {
         let mut state = lock(&self.state);
         state.objects.remove(&key(object)).expect("it is there");
@@ -122,20 +121,20 @@ impl KubernetesApi {
         state.oldest = state.version;
     }
 
-    /// All objects as they were applied or put: without what the API or kubectl wrote into their metadata.
+    /// All objects as they were applied or put, without the metadata that the API or kubectl added.
     #[must_use]
     pub fn objects(&self) -> Vec<Value> {
         lock(&self.state).objects.values().map(bare).collect()
     }
 
-    /// The object of this kind, namespace (none is "") and name, in the same form.
+    /// The object of this kind, namespace ("" for none) and name, as in [`KubernetesApi::objects`].
     #[must_use]
     pub fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         let key = (resources::of_kind(kind)?.plural, namespace.to_owned(), name.to_owned());
         lock(&self.state).objects.get(&key).map(bare)
     }
 
-    /// Something happened, of which nothing is to be seen here.
+    /// Sends a bookmark with a new version to all watches, and returns the version.
     pub fn bookmark(&self) -> u64 {
         let mut state = lock(&self.state);
         state.version += 10;
@@ -151,39 +150,39 @@ impl KubernetesApi {
         lock(&self.state).cuts += 1;
     }
 
-    /// Watches are ended as soon as they begin, from now on or no more.
+    /// Sets whether watches end as soon as they begin.
     pub fn end_watches(&self, at_once: bool) {
         lock(&self.state).ends_watches = at_once;
     }
 
-    /// Lists of `plural` are not answered until [`KubernetesApi::release`].
+    /// Lets lists of `plural` wait until [`KubernetesApi::release`].
     pub fn hold(&self, plural: Plural) {
         lock(&self.state).held.insert(plural);
     }
 
-    /// Lists of `plural` are answered again.
+    /// Answers the waiting lists of `plural`.
     pub fn release(&self, plural: Plural) {
         lock(&self.state).held.remove(plural);
     }
 
-    /// The next requests for `plural` are answered so.
+    /// Answers the next requests for `plural` with these statuses.
     pub fn fail(&self, plural: Plural, statuses: &[u16]) {
         lock(&self.state).failures.entry(plural).or_default().extend(statuses);
     }
 
-    /// Whether all failures were met.
+    /// Whether all statuses of [`KubernetesApi::fail`] were sent.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         lock(&self.state).failures.values().all(VecDeque::is_empty)
     }
 
-    /// All paths and queries that were asked for.
+    /// The paths and queries of all requests.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         lock(&self.state).requests.clone()
     }
 
-    /// How many requests there were with each of `parts`.
+    /// The number of requests that contain all of `parts`.
     #[must_use]
     pub fn count(&self, parts: &[&str]) -> usize {
         self.requests().iter().filter(|request| parts.iter().all(|part| request.contains(part))).count()
@@ -196,10 +195,10 @@ impl Drop for KubernetesApi {
     }
 }
 
-/// A kubeconfig for `cluster`, as such a file says where it is.
+/// Writes a kubeconfig for `cluster`, a cluster entry of such a file.
 ///
 /// # Panics
-/// Where it cannot be written.
+/// If the file cannot be written.
 #[must_use]
 pub fn kubeconfig(directory: &Path, cluster: Value) -> PathBuf {
     let file = directory.join("kubeconfig.json");
@@ -215,7 +214,7 @@ pub fn kubeconfig(directory: &Path, cluster: Value) -> PathBuf {
     file
 }
 
-/// `object` without what was written beside what its author wrote.
+/// `object` with only the fields that its author wrote.
 fn bare(object: &Value) -> Value {
     let mut object = object.clone();
     let Some(metadata) = object["metadata"].as_object_mut() else { return object };

@@ -1,7 +1,7 @@
-//! What the tests and the demo are made of: a real Envoy, upstreams that say who they are, and a client that sends
-//! exactly what it is told.
+//! The harness of the tests and the demo: a real Envoy, upstreams that report what they received, and a client that
+//! sends exactly what it is told.
 //!
-//! Everything listens on loopback, on ports that are free at the time, and ends with the value that stands for it.
+//! Everything listens on free ports of loopback, and stops when its value is dropped.
 
 mod client;
 mod console;
@@ -34,17 +34,17 @@ pub use upstream::TestUpstream;
 
 use serde_json::Value;
 
-/// What a test gives.
+/// The result of a test.
 pub type TestResult = anyhow::Result<()>;
 
-/// `whole` with more fields, or others in the place of its own.
+/// `whole` with these fields added or replaced.
 ///
 /// # Panics
-/// Where `fields` is no object.
+/// If `fields` is not an object.
 #[must_use]
-#[expect(clippy::panic, reason = "a test that cannot go on fails")]
+#[expect(clippy::panic, reason = "a panic fails the test")]
 pub fn with_fields(mut whole: Value, fields: Value) -> Value {
-    let Value::Object(fields) = fields else { panic!("fields are an object, and not {fields}") };
+    let Value::Object(fields) = fields else { panic!("fields must be an object, not {fields}") };
     for (field, value) in fields {
         whole[field] = value;
     }

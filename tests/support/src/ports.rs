@@ -1,4 +1,4 @@
-//! The ports of a bootstrap, which is written to run as it stands, exchanged for ones that are free.
+//! Replaces the ports of a bootstrap with free ports.
 
 use std::{
     collections::BTreeMap,
@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 
 const FIELD: &str = "port_value: ";
 
-/// Exchanges every `port_value: N` of `text`: for the port that `known` gives for N, or else for a free one, which
-/// `known` then holds too.
+/// Replaces every `port_value: N` in `text` with the port that `known` has for N, or with a free port that is added to
+/// `known`.
 pub(crate) fn exchange(text: &str, known: &mut BTreeMap<u16, u16>) -> Result<String> {
     let mut parts = text.split(FIELD);
     let mut exchanged = parts.next().unwrap_or_default().to_owned();
@@ -32,14 +32,14 @@ pub(crate) fn exchange(text: &str, known: &mut BTreeMap<u16, u16>) -> Result<Str
     Ok(exchanged)
 }
 
-/// Below the ports that systems give to outgoing connections, one of which could take ours before Envoy does.
+/// Below the ephemeral ports of all systems, so that no outgoing connection takes a port before Envoy binds it.
 const FIRST: u32 = 20_000;
 const COUNT: u32 = 12_000;
 
-/// A port that nothing listens on, and that is not given again while this process lives, but for thousands of others.
+/// A port that nothing listens on. Ports repeat only after thousands of calls.
 fn free_port() -> Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    // Another process begins elsewhere.
+    // Start at a different port in each process.
     let start = std::process::id().wrapping_mul(397);
     (0..COUNT)
         .map(|_| FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT)

@@ -1,4 +1,4 @@
-//! A filter's configuration as a file that Envoy watches: YAML around, JSON inside.
+//! A filter's configuration in a file that Envoy watches: JSON inside YAML.
 
 use std::{fmt, fs, path::Path};
 
@@ -17,10 +17,11 @@ pub struct EcdsFile {
 }
 
 impl EcdsFile {
-    /// Reads a file in which `value: |` is followed by the configuration, indented more than what comes after it.
+    /// Reads a file in which `value: |` is followed by the configuration, which is indented more than the text after
+    /// it.
     ///
     /// # Errors
-    /// Where the file is not like that.
+    /// If the file does not have this form.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let what = || format!("{} holds no JSON after `value: |`", path.display());
@@ -36,10 +37,10 @@ impl EcdsFile {
         })
     }
 
-    /// The same file with other text for the plugin configuration, whatever it is.
+    /// The same file with any other text in place of the plugin configuration.
     #[must_use]
     pub fn with_text(&self, configuration: &str) -> String {
-        // A JSON string is a YAML string.
+        // Every JSON string is also a YAML string.
         format!("{}value: {}\n{}", self.before, Value::from(configuration), self.after)
     }
 }

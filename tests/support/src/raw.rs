@@ -1,4 +1,4 @@
-//! Requests as bytes, for what no HTTP library agrees to send.
+//! Requests as bytes, for requests that no HTTP library would send.
 
 use std::{io::ErrorKind, time::Duration};
 
@@ -11,17 +11,17 @@ use tokio::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Sends bytes as they are and reads until the other side closes.
+/// Sends bytes unchanged, and reads until the peer closes the connection.
 ///
 /// # Errors
-/// Where nothing listens on the port, or the other side does not close.
+/// If nothing listens on the port, or the peer does not close the connection.
 pub async fn raw_http1(port: u16, request: &[u8]) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    // The other side may close before it has read all of it.
+    // The peer may close the connection before it has read everything.
     let _ = stream.write_all(request).await;
     let mut answer = Vec::new();
     let end = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.context("the connection stays open")?;
-    // What was sent in vain may end the connection the hard way; what was said before that is still there.
+    // Unread bytes may make the peer reset the connection. The text received before the reset still counts.
     if let Err(error) = end
         && error.kind() != ErrorKind::ConnectionReset
     {
@@ -30,10 +30,10 @@ pub async fn raw_http1(port: u16, request: &[u8]) -> Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// What came of a request over HTTP/2.
+/// The outcome of a request over HTTP/2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Http2Outcome {
-    /// An answer, with this body.
+    /// A reply with this body.
     Body(String),
     /// The stream was reset.
     Reset,
@@ -52,11 +52,11 @@ const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 const MAX_FRAME_BYTES: usize = 16_384;
 
-/// Sends one request over HTTP/2 with these header fields as they are, and gives what comes of it. RFC 9113 for frames,
-/// RFC 7541 for fields: literals without indexing and without Huffman coding.
+/// Sends one request over HTTP/2 with these header fields unchanged, and returns the outcome. RFC 9113 defines the
+/// frames, and RFC 7541 the fields, sent as literals without indexing and without Huffman coding.
 ///
 /// # Errors
-/// Where nothing listens on the port, or nothing comes.
+/// If nothing listens on the port, or no outcome arrives.
 pub async fn raw_http2(port: u16, fields: &[(&[u8], &[u8])]) -> Result<Http2Outcome> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let mut block = Vec::new();
@@ -72,7 +72,7 @@ pub async fn raw_http2(port: u16, fields: &[(&[u8], &[u8])]) -> Result<Http2Outc
         let (kind, flags) = if index == 0 { (HEADERS, END_STREAM) } else { (CONTINUATION, 0) };
         push_frame(&mut sent, kind, flags | if index + 1 == pieces { END_HEADERS } else { 0 }, 1, piece);
     }
-    // The other side may close before it has read all of it; what it says is still there to be read.
+    // The peer may close the connection before it has read everything. Its frames can still be read.
     let _ = stream.write_all(&sent).await;
     timeout(PATIENCE, read_outcome(&mut stream)).await.context("nothing comes of it")
 }
@@ -116,7 +116,7 @@ fn push_frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream_id: u32, payload: &[
     to.extend(payload);
 }
 
-/// A text with its length as an integer of a 7-bit prefix.
+/// Appends a text after its length, an integer with a 7-bit prefix.
 fn push_text(to: &mut Vec<u8>, text: &[u8]) {
     match text.len().checked_sub(127) {
         None => to.push(text.len() as u8),

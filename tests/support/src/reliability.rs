@@ -1,4 +1,4 @@
-//! Load on a real Envoy while tables are pushed, good ones and bad ones, and an upstream is killed and comes back.
+//! Load on a real Envoy while good and bad tables are pushed and an upstream is repeatedly killed and restarted.
 
 use std::{
     fmt::Write,
@@ -22,54 +22,54 @@ use crate::{
 };
 
 const PUSH_EVERY: Duration = Duration::from_millis(100);
-/// Every so many pushes one is bad.
+/// Every push of this number is bad.
 const BAD_EVERY: u64 = 4;
 const UPSTREAM_DOWN: Duration = Duration::from_millis(300);
 const UPSTREAM_UP: Duration = Duration::from_millis(1_200);
 const CONNECTIONS_EACH: usize = 2;
 const SERVICES: usize = 1_000;
-/// The upstream that is killed, by the port that the bootstrap has for it.
+/// The bootstrap's port of the upstream that is killed.
 const KILLED: u16 = 18084;
 const LISTENER: u16 = 15001;
 const DISCOVERY: &str = "extension_config_discovery.http_filter.byname-shop";
 
-/// What came of it.
+/// The result of a run.
 #[derive(Clone, Debug, Default)]
 pub struct ReliabilityReport {
-    /// Workers of the Envoy.
+    /// The workers of Envoy.
     pub workers: u32,
-    /// How long it ran.
+    /// The duration of the run.
     pub elapsed: Duration,
-    /// Requests that were answered.
+    /// The requests that were answered.
     pub requests: u64,
-    /// 503 of requests to the upstream that was down.
+    /// Replies with 503 because the upstream was down.
     pub caused_by_upstream: u64,
-    /// What was wrong and no upstream's fault: no request of this kind may be there. At most ten are kept.
+    /// Failures that no upstream caused. None is expected. At most ten are kept.
     pub failures: Vec<String>,
-    /// How many of them there were.
+    /// The number of failures that no upstream caused.
     pub failed: u64,
-    /// Connections that Envoy closed.
+    /// The connections that Envoy closed.
     pub closed: u64,
-    /// Pushes that were written: good ones and bad ones.
+    /// The good and the bad pushes that were written.
     pub pushes: (u64, u64),
     /// Envoy's `config_reload`: configurations that took effect.
     pub config_reload: u64,
-    /// Envoy's `update_rejected`: those that the filter or Envoy refused.
+    /// Envoy's `update_rejected`: configurations that the filter or Envoy refused.
     pub update_rejected: u64,
-    /// Envoy's `config_fail`: files that are no ECDS response, and again what was refused.
+    /// Envoy's `config_fail`: files that are no ECDS response, and refused configurations once more.
     pub config_fail: u64,
-    /// How often the upstream was killed.
+    /// The number of times that the upstream was killed.
     pub kills: u64,
-    /// Times of answers, sorted.
+    /// The response times, sorted.
     pub times: Vec<Duration>,
-    /// Resident memory of Envoy, in kB: after the first quarter, and at the end.
+    /// The resident memory of Envoy in kB, after the first quarter and at the end.
     pub resident: (u64, u64),
-    /// Version of the table that was pushed last, and the one that is served.
+    /// The version of the table that was pushed last, and the version of the table in use.
     pub versions: (u64, u64),
 }
 
 impl ReliabilityReport {
-    /// The time that this part of the answers took at most.
+    /// The response time at this quantile.
     #[must_use]
     pub fn quantile(&self, part: f64) -> Duration {
         let index = (self.times.len() as f64 * part) as usize;
@@ -77,7 +77,7 @@ impl ReliabilityReport {
     }
 }
 
-/// Names, who answers, and through which upstream.
+/// The names, the upstreams that answer, and the upstreams' ports in the bootstrap.
 const NAMES: [(&str, &str, u16); 6] = [
     ("payments", "payments in shop", 18081),
     ("pay", "payments in shop", 18081),
@@ -87,10 +87,10 @@ const NAMES: [(&str, &str, u16); 6] = [
     ("www.example.org", "passthrough", 18080),
 ];
 
-/// Runs it for `time` on `workers` workers.
+/// Runs for `time` on `workers` workers.
 ///
 /// # Errors
-/// Where something cannot be started; what goes wrong under load is in the report.
+/// If something cannot be started. Failures under load are in the report.
 pub async fn run(workers: u32, time: Duration) -> Result<ReliabilityReport> {
     let mut builder = Envoy::builder("ecds.yaml").concurrency(workers);
     let mut upstreams = Vec::new();
@@ -144,7 +144,7 @@ pub async fn run(workers: u32, time: Duration) -> Result<ReliabilityReport> {
         ended?;
     }
     let kills = kill.await??;
-    // The last word is a good one.
+    // The run ends with a good push.
     last_good += BAD_EVERY;
     envoy.push("shop", &table(&filter, last_good), "config_reload").await?;
     resident.1 = envoy.resident_kilobytes()?;
@@ -161,7 +161,7 @@ pub async fn run(workers: u32, time: Duration) -> Result<ReliabilityReport> {
     Ok(report)
 }
 
-/// One client, on one connection as long as that lives.
+/// Runs one client, which reconnects only after an error.
 async fn ask(port: u16, form: RequestForm, report: Arc<Mutex<ReliabilityReport>>, stop: Arc<AtomicBool>) {
     let mut connection = None;
     for (name, expected, upstream) in NAMES.into_iter().cycle() {
@@ -227,7 +227,7 @@ async fn kill_and_restart(name: String, upstream: TestUpstream, stop: Arc<Atomic
     Ok(kills)
 }
 
-/// The demo's table with a thousand Services more, which change from version to version.
+/// The demo's table with a thousand more Services, whose endpoints change with the version.
 fn table(filter: &EcdsFile, version: u64) -> EcdsFile {
     let mut filter = filter.clone();
     if let Some(table) = filter.configuration.get_mut("table") {
@@ -249,7 +249,7 @@ fn table(filter: &EcdsFile, version: u64) -> EcdsFile {
     filter
 }
 
-/// A push that cannot take effect; each time another kind.
+/// A push that cannot take effect, of one of eight kinds.
 fn bad(filter: &EcdsFile, kind: u64) -> String {
     let json = |from: &str, to: &str| filter.with_text(&filter.configuration.to_string().replace(from, to));
     match kind % 8 {

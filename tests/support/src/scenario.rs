@@ -83,7 +83,7 @@ pub struct Row {
     pub caller: DemoCaller,
     /// The authority that is sent.
     pub asked: &'static str,
-    /// What the row shows.
+    /// The behaviour that the row shows.
     pub shows: &'static str,
     /// The expected outcome.
     pub expected: ExpectedReply,
@@ -185,7 +185,7 @@ impl Stage {
     /// Starts Envoy and the upstreams.
     ///
     /// # Errors
-    /// Those of [`crate::EnvoyBuilder::start`].
+    /// As [`crate::EnvoyBuilder::start`].
     pub async fn start() -> Result<Self> {
         let mut builder = Envoy::builder(BOOTSTRAP);
         let mut upstreams = Vec::new();

@@ -1,4 +1,4 @@
-//! Small upstreams that say who they are.
+//! Small upstreams that report what they received.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
@@ -20,38 +20,38 @@ use tokio_rustls::{
     rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
 };
 
-/// A server for HTTP/1.1 and HTTP/2 on loopback that answers every request with JSON: its own name, and what came. The path
-/// `/status/503` is answered with that status.
+/// A server for HTTP/1.1 and HTTP/2 on loopback. It answers every request with JSON: its own name and the request. It
+/// answers the path `/status/503` with that status.
 pub struct TestUpstream {
     port: u16,
     task: AbortHandle,
 }
 
 impl TestUpstream {
-    /// Starts one on a free port.
+    /// Starts an upstream on a free port.
     ///
     /// # Errors
-    /// Where no port is free.
+    /// If no port is free.
     pub async fn start(name: &str) -> Result<Self> {
         Self::listen(name, 0, None).await
     }
 
-    /// Starts one on the port that another one had, which was dropped.
+    /// Starts an upstream on the port of an earlier one, which was dropped.
     ///
     /// # Errors
-    /// Where the port is taken.
+    /// If the port is taken.
     pub async fn start_at(name: &str, port: u16) -> Result<Self> {
         Self::listen(name, port, None).await
     }
 
-    /// Starts one that speaks TLS as `host`, and gives its certificate, which it signed itself, as PEM.
+    /// Starts an upstream that speaks TLS as `host`, and returns its self-signed certificate as PEM.
     ///
     /// # Errors
-    /// Where no port is free or no certificate can be made.
+    /// If no port is free or no certificate can be made.
     pub async fn start_tls(name: &str, host: &str) -> Result<(Self, String)> {
         let signing_key = KeyPair::generate()?;
         let mut parameters = CertificateParams::new([host.to_owned()])?;
-        // Certificates of one name would be taken for one another where several are trusted.
+        // Certificates of one name would be confused if a client trusts several of them.
         parameters.distinguished_name.push(DnType::CommonName, host);
         let cert = parameters.self_signed(&signing_key)?;
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
@@ -69,7 +69,7 @@ impl TestUpstream {
         Ok(Self { port, task })
     }
 
-    /// Where it listens.
+    /// The port on which it listens.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -83,7 +83,7 @@ impl Drop for TestUpstream {
 }
 
 async fn accept(listener: TcpListener, name: String, tls: Option<TlsAcceptor>) {
-    // Connections end with the upstream, as those of a killed process do.
+    // Connections end with the upstream, like the connections of a killed process.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
@@ -92,7 +92,7 @@ async fn accept(listener: TcpListener, name: String, tls: Option<TlsAcceptor>) {
             match tls {
                 None => serve(stream, name).await,
                 Some(tls) => {
-                    // A client that does not trust us goes away; its own side says so.
+                    // A client that does not trust the certificate closes the connection and reports the error itself.
                     if let Ok(stream) = tls.accept(stream).await {
                         serve(stream, name).await;
                     }
@@ -107,7 +107,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, nam
         let response = answer(&name, &request);
         async { Ok::<_, Infallible>(response) }
     });
-    // A client that goes away in the middle is no fault of the upstream's.
+    // A client may close the connection at any time.
     let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
 }
 

@@ -1,4 +1,4 @@
-//! What is compared, each in an Envoy of its own.
+//! The contestants, each in an Envoy of its own.
 
 pub(super) mod filter;
 
@@ -20,34 +20,34 @@ use super::{
     world::{BenchSteering, World},
 };
 
-/// Beside the bootstraps that are shipped.
+/// The bootstrap, relative to the shipped ones.
 const BOOTSTRAP: &str = "../benches/envoy/bench.yaml";
 const BUILT: &str = "target/bench/build";
-/// Where what is discovered is written.
+/// The directory for discovered configuration.
 const WRITTEN: &str = "target/bench/discovered";
 
-/// A way to do the job, or a part of the price of one.
+/// A way to steer by name, or a baseline for its cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Contestant {
-    /// No filter and one route: what all others add to.
+    /// No filter and one route: the baseline.
     None,
-    /// Envoy's own routes, with every spelling of every name: what a sidecar is given without byname.
+    /// Envoy's own routes for every spelling of every name, as a control plane configures a sidecar without byname.
     Native,
-    /// Envoy's Lua filter with a script that does the job.
+    /// Envoy's Lua filter with a script that steers by name.
     Lua,
-    /// A module of the SDK's that does nothing.
+    /// A module of the SDK that does nothing.
     Noop,
     /// byname, steering by cluster.
     Cluster,
     /// byname, steering by authority.
     Authority,
-    /// byname, steering by endpoint, in turn.
+    /// byname, steering by endpoint with round robin.
     Endpoint,
-    /// byname, steering by endpoint with all that can be switched on: open requests counted, failures watched.
+    /// byname, steering by endpoint with least request and outlier detection.
     EndpointWatched,
 }
 
-/// All of them.
+/// All contestants.
 pub(super) const ALL: [Contestant; 8] = [
     Contestant::None,
     Contestant::Native,
@@ -60,7 +60,7 @@ pub(super) const ALL: [Contestant; 8] = [
 ];
 
 impl Contestant {
-    /// What it is called in reports.
+    /// The name in reports.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -79,12 +79,12 @@ impl Contestant {
         !matches!(self, Self::None | Self::Native | Self::Noop)
     }
 
-    /// How many Services its Envoy knows, where there are so many: none where it has no table.
+    /// The number of Services that its Envoy knows out of `services`: 0 for a contestant without a table.
     pub(super) fn services_of(self, services: usize) -> usize {
         if matches!(self, Self::None | Self::Noop) { 0 } else { services }
     }
 
-    /// Its Envoy, to be started.
+    /// A builder for its Envoy.
     pub(super) fn envoy(self, root: &Path, world: World, upstream: u16, setting: Setting) -> Result<EnvoyBuilder> {
         let shipped = match self {
             Self::Authority => ShippedFilter::read(root, "authority", &world.configuration(&BenchSteering::Authority))?,
@@ -137,7 +137,7 @@ impl Contestant {
     }
 }
 
-/// The route that follows the control header, and what is not steered.
+/// The route that follows the control header, and the route for other requests.
 fn steered_virtual_hosts() -> Value {
     let steered = json!({
         "match": {"prefix": "/", "headers": [{"name": "x-byname-cluster", "present_match": true}]},
@@ -148,9 +148,9 @@ fn steered_virtual_hosts() -> Value {
     json!([{"name": "all", "domains": ["*"], "routes": [steered, unsteered]}])
 }
 
-/// The bootstrap of all, but for what is discovered.
+/// The bootstrap, without what is discovered.
 fn bootstrap(routes: &Value, mutations: &Value, filter: Option<Value>, upstream: u16) -> EnvoyBuilder {
-    // They are a field of the connection manager, by one name or another.
+    // A field of the connection manager: `route_config` or `rds`.
     let fields = routes.as_object().into_iter().flatten();
     let routes: String = fields.map(|(field, value)| format!("{field}: {value}")).collect();
     let filters: Vec<Value> = filter.into_iter().chain([router()]).collect();
@@ -161,11 +161,11 @@ fn bootstrap(routes: &Value, mutations: &Value, filter: Option<Value>, upstream:
         .edit("ROUTES: HERE", &routes)
 }
 
-/// What is discovered, and where from.
+/// The discovered part of a configuration, and its file.
 pub(super) enum Discovered<'p> {
     /// A filter.
     Filter(&'p Path),
-    /// The clusters of `native`, whose routes are these.
+    /// The clusters of `native`, with its routes.
     Clusters(&'p Path, Value),
 }
 
@@ -188,7 +188,7 @@ impl Contestant {
             .edit("DYNAMIC_RESOURCES", &discovery.to_string()))
     }
 
-    /// Its filter, where that is discovered from a file.
+    /// The reference to its filter in a discovered file.
     fn discovered(self, path: &Path) -> Value {
         let kind = if self == Self::Lua { "lua.v3.Lua" } else { "wasm.v3.Wasm" };
         json!({
@@ -212,7 +212,7 @@ fn noop_path(root: &Path) -> PathBuf {
     root.join(BUILT).join("wasm32-unknown-unknown/release/byname_noop.wasm")
 }
 
-/// Compiles the module that does nothing, optimized for speed as the SDK's examples are, whatever byname itself is.
+/// Compiles the module that does nothing, optimized for speed like the SDK's examples, whatever byname's settings are.
 pub(super) fn build_noop(root: &Path) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
@@ -221,6 +221,6 @@ pub(super) fn build_noop(root: &Path) -> Result<()> {
         .args(["--config", "profile.release.opt-level=3", "--target-dir", BUILT])
         .status()
         .context("cargo cannot be run")?;
-    ensure!(status.success(), "benches/noop does not compile (above it says why)");
+    ensure!(status.success(), "benches/noop does not compile (see the error above)");
     Ok(())
 }

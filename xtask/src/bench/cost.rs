@@ -1,4 +1,4 @@
-//! What each contestant adds to the processor time of a request.
+//! The CPU time that each contestant adds to a request.
 
 use serde_json::{Value, json};
 
@@ -8,12 +8,12 @@ use super::{
     traffic::Traffic,
 };
 
-/// How many Services the ratios of the whole are of.
+/// The number of Services for the main ratios.
 const SERVICES: usize = 10_000;
-/// The fewest.
+/// The smallest number of Services.
 const FEW: usize = 10;
 
-/// What was measured: a contestant, with some Services, under some traffic.
+/// A measured case: a contestant with a number of Services under one kind of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) contestant: Contestant,
@@ -21,7 +21,7 @@ pub(super) struct Question {
     pub(super) traffic: Traffic,
 }
 
-/// For how long one contestant's Envoy ran in one turn. The samples of a question are in the order of the rounds.
+/// The CPU time of one contestant's Envoy in one turn. The samples of a question are in the order of the rounds.
 pub(super) struct Sample {
     pub(super) question: Question,
     pub(super) nanoseconds: u64,
@@ -41,19 +41,19 @@ pub(super) struct Costs {
 }
 
 impl Costs {
-    /// CPU microseconds of a request in each round.
+    /// The CPU microseconds per request in each round.
     fn micros(&self, question: Question) -> Vec<f64> {
         let samples = self.samples.iter().filter(|sample| sample.question == question);
         samples.map(|sample| sample.nanoseconds as f64 / 1_000.0 / self.requests as f64).collect()
     }
 
-    /// What a contestant adds to a request, above the Envoy without a filter in the same round.
+    /// The CPU time that a contestant adds per request, above the Envoy without a filter in the same round.
     fn added(&self, question: Question) -> Vec<f64> {
         let none = self.micros(question.of(Contestant::None));
         self.micros(question).iter().zip(none).map(|(micros, none)| micros - none).collect()
     }
 
-    /// What `one` adds as a part of what `other` adds, round by round: the quartiles; `None` where there are no such samples.
+    /// The quartiles of `one`'s added time divided by `other`'s, round by round; `None` without samples.
     fn ratio(&self, one: Question, other: Question) -> Option<[f64; 3]> {
         let (one, other) = (self.added(one), self.added(other));
         let ratios: Vec<f64> = one.iter().zip(other).map(|(one, other)| one / other).collect();
@@ -74,7 +74,7 @@ impl Costs {
         questions
     }
 
-    /// How many rounds there were.
+    /// The number of rounds.
     fn rounds(&self) -> usize {
         self.questions().first().map_or(0, |question| self.micros(*question).len())
     }
@@ -150,13 +150,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_added_is_compared_round_by_round() {
+    fn added_time_is_compared_round_by_round() {
         let sample = |contestant, nanoseconds| Sample {
             question: Question { contestant, services: SERVICES, traffic: Traffic::Other },
             nanoseconds,
         };
         let mut samples = Vec::new();
-        // The second round is twice as slow in everything, as on a machine that is busy.
+        // The second round is twice as slow in everything, as on a busy machine.
         for slow in [1, 2] {
             samples.push(sample(Contestant::None, 30_000 * slow));
             samples.push(sample(Contestant::Lua, 40_000 * slow));

@@ -1,5 +1,5 @@
-//! The work that the module that ships does for a request, in the fuel of an interpreter: the same on every machine, to the
-//! instruction. What the host does is not in it, and a unit of fuel is no unit of time.
+//! The work of the shipped module per request, in fuel of an interpreter. It is the same on every machine, to the
+//! instruction. It excludes the work of the host, and a unit of fuel is no unit of time.
 
 use anyhow::{Result, ensure};
 use byname_test_support::{Action, SmallHost};
@@ -11,12 +11,12 @@ use super::{
     world::{BenchSteering, OWN, World},
 };
 
-/// A root context; streams have numbers above it.
+/// The root context. Streams have higher numbers.
 const ROOT: u32 = 1;
-/// Requests before the one that is counted: buffers have grown by then.
+/// Requests before the counted one, so that buffers have grown.
 const WARM_UP: u32 = 8;
 
-/// What is asked for, and how the request goes on.
+/// The kind of a request, its authority, and the filter's action.
 const PATHS: [(&str, &str, Action); 5] = [
     ("steered, short name", "payments-0", Action::Continue),
     ("steered, whole name", "payments-1.team-1.svc.cluster.local", Action::Continue),
@@ -25,22 +25,23 @@ const PATHS: [(&str, &str, Action); 5] = [
     ("refused, alias that may not leave", "outside", Action::Pause),
 ];
 
-/// With so many Services every function is called that any number calls.
+/// With this many Services, the module calls every function that it calls with any number.
 const TRANSLATING: usize = 1_000;
 
-/// With so many Services.
+/// The fuel with one number of Services.
 #[derive(Debug)]
 pub(super) struct Fuel {
     services: usize,
-    /// To read the table.
+    /// The fuel to read the table.
     table: u64,
-    /// In the order of [`PATHS`].
+    /// The fuel of each request, in the order of [`PATHS`].
     requests: [u64; PATHS.len()],
 }
 
-/// Counts with each number of Services, twice: were the two to differ, it would say nothing.
+/// Counts twice with each number of Services. If the counts differed, they would mean nothing.
 pub(super) fn run(services: &[usize], progress: &Progress) -> Result<Vec<Fuel>> {
-    // The interpreter translates a function at its first call, which takes fuel too, and keeps it for VMs to come.
+    // The interpreter translates a function at its first call, which takes fuel, and reuses the translation in later
+    // VMs.
     count(TRANSLATING)?;
     let one = |services: usize| {
         progress.say(&format!("{services} Services"));

@@ -1,4 +1,4 @@
-//! One heat: every contestant's Envoy is started, and they take turns in many rounds.
+//! One heat: every contestant's Envoy starts, and the contestants take turns in many rounds.
 
 use std::{
     path::Path,
@@ -21,40 +21,40 @@ use super::{
     world::World,
 };
 
-/// Requests of one contestant before it is another's turn: some tens of milliseconds, since a machine that is shared is now
-/// faster and now slower, for seconds at a time.
+/// Requests of one turn. A turn takes some tens of milliseconds, because a shared machine changes its speed for seconds
+/// at a time.
 pub(super) const REQUESTS: usize = 300;
-/// Requests of each turn that are not measured: the caches were another's.
+/// Requests at the start of each turn that are not measured, because the caches hold another contestant's data.
 const SETTLING: usize = 60;
-/// Rounds of a heat before those that are measured: V8 compiles twice, Envoy opens its upstream connections.
+/// Rounds before the measured ones. V8 compiles in two tiers, and Envoy opens its upstream connections.
 const WARM_UP: usize = 3;
 
-/// How much is measured.
+/// The amount of measuring.
 #[derive(Clone, Copy)]
 pub(super) struct Rounds {
     pub(super) services: &'static [usize],
     pub(super) traffic: &'static [Traffic],
-    /// How often every Envoy is started: where its memory comes to lie makes a process faster or slower than the next, by
-    /// some tenths of a microsecond for a request, for as long as it lives.
+    /// The number of times that every Envoy is started. Its memory layout makes a process faster or slower than the
+    /// next one, by tenths of a microsecond per request, for as long as it lives.
     pub(super) heats: usize,
-    /// Rounds of each heat, if there is the time; one at least.
+    /// Rounds of each heat, if time permits; at least one.
     pub(super) rounds: usize,
-    /// Whether answers are timed, too.
+    /// Whether response times are measured too.
     pub(super) with_latency: bool,
 }
 
 /// A contestant's Envoy and the connections to it.
 struct Stand {
     contestant: Contestant,
-    /// With how many Services; 0 where it has no table.
+    /// The number of Services; 0 without a table.
     services: usize,
-    // The connections end before the Envoy does.
+    // Fields drop in order, so the connections end before Envoy.
     client: Client,
     envoy: Envoy,
 }
 
 impl Stand {
-    /// One turn, and for how long Envoy ran meanwhile.
+    /// Runs one turn, and returns the CPU time of Envoy.
     async fn turn(&mut self, requests: &Arc<Requests>, traffic: Traffic) -> Result<u64> {
         self.client.run(requests, self.asks(SETTLING, traffic)).await?;
         let before = cpu::nanoseconds(self.envoy.id())?;
@@ -62,7 +62,7 @@ impl Stand {
         Ok(cpu::nanoseconds(self.envoy.id())? - before)
     }
 
-    /// One turn at a fixed rate, and what each answer took.
+    /// Runs one turn at a fixed rate, and returns the response times.
     async fn paced(&mut self, requests: &Arc<Requests>) -> Result<Vec<Duration>> {
         self.client.run(requests, self.asks(SETTLING, Traffic::Other)).await?;
         self.client.run(requests, Turn { pace: Some(PACE), ..self.asks(PACED, Traffic::Other) }).await
@@ -73,14 +73,14 @@ impl Stand {
     }
 }
 
-/// What heats have measured so far.
+/// The measurements of all heats so far.
 #[derive(Default)]
 pub(super) struct Measured {
     pub(super) samples: Vec<Sample>,
     pub(super) latencies: Vec<Latency>,
 }
 
-/// Runs one of them, which should have ended by `end`.
+/// Runs a heat, which should end by `end`.
 pub(super) async fn run(
     root: &Path,
     plan: Rounds,
@@ -151,7 +151,7 @@ fn find(stands: &mut [Stand], contestant: Contestant, services: usize) -> Result
     stand.context("every contestant was started")
 }
 
-/// Who comes after whom differs from round to round, so that nobody always follows the same.
+/// The order of a round. It varies, so that no contestant always follows the same one.
 pub(super) fn order(round: usize) -> [Contestant; ALL.len()] {
     let mut order = ALL;
     order.rotate_left(round % ALL.len());

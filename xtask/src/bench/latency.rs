@@ -1,4 +1,4 @@
-//! How long answers take at a fixed rate below what the machine could answer.
+//! Response times at a fixed rate, below the capacity of the machine.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use super::{
 
 /// Requests of a turn at a fixed rate.
 pub(super) const PACED: usize = 1_000;
-/// One request every half millisecond: what a processor that all share answers without a queue.
+/// One request every half millisecond, which a processor shared by all serves without a queue.
 pub(super) const PACE: Duration = Duration::from_micros(500);
 
 /// One turn.
 pub(super) struct Latency {
     contestant: Contestant,
     services: usize,
-    /// Microseconds: half of the answers, and 99 of 100.
+    /// The median and the 99th percentile in microseconds.
     p50: f64,
     p99: f64,
 }
@@ -32,7 +32,7 @@ impl Latency {
     }
 }
 
-/// Who was measured, in the order of tables.
+/// The turns of each contestant and number of Services, in the order of the tables.
 fn rows(turns: &[Latency]) -> Vec<(Contestant, usize, Vec<&Latency>)> {
     let mut services: Vec<usize> = turns.iter().map(|turn| turn.services).collect();
     services.sort_unstable();

@@ -1,4 +1,4 @@
-//! Load without much cost of its own: bytes that are made beforehand, plain sockets, one thread for client and upstream.
+//! Load with little cost of its own: prepared bytes, plain sockets, and one thread for client and upstream.
 
 use std::{
     sync::{
@@ -19,23 +19,23 @@ use tokio::{
 use super::traffic::{Requests, Traffic};
 
 const HEAD_END: &[u8] = b"\r\n\r\n";
-/// Enough to keep one worker busy.
+/// Enough connections to keep one worker busy.
 pub(super) const CONNECTIONS: usize = 8;
 pub(super) const MAX_MESSAGE_BYTES: usize = 4096;
 
-/// What one turn asks.
+/// The requests of one turn.
 #[derive(Clone, Copy)]
 pub(super) struct Turn {
-    /// How many requests.
+    /// The number of requests.
     pub(super) requests: usize,
     pub(super) traffic: Traffic,
-    /// Whether they have to arrive with their canonical authority.
+    /// Whether requests must arrive with their canonical authority.
     pub(super) rewritten: bool,
-    /// From one request to the next, of all connections together; none where each follows the last at once.
+    /// The time between requests over all connections. `None` sends each request right after the last response.
     pub(super) pace: Option<Duration>,
 }
 
-/// Connections that are kept from turn to turn, so that none of them pays for opening them.
+/// Connections that stay open across turns, so that no turn pays for opening them.
 pub(super) struct Client {
     connections: Vec<TcpStream>,
 }
@@ -51,8 +51,8 @@ impl Client {
         Ok(client)
     }
 
-    /// Sends the requests of `turn` over all connections, one at a time on each, and checks every answer. Gives the time
-    /// that each took.
+    /// Sends the requests of `turn` over all connections, one at a time on each, and checks every response. Returns the
+    /// response times.
     pub(super) async fn run(&mut self, requests: &Arc<Requests>, turn: Turn) -> Result<Vec<Duration>> {
         let left = Arc::new(AtomicUsize::new(turn.requests));
         let mut tasks = JoinSet::new();
@@ -87,7 +87,7 @@ impl Client {
     }
 }
 
-/// When one connection is to send its requests.
+/// The times at which one connection sends requests.
 pub(super) struct Pace {
     due: Instant,
     every: Duration,
@@ -98,8 +98,9 @@ impl Pace {
         Self { due: Instant::now() + after, every }
     }
 
-    /// Waits until the next request is due, and says since when it counts: where the answer before came too late, since it
-    /// was due, or slow answers would hide what they delay. What the timer wakes too late is the client's own.
+    /// Waits until the next request is due, and returns the start of its response time. If the previous response was
+    /// late, this is the due time, so that slow responses cannot hide the delay that they cause. A timer that fires
+    /// late is the client's own delay, and does not count.
     pub(super) async fn wait(&mut self) -> Instant {
         let due = self.due;
         self.due += self.every;
@@ -111,7 +112,7 @@ impl Pace {
     }
 }
 
-/// One request and the whole answer, whose body has this many bytes where it is the one that is due.
+/// Sends one request and reads the whole response. `body` is the length of the expected body.
 pub(super) async fn ask<'b>(
     stream: &mut TcpStream,
     buffer: &'b mut [u8],
@@ -122,7 +123,7 @@ pub(super) async fn ask<'b>(
     read_response(stream, buffer, body).await
 }
 
-/// Reads a head and a body, which has the length that is expected or is not what is expected.
+/// Reads a head and a body. An expected response has a body of the expected length.
 async fn read_response<'b>(stream: &mut TcpStream, buffer: &'b mut [u8], body: usize) -> Result<&'b [u8]> {
     let mut filled = 0;
     loop {
@@ -139,7 +140,7 @@ async fn read_response<'b>(stream: &mut TcpStream, buffer: &'b mut [u8], body: u
     Ok(buffer.get(..filled).unwrap_or_default())
 }
 
-/// The body of an answer that is 200; of others there is none.
+/// The body of a response with status 200; `None` for other responses.
 pub(super) fn body(response: &[u8]) -> Option<&[u8]> {
     let head = find(response, HEAD_END).filter(|_| response.starts_with(b"HTTP/1.1 200 "))?;
     response.get(head + HEAD_END.len()..)
@@ -154,13 +155,13 @@ fn check(response: &[u8], expected: &str, asked: &str) -> Result<()> {
     Ok(())
 }
 
-/// Listens on a free port and answers every request with the authority that it came with.
+/// Listens on a free port and answers every request with its authority as the body.
 pub(super) async fn start_upstream() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            // An Envoy that ends closes its connections; that is no fault of the upstream's.
+            // Envoy closes its connections when it ends, which is no error.
             tokio::spawn(async move { drop(serve(stream).await) });
         }
     });
@@ -179,7 +180,7 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
         }
         filled += read;
         let request = buffer.get(..filled).unwrap_or_default();
-        // Envoy sends the next request when the last is answered.
+        // Envoy sends the next request only after the response.
         if !is_whole(request) {
             continue;
         }
@@ -192,7 +193,7 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
     }
 }
 
-/// Whether all of a request is there, its body too.
+/// Whether the buffer holds a whole request with its body.
 fn is_whole(request: &[u8]) -> bool {
     let Some(head) = find(request, HEAD_END) else { return false };
     let length = header(request, b"\r\ncontent-length: ").and_then(|length| str::from_utf8(length).ok());
@@ -216,14 +217,14 @@ mod tests {
     };
 
     #[test]
-    fn a_request_is_whole_with_its_body() {
+    fn a_request_is_complete_with_its_body() {
         let (get, post) = (get("web"), post("web"));
         assert!(is_whole(&get) && is_whole(&post));
         assert!(!is_whole(&get[..get.len() - 1]) && !is_whole(&post[..post.len() - 1]));
     }
 
     #[test]
-    fn a_body_is_that_of_an_answer_that_succeeded() {
+    fn only_a_successful_response_has_a_body() {
         assert_eq!(body(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nweb"), Some(&b"web"[..]));
         assert_eq!(body(b"HTTP/1.1 503 Service Unavailable\r\n\r\nweb"), None);
         assert_eq!(body(b"HTTP/1.1 200 OK\r\n"), None);

@@ -1,5 +1,5 @@
-//! The core alone, by its own benchmarks: `crates/core/benches/core.rs`, compiled as the module is. They are another
-//! program, since this one is not optimized, nor could its core be without changing what tests run.
+//! The core's own benchmarks, `crates/core/benches/core.rs`, compiled like the module. They run in another program,
+//! because this one is not optimized.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 
 use super::{numbers::table, progress::Progress};
 
-/// Where they write.
+/// The output directory of the benchmarks.
 const HOME: &str = "target/bench/criterion";
-/// One name that is always in the cache.
+/// A single name, which is always in the cache.
 const HOT: &str = "resolve/short/10";
-/// Names spread over a table that is in no cache.
+/// Names spread over a table larger than any cache.
 const COLD: &str = "resolve/short/100000";
-/// Only what the ratios need.
+/// The benchmarks that the ratios need.
 const FEW: &str = "^resolve/short/(10|100000)$";
-/// All that depends on the number of Services or the policy, but for what the module does not do.
+/// The benchmarks that depend on the number of Services or the policy, for operations of the module.
 const MOST: &str = "^(resolve|read|delta|pick)/";
 
-/// Nanoseconds by what was measured: the median, and the bounds within which it lies with 95 of 100.
+/// Nanoseconds by benchmark: the lower bound, the median and the upper bound of the 95 % confidence interval.
 pub(super) struct Micro(BTreeMap<String, [f64; 3]>);
 
 /// Compiles the benchmarks.
@@ -45,7 +45,7 @@ fn bench(root: &Path, arguments: &[&str]) -> Result<()> {
 pub(super) fn run(root: &Path, is_quick: bool, progress: &Progress) -> Result<Micro> {
     progress.say("running");
     let home = root.join(HOME);
-    // What an earlier run left would be taken for this one's.
+    // Results of an earlier run would be read as results of this run.
     if home.exists() {
         fs::remove_dir_all(&home)?;
     }
@@ -56,7 +56,7 @@ pub(super) fn run(root: &Path, is_quick: bool, progress: &Progress) -> Result<Mi
     Ok(Micro(all))
 }
 
-/// What Criterion wrote below a directory.
+/// Collects Criterion's results below a directory.
 fn collect(directory: &Path, all: &mut BTreeMap<String, [f64; 3]>) -> Result<()> {
     let estimates = directory.join("estimates.json");
     if directory.ends_with("new") && estimates.is_file() {
@@ -78,12 +78,12 @@ fn collect(directory: &Path, all: &mut BTreeMap<String, [f64; 3]>) -> Result<()>
 }
 
 impl Micro {
-    /// What a resolution takes among few Services, always the same.
+    /// The time to resolve the same name with few Services.
     pub(super) fn hot(&self) -> Option<[f64; 3]> {
         self.0.get(HOT).copied()
     }
 
-    /// What it takes among many, always another.
+    /// The time to resolve changing names with many Services.
     pub(super) fn cold(&self) -> Option<[f64; 3]> {
         self.0.get(COLD).copied()
     }

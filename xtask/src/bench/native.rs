@@ -1,5 +1,5 @@
-//! What a sidecar is given without byname: a virtual host for every Service with every spelling of its name, and a cluster
-//! for each with all endpoints.
+//! A sidecar's configuration without byname: a virtual host for every Service with every spelling of its name, and a
+//! cluster with all its endpoints.
 
 use std::{fs, path::Path};
 
@@ -11,14 +11,14 @@ use super::{
     world::{OWN, World, addresses, canonical, namespace, service},
 };
 
-/// Writes what Envoy discovers, as JSON, which it reads faster than YAML: what is measured should not be a parser that no
-/// control plane uses. Gives the fields of the connection manager and of the bootstrap that name the files.
+/// Writes the discovered resources as JSON. No control plane sends YAML, so Envoy's slower YAML parser must not be
+/// measured. Returns the fields of the connection manager and of the bootstrap that name the files.
 pub(super) fn write(directory: &Path, world: World, upstream: u16, setting: Setting) -> Result<(Value, Value)> {
     let routes = directory.join(format!("routes-{}.json", world.services));
     let clusters = directory.join(format!("clusters-{}.json", world.services));
     let rds = write_routes(&routes, virtual_hosts(world, setting))?;
     let discovery = match setting {
-        // Their connections, one or more for each, would be measured in place of the choice among them.
+        // All routes use one cluster, or opening connections to many clusters would dominate the measurement.
         Setting::Requests => json!({}),
         Setting::Standing => {
             fs::write(&clusters, discovered("cluster.v3.Cluster", all_clusters(world, upstream)))?;
@@ -28,7 +28,7 @@ pub(super) fn write(directory: &Path, world: World, upstream: u16, setting: Sett
     Ok((rds, discovery))
 }
 
-/// Writes the routes to a file, and gives the field of the connection manager that names it.
+/// Writes the routes to a file, and returns the connection manager's field that names it.
 pub(super) fn write_routes(path: &Path, virtual_hosts: Vec<Value>) -> Result<Value> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
@@ -38,7 +38,7 @@ pub(super) fn write_routes(path: &Path, virtual_hosts: Vec<Value>) -> Result<Val
     Ok(json!({"rds": {"route_config_name": "outbound", "config_source": source(path)}}))
 }
 
-/// The text of a file of such resources.
+/// The text of a file with these resources.
 pub(super) fn discovered(kind: &str, mut resources: Vec<Value>) -> String {
     for resource in &mut resources {
         resource["@type"] = format!("type.googleapis.com/envoy.config.{kind}").into();
@@ -46,7 +46,7 @@ pub(super) fn discovered(kind: &str, mut resources: Vec<Value>) -> String {
     json!({"version_info": "1", "resources": resources}).to_string()
 }
 
-/// Where Envoy is to read it, and to look whether it was exchanged.
+/// The config source for a file that Envoy watches.
 pub(super) fn source(path: &Path) -> Value {
     json!({"resource_api_version": "V3", "path_config_source": {"path": path}})
 }
@@ -68,7 +68,7 @@ pub(super) fn virtual_host(name: &str, namespace: &str, cluster: &str) -> Value 
     })
 }
 
-/// How the caller's programs may write a name; short in their own namespace alone.
+/// The spellings of a name by workloads of the caller's namespace. Only names in this namespace have a short spelling.
 fn spellings(name: &str, namespace: &str) -> Vec<String> {
     let longer = [".svc.cluster.local", ".svc", ""].map(|end| format!("{name}.{namespace}{end}"));
     let short = (namespace == OWN).then(|| name.to_owned());
@@ -77,7 +77,7 @@ fn spellings(name: &str, namespace: &str) -> Vec<String> {
 
 pub(super) fn all_clusters(world: World, upstream: u16) -> Vec<Value> {
     let of_service = |index: usize| {
-        // Of these the first Service's alone is asked for.
+        // Requests go only to the first Service.
         let endpoints: Vec<Value> = match index {
             0 => vec![endpoint("127.0.0.1", upstream)],
             _ => addresses(index).map(|address| endpoint(&address, 8080)).collect(),
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_short_in_its_own_namespace_alone() {
+    fn only_names_of_the_own_namespace_have_a_short_spelling() {
         assert_eq!(spellings("web", OWN).len(), 8);
         let elsewhere = spellings("web", "team-1");
         assert_eq!(elsewhere.len(), 6);

@@ -1,36 +1,36 @@
-//! Many numbers as a few, and tables of them.
+//! Summary statistics, and tables of them.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-/// The quartiles of some numbers; of none they are no numbers.
+/// The quartiles of `numbers`; NaN if there are none.
 pub(super) fn quartiles(mut numbers: Vec<f64>) -> [f64; 3] {
     numbers.sort_unstable_by(f64::total_cmp);
     let last = numbers.len().saturating_sub(1);
     [1, 2, 3].map(|quarter| {
-        // Between two numbers it is as far along as its place is.
+        // Linear interpolation between neighbours.
         let (low, part) = (last * quarter / 4, (last * quarter % 4) as f64 / 4.0);
         let at = |index: usize| numbers.get(index.min(last)).copied().unwrap_or(f64::NAN);
         at(low) + (at(low + 1) - at(low)) * part
     })
 }
 
-/// The one in the middle.
+/// The median of `numbers`.
 pub(super) fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
     quartiles(numbers.into_iter().collect())[1]
 }
 
-/// The number that `part` of them, which are sorted, do not exceed.
+/// The quantile at `part` of sorted numbers.
 pub(super) fn quantile(sorted: &[f64], part: f64) -> f64 {
     let rank = (sorted.len() as f64 * part).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
-/// To three places behind the point.
+/// Rounds to three decimal places.
 pub(super) fn round(number: f64) -> f64 {
     (number * 1_000.0).round() / 1_000.0
 }
 
-/// A table with these headings, whose columns are to the right but for those of words.
+/// A table with these headings. Columns are aligned to the right, except for the columns of `words`.
 pub(super) fn table<const N: usize>(headings: [&str; N], words: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);

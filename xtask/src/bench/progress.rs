@@ -1,8 +1,8 @@
-//! One line on stderr that tells how far it is.
+//! A progress line on standard error.
 
 use std::io::IsTerminal;
 
-/// What is being done, with what is before it.
+/// The current part of the run.
 pub(super) struct Progress {
     part: String,
     terminal: bool,

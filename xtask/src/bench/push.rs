@@ -1,5 +1,5 @@
-//! How long a push takes until every connection sees it, and how long answers take meanwhile: Envoys with two workers, what
-//! they discover in a file that is exchanged, and a steady load.
+//! The time from a push until every connection sees it, and response times meanwhile: Envoys with two workers, a
+//! discovered file that is replaced, and a steady load.
 
 mod client;
 mod report;
@@ -26,12 +26,12 @@ use client::{CONNECTIONS, Clients};
 pub(super) use report::{json, print};
 use tables::{PushedChange, Tables};
 
-/// Before a push and after it is live.
+/// The quiet time before a push and after it is live.
 const CALM: Duration = Duration::from_millis(300);
-/// How often it is looked whether a push is live: cheaply, and when it was is noted by who saw it.
+/// The interval of checks for a live push. Checks are cheap, and the clients record the exact time.
 const POLL: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Where what is pushed is written.
+/// The directory of pushed files.
 const WRITTEN: &str = "target/bench/pushed";
 
 /// One push.
@@ -39,14 +39,14 @@ pub(super) struct Push {
     contestant: Contestant,
     services: usize,
     change: PushedChange,
-    /// Of the file.
+    /// The size of the file.
     bytes: usize,
-    /// Until the last connection saw it.
+    /// The time until the last connection saw the push.
     live: Duration,
-    /// The longest that an answer took meanwhile, and for [`CALM`] before.
+    /// The longest response time meanwhile, and in the [`CALM`] before.
     worst: Duration,
     worst_before: Duration,
-    /// The longest that the clients' own thread was late meanwhile.
+    /// The longest delay of the clients' own thread meanwhile.
     late: Duration,
 }
 
@@ -83,7 +83,7 @@ pub(super) async fn run(
     for version in 1..=rounds * tables.changes() {
         let change = tables.change(version);
         progress.say(&format!("{}, {} of {services} Services, push {version}", contestant.name(), change.name()));
-        // Long before the moment from which it counts.
+        // Prepared long before the measured moment.
         let text = tables.text(version);
         file.prepare(&text)?;
         let (live, worst, worst_before, late) = once(&envoy, &mut clients, &file, Tables::target(version)).await?;
@@ -97,22 +97,23 @@ pub(super) async fn run(
     Ok(pushes)
 }
 
-/// What Envoy looks at.
+/// The file that Envoy watches.
 struct File(PathBuf);
 
 impl File {
-    /// Writes what is to come, beside it.
+    /// Writes the next content beside the file.
     fn prepare(&self, text: &str) -> Result<()> {
         Ok(fs::write(self.0.with_extension("next"), text)?)
     }
 
-    /// Exchanges it in one step, which is what Envoy looks for.
+    /// Replaces the file in one step, which Envoy sees.
     fn exchange(&self) -> Result<()> {
         Ok(fs::rename(self.0.with_extension("next"), &self.0)?)
     }
 }
 
-/// One push: how long until it is live, the longest answers meanwhile and before, and how late the clients were.
+/// Pushes once. Returns the time until it is live, the longest response times meanwhile and before, and the clients'
+/// delay.
 async fn once(
     envoy: &Envoy,
     clients: &mut Clients,
@@ -137,11 +138,12 @@ async fn once(
     sleep(CALM).await;
     let log = clients.log();
     ensure!(!log.is_old_after(live, target), "an old table answered after the new one was live everywhere");
-    // What was under way when the table was pushed may have waited for it.
+    // Requests in flight at the push may have waited for it.
     Ok((live - pushed, log.longest(pushed, live), log.longest(calm, pushed), log.latest(pushed, live)))
 }
 
-/// The kernel deals connections out to the workers; were all with one, the other's table would be nobody's.
+/// Checks that both workers have connections. The kernel distributes them, and a worker without any would not be
+/// measured.
 async fn ensure_workers_share(envoy: &Envoy) -> Result<()> {
     let stats = envoy.stats(".worker_").await?;
     let busy = stats.iter().filter(|(name, active)| {
@@ -156,7 +158,7 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// The longest answers while byname got all endpoints of so many Services anew.
+/// The longest response times while byname received new endpoints for this many Services.
 pub(super) fn worst_stall(pushes: &[Push], services: usize) -> Option<[f64; 3]> {
     let is_one = |push: &&Push| {
         (push.contestant, push.services, push.change) == (Contestant::Endpoint, services, PushedChange::All)

@@ -1,4 +1,4 @@
-//! All that one run measured: tables to read, and a file.
+//! The report of a run: tables on standard output, and a file.
 
 use std::{fs, path::Path};
 
@@ -16,13 +16,13 @@ use super::{
     traffic::Traffic,
 };
 
-/// How many Services ratios are of.
+/// The number of Services in the ratios.
 const SERVICES: usize = 10_000;
 
-/// A run.
+/// The results of a run.
 pub(super) struct Report {
     pub(super) is_quick: bool,
-    /// Of which all share one while requests are measured.
+    /// The processors of the machine. Request measurements use one of them.
     pub(super) processors: usize,
     pub(super) costs: Costs,
     pub(super) latencies: Vec<Latency>,
@@ -35,8 +35,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// What one would look at first, between its quartiles or bounds where it has some. All are there; one that could not be
-    /// measured is null.
+    /// The main figures, with quartiles or bounds if they have some. A figure that was not measured is `None`.
     fn ratios(&self) -> Vec<(&'static str, Option<[f64; 3]>)> {
         let mut ratios = self.costs.ratios(Traffic::Other).to_vec();
         ratios.extend([
@@ -74,7 +73,7 @@ impl Report {
         println!("It took {:.0} s.", self.seconds);
     }
 
-    /// What was not measured, and why.
+    /// The measurements that this run left out.
     fn left_out(&self) -> Vec<&'static str> {
         let quick = [
             "1,000 Services, requests of one name and with a body, how long answers take, starts and memory of others than `none`, \
@@ -83,7 +82,7 @@ impl Report {
         quick.into_iter().filter(|_| self.is_quick).collect()
     }
 
-    /// Writes all there is.
+    /// Writes all results.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
         let ratios = self.ratios();
         let by_name = |value: &dyn Fn([f64; 3]) -> Value| -> Value {

@@ -1,13 +1,13 @@
-//! The purpose of a contestant's Envoy, and how it is set up for it.
+//! The purposes of a contestant's Envoy, and its settings for each.
 
 use super::world::Reach;
 
-/// What an Envoy is started for.
+/// The purpose of an Envoy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Setting {
-    /// To measure requests, over and over: one worker, and every endpoint answers.
+    /// Measures many requests, with one worker, and every endpoint answers.
     Requests,
-    /// To measure what it is to have it: two workers, and endpoints as a cluster has them.
+    /// Measures start and memory, with two workers, and endpoints have distinct addresses.
     Standing,
 }
 

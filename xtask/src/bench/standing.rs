@@ -1,4 +1,4 @@
-//! What it is to have a contestant in every pod: how long it takes to start, and its memory.
+//! The cost of a contestant in every pod: its start and its memory.
 
 use std::{
     path::Path,
@@ -19,18 +19,18 @@ use super::{
     world::World,
 };
 
-/// How long an Envoy may take; `native` takes longest.
+/// The time limit for a start. `native` takes longest.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How often a first answer is asked for.
+/// The interval of requests until the first response.
 const POLL: Duration = Duration::from_millis(5);
-/// Until its memory is read: what it took to start is freed by then.
+/// The time before memory is read. Memory of the start is freed by then.
 const SETTLING: Duration = Duration::from_secs(1);
 
 /// One start.
 pub(super) struct Standing {
     contestant: Contestant,
     services: usize,
-    /// To the first answer.
+    /// The time to the first response.
     start: Duration,
     resident_kilobytes: u64,
 }
@@ -63,7 +63,7 @@ async fn once(root: &Path, contestant: Contestant, services: usize, upstream: u1
     let start = loop {
         let last = match answer(envoy.port(15001), &first.asked, expected.len()).await {
             Ok(answer) if body(&answer) == Some(expected.as_bytes()) => break start.elapsed(),
-            // It does not listen yet, or does not know its routes.
+            // Envoy does not listen yet, or its routes are not loaded.
             Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
             Err(error) => format!("{error:#}"),
         };
@@ -84,11 +84,11 @@ async fn answer(port: u16, host: &str, body: usize) -> Result<Vec<u8>> {
     Ok(answer.to_vec())
 }
 
-/// All starts of a run.
+/// The starts of a run.
 pub(super) struct Standings(pub(super) Vec<Standing>);
 
 impl Standings {
-    /// Every contestant and number of Services once.
+    /// Each contestant with each number of Services.
     fn rows(&self) -> Vec<(usize, Contestant)> {
         let mut rows: Vec<_> = self.0.iter().map(|one| (one.services, one.contestant)).collect();
         rows.sort_unstable();
@@ -108,7 +108,7 @@ impl Standings {
         self.megabytes(contestant, services) - self.megabytes(Contestant::None, services)
     }
 
-    /// What steering by endpoint adds to Envoy's memory, as a part of what its own routes and clusters add.
+    /// The memory that steering by endpoint adds to Envoy, divided by the memory that native routes and clusters add.
     pub(super) fn memory_vs_native(&self, services: usize) -> Option<f64> {
         let ratio = self.added(Contestant::Endpoint, services) / self.added(Contestant::Native, services);
         ratio.is_finite().then_some(ratio)
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_compared_by_what_is_added() {
+    fn added_memory_is_compared() {
         let one = |contestant, resident_kilobytes| Standing {
             contestant,
             services: 10_000,

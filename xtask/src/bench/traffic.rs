@@ -1,4 +1,4 @@
-//! Requests, as bytes that are made beforehand.
+//! Requests, encoded beforehand.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,31 +6,32 @@ use anyhow::{Context, Result};
 
 use super::world::RequestedHost;
 
-/// What an ordinary HTTP client sends besides, traced and with a token.
+/// Other headers of an ordinary HTTP client, with tracing and a token.
 const HEADERS: &str = "user-agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
     accept: application/json\r\n\
     accept-encoding: gzip, deflate\r\n\
     authorization: Bearer 0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0\r\n\
     traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
 
-/// A small body, as most have that have one.
+/// A small body, of a typical size.
 const BODY: &str = r#"{"order":"4711","item":42,"amount":1}"#;
 
-/// What is asked.
+/// The kind of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Traffic {
-    /// GET, always the same name, a Service's short one.
+    /// GET, always for the same Service by its short name.
     Same,
-    /// GET, another name with every request.
+    /// GET, with a different name in every request.
     Other,
-    /// POST with a small body, another name with every request. A filter with all exports is called for the body too.
+    /// POST with a small body and a different name in every request. A filter that exports all callbacks is called for
+    /// the body too.
     Post,
 }
 
 impl Traffic {
     pub(super) const ALL: [Self; 3] = [Self::Same, Self::Other, Self::Post];
 
-    /// What it is called in reports.
+    /// The name in reports.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Same => "GET, same name",
@@ -40,13 +41,13 @@ impl Traffic {
     }
 }
 
-/// Requests that are ready to be sent, and the authority with which each has to arrive.
+/// Encoded requests, with the authority that each must have on arrival.
 pub(super) struct Requests {
     all: Vec<EncodedRequest>,
     next: AtomicUsize,
 }
 
-/// One name, to be asked for in either way.
+/// A name, encoded as both kinds of requests.
 struct EncodedRequest {
     get: Vec<u8>,
     post: Vec<u8>,
@@ -59,7 +60,7 @@ impl Requests {
         Self { all: names.into_iter().map(request).collect(), next: AtomicUsize::new(0) }
     }
 
-    /// The bytes of the next one, and its name.
+    /// The bytes and the name of the next request.
     pub(super) fn take(&self, traffic: Traffic) -> Result<(&[u8], &RequestedHost)> {
         let index = match traffic {
             Traffic::Same => 0,

@@ -1,21 +1,21 @@
-//! What is asked in every contestant's Envoy: N Services in ten namespaces, and aliases, in the form each of them needs.
+//! The Services of every contestant: N Services in ten namespaces, and aliases, in the form that each contestant needs.
 
 use std::fmt::Write;
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-/// Every tenth Service is in the caller's own namespace, and has an alias beside it.
+/// Every tenth Service is in the caller's namespace, and has an alias.
 const NAMESPACES: usize = 10;
-/// The caller's.
+/// The caller's namespace.
 pub(super) const OWN: &str = "shop";
-/// Endpoints of each Service.
+/// The number of endpoints of each Service.
 pub(super) const ENDPOINTS: usize = 10;
 
-/// Services and the aliases of some of them.
+/// Services, and aliases of some of them.
 #[derive(Clone, Copy)]
 pub(super) struct World {
-    /// How many Services there are.
+    /// The number of Services.
     pub(super) services: usize,
 }
 
@@ -26,25 +26,26 @@ pub(super) enum BenchSteering {
     Endpoint { upstream: u16, is_watched: bool, reach: Reach },
 }
 
-/// Which endpoints can be reached where they are addressed one by one.
+/// The reachable endpoints, for contestants that address endpoints directly.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// All: each of them is the one upstream.
+    /// All endpoints, because each one is the test upstream.
     All,
-    /// Those of the first Service alone. All others have addresses of their own, as in a cluster, and take its memory.
+    /// The endpoints of the first Service. Other Services have distinct addresses, which take as much memory as in a
+    /// cluster.
     First,
 }
 
-/// A name as a program uses it, and what it has to become.
+/// A name as a workload sends it, and its canonical form.
 pub(super) struct RequestedHost {
     pub(super) asked: String,
     pub(super) canonical: String,
 }
 
 impl World {
-    /// Every Service and every alias by a name that programs use: short in one's own namespace, `svc.ns` in most others,
-    /// now and then longer. They come in an order in which no two neighbours stand beside each other in any table; the
-    /// first is a Service's short name.
+    /// Every Service and every alias by a typical name: short in the own namespace, mostly `svc.ns` elsewhere, and
+    /// sometimes longer. The order separates names that are neighbours in a table. The first name is a Service's short
+    /// name.
     pub(super) fn names(self) -> Vec<RequestedHost> {
         let mut names: Vec<RequestedHost> = (0..self.services)
             .map(|index| {
@@ -59,7 +60,7 @@ impl World {
             })
             .collect();
         names.extend(self.aliases().map(|(asked, target)| RequestedHost { asked, canonical: canonical(target) }));
-        // A step that shares no divisor with the number of names visits each of them once.
+        // A step that is coprime to the number of names visits each name once.
         let step = (names.len() * 5 / 8..).find(|step| divisor(*step, names.len()) == 1).unwrap_or(1);
         let mut mixed: Vec<(usize, RequestedHost)> = names.into_iter().enumerate().collect();
         let count = mixed.len();
@@ -67,7 +68,7 @@ impl World {
         mixed.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// The filter's configuration, as the program writes it.
+    /// The filter's configuration, as `byname compile` writes it.
     pub(super) fn configuration(self, by: &BenchSteering) -> Value {
         let mut services = Map::new();
         for index in 0..self.services {
@@ -89,7 +90,7 @@ impl World {
             let alias = json!({"type": "ExternalName", "externalName": canonical(target)});
             services.insert(format!("{OWN}/{name}"), alias);
         }
-        // One upstream serves them all.
+        // One cluster serves all Services.
         let steering = match by {
             BenchSteering::Cluster => json!({"by": "cluster", "cluster": "upstream"}),
             BenchSteering::Authority => json!({"by": "authority"}),
@@ -107,7 +108,7 @@ impl World {
         })
     }
 
-    /// `template`, a script, with the two tables filled in.
+    /// The Lua script `template` with its two tables filled in.
     pub(super) fn script(self, template: &str) -> Result<String> {
         let (mut ports, mut targets) = (String::new(), String::new());
         for index in 0..self.services {
@@ -119,23 +120,23 @@ impl World {
         Ok(template.replace("SERVICE_PORTS", &ports).replace("ALIAS_TARGETS", &targets))
     }
 
-    /// The domains of all Services, as routes have them.
+    /// The domains of all Services in a route configuration.
     pub(super) fn domains(self) -> Vec<Value> {
         (0..self.services).map(|index| canonical(index).into()).collect()
     }
 
-    /// Aliases in the caller's namespace, and the Service that each leads to.
+    /// The aliases in the caller's namespace, with the Services that they resolve to.
     pub(super) fn aliases(self) -> impl Iterator<Item = (String, usize)> {
         (0..self.services).step_by(NAMESPACES).map(|target| (format!("alias-{target}"), target))
     }
 }
 
-/// What a Service is called.
+/// The name of a Service.
 pub(super) fn service(index: usize) -> String {
     format!("payments-{index}")
 }
 
-/// Where it is.
+/// The namespace of a Service.
 pub(super) fn namespace(index: usize) -> String {
     match index % NAMESPACES {
         0 => OWN.to_owned(),
@@ -143,17 +144,17 @@ pub(super) fn namespace(index: usize) -> String {
     }
 }
 
-/// Its canonical name.
+/// The canonical name of a Service.
 pub(super) fn canonical(index: usize) -> String {
     format!("{}.{}.svc.cluster.local", service(index), namespace(index))
 }
 
-/// The addresses of its endpoints, which are no other's.
+/// The addresses of a Service's endpoints. No other Service has them.
 pub(super) fn addresses(index: usize) -> impl Iterator<Item = String> {
     (0..ENDPOINTS).map(move |endpoint| address(10, index * ENDPOINTS + endpoint))
 }
 
-/// The address number `index` below `first`.
+/// The address with this index, whose first part is `first`.
 fn address(first: u8, index: usize) -> String {
     format!("{first}.{}.{}.{}", 16 + (index >> 16), index >> 8 & 255, index & 255)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::imports::Import;
 
-/// Returns an error for each circle: its files, and the names that each takes from another.
+/// Returns an error for each circle, with its files and the names that they import from each other.
 pub(super) fn find(imports: &[Import]) -> Vec<String> {
     let mut taken: BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
     for import in imports {
@@ -38,7 +38,7 @@ pub(super) fn find(imports: &[Import]) -> Vec<String> {
     errors
 }
 
-/// All files that `file` imports, and those that they import.
+/// All files that `file` imports, directly or indirectly.
 fn reached_from<'i>(
     file: &'i str,
     taken: &BTreeMap<&'i str, BTreeMap<&'i str, BTreeSet<&'i str>>>,

@@ -1,12 +1,12 @@
-//! The folders of a crate in layers: imports go down alone.
+//! The layers of a crate's folders. Imports only go down.
 
 use super::imports::{CrateImports, Import, SourceFile};
 
 /// The layers of one crate. A folder is a top-level module: `wire` is `wire.rs` and all of `wire/`.
 pub(super) struct CrateLayers {
     pub(super) crate_folder: &'static str,
-    /// From the top down. A folder may import those of all levels below its own, and none beside it. The crate's root stands
-    /// above them all.
+    /// The levels from the top down. A folder may import folders of lower levels, and none of its own level. The
+    /// crate's root is above all levels.
     pub(super) levels: &'static [&'static [&'static str]],
     pub(super) unlisted: Unlisted,
 }
@@ -14,13 +14,13 @@ pub(super) struct CrateLayers {
 /// The place of folders that no level lists.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unlisted {
-    /// None: each folder has to be listed.
+    /// No place: every folder must be listed.
     Refused,
-    /// Below all levels. They may import each other.
+    /// Below all levels. Such folders may import each other.
     Below,
 }
 
-/// The layers of the workspace's crates. A crate without an entry is checked for circles alone.
+/// The layers of the workspace's crates. A crate without an entry is checked only for circles.
 pub(super) const LAYERS: &[CrateLayers] = &[
     CrateLayers {
         crate_folder: "crates/core/src",
@@ -88,7 +88,7 @@ impl CrateLayers {
         self.levels.iter().position(|level| level.contains(&folder))
     }
 
-    /// How far down a file stands: 0 for the crate's root. None for a folder without a place.
+    /// The level of a file: 0 for the crate's root; `None` for a folder without a place.
     fn depth(&self, file: &SourceFile) -> Option<usize> {
         let Some(folder) = &file.folder else { return Some(0) };
         match (self.level(folder), self.unlisted) {
@@ -98,7 +98,7 @@ impl CrateLayers {
         }
     }
 
-    /// Imports of and by a folder without a place are allowed: that folder is an error of its own.
+    /// Imports of and by a folder without a place are allowed, because the folder is an error of its own.
     fn allow(&self, import: &Import) -> bool {
         let (Some(from), Some(to)) = (self.depth(&import.from), self.depth(&import.to)) else { return true };
         let are_unlisted = from == to && from > self.levels.len();

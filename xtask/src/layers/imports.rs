@@ -1,4 +1,4 @@
-//! Which source files of a crate take something from each other.
+//! The imports between the source files of a crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,27 +7,27 @@ use super::{
     source::{Brought, UsedName, WrittenPath},
 };
 
-/// A name that one file takes from another.
+/// A name that one file imports from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Import {
     pub(super) from: SourceFile,
     pub(super) to: SourceFile,
-    /// The first line that names it.
+    /// The first line with the name.
     pub(super) line: usize,
-    /// As that line has it, up to the name.
+    /// The path as the line writes it, up to the name.
     pub(super) path: String,
     pub(super) name: String,
 }
 
-/// A file, and the folder that it is part of.
+/// A file and its folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SourceFile {
     pub(super) path: String,
-    /// The top-level module; none for the crate's root.
+    /// The top-level module; `None` for the crate's root.
     pub(super) folder: Option<String>,
 }
 
-/// The files of a crate, and all that they take from each other.
+/// The files of a crate, and all imports between them.
 pub(super) struct CrateImports {
     pub(super) files: BTreeSet<SourceFile>,
     pub(super) imports: Vec<Import>,
@@ -35,8 +35,8 @@ pub(super) struct CrateImports {
 
 /// Finds every import of a crate.
 ///
-/// A name is imported from the file that defines it, not from those that re-export it. `mod` imports nothing. Neither does a
-/// file that re-exports names of modules below its own, unless it uses them itself.
+/// A name is imported from the file that defines it, not from files that re-export it. `mod` imports nothing. A file
+/// that re-exports names of modules below it imports them only if it uses them itself.
 pub(super) fn find(tree: &ModuleTree) -> CrateImports {
     let mut found = Finder { tree, imports: BTreeMap::new() };
     for (number, module) in tree.modules() {
@@ -53,7 +53,7 @@ pub(super) fn find(tree: &ModuleTree) -> CrateImports {
 
 struct Finder<'t> {
     tree: &'t ModuleTree,
-    /// By file, file and name: each counts once.
+    /// The imports by file, file and name. Each counts once.
     imports: BTreeMap<(String, String, String), Import>,
 }
 
@@ -64,7 +64,7 @@ impl Finder<'_> {
             Definition::Item { module, name } if !(used.is_handed_on && self.is_below(from, module)) => {
                 self.add(from, module, &used.path, followed.segments, name);
             }
-            // The names that a glob brings count where the code uses them. That misses traits that are used by their methods alone.
+            // Names of a glob count where the code uses them. That misses traits that are used only for their methods.
             Definition::Module(module)
                 if used.brought == Brought::Glob
                     && !self.tree.module(module).text.items.is_empty()

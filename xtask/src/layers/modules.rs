@@ -1,4 +1,4 @@
-//! The modules of one crate, and which file defines what a path names.
+//! The modules of one crate, and the files that define the names in a path.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(super) type Sources = BTreeMap<String, String>;
 pub(super) struct ModuleTree(Vec<SourceModule>);
 
 pub(super) struct SourceModule {
-    /// From the crate's root, without `crate`.
+    /// The path from the crate's root, without `crate`.
     pub(super) path: Vec<String>,
     pub(super) file: String,
     pub(super) text: ModuleText,
@@ -21,7 +21,7 @@ pub(super) struct SourceModule {
     children: BTreeMap<String, usize>,
 }
 
-/// What a path leads to.
+/// The definition that a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Definition {
     /// A module, by its number.
@@ -32,7 +32,7 @@ pub(super) enum Definition {
     Foreign,
 }
 
-/// A path that was followed, and how many of its segments lead to the definition: the rest are variants or functions of it.
+/// A resolved path, and the number of segments up to the definition. Later segments are variants or functions of it.
 pub(super) struct Followed {
     pub(super) definition: Definition,
     pub(super) segments: usize,
@@ -41,7 +41,7 @@ pub(super) struct Followed {
 /// Modules whose names are being looked up. Re-exports may form circles.
 type VisitedModules = Vec<(usize, String)>;
 
-/// The directories that have the files of a module's children.
+/// The directories with the files of a module's children.
 struct Directories {
     /// For `mod name;`.
     children: String,
@@ -114,7 +114,7 @@ impl ModuleTree {
         self.0[parent].path.iter().cloned().chain([name.to_owned()]).collect()
     }
 
-    /// Follows a path that stands in module `from`, through re-exports, to the definition.
+    /// Follows a path written in module `from`, through re-exports, to the definition.
     pub(super) fn follow(&self, from: usize, path: &WrittenPath) -> Followed {
         if path.is_macro && path.segments.len() == 1 {
             let definition = self.macro_in_scope(from, &path.segments[0]);
@@ -160,7 +160,7 @@ impl ModuleTree {
                     match self.look_up(at, name, is_module, visited) {
                         Some(found) => found,
                         None if is_first => Definition::Foreign,
-                        // No source defines it, but a macro may.
+                        // No source defines the name, but a macro may.
                         None => Definition::Item { module: at, name: name.to_owned() },
                     }
                 }
@@ -173,7 +173,7 @@ impl ModuleTree {
         Followed { definition: Definition::Module(at), segments: segments.len() }
     }
 
-    /// The definition of `name` in `module`, which may have it from elsewhere.
+    /// The definition of `name` in `module`, directly or through an import.
     fn look_up(&self, module: usize, name: &str, is_module: bool, visited: &mut VisitedModules) -> Option<Definition> {
         let key = (module, name.to_owned());
         if visited.contains(&key) {
@@ -219,7 +219,7 @@ impl ModuleTree {
     }
 }
 
-/// The file of a declared module, and where its own modules are looked for.
+/// The file of a declared module, and the directories for its own modules.
 fn find(
     file: &str,
     declaration: &DeclaredModule,
@@ -244,7 +244,7 @@ fn find(
     bail!("{file}:{line}: mod {name} has no file: neither {flat} nor {folder} exists");
 }
 
-/// The directory that a file lies in.
+/// The directory of a file.
 pub(super) fn directory_of(file: &str) -> String {
     file.rsplit_once('/').map_or(String::new(), |(directory, _)| directory.to_owned())
 }

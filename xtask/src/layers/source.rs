@@ -1,4 +1,4 @@
-//! Reads one source file: its modules, what they define, and the paths that they name.
+//! Reads one source file: its modules, their definitions, and the paths that they name.
 
 use std::collections::BTreeSet;
 
@@ -20,13 +20,13 @@ pub(super) struct WrittenPath {
     pub(super) is_macro: bool,
 }
 
-/// The name under which a `use` brings something into its module.
+/// The name that a `use` brings into its module.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Brought {
     Named(String),
     /// All names of a module or an enum: `*`.
     Glob,
-    /// A trait for its methods alone: `as _`.
+    /// A trait for its methods only: `as _`.
     Unnamed,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct DeclaredModule {
     pub(super) line: usize,
 }
 
-/// The part of a module that stands in one file.
+/// The part of a module that one file has.
 #[derive(Debug, Default)]
 pub(super) struct ModuleText {
     /// Empty for the module that is the file.
@@ -63,7 +63,7 @@ pub(super) struct ModuleText {
     pub(super) inline: Vec<ModuleText>,
 }
 
-/// Reads the text of a file. Leaves out what is compiled for tests alone.
+/// Reads the text of a file, without code that only tests compile.
 pub(super) fn read(text: &str) -> syn::Result<ModuleText> {
     let file = syn::parse_file(text)?;
     let mut reader = Reader::default();
@@ -145,7 +145,7 @@ impl Reader {
         self.module.uses.push(UsedName { brought, path, is_handed_on });
     }
 
-    /// Notes what looks like a path among the tokens of a macro or an attribute: `a::b`, or the name of a type.
+    /// Notes paths among the tokens of a macro or an attribute: `a::b`, or the name of a type.
     fn scan(&mut self, tokens: TokenStream) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let is_separator = |at: usize| match (tokens.get(at), tokens.get(at + 1)) {
@@ -166,7 +166,8 @@ impl Reader {
                         segments.push(next.to_string());
                         at += 3;
                     }
-                    // Single names count if they are types: a field or variable may share its name with an import.
+                    // Single names count only if they are types, because a field or variable may share its name with an
+                    // import.
                     if segments.len() > 1 || first.to_string().starts_with(char::is_uppercase) {
                         self.note(segments, first.span().start().line, false);
                     }

@@ -52,7 +52,7 @@ fn finds_a_circle_of_two_files() {
 }
 
 #[test]
-fn finds_a_circle_of_three_files_and_one_beside_it() {
+fn finds_two_separate_circles() {
     let errors = circles_of(&[
         ("lib.rs", "mod a; mod b; mod c; mod d; mod e;"),
         ("a.rs", "use crate::b::B; pub struct A;"),
@@ -102,7 +102,7 @@ fn follows_a_re_export_to_the_file_that_defines() {
 }
 
 #[test]
-fn a_face_that_uses_what_it_re_exports_imports_it() {
+fn a_re_export_from_below_is_an_import_only_if_used() {
     let face = "mod part; pub use part::Part;";
     let part = ("face/part.rs", "pub struct Part;");
     assert_eq!(imported(&[("lib.rs", "mod face;"), ("face.rs", face), part]), [""; 0]);
@@ -141,7 +141,7 @@ fn finds_an_import_that_goes_up_or_sideways() {
 }
 
 #[test]
-fn finds_a_folder_without_a_place() {
+fn reports_a_folder_missing_from_layers() {
     let errors = folder_errors(&[("lib.rs", "mod stray; mod top;"), ("stray.rs", ""), ("top.rs", "")]);
     assert_eq!(errors.len(), 1, "{errors:#?}");
     assert!(errors[0].contains("the folder stray is not in LAYERS; add it to LAYERS"), "{}", errors[0]);
@@ -196,7 +196,7 @@ fn finds_paths_in_types_patterns_and_bodies() {
 }
 
 #[test]
-fn names_that_a_glob_brings_are_imports() {
+fn names_used_through_a_glob_are_imports() {
     let files = [
         ("lib.rs", "mod a; mod face;"),
         ("a.rs", "use crate::face::*; fn f(_: Part) {}"),
@@ -212,14 +212,14 @@ fn a_macro_is_an_item_of_the_file_that_defines_it() {
     let user = ("user.rs", "use crate::macros::count; const ONE: u8 = count!();");
     let imports = imported(&[("lib.rs", "mod macros; mod user;"), macros, user]);
     assert_eq!(imports, ["user.rs:1 crate::macros::count -> macros.rs"]);
-    // Without an import: an enclosing module defined it further up.
+    // Without an import: an enclosing module defines it further up.
     let parent = ("a.rs", "macro_rules! count { () => { 1 } } mod b;");
     let imports = imported(&[("lib.rs", "mod a;"), parent, ("a/b.rs", "const ONE: u8 = count!();")]);
     assert_eq!(imports, ["a/b.rs:1 count -> a.rs"]);
 }
 
 #[test]
-fn skips_what_only_tests_compile() {
+fn skips_code_that_only_tests_compile() {
     let a = "
         pub struct A;
         #[cfg(test)] use crate::b::B;
@@ -318,7 +318,7 @@ fn a_module_without_a_file_is_an_error() {
 }
 
 #[test]
-fn re_exports_in_a_circle_end() {
+fn circular_re_exports_do_not_loop_forever() {
     let files = [
         ("lib.rs", "mod a; mod b; mod c;"),
         ("a.rs", "pub use crate::b::*;"),

@@ -1,4 +1,4 @@
-//! Empties functions that the module has and never needs.
+//! Empties functions that the module contains but never needs.
 
 use std::collections::HashSet;
 
@@ -10,15 +10,14 @@ use walrus::{
 
 use super::names::demangled;
 
-/// Functions, by their demangled names.
+/// A pattern for functions, by their demangled names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pattern {
     /// The function with this path.
     Function(&'static str),
     /// A method of a trait, of every type but `except`.
     Method { of_trait: &'static str, name: &'static str, except: &'static str },
-    /// The functions of a crate, and the methods of its types and traits. An implementation of a foreign trait is not among
-    /// them.
+    /// The functions of a crate, and the methods of its types and traits, except implementations of foreign traits.
     Crate(&'static str),
 }
 
@@ -28,15 +27,15 @@ struct Emptied {
     reason: &'static str,
 }
 
-/// The SDK's functions. None is ever called: the callbacks that made contexts are gone with the SDK's exports. Tables of virtual
-/// functions still refer to them. A call by the filter's own code fails the build.
+/// The SDK's functions. None is ever called: the callbacks that made contexts are gone with the SDK's exports. Tables
+/// of virtual functions still refer to them. A call by the filter's own code fails the build.
 const SDK: Emptied = Emptied {
     pattern: Pattern::Crate("proxy_wasm"),
     reason: "it would import host functions that the filter never calls",
 };
 
-/// Functions that only format the message of a panic. Without them the panic is the same trap. No other code writes by `Debug`:
-/// clippy's `use_debug` denies it.
+/// Functions that only format the message of a panic. Without them, a panic is still the same crash. No other code
+/// formats with `Debug`, because clippy's `use_debug` denies it.
 const WORDS_OF_PANICS: [Emptied; 2] = [
     Emptied {
         pattern: Pattern::Function("core::str::slice_error_fail_rt"),
@@ -84,7 +83,7 @@ impl Pattern {
 }
 
 impl Emptied {
-    /// All of `functions` that the pattern matches: one at least.
+    /// All of `functions` that the pattern matches, at least one.
     fn choose(&self, functions: &[(FunctionId, String)]) -> Result<HashSet<FunctionId>> {
         let matching = functions.iter().filter(|(_, name)| self.pattern.matches(name));
         let chosen: HashSet<FunctionId> = matching.map(|(id, _)| *id).collect();
@@ -130,13 +129,13 @@ pub(super) fn empty(module: &mut Module) -> Result<()> {
     for words in &WORDS_OF_PANICS {
         emptied.extend(words.choose(&functions)?);
     }
-    // In the module's order, so that the same module is emptied to the same bytes.
+    // In the module's order, so that the result is reproducible.
     for (id, _) in functions.into_iter().filter(|(id, _)| emptied.contains(id)) {
         let signature = module.types.get(module.funcs.get(id).ty());
         let (parameters, results) = (signature.params().to_vec(), signature.results().to_vec());
         let mut empty = FunctionBuilder::new(&mut module.types, &parameters, &results);
         match *results {
-            // What writes a value has written nothing, and that went well (`fmt::Result`).
+            // A formatting function that has written nothing returns success (`fmt::Result`).
             [ValType::I32] => drop(empty.func_body().i32_const(0)),
             _ => drop(empty.func_body().unreachable()),
         }
@@ -164,7 +163,7 @@ fn called_by(function: &LocalFunction) -> HashSet<FunctionId> {
 mod tests {
     use super::*;
 
-    /// The patterns that match a mangled name, as they are described.
+    /// The descriptions of the patterns that match a mangled name.
     fn matching(mangled: &str) -> Vec<String> {
         let all = WORDS_OF_PANICS.iter().chain([&SDK]).map(|emptied| emptied.pattern);
         all.filter(|pattern| pattern.matches(&demangled(mangled))).map(Pattern::describe).collect()

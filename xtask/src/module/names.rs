@@ -1,4 +1,4 @@
-//! Names of functions, as the compiler mangled them.
+//! Demangles the names of functions.
 
 /// The path of a function without hashes, whether the mangling is Rust's legacy or its v0: `<T as core::fmt::Debug>::fmt`. A
 /// name that is not mangled stays as it is.

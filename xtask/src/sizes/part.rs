@@ -2,10 +2,11 @@
 
 /// The row of a function, by its demangled name.
 ///
-/// - A function belongs to the crate that its path begins with, whatever its type parameters are: `drop_in_place<byname_core::Table>`
-///   is the standard library's.
-/// - A method belongs to its type if that is ours, else to its trait if that is ours, else to its type. Where a name only has a
-///   type parameter, as legacy mangling leaves it (`<T as Trait>::method`), it belongs to its trait.
+/// - A function belongs to the first crate of its path, whatever its type parameters:
+///   `drop_in_place<byname_core::Table>` belongs to the standard library.
+/// - A method belongs to its type if the type is byname's, else to its trait if the trait is byname's, else to its
+///   type. If the name has only a type parameter, as in legacy mangling (`<T as Trait>::method`), the method belongs to
+///   its trait.
 pub(super) fn part_of(name: &str) -> String {
     let path = home(name);
     let mut segments = path.split("::");
@@ -19,7 +20,7 @@ pub(super) fn part_of(name: &str) -> String {
         "alloc" | "core" | "std" | "compiler_builtins" => STANDARD.to_owned(),
         "proxy_wasm" => SDK.to_owned(),
         symbol if symbol.starts_with("byname_on_") => "filter".to_owned(),
-        // Names of C: the SDK's exports, and the functions that the compiler calls by itself.
+        // Names of C: the SDK's exports, and functions that the compiler calls.
         "malloc" | "_initialize" => SDK.to_owned(),
         symbol if symbol.starts_with("proxy_") => SDK.to_owned(),
         "bcmp" | "memcmp" | "memcpy" | "memmove" | "memset" => STANDARD.to_owned(),
@@ -31,7 +32,7 @@ pub(super) fn part_of(name: &str) -> String {
 const SDK: &str = "proxy-wasm SDK";
 const STANDARD: &str = "alloc, core, std";
 
-/// The path that decides: that of the function, or of its type or trait.
+/// The path that decides: of the function, or of its type or trait.
 fn home(name: &str) -> &str {
     let Some(inner) = name.strip_prefix('<').and_then(|rest| rest.get(..end_of_brackets(rest)?)) else { return name };
     let (of_type, of_trait) = match top_level(inner, " as ") {
@@ -47,12 +48,12 @@ fn home(name: &str) -> &str {
     ours.or_else(|| paths.clone().find(|path| path.contains("::"))).or_else(|| paths.next()).unwrap_or(name)
 }
 
-/// Where the bracket ends that was open before `text`.
+/// The end of the bracket that was opened before `text`.
 fn end_of_brackets(text: &str) -> Option<usize> {
     top_level(text, ">")
 }
 
-/// Where `sought` first stands outside brackets. The arrow of a function's type is none.
+/// The first position of `sought` outside brackets. The arrow of a function type is no bracket.
 fn top_level(text: &str, sought: &str) -> Option<usize> {
     let mut depth = 0;
     let mut before = ' ';
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_belong_to_what_is_ours_of_type_and_trait() {
+    fn methods_belong_to_bynames_type_or_trait() {
         for (name, part) in [
             ("<byname_core::name::Name as core::fmt::Display>::fmt", "core: name"),
             ("<&mut byname_core::name::Name as core::fmt::Display>::fmt", "core: name"),

@@ -1,4 +1,4 @@
-//! Istio's own CRDs take what is in the folder and what the program prints.
+//! Istio's own CRDs accept the files of the folder and what the program prints.
 
 use std::{fs, process::Command};
 
@@ -15,10 +15,10 @@ const EXAMPLES: [&str; 6] = [
     "cluster-header/wasmplugin.yaml",
 ];
 
-/// What the CRDs say against each of these texts, and which kinds of objects they were.
+/// The problems that the CRDs find in each text, and the kinds of all objects.
 fn check(texts: &[String], args: &[&str]) -> (Vec<String>, String) {
     let packages = repository().join("target/istio-crds/packages");
-    assert!(packages.is_dir(), "there are no CRDs at {}: run `make istio-crds`", packages.display());
+    assert!(packages.is_dir(), "no CRDs at {}: run `make istio-crds`", packages.display());
     let directory = tempfile::tempdir().expect("a directory");
     let files: Vec<_> = (0..texts.len()).map(|number| directory.path().join(format!("{number}.yaml"))).collect();
     for (file, text) in files.iter().zip(texts) {
@@ -43,31 +43,31 @@ fn check(texts: &[String], args: &[&str]) -> (Vec<String>, String) {
     (problems, kinds.trim().to_owned())
 }
 
-/// What is said against one text.
+/// The problems that the CRDs find in one text.
 fn check_one(text: &str, args: &[&str]) -> String {
     check(&[text.to_owned()], args).0.remove(0)
 }
 
 #[test]
-fn the_crds_take_the_examples() {
+fn the_crds_accept_the_examples() {
     let texts: Vec<String> = EXAMPLES.iter().map(|name| example(name)).collect();
     let (problems, kinds) = check(&texts, &[]);
     assert_eq!(problems.concat(), "");
     assert_eq!(kinds, "ServiceEntry DestinationRule Sidecar WasmPlugin EnvoyFilter EnvoyFilter WasmPlugin");
 }
 
-/// With endpoints and the module from a file as well.
+/// The objects have endpoints and load the module from a file.
 #[test]
-fn the_crds_take_what_the_program_prints() {
+fn the_crds_accept_what_the_program_prints() {
     let config = ["--config", "examples/istio/cluster-header/watch-config.yaml", "--endpoints"];
     let plugin = compile(&[&["--format", "istio-wasmplugin", "--image", IMAGE, "--sha256", SUM], &config[..]].concat());
     let filter = compile(&[&["--format", "istio-envoyfilter", "--module", "/byname.wasm"], &config[..]].concat());
     assert_eq!(check(&[plugin, filter], &[]).0.concat(), "");
 }
 
-/// An Istio before 1.27, by the command that the README gives.
+/// Istio before 1.27 accepts the plugin after the command that the README gives.
 #[test]
-fn without_fail_reload_older_crds_take_it() {
+fn older_crds_accept_the_plugin_without_fail_reload() {
     let plugin = example("authority/wasmplugin.yaml");
     let said = check_one(&plugin, &["--istio-1.24"]);
     assert!(said.contains("failStrategy") && said.contains("FAIL_CLOSE"), "{said}");
@@ -77,13 +77,13 @@ fn without_fail_reload_older_crds_take_it() {
 }
 
 #[test]
-fn the_crds_refuse_what_is_misspelt() {
+fn the_crds_refuse_misspelt_fields() {
     let rows = [
         ("authority/wasmplugin.yaml", "priority: 100", "prioritty: 100", "WasmPlugin.spec.prioritty: unknown field"),
         ("authority/wasmplugin.yaml", "phase: AUTHN", "phase: AUTHZN", "spec.phase"),
         ("authority/wasmplugin.yaml", "priority: 100", "priority: \"100\"", "priority: '100' is read as 100"),
         ("authority/wasmplugin.yaml", "mode: CLIENT", "mode: OUTBOUND", "spec.match.0.mode"),
-        ("authority/wasmplugin.yaml", "v1alpha1", "v1", "there is no such kind"),
+        ("authority/wasmplugin.yaml", "v1alpha1", "v1", "unknown kind"),
         ("cluster-header/envoyfilter.yaml", "INSERT_FIRST", "INSERT_AT_THE_TOP", "patch.operation"),
         ("cluster-header/envoyfilter.yaml", "context: SIDECAR_OUTBOUND", "contexts: X", "contexts: unknown field"),
         ("authority/external.yaml", "targetPort: 443", "targetport: 443", "targetport: unknown field"),

@@ -1,11 +1,12 @@
-//! What istiod makes of Services and of Istio's objects for a sidecar, as its sources have it: the part that an outbound listener
-//! for port 80 is made of. Not here: Istio's own filters (`istio.alpn`, metadata exchange, stats), which look at no name.
+//! The part of istiod that makes a sidecar's outbound listener for port 80 of Services and Istio objects, after
+//! istiod's sources. Istio's own filters (`istio.alpn`, metadata exchange, stats) are left out, because they ignore
+//! names.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// Istio's names of what is discovered are a matter of its version.
+/// Istio versions, which differ in the names of ECDS resources.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Istio {
     /// 1.24 and 1.25.
@@ -35,7 +36,7 @@ impl Istio {
         }
     }
 
-    /// What is pushed by ECDS, after the proxy's agent has put the file in the place of the URL.
+    /// The ECDS response for a plugin, after the proxy's agent has replaced the URL with a file.
     pub(crate) fn extension_config(self, plugin: &Value, module: &str) -> Value {
         let spec = &plugin["spec"];
         let mut config = json!({
@@ -50,13 +51,13 @@ impl Istio {
             Some("FAIL_OPEN") => "FAIL_OPEN",
             Some("FAIL_RELOAD") => "FAIL_RELOAD",
             Some("FAIL_CLOSE") | None => "FAIL_CLOSED",
-            Some(other) => panic!("{other} is no failStrategy"),
+            Some(other) => panic!("{other} is not a failStrategy"),
         }
         .into();
         self.resource(plugin, &filter_name("wasm.v3.Wasm", json!({"config": config}))["typed_config"])
     }
 
-    /// What the agent pushes where the module cannot be had, or is another than `sha256` says.
+    /// The ECDS response of the agent if it cannot pull the module or `sha256` differs.
     pub(crate) fn denied(self, plugin: &Value) -> Value {
         self.resource(plugin, &filter_name("rbac.v3.RBAC", json!({"rules": {}}))["typed_config"])
     }
@@ -69,13 +70,13 @@ impl Istio {
         }]})
     }
 
-    /// In the order that istiod puts them: what authenticates and what authorizes come in a sidecar's outbound listener from
-    /// EnvoyFilters alone, and stand here for those.
+    /// The HTTP filters in istiod's order. A sidecar's outbound listener gets authentication and authorization filters
+    /// only from EnvoyFilters, and `authorizes` has these.
     pub(crate) fn filters(self, plugin: Option<&Value>, file: &str, directory: &str, authorizes: &[Value]) -> Value {
         let outbound = |plugin: &&Value| plugin["spec"]["match"].to_string().contains("CLIENT");
         let discovered = plugin.filter(outbound).map(|plugin| {
             json!({"name": self.resource_name(plugin), "config_discovery": {
-                // Istio's has ADS in place of the file.
+                // Istio uses ADS instead of a file.
                 "config_source": {
                     "path_config_source": {"path": file, "watched_directory": {"path": directory}},
                     "initial_fetch_timeout": "0s",
@@ -115,16 +116,16 @@ pub(crate) fn connection_manager(port: u16, routes_file: &str, filters: &Value) 
     })
 }
 
-/// A Service as istiod knows it: from Kubernetes, or of a ServiceEntry.
+/// A Service as istiod knows it, from Kubernetes or from a ServiceEntry.
 pub(crate) struct MeshService {
     pub(crate) host: String,
     pub(crate) ports: Vec<u16>,
     addresses: Vec<String>,
-    /// ExternalNames that lead to it.
+    /// ExternalNames that point to the Service.
     aliases: Vec<String>,
 }
 
-/// The Services of these namespaces, from what kubectl prints.
+/// The Services of these namespaces in a dump of kubectl.
 pub(crate) fn services(dump: &Value, namespaces: &[&str], entries: &[Value]) -> Vec<MeshService> {
     let host = |service: &Value| {
         let (namespace, name) = (&service["metadata"]["namespace"], &service["metadata"]["name"]);
@@ -161,7 +162,8 @@ pub(crate) fn services(dump: &Value, namespaces: &[&str], entries: &[Value]) -> 
     of_kubernetes.chain(of_entries).collect()
 }
 
-/// The names by which a sidecar in `namespace` reaches a host, without ports, which are not looked at.
+/// The domains by which a sidecar in `namespace` reaches a host, without ports because the route configuration ignores
+/// them.
 fn domains(service: &MeshService, namespace: &str) -> Vec<String> {
     let mut domains = Vec::new();
     for host in [&service.host].into_iter().chain(&service.aliases) {
@@ -213,8 +215,8 @@ pub(crate) fn cluster_name(port: u16, host: &str) -> String {
     format!("outbound|{port}||{host}")
 }
 
-/// The transport socket that a DestinationRule asks for. Istio's `caCertificates` left out means those of the proxy's system;
-/// here that is `ca_file`.
+/// The transport socket for a DestinationRule. Without `caCertificates`, Istio uses the system's certificates. Here
+/// `ca_file` takes their place.
 pub(crate) fn transport_socket(rule: &Value, port: u16, ca_file: &str) -> Option<Value> {
     let settings = rule["spec"]["trafficPolicy"]["portLevelSettings"].as_array()?;
     let tls = &settings.iter().find(|settings| settings["port"]["number"] == port)?["tls"];
@@ -237,7 +239,8 @@ fn metadata(object: &Value) -> String {
     format!("{}.{}", text("namespace"), text("name"))
 }
 
-/// A `google.protobuf.Struct` as Go's jsonpb writes it: sorted, without spaces, every number a double, and `<`, `>` and `&` escaped.
+/// A `google.protobuf.Struct` as Go's jsonpb writes it: sorted, without spaces, every number a double, and `<`, `>` and
+/// `&` escaped.
 pub(crate) fn go_json(value: &Value) -> String {
     let list = |items: Vec<String>| items.join(",");
     match value {
@@ -257,7 +260,7 @@ pub(crate) fn go_json(value: &Value) -> String {
 }
 
 #[test]
-fn numbers_come_as_they_went() {
+fn go_json_keeps_numbers() {
     let value = json!({"b": [2_176_535_616_u64, 1, 0.5], "a": "<&", "c": {"d": null, "a": true}});
     assert_eq!(go_json(&value), r#"{"a":"\u003c\u0026","b":[2176535616,1,0.5],"c":{"a":true,"d":null}}"#);
 }

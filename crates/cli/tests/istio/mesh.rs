@@ -1,4 +1,5 @@
-//! The shop on this machine: an upstream for each Service, and an Envoy with what istiod would give a sidecar of a pod in `shop`.
+//! The shop on this machine: an upstream for each Service, and an Envoy with what istiod would give a sidecar in
+//! `shop`.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -14,14 +15,14 @@ use crate::{
     patches::PatchedSidecar,
 };
 
-/// The port of the listener, which in a pod is 0.0.0.0_80 behind the redirection by iptables. Without that on this machine, what
-/// programs connected to is not to be had: `PassthroughCluster` is an upstream here, and no ORIGINAL_DST.
+/// The port of the listener that a pod has at 0.0.0.0_80, behind a redirection by iptables. There is no redirection
+/// here, and so no original destination: `PassthroughCluster` is an upstream instead of an ORIGINAL_DST cluster.
 const LISTENER: u16 = 15080;
-/// A listener in the place of the host outside, which lets nobody in but by the right server name.
+/// A listener in place of the external host. It accepts only the right server name.
 const OUTSIDE: u16 = 15443;
 const HOST_OUTSIDE: &str = "api.weather.example.com";
 
-/// What is applied to the mesh.
+/// The Istio objects of the mesh.
 pub(crate) struct Applied {
     pub(crate) istio: Istio,
     pub(crate) plugin: Option<Value>,
@@ -29,7 +30,7 @@ pub(crate) struct Applied {
     /// ServiceEntry and DestinationRule.
     pub(crate) external: Vec<Value>,
     pub(crate) allows_any: bool,
-    /// Filters that authorize, after those of the phases AUTHN and AUTHZ.
+    /// Authorization filters. They come after the phases AUTHN and AUTHZ.
     pub(crate) authorizes: Vec<Value>,
 }
 
@@ -55,7 +56,7 @@ impl Applied {
     }
 }
 
-/// Upstreams, and a directory for what Envoy watches.
+/// The upstreams, and a directory that Envoy watches.
 pub(crate) struct Mesh {
     services: Vec<MeshService>,
     upstreams: BTreeMap<String, TestUpstream>,
@@ -64,7 +65,7 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// `outside` is the name in the certificate of the host outside.
+    /// Starts the upstreams. `outside` is the name in the certificate of the external host.
     pub(crate) async fn start_with(outside: &str, external: &[Value]) -> Result<Self> {
         let dump = yaml_documents(&fs::read_to_string(repository().join(SHOP))?)?.remove(0);
         let services = istiod::services(&dump, &["shop", "billing"], external);
@@ -96,7 +97,7 @@ impl Mesh {
         self.path(name).display().to_string()
     }
 
-    /// Writes what is discovered in one step, as it would be pushed.
+    /// Replaces the watched file in one step, like a configuration push.
     pub(crate) fn push(&self, extension: &Value) -> Result<()> {
         fs::write(self.path("next"), extension.to_string())?;
         Ok(fs::rename(self.path("next"), self.path("ecds/byname.yaml"))?)
@@ -122,9 +123,9 @@ impl Mesh {
         routes["@type"] = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration".into();
         fs::write(self.path("rds.yaml"), json!({"resources": [routes]}).to_string())?;
         let bootstrap = self.bootstrap(&sidecar.connection_manager, &sidecar.clusters).to_string();
-        // The ports that are exchanged are found by this spelling.
+        // The test harness finds ports by this spelling.
         let bootstrap = bootstrap.replace("\"port_value\":", "port_value: ");
-        // Where the pods would have them.
+        // Paths of the pod.
         let bootstrap = bootstrap.replace("/etc/byname/ecds", &directory);
         let bootstrap = bootstrap.replace("/etc/ssl/certs/ca-certificates.crt", &self.text("ca.pem"));
         fs::write(self.path("bootstrap.yaml"), bootstrap)?;
@@ -155,7 +156,7 @@ impl Mesh {
 
     fn bootstrap(&self, connection_manager: &Value, clusters: &[Value]) -> Value {
         assert!(!self.certificate.is_empty());
-        // What an EnvoyFilter adds has a name that DNS would know; here it is the listener that stands in for the host.
+        // An EnvoyFilter's cluster has the external host's name. Here the listener `OUTSIDE` takes its place.
         let there = |cluster: &Value| {
             let text = cluster.to_string();
             let address = format!("\"address\":\"{HOST_OUTSIDE}\",\"port_value\":443");
@@ -188,7 +189,7 @@ impl Mesh {
 
 fn cluster(name: &str, port: u16) -> Value {
     let address = json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
-    // Istio's clusters learn their endpoints by EDS.
+    // Istio's clusters get their endpoints by EDS.
     json!({"name": name, "type": "STATIC", "load_assignment": {
         "cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}})
 }

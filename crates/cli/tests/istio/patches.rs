@@ -1,8 +1,8 @@
-//! An EnvoyFilter, applied as istiod does it: the operations that ours use, and a failure at any other.
+//! Applies an EnvoyFilter as istiod does. Fails on operations that byname's EnvoyFilters do not use.
 
 use serde_json::{Value, json};
 
-/// What a sidecar has of one outbound listener.
+/// A sidecar's configuration for one outbound listener.
 pub(crate) struct PatchedSidecar {
     pub(crate) connection_manager: Value,
     pub(crate) routes: Value,
@@ -28,7 +28,7 @@ impl PatchedSidecar {
                     let at = self.filters().iter().position(|one| one["name"] == *wanted);
                     self.filters().insert(at.expect("a filter of that name"), value);
                 }
-                // Without a match on a virtual host or a route: first in every virtual host.
+                // A patch without a match on virtual host or route goes first into every virtual host.
                 ("HTTP_ROUTE", "INSERT_FIRST") => {
                     assert_eq!(patch["match"]["routeConfiguration"], Value::Null, "{patch}");
                     for host in self.routes["virtual_hosts"].as_array_mut().expect("virtual hosts") {
@@ -36,7 +36,7 @@ impl PatchedSidecar {
                     }
                 }
                 ("CLUSTER", "ADD") => self.clusters.push(value),
-                other => panic!("{other:?} is not applied here"),
+                other => panic!("{other:?} is not supported here"),
             }
         }
     }
@@ -46,7 +46,7 @@ impl PatchedSidecar {
     }
 }
 
-/// As Protobuf merges messages: lists grow, and what is single is replaced.
+/// Merges as Protobuf does: lists grow, and single values are replaced.
 fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {

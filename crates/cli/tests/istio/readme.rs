@@ -1,7 +1,7 @@
-//! Every command of the READMEs, in the order in which they stand there.
+//! Every command of the READMEs, in the order in which the READMEs show them.
 //!
-//! kubectl is a real one and speaks to an API that records what it is told. There are no pods behind it: in the place of
-//! `kubectl exec … -- curl` the same request goes into an Envoy that has what istiod would make of the objects that were applied.
+//! A real kubectl talks to an API that records the objects. There are no pods. For `kubectl exec … -- curl`, the same
+//! request goes to an Envoy that has what istiod would make of the applied objects.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{
     mesh::{Applied, Mesh, get},
 };
 
-/// What the API has been told of, as it would be in the mesh.
+/// The objects that were applied, as the mesh would see them.
 fn applied(api: &KubernetesApi) -> Applied {
     let of_kind = |kind: &str| -> Vec<Value> {
         let all = api.objects().into_iter().filter(|object| object["kind"] == kind);
@@ -30,7 +30,7 @@ fn applied(api: &KubernetesApi) -> Applied {
     }
 }
 
-/// What `curl -s -o /dev/null -w '%{http_code}\n'` would print.
+/// The output of `curl -s -o /dev/null -w '%{http_code}\n'`.
 async fn curl(envoy: &Envoy, arguments: &str) -> Result<String> {
     let arguments =
         arguments.strip_prefix(r"-s -o /dev/null -w '%{http_code}\n' ").expect("curl prints the status alone");
@@ -40,7 +40,7 @@ async fn curl(envoy: &Envoy, arguments: &str) -> Result<String> {
     };
     let host = url.strip_prefix("http://").and_then(|rest| rest.strip_suffix('/')).expect("http://HOST/");
     let reply = get(envoy, header.unwrap_or(host), &[]).await?;
-    assert!(reply.said("upstream") != "PassthroughCluster", "{arguments} means nothing to the sidecar");
+    assert!(reply.said("upstream") != "PassthroughCluster", "{arguments} is unknown to the sidecar");
     Ok(format!("{}\n", reply.status))
 }
 
@@ -91,7 +91,7 @@ async fn the_commands_for_cluster_header_work() -> Result<()> {
     Ok(())
 }
 
-/// So that a user has them on one screen.
+/// Users see the whole README on one screen.
 #[test]
 fn each_readme_fits_on_a_screen() {
     for readme in ["README.md", "authority/README.md", "cluster-header/README.md"] {

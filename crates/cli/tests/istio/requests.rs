@@ -1,4 +1,5 @@
-//! Requests through the Envoy of a sidecar, with the objects of the folder as istiod would have made them its configuration.
+//! Requests through the Envoy of a sidecar whose configuration comes from the folder's objects, as istiod would build
+//! it.
 
 use std::{
     fs,
@@ -18,7 +19,8 @@ use crate::{
 const CHECKOUT: &str = "checkout.shop.svc.cluster.local";
 const RECOMMEND: &str = "recommend.shop.svc.cluster.local";
 
-/// What a program in `shop` asks for on port 80, and the Host of what answers, which is the name of its cluster too.
+/// The authority that a workload in `shop` sends on port 80, and the host header that the upstream receives. The host
+/// is also part of the cluster's name.
 const ROWS: [(&str, &str); 10] = [
     ("checkout", CHECKOUT),
     ("checkout.shop", CHECKOUT),
@@ -61,7 +63,7 @@ async fn wait_for(envoy: &Envoy, authority: &str, host: &str) -> TestResult {
 }
 
 #[test]
-fn the_folder_has_what_the_program_prints() {
+fn the_folder_matches_what_the_program_prints() {
     let image = ["--format", "istio-wasmplugin", "--image", IMAGE, "--sha256", crate::SUM];
     for way in ["authority", "cluster-header"] {
         let config = format!("examples/istio/{way}/config.yaml");
@@ -80,29 +82,29 @@ fn the_folder_has_what_the_program_prints() {
 }
 
 #[tokio::test]
-async fn names_are_reached_by_authority() -> TestResult {
+async fn every_name_is_reached_by_authority() -> TestResult {
     let mesh = Mesh::start().await?;
     for istio in [Istio::V1_24, Istio::V1_26, Istio::V1_30] {
         let envoy = mesh.envoy(&Applied { istio, ..Applied::authority() }).await?;
         every_row(&envoy).await?;
     }
     let without = mesh.envoy(&Applied { plugin: None, ..Applied::authority() }).await?;
-    assert_eq!(get(&without, "_http._tcp.checkout", &[]).await?.status, 502, "and Istio alone does not know that one");
+    assert_eq!(get(&without, "_http._tcp.checkout", &[]).await?.status, 502, "Istio alone does not know this name");
     assert_eq!(get(&without, "suggest", &[]).await?.said("authority"), "suggest");
     Ok(())
 }
 
 #[tokio::test]
-async fn names_are_reached_by_clusters() -> TestResult {
+async fn every_name_is_reached_by_cluster_header() -> TestResult {
     let mesh = Mesh::start().await?;
     let envoy = mesh.envoy(&Applied::cluster_header()).await?;
     every_row(&envoy).await?;
-    // A port that is not the listener's.
+    // Another port than the listener's.
     let reply = get(&envoy, "_grpc._tcp.catalog", &[]).await?;
     assert_eq!(reply.said("upstream"), "outbound|9090||catalog.shop.svc.cluster.local", "{}", reply.body);
     let by_authority = mesh.envoy(&Applied::authority()).await?;
     assert_ne!(get(&by_authority, "_grpc._tcp.catalog", &[]).await?.said("upstream"), reply.said("upstream"));
-    // No program steers by the header itself: not beside byname, and not without it.
+    // A client cannot steer with the control header, with byname or without.
     let forged = [("x-byname-cluster", "outbound|80||web.shop.svc.cluster.local")];
     assert_eq!(get(&envoy, "checkout", &forged).await?.said("authority"), CHECKOUT);
     assert_eq!(get(&envoy, "www.example.org", &forged).await?.status, 502);
@@ -111,9 +113,10 @@ async fn names_are_reached_by_clusters() -> TestResult {
     Ok(())
 }
 
-/// Over TLS with the right server name, by a DestinationRule or by the EnvoyFilter's own cluster; and to no other's certificate.
+/// The alias uses TLS with the right server name, by a DestinationRule or by the EnvoyFilter's cluster. A certificate
+/// for another name fails.
 #[tokio::test]
-async fn an_alias_leads_out_over_tls() -> TestResult {
+async fn an_alias_reaches_an_external_host_over_tls() -> TestResult {
     for (certificate, status) in [("api.weather.example.com", 200), ("other.example.com", 503)] {
         let mesh = Mesh::start_with(certificate, &objects("authority/external.yaml")).await?;
         for applied in [Applied::authority(), Applied::cluster_header()] {
@@ -130,7 +133,7 @@ async fn an_alias_leads_out_over_tls() -> TestResult {
 }
 
 #[tokio::test]
-async fn unknown_names_go_where_istio_says() -> TestResult {
+async fn unknown_names_follow_the_outbound_traffic_policy() -> TestResult {
     let mesh = Mesh::start().await?;
     for allows_any in [false, true] {
         for applied in [Applied::authority(), Applied::cluster_header()] {
@@ -143,10 +146,10 @@ async fn unknown_names_go_where_istio_says() -> TestResult {
     Ok(())
 }
 
-/// An RBAC filter, as an EnvoyFilter may put it there: in the phase of the example it judges what the name means, in a later one
-/// what the program called it.
+/// An EnvoyFilter may insert an RBAC filter. After the plugin (the example's phase), RBAC sees the name that the
+/// authority resolves to. Before the plugin (a later phase), RBAC sees the name that the client sent.
 #[tokio::test]
-async fn what_authorizes_judges_the_rewritten_name() -> TestResult {
+async fn authorization_sees_the_rewritten_name() -> TestResult {
     let mesh = Mesh::start().await?;
     let matches = json!({"header": {"name": ":authority", "string_match": {"exact": RECOMMEND}}});
     let policy = json!({"permissions": [matches], "principals": [{"any": true}]});
@@ -176,7 +179,7 @@ async fn a_new_plugin_takes_effect_and_a_refused_one_does_not() -> TestResult {
     };
     mesh.push(&aliased(CHECKOUT))?;
     wait_for(&envoy, "suggest", CHECKOUT).await?;
-    // Which the filter refuses, whole.
+    // The filter refuses this configuration as a whole.
     let mut refused = plugin.clone();
     refused["spec"]["pluginConfig"] = with_fields(refused["spec"]["pluginConfig"].clone(), json!({"version": 2}));
     mesh.push(&istio.extension_config(&refused, &Mesh::module()))?;
@@ -188,7 +191,7 @@ async fn a_new_plugin_takes_effect_and_a_refused_one_does_not() -> TestResult {
     assert_eq!(get(&envoy, "suggest", &[]).await?.said("authority"), CHECKOUT);
     mesh.push(&aliased(RECOMMEND))?;
     wait_for(&envoy, "suggest", RECOMMEND).await?;
-    // The agent cannot pull the module, or it is another one.
+    // The agent's response if it cannot pull the module or the checksum differs.
     mesh.push(&istio.denied(&plugin))?;
     let start = Instant::now();
     while get(&envoy, "checkout", &[]).await?.status != 403 {
@@ -198,9 +201,9 @@ async fn a_new_plugin_takes_effect_and_a_refused_one_does_not() -> TestResult {
     Ok(())
 }
 
-/// The filter that `byname watch` keeps in a file, whose last form `byname compile` writes too: it chooses the endpoint.
+/// The filter of `byname watch` is read from a file and chooses the endpoint. `byname compile` writes the same file.
 #[tokio::test]
-async fn what_watch_writes_steers_to_endpoints() -> TestResult {
+async fn the_file_of_watch_steers_to_endpoints() -> TestResult {
     let mesh = Mesh::start().await?;
     let endpoint = TestUpstream::start("an endpoint").await?;
     let service = |name: &str, spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": name}, "spec": spec});
@@ -214,7 +217,7 @@ async fn what_watch_writes_steers_to_endpoints() -> TestResult {
     ]);
     let (dump, config) = (mesh.path("dump.json"), mesh.path("config.yaml"));
     fs::write(&dump, json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
-    // Endpoints on loopback are for machines like this one.
+    // Endpoints on loopback are accepted only with `singleMachine`.
     let on_this_machine =
         example("cluster-header/watch-config.yaml").replace("\ntable:\n", "\ntable:\n  singleMachine: true\n");
     fs::write(&config, on_this_machine)?;

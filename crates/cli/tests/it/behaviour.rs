@@ -5,7 +5,7 @@ use std::{fs, process::Stdio};
 use crate::run::{HOSTILE, SHOP, byname, byname_with_input, of, program, root};
 
 #[test]
-fn the_exit_status_tells_yes_from_no_and_both_from_wrong() {
+fn exit_status_is_0_for_yes_1_for_no_and_2_for_errors() {
     for (status, args) in [
         (0, &["explain", "cart", "--from", "shop", "-f", SHOP] as &[&str]),
         (1, &["explain", "carte", "--from", "shop", "-f", SHOP]),
@@ -33,14 +33,14 @@ fn the_exit_status_tells_yes_from_no_and_both_from_wrong() {
         let run = byname(args);
         assert_eq!(run.status, status, "{args:?}\n{}", run.shown());
         if status == 2 {
-            assert_eq!(run.stdout, "", "{args:?} wrote something");
-            assert!(!run.stderr.is_empty(), "{args:?} says nothing");
+            assert_eq!(run.stdout, "", "{args:?} wrote to standard output");
+            assert!(!run.stderr.is_empty(), "{args:?} wrote no error");
         }
     }
 }
 
 #[test]
-fn errors_name_the_way_out() {
+fn errors_say_what_to_do() {
     for (args, parts) in [
         (
             &["compile", "-f", "not/there.yaml"] as &[&str],
@@ -63,7 +63,7 @@ fn errors_name_the_way_out() {
 }
 
 #[test]
-fn what_is_typed_wrong_in_a_configuration_is_named_by_its_line() {
+fn configuration_errors_name_their_line() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("base.yaml");
     for (text, parts) in [
@@ -90,7 +90,7 @@ fn what_is_typed_wrong_in_a_configuration_is_named_by_its_line() {
 }
 
 #[test]
-fn the_standard_input_is_a_file_like_others() {
+fn standard_input_is_read_like_a_file() {
     let shop = fs::read(root().join(SHOP)).expect("it is there");
     let read = byname_with_input(&["compile", "-n", "shop"], &shop);
     assert_eq!(read.stdout, byname(&["compile", "-n", "shop", "-f", SHOP]).stdout);
@@ -98,7 +98,7 @@ fn the_standard_input_is_a_file_like_others() {
 }
 
 #[test]
-fn json_and_a_directory_of_single_objects_say_the_same() {
+fn json_yaml_and_a_directory_of_objects_give_the_same_table() {
     let whole = byname(&["compile", "-n", "shop", "-f", SHOP]).stdout;
     let shop = fs::read_to_string(root().join(SHOP)).expect("it is there");
     let list = byname_test_support::yaml_documents(&shop).expect("YAML").remove(0);
@@ -118,7 +118,7 @@ fn json_and_a_directory_of_single_objects_say_the_same() {
 }
 
 #[test]
-fn the_same_input_in_another_order_is_the_same_output() {
+fn output_does_not_depend_on_the_order_of_the_input() {
     let shop = fs::read_to_string(root().join(SHOP)).expect("it is there");
     let mut list = byname_test_support::yaml_documents(&shop).expect("YAML").remove(0);
     list["items"].as_array_mut().expect("items").reverse();
@@ -127,7 +127,7 @@ fn the_same_input_in_another_order_is_the_same_output() {
 }
 
 #[test]
-fn colour_is_for_terminals_and_never_with_no_color() {
+fn uses_colour_only_when_forced_in_a_pipe() {
     let coloured = |variables: &[(&str, &str)]| {
         let mut command = program();
         command.args(["explain", "cart", "--from", "shop", "-f", SHOP]).stdin(Stdio::null());
@@ -135,13 +135,13 @@ fn colour_is_for_terminals_and_never_with_no_color() {
         of(command.output().expect("it starts")).stdout.contains('\u{1b}')
     };
     assert!(!coloured(&[]), "into a pipe");
-    assert!(coloured(&[("CLICOLOR_FORCE", "1")]), "by wish");
+    assert!(coloured(&[("CLICOLOR_FORCE", "1")]), "forced");
     assert!(!coloured(&[("NO_COLOR", "1")]));
 }
 
-/// As with `byname … | head -0`: who reads has had enough, and nothing is wrong.
+/// As with `byname … | head -0`: the reader closes the pipe early, which is no error.
 #[test]
-fn a_closed_pipe_ends_it_quietly() {
+fn a_closed_pipe_is_no_error() {
     for args in [&["schema"] as &[&str], &["compile", "-f", SHOP], &["explain", "cart", "--from", "shop", "-f", SHOP]] {
         let mut command = program();
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -153,8 +153,8 @@ fn a_closed_pipe_ends_it_quietly() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
-    // As root nothing is forbidden: a file whose reading fails is one that the kernel makes so.
+fn read_errors_name_the_file() {
+    // Root may read every file, so this uses a file whose reads fail in the kernel.
     for file in ["/proc/self/mem", "Cargo.toml/x.yaml"] {
         let run = byname(&["compile", "-f", file]);
         assert_eq!(run.status, 2);
@@ -163,7 +163,7 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
-fn empty_input_is_an_error_and_an_empty_list_is_a_cluster_without_services() {
+fn empty_input_and_an_empty_list_give_different_errors() {
     for input in ["", "\n\n", "---\n", "# nothing\n", "null\n"] {
         let run = byname_with_input(&["compile"], input.as_bytes());
         assert_eq!((run.status, run.stdout.as_str()), (2, ""), "{input:?}");
@@ -175,7 +175,7 @@ fn empty_input_is_an_error_and_an_empty_list_is_a_cluster_without_services() {
 }
 
 #[test]
-fn a_file_is_replaced_whole_or_not_at_all() {
+fn output_file_is_replaced_only_on_success() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("table.json");
     let path = file.to_str().expect("text");
@@ -184,27 +184,27 @@ fn a_file_is_replaced_whole_or_not_at_all() {
     let good = fs::read_to_string(&file).expect("written");
     assert_eq!(good, byname(&["compile", "-f", SHOP, "-n", "shop"]).stdout);
     assert_eq!(byname(&["compile", "-f", HOSTILE, "-n", "shop", "-o", path]).status, 2);
-    assert_eq!(fs::read_to_string(&file).expect("there still"), good, "an error wrote something");
+    assert_eq!(fs::read_to_string(&file).expect("there still"), good, "a failed run changes nothing");
     let names: Vec<_> =
         fs::read_dir(directory.path()).expect("read").map(|entry| entry.expect("one").file_name()).collect();
-    assert_eq!(names, ["table.json"], "something is left over");
+    assert_eq!(names, ["table.json"], "no temporary file is left");
     let run = byname(&["compile", "-f", SHOP, "-o", "not/there/table.json"]);
     assert_eq!(run.status, 2);
     assert!(run.stderr.contains("not/there/table.json: cannot be written"), "{}", run.stderr);
 }
 
 #[test]
-fn it_is_a_plugin_of_kubectl_by_its_name() {
+fn runs_as_a_kubectl_plugin() {
     let directory = tempfile::tempdir().expect("a directory");
     let plugin = directory.path().join("kubectl-byname");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_byname"), &plugin).expect("linked");
     let run = of(std::process::Command::new(&plugin).args(["explain", "--help"]).output().expect("it starts"));
     assert!(run.stdout.contains("Usage: kubectl byname explain"), "{}", run.stdout);
-    assert!(byname(&["--help"]).stdout.contains("kubectl byname explain"), "and says so");
+    assert!(byname(&["--help"]).stdout.contains("kubectl byname explain"), "the help shows it");
 }
 
 #[test]
-fn completions_know_every_command() {
+fn completions_have_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let run = byname(&["completions", shell]);
         assert_eq!(run.status, 0);

@@ -1,4 +1,4 @@
-//! Corners in which what is said was wrong once.
+//! Regression tests for output that was once wrong.
 
 use std::{fs, io::Read};
 
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::run::{Run, SHOP, byname, byname_with_input};
 
-/// Two Services that select pods, one with its slice and one without.
+/// Services that select pods. Only `shop/web` has its EndpointSlice in the input.
 const PART: &str = r#"
 apiVersion: v1
 kind: List
@@ -36,7 +36,7 @@ fn says(run: &Run, parts: &[&str]) {
 }
 
 #[test]
-fn endpoints_that_were_not_read_are_not_none() {
+fn unread_endpoints_are_unknown_instead_of_absent() {
     let run = explain(PART, &["pay.bill", "--from", "shop"]);
     assert_eq!(run.status, 0);
     says(&run, &["endpoints are not in the table", "the input has no EndpointSlice of Service bill/pay"]);
@@ -44,7 +44,7 @@ fn endpoints_that_were_not_read_are_not_none() {
     says(&run, &["hl.bill.svc.cluster.local → unknown: its endpoints are not in the input"]);
     let compiled = byname_with_input(&["compile"], PART.as_bytes());
     says(&compiled, &[r#""bill/pay": {"clusterIPs":"10.0.0.2","ports":[{"port":80}]}"#]);
-    // Without a selector its slices are made by others, and the namespace's were read.
+    // Without a selector, `web` has no generated slices, and the namespace's slices are in the input.
     let made_by_hand =
         PART.replace("10.0.0.1, selector: {a: b}", "10.0.0.1").replace("service-name: web", "service-name: x");
     assert_eq!(explain(&made_by_hand, &["web", "--from", "shop"]).status, 1);
@@ -70,7 +70,7 @@ fn an_endpoint_in_two_slices_counts_once() {
 }
 
 #[test]
-fn hints_that_nobody_wrote_are_called_so() {
+fn derived_preferences_name_traffic_distribution() {
     let distributed = PART.replace("clusterIP: 10.0.0.1,", "clusterIP: 10.0.0.1, trafficDistribution: PreferClose,")
         + r#"
 - {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop}, spec: {nodeName: n1, containers: []}}
@@ -87,7 +87,7 @@ fn hints_that_nobody_wrote_are_called_so() {
 }
 
 #[test]
-fn what_is_on_the_callers_node_is_not_called_elsewhere() {
+fn endpoints_on_the_callers_node_are_not_reported_elsewhere() {
     let local = PART.replace("clusterIP: 10.0.0.1,", "clusterIP: 10.0.0.1, internalTrafficPolicy: Local,").replace(
         "zone: z2}",
         "zone: z2}, {addresses: [10.1.0.3], nodeName: n1, conditions: {ready: false, terminating: true}}",
@@ -100,7 +100,7 @@ fn what_is_on_the_callers_node_is_not_called_elsewhere() {
 }
 
 #[test]
-fn resolvers_are_configured_as_the_kubelet_does() {
+fn search_path_and_ndots_follow_the_kubelet() {
     let pod = |spec: &str| {
         let spec = format!("{{containers: [], {spec}}}");
         PART.to_owned()
@@ -127,7 +127,7 @@ fn resolvers_are_configured_as_the_kubelet_does() {
 }
 
 #[test]
-fn dns_answers_as_coredns_does() {
+fn dns_results_match_coredns() {
     let ns = "\n- {apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n";
     let named = PART
         .replace("ports: [{port: 80}]", "ports: [{port: 80, name: http}, {port: 53, name: dns, protocol: UDP}]")
@@ -153,7 +153,7 @@ fn dns_answers_as_coredns_does() {
 }
 
 #[test]
-fn ways_from_outside_are_closed_where_nothing_serves() {
+fn node_ports_are_closed_without_a_serving_endpoint() {
     let node = "\n- {apiVersion: v1, kind: Node, metadata: {name: n1}, status: {addresses: [{type: InternalIP, address: 192.0.2.1}], \
                 conditions: [{type: Ready, status: 'True', lastTransitionTime: null, lastHeartbeatTime: null}]}}\n";
     let open = PART.replace(
@@ -174,7 +174,7 @@ fn ways_from_outside_are_closed_where_nothing_serves() {
 }
 
 #[test]
-fn a_url_is_asked_as_a_client_sends_it() {
+fn a_url_is_reduced_to_its_authority() {
     for url in ["http://user:secret@web.shop/path?q#f", "HTTP://web.shop", "postgres://web.shop:80/db", "web.shop:80"] {
         assert_eq!(explain(PART, &[url, "--from", "shop"]).status, 0, "{url}");
     }
@@ -182,7 +182,7 @@ fn a_url_is_asked_as_a_client_sends_it() {
 }
 
 #[test]
-fn diff_asks_what_is_behind_aliases() {
+fn diff_follows_aliases() {
     let directory = TempDir::new().expect("a directory");
     let write = |name: &str, target: &str, further: &str| {
         let text = format!(
@@ -200,7 +200,7 @@ fn diff_asks_what_is_behind_aliases() {
     let run = byname(&["diff", &old, &new, "--exit-code"]);
     assert_eq!(run.status, 1);
     says(&run, &["front:8080", "mid:8080", "vanishes"]);
-    // A host outside that begins like a Service.
+    // An external host that begins like the name of a Service.
     let config = directory.path().join("base.yaml");
     fs::write(&config, "version: 1\nexternalNames: {allow: [{host: '*.example.com', ports: [443]}]}\n")
         .expect("written");
@@ -210,7 +210,7 @@ fn diff_asks_what_is_behind_aliases() {
     says(&run, &["front:443"]);
 }
 
-/// A pipe gives out what it has once.
+/// A pipe can be read only once.
 #[test]
 fn diff_reads_pipes() {
     let table = byname(&["compile", "-f", SHOP, "-n", "shop"]).stdout;
@@ -222,14 +222,14 @@ fn diff_reads_pipes() {
 }
 
 #[test]
-fn output_goes_where_it_was_sent() {
+fn output_is_written_through_links_and_pipes() {
     let directory = TempDir::new().expect("a directory");
     let (target, link) = (directory.path().join("target.json"), directory.path().join("link.json"));
     fs::write(&target, "old").expect("written");
     std::os::unix::fs::symlink(&target, &link).expect("linked");
     let compile = |to: &str| byname(&["compile", "-f", SHOP, "-n", "shop", "-o", to]);
     assert_eq!(compile(link.to_str().expect("text")).status, 0);
-    assert!(link.is_symlink(), "a link stays one");
+    assert!(link.is_symlink(), "the link is kept");
     let expected = byname(&["compile", "-f", SHOP, "-n", "shop"]).stdout;
     assert_eq!(fs::read_to_string(&target).expect("there"), expected);
     let pipe = directory.path().join("pipe");
@@ -247,9 +247,9 @@ fn output_goes_where_it_was_sent() {
     assert_eq!(reader.join().expect("it ends"), expected);
 }
 
-/// Whatever stands in objects, a terminal gets none of it raw.
+/// Text from objects reaches a terminal only escaped.
 #[test]
-fn no_terminal_is_steered_by_what_stands_in_objects() {
+fn control_characters_of_objects_are_escaped() {
     let evil = r#""\e[31m\x9b1m\u202e\x7f""#;
     let texts = [
         format!("kind: {evil}\napiVersion: v1\n"),
@@ -282,7 +282,7 @@ fn no_terminal_is_steered_by_what_stands_in_objects() {
 }
 
 #[test]
-fn json_is_read_as_programs_write_it() {
+fn reads_json_as_programs_write_it() {
     let service = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"NAME","namespace":"shop","annotations":{"a":"\ud83d\ude00 \\ud83d \"}{\" "}},"spec":{"clusterIP":"None"}}"#;
     let two = |between: &str| service.replace("NAME", "a") + between + &service.replace("NAME", "b");
     for text in [two(""), two("\n"), two("\n\n  "), two("\r\n")] {
@@ -290,7 +290,7 @@ fn json_is_read_as_programs_write_it() {
         assert_eq!(run.status, 0, "{text:?}\n{}", run.stderr);
         assert!(run.stdout.contains("shop/a") && run.stdout.contains("shop/b"), "{text:?}\n{}", run.stdout);
     }
-    // A line so long that it is read in pieces, which end anywhere.
+    // A line so long that it is read in pieces, which may end within an escape sequence.
     let padding = r"\ud83d\ude00".repeat(20_000);
     for shift in 0..12 {
         let text = service.replace("NAME", "a").replace(r"\ud83d\ude00", &("x".repeat(shift) + &padding));
@@ -300,7 +300,7 @@ fn json_is_read_as_programs_write_it() {
 }
 
 #[test]
-fn objects_of_other_versions_are_passed_over() {
+fn skips_objects_of_unknown_api_versions() {
     let run = explain(
         &(PART.to_owned()
             + "\n- {apiVersion: networking.k8s.io/v1beta1, kind: Ingress, metadata: {name: old}, spec: {rules: 7}}\n"),
@@ -311,7 +311,7 @@ fn objects_of_other_versions_are_passed_over() {
 }
 
 #[test]
-fn a_daemon_on_thousands_of_nodes_is_told_apart_for_its_pod_alone() {
+fn a_local_service_on_thousands_of_nodes_needs_a_pod() {
     let endpoints: Vec<String> = (0..5_000)
         .map(|index| format!("{{addresses: [10.9.{}.{}], nodeName: n{index}}}", index / 250, index % 250 + 1))
         .collect();
@@ -326,9 +326,10 @@ fn a_daemon_on_thousands_of_nodes_is_told_apart_for_its_pod_alone() {
     assert!(run.stderr.contains("5000 groups of endpoints") && run.stderr.contains("--pod"), "{}", run.stderr);
 }
 
-/// 10,000 Services with 100,000 endpoints, 46 MB of YAML, in a few hundred MB. How long it takes is in docs/compile.md.
+/// 10,000 Services with 100,000 endpoints, 46 MB of YAML, compile within a few hundred MB. docs/compile.md has the
+/// time.
 #[test]
-fn ten_thousand_services_fit() {
+fn compiles_ten_thousand_services_in_bounded_memory() {
     let mut text = String::from("apiVersion: v1\nkind: List\nitems:\n");
     for index in 0..10_000 {
         let (namespace, name) = (format!("ns{}", index % 100), format!("svc-{index}"));

@@ -1,4 +1,4 @@
-//! A gigabyte of what is no cluster: refused soon, by what is wrong, in little memory.
+//! A gigabyte of garbage is refused early, for the right reason, and in little memory.
 
 use std::{
     io::Write,
@@ -8,9 +8,9 @@ use std::{
 
 use crate::run::of;
 
-/// What is offered of each kind.
+/// The bytes offered of each kind of garbage.
 const BYTES: usize = 1 << 30;
-/// What the program may map, its code and its runtime among it.
+/// The limit on the address space of the process, including its code.
 const KILOBYTES: usize = 700_000;
 
 fn refusal_of(piece: impl Fn(u64) -> Vec<u8> + Send + 'static) -> String {
@@ -41,7 +41,7 @@ fn refusal_of(piece: impl Fn(u64) -> Vec<u8> + Send + 'static) -> String {
 }
 
 #[test]
-fn a_gigabyte_of_garbage_is_refused_for_what_it_is() {
+fn refuses_a_gigabyte_of_garbage_for_the_right_reason() {
     let random = |index: u64| {
         let mut state = index + 1;
         (0..1 << 13).flat_map(|_| byname_core::next_random(&mut state).to_le_bytes()).collect()
@@ -65,9 +65,9 @@ fn a_gigabyte_of_garbage_is_refused_for_what_it_is() {
     }
 }
 
-/// Each alias doubles what stands before it: a kilobyte that would be a gigabyte.
+/// Each YAML alias doubles what precedes it, so a kilobyte would expand to a gigabyte.
 #[test]
-fn aliases_bring_in_no_more_than_fits() {
+fn expansion_of_yaml_aliases_is_bounded() {
     let mut text = String::from("a: &a0 [x, x]\n");
     for level in 1..40 {
         text.push_str(&format!("a{level}: &a{level} [*a{}, *a{}]\n", level - 1, level - 1));

@@ -1,40 +1,40 @@
-//! What each command prints for the two clusters.
+//! Snapshots of what each command prints for the two example clusters.
 
 use insta::assert_snapshot;
 
 use crate::run::{HOSTILE, SHOP, byname};
 
 #[test]
-fn compile_for_a_pod() {
+fn compiles_for_a_pod() {
     assert_snapshot!(byname(&["compile", "-f", SHOP, "--pod", "shop/web-5c8f7b6d9f-4xk2p"]).shown());
 }
 
 #[test]
-fn compile_with_what_is_written_by_hand() {
+fn compiles_with_a_configuration_file() {
     let run = byname(&["compile", "-f", SHOP, "-n", "shop", "--config", "crates/cli/tests/it/base.yaml"]);
     assert_snapshot!(run.shown());
 }
 
 #[test]
-fn compile_only_what_may_be_seen() {
+fn compiles_visible_namespaces_only() {
     assert_snapshot!(
         byname(&["compile", "-f", SHOP, "-n", "data", "--visible", "data", "--table-version", "7"]).shown()
     );
 }
 
 #[test]
-fn compile_refuses_a_cluster_with_what_the_filter_would_refuse() {
+fn refuses_objects_that_the_filter_would_refuse() {
     assert_snapshot!(byname(&["compile", "-f", HOSTILE, "-n", "shop"]).shown());
 }
 
 #[test]
-fn compile_leaves_out_what_the_filter_would_refuse() {
+fn skips_objects_that_the_filter_would_refuse() {
     assert_snapshot!(byname(&["compile", "-f", HOSTILE, "-n", "shop", "--skip-invalid"]).shown());
 }
 
-/// A name, who asks, and what is snapshotted of it.
+/// One snapshot for each name and caller.
 #[test]
-fn explain_in_the_shop() {
+fn explains_names_of_the_shop() {
     for (case, args) in [
         ("zone", &["cart", "--pod", "shop/web-5c8f7b6d9f-4xk2p"] as &[&str]),
         ("rollout", &["checkout.shop", "--from", "billing"]),
@@ -61,7 +61,7 @@ fn explain_in_the_shop() {
 }
 
 #[test]
-fn explain_where_much_is_wrong() {
+fn explains_names_of_the_hostile_cluster() {
     for (case, name) in [
         ("no_pods", "selector-matches-no-pod"),
         ("loop", "ext-loop-a"),
@@ -77,14 +77,14 @@ fn explain_where_much_is_wrong() {
 }
 
 #[test]
-fn explain_as_data() {
+fn explains_as_json() {
     let run = byname(&["explain", "cart", "--pod", "shop/web-5c8f7b6d9f-4xk2p", "-f", SHOP, "--output", "json"]);
     assert_eq!(run.status, 0);
     assert_snapshot!(run.stdout);
 }
 
 #[test]
-fn what_is_printed_as_data_follows_its_schema() {
+fn json_output_matches_its_schema() {
     let explain = ["explain", "catalog", "--from", "shop", "-f", SHOP, "-o", "json"];
     let diff = ["diff", SHOP, HOSTILE, "-o", "json"];
     let compile = ["compile", "-f", SHOP, "--pod", "shop/web-5c8f7b6d9f-4xk2p"];
@@ -99,7 +99,7 @@ fn what_is_printed_as_data_follows_its_schema() {
 }
 
 #[test]
-fn diff_of_a_cluster_and_its_next_state() {
+fn compares_a_cluster_with_its_next_state() {
     let shop = std::fs::read_to_string(crate::run::root().join(SHOP)).expect("it is there");
     let (before, cart) = shop.split_once("    name: cart\n    namespace: shop\n").expect("a Service cart");
     let next = format!("{before}    name: basket\n    namespace: shop\n{cart}")
@@ -111,7 +111,7 @@ fn diff_of_a_cluster_and_its_next_state() {
     let next = file.to_str().expect("text");
     let run = byname(&["diff", SHOP, next, "--exit-code"]);
     assert_snapshot!(run.shown());
-    // The same from what was compiled of the two, asked from one namespace.
+    // The compiled tables of both clusters differ in the same way, as seen from one namespace.
     let compiled = |of: &str, to: &str| {
         let to = directory.path().join(to).to_str().expect("text").to_owned();
         assert_eq!(byname(&["compile", "-f", of, "-n", "shop", "-o", &to]).status, 0);
@@ -124,7 +124,7 @@ fn diff_of_a_cluster_and_its_next_state() {
 }
 
 #[test]
-fn schemas_of_what_is_printed_and_taken() {
+fn schemas_match_their_snapshots() {
     for of in ["explain", "diff"] {
         assert_snapshot!(format!("schema_{of}"), byname(&["schema", of]).stdout);
     }
@@ -133,7 +133,7 @@ fn schemas_of_what_is_printed_and_taken() {
 }
 
 #[test]
-fn help_is_a_manual() {
+fn help_matches_its_snapshot_and_has_examples() {
     assert_snapshot!("help", byname(&["--help"]).stdout);
     for command in ["compile", "explain", "lint", "diff", "watch", "schema", "completions"] {
         let run = byname(&[command, "--help"]);

@@ -1,4 +1,4 @@
-//! What is read, and how it is told what is wrong with it.
+//! Forms of input that are read, and the errors for input that is not.
 
 use crate::run::byname_with_input;
 
@@ -53,7 +53,7 @@ fn errors_name_file_line_document_item_object_and_field() {
 }
 
 #[test]
-fn problems_of_all_objects_are_told_at_once_and_counted() {
+fn errors_of_all_objects_are_listed_and_counted() {
     let bad: String = (0..30)
         .map(|index| {
             format!(
@@ -67,7 +67,7 @@ fn problems_of_all_objects_are_told_at_once_and_counted() {
 }
 
 #[test]
-fn forms_that_people_and_programs_write_are_read() {
+fn reads_yaml_and_json_as_people_and_programs_write_it() {
     let expected = "\"shop/web\": {\"clusterIPs\":\"10.0.0.1\"}";
     for input in [
         format!("{SERVICE}spec: {{clusterIP: 10.0.0.1}}\n"),
@@ -83,7 +83,7 @@ fn forms_that_people_and_programs_write_are_read() {
         "kind: ServiceList\napiVersion: v1\nitems:\n- metadata: {name: web, namespace: shop}\n  spec: {clusterIP: \
          10.0.0.1}\n"
             .to_owned(),
-        // The same twice, as two dumps of one cluster have it.
+        // The same object twice, as in two overlapping dumps of one cluster.
         format!("{SERVICE}spec: {{clusterIP: 10.0.0.1}}\n---\n{SERVICE}spec: {{clusterIP: 10.0.0.1}}\n"),
         format!("{SERVICE}spec: {{clusterIP: 10.0.0.1, ports: null, selector: ~}}\nstatus: null\n"),
     ] {
@@ -94,7 +94,7 @@ fn forms_that_people_and_programs_write_are_read() {
 }
 
 #[test]
-fn kinds_that_say_nothing_are_counted() {
+fn skipped_kinds_are_counted() {
     let input = format!(
         "{SERVICE}---\nkind: ConfigMap\napiVersion: v1\n---\nkind: Service\napiVersion: serving.knative.dev/v1\n"
     );

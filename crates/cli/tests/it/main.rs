@@ -1,11 +1,11 @@
-//! The program as its users run it.
+//! The program as users run it.
 
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on fails, which is what these do"
+    reason = "a panic fails the test"
 )]
 
 mod behaviour;

@@ -1,4 +1,4 @@
-//! What the documents show is what the program prints.
+//! The documents show what the program prints.
 
 use std::{env, fs, process::Command};
 
@@ -7,7 +7,7 @@ use byname_test_support::console;
 use crate::run::root;
 
 #[test]
-fn commands_print_what_the_readme_shows() {
+fn readme_commands_print_what_is_shown() {
     let document = fs::read_to_string(root().join("README.md")).expect("it is there");
     let commands = console(&document);
     for needed in ["byname explain", "byname lint", "byname compile"] {
@@ -33,9 +33,9 @@ fn commands_print_what_the_readme_shows() {
     }
 }
 
-/// As they stand in the README, but for the ports and the file, which would be in the way of others.
+/// The commands run as the README shows them, except for ports and the file, which could collide with other tests.
 #[test]
-fn two_commands_lead_from_a_dump_to_a_sidecar() {
+fn two_commands_turn_a_dump_into_a_sidecar() {
     let document = fs::read_to_string(root().join("README.md")).expect("it is there");
     let (_, block) = document.split_once("```sh\nbyname compile ").expect("the two commands");
     let (compile, rest) = block.split_once('\n').expect("two lines");

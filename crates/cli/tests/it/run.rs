@@ -6,12 +6,12 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// The online shop that nothing is wrong with.
+/// An online shop without mistakes.
 pub(crate) const SHOP: &str = "examples/cluster/shop.yaml";
 /// A cluster full of mistakes.
 pub(crate) const HOSTILE: &str = "crates/cli/tests/clusters/hostile.yaml";
 
-/// What a run came to.
+/// The exit status and the output of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) status: i32,
@@ -19,7 +19,7 @@ pub(crate) struct Run {
     pub(crate) stderr: String,
 }
 
-/// The program, run from the root of the repository so that paths in its output are the same everywhere.
+/// The program, run in the repository root so that paths in its output are the same everywhere.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
     command.current_dir(root());
@@ -48,7 +48,7 @@ pub(crate) fn byname_with_input(args: &[&str], input: &[u8]) -> Run {
     let mut stdin = child.stdin.take().expect("piped");
     let input = input.to_owned();
     let writer = std::thread::spawn(move || {
-        // It may have had enough before the end.
+        // The program may end before it has read all input.
         let _ = stdin.write_all(&input);
     });
     let output = child.wait_with_output().expect("it ends");
@@ -65,7 +65,7 @@ pub(crate) fn of(output: Output) -> Run {
 }
 
 impl Run {
-    /// All of it, for a golden file.
+    /// The whole outcome, for a snapshot.
     pub(crate) fn shown(&self) -> String {
         format!("status {}\n--- stdout\n{}--- stderr\n{}", self.status, self.stdout, self.stderr)
     }

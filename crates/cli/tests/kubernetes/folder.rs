@@ -1,4 +1,4 @@
-//! What the folder holds is what Kubernetes and its parts take, and belongs together.
+//! Kubernetes accepts the objects of the folder, and the objects fit together.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -11,10 +11,10 @@ use k8s_openapi::api::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// What an object of Kubernetes may have at most.
+/// The size limit of a Kubernetes object.
 const OBJECT: usize = 1024 * 1024;
 
-/// The objects that kubectl makes of the folder.
+/// The objects of the folder, as kubectl builds them.
 fn objects() -> Vec<Value> {
     let shell = Shell::new(&[("kubectl", &kubectl_binary().unwrap())]).unwrap();
     yaml_documents(&shell.run("kubectl kustomize examples/kubernetes").unwrap()).unwrap()
@@ -38,7 +38,7 @@ fn containers(pod: &PodSpec) -> impl Iterator<Item = &Container> {
     pod.init_containers.iter().flatten().chain(&pod.containers)
 }
 
-/// Reads an object into its type and writes it again: what is unknown or misspelt is lost by that.
+/// Reads an object into its type and writes it again. The comparison reveals unknown and misspelt fields.
 fn is_strictly<T: DeserializeOwned + Serialize>(object: &Value) -> Result<(), String> {
     let typed: T = serde_json::from_value(object.clone()).map_err(|error| error.to_string())?;
     match serde_json::to_value(typed).map_err(|error| error.to_string())? {
@@ -63,20 +63,20 @@ fn is_valid(object: &Value) -> Result<(), String> {
 }
 
 #[test]
-fn each_object_is_one_of_kubernetes() {
+fn kubernetes_accepts_each_object() {
     for object in objects() {
         assert_eq!(is_valid(&object), Ok(()), "{}", object["metadata"]["name"]);
         assert!(object.to_string().len() < OBJECT);
     }
-    // A field that is misspelt would be seen.
+    // The check finds a misspelt field.
     let mut deployment = objects().into_iter().find(|object| object["kind"] == "Deployment").unwrap();
     deployment["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = Value::Object(Default::default());
     assert!(is_valid(&deployment).is_err());
 }
 
-/// As the Pod Security Standard "restricted" demands, which the namespace enforces, and more.
+/// The namespace enforces the Pod Security Standard "restricted". The pods are stricter.
 #[test]
-fn nobody_may_do_more_than_needed() {
+fn containers_have_no_needless_privileges() {
     let namespaces: Vec<Namespace> = of_kind("Namespace");
     let labels = namespaces[0].metadata.labels.as_ref().unwrap();
     assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
@@ -100,7 +100,7 @@ fn nobody_may_do_more_than_needed() {
     let has_token = |container: &&Container| mounts(container).iter().any(|(name, _)| *name == "token");
     let pod = checkout();
     let with_token: Vec<&str> = containers(&pod).filter(has_token).map(|container| &*container.name).collect();
-    assert_eq!(with_token, ["byname-watch"], "nobody else asks the API");
+    assert_eq!(with_token, ["byname-watch"], "only byname-watch uses the API");
 }
 
 fn mounts(container: &Container) -> Vec<(&str, &str)> {
@@ -108,16 +108,16 @@ fn mounts(container: &Container) -> Vec<(&str, &str)> {
     mounts.map(|mount| (&*mount.name, &*mount.mount_path)).collect()
 }
 
-/// The files that a volume has from the start.
+/// The files that a volume has when the pod starts; `None` for a volume that starts empty.
 fn files(volume: &Volume, maps: &[ConfigMap]) -> Option<Vec<String>> {
     let name = &volume.config_map.as_ref()?.name;
     let map = maps.iter().find(|map| map.metadata.name.as_ref() == Some(name));
-    let map = map.unwrap_or_else(|| panic!("there is no ConfigMap {name}"));
+    let map = map.unwrap_or_else(|| panic!("no ConfigMap {name}"));
     Some(map.data.iter().flatten().map(|(file, _)| file.clone()).collect())
 }
 
 #[test]
-fn every_path_lies_in_a_volume() {
+fn every_path_is_in_a_mounted_volume() {
     let (pod, maps) = (checkout(), of_kind::<ConfigMap>("ConfigMap"));
     let volumes = pod.volumes.as_deref().unwrap();
     let bootstrap = fs::read_to_string(repository().join("examples/kubernetes/bootstrap.yaml")).unwrap();
@@ -125,7 +125,7 @@ fn every_path_lies_in_a_volume() {
     let mut used = BTreeSet::new();
     for container in containers(&pod) {
         let words: Vec<&str> = container.command.iter().flatten().map(String::as_str).collect();
-        // What follows --module is a path of Envoy's.
+        // The path after --module is a path in Envoy's container.
         let (of_envoy, mut texts): (Vec<_>, Vec<_>) =
             words.iter().enumerate().partition(|(at, _)| *at > 0 && words[at - 1] == "--module");
         assert!(of_envoy.iter().all(|(_, path)| bootstrap.contains(&format!("\"{path}\""))), "{of_envoy:?}");
@@ -134,7 +134,7 @@ fn every_path_lies_in_a_volume() {
         }
         for (_, path) in texts.into_iter().filter(|(_, text)| text.starts_with("/etc/byname")) {
             let mount = mounts(container).into_iter().find(|(_, at)| Path::new(path).starts_with(at));
-            let (name, at) = mount.unwrap_or_else(|| panic!("{}: {path} lies in no volume", container.name));
+            let (name, at) = mount.unwrap_or_else(|| panic!("{}: {path} is in no volume", container.name));
             let volume = volumes.iter().find(|volume| volume.name == name).unwrap();
             let file = Path::new(path).strip_prefix(at).unwrap().display().to_string();
             let is_there = files(volume, &maps).is_none_or(|files| files.contains(&file));
@@ -150,7 +150,7 @@ fn every_path_lies_in_a_volume() {
 }
 
 #[test]
-fn names_and_ports_agree() {
+fn names_ports_and_images_agree() {
     let pod = checkout();
     let accounts: Vec<ServiceAccount> = of_kind("ServiceAccount");
     assert_eq!(pod.service_account_name, accounts[0].metadata.name);
@@ -167,7 +167,7 @@ fn names_and_ports_agree() {
     let watch = container("byname-watch");
     let port = watch.ports.as_ref().unwrap()[0].container_port;
     assert!(watch.command.as_ref().unwrap().contains(&format!(":{port}")));
-    // The metadata of Envoy's node and the namespace of the pod are one.
+    // Envoy's node metadata names the namespace of the pod.
     assert_eq!(bootstrap["node"]["metadata"]["NAMESPACE"], "shop");
     let version = fs::read_to_string(repository().join("envoy/VERSION")).unwrap();
     let image = container("envoy").image.clone().unwrap();

@@ -1,4 +1,4 @@
-//! What a real kubectl does is kept by the API of the tests as it was meant.
+//! The API of the tests works with a real kubectl.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use byname_test_support::{Shell, kubectl_binary, kubernetes::KubernetesApi};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubectl_applies_and_applies_again() {
+async fn the_test_api_accepts_kubectl_apply() {
     let api = KubernetesApi::start().await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let kubectl = kubectl_binary().unwrap();

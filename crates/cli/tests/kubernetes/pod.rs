@@ -1,9 +1,9 @@
-//! A pod's processes without its containers: what the manifests say is started here, real Envoy and real `byname watch`, with
-//! volumes that are directories and ports that are free.
+//! The processes of a pod without containers: this starts what the manifests say, with a real Envoy and a real `byname
+//! watch`, on directories for volumes and on free ports.
 //!
-//! It is no kubelet. Images are not pulled, the programs are those of this machine; no user, capability, limit or read-only
-//! file system is set, and probes are not followed in time: a sidecar has to be ready before the next is started, which here
-//! is waited for by the same means.
+//! This is no kubelet. It pulls no images and uses the programs of this machine. It sets no user, capabilities, limits
+//! or read-only file system. It runs no probes over time, but a sidecar's startup probe must succeed before the next
+//! container starts.
 
 use std::{
     collections::BTreeMap,
@@ -22,17 +22,17 @@ use k8s_openapi::api::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The machine may be slow and busy; a test that hangs is worse.
+/// Generous, because the machine may be slow and busy. A limit exists because a test that hangs is worse.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Where the programs of the images are here.
+/// The directory on this machine with the programs of the images.
 const MODULE: &str = "/usr/local/share/byname/byname.wasm";
 
-/// Processes that end with the value.
+/// The processes of a pod, killed on drop.
 pub(crate) struct PodProcesses {
     spec: PodSpec,
     namespace: String,
     directory: TempDir,
-    /// What stands here for a path, a port or another text of the manifests.
+    /// Replacements for paths, ports and other text of the manifests.
     instead: Vec<(String, String)>,
     ports: BTreeMap<u16, u16>,
     processes: BTreeMap<String, Child>,
@@ -43,7 +43,7 @@ fn free_port() -> u16 {
 }
 
 impl PodProcesses {
-    /// Starts a pod of a Deployment that was applied.
+    /// Starts a pod of the Deployment `name`, which was applied before.
     pub(crate) async fn start(api: &KubernetesApi, namespace: &str, name: &str) -> Self {
         let deployment = api.object("Deployment", namespace, name).unwrap();
         let deployment: Deployment = serde_json::from_value(deployment).unwrap();
@@ -64,12 +64,12 @@ impl PodProcesses {
         pod
     }
 
-    /// The port that stands for one of the pod's.
+    /// The free port in place of a port of the manifests.
     pub(crate) fn port(&self, port: u16) -> u16 {
         self.ports[&port]
     }
 
-    /// Makes a directory of each volume that has files or takes some.
+    /// Makes a directory for each volume that has files or is written to.
     async fn prepare(&mut self, api: &KubernetesApi) {
         let here = |name: &str| self.directory.path().join(name);
         let (_, certificate) = TestUpstream::start_tls("none", "none").await.unwrap();
@@ -102,7 +102,7 @@ impl PodProcesses {
         self.instead.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 
-    /// A container's words with the variables that the kubelet puts in.
+    /// A container's command, with the variables that the kubelet expands.
     fn words(&self, container: &Container) -> Vec<String> {
         let mut words = container.command.clone().unwrap();
         for variable in container.env.iter().flatten() {
@@ -114,11 +114,11 @@ impl PodProcesses {
             };
             words.iter_mut().for_each(|word| *word = word.replace(&format!("$({})", variable.name), value));
         }
-        // As JSON, where a word by itself stands between quotation marks.
+        // As JSON, because the word alone is in quotation marks.
         serde_json::from_str(&self.localized(&serde_json::to_string(&words).unwrap())).unwrap()
     }
 
-    /// Runs a container to its end, or until it is ready where it is a sidecar.
+    /// Runs an init container to its end, or starts a sidecar and waits until it is ready.
     async fn run(&mut self, container: &Container, api: &KubernetesApi) {
         let words = self.words(container);
         let mut command = match &*words[0] {
@@ -157,7 +157,7 @@ impl PodProcesses {
         let probe = container.startup_probe.as_ref().unwrap();
         if let Some(exec) = &probe.exec {
             let words = exec.command.clone().unwrap();
-            // bash opens the port that stands here.
+            // The probe opens the port with bash.
             let script = words[2].replace("/15001", &format!("/{}", self.port(15001)));
             let output = Command::new(&words[0]).args([&words[1], &script]).output().unwrap();
             return output.status.success();
@@ -176,12 +176,13 @@ impl PodProcesses {
         self.processes.contains_key(container)
     }
 
-    /// What a container has logged.
+    /// The log of a container.
     pub(crate) fn log(&self, container: &str) -> String {
         fs::read_to_string(self.log_file(container)).unwrap()
     }
 
-    /// What `curl -s URL` prints in the program's container: `http_proxy` is set there, and so the name goes to Envoy.
+    /// The output of `curl -s URL` in the application's container. `http_proxy` is set there, so the request goes to
+    /// Envoy.
     pub(crate) async fn curl(&self, url: &str) -> String {
         let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
         let mut connection = Connection::open(self.port(15001), RequestForm::Proxy).await.unwrap();
@@ -205,7 +206,7 @@ impl Drop for PodProcesses {
     }
 }
 
-/// What the EndpointSlice controller says of a Service's pods on loopback, each with a port of its own.
+/// The EndpointSlice of a Service, as its controller would write it: one pod on loopback, on the upstream's port.
 pub(crate) fn slice(namespace: &str, service: &str, upstream: &TestUpstream) -> Value {
     let name = format!("{service}-{}", upstream.port());
     json!({

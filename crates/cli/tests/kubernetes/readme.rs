@@ -1,4 +1,4 @@
-//! Each command of the README, as it stands there: kubectl against the API of the tests, and a pod of what it applied.
+//! Every command of the README as it is shown: with kubectl, the API of the tests, and a pod of the applied objects.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Instant};
 
@@ -22,13 +22,13 @@ fn pod_object() -> Value {
     })
 }
 
-/// What controllers say of a Deployment whose pods run.
+/// Sets the status that controllers give a Deployment whose pods run.
 fn roll_out(api: &KubernetesApi, name: &str) {
     let status = json!({"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1});
     api.merge("Deployment", "shop", name, &json!({"spec": {"replicas": 1}, "status": status}));
 }
 
-/// A README's cluster: the API that kubectl talks to, and what would run there.
+/// The README's cluster: the API that kubectl uses, and the pod that would run in it.
 struct ReadmeCluster {
     api: KubernetesApi,
     shell: Shell,
@@ -47,7 +47,7 @@ impl ReadmeCluster {
             let status = Command::new("cp").arg("-R").arg(from).arg(directory.path().join("examples")).status();
             assert!(status.unwrap().success());
         }
-        // Its endpoints are on loopback, which is refused otherwise.
+        // Endpoints on loopback are refused without `singleMachine`.
         let by_hand = fs::read_to_string(folder.join("byname.json")).unwrap();
         let here = by_hand.replace("{\"version\": 1,", "{\"version\": 1, \"table\": {\"singleMachine\": true},");
         fs::write(folder.join("byname.json"), here).unwrap();
@@ -62,9 +62,9 @@ impl ReadmeCluster {
         Self { api, shell, payments, pod: None, directory }
     }
 
-    /// What `kubectl` and the cluster together make of a command.
+    /// The output of a command, run by kubectl or in the pod.
     async fn run(&mut self, command: &str) -> String {
-        // exec and logs lead through the API to the kubelet, which is not here: the pod that stands in answers.
+        // exec and logs go through the API to the kubelet. Here the test's pod answers them.
         if let Some((_, curl)) = command.split_once(" exec deployment/checkout -c checkout -- curl -s ") {
             return self.pod.as_ref().unwrap().curl(curl).await;
         }
@@ -89,7 +89,7 @@ fn commands() -> Vec<ConsoleCommand> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_command_does_what_the_readme_shows() {
+async fn each_readme_command_works() {
     let bootstrap = |root: &Path| fs::read_to_string(root.join("examples/kubernetes/bootstrap.yaml")).unwrap();
     let mut cluster = ReadmeCluster::start().await;
     let commands = commands();
@@ -105,18 +105,18 @@ async fn each_command_does_what_the_readme_shows() {
     }
     let here = bootstrap(cluster.directory.path());
     assert!(bootstrap(&repository()) == here, "bootstrap.yaml is not what the README's command writes");
-    // The image is the one that was named.
+    // The image has the name that the README gives.
     let deployment = cluster.api.object("Deployment", "shop", "checkout").unwrap();
     let image = &deployment["spec"]["template"]["spec"]["initContainers"][0]["image"];
     assert_eq!(*image, format!("YOUR_REGISTRY/byname-cli:{}", env!("CARGO_PKG_VERSION")));
-    // What was applied last has no watch, and what it was compiled from is served.
+    // The last variant has no `watch`. Its table is compiled once and served.
     let pod = PodProcesses::start(&cluster.api, "shop", "checkout").await;
     assert!(!pod.has("byname-watch"));
     assert!(pod.curl("http://payments/hostname").await.starts_with("payments-"));
 }
 
 #[test]
-fn the_readme_is_one_screen() {
+fn the_readme_fits_on_a_screen() {
     let readme = fs::read_to_string(repository().join(README)).unwrap();
     assert!(readme.lines().count() <= 66, "{}", readme.lines().count());
 }
@@ -131,11 +131,11 @@ async fn the_pod_follows_the_cluster() {
         answered.insert(pod.curl("http://payments/hostname").await);
     }
     assert_eq!(answered.len(), 2, "both endpoints answer: {answered:?}");
-    // In every form of the name.
+    // Every form of the name reaches them.
     for name in ["payments.shop", "payments.shop.svc", "payments.shop.svc.cluster.local", "PAYMENTS:80"] {
         assert!(answered.contains(&pod.curl(&format!("http://{name}/")).await), "{name}");
     }
-    // A pod goes and another one comes.
+    // One pod ends and another starts.
     let next = TestUpstream::start("payments-7d4b9c6f5-z9t4n").await.unwrap();
     cluster.api.put(slice("shop", "payments", &next));
     for payments in &cluster.payments {
@@ -147,7 +147,7 @@ async fn the_pod_follows_the_cluster() {
         if who == "payments-7d4b9c6f5-z9t4n" {
             break;
         }
-        assert!(answered.contains(&who), "{who}: no request fails on the way");
+        assert!(answered.contains(&who), "{who}: no request fails meanwhile");
         assert!(start.elapsed().as_secs() < SECONDS, "{who} still answers");
     }
     for _ in 0..8 {

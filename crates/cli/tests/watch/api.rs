@@ -1,4 +1,4 @@
-//! A cluster by its API.
+//! `byname watch` with a Kubernetes API.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::program::{WatchProcess, endpoints, eventually, service, slice};
 
-/// Long enough for what must not happen to happen.
+/// A time within which an unwanted event would happen.
 const WHILE: Duration = Duration::from_millis(400);
 
 async fn follow(api: &KubernetesApi, more: &[&str]) -> WatchProcess {
@@ -24,7 +24,8 @@ async fn follow(api: &KubernetesApi, more: &[&str]) -> WatchProcess {
     .await
 }
 
-/// Seven Services in three namespaces, which are three pages; `shop/cart` has three endpoints.
+/// A cluster of seven Services in three namespaces. A list of Services has three pages. `shop/cart` has three
+/// endpoints.
 async fn shop() -> KubernetesApi {
     let api = KubernetesApi::start().await.unwrap();
     for name in ["billing/api", "billing/ledger", "prod/payments", "shop/cart", "shop/db", "shop/payments", "shop/web"]
@@ -46,7 +47,7 @@ const SHOP: [(&str, usize); 7] = [
     ("shop/web", 1),
 ];
 
-/// `SHOP` with other numbers, and without those that have none.
+/// `SHOP` with these numbers of endpoints, without the Services that have `None`.
 fn shop_with(changes: &[(&'static str, Option<usize>)]) -> Vec<(&'static str, usize)> {
     let mut services: Vec<_> =
         SHOP.into_iter().filter(|(name, _)| changes.iter().all(|(other, _)| other != name)).collect();
@@ -87,7 +88,7 @@ async fn every_change_reaches_the_file() {
     let api = shop().await;
     let program = follow(&api, &[]).await;
     program.wait_for(&SHOP).await;
-    assert!(api.count(&["/services?", "continue=6"]) == 1, "the list came in pages: {:?}", api.requests());
+    assert!(api.count(&["/services?", "continue=6"]) == 1, "the list has several pages: {:?}", api.requests());
     api.put(slice("shop/cart", &endpoints(2)));
     program.wait_for(&shop_with(&[("shop/cart", Some(2))])).await;
     api.put(service("shop/new"));
@@ -103,7 +104,7 @@ async fn every_change_reaches_the_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_written_before_all_kinds_are_listed() {
+async fn writes_nothing_before_all_kinds_are_listed() {
     let api = shop().await;
     api.put(pod(Some("node-1")));
     api.put(node("node-1", "eu-a", 0));
@@ -122,7 +123,7 @@ async fn nothing_is_written_before_all_kinds_are_listed() {
     api.release("nodes");
     program.wait_for(&SHOP).await;
     assert_eq!(caller(&program), json!({"namespace": "shop", "zone": "eu-a", "node": "node-1", "podIP": "10.1.0.1"}));
-    // Of Pods and Nodes no more is asked for than the one.
+    // The watch asks for its own Pod and Node only.
     let of_others =
         api.requests().into_iter().filter(|request| request.contains("/pods") || request.contains("/nodes"));
     for request in of_others {
@@ -131,14 +132,14 @@ async fn nothing_is_written_before_all_kinds_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_role_allows_what_is_asked_and_nothing_else() {
+async fn the_role_allows_exactly_the_requests() {
     let api = shop().await;
     api.put(pod(Some("node-1")));
     api.put(node("node-1", "eu-a", 0));
     let program = follow(&api, &["--pod", "shop/web-0"]).await;
     program.wait_for(&SHOP).await;
     eventually("Nodes are watched", || api.count(&["/nodes?", "watch=true"]) == 1).await;
-    // Group, kind, namespace of the Role, verb.
+    // Group, resource, namespace of the Role, verb.
     type ApiAccess = (String, String, Option<String>, &'static str);
     let asked = |request: String| -> ApiAccess {
         let (path, query) = request.split_once('?').unwrap();
@@ -168,7 +169,7 @@ async fn the_role_allows_what_is_asked_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heartbeats_of_nodes_write_nothing() {
+async fn heartbeats_of_nodes_cause_no_compilation() {
     let api = shop().await;
     api.put(pod(Some("node-1")));
     api.put(node("node-1", "eu-a", 0));
@@ -178,7 +179,7 @@ async fn heartbeats_of_nodes_write_nothing() {
     for heartbeat in 1..50 {
         api.put(node("node-1", "eu-a", heartbeat));
     }
-    // What comes behind them in the same watch shows that they were seen.
+    // A later change arrives in the same watch, so the heartbeats were read before it.
     tokio::time::sleep(WHILE).await;
     assert_eq!(program.metric("compiles_total").await, compiles);
     api.put(node("node-1", "eu-c", 50));
@@ -188,7 +189,7 @@ async fn heartbeats_of_nodes_write_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_that_moves_takes_its_zone_along() {
+async fn the_zone_follows_the_pods_node() {
     let api = shop().await;
     api.put(pod(None));
     api.put(node("node-1", "eu-a", 0));
@@ -200,7 +201,7 @@ async fn a_pod_that_moves_takes_its_zone_along() {
         api.put(pod(Some(node)));
         eventually("its zone is known", || caller(&program)["zone"] == zone).await;
     }
-    // Without it nothing is known of the caller, and the last table serves on.
+    // Without the pod, the caller is unknown and the last known good table stays.
     api.delete(&pod(None));
     program.wait_for_log("Pod shop/web-0").await;
     assert_eq!(caller(&program)["zone"], "eu-b");
@@ -208,7 +209,7 @@ async fn a_pod_that_moves_takes_its_zone_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_that_breaks_goes_on_where_it_was() {
+async fn a_broken_watch_resumes_at_its_last_version() {
     let api = shop().await;
     let program = follow(&api, &[]).await;
     program.wait_for(&SHOP).await;
@@ -218,7 +219,7 @@ async fn a_watch_that_breaks_goes_on_where_it_was() {
         api.put(slice("shop/web", &endpoints(count)));
         program.wait_for(&shop_with(&[("shop/cart", Some(count)), ("shop/web", Some(count))])).await;
     }
-    // From a bookmark, though none of its own objects has changed since.
+    // The watch resumes from a bookmark, although its own objects have not changed since.
     let version = api.bookmark();
     let resumed = |version: u64| api.count(&["/services?", "watch=true", &format!("resourceVersion={version}")]);
     tokio::time::sleep(WHILE).await;
@@ -230,14 +231,14 @@ async fn a_watch_that_breaks_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_list_drops_what_is_gone() {
+async fn a_new_list_drops_deleted_objects() {
     let api = shop().await;
     let program = follow(&api, &[]).await;
     program.wait_for(&SHOP).await;
-    // The API's own way: the watch is answered, and its first event is an error.
+    // The API's own response: the watch succeeds, and its first event is the error 410.
     api.delete_unseen(&service("shop/db"));
     api.delete_unseen(&slice("shop/cart", &[]));
-    // While the new list is not there the old state serves.
+    // The old state stays in use until the new list is complete.
     api.hold("services");
     api.hold("endpointslices");
     api.cut();
@@ -248,17 +249,17 @@ async fn a_new_list_drops_what_is_gone() {
     program.wait_for(&shop_with(&[("shop/db", None)])).await;
     api.release("endpointslices");
     program.wait_for(&shop_with(&[("shop/db", None), ("shop/cart", Some(0))])).await;
-    // That of whoever stands between.
+    // A proxy in front of the API answers with the status 410 instead.
     api.delete_unseen(&service("shop/web"));
     api.fail("services", &[410]);
     api.cut();
     program.wait_for(&shop_with(&[("shop/db", None), ("shop/cart", Some(0)), ("shop/web", None)])).await;
     assert!(program.metric("restarts_total{kind=\"Service\"}").await >= 2.0);
-    assert_eq!(program.count_in_log("warning"), 0, "that is how things go:\n{}", program.log());
+    assert_eq!(program.count_in_log("warning"), 0, "an expired watch is normal:\n{}", program.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_api_is_away_the_last_table_serves() {
+async fn keeps_the_last_table_while_the_api_is_down() {
     let mut api = shop().await;
     let program = follow(&api, &[]).await;
     program.wait_for(&SHOP).await;
@@ -275,7 +276,7 @@ async fn while_the_api_is_away_the_last_table_serves() {
     program.wait_for(&shop_with(&[("shop/cart", Some(5))])).await;
     eventually("all failures were met", || api.has_failed()).await;
     program.wait_for_log("EndpointSlices: watching again").await;
-    // Of Services nothing is heard, and nothing fails any more.
+    // No Service changes, so only a successful watch can end the failure.
     program.wait_for_log("Services: watching again").await;
     program.wait_for_metric("failing", 0.0).await;
     assert!(program.metric("errors_total{kind=\"Service\"}").await >= 3.0);
@@ -283,7 +284,7 @@ async fn while_the_api_is_away_the_last_table_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_that_is_not_there_yet_is_waited_for() {
+async fn waits_for_an_api_that_starts_later() {
     let mut api = shop().await;
     api.stop();
     let program = follow(&api, &[]).await;
@@ -297,16 +298,16 @@ async fn an_api_that_is_not_there_yet_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_cannot_be_read_stops_nobody_else() {
+async fn an_unreadable_object_does_not_stop_the_others() {
     let api = shop().await;
     let mut bad = service("shop/bad");
     bad["spec"]["ports"][0]["port"] = "eighty".into();
     api.put(bad.clone());
-    // Even in what all objects share.
+    // Labels of the wrong type fail in the metadata that all objects share.
     let mut labels = slice("shop/bad", &endpoints(1));
     labels["metadata"]["labels"]["kubernetes.io/service-name"] = 7.into();
     api.put(labels);
-    // One that can be read and that the filter would refuse.
+    // This Service can be parsed, but the filter would refuse it.
     let mut refused = service("shop/refused");
     refused["spec"]["ports"][0]["port"] = 0.into();
     api.put(refused);
@@ -329,7 +330,7 @@ async fn an_object_that_cannot_be_read_stops_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn visible_namespaces_are_all_that_is_asked_for() {
+async fn requests_only_visible_namespaces() {
     let api = shop().await;
     let program = follow(&api, &["--visible", "shop", "--visible", "prod"]).await;
     let here = |(name, _): &(&str, usize)| !name.starts_with("billing");
@@ -370,19 +371,19 @@ async fn subsets_by_labels_follow_the_pods() {
     api.put(labelled);
     eventually("the label is in the table", || labels() == json!({"track": "canary"})).await;
     assert!(api.count(&["/pods?"]) > 0 && api.requests().iter().all(|one| !one.contains("/api/v1/pods")));
-    // A Service that is gone takes nobody along, though something is said of it.
+    // The configuration names a Service that is gone. The other Services stay.
     api.delete(&service("shop/web"));
     program.wait_for(&shop_with(&[("shop/web", None)])).await;
     program.wait_for_log("the cluster has no Service shop/web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storm_of_changes_gets_out_in_time() {
+async fn constant_changes_are_written_within_the_maximum_delay() {
     let api = shop().await;
     let program = follow(&api, &["--debounce-ms", "50"]).await;
     program.wait_for(&SHOP).await;
     let writes = program.metric("writes_total").await;
-    // It never is quiet for long enough, and yet the first changes are not held up until it ends.
+    // The changes never pause for the debounce time, so the maximum delay has to end the wait.
     let mut count = 0;
     while program.metric("writes_total").await < writes + 3.0 {
         count = count % 200 + 1;
@@ -392,7 +393,7 @@ async fn a_storm_of_changes_gets_out_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watches_that_end_at_once_are_no_flood() {
+async fn watches_that_end_at_once_are_retried_slowly() {
     let api = shop().await;
     let program = follow(&api, &[]).await;
     program.wait_for(&SHOP).await;
@@ -408,8 +409,8 @@ async fn watches_that_end_at_once_are_no_flood() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_behind_tls_is_trusted_by_the_kubeconfig() {
-    // It is no API: what matters is that it is understood, and that another one with the same name is not.
+async fn trusts_the_certificate_authority_of_the_kubeconfig() {
+    // The servers are no APIs. A parse error shows that the certificate was trusted.
     let (upstream, certificate) = TestUpstream::start_tls("no API", "127.0.0.1").await.unwrap();
     let (other, _) = TestUpstream::start_tls("another", "127.0.0.1").await.unwrap();
     for (port, said) in [(upstream.port(), "missing field `items`"), (other.port(), "invalid peer certificate")] {
@@ -426,9 +427,9 @@ async fn an_api_behind_tls_is_trusted_by_the_kubeconfig() {
     }
 }
 
-/// Whoever answers in the API's place, or a role that was taken away: the list is whole, and there is nothing in it.
+/// Another server may answer in the API's place, or a role may be gone: the list is complete and empty.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_came_empty_takes_nothing_away() {
+async fn an_empty_list_does_not_empty_the_table() {
     let api = shop().await;
     let program = follow(&api, &[]).await;
     program.wait_for(&SHOP).await;

@@ -1,4 +1,4 @@
-//! A cluster by files.
+//! `byname watch` with files.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::program::{WatchProcess, endpoints, eventually, service, slice};
 
-/// A directory that is followed, with what `prepare` puts there.
+/// Watches a directory that `prepare` has filled.
 async fn follow(prepare: impl FnOnce(&Path)) -> WatchProcess {
     WatchProcess::start(|directory| {
         let input = directory.join("in");
@@ -28,7 +28,7 @@ async fn follow(prepare: impl FnOnce(&Path)) -> WatchProcess {
     .await
 }
 
-/// `shop/cart` with so many endpoints, as kubectl prints it.
+/// `shop/cart` with this many endpoints, as kubectl prints it.
 fn cart(count: usize) -> String {
     dump(&[service("shop/cart"), slice("shop/cart", &endpoints(count))])
 }
@@ -38,7 +38,7 @@ fn dump(objects: &[Value]) -> String {
     documents.join("\n---\n") + "\n"
 }
 
-/// As editors and careful programs write.
+/// Replaces a file in one step, as editors do.
 fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
     fs::write(&new, text).unwrap();
@@ -46,7 +46,7 @@ fn replace(file: &Path, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_are_followed_and_what_is_broken_changes_nothing() {
+async fn follows_files_and_ignores_broken_files() {
     let program = follow(|input| fs::write(input.join("cart.yaml"), cart(3)).unwrap()).await;
     let file = program.directory().join("in/cart.yaml");
     program.wait_for(&[("shop/cart", 3)]).await;
@@ -54,7 +54,7 @@ async fn files_are_followed_and_what_is_broken_changes_nothing() {
     program.wait_for(&[("shop/cart", 2)]).await;
     fs::write(&file, cart(1)).unwrap();
     program.wait_for(&[("shop/cart", 1)]).await;
-    // In a directory of its own, which was not there before.
+    // A subdirectory that is created later is watched too.
     let below = program.directory().join("in/prod");
     fs::create_dir(&below).unwrap();
     fs::write(below.join("web.json"), service("prod/web").to_string()).unwrap();
@@ -66,7 +66,7 @@ async fn files_are_followed_and_what_is_broken_changes_nothing() {
     replace(&file, &cart(7).replacen("\"addresses\":[", "\"addresses\":[{", 1));
     program.wait_for_log("cart.yaml:3: ").await;
     program.wait_for_log("not up to date: the last known good file stays in use").await;
-    // Half of it, without an object, without a Service, and gone.
+    // A truncated file, a file without an object, a file without a Service, and a missing file.
     for (broken, said) in [
         (cart(7).chars().take(300).collect::<String>(), "cart.yaml:"),
         (String::new(), "has no object"),
@@ -91,8 +91,8 @@ async fn files_are_followed_and_what_is_broken_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_config_map_changes_by_a_link() {
-    // As the kubelet does it: files are links through `..data`, which is exchanged.
+async fn follows_the_links_of_a_config_map() {
+    // The kubelet's way: files are links through `..data`, and `..data` is replaced.
     let version = |input: &Path, number: usize| {
         let hidden = format!("..2026_11_25_{number}");
         fs::create_dir(input.join(&hidden)).unwrap();
@@ -116,7 +116,7 @@ async fn a_config_map_changes_by_a_link() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_is_replaced_is_found_again() {
+async fn follows_a_directory_that_is_replaced() {
     let program = follow(|input| fs::write(input.join("cart.yaml"), cart(1)).unwrap()).await;
     program.wait_for(&[("shop/cart", 1)]).await;
     let (old, input) = (program.directory().join("old"), program.directory().join("in"));
@@ -126,7 +126,7 @@ async fn a_directory_that_is_replaced_is_found_again() {
         fs::write(new.join("cart.yaml"), cart(count)).unwrap();
         fs::rename(&input, &old).unwrap();
         fs::rename(&new, &input).unwrap();
-        // Of this the system tells nobody who looks into the directory that was there.
+        // The system reports this change only to watches of the parent directory.
         program.wait_for(&[("shop/cart", count)]).await;
         fs::remove_dir_all(&old).unwrap();
     }
@@ -136,13 +136,13 @@ async fn a_directory_that_is_replaced_is_found_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(target_os = "linux"), ignore = "only Linux tells when a file is closed")]
-async fn a_file_is_read_when_it_is_written_to_its_end() {
+async fn reads_a_file_only_after_it_is_closed() {
     let program = follow(|input| fs::write(input.join("all.yaml"), cart(1)).unwrap()).await;
     program.wait_for(&[("shop/cart", 1)]).await;
     let mut file = File::create(program.directory().join("in/all.yaml")).unwrap();
     file.write_all(cart(5).as_bytes()).unwrap();
     file.write_all(b"---\n").unwrap();
-    // What is there is whole by itself, and yet it is not all.
+    // The file is valid here, but its writer has not closed it yet.
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(program.services(), Some(BTreeMap::from([("shop/cart".to_owned(), 1)])));
     file.write_all(dump(&[service("shop/web")]).as_bytes()).unwrap();
@@ -152,7 +152,7 @@ async fn a_file_is_read_when_it_is_written_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_ever_reads_a_part() {
+async fn output_is_complete_at_every_moment() {
     let program = Arc::new(follow(|input| fs::write(input.join("cart.yaml"), cart(1)).unwrap()).await);
     program.wait_for(&[("shop/cart", 1)]).await;
     let (stop, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -174,16 +174,16 @@ async fn nobody_ever_reads_a_part() {
         }
     }
     stop.store(true, Ordering::Relaxed);
-    reader.join().expect("each read was whole");
+    reader.join().expect("every read is complete");
     eventually("nothing is left beside the file", || {
         fs::read_dir(program.output.parent().unwrap()).unwrap().count() == 1
     })
     .await;
 }
 
-/// One of two files is gone: what the other says by itself would be a table that serves nobody.
+/// One of two files is gone. The other file alone would give a table without endpoints.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_lost_all_of_a_kind_is_not_written() {
+async fn keeps_the_table_when_all_objects_of_a_kind_vanish() {
     let program = follow(|input| {
         fs::write(input.join("services.yaml"), dump(&[service("shop/cart"), service("shop/web")])).unwrap();
         fs::write(input.join("slices.yaml"), dump(&[slice("shop/cart", &endpoints(3))])).unwrap();

@@ -1,4 +1,4 @@
-//! Metrics, health, arguments and the end.
+//! Metrics, health endpoints, arguments and shutdown of `byname watch`.
 
 use std::{fs, net::TcpListener, path::Path, process::Command};
 
@@ -26,7 +26,7 @@ async fn follow() -> WatchProcess {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_tells_how_it_is_and_ends_when_told() {
+async fn reports_metrics_and_health_and_stops_on_sigterm() {
     let mut program = follow().await;
     program.wait_for(&[("shop/cart", 3)]).await;
     program.wait_for_log("first table written").await;
@@ -57,13 +57,13 @@ async fn it_tells_how_it_is_and_ends_when_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_says_the_same_is_left_alone() {
+async fn leaves_an_up_to_date_file_untouched() {
     let mut program = follow().await;
     program.wait_for(&[("shop/cart", 3)]).await;
     assert_eq!(program.end().await, Some(0));
     let written = fs::metadata(&program.output).unwrap().modified().unwrap();
     let kept = program.output.display().to_string();
-    // It starts once more, over the file of before.
+    // A second process starts with the same output file.
     let input = program.directory().join("in").display().to_string();
     let child = Command::new(env!("CARGO_BIN_EXE_byname"))
         .args(["watch", "--format", "table", "--from-dir", &input, "--table-version", "7", "-o", &kept])
@@ -77,7 +77,7 @@ async fn a_file_that_says_the_same_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_written_is_tried_again() {
+async fn retries_a_failed_write() {
     let program = follow().await;
     program.wait_for(&[("shop/cart", 3)]).await;
     let (directory, aside) = (program.output.parent().unwrap(), program.directory().join("aside"));
@@ -90,11 +90,11 @@ async fn what_cannot_be_written_is_tried_again() {
     assert_eq!(program.get("/readyz").await.0, 200, "the last known good file stays in use");
     fs::rename(&aside, directory).unwrap();
     program.wait_for(&[("shop/cart", 4)]).await;
-    assert_eq!(program.count_in_log("cannot be written: "), 1, "said once:\n{}", program.log());
+    assert_eq!(program.count_in_log("cannot be written: "), 1, "logged once:\n{}", program.log());
 }
 
 #[test]
-fn what_is_wrong_at_the_start_is_said_with_the_way_out() {
+fn startup_errors_say_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
     fs::create_dir(path("in")).unwrap();
@@ -120,7 +120,7 @@ fn what_is_wrong_at_the_start_is_said_with_the_way_out() {
     ];
     for (arguments, said) in rows {
         let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
-        // Whatever cluster this machine knows.
+        // Without these, `watch` would use a cluster that this machine is configured for.
         command.env("HOME", directory.path()).env_remove("KUBECONFIG").env_remove("KUBERNETES_SERVICE_HOST");
         let output = command.arg("watch").args(arguments).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);

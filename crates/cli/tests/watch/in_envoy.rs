@@ -1,4 +1,4 @@
-//! The file before a real Envoy.
+//! `byname watch` with a real Envoy.
 
 use std::{
     collections::BTreeSet,
@@ -14,15 +14,15 @@ use serde_json::json;
 
 use crate::program::{WatchProcess, endpoint, eventually, service, slice_with_port};
 
-/// What a change may take until the last request went the old way.
+/// The maximum time from a change to the last request by the old table.
 const BOUND: Duration = Duration::from_secs(1);
-/// Longer than any of it takes.
+/// A time by which every change has taken effect.
 const WHILE: Duration = Duration::from_millis(1500);
 
-/// When an answer came, its status and who gave it.
+/// The time, the status and the upstream of every reply.
 type Answers = Arc<Mutex<Vec<(Instant, u16, String)>>>;
 
-/// Asks for `web` over and over.
+/// Sends requests for `web` until `stop` is set.
 async fn load(port: u16, answers: Answers, stop: Arc<AtomicBool>) {
     let mut connection = Connection::open(port, RequestForm::Host).await.unwrap();
     while !stop.load(Ordering::Relaxed) {
@@ -33,7 +33,7 @@ async fn load(port: u16, answers: Answers, stop: Arc<AtomicBool>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_the_cluster_reaches_a_running_envoy_within_a_second() {
+async fn a_cluster_change_reaches_a_running_envoy_within_a_second() {
     let (one, two) = (TestUpstream::start("one").await.unwrap(), TestUpstream::start("two").await.unwrap());
     let passthrough = TestUpstream::start("passthrough").await.unwrap();
     let of =

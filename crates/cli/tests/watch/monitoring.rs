@@ -1,4 +1,5 @@
-//! Alerts and dashboard of `examples/monitoring` before the metrics of a real Envoy and a real `byname watch`.
+//! The alerts and the dashboard of `examples/monitoring`, checked against the metrics of a real Envoy and a real
+//! `byname watch`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,10 +22,10 @@ use crate::program::{WatchProcess, endpoint, service, slice_with_port};
 
 const MONITORING: &str = "examples/monitoring";
 const CONFIG_FAIL: &str = "extension_config_discovery.http_filter.byname-endpoint.config_fail";
-/// What Prometheus knows of a target, and not the target of itself.
+/// Labels that Prometheus adds from the scrape target.
 const TARGET: [&str; 2] = ["namespace", "pod"];
 
-/// A line that was scraped.
+/// A scraped line.
 #[derive(Debug)]
 struct Series {
     labels: BTreeMap<String, String>,
@@ -49,7 +50,7 @@ fn scraped(text: &str) -> Vec<Series> {
     text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(one).collect()
 }
 
-/// All that is asked of Prometheus, with what stands in Grafana's variables, and the labels that are shown of it.
+/// Every query of the alerts, the dashboard and its variables, with the labels that its text or legend shows.
 fn asked() -> Vec<(String, BTreeSet<String>)> {
     let read = |name: &str| fs::read_to_string(repository().join(MONITORING).join(name)).unwrap();
     let shown = Regex::new(r"\{\{ *(?:\$labels\.)?([a-z_]+) *\}\}").unwrap();
@@ -76,7 +77,7 @@ fn asked() -> Vec<(String, BTreeSet<String>)> {
     asked.into_iter().map(|(expression, labels)| (filled(expression), labels)).collect()
 }
 
-/// What a query selects, and the labels that it goes by.
+/// The selectors of a query, and the labels that it groups or joins by.
 #[derive(Default)]
 struct Parts {
     selectors: Vec<VectorSelector>,
@@ -107,7 +108,7 @@ impl ExprVisitor for Parts {
     }
 }
 
-/// What `expression` asks for that is not there.
+/// The metrics, label values and labels of `expression` and `shown` that `there` lacks.
 fn missing(expression: &str, shown: &BTreeSet<String>, there: &[Series]) -> Vec<String> {
     let mut parts = Parts::default();
     walk_expr(&mut parts, &parser::parse(expression).unwrap_or_else(|error| panic!("{error}: {expression}"))).unwrap();
@@ -125,7 +126,7 @@ fn missing(expression: &str, shown: &BTreeSet<String>, there: &[Series]) -> Vec<
                 matches!(matcher.op, MatchOp::Equal | MatchOp::Re(_)),
                 "{expression}: this test knows no other matchers"
             );
-            // Each of several values has to be there.
+            // A matcher lists alternatives, and each alternative must exist.
             for value in matcher.value.split('|') {
                 let one = Regex::new(&format!("^(?:{value})$")).unwrap();
                 if !of_name
@@ -144,7 +145,7 @@ fn missing(expression: &str, shown: &BTreeSet<String>, there: &[Series]) -> Vec<
     missing
 }
 
-/// The shop as the API has it: `web` has an endpoint that is dead and one that is not, `cart` none, but a fallback.
+/// The shop as the API serves it: `web` has a live and a dead endpoint, and `cart` has only a fallback.
 async fn cluster(alive: &TestUpstream, dead: u16) -> KubernetesApi {
     let api = KubernetesApi::start().await.unwrap();
     for name in ["web", "cart", "empty"] {
@@ -153,7 +154,7 @@ async fn cluster(alive: &TestUpstream, dead: u16) -> KubernetesApi {
     for port in [alive.port(), dead] {
         api.put(slice_with_port("shop/web", &[endpoint("127.0.0.1", true)], port));
     }
-    // Lists that fail at first.
+    // The first lists fail.
     api.fail("services", &[500]);
     api.fail("endpointslices", &[410]);
     api
@@ -171,7 +172,7 @@ async fn watch(api: &KubernetesApi) -> WatchProcess {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_alerts_and_dashboard_ask_for_is_there() {
+async fn alerts_and_dashboard_use_existing_metrics() {
     let (alive, passthrough) =
         (TestUpstream::start("web").await.unwrap(), TestUpstream::start("passthrough").await.unwrap());
     let dead = TestUpstream::start("dead").await.unwrap().port();
@@ -181,7 +182,7 @@ async fn what_alerts_and_dashboard_ask_for_is_there() {
     for name in ["web", "web", "web", "web", "web", "cart", "empty", "nope", "a,b"] {
         connection.get(name, &[]).await.unwrap();
     }
-    // A push that is broken.
+    // A configuration push that Envoy refuses.
     fs::write(program.directory().join("bad"), "resources: [").unwrap();
     fs::rename(program.directory().join("bad"), &program.output).unwrap();
     let refused = async {
@@ -198,7 +199,7 @@ async fn what_alerts_and_dashboard_ask_for_is_there() {
     for (expression, shown) in &asked {
         assert_eq!(missing(expression, shown, &there), [""; 0], "in {expression}");
     }
-    // What is wrong is found.
+    // The check finds mistakes.
     for (expression, shown, wrong) in [
         ("sum(rate(byname_reasons[5m]))", "pod", "byname_reasons"),
         ("rate(byname_reason{reason=~\"service|no_endpoint\"}[5m])", "pod", "byname_reason{reason=~\"no_endpoint\"}"),
@@ -208,7 +209,7 @@ async fn what_alerts_and_dashboard_ask_for_is_there() {
     ] {
         assert_eq!(missing(expression, &[shown.to_owned()].into(), &there), [wrong], "in {expression}");
     }
-    // And what happened is counted under these names.
+    // The events above are counted under these names.
     for (name, label) in [
         ("byname_reason", "service"),
         ("byname_reason", "no_endpoints"),
@@ -225,9 +226,9 @@ async fn what_alerts_and_dashboard_ask_for_is_there() {
     }
 }
 
-/// Each is explained, tried, and leads to a heading that is there.
+/// docs/operations.md explains each alert, alerts.test.yaml tests it, and its runbook is a heading that exists.
 #[test]
-fn every_alert_says_what_to_do() {
+fn every_alert_has_an_action_a_test_and_a_runbook() {
     let read = |name: &str| fs::read_to_string(repository().join(name)).unwrap();
     let anchor = |heading: &str| heading.replace(' ', "-").to_lowercase();
     let alerts = yaml_documents(&read(&format!("{MONITORING}/alerts.yaml"))).unwrap();
@@ -235,18 +236,18 @@ fn every_alert_says_what_to_do() {
     for rule in alerts[0]["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap()) {
         let name = rule["alert"].as_str().unwrap();
         assert!(explained.contains(&format!("| `{name}` |")), "docs/operations.md does not explain {name}");
-        assert!(tried.contains(&format!("alertname=\"{name}\"")), "alerts.test.yaml does not try {name}");
+        assert!(tried.contains(&format!("alertname=\"{name}\"")), "alerts.test.yaml does not test {name}");
         let annotations = &rule["annotations"];
         assert!(annotations["summary"].is_string() && annotations["action"].is_string(), "{name}");
         let (document, wanted) = annotations["runbook"].as_str().unwrap().split_once('#').unwrap();
         let document = read(document);
         let mut headings =
             document.lines().filter_map(|line| Some(line.strip_prefix('#')?.trim_start_matches('#').trim()));
-        assert!(headings.any(|heading| anchor(heading) == wanted), "{name} leads to #{wanted}, which is not there");
+        assert!(headings.any(|heading| anchor(heading) == wanted), "{name} links to #{wanted}, which does not exist");
     }
 }
 
-/// What `rules`, as Prometheus' `metric_relabel_configs`, make of what an Envoy without labels shows.
+/// Applies `rules`, Prometheus' `metric_relabel_configs`, to a series of an Envoy without stats tags.
 fn relabelled(mut series: Series, rules: &Value) -> Series {
     for rule in rules.as_array().unwrap() {
         let field = |name: &str| rule[name].as_str().unwrap();
@@ -262,14 +263,14 @@ fn relabelled(mut series: Series, rules: &Value) -> Series {
     series
 }
 
-/// Names and labels of what the filter and its discovery show, with the filter's name as Prometheus spells it.
+/// The labels of the filter's series and of its discovery, with the filter's name as Prometheus spells it.
 fn series_of(mut all: Vec<Series>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for series in &mut all {
         if let Some(label) = series.labels.get_mut("filter") {
             *label = label.replace('-', "_");
         }
-        // The two that end so are no figures of the filter's.
+        // These two series are not about the filter, although they begin with a prefix below.
         let is_odd = ["version", "init_fetch_timeout"].iter().any(|end| series.name().ends_with(end));
         let is_ours =
             ["byname_", "envoy_extension_config", "envoy_wasm_"].iter().any(|part| series.name().starts_with(part));
@@ -281,7 +282,7 @@ fn series_of(mut all: Vec<Series>) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn prometheus_can_make_the_labels_itself() {
+async fn relabelling_in_prometheus_gives_the_same_labels() {
     let labels = snippet("docs/operations.md", "Labels", "").unwrap();
     let document = format!("{MONITORING}/README.md");
     let rules = yaml_documents(&snippet(&document, "Where the bootstrap is not yours", "").unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! `byname watch` as a process, and the file that it keeps.
+//! `byname watch` as a process, with its output file.
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +12,11 @@ use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream, kubernet
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The machine may be slow and busy; a test that hangs is worse.
+/// Generous, because the machine may be slow and busy. A limit exists because a test that hangs is worse.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
 
-/// Waits until `is_so`.
+/// Waits until `is_so` returns true.
 pub(crate) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -25,18 +25,18 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A process that is ended with the value.
+/// A `byname watch` process, killed on drop.
 pub(crate) struct WatchProcess {
     child: Child,
     log: PathBuf,
-    /// The file that it keeps.
+    /// The output file.
     pub(crate) output: PathBuf,
     port: u16,
     directory: TempDir,
 }
 
 impl WatchProcess {
-    /// Starts it with `arguments`, which get a directory of the test's own, and waits until it answers.
+    /// Starts the process with `arguments`, which receive a temporary directory, and waits until it listens.
     pub(crate) async fn start(arguments: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (log, output) = (directory.path().join("log"), directory.path().join("out/byname.yaml"));
@@ -57,7 +57,8 @@ impl WatchProcess {
         program
     }
 
-    /// Starts it for the filter of envoy/endpoint.yaml, with what is written by hand, and waits for the first file.
+    /// Starts the process for the filter of envoy/endpoint.yaml, with `config` as its `--config`, and waits for the
+    /// first file.
     pub(crate) async fn by_endpoint(api: &KubernetesApi, config: &Value) -> Self {
         let program = Self::start(|directory| {
             let base = directory.join("base.json");
@@ -78,7 +79,7 @@ impl WatchProcess {
         program
     }
 
-    /// The Envoy of envoy/endpoint.yaml, whose filter comes from the file.
+    /// The Envoy of envoy/endpoint.yaml, with the output file as its filter configuration.
     pub(crate) async fn envoy(&self, passthrough: &TestUpstream) -> Envoy {
         let directory = self.output.parent().unwrap().display().to_string();
         Envoy::builder("endpoint.yaml")
@@ -106,14 +107,14 @@ impl WatchProcess {
         eventually(&format!("{text:?} in the log"), || self.log().contains(text)).await;
     }
 
-    /// Status and body of what it answers.
+    /// The status and the body of the reply to `path`.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         let mut connection = Connection::open(self.port, RequestForm::Host).await.unwrap();
         let reply = connection.get_path("watch", path, &[]).await.unwrap();
         (reply.status, reply.body)
     }
 
-    /// A metric by its name, with labels if it has any.
+    /// The value of a metric. `name` includes the labels, if any.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let (_, text) = self.get("/metrics").await;
         let name = format!("byname_watch_{name} ");
@@ -121,7 +122,7 @@ impl WatchProcess {
         value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
     }
 
-    /// Waits until a metric is so: the file is there a little before what is counted of it.
+    /// Waits until a metric has this value. Metrics change shortly after the file is written.
     pub(crate) async fn wait_for_metric(&self, name: &str, value: f64) {
         let start = Instant::now();
         while self.metric(name).await != value {
@@ -130,7 +131,7 @@ impl WatchProcess {
         }
     }
 
-    /// The table in the file (`--format table`): the ready endpoints of each Service. Whatever is in the file must be whole.
+    /// The number of ready endpoints of each Service in the file (`--format table`). Fails if the file is incomplete.
     pub(crate) fn services(&self) -> Option<BTreeMap<String, usize>> {
         let text = fs::read_to_string(&self.output).ok()?;
         let config: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -143,7 +144,7 @@ impl WatchProcess {
         Some(services.map(|(name, service)| (name.clone(), ready(service))).collect())
     }
 
-    /// Waits until the table is so.
+    /// Waits until the table has these Services, with these numbers of endpoints.
     pub(crate) async fn wait_for(&self, services: &[(&str, usize)]) {
         let wanted: BTreeMap<String, usize> =
             services.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
@@ -155,12 +156,12 @@ impl WatchProcess {
         }
     }
 
-    /// Stands for another process from now on, in the place of one that ended.
+    /// Replaces the process, which has ended, with `child`.
     pub(crate) fn adopt(&mut self, child: Child) {
         self.child = child;
     }
 
-    /// Asks it to end, and gives its exit status.
+    /// Sends SIGTERM and returns the exit status.
     pub(crate) async fn end(&mut self) -> Option<i32> {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
@@ -195,7 +196,7 @@ pub(crate) fn service(name: &str) -> Value {
     })
 }
 
-/// Of the Service `name`, with these endpoints.
+/// An EndpointSlice of the Service `name` with these endpoints.
 pub(crate) fn slice(name: &str, endpoints: &[Value]) -> Value {
     slice_with_port(name, endpoints, 8080)
 }
@@ -220,7 +221,7 @@ pub(crate) fn endpoint(address: &str, ready: bool) -> Value {
     json!({"addresses": [address], "conditions": {"ready": ready, "serving": ready, "terminating": false}})
 }
 
-/// So many endpoints.
+/// This many ready endpoints.
 pub(crate) fn endpoints(count: usize) -> Vec<Value> {
     (1..=count).map(|number| endpoint(&format!("10.1.0.{number}"), true)).collect()
 }

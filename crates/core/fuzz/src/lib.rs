@@ -7,7 +7,7 @@ mod names;
 mod resolve;
 mod rules;
 
-// The clusters and the naive search of the core's tests.
+// Shared with the core's tests: the clusters and the naive search.
 #[expect(dead_code, reason = "the tests of the core use more of it")]
 #[path = "../../tests/it/fixture.rs"]
 mod fixture;

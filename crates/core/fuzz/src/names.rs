@@ -41,8 +41,8 @@ const TEMPLATES: [&str; 4] =
 const SEARCHES: [&str; 6] =
     [".", "a.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example", "example"];
 
-/// The bytes are a table, followed by an authority. The rules of `rules.rs` hold, also while each Service is removed and put back.
-/// After that every answer is as before. An empty table knows no name.
+/// The bytes are a table, followed by an authority. The rules of `rules.rs` hold, even while each Service is removed
+/// and put back, and then every answer is as before. An empty table knows no name.
 pub fn names(bytes: &[u8]) {
     let mut bytes = Unstructured::new(bytes);
     let Ok((configuration, https)) = read(&mut bytes) else { return };
@@ -84,7 +84,7 @@ pub fn names(bytes: &[u8]) {
 }
 
 fn read(bytes: &mut Unstructured<'_>) -> Result<(Value, bool)> {
-    // The lowest bit was the whole byte's meaning in older inputs of the corpus, and still is the scheme.
+    // The lowest bit is the scheme. Older inputs of the corpus use only this bit of the byte.
     let flags: u8 = bytes.arbitrary()?;
     let (https, has_choices) = (flags & 1 == 1, flags & 2 == 2);
     let mut caller = json!({"namespace": word(bytes)?});

@@ -10,7 +10,7 @@ use crate::{
 /// Enough for a chain with one alias more than the bound.
 const MAX_SERVICES: usize = 24;
 
-/// Both searches answer alike for a cluster and a name.
+/// Both searches give the same answer for a cluster and a name.
 pub fn resolve(bytes: &[u8]) {
     let Ok((cluster, asked)) = read(&mut Unstructured::new(bytes)) else { return };
     assert_eq!(ask(&cluster.config(), &asked), cluster.answer(&asked), "{asked} of {cluster:#?}");

@@ -12,7 +12,7 @@ use crate::fixture::{decide, decide_traced, decide_with};
 /// The longest local reply lists the longest possible candidates of a search list; a trace adds ten aliases.
 const MAX_LINE_BYTES: usize = 64 * (MAX_NAME_BYTES + 64);
 
-/// The outcome of a request, which is compared with its outcome elsewhere.
+/// The outcome of a request, in a form that can be compared with other outcomes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Decided {
     reason: Reason,
@@ -95,7 +95,7 @@ fn check_plan(plan: &Plan) {
     }
 }
 
-/// A route leads to an entry of the table, and its full name resolves to the same.
+/// A route ends at an entry of the table, and the entry's full name resolves to the same entry.
 fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<'_>) {
     let service = match &route.destination {
         Destination::Service(service) | Destination::Endpoint(service, _) => service,

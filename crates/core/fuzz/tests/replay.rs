@@ -1,4 +1,4 @@
-//! Every input of the committed corpus, through the functions that libFuzzer calls, without libFuzzer.
+//! Replays every input of the committed corpus through the functions that libFuzzer calls, without libFuzzer.
 
 use std::{fs, panic, path::Path};
 
@@ -8,7 +8,7 @@ use byname_core_fuzz::TARGETS;
 const LEAST_INPUTS: usize = 60;
 
 #[test]
-fn every_input_of_the_corpus_keeps_to_the_rules() {
+fn every_input_of_the_corpus_keeps_the_rules() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let mut broken = Vec::new();
     for (name, target) in TARGETS {
@@ -24,5 +24,5 @@ fn every_input_of_the_corpus_keeps_to_the_rules() {
         println!("{name}: {inputs} inputs");
         assert!(inputs >= LEAST_INPUTS, "{name} has {inputs} inputs, and should have at least {LEAST_INPUTS}");
     }
-    assert!(broken.is_empty(), "these break a rule (above it says which):\n{}", broken.join("\n"));
+    assert!(broken.is_empty(), "these inputs break a rule (see above):\n{}", broken.join("\n"));
 }

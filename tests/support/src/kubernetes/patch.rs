@@ -1,13 +1,13 @@
-//! What becomes of an object by a patch.
+//! The effect of a patch on an object.
 
 use serde_json::{Map, Value};
 
-/// Where kubectl keeps what it applied last.
+/// The annotation with what kubectl last applied.
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// `object` after a patch of this content type.
 pub(super) fn patched(object: &Value, patch: &Value, content_type: &str) -> Value {
-    // Nothing but kubectl changes what kubectl has applied here, so that what it applies now is the whole object.
+    // Only kubectl changes applied objects here, so an applied configuration is the whole object.
     if let Some(applied) = patch["metadata"]["annotations"][LAST_APPLIED].as_str() {
         let mut whole: Value = serde_json::from_str(applied).unwrap_or_default();
         whole["metadata"]["annotations"][LAST_APPLIED] = applied.into();
@@ -22,7 +22,7 @@ pub(super) fn patched(object: &Value, patch: &Value, content_type: &str) -> Valu
     object
 }
 
-/// As RFC 7396 has it; a strategic patch merges lists of what has names by the names.
+/// Merges by RFC 7396. A strategic patch merges lists of named items by name.
 pub(super) fn merge(object: &mut Value, patch: &Value, is_strategic: bool) {
     match (object, patch) {
         (Value::Array(list), Value::Array(patches)) if is_strategic && are_named(list) && are_named(patches) => {
@@ -63,7 +63,7 @@ mod tests {
     const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
     #[test]
-    fn a_patch_changes_what_it_names() {
+    fn a_patch_changes_only_its_fields() {
         let object = json!({"a": 1, "b": {"c": 2, "d": 3}, "l": [{"name": "x", "v": 1}, {"name": "y", "v": 2}]});
         for (kind, patch, wanted) in [
             (MERGE, json!({"b": {"c": null, "e": 4}}), json!({"d": 3, "e": 4})),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_applied_is_the_whole() {
+    fn an_applied_configuration_replaces_the_object() {
         let applied = json!({"a": 2, "metadata": {"name": "x"}}).to_string();
         let patch = json!({"a": 2, "b": null, "metadata": {"annotations": {LAST_APPLIED: applied}}});
         let patched = patched(&json!({"a": 1, "b": 2}), &patch, STRATEGIC);

@@ -1,4 +1,4 @@
-//! A request to the API, as it is read from a connection.
+//! Requests to the API.
 
 use std::{collections::BTreeMap, io};
 
@@ -20,14 +20,14 @@ pub(super) struct ApiRequest {
     pub(super) query: BTreeMap<String, String>,
     pub(super) content_type: String,
     pub(super) body: Vec<u8>,
-    /// What it is for, where the API has such a kind.
+    /// The requested kind, if the API has it.
     pub(super) resource: Option<&'static Resource>,
     pub(super) namespace: Option<String>,
     pub(super) name: Option<String>,
 }
 
 impl ApiRequest {
-    /// Reads the next one, unless the connection has ended.
+    /// Reads the next request; `None` if the connection has ended.
     pub(super) async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -41,7 +41,7 @@ impl ApiRequest {
             .map(|(name, value)| (name.to_ascii_lowercase(), value))
             .collect();
         let header = |name: &str| headers.get(name).copied().unwrap_or_default();
-        // kubectl sends its token over TLS alone.
+        // kubectl sends its token only over TLS.
         let is_kubectl = header("user-agent").starts_with("kubectl");
         assert!(is_kubectl || header("authorization") == "Bearer secret", "{head}");
         let mut body = vec![0; header("content-length").parse().unwrap_or_default()];
@@ -87,7 +87,7 @@ impl ApiRequest {
         self.resource.map_or("", |resource| resource.plural)
     }
 
-    /// Whether a list or a watch has the object of this key.
+    /// Whether a list or a watch includes the object of this key.
     pub(super) fn wants(&self, (plural, namespace, name): &ObjectKey) -> bool {
         let selected = self.query.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));
         *plural == self.plural()

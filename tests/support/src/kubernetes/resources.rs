@@ -1,11 +1,11 @@
-//! The kinds that the API has, and how kubectl learns of them.
+//! The kinds that the API has, and the discovery documents by which kubectl finds them.
 
 use serde_json::{Value, json};
 
-/// A kind, and where the API has it.
+/// A kind and its path in the API.
 pub(super) struct Resource {
     pub(super) group: &'static str,
-    /// The newest first.
+    /// The versions, newest first.
     versions: &'static [&'static str],
     pub(super) kind: &'static str,
     pub(super) plural: &'static str,
@@ -54,19 +54,19 @@ const RESOURCES: &[Resource] = &[
     resource("telemetry.istio.io", &["v1", "v1alpha1"], "Telemetry", "telemetries"),
 ];
 
-/// The kind of that name, whatever its version.
+/// The kind of this name, in any version.
 pub(super) fn of_kind(kind: &str) -> Option<&'static Resource> {
     RESOURCES.iter().find(|resource| resource.kind == kind)
 }
 
-/// What a path means by `plural`.
+/// The kind that `plural` in a path stands for.
 pub(super) fn of_path(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
     RESOURCES
         .iter()
         .find(|resource| resource.group == group && resource.plural == plural && resource.versions.contains(&version))
 }
 
-/// Each group with its versions.
+/// The groups with their versions.
 fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for resource in RESOURCES {
@@ -87,7 +87,7 @@ fn group_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
-/// What is told of the API itself below `path`.
+/// The discovery document at `path`.
 pub(super) fn discovery(path: &str) -> Option<Value> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match parts[..] {
@@ -143,7 +143,7 @@ fn openapi_paths() -> Value {
     json!({"paths": paths})
 }
 
-/// As much of a schema as kubectl needs to leave the validation to the server.
+/// The part of a schema that lets kubectl leave validation to the server.
 fn openapi(group: &str, version: &str) -> Value {
     let mut paths = serde_json::Map::new();
     for resource in RESOURCES.iter().filter(|resource| resource.group == group) {

@@ -1,4 +1,4 @@
-//! Answers to requests.
+//! Responses of the API.
 
 use std::{
     collections::VecDeque,
@@ -19,16 +19,16 @@ use super::{
     state::{ApiState, ObjectKey, POLL, lock},
 };
 
-/// The objects of a page, at most.
+/// The maximum number of objects on a page.
 const PAGE: usize = 3;
 
 pub(super) async fn accept(listener: TcpListener, state: Arc<Mutex<ApiState>>) {
-    // They end with the server.
+    // Connections end with the server.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
         let state = Arc::clone(&state);
-        // Whoever is not there any more has its reasons.
+        // An error means that the client has closed the connection.
         connections.spawn(async move { drop(serve(stream, &state).await) });
     }
 }
@@ -38,7 +38,8 @@ async fn serve(stream: TcpStream, state: &Mutex<ApiState>) -> std::io::Result<()
     while let Some(request) = ApiRequest::read(&mut stream).await? {
         let stream = stream.get_mut();
         if request.resource.is_none() {
-            let (code, body) = resources::discovery(&request.path).map_or((404, status(404)), |told| (200, told));
+            let (code, body) =
+                resources::discovery(&request.path).map_or((404, status(404)), |document| (200, document));
             answer(stream, code, &body).await?;
             continue;
         }
@@ -50,7 +51,7 @@ async fn serve(stream: TcpStream, state: &Mutex<ApiState>) -> std::io::Result<()
         if let Some(code) = failure {
             answer(stream, code, &status(code)).await?;
         } else if request.query.contains_key("sendInitialEvents") {
-            // As an API that does not know of watches which begin with a list: who asks lists then.
+            // The answer of an API without streaming lists. Clients then use ordinary lists.
             answer(stream, 422, &refusal(422, "Invalid", "sendInitialEvents is not supported")).await?;
         } else if request.query.contains_key("watch") {
             return watch(stream, &request, state).await;
@@ -107,7 +108,7 @@ fn one(request: &ApiRequest, state: &mut ApiState) -> (u16, Value) {
         ("POST", None) if !state.has_namespace(&key.1) => {
             return (404, refusal(404, "NotFound", &format!("namespaces {:?} not found", key.1)));
         }
-        // What does not exist is created by server-side apply.
+        // Server-side apply creates an object that does not exist.
         ("POST", None) => body,
         ("PATCH", None) if request.content_type.starts_with("application/apply-patch") => body,
         (_, None) => return (404, refusal(404, "NotFound", &format!("{} {name:?} not found", key.0))),
@@ -127,7 +128,7 @@ fn one(request: &ApiRequest, state: &mut ApiState) -> (u16, Value) {
     (code, state.put(key, object))
 }
 
-/// A page of a list; `continue` is how many objects were in the pages before.
+/// A page of a list. `continue` is the number of objects on earlier pages.
 fn list(request: &ApiRequest, state: &ApiState) -> Value {
     let before = request.number("continue").unwrap_or_default() as usize;
     let page = PAGE.min(request.number("limit").map_or(PAGE, |limit| limit as usize));

@@ -1,4 +1,4 @@
-//! What the API holds: objects, events, and how it is to misbehave.
+//! The state of the API: its objects, events and failures.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 pub(super) const POLL: Duration = Duration::from_millis(3);
 
-/// What of the API is asked for, such as `services`.
+/// The plural name of a kind in a path, such as `services`.
 pub(super) type Plural = &'static str;
 pub(super) type ObjectKey = (Plural, String, String);
 
@@ -18,23 +18,23 @@ pub(super) type ObjectKey = (Plural, String, String);
 pub(super) struct ApiState {
     pub(super) version: u64,
     pub(super) objects: BTreeMap<ObjectKey, Value>,
-    /// Of each event: its version, what it is of, and its line. Bookmarks are of nothing.
+    /// The version, the key and the line of each event. A bookmark has no key.
     pub(super) events: Vec<(u64, Option<ObjectKey>, String)>,
-    /// What is older was forgotten.
+    /// The version before which all events are forgotten.
     pub(super) oldest: u64,
-    /// Lists of these are not answered.
+    /// Kinds whose lists wait.
     pub(super) held: BTreeSet<Plural>,
-    /// How requests for these are answered before all goes well again.
+    /// The statuses of the next requests for these kinds.
     pub(super) failures: BTreeMap<Plural, VecDeque<u16>>,
-    /// How often watches were cut in the middle of a line.
+    /// The number of times that watches were cut in the middle of a line.
     pub(super) cuts: u64,
-    /// Watches are ended as soon as they begin.
+    /// Whether watches end as soon as they begin.
     pub(super) ends_watches: bool,
     pub(super) requests: Vec<String>,
 }
 
 impl ApiState {
-    /// Adds or changes an object, and gives it as it is kept.
+    /// Adds or changes an object, and returns it with its new version.
     pub(super) fn put(&mut self, key: ObjectKey, object: Value) -> Value {
         let kind = if self.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
         let object = self.tell(key.clone(), kind, object);
@@ -47,7 +47,7 @@ impl ApiState {
         Some(self.tell(key.clone(), "DELETED", object))
     }
 
-    /// Lets those who watch know of it, and gives it with its new version.
+    /// Records an event for watches, and returns the object with its new version.
     fn tell(&mut self, key: ObjectKey, kind: &str, object: Value) -> Value {
         self.version += 1;
         let object = versioned(object, &self.version.to_string());
@@ -56,7 +56,7 @@ impl ApiState {
         object
     }
 
-    /// Whether objects may be created in it.
+    /// Whether the namespace exists, so that objects may be created in it.
     pub(super) fn has_namespace(&self, name: &str) -> bool {
         name.is_empty()
             || name == "default"

@@ -1,4 +1,4 @@
-//! The filters of those who have one.
+//! The HTTP filters of the contestants.
 
 use std::{fs, path::Path};
 
@@ -10,10 +10,10 @@ use super::super::native;
 use crate::module::SHIPPED;
 
 pub(in super::super) const SCRIPT: &str = "benches/envoy/steer.lua";
-/// The name of a filter that is discovered, as in envoy/ecds.yaml.
+/// The name of a discovered filter, as in envoy/ecds.yaml.
 pub(super) const NAME: &str = "byname-shop";
 
-/// The connection manager of a bootstrap that is shipped.
+/// The connection manager of a shipped bootstrap.
 pub(super) fn manager(root: &Path, bootstrap: &str) -> Result<Value> {
     let path = root.join("envoy").join(bootstrap).with_extension("yaml");
     let bootstrap = yaml_documents(&fs::read_to_string(&path)?)?.into_iter().next().unwrap_or_default();
@@ -21,7 +21,7 @@ pub(super) fn manager(root: &Path, bootstrap: &str) -> Result<Value> {
     manager.cloned().with_context(|| format!("{} has no connection manager", path.display()))
 }
 
-/// What a bootstrap in `envoy/` has of byname, with a configuration of ours.
+/// byname's filter from a bootstrap in `envoy/`, with another configuration.
 pub(super) struct ShippedFilter {
     pub(super) early_header_mutations: Value,
     pub(super) filter: Value,
@@ -66,14 +66,14 @@ pub(super) fn wasm(module: &Path) -> Value {
     })
 }
 
-/// Writes a filter to a file from which it is discovered.
+/// Writes a filter to a file for ECDS.
 pub(super) fn write(path: &Path, mut filter: Value, root: &Path) -> Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
     let resource = json!({"name": NAME, "typed_config": filter["typed_config"].take()});
     let module = root.join(SHIPPED).display().to_string();
-    // Bootstraps that are shipped name it as seen from the root of the repository.
+    // The shipped bootstraps name the module relative to the root of the repository.
     let text = native::discovered("core.v3.TypedExtensionConfig", vec![resource]).replace(SHIPPED, &module);
     Ok(fs::write(path, text)?)
 }

@@ -1,5 +1,5 @@
-//! Who asks while tables are pushed, and what they saw. They and their upstream have a thread of their own, which does
-//! nothing else: what the harness does meanwhile must not look like an Envoy that is slow.
+//! The clients during pushes, and their observations. Clients and upstream have a thread of their own, so that other
+//! work of the harness does not look like a slow Envoy.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,14 +22,14 @@ use super::{
     tables::{PROBE, canonical_targets},
 };
 
-/// So many that each worker has some of them.
+/// Enough connections for each worker to get some.
 pub(super) const CONNECTIONS: u32 = 16;
-/// From one request to the next, of all connections together.
+/// The time between requests over all connections.
 pub(super) const PACE: Duration = Duration::from_micros(500);
-/// How often the thread looks whether it is late: as often as its timer ticks.
+/// The interval of checks whether the thread is late, which is the resolution of its timer.
 const TICK: Duration = Duration::from_millis(1);
 
-/// From when to when something was waited for.
+/// The start and the end of a wait.
 #[derive(Clone, Copy)]
 struct Span {
     since: Instant,
@@ -46,14 +46,14 @@ impl Span {
     }
 }
 
-/// What was seen since it was last cleared.
+/// The observations since the last `clear`.
 #[derive(Default)]
 pub(super) struct Log {
-    /// Each answer, and by which of the probe's targets.
+    /// Each response, with the probe's target that sent it.
     answers: Vec<(Span, usize)>,
-    /// When each connection first got an answer by each of the targets.
+    /// The time of each connection's first response by each target.
     firsts: Vec<[Option<Instant>; 2]>,
-    /// From when the thread should have run to when it did.
+    /// The delays of the thread, from when it should have run to when it ran.
     late: Vec<Span>,
 }
 
@@ -72,23 +72,23 @@ impl Log {
         }
     }
 
-    /// When the last of all connections first got an answer by this target, if all did.
+    /// The time at which the last connection got its first response by this target; `None` until all did.
     pub(super) fn live(&self, target: usize) -> Option<Instant> {
         let firsts = self.firsts.iter().map(|firsts| firsts.get(target).copied().flatten());
         firsts.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
-    /// Whether what was asked after `live` was answered by another target.
+    /// Whether a request after `live` was answered by another target.
     pub(super) fn is_old_after(&self, live: Instant, target: usize) -> bool {
         self.answers.iter().any(|(span, answered)| span.since > live && *answered != target)
     }
 
-    /// The longest answer that was waited for between these moments.
+    /// The longest response time between these moments.
     pub(super) fn longest(&self, from: Instant, to: Instant) -> Duration {
         longest(self.answers.iter().map(|(span, _)| *span), from, to)
     }
 
-    /// The longest that the clients themselves were late between these moments.
+    /// The longest delay of the clients' thread between these moments.
     pub(super) fn latest(&self, from: Instant, to: Instant) -> Duration {
         longest(self.late.iter().copied(), from, to)
     }
@@ -98,9 +98,9 @@ fn longest(spans: impl Iterator<Item = Span>, from: Instant, to: Instant) -> Dur
     spans.filter(|span| span.touches(from, to)).map(Span::time).max().unwrap_or_default()
 }
 
-/// The thread, and what its clients saw.
+/// The thread of the clients, and their observations.
 pub(super) struct Clients {
-    /// There until this is dropped.
+    /// `None` only during drop.
     runtime: Option<Runtime>,
     tasks: Vec<JoinHandle<Result<()>>>,
     log: Arc<Mutex<Log>>,
@@ -116,12 +116,12 @@ impl Clients {
         self.runtime.as_ref().context("the clients have a thread")
     }
 
-    /// Starts the upstream on the same thread, and says where it listens.
+    /// Starts the upstream on the same thread, and returns its port.
     pub(super) async fn start_upstream(&self) -> Result<u16> {
         self.runtime()?.spawn(start_upstream()).await?
     }
 
-    /// Lets them ask on this port from now on.
+    /// Starts sending requests to this port.
     pub(super) fn ask(&mut self, port: u16) -> Result<()> {
         self.log().clear();
         for connection in 0..CONNECTIONS {
@@ -133,12 +133,12 @@ impl Clients {
         Ok(())
     }
 
-    /// What was seen, which they wait for to be let go.
+    /// The observations. The clients wait while the guard is held.
     pub(super) fn log(&self) -> MutexGuard<'_, Log> {
         lock(&self.log)
     }
 
-    /// Fails where one of them has ended.
+    /// Fails if a client has ended.
     pub(super) async fn check(&mut self) -> Result<()> {
         if let Some(ended) = self.tasks.iter().position(JoinHandle::is_finished) {
             self.tasks.swap_remove(ended).await?.context("a connection ended")?;
@@ -148,7 +148,7 @@ impl Clients {
 }
 
 impl Drop for Clients {
-    /// Without waiting, which is not allowed where other things wait.
+    /// Does not wait for the thread, because blocking is not allowed in asynchronous code.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -160,7 +160,7 @@ fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is due while the one before is under way is left out: a stall is not followed by a queue that is the client's own.
+/// An interval that skips missed ticks, so that no queue of the client's own follows a stall.
 fn ticks(after: Duration, every: Duration) -> Interval {
     let mut ticks = interval_at((Instant::now() + after).into(), every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -172,13 +172,13 @@ async fn client(connection: u32, port: u16, log: Arc<Mutex<Log>>) -> Result<()> 
     stream.set_nodelay(true)?;
     let request = get(PROBE);
     let names = canonical_targets();
-    // All are as long, so that one knows how much to read.
+    // All targets have equally long names, so the length to read is known.
     let length = names.first().map(String::len).unwrap_or_default();
     let mut buffer = vec![0; MAX_MESSAGE_BYTES];
     let mut ticks = ticks(PACE * connection, PACE * CONNECTIONS);
     loop {
         ticks.tick().await;
-        // Not since it was due: of the connections of a worker that stalls one waits for all of it.
+        // Not the due time: one request per connection already records the whole stall of its worker.
         let since = Instant::now();
         let answer = ask(&mut stream, &mut buffer, &request, length).await?;
         let span = Span { since, until: Instant::now() };
@@ -188,7 +188,7 @@ async fn client(connection: u32, port: u16, log: Arc<Mutex<Log>>) -> Result<()> 
     }
 }
 
-/// Notes how late the thread is, which is what its clients may have added to an answer.
+/// Records the delays of the thread, which its clients may have added to response times.
 async fn watch_the_clock(log: Arc<Mutex<Log>>) -> Result<()> {
     let mut ticks = ticks(TICK, TICK);
     loop {
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_live_when_all_connections_saw_it() {
+    fn a_table_is_live_once_all_connections_saw_it() {
         let mut log = Log::default();
         log.clear();
         let start = Instant::now();
@@ -214,9 +214,9 @@ mod tests {
         for connection in 0..15 {
             assert_eq!(answered(connection, 1, 2 + connection as u64, 1), None);
         }
-        assert_eq!(answered(15, 3, 40, 0), None, "the last one has another's answer");
+        assert_eq!(answered(15, 3, 40, 0), None, "the last connection has a response of the other target");
         assert_eq!(answered(15, 41, 50, 1), Some(at(50)));
-        assert_eq!(answered(0, 60, 61, 1), Some(at(50)), "it was live before");
+        assert_eq!(answered(0, 60, 61, 1), Some(at(50)), "the push was live before");
         assert_eq!(log.live(0), None);
         assert!(!log.is_old_after(at(50), 1));
         log.answered(3, Span { since: at(51), until: at(52) }, 0);
@@ -224,13 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_is_of_what_was_under_way() {
+    fn the_longest_response_counts_overlapping_requests() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let span = |since, until| Span { since: at(since), until: at(until) };
         let spans = [span(0, 30), span(35, 45), span(60, 90)];
         let longest = |from, to| longest(spans.into_iter(), at(from), at(to)).as_millis();
         assert_eq!([longest(0, 100), longest(32, 50), longest(40, 60), longest(46, 50)], [30, 10, 30, 0]);
-        assert_eq!(longest(29, 31), 30, "it was waited for before too");
+        assert_eq!(longest(29, 31), 30, "the wait began before");
     }
 }

@@ -1,4 +1,4 @@
-//! Pushes as a table to read, and in the report.
+//! The report of pushes: a table and JSON.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
     tables::PushedChange,
 };
 
-/// Every kind once, in the order in which they were pushed.
+/// The pushes of each kind, in the order in which they were made.
 fn rows(pushes: &[Push]) -> Vec<(Contestant, usize, PushedChange, Vec<&Push>)> {
     let mut rows: Vec<(Contestant, usize, PushedChange, Vec<&Push>)> = Vec::new();
     for push in pushes {

@@ -1,5 +1,5 @@
-//! What is pushed: one text for each contestant, made once, with words where one version differs from the next. To make
-//! 10,000 Services anew takes longer than what is measured.
+//! The pushed files. Each contestant has one text with placeholders for what differs between versions, because
+//! generating 10,000 Services anew takes longer than the measured push.
 
 use std::path::Path;
 
@@ -18,24 +18,24 @@ use super::super::{
 };
 use crate::module::SHIPPED;
 
-/// A name, and the Services that it leads to in turn. It tells which table has answered; both are as long, so that one
-/// knows how much to read.
+/// A name that resolves to two Services in turn, so that the response shows which table is live. Both Services have
+/// equally long names, so that the length to read is known.
 pub(super) const PROBE: &str = "probe";
 const TARGETS: [&str; 2] = ["probe-a", "probe-b"];
 
-/// The words. The first part of all addresses:
+/// The placeholder for the first part of all addresses.
 const BLOCK: &str = "BLOCK";
-/// The last part of one address.
+/// The placeholder for the last part of one address.
 const SPARE: &str = "SPARE";
-/// What the probe leads to.
+/// The placeholder for the probe's target.
 const TARGET: &str = "TARGETED";
-/// A version, where it is a number.
+/// The placeholder for the version, where it is a number.
 const VERSION: u64 = 99_999_999_999;
 
-/// The Service that has the spare address. The first one's endpoints have to be reached.
+/// The Service with the spare address. It is not the first Service, whose endpoints must be reachable.
 const SPARED: usize = 1;
 
-/// What the upstream is asked for, by the number of the target.
+/// The authorities that the upstream receives, by the number of the target.
 pub(super) fn canonical_targets() -> [String; 2] {
     TARGETS.map(canonical_name)
 }
@@ -44,14 +44,14 @@ fn canonical_name(name: &str) -> String {
     format!("{name}.{OWN}.svc.cluster.local")
 }
 
-/// What differs from the table before, besides the probe.
+/// The change from the previous table, besides the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PushedChange {
     /// The address of one endpoint.
     OneEndpoint,
-    /// The addresses of all.
+    /// The addresses of all endpoints.
     All,
-    /// Nothing: it knows no endpoints.
+    /// Only the probe's alias, for a table without endpoints.
     Alias,
 }
 
@@ -65,7 +65,7 @@ impl PushedChange {
     }
 }
 
-/// The text of every version of a file that Envoy discovers.
+/// The text of every version of a discovered file.
 pub(super) struct Tables {
     contestant: Contestant,
     text: String,
@@ -82,7 +82,7 @@ impl Tables {
         Ok(Self { contestant, text })
     }
 
-    /// What its texts are, by which Envoy knows how to read them: byname's is the file that is shipped.
+    /// The extension of the file, by which Envoy knows its format. byname's file is the shipped YAML.
     pub(super) fn format(&self) -> &'static str {
         match self.contestant {
             Contestant::Native | Contestant::Lua => "json",
@@ -90,7 +90,7 @@ impl Tables {
         }
     }
 
-    /// What `version` changes of the one before it, besides the probe: now all, now one, or all that there is to change.
+    /// The change that `version` makes to the previous version: alternately all endpoints and one, or the alias alone.
     pub(super) fn change(&self, version: usize) -> PushedChange {
         match (self.contestant, version % 2) {
             (Contestant::Lua, _) => PushedChange::Alias,
@@ -99,18 +99,18 @@ impl Tables {
         }
     }
 
-    /// What differs from version to version.
+    /// The number of kinds of changes.
     pub(super) fn changes(&self) -> usize {
         if self.contestant == Contestant::Lua { 1 } else { 2 }
     }
 
-    /// The target of its probe.
+    /// The number of the probe's target in `version`.
     pub(super) fn target(version: usize) -> usize {
         version % TARGETS.len()
     }
 
     pub(super) fn text(&self, version: usize) -> String {
-        // What changed all stays so with the version after it, which changes one.
+        // An odd version changes all addresses, and the next version keeps them.
         let block = 10 + version.div_ceil(2) % 2;
         let target = TARGETS.get(Self::target(version)).copied().unwrap_or_default();
         let text = self.text.replace(BLOCK, &block.to_string()).replace(SPARE, &version.to_string());
@@ -118,7 +118,7 @@ impl Tables {
     }
 }
 
-/// An address whose first part differs from version to version, if it is an endpoint's that is not to be reached.
+/// An endpoint's address with a first part that differs between versions. Reachable addresses stay.
 fn blocked(address: &str) -> String {
     match address.strip_prefix("10.") {
         Some(rest) => format!("{BLOCK}.{rest}"),
@@ -130,7 +130,7 @@ fn spare() -> String {
     format!("10.99.0.{SPARE}")
 }
 
-/// byname's, whose probe is an alias.
+/// byname's configuration, in which the probe is an alias.
 fn configuration(world: World, upstream: u16) -> Value {
     let steering = BenchSteering::Endpoint { upstream, is_watched: false, reach: Reach::First };
     let mut configuration = world.configuration(&steering);
@@ -155,14 +155,14 @@ fn configuration(world: World, upstream: u16) -> Value {
     configuration
 }
 
-/// The file that is shipped, with this configuration.
+/// The shipped file with this configuration.
 fn filter(root: &Path, configuration: &Value) -> Result<String> {
     let text = EcdsFile::read(&root.join("envoy/ecds/shop.yaml"))?.with_text(&configuration.to_string());
     let module = root.join(SHIPPED);
     Ok(text.replace(SHIPPED, module.to_str().context("the path of the module is no text")?))
 }
 
-/// Lua's, whose probe is an alias too. It knows no endpoints.
+/// Lua's script, in which the probe is an alias. The script knows no endpoints.
 fn script(root: &Path, world: World) -> Result<String> {
     let template = std::fs::read_to_string(root.join(SCRIPT))?;
     let ports: String = canonical_targets().map(|name| format!("[\"{name}\"]=80,")).concat();
@@ -171,7 +171,8 @@ fn script(root: &Path, world: World) -> Result<String> {
     world.script(&template.replace("ALIAS_TARGETS", &format!("{alias}ALIAS_TARGETS")))
 }
 
-/// The clusters of `native`. The probe's comes last, and so its answers tell that all before it are there.
+/// The clusters of `native`. The probe's cluster comes last, so its response shows that all clusters before it are
+/// live.
 fn clusters(world: World, upstream: u16) -> Vec<Value> {
     let mut clusters = native::all_clusters(world, upstream);
     for cluster in &mut clusters {
@@ -186,13 +187,13 @@ fn clusters(world: World, upstream: u16) -> Vec<Value> {
         endpoints.extend(is_spared.then(|| native::endpoint(&spare(), 8080)));
     }
     let mut endpoint = native::endpoint("127.0.0.1", upstream);
-    // The route lets requests arrive with it.
+    // `auto_host_rewrite` sends this name to the upstream.
     endpoint["endpoint"]["hostname"] = canonical_name(TARGET).into();
     clusters.push(native::cluster(&canonical_name(PROBE), vec![endpoint]));
     clusters
 }
 
-/// The routes of `native`, which stay as they are where endpoints change.
+/// The routes of `native`. They do not change with endpoints.
 pub(super) fn routes(world: World) -> Vec<Value> {
     let mut virtual_hosts = native::virtual_hosts(world, Setting::Standing);
     let cluster = native::cluster_name(&canonical_name(PROBE));
@@ -209,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_differ_as_they_say() {
+    fn versions_differ_by_their_declared_change() {
         let tables = Tables::new(&repository(), Contestant::Endpoint, 20, 1).expect("a text");
         let pieces = |version: usize| -> Vec<String> {
             tables.text(version).split(['"', ' ', '\\']).filter(|piece| !piece.is_empty()).map(str::to_owned).collect()
@@ -219,7 +220,7 @@ mod tests {
             all.filter(|(from, to)| from != to && from.starts_with("1")).collect()
         };
         assert_eq!(tables.change(1), PushedChange::All);
-        // The first Service's have to be reached.
+        // The first Service's endpoints must stay reachable.
         assert!(changed(0, 1).len() >= 19 * 10, "{:?}", changed(0, 1));
         assert_eq!(tables.change(2), PushedChange::OneEndpoint);
         assert_eq!(changed(1, 2), [("10.99.0.1".to_owned(), "10.99.0.2".to_owned())]);
