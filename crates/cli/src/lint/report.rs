@@ -21,7 +21,7 @@ pub struct LintReport {
     pub findings: Vec<Finding>,
     /// Rules that did not run, by the kind of object that the input lacks.
     pub not_run: BTreeMap<&'static str, Vec<&'static Rule>>,
-    /// Ignores that match no finding, as they were written.
+    /// Ignores that match no finding, as the user wrote them.
     pub unused: Vec<String>,
     /// Number of Services.
     pub services: usize,
