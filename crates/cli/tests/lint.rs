@@ -180,7 +180,7 @@ fn exit_statuses() {
         assert_eq!(output.status.code(), Some(*status), "{args:?}: {output:?}");
     }
     let output = byname(&["lint", "-f", warned, "--ignore", "BN999=why"]);
-    assert!(String::from_utf8(output.stderr).unwrap().contains("byname lint --list-rules has all of them"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("byname lint --list-rules prints all rules"));
 }
 
 #[test]

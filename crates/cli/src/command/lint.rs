@@ -62,13 +62,13 @@ enum LintFormat {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FailOn {
-    /// Errors: what cannot work.
+    /// Errors: configuration that cannot work.
     Error,
     /// Warnings and errors: a warning is configuration that does not do what it seems to.
     Warning,
     /// All findings.
     Info,
-    /// Never: exit with 0 whatever is found.
+    /// Never: exit with 0 whatever the findings.
     Never,
 }
 
