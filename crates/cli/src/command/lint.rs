@@ -30,7 +30,7 @@ Exit status: 0 if no finding reaches --fail-on; 1 if one does; 2 if an argument 
 pub(super) struct Lint {
     #[command(flatten)]
     input: Input,
-    /// Write this format.
+    /// Choose the output format.
     #[arg(long, value_enum, default_value_t = LintFormat::Text)]
     format: LintFormat,
     /// Exit with status 1 on findings of this severity or higher.

@@ -38,7 +38,7 @@ pub(super) struct Watch {
     context: Option<String>,
     #[command(flatten)]
     recipe: Recipe,
-    /// Write this format.
+    /// Choose the output format.
     #[arg(long, value_enum, default_value_t = WatchFormat::EnvoyEcds)]
     format: WatchFormat,
     /// Path of the Wasm module on Envoy's file system.
