@@ -105,11 +105,8 @@ impl Lint {
             report.not_run().iter().for_each(|line| output::note(line));
         }
         match (self.format, output) {
-            (LintFormat::Text, None) => output::print(&lint::text(&report))?,
-            // A file gets no colour codes.
-            (LintFormat::Text, Some(_)) => {
-                output::write(output, &anstream::adapter::strip_str(&lint::text(&report)).to_string())?;
-            }
+            (LintFormat::Text, None) => output::print(&lint::text(&report, true))?,
+            (LintFormat::Text, Some(_)) => output::write(output, &lint::text(&report, false))?,
             (LintFormat::Json, _) => output::write(output, &lint::json(&report))?,
             (LintFormat::Sarif, _) => output::write(output, &lint::sarif(&report))?,
         }
