@@ -119,8 +119,8 @@ fn missing(name: &NamespacedName, cluster: &ClusterState) -> InputError {
     there.sort_by_key(|other| std::cmp::Reverse(common_prefix(other, &name.name)));
     there.truncate(3);
     let fix = match there.as_slice() {
-        [] => format!("the input has no Pod in namespace {}", name.namespace),
-        near => format!("closest names: {}", near.join(", ")),
+        [] => format!("correct --pod, or add the pods of namespace {} to the input", name.namespace),
+        near => format!("correct --pod; the closest names are {}", near.join(", ")),
     };
     InputError::new(&format!("Pod {name}"), "is not in the input", fix)
 }

@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Parses `args`. Called as a kubectl plugin, the help says `kubectl byname`.
+/// Parses `args`. The help says `kubectl byname` if byname was called as a kubectl plugin.
 fn parse(args: Vec<OsString>) -> Result<Byname, clap::Error> {
     let called = args.first().map(Path::new).and_then(Path::file_stem).and_then(|name| name.to_str());
     let command = match called {

@@ -1,6 +1,6 @@
-//! What an Envoy loads: the filter by itself, its upstream clusters by themselves, or a whole bootstrap with both.
+//! The configuration that Envoy loads: the filter alone, its upstream clusters alone, or a bootstrap with both.
 //!
-//! The files of `envoy/` in the repository explain the parts; here they are put together for one caller.
+//! The files in `envoy/` explain the parts. This module puts the parts together for one caller.
 
 mod bootstrap;
 mod cds;

@@ -164,7 +164,7 @@ fn read_file(
     read_stream(open(path, progress)?, &shown(path), each)
 }
 
-/// Reads every object of `reader`. Errors call it `name`.
+/// Reads every object of `reader`, which errors call `name`.
 ///
 /// # Errors
 /// Those of [`read`].

@@ -1,5 +1,5 @@
-//! What Istio's control plane hands to sidecars: the filter as a WasmPlugin, and what of Envoy's configuration has to change
-//! for it as an EnvoyFilter.
+//! Objects by which Istio's control plane configures sidecars: a WasmPlugin with the filter, and an EnvoyFilter with the changes
+//! to Envoy's configuration that the filter needs.
 
 mod envoy_filter;
 mod object;

@@ -1,7 +1,7 @@
-//! What is likely to be wrong with the names, ports and endpoints of a cluster.
+//! Finds likely mistakes in the names, ports and endpoints of a cluster.
 //!
-//! A table of rules, each with its check, in one file a family. A rule that needs a kind of object of which nothing was
-//! read is not run, and the report says so.
+//! Each file of rules holds one family, and each rule has its check. A rule does not run if the input lacks a kind of object
+//! that it needs, and the report says so.
 
 mod backends;
 mod context;
@@ -33,12 +33,12 @@ pub use self::{
 };
 use crate::kubernetes::ClusterState;
 
-/// What there is to say beside the cluster.
+/// The options of lint.
 #[derive(Clone, Debug)]
 pub struct LintOptions {
     /// The cluster domain.
     pub domain: String,
-    /// What is ignored.
+    /// The rules to ignore.
     pub ignores: Vec<Ignore>,
 }
 
@@ -48,7 +48,7 @@ impl Default for LintOptions {
     }
 }
 
-/// Judges a cluster by every rule.
+/// Checks a cluster by every rule.
 #[must_use]
 pub fn lint(cluster: &ClusterState, options: &LintOptions) -> LintReport {
     let context = Context::new(cluster, &options.domain, rules().map(|rule| rule.id).collect());

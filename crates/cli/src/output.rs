@@ -1,4 +1,4 @@
-//! How this program speaks: to people at a terminal, and to programs in files, JSON and YAML.
+//! Output: text for people at a terminal; files, JSON and YAML for programs.
 
 mod files;
 mod json;

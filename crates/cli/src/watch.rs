@@ -122,7 +122,7 @@ fn refuse_circle(source: &SourceOptions, file: &Path) -> anyhow::Result<()> {
     let whole = directory.join(name);
     for path in paths {
         if path.canonicalize().is_ok_and(|path| whole.starts_with(path)) {
-            bail!("{}: is inside the watched {}; use an output file elsewhere", file.display(), path.display());
+            bail!("{}: is inside {}, which is watched; use an output file elsewhere", file.display(), path.display());
         }
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! The whole configuration: read and compiled, or refused with every error.
 //!
-//! [`Config::read`] makes one of pushed JSON. [`Config::resolve`] and then [`Config::plan`] decide a request, and
-//! [`Config::local_reply`] words a refusal. This is the top of the crate: it may use every other module and none may use it. It has
-//! no rule of its own, neither of names nor of steering.
+//! [`Config::read`] builds a configuration from pushed JSON. [`Config::resolve`] and then [`Config::plan`] decide a request,
+//! and [`Config::local_reply`] words a refusal. This module is the top of the crate: it may use every other module, and no
+//! other module may use it. It has no rules of its own for names or for steering.
 
 use alloc::{boxed::Box, string::String};
 
@@ -112,7 +112,7 @@ impl Config {
         self.counted_services
     }
 
-    /// The first half of a decision: what `request` resolves to. Every step is noted in `trace`, where there is one.
+    /// The first half of a decision: what `request` resolves to. Notes every step in `trace`, if given.
     #[must_use]
     pub fn resolve(&self, request: Request<'_>, trace: Option<&mut Trace>) -> Resolution<'_> {
         resolve::resolve(&self.table, &self.caller, request, trace)

@@ -1,9 +1,9 @@
-//! What a Kubernetes name resolves to, and what is done to a request for it.
+//! Resolves Kubernetes names, and plans what is done to a request for a name.
 //!
-//! [`Config::read`] compiles a pushed configuration. [`Config::resolve`] says what an authority resolves to for a caller, and
-//! [`Config::plan`] what is done to the request; where that takes a choice, it is passed an [`Env`] (clock, random numbers,
-//! headers) and a [`Balance`] (what earlier choices left behind). Everything else is pure, and the same code answers in the
-//! filter, in the program and in every test.
+//! [`Config::read`] compiles a pushed configuration. [`Config::resolve`] returns what an authority resolves to for a caller,
+//! and [`Config::plan`] what is done to the request. For choices, `plan` takes an [`Env`] (clock, random numbers, headers) and
+//! a [`Balance`] (the state of earlier choices). Everything else is pure, and the same code answers in the filter, in the
+//! `byname` command and in every test.
 //!
 //! Each module may use the modules below it, and none above it; `make lint` checks that.
 //!

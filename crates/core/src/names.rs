@@ -1,8 +1,8 @@
 //! Names and addresses as clients and Kubernetes write them: what an authority is, which absolute names a resolver tries for a
-//! short one, how DNS labels a single endpoint, and who asks.
+//! short one, how DNS labels a single endpoint, and the caller.
 //!
 //! Every type here is parsed once and correct from then on. A name is compared in lower case, and nothing here knows which
-//! names exist: that is the table's. It may use `text`, `collections` and `limits`.
+//! names exist: the table does. It may use `text`, `collections` and `limits`.
 
 mod authority;
 mod caller;

@@ -1,5 +1,5 @@
-//! The rules of a configuration, compiled: where ExternalName Services may lead, what replaces a Service that is missing, how
-//! requests are steered and balanced where a Service says so, what becomes of unknown names.
+//! The rules of a configuration, compiled: what ExternalName Services may resolve to, what replaces a missing Service, how
+//! single Services steer and balance requests, and what becomes of unknown names.
 //!
 //! A rule is checked and compiled once, when a configuration is read; a request only looks it up. Nothing here knows the
 //! Services of a table. It may use `wire` and everything below it.
@@ -38,7 +38,7 @@ pub(crate) struct Policy {
     /// `table.singleMachine`: loopback and link-local endpoints are kept.
     pub(crate) single_machine: bool,
     pub(crate) caller: Locality,
-    /// How requests are steered, where a Service does not say otherwise.
+    /// How requests are steered, unless a Service overrides it.
     pub(crate) steering_mode: SteeringMode,
     pub(crate) external_names: ExternalNames,
     pub(crate) fallbacks: Fallbacks,

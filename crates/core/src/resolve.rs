@@ -2,7 +2,8 @@
 //!
 //! [`resolve`] walks along the search path (`search`), through ExternalName Services (`alias`) and fallbacks (`fallback`), to a
 //! port that something serves (`port`). It is pure and total: whatever the input, there is a resolution with a reason, and the
-//! same function answers in the filter, in the program and in every test. Where a trace is asked for, it notes every step.
+//! same function answers in the filter, in the `byname` command and in every test. If a trace is asked for, it notes every
+//! step.
 //!
 //! It may use `table` and everything below it. It never chooses one endpoint of several and knows nothing of Envoy's clusters.
 
@@ -23,7 +24,7 @@ pub use trace::Trace;
 
 pub(crate) use resolution::Upstream;
 
-/// What `request` resolves to for `caller`, by `table`. Every step is noted in `trace`, where there is one.
+/// What `request` resolves to for `caller`, by `table`. Notes every step in `trace`, if given.
 #[must_use]
 pub(crate) fn resolve<'t>(
     table: &'t Table,

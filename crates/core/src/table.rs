@@ -5,7 +5,7 @@
 //! once which endpoints may serve each port for its caller, in which subsets and with which weights. Lookups by DNS name are
 //! in `lookup`. A request never changes a table.
 //!
-//! It may use `policy` and everything below it. It never chooses one endpoint of several: that is `balance`'s.
+//! It may use `policy` and everything below it. It never chooses one endpoint of several: `balance` does.
 
 mod addresses;
 mod endpoint_group;

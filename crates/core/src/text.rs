@@ -1,5 +1,5 @@
-//! Text that is written or checked in one place: numbers without the machinery of formatting, a client's bytes made fit for
-//! one line, header names and values.
+//! Text that is written or checked in one place: numbers without the machinery of formatting, a client's bytes escaped for one
+//! line, header names and values.
 //!
 //! It knows neither requests nor configurations. It may use `limits` and nothing else of the crate.
 

@@ -21,7 +21,7 @@ pub(super) enum OutputFormat {
 #[derive(Args, Clone, Debug)]
 pub(super) struct Input {
     /// Read Kubernetes objects from this file, or from all .yaml, .yml and .json files below this directory; - is the standard
-    /// input. Can be repeated. Default: the standard input. The objects to read: `kubectl get
+    /// input. Can be repeated. Default: the standard input. Get the objects with `kubectl get
     /// svc,endpointslices,pods,nodes,ingresses -A -o yaml`.
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     filenames: Vec<String>,

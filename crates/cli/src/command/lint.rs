@@ -30,7 +30,7 @@ Exit status: 0 if no finding reaches --fail-on; 1 if one does; 2 if an argument 
 pub(super) struct Lint {
     #[command(flatten)]
     input: Input,
-    /// Write this format.
+    /// Choose the output format.
     #[arg(long, value_enum, default_value_t = LintFormat::Text)]
     format: LintFormat,
     /// Exit with status 1 on findings of this severity or higher.
@@ -62,13 +62,13 @@ enum LintFormat {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FailOn {
-    /// Errors: what cannot work.
+    /// Errors: configuration that cannot work.
     Error,
     /// Warnings and errors: a warning is configuration that does not do what it seems to.
     Warning,
     /// All findings.
     Info,
-    /// Never: exit with 0 whatever is found.
+    /// Never: exit with 0 whatever the findings.
     Never,
 }
 
@@ -105,11 +105,8 @@ impl Lint {
             report.not_run().iter().for_each(|line| output::note(line));
         }
         match (self.format, output) {
-            (LintFormat::Text, None) => output::print(&lint::text(&report))?,
-            // A file gets no colour codes.
-            (LintFormat::Text, Some(_)) => {
-                output::write(output, &anstream::adapter::strip_str(&lint::text(&report)).to_string())?;
-            }
+            (LintFormat::Text, None) => output::print(&lint::text(&report, true))?,
+            (LintFormat::Text, Some(_)) => output::write(output, &lint::text(&report, false))?,
             (LintFormat::Json, _) => output::write(output, &lint::json(&report))?,
             (LintFormat::Sarif, _) => output::write(output, &lint::sarif(&report))?,
         }

@@ -1,4 +1,4 @@
-//! What a person sees while the input is read: a hint at a terminal, a progress bar, the kinds that were skipped.
+//! Messages while the input is read: a hint at a terminal, a progress bar, and the kinds that were skipped.
 
 use std::{
     fs,
@@ -17,22 +17,22 @@ use crate::{
 /// Input from this size on gets a progress bar.
 const LARGE_BYTES: u64 = 8 << 20;
 
-/// Tells a person at a terminal that the program waits for its standard input.
+/// Notes at a terminal that byname waits for its standard input.
 pub(super) fn say_if_waiting(sources: &[Source]) {
     if sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
-        note("reading objects from the standard input; -f names a file");
+        note("reading objects from the standard input; pass -f FILE to read a file");
     }
 }
 
-/// Notes which kinds were skipped.
+/// Notes the kinds and numbers of skipped objects.
 pub(super) fn say_skipped(cluster: &ClusterState) {
     if cluster.skipped.is_empty() {
         return;
     }
     let count: usize = cluster.skipped.values().sum();
     let kinds: Vec<String> = cluster.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let objects = if count == 1 { "object" } else { "objects" };
-    note(&format!("{count} {objects} of kinds that say nothing about names skipped: {}", kinds.join(", ")));
+    let objects = if count == 1 { "object that does" } else { "objects that do" };
+    note(&format!("skipped {count} {objects} not affect names: {}", kinds.join(", ")));
 }
 
 /// A progress bar on the standard error while a large input is read, if that is a terminal.

@@ -24,6 +24,8 @@ use crate::{
 Examples:
   byname watch --pod $(POD_NAMESPACE)/$(POD_NAME) -o /etc/byname/ecds/byname.yaml --listen :9902
   byname watch --from-dir cluster/ --namespace shop -o ecds/byname.yaml")]
+// `watch` accepts the option, but always skips, so the option's default would be wrong in its help.
+#[command(mut_arg("skip_invalid", |option| option.hide(true)))]
 pub(super) struct Watch {
     /// Follow this directory or file in place of the API; it holds the output of `kubectl get -o yaml`. Can be repeated.
     #[arg(long = "from-dir", value_name = "DIR", conflicts_with_all = ["kubeconfig", "context"])]
@@ -36,7 +38,7 @@ pub(super) struct Watch {
     context: Option<String>,
     #[command(flatten)]
     recipe: Recipe,
-    /// Write this format.
+    /// Choose the output format.
     #[arg(long, value_enum, default_value_t = WatchFormat::EnvoyEcds)]
     format: WatchFormat,
     /// Path of the Wasm module on Envoy's file system.

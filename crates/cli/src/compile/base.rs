@@ -25,7 +25,7 @@ impl Default for Base {
 }
 
 impl Base {
-    /// Reads it from a YAML or JSON file in the form that docs/configuration.md describes.
+    /// Reads a configuration from a YAML or JSON file in the form that docs/configuration.md describes.
     ///
     /// # Errors
     /// If the file is not a configuration, or sets fields that come from Kubernetes.

@@ -1,5 +1,5 @@
-//! The upstream clusters that Envoy needs for a configuration. The core is asked for every absolute name in the table, and its
-//! plans name the clusters, so that this module never makes up a name.
+//! The upstream clusters that Envoy needs for a configuration. This module asks the core for every absolute name in the table.
+//! The core's plans name the clusters, so this module never makes up a name.
 //!
 //! | name | content of the cluster |
 //! |---|---|
@@ -7,7 +7,8 @@
 //! | each endpoint with a hostname, with each port | the endpoint |
 //! | each alias and each fallback that leaves the cluster, with each allowed port | the host outside |
 //!
-//! A Service that is steered by authority is asked for as if it were steered by cluster: Envoy's routes then match the authority.
+//! For a Service that is steered by authority, it asks as if the Service were steered by cluster: Envoy's routes then match the
+//! authority.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -43,12 +44,12 @@ pub enum UpstreamCluster {
         host: String,
         /// The host's port.
         port: u16,
-        /// Whether it is spoken to over TLS.
+        /// Whether the connection uses TLS.
         tls: bool,
     },
     /// The host outside the cluster that the filter names for each request.
     DynamicForwardProxy {
-        /// Whether it is spoken to over TLS.
+        /// Whether the connection uses TLS.
         tls: bool,
     },
     /// The endpoint that the filter picked.
@@ -68,7 +69,7 @@ pub struct ClusterEndpoints {
     pub subset: String,
     /// The protocol to the endpoints.
     pub spoken: UpstreamProtocol,
-    /// Whether the name means the endpoints in DNS too.
+    /// Whether the Service is headless: DNS resolves its name to the endpoints.
     pub headless: bool,
     /// The addresses of the endpoints; `None` if they are unknown.
     pub addresses: Option<Vec<SocketAddr>>,
@@ -151,11 +152,11 @@ pub fn clusters(compiled: &Compiled, base: &Base) -> Result<UpstreamClusters, In
 /// The modes by which the Services of a configuration are steered.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Steered {
-    /// Whether any is steered by cluster.
+    /// Whether any Service is steered by cluster.
     pub cluster: bool,
-    /// Whether any is steered by authority.
+    /// Whether any Service is steered by authority.
     pub authority: bool,
-    /// Whether any is steered by endpoint.
+    /// Whether any Service is steered by endpoint.
     pub endpoint: bool,
 }
 

@@ -1,4 +1,4 @@
-//! One of the two states that are compared: a cluster, or a configuration that was made of one.
+//! One of the two states to compare: Kubernetes objects, or a configuration compiled from them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use crate::{
     kubernetes::{ClusterState, NamespacedName},
 };
 
-/// One of the two states that are compared.
+/// One of the two states to compare.
 #[derive(Debug)]
 pub struct Side {
     pub(super) config: Config,
@@ -24,15 +24,15 @@ pub struct Side {
     /// The configuration without its Services.
     rest: wire::Config,
     zone: String,
-    /// Those of objects of any kind; of a configuration, the caller's.
+    /// The namespaces of all objects. For a configuration: the caller's namespace, if it sets one.
     namespaces: BTreeSet<String>,
-    /// What was left out, as the filter would refuse it.
+    /// The Services that were left out because the filter would refuse them, each with the reason.
     pub left_out: BTreeMap<NamespacedName, InputError>,
 }
 
-/// So much of an input tells a configuration from Kubernetes objects.
+/// The part of an input that tells a configuration from Kubernetes objects.
 const HEAD_BYTES: u64 = 4 << 10;
-/// With one of these a configuration begins, and no Kubernetes object.
+/// The fields that a configuration may begin with. No Kubernetes object begins with one of them.
 const FIELDS: [&str; 10] = [
     "version",
     "caller",
@@ -47,10 +47,10 @@ const FIELDS: [&str; 10] = [
 ];
 
 impl Side {
-    /// Kubernetes objects, which are compiled with `options`, or what `byname compile --format table` wrote.
+    /// Reads Kubernetes objects and compiles them with `options`, or reads the output of `byname compile --format table`.
     ///
     /// # Errors
-    /// All that is wrong with either.
+    /// If the input cannot be read, or is invalid.
     pub fn read(source: &Source, options: &CompileOptions, progress: &mut dyn FnMut(u64)) -> anyhow::Result<Self> {
         let (mut reader, called): (Box<dyn Read>, String) = match source {
             Source::Path(path) if !path.is_dir() => {
@@ -62,7 +62,7 @@ impl Side {
             }
             Source::Stdin => (Box::new(io::stdin()), "standard input".to_owned()),
         };
-        // What a pipe has given out it does not give again.
+        // A pipe cannot be read twice, so the head is put back in front of the rest.
         let mut head = Vec::new();
         reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head).with_context(|| called.clone())?;
         let is_configuration = is_configuration(&head);
@@ -86,7 +86,7 @@ impl Side {
         let mut text = String::new();
         let bytes = reader.take(most + 1).read_to_string(&mut text).with_context(|| called.to_owned())?;
         if bytes > MAX_CONFIGURATION_BYTES {
-            bail!("{called}: is larger than the {MAX_CONFIGURATION_BYTES} bytes of a configuration");
+            bail!("{called}: is larger than {MAX_CONFIGURATION_BYTES} bytes, the limit of a configuration");
         }
         let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
         let config = Config::read(&text, &defaults).with_context(|| called.to_owned())?;
@@ -106,7 +106,7 @@ impl Side {
         Self { config, zone: compile::zone(&rest.dns), services, rest, namespaces, left_out }
     }
 
-    /// The namespaces that names are asked from; of a configuration for whomever, those of its Services.
+    /// The namespaces to resolve names from. A configuration without a caller's namespace has the namespaces of its Services.
     pub(super) fn namespaces(&self) -> BTreeSet<String> {
         if !self.namespaces.is_empty() {
             return self.namespaces.clone();
@@ -114,10 +114,10 @@ impl Side {
         self.services.keys().filter_map(|key| Some(key.split_once('/')?.0.to_owned())).collect()
     }
 
-    /// From now on names are asked from this namespace.
+    /// Resolves names from this namespace from now on.
     pub(super) fn ask_from(&mut self, namespace: &str) -> Result<(), FieldErrors> {
         self.rest.caller.namespace = Some(namespace.to_owned());
-        // The same as the whole one, but for the caller and without Services.
+        // The caller does not depend on the Services, so they are left out of the text to read.
         self.config.caller = Config::read(compile::text(&self.rest), &Defaults::default())?.caller;
         Ok(())
     }
@@ -127,14 +127,14 @@ impl Side {
         &self.zone
     }
 
-    /// The Service that has this whole name.
+    /// The Service with this full name.
     pub(super) fn service_called(&self, name: &str) -> Option<&wire::Service> {
         let below = name.strip_suffix(&self.zone)?.strip_suffix(".svc.")?;
         let (service, namespace) = below.split_once('.')?;
         self.services.get(&format!("{namespace}/{service}"))
     }
 
-    /// Ports that an alias to this target may be asked for.
+    /// The ports that `externalNames.allow` lists for this target.
     pub(super) fn allowed_ports(&self, target: &str) -> impl Iterator<Item = u16> {
         let entries = self.rest.external_names.allow.iter().filter(move |allow| match allow.host.strip_prefix('*') {
             Some(domain) => target.ends_with(domain),
@@ -144,7 +144,7 @@ impl Side {
     }
 }
 
-/// By its first field: objects begin with one of their own.
+/// Whether an input is a configuration, by its first field.
 fn is_configuration(head: &[u8]) -> bool {
     let head = String::from_utf8_lossy(head);
     let field = head.trim_start_matches('\u{feff}').trim_start().strip_prefix('{').map(str::trim_start);

@@ -177,7 +177,7 @@ impl<'s> ClusterBuilder<'s> {
         })
     }
 
-    /// A host outside, in a form that older Envoys know too, such as Istio's.
+    /// The cluster of a host outside, in a form that older Envoys such as Istio's support.
     fn external(&self, name: &str, host: &str, port: u16) -> Fields {
         fields! {
             "type": "LOGICAL_DNS",
@@ -250,8 +250,8 @@ fn protocol_options(mut options: Fields, protocol: UpstreamProtocol) -> Yaml {
     map! { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": Yaml::Map(fields) }
 }
 
-/// Names are absolute: with a pod's search domains `api.example.com` might be found as endpoint `api` of a Service `example` in
-/// a namespace `com`.
+/// A resolver without search domains, because names are absolute: with a pod's search domains, `api.example.com` could resolve
+/// to endpoint `api` of a Service `example` in a namespace `com`.
 fn resolver() -> Yaml {
     extension(
         "envoy.network.dns_resolver.cares",

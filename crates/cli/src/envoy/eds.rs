@@ -30,7 +30,8 @@ pub fn endpoint_files(clusters: &UpstreamClusters) -> Result<Vec<(String, String
     problems.or(files)
 }
 
-/// Two names never share a file: bytes other than letters, digits, `-`, `.` and `_` are percent-encoded.
+/// The name of a cluster's file. Clusters never share a file: bytes other than letters, digits, `-`, `.` and `_` are
+/// percent-encoded.
 pub(super) fn file_name(cluster: &str) -> String {
     let mut name = String::new();
     for byte in cluster.bytes() {

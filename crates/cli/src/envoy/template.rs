@@ -5,29 +5,33 @@ use std::collections::BTreeMap;
 use crate::output::yaml::{Yaml, YamlPrinter};
 
 /// Fills each line `key: {{name}}` of `template` with the value `name`. A null value removes the line and the comment above
-/// the line.
+/// it. A comment at the end of the template belongs to no line and is left out.
 pub(super) fn fill<const N: usize>(template: &'static str, values: [(&str, Yaml); N]) -> String {
     let mut values = BTreeMap::from(values);
     let mut printer = YamlPrinter::default();
+    let mut comment: Vec<&str> = Vec::new();
     for line in template.lines() {
         let place = line.trim_start();
-        let column = line.len() - place.len();
-        match place.strip_suffix("}}").and_then(|place| place.split_once(": {{")) {
-            None => printer.line(line),
+        if place.starts_with('#') {
+            comment.push(line);
+            continue;
+        }
+        let above = std::mem::take(&mut comment);
+        let value = match place.strip_suffix("}}").and_then(|place| place.split_once(": {{")) {
+            None => None,
             Some((key, name)) => match values.remove(name) {
-                None | Some(Yaml::Null) => drop_comment(&mut printer.text),
-                Some(value) => printer.field(key, &value, column),
+                None | Some(Yaml::Null) => continue,
+                Some(value) => Some((key, value)),
             },
+        };
+        above.iter().for_each(|line| printer.line(line));
+        match value {
+            None => printer.line(line),
+            Some((key, value)) => printer.field(key, &value, line.len() - place.len()),
         }
     }
     debug_assert!(values.is_empty(), "the template has no place for {:?}", values.keys());
     printer.text
-}
-
-/// Removes the comment at the end of `text`.
-fn drop_comment(text: &mut String) {
-    let comment = text.split_inclusive('\n').rev().take_while(|line| line.trim_start().starts_with('#'));
-    text.truncate(text.len() - comment.map(str::len).sum::<usize>());
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The endpoints of a Service, and why each may serve a caller or not.
+//! The endpoints of a Service, and why each can serve a caller or cannot.
 
 use std::{
     collections::BTreeSet,
@@ -45,15 +45,15 @@ pub struct ExplainedEndpoint {
     pub serving: bool,
     /// The condition `terminating`. If absent, it counts as false.
     pub terminating: bool,
-    /// Whether the endpoint may serve this caller.
+    /// Whether the endpoint can serve this caller.
     pub serves: bool,
-    /// Why the endpoint may serve this caller, or may not.
+    /// Why the endpoint can serve this caller, or cannot.
     pub because: String,
     /// The endpoint's place in the input: file and line.
     pub at: String,
 }
 
-/// The facts that decide which endpoints may serve.
+/// The facts that decide which endpoints can serve.
 pub(super) struct EndpointQuery<'a> {
     pub(super) service: &'a Service,
     /// The name of the Service's port.
@@ -142,7 +142,7 @@ fn hints(endpoint: &EndpointView<'_>) -> Vec<String> {
     zones.chain(endpoint.hinted_nodes().map(|node| format!("node {node}"))).collect()
 }
 
-/// Why one endpoint may serve or not, given the choice that the core made among all endpoints.
+/// Why one endpoint can serve or cannot, given the choice that the core made among all endpoints.
 fn because(
     (view, endpoint): (&EndpointView<'_>, &ExplainedEndpoint),
     serves: bool,
@@ -178,11 +178,11 @@ fn because(
         (false, _) if !is_ready => "terminating: ready endpoints are preferred".to_owned(),
         (false, Some(Choice::SameNode)) => format!("ready, but not {hinted} the caller's node {node}"),
         (false, Some(Choice::SameZone)) => format!("ready, but not {hinted} the caller's zone {zone}"),
-        (false, _) => "ready, but not among the endpoints that may serve".to_owned(),
+        (false, _) => "ready, but not among the endpoints that can serve".to_owned(),
     }
 }
 
-/// Why a Service has no endpoint that may serve.
+/// Why a Service has no endpoint that can serve.
 pub(super) fn why_none(cluster: &ClusterState, name: &NamespacedName) -> Option<String> {
     let view = cluster.service(name)?;
     if view.is_external_name() {

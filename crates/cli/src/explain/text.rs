@@ -81,7 +81,7 @@ fn names(explanation: &Explanation, lines: &mut Vec<String>) {
 fn endpoints(explanation: &Explanation, lines: &mut Vec<String>) {
     let Some(endpoints) = &explanation.endpoints else { return };
     let serving = endpoints.iter().filter(|endpoint| endpoint.serves).count();
-    heading("Endpoints", &format!("{serving} of {} may serve", endpoints.len()), lines);
+    heading("Endpoints", &format!("{serving} of {} can serve", endpoints.len()), lines);
     if !endpoints.is_empty() {
         let mut table = new_table();
         table.set_header(["", "ADDRESS", "POD", "NODE", "ZONE", "HINTS", "CONDITIONS", "WHY"]);

@@ -52,8 +52,8 @@ pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<IstioObject, In
     IstioObject::new(kind, COMMENT, namespace(compiled)?, spec)
 }
 
-/// A map with one line per field, and so are the fields at `path`. A diff then shows a line per changed Service, as in the table's
-/// text.
+/// Lays out a map with one line per field, and likewise the maps along `path`. A diff then shows one line per changed Service, as
+/// in the table's text.
 fn by_line(value: Yaml, path: &[&str]) -> Yaml {
     let Yaml::Map(fields) = value else { return value };
     let lines = fields.into_iter().map(|(key, value)| match path.split_first() {

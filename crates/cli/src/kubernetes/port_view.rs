@@ -60,7 +60,7 @@ pub struct SlicePortView<'c> {
 /// The transport protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TransportProtocol<'c> {
-    /// TCP, also where the port says nothing.
+    /// TCP, which is the default.
     Tcp,
     /// UDP.
     Udp,
@@ -73,13 +73,13 @@ pub enum TransportProtocol<'c> {
 /// The protocol of a Service's port, from its `appProtocol` or its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppProtocol {
-    /// TLS, with whatever is in it.
+    /// TLS, whatever protocol it carries.
     Tls,
     /// HTTP/2 in plaintext.
     Http2,
     /// Another protocol in plaintext, over TCP alone.
     Plaintext,
-    /// Neither `appProtocol` nor the name says it.
+    /// Neither `appProtocol` nor the name is a known word.
     Unknown,
 }
 

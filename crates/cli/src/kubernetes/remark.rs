@@ -3,8 +3,8 @@
 use super::name::{DEFAULT_NAMESPACE, ObjectName};
 use crate::input::{InputNode, InputValue, RawObject, SourceLocation};
 
-/// The prefix of the annotations. Kubernetes requires a DNS subdomain here. A name without dots is one, and belongs to
-/// nobody.
+/// The prefix of the annotations. Kubernetes requires a DNS subdomain here. A name without dots is valid, and nobody
+/// owns it.
 const PREFIX: &str = "byname/";
 
 /// An annotation for byname.

@@ -1,4 +1,4 @@
-//! What the rules ask of a cluster, joined once: Services with their pods and their endpoints.
+//! The cluster as the rules read it: Services joined once with their pods and their endpoints.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,7 +7,7 @@ use crate::kubernetes::{
     ClusterState, EndpointView, NamespacedName, Pod, ServicePortView, ServiceView, SliceView, Sourced, TargetPort,
 };
 
-/// A pod and what it is called.
+/// A pod with its name.
 pub(super) type NamedPod<'c> = (&'c NamespacedName, &'c Sourced<Pod>);
 
 pub(super) struct Context<'c> {
@@ -16,7 +16,7 @@ pub(super) struct Context<'c> {
     pub(super) domain: &'c str,
     /// The ids of all rules.
     pub(super) rule_ids: BTreeSet<&'static str>,
-    /// By namespace and name.
+    /// Sorted by namespace and name.
     pub(super) services: Vec<LintedService<'c>>,
 }
 
@@ -24,12 +24,12 @@ pub(super) struct Context<'c> {
 pub(super) struct LintedService<'c> {
     pub(super) name: &'c NamespacedName,
     pub(super) view: ServiceView<'c>,
-    /// Those that its selector matches and that have not ended.
+    /// The pods that its selector matches, without pods that have ended.
     pub(super) pods: Vec<NamedPod<'c>>,
     pub(super) endpoints: Vec<EndpointView<'c>>,
 }
 
-/// What a finding in a slice is about.
+/// The subject of findings in an EndpointSlice.
 pub(super) fn slice_subject<'c>(slice: &SliceView<'c>) -> Subject<'c> {
     Subject::new("EndpointSlice", slice.name, slice.source)
 }
@@ -43,12 +43,12 @@ impl<'c> LintedService<'c> {
         self.view.source.object.metadata.annotations.as_ref()?.get(name).map(String::as_str)
     }
 
-    /// Whether any endpoint would be sent requests.
+    /// Whether any endpoint can get requests.
     pub(super) fn serves(&self) -> bool {
         self.endpoints.iter().any(EndpointView::may_serve)
     }
 
-    /// Nodes with an endpoint that would be sent requests.
+    /// The nodes with an endpoint that can get requests.
     pub(super) fn serving_nodes(&self) -> BTreeSet<&'c str> {
         self.endpoints.iter().filter(|endpoint| endpoint.may_serve()).filter_map(EndpointView::node).collect()
     }
@@ -67,7 +67,7 @@ impl<'c> Context<'c> {
         Self { cluster, domain, rule_ids, services: services.collect() }
     }
 
-    /// The Service called so.
+    /// The Service with this name.
     pub(super) fn service(&self, namespace: &str, name: &str) -> Option<&LintedService<'c>> {
         let key = (namespace, name);
         let order = |service: &LintedService<'_>| (&*service.name.namespace, &*service.name.name).cmp(&key);
@@ -81,16 +81,16 @@ impl<'c> Context<'c> {
         self.services.get(begin..end).unwrap_or_default()
     }
 
-    /// Whether that a Service is not here means that it is nowhere. What was read may be one namespace of many.
+    /// Whether a Service of `namespace` that is not in the input does not exist. The input may cover only some namespaces.
     pub(super) fn knows_services_of(&self, namespace: &str) -> bool {
         let is_known_missing = self.cluster.knows("Namespace") && !self.cluster.namespaces.contains_key(namespace);
         is_known_missing || !self.services_in(namespace).is_empty()
     }
 }
 
-/// Pods by the labels that selectors ask for.
+/// An index of pods by the labels that selectors use.
 struct PodIndex<'c> {
-    /// Numbers of pods by namespace, label and value.
+    /// Indexes into `pods` by namespace, label and value.
     by_label: HashMap<(&'c str, &'c str, &'c str), Vec<usize>>,
     pods: Vec<NamedPod<'c>>,
 }
@@ -114,7 +114,7 @@ impl<'c> PodIndex<'c> {
         Self { by_label, pods }
     }
 
-    /// By the rarest of the labels first.
+    /// The pods that the selector of `service` matches. Only pods with the rarest of its labels are compared.
     fn selected(&self, service: ServiceView<'c>) -> Vec<NamedPod<'c>> {
         let Some(selector) = service.selector() else { return Vec::new() };
         let namespace = &*service.name.namespace;
@@ -125,7 +125,7 @@ impl<'c> PodIndex<'c> {
     }
 }
 
-/// `80 (http, TCP)`.
+/// A port as text: `80 (http, TCP)`.
 pub(super) fn shown(port: &ServicePortView<'_>) -> String {
     match port.name {
         "" => format!("{} ({})", port.number, port.protocol),
@@ -133,7 +133,7 @@ pub(super) fn shown(port: &ServicePortView<'_>) -> String {
     }
 }
 
-/// The first few of `items`, and how many more there are: `a, b, c and 4 more`.
+/// The first few items and the number of the others: `a, b, c and 4 more`.
 pub(super) fn some<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     const SHOWN: usize = 3;
     let mut items = items.into_iter();
@@ -144,12 +144,12 @@ pub(super) fn some<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> 
     }
 }
 
-/// `app=web, tier=front`.
+/// Labels as text: `app=web, tier=front`.
 pub(super) fn labels<'l>(labels: impl IntoIterator<Item = (&'l String, &'l String)>) -> String {
     labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether a port leads to a name that no container of the selected pods has.
+/// Whether the `targetPort` is a name that no container of the selected pods has.
 pub(super) fn names_no_container_port(service: &LintedService<'_>, port: &ServicePortView<'_>) -> bool {
     let TargetPort::Name(name) = port.target() else { return false };
     let mut ports = service.pods.iter().flat_map(|(_, pod)| &pod.object.container_ports);

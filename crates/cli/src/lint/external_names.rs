@@ -102,7 +102,7 @@ struct ExternalNameAlias<'a, 'c> {
 }
 
 impl<'c> ExternalNameAlias<'_, 'c> {
-    /// Kind (`svc` or `pod`), namespace and name where the target is in the cluster.
+    /// The target's kind (`svc` or `pod`), namespace and name, if the target is in the cluster.
     fn inside(&self, context: &Context<'c>) -> Option<(&str, &str, &str)> {
         let mut labels = self.target.below(context.domain)?.rsplit('.');
         Some((labels.next()?, labels.next()?, labels.next()?))

@@ -1,4 +1,4 @@
-//! What a rule found, and where.
+//! The findings of a rule, with their places in the input.
 
 use std::sync::Arc;
 
@@ -9,44 +9,44 @@ use super::{
 };
 use crate::kubernetes::ObjectName;
 
-/// Something that a rule found.
+/// A finding of a rule.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// The rule.
     pub rule: &'static Rule,
-    /// In which object.
+    /// The object that it is in.
     pub object: ObjectName,
     /// Path of the field: `spec.ports[0].port`.
     pub field: String,
-    /// The file, as it was named.
+    /// The file, as the user named it.
     pub file: Arc<str>,
-    /// The field's line, counted from 1.
+    /// The field's line, from 1.
     pub line: u32,
-    /// What is there.
+    /// What is wrong in this object.
     pub message: String,
-    /// Why nobody need hear of it, if so.
+    /// Why the finding is ignored; `None` if it is open.
     pub ignored: Option<Ignored>,
 }
 
-/// That a finding is ignored.
+/// How and why a finding is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ignored {
-    /// Who said so.
+    /// The source of the ignore.
     pub by: IgnoredBy,
-    /// Why.
+    /// The reason given there.
     pub reason: String,
 }
 
-/// Who says that a finding is to be ignored.
+/// The source of an ignore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IgnoredBy {
-    /// Whoever called the program.
+    /// The option `--ignore`.
     Flag,
-    /// The object.
+    /// An annotation of the object.
     Annotation,
 }
 
-/// Runs the check of a rule.
+/// Runs a rule's check and returns its findings.
 pub(super) fn run(rule: &'static Rule, context: &Context<'_>) -> impl Iterator<Item = Finding> {
     let mut findings = Findings::default();
     (rule.check)(context, &mut findings);
@@ -56,7 +56,7 @@ pub(super) fn run(rule: &'static Rule, context: &Context<'_>) -> impl Iterator<I
     })
 }
 
-/// Sorts findings as they stand in the files.
+/// Sorts findings by file and line.
 pub(super) fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| (&a.file, a.line, a.rule.id, &a.field).cmp(&(&b.file, b.line, b.rule.id, &b.field)));
 }

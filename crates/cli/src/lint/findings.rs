@@ -1,4 +1,4 @@
-//! Where checks write down what they find.
+//! Collects what the check of one rule finds.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::{
     kubernetes::{Lines, NamespacedName, ObjectName, Sourced},
 };
 
-/// An object in which something may be found.
+/// An object that a check may report.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'c> {
     kind: &'c str,
@@ -23,26 +23,27 @@ impl<'c> Subject<'c> {
         Self { kind, namespace, name, place: &object.place, lines: Some(&object.lines) }
     }
 
-    /// The same under another name: that of a route is known with its kind.
+    /// This subject with another name: routes are keyed by `kind/name`, and findings show the name alone.
     pub(super) fn called(self, name: &'c str) -> Self {
         Self { name, ..self }
     }
 
-    /// One of which only the place is known.
+    /// A subject whose fields have no known lines.
     pub(super) fn unread(kind: &'c str, namespace: &'c str, name: &'c str, place: &'c SourceLocation) -> Self {
         Self { kind, namespace, name, place, lines: None }
     }
 
+    /// The line of `field`, or of the object.
     pub(super) fn at(self, field: &str) -> u32 {
         self.lines.and_then(|lines| lines.of(field)).unwrap_or(self.place.line)
     }
 }
 
-/// What the check of one rule finds.
+/// The diagnostics of one check.
 #[derive(Default)]
 pub(super) struct Findings(Vec<Diagnostic>);
 
-/// Something that a check found, without its rule.
+/// A finding before its rule is attached.
 pub(super) struct Diagnostic {
     pub(super) object: ObjectName,
     pub(super) field: String,
@@ -52,14 +53,14 @@ pub(super) struct Diagnostic {
 }
 
 impl Findings {
-    /// Adds a finding in this field.
+    /// Adds a diagnostic for a field of `subject`.
     pub(super) fn add(&mut self, subject: Subject<'_>, field: impl Into<String>, message: impl Into<String>) {
         let field = field.into();
         let line = subject.at(&field);
         self.add_at(subject, field, line, message);
     }
 
-    /// [`Findings::add`], where the line is known.
+    /// [`Findings::add`] with a known line.
     pub(super) fn add_at(
         &mut self,
         subject: Subject<'_>,

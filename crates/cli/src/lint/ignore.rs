@@ -1,4 +1,4 @@
-//! How findings are switched off: by a flag or by an annotation, and never without a reason.
+//! Ignored findings: by `--ignore` or by an annotation, each with a reason.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::kubernetes::ClusterState;
 
-/// That a rule is to be ignored, in one object or everywhere.
+/// One `--ignore`: a rule to ignore, for one object or everywhere.
 #[derive(Clone, Debug)]
 pub struct Ignore {
     rule: &'static Rule,
@@ -21,19 +21,22 @@ pub struct Ignore {
 impl FromStr for Ignore {
     type Err = String;
 
-    /// `BN001=reason` or `BN001:namespace/name=reason`.
+    /// Parses `BN001=reason` or `BN001:namespace/name=reason`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (what, reason) = text.split_once('=').unwrap_or((text, ""));
         let (id, object) = match what.split_once(':') {
             Some((id, object)) => (id, Some(object)),
             None => (what, None),
         };
-        let rule = by_id(id).ok_or("there is no such rule; byname lint --list-rules has all of them")?;
+        let rule =
+            by_id(id).ok_or_else(|| format!("rule {id} does not exist; byname lint --list-rules prints all rules"))?;
         if reason.trim().is_empty() {
-            return Err(format!("it has no reason; write {what}=\"why it is not wrong here\""));
+            return Err(format!("the reason is missing; write {what}=\"why the finding is acceptable\""));
         }
         if object.is_some_and(str::is_empty) {
-            return Err(format!("it names no object; write {id}:namespace/name=reason, or {id}=reason for all"));
+            return Err(format!(
+                "the object after ':' is missing; write {id}:namespace/name=reason, or {id}=reason for all objects"
+            ));
         }
         Ok(Self { rule, object: object.map(str::to_owned), reason: reason.trim().to_owned() })
     }
@@ -45,7 +48,7 @@ impl Ignore {
     }
 }
 
-/// Those that are for none of `findings`, as they were written.
+/// The ignores that match none of `findings`, as the user wrote them.
 pub(super) fn unused<'i>(ignores: &'i [Ignore], findings: &'i [Finding]) -> impl Iterator<Item = String> + 'i {
     let unused = ignores.iter().filter(|ignore| !findings.iter().any(|finding| ignore.is_for(finding)));
     unused.map(|Ignore { rule, object, .. }| match object {
@@ -54,7 +57,7 @@ pub(super) fn unused<'i>(ignores: &'i [Ignore], findings: &'i [Finding]) -> impl
     })
 }
 
-/// Why a finding is ignored, if it is.
+/// The reason why a finding is ignored; `None` if it is not.
 pub(super) fn why(finding: &Finding, ignores: &[Ignore], cluster: &ClusterState) -> Option<Ignored> {
     if let Some(ignore) = ignores.iter().find(|ignore| ignore.is_for(finding)) {
         return Some(Ignored { by: IgnoredBy::Flag, reason: ignore.reason.clone() });

@@ -73,7 +73,7 @@ const BARE_NDOTS: usize = 1;
 /// Number of domains in the default search path of a pod.
 const CLUSTER_SEARCHES: usize = 3;
 
-/// Endpoints of a Service that share a short name with a Service of the namespace called like the Service.
+/// Ready endpoints whose short name `hostname.service` is also the short name `service.namespace` of another Service.
 fn shadowed<'a, 'c>(
     service: &'a LintedService<'c>,
     context: &'a Context<'c>,
@@ -141,7 +141,7 @@ struct Lookups {
 }
 
 impl Lookups {
-    /// `None` where the node's resolver settings apply.
+    /// The settings of `pod`; `None` if the node's resolver settings apply.
     fn of(pod: &Pod) -> Option<Self> {
         let (searches, ndots) = match pod.dns_policy {
             DnsPolicy::ClusterFirst => (CLUSTER_SEARCHES, CLUSTER_NDOTS),

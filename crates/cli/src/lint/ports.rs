@@ -83,7 +83,7 @@ pub(super) const RULES: &[Rule] = &[
 fn target_port_name_missing(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
         for port in service.view.ports().filter(|port| names_no_container_port(service, port)) {
-            let name = port.target().to_string();
+            let TargetPort::Name(name) = port.target() else { continue };
             let number = name.parse::<u16>().map_or("", |_| "; write a port number without quotes");
             let protocol = port.protocol;
             let count = service.pods.len();

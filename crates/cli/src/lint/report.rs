@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use anstyle::Style;
 use serde_json::{Value, json};
 
 use super::{
@@ -21,7 +22,7 @@ pub struct LintReport {
     pub findings: Vec<Finding>,
     /// Rules that did not run, by the kind of object that the input lacks.
     pub not_run: BTreeMap<&'static str, Vec<&'static Rule>>,
-    /// Ignores that match no finding, as they were written.
+    /// Ignores that match no finding, as the user wrote them.
     pub unused: Vec<String>,
     /// Number of Services.
     pub services: usize,
@@ -60,33 +61,35 @@ fn count(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// The report as text, for people.
+/// The report as text for people, with or without the codes of colours.
 #[must_use]
-pub fn text(report: &LintReport) -> String {
+pub fn text(report: &LintReport, has_colours: bool) -> String {
+    let style = |style: Style| if has_colours { style } else { Style::new() };
+    let (name, aside) = (style(NAME), style(ASIDE));
     let mut text = String::new();
     for Finding { rule, object, field, file, line, message, .. } in report.open() {
-        let colour = colour(rule.severity);
+        let colour = style(colour(rule.severity));
         let (id, severity) = (rule.id, rule.severity);
         let (file, object, field, message) = (plain(file), plain(&object.to_string()), plain(field), plain(message));
         push(
             &mut text,
             format_args!(
-                "{file}:{line}: {colour}{severity}[{id}]{colour:#} {NAME}{object}{NAME:#}, {field}: {message}"
+                "{file}:{line}: {colour}{severity}[{id}]{colour:#} {name}{object}{name:#}, {field}: {message}"
             ),
         );
-        push(&mut text, format_args!("    {ASIDE}why:{ASIDE:#} {}", rule.why));
-        push(&mut text, format_args!("    {ASIDE}fix:{ASIDE:#} {}", rule.fix));
+        push(&mut text, format_args!("    {aside}why:{aside:#} {}", rule.why));
+        push(&mut text, format_args!("    {aside}fix:{aside:#} {}", rule.fix));
     }
     if report.open().next().is_some() {
         text.push('\n');
     }
-    push(&mut text, format_args!("{}", summary(report)));
+    push(&mut text, format_args!("{}", summary(report, style(GOOD))));
     let ignored = report.findings.len() - report.open().count();
     if ignored > 0 {
         push(&mut text, format_args!("{} ignored, with reasons", count(ignored, "finding", "findings")));
     }
     for line in report.not_run() {
-        push(&mut text, format_args!("{ASIDE}{line}{ASIDE:#}"));
+        push(&mut text, format_args!("{aside}{line}{aside:#}"));
     }
     text
 }
@@ -96,7 +99,7 @@ fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{line}");
 }
 
-fn colour(severity: Severity) -> anstyle::Style {
+fn colour(severity: Severity) -> Style {
     match severity {
         Severity::Error => ERROR,
         Severity::Warning => WARNING,
@@ -104,12 +107,12 @@ fn colour(severity: Severity) -> anstyle::Style {
     }
 }
 
-fn summary(report: &LintReport) -> String {
+fn summary(report: &LintReport, good: Style) -> String {
     let of = |severity| report.open().filter(|finding| finding.rule.severity == severity).count();
     let services = count(report.services, "Service", "Services");
     let (errors, warnings, infos) = (of(Severity::Error), of(Severity::Warning), of(Severity::Info));
     if errors + warnings + infos == 0 {
-        return format!("{GOOD}no issues{GOOD:#} in {services}");
+        return format!("{good}no issues{good:#} in {services}");
     }
     let found =
         [count(errors, "error", "errors"), count(warnings, "warning", "warnings"), count(infos, "info", "infos")];

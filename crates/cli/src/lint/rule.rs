@@ -1,22 +1,22 @@
-//! What a rule is.
+//! A rule of lint: what it checks, why that matters and how to fix it.
 
 use std::fmt;
 
 use super::{context::Context, findings::Findings};
 
-/// How bad it is.
+/// The severity of a rule's findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Good to know; nothing need be wrong.
+    /// Worth knowing, but perhaps intended.
     Info,
-    /// It does something else than it seems to.
+    /// The configuration does not do what it seems to.
     Warning,
-    /// It cannot work.
+    /// The configuration cannot work.
     Error,
 }
 
 impl Severity {
-    /// Its word.
+    /// The severity's name in reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -33,22 +33,22 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing that is looked for.
+/// One rule.
 #[derive(Debug)]
 pub struct Rule {
-    /// Never given to another rule: `BN001`.
+    /// The rule's id, such as `BN001`. It is never reused for another rule.
     pub id: &'static str,
-    /// What people call it: `selector-matches-no-pod`.
+    /// The rule's name, such as `selector-matches-no-pod`.
     pub name: &'static str,
-    /// How bad it is.
+    /// The severity of its findings.
     pub severity: Severity,
-    /// What it sees, in one line.
+    /// What the rule finds, in one line.
     pub summary: &'static str,
-    /// Why that hurts.
+    /// Why a finding matters.
     pub why: &'static str,
-    /// How to mend it.
+    /// How to fix a finding.
     pub fix: &'static str,
-    /// Kinds without which nothing can be said.
+    /// The kinds of objects that the rule needs. If the input lacks one, the rule does not run.
     pub needs: &'static [&'static str],
     pub(super) check: fn(&Context<'_>, &mut Findings),
 }

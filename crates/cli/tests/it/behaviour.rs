@@ -54,6 +54,9 @@ fn errors_say_what_to_do() {
         (&["compile", "-f", SHOP, "--config", SHOP], &["shop.yaml: has a list of objects", "pass a file with one"]),
         (&["compile", "-f", HOSTILE], &["hostile.yaml:297", "Service shop/ext-ipv4", "spec.externalName", "10.1.2.3"]),
         (&["explain", "cart", "-f", SHOP], &["--from <NAMESPACE>"]),
+        // watch accepts the hidden --skip-invalid, and lacks only the output.
+        (&["watch", "--skip-invalid"], &["--output <FILE>"]),
+        (&["lint", "--ignore", "BN001"], &["the reason is missing", "write BN001="]),
     ] {
         let run = byname(args);
         for part in parts {

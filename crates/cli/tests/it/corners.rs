@@ -64,7 +64,7 @@ fn an_endpoint_in_two_slices_counts_once() {
     let run = explain(&twice, &["web", "--from", "shop"]);
     says(
         &run,
-        &["2 of 2 endpoints may serve", "Endpoints  2 of 3 may serve", "duplicate: counted in another EndpointSlice"],
+        &["2 of 2 endpoints may serve", "Endpoints  2 of 3 can serve", "duplicate: counted in another EndpointSlice"],
     );
     assert!(!run.stdout.contains("publishNotReady"), "{}", run.stdout);
 }

@@ -1,7 +1,7 @@
-//! Outlier detection: which endpoints are ejected, by how their requests ended.
+//! Outlier detection: ejects endpoints whose requests fail.
 //!
-//! An endpoint is ejected after a number of consecutive failures, for a time that grows with each ejection in a row. Never more
-//! than a share of a set is ejected, and never all of it. The thresholds are in `policy::outlier_detection`.
+//! An endpoint is ejected after a number of consecutive failures, for a time that grows with each ejection in a row. At most a
+//! share of a set is ejected, and never the whole set. The thresholds are in `policy::outlier_detection`.
 
 use crate::{limits::MAX_EJECTION_NANOSECONDS, policy::OutlierDetection};
 
@@ -20,7 +20,8 @@ pub(super) struct EndpointHealth {
 }
 
 impl EndpointHealth {
-    /// Whether the endpoint is ejected at `now`. An ejection that is over counts no more: see [`EndpointHealth::end_ejection`].
+    /// Whether the endpoint is ejected at `now`. An ejection that is over no longer counts: see
+    /// [`EndpointHealth::end_ejection`].
     pub(super) fn is_ejected(&self, now: u64) -> bool {
         // An end further away than the longest ejection means that the clock was set back.
         self.is_ejected && (1..=MAX_EJECTION_NANOSECONDS).contains(&self.until.saturating_sub(now))
@@ -63,7 +64,7 @@ impl EndpointHealth {
         self.failures >= outlier_detection.consecutive_failures
     }
 
-    /// Keeps an endpoint whose ejection would be one too many: it is reconsidered after as many failures again.
+    /// Keeps an endpoint in use because too many others are ejected. Its failures are counted anew.
     pub(super) fn keep(&mut self) {
         self.failures = 0;
     }

@@ -7,8 +7,8 @@
 //! | `LEAST_REQUEST` | of two different random ones, the one with fewer open requests for its weight (power of two choices) | no |
 //! | `consistentHash`, `sessionAffinity` | the one that the affinity key belongs to (`rendezvous`) | yes |
 //!
-//! An ejected endpoint is passed over: for the next in turn, for another random one, for the second in rank. Where every
-//! endpoint is ejected, all are taken as if none were. No choice allocates, except the first one of a Service port.
+//! An ejected endpoint is skipped, in favour of the next in turn, another random endpoint or the next in rank. If every
+//! endpoint is ejected, the choice is made as if none were. No choice allocates, except the first one of a Service port.
 
 use core::net::IpAddr;
 
@@ -23,7 +23,7 @@ use crate::{
     table::{EndpointGroup, EndpointSet, SetEndpoint},
 };
 
-/// Draws before a set is searched for an endpoint that is not ejected.
+/// The number of draws before a set is searched for an endpoint that is not ejected.
 const MAX_DRAWS: usize = 8;
 
 /// The chosen endpoint, and the ticket for its request.
@@ -132,8 +132,8 @@ impl PickRequest<'_> {
         self.pick_healthy(balance, now, env, &draw, except)
     }
 
-    /// The first endpoint of the slots that `draw` yields that is not ejected; after [`MAX_DRAWS`], the first such endpoint of the
-    /// set from a random one on; where every endpoint is ejected, any. Never `except`, which `draw` does not yield.
+    /// Draws slots until one belongs to an endpoint that is not ejected. After [`MAX_DRAWS`], searches the set from a random
+    /// endpoint on. If every endpoint is ejected, returns any endpoint. Never returns `except`, which `draw` must not yield.
     fn pick_healthy(
         &self,
         balance: &mut Balance,
@@ -161,7 +161,7 @@ impl PickRequest<'_> {
     fn pick_less_busy(&self, balance: &mut Balance, now: Option<u64>, env: &mut dyn Env) -> Option<SetEndpoint> {
         let one = self.pick_random(balance, now, env, None)?;
         let Some(other) = self.pick_random(balance, now, env, Some(&one)) else { return Some(one) };
-        // A healthy endpoint beside an ejected one, which comes up only where no other is healthy.
+        // `other` is ejected only if no endpoint but `one` is healthy.
         if self.is_healthy(&one, balance, now) && !self.is_healthy(&other, balance, now) {
             return Some(one);
         }

@@ -1,8 +1,8 @@
-//! Rendezvous hashing: of several candidates, the one that a key belongs to.
+//! Rendezvous hashing: maps a key to one of several candidates.
 //!
 //! Every candidate gets a score from the key and its own hash, and the highest score wins. When a candidate leaves, its keys
-//! spread over the others and no other key moves; nothing has to be built, kept or pushed for it. The price is a look at every
-//! candidate (docs/endpoints.md has the figures beside a Maglev table). With weights the score is `-w / ln(u)`, by which a
+//! spread over the others and no other key moves; nothing has to be built, kept or pushed for it. The cost is a score for every
+//! candidate (docs/endpoints.md compares the figures with a Maglev table). With weights the score is `-w / ln(u)`, by which a
 //! candidate wins in proportion to its weight (Schindelhauer and Schomaker, *Weighted Distributed Hash Tables*).
 //!
 //! Scores are the same in every worker and every pod, and in every version of byname.

@@ -1,4 +1,4 @@
-//! What choices remember: round-robin turns, open requests, and the health of endpoints.
+//! The state between choices: round-robin turns, open requests, and the health of endpoints.
 //!
 //! Services and endpoints are known by 64-bit hashes of their names and addresses. So the state refers to no table and outlives
 //! every configuration push: an endpoint that stays keeps its count and its health. A hash collision would merge two endpoints'
@@ -15,7 +15,7 @@ use crate::{
     table::{EndpointGroup, EndpointSet, Table},
 };
 
-/// What choices remember. One value serves all requests of a worker.
+/// The state between choices. All requests of a worker share one value.
 #[derive(Debug, Default)]
 pub struct Balance {
     /// By the hash of a set or of an endpoint.
@@ -24,7 +24,7 @@ pub struct Balance {
     events: Events,
 }
 
-/// What is remembered of a set (`turn`) or of an endpoint (the other fields).
+/// The state of a set (`turn`) or of an endpoint (the other fields).
 #[derive(Clone, Copy, Debug, Default)]
 struct BalanceEntry {
     turn: Option<u32>,
@@ -174,7 +174,7 @@ impl Balance {
         }
     }
 
-    /// Forgets what is over. To be called now and then, such as at every configuration push.
+    /// Removes state that no longer matters. Call it now and then, such as at every configuration push.
     pub fn sweep(&mut self, now: u64) {
         self.forget(now, false);
     }

@@ -1,4 +1,5 @@
-//! A list that holds a single element without an allocation: in a table of tens of thousands nearly every list has one.
+//! A list that holds a single element without an allocation: in a table of tens of thousands of Services, nearly every list has
+//! one element.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::{

@@ -12,7 +12,7 @@ use crate::{
     wire::{self, FieldErrorType, FieldErrors, FieldPathRef},
 };
 
-/// What Envoy's node says of the caller. It applies where the configuration does not say otherwise.
+/// The caller's defaults from Envoy's node. They apply if the configuration sets none.
 #[derive(Clone, Debug, Default)]
 pub struct Defaults<'a> {
     /// The caller's namespace.

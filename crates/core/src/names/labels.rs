@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 
 use super::name::labels_from_the_end;
 
-/// One more than the longest name in the cluster has (`_port._proto.svc.ns.svc`), so that longer names are seen to be longer.
+/// One more than the longest name in the cluster has (`_port._proto.svc.ns.svc`), so that longer names can be told apart.
 const MAX_LABELS: usize = 6;
 
 /// The labels of a text, the last label first, at most [`MAX_LABELS`] of them.

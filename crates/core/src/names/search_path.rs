@@ -22,7 +22,7 @@ use super::{
 };
 use crate::limits::MAX_NAME_BYTES;
 
-/// Whose search order the caller's programs have.
+/// The C library whose search order the caller's resolver follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]

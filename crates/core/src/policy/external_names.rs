@@ -1,8 +1,8 @@
-//! Where ExternalName Services may lead.
+//! The targets that ExternalName Services may resolve to.
 //!
-//! Whoever may write an ExternalName Service can send other programs' requests, with their credentials, to a name of their
-//! choice: a confused deputy (CVE-2021-25740). So an alias leads to Services of its own namespace, to Services of another
-//! namespace that was granted to it, and to external hosts that are listed with their ports. Some targets are refused
+//! The author of an ExternalName Service can send other workloads' requests, with their credentials, to a name of the author's
+//! choice: a confused deputy (CVE-2021-25740). So an alias may resolve only to Services of its own namespace, to Services of
+//! another namespace that was granted to it, and to external hosts that are listed with their ports. Some targets are refused
 //! whatever the configuration lists.
 
 use alloc::{boxed::Box, format, vec::Vec};

@@ -1,9 +1,9 @@
 //! Fallbacks: what replaces a Service that is missing, or that has no usable endpoint.
 //!
 //! The fallback of a Service is another Service, or a host outside the cluster. A request follows at most
-//! [`MAX_FALLBACK_HOPS`](crate::limits::MAX_FALLBACK_HOPS) fallbacks, each at most once; where none leads anywhere, the request
-//! ends with the reason that it began with. A fallback sends requests elsewhere just as an alias does, so it may reach what an
-//! alias may reach and nothing else; this is checked when a configuration is read.
+//! [`MAX_FALLBACK_HOPS`](crate::limits::MAX_FALLBACK_HOPS) fallbacks, each at most once; if none of them resolves, the request
+//! ends with its first reason. A fallback sends requests elsewhere just as an alias does, so it may have only the targets that
+//! an alias may have. This is checked when a configuration is read.
 //!
 //! A baseline namespace is searched last, for names that the search path does not find: one more search domain at the end of
 //! the list. It serves test environments that deploy three Services of three hundred.

@@ -1,4 +1,4 @@
-//! What one Service changes of the configuration's steering.
+//! The changes of one Service to the configuration's steering.
 
 use alloc::boxed::Box;
 

@@ -5,8 +5,8 @@ use core::fmt;
 use crate::{resolve::Reason, steer::Plan};
 
 /// A decision as an access log shows it: `reason=alias authority=payments.shop.svc.cluster.local
-/// cluster=outbound|80||payments.shop.svc.cluster.local table=7`. What the decision left unchanged is left out. No part of the line
-/// is a client's choice of bytes.
+/// cluster=outbound|80||payments.shop.svc.cluster.local table=7`. Unchanged parts are omitted. No part of the line holds bytes
+/// that a client chose.
 #[derive(Clone, Copy, Debug)]
 pub struct Decision<'p> {
     pub(crate) reason: Reason,

@@ -67,7 +67,7 @@ fn write_tried(body: &mut String, refusal: Refusal, trace: &Trace) {
             }
         }
     } else {
-        // The steps behind a fallback are about the fallback, not about what was asked.
+        // The steps after a fallback are about the fallback, not about the requested name.
         let own = || steps().take_while(|step| !matches!(step, Step::Fallback { .. }));
         if let Some(step) = own().filter(|step| !matches!(step, Step::Steer { .. })).last() {
             if let Step::Port { .. } | Step::Endpoints(_) = step

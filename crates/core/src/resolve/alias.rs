@@ -91,7 +91,7 @@ impl<'t> Walk<'t, '_> {
         if name.label(0) == "pod" {
             return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Refusal::AliasDenied));
         }
-        // Before the lookup: a name that the table lacks may exist, and 403 or 404 would tell which names do.
+        // Checked before the lookup: otherwise 403 and 404 would tell a client which names exist in the other namespace.
         let to = name.label(1);
         if name.len() > 1 && !policy.external_names.grants(service.namespace(), to) {
             let outcome = HopOutcome::NotGranted { from: service.namespace().into(), to: to.into() };

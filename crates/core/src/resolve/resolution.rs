@@ -125,7 +125,7 @@ impl<'t> Destination<'t> {
     }
 }
 
-/// Every request is written so: the machinery of formatting is avoided.
+/// Every request takes this path, so it avoids the machinery of formatting.
 fn write_service(service: &Service, zone: &str, to: &mut String) {
     let (namespace, name) = service.spec.name.parts();
     for text in [name, ".", namespace, ".svc.", zone] {

@@ -1,4 +1,4 @@
-//! Every step of one decision, as values. `report::trace_words` has their words.
+//! Every step of one decision, as values. `report::trace_words` puts them into words.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::net::IpAddr;

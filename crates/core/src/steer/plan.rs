@@ -4,9 +4,9 @@ use alloc::string::String;
 
 use crate::balance::{Balance, Env, Ticket};
 
-/// What a choice is made with.
+/// The state and the environment of a choice.
 pub struct Chooser<'c> {
-    /// What earlier choices left behind.
+    /// The state of earlier choices.
     pub balance: &'c mut Balance,
     /// Clock, random numbers and headers.
     pub env: &'c mut dyn Env,

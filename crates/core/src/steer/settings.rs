@@ -9,7 +9,7 @@ use crate::{
     wire::{self, FieldErrorType, FieldErrors, FieldPathRef, RewriteAuthority, SteeringMode},
 };
 
-/// How requests are steered, where a Service does not say otherwise.
+/// How requests are steered, unless a Service overrides it.
 #[derive(Clone, Debug)]
 pub struct Steering {
     pub(super) mode: SteeringMode,

@@ -1,4 +1,4 @@
-//! Foreign text made fit for one line of a log, a header or an error: escaped and cut.
+//! Foreign text, escaped and cut to fit on one line of a log, a header or an error.
 
 use alloc::string::{String, ToString};
 use core::fmt;

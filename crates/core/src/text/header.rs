@@ -2,7 +2,7 @@
 
 use crate::limits::MAX_HEADER_NAME_BYTES;
 
-/// Headers that mean something to other programs, so they cannot carry a cluster name or ask for a trace.
+/// Headers that other software uses, so they cannot carry a cluster name or ask for a trace.
 const RESERVED_HEADERS: &[&str] = &[
     "accept",
     "authorization",
@@ -38,7 +38,7 @@ pub(crate) fn is_header_name(name: &str) -> bool {
     (1..=MAX_HEADER_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
-/// Whether a header means something to other programs, so that the filter must neither set nor look for it.
+/// Whether other software uses a header, so that the filter must neither set nor look for it.
 pub(crate) fn is_reserved_header(name: &str) -> bool {
     RESERVED_HEADERS.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }

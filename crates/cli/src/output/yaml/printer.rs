@@ -22,7 +22,7 @@ pub(crate) fn print(value: &Yaml) -> String {
     printer.text
 }
 
-/// Prints the parts of one document: what is shared is printed once in all of them.
+/// Prints the parts of one document. A shared value is printed once in all parts together.
 #[derive(Default)]
 pub(crate) struct YamlPrinter {
     pub(crate) text: String,
@@ -63,7 +63,7 @@ impl YamlPrinter {
         }
     }
 
-    /// The first child begins where the parent put it: perhaps after a dash.
+    /// Begins a child at its column. The first child begins where the parent left off, perhaps after a dash.
     fn begin(&mut self, index: usize, value: &Yaml, column: usize) {
         if index > 0 {
             self.indent(column);
@@ -178,8 +178,8 @@ enum Parent {
     AnchoredList,
 }
 
-/// Whether every reader of YAML takes the text for itself without quotes: words and durations such as `60s`, which are no word
-/// that YAML 1.1 takes for a value of another type.
+/// Whether every YAML reader takes the unquoted text as a string: words and durations such as `60s`, except words that YAML 1.1
+/// reads as another type, such as `yes`.
 fn is_plain(text: &str) -> bool {
     const OTHER_VALUES: [&str; 11] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
     let is_in_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');

@@ -1,4 +1,4 @@
-//! What is printed is read again as the same value, by the reader of `input` and by serde-saphyr's.
+//! The readers of `input` and of serde-saphyr read printed values back unchanged.
 
 use std::{fs, rc::Rc};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Fields, Yaml, map, one_line, print};
 use crate::input;
 
-/// Texts that a reader of YAML takes for something else where they are not quoted.
+/// Texts that a YAML reader takes for something else if they are not quoted.
 const HOSTILE: [&str; 44] = [
     "",
     " ",
