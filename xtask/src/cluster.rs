@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use sha2::{Digest, Sha256};
+use byname_test_support::image::sha256;
 
 /// The Go modules below `tests/cluster`. Each is a program of its own, because their dependencies clash.
 const PARTS: [&str; 3] = ["kubernetes", "coredns", "istio"];
@@ -91,12 +91,12 @@ fn digest(folder: &Path) -> Result<String> {
         files.push(entry?.path());
     }
     files.sort();
-    let mut digest = Sha256::new();
+    let mut all = Vec::new();
     for file in files {
-        digest.update(file.file_name().context("a file")?.as_encoded_bytes());
-        digest.update(fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?);
+        all.extend_from_slice(file.file_name().context("a file")?.as_encoded_bytes());
+        all.extend(fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?);
     }
-    Ok(digest.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")))
+    Ok(sha256(&all))
 }
 
 fn run(command: &mut Command) -> Result<()> {
