@@ -83,7 +83,7 @@ async fn serve(stream: TcpStream, state: &Mutex<ApiState>) -> std::io::Result<()
 
 fn status(code: u16, plural: Plural) -> Value {
     let forbidden =
-        format!("{plural} is forbidden: User \"system:serviceaccount:shop:web\" cannot list");
+        format!("{plural} is forbidden: User \"system:serviceaccount:shop:web\" cannot list resource \"{plural}\"");
     let (reason, message) = match code {
         403 => ("Forbidden", &*forbidden),
         404 => ("NotFound", "there is no such thing"),
