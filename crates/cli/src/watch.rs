@@ -1,14 +1,27 @@
 //! Keeps a table current: watches a cluster through its API or files, and replaces the file that Envoy watches on every
 //! change.
 
+mod announcer;
 mod api;
+mod api_options;
 mod backoff;
+mod brake;
 mod changes;
+mod client;
 mod debouncer;
+mod failure;
+mod feed;
 mod files;
+mod follow;
+mod hold;
+mod log;
 mod metrics;
+mod namespaces;
 mod object;
 mod output_file;
+mod progress;
+mod recovery;
+mod request;
 mod server;
 mod store;
 
@@ -26,12 +39,19 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::{api::Api, debouncer::Debouncer, files::Files, metrics::Metrics, output_file::OutputFile};
+use self::{
+    api::{Api, Change},
+    brake::{Brake, BrakeLever},
+    debouncer::Debouncer,
+    files::Files,
+    hold::Hold,
+    metrics::Metrics,
+    output_file::OutputFile,
+};
 pub use self::{
-    api::ApiOptions,
+    api_options::ApiOptions,
     output_file::{Made, Make, OutputFileFormat},
 };
-use crate::output;
 
 /// The input, the compiler and the output of a watch.
 pub struct Job {
@@ -47,6 +67,8 @@ pub struct Job {
     pub listen: Option<SocketAddr>,
     /// Time without changes before a table is compiled.
     pub quiet: Duration,
+    /// Time before a list that lacks many objects is listed again; zero to believe it at once.
+    pub brake: Duration,
 }
 
 /// Source of the cluster.
@@ -77,40 +99,52 @@ pub fn run(job: Job) -> anyhow::Result<()> {
 }
 
 async fn follow(job: Job) -> anyhow::Result<()> {
-    let Job { source, make, format, output: file, listen, quiet } = job;
+    let Job { source, make, format, output: file, listen, quiet, brake } = job;
     let mut stop = Stop::new().context("cannot install signal handlers")?;
     let metrics = Arc::new(Metrics::new());
     refuse_circle(&source, &file)?;
     let shown = file.display().to_string();
     let mut target = OutputFile::new(file, make, format, Arc::clone(&metrics))?;
+    let (mut brake, lever) = (Brake::new(brake, &metrics), Arc::new(BrakeLever::default()));
     if let Some(address) = listen {
-        let (address, server) = server::listen(address, Arc::clone(&metrics)).await?;
+        let (address, server) = server::listen(address, Arc::clone(&metrics), Arc::clone(&lever)).await?;
         tokio::spawn(server);
-        output::note(&format!("listening on http://{address}"));
+        log::note(&format!("listening on http://{address}"));
     }
     let mut source = ClusterSource::open(source, &metrics).await?;
-    output::note(&format!("started: watching {}, writing {shown}", source.called()));
+    log::note(&format!("started: watching {}, writing {shown}", source.called()));
     let mut debouncer = Debouncer::new(quiet);
     loop {
-        let due = debouncer.due().filter(|_| source.is_complete());
+        let due = debouncer.due().and_then(|due| source.due(due, target.has_table()));
         tokio::select! {
             () = stop.asked() => break,
-            changed = source.changed() => {
-                if changed {
-                    debouncer.changed();
-                }
-            }
+            changed = source.changed() => match changed {
+                Change::None => {}
+                Change::Cluster => debouncer.changed(),
+                Change::Resumed => debouncer.resumed(),
+            },
             () = until(due) => {
                 let begun = Instant::now();
-                let again = source.update(&mut target, &metrics);
+                let again = source.update(&mut target, &mut brake, &metrics);
+                lever.show(brake.is_held());
                 debouncer.done(begun.elapsed());
                 if let Some(after) = again {
                     debouncer.again(after);
                 }
             }
+            () = until(brake.confirm_at()) => {
+                if source.list_again(&brake.asked()) {
+                    debouncer.changed();
+                }
+            }
+            () = lever.pulled() => {
+                brake.release();
+                debouncer.changed();
+            }
         }
     }
-    output::note("stopped by a signal");
+    source.announce();
+    log::note("stopped by a signal");
     Ok(())
 }
 
@@ -150,34 +184,53 @@ impl ClusterSource {
         }
     }
 
-    /// Waits for the next event. Returns whether it changes anything.
-    async fn changed(&mut self) -> bool {
+    /// Waits for the next event.
+    async fn changed(&mut self) -> Change {
         match self {
             Self::Api(api) => api.changed().await,
             Self::Files(files) => {
                 files.changed().await;
-                true
+                Change::Cluster
             }
         }
     }
 
-    /// Whether every kind of object is listed. Nothing is written before that.
-    fn is_complete(&self) -> bool {
+    /// When a change that is due may be written; `None` to wait for more. Nothing is written before every kind is listed, and
+    /// no mix of old and new replaces a table.
+    fn due(&self, due: Instant, has_table: bool) -> Option<Instant> {
         match self {
-            Self::Api(api) => api.cluster().is_some(),
-            Self::Files(_) => true,
+            Self::Api(api) => {
+                api.cluster()?;
+                match api.hold() {
+                    Hold::Until(until) if has_table => Some(due.max(until)),
+                    Hold::Shut if has_table => None,
+                    Hold::Open | Hold::Until(_) | Hold::Shut => Some(due),
+                }
+            }
+            Self::Files(_) => Some(due),
         }
     }
 
-    /// Brings `target` up to date. Returns the time to wait before a retry, if one is needed.
-    fn update(&mut self, target: &mut OutputFile, metrics: &Metrics) -> Option<Duration> {
+    /// Brings `target` up to date, unless the brake holds. Returns the time to wait before a retry, if one is needed.
+    fn update(&mut self, target: &mut OutputFile, brake: &mut Brake, metrics: &Metrics) -> Option<Duration> {
         match self {
             Self::Api(api) => {
+                api.excuse();
+                if !brake.admits(&api.losses(), metrics) {
+                    return None;
+                }
+                api.accept_losses();
                 let unreadable: Vec<_> = api.unreadable().collect();
                 target.update(api.cluster()?, &unreadable)
             }
             Self::Files(files) => match files.read() {
-                Some(Ok(cluster)) => target.update(&cluster, &[]),
+                Some(Ok(cluster)) => {
+                    if !brake.admits(&files.losses(&cluster), metrics) {
+                        return None;
+                    }
+                    files.accept(&cluster);
+                    target.update(&cluster, &[])
+                }
                 Some(Err(problems)) => {
                     metrics.read_failures.inc();
                     target.fail(problems.to_string());
@@ -186,6 +239,25 @@ impl ClusterSource {
                 // The files changed during the read.
                 None => Some(Duration::ZERO),
             },
+        }
+    }
+
+    /// Lists these kinds again. Returns whether an update does that.
+    fn list_again(&self, kinds: &[&str]) -> bool {
+        match self {
+            Self::Api(api) => {
+                api.list_again(kinds);
+                false
+            }
+            Self::Files(_) => true,
+        }
+    }
+
+    /// Logs the news that waits for more of its like.
+    fn announce(&mut self) {
+        match self {
+            Self::Api(api) => api.announce(),
+            Self::Files(_) => {}
         }
     }
 }

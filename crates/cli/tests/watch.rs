@@ -13,6 +13,8 @@ mod program;
 
 #[path = "watch/api.rs"]
 mod api;
+#[path = "watch/brake.rs"]
+mod brake;
 #[path = "watch/files.rs"]
 mod files;
 #[path = "watch/health.rs"]
@@ -21,3 +23,5 @@ mod health;
 mod in_envoy;
 #[path = "watch/monitoring.rs"]
 mod monitoring;
+#[path = "watch/outage.rs"]
+mod outage;

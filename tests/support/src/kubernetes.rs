@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::AbortHandle};
 
+pub use self::state::Snapshot;
 use self::{
     serve::accept,
     state::{ApiState, ObjectKey, Plural, lock},
@@ -153,6 +154,30 @@ impl KubernetesApi {
     /// Sets whether watches end as soon as they begin.
     pub fn end_watches(&self, at_once: bool) {
         lock(&self.state).ends_watches = at_once;
+    }
+
+    /// What etcd keeps, as a backup of it.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        lock(&self.state).snapshot()
+    }
+
+    /// Restores the backup, under the same address. Versions go back to what they were then.
+    pub fn restore(&self, snapshot: Snapshot) {
+        lock(&self.state).restore(snapshot);
+    }
+
+    /// Requests are accepted and not answered, from now on or no more.
+    pub fn fall_silent(&self, is_silent: bool) {
+        lock(&self.state).is_silent = is_silent;
+    }
+
+    /// The `Accept-Encoding` of each request whose path and query contain `part`.
+    #[must_use]
+    pub fn encodings(&self, part: &str) -> Vec<String> {
+        let state = lock(&self.state);
+        let all = state.requests.iter().zip(&state.encodings);
+        all.filter(|(request, _)| request.contains(part)).map(|(_, encoding)| encoding.clone()).collect()
     }
 
     /// Lets lists of `plural` wait until [`KubernetesApi::release`].

@@ -51,13 +51,17 @@ pub(super) struct Watch {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Serve /metrics, /healthz and /readyz on this address:port; `:9902` listens on all addresses, as kubelet probes need.
-    /// Default: no server.
+    /// POST /debug/brake/release works from loopback only. Default: no server.
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     listen: Option<SocketAddr>,
     /// Wait until nothing has changed for this many milliseconds before compiling. Under constant change, wait at most five times
     /// as long.
     #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(..=60_000))]
     debounce_ms: u64,
+    /// Wait this many seconds for a second list to agree before objects that vanished from a list leave the file: at least 50
+    /// and at least 30 % of a kind. 0 removes them at once.
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    brake_seconds: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -99,6 +103,7 @@ impl Watch {
             output: self.output,
             listen: self.listen,
             quiet: Duration::from_millis(self.debounce_ms),
+            brake: Duration::from_secs(self.brake_seconds),
         })?;
         Ok(FINE)
     }

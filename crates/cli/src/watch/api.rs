@@ -1,125 +1,134 @@
-//! Watches a cluster through its API: lists each kind, then watches it until the process ends.
+//! Watches a cluster through its API.
 
-use std::{collections::BTreeSet, path::PathBuf, pin::pin, sync::Arc, time::Duration};
-
-use anyhow::Context;
-use futures_util::StreamExt;
-use kube::{
-    Client, Config,
-    client::ClientBuilder,
-    config::{KubeConfigOptions, Kubeconfig},
-    core::Status,
-    runtime::watcher::{self, Event, watcher},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future,
+    sync::Arc,
 };
+
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::AbortHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep_until},
 };
-use tower::limit::RateLimitLayer;
 
 use super::{
-    backoff::Backoff,
+    announcer::{Announcer, Line},
+    api_options::ApiOptions,
+    brake::Losses,
+    client::Clients,
+    feed::{self, Feed},
+    follow::{Follower, News, Update},
+    hold::{Hold, MixHold},
+    log,
     metrics::Metrics,
-    object::{ObjectKind, WatchedObject},
-    store::{Failure, Feed, Store},
+    namespaces::Namespaces,
+    object::{ObjectKind, Trim},
+    recovery::Recovery,
+    store::Store,
 };
 use crate::{
     input::InputError,
-    kubernetes::{ClusterState, NamespacedName},
+    kubernetes::{self, ClusterState, NamespacedName},
 };
 
-/// Read timeout. A server sends a bookmark about every minute, so a longer silence means that it is gone.
-const SILENCE: Duration = Duration::from_secs(150);
-/// Connect timeout.
-const CONNECT: Duration = Duration::from_secs(5);
-/// A restarted watch without an error for this long counts as recovered. It must exceed the time that a failure takes.
-const QUIET: Duration = Duration::from_secs(8);
-/// Objects in a page of a list, and capacity of the update channel. Both bound memory: queued objects are not trimmed yet.
-const PAGE: u32 = 200;
-const WAITING: usize = 16;
-/// Maximum requests a second. kube restarts an ended watch at once, and a proxy may end every watch at once.
-const REQUESTS: u64 = 50;
-/// HTTP status 410: the resource version is too old.
-const GONE: u16 = 410;
-const FORBIDDEN: u16 = 403;
+/// Capacity of the update channel. It bounds memory, since a page of a list waits in it.
+const WAITING: usize = 4;
 
-/// Options of the API source.
-#[derive(Clone, Debug, Default)]
-pub struct ApiOptions {
-    /// The kubeconfig. Default: the one that kubectl uses, or the pod's service account.
-    pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig. Default: the current context.
-    pub context: Option<String>,
-    /// Namespaces whose Services are watched; empty for all.
-    pub namespaces: BTreeSet<String>,
-    /// The caller's pod.
-    pub pod: Option<NamespacedName>,
-    /// Namespaces with subsets by pod labels, whose Pods are watched.
-    pub namespaces_of_labels: BTreeSet<String>,
+/// What an event changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    None,
+    /// The cluster.
+    Cluster,
+    /// All feeds are current again: what was held up may be written, once what they missed is there.
+    Resumed,
 }
 
-struct Update {
-    feed: Feed,
-    what: What,
+impl Change {
+    fn of_cluster(is_changed: bool) -> Self {
+        if is_changed { Self::Cluster } else { Self::None }
+    }
 }
 
-enum What {
-    Happened(Box<Event<WatchedObject>>),
-    Failed(Failure),
-    /// A restarted watch has been without errors for [`QUIET`].
-    Quiet,
+/// The task that follows a feed.
+struct Task {
+    abort: AbortHandle,
+    relist: Arc<Notify>,
 }
 
 /// A cluster that is watched through its API.
 pub(super) struct Api {
-    client: Client,
+    clients: Arc<Clients>,
+    recovery: Recovery,
+    trim: Trim,
     store: Store,
+    hold: MixHold,
+    announcer: Announcer,
+    namespaces: Namespaces,
     sender: mpsc::Sender<Update>,
     updates: mpsc::Receiver<Update>,
-    /// The watch of the node that the caller's pod runs on.
-    node: Option<(Feed, AbortHandle)>,
+    tasks: BTreeMap<Feed, Task>,
+    /// The Node that the caller's pod runs on.
+    node: Option<Feed>,
     /// The watched kinds and the API's URL, as text for people.
     pub(super) called: String,
 }
 
 impl Api {
     pub(super) async fn connect(options: &ApiOptions, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let config = config(options).await?;
-        let url = config.cluster_url.clone();
-        let client = ClientBuilder::try_from(config).context("cannot create a client from this kubeconfig")?;
-        let client = client.with_layer(&RateLimitLayer::new(REQUESTS, Duration::from_secs(1))).build();
+        let recovery = Recovery::new();
+        let clients = Arc::new(Clients::new(options.clone(), recovery.clone()).await?);
+        tokio::spawn({
+            let clients = Arc::clone(&clients);
+            async move { clients.watch_files().await }
+        });
         let (sender, updates) = mpsc::channel(WAITING);
-        let store = Store::new(options.pod.clone(), !options.namespaces_of_labels.is_empty(), metrics);
-        let mut api = Self { client, store, sender, updates, node: None, called: String::new() };
+        let has_pods = !options.namespaces_of_labels.is_empty();
+        let trim = Trim { has_pods, pod: options.pod.clone(), place: kubernetes::from_api() };
         let feeds = feeds(options);
-        let words: Vec<String> = feeds.iter().map(ToString::to_string).collect();
-        api.called = format!("{} at {url}", words.join(", "));
+        let called = format!("{} at {}", feed::called(&feeds.iter().cloned().collect()), clients.url);
+        let mut api = Self {
+            namespaces: Namespaces::new(Arc::clone(&clients)),
+            clients,
+            recovery,
+            trim,
+            store: Store::new(options.pod.clone(), metrics),
+            hold: MixHold::new(Instant::now()),
+            announcer: Announcer::default(),
+            sender,
+            updates,
+            tasks: BTreeMap::new(),
+            node: None,
+            called,
+        };
         for feed in feeds {
             api.follow(feed);
         }
         Ok(api)
     }
 
-    /// Waits for the next event. Returns whether it changes the cluster.
-    pub(super) async fn changed(&mut self) -> bool {
-        // Never `None`: `self` holds a sender.
-        let Some(Update { feed, what }) = self.updates.recv().await else { return false };
-        let changed = match what {
-            What::Happened(event) => self.store.take(&feed, *event),
-            What::Failed(failure) => {
-                self.store.failed(&feed, failure);
-                false
+    /// Waits for the next event.
+    pub(super) async fn changed(&mut self) -> Change {
+        tokio::select! {
+            // Never `None`: `self` holds a sender.
+            Some(update) = self.updates.recv() => self.take(update),
+            () = until(self.announcer.due()) => {
+                self.announce();
+                Change::None
             }
-            What::Quiet => {
-                self.store.is_well(&feed);
-                false
-            }
-        };
-        if changed && feed.kind == ObjectKind::Pod {
-            self.follow_node();
+            () = self.namespaces.checked() => Change::None,
         }
-        changed
+    }
+
+    /// Logs the news that waits for more of its like.
+    pub(super) fn announce(&mut self) {
+        for line in self.announcer.take() {
+            match line {
+                Line::Warning(text) => log::warn(&text),
+                Line::Note(text) => log::note(&text),
+            }
+        }
     }
 
     /// The cluster, once every kind is listed.
@@ -127,53 +136,145 @@ impl Api {
         self.store.cluster()
     }
 
+    /// Whether the cluster may be written, or is a mix of old and new.
+    pub(super) fn hold(&self) -> Hold {
+        self.hold.state()
+    }
+
+    /// Gives up on feeds that alone have failed for long.
+    pub(super) fn excuse(&mut self) {
+        let excused = self.hold.excuse(Instant::now());
+        if !excused.is_empty() {
+            log::warn(&format!(
+                "{}: still failing; from now on the file follows the others alone and may mix old and new objects",
+                feed::called(&excused)
+            ));
+        }
+    }
+
+    /// The objects that lists no longer have.
+    pub(super) fn losses(&self) -> Losses {
+        self.store.losses()
+    }
+
+    /// Accepts that objects are missing.
+    pub(super) fn accept_losses(&mut self) {
+        self.store.accept_losses();
+    }
+
+    /// Lists the feeds of these kinds anew that lost objects.
+    pub(super) fn list_again(&self, kinds: &[&str]) {
+        for kind in ObjectKind::ALL.into_iter().filter(|kind| kinds.contains(&kind.name())) {
+            for feed in self.store.feeds_that_lost(kind) {
+                if let Some(task) = self.tasks.get(feed) {
+                    task.relist.notify_one();
+                }
+            }
+        }
+    }
+
     /// Objects that cannot be read, and are ignored.
     pub(super) fn unreadable(&self) -> impl Iterator<Item = &InputError> {
         self.store.unreadable()
     }
 
-    fn follow(&mut self, feed: Feed) -> AbortHandle {
+    fn take(&mut self, Update { feed, news }: Update) -> Change {
+        let now = Instant::now();
+        let changed = match news {
+            News::ListBegan => {
+                self.store.list_began(&feed);
+                self.stale(&feed, now);
+                Change::None
+            }
+            News::Page(items) => {
+                self.store.page(&feed, items);
+                Change::None
+            }
+            News::Listed => {
+                let changed = self.store.listed(&feed, now);
+                if let (ObjectKind::Service, Some(namespace)) = (feed.kind, &feed.namespace) {
+                    self.namespaces.listed(namespace, self.store.names(&feed).is_empty());
+                }
+                // A second list may agree with what the first one lacks.
+                Change::of_cluster(changed || self.store.has_losses())
+            }
+            News::Watching => {
+                if self.store.watching(&feed) {
+                    self.announcer.recovered(&feed, now);
+                }
+                let was_open = self.hold.state() == Hold::Open;
+                self.hold.current(&feed, now);
+                if !was_open && self.hold.state() == Hold::Open { Change::Resumed } else { Change::None }
+            }
+            News::Changed(item) => {
+                if let (ObjectKind::Service, Some(namespace)) = (feed.kind, &feed.namespace) {
+                    self.namespaces.listed(namespace, false);
+                }
+                Change::of_cluster(self.store.changed(&feed, *item))
+            }
+            News::Deleted(name) => Change::of_cluster(self.store.deleted(&feed, &name)),
+            News::WentBack(back) => {
+                self.announcer.went_back(&feed, back, now);
+                self.stale(&feed, now);
+                Change::None
+            }
+            News::Failed { failure, is_routine } => {
+                self.stale(&feed, now);
+                if self.store.failed(&feed, &failure, is_routine) {
+                    self.announcer.failed(&feed, failure, self.store.is_listed(&feed), now);
+                }
+                Change::None
+            }
+        };
+        if changed == Change::Cluster && feed.kind == ObjectKind::Pod {
+            self.follow_node();
+        }
+        changed
+    }
+
+    fn stale(&mut self, feed: &Feed, now: Instant) {
+        if self.store.is_listed(feed) {
+            self.hold.stale(feed, now);
+        }
+    }
+
+    fn follow(&mut self, feed: Feed) {
         self.store.expect(feed.clone());
-        tokio::spawn(follow(self.client.clone(), feed, self.sender.clone())).abort_handle()
+        let relist = Arc::new(Notify::new());
+        let follower = Follower::new(
+            feed.clone(),
+            Arc::clone(&self.clients),
+            self.trim.clone(),
+            self.sender.clone(),
+            self.recovery.clone(),
+            Arc::clone(&relist),
+        );
+        let abort = tokio::spawn(follower.run()).abort_handle();
+        self.tasks.insert(feed, Task { abort, relist });
     }
 
     /// Watches the Node that the caller's pod runs on, once the Pod names it.
     fn follow_node(&mut self) {
         let Some(name) = self.store.node_of_pod() else { return };
         let feed = Feed { kind: ObjectKind::Node, namespace: None, name: Some(name.to_owned()) };
-        if self.node.as_ref().is_some_and(|(followed, _)| *followed == feed) {
+        if self.node.as_ref() == Some(&feed) {
             return;
         }
-        if let Some((old, task)) = self.node.take() {
-            task.abort();
+        if let Some(old) = self.node.replace(feed.clone()) {
+            if let Some(task) = self.tasks.remove(&old) {
+                task.abort.abort();
+            }
             self.store.forget(&old);
         }
-        self.node = Some((feed.clone(), self.follow(feed)));
+        self.follow(feed);
     }
 }
 
-async fn config(options: &ApiOptions) -> anyhow::Result<Config> {
-    let ApiOptions { kubeconfig, context, .. } = options;
-    let chosen = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-    let mut config = match (kubeconfig, context) {
-        (Some(file), _) => {
-            let read = async {
-                anyhow::Ok(Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &chosen).await?)
-            };
-            read.await.with_context(|| format!("{}: is not a usable kubeconfig", file.display()))?
-        }
-        (None, Some(_)) => Config::from_kubeconfig(&chosen).await.context("cannot use this context of the kubeconfig")?,
-        (None, None) => Config::infer().await.context(
-            "no cluster is configured; pass --kubeconfig, run in a pod with a service account token, or watch files with \
-             --from-dir",
-        )?,
-    };
-    config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(SILENCE);
-    config.reset_reader_on_write = true;
-    // `follow` retries, so that failures are counted.
-    config.default_retry = false;
-    Ok(config)
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => future::pending().await,
+    }
 }
 
 fn feeds(options: &ApiOptions) -> Vec<Feed> {
@@ -193,93 +294,4 @@ fn feeds(options: &ApiOptions) -> Vec<Feed> {
 
 fn in_each(kind: ObjectKind, namespaces: &BTreeSet<String>) -> Vec<Feed> {
     namespaces.iter().map(|namespace| Feed { kind, namespace: Some(namespace.clone()), name: None }).collect()
-}
-
-/// Lists and watches `feed`, and sends every event to `updates`.
-async fn follow(client: Client, feed: Feed, updates: mpsc::Sender<Update>) {
-    let resource = feed.kind.resource();
-    let api: kube::Api<WatchedObject> = match &feed.namespace {
-        Some(namespace) => kube::Api::namespaced_with(client, namespace, &resource),
-        None => kube::Api::all_with(client, &resource),
-    };
-    let field_selector = feed.name.as_ref().map(|name| format!("metadata.name={name}"));
-    let options = watcher::Config { field_selector, page_size: Some(PAGE), ..watcher::Config::default() };
-    let tell = async |what| updates.send(Update { feed: feed.clone(), what }).await.is_ok();
-    let mut backoff = Backoff::default();
-    'anew: loop {
-        let mut events = pin!(watcher(api.clone(), options.clone()));
-        // Whether the watch was restarted after an error, with no event since.
-        let mut is_in_doubt = false;
-        loop {
-            let event = match is_in_doubt {
-                true => timeout(QUIET, events.next()).await,
-                false => Ok(events.next().await),
-            };
-            let (what, wait) = match event {
-                Ok(None) => continue 'anew,
-                Ok(Some(Ok(event))) => {
-                    is_in_doubt = false;
-                    // Other events may come from a list that fails halfway every time.
-                    if matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_)) {
-                        backoff.reset();
-                    }
-                    (What::Happened(Box::new(event)), None)
-                }
-                Ok(Some(Err(error))) => {
-                    is_in_doubt = true;
-                    let status = status_of(&error);
-                    let is_gone = status.is_some_and(|status| status.code == GONE);
-                    let asked = status.and_then(|status| Some(status.details.as_ref()?.retry_after_seconds));
-                    let wait = backoff.next().max(Duration::from_secs(asked.unwrap_or_default().into()));
-                    let failure = Failure { text: words(&error), is_usual: is_gone };
-                    (What::Failed(failure), Some((wait, is_gone)))
-                }
-                Err(_elapsed) => {
-                    is_in_doubt = false;
-                    backoff.reset();
-                    (What::Quiet, None)
-                }
-            };
-            if !tell(what).await {
-                return;
-            }
-            if let Some((wait, is_gone)) = wait {
-                sleep(wait).await;
-                if is_gone {
-                    continue 'anew;
-                }
-            }
-        }
-    }
-}
-
-fn status_of(error: &watcher::Error) -> Option<&Status> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status),
-        _ => None,
-    }
-}
-
-/// The error as text for people.
-fn words(error: &watcher::Error) -> String {
-    if let Some(status) = status_of(error) {
-        let Status { code, reason, message, .. } = status;
-        let advice =
-            if *code == FORBIDDEN { "; examples/kubernetes/rbac.yaml grants the needed permissions" } else { "" };
-        return format!("the API answers {code} {reason}: {message}{advice}");
-    }
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let why = cause.to_string();
-        if !text.contains(&why) {
-            text.push_str(": ");
-            text.push_str(&why);
-        }
-        source = cause.source();
-    }
-    text
 }

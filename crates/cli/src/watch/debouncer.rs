@@ -6,6 +6,8 @@ use tokio::time::Instant;
 
 /// Maximum delay of a change under constant changes, in multiples of the quiet time.
 const PATIENCE: u32 = 5;
+/// Time for what a watch has missed to arrive behind its headers.
+const SETTLE: Duration = Duration::from_millis(250);
 
 /// Pending changes.
 #[derive(Debug)]
@@ -27,6 +29,13 @@ impl Debouncer {
         let now = Instant::now();
         let first = self.pending.map_or(now, |(first, _)| first);
         self.pending = Some((first, now));
+    }
+
+    /// Records that the source is current again after it was held up. What it missed is on its way.
+    pub(super) fn resumed(&mut self) {
+        let now = Instant::now();
+        self.pending = Some((now, now));
+        self.not_before = self.not_before.max(now + SETTLE);
     }
 
     /// The time to compile, if a change is pending.
@@ -66,6 +75,16 @@ mod tests {
         assert_eq!(debouncer.due(), Some(first + 4 * QUIET));
         debouncer.pending = Some((first, first + 30 * QUIET));
         assert_eq!(debouncer.due(), Some(first + 5 * QUIET));
+    }
+
+    #[test]
+    fn waits_for_what_was_missed() {
+        let mut debouncer = Debouncer::new(QUIET);
+        let long_ago = Instant::now();
+        debouncer.pending = Some((long_ago, long_ago));
+        let resumed = Instant::now();
+        debouncer.resumed();
+        assert!(debouncer.due().expect("something changed") >= resumed + SETTLE);
     }
 
     #[test]

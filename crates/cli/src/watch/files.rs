@@ -1,6 +1,7 @@
 //! Watches a cluster in files.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, mem,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,13 +15,16 @@ use notify::{
 };
 use tokio::{
     sync::Notify,
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
+use super::{
+    brake::{Loss, Losses},
+    log,
+};
 use crate::{
     input::{self, InputError, InputErrors, Source},
-    kubernetes::ClusterState,
-    output,
+    kubernetes::{ClusterState, NamespacedName},
 };
 
 /// Interval of polling: notifications may be lost, and some file systems have none.
@@ -44,6 +48,8 @@ pub(super) struct Files {
     /// Fingerprints at the last read and at the last poll.
     read: Fingerprint,
     polled: Fingerprint,
+    /// The names of each kind in the last accepted cluster.
+    accepted: BTreeMap<&'static str, BTreeSet<NamespacedName>>,
 }
 
 impl Files {
@@ -56,7 +62,16 @@ impl Files {
         let mut poll = interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let changes = Arc::new(Notify::new());
-        let mut files = Self { paths, changes, watcher: None, poll, restless: 0, read: Vec::new(), polled: Vec::new() };
+        let mut files = Self {
+            paths,
+            changes,
+            watcher: None,
+            poll,
+            restless: 0,
+            read: Vec::new(),
+            polled: Vec::new(),
+            accepted: BTreeMap::new(),
+        };
         files.watch();
         // The first read needs no change.
         files.changes.notify_one();
@@ -101,6 +116,22 @@ impl Files {
         Some(cluster.and_then(|cluster| if cluster.services.is_empty() { Err(self.no_service()) } else { Ok(cluster) }))
     }
 
+    /// The objects of the last accepted cluster that `cluster`, which was read just now, lacks.
+    pub(super) fn losses(&self, cluster: &ClusterState) -> Losses {
+        let now = names(cluster);
+        let none = BTreeSet::new();
+        let loss = |(kind, before): (&&'static str, &BTreeSet<NamespacedName>)| {
+            let missing = before.difference(now.get(kind).unwrap_or(&none)).count();
+            (*kind, Loss { missing, before: before.len(), listed: Instant::now() })
+        };
+        self.accepted.iter().map(loss).collect()
+    }
+
+    /// Accepts `cluster` with all that it lacks.
+    pub(super) fn accept(&mut self, cluster: &ClusterState) {
+        self.accepted = names(cluster);
+    }
+
     fn always_changing(&self) -> InputErrors {
         let fix = "write less often, or replace the whole directory";
         InputError::new(&self.called(), "changed during every read, so objects may be missing", fix).into()
@@ -142,7 +173,7 @@ impl Files {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 let seconds = POLL.as_secs();
-                output::warn(&format!("file notifications do not work, polling every {seconds} s: {error}"));
+                log::warn(&format!("file notifications do not work, polling every {seconds} s: {error}"));
                 None
             }
         };
@@ -151,6 +182,11 @@ impl Files {
 
 fn or_here(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
+
+fn names(cluster: &ClusterState) -> BTreeMap<&'static str, BTreeSet<NamespacedName>> {
+    let (services, slices) = (cluster.services.keys(), cluster.slices.keys());
+    [("Service", services.cloned().collect()), ("EndpointSlice", slices.cloned().collect())].into()
 }
 
 /// Whether the event means changed and completely written files. Linux reports when a written file is closed.

@@ -28,6 +28,7 @@ pub(super) struct Metrics {
     pub(super) watch_errors: ByKind<Counter>,
     pub(super) watch_restarts: ByKind<Counter>,
     pub(super) watches_failing: Gauge,
+    pub(super) brake_held: ByKind<Gauge>,
     pub(super) read_failures: Counter,
     pub(super) compiles: Counter,
     pub(super) compile_failures: Counter,
@@ -56,6 +57,7 @@ impl Metrics {
             watch_errors: Family::default(),
             watch_restarts: Family::default(),
             watches_failing: Gauge::default(),
+            brake_held: Family::default(),
             read_failures: Counter::default(),
             compiles: Counter::default(),
             compile_failures: Counter::default(),
@@ -74,6 +76,7 @@ impl Metrics {
         all.register("errors", "Failed lists and watches", metrics.watch_errors.clone());
         all.register("restarts", "Lists that were restarted", metrics.watch_restarts.clone());
         all.register("failing", "Watches whose last attempt failed", metrics.watches_failing.clone());
+        all.register("brake_held", "Vanished objects that the brake holds in the file", metrics.brake_held.clone());
         all.register("read_failures", "Failed reads of files", metrics.read_failures.clone());
         all.register("compiles", "Compilations of a table", metrics.compiles.clone());
         all.register("compile_failures", "Failed compilations of a table", metrics.compile_failures.clone());

@@ -1,16 +1,10 @@
 //! An object from the Kubernetes API, trimmed to the parts that a table needs.
 
-use std::borrow::Cow;
-
 use k8s_openapi::{
     api::{core::v1, discovery::v1::EndpointSlice},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{
-    Resource,
-    api::ApiResource,
-    core::{DynamicResourceScope, dynamic::DynamicObject},
-};
+use kube::api::ApiResource;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -29,6 +23,9 @@ pub(super) enum ObjectKind {
 }
 
 impl ObjectKind {
+    /// All kinds.
+    pub(super) const ALL: [Self; 4] = [Self::Service, Self::EndpointSlice, Self::Pod, Self::Node];
+
     /// The kind's name in the API.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -47,6 +44,12 @@ impl ObjectKind {
             Self::Pod => ApiResource::erase::<v1::Pod>(&()),
             Self::Node => ApiResource::erase::<v1::Node>(&()),
         }
+    }
+
+    /// The resource's name and group, as in `endpointslices.discovery.k8s.io`.
+    pub(super) fn resource_name(self) -> String {
+        let ApiResource { plural, group, .. } = self.resource();
+        if group.is_empty() { plural } else { format!("{plural}.{group}") }
     }
 }
 
@@ -71,35 +74,6 @@ impl<'de> Deserialize<'de> for WatchedObject {
     }
 }
 
-impl Resource for WatchedObject {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::kind(resource)
-    }
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::group(resource)
-    }
-
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::version(resource)
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::plural(resource)
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
 /// The kept part of an object: what a table is compiled from. Other fields would cause needless compilations.
 #[derive(Debug)]
 pub(super) enum Kept {
@@ -109,13 +83,14 @@ pub(super) enum Kept {
     Node(Node),
 }
 
-/// The optional parts to keep.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Depth {
+/// Decides which optional parts are kept.
+#[derive(Clone, Debug)]
+pub(super) struct Trim {
     /// Whether EndpointSlices keep the Pods of their endpoints.
     pub(super) has_pods: bool,
-    /// Whether a Pod keeps more than its labels.
-    pub(super) whole_pod: bool,
+    /// The caller's pod, which keeps more than its labels.
+    pub(super) pod: Option<NamespacedName>,
+    pub(super) place: SourceLocation,
 }
 
 impl WatchedObject {
@@ -125,18 +100,33 @@ impl WatchedObject {
         NamespacedName { namespace: own(&self.metadata.namespace), name: own(&self.metadata.name) }
     }
 
+    /// The object's resourceVersion.
+    pub(super) fn version(&self) -> Option<&str> {
+        self.metadata.resource_version.as_deref()
+    }
+
+    /// The object as it came.
+    pub(super) fn into_value(self) -> Value {
+        self.value
+    }
+
     /// Parses the object and keeps the needed parts.
-    pub(super) fn keep(self, kind: ObjectKind, depth: Depth, place: &SourceLocation) -> Result<Kept, InputError> {
-        let called = format!("{} {}", kind.name(), self.called());
+    pub(super) fn keep(self, kind: ObjectKind, trim: &Trim) -> Result<Kept, InputError> {
+        let name = self.called();
         let kept = match kind {
             ObjectKind::Service => read(self.value).map(|service| Kept::Service(Box::new(of_service(service)))),
-            ObjectKind::EndpointSlice => read(self.value).map(|slice| Kept::EndpointSlice(of_slice(slice, depth))),
-            ObjectKind::Pod => read(self.value).map(|pod| Kept::Pod(of_pod(Pod::of(pod), depth))),
+            ObjectKind::EndpointSlice => {
+                read(self.value).map(|slice| Kept::EndpointSlice(of_slice(slice, trim.has_pods)))
+            }
+            ObjectKind::Pod => {
+                let is_whole = trim.pod.as_ref() == Some(&name);
+                read(self.value).map(|pod| Kept::Pod(of_pod(Pod::of(pod), is_whole)))
+            }
             ObjectKind::Node => read(self.value).map(|node| Kept::Node(Node::of(node))),
         };
         kept.map_err(|(field, why)| {
             let fix = "correct the field to its type in the Kubernetes API; the object is ignored until then";
-            InputError::at(place, why, fix).with_object(called).with_field(field)
+            InputError::at(&trim.place, why, fix).with_object(format!("{} {name}", kind.name())).with_field(field)
         })
     }
 }
@@ -157,10 +147,10 @@ fn of_service(service: v1::Service) -> v1::Service {
     v1::Service { spec, ..v1::Service::default() }
 }
 
-fn of_slice(mut slice: EndpointSlice, depth: Depth) -> EndpointSlice {
+fn of_slice(mut slice: EndpointSlice, has_pods: bool) -> EndpointSlice {
     for endpoint in slice.endpoints.iter_mut().flatten() {
         endpoint.deprecated_topology = None;
-        let target = endpoint.target_ref.take().filter(|_| depth.has_pods);
+        let target = endpoint.target_ref.take().filter(|_| has_pods);
         endpoint.target_ref = target.map(|target| v1::ObjectReference {
             kind: target.kind,
             namespace: target.namespace,
@@ -176,6 +166,6 @@ fn of_slice(mut slice: EndpointSlice, depth: Depth) -> EndpointSlice {
     slice
 }
 
-fn of_pod(pod: Pod, depth: Depth) -> Pod {
-    if depth.whole_pod { pod } else { Pod { labels: pod.labels, ..Pod::default() } }
+fn of_pod(pod: Pod, is_whole: bool) -> Pod {
+    if is_whole { pod } else { Pod { labels: pod.labels, ..Pod::default() } }
 }

@@ -10,8 +10,9 @@ use std::{
 use anyhow::{Context, bail};
 
 use super::{
-    backoff::Backoff,
+    backoff::{self, Backoff},
     changes::Summary,
+    log,
     metrics::{Metrics, of_kind},
 };
 use crate::{
@@ -76,6 +77,11 @@ impl OutputFile {
         Ok(Self { file, make, format, metrics, summary: None, told, trouble: None, backoff })
     }
 
+    /// Whether a table is in the file.
+    pub(super) fn has_table(&self) -> bool {
+        self.summary.is_some()
+    }
+
     /// Brings the file up to date with `cluster`. Returns the time to wait before a retry, if it failed for a reason outside the
     /// cluster.
     pub(super) fn update(&mut self, cluster: &ClusterState, unreadable: &[&InputError]) -> Option<Duration> {
@@ -116,7 +122,7 @@ impl OutputFile {
                 let why = error.kind();
                 let fix = "its directory must exist and be writable";
                 self.fail(format!("{}: cannot be written: {why}; {fix}", self.file.display()));
-                Some(self.backoff.next())
+                Some(self.backoff.next(backoff::LONG))
             }
         }
     }
@@ -137,10 +143,10 @@ impl OutputFile {
         if self.trouble.as_ref() == Some(&text) {
             return;
         }
-        text.lines().for_each(output::warn);
+        text.lines().for_each(log::warn);
         let meanwhile =
             if self.summary.is_some() { "the last known good file stays in use" } else { "no file is written yet" };
-        output::warn(&format!("{}: not up to date: {meanwhile}", self.file.display()));
+        log::warn(&format!("{}: not up to date: {meanwhile}", self.file.display()));
         self.trouble = Some(text);
     }
 
@@ -148,12 +154,12 @@ impl OutputFile {
         let summary = Summary::of(table);
         let (file, version) = (self.file.display(), table.version);
         match &self.summary {
-            None if is_written => output::note(&format!("{file}: first table written: {summary}, version {version}")),
-            None => output::note(&format!("{file}: already up to date: {summary}, version {version}")),
+            None if is_written => log::note(&format!("{file}: first table written: {summary}, version {version}")),
+            None => log::note(&format!("{file}: already up to date: {summary}, version {version}")),
             Some(old) if is_written => {
-                output::note(&format!("{file}: version {version} written: {}", summary.since(old)));
+                log::note(&format!("{file}: version {version} written: {}", summary.since(old)));
             }
-            Some(_) if self.trouble.is_some() => output::note(&format!("{file}: up to date again")),
+            Some(_) if self.trouble.is_some() => log::note(&format!("{file}: up to date again")),
             Some(_) => {}
         }
         self.trouble = None;
@@ -169,8 +175,8 @@ impl OutputFile {
 
     /// Prints each note and warning once for as long as it applies.
     fn tell(&mut self, notes: &[String], warnings: BTreeSet<String>) {
-        notes.iter().filter(|text| !self.told.contains(*text)).for_each(|text| output::note(text));
-        warnings.iter().filter(|text| !self.told.contains(*text)).for_each(|text| output::warn(text));
+        notes.iter().filter(|text| !self.told.contains(*text)).for_each(|text| log::note(text));
+        warnings.iter().filter(|text| !self.told.contains(*text)).for_each(|text| log::warn(text));
         self.told = warnings.into_iter().chain(notes.iter().cloned()).collect();
     }
 

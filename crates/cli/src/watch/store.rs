@@ -2,60 +2,34 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, mem,
+    mem,
     sync::Arc,
 };
 
-use kube::runtime::watcher::Event;
+use tokio::time::Instant;
 
 use super::{
+    brake::{Loss, Losses},
+    failure::Failure,
+    feed::Feed,
+    follow::Item,
     metrics::{Metrics, of_kind},
-    object::{Depth, Kept, ObjectKind, WatchedObject},
+    object::{Kept, ObjectKind},
 };
 use crate::{
     input::{InputError, SourceLocation},
     kubernetes::{self, ClusterState, NamespacedName, Sourced},
-    output,
 };
-
-/// The objects of one watch.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Feed {
-    pub(super) kind: ObjectKind,
-    /// `None` for all.
-    pub(super) namespace: Option<String>,
-    /// `None` for all.
-    pub(super) name: Option<String>,
-}
-
-impl fmt::Display for Feed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = self.kind.name();
-        match (&self.namespace, &self.name) {
-            (None, None) => write!(f, "{kind}s"),
-            (Some(namespace), None) => write!(f, "{kind}s of namespace {namespace}"),
-            (None, Some(name)) => write!(f, "{kind} {name}"),
-            (Some(namespace), Some(name)) => write!(f, "{kind} {namespace}/{name}"),
-        }
-    }
-}
-
-/// A failed list or watch.
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// The error, as text for people.
-    pub(super) text: String,
-    /// Whether it is routine: the resource version expired.
-    pub(super) is_usual: bool,
-}
 
 /// State of a feed.
 #[derive(Debug, Default)]
 struct FeedState {
-    is_listed: bool,
+    /// Time of the last complete list.
+    listed: Option<Instant>,
     /// The list that is being read. The old objects stay in use until it is complete.
     listing: Option<BTreeMap<NamespacedName, Result<Kept, InputError>>>,
     unreadable: BTreeMap<NamespacedName, InputError>,
+    /// The key of the last failure, until the feed is watched again.
     trouble: Option<String>,
 }
 
@@ -65,18 +39,18 @@ pub(super) struct Store {
     feeds: BTreeMap<Feed, FeedState>,
     /// The caller's pod.
     pod: Option<NamespacedName>,
-    /// Whether subsets need the labels of endpoints' pods.
-    has_pods: bool,
+    /// Objects that a list no longer had, since the last table was accepted.
+    missing: BTreeMap<ObjectKind, BTreeSet<NamespacedName>>,
     place: SourceLocation,
     metrics: Arc<Metrics>,
 }
 
 impl Store {
-    pub(super) fn new(pod: Option<NamespacedName>, has_pods: bool, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(pod: Option<NamespacedName>, metrics: Arc<Metrics>) -> Self {
         // A list is complete: a Service without slices has no endpoints.
         let cluster = ClusterState { knows_all_slices: true, ..ClusterState::default() };
         let feeds = BTreeMap::new();
-        Self { cluster, feeds, pod, has_pods, place: kubernetes::from_api(), metrics }
+        Self { cluster, feeds, pod, missing: BTreeMap::new(), place: kubernetes::from_api(), metrics }
     }
 
     /// Adds a feed, of which nothing is listed yet.
@@ -98,7 +72,7 @@ impl Store {
 
     /// The cluster, once every feed is listed.
     pub(super) fn cluster(&self) -> Option<&ClusterState> {
-        self.feeds.values().all(|state| state.is_listed).then_some(&self.cluster)
+        self.feeds.values().all(|state| state.listed.is_some()).then_some(&self.cluster)
     }
 
     /// The node of the caller's pod.
@@ -111,75 +85,99 @@ impl Store {
         self.feeds.values().flat_map(|state| state.unreadable.values())
     }
 
-    /// Records a failed list or watch, which is retried.
-    pub(super) fn failed(&mut self, feed: &Feed, failure: Failure) {
+    /// Whether the feed was listed.
+    pub(super) fn is_listed(&self, feed: &Feed) -> bool {
+        self.feeds.get(feed).is_some_and(|state| state.listed.is_some())
+    }
+
+    /// Records a failed list or watch, which is retried. Returns whether this is news.
+    pub(super) fn failed(&mut self, feed: &Feed, failure: &Failure, is_routine: bool) -> bool {
         self.metrics.watch_errors.get_or_create(&of_kind(feed.kind.name())).inc();
-        let Some(state) = self.feeds.get_mut(feed) else { return };
-        if !failure.is_usual && state.trouble.as_ref() != Some(&failure.text) {
-            let meanwhile = if state.is_listed {
-                "the last known objects stay in use"
-            } else {
-                "nothing is written until it succeeds"
-            };
-            output::warn(&format!("{feed}: {}; retrying, {meanwhile}", failure.text));
-            state.trouble = Some(failure.text);
-        }
+        let Some(state) = self.feeds.get_mut(feed).filter(|_| !is_routine) else { return false };
+        let is_news = state.trouble.replace(failure.key.clone()).as_ref() != Some(&failure.key);
         self.count_failing();
+        is_news
     }
 
-    /// Applies an event. Returns whether it changes anything.
-    pub(super) fn take(&mut self, feed: &Feed, event: Event<WatchedObject>) -> bool {
-        let Some(state) = self.feeds.get_mut(feed) else { return false };
-        match event {
-            Event::Init => {
-                if state.listing.is_some() || state.is_listed {
-                    self.metrics.watch_restarts.get_or_create(&of_kind(feed.kind.name())).inc();
-                }
-                state.listing = Some(BTreeMap::new());
-                false
-            }
-            Event::InitApply(object) => {
-                let name = object.called();
-                let kept = object.keep(feed.kind, self.depth(&name), &self.place);
-                if let Some(listing) = self.feeds.get_mut(feed).and_then(|state| state.listing.as_mut()) {
-                    listing.insert(name, kept);
-                }
-                false
-            }
-            Event::InitDone => {
-                let listing = state.listing.take().unwrap_or_default();
-                let is_first = !mem::replace(&mut state.is_listed, true);
-                self.is_well(feed);
-                self.cluster.read.insert(feed.kind.name(), listing.len());
-                self.replace_all(feed, listing) || is_first
-            }
-            Event::Apply(object) => {
-                self.is_well(feed);
-                let name = object.called();
-                let kept = object.keep(feed.kind, self.depth(&name), &self.place);
-                self.put(feed, name, kept)
-            }
-            Event::Delete(object) => {
-                self.is_well(feed);
-                let name = object.called();
-                let was_unreadable =
-                    self.feeds.get_mut(feed).is_some_and(|state| state.unreadable.remove(&name).is_some());
-                self.remove(feed.kind, &name) || was_unreadable
-            }
+    /// Records that a feed is watched. Returns whether it failed before.
+    pub(super) fn watching(&mut self, feed: &Feed) -> bool {
+        let was_failing = self.feeds.get_mut(feed).is_some_and(|state| state.trouble.take().is_some());
+        self.count_failing();
+        was_failing
+    }
+
+    /// Begins a list.
+    pub(super) fn list_began(&mut self, feed: &Feed) {
+        let Some(state) = self.feeds.get_mut(feed) else { return };
+        if state.listing.is_some() || state.listed.is_some() {
+            self.metrics.watch_restarts.get_or_create(&of_kind(feed.kind.name())).inc();
+        }
+        state.listing = Some(BTreeMap::new());
+    }
+
+    /// Adds a page to the list.
+    pub(super) fn page(&mut self, feed: &Feed, items: Vec<Item>) {
+        if let Some(listing) = self.feeds.get_mut(feed).and_then(|state| state.listing.as_mut()) {
+            listing.extend(items);
         }
     }
 
-    fn depth(&self, name: &NamespacedName) -> Depth {
-        Depth { has_pods: self.has_pods, whole_pod: self.pod.as_ref() == Some(name) }
+    /// Applies the list, which is complete. Returns whether it changes anything.
+    pub(super) fn listed(&mut self, feed: &Feed, now: Instant) -> bool {
+        let Some(state) = self.feeds.get_mut(feed) else { return false };
+        let listing = state.listing.take().unwrap_or_default();
+        let is_first = state.listed.replace(now).is_none();
+        self.cluster.read.insert(feed.kind.name(), listing.len());
+        self.replace_all(feed, listing) || is_first
     }
 
-    /// Records that a feed works again.
-    pub(super) fn is_well(&mut self, feed: &Feed) {
-        if let Some(state) = self.feeds.get_mut(feed)
-            && state.trouble.take().is_some()
-        {
-            output::note(&format!("{feed}: watching again"));
-            self.count_failing();
+    /// Applies a changed object. Returns whether it changes anything.
+    pub(super) fn changed(&mut self, feed: &Feed, (name, kept): Item) -> bool {
+        self.feeds.contains_key(feed) && self.put(feed, name, kept)
+    }
+
+    /// Applies a deletion. Returns whether it changes anything.
+    pub(super) fn deleted(&mut self, feed: &Feed, name: &NamespacedName) -> bool {
+        let Some(state) = self.feeds.get_mut(feed) else { return false };
+        let was_unreadable = state.unreadable.remove(name).is_some();
+        self.remove(feed.kind, name) || was_unreadable
+    }
+
+    /// The objects that lists no longer have, compared to the last accepted table.
+    pub(super) fn losses(&self) -> Losses {
+        let of_kind = |(kind, missing): (&ObjectKind, &BTreeSet<NamespacedName>)| {
+            let feeds = self.feeds_that_lost(*kind);
+            let listed = feeds.filter_map(|feed| self.feeds.get(feed)?.listed).min()?;
+            let missing = missing.len();
+            Some((kind.name(), Loss { missing, before: missing + self.count(*kind), listed }))
+        };
+        self.missing.iter().filter_map(of_kind).collect()
+    }
+
+    /// The feeds of a kind of which objects are missing.
+    pub(super) fn feeds_that_lost(&self, kind: ObjectKind) -> impl Iterator<Item = &Feed> {
+        let missing = self.missing.get(&kind);
+        self.feeds.keys().filter(move |feed| {
+            feed.kind == kind && missing.is_some_and(|missing| missing.iter().any(|name| feed.has(name)))
+        })
+    }
+
+    /// Whether objects are missing.
+    pub(super) fn has_losses(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
+    /// Accepts that objects are missing.
+    pub(super) fn accept_losses(&mut self) {
+        self.missing.clear();
+    }
+
+    fn count(&self, kind: ObjectKind) -> usize {
+        match kind {
+            ObjectKind::Service => self.cluster.services.len(),
+            ObjectKind::EndpointSlice => self.cluster.slices.len(),
+            ObjectKind::Pod => self.cluster.pods.len(),
+            ObjectKind::Node => self.cluster.nodes.len(),
         }
     }
 
@@ -194,6 +192,7 @@ impl Store {
         for name in self.names(feed) {
             if !listing.contains_key(&name) {
                 changed |= self.remove(feed.kind, &name);
+                self.missing.entry(feed.kind).or_default().insert(name);
             }
         }
         let before = self.feeds.get_mut(feed).map(|state| mem::take(&mut state.unreadable)).unwrap_or_default();
@@ -204,6 +203,9 @@ impl Store {
     }
 
     fn put(&mut self, feed: &Feed, name: NamespacedName, kept: Result<Kept, InputError>) -> bool {
+        if let Some(missing) = self.missing.get_mut(&feed.kind) {
+            missing.remove(&name);
+        }
         let kept = match kept {
             Ok(kept) => kept,
             Err(problem) => {
@@ -244,18 +246,14 @@ impl Store {
     }
 
     /// The names of a feed's objects.
-    fn names(&self, feed: &Feed) -> BTreeSet<NamespacedName> {
-        let is_of_feed = |name: &&NamespacedName| {
-            feed.namespace.as_ref().is_none_or(|namespace| *namespace == name.namespace)
-                && feed.name.as_ref().is_none_or(|own| *own == name.name)
-        };
+    pub(super) fn names(&self, feed: &Feed) -> BTreeSet<NamespacedName> {
         match feed.kind {
-            ObjectKind::Service => self.cluster.services.keys().filter(is_of_feed).cloned().collect(),
-            ObjectKind::EndpointSlice => self.cluster.slices.keys().filter(is_of_feed).cloned().collect(),
-            ObjectKind::Pod => self.cluster.pods.keys().filter(is_of_feed).cloned().collect(),
+            ObjectKind::Service => self.cluster.services.keys().filter(|name| feed.has(name)).cloned().collect(),
+            ObjectKind::EndpointSlice => self.cluster.slices.keys().filter(|name| feed.has(name)).cloned().collect(),
+            ObjectKind::Pod => self.cluster.pods.keys().filter(|name| feed.has(name)).cloned().collect(),
             ObjectKind::Node => {
-                let nodes: Vec<_> = self.cluster.nodes.keys().map(|name| NamespacedName::new("", name)).collect();
-                nodes.iter().filter(is_of_feed).cloned().collect()
+                let nodes = self.cluster.nodes.keys().map(|name| NamespacedName::new("", name));
+                nodes.filter(|name| feed.has(name)).collect()
             }
         }
     }

@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream, kubernetes::KubernetesApi, repository};
+use byname_test_support::{
+    Connection, Envoy, RequestForm, TestUpstream, kubernetes::KubernetesApi, raw_http1, repository,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -49,7 +51,7 @@ impl WatchProcess {
         eventually("it answers", || {
             let log = program.log();
             assert!(!log.contains("error:"), "{log}");
-            let line = log.lines().find_map(|line| line.strip_prefix("note: listening on http://127.0.0.1:"));
+            let line = log.lines().find_map(|line| Some(line.split_once(" note: listening on http://127.0.0.1:")?.1));
             program.port = line.and_then(|port| port.parse().ok()).unwrap_or_default();
             program.port != 0
         })
@@ -112,6 +114,15 @@ impl WatchProcess {
         let mut connection = Connection::open(self.port, RequestForm::Host).await.unwrap();
         let reply = connection.get_path("watch", path, &[]).await.unwrap();
         (reply.status, reply.body)
+    }
+
+    /// Status and body of what it answers to a request of another method.
+    pub(crate) async fn send(&self, method: &str, path: &str) -> (u16, String) {
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nhost: watch\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        let reply = raw_http1(self.port, request.as_bytes()).await.unwrap();
+        let status = reply.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, reply.split_once("\r\n\r\n").unwrap().1.to_owned())
     }
 
     /// The value of a metric. `name` includes the labels, if any.

@@ -19,6 +19,7 @@ pub(super) struct ApiRequest {
     pub(super) path: String,
     pub(super) query: BTreeMap<String, String>,
     pub(super) content_type: String,
+    pub(super) accept_encoding: String,
     pub(super) body: Vec<u8>,
     /// The requested kind, if the API has it.
     pub(super) resource: Option<&'static Resource>,
@@ -49,7 +50,8 @@ impl ApiRequest {
         let mut words = head.split(' ');
         let method = words.next().unwrap_or_default();
         let target = words.next().unwrap_or_default();
-        Ok(Some(Self { content_type: header("content-type").to_owned(), body, ..Self::parse(method, target) }))
+        let (content_type, accept_encoding) = (header("content-type").to_owned(), header("accept-encoding").to_owned());
+        Ok(Some(Self { content_type, accept_encoding, body, ..Self::parse(method, target) }))
     }
 
     fn parse(method: &str, target: &str) -> Self {
@@ -76,6 +78,7 @@ impl ApiRequest {
             path: path.to_owned(),
             query,
             content_type: String::new(),
+            accept_encoding: String::new(),
             body: Vec::new(),
             resource: resources::of_path(group, version, plural),
             namespace: namespace.map(str::to_owned),

@@ -2,9 +2,11 @@
 
 use std::{
     collections::VecDeque,
+    io::Write,
     sync::{Arc, Mutex},
 };
 
+use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
@@ -16,7 +18,7 @@ use super::{
     patch,
     request::ApiRequest,
     resources,
-    state::{ApiState, ObjectKey, POLL, lock},
+    state::{ApiState, ObjectKey, POLL, Plural, lock},
 };
 
 /// The maximum number of objects on a page.
@@ -39,17 +41,21 @@ async fn serve(stream: TcpStream, state: &Mutex<ApiState>) -> std::io::Result<()
         let stream = stream.get_mut();
         if request.resource.is_none() {
             let (code, body) =
-                resources::discovery(&request.path).map_or((404, status(404)), |document| (200, document));
+                resources::discovery(&request.path).map_or((404, status(404, "")), |document| (200, document));
             answer(stream, code, &body).await?;
             continue;
         }
         let failure = {
             let mut state = lock(state);
             state.requests.push(request.target.clone());
+            state.encodings.push(request.accept_encoding.clone());
             state.failures.get_mut(request.plural()).and_then(VecDeque::pop_front)
         };
+        while lock(state).is_silent {
+            tokio::time::sleep(POLL).await;
+        }
         if let Some(code) = failure {
-            answer(stream, code, &status(code)).await?;
+            answer(stream, code, &status(code, request.plural())).await?;
         } else if request.query.contains_key("sendInitialEvents") {
             // The answer of an API without streaming lists. Clients then use ordinary lists.
             answer(stream, 422, &refusal(422, "Invalid", "sendInitialEvents is not supported")).await?;
@@ -59,19 +65,28 @@ async fn serve(stream: TcpStream, state: &Mutex<ApiState>) -> std::io::Result<()
             let (code, body) = one(&request, &mut lock(state));
             answer(stream, code, &body).await?;
         } else {
-            while lock(state).held.contains(request.plural()) {
+            // A list of one object is fast, however many there are.
+            while request.number("limit") != Some(1) && lock(state).held.contains(request.plural()) {
                 tokio::time::sleep(POLL).await;
             }
-            let page = list(&request, &lock(state));
-            answer(stream, 200, &page).await?;
+            let page = list(&request, &lock(state)).to_string();
+            if request.accept_encoding.contains("gzip") {
+                let mut body = GzEncoder::new(Vec::new(), Compression::fast());
+                body.write_all(page.as_bytes())?;
+                write(stream, 200, "content-encoding: gzip\r\n", &body.finish()?).await?;
+            } else {
+                write(stream, 200, "", page.as_bytes()).await?;
+            }
         }
     }
     Ok(())
 }
 
-fn status(code: u16) -> Value {
+fn status(code: u16, plural: Plural) -> Value {
+    let forbidden =
+        format!("{plural} is forbidden: User \"system:serviceaccount:shop:web\" cannot list resource \"{plural}\"");
     let (reason, message) = match code {
-        403 => ("Forbidden", "services is forbidden: User \"system:serviceaccount:shop:web\" cannot list"),
+        403 => ("Forbidden", &*forbidden),
         404 => ("NotFound", "there is no such thing"),
         410 => ("Expired", "too old resource version"),
         429 => ("TooManyRequests", "the server has received too many requests"),
@@ -86,10 +101,16 @@ fn refusal(code: u16, reason: &str, message: &str) -> Value {
 }
 
 async fn answer(stream: &mut TcpStream, code: u16, body: &Value) -> std::io::Result<()> {
-    let body = body.to_string();
+    // A server that is too busy says when to come back.
+    let headers = if code == 429 { "retry-after: 1\r\n" } else { "" };
+    write(stream, code, headers, body.to_string().as_bytes()).await
+}
+
+async fn write(stream: &mut TcpStream, code: u16, headers: &str, body: &[u8]) -> std::io::Result<()> {
     let length = body.len();
-    let head = format!("HTTP/1.1 {code} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
-    stream.write_all((head + &body).as_bytes()).await
+    let head =
+        format!("HTTP/1.1 {code} X\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), body].concat()).await
 }
 
 /// Reads or changes one object.
@@ -151,7 +172,7 @@ async fn watch(stream: &mut TcpStream, request: &ApiRequest, state: &Mutex<ApiSt
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await?;
     if since < oldest {
-        let line = json!({"type": "ERROR", "object": status(410)});
+        let line = json!({"type": "ERROR", "object": status(410, "")});
         chunk(stream, &format!("{line}\n")).await?;
         return stream.write_all(b"0\r\n\r\n").await;
     }

@@ -24,6 +24,8 @@ pub(super) struct ApiState {
     pub(super) oldest: u64,
     /// Kinds whose lists wait.
     pub(super) held: BTreeSet<Plural>,
+    /// Requests are read and not answered.
+    pub(super) is_silent: bool,
     /// The statuses of the next requests for these kinds.
     pub(super) failures: BTreeMap<Plural, VecDeque<u16>>,
     /// The number of times that watches were cut in the middle of a line.
@@ -31,6 +33,15 @@ pub(super) struct ApiState {
     /// Whether watches end as soon as they begin.
     pub(super) ends_watches: bool,
     pub(super) requests: Vec<String>,
+    /// The `Accept-Encoding` of each request.
+    pub(super) encodings: Vec<String>,
+}
+
+/// What etcd keeps, as a backup of it.
+#[derive(Clone)]
+pub struct Snapshot {
+    version: u64,
+    objects: BTreeMap<ObjectKey, Value>,
 }
 
 impl ApiState {
@@ -54,6 +65,17 @@ impl ApiState {
         let line = json!({"type": kind, "object": object}).to_string();
         self.events.push((self.version, Some(key), line));
         object
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot { version: self.version, objects: self.objects.clone() }
+    }
+
+    /// Goes back to `snapshot`. What happened since has never happened, and its versions are given to other changes.
+    pub(super) fn restore(&mut self, snapshot: Snapshot) {
+        self.events.retain(|(version, ..)| *version <= snapshot.version);
+        self.oldest = self.oldest.min(snapshot.version);
+        (self.version, self.objects) = (snapshot.version, snapshot.objects);
     }
 
     /// Whether the namespace exists, so that objects may be created in it.
