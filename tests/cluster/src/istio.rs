@@ -1,0 +1,581 @@
+//! Istio: istiod, a registry of images, and pods whose sidecar is pilot-agent with Envoy.
+
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use byname_test_support::{
+    envoy_binary,
+    image::{Layout, sha256},
+    module, repository,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    cluster::{Cluster, run},
+    coredns::CoreDns,
+    netns::PodNetwork,
+    part::{Part, eventually},
+    watch::byname_program,
+};
+
+/// Addresses on the loopback device of the cluster's namespace that no pod gets.
+const ISTIOD: &str = "10.244.255.252";
+const REGISTRY: &str = "10.244.255.253:5000";
+const OUTSIDE: &str = "10.244.255.254";
+/// A host outside of the cluster, of examples/istio.
+pub const HOST_OUTSIDE: &str = "api.weather.example.com";
+/// Repository of the image in the registry, and its tag.
+const IMAGE: (&str, &str) = ("byname", "0.1.0");
+const NAMESPACE: &str = "istio-system";
+/// Kinds of Istio's objects that tests apply.
+const KINDS: &str = "wasmplugins.extensions.istio.io,trafficextensions.extensions.istio.io,envoyfilters.networking.istio.io,\
+    virtualservices.networking.istio.io,destinationrules.networking.istio.io,sidecars.networking.istio.io,\
+    serviceentries.networking.istio.io,gateways.networking.istio.io,peerauthentications.security.istio.io,\
+    authorizationpolicies.security.istio.io";
+/// Istio's proxy runs as this user, whose traffic is not redirected.
+const PROXY_USER: &str = "1337";
+
+/// Prints headers and body of the answer.
+const CURL: [&str; 5] = ["curl", "-s", "-i", "-m", "20"];
+
+/// Runs a program as in a container of a pod: with the pod's own /etc and /var/lib. $1 is the pod's folder.
+const CONTAINER: &str = "set -e
+pod=$1
+shift
+mount -t tmpfs tmpfs $pod/overlay
+mkdir $pod/overlay/upper $pod/overlay/work
+mount -t overlay overlay -o lowerdir=/etc,upperdir=$pod/overlay/upper,workdir=$pod/overlay/work /etc
+rm -f /etc/hosts /etc/resolv.conf /etc/ssl/certs/ca-certificates.crt
+cp $pod/files/hosts $pod/files/resolv.conf /etc/
+mkdir -p /etc/ssl/certs /etc/byname/ecds
+cp $pod/files/ca-certificates.crt /etc/ssl/certs/
+mount --bind $pod/ecds /etc/byname/ecds
+mount --bind $pod/lib /var/lib
+cd $pod
+exec \"$@\"";
+
+/// A mesh that runs until it is dropped.
+pub struct Istio<'c> {
+    cluster: &'c Cluster,
+    istiod: Part,
+    registry: Part,
+    outside: [Part; 2],
+    dns: CoreDns,
+    directory: TempDir,
+    /// Where the source of Istio is, in Go's cache of modules.
+    source: PathBuf,
+    digest: String,
+    pods: Cell<u32>,
+}
+
+impl<'c> Istio<'c> {
+    /// Starts istiod, CoreDNS, a registry that has the module's image, and a host outside of the cluster; waits until all are ready.
+    ///
+    /// # Errors
+    /// If a part does not start, with the tail of its log.
+    pub fn start(cluster: &'c Cluster) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("byname-istio-").tempdir()?;
+        // The proxy's user reads what is in it.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+        // The pods' IPv6 addresses are routes of the loopback device, to which nothing could be bound otherwise.
+        fs::write("/proc/sys/net/ipv6/ip_nonlocal_bind", "1")?;
+        let modules = repository().join("tests/cluster/istio");
+        let list = ["-C", &modules.display().to_string(), "list", "-m", "-f", "{{.Dir}}", "istio.io/istio"];
+        let source = PathBuf::from(run("go", &list, None)?.trim());
+        let crds = source.join("manifests/charts/base/files/crd-all.gen.yaml").display().to_string();
+        cluster.kubectl(&["create", "-f", &crds])?;
+        cluster.kubectl(&[
+            "wait",
+            "--for=condition=Established",
+            "--all",
+            "--timeout=60s",
+            "customresourcedefinitions",
+        ])?;
+        cluster.apply(&[
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": NAMESPACE, "name": "istio"},
+                // Envoy's own build has none of the filters that report to Istio's providers.
+                "data": {"mesh": "defaultProviders: {}\ntrustDomain: cluster.local\n", "meshNetworks": "networks: {}"},
+            }),
+        ])?;
+        let registry = Part::start("istio", "registry", directory.path(), &["registry", REGISTRY])?;
+        let digest = push_image()?;
+        let outside = start_outside(directory.path())?;
+        let istiod = start_istiod(cluster, directory.path())?;
+        let dns = CoreDns::start(cluster)?;
+        let mut istio = Self { cluster, istiod, registry, outside, dns, directory, source, digest, pods: Cell::new(0) };
+        let ready = || run("curl", &["-sf", "-m", "2", "http://127.0.0.1:15080/ready"], None).is_ok();
+        istio.istiod.wait_until(|_| ready())?;
+        eventually("istiod publishes its root certificate", || {
+            Ok(istio.root_certificate().is_ok_and(|text| !text.is_empty()))
+        })?;
+        Ok(istio)
+    }
+
+    /// The `url` and `sha256` of a WasmPlugin that runs the module that ships.
+    #[must_use]
+    pub fn image(&self) -> (String, &str) {
+        (format!("oci://{REGISTRY}/{}:{}", IMAGE.0, IMAGE.1), &self.digest)
+    }
+
+    /// Ends all of Istio's objects but `objects`, and applies those.
+    ///
+    /// # Errors
+    /// If the API refuses one.
+    pub fn apply_only(&self, objects: &[Value]) -> Result<()> {
+        self.cluster.kubectl(&["delete", KINDS, "--all", "--all-namespaces", "--wait=false"])?;
+        if !objects.is_empty() {
+            self.cluster.apply(objects)?;
+        }
+        Ok(())
+    }
+
+    /// Runs `byname` on the Services that the cluster has.
+    ///
+    /// # Errors
+    /// If it fails, with what it printed.
+    pub fn compile(&self, arguments: &[&str]) -> Result<String> {
+        let file = self.directory.path().join("cluster.yaml");
+        fs::write(&file, self.cluster.dump("services,endpointslices")?)?;
+        let file = file.display().to_string();
+        run(&byname_program()?.display().to_string(), &[&["compile", "-f", &file], arguments].concat(), None)
+    }
+
+    /// Starts a server in the cluster's namespace of the network: that of a pod without a sidecar, or outside of the cluster.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_server(&self, name: &str, listen: &str) -> Result<Part> {
+        let arguments = ["server", "--name", name, "--listen", listen];
+        Part::start("istio", &format!("{name}-{listen}"), self.directory.path(), &arguments)
+    }
+
+    /// Starts a sidecar for a pod, which it creates, and waits until the kubelet would call it ready.
+    ///
+    /// # Errors
+    /// If it does not become ready, with the tail of its log.
+    pub fn start_pod(&self, pod: &PodOptions<'_>) -> Result<Pod> {
+        let PodOptions { namespace, name, labels, is_gateway } = *pod;
+        let labels: BTreeMap<_, _> = labels.iter().copied().collect();
+        self.cluster.apply(&[json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": name, "labels": labels},
+            // No ports: nothing but the pod's own programs answers on its address.
+            "spec": {"containers": [{"name": "main", "image": "example.com/main"}, {"name": "istio-proxy", "image": "example.com/proxyv2"}]},
+        })])?;
+        let get = |path: &str| {
+            self.cluster.kubectl(&["get", "pod", name, "-n", namespace, "-o", &format!("jsonpath={{{path}}}")])
+        };
+        let mut address = String::new();
+        eventually("the pod has an address", || {
+            address = get(".status.podIP")?;
+            Ok(!address.is_empty())
+        })?;
+        let folder = self.directory.path().join(format!("{namespace}-{name}"));
+        self.write_files(&folder, pod, &labels)?;
+        let number = self.pods.get();
+        self.pods.set(number + 1);
+        let network = PodNetwork::create(folder.join("network"), &format!("pod{number}"), &address)?;
+        let mut pod =
+            Pod { agent: None, network, folder, namespace: namespace.to_owned(), name: name.to_owned(), address };
+        if !is_gateway {
+            // Istio's init container.
+            let program = repository().join("target/cluster/istio").display().to_string();
+            let rules = [
+                "iptables",
+                "-p",
+                "15001",
+                "-z",
+                "15006",
+                "-u",
+                PROXY_USER,
+                "-m",
+                "REDIRECT",
+                "-i",
+                "*",
+                "-b",
+                "*",
+                "-d",
+                "15090,15021,15020",
+            ];
+            run_part(pod.network.command(&[&[program.as_str()], &rules[..]].concat())).context("the redirect")?;
+        }
+        pod.start_agent(self, is_gateway)?;
+        Ok(pod)
+    }
+
+    fn write_files(&self, folder: &Path, pod: &PodOptions<'_>, labels: &BTreeMap<&str, &str>) -> Result<()> {
+        let PodOptions { namespace, name, .. } = *pod;
+        let folders = [
+            "overlay",
+            "ecds",
+            "lib/istio/data",
+            "files",
+            "etc/istio/proxy",
+            "etc/istio/pod",
+            "var/run/secrets/tokens",
+            "var/run/secrets/istio",
+        ];
+        for name in folders {
+            fs::create_dir_all(folder.join(name))?;
+        }
+        let uid = self.cluster.kubectl(&["get", "pod", name, "-n", namespace, "-o", "jsonpath={.metadata.uid}"])?;
+        let token = self.cluster.kubectl(&[
+            "create",
+            "token",
+            "default",
+            "-n",
+            namespace,
+            "--audience=istio-ca",
+            "--bound-object-kind=Pod",
+            &format!("--bound-object-name={name}"),
+            &format!("--bound-object-uid={uid}"),
+        ])?;
+        let lines: String = labels.iter().map(|(name, value)| format!("{name}={value:?}\n")).collect();
+        let files = [
+            (
+                "files/hosts",
+                format!("127.0.0.1 localhost\n{ISTIOD} istiod.{NAMESPACE}.svc\n{OUTSIDE} {HOST_OUTSIDE}\n"),
+            ),
+            (
+                "files/resolv.conf",
+                format!(
+                    "search {namespace}.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
+                ),
+            ),
+            ("files/ca-certificates.crt", fs::read_to_string(self.directory.path().join("outside.crt"))?),
+            ("etc/istio/pod/labels", lines),
+            (
+                "files/bootstrap.json",
+                fs::read_to_string(self.source.join("tools/packaging/common/envoy_bootstrap.json"))?,
+            ),
+            ("var/run/secrets/tokens/istio-token", token.trim().to_owned()),
+            ("var/run/secrets/istio/root-cert.pem", self.root_certificate()?),
+            ("container", CONTAINER.to_owned()),
+        ];
+        for (name, text) in files {
+            fs::write(folder.join(name), text)?;
+        }
+        run("chown", &["-R", &format!("{PROXY_USER}:{PROXY_USER}"), &folder.display().to_string()], None)?;
+        Ok(())
+    }
+
+    fn root_certificate(&self) -> Result<String> {
+        let path = "jsonpath={.data.root-cert\\.pem}";
+        self.cluster.kubectl(&["get", "configmap", "istio-ca-root-cert", "-n", NAMESPACE, "-o", path])
+    }
+
+    /// The last lines of each log.
+    #[must_use]
+    pub fn tails(&self) -> String {
+        let parts = [("istiod", &self.istiod), ("registry", &self.registry)];
+        let outside = self.outside.iter().map(|part| ("host outside", part));
+        let tail = |(name, part): (&str, &Part)| format!("== {name}\n{}", part.tail());
+        let tails: String = parts.into_iter().chain(outside).map(tail).collect();
+        format!("{tails}== coredns\n{}", self.dns.tail())
+    }
+}
+
+/// Runs a part of `tests/cluster/istio` that ends by itself. It would end early with its standard input.
+fn run_part(mut command: Command) -> Result<String> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let stdin = child.stdin.take();
+    let output = child.wait_with_output()?;
+    drop(stdin);
+    let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{command:?} failed ({}):\n{printed}{said}", output.status);
+    Ok(printed.into_owned())
+}
+
+fn start_istiod(cluster: &Cluster, directory: &Path) -> Result<Part> {
+    let folder = directory.join("istiod");
+    fs::create_dir(&folder)?;
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "cd $1 && shift && exec \"$@\"", "sh"])
+        .arg(&folder)
+        .arg(repository().join("target/cluster/istio"))
+        .args([
+            "istiod",
+            "--httpAddr=127.0.0.1:15080",
+            "--httpsAddr=127.0.0.1:15017",
+            "--monitoringAddr=127.0.0.1:15014",
+        ])
+        .args([&format!("--secureGRPCAddr={ISTIOD}:15012"), "--grpcAddr=", "--clusterID=Kubernetes"])
+        .arg(format!("--kubeconfig={}", cluster.admin().display()))
+        .envs([
+            ("POD_NAMESPACE", NAMESPACE),
+            ("POD_NAME", "istiod-0"),
+            ("PILOT_CERT_PROVIDER", "istiod"),
+            ("CLUSTER_ID", "Kubernetes"),
+            // Filters that Envoy's own build has not.
+            ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
+            ("PILOT_ENABLE_ALPN_FILTER", "false"),
+        ]);
+    Part::spawn(command, "istiod", directory)
+}
+
+/// A server with a certificate for [`HOST_OUTSIDE`], which is its own authority; and one without TLS.
+fn start_outside(directory: &Path) -> Result<[Part; 2]> {
+    let (certificate, key) =
+        (directory.join("outside.crt").display().to_string(), directory.join("outside.key").display().to_string());
+    let name = format!("subjectAltName=DNS:{HOST_OUTSIDE}");
+    let request =
+        ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=outside", "-addext", &name];
+    run("openssl", &[&request[..], &["-keyout", &key, "-out", &certificate]].concat(), None)?;
+    let (https, http) = (format!("{OUTSIDE}:443"), format!("{OUTSIDE}:80"));
+    let server = ["server", "--name=outside", "--listen"];
+    let tls = ["--certificate", &certificate, "--key", &key];
+    Ok([
+        Part::start("istio", "outside-https", directory, &[&server[..], &[&https], &tls].concat())?,
+        Part::start("istio", "outside-http", directory, &[&server[..], &[&http]].concat())?,
+    ])
+}
+
+/// Pushes the image of `make image` as skopeo would, and returns the digest of its manifest.
+fn push_image() -> Result<String> {
+    let layout = repository().join("target/image");
+    let image = Layout::open(&layout).context("there is no image; run `make image`")?;
+    let (name, tag) = IMAGE;
+    ensure!(
+        image.wasm_plugin(tag)? == module()?,
+        "target/image has another module than target/byname.wasm; run `make image`"
+    );
+    let manifest = image.manifest(tag)?;
+    eventually("the registry answers", || {
+        Ok(run("curl", &["-sf", "-m", "2", &format!("http://{REGISTRY}/v2/")], None).is_ok())
+    })?;
+    let layers = manifest.content["layers"].as_array().context("layers")?;
+    let send = |method: &str, url: &str, media_type: &str, file: &Path| {
+        let (media_type, file) = (format!("content-type: {media_type}"), format!("@{}", file.display()));
+        run("curl", &["-sf", "-X", method, "-H", &media_type, "--data-binary", &file, url], None)
+    };
+    let blob = |digest: &str| layout.join("blobs").join(digest.replace(':', "/"));
+    for descriptor in layers.iter().chain([&manifest.content["config"]]) {
+        let digest = descriptor["digest"].as_str().context("a digest")?;
+        send(
+            "POST",
+            &format!("http://{REGISTRY}/v2/{name}/blobs/uploads/?digest={digest}"),
+            "application/octet-stream",
+            &blob(digest),
+        )?;
+    }
+    let media_type = manifest.content["mediaType"].as_str().context("a media type")?;
+    send("PUT", &format!("http://{REGISTRY}/v2/{name}/manifests/{tag}"), media_type, &blob(&manifest.digest))?;
+    let hex = manifest.digest.strip_prefix("sha256:").context("a SHA-256")?;
+    ensure!(sha256(&fs::read(blob(&manifest.digest))?) == hex, "the manifest is another");
+    Ok(hex.to_owned())
+}
+
+/// A pod with a sidecar, or a gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct PodOptions<'a> {
+    /// Namespace of the pod.
+    pub namespace: &'a str,
+    /// Name of the pod.
+    pub name: &'a str,
+    /// Labels of the pod.
+    pub labels: &'a [(&'a str, &'a str)],
+    /// Whether the proxy is a gateway: nothing is redirected to it.
+    pub is_gateway: bool,
+}
+
+/// A pod whose proxy runs until it is dropped.
+pub struct Pod {
+    // Dropped before the network it runs in.
+    agent: Option<Part>,
+    network: PodNetwork,
+    folder: PathBuf,
+    namespace: String,
+    name: String,
+    address: String,
+}
+
+/// An answer over HTTP.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, as they were sent.
+    pub headers: String,
+    /// The body: JSON, if a workload answered.
+    pub body: Value,
+    /// The body as text.
+    pub text: String,
+}
+
+impl Answer {
+    /// Asks with curl from outside of all pods.
+    ///
+    /// # Errors
+    /// If nothing answers.
+    pub fn outside(arguments: &[&str]) -> Result<Self> {
+        let [program, options @ ..] = CURL;
+        Self::read(&run(program, &[&options, arguments].concat(), None)?)
+    }
+
+    fn read(printed: &str) -> Result<Self> {
+        let (headers, text) = printed.split_once("\r\n\r\n").context("an answer has headers")?;
+        let status = headers.split(' ').nth(1).context("a status")?.parse()?;
+        let body = serde_json::from_str(text).unwrap_or_default();
+        Ok(Self { status, headers: headers.to_ascii_lowercase(), body, text: text.to_owned() })
+    }
+
+    /// A field of the workload's JSON, empty if no workload answered.
+    #[must_use]
+    pub fn said(&self, field: &str) -> &str {
+        self.body[field].as_str().unwrap_or_default()
+    }
+}
+
+impl Pod {
+    fn start_agent(&mut self, istio: &Istio<'_>, is_gateway: bool) -> Result<()> {
+        let kind = if is_gateway { "router" } else { "sidecar" };
+        let config = json!({
+            "discoveryAddress": format!("istiod.{NAMESPACE}.svc:15012"),
+            "binaryPath": "./envoy",
+            "concurrency": 2,
+            "statusPort": 15020,
+            "proxyStatsMatcher": {"inclusionPrefixes": ["extension_config_discovery"]},
+        });
+        let script = "mount --bind \"$0\" ./pilot-agent; mount --bind \"$1\" ./envoy; shift; exec \"$@\"";
+        for name in ["pilot-agent", "envoy"] {
+            fs::write(self.folder.join(name), "")?;
+        }
+        let agent = repository().join("target/cluster/istio").canonicalize()?.display().to_string();
+        let envoy = envoy_binary()?.canonicalize()?.display().to_string();
+        let environment = [
+            ("PROXY_CONFIG", config.to_string()),
+            ("POD_NAME", self.name.clone()),
+            ("POD_NAMESPACE", self.namespace.clone()),
+            ("INSTANCE_IP", self.address.clone()),
+            ("SERVICE_ACCOUNT", "default".into()),
+            ("ISTIO_META_CLUSTER_ID", "Kubernetes".into()),
+            ("ISTIO_META_INTERCEPTION_MODE", "REDIRECT".into()),
+            ("ISTIO_META_WORKLOAD_NAME", self.name.clone()),
+            ("ISTIO_META_MESH_ID", "cluster.local".into()),
+            ("TRUST_DOMAIN", "cluster.local".into()),
+            ("CLOUD_PLATFORM", "none".into()),
+            ("JWT_POLICY", "third-party-jwt".into()),
+            ("WASM_INSECURE_REGISTRIES", REGISTRY.into()),
+        ];
+        let user = ["setpriv", "--reuid", PROXY_USER, "--regid", PROXY_USER, "--clear-groups"];
+        let run = [
+            "./pilot-agent",
+            "agent",
+            kind,
+            "--templateFile=files/bootstrap.json",
+            "--proxyLogLevel=warning,wasm:info",
+        ];
+        let container = ["sh", "-c", script, &agent, &envoy];
+        let mut command = self.command(true, &[&container[..], &user, &run].concat());
+        command.envs(environment);
+        let mut agent = Part::spawn(command, &format!("{}-{}", self.namespace, self.name), istio.directory.path())?;
+        let ready = || self.run(&["curl", "-sf", "-m", "2", "http://127.0.0.1:15021/healthz/ready"]).is_ok();
+        agent.wait_until(|_| ready())?;
+        self.agent = Some(agent);
+        Ok(())
+    }
+
+    /// A command that runs a program in the pod. If `ends_all`, what it started ends with it.
+    fn command(&self, ends_all: bool, program: &[&str]) -> Command {
+        let folder = self.folder.display().to_string();
+        let container = self.folder.join("container").display().to_string();
+        let processes: &[&str] = if ends_all { &["--pid", "--fork", "--kill-child", "--mount-proc"] } else { &[] };
+        self.network.command(&[&["unshare", "--mount"], processes, &["sh", &container, &folder], program].concat())
+    }
+
+    /// Runs a program in the pod to its end, and returns what it printed.
+    ///
+    /// # Errors
+    /// If it fails, with what it printed.
+    pub fn run(&self, program: &[&str]) -> Result<String> {
+        let output = self.command(false, program).output()?;
+        let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "{} in {} failed ({}):\n{printed}{said}",
+            program.join(" "),
+            self.name,
+            output.status
+        );
+        Ok(printed.into_owned())
+    }
+
+    /// Starts a part of `tests/cluster/istio` as a workload in the pod.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start(&self, name: &str, arguments: &[&str]) -> Result<Part> {
+        let program = repository().join("target/cluster/istio").display().to_string();
+        Part::spawn(self.command(false, &[&[program.as_str()], arguments].concat()), name, &self.folder)
+    }
+
+    /// Runs a client of `tests/cluster/istio` in the pod, and returns the JSON that it prints.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn client(&self, arguments: &[&str]) -> Result<Value> {
+        let program = repository().join("target/cluster/istio").display().to_string();
+        let printed = run_part(self.command(false, &[&[program.as_str()], arguments].concat()))?;
+        // Istio's packages log to the standard output too, before the client begins.
+        let result = printed.lines().last().context("the client printed nothing")?;
+        Ok(serde_json::from_str(result)?)
+    }
+
+    /// Asks with curl, as a workload in the pod would.
+    ///
+    /// # Errors
+    /// If nothing answers.
+    pub fn curl(&self, arguments: &[&str]) -> Result<Answer> {
+        Answer::read(&self.run(&[&CURL, arguments].concat())?)
+    }
+
+    /// Asks for `/` of a host.
+    ///
+    /// # Errors
+    /// If nothing answers.
+    pub fn get(&self, host: &str) -> Result<Answer> {
+        self.curl(&[&format!("http://{host}/")])
+    }
+
+    /// Asks Envoy's admin interface.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn admin(&self, path: &str) -> Result<String> {
+        self.run(&["curl", "-sf", "-m", "10", &format!("http://127.0.0.1:15000{path}")])
+    }
+
+    /// Address of the pod.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The folder that the pod has as `/etc/byname/ecds`.
+    #[must_use]
+    pub fn ecds(&self) -> PathBuf {
+        self.folder.join("ecds")
+    }
+
+    /// The log of the agent and of Envoy.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.agent.as_ref().map(Part::log).unwrap_or_default()
+    }
+
+    /// The last lines of the log.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        self.agent.as_ref().map(Part::tail).unwrap_or_default()
+    }
+}

@@ -1,0 +1,97 @@
+//! The objects of examples/istio and what `byname compile` prints, in a mesh of the real istiod and pilot-agent with the Envoy and
+//! the module of the other tests.
+//!
+//! One cluster serves all claims, in this order; `BYNAME_CLAIMS=word` runs those whose names contain the word.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+mod istio {
+    pub(crate) mod failures;
+    pub(crate) mod mesh;
+    pub(crate) mod names;
+    pub(crate) mod objects;
+    pub(crate) mod protocols;
+    pub(crate) mod readme;
+    pub(crate) mod security;
+}
+
+use std::{
+    env,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
+
+use anyhow::Result;
+use byname_cluster::{Cluster, ClusterOptions};
+
+use crate::istio::{
+    failures::*,
+    mesh::{Mesh, shop},
+    names::*,
+    objects::*,
+    protocols::*,
+    readme::*,
+    security::*,
+};
+
+macro_rules! claims {
+    ($($claim:ident,)*) => { [$((stringify!($claim), $claim as fn(&Mesh<'_>) -> Result<()>),)*] };
+}
+
+#[test]
+fn byname_works_in_istio() -> Result<()> {
+    let claims = claims![
+        names_reach_their_services_through_a_wasm_plugin,
+        names_reach_their_services_through_a_traffic_extension,
+        the_sidecar_shows_the_metrics_of_the_module,
+        names_reach_their_services_by_clusters,
+        no_client_steers_by_the_control_header,
+        watch_steers_to_endpoints,
+        the_commands_for_authority_work,
+        the_commands_for_cluster_header_work,
+        another_image_denies_all_requests,
+        an_image_that_cannot_be_pulled_denies_all_requests,
+        a_refused_table_keeps_the_last_good_one_in_running_pods,
+        pushes_under_load_fail_no_request,
+        virtual_services_apply_to_short_names_and_aliases,
+        virtual_services_are_passed_by_with_clusters,
+        subsets_of_destination_rules_apply,
+        an_alias_leads_out_over_tls,
+        unknown_names_go_where_the_sidecar_object_says,
+        names_of_hidden_namespaces_have_no_cluster,
+        strict_mtls_holds_between_sidecars,
+        authorization_policies_see_the_resolved_name,
+        a_gateway_in_the_namespace_has_the_filter,
+        clients_speak_http2_grpc_and_websocket,
+    ];
+    let wanted = env::var("BYNAME_CLAIMS").unwrap_or_default();
+    let start = Instant::now();
+    let cluster = Cluster::start(ClusterOptions { serves: true })?;
+    cluster.apply(&shop()?)?;
+    let mesh = Mesh::start(&cluster)?;
+    println!("the mesh is ready after {:.1} s", start.elapsed().as_secs_f32());
+    let mut failed = Vec::new();
+    for (name, claim) in claims.into_iter().filter(|(name, _)| name.contains(&wanted)) {
+        let start = Instant::now();
+        let result = catch_unwind(AssertUnwindSafe(|| claim(&mesh)));
+        let elapsed = start.elapsed().as_secs_f32();
+        if matches!(result, Ok(Ok(()))) {
+            println!("{name}: ok, {elapsed:.1} s");
+            continue;
+        }
+        // A panic has printed its own message.
+        let error =
+            result.map_or_else(|_| "it panics".to_owned(), |result| format!("{:#}", result.expect_err("it failed")));
+        println!("{name}: FAILED after {elapsed:.1} s: {error}\n{}", mesh.tails());
+        failed.push(name);
+    }
+    println!("all claims took {:.1} s", start.elapsed().as_secs_f32());
+    assert!(failed.is_empty(), "{failed:?}\n{}", cluster.tails());
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! mTLS between sidecars, AuthorizationPolicies, and gateways.
+
+use anyhow::Result;
+use byname_cluster::{Answer, Part, Pod, PodOptions, eventually};
+use serde_json::{Value, json};
+
+use crate::istio::mesh::{AUTHORITY, Mesh, expect, networking};
+
+const VAULT: &str = "vault.shop.svc.cluster.local";
+
+/// A Service whose only pod has a sidecar.
+fn start_vault(mesh: &Mesh<'_>) -> Result<(Part, Pod)> {
+    mesh.cluster.apply(&[json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "vault"},
+        "spec": {"selector": {"app": "vault"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+    })])?;
+    // The injector labels pods so: istiod tells other sidecars by it that the pod takes mTLS.
+    let labels = [("app", "vault"), ("security.istio.io/tlsMode", "istio")];
+    let pod =
+        mesh.istio.start_pod(&PodOptions { namespace: "shop", name: "vault", labels: &labels, is_gateway: false })?;
+    let server = pod.start("server", &["server", "--name=vault", "--listen", &format!("{}:8080", pod.address())])?;
+    Ok((server, pod))
+}
+
+fn end_vault(mesh: &Mesh<'_>, vault: (Part, Pod)) -> Result<()> {
+    drop(vault);
+    mesh.cluster.kubectl(&["delete", "service/vault", "pod/vault", "-n", "shop"])?;
+    Ok(())
+}
+
+fn strict() -> Value {
+    json!({
+        "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {"namespace": "shop", "name": "vault"},
+        "spec": {"selector": {"matchLabels": {"app": "vault"}}, "mtls": {"mode": "STRICT"}},
+    })
+}
+
+pub(crate) fn strict_mtls_holds_between_sidecars(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.istio.apply_only(&[])?;
+    let vault = start_vault(mesh)?;
+    let plaintext = format!("http://{}:8080/", vault.1.address());
+    let asks_in_plaintext = || std::process::Command::new("curl").args(["-sf", "-m", "5", &plaintext]).output();
+    eventually("plaintext is taken as long as nothing forbids it", || Ok(asks_in_plaintext()?.status.success()))?;
+    let reached = || {
+        let answer = mesh.client.get("vault")?;
+        let peer = answer.body["headers"]["X-Forwarded-Client-Cert"][0].as_str().unwrap_or_default();
+        let is_known = peer.contains("URI=spiffe://cluster.local/ns/shop/sa/default");
+        expect(answer.said("authority") == VAULT && answer.said("pod") == "vault" && is_known, &answer)
+    };
+    mesh.apply_with_authority(&[strict()])?;
+    eventually("the vault is reached by authority", reached)?;
+    eventually("plaintext is refused", || Ok(!asks_in_plaintext()?.status.success()))?;
+    mesh.apply_with_clusters(&[strict()])?;
+    eventually("the vault is reached by cluster", reached)?;
+    eventually("plaintext is refused", || Ok(!asks_in_plaintext()?.status.success()))?;
+    end_vault(mesh, vault)
+}
+
+pub(crate) fn authorization_policies_see_the_resolved_name(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.istio.apply_only(&[])?;
+    let vault = start_vault(mesh)?;
+    let policy = json!({
+        "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"namespace": "shop", "name": "vault"},
+        "spec": {"selector": {"matchLabels": {"app": "vault"}}, "action": "ALLOW", "rules": [{"to": [{"operation": {"hosts": [VAULT]}}]}]},
+    });
+    mesh.istio.apply_only(std::slice::from_ref(&policy))?;
+    eventually("without byname the policy sees the short name", || {
+        let answer = mesh.client.get("vault")?;
+        expect(answer.status == 403, &answer)
+    })?;
+    mesh.apply_with_authority(&[policy])?;
+    eventually("with byname the policy sees the whole name", || {
+        let answer = mesh.client.get("vault")?;
+        expect(answer.status == 200 && answer.said("pod") == "vault", &answer)
+    })?;
+    end_vault(mesh, vault)
+}
+
+/// As it is today: `mode: CLIENT` of the WasmPlugin matches the listeners of gateways in the namespace too, so names that strangers
+/// ask for are resolved as if a workload of the namespace had asked.
+pub(crate) fn a_gateway_in_the_namespace_has_the_filter(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.istio.apply_only(&[])?;
+    let labels = [("istio", "ingressgateway")];
+    let pod =
+        mesh.istio.start_pod(&PodOptions { namespace: "shop", name: "gateway", labels: &labels, is_gateway: true })?;
+    let gateway = networking(
+        "Gateway",
+        "gateway",
+        json!({
+            "selector": {"istio": "ingressgateway"},
+            "servers": [{"port": {"number": 8081, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
+        }),
+    );
+    let routes = networking(
+        "VirtualService",
+        "web",
+        json!({
+            "hosts": ["web.shop.svc.cluster.local"], "gateways": ["gateway"],
+            "http": [{"route": [{"destination": {"host": "web.shop.svc.cluster.local", "port": {"number": 80}}}]}],
+        }),
+    );
+    let ask = |host: &str| {
+        let url = format!("http://{}:8081/", pod.address());
+        Answer::outside(&["-H", &format!("host: {host}"), &url])
+    };
+    mesh.istio.apply_only(&[gateway.clone(), routes.clone()])?;
+    eventually("the gateway routes", || {
+        let answer = ask("web.shop.svc.cluster.local")?;
+        expect(answer.said("pod").starts_with("shop/web-"), &answer)
+    })?;
+    let answer = ask("web")?;
+    assert_eq!(answer.status, 404, "{answer:?}");
+    mesh.istio.apply_only(&[gateway, routes, mesh.plugin(AUTHORITY)?])?;
+    eventually("the gateway resolves names", || {
+        let answer = ask("web")?;
+        expect(answer.status == 200 && answer.said("authority") == "web.shop.svc.cluster.local", &answer)
+    })?;
+    Ok(())
+}
