@@ -7,9 +7,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/websocket"
@@ -19,10 +21,14 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// Longest wait of a client for an answer.
-const patience = 20 * time.Second
+const (
+	// Longest wait of a client for an answer.
+	patience = 20 * time.Second
+	// Requests at a time.
+	loadWorkers = 4
+)
 
-// runLoad asks URLs in turn on a few connections until it is ended, and prints once a second what came of all requests so far.
+// runLoad asks URLs in turn on connections that it keeps until it is ended, and prints once a second what came of all requests so far.
 func runLoad(urls []string) error {
 	if len(urls) == 0 {
 		return errors.New("load takes the URLs to ask for")
@@ -33,9 +39,14 @@ func runLoad(urls []string) error {
 		failures int
 		failure  string
 		slowest  time.Duration
+		opened   atomic.Int64
 	)
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
-	for worker := range 4 {
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		opened.Add(1)
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: loadWorkers, DialContext: dial}}
+	for worker := range loadWorkers {
 		go func() {
 			for turn := worker; ; turn++ {
 				url := urls[turn%len(urls)]
@@ -58,6 +69,7 @@ func runLoad(urls []string) error {
 		mutex.Lock()
 		report := map[string]any{
 			"requests": requests, "failures": failures, "lastFailure": failure, "slowestMilliseconds": slowest.Milliseconds(),
+			"connections": opened.Load(),
 		}
 		mutex.Unlock()
 		if err := json.NewEncoder(os.Stdout).Encode(report); err != nil {
@@ -87,14 +99,9 @@ func getOK(client *http.Client, url string) error {
 func runGRPC(arguments []string) error {
 	flags := flag.NewFlagSet("grpc", flag.ExitOnError)
 	target := flags.String("target", "", "host and port to connect to")
-	authority := flags.String("authority", "", "authority to ask for; that of the target where it is empty")
 	_ = flags.Parse(arguments)
 
-	options := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
-	if *authority != "" {
-		options = append(options, grpc.WithAuthority(*authority))
-	}
-	connection, err := grpc.NewClient("passthrough:///"+*target, options...)
+	connection, err := grpc.NewClient("passthrough:///"+*target, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
 	}

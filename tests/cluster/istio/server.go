@@ -25,6 +25,7 @@ func runServer(arguments []string) error {
 	address := flags.String("listen", "", "address and port")
 	certificate := flags.String("certificate", "", "certificate chain, for TLS")
 	key := flags.String("key", "", "private key, for TLS")
+	module := flags.String("module", "", "a file that answers the path /byname.wasm")
 	_ = flags.Parse(arguments)
 
 	rpc := grpc.NewServer()
@@ -41,6 +42,8 @@ func runServer(arguments []string) error {
 		switch {
 		case strings.HasPrefix(request.URL.Path, "/fails-once/") && !hasFailed:
 			writer.WriteHeader(http.StatusServiceUnavailable)
+		case *module != "" && request.URL.Path == "/byname.wasm":
+			http.ServeFile(writer, request, *module)
 		case request.URL.Path == "/slow":
 			time.Sleep(2 * time.Second)
 			_, _ = writer.Write([]byte("late"))

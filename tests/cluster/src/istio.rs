@@ -32,8 +32,10 @@ const REGISTRY: &str = "10.244.255.253:5000";
 const OUTSIDE: &str = "10.244.255.254";
 /// A host outside of the cluster, of examples/istio.
 pub const HOST_OUTSIDE: &str = "api.weather.example.com";
-/// Repository of the image in the registry, and its tag.
+/// Repository of the image in the registry, and its tag there as in target/image.
 const IMAGE: (&str, &str) = ("byname", "0.1.0");
+/// Another tag of the same image in the registry.
+const LATEST: &str = "latest";
 const NAMESPACE: &str = "istio-system";
 /// Kinds of Istio's objects that tests apply.
 const KINDS: &str = "wasmplugins.extensions.istio.io,trafficextensions.extensions.istio.io,envoyfilters.networking.istio.io,\
@@ -125,6 +127,18 @@ impl<'c> Istio<'c> {
     #[must_use]
     pub fn image(&self) -> (String, &str) {
         (format!("oci://{REGISTRY}/{}:{}", IMAGE.0, IMAGE.1), &self.digest)
+    }
+
+    /// The `url` of the same image as the tag `latest`.
+    #[must_use]
+    pub fn latest_image(&self) -> String {
+        format!("oci://{REGISTRY}/{}:{LATEST}", IMAGE.0)
+    }
+
+    /// How often the registry was asked for the image's manifest.
+    #[must_use]
+    pub fn pulls(&self) -> usize {
+        self.registry.log().matches(&format!("GET /v2/{}/manifests/", IMAGE.0)).count()
     }
 
     /// Ends all of Istio's objects but `objects`, and applies those.
@@ -333,7 +347,8 @@ fn start_outside(directory: &Path) -> Result<[Part; 2]> {
     run("openssl", &[&request[..], &["-keyout", &key, "-out", &certificate]].concat(), None)?;
     let (https, http) = (format!("{OUTSIDE}:443"), format!("{OUTSIDE}:80"));
     let server = ["server", "--name=outside", "--listen"];
-    let tls = ["--certificate", &certificate, "--key", &key];
+    let module = repository().join("target/byname.wasm").display().to_string();
+    let tls = ["--certificate", &certificate, "--key", &key, "--module", &module];
     Ok([
         Part::start("istio", "outside-https", directory, &[&server[..], &[&https], &tls].concat())?,
         Part::start("istio", "outside-http", directory, &[&server[..], &[&http]].concat())?,
@@ -369,7 +384,9 @@ fn push_image() -> Result<String> {
         )?;
     }
     let media_type = manifest.content["mediaType"].as_str().context("a media type")?;
-    send("PUT", &format!("http://{REGISTRY}/v2/{name}/manifests/{tag}"), media_type, &blob(&manifest.digest))?;
+    for tag in [tag, LATEST] {
+        send("PUT", &format!("http://{REGISTRY}/v2/{name}/manifests/{tag}"), media_type, &blob(&manifest.digest))?;
+    }
     let hex = manifest.digest.strip_prefix("sha256:").context("a SHA-256")?;
     ensure!(sha256(&fs::read(blob(&manifest.digest))?) == hex, "the manifest is another");
     Ok(hex.to_owned())

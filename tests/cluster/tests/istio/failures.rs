@@ -1,7 +1,8 @@
 //! Images that cannot be had, tables that the filter refuses, and pushes under load.
 
 use anyhow::{Context, Result};
-use byname_cluster::{Pod, eventually};
+use byname_cluster::{HOST_OUTSIDE, Pod, eventually};
+use byname_test_support::{image::sha256, module};
 use serde_json::{Value, json};
 
 use crate::istio::mesh::{AUTHORITY, CHECKOUT, Mesh, RECOMMEND, client, expect, steadily};
@@ -47,6 +48,51 @@ pub(crate) fn an_image_that_cannot_be_pulled_denies_all_requests(mesh: &Mesh<'_>
     mesh.apply_with_authority(&[])
 }
 
+/// Changes the table and waits until the client has the change. Returns how often the registry was asked meanwhile.
+fn pulls_of_a_change(mesh: &Mesh<'_>, plugin: &Value, suggest: &str) -> Result<usize> {
+    let before = mesh.istio.pulls();
+    let mut next = plugin.clone();
+    next["spec"]["pluginConfig"]["table"]["services"]["shop/suggest"]["externalName"] = suggest.into();
+    mesh.cluster.apply(&[next])?;
+    mesh.wait_for("suggest", suggest)?;
+    Ok(mesh.istio.pulls() - before)
+}
+
+pub(crate) fn the_agent_asks_the_registry_again_only_if_the_policy_says_so(mesh: &Mesh<'_>) -> Result<()> {
+    let with_digest = mesh.plugin(AUTHORITY)?;
+    let mut without_digest = with_digest.clone();
+    without_digest["spec"].as_object_mut().context("an object")?.remove("sha256");
+    let mut latest = without_digest.clone();
+    latest["spec"]["url"] = mesh.istio.latest_image().into();
+    let mut always = without_digest.clone();
+    always["spec"]["imagePullPolicy"] = "Always".into();
+    let rows = [
+        ("a digest", with_digest, false),
+        ("a tag", without_digest, false),
+        ("latest", latest, true),
+        ("Always", always, true),
+    ];
+    for (what, plugin, asks_again) in rows {
+        mesh.istio.apply_only(&[])?;
+        mesh.wait_for("suggest", "suggest")?;
+        pulls_of_a_change(mesh, &plugin, RECOMMEND)?;
+        let pulls = pulls_of_a_change(mesh, &plugin, CHECKOUT)?;
+        assert_eq!(pulls > 0, asks_again, "{what}: {pulls} pulls");
+    }
+    Ok(())
+}
+
+pub(crate) fn the_module_comes_from_a_web_server(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.istio.apply_only(&[])?;
+    mesh.wait_for("suggest", "suggest")?;
+    let mut plugin = mesh.plugin(AUTHORITY)?;
+    plugin["spec"]["url"] = format!("https://{HOST_OUTSIDE}/byname.wasm").into();
+    // For https:// it is the digest of the module, not that of an image.
+    plugin["spec"]["sha256"] = sha256(&module()?).into();
+    mesh.istio.apply_only(&[plugin])?;
+    mesh.wait_for("_http._tcp.checkout", CHECKOUT)
+}
+
 /// As it is today: a pod that has no last good table answers 500 to all outbound HTTP, and is ready.
 pub(crate) fn a_refused_table_keeps_the_last_good_one_in_running_pods(mesh: &Mesh<'_>) -> Result<()> {
     mesh.apply_with_authority(&[])?;
@@ -77,6 +123,36 @@ pub(crate) fn a_refused_table_keeps_the_last_good_one_in_running_pods(mesh: &Mes
     Ok(())
 }
 
+/// As it is today: Envoy takes no listener whose filter has a refused table, so a Service whose port is the first of its number is
+/// not reached. A table that is good again is not enough: istiod sends the listeners before it, and once more with the next push.
+pub(crate) fn a_refused_table_holds_up_listeners_of_new_ports(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.apply_with_authority(&[])?;
+    let mut plugin = mesh.plugin(AUTHORITY)?;
+    plugin["spec"]["pluginConfig"]["version"] = 2.into();
+    let refusals = |what: &str| mesh.client.log().matches(what).count();
+    let before = refusals("TypedExtensionConfig rejected");
+    mesh.cluster.apply(&[plugin])?;
+    eventually("the sidecar refuses the table", || Ok(refusals("TypedExtensionConfig rejected") > before))?;
+    mesh.cluster.apply(&[json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "late"},
+        "spec": {"selector": {"app.kubernetes.io/name": "checkout"}, "ports": [{"name": "http", "port": 8888, "targetPort": 8080}]},
+    })])?;
+    eventually("the sidecar refuses the listener", || Ok(refusals("listener '0.0.0.0_8888' config rejected") > 0))?;
+    let reaches = || -> Result<bool> {
+        let answer = mesh.client.curl(&["-m", "3", "http://late:8888/"])?;
+        expect(answer.said("pod").starts_with("shop/checkout-"), &answer)
+    };
+    assert!(reaches().is_err(), "a listener is there");
+    // As `kubectl replace` does.
+    let good = mesh.plugin(AUTHORITY)?;
+    pulls_of_a_change(mesh, &good, CHECKOUT)?;
+    assert!(reaches().is_err(), "istiod sent the listener after the table");
+    pulls_of_a_change(mesh, &good, RECOMMEND)?;
+    eventually("the Service is reached after another push", reaches)?;
+    mesh.cluster.kubectl(&["delete", "service", "late", "-n", "shop"])?;
+    Ok(())
+}
+
 pub(crate) fn pushes_under_load_fail_no_request(mesh: &Mesh<'_>) -> Result<()> {
     mesh.apply_with_authority(&[])?;
     let urls = ["http://checkout/", "http://suggest/", "http://ledger.billing/", "http://_http._tcp.cart/"];
@@ -96,5 +172,7 @@ pub(crate) fn pushes_under_load_fail_no_request(mesh: &Mesh<'_>) -> Result<()> {
     println!("{PUSHES} pushes: {report}");
     assert_eq!(report["failures"], json!(0), "{report}");
     assert!(report["requests"].as_u64() > Some(1000), "{report}");
+    // One for each of the four clients and each host: no push closes a connection.
+    assert!(report["connections"].as_u64() <= Some(16), "{report}");
     Ok(())
 }

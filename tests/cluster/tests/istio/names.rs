@@ -97,15 +97,10 @@ pub(crate) fn no_client_steers_by_the_control_header(mesh: &Mesh<'_>) -> Result<
     Ok(())
 }
 
-pub(crate) fn watch_steers_to_endpoints(mesh: &Mesh<'_>) -> Result<()> {
-    mesh.istio.apply_only(&[])?;
-    mesh.wait_for("suggest", "suggest")?;
-    mesh.cluster.apply(&[json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "empty"},
-        "spec": {"selector": {"app": "nothing"}, "ports": [{"name": "http", "port": 80}]},
-    })])?;
+/// A pod whose filter `byname watch` keeps, and that process.
+pub(crate) fn start_watched(mesh: &Mesh<'_>, name: &str) -> Result<(Pod, Part)> {
     // The other pods of the namespace have no file of a filter and would refuse the listener that asks for it.
-    let pod = mesh.istio.start_pod(&PodOptions { labels: &[("app", "watcher")], ..client("watcher") })?;
+    let pod = mesh.istio.start_pod(&PodOptions { labels: &[("app", "watched")], ..client(name) })?;
     fs::copy(repository().join("target/byname.wasm"), pod.ecds().join("byname.wasm"))?;
     let mut command = Command::new(byname_program()?);
     command.args(["watch", "--namespace", "shop", "--visible", "shop", "--visible", "billing"]);
@@ -114,12 +109,28 @@ pub(crate) fn watch_steers_to_endpoints(mesh: &Mesh<'_>) -> Result<()> {
     command.arg(mesh.cluster.admin()).arg("--output").arg(pod.ecds().join("byname.yaml"));
     let mut watch = Part::spawn(command, "watch", &pod.ecds())?;
     watch.wait_until(|_| pod.ecds().join("byname.yaml").is_file())?;
+    Ok((pod, watch))
+}
+
+/// The EnvoyFilters of steering by endpoint, for the pods of [`start_watched`].
+pub(crate) fn by_endpoint(mesh: &Mesh<'_>) -> Result<Vec<Value>> {
     let mut objects = mesh.compile(BY_ENDPOINT, &["--endpoints", "--format", "istio-envoyfilter"])?;
     objects.extend(example("cluster-header/watch.yaml")?);
     for object in &mut objects {
-        object["spec"]["workloadSelector"] = json!({"labels": {"app": "watcher"}});
+        object["spec"]["workloadSelector"] = json!({"labels": {"app": "watched"}});
     }
-    mesh.istio.apply_only(&objects)?;
+    Ok(objects)
+}
+
+pub(crate) fn watch_steers_to_endpoints(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.istio.apply_only(&[])?;
+    mesh.wait_for("suggest", "suggest")?;
+    mesh.cluster.apply(&[json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "empty"},
+        "spec": {"selector": {"app": "nothing"}, "ports": [{"name": "http", "port": 80}]},
+    })])?;
+    let (pod, _watch) = start_watched(mesh, "watched")?;
+    mesh.istio.apply_only(&by_endpoint(mesh)?)?;
     eventually("the pod steers to endpoints", || {
         let answer = pod.get("empty")?;
         expect(answer.status == 503 && answer.headers.contains("x-byname-reason: no_endpoints"), &answer)

@@ -8,7 +8,6 @@ use crate::istio::mesh::{CHECKOUT, Mesh};
 const CHAT: &str = "chat.shop.svc.cluster.local";
 
 pub(crate) fn clients_speak_http2_grpc_and_websocket(mesh: &Mesh<'_>) -> Result<()> {
-    let chat = &mesh.chat;
     let talk = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "talk"},
         "spec": {"type": "ExternalName", "externalName": CHAT},
@@ -26,10 +25,10 @@ pub(crate) fn clients_speak_http2_grpc_and_websocket(mesh: &Mesh<'_>) -> Result<
             assert!(answer.headers.starts_with("http/2 200"), "{name}: {answer:?}");
             assert_eq!(answer.said("authority"), host, "{name}: {answer:?}");
         }
-        for name in ["chat", "talk", "chat.shop.svc.cluster.local.", &chat.cluster_ip] {
-            let answer =
-                mesh.client.client(&["grpc", "--target", &format!("{}:9090", chat.cluster_ip), "--authority", name])?;
-            let wanted = json!({"unary": ["chat"], "stream": ["chat"], "authority": [CHAT], "messages": 3});
+        for name in ["chat", "talk", "chat.shop.svc.cluster.local.", &mesh.chat.cluster_ip] {
+            let answer = mesh.client.client(&["grpc", "--target", &format!("{name}:9090")])?;
+            let authority = format!("{CHAT}:9090");
+            let wanted = json!({"unary": ["chat"], "stream": ["chat"], "authority": [authority], "messages": 3});
             assert_eq!(answer, wanted, "{name}");
         }
         for name in ["chat", "talk"] {

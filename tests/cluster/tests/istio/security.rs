@@ -4,7 +4,10 @@ use anyhow::Result;
 use byname_cluster::{Answer, Part, Pod, PodOptions, eventually};
 use serde_json::{Value, json};
 
-use crate::istio::mesh::{AUTHORITY, Mesh, expect, networking};
+use crate::istio::{
+    mesh::{AUTHORITY, CHECKOUT, Mesh, expect, networking, steadily},
+    names::{by_endpoint, start_watched},
+};
 
 const VAULT: &str = "vault.shop.svc.cluster.local";
 
@@ -53,6 +56,26 @@ pub(crate) fn strict_mtls_holds_between_sidecars(mesh: &Mesh<'_>) -> Result<()> 
     mesh.apply_with_clusters(&[strict()])?;
     eventually("the vault is reached by cluster", reached)?;
     eventually("plaintext is refused", || Ok(!asks_in_plaintext()?.status.success()))?;
+    end_vault(mesh, vault)
+}
+
+/// The filter chooses the endpoint, and the sidecar does not know that it wants mTLS.
+pub(crate) fn strict_mtls_refuses_steering_to_endpoints(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.istio.apply_only(&[])?;
+    let vault = start_vault(mesh)?;
+    let (pod, _watch) = start_watched(mesh, "watched-strictly")?;
+    mesh.istio.apply_only(&by_endpoint(mesh)?)?;
+    steadily("the vault is reached as long as it takes plaintext", || {
+        let answer = pod.get("vault")?;
+        expect(answer.said("authority") == VAULT && answer.said("pod") == "vault", &answer)
+    })?;
+    mesh.istio.apply_only(&[by_endpoint(mesh)?, vec![strict()]].concat())?;
+    steadily("the vault is not reached", || {
+        let answer = pod.get("vault")?;
+        expect(answer.status == 503, &answer)
+    })?;
+    let answer = pod.get("checkout")?;
+    assert_eq!(answer.said("authority"), CHECKOUT, "{answer:?}");
     end_vault(mesh, vault)
 }
 
