@@ -22,6 +22,7 @@ ip link set lo up
 ip addr add 10.244.0.1/16 dev lo
 ip addr add 10.96.0.10/32 dev lo
 ip -6 route add local fd00:10:244::/64 dev lo
+echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind
 exec \"$@\"";
 
 /// Runs the tests, or only those of the test target `target`.

@@ -4,12 +4,17 @@
 
 mod cluster;
 mod coredns;
+mod envoy;
+mod istio;
+mod netns;
 mod part;
 mod watch;
 
 pub use self::{
     cluster::{API_PORT, Cluster, ClusterOptions},
     coredns::{CoreDns, DnsClient},
+    envoy::WatchedEnvoy,
+    istio::{Answer, HOST_OUTSIDE, Istio, Pod, PodOptions},
     part::{Part, eventually},
     watch::{Watch, byname_program},
 };
