@@ -40,10 +40,10 @@ func main() {
 	case "iptables":
 		fail(runAgent("istio-iptables", arguments))
 	case "registry":
-		if len(arguments) != 1 {
-			fail(fmt.Errorf("registry takes the address to listen on"))
+		if len(arguments) != 3 {
+			fail(fmt.Errorf("registry takes the address to listen on, a certificate and its key"))
 		}
-		fail(http.ListenAndServe(arguments[0], registry.New()))
+		fail(http.ListenAndServeTLS(arguments[0], arguments[1], arguments[2], registry.New()))
 	case "server":
 		fail(runServer(arguments))
 	case "load":

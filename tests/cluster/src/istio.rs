@@ -28,10 +28,12 @@ use crate::{
 
 /// Addresses on the loopback device of the cluster's namespace that no pod gets.
 const ISTIOD: &str = "10.244.255.252";
-const REGISTRY: &str = "10.244.255.253:5000";
+const REGISTRY: &str = "10.244.255.253";
 const OUTSIDE: &str = "10.244.255.254";
 /// A host outside of the cluster, of examples/istio.
 pub const HOST_OUTSIDE: &str = "api.weather.example.com";
+/// The registry by the name that examples/istio has.
+const REGISTRY_HOST: &str = "registry.example.com";
 /// Repository of the image in the registry, and its tag there as in target/image.
 const IMAGE: (&str, &str) = ("byname", "0.1.0");
 /// Another tag of the same image in the registry.
@@ -109,9 +111,12 @@ impl<'c> Istio<'c> {
                 "data": {"mesh": "defaultProviders: {}\ntrustDomain: cluster.local\n", "meshNetworks": "networks: {}"},
             }),
         ])?;
-        let registry = Part::start("istio", "registry", directory.path(), &["registry", REGISTRY])?;
-        let digest = push_image()?;
-        let outside = start_outside(directory.path())?;
+        let authority = Authority::create(directory.path())?;
+        let listen = format!("{REGISTRY}:443");
+        let arguments = ["registry", &listen, &authority.certificate, &authority.key];
+        let registry = Part::start("istio", "registry", directory.path(), &arguments)?;
+        let digest = push_image(&authority)?;
+        let outside = start_outside(directory.path(), &authority)?;
         let istiod = start_istiod(cluster, directory.path())?;
         let dns = CoreDns::start(cluster)?;
         let mut istio = Self { cluster, istiod, registry, outside, dns, directory, source, digest, pods: Cell::new(0) };
@@ -126,13 +131,13 @@ impl<'c> Istio<'c> {
     /// The `url` and `sha256` of a WasmPlugin that runs the module that ships.
     #[must_use]
     pub fn image(&self) -> (String, &str) {
-        (format!("oci://{REGISTRY}/{}:{}", IMAGE.0, IMAGE.1), &self.digest)
+        (format!("oci://{REGISTRY_HOST}/{}:{}", IMAGE.0, IMAGE.1), &self.digest)
     }
 
     /// The `url` of the same image as the tag `latest`.
     #[must_use]
     pub fn latest_image(&self) -> String {
-        format!("oci://{REGISTRY}/{}:{LATEST}", IMAGE.0)
+        format!("oci://{REGISTRY_HOST}/{}:{LATEST}", IMAGE.0)
     }
 
     /// How often the registry was asked for the image's manifest.
@@ -257,7 +262,9 @@ impl<'c> Istio<'c> {
         let files = [
             (
                 "files/hosts",
-                format!("127.0.0.1 localhost\n{ISTIOD} istiod.{NAMESPACE}.svc\n{OUTSIDE} {HOST_OUTSIDE}\n"),
+                format!(
+                    "127.0.0.1 localhost\n{ISTIOD} istiod.{NAMESPACE}.svc\n{OUTSIDE} {HOST_OUTSIDE}\n{REGISTRY} {REGISTRY_HOST}\n"
+                ),
             ),
             (
                 "files/resolv.conf",
@@ -337,18 +344,30 @@ fn start_istiod(cluster: &Cluster, directory: &Path) -> Result<Part> {
     Part::spawn(command, "istiod", directory)
 }
 
-/// A server with a certificate for [`HOST_OUTSIDE`], which is its own authority; and one without TLS.
-fn start_outside(directory: &Path) -> Result<[Part; 2]> {
-    let (certificate, key) =
-        (directory.join("outside.crt").display().to_string(), directory.join("outside.key").display().to_string());
-    let name = format!("subjectAltName=DNS:{HOST_OUTSIDE}");
-    let request =
-        ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=outside", "-addext", &name];
-    run("openssl", &[&request[..], &["-keyout", &key, "-out", &certificate]].concat(), None)?;
+/// A certificate for the hosts outside of the cluster, which is its own authority.
+struct Authority {
+    certificate: String,
+    key: String,
+}
+
+impl Authority {
+    fn create(directory: &Path) -> Result<Self> {
+        let file = |name: &str| directory.join(name).display().to_string();
+        let (certificate, key) = (file("outside.crt"), file("outside.key"));
+        let names = format!("subjectAltName=DNS:{HOST_OUTSIDE},DNS:{REGISTRY_HOST}");
+        let request =
+            ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=outside", "-addext", &names];
+        run("openssl", &[&request[..], &["-keyout", &key, "-out", &certificate]].concat(), None)?;
+        Ok(Self { certificate, key })
+    }
+}
+
+/// The host outside, with TLS and without.
+fn start_outside(directory: &Path, authority: &Authority) -> Result<[Part; 2]> {
     let (https, http) = (format!("{OUTSIDE}:443"), format!("{OUTSIDE}:80"));
     let server = ["server", "--name=outside", "--listen"];
     let module = repository().join("target/byname.wasm").display().to_string();
-    let tls = ["--certificate", &certificate, "--key", &key, "--module", &module];
+    let tls = ["--certificate", &authority.certificate, "--key", &authority.key, "--module", &module];
     Ok([
         Part::start("istio", "outside-https", directory, &[&server[..], &[&https], &tls].concat())?,
         Part::start("istio", "outside-http", directory, &[&server[..], &[&http]].concat())?,
@@ -356,7 +375,9 @@ fn start_outside(directory: &Path) -> Result<[Part; 2]> {
 }
 
 /// Pushes the image of `make image` as skopeo would, and returns the digest of its manifest.
-fn push_image() -> Result<String> {
+fn push_image(authority: &Authority) -> Result<String> {
+    let resolve = format!("{REGISTRY_HOST}:443:{REGISTRY}");
+    let curl = ["-sf", "-m", "20", "--cacert", &authority.certificate, "--resolve", &resolve];
     let layout = repository().join("target/image");
     let image = Layout::open(&layout).context("there is no image; run `make image`")?;
     let (name, tag) = IMAGE;
@@ -366,26 +387,31 @@ fn push_image() -> Result<String> {
     );
     let manifest = image.manifest(tag)?;
     eventually("the registry answers", || {
-        Ok(run("curl", &["-sf", "-m", "2", &format!("http://{REGISTRY}/v2/")], None).is_ok())
+        Ok(run("curl", &[&curl[..], &[&format!("https://{REGISTRY_HOST}/v2/")]].concat(), None).is_ok())
     })?;
     let layers = manifest.content["layers"].as_array().context("layers")?;
     let send = |method: &str, url: &str, media_type: &str, file: &Path| {
         let (media_type, file) = (format!("content-type: {media_type}"), format!("@{}", file.display()));
-        run("curl", &["-sf", "-X", method, "-H", &media_type, "--data-binary", &file, url], None)
+        run("curl", &[&curl[..], &["-X", method, "-H", &media_type, "--data-binary", &file, url]].concat(), None)
     };
     let blob = |digest: &str| layout.join("blobs").join(digest.replace(':', "/"));
     for descriptor in layers.iter().chain([&manifest.content["config"]]) {
         let digest = descriptor["digest"].as_str().context("a digest")?;
         send(
             "POST",
-            &format!("http://{REGISTRY}/v2/{name}/blobs/uploads/?digest={digest}"),
+            &format!("https://{REGISTRY_HOST}/v2/{name}/blobs/uploads/?digest={digest}"),
             "application/octet-stream",
             &blob(digest),
         )?;
     }
     let media_type = manifest.content["mediaType"].as_str().context("a media type")?;
     for tag in [tag, LATEST] {
-        send("PUT", &format!("http://{REGISTRY}/v2/{name}/manifests/{tag}"), media_type, &blob(&manifest.digest))?;
+        send(
+            "PUT",
+            &format!("https://{REGISTRY_HOST}/v2/{name}/manifests/{tag}"),
+            media_type,
+            &blob(&manifest.digest),
+        )?;
     }
     let hex = manifest.digest.strip_prefix("sha256:").context("a SHA-256")?;
     ensure!(sha256(&fs::read(blob(&manifest.digest))?) == hex, "the manifest is another");
@@ -482,7 +508,6 @@ impl Pod {
             ("TRUST_DOMAIN", "cluster.local".into()),
             ("CLOUD_PLATFORM", "none".into()),
             ("JWT_POLICY", "third-party-jwt".into()),
-            ("WASM_INSECURE_REGISTRIES", REGISTRY.into()),
         ];
         let user = ["setpriv", "--reuid", PROXY_USER, "--regid", PROXY_USER, "--clear-groups"];
         let run = [

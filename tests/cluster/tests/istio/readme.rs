@@ -2,39 +2,42 @@
 
 use std::fs;
 
-use anyhow::Result;
-use byname_cluster::byname_program;
+use anyhow::{Result, ensure};
+use byname_cluster::{byname_program, eventually};
 use byname_test_support::{Shell, console, kubectl_binary, repository};
 
-use crate::istio::mesh::Mesh;
+use crate::istio::mesh::{CHECKOUT, Mesh};
 
 /// The digest that the READMEs show.
 const SHOWN: &str = "d9c13e5665cef171f816ab8227d10d0ef35f6acf47669805a5248b1fc6adf2a2";
 
-/// Runs all commands. In place of the image and the digest shown come those of the registry, as the READMEs say.
+/// Runs all commands. In place of the digest shown comes that of the image, as the READMEs say.
 fn run(mesh: &Mesh<'_>, readme: &str) -> Result<usize> {
     mesh.istio.apply_only(&[])?;
     mesh.wait_for("suggest", "suggest")?;
     let programs = [("byname", byname_program()?), ("kubectl", kubectl_binary()?)];
     let programs = programs.each_ref().map(|(name, path)| (*name, path.as_path()));
     let shell = Shell::new(&programs)?.kubeconfig(&mesh.cluster.admin());
-    let (image, sha256) = mesh.istio.image();
+    let (_, sha256) = mesh.istio.image();
     let document = fs::read_to_string(repository().join("examples/istio").join(readme))?;
     let commands = console(&document);
     for shown in &commands {
-        let command = shown.command.replace("oci://registry.example.com/byname:0.1.0", &image).replace(SHOWN, sha256);
+        let command = shown.command.replace(SHOWN, sha256);
         // The stand-in for the kubelet runs no container: the same program runs in the client's pod.
         let Some(program) = command.strip_prefix("kubectl exec -n shop deploy/web -c web -- ") else {
             let printed = shell.run(&command)?;
             assert!(shown.is_printed(&printed), "$ {command}\nis shown as\n{}\nand prints\n{printed}", shown.output);
+            if command.contains("istio-wasmplugin") {
+                mesh.wait_for("_http._tcp.checkout", CHECKOUT)?;
+            }
             continue;
         };
         // No DNS server of the test knows the host outside.
         let program = program.replacen("curl ", "curl --resolve weather:80:10.244.255.254 ", 1);
         let ask = || mesh.client.run(&["sh", "-c", &program]);
-        byname_cluster::eventually(&format!("{readme}: $ {program} prints {}", shown.output.trim()), || {
+        eventually(&format!("{readme}: $ {program} prints {}", shown.output.trim()), || {
             let printed = ask()?;
-            anyhow::ensure!(shown.is_printed(&printed), "it prints {printed}");
+            ensure!(shown.is_printed(&printed), "it prints {printed}");
             Ok(true)
         })?;
     }
