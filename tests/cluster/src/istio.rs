@@ -389,14 +389,14 @@ fn push_image(authority: &Authority) -> Result<String> {
     eventually("the registry answers", || {
         Ok(run("curl", &[&curl[..], &[&format!("https://{REGISTRY_HOST}/v2/")]].concat(), None).is_ok())
     })?;
-    let layers = manifest.content["layers"].as_array().context("layers")?;
+    let layers = manifest.content.get("layers").and_then(Value::as_array).context("the manifest has no layers")?;
     let send = |method: &str, url: &str, media_type: &str, file: &Path| {
         let (media_type, file) = (format!("content-type: {media_type}"), format!("@{}", file.display()));
         run("curl", &[&curl[..], &["-X", method, "-H", &media_type, "--data-binary", &file, url]].concat(), None)
     };
     let blob = |digest: &str| layout.join("blobs").join(digest.replace(':', "/"));
-    for descriptor in layers.iter().chain([&manifest.content["config"]]) {
-        let digest = descriptor["digest"].as_str().context("a digest")?;
+    for descriptor in layers.iter().chain(manifest.content.get("config")) {
+        let digest = descriptor.get("digest").and_then(Value::as_str).context("a descriptor has no digest")?;
         send(
             "POST",
             &format!("https://{REGISTRY_HOST}/v2/{name}/blobs/uploads/?digest={digest}"),
@@ -404,7 +404,8 @@ fn push_image(authority: &Authority) -> Result<String> {
             &blob(digest),
         )?;
     }
-    let media_type = manifest.content["mediaType"].as_str().context("a media type")?;
+    let media_type =
+        manifest.content.get("mediaType").and_then(Value::as_str).context("the manifest has no media type")?;
     for tag in [tag, LATEST] {
         send(
             "PUT",
@@ -475,7 +476,7 @@ impl Answer {
     /// A field of the workload's JSON, empty if no workload answered.
     #[must_use]
     pub fn said(&self, field: &str) -> &str {
-        self.body[field].as_str().unwrap_or_default()
+        self.body.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 }
 
