@@ -64,7 +64,7 @@ fn an_endpoint_in_two_slices_counts_once() {
     let run = explain(&twice, &["web", "--from", "shop"]);
     says(
         &run,
-        &["2 of 2 endpoints may serve", "Endpoints  2 of 3 can serve", "duplicate: counted in another EndpointSlice"],
+        &["2 of 2 endpoints can serve", "Endpoints  2 of 3 can serve", "duplicate: counted in another EndpointSlice"],
     );
     assert!(!run.stdout.contains("publishNotReady"), "{}", run.stdout);
 }
@@ -320,7 +320,7 @@ fn a_local_service_on_thousands_of_nodes_needs_a_pod() {
         &format!("endpoints: [{}]", endpoints.join(", ")),
     ) + "\n- {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop}, spec: {nodeName: n7, containers: []}}\n";
     let run = explain(&daemon, &["web", "--pod", "shop/p"]);
-    says(&run, &["1 of 5000 endpoints may serve", "those on the caller's node"]);
+    says(&run, &["1 of 5000 endpoints can serve", "those on the caller's node"]);
     let run = byname_with_input(&["compile", "-n", "shop"], daemon.as_bytes());
     assert_eq!(run.status, 2);
     assert!(run.stderr.contains("5000 groups of endpoints") && run.stderr.contains("--pod"), "{}", run.stderr);
