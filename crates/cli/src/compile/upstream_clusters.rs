@@ -22,7 +22,10 @@ use byname_core::{
 };
 
 use super::{base::Base, compiled::Compiled, text::text};
-use crate::input::{InputError, InputErrors};
+use crate::{
+    input::{InputError, InputErrors},
+    kubernetes::NamespacedName,
+};
 
 /// The upstream clusters and routes that a configuration needs in Envoy.
 #[derive(Debug, Default)]
@@ -199,7 +202,7 @@ impl ClusterCollector<'_> {
         listed.sort_unstable();
         listed.dedup();
         for (key, service) in &wire.table.services {
-            let Some((namespace, name)) = key.split_once('/') else { continue };
+            let Some(NamespacedName { namespace, name }) = NamespacedName::parse(key) else { continue };
             let host = format!("{name}.{namespace}.svc.{zone}.");
             match service.service_type {
                 wire::ServiceType::ExternalName => {
@@ -209,7 +212,7 @@ impl ClusterCollector<'_> {
             }
         }
         for (key, fallback) in wire.fallback.services.iter().filter(|(_, fallback)| fallback.host.is_some()) {
-            let Some((namespace, name)) = key.split_once('/') else { continue };
+            let Some(NamespacedName { namespace, name }) = NamespacedName::parse(key) else { continue };
             // With an empty table and no conditions, the fallback always applies.
             let mut alone = without_services(wire);
             alone.fallback.services =

@@ -111,7 +111,7 @@ impl Side {
         if !self.namespaces.is_empty() {
             return self.namespaces.clone();
         }
-        self.services.keys().filter_map(|key| Some(key.split_once('/')?.0.to_owned())).collect()
+        self.services.keys().filter_map(|key| Some(NamespacedName::parse(key)?.namespace)).collect()
     }
 
     /// Resolves names from this namespace from now on.
@@ -131,7 +131,7 @@ impl Side {
     pub(super) fn service_called(&self, name: &str) -> Option<&wire::Service> {
         let below = name.strip_suffix(&self.zone)?.strip_suffix(".svc.")?;
         let (service, namespace) = below.split_once('.')?;
-        self.services.get(&format!("{namespace}/{service}"))
+        self.services.get(&NamespacedName::new(namespace, service).to_string())
     }
 
     /// The ports that `externalNames.allow` lists for this target.
