@@ -17,15 +17,12 @@ use std::{
 };
 
 use byname_core::{
-    Balance, Chooser, Config, Defaults, Destination, FakeEnv, Plan, Reason, Request, Resolution, Route, Scheme,
-    UpstreamProtocol, wire,
+    Balance, Chooser, Config, Defaults, Destination, FakeEnv, FieldErrors, Plan, Reason, Request, Resolution, Route,
+    Scheme, UpstreamProtocol, wire,
 };
 
 use super::{base::Base, compiled::Compiled, text::text};
-use crate::{
-    input::{InputError, InputErrors},
-    kubernetes::NamespacedName,
-};
+use crate::{input::InputErrors, kubernetes::NamespacedName};
 
 /// The upstream clusters and routes that a configuration needs in Envoy.
 #[derive(Debug, Default)]
@@ -131,7 +128,7 @@ pub fn clusters(compiled: &Compiled, base: &Base) -> Result<UpstreamClusters, In
             let named = by_cluster(wire);
             match configured(&named) {
                 Ok(config) => found.all(&named, &config),
-                Err(refused) => found.problems.push(InputError::new("steering", refused, "")),
+                Err(refused) => found.problems.append(InputErrors::of_configuration("steering", &refused)),
             }
         }
         Steered { authority: false, .. } => found.all(wire, &compiled.config),
@@ -370,9 +367,9 @@ fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'
     (resolution, plan)
 }
 
-fn configured(wire: &wire::Config) -> Result<Config, String> {
+fn configured(wire: &wire::Config) -> Result<Config, FieldErrors> {
     let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
-    Config::read(text(wire), &defaults).map_err(|refused| refused.to_string())
+    Config::read(text(wire), &defaults)
 }
 
 fn without_services(wire: &wire::Config) -> wire::Config {

@@ -12,7 +12,7 @@ use byname_core::{Config, Defaults, FieldErrors, limits::MAX_CONFIGURATION_BYTES
 use crate::{
     caller::CallerSettings,
     compile::{self, CompileOptions},
-    input::{self, InputError, Source},
+    input::{self, InputError, InputErrors, Source},
     kubernetes::{ClusterState, NamespacedName},
 };
 
@@ -89,7 +89,8 @@ impl Side {
             bail!("{called}: is larger than {MAX_CONFIGURATION_BYTES} bytes, the limit of a configuration");
         }
         let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
-        let config = Config::read(&text, &defaults).with_context(|| called.to_owned())?;
+        let config =
+            Config::read(&text, &defaults).map_err(|refused| InputErrors::of_configuration(called, &refused))?;
         let wire: wire::Config = serde_json::from_str(&text).with_context(|| called.to_owned())?;
         let namespaces = wire.caller.namespace.iter().cloned().collect();
         Ok(Self::new(wire, config, namespaces, BTreeMap::new()))
