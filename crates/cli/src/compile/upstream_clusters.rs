@@ -21,7 +21,7 @@ use byname_core::{
     Scheme, UpstreamProtocol, wire,
 };
 
-use super::{base::Base, compiled::Compiled, text::text};
+use super::{base::Base, compiled::Compiled};
 use crate::{input::InputErrors, kubernetes::NamespacedName};
 
 /// The upstream clusters and routes that a configuration needs in Envoy.
@@ -126,7 +126,7 @@ pub fn clusters(compiled: &Compiled, base: &Base) -> Result<UpstreamClusters, In
     match Steered::of(wire) {
         Steered { authority: true, .. } => {
             let named = by_cluster(wire);
-            match configured(&named) {
+            match configured(named.clone()) {
                 Ok(config) => found.all(&named, &config),
                 Err(refused) => found.problems.append(InputErrors::of_configuration("steering", &refused)),
             }
@@ -214,7 +214,7 @@ impl ClusterCollector<'_> {
             let mut alone = without_services(wire);
             alone.fallback.services =
                 [(key, wire::Fallback { when: Vec::new(), ..fallback.clone() })].into_iter().collect();
-            if let Ok(alone) = configured(&alone) {
+            if let Ok(alone) = configured(alone) {
                 self.outside(&alone, &format!("{name}.{namespace}.svc.{zone}.:80"));
             }
         }
@@ -267,7 +267,7 @@ impl ClusterCollector<'_> {
         let mut config = wire::Config { external_names: wire::ExternalNames::default(), ..without_services(wire) };
         config.table.services = [(key.to_owned(), alone.clone())].into();
         // The core refuses steering by endpoint without endpoints. Such a Service needs no cluster of its own.
-        configured(&config).is_ok_and(|config| self.one(&config, authority, of))
+        configured(config).is_ok_and(|config| self.one(&config, authority, of))
     }
 
     /// Asks for a Service or an endpoint, and returns whether the name resolves to it.
@@ -367,9 +367,9 @@ fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'
     (resolution, plan)
 }
 
-fn configured(wire: &wire::Config) -> Result<Config, FieldErrors> {
+fn configured(wire: wire::Config) -> Result<Config, FieldErrors> {
     let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
-    Config::read(text(wire), &defaults)
+    Config::from_wire(wire, &defaults)
 }
 
 fn without_services(wire: &wire::Config) -> wire::Config {

@@ -118,8 +118,8 @@ impl Side {
     /// Resolves names from this namespace from now on.
     pub(super) fn ask_from(&mut self, namespace: &str) -> Result<(), FieldErrors> {
         self.rest.caller.namespace = Some(namespace.to_owned());
-        // The caller does not depend on the Services, so they are left out of the text to read.
-        self.config.caller = Config::read(compile::text(&self.rest), &Defaults::default())?.caller;
+        // The caller does not depend on the Services.
+        self.config.caller = Config::from_wire(self.rest.clone(), &Defaults::default())?.caller;
         Ok(())
     }
 
