@@ -16,7 +16,7 @@ pub use self::{
     base::Base,
     compiled::Compiled,
     text::{service_text, text},
-    upstream_clusters::{ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
+    upstream_clusters::{AuthorityRoute, ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
 };
 use crate::{
     caller::CallerSettings,

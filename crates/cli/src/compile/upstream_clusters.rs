@@ -29,8 +29,17 @@ use crate::{input::InputErrors, kubernetes::NamespacedName};
 pub struct UpstreamClusters {
     /// The upstream clusters by name.
     pub by_name: BTreeMap<String, UpstreamCluster>,
-    /// The cluster of each canonical authority, for Services that are steered by authority.
-    pub by_authority: BTreeMap<String, String>,
+    /// The route of each canonical authority, for Services that are steered by authority.
+    pub by_authority: BTreeMap<String, AuthorityRoute>,
+}
+
+/// The route of a canonical authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityRoute {
+    /// The name of the cluster.
+    pub cluster: String,
+    /// The port of the authority. The authority itself omits port 80.
+    pub port: u16,
 }
 
 /// The target of an upstream cluster.
@@ -331,13 +340,17 @@ impl ClusterCollector<'_> {
 
     /// Adds the route to `cluster`, if `authority` is steered by authority.
     fn named(&mut self, authority: &str, cluster: &str) {
-        let (_, plan) = ask(&self.compiled.config, authority, Scheme::Http);
-        let (None, Some(canonical)) = (plan.cluster(), plan.authority()) else { return };
+        let (resolution, plan) = ask(&self.compiled.config, authority, Scheme::Http);
+        let (Resolution::Route(Route { port, .. }), None, Some(canonical)) =
+            (resolution, plan.cluster(), plan.authority())
+        else {
+            return;
+        };
         match self.clusters.by_authority.entry(canonical.to_owned()) {
-            Entry::Vacant(free) => drop(free.insert(cluster.to_owned())),
-            Entry::Occupied(other) if other.get() == cluster => {}
+            Entry::Vacant(free) => drop(free.insert(AuthorityRoute { cluster: cluster.to_owned(), port })),
+            Entry::Occupied(other) if other.get().cluster == cluster => {}
             Entry::Occupied(other) => {
-                let reason = format!("{canonical} would route to two clusters, {} and {cluster}", other.get());
+                let reason = format!("{canonical} would route to two clusters, {} and {cluster}", other.get().cluster);
                 let fix = "set the same alias.tls for all its aliases, or steer by cluster";
                 self.problems.push(self.base.problem("steering.by", reason, fix));
             }
