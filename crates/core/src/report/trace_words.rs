@@ -27,8 +27,8 @@ impl fmt::Display for Step {
             Self::Unreadable(error) => write!(f, "the authority is invalid: {error}"),
             Self::Address { address, service: Some(service) } => write!(f, "{address} is the cluster IP of {service}"),
             Self::Address { address, service: None } => write!(f, "{address} is not a cluster IP"),
-            Self::Candidate { name, outcome } => write!(f, "{name} {outcome}"),
-            Self::Hop { alias, target, outcome } => write!(f, "alias {alias} -> {target} {outcome}"),
+            Self::Candidate { name, outcome, .. } => write!(f, "{name} {outcome}"),
+            Self::Hop { alias, target, outcome, .. } => write!(f, "alias {alias} -> {target} {outcome}"),
             Self::Fallback { of, to, trigger, outcome } => {
                 let because = match trigger {
                     Trigger::Missing => "is missing",
