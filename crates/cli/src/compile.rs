@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use byname_core::{Config, Defaults, Name, is_label, limits::MAX_LISTED_ERRORS, wire};
 
+pub(crate) use self::text::value;
 pub use self::{
     base::Base,
     compiled::Compiled,
