@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use byname_core::{Config, Defaults, Name, is_label, limits::MAX_LISTED_ERRORS, wire};
 
+pub(crate) use self::text::value;
 pub use self::{
     base::Base,
     compiled::Compiled,
     text::{service_text, text},
-    upstream_clusters::{ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
+    upstream_clusters::{AuthorityRoute, ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
 };
 use crate::{
     caller::CallerSettings,
@@ -67,11 +68,14 @@ pub fn compile(
         };
         let mut of_services = BTreeMap::new();
         for problem in refused.listed() {
-            match refused::service(problem).filter(|key| wire.table.services.contains_key(*key)) {
-                Some(key) if options.skip_invalid => {
-                    of_services.entry(key.to_owned()).or_insert_with(|| refused::in_cluster(problem, key, cluster));
+            match refused::service(problem).filter(|name| wire.table.services.contains_key(&name.to_string())) {
+                Some(name) => {
+                    let in_cluster = refused::in_cluster(problem, &name, cluster);
+                    match options.skip_invalid {
+                        true => drop(of_services.entry(name).or_insert(in_cluster)),
+                        false => problems.push(in_cluster),
+                    }
                 }
-                Some(key) => problems.push(refused::in_cluster(problem, key, cluster)),
                 None => problems.push(refused::in_base(problem, &options.base)),
             }
         }
@@ -81,9 +85,9 @@ pub fn compile(
             return Err(problems);
         }
         services = wire.table.services;
-        for (key, problem) in of_services {
-            services.remove(&key);
-            left_out.extend(NamespacedName::parse(&key).map(|name| (name, problem)));
+        for (name, problem) in of_services {
+            services.remove(&name.to_string());
+            left_out.insert(name, problem);
         }
     }
 }
@@ -117,14 +121,18 @@ fn services(
             Err(found) => problems.append(found),
         }
     }
-    for key in own.keys().filter(|key| !is_there(key, cluster)) {
+    for key in own.keys() {
+        let name = NamespacedName::parse(key);
+        if name.as_ref().is_some_and(|name| cluster.services.contains_key(name)) {
+            continue;
+        }
         let problem = options.base.problem(
             &format!("table.services.{key}"),
             format!("the cluster has no Service {key}"),
             "correct the name, or remove the entry",
         );
         // The deletion of one Service must not stop the updates of all others.
-        match NamespacedName::parse(key) {
+        match name {
             Some(name) if options.skip_invalid => drop(left_out.insert(name, problem)),
             _ => problems.push(problem),
         }
@@ -146,21 +154,16 @@ fn one(
             return Err(view.source.problem(&format!("Service {name}"), field, reason, fix).into());
         }
     }
-    let key = name.to_string();
     let wire = service::compile(cluster, view, with)?;
-    match byname_core::ServiceSpec::compile(&key, &wire) {
+    match byname_core::ServiceSpec::compile(&name.to_string(), &wire) {
         Ok(_) => Ok(wire),
         Err(refused) => {
             let mut problems = InputErrors::default();
-            refused.listed().iter().for_each(|one| problems.push(refused::in_cluster(one, &key, cluster)));
+            refused.listed().iter().for_each(|one| problems.push(refused::in_cluster(one, name, cluster)));
             problems.add_unlisted(refused.count() - refused.listed().len());
             Err(problems)
         }
     }
-}
-
-fn is_there(key: &str, cluster: &ClusterState) -> bool {
-    NamespacedName::parse(key).is_some_and(|name| cluster.services.contains_key(&name))
 }
 
 fn with_services(

@@ -51,7 +51,7 @@ pub fn explain(
     let service = match destination {
         Some(destination) => destination.service(),
         // The steps record which Service the search reached.
-        None => step::service(&trace, &zone, config),
+        None => step::service(&trace, config),
     };
     let named = service.map(|service| NamespacedName::new(service.namespace(), service.name()));
     let port_name = match &resolution {

@@ -54,6 +54,28 @@ impl Config {
         Self::compile(wire, defaults)
     }
 
+    /// Compiles a configuration that is not JSON.
+    ///
+    /// # Errors
+    /// Every error of meaning, as [`Config::read`] collects them.
+    pub fn from_wire(wire: wire::Config, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
+        let wire::Table { version, single_machine, services } = wire.table;
+        let wire = wire::Config {
+            version: wire.version,
+            caller: wire.caller,
+            dns: wire.dns,
+            steering: wire.steering,
+            unknown_names: wire.unknown_names,
+            external_names: wire.external_names,
+            fallback: wire.fallback,
+            trace: wire.trace,
+            access_log: wire.access_log,
+            stats: wire.stats,
+            table: wire::Table { version, single_machine, services: services.into() },
+        };
+        Self::compile(wire, defaults)
+    }
+
     #[inline(never)]
     fn compile(mut wire: wire::Config<ServiceReader>, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
         let mut errors = core::mem::take(&mut wire.table.services.errors);

@@ -45,8 +45,8 @@ pub use balance::{Balance, Env, Events, FakeEnv, Ticket, next_random};
 pub use collections::HashMap;
 pub use config::{Config, Defaults};
 pub use names::{
-    Authority, AuthorityError, Caller, Candidate, EndpointLabel, Host, Name, NameError, Resolver, SearchPath,
-    SearchedName, is_label, is_special,
+    Authority, AuthorityError, Caller, Candidate, EndpointLabel, Host, Name, NameError, NamespacedName, Resolver,
+    SearchPath, SearchedName, is_label, is_special,
 };
 pub use policy::is_refused_target;
 pub use report::{Decision, LocalReply};

@@ -17,6 +17,7 @@ pub use authority::{Authority, AuthorityError, Host};
 pub use caller::Caller;
 pub use endpoint_label::EndpointLabel;
 pub use name::{Name, NameError, is_label};
+pub use namespaced_name::NamespacedName;
 pub use search_path::{Candidate, Resolver, SearchPath, SearchedName};
 pub use special_addresses::is_special;
 
@@ -25,5 +26,4 @@ pub(crate) use caller::Locality;
 pub(crate) use endpoint_label::{is_dashed, parse_dashed};
 pub(crate) use labels::{ClusterName, Labels};
 pub(crate) use name::below;
-pub(crate) use namespaced_name::NamespacedName;
 pub(crate) use search_path::SearchDomain;

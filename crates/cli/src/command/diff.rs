@@ -12,7 +12,7 @@ use super::{
 use crate::{
     compile::{Base, CompileOptions},
     diff::{self, Side},
-    input::Source,
+    input::{InputErrors, Source},
     output,
 };
 
@@ -53,7 +53,8 @@ impl Diff {
         let mut old = read(&self.old, &options)?;
         let mut new = read(&self.new, &options)?;
         let from: BTreeSet<String> = self.from.iter().cloned().collect();
-        let difference = diff::diff(&mut old, &mut new, &from)?;
+        let difference = diff::diff(&mut old, &mut new, &from)
+            .map_err(|refused| InputErrors::of_configuration("--from", &refused))?;
         match self.output {
             OutputFormat::Text => output::print(&diff::text(&difference))?,
             OutputFormat::Json => output::write_json(&difference)?,

@@ -4,10 +4,9 @@ use std::{collections::BTreeSet, path::Path};
 
 use byname_core::wire;
 
-use super::text::service_text;
 use crate::{
     input::{self, InputError},
-    kubernetes::{Lines, Sourced},
+    kubernetes::{Lines, NamespacedName, Sourced},
 };
 
 /// A configuration without the fields that come from Kubernetes.
@@ -44,7 +43,7 @@ impl Base {
                 steering: None,
                 ..service.clone()
             };
-            if service_text(&of_kubernetes) != "{}" {
+            if of_kubernetes != wire::Service::default() {
                 return Err(base.problem(
                     &format!("table.services.{key}"),
                     "sets fields that come from Kubernetes",
@@ -66,7 +65,7 @@ impl Base {
     pub fn namespaces_of_labels(&self) -> BTreeSet<String> {
         let services = self.config.table.services.iter();
         let by_labels = services.filter(|(_, service)| service.subsets.iter().any(|(_, one)| !one.labels.is_empty()));
-        by_labels.filter_map(|(key, _)| Some(key.split_once('/')?.0.to_owned())).collect()
+        by_labels.filter_map(|(key, _)| Some(NamespacedName::parse(key)?.namespace)).collect()
     }
 
     /// An error at a field of the file.

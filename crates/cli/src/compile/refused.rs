@@ -20,23 +20,23 @@ fn split(path: &FieldPath) -> Option<(&str, &[PathElement])> {
     }
 }
 
-/// The key of the refused Service, if the error is in a Service.
-pub(super) fn service(refused: &FieldError) -> Option<&str> {
-    match refused.path.elements() {
+/// The refused Service, if the error is in a Service.
+pub(super) fn service(refused: &FieldError) -> Option<NamespacedName> {
+    let key = match refused.path.elements() {
         // The core refuses the key itself.
         [PathElement::Field(table), PathElement::Field(services)] if table == "table" && services == "services" => {
-            Some(&refused.found)
+            &refused.found
         }
-        _ => split(&refused.path).map(|(key, _)| key),
-    }
+        _ => split(&refused.path)?.0,
+    };
+    NamespacedName::parse(key)
 }
 
-/// The error in the object that Service `key` was compiled from.
-pub(super) fn in_cluster(refused: &FieldError, key: &str, cluster: &ClusterState) -> InputError {
+/// The error in the object that Service `name` was compiled from.
+pub(super) fn in_cluster(refused: &FieldError, name: &NamespacedName, cluster: &ClusterState) -> InputError {
     let (reason, fix) = (refused.problem(), refused.error_type.fix());
-    let called = format!("Service {key}");
-    let source = NamespacedName::parse(key).and_then(|name| cluster.services.get(&name));
-    let Some(source) = source else { return InputError::new(&called, reason, fix) };
+    let called = format!("Service {name}");
+    let Some(source) = cluster.services.get(name) else { return InputError::new(&called, reason, fix) };
     let below = split(&refused.path).map_or(&[][..], |(_, below)| below);
     let field = match below {
         [] => "metadata.name".to_owned(),

@@ -17,20 +17,29 @@ use std::{
 };
 
 use byname_core::{
-    Balance, Chooser, Config, Defaults, Destination, FakeEnv, Plan, Reason, Request, Resolution, Route, Scheme,
-    UpstreamProtocol, wire,
+    Balance, Chooser, Config, Defaults, Destination, FakeEnv, FieldErrors, Plan, Reason, Request, Resolution, Route,
+    Scheme, UpstreamProtocol, wire,
 };
 
-use super::{base::Base, compiled::Compiled, text::text};
-use crate::input::{InputError, InputErrors};
+use super::{base::Base, compiled::Compiled};
+use crate::{input::InputErrors, kubernetes::NamespacedName};
 
 /// The upstream clusters and routes that a configuration needs in Envoy.
 #[derive(Debug, Default)]
 pub struct UpstreamClusters {
     /// The upstream clusters by name.
     pub by_name: BTreeMap<String, UpstreamCluster>,
-    /// The cluster of each canonical authority, for Services that are steered by authority.
-    pub by_authority: BTreeMap<String, String>,
+    /// The route of each canonical authority, for Services that are steered by authority.
+    pub by_authority: BTreeMap<String, AuthorityRoute>,
+}
+
+/// The route of a canonical authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityRoute {
+    /// The name of the cluster.
+    pub cluster: String,
+    /// The port of the authority. The authority itself omits port 80.
+    pub port: u16,
 }
 
 /// The target of an upstream cluster.
@@ -126,9 +135,9 @@ pub fn clusters(compiled: &Compiled, base: &Base) -> Result<UpstreamClusters, In
     match Steered::of(wire) {
         Steered { authority: true, .. } => {
             let named = by_cluster(wire);
-            match configured(&named) {
+            match configured(named.clone()) {
                 Ok(config) => found.all(&named, &config),
-                Err(refused) => found.problems.push(InputError::new("steering", refused, "")),
+                Err(refused) => found.problems.append(InputErrors::of_configuration("steering", &refused)),
             }
         }
         Steered { authority: false, .. } => found.all(wire, &compiled.config),
@@ -199,7 +208,7 @@ impl ClusterCollector<'_> {
         listed.sort_unstable();
         listed.dedup();
         for (key, service) in &wire.table.services {
-            let Some((namespace, name)) = key.split_once('/') else { continue };
+            let Some(NamespacedName { namespace, name }) = NamespacedName::parse(key) else { continue };
             let host = format!("{name}.{namespace}.svc.{zone}.");
             match service.service_type {
                 wire::ServiceType::ExternalName => {
@@ -209,12 +218,12 @@ impl ClusterCollector<'_> {
             }
         }
         for (key, fallback) in wire.fallback.services.iter().filter(|(_, fallback)| fallback.host.is_some()) {
-            let Some((namespace, name)) = key.split_once('/') else { continue };
+            let Some(NamespacedName { namespace, name }) = NamespacedName::parse(key) else { continue };
             // With an empty table and no conditions, the fallback always applies.
             let mut alone = without_services(wire);
             alone.fallback.services =
                 [(key, wire::Fallback { when: Vec::new(), ..fallback.clone() })].into_iter().collect();
-            if let Ok(alone) = configured(&alone) {
+            if let Ok(alone) = configured(alone) {
                 self.outside(&alone, &format!("{name}.{namespace}.svc.{zone}.:80"));
             }
         }
@@ -267,7 +276,7 @@ impl ClusterCollector<'_> {
         let mut config = wire::Config { external_names: wire::ExternalNames::default(), ..without_services(wire) };
         config.table.services = [(key.to_owned(), alone.clone())].into();
         // The core refuses steering by endpoint without endpoints. Such a Service needs no cluster of its own.
-        configured(&config).is_ok_and(|config| self.one(&config, authority, of))
+        configured(config).is_ok_and(|config| self.one(&config, authority, of))
     }
 
     /// Asks for a Service or an endpoint, and returns whether the name resolves to it.
@@ -331,13 +340,17 @@ impl ClusterCollector<'_> {
 
     /// Adds the route to `cluster`, if `authority` is steered by authority.
     fn named(&mut self, authority: &str, cluster: &str) {
-        let (_, plan) = ask(&self.compiled.config, authority, Scheme::Http);
-        let (None, Some(canonical)) = (plan.cluster(), plan.authority()) else { return };
+        let (resolution, plan) = ask(&self.compiled.config, authority, Scheme::Http);
+        let (Resolution::Route(Route { port, .. }), None, Some(canonical)) =
+            (resolution, plan.cluster(), plan.authority())
+        else {
+            return;
+        };
         match self.clusters.by_authority.entry(canonical.to_owned()) {
-            Entry::Vacant(free) => drop(free.insert(cluster.to_owned())),
-            Entry::Occupied(other) if other.get() == cluster => {}
+            Entry::Vacant(free) => drop(free.insert(AuthorityRoute { cluster: cluster.to_owned(), port })),
+            Entry::Occupied(other) if other.get().cluster == cluster => {}
             Entry::Occupied(other) => {
-                let reason = format!("{canonical} would route to two clusters, {} and {cluster}", other.get());
+                let reason = format!("{canonical} would route to two clusters, {} and {cluster}", other.get().cluster);
                 let fix = "set the same alias.tls for all its aliases, or steer by cluster";
                 self.problems.push(self.base.problem("steering.by", reason, fix));
             }
@@ -367,9 +380,9 @@ fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'
     (resolution, plan)
 }
 
-fn configured(wire: &wire::Config) -> Result<Config, String> {
+fn configured(wire: wire::Config) -> Result<Config, FieldErrors> {
     let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
-    Config::read(text(wire), &defaults).map_err(|refused| refused.to_string())
+    Config::from_wire(wire, &defaults)
 }
 
 fn without_services(wire: &wire::Config) -> wire::Config {

@@ -8,6 +8,7 @@ use byname_core::{
 };
 
 use super::side::Side;
+use crate::kubernetes::NamespacedName;
 
 /// Ports that every alias is compared on.
 const WEB_PORTS: [u16; 2] = [80, 443];
@@ -38,20 +39,20 @@ pub(super) fn of(old: &Side, new: &Side) -> Vec<ComparedName> {
     }
     let mut names = Vec::new();
     for (key, ports) in &ports {
-        let Some((namespace, service)) = key.split_once('/') else { continue };
+        let Some(NamespacedName { namespace, name: service }) = NamespacedName::parse(key) else { continue };
         for port in ports {
             let mut add = |stem: &str| {
                 let mut name = |form: String, only_from| {
                     names.push(ComparedName { authority: format!("{form}:{port}"), only_from });
                 };
-                name(stem.to_owned(), Some(namespace.to_owned()));
+                name(stem.to_owned(), Some(namespace.clone()));
                 name(format!("{stem}.{namespace}"), None);
                 name(format!("{stem}.{namespace}.svc"), None);
                 for zone in BTreeSet::from([old.zone(), new.zone()]) {
                     name(format!("{stem}.{namespace}.svc.{zone}"), None);
                 }
             };
-            add(service);
+            add(&service);
             for hostname in hostnames.get(key).into_iter().flatten() {
                 add(&format!("{hostname}.{service}"));
             }

@@ -12,7 +12,7 @@ use byname_core::{Config, Defaults, FieldErrors, limits::MAX_CONFIGURATION_BYTES
 use crate::{
     caller::CallerSettings,
     compile::{self, CompileOptions},
-    input::{self, InputError, Source},
+    input::{self, InputError, InputErrors, Source},
     kubernetes::{ClusterState, NamespacedName},
 };
 
@@ -89,7 +89,8 @@ impl Side {
             bail!("{called}: is larger than {MAX_CONFIGURATION_BYTES} bytes, the limit of a configuration");
         }
         let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
-        let config = Config::read(&text, &defaults).with_context(|| called.to_owned())?;
+        let config =
+            Config::read(&text, &defaults).map_err(|refused| InputErrors::of_configuration(called, &refused))?;
         let wire: wire::Config = serde_json::from_str(&text).with_context(|| called.to_owned())?;
         let namespaces = wire.caller.namespace.iter().cloned().collect();
         Ok(Self::new(wire, config, namespaces, BTreeMap::new()))
@@ -111,14 +112,14 @@ impl Side {
         if !self.namespaces.is_empty() {
             return self.namespaces.clone();
         }
-        self.services.keys().filter_map(|key| Some(key.split_once('/')?.0.to_owned())).collect()
+        self.services.keys().filter_map(|key| Some(NamespacedName::parse(key)?.namespace)).collect()
     }
 
     /// Resolves names from this namespace from now on.
     pub(super) fn ask_from(&mut self, namespace: &str) -> Result<(), FieldErrors> {
         self.rest.caller.namespace = Some(namespace.to_owned());
-        // The caller does not depend on the Services, so they are left out of the text to read.
-        self.config.caller = Config::read(compile::text(&self.rest), &Defaults::default())?.caller;
+        // The caller does not depend on the Services.
+        self.config.caller = Config::from_wire(self.rest.clone(), &Defaults::default())?.caller;
         Ok(())
     }
 
@@ -131,7 +132,7 @@ impl Side {
     pub(super) fn service_called(&self, name: &str) -> Option<&wire::Service> {
         let below = name.strip_suffix(&self.zone)?.strip_suffix(".svc.")?;
         let (service, namespace) = below.split_once('.')?;
-        self.services.get(&format!("{namespace}/{service}"))
+        self.services.get(&NamespacedName::new(namespace, service).to_string())
     }
 
     /// The ports that `externalNames.allow` lists for this target.

@@ -149,15 +149,15 @@ fn virtual_hosts(clusters: &UpstreamClusters, control_header: &str, pass_cluster
     );
     let mut hosts =
         vec![map! { "name": "all", "domains": Yaml::one_line(["*"]), "routes": [steered_first, otherwise] }];
-    hosts.extend(clusters.by_authority.iter().map(|(authority, cluster)| {
+    hosts.extend(clusters.by_authority.iter().map(|(authority, route)| {
         let mut domains = vec![authority.clone()];
-        if !authority.contains(':') {
+        if route.port == 80 {
             domains.push(format!("{authority}:80"));
         }
         map! {
             "name": authority.clone(),
             "domains": Yaml::one_line(domains),
-            "routes": Yaml::one_line([steered(), to_cluster(cluster)]),
+            "routes": Yaml::one_line([steered(), to_cluster(&route.cluster)]),
         }
     }));
     hosts.into()

@@ -63,10 +63,8 @@ pub(super) fn hints(
 
 /// The errors of left-out Services that the tried names refer to, and the number of other left-out Services.
 fn left_out(compiled: &Compiled, trace: &Trace) -> Vec<String> {
-    let zone = zone(&compiled.wire.dns);
     let is_meant = |name: &NamespacedName| {
-        let whole = format!("{}.{}.svc.{zone}", name.name, name.namespace);
-        trace.tried().any(|tried| tried.strip_suffix(&whole).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+        trace.tried_services().any(|tried| (tried.namespace(), tried.name()) == (&name.namespace, &name.name))
     };
     let (meant, others): (Vec<_>, Vec<_>) = compiled.left_out.iter().partition(|(name, _)| is_meant(name));
     let mut hints: Vec<String> =

@@ -1,7 +1,7 @@
 //! The core's trace steps as serializable data.
 
 use byname_core::{
-    Config, Missing, Name, Service, Trace,
+    Config, Missing, Service, Trace,
     trace::{EndpointsOutcome, HopOutcome, Outcome, Step as CoreStep},
 };
 use schemars::JsonSchema;
@@ -28,7 +28,9 @@ impl ExplainedStep {
         let (kind, name, found) = match step {
             CoreStep::Unreadable(_) => ("unreadable", None, false),
             CoreStep::Address { address, service } => ("address", Some(address.to_string()), service.is_some()),
-            CoreStep::Candidate { name, outcome } => ("candidate", Some(name.to_string()), *outcome == Outcome::Exists),
+            CoreStep::Candidate { name, outcome, .. } => {
+                ("candidate", Some(name.to_string()), *outcome == Outcome::Exists)
+            }
             CoreStep::Hop { target, outcome, .. } => {
                 let is_fine = matches!(outcome, HopOutcome::Inside | HopOutcome::Outside { .. });
                 ("alias", Some(target.to_string()), is_fine)
@@ -53,26 +55,19 @@ impl ExplainedStep {
 }
 
 /// The Service that a refused or passed request reached: the last one found by name or address.
-pub(super) fn service<'c>(trace: &Trace, zone: &str, config: &'c Config) -> Option<&'c Service> {
-    let by_key = |key: &str| {
-        let (namespace, name) = key.split_once('/')?;
-        config.table.get(namespace, name)
-    };
-    let by_name = |text: &str| {
-        let name = Name::parse(text.as_bytes()).ok()?;
-        let below = name.below(zone)?.to_owned();
-        let mut labels = below.strip_suffix(".svc")?.rsplit('.');
-        let (namespace, service) = (labels.next()?, labels.next()?);
-        config.table.get(namespace, service)
-    };
-    trace.steps.iter().rev().find_map(|step| match step {
-        CoreStep::Address { service, .. } => service.as_deref().and_then(by_key),
-        CoreStep::Candidate { name, outcome: Outcome::Exists | Outcome::Missing(Missing::NothingReady) } => {
-            by_name(name)
-        }
-        CoreStep::Hop { target, outcome: HopOutcome::Missing(Missing::NothingReady), .. } => by_name(target),
-        CoreStep::Hop { target, outcome: HopOutcome::Inside, .. } => by_name(target),
-        _ => None,
+pub(super) fn service<'c>(trace: &Trace, config: &'c Config) -> Option<&'c Service> {
+    trace.steps.iter().rev().find_map(|step| {
+        let service = match step {
+            CoreStep::Address { service, .. }
+            | CoreStep::Candidate {
+                service, outcome: Outcome::Exists | Outcome::Missing(Missing::NothingReady), ..
+            }
+            | CoreStep::Hop {
+                service, outcome: HopOutcome::Inside | HopOutcome::Missing(Missing::NothingReady), ..
+            } => service.as_ref()?,
+            _ => return None,
+        };
+        config.table.get(service.namespace(), service.name())
     })
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use byname_core::FieldErrors;
+
 /// Number of errors that are printed in full.
 const MAX_SHOWN: usize = 20;
 
@@ -115,6 +117,15 @@ pub struct InputErrors {
 }
 
 impl InputErrors {
+    /// The errors of a configuration in `file`.
+    #[must_use]
+    pub fn of_configuration(file: &str, refused: &FieldErrors) -> Self {
+        let mut errors = Self::default();
+        refused.listed().iter().for_each(|error| errors.push(InputError::new(file, error.to_string(), "")));
+        errors.add_unlisted(refused.count() - refused.listed().len());
+        errors
+    }
+
     /// Adds an error.
     pub fn push(&mut self, problem: InputError) {
         if self.shown.len() < MAX_SHOWN {
@@ -154,6 +165,12 @@ impl InputErrors {
         self.shown.len() + self.more
     }
 
+    /// One message for each error in full, and one that counts the others.
+    pub fn messages(&self) -> impl Iterator<Item = String> {
+        let more = (self.more > 0).then(|| format!("and {} more", self.more));
+        self.shown.iter().map(InputError::to_string).chain(more)
+    }
+
     /// Returns `value` if there is no error.
     ///
     /// # Errors
@@ -171,14 +188,8 @@ impl From<InputError> for InputErrors {
 
 impl fmt::Display for InputErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.shown.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            problem.fmt(f)?;
-        }
-        if self.more > 0 {
-            write!(f, "\nand {} more", self.more)?;
+        for (index, message) in self.messages().enumerate() {
+            write!(f, "{}{message}", if index > 0 { "\n" } else { "" })?;
         }
         Ok(())
     }

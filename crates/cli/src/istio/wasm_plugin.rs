@@ -2,7 +2,7 @@
 
 use super::object::{IstioObject, namespace};
 use crate::{
-    compile::Compiled,
+    compile::{self, Compiled},
     input::InputError,
     output::yaml::{Yaml, map},
 };
@@ -37,8 +37,6 @@ pub struct Image {
 /// # Errors
 /// If `compiled` has no namespace, or the object would be too large.
 pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<IstioObject, InputError> {
-    // The table's text is JSON.
-    let config = serde_json::from_str(&compiled.text).unwrap_or(Yaml::Null);
     let spec = map! {
         "url": image.url.clone(),
         "sha256": image.sha256.clone().map(|sum| Yaml::commented(SHA256, sum)),
@@ -46,7 +44,7 @@ pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<IstioObject, In
         "phase": Yaml::commented(PHASE, "AUTHN"),
         "priority": 100,
         "failStrategy": Yaml::commented(FAIL_STRATEGY, "FAIL_RELOAD"),
-        "pluginConfig": by_line(config, &["table", "services"]),
+        "pluginConfig": by_line(compile::value(&compiled.wire), &["table", "services"]),
     };
     let kind = ("extensions.istio.io/v1alpha1", "WasmPlugin");
     IstioObject::new(kind, COMMENT, namespace(compiled)?, spec)

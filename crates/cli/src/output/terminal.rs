@@ -45,10 +45,8 @@ pub fn plain(text: &str) -> String {
 }
 
 /// Prints an error to the standard error.
-pub fn error(error: &anyhow::Error) {
-    for line in format!("{error:#}").lines() {
-        say(&format!("{ERROR}error{ERROR:#}: {}", plain(line)));
-    }
+pub fn error(text: &str) {
+    say(&format!("{ERROR}error{ERROR:#}: {}", plain(text)));
 }
 
 /// Prints a warning to the standard error.

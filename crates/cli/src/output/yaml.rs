@@ -1,18 +1,18 @@
 //! YAML values, from which the configuration of Envoy and Istio is built and printed as a whole.
 
 mod printer;
+mod serializer;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, fmt, rc::Rc};
+use std::{borrow::Cow, rc::Rc};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
 use serde_json::{Number, Value};
 
-pub(crate) use self::printer::{YamlPrinter, print};
+pub(crate) use self::{
+    printer::{YamlPrinter, print},
+    serializer::serialized,
+};
 
 /// The fields of a map in their order.
 pub(crate) type Fields = Vec<(Cow<'static, str>, Yaml)>;
@@ -24,23 +24,19 @@ pub(crate) type Comment = &'static str;
 pub(crate) type Anchor = &'static str;
 
 /// A value, and how it is laid out.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Yaml {
     Null,
     Bool(bool),
     Number(Number),
     Text(Cow<'static, str>),
     List(Vec<Yaml>),
-    Map(#[serde(deserialize_with = "ordered")] Fields),
+    Map(Fields),
     /// A list or map on one line.
-    #[serde(skip)]
     OneLine(Box<Yaml>),
     /// A value with a comment above it.
-    #[serde(skip)]
     Commented(Comment, Box<Yaml>),
     /// A value that is printed once, where it first occurs, and then referred to. An anchor has one value in a document.
-    #[serde(skip)]
     Shared(Anchor, Rc<Yaml>),
 }
 
@@ -131,27 +127,4 @@ impl<T: Into<Self>> From<Option<T>> for Yaml {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
     }
-}
-
-/// Reads a map in its order, which [`Value`] does not keep.
-fn ordered<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
-    struct InOrder;
-
-    impl<'de> Visitor<'de> for InOrder {
-        type Value = Fields;
-
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("a map")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Fields, A::Error> {
-            let mut fields = Fields::new();
-            while let Some((key, value)) = entries.next_entry::<String, _>()? {
-                fields.push((key.into(), value));
-            }
-            Ok(fields)
-        }
-    }
-
-    deserializer.deserialize_map(InOrder)
 }

@@ -64,7 +64,7 @@ fn an_endpoint_in_two_slices_counts_once() {
     let run = explain(&twice, &["web", "--from", "shop"]);
     says(
         &run,
-        &["2 of 2 endpoints may serve", "Endpoints  2 of 3 can serve", "duplicate: counted in another EndpointSlice"],
+        &["2 of 2 endpoints can serve", "Endpoints  2 of 3 can serve", "duplicate: counted in another EndpointSlice"],
     );
     assert!(!run.stdout.contains("publishNotReady"), "{}", run.stdout);
 }
@@ -222,6 +222,25 @@ fn diff_reads_pipes() {
 }
 
 #[test]
+fn diff_names_the_file_in_every_error_of_a_table() {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("table.json");
+    let table = r#"{"version": 1, "table": {"services": {"shop/web": {"ports": [{"port": 0}]}, "shop/pay": {"ports": [{"port": 0}]}}}}"#;
+    fs::write(&file, table).expect("written");
+    let file = file.to_str().expect("text");
+    let run = byname(&["diff", file, file]);
+    let error = |service| {
+        format!(
+            "error: {file}: table.services[\"shop/{service}\"].ports[0].port: \"0\" is not a port; use 1 to 65535\n"
+        )
+    };
+    assert_eq!((run.status, run.stderr), (2, error("web") + &error("pay")));
+    let run = byname(&["diff", SHOP, SHOP, "--from", "Shop"]);
+    assert_eq!(run.status, 2);
+    assert!(run.stderr.starts_with("error: --from: caller.namespace: \"Shop\" is not"), "{}", run.stderr);
+}
+
+#[test]
 fn output_is_written_through_links_and_pipes() {
     let directory = TempDir::new().expect("a directory");
     let (target, link) = (directory.path().join("target.json"), directory.path().join("link.json"));
@@ -320,7 +339,7 @@ fn a_local_service_on_thousands_of_nodes_needs_a_pod() {
         &format!("endpoints: [{}]", endpoints.join(", ")),
     ) + "\n- {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop}, spec: {nodeName: n7, containers: []}}\n";
     let run = explain(&daemon, &["web", "--pod", "shop/p"]);
-    says(&run, &["1 of 5000 endpoints may serve", "those on the caller's node"]);
+    says(&run, &["1 of 5000 endpoints can serve", "those on the caller's node"]);
     let run = byname_with_input(&["compile", "-n", "shop"], daemon.as_bytes());
     assert_eq!(run.status, 2);
     assert!(run.stderr.contains("5000 groups of endpoints") && run.stderr.contains("--pod"), "{}", run.stderr);

@@ -1,6 +1,6 @@
 //! The Services of a table, compiled while they are read: no two are held in their wire form at once.
 
-use alloc::{borrow::ToOwned, string::String};
+use alloc::{borrow::ToOwned, collections::BTreeMap, string::String};
 
 use crate::{
     collections::ChunkedVec,
@@ -17,6 +17,17 @@ pub(super) struct ServiceReader {
     key: String,
     pub(super) specs: ChunkedVec<ServiceSpec>,
     pub(super) errors: FieldErrors,
+}
+
+impl From<BTreeMap<String, wire::Service>> for ServiceReader {
+    fn from(services: BTreeMap<String, wire::Service>) -> Self {
+        let mut reader = Self::default();
+        for (key, service) in services {
+            (reader.key, reader.current) = (key, service);
+            reader.value_was_read();
+        }
+        reader
+    }
 }
 
 impl Readable for ServiceReader {

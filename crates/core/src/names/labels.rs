@@ -65,6 +65,11 @@ impl<'p> ClusterName<'p> {
         }
     }
 
+    /// Namespace and name of the Service, if this is the name of one or below one.
+    pub(crate) fn service_above(&self) -> Option<(&'p str, &'p str)> {
+        (self.len() >= 3 && self.label(0) == "svc").then(|| (self.label(1), self.label(2)))
+    }
+
     /// Namespace and name of the Service, if this is the whole name of one.
     pub(crate) fn service(&self) -> Option<(&'p str, &'p str)> {
         (self.len() == 3 && self.label(0) == "svc").then(|| (self.label(1), self.label(2)))

@@ -1,6 +1,6 @@
 //! The namespace and name of a Service, as Kubernetes' `types.NamespacedName`.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, format};
 use core::{fmt, str::from_utf8};
 
 use super::name::is_label;
@@ -9,9 +9,9 @@ use super::name::is_label;
 /// everything else that it needs of the Service in one place in memory.
 const INLINE_BYTES: usize = 34;
 
-/// `namespace/name`.
+/// The namespace and name of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NamespacedName {
+pub struct NamespacedName {
     inline: [u8; INLINE_BYTES],
     len: u8,
     slash: u8,
@@ -26,10 +26,18 @@ impl NamespacedName {
         if !is_label(namespace) || !is_label(name) {
             return None;
         }
-        // Two labels and a slash are at most 127 bytes.
-        let len = u8::try_from(text.len()).ok()?;
-        let mut parsed =
-            Self { inline: [0; INLINE_BYTES], len, slash: u8::try_from(namespace.len()).ok()?, long: None };
+        Self::with_slash(text, namespace.len())
+    }
+
+    /// The Service `name` in `namespace`, both labels of a DNS name.
+    pub(crate) fn new((namespace, name): (&str, &str)) -> Option<Self> {
+        Self::with_slash(&format!("{namespace}/{name}"), namespace.len())
+    }
+
+    /// `namespace/name`, whose slash is at this index. Two labels and a slash are at most 127 bytes.
+    fn with_slash(text: &str, slash: usize) -> Option<Self> {
+        let (len, slash) = (u8::try_from(text.len()).ok()?, u8::try_from(slash).ok()?);
+        let mut parsed = Self { inline: [0; INLINE_BYTES], len, slash, long: None };
         match parsed.inline.get_mut(..text.len()) {
             Some(room) => room.copy_from_slice(text.as_bytes()),
             None => parsed.long = Some(text.into()),
@@ -37,11 +45,15 @@ impl NamespacedName {
         Some(parsed)
     }
 
-    pub(crate) fn namespace(&self) -> &str {
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
         self.parts().0
     }
 
-    pub(crate) fn name(&self) -> &str {
+    /// The name, without the namespace.
+    #[must_use]
+    pub fn name(&self) -> &str {
         self.parts().1
     }
 

@@ -112,6 +112,12 @@ impl<'n> Candidate<'n> {
         fits.then_some(Self { name, domain: Some(domain), asked_first: false })
     }
 
+    /// The search domain that is appended to the name; `None` for the name itself.
+    #[must_use]
+    pub fn domain(&self) -> Option<&str> {
+        self.domain.map(|domain| &*domain.name)
+    }
+
     fn itself(name: &'n SearchedName<'n>, asked_first: bool) -> Self {
         Self { name, domain: None, asked_first }
     }

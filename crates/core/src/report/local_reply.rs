@@ -60,7 +60,7 @@ fn write_tried(body: &mut String, refusal: Refusal, trace: &Trace) {
     if refusal == Refusal::NameNotFound && !is_alias {
         body.push_str("none of these names exists:");
         for step in steps() {
-            if let Step::Candidate { name, outcome } = step
+            if let Step::Candidate { name, outcome, .. } = step
                 && *outcome != Outcome::Exists
             {
                 let _ = write!(body, " {name}");

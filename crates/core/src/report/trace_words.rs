@@ -27,8 +27,8 @@ impl fmt::Display for Step {
             Self::Unreadable(error) => write!(f, "the authority is invalid: {error}"),
             Self::Address { address, service: Some(service) } => write!(f, "{address} is the cluster IP of {service}"),
             Self::Address { address, service: None } => write!(f, "{address} is not a cluster IP"),
-            Self::Candidate { name, outcome } => write!(f, "{name} {outcome}"),
-            Self::Hop { alias, target, outcome } => write!(f, "alias {alias} -> {target} {outcome}"),
+            Self::Candidate { name, outcome, .. } => write!(f, "{name} {outcome}"),
+            Self::Hop { alias, target, outcome, .. } => write!(f, "alias {alias} -> {target} {outcome}"),
             Self::Fallback { of, to, trigger, outcome } => {
                 let because = match trigger {
                     Trigger::Missing => "is missing",
@@ -134,7 +134,7 @@ impl fmt::Display for EndpointsOutcome {
         match self {
             Self::Unknown => f.write_str("endpoints are not in the table"),
             Self::Known { usable, of, choice, family } => {
-                write!(f, "{usable} of {of} endpoints may serve")?;
+                write!(f, "{usable} of {of} endpoints can serve")?;
                 f.write_str(match family {
                     None => "",
                     Some(IpFamily::IPv4) => " by IPv4",
@@ -147,7 +147,7 @@ impl fmt::Display for EndpointsOutcome {
                     (Choice::Terminating, 0) => ": none is ready, and none serves while terminating",
                     (Choice::Terminating, _) => ": none is ready, so those that serve while terminating are used",
                     (Choice::Local, _) => ": those on the caller's node",
-                    (Choice::LocalTerminating, 0) => ": none on the caller's node may serve",
+                    (Choice::LocalTerminating, 0) => ": none on the caller's node can serve",
                     (Choice::LocalTerminating, _) => {
                         ": on the caller's node none is ready, so those that serve while terminating are used"
                     }

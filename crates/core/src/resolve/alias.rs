@@ -12,7 +12,7 @@ use super::{
     walk_state::{FallbackCause, Next, RequestedPort, Visit, Walk},
 };
 use crate::{
-    names::{ClusterName, Labels, below},
+    names::{ClusterName, Labels, NamespacedName, below},
     table::{AliasTarget, Lookup, Match, Missing, Service, ServiceKind},
     wire::Trigger,
 };
@@ -142,6 +142,15 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn note_hop(&mut self, service: &Service, alias: &AliasTarget, outcome: HopOutcome) {
-        self.note(|| Step::Hop { alias: service.key().into(), target: alias.target.clone(), outcome });
+        let zone = &self.table.policy().zone;
+        self.note(|| hop_step(service, alias, zone, outcome));
     }
+}
+
+#[cold]
+#[inline(never)]
+fn hop_step(service: &Service, alias: &AliasTarget, zone: &str, outcome: HopOutcome) -> Step {
+    let below = below(&alias.target, zone);
+    let to = below.and_then(|below| NamespacedName::new(ClusterName::new(&Labels::split(below)).service_above()?));
+    Step::Hop { alias: service.key().into(), target: alias.target.clone(), service: to, outcome }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     limits::MAX_AUTHORITY_BYTES,
-    names::{Candidate, ClusterName, EndpointLabel, RawAuthority, RawHost, SearchedName},
+    names::{Candidate, ClusterName, EndpointLabel, NamespacedName, RawAuthority, RawHost, SearchedName},
     table::{Lookup, Match, Missing},
 };
 
@@ -54,7 +54,7 @@ impl<'t> Walk<'t, '_> {
             }
             RawHost::Ip(address) => {
                 let service = self.table.by_cluster_ip(address);
-                self.note(|| Step::Address { address, service: service.map(|service| service.key().into()) });
+                self.note(|| Step::Address { address, service: service.map(|service| service.spec.name.clone()) });
                 match service {
                     Some(service) => self.follow(Match::Service(service), port, Reason::ClusterIp),
                     None => Resolution::Pass(Reason::IpLiteral),
@@ -120,7 +120,8 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn note_candidate(&mut self, candidate: &Candidate<'_>, outcome: Outcome) {
-        self.note(|| Step::Candidate { name: candidate.to_string().into(), outcome });
+        let zone = &self.table.policy().zone;
+        self.note(|| candidate_step(candidate, zone, outcome));
     }
 
     /// Goes on with the next candidate, and forgets the fallbacks of this one.
@@ -151,4 +152,12 @@ impl<'t> Walk<'t, '_> {
         let canonical = format!("{}.{namespace}.pod.{zone}", EndpointLabel::Address(address));
         port.route_to(Destination::Pod(canonical.into()), Reason::Pod)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn candidate_step(candidate: &Candidate<'_>, zone: &str, outcome: Outcome) -> Step {
+    let mut storage = None;
+    let service = candidate.below(zone, &mut storage).and_then(|name| NamespacedName::new(name.service_above()?));
+    Step::Candidate { name: candidate.to_string().into(), service, outcome }
 }

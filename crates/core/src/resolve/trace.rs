@@ -4,7 +4,7 @@ use alloc::{boxed::Box, vec::Vec};
 use core::net::IpAddr;
 
 use crate::{
-    names::AuthorityError,
+    names::{AuthorityError, NamespacedName},
     table::{Choice, Missing},
     wire::{IpFamily, Trigger},
 };
@@ -28,13 +28,15 @@ pub enum Step {
     Address {
         /// The address.
         address: IpAddr,
-        /// `namespace/name` of the Service with this cluster IP.
-        service: Option<Box<str>>,
+        /// The Service with this cluster IP.
+        service: Option<NamespacedName>,
     },
     /// An absolute name was looked up.
     Candidate {
         /// The name.
         name: Box<str>,
+        /// The Service that the name is of, whether it exists or not.
+        service: Option<NamespacedName>,
         /// Whether it exists.
         outcome: Outcome,
     },
@@ -44,6 +46,8 @@ pub enum Step {
         alias: Box<str>,
         /// The target.
         target: Box<str>,
+        /// The Service that the target is the name of, whether it exists or not.
+        service: Option<NamespacedName>,
         /// Where it led.
         outcome: HopOutcome,
     },
@@ -214,9 +218,12 @@ impl Trace {
         Self { table_version, steps: Vec::new() }
     }
 
-    /// The candidates and alias targets that were tried, in order.
-    pub fn tried(&self) -> impl Iterator<Item = &str> {
-        self.steps.iter().filter_map(Step::tried)
+    /// The Services that the tried candidates and alias targets are names of, in order, whether they exist or not.
+    pub fn tried_services(&self) -> impl Iterator<Item = &NamespacedName> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Candidate { service, .. } | Step::Hop { service, .. } => service.as_ref(),
+            _ => None,
+        })
     }
 }
 

@@ -157,7 +157,7 @@ impl Default for OriginalDst {
 }
 
 /// How an endpoint is chosen, in the terms of Istio's DestinationRule. At most one field is set.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LoadBalancer {
@@ -188,7 +188,7 @@ pub enum SimpleLb {
 names!(SimpleLb { "ROUND_ROBIN" => RoundRobin, "RANDOM" => Random, "LEAST_REQUEST" => LeastRequest, });
 
 /// The affinity key of a client. Exactly one field is set.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ConsistentHash {
@@ -202,7 +202,7 @@ pub struct ConsistentHash {
 object!(ConsistentHash { "httpHeaderName" => http_header_name, "useSourceIp" => use_source_ip, });
 
 /// When endpoints are ejected, in the terms of Istio's DestinationRule.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct OutlierDetection {
@@ -229,7 +229,7 @@ impl Default for OutlierDetection {
 }
 
 /// What one Service changes of the configuration's [`Steering`].
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ServiceSteering {

@@ -31,7 +31,7 @@ pub struct Table<S = BTreeMap<String, Service>> {
 object!(Table<S> { "version" => version, "singleMachine" => single_machine, "services" => services, });
 
 /// A Service.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Service {
@@ -142,7 +142,7 @@ impl InternalTrafficPolicy {
 }
 
 /// A port of a Service.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServicePort {
@@ -189,7 +189,7 @@ impl Protocol {
 }
 
 /// What an ExternalName Service changes besides the name.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Alias {
@@ -204,7 +204,7 @@ pub struct Alias {
 object!(Alias { "port" => port, "tls" => tls, });
 
 /// Endpoints that differ in nothing but their addresses and hostnames.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EndpointGroup {
@@ -263,7 +263,7 @@ object!(EndpointGroup {
 });
 
 /// The endpoints of a Service that match every field given.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Subset {

@@ -77,7 +77,7 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             b"down",
             503,
             14,
-            "byname: no_endpoints: \"down\" from namespace shop: down.shop.svc.cluster.local: 0 of 1 endpoints may serve: none is ready, and none serves while terminating; \
+            "byname: no_endpoints: \"down\" from namespace shop: down.shop.svc.cluster.local: 0 of 1 endpoints can serve: none is ready, and none serves while terminating; \
             check the Service's selector and the readiness of its pods\n",
         ),
         (

@@ -21,7 +21,7 @@ fn traces_every_step_in_order() {
         (
             "pay",
             "table version 7; pay.shop.svc.cluster.local exists; alias shop/pay -> payments.shop.svc.cluster.local exists; \
-            port 9090 by the alias is a port of the Service named grpc with appProtocol kubernetes.io/h2c; 1 of 2 endpoints may serve by IPv4; \
+            port 9090 by the alias is a port of the Service named grpc with appProtocol kubernetes.io/h2c; 1 of 2 endpoints can serve by IPv4; \
             cluster outbound|9090||payments.shop.svc.cluster.local by steering.cluster, authority payments.shop.svc.cluster.local:9090",
         ),
         (
@@ -45,7 +45,7 @@ fn traces_every_step_in_order() {
         (
             "_admin._tcp.db.shop.svc.cluster.local",
             "table version 7; _admin._tcp.db.shop.svc.cluster.local exists; port 9901 by its name is a port of the Service named admin; \
-            2 of 5 endpoints may serve; \
+            2 of 5 endpoints can serve; \
             cluster outbound|9901||db.shop.svc.cluster.local by steering.cluster, authority db.shop.svc.cluster.local:9901",
         ),
         ("a,b", "table version 7; the authority is invalid: two Host headers were joined into one"),
@@ -116,13 +116,13 @@ fn names_the_rule_that_chose_the_endpoint() {
     let rows = [
         (
             "web",
-            "port 80 by the scheme is a port of the Service named http; 1 of 2 endpoints may serve: those hinted for the \
+            "port 80 by the scheme is a port of the Service named http; 1 of 2 endpoints can serve: those hinted for the \
              caller's zone; endpoint 10.244.1.7:8080 of 1 by ROUND_ROBIN; cluster original-dst by \
              steering.originalDst.cluster, authority web.shop.svc.cluster.local",
         ),
         (
             "split",
-            "2 of 2 endpoints may serve; subset v1 of 1, chosen by weight; endpoint 10.244.1.7:8080 of 1 by consistentHash of a \
+            "2 of 2 endpoints can serve; subset v1 of 1, chosen by weight; endpoint 10.244.1.7:8080 of 1 by consistentHash of a \
              header, RANDOM because the request has no affinity key; cluster original-dst by steering.originalDst.cluster, authority \
              split.shop.svc.cluster.local",
         ),

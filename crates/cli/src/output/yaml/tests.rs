@@ -1,12 +1,12 @@
 //! The readers of `input` and of serde-saphyr read printed values back unchanged.
 
-use std::{fs, rc::Rc};
+use std::{collections::BTreeMap, fs, rc::Rc};
 
 use byname_test_support::yaml_documents;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::{Fields, Yaml, map, one_line, print};
+use super::{Fields, Yaml, map, one_line, print, serialized};
 use crate::input;
 
 /// Texts that a YAML reader takes for something else if they are not quoted.
@@ -115,9 +115,9 @@ proptest! {
     }
 
     #[test]
-    fn reads_json_in_order(json in value()) {
-        let value: Yaml = serde_json::from_value(json.json()).unwrap();
-        assert_eq!(value.json(), json.json());
+    fn serializes_like_json(json in value()) {
+        let json = json.json();
+        assert_eq!(serialized(&json).json(), json);
     }
 }
 
@@ -174,9 +174,14 @@ anchored:
 }
 
 #[test]
-fn keeps_the_order_of_json() {
-    let value: Yaml =
-        serde_json::from_str(r#"{"b": {"z": 1, "x": null}, "a": [true, 18446744073709551615, -0.5]}"#).unwrap();
-    assert_eq!(print(&value), "b:\n  z: 1\n  x: null\na:\n- true\n- 18446744073709551615\n- -0.5\n");
-    assert_eq!(value.json(), json!({"b": {"z": 1, "x": null}, "a": [true, u64::MAX, -0.5]}));
+fn serializes_fields_in_order() {
+    #[derive(serde::Serialize)]
+    struct Ordered {
+        b: BTreeMap<&'static str, Option<u16>>,
+        a: (),
+    }
+    let value = serialized(&Ordered { b: [("x", None), ("z", Some(1))].into(), a: () });
+    assert_eq!(print(&value), "b:\n  x: null\n  z: 1\na: null\n");
+    let numbers = json!([true, u64::MAX, -1, -0.5, "text"]);
+    assert_eq!(serialized(&numbers).json(), numbers);
 }
