@@ -17,10 +17,11 @@ const NETWORKING: &str = "networking.istio.io/v1";
 
 pub(crate) struct Mesh<'c> {
     pub(crate) cluster: &'c Cluster,
-    pub(crate) istio: Istio<'c>,
     /// A pod in `shop`.
     pub(crate) client: Pod,
     pub(crate) chat: Chat,
+    // Dropped last: it has the folders of the pods.
+    pub(crate) istio: Istio<'c>,
 }
 
 /// The Service `chat` in `shop`: HTTP and WebSocket on port 80, gRPC on 9090. Its pod has no sidecar.
@@ -55,7 +56,7 @@ impl<'c> Mesh<'c> {
         let istio = Istio::start(cluster)?;
         let client = istio.start_pod(&client("client"))?;
         let chat = Chat::start(cluster, &istio)?;
-        Ok(Self { cluster, istio, client, chat })
+        Ok(Self { cluster, client, chat, istio })
     }
 
     /// What `byname compile` prints for `shop` in a format.
@@ -165,8 +166,15 @@ pub(crate) fn shop() -> Result<Vec<Value>> {
         if !namespaces.contains(&namespace) {
             continue;
         }
-        let spec = &item["spec"];
-        objects.push(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}));
+        let mut spec = item["spec"].clone();
+        // The pods with a sidecar have no IPv6, and Istio's own routes alone would try another endpoint.
+        if spec["ipFamilyPolicy"] == "PreferDualStack" {
+            spec["ipFamilyPolicy"] = "SingleStack".into();
+            for field in ["clusterIPs", "ipFamilies"] {
+                spec[field].as_array_mut().context("a list")?.truncate(1);
+            }
+        }
+        objects.push(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": &spec}));
         if namespace == "data" || spec["selector"].is_null() {
             continue;
         }
