@@ -70,7 +70,7 @@ test-fuzz: toolchain ## Replay the fuzzing corpus
 test-envoy: build envoy image ## Test the shipped module in a real Envoy
 	$(CARGO) test --package byname-filter
 
-test-cluster: build cli envoy kubectl ## Test against a real Kubernetes, CoreDNS and Istio, as root and with Go (TEST=names for one target)
+test-cluster: build cli envoy kubectl image ## Test against a real Kubernetes, CoreDNS and Istio, as root and with Go (TEST=names for one target)
 	@$(XTASK) cluster $(TEST)
 
 test-compose: build cli envoy ## Test the container examples on this machine's Docker engine

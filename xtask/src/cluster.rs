@@ -1,5 +1,7 @@
 //! Runs the tests against a real cluster: builds its parts, and gives the tests namespaces of their own.
 
+mod licences;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -81,6 +83,7 @@ fn build(root: &Path, part: &str) -> Result<()> {
     println!("building tests/cluster/{part}: up to 20 minutes with an empty Go build cache, seconds with a warm one");
     let program = program.to_str().context("a path in UTF-8")?;
     run(Command::new("go").args(["build", LINKER_FLAGS, "-o", program, "."]).current_dir(&source))?;
+    licences::check(&source)?;
     fs::write(stamp, sources)?;
     Ok(())
 }
