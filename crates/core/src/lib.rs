@@ -50,7 +50,7 @@ pub use names::{
 };
 pub use policy::is_refused_target;
 pub use report::{Decision, LocalReply};
-pub use resolve::{Destination, Reason, Refusal, Request, Resolution, Route, Scheme, Trace, trace};
+pub use resolve::{Destination, Pass, Reason, Refusal, Request, Resolution, Route, Scheme, Trace, trace};
 pub use steer::{Chooser, Plan, Steering};
 pub use table::{Choice, Missing, Service, ServicePort, ServiceSpec, Table, UpstreamProtocol};
 pub use wire::{FieldError, FieldErrorType, FieldErrors, FieldPath};

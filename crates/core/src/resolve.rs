@@ -19,7 +19,7 @@ pub mod trace;
 mod walk_state;
 
 pub use reason::{Reason, Refusal};
-pub use resolution::{Destination, Request, Resolution, Route, Scheme};
+pub use resolution::{Destination, Pass, Request, Resolution, Route, Scheme};
 pub use trace::Trace;
 
 pub(crate) use resolution::Upstream;

@@ -46,7 +46,14 @@ impl Steering {
         let because =
             match resolution {
                 Resolution::Refuse(_) => return,
-                Resolution::Pass(_) => self.pass(plan),
+                Resolution::Pass(pass) => {
+                    if let Some((host, port)) = pass.target {
+                        plan.authority.push_str(host);
+                        write_port(port, scheme, &mut plan.authority);
+                        plan.has_authority = plan.authority.as_bytes() != authority;
+                    }
+                    self.pass(plan)
+                }
                 Resolution::Route(route) => {
                     let because = self.choose_cluster(route, &mut request, plan);
                     if self.rewrites(route) {
@@ -251,8 +258,12 @@ fn own_steering<'t>(route: &Route<'t>) -> Option<&'t SteeringOverride> {
 /// Appends the canonical authority, without the port where it is the default of `scheme`.
 fn write_authority(route: &Route<'_>, scheme: Scheme, zone: &str, to: &mut String) {
     route.destination.write_host(zone, to);
-    if route.port != scheme.default_port() {
+    write_port(route.port, scheme, to);
+}
+
+fn write_port(port: u16, scheme: Scheme, to: &mut String) {
+    if port != scheme.default_port() {
         to.push(':');
-        write_number(route.port, to);
+        write_number(port, to);
     }
 }

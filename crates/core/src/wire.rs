@@ -26,7 +26,7 @@ pub use crate::{
 };
 pub use caller::{Caller, Dns};
 pub use config::{Config, Stats, Trace, UnknownNames, VERSION};
-pub use external_names::{Allow, ExternalNames, Grant};
+pub use external_names::{Allow, ExternalNames, ExternalNamesMode, Grant};
 pub use fallback::{Fallback, Fallbacks, Trigger};
 pub use field_error::{FieldError, FieldErrorType, FieldErrors};
 pub use field_path::{FieldPath, PathElement};

@@ -20,12 +20,12 @@ fn read(bytes: &mut Unstructured<'_>) -> Result<(NaiveCluster, String)> {
     let labels = bytes.int_in_range(1..=6u8)?;
     let mut asked = words(bytes, labels)?;
     asked.push_str(bytes.choose(&ENDS)?);
-    let (ndots, musl) = (bytes.int_in_range(0..=6u8)?, bytes.arbitrary()?);
+    let (ndots, musl, follows) = (bytes.int_in_range(0..=6u8)?, bytes.arbitrary()?, bytes.arbitrary()?);
     let mut services = Vec::new();
     while services.len() < MAX_SERVICES && !bytes.is_empty() {
         services.push(service(bytes)?);
     }
-    Ok((NaiveCluster::new(services, ndots, musl), asked))
+    Ok((NaiveCluster::new(services, ndots, musl, follows), asked))
 }
 
 fn service(bytes: &mut Unstructured<'_>) -> Result<NaiveService> {

@@ -31,8 +31,9 @@ pub(crate) fn decided(config: &Config, zone: &str, request: Request<'_>, used: &
     check_plan(&plan);
     match &resolution {
         Resolution::Route(route) => check_route(config, zone, request, route),
-        Resolution::Pass(_) => {
-            assert_eq!((plan.authority(), plan.dynamic_host()), (None, None), "a passed request is unchanged")
+        Resolution::Pass(pass) => {
+            assert_eq!(plan.dynamic_host(), None, "a passed request is not routed");
+            assert!(plan.authority().is_none() || pass.target.is_some(), "only an alias's target has another name");
         }
         Resolution::Refuse(_) => assert_eq!(
             (plan.cluster(), plan.authority()),

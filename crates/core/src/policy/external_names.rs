@@ -1,9 +1,9 @@
-//! The targets that ExternalName Services may resolve to.
+//! What ExternalName Services may resolve to.
 //!
-//! The author of an ExternalName Service can send other workloads' requests, with their credentials, to a name of the author's
-//! choice: a confused deputy (CVE-2021-25740). So an alias may resolve only to Services of its own namespace, to Services of
-//! another namespace that was granted to it, and to external hosts that are listed with their ports. Some targets are refused
-//! whatever the configuration lists.
+//! By default an alias resolves to whatever its caller may ask for by itself: the caller gains nothing by the alias. An Envoy
+//! that asks on behalf of others lends them what it may reach itself, so an alias makes it a confused deputy (CVE-2021-25740):
+//! in the mode `listed` an alias resolves to Services of its own namespace, to those of another namespace that was granted to
+//! it, and to external hosts that are listed with their ports. Some targets are refused whatever the configuration says.
 
 use alloc::{boxed::Box, format, vec::Vec};
 
@@ -11,7 +11,7 @@ use crate::{
     collections::SortedMap,
     limits::{MAX_ALLOWED_HOSTS, MAX_ALLOWED_PORTS, MAX_GRANTS},
     names::{Name, below, is_label},
-    wire::{self, FieldErrorType, FieldErrors, FieldPathRef},
+    wire::{self, ExternalNamesMode, FieldErrorType, FieldErrors, FieldPathRef},
 };
 
 /// Names that lead to the machine itself, or to the metadata service that hands out the machine's credentials.
@@ -60,12 +60,16 @@ pub(crate) struct ExternalNames {
     below: SortedMap<Box<[u16]>>,
     /// By `from/to`.
     grants: SortedMap<()>,
+    mode: ExternalNamesMode,
 }
 
 impl ExternalNames {
     #[inline(never)]
     pub(crate) fn compile(wire: &wire::ExternalNames, errors: &mut FieldErrors) -> Self {
-        let mut external_names = Self::default();
+        // A configuration that was written for grants keeps them: an upgrade opens nothing.
+        let has_grants = !wire.grants.is_empty();
+        let default = if has_grants { ExternalNamesMode::Listed } else { ExternalNamesMode::Follow };
+        let mut external_names = Self { mode: wire.mode.unwrap_or(default), ..Self::default() };
         let at = FieldPathRef::root("externalNames");
         external_names.compile_allow(&wire.allow, &at.field("allow"), errors);
         external_names.compile_grants(&wire.grants, &at.field("grants"), errors);
@@ -123,9 +127,14 @@ impl ExternalNames {
         }
     }
 
-    /// Whether an alias in the namespace `from` may lead to a Service in the namespace `to`.
+    /// Whether an alias or a fallback in the namespace `from` may resolve to a Service in the namespace `to`.
     pub(crate) fn grants(&self, from: &str, to: &str) -> bool {
-        from == to || self.grants.get(&[from, "/", to]).is_some()
+        from == to || self.follows() || self.grants.get(&[from, "/", to]).is_some()
+    }
+
+    /// Whether an alias may resolve to whatever its caller may ask for.
+    pub(crate) fn follows(&self) -> bool {
+        self.mode == ExternalNamesMode::Follow
     }
 
     /// The ports on which the external host `target` is allowed.

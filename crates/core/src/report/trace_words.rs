@@ -110,6 +110,11 @@ impl fmt::Display for HopOutcome {
             Self::NotGranted { from, to } => {
                 write!(f, "is in another namespace, and externalNames.grants has no grant from {from} to {to}")
             }
+            Self::PassedOn => f.write_str("is not in the table: the request goes on under that name"),
+            Self::WouldLosePort => f.write_str(
+                "is not in the table and not listed in externalNames.allow, and the alias sets a port or TLS, which a request \
+                 that goes on would lose",
+            ),
             Self::AlwaysRefused => f.write_str("is always refused"),
             Self::Circle => f.write_str("was already followed: a circle"),
             Self::TooMany => f.write_str("is one alias too many"),

@@ -7,7 +7,7 @@
 
 use super::{
     reason::{Reason, Refusal},
-    resolution::{Destination, Resolution},
+    resolution::{Destination, Pass, Resolution},
     trace::{HopOutcome, PortOrigin, Step},
     walk_state::{FallbackCause, Next, RequestedPort, Visit, Walk},
 };
@@ -25,7 +25,7 @@ impl<'t> Walk<'t, '_> {
             (None, _) | (_, Resolution::Route(_)) => resolution,
             // A fallback that leads nowhere, for whatever reason, is as good as none.
             (Some(FallbackCause::NoEndpoints), _) => Resolution::Refuse(Refusal::NoEndpoints),
-            (Some(FallbackCause::NameNotFound), _) => self.name_not_found(),
+            (Some(FallbackCause::NameNotFound(alias, port)), _) => self.missing_target(alias, port),
         }
     }
 
@@ -100,15 +100,24 @@ impl<'t> Walk<'t, '_> {
         match self.table.lookup(&name) {
             Lookup::Missing(Missing::EndpointUnknown) => {
                 self.note_hop(service, alias, HopOutcome::Missing(Missing::EndpointUnknown));
-                Err(Resolution::Pass(Reason::NameNotFound))
+                let target = policy.external_names.follows().then_some((&*alias.target, port.number));
+                Err(Resolution::Pass(Pass { reason: Reason::NameNotFound, target }))
             }
             Lookup::Missing(missing) => {
                 self.note_hop(service, alias, HopOutcome::Missing(missing));
-                self.visited.fallback_cause.get_or_insert(FallbackCause::NameNotFound);
                 match self.fallback_of_name(&name, missing, port) {
-                    Some(Next::Match(matched, port)) => Ok((matched, port)),
+                    Some(Next::Match(matched, next_port)) => {
+                        self.visited.fallback_cause.get_or_insert(FallbackCause::NameNotFound(alias, port));
+                        Ok((matched, next_port))
+                    }
                     Some(Next::End(resolution)) => Err(resolution),
-                    None => Err(self.name_not_found()),
+                    None => {
+                        let resolution = self.missing_target(alias, port);
+                        if matches!(resolution, Resolution::Refuse(Refusal::AliasDenied)) {
+                            self.note_hop(service, alias, HopOutcome::WouldLosePort);
+                        }
+                        Err(resolution)
+                    }
                 }
             }
             Lookup::Pod(_) => Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Refusal::AliasDenied)),
@@ -123,11 +132,28 @@ impl<'t> Walk<'t, '_> {
     fn leave_cluster(&mut self, service: &Service, alias: &'t AliasTarget, port: RequestedPort) -> Resolution<'t> {
         let number = port.number;
         if !service.allows_port(number) {
+            if self.follows_unknown_targets() {
+                let resolution = pass_on(alias, port, Reason::External);
+                let is_passed = matches!(resolution, Resolution::Pass(_));
+                let outcome = if is_passed { HopOutcome::PassedOn } else { HopOutcome::WouldLosePort };
+                self.note_hop(service, alias, outcome);
+                return resolution;
+            }
             return self.stop(service, alias, HopOutcome::NotAllowed { port: number }, Refusal::AliasDenied);
         }
         self.note_hop(service, alias, HopOutcome::Outside { port: number });
         let reason = self.visited.fallback_reason.unwrap_or(Reason::External);
         port.route_to(Destination::External(&alias.target), reason)
+    }
+
+    /// The resolution of a target in the cluster that does not exist.
+    fn missing_target(&self, alias: &'t AliasTarget, port: RequestedPort) -> Resolution<'t> {
+        if self.follows_unknown_targets() { pass_on(alias, port, Reason::NameNotFound) } else { self.name_not_found() }
+    }
+
+    /// Whether a request goes on to a target that the table does not know, as it would if the client asked for the target.
+    fn follows_unknown_targets(&self) -> bool {
+        self.passes_unknown_names() && self.table.policy().external_names.follows()
     }
 
     fn stop(
@@ -145,6 +171,15 @@ impl<'t> Walk<'t, '_> {
         let zone = &self.table.policy().zone;
         self.note(|| hop_step(service, alias, zone, outcome));
     }
+}
+
+/// The request goes on under the target's name, unless it would lose a port or TLS that an alias set: it would go to another
+/// port, or in plaintext.
+fn pass_on(alias: &AliasTarget, port: RequestedPort, reason: Reason) -> Resolution<'_> {
+    if port.is_replaced {
+        return Resolution::Refuse(Refusal::AliasDenied);
+    }
+    Resolution::Pass(Pass { reason, target: Some((&alias.target, port.number)) })
 }
 
 #[cold]

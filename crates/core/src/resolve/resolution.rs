@@ -53,10 +53,19 @@ impl Scheme {
 pub enum Resolution<'t> {
     /// The request is routed to what its name resolves to.
     Route(Route<'t>),
-    /// The table does not know the name; the request goes on unchanged.
-    Pass(Reason),
+    /// The table does not know the name; the request goes on.
+    Pass(Pass<'t>),
     /// The request gets a local reply.
     Refuse(Refusal),
+}
+
+/// A request that goes on without an upstream cluster of byname's.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass<'t> {
+    /// Why the request is passed on.
+    pub reason: Reason,
+    /// The target of an alias, and the port: the request goes on under this name. `None`: it goes on unchanged.
+    pub target: Option<(&'t str, u16)>,
 }
 
 /// Where a request is routed to.
@@ -145,12 +154,17 @@ impl Route<'_> {
 }
 
 impl Resolution<'_> {
+    /// The request goes on unchanged.
+    pub(super) fn pass(reason: Reason) -> Self {
+        Self::Pass(Pass { reason, target: None })
+    }
+
     /// The reason of the resolution.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
             Self::Route(route) => route.reason,
-            Self::Pass(reason) => *reason,
+            Self::Pass(pass) => pass.reason,
             Self::Refuse(refusal) => refusal.reason(),
         }
     }

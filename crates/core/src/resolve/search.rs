@@ -45,8 +45,10 @@ impl<'t> Walk<'t, '_> {
     fn resolve_authority(&mut self, authority: RawAuthority<'_>, scheme: Scheme) -> Resolution<'t> {
         let tls = scheme == Scheme::Https;
         let port = match authority.port {
-            Some(number) => RequestedPort { number, origin: PortOrigin::Authority, tls },
-            None => RequestedPort { number: scheme.default_port(), origin: PortOrigin::Scheme, tls },
+            Some(number) => RequestedPort { number, origin: PortOrigin::Authority, tls, is_replaced: false },
+            None => {
+                RequestedPort { number: scheme.default_port(), origin: PortOrigin::Scheme, tls, is_replaced: false }
+            }
         };
         match authority.host {
             RawHost::Name { name, absolute } => {
@@ -57,7 +59,7 @@ impl<'t> Walk<'t, '_> {
                 self.note(|| Step::Address { address, service: service.map(|service| service.spec.name.clone()) });
                 match service {
                     Some(service) => self.follow(Match::Service(service), port, Reason::ClusterIp),
-                    None => Resolution::Pass(Reason::IpLiteral),
+                    None => Resolution::pass(Reason::IpLiteral),
                 }
             }
         }
@@ -70,7 +72,7 @@ impl<'t> Walk<'t, '_> {
         let ended = caller.search().try_each(name, |candidate| self.try_candidate(&candidate, port, &mut may_exist));
         match ended {
             ControlFlow::Break(resolution) => resolution,
-            ControlFlow::Continue(()) if may_exist => Resolution::Pass(Reason::NameNotFound),
+            ControlFlow::Continue(()) if may_exist => Resolution::pass(Reason::NameNotFound),
             ControlFlow::Continue(()) => self.resolve_in_baseline(name, port).unwrap_or_else(|| self.name_not_found()),
         }
     }
@@ -141,7 +143,7 @@ impl<'t> Walk<'t, '_> {
         let mut may_exist = false;
         match self.try_candidate(&candidate, port, &mut may_exist) {
             ControlFlow::Break(resolution) => Some(resolution),
-            ControlFlow::Continue(()) => may_exist.then_some(Resolution::Pass(Reason::NameNotFound)),
+            ControlFlow::Continue(()) => may_exist.then_some(Resolution::pass(Reason::NameNotFound)),
         }
     }
 

@@ -143,6 +143,10 @@ pub enum HopOutcome {
         /// Namespace of the target.
         to: Box<str>,
     },
+    /// To a name that the table does not know: the request goes on under that name.
+    PassedOn,
+    /// To a name that the table does not know, with a port or TLS that a request that is passed on would lose.
+    WouldLosePort,
     /// To a target that no configuration can allow.
     AlwaysRefused,
     /// To an alias that was already followed.

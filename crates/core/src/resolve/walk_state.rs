@@ -9,7 +9,7 @@ use crate::{
     limits::{MAX_ALIAS_HOPS, MAX_FALLBACK_HOPS},
     names::Caller,
     policy::Fallback,
-    table::{Match, Service, Table},
+    table::{AliasTarget, Match, Service, Table},
     wire::UnknownNames,
 };
 
@@ -27,6 +27,8 @@ pub(super) struct RequestedPort {
     pub(super) number: u16,
     pub(super) origin: PortOrigin,
     pub(super) tls: bool,
+    /// Whether an alias or a fallback replaced the port or TLS: a request that is passed on would lose what replaced it.
+    pub(super) is_replaced: bool,
 }
 
 /// The aliases and fallbacks that were followed, so that no walk goes in a circle.
@@ -37,13 +39,14 @@ pub(super) struct Visited<'t> {
     /// The reason of the first fallback, or of the baseline namespace.
     pub(super) fallback_reason: Option<Reason>,
     /// Why the first fallback was needed: the request ends with it where no fallback leads anywhere.
-    pub(super) fallback_cause: Option<FallbackCause>,
+    pub(super) fallback_cause: Option<FallbackCause<'t>>,
 }
 
 /// Why a fallback is needed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum FallbackCause {
-    NameNotFound,
+#[derive(Clone, Copy)]
+pub(super) enum FallbackCause<'t> {
+    /// The target of this alias does not exist.
+    NameNotFound(&'t AliasTarget, RequestedPort),
     NoEndpoints,
 }
 
@@ -70,6 +73,7 @@ impl RequestedPort {
             (self.number, self.origin) = (port, origin);
         }
         self.tls = tls.unwrap_or(self.tls);
+        self.is_replaced |= port.is_some() || tls.is_some();
     }
 
     /// The route to a destination that belongs to no Service, so that any port will do.
@@ -121,12 +125,14 @@ impl<'t, 'w> Walk<'t, 'w> {
         }
     }
 
+    /// Whether unknown names are passed on.
+    pub(super) fn passes_unknown_names(&self) -> bool {
+        self.table.policy().unknown_names == UnknownNames::Pass
+    }
+
     /// What becomes of a name or a port that the table does not know.
     pub(super) fn pass_or_refuse(&self, reason: Reason, refusal: Refusal) -> Resolution<'t> {
-        match self.table.policy().unknown_names {
-            UnknownNames::Pass => Resolution::Pass(reason),
-            UnknownNames::Refuse => Resolution::Refuse(refusal),
-        }
+        if self.passes_unknown_names() { Resolution::pass(reason) } else { Resolution::Refuse(refusal) }
     }
 
     /// What becomes of a name that does not exist.

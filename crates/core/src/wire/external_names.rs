@@ -4,20 +4,41 @@ use alloc::{string::String, vec::Vec};
 
 use serde::Serialize;
 
-use super::{readable::object, reader::ListElement};
+use super::{
+    readable::{names, object},
+    reader::ListElement,
+};
 
-/// Where ExternalName Services may lead. Default: to Services of their own namespace only.
+/// What ExternalName Services may resolve to.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExternalNames {
+    /// Whether aliases are followed wherever their caller may go. Default: `follow`, or `listed` where there are `grants`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ExternalNamesMode>,
     /// The external targets that are allowed.
     pub allow: Vec<Allow>,
     /// The namespaces whose aliases may lead into other namespaces.
     pub grants: Vec<Grant>,
 }
 
-object!(ExternalNames { "allow" => allow, "grants" => grants, });
+object!(ExternalNames { "mode" => mode, "allow" => allow, "grants" => grants, });
+
+/// What an alias may resolve to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ExternalNamesMode {
+    /// Wherever its caller may go by asking for the target itself.
+    #[default]
+    Follow,
+    /// A Service of its own namespace, one that `grants` allow, or a host that `allow` lists: for an Envoy that asks on behalf
+    /// of others.
+    Listed,
+}
+
+names!(ExternalNamesMode { "follow" => Follow, "listed" => Listed, });
 
 /// A host pattern and its ports.
 #[derive(Clone, Debug, Default, Serialize)]

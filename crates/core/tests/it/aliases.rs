@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::fixture::{ask, ask_over, check, config, services, shop};
+use crate::fixture::{ask, ask_over, check, config, plan, services, shop};
 
 fn alias(target: &str) -> Value {
     json!({"type": "ExternalName", "externalName": target})
@@ -45,19 +45,124 @@ fn treats_a_target_as_absolute_and_keeps_the_port() {
             ("pay-dot", "alias payments.shop:80", "a dot and case change nothing"),
             (
                 "short",
-                "refuse alias_denied",
+                "pass external as payments.shop:80",
                 "payments.shop is outside the cluster domain: no search path applies to a target",
             ),
-            ("gone", "pass name_not_found", "a target that does not exist"),
+            ("gone", "pass name_not_found as nope.shop:80", "a target that does not exist"),
             ("first-db", "alias db-0.db.shop:80", "one endpoint"),
             ("rpc", "alias payments.shop:9090", "a named port"),
             ("rpc:80", "pass port_not_found", "and no other"),
             ("pod:8080", "refuse alias_denied", "a pod: any namespace may stand in its name, and it has no cluster"),
-            ("bare", "pass name_not_found", "the cluster domain itself has no address"),
+            ("bare", "pass name_not_found as cluster.local:80", "the cluster domain itself has no address"),
             ("x.pay", "pass name_not_found", "nothing is below an alias"),
             ("_http._tcp.pay", "pass name_not_found", "no port has a name below an alias"),
         ],
     );
+}
+
+#[test]
+fn follows_an_alias_wherever_its_caller_may_go() {
+    let names = [
+        ("shop/there", "payments.prod.svc.cluster.local"),
+        ("shop/first", "db-0.db.shop.svc.cluster.local"),
+        ("shop/via", "back.prod.svc.cluster.local"),
+        ("prod/back", "payments.shop.svc.cluster.local"),
+        ("shop/gone", "secret.prod.svc.cluster.local"),
+        ("shop/deep", "gone.shop.svc.cluster.local"),
+        ("shop/outside", "api.example.com"),
+        ("shop/listed", "pay.example.com"),
+        ("shop/pod", "10-244-0-8.prod.pod.cluster.local"),
+        ("shop/evil", "metadata.google.internal"),
+    ];
+    let allow = json!([{"host": "pay.example.com", "ports": [443]}]);
+    let pass = aliases(&names, json!({"allow": allow}));
+    check(
+        &pass,
+        &[
+            ("there", "alias payments.prod:80", "a Service of another namespace, which the caller may ask for itself"),
+            ("via", "alias payments.shop:80", "through an alias of another namespace"),
+            (
+                "gone",
+                "pass name_not_found as secret.prod:80",
+                "not in the table, as secret.prod itself would be passed",
+            ),
+            ("deep", "pass name_not_found as secret.prod:80", "by the last alias's target"),
+            (
+                "outside:8080",
+                "pass external as api.example.com:8080",
+                "under the target's name, at the port that was asked for",
+            ),
+            ("listed:443", "external pay.example.com:443", "a listed target has a cluster"),
+            ("listed", "pass external as pay.example.com:80", "at its other ports it is passed on"),
+            ("pod", "refuse alias_denied", "a pod is never a target"),
+            ("evil", "refuse alias_denied", "nor is a metadata service"),
+        ],
+    );
+    let mut services = shop();
+    for (name, target) in names {
+        services[name] = alias(target);
+    }
+    let policy = json!({"allow": allow});
+    let refuse = config(json!({"externalNames": policy, "unknownNames": "refuse", "table": {"services": services}}));
+    check(
+        &refuse,
+        &[
+            ("there", "alias payments.prod:80", "in the table, so known"),
+            ("gone", "refuse name_not_found", "as secret.prod itself"),
+            ("outside", "refuse alias_denied", "as any other unknown name"),
+            ("listed:443", "external pay.example.com:443", "listed, so known"),
+        ],
+    );
+}
+
+#[test]
+fn refuses_to_pass_on_an_alias_that_would_lose_its_port_or_tls() {
+    let with = |target: &str, own: Value| json!({"type": "ExternalName", "externalName": target, "alias": own});
+    let mut services = shop();
+    services["shop/tls"] = with("api.example.com", json!({"port": 443, "tls": true}));
+    services["shop/plain"] = with("api.example.com", json!({"tls": false}));
+    services["shop/front"] = alias("tls.shop.svc.cluster.local");
+    services["shop/chain"] = with("end.shop.svc.cluster.local", json!({"port": 443}));
+    services["shop/end"] = alias("api.example.com");
+    services["shop/gone"] = with("secret.prod.svc.cluster.local", json!({"port": 443}));
+    let config = config(json!({"table": {"services": services}}));
+    check(
+        &config,
+        &[
+            ("tls", "refuse alias_denied", "it would go on in plaintext"),
+            ("plain", "refuse alias_denied", ""),
+            ("front", "refuse alias_denied", "through another alias"),
+            ("chain", "refuse alias_denied", "by an alias further back"),
+            ("gone", "refuse alias_denied", "inside the cluster too"),
+        ],
+    );
+}
+
+#[test]
+fn stays_strict_where_a_configuration_has_grants_and_no_mode() {
+    let names = [("shop/there", "payments.prod.svc.cluster.local"), ("shop/outside", "api.example.com")];
+    let grants = json!([{"from": "prod", "to": "shop"}]);
+    let strict = [
+        ("there", "refuse alias_denied", "no grant from shop to prod"),
+        ("outside", "refuse alias_denied", "not listed"),
+    ];
+    check(&aliases(&names, json!({"grants": grants})), &strict);
+    check(&aliases(&names, json!({"mode": "listed"})), &strict);
+    let follow = [
+        ("there", "alias payments.prod:80", "the mode is named"),
+        ("outside", "pass external as api.example.com:80", ""),
+    ];
+    check(&aliases(&names, json!({"mode": "follow", "grants": grants})), &follow);
+}
+
+#[test]
+fn rewrites_the_authority_of_an_alias_that_is_passed_on() {
+    let config = aliases(&[("shop/outside", "api.example.com")], json!({}));
+    for (asked, sent) in
+        [("outside", "api.example.com"), ("outside:80", "api.example.com"), ("outside:8080", "api.example.com:8080")]
+    {
+        assert_eq!(plan(&config, asked, Scheme::Http).authority(), Some(sent), "{asked}");
+    }
 }
 
 #[test]
@@ -73,9 +178,9 @@ fn requires_a_grant_for_each_hop_into_another_namespace() {
         ("shop/pod", "10-244-0-8.prod.pod.cluster.local"),
     ];
     check(
-        &aliases(&names, json!({})),
+        &aliases(&names, json!({"mode": "listed"})),
         &[
-            ("there", "refuse alias_denied", "off by default"),
+            ("there", "refuse alias_denied", "nothing is granted"),
             ("gone", "refuse alias_denied", "a Service outside the table may still exist"),
             ("gone-db", "refuse alias_denied", "so may an endpoint"),
             ("door.prod", "alias payments.prod:80", "the namespace of the alias counts, not that of the caller"),
@@ -101,9 +206,9 @@ fn requires_host_and_port_of_an_external_target_to_be_listed() {
         ("shop/apex", "pay.example.org"),
         ("shop/close", "xpay.example.org"),
     ];
-    let allow = json!({"allow": [{"host": "API.example.com.", "ports": [443, 8443]}, {"host": "*.pay.example.org", "ports": [80]},
+    let allow = json!({"mode": "listed", "allow": [{"host": "API.example.com.", "ports": [443, 8443]}, {"host": "*.pay.example.org", "ports": [80]},
                                  {"host": "*.example.org", "ports": [8080]}]});
-    check(&aliases(&names, json!({})), &[("api:443", "refuse alias_denied", "off by default")]);
+    check(&aliases(&names, json!({"mode": "listed"})), &[("api:443", "refuse alias_denied", "nothing is listed")]);
     check(
         &aliases(&names, allow),
         &[
@@ -196,7 +301,7 @@ fn stops_at_the_first_broken_alias() {
     let config = config(json!({"dns": {"extraSearches": ["svc.svc.cluster.local"]}, "table": {"services": services}}));
     assert_eq!(
         ask(&config, "api"),
-        "pass name_not_found",
+        "pass name_not_found as gone.shop:80",
         "api.svc.svc.cluster.local exists, and would hide the broken alias"
     );
 }

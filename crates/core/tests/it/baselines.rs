@@ -59,7 +59,7 @@ fn resolves_names_that_the_own_namespace_lacks_in_the_baseline() {
             ("_grpc._tcp.payments", "baseline payments.staging:9090", "another"),
             ("pay", "baseline payments.staging:80", "an alias in the baseline"),
             ("api", "baseline api.example.com:443", "an alias of an external host"),
-            ("bank", "refuse alias_denied", "an alias of a host that is not listed"),
+            ("bank", "pass external as bank.example.com:80", "an alias of a host that is not listed"),
             ("empty", "refuse no_endpoints", "it exists, and has no endpoints"),
             ("cart", "service cart.test-1:80", "the own namespace first"),
             ("cart.staging", "service cart.staging:80", "a name with a namespace reaches that namespace"),
@@ -82,10 +82,12 @@ fn resolves_names_that_the_own_namespace_lacks_in_the_baseline() {
 fn does_not_replace_broken_services_by_the_baseline() {
     let rows = [
         ("down", "refuse no_endpoints", "it exists without endpoints: only a fallback replaces it"),
-        ("queue", "pass name_not_found", "an alias of a missing Service"),
-        ("orders", "refuse alias_denied", "an alias without a grant"),
+        ("queue", "pass name_not_found as gone.test-1:80", "an alias of a missing Service"),
+        ("orders", "alias orders.staging:80", "an alias into another namespace"),
     ];
     check(&staged(json!({}), json!({})), &rows);
+    let listed = json!({"externalNames": {"mode": "listed"}});
+    check(&staged(json!({}), listed), &[("orders", "refuse alias_denied", "an alias without a grant")]);
     let grants = json!({"externalNames": {"grants": [{"from": "test-1", "to": "staging"}]}});
     let down = json!({"test-1/down": {"service": "staging/down", "when": ["noEndpoints"]}});
     check(

@@ -195,7 +195,7 @@ fn checks_the_original_dst_clusters() {
 
 #[test]
 fn checks_fallbacks() {
-    let of = |fallback: Value| json!({"fallback": {"services": {"shop/web": fallback}}});
+    let of = |fallback: Value| json!({"externalNames": {"mode": "listed"}, "fallback": {"services": {"shop/web": fallback}}});
     let fallback_refused = |fallback: Value, expected: &str| {
         refused(of(fallback), &format!("fallback.services[\"shop/web\"]{expected}"));
     };

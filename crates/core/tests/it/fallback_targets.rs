@@ -86,9 +86,13 @@ fn follows_a_fallback_to_an_alias() {
             ),
             ("gone-db", "fallback_missing db-0.db.shop:80", "an alias of one endpoint"),
             ("gone-api", "fallback_missing api.example.com:443", "an alias of an external host that is listed"),
-            ("gone-there", "pass name_not_found", "the alias has no grant, so the fallback does not help"),
+            ("gone-there", "fallback_missing payments.prod:80", "an alias into another namespace"),
             ("gone-loop", "pass name_not_found", "a broken alias does not help"),
-            ("round", "pass name_not_found", "an alias whose missing target's fallback is the alias"),
+            (
+                "round",
+                "pass name_not_found as gone-round.shop:80",
+                "an alias whose missing target's fallback is the alias",
+            ),
             ("gone-round", "pass name_not_found", "a fallback to an alias of the missing Service: a circle"),
             ("empty", "fallback_no_endpoints payments.shop:80", ""),
             ("gone-into", "fallback_missing web.shop:80", "missing, an alias, empty, and one more fallback"),
@@ -178,7 +182,9 @@ fn gives_the_host_and_port_to_a_dynamic_forward_proxy() {
 fn requires_a_grant_for_a_fallback_into_another_namespace() {
     let grant = |from: &str, to: &str| json!({"externalNames": {"grants": [{"from": from, "to": to}]}});
     let of = |key: &str, target: &str| Value::Object([(key.to_owned(), to(target))].into_iter().collect());
-    let error = try_config(with(json!({}), of("shop/gone", "prod/payments"), json!({}))).expect_err("not granted");
+    assert!(try_config(with(json!({}), of("shop/gone", "prod/payments"), json!({}))).is_ok(), "aliases are followed");
+    let listed = json!({"externalNames": {"mode": "listed"}});
+    let error = try_config(with(json!({}), of("shop/gone", "prod/payments"), listed)).expect_err("not granted");
     assert_eq!(
         error,
         "fallback.services[\"shop/gone\"].service: \"prod/payments\" is in another namespace, without a grant; \

@@ -1,6 +1,8 @@
 //! Configurations of a small cluster, and decisions on requests of one of its pods.
 
-use byname_core::{Balance, Chooser, Config, Defaults, FakeEnv, LocalReply, Plan, Request, Resolution, Scheme, Trace};
+use byname_core::{
+    Balance, Chooser, Config, Defaults, FakeEnv, LocalReply, Pass, Plan, Request, Resolution, Scheme, Trace,
+};
 use serde_json::{Value, json};
 
 /// A configuration with these fields: version 1, and a caller in `shop` where `fields` has no other.
@@ -71,7 +73,10 @@ pub(crate) fn ask_over(config: &Config, authority: impl AsRef<[u8]>, scheme: Sch
             let host = host.replace(".svc.cluster.local", "");
             format!("{} {host}:{}", route.reason, route.port)
         }
-        Resolution::Pass(reason) => format!("pass {reason}"),
+        Resolution::Pass(Pass { reason, target: None }) => format!("pass {reason}"),
+        Resolution::Pass(Pass { reason, target: Some((host, port)) }) => {
+            format!("pass {reason} as {}:{port}", host.replace(".svc.cluster.local", ""))
+        }
         Resolution::Refuse(refusal) => format!("refuse {}", refusal.reason()),
     }
 }

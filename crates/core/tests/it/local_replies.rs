@@ -15,7 +15,8 @@ fn gives_each_refusal_its_statuses_and_its_line() {
     services["shop/evil"] = json!({"type": "ExternalName", "externalName": "localhost"});
     services["shop/gone"] = json!({"type": "ExternalName", "externalName": "nope.shop.svc.cluster.local"});
     services["shop/down"] = json!({"ports": [{"port": 80}], "endpoints": [{"addresses": "10.0.0.1", "ready": false}]});
-    let config = config(json!({"unknownNames": "refuse", "table": {"services": services}}));
+    let config =
+        config(json!({"unknownNames": "refuse", "externalNames": {"mode": "listed"}, "table": {"services": services}}));
     let rows: &[(&[u8], u16, u8, &str)] = &[
         (
             b"a,b",

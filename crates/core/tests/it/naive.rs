@@ -18,6 +18,9 @@ pub(crate) const ENDS: [&str; 7] =
 pub(crate) const OUTSIDE: [&str; 7] =
     ["a.example", "b.a.example", "b.example", "a.b.example", "metadata.google.internal", "localhost", "a.localhost"];
 
+/// Those of them that no alias may have.
+const ALWAYS_REFUSED: [&str; 3] = ["metadata.google.internal", "localhost", "a.localhost"];
+
 /// The namespaces of aliases and the namespaces that they may lead into.
 const GRANTS: [(&str, &str); 3] = [("a", "prod"), ("prod", "b"), ("b", "a")];
 
@@ -79,6 +82,8 @@ pub(crate) struct NaiveCluster {
     pub(crate) fallbacks: Vec<NaiveFallback>,
     /// The baseline namespace of `a`.
     pub(crate) baseline: Option<String>,
+    /// `externalNames.mode` is `follow`; otherwise there are `GRANTS` and no mode.
+    pub(crate) follows: bool,
 }
 
 /// The aliases and fallbacks that a search has followed.
@@ -87,6 +92,8 @@ struct NaiveWalk {
     aliases: Vec<String>,
     fallbacks: Vec<(String, String)>,
     reason: Option<&'static str>,
+    /// Whether an alias replaced the port.
+    has_own_port: bool,
 }
 
 /// What a full name is the name of.
@@ -156,10 +163,10 @@ impl NaiveService {
 
 impl NaiveCluster {
     /// Takes the first of several Services with one name.
-    pub(crate) fn new(mut services: Vec<NaiveService>, ndots: u8, musl: bool) -> Self {
+    pub(crate) fn new(mut services: Vec<NaiveService>, ndots: u8, musl: bool, follows: bool) -> Self {
         services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         services.dedup_by(|a, b| (&a.namespace, &a.name) == (&b.namespace, &b.name));
-        Self { services, ndots, musl, fallbacks: vec![], baseline: None }
+        Self { services, ndots, musl, fallbacks: vec![], baseline: None, follows }
     }
 
     /// Adds the fallbacks that a configuration may have, the first of several for one Service.
@@ -167,7 +174,8 @@ impl NaiveCluster {
         for fallback in fallbacks {
             let is_allowed = match (&fallback.to, fallback.port) {
                 (NaiveTarget::Service(namespace, name), _) => {
-                    fallback.of != (namespace.clone(), name.clone()) && is_granted(&fallback.of.0, namespace)
+                    fallback.of != (namespace.clone(), name.clone())
+                        && (self.follows || is_granted(&fallback.of.0, namespace))
                 }
                 (NaiveTarget::Host(host), Some(port)) => is_listed(host, port),
                 (NaiveTarget::Host(_), None) => false,
@@ -198,7 +206,7 @@ impl NaiveCluster {
         let fallbacks: serde_json::Map<String, Value> = self.fallbacks.iter().map(NaiveFallback::wire).collect();
         let baselines: serde_json::Map<String, Value> =
             self.baseline.iter().map(|baseline| ("a".to_owned(), json!(baseline))).collect();
-        json!({
+        let mut fields = json!({
             "caller": {"namespace": "a"},
             "dns": {"ndots": self.ndots, "resolver": if self.musl { "musl" } else { "glibc" }},
             "externalNames": {
@@ -211,7 +219,11 @@ impl NaiveCluster {
             },
             "fallback": {"services": fallbacks, "baselines": baselines},
             "table": {"services": services},
-        })
+        });
+        if self.follows {
+            fields["externalNames"]["mode"] = json!("follow");
+        }
+        fields
     }
 
     /// What `asked` resolves to over `http`, in the form of `fixture::ask`.
@@ -331,18 +343,36 @@ impl NaiveCluster {
             }
             walk.aliases.push(service.short());
             port = own.unwrap_or(port);
+            walk.has_own_port |= own.is_some();
             if !is_inside(target) {
                 let reason = walk.reason.unwrap_or("external");
-                let allowed = is_listed(target, port);
-                return Some(if allowed { format!("{reason} {target}:{port}") } else { "refuse alias_denied".into() });
+                if ALWAYS_REFUSED.contains(&target.as_str()) {
+                    return Some("refuse alias_denied".into());
+                }
+                if is_listed(target, port) {
+                    return Some(format!("{reason} {target}:{port}"));
+                }
+                let is_passed = self.follows && !walk.has_own_port;
+                return Some(if is_passed {
+                    format!("pass external as {target}:{port}")
+                } else {
+                    "refuse alias_denied".into()
+                });
             }
             let labels: Vec<&str> = target.trim_end_matches("cluster.local").trim_end_matches('.').split('.').collect();
             let to = labels.len().checked_sub(2).map_or(service.namespace.as_str(), |place| labels[place]);
-            if labels.ends_with(&["pod"]) || !is_granted(&service.namespace, to) {
+            if labels.ends_with(&["pod"]) || !(self.follows || is_granted(&service.namespace, to)) {
                 return Some("refuse alias_denied".into());
             }
             let Some(next) = self.find(target) else {
-                return Some(self.fallback_of_name(target, port, walk).unwrap_or_else(|| "pass name_not_found".into()));
+                let missing = match (self.follows, walk.has_own_port) {
+                    (false, _) => "pass name_not_found".to_owned(),
+                    (true, true) => "refuse alias_denied".to_owned(),
+                    (true, false) => {
+                        format!("pass name_not_found as {}:{port}", target.replace(".svc.cluster.local", ""))
+                    }
+                };
+                return Some(self.fallback_of_name(target, port, walk).unwrap_or(missing));
             };
             found = next;
         }

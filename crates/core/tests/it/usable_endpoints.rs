@@ -191,7 +191,7 @@ fn passes_names_of_unknown_endpoints() {
         &config,
         &[
             ("db-0.db", "pass name_not_found", "the endpoint may exist, so it is not refused"),
-            ("to-db", "pass name_not_found", "an alias of it is not refused either"),
+            ("to-db", "pass name_not_found as db-0.db.shop:80", "an alias of it is not refused either"),
             ("payments.prod", "service payments.prod:80", "the search goes on: most tables for Istio hold names only"),
             ("db-0.nope", "refuse name_not_found", "no Service, no endpoint"),
         ],

@@ -106,8 +106,9 @@ pub(super) fn cluster_with_fallbacks() -> impl Strategy<Value = NaiveCluster> {
     let services = prop::collection::vec(linked_service(), 0..12);
     let fallbacks = prop::collection::vec((fallback(), any::<bool>(), any::<Index>()), 0..16);
     let baseline = prop::option::of(prop::sample::select(&["prod", "b"][..]).prop_map(str::to_owned));
-    (services, fallbacks, baseline, ndots(), any::<bool>()).prop_map(|(services, fallbacks, baseline, ndots, musl)| {
-        let cluster = NaiveCluster::new(services, ndots, musl);
+    let settings = (ndots(), any::<bool>(), any::<bool>());
+    (services, fallbacks, baseline, settings).prop_map(|(services, fallbacks, baseline, (ndots, musl, follows))| {
+        let cluster = NaiveCluster::new(services, ndots, musl, follows);
         let lead_to_serving = |(fallback, is_serving, at): (NaiveFallback, bool, Index)| {
             let can_serve =
                 |service: &&NaiveService| service.namespace == fallback.of.0 && !service.endpoints.is_empty();
@@ -125,7 +126,8 @@ pub(super) fn cluster_with_fallbacks() -> impl Strategy<Value = NaiveCluster> {
 
 /// A cluster without fallbacks.
 pub(super) fn cluster() -> impl Strategy<Value = NaiveCluster> {
-    (table(), ndots(), any::<bool>()).prop_map(|(services, ndots, musl)| NaiveCluster::new(services, ndots, musl))
+    (table(), ndots(), any::<bool>(), any::<bool>())
+        .prop_map(|(services, ndots, musl, follows)| NaiveCluster::new(services, ndots, musl, follows))
 }
 
 /// A name for a cluster: of one of its Services or fallbacks in any form, or one that the cluster may not have.

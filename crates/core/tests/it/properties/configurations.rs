@@ -153,7 +153,9 @@ fn bad_mutations(json: &Value) -> Vec<Mutation> {
         let wrong_type =
             if value.is_null() || value.is_number() || value.is_boolean() { json!("x") } else { json!(true) };
         add(path, wrong_type, path.to_string());
-        for bad in bad_values(path, value) {
+        // A fallback needs a grant only where aliases need one.
+        let follows = json["externalNames"]["mode"] == "follow";
+        for bad in bad_values(path, value).into_iter().filter(|bad| !follows || bad != "nowhere/x") {
             add(path, bad, path.to_string());
         }
         match value {
@@ -189,6 +191,11 @@ fn good_mutations(cluster: &NaiveCluster) -> Vec<Mutation> {
     add(&resolver, Some(json!("musl")), &|cluster| cluster.musl = true);
     add(&resolver, Some(json!("glibc")), &|cluster| cluster.musl = false);
     add(&resolver, None, &|cluster| cluster.musl = false);
+    if !cluster.follows {
+        // Where grants are written, a mode opens what they closed.
+        add(&root.field("externalNames").field("mode"), Some(json!("follow")), &|cluster| cluster.follows = true);
+        add(&root.field("externalNames").field("mode"), Some(json!("listed")), &|_| {});
+    }
     let fallback = root.field("fallback");
     for baseline in ["b", "prod"] {
         let change = |cluster: &mut NaiveCluster| cluster.baseline = Some(baseline.to_owned());

@@ -112,11 +112,13 @@ proptest! {
                     prop_assert_eq!(canonical.as_deref(), Ok(authority));
                 }
             }
-            Resolution::Pass(_) => {
-                let planned = (plan.cluster(), plan.authority(), plan.endpoint(), plan.dynamic_host());
+            Resolution::Pass(pass) => {
+                let planned = (plan.cluster(), plan.endpoint(), plan.dynamic_host());
                 // By authority no request gets a cluster.
                 let pass_cluster = decision.pass_cluster.filter(|_| decision.by != "authority");
-                prop_assert_eq!(planned, (pass_cluster, None, None, None));
+                prop_assert_eq!(planned, (pass_cluster, None, None));
+                // Only the target of an alias is passed on under another name.
+                prop_assert!(plan.authority().is_none() || pass.target.is_some(), "{:?}", plan);
             }
             Resolution::Refuse(_) => {
                 let planned = (plan.cluster(), plan.authority(), plan.endpoint(), plan.dynamic_host());

@@ -45,7 +45,7 @@ proptest! {
     fn answers_alike_after_a_service_is_removed_and_put_back(
         services in table(), order in any::<prop::sample::Index>(), asked in asked_name(),
     ) {
-        let cluster = NaiveCluster::new(services, 5, false);
+        let cluster = NaiveCluster::new(services, 5, false, false);
         let asked = asked.of(&cluster);
         let (whole, mut changed) = (cluster.config(), cluster.config());
         if !cluster.services.is_empty() {
