@@ -266,7 +266,7 @@ async fn counters_and_gauges_are_in_envoys_statistics() -> TestResult {
         .collect();
     assert_eq!(values, [1, 15, 8, 0]);
     let prometheus = stage.envoy.admin("/stats/prometheus").await?.body;
-    for line in ["byname_reason{reason=\"alias\"} 2", "byname_table_services{} 15"] {
+    for line in ["byname_reason{reason=\"alias\"} 3", "byname_table_services{} 15"] {
         assert!(prometheus.lines().any(|other| other == line), "{line} is missing");
     }
     Ok(())

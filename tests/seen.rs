@@ -23,7 +23,7 @@ async fn builder(fields: &str) -> Result<(EnvoyBuilder, Vec<TestUpstream>)> {
         .edit("\"version\": 1,\n                      \"steering\"", &format!("\"version\": 1, {fields}, \"steering\""))
         .edit(
             "\"shop/pay\"",
-            "\"shop/partner\": {\"type\": \"ExternalName\", \"externalName\": \"a.example.com\"}, \"shop/pay\"",
+            "\"shop/partner\": {\"type\": \"ExternalName\", \"externalName\": \"a.example.com\", \"alias\": {\"tls\": true}}, \"shop/pay\"",
         );
     for (port, upstream) in (18080..).zip(&upstreams) {
         builder = builder.upstream(port, upstream);
@@ -66,7 +66,7 @@ async fn a_response_has_a_trace_only_on_request() -> TestResult {
         for (asked, status, step) in [
             ("pay", 200, "alias shop/pay -> payments.shop.svc.cluster.local exists; port 80"),
             ("nope", 200, "nope.shop.svc.cluster.local does not exist: no such Service"),
-            ("partner", 403, "a.example.com is not listed in externalNames.allow with port 80"),
+            ("partner", 403, "a.example.com is not in the table and not listed in externalNames.allow"),
         ] {
             let reply = connection.get(asked, &[(TRACE_HEADER, "please")]).await?;
             assert_eq!(reply.status, status, "{form:?} {asked}");
@@ -126,8 +126,9 @@ async fn log_lines_per_request_are_limited() -> TestResult {
         assert_eq!(connection.get("partner", &[(TRACE_HEADER, "1")]).await?.status, 403);
     }
     let seconds = start.elapsed().as_secs() + 1;
-    let line = "byname: alias_denied: \"partner\" from namespace shop: alias shop/partner -> a.example.com is not listed in \
-                externalNames.allow with port 80; add the host and port to externalNames.allow, or correct the alias; table 1";
+    let line = "byname: alias_denied: \"partner\" from namespace shop: alias shop/partner -> a.example.com is not in \
+                the table and not listed in externalNames.allow, and the alias sets a port or TLS, which a request that goes on \
+                would lose; add the host and port to externalNames.allow, or correct the alias; table 1";
     envoy.wait_for_log(line).await?;
     let lines = envoy.log().matches("\"partner\" from namespace shop").count();
     let most = usize::try_from(10 + seconds)?;

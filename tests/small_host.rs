@@ -22,7 +22,7 @@ fn configuration(fields: Value) -> String {
     let configuration = json!({
         "version": 1,
         "caller": {"namespace": "shop"},
-        "externalNames": {"allow": [{"host": "api.example.com", "ports": [80]}]},
+        "externalNames": {"mode": "listed", "allow": [{"host": "api.example.com", "ports": [80]}]},
         "steering": {"external": {"cluster": "dfp", "tlsCluster": "dfp-tls", "dynamicForwardProxy": true}},
         "table": {"version": 7, "services": {
             "shop/payments": {"ports": [{"port": 80}]},

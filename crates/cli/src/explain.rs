@@ -90,10 +90,12 @@ pub fn explain(
         reason: resolution.reason().to_string(),
         status,
         destination: target(&resolution, cluster, &zone),
-        upstream: matches!(resolution, Resolution::Route(_)).then(|| ExplainedUpstream {
-            cluster: plan.cluster().map(str::to_owned),
-            endpoint: plan.endpoint().map(str::to_owned),
-            authority: plan.authority().map(str::to_owned),
+        upstream: (matches!(resolution, Resolution::Route(_)) || plan.authority().is_some()).then(|| {
+            ExplainedUpstream {
+                cluster: plan.cluster().map(str::to_owned),
+                endpoint: plan.endpoint().map(str::to_owned),
+                authority: plan.authority().map(str::to_owned),
+            }
         }),
         steps: trace.steps.iter().map(ExplainedStep::of).collect(),
         endpoints,

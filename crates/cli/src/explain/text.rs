@@ -37,7 +37,11 @@ fn headline(explanation: &Explanation, lines: &mut Vec<String>) {
     let reason = &explanation.reason;
     let (style, answer) = match explanation.resolution {
         ResolutionKind::Route => (GOOD, "reachable".to_owned()),
-        ResolutionKind::Pass => (WARNING, format!("not resolved: {reason}; the request is passed on unchanged")),
+        ResolutionKind::Pass => {
+            let authority = explanation.upstream.as_ref().and_then(|upstream| upstream.authority.as_ref());
+            let how = authority.map_or("unchanged".to_owned(), |authority| format!("as {}", plain(authority)));
+            (WARNING, format!("not resolved: {reason}; the request is passed on {how}"))
+        }
         ResolutionKind::Refuse => {
             let status = explanation.status.map_or(String::new(), |status| format!(" with status {status}"));
             (ERROR, format!("not reachable: {reason}; the filter sends a local reply{status}"))

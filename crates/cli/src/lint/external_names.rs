@@ -43,10 +43,10 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "BN033",
         name: "external-name-to-other-namespace",
-        severity: Severity::Warning,
+        severity: Severity::Info,
         summary: "an externalName resolves to a Service of another namespace",
-        why: "the Service's author redirects requests there (CVE-2021-25740); without a grant the filter answers 403",
-        fix: "grant the target in the filter's externalNames.grants, and ignore the finding with an annotation",
+        why: "a proxy that asks on behalf of others, such as a gateway, lends its access to the alias's author (CVE-2021-25740)",
+        fix: "set externalNames.mode: listed for such a proxy, and grant the target in externalNames.grants; sidecars need nothing",
         needs: &[],
         check: to_other_namespace,
     },

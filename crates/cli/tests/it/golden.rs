@@ -42,7 +42,8 @@ fn explains_names_of_the_shop() {
         ("dual_stack", &["catalog:9090", "--from", "shop"]),
         ("local", &["metrics-agent.billing:9102", "--pod", "shop/web-5c8f7b6d9f-4xk2p"]),
         ("alias", &["suggest", "--from", "shop"]),
-        ("alias_denied", &["https://weather/v1", "--from", "shop"]),
+        ("alias_passed_on", &["https://weather/v1", "--from", "shop"]),
+        ("alias_denied", &["https://weather/v1", "--from", "shop", "--config", "crates/cli/tests/it/listed.yaml"]),
         ("alias_allowed", &["https://weather/v1", "--from", "shop", "--config", "crates/cli/tests/it/base.yaml"]),
         ("load_balancer", &["web", "--from", "shop"]),
         ("target_port", &["search:9200", "--from", "shop"]),
@@ -66,7 +67,7 @@ fn explains_names_of_the_hostile_cluster() {
         ("no_pods", "selector-matches-no-pod"),
         ("loop", "ext-loop-a"),
         ("missing_target", "ext-missing-service"),
-        ("other_namespace_denied", "ext-other-namespace"),
+        ("other_namespace", "ext-other-namespace"),
         ("refused_elsewhere", "ext-ipv4"),
     ] {
         assert_snapshot!(
