@@ -134,7 +134,7 @@ fn virtual_hosts(clusters: &UpstreamClusters, control_header: &str, pass_cluster
             to_cluster(cluster),
         ),
         None => {
-            let body = "byname: this name is not in the table, and this Envoy passes nothing on\n";
+            let body = "byname: this address or name is not in the table, and this Envoy passes nothing on\n";
             let response = map! { "status": 404, "body": one_line! { "inline_string": body } };
             Yaml::commented(
                 "Other requests get 404. If traffic is redirected here, `--pass original-dst` sends them on instead.",

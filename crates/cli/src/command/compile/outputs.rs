@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::bail;
-use byname_core::wire::SteeringMode;
+use byname_core::wire::{SteeringMode, UnknownNames};
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -133,6 +133,14 @@ impl Outputs {
 
     /// Adapts the compile options to the format.
     pub(super) fn prepare(&self, format: CompileFormat, options: &mut CompileOptions) -> anyhow::Result<()> {
+        let passes_nothing = match self.pass {
+            Some(pass) => pass == Pass::Refuse,
+            None => options.base.config.steering.pass_cluster.is_none(),
+        };
+        if format == EnvoyBootstrap && passes_nothing && !options.base.says("unknownNames") {
+            // The filter says what it looked for and what there is; the route behind it knows neither.
+            options.base.config.unknown_names = UnknownNames::Refuse;
+        }
         if format == IstioWasmplugin && !options.base.says("steering.by") {
             options.base.config.steering.by = SteeringMode::Authority;
         }
