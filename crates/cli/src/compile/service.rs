@@ -104,10 +104,12 @@ pub(super) fn compile(
     Ok(service)
 }
 
-/// The IP families of a Service; empty if its first address implies them.
+/// The IP families of a Service; empty if its first address implies them. A single-stack Service says its family if it has
+/// EndpointSlices of the other one, whose endpoints must not serve.
 fn ip_families(view: ServiceView<'_>) -> Vec<wire::IpFamily> {
     let families: Vec<wire::IpFamily> = view.ip_families().collect();
-    if families.first().copied() == view.address_family() { Vec::new() } else { families }
+    let is_implied = families.first().copied() == view.address_family();
+    if is_implied && view.stray_family().is_none() { Vec::new() } else { families }
 }
 
 impl ServiceFields<'_> {

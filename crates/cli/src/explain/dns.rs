@@ -141,9 +141,9 @@ fn of_service(cluster: &ClusterState, view: ServiceView<'_>, parts: &[&str]) -> 
             _ => DnsLookup::Nothing,
         },
         (ServiceForm::ExternalName, _) => DnsLookup::Nothing,
-        (ServiceForm::Headless, []) => of_endpoints(cluster, view, |_| true),
+        (ServiceForm::Headless, []) => of_endpoints(cluster, view, |_, _| true),
         (ServiceForm::Virtual | ServiceForm::Unassigned, []) => own_addresses(),
-        (_, [label]) => of_endpoints(cluster, view, |endpoint| is_called(endpoint, label)),
+        (_, [label]) => of_endpoints(cluster, view, |endpoint, address| is_called(endpoint, address, label)),
         (form, [protocol, port]) => {
             let (port, protocol) = (port.trim_start_matches('_'), protocol.trim_start_matches('_'));
             let is_it = |name: &str, of: TransportProtocol<'_>| {
@@ -151,7 +151,7 @@ fn of_service(cluster: &ClusterState, view: ServiceView<'_>, parts: &[&str]) -> 
             };
             match form {
                 ServiceForm::Headless => {
-                    of_endpoints(cluster, view, |endpoint| {
+                    of_endpoints(cluster, view, |endpoint, _| {
                         // A port without a number has a name in DNS too.
                         endpoint.slice.ports().any(|port| is_it(port.name, port.protocol))
                     })
@@ -164,17 +164,21 @@ fn of_service(cluster: &ClusterState, view: ServiceView<'_>, parts: &[&str]) -> 
     }
 }
 
-/// The addresses of the ready endpoints that match. Without one, the name does not exist.
+/// The addresses of the ready endpoints that match; CoreDNS answers with every address of an endpoint. Without one, the name
+/// does not exist.
 fn of_endpoints(
     cluster: &ClusterState,
     view: ServiceView<'_>,
-    is_meant: impl Fn(&EndpointView<'_>) -> bool,
+    is_meant: impl Fn(&EndpointView<'_>, IpAddr) -> bool,
 ) -> DnsLookup {
     if !cluster.knows_endpoints_of(view.name) {
         return DnsLookup::Unknown;
     }
-    let endpoints = view.endpoints().filter(|endpoint| endpoint.is_ready && is_meant(endpoint));
-    let mut addresses: Vec<IpAddr> = endpoints.filter_map(|endpoint| endpoint.ip()).collect();
+    let endpoints: Vec<_> = view.endpoints().filter(|endpoint| endpoint.is_ready).collect();
+    let matching = |endpoint: &EndpointView<'_>| -> Vec<IpAddr> {
+        endpoint.all_ips().filter(|address| is_meant(endpoint, *address)).collect()
+    };
+    let mut addresses: Vec<IpAddr> = endpoints.iter().flat_map(matching).collect();
     addresses.sort_unstable();
     addresses.dedup();
     match addresses.is_empty() {
@@ -184,9 +188,9 @@ fn of_endpoints(
 }
 
 /// Whether `label` is the endpoint's hostname or, without a hostname, its address with dashes.
-fn is_called(endpoint: &EndpointView<'_>, label: &str) -> bool {
+fn is_called(endpoint: &EndpointView<'_>, address: IpAddr, label: &str) -> bool {
     match endpoint.hostname() {
         Some(hostname) => hostname == label,
-        None => endpoint.ip().is_some_and(|address| EndpointLabel::Address(address).to_string() == label),
+        None => EndpointLabel::Address(address).to_string() == label,
     }
 }

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use byname_core::{Choice, Service, is_special};
+use byname_core::{Choice, Service, is_special, wire::IpFamily};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Endpoint")]
 pub struct ExplainedEndpoint {
-    /// The endpoint's first address, the only one that kube-proxy and DNS read.
+    /// The endpoint's first address, the only one that serves: kube-proxy reads no other.
     pub address: String,
     /// The endpoint's port for the Service's port. Absent if its EndpointSlice has no port of that name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,6 +72,7 @@ pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<Explai
     let choice = usable.as_ref().map(|(choice, _)| *choice);
     let usable: BTreeSet<SocketAddr> = usable.map(|(_, usable)| usable.collect()).unwrap_or_default();
     let family = usable.first().map(SocketAddr::is_ipv4);
+    let stray = view.stray_family();
     let mut all = Vec::new();
     for slice in view.all_slices() {
         let own_port = slice.port(port, TransportProtocol::Tcp).and_then(|port| u16::try_from(port).ok());
@@ -111,6 +112,9 @@ pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<Explai
                     "" => "its EndpointSlice has no unnamed TCP port".to_owned(),
                     port => format!("its EndpointSlice has no TCP port named {port}"),
                 },
+                Some(address) if stray.is_some_and(|family| is_of(address, family)) => {
+                    "the Service has the other IP family alone, so kube-proxy ignores its EndpointSlice".to_owned()
+                }
                 Some(address) => {
                     let of_other_family = family.is_some_and(|is_v4| is_v4 != address.is_ipv4());
                     because((&endpoint, &one), serves, choice, of_other_family, caller)
@@ -135,6 +139,10 @@ fn count_once(all: &mut [ExplainedEndpoint]) {
             other.because = "duplicate: counted in another EndpointSlice".to_owned();
         }
     }
+}
+
+fn is_of(address: IpAddr, family: IpFamily) -> bool {
+    address.is_ipv4() == (family == IpFamily::IPv4)
 }
 
 fn hints(endpoint: &EndpointView<'_>) -> Vec<String> {

@@ -34,8 +34,8 @@ pub(super) fn hints(
         (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, compiled, asked)),
         (Reason::IpLiteral, None) => hints.extend(address(cluster, asked)),
         (Reason::AliasDenied, _) => hints.push(
-            "an alias out of its namespace needs permission in the file of --config: externalNames.allow for hosts outside the \
-             cluster, externalNames.grants for other namespaces"
+            "list the target with its port in externalNames.allow of the --config file; with externalNames.mode: listed, a target in \
+             another namespace needs a grant in externalNames.grants"
                 .to_owned(),
         ),
         _ => {}
@@ -49,6 +49,15 @@ pub(super) fn hints(
             "the input has no EndpointSlice of Service {name}, so its endpoints are unknown; add endpointslices of namespace {} \
              to kubectl get",
             name.namespace,
+        ));
+    }
+    let several = service
+        .and_then(|(name, _)| cluster.service(name))
+        .and_then(|view| view.endpoints().find(|endpoint| endpoint.all_ips().nth(1).is_some()));
+    if let Some(endpoint) = several {
+        hints.push(format!(
+            "endpoint {} has several addresses: DNS answers with each of them, and only the first one serves, as with kube-proxy",
+            endpoint.address
         ));
     }
     if cluster.services.is_empty() {

@@ -15,7 +15,7 @@ pub struct EndpointView<'c> {
     pub index: usize,
     /// The endpoint, for the fields that the view does not read.
     pub object: &'c Endpoint,
-    /// The endpoint's first address, the only one that kube-proxy and DNS read.
+    /// The endpoint's first address, the only one that serves: kube-proxy reads no other.
     pub address: &'c str,
     /// The endpoint's conditions.
     pub conditions: Conditions,
@@ -64,6 +64,11 @@ impl<'c> EndpointView<'c> {
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         self.address.parse().ok()
+    }
+
+    /// All IP addresses of the endpoint. Only the first one serves: kube-proxy and the API's documentation read no other.
+    pub fn all_ips(&self) -> impl Iterator<Item = IpAddr> + use<'c> {
+        self.object.addresses.iter().filter_map(|address| address.parse().ok())
     }
 
     /// Whether the endpoint still serves while it terminates. It is used if no endpoint is ready (KEP-1672).

@@ -12,7 +12,7 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 
-use super::{EndpointView, NamespacedName, Objects, ServicePortView, SliceView, Sourced};
+use super::{AddressType, EndpointView, NamespacedName, Objects, ServicePortView, SliceView, Sourced};
 
 /// The word in place of a cluster IP that makes a Service headless.
 const HEADLESS: &str = "None";
@@ -117,6 +117,19 @@ impl<'c> ServiceView<'c> {
             IpAddr::V4(_) => IpFamily::IPv4,
             IpAddr::V6(_) => IpFamily::IPv6,
         })
+    }
+
+    /// The family of EndpointSlices that kube-proxy ignores, because the Service has the other family alone.
+    #[must_use]
+    pub fn stray_family(&self) -> Option<IpFamily> {
+        let mut families = self.ip_families();
+        let (Some(own), None) = (families.next(), families.next()) else { return None };
+        let (other, of_other) = match own {
+            IpFamily::IPv4 => (IpFamily::IPv6, AddressType::IPv6),
+            IpFamily::IPv6 => (IpFamily::IPv4, AddressType::IPv4),
+        };
+        let is_virtual = matches!(self.form, ServiceForm::Virtual);
+        (is_virtual && self.slices().any(|slice| slice.address_type == of_other)).then_some(other)
     }
 
     /// The Service's ports, of every protocol.

@@ -51,6 +51,48 @@ fn unread_endpoints_are_unknown_instead_of_absent() {
 }
 
 #[test]
+fn single_stack_services_ignore_slices_of_the_other_family() {
+    let cluster = PART
+        .replace("{clusterIP: 10.0.0.1, selector", "{clusterIP: 10.0.0.1, ipFamilies: [IPv4], selector")
+        .replace("addressType: IPv4", "addressType: IPv6")
+        .replace("10.1.0.", "fd00::");
+    let run = explain(&cluster, &["web", "--from", "shop"]);
+    assert_eq!(run.status, 1, "{}", run.shown());
+    says(&run, &["none has an IPv4 address, the Service's only family", "so kube-proxy ignores its EndpointSlice"]);
+    let dual = cluster.replace("ipFamilies: [IPv4]", "ipFamilies: [IPv4, IPv6]");
+    says(&explain(&dual, &["web", "--from", "shop"]), &["2 of 2 endpoints can serve by IPv6"]);
+    // The Service says its family only if that matters: tables stay small.
+    says(&byname_with_input(&["compile"], cluster.as_bytes()), &[r#""ipFamilies":["IPv4"]"#]);
+    assert!(!byname_with_input(&["compile"], PART.as_bytes()).stdout.contains("ipFamilies"));
+}
+
+#[test]
+fn dns_answers_with_every_address_of_an_endpoint() {
+    let cluster = PART
+        .replace("{clusterIP: 10.0.0.1, selector", "{clusterIP: None, selector")
+        .replace("addresses: [10.1.0.1]", "addresses: [10.1.0.1, 10.1.0.9]");
+    let run = explain(&cluster, &["web", "--from", "shop"]);
+    says(
+        &run,
+        &[
+            "web.shop.svc.cluster.local → 10.1.0.1 10.1.0.2 10.1.0.9",
+            "2 of 2 endpoints can serve",
+            "only the first one serves",
+        ],
+    );
+}
+
+#[test]
+fn a_missing_port_is_not_called_missing_readiness() {
+    let cluster = PART.replace(
+        "ports: [{port: 80}]}}\n- {apiVersion: v1, kind: Service, metadata: {name: pay",
+        "ports: [{port: 80, name: adm}]}}\n- {apiVersion: v1, kind: Service, metadata: {name: pay",
+    );
+    let run = explain(&cluster, &["web", "--from", "shop"]);
+    says(&run, &["0 of 2 endpoints can serve: none has a port named adm"]);
+}
+
+#[test]
 fn an_endpoint_in_two_slices_counts_once() {
     let twice = PART.to_owned()
         + r#"

@@ -8,8 +8,8 @@
 //!
 //! Everything else is refused, because a client, a proxy and a resolver may each read it differently: an empty host, a comma
 //! (two Host headers joined), userinfo, an empty label, an IPv6 address without brackets or with a zone, `host:` without a
-//! port, a port with leading zeros, port 0 or above 65535, and any host that ends in a number without being a full dotted
-//! quad: inet_aton(3) reads `10.1`, `010.0.0.1` and `0x7f000001` as addresses. The grammar is that of RFC 3986 section 3.2,
+//! port, a port with leading zeros, port 0 or above 65535, and any host of numbers alone that is no full dotted quad:
+//! inet_aton(3) reads `10.1`, `010.0.0.1` and `0x7f000001` as addresses. The grammar is that of RFC 3986 section 3.2,
 //! narrowed.
 
 use core::{
@@ -55,7 +55,7 @@ pub enum AuthorityError {
     EmptyPort,
     /// A port that is not a number from 1 to 65535 without leading zeros.
     Port,
-    /// A host that ends in a number without being a full dotted quad.
+    /// A host of numbers alone that is no full dotted quad.
     LooksLikeIpv4,
     /// Brackets without a plain IPv6 address inside, or such an address without brackets.
     Ipv6,
@@ -69,7 +69,7 @@ impl fmt::Display for AuthorityError {
             Self::Userinfo => "it holds userinfo before an '@'",
             Self::EmptyPort => "no port follows its ':'",
             Self::Port => "its port is not a number from 1 to 65535 without leading zeros",
-            Self::LooksLikeIpv4 => "it ends in a number but is not a full dotted quad",
+            Self::LooksLikeIpv4 => "it is made of numbers but is not a full dotted quad",
             Self::Ipv6 => "an IPv6 address must be in brackets, without a zone",
         })
     }

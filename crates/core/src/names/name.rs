@@ -110,8 +110,8 @@ impl Name {
         self.as_bytes().iter().filter(|&&byte| byte == b'.').count()
     }
 
-    /// Whether resolvers read the name as an IPv4 address in one of the forms of inet_aton(3): the last label is a decimal
-    /// number, or a hexadecimal one after `0x`.
+    /// Whether resolvers may read the name as an IPv4 address, as inet_aton(3) does: every label is a decimal number, or a
+    /// hexadecimal one after `0x`. A namespace of digits alone makes no address: `web.1234` has a label that is no number.
     #[must_use]
     pub fn looks_like_ipv4(&self) -> bool {
         RawName::parse(self.as_bytes()).is_ok_and(|name| name.looks_like_ipv4)
@@ -170,17 +170,21 @@ impl<'a> RawName<'a> {
         if label_bytes == 0 {
             return Err(NameError::EmptyLabel);
         }
-        let last = bytes.get(bytes.len() - label_bytes..).unwrap_or_default();
-        // Both kinds of number start with a digit.
-        let looks_like_ipv4 = last.first().is_some_and(u8::is_ascii_digit)
-            && match last {
-                [b'0', b'x' | b'X', hex @ ..] => hex.iter().all(u8::is_ascii_hexdigit),
-                last => last.iter().all(u8::is_ascii_digit),
-            };
+        // Nearly every name is told by its first byte.
+        let looks_like_ipv4 =
+            bytes.first().is_some_and(u8::is_ascii_digit) && bytes.split(|&byte| byte == b'.').all(is_number);
         let text = core::str::from_utf8(bytes);
         debug_assert!(text.is_ok(), "only ASCII passed the loop");
         let text = text.map_err(|_| NameError::Empty)?;
         Ok(Self { text, dots, has_uppercase, looks_like_ipv4 })
+    }
+}
+
+/// Whether inet_aton(3) reads the label as a number.
+fn is_number(label: &[u8]) -> bool {
+    match label {
+        [b'0', b'x' | b'X', hex @ ..] => hex.iter().all(u8::is_ascii_hexdigit),
+        label => label.iter().all(u8::is_ascii_digit),
     }
 }
 

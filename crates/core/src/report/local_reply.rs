@@ -8,7 +8,7 @@ use crate::{
     limits::MAX_SHOWN_AUTHORITY_BYTES,
     resolve::{
         Reason, Refusal, Request, Trace,
-        trace::{HopOutcome, Outcome, Step},
+        trace::{HopOutcome, Lack, Outcome, Step},
     },
     text::shown,
 };
@@ -67,9 +67,14 @@ fn write_tried(body: &mut String, refusal: Refusal, trace: &Trace) {
             }
         }
     } else {
+        // What is known and not ready ends a search that found nothing else.
+        let lacks_readiness = |step: &&Step| matches!(step, Step::Candidate { outcome: Outcome::Missing(missing), .. } if missing.lacks_readiness());
+        let reached_endpoints = steps().any(|step| matches!(step, Step::Endpoints(_) | Step::Hop { .. }));
         // The steps after a fallback are about the fallback, not about the requested name.
         let own = || steps().take_while(|step| !matches!(step, Step::Fallback { .. }));
-        if let Some(step) = own().filter(|step| !matches!(step, Step::Steer { .. })).last() {
+        if let (Refusal::NoEndpoints, false, Some(step)) = (refusal, reached_endpoints, steps().find(lacks_readiness)) {
+            let _ = write!(body, "{step}");
+        } else if let Some(step) = own().filter(|step| !matches!(step, Step::Steer { .. })).last() {
             if let Step::Port { .. } | Step::Endpoints(_) = step
                 && let Some(name) = own().filter_map(Step::tried).last()
             {
@@ -99,7 +104,11 @@ fn next_step(refusal: Refusal, trace: &Trace) -> &'static str {
         }
         (Refusal::AliasDenied, _) => "add the host and port to externalNames.allow, or correct the alias",
         (Refusal::AliasLoop, _) => "correct the externalName of one of these Services",
-        (Refusal::NoEndpoints, _) => "check the Service's selector and the readiness of its pods",
+        (Refusal::NoEndpoints, _) => match trace.steps.iter().rev().find_map(Step::lack) {
+            Some(Lack::Port(_)) => "check the Service's targetPort: it must be the name or number of a container port",
+            Some(Lack::Family(_)) => "check the Service's ipFamilies",
+            Some(Lack::Endpoints) | None => "check the Service's selector and the readiness of its pods",
+        },
         (Refusal::PortNotFound, _) => "use a port that the Service declares: kubectl get service lists them",
         (Refusal::NameNotFound, Some(HopOutcome::Missing(_))) => "correct the externalName, or create its target",
         (Refusal::NameNotFound, _) => {

@@ -7,7 +7,7 @@ use crate::{
     limits::{MAX_QUOTED_CHARS, MAX_TRACE_HEADER_BYTES},
     resolve::{
         Trace,
-        trace::{EndpointsOutcome, FallbackOutcome, HopOutcome, MatchedPort, Outcome, PortOrigin, Step},
+        trace::{EndpointsOutcome, FallbackOutcome, HopOutcome, Lack, MatchedPort, Outcome, PortOrigin, Step},
     },
     table::{Choice, Missing},
     text::{quoted, shown},
@@ -91,6 +91,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exists => f.write_str("exists"),
+            Self::Missing(missing) if missing.lacks_readiness() => write!(f, "is not in DNS now: {missing}"),
             Self::Missing(missing) => write!(f, "does not exist: {missing}"),
             Self::Outside => f.write_str("is outside the cluster domain: may differ from DNS"),
             Self::AskedFirst => {
@@ -138,7 +139,19 @@ impl fmt::Display for EndpointsOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("endpoints are not in the table"),
-            Self::Known { usable, of, choice, family } => {
+            Self::Known { lack: Some(Lack::Endpoints), .. } => f.write_str("the Service has no endpoints"),
+            Self::Known { of, lack: Some(Lack::Port(port)), .. } => match &**port {
+                "" => write!(f, "0 of {of} endpoints can serve: none has the Service's port"),
+                port => write!(f, "0 of {of} endpoints can serve: none has a port named {port}"),
+            },
+            Self::Known { of, lack: Some(Lack::Family(family)), .. } => {
+                let family = match family {
+                    IpFamily::IPv4 => "IPv4",
+                    IpFamily::IPv6 => "IPv6",
+                };
+                write!(f, "0 of {of} endpoints can serve: none has an {family} address, the Service's only family")
+            }
+            Self::Known { usable, of, choice, family, lack: None } => {
                 write!(f, "{usable} of {of} endpoints can serve")?;
                 f.write_str(match family {
                     None => "",
@@ -168,7 +181,8 @@ impl fmt::Display for Missing {
         f.write_str(match self {
             Self::Form => "no name of the cluster has this form",
             Self::Service => "no such Service",
-            Self::Endpoint => "the Service has no ready endpoint with that name",
+            Self::Endpoint => "the Service has no endpoint with that name",
+            Self::EndpointNotReady => "the endpoint with that name is not ready",
             Self::EndpointUnknown => "the Service's endpoints are not in the table: may differ from DNS",
             Self::Port => "the Service has no TCP port with that name",
             Self::NothingReady => "the Service is headless and has no ready endpoint",

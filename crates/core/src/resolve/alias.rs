@@ -107,10 +107,14 @@ impl<'t> Walk<'t, '_> {
                 self.note_hop(service, alias, HopOutcome::Missing(missing));
                 match self.fallback_of_name(&name, missing, port) {
                     Some(Next::Match(matched, next_port)) => {
-                        self.visited.fallback_cause.get_or_insert(FallbackCause::NameNotFound(alias, port));
+                        self.visited.fallback_cause.get_or_insert(match missing.lacks_readiness() {
+                            true => FallbackCause::NoEndpoints,
+                            false => FallbackCause::NameNotFound(alias, port),
+                        });
                         Ok((matched, next_port))
                     }
                     Some(Next::End(resolution)) => Err(resolution),
+                    None if missing.lacks_readiness() => Err(Resolution::Refuse(Refusal::NoEndpoints)),
                     None => {
                         let resolution = self.missing_target(alias, port);
                         if matches!(resolution, Resolution::Refuse(Refusal::AliasDenied)) {

@@ -5,7 +5,7 @@
 use super::{
     reason::{Reason, Refusal},
     resolution::{Destination, Resolution, Route, Upstream},
-    trace::{EndpointsOutcome, MatchedPort, PortOrigin, Step},
+    trace::{EndpointsOutcome, Lack, MatchedPort, PortOrigin, Step},
     walk_state::{RequestedPort, Walk},
 };
 use crate::table::{Choice, Match, NamedEndpoint, Service, Usable};
@@ -46,7 +46,14 @@ impl<'t> Walk<'t, '_> {
                 let port = group.target_port(port_name, Some(number));
                 self.note(|| {
                     let usable = usize::from(port.is_some());
-                    Step::Endpoints(EndpointsOutcome::Known { usable, of: 1, choice: Choice::Ready, family: None })
+                    let lack = port.is_none().then(|| Lack::Port(port_name.into()));
+                    Step::Endpoints(EndpointsOutcome::Known {
+                        usable,
+                        of: 1,
+                        choice: Choice::Ready,
+                        family: None,
+                        lack,
+                    })
                 });
                 let upstream = Upstream::Endpoint(address, port.unwrap_or(number));
                 (Destination::Endpoint(service, label), upstream, port.is_none())
@@ -60,7 +67,7 @@ impl<'t> Walk<'t, '_> {
                         (usable, is_known && usable.is_some_and(|usable| usable.endpoints == 0))
                     }
                 };
-                self.note(|| Step::Endpoints(endpoints_outcome(service, usable)));
+                self.note(|| Step::Endpoints(endpoints_outcome(service, usable, port_name)));
                 (Destination::Service(service), usable.map_or(Upstream::Unknown, Upstream::Usable), has_no_endpoints)
             }
         };
@@ -71,15 +78,24 @@ impl<'t> Walk<'t, '_> {
     }
 }
 
-fn endpoints_outcome(service: &Service, usable: Option<&Usable>) -> EndpointsOutcome {
+fn endpoints_outcome(service: &Service, usable: Option<&Usable>, port_name: &str) -> EndpointsOutcome {
     match (&service.spec.endpoints, usable) {
         (Some(endpoints), Some(usable)) => EndpointsOutcome::Known {
             usable: usable.endpoints,
             of: endpoints.len(),
             choice: usable.choice,
             family: usable.family,
+            lack: if usable.endpoints == 0 { lack(service, endpoints.len(), port_name) } else { None },
         },
         _ => EndpointsOutcome::Unknown,
+    }
+}
+
+fn lack(service: &Service, endpoints: usize, port_name: &str) -> Option<Lack> {
+    match endpoints {
+        0 => Some(Lack::Endpoints),
+        _ if !service.any_endpoint_has(port_name) => Some(Lack::Port(port_name.into())),
+        _ => service.missing_family().map(Lack::Family),
     }
 }
 

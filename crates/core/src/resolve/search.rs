@@ -15,6 +15,15 @@ use crate::{
     table::{Lookup, Match, Missing},
 };
 
+/// What the candidates of a search were that do not exist.
+#[derive(Default)]
+struct Seen {
+    /// One may exist: the endpoints of its Service are not in the table.
+    may_exist: bool,
+    /// One is known and has nothing ready.
+    lacks_readiness: bool,
+}
+
 impl<'t> Walk<'t, '_> {
     pub(super) fn resolve(&mut self, request: Request<'_>) -> Resolution<'t> {
         match RawAuthority::parse(request.authority) {
@@ -67,13 +76,18 @@ impl<'t> Walk<'t, '_> {
 
     /// The first candidate of the search path that exists or has a fallback; else what the baseline namespace has.
     fn resolve_name(&mut self, name: &SearchedName<'_>, port: RequestedPort) -> Resolution<'t> {
-        let mut may_exist = false;
+        let mut seen = Seen::default();
         let caller = self.caller;
-        let ended = caller.search().try_each(name, |candidate| self.try_candidate(&candidate, port, &mut may_exist));
+        let ended = caller.search().try_each(name, |candidate| self.try_candidate(&candidate, port, &mut seen));
         match ended {
             ControlFlow::Break(resolution) => resolution,
-            ControlFlow::Continue(()) if may_exist => Resolution::pass(Reason::NameNotFound),
-            ControlFlow::Continue(()) => self.resolve_in_baseline(name, port).unwrap_or_else(|| self.name_not_found()),
+            ControlFlow::Continue(()) if seen.may_exist => Resolution::pass(Reason::NameNotFound),
+            ControlFlow::Continue(()) => match self.resolve_in_baseline(name, port, &mut seen) {
+                Some(resolution) => resolution,
+                // It will be there again in a moment: clients retry a 503 and give up on a 404.
+                None if seen.lacks_readiness => Resolution::Refuse(Refusal::NoEndpoints),
+                None => self.name_not_found(),
+            },
         }
     }
 
@@ -81,7 +95,7 @@ impl<'t> Walk<'t, '_> {
         &mut self,
         candidate: &Candidate<'_>,
         port: RequestedPort,
-        may_exist: &mut bool,
+        seen: &mut Seen,
     ) -> ControlFlow<Resolution<'t>> {
         let mut storage = None;
         let Some(name) = candidate.below(&self.table.policy().zone, &mut storage) else {
@@ -107,7 +121,8 @@ impl<'t> Walk<'t, '_> {
             }
             Lookup::Missing(missing) => {
                 self.note_candidate(candidate, Outcome::Missing(missing));
-                *may_exist |= missing == Missing::EndpointUnknown;
+                seen.may_exist |= missing == Missing::EndpointUnknown;
+                seen.lacks_readiness |= missing.lacks_readiness();
                 match self.fallback_of_name(&name, missing, port) {
                     Some(Next::Match(matched, port)) => match self.follow(matched, port, Reason::FallbackMissing) {
                         Resolution::Route(route) => ControlFlow::Break(Resolution::Route(route)),
@@ -135,15 +150,19 @@ impl<'t> Walk<'t, '_> {
     }
 
     /// What a name resolves to in the caller's baseline namespace; `None` where it does not exist there either.
-    fn resolve_in_baseline(&mut self, name: &SearchedName<'_>, port: RequestedPort) -> Option<Resolution<'t>> {
+    fn resolve_in_baseline(
+        &mut self,
+        name: &SearchedName<'_>,
+        port: RequestedPort,
+        seen: &mut Seen,
+    ) -> Option<Resolution<'t>> {
         let caller = self.caller;
         let baseline = caller.baseline.as_ref().filter(|_| caller.search().has_list(name))?;
         let candidate = Candidate::within(name, baseline)?;
         self.visited.fallback_reason = Some(Reason::Baseline);
-        let mut may_exist = false;
-        match self.try_candidate(&candidate, port, &mut may_exist) {
+        match self.try_candidate(&candidate, port, seen) {
             ControlFlow::Break(resolution) => Some(resolution),
-            ControlFlow::Continue(()) => may_exist.then_some(Resolution::pass(Reason::NameNotFound)),
+            ControlFlow::Continue(()) => seen.may_exist.then_some(Resolution::pass(Reason::NameNotFound)),
         }
     }
 

@@ -198,7 +198,7 @@ pub struct MatchedPort {
 }
 
 /// The usable endpoints of a Service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointsOutcome {
     /// The endpoints are not in the table.
     Unknown,
@@ -212,7 +212,20 @@ pub enum EndpointsOutcome {
         choice: Choice,
         /// The family of their addresses, where one is preferred.
         family: Option<IpFamily>,
+        /// Why none is usable, where conditions and topology are not the reason.
+        lack: Option<Lack>,
     },
+}
+
+/// What every endpoint of a Service lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The Service has no endpoints.
+    Endpoints,
+    /// No endpoint has the port of this name.
+    Port(Box<str>),
+    /// The Service is single-stack, and every endpoint has an address of the other family.
+    Family(IpFamily),
 }
 
 impl Trace {
@@ -232,6 +245,14 @@ impl Trace {
 }
 
 impl Step {
+    /// What the endpoints lack, where that is why none is usable.
+    pub(crate) fn lack(&self) -> Option<&Lack> {
+        match self {
+            Self::Endpoints(EndpointsOutcome::Known { lack, .. }) => lack.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The whole name that the step tried.
     pub(crate) fn tried(&self) -> Option<&str> {
         match self {

@@ -120,6 +120,19 @@ impl Endpoints {
         self.groups.iter().filter_map(|group| group.ports.as_ref()).flat_map(Entries::iter).map(|(name, _)| name)
     }
 
+    /// Whether an endpoint, ready or not, has this name.
+    #[cold]
+    pub(super) fn knows(&self, label: &str) -> bool {
+        let address = parse_dashed(label).filter(|address| is_dashed(label, *address));
+        self.groups.iter().any(|group| {
+            let hostnames = &group.traits().hostnames;
+            match hostnames.is_empty() {
+                true => address.is_some_and(|address| group.contains(address)),
+                false => hostnames.iter().any(|hostname| hostname == label),
+            }
+        })
+    }
+
     /// The ready endpoint that DNS names by `label`: by its hostname or, if it has none, by its dashed address. Of a pod with an
     /// address in each family, the address of the preferred `family`.
     pub(super) fn find(

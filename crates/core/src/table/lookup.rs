@@ -46,8 +46,10 @@ pub enum Missing {
     Form,
     /// No such Service.
     Service,
-    /// The Service has no ready endpoint of this name.
+    /// The Service has no endpoint of this name.
     Endpoint,
+    /// The Service has an endpoint of this name, and it is not ready.
+    EndpointNotReady,
     /// The Service's endpoints are not in the table, so it may have one of this name.
     EndpointUnknown,
     /// The Service has no TCP port of this name.
@@ -58,6 +60,13 @@ pub enum Missing {
     BelowExternalName,
     /// No endpoint has this address, or no pod can have it.
     PodAddress,
+}
+
+impl Missing {
+    /// Whether the table knows what the name stands for, and DNS leaves it out only because nothing is ready.
+    pub(crate) fn lacks_readiness(self) -> bool {
+        matches!(self, Self::NothingReady | Self::EndpointNotReady)
+    }
 }
 
 impl Table {
@@ -81,17 +90,29 @@ impl Table {
         let found = match (cluster_name.label(0), cluster_name.len()) {
             ("svc", 3) => Match::Service(self.existing(namespace, name)?),
             ("svc", 4) => {
-                let service = self.existing_with_names_below(namespace, name)?;
+                let service = self.with_names_below(namespace, name)?;
                 let endpoints = service.spec.endpoints.as_ref().ok_or(Missing::EndpointUnknown)?;
-                let endpoint = endpoints.find(cluster_name.label(3), service.spec.family);
-                let (label, address, group) = endpoint.ok_or(Missing::Endpoint)?;
+                let label = cluster_name.label(3);
+                let endpoint = endpoints.find(label, service.spec.family);
+                let (label, address, group) = endpoint.ok_or_else(|| match endpoints.knows(label) {
+                    true => Missing::EndpointNotReady,
+                    false => Missing::Endpoint,
+                })?;
                 Match::Endpoint(NamedEndpoint { service, label, address, group })
             }
             ("svc", 5) => {
-                let service = self.existing_with_names_below(namespace, name)?;
+                let service = self.with_names_below(namespace, name)?;
                 let (protocol, port) =
                     (strip_underscore(cluster_name.label(3)), strip_underscore(cluster_name.label(4)));
-                Match::Port(service, named_port(service, port, protocol).ok_or(Missing::Port)?)
+                let named = named_port(service, port, protocol);
+                let has_port = || protocol == "tcp" && service.ports().iter().any(|own| *own.name == *port);
+                Match::Port(
+                    service,
+                    named.ok_or_else(|| match self.existing(namespace, name) {
+                        Err(missing) if has_port() => missing,
+                        _ => Missing::Port,
+                    })?,
+                )
             }
             ("pod", 3) => {
                 let address = parse_dashed(name).ok_or(Missing::PodAddress)?;
@@ -113,8 +134,9 @@ impl Table {
         }
     }
 
-    fn existing_with_names_below(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
-        let service = self.existing(namespace, name)?;
+    /// The Service called `name` in `namespace`, ready or not, if names below its own may exist.
+    fn with_names_below(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
+        let service = self.get(namespace, name).ok_or(Missing::Service)?;
         match service.spec.kind {
             ServiceKind::ExternalName(_) => Err(Missing::BelowExternalName),
             ServiceKind::Virtual(_) | ServiceKind::Headless => Ok(service),

@@ -14,6 +14,7 @@ use crate::{
     collections::{combine, hash_bytes},
     names::Locality,
     policy::Policy,
+    wire::IpFamily,
 };
 
 /// A Service in a table.
@@ -155,6 +156,20 @@ impl Service {
         }
     }
 
+    /// Whether any endpoint, ready or not, has the port called `port`.
+    pub(crate) fn any_endpoint_has(&self, port: &str) -> bool {
+        let number = self.ports().iter().find(|own| *own.name == *port).map(|own| own.port);
+        let groups = self.spec.endpoints.iter().flat_map(|endpoints| endpoints.groups());
+        groups.into_iter().any(|group| group.target_port(port, number).is_some())
+    }
+
+    /// The family of a single-stack Service whose endpoints all have the other one.
+    pub(crate) fn missing_family(&self) -> Option<IpFamily> {
+        let family = self.spec.family.filter(|_| self.spec.is_single_stack)?;
+        let mut groups = self.spec.endpoints.iter().flat_map(|endpoints| endpoints.groups());
+        groups.all(|group| group.family() != family).then_some(family)
+    }
+
     /// Of an ExternalName Service: whether its external target is listed with `port`.
     pub(crate) fn allows_port(&self, port: u16) -> bool {
         matches!(&self.precomputed, Precomputed::AllowedPorts(ports) if ports.contains(&port))
@@ -180,6 +195,7 @@ fn find_usable(spec: &ServiceSpec, caller: &Locality) -> Box<[Usable]> {
         headless: matches!(spec.kind, ServiceKind::Headless),
         local: spec.local,
         family: spec.family,
+        is_single_stack: spec.is_single_stack,
         subsets,
     };
     let service_hash = hash_bytes(spec.name.as_str().as_bytes());

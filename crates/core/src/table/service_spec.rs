@@ -34,6 +34,8 @@ pub struct ServiceSpec {
     pub(crate) distribution: Option<TrafficDistribution>,
     /// The preferred family of addresses.
     pub(crate) family: Option<IpFamily>,
+    /// Whether endpoints of the other family never serve: kube-proxy reads the EndpointSlices of the Service's families only.
+    pub(crate) is_single_stack: bool,
     pub(crate) steering: Option<Box<SteeringOverride>>,
     pub(crate) subsets: Option<Box<Subsets>>,
     /// `None`: the endpoints are unknown.
@@ -125,6 +127,7 @@ impl ServiceSpec {
         }
         let spec = Self {
             family: preferred_family(wire, &kind),
+            is_single_stack: wire.ip_families.len() == 1 && !matches!(kind, ServiceKind::Headless),
             name,
             kind,
             ports,

@@ -57,6 +57,8 @@ pub(crate) struct ServingRules<'s> {
     pub(crate) local: bool,
     /// The preferred family.
     pub(crate) family: Option<IpFamily>,
+    /// Whether the other family is out of the question.
+    pub(crate) is_single_stack: bool,
     pub(crate) subsets: &'s Subsets,
 }
 
@@ -95,7 +97,7 @@ impl Usable {
                     candidates.iter().copied().filter(|(group, _)| (group.family() == family) == is_preferred).collect()
                 };
                 match by_conditions(&of_family(true), rules, caller) {
-                    (choice, chosen) if chosen.is_empty() => match of_family(false) {
+                    (choice, chosen) if chosen.is_empty() && !rules.is_single_stack => match of_family(false) {
                         others if others.is_empty() => (choice, chosen),
                         others => by_conditions(&others, rules, caller),
                     },

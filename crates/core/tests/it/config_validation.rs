@@ -34,7 +34,7 @@ fn checks_each_field_outside_the_table() {
         json!({"dns": {"clusterDomain": zone(122)}}),
         "dns.clusterDomain: 122 bytes are more than the limit of 121",
     );
-    refused(json!({"dns": {"clusterDomain": "k8s.10"}}), "dns.clusterDomain: \"k8s.10\" reads as an IPv4 address");
+    refused(json!({"dns": {"clusterDomain": "8.10"}}), "dns.clusterDomain: \"8.10\" reads as an IPv4 address");
     refused(json!({"dns": {"searches": ["a", "b..c"]}}), "dns.searches[1]: \"b..c\" is not a DNS name");
     refused(json!({"dns": {"extraSearches": [""]}}), "dns.extraSearches[0]");
     refused(json!({"dns": {"searches": vec!["a"; 33]}}), "dns.searches: 33 entries are more than the limit of 32");

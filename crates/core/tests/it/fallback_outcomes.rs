@@ -67,7 +67,7 @@ fn traces_each_fallback_and_its_reason() {
         (
             "10.96.0.20",
             "table version 7; 10.96.0.20 is the cluster IP of shop/empty; port 80 by the scheme is a port of the Service named http; \
-            0 of 0 endpoints can serve: none is ready, and none serves while terminating; \
+            the Service has no endpoints; \
             shop/empty has no endpoints: fallback api.example.com is external, on port 443; \
             cluster external-tls|443|api.example.com by steering.external.tlsCluster, authority api.example.com",
         ),
@@ -75,11 +75,11 @@ fn traces_each_fallback_and_its_reason() {
             "_grpc._tcp.empty-2",
             "table version 7; _grpc._tcp.empty-2.shop.svc.cluster.local exists; \
             port 9090 by its name is a port of the Service named grpc; \
-            0 of 0 endpoints can serve: none is ready, and none serves while terminating; \
+            the Service has no endpoints; \
             shop/empty-2 has no endpoints: fallback shop/gone-3 does not exist: no such Service; \
             shop/gone-3 is missing: fallback shop/empty-2 exists; \
             port 9090 by its name is a port of the Service named grpc; \
-            0 of 0 endpoints can serve: none is ready, and none serves while terminating; \
+            the Service has no endpoints; \
             shop/empty-2 has no endpoints: fallback shop/gone-3 was already followed: a circle",
         ),
     ];
@@ -107,14 +107,14 @@ fn names_the_fallback_that_did_not_help_in_the_local_reply() {
     let refusing = config(with(more, of, json!({"unknownNames": "refuse"})));
     assert_eq!(
         body(&refusing, "empty"),
-        "byname: no_endpoints: \"empty\" from namespace shop: empty.shop.svc.cluster.local: 0 of 0 endpoints can serve: \
-        none is ready, and none serves while terminating; shop/empty has no endpoints: fallback shop/spare does not exist: \
+        "byname: no_endpoints: \"empty\" from namespace shop: empty.shop.svc.cluster.local: the Service has no endpoints; \
+        shop/empty has no endpoints: fallback shop/spare does not exist: \
         no such Service; check the Service's selector and the readiness of its pods\n"
     );
     assert_eq!(
         body(&refusing, "empty-2"),
-        "byname: no_endpoints: \"empty-2\" from namespace shop: empty-2.shop.svc.cluster.local: 0 of 0 endpoints can serve: \
-        none is ready, and none serves while terminating; shop/empty-2 has no endpoints: fallback shop/unready does not exist: \
+        "byname: no_endpoints: \"empty-2\" from namespace shop: empty-2.shop.svc.cluster.local: the Service has no endpoints; \
+        shop/empty-2 has no endpoints: fallback shop/unready does not exist: \
         the Service is headless and has no ready endpoint; check the Service's selector and the readiness of its pods\n"
     );
     assert_eq!(

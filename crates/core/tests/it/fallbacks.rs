@@ -109,7 +109,7 @@ fn applies_to_its_triggers_only() {
 #[test]
 fn treats_a_headless_service_without_ready_endpoints_as_empty_not_missing() {
     let config = fallbacks(json!({"shop/unready": {"service": "shop/web", "when": ["missing"]}}));
-    check(&config, &[("unready", "pass name_not_found", "it is in the table, so it is not missing")]);
+    check(&config, &[("unready", "refuse no_endpoints", "it is in the table, so it is not missing")]);
     let config = fallbacks(json!({"shop/unready": {"service": "shop/web", "when": ["noEndpoints"]}}));
     check(&config, &[("unready", "fallback_no_endpoints web.shop:80", "though DNS has no such name")]);
 }
@@ -271,7 +271,7 @@ fn never_replaces_a_named_endpoint() {
         &config,
         &[
             ("db-0.db", "endpoint db-0.db.shop:80", "it exists"),
-            ("db-2.db", "pass name_not_found", "not ready, and no other endpoint is what the client asked for"),
+            ("db-2.db", "refuse no_endpoints", "not ready, and no other endpoint is what the client asked for"),
             ("db-9.db", "pass name_not_found", "it is missing"),
             ("set-0.set", "endpoint set-0.set.shop:80", ""),
             ("set-0.set:9090", "refuse no_endpoints", "it lacks the port; the Service's fallback does not apply"),

@@ -14,6 +14,8 @@ fn gives_each_refusal_its_statuses_and_its_line() {
     services["shop/self"] = json!({"type": "ExternalName", "externalName": "self.shop.svc.cluster.local"});
     services["shop/evil"] = json!({"type": "ExternalName", "externalName": "localhost"});
     services["shop/gone"] = json!({"type": "ExternalName", "externalName": "nope.shop.svc.cluster.local"});
+    services["shop/typo"] = json!({"ports": [{"name": "http", "port": 80}], "endpoints": [{"addresses": "10.0.0.1 10.0.0.2",
+        "ports": {"htpp": 8080}}]});
     services["shop/down"] = json!({"ports": [{"port": 80}], "endpoints": [{"addresses": "10.0.0.1", "ready": false}]});
     let config =
         config(json!({"unknownNames": "refuse", "externalNames": {"mode": "listed"}, "table": {"services": services}}));
@@ -80,6 +82,20 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             14,
             "byname: no_endpoints: \"down\" from namespace shop: down.shop.svc.cluster.local: 0 of 1 endpoints can serve: none is ready, and none serves while terminating; \
             check the Service's selector and the readiness of its pods\n",
+        ),
+        (
+            b"typo",
+            503,
+            14,
+            "byname: no_endpoints: \"typo\" from namespace shop: typo.shop.svc.cluster.local: 0 of 2 endpoints can serve: none has a \
+            port named http; check the Service's targetPort: it must be the name or number of a container port\n",
+        ),
+        (
+            b"db-2.db",
+            503,
+            14,
+            "byname: no_endpoints: \"db-2.db\" from namespace shop: db-2.db.shop.svc.cluster.local is not in DNS now: the \
+            endpoint with that name is not ready; check the Service's selector and the readiness of its pods\n",
         ),
         (
             b"self",

@@ -255,7 +255,24 @@ impl NaiveCluster {
                 return answer;
             }
         }
-        "pass name_not_found".into()
+        let baseline = self.baseline.iter().filter(|_| has_list);
+        candidates.extend(baseline.map(|baseline| format!("{bare}.{baseline}.svc.cluster.local")));
+        match candidates.iter().any(|candidate| self.lacks_readiness(candidate)) {
+            true => "refuse no_endpoints".into(),
+            false => "pass name_not_found".into(),
+        }
+    }
+
+    /// Whether DNS leaves the name out only because what it stands for is not ready.
+    fn lacks_readiness(&self, candidate: &str) -> bool {
+        self.services.iter().any(|service| {
+            let own = format!("{}.svc.cluster.local", service.short());
+            let is_unready =
+                |endpoint: &NaiveEndpoint| !endpoint.ready && candidate == format!("{}.{own}", endpoint.label());
+            let with_port = ["", "_"].into_iter().flat_map(|a| ["", "_"].map(|b| format!("{a}http.{b}tcp.{own}")));
+            let mut names = with_port.chain([own.clone()]);
+            service.endpoints.iter().any(is_unready) || (!service.exists() && names.any(|name| name == candidate))
+        })
     }
 
     /// `None`: it does not exist, and no fallback helps.
@@ -366,6 +383,7 @@ impl NaiveCluster {
             }
             let Some(next) = self.find(target) else {
                 let missing = match (self.follows, walk.has_own_port) {
+                    _ if self.lacks_readiness(target) => "refuse no_endpoints".to_owned(),
                     (false, _) => "pass name_not_found".to_owned(),
                     (true, true) => "refuse alias_denied".to_owned(),
                     (true, false) => {

@@ -31,6 +31,7 @@ fn resolves_the_four_names_of_a_service_in_any_case_and_with_a_dot() {
             ("2048.shop", "service 2048.shop:80", "a Service's name may start with a digit, KEP-5311"),
             ("2048", "refuse bad_authority", "but resolvers read a number as an address"),
             ("1.prod", "service 1.prod:80", "a number is fine where a name follows"),
+            ("payments.1234", "pass name_not_found", "a namespace of digits makes no address"),
         ],
     );
 }
@@ -43,7 +44,7 @@ fn resolves_endpoints_by_hostname_or_dashed_address() {
             ("db", "service db.shop:80", "headless, by its own name"),
             ("db-0.db", "endpoint db-0.db.shop:80", "as the pods of a StatefulSet are called"),
             ("DB-1.db.shop.svc.cluster.local.", "endpoint db-1.db.shop:80", "in the full name too"),
-            ("db-2.db", "pass name_not_found", "not ready, so not in DNS"),
+            ("db-2.db", "refuse no_endpoints", "not ready: it will be there again"),
             ("db-9.db", "pass name_not_found", "no such hostname"),
             ("10-244-1-1.db", "pass name_not_found", "an endpoint with a hostname has no dashed name"),
             ("10-244-1-4.db", "endpoint 10-244-1-4.db.shop:80", "an endpoint without a hostname has one"),
@@ -57,7 +58,7 @@ fn resolves_endpoints_by_hostname_or_dashed_address() {
             ),
             ("fd00--7.payments", "endpoint fd00--7.payments.shop:80", "over IPv6 too"),
             ("10-244-0-8.payments", "pass name_not_found", "another Service's endpoint"),
-            ("unready", "pass name_not_found", "headless and nothing ready: no address, no name"),
+            ("unready", "refuse no_endpoints", "headless and nothing ready"),
             ("db-0.db.shop", "endpoint db-0.db.shop:80", "by svc.<zone> of the search path"),
             ("a.db-0.db.shop.svc.cluster.local", "pass name_not_found", "a.db-0 reads as port and protocol of db"),
             ("b.a.db-0.db.shop.svc.cluster.local", "pass name_not_found", "no name has so many labels"),

@@ -72,6 +72,19 @@ fn follows_the_conditions_of_endpoints() {
 }
 
 #[test]
+fn uses_the_other_family_only_for_dual_stack_services() {
+    let service = |families: Value, clusters: &str| {
+        json!({"clusterIPs": clusters, "ipFamilies": families, "ports": [{"port": 80}],
+            "endpoints": [{"addresses": "fd00::1"}]})
+    };
+    assert_eq!(web(service(json!(["IPv4", "IPv6"]), "10.0.0.1 fd00:96::1"), None), OK, "none of the preferred family");
+    assert_eq!(web(service(json!([]), "10.0.0.1"), None), OK, "the families are not known");
+    assert_eq!(web(service(json!(["IPv4"]), "10.0.0.1"), None), NONE, "kube-proxy reads no slice of the other family");
+    assert_eq!(web(service(json!(["IPv6"]), "fd00:96::1"), None), OK, "its own family");
+    assert_eq!(web(service(json!(["IPv4"]), "None"), None), OK, "headless: DNS answers with what there is");
+}
+
+#[test]
 fn counts_all_as_ready_with_publish_not_ready_addresses() {
     let service = |publish: bool, ips: &str| {
         json!({"clusterIPs": ips, "publishNotReadyAddresses": publish, "ports": [{"port": 80}],
@@ -80,7 +93,7 @@ fn counts_all_as_ready_with_publish_not_ready_addresses() {
     assert_eq!(web(service(true, ""), None), OK);
     assert_eq!(web(service(false, ""), None), NONE);
     assert_eq!(web(service(true, "None"), None), OK, "a headless Service exists then");
-    assert_eq!(web(service(false, "None"), None), "pass name_not_found");
+    assert_eq!(web(service(false, "None"), None), NONE, "its name comes back with its endpoints");
 }
 
 #[test]

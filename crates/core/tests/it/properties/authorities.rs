@@ -153,9 +153,12 @@ fn naive_authority(bytes: &[u8]) -> Option<NaiveAuthority> {
     if bare.len() > 253 || !labels.iter().all(is_label) {
         return None;
     }
-    let last = labels[labels.len() - 1].to_ascii_lowercase();
-    let is_hex = last.strip_prefix("0x").is_some_and(|hex| hex.chars().all(|c| c.is_ascii_hexdigit()));
-    if !is_hex && !last.chars().all(|c| c.is_ascii_digit()) {
+    let is_number = |label: &&str| {
+        let label = label.to_ascii_lowercase();
+        let is_hex = label.strip_prefix("0x").is_some_and(|hex| hex.chars().all(|c| c.is_ascii_hexdigit()));
+        is_hex || label.chars().all(|c| c.is_ascii_digit())
+    };
+    if !labels.iter().all(is_number) {
         return Some(NaiveAuthority { host: Ok((bare.to_ascii_lowercase(), bare != host)), port });
     }
     let octets: Option<Vec<u8>> = labels.iter().map(|label| label.parse().ok()).collect();
