@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::part::{Part, eventually};
 
 /// Port of the API server.
-pub const API_PORT: u16 = 6443;
+const API_PORT: u16 = 6443;
 /// The certificate that the API server makes for itself is for the address that it announces, which the API wants not to be
 /// loopback.
 const API: &str = "https://10.244.255.250:6443";
@@ -146,6 +146,14 @@ impl Cluster {
     /// Kills the API server.
     pub fn kill_api(&mut self) {
         self.api = None;
+    }
+
+    /// Forgets the API server's certificate. It makes itself another one when it starts, which a client must read anew.
+    ///
+    /// # Errors
+    /// If the files cannot be removed.
+    pub fn rotate_certificate(&self) -> Result<()> {
+        Ok(fs::remove_dir_all(self.path("certificates"))?)
     }
 
     /// Pauses the API server: its connections stay open and nothing is answered.
@@ -286,7 +294,10 @@ impl Cluster {
 }
 
 /// Runs a program to its end, and returns what it printed.
-pub(crate) fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String> {
+///
+/// # Errors
+/// If it does not start or fails, with what it printed.
+pub fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("{program} does not start"))?;

@@ -11,7 +11,7 @@ mod part;
 mod watch;
 
 pub use self::{
-    cluster::{API_PORT, Cluster, ClusterOptions},
+    cluster::{Cluster, ClusterOptions, run},
     coredns::{CoreDns, DnsClient},
     envoy::WatchedEnvoy,
     istio::{Answer, HOST_OUTSIDE, Istio, Pod, PodOptions},

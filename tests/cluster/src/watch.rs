@@ -16,6 +16,8 @@ use crate::{
     part::Part,
 };
 
+/// Where a [`Watch`] serves its metrics.
+const METRICS: &str = "127.0.0.1:9902";
 /// The kinds that a table is made of.
 const KINDS: &str = "services,endpointslices,pods,nodes";
 
@@ -45,10 +47,24 @@ impl Watch {
     pub fn start(kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut command = Command::new(byname_program()?);
-        command.args(["watch", "--format", "table", "--kubeconfig"]).arg(kubeconfig).args(arguments);
+        command
+            .args(["watch", "--format", "table", "--listen", METRICS, "--kubeconfig"])
+            .arg(kubeconfig)
+            .args(arguments);
         command.arg("--output").arg(directory.path().join("table.json"));
         let part = Part::spawn(command, "watch", directory.path())?;
         Ok(Self { part, arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(), directory })
+    }
+
+    /// The value of the metric `byname_watch_NAME`.
+    ///
+    /// # Errors
+    /// If the process does not answer, or has no such metric.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let text = run("curl", &["-sf", "-m", "5", &format!("http://{METRICS}/metrics")], None)?;
+        let start = format!("byname_watch_{name} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&start));
+        Ok(value.with_context(|| format!("no metric {start}in:\n{text}"))?.parse()?)
     }
 
     /// The configuration in the file, without its version.

@@ -1,11 +1,17 @@
 //! The API server takes every object of the examples, and `byname watch` needs no more than the permissions that they grant.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use byname_cluster::{Cluster, ClusterOptions, Watch, eventually};
+use byname_cluster::{Cluster, ClusterOptions, Watch, byname_program, eventually, run};
 use byname_test_support::repository;
 use serde_json::{Value, json};
 
@@ -93,6 +99,28 @@ fn the_api_admits_the_examples_and_watch_follows_them() -> Result<()> {
     for (verb, what) in [("get", "secrets"), ("list", "configmaps"), ("update", "services"), ("delete", "pods")] {
         assert!(!may(verb, what), "{verb} {what}");
     }
+
+    // The same Deployment with its table in a ConfigMap, which `compile` writes. The API admits it and stores nothing, so that
+    // the pod stays.
+    let copy = tempfile::tempdir()?;
+    for folder in ["kubernetes", "kubernetes-table"] {
+        run("cp", &["-r", &example(folder), &copy.path().display().to_string()], None)?;
+    }
+    let dump = cluster.dump("services,endpointslices")?;
+    let table = copy.path().join("kubernetes-table/byname.yaml").display().to_string();
+    let program = byname_program()?.display().to_string();
+    let compile = ["compile", "-n", "shop", "--config", &config, "--format", "envoy-ecds", "-o", &table];
+    run(&program, &compile, Some(&dump))?;
+    let folder = copy.path().join("kubernetes-table").display().to_string();
+    cluster.kubectl(&[
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--validate=strict",
+        "--dry-run=server",
+        "-k",
+        &folder,
+    ])?;
 
     // The other objects of the examples that are Kubernetes' own.
     cluster.stop_clients();

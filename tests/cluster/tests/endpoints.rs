@@ -1,6 +1,12 @@
 //! `byname watch` has the table that `byname compile` makes of a dump, after everything that changes endpoints.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 
 use anyhow::Result;
 use byname_cluster::{Cluster, ClusterOptions, Watch, eventually};

@@ -102,6 +102,10 @@ fn application(chance: &mut Chance, namespace: &str, name: &str, namespaces: &[S
     if chance.one_in(5) {
         template["metadata"]["annotations"]["test.byname.dev/ready"] = "false".into();
     }
+    if chance.one_in(6) {
+        template["metadata"]["annotations"]["test.byname.dev/terminate"] = "hold".into();
+        template["metadata"]["labels"]["terminates"] = "true".into();
+    }
     if chance.one_in(4) {
         (template["spec"]["hostname"], template["spec"]["subdomain"]) = ("main".into(), name.into());
     }
@@ -176,6 +180,11 @@ fn explain_knows_the_answers_of_coredns() -> Result<()> {
     }
     cluster.apply(&objects)?;
     eventually("every pod has an address and no Service waits for its slices", || settled(&cluster))?;
+    // These stay terminating beside the pods that replace them.
+    let deleted = ["delete", "pods", "-A", "-l", "terminates=true", "--wait=false"];
+    let terminating = cluster.kubectl(&deleted)?.lines().count();
+    assert!(terminating > 10, "{terminating} pods terminate");
+    eventually("the endpoints of pods that terminate are known", || settled(&cluster))?;
     let dns = CoreDns::start(&cluster)?;
 
     let text = cluster.dump("services,endpointslices,pods,nodes,namespaces")?;

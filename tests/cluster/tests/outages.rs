@@ -1,6 +1,12 @@
 //! What `byname watch` does while the API server is in trouble, and how soon its table is right again.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::{
     thread::sleep,
@@ -97,6 +103,8 @@ fn killed(cluster: &mut Cluster, watch: &Watch) -> Result<()> {
     cluster.kill_api();
     sleep(Duration::from_secs(25));
     ensure!(watch.table() == before, "the table changed while the API was away");
+    // It comes back with another certificate, which the kubeconfig's authority file then has.
+    cluster.rotate_certificate()?;
     cluster.start_api()?;
     let ready = Instant::now();
     cluster.apply(&service("web-0", 8080))?;
@@ -120,10 +128,12 @@ fn paused(cluster: &Cluster, watch: &Watch) -> Result<()> {
     cluster.pause_api()?;
     sleep(Duration::from_secs(20));
     ensure!(watch.table() == before, "the table changed while the API was paused");
+    ensure!(watch.metric("failing")? > 0.0, "the alert cannot fire:\n{}", watch.part.tail());
     cluster.resume_api()?;
     let ready = Instant::now();
     cluster.apply(&service("web-1", 8081))?;
     let after = wait_until_current(cluster, watch)?;
+    eventually("nothing fails any more", || Ok(watch.metric("failing")? == 0.0))?;
     println!("paused for 20 s: current {:?} after it went on, {after:?} of them after the change", ready.elapsed());
     Ok(())
 }
