@@ -14,15 +14,12 @@ use tempfile::TempDir;
 
 use crate::part::{Part, eventually};
 
-/// Port of the API server.
-const API_PORT: u16 = 6443;
-/// The certificate that the API server makes for itself is for the address that it announces, which the API wants not to be
-/// loopback.
-const API: &str = "https://10.244.255.250:6443";
+/// Address and port of the API server. The certificate that it makes for itself is for the address that it announces, which the API
+/// wants not to be loopback.
+pub const API_ADDRESS: &str = "10.244.255.250:6443";
 const ETCD: &str = "http://127.0.0.1:2379";
 /// Token of the administrator, in group `system:masters`.
 const ADMIN_TOKEN: &str = "administrator";
-const API_ADDRESS: &str = "10.244.255.250";
 
 /// How a cluster is set up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,8 +85,8 @@ impl Cluster {
         let arguments = [
             "apiserver".to_owned(),
             format!("--etcd-servers={ETCD}"),
-            format!("--secure-port={API_PORT}"),
-            format!("--advertise-address={API_ADDRESS}"),
+            "--secure-port=6443".to_owned(),
+            "--advertise-address=10.244.255.250".to_owned(),
             format!("--cert-dir={certificates}"),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
             format!("--service-account-signing-key-file={key}"),
@@ -100,7 +97,7 @@ impl Cluster {
             "--allow-privileged=true".to_owned(),
         ];
         self.api = Some(Part::start("kubernetes", "apiserver", self.directory(), &arguments)?);
-        let ready = || run("curl", &["-skf", &format!("{API}/readyz"), "-m", "2"], None).is_ok();
+        let ready = || run("curl", &["-skf", &format!("https://{API_ADDRESS}/readyz"), "-m", "2"], None).is_ok();
         self.api.as_mut().context("it was started")?.wait_until(|_| ready())?;
         self.kubeconfig_file("admin", ADMIN_TOKEN)?;
         Ok(())
@@ -265,7 +262,7 @@ impl Cluster {
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
             "clusters": [{"name": "test", "cluster": {
-                "server": API, "certificate-authority": self.path("certificates/apiserver.crt"),
+                "server": format!("https://{API_ADDRESS}"), "certificate-authority": self.path("certificates/apiserver.crt"),
             }}],
             "users": [{"name": "test", "user": {"token": token}}],
         });

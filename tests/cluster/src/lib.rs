@@ -11,7 +11,7 @@ mod part;
 mod watch;
 
 pub use self::{
-    cluster::{Cluster, ClusterOptions, run},
+    cluster::{API_ADDRESS, Cluster, ClusterOptions, run},
     coredns::{CoreDns, DnsClient},
     envoy::WatchedEnvoy,
     istio::{Answer, HOST_OUTSIDE, Istio, Pod, PodOptions},
