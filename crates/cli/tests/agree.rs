@@ -26,8 +26,8 @@ use byname_cli::{
     input::{self, InputErrors},
     kubernetes::{ClusterState, NamespacedName},
 };
-use byname_core::{next_random, wire::SessionAffinity};
-use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream};
+use byname_core::wire::SessionAffinity;
+use byname_test_support::{Connection, Envoy, RequestForm, SeededRandom, TestUpstream};
 use serde_json::{Value, json};
 
 const LISTENER: u16 = 15001;
@@ -43,28 +43,12 @@ const SERVICES: [&str; 6] = ["web", "prod", "db", "api", "old", "ext"];
 const ZONES: [&str; 2] = ["eu-a", "eu-b"];
 const NODES: [&str; 2] = ["node-a", "node-b"];
 
-/// Random numbers from a seed. Every failure prints the seed.
-struct SeededRandom(u64);
-
-impl SeededRandom {
-    fn below(&mut self, bound: u64) -> u64 {
-        next_random(&mut self.0) % bound
-    }
-
-    fn one_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len() as u64) as usize]
-    }
-
-    fn maybe(&mut self) -> Option<bool> {
-        match self.below(6) {
-            0 => None,
-            1 => Some(false),
-            _ => Some(true),
-        }
+/// A condition of an endpoint: left out now and then, and true more often than not.
+fn maybe(chance: &mut SeededRandom) -> Option<bool> {
+    match chance.below(6) {
+        0 => None,
+        1 => Some(false),
+        _ => Some(true),
     }
 }
 
@@ -148,7 +132,7 @@ fn slices(random: &mut SeededRandom, service: &Value, pods: &mut u64, listening:
                 let mut endpoint = json!({
                     "addresses": [format!("127.0.0.{}", 2 + pod)],
                     "conditions": {
-                        "ready": random.maybe(), "serving": random.maybe(), "terminating": random.maybe().map(|is| !is),
+                        "ready": maybe(random), "serving": maybe(random), "terminating": maybe(random).map(|is| !is),
                     },
                     "zone": random.of(&ZONES), "nodeName": random.of(&NODES),
                 });

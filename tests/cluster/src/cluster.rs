@@ -4,11 +4,11 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
-use byname_test_support::kubectl_binary;
+use byname_test_support::{kubectl_binary, kubernetes::kubeconfig_with};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -99,7 +99,7 @@ impl Cluster {
         self.api = Some(Part::start("kubernetes", "apiserver", self.directory(), &arguments)?);
         let ready = || run("curl", &["-skf", &format!("https://{API_ADDRESS}/readyz"), "-m", "2"], None).is_ok();
         self.api.as_mut().context("it was started")?.wait_until(|_| ready())?;
-        self.kubeconfig_file("admin", ADMIN_TOKEN)?;
+        self.kubeconfig_file("admin", ADMIN_TOKEN);
         Ok(())
     }
 
@@ -247,7 +247,7 @@ impl Cluster {
     /// If no token can be had.
     pub fn service_account(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let token = self.kubectl(&["create", "token", name, "-n", namespace])?;
-        self.kubeconfig_file(&format!("{namespace}-{name}"), token.trim())
+        Ok(self.kubeconfig_file(&format!("{namespace}-{name}"), token.trim()))
     }
 
     /// A kubeconfig of the administrator.
@@ -256,18 +256,10 @@ impl Cluster {
         PathBuf::from(self.path("admin.kubeconfig"))
     }
 
-    fn kubeconfig_file(&self, name: &str, token: &str) -> Result<PathBuf> {
-        let file = PathBuf::from(self.path(&format!("{name}.kubeconfig")));
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-            "clusters": [{"name": "test", "cluster": {
-                "server": format!("https://{API_ADDRESS}"), "certificate-authority": self.path("certificates/apiserver.crt"),
-            }}],
-            "users": [{"name": "test", "user": {"token": token}}],
-        });
-        fs::write(&file, config.to_string())?;
-        Ok(file)
+    fn kubeconfig_file(&self, name: &str, token: &str) -> PathBuf {
+        let authority = self.path("certificates/apiserver.crt");
+        let cluster = json!({"server": format!("https://{API_ADDRESS}"), "certificate-authority": authority});
+        kubeconfig_with(PathBuf::from(self.path(&format!("{name}.kubeconfig"))), cluster, token)
     }
 
     fn path(&self, name: &str) -> String {
@@ -305,7 +297,12 @@ pub fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<Str
     let output = child.wait_with_output()?;
     // A program may end without reading its input; its status says whether that is an error.
     let _ = writer.join();
+    printed(&format!("{program} {}", arguments.join(" ")), &output)
+}
+
+/// What a program printed, if it ended well. `called` names it in the error.
+pub(crate) fn printed(called: &str, output: &Output) -> Result<String> {
     let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "{program} {} failed ({}):\n{printed}{said}", arguments.join(" "), output.status);
+    ensure!(output.status.success(), "{called} failed ({}):\n{printed}{said}", output.status);
     Ok(printed.into_owned())
 }

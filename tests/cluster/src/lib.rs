@@ -8,13 +8,15 @@ mod envoy;
 mod istio;
 mod netns;
 mod part;
+mod pod;
 mod watch;
 
 pub use self::{
     cluster::{API_ADDRESS, Cluster, ClusterOptions, run},
     coredns::{CoreDns, DnsClient},
     envoy::WatchedEnvoy,
-    istio::{Answer, HOST_OUTSIDE, Istio, Pod, PodOptions},
+    istio::{HOST_OUTSIDE, Istio},
     part::{Part, eventually},
+    pod::{Answer, Pod, PodOptions},
     watch::{Watch, byname_program},
 };

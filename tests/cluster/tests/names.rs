@@ -23,7 +23,7 @@ use byname_cli::{
     kubernetes::{ClusterState, NamespacedName},
 };
 use byname_cluster::{Cluster, ClusterOptions, CoreDns, DnsClient, eventually};
-use byname_core::next_random;
+use byname_test_support::SeededRandom;
 use serde_json::{Value, json};
 
 /// Namespaces of the cluster. Some have the names of Services, one has digits.
@@ -32,23 +32,6 @@ const SERVICES: [&str; 9] = ["web", "db", "api", "old", "prod", "shop-1", "queue
 /// Names asked from each namespace.
 const NAMES: usize = 120;
 
-/// Random numbers from a seed that every failure prints.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        (next_random(&mut self.0) % bound as u64) as usize
-    }
-
-    fn one_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-}
-
 fn namespaces() -> Vec<String> {
     let mut all = vec!["web".to_owned(), "prod".into(), "db".into(), "svc".into(), "1234".into()];
     all.extend((all.len()..NAMESPACES).map(|index| format!("team-{index}")));
@@ -56,7 +39,7 @@ fn namespaces() -> Vec<String> {
 }
 
 /// One application: a Service of some type, and a Deployment, a StatefulSet or nothing behind it.
-fn application(chance: &mut Chance, namespace: &str, name: &str, namespaces: &[String]) -> Vec<Value> {
+fn application(chance: &mut SeededRandom, namespace: &str, name: &str, namespaces: &[String]) -> Vec<Value> {
     let metadata = json!({"namespace": namespace, "name": name});
     let service = |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec});
     if chance.one_in(6) {
@@ -121,7 +104,7 @@ fn application(chance: &mut Chance, namespace: &str, name: &str, namespaces: &[S
     vec![service(spec), workload]
 }
 
-fn name(chance: &mut Chance, cluster: &ClusterState, namespaces: &[String]) -> String {
+fn name(chance: &mut SeededRandom, cluster: &ClusterState, namespaces: &[String]) -> String {
     let services: Vec<_> = cluster.services.keys().collect();
     let NamespacedName { namespace, name } = *chance.of(&services);
     let namespace = if chance.one_in(8) { chance.of(namespaces) } else { namespace };
@@ -164,7 +147,7 @@ fn explained(explanation: &explain::Explanation) -> Result<BTreeSet<IpAddr>> {
 #[test]
 fn explain_knows_the_answers_of_coredns() -> Result<()> {
     let seed: u64 = env::var("BYNAME_SEED").map_or(Ok(1), |seed| seed.parse())?;
-    let mut chance = Chance(seed);
+    let mut chance = SeededRandom(seed);
     let cluster = Cluster::start(ClusterOptions::default())?;
     let namespaces = namespaces();
     let mut objects: Vec<Value> = namespaces

@@ -226,14 +226,22 @@ impl Drop for KubernetesApi {
 /// If the file cannot be written.
 #[must_use]
 pub fn kubeconfig(directory: &Path, cluster: Value) -> PathBuf {
-    let file = directory.join("kubeconfig.json");
+    kubeconfig_with(directory.join("kubeconfig.json"), cluster, "secret")
+}
+
+/// A kubeconfig in `file` for `cluster`, whose user has this token.
+///
+/// # Panics
+/// If it cannot be written.
+#[must_use]
+pub fn kubeconfig_with(file: PathBuf, cluster: Value, token: &str) -> PathBuf {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "test",
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
         "clusters": [{"name": "test", "cluster": cluster}],
-        "users": [{"name": "test", "user": {"token": "secret"}}],
+        "users": [{"name": "test", "user": {"token": token}}],
     });
     std::fs::write(&file, config.to_string()).expect("it can be written");
     file

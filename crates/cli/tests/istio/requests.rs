@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use byname_test_support::{Envoy, TestResult, TestUpstream, with_fields, yaml_documents};
+use byname_test_support::{
+    CHECKOUT, Envoy, ISTIO_NAMES, RECOMMEND, TestResult, TestUpstream, with_fields, yaml_documents,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,26 +18,8 @@ use crate::{
     objects,
 };
 
-const CHECKOUT: &str = "checkout.shop.svc.cluster.local";
-const RECOMMEND: &str = "recommend.shop.svc.cluster.local";
-
-/// The authority that a workload in `shop` sends on port 80, and the host header that the upstream receives. The host
-/// is also part of the cluster's name.
-const ROWS: [(&str, &str); 10] = [
-    ("checkout", CHECKOUT),
-    ("checkout.shop", CHECKOUT),
-    ("checkout.shop.svc", CHECKOUT),
-    (CHECKOUT, CHECKOUT),
-    ("CHECKOUT.shop.svc.cluster.local.", CHECKOUT),
-    ("10.96.147.27", CHECKOUT),
-    ("checkout:80", CHECKOUT),
-    ("_http._tcp.checkout", CHECKOUT),
-    ("suggest", RECOMMEND),
-    ("ledger.billing", "ledger.billing.svc.cluster.local"),
-];
-
 async fn every_row(envoy: &Envoy) -> TestResult {
-    for (authority, host) in ROWS {
+    for (authority, host) in ISTIO_NAMES {
         let reply = get(envoy, authority, &[]).await?;
         let answered = (reply.said("upstream"), reply.said("authority"));
         assert_eq!(

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result};
 use byname_cluster::{HOST_OUTSIDE, Pod, eventually};
-use byname_test_support::{image::sha256, module};
+use byname_test_support::{CHECKOUT, RECOMMEND, image::sha256, module};
 use serde_json::{Value, json};
 
-use crate::istio::mesh::{AUTHORITY, CHECKOUT, Mesh, RECOMMEND, client, expect, steadily};
+use crate::istio::mesh::{AUTHORITY, Mesh, client, expect, steadily};
 
 const DENIED: &str = "RBAC: access denied";
 const PUSHES: usize = 20;

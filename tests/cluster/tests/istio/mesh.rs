@@ -4,11 +4,9 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use byname_cluster::{Answer, Cluster, Istio, Part, Pod, PodOptions, eventually};
-use byname_test_support::{repository, yaml_documents};
+use byname_test_support::{CHECKOUT, repository, yaml_documents};
 use serde_json::{Value, json};
 
-pub(crate) const CHECKOUT: &str = "checkout.shop.svc.cluster.local";
-pub(crate) const RECOMMEND: &str = "recommend.shop.svc.cluster.local";
 pub(crate) const AUTHORITY: &str = "examples/istio/authority/config.yaml";
 pub(crate) const BY_CLUSTER: &str = "examples/istio/cluster-header/config.yaml";
 pub(crate) const BY_ENDPOINT: &str = "examples/istio/cluster-header/watch-config.yaml";

@@ -4,27 +4,13 @@ use std::{fs, process::Command};
 
 use anyhow::Result;
 use byname_cluster::{Part, Pod, PodOptions, byname_program, eventually};
-use byname_test_support::repository;
+use byname_test_support::{CHECKOUT, ISTIO_NAMES, repository};
 use serde_json::{Value, json};
 
-use crate::istio::mesh::{AUTHORITY, BY_CLUSTER, BY_ENDPOINT, CHECKOUT, Mesh, RECOMMEND, client, example, expect};
-
-/// What a workload in `shop` asks for on port 80, and the Host of the Service that it reaches.
-const ROWS: [(&str, &str); 10] = [
-    ("checkout", CHECKOUT),
-    ("checkout.shop", CHECKOUT),
-    ("checkout.shop.svc", CHECKOUT),
-    (CHECKOUT, CHECKOUT),
-    ("CHECKOUT.shop.svc.cluster.local.", CHECKOUT),
-    ("10.96.147.27", CHECKOUT),
-    ("checkout:80", CHECKOUT),
-    ("_http._tcp.checkout", CHECKOUT),
-    ("suggest", RECOMMEND),
-    ("ledger.billing", "ledger.billing.svc.cluster.local"),
-];
+use crate::istio::mesh::{AUTHORITY, BY_CLUSTER, BY_ENDPOINT, Mesh, client, example, expect};
 
 fn reaches_every_row(pod: &Pod) -> Result<()> {
-    for (name, host) in ROWS {
+    for (name, host) in ISTIO_NAMES {
         let answer = pod.get(name)?;
         let mut parts = host.split('.');
         let (service, namespace) = (parts.next().unwrap(), parts.next().unwrap());

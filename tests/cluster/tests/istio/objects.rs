@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use byname_cluster::{HOST_OUTSIDE, eventually};
+use byname_test_support::{CHECKOUT, RECOMMEND};
 use serde_json::{Value, json};
 
-use crate::istio::mesh::{CHECKOUT, Mesh, RECOMMEND, example, expect, networking, steadily};
+use crate::istio::mesh::{Mesh, example, expect, networking, steadily};
 
 /// Faults for `recommend`, and another route, a retry and a timeout by path.
 fn virtual_service() -> Value {

@@ -1,9 +1,10 @@
 //! HTTP/2, gRPC and WebSocket through the redirect.
 
 use anyhow::Result;
+use byname_test_support::CHECKOUT;
 use serde_json::json;
 
-use crate::istio::mesh::{CHECKOUT, Mesh};
+use crate::istio::mesh::Mesh;
 
 const CHAT: &str = "chat.shop.svc.cluster.local";
 

@@ -4,9 +4,9 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 use byname_cluster::{byname_program, eventually};
-use byname_test_support::{Shell, console, kubectl_binary, repository};
+use byname_test_support::{CHECKOUT, Shell, console, kubectl_binary, repository};
 
-use crate::istio::mesh::{CHECKOUT, Mesh};
+use crate::istio::mesh::Mesh;
 
 /// The digest that the READMEs show.
 const SHOWN: &str = "d9c13e5665cef171f816ab8227d10d0ef35f6acf47669805a5248b1fc6adf2a2";

@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use byname_cluster::{Answer, Part, Pod, PodOptions, eventually};
+use byname_test_support::CHECKOUT;
 use serde_json::{Value, json};
 
 use crate::istio::{
-    mesh::{AUTHORITY, CHECKOUT, Mesh, expect, networking, steadily},
+    mesh::{AUTHORITY, Mesh, expect, networking, steadily},
     names::{by_endpoint, start_watched},
 };
 

@@ -1,0 +1,231 @@
+//! A pod whose sidecar, or gateway, is pilot-agent with Envoy.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+use byname_test_support::{envoy_binary, repository};
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::{printed, run},
+    netns::PodNetwork,
+    part::Part,
+};
+
+/// Namespace of istiod.
+pub(crate) const NAMESPACE: &str = "istio-system";
+/// Istio's proxy runs as this user, whose traffic is not redirected.
+pub(crate) const PROXY_USER: &str = "1337";
+
+/// Prints headers and body of the answer.
+const CURL: [&str; 5] = ["curl", "-s", "-i", "-m", "20"];
+
+/// A pod with a sidecar, or a gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct PodOptions<'a> {
+    /// Namespace of the pod.
+    pub namespace: &'a str,
+    /// Name of the pod.
+    pub name: &'a str,
+    /// Labels of the pod.
+    pub labels: &'a [(&'a str, &'a str)],
+    /// Whether the proxy is a gateway: nothing is redirected to it.
+    pub is_gateway: bool,
+}
+
+/// A pod whose proxy runs until it is dropped.
+pub struct Pod {
+    // Dropped before the network it runs in.
+    pub(crate) agent: Option<Part>,
+    pub(crate) network: PodNetwork,
+    pub(crate) folder: PathBuf,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) address: String,
+}
+
+/// An answer over HTTP.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, as they were sent.
+    pub headers: String,
+    /// The body: JSON, if a workload answered.
+    pub body: Value,
+    /// The body as text.
+    pub text: String,
+}
+
+impl Answer {
+    /// Asks with curl from outside of all pods.
+    ///
+    /// # Errors
+    /// If nothing answers.
+    pub fn outside(arguments: &[&str]) -> Result<Self> {
+        let [program, options @ ..] = CURL;
+        Self::read(&run(program, &[&options, arguments].concat(), None)?)
+    }
+
+    fn read(printed: &str) -> Result<Self> {
+        let (headers, text) = printed.split_once("\r\n\r\n").context("an answer has headers")?;
+        let status = headers.split(' ').nth(1).context("a status")?.parse()?;
+        let body = serde_json::from_str(text).unwrap_or_default();
+        Ok(Self { status, headers: headers.to_ascii_lowercase(), body, text: text.to_owned() })
+    }
+
+    /// A field of the workload's JSON, empty if no workload answered.
+    #[must_use]
+    pub fn said(&self, field: &str) -> &str {
+        self.body.get(field).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+impl Pod {
+    /// Starts the agent, with its log in `logs`, and waits until it is ready.
+    pub(crate) fn start_agent(&mut self, logs: &Path, is_gateway: bool) -> Result<()> {
+        let kind = if is_gateway { "router" } else { "sidecar" };
+        let config = json!({
+            "discoveryAddress": format!("istiod.{NAMESPACE}.svc:15012"),
+            "binaryPath": "./envoy",
+            "concurrency": 2,
+            "statusPort": 15020,
+            "proxyStatsMatcher": {"inclusionPrefixes": ["extension_config_discovery"]},
+        });
+        let script = "mount --bind \"$0\" ./pilot-agent; mount --bind \"$1\" ./envoy; shift; exec \"$@\"";
+        for name in ["pilot-agent", "envoy"] {
+            fs::write(self.folder.join(name), "")?;
+        }
+        let agent = repository().join("target/cluster/istio").canonicalize()?.display().to_string();
+        let envoy = envoy_binary()?.canonicalize()?.display().to_string();
+        let environment = [
+            ("PROXY_CONFIG", config.to_string()),
+            ("POD_NAME", self.name.clone()),
+            ("POD_NAMESPACE", self.namespace.clone()),
+            ("INSTANCE_IP", self.address.clone()),
+            ("SERVICE_ACCOUNT", "default".into()),
+            ("ISTIO_META_CLUSTER_ID", "Kubernetes".into()),
+            ("ISTIO_META_INTERCEPTION_MODE", "REDIRECT".into()),
+            ("ISTIO_META_WORKLOAD_NAME", self.name.clone()),
+            ("ISTIO_META_MESH_ID", "cluster.local".into()),
+            ("TRUST_DOMAIN", "cluster.local".into()),
+            ("CLOUD_PLATFORM", "none".into()),
+            ("JWT_POLICY", "third-party-jwt".into()),
+        ];
+        let user = ["setpriv", "--reuid", PROXY_USER, "--regid", PROXY_USER, "--clear-groups"];
+        let run = [
+            "./pilot-agent",
+            "agent",
+            kind,
+            "--templateFile=files/bootstrap.json",
+            "--proxyLogLevel=warning,wasm:info",
+        ];
+        let container = ["sh", "-c", script, &agent, &envoy];
+        let mut command = self.command(true, &[&container[..], &user, &run].concat());
+        command.envs(environment);
+        let mut agent = Part::spawn(command, &format!("{}-{}", self.namespace, self.name), logs)?;
+        let ready = || self.run(&["curl", "-sf", "-m", "2", "http://127.0.0.1:15021/healthz/ready"]).is_ok();
+        agent.wait_until(|_| ready())?;
+        self.agent = Some(agent);
+        Ok(())
+    }
+
+    /// A command that runs a program in the pod. If `ends_all`, what it started ends with it.
+    fn command(&self, ends_all: bool, program: &[&str]) -> Command {
+        let folder = self.folder.display().to_string();
+        let container = self.folder.join("container").display().to_string();
+        let processes: &[&str] = if ends_all { &["--pid", "--fork", "--kill-child", "--mount-proc"] } else { &[] };
+        self.network.command(&[&["unshare", "--mount"], processes, &["sh", &container, &folder], program].concat())
+    }
+
+    /// Runs a program in the pod to its end, and returns what it printed.
+    ///
+    /// # Errors
+    /// If it fails, with what it printed.
+    pub fn run(&self, program: &[&str]) -> Result<String> {
+        let output = self.command(false, program).output()?;
+        printed(&format!("{} in {}", program.join(" "), self.name), &output)
+    }
+
+    /// Starts a part of `tests/cluster/istio` as a workload in the pod.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start(&self, name: &str, arguments: &[&str]) -> Result<Part> {
+        let program = repository().join("target/cluster/istio").display().to_string();
+        Part::spawn(self.command(false, &[&[program.as_str()], arguments].concat()), name, &self.folder)
+    }
+
+    /// Runs a client of `tests/cluster/istio` in the pod, and returns the JSON that it prints.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn client(&self, arguments: &[&str]) -> Result<Value> {
+        let program = repository().join("target/cluster/istio").display().to_string();
+        let printed = run_part(self.command(false, &[&[program.as_str()], arguments].concat()))?;
+        // Istio's packages log to the standard output too, before the client begins.
+        let result = printed.lines().last().context("the client printed nothing")?;
+        Ok(serde_json::from_str(result)?)
+    }
+
+    /// Asks with curl, as a workload in the pod would.
+    ///
+    /// # Errors
+    /// If nothing answers.
+    pub fn curl(&self, arguments: &[&str]) -> Result<Answer> {
+        Answer::read(&self.run(&[&CURL, arguments].concat())?)
+    }
+
+    /// Asks for `/` of a host.
+    ///
+    /// # Errors
+    /// If nothing answers.
+    pub fn get(&self, host: &str) -> Result<Answer> {
+        self.curl(&[&format!("http://{host}/")])
+    }
+
+    /// Asks Envoy's admin interface.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn admin(&self, path: &str) -> Result<String> {
+        self.run(&["curl", "-sf", "-m", "10", &format!("http://127.0.0.1:15000{path}")])
+    }
+
+    /// Address of the pod.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The folder that the pod has as `/etc/byname/ecds`.
+    #[must_use]
+    pub fn ecds(&self) -> PathBuf {
+        self.folder.join("ecds")
+    }
+
+    /// The log of the agent and of Envoy.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.agent.as_ref().map(Part::log).unwrap_or_default()
+    }
+
+    /// The last lines of the log.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        self.agent.as_ref().map(Part::tail).unwrap_or_default()
+    }
+}
+
+/// Runs a part of `tests/cluster/istio` that ends by itself. It would end early with its standard input.
+pub(crate) fn run_part(mut command: Command) -> Result<String> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let stdin = child.stdin.take();
+    let output = child.wait_with_output()?;
+    drop(stdin);
+    printed(&format!("{command:?}"), &output)
+}
