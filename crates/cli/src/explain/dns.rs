@@ -174,11 +174,10 @@ fn of_endpoints(
     if !cluster.knows_endpoints_of(view.name) {
         return DnsLookup::Unknown;
     }
-    let endpoints: Vec<_> = view.endpoints().filter(|endpoint| endpoint.is_ready).collect();
-    let matching = |endpoint: &EndpointView<'_>| -> Vec<IpAddr> {
-        endpoint.all_ips().filter(|address| is_meant(endpoint, *address)).collect()
-    };
-    let mut addresses: Vec<IpAddr> = endpoints.iter().flat_map(matching).collect();
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for endpoint in view.endpoints().filter(|endpoint| endpoint.is_ready) {
+        addresses.extend(endpoint.all_ips().filter(|address| is_meant(&endpoint, *address)));
+    }
     addresses.sort_unstable();
     addresses.dedup();
     match addresses.is_empty() {
