@@ -4,7 +4,7 @@
 
 use std::{ops::ControlFlow, rc::Rc};
 
-use byname_core::{Config, Plan, Refusal, Request, Resolution, Scheme, Trace};
+use byname_core::{Config, DestinationPort, Plan, Refusal, Request, Resolution, Scheme, Trace};
 use log::Level;
 use proxy_wasm::types::Action;
 
@@ -54,8 +54,13 @@ pub(crate) fn on_request_headers(stream: u32, live: &Rc<ActiveConfig>) -> Action
 #[inline(never)]
 fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<Action> {
     let asked = RequestHeaders::find(headers, config.trace_header());
-    let scheme = if asked.method == b"CONNECT" { Scheme::Connect } else { Scheme::from_bytes(asked.scheme) };
-    let request = Request { authority: asked.authority, scheme };
+    let scheme = match Scheme::from_bytes(asked.scheme) {
+        _ if asked.method == b"CONNECT" => Scheme::Connect,
+        Scheme::Https if is_forwarded_scheme(headers) => Scheme::Http,
+        scheme => scheme,
+    };
+    let destination_port = config.destination_port(asked.authority).and_then(|port| find_port(port, headers));
+    let request = Request { authority: asked.authority, scheme, destination_port };
     let mut trace = asked.traced.then(|| Trace::new(config.table.version()));
     let resolution = config.resolve(request, trace.as_mut());
     balance::with(headers, |chooser| config.plan(&resolution, request, chooser, plan, trace.as_mut()));
@@ -130,6 +135,23 @@ impl<'h> RequestHeaders<'h> {
         });
         asked
     }
+}
+
+/// Whether `:scheme` says https only because an earlier hop's client spoke it. A request in origin form has no scheme of its own, so it
+/// has its connection's (RFC 9110 section 7.1). For HTTP/1 Envoy takes it from `x-forwarded-proto`, which a program behind an ingress
+/// often hands on. The two differ where the scheme was in the request itself.
+#[cold]
+#[inline(never)]
+fn is_forwarded_scheme(headers: &Headers) -> bool {
+    headers.get("x-forwarded-proto").is_some_and(|forwarded| forwarded.eq_ignore_ascii_case(b"https"))
+        && host::property(&["request", "protocol"]).is_some_and(|protocol| protocol.starts_with(b"HTTP/1"))
+        && host::property(&["connection", "tls_version"]).is_none_or(|version| version.is_empty())
+}
+
+/// The port that the connection was going to before it was redirected.
+fn find_port(port: &DestinationPort, headers: &Headers) -> Option<u16> {
+    let written = port.header().and_then(|header| headers.get(header)).and_then(|value| port.from_header(value));
+    written.or_else(|| port.from_attribute(&host::property(&["destination", "port"])?))
 }
 
 /// Whether a request is gRPC: its content type is `application/grpc`, optionally with a suffix such as `+proto`.

@@ -362,12 +362,7 @@ async fn websockets_are_steered_by_name() -> TestResult {
     let (port, upstream) =
         echo(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await?;
     let (builder, _upstreams) = builder().await?;
-    let place = "          codec_type: AUTO\n";
-    let envoy = builder
-        .edit(place, &format!("{place}          upgrade_configs: [{{upgrade_type: websocket}}]\n"))
-        .port(18081, port)
-        .start()
-        .await?;
+    let envoy = builder.port(18081, port).start().await?;
     let request = "GET /chat HTTP/1.1\r\nHost: payments\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     talk(envoy.port(15001), request, "HTTP/1.1 101").await?;
@@ -379,26 +374,15 @@ async fn websockets_are_steered_by_name() -> TestResult {
 #[tokio::test]
 async fn a_connect_tunnel_reaches_the_service_that_it_names() -> TestResult {
     // In the first row Envoy ends the tunnel, and its upstream sees the content. In the second row the upstream ends it.
+    let ends_here = ", upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]";
     let rows = [
-        (", upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]", b"".as_slice(), ""),
+        (ends_here, b"".as_slice(), ""),
         ("", b"HTTP/1.1 200 OK\r\n\r\n", "CONNECT payments.shop.svc.cluster.local:80 HTTP/1.1\r\n"),
     ];
-    for (ends_here, answer, expected) in rows {
+    for (upgrade, answer, expected) in rows {
         let (port, upstream) = echo(answer).await?;
         let (builder, _upstreams) = builder().await?;
-        let place = "          codec_type: AUTO\n";
-        let has_header = "headers: [{name: x-byname-cluster, present_match: true}]";
-        let steered = format!("              - match:\n                  prefix: /\n                  {has_header}\n");
-        let connect = format!(
-            "              - match: {{connect_matcher: {{}}, {has_header}}}\n                \
-             route: {{cluster_header: x-byname-cluster{ends_here}}}\n"
-        );
-        let envoy = builder
-            .edit(place, &format!("{place}          upgrade_configs: [{{upgrade_type: CONNECT}}]\n"))
-            .edit(&steered, &format!("{connect}{steered}"))
-            .port(18081, port)
-            .start()
-            .await?;
+        let envoy = builder.edit(ends_here, upgrade).port(18081, port).start().await?;
         let request =
             format!("CONNECT payments:80 HTTP/1.1\r\nHost: payments:80\r\nx-byname-cluster: {FORGED}\r\n\r\n");
         talk(envoy.port(15001), &request, "HTTP/1.1 200").await?;

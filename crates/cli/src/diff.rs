@@ -67,7 +67,7 @@ struct Asker {
 
 impl Asker {
     fn meaning(&mut self, side: &Side, authority: &str) -> Meaning {
-        let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
+        let request = Request::new(authority, Scheme::Http);
         let mut chooser = Chooser { balance: &mut self.balance, env: &mut self.env };
         let resolution = side.config.resolve(request, None);
         side.config.plan(&resolution, request, &mut chooser, &mut self.plan, None);

@@ -23,6 +23,6 @@ pub use self::{
 pub(crate) use self::{
     cluster::ClusterBuilder,
     filter::{dynamic_forward_proxy, wasm},
-    steered::{header_removal, steered_route},
+    steered::{early_header_mutations, steered_route},
     value::{extension, typed},
 };

@@ -38,7 +38,7 @@ pub fn explain(
     let config = &compiled.config;
     let zone = zone(&compiled.wire.dns);
     let authority = asked.authority();
-    let request = Request { authority: authority.as_bytes(), scheme: asked.scheme() };
+    let request = Request { destination_port: asked.destination_port, ..Request::new(&authority, asked.scheme()) };
     let (mut balance, mut env, mut plan) = (Balance::default(), FakeEnv::default(), Plan::default());
     let mut chooser = Chooser { balance: &mut balance, env: &mut env };
     let mut trace = Trace::new(config.table.version());

@@ -250,11 +250,11 @@ fn steered_to(config: &Config, table: &Value) -> BTreeSet<String> {
         for host in &hosts {
             let named = ports.iter().map(|port| format!("{host}:{port}")).chain([host.clone()]);
             for (authority, seed) in named.flat_map(|authority| (0..8).map(move |seed| (authority.clone(), seed))) {
-                for scheme in [Scheme::Http, Scheme::Https] {
+                for scheme in [Scheme::Http, Scheme::Https, Scheme::Connect] {
                     let mut plan = Plan::default();
                     let mut world = FakeEnv { seed, ..FakeEnv::default() };
                     let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut world };
-                    let request = Request { authority: authority.as_bytes(), scheme };
+                    let request = Request::new(&authority, scheme);
                     let resolution = config.resolve(request, None);
                     config.plan(&resolution, request, &mut chooser, &mut plan, None);
                     names.extend(plan.cluster().map(String::from));
@@ -696,7 +696,7 @@ fn istio_objects_resolve_names_like_the_table() -> TestResult {
         let ask = |config: &Config| {
             let mut plan = Plan::default();
             let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
-            let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
+            let request = Request::new(authority, Scheme::Http);
             let resolution = config.resolve(request, None);
             config.plan(&resolution, request, &mut chooser, &mut plan, None);
             (resolution.reason(), plan.authority().map(String::from), plan.cluster().map(String::from))

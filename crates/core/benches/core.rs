@@ -85,7 +85,7 @@ fn resolving(criterion: &mut Criterion) {
             let neighbours = known / NAMESPACES;
             let names: Vec<String> = (0..NAMES).map(|number| name(number * 7_919 % neighbours * NAMESPACES)).collect();
             let ask = |name: &String| {
-                let request = Request { authority: name.as_bytes(), scheme: Scheme::Http };
+                let request = Request::new(name, Scheme::Http);
                 config.resolve(request, None).reason()
             };
             names.iter().for_each(|name| assert_eq!(ask(name), reason, "{name}"));
@@ -191,7 +191,7 @@ fn picking(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new(*policy, endpoints), |bencher| {
                 bencher.iter(|| {
                     let user = users.get_mut(next.next().unwrap_or_default()).expect("one of them");
-                    let request = Request { authority: b"web", scheme: Scheme::Http };
+                    let request = Request::new("web", Scheme::Http);
                     let request = black_box(request);
                     let resolution = config.resolve(request, None);
                     let chooser = &mut Chooser { balance: &mut balance, env: user };

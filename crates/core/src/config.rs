@@ -9,7 +9,7 @@ use alloc::{boxed::Box, string::String};
 use crate::{
     balance::Ticket,
     limits::MAX_COUNTED_SERVICES,
-    names::{Caller, Locality},
+    names::{Caller, Locality, may_have_port},
     policy::Policy,
     report::{Decision, LocalReply, trace_line},
     resolve::{self, Refusal, Request, Resolution, Trace},
@@ -19,9 +19,11 @@ use crate::{
 };
 
 mod caller;
+mod destination_port;
 mod services;
 
 pub use caller::Defaults;
+pub use destination_port::DestinationPort;
 
 use caller::{compile_caller, compile_zone};
 use services::ServiceReader;
@@ -35,6 +37,7 @@ pub struct Config {
     pub table: Table,
     /// How requests are steered.
     pub steering: Steering,
+    destination_port: Option<DestinationPort>,
     trace_header: Option<Box<str>>,
     trace_response_header: Option<Box<str>>,
     access_log: bool,
@@ -65,6 +68,7 @@ impl Config {
             caller: wire.caller,
             dns: wire.dns,
             steering: wire.steering,
+            destination_port: wire.destination_port,
             unknown_names: wire.unknown_names,
             external_names: wire.external_names,
             fallback: wire.fallback,
@@ -85,6 +89,7 @@ impl Config {
         let zone = compile_zone(&wire.dns.cluster_domain, &mut errors);
         let caller = compile_caller(&wire, &zone, defaults, &mut errors);
         let steering = Steering::compile(&wire.steering, &mut errors);
+        let destination_port = DestinationPort::compile(&wire, &mut errors);
         let mut compile_trace_header = |field, name: &Option<String>| {
             let trace = FieldPathRef::root("trace");
             let at = trace.field(field);
@@ -106,8 +111,23 @@ impl Config {
         let locality = Locality { node: caller.node.clone(), zone: caller.zone.clone() };
         let policy = Policy::compile(&wire, zone, locality, &mut errors);
         let table = Table::of(wire.table.version, policy, wire.table.services.specs, &mut errors);
-        let access_log = wire.access_log;
-        errors.or(Self { caller, table, steering, trace_header, trace_response_header, access_log, counted_services })
+        errors.or(Self {
+            caller,
+            table,
+            steering,
+            destination_port,
+            trace_header,
+            trace_response_header,
+            access_log: wire.access_log,
+            counted_services,
+        })
+    }
+
+    /// How to find the port that the connection of a request to `authority` was going to. `None` where it is not needed: the
+    /// authority has a port, or traffic is not redirected.
+    #[must_use]
+    pub fn destination_port(&self, authority: &[u8]) -> Option<&DestinationPort> {
+        self.destination_port.as_ref().filter(|_| !may_have_port(authority))
     }
 
     /// The header whose presence asks for a trace.

@@ -43,7 +43,7 @@ pub mod wire;
 
 pub use balance::{Balance, Env, Events, FakeEnv, Ticket, next_random};
 pub use collections::HashMap;
-pub use config::{Config, Defaults};
+pub use config::{Config, Defaults, DestinationPort};
 pub use names::{
     Authority, AuthorityError, Caller, Candidate, EndpointLabel, Host, Name, NameError, NamespacedName, Resolver,
     SearchPath, SearchedName, is_label, is_special,

@@ -21,7 +21,7 @@ pub use namespaced_name::NamespacedName;
 pub use search_path::{Candidate, Resolver, SearchPath, SearchedName};
 pub use special_addresses::is_special;
 
-pub(crate) use authority::{RawAuthority, RawHost};
+pub(crate) use authority::{RawAuthority, RawHost, may_have_port};
 pub(crate) use caller::Locality;
 pub(crate) use endpoint_label::{is_dashed, parse_dashed};
 pub(crate) use labels::{ClusterName, Labels};

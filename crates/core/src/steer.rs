@@ -11,7 +11,7 @@ use crate::{
     limits::MAX_SHOWN_AUTHORITY_BYTES,
     policy::{LoadBalancer, SteeringOverride},
     resolve::{Destination, Request, Resolution, Route, Scheme, Trace, Upstream, trace::Step},
-    table::{Service, Usable, WeightedSubset},
+    table::{Service, UpstreamProtocol, Usable, WeightedSubset},
     text::{shown, write_number, write_socket_address},
     wire::{RewriteAuthority, SteeringMode},
 };
@@ -42,7 +42,7 @@ impl Steering {
     /// Writes into `plan` what is done to a request with this resolution.
     pub(crate) fn plan(&self, resolution: &Resolution<'_>, mut request: PlanRequest<'_, '_>, plan: &mut Plan) {
         plan.clear();
-        let Request { authority, scheme } = request.request;
+        let Request { authority, scheme, .. } = request.request;
         let because =
             match resolution {
                 Resolution::Refuse(_) => return,
@@ -63,7 +63,8 @@ impl Steering {
                                 (Destination::External(_), SteeringMode::Cluster | SteeringMode::Endpoint) => {
                                     if route.tls { Scheme::Https } else { Scheme::Http }
                                 }
-                                // Envoy's routes match again by the scheme that the request came with.
+                                // Envoy's routes match the authority, whatever the scheme: without a port it is that of port 80.
+                                (_, SteeringMode::Authority) => Scheme::Http,
                                 _ => scheme,
                             };
                         write_authority(route, upstream_scheme, request.zone, &mut plan.authority);
@@ -91,6 +92,8 @@ impl Steering {
         if mode == SteeringMode::Authority {
             return "steering.by";
         }
+        // A client that opens a tunnel speaks to the upstream itself, with TLS of its own if the upstream wants it.
+        let is_tunnel = request.request.scheme == Scheme::Connect;
         let own = own_steering(route);
         let own_cluster = own.and_then(|own| own.cluster.as_ref());
         let mut subset = own.map_or("", |own| &*own.subset);
@@ -100,16 +103,23 @@ impl Steering {
                 if self.dynamic_forward_proxy {
                     plan.set_dynamic_host(host, route.port);
                 }
-                match route.tls {
+                match route.tls && !is_tunnel {
                     true => (&self.external_tls, "steering.external.tlsCluster"),
                     false => (&self.external, "steering.external.cluster"),
                 }
             }
-            Destination::Service(service) | Destination::Endpoint(service, _) if mode == SteeringMode::Endpoint => {
+            // The cluster of a port that speaks TLS would wrap the client's TLS once more, so a tunnel goes to an endpoint.
+            Destination::Service(service) | Destination::Endpoint(service, _)
+                if mode == SteeringMode::Endpoint
+                    || is_tunnel && service.upstream_protocol(route.port_name) == UpstreamProtocol::Tls =>
+            {
                 if let Some(picked) = self.pick(service, route.upstream, request) {
                     write_socket_address(picked.address, picked.port, &mut plan.endpoint);
                     plan.ticket = picked.ticket;
-                    let protocol = service.upstream_protocol(route.port_name);
+                    let protocol = match is_tunnel {
+                        true => UpstreamProtocol::AsClient,
+                        false => service.upstream_protocol(route.port_name),
+                    };
                     let (cluster, because) = self.original_dst.cluster(protocol);
                     plan.set_cluster(cluster);
                     return because;

@@ -97,7 +97,7 @@ fn a_request_allocates_nothing() {
         let (mut balance, mut plan) = (Balance::default(), Plan::default());
         let mut env = FakeEnv { headers: vec![("x-user".into(), "one".into())], ..FakeEnv::default() };
         let mut ask = |authority: &str, env: &mut FakeEnv, all_fail: bool| {
-            let request = Request { authority: authority.as_bytes(), scheme: Scheme::Http };
+            let request = Request::new(authority, Scheme::Http);
             let resolution = config.resolve(request, None);
             let chooser = &mut Chooser { balance: &mut balance, env };
             config.plan(&resolution, request, chooser, &mut plan, None);

@@ -43,6 +43,9 @@ pub(super) struct Explain {
     /// Use https, so the port defaults to 443. Default: http and 80, or the scheme of the URL.
     #[arg(long)]
     https: bool,
+    /// Explain a connection to this port that was redirected to Envoy: a name without a port then means this one.
+    #[arg(long, value_name = "PORT")]
+    destination_port: Option<u16>,
     /// Merge in this hand-written configuration: steering, externalNames and so on. YAML or JSON.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -62,7 +65,8 @@ impl Explain {
         // Errors in other Services must not hide the answer for this one.
         let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
         let compiled = compile::compile(&cluster, &caller, &options)?;
-        let asked = RequestedName::parse(&self.name, self.https);
+        let asked =
+            RequestedName { destination_port: self.destination_port, ..RequestedName::parse(&self.name, self.https) };
         let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, asked);
         match self.output {
             OutputFormat::Text => output::print(&explain::text(&explanation))?,

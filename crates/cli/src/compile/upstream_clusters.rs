@@ -104,6 +104,17 @@ impl fmt::Display for UpstreamCluster {
 }
 
 impl UpstreamCluster {
+    /// Whether Envoy speaks TLS to it.
+    #[must_use]
+    pub fn speaks_tls(&self) -> bool {
+        match self {
+            Self::Endpoints(endpoints) => endpoints.spoken == UpstreamProtocol::Tls,
+            Self::External { tls, .. } | Self::DynamicForwardProxy { tls } => *tls,
+            Self::OriginalDst(spoken) => *spoken == UpstreamProtocol::Tls,
+            Self::Passthrough => false,
+        }
+    }
+
     /// Whether this is a subset of `whole`. If cluster names do not include the subset, one cluster serves all subsets.
     fn is_subset_of(&self, whole: &Self) -> bool {
         matches!((self, whole), (Self::Endpoints(part), Self::Endpoints(whole))
@@ -289,7 +300,12 @@ impl ClusterCollector<'_> {
         // With an endpoint in the plan, the cluster is the one that all Services share.
         if let (Some(cluster), None) = (plan.cluster(), plan.endpoint()) {
             self.named(authority, cluster);
-            self.put(cluster.to_owned(), UpstreamCluster::Endpoints(self.endpoints(&route, of)));
+            let endpoints = self.endpoints(&route, of);
+            if endpoints.spoken == UpstreamProtocol::Tls && endpoints.addresses.is_some() {
+                let tunnels = self.compiled.wire.steering.original_dst.cluster.clone();
+                self.put(tunnels, UpstreamCluster::OriginalDst(UpstreamProtocol::AsClient));
+            }
+            self.put(cluster.to_owned(), UpstreamCluster::Endpoints(endpoints));
         }
         true
     }
@@ -318,15 +334,17 @@ impl ClusterCollector<'_> {
         }
     }
 
-    /// Asks for a name that leaves the cluster, in plaintext and over TLS.
+    /// Asks for a name that leaves the cluster: in plaintext, over TLS and for a tunnel.
     fn outside(&mut self, config: &Config, authority: &str) {
-        for scheme in [Scheme::Http, Scheme::Https] {
+        for scheme in [Scheme::Http, Scheme::Https, Scheme::Connect] {
             let (resolution, plan) = ask(config, authority, scheme);
             let (Resolution::Route(Route { destination: Destination::External(host), port, tls, .. }), Some(cluster)) =
                 (resolution, plan.cluster())
             else {
                 continue;
             };
+            // The client's own TLS is inside the tunnel.
+            let tls = tls && scheme != Scheme::Connect;
             let upstream = match plan.dynamic_host() {
                 Some(_) => UpstreamCluster::DynamicForwardProxy { tls },
                 None => UpstreamCluster::External { host: host.to_owned(), port, tls },
@@ -374,7 +392,7 @@ impl ClusterCollector<'_> {
 fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'c>, Plan) {
     let mut plan = Plan::default();
     let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
-    let request = Request { authority: authority.as_bytes(), scheme };
+    let request = Request::new(authority, scheme);
     let resolution = config.resolve(request, None);
     config.plan(&resolution, request, &mut chooser, &mut plan, None);
     (resolution, plan)

@@ -5,14 +5,14 @@ use std::{net::SocketAddr, path::PathBuf, rc::Rc};
 use super::{
     cluster::{ClusterBuilder, Style},
     filter::{discovered, dynamic_forward_proxy, inline},
-    steered::{header_removal, steered_route},
+    steered::{early_header_mutations, ends_tunnels, steered_route, steered_tunnel_route},
     template::fill,
-    value::{extension, socket_address, typed, watched},
+    value::{empty, extension, socket_address, typed, watched},
 };
 use crate::{
     compile::{Compiled, UpstreamCluster, UpstreamClusters},
     input::{InputError, InputErrors},
-    output::yaml::{Yaml, map, one_line},
+    output::yaml::{Fields, Yaml, map, one_line},
 };
 
 /// What happens to requests that the filter passes through.
@@ -35,6 +35,8 @@ pub struct Bootstrap {
     pub admin: SocketAddr,
     /// What happens to requests that pass through. Default: send them on if `steering.passCluster` is set, else refuse them.
     pub pass: Option<Pass>,
+    /// Protocols that clients may upgrade to, besides those of [`UPGRADES`].
+    pub upgrades: Vec<String>,
     /// The node's id. Default: the namespace.
     pub id: Option<String>,
     /// The file that Envoy discovers the filter from. Default: the filter is part of the bootstrap.
@@ -47,6 +49,9 @@ pub struct Bootstrap {
 
 /// The default name of the cluster for requests that pass through.
 const PASS_CLUSTER: &str = "passthrough";
+
+/// The protocols that clients may upgrade to: WebSocket, `kubectl exec`, Docker's API and Tailscale's.
+const UPGRADES: [&str; 5] = ["websocket", "SPDY/3.1", "tcp", "tailscale-control-protocol", "derp"];
 
 /// The bootstrap of a sidecar for the caller that `compiled` is for.
 ///
@@ -74,6 +79,7 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
     let listed: Vec<Yaml> = listed.into_iter().map(Yaml::Map).collect();
 
     let control_header = &wire.steering.control_header;
+    let destination_port = wire.destination_port.as_ref().and_then(|port| port.header.as_deref());
     Ok(fill(
         include_str!("bootstrap.yaml.in"),
         [
@@ -85,7 +91,10 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
             ("dynamic_resources", wanted.cds_file.as_deref().map(|file| map! { "cds_config": watched(file) }).into()),
             ("listen", socket_address(wanted.listen)),
             ("listener_filters", (passes == Pass::OriginalDst).then(listener_filters).into()),
-            ("header_removal", header_removal(control_header)),
+            ("upgrades", upgrades(&wanted.upgrades)),
+            ("local_replies", local_replies()),
+            ("early_header_mutations", early_header_mutations(control_header, destination_port)),
+            ("removed_headers", destination_port.map(|name| Yaml::one_line([name.to_owned()])).into()),
             ("validate_clusters", wanted.cds_file.is_some().then_some(false).into()),
             ("virtual_hosts", virtual_hosts(clusters, control_header, pass_cluster)),
             ("http_filters", http_filters(compiled, clusters, namespace, wanted)),
@@ -97,6 +106,35 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
 fn listener_filters() -> Yaml {
     let original_dst = typed! { "envoy.extensions.filters.listener.original_dst.v3.OriginalDst" };
     [extension("envoy.filters.listener.original_dst", original_dst)].into()
+}
+
+fn upgrades(more: &[String]) -> Yaml {
+    let types = ["CONNECT"].iter().chain(&UPGRADES).map(|name| (*name).to_owned()).chain(more.iter().cloned());
+    types.map(|name| one_line! { "upgrade_type": name }).collect::<Vec<_>>().into()
+}
+
+/// The words for an upgrade that is not listed, which Envoy answers before any filter runs.
+fn local_replies() -> Yaml {
+    let is_refused_upgrade = typed! {
+        "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        "expression": "response.code_details == 'upgrade_failed'",
+    };
+    let words = "byname: upgrade_not_allowed: this Envoy does not pass on an upgrade to %REQ(UPGRADE)%; pass \
+                 --upgrade TYPE to byname compile to allow it\n";
+    let mapper = map! {
+        "filter": map! { "extension_filter": extension("envoy.access_loggers.extension_filters.cel", is_refused_upgrade) },
+        "headers_to_add": [reason_header("upgrade_not_allowed")],
+        "body_format_override": map! { "text_format_source": one_line! { "inline_string": words } },
+    };
+    map! { "mappers": [mapper] }
+}
+
+/// Why Envoy answers by itself, as the filter says it in its local replies.
+fn reason_header(reason: &'static str) -> Yaml {
+    map! {
+        "header": one_line! { "key": "x-byname-reason", "value": reason },
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
 }
 
 fn http_filters(compiled: &Compiled, clusters: &UpstreamClusters, namespace: &str, wanted: &Bootstrap) -> Yaml {
@@ -119,46 +157,89 @@ fn http_filters(compiled: &Compiled, clusters: &UpstreamClusters, namespace: &st
 /// The routes of requests that are steered by cluster, and of requests that are steered by authority. A request that is steered by
 /// cluster may have the name of an authority too, so its route comes first.
 fn virtual_hosts(clusters: &UpstreamClusters, control_header: &str, pass_cluster: Option<&str>) -> Yaml {
-    let steered = Rc::new(Yaml::Map(steered_route(control_header)));
-    let steered = || Yaml::Shared("steered", Rc::clone(&steered));
-    let to_cluster = |cluster: &str| {
-        map! {
-            "match": one_line! { "prefix": "/" },
-            "route": one_line! { "cluster": cluster.to_owned(), "timeout": "0s" },
-        }
+    let shared = |anchor, route: Fields| {
+        let route = Rc::new(Yaml::Map(route));
+        move || Yaml::Shared(anchor, Rc::clone(&route))
     };
-    let otherwise = match pass_cluster {
-        Some(cluster) => Yaml::commented(
-            "Other requests go to the address that the client connected to, as without the filter. This needs redirected traffic:\n\
-             a request that a client sends to this Envoy as its proxy would come back here.",
-            to_cluster(cluster),
+    let steered = shared("steered", steered_route(control_header));
+    let steered_tunnel = shared("steered_tunnel", steered_tunnel_route(control_header));
+    let mut first = vec![
+        Yaml::commented(
+            "The route of the requests that the filter steered: only they have the control header. Envoy chooses the cluster by it\n\
+             and then removes it.",
+            steered(),
         ),
-        None => {
-            let body = "byname: this address or name is not in the table, and this Envoy passes nothing on\n";
-            let response = map! { "status": 404, "body": one_line! { "inline_string": body } };
-            Yaml::commented(
-                "Other requests get 404. If traffic is redirected here, `--pass original-dst` sends them on instead.",
-                map! { "match": one_line! { "prefix": "/" }, "direct_response": response },
-            )
-        }
-    };
-    let steered_first = Yaml::commented(
-        "The route of the requests that the filter steered: only they have the control header. Envoy chooses the cluster by it\n\
-         and then removes it.",
-        steered(),
-    );
-    let mut hosts =
-        vec![map! { "name": "all", "domains": Yaml::one_line(["*"]), "routes": [steered_first, otherwise] }];
+        Yaml::commented(
+            "The same for CONNECT: Envoy ends the tunnel, and its content goes to the upstream.",
+            steered_tunnel(),
+        ),
+    ];
+    first.extend(others(pass_cluster));
+    let mut hosts = vec![map! { "name": "all", "domains": Yaml::one_line(["*"]), "routes": first }];
     hosts.extend(clusters.by_authority.iter().map(|(authority, route)| {
         let mut domains = vec![authority.clone()];
         if route.port == 80 {
             domains.push(format!("{authority}:80"));
         }
-        map! {
-            "name": authority.clone(),
-            "domains": Yaml::one_line(domains),
-            "routes": Yaml::one_line([steered(), to_cluster(&route.cluster)]),
-        }
+        let routes =
+            [steered(), steered_tunnel(), to_cluster(&route.cluster, path()), tunnel_to(clusters, &route.cluster)];
+        map! { "name": authority.clone(), "domains": Yaml::one_line(domains), "routes": Yaml::one_line(routes) }
     }));
     hosts.into()
+}
+
+/// The routes of the requests that the filter passes through.
+fn others(pass_cluster: Option<&str>) -> [Yaml; 2] {
+    match pass_cluster {
+        Some(cluster) => [
+            Yaml::commented(
+                "Other requests go to the address that the client connected to, as without the filter. This needs redirected traffic:\n\
+                 a request that a client sends to this Envoy as its proxy would come back here.",
+                to_cluster(cluster, path()),
+            ),
+            to_cluster(cluster, tunnel()),
+        ],
+        None => {
+            let refused = |matched| {
+                let body = "byname: not_in_table: this address or name is not in the table, and this Envoy passes nothing on\n";
+                direct_response(matched, 404, "not_in_table", body)
+            };
+            [
+                Yaml::commented(
+                    "Other requests get 404. If traffic is redirected here, `--pass original-dst` sends them on instead.",
+                    refused(path()),
+                ),
+                refused(tunnel()),
+            ]
+        }
+    }
+}
+
+/// The route of tunnels to a Service that is steered by authority.
+fn tunnel_to(clusters: &UpstreamClusters, cluster: &str) -> Yaml {
+    if clusters.by_name.get(cluster).is_some_and(UpstreamCluster::speaks_tls) {
+        let body = "byname: tunnel_in_tls: a tunnel to this port would be in TLS twice; steer the Service by cluster or by endpoint\n";
+        return direct_response(tunnel(), 501, "tunnel_in_tls", body);
+    }
+    map! {
+        "match": tunnel(),
+        "route": one_line! { "cluster": cluster.to_owned(), "timeout": "0s", "upgrade_configs": ends_tunnels() },
+    }
+}
+
+fn to_cluster(cluster: &str, matched: Yaml) -> Yaml {
+    map! { "match": matched, "route": one_line! { "cluster": cluster.to_owned(), "timeout": "0s" } }
+}
+
+fn direct_response(matched: Yaml, status: u32, reason: &'static str, body: &'static str) -> Yaml {
+    let response = map! { "status": status, "body": one_line! { "inline_string": body } };
+    map! { "match": matched, "direct_response": response, "response_headers_to_add": [reason_header(reason)] }
+}
+
+fn path() -> Yaml {
+    one_line! { "prefix": "/" }
+}
+
+fn tunnel() -> Yaml {
+    one_line! { "connect_matcher": empty() }
 }

@@ -15,6 +15,9 @@ pub struct RequestedName {
     pub port: Option<String>,
     /// `http` or `https`.
     pub scheme: String,
+    /// The port that the client connected to, where its traffic is redirected to Envoy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination_port: Option<u16>,
 }
 
 impl RequestedName {
@@ -35,9 +38,11 @@ impl RequestedName {
         let port = rest
             .rsplit_once(':')
             .filter(|(name, port)| !port.contains(']') && (!name.contains(':') || name.ends_with(']')));
+        let of =
+            |name: &str| Self { name: name.to_owned(), port: None, scheme: scheme.clone(), destination_port: None };
         match port {
-            Some((name, port)) => Self { name: name.to_owned(), port: Some(port.to_owned()), scheme },
-            None => Self { name: rest.to_owned(), port: None, scheme },
+            Some((name, port)) => Self { port: Some(port.to_owned()), ..of(name) },
+            None => of(rest),
         }
     }
 

@@ -5,7 +5,9 @@ use std::path::Path;
 use super::object::{IstioObject, namespace};
 use crate::{
     compile::{Compiled, Steered, UpstreamCluster, UpstreamClusters},
-    envoy::{ClusterBuilder, Style, dynamic_forward_proxy, extension, header_removal, steered_route, typed, wasm},
+    envoy::{
+        ClusterBuilder, Style, dynamic_forward_proxy, early_header_mutations, extension, steered_route, typed, wasm,
+    },
     input::{InputError, InputErrors},
     output::yaml::{Yaml, fields, map, one_line},
 };
@@ -47,7 +49,7 @@ pub fn envoy_filter(
     let manager = map! {
         "typed_config": typed! {
             "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "early_header_mutation_extensions": header_removal(control_header),
+            "early_header_mutation_extensions": early_header_mutations(control_header, None),
         },
     };
     let mut route = fields! { "name": "byname" };

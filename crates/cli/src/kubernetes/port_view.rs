@@ -226,7 +226,7 @@ mod tests {
         let config = json!({"version": 1, "table": {"version": 1, "services": {"shop/web": service}}});
         let defaults = Defaults { namespace: Some("shop"), ..Defaults::default() };
         let config = Config::read(config.to_string(), &defaults).unwrap();
-        let request = Request { authority: b"web:80", scheme: Scheme::Http };
+        let request = Request::new("web:80", Scheme::Http);
         let Resolution::Route(route) = config.resolve(request, None) else { panic!("{name} is not resolved") };
         route.destination.service().unwrap().upstream_protocol(name)
     }

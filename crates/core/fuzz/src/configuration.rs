@@ -71,7 +71,7 @@ fn ask(config: &Config, json: &Value) {
     let mut used = Plan::default();
     for authority in &asked {
         for scheme in [Scheme::Http, Scheme::Https] {
-            decided(config, &zone, Request { authority: authority.as_bytes(), scheme }, &mut used);
+            decided(config, &zone, Request::new(authority, scheme), &mut used);
         }
     }
 }

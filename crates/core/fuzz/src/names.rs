@@ -48,7 +48,7 @@ pub fn names(bytes: &[u8]) {
     let Ok((configuration, https)) = read(&mut bytes) else { return };
     let authority = bytes.take_rest();
     let scheme = if https { Scheme::Https } else { Scheme::Http };
-    let request = Request { authority, scheme };
+    let request = Request::new(authority, scheme);
     let used = &mut Plan::default();
 
     let mut config = Config::read(configuration.to_string(), &Defaults::default())

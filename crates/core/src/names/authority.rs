@@ -162,6 +162,11 @@ impl<'a> RawAuthority<'a> {
     }
 }
 
+/// Whether the bytes of an `:authority` may have a port. A valid authority for which this is false has none.
+pub(crate) fn may_have_port(bytes: &[u8]) -> bool {
+    bytes.contains(&b':') && !bytes.ends_with(b"]")
+}
+
 fn parse_host(bytes: &[u8]) -> Result<RawHost<'_>, AuthorityError> {
     let (bare, absolute) = match bytes.strip_suffix(b".") {
         Some([]) => return Err(AuthorityError::Name(NameError::EmptyLabel)),

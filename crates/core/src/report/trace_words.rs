@@ -72,6 +72,7 @@ fn write_port(
 ) -> fmt::Result {
     let origin = match origin {
         PortOrigin::Authority => "from the authority",
+        PortOrigin::Connection => "of the connection",
         PortOrigin::Scheme => "by the scheme",
         PortOrigin::Alias => "by the alias",
         PortOrigin::Fallback => "by the fallback",

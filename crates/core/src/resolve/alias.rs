@@ -53,7 +53,7 @@ impl<'t> Walk<'t, '_> {
                 Match::Endpoint(..) => return resolution,
                 Match::Service(service) => service,
                 Match::Port(service, named) => {
-                    if port.origin == PortOrigin::Scheme {
+                    if port.origin.is_implied() {
                         port.replace(PortOrigin::Name, Some(named.number), None);
                     }
                     service

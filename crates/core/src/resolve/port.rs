@@ -23,7 +23,7 @@ impl<'t> Walk<'t, '_> {
                 (service, requested.number, requested.origin)
             }
             Match::Port(service, port) => match requested.origin {
-                PortOrigin::Scheme => (service, port.number, PortOrigin::Name),
+                origin if origin.is_implied() => (service, port.number, PortOrigin::Name),
                 _ => (service, requested.number, requested.origin),
             },
         };

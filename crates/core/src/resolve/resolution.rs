@@ -14,8 +14,18 @@ use crate::{
 pub struct Request<'r> {
     /// The bytes of `:authority`, as the client sent them.
     pub authority: &'r [u8],
-    /// The scheme, whose default port is used where the authority has no port.
+    /// The scheme. Its default port is used where neither the authority nor `destination_port` says one.
     pub scheme: Scheme,
+    /// The port that the client's connection was going to before it was redirected. `None`: unknown, or not redirected.
+    pub destination_port: Option<u16>,
+}
+
+impl<'r> Request<'r> {
+    /// A request on a connection whose destination is unknown.
+    #[must_use]
+    pub fn new(authority: &'r (impl AsRef<[u8]> + ?Sized), scheme: Scheme) -> Self {
+        Self { authority: authority.as_ref(), scheme, destination_port: None }
+    }
 }
 
 /// The scheme of a request.

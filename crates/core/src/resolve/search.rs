@@ -30,7 +30,7 @@ impl<'t> Walk<'t, '_> {
             Ok(RawAuthority { host: RawHost::Name { name, .. }, .. }) if name.has_uppercase => {
                 self.resolve_in_lowercase(request)
             }
-            Ok(authority) => self.resolve_authority(authority, request.scheme),
+            Ok(authority) => self.resolve_authority(authority, request),
             Err(error) => {
                 self.note(|| Step::Unreadable(error));
                 Resolution::Refuse(Refusal::BadAuthority)
@@ -51,14 +51,14 @@ impl<'t> Walk<'t, '_> {
         self.resolve(Request { authority: buffer, ..request })
     }
 
-    fn resolve_authority(&mut self, authority: RawAuthority<'_>, scheme: Scheme) -> Resolution<'t> {
-        let tls = scheme == Scheme::Https;
-        let port = match authority.port {
-            Some(number) => RequestedPort { number, origin: PortOrigin::Authority, tls, is_replaced: false },
-            None => {
-                RequestedPort { number: scheme.default_port(), origin: PortOrigin::Scheme, tls, is_replaced: false }
-            }
+    fn resolve_authority(&mut self, authority: RawAuthority<'_>, request: Request<'_>) -> Resolution<'t> {
+        let (number, origin) = match (authority.port, request.destination_port) {
+            (Some(port), _) => (port, PortOrigin::Authority),
+            (None, Some(port)) => (port, PortOrigin::Connection),
+            (None, None) => (request.scheme.default_port(), PortOrigin::Scheme),
         };
+        let tls = request.scheme == Scheme::Https;
+        let port = RequestedPort { number, origin, tls, is_replaced: false };
         match authority.host {
             RawHost::Name { name, absolute } => {
                 self.resolve_name(&SearchedName::with_dots(name.text, name.dots, absolute), port)

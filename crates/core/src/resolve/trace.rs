@@ -178,6 +178,8 @@ pub enum FallbackOutcome {
 pub enum PortOrigin {
     /// The authority.
     Authority,
+    /// The connection, as it was before it was redirected.
+    Connection,
     /// The default of the scheme.
     Scheme,
     /// The port of the alias.
@@ -186,6 +188,13 @@ pub enum PortOrigin {
     Fallback,
     /// The port named by the authority's `_port` label.
     Name,
+}
+
+impl PortOrigin {
+    /// Whether the client named no port, so that a name for one decides.
+    pub(super) fn is_implied(self) -> bool {
+        matches!(self, Self::Connection | Self::Scheme)
+    }
 }
 
 /// The port of a Service that matched.

@@ -34,6 +34,9 @@ pub struct Config<S = BTreeMap<String, Service>> {
     /// How requests are steered.
     #[serde(default)]
     pub steering: Steering,
+    /// Where the client's connection was going to before it was redirected. Default: it was not redirected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_port: Option<DestinationPort>,
     /// What happens to names that are not in the table.
     #[serde(default)]
     pub unknown_names: UnknownNames,
@@ -62,6 +65,7 @@ object!(Config<S> requires "version" {
     "caller" => caller,
     "dns" => dns,
     "steering" => steering,
+    "destinationPort" => destination_port,
     "unknownNames" => unknown_names,
     "externalNames" => external_names,
     "fallback" => fallback,
@@ -76,6 +80,23 @@ impl<'de, S: Readable + Default> Deserialize<'de> for Config<S> {
         reader::read(deserializer)
     }
 }
+
+/// Traffic is redirected to Envoy. So an authority without a port means the port that the connection was going to, rather than the
+/// default of the scheme (RFC 9110 section 4.2).
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DestinationPort {
+    /// The request header in which the listener writes the port, `%DOWNSTREAM_LOCAL_PORT%`. Default, and for requests without it:
+    /// Envoy's attribute `destination.port`, which costs a host call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// The port of the listener itself. A connection to it was not redirected. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener_port: Option<u16>,
+}
+
+object!(DestinationPort { "header" => header, "listenerPort" => listener_port, });
 
 /// What happens to names that are not in the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -50,7 +50,7 @@ pub(crate) fn chain<S: AsRef<str>>(keys: &[S]) -> Value {
 /// The plan as `CLUSTER | AUTHORITY`, each `-` if the plan has none, and every step.
 pub(crate) fn decide(config: &Config, authority: &str, scheme: Scheme) -> (String, String) {
     let mut plan = Plan::default();
-    let (_, trace) = fixture::decide_traced(config, Request { authority: authority.as_bytes(), scheme }, &mut plan);
+    let (_, trace) = fixture::decide_traced(config, Request::new(authority, scheme), &mut plan);
     let planned = format!("{} | {}", plan.cluster().unwrap_or("-"), plan.authority().unwrap_or("-"));
     (planned, trace.to_string())
 }

@@ -56,7 +56,7 @@ pub(crate) fn shop() -> Value {
 
 /// A request over `http`.
 pub(crate) fn http(authority: &(impl AsRef<[u8]> + ?Sized)) -> Request<'_> {
-    Request { authority: authority.as_ref(), scheme: Scheme::Http }
+    Request::new(authority, Scheme::Http)
 }
 
 /// What `authority` resolves to over `http`: `REASON HOST:PORT`, `pass REASON` or `refuse REASON`.
@@ -65,7 +65,10 @@ pub(crate) fn ask(config: &Config, authority: impl AsRef<[u8]>) -> String {
 }
 
 pub(crate) fn ask_over(config: &Config, authority: impl AsRef<[u8]>, scheme: Scheme) -> String {
-    let request = Request { authority: authority.as_ref(), scheme };
+    ask_for(config, Request::new(&authority, scheme))
+}
+
+pub(crate) fn ask_for(config: &Config, request: Request<'_>) -> String {
     match config.resolve(request, None) {
         Resolution::Route(route) => {
             let mut host = String::new();
@@ -137,7 +140,7 @@ pub(crate) fn decide_traced<'c>(config: &'c Config, request: Request<'_>, plan: 
 /// The plan for a request.
 pub(crate) fn plan(config: &Config, authority: &str, scheme: Scheme) -> Plan {
     let mut plan = Plan::default();
-    decide(config, Request { authority: authority.as_bytes(), scheme }, &mut plan);
+    decide(config, Request::new(authority, scheme), &mut plan);
     plan
 }
 

@@ -15,6 +15,7 @@ mod balance_memory;
 mod baselines;
 mod config_reading;
 mod config_validation;
+mod destination_ports;
 mod ejection;
 mod endpoint_addresses;
 mod fallback_outcomes;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::fixture::{self, config, http, shop};
+use crate::fixture::{self, config, http, shop, with_fields};
 
 /// The plan as `CLUSTER | AUTHORITY`, each `-` if the plan has none, and ` | HOST PORT` for a dynamic forward proxy.
 fn plan(config: &Config, authority: &str, scheme: Scheme) -> String {
@@ -75,10 +75,43 @@ fn keeps_the_port_of_a_connect_request() {
     for (authority, expected) in [
         ("payments:80", "outbound|80||payments.shop.svc.cluster.local | payments.shop.svc.cluster.local:80"),
         ("clear:80", "external|80|api.example.com | api.example.com:80"),
-        ("api:1", "external-tls|443|api.example.com | api.example.com:443"),
+        // The client's own TLS is in the tunnel.
+        ("api:1", "external|443|api.example.com | api.example.com:443"),
         ("payments", "- | -"),
     ] {
         assert_eq!(plan(&config, authority, Scheme::Connect), expected, "{authority}");
+    }
+}
+
+#[test]
+fn tunnels_to_an_endpoint_where_the_cluster_would_speak_tls() {
+    let unknown = json!({"ports": [{"name": "https", "port": 443}]});
+    let endpoints = json!({"endpoints": [{"addresses": "10.244.0.9", "ports": {"https": 8443}}]});
+    let table = json!({"services": {"shop/secure": with_fields(unknown.clone(), endpoints)}});
+    for (by, expected) in [
+        ("cluster", "original-dst 10.244.0.9:8443"),
+        ("endpoint", "original-dst 10.244.0.9:8443"),
+        ("authority", "- -"),
+    ] {
+        let config = config(json!({"steering": {"by": by}, "table": table}));
+        let plan = fixture::plan(&config, "secure:443", Scheme::Connect);
+        let steered = [plan.cluster().unwrap_or("-"), plan.endpoint().unwrap_or("-")].join(" ");
+        assert_eq!(steered, expected, "{by}");
+    }
+    let config = config(json!({"table": {"services": {"shop/unknown": unknown}}}));
+    let steered = fixture::plan(&config, "unknown:443", Scheme::Connect);
+    assert_eq!(steered.cluster(), Some("outbound|443||unknown.shop.svc.cluster.local"), "no endpoint is known");
+}
+
+#[test]
+fn writes_the_port_for_routes_unless_it_is_80() {
+    let config = steering(json!({"by": "authority"}));
+    for (authority, scheme, expected) in [
+        ("payments:80", Scheme::Https, "- | payments.shop.svc.cluster.local"),
+        ("clear", Scheme::Https, "- | api.example.com:443"),
+        ("clear:80", Scheme::Https, "- | api.example.com"),
+    ] {
+        assert_eq!(plan(&config, authority, scheme), expected, "{authority}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::bail;
-use byname_core::wire::{SteeringMode, UnknownNames};
+use byname_core::wire::{DestinationPort, SteeringMode, UnknownNames};
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -33,6 +33,9 @@ pub(super) enum CompileFormat {
 }
 
 use CompileFormat::{EnvoyBootstrap, EnvoyEcds, IstioEnvoyfilter, IstioWasmplugin};
+
+/// The header in which the listener tells the filter the port that a connection was going to.
+const DESTINATION_PORT_HEADER: &str = "x-byname-destination-port";
 
 /// Options of the output formats.
 #[derive(Args, Clone, Debug)]
@@ -71,6 +74,9 @@ pub(super) struct Outputs {
     /// Choose what happens to names outside the table. Default: original-dst if steering.passCluster is set, else refuse.
     #[arg(long, value_enum, help_heading = "Envoy")]
     pass: Option<Pass>,
+    /// Let clients upgrade to this protocol too, as the Upgrade header names it. Can be repeated. Default: WebSocket and a few others.
+    #[arg(long = "upgrade", value_name = "TYPE", help_heading = "Envoy")]
+    upgrades: Vec<String>,
     /// Set the URL of the image with the module, oci://registry/name:tag, or of the module, https://host/byname.wasm.
     #[arg(long, value_name = "URL", help_heading = "Istio")]
     image: Option<String>,
@@ -92,7 +98,7 @@ pub(super) struct RenderedTexts {
 impl Outputs {
     /// Refuses options that have no effect with this format.
     pub(super) fn check(&self, format: CompileFormat) -> anyhow::Result<()> {
-        let options: [(&str, bool, &[CompileFormat]); 14] = [
+        let options: [(&str, bool, &[CompileFormat]); 15] = [
             ("--module", self.module.is_some(), &[EnvoyEcds, EnvoyBootstrap, IstioEnvoyfilter]),
             ("--clusters", self.clusters.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
             ("--clusters-output", self.clusters_output.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
@@ -101,9 +107,10 @@ impl Outputs {
             ("--ca-file", self.ca_file.is_some(), &[EnvoyEcds, EnvoyBootstrap, IstioEnvoyfilter]),
             ("--ecds-file", self.ecds_file.is_some(), &[EnvoyBootstrap]),
             ("--cds-file", self.cds_file.is_some(), &[EnvoyBootstrap]),
-            ("--listen", self.listen.is_some(), &[EnvoyBootstrap]),
+            ("--listen", self.listen.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
             ("--admin", self.admin.is_some(), &[EnvoyBootstrap]),
-            ("--pass", self.pass.is_some(), &[EnvoyBootstrap]),
+            ("--pass", self.pass.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
+            ("--upgrade", !self.upgrades.is_empty(), &[EnvoyBootstrap]),
             ("--image", self.image.is_some(), &[IstioWasmplugin]),
             ("--sha256", self.sha256.is_some(), &[IstioWasmplugin]),
             ("--endpoints", self.endpoints, &[IstioWasmplugin, IstioEnvoyfilter]),
@@ -133,13 +140,25 @@ impl Outputs {
 
     /// Adapts the compile options to the format.
     pub(super) fn prepare(&self, format: CompileFormat, options: &mut CompileOptions) -> anyhow::Result<()> {
-        let passes_nothing = match self.pass {
-            Some(pass) => pass == Pass::Refuse,
-            None => options.base.config.steering.pass_cluster.is_none(),
+        let pass = match (self.pass, format) {
+            (None, EnvoyBootstrap) if options.base.config.steering.pass_cluster.is_none() => Some(Pass::Refuse),
+            (None, EnvoyBootstrap) => Some(Pass::OriginalDst),
+            (pass, _) => pass,
         };
-        if format == EnvoyBootstrap && passes_nothing && !options.base.says("unknownNames") {
+        if pass == Some(Pass::Refuse) && !options.base.says("unknownNames") {
             // The filter says what it looked for and what there is; the route behind it knows neither.
             options.base.config.unknown_names = UnknownNames::Refuse;
+        }
+        if !options.base.says("destinationPort") {
+            options.base.config.destination_port = match (pass, format) {
+                (Some(Pass::OriginalDst), _) => Some(DestinationPort {
+                    header: Some(DESTINATION_PORT_HEADER.to_owned()),
+                    listener_port: Some(self.listen().port()),
+                }),
+                // Istio redirects the traffic of its sidecars; byname adds no header to its listeners.
+                (_, IstioWasmplugin | IstioEnvoyfilter) => Some(DestinationPort::default()),
+                _ => None,
+            };
         }
         if format == IstioWasmplugin && !options.base.says("steering.by") {
             options.base.config.steering.by = SteeringMode::Authority;
@@ -153,6 +172,10 @@ impl Outputs {
             }
         }
         Ok(())
+    }
+
+    fn listen(&self) -> SocketAddr {
+        self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 15001)))
     }
 
     /// Renders the output in this format.
@@ -181,9 +204,10 @@ impl Outputs {
                 let clusters = clusters()?;
                 let wanted = Bootstrap {
                     module: self.module().to_owned(),
-                    listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 15001))),
+                    listen: self.listen(),
                     admin: self.admin.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9901))),
                     pass: self.pass,
+                    upgrades: self.upgrades.clone(),
                     id: pod.map(|pod| format!("{}.{}", pod.name, pod.namespace)),
                     ecds_file: self.ecds_file.clone(),
                     cds_file: self.cds_file.clone(),

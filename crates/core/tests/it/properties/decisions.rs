@@ -37,7 +37,7 @@ impl NaiveRequest {
     }
 
     fn request(&self) -> Request<'_> {
-        Request { authority: &self.authority, scheme: self.scheme }
+        Request::new(&self.authority, self.scheme)
     }
 }
 
