@@ -137,11 +137,11 @@ impl Outputs {
             Some(pass) => pass == Pass::Refuse,
             None => options.base.config.steering.pass_cluster.is_none(),
         };
-        if format == EnvoyBootstrap && passes_nothing && !options.base.says("unknownNames") {
+        if format == EnvoyBootstrap && passes_nothing && !options.base.says(["unknownNames"]) {
             // The filter says what it looked for and what there is; the route behind it knows neither.
             options.base.config.unknown_names = UnknownNames::Refuse;
         }
-        if format == IstioWasmplugin && !options.base.says("steering.by") {
+        if format == IstioWasmplugin && !options.base.says(["steering", "by"]) {
             options.base.config.steering.by = SteeringMode::Authority;
         }
         if matches!(format, IstioWasmplugin | IstioEnvoyfilter) {
