@@ -100,7 +100,7 @@ impl CallerSettings {
         if let Some(text) = ndots {
             let number: u32 = text.parse().map_err(|_| {
                 let (reason, fix) = (format!("ndots {text:?} is not a number"), "use a number from 0 to 15");
-                pod.problem(&format!("Pod {name}"), "spec.dnsConfig.options", reason, fix)
+                pod.problem(&format!("Pod {name}"), ["spec", "dnsConfig", "options"], reason, fix)
             })?;
             // Resolvers cap it silently, resolv.conf(5).
             self.dns.ndots = u8::try_from(number).unwrap_or(MAX_NDOTS).min(MAX_NDOTS);

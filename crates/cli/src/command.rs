@@ -16,7 +16,7 @@ use std::{ffi::OsString, io, path::Path, process::ExitCode};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::status::{FINE, WRONG};
-use crate::{input::InputErrors, output};
+use crate::{input::messages, output};
 
 /// Compile Kubernetes Services into the byname filter's configuration, and explain, lint and compare how names resolve.
 ///
@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
             Ok(status) => status,
             Err(error) if is_broken_pipe(&error) => FINE,
             Err(error) => {
-                print_error(&error);
+                messages(&error).iter().for_each(|message| output::error(message));
                 WRONG
             }
         },
@@ -90,15 +90,6 @@ impl Command {
             Self::Schema(schema) => schema.run(),
             Self::Completions(completions) => completions.run(&mut Byname::command()),
         }
-    }
-}
-
-/// Prints every error of the input on a line of its own, and any other error with its causes.
-fn print_error(error: &anyhow::Error) {
-    match error.downcast_ref::<InputErrors>() {
-        Some(errors) => errors.messages().for_each(|message| output::error(&message)),
-        // A library's message may have several lines, such as the one about a kubeconfig.
-        None => format!("{error:#}").lines().for_each(output::error),
     }
 }
 

@@ -70,10 +70,10 @@ pub fn compile(
         for problem in refused.listed() {
             match refused::service(problem).filter(|name| wire.table.services.contains_key(&name.to_string())) {
                 Some(name) => {
-                    let in_cluster = refused::in_cluster(problem, &name, cluster);
+                    let in_input = refused::in_service(problem, &name, cluster, &options.base);
                     match options.skip_invalid {
-                        true => drop(of_services.entry(name).or_insert(in_cluster)),
-                        false => problems.push(in_cluster),
+                        true => drop(of_services.entry(name).or_insert(in_input)),
+                        false => problems.push(in_input),
                     }
                 }
                 None => problems.push(refused::in_base(problem, &options.base)),
@@ -113,7 +113,7 @@ fn services(
             names_only: options.names_only,
             node: caller.who.node.as_deref(),
         };
-        match one(cluster, view, with) {
+        match one(cluster, view, with, &options.base) {
             Ok(wire) => drop(services.insert(key, wire)),
             Err(found) if options.skip_invalid => {
                 left_out.extend(found.first().map(|first| (name.clone(), first.clone())))
@@ -127,7 +127,7 @@ fn services(
             continue;
         }
         let problem = options.base.problem(
-            &format!("table.services.{key}"),
+            ["table", "services", key],
             format!("the cluster has no Service {key}"),
             "correct the name, or remove the entry",
         );
@@ -145,13 +145,14 @@ fn one(
     cluster: &ClusterState,
     view: ServiceView<'_>,
     with: service::ServiceOptions<'_>,
+    base: &Base,
 ) -> Result<wire::Service, InputErrors> {
     let name = view.name;
-    for (field, text) in [("metadata.namespace", &name.namespace), ("metadata.name", &name.name)] {
+    for (field, text) in [("namespace", &name.namespace), ("name", &name.name)] {
         if !is_label(text) {
             let reason = format!("{text:?} is not a lower-case DNS label");
             let fix = "use a-z, 0-9 and '-' (not first or last), at most 63 bytes";
-            return Err(view.source.problem(&format!("Service {name}"), field, reason, fix).into());
+            return Err(view.source.problem(&format!("Service {name}"), ["metadata", field], reason, fix).into());
         }
     }
     let wire = service::compile(cluster, view, with)?;
@@ -159,7 +160,7 @@ fn one(
         Ok(_) => Ok(wire),
         Err(refused) => {
             let mut problems = InputErrors::default();
-            refused.listed().iter().for_each(|one| problems.push(refused::in_cluster(one, name, cluster)));
+            refused.listed().iter().for_each(|one| problems.push(refused::in_service(one, name, cluster, base)));
             problems.add_unlisted(refused.count() - refused.listed().len());
             Err(problems)
         }

@@ -1,6 +1,7 @@
 //! Reads the output of `kubectl get -o yaml|json` from files, directories and the standard input.
 
 mod error;
+mod field;
 mod json;
 mod node;
 mod text;
@@ -13,7 +14,8 @@ use std::{
     sync::Arc,
 };
 
-pub use error::{InputError, InputErrors, SourceLocation};
+pub use error::{InputError, InputErrors, SourceLocation, messages};
+pub use field::Field;
 pub use node::{InputNode, InputValue, Unreadable};
 
 /// One object of any kind, as it was read.

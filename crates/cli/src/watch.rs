@@ -233,7 +233,7 @@ impl ClusterSource {
                 }
                 Some(Err(problems)) => {
                     metrics.read_failures.inc();
-                    target.fail(problems.to_string());
+                    target.fail(problems.messages().collect());
                     None
                 }
                 // The files changed during the read.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use byname_core::wire;
 
 use crate::{
-    input::{self, InputError},
+    input::{self, Field, InputError},
     kubernetes::{Lines, NamespacedName, Sourced},
 };
 
@@ -45,7 +45,7 @@ impl Base {
             };
             if of_kubernetes != wire::Service::default() {
                 return Err(base.problem(
-                    &format!("table.services.{key}"),
+                    ["table", "services", key],
                     "sets fields that come from Kubernetes",
                     "keep only alias, subsets and steering",
                 ));
@@ -54,10 +54,10 @@ impl Base {
         Ok(base)
     }
 
-    /// Whether the file sets this field, such as `steering.by`.
+    /// Whether the file sets this field, such as `["steering", "by"]`.
     #[must_use]
-    pub fn says(&self, field: &str) -> bool {
-        self.file.as_ref().is_some_and(|file| file.lines.exactly(field).is_some())
+    pub fn says(&self, field: impl Into<Field>) -> bool {
+        self.file.as_ref().is_some_and(|file| file.lines.exactly(&field.into()).is_some())
     }
 
     /// Namespaces with Services whose subsets select pods by label, so that their Pods are needed.
@@ -70,9 +70,10 @@ impl Base {
 
     /// An error at a field of the file.
     #[must_use]
-    pub fn problem(&self, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> InputError {
+    pub fn problem(&self, field: impl Into<Field>, reason: impl Into<String>, fix: impl Into<String>) -> InputError {
+        let field = field.into();
         match &self.file {
-            Some(file) => InputError::at(&file.place, reason, fix).at_line(file.line(field)).with_field(field),
+            Some(file) => InputError::at(&file.place, reason, fix).at_line(file.line(&field)).with_field(field),
             None => InputError::new("the configuration", reason, fix).with_field(field),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use byname_core::wire;
 
 use crate::{
-    input::InputError,
+    input::{Field, InputError},
     kubernetes::{ClusterState, EndpointView, ServiceView, SliceView, TransportProtocol},
 };
 
@@ -89,7 +89,7 @@ pub(super) fn compile(
             let address = endpoint.ip().ok_or_else(|| {
                 slice.source.problem(
                     &format!("EndpointSlice {}", slice.name),
-                    &format!("{}.addresses[0]", endpoint.field()),
+                    endpoint.field().field("addresses").item(0),
                     format!("{:?} is not an IP address", endpoint.address),
                     "write an IPv4 or IPv6 address without port or zone",
                 )
@@ -120,7 +120,7 @@ fn ports(slice: &SliceView<'_>, service: &wire::Service) -> Result<Option<Ports>
         let number = u16::try_from(number).map_err(|_| {
             slice.source.problem(
                 &format!("EndpointSlice {}", slice.name),
-                &format!("ports[{}].port", port.index),
+                Field::from(["ports"]).item(port.index).field("port"),
                 format!("{number} is not a port"),
                 "use 1 to 65535",
             )

@@ -1,10 +1,10 @@
-//! Errors of the core, with the input object that each comes from.
+//! Errors of the core, with the place in the input that each comes from.
 
 use byname_core::{FieldError, FieldPath, wire::PathElement};
 
 use super::base::Base;
 use crate::{
-    input::InputError,
+    input::{Field, InputError},
     kubernetes::{ClusterState, NamespacedName},
 };
 
@@ -22,32 +22,35 @@ fn split(path: &FieldPath) -> Option<(&str, &[PathElement])> {
 
 /// The refused Service, if the error is in a Service.
 pub(super) fn service(refused: &FieldError) -> Option<NamespacedName> {
-    let key = match refused.path.elements() {
-        // The core refuses the key itself.
-        [PathElement::Field(table), PathElement::Field(services)] if table == "table" && services == "services" => {
-            &refused.found
-        }
-        _ => split(&refused.path)?.0,
-    };
-    NamespacedName::parse(key)
+    NamespacedName::parse(split(&refused.path)?.0)
 }
 
-/// The error in the object that Service `name` was compiled from.
-pub(super) fn in_cluster(refused: &FieldError, name: &NamespacedName, cluster: &ClusterState) -> InputError {
-    let (reason, fix) = (refused.problem(), refused.error_type.fix());
-    let called = format!("Service {name}");
-    let Some(source) = cluster.services.get(name) else { return InputError::new(&called, reason, fix) };
+/// The error in the input of Service `name`: its object, or its entry in the hand-written configuration.
+pub(super) fn in_service(
+    refused: &FieldError,
+    name: &NamespacedName,
+    cluster: &ClusterState,
+    base: &Base,
+) -> InputError {
     let below = split(&refused.path).map_or(&[][..], |(_, below)| below);
     let field = match below {
-        [] => "metadata.name".to_owned(),
+        // Kubernetes has no such fields.
+        [PathElement::Field(own), ..] if ["alias", "subsets", "steering"].contains(&&**own) => {
+            return in_base(refused, base);
+        }
+        [] => Field::from(["metadata", "name"]),
         // Endpoints come from other objects.
-        [PathElement::Field(endpoints), ..] if endpoints == "endpoints" => "metadata.name".to_owned(),
-        below => format!("spec.{}", FieldPath::from(below)),
+        [PathElement::Field(endpoints), ..] if endpoints == "endpoints" => Field::from(["metadata", "name"]),
+        below => Field::from(["spec"]).below(below),
     };
-    source.problem(&called, &field, reason, fix)
+    let (called, reason, fix) = (format!("Service {name}"), refused.problem(), refused.error_type.fix());
+    match cluster.services.get(name) {
+        Some(source) => source.problem(&called, field, reason, fix),
+        None => InputError::new(&called, reason, fix),
+    }
 }
 
 /// The error in the hand-written configuration or in a command-line option.
 pub(super) fn in_base(refused: &FieldError, base: &Base) -> InputError {
-    base.problem(&refused.path.to_string(), refused.problem(), refused.error_type.fix())
+    base.problem(Field::default().below(refused.path.elements()), refused.problem(), refused.error_type.fix())
 }

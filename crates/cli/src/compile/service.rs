@@ -4,7 +4,7 @@ use byname_core::{limits::MAX_ENDPOINT_GROUPS, wire};
 
 use super::groups;
 use crate::{
-    input::InputError,
+    input::{Field, InputError},
     kubernetes::{ClusterState, ServicePortView, ServiceView, TransportProtocol},
 };
 
@@ -41,7 +41,7 @@ pub(super) fn compile(
         "ExternalName" => wire::ServiceType::ExternalName,
         other => {
             return Err(fields.problem(
-                "spec.type",
+                ["spec", "type"],
                 format!("{other:?} is not a Service type"),
                 "use ClusterIP, NodePort, LoadBalancer or ExternalName",
             ));
@@ -68,7 +68,7 @@ pub(super) fn compile(
             Some("Local") => wire::InternalTrafficPolicy::Local,
             Some(other) => {
                 let reason = format!("{other:?} is not a traffic policy");
-                return Err(fields.problem("spec.internalTrafficPolicy", reason, "use Cluster or Local"));
+                return Err(fields.problem(["spec", "internalTrafficPolicy"], reason, "use Cluster or Local"));
             }
         },
         traffic_distribution: match spec.traffic_distribution.as_deref() {
@@ -83,7 +83,7 @@ pub(super) fn compile(
             Some("ClientIP") => wire::SessionAffinity::ClientIP,
             Some(other) => {
                 let reason = format!("{other:?} is not a session affinity");
-                return Err(fields.problem("spec.sessionAffinity", reason, "use None or ClientIP"));
+                return Err(fields.problem(["spec", "sessionAffinity"], reason, "use None or ClientIP"));
             }
         },
         ip_families: ip_families(view),
@@ -97,7 +97,7 @@ pub(super) fn compile(
         if groups.len() > MAX_ENDPOINT_GROUPS {
             let reason = format!("has {} groups of endpoints, and the limit is {MAX_ENDPOINT_GROUPS}", groups.len());
             let fix = "compile for one pod with --pod, so that endpoints on all other nodes share groups";
-            return Err(fields.problem("metadata.name", reason, fix));
+            return Err(fields.problem(["metadata", "name"], reason, fix));
         }
         service.endpoints = Some(groups);
     }
@@ -118,9 +118,8 @@ impl ServiceFields<'_> {
     }
 
     fn port(&self, view: ServicePortView<'_>) -> Result<wire::ServicePort, InputError> {
-        let field = view.field();
         let number = u16::try_from(view.number).ok().filter(|number| *number != 0).ok_or_else(|| {
-            self.problem(&format!("{field}.port"), format!("{} is not a port", view.number), "use 1 to 65535")
+            self.problem(view.field().field("port"), format!("{} is not a port", view.number), "use 1 to 65535")
         })?;
         let protocol = match view.protocol {
             TransportProtocol::Tcp => wire::Protocol::Tcp,
@@ -128,7 +127,7 @@ impl ServiceFields<'_> {
             TransportProtocol::Sctp => wire::Protocol::Sctp,
             TransportProtocol::Unknown(other) => {
                 let reason = format!("{other:?} is not a port protocol");
-                return Err(self.problem(&format!("{field}.protocol"), reason, "use TCP, UDP or SCTP"));
+                return Err(self.problem(view.field().field("protocol"), reason, "use TCP, UDP or SCTP"));
             }
         };
         Ok(wire::ServicePort {
@@ -139,7 +138,7 @@ impl ServiceFields<'_> {
         })
     }
 
-    fn problem(&self, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> InputError {
+    fn problem(&self, field: impl Into<Field>, reason: impl Into<String>, fix: impl Into<String>) -> InputError {
         self.service.source.problem(&self.called, field, reason, fix)
     }
 }

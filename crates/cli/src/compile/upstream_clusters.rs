@@ -22,7 +22,10 @@ use byname_core::{
 };
 
 use super::{base::Base, compiled::Compiled};
-use crate::{input::InputErrors, kubernetes::NamespacedName};
+use crate::{
+    input::{Field, InputErrors},
+    kubernetes::NamespacedName,
+};
 
 /// The upstream clusters and routes that a configuration needs in Envoy.
 #[derive(Debug, Default)]
@@ -122,15 +125,15 @@ impl UpstreamCluster {
     }
 
     /// The field of the configuration that names this kind of cluster.
-    fn named_by(&self) -> &'static str {
+    fn named_by(&self) -> Field {
         match self {
-            Self::Endpoints(_) => "steering.cluster",
+            Self::Endpoints(_) => ["steering", "cluster"].into(),
             Self::External { tls, .. } | Self::DynamicForwardProxy { tls } => match tls {
-                true => "steering.external.tlsCluster",
-                false => "steering.external.cluster",
+                true => ["steering", "external", "tlsCluster"].into(),
+                false => ["steering", "external", "cluster"].into(),
             },
-            Self::OriginalDst(_) => "steering.originalDst",
-            Self::Passthrough => "steering.passCluster",
+            Self::OriginalDst(_) => ["steering", "originalDst"].into(),
+            Self::Passthrough => ["steering", "passCluster"].into(),
         }
     }
 }
@@ -370,7 +373,7 @@ impl ClusterCollector<'_> {
             Entry::Occupied(other) => {
                 let reason = format!("{canonical} would route to two clusters, {} and {cluster}", other.get().cluster);
                 let fix = "set the same alias.tls for all its aliases, or steer by cluster";
-                self.problems.push(self.base.problem("steering.by", reason, fix));
+                self.problems.push(self.base.problem(["steering", "by"], reason, fix));
             }
         }
     }

@@ -79,8 +79,8 @@ impl InputError {
 
     /// Sets the field, such as `spec.ports[0].port`.
     #[must_use]
-    pub fn with_field(mut self, field: impl Into<String>) -> Self {
-        self.field = field.into();
+    pub fn with_field(mut self, field: impl fmt::Display) -> Self {
+        self.field = field.to_string();
         self
     }
 }
@@ -196,3 +196,13 @@ impl fmt::Display for InputErrors {
 }
 
 impl std::error::Error for InputErrors {}
+
+/// The lines to print for `error`: each error of the input, or any other error with its causes.
+#[must_use]
+pub fn messages(error: &anyhow::Error) -> Vec<String> {
+    match error.downcast_ref::<InputErrors>() {
+        Some(errors) => errors.messages().collect(),
+        // A library's message may have several lines, such as the one about a kubeconfig.
+        None => format!("{error:#}").lines().map(str::to_owned).collect(),
+    }
+}

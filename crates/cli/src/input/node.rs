@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_path_to_error::{Path, Segment};
 
+use super::Field;
+
 /// A value and its line.
 #[derive(Clone, Debug)]
 pub struct InputNode {
@@ -103,42 +105,31 @@ impl InputNode {
         node.line
     }
 
-    /// Calls `each` with the path and line of every value in it. A path is like `spec.ports[0].port`.
-    pub fn each_place(&self, each: &mut impl FnMut(&str, u32)) {
-        self.each_place_below(&mut String::new(), each);
+    /// Calls `each` with the field and line of every value in it, itself included.
+    pub fn each_field(&self, each: &mut impl FnMut(&Field, u32)) {
+        self.each_field_below(&mut Field::default(), each);
     }
 
-    fn each_place_below(&self, path: &mut String, each: &mut impl FnMut(&str, u32)) {
-        each(path, self.line);
-        let before = path.len();
-        let mut below = |path: &mut String, child: &Self| {
-            child.each_place_below(path, each);
-            path.truncate(before);
-        };
+    fn each_field_below(&self, field: &mut Field, each: &mut impl FnMut(&Field, u32)) {
+        each(field, self.line);
         match &self.value {
             InputValue::List(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    path.push_str(&format!("[{index}]"));
-                    below(path, item);
+                    field.push_item(index);
+                    item.each_field_below(field, each);
+                    field.pop();
                 }
             }
             InputValue::Map(entries) => {
                 for (key, value) in entries {
-                    push_field(path, key);
-                    below(path, value);
+                    field.push_field(key);
+                    value.each_field_below(field, each);
+                    field.pop();
                 }
             }
             _ => {}
         }
     }
-}
-
-/// Appends a field to a path.
-fn push_field(path: &mut String, field: &str) {
-    if !path.is_empty() {
-        path.push('.');
-    }
-    path.push_str(field);
 }
 
 /// Why an [`InputNode`] could not be read.

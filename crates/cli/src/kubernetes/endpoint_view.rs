@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions};
 
 use super::{NamespacedName, SliceView};
+use crate::input::Field;
 
 /// An endpoint of an EndpointSlice.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +57,8 @@ impl<'c> EndpointView<'c> {
 
     /// The endpoint's path in the EndpointSlice: `endpoints[0]`.
     #[must_use]
-    pub fn field(&self) -> String {
-        format!("endpoints[{}]", self.index)
+    pub fn field(&self) -> Field {
+        Field::from(["endpoints"]).item(self.index)
     }
 
     /// The endpoint's address, if it is an IP address.

@@ -1,6 +1,6 @@
 //! The lines of an object's fields, in a form small enough to keep for every object of a large cluster.
 
-use crate::input::InputNode;
+use crate::input::{Field, InputNode};
 
 /// The line of each field by the hash of its path, sorted.
 #[derive(Clone, Debug, Default)]
@@ -11,30 +11,30 @@ impl Lines {
     #[must_use]
     pub fn new(node: &InputNode) -> Self {
         let mut lines = Vec::new();
-        node.each_place(&mut |path, line| lines.push((crc32fast::hash(path.as_bytes()), line)));
+        node.each_field(&mut |field, line| lines.push((hash(field.as_str()), line)));
         lines.sort_unstable();
         Self(lines.into())
     }
 
-    /// The line of `path`, or of the innermost part of `path` that exists.
+    /// The line of `field`, or of the innermost field around it that exists.
     #[must_use]
-    pub fn of(&self, mut path: &str) -> Option<u32> {
-        loop {
-            if let Some(line) = self.exactly(path) {
-                return Some(line);
-            }
-            if path.is_empty() {
-                return None;
-            }
-            path = path.rfind(['.', '[']).and_then(|end| path.get(..end)).unwrap_or_default();
-        }
+    pub fn of(&self, field: &Field) -> Option<u32> {
+        field.outwards().find_map(|path| self.line(path))
     }
 
-    /// The line of `path` itself.
+    /// The line of `field` itself.
     #[must_use]
-    pub fn exactly(&self, path: &str) -> Option<u32> {
-        let hash = crc32fast::hash(path.as_bytes());
+    pub fn exactly(&self, field: &Field) -> Option<u32> {
+        self.line(field.as_str())
+    }
+
+    fn line(&self, path: &str) -> Option<u32> {
+        let hash = hash(path);
         let at = self.0.partition_point(|(other, _)| *other < hash);
         self.0.get(at).filter(|(other, _)| *other == hash).map(|(_, line)| *line)
     }
+}
+
+fn hash(path: &str) -> u32 {
+    crc32fast::hash(path.as_bytes())
 }

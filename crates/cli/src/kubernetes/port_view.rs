@@ -7,6 +7,8 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
+use crate::input::Field;
+
 /// Words for protocols inside TLS.
 const TLS: &[&str] = &["https", "tls", "wss", "kubernetes.io/wss"];
 /// Words for HTTP/2 in plaintext.
@@ -105,8 +107,8 @@ impl<'c> ServicePortView<'c> {
 
     /// The port's path in the Service: `spec.ports[0]`.
     #[must_use]
-    pub fn field(&self) -> String {
-        format!("spec.ports[{}]", self.index)
+    pub fn field(&self) -> Field {
+        Field::from(["spec", "ports"]).item(self.index)
     }
 
     /// Whether clients connect to it over TCP.

@@ -3,6 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
+use crate::input::Field;
+
 /// A route of any kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GatewayRoute {
@@ -17,7 +19,7 @@ pub struct GatewayRoute {
     /// The hostnames that the route matches.
     pub hostnames: Vec<String>,
     /// The backends of the route's rules, each with its field: `spec.rules[0].backendRefs[1]`.
-    pub backends: Vec<(String, BackendRef)>,
+    pub backends: Vec<(Field, BackendRef)>,
 }
 
 /// A Gateway, or another object that a route is attached to.
@@ -97,12 +99,12 @@ impl RouteObject {
     pub(super) fn into_route(self, kind: &str) -> GatewayRoute {
         let rules = self.spec.rules.into_iter().enumerate();
         let backends = rules.flat_map(|(rule, RouteRule { backend_refs, filters })| {
+            let in_rule = move |list| Field::from(["spec", "rules"]).item(rule).field(list);
             let backends = backend_refs.into_iter().enumerate();
-            let backends =
-                backends.map(move |(index, backend)| (format!("spec.rules[{rule}].backendRefs[{index}]"), backend));
+            let backends = backends.map(move |(index, backend)| (in_rule("backendRefs").item(index), backend));
             // Mirrored requests reach a backend too.
             let mirrors = filters.into_iter().enumerate().filter_map(move |(index, filter)| {
-                let field = format!("spec.rules[{rule}].filters[{index}].requestMirror.backendRef");
+                let field = in_rule("filters").item(index).field("requestMirror").field("backendRef");
                 Some((field, filter.request_mirror?.backend_ref))
             });
             backends.chain(mirrors)

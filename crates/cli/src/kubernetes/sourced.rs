@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Lines, NamespacedName};
-use crate::input::{InputError, SourceLocation};
+use crate::input::{Field, InputError, SourceLocation};
 
 /// An object and its place in the input.
 #[derive(Clone, Debug)]
@@ -17,16 +17,23 @@ pub struct Sourced<T> {
 }
 
 impl<T> Sourced<T> {
-    /// The line of a field such as `spec.ports[0].port`, or of the innermost part of its path that exists.
+    /// The line of `field`, or of the innermost field around it that exists.
     #[must_use]
-    pub fn line(&self, field: &str) -> u32 {
+    pub fn line(&self, field: &Field) -> u32 {
         self.lines.of(field).unwrap_or(self.place.line)
     }
 
     /// An error in `field` of this object. `called` is the object's kind and name.
     #[must_use]
-    pub fn problem(&self, called: &str, field: &str, reason: impl Into<String>, fix: impl Into<String>) -> InputError {
-        InputError::at(&self.place, reason, fix).at_line(self.line(field)).with_object(called).with_field(field)
+    pub fn problem(
+        &self,
+        called: &str,
+        field: impl Into<Field>,
+        reason: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> InputError {
+        let field = field.into();
+        InputError::at(&self.place, reason, fix).at_line(self.line(&field)).with_object(called).with_field(field)
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
-use crate::kubernetes::ServicePortView;
+use crate::{input::Field, kubernetes::ServicePortView};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -48,9 +48,9 @@ struct Backend<'c> {
     /// The namespace of the Service.
     namespace: &'c str,
     name: &'c str,
-    name_field: String,
+    name_field: Field,
     port: BackendPort<'c>,
-    port_field: String,
+    port_field: Field,
 }
 
 #[derive(Clone, Copy)]
@@ -71,11 +71,12 @@ fn backends<'c>(context: &Context<'c>) -> Vec<Backend<'c>> {
     for (name, ingress) in &context.cluster.ingresses {
         let subject = Subject::new("Ingress", name, ingress);
         let Some(spec) = &ingress.object.spec else { continue };
-        let default = spec.default_backend.iter().map(|backend| ("spec.defaultBackend".to_owned(), backend));
+        let default = spec.default_backend.iter().map(|backend| (Field::from(["spec", "defaultBackend"]), backend));
         let rules = spec.rules.iter().flatten().enumerate();
         let ruled = rules.flat_map(|(rule, content)| {
             let paths = content.http.iter().flat_map(|http| &http.paths).enumerate();
-            paths.map(move |(path, to)| (format!("spec.rules[{rule}].http.paths[{path}].backend"), &to.backend))
+            let in_rule = move || Field::from(["spec", "rules"]).item(rule).field("http");
+            paths.map(move |(path, to)| (in_rule().field("paths").item(path).field("backend"), &to.backend))
         });
         for (field, backend) in default.chain(ruled) {
             // The AWS controller treats a backend with this port name as an action, such as a redirect.
@@ -83,7 +84,7 @@ fn backends<'c>(context: &Context<'c>) -> Vec<Backend<'c>> {
                 service.port.as_ref().and_then(|port| port.name.as_deref()) == Some("use-annotation")
             };
             if let Some(service) = backend.service.as_ref().filter(|service| !is_action(service)) {
-                backends.push(of_ingress(subject, &name.namespace, &format!("{field}.service"), service));
+                backends.push(of_ingress(subject, &name.namespace, field.field("service"), service));
             }
         }
     }
@@ -94,9 +95,9 @@ fn backends<'c>(context: &Context<'c>) -> Vec<Backend<'c>> {
                 subject,
                 namespace: to.namespace.as_deref().unwrap_or(&name.namespace),
                 name: &to.name,
-                name_field: format!("{field}.name"),
+                name_field: field.clone().field("name"),
                 port: to.port.map_or(BackendPort::None, BackendPort::Number),
-                port_field: format!("{field}.port"),
+                port_field: field.clone().field("port"),
             });
         }
     }
@@ -106,16 +107,16 @@ fn backends<'c>(context: &Context<'c>) -> Vec<Backend<'c>> {
 fn of_ingress<'c>(
     subject: Subject<'c>,
     namespace: &'c str,
-    field: &str,
+    field: Field,
     service: &'c IngressServiceBackend,
 ) -> Backend<'c> {
     let port = service.port.as_ref();
+    let (name_field, in_port) = (field.clone().field("name"), field.field("port"));
     let (port, port_field) = match (port.and_then(|port| port.name.as_deref()), port.and_then(|port| port.number)) {
-        (Some(name), _) => (BackendPort::Name(name), format!("{field}.port.name")),
-        (None, Some(number)) => (BackendPort::Number(number), format!("{field}.port.number")),
-        (None, None) => (BackendPort::None, format!("{field}.port")),
+        (Some(name), _) => (BackendPort::Name(name), in_port.field("name")),
+        (None, Some(number)) => (BackendPort::Number(number), in_port.field("number")),
+        (None, None) => (BackendPort::None, in_port),
     };
-    let name_field = format!("{field}.name");
     Backend { subject, namespace, name: &service.name, name_field, port, port_field }
 }
 

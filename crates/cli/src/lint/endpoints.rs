@@ -7,7 +7,10 @@ use super::{
     findings::{Findings, Subject},
     rule::{Rule, Severity},
 };
-use crate::kubernetes::{AddressType, EndpointView, SERVICE_NAME};
+use crate::{
+    input::Field,
+    kubernetes::{AddressType, EndpointView, SERVICE_NAME},
+};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -109,7 +112,7 @@ fn no_ready_endpoint(context: &Context<'_>, findings: &mut Findings) {
             (_, 1) => "the only endpoint of the Service is not ready".to_owned(),
             (_, all) => format!("none of the {all} endpoints of the Service is ready"),
         };
-        let field = if service.view.selector().is_some() { "spec.selector" } else { "metadata.name" };
+        let field = if service.view.selector().is_some() { ["spec", "selector"] } else { ["metadata", "name"] };
         findings.add(service.subject(), field, message);
     }
 }
@@ -140,7 +143,7 @@ fn no_selector_no_endpoints(context: &Context<'_>, findings: &mut Findings) {
             (_, Some(uncounted)) => format!("the Service has no selector, and {uncounted}"),
             (slices, None) => format!("the Service has no selector, and its EndpointSlices ({slices}) are empty"),
         };
-        findings.add(service.subject(), "metadata.name", message);
+        findings.add(service.subject(), ["metadata", "name"], message);
     }
 }
 
@@ -149,7 +152,7 @@ fn special_address(context: &Context<'_>, findings: &mut Findings) {
         let special = |text: &&String| text.parse::<IpAddr>().is_ok_and(byname_core::is_special);
         // kube-proxy reads only the first address; other clients read all of them.
         if let Some(address) = endpoint.object.addresses.iter().find(special) {
-            let field = format!("{}.addresses", endpoint.field());
+            let field = endpoint.field().field("addresses");
             findings.add(slice_subject(&endpoint.slice), field, format!("{address} cannot be the address of a pod"));
         }
     }
@@ -162,7 +165,7 @@ fn endpoint_without_pod(context: &Context<'_>, findings: &mut Findings) {
         // The input may have only pods of other namespaces.
         if namespaces.contains(&*pod.namespace) && !context.cluster.pods.contains_key(&pod) {
             let message = format!("endpoint {} refers to Pod {pod}, which does not exist", endpoint.address);
-            let field = format!("{}.targetRef.name", endpoint.field());
+            let field = endpoint.field().field("targetRef").field("name");
             findings.add(slice_subject(&endpoint.slice), field, message);
         }
     }
@@ -178,13 +181,13 @@ fn slice_without_service(context: &Context<'_>, findings: &mut Findings) {
             continue;
         }
         let (field, message) = match label {
-            None => ("metadata.labels".to_owned(), format!("the EndpointSlice has no label {SERVICE_NAME}")),
+            None => (Field::from(["metadata", "labels"]), format!("the EndpointSlice has no label {SERVICE_NAME}")),
             Some(service)
                 if context.knows_services_of(&name.namespace)
                     && context.service(&name.namespace, service).is_none() =>
             {
                 let message = format!("Service {}/{service} does not exist", name.namespace);
-                (format!("metadata.labels.{SERVICE_NAME}"), message)
+                (Field::from(["metadata", "labels", SERVICE_NAME]), message)
             }
             Some(_) => continue,
         };
@@ -262,7 +265,7 @@ fn hint_leads_nowhere(context: &Context<'_>, findings: &mut Findings) {
             if !names.is_empty() && !names.iter().any(is_there) {
                 let missing = if kind == "zone" { "which has no nodes" } else { "which does not exist" };
                 let message = format!("the hint of {} names {kind} {}, {missing}", endpoint.address, some(&names));
-                findings.add(slice_subject(&endpoint.slice), format!("{}.hints", endpoint.field()), message);
+                findings.add(slice_subject(&endpoint.slice), endpoint.field().field("hints"), message);
             }
         }
     }

@@ -7,7 +7,7 @@ use super::{
     findings::Findings,
     rule::{Rule, Severity},
 };
-use crate::kubernetes::NamespacedName;
+use crate::{input::Field, kubernetes::NamespacedName};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -105,13 +105,13 @@ pub(super) const RULES: &[Rule] = &[
 const NODE_PORTS: std::ops::RangeInclusive<i32> = 30000..=32767;
 
 /// Node ports of a Service, each with its field and protocol.
-fn node_ports<'c>(service: &LintedService<'c>) -> impl Iterator<Item = (String, i32, &'c str)> {
+fn node_ports<'c>(service: &LintedService<'c>) -> impl Iterator<Item = (Field, i32, &'c str)> {
     let ports = service.view.ports().filter_map(|port| {
         let number = port.object.node_port.filter(|number| *number != 0)?;
-        Some((format!("{}.nodePort", port.field()), number, port.protocol.as_str()))
+        Some((port.field().field("nodePort"), number, port.protocol.as_str()))
     });
     let health = service.view.spec.health_check_node_port.filter(|number| *number != 0);
-    ports.chain(health.map(|number| ("spec.healthCheckNodePort".to_owned(), number, "TCP")))
+    ports.chain(health.map(|number| (["spec", "healthCheckNodePort"].into(), number, "TCP")))
 }
 
 fn node_port_out_of_range(context: &Context<'_>, findings: &mut Findings) {
@@ -160,7 +160,7 @@ fn external_local(context: &Context<'_>, findings: &mut Findings, service_type: 
         let without = nodes_without(service, context);
         if !without.is_empty() {
             let message = format!("no endpoint on {}", some(without));
-            findings.add(service.subject(), "spec.externalTrafficPolicy", message);
+            findings.add(service.subject(), ["spec", "externalTrafficPolicy"], message);
         }
     }
 }
@@ -179,7 +179,7 @@ fn local_without_node(context: &Context<'_>, findings: &mut Findings) {
         let addresses: Vec<&str> = without.map(|endpoint| endpoint.address).collect();
         if !addresses.is_empty() {
             let message = format!("endpoints without a nodeName: {}", some(addresses));
-            findings.add(service.subject(), format!("spec.{field}"), message);
+            findings.add(service.subject(), ["spec", field], message);
         }
     }
 }
@@ -195,7 +195,7 @@ fn internal_local(context: &Context<'_>, findings: &mut Findings) {
         without.retain(|node| with_pods.contains(node));
         if !without.is_empty() {
             let message = format!("no endpoint on {}", some(without));
-            findings.add(service.subject(), "spec.internalTrafficPolicy", message);
+            findings.add(service.subject(), ["spec", "internalTrafficPolicy"], message);
         }
     }
 }
@@ -209,7 +209,7 @@ fn load_balancer_pending(context: &Context<'_>, findings: &mut Findings) {
         let Some(status) = &service.view.source.object.status else { continue };
         let ingress = status.load_balancer.as_ref().and_then(|balancer| balancer.ingress.as_ref());
         if ingress.is_none_or(Vec::is_empty) {
-            findings.add(service.subject(), "status.loadBalancer", "status.loadBalancer.ingress has no address");
+            findings.add(service.subject(), ["status", "loadBalancer"], "status.loadBalancer.ingress has no address");
         }
     }
 }
@@ -219,7 +219,7 @@ fn external_ips(context: &Context<'_>, findings: &mut Findings) {
         let addresses = service.view.spec.external_ips.as_deref().unwrap_or_default();
         if !addresses.is_empty() {
             let message = format!("the Service takes over traffic to {}", some(addresses));
-            findings.add(service.subject(), "spec.externalIPs", message);
+            findings.add(service.subject(), ["spec", "externalIPs"], message);
         }
     }
 }
@@ -229,8 +229,8 @@ fn cluster_ip_twice(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| service.view.is_virtual()) {
         for (index, ip) in service.view.cluster_ips().enumerate() {
             let field = match (index, &service.view.spec.cluster_ip) {
-                (0, Some(_)) => "spec.clusterIP".to_owned(),
-                _ => format!("spec.clusterIPs[{index}]"),
+                (0, Some(_)) => Field::from(["spec", "clusterIP"]),
+                _ => Field::from(["spec", "clusterIPs"]).item(index),
             };
             let first = *first.entry(ip).or_insert(service.name);
             if first != service.name {

@@ -92,7 +92,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-const FIELD: &str = "spec.externalName";
+const FIELD: [&str; 2] = ["spec", "externalName"];
 
 /// An ExternalName Service and its target.
 struct ExternalNameAlias<'a, 'c> {
@@ -226,7 +226,7 @@ fn is_refused(context: &Context<'_>, findings: &mut Findings) {
 fn with_ports(context: &Context<'_>, findings: &mut Findings) {
     for service in external_names(context).filter(|service| service.view.ports().count() > 0) {
         let ports = some(service.view.ports().map(|port| shown(&port)));
-        findings.add(service.subject(), "spec.ports", format!("ports without effect: {ports}"));
+        findings.add(service.subject(), ["spec", "ports"], format!("ports without effect: {ports}"));
     }
 }
 
@@ -243,7 +243,7 @@ fn is_no_name(context: &Context<'_>, findings: &mut Findings) {
     for service in external_names(context) {
         let text = text(service);
         if text.is_empty() {
-            findings.add(service.subject(), "spec.type", "the Service has no externalName");
+            findings.add(service.subject(), ["spec", "type"], "the Service has no externalName");
         } else if let (Err(error), false) =
             (Name::parse(text.strip_suffix('.').unwrap_or(text).as_bytes()), is_ipv6(text))
         {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    input::SourceLocation,
+    input::{Field, SourceLocation},
     kubernetes::{Lines, NamespacedName, ObjectName, Sourced},
 };
 
@@ -34,7 +34,7 @@ impl<'c> Subject<'c> {
     }
 
     /// The line of `field`, or of the object.
-    pub(super) fn at(self, field: &str) -> u32 {
+    pub(super) fn at(self, field: &Field) -> u32 {
         self.lines.and_then(|lines| lines.of(field)).unwrap_or(self.place.line)
     }
 }
@@ -54,7 +54,7 @@ pub(super) struct Diagnostic {
 
 impl Findings {
     /// Adds a diagnostic for a field of `subject`.
-    pub(super) fn add(&mut self, subject: Subject<'_>, field: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn add(&mut self, subject: Subject<'_>, field: impl Into<Field>, message: impl Into<String>) {
         let field = field.into();
         let line = subject.at(&field);
         self.add_at(subject, field, line, message);
@@ -64,13 +64,13 @@ impl Findings {
     pub(super) fn add_at(
         &mut self,
         subject: Subject<'_>,
-        field: impl Into<String>,
+        field: impl Into<Field>,
         line: u32,
         message: impl Into<String>,
     ) {
         self.0.push(Diagnostic {
             object: ObjectName::new(subject.kind, subject.namespace, subject.name),
-            field: field.into(),
+            field: field.into().to_string(),
             file: Arc::clone(&subject.place.file),
             line,
             message: message.into(),

@@ -31,7 +31,8 @@ fn without_effect(context: &Context<'_>, findings: &mut Findings) {
                 true => continue,
             };
             let subject = Subject::unread(&object.kind, &object.namespace, &object.name, place);
-            findings.add_at(subject, format!("metadata.annotations.byname/{name}"), *line, message);
+            let annotation = format!("byname/{name}");
+            findings.add_at(subject, ["metadata", "annotations", &annotation], *line, message);
         }
     }
 }

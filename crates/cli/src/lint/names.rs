@@ -98,7 +98,7 @@ fn name_shadowed(context: &Context<'_>, findings: &mut Findings) {
             "in namespace {}, {}.{} resolves to endpoint {} of Service {}, not to Service {}{more}",
             service.name.namespace, other.name.name, service.name.name, endpoint.address, service.name, other.name
         );
-        findings.add(service.subject(), "metadata.name", message);
+        findings.add(service.subject(), ["metadata", "name"], message);
     }
 }
 
@@ -114,7 +114,7 @@ fn called_like_namespace(context: &Context<'_>, findings: &mut Findings) {
             "in namespace {own}, {}.{namespace} is tried as an endpoint of this Service first, then as Service {}",
             one.name.name, one.name
         );
-        findings.add(service.subject(), "metadata.name", message);
+        findings.add(service.subject(), ["metadata", "name"], message);
     }
 }
 
@@ -126,9 +126,9 @@ fn called_like_suffix(context: &Context<'_>, findings: &mut Findings) {
         let message = format!("in every pod these names resolve to Services, not to public hosts: {names}");
         match context.cluster.namespaces.get_key_value(*suffix) {
             Some((name, place)) => {
-                findings.add(Subject::unread("Namespace", "", name, place), "metadata.name", message);
+                findings.add(Subject::unread("Namespace", "", name, place), ["metadata", "name"], message);
             }
-            None => findings.add(first.subject(), "metadata.namespace", message),
+            None => findings.add(first.subject(), ["metadata", "namespace"], message),
         }
     }
 }
@@ -192,14 +192,14 @@ fn many_lookups(context: &Context<'_>, findings: &mut Findings) {
             names * FAMILIES,
             usual * FAMILIES
         );
-        findings.add(Subject::new("Pod", name, pod), "spec.dnsConfig", message);
+        findings.add(Subject::new("Pod", name, pod), ["spec", "dnsConfig"], message);
     }
 }
 
 fn no_nameservers(context: &Context<'_>, findings: &mut Findings) {
     for (name, pod) in &context.cluster.pods {
         if pod.object.dns_policy == DnsPolicy::None && pod.object.nameservers.is_empty() {
-            findings.add(Subject::new("Pod", name, pod), "spec.dnsPolicy", "None requires dnsConfig.nameservers");
+            findings.add(Subject::new("Pod", name, pod), ["spec", "dnsPolicy"], "None requires dnsConfig.nameservers");
         }
     }
 }

@@ -89,7 +89,7 @@ fn target_port_name_missing(context: &Context<'_>, findings: &mut Findings) {
             let count = service.pods.len();
             let pods = if count == 1 { "the selected pod".into() } else { format!("the {count} selected pods") };
             let message = format!("no container of {pods} has a {protocol} port named \"{name}\"{number}");
-            findings.add(service.subject(), format!("{}.targetPort", port.field()), message);
+            findings.add(service.subject(), port.field().field("targetPort"), message);
         }
     }
 }
@@ -108,7 +108,7 @@ fn target_port_not_listed(context: &Context<'_>, findings: &mut Findings) {
                 continue;
             }
             let field = if port.object.target_port.is_some() { "targetPort" } else { "port" };
-            let field = format!("{}.{field}", port.field());
+            let field = port.field().field(field);
             findings.add(service.subject(), field, format!("the selected pods list no {protocol} port {number}"));
         }
     }
@@ -140,7 +140,7 @@ fn tcp_over_udp(context: &Context<'_>, findings: &mut Findings) {
             if !port.is_tcp() && port.app_protocol().is_plaintext_over_tcp() {
                 let (word, protocol) = (port.protocol_word(), port.protocol);
                 let message = format!("port {} is declared as {word} but uses {protocol}", shown(&port));
-                findings.add(service.subject(), format!("{}.protocol", port.field()), message);
+                findings.add(service.subject(), port.field().field("protocol"), message);
             }
         }
     }
@@ -163,7 +163,7 @@ fn unknown_app_protocol(context: &Context<'_>, findings: &mut Findings) {
             let is_of_kubernetes = value.to_ascii_lowercase().starts_with("kubernetes.io/");
             if is_of_kubernetes && port.app_protocol() == AppProtocol::Unknown {
                 let message = format!("Kubernetes defines no appProtocol {value}");
-                findings.add(service.subject(), format!("{}.appProtocol", port.field()), message);
+                findings.add(service.subject(), port.field().field("appProtocol"), message);
             }
         }
     }
@@ -178,7 +178,7 @@ fn headless_port_differs(context: &Context<'_>, findings: &mut Findings) {
             }
             if let Some(number) = numbers.iter().find(|number| **number != port.number) {
                 let message = format!("port {} is port {number} on the pods", shown(&port));
-                findings.add(service.subject(), format!("{}.port", port.field()), message);
+                findings.add(service.subject(), port.field().field("port"), message);
             }
         }
     }

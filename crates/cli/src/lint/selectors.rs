@@ -68,7 +68,7 @@ fn matches_no_pod(context: &Context<'_>, findings: &mut Findings) {
             continue;
         }
         let message = format!("no pod in namespace {} has {}", service.name.namespace, labels(selector));
-        findings.add(service.subject(), "spec.selector", message);
+        findings.add(service.subject(), ["spec", "selector"], message);
     }
 }
 
@@ -79,7 +79,7 @@ fn spans_workloads(context: &Context<'_>, findings: &mut Findings) {
         if workloads.len() > 1 {
             let count = workloads.len();
             let message = format!("{} matches pods of {count} workloads: {}", labels(selector), some(workloads));
-            findings.add(service.subject(), "spec.selector", message);
+            findings.add(service.subject(), ["spec", "selector"], message);
         }
     }
 }
@@ -133,6 +133,6 @@ fn subdomain_without_service(context: &Context<'_>, findings: &mut Findings) {
     for ((namespace, subdomain), ((name, pod), count)) in seen {
         let more = if count > 1 { format!("; {count} pods have this subdomain") } else { String::new() };
         let message = format!("Service {namespace}/{subdomain} does not exist or is an ExternalName{more}");
-        findings.add(Subject::new("Pod", name, pod), "spec.subdomain", message);
+        findings.add(Subject::new("Pod", name, pod), ["spec", "subdomain"], message);
     }
 }

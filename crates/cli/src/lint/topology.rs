@@ -5,7 +5,7 @@ use super::{
     findings::Findings,
     rule::{Rule, Severity},
 };
-use crate::kubernetes::ServiceForm;
+use crate::{input::Field, kubernetes::ServiceForm};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -96,11 +96,12 @@ fn affinity_without_effect(context: &Context<'_>, findings: &mut Findings) {
         let has_affinity = service.view.spec.session_affinity.as_deref() == Some("ClientIP");
         match without_address(service) {
             Some(what) if has_affinity => {
-                findings.add(service.subject(), "spec.sessionAffinity", format!("ClientIP has no effect on {what}"));
+                let message = format!("ClientIP has no effect on {what}");
+                findings.add(service.subject(), ["spec", "sessionAffinity"], message);
             }
             _ if !has_affinity && service.view.spec.session_affinity_config.is_some() => {
                 let message = "sessionAffinityConfig has no effect while sessionAffinity is None";
-                findings.add(service.subject(), "spec.sessionAffinityConfig", message);
+                findings.add(service.subject(), ["spec", "sessionAffinityConfig"], message);
             }
             _ => {}
         }
@@ -114,7 +115,7 @@ fn affinity_timeout(context: &Context<'_>, findings: &mut Findings) {
         if let Some(timeout) = timeout.filter(|timeout| *timeout != DEFAULT_TIMEOUT_SECONDS)
             && service.view.spec.session_affinity.as_deref() == Some("ClientIP")
         {
-            let field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
+            let field = ["spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"];
             findings.add(service.subject(), field, format!("the filter ignores the timeout of {timeout} seconds"));
         }
     }
@@ -123,17 +124,17 @@ fn affinity_timeout(context: &Context<'_>, findings: &mut Findings) {
 fn topology_without_effect(context: &Context<'_>, findings: &mut Findings) {
     for service in &context.services {
         let Some(what) = without_address(service) else { continue };
-        let mut add = |field: &str, value: &str| {
+        let mut add = |field: Field, value: &str| {
             findings.add(service.subject(), field, format!("{value} has no effect on {what}"));
         };
         if let Some(distribution) = service.view.spec.traffic_distribution.as_deref() {
-            add("spec.trafficDistribution", distribution);
+            add(["spec", "trafficDistribution"].into(), distribution);
         }
         if service.view.spec.internal_traffic_policy.as_deref() == Some("Local") {
-            add("spec.internalTrafficPolicy", "Local");
+            add(["spec", "internalTrafficPolicy"].into(), "Local");
         }
         for (name, mode) in topology_annotations(service) {
-            add(&format!("metadata.annotations.{name}"), mode);
+            add(["metadata", "annotations", name].into(), mode);
         }
     }
 }
@@ -146,7 +147,7 @@ fn topology_annotation(context: &Context<'_>, findings: &mut Findings) {
                 Some(distribution) => format!("{mode} overrides trafficDistribution: {distribution}"),
                 None => format!("{mode} is set by a deprecated annotation"),
             };
-            findings.add(service.subject(), format!("metadata.annotations.{name}"), message);
+            findings.add(service.subject(), ["metadata", "annotations", name], message);
         }
     }
 }
@@ -154,7 +155,8 @@ fn topology_annotation(context: &Context<'_>, findings: &mut Findings) {
 fn prefer_close(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| service.view.is_virtual()) {
         if service.view.spec.traffic_distribution.as_deref() == Some("PreferClose") {
-            findings.add(service.subject(), "spec.trafficDistribution", "PreferClose is now called PreferSameZone");
+            let message = "PreferClose is now called PreferSameZone";
+            findings.add(service.subject(), ["spec", "trafficDistribution"], message);
         }
     }
 }
@@ -163,7 +165,7 @@ fn not_ready_addresses(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| service.view.is_virtual()) {
         if service.view.publishes_not_ready() {
             let message = "requests to the cluster IP go to pods that are not ready";
-            findings.add(service.subject(), "spec.publishNotReadyAddresses", message);
+            findings.add(service.subject(), ["spec", "publishNotReadyAddresses"], message);
         }
     }
 }

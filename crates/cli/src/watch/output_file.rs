@@ -18,7 +18,7 @@ use super::{
 use crate::{
     compile::Compiled,
     envoy::{self, EcdsFilter},
-    input::InputError,
+    input::{self, InputError},
     kubernetes::ClusterState,
     output,
 };
@@ -54,7 +54,7 @@ pub(super) struct OutputFile {
     summary: Option<Summary>,
     /// Current warnings and notes that were printed.
     told: BTreeSet<String>,
-    trouble: Option<String>,
+    trouble: Option<Vec<String>>,
     backoff: Backoff,
 }
 
@@ -94,13 +94,13 @@ impl OutputFile {
             Ok(made) => made,
             Err(error) => {
                 self.metrics.compile_failures.inc();
-                self.fail(format!("{error:#}"));
+                self.fail(input::messages(&error));
                 return None;
             }
         };
         if let Some(text) = self.lost(cluster, &made.compiled.wire.table) {
             self.metrics.compile_failures.inc();
-            self.fail(text);
+            self.fail(vec![text]);
             return None;
         }
         self.metrics.left_out.set(number(made.compiled.left_out.len()));
@@ -121,7 +121,7 @@ impl OutputFile {
                 // The error's own text names a new temporary file each time, so it would be printed again each time.
                 let why = error.kind();
                 let fix = "its directory must exist and be writable";
-                self.fail(format!("{}: cannot be written: {why}; {fix}", self.file.display()));
+                self.fail(vec![format!("{}: cannot be written: {why}; {fix}", self.file.display())]);
                 Some(self.backoff.next(backoff::LONG))
             }
         }
@@ -139,15 +139,15 @@ impl OutputFile {
     }
 
     /// Reports that the file could not be brought up to date.
-    pub(super) fn fail(&mut self, text: String) {
-        if self.trouble.as_ref() == Some(&text) {
+    pub(super) fn fail(&mut self, messages: Vec<String>) {
+        if self.trouble.as_ref() == Some(&messages) {
             return;
         }
-        text.lines().for_each(log::warn);
+        messages.iter().for_each(|message| log::warn(message));
         let meanwhile =
             if self.summary.is_some() { "the last known good file stays in use" } else { "no file is written yet" };
         log::warn(&format!("{}: not up to date: {meanwhile}", self.file.display()));
-        self.trouble = Some(text);
+        self.trouble = Some(messages);
     }
 
     fn succeed(&mut self, table: &byname_core::wire::Table, is_written: bool) {

@@ -80,6 +80,18 @@ fn configuration_errors_name_their_line() {
             "version: 1\ntable:\n  services:\n    shop/cart: {ports: [{port: 1}]}\n",
             &["base.yaml:4", "shop/cart", "come from Kubernetes"],
         ),
+        (
+            "version: 1\ntable:\n  services:\n    shop/cart:\n      subsets:\n        Green: {}\n",
+            &["base.yaml:6", "table.services.shop/cart.subsets.Green:", "not a lower-case DNS label"],
+        ),
+        (
+            "version: 1\ntable:\n  services:\n    shop/cart:\n      steering:\n        cluster: \"{hots}\"\n",
+            &["base.yaml:6", "table.services.shop/cart.steering.cluster:", "{hots}"],
+        ),
+        (
+            "version: 1\nfallback:\n  services:\n    shop/cart:\n      host: \"a b\"\n",
+            &["base.yaml:5", "fallback.services.shop/cart.host:", "not a DNS name"],
+        ),
         ("kind: Service\n", &["base.yaml:1", "kind", "docs/configuration.md"]),
         ("version: 1\n---\nversion: 1\n", &["base.yaml: has 2 documents"]),
     ] {

@@ -28,12 +28,6 @@ impl FieldPath {
     }
 }
 
-impl From<&[PathElement]> for FieldPath {
-    fn from(elements: &[PathElement]) -> Self {
-        Self(elements.to_vec())
-    }
-}
-
 impl PathElement {
     pub(super) fn key(key: &str) -> Self {
         // One character more than is shown, so that the cut shows.

@@ -145,11 +145,11 @@ impl Outputs {
             (None, EnvoyBootstrap) => Some(Pass::OriginalDst),
             (pass, _) => pass,
         };
-        if pass == Some(Pass::Refuse) && !options.base.says("unknownNames") {
+        if pass == Some(Pass::Refuse) && !options.base.says(["unknownNames"]) {
             // The filter says what it looked for and what there is; the route behind it knows neither.
             options.base.config.unknown_names = UnknownNames::Refuse;
         }
-        if !options.base.says("destinationPort") {
+        if !options.base.says(["destinationPort"]) {
             options.base.config.destination_port = match (pass, format) {
                 (Some(Pass::OriginalDst), _) => Some(DestinationPort {
                     header: Some(DESTINATION_PORT_HEADER.to_owned()),
@@ -160,7 +160,7 @@ impl Outputs {
                 _ => None,
             };
         }
-        if format == IstioWasmplugin && !options.base.says("steering.by") {
+        if format == IstioWasmplugin && !options.base.says(["steering", "by"]) {
             options.base.config.steering.by = SteeringMode::Authority;
         }
         if matches!(format, IstioWasmplugin | IstioEnvoyfilter) {
