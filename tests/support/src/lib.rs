@@ -31,6 +31,7 @@ pub use host_functions::serialize;
 pub use host_state::{HostState, LocalResponse};
 pub use istio_names::{CHECKOUT, ISTIO_NAMES, RECOMMEND};
 pub use kubectl::{Shell, kubectl_binary};
+pub use ports::free_port;
 pub use push::EcdsFile;
 pub use random::SeededRandom;
 pub use raw::{Http2Outcome, raw_http1, raw_http2};

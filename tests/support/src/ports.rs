@@ -37,7 +37,10 @@ const FIRST: u32 = 20_000;
 const COUNT: u32 = 12_000;
 
 /// A port that nothing listens on. Ports repeat only after thousands of calls.
-fn free_port() -> Result<u16> {
+///
+/// # Errors
+/// If none is free.
+pub fn free_port() -> Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Start at a different port in each process.
     let start = std::process::id().wrapping_mul(397);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use byname_test_support::{Envoy, EnvoyBuilder};
+use byname_test_support::{Envoy, EnvoyBuilder, free_port};
 use serde_json::{Value, json};
 
 use filter::ShippedFilter;
@@ -22,6 +22,10 @@ use super::{
 
 /// The bootstrap, relative to the shipped ones.
 const BOOTSTRAP: &str = "../benches/envoy/bench.yaml";
+/// The port of the listener in it.
+const LISTENER: u16 = 15001;
+/// The header in which the listener writes the port of the connection.
+const PORT_HEADER: &str = "x-byname-destination-port";
 const BUILT: &str = "target/bench/build";
 /// The directory for discovered configuration.
 const WRITTEN: &str = "target/bench/discovered";
@@ -39,6 +43,10 @@ pub(super) enum Contestant {
     Noop,
     /// byname, steering by cluster.
     Cluster,
+    /// The same, where traffic is redirected: the port is that of the connection, which the filter asks Envoy for.
+    ClusterAttribute,
+    /// The same, with the port in a header that the listener sets.
+    ClusterHeader,
     /// byname, steering by authority.
     Authority,
     /// byname, steering by endpoint with round robin.
@@ -48,12 +56,14 @@ pub(super) enum Contestant {
 }
 
 /// All contestants.
-pub(super) const ALL: [Contestant; 8] = [
+pub(super) const ALL: [Contestant; 10] = [
     Contestant::None,
     Contestant::Native,
     Contestant::Lua,
     Contestant::Noop,
     Contestant::Cluster,
+    Contestant::ClusterAttribute,
+    Contestant::ClusterHeader,
     Contestant::Authority,
     Contestant::Endpoint,
     Contestant::EndpointWatched,
@@ -68,6 +78,8 @@ impl Contestant {
             Self::Lua => "lua",
             Self::Noop => "noop",
             Self::Cluster => "byname-cluster",
+            Self::ClusterAttribute => "byname-cluster-attribute",
+            Self::ClusterHeader => "byname-cluster-header",
             Self::Authority => "byname-authority",
             Self::Endpoint => "byname-endpoint",
             Self::EndpointWatched => "byname-endpoint-watched",
@@ -86,22 +98,39 @@ impl Contestant {
 
     /// A builder for its Envoy.
     pub(super) fn envoy(self, root: &Path, world: World, upstream: u16, setting: Setting) -> Result<EnvoyBuilder> {
-        let shipped = match self {
+        let listener = free_port()?;
+        let destination_port = match self {
+            Self::ClusterAttribute => json!({"listenerPort": listener}),
+            Self::ClusterHeader => json!({"listenerPort": listener, "header": PORT_HEADER}),
+            _ => Value::Null,
+        };
+        let mut shipped = match self {
             Self::Authority => ShippedFilter::read(root, "authority", &world.configuration(&BenchSteering::Authority))?,
             Self::Endpoint | Self::EndpointWatched => {
                 let is_watched = self == Self::EndpointWatched;
                 let steering = BenchSteering::Endpoint { upstream, is_watched, reach: setting.reach() };
                 ShippedFilter::read(root, "cluster", &world.configuration(&steering))?
             }
-            _ => ShippedFilter::read(root, "cluster", &world.configuration(&BenchSteering::Cluster))?,
+            _ => {
+                let steering = BenchSteering::Cluster { destination_port };
+                ShippedFilter::read(root, "cluster", &world.configuration(&steering))?
+            }
         };
+        if self == Self::ClusterHeader {
+            shipped.write_port_into(PORT_HEADER);
+        }
         let mutations = if self.rewrites() { shipped.early_header_mutations } else { json!([]) };
         let directory = root.join(WRITTEN);
         let filter = match self {
             Self::None | Self::Native => None,
             Self::Lua => Some(filter::lua(&world.script(&fs::read_to_string(root.join(filter::SCRIPT))?)?)),
             Self::Noop => Some(filter::wasm(&noop_path(root))),
-            Self::Cluster | Self::Authority | Self::Endpoint | Self::EndpointWatched => Some(shipped.filter),
+            Self::Cluster
+            | Self::ClusterAttribute
+            | Self::ClusterHeader
+            | Self::Authority
+            | Self::Endpoint
+            | Self::EndpointWatched => Some(shipped.filter),
         };
         let filter = match (filter, setting) {
             (Some(filter), Setting::Standing) => {
@@ -116,6 +145,7 @@ impl Contestant {
             _ => (json!({"route_config": {"name": "outbound", "virtual_hosts": self.virtual_hosts(world)}}), json!({})),
         };
         Ok(bootstrap(&routes, &mutations, filter, upstream)
+            .port(LISTENER, listener)
             .concurrency(setting.workers())
             .edit("DYNAMIC_RESOURCES", &discovery.to_string()))
     }
@@ -128,7 +158,12 @@ impl Contestant {
             Self::None | Self::Native | Self::Noop => {
                 json!([{"name": "all", "domains": ["*"], "routes": [upstream]}])
             }
-            Self::Lua | Self::Cluster | Self::Endpoint | Self::EndpointWatched => steered_virtual_hosts(),
+            Self::Lua
+            | Self::Cluster
+            | Self::ClusterAttribute
+            | Self::ClusterHeader
+            | Self::Endpoint
+            | Self::EndpointWatched => steered_virtual_hosts(),
             Self::Authority => json!([
                 {"name": "services", "domains": world.domains(), "routes": [upstream]},
                 {"name": "passthrough", "domains": ["*"], "routes": [unsteered]},
@@ -141,7 +176,7 @@ impl Contestant {
 fn steered_virtual_hosts() -> Value {
     let steered = json!({
         "match": {"prefix": "/", "headers": [{"name": "x-byname-cluster", "present_match": true}]},
-        "request_headers_to_remove": ["x-byname-cluster"],
+        "request_headers_to_remove": ["x-byname-cluster", PORT_HEADER],
         "route": {"cluster_header": "x-byname-cluster"},
     });
     let unsteered = json!({"match": {"prefix": "/"}, "direct_response": {"status": 421}});

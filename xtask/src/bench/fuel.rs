@@ -54,7 +54,7 @@ pub(super) fn run(services: &[usize], progress: &Progress) -> Result<Vec<Fuel>> 
 }
 
 fn count(services: usize) -> Result<Fuel> {
-    let mut configuration = World { services }.configuration(&BenchSteering::Cluster);
+    let mut configuration = World { services }.configuration(&BenchSteering::Cluster { destination_port: Value::Null });
     configuration["caller"] = json!({"namespace": OWN});
     configuration["table"]["services"][format!("{OWN}/outside")] =
         json!({"type": "ExternalName", "externalName": "api.example.com"});

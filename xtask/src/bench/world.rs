@@ -21,7 +21,8 @@ pub(super) struct World {
 
 /// How byname steers.
 pub(super) enum BenchSteering {
-    Cluster,
+    /// `destination_port` is the configuration's field.
+    Cluster { destination_port: Value },
     Authority,
     Endpoint { upstream: u16, is_watched: bool, reach: Reach },
 }
@@ -92,7 +93,7 @@ impl World {
         }
         // One cluster serves all Services.
         let steering = match by {
-            BenchSteering::Cluster => json!({"by": "cluster", "cluster": "upstream"}),
+            BenchSteering::Cluster { .. } => json!({"by": "cluster", "cluster": "upstream"}),
             BenchSteering::Authority => json!({"by": "authority"}),
             BenchSteering::Endpoint { is_watched: false, .. } => json!({"by": "endpoint"}),
             BenchSteering::Endpoint { is_watched: true, .. } => json!({
@@ -101,11 +102,17 @@ impl World {
                 "outlierDetection": {"consecutive5xxErrors": 5},
             }),
         };
-        json!({
+        let mut configuration = json!({
             "version": 1,
             "steering": steering,
             "table": {"version": 1, "singleMachine": true, "services": services},
-        })
+        });
+        if let BenchSteering::Cluster { destination_port } = by
+            && !destination_port.is_null()
+        {
+            configuration["destinationPort"] = destination_port.clone();
+        }
+        configuration
     }
 
     /// The Lua script `template` with its two tables filled in.

@@ -38,6 +38,19 @@ impl ShippedFilter {
     }
 }
 
+impl ShippedFilter {
+    /// Has the listener write the port of the connection into `header`.
+    pub(super) fn write_port_into(&mut self, header: &str) {
+        let append = json!({"append": {
+            "header": {"key": header, "value": "%DOWNSTREAM_LOCAL_PORT%"},
+            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        }});
+        if let Some(mutations) = self.early_header_mutations.pointer_mut("/0/typed_config/mutations") {
+            mutations.as_array_mut().into_iter().for_each(|mutations| mutations.push(append.clone()));
+        }
+    }
+}
+
 pub(in super::super) fn lua(script: &str) -> Value {
     json!({
         "name": NAME,
