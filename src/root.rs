@@ -23,6 +23,12 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
         }
     };
     let table = &config.table;
+    if config.is_passive() {
+        log::info!(
+            "byname: this Envoy is a gateway, so byname passes every request on unchanged; set `\"gateways\": \"resolve\"` \
+             to resolve its names"
+        );
+    }
     log::info!(
         "byname: serving table {} with {} Services and {} endpoints to namespace {}",
         table.version(),

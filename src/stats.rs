@@ -19,6 +19,8 @@ struct Metrics {
     configurations_refused: Option<Metric>,
     endpoint_ejections: Option<Metric>,
     endpoint_returns: Option<Metric>,
+    /// 1 at a gateway that passes every request on.
+    passive: Option<Metric>,
     table_version: Option<Metric>,
     services: Option<Metric>,
     endpoints: Option<Metric>,
@@ -39,6 +41,7 @@ impl Metrics {
             configurations_refused: counter("byname.configurations_refused"),
             endpoint_ejections: counter("byname.endpoint_ejections"),
             endpoint_returns: counter("byname.endpoint_returns"),
+            passive: gauge("byname.passive"),
             table_version: gauge("byname.table.version"),
             services: gauge("byname.table.services"),
             endpoints: gauge("byname.table.endpoints"),
@@ -116,6 +119,7 @@ pub(crate) fn show(config: &Config) {
     STATS.with(|stats| {
         let stats = stats.get_or_init(Metrics::define);
         let values = [
+            (stats.passive, u64::from(config.is_passive())),
             (stats.table_version, table.version()),
             (stats.services, wide(table.services())),
             (stats.endpoints, wide(table.endpoints())),

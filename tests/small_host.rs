@@ -539,3 +539,26 @@ fn the_fuel_of_a_request_does_not_grow_with_the_table() -> TestResult {
     assert!(used.iter().max() <= used.iter().min().map(|least| least + least / 20).as_ref(), "{used:?}");
     Ok(())
 }
+
+#[test]
+fn a_gateway_removes_the_control_header_and_does_nothing_else() -> TestResult {
+    let mut host = SmallHost::new()?;
+    let id = b"router~10.0.0.1~edge.shop~shop.svc.cluster.local".to_vec();
+    host.state_mut().properties.insert("xds.node.id".into(), id);
+    assert!(host.configure(ROOT, &configuration(json!({})))?, "{:?}", host.state().log);
+    assert!(host.state().log.iter().any(|line| line.contains("this Envoy is a gateway")), "{:?}", host.state().log);
+    assert_eq!(host.state().metric("byname.passive"), Some(1));
+    host.begin(STREAM, ROOT)?;
+    host.state_mut().calls.clear();
+    let headers: [(&str, &[u8]); 3] =
+        [(":authority", b"payments"), (":method", b"GET"), ("x-byname-cluster", b"forged")];
+    assert_eq!(host.request_headers(STREAM, &headers)?, Action::Continue);
+    assert_eq!(host.state().calls, ["remove_header_map_value(x-byname-cluster)"]);
+    assert_eq!(host.state().header("x-byname-cluster"), Vec::<String>::new());
+
+    assert!(host.configure(ROOT, &configuration(json!({"gateways": "resolve"})))?, "{:?}", host.state().log);
+    assert_eq!(host.state().metric("byname.passive"), Some(0));
+    host.ask(STREAM + 1, ROOT, b"payments")?;
+    assert_eq!(host.state().header(":authority"), [PAYMENTS]);
+    Ok(())
+}

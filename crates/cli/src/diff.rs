@@ -11,7 +11,7 @@ use byname_core::{Balance, Chooser, Destination, FakeEnv, FieldErrors, Plan, Req
 
 pub use self::{
     difference::{ChangeKind, Difference, Meaning, NameChange, Names},
-    side::Side,
+    side::{Side, SideInput},
     text::text,
 };
 

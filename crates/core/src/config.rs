@@ -8,6 +8,7 @@ use alloc::{boxed::Box, string::String};
 
 use crate::{
     balance::Ticket,
+    collections::ChunkedVec,
     limits::MAX_COUNTED_SERVICES,
     names::{Caller, Locality, may_have_port},
     policy::Policy,
@@ -15,7 +16,7 @@ use crate::{
     resolve::{self, Refusal, Request, Resolution, Trace},
     steer::{Chooser, Plan, PlanRequest, Steering, check_header},
     table::Table,
-    wire::{self, FieldErrorType, FieldErrors, FieldPathRef},
+    wire::{self, ExternalNamesMode, FieldErrorType, FieldErrors, FieldPathRef, Gateways},
 };
 
 mod caller;
@@ -28,6 +29,9 @@ pub use destination_port::DestinationPort;
 use caller::{compile_caller, compile_zone};
 use services::ServiceReader;
 
+/// The beginnings of the ids that Istio gives to its gateways; those of sidecars begin with `sidecar~`.
+const GATEWAY_IDS: [&str; 2] = ["router~", "waypoint~"];
+
 /// A compiled configuration.
 #[derive(Debug)]
 pub struct Config {
@@ -38,6 +42,7 @@ pub struct Config {
     /// How requests are steered.
     pub steering: Steering,
     destination_port: Option<DestinationPort>,
+    is_passive: bool,
     trace_header: Option<Box<str>>,
     trace_response_header: Option<Box<str>>,
     access_log: bool,
@@ -69,6 +74,7 @@ impl Config {
             dns: wire.dns,
             steering: wire.steering,
             destination_port: wire.destination_port,
+            gateways: wire.gateways,
             unknown_names: wire.unknown_names,
             external_names: wire.external_names,
             fallback: wire.fallback,
@@ -85,6 +91,12 @@ impl Config {
         let mut errors = core::mem::take(&mut wire.table.services.errors);
         if wire.version != wire::VERSION {
             errors.add(&FieldPathRef::root("version"), wire.version, FieldErrorType::UnsupportedVersion);
+        }
+        let is_gateway = defaults.id.is_some_and(|id| GATEWAY_IDS.iter().any(|prefix| id.starts_with(prefix)));
+        let is_passive = is_gateway && wire.gateways == Gateways::Pass;
+        if is_gateway {
+            // Whoever asks a gateway would reach by an alias what only the gateway may reach (CVE-2021-25740).
+            wire.external_names.mode.get_or_insert(ExternalNamesMode::Listed);
         }
         let zone = compile_zone(&wire.dns.cluster_domain, &mut errors);
         let caller = compile_caller(&wire, &zone, defaults, &mut errors);
@@ -110,17 +122,26 @@ impl Config {
         }
         let locality = Locality { node: caller.node.clone(), zone: caller.zone.clone() };
         let policy = Policy::compile(&wire, zone, locality, &mut errors);
-        let table = Table::of(wire.table.version, policy, wire.table.services.specs, &mut errors);
+        // A gateway that passes everything on needs no table.
+        let specs = if is_passive { ChunkedVec::default() } else { wire.table.services.specs };
+        let table = Table::of(wire.table.version, policy, specs, &mut errors);
         errors.or(Self {
             caller,
             table,
             steering,
             destination_port,
+            is_passive,
             trace_header,
             trace_response_header,
             access_log: wire.access_log,
             counted_services,
         })
+    }
+
+    /// Whether every request is passed on without the control header, because this Envoy is a gateway.
+    #[must_use]
+    pub fn is_passive(&self) -> bool {
+        self.is_passive
     }
 
     /// How to find the port that the connection of a request to `authority` was going to. `None` where it is not needed: the

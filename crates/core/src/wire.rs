@@ -25,7 +25,7 @@ pub use crate::{
     names::Resolver,
 };
 pub use caller::{Caller, Dns};
-pub use config::{Config, DestinationPort, Stats, Trace, UnknownNames, VERSION};
+pub use config::{Config, DestinationPort, Gateways, Stats, Trace, UnknownNames, VERSION};
 pub use external_names::{Allow, ExternalNames, ExternalNamesMode, Grant};
 pub use fallback::{Fallback, Fallbacks, Trigger};
 pub use field_error::{FieldError, FieldErrorType, FieldErrors};

@@ -22,9 +22,15 @@ pub(super) struct World {
 /// How byname steers.
 pub(super) enum BenchSteering {
     /// `destination_port` is the configuration's field.
-    Cluster { destination_port: Value },
+    Cluster {
+        destination_port: Value,
+    },
     Authority,
-    Endpoint { upstream: u16, is_watched: bool, reach: Reach },
+    Endpoint {
+        upstream: u16,
+        is_watched: bool,
+        reach: Reach,
+    },
 }
 
 /// The reachable endpoints, for contestants that address endpoints directly.

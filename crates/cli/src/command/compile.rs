@@ -75,10 +75,10 @@ impl Compile {
         if let (CompileFormat::EnvoyEcds | CompileFormat::EnvoyBootstrap, Some(file)) = (self.format, &self.output) {
             envoy::check_name(file)?;
         }
-        if self.format == CompileFormat::IstioWasmplugin
+        if matches!(self.format, CompileFormat::IstioWasmplugin | CompileFormat::IstioTrafficextension)
             && self.recipe.table_version.is_some_and(|version| version > 1 << 53)
         {
-            bail!("--table-version: a WasmPlugin stores numbers as floating point; use at most 2^53");
+            bail!("--table-version: the object stores numbers as floating point; use at most 2^53");
         }
         let mut recipe = self.recipe.read()?;
         self.outputs.prepare(self.format, &mut recipe.options)?;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     compile::{Base, CompileOptions},
-    diff::{self, Side},
+    diff::{self, Side, SideInput},
     input::{InputErrors, Source},
     output,
 };
@@ -25,9 +25,11 @@ use crate::{
 #[command(after_help = "\
 Examples:
   byname diff before.yaml after.yaml
+  kubectl get wasmplugin byname -n istio-system -o yaml > deployed.yaml && byname diff deployed.yaml cluster.yaml
   git show HEAD~:table.json > old.json && byname diff --exit-code old.json table.json")]
 pub(super) struct Diff {
-    /// Old state: a file or directory of Kubernetes objects, or a table from `byname compile`; - is the standard input.
+    /// Old state: a file or directory of Kubernetes objects, a table from `byname compile`, or the WasmPlugin, TrafficExtension or
+    /// EnvoyFilter that holds it; - is the standard input.
     old: String,
     /// New state, in the same forms.
     new: String,
@@ -35,7 +37,7 @@ pub(super) struct Diff {
     #[arg(long, value_name = "NAMESPACE")]
     from: Vec<String>,
     /// Merge this hand-written configuration into both states: steering, externalNames and so on. It has no effect on a state that
-    /// is a table.
+    /// is a table. Default: objects that are compared with a table get the table's own settings.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Exit with status 1 if there is any difference. Default: exit with 0.
@@ -48,10 +50,18 @@ pub(super) struct Diff {
 
 impl Diff {
     pub(super) fn run(self) -> anyhow::Result<u8> {
-        let base = self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default();
-        let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
-        let mut old = read(&self.old, &options)?;
-        let mut new = read(&self.new, &options)?;
+        let (old, new) = (read(&self.old)?, read(&self.new)?);
+        let mut options = CompileOptions { skip_invalid: true, ..CompileOptions::default() };
+        match (&self.config, old.settings().xor(new.settings())) {
+            (Some(file), _) => options.base = Base::read(file)?,
+            // Objects are compared with a configuration as that was compiled, else every name would differ.
+            (None, Some((settings, has_endpoints))) => {
+                options.base = Base::of(settings);
+                options.names_only = !has_endpoints;
+            }
+            (None, None) => {}
+        }
+        let [mut old, mut new] = [side(old, &options)?, side(new, &options)?];
         let from: BTreeSet<String> = self.from.iter().cloned().collect();
         let difference = diff::diff(&mut old, &mut new, &from)
             .map_err(|refused| InputErrors::of_configuration("--from", &refused))?;
@@ -63,11 +73,14 @@ impl Diff {
     }
 }
 
-fn read(name: &str, options: &CompileOptions) -> anyhow::Result<Side> {
+fn read(name: &str) -> anyhow::Result<SideInput> {
     let source = Source::new(name);
     let mut progress = ReadProgress::new(std::slice::from_ref(&source));
-    let side = Side::read(&source, options, &mut |bytes| progress.add(bytes))?;
-    drop(progress);
+    SideInput::read(&source, &mut |bytes| progress.add(bytes))
+}
+
+fn side(input: SideInput, options: &CompileOptions) -> anyhow::Result<Side> {
+    let side = Side::new(input, options)?;
     side.left_out.values().for_each(|problem| output::warn(&format!("left out: {problem}")));
     Ok(side)
 }

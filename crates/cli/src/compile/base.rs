@@ -54,6 +54,12 @@ impl Base {
         Ok(base)
     }
 
+    /// The settings of a configuration that is in use.
+    #[must_use]
+    pub fn of(config: wire::Config) -> Self {
+        Self { config, file: None }
+    }
+
     /// Whether the file sets this field, such as `["steering", "by"]`.
     #[must_use]
     pub fn says(&self, field: impl Into<Field>) -> bool {

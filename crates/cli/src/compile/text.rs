@@ -61,6 +61,7 @@ fn sections(config: &wire::Config) -> Vec<(&'static str, Value)> {
     section(&mut sections, "dns", &config.dns, &default.dns);
     section(&mut sections, "steering", &config.steering, &default.steering);
     section(&mut sections, "destinationPort", &config.destination_port, &default.destination_port);
+    section(&mut sections, "gateways", &config.gateways, &default.gateways);
     section(&mut sections, "unknownNames", &config.unknown_names, &default.unknown_names);
     section(&mut sections, "externalNames", &config.external_names, &default.external_names);
     section(&mut sections, "fallback", &config.fallback, &default.fallback);

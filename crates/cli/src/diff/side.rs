@@ -1,4 +1,5 @@
-//! One of the two states to compare: Kubernetes objects, or a configuration compiled from them.
+//! One of the two states to compare: Kubernetes objects, or a configuration compiled from them, as `byname compile` wrote it or as
+//! it is deployed in an object of Istio's.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,6 +14,7 @@ use crate::{
     caller::CallerSettings,
     compile::{self, CompileOptions},
     input::{self, InputError, InputErrors, Source},
+    istio,
     kubernetes::{ClusterState, NamespacedName},
 };
 
@@ -33,32 +35,50 @@ pub struct Side {
 /// The part of an input that tells a configuration from Kubernetes objects.
 const HEAD_BYTES: u64 = 4 << 10;
 /// The fields that a configuration may begin with. No Kubernetes object begins with one of them.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 13] = [
     "version",
     "caller",
     "dns",
     "steering",
+    "destinationPort",
+    "gateways",
     "unknownNames",
     "externalNames",
     "fallback",
     "trace",
     "accessLog",
+    "stats",
     "table",
 ];
 
-impl Side {
-    /// Reads Kubernetes objects and compiles them with `options`, or reads the output of `byname compile --format table`.
+/// What an input holds.
+#[derive(Debug)]
+pub enum SideInput {
+    /// Kubernetes objects.
+    Cluster(Box<ClusterState>),
+    /// A configuration, and the name of its file.
+    Configuration {
+        /// The configuration.
+        wire: Box<wire::Config>,
+        /// Its file, as the user named it.
+        called: String,
+    },
+}
+
+impl SideInput {
+    /// Reads Kubernetes objects, or a configuration: the output of `byname compile --format table`, or the object of Istio's
+    /// that holds it.
     ///
     /// # Errors
-    /// If the input cannot be read, or is invalid.
-    pub fn read(source: &Source, options: &CompileOptions, progress: &mut dyn FnMut(u64)) -> anyhow::Result<Self> {
+    /// If the input cannot be read, or holds several configurations.
+    pub fn read(source: &Source, progress: &mut dyn FnMut(u64)) -> anyhow::Result<Self> {
         let (mut reader, called): (Box<dyn Read>, String) = match source {
             Source::Path(path) if !path.is_dir() => {
                 let called = path.display().to_string();
                 (Box::new(File::open(path).with_context(|| called.clone())?), called)
             }
             Source::Path(_) => {
-                return Self::of_cluster(&ClusterState::read(std::slice::from_ref(source), progress)?, options);
+                return Ok(Self::Cluster(Box::new(ClusterState::read(std::slice::from_ref(source), progress)?)));
             }
             Source::Stdin => (Box::new(io::stdin()), "standard input".to_owned()),
         };
@@ -68,35 +88,77 @@ impl Side {
         let is_configuration = is_configuration(&head);
         let reader = input::counted(io::Cursor::new(head).chain(reader), progress);
         if is_configuration {
-            return Self::of_configuration(reader, &called);
+            return Self::configuration(reader, called);
         }
         let mut cluster = ClusterState::default();
-        input::read_stream(BufReader::new(reader), &called, &mut |object| cluster.add(object))?;
-        Self::of_cluster(&cluster, options)
+        let mut deployed = Vec::new();
+        input::read_stream(BufReader::new(reader), &called, &mut |object| {
+            deployed.extend(istio::deployed(&object)?);
+            cluster.add(object)
+        })?;
+        match <[wire::Config; 1]>::try_from(deployed) {
+            Ok([wire]) if cluster.services.is_empty() => Ok(Self::Configuration { wire: Box::new(wire), called }),
+            Err(several) if several.len() > 1 && cluster.services.is_empty() => {
+                bail!("{called}: holds {} configurations; pass an input with one", several.len())
+            }
+            _ => Ok(Self::Cluster(Box::new(cluster))),
+        }
     }
 
-    fn of_cluster(cluster: &ClusterState, options: &CompileOptions) -> anyhow::Result<Self> {
-        let compiled = compile::compile(cluster, &CallerSettings::anyone(&options.base.config), options)?;
-        let namespaces = cluster.all_namespaces().into_iter().map(str::to_owned).collect();
-        Ok(Self::new(compiled.wire, compiled.config, namespaces, compiled.left_out))
-    }
-
-    fn of_configuration(reader: impl Read, called: &str) -> anyhow::Result<Self> {
+    fn configuration(reader: impl Read, called: String) -> anyhow::Result<Self> {
         let most = u64::try_from(MAX_CONFIGURATION_BYTES).unwrap_or(u64::MAX);
         let mut text = String::new();
-        let bytes = reader.take(most + 1).read_to_string(&mut text).with_context(|| called.to_owned())?;
+        let bytes = reader.take(most + 1).read_to_string(&mut text).with_context(|| called.clone())?;
         if bytes > MAX_CONFIGURATION_BYTES {
             bail!("{called}: is larger than {MAX_CONFIGURATION_BYTES} bytes, the limit of a configuration");
         }
-        let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
-        let config =
-            Config::read(&text, &defaults).map_err(|refused| InputErrors::of_configuration(called, &refused))?;
-        let wire: wire::Config = serde_json::from_str(&text).with_context(|| called.to_owned())?;
-        let namespaces = wire.caller.namespace.iter().cloned().collect();
-        Ok(Self::new(wire, config, namespaces, BTreeMap::new()))
+        // The filter's own reader names the place of each error.
+        Config::read(&text, &DEFAULTS).map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
+        let wire = Box::new(serde_json::from_str(&text).with_context(|| called.clone())?);
+        Ok(Self::Configuration { wire, called })
     }
 
-    fn new(
+    /// The settings that a configuration has apart from what comes from Kubernetes, and whether its table has endpoints: with them
+    /// the objects of the other side give a table that can be compared. `None` for Kubernetes objects.
+    #[must_use]
+    pub fn settings(&self) -> Option<(wire::Config, bool)> {
+        let Self::Configuration { wire, .. } = self else { return None };
+        let mut settings = wire::Config::clone(wire);
+        let has_endpoints = settings.table.services.values().any(|service| service.endpoints.is_some());
+        settings.table.services.retain(|_, service| {
+            let wire::Service { alias, subsets, steering, .. } = std::mem::take(service);
+            *service = wire::Service { alias, subsets, steering, ..wire::Service::default() };
+            *service != wire::Service::default()
+        });
+        Some((settings, has_endpoints))
+    }
+}
+
+/// A configuration is compared from every namespace, whichever it is for.
+const DEFAULTS: Defaults<'_> = Defaults { namespace: Some("default"), zone: None, id: None };
+
+impl Side {
+    /// Compiles Kubernetes objects with `options`, or takes a configuration as it is.
+    ///
+    /// # Errors
+    /// If the filter would refuse it.
+    pub fn new(input: SideInput, options: &CompileOptions) -> anyhow::Result<Self> {
+        match input {
+            SideInput::Cluster(cluster) => {
+                let compiled = compile::compile(&cluster, &CallerSettings::anyone(&options.base.config), options)?;
+                let namespaces = cluster.all_namespaces().into_iter().map(str::to_owned).collect();
+                Ok(Self::of(compiled.wire, compiled.config, namespaces, compiled.left_out))
+            }
+            SideInput::Configuration { wire, called } => {
+                let config = Config::from_wire(wire::Config::clone(&wire), &DEFAULTS)
+                    .map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
+                let namespaces = wire.caller.namespace.iter().cloned().collect();
+                Ok(Self::of(*wire, config, namespaces, BTreeMap::new()))
+            }
+        }
+    }
+
+    fn of(
         wire: wire::Config,
         config: Config,
         namespaces: BTreeSet<String>,

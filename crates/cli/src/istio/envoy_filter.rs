@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::object::{IstioObject, namespace};
+use super::object::{IstioObject, Placement};
 use crate::{
     compile::{Compiled, Steered, UpstreamCluster, UpstreamClusters},
     envoy::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 const COMMENT: &str = "\
-The changes to the namespace's sidecars that steering by cluster or by endpoint needs, made by `byname compile`.";
+The changes to sidecars that steering by cluster or by endpoint needs, made by `byname compile`.";
 
 const HEADER_REMOVAL: &str = "\
 No client can steer by setting the control header: Envoy removes the header before any filter runs.";
@@ -27,18 +27,18 @@ const FILTER: &str =
 
 const RESOLVER: &str = "Resolves the hosts outside the cluster that byname chose.";
 
-/// An EnvoyFilter for the namespace of the caller. With a `module`, the path of a file in the sidecars, it adds the filter too.
+/// An EnvoyFilter. With a `module`, the path of a file in the sidecars, it adds the filter too.
 /// Without one, a WasmPlugin adds the filter.
 ///
 /// # Errors
-/// If `compiled` has no namespace, if steering needs no EnvoyFilter, or if the EnvoyFilter would be too large.
+/// If steering needs no EnvoyFilter, or if the EnvoyFilter would be too large.
 pub fn envoy_filter(
     compiled: &Compiled,
     clusters: &UpstreamClusters,
     style: &Style,
     module: Option<&Path>,
+    placement: &Placement,
 ) -> Result<IstioObject, InputErrors> {
-    let namespace = namespace(compiled)?;
     let steered = Steered::of(&compiled.wire);
     if !steered.cluster && !steered.endpoint && module.is_none() {
         let reason = "is not needed: all Services are steered by authority, and Istio's own routes match the authority";
@@ -85,7 +85,8 @@ pub fn envoy_filter(
     patches.append(&mut added);
     problems.or(())?;
     let kind = ("networking.istio.io/v1alpha3", "EnvoyFilter");
-    Ok(IstioObject::new(kind, COMMENT, namespace, map! { "configPatches": patches })?)
+    let spec = map! { "workloadSelector": placement.selector("labels"), "configPatches": patches };
+    Ok(IstioObject::new(kind, COMMENT, compiled, placement, spec)?)
 }
 
 /// A change to the outbound side of the sidecars.

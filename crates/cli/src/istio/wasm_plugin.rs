@@ -1,19 +1,22 @@
-//! The filter as a WasmPlugin.
+//! The filter as a WasmPlugin, or as the TrafficExtension that came after it.
 
-use super::object::{IstioObject, namespace};
+use super::object::{IstioObject, Placement};
 use crate::{
     compile::{self, Compiled},
     input::InputError,
-    output::yaml::{Yaml, map},
+    output::yaml::{Fields, Yaml, fields, map},
 };
 
 const COMMENT: &str = "\
-byname in every sidecar of the namespace, made by `byname compile`. Use `kubectl create` and `kubectl replace`: `kubectl apply`
-would keep a second copy in an annotation, whose limit is 256 KiB.";
+byname in sidecars, made by `byname compile`: in those of its namespace, or from the root namespace in those of the whole mesh.
+Use `kubectl create` and `kubectl replace`: `kubectl apply` would keep a second copy in an annotation, whose limit is 256 KiB.";
 
 const SHA256: &str = "\
 Istio runs only an image with this checksum: of the manifest for oci://, of the module for https://. If the image differs or
 cannot be pulled, the sidecar answers 403 to every request that the filter would see.";
+
+const MATCH: &str = "\
+Outbound traffic: the workload is the client. This matches gateways too; there byname passes every request on unchanged.";
 
 const PHASE: &str = "\
 The first phase, so that filters that authorize, route or count requests see how the name resolved. The priority makes byname
@@ -32,22 +35,46 @@ pub struct Image {
     pub sha256: Option<String>,
 }
 
-/// A WasmPlugin for the namespace of the caller.
+/// A WasmPlugin.
 ///
 /// # Errors
-/// If `compiled` has no namespace, or the object would be too large.
-pub fn wasm_plugin(compiled: &Compiled, image: &Image) -> Result<IstioObject, InputError> {
-    let spec = map! {
-        "url": image.url.clone(),
-        "sha256": image.sha256.clone().map(|sum| Yaml::commented(SHA256, sum)),
-        "match": Yaml::commented("Outbound traffic: the workload is the client.", [map! { "mode": "CLIENT" }]),
+/// If the object would be too large.
+pub fn wasm_plugin(compiled: &Compiled, image: &Image, placement: &Placement) -> Result<IstioObject, InputError> {
+    let mut spec = extension_of_traffic(placement);
+    spec.append(&mut module(compiled, image));
+    let kind = ("extensions.istio.io/v1alpha1", "WasmPlugin");
+    IstioObject::new(kind, COMMENT, compiled, placement, Yaml::Map(spec))
+}
+
+/// A TrafficExtension, which Istio has since 1.30.
+///
+/// # Errors
+/// If the object would be too large.
+pub fn traffic_extension(compiled: &Compiled, image: &Image, placement: &Placement) -> Result<IstioObject, InputError> {
+    let mut spec = extension_of_traffic(placement);
+    spec.push(("wasm".into(), Yaml::Map(module(compiled, image))));
+    let kind = ("extensions.istio.io/v1alpha1", "TrafficExtension");
+    IstioObject::new(kind, COMMENT, compiled, placement, Yaml::Map(spec))
+}
+
+/// Which traffic passes through the filter, and where in the filter chain.
+fn extension_of_traffic(placement: &Placement) -> Fields {
+    fields! {
+        "selector": placement.selector("matchLabels"),
+        "match": Yaml::commented(MATCH, [map! { "mode": "CLIENT" }]),
         "phase": Yaml::commented(PHASE, "AUTHN"),
         "priority": 100,
+    }
+}
+
+/// The module and its configuration.
+fn module(compiled: &Compiled, image: &Image) -> Fields {
+    fields! {
+        "url": image.url.clone(),
+        "sha256": image.sha256.clone().map(|sum| Yaml::commented(SHA256, sum)),
         "failStrategy": Yaml::commented(FAIL_STRATEGY, "FAIL_RELOAD"),
         "pluginConfig": by_line(compile::value(&compiled.wire), &["table", "services"]),
-    };
-    let kind = ("extensions.istio.io/v1alpha1", "WasmPlugin");
-    IstioObject::new(kind, COMMENT, namespace(compiled)?, spec)
+    }
 }
 
 /// Lays out a map with one line per field, and likewise the maps along `path`. A diff then shows one line per changed Service, as

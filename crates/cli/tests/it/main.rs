@@ -10,6 +10,7 @@
 
 mod behaviour;
 mod corners;
+mod deployed;
 mod garbage;
 mod golden;
 mod input;

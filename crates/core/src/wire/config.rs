@@ -37,6 +37,9 @@ pub struct Config<S = BTreeMap<String, Service>> {
     /// Where the client's connection was going to before it was redirected. Default: it was not redirected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination_port: Option<DestinationPort>,
+    /// What happens at a gateway, which asks on behalf of strangers.
+    #[serde(default)]
+    pub gateways: Gateways,
     /// What happens to names that are not in the table.
     #[serde(default)]
     pub unknown_names: UnknownNames,
@@ -66,6 +69,7 @@ object!(Config<S> requires "version" {
     "dns" => dns,
     "steering" => steering,
     "destinationPort" => destination_port,
+    "gateways" => gateways,
     "unknownNames" => unknown_names,
     "externalNames" => external_names,
     "fallback" => fallback,
@@ -111,6 +115,21 @@ pub enum UnknownNames {
 }
 
 names!(UnknownNames { "pass" => Pass, "refuse" => Refuse, });
+
+/// What happens at a gateway: an Envoy whose node id begins with `router~` or `waypoint~`, as Istio writes it. Its requests come from
+/// strangers, whose names are not those of its own namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Gateways {
+    /// Pass every request on unchanged, without the control header.
+    #[default]
+    Pass,
+    /// Resolve names as in a sidecar. The default of `externalNames.mode` is `listed` there.
+    Resolve,
+}
+
+names!(Gateways { "pass" => Pass, "resolve" => Resolve, });
 
 /// Which requests show every step of their decision.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -163,3 +163,35 @@ fn reads_ten_thousand_services_from_two_and_a_half_megabytes() {
     assert_eq!((config.table.services(), config.table.endpoints()), (10_000, 100_000));
     assert_eq!(ask(&config, "svc-9901"), "service svc-9901.ns-1:80");
 }
+
+#[test]
+fn passes_everything_on_at_a_gateway_unless_told_otherwise() {
+    const SIDECAR: &str = "sidecar~10.0.0.1~web.shop~shop.svc.cluster.local";
+    const ROUTER: &str = "router~10.0.0.1~edge.shop~shop.svc.cluster.local";
+    let alias = json!({"type": "ExternalName", "externalName": "web.prod.svc.cluster.local"});
+    let services =
+        json!({"shop/web": {"ports": [{"port": 80}]}, "prod/web": {"ports": [{"port": 80}]}, "shop/pay": alias});
+    for (id, gateways, is_passive, web, pay) in [
+        (SIDECAR, None, false, "service web.shop:80", "alias web.prod:80"),
+        (SIDECAR, Some("pass"), false, "service web.shop:80", "alias web.prod:80"),
+        (SIDECAR, Some("resolve"), false, "service web.shop:80", "alias web.prod:80"),
+        ("sidecar", None, false, "service web.shop:80", "alias web.prod:80"),
+        (ROUTER, None, true, "pass name_not_found", "pass name_not_found"),
+        (ROUTER, Some("pass"), true, "pass name_not_found", "pass name_not_found"),
+        ("waypoint~10.0.0.1~a.b~c", None, true, "pass name_not_found", "pass name_not_found"),
+        // An alias would lend strangers what only the gateway may reach.
+        (ROUTER, Some("resolve"), false, "service web.shop:80", "refuse alias_denied"),
+        ("waypoint~10.0.0.1~a.b~c", Some("resolve"), false, "service web.shop:80", "refuse alias_denied"),
+    ] {
+        let mut configuration = json!({"version": 1, "table": {"version": 7, "services": services}});
+        if let Some(gateways) = gateways {
+            configuration["gateways"] = gateways.into();
+        }
+        let defaults = Defaults { namespace: Some("shop"), id: Some(id), ..Defaults::default() };
+        let config = Config::read(configuration.to_string(), &defaults).expect("a valid configuration");
+        assert_eq!(config.is_passive(), is_passive, "{id}, {gateways:?}");
+        assert_eq!((ask(&config, "web"), ask(&config, "pay")), (web.into(), pay.into()), "{id}, {gateways:?}");
+        assert_eq!(config.table.services(), if is_passive { 0 } else { 3 }, "a gateway that passes keeps no table");
+    }
+    refused(json!({"gateways": "ignore"}), "gateways cannot be read: unknown variant `ignore`");
+}

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     compile::{self, Base, CompileOptions, Compiled, Steered, UpstreamClusters},
     envoy::{self, Bootstrap, DEFAULT_MODULE, Discovery, EcdsFilter, Pass, Style},
-    istio::{self, Image, IstioObject, MAX_OBJECT_BYTES},
+    istio::{self, Image, IstioObject, MAX_OBJECT_BYTES, Placement},
     kubernetes::NamespacedName,
     output,
 };
@@ -26,13 +26,19 @@ pub(super) enum CompileFormat {
     EnvoyEcds,
     /// A complete Envoy bootstrap: listener, routes, filter and upstream clusters.
     EnvoyBootstrap,
-    /// An Istio WasmPlugin for the client's namespace. It steers by authority unless --config sets steering.by.
+    /// An Istio WasmPlugin: for the client's namespace, or without one for the whole mesh. It steers by authority unless --config
+    /// sets steering.by.
     IstioWasmplugin,
+    /// The same as a TrafficExtension, which Istio has since 1.30.
+    IstioTrafficextension,
     /// The Istio EnvoyFilter that steering by cluster or by endpoint needs.
     IstioEnvoyfilter,
 }
 
-use CompileFormat::{EnvoyBootstrap, EnvoyEcds, IstioEnvoyfilter, IstioWasmplugin};
+use CompileFormat::{EnvoyBootstrap, EnvoyEcds, IstioEnvoyfilter, IstioTrafficextension, IstioWasmplugin};
+
+/// The formats of objects for Istio.
+const ISTIO: [CompileFormat; 3] = [IstioWasmplugin, IstioTrafficextension, IstioEnvoyfilter];
 
 /// The header in which the listener tells the filter the port that a connection was going to.
 const DESTINATION_PORT_HEADER: &str = "x-byname-destination-port";
@@ -84,6 +90,16 @@ pub(super) struct Outputs {
     /// prints it; for https:// it is the checksum of the module.
     #[arg(long, value_name = "SUM", help_heading = "Istio", value_parser = checksum)]
     sha256: Option<String>,
+    /// Without --namespace and --pod, put the object into this namespace, the mesh's root namespace. It is then for every
+    /// namespace. Default: istio-system
+    #[arg(long, value_name = "NAMESPACE", help_heading = "Istio", conflicts_with_all = ["namespace", "pod"])]
+    root_namespace: Option<String>,
+    /// Write the object for pods with this label. Can be repeated. Default: all pods.
+    #[arg(long = "selector", value_name = "KEY=VALUE", help_heading = "Istio", value_parser = label)]
+    selector: Vec<(String, String)>,
+    /// Write the object for this revision of the control plane. Default: for every one.
+    #[arg(long, value_name = "REVISION", help_heading = "Istio")]
+    revision: Option<String>,
     /// Put the endpoints into the table. Steering by endpoint needs them. Default: leave them to istiod.
     #[arg(long, help_heading = "Istio")]
     endpoints: bool,
@@ -98,7 +114,7 @@ pub(super) struct RenderedTexts {
 impl Outputs {
     /// Refuses options that have no effect with this format.
     pub(super) fn check(&self, format: CompileFormat) -> anyhow::Result<()> {
-        let options: [(&str, bool, &[CompileFormat]); 15] = [
+        let options: [(&str, bool, &[CompileFormat]); 18] = [
             ("--module", self.module.is_some(), &[EnvoyEcds, EnvoyBootstrap, IstioEnvoyfilter]),
             ("--clusters", self.clusters.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
             ("--clusters-output", self.clusters_output.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
@@ -111,9 +127,12 @@ impl Outputs {
             ("--admin", self.admin.is_some(), &[EnvoyBootstrap]),
             ("--pass", self.pass.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
             ("--upgrade", !self.upgrades.is_empty(), &[EnvoyBootstrap]),
-            ("--image", self.image.is_some(), &[IstioWasmplugin]),
-            ("--sha256", self.sha256.is_some(), &[IstioWasmplugin]),
-            ("--endpoints", self.endpoints, &[IstioWasmplugin, IstioEnvoyfilter]),
+            ("--image", self.image.is_some(), &[IstioWasmplugin, IstioTrafficextension]),
+            ("--sha256", self.sha256.is_some(), &[IstioWasmplugin, IstioTrafficextension]),
+            ("--root-namespace", self.root_namespace.is_some(), &ISTIO),
+            ("--selector", !self.selector.is_empty(), &ISTIO),
+            ("--revision", self.revision.is_some(), &ISTIO),
+            ("--endpoints", self.endpoints, &ISTIO),
         ];
         for (option, is_said, formats) in options {
             if is_said && !formats.contains(&format) {
@@ -156,14 +175,14 @@ impl Outputs {
                     listener_port: Some(self.listen().port()),
                 }),
                 // Istio redirects the traffic of its sidecars; byname adds no header to its listeners.
-                (_, IstioWasmplugin | IstioEnvoyfilter) => Some(DestinationPort::default()),
+                (_, format) if ISTIO.contains(&format) => Some(DestinationPort::default()),
                 _ => None,
             };
         }
-        if format == IstioWasmplugin && !options.base.says(["steering", "by"]) {
+        if matches!(format, IstioWasmplugin | IstioTrafficextension) && !options.base.says(["steering", "by"]) {
             options.base.config.steering.by = SteeringMode::Authority;
         }
-        if matches!(format, IstioWasmplugin | IstioEnvoyfilter) {
+        if ISTIO.contains(&format) {
             options.names_only = !self.endpoints;
             if options.names_only && Steered::of(&options.base.config).endpoint {
                 bail!(
@@ -172,6 +191,14 @@ impl Outputs {
             }
         }
         Ok(())
+    }
+
+    fn placement(&self) -> Placement {
+        Placement {
+            root_namespace: self.root_namespace.clone().unwrap_or_else(|| "istio-system".to_owned()),
+            selector: self.selector.iter().cloned().collect(),
+            revision: self.revision.clone(),
+        }
     }
 
     fn listen(&self) -> SocketAddr {
@@ -216,13 +243,17 @@ impl Outputs {
                 let text = envoy::bootstrap(compiled, &clusters, &wanted)?;
                 Ok(RenderedTexts { text, beside: self.beside(&clusters, &style)? })
             }
-            IstioWasmplugin => {
+            IstioWasmplugin | IstioTrafficextension => {
                 let Some(url) = self.image.clone() else {
                     bail!(
-                        "--image is missing: a WasmPlugin names the image with the module; add --image oci://registry/name:tag"
+                        "--image is missing: the object names the image with the module; add --image oci://registry/name:tag"
                     );
                 };
-                let object = istio::wasm_plugin(compiled, &Image { url, sha256: self.sha256.clone() })?;
+                let image = Image { url, sha256: self.sha256.clone() };
+                let object = match format {
+                    IstioTrafficextension => istio::traffic_extension(compiled, &image, &self.placement())?,
+                    _ => istio::wasm_plugin(compiled, &image, &self.placement())?,
+                };
                 say_size(&object);
                 let steered = Steered::of(&compiled.wire);
                 if steered.cluster || steered.endpoint {
@@ -233,7 +264,8 @@ impl Outputs {
                 alone(object.text)
             }
             IstioEnvoyfilter => {
-                let object = istio::envoy_filter(compiled, &clusters()?, &style, self.module.as_deref())?;
+                let object =
+                    istio::envoy_filter(compiled, &clusters()?, &style, self.module.as_deref(), &self.placement())?;
                 say_size(&object);
                 alone(object.text)
             }
@@ -289,6 +321,14 @@ fn say_size(object: &IstioObject) {
     let permille = object.bytes * 1000 / MAX_OBJECT_BYTES;
     let (percent, tenth) = (permille / 10, permille % 10);
     output::note(&format!("{} bytes: {percent}.{tenth} % of an object's size limit", object.bytes));
+}
+
+/// Parses a label. Istio takes no wildcard in one.
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !text.contains('*') => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("use the form key=value, without wildcards".to_owned()),
+    }
 }
 
 /// Parses a checksum in Istio's form. Registries and `docker` put the algorithm's name before it.
