@@ -16,7 +16,7 @@ pub(crate) use self::text::value;
 pub use self::{
     base::Base,
     compiled::Compiled,
-    text::{service_text, text},
+    text::{packed, service_text, text},
     upstream_clusters::{AuthorityRoute, ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
 };
 use crate::{
@@ -36,6 +36,8 @@ pub struct CompileOptions {
     pub version: Option<u64>,
     /// Leave out Services that the filter would refuse, in place of failing.
     pub skip_invalid: bool,
+    /// Write the table in its packed form.
+    pub packed: bool,
     /// Leave out all endpoints, because another control plane, such as istiod, pushes them.
     pub names_only: bool,
 }
@@ -63,7 +65,11 @@ pub fn compile(
         let text = text(&wire);
         let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
         let refused = match Config::read(&text, &defaults) {
-            Ok(config) => return problems.or(Compiled { wire, text, config, left_out }),
+            Ok(config) => {
+                let packed = options.packed.then(|| packed(&wire));
+                let text = packed.as_ref().map_or(text, text::text);
+                return problems.or(Compiled { wire, packed, text, config, left_out });
+            }
             Err(refused) => refused,
         };
         let mut of_services = BTreeMap::new();
@@ -178,7 +184,7 @@ fn with_services(
         version: wire::VERSION,
         caller: caller.who.clone(),
         dns: caller.dns.clone(),
-        table: wire::Table { version, single_machine: base.table.single_machine, services },
+        table: wire::Table { version, single_machine: base.table.single_machine, services, packed: None },
         ..base.clone()
     }
 }

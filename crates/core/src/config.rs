@@ -57,8 +57,10 @@ impl Config {
     /// errors of meaning are collected.
     #[inline(never)]
     pub fn read(json: impl AsRef<[u8]>, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
-        let wire: wire::Config<ServiceReader> = wire::read_json(json.as_ref())?;
+        let mut wire: wire::Config<ServiceReader> = wire::read_json(json.as_ref())?;
         drop(json);
+        let has_services = !wire.table.services.is_empty();
+        wire::unpack(&mut wire.table, has_services)?;
         Self::compile(wire, defaults)
     }
 
@@ -66,8 +68,9 @@ impl Config {
     ///
     /// # Errors
     /// Every error of meaning, as [`Config::read`] collects them.
-    pub fn from_wire(wire: wire::Config, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
-        let wire::Table { version, single_machine, services } = wire.table;
+    pub fn from_wire(mut wire: wire::Config, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
+        wire.unpack()?;
+        let wire::Table { version, single_machine, services, packed } = wire.table;
         let wire = wire::Config {
             version: wire.version,
             caller: wire.caller,
@@ -81,7 +84,7 @@ impl Config {
             trace: wire.trace,
             access_log: wire.access_log,
             stats: wire.stats,
-            table: wire::Table { version, single_machine, services: services.into() },
+            table: wire::Table { version, single_machine, services: services.into(), packed },
         };
         Self::compile(wire, defaults)
     }

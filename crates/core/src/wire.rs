@@ -13,6 +13,7 @@ mod external_names;
 mod fallback;
 mod field_error;
 mod field_path;
+mod packed;
 mod readable;
 mod reader;
 #[cfg(feature = "schema")]
@@ -30,6 +31,7 @@ pub use external_names::{Allow, ExternalNames, ExternalNamesMode, Grant};
 pub use fallback::{Fallback, Fallbacks, Trigger};
 pub use field_error::{FieldError, FieldErrorType, FieldErrors};
 pub use field_path::{FieldPath, PathElement};
+pub use packed::Packed;
 pub use steering::{
     ConsistentHash, External, LoadBalancer, OriginalDst, OutlierDetection, RewriteAuthority, ServiceSteering, SimpleLb,
     Steering, SteeringMode,
@@ -40,4 +42,5 @@ pub use table::{
 };
 
 pub(crate) use field_path::FieldPathRef;
+pub(crate) use packed::unpack;
 pub(crate) use reader::{Readable, ReadableMap, Shape, read_json};

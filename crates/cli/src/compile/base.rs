@@ -36,6 +36,13 @@ impl Base {
                 .with_field(unreadable.field)
         })?;
         let base = Self { config, file: Some(Sourced { object: (), place, lines: Lines::new(&node) }) };
+        if base.config.table.packed.is_some() {
+            return Err(base.problem(
+                ["table", "packed"],
+                "comes from Kubernetes",
+                "keep only alias, subsets and steering of single Services, under table.services",
+            ));
+        }
         for (key, service) in &base.config.table.services {
             let of_kubernetes = wire::Service {
                 alias: None,

@@ -11,6 +11,8 @@ use crate::{input::InputError, kubernetes::NamespacedName};
 pub struct Compiled {
     /// The configuration in its JSON form.
     pub wire: wire::Config,
+    /// The same with a packed table, if that was asked for.
+    pub packed: Option<wire::Config>,
     /// The configuration as JSON text.
     pub text: String,
     /// The configuration as the filter reads it.

@@ -1,6 +1,9 @@
 //! The text of a configuration: without default values, and with one line per Service, so that a diff shows which Services
 //! changed.
 
+use std::collections::BTreeMap;
+
+use base64::Engine;
 use byname_core::wire;
 use serde::Serialize;
 use serde_json::Value;
@@ -10,6 +13,9 @@ use crate::output::{
     yaml::{Yaml, fields, serialized},
 };
 
+/// The best compression. It takes a second for 10 MB, and is done once for a table that a fleet unpacks.
+const COMPRESSION_LEVEL: u8 = 10;
+
 /// The whole configuration as JSON. Equal configurations give equal text.
 #[must_use]
 pub fn text(config: &wire::Config) -> String {
@@ -17,11 +23,15 @@ pub fn text(config: &wire::Config) -> String {
     for (name, value) in sections(config) {
         text.push_str(&format!(",\n  {}: {}", json(name), json(&value)));
     }
-    let wire::Table { version, single_machine, services } = &config.table;
+    let wire::Table { version, single_machine, services, packed } = &config.table;
     text.push_str(",\n  \"table\": {\n    \"version\": ");
     text.push_str(&version.to_string());
     if *single_machine {
         text.push_str(",\n    \"singleMachine\": true");
+    }
+    if let Some(packed) = packed {
+        text.push_str(&format!(",\n    \"packed\": {}\n  }}\n}}\n", json(packed)));
+        return text;
     }
     text.push_str(",\n    \"services\": {");
     for (index, (key, service)) in services.iter().enumerate() {
@@ -34,17 +44,34 @@ pub fn text(config: &wire::Config) -> String {
 
 /// The whole configuration as a value with the fields of [`text`], in the same order.
 pub(crate) fn value(config: &wire::Config) -> Yaml {
-    let wire::Table { version, single_machine, services } = &config.table;
+    let wire::Table { version, single_machine, services, packed } = &config.table;
     let services = services.iter().map(|(key, service)| (key.clone().into(), serialized(service)));
     let table = fields! {
         "version": serialized(version),
         "singleMachine": single_machine.then_some(true),
-        "services": Yaml::Map(services.collect()),
+        "services": packed.is_none().then(|| Yaml::Map(services.collect())),
+        "packed": packed.as_ref().map(serialized),
     };
     let mut value = fields! { "version": config.version };
     value.extend(sections(config).into_iter().map(|(name, section)| (name.into(), serialized(&section))));
     value.push(("table".into(), Yaml::Map(table)));
     Yaml::Map(value)
+}
+
+/// `config` with its table in the packed form. Equal tables have equal bytes: the encoder's version is pinned.
+#[must_use]
+pub fn packed(config: &wire::Config) -> wire::Config {
+    let services: Vec<String> =
+        config.table.services.iter().map(|(key, service)| format!("{}:{}", json(key), service_text(service))).collect();
+    let text = format!("{{{}}}", services.join(","));
+    let deflated = miniz_oxide::deflate::compress_to_vec(text.as_bytes(), COMPRESSION_LEVEL);
+    let packed = wire::Packed {
+        bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
+        deflate: base64::engine::general_purpose::STANDARD.encode(deflated),
+    };
+    let wire::Table { version, single_machine, .. } = config.table;
+    let table = wire::Table { version, single_machine, services: BTreeMap::new(), packed: Some(packed) };
+    wire::Config { table, ..config.clone() }
 }
 
 /// One Service as JSON.
@@ -100,4 +127,105 @@ fn difference(value: Value, default: &Value) -> Option<Value> {
 fn json(value: &(impl Serialize + ?Sized)) -> String {
     // JSON can hold every structure, list and string of a configuration.
     ascii(&serde_json::to_string(value).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::istio::MAX_OBJECT_BYTES;
+
+    const WORDS: [&str; 40] = [
+        "account",
+        "address",
+        "audit",
+        "basket",
+        "billing",
+        "booking",
+        "cache",
+        "catalog",
+        "checkout",
+        "claims",
+        "content",
+        "credit",
+        "customer",
+        "delivery",
+        "device",
+        "document",
+        "email",
+        "events",
+        "exchange",
+        "export",
+        "fraud",
+        "gateway",
+        "history",
+        "identity",
+        "import",
+        "inventory",
+        "invoice",
+        "ledger",
+        "loyalty",
+        "media",
+        "metrics",
+        "orders",
+        "partner",
+        "payments",
+        "pricing",
+        "profile",
+        "refunds",
+        "report",
+        "search",
+        "shipping",
+    ];
+
+    /// Services with names of two or three words in a hundred namespaces, as a mesh has them.
+    fn names(services: usize) -> wire::Config {
+        let mut config: wire::Config = wire::Config { version: wire::VERSION, ..wire::Config::default() };
+        let mut state = 1_usize;
+        let mut word = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            WORDS[(state >> 33) % WORDS.len()]
+        };
+        for index in 0.. {
+            if config.table.services.len() == services {
+                break;
+            }
+            let name = if index % 3 == 0 {
+                format!("{}-{}", word(), word())
+            } else {
+                format!("{}-{}-{}", word(), word(), word())
+            };
+            let namespace = format!("team-{}-{}", word(), index % 100);
+            let port =
+                |name: &str, port| wire::ServicePort { name: name.to_owned(), port, ..wire::ServicePort::default() };
+            let service = wire::Service {
+                cluster_ips: [&*format!("10.{}.{}.{}", 96 + index / 65_536, index / 256 % 256, index % 256)]
+                    .into_iter()
+                    .collect(),
+                ports: vec![port("http", 80), port("grpc", 9090)],
+                ..wire::Service::default()
+            };
+            config.table.services.insert(format!("{namespace}/{name}"), service);
+        }
+        config
+    }
+
+    #[test]
+    fn an_object_of_kubernetes_holds_75_000_packed_names() {
+        let bytes = |config: &wire::Config| value(config).json().to_string().len();
+        let (few, many) = (names(10_000), names(75_000));
+        assert!(bytes(&packed(&many)) < MAX_OBJECT_BYTES, "{} bytes", bytes(&packed(&many)));
+        assert!(bytes(&many) > 5 * MAX_OBJECT_BYTES, "plain it would be {} bytes", bytes(&many));
+        let share = bytes(&few) / bytes(&packed(&few));
+        assert!(share >= 4, "packed, a table of names takes a {share}th");
+        assert_eq!(text(&packed(&few)), text(&packed(&few)), "the same table gives the same bytes");
+    }
+
+    #[test]
+    fn a_packed_table_holds_the_same_services() {
+        let plain = names(100);
+        let mut unpacked = packed(&plain);
+        assert!(unpacked.table.services.is_empty());
+        unpacked.unpack().expect("it is whole");
+        assert_eq!(text(&unpacked), text(&plain));
+    }
 }

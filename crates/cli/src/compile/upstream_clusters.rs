@@ -407,7 +407,8 @@ fn configured(wire: wire::Config) -> Result<Config, FieldErrors> {
 }
 
 fn without_services(wire: &wire::Config) -> wire::Config {
-    let table = wire::Table { services: BTreeMap::new(), ..wire.table };
+    let wire::Table { version, single_machine, .. } = wire.table;
+    let table = wire::Table { version, single_machine, ..wire::Table::default() };
     wire::Config {
         version: wire.version,
         caller: wire.caller.clone(),

@@ -114,8 +114,9 @@ impl SideInput {
         }
         // The filter's own reader names the place of each error.
         Config::read(&text, &DEFAULTS).map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
-        let wire = Box::new(serde_json::from_str(&text).with_context(|| called.clone())?);
-        Ok(Self::Configuration { wire, called })
+        let mut wire: wire::Config = serde_json::from_str(&text).with_context(|| called.clone())?;
+        wire.unpack().map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
+        Ok(Self::Configuration { wire: Box::new(wire), called })
     }
 
     /// The settings that a configuration has apart from what comes from Kubernetes, and whether its table has endpoints: with them

@@ -20,10 +20,10 @@ pub fn deployed(object: &RawObject) -> Result<Option<wire::Config>, InputError> 
     let Some(found) = found.filter(|found| found.get("version").is_some() && found.get("table").is_some()) else {
         return Ok(None);
     };
-    found
+    let wire = found
         .read()
-        .map(Some)
-        .map_err(|unreadable| problem(object, unreadable.why).with_field(unreadable.field).at_line(unreadable.line))
+        .map_err(|unreadable| problem(object, unreadable.why).with_field(unreadable.field).at_line(unreadable.line))?;
+    unpacked(object, wire).map(Some)
 }
 
 /// The configuration of the byname filter below `node`: a StringValue beside its name.
@@ -41,7 +41,13 @@ fn string_value(node: &InputNode) -> Option<&str> {
 }
 
 fn of_text(object: &RawObject, text: &str) -> Result<wire::Config, InputError> {
-    serde_json::from_str(text).map_err(|error| problem(object, error.to_string()))
+    let wire = serde_json::from_str(text).map_err(|error| problem(object, error.to_string()))?;
+    unpacked(object, wire)
+}
+
+fn unpacked(object: &RawObject, mut wire: wire::Config) -> Result<wire::Config, InputError> {
+    wire.unpack().map_err(|refused| problem(object, refused.to_string()))?;
+    Ok(wire)
 }
 
 fn problem(object: &RawObject, reason: String) -> InputError {

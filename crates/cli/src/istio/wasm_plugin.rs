@@ -73,7 +73,7 @@ fn module(compiled: &Compiled, image: &Image) -> Fields {
         "url": image.url.clone(),
         "sha256": image.sha256.clone().map(|sum| Yaml::commented(SHA256, sum)),
         "failStrategy": Yaml::commented(FAIL_STRATEGY, "FAIL_RELOAD"),
-        "pluginConfig": by_line(compile::value(&compiled.wire), &["table", "services"]),
+        "pluginConfig": by_line(compile::value(compiled.packed.as_ref().unwrap_or(&compiled.wire)), &["table", "services"]),
     }
 }
 

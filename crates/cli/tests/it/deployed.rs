@@ -79,10 +79,12 @@ fn what_is_deployed_is_compared_with_the_cluster() {
     for (format, more) in [
         ("istio-wasmplugin", vec![]),
         ("istio-wasmplugin", vec!["-n", "shop"]),
+        ("istio-wasmplugin", vec!["--plain"]),
         ("istio-trafficextension", vec![]),
         ("istio-envoyfilter", vec!["--config", &by_cluster, "--module", "/etc/byname/byname.wasm"]),
         ("istio-wasmplugin", vec!["--config", &by_endpoint, "--endpoints"]),
         ("table", vec!["--config", &by_endpoint]),
+        ("table", vec!["--config", &by_endpoint, "--packed"]),
     ] {
         let args = [&["compile", "-f", SHOP, "--format", format] as &[&str], &more].concat();
         let args = match format {
@@ -109,8 +111,34 @@ fn an_input_holds_one_configuration_or_objects() {
     let hostile = fs::read_to_string(root().join(HOSTILE)).expect("it is there");
     let dump = byname_with_input(&["diff", "-", HOSTILE], format!("{plugin}---\n{hostile}").as_bytes());
     assert!(dump.stdout.starts_with("no differences"), "{}{}", dump.stdout, dump.stderr);
+    let torn = plugin.replace("bytes: ", "bytes: 1");
+    let torn = byname_with_input(&["diff", "-", SHOP], torn.as_bytes());
+    assert_eq!(torn.status, 2);
+    assert!(torn.stderr.contains("table.packed.deflate is not deflated text"), "{}", torn.stderr);
     let torn = plugin.replace("by: authority", "by: magic");
     let torn = byname_with_input(&["diff", "-", SHOP], torn.as_bytes());
     assert_eq!(torn.status, 2);
     assert!(torn.stderr.contains("WasmPlugin, steering.by: unknown variant `magic`"), "{}", torn.stderr);
+}
+
+#[test]
+fn a_table_is_packed_in_istio_unless_it_is_for_people() {
+    let services = |run: &Run| (run.stdout.contains("deflate"), run.stdout.contains("shop/web"));
+    for format in ["istio-wasmplugin", "istio-trafficextension"] {
+        assert_eq!(services(&compile(format, &[])), (true, false), "{format}");
+        assert_eq!(services(&compile(format, &["--plain"])), (false, true), "{format}");
+    }
+    assert_eq!(services(&compile("istio-wasmplugin", &[])), services(&compile("istio-wasmplugin", &["--packed"])));
+    let table = |more: &[&str]| byname(&[&["compile", "-f", SHOP, "-n", "shop"], more].concat());
+    assert_eq!(services(&table(&[])), (false, true));
+    assert_eq!(services(&table(&["--packed"])), (true, false));
+    assert_eq!(table(&["--packed"]).stdout, table(&["--packed"]).stdout, "the same objects give the same bytes");
+    assert!(table(&["--plain"]).stderr.contains("--plain has no effect with --format table"));
+    assert_eq!(table(&["--plain", "--packed"]).status, 2);
+    // A table is not written by hand, packed or not.
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("packed.json");
+    fs::write(&file, table(&["--packed"]).stdout).expect("written");
+    let base = byname(&["compile", "-f", SHOP, "-n", "shop", "--config", file.to_str().expect("text")]);
+    assert!(base.stderr.contains("table.packed: comes from Kubernetes"), "{}", base.stderr);
 }

@@ -19,6 +19,13 @@ pub(super) struct ServiceReader {
     pub(super) errors: FieldErrors,
 }
 
+impl ServiceReader {
+    /// Whether no Service was read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.key.is_empty()
+    }
+}
+
 impl From<BTreeMap<String, wire::Service>> for ServiceReader {
     fn from(services: BTreeMap<String, wire::Service>) -> Self {
         let mut reader = Self::default();

@@ -93,6 +93,8 @@ pub enum FieldErrorType {
     TooManyShares,
     /// A Service that is steered by endpoint but has no endpoints in the table.
     EndpointsRequired,
+    /// A packed table that is torn, or not as long as it says.
+    InvalidPacking,
 }
 
 impl FieldErrorType {
@@ -139,6 +141,7 @@ impl FieldErrorType {
             Self::BesideAffinity => "has no effect together with sessionAffinity: ClientIP",
             Self::TooManyShares => "is ports times groups of endpoints times subsets, and exceeds 65536",
             Self::EndpointsRequired => "is steered by endpoint, but has no endpoints in the table",
+            Self::InvalidPacking => "is not deflated text in base64 of the length in `bytes`",
         }
     }
 
@@ -193,6 +196,7 @@ impl FieldErrorType {
                 "put endpoints that differ only in their addresses into one group, or use fewer subsets"
             }
             Self::EndpointsRequired => "add its endpoints, or steer it by cluster",
+            Self::InvalidPacking => "pack it with byname compile",
         }
     }
 }
@@ -279,6 +283,13 @@ impl FieldErrors {
         } else {
             self.unlisted += 1;
         }
+    }
+
+    /// One error about the value `found` at a path.
+    pub(crate) fn of(at: &FieldPathRef<'_>, found: impl fmt::Display, error_type: FieldErrorType) -> Self {
+        let mut errors = Self::default();
+        errors.add(at, found, error_type);
+        errors
     }
 
     /// Adds an error about the value `found` at a path.

@@ -28,6 +28,14 @@ impl FieldPath {
     }
 }
 
+impl FieldPath {
+    /// The path of a field below this one.
+    pub(super) fn joined(mut self, below: Self) -> Self {
+        self.0.extend(below.0);
+        self
+    }
+}
+
 impl PathElement {
     pub(super) fn key(key: &str) -> Self {
         // One character more than is shown, so that the cut shows.

@@ -15,7 +15,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use super::{
     field_error::FieldError,
-    field_path::{ErrorPath, PathElement},
+    field_path::{ErrorPath, FieldPath, FieldPathRef, PathElement},
 };
 use crate::limits::MAX_ENTRIES;
 
@@ -128,12 +128,28 @@ struct ValueSeed<'r> {
 /// The first error, in serde's words, with the path of its field.
 #[inline(never)]
 pub(crate) fn read_json<T: Readable + Default>(text: &[u8]) -> Result<T, FieldError> {
+    read_text(text, ErrorPath::into_path)
+}
+
+/// Reads the whole text of the field `at`, as [`read_json`] does.
+///
+/// # Errors
+/// Likewise; the path begins with that of `at`.
+#[inline(never)]
+pub(crate) fn read_json_below<T: Readable + Default>(text: &[u8], at: &FieldPathRef<'_>) -> Result<T, FieldError> {
+    read_text(text, |path| at.to_path().joined(path.into_path()))
+}
+
+fn read_text<T: Readable + Default>(
+    text: &[u8],
+    path_of: impl FnOnce(ErrorPath) -> FieldPath,
+) -> Result<T, FieldError> {
     let mut parser = serde_json::Deserializer::from_slice(text);
     let (mut value, mut path) = (T::default(), ErrorPath::default());
     let seed = ValueSeed { to: &mut value, in_list: false, path: &mut path };
     match seed.deserialize(&mut parser).and_then(|()| parser.end()) {
         Ok(()) => Ok(value),
-        Err(error) => Err(FieldError::malformed(path.into_path(), &error)),
+        Err(error) => Err(FieldError::malformed(path_of(path), &error)),
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
+    packed::Packed,
     readable::{names, object},
     reader::{self, ListElement},
     steering::ServiceSteering,
@@ -26,9 +27,12 @@ pub struct Table<S = BTreeMap<String, Service>> {
     pub single_machine: bool,
     /// Services by `namespace/name`.
     pub services: S,
+    /// The Services in their packed form, in place of `services`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packed: Option<Packed>,
 }
 
-object!(Table<S> { "version" => version, "singleMachine" => single_machine, "services" => services, });
+object!(Table<S> { "version" => version, "singleMachine" => single_machine, "services" => services, "packed" => packed, });
 
 /// A Service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -27,6 +27,7 @@ mod local_replies;
 #[cfg(not(target_arch = "wasm32"))]
 mod naive;
 mod names;
+mod packed_tables;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;
 mod search_paths;

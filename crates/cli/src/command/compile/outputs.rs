@@ -100,6 +100,12 @@ pub(super) struct Outputs {
     /// Write the object for this revision of the control plane. Default: for every one.
     #[arg(long, value_name = "REVISION", help_heading = "Istio")]
     revision: Option<String>,
+    /// Write the table as people read it. Default for Istio: packed, because each listener of a sidecar keeps copies of it.
+    #[arg(long, help_heading = "Istio")]
+    plain: bool,
+    /// Write the table packed: deflated, in base64. The filter and every command read it.
+    #[arg(long, conflicts_with = "plain")]
+    packed: bool,
     /// Put the endpoints into the table. Steering by endpoint needs them. Default: leave them to istiod.
     #[arg(long, help_heading = "Istio")]
     endpoints: bool,
@@ -114,7 +120,7 @@ pub(super) struct RenderedTexts {
 impl Outputs {
     /// Refuses options that have no effect with this format.
     pub(super) fn check(&self, format: CompileFormat) -> anyhow::Result<()> {
-        let options: [(&str, bool, &[CompileFormat]); 18] = [
+        let options: [(&str, bool, &[CompileFormat]); 19] = [
             ("--module", self.module.is_some(), &[EnvoyEcds, EnvoyBootstrap, IstioEnvoyfilter]),
             ("--clusters", self.clusters.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
             ("--clusters-output", self.clusters_output.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
@@ -132,6 +138,7 @@ impl Outputs {
             ("--root-namespace", self.root_namespace.is_some(), &ISTIO),
             ("--selector", !self.selector.is_empty(), &ISTIO),
             ("--revision", self.revision.is_some(), &ISTIO),
+            ("--plain", self.plain, &ISTIO),
             ("--endpoints", self.endpoints, &ISTIO),
         ];
         for (option, is_said, formats) in options {
@@ -182,6 +189,7 @@ impl Outputs {
         if matches!(format, IstioWasmplugin | IstioTrafficextension) && !options.base.says(["steering", "by"]) {
             options.base.config.steering.by = SteeringMode::Authority;
         }
+        options.packed = self.packed || (ISTIO.contains(&format) && !self.plain);
         if ISTIO.contains(&format) {
             options.names_only = !self.endpoints;
             if options.names_only && Steered::of(&options.base.config).endpoint {
