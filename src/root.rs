@@ -29,6 +29,14 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
              to resolve its names"
         );
     }
+    let left_out = config.left_out();
+    if left_out.count > 0 {
+        log::warn!(
+            "byname: {} fields of a newer version of byname were left out, the first is {:?}; update the module",
+            left_out.count,
+            left_out.first,
+        );
+    }
     log::info!(
         "byname: serving table {} with {} Services and {} endpoints to namespace {}",
         table.version(),

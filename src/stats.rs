@@ -21,6 +21,8 @@ struct Metrics {
     endpoint_returns: Option<Metric>,
     /// 1 at a gateway that passes every request on.
     passive: Option<Metric>,
+    /// Fields of a newer version of byname.
+    fields_left_out: Option<Metric>,
     table_version: Option<Metric>,
     services: Option<Metric>,
     endpoints: Option<Metric>,
@@ -42,6 +44,7 @@ impl Metrics {
             endpoint_ejections: counter("byname.endpoint_ejections"),
             endpoint_returns: counter("byname.endpoint_returns"),
             passive: gauge("byname.passive"),
+            fields_left_out: gauge("byname.fields_left_out"),
             table_version: gauge("byname.table.version"),
             services: gauge("byname.table.services"),
             endpoints: gauge("byname.table.endpoints"),
@@ -120,6 +123,7 @@ pub(crate) fn show(config: &Config) {
         let stats = stats.get_or_init(Metrics::define);
         let values = [
             (stats.passive, u64::from(config.is_passive())),
+            (stats.fields_left_out, wide(config.left_out().count)),
             (stats.table_version, table.version()),
             (stats.services, wide(table.services())),
             (stats.endpoints, wide(table.endpoints())),

@@ -180,13 +180,16 @@ fn with_services(
 ) -> wire::Config {
     let base = &options.base.config;
     let version = options.version.unwrap_or_else(|| checksum(&services).into());
-    wire::Config {
+    let mut wire = wire::Config {
         version: wire::VERSION,
+        minor: Some(wire::MINOR),
         caller: caller.who.clone(),
         dns: caller.dns.clone(),
         table: wire::Table { version, single_machine: base.table.single_machine, services, packed: None },
         ..base.clone()
-    }
+    };
+    wire.requires = wire.features();
+    wire
 }
 
 fn checksum(services: &BTreeMap<String, wire::Service>) -> u32 {

@@ -16,7 +16,7 @@ use crate::{
     resolve::{self, Refusal, Request, Resolution, Trace},
     steer::{Chooser, Plan, PlanRequest, Steering, check_header},
     table::Table,
-    wire::{self, ExternalNamesMode, FieldErrorType, FieldErrors, FieldPathRef, Gateways},
+    wire::{self, ExternalNamesMode, FieldErrorType, FieldErrors, FieldPathRef, Gateways, LeftOut},
 };
 
 mod caller;
@@ -43,6 +43,7 @@ pub struct Config {
     pub steering: Steering,
     destination_port: Option<DestinationPort>,
     is_passive: bool,
+    left_out: LeftOut,
     trace_header: Option<Box<str>>,
     trace_response_header: Option<Box<str>>,
     access_log: bool,
@@ -57,11 +58,11 @@ impl Config {
     /// errors of meaning are collected.
     #[inline(never)]
     pub fn read(json: impl AsRef<[u8]>, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
-        let mut wire: wire::Config<ServiceReader> = wire::read_json(json.as_ref())?;
+        let (mut wire, mut left_out) = wire::read_configuration::<ServiceReader>(json.as_ref())?;
         drop(json);
-        let has_services = !wire.table.services.is_empty();
-        wire::unpack(&mut wire.table, has_services)?;
-        Self::compile(wire, defaults)
+        let (is_newer, has_services) = (wire.is_newer(), !wire.table.services.is_empty());
+        wire::unpack(&mut wire.table, has_services, is_newer.then_some(&mut left_out))?;
+        Ok(Self { left_out, ..Self::compile(wire, defaults)? })
     }
 
     /// Compiles a configuration that is not JSON.
@@ -73,6 +74,8 @@ impl Config {
         let wire::Table { version, single_machine, services, packed } = wire.table;
         let wire = wire::Config {
             version: wire.version,
+            minor: wire.minor,
+            requires: wire.requires,
             caller: wire.caller,
             dns: wire.dns,
             steering: wire.steering,
@@ -95,6 +98,7 @@ impl Config {
         if wire.version != wire::VERSION {
             errors.add(&FieldPathRef::root("version"), wire.version, FieldErrorType::UnsupportedVersion);
         }
+        wire.check_requires(&mut errors);
         let is_gateway = defaults.id.is_some_and(|id| GATEWAY_IDS.iter().any(|prefix| id.starts_with(prefix)));
         let is_passive = is_gateway && wire.gateways == Gateways::Pass;
         if is_gateway {
@@ -134,6 +138,7 @@ impl Config {
             steering,
             destination_port,
             is_passive,
+            left_out: LeftOut::default(),
             trace_header,
             trace_response_header,
             access_log: wire.access_log,
@@ -145,6 +150,12 @@ impl Config {
     #[must_use]
     pub fn is_passive(&self) -> bool {
         self.is_passive
+    }
+
+    /// The fields of a newer program that were left out.
+    #[must_use]
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
     }
 
     /// How to find the port that the connection of a request to `authority` was going to. `None` where it is not needed: the

@@ -8,6 +8,7 @@
 //! It may use `names`, `collections`, `text` and `limits`. It never decides what a value means.
 
 mod caller;
+mod compatibility;
 mod config;
 mod external_names;
 mod fallback;
@@ -26,12 +27,14 @@ pub use crate::{
     names::Resolver,
 };
 pub use caller::{Caller, Dns};
+pub use compatibility::{FEATURES, MINOR};
 pub use config::{Config, DestinationPort, Gateways, Stats, Trace, UnknownNames, VERSION};
 pub use external_names::{Allow, ExternalNames, ExternalNamesMode, Grant};
 pub use fallback::{Fallback, Fallbacks, Trigger};
 pub use field_error::{FieldError, FieldErrorType, FieldErrors};
 pub use field_path::{FieldPath, PathElement};
 pub use packed::Packed;
+pub use reader::LeftOut;
 pub use steering::{
     ConsistentHash, External, LoadBalancer, OriginalDst, OutlierDetection, RewriteAuthority, ServiceSteering, SimpleLb,
     Steering, SteeringMode,
@@ -41,6 +44,7 @@ pub use table::{
     SessionAffinity, Subset, Table, TrafficDistribution,
 };
 
+pub(crate) use compatibility::read_configuration;
 pub(crate) use field_path::FieldPathRef;
 pub(crate) use packed::unpack;
-pub(crate) use reader::{Readable, ReadableMap, Shape, read_json};
+pub(crate) use reader::{Readable, ReadableMap, Shape};

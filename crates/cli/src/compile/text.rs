@@ -71,7 +71,9 @@ pub fn packed(config: &wire::Config) -> wire::Config {
     };
     let wire::Table { version, single_machine, .. } = config.table;
     let table = wire::Table { version, single_machine, services: BTreeMap::new(), packed: Some(packed) };
-    wire::Config { table, ..config.clone() }
+    let mut packed = wire::Config { table, ..config.clone() };
+    packed.requires = packed.features();
+    packed
 }
 
 /// One Service as JSON.
@@ -84,6 +86,8 @@ pub fn service_text(service: &wire::Service) -> String {
 fn sections(config: &wire::Config) -> Vec<(&'static str, Value)> {
     let default = wire::Config::<()>::default();
     let mut sections = Vec::new();
+    section(&mut sections, "minor", &config.minor, &default.minor);
+    section(&mut sections, "requires", &config.requires, &default.requires);
     section(&mut sections, "caller", &config.caller, &default.caller);
     section(&mut sections, "dns", &config.dns, &default.dns);
     section(&mut sections, "steering", &config.steering, &default.steering);

@@ -35,8 +35,10 @@ pub struct Side {
 /// The part of an input that tells a configuration from Kubernetes objects.
 const HEAD_BYTES: u64 = 4 << 10;
 /// The fields that a configuration may begin with. No Kubernetes object begins with one of them.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 15] = [
     "version",
+    "minor",
+    "requires",
     "caller",
     "dns",
     "steering",

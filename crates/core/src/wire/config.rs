@@ -1,6 +1,6 @@
 //! The whole configuration, and the parts of it that have no file of their own.
 
-use alloc::{collections::BTreeMap, string::String};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -25,6 +25,13 @@ pub const VERSION: u32 = 1;
 pub struct Config<S = BTreeMap<String, Service>> {
     /// [`VERSION`].
     pub version: u32,
+    /// The minor version of the program that wrote this. A module that is older leaves out fields that it does not know, where it
+    /// would refuse them otherwise. Default: none, written by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minor: Option<u32>,
+    /// Features that the module must know, or else refuse the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
     /// The pod whose requests are steered.
     #[serde(default)]
     pub caller: Caller,
@@ -65,6 +72,8 @@ pub struct Config<S = BTreeMap<String, Service>> {
 
 object!(Config<S> requires "version" {
     "version" => version,
+    "minor" => minor,
+    "requires" => requires,
     "caller" => caller,
     "dns" => dns,
     "steering" => steering,

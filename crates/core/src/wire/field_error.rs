@@ -95,6 +95,8 @@ pub enum FieldErrorType {
     EndpointsRequired,
     /// A packed table that is torn, or not as long as it says.
     InvalidPacking,
+    /// A required feature that this build does not know.
+    UnknownFeature,
 }
 
 impl FieldErrorType {
@@ -141,6 +143,7 @@ impl FieldErrorType {
             Self::BesideAffinity => "has no effect together with sessionAffinity: ClientIP",
             Self::TooManyShares => "is ports times groups of endpoints times subsets, and exceeds 65536",
             Self::EndpointsRequired => "is steered by endpoint, but has no endpoints in the table",
+            Self::UnknownFeature => "is a feature that this module does not know",
             Self::InvalidPacking => "is not deflated text in base64 of the length in `bytes`",
         }
     }
@@ -196,6 +199,7 @@ impl FieldErrorType {
                 "put endpoints that differ only in their addresses into one group, or use fewer subsets"
             }
             Self::EndpointsRequired => "add its endpoints, or steer it by cluster",
+            Self::UnknownFeature => "update the module, or compile without the feature",
             Self::InvalidPacking => "pack it with byname compile",
         }
     }

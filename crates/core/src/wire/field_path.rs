@@ -29,9 +29,9 @@ impl FieldPath {
 }
 
 impl FieldPath {
-    /// The path of a field below this one.
-    pub(super) fn joined(mut self, below: Self) -> Self {
-        self.0.extend(below.0);
+    /// The path of a field below this one. `steps` lead from there to here.
+    pub(super) fn joined(mut self, steps: Vec<PathElement>) -> Self {
+        self.0.extend(steps.into_iter().rev());
         self
     }
 }
@@ -108,21 +108,5 @@ impl<'a> FieldPathRef<'a> {
             FieldStep::Index(index) => PathElement::Index(index),
         });
         path
-    }
-}
-
-/// The path of an error while reading: each value on the way out adds its own step.
-#[derive(Default)]
-pub(super) struct ErrorPath(Vec<PathElement>);
-
-impl ErrorPath {
-    #[inline(never)]
-    pub(super) fn push(&mut self, element: PathElement) {
-        self.0.push(element);
-    }
-
-    pub(super) fn into_path(mut self) -> FieldPath {
-        self.0.reverse();
-        FieldPath(self.0)
     }
 }

@@ -14,7 +14,7 @@ use super::{
     field_error::{FieldErrorType, FieldErrors},
     field_path::FieldPathRef,
     readable::object,
-    reader::{self, Readable, read_json_below},
+    reader::{self, LeftOut, Readable, read_json},
 };
 use crate::limits::MAX_CONFIGURATION_BYTES;
 
@@ -38,18 +38,23 @@ impl<'de> Deserialize<'de> for Packed {
 }
 
 /// Replaces the packed form of a table's Services, if there is one, by the Services. `has_services` says whether there are others.
+/// Unknown fields are refused, or added to `left_out`.
 ///
 /// # Errors
 /// If it is torn, has another length than it says, or holds no Services: then nothing is taken of it.
 #[inline(never)]
-pub(crate) fn unpack<S: Readable + Default>(table: &mut Table<S>, has_services: bool) -> Result<(), FieldErrors> {
+pub(crate) fn unpack<S: Readable + Default>(
+    table: &mut Table<S>,
+    has_services: bool,
+    left_out: Option<&mut LeftOut>,
+) -> Result<(), FieldErrors> {
     let Some(packed) = table.packed.take() else { return Ok(()) };
     let at = FieldPathRef::root("table");
     if has_services {
         return Err(FieldErrors::of(&at, "", FieldErrorType::ExactlyOneOf("services and packed")));
     }
     let text = packed.inflate(&at.field("packed"))?;
-    table.services = read_json_below(&text, &at.field("services"))?;
+    table.services = read_json(&text, Some(&at.field("services")), left_out)?;
     Ok(())
 }
 
@@ -60,7 +65,7 @@ impl Config {
     /// If the packed form cannot be read.
     pub fn unpack(&mut self) -> Result<(), FieldErrors> {
         let has_services = !self.table.services.is_empty();
-        unpack(&mut self.table, has_services)
+        unpack(&mut self.table, has_services, None)
     }
 }
 

@@ -8,16 +8,17 @@
 use alloc::{
     borrow::{Cow, ToOwned},
     string::String,
+    vec::Vec,
 };
 use core::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{
     field_error::FieldError,
-    field_path::{ErrorPath, FieldPath, FieldPathRef, PathElement},
+    field_path::{FieldPathRef, PathElement},
 };
-use crate::limits::MAX_ENTRIES;
+use crate::limits::{MAX_ENTRIES, MAX_KEY_CHARS};
 
 /// A value that can be read from JSON. Each method takes one form of JSON, or declines it.
 pub(crate) trait Readable {
@@ -118,45 +119,83 @@ struct ValueSeed<'r> {
     to: &'r mut dyn Readable,
     /// Whether `to` is a list of texts, of which one is read.
     in_list: bool,
-    /// Where an error notes its way out.
-    path: &'r mut ErrorPath,
+    /// What the reading notes on its way.
+    state: &'r mut ReadState,
 }
 
-/// Reads a whole text.
-///
-/// # Errors
-/// The first error, in serde's words, with the path of its field.
-#[inline(never)]
-pub(crate) fn read_json<T: Readable + Default>(text: &[u8]) -> Result<T, FieldError> {
-    read_text(text, ErrorPath::into_path)
+/// What a reading notes: the path of an error, to which each value on the way out adds its own step; and unknown fields.
+#[derive(Default)]
+struct ReadState {
+    path: Vec<PathElement>,
+    /// The unknown fields that were left out; `None` where they are refused.
+    left_out: Option<LeftOut>,
 }
 
-/// Reads the whole text of the field `at`, as [`read_json`] does.
-///
-/// # Errors
-/// Likewise; the path begins with that of `at`.
-#[inline(never)]
-pub(crate) fn read_json_below<T: Readable + Default>(text: &[u8], at: &FieldPathRef<'_>) -> Result<T, FieldError> {
-    read_text(text, |path| at.to_path().joined(path.into_path()))
+/// Unknown fields that were left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Their number.
+    pub count: usize,
+    /// The name of the first.
+    pub first: String,
 }
 
-fn read_text<T: Readable + Default>(
-    text: &[u8],
-    path_of: impl FnOnce(ErrorPath) -> FieldPath,
-) -> Result<T, FieldError> {
-    let mut parser = serde_json::Deserializer::from_slice(text);
-    let (mut value, mut path) = (T::default(), ErrorPath::default());
-    let seed = ValueSeed { to: &mut value, in_list: false, path: &mut path };
-    match seed.deserialize(&mut parser).and_then(|()| parser.end()) {
-        Ok(()) => Ok(value),
-        Err(error) => Err(FieldError::malformed(path_of(path), &error)),
+impl ReadState {
+    #[inline(never)]
+    fn push(&mut self, element: PathElement) {
+        self.path.push(element);
     }
+
+    /// Whether the unknown field `name` is left out.
+    #[inline(never)]
+    fn leaves_out(&mut self, name: &str) -> bool {
+        let Some(left_out) = &mut self.left_out else { return false };
+        if left_out.count == 0 {
+            left_out.first = name.chars().take(MAX_KEY_CHARS).collect();
+        }
+        left_out.count += 1;
+        true
+    }
+}
+
+/// Reads a whole text. Unknown fields are refused, or added to `left_out`.
+///
+/// # Errors
+/// The first error, in serde's words, with the path of its field below `at`.
+pub(super) fn read_json<T: Readable + Default>(
+    text: &[u8],
+    at: Option<&FieldPathRef<'_>>,
+    left_out: Option<&mut LeftOut>,
+) -> Result<T, FieldError> {
+    let mut value = T::default();
+    read_text(text, &mut value, at, left_out).map(|()| value)
+}
+
+/// Not generic: one copy serves every type.
+#[inline(never)]
+fn read_text(
+    text: &[u8],
+    to: &mut dyn Readable,
+    at: Option<&FieldPathRef<'_>>,
+    left_out: Option<&mut LeftOut>,
+) -> Result<(), FieldError> {
+    let mut parser = serde_json::Deserializer::from_slice(text);
+    let mut state =
+        ReadState { left_out: left_out.as_ref().map(|left_out| LeftOut::clone(left_out)), ..ReadState::default() };
+    let read = ValueSeed { to, in_list: false, state: &mut state }.deserialize(&mut parser).and_then(|()| parser.end());
+    if let (Some(left_out), Some(found)) = (left_out, state.left_out) {
+        *left_out = found;
+    }
+    read.map_err(|error| {
+        let path = at.map(|at| at.to_path()).unwrap_or_default();
+        FieldError::malformed(path.joined(state.path), &error)
+    })
 }
 
 /// Reads a value for serde, whose errors have no path.
 pub(crate) fn read<'de, T: Readable + Default, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     let mut value = T::default();
-    ValueSeed { to: &mut value, in_list: false, path: &mut ErrorPath::default() }.deserialize(deserializer)?;
+    ValueSeed { to: &mut value, in_list: false, state: &mut ReadState::default() }.deserialize(deserializer)?;
     Ok(value)
 }
 
@@ -250,10 +289,10 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self { to, in_list, path } = self;
+        let Self { to, in_list, state } = self;
         match to.shape() {
             Shape::List(to) => {
-                let mut element = NextElement { to, path, index: 0 };
+                let mut element = NextElement { to, state, index: 0 };
                 while let Some(fits) = element.read(&mut list)? {
                     if !fits {
                         return Err(too_many(element.to.max_len()));
@@ -264,39 +303,39 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
             }
             Shape::Texts(to) if !in_list => {
                 let mut index = 0;
-                let mut next = || list.next_element_seed(ValueSeed { to, in_list: true, path });
+                let mut next = || list.next_element_seed(ValueSeed { to, in_list: true, state });
                 loop {
                     match next() {
                         Ok(Some(())) => index += 1,
                         Ok(None) => return Ok(()),
                         Err(error) => {
-                            path.push(PathElement::Index(index));
+                            state.push(PathElement::Index(index));
                             return Err(error);
                         }
                     }
                 }
             }
-            _ => ValueSeed { to, in_list, path }.check(Taken::WrongType, UnexpectedValue::List),
+            _ => ValueSeed { to, in_list, state }.check(Taken::WrongType, UnexpectedValue::List),
         }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { to, in_list, path } = self;
+        let Self { to, in_list, state } = self;
         match to.shape() {
-            Shape::Object(to) => read_fields(to, map, path),
+            Shape::Object(to) => read_fields(to, map, state),
             Shape::Map(to) => {
                 let mut key = String::new();
                 while map.next_key_seed(KeySeed(&mut key))?.is_some() {
                     let Some(value) = to.value(&key) else { return Err(too_many(MAX_ENTRIES)) };
-                    if let Err(error) = map.next_value_seed(ValueSeed { to: value, in_list: false, path }) {
-                        path.push(PathElement::key(&key));
+                    if let Err(error) = map.next_value_seed(ValueSeed { to: value, in_list: false, state }) {
+                        state.push(PathElement::key(&key));
                         return Err(error);
                     }
                     to.value_was_read();
                 }
                 Ok(())
             }
-            _ => ValueSeed { to, in_list, path }.check(Taken::WrongType, UnexpectedValue::Object),
+            _ => ValueSeed { to, in_list, state }.check(Taken::WrongType, UnexpectedValue::Object),
         }
     }
 }
@@ -304,24 +343,28 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 fn read_fields<'de, A: MapAccess<'de>>(
     to: &mut dyn ReadableObject,
     mut map: A,
-    path: &mut ErrorPath,
+    state: &mut ReadState,
 ) -> Result<(), A::Error> {
     let (fields, required) = (to.fields(), to.required());
     let mut seen = 0_u32;
     let bit = |index: usize| u32::try_from(index).map_or(0, |index| 1_u32.wrapping_shl(index));
-    while let Some(index) = map.next_key_seed(FieldNameSeed { fields, path })? {
+    while let Some(index) = map.next_key_seed(FieldNameSeed { fields, state })? {
+        let Some(index) = index else {
+            map.next_value::<IgnoredAny>()?;
+            continue;
+        };
         let name = fields.get(index).copied().unwrap_or_default();
         let read = if seen & bit(index) != 0 {
             Err(A::Error::duplicate_field(name))
         } else {
             seen |= bit(index);
             match to.field(index) {
-                Some(field) => map.next_value_seed(ValueSeed { to: field, in_list: false, path }),
+                Some(field) => map.next_value_seed(ValueSeed { to: field, in_list: false, state }),
                 None => Ok(()),
             }
         };
         if let Err(error) = read {
-            path.push(PathElement::Field(Cow::Borrowed(name)));
+            state.push(PathElement::Field(Cow::Borrowed(name)));
             return Err(error);
         }
     }
@@ -337,7 +380,7 @@ fn read_fields<'de, A: MapAccess<'de>>(
 /// The element of a list that is read next.
 struct NextElement<'r> {
     to: &'r mut dyn ReadableList,
-    path: &'r mut ErrorPath,
+    state: &'r mut ReadState,
     index: usize,
 }
 
@@ -345,8 +388,8 @@ impl NextElement<'_> {
     /// Reads the element, if there is one, and returns whether the list had room.
     fn read<'de, A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<Option<bool>, A::Error> {
         let index = self.index;
-        let read = list.next_element_seed(NextElementSeed { to: self.to, path: self.path });
-        read.inspect_err(|_| self.path.push(PathElement::Index(index)))
+        let read = list.next_element_seed(NextElementSeed { to: self.to, state: self.state });
+        read.inspect_err(|_| self.state.push(PathElement::Index(index)))
     }
 }
 
@@ -354,7 +397,7 @@ impl NextElement<'_> {
 /// it ends the reading anyway.
 struct NextElementSeed<'r> {
     to: &'r mut dyn ReadableList,
-    path: &'r mut ErrorPath,
+    state: &'r mut ReadState,
 }
 
 impl<'de> DeserializeSeed<'de> for NextElementSeed<'_> {
@@ -363,7 +406,7 @@ impl<'de> DeserializeSeed<'de> for NextElementSeed<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         let fits = self.to.grow();
         let Some(to) = self.to.last() else { return Ok(false) };
-        ValueSeed { to, in_list: false, path: self.path }.deserialize(deserializer)?;
+        ValueSeed { to, in_list: false, state: self.state }.deserialize(deserializer)?;
         Ok(fits)
     }
 }
@@ -392,32 +435,34 @@ impl Visitor<'_> for KeySeed<'_> {
     }
 }
 
-/// Reads the name of a field and returns its index.
+/// Reads the name of a field and returns its index; `None` for an unknown field that is left out.
 struct FieldNameSeed<'r> {
     fields: &'static [&'static str],
-    path: &'r mut ErrorPath,
+    state: &'r mut ReadState,
 }
 
 impl<'de> DeserializeSeed<'de> for FieldNameSeed<'_> {
-    type Value = usize;
+    type Value = Option<usize>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for FieldNameSeed<'_> {
-    type Value = usize;
+    type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the name of a field")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<usize, E> {
-        self.fields.iter().position(|field| *field == text).ok_or_else(|| {
-            self.path.push(PathElement::unknown_field(text));
-            E::unknown_field(text, self.fields)
-        })
+    fn visit_str<E: Error>(self, text: &str) -> Result<Option<usize>, E> {
+        let index = self.fields.iter().position(|field| *field == text);
+        if index.is_none() && !self.state.leaves_out(text) {
+            self.state.push(PathElement::unknown_field(text));
+            return Err(E::unknown_field(text, self.fields));
+        }
+        Ok(index)
     }
 }
 

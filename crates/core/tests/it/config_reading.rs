@@ -1,13 +1,13 @@
 //! How a configuration is read: as a whole or not at all, with every error that it has.
 
-use byname_core::{Config, Defaults};
+use byname_core::{Config, Defaults, wire};
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{
     config_validation::refused,
-    fixture::{ask, read, try_config},
+    fixture::{ask, read, try_config, with_fields},
 };
 
 #[test]
@@ -194,4 +194,42 @@ fn passes_everything_on_at_a_gateway_unless_told_otherwise() {
         assert_eq!(config.table.services(), if is_passive { 0 } else { 3 }, "a gateway that passes keeps no table");
     }
     refused(json!({"gateways": "ignore"}), "gateways cannot be read: unknown variant `ignore`");
+}
+
+/// The warning of a configuration that a newer program wrote: the number of fields that were left out, and the first.
+fn left_out(mut fields: Value, minor: u32) -> (usize, String) {
+    fields["minor"] = minor.into();
+    let config = try_config(fields).expect("a newer configuration");
+    (config.left_out().count, config.left_out().first.clone())
+}
+
+#[test]
+fn leaves_out_the_fields_of_a_newer_program() {
+    let newer = wire::MINOR + 1;
+    let service = |port: Value| json!({"table": {"services": {"shop/web": {"ports": [port]}}}});
+    assert_eq!(left_out(json!({}), newer), (0, String::new()));
+    assert_eq!(left_out(json!({"observe": {"share": [1, {"deep": null}]}}), newer), (1, "observe".into()));
+    let two = with_fields(service(json!({"port": 80, "weight": 1})), json!({"zzz": 1, "aaa": true}));
+    assert_eq!(left_out(two.clone(), newer).0, 3);
+    // Known fields are still checked, and a typo is one for the program that wrote it.
+    for (fields, minor, expected) in [
+        (json!({"observe": true}), None, "observe cannot be read: unknown field `observe`"),
+        (json!({"observe": true}), Some(wire::MINOR), "observe cannot be read: unknown field `observe`"),
+        (json!({"observe": true}), Some(0), "observe cannot be read: unknown field `observe`"),
+        (json!({"accessLog": 1, "observe": true}), Some(newer), "accessLog cannot be read: invalid type"),
+        (service(json!({"port": 0, "weight": 1})), Some(newer), "table.services[\"shop/web\"].ports[0].port: \"0\""),
+        (
+            json!({"requires": ["observe"]}),
+            None,
+            "requires[0]: \"observe\" is a feature that this module does not know",
+        ),
+        (json!({"requires": ["table.packed", "x"], "y": 1}), Some(newer), "requires[1]: \"x\" is a feature"),
+        (json!({"requires": "observe"}), None, "requires cannot be read: invalid type"),
+        (json!({"minor": "1"}), None, "minor cannot be read: invalid type"),
+    ] {
+        let fields = minor.map_or(fields.clone(), |minor| with_fields(fields, json!({"minor": minor})));
+        refused(fields, expected);
+    }
+    let known = try_config(json!({"requires": wire::FEATURES, "minor": wire::MINOR}));
+    assert_eq!(known.expect("all of them are known").left_out().count, 0);
 }

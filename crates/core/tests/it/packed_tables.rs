@@ -103,3 +103,13 @@ fn is_refused_if_it_would_be_too_large_or_has_services_beside_it() {
     );
     refused(table(&json!({"bytes": 2, "deflate": "e30=", "zip": 1})), "table.packed.zip cannot be read: unknown field");
 }
+
+#[test]
+fn leaves_out_the_fields_of_a_newer_program_inside() {
+    let inside = packed(r#"{"shop/web": {"ports": [{"port": 80, "weight": 1}], "colour": "blue"}}"#);
+    refused(table(&inside), "table.services[\"shop/web\"].ports[0].weight cannot be read: unknown field");
+    let mut newer = table(&inside);
+    newer["minor"] = (wire::MINOR + 1).into();
+    let config = config(newer);
+    assert_eq!((config.left_out().count, ask(&config, "web")), (2, "service web.shop:80".into()));
+}

@@ -1,0 +1,79 @@
+//! Programs and modules of different ages: what a module does with a configuration that is newer than itself.
+//!
+//! A configuration that a program wrote says its `minor`. A module that is older leaves out the fields that it does not know,
+//! unless the configuration `requires` one of them: then it refuses. Without `minor` a person wrote it, and an unknown field is
+//! a typo.
+
+use alloc::{string::String, vec::Vec};
+
+use super::{
+    Config,
+    field_error::{FieldErrorType, FieldErrors},
+    field_path::FieldPathRef,
+    readable::object,
+    reader::{LeftOut, Readable, read_json},
+};
+
+/// The minor version of the wire form. It rises with each field that is added.
+pub const MINOR: u32 = 1;
+
+/// What a configuration can require: the fields that no module may leave out.
+pub const FEATURES: [&str; 2] = ["externalNames.mode", "table.packed"];
+
+/// The fields that decide what becomes of the others.
+#[derive(Default)]
+struct Header {
+    minor: Option<u32>,
+}
+
+object!(Header { "minor" => minor, });
+
+impl<S> Config<S> {
+    /// Whether this was written by a program that is newer than this one.
+    pub(crate) fn is_newer(&self) -> bool {
+        is_newer(self.minor)
+    }
+
+    /// Adds an error for each required feature that is unknown here.
+    pub(crate) fn check_requires(&self, errors: &mut FieldErrors) {
+        let requires = FieldPathRef::root("requires");
+        for (index, name) in self.requires.iter().enumerate().filter(|(_, name)| !FEATURES.contains(&name.as_str())) {
+            errors.add(&requires.index(index), name, FieldErrorType::UnknownFeature);
+        }
+    }
+}
+
+impl Config {
+    /// The features that a module must know to do what this configuration says.
+    #[must_use]
+    pub fn features(&self) -> Vec<String> {
+        let is_needed = [self.external_names.mode.is_some(), self.table.packed.is_some()];
+        FEATURES
+            .iter()
+            .zip(is_needed)
+            .filter(|(_, is_needed)| *is_needed)
+            .map(|(name, _)| String::from(*name))
+            .collect()
+    }
+}
+
+/// Reads a configuration, and says which fields of a newer program were left out.
+///
+/// # Errors
+/// The first error of its form.
+#[inline(never)]
+pub(crate) fn read_configuration<S: Readable + Default>(text: &[u8]) -> Result<(Config<S>, LeftOut), FieldErrors> {
+    let mut left_out = LeftOut::default();
+    let refused = match read_json(text, None, None) {
+        Ok(config) => return Ok((config, left_out)),
+        Err(refused) => refused,
+    };
+    match read_json::<Header>(text, None, Some(&mut LeftOut::default())) {
+        Ok(header) if is_newer(header.minor) => Ok((read_json(text, None, Some(&mut left_out))?, left_out)),
+        _ => Err(refused.into()),
+    }
+}
+
+fn is_newer(minor: Option<u32>) -> bool {
+    minor.is_some_and(|minor| minor > MINOR)
+}
