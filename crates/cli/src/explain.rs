@@ -66,10 +66,13 @@ pub fn explain(
         (Some(name), Some(service), Some(port)) if cluster.knows_endpoints_of(name) => {
             let single_machine = compiled.wire.table.single_machine;
             let named = match &resolution {
-                Resolution::Route(route) => route.endpoint(),
+                Resolution::Route(route) => match route.destination {
+                    Destination::Endpoint(_, label) => Some((label.to_string(), route.endpoints().unwrap_or_default())),
+                    _ => None,
+                },
                 Resolution::Pass(_) | Resolution::Refuse(_) => None,
             };
-            let asked = endpoints::EndpointQuery { service, port, named, caller, single_machine };
+            let asked = endpoints::EndpointQuery { service, port, named: named.as_ref(), caller, single_machine };
             cluster.service(name).map(|view| endpoints::of(view, &asked))
         }
         _ => None,

@@ -9,6 +9,7 @@ use byname_core::{Choice, Service, is_special, wire::IpFamily};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::dns::is_called;
 use crate::{
     caller::CallerSettings,
     kubernetes::{ClusterState, EndpointView, NamespacedName, ServiceView, TransportProtocol},
@@ -58,8 +59,8 @@ pub(super) struct EndpointQuery<'a> {
     pub(super) service: &'a Service,
     /// The name of the Service's port.
     pub(super) port: &'a str,
-    /// The endpoint that the name resolves to, if it names a single endpoint.
-    pub(super) named: Option<SocketAddr>,
+    /// The label by which the name names endpoints, and the endpoints that it resolves to, if it does.
+    pub(super) named: Option<&'a (String, Vec<SocketAddr>)>,
     pub(super) caller: &'a CallerSettings,
     /// Whether loopback addresses count.
     pub(super) single_machine: bool,
@@ -69,8 +70,12 @@ pub(super) struct EndpointQuery<'a> {
 pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<ExplainedEndpoint> {
     let EndpointQuery { service, port, named, caller, single_machine } = *asked;
     let usable = service.usable(port);
-    let choice = usable.as_ref().map(|(choice, _)| *choice);
-    let usable: BTreeSet<SocketAddr> = usable.map(|(_, usable)| usable.collect()).unwrap_or_default();
+    // Topology and traffic policy do not apply to the names of endpoints.
+    let choice = usable.as_ref().map(|(choice, _)| if named.is_some() { Choice::Ready } else { *choice });
+    let usable: BTreeSet<SocketAddr> = match named {
+        Some((_, named)) => named.iter().copied().collect(),
+        None => usable.map(|(_, usable)| usable.collect()).unwrap_or_default(),
+    };
     let family = usable.first().map(SocketAddr::is_ipv4);
     let stray = view.stray_family();
     let mut all = Vec::new();
@@ -94,17 +99,17 @@ pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<Explai
                 at: format!("{}:{}", slice.source.place.file, slice.source.line(&endpoint.field())),
             };
             let parsed = endpoint.ip().map(|address| address.to_canonical());
-            let is_named =
-                named.map(|named| parsed.zip(own_port).is_some_and(|(ip, port)| named == SocketAddr::new(ip, port)));
-            // Topology and traffic policy do not apply to the name of a single endpoint.
-            let is_usable =
-                || parsed.zip(own_port).is_some_and(|(ip, port)| usable.contains(&SocketAddr::new(ip, port)));
-            let serves = own_port.is_some() && is_named.unwrap_or_else(is_usable);
+            let serves = parsed.zip(own_port).is_some_and(|(ip, port)| usable.contains(&SocketAddr::new(ip, port)));
             let because = match parsed {
                 _ if !slice.counts() => "DNS name: kube-proxy and DNS ignore EndpointSlices of type FQDN".to_owned(),
                 None => "not an IP address".to_owned(),
-                Some(_) if is_named == Some(true) => "the endpoint that the name resolves to".to_owned(),
-                Some(_) if is_named == Some(false) => "not the endpoint that the name resolves to".to_owned(),
+                Some(_) if serves && named.is_some() => match usable.len() {
+                    1 => "the endpoint that the name resolves to".to_owned(),
+                    _ => "one of the endpoints that the name resolves to".to_owned(),
+                },
+                Some(address) if named.is_some_and(|(label, _)| !is_called(&endpoint, address, label)) => {
+                    "not the endpoint that the name resolves to".to_owned()
+                }
                 Some(address) if is_special(address) && !single_machine => {
                     "loopback, link-local or special address: no Service may route to it (CVE-2021-25737)".to_owned()
                 }

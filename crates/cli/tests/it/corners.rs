@@ -66,6 +66,54 @@ fn single_stack_services_ignore_slices_of_the_other_family() {
     assert!(!byname_with_input(&["compile"], PART.as_bytes()).stdout.contains("ipFamilies"));
 }
 
+/// A headless Service of a Deployment whose template sets `hostname` and `subdomain`, and a pod of another one.
+const WORKERS: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Service, metadata: {name: grp, namespace: shop}, spec: {clusterIP: None, selector: {app: grp}, ports: [{port: 8080}]}}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: grp-1, namespace: shop, labels: {kubernetes.io/service-name: grp}}
+  addressType: IPv4
+  ports: [{port: 8080}]
+  endpoints:
+  - {addresses: [10.1.0.1], hostname: worker, conditions: {ready: true}}
+  - {addresses: [10.1.0.2], hostname: worker, conditions: {ready: true}}
+  - {addresses: [10.1.0.3], hostname: worker, conditions: {ready: false}}
+  - {addresses: [10.1.0.4], conditions: {ready: true}}
+"#;
+
+#[test]
+fn pods_that_share_a_hostname_are_all_endpoints_of_its_name() {
+    let serving = |run: &Run| {
+        let explanation: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+        let endpoints = explanation["endpoints"].as_array().expect("endpoints").clone();
+        let rows = endpoints.iter().map(|one| format!("{} {} {}", one["address"], one["serves"], one["because"]));
+        rows.collect::<Vec<_>>().join("\n").replace('"', "")
+    };
+    let asked = ["worker.grp:8080", "--from", "shop"];
+    says(
+        &explain(WORKERS, &asked),
+        &["2 of 2 endpoints can serve", "worker.grp.shop.svc.cluster.local → 10.1.0.1 10.1.0.2\n"],
+    );
+    assert_eq!(
+        serving(&explain(WORKERS, &[&asked[..], &["--output", "json"]].concat())),
+        "10.1.0.1 true one of the endpoints that the name resolves to\n\
+         10.1.0.2 true one of the endpoints that the name resolves to\n\
+         10.1.0.3 false not ready\n\
+         10.1.0.4 false not the endpoint that the name resolves to"
+    );
+    let bootstrap = byname_with_input(&["compile", "--format", "envoy-bootstrap", "-n", "shop"], WORKERS.as_bytes());
+    let (_, of_name) = bootstrap.stdout.split_once("cluster_name: \"outbound|8080||worker.grp").expect("a cluster");
+    let of_name = of_name.split("- name:").next().expect("its endpoints");
+    for (address, is_there) in [("10.1.0.1", true), ("10.1.0.2", true), ("10.1.0.3", false), ("10.1.0.4", false)] {
+        assert_eq!(of_name.contains(&format!("\"{address}\"")), is_there, "{address}: {of_name}");
+    }
+    let unready = explain(&WORKERS.replace("ready: true", "ready: false"), &asked);
+    says(&unready, &["not reachable: no_endpoints; the filter sends a local reply with status 503"]);
+}
+
 #[test]
 fn dns_answers_with_every_address_of_an_endpoint() {
     let cluster = PART

@@ -146,6 +146,7 @@ fn check_endpoint(config: &Config, request: Request<'_>, service: &Service, rout
         let Some(endpoint) = plan.endpoint() else { return };
         let address: SocketAddr = endpoint.parse().expect("address and port");
         assert!(address.port() > 0, "{endpoint}");
+        assert!(route.endpoints().is_some_and(|all| all.contains(&address)), "{endpoint} is not one of the route's");
         if let (Destination::Service(_), Some((_, mut usable))) = (&route.destination, service.usable(route.port_name))
         {
             assert!(usable.any(|usable| usable == address), "{endpoint} is not usable");

@@ -8,7 +8,7 @@ use super::{
     trace::{EndpointsOutcome, Lack, MatchedPort, PortOrigin, Step},
     walk_state::{RequestedPort, Walk},
 };
-use crate::table::{Choice, Match, NamedEndpoint, Service, Usable};
+use crate::table::{Choice, LabelledEndpoints, Match, NamedEndpoint, Service, Usable};
 
 impl<'t> Walk<'t, '_> {
     /// The route to a Service or to a part of one.
@@ -41,9 +41,24 @@ impl<'t> Walk<'t, '_> {
             return self.pass_or_refuse(Reason::PortNotFound, Refusal::PortNotFound);
         };
         let (destination, upstream, has_no_endpoints) = match matched {
+            Match::Endpoint(NamedEndpoint { label, endpoints: LabelledEndpoints::Several(hostname), .. }) => {
+                let usable = own.and_then(|(index, _)| service.usable_by_hostname(hostname, index));
+                let has_no_endpoints = usable.is_none_or(|usable| usable.endpoints == 0);
+                self.note(|| {
+                    let usable = usable.map_or(0, |usable| usable.endpoints);
+                    let of = service.endpoints_by_hostname(hostname);
+                    let lack = has_no_endpoints.then(|| Lack::Port(port_name.into()));
+                    Step::Endpoints(EndpointsOutcome::Known { usable, of, choice: Choice::Ready, family: None, lack })
+                });
+                let upstream = usable.map_or(Upstream::Unknown, Upstream::Usable);
+                (Destination::Endpoint(service, label), upstream, has_no_endpoints)
+            }
             // DNS answers with the endpoint's address, whatever the other endpoints and the traffic policy are.
-            Match::Endpoint(NamedEndpoint { label, address, group, .. }) => {
-                let port = group.target_port(port_name, Some(number));
+            Match::Endpoint(NamedEndpoint { label, endpoints: LabelledEndpoints::One(address, group), .. }) => {
+                let own_port = group.target_port(port_name, Some(number)).map(|port| (address, port));
+                let (address, port) = own_port
+                    .or_else(|| service.find_with_port(label, port_name, number))
+                    .map_or((address, None), |(address, port)| (address, Some(port)));
                 self.note(|| {
                     let usable = usize::from(port.is_some());
                     let lack = port.is_none().then(|| Lack::Port(port_name.into()));

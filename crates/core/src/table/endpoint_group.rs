@@ -125,6 +125,19 @@ impl EndpointGroup {
         }));
     }
 
+    /// Some of the endpoints, without traits: topology and subsets do not apply to those that are asked for by name.
+    pub(super) fn part(&self, addresses: impl Iterator<Item = IpAddr>) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for address in addresses {
+            match address {
+                IpAddr::V4(address) => v4.push(address),
+                IpAddr::V6(address) => v6.push(address),
+            }
+        }
+        let addresses = if v6.is_empty() { Addresses::V4(v4.into()) } else { Addresses::V6(v6.into()) };
+        Self { addresses, ports: self.ports.clone(), traits: None, ..*self }
+    }
+
     pub(crate) fn traits(&self) -> &GroupTraits {
         self.traits.as_deref().unwrap_or(&NO_TRAITS)
     }

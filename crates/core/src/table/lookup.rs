@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::{endpoint_group::EndpointGroup, headless, index::Table, service::Service, service_spec::ServiceKind};
+use super::{endpoints::LabelledEndpoints, headless, index::Table, service::Service, service_spec::ServiceKind};
 use crate::names::{ClusterName, EndpointLabel, is_special, parse_dashed};
 
 /// What a name below the cluster domain resolves to, as far as a table can know.
@@ -23,13 +23,12 @@ pub(crate) enum Match<'t> {
     Endpoint(NamedEndpoint<'t>),
 }
 
-/// One endpoint of a Service, by its DNS name.
+/// An endpoint of a Service by its DNS name, or several that share a hostname.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NamedEndpoint<'t> {
     pub(crate) service: &'t Service,
     pub(crate) label: EndpointLabel<'t>,
-    pub(crate) address: IpAddr,
-    pub(crate) group: &'t EndpointGroup,
+    pub(crate) endpoints: LabelledEndpoints<'t>,
 }
 
 /// A port of a Service, by its name.
@@ -75,7 +74,7 @@ impl Table {
     /// | form, without the cluster domain | resolves to |
     /// |---|---|
     /// | `svc.ns.svc` | the Service |
-    /// | `ep.svc.ns.svc` | one ready endpoint, by hostname or dashed address |
+    /// | `ep.svc.ns.svc` | the ready endpoints with this hostname, or the one with this dashed address |
     /// | `_port._proto.svc.ns.svc`, underscores optional | the Service at that port |
     /// | `a-b-c-d.ns.pod` | an address that an endpoint has |
     ///
@@ -94,11 +93,11 @@ impl Table {
                 let endpoints = service.spec.endpoints.as_ref().ok_or(Missing::EndpointUnknown)?;
                 let label = cluster_name.label(3);
                 let endpoint = endpoints.find(label, service.spec.family);
-                let (label, address, group) = endpoint.ok_or_else(|| match endpoints.knows(label) {
+                let (label, endpoints) = endpoint.ok_or_else(|| match endpoints.knows(label) {
                     true => Missing::EndpointNotReady,
                     false => Missing::Endpoint,
                 })?;
-                Match::Endpoint(NamedEndpoint { service, label, address, group })
+                Match::Endpoint(NamedEndpoint { service, label, endpoints })
             }
             ("svc", 5) => {
                 let service = self.with_names_below(namespace, name)?;

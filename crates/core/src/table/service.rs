@@ -1,10 +1,10 @@
 //! A Service in a table: its spec, and what the table's policy and its caller make of it.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::net::{IpAddr, SocketAddr};
 
 use super::{
-    endpoint_group::PortKey,
+    endpoint_group::{EndpointGroup, PortKey},
     service_port::{ServicePort, UpstreamProtocol},
     service_spec::{ServiceKind, ServiceSpec},
     subsets::Subsets,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     collections::{combine, hash_bytes},
-    names::Locality,
+    names::{EndpointLabel, Locality},
     policy::Policy,
     wire::IpFamily,
 };
@@ -39,8 +39,8 @@ const _: () = assert!(size_of::<Service>() == 128 && size_of::<Option<Service>>(
 /// What the table works out for a Service once, and a request reads.
 #[derive(Clone, Debug)]
 enum Precomputed {
-    /// The usable endpoints of each of `spec.ports` and then of `spec.endpoint_ports`; empty where the endpoints are unknown and
-    /// there are no subsets.
+    /// The usable endpoints of each of `spec.ports`, then of `spec.endpoint_ports()`, and then of each of `spec.ports` for each
+    /// shared hostname; empty where the endpoints are unknown and there are no subsets.
     Usable(Box<[Usable]>),
     /// Of an ExternalName Service: the ports on which its target is listed.
     AllowedPorts(Box<[u16]>),
@@ -69,7 +69,9 @@ impl Service {
             ServiceKind::Virtual(_) | ServiceKind::Headless => Precomputed::Usable(find_usable(&spec, &policy.caller)),
         };
         let served_ports = match &precomputed {
-            Precomputed::Usable(usable) if spec.endpoints.is_some() => ServedPorts::of(usable),
+            Precomputed::Usable(usable) if spec.endpoints.is_some() => {
+                ServedPorts::of(usable.get(..spec.ports.len() + spec.endpoint_ports().len()).unwrap_or_default())
+            }
             Precomputed::Usable(_) | Precomputed::AllowedPorts(_) => ServedPorts::All,
         };
         Self { spec, precomputed, slot, addresses_dropped, served_ports }
@@ -111,13 +113,18 @@ impl Service {
     #[must_use]
     pub fn usable(&self, port: &str) -> Option<(Choice, impl Iterator<Item = SocketAddr>)> {
         let usable = self.usable_for(port)?;
-        let groups = self.spec.endpoints.as_ref()?.groups();
+        Some((usable.choice, self.addresses(usable)?.into_iter()))
+    }
+
+    /// Address and port of the endpoints of `usable`, in order; `None` where the endpoints are unknown.
+    pub(crate) fn addresses(&self, usable: &Usable) -> Option<Vec<SocketAddr>> {
+        let groups = self.spec.endpoints.as_ref()?.set_groups();
         let subsets = usable.subsets.iter();
         let mut endpoints: Vec<SocketAddr> = subsets.flat_map(|subset| subset.set.addresses(groups)).collect();
         // Subsets may share endpoints.
         endpoints.sort_unstable();
         endpoints.dedup();
-        Some((usable.choice, endpoints.into_iter()))
+        Some(endpoints)
     }
 
     /// The protocol in which Envoy speaks to the endpoints of the port called `port`; the client's own, where the Service does
@@ -128,7 +135,8 @@ impl Service {
         own.map_or(UpstreamProtocol::AsClient, |own| own.upstream_protocol)
     }
 
-    /// The usable endpoints of the port at `index` of [`Service::ports`], or behind those of `endpoint_ports`.
+    /// The usable endpoints of the port at `index` of [`Service::ports`], or behind those of `endpoint_ports`, or behind those of a
+    /// shared hostname.
     pub(crate) fn usable_at(&self, index: usize) -> Option<&Usable> {
         match &self.precomputed {
             Precomputed::Usable(usable) => usable.get(index),
@@ -140,10 +148,38 @@ impl Service {
     pub(crate) fn usable_for(&self, port: &str) -> Option<&Usable> {
         let own = self.ports().iter().position(|other| *other.name == *port);
         let index = own.or_else(|| {
-            let index = self.spec.endpoint_ports.iter().position(|other| **other == *port)?;
+            let index = self.spec.endpoint_ports().iter().position(|other| **other == *port)?;
             Some(self.ports().len() + index)
         })?;
         self.usable_at(index)
+    }
+
+    /// The usable endpoints of the port at `index` of [`Service::ports`] that have the shared hostname at `hostname`.
+    pub(crate) fn usable_by_hostname(&self, hostname: usize, index: usize) -> Option<&Usable> {
+        let ports = self.ports().len();
+        self.usable_at(ports + self.spec.endpoint_ports().len() + hostname * ports + index)
+    }
+
+    /// The number of ready endpoints that have the shared hostname at `hostname`.
+    pub(crate) fn endpoints_by_hostname(&self, hostname: usize) -> usize {
+        let shared = self.spec.endpoints.as_ref().and_then(|endpoints| endpoints.shared_hostnames().nth(hostname));
+        shared.map_or(0, |(_, _, groups)| groups.iter().map(EndpointGroup::len).sum())
+    }
+
+    /// The address of the endpoint called `label`, and its own number of the port called `port`, as the groups have it that have
+    /// the port: an endpoint may be in several EndpointSlices.
+    pub(crate) fn find_with_port(&self, label: EndpointLabel<'_>, port: &str, number: u16) -> Option<(IpAddr, u16)> {
+        let mut text = String::new();
+        let label = match label {
+            EndpointLabel::Hostname(hostname) => hostname,
+            EndpointLabel::Address(_) => {
+                label.write_to(&mut text);
+                &text
+            }
+        };
+        let has_port = |group: &EndpointGroup| group.target_port(port, Some(number)).is_some();
+        let (_, address, group) = self.spec.endpoints.as_ref()?.find_one(label, self.spec.family, &has_port)?;
+        Some((address, group.target_port(port, Some(number))?))
     }
 
     /// Whether it is known that no endpoint is usable on the port at `index` of [`Service::ports`].
@@ -205,9 +241,21 @@ fn find_usable(spec: &ServiceSpec, caller: &Locality) -> Box<[Usable]> {
         None if subsets.is_empty() => Box::default(),
         None => own.zip(0..).map(|(port, index)| Usable::unknown(port, index, subsets, caller)).collect(),
         Some(endpoints) => {
-            let endpoints_own = spec.endpoint_ports.iter().map(|name| port(name, None));
-            let ports = own.chain(endpoints_own).zip(0..);
-            ports.map(|(port, index)| Usable::among(endpoints.groups(), port, index, rules, caller)).collect()
+            let all = (endpoints.groups(), 0);
+            let endpoints_own = spec.endpoint_ports().iter().map(|name| port(name, None));
+            let of_service = own.clone().chain(endpoints_own).map(|port| (all, port, rules));
+            let none = &none;
+            let by_hostname = endpoints.shared_hostnames().flat_map(|(hostname, first, groups)| {
+                let hostname = hash_bytes(hostname.as_bytes());
+                let family = spec.family.or_else(|| groups.first().map(EndpointGroup::family));
+                let rules =
+                    ServingRules { headless: true, local: false, family, is_single_stack: false, subsets: none };
+                // At most MAX_SERVICE_SHARES.
+                let groups = (groups, u32::try_from(first).unwrap_or(u32::MAX));
+                own.clone().map(move |port| (groups, PortKey { id: combine(port.id, hostname), ..port }, rules))
+            });
+            let each = of_service.chain(by_hostname).zip(0..);
+            each.map(|((groups, port, rules), index)| Usable::among(groups, port, index, rules, caller)).collect()
         }
     }
 }

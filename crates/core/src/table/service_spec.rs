@@ -40,8 +40,15 @@ pub struct ServiceSpec {
     pub(crate) subsets: Option<Box<Subsets>>,
     /// `None`: the endpoints are unknown.
     pub(crate) endpoints: Option<Endpoints>,
+    /// Boxed, because few Services have any.
+    rare_ports: Option<Box<RarePorts>>,
+}
+
+/// The ports of a Service beside its own TCP ports.
+#[derive(Clone, Debug, Default)]
+struct RarePorts {
     /// Names of ports that only the endpoints of a headless Service have.
-    pub(crate) endpoint_ports: Box<[Box<str>]>,
+    of_endpoints: Box<[Box<str>]>,
 }
 
 /// What the name of a Service resolves to in DNS.
@@ -70,9 +77,15 @@ pub(crate) struct AliasTarget {
 impl ServiceSpec {
     /// Ports times groups of endpoints times subsets: the memory that the usable endpoints take grows with it.
     pub(super) fn shares(&self) -> usize {
-        let groups = self.endpoints.as_ref().map_or(0, |endpoints| endpoints.groups().len());
+        let Some(endpoints) = &self.endpoints else { return 0 };
         let subsets = self.subsets.as_ref().map_or(0, |subsets| subsets.len());
-        (self.ports.len() + self.endpoint_ports.len()) * groups * (subsets + 1)
+        (self.ports.len() + self.endpoint_ports().len()) * endpoints.groups().len() * (subsets + 1)
+            + self.ports.len() * endpoints.shared_groups()
+    }
+
+    /// Names of ports that only the endpoints of a headless Service have.
+    pub(super) fn endpoint_ports(&self) -> &[Box<str>] {
+        self.rare_ports.as_ref().map_or(&[], |ports| &ports.of_endpoints)
     }
 
     /// The addresses in the cluster; none for headless and ExternalName Services.
@@ -106,7 +119,7 @@ impl ServiceSpec {
             .endpoints
             .as_ref()
             .map(|groups| Endpoints::compile(groups, wire.publish_not_ready_addresses, &in_endpoints, &mut errors));
-        let endpoint_ports = match (&kind, &endpoints) {
+        let of_endpoints = match (&kind, &endpoints) {
             (ServiceKind::Headless, Some(endpoints)) => headless::endpoint_ports(endpoints, &ports),
             _ => Box::default(),
         };
@@ -132,7 +145,7 @@ impl ServiceSpec {
             kind,
             ports,
             endpoints,
-            endpoint_ports,
+            rare_ports: (!of_endpoints.is_empty()).then(|| Box::new(RarePorts { of_endpoints })),
             subsets,
             local: wire.internal_traffic_policy == InternalTrafficPolicy::Local,
             distribution: wire.traffic_distribution,

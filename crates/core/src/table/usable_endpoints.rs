@@ -15,6 +15,8 @@
 //! Only endpoints that have the port count; ports are matched by name, as EndpointSlices join them. Of a dual-stack Service
 //! the endpoints of its first family serve, and those of the other family where the first has none (KEP-563).
 //!
+//! The same goes for the endpoints that share a hostname, by the rule of headless Services: their name, too, is the names of pods.
+//!
 //! All of this is decided when a Service enters a table, never for a request; so are the subsets (`subsets`) and the set of
 //! endpoints of each (`endpoint_set`).
 
@@ -67,8 +69,8 @@ pub(crate) struct ServingRules<'s> {
 pub(crate) struct Usable {
     /// See [`PortKey::id`].
     pub(crate) id: u64,
-    /// The index of the port in the Service.
-    pub(crate) port_index: u16,
+    /// The index in [`Service::usable_at`](super::service::Service::usable_at).
+    pub(crate) index: u32,
     pub(crate) choice: Choice,
     /// The family of all of them, where the Service prefers one.
     pub(crate) family: Option<IpFamily>,
@@ -79,16 +81,17 @@ pub(crate) struct Usable {
 }
 
 impl Usable {
-    /// The endpoints of `groups` that may serve `port` to a caller at `caller`.
+    /// The endpoints of `groups`, the first of which has the index `first`, that may serve `port` to a caller at `caller`.
     #[inline(never)]
     pub(super) fn among(
-        groups: &[EndpointGroup],
+        (groups, first): (&[EndpointGroup], u32),
         port: PortKey<'_>,
-        port_index: u16,
+        index: u32,
         rules: ServingRules<'_>,
         caller: &Locality,
     ) -> Self {
-        let with_port = groups.iter().zip(0..).filter(|(group, _)| group.target_port(port.name, port.number).is_some());
+        let with_port =
+            groups.iter().zip(first..).filter(|(group, _)| group.target_port(port.name, port.number).is_some());
         let candidates: OneOrMany<IndexedGroup<'_>> = with_port.collect();
         let (choice, chosen) = match rules.family {
             None => by_conditions(&candidates, rules, caller),
@@ -108,7 +111,7 @@ impl Usable {
         let set = |groups: &[IndexedGroup<'_>]| EndpointSet::new(groups, port);
         Self {
             id: port.id,
-            port_index,
+            index,
             choice,
             family: rules.family.and_then(|_| Some(chosen.first()?.0.family())),
             endpoints: chosen.iter().map(|(group, _)| group.len()).sum(),
@@ -122,10 +125,10 @@ impl Usable {
     }
 
     /// All subsets of a Service whose endpoints are unknown.
-    pub(super) fn unknown(port: PortKey<'_>, port_index: u16, subsets: &Subsets, caller: &Locality) -> Self {
+    pub(super) fn unknown(port: PortKey<'_>, index: u32, subsets: &Subsets, caller: &Locality) -> Self {
         Self {
             id: port.id,
-            port_index,
+            index,
             choice: Choice::Ready,
             family: None,
             endpoints: 0,

@@ -159,7 +159,7 @@ fn reaches_a_named_endpoint_by_the_preferred_family() {
             "endpoints": [{"addresses": "10.0.0.1", "hostnames": "db-0"}, {"addresses": "fd00::1", "hostnames": "db-0"}]});
         let config = config(json!({"table": {"services": {"shop/web": service}}}));
         let Resolution::Route(route) = config.resolve(http("db-0.web"), None) else { panic!("it exists") };
-        assert_eq!(route.endpoint().map(|endpoint| endpoint.to_string()).as_deref(), Some(expected), "{families:?}");
+        assert_eq!(route.endpoints().expect("known"), [expected.parse().expect("an address")], "{families:?}");
     }
 }
 
