@@ -7,11 +7,11 @@ use alloc::{boxed::Box, string::String};
 use core::net::IpAddr;
 
 use crate::{
-    balance::{PickRequest, Picked, SetLocation, affinity_key, choose_subset},
+    balance::{PickRequest, Picked, SetLocation, Ticket, affinity_key, choose_subset},
     limits::MAX_SHOWN_AUTHORITY_BYTES,
     policy::{LoadBalancer, SteeringOverride},
     resolve::{Destination, Request, Resolution, Route, Scheme, Trace, Upstream, trace::Step},
-    table::{Service, Subsets, Usable, WeightedSubset},
+    table::{Service, Subsets, UpstreamProtocol, Usable, WeightedSubset},
     text::{shown, write_number, write_socket_address},
     wire::{RewriteAuthority, SteeringMode},
 };
@@ -109,7 +109,11 @@ impl Steering {
                 if let Some(picked) = self.pick(service, route, request) {
                     write_socket_address(picked.address, picked.port, &mut plan.endpoint);
                     plan.ticket = picked.ticket;
-                    let protocol = service.upstream_protocol(route.port_name);
+                    // The Service says nothing about ports that are not its own.
+                    let protocol = match route.is_pod_port {
+                        true => UpstreamProtocol::AsClient,
+                        false => service.upstream_protocol(route.port_name),
+                    };
                     let (cluster, because) = self.original_dst.cluster(protocol);
                     plan.set_cluster(cluster);
                     return because;
@@ -189,17 +193,22 @@ impl Steering {
         let ChosenSubset { subset, index, key } = self.choose_subset(service, subsets, usable, request)?;
         let groups = service.spec.endpoints.as_ref()?.set_groups();
         let load_balancer = self.load_balancer(service);
+        let pod_port = if route.is_pod_port { route.port } else { 0 };
         let own = service.spec.steering.as_ref();
         let choice = PickRequest {
             set: &subset.set,
             groups,
             load_balancer,
             outlier_detection: own.and_then(|own| own.outlier_detection).unwrap_or(self.outlier_detection),
-            set_hash: usable.set_id(subset),
-            location: SetLocation { slot: service.slot, usable_index: usable.index, subset_index: index },
+            set_hash: usable.set_id(subset, pod_port),
+            location: SetLocation { slot: service.slot, usable_index: usable.index, subset_index: index, pod_port },
             key,
         };
-        let picked = choice.pick(request.chooser.balance, request.chooser.env)?;
+        let mut picked = choice.pick(request.chooser.balance, request.chooser.env)?;
+        if route.is_pod_port {
+            picked.port = route.port;
+            picked.ticket = picked.ticket.map(|ticket| Ticket { port: route.port, ..ticket });
+        }
         let (balance, env) = (&*request.chooser.balance, &*request.chooser.env);
         if let Some(trace) = &mut request.trace {
             trace.steps.push(Step::Endpoint {

@@ -122,6 +122,8 @@ fn a_request_allocates_nothing() {
             "_http._tcp.web",
             "worker.workers",
             "db-0.workers",
+            "worker.workers:81",
+            "workers:81",
             "nope.shop",
             "192.0.2.1",
         ] {

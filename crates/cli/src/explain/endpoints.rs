@@ -57,30 +57,48 @@ pub struct ExplainedEndpoint {
 /// The facts that decide which endpoints can serve.
 pub(super) struct EndpointQuery<'a> {
     pub(super) service: &'a Service,
-    /// The name of the Service's port.
-    pub(super) port: &'a str,
-    /// The label by which the name names endpoints, and the endpoints that it resolves to, if it does.
-    pub(super) named: Option<&'a (String, Vec<SocketAddr>)>,
+    pub(super) port: EndpointPort<'a>,
+    /// The label by which the name names endpoints, if it does.
+    pub(super) label: Option<String>,
+    /// The endpoints that the request may go to, if it is routed and they are known.
+    pub(super) routed: Option<Vec<SocketAddr>>,
     pub(super) caller: &'a CallerSettings,
     /// Whether loopback addresses count.
     pub(super) single_machine: bool,
 }
 
+/// A port, as endpoints have it.
+#[derive(Clone, Copy)]
+pub(super) enum EndpointPort<'a> {
+    /// The Service's port of this name.
+    Named(&'a str),
+    /// The pods' own port of this number.
+    OfPods(u16),
+}
+
 /// Explains every endpoint of a Service for the caller.
 pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<ExplainedEndpoint> {
-    let EndpointQuery { service, port, named, caller, single_machine } = *asked;
-    let usable = service.usable(port);
+    let EndpointQuery { service, port, label, routed, caller, single_machine } = asked;
+    let usable = match port {
+        EndpointPort::Named(port) => service.usable(port),
+        EndpointPort::OfPods(_) => None,
+    };
     // Topology and traffic policy do not apply to the names of endpoints.
-    let choice = usable.as_ref().map(|(choice, _)| if named.is_some() { Choice::Ready } else { *choice });
-    let usable: BTreeSet<SocketAddr> = match named {
-        Some((_, named)) => named.iter().copied().collect(),
+    let choice = usable.as_ref().map(|(choice, _)| if label.is_some() { Choice::Ready } else { *choice });
+    let usable: BTreeSet<SocketAddr> = match routed {
+        Some(routed) => routed.iter().copied().collect(),
         None => usable.map(|(_, usable)| usable.collect()).unwrap_or_default(),
     };
     let family = usable.first().map(SocketAddr::is_ipv4);
     let stray = view.stray_family();
     let mut all = Vec::new();
     for slice in view.all_slices() {
-        let own_port = slice.port(port, TransportProtocol::Tcp).and_then(|port| u16::try_from(port).ok());
+        let own_port = match port {
+            EndpointPort::Named(port) => {
+                slice.port(port, TransportProtocol::Tcp).and_then(|port| u16::try_from(port).ok())
+            }
+            EndpointPort::OfPods(port) => Some(*port),
+        };
         for endpoint in slice.endpoints() {
             let conditions = endpoint.conditions;
             let one = ExplainedEndpoint {
@@ -103,19 +121,20 @@ pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<Explai
             let because = match parsed {
                 _ if !slice.counts() => "DNS name: kube-proxy and DNS ignore EndpointSlices of type FQDN".to_owned(),
                 None => "not an IP address".to_owned(),
-                Some(_) if serves && named.is_some() => match usable.len() {
+                Some(_) if serves && label.is_some() => match usable.len() {
                     1 => "the endpoint that the name resolves to".to_owned(),
                     _ => "one of the endpoints that the name resolves to".to_owned(),
                 },
-                Some(address) if named.is_some_and(|(label, _)| !is_called(&endpoint, address, label)) => {
+                Some(address) if label.as_ref().is_some_and(|label| !is_called(&endpoint, address, label)) => {
                     "not the endpoint that the name resolves to".to_owned()
                 }
-                Some(address) if is_special(address) && !single_machine => {
+                Some(address) if is_special(address) && !*single_machine => {
                     "loopback, link-local or special address: no Service may route to it (CVE-2021-25737)".to_owned()
                 }
                 Some(_) if own_port.is_none() => match port {
-                    "" => "its EndpointSlice has no unnamed TCP port".to_owned(),
-                    port => format!("its EndpointSlice has no TCP port named {port}"),
+                    EndpointPort::OfPods(_) => String::new(),
+                    EndpointPort::Named("") => "its EndpointSlice has no unnamed TCP port".to_owned(),
+                    EndpointPort::Named(port) => format!("its EndpointSlice has no TCP port named {port}"),
                 },
                 Some(address) if stray.is_some_and(|family| is_of(address, family)) => {
                     "the Service has the other IP family alone, so kube-proxy ignores its EndpointSlice".to_owned()

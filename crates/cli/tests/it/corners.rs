@@ -114,6 +114,55 @@ fn pods_that_share_a_hostname_are_all_endpoints_of_its_name() {
     says(&unready, &["not reachable: no_endpoints; the filter sends a local reply with status 503"]);
 }
 
+/// A headless Service whose port is another one at its pods, and one without ports.
+const HEADLESS: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Service, metadata: {name: hl, namespace: shop}, spec: {clusterIP: None, selector: {app: hl}, ports: [{name: http, port: 80, targetPort: 8080}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: db, namespace: shop}, spec: {clusterIP: None, selector: {app: db}}}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: hl-1, namespace: shop, labels: {kubernetes.io/service-name: hl}}
+  addressType: IPv4
+  ports: [{name: http, port: 8080}]
+  endpoints: [{addresses: [10.1.1.1], hostname: hl-0}]
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: db-1, namespace: shop, labels: {kubernetes.io/service-name: db}}
+  addressType: IPv4
+  ports: null
+  endpoints: [{addresses: [10.1.1.2], hostname: db-0}, {addresses: [10.1.1.3], hostname: db-1, conditions: {ready: false}}]
+"#;
+
+#[test]
+fn a_headless_name_reaches_any_port_of_its_pods_by_endpoint_alone() {
+    let directory = TempDir::new().expect("a directory");
+    let by_endpoint = directory.path().join("by-endpoint.json");
+    fs::write(&by_endpoint, r#"{"version": 1, "steering": {"by": "endpoint"}}"#).expect("a file");
+    let by_endpoint = by_endpoint.to_str().expect("UTF-8");
+    for (name, upstream) in [
+        ("hl-0.hl:8080", "endpoint  10.1.1.1:8080"),
+        ("hl-0.hl", "endpoint  10.1.1.1:8080"),
+        ("hl:9187", "endpoint  10.1.1.1:9187"),
+        ("db-0.db:8080", "endpoint  10.1.1.2:8080"),
+        ("db", "endpoint  10.1.1.2:80"),
+    ] {
+        let run = explain(HEADLESS, &[name, "--from", "shop", "--config", by_endpoint]);
+        assert_eq!(run.status, 0, "{}", run.shown());
+        says(&run, &[upstream]);
+    }
+    let run = explain(HEADLESS, &["hl-0.hl:8080", "--from", "shop"]);
+    assert_eq!(run.status, 1, "{}", run.shown());
+    says(
+        &run,
+        &["only steering by endpoint reaches those; the Service has only port 80", "port 8080 of the pods answers"],
+    );
+    assert!(!run.stdout.contains("use 80"), "port 80 of a pod does not answer:\n{}", run.shown());
+    let run = explain(HEADLESS, &["db-0.db:8080", "--from", "shop"]);
+    says(&run, &["only steering by endpoint reaches those; the Service has no TCP port"]);
+}
+
 #[test]
 fn dns_answers_with_every_address_of_an_endpoint() {
     let cluster = PART

@@ -66,6 +66,8 @@ pub(crate) struct SetLocation {
     /// The index of the usable endpoints in the Service.
     pub(crate) usable_index: u32,
     pub(crate) subset_index: u16,
+    /// See [`Usable::set_id`](crate::table::Usable::set_id).
+    pub(crate) pod_port: u16,
 }
 
 impl Ticket {
@@ -154,7 +156,7 @@ impl Balance {
         let service = table.at(ticket.location.slot)?;
         let usable = service.usable_at(usize::try_from(ticket.location.usable_index).ok()?)?;
         let subset = usable.subsets.get(usize::from(ticket.location.subset_index))?;
-        let id = usable.set_id(subset);
+        let id = usable.set_id(subset, ticket.location.pod_port);
         let groups = service.spec.endpoints.as_ref()?.set_groups();
         (id == ticket.set).then(|| self.count_ejected(&subset.set, id, groups, now))
     }

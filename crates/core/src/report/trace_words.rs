@@ -52,6 +52,7 @@ impl fmt::Display for Step {
                 if *ejected > 0 { write!(f, ", {ejected} ejected") } else { Ok(()) }
             }
             Self::Port { number, origin, matched } => write_port(f, *number, *origin, matched.as_ref()),
+            Self::PodPort { number, only } => write_pod_port(f, *number, only.as_deref()),
             Self::Endpoints(outcome) => outcome.fmt(f),
             Self::Steer { cluster, authority, because } => {
                 match cluster {
@@ -85,6 +86,24 @@ fn write_port(
     }
     let protocol = app_protocol.as_ref().map(|protocol| quoted(protocol, MAX_QUOTED_CHARS));
     protocol.map_or(Ok(()), |protocol| write!(f, " with appProtocol {protocol}"))
+}
+
+fn write_pod_port(f: &mut fmt::Formatter<'_>, number: u16, only: Option<&[u16]>) -> fmt::Result {
+    let Some(ports) = only else {
+        return write!(f, "the name resolves to pod addresses, so it is port {number} of the pods");
+    };
+    write!(
+        f,
+        "port {number} may be a port of the pods, but only steering by endpoint reaches those; the Service has "
+    )?;
+    match ports {
+        [] => f.write_str("no TCP port"),
+        [one] => write!(f, "only port {one}"),
+        [first, others @ ..] => {
+            write!(f, "only the ports {first}")?;
+            others.iter().try_for_each(|port| write!(f, ", {port}"))
+        }
+    }
 }
 
 impl fmt::Display for Outcome {

@@ -1,6 +1,8 @@
 //! The last stage of a resolution: matching the requested port to a port of the Service, and checking that something serves it.
 //!
-//! The number is matched to the Service's TCP `port`, never to a `targetPort`.
+//! The number is matched to the Service's TCP `port`, never to a `targetPort`. DNS resolves the names of headless Services and of
+//! endpoints to pod addresses, at which any port of the pods answers: where the Service is steered by endpoint, a port that is
+//! not the Service's is one of the pods.
 
 use super::{
     reason::{Reason, Refusal},
@@ -8,7 +10,7 @@ use super::{
     trace::{EndpointsOutcome, Lack, MatchedPort, PortOrigin, Step},
     walk_state::{RequestedPort, Walk},
 };
-use crate::table::{Choice, LabelledEndpoints, Match, NamedEndpoint, Service, Usable};
+use crate::table::{Choice, LabelledEndpoints, Match, NamedEndpoint, Service, ServiceKind, ServicePort, Usable};
 
 impl<'t> Walk<'t, '_> {
     /// The route to a Service or to a part of one.
@@ -38,11 +40,11 @@ impl<'t> Walk<'t, '_> {
         };
         self.note(|| Step::Port { number, origin, matched: name.map(|name| matched_port(service, name)) });
         let Some(port_name) = name else {
-            return self.pass_or_refuse(Reason::PortNotFound, Refusal::PortNotFound);
+            return self.match_pod_port(matched, RequestedPort { number, ..requested }, reason);
         };
         let (destination, upstream, has_no_endpoints) = match matched {
             Match::Endpoint(NamedEndpoint { label, endpoints: LabelledEndpoints::Several(hostname), .. }) => {
-                let usable = own.and_then(|(index, _)| service.usable_by_hostname(hostname, index));
+                let usable = own.and_then(|(index, _)| service.usable_by_hostname(hostname, Some(index)));
                 let has_no_endpoints = usable.is_none_or(|usable| usable.endpoints == 0);
                 self.note(|| {
                     let usable = usable.map_or(0, |usable| usable.endpoints);
@@ -89,7 +91,52 @@ impl<'t> Walk<'t, '_> {
         if has_no_endpoints {
             return Resolution::Refuse(Refusal::NoEndpoints);
         }
-        Resolution::Route(Route { reason, destination, port: number, port_name, tls: requested.tls, upstream })
+        let tls = requested.tls;
+        Resolution::Route(Route { reason, destination, port: number, port_name, is_pod_port: false, tls, upstream })
+    }
+
+    /// The route to a port that the Service does not have, of a name that DNS resolves to pod addresses.
+    #[inline(never)]
+    fn match_pod_port(&mut self, matched: Match<'t>, requested: RequestedPort, reason: Reason) -> Resolution<'t> {
+        let RequestedPort { number, tls, .. } = requested;
+        let (service, destination, upstream) = match matched {
+            Match::Service(service) if matches!(service.spec.kind, ServiceKind::Headless) => {
+                (service, Destination::Service(service), service.usable_at_any_port().map(Upstream::Usable))
+            }
+            Match::Endpoint(NamedEndpoint { service, label, endpoints }) => {
+                let upstream = match endpoints {
+                    LabelledEndpoints::One(address, _) => Some(Upstream::Endpoint(address, number)),
+                    LabelledEndpoints::Several(hostname) => {
+                        service.usable_by_hostname(hostname, None).map(Upstream::Usable)
+                    }
+                };
+                (service, Destination::Endpoint(service, label), upstream)
+            }
+            Match::Service(_) | Match::Port(..) => {
+                return self.pass_or_refuse(Reason::PortNotFound, Refusal::PortNotFound);
+            }
+        };
+        // A CONNECT without a port has the number 0.
+        let upstream = upstream.filter(|_| service.reaches_pod_ports() && number != 0);
+        self.note(|| Step::PodPort {
+            number,
+            only: upstream.is_none().then(|| service.ports().iter().map(ServicePort::port).collect()),
+        });
+        let Some(upstream) = upstream else {
+            return self.pass_or_refuse(Reason::PortNotFound, Refusal::PortNotFound);
+        };
+        let usable = if let Upstream::Usable(usable) = upstream { usable.endpoints } else { 1 };
+        self.note(|| {
+            let of = match matched {
+                Match::Endpoint(_) => usable,
+                _ => service.spec.endpoints.as_ref().map_or(0, |endpoints| endpoints.len()),
+            };
+            Step::Endpoints(EndpointsOutcome::Known { usable, of, choice: Choice::Ready, family: None, lack: None })
+        });
+        if usable == 0 {
+            return Resolution::Refuse(Refusal::NoEndpoints);
+        }
+        Resolution::Route(Route { reason, destination, port: number, port_name: "", is_pod_port: true, tls, upstream })
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Route<'t> {
     pub port: u16,
     /// The name of the Service's port; empty where it has none.
     pub port_name: &'t str,
+    /// Whether the port is the pods' own rather than one of the Service.
+    pub is_pod_port: bool,
     /// Whether Envoy speaks TLS to an external destination.
     pub tls: bool,
     /// The endpoints to choose from.
@@ -149,7 +151,13 @@ impl Route<'_> {
         match self.upstream {
             Upstream::Endpoint(address, port) => Some(vec![SocketAddr::new(address, port)]),
             Upstream::Unknown => None,
-            Upstream::Usable(usable) => self.destination.service()?.addresses(usable),
+            Upstream::Usable(usable) => {
+                let mut endpoints = self.destination.service()?.addresses(usable)?;
+                if self.is_pod_port {
+                    endpoints.iter_mut().for_each(|endpoint| endpoint.set_port(self.port));
+                }
+                Some(endpoints)
+            }
         }
     }
 }

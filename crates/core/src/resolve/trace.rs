@@ -71,6 +71,13 @@ pub enum Step {
         /// The matching port.
         matched: Option<MatchedPort>,
     },
+    /// The port is not one of the Service, and the name resolves to pod addresses, where any port of the pods answers.
+    PodPort {
+        /// The port.
+        number: u16,
+        /// The Service's TCP ports, where only these can be reached: the Service is not steered by endpoint.
+        only: Option<Box<[u16]>>,
+    },
     /// The usable endpoints of the Service were looked up.
     Endpoints(EndpointsOutcome),
     /// A subset of the Service was chosen.

@@ -58,6 +58,9 @@ static NO_TRAITS: GroupTraits = GroupTraits {
 /// A group, and its index among the Service's groups.
 pub(crate) type IndexedGroup<'g> = (&'g EndpointGroup, u32);
 
+/// The number, in a set of endpoints, of whatever port of the pods is asked for.
+const ANY_PORT: u16 = 0;
+
 /// A port of a Service, as endpoints are selected by it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PortKey<'s> {
@@ -66,6 +69,15 @@ pub(crate) struct PortKey<'s> {
     pub(crate) number: Option<u16>,
     /// A hash of the Service's name and the port's: the same in every table, every worker and every pod.
     pub(crate) id: u64,
+    /// Whether it stands for every port of the pods, whether the Service has it or not.
+    pub(crate) is_any: bool,
+}
+
+impl PortKey<'_> {
+    /// The number of the port at the endpoints of `group`; `None` where they do not have it.
+    pub(super) fn of(&self, group: &EndpointGroup) -> Option<u16> {
+        if self.is_any { Some(ANY_PORT) } else { group.target_port(self.name, self.number) }
+    }
 }
 
 impl EndpointGroup {

@@ -14,7 +14,7 @@ use crate::{
     collections::{combine, hash_bytes},
     names::{EndpointLabel, Locality},
     policy::Policy,
-    wire::IpFamily,
+    wire::{IpFamily, SteeringMode},
 };
 
 /// A Service in a table.
@@ -31,6 +31,9 @@ pub struct Service {
     /// The number of endpoint addresses that were dropped because no other machine can reach them.
     pub(super) addresses_dropped: u16,
     served_ports: ServedPorts,
+    /// Whether names that DNS resolves to pod addresses reach any port of the pods: only an endpoint's address can be combined
+    /// with any port, and a cluster has the ports of its Service.
+    reaches_pod_ports: bool,
 }
 
 #[cfg(target_arch = "wasm32")]
@@ -40,7 +43,8 @@ const _: () = assert!(size_of::<Service>() == 128 && size_of::<Option<Service>>(
 #[derive(Clone, Debug)]
 enum Precomputed {
     /// The usable endpoints of each of `spec.ports`, then of `spec.endpoint_ports()`, and then of each of `spec.ports` for each
-    /// shared hostname; empty where the endpoints are unknown and there are no subsets.
+    /// shared hostname. Where any port of the pods can be reached, each shared hostname and at last a headless Service have one
+    /// more. Empty where the endpoints are unknown and there are no subsets.
     Usable(Box<[Usable]>),
     /// Of an ExternalName Service: the ports on which its target is listed.
     AllowedPorts(Box<[u16]>),
@@ -62,11 +66,15 @@ impl Service {
         if let (Some(endpoints), Some(distribution)) = (&mut spec.endpoints, spec.distribution) {
             endpoints.derive_hints(distribution);
         }
+        let mode = spec.steering.as_ref().and_then(|own| own.mode).unwrap_or(policy.steering_mode);
+        let reaches_pod_ports = mode == SteeringMode::Endpoint && spec.endpoints.is_some();
         let precomputed = match &spec.kind {
             ServiceKind::ExternalName(alias) => {
                 Precomputed::AllowedPorts(policy.external_names.allowed_ports(&alias.target).into())
             }
-            ServiceKind::Virtual(_) | ServiceKind::Headless => Precomputed::Usable(find_usable(&spec, &policy.caller)),
+            ServiceKind::Virtual(_) | ServiceKind::Headless => {
+                Precomputed::Usable(find_usable(&spec, reaches_pod_ports, &policy.caller))
+            }
         };
         let served_ports = match &precomputed {
             Precomputed::Usable(usable) if spec.endpoints.is_some() => {
@@ -74,7 +82,7 @@ impl Service {
             }
             Precomputed::Usable(_) | Precomputed::AllowedPorts(_) => ServedPorts::All,
         };
-        Self { spec, precomputed, slot, addresses_dropped, served_ports }
+        Self { spec, precomputed, slot, addresses_dropped, served_ports, reaches_pod_ports }
     }
 
     /// `namespace/name`.
@@ -154,10 +162,26 @@ impl Service {
         self.usable_at(index)
     }
 
-    /// The usable endpoints of the port at `index` of [`Service::ports`] that have the shared hostname at `hostname`.
-    pub(crate) fn usable_by_hostname(&self, hostname: usize, index: usize) -> Option<&Usable> {
+    /// The usable endpoints of the port at `index` of [`Service::ports`] that have the shared hostname at `hostname`; `None`: of
+    /// any port of the pods.
+    pub(crate) fn usable_by_hostname(&self, hostname: usize, index: Option<usize>) -> Option<&Usable> {
         let ports = self.ports().len();
-        self.usable_at(ports + self.spec.endpoint_ports().len() + hostname * ports + index)
+        let each = ports + usize::from(self.reaches_pod_ports);
+        self.usable_at(ports + self.spec.endpoint_ports().len() + hostname * each + index.unwrap_or(ports))
+    }
+
+    /// Whether names that DNS resolves to pod addresses reach any port of the pods.
+    pub(crate) fn reaches_pod_ports(&self) -> bool {
+        self.reaches_pod_ports
+    }
+
+    /// Of a headless Service: the usable endpoints of any port of the pods.
+    pub(crate) fn usable_at_any_port(&self) -> Option<&Usable> {
+        let is_there = self.reaches_pod_ports && matches!(self.spec.kind, ServiceKind::Headless);
+        match &self.precomputed {
+            Precomputed::Usable(usable) if is_there => usable.last(),
+            Precomputed::Usable(_) | Precomputed::AllowedPorts(_) => None,
+        }
     }
 
     /// The number of ready endpoints that have the shared hostname at `hostname`.
@@ -223,8 +247,8 @@ impl ServedPorts {
     }
 }
 
-/// The usable endpoints of every port, for a caller at `caller`.
-fn find_usable(spec: &ServiceSpec, caller: &Locality) -> Box<[Usable]> {
+/// The usable endpoints of every port, and where `has_any_port` of any port of the pods, for a caller at `caller`.
+fn find_usable(spec: &ServiceSpec, has_any_port: bool, caller: &Locality) -> Box<[Usable]> {
     let none = Subsets::default();
     let subsets = spec.subsets.as_deref().unwrap_or(&none);
     let rules = ServingRules {
@@ -235,7 +259,10 @@ fn find_usable(spec: &ServiceSpec, caller: &Locality) -> Box<[Usable]> {
         subsets,
     };
     let service_hash = hash_bytes(spec.name.as_str().as_bytes());
-    let port = |name, number| PortKey { name, number, id: combine(service_hash, hash_bytes(str::as_bytes(name))) };
+    let id = |name| combine(service_hash, hash_bytes(str::as_bytes(name)));
+    let port = |name, number| PortKey { name, number, id: id(name), is_any: false };
+    // No port has this name.
+    let any_port = has_any_port.then(|| PortKey { is_any: true, ..port("*", None) });
     let own = spec.ports.iter().map(|own| port(&own.name, Some(own.port)));
     match &spec.endpoints {
         None if subsets.is_empty() => Box::default(),
@@ -252,9 +279,11 @@ fn find_usable(spec: &ServiceSpec, caller: &Locality) -> Box<[Usable]> {
                     ServingRules { headless: true, local: false, family, is_single_stack: false, subsets: none };
                 // At most MAX_SERVICE_SHARES.
                 let groups = (groups, u32::try_from(first).unwrap_or(u32::MAX));
-                own.clone().map(move |port| (groups, PortKey { id: combine(port.id, hostname), ..port }, rules))
+                let ports = own.clone().chain(any_port);
+                ports.map(move |port| (groups, PortKey { id: combine(port.id, hostname), ..port }, rules))
             });
-            let each = of_service.chain(by_hostname).zip(0..);
+            let at_any_port = any_port.filter(|_| rules.headless).map(|port| (all, port, rules));
+            let each = of_service.chain(by_hostname).chain(at_any_port).zip(0..);
             each.map(|((groups, port, rules), index)| Usable::among(groups, port, index, rules, caller)).collect()
         }
     }

@@ -90,8 +90,7 @@ impl Usable {
         rules: ServingRules<'_>,
         caller: &Locality,
     ) -> Self {
-        let with_port =
-            groups.iter().zip(first..).filter(|(group, _)| group.target_port(port.name, port.number).is_some());
+        let with_port = groups.iter().zip(first..).filter(|(group, _)| port.of(group).is_some());
         let candidates: OneOrMany<IndexedGroup<'_>> = with_port.collect();
         let (choice, chosen) = match rules.family {
             None => by_conditions(&candidates, rules, caller),
@@ -119,9 +118,11 @@ impl Usable {
         }
     }
 
-    /// A hash of the port and one of its subsets: the same in every table, every worker and every pod.
-    pub(crate) fn set_id(&self, subset: &WeightedSubset) -> u64 {
-        if subset.id == 0 { self.id } else { combine(self.id, subset.id) }
+    /// A hash of the port and one of its subsets: the same in every table, every worker and every pod. `pod_port` is the port asked
+    /// for of any port of the pods, else 0.
+    pub(crate) fn set_id(&self, subset: &WeightedSubset, pod_port: u16) -> u64 {
+        let id = if subset.id == 0 { self.id } else { combine(self.id, subset.id) };
+        if pod_port == 0 { id } else { combine(id, pod_port.into()) }
     }
 
     /// All subsets of a Service whose endpoints are unknown.

@@ -185,3 +185,63 @@ fn finds_the_endpoints_of_a_hostname_by_family_and_port() {
         assert_eq!(endpoints_of(&service, authority), expected, "{why}");
     }
 }
+
+// DNS resolves these names to pod addresses, where any port of the pods answers, whether the Service lists it or not.
+#[test]
+fn reaches_any_port_of_the_pods_that_a_name_resolves_to() {
+    let db = json!({"clusterIPs": "None", "ports": [{"port": 80, "appProtocol": "https"}], "endpoints": [
+        {"addresses": "10.0.1.1 10.0.1.2 10.0.1.3", "hostnames": "db-0 worker worker", "ports": {"": 8080}},
+        {"addresses": "10.0.1.4", "ports": {"other": 1}},
+        {"addresses": "10.0.1.5", "hostnames": "db-9", "ready": false},
+    ]});
+    let all = ["10.0.1.1", "10.0.1.2", "10.0.1.3", "10.0.1.4"];
+    let workers = &all[1..3];
+    let mut worker = Worker::new(service(db.clone(), json!({})), 1);
+    for (authority, addresses, port, why) in [
+        ("db-0.web:9187", &all[..1], 9187, "a port that the Service does not list"),
+        ("db-0.web", &all[..1], 8080, "a port of the Service is joined to the slice's"),
+        ("db-0.web:8080", &all[..1], 8080, "the target port itself"),
+        ("10-0-1-4.web:9187", &all[3..], 9187, "by the dashed address"),
+        ("worker.web:9187", workers, 9187, "a shared hostname"),
+        ("web:9187", &all, 9187, "the Service's own name: every ready endpoint, whatever ports its slice lists"),
+        ("web.shop.svc.cluster.local:53", &all, 53, "any port"),
+    ] {
+        let picks: BTreeSet<String> = worker.picks(authority, 40).into_iter().collect();
+        let expected: BTreeSet<String> = addresses.iter().map(|address| format!("{address}:{port}")).collect();
+        assert_eq!(picks, expected, "{why}");
+    }
+    assert_eq!(worker.cluster("db-0.web"), "original-dst-tls", "the Service's port speaks TLS");
+    assert_eq!(worker.cluster("db-0.web:9187"), "original-dst", "the Service says nothing of a port of the pods");
+    let by_endpoint =
+        |service: Value| config(json!({"steering": {"by": "endpoint"}, "table": {"services": {"shop/web": service}}}));
+    let no_ports = json!({"clusterIPs": "None", "endpoints": [{"addresses": "10.0.1.1", "hostnames": "db-0"}]});
+    let not_headless = json!({"ports": [{"name": "http", "port": 80}], "endpoints": [{"addresses": "10.0.1.1"}]});
+    let mut by_cluster = db;
+    by_cluster["steering"] = json!({"by": "cluster"});
+    for (service, authority, expected, why) in [
+        (no_ports.clone(), "db-0.web:8080", "endpoint db-0.web.shop:8080", "a Service without ports"),
+        (no_ports.clone(), "web", "service web.shop:80", "the scheme's port"),
+        (no_ports.clone(), "_http._tcp.web:80", "pass name_not_found", "it has no named port"),
+        (no_ports, "db-1.web:8080", "pass name_not_found", "no such endpoint"),
+        (not_headless.clone(), "10-0-1-1.web:81", "endpoint 10-0-1-1.web.shop:81", "an endpoint's name is a pod's"),
+        (not_headless.clone(), "web:81", "pass port_not_found", "a cluster IP has the Service's ports alone"),
+        (not_headless, "_http._tcp.web:81", "pass port_not_found", "another port than the one named"),
+        (by_cluster.clone(), "db-0.web:9187", "pass port_not_found", "no cluster has this port"),
+        (by_cluster, "web:9187", "pass port_not_found", "nor for the whole Service"),
+    ] {
+        assert_eq!(ask(&by_endpoint(service), authority), expected, "{why}");
+    }
+}
+
+#[test]
+fn ejects_an_endpoint_for_one_port_of_the_pods_alone() {
+    let web = json!({"clusterIPs": "None", "endpoints": [{"addresses": "10.0.1.1 10.0.1.2"}]});
+    let outlier_detection = json!({"outlierDetection": {"consecutive5xxErrors": 1, "maxEjectionPercent": 50}});
+    let mut worker = Worker::new(service(web, outlier_detection), 1);
+    let (failed, ticket) = worker.send("web:9187");
+    assert_eq!(ticket.map(|ticket| ticket.endpoint().1), Some(9187));
+    assert!(worker.end(ticket, Some(503)));
+    assert!(!worker.picks("web:9187", 20).contains(&failed), "{failed} is ejected");
+    let address = failed.strip_suffix(":9187").expect("the port asked for");
+    assert!(worker.picks("web:9188", 20).contains(&format!("{address}:9188")), "another port of it still serves");
+}

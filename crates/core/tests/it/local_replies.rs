@@ -77,6 +77,14 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             authority is not a port of the Service; use a port that the Service declares: kubectl get service lists them\n",
         ),
         (
+            b"db-0.db:9187",
+            404,
+            5,
+            "byname: port_not_found: \"db-0.db:9187\" from namespace shop: db-0.db.shop.svc.cluster.local: port 9187 may be a port of \
+            the pods, but only steering by endpoint reaches those; the Service has only port 80; steer the Service by endpoint, or \
+            list the port in the Service\n",
+        ),
+        (
             b"down",
             503,
             14,

@@ -84,6 +84,8 @@ pub(crate) struct NaiveCluster {
     pub(crate) baseline: Option<String>,
     /// `externalNames.mode` is `follow`; otherwise there are `GRANTS` and no mode.
     pub(crate) follows: bool,
+    /// Requests are steered by endpoint; otherwise by cluster.
+    pub(crate) by_endpoint: bool,
 }
 
 /// The aliases and fallbacks that a search has followed.
@@ -166,7 +168,12 @@ impl NaiveCluster {
     pub(crate) fn new(mut services: Vec<NaiveService>, ndots: u8, musl: bool, follows: bool) -> Self {
         services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         services.dedup_by(|a, b| (&a.namespace, &a.name) == (&b.namespace, &b.name));
-        Self { services, ndots, musl, fallbacks: vec![], baseline: None, follows }
+        Self { services, ndots, musl, fallbacks: vec![], baseline: None, follows, by_endpoint: false }
+    }
+
+    /// The same cluster, with requests steered by endpoint.
+    pub(crate) fn steered_by_endpoint(self) -> Self {
+        Self { by_endpoint: true, ..self }
     }
 
     /// Adds the fallbacks that a configuration may have, the first of several for one Service.
@@ -220,6 +227,9 @@ impl NaiveCluster {
             "fallback": {"services": fallbacks, "baselines": baselines},
             "table": {"services": services},
         });
+        if self.by_endpoint {
+            fields["steering"] = json!({"by": "endpoint"});
+        }
         if self.follows {
             fields["externalNames"]["mode"] = json!("follow");
         }
@@ -394,6 +404,12 @@ impl NaiveCluster {
             };
             found = next;
         }
+        // DNS resolves it to the addresses of pods, where any port may answer.
+        let is_of_pods = match &found {
+            NaiveMatch::Service(service) => matches!(service.kind, NaiveKind::Headless),
+            NaiveMatch::Endpoint(..) | NaiveMatch::Pod(_) => true,
+            NaiveMatch::Port(_) => false,
+        };
         let (reason, host, service) = match found {
             NaiveMatch::Service(service) | NaiveMatch::Port(service) => ("service", service.short(), Some(service)),
             NaiveMatch::Endpoint(service, label) => ("endpoint", format!("{label}.{}", service.short()), Some(service)),
@@ -401,7 +417,7 @@ impl NaiveCluster {
         };
         let reason = walk.reason.unwrap_or(if walk.aliases.is_empty() { reason } else { "alias" });
         match service {
-            Some(_) if port != 80 => Some("pass port_not_found".into()),
+            Some(_) if port != 80 && !(self.by_endpoint && is_of_pods) => Some("pass port_not_found".into()),
             Some(service) if !service.any_ready() => self.fallback_of(&service.namespace, &service.name, port, walk),
             _ => Some(format!("{reason} {host}:{port}")),
         }
