@@ -163,6 +163,72 @@ fn a_headless_name_reaches_any_port_of_its_pods_by_endpoint_alone() {
     says(&run, &["only steering by endpoint reaches those; the Service has no TCP port"]);
 }
 
+/// A Service whose port is UDP, and a name by which the search would go on. The headless Services have UDP ports in their
+/// EndpointSlices: the Service's, another one, and none.
+const UDP: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Service, metadata: {name: dns, namespace: shop}, spec: {clusterIP: 10.96.0.1, ports: [{name: dns, port: 53, protocol: UDP}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: udp, namespace: dns}, spec: {clusterIP: 10.96.0.2, ports: [{name: http, port: 80}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: same, namespace: shop}, spec: {clusterIP: None, ports: [{name: dns, port: 53, protocol: UDP}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: own, namespace: shop}, spec: {clusterIP: None}}
+- {apiVersion: v1, kind: Service, metadata: {name: none, namespace: shop}, spec: {clusterIP: None, ports: [{name: dns, port: 53, protocol: UDP}]}}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: dns-1, namespace: shop, labels: {kubernetes.io/service-name: dns}}
+  addressType: IPv4
+  ports: [{name: dns, port: 53, protocol: UDP}]
+  endpoints: [{addresses: [10.1.1.1]}]
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: udp-1, namespace: dns, labels: {kubernetes.io/service-name: udp}}
+  addressType: IPv4
+  ports: [{name: http, port: 8080}]
+  endpoints: [{addresses: [10.1.9.9], hostname: dns}]
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: same-1, namespace: shop, labels: {kubernetes.io/service-name: same}}
+  addressType: IPv4
+  ports: [{name: dns, port: 5353, protocol: UDP}]
+  endpoints: [{addresses: [10.1.1.2]}]
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: own-1, namespace: shop, labels: {kubernetes.io/service-name: own}}
+  addressType: IPv4
+  ports: [{name: sig, port: 2905, protocol: SCTP}, {name: web}, {name: http, port: 80}]
+  endpoints: [{addresses: [10.1.1.3]}]
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: none-1, namespace: shop, labels: {kubernetes.io/service-name: none}}
+  addressType: IPv4
+  ports: []
+  endpoints: [{addresses: [10.1.1.4]}]
+"#;
+
+#[test]
+fn names_of_udp_ports_exist_as_in_dns() {
+    for (name, reason, in_dns) in [
+        ("dns.udp.dns", "port_not_found", "dns.udp.dns.shop.svc.cluster.local → 10.96.0.1\n"),
+        ("_dns._udp.same", "port_not_found", "_dns._udp.same.shop.svc.cluster.local → 10.1.1.2\n"),
+        ("_sig._sctp.own", "port_not_found", "_sig._sctp.own.shop.svc.cluster.local → 10.1.1.3\n"),
+        ("_web._tcp.own", "port_not_found", "_web._tcp.own.shop.svc.cluster.local → 10.1.1.3\n"),
+        ("_dns._udp.none", "name_not_found", "_dns._udp.none.shop.svc.cluster.local → no such name\n"),
+    ] {
+        let run = explain(UDP, &[name, "--from", "shop"]);
+        says(&run, &[&format!("not resolved: {reason}"), in_dns]);
+    }
+    says(
+        &explain(UDP, &["dns:53", "--from", "shop"]),
+        &["port 53 of the Service is a UDP port, and requests need a TCP port"],
+    );
+    // Tables name such ports only where the Service does not.
+    let table = byname_with_input(&["compile"], UDP.as_bytes());
+    says(&table, &[r#""addresses":"10.1.1.3","ports":{"http":80},"otherPorts":"sig/SCTP web/TCP"}"#]);
+    says(&table, &[r#""addresses":"10.1.1.4","otherPorts":""}"#]);
+    assert_eq!(table.stdout.matches("otherPorts").count(), 2, "{}", table.shown());
+}
+
 #[test]
 fn dns_answers_with_every_address_of_an_endpoint() {
     let cluster = PART

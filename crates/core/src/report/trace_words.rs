@@ -11,7 +11,7 @@ use crate::{
     },
     table::{Choice, Missing},
     text::{quoted, shown},
-    wire::{IpFamily, Trigger},
+    wire::{IpFamily, Protocol, Trigger},
 };
 
 impl fmt::Display for Trace {
@@ -52,6 +52,10 @@ impl fmt::Display for Step {
                 if *ejected > 0 { write!(f, ", {ejected} ejected") } else { Ok(()) }
             }
             Self::Port { number, origin, matched } => write_port(f, *number, *origin, matched.as_ref()),
+            Self::OtherPort { port, protocol: Protocol::Tcp } => write!(f, "the endpoints' port {port} has no number"),
+            Self::OtherPort { port, protocol } => {
+                write!(f, "port {port} of the Service is a {} port, and requests need a TCP port", protocol.as_str())
+            }
             Self::PodPort { number, only } => write_pod_port(f, *number, only.as_deref()),
             Self::Endpoints(outcome) => outcome.fmt(f),
             Self::Steer { cluster, authority, because } => {
@@ -203,7 +207,7 @@ impl fmt::Display for Missing {
             Self::Endpoint => "the Service has no endpoint with that name",
             Self::EndpointNotReady => "the endpoint with that name is not ready",
             Self::EndpointUnknown => "the Service's endpoints are not in the table: may differ from DNS",
-            Self::Port => "the Service has no TCP port with that name",
+            Self::Port => "the Service has no port with that name and protocol",
             Self::NothingReady => "the Service is headless and has no ready endpoint",
             Self::BelowExternalName => "an ExternalName Service has no names below it",
             Self::PodAddress => "no endpoint has that address",

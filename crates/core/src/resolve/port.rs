@@ -4,6 +4,8 @@
 //! endpoints to pod addresses, at which any port of the pods answers: where the Service is steered by endpoint, a port that is
 //! not the Service's is one of the pods.
 
+use alloc::string::ToString;
+
 use super::{
     reason::{Reason, Refusal},
     resolution::{Destination, Resolution, Route, Upstream},
@@ -28,6 +30,10 @@ impl<'t> Walk<'t, '_> {
                 PortOrigin::Scheme => (service, port.number, PortOrigin::Name),
                 _ => (service, requested.number, requested.origin),
             },
+            Match::OtherPort(port) => {
+                self.note(|| Step::OtherPort { port: port.name.into(), protocol: port.protocol });
+                return self.pass_or_refuse(Reason::PortNotFound, Refusal::PortNotFound);
+            }
         };
         // Nearly every port is found by its number, and its index then leads to its endpoints without another search.
         let own = match matched {
@@ -38,7 +44,10 @@ impl<'t> Walk<'t, '_> {
             Match::Port(_, port) => (port.number == number).then_some(port.name),
             _ => own.map(|(_, port)| port.name()),
         };
-        self.note(|| Step::Port { number, origin, matched: name.map(|name| matched_port(service, name)) });
+        self.note(|| match (name, service.spec.protocol_of(number)) {
+            (None, Some(protocol)) => Step::OtherPort { port: number.to_string().into(), protocol },
+            _ => Step::Port { number, origin, matched: name.map(|name| matched_port(service, name)) },
+        });
         let Some(port_name) = name else {
             return self.match_pod_port(matched, RequestedPort { number, ..requested }, reason);
         };
@@ -112,7 +121,7 @@ impl<'t> Walk<'t, '_> {
                 };
                 (service, Destination::Endpoint(service, label), upstream)
             }
-            Match::Service(_) | Match::Port(..) => {
+            Match::Service(_) | Match::Port(..) | Match::OtherPort(..) => {
                 return self.pass_or_refuse(Reason::PortNotFound, Refusal::PortNotFound);
             }
         };

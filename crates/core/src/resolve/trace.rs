@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use crate::{
     names::{AuthorityError, NamespacedName},
     table::{Choice, Missing},
-    wire::{IpFamily, Trigger},
+    wire::{IpFamily, Protocol, Trigger},
 };
 
 /// The steps of a decision, in order, and the version of the table that made it.
@@ -77,6 +77,13 @@ pub enum Step {
         number: u16,
         /// The Service's TCP ports, where only these can be reached: the Service is not steered by endpoint.
         only: Option<Box<[u16]>>,
+    },
+    /// The port exists, but no request can go to it.
+    OtherPort {
+        /// The name or the number.
+        port: Box<str>,
+        /// The protocol; TCP where the port has no number.
+        protocol: Protocol,
     },
     /// The usable endpoints of the Service were looked up.
     Endpoints(EndpointsOutcome),

@@ -5,13 +5,14 @@ use core::{net::IpAddr, ops::Range};
 
 use super::{
     addresses::Addresses,
-    endpoint_group::{EndpointGroup, GroupTraits},
+    endpoint_group::{EndpointGroup, GroupTraits, split_other_port},
+    service_port::OtherPort,
 };
 use crate::{
     collections::{Entries, StringList},
     limits::MAX_SERVICE_ENDPOINTS,
     names::{EndpointLabel, is_dashed, is_special, parse_dashed},
-    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, IpFamily, TrafficDistribution},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, IpFamily, Protocol, TrafficDistribution},
 };
 
 /// The endpoints of a Service.
@@ -191,6 +192,24 @@ impl Endpoints {
     pub(super) fn named_port(&self, port: &str) -> Option<(&str, u16)> {
         let mut ports = self.ready().filter_map(|group| group.ports.as_ref()).flat_map(Entries::iter);
         ports.find(|(name, _)| *name == port).map(|(name, number)| (name, *number))
+    }
+
+    /// The port called `name` of `protocol` that ready endpoints have and no request can go to. `own` is that of the Service, which
+    /// counts for endpoints that list none.
+    pub(super) fn other_port<'t>(
+        &'t self,
+        name: &str,
+        protocol: Protocol,
+        own: Option<OtherPort<'t>>,
+    ) -> Option<OtherPort<'t>> {
+        self.ready().find_map(|group| match &group.traits().other_ports {
+            None => own,
+            Some(ports) => {
+                let mut ports = ports.iter().filter_map(split_other_port);
+                let (name, protocol) = ports.find(|port| *port == (name, protocol))?;
+                Some(OtherPort { name, protocol })
+            }
+        })
     }
 
     /// The names of all ports that endpoints list.

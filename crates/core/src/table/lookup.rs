@@ -2,8 +2,14 @@
 
 use core::net::IpAddr;
 
-use super::{endpoints::LabelledEndpoints, headless, index::Table, service::Service, service_spec::ServiceKind};
-use crate::names::{ClusterName, EndpointLabel, is_special, parse_dashed};
+use super::{
+    endpoints::LabelledEndpoints, headless, index::Table, service::Service, service_port::OtherPort,
+    service_spec::ServiceKind,
+};
+use crate::{
+    names::{ClusterName, EndpointLabel, is_special, parse_dashed},
+    wire::Protocol,
+};
 
 /// What a name below the cluster domain resolves to, as far as a table can know.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +26,8 @@ pub(crate) enum Match<'t> {
     Service(&'t Service),
     /// `_port._proto` of a Service.
     Port(&'t Service, NamedPort<'t>),
+    /// `_port._proto` of a Service, of a port that no request can go to.
+    OtherPort(OtherPort<'t>),
     Endpoint(NamedEndpoint<'t>),
 }
 
@@ -51,7 +59,7 @@ pub enum Missing {
     EndpointNotReady,
     /// The Service's endpoints are not in the table, so it may have one of this name.
     EndpointUnknown,
-    /// The Service has no TCP port of this name.
+    /// The Service has no port of this name and protocol.
     Port,
     /// The Service is headless and has no ready endpoint.
     NothingReady,
@@ -75,7 +83,7 @@ impl Table {
     /// |---|---|
     /// | `svc.ns.svc` | the Service |
     /// | `ep.svc.ns.svc` | the ready endpoints with this hostname, or the one with this dashed address |
-    /// | `_port._proto.svc.ns.svc`, underscores optional | the Service at that port |
+    /// | `_port._proto.svc.ns.svc`, underscores optional | the Service at that port, of any protocol |
     /// | `a-b-c-d.ns.pod` | an address that an endpoint has |
     ///
     /// Kubernetes DNS-Based Service Discovery, section 2; endpoint names of Services with a cluster IP, and the forms
@@ -103,15 +111,19 @@ impl Table {
                 let service = self.with_names_below(namespace, name)?;
                 let (protocol, port) =
                     (strip_underscore(cluster_name.label(3)), strip_underscore(cluster_name.label(4)));
-                let named = named_port(service, port, protocol);
-                let has_port = || protocol == "tcp" && service.ports().iter().any(|own| *own.name == *port);
-                Match::Port(
-                    service,
-                    named.ok_or_else(|| match self.existing(namespace, name) {
-                        Err(missing) if has_port() => missing,
-                        _ => Missing::Port,
-                    })?,
-                )
+                let protocol = Protocol::parse(protocol).ok_or(Missing::Port)?;
+                let has_port = || protocol == Protocol::Tcp && service.ports().iter().any(|own| *own.name == *port);
+                match (named_port(service, port, protocol), service.spec.other_port(port, protocol)) {
+                    (Some(named), _) => Match::Port(service, named),
+                    // DNS has names of ports of any protocol, so the search ends here.
+                    (None, Some(other)) => Match::OtherPort(other),
+                    (None, None) => {
+                        return Err(match self.existing(namespace, name) {
+                            Err(missing) if has_port() => missing,
+                            _ => Missing::Port,
+                        });
+                    }
+                }
             }
             ("pod", 3) => {
                 let address = parse_dashed(name).ok_or(Missing::PodAddress)?;
@@ -144,8 +156,8 @@ impl Table {
 }
 
 /// The TCP port called `name`.
-fn named_port<'t>(service: &'t Service, name: &str, protocol: &str) -> Option<NamedPort<'t>> {
-    if protocol != "tcp" || name.is_empty() {
+fn named_port<'t>(service: &'t Service, name: &str, protocol: Protocol) -> Option<NamedPort<'t>> {
+    if protocol != Protocol::Tcp || name.is_empty() {
         return None;
     }
     let own = service.ports().iter().find(|port| *port.name == *name);

@@ -6,7 +6,7 @@ use core::{net::IpAddr, str::FromStr};
 use super::{
     endpoints::Endpoints,
     headless,
-    service_port::{ServicePort, compile_ports},
+    service_port::{NonTcpPort, OtherPort, ServicePort, compile_ports},
     subsets::Subsets,
 };
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
     names::{Name, NamespacedName, is_special},
     policy::{SteeringOverride, is_refused_target},
     wire::{
-        self, FieldErrorType, FieldErrors, FieldPathRef, InternalTrafficPolicy, IpFamily, ServiceType, SessionAffinity,
-        TrafficDistribution,
+        self, FieldErrorType, FieldErrors, FieldPathRef, InternalTrafficPolicy, IpFamily, Protocol, ServiceType,
+        SessionAffinity, TrafficDistribution,
     },
 };
 
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ServiceSpec {
     pub(crate) name: NamespacedName,
-    /// The TCP ports; no others are matched.
+    /// The TCP ports, which alone requests go to.
     pub(crate) ports: OneOrMany<ServicePort>,
     pub(crate) kind: ServiceKind,
     /// `sessionAffinity: ClientIP`.
@@ -49,6 +49,7 @@ pub struct ServiceSpec {
 struct RarePorts {
     /// Names of ports that only the endpoints of a headless Service have.
     of_endpoints: Box<[Box<str>]>,
+    non_tcp: Box<[NonTcpPort]>,
 }
 
 /// What the name of a Service resolves to in DNS.
@@ -88,6 +89,26 @@ impl ServiceSpec {
         self.rare_ports.as_ref().map_or(&[], |ports| &ports.of_endpoints)
     }
 
+    fn non_tcp_ports(&self) -> &[NonTcpPort] {
+        self.rare_ports.as_ref().map_or(&[], |ports| &ports.non_tcp)
+    }
+
+    /// The port called `name` of `protocol` that DNS has and that no request can go to.
+    pub(super) fn other_port(&self, name: &str, protocol: Protocol) -> Option<OtherPort<'_>> {
+        let is_it = |port: &&NonTcpPort| *port.name == *name && port.protocol == protocol;
+        let own = self.non_tcp_ports().iter().find(is_it).map(|port| OtherPort { name: &port.name, protocol });
+        match (&self.kind, &self.endpoints) {
+            _ if name.is_empty() => None,
+            (ServiceKind::Headless, Some(endpoints)) => endpoints.other_port(name, protocol, own),
+            _ => own,
+        }
+    }
+
+    /// The protocol of the Service's port `number`, which is not TCP.
+    pub(crate) fn protocol_of(&self, number: u16) -> Option<Protocol> {
+        self.non_tcp_ports().iter().find(|port| port.port == number).map(|port| port.protocol)
+    }
+
     /// The addresses in the cluster; none for headless and ExternalName Services.
     pub(super) fn cluster_ips(&self) -> &[IpAddr] {
         match &self.kind {
@@ -113,7 +134,7 @@ impl ServiceSpec {
             return Err(errors);
         };
         let kind = compile_kind(wire, &at, &mut errors);
-        let ports = compile_ports(&wire.ports, &at.field("ports"), &mut errors);
+        let (ports, non_tcp) = compile_ports(&wire.ports, &at.field("ports"), &mut errors);
         let in_endpoints = at.field("endpoints");
         let endpoints = wire
             .endpoints
@@ -145,7 +166,8 @@ impl ServiceSpec {
             kind,
             ports,
             endpoints,
-            rare_ports: (!of_endpoints.is_empty()).then(|| Box::new(RarePorts { of_endpoints })),
+            rare_ports: (!of_endpoints.is_empty() || !non_tcp.is_empty())
+                .then(|| Box::new(RarePorts { of_endpoints, non_tcp })),
             subsets,
             local: wire.internal_traffic_policy == InternalTrafficPolicy::Local,
             distribution: wire.traffic_distribution,

@@ -77,6 +77,20 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             authority is not a port of the Service; use a port that the Service declares: kubectl get service lists them\n",
         ),
         (
+            b"_dns._udp.payments",
+            404,
+            5,
+            "byname: port_not_found: \"_dns._udp.payments\" from namespace shop: _dns._udp.payments.shop.svc.cluster.local: port dns of \
+            the Service is a UDP port, and requests need a TCP port; use a TCP port of the Service: kubectl get service lists them\n",
+        ),
+        (
+            b"payments:53",
+            404,
+            5,
+            "byname: port_not_found: \"payments:53\" from namespace shop: payments.shop.svc.cluster.local: port 53 of the Service is a \
+            UDP port, and requests need a TCP port; use a TCP port of the Service: kubectl get service lists them\n",
+        ),
+        (
             b"db-0.db:9187",
             404,
             5,
