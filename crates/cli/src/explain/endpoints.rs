@@ -195,14 +195,14 @@ fn because(
         (true, Some(Choice::LocalTerminating)) => {
             format!("terminating, but used because no endpoint on the caller's node {node} is ready")
         }
-        (true, Some(Choice::NodeUnknown)) => {
-            "internalTrafficPolicy is Local, but the caller's node is unknown".to_owned()
-        }
         (true, _) if is_ready && !endpoint.ready => {
             "not ready, but used because publishNotReadyAddresses is set".to_owned()
         }
         (true, _) => "ready".to_owned(),
         (false, _) if !is_ready && !is_draining => "not ready".to_owned(),
+        (false, Some(Choice::NodeUnknown)) => {
+            "internalTrafficPolicy is Local, and the caller's node is unknown".to_owned()
+        }
         (false, Some(Choice::Local | Choice::LocalTerminating)) if endpoint.node != caller.who.node => {
             format!("not on the caller's node {node}: internalTrafficPolicy is Local")
         }

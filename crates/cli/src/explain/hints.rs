@@ -30,6 +30,10 @@ pub(super) fn hints(
     }
     match (reason, service) {
         (Reason::PortNotFound, Some((name, service))) => hints.extend(ports(cluster, name, service, asked, trace)),
+        (Reason::NoEndpoints, Some((name, _))) if trace.steps.iter().any(Step::lacks_node) => hints.push(format!(
+            "Service {name} is reached on the caller's node only (internalTrafficPolicy: Local); pass --pod, or set caller.node in the \
+             --config file"
+        )),
         (Reason::NoEndpoints | Reason::NameNotFound, Some((name, _))) => hints.extend(endpoints::why_none(cluster, name)),
         (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, compiled, asked)),
         (Reason::IpLiteral, None) => hints.extend(address(cluster, asked)),

@@ -145,7 +145,11 @@ fn uses_colour_only_when_forced_in_a_pipe() {
 /// As with `byname … | head -0`: the reader closes the pipe early, which is no error.
 #[test]
 fn a_closed_pipe_is_no_error() {
-    for args in [&["schema"] as &[&str], &["compile", "-f", SHOP], &["explain", "cart", "--from", "shop", "-f", SHOP]] {
+    for args in [
+        &["schema"] as &[&str],
+        &["compile", "-f", SHOP, "--pod", "shop/web-5c8f7b6d9f-4xk2p"],
+        &["explain", "cart", "--from", "shop", "-f", SHOP],
+    ] {
         let mut command = program();
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");

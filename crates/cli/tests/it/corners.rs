@@ -230,6 +230,48 @@ fn names_of_udp_ports_exist_as_in_dns() {
 }
 
 #[test]
+fn a_local_service_has_no_endpoints_without_a_node() {
+    let local = PART.replace("clusterIP: 10.0.0.1,", "clusterIP: 10.0.0.1, internalTrafficPolicy: Local,");
+    let run = explain(&local, &["web", "--from", "shop"]);
+    assert_eq!(run.status, 1, "{}", run.shown());
+    says(
+        &run,
+        &[
+            "not reachable: no_endpoints; the filter sends a local reply with status 503",
+            "0 of 2 endpoints can serve: internalTrafficPolicy is Local, and the caller's node is unknown",
+            "pass --pod, or set caller.node in the --config file",
+        ],
+    );
+    let warning = "the caller's node is unknown, so the filter answers 503 for Services with internalTrafficPolicy: Local (shop/web)";
+    let compile = |cluster: &str, args: &[&str]| byname_with_input(&[&["compile"], args].concat(), cluster.as_bytes());
+    let run = compile(&local, &["-n", "shop"]);
+    assert!(run.status == 0 && run.stderr.contains(warning), "{}", run.shown());
+    // With a node there is nothing to warn of, and nothing is refused where endpoints are not in the table.
+    let directory = TempDir::new().expect("a directory");
+    let with_node = directory.path().join("node.json");
+    fs::write(&with_node, r#"{"version": 1, "caller": {"node": "n1"}}"#).expect("a file");
+    let with_node = with_node.to_str().expect("UTF-8");
+    says(
+        &explain(&local, &["web", "--from", "shop", "--config", with_node]),
+        &["1 of 2 endpoints can serve by IPv4: those on the caller's node"],
+    );
+    let istio = ["-n", "shop", "--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname:1"];
+    for (cluster, args) in [(&*local, &["--config", with_node] as &[&str]), (&*local, &istio), (PART, &["-n", "shop"])]
+    {
+        let run = compile(cluster, args);
+        assert!(run.status == 0 && !run.stderr.contains("node is unknown"), "{}", run.shown());
+    }
+    // diff asks for some node.
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let run = byname(&["diff", &file("old.yaml", PART), &file("new.yaml", &local)]);
+    says(&run, &["no differences"]);
+}
+
+#[test]
 fn dns_answers_with_every_address_of_an_endpoint() {
     let cluster = PART
         .replace("{clusterIP: 10.0.0.1, selector", "{clusterIP: None, selector")

@@ -192,7 +192,7 @@ impl fmt::Display for EndpointsOutcome {
                     (Choice::LocalTerminating, _) => {
                         ": on the caller's node none is ready, so those that serve while terminating are used"
                     }
-                    (Choice::NodeUnknown, _) => ": internalTrafficPolicy is Local, and caller.node is unknown",
+                    (Choice::NodeUnknown, _) => ": internalTrafficPolicy is Local, and the caller's node is unknown",
                 })
             }
         }

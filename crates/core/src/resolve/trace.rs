@@ -267,6 +267,13 @@ impl Step {
         }
     }
 
+    /// Whether no endpoint is usable because the caller's node is unknown.
+    #[must_use]
+    pub fn lacks_node(&self) -> bool {
+        let Self::Endpoints(EndpointsOutcome::Known { choice, lack, .. }) = self else { return false };
+        *choice == Choice::NodeUnknown && lack.is_none()
+    }
+
     /// The whole name that the step tried.
     pub(crate) fn tried(&self) -> Option<&str> {
         match self {

@@ -3,7 +3,7 @@
 //! | the Service | may serve |
 //! |---|---|
 //! | headless | every ready endpoint: DNS lists them all, and no traffic policy applies (KEP-2086) |
-//! | `internalTrafficPolicy: Local` | ready endpoints on the caller's node; else serving and terminating ones there; never another node's |
+//! | `internalTrafficPolicy: Local` | ready endpoints on the caller's node; else serving and terminating ones there; never another node's, so none where the caller's node is unknown |
 //! | any other without a ready endpoint | serving and terminating endpoints (KEP-1669), on any node |
 //! | any other | ready endpoints that the topology allows |
 //!
@@ -46,8 +46,7 @@ pub enum Choice {
     Local,
     /// No endpoint on the caller's node is ready: serving and terminating ones there.
     LocalTerminating,
-    /// Only endpoints on the caller's node may serve, but the node is unknown: every ready endpoint, else every serving and
-    /// terminating one.
+    /// None: only endpoints on the caller's node may serve, and the node is unknown.
     NodeUnknown,
 }
 
@@ -157,10 +156,7 @@ fn by_conditions<'g>(
                 true => (Choice::LocalTerminating, all(&|group| group.draining && is_here(group))),
             }
         }
-        (ServingRules { local: true, .. }, None) if ready.is_empty() => {
-            (Choice::NodeUnknown, all(&|group| group.draining))
-        }
-        (ServingRules { local: true, .. }, None) => (Choice::NodeUnknown, ready),
+        (ServingRules { local: true, .. }, None) => (Choice::NodeUnknown, OneOrMany::default()),
         _ if ready.is_empty() => (Choice::Terminating, all(&|group| group.draining)),
         _ => by_topology(ready, caller),
     }

@@ -16,6 +16,8 @@ fn gives_each_refusal_its_statuses_and_its_line() {
     services["shop/gone"] = json!({"type": "ExternalName", "externalName": "nope.shop.svc.cluster.local"});
     services["shop/typo"] = json!({"ports": [{"name": "http", "port": 80}], "endpoints": [{"addresses": "10.0.0.1 10.0.0.2",
         "ports": {"htpp": 8080}}]});
+    services["shop/agent"] = json!({"internalTrafficPolicy": "Local", "ports": [{"port": 80}],
+        "endpoints": [{"addresses": "10.0.0.1", "node": "n1"}]});
     services["shop/down"] = json!({"ports": [{"port": 80}], "endpoints": [{"addresses": "10.0.0.1", "ready": false}]});
     let config =
         config(json!({"unknownNames": "refuse", "externalNames": {"mode": "listed"}, "table": {"services": services}}));
@@ -104,6 +106,14 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             14,
             "byname: no_endpoints: \"down\" from namespace shop: down.shop.svc.cluster.local: 0 of 1 endpoints can serve: none is ready, and none serves while terminating; \
             check the Service's selector and the readiness of its pods\n",
+        ),
+        (
+            b"agent",
+            503,
+            14,
+            "byname: no_endpoints: \"agent\" from namespace shop: agent.shop.svc.cluster.local: 0 of 1 endpoints can serve: \
+            internalTrafficPolicy is Local, and the caller's node is unknown; set caller.node in the configuration: byname compile \
+            --pod and byname watch --pod do\n",
         ),
         (
             b"typo",

@@ -119,7 +119,9 @@ fn uses_only_the_own_node_with_a_local_traffic_policy() {
         OK,
         "its own terminating ones before another node's"
     );
-    assert_eq!(web(service(json!([there])), None), OK, "the caller's node is unknown, so all count");
+    assert_eq!(web(service(json!([here, there])), None), NONE, "no endpoint is known to be on the caller's node");
+    assert_eq!(web(service(json!([draining])), None), NONE, "nor one that terminates");
+    assert_eq!(web(service(json!([nowhere])), None), NONE, "an endpoint without a node is on no node");
     assert_eq!(web(service(json!([])), None), NONE, "no endpoints at all");
     let headless =
         json!({"clusterIPs": "None", "internalTrafficPolicy": "Local", "ports": [{"port": 80}], "endpoints": [there]});
