@@ -26,7 +26,7 @@ impl CallerSettings {
     #[must_use]
     pub fn of_namespace(namespace: &str, base: &wire::Config) -> Self {
         let mut caller = Self::anyone(base);
-        caller.who.namespace = Some(namespace.to_owned());
+        caller.replace("namespace", |who| &mut who.namespace, Some(namespace));
         caller
     }
 
@@ -46,11 +46,14 @@ impl CallerSettings {
         };
         let mut caller = Self::of_namespace(&name.namespace, base);
         let Pod { node, ips, .. } = &pod.object;
-        caller.who.pod_ip = ips.first().cloned();
+        caller.replace("podIP", |who| &mut who.pod_ip, ips.first().map(String::as_str));
         if let Some(node) = node {
-            caller.who.node = Some(node.clone());
+            caller.replace("node", |who| &mut who.node, Some(node));
             match cluster.nodes.get(node) {
-                Some(of) => caller.who.zone = of.object.zone.clone().or(caller.who.zone),
+                Some(of) => {
+                    let zone = of.object.zone.clone().or_else(|| caller.who.zone.clone());
+                    caller.replace("zone", |who| &mut who.zone, zone.as_deref());
+                }
                 None => caller.notes.push(format!(
                     "the input has no Node {node}, so the zone of Pod {name} is unknown; add nodes to kubectl get"
                 )),
@@ -58,6 +61,21 @@ impl CallerSettings {
         }
         caller.take_dns(name, pod)?;
         Ok(caller)
+    }
+
+    /// Replaces a field of the hand-written configuration, and notes it if the file says otherwise.
+    fn replace(
+        &mut self,
+        field: &str,
+        place: impl FnOnce(&mut wire::Caller) -> &mut Option<String>,
+        value: Option<&str>,
+    ) {
+        let before = std::mem::replace(place(&mut self.who), value.map(str::to_owned));
+        if let Some(before) = before.filter(|before| Some(&**before) != value) {
+            let now = value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:?}"));
+            self.notes
+                .push(format!("caller.{field} of the --config file, {before:?}, is replaced: the client's is {now}"));
+        }
     }
 
     /// Takes the pod's DNS settings, as the kubelet writes them to resolv.conf.

@@ -32,7 +32,7 @@ pub struct CompileOptions {
     pub base: Base,
     /// The namespaces whose Services go into the table; all if empty.
     pub visible: BTreeSet<String>,
-    /// `table.version`. Default: a checksum of the table, so that equal tables have equal versions.
+    /// `table.version`. Default: that of `base`; without it a checksum of the table, so that equal tables have equal versions.
     pub version: Option<u64>,
     /// Leave out Services that the filter would refuse, in place of failing.
     pub skip_invalid: bool,
@@ -179,7 +179,9 @@ fn with_services(
     options: &CompileOptions,
 ) -> wire::Config {
     let base = &options.base.config;
-    let version = options.version.unwrap_or_else(|| checksum(&services).into());
+    // 0 is the default, as in a file that does not set it.
+    let by_hand = Some(base.table.version).filter(|version| *version != 0);
+    let version = options.version.or(by_hand).unwrap_or_else(|| checksum(&services).into());
     let mut wire = wire::Config {
         version: wire::VERSION,
         minor: Some(wire::MINOR),

@@ -11,6 +11,7 @@ mod text;
 
 use byname_core::{Balance, Chooser, Destination, FakeEnv, Plan, Reason, Request, Resolution, Trace};
 
+use self::endpoints::{EndpointPort, EndpointQuery};
 pub use self::{
     dns::{DnsAnswer, DnsQuery},
     endpoints::ExplainedEndpoint,
@@ -55,21 +56,27 @@ pub fn explain(
     };
     let named = service.map(|service| NamespacedName::new(service.namespace(), service.name()));
     let port_name = match &resolution {
-        Resolution::Route(route) => Some(route.port_name),
+        Resolution::Route(route) => (!route.is_pod_port).then_some(route.port_name),
         // The core reports a headless Service without ready endpoints before it looks at the ports.
         Resolution::Pass(_) | Resolution::Refuse(_) => step::port_name(&trace).or_else(|| match resolution.reason() {
             Reason::NameNotFound => Some(service?.ports().first()?.name()),
             _ => None,
         }),
     };
-    let endpoints = match (&named, service, port_name) {
+    let route = match &resolution {
+        Resolution::Route(route) => Some(route),
+        Resolution::Pass(_) | Resolution::Refuse(_) => None,
+    };
+    let pod_port = route.filter(|route| route.is_pod_port).map(|route| EndpointPort::OfPods(route.port));
+    let endpoints = match (&named, service, pod_port.or(port_name.map(EndpointPort::Named))) {
         (Some(name), Some(service), Some(port)) if cluster.knows_endpoints_of(name) => {
             let single_machine = compiled.wire.table.single_machine;
-            let named = match &resolution {
-                Resolution::Route(route) => route.endpoint(),
-                Resolution::Pass(_) | Resolution::Refuse(_) => None,
-            };
-            let asked = endpoints::EndpointQuery { service, port, named, caller, single_machine };
+            let label = route.and_then(|route| match route.destination {
+                Destination::Endpoint(_, label) => Some(label.to_string()),
+                _ => None,
+            });
+            let routed = route.and_then(byname_core::Route::endpoints);
+            let asked = EndpointQuery { service, port, label, routed, caller, single_machine };
             cluster.service(name).map(|view| endpoints::of(view, &asked))
         }
         _ => None,

@@ -168,13 +168,17 @@ impl ClusterState {
             }
         }
         self.remarks.extend(remark::of(&raw));
+        if raw.api_version.is_empty() {
+            let problem = InputError::at(&raw.place, "is not set", "write it as kubectl prints it, such as v1");
+            return Err(problem.with_object(raw.kind.as_str()).with_field("apiVersion"));
+        }
         let (group, version) = raw.api_version.rsplit_once('/').unwrap_or(("", &raw.api_version));
         match (group, raw.kind.as_str()) {
             // Every version of the Gateway API has the fields that byname reads.
             (
                 "" | "discovery.k8s.io" | "networking.k8s.io",
                 kind @ ("Service" | "EndpointSlice" | "Pod" | "Node" | "Ingress"),
-            ) if !matches!(version, "v1" | "") => {
+            ) if version != "v1" => {
                 *self.skipped.entry(format!("{kind} of {}", raw.api_version)).or_default() += 1;
                 Ok(())
             }

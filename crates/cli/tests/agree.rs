@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use byname_cli::{
     caller::CallerSettings,
     compile::{self, Base, CompileOptions},
-    explain::{self, Explanation, RequestedName, ResolutionKind},
+    explain::{self, ExplainedDestination, Explanation, RequestedName, ResolutionKind},
     input::{self, InputErrors},
     kubernetes::{ClusterState, NamespacedName},
 };
@@ -208,7 +208,7 @@ fn cluster(random: &mut SeededRandom, listening: [u16; 2]) -> Value {
 }
 
 /// A name that usually resolves.
-fn name(random: &mut SeededRandom, cluster: &ClusterState) -> String {
+fn name(random: &mut SeededRandom, cluster: &ClusterState, listening: [u16; 2]) -> String {
     let (mut service, mut namespace) = (*random.of(&SERVICES), *random.of(&NAMESPACES));
     let mut pod = random.below(MAX_ENDPOINTS);
     if !random.one_in(4) {
@@ -235,7 +235,9 @@ fn name(random: &mut SeededRandom, cluster: &ClusterState) -> String {
         12 => format!("127-0-0-{}.{namespace}.pod.cluster.local", 2 + pod),
         _ => (*random.of(&["Web.SHOP", "nothing", "www.example.com", "10.1", "web..shop", "web.svc", "-"])).to_owned(),
     };
-    match random.below(6) {
+    match random.below(7) {
+        // A port of the pods, which headless names and names of endpoints reach.
+        6 => format!("{name}:{}", random.of(&listening)),
         0 => format!("{name}:9090"),
         1 => format!("{name}:53"),
         2 => format!("{name}:{}", random.of(&["80", "8080", "0", "99999"])),
@@ -254,7 +256,7 @@ struct Seen {
 }
 
 /// The endpoints that may serve, by kube-proxy's rules in their plainest form, applied to the printed objects.
-fn naive(objects: &Value, caller: &CallerSettings, key: &str, port: &str) -> BTreeSet<String> {
+fn naive(objects: &Value, caller: &CallerSettings, key: &str, target: &ExplainedDestination) -> BTreeSet<String> {
     struct NaiveEndpoint {
         at: String,
         ready: bool,
@@ -276,9 +278,13 @@ fn naive(objects: &Value, caller: &CallerSettings, key: &str, port: &str) -> BTr
             continue;
         }
         let ports = slice["ports"].as_array().expect("ports");
-        let is_it =
-            |other: &&Value| other["name"] == port && (other["protocol"].is_null() || other["protocol"] == "TCP");
-        let Some(number) = ports.iter().find(is_it).map(|port| &port["port"]) else { continue };
+        let is_it = |other: &&Value| {
+            other["name"] == *target.port_name && (other["protocol"].is_null() || other["protocol"] == "TCP")
+        };
+        let own = ports.iter().find(is_it).map(|port| port["port"].to_string());
+        // Every port of a Service has a name here, so one without is a port of the pods.
+        let of_pods = target.port_name.is_empty().then(|| target.port.to_string());
+        let Some(number) = of_pods.or(own) else { continue };
         for endpoint in slice["endpoints"].as_array().expect("endpoints") {
             let is = |condition: &str, default: bool| endpoint["conditions"][condition].as_bool().unwrap_or(default);
             let hinted = |to: &str| -> BTreeSet<String> {
@@ -334,9 +340,15 @@ fn naive(objects: &Value, caller: &CallerSettings, key: &str, port: &str) -> BTr
     or(by_node, or(by_zone, ready))
 }
 
-fn explained(explanation: &Explanation) -> Seen {
+/// Whether a server listens on the endpoint's port. On other ports of the pods, Envoy's connections fail.
+fn is_listening(endpoint: &str, listening: [u16; 2]) -> bool {
+    listening.iter().any(|port| endpoint.ends_with(&format!(":{port}")))
+}
+
+fn explained(explanation: &Explanation, listening: [u16; 2]) -> Seen {
+    let upstream = explanation.upstream.as_ref().and_then(|upstream| upstream.endpoint.as_ref());
+    let is_route_to_endpoints = upstream.is_some_and(|endpoint| is_listening(endpoint, listening));
     let serving = explanation.endpoints.iter().flatten().filter(|endpoint| endpoint.serves);
-    let is_route_to_endpoints = explanation.upstream.as_ref().is_some_and(|upstream| upstream.endpoint.is_some());
     Seen {
         reason: explanation.reason.clone(),
         status: explanation.status,
@@ -415,14 +427,15 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
         let compiled = compile::compile(&cluster, &caller, &options)?;
         envoy.push_text("endpoint", &filter.with_text(&compiled.text), "config_reload").await?;
         for _ in 0..NAMES {
-            let authority = name(&mut random, &cluster);
+            let authority = name(&mut random, &cluster, listening);
             let explanation =
                 explain::explain(&cluster, &caller, Some(&pod), &compiled, RequestedName::parse(&authority, false));
             *met.entry(explanation.reason.clone()).or_default() += 1;
-            let expected = explained(&explanation);
+            let expected = explained(&explanation, listening);
             if let Some(target) = explanation.destination.as_ref().filter(|target| target.kind == "service") {
                 let key = target.service.as_ref().context("a Service")?;
-                let naive = naive(&printed, &caller, key, &target.port_name);
+                let mut naive = naive(&printed, &caller, key, target);
+                naive.retain(|endpoint| is_listening(endpoint, listening));
                 assert_eq!(naive, expected.endpoints, "{authority} with BYNAME_SEED={seed}, round {round}\n{objects}");
             }
             let seen = seen(&envoy, &authority, &explanation).await?;

@@ -7,11 +7,11 @@ use alloc::{boxed::Box, string::String};
 use core::net::IpAddr;
 
 use crate::{
-    balance::{PickRequest, Picked, SetLocation, affinity_key, choose_subset},
+    balance::{PickRequest, Picked, SetLocation, Ticket, affinity_key, choose_subset},
     limits::MAX_SHOWN_AUTHORITY_BYTES,
     policy::{LoadBalancer, SteeringOverride},
     resolve::{Destination, Request, Resolution, Route, Scheme, Trace, Upstream, trace::Step},
-    table::{Service, UpstreamProtocol, Usable, WeightedSubset},
+    table::{Service, Subsets, UpstreamProtocol, Usable, WeightedSubset},
     text::{shown, write_number, write_socket_address},
     wire::{RewriteAuthority, SteeringMode},
 };
@@ -113,10 +113,11 @@ impl Steering {
                 if mode == SteeringMode::Endpoint
                     || is_tunnel && service.upstream_protocol(route.port_name) == UpstreamProtocol::Tls =>
             {
-                if let Some(picked) = self.pick(service, route.upstream, request) {
+                if let Some(picked) = self.pick(service, route, request) {
                     write_socket_address(picked.address, picked.port, &mut plan.endpoint);
                     plan.ticket = picked.ticket;
-                    let protocol = match is_tunnel {
+                    // The Service says nothing about ports that are not its own.
+                    let protocol = match is_tunnel || route.is_pod_port {
                         true => UpstreamProtocol::AsClient,
                         false => service.upstream_protocol(route.port_name),
                     };
@@ -134,7 +135,7 @@ impl Steering {
             },
             Destination::Service(service) => {
                 if let (Upstream::Usable(usable), Some(subsets)) = (route.upstream, &service.spec.subsets)
-                    && let Some(chosen) = self.choose_subset(service, usable, request)
+                    && let Some(chosen) = self.choose_subset(service, Some(subsets), usable, request)
                 {
                     subset = subsets.name(chosen.subset);
                 }
@@ -161,13 +162,14 @@ impl Steering {
     fn choose_subset<'t>(
         &self,
         service: &Service,
+        subsets: Option<&Subsets>,
         usable: &'t Usable,
         request: &mut PlanRequest<'_, '_>,
     ) -> Option<ChosenSubset<'t>> {
         let key = affinity_key(self.load_balancer(service), request.identity, request.chooser.env);
         let subset_key = key.map(|key| key ^ usable.id);
         let (subset, index) = choose_subset(&usable.subsets, subset_key, &mut || request.chooser.env.random())?;
-        if let Some(subsets) = &service.spec.subsets {
+        if let Some(subsets) = subsets {
             request.note(|| Step::Subset {
                 name: subsets.name(subset).into(),
                 of: usable.subsets.len(),
@@ -178,8 +180,8 @@ impl Steering {
     }
 
     #[inline(never)]
-    fn pick(&self, service: &Service, upstream: Upstream<'_>, request: &mut PlanRequest<'_, '_>) -> Option<Picked> {
-        let usable = match upstream {
+    fn pick(&self, service: &Service, route: &Route<'_>, request: &mut PlanRequest<'_, '_>) -> Option<Picked> {
+        let usable = match route.upstream {
             Upstream::Unknown => return None,
             Upstream::Endpoint(address, port) => {
                 request.note(|| Step::Endpoint {
@@ -193,20 +195,27 @@ impl Steering {
             }
             Upstream::Usable(usable) => usable,
         };
-        let ChosenSubset { subset, index, key } = self.choose_subset(service, usable, request)?;
-        let groups = service.spec.endpoints.as_ref()?.groups();
+        // An endpoint's name is of no subset.
+        let subsets = service.spec.subsets.as_deref().filter(|_| matches!(route.destination, Destination::Service(_)));
+        let ChosenSubset { subset, index, key } = self.choose_subset(service, subsets, usable, request)?;
+        let groups = service.spec.endpoints.as_ref()?.set_groups();
         let load_balancer = self.load_balancer(service);
+        let pod_port = if route.is_pod_port { route.port } else { 0 };
         let own = service.spec.steering.as_ref();
         let choice = PickRequest {
             set: &subset.set,
             groups,
             load_balancer,
             outlier_detection: own.and_then(|own| own.outlier_detection).unwrap_or(self.outlier_detection),
-            set_hash: usable.set_id(subset),
-            location: SetLocation { slot: service.slot, port_index: usable.port_index, subset_index: index },
+            set_hash: usable.set_id(subset, pod_port),
+            location: SetLocation { slot: service.slot, usable_index: usable.index, subset_index: index, pod_port },
             key,
         };
-        let picked = choice.pick(request.chooser.balance, request.chooser.env)?;
+        let mut picked = choice.pick(request.chooser.balance, request.chooser.env)?;
+        if route.is_pod_port {
+            picked.port = route.port;
+            picked.ticket = picked.ticket.map(|ticket| Ticket { port: route.port, ..ticket });
+        }
         let (balance, env) = (&*request.chooser.balance, &*request.chooser.env);
         if let Some(trace) = &mut request.trace {
             trace.steps.push(Step::Endpoint {

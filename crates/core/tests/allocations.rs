@@ -64,6 +64,9 @@ fn config(steering: &Value) -> Config {
         },
         "table": {"services": {
             "shop/web": web,
+            "shop/workers": {"clusterIPs": "None", "ports": [{"port": 80}], "endpoints": [
+                {"addresses": "10.8.0.1 10.8.0.2 10.8.0.3", "hostnames": "worker worker db-0"},
+            ]},
             "shop/empty": {"ports": [{"port": 80}], "endpoints": []},
             "shop/pay": {"type": "ExternalName", "externalName": "web.shop.svc.cluster.local"},
             "shop/api": {"type": "ExternalName", "externalName": "api.example.com"},
@@ -117,6 +120,10 @@ fn a_request_allocates_nothing() {
             "empty",
             "search",
             "_http._tcp.web",
+            "worker.workers",
+            "db-0.workers",
+            "worker.workers:81",
+            "workers:81",
             "nope.shop",
             "192.0.2.1",
         ] {

@@ -61,7 +61,7 @@ pub(super) struct Recipe {
     /// Put only Services of this namespace in the table. Can be repeated. Default: all namespaces.
     #[arg(long = "visible", value_name = "NAMESPACE")]
     visible: Vec<String>,
-    /// Set table.version to this number. Default: a checksum of the table.
+    /// Set table.version to this number. Default: that of --config, else a checksum of the table.
     #[arg(long, value_name = "NUMBER")]
     table_version: Option<u64>,
     /// Leave out Services that the filter would refuse, with a warning for each. Default: fail.
@@ -81,10 +81,14 @@ impl Compile {
             bail!("--table-version: the object stores numbers as floating point; use at most 2^53");
         }
         let mut recipe = self.recipe.read()?;
+        if self.format == CompileFormat::IstioWasmplugin && recipe.options.base.config.table.version > 1 << 53 {
+            bail!("table.version: a WasmPlugin stores numbers as floating point; use at most 2^53");
+        }
         self.outputs.prepare(self.format, &mut recipe.options)?;
         let cluster = self.input.read()?;
         let compiled = recipe.compile(&cluster)?;
         compiled.left_out.values().for_each(|problem| output::warn(&format!("left out: {problem}")));
+        compiled.unknown_node().iter().for_each(|warning| output::warn(warning));
         let pod = recipe.recipe.pod.as_ref();
         let texts = self.outputs.make(self.format, &compiled, &recipe.options.base, pod)?;
         // Files that other files refer to are written first.

@@ -112,7 +112,8 @@ impl Watch {
 fn make(recipe: &ReadRecipe, cluster: &crate::kubernetes::ClusterState) -> anyhow::Result<Made> {
     let caller = recipe.caller(cluster)?;
     let compiled = compile::compile(cluster, &caller, &recipe.options)?;
-    Ok(Made { compiled, notes: caller.notes })
+    let notes = caller.notes.into_iter().chain(compiled.unknown_node()).collect();
+    Ok(Made { compiled, notes })
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, String> {

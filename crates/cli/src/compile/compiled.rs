@@ -20,3 +20,32 @@ pub struct Compiled {
     /// The Services that were left out, each with the reason.
     pub left_out: BTreeMap<NamespacedName, InputError>,
 }
+
+impl Compiled {
+    /// The warning about Services that no caller of this configuration can reach, because it does not tell the caller's node.
+    #[must_use]
+    pub fn unknown_node(&self) -> Option<String> {
+        /// Number of Services that are named.
+        const SHOWN: usize = 3;
+        if self.wire.caller.node.as_ref().is_some_and(|node| !node.is_empty()) {
+            return None;
+        }
+        let needs_node = |service: &wire::Service| {
+            service.internal_traffic_policy == wire::InternalTrafficPolicy::Local
+                && service.endpoints.is_some()
+                && !service.cluster_ips.iter().eq(["None"])
+        };
+        let services = self.wire.table.services.iter().filter(|(_, service)| needs_node(service));
+        let names: Vec<&str> = services.map(|(name, _)| name.as_str()).collect();
+        let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+        let more = match names.len() {
+            0 => return None,
+            all if all > SHOWN => format!(" and {} more", all - SHOWN),
+            _ => String::new(),
+        };
+        Some(format!(
+            "the caller's node is unknown, so the filter answers 503 for Services with internalTrafficPolicy: Local ({shown}{more}); \
+             compile with --pod, or set caller.node in the --config file"
+        ))
+    }
+}

@@ -9,7 +9,7 @@ use byname_core::wire;
 
 use crate::{
     input::{Field, InputError},
-    kubernetes::{ClusterState, EndpointView, ServiceView, SliceView, TransportProtocol},
+    kubernetes::{ClusterState, EndpointView, ServiceView, SlicePortView, SliceView, TransportProtocol},
 };
 
 /// The properties that the endpoints of a group share.
@@ -17,6 +17,8 @@ use crate::{
 struct Shared {
     /// The ports; `None` if each port of the Service has its own number.
     ports: Option<Ports>,
+    /// The ports that no request can go to, whose names a headless Service has in DNS; `None` if they are the Service's.
+    other_ports: Option<Vec<String>>,
     is_not_ready: bool,
     /// `serving` and `terminating`; kept only for endpoints that are not ready.
     conditions: (Option<bool>, Option<bool>),
@@ -85,6 +87,7 @@ pub(super) fn compile(
     let mut endpoints: BTreeMap<(IpAddr, Option<Ports>), (Shared, &str)> = BTreeMap::new();
     for slice in view.slices() {
         let ports = ports(&slice, service)?;
+        let other_ports = other_ports(&slice, view);
         for endpoint in slice.endpoints() {
             let address = endpoint.ip().ok_or_else(|| {
                 slice.source.problem(
@@ -94,7 +97,8 @@ pub(super) fn compile(
                     "write an IPv4 or IPv6 address without port or zone",
                 )
             })?;
-            let shared = shared(&endpoint, ports.clone(), &wanted, cluster);
+            let shared =
+                Shared { other_ports: other_ports.clone(), ..shared(&endpoint, ports.clone(), &wanted, cluster) };
             let hostname = endpoint.hostname().unwrap_or_default();
             match endpoints.entry((address, ports.clone())) {
                 Entry::Vacant(free) => drop(free.insert((shared, hostname))),
@@ -135,6 +139,26 @@ fn ports(slice: &SliceView<'_>, service: &wire::Service) -> Result<Option<Ports>
     Ok((ports != own).then_some(ports))
 }
 
+/// The ports of an EndpointSlice that no request can go to, as the table names them, if DNS has names for them and they are not those
+/// of the Service.
+fn other_ports(slice: &SliceView<'_>, service: ServiceView<'_>) -> Option<Vec<String>> {
+    if !service.is_headless() {
+        return None;
+    }
+    let text = |name: &str, protocol: TransportProtocol<'_>| match protocol {
+        _ if !byname_core::is_label(name) => None,
+        TransportProtocol::Unknown(_) => None,
+        protocol => Some(format!("{name}/{protocol}")),
+    };
+    let is_other = |port: &SlicePortView<'_>| port.protocol != TransportProtocol::Tcp || port.number.is_none();
+    let sorted =
+        |ports: &mut dyn Iterator<Item = String>| ports.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
+    let of_slice = sorted(&mut slice.ports().filter(is_other).filter_map(|port| text(port.name, port.protocol)));
+    let of_service =
+        sorted(&mut service.ports().filter(|port| !port.is_tcp()).filter_map(|port| text(port.name, port.protocol)));
+    (of_slice != of_service).then_some(of_slice)
+}
+
 fn shared(
     endpoint: &EndpointView<'_>,
     ports: Option<Ports>,
@@ -151,6 +175,7 @@ fn shared(
     let labels = labels.into_iter().flatten().filter(|(key, _)| wanted.labels.contains(key.as_str()));
     Shared {
         ports,
+        other_ports: None,
         is_not_ready,
         conditions: match is_not_ready {
             true => ((!conditions.serving).then_some(false), conditions.terminating.then_some(true)),
@@ -173,6 +198,7 @@ fn group(shared: Shared, endpoints: &[(IpAddr, &str)]) -> wire::EndpointGroup {
         addresses: addresses.iter().map(String::as_str).collect(),
         hostnames: hostnames.collect(),
         ports: shared.ports.map(|ports| ports.iter().map(|(name, number)| (name.as_str(), *number)).collect()),
+        other_ports: shared.other_ports.map(|ports| ports.iter().map(String::as_str).collect()),
         zone: shared.zone,
         node: shared.node,
         for_zones: shared.for_zones.iter().map(String::as_str).collect(),

@@ -4,14 +4,14 @@
 //! | name | content of the cluster |
 //! |---|---|
 //! | each TCP port of each Service, and again for each subset | the endpoints that may serve this caller |
-//! | each endpoint with a hostname, with each port | the endpoint |
+//! | each hostname of endpoints, with each port | the ready endpoints that have it |
 //! | each alias and each fallback that leaves the cluster, with each allowed port | the host outside |
 //!
 //! For a Service that is steered by authority, it asks as if the Service were steered by cluster: Envoy's routes then match the
 //! authority.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt,
     net::SocketAddr,
 };
@@ -48,7 +48,7 @@ pub struct AuthorityRoute {
 /// The target of an upstream cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamCluster {
-    /// The endpoints of a Service's port, or one of them.
+    /// The endpoints of a Service's port, or those with one hostname.
     Endpoints(ClusterEndpoints),
     /// A host outside the cluster.
     External {
@@ -81,7 +81,7 @@ pub struct ClusterEndpoints {
     pub subset: String,
     /// The protocol to the endpoints.
     pub spoken: UpstreamProtocol,
-    /// Whether the Service is headless: DNS resolves its name to the endpoints.
+    /// Whether DNS resolves the host to the endpoints: that of a headless Service, or of an endpoint.
     pub headless: bool,
     /// The addresses of the endpoints; `None` if they are unknown.
     pub addresses: Option<Vec<SocketAddr>>,
@@ -270,7 +270,9 @@ impl ClusterCollector<'_> {
                 self.one_alone(wire, key, &alone, authority, RequestedService { subset: name, ..of });
             }
         }
-        for hostname in groups().flat_map(|group| group.hostnames.iter()) {
+        // Several endpoints may share a hostname.
+        let hostnames: BTreeSet<&str> = groups().flat_map(|group| group.hostnames.iter()).collect();
+        for hostname in hostnames {
             for port in tcp() {
                 self.one(config, &format!("{hostname}.{host}:{}", port.port), of);
             }
@@ -316,13 +318,6 @@ impl ClusterCollector<'_> {
     fn endpoints(&self, route: &Route<'_>, of: RequestedService<'_>) -> ClusterEndpoints {
         let mut host = String::new();
         route.destination.write_host(self.compiled.wire.dns.cluster_domain.trim_end_matches('.'), &mut host);
-        let usable = match (&route.destination, route.endpoint()) {
-            (_, Some(endpoint)) => Some(vec![endpoint]),
-            (Destination::Service(service), None) => {
-                service.usable(route.port_name).map(|(_, usable)| usable.collect())
-            }
-            _ => None,
-        };
         ClusterEndpoints {
             host,
             port: route.port,
@@ -331,9 +326,10 @@ impl ClusterCollector<'_> {
                 .destination
                 .service()
                 .map_or(UpstreamProtocol::AsClient, |service| service.upstream_protocol(route.port_name)),
-            headless: of.service.cluster_ips.iter().next() == Some("None"),
+            headless: of.service.cluster_ips.iter().next() == Some("None")
+                || matches!(route.destination, Destination::Endpoint(..)),
             // `one_alone` may have asked without the Service's endpoints.
-            addresses: usable.or_else(|| of.service.endpoints.as_ref().map(|_| Vec::new())),
+            addresses: route.endpoints().or_else(|| of.service.endpoints.as_ref().map(|_| Vec::new())),
         }
     }
 

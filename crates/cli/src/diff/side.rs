@@ -162,11 +162,23 @@ impl Side {
     }
 
     fn of(
-        wire: wire::Config,
-        config: Config,
+        mut wire: wire::Config,
+        mut config: Config,
         namespaces: BTreeSet<String>,
         left_out: BTreeMap<NamespacedName, InputError>,
     ) -> Self {
+        // Without a node, the question is whether names resolve on some node.
+        let is_local = |service: &&mut wire::Service| {
+            service.internal_traffic_policy == wire::InternalTrafficPolicy::Local && wire.caller.node.is_none()
+        };
+        let local: Vec<&mut wire::Service> = wire.table.services.values_mut().filter(is_local).collect();
+        if !local.is_empty() {
+            let any_node = wire::InternalTrafficPolicy::Cluster;
+            local.into_iter().for_each(|service| service.internal_traffic_policy = any_node);
+            let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
+            // The configuration was read before, and this field is never refused.
+            config = Config::from_wire(wire.clone(), &defaults).unwrap_or(config);
+        }
         let mut rest = wire;
         let services = std::mem::take(&mut rest.table.services);
         Self { config, zone: compile::zone(&rest.dns), services, rest, namespaces, left_out }

@@ -187,7 +187,7 @@ fn of_endpoints(
 }
 
 /// Whether `label` is the endpoint's hostname or, without a hostname, its address with dashes.
-fn is_called(endpoint: &EndpointView<'_>, address: IpAddr, label: &str) -> bool {
+pub(super) fn is_called(endpoint: &EndpointView<'_>, address: IpAddr, label: &str) -> bool {
     match endpoint.hostname() {
         Some(hostname) => hostname == label,
         None => EndpointLabel::Address(address).to_string() == label,

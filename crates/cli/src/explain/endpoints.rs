@@ -9,6 +9,7 @@ use byname_core::{Choice, Service, is_special, wire::IpFamily};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::dns::is_called;
 use crate::{
     caller::CallerSettings,
     kubernetes::{ClusterState, EndpointView, NamespacedName, ServiceView, TransportProtocol},
@@ -56,26 +57,48 @@ pub struct ExplainedEndpoint {
 /// The facts that decide which endpoints can serve.
 pub(super) struct EndpointQuery<'a> {
     pub(super) service: &'a Service,
-    /// The name of the Service's port.
-    pub(super) port: &'a str,
-    /// The endpoint that the name resolves to, if it names a single endpoint.
-    pub(super) named: Option<SocketAddr>,
+    pub(super) port: EndpointPort<'a>,
+    /// The label by which the name names endpoints, if it does.
+    pub(super) label: Option<String>,
+    /// The endpoints that the request may go to, if it is routed and they are known.
+    pub(super) routed: Option<Vec<SocketAddr>>,
     pub(super) caller: &'a CallerSettings,
     /// Whether loopback addresses count.
     pub(super) single_machine: bool,
 }
 
+/// A port, as endpoints have it.
+#[derive(Clone, Copy)]
+pub(super) enum EndpointPort<'a> {
+    /// The Service's port of this name.
+    Named(&'a str),
+    /// The pods' own port of this number.
+    OfPods(u16),
+}
+
 /// Explains every endpoint of a Service for the caller.
 pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<ExplainedEndpoint> {
-    let EndpointQuery { service, port, named, caller, single_machine } = *asked;
-    let usable = service.usable(port);
-    let choice = usable.as_ref().map(|(choice, _)| *choice);
-    let usable: BTreeSet<SocketAddr> = usable.map(|(_, usable)| usable.collect()).unwrap_or_default();
+    let EndpointQuery { service, port, label, routed, caller, single_machine } = asked;
+    let usable = match port {
+        EndpointPort::Named(port) => service.usable(port),
+        EndpointPort::OfPods(_) => None,
+    };
+    // Topology and traffic policy do not apply to the names of endpoints.
+    let choice = usable.as_ref().map(|(choice, _)| if label.is_some() { Choice::Ready } else { *choice });
+    let usable: BTreeSet<SocketAddr> = match routed {
+        Some(routed) => routed.iter().copied().collect(),
+        None => usable.map(|(_, usable)| usable.collect()).unwrap_or_default(),
+    };
     let family = usable.first().map(SocketAddr::is_ipv4);
     let stray = view.stray_family();
     let mut all = Vec::new();
     for slice in view.all_slices() {
-        let own_port = slice.port(port, TransportProtocol::Tcp).and_then(|port| u16::try_from(port).ok());
+        let own_port = match port {
+            EndpointPort::Named(port) => {
+                slice.port(port, TransportProtocol::Tcp).and_then(|port| u16::try_from(port).ok())
+            }
+            EndpointPort::OfPods(port) => Some(*port),
+        };
         for endpoint in slice.endpoints() {
             let conditions = endpoint.conditions;
             let one = ExplainedEndpoint {
@@ -94,23 +117,24 @@ pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<Explai
                 at: format!("{}:{}", slice.source.place.file, slice.source.line(&endpoint.field())),
             };
             let parsed = endpoint.ip().map(|address| address.to_canonical());
-            let is_named =
-                named.map(|named| parsed.zip(own_port).is_some_and(|(ip, port)| named == SocketAddr::new(ip, port)));
-            // Topology and traffic policy do not apply to the name of a single endpoint.
-            let is_usable =
-                || parsed.zip(own_port).is_some_and(|(ip, port)| usable.contains(&SocketAddr::new(ip, port)));
-            let serves = own_port.is_some() && is_named.unwrap_or_else(is_usable);
+            let serves = parsed.zip(own_port).is_some_and(|(ip, port)| usable.contains(&SocketAddr::new(ip, port)));
             let because = match parsed {
                 _ if !slice.counts() => "DNS name: kube-proxy and DNS ignore EndpointSlices of type FQDN".to_owned(),
                 None => "not an IP address".to_owned(),
-                Some(_) if is_named == Some(true) => "the endpoint that the name resolves to".to_owned(),
-                Some(_) if is_named == Some(false) => "not the endpoint that the name resolves to".to_owned(),
-                Some(address) if is_special(address) && !single_machine => {
+                Some(_) if serves && label.is_some() => match usable.len() {
+                    1 => "the endpoint that the name resolves to".to_owned(),
+                    _ => "one of the endpoints that the name resolves to".to_owned(),
+                },
+                Some(address) if label.as_ref().is_some_and(|label| !is_called(&endpoint, address, label)) => {
+                    "not the endpoint that the name resolves to".to_owned()
+                }
+                Some(address) if is_special(address) && !*single_machine => {
                     "loopback, link-local or special address: no Service may route to it (CVE-2021-25737)".to_owned()
                 }
                 Some(_) if own_port.is_none() => match port {
-                    "" => "its EndpointSlice has no unnamed TCP port".to_owned(),
-                    port => format!("its EndpointSlice has no TCP port named {port}"),
+                    EndpointPort::OfPods(_) => String::new(),
+                    EndpointPort::Named("") => "its EndpointSlice has no unnamed TCP port".to_owned(),
+                    EndpointPort::Named(port) => format!("its EndpointSlice has no TCP port named {port}"),
                 },
                 Some(address) if stray.is_some_and(|family| is_of(address, family)) => {
                     "the Service has the other IP family alone, so kube-proxy ignores its EndpointSlice".to_owned()
@@ -171,14 +195,14 @@ fn because(
         (true, Some(Choice::LocalTerminating)) => {
             format!("terminating, but used because no endpoint on the caller's node {node} is ready")
         }
-        (true, Some(Choice::NodeUnknown)) => {
-            "internalTrafficPolicy is Local, but the caller's node is unknown".to_owned()
-        }
         (true, _) if is_ready && !endpoint.ready => {
             "not ready, but used because publishNotReadyAddresses is set".to_owned()
         }
         (true, _) => "ready".to_owned(),
         (false, _) if !is_ready && !is_draining => "not ready".to_owned(),
+        (false, Some(Choice::NodeUnknown)) => {
+            "internalTrafficPolicy is Local, and the caller's node is unknown".to_owned()
+        }
         (false, Some(Choice::Local | Choice::LocalTerminating)) if endpoint.node != caller.who.node => {
             format!("not on the caller's node {node}: internalTrafficPolicy is Local")
         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use byname_core::{Authority, Host, Reason, Service, Trace};
+use byname_core::{Authority, Host, Reason, Service, Trace, trace::Step};
 
 use super::{endpoints, requested_name::RequestedName};
 use crate::{
@@ -29,7 +29,11 @@ pub(super) fn hints(
         hints.push(format!("the input has no objects in namespace {namespace}"));
     }
     match (reason, service) {
-        (Reason::PortNotFound, Some((name, service))) => hints.extend(ports(cluster, name, service, asked)),
+        (Reason::PortNotFound, Some((name, service))) => hints.extend(ports(cluster, name, service, asked, trace)),
+        (Reason::NoEndpoints, Some((name, _))) if trace.steps.iter().any(Step::lacks_node) => hints.push(format!(
+            "Service {name} is reached on the caller's node only (internalTrafficPolicy: Local); pass --pod, or set caller.node in the \
+             --config file"
+        )),
         (Reason::NoEndpoints | Reason::NameNotFound, Some((name, _))) => hints.extend(endpoints::why_none(cluster, name)),
         (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, compiled, asked)),
         (Reason::IpLiteral, None) => hints.extend(address(cluster, asked)),
@@ -91,19 +95,35 @@ fn left_out(compiled: &Compiled, trace: &Trace) -> Vec<String> {
 }
 
 /// The Service's ports, and what the requested number is instead.
-fn ports(cluster: &ClusterState, name: &NamespacedName, service: &Service, asked: &RequestedName) -> Vec<String> {
+fn ports(
+    cluster: &ClusterState,
+    name: &NamespacedName,
+    service: &Service,
+    asked: &RequestedName,
+    trace: &Trace,
+) -> Vec<String> {
     let ports = service.ports().iter().map(|port| match port.name() {
         "" => port.port().to_string(),
         called => format!("{} ({called})", port.port()),
     });
     let ports: Vec<String> = ports.collect();
+    let is_of_pods = trace.steps.iter().any(|step| matches!(step, Step::PodPort { .. }));
     let mut hints = vec![match ports.as_slice() {
+        [] if is_of_pods => format!("Service {name} has no TCP port"),
         [] => format!("Service {name} has no TCP port; the filter routes only to TCP ports of a Service"),
         [one] => format!("Service {name} has one TCP port: {one}"),
         many => format!("Service {name} has the TCP ports {}", many.join(", ")),
     }];
     let number = asked.port.as_deref().and_then(|port| port.parse::<i32>().ok());
-    if let (Some(number), Some(view)) = (number, cluster.service(name)) {
+    if is_of_pods {
+        let number = number.unwrap_or_else(|| asked.scheme().default_port().into());
+        // Nothing translates the ports of pod addresses, so neither the Service's port nor a nodePort replaces this one.
+        hints.push(format!(
+            "the name resolves to pod addresses, so port {number} of the pods answers where the request is passed on to the address \
+             that the client connected to; to have the filter route it, set steering.by: endpoint for the Service, or list the port \
+             in the Service"
+        ));
+    } else if let (Some(number), Some(view)) = (number, cluster.service(name)) {
         hints.extend(other_meaning(view, number));
     }
     hints

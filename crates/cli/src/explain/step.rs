@@ -41,6 +41,8 @@ impl ExplainedStep {
                 ("fallback", Some(to.to_string()), is_fine)
             }
             CoreStep::Port { matched, .. } => ("port", None, matched.is_some()),
+            CoreStep::OtherPort { .. } => ("port", None, false),
+            CoreStep::PodPort { only, .. } => ("port", None, only.is_none()),
             CoreStep::Endpoints(outcome) => {
                 let is_fine = !matches!(outcome, EndpointsOutcome::Known { usable: 0, .. });
                 ("endpoints", None, is_fine)

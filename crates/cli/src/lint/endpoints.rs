@@ -11,6 +11,7 @@ use crate::{
     input::Field,
     kubernetes::{AddressType, EndpointView, SERVICE_NAME},
 };
+use byname_core::wire::IpFamily;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -92,6 +93,16 @@ pub(super) const RULES: &[Rule] = &[
         fix: "use a zone or node that exists; if a controller wrote the EndpointSlice, delete it to have it recreated",
         needs: &["Node"],
         check: hint_leads_nowhere,
+    },
+    Rule {
+        id: "BN018",
+        name: "slice-of-the-other-ip-family",
+        severity: Severity::Error,
+        summary: "an EndpointSlice of a single-stack Service has addresses of the other IP family",
+        why: "kube-proxy and the filter ignore the EndpointSlice, so its endpoints never get requests",
+        fix: "set ipFamilyPolicy and ipFamilies to both families, or use endpoints of the Service's family",
+        needs: &[],
+        check: slice_of_the_other_family,
     },
 ];
 
@@ -250,6 +261,20 @@ fn hints_of_family(service: &LintedService<'_>, family: AddressType, findings: &
             service.name
         );
         findings.add(slice_subject(&bare.slice), bare.field(), message);
+    }
+}
+
+fn slice_of_the_other_family(context: &Context<'_>, findings: &mut Findings) {
+    for service in &context.services {
+        let Some(stray) = service.view.stray_family() else { continue };
+        let (stray, own, address_type) = match stray {
+            IpFamily::IPv4 => ("IPv4", "IPv6", AddressType::IPv4),
+            IpFamily::IPv6 => ("IPv6", "IPv4", AddressType::IPv6),
+        };
+        for slice in service.view.slices().filter(|slice| slice.address_type == address_type) {
+            let message = format!("the addresses are {stray}, and Service {} has {own} alone", service.name);
+            findings.add(slice_subject(&slice), ["addressType"], message);
+        }
     }
 }
 

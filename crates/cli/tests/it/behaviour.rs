@@ -2,6 +2,8 @@
 
 use std::{fs, process::Stdio};
 
+use serde_json::{Value, json};
+
 use crate::run::{HOSTILE, SHOP, byname, byname_with_input, of, program, root};
 
 #[test]
@@ -156,8 +158,113 @@ fn uses_colour_only_when_forced_in_a_pipe() {
 
 /// As with `byname … | head -0`: the reader closes the pipe early, which is no error.
 #[test]
+fn configurations_of_other_versions_are_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("base.yaml");
+    let config = file.to_str().expect("UTF-8");
+    for (text, reason) in [
+        (
+            "steering: {by: cluster}\nversion: 99\n",
+            "base.yaml:2: document 1, version: \"99\" is not a configuration version",
+        ),
+        (
+            "version: 0\n",
+            "base.yaml:1: document 1, version: \"0\" is not a configuration version that byname reads; write \"version\": 1",
+        ),
+        ("steering: {by: cluster}\n", "version"),
+    ] {
+        fs::write(&file, text).expect("written");
+        for command in [&["compile", "-n", "shop"] as &[&str], &["explain", "cart", "--from", "shop"]] {
+            let run = byname(&[command, &["-f", SHOP, "--config", config]].concat());
+            assert!(run.status == 2 && run.stdout.is_empty() && run.stderr.contains(reason), "{text}\n{}", run.shown());
+        }
+    }
+}
+
+/// Every field of a configuration that does not come from Kubernetes is written as it was read.
+#[test]
+fn compile_keeps_every_field_of_a_configuration() {
+    let text = fs::read_to_string(root().join("examples/configuration/every-field.json")).expect("the example");
+    let mut base: Value = serde_json::from_str(&text).expect("JSON");
+    let mut items = Vec::new();
+    for (key, service) in base["table"]["services"].as_object_mut().expect("Services") {
+        let (namespace, name) = key.split_once('/').expect("namespace/name");
+        let metadata = json!({"namespace": namespace, "name": name, "labels": {"kubernetes.io/service-name": name}});
+        let spec = match service["externalName"].as_str() {
+            Some(target) => json!({"type": "ExternalName", "externalName": target}),
+            None => json!({"clusterIP": "None", "ports": [{"name": "http", "port": 80}]}),
+        };
+        items.push(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}));
+        items.push(json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
+            "addressType": "IPv4", "ports": [{"name": "http", "port": 80}], "endpoints": [{"addresses": ["10.0.0.1"]}]}));
+        service
+            .as_object_mut()
+            .expect("a Service")
+            .retain(|field, _| ["alias", "subsets", "steering"].contains(&&**field));
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("base.json");
+    fs::write(&file, base.to_string()).expect("written");
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
+    let run = byname_with_input(&["compile", "--config", file.to_str().expect("UTF-8")], list.as_bytes());
+    assert_eq!(run.status, 0, "{}", run.shown());
+    // Defaults are not written, so both are compared as the filter reads them.
+    let read = |text: &str| {
+        let config: byname_core::wire::Config = serde_json::from_str(text).expect("a configuration");
+        serde_json::to_value(&config).expect("JSON")
+    };
+    let (before, mut after) = (read(&base.to_string()), read(&run.stdout));
+    for service in after["table"]["services"].as_object_mut().expect("Services").values_mut() {
+        service
+            .as_object_mut()
+            .expect("a Service")
+            .retain(|field, _| ["alias", "subsets", "steering"].contains(&&**field));
+    }
+    assert_eq!(after, before);
+}
+
+#[test]
+fn replaced_fields_of_a_configuration_are_noted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("base.json");
+    fs::write(&file, r#"{"version": 1, "caller": {"namespace": "prod", "node": "other"}}"#).expect("written");
+    let config = ["-f", SHOP, "--config", file.to_str().expect("UTF-8")];
+    let run = byname(&[&["compile", "-n", "shop"], &config[..]].concat());
+    let replaced = "note: caller.namespace of the --config file, \"prod\", is replaced: the client's is \"shop\"";
+    assert!(run.stderr.contains(replaced), "{}", run.stderr);
+    let run = byname(&[&["compile", "--pod", "shop/web-5c8f7b6d9f-4xk2p"], &config[..]].concat());
+    assert!(
+        run.stderr.contains(replaced) && run.stderr.contains("caller.node of the --config file, \"other\""),
+        "{}",
+        run.stderr
+    );
+    let run = byname(&[&["compile"], &config[..]].concat());
+    assert!(!run.stderr.contains("is replaced"), "{}", run.stderr);
+}
+
+#[test]
+fn objects_without_an_api_version_are_refused() {
+    for kind in ["Service", "EndpointSlice", "ConfigMap"] {
+        let object = format!("kind: {kind}\nmetadata: {{name: web, namespace: shop}}\n");
+        for command in [&["compile"] as &[&str], &["lint"], &["explain", "web", "--from", "shop"]] {
+            let run = byname_with_input(command, object.as_bytes());
+            let error =
+                format!("standard input:1: document 1, {kind}, apiVersion: is not set; write it as kubectl prints it");
+            assert!(run.status == 2 && run.stderr.contains(&error), "{command:?}\n{}", run.shown());
+        }
+    }
+    // Items of a list have the list's, as the API server prints them.
+    let list = r#"{"apiVersion": "v1", "kind": "ServiceList", "items": [{"metadata": {"name": "web", "namespace": "shop"}, "spec": {"clusterIP": "10.96.0.1", "ports": [{"port": 80}]}}]}"#;
+    assert_eq!(byname_with_input(&["compile"], list.as_bytes()).status, 0);
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
-    for args in [&["schema"] as &[&str], &["compile", "-f", SHOP], &["explain", "cart", "--from", "shop", "-f", SHOP]] {
+    for args in [
+        &["schema"] as &[&str],
+        &["compile", "-f", SHOP, "--pod", "shop/web-5c8f7b6d9f-4xk2p"],
+        &["explain", "cart", "--from", "shop", "-f", SHOP],
+    ] {
         let mut command = program();
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");

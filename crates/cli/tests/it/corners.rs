@@ -66,6 +66,211 @@ fn single_stack_services_ignore_slices_of_the_other_family() {
     assert!(!byname_with_input(&["compile"], PART.as_bytes()).stdout.contains("ipFamilies"));
 }
 
+/// A headless Service of a Deployment whose template sets `hostname` and `subdomain`, and a pod of another one.
+const WORKERS: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Service, metadata: {name: grp, namespace: shop}, spec: {clusterIP: None, selector: {app: grp}, ports: [{port: 8080}]}}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: grp-1, namespace: shop, labels: {kubernetes.io/service-name: grp}}
+  addressType: IPv4
+  ports: [{port: 8080}]
+  endpoints:
+  - {addresses: [10.1.0.1], hostname: worker, conditions: {ready: true}}
+  - {addresses: [10.1.0.2], hostname: worker, conditions: {ready: true}}
+  - {addresses: [10.1.0.3], hostname: worker, conditions: {ready: false}}
+  - {addresses: [10.1.0.4], conditions: {ready: true}}
+"#;
+
+#[test]
+fn pods_that_share_a_hostname_are_all_endpoints_of_its_name() {
+    let serving = |run: &Run| {
+        let explanation: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+        let endpoints = explanation["endpoints"].as_array().expect("endpoints").clone();
+        let rows = endpoints.iter().map(|one| format!("{} {} {}", one["address"], one["serves"], one["because"]));
+        rows.collect::<Vec<_>>().join("\n").replace('"', "")
+    };
+    let asked = ["worker.grp:8080", "--from", "shop"];
+    says(
+        &explain(WORKERS, &asked),
+        &["2 of 2 endpoints can serve", "worker.grp.shop.svc.cluster.local → 10.1.0.1 10.1.0.2\n"],
+    );
+    assert_eq!(
+        serving(&explain(WORKERS, &[&asked[..], &["--output", "json"]].concat())),
+        "10.1.0.1 true one of the endpoints that the name resolves to\n\
+         10.1.0.2 true one of the endpoints that the name resolves to\n\
+         10.1.0.3 false not ready\n\
+         10.1.0.4 false not the endpoint that the name resolves to"
+    );
+    let bootstrap = byname_with_input(&["compile", "--format", "envoy-bootstrap", "-n", "shop"], WORKERS.as_bytes());
+    let (_, of_name) = bootstrap.stdout.split_once("cluster_name: \"outbound|8080||worker.grp").expect("a cluster");
+    let of_name = of_name.split("- name:").next().expect("its endpoints");
+    for (address, is_there) in [("10.1.0.1", true), ("10.1.0.2", true), ("10.1.0.3", false), ("10.1.0.4", false)] {
+        assert_eq!(of_name.contains(&format!("\"{address}\"")), is_there, "{address}: {of_name}");
+    }
+    let unready = explain(&WORKERS.replace("ready: true", "ready: false"), &asked);
+    says(&unready, &["not reachable: no_endpoints; the filter sends a local reply with status 503"]);
+}
+
+/// A headless Service whose port is another one at its pods, and one without ports.
+const HEADLESS: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Service, metadata: {name: hl, namespace: shop}, spec: {clusterIP: None, selector: {app: hl}, ports: [{name: http, port: 80, targetPort: 8080}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: db, namespace: shop}, spec: {clusterIP: None, selector: {app: db}}}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: hl-1, namespace: shop, labels: {kubernetes.io/service-name: hl}}
+  addressType: IPv4
+  ports: [{name: http, port: 8080}]
+  endpoints: [{addresses: [10.1.1.1], hostname: hl-0}]
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: db-1, namespace: shop, labels: {kubernetes.io/service-name: db}}
+  addressType: IPv4
+  ports: null
+  endpoints: [{addresses: [10.1.1.2], hostname: db-0}, {addresses: [10.1.1.3], hostname: db-1, conditions: {ready: false}}]
+"#;
+
+#[test]
+fn a_headless_name_reaches_any_port_of_its_pods_by_endpoint_alone() {
+    let directory = TempDir::new().expect("a directory");
+    let by_endpoint = directory.path().join("by-endpoint.json");
+    fs::write(&by_endpoint, r#"{"version": 1, "steering": {"by": "endpoint"}}"#).expect("a file");
+    let by_endpoint = by_endpoint.to_str().expect("UTF-8");
+    for (name, upstream) in [
+        ("hl-0.hl:8080", "endpoint  10.1.1.1:8080"),
+        ("hl-0.hl", "endpoint  10.1.1.1:8080"),
+        ("hl:9187", "endpoint  10.1.1.1:9187"),
+        ("db-0.db:8080", "endpoint  10.1.1.2:8080"),
+        ("db", "endpoint  10.1.1.2:80"),
+    ] {
+        let run = explain(HEADLESS, &[name, "--from", "shop", "--config", by_endpoint]);
+        assert_eq!(run.status, 0, "{}", run.shown());
+        says(&run, &[upstream]);
+    }
+    let run = explain(HEADLESS, &["hl-0.hl:8080", "--from", "shop"]);
+    assert_eq!(run.status, 1, "{}", run.shown());
+    says(
+        &run,
+        &["only steering by endpoint reaches those; the Service has only port 80", "port 8080 of the pods answers"],
+    );
+    assert!(!run.stdout.contains("use 80"), "port 80 of a pod does not answer:\n{}", run.shown());
+    let run = explain(HEADLESS, &["db-0.db:8080", "--from", "shop"]);
+    says(&run, &["only steering by endpoint reaches those; the Service has no TCP port"]);
+}
+
+/// A Service whose port is UDP, and a name by which the search would go on. The headless Services have UDP ports in their
+/// EndpointSlices: the Service's, another one, and none.
+const UDP: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Service, metadata: {name: dns, namespace: shop}, spec: {clusterIP: 10.96.0.1, ports: [{name: dns, port: 53, protocol: UDP}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: udp, namespace: dns}, spec: {clusterIP: 10.96.0.2, ports: [{name: http, port: 80}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: same, namespace: shop}, spec: {clusterIP: None, ports: [{name: dns, port: 53, protocol: UDP}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: own, namespace: shop}, spec: {clusterIP: None}}
+- {apiVersion: v1, kind: Service, metadata: {name: none, namespace: shop}, spec: {clusterIP: None, ports: [{name: dns, port: 53, protocol: UDP}]}}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: dns-1, namespace: shop, labels: {kubernetes.io/service-name: dns}}
+  addressType: IPv4
+  ports: [{name: dns, port: 53, protocol: UDP}]
+  endpoints: [{addresses: [10.1.1.1]}]
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: udp-1, namespace: dns, labels: {kubernetes.io/service-name: udp}}
+  addressType: IPv4
+  ports: [{name: http, port: 8080}]
+  endpoints: [{addresses: [10.1.9.9], hostname: dns}]
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: same-1, namespace: shop, labels: {kubernetes.io/service-name: same}}
+  addressType: IPv4
+  ports: [{name: dns, port: 5353, protocol: UDP}]
+  endpoints: [{addresses: [10.1.1.2]}]
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: own-1, namespace: shop, labels: {kubernetes.io/service-name: own}}
+  addressType: IPv4
+  ports: [{name: sig, port: 2905, protocol: SCTP}, {name: web}, {name: http, port: 80}]
+  endpoints: [{addresses: [10.1.1.3]}]
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: none-1, namespace: shop, labels: {kubernetes.io/service-name: none}}
+  addressType: IPv4
+  ports: []
+  endpoints: [{addresses: [10.1.1.4]}]
+"#;
+
+#[test]
+fn names_of_udp_ports_exist_as_in_dns() {
+    for (name, reason, in_dns) in [
+        ("dns.udp.dns", "port_not_found", "dns.udp.dns.shop.svc.cluster.local → 10.96.0.1\n"),
+        ("_dns._udp.same", "port_not_found", "_dns._udp.same.shop.svc.cluster.local → 10.1.1.2\n"),
+        ("_sig._sctp.own", "port_not_found", "_sig._sctp.own.shop.svc.cluster.local → 10.1.1.3\n"),
+        ("_web._tcp.own", "port_not_found", "_web._tcp.own.shop.svc.cluster.local → 10.1.1.3\n"),
+        ("_dns._udp.none", "name_not_found", "_dns._udp.none.shop.svc.cluster.local → no such name\n"),
+    ] {
+        let run = explain(UDP, &[name, "--from", "shop"]);
+        says(&run, &[&format!("not resolved: {reason}"), in_dns]);
+    }
+    says(
+        &explain(UDP, &["dns:53", "--from", "shop"]),
+        &["port 53 of the Service is a UDP port, and requests need a TCP port"],
+    );
+    // Tables name such ports only where the Service does not.
+    let table = byname_with_input(&["compile"], UDP.as_bytes());
+    says(&table, &[r#""addresses":"10.1.1.3","ports":{"http":80},"otherPorts":"sig/SCTP web/TCP"}"#]);
+    says(&table, &[r#""addresses":"10.1.1.4","otherPorts":""}"#]);
+    assert_eq!(table.stdout.matches("otherPorts").count(), 2, "{}", table.shown());
+}
+
+#[test]
+fn a_local_service_has_no_endpoints_without_a_node() {
+    let local = PART.replace("clusterIP: 10.0.0.1,", "clusterIP: 10.0.0.1, internalTrafficPolicy: Local,");
+    let run = explain(&local, &["web", "--from", "shop"]);
+    assert_eq!(run.status, 1, "{}", run.shown());
+    says(
+        &run,
+        &[
+            "not reachable: no_endpoints; the filter sends a local reply with status 503",
+            "0 of 2 endpoints can serve: internalTrafficPolicy is Local, and the caller's node is unknown",
+            "pass --pod, or set caller.node in the --config file",
+        ],
+    );
+    let warning = "the caller's node is unknown, so the filter answers 503 for Services with internalTrafficPolicy: Local (shop/web)";
+    let compile = |cluster: &str, args: &[&str]| byname_with_input(&[&["compile"], args].concat(), cluster.as_bytes());
+    let run = compile(&local, &["-n", "shop"]);
+    assert!(run.status == 0 && run.stderr.contains(warning), "{}", run.shown());
+    // With a node there is nothing to warn of, and nothing is refused where endpoints are not in the table.
+    let directory = TempDir::new().expect("a directory");
+    let with_node = directory.path().join("node.json");
+    fs::write(&with_node, r#"{"version": 1, "caller": {"node": "n1"}}"#).expect("a file");
+    let with_node = with_node.to_str().expect("UTF-8");
+    says(
+        &explain(&local, &["web", "--from", "shop", "--config", with_node]),
+        &["1 of 2 endpoints can serve by IPv4: those on the caller's node"],
+    );
+    let istio = ["-n", "shop", "--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname:1"];
+    for (cluster, args) in [(&*local, &["--config", with_node] as &[&str]), (&*local, &istio), (PART, &["-n", "shop"])]
+    {
+        let run = compile(cluster, args);
+        assert!(run.status == 0 && !run.stderr.contains("node is unknown"), "{}", run.shown());
+    }
+    // diff asks for some node.
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let run = byname(&["diff", &file("old.yaml", PART), &file("new.yaml", &local)]);
+    says(&run, &["no differences"]);
+}
+
 #[test]
 fn dns_answers_with_every_address_of_an_endpoint() {
     let cluster = PART

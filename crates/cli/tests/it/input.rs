@@ -39,7 +39,7 @@ fn errors_name_file_line_document_item_object_and_field() {
         (format!("{SERVICE}spec: *nowhere\n"), "standard input:4"),
         (format!("{SERVICE}spec: [\n"), "is not valid YAML or JSON"),
         ("apiVersion: v1\n".to_owned(), "standard input:1: document 1, kind: is missing"),
-        ("kind: Service\nmetadata: {}\n".to_owned(), "Service, metadata.name: is missing; set a name"),
+        ("apiVersion: v1\nkind: Service\nmetadata: {}\n".to_owned(), "Service, metadata.name: is missing; set a name"),
         ("- kind: Service\n".to_owned(), "is not a Kubernetes object"),
         ("kind: List\nitems:\n- 7\n".to_owned(), "items[0] is not an object"),
         (

@@ -35,7 +35,7 @@ fn service(bytes: &mut Unstructured<'_>) -> Result<NaiveService> {
         2 | 3 => (NaiveKind::Headless, endpoints(bytes)?),
         kind => (NaiveKind::Alias { target: target(bytes, kind)?, port: port(bytes)? }, vec![]),
     };
-    Ok(NaiveService { namespace, name, kind, endpoints })
+    Ok(NaiveService { has_udp: name == "b", namespace, name, kind, endpoints })
 }
 
 fn target(bytes: &mut Unstructured<'_>, kind: u8) -> Result<String> {

@@ -121,7 +121,7 @@ fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<
         assert!(service.cluster_ips().contains(&address), "{address} is its cluster IP");
     }
     // A port name may be one that only the endpoints of a headless Service have, which no other name reaches.
-    if service.ports().iter().any(|port| (port.name(), port.port()) == (route.port_name, route.port)) {
+    if !route.is_pod_port && service.ports().iter().any(|port| (port.name(), port.port()) == (route.port_name, route.port)) {
         let whole = host(&route.destination, zone);
         let absolute = format!("{whole}.:{}", route.port);
         let again = decide(config, Request { authority: absolute.as_bytes(), ..request }, &mut Plan::default());
@@ -146,7 +146,11 @@ fn check_endpoint(config: &Config, request: Request<'_>, service: &Service, rout
         let Some(endpoint) = plan.endpoint() else { return };
         let address: SocketAddr = endpoint.parse().expect("address and port");
         assert!(address.port() > 0, "{endpoint}");
-        if let (Destination::Service(_), Some((_, mut usable))) = (&route.destination, service.usable(route.port_name))
+        assert!(route.endpoints().is_some_and(|all| all.contains(&address)), "{endpoint} is not one of the route's");
+        if route.is_pod_port {
+            assert_eq!(address.port(), route.port, "{endpoint} is not at the port asked for");
+        } else if let (Destination::Service(_), Some((_, mut usable))) =
+            (&route.destination, service.usable(route.port_name))
         {
             assert!(usable.any(|usable| usable == address), "{endpoint} is not usable");
         }

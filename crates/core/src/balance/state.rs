@@ -63,8 +63,11 @@ pub struct Ticket {
 pub(crate) struct SetLocation {
     /// The slot of the Service.
     pub(crate) slot: u32,
-    pub(crate) port_index: u16,
+    /// The index of the usable endpoints in the Service.
+    pub(crate) usable_index: u32,
     pub(crate) subset_index: u16,
+    /// See [`Usable::set_id`](crate::table::Usable::set_id).
+    pub(crate) pod_port: u16,
 }
 
 impl Ticket {
@@ -151,10 +154,10 @@ impl Balance {
     /// The number of ejected endpoints in the set that `ticket` was chosen from; `None` where the table no longer has the set.
     fn count_ejected_beside(&self, ticket: &Ticket, table: &Table, now: u64) -> Option<u32> {
         let service = table.at(ticket.location.slot)?;
-        let usable = service.usable_at(usize::from(ticket.location.port_index))?;
+        let usable = service.usable_at(usize::try_from(ticket.location.usable_index).ok()?)?;
         let subset = usable.subsets.get(usize::from(ticket.location.subset_index))?;
-        let id = usable.set_id(subset);
-        let groups = service.spec.endpoints.as_ref()?.groups();
+        let id = usable.set_id(subset, ticket.location.pod_port);
+        let groups = service.spec.endpoints.as_ref()?.set_groups();
         (id == ticket.set).then(|| self.count_ejected(&subset.set, id, groups, now))
     }
 

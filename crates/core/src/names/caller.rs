@@ -32,7 +32,7 @@ impl Caller {
         self.zone.as_deref()
     }
 
-    /// The name of the node, if it is known. `internalTrafficPolicy: Local` keeps traffic on it.
+    /// The name of the node, if it is known. `internalTrafficPolicy: Local` keeps traffic on it, so such Services need it.
     #[must_use]
     pub fn node(&self) -> Option<&str> {
         self.node.as_deref()

@@ -75,7 +75,7 @@ fn write_tried(body: &mut String, refusal: Refusal, trace: &Trace) {
         if let (Refusal::NoEndpoints, false, Some(step)) = (refusal, reached_endpoints, steps().find(lacks_readiness)) {
             let _ = write!(body, "{step}");
         } else if let Some(step) = own().filter(|step| !matches!(step, Step::Steer { .. })).last() {
-            if let Step::Port { .. } | Step::Endpoints(_) = step
+            if let Step::Port { .. } | Step::PodPort { .. } | Step::OtherPort { .. } | Step::Endpoints(_) = step
                 && let Some(name) = own().filter_map(Step::tried).last()
             {
                 let _ = write!(body, "{name}: ");
@@ -104,11 +104,20 @@ fn next_step(refusal: Refusal, trace: &Trace) -> &'static str {
         }
         (Refusal::AliasDenied, _) => "add the host and port to externalNames.allow, or correct the alias",
         (Refusal::AliasLoop, _) => "correct the externalName of one of these Services",
+        (Refusal::NoEndpoints, _) if trace.steps.iter().any(Step::lacks_node) => {
+            "set caller.node in the configuration: byname compile --pod and byname watch --pod do"
+        }
         (Refusal::NoEndpoints, _) => match trace.steps.iter().rev().find_map(Step::lack) {
             Some(Lack::Port(_)) => "check the Service's targetPort: it must be the name or number of a container port",
             Some(Lack::Family(_)) => "check the Service's ipFamilies",
             Some(Lack::Endpoints) | None => "check the Service's selector and the readiness of its pods",
         },
+        (Refusal::PortNotFound, _) if trace.steps.iter().any(|step| matches!(step, Step::PodPort { .. })) => {
+            "steer the Service by endpoint, or list the port in the Service"
+        }
+        (Refusal::PortNotFound, _) if trace.steps.iter().any(|step| matches!(step, Step::OtherPort { .. })) => {
+            "use a TCP port of the Service: kubectl get service lists them"
+        }
         (Refusal::PortNotFound, _) => "use a port that the Service declares: kubectl get service lists them",
         (Refusal::NameNotFound, Some(HopOutcome::Missing(_))) => "correct the externalName, or create its target",
         (Refusal::NameNotFound, _) => {

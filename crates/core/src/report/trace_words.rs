@@ -11,7 +11,7 @@ use crate::{
     },
     table::{Choice, Missing},
     text::{quoted, shown},
-    wire::{IpFamily, Trigger},
+    wire::{IpFamily, Protocol, Trigger},
 };
 
 impl fmt::Display for Trace {
@@ -52,6 +52,11 @@ impl fmt::Display for Step {
                 if *ejected > 0 { write!(f, ", {ejected} ejected") } else { Ok(()) }
             }
             Self::Port { number, origin, matched } => write_port(f, *number, *origin, matched.as_ref()),
+            Self::OtherPort { port, protocol: Protocol::Tcp } => write!(f, "the endpoints' port {port} has no number"),
+            Self::OtherPort { port, protocol } => {
+                write!(f, "port {port} of the Service is a {} port, and requests need a TCP port", protocol.as_str())
+            }
+            Self::PodPort { number, only } => write_pod_port(f, *number, only.as_deref()),
             Self::Endpoints(outcome) => outcome.fmt(f),
             Self::Steer { cluster, authority, because } => {
                 match cluster {
@@ -86,6 +91,24 @@ fn write_port(
     }
     let protocol = app_protocol.as_ref().map(|protocol| quoted(protocol, MAX_QUOTED_CHARS));
     protocol.map_or(Ok(()), |protocol| write!(f, " with appProtocol {protocol}"))
+}
+
+fn write_pod_port(f: &mut fmt::Formatter<'_>, number: u16, only: Option<&[u16]>) -> fmt::Result {
+    let Some(ports) = only else {
+        return write!(f, "the name resolves to pod addresses, so it is port {number} of the pods");
+    };
+    write!(
+        f,
+        "port {number} may be a port of the pods, but only steering by endpoint reaches those; the Service has "
+    )?;
+    match ports {
+        [] => f.write_str("no TCP port"),
+        [one] => write!(f, "only port {one}"),
+        [first, others @ ..] => {
+            write!(f, "only the ports {first}")?;
+            others.iter().try_for_each(|port| write!(f, ", {port}"))
+        }
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -170,7 +193,7 @@ impl fmt::Display for EndpointsOutcome {
                     (Choice::LocalTerminating, _) => {
                         ": on the caller's node none is ready, so those that serve while terminating are used"
                     }
-                    (Choice::NodeUnknown, _) => ": internalTrafficPolicy is Local, and caller.node is unknown",
+                    (Choice::NodeUnknown, _) => ": internalTrafficPolicy is Local, and the caller's node is unknown",
                 })
             }
         }
@@ -185,7 +208,7 @@ impl fmt::Display for Missing {
             Self::Endpoint => "the Service has no endpoint with that name",
             Self::EndpointNotReady => "the endpoint with that name is not ready",
             Self::EndpointUnknown => "the Service's endpoints are not in the table: may differ from DNS",
-            Self::Port => "the Service has no TCP port with that name",
+            Self::Port => "the Service has no port with that name and protocol",
             Self::NothingReady => "the Service is headless and has no ready endpoint",
             Self::BelowExternalName => "an ExternalName Service has no names below it",
             Self::PodAddress => "no endpoint has that address",

@@ -49,8 +49,8 @@ impl<'t> Walk<'t, '_> {
             let resolution = self.match_port(matched, port, self.visited.fallback_reason.unwrap_or(reason));
             let Resolution::Refuse(Refusal::NoEndpoints) = resolution else { return resolution };
             let service = match matched {
-                // Nothing replaces a single endpoint that was asked for by its name.
-                Match::Endpoint(..) => return resolution,
+                // Nothing replaces an endpoint that was asked for by its name, and no endpoint serves a port that is not TCP.
+                Match::Endpoint(..) | Match::OtherPort(..) => return resolution,
                 Match::Service(service) => service,
                 Match::Port(service, named) => {
                     if port.origin.is_implied() {

@@ -1,6 +1,6 @@
 //! The types of a resolution: the request, and where it goes.
 
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, vec, vec::Vec};
 use core::net::{IpAddr, SocketAddr};
 
 use super::reason::{Reason, Refusal};
@@ -89,6 +89,8 @@ pub struct Route<'t> {
     pub port: u16,
     /// The name of the Service's port; empty where it has none.
     pub port_name: &'t str,
+    /// Whether the port is the pods' own rather than one of the Service.
+    pub is_pod_port: bool,
     /// Whether Envoy speaks TLS to an external destination.
     pub tls: bool,
     /// The endpoints to choose from.
@@ -153,12 +155,19 @@ fn write_service(service: &Service, zone: &str, to: &mut String) {
 }
 
 impl Route<'_> {
-    /// Address and port of the endpoint, where the name was that of a single endpoint.
+    /// Address and port of every endpoint that the request may go to, in order; `None` where they are unknown.
     #[must_use]
-    pub fn endpoint(&self) -> Option<SocketAddr> {
+    pub fn endpoints(&self) -> Option<Vec<SocketAddr>> {
         match self.upstream {
-            Upstream::Endpoint(address, port) => Some(SocketAddr::new(address, port)),
-            Upstream::Unknown | Upstream::Usable(_) => None,
+            Upstream::Endpoint(address, port) => Some(vec![SocketAddr::new(address, port)]),
+            Upstream::Unknown => None,
+            Upstream::Usable(usable) => {
+                let mut endpoints = self.destination.service()?.addresses(usable)?;
+                if self.is_pod_port {
+                    endpoints.iter_mut().for_each(|endpoint| endpoint.set_port(self.port));
+                }
+                Some(endpoints)
+            }
         }
     }
 }

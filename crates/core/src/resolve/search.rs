@@ -114,7 +114,7 @@ impl<'t> Walk<'t, '_> {
             Lookup::Match(matched) => {
                 self.note_candidate(candidate, Outcome::Exists);
                 let reason = match matched {
-                    Match::Service(_) | Match::Port(..) => Reason::Service,
+                    Match::Service(_) | Match::Port(..) | Match::OtherPort(..) => Reason::Service,
                     Match::Endpoint(..) => Reason::Endpoint,
                 };
                 ControlFlow::Break(self.follow(matched, port, reason))

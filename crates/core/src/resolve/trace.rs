@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use crate::{
     names::{AuthorityError, NamespacedName},
     table::{Choice, Missing},
-    wire::{IpFamily, Trigger},
+    wire::{IpFamily, Protocol, Trigger},
 };
 
 /// The steps of a decision, in order, and the version of the table that made it.
@@ -70,6 +70,20 @@ pub enum Step {
         origin: PortOrigin,
         /// The matching port.
         matched: Option<MatchedPort>,
+    },
+    /// The port is not one of the Service, and the name resolves to pod addresses, where any port of the pods answers.
+    PodPort {
+        /// The port.
+        number: u16,
+        /// The Service's TCP ports, where only these can be reached: the Service is not steered by endpoint.
+        only: Option<Box<[u16]>>,
+    },
+    /// The port exists, but no request can go to it.
+    OtherPort {
+        /// The name or the number.
+        port: Box<str>,
+        /// The protocol; TCP where the port has no number.
+        protocol: Protocol,
     },
     /// The usable endpoints of the Service were looked up.
     Endpoints(EndpointsOutcome),
@@ -260,6 +274,13 @@ impl Step {
             Self::Endpoints(EndpointsOutcome::Known { lack, .. }) => lack.as_ref(),
             _ => None,
         }
+    }
+
+    /// Whether no endpoint is usable because the caller's node is unknown.
+    #[must_use]
+    pub fn lacks_node(&self) -> bool {
+        let Self::Endpoints(EndpointsOutcome::Known { choice, lack, .. }) = self else { return false };
+        *choice == Choice::NodeUnknown && lack.is_none()
     }
 
     /// The whole name that the step tried.

@@ -83,6 +83,7 @@ impl RequestedPort {
             destination,
             port: self.number,
             port_name: "",
+            is_pod_port: false,
             tls: self.tls,
             upstream: Upstream::Unknown,
         })

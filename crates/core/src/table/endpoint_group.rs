@@ -15,7 +15,7 @@ use crate::{
     collections::{Entries, StringList},
     limits::{MAX_ENDPOINT_LABELS, MAX_ENDPOINT_WEIGHT, MAX_SERVICE_PORTS},
     names::{is_label, is_special},
-    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, IpFamily},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, IpFamily, Protocol},
 };
 
 /// Endpoints of one family that differ in nothing but their addresses and hostnames.
@@ -44,6 +44,8 @@ pub(crate) struct GroupTraits {
     pub(crate) labels: Entries<String>,
     /// One for each address, or none.
     pub(super) hostnames: StringList,
+    /// See [`wire::EndpointGroup::other_ports`].
+    pub(super) other_ports: Option<StringList>,
 }
 
 static NO_TRAITS: GroupTraits = GroupTraits {
@@ -53,10 +55,14 @@ static NO_TRAITS: GroupTraits = GroupTraits {
     for_nodes: StringList::EMPTY,
     labels: Entries::EMPTY,
     hostnames: StringList::EMPTY,
+    other_ports: None,
 };
 
 /// A group, and its index among the Service's groups.
 pub(crate) type IndexedGroup<'g> = (&'g EndpointGroup, u32);
+
+/// The number, in a set of endpoints, of whatever port of the pods is asked for.
+const ANY_PORT: u16 = 0;
 
 /// A port of a Service, as endpoints are selected by it.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +72,15 @@ pub(crate) struct PortKey<'s> {
     pub(crate) number: Option<u16>,
     /// A hash of the Service's name and the port's: the same in every table, every worker and every pod.
     pub(crate) id: u64,
+    /// Whether it stands for every port of the pods, whether the Service has it or not.
+    pub(crate) is_any: bool,
+}
+
+impl PortKey<'_> {
+    /// The number of the port at the endpoints of `group`; `None` where they do not have it.
+    pub(super) fn of(&self, group: &EndpointGroup) -> Option<u16> {
+        if self.is_any { Some(ANY_PORT) } else { group.target_port(self.name, self.number) }
+    }
 }
 
 impl EndpointGroup {
@@ -85,6 +100,7 @@ impl EndpointGroup {
         }
         check_labels(&wire.labels, &at.field("labels"), errors);
         check_hostnames(wire, &at.field("hostnames"), errors);
+        check_other_ports(wire.other_ports.as_ref(), &at.field("otherPorts"), errors);
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         let (mut v4_hostnames, mut v6_hostnames) = (Vec::new(), Vec::new());
         let in_addresses = at.field("addresses");
@@ -123,6 +139,19 @@ impl EndpointGroup {
             addresses,
             traits: GroupTraits::compile(wire, &hostnames),
         }));
+    }
+
+    /// Some of the endpoints, without traits: topology and subsets do not apply to those that are asked for by name.
+    pub(super) fn part(&self, addresses: impl Iterator<Item = IpAddr>) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for address in addresses {
+            match address {
+                IpAddr::V4(address) => v4.push(address),
+                IpAddr::V6(address) => v6.push(address),
+            }
+        }
+        let addresses = if v6.is_empty() { Addresses::V4(v4.into()) } else { Addresses::V6(v6.into()) };
+        Self { addresses, ports: self.ports.clone(), traits: None, ..*self }
     }
 
     pub(crate) fn traits(&self) -> &GroupTraits {
@@ -194,6 +223,7 @@ impl GroupTraits {
             for_nodes: wire.for_nodes.clone(),
             labels: wire.labels.clone(),
             hostnames: hostnames.iter().copied().collect(),
+            other_ports: wire.other_ports.clone(),
         };
         (traits != NO_TRAITS).then(|| Box::new(traits))
     }
@@ -210,6 +240,25 @@ fn check_ports(ports: Option<&Entries<u16>>, at: &FieldPathRef<'_>, errors: &mut
     for (name, _) in ports.iter().filter(|(_, number)| **number == 0) {
         errors.add(&at.key(name), 0, FieldErrorType::InvalidPort);
     }
+}
+
+#[inline(never)]
+fn check_other_ports(ports: Option<&StringList>, at: &FieldPathRef<'_>, errors: &mut FieldErrors) {
+    let Some(ports) = ports else { return };
+    let count = ports.iter().count();
+    if count > MAX_SERVICE_PORTS {
+        errors.add(at, count, FieldErrorType::TooMany(MAX_SERVICE_PORTS));
+    }
+    for (index, port) in ports.iter().enumerate().filter(|(_, port)| split_other_port(port).is_none()) {
+        errors.add(&at.index(index), port, FieldErrorType::InvalidOtherPort);
+    }
+}
+
+/// Name and protocol of an entry of `otherPorts`.
+pub(super) fn split_other_port(port: &str) -> Option<(&str, Protocol)> {
+    let (name, protocol) = port.split_once('/')?;
+    let protocol = Protocol::parse(protocol).filter(|known| known.as_str() == protocol)?;
+    is_label(name).then_some((name, protocol))
 }
 
 /// Checks the labels of endpoints or of a subset.

@@ -27,7 +27,7 @@ pub(crate) struct GroupShare {
     pub(crate) weight: u32,
     /// The slots of this group and of all groups before it.
     until: u32,
-    /// The endpoints' own port.
+    /// The endpoints' own port; 0 where it is the one that a request asks for.
     pub(crate) port: u16,
 }
 
@@ -52,7 +52,7 @@ impl EndpointSet {
             let weight = if is_even { 1 } else { group.weight };
             endpoints += count;
             until += count.saturating_mul(weight);
-            let port = group.target_port(port.name, port.number);
+            let port = port.of(group);
             debug_assert!(port.is_some(), "groups without the port were left out");
             GroupShare { group: *index, weight, until, port: port.unwrap_or_default() }
         };

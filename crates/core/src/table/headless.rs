@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the Service's name | it exists while an endpoint is ready; without one DNS answers NXDOMAIN, and the search goes on |
 //! | a port by its name | the Service's own port while a ready endpoint has it; else the number that ready endpoints list |
+//! | a UDP or SCTP port by its name | it exists while a ready endpoint has it, but no request goes to it |
 //! | which endpoints serve | every ready one, whatever topology and traffic policy say (`usable_endpoints`, KEP-2086) |
 //!
 //! `publishNotReadyAddresses` makes every endpoint ready (`endpoint_group`).

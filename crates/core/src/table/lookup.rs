@@ -2,8 +2,14 @@
 
 use core::net::IpAddr;
 
-use super::{endpoint_group::EndpointGroup, headless, index::Table, service::Service, service_spec::ServiceKind};
-use crate::names::{ClusterName, EndpointLabel, is_special, parse_dashed};
+use super::{
+    endpoints::LabelledEndpoints, headless, index::Table, service::Service, service_port::OtherPort,
+    service_spec::ServiceKind,
+};
+use crate::{
+    names::{ClusterName, EndpointLabel, is_special, parse_dashed},
+    wire::Protocol,
+};
 
 /// What a name below the cluster domain resolves to, as far as a table can know.
 #[derive(Clone, Copy, Debug)]
@@ -20,16 +26,17 @@ pub(crate) enum Match<'t> {
     Service(&'t Service),
     /// `_port._proto` of a Service.
     Port(&'t Service, NamedPort<'t>),
+    /// `_port._proto` of a Service, of a port that no request can go to.
+    OtherPort(OtherPort<'t>),
     Endpoint(NamedEndpoint<'t>),
 }
 
-/// One endpoint of a Service, by its DNS name.
+/// An endpoint of a Service by its DNS name, or several that share a hostname.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NamedEndpoint<'t> {
     pub(crate) service: &'t Service,
     pub(crate) label: EndpointLabel<'t>,
-    pub(crate) address: IpAddr,
-    pub(crate) group: &'t EndpointGroup,
+    pub(crate) endpoints: LabelledEndpoints<'t>,
 }
 
 /// A port of a Service, by its name.
@@ -52,7 +59,7 @@ pub enum Missing {
     EndpointNotReady,
     /// The Service's endpoints are not in the table, so it may have one of this name.
     EndpointUnknown,
-    /// The Service has no TCP port of this name.
+    /// The Service has no port of this name and protocol.
     Port,
     /// The Service is headless and has no ready endpoint.
     NothingReady,
@@ -75,8 +82,8 @@ impl Table {
     /// | form, without the cluster domain | resolves to |
     /// |---|---|
     /// | `svc.ns.svc` | the Service |
-    /// | `ep.svc.ns.svc` | one ready endpoint, by hostname or dashed address |
-    /// | `_port._proto.svc.ns.svc`, underscores optional | the Service at that port |
+    /// | `ep.svc.ns.svc` | the ready endpoints with this hostname, or the one with this dashed address |
+    /// | `_port._proto.svc.ns.svc`, underscores optional | the Service at that port, of any protocol |
     /// | `a-b-c-d.ns.pod` | an address that an endpoint has |
     ///
     /// Kubernetes DNS-Based Service Discovery, section 2; endpoint names of Services with a cluster IP, and the forms
@@ -94,25 +101,29 @@ impl Table {
                 let endpoints = service.spec.endpoints.as_ref().ok_or(Missing::EndpointUnknown)?;
                 let label = cluster_name.label(3);
                 let endpoint = endpoints.find(label, service.spec.family);
-                let (label, address, group) = endpoint.ok_or_else(|| match endpoints.knows(label) {
+                let (label, endpoints) = endpoint.ok_or_else(|| match endpoints.knows(label) {
                     true => Missing::EndpointNotReady,
                     false => Missing::Endpoint,
                 })?;
-                Match::Endpoint(NamedEndpoint { service, label, address, group })
+                Match::Endpoint(NamedEndpoint { service, label, endpoints })
             }
             ("svc", 5) => {
                 let service = self.with_names_below(namespace, name)?;
                 let (protocol, port) =
                     (strip_underscore(cluster_name.label(3)), strip_underscore(cluster_name.label(4)));
-                let named = named_port(service, port, protocol);
-                let has_port = || protocol == "tcp" && service.ports().iter().any(|own| *own.name == *port);
-                Match::Port(
-                    service,
-                    named.ok_or_else(|| match self.existing(namespace, name) {
-                        Err(missing) if has_port() => missing,
-                        _ => Missing::Port,
-                    })?,
-                )
+                let protocol = Protocol::parse(protocol).ok_or(Missing::Port)?;
+                let has_port = || protocol == Protocol::Tcp && service.ports().iter().any(|own| *own.name == *port);
+                match (named_port(service, port, protocol), service.spec.other_port(port, protocol)) {
+                    (Some(named), _) => Match::Port(service, named),
+                    // DNS has names of ports of any protocol, so the search ends here.
+                    (None, Some(other)) => Match::OtherPort(other),
+                    (None, None) => {
+                        return Err(match self.existing(namespace, name) {
+                            Err(missing) if has_port() => missing,
+                            _ => Missing::Port,
+                        });
+                    }
+                }
             }
             ("pod", 3) => {
                 let address = parse_dashed(name).ok_or(Missing::PodAddress)?;
@@ -145,8 +156,8 @@ impl Table {
 }
 
 /// The TCP port called `name`.
-fn named_port<'t>(service: &'t Service, name: &str, protocol: &str) -> Option<NamedPort<'t>> {
-    if protocol != "tcp" || name.is_empty() {
+fn named_port<'t>(service: &'t Service, name: &str, protocol: Protocol) -> Option<NamedPort<'t>> {
+    if protocol != Protocol::Tcp || name.is_empty() {
         return None;
     }
     let own = service.ports().iter().find(|port| *port.name == *name);

@@ -70,16 +70,31 @@ impl ServicePort {
     }
 }
 
-/// Checks all ports and compiles the TCP ports.
+/// A port that exists and that no request can go to: its protocol is not TCP, or it has no number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OtherPort<'t> {
+    pub(crate) name: &'t str,
+    pub(crate) protocol: Protocol,
+}
+
+/// A port of a Service whose protocol is not TCP.
+#[derive(Clone, Debug)]
+pub(super) struct NonTcpPort {
+    pub(super) name: Box<str>,
+    pub(super) port: u16,
+    pub(super) protocol: Protocol,
+}
+
+/// Checks all ports, and compiles the TCP ports and the others.
 #[inline(never)]
 pub(super) fn compile_ports(
     wire: &[wire::ServicePort],
     at: &FieldPathRef<'_>,
     errors: &mut FieldErrors,
-) -> OneOrMany<ServicePort> {
+) -> (OneOrMany<ServicePort>, Box<[NonTcpPort]>) {
     if wire.len() > MAX_SERVICE_PORTS {
         errors.add(at, wire.len(), FieldErrorType::TooMany(MAX_SERVICE_PORTS));
-        return OneOrMany::default();
+        return (OneOrMany::default(), Box::default());
     }
     for (index, port) in wire.iter().enumerate() {
         let at = at.index(index);
@@ -100,12 +115,14 @@ pub(super) fn compile_ports(
             errors.add(&at.field("name"), &port.name, FieldErrorType::Duplicate);
         }
     }
-    let tcp = wire.iter().filter(|port| port.protocol == Protocol::Tcp);
-    tcp.map(|port| ServicePort {
+    let of = |is_tcp: bool| wire.iter().filter(move |port| (port.protocol == Protocol::Tcp) == is_tcp);
+    let tcp = of(true).map(|port| ServicePort {
         name: port.name.as_str().into(),
         port: port.port,
         app_protocol: port.app_protocol.as_deref().map(Into::into),
         upstream_protocol: UpstreamProtocol::of(port),
-    })
-    .collect()
+    });
+    let others =
+        of(false).map(|port| NonTcpPort { name: port.name.as_str().into(), port: port.port, protocol: port.protocol });
+    (tcp.collect(), others.collect())
 }

@@ -6,7 +6,7 @@ use core::{net::IpAddr, str::FromStr};
 use super::{
     endpoints::Endpoints,
     headless,
-    service_port::{ServicePort, compile_ports},
+    service_port::{NonTcpPort, OtherPort, ServicePort, compile_ports},
     subsets::Subsets,
 };
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
     names::{Name, NamespacedName, is_special},
     policy::{SteeringOverride, is_refused_target},
     wire::{
-        self, FieldErrorType, FieldErrors, FieldPathRef, InternalTrafficPolicy, IpFamily, ServiceType, SessionAffinity,
-        TrafficDistribution,
+        self, FieldErrorType, FieldErrors, FieldPathRef, InternalTrafficPolicy, IpFamily, Protocol, ServiceType,
+        SessionAffinity, TrafficDistribution,
     },
 };
 
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ServiceSpec {
     pub(crate) name: NamespacedName,
-    /// The TCP ports; no others are matched.
+    /// The TCP ports, which alone requests go to.
     pub(crate) ports: OneOrMany<ServicePort>,
     pub(crate) kind: ServiceKind,
     /// `sessionAffinity: ClientIP`.
@@ -40,8 +40,16 @@ pub struct ServiceSpec {
     pub(crate) subsets: Option<Box<Subsets>>,
     /// `None`: the endpoints are unknown.
     pub(crate) endpoints: Option<Endpoints>,
+    /// Boxed, because few Services have any.
+    rare_ports: Option<Box<RarePorts>>,
+}
+
+/// The ports of a Service beside its own TCP ports.
+#[derive(Clone, Debug, Default)]
+struct RarePorts {
     /// Names of ports that only the endpoints of a headless Service have.
-    pub(crate) endpoint_ports: Box<[Box<str>]>,
+    of_endpoints: Box<[Box<str>]>,
+    non_tcp: Box<[NonTcpPort]>,
 }
 
 /// What the name of a Service resolves to in DNS.
@@ -70,9 +78,35 @@ pub(crate) struct AliasTarget {
 impl ServiceSpec {
     /// Ports times groups of endpoints times subsets: the memory that the usable endpoints take grows with it.
     pub(super) fn shares(&self) -> usize {
-        let groups = self.endpoints.as_ref().map_or(0, |endpoints| endpoints.groups().len());
+        let Some(endpoints) = &self.endpoints else { return 0 };
         let subsets = self.subsets.as_ref().map_or(0, |subsets| subsets.len());
-        (self.ports.len() + self.endpoint_ports.len()) * groups * (subsets + 1)
+        (self.ports.len() + self.endpoint_ports().len()) * endpoints.groups().len() * (subsets + 1)
+            + self.ports.len() * endpoints.shared_groups()
+    }
+
+    /// Names of ports that only the endpoints of a headless Service have.
+    pub(super) fn endpoint_ports(&self) -> &[Box<str>] {
+        self.rare_ports.as_ref().map_or(&[], |ports| &ports.of_endpoints)
+    }
+
+    fn non_tcp_ports(&self) -> &[NonTcpPort] {
+        self.rare_ports.as_ref().map_or(&[], |ports| &ports.non_tcp)
+    }
+
+    /// The port called `name` of `protocol` that DNS has and that no request can go to.
+    pub(super) fn other_port(&self, name: &str, protocol: Protocol) -> Option<OtherPort<'_>> {
+        let is_it = |port: &&NonTcpPort| *port.name == *name && port.protocol == protocol;
+        let own = self.non_tcp_ports().iter().find(is_it).map(|port| OtherPort { name: &port.name, protocol });
+        match (&self.kind, &self.endpoints) {
+            _ if name.is_empty() => None,
+            (ServiceKind::Headless, Some(endpoints)) => endpoints.other_port(name, protocol, own),
+            _ => own,
+        }
+    }
+
+    /// The protocol of the Service's port `number`, which is not TCP.
+    pub(crate) fn protocol_of(&self, number: u16) -> Option<Protocol> {
+        self.non_tcp_ports().iter().find(|port| port.port == number).map(|port| port.protocol)
     }
 
     /// The addresses in the cluster; none for headless and ExternalName Services.
@@ -100,13 +134,13 @@ impl ServiceSpec {
             return Err(errors);
         };
         let kind = compile_kind(wire, &at, &mut errors);
-        let ports = compile_ports(&wire.ports, &at.field("ports"), &mut errors);
+        let (ports, non_tcp) = compile_ports(&wire.ports, &at.field("ports"), &mut errors);
         let in_endpoints = at.field("endpoints");
         let endpoints = wire
             .endpoints
             .as_ref()
             .map(|groups| Endpoints::compile(groups, wire.publish_not_ready_addresses, &in_endpoints, &mut errors));
-        let endpoint_ports = match (&kind, &endpoints) {
+        let of_endpoints = match (&kind, &endpoints) {
             (ServiceKind::Headless, Some(endpoints)) => headless::endpoint_ports(endpoints, &ports),
             _ => Box::default(),
         };
@@ -132,7 +166,8 @@ impl ServiceSpec {
             kind,
             ports,
             endpoints,
-            endpoint_ports,
+            rare_ports: (!of_endpoints.is_empty() || !non_tcp.is_empty())
+                .then(|| Box::new(RarePorts { of_endpoints, non_tcp })),
             subsets,
             local: wire.internal_traffic_policy == InternalTrafficPolicy::Local,
             distribution: wire.traffic_distribution,

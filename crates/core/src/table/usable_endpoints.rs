@@ -3,7 +3,7 @@
 //! | the Service | may serve |
 //! |---|---|
 //! | headless | every ready endpoint: DNS lists them all, and no traffic policy applies (KEP-2086) |
-//! | `internalTrafficPolicy: Local` | ready endpoints on the caller's node; else serving and terminating ones there; never another node's |
+//! | `internalTrafficPolicy: Local` | ready endpoints on the caller's node; else serving and terminating ones there; never another node's, so none where the caller's node is unknown |
 //! | any other without a ready endpoint | serving and terminating endpoints (KEP-1669), on any node |
 //! | any other | ready endpoints that the topology allows |
 //!
@@ -14,6 +14,8 @@
 //!
 //! Only endpoints that have the port count; ports are matched by name, as EndpointSlices join them. Of a dual-stack Service
 //! the endpoints of its first family serve, and those of the other family where the first has none (KEP-563).
+//!
+//! The same goes for the endpoints that share a hostname, by the rule of headless Services: their name, too, is the names of pods.
 //!
 //! All of this is decided when a Service enters a table, never for a request; so are the subsets (`subsets`) and the set of
 //! endpoints of each (`endpoint_set`).
@@ -44,8 +46,7 @@ pub enum Choice {
     Local,
     /// No endpoint on the caller's node is ready: serving and terminating ones there.
     LocalTerminating,
-    /// Only endpoints on the caller's node may serve, but the node is unknown: every ready endpoint, else every serving and
-    /// terminating one.
+    /// None: only endpoints on the caller's node may serve, and the node is unknown.
     NodeUnknown,
 }
 
@@ -67,8 +68,8 @@ pub(crate) struct ServingRules<'s> {
 pub(crate) struct Usable {
     /// See [`PortKey::id`].
     pub(crate) id: u64,
-    /// The index of the port in the Service.
-    pub(crate) port_index: u16,
+    /// The index in [`Service::usable_at`](super::service::Service::usable_at).
+    pub(crate) index: u32,
     pub(crate) choice: Choice,
     /// The family of all of them, where the Service prefers one.
     pub(crate) family: Option<IpFamily>,
@@ -79,16 +80,16 @@ pub(crate) struct Usable {
 }
 
 impl Usable {
-    /// The endpoints of `groups` that may serve `port` to a caller at `caller`.
+    /// The endpoints of `groups`, the first of which has the index `first`, that may serve `port` to a caller at `caller`.
     #[inline(never)]
     pub(super) fn among(
-        groups: &[EndpointGroup],
+        (groups, first): (&[EndpointGroup], u32),
         port: PortKey<'_>,
-        port_index: u16,
+        index: u32,
         rules: ServingRules<'_>,
         caller: &Locality,
     ) -> Self {
-        let with_port = groups.iter().zip(0..).filter(|(group, _)| group.target_port(port.name, port.number).is_some());
+        let with_port = groups.iter().zip(first..).filter(|(group, _)| port.of(group).is_some());
         let candidates: OneOrMany<IndexedGroup<'_>> = with_port.collect();
         let (choice, chosen) = match rules.family {
             None => by_conditions(&candidates, rules, caller),
@@ -108,7 +109,7 @@ impl Usable {
         let set = |groups: &[IndexedGroup<'_>]| EndpointSet::new(groups, port);
         Self {
             id: port.id,
-            port_index,
+            index,
             choice,
             family: rules.family.and_then(|_| Some(chosen.first()?.0.family())),
             endpoints: chosen.iter().map(|(group, _)| group.len()).sum(),
@@ -116,16 +117,18 @@ impl Usable {
         }
     }
 
-    /// A hash of the port and one of its subsets: the same in every table, every worker and every pod.
-    pub(crate) fn set_id(&self, subset: &WeightedSubset) -> u64 {
-        if subset.id == 0 { self.id } else { combine(self.id, subset.id) }
+    /// A hash of the port and one of its subsets: the same in every table, every worker and every pod. `pod_port` is the port asked
+    /// for of any port of the pods, else 0.
+    pub(crate) fn set_id(&self, subset: &WeightedSubset, pod_port: u16) -> u64 {
+        let id = if subset.id == 0 { self.id } else { combine(self.id, subset.id) };
+        if pod_port == 0 { id } else { combine(id, pod_port.into()) }
     }
 
     /// All subsets of a Service whose endpoints are unknown.
-    pub(super) fn unknown(port: PortKey<'_>, port_index: u16, subsets: &Subsets, caller: &Locality) -> Self {
+    pub(super) fn unknown(port: PortKey<'_>, index: u32, subsets: &Subsets, caller: &Locality) -> Self {
         Self {
             id: port.id,
-            port_index,
+            index,
             choice: Choice::Ready,
             family: None,
             endpoints: 0,
@@ -153,10 +156,7 @@ fn by_conditions<'g>(
                 true => (Choice::LocalTerminating, all(&|group| group.draining && is_here(group))),
             }
         }
-        (ServingRules { local: true, .. }, None) if ready.is_empty() => {
-            (Choice::NodeUnknown, all(&|group| group.draining))
-        }
-        (ServingRules { local: true, .. }, None) => (Choice::NodeUnknown, ready),
+        (ServingRules { local: true, .. }, None) => (Choice::NodeUnknown, OneOrMany::default()),
         _ if ready.is_empty() => (Choice::Terminating, all(&|group| group.draining)),
         _ => by_topology(ready, caller),
     }

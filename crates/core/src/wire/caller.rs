@@ -18,7 +18,7 @@ pub struct Caller {
     /// Default: the zone of the node's locality.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// The name of the Kubernetes node.
+    /// The name of the Kubernetes node. Without it, no endpoint of a Service with `internalTrafficPolicy: Local` may serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// The pod's address.

@@ -91,6 +91,8 @@ pub enum FieldErrorType {
     BesideAffinity,
     /// More ports times groups of endpoints times subsets than the bound.
     TooManyShares,
+    /// An entry of `otherPorts` that is not a port's name and protocol.
+    InvalidOtherPort,
     /// A Service that is steered by endpoint but has no endpoints in the table.
     EndpointsRequired,
     /// A packed table that is torn, or not as long as it says.
@@ -142,6 +144,7 @@ impl FieldErrorType {
             Self::BesideSubsets => "is not allowed together with subsets",
             Self::BesideAffinity => "has no effect together with sessionAffinity: ClientIP",
             Self::TooManyShares => "is ports times groups of endpoints times subsets, and exceeds 65536",
+            Self::InvalidOtherPort => "is not a port's name and protocol",
             Self::EndpointsRequired => "is steered by endpoint, but has no endpoints in the table",
             Self::UnknownFeature => "is a feature that this module does not know",
             Self::InvalidPacking => "is not deflated text in base64 of the length in `bytes`",
@@ -198,6 +201,7 @@ impl FieldErrorType {
             Self::TooManyShares => {
                 "put endpoints that differ only in their addresses into one group, or use fewer subsets"
             }
+            Self::InvalidOtherPort => "write it as name/UDP, name/SCTP or name/TCP",
             Self::EndpointsRequired => "add its endpoints, or steer it by cluster",
             Self::UnknownFeature => "update the module, or compile without the feature",
             Self::InvalidPacking => "pack it with byname compile",

@@ -155,7 +155,7 @@ pub struct ServicePort {
     pub name: String,
     /// The number of the port, never the `targetPort`.
     pub port: u16,
-    /// Default `TCP`. Only TCP ports are matched.
+    /// Default `TCP`. The names of other ports exist in DNS, but requests go to TCP ports only.
     #[serde(default, skip_serializing_if = "Protocol::is_default")]
     pub protocol: Protocol,
     /// The application protocol (KEP-1422), which traces show. With `by: endpoint` it chooses the cluster.
@@ -178,15 +178,30 @@ pub enum Protocol {
     /// TCP, which carries HTTP.
     #[default]
     Tcp,
-    /// UDP. Requests are never matched to it.
+    /// UDP. No request goes to it.
     Udp,
-    /// SCTP. Requests are never matched to it.
+    /// SCTP. No request goes to it.
     Sctp,
 }
 
 names!(Protocol { "TCP" => Tcp, "UDP" => Udp, "SCTP" => Sctp, });
 
 impl Protocol {
+    /// The protocol of this name, in any case.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|protocol| protocol.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// The name of the protocol, as Kubernetes writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        }
+    }
+
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -221,6 +236,10 @@ pub struct EndpointGroup {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, u16>>"))]
     pub ports: Option<Entries<u16>>,
+    /// Of a headless Service: the names of the endpoints' ports that no request can go to, each with its protocol: `dns/UDP`,
+    /// `sig/SCTP`, or `http/TCP` for a port without a number. DNS has these names. Omitted: those of the Service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_ports: Option<StringList>,
     /// The zone of the endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
@@ -255,6 +274,7 @@ object!(EndpointGroup {
     "addresses" => addresses,
     "hostnames" => hostnames,
     "ports" => ports,
+    "otherPorts" => other_ports,
     "zone" => zone,
     "node" => node,
     "forZones" => for_zones,

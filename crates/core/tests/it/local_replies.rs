@@ -16,6 +16,8 @@ fn gives_each_refusal_its_statuses_and_its_line() {
     services["shop/gone"] = json!({"type": "ExternalName", "externalName": "nope.shop.svc.cluster.local"});
     services["shop/typo"] = json!({"ports": [{"name": "http", "port": 80}], "endpoints": [{"addresses": "10.0.0.1 10.0.0.2",
         "ports": {"htpp": 8080}}]});
+    services["shop/agent"] = json!({"internalTrafficPolicy": "Local", "ports": [{"port": 80}],
+        "endpoints": [{"addresses": "10.0.0.1", "node": "n1"}]});
     services["shop/down"] = json!({"ports": [{"port": 80}], "endpoints": [{"addresses": "10.0.0.1", "ready": false}]});
     let config =
         config(json!({"unknownNames": "refuse", "externalNames": {"mode": "listed"}, "table": {"services": services}}));
@@ -77,11 +79,41 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             authority is not a port of the Service; use a port that the Service declares: kubectl get service lists them\n",
         ),
         (
+            b"_dns._udp.payments",
+            404,
+            5,
+            "byname: port_not_found: \"_dns._udp.payments\" from namespace shop: _dns._udp.payments.shop.svc.cluster.local: port dns of \
+            the Service is a UDP port, and requests need a TCP port; use a TCP port of the Service: kubectl get service lists them\n",
+        ),
+        (
+            b"payments:53",
+            404,
+            5,
+            "byname: port_not_found: \"payments:53\" from namespace shop: payments.shop.svc.cluster.local: port 53 of the Service is a \
+            UDP port, and requests need a TCP port; use a TCP port of the Service: kubectl get service lists them\n",
+        ),
+        (
+            b"db-0.db:9187",
+            404,
+            5,
+            "byname: port_not_found: \"db-0.db:9187\" from namespace shop: db-0.db.shop.svc.cluster.local: port 9187 may be a port of \
+            the pods, but only steering by endpoint reaches those; the Service has only port 80; steer the Service by endpoint, or \
+            list the port in the Service\n",
+        ),
+        (
             b"down",
             503,
             14,
             "byname: no_endpoints: \"down\" from namespace shop: down.shop.svc.cluster.local: 0 of 1 endpoints can serve: none is ready, and none serves while terminating; \
             check the Service's selector and the readiness of its pods\n",
+        ),
+        (
+            b"agent",
+            503,
+            14,
+            "byname: no_endpoints: \"agent\" from namespace shop: agent.shop.svc.cluster.local: 0 of 1 endpoints can serve: \
+            internalTrafficPolicy is Local, and the caller's node is unknown; set caller.node in the configuration: byname compile \
+            --pod and byname watch --pod do\n",
         ),
         (
             b"typo",

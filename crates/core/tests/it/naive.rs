@@ -30,7 +30,7 @@ const MAX_ALIASES: usize = 10;
 /// Fallbacks followed for one request.
 const MAX_FALLBACKS: usize = 4;
 
-/// A Service. Each has one port, `http`, 80.
+/// A Service. Each has a port `http`, 80, and some have a port `b`, 53, over UDP.
 #[derive(Clone, Debug)]
 pub(crate) struct NaiveService {
     pub(crate) namespace: String,
@@ -38,6 +38,7 @@ pub(crate) struct NaiveService {
     pub(crate) kind: NaiveKind,
     /// Empty for an alias.
     pub(crate) endpoints: Vec<NaiveEndpoint>,
+    pub(crate) has_udp: bool,
 }
 
 /// How DNS answers for a Service.
@@ -84,6 +85,8 @@ pub(crate) struct NaiveCluster {
     pub(crate) baseline: Option<String>,
     /// `externalNames.mode` is `follow`; otherwise there are `GRANTS` and no mode.
     pub(crate) follows: bool,
+    /// Requests are steered by endpoint; otherwise by cluster.
+    pub(crate) by_endpoint: bool,
 }
 
 /// The aliases and fallbacks that a search has followed.
@@ -100,6 +103,8 @@ struct NaiveWalk {
 enum NaiveMatch<'c> {
     Service(&'c NaiveService),
     Port(&'c NaiveService),
+    /// A port over UDP.
+    Udp,
     Endpoint(&'c NaiveService, String),
     Pod(String),
 }
@@ -137,7 +142,10 @@ impl NaiveService {
             json!({"addresses": [address], "hostnames": hostnames, "ready": endpoint.ready})
         };
         let endpoints: Vec<Value> = self.endpoints.iter().map(group).collect();
-        let ports = json!([{"name": "http", "port": 80}]);
+        let ports = match self.has_udp {
+            true => json!([{"name": "http", "port": 80}, {"name": "b", "port": 53, "protocol": "UDP"}]),
+            false => json!([{"name": "http", "port": 80}]),
+        };
         match &self.kind {
             NaiveKind::Virtual => json!({"ports": ports, "endpoints": endpoints}),
             NaiveKind::Headless => json!({"clusterIPs": "None", "ports": ports, "endpoints": endpoints}),
@@ -166,7 +174,12 @@ impl NaiveCluster {
     pub(crate) fn new(mut services: Vec<NaiveService>, ndots: u8, musl: bool, follows: bool) -> Self {
         services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         services.dedup_by(|a, b| (&a.namespace, &a.name) == (&b.namespace, &b.name));
-        Self { services, ndots, musl, fallbacks: vec![], baseline: None, follows }
+        Self { services, ndots, musl, fallbacks: vec![], baseline: None, follows, by_endpoint: false }
+    }
+
+    /// The same cluster, with requests steered by endpoint.
+    pub(crate) fn steered_by_endpoint(self) -> Self {
+        Self { by_endpoint: true, ..self }
     }
 
     /// Adds the fallbacks that a configuration may have, the first of several for one Service.
@@ -220,6 +233,9 @@ impl NaiveCluster {
             "fallback": {"services": fallbacks, "baselines": baselines},
             "table": {"services": services},
         });
+        if self.by_endpoint {
+            fields["steering"] = json!({"by": "endpoint"});
+        }
         if self.follows {
             fields["externalNames"]["mode"] = json!("follow");
         }
@@ -337,6 +353,10 @@ impl NaiveCluster {
             if with_port.any(|name| name == candidate) {
                 return Some(NaiveMatch::Port(service));
             }
+            let mut over_udp = ["", "_"].into_iter().flat_map(|a| ["", "_"].map(|b| format!("{a}b.{b}udp.{own}")));
+            if service.has_udp && over_udp.any(|name| name == candidate) {
+                return Some(NaiveMatch::Udp);
+            }
             for endpoint in service.endpoints.iter().filter(|endpoint| endpoint.ready) {
                 if candidate == format!("{}.{own}", endpoint.label()) {
                     return Some(NaiveMatch::Endpoint(service, endpoint.label()));
@@ -394,14 +414,21 @@ impl NaiveCluster {
             };
             found = next;
         }
+        // DNS resolves it to the addresses of pods, where any port may answer.
+        let is_of_pods = match &found {
+            NaiveMatch::Service(service) => matches!(service.kind, NaiveKind::Headless),
+            NaiveMatch::Endpoint(..) | NaiveMatch::Pod(_) => true,
+            NaiveMatch::Port(_) | NaiveMatch::Udp => false,
+        };
         let (reason, host, service) = match found {
             NaiveMatch::Service(service) | NaiveMatch::Port(service) => ("service", service.short(), Some(service)),
             NaiveMatch::Endpoint(service, label) => ("endpoint", format!("{label}.{}", service.short()), Some(service)),
             NaiveMatch::Pod(name) => ("pod", name, None),
+            NaiveMatch::Udp => return Some("pass port_not_found".into()),
         };
         let reason = walk.reason.unwrap_or(if walk.aliases.is_empty() { reason } else { "alias" });
         match service {
-            Some(_) if port != 80 => Some("pass port_not_found".into()),
+            Some(_) if port != 80 && !(self.by_endpoint && is_of_pods) => Some("pass port_not_found".into()),
             Some(service) if !service.any_ready() => self.fallback_of(&service.namespace, &service.name, port, walk),
             _ => Some(format!("{reason} {host}:{port}")),
         }

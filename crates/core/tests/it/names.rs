@@ -1,11 +1,11 @@
 //! Every form of a name, resolved for a caller in the namespace `shop`.
 
 use byname_core::Scheme;
-use serde_json::json;
+use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::fixture::{ask_over, check, config, services, shop};
+use crate::fixture::{ask, ask_over, check, config, services, shop};
 
 #[test]
 fn resolves_the_four_names_of_a_service_in_any_case_and_with_a_dot() {
@@ -78,13 +78,68 @@ fn resolves_ports_below_their_service() {
             ("_grpc._tcp.payments:80", "pass port_not_found", "another port than the one named"),
             ("_nope._tcp.payments", "pass name_not_found", "no port of that name"),
             ("_http._tcp.unready", "pass name_not_found", "nothing is below a Service that does not exist"),
-            ("_dns._udp.payments", "pass name_not_found", "HTTP does not go over UDP"),
+            ("_dns._udp.payments", "pass port_not_found", "DNS has the name, but HTTP does not go over UDP"),
+            ("dns.udp.payments", "pass port_not_found", "without underscores too"),
+            ("_DNS._UDP.payments:53", "pass port_not_found", "in any case, with any port"),
+            ("_dns._tcp.payments", "pass name_not_found", "the port is UDP"),
+            ("_dns._sctp.payments", "pass name_not_found", "and not SCTP"),
             ("_http._udp.payments", "pass name_not_found", "the port is TCP"),
             ("_admin._tcp.db", "service db.shop:9901", "headless: the endpoints' own port"),
             ("_http._tcp.db", "service db.shop:80", "headless: the Service's port where it has one"),
             ("_tcp.payments", "pass name_not_found", "one label is an endpoint"),
         ],
     );
+}
+
+// CoreDNS has names for ports of every protocol: of a Service with a cluster IP for those that it lists, of a headless one for
+// those that the EndpointSlices of ready endpoints list.
+#[test]
+fn ends_the_search_at_a_port_of_another_protocol() {
+    let ports = json!([{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"},
+                       {"name": "sig", "port": 2905, "protocol": "SCTP"}]);
+    let headless = |endpoints: Value| json!({"clusterIPs": "None", "ports": ports, "endpoints": endpoints});
+    let services = json!({
+        "shop/vip": {"ports": ports, "endpoints": []},
+        "shop/same": headless(json!([{"addresses": "10.0.0.1"}])),
+        "shop/unread": {"clusterIPs": "None", "ports": ports},
+        "shop/own": headless(json!([{"addresses": "10.0.0.1", "otherPorts": "mdns/UDP"},
+                                    {"addresses": "10.0.0.2", "otherPorts": ["sig/SCTP", "web/TCP"], "ready": false}])),
+        "shop/bare": {"clusterIPs": "None", "endpoints": [{"addresses": "10.0.0.1", "otherPorts": "dns/UDP web/TCP"}]},
+        "shop/none": headless(json!([{"addresses": "10.0.0.1", "otherPorts": ""}])),
+        "shop/down": headless(json!([{"addresses": "10.0.0.1", "ready": false}])),
+        // Where the search would go on: `dns.udp.vip` is the endpoint `dns` of the Service `udp` in the namespace `vip`.
+        "vip/udp": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.0.0.9", "hostnames": "dns"}]},
+        "none/udp": {"ports": [{"port": 80}], "endpoints": [{"addresses": "10.0.0.9", "hostnames": "dns"}]},
+        "shop/alias": {"type": "ExternalName", "externalName": "_dns._udp.vip.shop.svc.cluster.local"},
+    });
+    let rows = [
+        ("dns.udp.vip", "port_not_found", "the Service's port, whatever endpoints it has"),
+        ("_sig._sctp.vip", "port_not_found", "SCTP too"),
+        ("alias", "port_not_found", "by an alias too"),
+        ("_dns._udp.same", "port_not_found", "headless: endpoints have the Service's ports where they list none"),
+        ("_dns._udp.unread", "port_not_found", "headless with unknown endpoints: the Service's"),
+        ("_mdns._udp.own", "port_not_found", "a port that only endpoints have"),
+        ("_dns._udp.own", "name_not_found", "the endpoints do not have the Service's port"),
+        ("_sig._sctp.own", "name_not_found", "only an endpoint that is not ready has it"),
+        ("_web._tcp.own", "name_not_found", "and so is the one with this port"),
+        ("_dns._udp.bare", "port_not_found", "a Service without ports"),
+        ("_web._tcp.bare", "port_not_found", "DNS has a TCP port without a number as well"),
+        ("_dns._udp.down", "name_not_found", "nothing is ready, so DNS has no such name"),
+        ("_dns._udp.alias", "name_not_found", "nothing is below an alias"),
+        ("_udp._dns.vip", "name_not_found", "the port comes first"),
+    ];
+    for (mode, word) in [("pass", "pass"), ("refuse", "refuse")] {
+        let config = config(json!({"unknownNames": mode, "table": {"services": services}}));
+        for (authority, reason, why) in rows {
+            assert_eq!(ask(&config, authority), format!("{word} {reason}"), "{authority}: {why}");
+        }
+        assert_eq!(
+            ask(&config, "dns.udp.none"),
+            "endpoint dns.udp.none:80",
+            "no ready endpoint has it: the search goes on"
+        );
+        assert_eq!(ask(&config, "_http._tcp.vip"), "refuse no_endpoints", "a TCP port is what it was");
+    }
 }
 
 #[test]

@@ -83,6 +83,16 @@ fn checks_each_field_of_a_service() {
     service_refused(group(json!({"ports": {"http": 0}})), ".endpoints[0].ports[\"http\"]: \"0\" is not a port");
     let ports: serde_json::Map<String, Value> = (0..257).map(|n| (format!("p{n}"), json!(80))).collect();
     service_refused(group(json!({"ports": ports})), ".endpoints[0].ports: 257 entries are more than the limit of 256");
+    for port in ["dns", "dns/udp", "dns/", "/UDP", "A/UDP", "dns/UDP/"] {
+        service_refused(
+            group(json!({"otherPorts": port})),
+            &format!(".endpoints[0].otherPorts[0]: \"{port}\" is not a port's name and protocol; write it as name/UDP"),
+        );
+    }
+    service_refused(
+        group(json!({"otherPorts": vec!["dns/UDP"; 257]})),
+        ".endpoints[0].otherPorts: 257 entries are more than the limit of 256",
+    );
     service_refused(
         json!({"endpoints": vec![json!({}); 5000]}),
         ".endpoints cannot be read: it has more than 4096 entries",

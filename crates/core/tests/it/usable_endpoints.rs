@@ -119,7 +119,9 @@ fn uses_only_the_own_node_with_a_local_traffic_policy() {
         OK,
         "its own terminating ones before another node's"
     );
-    assert_eq!(web(service(json!([there])), None), OK, "the caller's node is unknown, so all count");
+    assert_eq!(web(service(json!([here, there])), None), NONE, "no endpoint is known to be on the caller's node");
+    assert_eq!(web(service(json!([draining])), None), NONE, "nor one that terminates");
+    assert_eq!(web(service(json!([nowhere])), None), NONE, "an endpoint without a node is on no node");
     assert_eq!(web(service(json!([])), None), NONE, "no endpoints at all");
     let headless =
         json!({"clusterIPs": "None", "internalTrafficPolicy": "Local", "ports": [{"port": 80}], "endpoints": [there]});
@@ -159,7 +161,7 @@ fn reaches_a_named_endpoint_by_the_preferred_family() {
             "endpoints": [{"addresses": "10.0.0.1", "hostnames": "db-0"}, {"addresses": "fd00::1", "hostnames": "db-0"}]});
         let config = config(json!({"table": {"services": {"shop/web": service}}}));
         let Resolution::Route(route) = config.resolve(http("db-0.web"), None) else { panic!("it exists") };
-        assert_eq!(route.endpoint().map(|endpoint| endpoint.to_string()).as_deref(), Some(expected), "{families:?}");
+        assert_eq!(route.endpoints().expect("known"), [expected.parse().expect("an address")], "{families:?}");
     }
 }
 

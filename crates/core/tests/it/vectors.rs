@@ -189,17 +189,16 @@ mod random_endpoints {
         if row["headless"] == true {
             return or_draining(with_port.into_iter().filter(|endpoint| ready(endpoint)).collect());
         }
-        if row["internalTrafficPolicy"] == "Local" && !node.is_null() {
-            return or_draining(with_port.into_iter().filter(|endpoint| endpoint["node"] == *node).collect());
+        if row["internalTrafficPolicy"] == "Local" {
+            let is_here = |endpoint: &&Value| !node.is_null() && endpoint["node"] == *node;
+            return or_draining(with_port.into_iter().filter(is_here).collect());
         }
         let all_ready: Vec<&Value> = with_port.iter().copied().filter(|endpoint| ready(endpoint)).collect();
-        if row["internalTrafficPolicy"] != "Local" {
-            for (hints, mine) in [("forNodes", node), ("forZones", zone)] {
-                let all_hinted = all_ready.iter().all(|endpoint| endpoint[hints].is_array());
-                let to_me: Vec<&Value> = all_ready.iter().copied().filter(|e| names(&e[hints], mine)).collect();
-                if !mine.is_null() && all_hinted && !to_me.is_empty() {
-                    return or_draining(to_me);
-                }
+        for (hints, mine) in [("forNodes", node), ("forZones", zone)] {
+            let all_hinted = all_ready.iter().all(|endpoint| endpoint[hints].is_array());
+            let to_me: Vec<&Value> = all_ready.iter().copied().filter(|e| names(&e[hints], mine)).collect();
+            if !mine.is_null() && all_hinted && !to_me.is_empty() {
+                return or_draining(to_me);
             }
         }
         or_draining(with_port)

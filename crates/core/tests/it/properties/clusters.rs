@@ -32,11 +32,12 @@ fn service() -> impl Strategy<Value = NaiveService> {
         2 => (with_endpoints, prop::collection::vec(endpoint(), 0..3)),
         1 => (alias(), Just(vec![])),
     ];
-    (word(), word(), kind).prop_map(|(namespace, name, (kind, endpoints))| NaiveService {
+    (word(), word(), kind, any::<bool>()).prop_map(|(namespace, name, (kind, endpoints), has_udp)| NaiveService {
         namespace,
         name,
         kind,
         endpoints,
+        has_udp,
     })
 }
 
@@ -80,7 +81,13 @@ fn linked_service() -> impl Strategy<Value = NaiveService> {
         3 => (prop_oneof![Just(NaiveKind::Virtual), Just(NaiveKind::Headless)], endpoints),
         1 => (alias, Just(vec![])),
     ];
-    (key(), kind).prop_map(|((namespace, name), (kind, endpoints))| NaiveService { namespace, name, kind, endpoints })
+    (key(), kind, any::<bool>()).prop_map(|((namespace, name), (kind, endpoints), has_udp)| NaiveService {
+        namespace,
+        name,
+        kind,
+        endpoints,
+        has_udp,
+    })
 }
 
 /// A name that is likely to have a fallback in [`cluster_with_fallbacks`].
@@ -143,13 +150,8 @@ pub(super) struct AskedName {
 pub(super) fn asked_name() -> impl Strategy<Value = AskedName> {
     let random = prop_oneof![2 => asked_of_few_names(), 1 => asked()];
     let end = prop::sample::select(vec!["", "", "", "", "", ":80", ":81"]);
-    (any::<Index>(), any::<Index>(), 0u8..9, end, random).prop_map(|(service, endpoint, form, end, random)| AskedName {
-        service,
-        endpoint,
-        form,
-        end,
-        random,
-    })
+    (any::<Index>(), any::<Index>(), 0u8..10, end, random)
+        .prop_map(|(service, endpoint, form, end, random)| AskedName { service, endpoint, form, end, random })
 }
 
 impl AskedName {
@@ -171,6 +173,7 @@ impl AskedName {
             3 => format!("{own}.svc.cluster.local"),
             4 => format!("{own}.svc.cluster.local."),
             5 => format!("_http._tcp.{own}.svc.cluster.local"),
+            9 => format!("b.udp.{own}"),
             6 if !endpoints.is_empty() => {
                 format!("{}.{own}.svc.cluster.local", endpoints[self.endpoint.index(endpoints.len())].label())
             }

@@ -34,6 +34,12 @@ proptest! {
     }
 
     #[test]
+    fn reaches_pod_ports_as_the_naive_search(cluster in cluster(), asked in asked_name()) {
+        let (asked, cluster) = (asked.of(&cluster), cluster.steered_by_endpoint());
+        prop_assert_eq!(ask(&cluster.config(), &asked), cluster.answer(&asked));
+    }
+
+    #[test]
     fn follows_fallbacks_and_baselines_as_the_naive_search(
         cluster in cluster_with_fallbacks(), asked in asked_name(),
     ) {
