@@ -416,8 +416,13 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
         envoy.push_text("endpoint", &filter.with_text(&compiled.text), "config_reload").await?;
         for _ in 0..NAMES {
             let authority = name(&mut random, &cluster);
-            let explanation =
-                explain::explain(&cluster, &caller, Some(&pod), &compiled, RequestedName::parse(&authority, false));
+            let explanation = explain::explain(
+                &cluster,
+                &caller,
+                Some(&pod),
+                &compiled,
+                RequestedName::of_authority(&authority, false).into(),
+            );
             *met.entry(explanation.reason.clone()).or_default() += 1;
             let expected = explained(&explanation);
             if let Some(target) = explanation.destination.as_ref().filter(|target| target.kind == "service") {

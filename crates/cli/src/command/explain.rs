@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::Args;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     caller::CallerSettings,
     compile::{self, Base, CompileOptions},
-    explain::{self, RequestedName},
+    explain::{self, ResolutionKind, TypedName},
     kubernetes::NamespacedName,
     output,
 };
@@ -20,7 +21,7 @@ use crate::{
 /// Print how a name resolves for a client, and why: the names tried, aliases, the port, every endpoint with the reason it is used
 /// or not, the upstream, the DNS answers, and the ways in from outside the cluster.
 ///
-/// Exit status: 0 if the name resolves and requests are routed to it, 1 if not, 2 if an argument or the input is invalid.
+/// Exit status: 0 if the request is routed or passed on as it came, 1 if it is refused, 2 if an argument or the input is invalid.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -29,7 +30,8 @@ Examples:
   byname explain http://catalog.shop:8080/ --pod billing/api-6d4f -f cluster.yaml
   byname explain payments.prod --from shop -f cluster.yaml --output json | jq .endpoints")]
 pub(super) struct Explain {
-    /// Name as the client has it in its configuration: payments, payments.prod:8080, a URL or an IP address.
+    /// Name as the client has it in its configuration: payments, payments.prod:8080, a URL, a gRPC target, a connection string or an
+    /// IP address.
     #[arg(value_name = "NAME[:PORT]")]
     name: String,
     /// Resolve for a client in this namespace.
@@ -65,13 +67,15 @@ impl Explain {
         // Errors in other Services must not hide the answer for this one.
         let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
         let compiled = compile::compile(&cluster, &caller, &options)?;
-        let asked =
-            RequestedName { destination_port: self.destination_port, ..RequestedName::parse(&self.name, self.https) };
-        let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, asked);
+        let namespaces = cluster.all_namespaces();
+        let mut typed = TypedName::parse(&self.name, self.https, &|name| namespaces.contains(name))
+            .map_err(|problem| anyhow!("NAME: {problem}"))?;
+        typed.requested.destination_port = self.destination_port.or(typed.requested.destination_port);
+        let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, typed);
         match self.output {
             OutputFormat::Text => output::print(&explain::text(&explanation))?,
             OutputFormat::Json => output::write_json(&explanation)?,
         }
-        Ok(if explanation.reachable { FINE } else { NO })
+        Ok(if explanation.resolution == ResolutionKind::Refuse { NO } else { FINE })
     }
 }

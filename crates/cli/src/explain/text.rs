@@ -39,8 +39,8 @@ fn headline(explanation: &Explanation, lines: &mut Vec<String>) {
         ResolutionKind::Route => (GOOD, "reachable".to_owned()),
         ResolutionKind::Pass => {
             let authority = explanation.upstream.as_ref().and_then(|upstream| upstream.authority.as_ref());
-            let how = authority.map_or("unchanged".to_owned(), |authority| format!("as {}", plain(authority)));
-            (WARNING, format!("not resolved: {reason}; the request is passed on {how}"))
+            let how = authority.map_or("as it came".to_owned(), |authority| format!("as {}", plain(authority)));
+            (WARNING, format!("passed on {how}: {} ({reason})", why_passed(reason)))
         }
         ResolutionKind::Refuse => {
             let status = explanation.status.map_or(String::new(), |status| format!(" with status {status}"));
@@ -66,6 +66,17 @@ fn headline(explanation: &Explanation, lines: &mut Vec<String>) {
     });
     lines.push(format!("{style}{answer}{style:#}{}", target.unwrap_or_default()));
     lines.push(String::new());
+}
+
+/// Why the filter passes a request on, in words.
+fn why_passed(reason: &str) -> &'static str {
+    match reason {
+        "ip_literal" => "no Service has this address",
+        "public_name" => "the client's resolver asks public DNS first",
+        "port_not_found" => "the Service has no such port",
+        "external" => "the alias leads to a host outside the table",
+        _ => "the table has no such name",
+    }
 }
 
 fn heading(title: &str, aside: &str, lines: &mut Vec<String>) {

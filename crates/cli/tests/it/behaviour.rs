@@ -8,8 +8,11 @@ use crate::run::{HOSTILE, SHOP, byname, byname_with_input, of, program, root};
 fn exit_status_is_0_for_yes_1_for_no_and_2_for_errors() {
     for (status, args) in [
         (0, &["explain", "cart", "--from", "shop", "-f", SHOP] as &[&str]),
-        (1, &["explain", "carte", "--from", "shop", "-f", SHOP]),
-        (1, &["explain", "weather", "--from", "shop", "-f", SHOP]),
+        (0, &["explain", "carte", "--from", "shop", "-f", SHOP]),
+        (0, &["explain", "www.example.com", "--from", "shop", "-f", SHOP]),
+        (0, &["explain", "weather", "--from", "shop", "-f", SHOP]),
+        (1, &["explain", "10.1:80", "--from", "shop", "-f", SHOP]),
+        (2, &["explain", "", "--from", "shop", "-f", SHOP]),
         (0, &["diff", SHOP, SHOP, "--exit-code"]),
         (0, &["diff", SHOP, HOSTILE]),
         (1, &["diff", SHOP, HOSTILE, "--exit-code"]),

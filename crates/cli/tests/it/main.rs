@@ -15,3 +15,4 @@ mod golden;
 mod input;
 mod readme;
 mod run;
+mod typed_names;
