@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{
-    args::OutputFormat,
+    args::{FileOutput, FormatParser},
     reading::ReadProgress,
     status::{FINE, NO},
 };
@@ -31,9 +31,12 @@ pub(super) struct Diff {
     old: String,
     /// New state, in the same forms.
     new: String,
-    /// Compare only how names resolve from this namespace. Can be repeated. Default: all namespaces.
-    #[arg(long, value_name = "NAMESPACE")]
-    from: Vec<String>,
+    /// Report only how names resolve for clients in this namespace. Can be repeated. Default: all namespaces.
+    #[arg(short, long = "namespace", value_name = "NAMESPACE", alias = "from")]
+    namespaces: Vec<String>,
+    /// Report how names resolve for clients in all namespaces. This is the default.
+    #[arg(short = 'A', long, conflicts_with = "namespaces")]
+    all_namespaces: bool,
     /// Merge this hand-written configuration into both states: steering, externalNames and so on. It has no effect on a state that
     /// is a table.
     #[arg(long, value_name = "FILE")]
@@ -42,8 +45,16 @@ pub(super) struct Diff {
     #[arg(long)]
     exit_code: bool,
     /// Print in this format. `byname schema diff` prints the JSON's schema.
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
-    output: OutputFormat,
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = FormatParser::<DiffFormat>::new(FileOutput::Redirection))]
+    output: DiffFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DiffFormat {
+    /// Text for people.
+    Text,
+    /// JSON for programs.
+    Json,
 }
 
 impl Diff {
@@ -52,12 +63,12 @@ impl Diff {
         let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
         let mut old = read(&self.old, &options)?;
         let mut new = read(&self.new, &options)?;
-        let from: BTreeSet<String> = self.from.iter().cloned().collect();
+        let from: BTreeSet<String> = self.namespaces.iter().cloned().collect();
         let difference = diff::diff(&mut old, &mut new, &from)
-            .map_err(|refused| InputErrors::of_configuration("--from", &refused))?;
+            .map_err(|refused| InputErrors::of_configuration("--namespace", &refused))?;
         match self.output {
-            OutputFormat::Text => output::print(&diff::text(&difference))?,
-            OutputFormat::Json => output::write_json(&difference)?,
+            DiffFormat::Text => output::print(&diff::text(&difference))?,
+            DiffFormat::Json => output::write_json(&difference)?,
         }
         Ok(if self.exit_code && !difference.changes.is_empty() { NO } else { FINE })
     }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{
-    args::{Input, OutputFormat},
+    args::{FileOutput, FormatParser, Input},
     compile::parse_name,
     status::{FINE, NO},
 };
@@ -26,17 +26,17 @@ use crate::{
 #[command(after_help = "\
 Examples:
   kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml > cluster.yaml
-  byname explain payments --from shop -f cluster.yaml
+  byname explain payments -n shop -f cluster.yaml
   byname explain http://catalog.shop:8080/ --pod billing/api-6d4f -f cluster.yaml
-  byname explain payments.prod --from shop -f cluster.yaml --output json | jq .endpoints")]
+  byname explain payments.prod -n shop -f cluster.yaml -o json | jq .endpoints")]
 pub(super) struct Explain {
     /// Name as the client has it in its configuration: payments, payments.prod:8080, a URL, a gRPC target, a connection string or an
     /// IP address.
     #[arg(value_name = "NAME[:PORT]")]
     name: String,
-    /// Resolve for a client in this namespace.
-    #[arg(long, value_name = "NAMESPACE", required_unless_present = "pod", conflicts_with = "pod")]
-    from: Option<String>,
+    /// Resolve for a client in this namespace. byname reads the objects of all namespaces.
+    #[arg(short, long, alias = "from", required_unless_present = "pod", conflicts_with = "pod")]
+    namespace: Option<String>,
     /// Resolve for a client in this pod, with the pod's zone, node, address and DNS settings.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_name)]
     pod: Option<NamespacedName>,
@@ -52,17 +52,25 @@ pub(super) struct Explain {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print in this format. `byname schema explain` prints the JSON's schema.
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
-    output: OutputFormat,
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = FormatParser::<ExplainFormat>::new(FileOutput::Redirection))]
+    output: ExplainFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ExplainFormat {
+    /// Text for people.
+    Text,
+    /// JSON for programs.
+    Json,
 }
 
 impl Explain {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         let base = self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default();
         let cluster = self.input.read()?;
-        let caller = match (&self.pod, &self.from) {
+        let caller = match (&self.pod, &self.namespace) {
             (Some(pod), _) => CallerSettings::of_pod(pod, &cluster, &base.config)?,
-            (None, from) => CallerSettings::of_namespace(from.as_deref().unwrap_or_default(), &base.config),
+            (None, namespace) => CallerSettings::of_namespace(namespace.as_deref().unwrap_or_default(), &base.config),
         };
         // Errors in other Services must not hide the answer for this one.
         let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
@@ -73,8 +81,8 @@ impl Explain {
         typed.requested.destination_port = self.destination_port.or(typed.requested.destination_port);
         let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, typed);
         match self.output {
-            OutputFormat::Text => output::print(&explain::text(&explanation))?,
-            OutputFormat::Json => output::write_json(&explanation)?,
+            ExplainFormat::Text => output::print(&explain::text(&explanation))?,
+            ExplainFormat::Json => output::write_json(&explanation)?,
         }
         Ok(if explanation.resolution == ResolutionKind::Refuse { NO } else { FINE })
     }

@@ -7,12 +7,12 @@ use crate::run::{HOSTILE, SHOP, byname, byname_with_input, of, program, root};
 #[test]
 fn exit_status_is_0_for_yes_1_for_no_and_2_for_errors() {
     for (status, args) in [
-        (0, &["explain", "cart", "--from", "shop", "-f", SHOP] as &[&str]),
-        (0, &["explain", "carte", "--from", "shop", "-f", SHOP]),
-        (0, &["explain", "www.example.com", "--from", "shop", "-f", SHOP]),
-        (0, &["explain", "weather", "--from", "shop", "-f", SHOP]),
-        (1, &["explain", "10.1:80", "--from", "shop", "-f", SHOP]),
-        (2, &["explain", "", "--from", "shop", "-f", SHOP]),
+        (0, &["explain", "cart", "-n", "shop", "-f", SHOP] as &[&str]),
+        (0, &["explain", "carte", "-n", "shop", "-f", SHOP]),
+        (0, &["explain", "www.example.com", "-n", "shop", "-f", SHOP]),
+        (0, &["explain", "weather", "-n", "shop", "-f", SHOP]),
+        (1, &["explain", "10.1:80", "-n", "shop", "-f", SHOP]),
+        (2, &["explain", "", "-n", "shop", "-f", SHOP]),
         (0, &["diff", SHOP, SHOP, "--exit-code"]),
         (0, &["diff", SHOP, HOSTILE]),
         (1, &["diff", SHOP, HOSTILE, "--exit-code"]),
@@ -56,9 +56,9 @@ fn errors_say_what_to_do() {
         ),
         (&["compile", "-f", SHOP, "--config", SHOP], &["shop.yaml: has a list of objects", "pass a file with one"]),
         (&["compile", "-f", HOSTILE], &["hostile.yaml:297", "Service shop/ext-ipv4", "spec.externalName", "10.1.2.3"]),
-        (&["explain", "cart", "-f", SHOP], &["--from <NAMESPACE>"]),
-        // watch accepts the hidden --skip-invalid, and lacks only the output.
-        (&["watch", "--skip-invalid"], &["--output <FILE>"]),
+        (&["explain", "cart", "-f", SHOP], &["--namespace <NAMESPACE>"]),
+        // watch accepts the hidden --skip-invalid, and lacks only the output file.
+        (&["watch", "--skip-invalid"], &["--output-file <FILE>"]),
         (&["lint", "--ignore", "BN001"], &["the reason is missing", "write BN001="]),
     ] {
         let run = byname(args);
@@ -148,7 +148,7 @@ fn output_does_not_depend_on_the_order_of_the_input() {
 fn uses_colour_only_when_forced_in_a_pipe() {
     let coloured = |variables: &[(&str, &str)]| {
         let mut command = program();
-        command.args(["explain", "cart", "--from", "shop", "-f", SHOP]).stdin(Stdio::null());
+        command.args(["explain", "cart", "-n", "shop", "-f", SHOP]).stdin(Stdio::null());
         command.envs(variables.iter().copied());
         of(command.output().expect("it starts")).stdout.contains('\u{1b}')
     };
@@ -160,7 +160,7 @@ fn uses_colour_only_when_forced_in_a_pipe() {
 /// As with `byname … | head -0`: the reader closes the pipe early, which is no error.
 #[test]
 fn a_closed_pipe_is_no_error() {
-    for args in [&["schema"] as &[&str], &["compile", "-f", SHOP], &["explain", "cart", "--from", "shop", "-f", SHOP]] {
+    for args in [&["schema"] as &[&str], &["compile", "-f", SHOP], &["explain", "cart", "-n", "shop", "-f", SHOP]] {
         let mut command = program();
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
@@ -197,16 +197,16 @@ fn output_file_is_replaced_only_on_success() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("table.json");
     let path = file.to_str().expect("text");
-    let made = byname(&["compile", "-f", SHOP, "-n", "shop", "-o", path]);
+    let made = byname(&["compile", "-f", SHOP, "-n", "shop", "--output-file", path]);
     assert_eq!((made.status, made.stdout.as_str()), (0, ""));
     let good = fs::read_to_string(&file).expect("written");
     assert_eq!(good, byname(&["compile", "-f", SHOP, "-n", "shop"]).stdout);
-    assert_eq!(byname(&["compile", "-f", HOSTILE, "-n", "shop", "-o", path]).status, 2);
+    assert_eq!(byname(&["compile", "-f", HOSTILE, "-n", "shop", "--output-file", path]).status, 2);
     assert_eq!(fs::read_to_string(&file).expect("there still"), good, "a failed run changes nothing");
     let names: Vec<_> =
         fs::read_dir(directory.path()).expect("read").map(|entry| entry.expect("one").file_name()).collect();
     assert_eq!(names, ["table.json"], "no temporary file is left");
-    let run = byname(&["compile", "-f", SHOP, "-o", "not/there/table.json"]);
+    let run = byname(&["compile", "-f", SHOP, "--output-file", "not/there/table.json"]);
     assert_eq!(run.status, 2);
     assert!(run.stderr.contains("not/there/table.json: cannot be written"), "{}", run.stderr);
 }
@@ -228,6 +228,15 @@ fn completions_have_every_command() {
         assert_eq!(run.status, 0);
         for command in ["compile", "explain", "diff", "schema"] {
             assert!(run.stdout.contains(command), "{shell} lacks {command}");
+        }
+        for option in ["output-file", "namespace"] {
+            assert!(run.stdout.contains(option), "{shell} lacks {option}");
+        }
+        // Scripts for the other shells hold no values.
+        if ["bash", "zsh", "fish"].contains(&shell) {
+            for value in ["sarif", "envoy-bootstrap"] {
+                assert!(run.stdout.contains(value), "{shell} lacks {value}");
+            }
         }
     }
 }

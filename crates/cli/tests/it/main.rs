@@ -10,6 +10,7 @@
 
 mod behaviour;
 mod corners;
+mod flags;
 mod garbage;
 mod golden;
 mod input;

@@ -14,7 +14,7 @@ items:
 ";
 
 fn explain(name: &str) -> Run {
-    byname_with_input(&["explain", name, "--from", "shop"], CLUSTER.as_bytes())
+    byname_with_input(&["explain", name, "-n", "shop"], CLUSTER.as_bytes())
 }
 
 /// Each text with the name that is explained, the first words of the answer, and a part of its notes.
