@@ -20,7 +20,7 @@ pub use self::{
     outside::EntryPoint,
     requested_name::RequestedName,
     step::ExplainedStep,
-    text::text,
+    text::{TextLayout, text},
     typed_name::TypedName,
 };
 use crate::{

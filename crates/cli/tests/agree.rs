@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use byname_cli::{
     caller::CallerSettings,
     compile::{self, Base, CompileOptions},
-    explain::{self, Explanation, RequestedName, ResolutionKind},
+    explain::{self, Explanation, RequestedName, ResolutionKind, TextLayout},
     input::{self, InputErrors},
     kubernetes::{ClusterState, NamespacedName},
 };
@@ -443,7 +443,7 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
                 seen,
                 expected,
                 "{authority} with BYNAME_SEED={seed}, round {round}\n{}\n{objects}",
-                explain::text(&explanation)
+                explain::text(&explanation, TextLayout::default())
             );
         }
     }

@@ -18,7 +18,7 @@ use anyhow::Result;
 use byname_cli::{
     caller::CallerSettings,
     compile::{self, CompileOptions},
-    explain::{self, DnsAnswer, RequestedName},
+    explain::{self, DnsAnswer, RequestedName, TextLayout},
     input::{self, InputErrors},
     kubernetes::{ClusterState, NamespacedName},
 };
@@ -188,7 +188,8 @@ fn explain_knows_the_answers_of_coredns() -> Result<()> {
             with_addresses += usize::from(!got.is_empty());
             let said = explained(&explanation)?;
             if said != got {
-                differences.insert((namespace.clone(), name), (got, said, explain::text(&explanation)));
+                differences
+                    .insert((namespace.clone(), name), (got, said, explain::text(&explanation, TextLayout::default())));
             }
         }
     }

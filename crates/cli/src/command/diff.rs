@@ -25,7 +25,9 @@ use crate::{
 #[command(after_help = "\
 Examples:
   byname diff before.yaml after.yaml
-  git show HEAD~:table.json > old.json && byname diff --exit-code old.json table.json")]
+  git show HEAD~:table.json > old.json && byname diff old.json table.json
+
+Exit status, as of kubectl diff: 0 if there is no difference; 1 if there is one; 2 if an argument or the input is invalid.")]
 pub(super) struct Diff {
     /// Old state: a file or directory of Kubernetes objects, or a table from `byname compile`; - is the standard input.
     old: String,
@@ -41,8 +43,8 @@ pub(super) struct Diff {
     /// is a table.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Exit with status 1 if there is any difference. Default: exit with 0.
-    #[arg(long)]
+    /// Former option: a difference always exits with 1.
+    #[arg(long, hide = true)]
     exit_code: bool,
     /// Print in this format. `byname schema diff` prints the JSON's schema.
     #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = FormatParser::<DiffFormat>::new(FileOutput::Redirection))]
@@ -67,10 +69,12 @@ impl Diff {
         let difference = diff::diff(&mut old, &mut new, &from)
             .map_err(|refused| InputErrors::of_configuration("--namespace", &refused))?;
         match self.output {
-            DiffFormat::Text => output::print(&diff::text(&difference))?,
+            DiffFormat::Text => {
+                output::print(&output::wrapped_lines(&diff::text(&difference), |_| 4, output::columns()))?;
+            }
             DiffFormat::Json => output::write_json(&difference)?,
         }
-        Ok(if self.exit_code && !difference.changes.is_empty() { NO } else { FINE })
+        Ok(if difference.changes.is_empty() { FINE } else { NO })
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     caller::CallerSettings,
     compile::{self, Base, CompileOptions},
-    explain::{self, ResolutionKind, TypedName},
+    explain::{self, ResolutionKind, TextLayout, TypedName},
     kubernetes::NamespacedName,
     output,
 };
@@ -60,6 +60,8 @@ pub(super) struct Explain {
 enum ExplainFormat {
     /// Text for people.
     Text,
+    /// Text, with the node and zone of each endpoint too.
+    Wide,
     /// JSON for programs.
     Json,
 }
@@ -81,7 +83,11 @@ impl Explain {
         typed.requested.destination_port = self.destination_port.or(typed.requested.destination_port);
         let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, typed);
         match self.output {
-            ExplainFormat::Text => output::print(&explain::text(&explanation))?,
+            ExplainFormat::Text | ExplainFormat::Wide => {
+                let layout =
+                    TextLayout { is_wide: matches!(self.output, ExplainFormat::Wide), columns: output::columns() };
+                output::print(&explain::text(&explanation, layout))?;
+            }
             ExplainFormat::Json => output::write_json(&explanation)?,
         }
         Ok(if explanation.resolution == ResolutionKind::Refuse { NO } else { FINE })

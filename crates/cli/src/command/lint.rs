@@ -123,7 +123,11 @@ impl Lint {
             report.not_run().iter().for_each(|line| output::note(line));
         }
         match (format, output) {
-            (LintFormat::Text, None) => output::print(&lint::text(&report, true))?,
+            (LintFormat::Text, None) => {
+                // "    why: " and "    fix: " have nine columns.
+                let hang = |line: &str| if line.starts_with(' ') { 9 } else { 4 };
+                output::print(&output::wrapped_lines(&lint::text(&report, true), hang, output::columns()))?;
+            }
             (LintFormat::Text, Some(_)) => output::write(output, &lint::text(&report, false))?,
             (LintFormat::Json, _) => output::write(output, &lint::json(&report))?,
             (LintFormat::Sarif, _) => output::write(output, &lint::sarif(&report))?,

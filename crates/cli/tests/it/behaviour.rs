@@ -13,9 +13,11 @@ fn exit_status_is_0_for_yes_1_for_no_and_2_for_errors() {
         (0, &["explain", "weather", "-n", "shop", "-f", SHOP]),
         (1, &["explain", "10.1:80", "-n", "shop", "-f", SHOP]),
         (2, &["explain", "", "-n", "shop", "-f", SHOP]),
-        (0, &["diff", SHOP, SHOP, "--exit-code"]),
-        (0, &["diff", SHOP, HOSTILE]),
+        (0, &["diff", SHOP, SHOP]),
+        (1, &["diff", SHOP, HOSTILE]),
+        // The former option for this status.
         (1, &["diff", SHOP, HOSTILE, "--exit-code"]),
+        (2, &["diff", SHOP, "not/there.yaml"]),
         (0, &["compile", "-f", SHOP]),
         (2, &["compile", "-f", HOSTILE]),
         (2, &["compile", "-f", "not/there.yaml"]),
@@ -155,6 +157,8 @@ fn uses_colour_only_when_forced_in_a_pipe() {
     assert!(!coloured(&[]), "into a pipe");
     assert!(coloured(&[("CLICOLOR_FORCE", "1")]), "forced");
     assert!(!coloured(&[("NO_COLOR", "1")]));
+    assert!(!coloured(&[("CLICOLOR", "0")]));
+    assert!(!coloured(&[("CLICOLOR", "1")]), "into a pipe");
 }
 
 /// As with `byname … | head -0`: the reader closes the pipe early, which is no error.
@@ -234,7 +238,7 @@ fn completions_have_every_command() {
         }
         // Scripts for the other shells hold no values.
         if ["bash", "zsh", "fish"].contains(&shell) {
-            for value in ["sarif", "envoy-bootstrap"] {
+            for value in ["wide", "sarif", "envoy-bootstrap"] {
                 assert!(run.stdout.contains(value), "{shell} lacks {value}");
             }
         }

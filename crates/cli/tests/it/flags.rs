@@ -9,7 +9,7 @@ fn impossible_formats_are_errors_that_list_the_formats() {
     for (args, parts) in [
         (
             &["explain", "cart", "-n", "shop", "-f", SHOP, "-o", "sarif"] as &[&str],
-            &["invalid value 'sarif'", "[possible values: text, json]"] as &[&str],
+            &["invalid value 'sarif'", "[possible values: text, wide, json]"] as &[&str],
         ),
         (&["diff", SHOP, SHOP, "-o", "wide"], &["invalid value 'wide'", "[possible values: text, json]"]),
         (&["lint", "-f", SHOP, "-o", "wide"], &["invalid value 'wide'", "[possible values: text, json, sarif]"]),
@@ -47,7 +47,7 @@ fn a_file_given_as_the_format_is_an_error_that_names_the_flag_for_files() {
         (&["lint", "-f", SHOP, "-o", "reports/lint"], "use --output-file reports/lint"),
         (
             &["explain", "cart", "-n", "shop", "-f", SHOP, "-o", "out.json"],
-            "(text, json); to write to this file use > out.json",
+            "(text, wide, json); to write to this file use > out.json",
         ),
         (&["diff", SHOP, SHOP, "-o", "out.json"], "use > out.json"),
     ] {

@@ -16,4 +16,5 @@ mod golden;
 mod input;
 mod readme;
 mod run;
+mod terminal;
 mod typed_names;
