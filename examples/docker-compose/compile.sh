@@ -19,7 +19,7 @@ for namespace in shop billing; do
         byname compile -f "$cluster" --config /shop/byname.yaml --namespace "$namespace" --ca-file /tls/certificate.pem "$@"
     }
     compile --format envoy-bootstrap --pass "$PASS" --ecds-file "$to/live/byname.yaml" --cds-file "$to/live/clusters.yaml" \
-        --output "$to/bootstrap.yaml"
-    compile --format envoy-ecds --clusters-output "$to/live/clusters.yaml" --output "$to/live/byname.yaml"
+        --output-file "$to/bootstrap.yaml"
+    compile --format envoy-ecds --clusters-output "$to/live/clusters.yaml" --output-file "$to/live/byname.yaml"
     echo "$namespace: compiled"
 done

@@ -117,7 +117,7 @@ fn watch(root: &Path, directory: &Path, port: u16) -> Result<Running> {
     command.args(["watch", "--namespace", "shop", "--filter-name", "byname-endpoint"]);
     command.args(["--listen", &format!("127.0.0.1:{port}"), "--from-dir"]).arg(directory.join("cluster"));
     command.arg("--config").arg(base).arg("--module").arg(root.join("target/byname.wasm"));
-    command.arg("-o").arg(directory.join("ecds/byname.yaml"));
+    command.arg("--output-file").arg(directory.join("ecds/byname.yaml"));
     start(&mut command, &directory.join("watch.log"))
 }
 

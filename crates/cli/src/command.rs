@@ -28,8 +28,8 @@ use crate::{input::messages, output};
     version,
     max_term_width = 120,
     after_help = "\
-Exit status: 0 on success; 1 if the answer is no (not reachable, findings, differences); 2 if an argument or the input is invalid.
-Installed on the PATH as `kubectl-byname`, it is a kubectl plugin: `kubectl byname explain payments --from shop`."
+Exit status: 0 on success; 1 if the answer is no (refused, findings, differences); 2 if an argument or the input is invalid.
+Installed on the PATH as `kubectl-byname`, it is a kubectl plugin: `kubectl byname explain payments -n shop`."
 )]
 struct Byname {
     #[command(subcommand)]

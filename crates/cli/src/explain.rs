@@ -8,6 +8,8 @@ mod outside;
 mod requested_name;
 mod step;
 mod text;
+mod typed_name;
+mod uri_scheme;
 
 use byname_core::{Balance, Chooser, Destination, FakeEnv, Plan, Reason, Request, Resolution, Trace};
 
@@ -19,7 +21,8 @@ pub use self::{
     outside::EntryPoint,
     requested_name::RequestedName,
     step::ExplainedStep,
-    text::text,
+    text::{TextLayout, text},
+    typed_name::TypedName,
 };
 use crate::{
     caller::CallerSettings,
@@ -27,15 +30,16 @@ use crate::{
     kubernetes::{ClusterState, NamespacedName},
 };
 
-/// Explains how `asked` resolves for `caller`.
+/// Explains how the typed name resolves for `caller`.
 #[must_use]
 pub fn explain(
     cluster: &ClusterState,
     caller: &CallerSettings,
     pod: Option<&NamespacedName>,
     compiled: &Compiled,
-    asked: RequestedName,
+    typed: TypedName,
 ) -> Explanation {
+    let TypedName { requested: asked, mut notes } = typed;
     let config = &compiled.config;
     let zone = zone(&compiled.wire.dns);
     let authority = asked.authority();
@@ -81,7 +85,7 @@ pub fn explain(
         }
         _ => None,
     };
-    let mut notes = caller.notes.clone();
+    notes.extend(caller.notes.iter().cloned());
     notes.extend(hints::hints(cluster, compiled, &asked, (resolution.reason(), &trace), named.as_ref().zip(service)));
     let status = match &resolution {
         Resolution::Refuse(refusal) => Some(config.local_reply(request, *refusal).status),

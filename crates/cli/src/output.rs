@@ -3,10 +3,12 @@
 mod files;
 mod json;
 mod terminal;
+mod wrap;
 pub(crate) mod yaml;
 
 pub(crate) use self::json::ascii;
 pub use self::{
     files::{directory_of, replace, write, write_all, write_json},
     terminal::{ASIDE, ERROR, GOOD, NAME, WARNING, error, is_harmful, note, plain, print, warn},
+    wrap::{columns, wrapped, wrapped_lines},
 };

@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use byname_cli::{
     caller::CallerSettings,
     compile::{self, Base, CompileOptions},
-    explain::{self, ExplainedDestination, Explanation, RequestedName, ResolutionKind},
+    explain::{self, ExplainedDestination, Explanation, RequestedName, ResolutionKind, TextLayout},
     input::{self, InputErrors},
     kubernetes::{ClusterState, NamespacedName},
 };
@@ -428,8 +428,13 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
         envoy.push_text("endpoint", &filter.with_text(&compiled.text), "config_reload").await?;
         for _ in 0..NAMES {
             let authority = name(&mut random, &cluster, listening);
-            let explanation =
-                explain::explain(&cluster, &caller, Some(&pod), &compiled, RequestedName::parse(&authority, false));
+            let explanation = explain::explain(
+                &cluster,
+                &caller,
+                Some(&pod),
+                &compiled,
+                RequestedName::of_authority(&authority, false).into(),
+            );
             *met.entry(explanation.reason.clone()).or_default() += 1;
             let expected = explained(&explanation, listening);
             if let Some(target) = explanation.destination.as_ref().filter(|target| target.kind == "service") {
@@ -451,7 +456,7 @@ async fn explain_and_the_filter_agree_on_random_names_in_random_clusters() -> Re
                 seen,
                 expected,
                 "{authority} with BYNAME_SEED={seed}, round {round}\n{}\n{objects}",
-                explain::text(&explanation)
+                explain::text(&explanation, TextLayout::default())
             );
         }
     }

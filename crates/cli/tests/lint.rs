@@ -134,8 +134,8 @@ fn reports_of_the_hostile_cluster_match_their_snapshots() {
     let output = byname(&["lint", "-f", HOSTILE]);
     assert_eq!(output.status.code(), Some(1));
     insta::assert_snapshot!("hostile_text", stdout(&output));
-    insta::assert_snapshot!("hostile_json", stdout(&byname(&["lint", "-f", HOSTILE, "--format", "json"])));
-    let sarif = stdout(&byname(&["lint", "-f", HOSTILE, "--format", "sarif"]));
+    insta::assert_snapshot!("hostile_json", stdout(&byname(&["lint", "-f", HOSTILE, "-o", "json"])));
+    let sarif = stdout(&byname(&["lint", "-f", HOSTILE, "-o", "sarif"]));
     let version = concat!(r#""version": ""#, env!("CARGO_PKG_VERSION"), '"');
     insta::assert_snapshot!("hostile_sarif", sarif.replace(version, r#""version": "VERSION""#));
 }
@@ -190,7 +190,7 @@ fn output_file_has_the_whole_report_without_colours() {
     for (format, begin) in [("text", "tests/clusters/hostile.yaml:"), ("json", "[\n"), ("sarif", "{\n")] {
         let file = directory.path().join(format);
         let mut args = vec!["lint", "-f", HOSTILE, "--fail-on", "never"];
-        args.extend(["--format", format, "-o", file.to_str().unwrap()]);
+        args.extend(["-o", format, "--output-file", file.to_str().unwrap()]);
         let output = byname(&args);
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), ""));
         let written = fs::read_to_string(file).unwrap();
@@ -409,7 +409,7 @@ fn services_and_endpoints_are_read_as_the_filter_reads_them() {
 
 #[test]
 fn sarif_has_what_code_scanning_needs() {
-    let output = byname(&["lint", "-f", HOSTILE, "--format", "sarif"]);
+    let output = byname(&["lint", "-f", HOSTILE, "-o", "sarif"]);
     let log: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(log["version"], "2.1.0");
     let run = &log["runs"][0];
@@ -461,7 +461,7 @@ fn control_characters_never_reach_a_terminal() {
     // Escaped in JSON and SARIF, the names keep their value.
     let listed: Value = serde_json::from_str(&json(&report)).unwrap();
     assert_eq!(listed[0]["object"]["name"], "a\u{1b}[31m\u{202e}\u{7}\u{85}\u{200b}\u{feff}");
-    for args in [&["--format", "text"][..], &["--format", "json"], &["--format", "sarif"]] {
+    for args in [&["-o", "text"][..], &["-o", "json"], &["-o", "sarif"]] {
         let output = byname(&[&["lint", "-f", HOSTILE], args].concat());
         assert!(!stdout(&output).contains(hides));
         assert!(!String::from_utf8(output.stderr).unwrap().contains(hides));

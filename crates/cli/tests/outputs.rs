@@ -205,7 +205,7 @@ fn envoy_accepts_every_bootstrap() -> TestResult {
             [(SHOP, &config, &kinds[..], None), (HOSTILE, &of_others, hostile, Some("--skip-invalid"))]
         {
             for kind in kinds {
-                let mut args = vec!["--format", "envoy-bootstrap", "--module", &module, "-o", &bootstrap];
+                let mut args = vec!["--format", "envoy-bootstrap", "--module", &module, "--output-file", &bootstrap];
                 args.extend(*kind);
                 args.extend(skip);
                 // DNS cannot return a subset of a Service's endpoints.
@@ -350,7 +350,8 @@ impl Loopback {
     async fn sidecar(&self, config: &Value, args: &[&str], edit: impl Fn(&str) -> String) -> Result<Envoy> {
         let bootstrap = self.workdir.path("sidecar.yaml").display().to_string();
         let args =
-            [&["--format", "envoy-bootstrap", "--module", "target/byname.wasm", "-o", &bootstrap], args].concat();
+            [&["--format", "envoy-bootstrap", "--module", "target/byname.wasm", "--output-file", &bootstrap], args]
+                .concat();
         self.workdir.compile(&self.workdir.path("dump.json").display().to_string(), config, &args)?;
         fs::write(&bootstrap, edit(&fs::read_to_string(&bootstrap)?))?;
         let mut builder = Envoy::builder(&bootstrap).concurrency(1);
@@ -448,7 +449,7 @@ async fn a_running_sidecar_takes_new_filter_and_cluster_files() -> TestResult {
     let (ecds, cds) = (workdir.path("watched/byname.yaml"), workdir.path("watched/clusters.yaml"));
     let (ecds, cds) = (ecds.display().to_string(), cds.display().to_string());
     let module = module();
-    let files = ["--format", "envoy-ecds", "--module", &module, "--clusters-output", &cds, "-o", &ecds];
+    let files = ["--format", "envoy-ecds", "--module", &module, "--clusters-output", &cds, "--output-file", &ecds];
     workdir.compile(&dump, &config, &files)?;
     let envoy = loopback.sidecar(&config, &["--ecds-file", &ecds, "--cds-file", &cds], str::to_owned).await?;
     wait_for(&envoy, "payments", "payments.shop").await?;
@@ -581,7 +582,7 @@ fn an_error_leaves_the_output_file_unchanged() -> TestResult {
         ),
     ];
     for (config, args, says) in rows {
-        let said = workdir.refused(SHOP, config, &[args, &["-o", &kept]].concat())?;
+        let said = workdir.refused(SHOP, config, &[args, &["--output-file", &kept]].concat())?;
         assert!(says.iter().all(|text| said.contains(text)), "{args:?}: {said}");
         assert_eq!(fs::read_to_string(&kept)?, "as it was\n", "{args:?}");
     }
@@ -671,7 +672,7 @@ fn output_file_is_replaced_and_nothing_else_is_left() -> TestResult {
     let workdir = Workdir::new()?;
     let file = workdir.put("out.yaml", "old\n")?;
     let text = workdir.compile(SHOP, &shop(), &["--format", "envoy-ecds"])?;
-    assert_eq!(workdir.compile(SHOP, &shop(), &["--format", "envoy-ecds", "-o", &file])?, "");
+    assert_eq!(workdir.compile(SHOP, &shop(), &["--format", "envoy-ecds", "--output-file", &file])?, "");
     assert_eq!(fs::read_to_string(&file)?, text);
     assert_eq!(fs::read_dir(workdir.0.path())?.count(), 2, "only the configuration and the output are there");
     Ok(())

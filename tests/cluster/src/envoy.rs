@@ -61,7 +61,7 @@ impl WatchedEnvoy {
             .args(["watch", "--namespace", "shop", "--filter-name", "byname-endpoint", "--kubeconfig"])
             .arg(kubeconfig);
         command.arg("--config").arg(&config).arg("--module").arg(repository().join("target/byname.wasm"));
-        command.arg("--output").arg(live.join("byname.yaml"));
+        command.arg("--output-file").arg(live.join("byname.yaml"));
         let watch = Part::spawn(command, "watch-of-envoy", directory.path())?;
         eventually("watch has written a table", || Ok(live.join("byname.yaml").exists()))
             .with_context(|| watch.tail())?;

@@ -51,7 +51,7 @@ impl Watch {
             .args(["watch", "--format", "table", "--listen", METRICS, "--kubeconfig"])
             .arg(kubeconfig)
             .args(arguments);
-        command.arg("--output").arg(directory.path().join("table.json"));
+        command.arg("--output-file").arg(directory.path().join("table.json"));
         let part = Part::spawn(command, "watch", directory.path())?;
         Ok(Self { part, arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(), directory })
     }

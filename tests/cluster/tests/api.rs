@@ -109,7 +109,7 @@ fn the_api_admits_the_examples_and_watch_follows_them() -> Result<()> {
     let dump = cluster.dump("services,endpointslices")?;
     let table = copy.path().join("kubernetes-table/byname.yaml").display().to_string();
     let program = byname_program()?.display().to_string();
-    let compile = ["compile", "-n", "shop", "--config", &config, "--format", "envoy-ecds", "-o", &table];
+    let compile = ["compile", "-n", "shop", "--config", &config, "--format", "envoy-ecds", "--output-file", &table];
     run(&program, &compile, Some(&dump))?;
     let folder = copy.path().join("kubernetes-table").display().to_string();
     cluster.kubectl(&[

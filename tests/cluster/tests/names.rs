@@ -18,7 +18,7 @@ use anyhow::Result;
 use byname_cli::{
     caller::CallerSettings,
     compile::{self, CompileOptions},
-    explain::{self, DnsAnswer, RequestedName},
+    explain::{self, DnsAnswer, RequestedName, TextLayout},
     input::{self, InputErrors},
     kubernetes::{ClusterState, NamespacedName},
 };
@@ -182,12 +182,14 @@ fn explain_knows_the_answers_of_coredns() -> Result<()> {
         let names: Vec<String> = (0..NAMES).map(|_| name(&mut chance, &state, &namespaces)).collect();
         let answers = DnsClient::of_namespace(namespace).look_up(&names, cluster.directory())?;
         for (name, got) in answers {
-            let explanation = explain::explain(&state, &caller, None, &compiled, RequestedName::parse(&name, false));
+            let explanation =
+                explain::explain(&state, &caller, None, &compiled, RequestedName::of_authority(&name, false).into());
             asked += 1;
             with_addresses += usize::from(!got.is_empty());
             let said = explained(&explanation)?;
             if said != got {
-                differences.insert((namespace.clone(), name), (got, said, explain::text(&explanation)));
+                differences
+                    .insert((namespace.clone(), name), (got, said, explain::text(&explanation, TextLayout::default())));
             }
         }
     }

@@ -11,7 +11,10 @@ use anyhow::bail;
 use clap::Args;
 
 use self::outputs::{CompileFormat, Outputs};
-use super::{args::Input, status::FINE};
+use super::{
+    args::{Input, NoFormatParser},
+    status::FINE,
+};
 use crate::{
     caller::CallerSettings,
     compile::{self, Base, CompileOptions, Compiled},
@@ -27,8 +30,8 @@ use crate::{
 #[command(after_help = "\
 Examples:
   kubectl get svc,endpointslices,pods,nodes -A -o yaml | byname compile --namespace shop
-  byname compile -f cluster.yaml --pod shop/web-5c8f7b6d9f-4xk2p -o table.json
-  byname compile -f cluster.yaml -n shop --format envoy-bootstrap --module target/byname.wasm -o sidecar.yaml
+  byname compile -f cluster.yaml --pod shop/web-5c8f7b6d9f-4xk2p --output-file table.json
+  byname compile -f cluster.yaml -n shop --format envoy-bootstrap --module target/byname.wasm --output-file sidecar.yaml
   byname compile -f cluster.yaml -n shop --format istio-wasmplugin --image oci://registry.example.com/byname:0.1.0")]
 pub(super) struct Compile {
     #[command(flatten)]
@@ -39,8 +42,11 @@ pub(super) struct Compile {
     #[arg(long, value_enum, default_value_t = CompileFormat::Table)]
     format: CompileFormat,
     /// Write to this file, replaced atomically. Default: the standard output.
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    output_file: Option<PathBuf>,
+    /// Not an option here: the error names the options in its place.
+    #[arg(short, long, hide = true, value_parser = NoFormatParser::<CompileFormat>::new())]
+    output: Option<String>,
     #[command(flatten)]
     outputs: Box<Outputs>,
 }
@@ -48,7 +54,8 @@ pub(super) struct Compile {
 /// The caller and the settings that a table is compiled with.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Recipe {
-    /// Compile for clients in this namespace. Default: each Envoy uses the namespace in its node metadata.
+    /// Compile for clients in this namespace. byname reads the objects of all namespaces. Default: each Envoy uses the namespace in
+    /// its node metadata.
     #[arg(short, long, conflicts_with = "pod")]
     namespace: Option<String>,
     /// Compile for this one pod, with its zone, node, address and DNS settings. Example: shop/web-5c8f7b6d9f-4xk2p
@@ -72,7 +79,8 @@ pub(super) struct Recipe {
 impl Compile {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         self.outputs.check(self.format)?;
-        if let (CompileFormat::EnvoyEcds | CompileFormat::EnvoyBootstrap, Some(file)) = (self.format, &self.output) {
+        if let (CompileFormat::EnvoyEcds | CompileFormat::EnvoyBootstrap, Some(file)) = (self.format, &self.output_file)
+        {
             envoy::check_name(file)?;
         }
         if matches!(self.format, CompileFormat::IstioWasmplugin | CompileFormat::IstioTrafficextension)
@@ -93,9 +101,9 @@ impl Compile {
         let texts = self.outputs.make(self.format, &compiled, &recipe.options.base, pod)?;
         // Files that other files refer to are written first.
         let mut files: Vec<(&Path, &str)> = texts.beside.iter().map(|(file, text)| (file.as_path(), &**text)).collect();
-        files.extend(self.output.as_deref().map(|file| (file, &*texts.text)));
+        files.extend(self.output_file.as_deref().map(|file| (file, &*texts.text)));
         output::write_all(&files)?;
-        if self.output.is_none() {
+        if self.output_file.is_none() {
             output::write(None, &texts.text)?;
         }
         Ok(FINE)

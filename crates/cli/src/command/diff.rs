@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{
-    args::OutputFormat,
+    args::{FileOutput, FormatParser},
     reading::ReadProgress,
     status::{FINE, NO},
 };
@@ -26,26 +26,39 @@ use crate::{
 Examples:
   byname diff before.yaml after.yaml
   kubectl get wasmplugin byname -n istio-system -o yaml > deployed.yaml && byname diff deployed.yaml cluster.yaml
-  git show HEAD~:table.json > old.json && byname diff --exit-code old.json table.json")]
+  git show HEAD~:table.json > old.json && byname diff old.json table.json
+
+Exit status, as of kubectl diff: 0 if there is no difference; 1 if there is one; 2 if an argument or the input is invalid.")]
 pub(super) struct Diff {
     /// Old state: a file or directory of Kubernetes objects, a table from `byname compile`, or the WasmPlugin, TrafficExtension or
     /// EnvoyFilter that holds it; - is the standard input.
     old: String,
     /// New state, in the same forms.
     new: String,
-    /// Compare only how names resolve from this namespace. Can be repeated. Default: all namespaces.
-    #[arg(long, value_name = "NAMESPACE")]
-    from: Vec<String>,
+    /// Report only how names resolve for clients in this namespace. Can be repeated. Default: all namespaces.
+    #[arg(short, long = "namespace", value_name = "NAMESPACE", alias = "from")]
+    namespaces: Vec<String>,
+    /// Report how names resolve for clients in all namespaces. This is the default.
+    #[arg(short = 'A', long, conflicts_with = "namespaces")]
+    all_namespaces: bool,
     /// Merge this hand-written configuration into both states: steering, externalNames and so on. It has no effect on a state that
     /// is a table. Default: objects that are compared with a table get the table's own settings.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Exit with status 1 if there is any difference. Default: exit with 0.
-    #[arg(long)]
+    /// Former option: a difference always exits with 1.
+    #[arg(long, hide = true)]
     exit_code: bool,
     /// Print in this format. `byname schema diff` prints the JSON's schema.
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
-    output: OutputFormat,
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = FormatParser::<DiffFormat>::new(FileOutput::Redirection))]
+    output: DiffFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DiffFormat {
+    /// Text for people.
+    Text,
+    /// JSON for programs.
+    Json,
 }
 
 impl Diff {
@@ -62,14 +75,16 @@ impl Diff {
             (None, None) => {}
         }
         let [mut old, mut new] = [side(old, &options)?, side(new, &options)?];
-        let from: BTreeSet<String> = self.from.iter().cloned().collect();
+        let from: BTreeSet<String> = self.namespaces.iter().cloned().collect();
         let difference = diff::diff(&mut old, &mut new, &from)
-            .map_err(|refused| InputErrors::of_configuration("--from", &refused))?;
+            .map_err(|refused| InputErrors::of_configuration("--namespace", &refused))?;
         match self.output {
-            OutputFormat::Text => output::print(&diff::text(&difference))?,
-            OutputFormat::Json => output::write_json(&difference)?,
+            DiffFormat::Text => {
+                output::print(&output::wrapped_lines(&diff::text(&difference), |_| 4, output::columns()))?;
+            }
+            DiffFormat::Json => output::write_json(&difference)?,
         }
-        Ok(if self.exit_code && !difference.changes.is_empty() { NO } else { FINE })
+        Ok(if difference.changes.is_empty() { FINE } else { NO })
     }
 }
 

@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use anyhow::anyhow;
+use clap::{Args, ValueEnum};
 
 use super::{
-    args::{Input, OutputFormat},
+    args::{FileOutput, FormatParser, Input},
     compile::parse_name,
     status::{FINE, NO},
 };
 use crate::{
     caller::CallerSettings,
     compile::{self, Base, CompileOptions},
-    explain::{self, RequestedName},
+    explain::{self, ResolutionKind, TextLayout, TypedName},
     kubernetes::NamespacedName,
     output,
 };
@@ -20,21 +21,22 @@ use crate::{
 /// Print how a name resolves for a client, and why: the names tried, aliases, the port, every endpoint with the reason it is used
 /// or not, the upstream, the DNS answers, and the ways in from outside the cluster.
 ///
-/// Exit status: 0 if the name resolves and requests are routed to it, 1 if not, 2 if an argument or the input is invalid.
+/// Exit status: 0 if the request is routed or passed on as it came, 1 if it is refused, 2 if an argument or the input is invalid.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml > cluster.yaml
-  byname explain payments --from shop -f cluster.yaml
+  byname explain payments -n shop -f cluster.yaml
   byname explain http://catalog.shop:8080/ --pod billing/api-6d4f -f cluster.yaml
-  byname explain payments.prod --from shop -f cluster.yaml --output json | jq .endpoints")]
+  byname explain payments.prod -n shop -f cluster.yaml -o json | jq .endpoints")]
 pub(super) struct Explain {
-    /// Name as the client has it in its configuration: payments, payments.prod:8080, a URL or an IP address.
+    /// Name as the client has it in its configuration: payments, payments.prod:8080, a URL, a gRPC target, a connection string or an
+    /// IP address.
     #[arg(value_name = "NAME[:PORT]")]
     name: String,
-    /// Resolve for a client in this namespace.
-    #[arg(long, value_name = "NAMESPACE", required_unless_present = "pod", conflicts_with = "pod")]
-    from: Option<String>,
+    /// Resolve for a client in this namespace. byname reads the objects of all namespaces.
+    #[arg(short, long, alias = "from", required_unless_present = "pod", conflicts_with = "pod")]
+    namespace: Option<String>,
     /// Resolve for a client in this pod, with the pod's zone, node, address and DNS settings.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_name)]
     pod: Option<NamespacedName>,
@@ -50,28 +52,44 @@ pub(super) struct Explain {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print in this format. `byname schema explain` prints the JSON's schema.
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
-    output: OutputFormat,
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = FormatParser::<ExplainFormat>::new(FileOutput::Redirection))]
+    output: ExplainFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ExplainFormat {
+    /// Text for people.
+    Text,
+    /// Text, with the node and zone of each endpoint too.
+    Wide,
+    /// JSON for programs.
+    Json,
 }
 
 impl Explain {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         let base = self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default();
         let cluster = self.input.read()?;
-        let caller = match (&self.pod, &self.from) {
+        let caller = match (&self.pod, &self.namespace) {
             (Some(pod), _) => CallerSettings::of_pod(pod, &cluster, &base.config)?,
-            (None, from) => CallerSettings::of_namespace(from.as_deref().unwrap_or_default(), &base.config),
+            (None, namespace) => CallerSettings::of_namespace(namespace.as_deref().unwrap_or_default(), &base.config),
         };
         // Errors in other Services must not hide the answer for this one.
         let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
         let compiled = compile::compile(&cluster, &caller, &options)?;
-        let asked =
-            RequestedName { destination_port: self.destination_port, ..RequestedName::parse(&self.name, self.https) };
-        let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, asked);
+        let namespaces = cluster.all_namespaces();
+        let mut typed = TypedName::parse(&self.name, self.https, &|name| namespaces.contains(name))
+            .map_err(|problem| anyhow!("NAME: {problem}"))?;
+        typed.requested.destination_port = self.destination_port.or(typed.requested.destination_port);
+        let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, typed);
         match self.output {
-            OutputFormat::Text => output::print(&explain::text(&explanation))?,
-            OutputFormat::Json => output::write_json(&explanation)?,
+            ExplainFormat::Text | ExplainFormat::Wide => {
+                let layout =
+                    TextLayout { is_wide: matches!(self.output, ExplainFormat::Wide), columns: output::columns() };
+                output::print(&explain::text(&explanation, layout))?;
+            }
+            ExplainFormat::Json => output::write_json(&explanation)?,
         }
-        Ok(if explanation.reachable { FINE } else { NO })
+        Ok(if explanation.resolution == ResolutionKind::Refuse { NO } else { FINE })
     }
 }

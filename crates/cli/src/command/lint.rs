@@ -1,16 +1,17 @@
 //! `byname lint`.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::{
-    args::Input,
+    args::{FileOutput, FormatParser, Input},
     status::{FINE, NO},
 };
 use crate::{
-    lint::{self, Ignore, LintOptions, LintReport, Severity},
+    kubernetes::ClusterState,
+    lint::{self, Finding, Ignore, LintOptions, LintReport, Severity},
     output,
 };
 
@@ -24,15 +25,24 @@ Examples:
   kubectl get svc,endpointslices,pods,nodes,ingresses,namespaces -A -o yaml | byname lint
   byname lint -f manifests/ --fail-on error
   byname lint -f cluster.yaml --ignore BN056:shop/edge=\"until the new load balancer is there\"
-  byname lint -f manifests/ --format sarif -o byname.sarif
+  byname lint -f manifests/ -o sarif --output-file byname.sarif
 
 Exit status: 0 if no finding reaches --fail-on; 1 if one does; 2 if an argument or the input is invalid.")]
 pub(super) struct Lint {
     #[command(flatten)]
     input: Input,
-    /// Choose the output format.
-    #[arg(long, value_enum, default_value_t = LintFormat::Text)]
-    format: LintFormat,
+    /// Report only findings in this namespace; the rules see the objects of all namespaces. Can be repeated. Default: all namespaces.
+    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    namespaces: Vec<String>,
+    /// Report findings in all namespaces. This is the default.
+    #[arg(short = 'A', long, conflicts_with = "namespaces")]
+    all_namespaces: bool,
+    /// Print in this format.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = FormatParser::<LintFormat>::new(FileOutput::Flag))]
+    output: LintFormat,
+    /// Former name of --output.
+    #[arg(long, value_enum, hide = true, conflicts_with = "output")]
+    format: Option<LintFormat>,
     /// Exit with status 1 on findings of this severity or higher.
     #[arg(long, value_enum, default_value_t = FailOn::Warning)]
     fail_on: FailOn,
@@ -46,8 +56,8 @@ pub(super) struct Lint {
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local", value_parser = parse_domain)]
     cluster_domain: String,
     /// Write to this file, replaced atomically. Default: the standard output.
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    output_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,7 +95,11 @@ impl FailOn {
 
 impl Lint {
     pub(super) fn run(self) -> anyhow::Result<u8> {
-        let output = self.output.as_deref();
+        if self.format.is_some() {
+            output::note("--format is called -o now; the next release no longer takes --format");
+        }
+        let format = self.format.unwrap_or(self.output);
+        let output = self.output_file.as_deref();
         if self.list_rules {
             output::write(output, &list())?;
             return Ok(FINE);
@@ -97,21 +111,45 @@ impl Lint {
                  pass the output of kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml"
             );
         }
-        let report = lint::lint(&cluster, &LintOptions { domain: self.cluster_domain, ignores: self.ignore });
+        let mut report = lint::lint(&cluster, &LintOptions { domain: self.cluster_domain, ignores: self.ignore });
         for ignore in &report.unused {
             output::warn(&format!("--ignore {ignore}: no finding matches; correct or remove it"));
         }
-        if self.format != LintFormat::Text {
+        let namespaces: BTreeSet<String> = self.namespaces.into_iter().collect();
+        if !namespaces.is_empty() {
+            limit(&mut report, &namespaces, &cluster)?;
+        }
+        if format != LintFormat::Text {
             report.not_run().iter().for_each(|line| output::note(line));
         }
-        match (self.format, output) {
-            (LintFormat::Text, None) => output::print(&lint::text(&report, true))?,
+        match (format, output) {
+            (LintFormat::Text, None) => {
+                // "    why: " and "    fix: " have nine columns.
+                let hang = |line: &str| if line.starts_with(' ') { 9 } else { 4 };
+                output::print(&output::wrapped_lines(&lint::text(&report, true), hang, output::columns()))?;
+            }
             (LintFormat::Text, Some(_)) => output::write(output, &lint::text(&report, false))?,
             (LintFormat::Json, _) => output::write(output, &lint::json(&report))?,
             (LintFormat::Sarif, _) => output::write(output, &lint::sarif(&report))?,
         }
         Ok(if self.fail_on.fails(&report) { NO } else { FINE })
     }
+}
+
+/// Keeps the findings and Services of these namespaces.
+fn limit(report: &mut LintReport, namespaces: &BTreeSet<String>, cluster: &ClusterState) -> anyhow::Result<()> {
+    let known = cluster.all_namespaces();
+    let is_known = |namespace: &str| {
+        known.contains(namespace) || report.findings.iter().any(|finding| finding.object.namespace == namespace)
+    };
+    if let Some(unknown) = namespaces.iter().find(|namespace| !is_known(namespace)) {
+        bail!("--namespace {unknown}: the input has no objects in this namespace; correct --namespace");
+    }
+    report.findings.retain(|Finding { object, .. }| {
+        namespaces.contains(if object.kind == "Namespace" { &object.name } else { &object.namespace })
+    });
+    report.services = cluster.services.keys().filter(|name| namespaces.contains(&name.namespace)).count();
+    Ok(())
 }
 
 fn list() -> String {

@@ -21,9 +21,9 @@ pub(super) struct Schema {
 enum SchemaKind {
     /// The filter's configuration, as `byname compile --format table` writes it.
     Configuration,
-    /// The output of `byname explain --output json`.
+    /// The output of `byname explain -o json`.
     Explain,
-    /// The output of `byname diff --output json`.
+    /// The output of `byname diff -o json`.
     Diff,
 }
 

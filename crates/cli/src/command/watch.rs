@@ -5,12 +5,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 
 use super::{
+    args::NoFormatParser,
     compile::{ReadRecipe, Recipe},
     status::FINE,
 };
 use crate::{
     compile,
     envoy::{self, EcdsFilter},
+    output,
     watch::{self, ApiOptions, Job, Made, SourceOptions},
 };
 
@@ -22,8 +24,8 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  byname watch --pod $(POD_NAMESPACE)/$(POD_NAME) -o /etc/byname/ecds/byname.yaml --listen :9902
-  byname watch --from-dir cluster/ --namespace shop -o ecds/byname.yaml")]
+  byname watch --pod $(POD_NAMESPACE)/$(POD_NAME) --output-file /etc/byname/ecds/byname.yaml --listen :9902
+  byname watch --from-dir cluster/ --namespace shop --output-file ecds/byname.yaml")]
 // `watch` accepts the option, but always skips, so the option's default would be wrong in its help.
 #[command(mut_arg("skip_invalid", |option| option.hide(true)))]
 pub(super) struct Watch {
@@ -48,8 +50,14 @@ pub(super) struct Watch {
     #[arg(long, value_name = "NAME", default_value = envoy::FILTER_NAME)]
     filter_name: String,
     /// Keep this file current, replaced atomically. Envoy must watch the file's directory.
-    #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "output")]
+    output_file: Option<PathBuf>,
+    /// Former name of --output-file.
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "output_file")]
+    output: Option<PathBuf>,
+    /// Not an option here: the error names the options in its place.
+    #[arg(short = 'o', hide = true, value_parser = NoFormatParser::<WatchFormat>::new())]
+    output_format: Option<String>,
     /// Serve /metrics, /healthz and /readyz on this address:port; `:9902` listens on all addresses, as kubelet probes need.
     /// POST /debug/brake/release works from loopback only. Default: no server.
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
@@ -74,6 +82,10 @@ enum WatchFormat {
 
 impl Watch {
     pub(super) fn run(self) -> anyhow::Result<u8> {
+        if self.output.is_some() {
+            output::note("--output is called --output-file now; the next release no longer takes --output");
+        }
+        let file = self.output_file.or(self.output).unwrap_or_default();
         let mut recipe = self.recipe.read()?;
         // One bad Service must not block updates of the others.
         recipe.options.skip_invalid = true;
@@ -88,7 +100,7 @@ impl Watch {
             }),
         };
         if self.format == WatchFormat::EnvoyEcds {
-            envoy::check_name(&self.output)?;
+            envoy::check_name(&file)?;
         }
         let format = match self.format {
             WatchFormat::EnvoyEcds => {
@@ -100,7 +112,7 @@ impl Watch {
             source,
             make: Box::new(move |cluster| make(&recipe, cluster)),
             format,
-            output: self.output,
+            output: file,
             listen: self.listen,
             quiet: Duration::from_millis(self.debounce_ms),
             brake: Duration::from_secs(self.brake_seconds),

@@ -37,6 +37,11 @@ pub(super) fn hints(
         (Reason::NoEndpoints | Reason::NameNotFound, Some((name, _))) => hints.extend(endpoints::why_none(cluster, name)),
         (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, compiled, asked)),
         (Reason::IpLiteral, None) => hints.extend(address(cluster, asked)),
+        (Reason::BadAuthority, _) => hints.push(
+            "a host header is a name, a whole IPv4 address or an IPv6 address in brackets, with or without a port; pass the host \
+             and port alone, such as payments.prod:8080"
+                .to_owned(),
+        ),
         (Reason::AliasDenied, _) => hints.push(
             "list the target with its port in externalNames.allow of the --config file; with externalNames.mode: listed, a target in \
              another namespace needs a grant in externalNames.grants"

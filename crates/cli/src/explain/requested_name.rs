@@ -6,6 +6,7 @@ use serde::Serialize;
 
 /// A name and a port, as a client has them in its configuration.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[schemars(rename = "Asked")]
 pub struct RequestedName {
     /// The name.
@@ -21,29 +22,16 @@ pub struct RequestedName {
 }
 
 impl RequestedName {
-    /// Parses `payments`, `payments:8080`, `[fd00::1]:80` or a URL such as `https://payments/path`.
+    /// The name and port of an authority, as a client sends it.
     #[must_use]
-    pub fn parse(text: &str, https: bool) -> Self {
-        let (scheme, rest) = match text.split_once("://") {
-            Some((scheme, rest)) => {
-                let is_tls = ["https", "wss"].iter().any(|known| known.eq_ignore_ascii_case(scheme));
-                let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-                // Clients do not send user and password in the authority.
-                (is_tls, authority.rsplit_once('@').map_or(authority, |(_, host)| host))
-            }
-            None => (https, text),
-        };
-        let scheme = if scheme { "https" } else { "http" }.to_owned();
-        // The last colon, unless it is inside an IPv6 address's brackets.
-        let port = rest
+    pub fn of_authority(authority: &str, is_tls: bool) -> Self {
+        // The last colon, unless it is inside an IPv6 address.
+        let port = authority
             .rsplit_once(':')
             .filter(|(name, port)| !port.contains(']') && (!name.contains(':') || name.ends_with(']')));
-        let of =
-            |name: &str| Self { name: name.to_owned(), port: None, scheme: scheme.clone(), destination_port: None };
-        match port {
-            Some((name, port)) => Self { port: Some(port.to_owned()), ..of(name) },
-            None => of(rest),
-        }
+        let (name, port) = port.map_or((authority, None), |(name, port)| (name, Some(port.to_owned())));
+        let scheme = if is_tls { "https" } else { "http" };
+        Self { name: name.to_owned(), port, scheme: scheme.to_owned(), destination_port: None }
     }
 
     /// The authority that a client sends.

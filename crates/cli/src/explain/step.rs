@@ -21,6 +21,9 @@ pub struct ExplainedStep {
     pub found: bool,
     /// The step in words, as in the filter's traces.
     pub text: String,
+    /// Whether this is a name of the search list that does not exist. That is no problem in itself.
+    #[serde(skip)]
+    pub(super) is_normal_miss: bool,
 }
 
 impl ExplainedStep {
@@ -52,7 +55,14 @@ impl ExplainedStep {
             CoreStep::Steer { .. } => ("steer", None, true),
             _ => ("other", None, true),
         };
-        Self { kind: kind.to_owned(), name, found, text: step.to_string() }
+        let is_normal_miss = match step {
+            CoreStep::Candidate { outcome: Outcome::Missing(missing), .. } => {
+                !matches!(missing, Missing::NothingReady | Missing::EndpointNotReady)
+            }
+            CoreStep::Candidate { .. } => !found,
+            _ => false,
+        };
+        Self { kind: kind.to_owned(), name, found, text: step.to_string(), is_normal_miss }
     }
 }
 

@@ -4,26 +4,58 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{
     dns::DnsAnswer,
+    endpoints::ExplainedEndpoint,
     explanation::{Explanation, ResolutionKind},
 };
-use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain};
+use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain, wrapped};
+
+/// The last column of the endpoints is this wide at least, or has lines of its own.
+const MIN_WHY_COLUMNS: usize = 24;
+
+/// How an explanation is laid out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TextLayout {
+    /// Whether the table of endpoints has nodes and zones.
+    pub is_wide: bool,
+    /// The number of columns to wrap lines at; `None` for whole lines.
+    pub columns: Option<usize>,
+}
+
+/// Lines of text, wrapped.
+struct Lines {
+    lines: Vec<String>,
+    layout: TextLayout,
+}
+
+impl Lines {
+    /// Adds a line with this hanging indent.
+    fn push(&mut self, hang: usize, line: &str) {
+        self.lines.push(wrapped(line, hang, self.layout.columns));
+    }
+
+    fn push_empty(&mut self) {
+        self.lines.push(String::new());
+    }
+}
 
 /// The whole explanation as text: the answer first, then the steps that led to it.
 #[must_use]
-pub fn text(explanation: &Explanation) -> String {
-    let mut lines = Vec::new();
+pub fn text(explanation: &Explanation, layout: TextLayout) -> String {
+    let mut lines = Lines { lines: Vec::new(), layout };
     headline(explanation, &mut lines);
     names(explanation, &mut lines);
     endpoints(explanation, &mut lines);
     upstream(explanation, &mut lines);
     dns(explanation, &mut lines);
     outside(explanation, &mut lines);
-    lines.extend(explanation.notes.iter().map(|note| format!("{WARNING}note{WARNING:#}  {}", plain(note))));
-    lines.push(String::new());
-    lines.join("\n")
+    for note in &explanation.notes {
+        lines.push(6, &format!("{WARNING}note{WARNING:#}  {}", plain(note)));
+    }
+    lines.push_empty();
+    lines.lines.join("\n")
 }
 
-fn headline(explanation: &Explanation, lines: &mut Vec<String>) {
+fn headline(explanation: &Explanation, lines: &mut Lines) {
     let Explanation { asked, caller, .. } = explanation;
     let who = match &caller.pod {
         Some(pod) => format!("pod {}", plain(pod)),
@@ -33,14 +65,14 @@ fn headline(explanation: &Explanation, lines: &mut Vec<String>) {
         .into_iter()
         .filter_map(|(what, it)| Some(format!(", {what} {}", plain(it.as_deref()?))))
         .collect();
-    lines.push(format!("{NAME}{}{NAME:#} from {who}{}", plain(&asked.authority()), place.concat()));
+    lines.push(4, &format!("{NAME}{}{NAME:#} from {who}{}", plain(&asked.authority()), place.concat()));
     let reason = &explanation.reason;
     let (style, answer) = match explanation.resolution {
         ResolutionKind::Route => (GOOD, "reachable".to_owned()),
         ResolutionKind::Pass => {
             let authority = explanation.upstream.as_ref().and_then(|upstream| upstream.authority.as_ref());
-            let how = authority.map_or("unchanged".to_owned(), |authority| format!("as {}", plain(authority)));
-            (WARNING, format!("not resolved: {reason}; the request is passed on {how}"))
+            let how = authority.map_or("as it came".to_owned(), |authority| format!("as {}", plain(authority)));
+            (WARNING, format!("passed on {how}: {} ({reason})", why_passed(reason)))
         }
         ResolutionKind::Refuse => {
             let status = explanation.status.map_or(String::new(), |status| format!(" with status {status}"));
@@ -64,61 +96,119 @@ fn headline(explanation: &Explanation, lines: &mut Vec<String>) {
         let at = target.at.as_ref().map_or(String::new(), |at| format!("  {ASIDE}{}{ASIDE:#}", plain(at)));
         format!(": {what}{service}port {}{name}{target_port}{tls}{at}", target.port)
     });
-    lines.push(format!("{style}{answer}{style:#}{}", target.unwrap_or_default()));
-    lines.push(String::new());
+    lines.push(4, &format!("{style}{answer}{style:#}{}", target.unwrap_or_default()));
+    lines.push_empty();
 }
 
-fn heading(title: &str, aside: &str, lines: &mut Vec<String>) {
-    lines.push(format!("{NAME}{title}{NAME:#}  {ASIDE}{}{ASIDE:#}", plain(aside)));
+/// Why the filter passes a request on, in words.
+fn why_passed(reason: &str) -> &'static str {
+    match reason {
+        "ip_literal" => "no Service has this address",
+        "public_name" => "the client's resolver asks public DNS first",
+        "port_not_found" => "the Service has no such port",
+        "external" => "the alias leads to a host outside the table",
+        _ => "the table has no such name",
+    }
 }
 
-fn names(explanation: &Explanation, lines: &mut Vec<String>) {
+fn heading(title: &str, aside: &str, lines: &mut Lines) {
+    lines.push(title.len() + 2, &format!("{NAME}{title}{NAME:#}  {ASIDE}{}{ASIDE:#}", plain(aside)));
+}
+
+fn names(explanation: &Explanation, lines: &mut Lines) {
     let caller = &explanation.caller;
     heading("Steps", &format!("ndots {}, search {}", caller.ndots, caller.searches.join(" ")), lines);
     for step in &explanation.steps {
-        let (style, mark) = if step.found { (GOOD, '+') } else { (ERROR, '-') };
-        lines.push(format!("  {style}{mark}{style:#} {}", plain(&step.text)));
+        let (style, mark) = match step.found {
+            true => (GOOD, '+'),
+            // Most searches miss a few names before the one that exists.
+            false if step.is_normal_miss => (ASIDE, '-'),
+            false => (ERROR, '-'),
+        };
+        lines.push(4, &format!("  {style}{mark}{style:#} {}", plain(&step.text)));
     }
-    lines.push(String::new());
+    lines.push_empty();
 }
 
-fn endpoints(explanation: &Explanation, lines: &mut Vec<String>) {
+fn endpoints(explanation: &Explanation, lines: &mut Lines) {
     let Some(endpoints) = &explanation.endpoints else { return };
     let serving = endpoints.iter().filter(|endpoint| endpoint.serves).count();
     heading("Endpoints", &format!("{serving} of {} can serve", endpoints.len()), lines);
     if !endpoints.is_empty() {
-        let mut table = new_table();
-        table.set_header(["", "ADDRESS", "POD", "NODE", "ZONE", "HINTS", "CONDITIONS", "WHY"]);
-        for endpoint in endpoints {
-            let port = endpoint.port.map_or(String::new(), |port| format!(":{port}"));
-            let address = if endpoint.address.contains(':') {
-                format!("[{}]", endpoint.address)
-            } else {
-                endpoint.address.clone()
-            };
-            let conditions: Vec<&str> =
-                [(endpoint.ready, "ready"), (endpoint.serving, "serving"), (endpoint.terminating, "terminating")]
-                    .into_iter()
-                    .filter_map(|(is, word)| is.then_some(word))
-                    .collect();
-            let cell = |text: &Option<String>| plain(text.as_deref().unwrap_or_default());
-            table.add_row([
-                if endpoint.serves { "+" } else { "-" }.to_owned(),
-                plain(&format!("{address}{port}")),
-                cell(&endpoint.pod),
-                cell(&endpoint.node),
-                cell(&endpoint.zone),
-                plain(&endpoint.hints.join(" ")),
-                conditions.join(" "),
-                plain(&endpoint.because),
-            ]);
-        }
-        push_table(&table, lines);
+        endpoint_table(endpoints, lines);
     }
-    lines.push(String::new());
+    lines.push_empty();
 }
 
-fn upstream(explanation: &Explanation, lines: &mut Vec<String>) {
+/// A column: its header, whether it is shown, and the text of its cells.
+type Column<'c> = (&'c str, bool, &'c dyn Fn(&ExplainedEndpoint) -> String);
+
+/// A table with a row for each endpoint. Columns without any text are left out.
+fn endpoint_table(endpoints: &[ExplainedEndpoint], lines: &mut Lines) {
+    let is_wide = lines.layout.is_wide;
+    let text = |text: &Option<String>| plain(text.as_deref().unwrap_or_default());
+    let columns: [Column<'_>; 8] = [
+        ("", true, &|endpoint| if endpoint.serves { "+" } else { "-" }.to_owned()),
+        ("ADDRESS", true, &address),
+        ("POD", true, &|endpoint| text(&endpoint.pod)),
+        ("NODE", is_wide, &|endpoint| text(&endpoint.node)),
+        ("ZONE", is_wide, &|endpoint| text(&endpoint.zone)),
+        ("HINTS", true, &|endpoint| plain(&endpoint.hints.join(" "))),
+        ("CONDITIONS", true, &conditions),
+        ("WHY", true, &|endpoint| plain(&endpoint.because)),
+    ];
+    let mut headers = Vec::new();
+    let mut rows: Vec<Vec<String>> = vec![Vec::new(); endpoints.len()];
+    for (header, _, cell) in columns.into_iter().filter(|(_, is_shown, _)| *is_shown) {
+        let cells: Vec<String> = endpoints.iter().map(cell).collect();
+        if cells.iter().all(String::is_empty) {
+            continue;
+        }
+        headers.push(header);
+        rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
+    }
+    let whole = aligned(&headers, &rows);
+    // The last column is the only one of several words that may be wrapped.
+    let hang = whole.first().and_then(|header| header.find("WHY")).unwrap_or_default();
+    if lines.layout.columns.is_none_or(|columns| columns >= hang + MIN_WHY_COLUMNS) {
+        whole.iter().for_each(|row| lines.push(hang, row));
+        return;
+    }
+    // Each reason has its own line on a narrow terminal.
+    headers.pop();
+    let reasons: Vec<String> = rows.iter_mut().filter_map(Vec::pop).collect();
+    let mut narrow = aligned(&headers, &rows).into_iter();
+    narrow.next().iter().for_each(|header| lines.push(0, header));
+    for (row, reason) in narrow.zip(reasons) {
+        lines.push(0, &row);
+        lines.push(7, &format!("       {reason}"));
+    }
+}
+
+/// The lines of a table, the headers first.
+fn aligned(headers: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(headers.iter().copied()).add_rows(rows.iter().cloned());
+    table.lines().map(|line| format!(" {}", line.trim_end())).collect()
+}
+
+fn address(endpoint: &ExplainedEndpoint) -> String {
+    let port = endpoint.port.map_or(String::new(), |port| format!(":{port}"));
+    match endpoint.address.contains(':') {
+        true => plain(&format!("[{}]{port}", endpoint.address)),
+        false => plain(&format!("{}{port}", endpoint.address)),
+    }
+}
+
+fn conditions(endpoint: &ExplainedEndpoint) -> String {
+    let ExplainedEndpoint { ready, serving, terminating, .. } = endpoint;
+    let words = [(ready, "ready"), (serving, "serving"), (terminating, "terminating")];
+    let words: Vec<&str> = words.into_iter().filter_map(|(is, word)| is.then_some(word)).collect();
+    words.join(" ")
+}
+
+fn upstream(explanation: &Explanation, lines: &mut Lines) {
     let Some(upstream) = &explanation.upstream else { return };
     heading("Upstream", "what the filter tells Envoy", lines);
     let rows = [("cluster", &upstream.cluster), ("endpoint", &upstream.endpoint), ("authority", &upstream.authority)];
@@ -129,12 +219,12 @@ fn upstream(explanation: &Explanation, lines: &mut Vec<String>) {
             ("authority", None) => "unchanged".to_owned(),
             _ => continue,
         };
-        lines.push(format!("  {what:<10}{said}"));
+        lines.push(12, &format!("  {what:<10}{said}"));
     }
-    lines.push(String::new());
+    lines.push_empty();
 }
 
-fn dns(explanation: &Explanation, lines: &mut Vec<String>) {
+fn dns(explanation: &Explanation, lines: &mut Lines) {
     if explanation.dns.is_empty() {
         return;
     }
@@ -149,34 +239,26 @@ fn dns(explanation: &Explanation, lines: &mut Vec<String>) {
             DnsAnswer::OtherServers => "outside the cluster domain: upstream DNS answers".to_owned(),
         };
         let aliases: String = query.aliases.iter().map(|alias| format!("{alias} → ")).collect();
-        lines.push(format!("  {} → {}", plain(&query.name), plain(&format!("{aliases}{answer}"))));
+        lines.push(4, &format!("  {} → {}", plain(&query.name), plain(&format!("{aliases}{answer}"))));
     }
-    lines.push(String::new());
+    lines.push_empty();
 }
 
-fn outside(explanation: &Explanation, lines: &mut Vec<String>) {
+fn outside(explanation: &Explanation, lines: &mut Lines) {
     if explanation.outside.is_empty() {
         return;
     }
     heading("From outside", "ways to reach the same port from outside the cluster", lines);
     for way in &explanation.outside {
-        let (style, mark) = if way.address.is_some() { (GOOD, '+') } else { (ERROR, '-') };
+        let (style, mark) = match &way.address {
+            Some(_) => (GOOD, '+'),
+            // No Service is reachable from outside by its cluster IP alone.
+            None if way.kind == "ClusterIP" => (ASIDE, '-'),
+            None => (ERROR, '-'),
+        };
         let address = way.address.as_ref().map_or(String::new(), |address| format!("{}  ", plain(address)));
-        lines.push(format!(
-            "  {style}{mark}{style:#} {:<13} {address}{ASIDE}{}{ASIDE:#}",
-            way.kind,
-            plain(&way.because)
-        ));
+        let because = plain(&way.because);
+        lines.push(18, &format!("  {style}{mark}{style:#} {:<13} {address}{ASIDE}{because}{ASIDE:#}", way.kind));
     }
-    lines.push(String::new());
-}
-
-fn new_table() -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table
-}
-
-fn push_table(table: &Table, lines: &mut Vec<String>) {
-    lines.extend(table.lines().map(|line| format!(" {}", line.trim_end())));
+    lines.push_empty();
 }

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
+use super::wrap::{columns_of_messages, wrapped};
+
 /// The style of errors.
 pub const ERROR: Style = AnsiColor::Red.on_default().bold();
 /// The style of warnings.
@@ -14,6 +16,9 @@ pub const GOOD: Style = AnsiColor::Green.on_default();
 pub const NAME: Style = AnsiColor::Cyan.on_default();
 /// The style of side notes.
 pub const ASIDE: Style = Style::new().dimmed();
+
+/// The hanging indent of a message at a terminal.
+const MESSAGE_INDENT: usize = 4;
 
 /// Writes `text` for people to the standard output. Removes colours if the output is not a terminal or `NO_COLOR` is set.
 ///
@@ -60,6 +65,7 @@ pub fn note(text: &str) {
 }
 
 fn say(line: &str) {
+    let line = wrapped(line, MESSAGE_INDENT, columns_of_messages());
     // A closed standard error leaves no place to report this failure.
     drop(writeln!(anstream::AutoStream::auto(io::stderr().lock()), "{line}"));
 }

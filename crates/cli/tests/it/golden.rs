@@ -37,23 +37,24 @@ fn skips_objects_that_the_filter_would_refuse() {
 fn explains_names_of_the_shop() {
     for (case, args) in [
         ("zone", &["cart", "--pod", "shop/web-5c8f7b6d9f-4xk2p"] as &[&str]),
-        ("rollout", &["checkout.shop", "--from", "billing"]),
-        ("statefulset_pod", &["postgres-1.postgres.data:5432", "--from", "shop"]),
-        ("dual_stack", &["catalog:9090", "--from", "shop"]),
+        ("rollout", &["checkout.shop", "-n", "billing"]),
+        ("statefulset_pod", &["postgres-1.postgres.data:5432", "-n", "shop"]),
+        ("dual_stack", &["catalog:9090", "-n", "shop"]),
         ("local", &["metrics-agent.billing:9102", "--pod", "shop/web-5c8f7b6d9f-4xk2p"]),
-        ("alias", &["suggest", "--from", "shop"]),
-        ("alias_passed_on", &["https://weather/v1", "--from", "shop"]),
-        ("alias_denied", &["https://weather/v1", "--from", "shop", "--config", "crates/cli/tests/it/listed.yaml"]),
-        ("alias_allowed", &["https://weather/v1", "--from", "shop", "--config", "crates/cli/tests/it/base.yaml"]),
-        ("load_balancer", &["web", "--from", "shop"]),
-        ("target_port", &["search:9200", "--from", "shop"]),
-        ("node_port", &["web:31080", "--from", "shop"]),
-        ("node_address", &["198.51.100.11:31080", "--from", "shop"]),
-        ("cluster_ip", &["10.96.8.29", "--from", "billing"]),
-        ("other_namespace", &["checkout", "--from", "billing"]),
-        ("typo", &["chekout.shop", "--from", "billing"]),
-        ("bad_authority", &["10.1:80", "--from", "shop"]),
-        ("endpoint", &["cart", "--from", "shop", "--config", "crates/cli/tests/it/endpoint.json"]),
+        ("alias", &["suggest", "-n", "shop"]),
+        ("alias_passed_on", &["https://weather/v1", "-n", "shop"]),
+        ("alias_denied", &["https://weather/v1", "-n", "shop", "--config", "crates/cli/tests/it/listed.yaml"]),
+        ("alias_allowed", &["https://weather/v1", "-n", "shop", "--config", "crates/cli/tests/it/base.yaml"]),
+        ("load_balancer", &["web", "-n", "shop"]),
+        ("target_port", &["search:9200", "-n", "shop"]),
+        ("node_port", &["web:31080", "-n", "shop"]),
+        ("node_address", &["198.51.100.11:31080", "-n", "shop"]),
+        ("cluster_ip", &["10.96.8.29", "-n", "billing"]),
+        ("other_namespace", &["checkout", "-n", "billing"]),
+        ("typo", &["chekout.shop", "-n", "billing"]),
+        ("bad_authority", &["10.1:80", "-n", "shop"]),
+        ("wide", &["cart", "--pod", "shop/web-5c8f7b6d9f-4xk2p", "-o", "wide"]),
+        ("endpoint", &["cart", "-n", "shop", "--config", "crates/cli/tests/it/endpoint.json"]),
     ] {
         let mut all = vec!["explain", "-f", SHOP];
         all.extend(args);
@@ -70,10 +71,7 @@ fn explains_names_of_the_hostile_cluster() {
         ("other_namespace", "ext-other-namespace"),
         ("refused_elsewhere", "ext-ipv4"),
     ] {
-        assert_snapshot!(
-            format!("hostile_{case}"),
-            byname(&["explain", name, "--from", "shop", "-f", HOSTILE]).shown()
-        );
+        assert_snapshot!(format!("hostile_{case}"), byname(&["explain", name, "-n", "shop", "-f", HOSTILE]).shown());
     }
 }
 
@@ -86,7 +84,7 @@ fn explains_as_json() {
 
 #[test]
 fn json_output_matches_its_schema() {
-    let explain = ["explain", "catalog", "--from", "shop", "-f", SHOP, "-o", "json"];
+    let explain = ["explain", "catalog", "-n", "shop", "-f", SHOP, "-o", "json"];
     let diff = ["diff", SHOP, HOSTILE, "-o", "json"];
     let compile = ["compile", "-f", SHOP, "--pod", "shop/web-5c8f7b6d9f-4xk2p"];
     for (of, args) in [("explain", &explain as &[&str]), ("diff", &diff), ("configuration", &compile)] {
@@ -110,17 +108,17 @@ fn compares_a_cluster_with_its_next_state() {
     let file = directory.path().join("next.yaml");
     std::fs::write(&file, next).expect("written");
     let next = file.to_str().expect("text");
-    let run = byname(&["diff", SHOP, next, "--exit-code"]);
+    let run = byname(&["diff", SHOP, next]);
     assert_snapshot!(run.shown());
     // The compiled tables of both clusters differ in the same way, as seen from one namespace.
     let compiled = |of: &str, to: &str| {
         let to = directory.path().join(to).to_str().expect("text").to_owned();
-        assert_eq!(byname(&["compile", "-f", of, "-n", "shop", "-o", &to]).status, 0);
+        assert_eq!(byname(&["compile", "-f", of, "-n", "shop", "--output-file", &to]).status, 0);
         to
     };
     let (old, new) = (compiled(SHOP, "old.json"), compiled(next, "new.json"));
-    assert_eq!(byname(&["diff", &old, &new]).stdout, byname(&["diff", SHOP, next, "--from", "shop"]).stdout);
-    let same = byname(&["diff", &old, &old, "--exit-code"]);
+    assert_eq!(byname(&["diff", &old, &new]).stdout, byname(&["diff", SHOP, next, "-n", "shop"]).stdout);
+    let same = byname(&["diff", &old, &old]);
     assert_eq!((same.status, same.stdout.contains("no differences")), (0, true));
 }
 

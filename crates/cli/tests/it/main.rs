@@ -11,8 +11,11 @@
 mod behaviour;
 mod corners;
 mod deployed;
+mod flags;
 mod garbage;
 mod golden;
 mod input;
 mod readme;
 mod run;
+mod terminal;
+mod typed_names;

@@ -44,7 +44,10 @@ impl WatchProcess {
         let (log, output) = (directory.path().join("log"), directory.path().join("out/byname.yaml"));
         fs::create_dir(output.parent().unwrap()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
-        command.args(["watch", "--listen", "127.0.0.1:0", "-o"]).arg(&output).args(arguments(directory.path()));
+        command
+            .args(["watch", "--listen", "127.0.0.1:0", "--output-file"])
+            .arg(&output)
+            .args(arguments(directory.path()));
         let stderr = Stdio::from(fs::File::create(&log).unwrap());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         let mut program = Self { child, log, output, port: 0, directory };

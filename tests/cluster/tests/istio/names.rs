@@ -92,7 +92,7 @@ pub(crate) fn start_watched(mesh: &Mesh<'_>, name: &str) -> Result<(Pod, Part)> 
     command.args(["watch", "--namespace", "shop", "--visible", "shop", "--visible", "billing"]);
     command.arg("--config").arg(repository().join(BY_ENDPOINT));
     command.args(["--module", "/etc/byname/ecds/byname.wasm", "--filter-name", "byname", "--kubeconfig"]);
-    command.arg(mesh.cluster.admin()).arg("--output").arg(pod.ecds().join("byname.yaml"));
+    command.arg(mesh.cluster.admin()).arg("--output-file").arg(pod.ecds().join("byname.yaml"));
     let mut watch = Part::spawn(command, "watch", &pod.ecds())?;
     watch.wait_until(|_| pod.ecds().join("byname.yaml").is_file())?;
     Ok((pod, watch))
