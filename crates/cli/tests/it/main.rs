@@ -10,8 +10,10 @@
 
 mod behaviour;
 mod corners;
+mod forms;
 mod garbage;
 mod golden;
 mod input;
+mod kubectl;
 mod readme;
 mod run;
