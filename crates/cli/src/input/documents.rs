@@ -351,31 +351,21 @@ impl<'r> Documents<'r> {
     fn key(&mut self) -> Result<Option<Box<str>>, InputError> {
         let properties = self.properties()?;
         let line = self.line()?;
-        let is_plain = properties.tag.is_none();
+        let is_bare = properties.anchor.is_none() && properties.tag.is_none();
         let key = match self.next()? {
-            TokenKind::Scalar { is_plain: true, .. } if is_plain => match self.take()?.kind {
+            TokenKind::Scalar { is_plain: true, .. } if is_bare => match self.take()?.kind {
                 TokenKind::Scalar { text, .. } if text == "<<" => return Ok(None),
-                TokenKind::Scalar { text, .. } => InputValue::Text(scalar::plain_key(text)),
-                _ => InputValue::Null,
+                TokenKind::Scalar { text, .. } => Some(scalar::plain_key(text)),
+                _ => None,
             },
             TokenKind::BlockList
             | TokenKind::BlockItem
             | TokenKind::BlockMap
             | TokenKind::FlowList
-            | TokenKind::FlowMap => InputValue::List(Vec::new()),
-            _ => self.value_with(Properties { anchor: None, ..properties }, 1, Form::Flow)?.value,
+            | TokenKind::FlowMap => None,
+            _ => scalar::key(self.value_with(properties, 1, Form::Flow)?.value),
         };
-        let key = match key {
-            InputValue::Text(text) => text,
-            InputValue::Int(number) => number.to_string().into(),
-            InputValue::Bool(value) => value.to_string().into(),
-            InputValue::Null => "null".into(),
-            _ => return Err(self.problem("has a key that is not a string", line)),
-        };
-        if let Some(anchor) = properties.anchor {
-            self.keep(anchor, &InputNode { line, value: InputValue::Text(key.clone()) })?;
-        }
-        Ok(Some(key))
+        key.map(Some).ok_or_else(|| self.problem("has a key that is not a string", line))
     }
 
     /// Takes the colon behind a key. Returns whether there is one.
@@ -642,5 +632,53 @@ impl Fields {
             }
         }
         (last, repeated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::{super::text::Text, objects};
+
+    /// The kinds and errors of a text, in order.
+    fn outcomes(text: &str) -> Vec<String> {
+        let mut outcomes = Vec::new();
+        let read = objects(Text::new(Box::new(Cursor::new(text)), 0), &"f".into(), &mut |object| {
+            outcomes.push(match object {
+                Ok(object) => object.node.get("kind").and_then(|kind| kind.text()).unwrap_or_default().to_owned(),
+                Err(error) => error.to_string().split(';').next().unwrap_or_default().to_owned(),
+            });
+            Ok(())
+        });
+        assert!(read.is_ok(), "{read:?}");
+        outcomes
+    }
+
+    #[test]
+    fn reading_goes_on_behind_a_document_that_is_not_yaml() {
+        for (text, expected) in [
+            (
+                "kind: A\n---\nkind: [\n---\nkind: B\n",
+                &["A", "f:4: document 2: is not valid YAML or JSON: expected a comma or ]", "B"] as &[&str],
+            ),
+            ("kind: 'a\n---\nkind: B\n", &["f:1: document 1: has a quoted text without its end", "B"]),
+            (
+                "kind: A\n x: y\n---\nkind: B\n...\nlost\n",
+                &["f:2: document 1: has a value (: ) where none can begin", "B", "f:6: document 3: is not"],
+            ),
+            ("--- {\n---\n- a\n---\n7\n---\nkind: B", &["", "", "", "B"]),
+            ("{\"kind\": \"A\", \"b\": [}\n}\n{\"kind\":\"B\"}\n", &["f:1: document 1: is not valid", "B"]),
+            (
+                "a: *b\n---\nkind: B\n",
+                &["f:1: document 1: has an alias (*name) to an anchor that is not complete", "B"],
+            ),
+        ] {
+            let found = outcomes(text);
+            assert_eq!(found.len(), expected.len(), "{text}\n{found:?}");
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(found.starts_with(expected), "{text}\n{found}\n{expected}");
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ fn written(value: InputValue) -> InputValue {
     }
 }
 
-/// The value of a text that is none.
+/// The value of a text that stands for another type: a word, such as `yes`, or a number.
 fn resolved(text: &str) -> Option<InputValue> {
     match text.as_bytes() {
         [b'0'..=b'9', ..] => number(text),
@@ -58,15 +58,24 @@ pub(super) fn tagged(text: String, tag: &str) -> Result<InputValue, String> {
     }
 }
 
-/// A plain key. kubectl makes strings of numbers and booleans, and refuses null.
+/// The key that a plain scalar is.
 pub(super) fn plain_key(text: String) -> Box<str> {
-    match resolved(&text).unwrap_or_else(|| InputValue::Text(text.into())) {
-        InputValue::Text(text) => text,
-        InputValue::Bool(value) => value.to_string().into(),
-        InputValue::Int(number) => number.to_string().into(),
+    match resolved(&text) {
+        Some(value) => key(value).unwrap_or_default(),
+        None => text.into(),
+    }
+}
+
+/// The key that a value is; `None` for lists and mappings. kubectl makes strings of numbers and booleans. It refuses null.
+pub(super) fn key(value: InputValue) -> Option<Box<str>> {
+    match value {
+        InputValue::Text(text) => Some(text),
+        InputValue::Bool(value) => Some(value.to_string().into()),
+        InputValue::Int(number) => Some(number.to_string().into()),
         #[allow(clippy::cast_possible_truncation, reason = "kubectl writes such keys with 32 bits")]
-        InputValue::Float(number) => shortest(number as f32).into(),
-        InputValue::Null | InputValue::List(_) | InputValue::Map(_) => "null".into(),
+        InputValue::Float(number) => Some(shortest(number as f32).into()),
+        InputValue::Null => Some("null".into()),
+        InputValue::List(_) | InputValue::Map(_) => None,
     }
 }
 
