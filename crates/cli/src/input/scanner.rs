@@ -199,6 +199,7 @@ impl<'r> Scanner<'r> {
 
     /// Skips the rest of a document that cannot be read, up to a line that can only begin another one.
     pub(super) fn skip_document(&mut self) {
+        self.copy = None;
         loop {
             self.begin_object();
             let is_next = self.index > self.document && self.column == 0;

@@ -82,16 +82,22 @@ impl<'r> Text<'r> {
         let of_container = self.bytes.get(LOGS_START.len()..).unwrap_or_default().trim_ascii_end();
         // Logs may have lines of the same form, so the container's name counts; and they may lack a last line break.
         let end = [LOGS_END, of_container].concat();
+        let mut line = Vec::new();
         loop {
             self.lines = self.lines.saturating_add(u32::from(self.bytes.ends_with(b"\n")));
+            if line.trim_ascii_end().ends_with(&end) {
+                return Ok(self.lines - before);
+            }
+            if self.bytes.ends_with(b"\n") {
+                line.clear();
+            }
             self.read_piece()?;
             if self.bytes.is_empty() {
-                return Ok(self.lines - before);
+                return Err(self.problem("has logs of a container without the line that ends them"));
             }
-            if self.bytes.trim_ascii_end().ends_with(&end) {
-                self.lines = self.lines.saturating_add(1);
-                return Ok(self.lines - before);
-            }
+            // The end may stand in two pieces of a long line.
+            line.drain(..line.len().saturating_sub(end.len()));
+            line.extend_from_slice(&self.bytes);
         }
     }
 

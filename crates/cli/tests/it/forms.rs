@@ -371,6 +371,14 @@ fn reads_a_cluster_info_dump() {
     assert_eq!(kinds_and_names(&read), ["Node node-1", "Pod web-0", "Service web"]);
     assert_eq!((read[1].place.line, read[2].place.line), (14, 32));
 
+    // The end stands across the edge of what is read at once.
+    let [start, end] =
+        ["START", "END"].map(|word| format!("==== {word} logs for container app of pod shop/web-0 ====\n"));
+    let long = format!("{start}{}{end}{services}", "x".repeat((1 << 16) - 10)).into_bytes();
+    assert_eq!(kinds_and_names(&objects(&long).unwrap()), ["Service web"]);
+    let cut = objects(start.as_bytes()).unwrap_err();
+    assert!(cut.contains("has logs of a container without the line that ends them"), "{cut}");
+
     let directory = tempfile::tempdir().unwrap();
     let namespace = directory.path().join("shop");
     fs::create_dir_all(namespace.join("web-0")).unwrap();
