@@ -1,11 +1,17 @@
-//! Reads the output of `kubectl get -o yaml|json` from files, directories and the standard input.
+//! Reads what kubectl prints and reads, from files, directories and the standard input: objects and lists of them in YAML and
+//! JSON, watch events, and the output of `kubectl cluster-info dump`.
 
+mod documents;
+mod encoding;
 mod error;
 mod field;
-mod json;
 mod node;
+mod object;
+mod scalar;
+mod scanner;
 mod text;
-mod yaml;
+mod token;
+mod watched;
 
 use std::{
     fs::{self, File},
@@ -16,20 +22,10 @@ use std::{
 
 pub use error::{InputError, InputErrors, SourceLocation, messages};
 pub use field::Field;
-pub use node::{InputNode, InputValue, Unreadable};
+pub use node::{InputNode, InputValue, RepeatedField, Unreadable};
+pub use object::RawObject;
 
-/// One object of any kind, as it was read.
-#[derive(Debug)]
-pub struct RawObject {
-    /// Its place in the input.
-    pub place: SourceLocation,
-    /// Its `apiVersion`, or empty.
-    pub api_version: String,
-    /// Its `kind`, or empty.
-    pub kind: String,
-    /// The whole object.
-    pub node: InputNode,
-}
+use self::{documents::DocumentObject, text::Text, watched::Watched};
 
 /// A source of objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,14 +127,17 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, InputError> {
 pub fn read_document(path: &Path) -> Result<(InputNode, SourceLocation), InputError> {
     let name = shown(path);
     let mut documents = Vec::new();
-    yaml::objects(open(path, &mut |_| {})?, &name, &mut |object| {
-        documents.push(object);
+    objects(open(path, &mut |_| {})?, &name, &mut |object| {
+        documents.push(object?);
         Ok(())
     })?;
-    match <[yaml::DocumentObject; 1]>::try_from(documents) {
-        Ok([yaml::DocumentObject { document, item, node, .. }]) => {
+    match <[DocumentObject; 1]>::try_from(documents) {
+        Ok([DocumentObject { document, item, repeated, node, .. }]) => {
             let place = SourceLocation { file: name, document, item, line: node.line };
-            Ok((node, place))
+            match repeated {
+                Some(field) => Err(field.problem(&place)),
+                None => Ok((node, place)),
+            }
         }
         Err(other) => {
             let is_list = other.iter().any(|object| object.item.is_some());
@@ -176,27 +175,26 @@ pub fn read_stream(
     each: &mut dyn FnMut(RawObject) -> Result<(), InputError>,
 ) -> Result<(), InputError> {
     let file: Arc<str> = name.into();
-    match yaml::objects(reader, &file, &mut |object| each(raw(object, &file)?))? {
+    let mut watched = Watched::default();
+    let has_objects = objects(reader, &file, &mut |object| {
+        let mut object = object?;
+        match object.watch_event() {
+            Some((event, node)) => watched.put(&event, RawObject::new(DocumentObject { node, ..object }, &file)?),
+            None => each(RawObject::new(object, &file)?)?,
+        }
+        Ok(())
+    })?;
+    watched.into_objects().try_for_each(each)?;
+    match has_objects {
         true => Ok(()),
         false => Err(InputError::new(&file, "has no object", "pass the output of kubectl get -o yaml or -o json")),
     }
 }
 
-fn raw(object: yaml::DocumentObject, file: &Arc<str>) -> Result<RawObject, InputError> {
-    let yaml::DocumentObject { document, item, list, node } = object;
-    let own = |field: &str| node.get(field).and_then(InputNode::text).unwrap_or_default().to_owned();
-    let (mut api_version, mut kind) = (own("apiVersion"), own("kind"));
-    if let (true, Some(list)) = (kind.is_empty(), list) {
-        api_version = list.api_version;
-        kind = list.kind.strip_suffix("List").unwrap_or_default().to_owned();
-    }
-    let place = SourceLocation { file: Arc::clone(file), document, item, line: node.line };
-    if kind.is_empty() {
-        let problem =
-            InputError::at(&place, "is missing", "an object needs apiVersion and kind, as kubectl prints them");
-        return Err(problem.with_field("kind"));
-    }
-    Ok(RawObject { place, api_version, kind, node })
+fn objects(reader: impl BufRead, file: &Arc<str>, each: documents::Each<'_>) -> Result<bool, InputError> {
+    let reader = encoding::as_utf8(reader)
+        .map_err(|error| InputError::new(file, format!("cannot be read: {error}"), "pass a readable file"))?;
+    documents::objects(Text::new(reader, 0), file, each)
 }
 
 fn shown(path: &Path) -> Arc<str> {

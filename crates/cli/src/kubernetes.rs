@@ -292,18 +292,23 @@ fn named(raw: &RawObject, metadata: &ObjectMeta) -> Result<String, InputError> {
 }
 
 fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputError> {
-    let object = raw.node.read().map_err(|unreadable| {
+    let called = || {
         let name = raw.node.get("metadata").and_then(|metadata| metadata.get("name")).and_then(input::InputNode::text);
         let namespace =
             raw.node.get("metadata").and_then(|metadata| metadata.get("namespace")).and_then(input::InputNode::text);
-        let called = match (namespace, name) {
+        match (namespace, name) {
             (Some(namespace), Some(name)) => format!("{} {namespace}/{name}", raw.kind),
             (None, Some(name)) => format!("{} {name}", raw.kind),
             (_, None) => raw.kind.clone(),
-        };
+        }
+    };
+    if let Some(field) = &raw.repeated {
+        return Err(field.problem(&raw.place).with_object(called()));
+    }
+    let object = raw.node.read().map_err(|unreadable| {
         InputError::at(&raw.place, unreadable.why, "correct the field to match the Kubernetes API")
             .at_line(unreadable.line)
-            .with_object(called)
+            .with_object(called())
             .with_field(unreadable.field)
     })?;
     Ok(Sourced { object, place: raw.place.clone(), lines: Lines::new(&raw.node) })

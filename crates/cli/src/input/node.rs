@@ -5,7 +5,10 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_path_to_error::{Path, Segment};
 
-use super::Field;
+use super::{
+    Field,
+    error::{InputError, SourceLocation},
+};
 
 /// A value and its line.
 #[derive(Clone, Debug)]
@@ -35,6 +38,23 @@ pub enum InputValue {
     Map(Vec<(Box<str>, InputNode)>),
 }
 
+/// A field that an object has twice. kubectl keeps the last value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepeatedField {
+    /// The field's name, without its path.
+    pub name: Box<str>,
+    /// The line of the second one.
+    pub line: u32,
+}
+
+impl RepeatedField {
+    /// The error of the object at `place`.
+    #[must_use]
+    pub fn problem(&self, place: &SourceLocation) -> InputError {
+        InputError::at(place, format!("has the field {} twice", self.name), "keep one of the two").at_line(self.line)
+    }
+}
+
 impl InputNode {
     /// The value of a field; `None` if there is no such field, or this is not an object.
     #[must_use]
@@ -62,14 +82,23 @@ impl InputNode {
         }
     }
 
-    /// The number of values in it, itself included.
+    /// The number of values in it, itself included, and about how many bytes they take.
     #[must_use]
-    pub fn count(&self) -> usize {
-        1 + match &self.value {
-            InputValue::List(items) => items.iter().map(Self::count).sum(),
-            InputValue::Map(entries) => entries.iter().map(|(_, value)| value.count()).sum(),
-            _ => 0,
+    pub fn size(&self) -> (usize, usize) {
+        let mut size = (1, size_of::<Self>());
+        let mut add = |key: usize, node: &Self| {
+            let (values, bytes) = node.size();
+            size = (size.0 + values, size.1 + key + bytes);
+        };
+        match &self.value {
+            InputValue::List(items) => items.iter().for_each(|item| add(0, item)),
+            InputValue::Map(entries) => {
+                entries.iter().for_each(|(key, value)| add(size_of_val(key) + key.len(), value))
+            }
+            InputValue::Text(text) => size.1 += text.len(),
+            _ => {}
         }
+        size
     }
 
     /// Removes a field.
@@ -186,6 +215,39 @@ impl<'de> Deserializer<'de> for &'de InputNode {
         }
     }
 
+    /// Null is an empty string: the API takes null for a value that is left out.
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        match self.value {
+            InputValue::Null => visitor.visit_borrowed_str(""),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    /// Null is an empty list.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        match self.value {
+            InputValue::Null => visitor.visit_seq(ListItems([].iter())),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    /// Null is an empty mapping.
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        match self.value {
+            InputValue::Null => visitor.visit_map(MapFields { entries: [].iter(), value: None }),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Why> {
+        self.deserialize_map(visitor)
+    }
+
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Why> {
         visitor.visit_newtype_struct(self)
     }
@@ -195,8 +257,8 @@ impl<'de> Deserializer<'de> for &'de InputNode {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct enum identifier
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str bytes byte_buf unit unit_struct tuple
+        tuple_struct enum identifier
     }
 }
 

@@ -1,159 +1,107 @@
-//! The characters of a stream, checked as they are read, so that memory is bounded by one piece whatever the input is.
+//! The text of a stream, checked as it is read, so that memory is bounded by one piece whatever the input is.
 
 use std::{
-    cell::{Cell, RefCell},
-    io::{self, BufRead},
+    io::{self, BufRead, Read},
     mem,
-    rc::Rc,
-    sync::Arc,
-};
-
-use super::{
-    error::InputError,
-    json::{Json, ends_in_escape},
 };
 
 /// Bytes of a line that are read at once.
 const PIECE_BYTES: u64 = 64 << 10;
-/// Maximum bytes of one object as indented and escaped text. etcd's limit of 1.5 MiB keeps objects far below.
-const MAX_OBJECT_BYTES: usize = 32 << 20;
+/// `kubectl cluster-info dump` prints the logs of each container between a line that begins so and a line that ends likewise.
+const LOGS_START: &[u8] = b"==== START logs for ";
+const LOGS_END: &[u8] = b"==== END logs for ";
 
-/// State shared by the reader of the characters and the parser.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ReaderState {
-    /// The error that ended the stream early.
-    problem: Rc<RefCell<Option<InputError>>>,
-    /// Bytes since the last object began.
-    bytes: Rc<Cell<usize>>,
-}
-
-impl ReaderState {
-    /// Resets the byte count at the start of an object.
-    pub(super) fn begin_object(&self) {
-        self.bytes.set(0);
-    }
-
-    /// Takes the error that ended the stream early, if any.
-    pub(super) fn take_problem(&self) -> Option<InputError> {
-        self.problem.borrow_mut().take()
-    }
-}
-
-/// The characters of `reader`, read in pieces.
-pub(super) struct Characters<R> {
-    reader: R,
-    state: ReaderState,
-    file: Arc<str>,
-    piece: String,
-    /// Offset of the next character in `piece`.
-    at: usize,
-    /// Number of lines before this piece.
+/// A stream of UTF-8 text without control characters.
+pub(super) struct Text<'r> {
+    reader: Box<dyn BufRead + 'r>,
+    bytes: Vec<u8>,
+    /// Whether the next piece begins a line.
+    at_line_start: bool,
+    /// The number of lines that were read.
     lines: u32,
-    is_over: bool,
-    /// Whether anything but white space was read.
-    has_begun: bool,
-    /// Set if the stream is JSON.
-    json: Option<Json>,
 }
 
-impl<R: BufRead> Characters<R> {
-    pub(super) fn new(reader: R, file: Arc<str>, state: ReaderState) -> Self {
-        Self {
-            reader,
-            state,
-            file,
-            piece: String::new(),
-            at: 0,
-            lines: 0,
-            is_over: false,
-            has_begun: false,
-            json: None,
-        }
+/// Why a stream cannot be read on.
+#[derive(Clone, Debug)]
+pub(super) struct TextError {
+    pub(super) line: u32,
+    pub(super) reason: String,
+}
+
+impl<'r> Text<'r> {
+    /// The text of `reader`, which begins after `lines` lines of its file.
+    pub(super) fn new(reader: Box<dyn BufRead + 'r>, lines: u32) -> Self {
+        Self { reader, bytes: Vec::new(), at_line_start: true, lines }
     }
 
-    /// Reads the next piece. Returns whether there is one.
-    fn next_piece(&mut self) -> bool {
-        if self.is_over {
-            return false;
+    /// Appends the next line, or the next part of a very long one, to `text`. Returns the number of lines that were left out
+    /// before it; `None` at the end.
+    pub(super) fn read(&mut self, text: &mut String) -> Result<Option<u32>, TextError> {
+        let mut left_out = 0;
+        self.read_piece()?;
+        while self.at_line_start && self.bytes.starts_with(LOGS_START) {
+            left_out += self.skip_logs()?;
+            self.read_piece()?;
         }
-        let is_first = self.at == 0;
-        let ended = self.piece.bytes().filter(|byte| *byte == b'\n').count();
-        self.lines = self.lines.saturating_add(u32::try_from(ended).unwrap_or(u32::MAX));
-        self.at = 0;
-        let bytes = mem::take(&mut self.piece).into_bytes();
-        match self.read(bytes) {
-            Ok(piece) => self.piece = piece,
-            Err(problem) => {
-                *self.state.problem.borrow_mut() = Some(problem.at_line(self.lines.saturating_add(1)));
-                self.is_over = true;
-            }
+        let piece = str::from_utf8(&self.bytes).map_err(|_| self.problem("is not UTF-8 text"))?;
+        if piece.is_empty() {
+            // kubectl ends the last line, which shows in a block scalar.
+            let is_ended = mem::replace(&mut self.at_line_start, true);
+            return Ok((!is_ended).then(|| text.push('\n')).map(|()| 0));
         }
-        // A byte order mark at the start of a file has no meaning in UTF-8.
-        if is_first && self.piece.starts_with('\u{feff}') {
-            self.at = '\u{feff}'.len_utf8();
+        if let Some(stray) = piece.bytes().find(|byte| *byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) {
+            let stray = char::from(stray);
+            return Err(self.problem(format!("has the control character {stray:?}, which YAML and JSON do not allow")));
         }
-        self.is_over |= self.piece.is_empty();
-        let begin = self.piece.get(self.at..).unwrap_or_default().trim_start();
-        if !self.has_begun && begin.starts_with('{') {
-            self.json = Some(Json::default());
-        }
-        self.has_begun |= !begin.is_empty();
-        if let Some(json) = &mut self.json {
-            self.piece = json.as_yaml(self.piece.get(self.at..).unwrap_or_default());
-            self.at = 0;
-        }
-        !self.is_over
+        self.at_line_start = piece.ends_with('\n');
+        text.push_str(piece);
+        self.lines = self.lines.saturating_add(u32::from(self.at_line_start));
+        Ok(Some(left_out))
     }
 
-    /// Reads the next line, or the next part of a very long one; empty at the end. Reuses `bytes` as its buffer.
-    fn read(&mut self, mut bytes: Vec<u8>) -> Result<String, InputError> {
-        const TEXT: &str = "pass the output of kubectl get -o yaml or -o json";
-        let problem = |reason: String| InputError::new(&self.file, reason, TEXT);
-        bytes.clear();
+    /// Reads the next line, or the next part of a very long one, into `bytes`. A part ends with a whole character.
+    fn read_piece(&mut self) -> Result<(), TextError> {
+        self.bytes.clear();
         let mut most = PIECE_BYTES;
-        let text = loop {
-            let read = io::Read::take(&mut self.reader, most).read_until(b'\n', &mut bytes);
-            let read = read.map_err(|error| InputError::new(&self.file, format!("cannot be read: {error}"), ""))?;
-            match String::from_utf8(bytes) {
-                Ok(text) if read > 0 && (self.json.is_some() || !self.has_begun) && ends_in_escape(text.as_bytes()) => {
-                    most = 1;
-                    bytes = text.into_bytes();
-                }
-                Ok(text) => break text,
-                // The piece ends in the middle of a character.
-                Err(error) if error.utf8_error().error_len().is_none() && read > 0 => {
-                    most = 1;
-                    bytes = error.into_bytes();
-                }
-                Err(_) => return Err(problem("is not UTF-8 text".to_owned())),
+        loop {
+            let read = self.reader.by_ref().take(most).read_until(b'\n', &mut self.bytes);
+            let read = read.map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => self.problem(error.to_string()),
+                _ => self.problem(format!("cannot be read: {error}")),
+            })?;
+            match str::from_utf8(&self.bytes) {
+                Err(error) if error.error_len().is_none() && read > 0 => most = 1,
+                _ => return Ok(()),
             }
-        };
-        self.state.bytes.set(self.state.bytes.get().saturating_add(text.len()));
-        if self.state.bytes.get() > MAX_OBJECT_BYTES {
-            return Err(problem(format!("an object is larger than {MAX_OBJECT_BYTES} bytes")));
-        }
-        match text.chars().find(|c| *c < ' ' && !matches!(c, '\t' | '\n' | '\r')) {
-            Some(stray) => {
-                Err(problem(format!("has the control character {stray:?}, which YAML and JSON do not allow")))
-            }
-            None => Ok(text),
         }
     }
-}
 
-impl<R: BufRead> Iterator for Characters<R> {
-    type Item = char;
-
-    fn next(&mut self) -> Option<char> {
+    /// Skips the logs of a container up to the line that ends them. Returns the number of skipped lines.
+    fn skip_logs(&mut self) -> Result<u32, TextError> {
+        let before = self.lines;
+        let of_container = self.bytes.get(LOGS_START.len()..).unwrap_or_default().trim_ascii_end();
+        // Logs may have lines of the same form, so the container's name counts; and they may lack a last line break.
+        let end = [LOGS_END, of_container].concat();
+        let mut line = Vec::new();
         loop {
-            let rest = self.piece.get(self.at..).unwrap_or_default();
-            if let Some(next) = rest.chars().next() {
-                self.at += next.len_utf8();
-                return Some(next);
+            self.lines = self.lines.saturating_add(u32::from(self.bytes.ends_with(b"\n")));
+            if line.trim_ascii_end().ends_with(&end) {
+                return Ok(self.lines - before);
             }
-            if !self.next_piece() {
-                return None;
+            if self.bytes.ends_with(b"\n") {
+                line.clear();
             }
+            self.read_piece()?;
+            if self.bytes.is_empty() {
+                return Err(self.problem("has logs of a container without the line that ends them"));
+            }
+            // The end may stand in two pieces of a long line.
+            line.drain(..line.len().saturating_sub(end.len()));
+            line.extend_from_slice(&self.bytes);
         }
+    }
+
+    fn problem(&self, reason: impl Into<String>) -> TextError {
+        TextError { line: self.lines.saturating_add(1), reason: reason.into() }
     }
 }

@@ -6,6 +6,8 @@ use std::{
     thread,
 };
 
+use byname_cli::input::read_stream;
+
 use crate::run::of;
 
 /// The bytes offered of each kind of garbage.
@@ -52,13 +54,17 @@ fn refuses_a_gigabyte_of_garbage_for_the_right_reason() {
         ("a", "an object is larger than"),
         ("lorem ipsum dolor sit amet ", "an object is larger than"),
         ("# a comment\n", "an object is larger than"),
-        ("a: b\n", "has the field a twice"),
-        ("{", "is not valid YAML or JSON"),
-        ("{\"a\":", "recursion limit exceeded"),
-        ("[", "recursion limit exceeded"),
+        ("a: b\n", "has more than 250000 values"),
+        ("{", "has a key that is not a string"),
+        ("{\"a\":", "is nested more than 100 levels deep"),
+        ("[", "is not a Kubernetes object"),
+        ("a: [\n", "is nested more than 100 levels deep"),
+        ("? ", "has a key that is not a string"),
         ("- ", "is not a Kubernetes object"),
         ("a:\n- - - - -", "has more than 250000 values"),
         ("kind: \"", "is not valid YAML or JSON"),
+        ("%\n", "an object is larger than"),
+        ("a: |\n ", "an object is larger than"),
     ] {
         let refusal = refusal_of(move |_| piece.repeat((1 << 16) / piece.len()).into_bytes());
         assert!(refusal.contains(reason), "{piece:?}: {refusal}");
@@ -75,4 +81,48 @@ fn expansion_of_yaml_aliases_is_bounded() {
     let text = text.into_bytes();
     let refusal = refusal_of(move |index| if index == 0 { text.clone() } else { vec![b'\n'; 1 << 20] });
     assert!(refusal.contains("has more than 250000 values"), "{refusal}");
+}
+
+/// Each object copies the values of an anchor, so a megabyte would expand to gigabytes.
+#[test]
+fn expansion_of_yaml_aliases_is_bounded_for_each_file() {
+    let mut text = String::from("anchors: &a [");
+    for _ in 0..20_000 {
+        text.push_str("xxxxxxxx, ");
+    }
+    text.push_str("]\nkind: List\napiVersion: v1\nitems:\n");
+    for index in 0..20_000 {
+        text.push_str(&format!(
+            "- {{kind: Service, apiVersion: v1, metadata: {{name: s{index}}}, spec: {{externalIPs: *a}}}}\n"
+        ));
+    }
+    let text = text.into_bytes();
+    let refusal = refusal_of(move |index| if index == 0 { text.clone() } else { vec![b'\n'; 1 << 20] });
+    assert!(refusal.contains("has aliases (*name) that copy more than 33554432 bytes in one file"), "{refusal}");
+}
+
+/// Texts of the characters that mean something in YAML and JSON, and of any bytes: they end, and each error has one line.
+#[test]
+fn reads_any_bytes_to_an_end() {
+    let alphabet: Vec<&[u8]> = b"  \n\n\t:#-?,[]{}&*!|>'\"%@`\\ab1~=<.\r"
+        .chunks(1)
+        .chain(
+            ["kind: List", "items:", "---\n", "...\n", "\\u", "d83d", "\u{85}", "\u{2028}", "\u{feff}", "é"]
+                .map(str::as_bytes),
+        )
+        .chain([b"\xff\xfe".as_slice(), b"\xfe\xff", b"\0", b"\xff", b"==== START logs for a ====\n"])
+        .collect();
+    let mut random = 7;
+    let mut below = |limit: usize| usize::try_from(byname_core::next_random(&mut random)).expect("64 bits") % limit;
+    for _ in 0..30_000 {
+        let common = below(alphabet.len() - 5) + 5;
+        let text: Vec<u8> = (0..below(40)).flat_map(|_| alphabet[below(common)]).copied().collect();
+        let read = read_stream(&*text, "any", &mut |object| {
+            object.node.read::<serde_json::Value>().expect("any value");
+            Ok(())
+        });
+        if let Err(error) = read {
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        }
+    }
 }
