@@ -273,6 +273,8 @@ fn read(table: &str) -> Result<Config> {
 fn bootstrap_has_every_cluster_that_the_filter_may_steer_to() -> TestResult {
     let workdir = Workdir::new()?;
     for (way, config) in ways() {
+        // Without a node, no endpoint of a Service with `internalTrafficPolicy: Local` may serve.
+        let config = with(config, &[("caller", json!({"node": "node-1"}))]);
         let table = workdir.compile(SHOP, &config, &[])?;
         let wanted = steered_to(&read(&table)?, &serde_json::from_str::<Value>(&table)?["table"]);
         let bootstrap = workdir.compile(SHOP, &config, &["--format", "envoy-bootstrap"])?;
