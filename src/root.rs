@@ -32,7 +32,7 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
     let left_out = config.left_out();
     if left_out.count > 0 {
         log::warn!(
-            "byname: {} fields of a newer version of byname were left out, the first is {:?}; update the module",
+            "byname: {} fields of a newer version of byname were left out, the first is \"{}\"; update the module",
             left_out.count,
             left_out.first,
         );
@@ -81,8 +81,10 @@ fn read(bytes: usize) -> Result<Config, String> {
     }
     let namespace = node_text(&["metadata", "NAMESPACE"]);
     let zone = node_text(&["locality", "zone"]);
+    let node = node_text(&["metadata", "NODE_NAME"]);
     let id = node_text(&["id"]);
-    let defaults = Defaults { namespace: namespace.as_deref(), zone: zone.as_deref(), id: id.as_deref() };
+    let defaults =
+        Defaults { namespace: namespace.as_deref(), zone: zone.as_deref(), node: node.as_deref(), id: id.as_deref() };
     Config::read(text, &defaults).map_err(|problems| problems.to_string())
 }
 

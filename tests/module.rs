@@ -44,9 +44,9 @@ fn imports_and_exports_are_exactly_the_listed_ones() -> Result<()> {
 
 /// Every pod pulls the module. docs/performance.md has the size of each part, and `make sizes` measures it.
 #[test]
-fn has_at_most_300_kb() -> Result<()> {
+fn has_at_most_310_kb() -> Result<()> {
     let bytes = module()?.len();
-    assert!(bytes <= 300_000, "{bytes} bytes");
+    assert!(bytes <= 310_000, "{bytes} bytes");
     Ok(())
 }
 

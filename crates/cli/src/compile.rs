@@ -183,7 +183,6 @@ fn with_services(
     let by_hand = Some(base.table.version).filter(|version| *version != 0);
     let version = options.version.or(by_hand).unwrap_or_else(|| checksum(&services).into());
     let mut wire = wire::Config {
-        version: wire::VERSION,
         minor: Some(wire::MINOR),
         caller: caller.who.clone(),
         dns: caller.dns.clone(),

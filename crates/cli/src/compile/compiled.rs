@@ -44,8 +44,8 @@ impl Compiled {
             _ => String::new(),
         };
         Some(format!(
-            "the caller's node is unknown, so the filter answers 503 for Services with internalTrafficPolicy: Local ({shown}{more}); \
-             compile with --pod, or set caller.node in the --config file"
+            "the caller's node is unknown, so the filter answers 503 for Services with internalTrafficPolicy: Local ({shown}{more}), \
+             unless the node's metadata has NODE_NAME; compile with --pod, or set caller.node in the --config file"
         ))
     }
 }

@@ -138,7 +138,7 @@ impl SideInput {
 }
 
 /// A configuration is compared from every namespace, whichever it is for.
-const DEFAULTS: Defaults<'_> = Defaults { namespace: Some("default"), zone: None, id: None };
+const DEFAULTS: Defaults<'_> = Defaults { namespace: Some("default"), zone: None, node: None, id: None };
 
 impl Side {
     /// Compiles Kubernetes objects with `options`, or takes a configuration as it is.

@@ -19,6 +19,8 @@ pub struct Defaults<'a> {
     pub namespace: Option<&'a str>,
     /// The caller's zone.
     pub zone: Option<&'a str>,
+    /// The name of the caller's Kubernetes node.
+    pub node: Option<&'a str>,
     /// The id of the node, which tells this Envoy from all others.
     pub id: Option<&'a str>,
 }
@@ -77,7 +79,7 @@ pub(super) fn compile_caller<S>(
     Caller {
         namespace: namespace.into(),
         zone: non_empty(wire.zone.as_deref().or(defaults.zone)),
-        node: non_empty(wire.node.as_deref()),
+        node: non_empty(wire.node.as_deref().or(defaults.node)),
         pod_ip,
         search: compile_search(&config.dns, namespace, zone, errors),
         baseline: compile_baseline(&config.fallback, namespace, zone, errors),

@@ -105,7 +105,7 @@ fn next_step(refusal: Refusal, trace: &Trace) -> &'static str {
         (Refusal::AliasDenied, _) => "add the host and port to externalNames.allow, or correct the alias",
         (Refusal::AliasLoop, _) => "correct the externalName of one of these Services",
         (Refusal::NoEndpoints, _) if trace.steps.iter().any(Step::lacks_node) => {
-            "set caller.node in the configuration: byname compile --pod and byname watch --pod do"
+            "set NODE_NAME in the node's metadata, or caller.node in the configuration, as byname watch --pod does"
         }
         (Refusal::NoEndpoints, _) => match trace.steps.iter().rev().find_map(Step::lack) {
             Some(Lack::Port(_)) => "check the Service's targetPort: it must be the name or number of a container port",

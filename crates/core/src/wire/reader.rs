@@ -18,7 +18,10 @@ use super::{
     field_error::FieldError,
     field_path::{FieldPathRef, PathElement},
 };
-use crate::limits::{MAX_ENTRIES, MAX_KEY_CHARS};
+use crate::{
+    limits::{MAX_ENTRIES, MAX_KEY_CHARS},
+    text::quoted,
+};
 
 /// A value that can be read from JSON. Each method takes one form of JSON, or declines it.
 pub(crate) trait Readable {
@@ -136,7 +139,7 @@ struct ReadState {
 pub struct LeftOut {
     /// Their number.
     pub count: usize,
-    /// The name of the first.
+    /// The name of the first, escaped and cut.
     pub first: String,
 }
 
@@ -151,7 +154,7 @@ impl ReadState {
     fn leaves_out(&mut self, name: &str) -> bool {
         let Some(left_out) = &mut self.left_out else { return false };
         if left_out.count == 0 {
-            left_out.first = name.chars().take(MAX_KEY_CHARS).collect();
+            left_out.first = quoted(&name, MAX_KEY_CHARS);
         }
         left_out.count += 1;
         true

@@ -233,3 +233,22 @@ fn leaves_out_the_fields_of_a_newer_program() {
     let known = try_config(json!({"requires": wire::FEATURES, "minor": wire::MINOR}));
     assert_eq!(known.expect("all of them are known").left_out().count, 0);
 }
+
+#[test]
+fn takes_the_node_from_the_configuration_then_from_the_metadata() {
+    let endpoints = json!([{"addresses": "10.0.0.1", "node": "one"}]);
+    let agent = json!({"ports": [{"port": 80}], "internalTrafficPolicy": "Local", "endpoints": endpoints});
+    for (own, metadata, expected) in [
+        (None, None, "refuse no_endpoints"),
+        (None, Some("one"), "service agent.shop:80"),
+        (None, Some("two"), "refuse no_endpoints"),
+        (Some("one"), Some("two"), "service agent.shop:80"),
+        (None, Some(""), "refuse no_endpoints"),
+    ] {
+        let configuration =
+            json!({"version": 1, "caller": {"node": own}, "table": {"services": {"shop/agent": agent}}});
+        let defaults = Defaults { namespace: Some("shop"), node: metadata, ..Defaults::default() };
+        let config = Config::read(configuration.to_string(), &defaults).expect("a valid configuration");
+        assert_eq!(ask(&config, "agent"), expected, "{own:?}, {metadata:?}");
+    }
+}

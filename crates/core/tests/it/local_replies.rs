@@ -112,8 +112,8 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             503,
             14,
             "byname: no_endpoints: \"agent\" from namespace shop: agent.shop.svc.cluster.local: 0 of 1 endpoints can serve: \
-            internalTrafficPolicy is Local, and the caller's node is unknown; set caller.node in the configuration: byname compile \
-            --pod and byname watch --pod do\n",
+            internalTrafficPolicy is Local, and the caller's node is unknown; set NODE_NAME in the node's metadata, or \
+            caller.node in the configuration, as byname watch --pod does\n",
         ),
         (
             b"typo",
