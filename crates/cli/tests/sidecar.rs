@@ -18,8 +18,8 @@ mod sidecar {
     mod grpc;
     mod loopback;
     mod names;
-    mod old_clients;
     mod schemes;
     mod tunnels;
     mod upgrades;
+    mod versions;
 }
