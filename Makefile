@@ -55,7 +55,7 @@ test: test-native test-wasm test-fuzz test-cli test-envoy test-reproducible ## R
 test-native: toolchain ## Test the core, xtask and the test support
 	$(CARGO) test --workspace --exclude byname-filter --exclude byname --exclude byname-cluster --exclude byname-containers
 
-test-cli: build envoy kubectl istio-crds ## Test the program, alone and with a real Envoy
+test-cli: build envoy kubectl istio-crds grpc ## Test the program, alone and with a real Envoy
 	$(CARGO) test --package byname
 
 test-wasm: toolchain ## Test the core in wasm, under Node.js
@@ -70,7 +70,7 @@ test-fuzz: toolchain ## Replay the fuzzing corpus
 test-envoy: build envoy image ## Test the shipped module in a real Envoy
 	$(CARGO) test --package byname-filter
 
-test-cluster: build cli envoy kubectl image ## Test against a real Kubernetes, CoreDNS and Istio, as root and with Go (TEST=names for one target)
+test-cluster: build cli envoy kubectl grpc image ## Test against a real Kubernetes, CoreDNS and Istio, as root and with Go (TEST=names for one target)
 	@$(XTASK) cluster $(TEST)
 
 test-compose: build cli envoy ## Test the container examples on this machine's Docker engine
@@ -121,6 +121,9 @@ kubectl: ## Install kubectl into target/kubectl, unless KUBECTL is set
 
 istio-crds: ## Install models of Istio's CRDs into target/istio-crds
 	@$(XTASK) istio-crds
+
+grpc: ## Install Python's gRPC into target/grpc
+	@$(XTASK) grpc
 
 clean: ## Remove everything that was built or installed
 	rm -rf target

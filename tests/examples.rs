@@ -55,7 +55,7 @@ fn every_alias_in_the_repository_has_a_target() -> Result<()> {
         for (key, service) in services.iter().filter(|(_, service)| service["type"] == "ExternalName") {
             let (namespace, name) = key.split_once('/').expect("it was read");
             let authority = format!("{name}.{namespace}.svc.cluster.local");
-            let request = Request::new(authority, Scheme::Http);
+            let request = Request::new(&authority, Scheme::Http);
             let mut trace = Trace::new(config.table.version());
             let resolution = config.resolve(request, Some(&mut trace));
             let in_cluster = service["externalName"].as_str().is_some_and(|target| target.ends_with(".cluster.local"));

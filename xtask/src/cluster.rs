@@ -3,7 +3,7 @@
 mod licences;
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -38,19 +38,32 @@ pub(crate) fn test(root: &Path, target: Option<&str>) -> Result<()> {
     for part in PARTS {
         build(root, part)?;
     }
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut arguments = vec!["test", "--package", "byname-cluster"];
     if let Some(target) = target {
         arguments.extend(["--test", target]);
     }
     // Built outside, where the registry can be reached.
-    run(Command::new(&cargo).args(&arguments).arg("--no-run").current_dir(root))?;
+    run(without_own_variables(Command::new(&cargo).args(&arguments).arg("--no-run").current_dir(root)))?;
     // Whatever the tests leave running ends with the namespace of processes.
     let namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let mut tests = Command::new("unshare");
     tests.args(namespaces).args(["sh", "-c", NETWORK, "sh", &cargo]).args(&arguments);
     // One cluster at a time: each has the same ports.
-    run(tests.args(["--offline", "--", "--test-threads=1", "--nocapture"]).current_dir(root))
+    run(without_own_variables(tests.args(["--offline", "--", "--test-threads=1", "--nocapture"]).current_dir(root)))
+}
+
+/// Removes the variables that `cargo run` sets for this program. Build scripts that read them, such as ring's, would run again, and
+/// cargo would compile everything above them again, each time.
+fn without_own_variables(command: &mut Command) -> &mut Command {
+    for (name, _) in env::vars_os() {
+        let is_own =
+            name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
+        if is_own {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn install_missing() -> Result<()> {

@@ -9,11 +9,11 @@ mod dockerfile;
 mod envoy;
 mod fuzz;
 mod image;
-mod istio_crds;
 mod kubectl;
 mod layers;
 mod module;
 mod pypi;
+mod python_packages;
 mod release;
 mod reliability;
 mod reproduce;
@@ -71,6 +71,8 @@ enum BuildStep {
     Kubectl,
     /// Install the models of Istio's CRDs from PyPI into target/istio-crds
     IstioCrds,
+    /// Install Python's gRPC from PyPI into target/grpc
+    Grpc,
     /// Run the tests against a real cluster: Kubernetes, CoreDNS and Istio, on this machine alone (as root)
     Cluster {
         /// One test target alone, such as names
@@ -128,7 +130,8 @@ fn main() -> Result<()> {
         BuildStep::Reproduce => reproduce::check(&root),
         BuildStep::Envoy => envoy::install(&root),
         BuildStep::Kubectl => kubectl::install(&root),
-        BuildStep::IstioCrds => istio_crds::install(&root),
+        BuildStep::IstioCrds => python_packages::ISTIO_CRDS.install(&root),
+        BuildStep::Grpc => python_packages::GRPC.install(&root),
         BuildStep::Cluster { target } => cluster::test(&root, target.as_deref()),
         BuildStep::Schema => {
             fs::write(root.join("docs/configuration.schema.json"), byname_core::wire::Config::json_schema_text())

@@ -1,5 +1,5 @@
-//! The files that `byname compile` writes for Envoy and Istio: their text, whether a real Envoy accepts them, and
-//! whether requests through that Envoy arrive. A test fails if Envoy or the module is missing.
+//! The files that `byname compile` writes for Envoy and Istio: their text, whether a real Envoy accepts them.
+//! A test fails if Envoy or the module is missing.
 
 #![allow(
     clippy::expect_used,
@@ -9,65 +9,29 @@
     reason = "a panic fails the test"
 )]
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-    time::{Duration, Instant},
-};
+#[path = "compile/workdir.rs"]
+mod workdir;
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use anyhow::Result;
 use byname_core::{Balance, Chooser, Config, Defaults, FakeEnv, Plan, Request, Scheme};
-use byname_test_support::{
-    Connection, Envoy, Reply, RequestForm, TestResult, TestUpstream, envoy_binary, repository, yaml_documents,
-};
+use byname_test_support::{TestResult, envoy_binary, repository, yaml_documents};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
+use crate::workdir::{Workdir, module, with};
 
 const SHOP: &str = "examples/cluster/shop.yaml";
 /// The port of the listener in every bootstrap.
 const LISTENER: u16 = 15001;
 const HOSTILE: &str = "crates/cli/tests/clusters/hostile.yaml";
 
-/// A directory with the files of a test, and the program that writes them.
-struct Workdir(TempDir);
-
-impl Workdir {
-    fn new() -> Result<Self> {
-        Ok(Self(tempfile::Builder::new().prefix("byname-outputs-").tempdir()?))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn put(&self, name: &str, text: &str) -> Result<String> {
-        fs::write(self.path(name), text)?;
-        Ok(self.path(name).display().to_string())
-    }
-
-    fn run(&self, args: &[&str]) -> Result<Output> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
-        Ok(command.arg("compile").args(args).current_dir(repository()).env("NO_COLOR", "1").output()?)
-    }
-
-    /// Compiles `cluster` for a caller in `shop` with this configuration, and returns standard output.
-    fn compile(&self, cluster: &str, config: &Value, args: &[&str]) -> Result<String> {
-        let config = self.put("config.json", &config.to_string())?;
-        let output = self.run(&[&["-f", cluster, "-n", "shop", "--config", &config], args].concat())?;
-        let said = String::from_utf8(output.stderr)?;
-        assert!(output.status.success(), "{args:?}: {said}");
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    /// Asserts that compiling fails without output, and returns standard error.
-    fn refused(&self, cluster: &str, config: &Value, args: &[&str]) -> Result<String> {
-        let config = self.put("config.json", &config.to_string())?;
-        let output = self.run(&[&["-f", cluster, "-n", "shop", "--config", &config], args].concat())?;
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{args:?}");
-        Ok(String::from_utf8(output.stderr)?)
-    }
+/// Asserts that compiling fails without output, and returns standard error.
+fn refused(workdir: &Workdir, cluster: &str, config: &Value, args: &[&str]) -> Result<String> {
+    let config = workdir.put("config.json", &config.to_string())?;
+    let output = workdir.run(&[&["-f", cluster, "-n", "shop", "--config", &config], args].concat())?;
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{args:?}");
+    Ok(String::from_utf8(output.stderr)?)
 }
 
 /// A minimal `--config` for the shop.
@@ -76,17 +40,6 @@ fn shop() -> Value {
         "version": 1,
         "externalNames": {"allow": [{"host": "api.weather.example.com", "ports": [443]}]},
     })
-}
-
-fn with(mut config: Value, fields: &[(&str, Value)]) -> Value {
-    for (pointer, value) in fields {
-        let mut at = &mut config;
-        for field in pointer.split('.') {
-            at = &mut at[field];
-        }
-        *at = value.clone();
-    }
-    config
 }
 
 /// A configuration for every way to steer, alone and mixed.
@@ -170,10 +123,6 @@ fn envoy_ecds_has_the_capabilities_of_the_handwritten_file() -> TestResult {
     Ok(())
 }
 
-fn module() -> String {
-    repository().join("target/byname.wasm").display().to_string()
-}
-
 /// Returns Envoy's errors about a bootstrap; `None` if Envoy accepts it.
 fn validate(bootstrap: &Path) -> Result<Option<String>> {
     let output = Command::new(envoy_binary()?)
@@ -210,7 +159,10 @@ fn envoy_accepts_every_bootstrap() -> TestResult {
                 args.extend(skip);
                 // DNS cannot return a subset of a Service's endpoints.
                 if kind.contains(&"dns") && config.to_string().contains("\"subsets\"") {
-                    assert!(workdir.refused(cluster, config, &args)?.contains("is a subset of the endpoints"), "{way}");
+                    assert!(
+                        refused(&workdir, cluster, config, &args)?.contains("is a subset of the endpoints"),
+                        "{way}"
+                    );
                     continue;
                 }
                 workdir.compile(cluster, config, &args)?;
@@ -297,250 +249,6 @@ fn bootstrap_has_every_cluster_that_the_filter_may_steer_to() -> TestResult {
     Ok(())
 }
 
-/// A small cluster on this machine, and its upstreams.
-struct Loopback {
-    workdir: Workdir,
-    upstreams: Vec<TestUpstream>,
-}
-
-impl Loopback {
-    /// Starts `payments` in two namespaces, the StatefulSet `db` with two pods, and the alias `pay`.
-    async fn start() -> Result<Self> {
-        let mut upstreams = Vec::new();
-        for name in ["payments.shop", "payments.prod", "db-0", "db-1"] {
-            upstreams.push(TestUpstream::start(name).await?);
-        }
-        Ok(Self { workdir: Workdir::new()?, upstreams })
-    }
-
-    fn objects(&self, alias: &str) -> Vec<Value> {
-        let service = |namespace: &str, name: &str, spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": spec});
-        let slice = |namespace: &str, of: &str, upstream: usize, hostname: Value| {
-            json!({
-                "apiVersion": "discovery.k8s.io/v1",
-                "kind": "EndpointSlice",
-                "metadata": {
-                    "namespace": namespace,
-                    "name": format!("{of}-{upstream}"),
-                    "labels": {"kubernetes.io/service-name": of},
-                },
-                "addressType": "IPv4",
-                "ports": [{"name": "http", "port": self.upstreams[upstream].port()}],
-                "endpoints": [{"addresses": ["127.0.0.1"], "hostname": hostname}],
-            })
-        };
-        let port = |number: u16| json!([{"name": "http", "port": number}]);
-        let h2c = json!([{"name": "http", "port": 8080, "appProtocol": "kubernetes.io/h2c"}]);
-        vec![
-            service("shop", "payments", json!({"clusterIP": "10.96.0.10", "ports": port(80)})),
-            slice("shop", "payments", 0, json!(null)),
-            service("prod", "payments", json!({"clusterIP": "10.96.0.11", "ports": h2c})),
-            slice("prod", "payments", 1, json!(null)),
-            service("shop", "db", json!({"clusterIP": "None", "ports": port(80)})),
-            slice("shop", "db", 2, json!("db-0")),
-            slice("shop", "db", 3, json!("db-1")),
-            service("shop", "pay", json!({"type": "ExternalName", "externalName": alias})),
-        ]
-    }
-
-    fn dump(&self, alias: &str, more: &[Value]) -> Result<String> {
-        let items = [self.objects(alias), more.to_vec()].concat();
-        self.workdir.put("dump.json", &json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
-    }
-
-    /// Compiles a bootstrap with the module's path in the repository, and starts an Envoy with it.
-    async fn sidecar(&self, config: &Value, args: &[&str], edit: impl Fn(&str) -> String) -> Result<Envoy> {
-        let bootstrap = self.workdir.path("sidecar.yaml").display().to_string();
-        let args =
-            [&["--format", "envoy-bootstrap", "--module", "target/byname.wasm", "--output-file", &bootstrap], args]
-                .concat();
-        self.workdir.compile(&self.workdir.path("dump.json").display().to_string(), config, &args)?;
-        fs::write(&bootstrap, edit(&fs::read_to_string(&bootstrap)?))?;
-        let mut builder = Envoy::builder(&bootstrap).concurrency(1);
-        for upstream in &self.upstreams {
-            builder = builder.port(upstream.port(), upstream.port());
-        }
-        builder.start().await
-    }
-}
-
-fn on_this_machine(by: &str) -> Value {
-    let steering = json!({"by": by, "originalDst": {"http2Cluster": "original-dst-http2"}});
-    json!({"version": 1, "steering": steering, "table": {"singleMachine": true}})
-}
-
-async fn get(envoy: &Envoy, authority: &str, headers: &[(&str, &str)]) -> Result<Reply> {
-    Connection::open(envoy.port(LISTENER), RequestForm::Host).await?.get(authority, headers).await
-}
-
-/// Sends requests until `upstream` answers.
-async fn wait_for(envoy: &Envoy, authority: &str, upstream: &str) -> TestResult {
-    let start = Instant::now();
-    loop {
-        let reply = get(envoy, authority, &[]).await?;
-        if reply.said("upstream") == upstream {
-            return Ok(());
-        }
-        assert!(start.elapsed() < Duration::from_secs(20), "{authority}: {} {}", reply.status, reply.body);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-const IN_SHOP: &str = "payments.shop.svc.cluster.local";
-
-/// The authority that a caller in `shop` sends, the upstream that answers, and the host header that the upstream
-/// receives.
-const ROWS: [(&str, &str, &str); 8] = [
-    ("payments", "payments.shop", IN_SHOP),
-    ("payments.shop:80", "payments.shop", IN_SHOP),
-    ("PAYMENTS.shop.svc.cluster.local.", "payments.shop", IN_SHOP),
-    ("payments.prod:8080", "payments.prod", "payments.prod.svc.cluster.local:8080"),
-    ("pay", "payments.shop", IN_SHOP),
-    ("db-0.db", "db-0", "db-0.db.shop.svc.cluster.local"),
-    ("db-1.db.shop.svc.cluster.local", "db-1", "db-1.db.shop.svc.cluster.local"),
-    ("10.96.0.10", "payments.shop", IN_SHOP),
-];
-
-async fn every_row(envoy: &Envoy, what: &str) -> TestResult {
-    for (authority, upstream, host) in ROWS {
-        let reply = get(envoy, authority, &[]).await?;
-        let answered = (reply.said("upstream"), reply.said("authority"));
-        assert_eq!(
-            answered,
-            (upstream.to_owned(), host.to_owned()),
-            "{what}: {authority}: {} {}",
-            reply.status,
-            reply.body
-        );
-        assert_eq!(reply.sent_on("x-byname-cluster"), Vec::<String>::new(), "{what}: {authority}");
-        let spoken = if upstream == "payments.prod" { "HTTP/2.0" } else { "HTTP/1.1" };
-        assert_eq!(reply.said("version"), spoken, "{what}: {authority}");
-    }
-    let steered = [("x-byname-cluster", "outbound|8080||payments.prod.svc.cluster.local")];
-    for (authority, headers) in [("nobody", &[][..]), ("payments.nowhere", &[]), ("nobody", &steered)] {
-        let reply = get(envoy, authority, headers).await?;
-        assert_eq!((reply.status, reply.said("upstream")), (404, String::new()), "{what}: {authority}: {}", reply.body);
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_compiled_sidecar_reaches_every_name() -> TestResult {
-    let loopback = Loopback::start().await?;
-    loopback.dump(IN_SHOP, &[])?;
-    for by in ["cluster", "authority", "endpoint"] {
-        every_row(&loopback.sidecar(&on_this_machine(by), &[], str::to_owned).await?, by).await?;
-    }
-    let endpoints = loopback.workdir.path("endpoints");
-    fs::create_dir(&endpoints)?;
-    let endpoints = endpoints.display().to_string();
-    let args = ["--clusters", "eds", "--eds-directory", &endpoints, "--eds-output", &endpoints];
-    let envoy = loopback.sidecar(&on_this_machine("cluster"), &args, str::to_owned).await?;
-    every_row(&envoy, "eds").await
-}
-
-/// Both the filter and the clusters come from files, and both files are replaced.
-#[tokio::test]
-async fn a_running_sidecar_takes_new_filter_and_cluster_files() -> TestResult {
-    let loopback = Loopback::start().await?;
-    let workdir = &loopback.workdir;
-    let config =
-        with(on_this_machine("cluster"), &[("externalNames", json!({"grants": [{"from": "shop", "to": "prod"}]}))]);
-    let dump = loopback.dump(IN_SHOP, &[])?;
-    fs::create_dir(workdir.path("watched"))?;
-    let (ecds, cds) = (workdir.path("watched/byname.yaml"), workdir.path("watched/clusters.yaml"));
-    let (ecds, cds) = (ecds.display().to_string(), cds.display().to_string());
-    let module = module();
-    let files = ["--format", "envoy-ecds", "--module", &module, "--clusters-output", &cds, "--output-file", &ecds];
-    workdir.compile(&dump, &config, &files)?;
-    let envoy = loopback.sidecar(&config, &["--ecds-file", &ecds, "--cds-file", &cds], str::to_owned).await?;
-    wait_for(&envoy, "payments", "payments.shop").await?;
-    every_row(&envoy, "ecds").await?;
-
-    let late = TestUpstream::start("late").await?;
-    let more = [
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "late"},
-               "spec": {"clusterIP": "10.96.0.12", "ports": [{"port": 80}]}}),
-        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-               "metadata": {"namespace": "shop", "name": "late", "labels": {"kubernetes.io/service-name": "late"}},
-               "ports": [{"port": late.port()}], "endpoints": [{"addresses": ["127.0.0.1"]}]}),
-    ];
-    let dump = loopback.dump("payments.prod.svc.cluster.local", &more)?;
-    workdir.compile(&dump, &config, &files)?;
-    wait_for(&envoy, "late", "late").await?;
-    wait_for(&envoy, "pay:8080", "payments.prod").await?;
-    assert_eq!(get(&envoy, "payments", &[]).await?.said("upstream"), "payments.shop");
-    Ok(())
-}
-
-/// A DNS server in the same Envoy knows the external host.
-#[tokio::test]
-async fn an_alias_reaches_an_external_host_over_tls() -> TestResult {
-    const HOST: &str = "api.weather.example.com";
-    let mut loopback = Loopback::start().await?;
-    let (outside, certificate) = TestUpstream::start_tls("outside", HOST).await?;
-    let (clear, other) =
-        (TestUpstream::start("clear").await?, TestUpstream::start_tls("other", "other.example.com").await?.0);
-    let ca_file = loopback.workdir.put("ca.pem", &certificate)?;
-    let ports = [outside.port(), clear.port(), other.port()];
-    let alias = |name: &str| {
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": name},
-               "spec": {"type": "ExternalName", "externalName": HOST}})
-    };
-    loopback.dump(IN_SHOP, &[alias("weather"), alias("plain"), alias("impostor")])?;
-    loopback.upstreams.extend([outside, clear, other]);
-    let dns = json!({
-        "name": "dns",
-        "address": {"socket_address": {"protocol": "UDP", "address": "127.0.0.1", "port_value": "DNS"}},
-        "listener_filters": [{"name": "envoy.filters.udp.dns_filter", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.udp.dns_filter.v3.DnsFilterConfig",
-            "stat_prefix": "dns",
-            "server_config": {"inline_dns_table": {"virtual_domains": [
-                {"name": HOST, "endpoint": {"address_list": {"address": ["127.0.0.1"]}}},
-            ]}},
-        }}],
-    });
-    let dns = dns.to_string().replace("\"port_value\":\"DNS\"", "port_value: 15353");
-    let with_dns = |bootstrap: &str| {
-        let mut text = String::new();
-        for line in bootstrap.lines() {
-            text += &format!("{line}\n");
-            match line.trim_start() {
-                "listeners:" => text += &format!("  - {dns}\n"),
-                option if option.starts_with("dns_resolver_options:") => {
-                    text += line.strip_suffix(option).unwrap_or_default();
-                    text += "resolvers: [{socket_address: {address: 127.0.0.1, port_value: 15353}}]\n";
-                }
-                _ => {}
-            }
-        }
-        text
-    };
-    for dynamic in [false, true] {
-        let config = with(
-            on_this_machine("cluster"),
-            &[
-                ("externalNames.allow", json!([{"host": HOST, "ports": ports}])),
-                (
-                    "steering.external",
-                    json!({"cluster": "out|{host}|{port}", "tlsCluster": "tls|{host}|{port}", "dynamicForwardProxy": dynamic}),
-                ),
-                ("table.services.shop/weather.alias", json!({"port": ports[0], "tls": true})),
-                ("table.services.shop/plain.alias", json!({"port": ports[1], "tls": false})),
-                ("table.services.shop/impostor.alias", json!({"port": ports[2], "tls": true})),
-            ],
-        );
-        let envoy = loopback.sidecar(&config, &["--ca-file", &ca_file], with_dns).await?;
-        for (name, upstream, port) in [("weather", "outside", ports[0]), ("plain", "clear", ports[1])] {
-            wait_for(&envoy, name, upstream).await?;
-            assert_eq!(get(&envoy, name, &[]).await?.said("authority"), format!("{HOST}:{port}"));
-        }
-        let reply = get(&envoy, "impostor", &[]).await?;
-        assert_eq!(reply.status, 503, "the certificate is for another host: {}", reply.body);
-    }
-    Ok(())
-}
-
 #[test]
 fn an_error_leaves_the_output_file_unchanged() -> TestResult {
     let workdir = Workdir::new()?;
@@ -584,7 +292,7 @@ fn an_error_leaves_the_output_file_unchanged() -> TestResult {
         ),
     ];
     for (config, args, says) in rows {
-        let said = workdir.refused(SHOP, config, &[args, &["--output-file", &kept]].concat())?;
+        let said = refused(&workdir, SHOP, config, &[args, &["--output-file", &kept]].concat())?;
         assert!(says.iter().all(|text| said.contains(text)), "{args:?}: {said}");
         assert_eq!(fs::read_to_string(&kept)?, "as it was\n", "{args:?}");
     }
@@ -594,7 +302,7 @@ fn an_error_leaves_the_output_file_unchanged() -> TestResult {
         services["items"].as_array().expect("a list").iter().filter(|item| item["kind"] == "Service").collect();
     let services =
         workdir.put("services.json", &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string())?;
-    let said = workdir.refused(&services, &shop(), &["--format", "envoy-bootstrap"])?;
+    let said = refused(&workdir, &services, &shop(), &["--format", "envoy-bootstrap"])?;
     assert!(
         said.contains("cart.shop.svc.cluster.local:80: has unknown endpoints") && said.contains("--clusters dns"),
         "{said}"
@@ -657,7 +365,8 @@ fn refuses_an_object_above_the_size_limit() -> TestResult {
     let services: Vec<Value> = (0..16_000).map(service).collect();
     let dump =
         workdir.put("large.json", &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string())?;
-    let said = workdir.refused(
+    let said = refused(
+        &workdir,
         &dump,
         &shop(),
         &["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname"],

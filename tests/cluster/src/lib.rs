@@ -9,6 +9,7 @@ mod istio;
 mod netns;
 mod part;
 mod pod;
+mod redirect;
 mod watch;
 
 pub use self::{
@@ -18,5 +19,6 @@ pub use self::{
     istio::{HOST_OUTSIDE, Istio},
     part::{Part, eventually},
     pod::{Answer, Pod, PodOptions},
+    redirect::{REDIRECTED_TO, RedirectedPod},
     watch::{Watch, byname_program},
 };

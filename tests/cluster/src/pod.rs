@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use byname_test_support::{envoy_binary, repository};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ pub(crate) const NAMESPACE: &str = "istio-system";
 pub(crate) const PROXY_USER: &str = "1337";
 
 /// Prints headers and body of the answer.
-const CURL: [&str; 5] = ["curl", "-s", "-i", "-m", "20"];
+pub(crate) const CURL: [&str; 5] = ["curl", "-s", "-i", "-m", "20"];
 
 /// A pod with a sidecar, or a gateway.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +71,7 @@ impl Answer {
         Self::read(&run(program, &[&options, arguments].concat(), None)?)
     }
 
-    fn read(printed: &str) -> Result<Self> {
+    pub(crate) fn read(printed: &str) -> Result<Self> {
         let (headers, text) = printed.split_once("\r\n\r\n").context("an answer has headers")?;
         let status = headers.split(' ').nth(1).context("a status")?.parse()?;
         let body = serde_json::from_str(text).unwrap_or_default();
@@ -172,6 +172,16 @@ impl Pod {
         Ok(serde_json::from_str(result)?)
     }
 
+    /// Calls the health service with Python's gRPC: a target, and an authority if it is not the target.
+    ///
+    /// # Errors
+    /// If the client does not run.
+    pub fn call_grpc(&self, arguments: &[&str]) -> Result<Value> {
+        let client = python_grpc()?;
+        let client: Vec<&str> = client.iter().map(String::as_str).collect();
+        Ok(serde_json::from_str(&self.run(&[&client[..], arguments].concat())?)?)
+    }
+
     /// Asks with curl, as a workload in the pod would.
     ///
     /// # Errors
@@ -219,6 +229,15 @@ impl Pod {
     pub fn tail(&self) -> String {
         self.agent.as_ref().map(Part::tail).unwrap_or_default()
     }
+}
+
+/// The command that runs `tests/grpc/client.py`.
+pub(crate) fn python_grpc() -> Result<[String; 4]> {
+    let packages = repository().join("target/grpc/packages");
+    ensure!(packages.is_dir(), "there is no gRPC at {}: run `make grpc`", packages.display());
+    let client = repository().join("tests/grpc/client.py").canonicalize()?.display().to_string();
+    let path = format!("PYTHONPATH={}", packages.canonicalize()?.display());
+    Ok(["env".into(), path, "python3".into(), client])
 }
 
 /// Runs a part of `tests/cluster/istio` that ends by itself. It would end early with its standard input.

@@ -74,6 +74,8 @@ fn byname_works_in_istio() -> Result<()> {
         authorization_policies_see_the_resolved_name,
         a_gateway_in_the_namespace_has_the_filter,
         clients_speak_http2_grpc_and_websocket,
+        a_host_without_a_port_means_the_port_of_the_connection,
+        a_forwarded_scheme_does_not_choose_the_port,
     ];
     let wanted = env::var("BYNAME_CLAIMS").unwrap_or_default();
     let start = Instant::now();

@@ -10,7 +10,10 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 /// The form in which the authority is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,18 @@ impl Connection {
     pub async fn open(port: u16, form: RequestForm) -> Result<Self> {
         let stream =
             TcpStream::connect(("127.0.0.1", port)).await.with_context(|| format!("nothing listens on port {port}"))?;
+        Self::on(stream, form).await
+    }
+
+    /// Speaks HTTP/1.1 over any stream, with the authority in a host header.
+    ///
+    /// # Errors
+    /// If the stream is closed.
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self> {
+        Self::on(stream, RequestForm::Host).await
+    }
+
+    async fn on(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, form: RequestForm) -> Result<Self> {
         let stream = TokioIo::new(stream);
         // An error of the connection shows in the next request.
         let sender = match form {

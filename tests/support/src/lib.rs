@@ -20,6 +20,7 @@ mod random;
 mod raw;
 pub mod reliability;
 pub mod scenario;
+mod tunnel;
 mod upstream;
 
 pub use client::{Connection, FORMS, Reply, RequestForm};
@@ -35,6 +36,7 @@ pub use ports::free_port;
 pub use push::EcdsFile;
 pub use random::SeededRandom;
 pub use raw::{Http2Outcome, raw_http1, raw_http2};
+pub use tunnel::{TUNNEL_FORMS, Tunnel, TunnelAnswer, TunnelForm};
 pub use upstream::TestUpstream;
 
 use serde_json::Value;

@@ -1,7 +1,7 @@
-//! HTTP/2, gRPC and WebSocket through the redirect.
+//! HTTP/2, gRPC and WebSocket through the redirect, and the port that a request goes to.
 
 use anyhow::Result;
-use byname_test_support::CHECKOUT;
+use byname_test_support::{CHECKOUT, RECOMMEND};
 use serde_json::json;
 
 use crate::istio::mesh::Mesh;
@@ -39,5 +39,56 @@ pub(crate) fn clients_speak_http2_grpc_and_websocket(mesh: &Mesh<'_>) -> Result<
         }
     }
     mesh.cluster.kubectl(&["delete", "service", "talk", "-n", "shop"])?;
+    Ok(())
+}
+
+pub(crate) fn a_host_without_a_port_means_the_port_of_the_connection(mesh: &Mesh<'_>) -> Result<()> {
+    const CATALOG: &str = "catalog.shop.svc.cluster.local";
+    for with_clusters in [false, true] {
+        if with_clusters {
+            mesh.apply_with_clusters(&[])?
+        } else {
+            mesh.apply_with_authority(&[])?
+        }
+        let with_port = format!("{CATALOG}:9090");
+        for name in ["catalog", "catalog.shop", "CATALOG.shop.svc", CATALOG, "catalog:9090"] {
+            for (url, listens, authority) in
+                [("http://catalog/", 8080, CATALOG), ("http://catalog:9090/", 9090, &with_port)]
+            {
+                if name.contains(':') && listens == 8080 {
+                    continue;
+                }
+                let answer = mesh.client.curl(&["-H", &format!("host: {name}"), "--http2-prior-knowledge", url])?;
+                let said = (&answer.body["port"], answer.said("authority"));
+                assert_eq!(said, (&json!(listens), authority), "{with_clusters}, {name} at {url}: {answer:?}");
+            }
+        }
+        // Clients whose authority has no port.
+        for authority in ["chat", CHAT, "chat:9090"] {
+            let answer = mesh.client.call_grpc(&["chat:9090", authority])?;
+            let answered = json!({"unary": "chat", "stream": "chat", "messages": 3});
+            assert_eq!(answer, answered, "{with_clusters}, {authority}");
+        }
+    }
+    Ok(())
+}
+
+/// Workloads behind an ingress hand on what the ingress told them.
+pub(crate) fn a_forwarded_scheme_does_not_choose_the_port(mesh: &Mesh<'_>) -> Result<()> {
+    for with_clusters in [false, true] {
+        if with_clusters {
+            mesh.apply_with_clusters(&[])?
+        } else {
+            mesh.apply_with_authority(&[])?
+        }
+        for (name, host) in [("checkout", CHECKOUT), ("checkout:80", CHECKOUT), ("suggest", RECOMMEND)] {
+            let url = format!("http://{name}/");
+            for more in [&[][..], &["--http2-prior-knowledge"]] {
+                let answer = mesh.client.curl(&[&["-H", "x-forwarded-proto: https", &url], more].concat())?;
+                let said = (answer.status, answer.said("authority"));
+                assert_eq!(said, (200, host), "{with_clusters}, {name}: {answer:?}");
+            }
+        }
+    }
     Ok(())
 }
