@@ -80,7 +80,7 @@ impl RedirectedPod {
         fs::copy(&shipped, &module).with_context(|| format!("there is no {}; run `make build`", shipped.display()))?;
         let of_pod = ["compile", "-f", &dump, "-n", "shop", "--config", &base, "--format", "envoy-bootstrap"];
         let listeners = ["--pass", "original-dst", "--listen", REDIRECTED_TO, "--admin", ADMIN];
-        let files = ["--module", &module, "-o", &bootstrap];
+        let files = ["--module", &module, "--output-file", &bootstrap];
         run(&byname_program()?.display().to_string(), &[&of_pod[..], &listeners, &files].concat(), None)?;
         fs::write(self.directory.path().join("envoy"), "")?;
         let directory = self.directory.path().display().to_string();
