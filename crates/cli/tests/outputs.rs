@@ -369,7 +369,7 @@ fn refuses_an_object_above_the_size_limit() -> TestResult {
         &workdir,
         &dump,
         &shop(),
-        &["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname"],
+        &["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname", "--plain"],
     )?;
     assert!(
         said.contains("the WasmPlugin: would have 2") && said.contains("the limit is 1572864; limit the namespaces"),
