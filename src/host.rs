@@ -41,6 +41,20 @@ unsafe extern "C" {
         headers_bytes: usize,
         grpc_status: i32,
     ) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_bytes: usize,
+        value: *mut *mut u8,
+        value_bytes: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_bytes: usize,
+        value: *const u8,
+        value_bytes: usize,
+        version: u32,
+    ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_bytes: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -61,6 +75,9 @@ const LOG_CRITICAL: u32 = 5;
 /// A status of the host other than OK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status(pub(crate) u32);
+
+/// There is no such value.
+const NOT_FOUND: Status = Status(1);
 
 pub(crate) type Result<T> = core::result::Result<T, Status>;
 
@@ -100,6 +117,34 @@ pub(crate) fn now() -> Result<u64> {
     // SAFETY: as above.
     check(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) })?;
     Ok(time)
+}
+
+/// A value that all VMs of this process share; `None` if there is none.
+///
+/// # Errors
+/// If the host does not let the module look.
+pub(crate) fn shared_data(key: &str) -> Result<Option<Vec<u8>>> {
+    let mut version = 0;
+    // SAFETY: as above.
+    let value = bytes_from(|value, bytes| unsafe {
+        proxy_get_shared_data(key.as_ptr(), key.len(), value, bytes, &raw mut version)
+    });
+    match value {
+        Ok(value) => Ok(Some(value)),
+        Err(NOT_FOUND) => Ok(None),
+        Err(status) => Err(status),
+    }
+}
+
+/// Sets a value that all VMs of this process share, if there is none yet.
+///
+/// # Errors
+/// If there is one, or the host does not let the module set it.
+pub(crate) fn insert_shared_data(key: &str, value: &[u8]) -> Result<()> {
+    /// No value has this version, and 0 would replace any.
+    const NEW: u32 = u32::MAX;
+    // SAFETY: as above.
+    check(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), NEW) })
 }
 
 /// The plugin configuration, of `bytes` bytes, or fewer if the host has no more.

@@ -12,6 +12,7 @@ mod active_config;
 mod balance;
 mod callbacks;
 mod contexts;
+mod first;
 mod host;
 mod http;
 

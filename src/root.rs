@@ -8,14 +8,19 @@ use std::rc::Rc;
 
 use byname_core::{Config, Defaults, limits::MAX_CONFIGURATION_BYTES};
 
-use crate::{active_config::ActiveConfig, balance, contexts, host, stats};
+use crate::{active_config::ActiveConfig, balance, contexts, first, host, stats};
 
 /// Reads the configuration of a root context, of `bytes` bytes, and accepts or refuses it.
 pub(crate) fn configure(root: u32, bytes: u32) -> bool {
     // `usize` is 32 bits wide here.
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let config = match read(bytes) {
-        Ok(config) => config,
+        Ok(config) => {
+            if config.may_leave_out_services() && config.services_left_out().count == 0 {
+                first::accept();
+            }
+            config
+        }
         Err(error) => {
             stats::count_refused_configuration();
             log::error!("byname: configuration refused, the last known good one serves on: {error}");
@@ -27,6 +32,15 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
         log::info!(
             "byname: this Envoy is a gateway, so byname passes every request on unchanged; set `\"gateways\": \"resolve\"` \
              to resolve its names"
+        );
+    }
+    let without = config.services_left_out();
+    if without.count > 0 {
+        log::error!(
+            "byname: the first configuration of this process serves without {} Services that cannot be taken; correct them, and push \
+             it again: {}",
+            without.count,
+            without.problems,
         );
     }
     let left_out = config.left_out();
@@ -85,7 +99,17 @@ fn read(bytes: usize) -> Result<Config, String> {
     let id = node_text(&["id"]);
     let defaults =
         Defaults { namespace: namespace.as_deref(), zone: zone.as_deref(), node: node.as_deref(), id: id.as_deref() };
-    Config::read(text, &defaults).map_err(|problems| problems.to_string())
+    Config::read(text, &defaults)
+        .or_else(|refused| {
+            // The text was freed, so that a table and its text are never held together.
+            let text = host::configuration(bytes).unwrap_or_default();
+            let hash = byname_core::hash_bytes(&text);
+            match first::may_leave_out(hash) {
+                true => Config::read_first(&text, refused, &defaults).inspect(|_| first::accept_without(hash)),
+                false => Err(refused),
+            }
+        })
+        .map_err(|problems| problems.to_string())
 }
 
 /// A text property of the node.

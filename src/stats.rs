@@ -27,6 +27,8 @@ struct Metrics {
     services: Option<Metric>,
     endpoints: Option<Metric>,
     addresses_dropped: Option<Metric>,
+    /// Services that were left out of the first configuration.
+    left_out: Option<Metric>,
     /// Requests to Services beyond the limit on counters per Service.
     other_services: Option<Metric>,
     /// Counters by `namespace/name`.
@@ -49,6 +51,7 @@ impl Metrics {
             services: gauge("byname.table.services"),
             endpoints: gauge("byname.table.endpoints"),
             addresses_dropped: gauge("byname.table.addresses_dropped"),
+            left_out: gauge("byname.table.left_out"),
             other_services: counter("byname.service_requests_other"),
             services_asked_for: RefCell::default(),
         }
@@ -128,6 +131,7 @@ pub(crate) fn show(config: &Config) {
             (stats.services, wide(table.services())),
             (stats.endpoints, wide(table.endpoints())),
             (stats.addresses_dropped, wide(table.addresses_dropped())),
+            (stats.left_out, wide(config.services_left_out().count)),
         ];
         for (metric, value) in values {
             if let Some(metric) = metric {

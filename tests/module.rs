@@ -10,13 +10,14 @@ use byname_test_support::{module, repository, yaml_documents};
 use serde_json::Value;
 use wasmi::{Engine, Module};
 
-const IMPORTS: [&str; 13] = [
+const IMPORTS: [&str; 15] = [
     "proxy_call_foreign_function",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
     "proxy_get_header_map_pairs",
     "proxy_get_property",
+    "proxy_get_shared_data",
     "proxy_increment_metric",
     "proxy_log",
     "proxy_record_metric",
@@ -24,6 +25,7 @@ const IMPORTS: [&str; 13] = [
     "proxy_replace_header_map_value",
     "proxy_send_local_response",
     "proxy_set_property",
+    "proxy_set_shared_data",
 ];
 
 const CALLBACKS: [&str; 4] =

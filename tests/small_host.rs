@@ -317,9 +317,15 @@ fn failing_host_calls_never_crash_or_half_steer_a_request() -> TestResult {
 
 #[test]
 fn failing_host_calls_never_crash_a_configuration_push() -> TestResult {
-    for name in
-        ["proxy_log", "proxy_get_property", "proxy_get_buffer_bytes", "proxy_define_metric", "proxy_record_metric"]
-    {
+    for name in [
+        "proxy_log",
+        "proxy_get_property",
+        "proxy_get_buffer_bytes",
+        "proxy_define_metric",
+        "proxy_record_metric",
+        "proxy_get_shared_data",
+        "proxy_set_shared_data",
+    ] {
         for status in STATUSES {
             let mut host = SmallHost::new()?;
             host.state_mut().failing.insert(name, status);

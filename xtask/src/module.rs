@@ -61,6 +61,8 @@ const HOST_FUNCTIONS: &[&str] = &[
     "proxy_replace_header_map_value",
     "proxy_remove_header_map_value",
     "proxy_send_local_response",
+    "proxy_get_shared_data",
+    "proxy_set_shared_data",
     "proxy_define_metric",
     "proxy_increment_metric",
     "proxy_record_metric",

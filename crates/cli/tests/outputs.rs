@@ -119,7 +119,7 @@ fn envoy_ecds_has_the_capabilities_of_the_handwritten_file() -> TestResult {
     let written = Workdir::new()?.compile(SHOP, &shop(), &["--format", "envoy-ecds"])?;
     let by_hand = wasm(&fs::read_to_string(repository().join("envoy/ecds/shop.yaml"))?)?;
     assert_eq!(wasm(&written)?, by_hand);
-    assert!(by_hand[1]["allowed_capabilities"].as_object().is_some_and(|all| all.len() == 17));
+    assert!(by_hand[1]["allowed_capabilities"].as_object().is_some_and(|all| all.len() == 19));
     Ok(())
 }
 

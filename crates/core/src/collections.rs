@@ -11,10 +11,10 @@ mod sorted_map;
 mod string_list;
 
 pub use entries::Entries;
-pub use hash::HashMap;
+pub use hash::{HashMap, hash_bytes};
 pub use string_list::StringList;
 
 pub(crate) use chunked_vec::ChunkedVec;
-pub(crate) use hash::{GOLDEN, combine, hash_address, hash_bytes, hash_name, mix};
+pub(crate) use hash::{GOLDEN, combine, hash_address, hash_name, mix};
 pub(crate) use one_or_many::OneOrMany;
 pub(crate) use sorted_map::SortedMap;

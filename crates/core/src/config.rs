@@ -16,15 +16,17 @@ use crate::{
     resolve::{self, Refusal, Request, Resolution, Trace},
     steer::{Chooser, Plan, PlanRequest, Steering, check_header},
     table::Table,
-    wire::{self, ExternalNamesMode, FieldErrorType, FieldErrors, FieldPathRef, Gateways, LeftOut},
+    wire::{self, ExternalNamesMode, FieldErrorType, FieldErrors, FieldPathRef, FirstConfiguration, Gateways, LeftOut},
 };
 
 mod caller;
 mod destination_port;
+mod first;
 mod services;
 
 pub use caller::Defaults;
 pub use destination_port::DestinationPort;
+pub use first::ServicesLeftOut;
 
 use caller::{compile_caller, compile_zone};
 use services::ServiceReader;
@@ -44,6 +46,8 @@ pub struct Config {
     destination_port: Option<DestinationPort>,
     is_passive: bool,
     left_out: LeftOut,
+    first_configuration: FirstConfiguration,
+    services_left_out: ServicesLeftOut,
     trace_header: Option<Box<str>>,
     trace_response_header: Option<Box<str>>,
     access_log: bool,
@@ -58,8 +62,17 @@ impl Config {
     /// errors of meaning are collected.
     #[inline(never)]
     pub fn read(json: impl AsRef<[u8]>, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
-        let (mut wire, mut left_out) = wire::read_configuration::<ServiceReader>(json.as_ref())?;
+        let (wire, left_out) = wire::read_configuration(json.as_ref(), &ServiceReader::default)?;
         drop(json);
+        Self::unpack(wire, left_out, defaults)
+    }
+
+    #[inline(never)]
+    fn unpack(
+        mut wire: wire::Config<ServiceReader>,
+        mut left_out: LeftOut,
+        defaults: &Defaults<'_>,
+    ) -> Result<Self, FieldErrors> {
         let (is_newer, has_services) = (wire.is_newer(), !wire.table.services.is_empty());
         wire::unpack(&mut wire.table, has_services, is_newer.then_some(&mut left_out))?;
         Ok(Self { left_out, ..Self::compile(wire, defaults)? })
@@ -76,6 +89,7 @@ impl Config {
             version: wire.version,
             minor: wire.minor,
             requires: wire.requires,
+            first_configuration: wire.first_configuration,
             caller: wire.caller,
             dns: wire.dns,
             steering: wire.steering,
@@ -139,6 +153,8 @@ impl Config {
             destination_port,
             is_passive,
             left_out: LeftOut::default(),
+            first_configuration: wire.first_configuration,
+            services_left_out: ServicesLeftOut::default(),
             trace_header,
             trace_response_header,
             access_log: wire.access_log,

@@ -25,6 +25,8 @@ pub const MAX_ALLOWED_HOSTS: usize = 1_024;
 pub const MAX_ALLOWED_PORTS: usize = 64;
 /// Entries of `externalNames.grants`.
 pub const MAX_GRANTS: usize = 4_096;
+/// Attempts to read a first configuration without the Services that cannot be taken.
+pub const MAX_FIRST_READS: usize = 16;
 /// Services of one table.
 pub const MAX_SERVICES: usize = 100_000;
 /// Ports of one Service.

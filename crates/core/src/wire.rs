@@ -28,7 +28,7 @@ pub use crate::{
 };
 pub use caller::{Caller, Dns};
 pub use compatibility::{FEATURES, MINOR};
-pub use config::{Config, DestinationPort, Gateways, Stats, Trace, UnknownNames, VERSION};
+pub use config::{Config, DestinationPort, FirstConfiguration, Gateways, Stats, Trace, UnknownNames, VERSION};
 pub use external_names::{Allow, ExternalNames, ExternalNamesMode, Grant};
 pub use fallback::{Fallback, Fallbacks, Trigger};
 pub use field_error::{FieldError, FieldErrorType, FieldErrors};
@@ -44,7 +44,7 @@ pub use table::{
     SessionAffinity, Subset, Table, TrafficDistribution,
 };
 
-pub(crate) use compatibility::read_configuration;
+pub(crate) use compatibility::{read_configuration, read_header};
 pub(crate) use field_path::FieldPathRef;
 pub(crate) use packed::unpack;
 pub(crate) use reader::{Readable, ReadableMap, Shape};

@@ -35,6 +35,8 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<HostState>> {
         .func_wrap("env", "proxy_replace_header_map_value", replace_header_map_value)?
         .func_wrap("env", "proxy_remove_header_map_value", remove_header_map_value)?
         .func_wrap("env", "proxy_send_local_response", send_local_response)?
+        .func_wrap("env", "proxy_get_shared_data", get_shared_data)?
+        .func_wrap("env", "proxy_set_shared_data", set_shared_data)?
         .func_wrap("env", "proxy_define_metric", define_metric)?
         .func_wrap("env", "proxy_increment_metric", increment_metric)?
         .func_wrap("env", "proxy_record_metric", record_metric)?
@@ -89,6 +91,45 @@ fn get_buffer_bytes(
     let end = start.saturating_add(most).min(configuration.len());
     let piece = configuration.get(start..end).unwrap_or_default().to_vec();
     give(&mut host, &piece, value, value_bytes)
+}
+
+fn get_shared_data(
+    mut host: HostCaller<'_>,
+    key: u32,
+    key_bytes: u32,
+    value: u32,
+    value_bytes: u32,
+    version: u32,
+) -> CallStatus {
+    let key = read_text(&host, key, key_bytes)?;
+    enter!(host, "get_shared_data", "{key}");
+    match host.data().shared_data.get(&key).cloned() {
+        Some(shared) => {
+            write(&mut host, version, &1_u32.to_le_bytes())?;
+            give(&mut host, &shared, value, value_bytes)
+        }
+        None => Ok(NOT_FOUND),
+    }
+}
+
+fn set_shared_data(
+    mut host: HostCaller<'_>,
+    key: u32,
+    key_bytes: u32,
+    value: u32,
+    value_bytes: u32,
+    version: u32,
+) -> CallStatus {
+    const CAS_MISMATCH: u32 = 8;
+    let key = read_text(&host, key, key_bytes)?;
+    let value = read(&host, value, value_bytes)?;
+    enter!(host, "set_shared_data", "{key}: {}", value.escape_ascii());
+    assert_eq!(version, u32::MAX, "the module replaces no value");
+    if host.data().shared_data.contains_key(&key) {
+        return Ok(CAS_MISMATCH);
+    }
+    host.data_mut().shared_data.insert(key, value);
+    Ok(OK)
 }
 
 fn get_header_map_pairs(mut host: HostCaller<'_>, map: u32, value: u32, value_bytes: u32) -> CallStatus {

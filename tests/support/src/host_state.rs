@@ -30,6 +30,8 @@ pub struct HostState {
     pub most_bytes: Option<usize>,
     /// Properties, by their path joined with dots.
     pub properties: BTreeMap<String, Vec<u8>>,
+    /// The values that all VMs share, by their key.
+    pub shared_data: BTreeMap<String, Vec<u8>>,
     /// The request's headers.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// The bytes of a header map, if they replace the encoding of [`HostState::headers`].

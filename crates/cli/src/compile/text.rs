@@ -88,6 +88,7 @@ fn sections(config: &wire::Config) -> Vec<(&'static str, Value)> {
     let mut sections = Vec::new();
     section(&mut sections, "minor", &config.minor, &default.minor);
     section(&mut sections, "requires", &config.requires, &default.requires);
+    section(&mut sections, "firstConfiguration", &config.first_configuration, &default.first_configuration);
     section(&mut sections, "caller", &config.caller, &default.caller);
     section(&mut sections, "dns", &config.dns, &default.dns);
     section(&mut sections, "steering", &config.steering, &default.steering);

@@ -35,10 +35,11 @@ pub struct Side {
 /// The part of an input that tells a configuration from Kubernetes objects.
 const HEAD_BYTES: u64 = 4 << 10;
 /// The fields that a configuration may begin with. No Kubernetes object begins with one of them.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "version",
     "minor",
     "requires",
+    "firstConfiguration",
     "caller",
     "dns",
     "steering",

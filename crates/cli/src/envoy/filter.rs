@@ -18,7 +18,7 @@ pub const FILTER_NAME: &str = "byname";
 pub const DEFAULT_MODULE: &str = "/etc/byname/byname.wasm";
 
 /// The host functions that the module calls.
-const CAPABILITIES: [&str; 17] = [
+const CAPABILITIES: [&str; 19] = [
     "proxy_log",
     "proxy_get_property",
     "proxy_set_property",
@@ -28,6 +28,8 @@ const CAPABILITIES: [&str; 17] = [
     "proxy_replace_header_map_value",
     "proxy_remove_header_map_value",
     "proxy_send_local_response",
+    "proxy_get_shared_data",
+    "proxy_set_shared_data",
     "proxy_define_metric",
     "proxy_increment_metric",
     "proxy_record_metric",

@@ -18,7 +18,8 @@ pub(crate) const fn mix(number: u64) -> u64 {
 }
 
 /// Hashes bytes (FNV-1a, then [`mix`]).
-pub(crate) fn hash_bytes(bytes: &[u8]) -> u64 {
+#[must_use]
+pub fn hash_bytes(bytes: &[u8]) -> u64 {
     let hash = bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));

@@ -1,6 +1,6 @@
 //! The Services of a table, compiled while they are read: no two are held in their wire form at once.
 
-use alloc::{borrow::ToOwned, collections::BTreeMap, string::String};
+use alloc::{borrow::ToOwned, boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 
 use crate::{
     collections::ChunkedVec,
@@ -15,11 +15,18 @@ pub(super) struct ServiceReader {
     /// The Service that is being read, and its key.
     current: wire::Service,
     key: String,
+    /// The Services that are not read.
+    left_out: Vec<Box<str>>,
     pub(super) specs: ChunkedVec<ServiceSpec>,
     pub(super) errors: FieldErrors,
 }
 
 impl ServiceReader {
+    /// A reader that leaves out these Services.
+    pub(super) fn without(left_out: &[Box<str>]) -> Self {
+        Self { left_out: left_out.to_vec(), ..Self::default() }
+    }
+
     /// Whether no Service was read.
     pub(super) fn is_empty(&self) -> bool {
         self.key.is_empty()
@@ -52,6 +59,10 @@ impl ReadableMap for ServiceReader {
         key.clone_into(&mut self.key);
         self.current = wire::Service::default();
         Some(&mut self.current)
+    }
+
+    fn skips(&self, key: &str) -> bool {
+        self.left_out.iter().any(|other| **other == *key)
     }
 
     fn value_was_read(&mut self) {

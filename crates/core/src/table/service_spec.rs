@@ -130,7 +130,7 @@ impl ServiceSpec {
             let labels: Vec<&str> = key.split('/').collect();
             let error_type =
                 if labels.len() == 2 { FieldErrorType::InvalidLabel } else { FieldErrorType::InvalidNamespacedName };
-            errors.add(&services, key, error_type);
+            errors.add(&at, "", error_type);
             return Err(errors);
         };
         let kind = compile_kind(wire, &at, &mut errors);

@@ -7,7 +7,7 @@
 use alloc::{string::String, vec::Vec};
 
 use super::{
-    Config,
+    Config, FirstConfiguration, Table,
     field_error::{FieldErrorType, FieldErrors},
     field_path::FieldPathRef,
     readable::object,
@@ -22,11 +22,12 @@ pub const FEATURES: [&str; 2] = ["externalNames.mode", "table.packed"];
 
 /// The fields that decide what becomes of the others.
 #[derive(Default)]
-struct Header {
+pub(crate) struct Header {
     minor: Option<u32>,
+    pub(crate) first_configuration: FirstConfiguration,
 }
 
-object!(Header { "minor" => minor, });
+object!(Header { "minor" => minor, "firstConfiguration" => first_configuration, });
 
 impl<S> Config<S> {
     /// Whether this was written by a program that is newer than this one.
@@ -57,21 +58,35 @@ impl Config {
     }
 }
 
-/// Reads a configuration, and says which fields of a newer program were left out.
+/// Reads the header of a configuration.
+///
+/// # Errors
+/// If the text is no JSON, or these fields are wrong.
+pub(crate) fn read_header(text: &[u8]) -> Result<Header, FieldErrors> {
+    let mut header = Header::default();
+    read_json(text, &mut header, None, Some(&mut LeftOut::default()))?;
+    Ok(header)
+}
+
+/// Reads a configuration into `services` and default values, and says which fields of a newer program were left out.
 ///
 /// # Errors
 /// The first error of its form.
 #[inline(never)]
-pub(crate) fn read_configuration<S: Readable + Default>(text: &[u8]) -> Result<(Config<S>, LeftOut), FieldErrors> {
+pub(crate) fn read_configuration<S: Readable + Default>(
+    text: &[u8],
+    services: &dyn Fn() -> S,
+) -> Result<(Config<S>, LeftOut), FieldErrors> {
     let mut left_out = LeftOut::default();
-    let refused = match read_json(text, None, None) {
-        Ok(config) => return Ok((config, left_out)),
-        Err(refused) => refused,
-    };
-    match read_json::<Header>(text, None, Some(&mut LeftOut::default())) {
-        Ok(header) if is_newer(header.minor) => Ok((read_json(text, None, Some(&mut left_out))?, left_out)),
-        _ => Err(refused.into()),
+    let new = || Config { table: Table { services: services(), ..Table::default() }, ..Config::default() };
+    let mut config = new();
+    let Err(refused) = read_json(text, &mut config, None, None) else { return Ok((config, left_out)) };
+    if !read_header(text).is_ok_and(|header| is_newer(header.minor)) {
+        return Err(refused.into());
     }
+    config = new();
+    read_json(text, &mut config, None, Some(&mut left_out))?;
+    Ok((config, left_out))
 }
 
 fn is_newer(minor: Option<u32>) -> bool {

@@ -32,6 +32,9 @@ pub struct Config<S = BTreeMap<String, Service>> {
     /// Features that the module must know, or else refuse the configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<String>,
+    /// What happens to a configuration with Services that cannot be taken, where none was accepted in this process yet.
+    #[serde(default)]
+    pub first_configuration: FirstConfiguration,
     /// The pod whose requests are steered.
     #[serde(default)]
     pub caller: Caller,
@@ -74,6 +77,7 @@ object!(Config<S> requires "version" {
     "version" => version,
     "minor" => minor,
     "requires" => requires,
+    "firstConfiguration" => first_configuration,
     "caller" => caller,
     "dns" => dns,
     "steering" => steering,
@@ -93,6 +97,21 @@ impl<'de, S: Readable + Default> Deserialize<'de> for Config<S> {
         reader::read(deserializer)
     }
 }
+
+/// What happens to a first configuration with Services that cannot be taken. A later one is always refused: the last known good one
+/// serves on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum FirstConfiguration {
+    /// It is refused, so that a typo stops Envoy's start.
+    #[default]
+    Refuse,
+    /// These Services are left out, and the rest serves: a new pod is not out of order because of one Service.
+    LeaveOut,
+}
+
+names!(FirstConfiguration { "refuse" => Refuse, "leaveOut" => LeaveOut, });
 
 /// Traffic is redirected to Envoy. So an authority without a port means the port that the connection was going to, rather than the
 /// default of the scheme (RFC 9110 section 4.2).

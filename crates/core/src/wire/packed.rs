@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Packed {
 /// # Errors
 /// If it is torn, has another length than it says, or holds no Services: then nothing is taken of it.
 #[inline(never)]
-pub(crate) fn unpack<S: Readable + Default>(
+pub(crate) fn unpack<S: Readable>(
     table: &mut Table<S>,
     has_services: bool,
     left_out: Option<&mut LeftOut>,
@@ -54,8 +54,7 @@ pub(crate) fn unpack<S: Readable + Default>(
         return Err(FieldErrors::of(&at, "", FieldErrorType::ExactlyOneOf("services and packed")));
     }
     let text = packed.inflate(&at.field("packed"))?;
-    table.services = read_json(&text, Some(&at.field("services")), left_out)?;
-    Ok(())
+    Ok(read_json(&text, &mut table.services, Some(&at.field("services")), left_out)?)
 }
 
 impl Config {

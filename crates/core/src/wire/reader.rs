@@ -103,6 +103,10 @@ pub(crate) trait ReadableList {
 pub(crate) trait ReadableMap {
     /// The value to read for `key`; `None` where the object is full.
     fn value(&mut self, key: &str) -> Option<&mut dyn Readable>;
+    /// Whether the value of `key` is not to be read.
+    fn skips(&self, _key: &str) -> bool {
+        false
+    }
     /// Called once that value was read.
     fn value_was_read(&mut self) {}
 }
@@ -161,22 +165,12 @@ impl ReadState {
     }
 }
 
-/// Reads a whole text. Unknown fields are refused, or added to `left_out`.
+/// Reads a whole text over the value `to`. Unknown fields are refused, or added to `left_out`.
 ///
 /// # Errors
 /// The first error, in serde's words, with the path of its field below `at`.
-pub(super) fn read_json<T: Readable + Default>(
-    text: &[u8],
-    at: Option<&FieldPathRef<'_>>,
-    left_out: Option<&mut LeftOut>,
-) -> Result<T, FieldError> {
-    let mut value = T::default();
-    read_text(text, &mut value, at, left_out).map(|()| value)
-}
-
-/// Not generic: one copy serves every type.
 #[inline(never)]
-fn read_text(
+pub(super) fn read_json(
     text: &[u8],
     to: &mut dyn Readable,
     at: Option<&FieldPathRef<'_>>,
@@ -329,6 +323,10 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
             Shape::Map(to) => {
                 let mut key = String::new();
                 while map.next_key_seed(KeySeed(&mut key))?.is_some() {
+                    if to.skips(&key) {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
                     let Some(value) = to.value(&key) else { return Err(too_many(MAX_ENTRIES)) };
                     if let Err(error) = map.next_value_seed(ValueSeed { to: value, in_list: false, state }) {
                         state.push(PathElement::key(&key));

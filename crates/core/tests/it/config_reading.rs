@@ -101,9 +101,9 @@ fn collects_all_errors_of_meaning() {
     }))
     .expect_err("nine fields are wrong");
     let expected = [
-        "table.services: \"shop/A\" is not a lower-case DNS label; use a-z, 0-9 and '-' (not first or last), at most 63 bytes",
+        "table.services[\"shop/A\"] is not a lower-case DNS label; use a-z, 0-9 and '-' (not first or last), at most 63 bytes",
         "table.services[\"shop/b\"].ports[0].port: \"0\" is not a port; use 1 to 65535",
-        "table.services: \"web\" is not namespace/name; write it as \"namespace/name\"",
+        "table.services[\"web\"] is not namespace/name; write it as \"namespace/name\"",
         "dns.clusterDomain: \"a..b\" is not a DNS name; use labels of a-z, 0-9, '-' and '_' joined by dots, at most 253 bytes",
         "dns.ndots: 16 is more than 15; use a smaller number",
         "steering.controlHeader: \"Host\" is not a header that byname may use; use lowercase a-z, 0-9 and '-', no ':', at most 64 bytes, \

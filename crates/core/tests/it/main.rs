@@ -21,6 +21,7 @@ mod endpoint_addresses;
 mod fallback_outcomes;
 mod fallback_targets;
 mod fallbacks;
+mod first_configurations;
 mod fixture;
 mod load_balancing;
 mod local_replies;

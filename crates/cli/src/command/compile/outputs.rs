@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::bail;
-use byname_core::wire::{DestinationPort, SteeringMode, UnknownNames};
+use byname_core::wire::{DestinationPort, FirstConfiguration, SteeringMode, UnknownNames};
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -188,6 +188,10 @@ impl Outputs {
         }
         if matches!(format, IstioWasmplugin | IstioTrafficextension) && !options.base.says(["steering", "by"]) {
             options.base.config.steering.by = SteeringMode::Authority;
+        }
+        // A new pod must not be out of order because of one Service; a bootstrap with a typo must stop Envoy's start.
+        if (format == EnvoyEcds || ISTIO.contains(&format)) && !options.base.says(["firstConfiguration"]) {
+            options.base.config.first_configuration = FirstConfiguration::LeaveOut;
         }
         options.packed = self.packed || (ISTIO.contains(&format) && !self.plain);
         if ISTIO.contains(&format) {
