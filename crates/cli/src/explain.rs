@@ -4,6 +4,7 @@ mod dns;
 mod endpoints;
 mod explanation;
 mod hints;
+mod mesh;
 mod outside;
 mod requested_name;
 mod step;
@@ -76,6 +77,7 @@ pub fn explain(
     };
     let mut notes = caller.notes.clone();
     notes.extend(hints::hints(cluster, compiled, &asked, (resolution.reason(), &trace), named.as_ref().zip(service)));
+    notes.extend(mesh::notes(cluster, &zone, &asked, named.as_ref()));
     let status = match &resolution {
         Resolution::Refuse(refusal) => Some(config.local_reply(request, *refusal).status),
         Resolution::Route(_) | Resolution::Pass(_) => None,
