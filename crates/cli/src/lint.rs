@@ -36,7 +36,7 @@ pub use self::{
     report::{LintReport, json, sarif, text},
     rule::{Rule, Severity},
 };
-use crate::kubernetes::{ClusterState, NamespacedName, SERVICE_NAME};
+use crate::kubernetes::{ClusterState, GatewayRoute, NamespacedName, SERVICE_NAME, Sourced};
 
 /// The options of lint.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ pub fn lint(cluster: &ClusterState, options: &LintOptions) -> LintReport {
         let missing: BTreeSet<&str> = rule.needs.iter().copied().filter(|kind| !is_read(cluster, kind)).collect();
         if missing.is_empty() {
             findings.extend(finding::run(rule, &context));
-            if let Some(kind) = rule.absence.filter(|kind| !cluster.lists_any(kind)) {
+            if let Some(kind) = rule.absence.filter(|kind| matters(cluster, kind) && !cluster.lists_any(kind)) {
                 in_part.entry(kind).or_default().push(rule);
             }
         }
@@ -123,6 +123,14 @@ fn service_of(finding: &Finding, cluster: &ClusterState) -> Option<NamespacedNam
         "Endpoints" => Some(name),
         _ => None,
     }
+}
+
+/// Whether it matters that the input lacks a kind: ReferenceGrants only for routes into other namespaces.
+fn matters(cluster: &ClusterState, kind: &str) -> bool {
+    let leaves = |(name, route): (&NamespacedName, &Sourced<GatewayRoute>)| {
+        route.object.backends.iter().any(|(_, to)| to.namespace.as_ref().is_some_and(|to| *to != name.namespace))
+    };
+    kind != "ReferenceGrant" || cluster.routes.iter().any(leaves)
 }
 
 /// Whether the input has objects of a kind that a rule needs.

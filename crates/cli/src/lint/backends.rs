@@ -56,7 +56,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the gateway must ignore the backend, and answers 500 to its requests",
         fix: "create a ReferenceGrant in the namespace of the Service, or move the route there",
         needs: &[],
-        absence: None,
+        absence: Some("ReferenceGrant"),
         check: not_granted,
     },
 ];

@@ -141,11 +141,11 @@ impl<'c> Context<'c> {
     pub(super) fn knows_endpoints_of(&self, service: &LintedService<'_>) -> bool {
         let file = &service.view.source.place.file;
         let lists_slices = || {
-            let is_in_list =
-                service.view.is_of_api() && self.cluster.listed_in.contains(&("EndpointSlice", Arc::clone(file)));
+            let is_in_list = self.cluster.listed_in.contains(&("EndpointSlice", Arc::clone(file)));
             is_in_list || self.cluster.lists("EndpointSlice", &service.name.namespace)
         };
-        self.cluster.has_endpoints_object(service.name) || (service.view.selector().is_none() && lists_slices())
+        let may_have_none = service.view.selector().is_none() && service.view.is_of_api();
+        self.cluster.has_endpoints_object(service.name) || (may_have_none && lists_slices())
     }
 
     /// The workloads of a namespace that no other workload created.

@@ -87,7 +87,7 @@ pub(super) const RULES: &[Rule] = &[
         summary: "some ready endpoints of a Service have hints and others have none",
         why: "clients ignore hints unless every ready endpoint has one, so requests go to every zone",
         fix: "add hints to every endpoint; if the control plane writes them, look for nodes without a zone",
-        needs: &[],
+        needs: &["EndpointSlice"],
         absence: None,
         check: hints_fall_away,
     },

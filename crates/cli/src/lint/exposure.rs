@@ -74,7 +74,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "clients outside the cluster cannot reach the Service: no load balancer controller runs, or it failed",
         fix: "check the events of the Service; without a load balancer controller use NodePort or a gateway",
         needs: &[],
-        absence: None,
+        absence: Some("Service"),
         check: load_balancer_pending,
     },
     Rule {

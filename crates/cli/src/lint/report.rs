@@ -111,7 +111,8 @@ pub fn text(report: &LintReport, has_colours: bool) -> String {
         let paste = finding.paste();
         let colour = style(colour(rule.severity));
         let (id, severity) = (rule.id, rule.severity);
-        let (file, object, field, message) = (plain(file), plain(&object.to_string()), plain(field), plain(message));
+        let (file, object) = (plain(file), shortened(&object.to_string()));
+        let (field, message) = (shortened(field), shortened(message));
         push(
             &mut text,
             format_args!(
@@ -143,6 +144,15 @@ pub fn text(report: &LintReport, has_colours: bool) -> String {
         push(&mut text, format_args!("{aside}{line}{aside:#}"));
     }
     text
+}
+
+/// Text from the input, safe for a terminal, and cut if it is longer than any that Kubernetes accepts.
+fn shortened(text: &str) -> String {
+    const SHOWN_CHARS: usize = 1000;
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", plain(text.get(..end).unwrap_or(text))),
+        None => plain(text),
+    }
 }
 
 fn push(text: &mut String, line: std::fmt::Arguments<'_>) {

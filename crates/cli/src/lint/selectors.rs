@@ -83,7 +83,8 @@ fn matches_no_pod(context: &Context<'_>, findings: &mut Findings) {
         let namespace = &service.name.namespace;
         let has_empty_slice = service.view.all_slices().any(|slice| is_of_api(&slice.source.object.metadata));
         let mut patch = None;
-        let message = if context.cluster.lists("Pod", namespace) || has_empty_slice {
+        let lists_pods = service.view.is_of_api() && context.cluster.lists("Pod", namespace);
+        let message = if lists_pods || has_empty_slice {
             let workloads = context.workloads_in(namespace).map(|workload| &workload.object);
             let mut asleep = workloads.filter(|one| one.replicas == Some(0) && one.matches(selector));
             let asleep =
