@@ -4,6 +4,7 @@ mod endpoint_view;
 mod endpoints_object;
 mod lines;
 mod mesh_rule;
+mod metadata;
 mod name;
 mod node;
 mod object_error;
@@ -32,12 +33,12 @@ use k8s_openapi::{
 };
 use serde::de::DeserializeOwned;
 
-use self::name::DEFAULT_NAMESPACE;
 pub use self::{
     endpoint_view::{Conditions, EndpointView},
     endpoints_object::EndpointsObject,
     lines::Lines,
     mesh_rule::MeshRule,
+    metadata::is_of_api,
     name::{NamespacedName, ObjectName},
     node::Node,
     object_error::ObjectError,
@@ -50,6 +51,10 @@ pub use self::{
     slice_view::{AddressType, SliceView},
     sourced::{Objects, Sourced},
     workload::Workload,
+};
+use self::{
+    metadata::{is_raw_of_api, metadata_text},
+    name::DEFAULT_NAMESPACE,
 };
 use crate::input::{self, InputError, InputErrors, RawObject, Source, SourceLocation};
 
@@ -376,21 +381,6 @@ impl ClusterState {
             self.listed_in.insert((kind, Arc::clone(&raw.place.file)));
         }
     }
-}
-
-/// Whether the object was read from an API server, which gives each object a `uid` and a `resourceVersion`.
-fn is_raw_of_api(raw: &RawObject) -> bool {
-    ["uid", "resourceVersion"].iter().any(|field| metadata_text(raw, field).is_some_and(|text| !text.is_empty()))
-}
-
-/// Whether an object with this metadata was read from an API server. Manifests have neither field.
-#[must_use]
-pub fn is_of_api(metadata: &ObjectMeta) -> bool {
-    metadata.uid.is_some() || metadata.resource_version.is_some()
-}
-
-fn metadata_text<'r>(raw: &'r RawObject, field: &str) -> Option<&'r str> {
-    raw.node.get("metadata")?.get(field)?.text()
 }
 
 /// The key of an object beside objects of other kinds, which may have the same name.

@@ -1,7 +1,7 @@
 //! `byname lint`: each rule on a cluster with the mistake and on a fixed cluster, the output formats, and ignored
 //! findings.
 
-#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a panic fails the test")]
 
 #[path = "lint/ci.rs"]
 mod ci;

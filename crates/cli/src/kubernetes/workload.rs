@@ -28,6 +28,9 @@ pub struct Workload {
     pub has_owner: bool,
 }
 
+/// The label that a StatefulSet adds to each pod.
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+
 /// The kind of a workload; `None` for other kinds.
 pub(super) fn kind(group: &str, kind: &str) -> Option<&'static str> {
     const KINDS: &[(&str, &str)] = &[
@@ -55,7 +58,22 @@ impl Workload {
     /// Whether its pods have every label of a selector: the labels of the template, and those that its controller adds.
     #[must_use]
     pub fn matches(&self, selector: &BTreeMap<String, String>) -> bool {
-        selector.iter().all(|(key, value)| self.pod.labels.get(key) == Some(value) || self.adds_label(key, value))
+        selector.iter().all(|(key, value)| self.has_label(key, value))
+    }
+
+    /// Whether its pods have a label: in the template, or added by its controller.
+    #[must_use]
+    pub fn has_label(&self, key: &str, value: &str) -> bool {
+        self.pod.labels.get(key).is_some_and(|own| own == value) || self.adds_label(key, value)
+    }
+
+    /// The value of a label of its pods; for the label of one pod, the value with the ordinal of `wanted`.
+    #[must_use]
+    pub fn label(&self, key: &str, wanted: &str) -> Option<String> {
+        match (self.kind, key) {
+            ("StatefulSet", POD_NAME) => wanted.rsplit_once('-').map(|(_, ordinal)| format!("{}-{ordinal}", self.name)),
+            _ => self.pod.labels.get(key).cloned(),
+        }
     }
 
     /// Whether its pods run to an end, so that they do not serve.
@@ -69,9 +87,7 @@ impl Workload {
         let is_ordinal = |text: &str| text.parse::<u32>().is_ok();
         let below = |text: &str| value.strip_prefix(text)?.strip_prefix('-').map(str::to_owned);
         match (self.kind, key) {
-            ("StatefulSet", "statefulset.kubernetes.io/pod-name") => {
-                below(&self.name).is_some_and(|ordinal| is_ordinal(&ordinal))
-            }
+            ("StatefulSet", POD_NAME) => below(&self.name).is_some_and(|ordinal| is_ordinal(&ordinal)),
             ("StatefulSet", "apps.kubernetes.io/pod-index") => is_ordinal(value),
             ("Job", "batch.kubernetes.io/job-name" | "job-name") => value == self.name,
             // A CronJob names its Jobs after itself and the time.

@@ -79,7 +79,7 @@ pub(super) fn run(rule: &'static Rule, context: &Context<'_>) -> impl Iterator<I
 
 /// Sorts findings: those about one Service stand together, the worst first, and so do the Services.
 pub(super) fn sort(findings: &mut [Finding]) {
-    let mut worst: BTreeMap<(String, String), (Reverse<Severity>, Arc<str>, u32)> = BTreeMap::new();
+    let mut worst: BTreeMap<_, (Reverse<Severity>, Arc<str>, u32)> = BTreeMap::new();
     for finding in findings.iter() {
         let rank = (Reverse(finding.rule.severity), Arc::clone(&finding.file), finding.line);
         let group = worst.entry(group(finding)).or_insert_with(|| rank.clone());

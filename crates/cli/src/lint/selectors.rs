@@ -106,28 +106,29 @@ fn matches_no_pod(context: &Context<'_>, findings: &mut Findings) {
 }
 
 /// The workload that a selector seems to be meant for. Manifests may be only some of a namespace, so it takes more than that no
-/// workload matches: a workload that no Service selects has the Service's name, or almost the same labels.
+/// workload matches: a workload has the Service's name, or almost the same labels.
 fn intended<'c>(
     context: &Context<'c>,
     service: &LintedService<'c>,
     selector: &BTreeMap<String, String>,
 ) -> Option<&'c Workload> {
-    let namespace = &service.name.namespace;
-    let is_free = |workload: &&Workload| {
+    let (namespace, name) = (&service.name.namespace, &service.name.name);
+    let is_selected = |workload: &Workload| {
         let mut others = context.services_in(namespace).iter().filter_map(|other| other.view.selector());
-        !workload.runs_to_end() && !others.any(|selector| workload.matches(selector))
+        others.any(|selector| workload.matches(selector))
     };
     let is_meant = |workload: &&Workload| {
-        let own = &workload.pod.labels;
-        let differing: Vec<_> = selector.iter().filter(|(key, value)| own.get(*key) != Some(*value)).collect();
-        let values = differing.iter().filter_map(|(key, value)| Some((value.as_str(), own.get(*key)?.as_str())));
-        let values: Vec<(&str, &str)> = values.collect();
+        let differing: Vec<_> = selector.iter().filter(|(key, value)| !workload.has_label(key, value)).collect();
+        let values = differing.iter().filter_map(|(key, value)| Some((value.as_str(), workload.label(key, value)?)));
+        let values: Vec<(&str, String)> = values.collect();
         // A label that is only missing may be set while a pod runs, such as the label of a leader.
-        let is_named_alike =
-            workload.name == service.name.name && (!values.is_empty() || differing.len() == selector.len());
-        is_named_alike || (differing.len() == 1 && values.first().is_some_and(|(one, other)| is_typo(one, other)))
+        let is_named_alike = workload.name == *name && (!values.is_empty() || differing.len() == selector.len());
+        let is_typo = differing.len() == 1 && values.first().is_some_and(|(one, other)| is_typo(one, other));
+        // A Service may be called like its pods, and beside it another Service has pods with a similar name.
+        let fits_its_name = || values.iter().any(|(value, _)| name.contains(*value) || value.contains(&**name));
+        !workload.runs_to_end() && (is_named_alike || is_typo) && !(fits_its_name() && is_selected(workload))
     };
-    context.workloads_in(namespace).map(|workload| &workload.object).filter(is_free).find(is_meant)
+    context.workloads_in(namespace).map(|workload| &workload.object).find(is_meant)
 }
 
 /// Whether two labels differ as by a typo, and not as two names of a series.

@@ -76,9 +76,23 @@ fn a_selector_of_manifests_is_wrong_only_if_a_workload_is_meant() {
     for (claim, service, workload, expected) in rows {
         assert_eq!(found(&[service, workload]), *expected, "{claim}");
     }
-    // Another Service selects the workload, so that it is not meant here.
-    let objects = [&*selecting("web", "app: wbe"), &selecting("web-direct", "app: web"), &web("app: web")];
-    assert_eq!(found(&objects), [""; 0]);
+    // Another Service selects the workload.
+    let direct = selecting("web-direct", "app: web");
+    let rows: &[(&str, String, &[&str])] = &[
+        ("a typo", selecting("web", "app: wbe"), &["BN001"]),
+        ("a typo in a second Service", selecting("metrics", "app: wbe"), &["BN001"]),
+        ("a Service that is called like its pods", selecting("webs", "app: webs"), &[]),
+        ("the pods of Flagger", selecting("web", "app: web-primary"), &[]),
+    ];
+    for (claim, service, expected) in rows {
+        assert_eq!(found(&[service, &direct, &web("app: web")]), *expected, "{claim}");
+    }
+    let ordinal = |pod: &str| {
+        let selector = format!("app: db, statefulset.kubernetes.io/pod-name: {pod}");
+        found(&[&selecting("one", &selector), &workload("StatefulSet", "ledger", "app: db", HTTP)])
+    };
+    assert_eq!(ordinal("ledger-0"), [""; 0]);
+    assert_eq!(ordinal("ldeger-0"), ["BN001"]);
 }
 
 #[test]

@@ -158,6 +158,67 @@ fn no_rule_misses_its_mistake_without_saying_so() {
     assert_eq!(missed, [""; 0], "in manifests");
 }
 
+/// A label or a port name with two letters swapped.
+fn with_typo(text: &str) -> Option<String> {
+    let mut bytes = text.as_bytes().to_vec();
+    let is_pair = |pair: &[u8]| pair[0] != pair[1] && pair.iter().all(u8::is_ascii_lowercase);
+    let at = bytes.windows(2).rposition(is_pair)?;
+    bytes.swap(at, at + 1);
+    String::from_utf8(bytes).ok()
+}
+
+/// The number of Services of a set for which a typo is found, and the number of all.
+fn found_typos(objects: &[Value], rule: &str, mutate: impl Fn(&mut Value) -> bool) -> (usize, usize) {
+    let (mut found, mut all) = (0, 0);
+    for (index, object) in objects.iter().enumerate().filter(|(_, object)| object["kind"] == "Service") {
+        let mut changed = objects.to_vec();
+        if !mutate(&mut changed[index]) {
+            continue;
+        }
+        all += 1;
+        let documents: Vec<String> = changed.iter().map(Value::to_string).collect();
+        let report = judge(&parse(&documents.join("\n---\n")));
+        let name = object["metadata"]["name"].as_str().unwrap();
+        found += usize::from(report.findings.iter().any(|one| one.rule.id == rule && one.object.name == name));
+    }
+    (found, all)
+}
+
+/// Puts a typo into the last label of the selector that is a word.
+fn mistype_selector(service: &mut Value) -> bool {
+    let Some(selector) = service["spec"]["selector"].as_object_mut() else { return false };
+    let words = selector.iter_mut().rev();
+    let Some((value, typo)) =
+        words.filter_map(|(_, value)| with_typo(value.as_str()?).map(|typo| (value, typo))).next()
+    else {
+        return false;
+    };
+    *value = typo.into();
+    true
+}
+
+/// Puts a typo into the first targetPort that is a name.
+fn mistype_target_port(service: &mut Value) -> bool {
+    let ports = service["spec"]["ports"].as_array_mut().into_iter().flatten();
+    let mut named = ports.filter_map(|port| Some((with_typo(port["targetPort"].as_str()?)?, port)));
+    let Some((typo, port)) = named.next() else { return false };
+    port["targetPort"] = typo.into();
+    true
+}
+
+/// The sums over all sets.
+fn typos(rule: &str, mutate: impl Fn(&mut Value) -> bool) -> (usize, usize) {
+    let counts = sets().into_iter().map(|file| found_typos(&objects(&file), rule, &mutate));
+    counts.fold((0, 0), |(found, all), (more, of)| (found + more, all + of))
+}
+
+#[test]
+fn typos_in_well_known_manifests_are_found() {
+    let (selectors, target_ports) = (typos("BN001", mistype_selector), typos("BN020", mistype_target_port));
+    assert!(selectors.0 * 10 >= selectors.1 * 8, "{selectors:?}");
+    assert!(target_ports.0 * 10 >= target_ports.1 * 8, "{target_ports:?}");
+}
+
 /// `UPDATE_DOCS=1 cargo test` writes the table anew.
 #[test]
 fn the_table_of_precision_and_recall_is_current() {
@@ -185,13 +246,20 @@ fn table() -> String {
     let alarms = findings.iter().filter(|finding| finding.rule.severity > Severity::Info).count();
     let all = rules().count();
     let found = rules().filter(|rule| in_manifests(rule) == Recall::Found).count();
+    let (selectors, target_ports) = (typos("BN001", mistype_selector), typos("BN020", mistype_target_port));
     let harmful = rules().filter(|rule| rule.severity > Severity::Info).count();
     let mut table = format!(
         "{all} of {all} rules find their mistake in a dump, and {found} of {all} in manifests; the other {} say that they need a dump. \
-         In {} sets of manifests with {services} Services, the {harmful} rules of severity warning or error have {alarms} false alarms.\n\n\
+         In {} sets of manifests with {services} Services, the {harmful} rules of severity warning or error have {alarms} false alarms. \
+         Lint finds a typo in {} of {} selectors of these sets, and in {} of {} named targetPorts; the others select \
+         pods that an operator creates, or labels that are set while a pod runs.\n\n\
          | rule | severity | in a dump | in manifests | in sets that work |\n|---|---|---|---|---|\n",
         all - found,
         reports.len(),
+        selectors.0,
+        selectors.1,
+        target_ports.0,
+        target_ports.1,
     );
     for rule in rules() {
         let manifests = match in_manifests(rule) {
