@@ -88,7 +88,7 @@ pub struct ClusterState {
     pub routes: Objects<GatewayRoute>,
     /// ReferenceGrants.
     pub grants: Objects<ReferenceGrant>,
-    /// Istio's rules for hosts, by `kind/name`.
+    /// Rules of a mesh for hosts, by `kind/name`.
     pub mesh_rules: Objects<MeshRule>,
     /// Namespace objects, with their places in the input.
     pub namespaces: BTreeMap<String, SourceLocation>,

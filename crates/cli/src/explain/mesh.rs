@@ -19,6 +19,8 @@ pub(super) fn notes(
     let of_istio = rules.map(|(name, rule)| {
         let what = match rule.object.kind.as_str() {
             "VirtualService" => "can route its requests elsewhere, rewrite them or answer them",
+            "TrafficSplit" => "splits its requests between other Services",
+            "ServiceProfile" => "sets its retries and timeouts",
             "DestinationRule" => "sets its load balancing, TLS and subsets",
             _ => "adds it to the mesh with addresses and ports of its own",
         };

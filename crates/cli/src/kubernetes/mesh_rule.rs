@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
-/// A VirtualService, ServiceEntry or DestinationRule of Istio.
+/// A VirtualService, ServiceEntry or DestinationRule of Istio, a TrafficSplit of SMI, or a ServiceProfile of Linkerd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MeshRule {
     /// The object's kind.
@@ -16,7 +16,12 @@ pub struct MeshRule {
 
 /// Whether an object is of a kind that this module reads.
 pub(super) fn is_mesh_rule(group: &str, kind: &str) -> bool {
-    group == "networking.istio.io" && matches!(kind, "VirtualService" | "ServiceEntry" | "DestinationRule")
+    matches!(
+        (group, kind),
+        ("networking.istio.io", "VirtualService" | "ServiceEntry" | "DestinationRule")
+            | ("split.smi-spec.io", "TrafficSplit")
+            | ("linkerd.io", "ServiceProfile")
+    )
 }
 
 impl MeshRule {
@@ -45,6 +50,8 @@ struct MeshRuleSpec {
     host: Option<String>,
     hosts: Vec<String>,
     gateways: Vec<String>,
+    /// The Service of a TrafficSplit.
+    service: Option<String>,
 }
 
 impl MeshRuleObject {
@@ -52,12 +59,15 @@ impl MeshRuleObject {
     pub(super) fn into_rule(self, kind: &str) -> Option<MeshRule> {
         /// The word for all sidecars in a list of gateways, and its default.
         const MESH: &str = "mesh";
-        let MeshRuleSpec { host, hosts, gateways } = self.spec;
+        let MeshRuleSpec { host, hosts, gateways, service } = self.spec;
         if !gateways.is_empty() && !gateways.iter().any(|gateway| gateway == MESH) {
             return None;
         }
-        let hosts = hosts.into_iter().chain(host).collect();
-        Some(MeshRule { kind: kind.to_owned(), name: self.metadata.name.unwrap_or_default(), hosts })
+        let name = self.metadata.name.unwrap_or_default();
+        // A ServiceProfile has the full name of its Service.
+        let profiled = (kind == "ServiceProfile").then(|| name.clone());
+        let hosts = hosts.into_iter().chain(host).chain(service).chain(profiled).collect();
+        Some(MeshRule { kind: kind.to_owned(), name, hosts })
     }
 }
 

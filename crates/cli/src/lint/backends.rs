@@ -1,5 +1,7 @@
 //! Backends of Ingresses and of Gateway API routes.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::networking::v1::IngressServiceBackend;
 use serde_json::json;
 
@@ -144,9 +146,9 @@ fn of_ingress<'c>(
     Backend { subject, namespace, name: &service.name, name_field, port, port_field }
 }
 
-/// Whether an Ingress or a route has this Service as its backend.
-pub(super) fn is_backend(service: &NamespacedName, context: &Context<'_>) -> bool {
-    backends(context).iter().any(|one| (one.namespace, one.name) == (&*service.namespace, &*service.name))
+/// The Services that an Ingress or a route has as a backend.
+pub(super) fn backend_services(context: &Context<'_>) -> BTreeSet<NamespacedName> {
+    backends(context).iter().map(|backend| NamespacedName::new(backend.namespace, backend.name)).collect()
 }
 
 fn not_granted(context: &Context<'_>, findings: &mut Findings) {

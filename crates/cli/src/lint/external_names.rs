@@ -3,7 +3,7 @@
 use byname_core::{Name, is_refused_target, limits::MAX_ALIAS_HOPS};
 
 use super::{
-    backends::is_backend,
+    backends::backend_services,
     context::{Context, LintedService, shown, some},
     findings::Findings,
     patch::Patch,
@@ -241,9 +241,10 @@ fn is_refused(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn with_ports(context: &Context<'_>, findings: &mut Findings) {
+    let backends = backend_services(context);
     for service in external_names(context).filter(|service| service.view.ports().count() > 0) {
         // A gateway connects to the port that its route names. A mesh makes a listener for each port.
-        let is_read = is_backend(service.name, context) || !context.cluster.mesh_rules.is_empty();
+        let is_read = backends.contains(service.name) || !context.cluster.mesh_rules.is_empty();
         if is_read {
             continue;
         }

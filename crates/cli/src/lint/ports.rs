@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    backends::backend_services,
     context::{Context, LintedService, most_similar, names_no_container_port, shown},
     findings::Findings,
     patch::Patch,
@@ -215,7 +216,10 @@ fn unknown_app_protocol(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn headless_port_differs(context: &Context<'_>, findings: &mut Findings) {
-    for service in context.services.iter().filter(|service| service.view.is_headless()) {
+    let backends = backend_services(context);
+    // A gateway connects to the endpoints, at their ports.
+    let is_judged = |service: &&LintedService<'_>| service.view.is_headless() && !backends.contains(service.name);
+    for service in context.services.iter().filter(is_judged) {
         for port in service.view.ports() {
             let mut numbers: Vec<i32> = service.view.slices().filter_map(|slice| slice.port_of(&port)).collect();
             match port.target() {

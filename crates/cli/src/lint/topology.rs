@@ -1,6 +1,7 @@
 //! Affinity, topology and readiness: fields without effect, or with an unexpected effect.
 
 use super::{
+    backends::backend_services,
     context::{Context, LintedService},
     findings::Findings,
     patch::Patch,
@@ -131,13 +132,16 @@ fn affinity_timeout(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn topology_without_effect(context: &Context<'_>, findings: &mut Findings) {
+    let backends = backend_services(context);
     for service in &context.services {
         let Some(what) = without_address(service) else { continue };
         let mut add = |field: Field, value: &str| {
             let message = format!("{value} has no effect on {what}");
             findings.add(service.subject(), field.clone(), message).patch(Patch::Remove(field));
         };
-        if let Some(distribution) = service.view.spec.traffic_distribution.as_deref() {
+        // A gateway chooses among the endpoints of its backends.
+        let distribution = service.view.spec.traffic_distribution.as_deref();
+        if let Some(distribution) = distribution.filter(|_| !backends.contains(service.name)) {
             add(["spec", "trafficDistribution"].into(), distribution);
         }
         if service.view.spec.internal_traffic_policy.as_deref() == Some("Local") {

@@ -401,6 +401,31 @@ fn a_named_target_of_a_headless_service_is_resolved() {
 }
 
 #[test]
+fn a_gateway_reads_fields_of_a_headless_backend() {
+    let headless = |field: &str| {
+        service(
+            "web",
+            &format!("clusterIP: None, selector: {{app: web}}, {field}, ports: [{{port: 80, targetPort: 8080}}]"),
+        )
+    };
+    let route = "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: r, namespace: shop}, spec: {rules: \
+                 [{backendRefs: [{name: web, port: 80}]}]}}";
+    let zone = headless("trafficDistribution: PreferSameZone");
+    assert_eq!(found(&[&zone]), ["BN026", "BN072"]);
+    assert_eq!(found(&[&zone, route]), [""; 0]);
+    assert_eq!(found(&[&headless("internalTrafficPolicy: Local"), route]), ["BN072"]);
+}
+
+#[test]
+fn explain_does_not_judge_pods_of_a_namespace_that_was_not_read() {
+    let cart = service("cart", "clusterIP: 10.96.2.2, selector: {app: cart}, ports: [{name: http, port: 80}]");
+    let slice = NEIGHBOUR.replace("other", "cart").replace("endpoints: [{addresses: [198.51.100.9]}]", "endpoints: []");
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: far}, spec: {containers: [{name: c}]}}";
+    let output = stdout(&explain(&[&cart, &slice, pod], &["cart"]));
+    assert!(output.contains("but the input has no pods of namespace shop; add pods to the input"), "{output}");
+}
+
+#[test]
 fn a_hostname_that_reaches_the_same_endpoint_shadows_nothing() {
     let slice = |service: &str, address: &str, hostname: &str| {
         format!(
@@ -472,6 +497,13 @@ fn explain_names_objects_of_the_mesh() {
             }
             None => assert!(!output.contains("byname does not read"), "{output}"),
         }
+    }
+    for object in [
+        "{apiVersion: split.smi-spec.io/v1alpha1, kind: TrafficSplit, metadata: {name: rule, namespace: shop}, spec: {service: cart}}",
+        "{apiVersion: linkerd.io/v1alpha2, kind: ServiceProfile, metadata: {name: cart.shop.svc.cluster.local, namespace: shop}}",
+    ] {
+        let output = stdout(&explain(&[&cart, object], &["cart"]));
+        assert!(output.contains("byname does not read its rules"), "{output}");
     }
     let output = stdout(&explain(&[&cart, &istio("ServiceEntry", "hosts: [api.example.com]")], &["api.example.com"]));
     assert!(output.contains("ServiceEntry shop/rule"), "{output}");
