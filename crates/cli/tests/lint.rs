@@ -278,7 +278,7 @@ spec: {clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 80, targetPor
     assert!(written.starts_with(&verdict), "{written}");
     let line = "rules not run because the input has no Pod or workload: BN001, BN002, BN005, BN020, BN021; add pods to kubectl get";
     assert!(written.contains(line), "{written}");
-    let line = "rules that report a missing object only in a dump, because manifests may lack it: BN004, BN014, BN036, BN040, BN055 (Service)";
+    let line = "rules that need a dump to know what is missing, because manifests may lack it: BN004, BN014, BN036, BN040, BN055 (Service)";
     assert!(written.contains(line), "{written}");
 }
 

@@ -181,10 +181,9 @@ fn not_granted(context: &Context<'_>, findings: &mut Findings) {
 
 fn service_missing(context: &Context<'_>, findings: &mut Findings) {
     for backend in backends(context) {
-        if context.knows_services_of(backend.namespace) && backend.service(context).is_none() {
-            let message = format!("Service {}/{} does not exist", backend.namespace, backend.name);
-            let near = context.similar_service(backend.namespace, backend.name);
-            let patch = near.map(|near| Patch::Set(backend.name_field.clone(), near.into()));
+        if let Some(missing) = context.missing_service(backend.namespace, backend.name) {
+            let message = missing.message(backend.namespace, backend.name);
+            let patch = missing.meant.map(|near| Patch::Set(backend.name_field.clone(), near.into()));
             findings.add(backend.subject, backend.name_field, message).patch(patch);
         }
     }

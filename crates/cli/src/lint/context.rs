@@ -117,6 +117,22 @@ impl<'c> Context<'c> {
         self.services.get(self.services.binary_search_by(order).ok()?)
     }
 
+    /// Whether a Service is missing, and the Service that is meant if it is known. Manifests may lack a Service that exists, so there
+    /// its name must differ from the name of another Service as by a typo.
+    pub(super) fn missing_service(&self, namespace: &str, name: &str) -> Option<MissingService<'c>> {
+        if self.service(namespace, name).is_some() {
+            return None;
+        }
+        if self.knows_services_of(namespace) {
+            return Some(MissingService { meant: self.similar_service(namespace, name), is_listed: true });
+        }
+        // An alias may have almost the name of its target.
+        let services = self.services_in(namespace).iter().filter(|service| !service.view.is_external_name());
+        let mut names = services.map(|service| &*service.name.name);
+        let meant = names.find(|other| is_typo(name, other))?;
+        Some(MissingService { meant: Some(meant), is_listed: false })
+    }
+
     /// The Service whose name is most similar to `name`, if one is similar.
     pub(super) fn similar_service(&self, namespace: &str, name: &str) -> Option<&'c str> {
         let names = self.services_in(namespace).iter().map(|service| &*service.name.name);
@@ -212,6 +228,37 @@ impl<'c> PodIndex<'c> {
         let templates = templates.map(|one| SelectedPod { name: &one.name, pod: &one.pod, template: Some(*one) });
         pods.chain(templates).collect()
     }
+}
+
+/// A Service that does not exist.
+pub(super) struct MissingService<'c> {
+    /// The Service that seems to be meant.
+    pub(super) meant: Option<&'c str>,
+    /// Whether an API server listed the Services of the namespace.
+    is_listed: bool,
+}
+
+impl MissingService<'_> {
+    /// What is wrong, for a message.
+    pub(super) fn message(&self, namespace: &str, name: &str) -> String {
+        match self.meant.filter(|_| !self.is_listed) {
+            Some(meant) => format!("the manifests have no Service {namespace}/{name}, but {namespace}/{meant}"),
+            None => format!("Service {namespace}/{name} does not exist"),
+        }
+    }
+}
+
+/// Whether two names differ as by a typo, and not as two names of a series, or as a name and its plural.
+pub(super) fn is_typo(one: &str, other: &str) -> bool {
+    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let length = one.len().min(other.len());
+    let limit = if length < 6 { 1 } else { 2 };
+    let is_part = |one: &str, other: &str| one.starts_with(other) || one.ends_with(other);
+    length >= 3
+        && letters(one) != letters(other)
+        && !is_part(one, other)
+        && !is_part(other, one)
+        && strsim::osa_distance(one, other) <= limit
 }
 
 /// The one of `names` that is most similar to `name`, if one is similar.

@@ -216,20 +216,17 @@ fn slice_without_service(context: &Context<'_>, findings: &mut Findings) {
         if labels.is_some_and(|labels| labels.contains_key(MULTICLUSTER)) {
             continue;
         }
-        let (field, message) = match label {
-            None => (Field::from(["metadata", "labels"]), format!("the EndpointSlice has no label {SERVICE_NAME}")),
-            Some(service)
-                if context.knows_services_of(&name.namespace)
-                    && context.service(&name.namespace, service).is_none() =>
-            {
-                let message = format!("Service {}/{service} does not exist", name.namespace);
-                (Field::from(["metadata", "labels", SERVICE_NAME]), message)
-            }
-            Some(_) => continue,
+        let subject = Subject::new("EndpointSlice", name, slice);
+        let Some(service) = label else {
+            let message = format!("the EndpointSlice has no label {SERVICE_NAME}");
+            findings.add(subject, ["metadata", "labels"], message);
+            continue;
         };
-        let near = label.and_then(|label| context.similar_service(&name.namespace, label));
-        let patch = near.map(|near| Patch::Set(field.clone(), near.into()));
-        findings.add(Subject::new("EndpointSlice", name, slice), field, message).patch(patch);
+        if let Some(missing) = context.missing_service(&name.namespace, service) {
+            let field = Field::from(["metadata", "labels", SERVICE_NAME]);
+            let patch = missing.meant.map(|meant| Patch::Set(field.clone(), meant.into()));
+            findings.add(subject, field, missing.message(&name.namespace, service)).patch(patch);
+        }
     }
 }
 

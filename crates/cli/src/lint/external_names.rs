@@ -258,10 +258,9 @@ fn with_ports(context: &Context<'_>, findings: &mut Findings) {
 fn target_missing(context: &Context<'_>, findings: &mut Findings) {
     for alias in aliases(context) {
         let Some((namespace, name)) = alias.service(context) else { continue };
-        if context.service(namespace, name).is_none() && context.knows_services_of(namespace) {
-            let message = format!("Service {namespace}/{name} does not exist");
-            let near = context.similar_service(namespace, name);
-            let near = near.map(|near| format!("{near}.{namespace}.svc.{}", context.domain));
+        if let Some(missing) = context.missing_service(namespace, name) {
+            let message = missing.message(namespace, name);
+            let near = missing.meant.map(|near| format!("{near}.{namespace}.svc.{}", context.domain));
             let patch = near.map(|near| Patch::Set(FIELD.into(), near.into()));
             findings.add(alias.service.subject(), FIELD, message).patch(patch);
         }

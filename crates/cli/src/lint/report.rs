@@ -68,7 +68,7 @@ impl LintReport {
             self.in_part.iter().map(|(kind, rules)| format!("{} ({kind})", ids(rules))).collect();
         let in_part = (!in_part.is_empty()).then(|| {
             let rules = in_part.join(", ");
-            format!("rules that report a missing object only in a dump, because manifests may lack it: {rules}")
+            format!("rules that need a dump to know what is missing, because manifests may lack it: {rules}")
         });
         missing.chain(in_part).collect()
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::{
-    context::{Context, LintedService, SelectedPod, labels, shown, some},
+    context::{Context, LintedService, SelectedPod, is_typo, labels, shown, some},
     findings::{Findings, Subject},
     patch::Patch,
     rule::{Rule, Severity},
@@ -129,14 +129,6 @@ fn intended<'c>(
         !workload.runs_to_end() && (is_named_alike || is_typo) && !(fits_its_name() && is_selected(workload))
     };
     context.workloads_in(namespace).map(|workload| &workload.object).find(is_meant)
-}
-
-/// Whether two labels differ as by a typo, and not as two names of a series.
-fn is_typo(one: &str, other: &str) -> bool {
-    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-    let length = one.len().min(other.len());
-    let limit = if length < 6 { 1 } else { 2 };
-    length >= 3 && letters(one) != letters(other) && strsim::osa_distance(one, other) <= limit
 }
 
 fn spans_workloads(context: &Context<'_>, findings: &mut Findings) {

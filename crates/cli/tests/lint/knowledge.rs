@@ -272,6 +272,38 @@ fn what_manifests_lack_is_not_missing() {
 }
 
 #[test]
+fn a_typo_in_the_name_of_a_service_is_found_in_manifests() {
+    let web = service("web", "ports: [{port: 80}]");
+    let checkout = service("checkout", "ports: [{port: 80}]");
+    let ingress = |name: &str| {
+        format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: i, namespace: shop}}, spec: {{defaultBackend: \
+             {{service: {{name: {name}, port: {{number: 80}}}}}}}}}}"
+        )
+    };
+    let rows: &[(&str, &[&str])] = &[
+        ("wbe", &["BN040"]),
+        ("chekout", &["BN040"]),
+        ("webs", &[]),
+        ("checkouts", &[]),
+        ("checkout-2", &[]),
+        ("cart", &[]),
+    ];
+    for (name, expected) in rows {
+        assert_eq!(found(&[&web, &checkout, &ingress(name)]), *expected, "{name}");
+    }
+    let report = judge(&parse(&documents(&[&web, &ingress("wbe")])));
+    assert_eq!(report.findings[0].message, "the manifests have no Service shop/wbe, but shop/web");
+    assert_eq!(report.findings[0].paste().unwrap(), "name: \"web\"  # line 3");
+    let alias = service("wbe", "type: ExternalName, externalName: web.shop.svc.cluster.local");
+    assert_eq!(found(&[&alias]), [""; 0], "an alias is not its own target");
+    let alias = service("a", "type: ExternalName, externalName: chekcout.shop.svc.cluster.local");
+    assert_eq!(found(&[&checkout, &alias]), ["BN036"]);
+    let slice = NEIGHBOUR.replace("uid: u9, ", "").replace("other", "chekcout");
+    assert_eq!(found(&[&checkout, &slice]), ["BN014"]);
+}
+
+#[test]
 fn references_into_other_namespaces_need_a_grant() {
     let service = of_api(&service("web", "ports: [{name: http, port: 80}]"));
     let route = |kind: &str| {
