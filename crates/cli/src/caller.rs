@@ -4,7 +4,7 @@ use byname_core::{limits::MAX_NDOTS, wire};
 
 use crate::{
     input::InputError,
-    kubernetes::{ClusterState, DnsPolicy, NamespacedName, Pod, Sourced},
+    kubernetes::{ClusterState, DnsPolicy, NamespacedName, ObjectName, Pod, Sourced},
 };
 
 /// Default `ndots` of the C library, from resolv.conf(5).
@@ -118,7 +118,7 @@ impl CallerSettings {
         if let Some(text) = ndots {
             let number: u32 = text.parse().map_err(|_| {
                 let (reason, fix) = (format!("ndots {text:?} is not a number"), "use a number from 0 to 15");
-                pod.problem(&format!("Pod {name}"), ["spec", "dnsConfig", "options"], reason, fix)
+                pod.problem(ObjectName::of("Pod", name), ["spec", "dnsConfig", "options"], reason, fix)
             })?;
             // Resolvers cap it silently, resolv.conf(5).
             self.dns.ndots = u8::try_from(number).unwrap_or(MAX_NDOTS).min(MAX_NDOTS);

@@ -22,7 +22,7 @@ pub use self::{
 use crate::{
     caller::CallerSettings,
     input::{InputError, InputErrors},
-    kubernetes::{ClusterState, NamespacedName, ServiceView},
+    kubernetes::{ClusterState, NamespacedName, ObjectError, ObjectName, ServiceView},
 };
 
 /// Options of a compilation.
@@ -154,14 +154,10 @@ fn one(
     base: &Base,
 ) -> Result<wire::Service, InputErrors> {
     let name = view.name;
-    for (field, text) in [("namespace", &name.namespace), ("name", &name.name)] {
-        if !is_label(text) {
-            let reason = format!("{text:?} is not a lower-case DNS label");
-            let fix = "use a-z, 0-9 and '-' (not first or last), at most 63 bytes";
-            return Err(view.source.problem(&format!("Service {name}"), ["metadata", field], reason, fix).into());
-        }
-    }
-    let wire = service::compile(cluster, view, with)?;
+    let (wire, own) = service::compile(cluster, view, with);
+    let mut problems = InputErrors::default();
+    wrong_labels(view).chain(own).for_each(|error| problems.push(error.into()));
+    let wire = problems.or(wire)?;
     match byname_core::ServiceSpec::compile(&name.to_string(), &wire) {
         Ok(_) => Ok(wire),
         Err(refused) => {
@@ -171,6 +167,40 @@ fn one(
             Err(problems)
         }
     }
+}
+
+/// The errors in the name and the namespace of a Service.
+fn wrong_labels(view: ServiceView<'_>) -> impl Iterator<Item = ObjectError> {
+    /// Bytes of a label that an error shows.
+    const SHOWN_BYTES: usize = 80;
+    let labels = [("namespace", &view.name.namespace), ("name", &view.name.name)];
+    labels.into_iter().filter(|(_, text)| !is_label(text)).map(move |(field, text)| {
+        let shown: String = text.chars().take(SHOWN_BYTES).collect();
+        let more = if shown.len() < text.len() { "…" } else { "" };
+        let reason = format!("{shown:?}{more} is not a lower-case DNS label");
+        let fix = "use a-z, 0-9 and '-' (not first or last), at most 63 bytes";
+        view.source.problem(ObjectName::of("Service", view.name), ["metadata", field], reason, fix)
+    })
+}
+
+/// Every error for which the filter would refuse a Service, whatever the rest of the table is.
+#[must_use]
+pub fn refusals(cluster: &ClusterState, view: ServiceView<'_>) -> Vec<ObjectError> {
+    /// The key of a Service whose own name is refused.
+    const SOME_KEY: &str = "default/service";
+    let with = service::ServiceOptions { own: None, names_only: false, node: None };
+    let (wire, own) = service::compile(cluster, view, with);
+    let mut errors: Vec<ObjectError> = wrong_labels(view).collect();
+    let key = if errors.is_empty() { view.name.to_string() } else { SOME_KEY.to_owned() };
+    errors.extend(own);
+    if let Err(refused) = byname_core::ServiceSpec::compile(&key, &wire) {
+        for error in refused.listed().iter().map(|error| refused::in_service_alone(error, view)) {
+            if !errors.iter().any(|other| (&other.object, &other.field) == (&error.object, &error.field)) {
+                errors.push(error);
+            }
+        }
+    }
+    errors
 }
 
 fn with_services(

@@ -4,6 +4,7 @@ mod dns;
 mod endpoints;
 mod explanation;
 mod hints;
+mod mesh;
 mod outside;
 mod requested_name;
 mod step;
@@ -87,6 +88,7 @@ pub fn explain(
     };
     notes.extend(caller.notes.iter().cloned());
     notes.extend(hints::hints(cluster, compiled, &asked, (resolution.reason(), &trace), named.as_ref().zip(service)));
+    notes.extend(mesh::notes(cluster, &zone, &asked, named.as_ref()));
     let status = match &resolution {
         Resolution::Refuse(refusal) => Some(config.local_reply(request, *refusal).status),
         Resolution::Route(_) | Resolution::Pass(_) => None,

@@ -1,16 +1,22 @@
 //! The known state of a cluster: the objects that decide how names resolve, by namespace and name, with their places in the input.
 
 mod endpoint_view;
+mod endpoints_object;
 mod lines;
+mod mesh_rule;
+mod metadata;
 mod name;
 mod node;
+mod object_error;
 mod pod;
 mod port_view;
+mod reference_grant;
 mod remark;
 mod route;
 mod service_view;
 mod slice_view;
 mod sourced;
+mod workload;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -18,24 +24,37 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::{core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress},
+    api::{
+        core::v1::{Endpoints, Service},
+        discovery::v1::EndpointSlice,
+        networking::v1::Ingress,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde::de::DeserializeOwned;
 
-use self::name::DEFAULT_NAMESPACE;
 pub use self::{
     endpoint_view::{Conditions, EndpointView},
+    endpoints_object::EndpointsObject,
     lines::Lines,
+    mesh_rule::MeshRule,
+    metadata::is_of_api,
     name::{NamespacedName, ObjectName},
     node::Node,
+    object_error::ObjectError,
     pod::{ContainerPort, DnsPolicy, Owner, Pod},
     port_view::{AppProtocol, ServicePortView, SlicePortView, TargetPort, TransportProtocol},
+    reference_grant::ReferenceGrant,
     remark::Remark,
-    route::{BackendRef, GatewayRoute, ParentRef},
+    route::{BackendRef, GatewayRoute, ParentRef, RouteTargetPort},
     service_view::{ServiceForm, ServiceView},
     slice_view::{AddressType, SliceView},
     sourced::{Objects, Sourced},
+    workload::Workload,
+};
+use self::{
+    metadata::{is_raw_of_api, metadata_text},
+    name::DEFAULT_NAMESPACE,
 };
 use crate::input::{self, InputError, InputErrors, RawObject, Source, SourceLocation};
 
@@ -55,18 +74,30 @@ pub struct ClusterState {
     pub knows_all_slices: bool,
     /// The EndpointSlices of each Service.
     pub slices_of: BTreeMap<NamespacedName, BTreeSet<NamespacedName>>,
+    /// Endpoints objects, by the name of their Service.
+    pub endpoints: BTreeMap<NamespacedName, EndpointsObject>,
     /// Pods.
     pub pods: Objects<Pod>,
+    /// Objects with a pod template, by `kind/name`.
+    pub workloads: Objects<Workload>,
     /// Nodes, by name.
     pub nodes: BTreeMap<String, Sourced<Node>>,
     /// Ingresses.
     pub ingresses: Objects<Ingress>,
-    /// Routes of the Gateway API.
+    /// Routes of the Gateway API and of OpenShift, by `kind/name`.
     pub routes: Objects<GatewayRoute>,
+    /// ReferenceGrants.
+    pub grants: Objects<ReferenceGrant>,
+    /// Rules of a mesh for hosts, by `kind/name`.
+    pub mesh_rules: Objects<MeshRule>,
     /// Namespace objects, with their places in the input.
     pub namespaces: BTreeMap<String, SourceLocation>,
     /// Annotations for byname, by object.
     pub remarks: BTreeMap<ObjectName, Vec<Remark>>,
+    /// The kinds and namespaces of objects that came from an API server, which lists all objects of a kind.
+    pub listed: BTreeSet<(&'static str, String)>,
+    /// The kinds and files of these objects.
+    pub listed_in: BTreeSet<(&'static str, Arc<str>)>,
     /// The number of objects of each kind that byname reads.
     pub read: BTreeMap<&'static str, usize>,
     /// The number of objects of each kind that byname ignores.
@@ -90,18 +121,53 @@ impl ClusterState {
         self.read.contains_key(kind)
     }
 
+    /// Whether a namespace has no other objects of this kind than those in the input. Manifests do not say so: some objects of the
+    /// namespace may be elsewhere. Objects from an API server, which have a `uid`, come from a list of all of them.
+    #[must_use]
+    pub fn lists(&self, kind: &'static str, namespace: &str) -> bool {
+        self.listed.contains(&(kind, namespace.to_owned()))
+    }
+
+    /// Whether the input has a list of this kind, of any namespace.
+    #[must_use]
+    pub fn lists_any(&self, kind: &'static str) -> bool {
+        self.listed.range((kind, String::new())..).next().is_some_and(|(listed, _)| *listed == kind)
+    }
+
+    /// The ReferenceGrant that permits a route of this kind in the namespace `from` to refer to `service`.
+    #[must_use]
+    pub fn grant(&self, kind: &str, from: &str, service: &NamespacedName) -> Option<&NamespacedName> {
+        let mut grants = self.grants.iter().filter(|(name, _)| name.namespace == service.namespace);
+        grants.find(|(_, grant)| grant.object.permits(kind, from, &service.name)).map(|(name, _)| name)
+    }
+
+    /// Whether a ReferenceGrant of `namespace` that is not in the input does not exist.
+    #[must_use]
+    pub fn lists_grants_of(&self, namespace: &str) -> bool {
+        let has_grants = self.lists_any("ReferenceGrant") && self.lists("Service", namespace);
+        has_grants || self.lists("ReferenceGrant", namespace)
+    }
+
     /// The pods of a namespace, by name.
     pub fn pods_of<'c>(&'c self, namespace: &str) -> impl Iterator<Item = (&'c NamespacedName, &'c Sourced<Pod>)> {
         in_namespace(&self.pods, namespace)
     }
 
     /// Whether the endpoints of this Service are known, even if there are none. The control plane keeps an EndpointSlice for every
-    /// Service with a selector, so that the input is incomplete if such a Service has none.
+    /// Service with a selector, so that the input is incomplete if such a Service has none. A Service without a selector has an
+    /// EndpointSlice only if someone wrote one.
     #[must_use]
     pub fn knows_endpoints_of(&self, service: &NamespacedName) -> bool {
         let has_selector = || self.service(service).is_some_and(|service| service.selector().is_some());
-        let has_neighbours = || in_namespace(&self.slices, &service.namespace).next().is_some();
-        self.knows_all_slices || self.slices_of.contains_key(service) || (!has_selector() && has_neighbours())
+        self.has_endpoints_object(service) || self.knows_all_slices || (!has_selector() && !self.slices.is_empty())
+    }
+
+    /// Whether the input has an EndpointSlice of this Service, or an Endpoints object in its place.
+    #[must_use]
+    pub fn has_endpoints_object(&self, service: &NamespacedName) -> bool {
+        let endpoints = || self.endpoints.get(service).zip(self.service(service));
+        self.slices_of.contains_key(service)
+            || endpoints().is_some_and(|(endpoints, service)| service.counts(endpoints))
     }
 
     /// Every namespace that has a Namespace object, a Service or a Pod, in order.
@@ -110,6 +176,24 @@ impl ClusterState {
         let of_services = self.services.keys().map(|name| &*name.namespace);
         let of_pods = self.pods.keys().map(|name| &*name.namespace);
         self.namespaces.keys().map(String::as_str).chain(of_services).chain(of_pods).collect()
+    }
+
+    /// Whether an object was read from an API server: it is of a listed kind and namespace.
+    #[must_use]
+    pub fn has_read_from_api(&self, object: &ObjectName) -> bool {
+        let name = NamespacedName::new(&object.namespace, &object.name);
+        match object.kind.as_str() {
+            "Service" => self.service(&name).is_some_and(|service| service.is_of_api()),
+            "EndpointSlice" => self.slices.get(&name).is_some_and(|slice| is_of_api(&slice.object.metadata)),
+            kind => {
+                let kind = match kind {
+                    "Pod" | "Node" | "Namespace" | "Ingress" | "Endpoints" => kind,
+                    kind if kind.ends_with("Route") => "Route",
+                    _ => "Workload",
+                };
+                self.listed.iter().any(|(listed, namespace)| *listed == kind && *namespace == object.namespace)
+            }
+        }
     }
 
     /// The Service of this name.
@@ -125,13 +209,16 @@ impl ClusterState {
     }
 
     fn view<'c>(&'c self, name: &'c NamespacedName, source: &'c Sourced<Service>) -> ServiceView<'c> {
-        ServiceView::new(name, source, &self.slices, self.slices_of.get(name))
+        ServiceView::new(name, source, &self.slices, self.slices_of.get(name), self.endpoints.get(name))
     }
 
-    /// The endpoints of all EndpointSlices, including EndpointSlices that name no Service.
+    /// The endpoints of all EndpointSlices, including EndpointSlices that name no Service, and of the Endpoints objects of
+    /// Services.
     pub fn endpoint_views(&self) -> impl Iterator<Item = EndpointView<'_>> {
         let slices = self.slices.iter().map(|(name, source)| SliceView::new(name, source));
-        slices.filter(SliceView::counts).flat_map(|slice| slice.endpoints())
+        let services = self.endpoints.keys().filter_map(|name| self.service(name));
+        let mirrors = services.flat_map(|service| service.all_slices()).filter(|slice| slice.mirror.is_some());
+        slices.chain(mirrors).filter(SliceView::counts).flat_map(|slice| slice.endpoints())
     }
 
     /// Inserts an EndpointSlice, and replaces one of the same name.
@@ -172,74 +259,138 @@ impl ClusterState {
             let problem = InputError::at(&raw.place, "is not set", "write it as kubectl prints it, such as v1");
             return Err(problem.with_object(raw.kind.as_str()).with_field("apiVersion"));
         }
-        let (group, version) = raw.api_version.rsplit_once('/').unwrap_or(("", &raw.api_version));
+        let api_version = raw.api_version.clone();
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
+        let is_of_api = is_raw_of_api(&raw);
         match (group, raw.kind.as_str()) {
             // Every version of the Gateway API has the fields that byname reads.
             (
                 "" | "discovery.k8s.io" | "networking.k8s.io",
-                kind @ ("Service" | "EndpointSlice" | "Pod" | "Node" | "Ingress"),
+                kind @ ("Service" | "EndpointSlice" | "Endpoints" | "Pod" | "Node" | "Ingress"),
             ) if version != "v1" => {
                 *self.skipped.entry(format!("{kind} of {}", raw.api_version)).or_default() += 1;
                 Ok(())
             }
             ("", "Service") => {
-                self.count("Service");
+                self.count("Service", &raw);
                 let (name, object) = namespaced(&raw, |service: &Service| &service.metadata)?;
                 add(&mut self.services, "Service", name, object)
             }
             ("discovery.k8s.io", "EndpointSlice") => {
-                self.count("EndpointSlice");
+                self.count("EndpointSlice", &raw);
                 let (name, object) = namespaced(&raw, |slice: &EndpointSlice| &slice.metadata)?;
                 if let Some(service) = service_of(&name, &object.object) {
                     self.slices_of.entry(service).or_default().insert(name.clone());
                 }
                 add(&mut self.slices, "EndpointSlice", name, object)
             }
+            ("", "Endpoints") => {
+                self.count("Endpoints", &raw);
+                let (name, object) = namespaced(&raw, |endpoints: &Endpoints| &endpoints.metadata)?;
+                let place = object.place.clone();
+                let endpoints = EndpointsObject::of(object, is_of_api);
+                match self.endpoints.entry(name) {
+                    Entry::Vacant(free) => drop(free.insert(endpoints)),
+                    Entry::Occupied(other) if other.get().is_same(&endpoints) => {}
+                    Entry::Occupied(other) => {
+                        let problem = InputError::at(
+                            &place,
+                            "differs from another object of the same name",
+                            "keep one of the two",
+                        );
+                        return Err(problem.with_object(format!("Endpoints {}", other.key())));
+                    }
+                }
+                Ok(())
+            }
             ("", "Pod") => {
-                self.count("Pod");
+                self.count("Pod", &raw);
                 let (name, pod) = namespaced(&raw, |pod: &k8s_openapi::api::core::v1::Pod| &pod.metadata)?;
                 let pod = Sourced { object: Pod::of(pod.object), place: pod.place, lines: pod.lines };
                 add(&mut self.pods, "Pod", name, pod)
             }
             ("", "Node") => {
-                self.count("Node");
+                self.count("Node", &raw);
                 let node: Sourced<k8s_openapi::api::core::v1::Node> = sourced(&raw)?;
                 let name = named(&raw, &node.object.metadata)?;
                 let node = Sourced { object: Node::of(node.object), place: node.place, lines: node.lines };
                 add(&mut self.nodes, "Node", name, node)
             }
             ("networking.k8s.io", "Ingress") => {
-                self.count("Ingress");
+                self.count("Ingress", &raw);
                 let (name, object) = namespaced(&raw, |ingress: &Ingress| &ingress.metadata)?;
                 add(&mut self.ingresses, "Ingress", name, object)
             }
-            ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute") => {
-                self.count("Route");
+            ("gateway.networking.k8s.io", "ReferenceGrant") => {
+                self.count("ReferenceGrant", &raw);
+                let grant: Sourced<reference_grant::ReferenceGrantObject> = sourced(&raw)?;
+                let name = key("", &raw, &grant.object.metadata)?;
+                let object = grant.object.into_grant();
+                add(
+                    &mut self.grants,
+                    "ReferenceGrant",
+                    name,
+                    Sourced { object, place: grant.place, lines: grant.lines },
+                )
+            }
+            ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute")
+            | ("route.openshift.io", "Route") => {
+                self.count("Route", &raw);
                 let route: Sourced<route::RouteObject> = sourced(&raw)?;
-                let name = NamespacedName {
-                    // Routes of two kinds may have the same name.
-                    name: format!("{}/{}", raw.kind, named(&raw, &route.object.metadata)?),
-                    namespace: route.object.metadata.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into()),
-                };
+                let name = key(&format!("{}/", raw.kind), &raw, &route.object.metadata)?;
                 let object = route.object.into_route(&raw.kind);
                 add(&mut self.routes, "Route", name, Sourced { object, place: route.place, lines: route.lines })
             }
             ("", "Namespace") => {
-                self.count("Namespace");
+                self.count("Namespace", &raw);
                 let metadata: Sourced<MetadataAlone> = sourced(&raw)?;
                 self.namespaces.insert(named(&raw, &metadata.object.metadata)?, raw.place);
                 Ok(())
             }
-            _ => {
-                *self.skipped.entry(raw.kind).or_default() += 1;
+            (group, kind) if mesh_rule::is_mesh_rule(group, kind) => {
+                let Ok(rule) = sourced::<mesh_rule::MeshRuleObject>(&raw) else { return self.skip(raw) };
+                self.count("MeshRule", &raw);
+                let name = key(&format!("{}/", raw.kind), &raw, &rule.object.metadata)?;
+                let Some(object) = rule.object.into_rule(&raw.kind) else { return Ok(()) };
+                add(&mut self.mesh_rules, "rule", name, Sourced { object, place: rule.place, lines: rule.lines })
+            }
+            (group, kind) => {
+                let Some(kind) = workload::kind(group, kind) else { return self.skip(raw) };
+                // Only lint reads workloads, so an unreadable one must not stop the other commands.
+                let Ok(workload) = sourced::<workload::WorkloadObject>(&raw) else { return self.skip(raw) };
+                self.count("Workload", &raw);
+                let name = key(&format!("{kind}/"), &raw, &workload.object.metadata)?;
+                let Some(object) = workload.object.into_workload(kind, is_of_api) else { return Ok(()) };
+                let workload = Sourced { object, place: workload.place, lines: workload.lines };
+                // Overlays of one workload may all be in a directory. The first one counts.
+                self.workloads.entry(name).or_insert(workload);
                 Ok(())
             }
         }
     }
 
-    fn count(&mut self, kind: &'static str) {
-        *self.read.entry(kind).or_default() += 1;
+    fn skip(&mut self, raw: RawObject) -> Result<(), InputError> {
+        *self.skipped.entry(raw.kind).or_default() += 1;
+        Ok(())
     }
+
+    fn count(&mut self, kind: &'static str, raw: &RawObject) {
+        *self.read.entry(kind).or_default() += 1;
+        if is_raw_of_api(raw) {
+            let namespace = match kind {
+                "Node" | "Namespace" => "",
+                _ => metadata_text(raw, "namespace").unwrap_or(DEFAULT_NAMESPACE),
+            };
+            self.listed.insert((kind, namespace.to_owned()));
+            self.listed_in.insert((kind, Arc::clone(&raw.place.file)));
+        }
+    }
+}
+
+/// The key of an object beside objects of other kinds, which may have the same name.
+fn key(prefix: &str, raw: &RawObject, metadata: &ObjectMeta) -> Result<NamespacedName, InputError> {
+    let namespace = metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    Ok(NamespacedName::new(namespace, &format!("{prefix}{}", named(raw, metadata)?)))
 }
 
 /// The Service of an EndpointSlice, from its label: the name of the EndpointSlice is arbitrary.

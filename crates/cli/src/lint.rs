@@ -4,6 +4,7 @@
 //! that it needs, and the report says so.
 
 mod backends;
+mod baseline;
 mod context;
 mod endpoints;
 mod exposure;
@@ -13,8 +14,10 @@ mod findings;
 mod ignore;
 mod ignore_annotations;
 mod names;
+mod patch;
 mod ports;
 mod public_suffixes;
+mod refused;
 mod registry;
 mod report;
 mod rule;
@@ -25,13 +28,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::context::Context;
 pub use self::{
+    baseline::Baseline,
     finding::{Finding, Ignored, IgnoredBy},
     ignore::Ignore,
+    patch::Patch,
     registry::{by_id, rules},
     report::{LintReport, json, sarif, text},
     rule::{Rule, Severity},
 };
-use crate::kubernetes::ClusterState;
+use crate::kubernetes::{ClusterState, GatewayRoute, NamespacedName, SERVICE_NAME, Sourced};
 
 /// The options of lint.
 #[derive(Clone, Debug)]
@@ -40,11 +45,13 @@ pub struct LintOptions {
     pub domain: String,
     /// The rules to ignore.
     pub ignores: Vec<Ignore>,
+    /// The findings to ignore because a team has them already.
+    pub baseline: Option<Baseline>,
 }
 
 impl Default for LintOptions {
     fn default() -> Self {
-        Self { domain: "cluster.local".into(), ignores: Vec::new() }
+        Self { domain: "cluster.local".into(), ignores: Vec::new(), baseline: None }
     }
 }
 
@@ -54,19 +61,83 @@ pub fn lint(cluster: &ClusterState, options: &LintOptions) -> LintReport {
     let context = Context::new(cluster, &options.domain, rules().map(|rule| rule.id).collect());
     let mut findings = Vec::new();
     let mut not_run: BTreeMap<&'static str, Vec<&'static Rule>> = BTreeMap::new();
+    let mut in_part: BTreeMap<&'static str, Vec<&'static Rule>> = BTreeMap::new();
     for rule in rules() {
-        let missing: BTreeSet<&str> = rule.needs.iter().copied().filter(|kind| !cluster.knows(kind)).collect();
+        let missing: BTreeSet<&str> = rule.needs.iter().copied().filter(|kind| !is_read(cluster, kind)).collect();
         if missing.is_empty() {
             findings.extend(finding::run(rule, &context));
+            if let Some(kind) = rule.absence.filter(|kind| matters(cluster, kind) && !cluster.lists_any(kind)) {
+                in_part.entry(kind).or_default().push(rule);
+            }
         }
         for kind in missing {
             not_run.entry(kind).or_default().push(rule);
         }
     }
+    drop_refused_twice(&mut findings);
+    for finding in findings.iter_mut().filter(|finding| finding.service.is_none()) {
+        finding.service = service_of(finding, cluster);
+    }
     finding::sort(&mut findings);
     for finding in &mut findings {
-        finding.ignored = ignore::why(finding, &options.ignores, cluster);
+        let in_baseline = options.baseline.as_ref().is_some_and(|baseline| baseline.has(finding));
+        let in_baseline = in_baseline.then(|| Ignored { by: IgnoredBy::Baseline, reason: "in the baseline".into() });
+        finding.ignored = ignore::why(finding, &options.ignores, cluster).or(in_baseline);
     }
+    let stale = options.baseline.as_ref().map_or(0, |baseline| baseline.stale(&findings));
     let unused = ignore::unused(&options.ignores, &findings).collect();
-    LintReport { findings, not_run, unused, services: cluster.services.len() }
+    LintReport { findings, not_run, in_part, unused, stale, services: cluster.services.len() }
+}
+
+/// Removes what the filter refuses where another rule says why.
+fn drop_refused_twice(findings: &mut Vec<Finding>) {
+    let is_refused = |finding: &Finding| finding.rule.id == refused::REFUSED;
+    let (refused, mut others): (Vec<_>, Vec<_>) = findings.drain(..).partition(is_refused);
+    let is_new = |finding: &Finding| {
+        let says_why = |other: &Finding| {
+            let is_about_field = other.field.starts_with(&finding.field) || finding.field.starts_with(&other.field);
+            other.object == finding.object
+                && other.rule.severity == Severity::Error
+                && (is_about_field || finding.field == "metadata.name")
+        };
+        !others.iter().any(says_why)
+    };
+    let refused: Vec<Finding> = refused.into_iter().filter(is_new).collect();
+    others.extend(refused);
+    *findings = others;
+}
+
+/// The Service that a finding in another object is about.
+fn service_of(finding: &Finding, cluster: &ClusterState) -> Option<NamespacedName> {
+    let name = NamespacedName::new(&finding.object.namespace, &finding.object.name);
+    match finding.object.kind.as_str() {
+        "EndpointSlice" => cluster
+            .slices
+            .get(&name)?
+            .object
+            .metadata
+            .labels
+            .as_ref()?
+            .get(SERVICE_NAME)
+            .map(|service| NamespacedName::new(&name.namespace, service)),
+        "Endpoints" => Some(name),
+        _ => None,
+    }
+}
+
+/// Whether it matters that the input lacks a kind: ReferenceGrants only for routes into other namespaces.
+fn matters(cluster: &ClusterState, kind: &str) -> bool {
+    let leaves = |(name, route): (&NamespacedName, &Sourced<GatewayRoute>)| {
+        route.object.backends.iter().any(|(_, to)| to.namespace.as_ref().is_some_and(|to| *to != name.namespace))
+    };
+    kind != "ReferenceGrant" || cluster.routes.iter().any(leaves)
+}
+
+/// Whether the input has objects of a kind that a rule needs.
+fn is_read(cluster: &ClusterState, kind: &str) -> bool {
+    match kind {
+        "Pod or workload" => cluster.knows("Pod") || cluster.knows("Workload"),
+        "EndpointSlice" => cluster.knows("EndpointSlice") || cluster.knows("Endpoints"),
+        kind => cluster.knows(kind),
+    }
 }

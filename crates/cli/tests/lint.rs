@@ -1,7 +1,16 @@
 //! `byname lint`: each rule on a cluster with the mistake and on a fixed cluster, the output formats, and ignored
 //! findings.
 
-#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a panic fails the test")]
+
+#[path = "lint/ci.rs"]
+mod ci;
+#[path = "lint/knowledge.rs"]
+mod knowledge;
+#[path = "lint/precision.rs"]
+mod precision;
+#[path = "lint/reports.rs"]
+mod reports;
 
 use std::{
     collections::BTreeSet,
@@ -91,8 +100,10 @@ fn ids_are_sorted_and_names_are_unique() {
 fn every_rule_has_fixtures_and_a_section_in_the_docs() {
     let ids: BTreeSet<String> = rules().map(|rule| rule.id.to_owned()).collect();
     let directories = fs::read_dir(fixtures()).unwrap();
-    let directories: BTreeSet<String> =
-        directories.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let directories: BTreeSet<String> = directories
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("BN"))
+        .collect();
     assert_eq!(ids, directories);
 
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/lint.md");
@@ -203,7 +214,8 @@ fn ignored_findings_are_counted_and_listed() {
     let cluster = read(&fixtures().join("BN056/fail.yaml"));
     let ignores = vec!["BN056:shop/web=until the balancer is there".parse::<Ignore>().unwrap()];
     let report = lint(&cluster, &LintOptions { ignores, ..LintOptions::default() });
-    assert!(plain(&report).starts_with("no issues in 1 Service\n1 finding ignored, with reasons\n"));
+    assert!(plain(&report).starts_with("no issues in 1 Service; "));
+    assert!(plain(&report).contains("\n1 finding ignored, with reasons\n"));
     let listed: Value = serde_json::from_str(&json(&report)).unwrap();
     let ignored = serde_json::json!({"by": "flag", "reason": "until the balancer is there"});
     assert_eq!(listed[0]["ignored"], ignored);
@@ -257,11 +269,17 @@ spec: {clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 80, targetPor
     let report = judge(&parse(service));
     assert_eq!(ids(&report), [""; 0]);
     let missing: Vec<&str> = report.not_run.keys().copied().collect();
-    assert_eq!(missing, ["EndpointSlice", "Node", "Pod"]);
+    assert_eq!(missing, ["EndpointSlice", "Node", "Pod", "Pod or workload"]);
     let written = plain(&report);
-    assert!(written.contains("rules not run because the input has no Pod: BN001, BN002, BN013"), "{written}");
-    assert!(written.contains("add pods to kubectl get"), "{written}");
-    assert!(plain(&report).matches("add pods").count() == 1);
+    let rules = rules().count();
+    let verdict = format!(
+        "no issues in 1 Service; 16 of {rules} rules did not run: the input has no EndpointSlice, no Node, no Pod or workload\n"
+    );
+    assert!(written.starts_with(&verdict), "{written}");
+    let line = "rules not run because the input has no Pod or workload: BN001, BN002, BN005, BN020, BN021; add pods to kubectl get";
+    assert!(written.contains(line), "{written}");
+    let line = "rules that need a dump to know what is missing, because manifests may lack it: BN004, BN014, BN036, BN040, BN055 (Service)";
+    assert!(written.contains(line), "{written}");
 }
 
 #[test]
@@ -274,7 +292,9 @@ metadata: {name: api, namespace: shop}
 spec: {type: ExternalName, externalName: api.billing.svc.cluster.local}
 ";
     assert_eq!(ids(&judge(&parse(alias))), [""; 0]);
-    let namespaces = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+    let manifest = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+    assert_eq!(ids(&judge(&parse(&format!("{alias}{manifest}")))), [""; 0]);
+    let namespaces = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop, uid: u1}\n";
     assert_eq!(ids(&judge(&parse(&format!("{alias}{namespaces}")))), ["BN036"]);
     // With another cluster domain, the target is an external name.
     let options = LintOptions { domain: "example.org".into(), ..LintOptions::default() };
@@ -359,7 +379,7 @@ fn services_and_endpoints_are_read_as_the_filter_reads_them() {
             web(&format!("{HTTPS}, selector: {{app: web}}"), &[FQDN]),
             &["BN010"],
         ),
-        ("an FQDN slice has no ports", web(BOTH, &[HTTP_SLICE, FQDN]), &["BN015"]),
+        ("an FQDN slice has no ports", web(BOTH, &[HTTP_SLICE, FQDN]), &["BN015", "BN019"]),
         ("nil conditions are ready", web(HTTPS, &[&of_conditions("{}")]), &[]),
         ("nil ready is ready", web(HTTPS, &[&of_conditions("{serving: false, terminating: true}")]), &[]),
         ("nil serving is serving", web(HTTPS, &[&of_conditions("{ready: false, terminating: true}")]), &[]),
@@ -452,8 +472,8 @@ fn control_characters_never_reach_a_terminal() {
                 "ports": [{{"name": "{evil}", "port": 80, "nodePort": 1, "appProtocol": "kubernetes.io/{evil}"}}]}}}}"#
     );
     let report = judge(&parse(&objects));
-    assert_eq!(ids(&report), ["BN025", "BN037", "BN050", "BN090"]);
-    assert_eq!(report.findings.len(), 5);
+    assert_eq!(ids(&report), ["BN025", "BN037", "BN050", "BN080", "BN090"]);
+    assert!(report.findings.iter().any(|finding| finding.rule.id == "BN035" && finding.ignored.is_some()));
     let hides = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{200b}\u{feff}".contains(c));
     for written in [plain(&report), json(&report), sarif(&report)] {
         assert!(!written.contains(hides), "{written:?}");
@@ -642,7 +662,7 @@ fn usual_manifests_have_no_findings() {
 
 #[test]
 fn a_request_mirror_is_checked_as_a_backend() {
-    let text = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.0.0.1, ports: [{port: 80}]}}\n\
+    let text = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop, uid: u1}, spec: {clusterIP: 10.0.0.1, ports: [{port: 80}]}}\n\
                 ---\n{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: r, namespace: shop}, spec: {rules: \
                 [{backendRefs: [{name: web, port: 80}], filters: [{type: RequestMirror, requestMirror: {backendRef: {name: gone, port: \
                 80}}}]}]}}\n";

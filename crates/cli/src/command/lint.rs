@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     kubernetes::ClusterState,
-    lint::{self, Finding, Ignore, LintOptions, LintReport, Severity},
+    lint::{self, Baseline, Finding, Ignore, LintOptions, LintReport, Severity},
     output,
 };
 
@@ -26,6 +26,8 @@ Examples:
   byname lint -f manifests/ --fail-on error
   byname lint -f cluster.yaml --ignore BN056:shop/edge=\"until the new load balancer is there\"
   byname lint -f manifests/ -o sarif --output-file byname.sarif
+  byname lint -f manifests/ --write-baseline byname-baseline.json
+  byname lint -f manifests/ --baseline byname-baseline.json
 
 Exit status: 0 if no finding reaches --fail-on; 1 if one does; 2 if an argument or the input is invalid.")]
 pub(super) struct Lint {
@@ -49,6 +51,12 @@ pub(super) struct Lint {
     /// Ignore a rule everywhere or for one object; a reason is required. Can be repeated.
     #[arg(long, value_name = "RULE[:NAMESPACE/NAME]=REASON")]
     ignore: Vec<Ignore>,
+    /// Ignore the findings of this file, which --write-baseline wrote.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Write all open findings to this file for --baseline, and exit with status 0.
+    #[arg(long, value_name = "FILE")]
+    write_baseline: Option<PathBuf>,
     /// Print all rules and exit.
     #[arg(long)]
     list_rules: bool,
@@ -111,7 +119,24 @@ impl Lint {
                  pass the output of kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml"
             );
         }
-        let mut report = lint::lint(&cluster, &LintOptions { domain: self.cluster_domain, ignores: self.ignore });
+        let baseline = match &self.baseline {
+            Some(file) => Some(Baseline::read(file).with_context(|| {
+                format!("--baseline {} cannot be read; write the file with --write-baseline", file.display())
+            })?),
+            None => None,
+        };
+        let options = LintOptions { domain: self.cluster_domain, ignores: self.ignore, baseline };
+        let mut report = lint::lint(&cluster, &options);
+        if let Some(file) = &self.write_baseline {
+            output::write(Some(file), &report.baseline().text())?;
+            return Ok(FINE);
+        }
+        if report.stale > 0 {
+            output::note(&format!(
+                "{} of the baseline match no finding any more; renew the file with --write-baseline",
+                if report.stale == 1 { "1 entry".to_owned() } else { format!("{} entries", report.stale) }
+            ));
+        }
         for ignore in &report.unused {
             output::warn(&format!("--ignore {ignore}: no finding matches; correct or remove it"));
         }

@@ -31,8 +31,8 @@ pub(super) fn say_skipped(cluster: &ClusterState) {
     }
     let count: usize = cluster.skipped.values().sum();
     let kinds: Vec<String> = cluster.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let objects = if count == 1 { "object that does" } else { "objects that do" };
-    note(&format!("skipped {count} {objects} not affect names: {}", kinds.join(", ")));
+    let objects = if count == 1 { "object" } else { "objects" };
+    note(&format!("skipped {count} {objects} of kinds that byname does not read: {}", kinds.join(", ")));
 }
 
 /// A progress bar on the standard error while a large input is read, if that is a terminal.

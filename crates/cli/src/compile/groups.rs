@@ -7,9 +7,8 @@ use std::{
 
 use byname_core::wire;
 
-use crate::{
-    input::{Field, InputError},
-    kubernetes::{ClusterState, EndpointView, ServiceView, SlicePortView, SliceView, TransportProtocol},
+use crate::kubernetes::{
+    ClusterState, EndpointView, ObjectError, ServiceView, SlicePortView, SliceView, TransportProtocol,
 };
 
 /// The properties that the endpoints of a group share.
@@ -81,7 +80,7 @@ pub(super) fn compile(
     view: ServiceView<'_>,
     service: &wire::Service,
     node: Option<&str>,
-) -> Result<Vec<wire::EndpointGroup>, InputError> {
+) -> Result<Vec<wire::EndpointGroup>, ObjectError> {
     let wanted = GroupingCriteria::of(service, node);
     // An endpoint that moves between EndpointSlices may be in both for a while: the ready copy counts.
     let mut endpoints: BTreeMap<(IpAddr, Option<Ports>), (Shared, &str)> = BTreeMap::new();
@@ -91,8 +90,8 @@ pub(super) fn compile(
         for endpoint in slice.endpoints() {
             let address = endpoint.ip().ok_or_else(|| {
                 slice.source.problem(
-                    &format!("EndpointSlice {}", slice.name),
-                    endpoint.field().field("addresses").item(0),
+                    slice.object_name(),
+                    endpoint.address_field(0),
                     format!("{:?} is not an IP address", endpoint.address),
                     "write an IPv4 or IPv6 address without port or zone",
                 )
@@ -117,14 +116,14 @@ pub(super) fn compile(
 }
 
 /// The TCP ports of an EndpointSlice by name, without ports that have no number: no client can connect to them.
-fn ports(slice: &SliceView<'_>, service: &wire::Service) -> Result<Option<Ports>, InputError> {
+fn ports(slice: &SliceView<'_>, service: &wire::Service) -> Result<Option<Ports>, ObjectError> {
     let mut ports = Vec::new();
     for port in slice.ports().filter(|port| port.protocol == TransportProtocol::Tcp) {
         let Some(number) = port.number else { continue };
         let number = u16::try_from(number).map_err(|_| {
             slice.source.problem(
-                &format!("EndpointSlice {}", slice.name),
-                Field::from(["ports"]).item(port.index).field("port"),
+                slice.object_name(),
+                slice.port_field(port.index),
                 format!("{number} is not a port"),
                 "use 1 to 65535",
             )

@@ -5,7 +5,7 @@ use byname_core::{FieldError, FieldPath, wire::PathElement};
 use super::base::Base;
 use crate::{
     input::{Field, InputError},
-    kubernetes::{ClusterState, NamespacedName},
+    kubernetes::{ClusterState, NamespacedName, ObjectError, ObjectName, ServiceView},
 };
 
 /// A refused field of a Service: the Service's key, and the steps below it.
@@ -33,21 +33,34 @@ pub(super) fn in_service(
     base: &Base,
 ) -> InputError {
     let below = split(&refused.path).map_or(&[][..], |(_, below)| below);
-    let field = match below {
+    match below {
         // Kubernetes has no such fields.
-        [PathElement::Field(own), ..] if ["alias", "subsets", "steering"].contains(&&**own) => {
-            return in_base(refused, base);
-        }
+        [PathElement::Field(own), ..] if ["alias", "subsets", "steering"].contains(&&**own) => in_base(refused, base),
+        below => match cluster.service(name) {
+            Some(service) => in_object(refused, below, service).into(),
+            None => InputError::new(&format!("Service {name}"), refused.problem(), refused.error_type.fix()),
+        },
+    }
+}
+
+/// The error in the object of a Service. `below` are the steps of the error's path in the Service.
+fn in_object(refused: &FieldError, below: &[PathElement], service: ServiceView<'_>) -> ObjectError {
+    let field = match below {
         [] => Field::from(["metadata", "name"]),
         // Endpoints come from other objects.
         [PathElement::Field(endpoints), ..] if endpoints == "endpoints" => Field::from(["metadata", "name"]),
+        [PathElement::Field(ips), ..] if ips == "clusterIPs" && service.spec.cluster_ips.is_none() => {
+            Field::from(["spec", "clusterIP"])
+        }
         below => Field::from(["spec"]).below(below),
     };
-    let (called, reason, fix) = (format!("Service {name}"), refused.problem(), refused.error_type.fix());
-    match cluster.services.get(name) {
-        Some(source) => source.problem(&called, field, reason, fix),
-        None => InputError::new(&called, reason, fix),
-    }
+    let object = ObjectName::of("Service", service.name);
+    service.source.problem(object, field, refused.problem(), refused.error_type.fix())
+}
+
+/// The error that the core finds in a Service of its own, without a hand-written configuration.
+pub(super) fn in_service_alone(refused: &FieldError, service: ServiceView<'_>) -> ObjectError {
+    in_object(refused, split(&refused.path).map_or(&[][..], |(_, below)| below), service)
 }
 
 /// The error in the hand-written configuration or in a command-line option.

@@ -4,8 +4,8 @@ use byname_core::{limits::MAX_ENDPOINT_GROUPS, wire};
 
 use super::groups;
 use crate::{
-    input::{Field, InputError},
-    kubernetes::{ClusterState, ServicePortView, ServiceView, TransportProtocol},
+    input::Field,
+    kubernetes::{ClusterState, ObjectError, ObjectName, ServicePortView, ServiceView, TransportProtocol},
 };
 
 /// Options for compiling a Service.
@@ -19,19 +19,19 @@ pub(super) struct ServiceOptions<'w> {
     pub(super) node: Option<&'w str>,
 }
 
-/// The source of a Service's fields, for errors.
+/// The errors of a Service's fields, collected.
 struct ServiceFields<'s> {
-    called: String,
     service: ServiceView<'s>,
+    errors: Vec<ObjectError>,
 }
 
-/// Compiles a Service.
+/// Compiles a Service. A field with an error gets its default, so that the rest of the Service is checked too.
 pub(super) fn compile(
     cluster: &ClusterState,
     view: ServiceView<'_>,
     ServiceOptions { own, names_only, node }: ServiceOptions<'_>,
-) -> Result<wire::Service, InputError> {
-    let fields = ServiceFields { called: format!("Service {}", view.name), service: view };
+) -> (wire::Service, Vec<ObjectError>) {
+    let mut fields = ServiceFields { service: view, errors: Vec::new() };
     let spec = view.spec;
     let own = own.cloned().unwrap_or_default();
     let service_type = match view.type_word() {
@@ -40,35 +40,35 @@ pub(super) fn compile(
         "LoadBalancer" => wire::ServiceType::LoadBalancer,
         "ExternalName" => wire::ServiceType::ExternalName,
         other => {
-            return Err(fields.problem(
-                ["spec", "type"],
-                format!("{other:?} is not a Service type"),
-                "use ClusterIP, NodePort, LoadBalancer or ExternalName",
-            ));
+            let fix = "use ClusterIP, NodePort, LoadBalancer or ExternalName";
+            fields.add(["spec", "type"], format!("{other:?} is not a Service type"), fix);
+            wire::ServiceType::default()
         }
     };
     if view.is_external_name() {
         // DNS ignores its ports, and the other fields belong to other types.
-        return Ok(wire::Service {
+        let service = wire::Service {
             service_type,
             external_name: spec.external_name.clone(),
             alias: own.alias,
             subsets: own.subsets,
             steering: own.steering,
             ..wire::Service::default()
-        });
+        };
+        return (service, fields.errors);
     }
     let mut service = wire::Service {
         service_type,
         cluster_ips: view.cluster_ips().collect(),
-        ports: fields.ports()?,
+        ports: view.ports().map(|port| fields.port(port)).collect(),
         publish_not_ready_addresses: view.publishes_not_ready(),
         internal_traffic_policy: match spec.internal_traffic_policy.as_deref() {
             None | Some("Cluster") => wire::InternalTrafficPolicy::Cluster,
             Some("Local") => wire::InternalTrafficPolicy::Local,
             Some(other) => {
                 let reason = format!("{other:?} is not a traffic policy");
-                return Err(fields.problem(["spec", "internalTrafficPolicy"], reason, "use Cluster or Local"));
+                fields.add(["spec", "internalTrafficPolicy"], reason, "use Cluster or Local");
+                wire::InternalTrafficPolicy::Cluster
             }
         },
         traffic_distribution: match spec.traffic_distribution.as_deref() {
@@ -83,7 +83,8 @@ pub(super) fn compile(
             Some("ClientIP") => wire::SessionAffinity::ClientIP,
             Some(other) => {
                 let reason = format!("{other:?} is not a session affinity");
-                return Err(fields.problem(["spec", "sessionAffinity"], reason, "use None or ClientIP"));
+                fields.add(["spec", "sessionAffinity"], reason, "use None or ClientIP");
+                wire::SessionAffinity::None
             }
         },
         ip_families: ip_families(view),
@@ -93,15 +94,18 @@ pub(super) fn compile(
         ..wire::Service::default()
     };
     if !names_only && cluster.knows_endpoints_of(view.name) {
-        let groups = groups::compile(cluster, view, &service, node)?;
-        if groups.len() > MAX_ENDPOINT_GROUPS {
-            let reason = format!("has {} groups of endpoints, and the limit is {MAX_ENDPOINT_GROUPS}", groups.len());
-            let fix = "compile for one pod with --pod, so that endpoints on all other nodes share groups";
-            return Err(fields.problem(["metadata", "name"], reason, fix));
+        match groups::compile(cluster, view, &service, node) {
+            Ok(groups) if groups.len() > MAX_ENDPOINT_GROUPS => {
+                let reason =
+                    format!("has {} groups of endpoints, and the limit is {MAX_ENDPOINT_GROUPS}", groups.len());
+                let fix = "compile for one pod with --pod, so that endpoints on all other nodes share groups";
+                fields.add(["metadata", "name"], reason, fix);
+            }
+            Ok(groups) => service.endpoints = Some(groups),
+            Err(error) => fields.errors.push(error),
         }
-        service.endpoints = Some(groups);
     }
-    Ok(service)
+    (service, fields.errors)
 }
 
 /// The IP families of a Service; empty if its first address implies them. A single-stack Service says its family if it has
@@ -113,32 +117,32 @@ fn ip_families(view: ServiceView<'_>) -> Vec<wire::IpFamily> {
 }
 
 impl ServiceFields<'_> {
-    fn ports(&self) -> Result<Vec<wire::ServicePort>, InputError> {
-        self.service.ports().map(|port| self.port(port)).collect()
-    }
-
-    fn port(&self, view: ServicePortView<'_>) -> Result<wire::ServicePort, InputError> {
-        let number = u16::try_from(view.number).ok().filter(|number| *number != 0).ok_or_else(|| {
-            self.problem(view.field().field("port"), format!("{} is not a port", view.number), "use 1 to 65535")
-        })?;
+    /// The port in the table. A number that is no port becomes 0.
+    fn port(&mut self, view: ServicePortView<'_>) -> wire::ServicePort {
+        let number = u16::try_from(view.number).unwrap_or_default();
+        if number == 0 {
+            self.add(view.field().field("port"), format!("{} is not a port", view.number), "use 1 to 65535");
+        }
         let protocol = match view.protocol {
             TransportProtocol::Tcp => wire::Protocol::Tcp,
             TransportProtocol::Udp => wire::Protocol::Udp,
             TransportProtocol::Sctp => wire::Protocol::Sctp,
             TransportProtocol::Unknown(other) => {
                 let reason = format!("{other:?} is not a port protocol");
-                return Err(self.problem(view.field().field("protocol"), reason, "use TCP, UDP or SCTP"));
+                self.add(view.field().field("protocol"), reason, "use TCP, UDP or SCTP");
+                wire::Protocol::Tcp
             }
         };
-        Ok(wire::ServicePort {
+        wire::ServicePort {
             name: view.name.to_owned(),
             port: number,
             protocol,
             app_protocol: view.object.app_protocol.clone(),
-        })
+        }
     }
 
-    fn problem(&self, field: impl Into<Field>, reason: impl Into<String>, fix: impl Into<String>) -> InputError {
-        self.service.source.problem(&self.called, field, reason, fix)
+    fn add(&mut self, field: impl Into<Field>, reason: impl Into<String>, fix: impl Into<String>) {
+        let object = ObjectName::of("Service", self.service.name);
+        self.errors.push(self.service.source.problem(object, field, reason, fix));
     }
 }

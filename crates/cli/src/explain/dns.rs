@@ -34,6 +34,8 @@ pub struct DnsQuery {
 pub enum DnsAnswer {
     /// Addresses.
     Addresses,
+    /// An address that the API server assigns when the Service is created; the input is a manifest.
+    Unassigned,
     /// The name exists and has no addresses.
     NoData,
     /// The name does not exist: NXDOMAIN.
@@ -60,7 +62,8 @@ pub(super) fn queries(cluster: &ClusterState, config: &Config, zone: &str, asked
         let query = query(cluster, zone, &whole);
         // The cluster's DNS follows a CNAME out of the cluster by itself. The final answer is unknown here.
         let leads_out = query.answer == DnsAnswer::OtherServers && !query.aliases.is_empty();
-        let is_end = leads_out || matches!(query.answer, DnsAnswer::Addresses | DnsAnswer::Unknown);
+        let is_end =
+            leads_out || matches!(query.answer, DnsAnswer::Addresses | DnsAnswer::Unassigned | DnsAnswer::Unknown);
         queries.push(query);
         if is_end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -86,6 +89,7 @@ fn query(cluster: &ClusterState, zone: &str, name: &Name) -> DnsQuery {
                 query.answer = DnsAnswer::Addresses;
                 query.addresses = addresses;
             }
+            DnsLookup::Unassigned => query.answer = DnsAnswer::Unassigned,
             DnsLookup::Nothing => query.answer = DnsAnswer::NoSuchName,
             DnsLookup::Unknown => query.answer = DnsAnswer::Unknown,
             DnsLookup::Alias(target) if query.aliases.contains(&target) || query.aliases.len() >= MAX_CNAMES => {
@@ -106,6 +110,8 @@ fn query(cluster: &ClusterState, zone: &str, name: &Name) -> DnsQuery {
 enum DnsLookup {
     /// The list may be empty: the name exists without addresses.
     Addresses(Vec<String>),
+    /// A cluster IP that the API server has yet to assign.
+    Unassigned,
     Alias(String),
     Nothing,
     Unknown,
@@ -133,7 +139,10 @@ fn lookup(cluster: &ClusterState, below: &str) -> DnsLookup {
 
 /// `parts` are the labels before the Service's name, the last label first.
 fn of_service(cluster: &ClusterState, view: ServiceView<'_>, parts: &[&str]) -> DnsLookup {
-    let own_addresses = || DnsLookup::Addresses(view.cluster_ips().map(str::to_owned).collect());
+    let own_addresses = || match view.form {
+        ServiceForm::Unassigned => DnsLookup::Unassigned,
+        _ => DnsLookup::Addresses(view.cluster_ips().map(str::to_owned).collect()),
+    };
     match (view.form, parts) {
         (ServiceForm::ExternalName, []) => match &view.spec.external_name {
             // A CNAME cannot point to an IP address.

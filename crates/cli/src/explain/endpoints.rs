@@ -227,9 +227,10 @@ pub(super) fn why_none(cluster: &ClusterState, name: &NamespacedName) -> Option<
     };
     let written: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let written = written.join(",");
-    if !cluster.knows("Pod") {
+    if cluster.pods_of(&name.namespace).next().is_none() {
         return Some(format!(
-            "Service {name} selects pods with {written}, but the input has no pods; add pods to the input"
+            "Service {name} selects pods with {written}, but the input has no pods of namespace {}; add pods to the input",
+            name.namespace
         ));
     }
     let pods = cluster.pods_of(&name.namespace);

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::kubernetes::{
-    ClusterState, EndpointView, NamespacedName, ServicePortView, ServiceView, Sourced, in_namespace,
+    ClusterState, EndpointView, NamespacedName, ServicePortView, ServiceView, Sourced, in_namespace, is_of_api,
 };
 
 /// Number of nodes whose addresses are listed.
@@ -106,6 +106,7 @@ fn load_balancer(service: ServiceView<'_>, port: &ServicePortView<'_>) -> EntryP
     let address = given.and_then(|ingress| ingress.hostname.clone().or_else(|| ingress.ip.clone()));
     let because = match &address {
         Some(_) => "address of the load balancer",
+        None if !service.is_of_api() => "a load balancer gets its address after the Service is created",
         None => "status.loadBalancer is empty: no load balancer is provisioned yet",
     };
     EntryPoint {
@@ -208,6 +209,8 @@ fn address_of(ingress: &Sourced<Ingress>) -> String {
     let first = status.and_then(|ingress| ingress.first());
     match first.and_then(|ingress| ingress.hostname.as_ref().or(ingress.ip.as_ref())) {
         Some(address) => format!(", at {address}"),
+        // The status of a manifest says nothing about the cluster.
+        None if !is_of_api(&ingress.object.metadata) => String::new(),
         None => ", but no controller has assigned an address".to_owned(),
     }
 }
@@ -231,14 +234,25 @@ fn routes(ExposedPort { cluster, service: ServiceView { name, .. }, port }: &Exp
                 ways.push(closed(&route.kind, &format!("{called} gives this Service weight 0")));
                 continue;
             }
-            if !port.is_some_and(|port| backend.port == Some(port.number)) {
+            let leads_here = |port: &ServicePortView<'_>| match &backend.target_port {
+                Some(wanted) => wanted.is_for(port),
+                None => backend.port == Some(port.number),
+            };
+            if !port.is_some_and(|port| leads_here(&port)) {
                 ways.push(closed(&route.kind, &format!("{called} routes to another port of this Service")));
                 continue;
             }
             let hosts = if route.hostnames.is_empty() { "*".to_owned() } else { route.hostnames.join(" ") };
-            let grant = match *namespace == route_name.namespace {
-                true => String::new(),
-                false => format!(", if a ReferenceGrant in {namespace} permits it"),
+            let grant = cluster.grant(&route.kind, &route_name.namespace, name);
+            let grant = match (*namespace == route_name.namespace, grant) {
+                (true, _) => String::new(),
+                (false, Some(grant)) => format!(", permitted by ReferenceGrant {grant}"),
+                (false, None) if cluster.lists_grants_of(namespace) => {
+                    let because = format!("{called} refers here, and no ReferenceGrant in {namespace} permits it");
+                    ways.push(closed(&route.kind, &because));
+                    continue;
+                }
+                (false, None) => format!(", if a ReferenceGrant in {namespace} permits it"),
             };
             let because = format!("{called} routes here{grant}");
             ways.push(EntryPoint { kind: route.kind.clone(), address: Some(hosts), because });

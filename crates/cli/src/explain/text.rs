@@ -232,6 +232,7 @@ fn dns(explanation: &Explanation, lines: &mut Lines) {
     for query in &explanation.dns {
         let answer = match query.answer {
             DnsAnswer::Addresses => query.addresses.join(" "),
+            DnsAnswer::Unassigned => "an address that the API server will assign".to_owned(),
             DnsAnswer::NoData => "no address".to_owned(),
             DnsAnswer::NoSuchName => "no such name".to_owned(),
             DnsAnswer::Unknown => "unknown: its endpoints are not in the input".to_owned(),

@@ -55,10 +55,20 @@ impl<'c> EndpointView<'c> {
         Some(Self { slice, index, object, address, conditions, is_ready })
     }
 
-    /// The endpoint's path in the EndpointSlice: `endpoints[0]`.
+    /// The endpoint's path in the object that was read: `endpoints[0]`.
     #[must_use]
     pub fn field(&self) -> Field {
-        Field::from(["endpoints"]).item(self.index)
+        let mirrored = self.slice.mirror.and_then(|mirror| mirror.fields.get(self.index));
+        mirrored.cloned().unwrap_or_else(|| Field::from(["endpoints"]).item(self.index))
+    }
+
+    /// The path of an address of the endpoint in the object that was read.
+    #[must_use]
+    pub fn address_field(&self, index: usize) -> Field {
+        match self.slice.mirror {
+            Some(_) => self.field().field("ip"),
+            None => self.field().field("addresses").item(index),
+        }
     }
 
     /// The endpoint's address, if it is an IP address.

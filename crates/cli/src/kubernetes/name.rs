@@ -48,6 +48,12 @@ pub struct ObjectName {
 }
 
 impl ObjectName {
+    /// The object of this kind and name.
+    #[must_use]
+    pub fn of(kind: &str, name: &NamespacedName) -> Self {
+        Self::new(kind, &name.namespace, &name.name)
+    }
+
     /// The object of this kind, `name` in `namespace`.
     #[must_use]
     pub fn new(kind: &str, namespace: &str, name: &str) -> Self {

@@ -1,14 +1,15 @@
-//! Routes of the Gateway API, as far as they route to Services.
+//! Routes of the Gateway API and of OpenShift, as far as they route to Services.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString};
 use serde::Deserialize;
 
+use super::ServicePortView;
 use crate::input::Field;
 
 /// A route of any kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GatewayRoute {
-    /// `HTTPRoute`, `GRPCRoute`, `TLSRoute` or `TCPRoute`.
+    /// `HTTPRoute`, `GRPCRoute`, `TLSRoute`, `TCPRoute`, or `Route` of OpenShift.
     pub kind: String,
     /// The route's name, without its namespace.
     pub name: String,
@@ -50,6 +51,29 @@ pub struct BackendRef {
     pub port: Option<i32>,
     /// The backend's weight; with 0 it gets no requests. Default: 1.
     pub weight: Option<i32>,
+    /// The port in a Route of OpenShift: a port of the Service by name or targetPort, or any port.
+    #[serde(skip)]
+    pub target_port: Option<RouteTargetPort>,
+}
+
+/// The port in a Route of OpenShift.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteTargetPort {
+    /// Any port of the Service.
+    Any,
+    /// The port with this name or targetPort.
+    Named(String),
+}
+
+impl RouteTargetPort {
+    /// Whether requests go to `port`.
+    #[must_use]
+    pub fn is_for(&self, port: &ServicePortView<'_>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Named(name) => port.name == name || port.target().to_string() == *name,
+        }
+    }
 }
 
 impl BackendRef {
@@ -74,6 +98,17 @@ struct RouteSpec {
     parent_refs: Vec<ParentRef>,
     hostnames: Vec<String>,
     rules: Vec<RouteRule>,
+    // The fields of a Route of OpenShift.
+    host: Option<String>,
+    to: Option<BackendRef>,
+    alternate_backends: Vec<BackendRef>,
+    port: Option<RoutePort>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RoutePort {
+    target_port: IntOrString,
 }
 
 #[derive(Default, Deserialize)]
@@ -109,13 +144,23 @@ impl RouteObject {
             });
             backends.chain(mirrors)
         });
+        let target_port = match self.spec.port.map(|port| port.target_port) {
+            None => RouteTargetPort::Any,
+            Some(IntOrString::Int(number)) => RouteTargetPort::Named(number.to_string()),
+            Some(IntOrString::String(name)) => RouteTargetPort::Named(name),
+        };
+        let alternates = self.spec.alternate_backends.into_iter().enumerate();
+        let alternates = alternates.map(|(index, to)| (Field::from(["spec", "alternateBackends"]).item(index), to));
+        let of_openshift = self.spec.to.map(|to| (Field::from(["spec", "to"]), to)).into_iter().chain(alternates);
+        let of_openshift =
+            of_openshift.map(|(field, to)| (field, BackendRef { target_port: Some(target_port.clone()), ..to }));
         GatewayRoute {
             kind: kind.to_owned(),
             name: self.metadata.name.unwrap_or_default(),
             annotations: self.metadata.annotations.unwrap_or_default(),
             parents: self.spec.parent_refs,
-            hostnames: self.spec.hostnames,
-            backends: backends.collect(),
+            hostnames: self.spec.hostnames.into_iter().chain(self.spec.host).collect(),
+            backends: backends.chain(of_openshift).collect(),
         }
     }
 }

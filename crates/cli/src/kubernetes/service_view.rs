@@ -12,7 +12,11 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 
-use super::{AddressType, EndpointView, NamespacedName, Objects, ServicePortView, SliceView, Sourced};
+use super::{
+    AddressType, EndpointView, NamespacedName, Objects, ServicePortView, SliceView, Sourced,
+    endpoints_object::{EndpointsMirror, EndpointsObject},
+    is_of_api,
+};
 
 /// The word in place of a cluster IP that makes a Service headless.
 const HEADLESS: &str = "None";
@@ -32,6 +36,8 @@ pub struct ServiceView<'c> {
     pub form: ServiceForm,
     all_slices: &'c Objects<EndpointSlice>,
     slice_names: Option<&'c BTreeSet<NamespacedName>>,
+    /// The EndpointSlices that mirror the Service's Endpoints object, if it has no others.
+    mirrors: &'c [EndpointsMirror],
 }
 
 /// How clients reach a Service.
@@ -61,15 +67,32 @@ impl ServiceForm {
 }
 
 impl<'c> ServiceView<'c> {
-    /// `slice_names` are the names in `all_slices` that belong to the Service.
+    /// `slice_names` are the names in `all_slices` that belong to the Service. `endpoints` is its Endpoints object.
     pub(super) fn new(
         name: &'c NamespacedName,
         source: &'c Sourced<Service>,
         all_slices: &'c Objects<EndpointSlice>,
         slice_names: Option<&'c BTreeSet<NamespacedName>>,
+        endpoints: Option<&'c EndpointsObject>,
     ) -> Self {
         let spec = source.object.spec.as_ref().unwrap_or(&NO_SPEC);
-        Self { name, source, spec, form: ServiceForm::of(spec), all_slices, slice_names }
+        let mut view = Self { name, source, spec, form: ServiceForm::of(spec), all_slices, slice_names, mirrors: &[] };
+        let endpoints = endpoints.filter(|endpoints| view.counts(endpoints));
+        view.mirrors = endpoints.map_or(&[], |endpoints| &endpoints.mirrors);
+        view
+    }
+
+    /// Whether an Endpoints object decides which endpoints the Service has.
+    pub(super) fn counts(&self, endpoints: &EndpointsObject) -> bool {
+        // A controller overwrites what a person writes for a Service with a selector, and the control plane does not mirror it.
+        let is_true = if self.selector().is_some() { endpoints.is_of_api } else { !endpoints.skips_mirror };
+        is_true && self.slice_names.is_none()
+    }
+
+    /// Whether the Service was read from an API server. A manifest lacks what the API server assigns.
+    #[must_use]
+    pub fn is_of_api(&self) -> bool {
+        is_of_api(&self.source.object.metadata)
     }
 
     /// Whether it is an alias for another name.
@@ -149,11 +172,15 @@ impl<'c> ServiceView<'c> {
         self.spec.publish_not_ready_addresses.unwrap_or(false)
     }
 
-    /// All EndpointSlices of the Service, including EndpointSlices whose endpoints do not count.
+    /// All EndpointSlices of the Service, including EndpointSlices whose endpoints do not count. Without one, those that mirror
+    /// its Endpoints object.
     pub fn all_slices(&self) -> impl Iterator<Item = SliceView<'c>> + use<'c> {
         let (all_slices, publishes_not_ready) = (self.all_slices, self.publishes_not_ready());
         let slices = self.slice_names.into_iter().flatten().filter_map(|name| all_slices.get_key_value(name));
-        slices.map(move |(name, source)| SliceView { publishes_not_ready, ..SliceView::new(name, source) })
+        let slices = slices.map(|(name, source)| SliceView::new(name, source));
+        let name = self.name;
+        let mirrors = self.mirrors.iter().map(move |mirror| SliceView::of_mirror(name, mirror));
+        slices.chain(mirrors).map(move |slice| SliceView { publishes_not_ready, ..slice })
     }
 
     /// The EndpointSlices of the Service whose endpoints count.

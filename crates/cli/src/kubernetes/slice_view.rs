@@ -2,7 +2,11 @@
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use super::{NamespacedName, ServicePortView, SlicePortView, Sourced, TransportProtocol};
+use super::{
+    NamespacedName, ObjectName, ServicePortView, SlicePortView, Sourced, TransportProtocol,
+    endpoints_object::EndpointsMirror,
+};
+use crate::input::Field;
 
 /// An EndpointSlice with its ports and its endpoints.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +19,8 @@ pub struct SliceView<'c> {
     pub address_type: AddressType,
     /// Whether the Service counts every endpoint as ready.
     pub(super) publishes_not_ready: bool,
+    /// The part of an Endpoints object that this EndpointSlice mirrors.
+    pub(super) mirror: Option<&'c EndpointsMirror>,
 }
 
 /// The type of the addresses in an EndpointSlice.
@@ -38,7 +44,31 @@ impl<'c> SliceView<'c> {
             "FQDN" => AddressType::Fqdn,
             _ => AddressType::Unknown,
         };
-        Self { name, source, address_type, publishes_not_ready: false }
+        Self { name, source, address_type, publishes_not_ready: false, mirror: None }
+    }
+
+    /// The EndpointSlice that mirrors a part of the Endpoints object `name`.
+    pub(super) fn of_mirror(name: &'c NamespacedName, mirror: &'c EndpointsMirror) -> Self {
+        Self { mirror: Some(mirror), ..Self::new(name, &mirror.source) }
+    }
+
+    /// The kind of the object that was read: `EndpointSlice` or `Endpoints`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        if self.mirror.is_some() { "Endpoints" } else { "EndpointSlice" }
+    }
+
+    /// The object that was read.
+    #[must_use]
+    pub fn object_name(&self) -> ObjectName {
+        ObjectName::new(self.kind(), &self.name.namespace, &self.name.name)
+    }
+
+    /// The path of the number of a port in the object that was read: `ports[0].port`.
+    #[must_use]
+    pub fn port_field(&self, index: usize) -> Field {
+        let ports = self.mirror.map_or_else(|| Field::from(["ports"]), |mirror| mirror.ports.clone());
+        ports.item(index).field("port")
     }
 
     /// Whether its endpoints count. Neither kube-proxy nor a cluster's DNS reads slices of DNS names (KEP-752).

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Lines, NamespacedName};
-use crate::input::{Field, InputError, SourceLocation};
+use super::{Lines, NamespacedName, ObjectError, ObjectName};
+use crate::input::{Field, SourceLocation};
 
 /// An object and its place in the input.
 #[derive(Clone, Debug)]
@@ -23,17 +23,18 @@ impl<T> Sourced<T> {
         self.lines.of(field).unwrap_or(self.place.line)
     }
 
-    /// An error in `field` of this object. `called` is the object's kind and name.
+    /// An error in `field` of this object, which is called `object`.
     #[must_use]
     pub fn problem(
         &self,
-        called: &str,
+        object: ObjectName,
         field: impl Into<Field>,
         reason: impl Into<String>,
         fix: impl Into<String>,
-    ) -> InputError {
+    ) -> ObjectError {
         let field = field.into();
-        InputError::at(&self.place, reason, fix).at_line(self.line(&field)).with_object(called).with_field(field)
+        let line = self.line(&field);
+        ObjectError { object, place: self.place.clone(), line, field, reason: reason.into(), fix: fix.into() }
     }
 }
 

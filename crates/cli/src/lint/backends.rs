@@ -1,13 +1,20 @@
 //! Backends of Ingresses and of Gateway API routes.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::networking::v1::IngressServiceBackend;
+use serde_json::json;
 
 use super::{
-    context::{Context, LintedService, shown, some},
+    context::{Context, LintedService, most_similar, shown, some},
     findings::{Findings, Subject},
+    patch::Patch,
     rule::{Rule, Severity},
 };
-use crate::{input::Field, kubernetes::ServicePortView};
+use crate::{
+    input::Field,
+    kubernetes::{NamespacedName, RouteTargetPort, ServicePortView, TargetPort},
+};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -18,6 +25,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the gateway answers 500 or 503 to every request for this backend",
         fix: "correct the name or the namespace, or remove the rule",
         needs: &["Service"],
+        absence: Some("Service"),
         check: service_missing,
     },
     Rule {
@@ -28,17 +36,30 @@ pub(super) const RULES: &[Rule] = &[
         why: "the gateway finds no endpoints and answers 500 or 503; it needs the Service's port, not the targetPort",
         fix: "use the number of a port of the Service; an Ingress may use the port's name instead",
         needs: &[],
+        absence: None,
         check: port_missing,
     },
     Rule {
         id: "BN042",
         name: "backend-is-external-name",
-        severity: Severity::Warning,
+        severity: Severity::Info,
         summary: "an Ingress or a route has an ExternalName Service as its backend",
-        why: "many gateways refuse it: the Service's author could reach what only the gateway may (CVE-2021-25740)",
+        why: "some gateways refuse it: the Service's author could reach what only the gateway may (CVE-2021-25740)",
         fix: "route to a Service with endpoints, or configure the external host in the gateway itself",
         needs: &[],
+        absence: None,
         check: is_external_name,
+    },
+    Rule {
+        id: "BN043",
+        name: "backend-not-granted",
+        severity: Severity::Error,
+        summary: "a route refers to a Service of another namespace, and no ReferenceGrant there permits it",
+        why: "the gateway must ignore the backend, and answers 500 to its requests",
+        fix: "create a ReferenceGrant in the namespace of the Service, or move the route there",
+        needs: &[],
+        absence: Some("ReferenceGrant"),
+        check: not_granted,
     },
 ];
 
@@ -58,6 +79,8 @@ enum BackendPort<'c> {
     None,
     Name(&'c str),
     Number(i32),
+    /// The port of a Route of OpenShift.
+    Target(&'c RouteTargetPort),
 }
 
 impl Backend<'_> {
@@ -96,7 +119,10 @@ fn backends<'c>(context: &Context<'c>) -> Vec<Backend<'c>> {
                 namespace: to.namespace.as_deref().unwrap_or(&name.namespace),
                 name: &to.name,
                 name_field: field.clone().field("name"),
-                port: to.port.map_or(BackendPort::None, BackendPort::Number),
+                port: match &to.target_port {
+                    Some(target) => BackendPort::Target(target),
+                    None => to.port.map_or(BackendPort::None, BackendPort::Number),
+                },
                 port_field: field.clone().field("port"),
             });
         }
@@ -120,20 +146,56 @@ fn of_ingress<'c>(
     Backend { subject, namespace, name: &service.name, name_field, port, port_field }
 }
 
+/// The Services that an Ingress or a route has as a backend.
+pub(super) fn backend_services(context: &Context<'_>) -> BTreeSet<NamespacedName> {
+    backends(context).iter().map(|backend| NamespacedName::new(backend.namespace, backend.name)).collect()
+}
+
+fn not_granted(context: &Context<'_>, findings: &mut Findings) {
+    for (name, route) in &context.cluster.routes {
+        for (field, to) in route.object.backends.iter().filter(|(_, to)| to.is_service() && to.target_port.is_none()) {
+            let Some(namespace) = to.namespace.as_deref().filter(|namespace| **namespace != *name.namespace) else {
+                continue;
+            };
+            let service = NamespacedName::new(namespace, &to.name);
+            let (kind, from) = (&route.object.kind, &name.namespace);
+            if context.cluster.grant(kind, from, &service).is_none() && context.cluster.lists_grants_of(namespace) {
+                let message =
+                    format!("no ReferenceGrant in namespace {namespace} permits a {kind} of namespace {from}");
+                let subject = Subject::new(kind, name, route).called(&route.object.name);
+                let manifest = json!({
+                    "apiVersion": "gateway.networking.k8s.io/v1beta1",
+                    "kind": "ReferenceGrant",
+                    "metadata": {"name": format!("{from}-{}", to.name), "namespace": namespace},
+                    "spec": {
+                        "from": [{"group": "gateway.networking.k8s.io", "kind": kind, "namespace": from}],
+                        "to": [{"group": "", "kind": "Service", "name": to.name}],
+                    },
+                });
+                let found = findings.add(subject, field.clone().field("namespace"), message);
+                found.patch(Patch::Create(manifest));
+            }
+        }
+    }
+}
+
 fn service_missing(context: &Context<'_>, findings: &mut Findings) {
     for backend in backends(context) {
-        if context.knows_services_of(backend.namespace) && backend.service(context).is_none() {
-            let message = format!("Service {}/{} does not exist", backend.namespace, backend.name);
-            findings.add(backend.subject, backend.name_field, message);
+        if let Some(missing) = context.missing_service(backend.namespace, backend.name) {
+            let message = missing.message(backend.namespace, backend.name);
+            let patch = missing.meant.map(|near| Patch::Set(backend.name_field.clone(), near.into()));
+            findings.add(backend.subject, backend.name_field, message).patch(patch);
         }
     }
 }
 
 fn port_missing(context: &Context<'_>, findings: &mut Findings) {
     for backend in backends(context) {
-        let Some(service) = backend.service(context).filter(|service| !service.view.is_external_name()) else {
+        let Some(service) = backend.service(context) else { continue };
+        // A gateway may connect to any port of an external host. A name must be the name of a port.
+        if service.view.is_external_name() && !matches!(backend.port, BackendPort::Name(_)) {
             continue;
-        };
+        }
         // Gateways connect over TCP, whatever the kind of the route.
         let mut ports = service.view.ports().filter(ServicePortView::is_tcp);
         let (is_there, asked) = match backend.port {
@@ -142,11 +204,34 @@ fn port_missing(context: &Context<'_>, findings: &mut Findings) {
             BackendPort::Number(number) => {
                 (ports.any(|port| port.number == number), format!("has no TCP port {number}"))
             }
+            BackendPort::Target(target) => (
+                ports.any(|port| target.is_for(&port)),
+                match target {
+                    RouteTargetPort::Any => "has no TCP port".to_owned(),
+                    RouteTargetPort::Named(name) => format!("has no TCP port with the name or targetPort {name}"),
+                },
+            ),
         };
         if !is_there {
             let all = some(service.view.ports().map(|port| shown(&port)));
+            let all = if all.is_empty() { "none".to_owned() } else { all };
             let message = format!("Service {} {asked}; its ports: {all}", service.name);
-            findings.add(backend.subject, backend.port_field, message);
+            let ports: Vec<_> = service.view.ports().filter(ServicePortView::is_tcp).collect();
+            let alone = ports.first().filter(|_| ports.len() == 1);
+            let patch = match backend.port {
+                // People often write the targetPort.
+                BackendPort::Number(number) => {
+                    let meant = ports.iter().find(|port| port.target() == TargetPort::Number(number)).or(alone);
+                    meant.map(|port| Patch::Set(backend.port_field.clone(), port.number.into()))
+                }
+                BackendPort::Name(name) => {
+                    let alone = alone.map(|port| port.name).filter(|name| !name.is_empty());
+                    let meant = most_similar(name, ports.iter().map(|port| port.name)).or(alone);
+                    meant.map(|name| Patch::Set(backend.port_field.clone(), name.into()))
+                }
+                BackendPort::None | BackendPort::Target(_) => None,
+            };
+            findings.add(backend.subject.of_service(service.name), backend.port_field, message).patch(patch);
         }
     }
 }
@@ -158,6 +243,6 @@ fn is_external_name(context: &Context<'_>, findings: &mut Findings) {
         };
         let target = service.view.spec.external_name.as_deref().unwrap_or_default();
         let message = format!("Service {} is an ExternalName for {target}", service.name);
-        findings.add(backend.subject, backend.name_field, message);
+        findings.add(backend.subject.of_service(service.name), backend.name_field, message);
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use super::{
     context::{Context, LintedService, names_no_container_port, shown, slice_subject, some},
     findings::{Findings, Subject},
+    patch::Patch,
     rule::{Rule, Severity},
 };
 use crate::{
@@ -22,6 +23,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "every request to the Service fails: the filter answers 503; without the filter the connection is refused",
         fix: "inspect the pods: kubectl describe shows which readiness probe fails, or why a pod does not start",
         needs: &["EndpointSlice"],
+        absence: None,
         check: no_ready_endpoint,
     },
     Rule {
@@ -32,6 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "no controller creates endpoints for such a Service, so every request to it fails",
         fix: "add a selector, or an EndpointSlice with addresses and the label kubernetes.io/service-name",
         needs: &["EndpointSlice"],
+        absence: Some("EndpointSlice"),
         check: no_selector_no_endpoints,
     },
     Rule {
@@ -42,6 +45,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "requests go to the client itself or its cloud's metadata (CVE-2021-25737); the filter drops the endpoint",
         fix: "use the address of a pod or of a host that other machines can reach",
         needs: &[],
+        absence: None,
         check: special_address,
     },
     Rule {
@@ -52,6 +56,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the address is unused or soon another pod's, but the endpoint still gets its share of requests",
         fix: "delete the EndpointSlice, and its controller recreates it; if the finding returns, check the controller",
         needs: &["Pod"],
+        absence: Some("Pod"),
         check: endpoint_without_pod,
     },
     Rule {
@@ -62,6 +67,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "no name resolves to its endpoints: only the label kubernetes.io/service-name ties a slice to a Service",
         fix: "set the label to the Service's name, or delete the EndpointSlice",
         needs: &["Service"],
+        absence: Some("Service"),
         check: slice_without_service,
     },
     Rule {
@@ -72,6 +78,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the Service has endpoints, but none for this port, so every request to the port fails",
         fix: "use the same port name and protocol in the Service and in its EndpointSlices",
         needs: &["EndpointSlice"],
+        absence: None,
         check: port_in_no_slice,
     },
     Rule {
@@ -81,7 +88,8 @@ pub(super) const RULES: &[Rule] = &[
         summary: "some ready endpoints of a Service have hints and others have none",
         why: "clients ignore hints unless every ready endpoint has one, so requests go to every zone",
         fix: "add hints to every endpoint; if the control plane writes them, look for nodes without a zone",
-        needs: &[],
+        needs: &["EndpointSlice"],
+        absence: None,
         check: hints_fall_away,
     },
     Rule {
@@ -92,6 +100,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "no client runs there, so the endpoint gets no requests while hints apply",
         fix: "use a zone or node that exists; if a controller wrote the EndpointSlice, delete it to have it recreated",
         needs: &["Node"],
+        absence: Some("Node"),
         check: hint_leads_nowhere,
     },
     Rule {
@@ -101,21 +110,45 @@ pub(super) const RULES: &[Rule] = &[
         summary: "an EndpointSlice of a single-stack Service has addresses of the other IP family",
         why: "kube-proxy and the filter ignore the EndpointSlice, so its endpoints never get requests",
         fix: "set ipFamilyPolicy and ipFamilies to both families, or use endpoints of the Service's family",
-        needs: &[],
+        needs: &["EndpointSlice"],
+        absence: None,
         check: slice_of_the_other_family,
+    },
+    Rule {
+        id: "BN019",
+        name: "slice-of-names",
+        severity: Severity::Warning,
+        summary: "an EndpointSlice has addressType FQDN, beside others of its Service that count",
+        why: "kube-proxy, DNS and the filter ignore the EndpointSlice, so its endpoints get no requests",
+        fix: "write IP addresses with addressType IPv4 or IPv6, or make the Service an ExternalName for the host",
+        needs: &[],
+        absence: None,
+        check: slice_of_names,
     },
 ];
 
+fn slice_of_names(context: &Context<'_>, findings: &mut Findings) {
+    // BN010 and BN011 report Services that have no other EndpointSlice.
+    for service in context.services.iter().filter(|service| !service.endpoints.is_empty()) {
+        for slice in service.view.all_slices().filter(|slice| !slice.counts()) {
+            let message = format!("the EndpointSlice holds DNS names, and Service {} has others", service.name);
+            findings.add(slice_subject(&slice), ["addressType"], message);
+        }
+    }
+}
+
 fn no_ready_endpoint(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| !service.view.is_external_name() && !service.serves()) {
-        if !context.cluster.knows_endpoints_of(service.name) {
+        if !context.knows_endpoints_of(service) {
             continue;
         }
         let all = service.endpoints.len();
         let message = match (service.view.selector(), all) {
             // BN011 reports this case, and so does BN001 where the pods are known.
             (None, 0) => continue,
-            (Some(_), 0) if context.cluster.knows("Pod") && service.pods.is_empty() => continue,
+            (Some(_), 0) if context.cluster.lists("Pod", &service.name.namespace) && service.pods.is_empty() => {
+                continue;
+            }
             (_, 0) => match uncounted_slices(service) {
                 Some(uncounted) => format!("the Service has no endpoint: {uncounted}"),
                 None => "the Service has no endpoint".to_owned(),
@@ -146,10 +179,13 @@ fn no_selector_no_endpoints(context: &Context<'_>, findings: &mut Findings) {
         let slices = service.view.all_slices().count();
         // Some Services exist for their annotations or their name alone.
         let is_for_its_name = service.view.is_headless() && service.view.ports().next().is_none() && slices == 0;
-        if is_for_its_name || !context.cluster.knows_endpoints_of(service.name) {
+        if is_for_its_name || !context.knows_endpoints_of(service) {
             continue;
         }
         let message = match (slices, uncounted_slices(service)) {
+            (0, _) if context.cluster.endpoints.contains_key(service.name) => {
+                "the Service has no selector, and its Endpoints object has no address".to_owned()
+            }
             (0, _) => "the Service has no selector, and no EndpointSlice has its name in the label".to_owned(),
             (_, Some(uncounted)) => format!("the Service has no selector, and {uncounted}"),
             (slices, None) => format!("the Service has no selector, and its EndpointSlices ({slices}) are empty"),
@@ -163,21 +199,22 @@ fn special_address(context: &Context<'_>, findings: &mut Findings) {
         let special = |text: &&String| text.parse::<IpAddr>().is_ok_and(byname_core::is_special);
         // kube-proxy reads only the first address; other clients read all of them.
         if let Some(address) = endpoint.object.addresses.iter().find(special) {
-            let field = endpoint.field().field("addresses");
+            let is_mirror = endpoint.slice.kind() == "Endpoints";
+            let field = if is_mirror { endpoint.address_field(0) } else { endpoint.field().field("addresses") };
             findings.add(slice_subject(&endpoint.slice), field, format!("{address} cannot be the address of a pod"));
         }
     }
 }
 
 fn endpoint_without_pod(context: &Context<'_>, findings: &mut Findings) {
-    let namespaces: BTreeSet<&str> = context.cluster.pods.keys().map(|name| &*name.namespace).collect();
     for endpoint in context.cluster.endpoint_views() {
         let Some(pod) = endpoint.pod() else { continue };
-        // The input may have only pods of other namespaces.
-        if namespaces.contains(&*pod.namespace) && !context.cluster.pods.contains_key(&pod) {
+        // The input may have only some pods, or pods of other namespaces.
+        if context.cluster.lists("Pod", &pod.namespace) && !context.cluster.pods.contains_key(&pod) {
             let message = format!("endpoint {} refers to Pod {pod}, which does not exist", endpoint.address);
             let field = endpoint.field().field("targetRef").field("name");
-            findings.add(slice_subject(&endpoint.slice), field, message);
+            let patch = (endpoint.slice.kind() == "EndpointSlice").then_some(Patch::Delete);
+            findings.add(slice_subject(&endpoint.slice), field, message).patch(patch);
         }
     }
 }
@@ -191,18 +228,17 @@ fn slice_without_service(context: &Context<'_>, findings: &mut Findings) {
         if labels.is_some_and(|labels| labels.contains_key(MULTICLUSTER)) {
             continue;
         }
-        let (field, message) = match label {
-            None => (Field::from(["metadata", "labels"]), format!("the EndpointSlice has no label {SERVICE_NAME}")),
-            Some(service)
-                if context.knows_services_of(&name.namespace)
-                    && context.service(&name.namespace, service).is_none() =>
-            {
-                let message = format!("Service {}/{service} does not exist", name.namespace);
-                (Field::from(["metadata", "labels", SERVICE_NAME]), message)
-            }
-            Some(_) => continue,
+        let subject = Subject::new("EndpointSlice", name, slice);
+        let Some(service) = label else {
+            let message = format!("the EndpointSlice has no label {SERVICE_NAME}");
+            findings.add(subject, ["metadata", "labels"], message);
+            continue;
         };
-        findings.add(Subject::new("EndpointSlice", name, slice), field, message);
+        if let Some(missing) = context.missing_service(&name.namespace, service) {
+            let field = Field::from(["metadata", "labels", SERVICE_NAME]);
+            let patch = missing.meant.map(|meant| Patch::Set(field.clone(), meant.into()));
+            findings.add(subject, field, missing.message(&name.namespace, service)).patch(patch);
+        }
     }
 }
 
@@ -280,6 +316,9 @@ fn slice_of_the_other_family(context: &Context<'_>, findings: &mut Findings) {
 
 fn hint_leads_nowhere(context: &Context<'_>, findings: &mut Findings) {
     let nodes = &context.cluster.nodes;
+    if !context.cluster.lists("Node", "") {
+        return;
+    }
     let zones: BTreeSet<&str> = nodes.values().filter_map(|node| node.object.zone.as_deref()).collect();
     for endpoint in context.services.iter().flat_map(|service| &service.endpoints) {
         for (kind, names) in hints(endpoint) {

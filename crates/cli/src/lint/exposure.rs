@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     context::{Context, LintedService, some},
     findings::Findings,
+    patch::Patch,
     rule::{Rule, Severity},
 };
 use crate::{input::Field, kubernetes::NamespacedName};
@@ -18,6 +19,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "an API server with the default range rejects the port; a lower one may clash with the node's own ports",
         fix: "use a port in the range, or omit nodePort to have one allocated",
         needs: &[],
+        absence: None,
         check: node_port_out_of_range,
     },
     Rule {
@@ -28,6 +30,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "a node port routes to one Service; which of the two depends on the order of creation",
         fix: "omit the nodePort of one Service to have another port allocated",
         needs: &[],
+        absence: None,
         check: node_port_twice,
     },
     Rule {
@@ -38,6 +41,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "these nodes drop requests to the port, and no load balancer learns to avoid them",
         fix: "run a pod on every node that clients use, send clients to nodes with a pod, or use policy Cluster",
         needs: &["EndpointSlice", "Node"],
+        absence: None,
         check: node_port_local,
     },
     Rule {
@@ -48,6 +52,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the endpoint is local to no node, so a Local policy never chooses it",
         fix: "set the nodeName of the endpoint, or use policy Cluster",
         needs: &[],
+        absence: None,
         check: local_without_node,
     },
     Rule {
@@ -58,6 +63,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "requests from pods on these nodes fail, because endpoints on other nodes are never used",
         fix: "run an endpoint on every node with clients, for example as a DaemonSet, or use policy Cluster",
         needs: &["EndpointSlice", "Node", "Pod"],
+        absence: None,
         check: internal_local,
     },
     Rule {
@@ -68,6 +74,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "clients outside the cluster cannot reach the Service: no load balancer controller runs, or it failed",
         fix: "check the events of the Service; without a load balancer controller use NodePort or a gateway",
         needs: &[],
+        absence: Some("Service"),
         check: load_balancer_pending,
     },
     Rule {
@@ -78,6 +85,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the Service's author can take over traffic to any address (CVE-2020-8554); externalIPs is deprecated",
         fix: "use type LoadBalancer or a gateway",
         needs: &[],
+        absence: None,
         check: external_ips,
     },
     Rule {
@@ -88,6 +96,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "one Service gets the traffic of both, and the filter rejects the table",
         fix: "recreate one Service without clusterIP to have another address allocated",
         needs: &[],
+        absence: None,
         check: cluster_ip_twice,
     },
     Rule {
@@ -98,6 +107,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "a load balancer that checks healthCheckNodePort avoids these nodes; any other loses requests there",
         fix: "have the load balancer check healthCheckNodePort, run a pod on every node, or use policy Cluster",
         needs: &["EndpointSlice", "Node"],
+        absence: None,
         check: load_balancer_local,
     },
 ];
@@ -117,7 +127,8 @@ fn node_ports<'c>(service: &LintedService<'c>) -> impl Iterator<Item = (Field, i
 fn node_port_out_of_range(context: &Context<'_>, findings: &mut Findings) {
     for service in &context.services {
         for (field, number, _) in node_ports(service).filter(|(_, number, _)| !NODE_PORTS.contains(number)) {
-            findings.add(service.subject(), field, format!("{number} is outside 30000 to 32767"));
+            let message = format!("{number} is outside 30000 to 32767");
+            findings.add(service.subject(), field.clone(), message).patch(Patch::Remove(field));
         }
     }
 }
@@ -129,10 +140,15 @@ fn node_port_twice(context: &Context<'_>, findings: &mut Findings) {
             let first = *first.entry((number, protocol)).or_insert(service.name);
             if first != service.name {
                 let message = format!("Service {first} has node port {number} ({protocol}) too");
-                findings.add(service.subject(), field, message);
+                findings.add(service.subject(), field.clone(), message).patch(Patch::Remove(field));
             }
         }
     }
+}
+
+/// The patch that makes endpoints on all nodes count.
+fn cluster_policy(field: &str) -> Patch {
+    Patch::Set(["spec", field].into(), "Cluster".into())
 }
 
 /// Ready nodes without a serving endpoint.
@@ -160,7 +176,9 @@ fn external_local(context: &Context<'_>, findings: &mut Findings, service_type: 
         let without = nodes_without(service, context);
         if !without.is_empty() {
             let message = format!("no endpoint on {}", some(without));
-            findings.add(service.subject(), ["spec", "externalTrafficPolicy"], message);
+            findings
+                .add(service.subject(), ["spec", "externalTrafficPolicy"], message)
+                .patch(cluster_policy("externalTrafficPolicy"));
         }
     }
 }
@@ -179,7 +197,7 @@ fn local_without_node(context: &Context<'_>, findings: &mut Findings) {
         let addresses: Vec<&str> = without.map(|endpoint| endpoint.address).collect();
         if !addresses.is_empty() {
             let message = format!("endpoints without a nodeName: {}", some(addresses));
-            findings.add(service.subject(), ["spec", field], message);
+            findings.add(service.subject(), ["spec", field], message).patch(cluster_policy(field));
         }
     }
 }
@@ -195,15 +213,17 @@ fn internal_local(context: &Context<'_>, findings: &mut Findings) {
         without.retain(|node| with_pods.contains(node));
         if !without.is_empty() {
             let message = format!("no endpoint on {}", some(without));
-            findings.add(service.subject(), ["spec", "internalTrafficPolicy"], message);
+            findings
+                .add(service.subject(), ["spec", "internalTrafficPolicy"], message)
+                .patch(cluster_policy("internalTrafficPolicy"));
         }
     }
 }
 
 fn load_balancer_pending(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| service.view.type_word() == "LoadBalancer") {
-        // A manifest has no uid, but kubectl may have written an empty status into it.
-        if service.view.source.object.metadata.uid.is_none() {
+        // kubectl may have written an empty status into a manifest.
+        if !service.view.is_of_api() {
             continue;
         }
         let Some(status) = &service.view.source.object.status else { continue };
@@ -219,7 +239,8 @@ fn external_ips(context: &Context<'_>, findings: &mut Findings) {
         let addresses = service.view.spec.external_ips.as_deref().unwrap_or_default();
         if !addresses.is_empty() {
             let message = format!("the Service takes over traffic to {}", some(addresses));
-            findings.add(service.subject(), ["spec", "externalIPs"], message);
+            let field = Field::from(["spec", "externalIPs"]);
+            findings.add(service.subject(), field.clone(), message).patch(Patch::Remove(field));
         }
     }
 }

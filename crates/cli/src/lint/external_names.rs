@@ -3,8 +3,10 @@
 use byname_core::{Name, is_refused_target, limits::MAX_ALIAS_HOPS};
 
 use super::{
+    backends::backend_services,
     context::{Context, LintedService, shown, some},
     findings::Findings,
+    patch::Patch,
     public_suffixes::PUBLIC_SUFFIXES,
     rule::{Rule, Severity},
 };
@@ -18,6 +20,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "DNS returns the address as a name, which never resolves, and the filter rejects the table",
         fix: "use a Service without a selector and an EndpointSlice with the address, or write the host's name",
         needs: &[],
+        absence: None,
         check: is_address,
     },
     Rule {
@@ -28,6 +31,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "no search path applies to an externalName: clients ask public DNS and do not reach the Service",
         fix: "write the full name: service.namespace.svc.cluster.local",
         needs: &[],
+        absence: None,
         check: is_short,
     },
     Rule {
@@ -38,6 +42,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the name never resolves: resolvers give up, and the filter answers 508",
         fix: "set the externalName of one Service to the final target",
         needs: &[],
+        absence: None,
         check: is_loop,
     },
     Rule {
@@ -48,6 +53,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "a proxy that asks on behalf of others, such as a gateway, lends its access to the alias's author (CVE-2021-25740)",
         fix: "set externalNames.mode: listed for such a proxy, and grant the target in externalNames.grants; sidecars need nothing",
         needs: &[],
+        absence: None,
         check: to_other_namespace,
     },
     Rule {
@@ -58,6 +64,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "requests and their credentials go to the client's own machine or its cloud; the filter answers 403",
         fix: "remove the Service, and find out who created it",
         needs: &[],
+        absence: None,
         check: is_refused,
     },
     Rule {
@@ -65,9 +72,10 @@ pub(super) const RULES: &[Rule] = &[
         name: "external-name-with-ports",
         severity: Severity::Info,
         summary: "an ExternalName Service has ports",
-        why: "DNS knows no ports: a client uses the port of its own request, and a targetPort has no effect",
-        fix: "remove the ports; to change the port, set one for the alias in the filter's table",
+        why: "DNS knows no ports: a client uses the port of its own request; only gateways and meshes read the ports",
+        fix: "remove the ports if neither a gateway nor a mesh reads them; the filter's table can set a port for the alias",
         needs: &[],
+        absence: None,
         check: with_ports,
     },
     Rule {
@@ -78,6 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the name does not resolve, so every request to it fails",
         fix: "correct the name, or remove the Service",
         needs: &["Service"],
+        absence: Some("Service"),
         check: target_missing,
     },
     Rule {
@@ -88,6 +97,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the name never resolves, and the filter rejects the table",
         fix: "use a DNS name: labels of at most 63 letters, digits, - and _, joined by dots, without port or scheme",
         needs: &[],
+        absence: None,
         check: is_no_name,
     },
 ];
@@ -163,7 +173,8 @@ fn is_short(context: &Context<'_>, findings: &mut Findings) {
             _ => continue,
         };
         let whole = format!("{name}.{namespace}.svc.{}", context.domain);
-        findings.add(service.subject(), FIELD, format!("{text} does not resolve to {whole}"));
+        let message = format!("{text} does not resolve to {whole}");
+        findings.add(service.subject(), FIELD, message).patch(Patch::Set(FIELD.into(), whole.into()));
     }
 }
 
@@ -217,24 +228,41 @@ fn is_refused(context: &Context<'_>, findings: &mut Findings) {
     for alias in aliases(context) {
         let is_pod = alias.inside(context).is_some_and(|(kind, ..)| kind == "pod");
         if is_pod || is_refused_target(alias.target.as_str()) {
-            let what = if is_pod { "is the name of a pod" } else { "is never allowed as a target" };
-            findings.add(alias.service.subject(), FIELD, format!("{} {what}", alias.text));
+            let what = match alias.target.as_str() {
+                _ if is_pod => "is the name of a pod, whose address changes when the pod is replaced",
+                target if target.contains("metadata") || target.contains("instance-data") => {
+                    "is the metadata service of a cloud, which hands out credentials of the machine"
+                }
+                _ => "is the client's own machine",
+            };
+            findings.add(alias.service.subject(), FIELD, format!("{} {what}", alias.text)).patch(Patch::Delete);
         }
     }
 }
 
 fn with_ports(context: &Context<'_>, findings: &mut Findings) {
+    let backends = backend_services(context);
     for service in external_names(context).filter(|service| service.view.ports().count() > 0) {
+        // A gateway connects to the port that its route names. A mesh makes a listener for each port.
+        let is_read = backends.contains(service.name) || !context.cluster.mesh_rules.is_empty();
+        if is_read {
+            continue;
+        }
         let ports = some(service.view.ports().map(|port| shown(&port)));
-        findings.add(service.subject(), ["spec", "ports"], format!("ports without effect: {ports}"));
+        let message = format!("ports without effect in DNS: {ports}");
+        let field = ["spec", "ports"];
+        findings.add(service.subject(), field, message).patch(Patch::Remove(field.into()));
     }
 }
 
 fn target_missing(context: &Context<'_>, findings: &mut Findings) {
     for alias in aliases(context) {
         let Some((namespace, name)) = alias.service(context) else { continue };
-        if context.service(namespace, name).is_none() && context.knows_services_of(namespace) {
-            findings.add(alias.service.subject(), FIELD, format!("Service {namespace}/{name} does not exist"));
+        if let Some(missing) = context.missing_service(namespace, name) {
+            let message = missing.message(namespace, name);
+            let near = missing.meant.map(|near| format!("{near}.{namespace}.svc.{}", context.domain));
+            let patch = near.map(|near| Patch::Set(FIELD.into(), near.into()));
+            findings.add(alias.service.subject(), FIELD, message).patch(patch);
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::patch::Patch;
 use crate::{
     input::{Field, SourceLocation},
-    kubernetes::{Lines, NamespacedName, ObjectName, Sourced},
+    kubernetes::{Lines, NamespacedName, ObjectName, Sourced, Workload},
 };
 
 /// An object that a check may report.
@@ -15,12 +16,24 @@ pub(super) struct Subject<'c> {
     name: &'c str,
     place: &'c SourceLocation,
     lines: Option<&'c Lines>,
+    /// The Service that findings are about, beside which reports show them.
+    service: Option<&'c NamespacedName>,
 }
 
 impl<'c> Subject<'c> {
     pub(super) fn new<T>(kind: &'c str, name: &'c NamespacedName, object: &'c Sourced<T>) -> Self {
         let NamespacedName { namespace, name } = name;
-        Self { kind, namespace, name, place: &object.place, lines: Some(&object.lines) }
+        Self { kind, namespace, name, place: &object.place, lines: Some(&object.lines), service: None }
+    }
+
+    /// This subject, for findings about a Service.
+    pub(super) fn of_service(self, service: &'c NamespacedName) -> Self {
+        Self { service: Some(service), ..self }
+    }
+
+    /// A workload, which is keyed by `kind/name`.
+    pub(super) fn of_workload(name: &'c NamespacedName, workload: &'c Sourced<Workload>) -> Self {
+        Self::new(workload.object.kind, name, workload).called(&workload.object.name)
     }
 
     /// This subject with another name: routes are keyed by `kind/name`, and findings show the name alone.
@@ -30,7 +43,7 @@ impl<'c> Subject<'c> {
 
     /// A subject whose fields have no known lines.
     pub(super) fn unread(kind: &'c str, namespace: &'c str, name: &'c str, place: &'c SourceLocation) -> Self {
-        Self { kind, namespace, name, place, lines: None }
+        Self { kind, namespace, name, place, lines: None, service: None }
     }
 
     /// The line of `field`, or of the object.
@@ -50,14 +63,37 @@ pub(super) struct Diagnostic {
     pub(super) file: Arc<str>,
     pub(super) line: u32,
     pub(super) message: String,
+    /// The Service that the finding is about.
+    pub(super) service: Option<NamespacedName>,
+    /// The fix, where it says more than that of the rule.
+    pub(super) fix: Option<String>,
+    pub(super) patch: Option<Patch>,
+}
+
+impl Diagnostic {
+    /// Sets the fix of this finding.
+    pub(super) fn fix(&mut self, fix: impl Into<String>) -> &mut Self {
+        self.fix = Some(fix.into());
+        self
+    }
+
+    /// Sets the fix to paste.
+    pub(super) fn patch(&mut self, patch: impl Into<Option<Patch>>) {
+        self.patch = patch.into();
+    }
 }
 
 impl Findings {
     /// Adds a diagnostic for a field of `subject`.
-    pub(super) fn add(&mut self, subject: Subject<'_>, field: impl Into<Field>, message: impl Into<String>) {
+    pub(super) fn add(
+        &mut self,
+        subject: Subject<'_>,
+        field: impl Into<Field>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         let field = field.into();
         let line = subject.at(&field);
-        self.add_at(subject, field, line, message);
+        self.add_at(subject, field, line, message)
     }
 
     /// [`Findings::add`] with a known line.
@@ -67,14 +103,17 @@ impl Findings {
         field: impl Into<Field>,
         line: u32,
         message: impl Into<String>,
-    ) {
-        self.0.push(Diagnostic {
+    ) -> &mut Diagnostic {
+        self.0.push_mut(Diagnostic {
             object: ObjectName::new(subject.kind, subject.namespace, subject.name),
             field: field.into().to_string(),
             file: Arc::clone(&subject.place.file),
             line,
             message: message.into(),
-        });
+            service: subject.service.cloned(),
+            fix: None,
+            patch: None,
+        })
     }
 
     pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {

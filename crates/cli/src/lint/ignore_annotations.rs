@@ -18,6 +18,7 @@ pub(super) const RULES: &[Rule] = &[Rule {
     why: "the annotation ignores nothing, though its author believes that the finding is handled",
     fix: "name a rule of byname lint --list-rules and write the reason as the value, or remove the annotation",
     needs: &[],
+    absence: None,
     check: without_effect,
 }];
 

@@ -7,10 +7,14 @@ use byname_core::limits::MAX_NDOTS;
 use super::{
     context::{Context, LintedService, some},
     findings::{Findings, Subject},
+    patch::Patch,
     public_suffixes::PUBLIC_SUFFIXES,
     rule::{Rule, Severity},
 };
-use crate::kubernetes::{DnsPolicy, EndpointView, NamespacedName, Pod};
+use crate::{
+    input::Field,
+    kubernetes::{DnsPolicy, EndpointView, NamespacedName, Pod},
+};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -21,6 +25,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the search path tries the client's own namespace first, so the name resolves to the endpoint",
         fix: "rename one of the two, or use the full name of the Service with a trailing dot",
         needs: &["EndpointSlice"],
+        absence: None,
         check: name_shadowed,
     },
     Rule {
@@ -31,6 +36,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "svc.namespace is tried as an endpoint of the Service first, so a pod's hostname can take the name over",
         fix: "rename the Service, or write svc.namespace.svc for Services of that namespace",
         needs: &[],
+        absence: None,
         check: called_like_namespace,
     },
     Rule {
@@ -41,6 +47,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the search path is tried before public DNS, so in every pod the public name resolves to the Service",
         fix: "move the Services to a namespace with another name, or use the public name with a trailing dot",
         needs: &[],
+        absence: None,
         check: called_like_suffix,
     },
     Rule {
@@ -51,6 +58,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "each lookup of an external name waits for the whole search path, and DNS servers answer every query",
         fix: "remove searches, lower ndots, or end full names with a dot",
         needs: &[],
+        absence: None,
         check: many_lookups,
     },
     Rule {
@@ -61,6 +69,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the pod's resolver has no server to ask, and the API server rejects such a pod",
         fix: "set dnsConfig.nameservers, or use another dnsPolicy",
         needs: &[],
+        absence: None,
         check: no_nameservers,
     },
 ];
@@ -81,7 +90,10 @@ fn shadowed<'a, 'c>(
     let ready = service.endpoints.iter().filter(|endpoint| endpoint.is_ready);
     let shadowed = ready.filter_map(|endpoint| {
         let hostname = endpoint.hostname()?;
-        context.service(&service.name.name, hostname).map(|service| (endpoint, service))
+        let other = context.service(&service.name.name, hostname)?;
+        // The name reaches the same endpoint either way.
+        let is_same = other.name == service.name || other.endpoints.iter().all(|one| one.address == endpoint.address);
+        (!is_same || other.endpoints.is_empty()).then_some((endpoint, other))
     });
     shadowed.collect()
 }
@@ -126,10 +138,10 @@ fn called_like_suffix(context: &Context<'_>, findings: &mut Findings) {
         let message = format!("in every pod these names resolve to Services, not to public hosts: {names}");
         match context.cluster.namespaces.get_key_value(*suffix) {
             Some((name, place)) => {
-                findings.add(Subject::unread("Namespace", "", name, place), ["metadata", "name"], message);
+                findings.add(Subject::unread("Namespace", "", name, place), ["metadata", "name"], message)
             }
             None => findings.add(first.subject(), ["metadata", "namespace"], message),
-        }
+        };
     }
 }
 
@@ -174,9 +186,16 @@ fn many_lookups(context: &Context<'_>, findings: &mut Findings) {
         let (_, count) = seen.entry((&name.namespace, who, &pod.ndots, &pod.searches)).or_insert((name, 0));
         *count += 1;
     }
-    for (name, count) in seen.into_values() {
-        let Some(pod) = context.cluster.pods.get(name) else { continue };
-        let Some(lookups) = Lookups::of(&pod.object) else { continue };
+    let pods = seen.into_values().filter_map(|(name, count)| {
+        let pod = context.cluster.pods.get(name)?;
+        Some((name, count, &pod.object, Subject::new("Pod", name, pod), Field::from(["spec", "dnsConfig"])))
+    });
+    let templates = context.templates().map(|(name, workload)| {
+        let field = workload.object.pod_field("dnsConfig");
+        (name, 1, &workload.object.pod, Subject::of_workload(name, workload), field)
+    });
+    for (name, count, pod, subject, field) in pods.chain(templates) {
+        let Some(lookups) = Lookups::of(pod) else { continue };
         let dots = context.domain.split('.').count() + 3;
         let endpoint = format!("db-0.db.{}.svc.{}", name.namespace, context.domain);
         let (example, names, usual) = if lookups.names(OUTSIDE_DOTS) > usual.names(OUTSIDE_DOTS) {
@@ -192,14 +211,19 @@ fn many_lookups(context: &Context<'_>, findings: &mut Findings) {
             names * FAMILIES,
             usual * FAMILIES
         );
-        findings.add(Subject::new("Pod", name, pod), ["spec", "dnsConfig"], message);
+        findings.add(subject, field, message);
     }
 }
 
 fn no_nameservers(context: &Context<'_>, findings: &mut Findings) {
-    for (name, pod) in &context.cluster.pods {
-        if pod.object.dns_policy == DnsPolicy::None && pod.object.nameservers.is_empty() {
-            findings.add(Subject::new("Pod", name, pod), ["spec", "dnsPolicy"], "None requires dnsConfig.nameservers");
-        }
+    const MESSAGE: &str = "None requires dnsConfig.nameservers";
+    let is_it = |pod: &Pod| pod.dns_policy == DnsPolicy::None && pod.nameservers.is_empty();
+    for (name, pod) in context.cluster.pods.iter().filter(|(_, pod)| is_it(&pod.object)) {
+        findings.add(Subject::new("Pod", name, pod), ["spec", "dnsPolicy"], MESSAGE);
+    }
+    for (name, workload) in context.templates().filter(|(_, workload)| is_it(&workload.object.pod)) {
+        let field = workload.object.pod_field("dnsPolicy");
+        let patch = Patch::Set(field.clone(), "ClusterFirst".into());
+        findings.add(Subject::of_workload(name, workload), field, MESSAGE).patch(patch);
     }
 }

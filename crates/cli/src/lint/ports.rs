@@ -1,8 +1,12 @@
 //! Ports of Services: their targets and their names.
 
+use std::collections::BTreeSet;
+
 use super::{
-    context::{Context, LintedService, names_no_container_port, shown},
+    backends::backend_services,
+    context::{Context, LintedService, most_similar, names_no_container_port, shown},
     findings::Findings,
+    patch::Patch,
     rule::{Rule, Severity},
 };
 use crate::kubernetes::{AppProtocol, ServicePortView, TargetPort};
@@ -15,7 +19,8 @@ pub(super) const RULES: &[Rule] = &[
         summary: "no container of the selected pods has a port with the targetPort's name and protocol",
         why: "the port has no endpoint, so every request to it fails",
         fix: "use the name or the number of a container port",
-        needs: &["Pod"],
+        needs: &["Pod or workload"],
+        absence: None,
         check: target_port_name_missing,
     },
     Rule {
@@ -25,17 +30,19 @@ pub(super) const RULES: &[Rule] = &[
         summary: "a targetPort is a number that no selected pod lists among its container ports",
         why: "containers may listen on ports that they do not list, so it may work, but often the number is a typo",
         fix: "list the port in the container, ideally with a name for the Service to use, or correct the number",
-        needs: &["Pod"],
+        needs: &["Pod or workload"],
+        absence: None,
         check: target_port_not_listed,
     },
     Rule {
         id: "BN022",
         name: "tls-and-clear-text-to-one-port",
-        severity: Severity::Warning,
+        severity: Severity::Info,
         summary: "a TLS port and a plaintext port route to the same targetPort",
-        why: "hardly any server accepts TLS and plaintext on one port, so requests to one of the two ports fail",
+        why: "few servers accept TLS and plaintext on one port; with any other, requests to one of the two ports fail",
         fix: "route the TLS port to a container port that speaks TLS, or remove it if TLS ends before the Service",
         needs: &[],
+        absence: None,
         check: tls_and_clear_text,
     },
     Rule {
@@ -46,6 +53,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "clients connect over TCP, where nothing listens; the filter finds no TCP port of that name",
         fix: "set protocol: TCP, or rename the port",
         needs: &[],
+        absence: None,
         check: tcp_over_udp,
     },
     Rule {
@@ -56,6 +64,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "EndpointSlices match ports by name, and the API server rejects such a Service",
         fix: "name every port",
         needs: &[],
+        absence: None,
         check: unnamed_port,
     },
     Rule {
@@ -66,6 +75,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the prefix is reserved for Kubernetes: proxies do not know the value and treat the port as TCP or HTTP/1",
         fix: "use kubernetes.io/h2c, kubernetes.io/ws or kubernetes.io/wss, or an IANA name such as https",
         needs: &[],
+        absence: None,
         check: unknown_app_protocol,
     },
     Rule {
@@ -76,6 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "a headless name resolves to the pods, and nothing translates ports, so only the pods' port answers",
         fix: "set port and targetPort to the same number",
         needs: &[],
+        absence: None,
         check: headless_port_differs,
     },
 ];
@@ -86,19 +97,30 @@ fn target_port_name_missing(context: &Context<'_>, findings: &mut Findings) {
             let TargetPort::Name(name) = port.target() else { continue };
             let number = name.parse::<u16>().map_or("", |_| "; write a port number without quotes");
             let protocol = port.protocol;
-            let count = service.pods.len();
-            let pods = if count == 1 { "the selected pod".into() } else { format!("the {count} selected pods") };
+            let pods = service.selected();
             let message = format!("no container of {pods} has a {protocol} port named \"{name}\"{number}");
-            findings.add(service.subject(), port.field().field("targetPort"), message);
+            let field = port.field().field("targetPort");
+            let listed = service.pods.iter().flat_map(|one| &one.pod.container_ports);
+            let listed: BTreeSet<&str> = listed
+                .filter(|one| !one.name.is_empty() && one.protocol == protocol.as_str())
+                .map(|one| &*one.name)
+                .collect();
+            let alone = listed.first().copied().filter(|_| listed.len() == 1);
+            let meant = most_similar(name, listed.iter().copied()).or(alone);
+            let patch = match name.parse::<u16>() {
+                Ok(number) => Some(Patch::Set(field.clone(), number.into())),
+                Err(_) => meant.map(|meant| Patch::Set(field.clone(), meant.into())),
+            };
+            findings.add(service.subject(), field, message).patch(patch);
         }
     }
 }
 
 fn target_port_not_listed(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
-        let listed = || service.pods.iter().flat_map(|(_, pod)| &pod.object.container_ports);
+        let listed = || service.pods.iter().flat_map(|one| &one.pod.container_ports);
         // A pod that lists no port at all may listen on any.
-        if service.pods.iter().any(|(_, pod)| pod.object.container_ports.is_empty()) || service.pods.is_empty() {
+        if service.pods.iter().any(|one| one.pod.container_ports.is_empty()) || service.pods.is_empty() {
             continue;
         }
         for port in service.view.ports() {
@@ -109,7 +131,11 @@ fn target_port_not_listed(context: &Context<'_>, findings: &mut Findings) {
             }
             let field = if port.object.target_port.is_some() { "targetPort" } else { "port" };
             let field = port.field().field(field);
-            findings.add(service.subject(), field, format!("the selected pods list no {protocol} port {number}"));
+            findings.add(
+                service.subject(),
+                field,
+                format!("no container of {} lists {protocol} port {number}", service.selected()),
+            );
         }
     }
 }
@@ -137,13 +163,19 @@ fn tls_and_clear_text(context: &Context<'_>, findings: &mut Findings) {
 fn tcp_over_udp(context: &Context<'_>, findings: &mut Findings) {
     for service in &context.services {
         for port in service.view.ports() {
-            if !port.is_tcp() && port.app_protocol().is_plaintext_over_tcp() {
+            if !port.is_tcp() && port.app_protocol().is_plaintext_over_tcp() && !names_udp(port.name) {
                 let (word, protocol) = (port.protocol_word(), port.protocol);
                 let message = format!("port {} is declared as {word} but uses {protocol}", shown(&port));
-                findings.add(service.subject(), port.field().field("protocol"), message);
+                let field = port.field().field("protocol");
+                findings.add(service.subject(), field.clone(), message).patch(Patch::Set(field, "TCP".into()));
             }
         }
     }
+}
+
+/// Whether a port's name says that the port is meant for UDP, as the port of HTTP/3 beside that of HTTP.
+fn names_udp(name: &str) -> bool {
+    name.split('-').any(|word| ["udp", "quic", "h3", "http3"].contains(&word))
 }
 
 fn unnamed_port(context: &Context<'_>, findings: &mut Findings) {
@@ -151,7 +183,9 @@ fn unnamed_port(context: &Context<'_>, findings: &mut Findings) {
         for port in service.view.ports().filter(|port| port.name.is_empty()) {
             let message =
                 format!("port {} is one of {} ports and has no name", shown(&port), service.view.ports().count());
-            findings.add(service.subject(), port.field(), message);
+            let name = format!("{}-{}", port.protocol.as_str().to_ascii_lowercase(), port.number);
+            let patch = Patch::Set(port.field().field("name"), name.into());
+            findings.add(service.subject(), port.field(), message).patch(patch);
         }
     }
 }
@@ -163,22 +197,44 @@ fn unknown_app_protocol(context: &Context<'_>, findings: &mut Findings) {
             let is_of_kubernetes = value.to_ascii_lowercase().starts_with("kubernetes.io/");
             if is_of_kubernetes && port.app_protocol() == AppProtocol::Unknown {
                 let message = format!("Kubernetes defines no appProtocol {value}");
-                findings.add(service.subject(), port.field().field("appProtocol"), message);
+                let field = port.field().field("appProtocol");
+                let known = match value.to_ascii_lowercase().rsplit('/').next() {
+                    Some("grpc" | "http2" | "h2") => Some("kubernetes.io/h2c"),
+                    Some("http") => Some("http"),
+                    Some("https" | "tls") => Some("https"),
+                    Some("websocket") => Some("kubernetes.io/ws"),
+                    _ => None,
+                };
+                let patch = match known {
+                    Some(known) => Patch::Set(field.clone(), known.into()),
+                    None => Patch::Remove(field.clone()),
+                };
+                findings.add(service.subject(), field, message).patch(patch);
             }
         }
     }
 }
 
 fn headless_port_differs(context: &Context<'_>, findings: &mut Findings) {
-    for service in context.services.iter().filter(|service| service.view.is_headless()) {
+    let backends = backend_services(context);
+    // A gateway connects to the endpoints, at their ports.
+    let is_judged = |service: &&LintedService<'_>| service.view.is_headless() && !backends.contains(service.name);
+    for service in context.services.iter().filter(is_judged) {
         for port in service.view.ports() {
             let mut numbers: Vec<i32> = service.view.slices().filter_map(|slice| slice.port_of(&port)).collect();
-            if let (true, TargetPort::Number(number)) = (numbers.is_empty(), port.target()) {
-                numbers.push(number);
+            match port.target() {
+                _ if !numbers.is_empty() => {}
+                TargetPort::Number(number) => numbers.push(number),
+                TargetPort::Name(name) => {
+                    let listed = service.pods.iter().flat_map(|one| &one.pod.container_ports);
+                    let named = listed.filter(|one| one.name == name && one.protocol == port.protocol.as_str());
+                    numbers.extend(named.map(|one| one.port));
+                }
             }
             if let Some(number) = numbers.iter().find(|number| **number != port.number) {
                 let message = format!("port {} is port {number} on the pods", shown(&port));
-                findings.add(service.subject(), port.field().field("port"), message);
+                let field = port.field().field("port");
+                findings.add(service.subject(), field.clone(), message).patch(Patch::Set(field, (*number).into()));
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The table of all rules.
 
 use super::{
-    backends, endpoints, exposure, external_names, ignore_annotations, names, ports, rule::Rule, selectors, topology,
+    backends, endpoints, exposure, external_names, ignore_annotations, names, ports, refused, rule::Rule, selectors,
+    topology,
 };
 
 /// All rules, in the order of their ids.
@@ -15,6 +16,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         exposure::RULES,
         names::RULES,
         topology::RULES,
+        refused::RULES,
         ignore_annotations::RULES,
     ]
     .into_iter()

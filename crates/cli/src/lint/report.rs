@@ -1,11 +1,15 @@
 //! The report as text, JSON and SARIF.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use anstyle::Style;
 use serde_json::{Value, json};
 
 use super::{
+    baseline::Baseline,
     finding::{Finding, IgnoredBy},
     registry::rules,
     rule::{Rule, Severity},
@@ -22,8 +26,12 @@ pub struct LintReport {
     pub findings: Vec<Finding>,
     /// Rules that did not run, by the kind of object that the input lacks.
     pub not_run: BTreeMap<&'static str, Vec<&'static Rule>>,
+    /// Rules that judge by the absence of an object and could not do so, by the kind that no API server listed.
+    pub in_part: BTreeMap<&'static str, Vec<&'static Rule>>,
     /// Ignores that match no finding, as the user wrote them.
     pub unused: Vec<String>,
+    /// Number of entries of the baseline that match no finding.
+    pub stale: usize,
     /// Number of Services.
     pub services: usize,
 }
@@ -34,26 +42,57 @@ impl LintReport {
         self.findings.iter().filter(|finding| finding.ignored.is_none())
     }
 
+    /// The baseline of the findings that are open or in the baseline of this run.
+    #[must_use]
+    pub fn baseline(&self) -> Baseline {
+        let is_kept =
+            |finding: &&Finding| finding.ignored.as_ref().is_none_or(|ignored| ignored.by == IgnoredBy::Baseline);
+        Baseline::of(self.findings.iter().filter(is_kept))
+    }
+
     /// Whether an open finding has this severity or a worse one.
     #[must_use]
     pub fn fails_on(&self, severity: Severity) -> bool {
         self.open().any(|finding| finding.rule.severity >= severity)
     }
 
-    /// A line for each missing kind, with the rules that did not run.
+    /// A line for each missing kind, with the rules that did not run or judged only a part.
     #[must_use]
     pub fn not_run(&self) -> Vec<String> {
-        let lines = self.not_run.iter().map(|(kind, rules)| {
-            let ids: Vec<&str> = rules.iter().map(|rule| rule.id).collect();
-            let resource = match *kind {
-                "EndpointSlice" => "endpointslices",
-                "Node" => "nodes",
-                "Pod" => "pods",
-                _ => "services",
-            };
-            format!("rules not run because the input has no {kind}: {}; add {resource} to kubectl get", ids.join(", "))
+        let ids = |rules: &[&Rule]| rules.iter().map(|rule| rule.id).collect::<Vec<_>>().join(", ");
+        let missing = self.not_run.iter().map(|(kind, rules)| {
+            let resource = resource(kind);
+            format!("rules not run because the input has no {kind}: {}; add {resource} to kubectl get", ids(rules))
         });
-        lines.collect()
+        let in_part: Vec<String> =
+            self.in_part.iter().map(|(kind, rules)| format!("{} ({kind})", ids(rules))).collect();
+        let in_part = (!in_part.is_empty()).then(|| {
+            let rules = in_part.join(", ");
+            format!("rules that need a dump to know what is missing, because manifests may lack it: {rules}")
+        });
+        missing.chain(in_part).collect()
+    }
+
+    /// How many rules did not run, and the kinds of objects that they need; `None` if all rules ran.
+    fn without_verdict(&self) -> Option<String> {
+        let rules_not_run: BTreeSet<&str> = self.not_run.values().flatten().map(|rule| rule.id).collect();
+        let has_neither = self.not_run.contains_key("Pod or workload");
+        let kinds = self.not_run.keys().copied().filter(|kind| !(has_neither && *kind == "Pod"));
+        let kinds: Vec<&str> = kinds.collect();
+        let all = rules().count();
+        (!kinds.is_empty()).then(|| {
+            format!("{} of {all} rules did not run: the input has no {}", rules_not_run.len(), kinds.join(", no "))
+        })
+    }
+}
+
+/// The word for a kind in `kubectl get`.
+fn resource(kind: &str) -> &'static str {
+    match kind {
+        "EndpointSlice" => "endpointslices",
+        "Node" => "nodes",
+        "Pod" | "Pod or workload" => "pods",
+        _ => "services",
     }
 }
 
@@ -67,10 +106,13 @@ pub fn text(report: &LintReport, has_colours: bool) -> String {
     let style = |style: Style| if has_colours { style } else { Style::new() };
     let (name, aside) = (style(NAME), style(ASIDE));
     let mut text = String::new();
-    for Finding { rule, object, field, file, line, message, .. } in report.open() {
+    for finding in report.open() {
+        let Finding { rule, object, field, file, line, message, fix, .. } = finding;
+        let paste = finding.paste();
         let colour = style(colour(rule.severity));
         let (id, severity) = (rule.id, rule.severity);
-        let (file, object, field, message) = (plain(file), plain(&object.to_string()), plain(field), plain(message));
+        let (file, object) = (plain(file), shortened(&object.to_string()));
+        let (field, message) = (shortened(field), shortened(message));
         push(
             &mut text,
             format_args!(
@@ -78,20 +120,39 @@ pub fn text(report: &LintReport, has_colours: bool) -> String {
             ),
         );
         push(&mut text, format_args!("    {aside}why:{aside:#} {}", rule.why));
-        push(&mut text, format_args!("    {aside}fix:{aside:#} {}", rule.fix));
+        push(&mut text, format_args!("    {aside}fix:{aside:#} {}", plain(fix)));
+        if let Some(paste) = paste {
+            push(&mut text, format_args!("         {}", plain(&paste)));
+        }
     }
     if report.open().next().is_some() {
         text.push('\n');
     }
     push(&mut text, format_args!("{}", summary(report, style(GOOD))));
-    let ignored = report.findings.len() - report.open().count();
-    if ignored > 0 {
-        push(&mut text, format_args!("{} ignored, with reasons", count(ignored, "finding", "findings")));
+    let ignored = |is_baseline: bool| {
+        let ignored = report.findings.iter().filter_map(|finding| finding.ignored.as_ref());
+        ignored.filter(|ignored| (ignored.by == IgnoredBy::Baseline) == is_baseline).count()
+    };
+    let (with_reasons, in_baseline) = (ignored(false), ignored(true));
+    if with_reasons > 0 {
+        push(&mut text, format_args!("{} ignored, with reasons", count(with_reasons, "finding", "findings")));
+    }
+    if in_baseline > 0 {
+        push(&mut text, format_args!("{} ignored, in the baseline", count(in_baseline, "finding", "findings")));
     }
     for line in report.not_run() {
         push(&mut text, format_args!("{aside}{line}{aside:#}"));
     }
     text
+}
+
+/// Text from the input, safe for a terminal, and cut if it is longer than any that Kubernetes accepts.
+fn shortened(text: &str) -> String {
+    const SHOWN_CHARS: usize = 1000;
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", plain(text.get(..end).unwrap_or(text))),
+        None => plain(text),
+    }
 }
 
 fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
@@ -111,12 +172,13 @@ fn summary(report: &LintReport, good: Style) -> String {
     let of = |severity| report.open().filter(|finding| finding.rule.severity == severity).count();
     let services = count(report.services, "Service", "Services");
     let (errors, warnings, infos) = (of(Severity::Error), of(Severity::Warning), of(Severity::Info));
+    let not_run = report.without_verdict().map_or(String::new(), |not_run| format!("; {not_run}"));
     if errors + warnings + infos == 0 {
-        return format!("{good}no issues{good:#} in {services}");
+        return format!("{good}no issues{good:#} in {services}{not_run}");
     }
     let found =
         [count(errors, "error", "errors"), count(warnings, "warning", "warnings"), count(infos, "info", "infos")];
-    format!("{} in {services}", found.join(", "))
+    format!("{} in {services}{not_run}", found.join(", "))
 }
 
 /// The report as JSON: a list of findings.
@@ -127,7 +189,7 @@ pub fn json(report: &LintReport) -> String {
 }
 
 fn finding_json(finding: &Finding) -> Value {
-    let Finding { rule, object, field, file, line, message, ignored } = finding;
+    let Finding { rule, object, field, file, line, message, fix, ignored, .. } = finding;
     json!({
         "rule": rule.id,
         "name": rule.name,
@@ -138,7 +200,9 @@ fn finding_json(finding: &Finding) -> Value {
         "line": line,
         "message": message,
         "why": rule.why,
-        "fix": rule.fix,
+        "fix": fix,
+        "paste": finding.paste(),
+        "fingerprint": fingerprint(finding),
         "ignored": ignored.as_ref().map(|ignored| json!({"by": by(ignored.by), "reason": ignored.reason})),
     })
 }
@@ -147,13 +211,17 @@ fn by(by: IgnoredBy) -> &'static str {
     match by {
         IgnoredBy::Flag => "flag",
         IgnoredBy::Annotation => "annotation",
+        IgnoredBy::Baseline => "baseline",
     }
 }
 
 /// The report as SARIF 2.1.0, for code scanning.
 #[must_use]
 pub fn sarif(report: &LintReport) -> String {
-    let results: Vec<Value> = report.findings.iter().map(result).collect();
+    // Code scanning keeps a baseline of its own.
+    let is_shown =
+        |finding: &&Finding| finding.ignored.as_ref().is_none_or(|ignored| ignored.by != IgnoredBy::Baseline);
+    let results: Vec<Value> = report.findings.iter().filter(is_shown).map(result).collect();
     pretty(&json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -193,13 +261,15 @@ fn descriptor(rule: &Rule) -> Value {
 }
 
 fn result(finding: &Finding) -> Value {
-    let Finding { rule, object, field, file, line, message, ignored } = finding;
+    let Finding { rule, object, field, file, line, message, fix, ignored, .. } = finding;
+    let paste = finding.paste().map_or(String::new(), |paste| format!("\n{paste}"));
     let what = format!("{object}, {field}");
     let mut result = json!({
         "ruleId": rule.id,
         "ruleIndex": rules().position(|one| one.id == rule.id),
         "level": level(rule.severity),
-        "message": {"text": format!("{what}: {message}\nwhy: {}\nfix: {}", rule.why, rule.fix)},
+        "message": {"text": format!("{what}: {message}\nwhy: {}\nfix: {fix}{paste}", rule.why)},
+        "partialFingerprints": {"primaryLocationLineHash": format!("{}:1", fingerprint(finding))},
         "locations": [{
             "physicalLocation": {"artifactLocation": {"uri": uri(file)}, "region": {"startLine": line}},
             "logicalLocations": [{"fullyQualifiedName": what}],
@@ -207,12 +277,20 @@ fn result(finding: &Finding) -> Value {
     });
     if let (Some(ignored), Some(result)) = (ignored, result.as_object_mut()) {
         let kind = match ignored.by {
-            IgnoredBy::Flag => "external",
+            IgnoredBy::Flag | IgnoredBy::Baseline => "external",
             IgnoredBy::Annotation => "inSource",
         };
         result.insert("suppressions".into(), json!([{"kind": kind, "justification": ignored.reason}]));
     }
     result
+}
+
+/// A text that stays the same for a finding while its line, its file and the counts in its message change.
+fn fingerprint(finding: &Finding) -> String {
+    let Finding { rule, object, field, .. } = finding;
+    let text = format!("{} {object} {field}", rule.id);
+    let halves = [text.clone(), text.chars().rev().collect()];
+    halves.iter().map(|half| format!("{:08x}", crc32fast::hash(half.as_bytes()))).collect()
 }
 
 /// A path as a URI reference (RFC 3986); a relative path stays relative.

@@ -50,5 +50,7 @@ pub struct Rule {
     pub fix: &'static str,
     /// The kinds of objects that the rule needs. If the input lacks one, the rule does not run.
     pub needs: &'static [&'static str],
+    /// The kind that an API server must have listed, for a rule that judges by the absence of an object.
+    pub absence: Option<&'static str>,
     pub(super) check: fn(&Context<'_>, &mut Findings),
 }

@@ -2,12 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
+
 use super::{
-    context::{Context, labels, shown, some},
+    context::{Context, LintedService, SelectedPod, is_typo, labels, shown, some},
     findings::{Findings, Subject},
+    patch::Patch,
     rule::{Rule, Severity},
 };
-use crate::kubernetes::{NamespacedName, Pod};
+use crate::{
+    input::Field,
+    kubernetes::{ContainerPort, NamespacedName, ServicePortView, TargetPort, Workload, is_of_api},
+};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -17,17 +23,19 @@ pub(super) const RULES: &[Rule] = &[
         summary: "the selector of a Service matches no pod of its namespace",
         why: "the Service has no endpoint, so every request to it fails",
         fix: "use the labels of the intended pods; if there are none on purpose, ignore the finding with an annotation",
-        needs: &["Pod"],
+        needs: &["Pod or workload"],
+        absence: Some("Pod"),
         check: matches_no_pod,
     },
     Rule {
         id: "BN002",
         name: "selector-spans-workloads",
-        severity: Severity::Warning,
+        severity: Severity::Info,
         summary: "the selector of a Service matches pods of several workloads",
-        why: "requests go to every workload in proportion to its pods, though the workloads may differ",
-        fix: "add a label to the selector that only the right pods have; for a canary, ignore the finding",
-        needs: &["Pod"],
+        why: "requests go to every workload in proportion to its pods; canaries and the filter's subsets need it so",
+        fix: "add a label to the selector that only the right pods have; for versions of one workload, change nothing",
+        needs: &["Pod or workload"],
+        absence: None,
         check: spans_workloads,
     },
     Rule {
@@ -38,6 +46,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the same pods have two names, so policies, statistics and affinity depend on the name that clients use",
         fix: "keep one Service, and make the other an ExternalName for it while the name is in use",
         needs: &[],
+        absence: None,
         check: twins,
     },
     Rule {
@@ -48,7 +57,19 @@ pub(super) const RULES: &[Rule] = &[
         why: "the pod has no DNS name: hostname.subdomain needs a Service with the subdomain's name",
         fix: "create a headless Service with the subdomain's name that selects the pod, or remove the subdomain",
         needs: &["Service"],
+        absence: Some("Service"),
         check: subdomain_without_service,
+    },
+    Rule {
+        id: "BN005",
+        name: "selected-pods-without-port",
+        severity: Severity::Warning,
+        summary: "the selector of a Service matches pods that do not have its targetPort, beside pods that do",
+        why: "requests go to every selected pod, so those that reach the pods without the port fail",
+        fix: "add a label to the selector that only the pods with the port have, or list the port in the other containers",
+        needs: &["Pod or workload"],
+        absence: None,
+        check: pods_without_port,
     },
 ];
 
@@ -59,23 +80,65 @@ fn matches_no_pod(context: &Context<'_>, findings: &mut Findings) {
         if !service.pods.is_empty() || !service.endpoints.is_empty() {
             continue;
         }
-        // An empty slice or a pod with a phase comes from a cluster, where every pod is listed. Manifests have neither,
-        // and controllers create most of their pods later.
-        let is_of_cluster = |pod: &Pod| !pod.phase.is_empty();
-        if service.view.all_slices().next().is_none()
-            && !context.cluster.pods_of(&service.name.namespace).any(|(_, pod)| is_of_cluster(&pod.object))
-        {
+        let namespace = &service.name.namespace;
+        let has_empty_slice = service.view.all_slices().any(|slice| is_of_api(&slice.source.object.metadata));
+        let mut patch = None;
+        let lists_pods = service.view.is_of_api() && context.cluster.lists("Pod", namespace);
+        let message = if lists_pods || has_empty_slice {
+            let workloads = context.workloads_in(namespace).map(|workload| &workload.object);
+            let mut asleep = workloads.filter(|one| one.replicas == Some(0) && one.matches(selector));
+            let asleep =
+                asleep.next().map_or(String::new(), |one| format!("; {} {} has 0 replicas", one.kind, one.name));
+            format!("no pod in namespace {namespace} has {}{asleep}", labels(selector))
+        } else if let Some(workload) = intended(context, service, selector) {
+            let own = workload.pod.labels.iter().filter(|(key, _)| selector.contains_key(*key));
+            let meant: BTreeMap<&String, &String> = own.clone().collect();
+            patch =
+                (meant.len() == selector.len()).then(|| Patch::Set(Field::from(["spec", "selector"]), json!(meant)));
+            let own = labels(own);
+            let own = if own.is_empty() { labels(&workload.pod.labels) } else { own };
+            format!("no workload has {}; the pods of {} {} have {own}", labels(selector), workload.kind, workload.name)
+        } else {
             continue;
-        }
-        let message = format!("no pod in namespace {} has {}", service.name.namespace, labels(selector));
-        findings.add(service.subject(), ["spec", "selector"], message);
+        };
+        findings.add(service.subject(), ["spec", "selector"], message).patch(patch);
     }
+}
+
+/// The workload that a selector seems to be meant for. Manifests may be only some of a namespace, so it takes more than that no
+/// workload matches: a workload has the Service's name, or almost the same labels.
+fn intended<'c>(
+    context: &Context<'c>,
+    service: &LintedService<'c>,
+    selector: &BTreeMap<String, String>,
+) -> Option<&'c Workload> {
+    let (namespace, name) = (&service.name.namespace, &service.name.name);
+    let is_selected = |workload: &Workload| {
+        let mut others = context.services_in(namespace).iter().filter_map(|other| other.view.selector());
+        others.any(|selector| workload.matches(selector))
+    };
+    let is_meant = |workload: &&Workload| {
+        let differing: Vec<_> = selector.iter().filter(|(key, value)| !workload.has_label(key, value)).collect();
+        let values = differing.iter().filter_map(|(key, value)| Some((value.as_str(), workload.label(key, value)?)));
+        let values: Vec<(&str, String)> = values.collect();
+        // A label that is only missing may be set while a pod runs, such as the label of a leader.
+        let is_named_alike = workload.name == *name && (!values.is_empty() || differing.len() == selector.len());
+        let is_typo = differing.len() == 1 && values.first().is_some_and(|(one, other)| is_typo(one, other));
+        // A Service may be called like its pods, and beside it another Service has pods with a similar name.
+        let fits_its_name = || values.iter().any(|(value, _)| name.contains(*value) || value.contains(&**name));
+        !workload.runs_to_end() && (is_named_alike || is_typo) && !(fits_its_name() && is_selected(workload))
+    };
+    context.workloads_in(namespace).map(|workload| &workload.object).find(is_meant)
 }
 
 fn spans_workloads(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
         let Some(selector) = service.view.selector() else { continue };
-        let workloads: BTreeSet<String> = service.pods.iter().map(|(name, pod)| workload(name, &pod.object)).collect();
+        // BN005 reports this case.
+        if service.view.ports().any(|port| lacking_port(service, &port).is_some()) {
+            continue;
+        }
+        let workloads: BTreeSet<String> = service.pods.iter().map(SelectedPod::workload).collect();
         if workloads.len() > 1 {
             let count = workloads.len();
             let message = format!("{} matches pods of {count} workloads: {}", labels(selector), some(workloads));
@@ -84,24 +147,44 @@ fn spans_workloads(context: &Context<'_>, findings: &mut Findings) {
     }
 }
 
-/// The workload that owns a pod; a pod without an owner is its own workload.
-fn workload(name: &NamespacedName, pod: &Pod) -> String {
-    /// The label that tells the ReplicaSets of a Rollout apart, as `pod-template-hash` does for a Deployment.
-    const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
-    let Some(owner) = &pod.owner else { return format!("Pod {}", name.name) };
-    let hash = pod.labels.get(ROLLOUT_HASH);
-    match hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')) {
-        Some(rollout) => format!("Rollout {rollout}"),
-        // The owner of a static pod is its node.
-        None if owner.kind == "Node" => "static pods".to_owned(),
-        None => owner.to_string(),
+fn pods_without_port(context: &Context<'_>, findings: &mut Findings) {
+    for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
+        for port in service.view.ports() {
+            let Some(without) = lacking_port(service, &port) else { continue };
+            let list = if without.len() == 1 { "does not list" } else { "do not list" };
+            let message = format!(
+                "port {} routes to port {} of {} too, which {list} it",
+                shown(&port),
+                port.target(),
+                some(&without)
+            );
+            findings.add(service.subject(), ["spec", "selector"], message);
+        }
     }
+}
+
+/// The selected workloads without the target of `port`, if other selected workloads have it.
+fn lacking_port(service: &LintedService<'_>, port: &ServicePortView<'_>) -> Option<BTreeSet<String>> {
+    // Pods without a container port of a name have no endpoint for it, so they get no requests.
+    let TargetPort::Number(number) = port.target() else { return None };
+    let is_it = |one: &ContainerPort| one.port == number && one.protocol == port.protocol.as_str();
+    let lists = |one: &&SelectedPod<'_>| one.pod.container_ports.iter().any(is_it);
+    // A pod that lists no port at all may listen on any, unless it runs to an end.
+    let lacks = |one: &&SelectedPod<'_>| !lists(one) && (one.runs_to_end() || !one.pod.container_ports.is_empty());
+    let with: BTreeSet<String> = service.pods.iter().filter(lists).map(SelectedPod::workload).collect();
+    let mut without: BTreeSet<String> = service.pods.iter().filter(lacks).map(SelectedPod::workload).collect();
+    without.retain(|workload| !with.contains(workload));
+    (!with.is_empty() && !without.is_empty()).then_some(without)
 }
 
 fn twins(context: &Context<'_>, findings: &mut Findings) {
     let mut first: BTreeMap<_, &NamespacedName> = BTreeMap::new();
     for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
         let Some(selector) = service.view.selector() else { continue };
+        // A Rollout adds a label to the selectors of its stable and its canary Service while it runs.
+        if service.pods.iter().any(|one| one.workload().starts_with("Rollout ")) {
+            continue;
+        }
         let same = service.view.ports().find_map(|port| {
             // StatefulSets often have a headless Service beside one with a cluster IP.
             let kind = (service.view.is_headless(), service.view.type_word());
@@ -114,6 +197,11 @@ fn twins(context: &Context<'_>, findings: &mut Findings) {
             findings.add(service.subject(), port.field(), message);
         }
     }
+}
+
+/// Whether a controller adds this label, whose value differs between pods or versions of one workload.
+fn is_set_by_controller(label: &str) -> bool {
+    label.ends_with("-hash") || label.ends_with("/pod-name") || label.ends_with("/pod-index")
 }
 
 fn subdomain_without_service(context: &Context<'_>, findings: &mut Findings) {
@@ -133,6 +221,15 @@ fn subdomain_without_service(context: &Context<'_>, findings: &mut Findings) {
     for ((namespace, subdomain), ((name, pod), count)) in seen {
         let more = if count > 1 { format!("; {count} pods have this subdomain") } else { String::new() };
         let message = format!("Service {namespace}/{subdomain} does not exist or is an ExternalName{more}");
-        findings.add(Subject::new("Pod", name, pod), ["spec", "subdomain"], message);
+        let labels: BTreeMap<_, _> = pod.object.labels.iter().filter(|(key, _)| !is_set_by_controller(key)).collect();
+        let manifest = json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": subdomain, "namespace": namespace},
+            "spec": {"clusterIP": "None", "selector": labels},
+        });
+        let is_free = context.service(namespace, subdomain).is_none();
+        let patch = (is_free && !labels.is_empty()).then_some(Patch::Create(manifest));
+        findings.add(Subject::new("Pod", name, pod), ["spec", "subdomain"], message).patch(patch);
     }
 }

@@ -1,8 +1,10 @@
 //! Affinity, topology and readiness: fields without effect, or with an unexpected effect.
 
 use super::{
+    backends::backend_services,
     context::{Context, LintedService},
     findings::Findings,
+    patch::Patch,
     rule::{Rule, Severity},
 };
 use crate::{input::Field, kubernetes::ServiceForm};
@@ -16,6 +18,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "affinity works only where a cluster IP is translated; with DNS alone a client may use any address",
         fix: "remove the fields, or give the Service a cluster IP and set sessionAffinity: ClientIP",
         needs: &[],
+        absence: None,
         check: affinity_without_effect,
     },
     Rule {
@@ -26,6 +29,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "kube-proxy applies the timeout, but the filter keeps a client on its endpoint while the endpoint serves",
         fix: "change nothing unless clients must move on; then set loadBalancer in the filter's configuration",
         needs: &[],
+        absence: None,
         check: affinity_timeout,
     },
     Rule {
@@ -36,6 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "DNS lists every ready endpoint of a headless Service (KEP-2086) and returns an ExternalName as it is",
         fix: "remove the field, or give the Service a cluster IP",
         needs: &[],
+        absence: None,
         check: topology_without_effect,
     },
     Rule {
@@ -46,6 +51,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "the annotation overrides trafficDistribution, and adds hints only if its heuristic accepts the zones",
         fix: "set trafficDistribution: PreferSameZone and remove the annotation",
         needs: &[],
+        absence: None,
         check: topology_annotation,
     },
     Rule {
@@ -56,6 +62,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "PreferClose is deprecated, and the name does not say what is close",
         fix: "write PreferSameZone",
         needs: &[],
+        absence: None,
         check: prefer_close,
     },
     Rule {
@@ -66,6 +73,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "requests go to pods that are not ready; the field is meant for peers that find each other by DNS",
         fix: "remove the field, or create a separate headless Service for the peers",
         needs: &[],
+        absence: None,
         check: not_ready_addresses,
     },
 ];
@@ -97,11 +105,13 @@ fn affinity_without_effect(context: &Context<'_>, findings: &mut Findings) {
         match without_address(service) {
             Some(what) if has_affinity => {
                 let message = format!("ClientIP has no effect on {what}");
-                findings.add(service.subject(), ["spec", "sessionAffinity"], message);
+                let field = ["spec", "sessionAffinity"];
+                findings.add(service.subject(), field, message).patch(Patch::Remove(field.into()));
             }
             _ if !has_affinity && service.view.spec.session_affinity_config.is_some() => {
                 let message = "sessionAffinityConfig has no effect while sessionAffinity is None";
-                findings.add(service.subject(), ["spec", "sessionAffinityConfig"], message);
+                let field = ["spec", "sessionAffinityConfig"];
+                findings.add(service.subject(), field, message).patch(Patch::Remove(field.into()));
             }
             _ => {}
         }
@@ -122,12 +132,16 @@ fn affinity_timeout(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn topology_without_effect(context: &Context<'_>, findings: &mut Findings) {
+    let backends = backend_services(context);
     for service in &context.services {
         let Some(what) = without_address(service) else { continue };
         let mut add = |field: Field, value: &str| {
-            findings.add(service.subject(), field, format!("{value} has no effect on {what}"));
+            let message = format!("{value} has no effect on {what}");
+            findings.add(service.subject(), field.clone(), message).patch(Patch::Remove(field));
         };
-        if let Some(distribution) = service.view.spec.traffic_distribution.as_deref() {
+        // A gateway chooses among the endpoints of its backends.
+        let distribution = service.view.spec.traffic_distribution.as_deref();
+        if let Some(distribution) = distribution.filter(|_| !backends.contains(service.name)) {
             add(["spec", "trafficDistribution"].into(), distribution);
         }
         if service.view.spec.internal_traffic_policy.as_deref() == Some("Local") {
@@ -147,7 +161,8 @@ fn topology_annotation(context: &Context<'_>, findings: &mut Findings) {
                 Some(distribution) => format!("{mode} overrides trafficDistribution: {distribution}"),
                 None => format!("{mode} is set by a deprecated annotation"),
             };
-            findings.add(service.subject(), ["metadata", "annotations", name], message);
+            let field = ["metadata", "annotations", name];
+            findings.add(service.subject(), field, message).patch(Patch::Remove(field.into()));
         }
     }
 }
@@ -156,16 +171,25 @@ fn prefer_close(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| service.view.is_virtual()) {
         if service.view.spec.traffic_distribution.as_deref() == Some("PreferClose") {
             let message = "PreferClose is now called PreferSameZone";
-            findings.add(service.subject(), ["spec", "trafficDistribution"], message);
+            let field = ["spec", "trafficDistribution"];
+            let patch = Patch::Set(field.into(), "PreferSameZone".into());
+            findings.add(service.subject(), field, message).patch(patch);
         }
     }
 }
 
 fn not_ready_addresses(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| service.view.is_virtual()) {
-        if service.view.publishes_not_ready() {
+        // A Service for one pod gives a member of a cluster its address before the cluster has formed.
+        let is_for_one_pod = service.view.selector().is_some_and(|selector| {
+            ["statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"]
+                .iter()
+                .any(|label| selector.contains_key(*label))
+        });
+        if service.view.publishes_not_ready() && !is_for_one_pod {
             let message = "requests to the cluster IP go to pods that are not ready";
-            findings.add(service.subject(), ["spec", "publishNotReadyAddresses"], message);
+            let field = ["spec", "publishNotReadyAddresses"];
+            findings.add(service.subject(), field, message).patch(Patch::Remove(field.into()));
         }
     }
 }

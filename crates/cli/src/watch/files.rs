@@ -185,8 +185,13 @@ fn or_here(path: &Path) -> &Path {
 }
 
 fn names(cluster: &ClusterState) -> BTreeMap<&'static str, BTreeSet<NamespacedName>> {
-    let (services, slices) = (cluster.services.keys(), cluster.slices.keys());
-    [("Service", services.cloned().collect()), ("EndpointSlice", slices.cloned().collect())].into()
+    let (services, slices, endpoints) = (cluster.services.keys(), cluster.slices.keys(), cluster.endpoints.keys());
+    [
+        ("Service", services.cloned().collect()),
+        ("EndpointSlice", slices.cloned().collect()),
+        ("Endpoints", endpoints.cloned().collect()),
+    ]
+    .into()
 }
 
 /// Whether the event means changed and completely written files. Linux reports when a written file is closed.

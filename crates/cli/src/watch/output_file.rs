@@ -135,7 +135,8 @@ impl OutputFile {
             return Some("the new table has no Service".to_owned());
         }
         let had_endpoints = before.is_some_and(|old| old.endpoints() > 0);
-        (had_endpoints && cluster.slices.is_empty()).then(|| "the cluster has no EndpointSlice any more".to_owned())
+        let has_none = cluster.slices.is_empty() && cluster.endpoints.is_empty();
+        (had_endpoints && has_none).then(|| "the cluster has no EndpointSlice any more".to_owned())
     }
 
     /// Reports that the file could not be brought up to date.

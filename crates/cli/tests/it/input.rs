@@ -105,7 +105,7 @@ fn skipped_kinds_are_counted() {
     let run = byname_with_input(&["compile"], input.as_bytes());
     assert_eq!(run.status, 0, "{}", run.stderr);
     assert!(
-        run.stderr.contains("skipped 2 objects that do not affect names: 1 ConfigMap, 1 Service"),
+        run.stderr.contains("skipped 2 objects of kinds that byname does not read: 1 ConfigMap, 1 Service"),
         "{}",
         run.stderr
     );

@@ -1,0 +1,599 @@
+//! What lint takes for knowledge: workloads, Endpoints, lists of an API server; and what it does not.
+
+use std::{fs, process::Output};
+
+use byname_cli::lint::LintReport;
+
+use crate::{byname, fixtures, ids, judge, parse, stdout};
+
+/// Objects of namespace `shop` in flow style, as YAML documents.
+fn documents(objects: &[&str]) -> String {
+    objects.join("\n---\n")
+}
+
+fn service(name: &str, spec: &str) -> String {
+    format!("{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: shop}}, spec: {{{spec}}}}}")
+}
+
+/// A workload with one container.
+fn workload(kind: &str, name: &str, labels: &str, ports: &str) -> String {
+    let group = match kind {
+        "Rollout" => "argoproj.io/v1alpha1",
+        "Job" | "CronJob" => "batch/v1",
+        "ReplicationController" => "v1",
+        _ => "apps/v1",
+    };
+    let template = format!(
+        "template: {{metadata: {{labels: {{{labels}}}}}, spec: {{containers: [{{name: main, ports: [{ports}]}}]}}}}"
+    );
+    let spec = if kind == "CronJob" { format!("jobTemplate: {{spec: {{{template}}}}}") } else { template };
+    format!("{{apiVersion: {group}, kind: {kind}, metadata: {{name: {name}, namespace: shop}}, spec: {{{spec}}}}}")
+}
+
+fn found(objects: &[&str]) -> Vec<&'static str> {
+    ids(&judge(&parse(&documents(objects))))
+}
+
+/// An object as an API server returns it.
+fn of_api(object: &str) -> String {
+    object.replacen("metadata: {", "metadata: {uid: u1, resourceVersion: '7', ", 1)
+}
+
+const HTTP: &str = "{name: http, containerPort: 8080}";
+
+#[test]
+fn container_ports_of_every_kind_of_workload_are_checked() {
+    let right = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: http}]");
+    let wrong = right.replace("targetPort: http", "targetPort: htpp");
+    let kinds =
+        ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob", "Rollout"];
+    for kind in kinds {
+        let workload = workload(kind, "web", "app: web", HTTP);
+        assert_eq!(found(&[&wrong, &workload]), ["BN020"], "{kind}");
+        assert_eq!(found(&[&right, &workload]), [""; 0], "{kind}");
+    }
+    let report = judge(&parse(&documents(&[&wrong, &workload("Deployment", "web", "app: web", HTTP)])));
+    let finding = &report.findings[0];
+    assert_eq!(finding.message, "no container of Deployment web has a TCP port named \"htpp\"");
+    assert_eq!(finding.paste().unwrap(), "targetPort: \"http\"  # line 1");
+}
+
+#[test]
+fn a_selector_of_manifests_is_wrong_only_if_a_workload_is_meant() {
+    let web = |labels: &str| workload("Deployment", "web", labels, HTTP);
+    let selecting =
+        |name: &str, selector: &str| service(name, &format!("selector: {{{selector}}}, ports: [{{port: 8080}}]"));
+    let rows: &[(&str, String, String, &[&str])] = &[
+        ("the Service has the workload's name", selecting("web", "app: wbe"), web("app: web"), &["BN001"]),
+        ("the keys differ", selecting("web", "app: web"), web("app.kubernetes.io/name: web"), &["BN001"]),
+        ("a typo in one label", selecting("front", "app: fronted, tier: x"), web("app: frontend, tier: x"), &["BN001"]),
+        ("another workload of a series", selecting("shard-2", "app: shard-2"), web("app: shard-1"), &[]),
+        ("blue and green", selecting("web", "app: web, color: blue"), web("app: web"), &[]),
+        ("the label of a leader", selecting("web", "app: web, role: primary"), web("app: web"), &[]),
+        ("pods of an operator", selecting("metrics", "app: metrics, instance: main"), web("app: web"), &[]),
+        ("the workload is elsewhere", selecting("mail", "app: mail"), web("app: web"), &[]),
+    ];
+    for (claim, service, workload, expected) in rows {
+        assert_eq!(found(&[service, workload]), *expected, "{claim}");
+    }
+    // Another Service selects the workload.
+    let direct = selecting("web-direct", "app: web");
+    let rows: &[(&str, String, &[&str])] = &[
+        ("a typo", selecting("web", "app: wbe"), &["BN001"]),
+        ("a typo in a second Service", selecting("metrics", "app: wbe"), &["BN001"]),
+        ("a Service that is called like its pods", selecting("webs", "app: webs"), &[]),
+        ("the pods of Flagger", selecting("web", "app: web-primary"), &[]),
+    ];
+    for (claim, service, expected) in rows {
+        assert_eq!(found(&[service, &direct, &web("app: web")]), *expected, "{claim}");
+    }
+    let ordinal = |pod: &str| {
+        let selector = format!("app: db, statefulset.kubernetes.io/pod-name: {pod}");
+        found(&[&selecting("one", &selector), &workload("StatefulSet", "ledger", "app: db", HTTP)])
+    };
+    assert_eq!(ordinal("ledger-0"), [""; 0]);
+    assert_eq!(ordinal("ldeger-0"), ["BN001"]);
+}
+
+#[test]
+fn labels_that_controllers_add_are_known() {
+    let rows = [
+        ("StatefulSet", "statefulset.kubernetes.io/pod-name: db-2", true),
+        ("StatefulSet", "statefulset.kubernetes.io/pod-name: other-2", false),
+        ("StatefulSet", "apps.kubernetes.io/pod-index: '0'", true),
+        ("Deployment", "pod-template-hash: 5c8f7b6d9f", true),
+        ("Deployment", "statefulset.kubernetes.io/pod-name: db-2", false),
+        ("Job", "batch.kubernetes.io/job-name: db", true),
+        ("CronJob", "job-name: db-29012345", true),
+    ];
+    for (kind, label, matches) in rows {
+        let service =
+            service("db-one", &format!("selector: {{app: db, {label}}}, ports: [{{port: 80, targetPort: htpp}}]"));
+        let expected: &[&str] = if matches { &["BN020"] } else { &[] };
+        assert_eq!(found(&[&service, &workload(kind, "db", "app: db", HTTP)]), expected, "{kind} {label}");
+    }
+}
+
+#[test]
+fn pods_of_a_dump_count_instead_of_its_templates() {
+    let service = of_api(&service("web", "selector: {app: web}, ports: [{port: 80, targetPort: http}]"));
+    let deployment = of_api(&workload("Deployment", "web", "app: web", "{name: old, containerPort: 1}"));
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {uid: u2, name: web-1, namespace: shop, labels: {app: web}}, \
+               spec: {containers: [{name: main, ports: [{name: http, containerPort: 8080}]}]}, status: {phase: Running}}";
+    assert_eq!(found(&[&service, &deployment, pod]), [""; 0]);
+    assert_eq!(found(&[&service, &deployment]), ["BN020"]);
+    // A manifest beside the dump is about to be applied.
+    let next = workload("Deployment", "web-next", "app: web", "{name: http, containerPort: 8080}");
+    assert_eq!(found(&[&service, &deployment, pod, &next]), ["BN002"]);
+}
+
+#[test]
+fn a_workload_without_replicas_is_named() {
+    let service = of_api(&service("web", "clusterIP: 10.96.0.9, selector: {app: web}, ports: [{port: 80}]"));
+    let deployment = of_api(&workload("Deployment", "web", "app: web", HTTP))
+        .replace("spec: {template", "spec: {replicas: 0, template");
+    let other =
+        "{apiVersion: v1, kind: Pod, metadata: {uid: u2, name: a, namespace: shop}, spec: {containers: [{name: c}]}}";
+    let report = judge(&parse(&documents(&[&service, &deployment, other])));
+    assert_eq!(ids(&report), ["BN001"]);
+    assert_eq!(report.findings[0].message, "no pod in namespace shop has app=web; Deployment web has 0 replicas");
+}
+
+#[test]
+fn ports_that_a_mesh_adds_are_not_missing() {
+    let workload = workload("Deployment", "web", "app: web", HTTP);
+    for port in ["http-envoy-prom", "linkerd-admin"] {
+        let service = service("stats", &format!("selector: {{app: web}}, ports: [{{port: 80, targetPort: {port}}}]"));
+        assert_eq!(found(&[&service, &workload]), [""; 0], "{port}");
+    }
+}
+
+#[test]
+fn dns_settings_of_templates_are_checked() {
+    let with = |kind: &str, dns: &str| {
+        workload(kind, "web", "app: web", HTTP).replace("spec: {containers", &format!("spec: {{{dns}, containers"))
+    };
+    for (kind, field) in
+        [("Deployment", "spec.template.spec.dnsPolicy"), ("CronJob", "spec.jobTemplate.spec.template.spec.dnsPolicy")]
+    {
+        let report = judge(&parse(&with(kind, "dnsPolicy: None")));
+        assert_eq!(ids(&report), ["BN064"], "{kind}");
+        assert_eq!((&*report.findings[0].object.kind, &*report.findings[0].field), (kind, field));
+    }
+    assert_eq!(found(&[&with("Deployment", "dnsConfig: {searches: [a.example, b.example]}")]), ["BN063"]);
+}
+
+#[test]
+fn workloads_that_share_a_selector_may_have_other_ports() {
+    let number = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: 8080}]");
+    let name = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: http}]");
+    let web = workload("Deployment", "web", "app: web", HTTP);
+    let rows: &[(&str, &str, String, &[&str])] = &[
+        ("a canary", &number, workload("Deployment", "web-canary", "app: web", HTTP), &["BN002"]),
+        ("other ports", &number, workload("Deployment", "worker", "app: web", "{containerPort: 9102}"), &["BN005"]),
+        ("no ports", &number, workload("Deployment", "worker", "app: web", ""), &["BN002"]),
+        ("a Job", &number, workload("Job", "migrate", "app: web", ""), &["BN005"]),
+        // Only pods with the name become endpoints.
+        ("a name", &name, workload("Deployment", "worker", "app: web", "{containerPort: 9102}"), &["BN002"]),
+    ];
+    for (claim, service, other, expected) in rows {
+        let report = judge(&parse(&documents(&[service, &web, other])));
+        // Pods without ports may listen on any, so BN021 does not judge them.
+        assert_eq!(ids(&report), *expected, "{claim}");
+    }
+}
+
+const ENDPOINTS: &str = "{apiVersion: v1, kind: Endpoints, metadata: {name: ledger, namespace: shop}, subsets: \
+                         [{addresses: [{ip: 198.51.100.7}], ports: [{name: https, port: 9443}]}]}";
+const NEIGHBOUR: &str = "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {uid: u9, name: other-1, \
+                         namespace: shop, labels: {kubernetes.io/service-name: other}}, ports: [{name: http, port: 1}], endpoints: \
+                         [{addresses: [198.51.100.9]}]}";
+
+#[test]
+fn endpoints_objects_count_where_a_service_has_no_slice() {
+    let ledger = of_api(&service("ledger", "clusterIP: 10.96.1.1, ports: [{name: https, port: 443}]"));
+    let other = service("other", "clusterIP: 10.96.1.2, ports: [{name: http, port: 80}]");
+    let selecting = ledger.replace("clusterIP", "selector: {app: ledger}, clusterIP");
+    let slice = NEIGHBOUR.replace("other", "ledger").replace("name: http, port: 1", "name: https, port: 1");
+    let rows: &[(&str, &[&str], &[&str])] = &[
+        ("without Endpoints", &[&ledger, &other, NEIGHBOUR], &["BN011"]),
+        ("Endpoints of a person", &[&ledger, &other, NEIGHBOUR, ENDPOINTS], &[]),
+        ("Endpoints first", &[ENDPOINTS, NEIGHBOUR, &other, &ledger], &[]),
+        (
+            "an empty Endpoints object",
+            &[&ledger, &ENDPOINTS.replace("198.51.100.7", "''").replace("addresses: [{ip: ''}], ", "")],
+            &["BN011"],
+        ),
+        ("another port name", &[&ledger, &ENDPOINTS.replace("name: https", "name: tls")], &["BN015"]),
+        ("not ready", &[&ledger, &ENDPOINTS.replace("addresses", "notReadyAddresses")], &["BN010"]),
+        ("a special address", &[&ledger, &ENDPOINTS.replace("198.51.100.7", "169.254.1.1")], &["BN012"]),
+        ("a slice counts instead", &[&ledger, &slice, &ENDPOINTS.replace("198.51.100.7", "169.254.1.1")], &[]),
+        (
+            "not mirrored",
+            &[
+                &ledger,
+                &other,
+                NEIGHBOUR,
+                &ENDPOINTS.replace(
+                    "namespace: shop}",
+                    "namespace: shop, labels: {endpointslice.kubernetes.io/skip-mirror: 'true'}}",
+                ),
+            ],
+            &["BN011"],
+        ),
+        (
+            "a manifest of Endpoints for a selector",
+            &[&selecting, &ENDPOINTS.replace("addresses", "notReadyAddresses")],
+            &[],
+        ),
+        (
+            "a dump of Endpoints for a selector",
+            &[&selecting, &of_api(&ENDPOINTS.replace("addresses", "notReadyAddresses"))],
+            &["BN010"],
+        ),
+    ];
+    for (claim, objects, expected) in rows {
+        assert_eq!(found(objects), *expected, "{claim}");
+    }
+    let report = judge(&parse(&documents(&[&ledger, &ENDPOINTS.replace("198.51.100.7", "127.0.0.1")])));
+    let finding = &report.findings[0];
+    assert_eq!(finding.object.to_string(), "Endpoints shop/ledger");
+    assert_eq!(finding.field, "subsets[0].addresses[0].ip");
+}
+
+#[test]
+fn what_manifests_lack_is_not_missing() {
+    let board = service("board", "selector: {app: board}, ports: [{port: 80}]");
+    let ingress = "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: i, namespace: shop}, spec: {defaultBackend: \
+                   {service: {name: reports, port: {number: 80}}}}}";
+    let alias = service("alias", "type: ExternalName, externalName: reports.shop.svc.cluster.local");
+    let slice = NEIGHBOUR.replace("uid: u9, ", "").replace("other", "reports");
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop}, spec: {subdomain: reports, containers: [{name: c}]}}";
+    let lone = service("lone", "clusterIP: 10.96.1.9, ports: [{port: 80}]");
+    for (claim, rule, object) in [
+        ("the backend of an Ingress", "BN040", ingress),
+        ("the target of an alias", "BN036", &*alias),
+        ("the Service of a slice", "BN014", &*slice),
+        ("the Service of a subdomain", "BN004", pod),
+    ] {
+        assert_eq!(found(&[&board, object]), [""; 0], "{claim}");
+        assert_eq!(found(&[&of_api(&board), object]), [rule], "{claim}");
+    }
+    assert_eq!(
+        found(&[&lone, &NEIGHBOUR.replace("uid: u9, ", ""), &service("other", "ports: [{name: http, port: 1}]")]),
+        [""; 0]
+    );
+    // The Service and the slices of other namespaces come from one list.
+    let elsewhere = NEIGHBOUR.replace("namespace: shop", "namespace: else");
+    let other =
+        of_api(&service("other", "ports: [{name: http, port: 1}]").replace("namespace: shop", "namespace: else"));
+    assert_eq!(found(&[&of_api(&lone), &elsewhere, &other]), ["BN011"]);
+    assert_eq!(found(&[&lone, &elsewhere, &other]), [""; 0]);
+}
+
+#[test]
+fn a_typo_in_the_name_of_a_service_is_found_in_manifests() {
+    let web = service("web", "ports: [{port: 80}]");
+    let checkout = service("checkout", "ports: [{port: 80}]");
+    let ingress = |name: &str| {
+        format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: i, namespace: shop}}, spec: {{defaultBackend: \
+             {{service: {{name: {name}, port: {{number: 80}}}}}}}}}}"
+        )
+    };
+    let rows: &[(&str, &[&str])] = &[
+        ("wbe", &["BN040"]),
+        ("chekout", &["BN040"]),
+        ("webs", &[]),
+        ("checkouts", &[]),
+        ("checkout-2", &[]),
+        ("cart", &[]),
+    ];
+    for (name, expected) in rows {
+        assert_eq!(found(&[&web, &checkout, &ingress(name)]), *expected, "{name}");
+    }
+    let report = judge(&parse(&documents(&[&web, &ingress("wbe")])));
+    assert_eq!(report.findings[0].message, "the manifests have no Service shop/wbe, but shop/web");
+    assert_eq!(report.findings[0].paste().unwrap(), "name: \"web\"  # line 3");
+    let alias = service("wbe", "type: ExternalName, externalName: web.shop.svc.cluster.local");
+    assert_eq!(found(&[&alias]), [""; 0], "an alias is not its own target");
+    let alias = service("a", "type: ExternalName, externalName: chekcout.shop.svc.cluster.local");
+    assert_eq!(found(&[&checkout, &alias]), ["BN036"]);
+    let slice = NEIGHBOUR.replace("uid: u9, ", "").replace("other", "chekcout");
+    assert_eq!(found(&[&checkout, &slice]), ["BN014"]);
+}
+
+#[test]
+fn references_into_other_namespaces_need_a_grant() {
+    let service = of_api(&service("web", "ports: [{name: http, port: 80}]"));
+    let route = |kind: &str| {
+        format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: {kind}, metadata: {{name: r, namespace: edge}}, spec: {{rules: \
+             [{{backendRefs: [{{name: web, namespace: shop, port: 80}}]}}]}}}}"
+        )
+    };
+    let grant = |to: &str| {
+        format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant, metadata: {{uid: u5, name: g, namespace: shop}}, \
+             spec: {{from: [{{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: edge}}], to: [{{group: '', kind: Service{to}}}]}}}}"
+        )
+    };
+    assert_eq!(found(&[&service, &route("HTTPRoute")]), [""; 0], "grants were not read");
+    assert_eq!(found(&[&service, &route("HTTPRoute"), &grant("")]), [""; 0]);
+    assert_eq!(found(&[&service, &route("HTTPRoute"), &grant(", name: web")]), [""; 0]);
+    assert_eq!(found(&[&service, &route("HTTPRoute"), &grant(", name: cart")]), ["BN043"]);
+    assert_eq!(found(&[&service, &route("TLSRoute"), &grant("")]), ["BN043"]);
+}
+
+#[test]
+fn ports_of_an_external_name_matter_to_gateways_and_meshes() {
+    let ext = service("ext", "type: ExternalName, externalName: api.partner.example, ports: [{name: web, port: 9000}]");
+    let ingress = |port: &str| {
+        format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: i, namespace: shop}}, spec: {{defaultBackend: \
+             {{service: {{name: ext, port: {{{port}}}}}}}}}}}"
+        )
+    };
+    let entry = "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: e, namespace: shop}, spec: {hosts: [a.example]}}";
+    assert_eq!(found(&[&ext]), ["BN035"]);
+    assert_eq!(found(&[&ext, entry]), [""; 0]);
+    assert_eq!(found(&[&ext, &ingress("name: web")]), ["BN042"]);
+    assert_eq!(found(&[&ext, &ingress("number: 443")]), ["BN042"]);
+    assert_eq!(found(&[&ext, &ingress("name: wbe")]), ["BN041", "BN042"]);
+}
+
+#[test]
+fn a_route_of_openshift_is_a_backend() {
+    let service = of_api(&service("web", "ports: [{name: http, port: 80, targetPort: 8080}]"));
+    let route = |name: &str, port: &str| {
+        format!(
+            "{{apiVersion: route.openshift.io/v1, kind: Route, metadata: {{name: r, namespace: shop}}, spec: {{host: a.example, to: \
+                 {{kind: Service, name: {name}}}{port}}}}}"
+        )
+    };
+    for port in ["", ", port: {targetPort: http}", ", port: {targetPort: 8080}"] {
+        assert_eq!(found(&[&service, &route("web", port)]), [""; 0], "{port}");
+    }
+    assert_eq!(found(&[&service, &route("web", ", port: {targetPort: admin}")]), ["BN041"]);
+    assert_eq!(found(&[&service, &route("wbe", "")]), ["BN040"]);
+}
+
+#[test]
+fn what_compile_refuses_is_found() {
+    let rows: &[(&str, &str, &[&str])] = &[
+        ("ports: [{port: 65536}]", "", &["spec.ports[0].port"]),
+        ("ports: [{name: a, port: 1}, {name: a, port: 2}]", "", &["spec.ports[1].name"]),
+        ("ports: [{name: a, port: 1}, {name: b, port: 1}]", "", &["spec.ports[1].port"]),
+        ("ports: [{port: 1, protocol: QUIC}]", "", &["spec.ports[0].protocol"]),
+        ("clusterIP: 10.96.0.256, ports: [{port: 1}]", "", &["spec.clusterIP"]),
+        ("type: Internal, ports: [{port: 0}]", "", &["spec.type", "spec.ports[0].port"]),
+        (
+            "sessionAffinity: Cookie, internalTrafficPolicy: Zone",
+            "",
+            &["spec.internalTrafficPolicy", "spec.sessionAffinity"],
+        ),
+        ("ports: [{port: 1}]", "..", &["metadata.namespace"]),
+    ];
+    for (spec, namespace, fields) in rows {
+        let mut object = service("web", spec);
+        if !namespace.is_empty() {
+            object = object.replace("namespace: shop", &format!("namespace: {namespace}"));
+        }
+        let report = judge(&parse(&object));
+        assert_eq!(ids(&report), ["BN080"], "{spec}");
+        let mut found: Vec<&str> = report.findings.iter().map(|finding| finding.field.as_str()).collect();
+        let mut fields = fields.to_vec();
+        found.sort_unstable();
+        fields.sort_unstable();
+        assert_eq!(found, fields, "{spec}");
+    }
+    // Another rule says why.
+    assert_eq!(found(&[&service("a", "type: ExternalName")]), ["BN037"]);
+    assert_eq!(found(&[&service("a", "ports: [{port: 1}, {port: 2}]")]), ["BN024"]);
+}
+
+#[test]
+fn a_huge_name_is_cut_in_the_report() {
+    let object = service(&"n".repeat(1 << 20), "ports: [{port: 70000}]");
+    let written = crate::plain(&judge(&parse(&object)));
+    assert!(written.len() < 10_000, "{} bytes", written.len());
+}
+
+#[test]
+fn an_alias_that_is_refused_says_why() {
+    for (target, why) in [
+        ("localhost", "the client's own machine"),
+        ("api.localhost", "the client's own machine"),
+        ("metadata.google.internal", "the metadata service of a cloud"),
+        ("instance-data.ec2.internal", "the metadata service of a cloud"),
+        ("10-1-2-3.shop.pod.cluster.local", "the name of a pod"),
+    ] {
+        let report = judge(&parse(&service("a", &format!("type: ExternalName, externalName: {target}"))));
+        assert_eq!(ids(&report), ["BN034"], "{target}");
+        assert!(report.findings[0].message.contains(why), "{}", report.findings[0].message);
+    }
+}
+
+#[test]
+fn ports_for_udp_may_share_a_name() {
+    let ports = |name: &str| service("web", &format!("ports: [{{name: {name}, port: 443, protocol: UDP}}]"));
+    for (name, expected) in [("http-quic", &[][..]), ("http-h3", &[]), ("http", &["BN023"]), ("http-web", &["BN023"])] {
+        assert_eq!(found(&[&ports(name)]), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_named_target_of_a_headless_service_is_resolved() {
+    let headless = |port: u16| {
+        service("web", &format!("clusterIP: None, selector: {{app: web}}, ports: [{{port: {port}, targetPort: http}}]"))
+    };
+    let workload = workload("StatefulSet", "web", "app: web", HTTP);
+    assert_eq!(found(&[&headless(8080), &workload]), [""; 0]);
+    assert_eq!(found(&[&headless(80), &workload]), ["BN026"]);
+}
+
+#[test]
+fn a_gateway_reads_fields_of_a_headless_backend() {
+    let headless = |field: &str| {
+        service(
+            "web",
+            &format!("clusterIP: None, selector: {{app: web}}, {field}, ports: [{{port: 80, targetPort: 8080}}]"),
+        )
+    };
+    let route = "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: r, namespace: shop}, spec: {rules: \
+                 [{backendRefs: [{name: web, port: 80}]}]}}";
+    let zone = headless("trafficDistribution: PreferSameZone");
+    assert_eq!(found(&[&zone]), ["BN026", "BN072"]);
+    assert_eq!(found(&[&zone, route]), [""; 0]);
+    assert_eq!(found(&[&headless("internalTrafficPolicy: Local"), route]), ["BN072"]);
+}
+
+#[test]
+fn explain_does_not_judge_pods_of_a_namespace_that_was_not_read() {
+    let cart = service("cart", "clusterIP: 10.96.2.2, selector: {app: cart}, ports: [{name: http, port: 80}]");
+    let slice = NEIGHBOUR.replace("other", "cart").replace("endpoints: [{addresses: [198.51.100.9]}]", "endpoints: []");
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: far}, spec: {containers: [{name: c}]}}";
+    let output = stdout(&explain(&[&cart, &slice, pod], &["cart"]));
+    assert!(output.contains("but the input has no pods of namespace shop; add pods to the input"), "{output}");
+}
+
+#[test]
+fn a_hostname_that_reaches_the_same_endpoint_shadows_nothing() {
+    let slice = |service: &str, address: &str, hostname: &str| {
+        format!(
+            "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: {service}-1, namespace: NS, labels: \
+             {{kubernetes.io/service-name: {service}}}}}, ports: [{{port: 80}}], endpoints: [{{addresses: [{address}]{hostname}}}]}}"
+        )
+    };
+    let at = |object: &str, namespace: &str| {
+        object.replace("NS", namespace).replace("namespace: shop", &format!("namespace: {namespace}"))
+    };
+    let db = service("db", "clusterIP: None, ports: [{port: 80}]");
+    let first = service("first", "clusterIP: 10.96.3.3, ports: [{port: 80}]");
+    let rows: &[(&str, &str, &[&str])] = &[("10.1.1.1", "the same pod", &[]), ("10.1.1.2", "another pod", &["BN060"])];
+    for (address, claim, expected) in rows {
+        let objects = [
+            at(&db, "db"),
+            at(&slice("db", "10.1.1.1", ", hostname: first"), "db"),
+            at(&first, "db"),
+            at(&slice("first", address, ""), "db"),
+        ];
+        let objects: Vec<&str> = objects.iter().map(String::as_str).collect();
+        assert_eq!(found(&objects), *expected, "{claim}");
+    }
+}
+
+/// Runs `explain` on these objects.
+fn explain(objects: &[&str], args: &[&str]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("objects.yaml");
+    fs::write(&file, documents(objects)).unwrap();
+    byname(&[&["explain", "-f", file.to_str().unwrap(), "--from", "shop"], args].concat())
+}
+
+#[test]
+fn explain_says_what_a_manifest_leaves_open() {
+    let output = stdout(&explain(
+        &[&service("cart", "type: LoadBalancer, selector: {app: cart}, ports: [{name: http, port: 80}]")],
+        &["cart"],
+    ));
+    assert!(
+        output.contains("  cart.shop.svc.cluster.local → an address that the API server will assign\n\n"),
+        "{output}"
+    );
+    assert!(output.contains("a load balancer gets its address after the Service is created"), "{output}");
+}
+
+#[test]
+fn explain_names_objects_of_the_mesh() {
+    let cart = service("cart", "clusterIP: 10.96.2.2, selector: {app: cart}, ports: [{name: http, port: 80}]");
+    let istio = |kind: &str, spec: &str| {
+        format!(
+            "{{apiVersion: networking.istio.io/v1, kind: {kind}, metadata: {{name: rule, namespace: shop}}, spec: {{{spec}}}}}"
+        )
+    };
+    let route = "{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {name: split, namespace: shop}, spec: {parentRefs: \
+                 [{group: '', kind: Service, name: cart}], rules: []}}";
+    for (object, note) in [
+        (istio("VirtualService", "hosts: [cart]"), Some("VirtualService shop/rule (")),
+        (istio("DestinationRule", "host: cart.shop.svc.cluster.local"), Some("DestinationRule shop/rule (")),
+        (istio("ServiceEntry", "hosts: [cart.shop.svc.cluster.local]"), Some("ServiceEntry shop/rule (")),
+        (route.to_owned(), Some("GRPCRoute shop/split (")),
+        (istio("VirtualService", "hosts: [basket]"), None),
+        (istio("VirtualService", "hosts: [cart], gateways: [edge]"), None),
+    ] {
+        let output = stdout(&explain(&[&cart, &object], &["cart"]));
+        match note {
+            Some(note) => {
+                assert!(output.contains(note) && output.contains("byname does not read its rules"), "{output}")
+            }
+            None => assert!(!output.contains("byname does not read"), "{output}"),
+        }
+    }
+    for object in [
+        "{apiVersion: split.smi-spec.io/v1alpha1, kind: TrafficSplit, metadata: {name: rule, namespace: shop}, spec: {service: cart}}",
+        "{apiVersion: linkerd.io/v1alpha2, kind: ServiceProfile, metadata: {name: cart.shop.svc.cluster.local, namespace: shop}}",
+    ] {
+        let output = stdout(&explain(&[&cart, object], &["cart"]));
+        assert!(output.contains("byname does not read its rules"), "{output}");
+    }
+    let output = stdout(&explain(&[&cart, &istio("ServiceEntry", "hosts: [api.example.com]")], &["api.example.com"]));
+    assert!(output.contains("ServiceEntry shop/rule"), "{output}");
+}
+
+#[test]
+fn compile_knows_the_endpoints_of_a_service_without_a_selector() {
+    let lone =
+        service("lone", "clusterIP: 10.96.1.9, ports: [{port: 80}]").replace("namespace: shop", "namespace: far");
+    let other = service("other", "clusterIP: 10.96.1.2, selector: {app: other}, ports: [{name: http, port: 80}]");
+    let ledger = service("ledger", "clusterIP: 10.96.1.1, ports: [{name: https, port: 443}]");
+    let compile = |objects: &[&str]| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("objects.yaml");
+        fs::write(&file, documents(objects)).unwrap();
+        stdout(&byname(&["compile", "-f", file.to_str().unwrap(), "-n", "shop"]))
+    };
+    let table = compile(&[&lone, &other, NEIGHBOUR]);
+    assert!(
+        table.contains(r#""far/lone": {"clusterIPs":"10.96.1.9","ports":[{"port":80}],"endpoints":[]}"#),
+        "{table}"
+    );
+    assert!(!compile(&[&lone, &other]).contains("\"endpoints\""));
+    let table = compile(&[&ledger, ENDPOINTS]);
+    assert!(table.contains(r#""endpoints":[{"addresses":"198.51.100.7","ports":{"https":9443}}]"#), "{table}");
+}
+
+#[test]
+fn kinds_that_decide_are_not_skipped() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("objects.yaml");
+    let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}";
+    fs::write(
+        &file,
+        documents(&[&service("web", "ports: [{port: 80}]"), ENDPOINTS, &workload("Job", "j", "a: b", HTTP), map]),
+    )
+    .unwrap();
+    let output = byname(&["lint", "-f", file.to_str().unwrap()]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("skipped 1 object of kinds that byname does not read: 1 ConfigMap"), "{said}");
+}
+
+#[test]
+fn readme_examples_hold_in_a_directory_of_manifests() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::copy(fixtures().join("sets/votes.yaml"), directory.path().join("votes.yaml")).unwrap();
+    let wrong = service("page", "selector: {app: page-svc}, ports: [{port: 80, targetPort: htpp}]")
+        .replace("namespace: shop", "namespace: votes");
+    fs::write(directory.path().join("page.yaml"), wrong).unwrap();
+    let output = byname(&["lint", "-f", directory.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("no container of Deployment page has a TCP port named \"htpp\""));
+}
+
+/// A report is used here so that its parts stay public.
+#[test]
+fn the_report_says_which_rules_judge_in_part() {
+    let report: LintReport = judge(&parse(&service("web", "ports: [{port: 80}]")));
+    let in_part: Vec<&str> = report.in_part.values().flatten().map(|rule| rule.id).collect();
+    assert_eq!(in_part, ["BN004", "BN014", "BN036", "BN040", "BN055"]);
+}
