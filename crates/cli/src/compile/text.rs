@@ -227,8 +227,10 @@ mod tests {
 
     #[test]
     fn a_packed_table_holds_the_same_services() {
-        let plain = names(100);
+        let mut plain = names(100);
         let mut unpacked = packed(&plain);
+        assert_eq!(unpacked.requires, ["table.packed"]);
+        plain.requires.clone_from(&unpacked.requires);
         assert!(unpacked.table.services.is_empty());
         unpacked.unpack().expect("it is whole");
         assert_eq!(text(&unpacked), text(&plain));
