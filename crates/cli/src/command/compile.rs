@@ -96,7 +96,9 @@ impl Compile {
         let cluster = self.input.read()?;
         let compiled = recipe.compile(&cluster)?;
         compiled.left_out.values().for_each(|problem| output::warn(&format!("left out: {problem}")));
-        compiled.unknown_node().iter().for_each(|warning| output::warn(warning));
+        if self.outputs.hold_table(self.format) {
+            compiled.unknown_node().iter().for_each(|warning| output::warn(warning));
+        }
         let pod = recipe.recipe.pod.as_ref();
         let texts = self.outputs.make(self.format, &compiled, &recipe.options.base, pod)?;
         // Files that other files refer to are written first.

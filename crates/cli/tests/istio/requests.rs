@@ -48,7 +48,7 @@ async fn wait_for(envoy: &Envoy, authority: &str, host: &str) -> TestResult {
 
 #[test]
 fn the_folder_matches_what_the_program_prints() {
-    let image = ["--format", "istio-wasmplugin", "--image", IMAGE, "--sha256", crate::SUM];
+    let image = ["--format", "istio-wasmplugin", "--plain", "--image", IMAGE, "--sha256", crate::SUM];
     for way in ["authority", "cluster-header"] {
         let config = format!("examples/istio/{way}/config.yaml");
         let config = ["--config", &config];

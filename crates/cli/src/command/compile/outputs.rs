@@ -205,6 +205,11 @@ impl Outputs {
         Ok(())
     }
 
+    /// Whether the output has the table: a bootstrap whose filter is discovered has none.
+    pub(super) fn hold_table(&self, format: CompileFormat) -> bool {
+        format != EnvoyBootstrap || self.ecds_file.is_none()
+    }
+
     fn placement(&self) -> Placement {
         Placement {
             root_namespace: self.root_namespace.clone().unwrap_or_else(|| "istio-system".to_owned()),
