@@ -197,14 +197,19 @@ impl<'r> Scanner<'r> {
         }
     }
 
-    /// Skips the rest of a document that cannot be read, up to a line that can only begin another one.
-    pub(super) fn skip_document(&mut self) {
-        self.copy = None;
+    /// Skips the rest of a document that cannot be read, up to a line that can only begin another one. Returns `false` if the rest
+    /// is larger than an object may be; then nothing more of the stream can be read.
+    pub(super) fn skip_document(&mut self) -> bool {
+        self.begin_object();
         loop {
-            self.begin_object();
             let is_next = self.index > self.document && self.column == 0;
-            if self.is_end() || is_next && (self.is_at_marker() || self.is_json && self.peek(0) == b'{') {
-                return;
+            // JSON never begins with `{{`, as lines of templates do.
+            let is_at_json = self.is_json && self.peek(0) == b'{' && self.peek(1) != b'{';
+            if self.is_end() || is_next && (is_at_json || self.is_at_marker()) {
+                return true;
+            }
+            if self.limit().is_err() {
+                return false;
             }
             self.skip_line();
             self.skip_break();
@@ -712,7 +717,7 @@ impl<'r> Scanner<'r> {
 
     /// Skips the rest of the line, without its break.
     fn skip_line(&mut self) {
-        while !self.is_break_or_end(0) {
+        while !self.is_break_or_end(0) && self.limit().is_ok() {
             self.skip_char();
             self.skip_run(|byte| byte >= b' ' && !matches!(byte, 0xc2 | 0xe2));
         }
@@ -794,7 +799,7 @@ impl<'r> Scanner<'r> {
         {
             let reason =
                 format!("has a list that does not begin with its kind and cannot be held in a temporary file: {error}");
-            self.end = Some(Some(TextError { line: self.line, reason }));
+            self.end = Some(Some(TextError { line: self.line, reason, is_lost: true }));
         }
     }
 

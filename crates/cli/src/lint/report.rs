@@ -6,7 +6,8 @@ use anstyle::Style;
 use serde_json::{Value, json};
 
 use super::{
-    finding::{Finding, IgnoredBy},
+    OTHER_FILES,
+    finding::{self, Finding, IgnoredBy},
     registry::rules,
     rule::{Rule, Severity},
 };
@@ -29,6 +30,17 @@ pub struct LintReport {
 }
 
 impl LintReport {
+    /// Adds the report of another file.
+    pub fn append(&mut self, other: Self) {
+        let Self { findings, not_run, unused, services } = other;
+        self.findings.extend(findings);
+        finding::sort(&mut self.findings);
+        self.not_run.extend(not_run);
+        // An ignore may match a finding of any file.
+        self.unused.retain(|ignore| unused.contains(ignore));
+        self.services += services;
+    }
+
     /// Findings that are not ignored.
     pub fn open(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.ignored.is_none())
@@ -45,6 +57,9 @@ impl LintReport {
     pub fn not_run(&self) -> Vec<String> {
         let lines = self.not_run.iter().map(|(kind, rules)| {
             let ids: Vec<&str> = rules.iter().map(|rule| rule.id).collect();
+            if *kind == OTHER_FILES {
+                return format!("rules not run because they need the objects of other files: {}", ids.join(", "));
+            }
             let resource = match *kind {
                 "EndpointSlice" => "endpointslices",
                 "Node" => "nodes",
