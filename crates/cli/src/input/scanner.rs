@@ -197,10 +197,9 @@ impl<'r> Scanner<'r> {
         }
     }
 
-    /// Skips the rest of a document that cannot be read, up to a line that can only begin another one. Returns `false` if the rest
-    /// is larger than an object may be; then nothing more of the stream can be read.
+    /// Skips the rest of a document that cannot be read, up to a line that can only begin another one. Returns `false` if it is
+    /// larger than an object may be; then nothing more of the stream can be read.
     pub(super) fn skip_document(&mut self) -> bool {
-        self.begin_object();
         loop {
             let is_next = self.index > self.document && self.column == 0;
             // JSON never begins with `{{`, as lines of templates do.
@@ -211,8 +210,14 @@ impl<'r> Scanner<'r> {
             if self.limit().is_err() {
                 return false;
             }
-            self.skip_line();
-            self.skip_break();
+            // kubectl splits files at line feeds alone.
+            let rest = self.buffer.get(self.at..).unwrap_or_default();
+            let line = rest.find('\n').map(|end| end + 1);
+            let skipped = line.unwrap_or(rest.len());
+            self.at += skipped;
+            self.index += skipped as u64;
+            self.line = self.line.saturating_add(u32::from(line.is_some()));
+            self.column = u32::from(line.is_none());
         }
     }
 
@@ -717,7 +722,7 @@ impl<'r> Scanner<'r> {
 
     /// Skips the rest of the line, without its break.
     fn skip_line(&mut self) {
-        while !self.is_break_or_end(0) && self.limit().is_ok() {
+        while !self.is_break_or_end(0) {
             self.skip_char();
             self.skip_run(|byte| byte >= b' ' && !matches!(byte, 0xc2 | 0xe2));
         }

@@ -338,8 +338,8 @@ fn large_junk_beside_a_service_is_skipped() {
     directory.put("list.json", &format!("[{}]", "\"0123456789\",".repeat(1 << 20)));
     directory.put("long.json", &format!("{{\"a\": \"{}\"}}", "x".repeat(20 << 20)));
     // Larger than an object may be: the rest of the file is not read.
-    directory.put("larger.json", &format!("{{\"a\": \"{}\"}}", "x".repeat(70 << 20)));
-    directory.put("unclosed.yaml", &"a: [\n".repeat(4 << 20));
+    directory.put("larger.json", &format!("{{\"a\": \"{}\"}}", "x".repeat(34 << 20)));
+    directory.put("unclosed.yaml", &"a: [\n".repeat(1 << 20));
     let run = directory.run(&["compile", "-f"], &[]);
     assert_eq!(run.status, 0, "{}", run.stderr);
     assert!(run.stdout.contains("shop/web"), "{}", run.stdout);
