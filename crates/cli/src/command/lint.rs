@@ -27,7 +27,7 @@ Examples:
   byname lint -f cluster.yaml --ignore BN056:shop/edge=\"until the new load balancer is there\"
   byname lint -f manifests/ -o sarif --output-file byname.sarif
 
-Exit status: 0 if no finding reaches --fail-on; 1 if one does; 2 if an argument or the input is invalid.")]
+Exit status: 0 if no finding reaches --fail-on, or there is nothing to check; 1 if one does; 2 if an argument or the input is invalid.")]
 pub(super) struct Lint {
     #[command(flatten)]
     input: Input,

@@ -374,7 +374,7 @@ fn entries_that_are_no_files_are_skipped() {
     directory.put("closed.yaml", &service("closed"));
     directory.put("closed/a.yaml", &service("closed-a"));
     for closed in ["closed.yaml", "closed"] {
-        fs::set_permissions(directory.file(closed), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(directory.file(closed), fs::Permissions::from_mode(0o000)).unwrap();
     }
     // Root may read every file.
     let is_root = fs::File::open(directory.file("closed.yaml")).is_ok();
