@@ -6,6 +6,7 @@ mod completions;
 mod diff;
 mod explain;
 mod lint;
+mod linted_input;
 mod reading;
 mod schema;
 mod status;

@@ -1,12 +1,15 @@
 //! Reads what kubectl prints and reads, from files, directories and the standard input: objects and lists of them in YAML and
 //! JSON, watch events, and the output of `kubectl cluster-info dump`.
 
+mod bad_document;
+mod directory;
 mod documents;
 mod encoding;
 mod error;
 mod field;
 mod node;
 mod object;
+mod reading;
 mod scalar;
 mod scanner;
 mod text;
@@ -14,18 +17,21 @@ mod token;
 mod watched;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+pub use directory::{Excluded, files};
+
 pub use error::{InputError, InputErrors, SourceLocation, messages};
 pub use field::Field;
 pub use node::{InputNode, InputValue, RepeatedField, Unreadable};
 pub use object::RawObject;
+pub use reading::LeftOut;
 
-use self::{documents::DocumentObject, text::Text, watched::Watched};
+use self::{documents::DocumentObject, reading::Reading, text::Text, watched::Watched};
 
 /// A source of objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +40,8 @@ pub enum Source {
     Stdin,
     /// A file, or a directory: every `.yaml`, `.yml` and `.json` below it.
     Path(PathBuf),
+    /// A file that a directory has, and that the user did not name.
+    Found(PathBuf),
 }
 
 impl Source {
@@ -44,80 +52,65 @@ impl Source {
     }
 }
 
-/// Reads every object of `sources` in order, and passes each to `each`. Calls `progress` with the number of bytes of each
-/// read.
-///
-/// # Errors
-/// The first error of each file, and the errors that `each` returns.
-pub fn read(
-    sources: &[Source],
-    progress: &mut dyn FnMut(u64),
-    each: &mut dyn FnMut(RawObject) -> Result<(), InputError>,
-) -> Result<(), InputErrors> {
-    let mut problems = InputErrors::default();
-    for source in sources {
-        match source {
-            Source::Stdin => {
-                let input = BufReader::new(Counted { inner: io::stdin().lock(), progress });
-                problems.collect(read_stream(input, "standard input", &mut *each));
-            }
-            Source::Path(path) => match files(path) {
-                Ok(files) => {
-                    for file in files {
-                        problems.collect(read_file(&file, &mut *progress, &mut *each));
-                    }
-                }
-                Err(problem) => problems.push(problem),
-            },
-        }
-    }
-    problems.or(())
+/// How objects are read.
+#[derive(Clone, Debug)]
+pub struct ReadOptions {
+    /// Whether objects of this `apiVersion` and kind are read. An empty `apiVersion` is unknown.
+    pub is_read: fn(&str, &str) -> bool,
+    /// The files and directories to leave out below a directory.
+    pub excluded: Excluded,
+    /// Whether everything that would be left out is an error.
+    pub is_strict: bool,
 }
 
-/// The YAML and JSON files below `path`, sorted by name; `path` itself if it is a file.
+/// Reads every object of `sources` in order, and passes each to `each`. Calls `progress` with the number of bytes of each
+/// read. Returns what was left out: see [`LeftOut`].
 ///
 /// # Errors
-/// If a directory cannot be read, or has no such file.
-pub fn files(path: &Path) -> Result<Vec<PathBuf>, InputError> {
-    let unreadable = |path: &Path, error: &io::Error| {
-        InputError::new(
-            &shown(path),
-            format!("cannot be read: {error}"),
-            "pass a readable file or directory, or - for the standard input",
-        )
-    };
-    let kind = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-    if !kind.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut found = Vec::new();
-    let mut directories = vec![path.to_owned()];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(&directory).map_err(|error| unreadable(&directory, &error))? {
-            let entry = entry.map_err(|error| unreadable(&directory, &error))?;
-            let path = entry.path();
-            // A mounted ConfigMap keeps its files in a hidden directory, with visible links to them; editors hide temporary files.
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
+/// The errors of the objects that byname reads, the files that cannot be read, and the errors that `each` returns.
+pub fn read(
+    sources: &[Source],
+    options: &ReadOptions,
+    progress: &mut dyn FnMut(u64),
+    each: &mut dyn FnMut(RawObject) -> Result<(), InputError>,
+) -> Result<LeftOut, InputErrors> {
+    let mut reading = Reading::new(options);
+    for source in reading.files_of(sources) {
+        match &source {
+            Source::Stdin => {
+                let input = BufReader::new(Counted { inner: io::stdin().lock(), progress });
+                reading.stream(input, "standard input", true, &mut *each);
             }
-            let has_objects = path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|one| end == *one));
-            let kind = entry.file_type().map_err(|error| unreadable(&path, &error))?;
-            if kind.is_dir() {
-                directories.push(path);
-            } else if has_objects && fs::metadata(&path).map_err(|error| unreadable(&path, &error))?.is_file() {
-                found.push(path);
-            }
+            Source::Path(file) => reading.file(file, false, &mut *progress, &mut *each),
+            Source::Found(file) => reading.file(file, true, &mut *progress, &mut *each),
         }
     }
-    if found.is_empty() {
-        return Err(InputError::new(
-            &shown(path),
-            "has no .yaml, .yml or .json file",
-            "pass a directory with Kubernetes objects",
-        ));
-    }
-    found.sort();
-    Ok(found)
+    reading.finish()
+}
+
+/// The files of `sources`: each directory is replaced by its files. Returns what was left out of them as well.
+///
+/// # Errors
+/// If a source does not exist, or is a directory without files.
+pub fn files_of(sources: &[Source], options: &ReadOptions) -> Result<(Vec<Source>, LeftOut), InputErrors> {
+    let mut reading = Reading::new(options);
+    let files = reading.files_of(sources);
+    reading.finish().map(|left_out| (files, left_out))
+}
+
+/// Reads every object of `reader`, which errors call `name`, as [`read`] does.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_from(
+    reader: impl BufRead,
+    name: &str,
+    options: &ReadOptions,
+    each: &mut dyn FnMut(RawObject) -> Result<(), InputError>,
+) -> Result<LeftOut, InputErrors> {
+    let mut reading = Reading::new(options);
+    reading.stream(reader, name, true, each);
+    reading.finish()
 }
 
 /// Reads a file with one document that is not a Kubernetes object.
@@ -128,7 +121,7 @@ pub fn read_document(path: &Path) -> Result<(InputNode, SourceLocation), InputEr
     let name = shown(path);
     let mut documents = Vec::new();
     objects(open(path, &mut |_| {})?, &name, &mut |object| {
-        documents.push(object?);
+        documents.push(object.map_err(|bad| bad.problem)?);
         Ok(())
     })?;
     match <[DocumentObject; 1]>::try_from(documents) {
@@ -157,18 +150,10 @@ fn open<'p>(path: &Path, progress: &'p mut dyn FnMut(u64)) -> Result<impl BufRea
     Ok(BufReader::with_capacity(1 << 16, Counted { inner: file, progress }))
 }
 
-fn read_file(
-    path: &Path,
-    progress: &mut dyn FnMut(u64),
-    each: &mut dyn FnMut(RawObject) -> Result<(), InputError>,
-) -> Result<(), InputError> {
-    read_stream(open(path, progress)?, &shown(path), each)
-}
-
-/// Reads every object of `reader`, which errors call `name`.
+/// Reads every object of `reader`, which errors call `name`. Leaves nothing out.
 ///
 /// # Errors
-/// Those of [`read`].
+/// The first error.
 pub fn read_stream(
     reader: impl BufRead,
     name: &str,
@@ -177,18 +162,21 @@ pub fn read_stream(
     let file: Arc<str> = name.into();
     let mut watched = Watched::default();
     let has_objects = objects(reader, &file, &mut |object| {
-        let mut object = object?;
+        let mut object = object.map_err(|bad| bad.problem)?;
         match object.watch_event() {
-            Some((event, node)) => watched.put(&event, RawObject::new(DocumentObject { node, ..object }, &file)?),
-            None => each(RawObject::new(object, &file)?)?,
+            Some((event, node)) => {
+                watched.put(&event, RawObject::new(DocumentObject { node, ..object }, &file).of_a_kind()?);
+            }
+            None => each(RawObject::new(object, &file).of_a_kind()?)?,
         }
         Ok(())
     })?;
     watched.into_objects().try_for_each(each)?;
-    match has_objects {
-        true => Ok(()),
-        false => Err(InputError::new(&file, "has no object", "pass the output of kubectl get -o yaml or -o json")),
-    }
+    if has_objects { Ok(()) } else { Err(empty(&file)) }
+}
+
+fn empty(file: &str) -> InputError {
+    InputError::new(file, "has no object", "pass the output of kubectl get -o yaml or -o json")
 }
 
 fn objects(reader: impl BufRead, file: &Arc<str>, each: documents::Each<'_>) -> Result<bool, InputError> {

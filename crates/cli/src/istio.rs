@@ -7,7 +7,7 @@ mod object;
 mod wasm_plugin;
 
 pub use self::{
-    deployed::deployed,
+    deployed::{deployed, may_be_deployed},
     envoy_filter::envoy_filter,
     object::{IstioObject, MAX_OBJECT_BYTES, Placement},
     wasm_plugin::{Image, traffic_extension, wasm_plugin},

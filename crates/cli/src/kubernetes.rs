@@ -56,12 +56,29 @@ use self::{
     metadata::{is_raw_of_api, metadata_text},
     name::DEFAULT_NAMESPACE,
 };
-use crate::input::{self, InputError, InputErrors, RawObject, Source, SourceLocation};
+use crate::input::{self, Excluded, InputError, InputErrors, LeftOut, RawObject, ReadOptions, Source, SourceLocation};
 
 /// The label of an EndpointSlice that names its Service (KEP-752).
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// kubectl's own copy of an object: as large as the object, and of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Whether byname reads objects of this `apiVersion` and kind. An empty `apiVersion` is unknown.
+#[must_use]
+pub fn is_read(api_version: &str, kind: &str) -> bool {
+    let group = match kind {
+        "Service" | "Endpoints" | "Pod" | "Node" | "Namespace" => "",
+        "EndpointSlice" => "discovery.k8s.io",
+        "Ingress" => "networking.k8s.io",
+        "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute" => "gateway.networking.k8s.io",
+        _ => return false,
+    };
+    api_version.is_empty() || group == group_and_version(api_version).0
+}
+
+fn group_and_version(api_version: &str) -> (&str, &str) {
+    api_version.rsplit_once('/').unwrap_or(("", api_version))
+}
 
 /// The known state of a cluster.
 #[derive(Clone, Debug, Default)]
@@ -105,14 +122,27 @@ pub struct ClusterState {
 }
 
 impl ClusterState {
-    /// Reads a cluster, and reports the bytes read to `progress`.
+    /// Reads a cluster, and reports the bytes read to `progress`. Leaves nothing out.
     ///
     /// # Errors
     /// If the input is invalid: every error in it.
     pub fn read(sources: &[Source], progress: &mut dyn FnMut(u64)) -> Result<Self, InputErrors> {
+        let options = ReadOptions { is_read, excluded: Excluded::default(), is_strict: true };
+        Self::read_with(sources, &options, progress).map(|(cluster, _)| cluster)
+    }
+
+    /// Reads a cluster with `options`, and reports the bytes read to `progress`. Returns what was left out as well.
+    ///
+    /// # Errors
+    /// If an object that byname reads is invalid: every error in the input.
+    pub fn read_with(
+        sources: &[Source],
+        options: &ReadOptions,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(Self, LeftOut), InputErrors> {
         let mut cluster = Self::default();
-        input::read(sources, progress, &mut |object| cluster.add(object))?;
-        Ok(cluster)
+        let left_out = input::read(sources, options, progress, &mut |object| cluster.add(object))?;
+        Ok((cluster, left_out))
     }
 
     /// Whether the input has objects of this kind. A dump of Services without Pods does not mean that no Pod exists.
@@ -254,13 +284,20 @@ impl ClusterState {
                 annotations.remove(LAST_APPLIED);
             }
         }
-        self.remarks.extend(remark::of(&raw));
         if raw.api_version.is_empty() {
             let problem = InputError::at(&raw.place, "is not set", "write it as kubectl prints it, such as v1");
             return Err(problem.with_object(raw.kind.as_str()).with_field("apiVersion"));
         }
+        match remark::of(&raw) {
+            Some((name, remarks)) => _ = self.remarks.insert(name, remarks),
+            // An earlier state of the object may have had some.
+            None if !self.remarks.is_empty() && is_read(&raw.api_version, &raw.kind) => {
+                remark::object_name(&raw).and_then(|name| self.remarks.remove(&name));
+            }
+            None => {}
+        }
         let api_version = raw.api_version.clone();
-        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
+        let (group, version) = group_and_version(&api_version);
         let is_of_api = is_raw_of_api(&raw);
         match (group, raw.kind.as_str()) {
             // Every version of the Gateway API has the fields that byname reads.
@@ -279,10 +316,16 @@ impl ClusterState {
             ("discovery.k8s.io", "EndpointSlice") => {
                 self.count("EndpointSlice", &raw);
                 let (name, object) = namespaced(&raw, |slice: &EndpointSlice| &slice.metadata)?;
-                if let Some(service) = service_of(&name, &object.object) {
-                    self.slices_of.entry(service).or_default().insert(name.clone());
+                match self.slices.get(&name) {
+                    Some(earlier) if object.replaces(earlier) => self.put_slice(name, object),
+                    _ => {
+                        if let Some(service) = service_of(&name, &object.object) {
+                            self.slices_of.entry(service).or_default().insert(name.clone());
+                        }
+                        add(&mut self.slices, "EndpointSlice", name, object)?;
+                    }
                 }
-                add(&mut self.slices, "EndpointSlice", name, object)
+                Ok(())
             }
             ("", "Endpoints") => {
                 self.count("Endpoints", &raw);
@@ -306,15 +349,13 @@ impl ClusterState {
             ("", "Pod") => {
                 self.count("Pod", &raw);
                 let (name, pod) = namespaced(&raw, |pod: &k8s_openapi::api::core::v1::Pod| &pod.metadata)?;
-                let pod = Sourced { object: Pod::of(pod.object), place: pod.place, lines: pod.lines };
-                add(&mut self.pods, "Pod", name, pod)
+                add(&mut self.pods, "Pod", name, pod.map(Pod::of))
             }
             ("", "Node") => {
                 self.count("Node", &raw);
                 let node: Sourced<k8s_openapi::api::core::v1::Node> = sourced(&raw)?;
                 let name = named(&raw, &node.object.metadata)?;
-                let node = Sourced { object: Node::of(node.object), place: node.place, lines: node.lines };
-                add(&mut self.nodes, "Node", name, node)
+                add(&mut self.nodes, "Node", name, node.map(Node::of))
             }
             ("networking.k8s.io", "Ingress") => {
                 self.count("Ingress", &raw);
@@ -330,7 +371,7 @@ impl ClusterState {
                     &mut self.grants,
                     "ReferenceGrant",
                     name,
-                    Sourced { object, place: grant.place, lines: grant.lines },
+                    Sourced { object, place: grant.place, lines: grant.lines, version: grant.version },
                 )
             }
             ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute")
@@ -338,8 +379,7 @@ impl ClusterState {
                 self.count("Route", &raw);
                 let route: Sourced<route::RouteObject> = sourced(&raw)?;
                 let name = key(&format!("{}/", raw.kind), &raw, &route.object.metadata)?;
-                let object = route.object.into_route(&raw.kind);
-                add(&mut self.routes, "Route", name, Sourced { object, place: route.place, lines: route.lines })
+                add(&mut self.routes, "Route", name, route.map(|route| route.into_route(&raw.kind)))
             }
             ("", "Namespace") => {
                 self.count("Namespace", &raw);
@@ -352,7 +392,12 @@ impl ClusterState {
                 self.count("MeshRule", &raw);
                 let name = key(&format!("{}/", raw.kind), &raw, &rule.object.metadata)?;
                 let Some(object) = rule.object.into_rule(&raw.kind) else { return Ok(()) };
-                add(&mut self.mesh_rules, "rule", name, Sourced { object, place: rule.place, lines: rule.lines })
+                add(
+                    &mut self.mesh_rules,
+                    "rule",
+                    name,
+                    Sourced { object, place: rule.place, lines: rule.lines, version: rule.version },
+                )
             }
             (group, kind) => {
                 let Some(kind) = workload::kind(group, kind) else { return self.skip(raw) };
@@ -361,7 +406,8 @@ impl ClusterState {
                 self.count("Workload", &raw);
                 let name = key(&format!("{kind}/"), &raw, &workload.object.metadata)?;
                 let Some(object) = workload.object.into_workload(kind, is_of_api) else { return Ok(()) };
-                let workload = Sourced { object, place: workload.place, lines: workload.lines };
+                let workload =
+                    Sourced { object, place: workload.place, lines: workload.lines, version: workload.version };
                 // Overlays of one workload may all be in a directory. The first one counts.
                 self.workloads.entry(name).or_insert(workload);
                 Ok(())
@@ -417,6 +463,10 @@ fn add<K: Ord + std::fmt::Display, T: PartialEq>(
         }
         // Two dumps of one cluster may both have the object.
         Entry::Occupied(other) if other.get().object == object.object => Ok(()),
+        Entry::Occupied(mut other) if object.replaces(other.get()) => {
+            other.insert(object);
+            Ok(())
+        }
         Entry::Occupied(other) => {
             let reason = format!("differs from the object of the same name at {}", other.get().place);
             let problem = InputError::at(&object.place, reason, "keep one of the two");
@@ -462,7 +512,10 @@ fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputErro
             .with_object(called())
             .with_field(unreadable.field)
     })?;
-    Ok(Sourced { object, place: raw.place.clone(), lines: Lines::new(&raw.node) })
+    let metadata = raw.node.get("metadata");
+    let version = metadata.and_then(|metadata| metadata.get("resourceVersion")).and_then(input::InputNode::text);
+    let version = version.and_then(|version| version.parse().ok()).unwrap_or_default();
+    Ok(Sourced { object, place: raw.place.clone(), lines: Lines::new(&raw.node), version })
 }
 
 /// The objects of a namespace, by name.

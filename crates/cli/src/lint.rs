@@ -55,15 +55,32 @@ impl Default for LintOptions {
     }
 }
 
+/// The key in [`LintReport::not_run`] of rules that need objects of other files.
+const OTHER_FILES: &str = "other files";
+
 /// Checks a cluster by every rule.
 #[must_use]
 pub fn lint(cluster: &ClusterState, options: &LintOptions) -> LintReport {
+    check(cluster, options, false)
+}
+
+/// Checks the objects of one file of several. A rule that needs objects of a certain kind does not run, because other files may
+/// have them.
+#[must_use]
+pub fn lint_file(cluster: &ClusterState, options: &LintOptions) -> LintReport {
+    check(cluster, options, true)
+}
+
+fn check(cluster: &ClusterState, options: &LintOptions, is_one_of_several: bool) -> LintReport {
     let context = Context::new(cluster, &options.domain, rules().map(|rule| rule.id).collect());
     let mut findings = Vec::new();
     let mut not_run: BTreeMap<&'static str, Vec<&'static Rule>> = BTreeMap::new();
     let mut in_part: BTreeMap<&'static str, Vec<&'static Rule>> = BTreeMap::new();
     for rule in rules() {
-        let missing: BTreeSet<&str> = rule.needs.iter().copied().filter(|kind| !is_read(cluster, kind)).collect();
+        let missing: BTreeSet<&str> = match is_one_of_several {
+            false => rule.needs.iter().copied().filter(|kind| !is_read(cluster, kind)).collect(),
+            true => rule.needs.first().map(|_| OTHER_FILES).into_iter().collect(),
+        };
         if missing.is_empty() {
             findings.extend(finding::run(rule, &context));
             if let Some(kind) = rule.absence.filter(|kind| matters(cluster, kind) && !cluster.lists_any(kind)) {

@@ -180,7 +180,7 @@ fn exit_status_tells_findings_from_errors() {
         (&["-f", info], 0),
         (&["-f", info, "--fail-on", "info"], 1),
         (&["-f", "there-is-no-such-file.yaml"], 2),
-        (&["-f", "Cargo.toml"], 2),
+        (&["-f", "Cargo.toml", "--strict"], 2),
         (&["-f", warned, "--ignore", "BN056"], 2),
         (&["-f", warned, "--ignore", "BN056= "], 2),
         (&["-f", warned, "--ignore", "BN999=why"], 2),

@@ -1,6 +1,6 @@
 //! Arguments that several commands share.
 
-use std::{ffi::OsStr, marker::PhantomData};
+use std::{collections::BTreeMap, ffi::OsStr, marker::PhantomData};
 
 use clap::{
     Arg, Args, Command, Error, ValueEnum,
@@ -8,11 +8,16 @@ use clap::{
     error::ErrorKind,
 };
 
-use super::reading::{ReadProgress, say_if_waiting, say_skipped};
+use super::reading::{ReadProgress, say_if_waiting, say_left_out, say_skipped};
 use crate::{
-    input::{InputErrors, Source},
-    kubernetes::ClusterState,
+    input::{self, Excluded, InputErrors, LeftOut, ReadOptions, Source},
+    kubernetes::{self, ClusterState},
+    output,
 };
+
+/// The error of an input that no command but `lint` can do anything with.
+pub(super) const NO_SERVICE: &str =
+    "the input has no Service; pass the output of kubectl get svc,endpointslices,pods,nodes -A -o yaml";
 
 /// How a command writes to a file, for the error of a file that is given as the output format.
 #[derive(Clone, Copy, Debug)]
@@ -101,9 +106,97 @@ pub(super) struct Input {
     /// svc,endpointslices,pods,nodes,ingresses -A -o yaml`.
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     filenames: Vec<String>,
+    #[command(flatten)]
+    leniency: Leniency,
+}
+
+/// What is left out of the input.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Leniency {
+    /// Leave out the files and directories below a given directory whose name, or whose path below that directory, matches this
+    /// glob pattern. Can be repeated. Example: --exclude 'templates/**' --exclude values.yaml
+    #[arg(long, value_name = "GLOB", value_parser = parse_glob)]
+    exclude: Vec<String>,
+    /// Fail if anything in the input cannot be read or is not a Kubernetes object. Default: leave it out and name it on the
+    /// standard error, unless it may be an object that byname needs.
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Leniency {
+    /// The options to read objects for which `is_read` holds.
+    pub(super) fn options(&self, is_read: fn(&str, &str) -> bool) -> ReadOptions {
+        // Each pattern was checked when it was parsed.
+        let excluded = Excluded::new(&self.exclude).unwrap_or_default();
+        ReadOptions { is_read, excluded, is_strict: self.strict }
+    }
+}
+
+fn parse_glob(text: &str) -> Result<String, String> {
+    Excluded::new(&[text.to_owned()]).map(|_| text.to_owned())
 }
 
 impl Input {
+    /// Reads the cluster, and reports on the standard error what was left out.
+    ///
+    /// # Errors
+    /// If the input is invalid, or has no Service.
+    pub(super) fn read(&self) -> Result<ClusterState, InputErrors> {
+        let (cluster, left_out) = self.read_sources(&self.sources())?;
+        // What is missing comes first: it is why nothing else is printed.
+        let has_services = !cluster.services.is_empty();
+        if !has_services {
+            output::error(NO_SERVICE);
+        }
+        say_left_out(&left_out);
+        say_skipped(&cluster.skipped);
+        // The error was printed above.
+        if has_services { Ok(cluster) } else { Err(InputErrors::default()) }
+    }
+
+    /// Reads the cluster, which may have no Service, and reports on the standard error what was left out.
+    pub(super) fn read_any(&self) -> Result<ClusterState, InputErrors> {
+        let (cluster, left_out) = self.read_sources(&self.sources())?;
+        say_left_out(&left_out);
+        say_skipped(&cluster.skipped);
+        Ok(cluster)
+    }
+
+    /// Reads each file by itself, and passes its cluster to `each`. Reports on the standard error what was left out of all files.
+    ///
+    /// # Errors
+    /// Those of all files.
+    pub(super) fn read_each(&self, each: &mut dyn FnMut(&ClusterState)) -> Result<(), InputErrors> {
+        let (files, mut left_out) = input::files_of(&self.sources(), &self.options())?;
+        say_if_waiting(&files);
+        let mut problems = InputErrors::default();
+        let mut skipped = BTreeMap::new();
+        for file in &files {
+            match ClusterState::read_with(std::slice::from_ref(file), &self.options(), &mut |_| {}) {
+                Ok((cluster, of_file)) => {
+                    left_out.append(of_file);
+                    for (kind, count) in &cluster.skipped {
+                        *skipped.entry(kind.clone()).or_default() += count;
+                    }
+                    each(&cluster);
+                }
+                Err(of_file) => problems.append(of_file),
+            }
+        }
+        say_left_out(&left_out);
+        say_skipped(&skipped);
+        problems.or(())
+    }
+
+    /// Whether everything that would be left out is an error.
+    pub(super) fn is_strict(&self) -> bool {
+        self.leniency.strict
+    }
+
+    fn options(&self) -> ReadOptions {
+        self.leniency.options(kubernetes::is_read)
+    }
+
     fn sources(&self) -> Vec<Source> {
         match self.filenames.as_slice() {
             [] => vec![Source::Stdin],
@@ -111,14 +204,10 @@ impl Input {
         }
     }
 
-    /// Reads the cluster, and reports skipped objects on the standard error.
-    pub(super) fn read(&self) -> Result<ClusterState, InputErrors> {
-        let sources = self.sources();
-        say_if_waiting(&sources);
-        let mut progress = ReadProgress::new(&sources);
-        let cluster = ClusterState::read(&sources, &mut |bytes| progress.add(bytes))?;
-        drop(progress);
-        say_skipped(&cluster);
-        Ok(cluster)
+    fn read_sources(&self, sources: &[Source]) -> Result<(ClusterState, LeftOut), InputErrors> {
+        say_if_waiting(sources);
+        let options = self.options();
+        let mut progress = ReadProgress::new(sources, &options.excluded);
+        ClusterState::read_with(sources, &options, &mut |bytes| progress.add(bytes))
     }
 }

@@ -5,14 +5,14 @@ use std::{collections::BTreeSet, path::PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::{
-    args::{FileOutput, FormatParser},
-    reading::ReadProgress,
+    args::{FileOutput, FormatParser, Leniency, NO_SERVICE},
+    reading::{ReadProgress, say_left_out},
     status::{FINE, NO},
 };
 use crate::{
     compile::{Base, CompileOptions},
     diff::{self, Side, SideInput},
-    input::{InputErrors, Source},
+    input::{InputErrors, LeftOut, Source},
     output,
 };
 
@@ -35,6 +35,8 @@ pub(super) struct Diff {
     old: String,
     /// New state, in the same forms.
     new: String,
+    #[command(flatten)]
+    leniency: Leniency,
     /// Report only how names resolve for clients in this namespace. Can be repeated. Default: all namespaces.
     #[arg(short, long = "namespace", value_name = "NAMESPACE", alias = "from")]
     namespaces: Vec<String>,
@@ -62,8 +64,30 @@ enum DiffFormat {
 }
 
 impl Diff {
+    fn read(&self, name: &str) -> anyhow::Result<(SideInput, LeftOut)> {
+        let source = Source::new(name);
+        let options = self.leniency.options(SideInput::is_read);
+        let mut progress = ReadProgress::new(std::slice::from_ref(&source), &options.excluded);
+        SideInput::read(&source, &options, &mut |bytes| progress.add(bytes))
+    }
+
     pub(super) fn run(self) -> anyhow::Result<u8> {
-        let (old, new) = (read(&self.old)?, read(&self.new)?);
+        let ((old, old_left_out), (new, new_left_out)) = (self.read(&self.old)?, self.read(&self.new)?);
+        let has_services = [&old, &new].map(SideInput::has_services);
+        if has_services == [false, false] {
+            output::error(NO_SERVICE);
+        }
+        [&old_left_out, &new_left_out].into_iter().for_each(say_left_out);
+        match has_services {
+            [true, true] => {}
+            // The error was printed above.
+            [false, false] => return Err(InputErrors::default().into()),
+            // One state may be empty: every name appears, or vanishes.
+            [has_old, _] => {
+                let name = if has_old { &self.new } else { &self.old };
+                output::note(&format!("{name}: has no Service"));
+            }
+        }
         let mut options = CompileOptions { skip_invalid: true, ..CompileOptions::default() };
         match (&self.config, old.settings().xor(new.settings())) {
             (Some(file), _) => options.base = Base::read(file)?,
@@ -86,12 +110,6 @@ impl Diff {
         }
         Ok(if difference.changes.is_empty() { FINE } else { NO })
     }
-}
-
-fn read(name: &str) -> anyhow::Result<SideInput> {
-    let source = Source::new(name);
-    let mut progress = ReadProgress::new(std::slice::from_ref(&source));
-    SideInput::read(&source, &mut |bytes| progress.add(bytes))
 }
 
 fn side(input: SideInput, options: &CompileOptions) -> anyhow::Result<Side> {

@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 
 use super::{
     args::{FileOutput, FormatParser, Input},
+    linted_input::LintedInput,
     status::{FINE, NO},
 };
 use crate::{
-    kubernetes::ClusterState,
     lint::{self, Baseline, Finding, Ignore, LintOptions, LintReport, Severity},
     output,
 };
@@ -29,10 +29,14 @@ Examples:
   byname lint -f manifests/ --write-baseline byname-baseline.json
   byname lint -f manifests/ --baseline byname-baseline.json
 
-Exit status: 0 if no finding reaches --fail-on; 1 if one does; 2 if an argument or the input is invalid.")]
+Exit status: 0 if no finding reaches --fail-on, or there is nothing to check; 1 if one does; 2 if an argument or the input is invalid.")]
 pub(super) struct Lint {
     #[command(flatten)]
     input: Input,
+    /// Check each file by itself, as where a directory holds variants of one Service. Rules that need the objects of other files do
+    /// not run. Default: check the objects of all files together.
+    #[arg(long)]
+    each_file: bool,
     /// Report only findings in this namespace; the rules see the objects of all namespaces. Can be repeated. Default: all namespaces.
     #[arg(short, long = "namespace", value_name = "NAMESPACE")]
     namespaces: Vec<String>,
@@ -112,13 +116,6 @@ impl Lint {
             output::write(output, &list())?;
             return Ok(FINE);
         }
-        let cluster = self.input.read()?;
-        if cluster.read.is_empty() {
-            bail!(
-                "the input has no objects to check; \
-                 pass the output of kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml"
-            );
-        }
         let baseline = match &self.baseline {
             Some(file) => Some(Baseline::read(file).with_context(|| {
                 format!("--baseline {} cannot be read; write the file with --write-baseline", file.display())
@@ -126,7 +123,15 @@ impl Lint {
             None => None,
         };
         let options = LintOptions { domain: self.cluster_domain, ignores: self.ignore, baseline };
-        let mut report = lint::lint(&cluster, &options);
+        let LintedInput { mut report, services, namespaces: known, has_objects } = match self.each_file {
+            true => LintedInput::of_each_file(&self.input, &options)?,
+            false => LintedInput::of_all_files(&self.input, &options)?,
+        };
+        let no_service = match (services.is_empty(), has_objects) {
+            (false, _) => None,
+            (true, true) => Some("the input has no Service; only rules for other objects ran"),
+            (true, false) => Some("the input has no Service, so there is nothing to check"),
+        };
         if let Some(file) = &self.write_baseline {
             output::write(Some(file), &report.baseline().text())?;
             return Ok(FINE);
@@ -141,19 +146,26 @@ impl Lint {
             output::warn(&format!("--ignore {ignore}: no finding matches; correct or remove it"));
         }
         let namespaces: BTreeSet<String> = self.namespaces.into_iter().collect();
-        if !namespaces.is_empty() {
-            limit(&mut report, &namespaces, &cluster)?;
+        if !namespaces.is_empty() && has_objects {
+            limit(&mut report, &namespaces, &known)?;
+            report.services = services.iter().filter(|name| namespaces.contains(&name.namespace)).count();
         }
+        let text = |has_colours| match (no_service, has_objects) {
+            (Some(no_service), false) => format!("{no_service}\n"),
+            (Some(no_service), true) => format!("{no_service}\n{}", lint::text(&report, has_colours)),
+            (None, _) => lint::text(&report, has_colours),
+        };
         if format != LintFormat::Text {
+            no_service.iter().for_each(|line| output::note(line));
             report.not_run().iter().for_each(|line| output::note(line));
         }
         match (format, output) {
             (LintFormat::Text, None) => {
                 // "    why: " and "    fix: " have nine columns.
                 let hang = |line: &str| if line.starts_with(' ') { 9 } else { 4 };
-                output::print(&output::wrapped_lines(&lint::text(&report, true), hang, output::columns()))?;
+                output::print(&output::wrapped_lines(&text(true), hang, output::columns()))?;
             }
-            (LintFormat::Text, Some(_)) => output::write(output, &lint::text(&report, false))?,
+            (LintFormat::Text, Some(_)) => output::write(output, &text(false))?,
             (LintFormat::Json, _) => output::write(output, &lint::json(&report))?,
             (LintFormat::Sarif, _) => output::write(output, &lint::sarif(&report))?,
         }
@@ -161,9 +173,8 @@ impl Lint {
     }
 }
 
-/// Keeps the findings and Services of these namespaces.
-fn limit(report: &mut LintReport, namespaces: &BTreeSet<String>, cluster: &ClusterState) -> anyhow::Result<()> {
-    let known = cluster.all_namespaces();
+/// Keeps the findings of these namespaces.
+fn limit(report: &mut LintReport, namespaces: &BTreeSet<String>, known: &BTreeSet<String>) -> anyhow::Result<()> {
     let is_known = |namespace: &str| {
         known.contains(namespace) || report.findings.iter().any(|finding| finding.object.namespace == namespace)
     };
@@ -173,7 +184,6 @@ fn limit(report: &mut LintReport, namespaces: &BTreeSet<String>, cluster: &Clust
     report.findings.retain(|Finding { object, .. }| {
         namespaces.contains(if object.kind == "Namespace" { &object.name } else { &object.namespace })
     });
-    report.services = cluster.services.keys().filter(|name| namespaces.contains(&name.namespace)).count();
     Ok(())
 }
 

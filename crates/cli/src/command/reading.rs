@@ -1,6 +1,7 @@
 //! Messages while the input is read: a hint at a terminal, a progress bar, and the kinds that were skipped.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, IsTerminal},
     time::Duration,
@@ -9,9 +10,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
-    input::{self, Source},
-    kubernetes::ClusterState,
-    output::note,
+    input::{self, Excluded, LeftOut, Source},
+    output::{note, warn},
 };
 
 /// Input from this size on gets a progress bar.
@@ -25,14 +25,40 @@ pub(super) fn say_if_waiting(sources: &[Source]) {
 }
 
 /// Notes the kinds and numbers of skipped objects.
-pub(super) fn say_skipped(cluster: &ClusterState) {
-    if cluster.skipped.is_empty() {
+pub(super) fn say_skipped(skipped: &BTreeMap<String, usize>) {
+    if skipped.is_empty() {
         return;
     }
-    let count: usize = cluster.skipped.values().sum();
-    let kinds: Vec<String> = cluster.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let count: usize = skipped.values().sum();
+    let kinds: Vec<String> = skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let objects = if count == 1 { "object" } else { "objects" };
     note(&format!("skipped {count} {objects} of kinds that byname does not read: {}", kinds.join(", ")));
+}
+
+/// Warns of every document that cannot be read, and notes the files that are not meant for Kubernetes.
+pub(super) fn say_left_out(left_out: &LeftOut) {
+    let LeftOut { problems, special, foreign, empty } = left_out;
+    problems.messages().for_each(|problem| warn(&format!("left out: {problem}")));
+    if problems.count() > 1 {
+        note(&format!("left out {} documents and files; --strict makes this an error", problems.count()));
+    }
+    special.messages().for_each(|reason| note(&format!("skipped: {reason}")));
+    let files: Vec<&str> = foreign.iter().chain(empty).map(|file| &**file).collect();
+    if !files.is_empty() {
+        let are =
+            if files.len() == 1 { "1 file that is".to_owned() } else { format!("{} files that are", files.len()) };
+        note(&format!("skipped {are} not for Kubernetes: {}", first_few(&files)));
+    }
+}
+
+/// The first few names and the number of the others: `a, b, c and 4 more`.
+fn first_few(names: &[&str]) -> String {
+    const SHOWN: usize = 3;
+    let (shown, more) = names.split_at(names.len().min(SHOWN));
+    match more.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// A progress bar on the standard error while a large input is read, if that is a terminal.
@@ -41,11 +67,11 @@ pub(super) struct ReadProgress(Option<ProgressBar>);
 
 impl ReadProgress {
     /// A bar for all of `sources`.
-    pub(super) fn new(sources: &[Source]) -> Self {
+    pub(super) fn new(sources: &[Source], excluded: &Excluded) -> Self {
         let sizes = sources.iter().map(|source| match source {
             Source::Stdin => 0,
-            Source::Path(path) => {
-                let files = input::files(path).unwrap_or_default();
+            Source::Path(path) | Source::Found(path) => {
+                let files = input::files(path, excluded).unwrap_or_default().files;
                 files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()
             }
         });

@@ -35,7 +35,7 @@ impl Base {
                 .at_line(unreadable.line)
                 .with_field(unreadable.field)
         })?;
-        let base = Self { config, file: Some(Sourced { object: (), place, lines: Lines::new(&node) }) };
+        let base = Self { config, file: Some(Sourced { object: (), place, lines: Lines::new(&node), version: 0 }) };
         if base.config.table.packed.is_some() {
             return Err(base.problem(
                 ["table", "packed"],

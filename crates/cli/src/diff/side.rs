@@ -13,9 +13,9 @@ use byname_core::{Config, Defaults, FieldErrors, limits::MAX_CONFIGURATION_BYTES
 use crate::{
     caller::CallerSettings,
     compile::{self, CompileOptions},
-    input::{self, InputError, InputErrors, Source},
+    input::{self, InputError, InputErrors, LeftOut, ReadOptions, Source},
     istio,
-    kubernetes::{ClusterState, NamespacedName},
+    kubernetes::{self, ClusterState, NamespacedName},
 };
 
 /// One of the two states to compare.
@@ -74,14 +74,19 @@ impl SideInput {
     ///
     /// # Errors
     /// If the input cannot be read, or holds several configurations.
-    pub fn read(source: &Source, progress: &mut dyn FnMut(u64)) -> anyhow::Result<Self> {
+    pub fn read(
+        source: &Source,
+        options: &ReadOptions,
+        progress: &mut dyn FnMut(u64),
+    ) -> anyhow::Result<(Self, LeftOut)> {
         let (mut reader, called): (Box<dyn Read>, String) = match source {
-            Source::Path(path) if !path.is_dir() => {
+            Source::Path(path) | Source::Found(path) if !path.is_dir() => {
                 let called = path.display().to_string();
                 (Box::new(File::open(path).with_context(|| called.clone())?), called)
             }
-            Source::Path(_) => {
-                return Ok(Self::Cluster(Box::new(ClusterState::read(std::slice::from_ref(source), progress)?)));
+            Source::Path(_) | Source::Found(_) => {
+                let (cluster, left_out) = ClusterState::read_with(std::slice::from_ref(source), options, progress)?;
+                return Ok((Self::Cluster(Box::new(cluster)), left_out));
             }
             Source::Stdin => (Box::new(io::stdin()), "standard input".to_owned()),
         };
@@ -91,20 +96,36 @@ impl SideInput {
         let is_configuration = is_configuration(&head);
         let reader = input::counted(io::Cursor::new(head).chain(reader), progress);
         if is_configuration {
-            return Self::configuration(reader, called);
+            return Ok((Self::configuration(reader, called)?, LeftOut::default()));
         }
         let mut cluster = ClusterState::default();
         let mut deployed = Vec::new();
-        input::read_stream(BufReader::new(reader), &called, &mut |object| {
+        let left_out = input::read_from(BufReader::new(reader), &called, options, &mut |object| {
             deployed.extend(istio::deployed(&object)?);
             cluster.add(object)
         })?;
-        match <[wire::Config; 1]>::try_from(deployed) {
-            Ok([wire]) if cluster.services.is_empty() => Ok(Self::Configuration { wire: Box::new(wire), called }),
+        let input = match <[wire::Config; 1]>::try_from(deployed) {
+            Ok([wire]) if cluster.services.is_empty() => Self::Configuration { wire: Box::new(wire), called },
             Err(several) if several.len() > 1 && cluster.services.is_empty() => {
                 bail!("{called}: holds {} configurations; pass an input with one", several.len())
             }
-            _ => Ok(Self::Cluster(Box::new(cluster))),
+            _ => Self::Cluster(Box::new(cluster)),
+        };
+        Ok((input, left_out))
+    }
+
+    /// Whether objects of this `apiVersion` and kind are read. An empty `apiVersion` is unknown.
+    #[must_use]
+    pub fn is_read(api_version: &str, kind: &str) -> bool {
+        kubernetes::is_read(api_version, kind) || istio::may_be_deployed(kind)
+    }
+
+    /// Whether it holds a Service. A configuration is what it is.
+    #[must_use]
+    pub fn has_services(&self) -> bool {
+        match self {
+            Self::Cluster(cluster) => !cluster.services.is_empty(),
+            Self::Configuration { .. } => true,
         }
     }
 

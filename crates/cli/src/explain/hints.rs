@@ -69,12 +69,6 @@ pub(super) fn hints(
             endpoint.address
         ));
     }
-    if cluster.services.is_empty() {
-        hints.push(
-            "the input has no Service; pass the output of kubectl get svc,endpointslices,pods,nodes -A -o yaml"
-                .to_owned(),
-        );
-    }
     hints.extend(left_out(compiled, trace));
     hints
 }

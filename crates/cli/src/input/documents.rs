@@ -3,12 +3,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::BufReader,
+    io::{BufRead, BufReader},
     mem,
     sync::Arc,
 };
 
 use super::{
+    bad_document::{BadDocument, Remains, TopLevel},
     error::InputError,
     node::{InputNode, InputValue, RepeatedField},
     scalar,
@@ -25,7 +26,7 @@ const MAX_VALUES: usize = 250_000;
 const MAX_ALIASED_BYTES: usize = 32 << 20;
 /// What to do about input that cannot be read.
 const FIX: &str = "pass the output of kubectl get -o yaml or -o json";
-const WATCH_EVENTS: [&str; 5] = ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"];
+pub(super) const WATCH_EVENTS: [&str; 5] = ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"];
 
 /// One object of a document.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ pub(super) struct ListType {
     pub(super) kind: String,
 }
 
-/// Passes every object of `text` to `each` until that returns an error, and each document that cannot be read as its error.
+/// Passes every object of `text` to `each` until that returns an error, and each document that cannot be read.
 /// Returns whether any document was not empty; an empty list counts.
 pub(super) fn objects(text: Text<'_>, file: &Arc<str>, each: Each<'_>) -> Result<bool, InputError> {
     let mut documents = Documents::new(Scanner::new(text, 0), Arc::clone(file), 0);
@@ -68,8 +69,8 @@ pub(super) fn objects(text: Text<'_>, file: &Arc<str>, each: Each<'_>) -> Result
     Ok(documents.holds_something)
 }
 
-/// The caller's function for each object, and for the error of each document.
-pub(super) type Each<'e> = &'e mut dyn FnMut(Result<DocumentObject, InputError>) -> Result<(), InputError>;
+/// The caller's function for each object, and for each document that cannot be read.
+pub(super) type Each<'e> = &'e mut dyn FnMut(Result<DocumentObject, BadDocument>) -> Result<(), InputError>;
 
 struct Documents<'r> {
     scanner: Scanner<'r>,
@@ -87,6 +88,8 @@ struct Documents<'r> {
     repeated: Option<RepeatedField>,
     /// Set while a list is read for the second time, because its type came after its items.
     again: Option<ListType>,
+    /// The fields of the document that say what it holds, as far as it was read.
+    top_level: TopLevel,
 }
 
 /// Why a document is not read to its end.
@@ -134,6 +137,7 @@ impl<'r> Documents<'r> {
             aliased: 0,
             repeated: None,
             again: None,
+            top_level: TopLevel::default(),
         }
     }
 
@@ -145,23 +149,40 @@ impl<'r> Documents<'r> {
             // A read error takes precedence: it is why the document seems to end early.
             (_, Some(error)) => {
                 let problem = InputError::new(&self.file, error.reason.clone(), FIX).at_line(error.line);
-                each(Err(problem)).map(|()| false)
+                let remains = if error.is_lost { Remains::Lost } else { Remains::Unread };
+                let bad = BadDocument { problem, top_level: self.whole_top_level(), remains };
+                each(Err(bad)).map(|()| false)
             }
             (Ok(is_read), None) => Ok(is_read),
-            (Err(Halt::Unreadable(error)), None) => {
-                each(Err(error))?;
-                self.scanner.skip_document();
-                Ok(true)
+            (Err(Halt::Unreadable(problem)), None) => {
+                let is_skipped = self.scanner.skip_document();
+                let remains = if is_skipped { Remains::Readable } else { Remains::Unread };
+                each(Err(BadDocument { problem, top_level: self.whole_top_level(), remains }))?;
+                Ok(is_skipped)
             }
         }
     }
 
+    /// The fields that say what the document holds, with those of the lines that were only skipped.
+    fn whole_top_level(&mut self) -> TopLevel {
+        let mut top_level = mem::take(&mut self.top_level);
+        if let Some(copy) = self.scanner.take_copy() {
+            let lines = BufReader::new(copy).split(b'\n').map_while(Result::ok);
+            top_level.add_lines(lines);
+        }
+        top_level
+    }
+
     /// Reads a document. Returns whether there was one.
     fn document(&mut self, each: Each<'_>) -> Result<bool, Halt> {
+        self.top_level = TopLevel::default();
         match self.scanner.begin_document() {
             Ok(false) => return Ok(false),
             Ok(true) => self.number = self.number.saturating_add(1),
-            Err(error) => return Err(self.unreadable(error).into()),
+            Err(error) => {
+                self.scanner.start_copy();
+                return Err(self.unreadable(error).into());
+            }
         }
         self.anchors.clear();
         self.anchored = 0;
@@ -179,10 +200,10 @@ impl<'r> Documents<'r> {
                 // A document with only comments is empty.
                 let value = self.value_with(properties, 1, Form::Flow)?.value;
                 if !matches!(value, InputValue::Null) {
-                    return Err(self.problem("is not a Kubernetes object", line).into());
+                    return Err(self.no_object(line));
                 }
             }
-            _ => return Err(self.problem("is not a Kubernetes object", line).into()),
+            _ => return Err(self.no_object(line)),
         }
         // Behind the bracket that closes a JSON document another one may begin.
         if !self.scanner.is_json() && *self.next()? != TokenKind::DocumentEnd {
@@ -190,6 +211,12 @@ impl<'r> Documents<'r> {
             return Err(self.problem("has text after the end of the document", line).into());
         }
         Ok(true)
+    }
+
+    /// The error of a document that is a list or a scalar.
+    fn no_object(&mut self, line: u32) -> Halt {
+        self.top_level.is_other = true;
+        self.problem("is not a Kubernetes object", line).into()
     }
 
     /// Reads a document's mapping, which begins in `line`; `lines` end before the document.
@@ -233,12 +260,18 @@ impl<'r> Documents<'r> {
             match (key, list_form) {
                 (Some(key), Some(list_form)) if is_given && &*key == "items" => {
                     is_list = true;
+                    self.top_level.has_items = true;
                     if list_form != Form::Indentless {
                         self.take()?;
                     }
                     are_passed &= self.items(list_form, fields.list_type(), each)?;
                 }
-                (key, _) => self.field(&mut fields, key, key_line, is_given, form, 0)?,
+                (key, _) => {
+                    self.field(&mut fields, key, key_line, is_given, form, 0)?;
+                    if let Some((key, value)) = fields.entries.last() {
+                        self.top_level.add(key, value.text());
+                    }
+                }
             }
         }
         if !are_passed {
@@ -269,6 +302,7 @@ impl<'r> Documents<'r> {
             let line = self.line()?;
             let node = self.item(form, 2)?;
             if !matches!(node.value, InputValue::Map(_)) {
+                self.top_level.is_other = true;
                 return Err(self.problem(format!("items[{index}] is not an object"), line).into());
             }
             if index == 0 {
@@ -276,6 +310,7 @@ impl<'r> Documents<'r> {
             }
             if is_known {
                 self.scanner.take_copy();
+                self.top_level.has_passed_items = true;
                 self.pass(Some(index), list.clone(), node, each)?;
             }
             index += 1;
@@ -647,7 +682,7 @@ mod tests {
         let read = objects(Text::new(Box::new(Cursor::new(text)), 0), &"f".into(), &mut |object| {
             outcomes.push(match object {
                 Ok(object) => object.node.get("kind").and_then(|kind| kind.text()).unwrap_or_default().to_owned(),
-                Err(error) => error.to_string().split(';').next().unwrap_or_default().to_owned(),
+                Err(error) => error.problem.to_string().split(';').next().unwrap_or_default().to_owned(),
             });
             Ok(())
         });

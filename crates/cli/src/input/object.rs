@@ -25,10 +25,7 @@ pub struct RawObject {
 
 impl RawObject {
     /// An object of `file`. An item of a typed list, such as a ServiceList, has the type that the list gives it.
-    ///
-    /// # Errors
-    /// If it has no kind.
-    pub(super) fn new(object: DocumentObject, file: &Arc<str>) -> Result<Self, InputError> {
+    pub(super) fn new(object: DocumentObject, file: &Arc<str>) -> Self {
         let DocumentObject { document, item, list, repeated, node } = object;
         let own = |field: &str| node.get(field).and_then(InputNode::text).unwrap_or_default().to_owned();
         let (mut api_version, mut kind) = (own("apiVersion"), own("kind"));
@@ -37,11 +34,25 @@ impl RawObject {
             kind = list.kind.strip_suffix("List").unwrap_or_default().to_owned();
         }
         let place = SourceLocation { file: Arc::clone(file), document, item, line: node.line };
-        if kind.is_empty() {
-            let problem =
-                InputError::at(&place, "is missing", "an object needs apiVersion and kind, as kubectl prints them");
-            return Err(problem.with_field("kind"));
+        Self { place, api_version, kind, repeated, node }
+    }
+
+    /// Returns the object if it has a kind.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub(super) fn of_a_kind(self) -> Result<Self, InputError> {
+        if !self.kind.is_empty() {
+            return Ok(self);
         }
-        Ok(Self { place, api_version, kind, repeated, node })
+        let problem =
+            InputError::at(&self.place, "is missing", "an object needs apiVersion and kind, as kubectl prints them");
+        Err(problem.with_field("kind"))
+    }
+
+    /// Whether it is a Kubernetes object, though perhaps one that lacks its kind: Chart.yaml has an `apiVersion` too.
+    pub(super) fn looks_like_kubernetes(&self) -> bool {
+        let has_type = !self.api_version.is_empty() && (!self.kind.is_empty() || self.node.get("metadata").is_some());
+        has_type || self.place.item.is_some()
     }
 }

@@ -197,17 +197,27 @@ impl<'r> Scanner<'r> {
         }
     }
 
-    /// Skips the rest of a document that cannot be read, up to a line that can only begin another one.
-    pub(super) fn skip_document(&mut self) {
-        self.copy = None;
+    /// Skips the rest of a document that cannot be read, up to a line that can only begin another one. Returns `false` if it is
+    /// larger than an object may be; then nothing more of the stream can be read.
+    pub(super) fn skip_document(&mut self) -> bool {
         loop {
-            self.begin_object();
             let is_next = self.index > self.document && self.column == 0;
-            if self.is_end() || is_next && (self.is_at_marker() || self.is_json && self.peek(0) == b'{') {
-                return;
+            // JSON never begins with `{{`, as lines of templates do.
+            let is_at_json = self.is_json && self.peek(0) == b'{' && self.peek(1) != b'{';
+            if self.is_end() || is_next && (is_at_json || self.is_at_marker()) {
+                return true;
             }
-            self.skip_line();
-            self.skip_break();
+            if self.limit().is_err() {
+                return false;
+            }
+            // kubectl splits files at line feeds alone.
+            let rest = self.buffer.get(self.at..).unwrap_or_default();
+            let line = rest.find('\n').map(|end| end + 1);
+            let skipped = line.unwrap_or(rest.len());
+            self.at += skipped;
+            self.index += skipped as u64;
+            self.line = self.line.saturating_add(u32::from(line.is_some()));
+            self.column = u32::from(line.is_none());
         }
     }
 
@@ -794,7 +804,7 @@ impl<'r> Scanner<'r> {
         {
             let reason =
                 format!("has a list that does not begin with its kind and cannot be held in a temporary file: {error}");
-            self.end = Some(Some(TextError { line: self.line, reason }));
+            self.end = Some(Some(TextError { line: self.line, reason, is_lost: true }));
         }
     }
 

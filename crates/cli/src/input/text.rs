@@ -26,6 +26,8 @@ pub(super) struct Text<'r> {
 pub(super) struct TextError {
     pub(super) line: u32,
     pub(super) reason: String,
+    /// Whether reading failed. Otherwise the stream is no text.
+    pub(super) is_lost: bool,
 }
 
 impl<'r> Text<'r> {
@@ -67,7 +69,7 @@ impl<'r> Text<'r> {
             let read = self.reader.by_ref().take(most).read_until(b'\n', &mut self.bytes);
             let read = read.map_err(|error| match error.kind() {
                 io::ErrorKind::InvalidData => self.problem(error.to_string()),
-                _ => self.problem(format!("cannot be read: {error}")),
+                _ => TextError { is_lost: true, ..self.problem(format!("cannot be read: {error}")) },
             })?;
             match str::from_utf8(&self.bytes) {
                 Err(error) if error.error_len().is_none() && read > 0 => most = 1,
@@ -102,6 +104,6 @@ impl<'r> Text<'r> {
     }
 
     fn problem(&self, reason: impl Into<String>) -> TextError {
-        TextError { line: self.lines.saturating_add(1), reason: reason.into() }
+        TextError { line: self.lines.saturating_add(1), reason: reason.into(), is_lost: false }
     }
 }

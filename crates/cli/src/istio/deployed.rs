@@ -26,6 +26,12 @@ pub fn deployed(object: &RawObject) -> Result<Option<wire::Config>, InputError> 
     unpacked(object, wire).map(Some)
 }
 
+/// Whether objects of this kind may hold a configuration for byname.
+#[must_use]
+pub fn may_be_deployed(kind: &str) -> bool {
+    matches!(kind, "WasmPlugin" | "TrafficExtension" | "EnvoyFilter")
+}
+
 /// The configuration of the byname filter below `node`: a StringValue beside its name.
 fn string_value(node: &InputNode) -> Option<&str> {
     if node.get("name").and_then(InputNode::text) == Some("byname")

@@ -39,7 +39,7 @@ pub(super) struct EndpointsMirror {
 
 impl EndpointsObject {
     pub(super) fn of(object: Sourced<Endpoints>, is_of_api: bool) -> Self {
-        let Sourced { object: Endpoints { metadata, subsets }, place, lines } = object;
+        let Sourced { object: Endpoints { metadata, subsets }, place, lines, version } = object;
         let label = metadata.labels.as_ref().and_then(|labels| labels.get(SKIP_MIRROR));
         let skips_mirror = label.is_some_and(|value| value == "true");
         let mut mirrors = Vec::new();
@@ -64,7 +64,7 @@ impl EndpointsObject {
                     metadata: ObjectMeta::default(),
                     ports: Some(ports.clone()),
                 };
-                let source = Sourced { object, place: place.clone(), lines: lines.clone() };
+                let source = Sourced { object, place: place.clone(), lines: lines.clone(), version };
                 mirrors.push(EndpointsMirror { source, fields, ports: field.clone().field("ports") });
             }
         }

@@ -36,10 +36,16 @@ pub(super) fn of(raw: &RawObject) -> Option<(ObjectName, Vec<Remark>)> {
     if remarks.is_empty() {
         return None;
     }
+    Some((object_name(raw)?, remarks))
+}
+
+/// The kind, namespace and name of an object.
+pub(super) fn object_name(raw: &RawObject) -> Option<ObjectName> {
+    let metadata = raw.node.get("metadata")?;
     let namespace = match raw.kind.as_str() {
         "Namespace" | "Node" => "",
         _ => metadata.get("namespace").and_then(InputNode::text).unwrap_or(DEFAULT_NAMESPACE),
     };
     let name = metadata.get("name").and_then(InputNode::text)?;
-    Some((ObjectName::new(&raw.kind, namespace, name), remarks))
+    Some(ObjectName::new(&raw.kind, namespace, name))
 }

@@ -14,9 +14,24 @@ pub struct Sourced<T> {
     pub place: SourceLocation,
     /// The lines of the object's fields.
     pub lines: Lines,
+    /// Its `metadata.resourceVersion`; 0 if it has none.
+    pub version: u64,
 }
 
 impl<T> Sourced<T> {
+    /// This with another form of the object.
+    #[must_use]
+    pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Sourced<U> {
+        let Self { object, place, lines, version } = self;
+        Sourced { object: form(object), place, lines, version }
+    }
+
+    /// Whether it is a newer state of `earlier`, which is an object of the same name: `kubectl get --watch` prints all of its states.
+    #[must_use]
+    pub fn replaces(&self, earlier: &Self) -> bool {
+        self.place.file == earlier.place.file && earlier.version > 0 && self.version > earlier.version
+    }
+
     /// The line of `field`, or of the innermost field around it that exists.
     #[must_use]
     pub fn line(&self, field: &Field) -> u32 {

@@ -9,8 +9,9 @@ use anstyle::Style;
 use serde_json::{Value, json};
 
 use super::{
+    OTHER_FILES,
     baseline::Baseline,
-    finding::{Finding, IgnoredBy},
+    finding::{self, Finding, IgnoredBy},
     registry::rules,
     rule::{Rule, Severity},
 };
@@ -37,6 +38,19 @@ pub struct LintReport {
 }
 
 impl LintReport {
+    /// Adds the report of another file.
+    pub fn append(&mut self, other: Self) {
+        let Self { findings, not_run, in_part, unused, stale, services } = other;
+        self.findings.extend(findings);
+        finding::sort(&mut self.findings);
+        self.not_run.extend(not_run);
+        self.in_part.extend(in_part);
+        self.stale += stale;
+        // An ignore may match a finding of any file.
+        self.unused.retain(|ignore| unused.contains(ignore));
+        self.services += services;
+    }
+
     /// Findings that are not ignored.
     pub fn open(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.ignored.is_none())
@@ -61,6 +75,9 @@ impl LintReport {
     pub fn not_run(&self) -> Vec<String> {
         let ids = |rules: &[&Rule]| rules.iter().map(|rule| rule.id).collect::<Vec<_>>().join(", ");
         let missing = self.not_run.iter().map(|(kind, rules)| {
+            if *kind == OTHER_FILES {
+                return format!("rules not run because they need the objects of other files: {}", ids(rules));
+            }
             let resource = resource(kind);
             format!("rules not run because the input has no {kind}: {}; add {resource} to kubectl get", ids(rules))
         });

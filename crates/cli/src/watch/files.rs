@@ -23,8 +23,8 @@ use super::{
     log,
 };
 use crate::{
-    input::{self, InputError, InputErrors, Source},
-    kubernetes::{ClusterState, NamespacedName},
+    input::{self, Excluded, InputError, InputErrors, ReadOptions, Source},
+    kubernetes::{self, ClusterState, NamespacedName},
 };
 
 /// Interval of polling: notifications may be lost, and some file systems have none.
@@ -106,7 +106,7 @@ impl Files {
     pub(super) fn read(&mut self) -> Option<Result<ClusterState, InputErrors>> {
         let sources: Vec<Source> = self.paths.iter().cloned().map(Source::Path).collect();
         let before = self.fingerprint();
-        let cluster = ClusterState::read(&sources, &mut |_| {});
+        let cluster = read_complete(&sources);
         if self.fingerprint() != before {
             self.restless += 1;
             return self.restless.is_multiple_of(RESTLESS).then(|| Err(self.always_changing()));
@@ -143,7 +143,9 @@ impl Files {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        let files = self.paths.iter().flat_map(|path| input::files(path).unwrap_or_default());
+        let of_path =
+            |path: &PathBuf| input::files(path, &Excluded::default()).map(|found| found.files).unwrap_or_default();
+        let files = self.paths.iter().flat_map(of_path);
         let of_file = |path: PathBuf| {
             let metadata = fs::metadata(&path).ok();
             let size = metadata.as_ref().map_or(0, fs::Metadata::len);
@@ -178,6 +180,14 @@ impl Files {
             }
         };
     }
+}
+
+/// Reads a cluster. Files that hold other things than Kubernetes objects are skipped. Any other file has to be read completely: it
+/// may be half written, and a Service that is left out would lose its name.
+fn read_complete(sources: &[Source]) -> Result<ClusterState, InputErrors> {
+    let options = ReadOptions { is_read: kubernetes::is_read, excluded: Excluded::default(), is_strict: false };
+    let (cluster, left_out) = ClusterState::read_with(sources, &options, &mut |_| {})?;
+    left_out.into_incomplete().or(cluster)
 }
 
 fn or_here(path: &Path) -> &Path {

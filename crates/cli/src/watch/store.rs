@@ -274,5 +274,5 @@ fn put<K: Ord, T: PartialEq>(
 }
 
 fn sourced<T>(object: T, place: &SourceLocation) -> Sourced<T> {
-    Sourced { object, place: place.clone(), lines: kubernetes::Lines::default() }
+    Sourced { object, place: place.clone(), lines: kubernetes::Lines::default(), version: 0 }
 }

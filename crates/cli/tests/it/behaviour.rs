@@ -255,7 +255,7 @@ fn replaced_fields_of_a_configuration_are_noted() {
 
 #[test]
 fn objects_without_an_api_version_are_refused() {
-    for kind in ["Service", "EndpointSlice", "ConfigMap"] {
+    for kind in ["Service", "EndpointSlice", "HTTPRoute"] {
         let object = format!("kind: {kind}\nmetadata: {{name: web, namespace: shop}}\n");
         for command in [&["compile"] as &[&str], &["lint"], &["explain", "web", "--from", "shop"]] {
             let run = byname_with_input(command, object.as_bytes());

@@ -2,7 +2,7 @@
 
 use std::{fs, io::Read, path::Path};
 
-use byname_cli::input::{InputErrors, RawObject, Source, read, read_stream};
+use byname_cli::input::{Excluded, InputErrors, RawObject, ReadOptions, Source, read, read_stream};
 use serde_json::{Value, json};
 
 use crate::run::{byname, byname_with_input};
@@ -393,7 +393,8 @@ fn reads_a_cluster_info_dump() {
 
 fn of_path(path: &Path) -> Result<Vec<RawObject>, InputErrors> {
     let mut objects = Vec::new();
-    read(&[Source::Path(path.to_owned())], &mut |_| {}, &mut |object| {
+    let options = ReadOptions { is_read: |_, _| true, excluded: Excluded::default(), is_strict: true };
+    read(&[Source::Path(path.to_owned())], &options, &mut |_| {}, &mut |object| {
         objects.push(object);
         Ok(())
     })?;

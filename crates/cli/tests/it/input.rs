@@ -42,9 +42,10 @@ fn errors_name_file_line_document_item_object_and_field() {
         (format!("{SERVICE}spec: {{<<: 7}}\n"), "has a merge key (<<) without a mapping"),
         (format!("{SERVICE}spec: *nowhere\n"), "standard input:4"),
         (format!("{SERVICE}spec: [\n"), "is not valid YAML or JSON"),
-        ("apiVersion: v1\n".to_owned(), "standard input:1: document 1, kind: is missing"),
+        ("apiVersion: v1\n".to_owned(), "the input has no Service; "),
+        ("apiVersion: v1\nmetadata: {}\n".to_owned(), "left out: standard input:1: document 1, kind: is missing"),
         ("apiVersion: v1\nkind: Service\nmetadata: {}\n".to_owned(), "Service, metadata.name: is missing; set a name"),
-        ("- kind: Service\n".to_owned(), "is not a Kubernetes object"),
+        ("- kind: Service\n".to_owned(), "skipped 1 file that is not for Kubernetes: standard input"),
         ("kind: List\nitems:\n- 7\n".to_owned(), "items[0] is not an object"),
         (
             format!("{SERVICE}---\n{SERVICE}spec: {{clusterIP: 10.0.0.1}}\n"),

@@ -4,9 +4,17 @@
 //!     BYNAME_DOCUMENTS=10000 cargo test --package byname --test it kubectl     # more than the usual 3000
 //!     BYNAME_SEED=7 cargo test --package byname --test it kubectl              # other documents
 
-use std::{collections::BTreeMap, env, fmt::Write, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    env,
+    fmt::Write,
+    fs::{self, File},
+    io::BufReader,
+    path::Path,
+    process::Command,
+};
 
-use byname_cli::input::{InputErrors, Source, read};
+use byname_cli::input::{InputErrors, read_stream};
 use byname_test_support::kubectl_binary;
 use serde_json::Value;
 
@@ -489,11 +497,12 @@ fn of_kubectl(directory: &Path) -> BTreeMap<String, Value> {
 /// The objects of a file up to the first error, and this error.
 fn of_byname(file: &Path) -> (Vec<Value>, Option<InputErrors>) {
     let mut objects = Vec::new();
-    let read = read(&[Source::Path(file.to_owned())], &mut |_| {}, &mut |object| {
+    let reader = BufReader::new(File::open(file).unwrap());
+    let read = read_stream(reader, &file.to_string_lossy(), &mut |object| {
         objects.push(object.node.read::<Value>().unwrap());
         Ok(())
     });
-    (objects, read.err())
+    (objects, read.err().map(InputErrors::from))
 }
 
 /// Whether both are the same, but for the last bit of doubles.

@@ -17,6 +17,7 @@ mod garbage;
 mod golden;
 mod input;
 mod kubectl;
+mod left_out;
 mod readme;
 mod run;
 mod terminal;

@@ -1,0 +1,67 @@
+//! The input of `byname lint`, checked: all files together, or each by itself.
+
+use std::collections::BTreeSet;
+
+use anyhow::bail;
+
+use super::args::Input;
+use crate::{
+    kubernetes::{ClusterState, NamespacedName},
+    lint::{self, LintOptions, LintReport},
+};
+
+/// The report, and what was checked.
+#[derive(Debug)]
+pub(super) struct LintedInput {
+    pub(super) report: LintReport,
+    /// The Services of all files; with each file by itself, one name may be here several times.
+    pub(super) services: Vec<NamespacedName>,
+    pub(super) namespaces: BTreeSet<String>,
+    /// Whether there was any object to check.
+    pub(super) has_objects: bool,
+}
+
+impl LintedInput {
+    /// Checks the objects of all files together.
+    pub(super) fn of_all_files(input: &Input, options: &LintOptions) -> anyhow::Result<Self> {
+        let cluster = input.read_any()?;
+        Self::new(&cluster, lint::lint(&cluster, options)).checked(input)
+    }
+
+    /// Checks the objects of each file by itself.
+    pub(super) fn of_each_file(input: &Input, options: &LintOptions) -> anyhow::Result<Self> {
+        let mut all = Self::new(&ClusterState::default(), lint::lint_file(&ClusterState::default(), options));
+        input.read_each(&mut |cluster| {
+            let Self { report, services, namespaces, has_objects } =
+                Self::new(cluster, lint::lint_file(cluster, options));
+            all.report.append(report);
+            all.services.extend(services);
+            all.namespaces.extend(namespaces);
+            all.has_objects |= has_objects;
+        })?;
+        // An entry of the baseline may match a finding of any file.
+        all.report.stale = options.baseline.as_ref().map_or(0, |baseline| baseline.stale(&all.report.findings));
+        all.checked(input)
+    }
+
+    fn new(cluster: &ClusterState, report: LintReport) -> Self {
+        Self {
+            report,
+            services: cluster.services.keys().cloned().collect(),
+            namespaces: cluster.all_namespaces().into_iter().map(str::to_owned).collect(),
+            has_objects: !cluster.read.is_empty(),
+        }
+    }
+
+    /// # Errors
+    /// With `--strict`, if there was nothing to check.
+    fn checked(self, input: &Input) -> anyhow::Result<Self> {
+        if input.is_strict() && !self.has_objects {
+            bail!(
+                "the input has no objects to check; \
+                 pass the output of kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml"
+            );
+        }
+        Ok(self)
+    }
+}
