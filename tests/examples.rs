@@ -145,7 +145,10 @@ fn the_example_of_every_field_has_every_field() -> Result<()> {
     let mut has = BTreeMap::new();
     walk(&schema, &schema, "Config", &[&example], &mut has);
     assert!(has.len() > 90, "{has:?}");
-    let missing: Vec<&String> = has.iter().filter(|(_, has)| !**has).map(|(field, _)| field).collect();
+    // A packed table takes the place of the Services, which the example has.
+    let is_packed = |field: &str| field == "Table.packed" || field.starts_with("Packed.");
+    let missing: Vec<&String> =
+        has.iter().filter(|(field, has)| !**has && !is_packed(field)).map(|(field, _)| field).collect();
     assert!(missing.is_empty(), "{EVERY_FIELD} lacks {missing:?}");
     Ok(())
 }

@@ -239,7 +239,7 @@ async fn forged_control_headers_do_not_steer_while_the_first_configuration_is_re
     // With ECDS, `default_config` serves until the first good push.
     let (builder, _upstreams) = builder_of("ecds.yaml").await?;
     let envoy = builder.edit("\"shop/payments-v2\"", "\"shop/Payments-v2\"").start().await?;
-    envoy.wait_for_log("table.services: \"shop/Payments-v2\" is not a lower-case DNS label").await?;
+    envoy.wait_for_log("table.services[\"shop/Payments-v2\"] is not a lower-case DNS label").await?;
     for outcome in ask_forged(&envoy, "payments.prod").await? {
         assert_eq!(outcome, "200 passthrough");
     }

@@ -103,7 +103,7 @@ pub(crate) fn alias_to(name: &str, target: &str) -> Value {
 /// A Service in `shop` with these ports, each with the port of loopback that is its only endpoint.
 pub(crate) fn service_with(name: &str, ports: &[(Value, u16)]) -> Vec<Value> {
     let listed: Vec<&Value> = ports.iter().map(|(port, _)| port).collect();
-    let mut objects = vec![service("shop", name, json!({"clusterIP": "None", "ports": listed}))];
+    let mut objects = vec![service("shop", name, json!({"ports": listed}))];
     for (port, upstream) in ports {
         objects.push(slice(
             ["shop", name, &format!("{name}-{}", port["port"])],
