@@ -40,7 +40,13 @@ pub(crate) fn on_request_headers(stream: u32, live: &Rc<ActiveConfig>) -> Action
     };
     if live.config.is_passive() {
         let removed = host::remove_request_header(live.config.steering.control_header());
-        return removed.map_or_else(fail, |()| Action::Continue);
+        return removed.map_or_else(
+            |status| {
+                stats::count_host_error();
+                fail(status)
+            },
+            |()| Action::Continue,
+        );
     }
     let action = host::request_headers().and_then(|headers| {
         let action = handle(&live.config, &headers, plan);

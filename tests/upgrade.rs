@@ -1,11 +1,21 @@
-//! A running Envoy changes to another module and back under load, and to an older table, as docs/operations.md
-//! describes upgrades and rollbacks.
+//! The last release and the module of today: one runs under what the other one brought, and a running Envoy changes between them
+//! under load. docs/operations.md describes upgrades and rollbacks.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a panic fails the test")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a panic fails the test")]
+
+#[path = "upgrade/last_release.rs"]
+mod last_release;
+#[path = "upgrade/missing.rs"]
+mod missing;
+#[path = "upgrade/newer.rs"]
+mod newer;
+#[path = "upgrade/older.rs"]
+mod older;
+#[path = "upgrade/sidecar.rs"]
+mod sidecar;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,22 +32,12 @@ use byname_test_support::{
 const VERSION: &str = "wasmcustom.byname.table.version";
 const ACTIVE: &str = "wasm.envoy.wasm.runtime.v8.active";
 
-/// A stand-in for another release: the shipped module with one more custom section, so that its bytes differ.
-fn another_module(directory: &Path, name: &str) -> Result<PathBuf> {
-    let mut bytes = module()?;
-    bytes.extend([0, 8, 7]);
-    bytes.extend(b"release");
-    let path = directory.join(name);
-    fs::write(&path, bytes)?;
-    Ok(path)
-}
-
 /// The file with the path of another module.
-fn with_module(filter: &EcdsFile, path: &Path) -> Result<String> {
+fn with_module(filter: &EcdsFile, path: &str) -> Result<String> {
     let text = filter.to_string();
     let now = repository().join("target/byname.wasm").display().to_string();
     assert!(text.contains(&now), "{text}");
-    Ok(text.replace(&now, &path.display().to_string()))
+    Ok(text.replace(&now, path))
 }
 
 /// Sends requests for `payments` until `stop` is set. Fails on any other reply than expected.
@@ -64,7 +64,7 @@ async fn wait(envoy: &Envoy, statistic: &str, wanted: impl Fn(u64) -> bool) -> R
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_module_is_replaced_under_load_without_failures() -> Result<()> {
+async fn the_last_releases_module_is_updated_and_restored_under_load() -> Result<()> {
     let stage = Stage::start().await?;
     let envoy = &stage.envoy;
     let directory = tempfile::tempdir()?;
@@ -82,13 +82,15 @@ async fn a_module_is_replaced_under_load_without_failures() -> Result<()> {
     let half = directory.path().join("half.wasm");
     let whole = module()?;
     fs::write(&half, whole.get(..whole.len() / 2).expect("a half"))?;
+    let half = half.display().to_string();
     envoy.push_text("shop", &with_module(&filter, &half)?, "update_rejected").await?;
 
-    // The other release gets new VMs: for the main thread, for each of the two workers, and one that Envoy clones them
-    // from. The listener of `prod` keeps the old module, so going back needs no new VMs.
-    let next = another_module(directory.path(), "byname-next.wasm")?;
-    for (text, vms) in [(with_module(&filter, &next)?, active + 4), (filter.to_string(), active)] {
-        envoy.push_text("shop", &text, "config_reload").await?;
+    // The other module gets new VMs: for the main thread, for each of the two workers, and one that Envoy clones them
+    // from. The listener of `prod` keeps the module of today, so going to it needs no new VMs.
+    let other = with_module(&filter, &last_release::module())?;
+    let today = filter.to_string();
+    for (text, vms) in [(&other, active + 4), (&today, active), (&other, active + 4), (&today, active)] {
+        envoy.push_text("shop", text, "config_reload").await?;
         wait(envoy, ACTIVE, |now| now == vms).await?;
         let before = asked.load(Ordering::Relaxed);
         while asked.load(Ordering::Relaxed) < before + 300 {

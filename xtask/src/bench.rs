@@ -6,7 +6,8 @@
 //! affects all contestants alike. A ratio compares two measurements of one round. After each heat of several rounds,
 //! every Envoy is restarted.
 //!
-//! Start, memory and pushes are measured first, with two workers and on all processors.
+//! Start, memory and pushes are measured first, with two workers and on all processors. So is the memory of a sidecar with
+//! many listeners, which is a part that can run alone.
 
 mod contestant;
 mod cost;
@@ -14,6 +15,7 @@ mod cpu;
 mod fuel;
 mod heat;
 mod latency;
+mod listeners;
 mod load;
 mod micro;
 mod native;
@@ -36,6 +38,7 @@ use anyhow::{Context, Result};
 use contestant::{ALL, Contestant};
 use cost::Costs;
 use heat::{Measured, Rounds};
+use listeners::{Listenings, Sidecar};
 use progress::Progress;
 use report::Report;
 use standing::Standings;
@@ -54,6 +57,17 @@ struct BenchPlan {
     standing_services: &'static [usize],
     /// The contestants that receive pushes, with the number of Services and the pushes of each kind.
     pushes: &'static [(Contestant, usize, usize)],
+    listeners: ListenersPlan,
+}
+
+/// The numbers of names, each with the sidecars that are measured with it.
+type ListenersPlan = &'static [(usize, &'static [Sidecar])];
+
+/// A part of the benchmark that can run alone.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum BenchPart {
+    /// The memory of a sidecar with many listeners
+    Listeners,
 }
 
 const SERVICES: &[usize] = &[10, 1_000, 10_000];
@@ -72,6 +86,7 @@ const WHOLE: BenchPlan = BenchPlan {
         (Contestant::Native, 1_000, 3),
         (Contestant::Native, 10_000, 1),
     ],
+    listeners: &[(listeners::NAMES, listeners::ALL)],
 };
 /// The part that the ratios need.
 const QUICK: BenchPlan = BenchPlan {
@@ -81,7 +96,44 @@ const QUICK: BenchPlan = BenchPlan {
     starts: 1,
     standing_services: &[10_000],
     pushes: &[(Contestant::Endpoint, 10_000, 3)],
+    listeners: &[],
 };
+
+/// What the part measures when it runs alone, each time in this order. An object of Kubernetes holds 75,000 packed names.
+const LISTENERS_ALONE: ListenersPlan =
+    &[(listeners::NAMES, listeners::ALL), (30_000, &[Sidecar::Packed]), (75_000, &[Sidecar::Packed])];
+const LISTENERS_ALONE_STARTS: usize = 3;
+
+/// Runs one part alone, and prints its tables. It writes no report.
+pub(crate) fn run_part(root: &Path, part: BenchPart) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match part {
+        BenchPart::Listeners => {
+            let all = runtime.block_on(async {
+                let upstream = load::start_upstream().await?;
+                let mut all = Vec::new();
+                for _ in 0..LISTENERS_ALONE_STARTS {
+                    listeners_of(root, LISTENERS_ALONE, upstream, &mut all).await?;
+                }
+                anyhow::Ok(Listenings(all))
+            })?;
+            all.print();
+        }
+    }
+    Ok(())
+}
+
+async fn listeners_of(
+    root: &Path,
+    plan: ListenersPlan,
+    upstream: u16,
+    measured: &mut Vec<listeners::Listening>,
+) -> Result<()> {
+    for &(names, sidecars) in plan {
+        listeners::run(root, sidecars, names, upstream, &Progress::new("listeners"), measured).await?;
+    }
+    Ok(())
+}
 
 pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
     contestant::build_noop(root)?;
@@ -97,7 +149,7 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
     drop(progress);
     let fuel = fuel::run(SERVICES, &Progress::new("fuel"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (standings, pushes, measured) = runtime.block_on(measure(root, &plan, start + plan.time))?;
+    let (standings, pushes, listenings, measured) = runtime.block_on(measure(root, &plan, start + plan.time))?;
     let report = Report {
         is_quick,
         processors,
@@ -105,6 +157,7 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
         latencies: measured.latencies,
         standings,
         pushes,
+        listenings,
         fuel,
         micro,
         module_bytes,
@@ -115,7 +168,11 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
 }
 
 /// Measures everything that needs an Envoy.
-async fn measure(root: &Path, plan: &BenchPlan, end: Instant) -> Result<(Standings, Vec<push::Push>, Measured)> {
+async fn measure(
+    root: &Path,
+    plan: &BenchPlan,
+    end: Instant,
+) -> Result<(Standings, Vec<push::Push>, Listenings, Measured)> {
     let upstream = load::start_upstream().await?;
     let mut standings = Vec::new();
     for number in 1..=plan.starts {
@@ -126,6 +183,8 @@ async fn measure(root: &Path, plan: &BenchPlan, end: Instant) -> Result<(Standin
     for &(contestant, services, rounds) in plan.pushes {
         pushes.extend(push::run(root, contestant, services, rounds, &Progress::new("pushes")).await?);
     }
+    let mut listenings = Vec::new();
+    listeners_of(root, plan.listeners, upstream, &mut listenings).await?;
     cpu::stay_on_one()?;
     let mut measured = Measured::default();
     for number in 1..=plan.rounds.heats {
@@ -134,5 +193,5 @@ async fn measure(root: &Path, plan: &BenchPlan, end: Instant) -> Result<(Standin
         let heats = u32::try_from(plan.rounds.heats + 1 - number)?;
         heat::run(root, plan.rounds, upstream, Instant::now() + left / heats, &progress, &mut measured).await?;
     }
-    Ok((Standings(standings), pushes, measured))
+    Ok((Standings(standings), pushes, Listenings(listenings), measured))
 }

@@ -110,8 +110,11 @@ enum BuildStep {
     /// Measure the filter side by side with its alternatives, into target/bench/report.json
     Bench {
         /// Fewer Services and fewer rounds
-        #[arg(long)]
+        #[arg(long, conflicts_with = "part")]
         quick: bool,
+        /// Run this part alone, without the report
+        #[arg(long, value_enum)]
+        part: Option<bench::BenchPart>,
     },
 }
 
@@ -143,6 +146,7 @@ fn main() -> Result<()> {
         BuildStep::Reliability { seconds } => tokio::runtime::Runtime::new()?.block_on(reliability::run(seconds)),
         BuildStep::Dashboard => tokio::runtime::Runtime::new()?.block_on(dashboard::run(&root)),
         BuildStep::Demo { keep } => tokio::runtime::Runtime::new()?.block_on(demo::run(keep)),
-        BuildStep::Bench { quick } => bench::run(&root, quick),
+        BuildStep::Bench { part: Some(part), .. } => bench::run_part(&root, part),
+        BuildStep::Bench { quick, part: None } => bench::run(&root, quick),
     }
 }

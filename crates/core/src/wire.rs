@@ -46,5 +46,5 @@ pub use table::{
 
 pub(crate) use compatibility::{read_configuration, read_header};
 pub(crate) use field_path::FieldPathRef;
-pub(crate) use packed::unpack;
 pub(crate) use reader::{Readable, ReadableMap, Shape};
+pub(crate) use table::unpack;

@@ -65,6 +65,7 @@ fn module_path() -> Result<PathBuf> {
 
 /// An Envoy that has not been started.
 pub struct EnvoyBuilder {
+    directory: PathBuf,
     bootstrap: String,
     ports: BTreeMap<u16, u16>,
     concurrency: u32,
@@ -72,6 +73,13 @@ pub struct EnvoyBuilder {
 }
 
 impl EnvoyBuilder {
+    /// Takes the bootstrap and the ECDS files from this directory of the repository. The default is `envoy`.
+    #[must_use]
+    pub fn directory(mut self, directory: &Path) -> Self {
+        directory.clone_into(&mut self.directory);
+        self
+    }
+
     /// Puts `upstream` in place of this port of the bootstrap.
     #[must_use]
     pub fn upstream(self, port: u16, upstream: &TestUpstream) -> Self {
@@ -128,7 +136,7 @@ impl EnvoyBuilder {
             text = text.replace("target/byname.wasm", &module.display().to_string());
             Ok(text.replace("envoy/ecds", &format!("{here}/ecds")))
         };
-        let files = repository().join("envoy");
+        let files = repository().join(&self.directory);
         let mut ports = self.ports;
         let bootstrap = directory.path().join("bootstrap.yaml");
         fs::write(&bootstrap, ports::exchange(&localized(&files.join(&self.bootstrap))?, &mut ports)?)?;
@@ -138,7 +146,7 @@ impl EnvoyBuilder {
             fs::write(directory.path().join("ecds").join(entry.file_name()), localized(&entry.path())?)?;
         }
         if let Some(((from, _), _)) = self.edits.iter().zip(&applied).find(|(_, applied)| !**applied) {
-            bail!("neither envoy/{} nor a file beside it holds {from:?}", self.bootstrap);
+            bail!("neither {} nor a file beside it holds {from:?}", files.join(&self.bootstrap).display());
         }
         let log = directory.path().join("envoy.log");
         let child = Command::new(binary)
@@ -167,7 +175,13 @@ impl Envoy {
     /// A builder with the bootstrap `envoy/NAME`.
     #[must_use]
     pub fn builder(bootstrap: &str) -> EnvoyBuilder {
-        EnvoyBuilder { bootstrap: bootstrap.to_owned(), ports: BTreeMap::new(), concurrency: 2, edits: Vec::new() }
+        EnvoyBuilder {
+            directory: "envoy".into(),
+            bootstrap: bootstrap.to_owned(),
+            ports: BTreeMap::new(),
+            concurrency: 2,
+            edits: Vec::new(),
+        }
     }
 
     /// The free port in place of a port of the bootstrap.
@@ -294,9 +308,21 @@ impl Envoy {
     /// # Errors
     /// If the system does not report it.
     pub fn resident_kilobytes(&self) -> Result<u64> {
+        self.kilobytes("VmRSS")
+    }
+
+    /// The most memory that was ever resident, in kB.
+    ///
+    /// # Errors
+    /// If the system does not report it.
+    pub fn peak_kilobytes(&self) -> Result<u64> {
+        self.kilobytes("VmHWM")
+    }
+
+    fn kilobytes(&self, field: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        Ok(line.with_context(|| format!("no {field}"))?.trim().trim_end_matches(" kB").parse()?)
     }
 
     async fn wait_until_ready(&mut self) -> Result<()> {
@@ -343,9 +369,9 @@ impl Envoy {
     }
 }
 
-impl Drop for Envoy {
-    /// Stops Envoy by its process id, first with SIGTERM.
-    fn drop(&mut self) {
+impl Envoy {
+    /// Stops Envoy by its process id, first with SIGTERM. The log is whole then.
+    pub fn stop(&mut self) {
         if let Ok(Some(_)) = self.child.try_wait() {
             return;
         }
@@ -359,5 +385,11 @@ impl Drop for Envoy {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     client::{Connection, Reply, RequestForm},
-    envoy::Envoy,
+    envoy::{Envoy, EnvoyBuilder},
     push::EcdsFile,
     upstream::TestUpstream,
 };
@@ -187,7 +187,14 @@ impl Stage {
     /// # Errors
     /// As [`crate::EnvoyBuilder::start`].
     pub async fn start() -> Result<Self> {
-        let mut builder = Envoy::builder(BOOTSTRAP);
+        Self::start_with(Envoy::builder(BOOTSTRAP)).await
+    }
+
+    /// Starts the Envoy of a builder with the bootstrap of the demo, and the upstreams.
+    ///
+    /// # Errors
+    /// As [`crate::EnvoyBuilder::start`].
+    pub async fn start_with(mut builder: EnvoyBuilder) -> Result<Self> {
         let mut upstreams = Vec::new();
         for (port, name) in UPSTREAMS {
             let upstream = TestUpstream::start(name).await?;

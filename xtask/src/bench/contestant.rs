@@ -173,7 +173,7 @@ impl Contestant {
 }
 
 /// The route that follows the control header, and the route for other requests.
-fn steered_virtual_hosts() -> Value {
+pub(super) fn steered_virtual_hosts() -> Value {
     let steered = json!({
         "match": {"prefix": "/", "headers": [{"name": "x-byname-cluster", "present_match": true}]},
         "request_headers_to_remove": ["x-byname-cluster", PORT_HEADER],
@@ -224,7 +224,7 @@ impl Contestant {
     }
 
     /// The reference to its filter in a discovered file.
-    fn discovered(self, path: &Path) -> Value {
+    pub(super) fn discovered(self, path: &Path) -> Value {
         let kind = if self == Self::Lua { "lua.v3.Lua" } else { "wasm.v3.Wasm" };
         json!({
             "name": filter::NAME,
@@ -236,7 +236,7 @@ impl Contestant {
     }
 }
 
-fn router() -> Value {
+pub(super) fn router() -> Value {
     json!({
         "name": "envoy.filters.http.router",
         "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},

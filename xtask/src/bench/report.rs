@@ -9,6 +9,7 @@ use super::{
     cost::Costs,
     fuel::{self, Fuel},
     latency::{self, Latency},
+    listeners::{self, Listenings, Sidecar},
     micro::Micro,
     numbers::round,
     push::{self, Push},
@@ -28,6 +29,7 @@ pub(super) struct Report {
     pub(super) latencies: Vec<Latency>,
     pub(super) standings: Standings,
     pub(super) pushes: Vec<Push>,
+    pub(super) listenings: Listenings,
     pub(super) fuel: Vec<Fuel>,
     pub(super) micro: Micro,
     pub(super) module_bytes: u64,
@@ -40,6 +42,8 @@ impl Report {
         let mut ratios = self.costs.ratios(Traffic::Other).to_vec();
         ratios.extend([
             ("memoryVsNative", self.standings.memory_vs_native(SERVICES).map(|ratio| [ratio; 3])),
+            ("packedVsPlain", self.listenings.packed_vs(Sidecar::Plain, listeners::NAMES)),
+            ("packedVsNative", self.listenings.packed_vs(Sidecar::Native, listeners::NAMES)),
             ("fullPushWorstStallMs", push::worst_stall(&self.pushes, SERVICES)),
             ("resolveNs", self.micro.hot()),
             ("resolveColdNs", self.micro.cold()),
@@ -55,6 +59,7 @@ impl Report {
         }
         self.standings.print();
         push::print(&self.pushes);
+        self.listenings.print();
         fuel::print(&self.fuel);
         self.micro.print();
         println!("Ratios, of byname by cluster and {} where they are of a request:", Traffic::Other.name());
@@ -77,7 +82,7 @@ impl Report {
     fn left_out(&self) -> Vec<&'static str> {
         let quick = [
             "1,000 Services, requests of one name and with a body, how long answers take, starts and memory of others than `none`, \
-             `native` and `byname-endpoint`, pushes of `native` and `lua`, and most of the core's benchmarks: this was a quick run",
+             `native` and `byname-endpoint`, pushes of `native` and `lua`, a sidecar with many listeners, and most of the core's benchmarks: this was a quick run",
         ];
         quick.into_iter().filter(|_| self.is_quick).collect()
     }
@@ -100,6 +105,7 @@ impl Report {
             "latency": latency::json(&self.latencies),
             "standing": self.standings.json(),
             "pushes": push::json(&self.pushes),
+            "listeners": self.listenings.json(),
             "fuel": fuel::json(&self.fuel),
             "core": self.micro.json(),
         });

@@ -76,7 +76,7 @@ async fn once(root: &Path, contestant: Contestant, services: usize, upstream: u1
     Ok(Standing { contestant, services, start, resident_kilobytes: envoy.resident_kilobytes()? })
 }
 
-async fn answer(port: u16, host: &str, body: usize) -> Result<Vec<u8>> {
+pub(super) async fn answer(port: u16, host: &str, body: usize) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let mut buffer = vec![0; MAX_MESSAGE_BYTES];
     let answer =

@@ -8,10 +8,11 @@ use super::{
     caller::{Caller, Dns},
     external_names::ExternalNames,
     fallback::Fallbacks,
+    field_error::FieldErrors,
     readable::{names, object},
     reader::{self, Readable},
     steering::Steering,
-    table::{Service, Table},
+    table::{self, Service, Table},
 };
 
 /// The version of the wire form that this crate reads.
@@ -91,6 +92,17 @@ object!(Config<S> requires "version" {
     "stats" => stats,
     "table" => table,
 });
+
+impl Config {
+    /// Replaces a packed table by its Services.
+    ///
+    /// # Errors
+    /// If the packed form cannot be read.
+    pub fn unpack(&mut self) -> Result<(), FieldErrors> {
+        let has_services = !self.table.services.is_empty();
+        table::unpack(&mut self.table, has_services, None)
+    }
+}
 
 impl<'de, S: Readable + Default> Deserialize<'de> for Config<S> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

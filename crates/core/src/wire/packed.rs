@@ -10,11 +10,10 @@ use miniz_oxide::inflate::decompress_slice_iter_to_slice;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    Config, Table,
     field_error::{FieldErrorType, FieldErrors},
     field_path::FieldPathRef,
     readable::object,
-    reader::{self, LeftOut, Readable, read_json},
+    reader,
 };
 use crate::limits::MAX_CONFIGURATION_BYTES;
 
@@ -37,40 +36,9 @@ impl<'de> Deserialize<'de> for Packed {
     }
 }
 
-/// Replaces the packed form of a table's Services, if there is one, by the Services. `has_services` says whether there are others.
-/// Unknown fields are refused, or added to `left_out`.
-///
-/// # Errors
-/// If it is torn, has another length than it says, or holds no Services: then nothing is taken of it.
-#[inline(never)]
-pub(crate) fn unpack<S: Readable>(
-    table: &mut Table<S>,
-    has_services: bool,
-    left_out: Option<&mut LeftOut>,
-) -> Result<(), FieldErrors> {
-    let Some(packed) = table.packed.take() else { return Ok(()) };
-    let at = FieldPathRef::root("table");
-    if has_services {
-        return Err(FieldErrors::of(&at, "", FieldErrorType::ExactlyOneOf("services and packed")));
-    }
-    let text = packed.inflate(&at.field("packed"))?;
-    Ok(read_json(&text, &mut table.services, Some(&at.field("services")), left_out)?)
-}
-
-impl Config {
-    /// Replaces a packed table by its Services.
-    ///
-    /// # Errors
-    /// If the packed form cannot be read.
-    pub fn unpack(&mut self) -> Result<(), FieldErrors> {
-        let has_services = !self.table.services.is_empty();
-        unpack(&mut self.table, has_services, None)
-    }
-}
-
 impl Packed {
     /// The JSON. The length is checked before any memory is taken for it.
-    fn inflate(self, at: &FieldPathRef<'_>) -> Result<Vec<u8>, FieldErrors> {
+    pub(super) fn inflate(self, at: &FieldPathRef<'_>) -> Result<Vec<u8>, FieldErrors> {
         let bytes = usize::try_from(self.bytes).unwrap_or(usize::MAX);
         if bytes > MAX_CONFIGURATION_BYTES {
             return Err(FieldErrors::of(&at.field("bytes"), bytes, FieldErrorType::TooLong(MAX_CONFIGURATION_BYTES)));

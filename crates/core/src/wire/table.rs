@@ -5,9 +5,11 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
+    field_error::{FieldErrorType, FieldErrors},
+    field_path::FieldPathRef,
     packed::Packed,
     readable::{names, object},
-    reader::{self, ListElement},
+    reader::{self, LeftOut, ListElement, Readable, read_json},
     steering::ServiceSteering,
 };
 use crate::{
@@ -33,6 +35,26 @@ pub struct Table<S = BTreeMap<String, Service>> {
 }
 
 object!(Table<S> { "version" => version, "singleMachine" => single_machine, "services" => services, "packed" => packed, });
+
+/// Replaces the packed form of a table's Services, if there is one, by the Services. `has_services` says whether there are others.
+/// Unknown fields are refused, or added to `left_out`.
+///
+/// # Errors
+/// If it is torn, has another length than it says, or holds no Services: then nothing is taken of it.
+#[inline(never)]
+pub(crate) fn unpack<S: Readable>(
+    table: &mut Table<S>,
+    has_services: bool,
+    left_out: Option<&mut LeftOut>,
+) -> Result<(), FieldErrors> {
+    let Some(packed) = table.packed.take() else { return Ok(()) };
+    let at = FieldPathRef::root("table");
+    if has_services {
+        return Err(FieldErrors::of(&at, "", FieldErrorType::ExactlyOneOf("services and packed")));
+    }
+    let text = packed.inflate(&at.field("packed"))?;
+    Ok(read_json(&text, &mut table.services, Some(&at.field("services")), left_out)?)
+}
 
 /// A Service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

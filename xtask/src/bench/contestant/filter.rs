@@ -14,7 +14,7 @@ pub(in super::super) const SCRIPT: &str = "benches/envoy/steer.lua";
 pub(super) const NAME: &str = "byname-shop";
 
 /// The connection manager of a shipped bootstrap.
-pub(super) fn manager(root: &Path, bootstrap: &str) -> Result<Value> {
+pub(in super::super) fn manager(root: &Path, bootstrap: &str) -> Result<Value> {
     let path = root.join("envoy").join(bootstrap).with_extension("yaml");
     let bootstrap = yaml_documents(&fs::read_to_string(&path)?)?.into_iter().next().unwrap_or_default();
     let manager = bootstrap.pointer("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config");
@@ -22,13 +22,13 @@ pub(super) fn manager(root: &Path, bootstrap: &str) -> Result<Value> {
 }
 
 /// byname's filter from a bootstrap in `envoy/`, with another configuration.
-pub(super) struct ShippedFilter {
+pub(in super::super) struct ShippedFilter {
     pub(super) early_header_mutations: Value,
-    pub(super) filter: Value,
+    pub(in super::super) filter: Value,
 }
 
 impl ShippedFilter {
-    pub(super) fn read(root: &Path, bootstrap: &str, configuration: &Value) -> Result<Self> {
+    pub(in super::super) fn read(root: &Path, bootstrap: &str, configuration: &Value) -> Result<Self> {
         let manager = manager(root, bootstrap)?;
         let mut filter = manager["http_filters"][0].clone();
         let value = filter.pointer_mut("/typed_config/config/configuration/value");
@@ -80,13 +80,17 @@ pub(super) fn wasm(module: &Path) -> Value {
 }
 
 /// Writes a filter to a file for ECDS.
-pub(super) fn write(path: &Path, mut filter: Value, root: &Path) -> Result<()> {
+pub(super) fn write(path: &Path, filter: Value, root: &Path) -> Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
+    Ok(fs::write(path, text(filter, root)?)?)
+}
+
+/// The text of a file for ECDS.
+pub(in super::super) fn text(mut filter: Value, root: &Path) -> Result<String> {
     let resource = json!({"name": NAME, "typed_config": filter["typed_config"].take()});
     let module = root.join(SHIPPED).display().to_string();
     // The shipped bootstraps name the module relative to the root of the repository.
-    let text = native::discovered("core.v3.TypedExtensionConfig", vec![resource]).replace(SHIPPED, &module);
-    Ok(fs::write(path, text)?)
+    Ok(native::discovered("core.v3.TypedExtensionConfig", vec![resource]).replace(SHIPPED, &module))
 }
