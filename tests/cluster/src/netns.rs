@@ -1,6 +1,11 @@
 //! Network namespaces for pods with a sidecar: each has the addresses and ports of its own pod.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Result;
 
@@ -41,6 +46,14 @@ impl PodNetwork {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", self.file())).args(arguments);
         command
+    }
+
+    /// Whether the process with this folder in /proc runs in the namespace.
+    pub(crate) fn has(&self, process: &Path) -> Result<bool> {
+        // Processes end at any time.
+        let Ok(namespace) = fs::metadata(process.join("ns/net")) else { return Ok(false) };
+        let own = fs::metadata(&self.file)?;
+        Ok((own.dev(), own.ino()) == (namespace.dev(), namespace.ino()))
     }
 
     fn file(&self) -> String {

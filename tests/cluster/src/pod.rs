@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use byname_test_support::{envoy_binary, repository};
 use serde_json::{Value, json};
 
@@ -204,6 +204,27 @@ impl Pod {
     /// If it does not answer.
     pub fn admin(&self, path: &str) -> Result<String> {
         self.run(&["curl", "-sf", "-m", "10", &format!("http://127.0.0.1:15000{path}")])
+    }
+
+    /// The resident memory of the pod's Envoy in kB.
+    ///
+    /// # Errors
+    /// If there is not one Envoy, or if the system does not report its memory.
+    pub fn resident_kilobytes(&self) -> Result<u64> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let process = entry?.path();
+            // Other entries are no processes, and processes end.
+            let Ok(status) = fs::read_to_string(process.join("status")) else { continue };
+            if status.starts_with("Name:\tenvoy\n") && self.network.has(&process)? {
+                let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+                found.push(line.trim().trim_end_matches(" kB").parse()?);
+            }
+        }
+        match *found {
+            [kilobytes] => Ok(kilobytes),
+            _ => bail!("{} runs {} Envoys", self.name, found.len()),
+        }
     }
 
     /// Address of the pod.

@@ -59,7 +59,7 @@ fn pulls_of_a_change(mesh: &Mesh<'_>, plugin: &Value, suggest: &str) -> Result<u
 }
 
 pub(crate) fn the_agent_asks_the_registry_again_only_if_the_policy_says_so(mesh: &Mesh<'_>) -> Result<()> {
-    let with_digest = mesh.plugin(AUTHORITY)?;
+    let with_digest = mesh.plain_plugin(AUTHORITY)?;
     let mut without_digest = with_digest.clone();
     without_digest["spec"].as_object_mut().context("an object")?.remove("sha256");
     let mut latest = without_digest.clone();
@@ -144,7 +144,7 @@ pub(crate) fn a_refused_table_holds_up_listeners_of_new_ports(mesh: &Mesh<'_>) -
     };
     assert!(reaches().is_err(), "a listener is there");
     // As `kubectl replace` does.
-    let good = mesh.plugin(AUTHORITY)?;
+    let good = mesh.plain_plugin(AUTHORITY)?;
     pulls_of_a_change(mesh, &good, CHECKOUT)?;
     assert!(reaches().is_err(), "istiod sent the listener after the table");
     pulls_of_a_change(mesh, &good, RECOMMEND)?;
@@ -157,7 +157,7 @@ pub(crate) fn pushes_under_load_fail_no_request(mesh: &Mesh<'_>) -> Result<()> {
     mesh.apply_with_authority(&[])?;
     let urls = ["http://checkout/", "http://suggest/", "http://ledger.billing/", "http://_http._tcp.cart/"];
     let load = mesh.client.start("load", &[&["load"], &urls[..]].concat())?;
-    let plugin = mesh.plugin(AUTHORITY)?;
+    let plugin = mesh.plain_plugin(AUTHORITY)?;
     for push in 0..PUSHES {
         let host = if push % 2 == 0 { CHECKOUT } else { RECOMMEND };
         let mut next = plugin.clone();

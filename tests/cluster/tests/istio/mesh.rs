@@ -64,10 +64,21 @@ impl<'c> Mesh<'c> {
         yaml_documents(&self.istio.compile(&[&of_shop[..], arguments].concat())?)
     }
 
-    /// The WasmPlugin with the image of the registry.
-    pub(crate) fn plugin(&self, config: &str) -> Result<Value> {
+    /// An object that has the filter, with the image of the registry.
+    pub(crate) fn with_image(&self, config: &str, format: &str, arguments: &[&str]) -> Result<Value> {
         let (image, sha256) = self.istio.image();
-        Ok(self.compile(config, &["--format", "istio-wasmplugin", "--image", &image, "--sha256", sha256])?.remove(0))
+        let image = ["--format", format, "--image", &image, "--sha256", sha256];
+        Ok(self.compile(config, &[&image[..], arguments].concat())?.remove(0))
+    }
+
+    /// The WasmPlugin.
+    pub(crate) fn plugin(&self, config: &str) -> Result<Value> {
+        self.with_image(config, "istio-wasmplugin", &[])
+    }
+
+    /// The WasmPlugin with a table that a test can change.
+    pub(crate) fn plain_plugin(&self, config: &str) -> Result<Value> {
+        self.with_image(config, "istio-wasmplugin", &["--plain"])
     }
 
     /// The objects for steering by cluster.

@@ -33,16 +33,7 @@ pub(crate) fn names_reach_their_services_through_a_wasm_plugin(mesh: &Mesh<'_>) 
 pub(crate) fn names_reach_their_services_through_a_traffic_extension(mesh: &Mesh<'_>) -> Result<()> {
     mesh.istio.apply_only(&[])?;
     mesh.wait_for("suggest", "suggest")?;
-    let plugin = mesh.plugin(AUTHORITY)?;
-    let spec = &plugin["spec"];
-    let mut wasm = json!({});
-    for field in ["url", "sha256", "failStrategy", "pluginConfig"] {
-        wasm[field] = spec[field].clone();
-    }
-    mesh.istio.apply_only(&[json!({
-        "apiVersion": "extensions.istio.io/v1alpha1", "kind": "TrafficExtension", "metadata": plugin["metadata"],
-        "spec": {"match": spec["match"], "phase": spec["phase"], "priority": spec["priority"], "wasm": wasm},
-    })])?;
+    mesh.istio.apply_only(&[mesh.with_image(AUTHORITY, "istio-trafficextension", &[])?])?;
     mesh.wait_for("_http._tcp.checkout", CHECKOUT)?;
     reaches_every_row(&mesh.client)
 }

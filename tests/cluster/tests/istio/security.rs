@@ -1,12 +1,12 @@
-//! mTLS between sidecars, AuthorizationPolicies, and gateways.
+//! mTLS between sidecars, and AuthorizationPolicies.
 
 use anyhow::Result;
-use byname_cluster::{Answer, Part, Pod, PodOptions, eventually};
+use byname_cluster::{Part, Pod, PodOptions, eventually};
 use byname_test_support::CHECKOUT;
 use serde_json::{Value, json};
 
 use crate::istio::{
-    mesh::{AUTHORITY, Mesh, expect, networking, steadily},
+    mesh::{Mesh, expect, steadily},
     names::{by_endpoint, start_watched},
 };
 
@@ -98,46 +98,4 @@ pub(crate) fn authorization_policies_see_the_resolved_name(mesh: &Mesh<'_>) -> R
         expect(answer.status == 200 && answer.said("pod") == "vault", &answer)
     })?;
     end_vault(mesh, vault)
-}
-
-/// As it is today: `mode: CLIENT` of the WasmPlugin matches the listeners of gateways in the namespace too, so names that strangers
-/// ask for are resolved as if a workload of the namespace had asked.
-pub(crate) fn a_gateway_in_the_namespace_has_the_filter(mesh: &Mesh<'_>) -> Result<()> {
-    mesh.istio.apply_only(&[])?;
-    let labels = [("istio", "ingressgateway")];
-    let pod =
-        mesh.istio.start_pod(&PodOptions { namespace: "shop", name: "gateway", labels: &labels, is_gateway: true })?;
-    let gateway = networking(
-        "Gateway",
-        "gateway",
-        json!({
-            "selector": {"istio": "ingressgateway"},
-            "servers": [{"port": {"number": 8081, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
-        }),
-    );
-    let routes = networking(
-        "VirtualService",
-        "web",
-        json!({
-            "hosts": ["web.shop.svc.cluster.local"], "gateways": ["gateway"],
-            "http": [{"route": [{"destination": {"host": "web.shop.svc.cluster.local", "port": {"number": 80}}}]}],
-        }),
-    );
-    let ask = |host: &str| {
-        let url = format!("http://{}:8081/", pod.address());
-        Answer::outside(&["-H", &format!("host: {host}"), &url])
-    };
-    mesh.istio.apply_only(&[gateway.clone(), routes.clone()])?;
-    eventually("the gateway routes", || {
-        let answer = ask("web.shop.svc.cluster.local")?;
-        expect(answer.said("pod").starts_with("shop/web-"), &answer)
-    })?;
-    let answer = ask("web")?;
-    assert_eq!(answer.status, 404, "{answer:?}");
-    mesh.istio.apply_only(&[gateway, routes, mesh.plugin(AUTHORITY)?])?;
-    eventually("the gateway resolves names", || {
-        let answer = ask("web")?;
-        expect(answer.status == 200 && answer.said("authority") == "web.shop.svc.cluster.local", &answer)
-    })?;
-    Ok(())
 }

@@ -1,0 +1,125 @@
+//! What a large table takes of a sidecar with many listeners.
+
+use std::{collections::BTreeSet, fs, thread::sleep, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use byname_cluster::{Pod, PodOptions, byname_program, eventually, run};
+use byname_test_support::{SeededRandom, yaml_documents};
+use serde_json::{Value, json};
+
+use crate::istio::{mesh::Mesh, whole_mesh::wait_for_table};
+
+const LISTENERS: usize = 131;
+const NAMES: u64 = 10_000;
+const PUSHES: u32 = 10;
+/// Largest share of what a plain table takes.
+const LARGEST_SHARE: f64 = 0.4;
+/// An EndpointSlice has at most 100 ports.
+const PORTS_OF_A_SERVICE: usize = 100;
+/// Between a push and the measurement, so that the last worker has its table too.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Services whose names are of several words, in 100 namespaces, as kubectl prints them.
+fn dump() -> Result<Value> {
+    let first =
+        ["cart", "order", "payment", "search", "invoice", "ledger", "stock", "price", "user", "media", "geo", "mail"];
+    let second =
+        ["api", "worker", "gateway", "cache", "indexer", "export", "events", "admin", "proxy", "store", "sync"];
+    let third = ["v1", "v2", "blue", "green", "canary", "eu", "us", "primary", "replica", "internal", "batch", "edge"];
+    let mut random = SeededRandom(1);
+    let mut names = BTreeSet::new();
+    while names.len() < usize::try_from(NAMES)? {
+        let namespace = format!("{}-{}", random.of(&second), random.below(9));
+        let name = format!("{}-{}-{}", random.of(&first), random.of(&second), random.of(&third));
+        names.insert((namespace, name));
+    }
+    let items: Vec<Value> = (0_u32..)
+        .zip(names)
+        .map(|(number, (namespace, name))| {
+            let address = std::net::Ipv4Addr::from(0x0A_70_00_00 + number).to_string();
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name},
+                "spec": {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address],
+                    "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080}]},
+            })
+        })
+        .collect();
+    Ok(json!({"apiVersion": "v1", "kind": "List", "items": items}))
+}
+
+/// The listeners for outbound HTTP: one for each port number.
+fn http_listeners(pod: &Pod) -> Result<usize> {
+    Ok(pod.admin("/listeners")?.lines().filter(|line| line.starts_with("0.0.0.0_")).count())
+}
+
+/// Gives the pod a port of a Service for each listener that it lacks.
+fn add_listeners(mesh: &Mesh<'_>, pod: &Pod) -> Result<()> {
+    let missing = LISTENERS.checked_sub(http_listeners(pod)?).context("the pod has too many listeners")?;
+    let ports: Vec<Value> =
+        (0..missing).map(|number| json!({"name": format!("http-{number}"), "port": 20_000 + number})).collect();
+    for (number, ports) in ports.chunks(PORTS_OF_A_SERVICE).enumerate() {
+        mesh.cluster.apply(&[json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": format!("ports-{number}")},
+            "spec": {"selector": {"app": "nothing"}, "ports": ports},
+        })])?;
+    }
+    eventually("the pod has the listeners", || Ok(http_listeners(pod)? == LISTENERS))?;
+    Ok(())
+}
+
+fn remove_listeners(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.cluster.kubectl(&["delete", "service", "-n", "shop", "--ignore-not-found", "ports-0", "ports-1"])?;
+    Ok(())
+}
+
+/// Pushes a table to a pod of its own, and returns in MB what the pod's Envoy takes before and after.
+fn measure(mesh: &Mesh<'_>, dump: &str, namespace: &str, form: &[&str]) -> Result<(f64, f64)> {
+    let labels = [("app", "memory")];
+    let pod = mesh.istio.start_pod(&PodOptions { namespace, name: "memory", labels: &labels, is_gateway: false })?;
+    add_listeners(mesh, &pod)?;
+    sleep(SETTLE);
+    let megabytes = || Ok::<_, anyhow::Error>(f64::from(u32::try_from(pod.resident_kilobytes()?)?) / 1024.0);
+    let without = megabytes()?;
+    let (image, sha256) = mesh.istio.image();
+    let arguments = ["compile", "-f", dump, "-n", namespace, "--format", "istio-wasmplugin", "--image", &image];
+    let printed = run(
+        &byname_program()?.display().to_string(),
+        &[&arguments[..], &["--sha256", sha256, "--selector", "app=memory"], form].concat(),
+        None,
+    )?;
+    let mut plugin = yaml_documents(&printed)?.remove(0);
+    println!("{namespace}: {form:?} has {} bytes", plugin.to_string().len());
+    for push in 0..=PUSHES {
+        plugin["spec"]["pluginConfig"]["table"]["version"] = (push + 1).into();
+        let verb = if push == 0 { "create" } else { "replace" };
+        mesh.cluster.kubectl_with_input(&[verb, "-f", "-"], Some(&plugin.to_string()))?;
+        wait_for_table(&pod, push + 1)?;
+    }
+    sleep(SETTLE);
+    let stats = pod.admin("/stats?filter=byname.table.services")?;
+    ensure!(stats.trim().ends_with(&format!(": {NAMES}")), "{stats}");
+    Ok((without, megabytes()?))
+}
+
+pub(crate) fn a_packed_table_takes_less_memory_than_a_plain_one(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.istio.apply_only(&[])?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("dump.json");
+    fs::write(&file, dump()?.to_string())?;
+    let dump = file.display().to_string();
+    let measured = measure(mesh, &dump, "billing", &[]).and_then(|packed| {
+        mesh.istio.apply_only(&[])?;
+        Ok((packed, measure(mesh, &dump, "data", &["--plain"])?))
+    });
+    remove_listeners(mesh)?;
+    mesh.istio.apply_only(&[])?;
+    let (packed, plain) = measured?;
+    let share = (packed.1 - packed.0) / (plain.1 - plain.0);
+    println!(
+        "resident memory of Envoy with {LISTENERS} HTTP listeners and {NAMES} names, after {PUSHES} more pushes: packed {:.0} to \
+         {:.0} MB, plain {:.0} to {:.0} MB; share {share:.2}",
+        packed.0, packed.1, plain.0, plain.1
+    );
+    ensure!(share <= LARGEST_SHARE, "a packed table takes {share:.2} of what a plain one takes");
+    Ok(())
+}
