@@ -7,6 +7,7 @@ mod documents;
 mod encoding;
 mod error;
 mod field;
+mod file;
 mod node;
 mod object;
 mod reading;
@@ -17,9 +18,8 @@ mod token;
 mod watched;
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+    io::{self, BufRead, BufReader},
+    path::Path,
     sync::Arc,
 };
 
@@ -27,41 +27,17 @@ pub use directory::{Excluded, files};
 
 pub use error::{InputError, InputErrors, SourceLocation, messages};
 pub use field::Field;
+pub use file::counted;
 pub use node::{InputNode, InputValue, RepeatedField, Unreadable};
 pub use object::RawObject;
-pub use reading::LeftOut;
+pub use reading::{LeftOut, ReadOptions, Source};
 
-use self::{documents::DocumentObject, reading::Reading, text::Text, watched::Watched};
-
-/// A source of objects.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The standard input.
-    Stdin,
-    /// A file, or a directory: every `.yaml`, `.yml` and `.json` below it.
-    Path(PathBuf),
-    /// A file that a directory has, and that the user did not name.
-    Found(PathBuf),
-}
-
-impl Source {
-    /// The source that `text` names; `-` is the standard input.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        if text == "-" { Self::Stdin } else { Self::Path(text.into()) }
-    }
-}
-
-/// How objects are read.
-#[derive(Clone, Debug)]
-pub struct ReadOptions {
-    /// Whether objects of this `apiVersion` and kind are read. An empty `apiVersion` is unknown.
-    pub is_read: fn(&str, &str) -> bool,
-    /// The files and directories to leave out below a directory.
-    pub excluded: Excluded,
-    /// Whether everything that would be left out is an error.
-    pub is_strict: bool,
-}
+use self::{
+    documents::DocumentObject,
+    file::{empty, objects, open, shown},
+    reading::Reading,
+    watched::Watched,
+};
 
 /// Reads every object of `sources` in order, and passes each to `each`. Calls `progress` with the number of bytes of each
 /// read. Returns what was left out: see [`LeftOut`].
@@ -78,7 +54,7 @@ pub fn read(
     for source in reading.files_of(sources) {
         match &source {
             Source::Stdin => {
-                let input = BufReader::new(Counted { inner: io::stdin().lock(), progress });
+                let input = BufReader::new(counted(io::stdin().lock(), progress));
                 reading.stream(input, "standard input", true, &mut *each);
             }
             Source::Path(file) => reading.file(file, false, &mut *progress, &mut *each),
@@ -144,12 +120,6 @@ pub fn read_document(path: &Path) -> Result<(InputNode, SourceLocation), InputEr
     }
 }
 
-fn open<'p>(path: &Path, progress: &'p mut dyn FnMut(u64)) -> Result<impl BufRead + use<'p>, InputError> {
-    let file = File::open(path)
-        .map_err(|error| InputError::new(&shown(path), format!("cannot be opened: {error}"), "pass a readable file"))?;
-    Ok(BufReader::with_capacity(1 << 16, Counted { inner: file, progress }))
-}
-
 /// Reads every object of `reader`, which errors call `name`. Leaves nothing out.
 ///
 /// # Errors
@@ -173,37 +143,4 @@ pub fn read_stream(
     })?;
     watched.into_objects().try_for_each(each)?;
     if has_objects { Ok(()) } else { Err(empty(&file)) }
-}
-
-fn empty(file: &str) -> InputError {
-    InputError::new(file, "has no object", "pass the output of kubectl get -o yaml or -o json")
-}
-
-fn objects(reader: impl BufRead, file: &Arc<str>, each: documents::Each<'_>) -> Result<bool, InputError> {
-    let reader = encoding::as_utf8(reader)
-        .map_err(|error| InputError::new(file, format!("cannot be read: {error}"), "pass a readable file"))?;
-    documents::objects(Text::new(reader, 0), file, each)
-}
-
-fn shown(path: &Path) -> Arc<str> {
-    path.to_string_lossy().into()
-}
-
-/// Wraps `inner` to call `progress` with the number of bytes of each read.
-pub fn counted<R: Read>(inner: R, progress: &mut dyn FnMut(u64)) -> impl Read {
-    Counted { inner, progress }
-}
-
-/// A reader that reports the number of bytes of each read.
-struct Counted<'p, R> {
-    inner: R,
-    progress: &'p mut dyn FnMut(u64),
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.inner.read(buffer)?;
-        (self.progress)(u64::try_from(bytes).unwrap_or(u64::MAX));
-        Ok(bytes)
-    }
 }

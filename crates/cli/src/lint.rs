@@ -55,9 +55,6 @@ impl Default for LintOptions {
     }
 }
 
-/// The key in [`LintReport::not_run`] of rules that need objects of other files.
-const OTHER_FILES: &str = "other files";
-
 /// Checks a cluster by every rule.
 #[must_use]
 pub fn lint(cluster: &ClusterState, options: &LintOptions) -> LintReport {
@@ -79,7 +76,7 @@ fn check(cluster: &ClusterState, options: &LintOptions, is_one_of_several: bool)
     for rule in rules() {
         let missing: BTreeSet<&str> = match is_one_of_several {
             false => rule.needs.iter().copied().filter(|kind| !is_read(cluster, kind)).collect(),
-            true => rule.needs.first().map(|_| OTHER_FILES).into_iter().collect(),
+            true => rule.needs.first().map(|_| report::OTHER_FILES).into_iter().collect(),
         };
         if missing.is_empty() {
             findings.extend(finding::run(rule, &context));

@@ -9,7 +9,7 @@ use alloc::{boxed::Box, string::String};
 use crate::{
     balance::Ticket,
     collections::ChunkedVec,
-    limits::MAX_COUNTED_SERVICES,
+    limits::{MAX_COUNTED_SERVICES, MAX_FIRST_READS},
     names::{Caller, Locality, may_have_port},
     policy::Policy,
     report::{Decision, LocalReply, trace_line},
@@ -29,6 +29,7 @@ pub use destination_port::DestinationPort;
 pub use first::ServicesLeftOut;
 
 use caller::{compile_caller, compile_zone};
+use first::BadServices;
 use services::ServiceReader;
 
 /// The beginnings of the ids that Istio gives to its gateways; those of sidecars begin with `sidecar~`.
@@ -65,6 +66,44 @@ impl Config {
         let (wire, left_out) = wire::read_configuration(json.as_ref(), &ServiceReader::default)?;
         drop(json);
         Self::unpack(wire, left_out, defaults)
+    }
+
+    /// Reads a configuration that [`Config::read`] has `refused`, without the Services that cannot be taken. Each attempt finds more of
+    /// them, up to [`MAX_FIRST_READS`].
+    ///
+    /// # Errors
+    /// `refused`, if the configuration does not ask for this; else every error that is not of a Service.
+    #[inline(never)]
+    pub fn read_first(json: &[u8], refused: FieldErrors, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
+        let asked = wire::read_header(json).map_or(FirstConfiguration::Refuse, |header| header.first_configuration);
+        if asked == FirstConfiguration::Refuse {
+            return Err(refused);
+        }
+        let (mut bad, mut found) = (BadServices::default(), refused);
+        for _ in 0..MAX_FIRST_READS {
+            if !bad.add(&found) {
+                break;
+            }
+            let read = wire::read_configuration(json, &|| ServiceReader::without(&bad.keys))
+                .and_then(|(wire, unknown)| Self::unpack(wire, unknown, defaults));
+            match read {
+                Ok(config) => return Ok(Self { services_left_out: bad.into_left_out(), ..config }),
+                Err(more) => found = more,
+            }
+        }
+        Err(found)
+    }
+
+    /// Whether Services may be left out of a first configuration.
+    #[must_use]
+    pub fn may_leave_out_services(&self) -> bool {
+        self.first_configuration == FirstConfiguration::LeaveOut
+    }
+
+    /// The Services that were left out of a first configuration.
+    #[must_use]
+    pub fn services_left_out(&self) -> &ServicesLeftOut {
+        &self.services_left_out
     }
 
     #[inline(never)]
@@ -122,7 +161,8 @@ impl Config {
         let zone = compile_zone(&wire.dns.cluster_domain, &mut errors);
         let caller = compile_caller(&wire, &zone, defaults, &mut errors);
         let steering = Steering::compile(&wire.steering, &mut errors);
-        let destination_port = DestinationPort::compile(&wire, &mut errors);
+        // Clients connect to a gateway itself.
+        let destination_port = DestinationPort::compile(&wire, &mut errors).filter(|_| !is_gateway);
         let mut compile_trace_header = |field, name: &Option<String>| {
             let trace = FieldPathRef::root("trace");
             let at = trace.field(field);

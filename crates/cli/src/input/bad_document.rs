@@ -2,6 +2,9 @@
 
 use super::error::InputError;
 
+/// The types of watch events.
+pub(super) const WATCH_EVENTS: [&str; 5] = ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"];
+
 /// The keys of the fields that say what an object is.
 const API_VERSION: &str = "apiVersion";
 const KIND: &str = "kind";
@@ -48,7 +51,7 @@ impl TopLevel {
         match (key, value) {
             (API_VERSION, Some(value)) => add(&mut self.api_versions, value),
             (KIND, Some(value)) => add(&mut self.kinds, value),
-            (TYPE, Some(value)) => self.is_event |= super::documents::WATCH_EVENTS.contains(&value),
+            (TYPE, Some(value)) => self.is_event |= WATCH_EVENTS.contains(&value),
             _ => {}
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::{error::InputError, shown};
+use super::{error::InputError, file::shown};
 
 /// The ends of the names of files that may have objects.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];

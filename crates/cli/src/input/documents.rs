@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    bad_document::{BadDocument, Remains, TopLevel},
+    bad_document::{BadDocument, Remains, TopLevel, WATCH_EVENTS},
     error::InputError,
     node::{InputNode, InputValue, RepeatedField},
     scalar,
@@ -18,15 +18,15 @@ use super::{
     token::{Token, TokenKind},
 };
 
+/// What to do about input that cannot be read.
+const FIX: &str = "pass the output of kubectl get -o yaml or -o json";
+
 /// Maximum nesting depth. Kubernetes' own objects stay below 20.
 const MAX_DEPTH: usize = 100;
 /// Maximum values of one object, with those copied by aliases (`*name`). An EndpointSlice of 1,000 endpoints has 30,000.
 const MAX_VALUES: usize = 250_000;
 /// Maximum bytes that all aliases of a file may copy.
 const MAX_ALIASED_BYTES: usize = 32 << 20;
-/// What to do about input that cannot be read.
-const FIX: &str = "pass the output of kubectl get -o yaml or -o json";
-pub(super) const WATCH_EVENTS: [&str; 5] = ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"];
 
 /// One object of a document.
 #[derive(Debug)]

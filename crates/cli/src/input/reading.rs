@@ -1,17 +1,50 @@
 //! Reads objects, and leaves out what stops nothing else: documents that cannot be read, and files of other programs.
 
-use std::{io::BufRead, path::Path, sync::Arc};
+use std::{
+    io::BufRead,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
-    RawObject, ReadOptions, Source,
     bad_document::{BadDocument, Remains},
-    directory::{self, Files},
+    directory::{self, Excluded, Files},
     documents::DocumentObject,
-    empty,
     error::{InputError, InputErrors},
-    objects, open, shown,
+    file::{empty, objects, open, shown},
+    object::RawObject,
     watched::Watched,
 };
+
+/// A source of objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The standard input.
+    Stdin,
+    /// A file, or a directory: every `.yaml`, `.yml` and `.json` below it.
+    Path(PathBuf),
+    /// A file that a directory has, and that the user did not name.
+    Found(PathBuf),
+}
+
+impl Source {
+    /// The source that `text` names; `-` is the standard input.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        if text == "-" { Self::Stdin } else { Self::Path(text.into()) }
+    }
+}
+
+/// How objects are read.
+#[derive(Clone, Debug)]
+pub struct ReadOptions {
+    /// Whether objects of this `apiVersion` and kind are read. An empty `apiVersion` is unknown.
+    pub is_read: fn(&str, &str) -> bool,
+    /// The files and directories to leave out below a directory.
+    pub excluded: Excluded,
+    /// Whether everything that would be left out is an error.
+    pub is_strict: bool,
+}
 
 /// What was left out while objects were read.
 #[derive(Debug, Default)]

@@ -9,7 +9,6 @@ use anstyle::Style;
 use serde_json::{Value, json};
 
 use super::{
-    OTHER_FILES,
     baseline::Baseline,
     finding::{self, Finding, IgnoredBy},
     registry::rules,
@@ -17,6 +16,8 @@ use super::{
 };
 use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, is_harmful, plain};
 
+/// The key in [`LintReport::not_run`] of rules that need objects of other files.
+pub(super) const OTHER_FILES: &str = "other files";
 /// The document that explains the rules.
 const DOCUMENT: &str = "docs/lint.md";
 

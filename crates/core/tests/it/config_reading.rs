@@ -183,13 +183,16 @@ fn passes_everything_on_at_a_gateway_unless_told_otherwise() {
         (ROUTER, Some("resolve"), false, "service web.shop:80", "refuse alias_denied"),
         ("waypoint~10.0.0.1~a.b~c", Some("resolve"), false, "service web.shop:80", "refuse alias_denied"),
     ] {
-        let mut configuration = json!({"version": 1, "table": {"version": 7, "services": services}});
+        let mut configuration =
+            json!({"version": 1, "destinationPort": {}, "table": {"version": 7, "services": services}});
         if let Some(gateways) = gateways {
             configuration["gateways"] = gateways.into();
         }
         let defaults = Defaults { namespace: Some("shop"), id: Some(id), ..Defaults::default() };
         let config = Config::read(configuration.to_string(), &defaults).expect("a valid configuration");
         assert_eq!(config.is_passive(), is_passive, "{id}, {gateways:?}");
+        let is_redirected = config.destination_port(b"web").is_some();
+        assert_eq!(is_redirected, id.starts_with("sidecar"), "clients connect to a gateway itself: {id}");
         assert_eq!((ask(&config, "web"), ask(&config, "pay")), (web.into(), pay.into()), "{id}, {gateways:?}");
         assert_eq!(config.table.services(), if is_passive { 0 } else { 3 }, "a gateway that passes keeps no table");
     }

@@ -138,8 +138,9 @@ pub(crate) fn a_gateway_resolves_names_if_the_object_says_so(mesh: &Mesh<'_>) ->
         let answer = ingress.ask("web:80", &[])?;
         expect(answer.said("pod").starts_with("shop/web-") && answer.said("authority") == WEB, &answer)
     })?;
-    // As it is today: without a port it is that of the gateway's listener, which the Service does not have.
-    assert_eq!(ingress.ask("web", &[])?.status, 404);
+    // Without a port it is that of the scheme: clients connect to a gateway itself.
+    let answer = ingress.ask("web", &[])?;
+    assert!(answer.said("pod").starts_with("shop/web-"), "{answer:?}");
     // A Service of another namespace is no alias.
     let answer = ingress.ask("ledger.billing:80", &[])?;
     assert!(answer.said("pod").starts_with("billing/ledger-"), "{answer:?}");
