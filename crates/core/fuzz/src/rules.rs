@@ -121,7 +121,9 @@ fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<
         assert!(service.cluster_ips().contains(&address), "{address} is its cluster IP");
     }
     // A port name may be one that only the endpoints of a headless Service have, which no other name reaches.
-    if !route.is_pod_port && service.ports().iter().any(|port| (port.name(), port.port()) == (route.port_name, route.port)) {
+    if !route.is_pod_port
+        && service.ports().iter().any(|port| (port.name(), port.port()) == (route.port_name, route.port))
+    {
         let whole = host(&route.destination, zone);
         let absolute = format!("{whole}.:{}", route.port);
         let again = decide(config, Request { authority: absolute.as_bytes(), ..request }, &mut Plan::default());
