@@ -56,6 +56,7 @@ pub(super) fn run(services: &[usize], progress: &Progress) -> Result<Vec<Fuel>> 
 fn count(services: usize) -> Result<Fuel> {
     let mut configuration = World { services }.configuration(&BenchSteering::Cluster { destination_port: Value::Null });
     configuration["caller"] = json!({"namespace": OWN});
+    configuration["externalNames"] = json!({"mode": "listed"});
     configuration["table"]["services"][format!("{OWN}/outside")] =
         json!({"type": "ExternalName", "externalName": "api.example.com"});
     let mut host = SmallHost::new()?;

@@ -40,9 +40,6 @@ use CompileFormat::{EnvoyBootstrap, EnvoyEcds, IstioEnvoyfilter, IstioTrafficext
 /// The formats of objects for Istio.
 const ISTIO: [CompileFormat; 3] = [IstioWasmplugin, IstioTrafficextension, IstioEnvoyfilter];
 
-/// The header in which the listener tells the filter the port that a connection was going to.
-const DESTINATION_PORT_HEADER: &str = "x-byname-destination-port";
-
 /// Options of the output formats.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Outputs {
@@ -177,11 +174,11 @@ impl Outputs {
         }
         if !options.base.says(["destinationPort"]) {
             options.base.config.destination_port = match (pass, format) {
-                (Some(Pass::OriginalDst), _) => Some(DestinationPort {
-                    header: Some(DESTINATION_PORT_HEADER.to_owned()),
-                    listener_port: Some(self.listen().port()),
-                }),
-                // Istio redirects the traffic of its sidecars; byname adds no header to its listeners.
+                // Envoy's attribute costs a request less than a header that the listener would set.
+                (Some(Pass::OriginalDst), _) => {
+                    Some(DestinationPort { header: None, listener_port: Some(self.listen().port()) })
+                }
+                // Istio redirects the traffic of its sidecars.
                 (_, format) if ISTIO.contains(&format) => Some(DestinationPort::default()),
                 _ => None,
             };
