@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use byname_core::wire::Packed;
 use byname_test_support::{Envoy, free_port};
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
@@ -41,8 +41,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The time after each push in which all workers take it, and the time before memory is read.
 const CALM: Duration = Duration::from_millis(300);
 const SETTLING: Duration = Duration::from_secs(2);
-/// The compression of `byname compile`.
-const COMPRESSION_LEVEL: u8 = 10;
 
 /// A sidecar with [`LISTENERS`] listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,8 +141,8 @@ fn entries(services: &[NamedService]) -> Map<String, Value> {
 /// The packed form of the same Services.
 fn packed(services: &[NamedService]) -> Value {
     let text = Value::from(entries(services)).to_string();
-    let deflated = miniz_oxide::deflate::compress_to_vec(text.as_bytes(), COMPRESSION_LEVEL);
-    json!({"bytes": text.len(), "deflate": STANDARD.encode(deflated)})
+    let Packed { bytes, deflate } = Packed::new(&text);
+    json!({"bytes": bytes, "deflate": deflate})
 }
 
 /// The discovered filter with this table.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
 use byname_core::wire;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,9 +11,6 @@ use crate::output::{
     ascii,
     yaml::{Yaml, fields, serialized},
 };
-
-/// The best compression. It takes a second for 10 MB, and is done once for a table that a fleet unpacks.
-const COMPRESSION_LEVEL: u8 = 10;
 
 /// The whole configuration as JSON. Equal configurations give equal text.
 #[must_use]
@@ -64,11 +60,7 @@ pub fn packed(config: &wire::Config) -> wire::Config {
     let services: Vec<String> =
         config.table.services.iter().map(|(key, service)| format!("{}:{}", json(key), service_text(service))).collect();
     let text = format!("{{{}}}", services.join(","));
-    let deflated = miniz_oxide::deflate::compress_to_vec(text.as_bytes(), COMPRESSION_LEVEL);
-    let packed = wire::Packed {
-        bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
-        deflate: base64::engine::general_purpose::STANDARD.encode(deflated),
-    };
+    let packed = wire::Packed::new(&text);
     let wire::Table { version, single_machine, .. } = config.table;
     let table = wire::Table { version, single_machine, services: BTreeMap::new(), packed: Some(packed) };
     let mut packed = wire::Config { table, ..config.clone() };
@@ -136,82 +128,26 @@ fn json(value: &(impl Serialize + ?Sized)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use byname_test_support::mesh_names;
+
     use super::*;
     use crate::istio::MAX_OBJECT_BYTES;
 
-    const WORDS: [&str; 40] = [
-        "account",
-        "address",
-        "audit",
-        "basket",
-        "billing",
-        "booking",
-        "cache",
-        "catalog",
-        "checkout",
-        "claims",
-        "content",
-        "credit",
-        "customer",
-        "delivery",
-        "device",
-        "document",
-        "email",
-        "events",
-        "exchange",
-        "export",
-        "fraud",
-        "gateway",
-        "history",
-        "identity",
-        "import",
-        "inventory",
-        "invoice",
-        "ledger",
-        "loyalty",
-        "media",
-        "metrics",
-        "orders",
-        "partner",
-        "payments",
-        "pricing",
-        "profile",
-        "refunds",
-        "report",
-        "search",
-        "shipping",
-    ];
-
-    /// Services with names of two or three words in a hundred namespaces, as a mesh has them.
+    /// Services of two ports with the names of a mesh.
     fn names(services: usize) -> wire::Config {
-        let mut config: wire::Config = wire::Config { version: wire::VERSION, ..wire::Config::default() };
-        let mut state = 1_usize;
-        let mut word = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            WORDS[(state >> 33) % WORDS.len()]
-        };
-        for index in 0.. {
-            if config.table.services.len() == services {
-                break;
-            }
-            let name = if index % 3 == 0 {
-                format!("{}-{}", word(), word())
-            } else {
-                format!("{}-{}-{}", word(), word(), word())
-            };
-            let namespace = format!("team-{}-{}", word(), index % 100);
-            let port =
-                |name: &str, port| wire::ServicePort { name: name.to_owned(), port, ..wire::ServicePort::default() };
+        let port = |name: &str, port| wire::ServicePort { name: name.to_owned(), port, ..wire::ServicePort::default() };
+        let service = |(index, (namespace, name)): (usize, (String, String))| {
+            let address = format!("10.{}.{}.{}", 96 + index / 65_536, index / 256 % 256, index % 256);
             let service = wire::Service {
-                cluster_ips: [&*format!("10.{}.{}.{}", 96 + index / 65_536, index / 256 % 256, index % 256)]
-                    .into_iter()
-                    .collect(),
+                cluster_ips: [&*address].into_iter().collect(),
                 ports: vec![port("http", 80), port("grpc", 9090)],
                 ..wire::Service::default()
             };
-            config.table.services.insert(format!("{namespace}/{name}"), service);
-        }
-        config
+            (format!("{namespace}/{name}"), service)
+        };
+        let services = mesh_names("shop", services).into_iter().enumerate().map(service).collect();
+        let table = wire::Table { services, ..wire::Table::default() };
+        wire::Config { version: wire::VERSION, table, ..wire::Config::default() }
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! What a large table takes of a sidecar with many listeners.
 
-use std::{collections::BTreeSet, fs, thread::sleep, time::Duration};
+use std::{fs, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use byname_cluster::{Pod, PodOptions, byname_program, eventually, run};
-use byname_test_support::{SeededRandom, yaml_documents};
+use byname_test_support::{mesh_names, yaml_documents};
 use serde_json::{Value, json};
 
 use crate::istio::{mesh::Mesh, whole_mesh::wait_for_table};
 
 const LISTENERS: usize = 131;
-const NAMES: u64 = 10_000;
+const NAMES: usize = 10_000;
 const PUSHES: u32 = 10;
 /// Largest share of what a plain table takes.
 const LARGEST_SHARE: f64 = 0.4;
@@ -19,22 +19,10 @@ const PORTS_OF_A_SERVICE: usize = 100;
 /// Between a push and the measurement, so that the last worker has its table too.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// Services whose names are of several words, in 100 namespaces, as kubectl prints them.
-fn dump() -> Result<Value> {
-    let first =
-        ["cart", "order", "payment", "search", "invoice", "ledger", "stock", "price", "user", "media", "geo", "mail"];
-    let second =
-        ["api", "worker", "gateway", "cache", "indexer", "export", "events", "admin", "proxy", "store", "sync"];
-    let third = ["v1", "v2", "blue", "green", "canary", "eu", "us", "primary", "replica", "internal", "batch", "edge"];
-    let mut random = SeededRandom(1);
-    let mut names = BTreeSet::new();
-    while names.len() < usize::try_from(NAMES)? {
-        let namespace = format!("{}-{}", random.of(&second), random.below(9));
-        let name = format!("{}-{}-{}", random.of(&first), random.of(&second), random.of(&third));
-        names.insert((namespace, name));
-    }
+/// Services with the names of a mesh, as kubectl prints them.
+fn dump() -> Value {
     let items: Vec<Value> = (0_u32..)
-        .zip(names)
+        .zip(mesh_names("shop", NAMES))
         .map(|(number, (namespace, name))| {
             let address = std::net::Ipv4Addr::from(0x0A_70_00_00 + number).to_string();
             json!({
@@ -44,7 +32,7 @@ fn dump() -> Result<Value> {
             })
         })
         .collect();
-    Ok(json!({"apiVersion": "v1", "kind": "List", "items": items}))
+    json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
 
 /// The listeners for outbound HTTP: one for each port number.
@@ -105,7 +93,7 @@ pub(crate) fn a_packed_table_takes_less_memory_than_a_plain_one(mesh: &Mesh<'_>)
     mesh.istio.apply_only(&[])?;
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("dump.json");
-    fs::write(&file, dump()?.to_string())?;
+    fs::write(&file, dump().to_string())?;
     let dump = file.display().to_string();
     let measured = measure(mesh, &dump, "billing", &[]).and_then(|packed| {
         mesh.istio.apply_only(&[])?;
