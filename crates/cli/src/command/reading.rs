@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     input::{self, Excluded, LeftOut, Source},
-    output::{note, warn},
+    output::{note, some, warn},
 };
 
 /// Input from this size on gets a progress bar.
@@ -47,17 +47,7 @@ pub(super) fn say_left_out(left_out: &LeftOut) {
     if !files.is_empty() {
         let are =
             if files.len() == 1 { "1 file that is".to_owned() } else { format!("{} files that are", files.len()) };
-        note(&format!("skipped {are} not for Kubernetes: {}", first_few(&files)));
-    }
-}
-
-/// The first few names and the number of the others: `a, b, c and 4 more`.
-fn first_few(names: &[&str]) -> String {
-    const SHOWN: usize = 3;
-    let (shown, more) = names.split_at(names.len().min(SHOWN));
-    match more.len() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
+        note(&format!("skipped {are} not for Kubernetes: {}", some(files)));
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use byname_core::{Config, wire};
 
-use crate::{input::InputError, kubernetes::NamespacedName};
+use crate::{input::InputError, kubernetes::NamespacedName, output::some};
 
 /// A compiled configuration.
 #[derive(Debug)]
@@ -25,8 +25,6 @@ impl Compiled {
     /// The warning about Services that no caller of this configuration can reach, because it does not tell the caller's node.
     #[must_use]
     pub fn unknown_node(&self) -> Option<String> {
-        /// Number of Services that are named.
-        const SHOWN: usize = 3;
         if self.wire.caller.node.as_ref().is_some_and(|node| !node.is_empty()) {
             return None;
         }
@@ -36,15 +34,11 @@ impl Compiled {
                 && !service.cluster_ips.iter().eq(["None"])
         };
         let services = self.wire.table.services.iter().filter(|(_, service)| needs_node(service));
-        let names: Vec<&str> = services.map(|(name, _)| name.as_str()).collect();
-        let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-        let more = match names.len() {
-            0 => return None,
-            all if all > SHOWN => format!(" and {} more", all - SHOWN),
-            _ => String::new(),
-        };
+        let mut names = services.map(|(name, _)| name).peekable();
+        names.peek()?;
+        let shown = some(names);
         Some(format!(
-            "the caller's node is unknown, so the filter answers 503 for Services with internalTrafficPolicy: Local ({shown}{more}), \
+            "the caller's node is unknown, so the filter answers 503 for Services with internalTrafficPolicy: Local ({shown}), \
              unless the node's metadata has NODE_NAME; compile with --pod, or set caller.node in the --config file"
         ))
     }

@@ -6,7 +6,7 @@ use k8s_openapi::api::networking::v1::IngressServiceBackend;
 use serde_json::json;
 
 use super::{
-    context::{Context, LintedService, most_similar, shown, some},
+    context::{Context, LintedService, most_similar, shown},
     findings::{Findings, Subject},
     patch::Patch,
     rule::{Rule, Severity},
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     input::Field,
     kubernetes::{NamespacedName, RouteTargetPort, ServicePortView, TargetPort},
+    output::some,
 };
 
 pub(super) const RULES: &[Rule] = &[

@@ -6,9 +6,12 @@ use std::{
 };
 
 use super::findings::Subject;
-use crate::kubernetes::{
-    ClusterState, EndpointView, NamespacedName, Pod, ServicePortView, ServiceView, SliceView, Sourced, TargetPort,
-    Workload, in_namespace,
+use crate::{
+    kubernetes::{
+        ClusterState, EndpointView, NamespacedName, Pod, ServicePortView, ServiceView, SliceView, Sourced, TargetPort,
+        Workload, in_namespace,
+    },
+    output::some,
 };
 
 /// A pod that a selector matches: a pod of the input, or the template of a workload.
@@ -275,17 +278,6 @@ pub(super) fn shown(port: &ServicePortView<'_>) -> String {
     match port.name {
         "" => format!("{} ({})", port.number, port.protocol),
         name => format!("{} ({name}, {})", port.number, port.protocol),
-    }
-}
-
-/// The first few items and the number of the others: `a, b, c and 4 more`.
-pub(super) fn some<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
-    const SHOWN: usize = 3;
-    let mut items = items.into_iter();
-    let shown: Vec<String> = items.by_ref().take(SHOWN).map(|item| item.to_string()).collect();
-    match items.count() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

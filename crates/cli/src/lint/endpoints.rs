@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
-    context::{Context, LintedService, names_no_container_port, shown, slice_subject, some},
+    context::{Context, LintedService, names_no_container_port, shown, slice_subject},
     findings::{Findings, Subject},
     patch::Patch,
     rule::{Rule, Severity},
@@ -11,6 +11,7 @@ use super::{
 use crate::{
     input::Field,
     kubernetes::{AddressType, EndpointView, SERVICE_NAME},
+    output::some,
 };
 use byname_core::wire::IpFamily;
 

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    context::{Context, LintedService, some},
+    context::{Context, LintedService},
     findings::Findings,
     patch::Patch,
     rule::{Rule, Severity},
 };
-use crate::{input::Field, kubernetes::NamespacedName};
+use crate::{input::Field, kubernetes::NamespacedName, output::some};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

@@ -4,12 +4,13 @@ use byname_core::{Name, is_refused_target, limits::MAX_ALIAS_HOPS};
 
 use super::{
     backends::backend_services,
-    context::{Context, LintedService, shown, some},
+    context::{Context, LintedService, shown},
     findings::Findings,
     patch::Patch,
     public_suffixes::PUBLIC_SUFFIXES,
     rule::{Rule, Severity},
 };
+use crate::output::some;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use byname_core::limits::MAX_NDOTS;
 
 use super::{
-    context::{Context, LintedService, some},
+    context::{Context, LintedService},
     findings::{Findings, Subject},
     patch::Patch,
     public_suffixes::PUBLIC_SUFFIXES,
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     input::Field,
     kubernetes::{DnsPolicy, EndpointView, NamespacedName, Pod},
+    output::some,
 };
 
 pub(super) const RULES: &[Rule] = &[

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::{
-    context::{Context, LintedService, SelectedPod, is_typo, labels, shown, some},
+    context::{Context, LintedService, SelectedPod, is_typo, labels, shown},
     findings::{Findings, Subject},
     patch::Patch,
     rule::{Rule, Severity},
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     input::Field,
     kubernetes::{ContainerPort, NamespacedName, ServicePortView, TargetPort, Workload, is_of_api},
+    output::some,
 };
 
 pub(super) const RULES: &[Rule] = &[

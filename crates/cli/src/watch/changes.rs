@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use byname_core::wire;
 
-use crate::compile::service_text;
-
-/// Number of Services that the line names.
-const NAMED: usize = 3;
+use crate::{compile::service_text, output::some};
 
 /// A summary of a table: for each Service its checksum and its number of ready endpoints.
 #[derive(Debug, Default)]
@@ -40,14 +37,8 @@ impl Summary {
             Some((_, before)) => Some(format!("{key}: {before} → {endpoints} endpoints")),
         });
         let gone = old.0.keys().filter(|key| !self.0.contains_key(*key)).map(|key| format!("{key}: gone"));
-        let mut all: Vec<String> = changed.chain(gone).collect();
-        let more = all.len().saturating_sub(NAMED);
-        all.truncate(NAMED);
-        match (all.is_empty(), more) {
-            (true, _) => "no Service changed".to_owned(),
-            (false, 0) => all.join(", "),
-            (false, more) => format!("{} and {more} more", all.join(", ")),
-        }
+        let mut all = changed.chain(gone).peekable();
+        if all.peek().is_some() { some(all) } else { "no Service changed".to_owned() }
     }
 }
 

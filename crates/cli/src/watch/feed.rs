@@ -8,10 +8,7 @@ use std::{
 use kube::{Resource, core::dynamic::DynamicObject};
 
 use super::object::ObjectKind;
-use crate::kubernetes::NamespacedName;
-
-/// Number of namespaces that a log line names.
-const NAMED: usize = 3;
+use crate::{kubernetes::NamespacedName, output::some};
 
 /// The objects of one list and watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,11 +97,8 @@ fn joined(words: &BTreeSet<String>) -> String {
 }
 
 fn named(namespaces: &BTreeSet<&str>) -> String {
-    let first: Vec<&str> = namespaces.iter().take(NAMED).copied().collect();
     let plural = if namespaces.len() == 1 { "" } else { "s" };
-    let more = namespaces.len().saturating_sub(NAMED);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    format!("namespace{plural} {}{more}", first.join(", "))
+    format!("namespace{plural} {}", some(namespaces))
 }
 
 #[cfg(test)]
