@@ -272,9 +272,17 @@ impl Endpoints {
             return found;
         }
         let address = parse_dashed(label).filter(|address| is_dashed(label, *address))?;
-        let mut unnamed = self.ready().filter(|group| group.traits().hostnames.is_empty() && is_wanted(group));
-        let group = unnamed.find(|group| group.contains(address))?;
-        Some((EndpointLabel::Address(address), address, group))
+        Some((EndpointLabel::Address(address), address, self.find_unnamed(address, is_wanted)?))
+    }
+
+    /// The group of the ready endpoint without a hostname that has `address`, of those for which `is_wanted` is true.
+    pub(super) fn find_unnamed(
+        &self,
+        address: IpAddr,
+        is_wanted: &dyn Fn(&EndpointGroup) -> bool,
+    ) -> Option<&EndpointGroup> {
+        let mut unnamed = self.ready().filter(|group| group.traits().hostnames.is_empty());
+        unnamed.find(|group| group.contains(address) && is_wanted(group))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A Service in a table: its spec, and what the table's policy and its caller make of it.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 use core::net::{IpAddr, SocketAddr};
 
 use super::{
@@ -193,16 +193,15 @@ impl Service {
     /// The address of the endpoint called `label`, and its own number of the port called `port`, as the groups have it that have
     /// the port: an endpoint may be in several EndpointSlices.
     pub(crate) fn find_with_port(&self, label: EndpointLabel<'_>, port: &str, number: u16) -> Option<(IpAddr, u16)> {
-        let mut text = String::new();
-        let label = match label {
-            EndpointLabel::Hostname(hostname) => hostname,
-            EndpointLabel::Address(_) => {
-                label.write_to(&mut text);
-                &text
-            }
-        };
+        let endpoints = self.spec.endpoints.as_ref()?;
         let has_port = |group: &EndpointGroup| group.target_port(port, Some(number)).is_some();
-        let (_, address, group) = self.spec.endpoints.as_ref()?.find_one(label, self.spec.family, &has_port)?;
+        let (address, group) = match label {
+            EndpointLabel::Hostname(hostname) => {
+                let (_, address, group) = endpoints.find_one(hostname, self.spec.family, &has_port)?;
+                (address, group)
+            }
+            EndpointLabel::Address(address) => (address, endpoints.find_unnamed(address, &has_port)?),
+        };
         Some((address, group.target_port(port, Some(number))?))
     }
 
