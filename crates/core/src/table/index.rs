@@ -250,9 +250,10 @@ impl Table {
         {
             errors.add(&at.field("alias").field("tls"), &alias.target, FieldErrorType::TlsInsideCluster);
         }
-        let mode = spec.steering.as_ref().and_then(|own| own.mode).unwrap_or(self.policy.steering_mode);
-        let needs_endpoints = mode == SteeringMode::Endpoint && !matches!(spec.kind, ServiceKind::ExternalName(_));
-        if needs_endpoints && spec.endpoints.is_none() {
+        if spec.steering_mode(&self.policy) == SteeringMode::Endpoint
+            && !matches!(spec.kind, ServiceKind::ExternalName(_))
+            && spec.endpoints.is_none()
+        {
             errors.add(&at, "", FieldErrorType::EndpointsRequired);
         }
         errors.or(())

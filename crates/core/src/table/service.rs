@@ -66,8 +66,7 @@ impl Service {
         if let (Some(endpoints), Some(distribution)) = (&mut spec.endpoints, spec.distribution) {
             endpoints.derive_hints(distribution);
         }
-        let mode = spec.steering.as_ref().and_then(|own| own.mode).unwrap_or(policy.steering_mode);
-        let reaches_pod_ports = mode == SteeringMode::Endpoint && spec.endpoints.is_some();
+        let reaches_pod_ports = spec.steering_mode(policy) == SteeringMode::Endpoint && spec.endpoints.is_some();
         let precomputed = match &spec.kind {
             ServiceKind::ExternalName(alias) => {
                 Precomputed::AllowedPorts(policy.external_names.allowed_ports(&alias.target).into())

@@ -13,10 +13,10 @@ use crate::{
     collections::OneOrMany,
     limits::{MAX_CLUSTER_IPS, MAX_SERVICE_SHARES},
     names::{Name, NamespacedName, is_special},
-    policy::{SteeringOverride, is_refused_target},
+    policy::{Policy, SteeringOverride, is_refused_target},
     wire::{
         self, FieldErrorType, FieldErrors, FieldPathRef, InternalTrafficPolicy, IpFamily, Protocol, ServiceType,
-        SessionAffinity, TrafficDistribution,
+        SessionAffinity, SteeringMode, TrafficDistribution,
     },
 };
 
@@ -76,6 +76,11 @@ pub(crate) struct AliasTarget {
 }
 
 impl ServiceSpec {
+    /// How its requests are steered in a table with this policy.
+    pub(super) fn steering_mode(&self, policy: &Policy) -> SteeringMode {
+        self.steering.as_ref().and_then(|own| own.mode).unwrap_or(policy.steering_mode)
+    }
+
     /// Ports times groups of endpoints times subsets: the memory that the usable endpoints take grows with it.
     pub(super) fn shares(&self) -> usize {
         let Some(endpoints) = &self.endpoints else { return 0 };
