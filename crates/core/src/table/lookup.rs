@@ -113,16 +113,16 @@ impl Table {
                     (strip_underscore(cluster_name.label(3)), strip_underscore(cluster_name.label(4)));
                 let protocol = Protocol::parse(protocol).ok_or(Missing::Port)?;
                 let has_port = || protocol == Protocol::Tcp && service.ports().iter().any(|own| *own.name == *port);
-                match (named_port(service, port, protocol), service.spec.other_port(port, protocol)) {
-                    (Some(named), _) => Match::Port(service, named),
+                if let Some(named) = named_port(service, port, protocol) {
+                    Match::Port(service, named)
+                } else if let Some(other) = service.spec.other_port(port, protocol) {
                     // DNS has names of ports of any protocol, so the search ends here.
-                    (None, Some(other)) => Match::OtherPort(other),
-                    (None, None) => {
-                        return Err(match self.existing(namespace, name) {
-                            Err(missing) if has_port() => missing,
-                            _ => Missing::Port,
-                        });
-                    }
+                    Match::OtherPort(other)
+                } else {
+                    return Err(match self.existing(namespace, name) {
+                        Err(missing) if has_port() => missing,
+                        _ => Missing::Port,
+                    });
                 }
             }
             ("pod", 3) => {
