@@ -281,8 +281,12 @@ fn find_usable(spec: &ServiceSpec, has_any_port: bool, caller: &Locality) -> Box
                 ports.map(move |port| (groups, PortKey { id: combine(port.id, hostname), ..port }, rules))
             });
             let at_any_port = any_port.filter(|_| rules.headless).map(|port| (all, port, rules));
+            // Nearly every Service has no more. Without this room the list would grow, and be copied at the end.
+            let mut usable =
+                Vec::with_capacity(own.len() + spec.endpoint_ports().len() + usize::from(at_any_port.is_some()));
             let each = of_service.chain(by_hostname).chain(at_any_port).zip(0..);
-            each.map(|((groups, port, rules), index)| Usable::among(groups, port, index, rules, caller)).collect()
+            usable.extend(each.map(|((groups, port, rules), index)| Usable::among(groups, port, index, rules, caller)));
+            usable.into()
         }
     }
 }
