@@ -39,7 +39,7 @@ pub(crate) fn accept_without(hash: u64) {
 
 /// The key of the record. In Istio the data are those of every plugin in the process, whose names differ.
 fn key() -> String {
-    let part = |name| host::property(&[name]).unwrap_or_default();
+    let part = |name| host::property(name).unwrap_or_default();
     let (name, root) = (part("plugin_name"), part("plugin_root_id"));
     format!("byname/first/1/{}/{}", String::from_utf8_lossy(&name), String::from_utf8_lossy(&root))
 }

@@ -98,9 +98,8 @@ fn bytes_from(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<
     Ok(unsafe { Vec::from_raw_parts(data, bytes, bytes) })
 }
 
-/// A property of the host, by its path; `None` if it does not exist or cannot be read.
-pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
-    let path = path.join("\0");
+/// A property of the host, by its path, with a NUL between two steps; `None` if it does not exist or cannot be read.
+pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     // SAFETY: the pointers are valid for the length given, and the host keeps none of them.
     bytes_from(|value, bytes| unsafe { proxy_get_property(path.as_ptr(), path.len(), value, bytes) }).ok()
 }
@@ -166,22 +165,22 @@ pub(crate) fn configuration(bytes: usize) -> Result<Vec<u8>> {
 
 /// The status of the response after the end of the stream; `None` if there was no response.
 pub(crate) fn response_code() -> Option<u16> {
-    u16::try_from(response_number("code")?).ok().filter(|code| *code > 0)
+    u16::try_from(number("response\0code")?).ok().filter(|code| *code > 0)
 }
 
 /// Envoy's flags of the response, as bits.
 pub(crate) fn response_flags() -> Option<u64> {
-    response_number("flags")
+    number("response\0flags")
 }
 
 /// Envoy's details on the origin of the response.
 pub(crate) fn response_details() -> Option<Vec<u8>> {
-    property(&["response", "code_details"])
+    property("response\0code_details")
 }
 
-/// A property of the response that is a 64-bit integer.
-fn response_number(name: &str) -> Option<u64> {
-    let bytes = property(&["response", name])?;
+/// A property that is a 64-bit integer.
+fn number(path: &str) -> Option<u64> {
+    let bytes = property(path)?;
     Some(u64::from_le_bytes(*bytes.first_chunk()?))
 }
 

@@ -154,14 +154,14 @@ impl<'h> RequestHeaders<'h> {
 #[inline(never)]
 fn is_forwarded_scheme(headers: &Headers) -> bool {
     headers.get("x-forwarded-proto").is_some_and(|forwarded| forwarded.eq_ignore_ascii_case(b"https"))
-        && host::property(&["request", "protocol"]).is_some_and(|protocol| protocol.starts_with(b"HTTP/1"))
-        && host::property(&["connection", "tls_version"]).is_none_or(|version| version.is_empty())
+        && host::property("request\0protocol").is_some_and(|protocol| protocol.starts_with(b"HTTP/1"))
+        && host::property("connection\0tls_version").is_none_or(|version| version.is_empty())
 }
 
 /// The port that the connection was going to before it was redirected.
 fn find_port(port: &DestinationPort, headers: &Headers) -> Option<u16> {
     let written = port.header().and_then(|header| headers.get(header)).and_then(|value| port.from_header(value));
-    written.or_else(|| port.from_attribute(&host::property(&["destination", "port"])?))
+    written.or_else(|| port.from_attribute(&host::property("destination\0port")?))
 }
 
 /// Whether a request is gRPC: its content type is `application/grpc`, optionally with a suffix such as `+proto`.

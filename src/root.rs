@@ -93,10 +93,10 @@ fn read(bytes: usize) -> Result<Config, String> {
                 .to_owned(),
         );
     }
-    let namespace = node_text(&["metadata", "NAMESPACE"]);
-    let zone = node_text(&["locality", "zone"]);
-    let node = node_text(&["metadata", "NODE_NAME"]);
-    let id = node_text(&["id"]);
+    let namespace = text_property("xds\0node\0metadata\0NAMESPACE");
+    let zone = text_property("xds\0node\0locality\0zone");
+    let node = text_property("xds\0node\0metadata\0NODE_NAME");
+    let id = text_property("xds\0node\0id");
     let defaults =
         Defaults { namespace: namespace.as_deref(), zone: zone.as_deref(), node: node.as_deref(), id: id.as_deref() };
     Config::read(text, &defaults)
@@ -112,10 +112,9 @@ fn read(bytes: usize) -> Result<Config, String> {
         .map_err(|problems| problems.to_string())
 }
 
-/// A text property of the node.
+/// A property that is text.
 #[inline(never)]
-fn node_text(path: &[&str]) -> Option<String> {
-    let path: Vec<&str> = ["xds", "node"].iter().chain(path).copied().collect();
-    let bytes = host::property(&path)?;
+fn text_property(path: &str) -> Option<String> {
+    let bytes = host::property(path)?;
     String::from_utf8(bytes).ok().filter(|text| !text.is_empty())
 }
