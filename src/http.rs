@@ -25,6 +25,17 @@ const TRACE_STATE: &str = "byname_trace";
 
 /// Decides the request of `stream` by `live`, once its headers are there.
 pub(crate) fn on_request_headers(stream: u32, live: &Rc<ActiveConfig>) -> Action {
+    let action = match live.config.is_passive() {
+        true => host::remove_request_header(live.config.steering.control_header()).map(|()| Action::Continue),
+        false => decide(stream, live),
+    };
+    action.unwrap_or_else(|status| {
+        stats::count_host_error();
+        fail(status)
+    })
+}
+
+fn decide(stream: u32, live: &Rc<ActiveConfig>) -> host::Result<Action> {
     // The host makes no callback during a host call, so the buffers are free. If they were not, fresh ones would be
     // used.
     let (mut buffers, mut others);
@@ -38,27 +49,12 @@ pub(crate) fn on_request_headers(stream: u32, live: &Rc<ActiveConfig>) -> Action
             &mut others
         }
     };
-    if live.config.is_passive() {
-        let removed = host::remove_request_header(live.config.steering.control_header());
-        return removed.map_or_else(
-            |status| {
-                stats::count_host_error();
-                fail(status)
-            },
-            |()| Action::Continue,
-        );
+    let headers = host::request_headers()?;
+    let action = handle(&live.config, &headers, plan);
+    if let Some(ticket) = plan.take_ticket() {
+        contexts::keep_open(stream, live, Open { ticket, is_grpc: is_grpc(&headers), was_sent: action.is_ok() });
     }
-    let action = host::request_headers().and_then(|headers| {
-        let action = handle(&live.config, &headers, plan);
-        if let Some(ticket) = plan.take_ticket() {
-            contexts::keep_open(stream, live, Open { ticket, is_grpc: is_grpc(&headers), was_sent: action.is_ok() });
-        }
-        action
-    });
-    action.unwrap_or_else(|status| {
-        stats::count_host_error();
-        fail(status)
-    })
+    action
 }
 
 #[inline(never)]
