@@ -5,6 +5,8 @@
 //! allows leaving out is recorded in shared data, once, and the verdict is a function of the record and of the text: one with bad
 //! Services is taken if there is no record, or if the record is of that very text.
 
+use byname_core::Config;
+
 use crate::host;
 
 /// The record of a configuration of which nothing was left out.
@@ -26,15 +28,21 @@ pub(crate) fn may_leave_out(hash: u64) -> bool {
     }
 }
 
-/// Records that a configuration was accepted as a whole.
-pub(crate) fn accept() {
-    // Fails where there is a record already, which stands.
-    let _ = host::insert_shared_data(&key(), &WHOLE);
+/// Records that a configuration was accepted as a whole, if it allows leaving out.
+pub(crate) fn accept(config: &Config) {
+    if config.may_leave_out_services() {
+        record(WHOLE);
+    }
 }
 
 /// Records that the configuration whose text has this hash was accepted without some of its Services.
 pub(crate) fn accept_without(hash: u64) {
-    let _ = host::insert_shared_data(&key(), &hash.to_le_bytes());
+    record(hash.to_le_bytes());
+}
+
+fn record(verdict: [u8; 8]) {
+    // Fails where there is a record already, which stands.
+    let _ = host::insert_shared_data(&key(), &verdict);
 }
 
 /// The key of the record. In Istio the data are those of every plugin in the process, whose names differ.

@@ -15,12 +15,7 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
     // `usize` is 32 bits wide here.
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let config = match read(bytes) {
-        Ok(config) => {
-            if config.may_leave_out_services() && config.services_left_out().count == 0 {
-                first::accept();
-            }
-            config
-        }
+        Ok(config) => config,
         Err(error) => {
             stats::count_refused_configuration();
             log::error!("byname: configuration refused, the last known good one serves on: {error}");
@@ -100,14 +95,13 @@ fn read(bytes: usize) -> Result<Config, String> {
     let defaults =
         Defaults { namespace: namespace.as_deref(), zone: zone.as_deref(), node: node.as_deref(), id: id.as_deref() };
     Config::read(text, &defaults)
+        .inspect(first::accept)
         .or_else(|refused| {
             // The text was freed, so that a table and its text are never held together.
             let text = host::configuration(bytes).unwrap_or_default();
-            let hash = byname_core::hash_bytes(&text);
-            match first::may_leave_out(hash) {
-                true => Config::read_first(&text, refused, &defaults).inspect(|_| first::accept_without(hash)),
-                false => Err(refused),
-            }
+            let hash = || byname_core::hash_bytes(&text);
+            Config::read_first(&text, refused, &defaults, &|| first::may_leave_out(hash()))
+                .inspect(|_| first::accept_without(hash()))
         })
         .map_err(|problems| problems.to_string())
 }

@@ -187,3 +187,12 @@ fn without_shared_data_nothing_is_left_out() -> TestResult {
     }
     Ok(())
 }
+
+#[test]
+fn a_configuration_that_does_not_ask_for_less_asks_for_no_shared_data() -> TestResult {
+    let mut host = SmallHost::new()?;
+    host.state_mut().failing.insert("proxy_get_shared_data", 10);
+    assert!(!host.configure(1, &table(1, true).replace("leaveOut", "refuse"))?);
+    assert!(!host.state().log.iter().any(|line| line.contains("shared data")), "{:?}", host.state().log);
+    Ok(())
+}

@@ -69,14 +69,19 @@ impl Config {
     }
 
     /// Reads a configuration that [`Config::read`] has `refused`, without the Services that cannot be taken. Each attempt finds more of
-    /// them, up to [`MAX_FIRST_READS`].
+    /// them, up to [`MAX_FIRST_READS`]. `is_first` is asked only if the configuration asks for this.
     ///
     /// # Errors
-    /// `refused`, if the configuration does not ask for this; else every error that is not of a Service.
+    /// `refused`, if the configuration does not ask for this or is not the first; else every error that is not of a Service.
     #[inline(never)]
-    pub fn read_first(json: &[u8], refused: FieldErrors, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
+    pub fn read_first(
+        json: &[u8],
+        refused: FieldErrors,
+        defaults: &Defaults<'_>,
+        is_first: &dyn Fn() -> bool,
+    ) -> Result<Self, FieldErrors> {
         let asked = wire::read_header(json).map_or(FirstConfiguration::Refuse, |header| header.first_configuration);
-        if asked == FirstConfiguration::Refuse {
+        if asked == FirstConfiguration::Refuse || !is_first() {
             return Err(refused);
         }
         let (mut bad, mut found) = (BadServices::default(), refused);

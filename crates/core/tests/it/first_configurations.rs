@@ -13,7 +13,7 @@ fn first(fields: Value) -> Result<Config, String> {
     let text = with_fields(whole, fields).to_string();
     let defaults = Defaults::default();
     Config::read(&text, &defaults)
-        .or_else(|refused| Config::read_first(text.as_bytes(), refused, &defaults))
+        .or_else(|refused| Config::read_first(text.as_bytes(), refused, &defaults, &|| true))
         .map_err(|errors| errors.to_string())
 }
 
@@ -85,7 +85,7 @@ fn refuses_what_is_not_of_a_service() {
     let defaults = Defaults::default();
     for text in ["", "{", "{\"version\": 1", "{\"version\": 1, \"firstConfiguration\": \"leaveOut\"} x", "null", "[]"] {
         let refused = Config::read(text, &defaults).expect_err("no configuration");
-        Config::read_first(text.as_bytes(), refused, &defaults).expect_err("no configuration, first or not");
+        Config::read_first(text.as_bytes(), refused, &defaults, &|| true).expect_err("no configuration, first or not");
     }
 }
 
