@@ -73,9 +73,11 @@ impl EndpointsObject {
 
     /// Whether both objects have the same endpoints.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let slices =
-            |object: &Self| object.mirrors.iter().map(|mirror| mirror.source.object.clone()).collect::<Vec<_>>();
-        slices(self) == slices(other)
+        self.slices().eq(other.slices())
+    }
+
+    fn slices(&self) -> impl Iterator<Item = &EndpointSlice> {
+        self.mirrors.iter().map(|mirror| &mirror.source.object)
     }
 }
 
