@@ -53,7 +53,7 @@ pub use self::{
     workload::Workload,
 };
 use self::{
-    metadata::{is_raw_of_api, metadata_text},
+    metadata::{is_raw_of_api, namespace_of},
     name::DEFAULT_NAMESPACE,
 };
 use crate::input::{self, Excluded, InputError, InputErrors, LeftOut, RawObject, ReadOptions, Source, SourceLocation};
@@ -423,11 +423,7 @@ impl ClusterState {
     fn count(&mut self, kind: &'static str, raw: &RawObject) {
         *self.read.entry(kind).or_default() += 1;
         if is_raw_of_api(raw) {
-            let namespace = match kind {
-                "Node" | "Namespace" => "",
-                _ => metadata_text(raw, "namespace").unwrap_or(DEFAULT_NAMESPACE),
-            };
-            self.listed.insert((kind, namespace.to_owned()));
+            self.listed.insert((kind, namespace_of(raw).to_owned()));
             self.listed_in.insert((kind, Arc::clone(&raw.place.file)));
         }
     }
@@ -493,15 +489,10 @@ fn named(raw: &RawObject, metadata: &ObjectMeta) -> Result<String, InputError> {
 }
 
 fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputError> {
-    let called = || {
-        let name = raw.node.get("metadata").and_then(|metadata| metadata.get("name")).and_then(input::InputNode::text);
-        let namespace =
-            raw.node.get("metadata").and_then(|metadata| metadata.get("namespace")).and_then(input::InputNode::text);
-        match (namespace, name) {
-            (Some(namespace), Some(name)) => format!("{} {namespace}/{name}", raw.kind),
-            (None, Some(name)) => format!("{} {name}", raw.kind),
-            (_, None) => raw.kind.clone(),
-        }
+    let called = || match (raw.metadata("namespace"), raw.metadata("name")) {
+        (Some(namespace), Some(name)) => format!("{} {namespace}/{name}", raw.kind),
+        (None, Some(name)) => format!("{} {name}", raw.kind),
+        (_, None) => raw.kind.clone(),
     };
     if let Some(field) = &raw.repeated {
         return Err(field.problem(&raw.place).with_object(called()));
@@ -512,9 +503,7 @@ fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputErro
             .with_object(called())
             .with_field(unreadable.field)
     })?;
-    let metadata = raw.node.get("metadata");
-    let version = metadata.and_then(|metadata| metadata.get("resourceVersion")).and_then(input::InputNode::text);
-    let version = version.and_then(|version| version.parse().ok()).unwrap_or_default();
+    let version = raw.metadata("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default();
     Ok(Sourced { object, place: raw.place.clone(), lines: Lines::new(&raw.node), version })
 }
 

@@ -1,8 +1,9 @@
-//! Whether an object came from an API server. It shows in the metadata.
+//! The namespace of an object, and whether it came from an API server.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::input::{InputNode, RawObject};
+use super::name::DEFAULT_NAMESPACE;
+use crate::input::RawObject;
 
 /// Whether an object with this metadata was read from an API server, which gives each object a `uid` and a `resourceVersion`.
 /// Manifests have neither.
@@ -13,10 +14,13 @@ pub fn is_of_api(metadata: &ObjectMeta) -> bool {
 
 /// [`is_of_api`] for an object of any kind.
 pub(super) fn is_raw_of_api(raw: &RawObject) -> bool {
-    ["uid", "resourceVersion"].iter().any(|field| metadata_text(raw, field).is_some_and(|text| !text.is_empty()))
+    ["uid", "resourceVersion"].iter().any(|field| raw.metadata(field).is_some_and(|text| !text.is_empty()))
 }
 
-/// A text of the metadata.
-pub(super) fn metadata_text<'r>(raw: &'r RawObject, field: &str) -> Option<&'r str> {
-    raw.node.get("metadata")?.get(field).and_then(InputNode::text)
+/// The namespace of an object; empty for kinds without a namespace.
+pub(super) fn namespace_of(raw: &RawObject) -> &str {
+    match raw.kind.as_str() {
+        "Namespace" | "Node" => "",
+        _ => raw.metadata("namespace").unwrap_or(DEFAULT_NAMESPACE),
+    }
 }
