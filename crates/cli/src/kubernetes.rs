@@ -298,7 +298,6 @@ impl ClusterState {
         }
         let api_version = raw.api_version.clone();
         let (group, version) = group_and_version(&api_version);
-        let is_of_api = is_raw_of_api(&raw);
         match (group, raw.kind.as_str()) {
             // Every version of the Gateway API has the fields that byname reads.
             (
@@ -331,7 +330,7 @@ impl ClusterState {
                 self.count("Endpoints", &raw);
                 let (name, object) = namespaced(&raw, |endpoints: &Endpoints| &endpoints.metadata)?;
                 let place = object.place.clone();
-                let endpoints = EndpointsObject::of(object, is_of_api);
+                let endpoints = EndpointsObject::of(object);
                 match self.endpoints.entry(name) {
                     Entry::Vacant(free) => drop(free.insert(endpoints)),
                     Entry::Occupied(other) if other.get().is_same(&endpoints) => {}
@@ -405,7 +404,7 @@ impl ClusterState {
                 let Ok(workload) = sourced::<workload::WorkloadObject>(&raw) else { return self.skip(raw) };
                 self.count("Workload", &raw);
                 let name = key(&format!("{kind}/"), &raw, &workload.object.metadata)?;
-                let Some(object) = workload.object.into_workload(kind, is_of_api) else { return Ok(()) };
+                let Some(object) = workload.object.into_workload(kind) else { return Ok(()) };
                 let workload =
                     Sourced { object, place: workload.place, lines: workload.lines, version: workload.version };
                 // Overlays of one workload may all be in a directory. The first one counts.
