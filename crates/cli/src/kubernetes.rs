@@ -365,13 +365,7 @@ impl ClusterState {
                 self.count("ReferenceGrant", &raw);
                 let grant: Sourced<reference_grant::ReferenceGrantObject> = sourced(&raw)?;
                 let name = key("", &raw, &grant.object.metadata)?;
-                let object = grant.object.into_grant();
-                add(
-                    &mut self.grants,
-                    "ReferenceGrant",
-                    name,
-                    Sourced { object, place: grant.place, lines: grant.lines, version: grant.version },
-                )
+                add(&mut self.grants, "ReferenceGrant", name, grant.map(|grant| grant.into_grant()))
             }
             ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute")
             | ("route.openshift.io", "Route") => {
@@ -390,13 +384,8 @@ impl ClusterState {
                 let Ok(rule) = sourced::<mesh_rule::MeshRuleObject>(&raw) else { return self.skip(raw) };
                 self.count("MeshRule", &raw);
                 let name = key(&format!("{}/", raw.kind), &raw, &rule.object.metadata)?;
-                let Some(object) = rule.object.into_rule(&raw.kind) else { return Ok(()) };
-                add(
-                    &mut self.mesh_rules,
-                    "rule",
-                    name,
-                    Sourced { object, place: rule.place, lines: rule.lines, version: rule.version },
-                )
+                let Some(rule) = rule.filter_map(|rule| rule.into_rule(&raw.kind)) else { return Ok(()) };
+                add(&mut self.mesh_rules, "rule", name, rule)
             }
             (group, kind) => {
                 let Some(kind) = workload::kind(group, kind) else { return self.skip(raw) };
@@ -404,11 +393,10 @@ impl ClusterState {
                 let Ok(workload) = sourced::<workload::WorkloadObject>(&raw) else { return self.skip(raw) };
                 self.count("Workload", &raw);
                 let name = key(&format!("{kind}/"), &raw, &workload.object.metadata)?;
-                let Some(object) = workload.object.into_workload(kind) else { return Ok(()) };
-                let workload =
-                    Sourced { object, place: workload.place, lines: workload.lines, version: workload.version };
-                // Overlays of one workload may all be in a directory. The first one counts.
-                self.workloads.entry(name).or_insert(workload);
+                if let Some(workload) = workload.filter_map(|workload| workload.into_workload(kind)) {
+                    // Overlays of one workload may all be in a directory. The first one counts.
+                    self.workloads.entry(name).or_insert(workload);
+                }
                 Ok(())
             }
         }
