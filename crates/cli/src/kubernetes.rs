@@ -154,7 +154,7 @@ impl ClusterState {
     /// Whether a namespace has no other objects of this kind than those in the input. Manifests do not say so: some objects of the
     /// namespace may be elsewhere. Objects from an API server, which have a `uid`, come from a list of all of them.
     #[must_use]
-    pub fn lists(&self, kind: &'static str, namespace: &str) -> bool {
+    pub fn lists(&self, kind: &str, namespace: &str) -> bool {
         self.listed.contains(&(kind, namespace.to_owned()))
     }
 
@@ -167,7 +167,7 @@ impl ClusterState {
     /// The ReferenceGrant that permits a route of this kind in the namespace `from` to refer to `service`.
     #[must_use]
     pub fn grant(&self, kind: &str, from: &str, service: &NamespacedName) -> Option<&NamespacedName> {
-        let mut grants = self.grants.iter().filter(|(name, _)| name.namespace == service.namespace);
+        let mut grants = in_namespace(&self.grants, &service.namespace);
         grants.find(|(_, grant)| grant.object.permits(kind, from, &service.name)).map(|(name, _)| name)
     }
 
@@ -221,7 +221,7 @@ impl ClusterState {
                     kind if kind.ends_with("Route") => "Route",
                     _ => "Workload",
                 };
-                self.listed.iter().any(|(listed, namespace)| *listed == kind && *namespace == object.namespace)
+                self.lists(kind, &object.namespace)
             }
         }
     }
