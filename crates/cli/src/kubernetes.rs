@@ -53,7 +53,7 @@ pub use self::{
     workload::Workload,
 };
 use self::{
-    metadata::{is_raw_of_api, metadata_text},
+    metadata::{is_raw_of_api, namespace_of},
     name::DEFAULT_NAMESPACE,
 };
 use crate::input::{self, Excluded, InputError, InputErrors, LeftOut, RawObject, ReadOptions, Source, SourceLocation};
@@ -154,7 +154,7 @@ impl ClusterState {
     /// Whether a namespace has no other objects of this kind than those in the input. Manifests do not say so: some objects of the
     /// namespace may be elsewhere. Objects from an API server, which have a `uid`, come from a list of all of them.
     #[must_use]
-    pub fn lists(&self, kind: &'static str, namespace: &str) -> bool {
+    pub fn lists(&self, kind: &str, namespace: &str) -> bool {
         self.listed.contains(&(kind, namespace.to_owned()))
     }
 
@@ -167,7 +167,7 @@ impl ClusterState {
     /// The ReferenceGrant that permits a route of this kind in the namespace `from` to refer to `service`.
     #[must_use]
     pub fn grant(&self, kind: &str, from: &str, service: &NamespacedName) -> Option<&NamespacedName> {
-        let mut grants = self.grants.iter().filter(|(name, _)| name.namespace == service.namespace);
+        let mut grants = in_namespace(&self.grants, &service.namespace);
         grants.find(|(_, grant)| grant.object.permits(kind, from, &service.name)).map(|(name, _)| name)
     }
 
@@ -221,7 +221,7 @@ impl ClusterState {
                     kind if kind.ends_with("Route") => "Route",
                     _ => "Workload",
                 };
-                self.listed.iter().any(|(listed, namespace)| *listed == kind && *namespace == object.namespace)
+                self.lists(kind, &object.namespace)
             }
         }
     }
@@ -298,7 +298,6 @@ impl ClusterState {
         }
         let api_version = raw.api_version.clone();
         let (group, version) = group_and_version(&api_version);
-        let is_of_api = is_raw_of_api(&raw);
         match (group, raw.kind.as_str()) {
             // Every version of the Gateway API has the fields that byname reads.
             (
@@ -331,7 +330,7 @@ impl ClusterState {
                 self.count("Endpoints", &raw);
                 let (name, object) = namespaced(&raw, |endpoints: &Endpoints| &endpoints.metadata)?;
                 let place = object.place.clone();
-                let endpoints = EndpointsObject::of(object, is_of_api);
+                let endpoints = EndpointsObject::of(object);
                 match self.endpoints.entry(name) {
                     Entry::Vacant(free) => drop(free.insert(endpoints)),
                     Entry::Occupied(other) if other.get().is_same(&endpoints) => {}
@@ -366,13 +365,7 @@ impl ClusterState {
                 self.count("ReferenceGrant", &raw);
                 let grant: Sourced<reference_grant::ReferenceGrantObject> = sourced(&raw)?;
                 let name = key("", &raw, &grant.object.metadata)?;
-                let object = grant.object.into_grant();
-                add(
-                    &mut self.grants,
-                    "ReferenceGrant",
-                    name,
-                    Sourced { object, place: grant.place, lines: grant.lines, version: grant.version },
-                )
+                add(&mut self.grants, "ReferenceGrant", name, grant.map(|grant| grant.into_grant()))
             }
             ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute")
             | ("route.openshift.io", "Route") => {
@@ -391,13 +384,8 @@ impl ClusterState {
                 let Ok(rule) = sourced::<mesh_rule::MeshRuleObject>(&raw) else { return self.skip(raw) };
                 self.count("MeshRule", &raw);
                 let name = key(&format!("{}/", raw.kind), &raw, &rule.object.metadata)?;
-                let Some(object) = rule.object.into_rule(&raw.kind) else { return Ok(()) };
-                add(
-                    &mut self.mesh_rules,
-                    "rule",
-                    name,
-                    Sourced { object, place: rule.place, lines: rule.lines, version: rule.version },
-                )
+                let Some(rule) = rule.filter_map(|rule| rule.into_rule(&raw.kind)) else { return Ok(()) };
+                add(&mut self.mesh_rules, "rule", name, rule)
             }
             (group, kind) => {
                 let Some(kind) = workload::kind(group, kind) else { return self.skip(raw) };
@@ -405,11 +393,10 @@ impl ClusterState {
                 let Ok(workload) = sourced::<workload::WorkloadObject>(&raw) else { return self.skip(raw) };
                 self.count("Workload", &raw);
                 let name = key(&format!("{kind}/"), &raw, &workload.object.metadata)?;
-                let Some(object) = workload.object.into_workload(kind, is_of_api) else { return Ok(()) };
-                let workload =
-                    Sourced { object, place: workload.place, lines: workload.lines, version: workload.version };
-                // Overlays of one workload may all be in a directory. The first one counts.
-                self.workloads.entry(name).or_insert(workload);
+                if let Some(workload) = workload.filter_map(|workload| workload.into_workload(kind)) {
+                    // Overlays of one workload may all be in a directory. The first one counts.
+                    self.workloads.entry(name).or_insert(workload);
+                }
                 Ok(())
             }
         }
@@ -423,11 +410,7 @@ impl ClusterState {
     fn count(&mut self, kind: &'static str, raw: &RawObject) {
         *self.read.entry(kind).or_default() += 1;
         if is_raw_of_api(raw) {
-            let namespace = match kind {
-                "Node" | "Namespace" => "",
-                _ => metadata_text(raw, "namespace").unwrap_or(DEFAULT_NAMESPACE),
-            };
-            self.listed.insert((kind, namespace.to_owned()));
+            self.listed.insert((kind, namespace_of(raw).to_owned()));
             self.listed_in.insert((kind, Arc::clone(&raw.place.file)));
         }
     }
@@ -493,15 +476,10 @@ fn named(raw: &RawObject, metadata: &ObjectMeta) -> Result<String, InputError> {
 }
 
 fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputError> {
-    let called = || {
-        let name = raw.node.get("metadata").and_then(|metadata| metadata.get("name")).and_then(input::InputNode::text);
-        let namespace =
-            raw.node.get("metadata").and_then(|metadata| metadata.get("namespace")).and_then(input::InputNode::text);
-        match (namespace, name) {
-            (Some(namespace), Some(name)) => format!("{} {namespace}/{name}", raw.kind),
-            (None, Some(name)) => format!("{} {name}", raw.kind),
-            (_, None) => raw.kind.clone(),
-        }
+    let called = || match (raw.metadata("namespace"), raw.metadata("name")) {
+        (Some(namespace), Some(name)) => format!("{} {namespace}/{name}", raw.kind),
+        (None, Some(name)) => format!("{} {name}", raw.kind),
+        (_, None) => raw.kind.clone(),
     };
     if let Some(field) = &raw.repeated {
         return Err(field.problem(&raw.place).with_object(called()));
@@ -512,9 +490,7 @@ fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputErro
             .with_object(called())
             .with_field(unreadable.field)
     })?;
-    let metadata = raw.node.get("metadata");
-    let version = metadata.and_then(|metadata| metadata.get("resourceVersion")).and_then(input::InputNode::text);
-    let version = version.and_then(|version| version.parse().ok()).unwrap_or_default();
+    let version = raw.metadata("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default();
     Ok(Sourced { object, place: raw.place.clone(), lines: Lines::new(&raw.node), version })
 }
 

@@ -10,7 +10,7 @@ pub(crate) mod yaml;
 pub(crate) use self::json::ascii;
 pub use self::{
     files::{directory_of, replace, write, write_all, write_json},
-    list::some,
+    list::{count, some},
     terminal::{ASIDE, ERROR, GOOD, NAME, WARNING, error, is_harmful, note, plain, print, warn},
     wrap::{columns, wrapped, wrapped_lines},
 };

@@ -256,9 +256,11 @@ fn an_error_leaves_the_output_file_unchanged() -> TestResult {
     let same = with(shop(), &[("steering.cluster", json!("{service}.{namespace}"))]);
     let endpoint = with(shop(), &[("steering.by", json!("endpoint"))]);
     let authority = with(shop(), &[("steering.by", json!("authority"))]);
+    let version = with(authority.clone(), &[("table.version", json!((1_u64 << 53) + 1))]);
     let image = ["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname:0.1.0"];
     let short = [&image[..], &["--sha256", "ab12"]].concat();
-    let rows: [(&Value, &[&str], &[&str]); 14] = [
+    let extension = ["--format", "istio-trafficextension", "--image", "oci://registry.example.com/byname:0.1.0"];
+    let rows: [(&Value, &[&str], &[&str]); 16] = [
         (&shop(), &short, &["--sha256", "use 64 hexadecimal digits"]),
         (&ways()[3].1, &["--format", "envoy-bootstrap", "--pass", "refuse"], &["steering.passCluster", "remove one"]),
         (
@@ -285,6 +287,8 @@ fn an_error_leaves_the_output_file_unchanged() -> TestResult {
             &["the input has no Service in these namespaces", "shpo", "correct --visible"],
         ),
         (&authority, &[&image[..], &["--table-version", "18446744073709551615"]].concat(), &["2^53"]),
+        (&version, &image, &["table.version", "2^53"]),
+        (&version, &extension, &["table.version", "2^53"]),
         (
             &shop(),
             &["--format", "envoy-ecds", "--ecds-file", "x"],

@@ -167,12 +167,13 @@ impl Input {
     /// # Errors
     /// Those of all files.
     pub(super) fn read_each(&self, each: &mut dyn FnMut(&ClusterState)) -> Result<(), InputErrors> {
-        let (files, mut left_out) = input::files_of(&self.sources(), &self.options())?;
+        let options = self.options();
+        let (files, mut left_out) = input::files_of(&self.sources(), &options)?;
         say_if_waiting(&files);
         let mut problems = InputErrors::default();
         let mut skipped = BTreeMap::new();
         for file in &files {
-            match ClusterState::read_with(std::slice::from_ref(file), &self.options(), &mut |_| {}) {
+            match ClusterState::read_with(std::slice::from_ref(file), &options, &mut |_| {}) {
                 Ok((cluster, of_file)) => {
                     left_out.append(of_file);
                     for (kind, count) in &cluster.skipped {

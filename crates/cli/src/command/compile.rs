@@ -83,14 +83,16 @@ impl Compile {
         {
             envoy::check_name(file)?;
         }
-        if matches!(self.format, CompileFormat::IstioWasmplugin | CompileFormat::IstioTrafficextension)
-            && self.recipe.table_version.is_some_and(|version| version > 1 << 53)
-        {
-            bail!("--table-version: the object stores numbers as floating point; use at most 2^53");
-        }
         let mut recipe = self.recipe.read()?;
-        if self.format == CompileFormat::IstioWasmplugin && recipe.options.base.config.table.version > 1 << 53 {
-            bail!("table.version: a WasmPlugin stores numbers as floating point; use at most 2^53");
+        if matches!(self.format, CompileFormat::IstioWasmplugin | CompileFormat::IstioTrafficextension) {
+            let options = &recipe.options;
+            let versions =
+                [("--table-version", options.version), ("table.version", Some(options.base.config.table.version))];
+            for (field, version) in versions {
+                if version.is_some_and(|version| version > 1 << 53) {
+                    bail!("{field}: the object stores numbers as floating point; use at most 2^53");
+                }
+            }
         }
         self.outputs.prepare(self.format, &mut recipe.options)?;
         let cluster = self.input.read()?;

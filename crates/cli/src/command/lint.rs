@@ -139,7 +139,7 @@ impl Lint {
         if report.stale > 0 {
             output::note(&format!(
                 "{} of the baseline match no finding any more; renew the file with --write-baseline",
-                if report.stale == 1 { "1 entry".to_owned() } else { format!("{} entries", report.stale) }
+                output::count(report.stale, "entry", "entries")
             ));
         }
         for ignore in &report.unused {

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     input::{self, Excluded, LeftOut, Source},
-    output::{note, some, warn},
+    output::{count, note, some, warn},
 };
 
 /// Input from this size on gets a progress bar.
@@ -29,10 +29,9 @@ pub(super) fn say_skipped(skipped: &BTreeMap<String, usize>) {
     if skipped.is_empty() {
         return;
     }
-    let count: usize = skipped.values().sum();
     let kinds: Vec<String> = skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let objects = if count == 1 { "object" } else { "objects" };
-    note(&format!("skipped {count} {objects} of kinds that byname does not read: {}", kinds.join(", ")));
+    let objects = count(skipped.values().sum(), "object", "objects");
+    note(&format!("skipped {objects} of kinds that byname does not read: {}", kinds.join(", ")));
 }
 
 /// Warns of every document that cannot be read, and notes the files that are not meant for Kubernetes.
@@ -45,8 +44,7 @@ pub(super) fn say_left_out(left_out: &LeftOut) {
     special.messages().for_each(|reason| note(&format!("skipped: {reason}")));
     let files: Vec<&str> = foreign.iter().chain(empty).map(|file| &**file).collect();
     if !files.is_empty() {
-        let are =
-            if files.len() == 1 { "1 file that is".to_owned() } else { format!("{} files that are", files.len()) };
+        let are = count(files.len(), "file that is", "files that are");
         note(&format!("skipped {are} not for Kubernetes: {}", some(files)));
     }
 }

@@ -37,6 +37,12 @@ impl RawObject {
         Self { place, api_version, kind, repeated, node }
     }
 
+    /// The text of a field of `metadata`; `None` if there is no such field, or it is no text.
+    #[must_use]
+    pub fn metadata(&self, field: &str) -> Option<&str> {
+        self.node.get("metadata")?.get(field)?.text()
+    }
+
     /// Returns the object if it has a kind.
     ///
     /// # Errors

@@ -267,7 +267,7 @@ impl<'r> Scanner<'r> {
         }
         self.no_key()?;
         let key = PossibleKey {
-            token: self.taken + self.tokens.len() as u64,
+            token: self.next_number(),
             is_required: self.is_block() && self.indent == Some(self.column),
             line: self.line,
             column: self.column,
@@ -296,13 +296,23 @@ impl<'r> Scanner<'r> {
         self.tokens.push_back(Token { kind, line });
     }
 
+    /// Inserts a token before the token of this number.
+    fn insert(&mut self, number: u64, kind: TokenKind, line: u32) {
+        let at = usize::try_from(number.saturating_sub(self.taken)).unwrap_or_default().min(self.tokens.len());
+        self.tokens.insert(at, Token { kind, line });
+    }
+
+    /// The number of the next token that is scanned.
+    fn next_number(&self) -> u64 {
+        self.taken + self.tokens.len() as u64
+    }
+
     /// Opens an indented collection at `column`, unless it is open. `token` is the number of its first token.
     fn open(&mut self, column: u32, token: u64, kind: TokenKind, line: u32) {
         if self.is_block() && self.indent.is_none_or(|indent| indent < column) {
             self.indents.push(self.indent);
             self.indent = Some(column);
-            let at = usize::try_from(token.saturating_sub(self.taken)).unwrap_or_default().min(self.tokens.len());
-            self.tokens.insert(at, Token { kind, line });
+            self.insert(token, kind, line);
         }
     }
 
@@ -317,9 +327,7 @@ impl<'r> Scanner<'r> {
     /// Scans the next token.
     fn scan(&mut self) -> Scanned<()> {
         self.skip_blank();
-        if self.bytes - self.object > MAX_OBJECT_BYTES {
-            return Err(self.too_large());
-        }
+        self.limit()?;
         if self.is_end() || self.is_at_marker() {
             // An open flow collection shows as one to the reader of the tokens.
             self.keys.truncate(1);
@@ -374,7 +382,7 @@ impl<'r> Scanner<'r> {
             if !self.is_key_allowed {
                 return Err(self.problem("has a list item (- ) where none can begin"));
             }
-            self.open(self.column, self.taken + self.tokens.len() as u64, TokenKind::BlockList, self.line);
+            self.open(self.column, self.next_number(), TokenKind::BlockList, self.line);
         }
         self.no_key()?;
         self.is_key_allowed = true;
@@ -387,7 +395,7 @@ impl<'r> Scanner<'r> {
             if !self.is_key_allowed {
                 return Err(self.problem("has a key (? ) where none can begin"));
             }
-            self.open(self.column, self.taken + self.tokens.len() as u64, TokenKind::BlockMap, self.line);
+            self.open(self.column, self.next_number(), TokenKind::BlockMap, self.line);
         }
         self.no_key()?;
         self.is_key_allowed = self.is_block();
@@ -400,8 +408,7 @@ impl<'r> Scanner<'r> {
         if self.has_key(level)?
             && let Some(key) = self.keys.last_mut().and_then(Option::take)
         {
-            let at = usize::try_from(key.token.saturating_sub(self.taken)).unwrap_or_default().min(self.tokens.len());
-            self.tokens.insert(at, Token { kind: TokenKind::Key, line: key.line });
+            self.insert(key.token, TokenKind::Key, key.line);
             self.open(key.column, key.token, TokenKind::BlockMap, key.line);
             self.is_key_allowed = false;
         } else {
@@ -409,7 +416,7 @@ impl<'r> Scanner<'r> {
                 if !self.is_key_allowed {
                     return Err(self.problem("has a value (: ) where none can begin; quote a text that has a colon"));
                 }
-                self.open(self.column, self.taken + self.tokens.len() as u64, TokenKind::BlockMap, self.line);
+                self.open(self.column, self.next_number(), TokenKind::BlockMap, self.line);
             }
             self.is_key_allowed = self.is_block();
         }
@@ -886,11 +893,10 @@ impl<'r> Scanner<'r> {
 
     /// An error if the object is too large.
     fn limit(&self) -> Scanned<()> {
-        if self.bytes - self.object > MAX_OBJECT_BYTES { Err(self.too_large()) } else { Ok(()) }
-    }
-
-    fn too_large(&self) -> ScanError {
-        self.problem(format!("an object is larger than {MAX_OBJECT_BYTES} bytes"))
+        if self.bytes - self.object > MAX_OBJECT_BYTES {
+            return Err(self.problem(format!("an object is larger than {MAX_OBJECT_BYTES} bytes")));
+        }
+        Ok(())
     }
 
     fn unexpected(&mut self) -> ScanError {

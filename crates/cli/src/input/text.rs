@@ -71,6 +71,10 @@ impl<'r> Text<'r> {
                 io::ErrorKind::InvalidData => self.problem(error.to_string()),
                 _ => TextError { is_lost: true, ..self.problem(format!("cannot be read: {error}")) },
             })?;
+            // A piece that ends with a line break cannot end inside a character.
+            if self.bytes.ends_with(b"\n") {
+                return Ok(());
+            }
             match str::from_utf8(&self.bytes) {
                 Err(error) if error.error_len().is_none() && read > 0 => most = 1,
                 _ => return Ok(()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{node::InputNode, object::RawObject};
+use super::object::RawObject;
 
 /// The last state of each object that a file has watch events of.
 #[derive(Debug, Default)]
@@ -11,10 +11,7 @@ pub(super) struct Watched(BTreeMap<[String; 4], RawObject>);
 impl Watched {
     /// Puts an object into the state that an event such as `MODIFIED` brings.
     pub(super) fn put(&mut self, event: &str, object: RawObject) {
-        let metadata = |field: &str| {
-            let field = object.node.get("metadata").and_then(|metadata| metadata.get(field)).and_then(InputNode::text);
-            field.unwrap_or_default().to_owned()
-        };
+        let metadata = |field: &str| object.metadata(field).unwrap_or_default().to_owned();
         let key = [object.api_version.clone(), object.kind.clone(), metadata("namespace"), metadata("name")];
         match event {
             "ADDED" | "MODIFIED" => _ = self.0.insert(key, object),

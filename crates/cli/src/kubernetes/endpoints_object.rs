@@ -9,7 +9,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::Sourced;
+use super::{Sourced, metadata::is_of_api};
 use crate::input::Field;
 
 /// The label that keeps the control plane from mirroring an Endpoints object.
@@ -38,7 +38,7 @@ pub(super) struct EndpointsMirror {
 }
 
 impl EndpointsObject {
-    pub(super) fn of(object: Sourced<Endpoints>, is_of_api: bool) -> Self {
+    pub(super) fn of(object: Sourced<Endpoints>) -> Self {
         let Sourced { object: Endpoints { metadata, subsets }, place, lines, version } = object;
         let label = metadata.labels.as_ref().and_then(|labels| labels.get(SKIP_MIRROR));
         let skips_mirror = label.is_some_and(|value| value == "true");
@@ -68,14 +68,16 @@ impl EndpointsObject {
                 mirrors.push(EndpointsMirror { source, fields, ports: field.clone().field("ports") });
             }
         }
-        Self { mirrors, is_of_api, skips_mirror }
+        Self { mirrors, is_of_api: is_of_api(&metadata), skips_mirror }
     }
 
     /// Whether both objects have the same endpoints.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let slices =
-            |object: &Self| object.mirrors.iter().map(|mirror| mirror.source.object.clone()).collect::<Vec<_>>();
-        slices(self) == slices(other)
+        self.slices().eq(other.slices())
+    }
+
+    fn slices(&self) -> impl Iterator<Item = &EndpointSlice> {
+        self.mirrors.iter().map(|mirror| &mirror.source.object)
     }
 }
 

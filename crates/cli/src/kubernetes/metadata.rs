@@ -1,22 +1,43 @@
-//! Whether an object came from an API server. It shows in the metadata.
+//! The namespace of an object, and whether it came from an API server.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::input::{InputNode, RawObject};
+use super::name::DEFAULT_NAMESPACE;
+use crate::input::RawObject;
 
 /// Whether an object with this metadata was read from an API server, which gives each object a `uid` and a `resourceVersion`.
-/// Manifests have neither.
+/// Manifests have neither, or empty ones.
 #[must_use]
 pub fn is_of_api(metadata: &ObjectMeta) -> bool {
-    metadata.uid.is_some() || metadata.resource_version.is_some()
+    has_text([metadata.uid.as_deref(), metadata.resource_version.as_deref()])
 }
 
 /// [`is_of_api`] for an object of any kind.
 pub(super) fn is_raw_of_api(raw: &RawObject) -> bool {
-    ["uid", "resourceVersion"].iter().any(|field| metadata_text(raw, field).is_some_and(|text| !text.is_empty()))
+    has_text(["uid", "resourceVersion"].map(|field| raw.metadata(field)))
 }
 
-/// A text of the metadata.
-pub(super) fn metadata_text<'r>(raw: &'r RawObject, field: &str) -> Option<&'r str> {
-    raw.node.get("metadata")?.get(field).and_then(InputNode::text)
+fn has_text(fields: [Option<&str>; 2]) -> bool {
+    fields.into_iter().flatten().any(|text| !text.is_empty())
+}
+
+/// The namespace of an object; empty for kinds without a namespace.
+pub(super) fn namespace_of(raw: &RawObject) -> &str {
+    match raw.kind.as_str() {
+        "Namespace" | "Node" => "",
+        _ => raw.metadata("namespace").unwrap_or(DEFAULT_NAMESPACE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_fields_are_not_of_an_api_server() {
+        let metadata = |uid: &str| ObjectMeta { uid: Some(uid.to_owned()), ..ObjectMeta::default() };
+        assert!(is_of_api(&metadata("41d0")));
+        assert!(!is_of_api(&metadata("")));
+        assert!(!is_of_api(&ObjectMeta::default()));
+    }
 }

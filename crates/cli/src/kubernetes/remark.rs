@@ -1,6 +1,6 @@
 //! Annotations for byname.
 
-use super::name::{DEFAULT_NAMESPACE, ObjectName};
+use super::{metadata::namespace_of, name::ObjectName};
 use crate::input::{InputNode, InputValue, RawObject, SourceLocation};
 
 /// The prefix of the annotations. Kubernetes requires a DNS subdomain here. A name without dots is valid, and nobody
@@ -41,11 +41,5 @@ pub(super) fn of(raw: &RawObject) -> Option<(ObjectName, Vec<Remark>)> {
 
 /// The kind, namespace and name of an object.
 pub(super) fn object_name(raw: &RawObject) -> Option<ObjectName> {
-    let metadata = raw.node.get("metadata")?;
-    let namespace = match raw.kind.as_str() {
-        "Namespace" | "Node" => "",
-        _ => metadata.get("namespace").and_then(InputNode::text).unwrap_or(DEFAULT_NAMESPACE),
-    };
-    let name = metadata.get("name").and_then(InputNode::text)?;
-    Some(ObjectName::new(&raw.kind, namespace, name))
+    Some(ObjectName::new(&raw.kind, namespace_of(raw), raw.metadata("name")?))
 }

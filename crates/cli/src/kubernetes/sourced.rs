@@ -26,6 +26,13 @@ impl<T> Sourced<T> {
         Sourced { object: form(object), place, lines, version }
     }
 
+    /// This with another form of the object, if it has one.
+    #[must_use]
+    pub fn filter_map<U>(self, form: impl FnOnce(T) -> Option<U>) -> Option<Sourced<U>> {
+        let Self { object, place, lines, version } = self;
+        Some(Sourced { object: form(object)?, place, lines, version })
+    }
+
     /// Whether it is a newer state of `earlier`, which is an object of the same name: `kubectl get --watch` prints all of its states.
     #[must_use]
     pub fn replaces(&self, earlier: &Self) -> bool {

@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use serde::Deserialize;
 
-use super::{Owner, Pod};
+use super::{Owner, Pod, metadata::is_of_api};
 use crate::input::Field;
 
 /// A Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob or Rollout of Argo.
@@ -132,7 +132,8 @@ struct JobSpec {
 
 impl WorkloadObject {
     /// The workload; `None` if it has no template, as a Rollout that refers to a Deployment.
-    pub(super) fn into_workload(self, kind: &'static str, is_of_api: bool) -> Option<Workload> {
+    pub(super) fn into_workload(self, kind: &'static str) -> Option<Workload> {
+        let is_of_api = is_of_api(&self.metadata);
         let name = self.metadata.name.unwrap_or_default();
         let has_owner = self.metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true));
         let template = self.spec.template.or(self.spec.job_template.and_then(|job| job.spec.template))?;

@@ -14,7 +14,7 @@ use super::{
     registry::rules,
     rule::{Rule, Severity},
 };
-use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, is_harmful, plain};
+use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, count, is_harmful, plain};
 
 /// The key in [`LintReport::not_run`] of rules that need objects of other files.
 pub(super) const OTHER_FILES: &str = "other files";
@@ -112,10 +112,6 @@ fn resource(kind: &str) -> &'static str {
         "Pod" | "Pod or workload" => "pods",
         _ => "services",
     }
-}
-
-fn count(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// The report as text for people, with or without the codes of colours.

@@ -1,4 +1,4 @@
-//! Lists in a sentence.
+//! Lists and numbers in a sentence.
 
 use std::fmt::Display;
 
@@ -13,4 +13,10 @@ pub fn some<T: Display>(items: impl IntoIterator<Item = T>) -> String {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
     }
+}
+
+/// A number with its noun: `1 entry`, `2 entries`.
+#[must_use]
+pub fn count(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt};
 
 use byname_core::wire;
 
-use crate::{compile::service_text, output::some};
+use crate::{
+    compile::service_text,
+    output::{count, some},
+};
 
 /// A summary of a table: for each Service its checksum and its number of ready endpoints.
 #[derive(Debug, Default)]
@@ -31,7 +34,7 @@ impl Summary {
     /// The changes since `old`, such as `shop/cart: 3 → 2 endpoints`.
     pub(super) fn since(&self, old: &Self) -> String {
         let changed = self.0.iter().filter_map(|(key, (sum, endpoints))| match old.0.get(key) {
-            None => Some(format!("{key}: new, {}", counted(*endpoints, "endpoint"))),
+            None => Some(format!("{key}: new, {}", count(*endpoints, "endpoint", "endpoints"))),
             Some((other, _)) if other == sum => None,
             Some((_, before)) if before == endpoints => Some(format!("{key}: changed")),
             Some((_, before)) => Some(format!("{key}: {before} → {endpoints} endpoints")),
@@ -44,13 +47,9 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (services, endpoints) = (counted(self.services(), "Service"), counted(self.endpoints(), "endpoint"));
-        write!(f, "{services}, {endpoints}")
+        let services = count(self.services(), "Service", "Services");
+        write!(f, "{services}, {}", count(self.endpoints(), "endpoint", "endpoints"))
     }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn ready_endpoints(service: &wire::Service) -> usize {

@@ -31,8 +31,7 @@ fn fields(input: &str) -> Value {
 }
 
 fn kinds_and_names(objects: &[RawObject]) -> Vec<String> {
-    let name = |object: &RawObject| object.node.get("metadata")?.get("name")?.text().map(str::to_owned);
-    objects.iter().map(|object| format!("{} {}", object.kind, name(object).unwrap_or_default())).collect()
+    objects.iter().map(|object| format!("{} {}", object.kind, object.metadata("name").unwrap_or_default())).collect()
 }
 
 /// kubectl prints a text without quotes if YAML 1.1 has it as text, and reads `yes` and `0x50` as YAML 1.1 has them.
