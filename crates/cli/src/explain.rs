@@ -50,27 +50,23 @@ pub fn explain(
     let mut trace = Trace::new(config.table.version());
     let resolution = config.resolve(request, Some(&mut trace));
     config.plan(&resolution, request, &mut chooser, &mut plan, Some(&mut trace));
-    let destination = match &resolution {
-        Resolution::Route(route) => Some(&route.destination),
+    let route = match &resolution {
+        Resolution::Route(route) => Some(route),
         Resolution::Pass(_) | Resolution::Refuse(_) => None,
     };
-    let service = match destination {
-        Some(destination) => destination.service(),
+    let service = match route {
+        Some(route) => route.destination.service(),
         // The steps record which Service the search reached.
         None => step::service(&trace, config),
     };
     let named = service.map(|service| NamespacedName::new(service.namespace(), service.name()));
-    let port_name = match &resolution {
-        Resolution::Route(route) => (!route.is_pod_port).then_some(route.port_name),
+    let port_name = match route {
+        Some(route) => (!route.is_pod_port).then_some(route.port_name),
         // The core reports a headless Service without ready endpoints before it looks at the ports.
-        Resolution::Pass(_) | Resolution::Refuse(_) => step::port_name(&trace).or_else(|| match resolution.reason() {
+        None => step::port_name(&trace).or_else(|| match resolution.reason() {
             Reason::NameNotFound => Some(service?.ports().first()?.name()),
             _ => None,
         }),
-    };
-    let route = match &resolution {
-        Resolution::Route(route) => Some(route),
-        Resolution::Pass(_) | Resolution::Refuse(_) => None,
     };
     let pod_port = route.filter(|route| route.is_pod_port).map(|route| EndpointPort::OfPods(route.port));
     let endpoints = match (&named, service, pod_port.or(port_name.map(EndpointPort::Named))) {
@@ -94,7 +90,7 @@ pub fn explain(
         Resolution::Route(_) | Resolution::Pass(_) => None,
     };
     Explanation {
-        reachable: matches!(resolution, Resolution::Route(_)),
+        reachable: route.is_some(),
         resolution: match resolution {
             Resolution::Route(_) => ResolutionKind::Route,
             Resolution::Pass(_) => ResolutionKind::Pass,
@@ -103,12 +99,10 @@ pub fn explain(
         reason: resolution.reason().to_string(),
         status,
         destination: target(&resolution, cluster, &zone),
-        upstream: (matches!(resolution, Resolution::Route(_)) || plan.authority().is_some()).then(|| {
-            ExplainedUpstream {
-                cluster: plan.cluster().map(str::to_owned),
-                endpoint: plan.endpoint().map(str::to_owned),
-                authority: plan.authority().map(str::to_owned),
-            }
+        upstream: (route.is_some() || plan.authority().is_some()).then(|| ExplainedUpstream {
+            cluster: plan.cluster().map(str::to_owned),
+            endpoint: plan.endpoint().map(str::to_owned),
+            authority: plan.authority().map(str::to_owned),
         }),
         steps: trace.steps.iter().map(ExplainedStep::of).collect(),
         endpoints,

@@ -36,7 +36,7 @@ pub use self::{
     report::{LintReport, json, sarif, text},
     rule::{Rule, Severity},
 };
-use crate::kubernetes::{ClusterState, GatewayRoute, NamespacedName, SERVICE_NAME, Sourced};
+use crate::kubernetes::{ClusterState, GatewayRoute, NamespacedName, ObjectName, SERVICE_NAME, Sourced};
 
 /// The options of lint.
 #[derive(Clone, Debug)]
@@ -107,14 +107,13 @@ fn check(cluster: &ClusterState, options: &LintOptions, is_one_of_several: bool)
 fn drop_refused_twice(findings: &mut Vec<Finding>) {
     let is_refused = |finding: &Finding| finding.rule.id == refused::REFUSED;
     let (refused, mut others): (Vec<_>, Vec<_>) = findings.drain(..).partition(is_refused);
-    let is_new = |finding: &Finding| {
-        let says_why = |other: &Finding| {
-            let is_about_field = other.field.starts_with(&finding.field) || finding.field.starts_with(&other.field);
-            other.object == finding.object
-                && other.rule.severity == Severity::Error
-                && (is_about_field || finding.field == "metadata.name")
-        };
-        !others.iter().any(says_why)
+    let mut errors: BTreeMap<&ObjectName, Vec<&str>> = BTreeMap::new();
+    for other in others.iter().filter(|other| other.rule.severity == Severity::Error) {
+        errors.entry(&other.object).or_default().push(&other.field);
+    }
+    let is_new = |Finding { object, field, .. }: &Finding| {
+        let says_why = |other: &&str| other.starts_with(field) || field.starts_with(*other) || field == "metadata.name";
+        !errors.get(object).into_iter().flatten().any(says_why)
     };
     let refused: Vec<Finding> = refused.into_iter().filter(is_new).collect();
     others.extend(refused);

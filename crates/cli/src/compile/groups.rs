@@ -150,12 +150,11 @@ fn other_ports(slice: &SliceView<'_>, service: ServiceView<'_>) -> Option<Vec<St
         protocol => Some(format!("{name}/{protocol}")),
     };
     let is_other = |port: &SlicePortView<'_>| port.protocol != TransportProtocol::Tcp || port.number.is_none();
-    let sorted =
-        |ports: &mut dyn Iterator<Item = String>| ports.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
-    let of_slice = sorted(&mut slice.ports().filter(is_other).filter_map(|port| text(port.name, port.protocol)));
-    let of_service =
-        sorted(&mut service.ports().filter(|port| !port.is_tcp()).filter_map(|port| text(port.name, port.protocol)));
-    (of_slice != of_service).then_some(of_slice)
+    let of_slice = slice.ports().filter(is_other).filter_map(|port| text(port.name, port.protocol));
+    let of_slice: BTreeSet<String> = of_slice.collect();
+    let of_service = service.ports().filter(|port| !port.is_tcp()).filter_map(|port| text(port.name, port.protocol));
+    let of_service: BTreeSet<String> = of_service.collect();
+    (of_slice != of_service).then(|| of_slice.into_iter().collect())
 }
 
 fn shared(
