@@ -423,7 +423,7 @@ fn key(prefix: &str, raw: &RawObject, metadata: &ObjectMeta) -> Result<Namespace
 }
 
 /// The Service of an EndpointSlice, from its label: the name of the EndpointSlice is arbitrary.
-fn service_of(name: &NamespacedName, slice: &EndpointSlice) -> Option<NamespacedName> {
+pub(crate) fn service_of(name: &NamespacedName, slice: &EndpointSlice) -> Option<NamespacedName> {
     let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
     Some(NamespacedName::new(&name.namespace, service))
 }

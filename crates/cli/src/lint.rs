@@ -36,7 +36,7 @@ pub use self::{
     report::{LintReport, json, sarif, text},
     rule::{Rule, Severity},
 };
-use crate::kubernetes::{ClusterState, GatewayRoute, NamespacedName, ObjectName, SERVICE_NAME, Sourced};
+use crate::kubernetes::{self, ClusterState, GatewayRoute, NamespacedName, ObjectName, Sourced};
 
 /// The options of lint.
 #[derive(Clone, Debug)]
@@ -124,15 +124,7 @@ fn drop_refused_twice(findings: &mut Vec<Finding>) {
 fn service_of(finding: &Finding, cluster: &ClusterState) -> Option<NamespacedName> {
     let name = NamespacedName::new(&finding.object.namespace, &finding.object.name);
     match finding.object.kind.as_str() {
-        "EndpointSlice" => cluster
-            .slices
-            .get(&name)?
-            .object
-            .metadata
-            .labels
-            .as_ref()?
-            .get(SERVICE_NAME)
-            .map(|service| NamespacedName::new(&name.namespace, service)),
+        "EndpointSlice" => kubernetes::service_of(&name, &cluster.slices.get(&name)?.object),
         "Endpoints" => Some(name),
         _ => None,
     }
