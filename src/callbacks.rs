@@ -10,14 +10,6 @@ use proxy_wasm::types::Action;
 
 use crate::{contexts, http, root};
 
-/// Begins a context: a root context if `root` is 0, else the context of a stream.
-#[unsafe(export_name = "byname_on_context_create")]
-extern "C" fn on_context_create(context: u32, root: u32) {
-    if root != 0 {
-        contexts::stream_created(context, root);
-    }
-}
-
 /// Configures a root context from `bytes` bytes, and returns whether it accepts the configuration.
 #[unsafe(export_name = "byname_on_configure")]
 extern "C" fn on_configure(root: u32, bytes: u32) -> bool {
@@ -26,10 +18,7 @@ extern "C" fn on_configure(root: u32, bytes: u32) -> bool {
 
 #[unsafe(export_name = "byname_on_request_headers")]
 extern "C" fn on_request_headers(stream: u32, _headers: u32, _end_of_stream: u32) -> Action {
-    match contexts::begin(stream) {
-        Some(live) => http::on_request_headers(stream, &live),
-        None => Action::Continue,
-    }
+    http::on_request_headers(stream)
 }
 
 /// Deletes a root context or the context of a stream.

@@ -1,7 +1,7 @@
-//! The contexts of a VM: the configuration that decides each stream, and the streams whose end matters.
+//! The configurations that decide requests, and the streams whose end matters.
 //!
-//! Envoy configures each root context once, and a configuration push comes in a new root context. A stream is
-//! remembered from its creation to its headers, which follow at once, and afterwards only if its end matters.
+//! Envoy configures a plugin in a new root context at each push, and deletes the old one once its streams have ended. A request is
+//! decided by the newest configuration of its plugin that was accepted before its headers arrived.
 
 use std::{
     cell::RefCell,
@@ -13,7 +13,12 @@ use byname_core::HashMap;
 use crate::{
     active_config::ActiveConfig,
     balance::{self, Open},
+    host, stats,
 };
+
+/// Streams that may be open before the first of them ends. More mean that Envoy does not say when streams end, because its list of
+/// capabilities lacks `proxy_on_delete`.
+const MAX_OPEN_BEFORE_AN_END: usize = 10_000;
 
 thread_local! {
     static CONTEXTS: RefCell<Contexts> = RefCell::default();
@@ -21,25 +26,19 @@ thread_local! {
 
 #[derive(Default)]
 struct Contexts {
-    /// Root contexts that serve: the current one, and earlier ones with open streams.
-    roots: Vec<(u32, Rc<ActiveConfig>)>,
-    /// The newest stream, until its headers arrive.
-    newest: Option<(u32, Rc<ActiveConfig>)>,
-    /// Streams whose headers did not arrive before another stream was created, and streams whose end matters.
-    others: HashMap<u32, Stream>,
+    plugins: Vec<Plugin>,
+    /// Streams whose end matters, until it. They may live for days, so they keep no table alive.
+    open: HashMap<u32, (Weak<ActiveConfig>, Open)>,
+    has_seen_an_end: bool,
 }
 
-enum Stream {
-    /// Undecided. It keeps the configuration that was current at its creation.
-    Waiting(Rc<ActiveConfig>),
-    /// Decided. It may live for days, so it keeps no table alive.
-    Open(Weak<ActiveConfig>, Open),
-}
-
-impl Contexts {
-    fn serving(&mut self, root: u32) -> Option<&mut Rc<ActiveConfig>> {
-        self.roots.iter_mut().find(|(other, _)| *other == root).map(|(_, live)| live)
-    }
+/// A filter of Envoy's configuration. Several share a VM if they have the same `vm_id`; Envoy asks for a name that is unique in it
+/// (`PluginConfig.name`).
+struct Plugin {
+    name: Vec<u8>,
+    /// The root context of the newest configuration.
+    root: u32,
+    live: Rc<ActiveConfig>,
 }
 
 /// Passes the contexts to a function that never calls the host, so the contexts are free. If they were not, the default
@@ -48,59 +47,79 @@ fn with<T: Default>(use_them: impl FnOnce(&mut Contexts) -> T) -> T {
     CONTEXTS.with(|contexts| contexts.try_borrow_mut().map(|mut contexts| use_them(&mut contexts)).unwrap_or_default())
 }
 
-/// Makes `live` the configuration that decides new streams of this root context.
-pub(crate) fn root_serves(root: u32, live: Rc<ActiveConfig>) {
+/// The name of the plugin that is configured, or that the request belongs to; `None` if the host does not tell.
+pub(crate) fn plugin_name() -> Option<Vec<u8>> {
+    host::property("plugin_name")
+}
+
+/// Makes `live` decide the requests of the plugin `name`, which is configured in this root context.
+pub(crate) fn root_serves(root: u32, name: Vec<u8>, live: Rc<ActiveConfig>) {
     // Dropping the earlier configuration may take long, so it happens outside the borrow.
-    let _before = with(|contexts| match contexts.serving(root) {
-        Some(serving) => Some(std::mem::replace(serving, live)),
-        None => {
-            contexts.roots.push((root, live));
-            None
-        }
-    });
-}
-
-/// Records a stream that was created under `root`.
-pub(crate) fn stream_created(stream: u32, root: u32) {
-    with(|contexts| {
-        // Envoy creates no stream without a configuration. If it did, its routes would decide, as without the filter.
-        let Some(live) = contexts.serving(root).map(|live| Rc::clone(live)) else { return };
-        if let Some((before, live)) = contexts.newest.replace((stream, live)) {
-            contexts.others.insert(before, Stream::Waiting(live));
-        }
-    });
-}
-
-/// The configuration for a stream whose headers have arrived. Returned once.
-pub(crate) fn begin(stream: u32) -> Option<Rc<ActiveConfig>> {
-    with(|contexts| {
-        if let Some((_, live)) = contexts.newest.take_if(|(newest, _)| *newest == stream) {
-            return Some(live);
-        }
-        match contexts.others.remove(&stream)? {
-            Stream::Waiting(live) => Some(live),
-            open @ Stream::Open(..) => {
-                contexts.others.insert(stream, open);
+    let _before = with(|contexts| {
+        let newest = Plugin { name, root, live };
+        match contexts.plugins.iter_mut().find(|plugin| plugin.name == newest.name) {
+            Some(plugin) => Some(std::mem::replace(plugin, newest)),
+            None => {
+                contexts.plugins.push(newest);
                 None
             }
         }
-    })
+    });
+}
+
+/// The configuration for a request whose headers have arrived; `None` if there is none, in which case Envoy's routes decide as
+/// without the filter.
+///
+/// # Errors
+/// If several plugins share the VM and the host does not name the request's.
+pub(crate) fn serving() -> host::Result<Option<Rc<ActiveConfig>>> {
+    let (only, count) = with(|contexts| {
+        let only = match &*contexts.plugins {
+            [plugin] => Some(Rc::clone(&plugin.live)),
+            _ => None,
+        };
+        (only, contexts.plugins.len())
+    });
+    if count < 2 {
+        return Ok(only);
+    }
+    let name = plugin_name().ok_or(host::NOT_FOUND)?;
+    let live = with(|contexts| {
+        contexts.plugins.iter().find(|plugin| plugin.name == name).map(|plugin| Rc::clone(&plugin.live))
+    });
+    Ok(live)
 }
 
 /// Remembers a stream, decided by `live`, whose end matters.
 pub(crate) fn keep_open(stream: u32, live: &Rc<ActiveConfig>, open: Open) {
-    with(|contexts| drop(contexts.others.insert(stream, Stream::Open(Rc::downgrade(live), open))));
+    let endless = with(|contexts| {
+        contexts.open.insert(stream, (Rc::downgrade(live), open));
+        let is_full = !contexts.has_seen_an_end && contexts.open.len() >= MAX_OPEN_BEFORE_AN_END;
+        if is_full { std::mem::take(&mut contexts.open) } else { HashMap::default() }
+    });
+    if endless.is_empty() {
+        return;
+    }
+    stats::count_host_error();
+    log::error!(
+        "byname: none of {MAX_OPEN_BEFORE_AN_END} requests has ended, so LEAST_REQUEST and outlierDetection do not work; add \
+         proxy_on_delete to allowed_capabilities of capability_restriction_config"
+    );
+    for (_, open) in endless.into_values() {
+        balance::done(None, open);
+    }
 }
 
-/// Forgets a context that was deleted, and records the end of its stream.
+/// Forgets a context that was deleted: records the end of a stream, or drops the configuration of a plugin that is gone. The root
+/// context of an earlier configuration has nothing left to forget.
 pub(crate) fn deleted(context: u32) {
-    let (_undecided, other, _root) = with(|contexts| {
-        let undecided = contexts.newest.take_if(|(newest, _)| *newest == context);
-        let other = if contexts.others.is_empty() { None } else { contexts.others.remove(&context) };
-        let root = contexts.roots.iter().position(|(root, _)| *root == context);
-        (undecided, other, root.map(|place| contexts.roots.swap_remove(place)))
+    let (open, _plugin) = with(|contexts| {
+        let open = if contexts.open.is_empty() { None } else { contexts.open.remove(&context) };
+        contexts.has_seen_an_end |= open.is_some();
+        let gone = contexts.plugins.iter().position(|plugin| plugin.root == context);
+        (open, gone.map(|place| contexts.plugins.swap_remove(place)))
     });
-    if let Some(Stream::Open(live, open)) = other {
+    if let Some((live, open)) = open {
         balance::done(live.upgrade().as_deref().map(|live| &*live.config), open);
     }
 }

@@ -77,7 +77,7 @@ const LOG_CRITICAL: u32 = 5;
 pub(crate) struct Status(pub(crate) u32);
 
 /// There is no such value.
-const NOT_FOUND: Status = Status(1);
+pub(crate) const NOT_FOUND: Status = Status(1);
 
 pub(crate) type Result<T> = core::result::Result<T, Status>;
 

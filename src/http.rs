@@ -23,12 +23,15 @@ const REASON_HEADER: &str = "x-byname-reason";
 const ACCESS_LOG_STATE: &str = "byname";
 const TRACE_STATE: &str = "byname_trace";
 
-/// Decides the request of `stream` by `live`, once its headers are there.
-pub(crate) fn on_request_headers(stream: u32, live: &Rc<ActiveConfig>) -> Action {
-    let action = match live.config.is_passive() {
-        true => host::remove_request_header(live.config.steering.control_header()).map(|()| Action::Continue),
-        false => decide(stream, live),
-    };
+/// Decides the request of `stream`, once its headers are there.
+pub(crate) fn on_request_headers(stream: u32) -> Action {
+    let action = contexts::serving().and_then(|live| match live {
+        None => Ok(Action::Continue),
+        Some(live) if live.config.is_passive() => {
+            host::remove_request_header(live.config.steering.control_header()).map(|()| Action::Continue)
+        }
+        Some(live) => decide(stream, &live),
+    });
     action.unwrap_or_else(|status| {
         stats::count_host_error();
         fail(status)

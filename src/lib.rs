@@ -2,8 +2,8 @@
 //!
 //! It reads a request's headers, lets the core decide, and applies the decision. It knows nothing about names. Between
 //! requests it keeps its configuration, reusable buffers and the core's `Balance`. It starts nothing by itself: no
-//! ticks, calls, threads or shared data. It implements the callbacks `proxy_on_context_create`, `proxy_on_configure`,
-//! `proxy_on_request_headers` and `proxy_on_delete`. Every other export of the SDK is removed from the shipped module.
+//! ticks, calls or threads. It implements the callbacks `proxy_on_configure`, `proxy_on_request_headers`
+//! and `proxy_on_delete`. Every other export of the SDK is removed from the shipped module.
 
 // The build empties `Debug` formatting in the module, because only panic messages would use it.
 #![deny(clippy::use_debug)]

@@ -14,8 +14,8 @@ use crate::{active_config::ActiveConfig, balance, contexts, first, host, stats};
 pub(crate) fn configure(root: u32, bytes: u32) -> bool {
     // `usize` is 32 bits wide here.
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-    let config = match read(bytes) {
-        Ok(config) => config,
+    let (name, config) = match name().and_then(|name| Ok((name, read(bytes)?))) {
+        Ok(read) => read,
         Err(error) => {
             stats::count_refused_configuration();
             log::error!("byname: configuration refused, the last known good one serves on: {error}");
@@ -62,8 +62,16 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
     }
     stats::show(&config);
     balance::sweep();
-    contexts::root_serves(root, Rc::new(ActiveConfig::new(config)));
+    contexts::root_serves(root, name, Rc::new(ActiveConfig::new(config)));
     true
+}
+
+/// The name of the plugin. Without it, requests of several plugins in one VM would be decided by each other's tables.
+fn name() -> Result<Vec<u8>, String> {
+    contexts::plugin_name().ok_or_else(|| {
+        "Envoy does not tell the filter's name; add proxy_get_property to allowed_capabilities of capability_restriction_config"
+            .to_owned()
+    })
 }
 
 #[inline(never)]

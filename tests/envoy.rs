@@ -15,6 +15,7 @@ use byname_test_support::{
     scenario::{self, DemoCaller, ExpectedReply, ROWS, Stage},
 };
 use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 #[tokio::test]
 async fn every_row_of_the_demo_holds_in_every_form() -> TestResult {
@@ -49,6 +50,35 @@ async fn a_push_takes_effect_on_open_connections() -> TestResult {
         assert_eq!(stage.ask(pay, &mut connection).await?.differs(pay), None);
     }
     assert_eq!(stage.envoy.stat("http.shop.downstream_cx_destroy_local").await?, 0, "Envoy closed no connection");
+    Ok(())
+}
+
+/// Envoy tells the module which root context is new, but not which one a request belongs to. So it must configure anew what it is
+/// pushed again, also while requests of that earlier table are open.
+#[tokio::test]
+async fn a_push_back_to_an_earlier_table_takes_effect_beside_its_open_requests() -> TestResult {
+    const TUNNELS: u64 = 8;
+    let stage = Stage::start().await?;
+    let original = stage.envoy.filter("shop")?;
+    let pay = ROWS.iter().find(|row| row.asked == "pay").expect("there is one");
+    let mut tunnels = Vec::new();
+    for _ in 0..TUNNELS {
+        let mut tunnel = TcpStream::connect(("127.0.0.1", stage.envoy.port(DemoCaller::Shop.port()))).await?;
+        tunnel.write_all(b"CONNECT pay:80 HTTP/1.1\r\nHost: pay:80\r\n\r\n").await?;
+        tunnel.readable().await?;
+        tunnels.push(tunnel);
+    }
+    for _ in 0..3 {
+        for (filter, row) in [(scenario::moved(original.clone())?, &scenario::MOVED), (original.clone(), pay)] {
+            stage.envoy.push("shop", &filter, "config_reload").await?;
+            // Enough connections that each worker has one.
+            for _ in 0..8 {
+                let mut connection = stage.connect(DemoCaller::Shop, RequestForm::Host).await?;
+                assert_eq!(stage.ask(row, &mut connection).await?.differs(row), None);
+            }
+        }
+    }
+    assert_eq!(stage.envoy.stat("http.shop.downstream_rq_active").await?, TUNNELS, "the tunnels are still open");
     Ok(())
 }
 

@@ -42,7 +42,7 @@ fn configuration(endpoints: usize, steering: Value) -> String {
 fn host(configuration: &str) -> Result<SmallHost> {
     let mut host = SmallHost::new()?;
     assert!(host.configure(ROOT, configuration)?, "{:?}", host.state().log);
-    host.ask(STREAM, ROOT, WEB.as_bytes())?;
+    host.ask(STREAM, WEB.as_bytes())?;
     host.state_mut().calls.clear();
     Ok(host)
 }
@@ -54,7 +54,6 @@ fn take_calls(host: &mut SmallHost) -> Vec<String> {
 /// One whole stream. The upstream answers with this status, if any.
 fn stream(host: &mut SmallHost, status: Option<i64>) -> Result<()> {
     host.state_mut().properties.remove("response.code");
-    host.begin(STREAM, ROOT)?;
     host.request_headers(STREAM, &[(":authority", WEB.as_bytes())])?;
     if let Some(status) = status {
         host.state_mut().properties.insert("response.code".into(), status.to_le_bytes().to_vec());
@@ -121,7 +120,6 @@ fn failures_eject_an_endpoint_and_time_returns_it() -> TestResult {
     let next = 10;
     assert!(host.configure(next, &configuration(2, json!({"outlierDetection": {"consecutive5xxErrors": 2}})))?);
     host.delete(ROOT)?;
-    host.begin(STREAM, next)?;
     host.delete(STREAM)?;
     host.state_mut().now += 31 * SECOND;
     assert!(host.configure(ROOT, &configuration(2, json!({"outlierDetection": {"consecutive5xxErrors": 2}})))?);
@@ -148,7 +146,6 @@ fn failing_host_calls_never_crash_or_lose_the_endpoint() -> TestResult {
         for status in STATUSES {
             host.state_mut().failing.insert(name, status);
             host.state_mut().response = None;
-            host.begin(STREAM, ROOT)?;
             let headers: &[(&str, &[u8])] = &[(":authority", WEB.as_bytes()), ("x-byname-cluster", b"forged")];
             let action = host.request_headers(STREAM, headers)?;
             host.state_mut().properties.insert("response.code".into(), 503_i64.to_le_bytes().to_vec());
@@ -163,7 +160,6 @@ fn failing_host_calls_never_crash_or_lose_the_endpoint() -> TestResult {
     // Properties that are not a status as a 64-bit integer.
     for property in [vec![], vec![1], vec![0xff; 7], vec![0xff; 8], vec![0xff; 100]] {
         host.state_mut().properties.insert("response.code".into(), property);
-        host.begin(STREAM, ROOT)?;
         assert_eq!(host.request_headers(STREAM, &[(":authority", WEB.as_bytes())])?, Action::Continue);
         host.delete(STREAM)?;
     }
@@ -201,7 +197,6 @@ fn only_failures_of_the_endpoint_count_against_it() -> TestResult {
         let outliers = json!({"outlierDetection": {"consecutive5xxErrors": 3}});
         let mut host = host(&configuration(2, outliers))?;
         for _ in 0..10 {
-            host.begin(STREAM, ROOT)?;
             let headers = [(":authority", WEB.as_bytes()), ("content-type", content_type.as_bytes())];
             host.request_headers(STREAM, &headers)?;
             let properties = &mut host.state_mut().properties;
@@ -222,6 +217,34 @@ fn only_failures_of_the_endpoint_count_against_it() -> TestResult {
     Ok(())
 }
 
+/// A bootstrap whose list of capabilities lacks `proxy_on_delete`.
+#[test]
+fn requests_that_never_end_are_forgotten_with_an_error() -> TestResult {
+    let mut host = SmallHost::new()?;
+    assert!(host.configure(ROOT, &configuration(3, json!({"loadBalancer": {"simple": "LEAST_REQUEST"}})))?);
+    let mut pages = Vec::new();
+    for round in 1..=4_usize {
+        for stream in 0..10_000 {
+            host.request_headers(STREAM + stream, &[(":authority", WEB.as_bytes())])?;
+            host.state_mut().calls.clear();
+        }
+        let errors = host.state().log.iter().filter(|line| line.contains("add proxy_on_delete")).count();
+        assert_eq!(errors, round);
+        assert_eq!(host.state().metric("byname.host_errors"), Some(i64::try_from(round)?));
+        pages.push(host.pages());
+    }
+    assert_eq!(pages[3], pages[0], "{pages:?}");
+    // Once a request has ended, many may be open.
+    host.request_headers(STREAM, &[(":authority", WEB.as_bytes())])?;
+    host.delete(STREAM)?;
+    for stream in 0..20_000 {
+        host.request_headers(STREAM + stream, &[(":authority", WEB.as_bytes())])?;
+        host.state_mut().calls.clear();
+    }
+    assert_eq!(host.state().metric("byname.host_errors"), Some(4));
+    Ok(())
+}
+
 /// A stream that lives for days does not keep the table that steered its request.
 #[test]
 fn long_streams_keep_no_old_table() -> TestResult {
@@ -233,7 +256,6 @@ fn long_streams_keep_no_old_table() -> TestResult {
         let root = 1_000 + push;
         assert!(host.configure(root, &configuration(5_000, outliers.clone()))?);
         let stream = 10_000 + push;
-        host.begin(stream, root)?;
         host.request_headers(stream, &[(":authority", WEB.as_bytes())])?;
         if push > 0 {
             host.delete(root - 1)?;

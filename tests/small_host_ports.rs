@@ -30,7 +30,6 @@ fn host(destination_port: &Value) -> Result<SmallHost> {
 
 /// The port that a request is steered to, and the properties that were asked for.
 fn port(host: &mut SmallHost, headers: &[(&str, &str)]) -> Result<(String, Vec<String>)> {
-    host.begin(STREAM, ROOT)?;
     host.state_mut().calls.clear();
     let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     host.request_headers(STREAM, &headers)?;

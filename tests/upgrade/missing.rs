@@ -28,7 +28,7 @@ enum Effect {
     Held(&'static [&'static str]),
     /// The module does nothing, and every request passes.
     Passes,
-    /// The module cannot read its configuration. Envoy says so and ends.
+    /// The module cannot read its configuration, or its name. Envoy says so and ends.
     EnvoyEnds,
 }
 use Effect::{EnvoyEnds, Fails, Held, Passes, Unchanged};
@@ -38,9 +38,9 @@ const LOGGED: bool = true;
 const SILENT: bool = false;
 
 #[rustfmt::skip]
-const FUNCTIONS: [(&str, Effect, bool); 17] = [
+const FUNCTIONS: [(&str, Effect, bool); 16] = [
     ("proxy_log", Unchanged, LOGGED),
-    ("proxy_get_property", Unchanged, LOGGED),
+    ("proxy_get_property", EnvoyEnds, LOGGED),
     // This configuration writes no access log.
     ("proxy_set_property", Unchanged, SILENT),
     ("proxy_get_current_time_nanoseconds", Unchanged, LOGGED),
@@ -53,7 +53,6 @@ const FUNCTIONS: [(&str, Effect, bool); 17] = [
     ("proxy_increment_metric", Unchanged, LOGGED),
     ("proxy_record_metric", Unchanged, LOGGED),
     ("proxy_call_foreign_function", Fails(&["web"]), LOGGED),
-    ("proxy_on_context_create", Passes, SILENT),
     ("proxy_on_configure", Passes, SILENT),
     ("proxy_on_request_headers", Passes, SILENT),
     ("proxy_on_delete", Unchanged, SILENT),

@@ -1,7 +1,7 @@
 //! Makes the shipped module from the compiled one.
 //!
 //! The SDK exports every callback of proxy-wasm, and Envoy calls each exported callback: ten calls into the VM for a
-//! small request instead of three. So this removes the exports that the filter does not implement, and the code that
+//! small request instead of two. So this removes the exports that the filter does not implement, and the code that
 //! only they needed.
 //!
 //! The filter's own callbacks replace the SDK's, so the SDK's dispatcher is removed too. Tables of virtual functions
@@ -35,16 +35,13 @@ const EXPORTS: &[&str] = &[
     "_initialize",
     // The SDK's allocator, for data from the host.
     "malloc",
-    "proxy_on_context_create",
     "proxy_on_configure",
     "proxy_on_request_headers",
-    // Without this callback, no context would ever be freed.
     "proxy_on_delete",
 ];
 
 /// The filter's callbacks with the exported names that they take over. The SDK already defines those names.
 const RENAMED: &[(&str, &str)] = &[
-    ("byname_on_context_create", "proxy_on_context_create"),
     ("byname_on_configure", "proxy_on_configure"),
     ("byname_on_request_headers", "proxy_on_request_headers"),
     ("byname_on_delete", "proxy_on_delete"),

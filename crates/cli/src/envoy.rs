@@ -22,7 +22,7 @@ pub use self::{
 };
 pub(crate) use self::{
     cluster::ClusterBuilder,
-    filter::{dynamic_forward_proxy, wasm},
+    filter::{Capabilities, dynamic_forward_proxy, wasm},
     steered::{early_header_mutations, steered_route},
     value::{extension, typed},
 };

@@ -109,17 +109,34 @@ fn each_format_matches_its_snapshot() -> TestResult {
     Ok(())
 }
 
-/// A test of the module compares `envoy/ecds/shop.yaml` with the module's imports.
+/// A test of the module compares `envoy/ecds/shop.yaml` with the module's imports and exports.
 #[test]
-fn envoy_ecds_has_the_capabilities_of_the_handwritten_file() -> TestResult {
-    let wasm = |text: &str| -> Result<Value> {
-        let wasm = yaml_documents(text)?[0]["resources"][0]["typed_config"]["config"].clone();
-        Ok(json!([wasm["failure_policy"], wasm["vm_config"]["capability_restriction_config"]]))
+fn filters_have_the_capabilities_of_the_handwritten_files() -> TestResult {
+    let of = |wasm: &Value| json!([wasm["failure_policy"], wasm["vm_config"]["capability_restriction_config"]]);
+    let discovered =
+        |text: &str| Ok::<_, anyhow::Error>(of(&yaml_documents(text)?[0]["resources"][0]["typed_config"]["config"]));
+    let inline = |text: &str| {
+        let document = yaml_documents(text)?.remove(0);
+        let manager = &document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        Ok::<_, anyhow::Error>(of(&manager["http_filters"][0]["typed_config"]["config"]))
     };
-    let written = Workdir::new()?.compile(SHOP, &shop(), &["--format", "envoy-ecds"])?;
-    let by_hand = wasm(&fs::read_to_string(repository().join("envoy/ecds/shop.yaml"))?)?;
-    assert_eq!(wasm(&written)?, by_hand);
-    assert!(by_hand[1]["allowed_capabilities"].as_object().is_some_and(|all| all.len() == 19));
+    let by_hand = |file: &str| fs::read_to_string(repository().join("envoy").join(file));
+    let workdir = Workdir::new()?;
+    let ecds = discovered(&workdir.compile(SHOP, &shop(), &["--format", "envoy-ecds"])?)?;
+    assert_eq!(ecds, discovered(&by_hand("ecds/shop.yaml")?)?);
+    let by_cluster = inline(&workdir.compile(SHOP, &shop(), &["--format", "envoy-bootstrap"])?)?;
+    assert_eq!(by_cluster, inline(&by_hand("cluster.yaml")?)?);
+    assert_ne!(by_cluster, ecds);
+    for (field, value) in [
+        ("steering.loadBalancer.simple", json!("LEAST_REQUEST")),
+        ("steering.outlierDetection", json!({"consecutive5xxErrors": 5})),
+        ("table.services.shop/cart.steering.loadBalancer.simple", json!("LEAST_REQUEST")),
+        ("table.services.shop/cart.steering.outlierDetection", json!({"consecutive5xxErrors": 5})),
+    ] {
+        let config = with(ways()[2].1.clone(), &[(field, value)]);
+        let watches = inline(&workdir.compile(SHOP, &config, &["--format", "envoy-bootstrap"])?)?;
+        assert_eq!(watches, ecds, "{field}");
+    }
     Ok(())
 }
 

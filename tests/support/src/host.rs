@@ -31,7 +31,7 @@ pub enum Action {
 }
 
 impl SmallHost {
-    /// Creates a VM.
+    /// Creates a VM for a plugin that is called `byname`.
     ///
     /// # Errors
     /// If the module is not built or does not start.
@@ -43,7 +43,9 @@ impl SmallHost {
             module.map(|module| (engine, module)).map_err(|error| format!("{error:#}"))
         });
         let (engine, module) = compiled.as_ref().map_err(|error| anyhow!("{error}"))?;
-        let mut store = Store::new(engine, HostState::default());
+        let mut state = HostState::default();
+        state.properties.insert("plugin_name".to_owned(), b"byname".to_vec());
+        let mut store = Store::new(engine, state);
         store.set_fuel(FUEL)?;
         let instance = linker(engine)?.instantiate_and_start(&mut store, module)?;
         let memory = instance.get_memory(&store, "memory").context("the module exports no memory")?;
@@ -63,7 +65,7 @@ impl SmallHost {
         self.store.data_mut()
     }
 
-    /// Creates a root context and configures it, as Envoy does at a configuration push. Returns whether the module
+    /// Configures a new root context, as Envoy does at a configuration push. Returns whether the module
     /// accepts it.
     ///
     /// # Errors
@@ -79,16 +81,7 @@ impl SmallHost {
     /// # Errors
     /// If the module crashes.
     pub fn configure_with_length(&mut self, root: u32, bytes: u32) -> Result<bool> {
-        self.call::<_, ()>("proxy_on_context_create", (root, 0_u32))?;
         Ok(self.call::<_, u32>("proxy_on_configure", (root, bytes))? != 0)
-    }
-
-    /// Begins a stream under a root context.
-    ///
-    /// # Errors
-    /// If the module crashes.
-    pub fn begin(&mut self, stream: u32, root: u32) -> Result<()> {
-        self.call("proxy_on_context_create", (stream, root))
     }
 
     /// Passes the request headers to the module.
@@ -111,12 +104,11 @@ impl SmallHost {
         self.call("proxy_on_delete", context)
     }
 
-    /// Runs a whole stream: begins it, sends a request for `authority` over `http`, and ends it.
+    /// Runs a whole stream: sends a request for `authority` over `http`, and ends it.
     ///
     /// # Errors
     /// If the module crashes.
-    pub fn ask(&mut self, stream: u32, root: u32, authority: &[u8]) -> Result<Action> {
-        self.begin(stream, root)?;
+    pub fn ask(&mut self, stream: u32, authority: &[u8]) -> Result<Action> {
         let headers: [(&str, &[u8]); 4] =
             [(":authority", authority), (":path", b"/"), (":method", b"GET"), (":scheme", b"http")];
         let action = self.request_headers(stream, &headers)?;

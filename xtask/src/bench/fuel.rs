@@ -69,7 +69,7 @@ fn count(services: usize) -> Result<Fuel> {
         for _ in 0..=WARM_UP {
             stream += 1;
             host.take_fuel()?;
-            let action = host.ask(stream, ROOT, authority.as_bytes())?;
+            let action = host.ask(stream, authority.as_bytes())?;
             ensure!(action == expected, "{path}: {action:?}");
             *fuel = host.take_fuel()?;
         }

@@ -22,6 +22,18 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// Whether the filter has to know when a request ends: it counts open requests, or failures.
+    #[must_use]
+    pub fn watches_ends(&self) -> bool {
+        let counts = |balancer: &wire::LoadBalancer| balancer.simple == Some(wire::SimpleLb::LeastRequest);
+        let steering = &self.wire.steering;
+        counts(&steering.load_balancer)
+            || steering.outlier_detection.is_some()
+            || self.wire.table.services.values().filter_map(|service| service.steering.as_ref()).any(|steering| {
+                steering.load_balancer.as_ref().is_some_and(counts) || steering.outlier_detection.is_some()
+            })
+    }
+
     /// The warning about Services that no caller of this configuration can reach, because it does not tell the caller's node.
     #[must_use]
     pub fn unknown_node(&self) -> Option<String> {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, rc::Rc};
 
 use super::{
     cluster::{ClusterBuilder, Style},
-    filter::{discovered, dynamic_forward_proxy, inline},
+    filter::{Capabilities, discovered, dynamic_forward_proxy, inline},
     steered::{early_header_mutations, ends_tunnels, steered_route, steered_tunnel_route},
     template::fill,
     value::{empty, extension, socket_address, typed, watched},
@@ -140,7 +140,8 @@ fn reason_header(reason: &'static str) -> Yaml {
 fn http_filters(compiled: &Compiled, clusters: &UpstreamClusters, namespace: &str, wanted: &Bootstrap) -> Yaml {
     let mut filters = vec![match &wanted.ecds_file {
         Some(file) => discovered(file, namespace, &wanted.module),
-        None => inline(&compiled.text, &wanted.module),
+        None if compiled.watches_ends() => inline(&compiled.text, &wanted.module, Capabilities::All),
+        None => inline(&compiled.text, &wanted.module, Capabilities::WithoutEnds),
     }];
     if clusters.by_name.values().any(|upstream| matches!(upstream, UpstreamCluster::DynamicForwardProxy { .. })) {
         filters.push(Yaml::commented(

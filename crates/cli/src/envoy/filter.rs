@@ -17,8 +17,9 @@ pub const FILTER_NAME: &str = "byname";
 /// The default path of the module.
 pub const DEFAULT_MODULE: &str = "/etc/byname/byname.wasm";
 
-/// The host functions that the module calls.
-const CAPABILITIES: [&str; 19] = [
+/// The host functions that the module calls, and the callbacks that it exports, but for [`ON_DELETE`]. Modules of the last release export
+/// `proxy_on_context_create` and need it.
+const CAPABILITIES: [&str; 18] = [
     "proxy_log",
     "proxy_get_property",
     "proxy_set_property",
@@ -37,8 +38,22 @@ const CAPABILITIES: [&str; 19] = [
     "proxy_on_context_create",
     "proxy_on_configure",
     "proxy_on_request_headers",
-    "proxy_on_delete",
 ];
+
+/// Tells the module that a request has ended.
+const ON_DELETE: &str = "proxy_on_delete";
+
+/// What Envoy lets the module call, and which callbacks it calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Capabilities {
+    /// Everything. WasmPlugins and Envoys older than 1.40 have no such list here.
+    Unrestricted,
+    /// What the module uses.
+    All,
+    /// What the module uses where the end of a request does not matter, because each call takes time. A filter that can be
+    /// reconfigured has [`Capabilities::All`].
+    WithoutEnds,
+}
 
 /// Options of the filter's discovery file.
 #[derive(Clone, Debug)]
@@ -63,14 +78,14 @@ pub fn ecds(json: &str, EcdsFilter { name, module }: &EcdsFilter) -> String {
     let resource = typed! {
         "envoy.config.core.v3.TypedExtensionConfig",
         "name": name.clone(),
-        "typed_config": wasm(json, module, true),
+        "typed_config": wasm(json, module, Capabilities::All),
     };
     discovery_file(COMMENT, vec![resource])
 }
 
 /// The filter as part of a filter chain.
-pub(super) fn inline(json: &str, module: &Path) -> Yaml {
-    extension(FILTER_NAME, wasm(json, module, true))
+pub(super) fn inline(json: &str, module: &Path, capabilities: Capabilities) -> Yaml {
+    extension(FILTER_NAME, wasm(json, module, capabilities))
 }
 
 /// The filter, discovered from `file`. Until the file exists, the filter passes everything through.
@@ -87,16 +102,17 @@ connection. If the new file is invalid, Envoy rejects it and keeps the last know
         "type_urls": Yaml::one_line(["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"]),
         "default_config": Yaml::commented(
             "Until the first valid file is loaded, the table is empty.",
-            wasm(&empty_table, module, true),
+            wasm(&empty_table, module, Capabilities::All),
         ),
     };
     Yaml::commented(COMMENT, map! { "name": FILTER_NAME, "config_discovery": discovery })
 }
 
-/// The filter's configuration. Envoys older than 1.40 have the list of capabilities elsewhere.
-pub(crate) fn wasm(json: &str, module: &Path, restricted: bool) -> Yaml {
-    let capabilities = restricted.then(|| {
-        let allowed = CAPABILITIES.iter().map(|name| ((*name).into(), empty())).collect();
+/// The filter's configuration.
+pub(crate) fn wasm(json: &str, module: &Path, capabilities: Capabilities) -> Yaml {
+    let ends = (capabilities == Capabilities::All).then_some(ON_DELETE);
+    let capabilities = (capabilities != Capabilities::Unrestricted).then(|| {
+        let allowed = CAPABILITIES.into_iter().chain(ends).map(|name| (name.into(), empty())).collect();
         Yaml::commented(
             "The module may call only these host functions.",
             map! { "allowed_capabilities": Yaml::Map(allowed) },

@@ -6,7 +6,8 @@ use super::object::{IstioObject, Placement};
 use crate::{
     compile::{Compiled, Steered, UpstreamCluster, UpstreamClusters},
     envoy::{
-        ClusterBuilder, Style, dynamic_forward_proxy, early_header_mutations, extension, steered_route, typed, wasm,
+        Capabilities, ClusterBuilder, Style, dynamic_forward_proxy, early_header_mutations, extension, steered_route,
+        typed, wasm,
     },
     input::{InputError, InputErrors},
     output::yaml::{Yaml, fields, map, one_line},
@@ -59,7 +60,7 @@ pub fn envoy_filter(
         Yaml::commented(ROUTE, patch("HTTP_ROUTE", None, "INSERT_FIRST", Yaml::Map(route))),
     ];
     if let Some(module) = module {
-        let filter = extension("byname", wasm(&compiled.text, module, false));
+        let filter = extension("byname", wasm(&compiled.text, module, Capabilities::Unrestricted));
         patches.push(Yaml::commented(FILTER, patch("HTTP_FILTER", Some(in_chain(None)), "INSERT_FIRST", filter)));
     }
     let (mut added, mut problems) = (Vec::new(), InputErrors::default());
