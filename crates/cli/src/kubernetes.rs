@@ -33,6 +33,7 @@ use k8s_openapi::{
 };
 use serde::de::DeserializeOwned;
 
+use self::metadata::{DEFAULT_NAMESPACE, is_raw_of_api, namespace_of};
 pub use self::{
     endpoint_view::{Conditions, EndpointView},
     endpoints_object::EndpointsObject,
@@ -51,10 +52,6 @@ pub use self::{
     slice_view::{AddressType, SliceView},
     sourced::{Objects, Sourced},
     workload::Workload,
-};
-use self::{
-    metadata::{is_raw_of_api, namespace_of},
-    name::DEFAULT_NAMESPACE,
 };
 use crate::input::{self, Excluded, InputError, InputErrors, LeftOut, RawObject, ReadOptions, Source, SourceLocation};
 
@@ -292,7 +289,7 @@ impl ClusterState {
             Some((name, remarks)) => _ = self.remarks.insert(name, remarks),
             // An earlier state of the object may have had some.
             None if !self.remarks.is_empty() && is_read(&raw.api_version, &raw.kind) => {
-                remark::object_name(&raw).and_then(|name| self.remarks.remove(&name));
+                ObjectName::of_raw(&raw).and_then(|name| self.remarks.remove(&name));
             }
             None => {}
         }
@@ -490,8 +487,7 @@ fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputErro
             .with_object(called())
             .with_field(unreadable.field)
     })?;
-    let version = raw.metadata("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default();
-    Ok(Sourced { object, place: raw.place.clone(), lines: Lines::new(&raw.node), version })
+    Ok(Sourced::new(object, raw))
 }
 
 /// The objects of a namespace, by name.
