@@ -215,6 +215,7 @@ impl ClusterState {
             kind => {
                 let kind = match kind {
                     "Pod" | "Node" | "Namespace" | "Ingress" | "Endpoints" => kind,
+                    "WasmPlugin" | "TrafficExtension" | "EnvoyFilter" => kind,
                     kind if kind.ends_with("Route") => "Route",
                     _ => "Workload",
                 };
@@ -385,6 +386,10 @@ impl ClusterState {
                 add(&mut self.mesh_rules, "rule", name, rule)
             }
             (group, kind) => {
+                if let Some(kind) = proxy_extension(group, kind) {
+                    self.count(kind, &raw);
+                    return Ok(());
+                }
                 let Some(kind) = workload::kind(group, kind) else { return self.skip(raw) };
                 // Only lint reads workloads, so an unreadable one must not stop the other commands.
                 let Ok(workload) = sourced::<workload::WorkloadObject>(&raw) else { return self.skip(raw) };
@@ -410,6 +415,16 @@ impl ClusterState {
             self.listed.insert((kind, namespace_of(raw).to_owned()));
             self.listed_in.insert((kind, Arc::clone(&raw.place.file)));
         }
+    }
+}
+
+/// The kind of an object that extends the proxies of Istio. Only the folder `istio` reads what it holds.
+fn proxy_extension(group: &str, kind: &str) -> Option<&'static str> {
+    match (group, kind) {
+        ("extensions.istio.io", "WasmPlugin") => Some("WasmPlugin"),
+        ("extensions.istio.io", "TrafficExtension") => Some("TrafficExtension"),
+        ("networking.istio.io", "EnvoyFilter") => Some("EnvoyFilter"),
+        _ => None,
     }
 }
 

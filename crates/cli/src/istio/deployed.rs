@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use byname_core::{FieldError, FieldErrors};
+use byname_core::FieldError;
 
 use super::{deployed_configuration::DeployedConfiguration, patches::Patches, reach::Reach};
 use crate::{
     input::RawObject,
     kubernetes::{ObjectError, ObjectName, Sourced},
+    output::count,
 };
 
 /// An object that deploys byname: a WasmPlugin or TrafficExtension with byname's configuration, or any EnvoyFilter.
@@ -54,14 +55,19 @@ impl Deployed {
     }
 }
 
-/// The errors for which the filter refuses the configuration of this object.
+/// The errors for which the filter refuses the configuration of this object; the last one counts those that the filter does not list.
 #[must_use]
 pub fn refusals(name: &ObjectName, deployed: &Sourced<Deployed>) -> Vec<ObjectError> {
     let Some(configuration) = &deployed.object.configuration else { return Vec::new() };
-    let refused = configuration.read.as_ref().err().map(FieldErrors::listed).unwrap_or_default();
+    let Err(refused) = &configuration.read else { return Vec::new() };
     let error = |error: &FieldError| {
         let (field, reason) = configuration.error(error);
         deployed.problem(name.clone(), field, reason, error.error_type.fix())
     };
-    refused.iter().map(error).collect()
+    let more = refused.count() - refused.listed().len();
+    let more = (more > 0).then(|| {
+        let reason = format!("has {}", count(more, "more error", "more errors"));
+        deployed.problem(name.clone(), configuration.field.clone(), reason, "correct the errors that are listed first")
+    });
+    refused.listed().iter().map(error).chain(more).collect()
 }
