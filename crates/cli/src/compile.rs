@@ -183,6 +183,12 @@ fn wrong_labels(view: ServiceView<'_>) -> impl Iterator<Item = ObjectError> {
     })
 }
 
+/// The Service of a table that `view` has, without endpoints. A field with an error has its default.
+#[must_use]
+pub fn without_endpoints(cluster: &ClusterState, view: ServiceView<'_>) -> wire::Service {
+    service::compile(cluster, view, service::ServiceOptions { own: None, names_only: true, node: None }).0
+}
+
 /// Every error for which the filter would refuse a Service, whatever the rest of the table is.
 #[must_use]
 pub fn refusals(cluster: &ClusterState, view: ServiceView<'_>) -> Vec<ObjectError> {

@@ -33,6 +33,7 @@ use k8s_openapi::{
 };
 use serde::de::DeserializeOwned;
 
+use self::metadata::{DEFAULT_NAMESPACE, is_raw_of_api, namespace_of};
 pub use self::{
     endpoint_view::{Conditions, EndpointView},
     endpoints_object::EndpointsObject,
@@ -51,10 +52,6 @@ pub use self::{
     slice_view::{AddressType, SliceView},
     sourced::{Objects, Sourced},
     workload::Workload,
-};
-use self::{
-    metadata::{is_raw_of_api, namespace_of},
-    name::DEFAULT_NAMESPACE,
 };
 use crate::input::{self, Excluded, InputError, InputErrors, LeftOut, RawObject, ReadOptions, Source, SourceLocation};
 
@@ -218,6 +215,7 @@ impl ClusterState {
             kind => {
                 let kind = match kind {
                     "Pod" | "Node" | "Namespace" | "Ingress" | "Endpoints" => kind,
+                    "WasmPlugin" | "TrafficExtension" | "EnvoyFilter" => kind,
                     kind if kind.ends_with("Route") => "Route",
                     _ => "Workload",
                 };
@@ -292,7 +290,7 @@ impl ClusterState {
             Some((name, remarks)) => _ = self.remarks.insert(name, remarks),
             // An earlier state of the object may have had some.
             None if !self.remarks.is_empty() && is_read(&raw.api_version, &raw.kind) => {
-                remark::object_name(&raw).and_then(|name| self.remarks.remove(&name));
+                ObjectName::of_raw(&raw).and_then(|name| self.remarks.remove(&name));
             }
             None => {}
         }
@@ -388,6 +386,10 @@ impl ClusterState {
                 add(&mut self.mesh_rules, "rule", name, rule)
             }
             (group, kind) => {
+                if let Some(kind) = proxy_extension(group, kind) {
+                    self.count(kind, &raw);
+                    return Ok(());
+                }
                 let Some(kind) = workload::kind(group, kind) else { return self.skip(raw) };
                 // Only lint reads workloads, so an unreadable one must not stop the other commands.
                 let Ok(workload) = sourced::<workload::WorkloadObject>(&raw) else { return self.skip(raw) };
@@ -413,6 +415,16 @@ impl ClusterState {
             self.listed.insert((kind, namespace_of(raw).to_owned()));
             self.listed_in.insert((kind, Arc::clone(&raw.place.file)));
         }
+    }
+}
+
+/// The kind of an object that extends the proxies of Istio. Only the folder `istio` reads what it holds.
+fn proxy_extension(group: &str, kind: &str) -> Option<&'static str> {
+    match (group, kind) {
+        ("extensions.istio.io", "WasmPlugin") => Some("WasmPlugin"),
+        ("extensions.istio.io", "TrafficExtension") => Some("TrafficExtension"),
+        ("networking.istio.io", "EnvoyFilter") => Some("EnvoyFilter"),
+        _ => None,
     }
 }
 
@@ -490,8 +502,7 @@ fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputErro
             .with_object(called())
             .with_field(unreadable.field)
     })?;
-    let version = raw.metadata("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default();
-    Ok(Sourced { object, place: raw.place.clone(), lines: Lines::new(&raw.node), version })
+    Ok(Sourced::new(object, raw))
 }
 
 /// The objects of a namespace, by name.

@@ -6,6 +6,7 @@
 mod backends;
 mod baseline;
 mod context;
+mod deployed;
 mod endpoints;
 mod exposure;
 mod external_names;
@@ -13,6 +14,7 @@ mod finding;
 mod findings;
 mod ignore;
 mod ignore_annotations;
+mod input;
 mod names;
 mod patch;
 mod ports;
@@ -31,6 +33,7 @@ pub use self::{
     baseline::Baseline,
     finding::{Finding, Ignored, IgnoredBy},
     ignore::Ignore,
+    input::LintInput,
     patch::Patch,
     registry::{by_id, rules},
     report::{LintReport, json, sarif, text},
@@ -43,6 +46,8 @@ use crate::kubernetes::{self, ClusterState, GatewayRoute, NamespacedName, Object
 pub struct LintOptions {
     /// The cluster domain.
     pub domain: String,
+    /// The mesh's root namespace, whose objects are for every namespace.
+    pub root_namespace: String,
     /// The rules to ignore.
     pub ignores: Vec<Ignore>,
     /// The findings to ignore because a team has them already.
@@ -51,36 +56,44 @@ pub struct LintOptions {
 
 impl Default for LintOptions {
     fn default() -> Self {
-        Self { domain: "cluster.local".into(), ignores: Vec::new(), baseline: None }
+        Self {
+            domain: "cluster.local".into(),
+            root_namespace: "istio-system".into(),
+            ignores: Vec::new(),
+            baseline: None,
+        }
     }
 }
 
-/// Checks a cluster by every rule.
+/// Checks objects by every rule.
 #[must_use]
-pub fn lint(cluster: &ClusterState, options: &LintOptions) -> LintReport {
-    check(cluster, options, false)
+pub fn lint(input: &LintInput, options: &LintOptions) -> LintReport {
+    check(input, options, false)
 }
 
 /// Checks the objects of one file of several. A rule that needs objects of a certain kind does not run, because other files may
 /// have them.
 #[must_use]
-pub fn lint_file(cluster: &ClusterState, options: &LintOptions) -> LintReport {
-    check(cluster, options, true)
+pub fn lint_file(input: &LintInput, options: &LintOptions) -> LintReport {
+    check(input, options, true)
 }
 
-fn check(cluster: &ClusterState, options: &LintOptions, is_one_of_several: bool) -> LintReport {
-    let context = Context::new(cluster, &options.domain, rules().map(|rule| rule.id).collect());
+fn check(input: &LintInput, options: &LintOptions, is_one_of_several: bool) -> LintReport {
+    let cluster = &input.cluster;
+    let LintOptions { domain, root_namespace, .. } = options;
+    let context = Context::new(input, domain, root_namespace, rules().map(|rule| rule.id).collect());
     let mut findings = Vec::new();
     let mut not_run: BTreeMap<&'static str, Vec<&'static Rule>> = BTreeMap::new();
     let mut in_part: BTreeMap<&'static str, Vec<&'static Rule>> = BTreeMap::new();
     for rule in rules() {
+        let lacks = |kind: &&str| !is_read(cluster, kind) && matters(&context, rule, kind);
         let missing: BTreeSet<&str> = match is_one_of_several {
-            false => rule.needs.iter().copied().filter(|kind| !is_read(cluster, kind)).collect(),
+            false => rule.needs.iter().copied().filter(lacks).collect(),
             true => rule.needs.first().map(|_| report::OTHER_FILES).into_iter().collect(),
         };
         if missing.is_empty() {
             findings.extend(finding::run(rule, &context));
-            if let Some(kind) = rule.absence.filter(|kind| matters(cluster, kind) && !cluster.lists_any(kind)) {
+            if let Some(kind) = rule.absence.filter(|kind| matters(&context, rule, kind) && !cluster.lists_any(kind)) {
                 in_part.entry(kind).or_default().push(rule);
             }
         }
@@ -130,12 +143,16 @@ fn service_of(finding: &Finding, cluster: &ClusterState) -> Option<NamespacedNam
     }
 }
 
-/// Whether it matters that the input lacks a kind: ReferenceGrants only for routes into other namespaces.
-fn matters(cluster: &ClusterState, kind: &str) -> bool {
+/// Whether it matters to a rule that the input lacks a kind: ReferenceGrants only for routes into other namespaces, and others only
+/// for a deployed object.
+fn matters(context: &Context<'_>, rule: &Rule, kind: &str) -> bool {
     let leaves = |(name, route): (&NamespacedName, &Sourced<GatewayRoute>)| {
         route.object.backends.iter().any(|(_, to)| to.namespace.as_ref().is_some_and(|to| *to != name.namespace))
     };
-    kind != "ReferenceGrant" || cluster.routes.iter().any(leaves)
+    match kind {
+        "ReferenceGrant" => context.cluster.routes.iter().any(leaves),
+        kind => deployed::matters(context, rule, kind),
+    }
 }
 
 /// Whether the input has objects of a kind that a rule needs.

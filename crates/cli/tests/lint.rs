@@ -5,6 +5,8 @@
 
 #[path = "lint/ci.rs"]
 mod ci;
+#[path = "lint/deployed.rs"]
+mod deployed;
 #[path = "lint/knowledge.rs"]
 mod knowledge;
 #[path = "lint/precision.rs"]
@@ -20,9 +22,9 @@ use std::{
 };
 
 use byname_cli::{
-    input::{Source, read_stream},
-    kubernetes::ClusterState,
-    lint::{Finding, Ignore, IgnoredBy, LintOptions, LintReport, json, lint, rules, sarif, text},
+    input::{Excluded, ReadOptions, Source, read_stream},
+    kubernetes::is_read,
+    lint::{Finding, Ignore, IgnoredBy, LintInput, LintOptions, LintReport, json, lint, rules, sarif, text},
 };
 use proptest::{collection, prelude::*, sample};
 use serde_json::Value;
@@ -34,18 +36,19 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint")
 }
 
-fn read(path: &Path) -> ClusterState {
-    ClusterState::read(&[Source::Path(path.to_owned())], &mut |_| ()).unwrap()
+fn read(path: &Path) -> LintInput {
+    let options = ReadOptions { is_read, excluded: Excluded::default(), is_strict: true };
+    LintInput::read(&[Source::Path(path.to_owned())], &options, &mut |_| ()).unwrap().0
 }
 
-fn parse(yaml: &str) -> ClusterState {
-    let mut cluster = ClusterState::default();
-    read_stream(yaml.as_bytes(), "test.yaml", &mut |object| cluster.add(object)).unwrap();
-    cluster
+fn parse(yaml: &str) -> LintInput {
+    let mut objects = LintInput::default();
+    read_stream(yaml.as_bytes(), "test.yaml", &mut |object| objects.add(object)).unwrap();
+    objects
 }
 
-fn judge(cluster: &ClusterState) -> LintReport {
-    lint(cluster, &LintOptions::default())
+fn judge(objects: &LintInput) -> LintReport {
+    lint(objects, &LintOptions::default())
 }
 
 /// The rules with findings that are not ignored.
@@ -569,7 +572,7 @@ proptest! {
         for index in lost {
             lines.remove(index.index(lines.len()));
         }
-        let mut cluster = ClusterState::default();
+        let mut cluster = LintInput::default();
         let left = lines.join("\n");
         if read_stream(left.as_bytes(), "test.yaml", &mut |object| cluster.add(object)).is_ok() {
             let report = judge(&cluster);

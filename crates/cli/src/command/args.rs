@@ -10,8 +10,9 @@ use clap::{
 
 use super::reading::{ReadProgress, say_if_waiting, say_left_out, say_skipped};
 use crate::{
-    input::{self, Excluded, InputErrors, LeftOut, ReadOptions, Source},
+    input::{self, Excluded, InputErrors, ReadOptions, Source},
     kubernetes::{self, ClusterState},
+    lint::LintInput,
     output,
 };
 
@@ -142,7 +143,7 @@ impl Input {
     /// # Errors
     /// If the input is invalid, or has no Service.
     pub(super) fn read(&self) -> Result<ClusterState, InputErrors> {
-        let (cluster, left_out) = self.read_sources(&self.sources())?;
+        let (cluster, left_out) = self.read_sources(&self.sources(), ClusterState::read_with)?;
         // What is missing comes first: it is why nothing else is printed.
         let has_services = !cluster.services.is_empty();
         if !has_services {
@@ -154,32 +155,32 @@ impl Input {
         if has_services { Ok(cluster) } else { Err(InputErrors::default()) }
     }
 
-    /// Reads the cluster, which may have no Service, and reports on the standard error what was left out.
-    pub(super) fn read_any(&self) -> Result<ClusterState, InputErrors> {
-        let (cluster, left_out) = self.read_sources(&self.sources())?;
+    /// Reads the objects that lint checks, which may have no Service, and reports on the standard error what was left out.
+    pub(super) fn read_any(&self) -> Result<LintInput, InputErrors> {
+        let (objects, left_out) = self.read_sources(&self.sources(), LintInput::read)?;
         say_left_out(&left_out);
-        say_skipped(&cluster.skipped);
-        Ok(cluster)
+        say_skipped(&objects.cluster.skipped);
+        Ok(objects)
     }
 
-    /// Reads each file by itself, and passes its cluster to `each`. Reports on the standard error what was left out of all files.
+    /// Reads each file by itself, and passes its objects to `each`. Reports on the standard error what was left out of all files.
     ///
     /// # Errors
     /// Those of all files.
-    pub(super) fn read_each(&self, each: &mut dyn FnMut(&ClusterState)) -> Result<(), InputErrors> {
+    pub(super) fn read_each(&self, each: &mut dyn FnMut(&LintInput)) -> Result<(), InputErrors> {
         let options = self.options();
         let (files, mut left_out) = input::files_of(&self.sources(), &options)?;
         say_if_waiting(&files);
         let mut problems = InputErrors::default();
         let mut skipped = BTreeMap::new();
         for file in &files {
-            match ClusterState::read_with(std::slice::from_ref(file), &options, &mut |_| {}) {
-                Ok((cluster, of_file)) => {
+            match LintInput::read(std::slice::from_ref(file), &options, &mut |_| {}) {
+                Ok((objects, of_file)) => {
                     left_out.append(of_file);
-                    for (kind, count) in &cluster.skipped {
+                    for (kind, count) in &objects.cluster.skipped {
                         *skipped.entry(kind.clone()).or_default() += count;
                     }
-                    each(&cluster);
+                    each(&objects);
                 }
                 Err(of_file) => problems.append(of_file),
             }
@@ -205,10 +206,14 @@ impl Input {
         }
     }
 
-    fn read_sources(&self, sources: &[Source]) -> Result<(ClusterState, LeftOut), InputErrors> {
+    fn read_sources<T>(
+        &self,
+        sources: &[Source],
+        read: impl FnOnce(&[Source], &ReadOptions, &mut dyn FnMut(u64)) -> Result<T, InputErrors>,
+    ) -> Result<T, InputErrors> {
         say_if_waiting(sources);
         let options = self.options();
         let mut progress = ReadProgress::new(sources, &options.excluded);
-        ClusterState::read_with(sources, &options, &mut |bytes| progress.add(bytes))
+        read(sources, &options, &mut |bytes| progress.add(bytes))
     }
 }

@@ -23,6 +23,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   kubectl get svc,endpointslices,pods,nodes,ingresses,namespaces -A -o yaml | byname lint
+  kubectl get svc,wasmplugins,envoyfilters -A -o yaml | byname lint
   byname lint -f manifests/ --fail-on error
   byname lint -f cluster.yaml --ignore BN056:shop/edge=\"until the new load balancer is there\"
   byname lint -f manifests/ -o sarif --output-file byname.sarif
@@ -67,6 +68,9 @@ pub(super) struct Lint {
     /// Use this cluster domain.
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local", value_parser = parse_domain)]
     cluster_domain: String,
+    /// The mesh's root namespace: the objects of Istio's there are for every namespace.
+    #[arg(long, value_name = "NAMESPACE", default_value = "istio-system")]
+    root_namespace: String,
     /// Write to this file, replaced atomically. Default: the standard output.
     #[arg(long, value_name = "FILE")]
     output_file: Option<PathBuf>,
@@ -122,7 +126,12 @@ impl Lint {
             })?),
             None => None,
         };
-        let options = LintOptions { domain: self.cluster_domain, ignores: self.ignore, baseline };
+        let options = LintOptions {
+            domain: self.cluster_domain,
+            root_namespace: self.root_namespace,
+            ignores: self.ignore,
+            baseline,
+        };
         let LintedInput { mut report, services, namespaces: known, has_objects } = match self.each_file {
             true => LintedInput::of_each_file(&self.input, &options)?,
             false => LintedInput::of_all_files(&self.input, &options)?,

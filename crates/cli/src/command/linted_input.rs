@@ -6,8 +6,8 @@ use anyhow::bail;
 
 use super::args::Input;
 use crate::{
-    kubernetes::{ClusterState, NamespacedName},
-    lint::{self, LintOptions, LintReport},
+    kubernetes::NamespacedName,
+    lint::{self, LintInput, LintOptions, LintReport},
 };
 
 /// The report, and what was checked.
@@ -24,16 +24,17 @@ pub(super) struct LintedInput {
 impl LintedInput {
     /// Checks the objects of all files together.
     pub(super) fn of_all_files(input: &Input, options: &LintOptions) -> anyhow::Result<Self> {
-        let cluster = input.read_any()?;
-        Self::new(&cluster, lint::lint(&cluster, options)).checked(input)
+        let objects = input.read_any()?;
+        Self::new(&objects, lint::lint(&objects, options)).checked(input)
     }
 
     /// Checks the objects of each file by itself.
     pub(super) fn of_each_file(input: &Input, options: &LintOptions) -> anyhow::Result<Self> {
-        let mut all = Self::new(&ClusterState::default(), lint::lint_file(&ClusterState::default(), options));
-        input.read_each(&mut |cluster| {
+        let nothing = LintInput::default();
+        let mut all = Self::new(&nothing, lint::lint_file(&nothing, options));
+        input.read_each(&mut |objects| {
             let Self { report, services, namespaces, has_objects } =
-                Self::new(cluster, lint::lint_file(cluster, options));
+                Self::new(objects, lint::lint_file(objects, options));
             all.report.append(report);
             all.services.extend(services);
             all.namespaces.extend(namespaces);
@@ -44,11 +45,12 @@ impl LintedInput {
         all.checked(input)
     }
 
-    fn new(cluster: &ClusterState, report: LintReport) -> Self {
+    fn new(LintInput { cluster, deployed }: &LintInput, report: LintReport) -> Self {
+        let of_deployed = deployed.keys().map(|name| &*name.namespace);
         Self {
             report,
             services: cluster.services.keys().cloned().collect(),
-            namespaces: cluster.all_namespaces().into_iter().map(str::to_owned).collect(),
+            namespaces: cluster.all_namespaces().into_iter().chain(of_deployed).map(str::to_owned).collect(),
             has_objects: !cluster.read.is_empty(),
         }
     }

@@ -21,7 +21,7 @@ use byname_core::{
     Scheme, UpstreamProtocol, wire,
 };
 
-use super::{base::Base, compiled::Compiled};
+use super::base::Base;
 use crate::{
     input::{Field, InputErrors},
     kubernetes::NamespacedName,
@@ -138,14 +138,13 @@ impl UpstreamCluster {
     }
 }
 
-/// Returns the clusters that `compiled` needs.
+/// Returns the clusters that a configuration needs. `wire` and `config` are its two forms, and `base` is its hand-written part.
 ///
 /// # Errors
 /// If two clusters would have the same name.
-pub fn clusters(compiled: &Compiled, base: &Base) -> Result<UpstreamClusters, InputErrors> {
-    let mut found =
-        ClusterCollector { compiled, base, clusters: UpstreamClusters::default(), problems: InputErrors::default() };
-    let wire = &compiled.wire;
+pub fn clusters(wire: &wire::Config, config: &Config, base: &Base) -> Result<UpstreamClusters, InputErrors> {
+    let (clusters, problems) = (UpstreamClusters::default(), InputErrors::default());
+    let mut found = ClusterCollector { wire, config, base, clusters, problems };
     match Steered::of(wire) {
         Steered { authority: true, .. } => {
             let named = by_cluster(wire);
@@ -154,7 +153,7 @@ pub fn clusters(compiled: &Compiled, base: &Base) -> Result<UpstreamClusters, In
                 Err(refused) => found.problems.append(InputErrors::of_configuration("steering", &refused)),
             }
         }
-        Steered { authority: false, .. } => found.all(wire, &compiled.config),
+        Steered { authority: false, .. } => found.all(wire, config),
     }
     if Steered::of(wire).endpoint {
         let wire::OriginalDst { cluster, tls_cluster, http2_cluster } = &wire.steering.original_dst;
@@ -208,7 +207,8 @@ struct RequestedService<'s> {
 }
 
 struct ClusterCollector<'c> {
-    compiled: &'c Compiled,
+    wire: &'c wire::Config,
+    config: &'c Config,
     base: &'c Base,
     clusters: UpstreamClusters,
     problems: InputErrors,
@@ -307,7 +307,7 @@ impl ClusterCollector<'_> {
             self.named(authority, cluster);
             let endpoints = self.endpoints(&route, of);
             if endpoints.spoken == UpstreamProtocol::Tls && endpoints.addresses.is_some() {
-                let tunnels = self.compiled.wire.steering.original_dst.cluster.clone();
+                let tunnels = self.wire.steering.original_dst.cluster.clone();
                 self.put(tunnels, UpstreamCluster::OriginalDst(UpstreamProtocol::AsClient));
             }
             self.put(cluster.to_owned(), UpstreamCluster::Endpoints(endpoints));
@@ -317,7 +317,7 @@ impl ClusterCollector<'_> {
 
     fn endpoints(&self, route: &Route<'_>, of: RequestedService<'_>) -> ClusterEndpoints {
         let mut host = String::new();
-        route.destination.write_host(self.compiled.wire.dns.cluster_domain.trim_end_matches('.'), &mut host);
+        route.destination.write_host(self.wire.dns.cluster_domain.trim_end_matches('.'), &mut host);
         ClusterEndpoints {
             host,
             port: route.port,
@@ -357,7 +357,7 @@ impl ClusterCollector<'_> {
 
     /// Adds the route to `cluster`, if `authority` is steered by authority.
     fn named(&mut self, authority: &str, cluster: &str) {
-        let (resolution, plan) = ask(&self.compiled.config, authority, Scheme::Http);
+        let (resolution, plan) = ask(self.config, authority, Scheme::Http);
         let (Resolution::Route(Route { port, .. }), None, Some(canonical)) =
             (resolution, plan.cluster(), plan.authority())
         else {

@@ -14,7 +14,7 @@ use crate::{
     caller::CallerSettings,
     compile::{self, CompileOptions},
     input::{self, InputError, InputErrors, LeftOut, ReadOptions, Source},
-    istio,
+    istio::{self, Deployed},
     kubernetes::{self, ClusterState, NamespacedName},
 };
 
@@ -101,11 +101,16 @@ impl SideInput {
         let mut cluster = ClusterState::default();
         let mut deployed = Vec::new();
         let left_out = input::read_from(BufReader::new(reader), &called, options, &mut |object| {
-            deployed.extend(istio::deployed(&object)?);
+            if let Some((name, found)) = Deployed::of(&object) {
+                if let Some(refused) = istio::refusals(&name, &found).into_iter().next() {
+                    return Err(refused.into());
+                }
+                deployed.extend(found.object.configuration.and_then(|configuration| configuration.read.ok()));
+            }
             cluster.add(object)
         })?;
-        let input = match <[wire::Config; 1]>::try_from(deployed) {
-            Ok([wire]) if cluster.services.is_empty() => Self::Configuration { wire: Box::new(wire), called },
+        let input = match <[Box<wire::Config>; 1]>::try_from(deployed) {
+            Ok([wire]) if cluster.services.is_empty() => Self::Configuration { wire, called },
             Err(several) if several.len() > 1 && cluster.services.is_empty() => {
                 bail!("{called}: holds {} configurations; pass an input with one", several.len())
             }
@@ -138,8 +143,8 @@ impl SideInput {
         }
         // The filter's own reader names the place of each error.
         Config::read(&text, &DEFAULTS).map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
-        let mut wire: wire::Config = serde_json::from_str(&text).with_context(|| called.clone())?;
-        wire.unpack().map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
+        let wire =
+            wire::Config::read(text.as_bytes()).map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
         Ok(Self::Configuration { wire: Box::new(wire), called })
     }
 

@@ -1,61 +1,73 @@
-//! byname's configuration in the objects that deploy it.
+//! The objects of Istio's that deploy byname.
 
-use byname_core::wire;
+use std::collections::BTreeMap;
 
-use crate::input::{InputError, InputNode, InputValue, RawObject};
+use byname_core::FieldError;
 
-/// The configuration that an object of Istio's holds for byname; `None` if it holds none.
-///
-/// # Errors
-/// If it holds one that cannot be read.
-pub fn deployed(object: &RawObject) -> Result<Option<wire::Config>, InputError> {
-    let spec = object.node.get("spec");
-    let found = match &*object.kind {
-        "WasmPlugin" => spec.and_then(|spec| spec.get("pluginConfig")),
-        "TrafficExtension" => spec.and_then(|spec| spec.get("wasm")?.get("pluginConfig")),
-        "EnvoyFilter" => return spec.and_then(string_value).map(|text| of_text(object, text)).transpose(),
-        _ => None,
-    };
-    // Other plugins have configurations too.
-    let Some(found) = found.filter(|found| found.get("version").is_some() && found.get("table").is_some()) else {
-        return Ok(None);
-    };
-    let wire = found
-        .read()
-        .map_err(|unreadable| problem(object, unreadable.why).with_field(unreadable.field).at_line(unreadable.line))?;
-    unpacked(object, wire).map(Some)
+use super::{deployed_configuration::DeployedConfiguration, patches::Patches, reach::Reach};
+use crate::{
+    input::RawObject,
+    kubernetes::{ObjectError, ObjectName, Sourced},
+    output::count,
+};
+
+/// An object that deploys byname: a WasmPlugin or TrafficExtension with byname's configuration, or any EnvoyFilter.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    /// The sidecars that it applies to.
+    pub reach: Reach,
+    /// byname's configuration, if it holds one.
+    pub configuration: Option<DeployedConfiguration>,
+    /// What an EnvoyFilter changes.
+    pub patches: Patches,
 }
 
-/// Whether objects of this kind may hold a configuration for byname.
+/// Such objects by name.
+pub type Deployments = BTreeMap<ObjectName, Sourced<Deployed>>;
+
+/// Whether objects of this kind may deploy byname.
 #[must_use]
 pub fn may_be_deployed(kind: &str) -> bool {
     matches!(kind, "WasmPlugin" | "TrafficExtension" | "EnvoyFilter")
 }
 
-/// The configuration of the byname filter below `node`: a StringValue beside its name.
-fn string_value(node: &InputNode) -> Option<&str> {
-    if node.get("name").and_then(InputNode::text) == Some("byname")
-        && let Some(configuration) = node.get("configuration")
-    {
-        return configuration.get("value")?.text();
+impl Deployed {
+    /// Reads an object; `None` if it does not deploy byname.
+    #[must_use]
+    pub fn of(raw: &RawObject) -> Option<(ObjectName, Sourced<Self>)> {
+        if !may_be_deployed(&raw.kind) {
+            return None;
+        }
+        let name = ObjectName::of_raw(raw)?;
+        let configuration = DeployedConfiguration::of(raw);
+        let patches = if raw.kind == "EnvoyFilter" { Patches::of(raw) } else { Patches::default() };
+        if configuration.is_none() && raw.kind != "EnvoyFilter" {
+            return None;
+        }
+        let deployed = Self { reach: Reach::of(raw, &name), configuration, patches };
+        Some((name, Sourced::new(deployed, raw)))
     }
-    match &node.value {
-        InputValue::List(items) => items.iter().find_map(string_value),
-        InputValue::Map(fields) => fields.iter().find_map(|(_, value)| string_value(value)),
-        _ => None,
+
+    /// Whether it adds byname's filter.
+    #[must_use]
+    pub fn adds_filter(&self) -> bool {
+        self.configuration.is_some() || self.patches.add_filter
     }
 }
 
-fn of_text(object: &RawObject, text: &str) -> Result<wire::Config, InputError> {
-    let wire = serde_json::from_str(text).map_err(|error| problem(object, error.to_string()))?;
-    unpacked(object, wire)
-}
-
-fn unpacked(object: &RawObject, mut wire: wire::Config) -> Result<wire::Config, InputError> {
-    wire.unpack().map_err(|refused| problem(object, refused.to_string()))?;
-    Ok(wire)
-}
-
-fn problem(object: &RawObject, reason: String) -> InputError {
-    InputError::at(&object.place, reason, "pass the object as byname compile wrote it").with_object(object.kind.clone())
+/// The errors for which the filter refuses the configuration of this object; the last one counts those that the filter does not list.
+#[must_use]
+pub fn refusals(name: &ObjectName, deployed: &Sourced<Deployed>) -> Vec<ObjectError> {
+    let Some(configuration) = &deployed.object.configuration else { return Vec::new() };
+    let Err(refused) = &configuration.read else { return Vec::new() };
+    let error = |error: &FieldError| {
+        let (field, reason) = configuration.error(error);
+        deployed.problem(name.clone(), field, reason, error.error_type.fix())
+    };
+    let more = refused.count() - refused.listed().len();
+    let more = (more > 0).then(|| {
+        let reason = format!("has {}", count(more, "more error", "more errors"));
+        deployed.problem(name.clone(), configuration.field.clone(), reason, "correct the errors that are listed first")
+    });
+    refused.listed().iter().map(error).chain(more).collect()
 }

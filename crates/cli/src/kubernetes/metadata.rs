@@ -2,8 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::name::DEFAULT_NAMESPACE;
 use crate::input::RawObject;
+
+/// The namespace of an object that sets none, as in kubectl.
+pub(super) const DEFAULT_NAMESPACE: &str = "default";
 
 /// Whether an object with this metadata was read from an API server, which gives each object a `uid` and a `resourceVersion`.
 /// Manifests have neither, or empty ones.

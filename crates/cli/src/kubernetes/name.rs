@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// The namespace of an object that sets none, as in kubectl.
-pub(super) const DEFAULT_NAMESPACE: &str = "default";
+use super::metadata::namespace_of;
+use crate::input::RawObject;
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +58,12 @@ impl ObjectName {
     #[must_use]
     pub fn new(kind: &str, namespace: &str, name: &str) -> Self {
         Self { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// The name of an object as it was read; `None` if it has none.
+    #[must_use]
+    pub fn of_raw(raw: &RawObject) -> Option<Self> {
+        Some(Self::new(&raw.kind, namespace_of(raw), raw.metadata("name")?))
     }
 
     /// `namespace/name`, or only the name for kinds without a namespace.

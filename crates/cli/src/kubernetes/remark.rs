@@ -1,6 +1,6 @@
 //! Annotations for byname.
 
-use super::{metadata::namespace_of, name::ObjectName};
+use super::name::ObjectName;
 use crate::input::{InputNode, InputValue, RawObject, SourceLocation};
 
 /// The prefix of the annotations. Kubernetes requires a DNS subdomain here. A name without dots is valid, and nobody
@@ -36,10 +36,5 @@ pub(super) fn of(raw: &RawObject) -> Option<(ObjectName, Vec<Remark>)> {
     if remarks.is_empty() {
         return None;
     }
-    Some((object_name(raw)?, remarks))
-}
-
-/// The kind, namespace and name of an object.
-pub(super) fn object_name(raw: &RawObject) -> Option<ObjectName> {
-    Some(ObjectName::new(&raw.kind, namespace_of(raw), raw.metadata("name")?))
+    Some((ObjectName::of_raw(raw)?, remarks))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Lines, NamespacedName, ObjectError, ObjectName};
-use crate::input::{Field, SourceLocation};
+use crate::input::{Field, RawObject, SourceLocation};
 
 /// An object and its place in the input.
 #[derive(Clone, Debug)]
@@ -19,6 +19,13 @@ pub struct Sourced<T> {
 }
 
 impl<T> Sourced<T> {
+    /// `object`, which was read from `raw`.
+    #[must_use]
+    pub fn new(object: T, raw: &RawObject) -> Self {
+        let version = raw.metadata("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default();
+        Self { object, place: raw.place.clone(), lines: Lines::new(&raw.node), version }
+    }
+
     /// This with another form of the object.
     #[must_use]
     pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Sourced<U> {

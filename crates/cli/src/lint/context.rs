@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::findings::Subject;
+use super::{findings::Subject, input::LintInput};
 use crate::{
     kubernetes::{
         ClusterState, EndpointView, NamespacedName, Pod, ServicePortView, ServiceView, SliceView, Sourced, TargetPort,
@@ -46,7 +46,10 @@ impl SelectedPod<'_> {
 }
 
 pub(super) struct Context<'c> {
+    pub(super) input: &'c LintInput,
     pub(super) cluster: &'c ClusterState,
+    /// The mesh's root namespace.
+    pub(super) root_namespace: &'c str,
     /// The cluster domain.
     pub(super) domain: &'c str,
     /// The ids of all rules.
@@ -101,7 +104,13 @@ impl<'c> LintedService<'c> {
 }
 
 impl<'c> Context<'c> {
-    pub(super) fn new(cluster: &'c ClusterState, domain: &'c str, rule_ids: BTreeSet<&'static str>) -> Self {
+    pub(super) fn new(
+        input: &'c LintInput,
+        domain: &'c str,
+        root_namespace: &'c str,
+        rule_ids: BTreeSet<&'static str>,
+    ) -> Self {
+        let cluster = &input.cluster;
         let pods = PodIndex::new(cluster);
         let views = cluster.service_views().filter(|view| view.source.object.spec.is_some());
         let services = views.map(|view| LintedService {
@@ -110,7 +119,7 @@ impl<'c> Context<'c> {
             pods: pods.selected(view),
             endpoints: view.endpoints().collect(),
         });
-        Self { cluster, domain, rule_ids, services: services.collect() }
+        Self { input, cluster, root_namespace, domain, rule_ids, services: services.collect() }
     }
 
     /// The Service with this name.

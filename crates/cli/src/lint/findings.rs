@@ -26,6 +26,12 @@ impl<'c> Subject<'c> {
         Self { kind, namespace, name, place: &object.place, lines: Some(&object.lines), service: None }
     }
 
+    /// The object of this name, with its kind.
+    pub(super) fn of_object<T>(name: &'c ObjectName, object: &'c Sourced<T>) -> Self {
+        let ObjectName { kind, namespace, name } = name;
+        Self { kind, namespace, name, place: &object.place, lines: Some(&object.lines), service: None }
+    }
+
     /// This subject, for findings about a Service.
     pub(super) fn of_service(self, service: &'c NamespacedName) -> Self {
         Self { service: Some(service), ..self }

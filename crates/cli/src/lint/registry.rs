@@ -1,8 +1,8 @@
 //! The table of all rules.
 
 use super::{
-    backends, endpoints, exposure, external_names, ignore_annotations, names, ports, refused, rule::Rule, selectors,
-    topology,
+    backends, deployed, endpoints, exposure, external_names, ignore_annotations, names, ports, refused, rule::Rule,
+    selectors, topology,
 };
 
 /// All rules, in the order of their ids.
@@ -17,6 +17,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         names::RULES,
         topology::RULES,
         refused::RULES,
+        deployed::RULES,
         ignore_annotations::RULES,
     ]
     .into_iter()

@@ -108,6 +108,7 @@ impl LintReport {
 fn resource(kind: &str) -> &'static str {
     match kind {
         "EndpointSlice" => "endpointslices",
+        "EnvoyFilter" => "envoyfilters",
         "Node" => "nodes",
         "Pod" | "Pod or workload" => "pods",
         _ => "services",

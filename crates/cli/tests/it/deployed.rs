@@ -114,11 +114,17 @@ fn an_input_holds_one_configuration_or_objects() {
     let torn = plugin.replace("bytes: ", "bytes: 1");
     let torn = byname_with_input(&["diff", "-", SHOP], torn.as_bytes());
     assert_eq!(torn.status, 2);
-    assert!(torn.stderr.contains("table.packed.deflate is not deflated text"), "{}", torn.stderr);
+    assert!(torn.stderr.contains("spec.pluginConfig.table.packed.deflate: is not deflated text"), "{}", torn.stderr);
     let torn = plugin.replace("by: authority", "by: magic");
     let torn = byname_with_input(&["diff", "-", SHOP], torn.as_bytes());
     assert_eq!(torn.status, 2);
-    assert!(torn.stderr.contains("WasmPlugin, steering.by: unknown variant `magic`"), "{}", torn.stderr);
+    assert!(
+        torn.stderr.contains(
+            "WasmPlugin istio-system/byname, spec.pluginConfig.steering.by: cannot be read: unknown variant `magic`"
+        ),
+        "{}",
+        torn.stderr
+    );
 }
 
 #[test]

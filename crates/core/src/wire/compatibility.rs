@@ -4,7 +4,7 @@
 //! unless the configuration `requires` one of them: then it refuses. Without `minor` a person wrote it, and an unknown field is
 //! a typo.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use super::{
     Config, FirstConfiguration, Table,
@@ -12,6 +12,7 @@ use super::{
     field_path::FieldPathRef,
     readable::object,
     reader::{LeftOut, Readable, read_json},
+    table::unpack,
 };
 
 /// The minor version of the wire form. It rises with each field that is added.
@@ -45,6 +46,17 @@ impl<S> Config<S> {
 }
 
 impl Config {
+    /// Reads JSON as the filter does, and unpacks a packed table. Fields of a newer program are left out.
+    ///
+    /// # Errors
+    /// The first error of its form. Its meaning is not checked.
+    pub fn read(json: &[u8]) -> Result<Self, FieldErrors> {
+        let (mut config, mut left_out) = read_configuration(json, &BTreeMap::new)?;
+        let (is_newer, has_services) = (config.is_newer(), !config.table.services.is_empty());
+        unpack(&mut config.table, has_services, is_newer.then_some(&mut left_out))?;
+        Ok(config)
+    }
+
     /// The features that a module must know to do what this configuration says.
     #[must_use]
     pub fn features(&self) -> Vec<String> {

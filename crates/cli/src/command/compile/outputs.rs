@@ -228,7 +228,7 @@ impl Outputs {
         pod: Option<&NamespacedName>,
     ) -> anyhow::Result<RenderedTexts> {
         let alone = |text| Ok(RenderedTexts { text, beside: Vec::new() });
-        let clusters = || compile::clusters(compiled, base);
+        let clusters = || compile::clusters(&compiled.wire, &compiled.config, base);
         let style = self.style();
         match format {
             CompileFormat::Table => alone(compiled.text.clone()),

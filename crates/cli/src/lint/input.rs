@@ -1,0 +1,50 @@
+//! What lint checks: the objects of a cluster, and the objects of Istio's that deploy byname.
+
+use std::collections::btree_map::Entry;
+
+use crate::{
+    input::{self, InputError, InputErrors, LeftOut, RawObject, ReadOptions, Source},
+    istio::{Deployed, Deployments},
+    kubernetes::ClusterState,
+};
+
+/// The objects that lint checks.
+#[derive(Debug, Default)]
+pub struct LintInput {
+    /// The cluster.
+    pub cluster: ClusterState,
+    /// The objects that deploy byname, and all EnvoyFilters.
+    pub deployed: Deployments,
+}
+
+impl LintInput {
+    /// Reads objects, and reports the bytes read to `progress`. Returns what was left out as well.
+    ///
+    /// # Errors
+    /// If an object that byname reads is invalid: every error in the input.
+    pub fn read(
+        sources: &[Source],
+        options: &ReadOptions,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(Self, LeftOut), InputErrors> {
+        let mut all = Self::default();
+        let left_out = input::read(sources, options, progress, &mut |object| all.add(object))?;
+        Ok((all, left_out))
+    }
+
+    /// Adds an object from the input.
+    ///
+    /// # Errors
+    /// If the object does not fit its kind, or differs from an earlier object of the same name.
+    pub fn add(&mut self, raw: RawObject) -> Result<(), InputError> {
+        if let Some((name, deployed)) = Deployed::of(&raw) {
+            match self.deployed.entry(name) {
+                Entry::Vacant(free) => drop(free.insert(deployed)),
+                Entry::Occupied(mut earlier) if deployed.replaces(earlier.get()) => drop(earlier.insert(deployed)),
+                // Overlays of one object may all be in a directory. The first one counts, as of workloads.
+                Entry::Occupied(_) => {}
+            }
+        }
+        self.cluster.add(raw)
+    }
+}
