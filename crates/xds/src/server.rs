@@ -197,16 +197,18 @@ impl<S: Source> Server<S> {
         let Some(rules) = self.types.get(resource_type) else { return Ok(()) };
         let Some(opened) = self.streams.get_mut(&stream) else { return Ok(()) };
         let room = self.limits.names_per_stream.saturating_sub(opened.names());
-        let Some(subscriptions) = opened.of(resource_type) else { return Ok(()) };
+        let Some((subscriptions, followed)) = opened.with_followed(resource_type, rules) else { return Ok(()) };
         if !subscriptions.has_requests {
             self.admission.first_request(now, !request.initial_resource_versions.is_empty(), &self.limits)?;
         }
-        let mut subscriber = Subscriber { stream, resource_type, rules, index: &mut self.index, subscriptions };
-        for id in subscriber.apply(request, room, &self.limits)? {
+        let (index, unwatched) = (&mut self.index, Vec::new());
+        let mut subscriber = Subscriber { stream, resource_type, rules, index, subscriptions, followed, unwatched };
+        let result = subscriber.apply(request, room, &self.limits);
+        for id in subscriber.unwatched {
             self.resources.forget(id);
             self.coalescer.forget(id);
         }
-        Ok(())
+        result
     }
 
     /// Takes a change. What nobody watches costs one look-up.

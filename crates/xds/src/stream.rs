@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Limits, Message, Nonce, ResourceTypes, Source, TypeIndex, index::Index, resources::Resources,
+    Limits, Message, Nonce, ResourceType, ResourceTypes, Source, TypeIndex, index::Index, resources::Resources,
     subscriptions::Subscriptions,
 };
 
@@ -29,6 +29,16 @@ impl<C> Stream<C> {
     /// The stream's subscriptions of a type.
     pub(crate) fn of(&mut self, resource_type: TypeIndex) -> Option<&mut Subscriptions> {
         self.subscriptions.get_mut(resource_type.0)
+    }
+
+    /// The stream's subscriptions of a type, and those of the type that it follows.
+    pub(crate) fn with_followed(
+        &mut self,
+        resource_type: TypeIndex,
+        rules: &ResourceType,
+    ) -> Option<(&mut Subscriptions, Option<(TypeIndex, &Subscriptions)>)> {
+        let (earlier, later) = self.subscriptions.split_at_mut_checked(resource_type.0)?;
+        Some((later.first_mut()?, followed(rules, |other| earlier.get(other.0))))
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Subscriptions> {
@@ -63,7 +73,7 @@ impl<C> Stream<C> {
         let mut rest = self.subscriptions.as_mut_slice();
         for (resource_type, rules) in types.iter() {
             let Some((current, later)) = rest.split_first_mut() else { break };
-            let followed = rules.follows.and_then(|other| Some((other, *earlier.get(other.0)?)));
+            let followed = followed(rules, |other| earlier.get(other.0).copied());
             let is_held = |id| {
                 let Some((other, subscriptions)) = followed else { return false };
                 let same_name = index.name(id).and_then(|name| index.find(other, name));
@@ -95,4 +105,10 @@ impl<C> Stream<C> {
         }
         messages
     }
+}
+
+/// The type that another one follows, and what there is of it.
+fn followed<T>(rules: &ResourceType, find: impl Fn(TypeIndex) -> Option<T>) -> Option<(TypeIndex, T)> {
+    let other = rules.follows?;
+    Some((other, find(other)?))
 }

@@ -18,6 +18,10 @@ pub(crate) struct Subscriber<'a> {
     pub(crate) rules: &'a ResourceType,
     pub(crate) index: &'a mut Index,
     pub(crate) subscriptions: &'a mut Subscriptions,
+    /// The type that this one follows, and the stream's subscriptions of it.
+    pub(crate) followed: Option<(TypeIndex, &'a Subscriptions)>,
+    /// The names that nobody watches any more.
+    pub(crate) unwatched: Vec<NameId>,
 }
 
 /// Refuses a request with names that exceed a bound whatever is subscribed to already.
@@ -32,33 +36,35 @@ pub(crate) fn check_names(request: &Request, limits: &Limits) -> Result<(), Clos
 }
 
 impl Subscriber<'_> {
-    /// Applies a request, and returns the names that nobody watches any more.
+    /// Applies a request. A stream whose request is refused must be closed: the request is half applied.
     ///
     /// Changes of subscriptions count whatever the nonce of the request (section "Incremental xDS"). `room` is the number of names
     /// that the stream may add.
-    pub(crate) fn apply(
-        &mut self,
-        request: &Request,
-        room: usize,
-        limits: &Limits,
-    ) -> Result<Vec<NameId>, CloseReason> {
+    pub(crate) fn apply(&mut self, request: &Request, room: usize, limits: &Limits) -> Result<(), CloseReason> {
         let is_first = !self.subscriptions.has_requests;
         self.subscriptions.has_requests = true;
-        let unsubscribed: HashSet<&str> = request.unsubscribe.iter().map(String::as_str).collect();
+        let allowed = self.subscriptions.len() + room;
+        let mut unsubscribed: HashSet<&str> = request.unsubscribe.iter().map(String::as_str).collect();
         let subscribed = request.subscribe.iter().map(String::as_str).filter(|name| !unsubscribed.contains(name));
         let mut subscribed: BTreeSet<&str> = subscribed.collect();
-        let names_before = self.subscriptions.len();
-        let unwatched = unsubscribed.into_iter().flat_map(|name| self.unsubscribe(name)).collect();
-        let room = room + names_before.saturating_sub(self.subscriptions.len());
-        if subscribed.iter().filter(|name| self.is_new(name)).count() > room {
-            return Err(CloseReason::TooManyNames { limit: limits.names_per_stream });
-        }
         let known = |name: &str| request.initial_resource_versions.get(name).filter(|_| is_first);
         // A stream's first request without any name is the wildcard subscription of old clients.
         let is_wildcard =
             subscribed.remove(WILDCARD) || is_first && request.subscribe.is_empty() && request.unsubscribe.is_empty();
+        let ends_wildcard = unsubscribed.remove(WILDCARD);
+        // A wildcard begins first and ends last, so that a name which stays subscribed to keeps what is known of it.
         if is_wildcard {
-            self.subscribe_wildcard(known);
+            self.subscriptions.begin_wildcard(self.rules.wildcard.is_empty());
+            for name in &self.rules.wildcard {
+                self.subscribe(name, Through::Wildcard, known(name));
+            }
+        }
+        for name in unsubscribed {
+            self.unsubscribe(name);
+        }
+        let new = subscribed.iter().filter(|name| self.is_new(name)).count();
+        if self.subscriptions.len() + new > allowed {
+            return Err(CloseReason::TooManyNames { limit: limits.names_per_stream });
         }
         for name in &subscribed {
             self.subscribe(name, Through::Name, known(name));
@@ -69,7 +75,12 @@ impl Subscriber<'_> {
                 self.say_farewell(name);
             }
         }
-        Ok(unwatched)
+        if ends_wildcard {
+            for id in self.subscriptions.end_wildcard() {
+                self.unwatch(id);
+            }
+        }
+        Ok(())
     }
 
     fn is_new(&self, name: &str) -> bool {
@@ -79,28 +90,31 @@ impl Subscriber<'_> {
     fn subscribe(&mut self, name: &str, through: Through, known: Option<&String>) {
         let id = self.index.watch(self.resource_type, name, self.stream);
         self.subscriptions.keep(name);
+        // What the client has is of no use to it once the resource that this one follows was sent anew.
+        let known = known.filter(|_| !self.is_followed_sent(name));
         self.subscriptions.subscribe(id, through, known.and_then(|text| Version::parse(text)));
     }
 
-    fn subscribe_wildcard<'r>(&mut self, known: impl Fn(&str) -> Option<&'r String>) {
-        self.subscriptions.begin_wildcard(self.rules.wildcard.is_empty());
-        for name in &self.rules.wildcard {
-            self.subscribe(name, Through::Wildcard, known(name));
+    /// Whether the resource that the named one follows was sent on this stream.
+    fn is_followed_sent(&self, name: &str) -> bool {
+        let Some((followed, subscriptions)) = self.followed else { return false };
+        self.index.find(followed, name).is_some_and(|id| subscriptions.is_sent(id))
+    }
+
+    fn unsubscribe(&mut self, name: &str) {
+        let Some(id) = self.index.find(self.resource_type, name) else { return };
+        if self.subscriptions.unsubscribe(id) {
+            self.unwatch(id);
+            if self.subscriptions.has_wildcard() {
+                self.say_farewell(name);
+            }
         }
     }
 
-    /// Unsubscribes from a name, and returns the names that nobody watches any more.
-    fn unsubscribe(&mut self, name: &str) -> Vec<NameId> {
-        let ended = if name == WILDCARD {
-            self.subscriptions.end_wildcard()
-        } else {
-            let id = self.index.find(self.resource_type, name);
-            id.filter(|id| self.subscriptions.unsubscribe(*id)).into_iter().collect()
-        };
-        if name != WILDCARD && !ended.is_empty() && self.subscriptions.has_wildcard() {
-            self.say_farewell(name);
+    fn unwatch(&mut self, id: NameId) {
+        if self.index.unwatch(id, self.stream) {
+            self.unwatched.push(id);
         }
-        ended.into_iter().filter(|id| self.index.unwatch(*id, self.stream)).collect()
     }
 
     /// Tells a client with a wildcard that a name is not, or no longer, among what it gets.

@@ -137,6 +137,7 @@ impl Subscriptions {
     /// Ends the wildcard subscription, and returns the names that are subscribed to no longer.
     pub(crate) fn end_wildcard(&mut self) -> Vec<NameId> {
         self.has_wildcard = false;
+        self.farewells.clear();
         let mut ended = Vec::new();
         for (id, subscription) in &mut self.names {
             subscription.by_wildcard = false;
@@ -181,6 +182,12 @@ impl Subscriptions {
     /// Whether a name waits to be sent.
     pub(crate) fn is_pending(&self, id: NameId) -> bool {
         self.pending.contains(&id)
+    }
+
+    /// Whether this stream has sent content of a name.
+    pub(crate) fn is_sent(&self, id: NameId) -> bool {
+        let is_sent = |one: &Subscription| one.sent_in != Nonce::default() && matches!(one.told, Told::Version(_));
+        self.names.get(&id).is_some_and(is_sent)
     }
 
     /// The content of a name may have changed.

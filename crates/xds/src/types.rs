@@ -75,7 +75,9 @@ impl ResourceTypes {
         self.get(index).map_or("", |resource_type| &resource_type.url)
     }
 
-    pub(crate) fn find(&self, url: &str) -> Option<TypeIndex> {
+    /// Returns the index of the type with this URL.
+    #[must_use]
+    pub fn find(&self, url: &str) -> Option<TypeIndex> {
         self.0.iter().position(|resource_type| *resource_type.url == *url).map(TypeIndex)
     }
 

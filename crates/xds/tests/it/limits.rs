@@ -25,6 +25,17 @@ fn names_may_be_exchanged_at_the_bound() {
 }
 
 #[test]
+fn a_refused_request_leaves_nothing() {
+    let mut fixture = Fixture::with(Limits { names_per_stream: 1, ..Limits::default() });
+    fixture.set(fixture.clusters, "a", 1);
+    fixture.settle(1, fixture.clusters, &["a"]);
+    fixture.set(fixture.clusters, "a", 2);
+    let exchange = Request { subscribe: strings(&["b", "c"]), unsubscribe: strings(&["a"]), ..Request::default() };
+    closed(&fixture.request(1, fixture.clusters, exchange));
+    assert_eq!((fixture.server.size(), fixture.server.next_wake()), (byname_xds::Size::default(), None));
+}
+
+#[test]
 fn farewells_count_as_names() {
     let mut fixture = Fixture::with(Limits { names_per_stream: 2, ..Limits::default() });
     message(&fixture.subscribe(1, fixture.clusters, &["*", "a"]));

@@ -13,6 +13,7 @@ mod changes;
 mod fixture;
 mod limits;
 mod order;
+mod properties;
 mod reconnects;
 mod streams;
 mod subscriptions;

@@ -35,6 +35,22 @@ fn what_changed_meanwhile_is_sent() {
 }
 
 #[test]
+fn known_endpoints_are_sent_again_if_their_cluster_was() {
+    let (mut fixture, a, b) = with_clusters();
+    fixture.set(fixture.endpoints, "a", 1);
+    fixture.set(fixture.endpoints, "b", 1);
+    let actions = fixture.subscribe(2, fixture.endpoints, &["a", "b"]);
+    let known = ["a", "b"].map(|name| {
+        let resource = message(&actions).resources.iter().find(|resource| &*resource.name == name);
+        (name, resource.unwrap().version.to_string())
+    });
+    fixture.open(3, "shop", "a");
+    fixture.set(fixture.clusters, "a", 2);
+    assert_eq!(told(message(&fixture.resume(3, fixture.clusters, &["a", "b"], &[("a", a), ("b", b)]))), "a");
+    assert_eq!(told(message(&fixture.resume(3, fixture.endpoints, &["a", "b"], &known))), "a");
+}
+
+#[test]
 fn a_version_of_another_server_is_replaced() {
     let (mut fixture, ..) = with_clusters();
     let known = [("a", "v7".to_owned()), ("gone", String::new())];
