@@ -69,7 +69,7 @@ pub struct Rejection {
     pub resource_type: TypeIndex,
     /// The names and versions in the refused message, except for names that the client has unsubscribed from since.
     pub resources: Vec<(Arc<str>, Version)>,
-    /// The client's reason, as it sent it.
+    /// The client's reason: its first 1,024 bytes.
     pub reason: String,
     /// Whether the message had a single resource, so that this one is to blame. It is not sent again on the stream until its
     /// content changes. The resources of a larger message are each sent once more, alone.

@@ -15,11 +15,12 @@
 //! server                            events in, actions out
 //!   stream | subscribe              one client: what it is sent, and when it ends | what one request changes
 //!     subscriptions                 one type on one stream: what was told, what is owed, what waits for its ACK
-//!       resources | coalesce        encoded once for each class | when a change is passed on
-//!         index | admission         who watches a name | which streams are served
-//!           action                  what goes out
-//!             event | source        what comes in | where bytes come from
-//!               types, limits, version, visibility
+//!       subscription | draft        one name on one stream | a message under way
+//!         resources | coalesce      encoded once for each class | when a change is passed on
+//!           index | admission       who watches a name | which streams are served
+//!             action                what goes out
+//!               event | source      what comes in | where bytes come from
+//!                 types, limits, version, visibility
 //! ```
 //!
 //! A change of a resource with k subscribers costs O(k), times logarithms, whatever the number of streams and names.
@@ -31,6 +32,7 @@
 mod action;
 mod admission;
 mod coalesce;
+mod draft;
 mod event;
 mod index;
 mod limits;
@@ -39,6 +41,7 @@ mod server;
 mod source;
 mod stream;
 mod subscribe;
+mod subscription;
 mod subscriptions;
 mod types;
 mod version;

@@ -15,6 +15,9 @@ use crate::{
     subscribe::{Subscriber, check_names},
 };
 
+/// The bytes of a client's text that are passed on.
+const TEXT_BYTES: usize = 1_024;
+
 /// The server's side of all streams.
 ///
 /// Times are readings of one monotonic clock, as durations since any fixed start.
@@ -153,7 +156,7 @@ impl<S: Source> Server<S> {
             return;
         }
         let Some(resource_type) = self.types.find(&request.type_url) else {
-            return self.close(stream, CloseReason::UnknownType { url: request.type_url.clone() }, outcome);
+            return self.close(stream, CloseReason::UnknownType { url: shortened(&request.type_url) }, outcome);
         };
         self.acknowledge(stream, resource_type, request, outcome);
         match self.subscribe(now, stream, resource_type, request) {
@@ -181,7 +184,7 @@ impl<S: Source> Server<S> {
             stream,
             resource_type,
             resources: refused.resources.into_iter().filter_map(named).collect(),
-            reason: error.clone(),
+            reason: shortened(error),
             is_final: refused.is_final,
         }));
     }
@@ -283,4 +286,10 @@ fn spread(age: Duration, random: u32) -> Duration {
     let fifth = age / 5;
     let share = fifth.as_nanos().saturating_mul(2).saturating_mul(random.into()) / u128::from(u32::MAX);
     age.saturating_sub(fifth).saturating_add(Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX)))
+}
+
+/// Returns a client's text, or its start: texts end up in logs.
+fn shortened(text: &str) -> String {
+    let end = text.floor_char_boundary(TEXT_BYTES);
+    text.get(..end).unwrap_or_default().to_owned()
 }

@@ -9,7 +9,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{Message, Nonce, ResourceType, SentResource, TypeIndex, Version, index::NameId, resources::Encoded};
+use crate::{
+    Message, Nonce, ResourceType, TypeIndex, Version,
+    draft::{Draft, entry_bytes},
+    index::NameId,
+    resources::Encoded,
+    subscription::{Step, Subscription, Told},
+};
 
 /// One stream's subscriptions of one type.
 #[derive(Debug, Default)]
@@ -37,36 +43,6 @@ pub(crate) enum Through {
     Wildcard,
 }
 
-/// One name, and what its client was told of it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Subscription {
-    told: Told,
-    rejected: Option<Refused>,
-    /// The message that told it.
-    sent_in: Nonce,
-    /// Send even what the client was told: it asked again, or what it has is of no use without this.
-    is_owed: bool,
-    by_name: bool,
-    by_wildcard: bool,
-}
-
-/// What a client was told of a name, by this stream or by an earlier one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Told {
-    #[default]
-    Nothing,
-    Missing,
-    Version(Version),
-}
-
-/// The last version that the client refused.
-#[derive(Clone, Copy, Debug)]
-struct Refused {
-    version: Version,
-    /// Whether it was refused alone. Otherwise another resource of its message may be to blame.
-    is_final: bool,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Unacknowledged {
     nonce: Nonce,
@@ -80,14 +56,6 @@ struct Unacknowledged {
 pub(crate) struct RefusedMessage {
     pub(crate) resources: Vec<(NameId, Version)>,
     pub(crate) is_final: bool,
-}
-
-/// What to do about a pending name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Nothing,
-    Send,
-    SendAlone,
 }
 
 impl Subscriptions {
@@ -221,25 +189,16 @@ impl Subscriptions {
     /// message are each sent once more, alone, so that a bad one does not keep others from the client.
     pub(crate) fn reject(&mut self, nonce: Nonce) -> Option<RefusedMessage> {
         let message = self.unacknowledged.take_if(|message| message.nonce == nonce)?;
-        let is_final = message.resources == 1;
         let mut resources = Vec::new();
         for (id, subscription) in self.names.iter_mut().filter(|(_, subscription)| subscription.sent_in == nonce) {
-            let is_sent_again = match subscription.told {
-                Told::Version(version) => {
-                    subscription.rejected = Some(Refused { version, is_final });
-                    resources.push((*id, version));
-                    !is_final
-                }
-                // Refused with the resources beside it, but right. Removals that were refused by themselves would be again.
-                Told::Missing => message.resources > 0,
-                Told::Nothing => false,
-            };
-            if is_sent_again {
-                subscription.is_owed = true;
+            if let Told::Version(version) = subscription.told {
+                resources.push((*id, version));
+            }
+            if subscription.refuse(message.resources) {
                 self.pending.insert(*id);
             }
         }
-        Some(RefusedMessage { resources, is_final })
+        Some(RefusedMessage { resources, is_final: message.resources == 1 })
     }
 
     /// Composes the next message, of at most `limit_bytes`, unless one waits for its ACK or nothing is to be said.
@@ -258,17 +217,10 @@ impl Subscriptions {
             return None;
         }
         let mut draft = Draft::new(index, nonce, limit_bytes);
-        // Alone, so that no resource can have them refused.
-        while let Some(name) = self.farewells.pop_first() {
-            let bytes = entry_bytes(&name, 0);
-            if !draft.has_room_for(bytes) {
-                self.farewells.insert(name);
-                break;
-            }
-            draft.remove(name, bytes);
-        }
-        let unseen = if draft.is_empty() { self.pending.len() } else { 0 };
-        for _ in 0..unseen {
+        self.draft_farewells(&mut draft, rules);
+        // Farewells go without resources, so that no bad resource can have them refused.
+        let candidates = if draft.is_empty() { self.pending.len() } else { 0 };
+        for _ in 0..candidates {
             let Some(id) = self.next_pending() else { break };
             if is_held(id) {
                 self.cursor = id;
@@ -278,9 +230,9 @@ impl Subscriptions {
                 self.pending.remove(&id);
                 continue;
             };
-            let step = subscription.step(encoded.as_ref().map(|encoded| encoded.version), rules);
-            let body_bytes = encoded.as_ref().map_or(0, |encoded| encoded.body.as_ref().len() + rules.url.len());
-            let bytes = entry_bytes(&name, body_bytes);
+            let version = encoded.as_ref().map(|encoded| encoded.version);
+            let step = subscription.step(version, rules);
+            let bytes = entry_bytes(&name, encoded.as_ref(), &rules.url);
             if step != Step::Nothing && !draft.has_room_for(bytes) {
                 break;
             }
@@ -289,15 +241,9 @@ impl Subscriptions {
                 continue;
             }
             self.pending.remove(&id);
-            if step == Step::Nothing {
-                continue;
-            }
-            subscription.is_owed = false;
-            subscription.sent_in = nonce;
-            subscription.told = encoded.as_ref().map_or(Told::Missing, |encoded| Told::Version(encoded.version));
-            match encoded {
-                Some(Encoded { version, body }) => draft.add(SentResource { name, version, body }, bytes),
-                None => draft.remove(name, bytes),
+            if step != Step::Nothing {
+                subscription.tell(version, nonce);
+                draft.add(name, encoded, bytes);
             }
             if step == Step::SendAlone {
                 break;
@@ -307,8 +253,19 @@ impl Subscriptions {
             return None;
         }
         self.owes_answer = false;
-        self.unacknowledged = Some(Unacknowledged { nonce, sent_at: now, resources: draft.message.resources.len() });
-        Some(draft.message)
+        self.unacknowledged = Some(Unacknowledged { nonce, sent_at: now, resources: draft.resources() });
+        Some(draft.finish())
+    }
+
+    fn draft_farewells<B: AsRef<[u8]>>(&mut self, draft: &mut Draft<B>, rules: &ResourceType) {
+        while let Some(name) = self.farewells.pop_first() {
+            let bytes = entry_bytes::<B>(&name, None, &rules.url);
+            if !draft.has_room_for(bytes) {
+                self.farewells.insert(name);
+                break;
+            }
+            draft.add(name, None, bytes);
+        }
     }
 
     /// The next pending name after the cursor, and from the start again after the last one.
@@ -316,60 +273,5 @@ impl Subscriptions {
         use std::ops::Bound::{Excluded, Unbounded};
         let after = self.pending.range((Excluded(self.cursor), Unbounded)).next();
         after.or_else(|| self.pending.first()).copied()
-    }
-}
-
-impl Subscription {
-    /// What to do now that the content has this version; `None` if there is no such resource for the caller.
-    fn step(&self, version: Option<Version>, rules: &ResourceType) -> Step {
-        let Some(version) = version else {
-            let is_news = self.is_owed || self.told != Told::Missing;
-            return if rules.is_ever_removed && is_news { Step::Send } else { Step::Nothing };
-        };
-        let refused = self.rejected.filter(|refused| refused.version == version);
-        match refused {
-            Some(Refused { is_final: true, .. }) => Step::Nothing,
-            _ if self.told == Told::Version(version) && !self.is_owed => Step::Nothing,
-            Some(_) => Step::SendAlone,
-            None => Step::Send,
-        }
-    }
-}
-
-/// A message under way.
-struct Draft<B> {
-    message: Message<B>,
-    bytes: usize,
-    limit_bytes: usize,
-}
-
-/// About the bytes that an entry takes in a message: tags and lengths are less than 32.
-fn entry_bytes(name: &str, body_bytes: usize) -> usize {
-    name.len() + Version::TEXT_BYTES + body_bytes + 32
-}
-
-impl<B> Draft<B> {
-    fn new(resource_type: TypeIndex, nonce: Nonce, limit_bytes: usize) -> Self {
-        let message = Message { resource_type, nonce, resources: Vec::new(), removed: Vec::new() };
-        Self { message, bytes: 0, limit_bytes }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.message.resources.is_empty() && self.message.removed.is_empty()
-    }
-
-    /// Whether another entry fits. The first one always does, however large.
-    fn has_room_for(&self, bytes: usize) -> bool {
-        self.is_empty() || self.bytes + bytes <= self.limit_bytes
-    }
-
-    fn add(&mut self, resource: SentResource<B>, bytes: usize) {
-        self.bytes += bytes;
-        self.message.resources.push(resource);
-    }
-
-    fn remove(&mut self, name: Arc<str>, bytes: usize) {
-        self.bytes += bytes;
-        self.message.removed.push(name);
     }
 }

@@ -59,6 +59,7 @@ pub(super) const LAYERS: &[CrateLayers] = &[
             &["server"],
             &["stream", "subscribe"],
             &["subscriptions"],
+            &["subscription", "draft"],
             &["resources", "coalesce"],
             &["index", "admission"],
             &["action"],

@@ -65,3 +65,15 @@ fn an_unknown_type_is_refused() {
     assert_eq!(closed(&actions).to_string(), "this server has no resources of type \"type.test/route\\n\"");
     assert_eq!(closed(&actions).status(), StatusCode::InvalidArgument);
 }
+
+#[test]
+fn a_long_reason_is_shortened() {
+    let mut fixture = Fixture::new();
+    fixture.set(fixture.clusters, "a", 1);
+    let actions = fixture.subscribe(1, fixture.clusters, &["a"]);
+    let first = message(&actions).clone();
+    let reason = format!("x{}", "é".repeat(4_000));
+    let actions = fixture.nack(1, &first, &reason);
+    let [byname_xds::Action::Report(rejection)] = &*actions else { panic!("{actions:?}") };
+    assert_eq!((rejection.reason.len(), reason.starts_with(&rejection.reason)), (1_023, true));
+}

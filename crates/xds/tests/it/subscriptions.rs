@@ -1,7 +1,9 @@
 //! Subscribing and unsubscribing: sections "Subscribing to Resources", "Unsubscribing from Resources", "Knowing When a Requested
 //! Resource Does Not Exist" and "How the client specifies what resources to return".
 
-use byname_xds::Request;
+use std::time::Duration;
+
+use byname_xds::{Event, Limits, Request, ResourceType, ResourceTypes, Server};
 
 use crate::fixture::{Fixture, message, strings, told};
 
@@ -64,6 +66,20 @@ fn a_wildcard_stands_for_the_names_of_its_type() {
         let actions = fixture.request(1, fixture.extensions, Request { subscribe, ..Request::default() });
         assert_eq!(told(message(&actions)), "byname");
     }
+}
+
+#[test]
+fn a_wildcard_may_stand_for_a_resource_of_its_own_name() {
+    let mut types = ResourceTypes::default();
+    let namespaces = types.add(ResourceType::new("type.test/namespaces", Duration::ZERO).wildcard(["*"]));
+    let mut fixture = Fixture { server: Server::new(types, Limits::default()), ..Fixture::new() };
+    fixture.handle(Event::Synced);
+    fixture.open(1, "shop", "a");
+    fixture.set(namespaces, "*", 1);
+    fixture.settle(1, namespaces, &["*"]);
+    assert_eq!(told(message(&fixture.set(namespaces, "*", 2))), "*");
+    fixture.unsubscribe(1, namespaces, &["*"]);
+    assert_eq!(fixture.server.size().names, 0);
 }
 
 #[test]

@@ -257,6 +257,8 @@ impl Network {
         for action in actions {
             self.act(server, action);
         }
+        let wake = self.servers[server].next_wake();
+        assert!(wake.is_none_or(|wake| wake > self.now), "what is due is left undone: {wake:?}");
         let size = self.servers[server].size();
         assert!(size.encoded <= size.names && size.changed <= size.names && size.names <= 16, "{size:?}");
     }
