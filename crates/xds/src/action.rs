@@ -6,14 +6,14 @@ use crate::{StreamId, TypeIndex, Version};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action<B> {
+pub enum ServerAction<B> {
     /// Send a message on a stream. At most one for each stream and type waits for its ACK, so a queue for a stream needs room
     /// for as many messages as there are types.
     Send {
         /// The stream to send on.
         stream: StreamId,
         /// The message.
-        message: Message<B>,
+        message: DeltaResponse<B>,
     },
     /// Close a stream. The server has forgotten it.
     Close {
@@ -28,7 +28,7 @@ pub enum Action<B> {
 
 /// A `DeltaDiscoveryResponse`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message<B> {
+pub struct DeltaResponse<B> {
     /// The type of all resources.
     pub resource_type: TypeIndex,
     /// What the client's ACK or NACK will name.

@@ -16,12 +16,12 @@ pub(crate) struct Coalescer {
     /// When the last window of each type closes.
     windows: HashMap<TypeIndex, Duration>,
     waiting: BTreeSet<(Duration, NameId)>,
-    names: HashMap<NameId, Pace>,
+    names: HashMap<NameId, ChangeState>,
 }
 
 /// The pace of one name.
 #[derive(Clone, Copy, Debug)]
-enum Pace {
+enum ChangeState {
     /// A change waits until this time.
     Waiting(Duration),
     /// The last change was passed on at this time.
@@ -39,8 +39,8 @@ impl Coalescer {
         limits: &Limits,
     ) {
         let earliest = match self.names.get(&id) {
-            Some(Pace::Waiting(_)) => return,
-            Some(Pace::PassedOn(at)) => at.saturating_add(interval(subscribers, limits)),
+            Some(ChangeState::Waiting(_)) => return,
+            Some(ChangeState::PassedOn(at)) => at.saturating_add(interval(subscribers, limits)),
             None => Duration::ZERO,
         };
         let closes = self.windows.entry(resource_type).or_default();
@@ -49,7 +49,7 @@ impl Coalescer {
         }
         let due = earliest.max(*closes);
         self.waiting.insert((due, id));
-        self.names.insert(id, Pace::Waiting(due));
+        self.names.insert(id, ChangeState::Waiting(due));
     }
 
     /// Returns a change that is due, if there is one.
@@ -59,7 +59,7 @@ impl Coalescer {
             return None;
         }
         self.waiting.pop_first();
-        self.names.insert(id, Pace::PassedOn(now));
+        self.names.insert(id, ChangeState::PassedOn(now));
         Some(id)
     }
 
@@ -70,7 +70,7 @@ impl Coalescer {
 
     /// Drops a name that nobody watches any more.
     pub(crate) fn forget(&mut self, id: NameId) {
-        if let Some(Pace::Waiting(due)) = self.names.remove(&id) {
+        if let Some(ChangeState::Waiting(due)) = self.names.remove(&id) {
             self.waiting.remove(&(due, id));
         }
     }
@@ -145,6 +145,21 @@ mod tests {
         };
         assert_eq!(passed_on(1), 20, "every 50 ms");
         assert_eq!(passed_on(5_000), 4, "every 250 ms: 20,000 sends a second");
+    }
+
+    #[test]
+    fn a_change_that_waits_is_not_put_off_by_others() {
+        let (mut coalescer, limits, ids) = (Coalescer::default(), Limits::default(), ids(1));
+        let change = |coalescer: &mut Coalescer, time| {
+            coalescer.change(ms(time), (NAMES, ids[0]), WINDOW, 5_000, &limits);
+        };
+        change(&mut coalescer, 0);
+        assert_eq!(due(&mut coalescer, 50), 1);
+        for time in [60, 200, 290] {
+            change(&mut coalescer, time);
+            assert_eq!(coalescer.next_wake(), Some(ms(300)), "250 ms after the last one");
+        }
+        assert_eq!(due(&mut coalescer, 1_000), 1);
     }
 
     #[test]

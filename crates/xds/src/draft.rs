@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::{Message, Nonce, SentResource, TypeIndex, Version, resources::Encoded};
+use crate::{DeltaResponse, Nonce, SentResource, TypeIndex, Version, resources::Encoded};
 
 /// A message under way, of at most so many bytes.
 pub(crate) struct Draft<B> {
-    message: Message<B>,
+    message: DeltaResponse<B>,
     bytes: usize,
     limit_bytes: usize,
 }
 
 impl<B: AsRef<[u8]>> Draft<B> {
     pub(crate) fn new(resource_type: TypeIndex, nonce: Nonce, limit_bytes: usize) -> Self {
-        let message = Message { resource_type, nonce, resources: Vec::new(), removed: Vec::new() };
+        let message = DeltaResponse { resource_type, nonce, resources: Vec::new(), removed: Vec::new() };
         Self { message, bytes: 0, limit_bytes }
     }
 
@@ -40,7 +40,7 @@ impl<B: AsRef<[u8]>> Draft<B> {
         }
     }
 
-    pub(crate) fn finish(self) -> Message<B> {
+    pub(crate) fn finish(self) -> DeltaResponse<B> {
         self.message
     }
 }

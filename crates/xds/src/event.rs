@@ -10,7 +10,7 @@ pub struct StreamId(pub u64);
 
 /// What happened.
 #[derive(Clone, Debug)]
-pub enum Event<C> {
+pub enum ServerEvent<C> {
     /// A client opened a stream.
     Opened {
         /// The new stream's number.
@@ -25,7 +25,7 @@ pub enum Event<C> {
         /// The stream's number.
         stream: StreamId,
         /// The message.
-        request: Request,
+        request: DeltaRequest,
     },
     /// A stream ended, by the client or by the network.
     Closed {
@@ -53,7 +53,7 @@ pub enum Event<C> {
 
 /// A `DeltaDiscoveryRequest`: what it subscribes to, what it acknowledges, or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
+pub struct DeltaRequest {
     /// The URL of the resource type that the request is about.
     pub type_url: String,
     /// Names to subscribe to. `*` is the wildcard.

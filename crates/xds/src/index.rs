@@ -16,12 +16,12 @@ pub(crate) struct NameId(u64);
 pub(crate) struct Index {
     /// By type, then by name.
     ids: Vec<HashMap<Arc<str>, NameId>>,
-    watched: HashMap<NameId, Watched>,
+    watched: HashMap<NameId, WatchedName>,
     last: NameId,
 }
 
 #[derive(Debug)]
-struct Watched {
+struct WatchedName {
     resource_type: TypeIndex,
     name: Arc<str>,
     subscribers: BTreeSet<StreamId>,
@@ -44,7 +44,7 @@ impl Index {
         if let Some(ids) = self.ids.get_mut(resource_type.0) {
             ids.insert(Arc::clone(&name), id);
         }
-        self.watched.insert(id, Watched { resource_type, name, subscribers: BTreeSet::from([stream]) });
+        self.watched.insert(id, WatchedName { resource_type, name, subscribers: BTreeSet::from([stream]) });
         id
     }
 

@@ -1,13 +1,52 @@
-//! The server's side of the delta xDS protocol: events in, actions out.
+//! The server side of the delta xDS protocol: events in, actions out.
 //!
-//! [`Server::handle`] takes an [`Event`] (a stream opened, a request came, a resource changed) with the time, and returns the
-//! [`Action`]s that answer it: messages to send and streams to close. The bytes of a resource come from a [`Source`], which is
-//! asked only for what somebody subscribes to, once for each resource and class of callers. [`Server::next_wake`] says when to
-//! call again although nothing happened.
+//! [`Server::handle`] takes an [`ServerEvent`] (a stream opened, a request came, a resource changed) with the time, and returns
+//! [`ServerAction`]s: messages to send and streams to close. [`Server::next_wake`] says when to call it again if nothing happens
+//! before. A [`ResourceSource`] has the bytes of resources. It is asked only for names that a stream subscribes to, once for each
+//! resource and class of callers.
 //!
-//! The rules are those of the [xDS protocol document], by its sections "Incremental xDS", "How the client specifies what
-//! resources to return" and "Eventual consistency considerations". The types and names of resources are the caller's affair:
-//! the crate serves Envoy's types and types of our own alike.
+//! The rules are those of the [xDS protocol document], named by its sections ("Incremental xDS", "How the client specifies
+//! what resources to return", "Eventual consistency considerations" and others). The crate knows no resource type: it serves
+//! Envoy's types and types of our own alike.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use byname_xds::{ServerAction, ServerEvent, Limits, DeltaRequest, ResourceType, ResourceTypes, Server, ResourceSource, StreamId, TypeIndex};
+//!
+//! /// Every name is a resource that holds its own name.
+//! struct Echo;
+//!
+//! impl ResourceSource for Echo {
+//!     type Caller = ();
+//!     type Class = ();
+//!     type Body = Box<[u8]>;
+//!
+//!     fn class(&self, _: TypeIndex, _: &str, _: &()) -> Option<()> {
+//!         Some(())
+//!     }
+//!
+//!     fn encode(&self, _: TypeIndex, name: &str, _: &()) -> Box<[u8]> {
+//!         name.as_bytes().into()
+//!     }
+//! }
+//!
+//! let mut types = ResourceTypes::default();
+//! types.add(ResourceType::new("type.example.com/Echo", Duration::from_millis(50)));
+//! let mut server = Server::new(types, Limits::default());
+//! let (now, stream) = (Duration::ZERO, StreamId(1));
+//!
+//! assert!(server.handle(now, ServerEvent::Synced, &Echo).is_empty());
+//! assert!(server.handle(now, ServerEvent::Opened { stream, caller: (), random: 7 }, &Echo).is_empty());
+//! let request = DeltaRequest {
+//!     type_url: "type.example.com/Echo".to_owned(),
+//!     subscribe: vec!["hello".to_owned()],
+//!     ..DeltaRequest::default()
+//! };
+//! let actions = server.handle(now, ServerEvent::Requested { stream, request }, &Echo);
+//! let [ServerAction::Send { message, .. }] = actions.as_slice() else { panic!("a subscription is answered at once") };
+//! assert_eq!(&*message.resources[0].body, b"hello");
+//! ```
 //!
 //! Each module may use the modules below it, and none above it; `make lint` checks that.
 //!
@@ -47,11 +86,11 @@ mod types;
 mod version;
 mod visibility;
 
-pub use action::{Action, CloseReason, Message, Nonce, Rejection, SentResource, StatusCode};
-pub use event::{Event, Request, StreamId};
+pub use action::{CloseReason, DeltaResponse, Nonce, Rejection, SentResource, ServerAction, StatusCode};
+pub use event::{DeltaRequest, ServerEvent, StreamId};
 pub use limits::Limits;
 pub use server::{Server, Size};
-pub use source::Source;
+pub use source::ResourceSource;
 pub use types::{ResourceType, ResourceTypes, TypeIndex};
 pub use version::Version;
 pub use visibility::Visibility;

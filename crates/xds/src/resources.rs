@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::{Source, TypeIndex, Version, index::NameId};
+use crate::{ResourceSource, TypeIndex, Version, index::NameId};
 
 /// The bytes of one variant, and their hash.
 #[derive(Clone, Debug)]
@@ -11,12 +11,12 @@ pub(crate) struct Encoded<B> {
     pub(crate) body: B,
 }
 
-/// The variants of watched names that somebody was sent since they last changed.
-pub(crate) struct Resources<S: Source> {
+/// The variants of watched names, from the first use until the resource changes.
+pub(crate) struct Resources<S: ResourceSource> {
     encoded: HashMap<NameId, BTreeMap<S::Class, Encoded<S::Body>>>,
 }
 
-impl<S: Source> Resources<S> {
+impl<S: ResourceSource> Resources<S> {
     pub(crate) fn new() -> Self {
         Self { encoded: HashMap::new() }
     }

@@ -6,12 +6,13 @@ use std::{
 };
 
 use crate::{
-    Action, CloseReason, Event, Limits, Nonce, Rejection, Request, ResourceTypes, Source, StreamId, TypeIndex,
+    CloseReason, DeltaRequest, Limits, Nonce, Rejection, ResourceSource, ResourceTypes, ServerAction, ServerEvent,
+    StreamId, TypeIndex,
     admission::Admission,
     coalesce::Coalescer,
     index::Index,
     resources::Resources,
-    stream::Stream,
+    stream::ClientStream,
     subscribe::{Subscriber, check_names},
 };
 
@@ -21,40 +22,40 @@ const TEXT_BYTES: usize = 1_024;
 /// The server's side of all streams.
 ///
 /// Times are readings of one monotonic clock, as durations since any fixed start.
-pub struct Server<S: Source> {
+pub struct Server<S: ResourceSource> {
     types: ResourceTypes,
     limits: Limits,
     admission: Admission,
     index: Index,
     resources: Resources<S>,
     coalescer: Coalescer,
-    streams: BTreeMap<StreamId, Stream<S::Caller>>,
+    streams: BTreeMap<StreamId, ClientStream<S::Caller>>,
     /// When each stream has to be looked at: one entry for each.
     deadlines: BTreeSet<(Duration, StreamId)>,
 }
 
-/// How much a [`Server`] keeps. Nothing of it grows without subscriptions.
+/// How much a [`Server`] keeps. Only streams and subscriptions make it grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     /// Open streams.
     pub streams: usize,
     /// Names that at least one stream subscribes to.
     pub names: usize,
-    /// Those of the names with encoded bytes.
+    /// The names whose encoded bytes are kept.
     pub encoded: usize,
-    /// Those of the names that changed since somebody subscribed to them first.
+    /// The names that have changed since a stream first subscribed to them.
     pub changed: usize,
 }
 
 /// What one event has led to so far.
-struct Outcome<B> {
-    actions: Vec<Action<B>>,
+struct Effects<B> {
+    actions: Vec<ServerAction<B>>,
     /// Streams that may have something to send.
     ready: BTreeSet<StreamId>,
 }
 
-impl<S: Source> Server<S> {
-    /// Returns a server without streams, which refuses streams until [`Event::Synced`].
+impl<S: ResourceSource> Server<S> {
+    /// Returns a server without streams, which refuses streams until [`ServerEvent::Synced`].
     #[must_use]
     pub fn new(types: ResourceTypes, limits: Limits) -> Self {
         Self {
@@ -73,26 +74,26 @@ impl<S: Source> Server<S> {
     ///
     /// Events of a stream that is not open do nothing: they may be under way when it is closed.
     #[must_use]
-    pub fn handle(&mut self, now: Duration, event: Event<S::Caller>, source: &S) -> Vec<Action<S::Body>> {
-        let mut outcome = Outcome { actions: Vec::new(), ready: BTreeSet::new() };
+    pub fn handle(&mut self, now: Duration, event: ServerEvent<S::Caller>, source: &S) -> Vec<ServerAction<S::Body>> {
+        let mut effects = Effects { actions: Vec::new(), ready: BTreeSet::new() };
         match event {
-            Event::Opened { stream, caller, random } => self.open(now, stream, caller, random, &mut outcome),
-            Event::Requested { stream, request } => self.request(now, stream, &request, &mut outcome),
-            Event::Closed { stream } => self.forget(stream),
-            Event::Changed { resource_type, name } => self.change(now, resource_type, &name),
-            Event::Synced => self.admission.synced(),
-            Event::WatchesFailed => self.admission.watches_failed(now),
-            Event::WatchesRecovered => self.admission.watches_recovered(),
-            Event::ShuttingDown => self.shut_down(now),
-            Event::Woken => {}
+            ServerEvent::Opened { stream, caller, random } => self.open(now, stream, caller, random, &mut effects),
+            ServerEvent::Requested { stream, request } => self.request(now, stream, &request, &mut effects),
+            ServerEvent::Closed { stream } => self.forget(stream),
+            ServerEvent::Changed { resource_type, name } => self.change(now, resource_type, &name),
+            ServerEvent::Synced => self.admission.synced(),
+            ServerEvent::WatchesFailed => self.admission.watches_failed(now),
+            ServerEvent::WatchesRecovered => self.admission.watches_recovered(),
+            ServerEvent::ShuttingDown => self.shut_down(now),
+            ServerEvent::Woken => {}
         }
-        self.pass_changes_on(now, &mut outcome);
-        self.send(now, source, &mut outcome);
-        self.end_streams(now, &mut outcome);
-        outcome.actions
+        self.pass_changes_on(now, &mut effects);
+        self.send(now, source, &mut effects);
+        self.end_streams(now, &mut effects);
+        effects.actions
     }
 
-    /// When to call [`handle`](Self::handle) with [`Event::Woken`], unless something happens before.
+    /// When to call [`handle`](Self::handle) with [`ServerEvent::Woken`], unless something happens before.
     #[must_use]
     pub fn next_wake(&self) -> Option<Duration> {
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
@@ -122,14 +123,14 @@ impl<S: Source> Server<S> {
         stream: StreamId,
         caller: S::Caller,
         random: u32,
-        outcome: &mut Outcome<S::Body>,
+        effects: &mut Effects<S::Body>,
     ) {
         self.forget(stream);
         if let Err(reason) = self.admission.open(now, self.streams.len(), &self.limits) {
-            outcome.actions.push(Action::Close { stream, reason });
+            effects.actions.push(ServerAction::Close { stream, reason });
             return;
         }
-        let opened = Stream::new(caller, &self.types, now.saturating_add(spread(self.limits.stream_age, random)));
+        let opened = ClientStream::new(caller, &self.types, now.saturating_add(spread(self.limits.stream_age, random)));
         self.deadlines.insert((opened.deadline, stream));
         self.streams.insert(stream, opened);
     }
@@ -146,22 +147,22 @@ impl<S: Source> Server<S> {
         }
     }
 
-    fn close(&mut self, stream: StreamId, reason: CloseReason, outcome: &mut Outcome<S::Body>) {
+    fn close(&mut self, stream: StreamId, reason: CloseReason, effects: &mut Effects<S::Body>) {
         self.forget(stream);
-        outcome.actions.push(Action::Close { stream, reason });
+        effects.actions.push(ServerAction::Close { stream, reason });
     }
 
-    fn request(&mut self, now: Duration, stream: StreamId, request: &Request, outcome: &mut Outcome<S::Body>) {
+    fn request(&mut self, now: Duration, stream: StreamId, request: &DeltaRequest, effects: &mut Effects<S::Body>) {
         if !self.streams.contains_key(&stream) {
             return;
         }
         let Some(resource_type) = self.types.find(&request.type_url) else {
-            return self.close(stream, CloseReason::UnknownType { url: shortened(&request.type_url) }, outcome);
+            return self.close(stream, CloseReason::UnknownType { url: shortened(&request.type_url) }, effects);
         };
-        self.acknowledge(stream, resource_type, request, outcome);
+        self.acknowledge(stream, resource_type, request, effects);
         match self.subscribe(now, stream, resource_type, request) {
-            Ok(()) => _ = outcome.ready.insert(stream),
-            Err(reason) => self.close(stream, reason, outcome),
+            Ok(()) => _ = effects.ready.insert(stream),
+            Err(reason) => self.close(stream, reason, effects),
         }
     }
 
@@ -170,8 +171,8 @@ impl<S: Source> Server<S> {
         &mut self,
         stream: StreamId,
         resource_type: TypeIndex,
-        request: &Request,
-        outcome: &mut Outcome<S::Body>,
+        request: &DeltaRequest,
+        effects: &mut Effects<S::Body>,
     ) {
         let Some(subscriptions) = self.streams.get_mut(&stream).and_then(|opened| opened.of(resource_type)) else {
             return;
@@ -180,7 +181,7 @@ impl<S: Source> Server<S> {
         let Some(error) = &request.error else { return subscriptions.acknowledge(nonce) };
         let Some(refused) = subscriptions.reject(nonce) else { return };
         let named = |(id, version)| Some((self.index.name(id)?.clone(), version));
-        outcome.actions.push(Action::Report(Rejection {
+        effects.actions.push(ServerAction::Report(Rejection {
             stream,
             resource_type,
             resources: refused.resources.into_iter().filter_map(named).collect(),
@@ -194,7 +195,7 @@ impl<S: Source> Server<S> {
         now: Duration,
         stream: StreamId,
         resource_type: TypeIndex,
-        request: &Request,
+        request: &DeltaRequest,
     ) -> Result<(), CloseReason> {
         check_names(request, &self.limits)?;
         let Some(rules) = self.types.get(resource_type) else { return Ok(()) };
@@ -214,35 +215,35 @@ impl<S: Source> Server<S> {
         result
     }
 
-    /// Takes a change. What nobody watches costs one look-up.
+    /// Takes a change. A name that nobody watches costs one lookup.
     fn change(&mut self, now: Duration, resource_type: TypeIndex, name: &str) {
         let Some(id) = self.index.find(resource_type, name) else { return };
         let Some(rules) = self.types.get(resource_type) else { return };
-        // Who asks while the window is open gets the new content at once.
+        // A client that subscribes while the window is open gets the new content at once.
         self.resources.forget(id);
         let subscribers = self.index.subscribers(id).len();
         self.coalescer.change(now, (resource_type, id), rules.window, subscribers, &self.limits);
     }
 
     /// Marks changes that are due for their subscribers.
-    fn pass_changes_on(&mut self, now: Duration, outcome: &mut Outcome<S::Body>) {
+    fn pass_changes_on(&mut self, now: Duration, effects: &mut Effects<S::Body>) {
         while let Some(id) = self.coalescer.pop(now) {
             let Some(resource_type) = self.index.resource_type(id) else { continue };
             for stream in self.index.subscribers(id) {
                 if let Some(subscriptions) = self.streams.get_mut(&stream).and_then(|opened| opened.of(resource_type)) {
                     subscriptions.change(id);
-                    outcome.ready.insert(stream);
+                    effects.ready.insert(stream);
                 }
             }
         }
     }
 
-    fn send(&mut self, now: Duration, source: &S, outcome: &mut Outcome<S::Body>) {
-        for &stream in &outcome.ready {
+    fn send(&mut self, now: Duration, source: &S, effects: &mut Effects<S::Body>) {
+        for &stream in &effects.ready {
             let Some(opened) = self.streams.get_mut(&stream) else { continue };
             let rules = (&self.types, &self.limits);
             let messages = opened.messages(now, rules, (&self.index, &mut self.resources, source));
-            outcome.actions.extend(messages.into_iter().map(|message| Action::Send { stream, message }));
+            effects.actions.extend(messages.into_iter().map(|message| ServerAction::Send { stream, message }));
             let deadline = opened.ack_deadline(&self.limits).map_or(opened.ends_at, |ack| ack.min(opened.ends_at));
             if deadline != opened.deadline {
                 self.deadlines.remove(&(opened.deadline, stream));
@@ -253,7 +254,7 @@ impl<S: Source> Server<S> {
     }
 
     /// Closes streams that have reached their age, and those whose client has not answered in time.
-    fn end_streams(&mut self, now: Duration, outcome: &mut Outcome<S::Body>) {
+    fn end_streams(&mut self, now: Duration, effects: &mut Effects<S::Body>) {
         while let Some(&(deadline, stream)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now) {
             let is_aged = self.streams.get(&stream).is_some_and(|opened| opened.ends_at <= deadline);
             let reason = match (is_aged, self.admission.is_shutting_down()) {
@@ -261,7 +262,7 @@ impl<S: Source> Server<S> {
                 (true, false) => CloseReason::Aged,
                 (true, true) => CloseReason::ShuttingDown,
             };
-            self.close(stream, reason, outcome);
+            self.close(stream, reason, effects);
         }
     }
 

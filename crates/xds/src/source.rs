@@ -4,8 +4,8 @@ use crate::TypeIndex;
 
 /// What is known of the resources now. The server asks it only for names that somebody subscribes to.
 ///
-/// Whoever changes what a source returns tells the server by [`Event::Changed`](crate::Event::Changed), afterwards.
-pub trait Source {
+/// Whoever changes what a source returns tells the server by [`ServerEvent::Changed`](crate::ServerEvent::Changed), afterwards.
+pub trait ResourceSource {
     /// Who a stream belongs to: what its verified identity and its node say.
     type Caller;
     /// A class of callers that get the same bytes of a resource, as those of one zone.

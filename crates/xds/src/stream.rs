@@ -3,24 +3,24 @@
 use std::time::Duration;
 
 use crate::{
-    Limits, Message, Nonce, ResourceType, ResourceTypes, Source, TypeIndex, index::Index, resources::Resources,
-    subscriptions::Subscriptions,
+    DeltaResponse, Limits, Nonce, ResourceSource, ResourceType, ResourceTypes, TypeIndex, index::Index,
+    resources::Resources, subscriptions::Subscriptions,
 };
 
 /// An open stream.
 #[derive(Debug)]
-pub(crate) struct Stream<C> {
+pub(crate) struct ClientStream<C> {
     pub(crate) caller: C,
     /// By type.
     subscriptions: Vec<Subscriptions>,
     last_nonce: Nonce,
     /// When the stream has reached its age.
     pub(crate) ends_at: Duration,
-    /// The time that the server's deadlines have for it.
+    /// When the server looks at the stream again: its entry in the server's deadlines.
     pub(crate) deadline: Duration,
 }
 
-impl<C> Stream<C> {
+impl<C> ClientStream<C> {
     pub(crate) fn new(caller: C, types: &ResourceTypes, ends_at: Duration) -> Self {
         let subscriptions = std::iter::repeat_with(Subscriptions::default).take(types.len()).collect();
         Self { caller, subscriptions, last_nonce: Nonce::default(), ends_at, deadline: ends_at }
@@ -60,14 +60,14 @@ impl<C> Stream<C> {
 
     /// Composes all messages that may be sent now, in the order of the types.
     ///
-    /// A resource waits for the one that it follows, and is owed once that one is sent. So endpoints never overtake their cluster,
-    /// and a cluster that was sent again gets its endpoints again.
-    pub(crate) fn messages<S: Source<Caller = C>>(
+    /// Endpoints wait while their cluster waits, and are owed once the cluster is sent. So endpoints never overtake their cluster,
+    /// and a cluster that is sent again gets its endpoints again. The same goes for every type that follows another one.
+    pub(crate) fn messages<S: ResourceSource<Caller = C>>(
         &mut self,
         now: Duration,
         (types, limits): (&ResourceTypes, &Limits),
         (index, resources, source): (&Index, &mut Resources<S>, &S),
-    ) -> Vec<Message<S::Body>> {
+    ) -> Vec<DeltaResponse<S::Body>> {
         let mut messages = Vec::new();
         let mut earlier: Vec<&Subscriptions> = Vec::new();
         let mut rest = self.subscriptions.as_mut_slice();

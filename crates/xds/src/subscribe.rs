@@ -1,9 +1,9 @@
 //! What one request changes in one stream's subscriptions of one type.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use crate::{
-    CloseReason, Limits, Request, ResourceType, StreamId, TypeIndex, Version,
+    CloseReason, DeltaRequest, Limits, ResourceType, StreamId, TypeIndex, Version,
     index::{Index, NameId},
     subscriptions::{Subscriptions, Through},
 };
@@ -24,8 +24,8 @@ pub(crate) struct Subscriber<'a> {
     pub(crate) unwatched: Vec<NameId>,
 }
 
-/// Refuses a request with names that exceed a bound whatever is subscribed to already.
-pub(crate) fn check_names(request: &Request, limits: &Limits) -> Result<(), CloseReason> {
+/// Refuses a request whose names alone exceed a bound.
+pub(crate) fn check_names(request: &DeltaRequest, limits: &Limits) -> Result<(), CloseReason> {
     let limit = limits.name_bytes;
     let mut names = request.subscribe.iter().chain(request.initial_resource_versions.keys());
     if let Some(name) = names.find(|name| name.len() > limit) {
@@ -40,11 +40,11 @@ impl Subscriber<'_> {
     ///
     /// Changes of subscriptions count whatever the nonce of the request (section "Incremental xDS"). `room` is the number of names
     /// that the stream may add.
-    pub(crate) fn apply(&mut self, request: &Request, room: usize, limits: &Limits) -> Result<(), CloseReason> {
+    pub(crate) fn apply(&mut self, request: &DeltaRequest, room: usize, limits: &Limits) -> Result<(), CloseReason> {
         let is_first = !self.subscriptions.has_requests;
         self.subscriptions.has_requests = true;
         let allowed = self.subscriptions.len() + room;
-        let mut unsubscribed: HashSet<&str> = request.unsubscribe.iter().map(String::as_str).collect();
+        let mut unsubscribed: BTreeSet<&str> = request.unsubscribe.iter().map(String::as_str).collect();
         let subscribed = request.subscribe.iter().map(String::as_str).filter(|name| !unsubscribed.contains(name));
         let mut subscribed: BTreeSet<&str> = subscribed.collect();
         let known = |name: &str| request.initial_resource_versions.get(name).filter(|_| is_first);
@@ -52,7 +52,7 @@ impl Subscriber<'_> {
         let is_wildcard =
             subscribed.remove(WILDCARD) || is_first && request.subscribe.is_empty() && request.unsubscribe.is_empty();
         let ends_wildcard = unsubscribed.remove(WILDCARD);
-        // A wildcard begins first and ends last, so that a name which stays subscribed to keeps what is known of it.
+        // A wildcard begins first and ends last: a name that stays subscribed keeps its state.
         if is_wildcard {
             self.subscriptions.begin_wildcard(self.rules.wildcard.is_empty());
             for name in &self.rules.wildcard {
@@ -90,7 +90,7 @@ impl Subscriber<'_> {
     fn subscribe(&mut self, name: &str, through: Through, known: Option<&String>) {
         let id = self.index.watch(self.resource_type, name, self.stream);
         self.subscriptions.keep(name);
-        // What the client has is of no use to it once the resource that this one follows was sent anew.
+        // Endpoints from an earlier stream do not warm a cluster that was sent on this stream.
         let known = known.filter(|_| !self.is_followed_sent(name));
         self.subscriptions.subscribe(id, through, known.and_then(|text| Version::parse(text)));
     }
@@ -117,7 +117,7 @@ impl Subscriber<'_> {
         }
     }
 
-    /// Tells a client with a wildcard that a name is not, or no longer, among what it gets.
+    /// Tells a client with a wildcard that the wildcard does not include a name.
     fn say_farewell(&mut self, name: &str) {
         if self.rules.is_ever_removed && !self.rules.wildcard.iter().any(|other| **other == *name) {
             self.subscriptions.say_farewell(name);

@@ -7,9 +7,9 @@ use crate::{Nonce, ResourceType, Version};
 pub(crate) struct Subscription {
     pub(crate) told: Told,
     refused: Option<Refused>,
-    /// The message that told it; zero: none of this stream.
+    /// The message that told it. Zero: no message of this stream.
     pub(crate) sent_in: Nonce,
-    /// Send even what the client was told: it asked again, or what it has is of no use without this.
+    /// Whether to send even what the client was told: the client asked again, or its cluster was sent anew.
     pub(crate) is_owed: bool,
     pub(crate) by_name: bool,
     pub(crate) by_wildcard: bool,
@@ -34,25 +34,27 @@ struct Refused {
 
 /// What to do about a name whose content may have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Nothing,
+pub(crate) enum SendDecision {
+    /// The client needs nothing, or must not get it.
+    Skip,
     Send,
+    /// In a message of its own: it was refused together with others.
     SendAlone,
 }
 
 impl Subscription {
-    /// What to do now that the content has this version; `None`: there is no such resource for the caller.
-    pub(crate) fn step(&self, version: Option<Version>, rules: &ResourceType) -> Step {
+    /// Decides what to do now that the content has this version. `None`: there is no such resource for the caller.
+    pub(crate) fn decide(&self, version: Option<Version>, rules: &ResourceType) -> SendDecision {
         let Some(version) = version else {
             let is_news = self.is_owed || self.told != Told::Missing;
-            return if rules.is_ever_removed && is_news { Step::Send } else { Step::Nothing };
+            return if rules.is_ever_removed && is_news { SendDecision::Send } else { SendDecision::Skip };
         };
         let refused = self.refused.filter(|refused| refused.version == version);
         match refused {
-            Some(Refused { is_final: true, .. }) => Step::Nothing,
-            _ if self.told == Told::Version(version) && !self.is_owed => Step::Nothing,
-            Some(_) => Step::SendAlone,
-            None => Step::Send,
+            Some(Refused { is_final: true, .. }) => SendDecision::Skip,
+            _ if self.told == Told::Version(version) && !self.is_owed => SendDecision::Skip,
+            Some(_) => SendDecision::SendAlone,
+            None => SendDecision::Send,
         }
     }
 
@@ -63,7 +65,7 @@ impl Subscription {
         self.is_owed = false;
     }
 
-    /// Takes note that the client refused the message with so many resources that told it, and returns whether to send again.
+    /// Takes note that the client refused the message that told it, with so many resources. Returns whether to send it again.
     pub(crate) fn refuse(&mut self, resources: usize) -> bool {
         let is_final = resources == 1;
         let is_sent_again = match self.told {
@@ -71,7 +73,7 @@ impl Subscription {
                 self.refused = Some(Refused { version, is_final });
                 !is_final
             }
-            // Right, but beside resources that were not. Refused by itself, it would be refused again.
+            // Resources beside the removal may be to blame. A removal that was refused by itself would be refused again.
             Told::Missing => resources > 0,
             Told::Nothing => false,
         };

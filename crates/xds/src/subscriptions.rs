@@ -10,11 +10,11 @@ use std::{
 };
 
 use crate::{
-    Message, Nonce, ResourceType, TypeIndex, Version,
+    DeltaResponse, Nonce, ResourceType, TypeIndex, Version,
     draft::{Draft, entry_bytes},
     index::NameId,
     resources::Encoded,
-    subscription::{Step, Subscription, Told},
+    subscription::{SendDecision, Subscription, Told},
 };
 
 /// One stream's subscriptions of one type.
@@ -23,11 +23,12 @@ pub(crate) struct Subscriptions {
     names: BTreeMap<NameId, Subscription>,
     /// Names whose content may have to be sent.
     pending: BTreeSet<NameId>,
-    /// The last name that was looked at for sending. The next message goes on from there, so that names which change all the time
+    /// The last name that was considered for sending. The next message goes on after it, so that names which change all the time
     /// hold up no others.
     cursor: NameId,
     unacknowledged: Option<Unacknowledged>,
-    /// Names to be told as removed although they are not subscribed to.
+    /// Names to be told as removed although the client does not subscribe to them. Under a wildcard it cannot know by itself
+    /// whether to keep an unsubscribed name.
     farewells: BTreeSet<Arc<str>>,
     has_wildcard: bool,
     /// Whether the client waits for an answer, be it empty.
@@ -59,8 +60,8 @@ pub(crate) struct RefusedMessage {
 }
 
 impl Subscriptions {
-    /// Subscribes to a name. The client has the version `known` from an earlier stream; without it the name is answered even if
-    /// nothing changed.
+    /// Subscribes to a name. `known` is the version that the client has from an earlier stream. Without a known version the name
+    /// is answered even if nothing changed.
     pub(crate) fn subscribe(&mut self, id: NameId, through: Through, known: Option<Version>) {
         let subscription = self.names.entry(id).or_default();
         match through {
@@ -76,7 +77,7 @@ impl Subscriptions {
 
     /// Unsubscribes from a name, and returns whether it is subscribed to no longer.
     ///
-    /// A name that the wildcard has too is sent again (section "Unsubscribing from Resources"): the client cannot know whether
+    /// A name that the wildcard includes is sent again (section "Unsubscribing from Resources"): the client cannot know whether
     /// to keep it.
     pub(crate) fn unsubscribe(&mut self, id: NameId) -> bool {
         let Some(subscription) = self.names.get_mut(&id).filter(|subscription| subscription.by_name) else {
@@ -96,7 +97,7 @@ impl Subscriptions {
         self.has_wildcard
     }
 
-    /// Begins a wildcard subscription. One that stands for no name is answered all the same.
+    /// Begins a wildcard subscription. It is answered even if it stands for no name.
     pub(crate) fn begin_wildcard(&mut self, is_empty: bool) {
         self.has_wildcard = true;
         self.owes_answer |= is_empty;
@@ -124,7 +125,7 @@ impl Subscriptions {
         self.pending.remove(&id);
     }
 
-    /// Tells the client that a name is removed although it is not subscribed to it: under a wildcard it cannot know.
+    /// Tells the client that a name is removed although the client does not subscribe to it.
     pub(crate) fn say_farewell(&mut self, name: &str) {
         self.farewells.insert(name.into());
     }
@@ -134,7 +135,7 @@ impl Subscriptions {
         self.farewells.remove(name);
     }
 
-    /// The names that the stream pays for.
+    /// The number of names that are kept.
     pub(crate) fn len(&self) -> usize {
         self.names.len() + self.farewells.len()
     }
@@ -178,15 +179,15 @@ impl Subscriptions {
         self.unacknowledged.map(|message| message.sent_at)
     }
 
-    /// Takes an ACK. One with the nonce of another message acknowledges nothing.
+    /// Takes an ACK. With the nonce of another message it acknowledges nothing.
     pub(crate) fn acknowledge(&mut self, nonce: Nonce) {
         self.unacknowledged.take_if(|message| message.nonce == nonce);
     }
 
-    /// Takes a NACK, and returns what was refused. One with the nonce of another message refuses nothing.
+    /// Takes a NACK, and returns what was refused. With the nonce of another message it refuses nothing.
     ///
-    /// A client refuses whole messages. A single resource is to blame itself: that version is not sent again. Resources of a larger
-    /// message are each sent once more, alone, so that a bad one does not keep others from the client.
+    /// A client refuses whole messages. The only resource of a message is to blame: its version is not sent again. Several resources
+    /// are each sent once more, alone, so that a bad resource keeps no other from the client.
     pub(crate) fn reject(&mut self, nonce: Nonce) -> Option<RefusedMessage> {
         let message = self.unacknowledged.take_if(|message| message.nonce == nonce)?;
         let mut resources = Vec::new();
@@ -212,7 +213,7 @@ impl Subscriptions {
         limit_bytes: usize,
         is_held: impl Fn(NameId) -> bool,
         mut content: impl FnMut(NameId) -> Option<(Arc<str>, Option<Encoded<B>>)>,
-    ) -> Option<Message<B>> {
+    ) -> Option<DeltaResponse<B>> {
         if self.unacknowledged.is_some() {
             return None;
         }
@@ -231,21 +232,21 @@ impl Subscriptions {
                 continue;
             };
             let version = encoded.as_ref().map(|encoded| encoded.version);
-            let step = subscription.step(version, rules);
+            let decision = subscription.decide(version, rules);
             let bytes = entry_bytes(&name, encoded.as_ref(), &rules.url);
-            if step != Step::Nothing && !draft.has_room_for(bytes) {
+            if decision != SendDecision::Skip && !draft.has_room_for(bytes) {
                 break;
             }
             self.cursor = id;
-            if step == Step::SendAlone && !draft.is_empty() {
+            if decision == SendDecision::SendAlone && !draft.is_empty() {
                 continue;
             }
             self.pending.remove(&id);
-            if step != Step::Nothing {
+            if decision != SendDecision::Skip {
                 subscription.tell(version, nonce);
                 draft.add(name, encoded, bytes);
             }
-            if step == Step::SendAlone {
+            if decision == SendDecision::SendAlone {
                 break;
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// The namespaces whose callers may see a resource.
 ///
-/// A [`Source`](crate::Source) keeps one for each resource and asks it about the caller. A resource that the caller may not
+/// A [`ResourceSource`](crate::ResourceSource) keeps one for each resource and asks it about the caller. A resource that the caller may not
 /// see is answered as a missing one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Visibility {

@@ -13,7 +13,8 @@ use std::{
 };
 
 use byname_xds::{
-    Action, Event, Limits, Message, Request, ResourceType, ResourceTypes, Server, Source, StreamId, TypeIndex,
+    DeltaRequest, DeltaResponse, Limits, ResourceSource, ResourceType, ResourceTypes, Server, ServerAction,
+    ServerEvent, StreamId, TypeIndex,
 };
 
 thread_local! {
@@ -55,7 +56,7 @@ static ALLOCATOR: Counting = Counting;
 /// Every resource exists. A number is its content.
 struct Numbers(u64);
 
-impl Source for Numbers {
+impl ResourceSource for Numbers {
     type Caller = Arc<str>;
     type Class = ();
     type Body = Arc<[u8]>;
@@ -94,22 +95,22 @@ impl Fleet {
         types.add(ResourceType::new(URLS[1], Duration::from_millis(50)).following(clusters));
         let mut fleet =
             Self { server: Server::new(types, Limits::default()), numbers: Numbers(0), now: Duration::ZERO };
-        fleet.handle(Event::Synced);
+        fleet.handle(ServerEvent::Synced);
         fleet
     }
 
     /// Handles an event and all ACKs that it leads to, and returns the number of messages.
-    fn handle(&mut self, event: Event<Arc<str>>) -> usize {
+    fn handle(&mut self, event: ServerEvent<Arc<str>>) -> usize {
         let mut actions = self.server.handle(self.now, event, &self.numbers);
         let mut messages = 0;
         while let Some(action) = actions.pop() {
-            let Action::Send { stream, message: Message { resource_type, nonce, .. } } = action else {
+            let ServerAction::Send { stream, message: DeltaResponse { resource_type, nonce, .. } } = action else {
                 panic!("nothing is closed or refused");
             };
             messages += 1;
             let type_url = self.server.types().url(resource_type).to_owned();
-            let request = Request { type_url, response_nonce: nonce.to_string(), ..Request::default() };
-            actions.extend(self.server.handle(self.now, Event::Requested { stream, request }, &self.numbers));
+            let request = DeltaRequest { type_url, response_nonce: nonce.to_string(), ..DeltaRequest::default() };
+            actions.extend(self.server.handle(self.now, ServerEvent::Requested { stream, request }, &self.numbers));
         }
         messages
     }
@@ -119,11 +120,11 @@ impl Fleet {
         for stream in streams {
             self.now += Duration::from_millis(5);
             let (caller, random) = (Arc::from("shop"), 0);
-            self.handle(Event::Opened { stream: StreamId(stream), caller, random });
+            self.handle(ServerEvent::Opened { stream: StreamId(stream), caller, random });
             for url in URLS {
                 let names = (0..30).map(|number| name(first(stream) + number)).collect();
-                let request = Request { type_url: url.to_owned(), subscribe: names, ..Request::default() };
-                self.handle(Event::Requested { stream: StreamId(stream), request });
+                let request = DeltaRequest { type_url: url.to_owned(), subscribe: names, ..DeltaRequest::default() };
+                self.handle(ServerEvent::Requested { stream: StreamId(stream), request });
             }
         }
     }
@@ -166,9 +167,9 @@ fn a_change_costs_nothing_to_those_who_do_not_watch_it() {
         fleet.numbers = Numbers(1);
         let resource_type = fleet.server.types().find(URLS[1]).expect("a type of the server");
         let before = ALLOCATIONS.get();
-        fleet.handle(Event::Changed { resource_type, name: name(7) });
+        fleet.handle(ServerEvent::Changed { resource_type, name: name(7) });
         fleet.now += Duration::from_millis(50);
-        assert_eq!(fleet.handle(Event::Woken), 10);
+        assert_eq!(fleet.handle(ServerEvent::Woken), 10);
         ALLOCATIONS.get() - before
     };
     let (few, many) = (allocations(10), allocations(1_000));

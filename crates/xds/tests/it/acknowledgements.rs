@@ -1,12 +1,12 @@
 //! Nonces, ACKs and NACKs: section "Incremental xDS".
 
-use byname_xds::{Action, CloseReason, Rejection, Request, StreamId};
+use byname_xds::{CloseReason, DeltaRequest, Rejection, ServerAction, StreamId};
 
 use crate::fixture::{Body, Fixture, closed, message, strings, told};
 
-fn rejection(actions: &[Action<Body>]) -> &Rejection {
+fn rejection(actions: &[ServerAction<Body>]) -> &Rejection {
     match actions.first() {
-        Some(Action::Report(rejection)) => rejection,
+        Some(ServerAction::Report(rejection)) => rejection,
         _ => panic!("a NACK is not reported: {actions:?}"),
     }
 }
@@ -50,11 +50,11 @@ fn a_stale_nonce_acknowledges_nothing_but_subscriptions_count() {
     let actions = fixture.subscribe(1, fixture.clusters, &["a"]);
     let first = message(&actions).clone();
     for response_nonce in ["0", "99", "", "x", "-1"] {
-        let stale = Request {
+        let stale = DeltaRequest {
             subscribe: strings(&["b"]),
             response_nonce: response_nonce.to_owned(),
             error: (response_nonce == "99").then(|| "no".to_owned()),
-            ..Request::default()
+            ..DeltaRequest::default()
         };
         assert_eq!(fixture.request(1, fixture.clusters, stale), []);
     }
@@ -75,7 +75,7 @@ fn a_refused_version_is_not_sent_until_the_content_changes() {
         reason: "no such transport socket".to_owned(),
         is_final: true,
     };
-    assert_eq!(actions, [Action::Report(expected)]);
+    assert_eq!(actions, [ServerAction::Report(expected)]);
 
     fixture.set(fixture.clusters, "a", 1);
     assert_eq!(fixture.wait(1_000), []);
@@ -97,7 +97,7 @@ fn a_bad_resource_does_not_keep_others_from_the_client() {
     let mut actions = fixture.nack(1, &all, "bad is bad");
     assert_eq!((rejection(&actions).resources.len(), rejection(&actions).is_final), (3, false));
     let mut sent = Vec::new();
-    while let Some(Action::Send { message, .. }) = actions.last().cloned() {
+    while let Some(ServerAction::Send { message, .. }) = actions.last().cloned() {
         sent.push(told(&message));
         let is_bad = message.resources.iter().any(|resource| &*resource.name == "bad");
         actions = if is_bad { fixture.nack(1, &message, "bad is bad") } else { fixture.ack(1, &message) };

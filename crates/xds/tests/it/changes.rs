@@ -1,6 +1,6 @@
 //! How changes reach those that they concern.
 
-use byname_xds::{Action, Version};
+use byname_xds::{ServerAction, Version};
 
 use crate::{
     fixture::{Fixture, message, told},
@@ -44,7 +44,8 @@ fn a_change_is_sent_to_its_subscribers_alone_and_shares_its_bytes() {
     fixture.settle(3, fixture.clusters, &["b"]);
     fixture.set(fixture.clusters, "a", 1);
     let actions = fixture.wait(1_000);
-    let [Action::Send { stream: one, message: first }, Action::Send { stream: two, message: second }] = &*actions
+    let [ServerAction::Send { stream: one, message: first }, ServerAction::Send { stream: two, message: second }] =
+        &*actions
     else {
         panic!("{actions:?}")
     };

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use byname_xds::{
-    Action, CloseReason, Event, Limits, Message, Request, ResourceType, ResourceTypes, Server, StreamId, TypeIndex,
-    Visibility,
+    CloseReason, DeltaRequest, DeltaResponse, Limits, ResourceType, ResourceTypes, Server, ServerAction, ServerEvent,
+    StreamId, TypeIndex, Visibility,
 };
 
 use crate::world::{Item, TestCaller, World};
@@ -42,22 +42,22 @@ pub(crate) struct Fixture {
 }
 
 /// What a message says, short: `a b -c` is resources a and b, and c removed.
-pub(crate) fn told(message: &Message<Body>) -> String {
+pub(crate) fn told(message: &DeltaResponse<Body>) -> String {
     let resources = message.resources.iter().map(|resource| resource.name.to_string());
     let removed = message.removed.iter().map(|name| format!("-{name}"));
     resources.chain(removed).collect::<Vec<_>>().join(" ")
 }
 
-pub(crate) fn message(actions: &[Action<Body>]) -> &Message<Body> {
+pub(crate) fn message(actions: &[ServerAction<Body>]) -> &DeltaResponse<Body> {
     match actions {
-        [Action::Send { message, .. }] => message,
+        [ServerAction::Send { message, .. }] => message,
         _ => panic!("one message was expected: {actions:?}"),
     }
 }
 
-pub(crate) fn closed(actions: &[Action<Body>]) -> &CloseReason {
+pub(crate) fn closed(actions: &[ServerAction<Body>]) -> &CloseReason {
     match actions.last() {
-        Some(Action::Close { reason, .. }) => reason,
+        Some(ServerAction::Close { reason, .. }) => reason,
         _ => panic!("the stream stays open: {actions:?}"),
     }
 }
@@ -77,51 +77,71 @@ impl Fixture {
         let server = Server::new(all, limits);
         let mut fixture =
             Self { server, world: World::default(), now: Duration::ZERO, extensions, clusters, endpoints };
-        fixture.handle(Event::Synced);
+        fixture.handle(ServerEvent::Synced);
         fixture.open(1, "shop", "a");
         fixture
     }
 
-    pub(crate) fn handle(&mut self, event: Event<TestCaller>) -> Vec<Action<Body>> {
+    pub(crate) fn handle(&mut self, event: ServerEvent<TestCaller>) -> Vec<ServerAction<Body>> {
         self.server.handle(self.now, event, &self.world)
     }
 
-    pub(crate) fn open(&mut self, stream: u64, namespace: &'static str, zone: &'static str) -> Vec<Action<Body>> {
+    pub(crate) fn open(&mut self, stream: u64, namespace: &'static str, zone: &'static str) -> Vec<ServerAction<Body>> {
         let caller = TestCaller { namespace, zone };
-        self.handle(Event::Opened { stream: StreamId(stream), caller, random: u32::MAX / 2 })
+        self.handle(ServerEvent::Opened { stream: StreamId(stream), caller, random: u32::MAX / 2 })
     }
 
     /// Sets a resource, and tells the server.
-    pub(crate) fn set(&mut self, resource_type: TypeIndex, name: &str, value: u32) -> Vec<Action<Body>> {
+    pub(crate) fn set(&mut self, resource_type: TypeIndex, name: &str, value: u32) -> Vec<ServerAction<Body>> {
         self.set_item(resource_type, name, Item { value, ..Item::default() })
     }
 
-    pub(crate) fn set_item(&mut self, resource_type: TypeIndex, name: &str, item: Item) -> Vec<Action<Body>> {
+    pub(crate) fn set_item(&mut self, resource_type: TypeIndex, name: &str, item: Item) -> Vec<ServerAction<Body>> {
         self.world.set(resource_type, name, item);
-        self.handle(Event::Changed { resource_type, name: name.to_owned() })
+        self.handle(ServerEvent::Changed { resource_type, name: name.to_owned() })
     }
 
-    pub(crate) fn show(&mut self, resource_type: TypeIndex, name: &str, namespaces: &[&str]) -> Vec<Action<Body>> {
+    pub(crate) fn show(
+        &mut self,
+        resource_type: TypeIndex,
+        name: &str,
+        namespaces: &[&str],
+    ) -> Vec<ServerAction<Body>> {
         let visibility = Visibility::Namespaces(namespaces.iter().map(|name| (*name).into()).collect());
         self.set_item(resource_type, name, Item { visibility, ..Item::default() })
     }
 
-    pub(crate) fn remove(&mut self, resource_type: TypeIndex, name: &str) -> Vec<Action<Body>> {
+    pub(crate) fn remove(&mut self, resource_type: TypeIndex, name: &str) -> Vec<ServerAction<Body>> {
         self.world.remove(resource_type, name);
-        self.handle(Event::Changed { resource_type, name: name.to_owned() })
+        self.handle(ServerEvent::Changed { resource_type, name: name.to_owned() })
     }
 
-    pub(crate) fn request(&mut self, stream: u64, resource_type: TypeIndex, request: Request) -> Vec<Action<Body>> {
+    pub(crate) fn request(
+        &mut self,
+        stream: u64,
+        resource_type: TypeIndex,
+        request: DeltaRequest,
+    ) -> Vec<ServerAction<Body>> {
         let type_url = self.server.types().url(resource_type).to_owned();
-        self.handle(Event::Requested { stream: StreamId(stream), request: Request { type_url, ..request } })
+        self.handle(ServerEvent::Requested { stream: StreamId(stream), request: DeltaRequest { type_url, ..request } })
     }
 
-    pub(crate) fn subscribe(&mut self, stream: u64, resource_type: TypeIndex, names: &[&str]) -> Vec<Action<Body>> {
-        self.request(stream, resource_type, Request { subscribe: strings(names), ..Request::default() })
+    pub(crate) fn subscribe(
+        &mut self,
+        stream: u64,
+        resource_type: TypeIndex,
+        names: &[&str],
+    ) -> Vec<ServerAction<Body>> {
+        self.request(stream, resource_type, DeltaRequest { subscribe: strings(names), ..DeltaRequest::default() })
     }
 
-    pub(crate) fn unsubscribe(&mut self, stream: u64, resource_type: TypeIndex, names: &[&str]) -> Vec<Action<Body>> {
-        self.request(stream, resource_type, Request { unsubscribe: strings(names), ..Request::default() })
+    pub(crate) fn unsubscribe(
+        &mut self,
+        stream: u64,
+        resource_type: TypeIndex,
+        names: &[&str],
+    ) -> Vec<ServerAction<Body>> {
+        self.request(stream, resource_type, DeltaRequest { unsubscribe: strings(names), ..DeltaRequest::default() })
     }
 
     /// Subscribes with the versions that an earlier stream had.
@@ -131,21 +151,21 @@ impl Fixture {
         resource_type: TypeIndex,
         names: &[&str],
         known: &[(&str, String)],
-    ) -> Vec<Action<Body>> {
+    ) -> Vec<ServerAction<Body>> {
         let initial_resource_versions: HashMap<String, String> =
             known.iter().map(|(name, version)| ((*name).to_owned(), version.clone())).collect();
-        let request = Request { subscribe: strings(names), initial_resource_versions, ..Request::default() };
+        let request = DeltaRequest { subscribe: strings(names), initial_resource_versions, ..DeltaRequest::default() };
         self.request(stream, resource_type, request)
     }
 
-    pub(crate) fn ack(&mut self, stream: u64, message: &Message<Body>) -> Vec<Action<Body>> {
+    pub(crate) fn ack(&mut self, stream: u64, message: &DeltaResponse<Body>) -> Vec<ServerAction<Body>> {
         let response_nonce = message.nonce.to_string();
-        self.request(stream, message.resource_type, Request { response_nonce, ..Request::default() })
+        self.request(stream, message.resource_type, DeltaRequest { response_nonce, ..DeltaRequest::default() })
     }
 
-    pub(crate) fn nack(&mut self, stream: u64, message: &Message<Body>, error: &str) -> Vec<Action<Body>> {
+    pub(crate) fn nack(&mut self, stream: u64, message: &DeltaResponse<Body>, error: &str) -> Vec<ServerAction<Body>> {
         let (response_nonce, error) = (message.nonce.to_string(), Some(error.to_owned()));
-        self.request(stream, message.resource_type, Request { response_nonce, error, ..Request::default() })
+        self.request(stream, message.resource_type, DeltaRequest { response_nonce, error, ..DeltaRequest::default() })
     }
 
     /// Subscribes, and ACKs the answer.
@@ -156,8 +176,8 @@ impl Fixture {
     }
 
     /// Lets time pass.
-    pub(crate) fn wait(&mut self, milliseconds: u64) -> Vec<Action<Body>> {
+    pub(crate) fn wait(&mut self, milliseconds: u64) -> Vec<ServerAction<Body>> {
         self.now += Duration::from_millis(milliseconds);
-        self.handle(Event::Woken)
+        self.handle(ServerEvent::Woken)
     }
 }

@@ -1,6 +1,6 @@
 //! What exceeds a bound is refused, and the client is told.
 
-use byname_xds::{CloseReason, Limits, Request, StatusCode};
+use byname_xds::{CloseReason, DeltaRequest, Limits, StatusCode};
 
 use crate::fixture::{Fixture, closed, message, strings, told};
 
@@ -20,7 +20,7 @@ fn names_of_one_stream_are_bounded_over_all_types() {
 fn names_may_be_exchanged_at_the_bound() {
     let mut fixture = Fixture::with(Limits { names_per_stream: 2, ..Limits::default() });
     fixture.settle(1, fixture.clusters, &["a", "b"]);
-    let exchange = Request { subscribe: strings(&["c"]), unsubscribe: strings(&["a"]), ..Request::default() };
+    let exchange = DeltaRequest { subscribe: strings(&["c"]), unsubscribe: strings(&["a"]), ..DeltaRequest::default() };
     assert_eq!(told(message(&fixture.request(1, fixture.clusters, exchange))), "-c");
 }
 
@@ -30,7 +30,8 @@ fn a_refused_request_leaves_nothing() {
     fixture.set(fixture.clusters, "a", 1);
     fixture.settle(1, fixture.clusters, &["a"]);
     fixture.set(fixture.clusters, "a", 2);
-    let exchange = Request { subscribe: strings(&["b", "c"]), unsubscribe: strings(&["a"]), ..Request::default() };
+    let exchange =
+        DeltaRequest { subscribe: strings(&["b", "c"]), unsubscribe: strings(&["a"]), ..DeltaRequest::default() };
     closed(&fixture.request(1, fixture.clusters, exchange));
     assert_eq!((fixture.server.size(), fixture.server.next_wake()), (byname_xds::Size::default(), None));
 }
@@ -60,8 +61,8 @@ fn long_names_are_refused() {
 #[test]
 fn an_unknown_type_is_refused() {
     let mut fixture = Fixture::new();
-    let request = Request { type_url: "type.test/route\n".to_owned(), ..Request::default() };
-    let actions = fixture.handle(byname_xds::Event::Requested { stream: byname_xds::StreamId(1), request });
+    let request = DeltaRequest { type_url: "type.test/route\n".to_owned(), ..DeltaRequest::default() };
+    let actions = fixture.handle(byname_xds::ServerEvent::Requested { stream: byname_xds::StreamId(1), request });
     assert_eq!(closed(&actions).to_string(), "this server has no resources of type \"type.test/route\\n\"");
     assert_eq!(closed(&actions).status(), StatusCode::InvalidArgument);
 }
@@ -74,6 +75,6 @@ fn a_long_reason_is_shortened() {
     let first = message(&actions).clone();
     let reason = format!("x{}", "é".repeat(4_000));
     let actions = fixture.nack(1, &first, &reason);
-    let [byname_xds::Action::Report(rejection)] = &*actions else { panic!("{actions:?}") };
+    let [byname_xds::ServerAction::Report(rejection)] = &*actions else { panic!("{actions:?}") };
     assert_eq!((rejection.reason.len(), reason.starts_with(&rejection.reason)), (1_023, true));
 }

@@ -1,16 +1,16 @@
 //! What is sent first, and what together: sections "Eventual consistency considerations" and "Resource warming".
 
-use byname_xds::{Action, Limits, Message};
+use byname_xds::{DeltaResponse, Limits, ServerAction};
 
 use crate::{
     fixture::{Body, Fixture, message, told},
     world::Item,
 };
 
-fn messages(actions: &[Action<Body>]) -> Vec<&Message<Body>> {
+fn messages(actions: &[ServerAction<Body>]) -> Vec<&DeltaResponse<Body>> {
     let mut messages = Vec::new();
     for action in actions {
-        if let Action::Send { message, .. } = action {
+        if let ServerAction::Send { message, .. } = action {
             messages.push(message);
         }
     }
@@ -54,6 +54,18 @@ fn endpoints_do_not_overtake_their_cluster() {
     let actions = fixture.ack(1, &unacknowledged);
     let sent: Vec<_> = messages(&actions).iter().map(|message| (message.resource_type, told(message))).collect();
     assert_eq!(sent, [(fixture.clusters, "a".to_owned()), (fixture.endpoints, "a".to_owned())]);
+}
+
+#[test]
+fn endpoints_that_wait_for_their_cluster_hold_up_no_others() {
+    let mut fixture = with_a_cluster();
+    fixture.settle(1, fixture.endpoints, &["b"]);
+    message(&fixture.subscribe(1, fixture.clusters, &["other"]));
+    fixture.set(fixture.clusters, "a", 2);
+    fixture.wait(1_000);
+    fixture.set(fixture.endpoints, "a", 2);
+    fixture.set(fixture.endpoints, "b", 2);
+    assert_eq!(told(message(&fixture.wait(1_000))), "b");
 }
 
 #[test]

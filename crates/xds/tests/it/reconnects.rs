@@ -1,6 +1,6 @@
 //! What a client brings from an earlier stream: `initial_resource_versions`, section "Incremental xDS".
 
-use byname_xds::{Event, Request, StreamId};
+use byname_xds::{DeltaRequest, ServerEvent, StreamId};
 
 use crate::fixture::{Fixture, message, told};
 
@@ -12,7 +12,7 @@ fn with_clusters() -> (Fixture, String, String) {
     let actions = fixture.subscribe(1, fixture.clusters, &["a", "b"]);
     let version = |index: usize| message(&actions).resources[index].version.to_string();
     let (a, b) = (version(0), version(1));
-    fixture.handle(Event::Closed { stream: StreamId(1) });
+    fixture.handle(ServerEvent::Closed { stream: StreamId(1) });
     assert_eq!(fixture.server.size(), byname_xds::Size::default());
     fixture.open(2, "shop", "a");
     (fixture, a, b)
@@ -80,8 +80,8 @@ fn versions_count_in_the_first_request_of_a_type_alone() {
 #[test]
 fn events_of_a_closed_stream_do_nothing() {
     let mut fixture = Fixture::new();
-    fixture.handle(Event::Closed { stream: StreamId(1) });
+    fixture.handle(ServerEvent::Closed { stream: StreamId(1) });
     assert_eq!(fixture.subscribe(1, fixture.clusters, &["a"]), []);
-    assert_eq!(fixture.request(1, fixture.clusters, Request::default()), []);
+    assert_eq!(fixture.request(1, fixture.clusters, DeltaRequest::default()), []);
     assert_eq!(fixture.server.size(), byname_xds::Size::default());
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use byname_xds::{Action, CloseReason, Event, Limits, Server, StatusCode, StreamId};
+use byname_xds::{CloseReason, Limits, Server, ServerAction, ServerEvent, StatusCode, StreamId};
 
 use crate::{
     fixture::{Fixture, closed, message, told, types},
@@ -15,7 +15,7 @@ fn a_server_that_is_not_synced_refuses_streams() {
     let caller = TestCaller { namespace: "shop", zone: "a" };
     let actions = server.handle(
         std::time::Duration::ZERO,
-        Event::Opened { stream: StreamId(1), caller, random: 0 },
+        ServerEvent::Opened { stream: StreamId(1), caller, random: 0 },
         &World::default(),
     );
     assert_eq!(closed(&actions), &CloseReason::NotSynced);
@@ -26,13 +26,13 @@ fn a_server_that_is_not_synced_refuses_streams() {
 #[test]
 fn a_stale_server_refuses_known_versions_and_serves_newcomers() {
     let mut fixture = Fixture::new();
-    fixture.handle(Event::WatchesFailed);
+    fixture.handle(ServerEvent::WatchesFailed);
     fixture.wait(30_000);
     let known = [("a", "0123456789abcdef".to_owned())];
     assert_eq!(closed(&fixture.resume(1, fixture.clusters, &["a"], &known)), &CloseReason::Stale);
     fixture.open(2, "shop", "a");
     assert_eq!(told(message(&fixture.subscribe(2, fixture.clusters, &["a"]))), "-a");
-    fixture.handle(Event::WatchesRecovered);
+    fixture.handle(ServerEvent::WatchesRecovered);
     fixture.open(3, "shop", "a");
     assert_eq!(told(message(&fixture.resume(3, fixture.clusters, &["a"], &known))), "-a");
 }
@@ -40,7 +40,7 @@ fn a_stale_server_refuses_known_versions_and_serves_newcomers() {
 #[test]
 fn a_herd_is_let_in_at_a_rate() {
     let mut fixture = Fixture::new();
-    let refused = |actions: Vec<Action<_>>| !actions.is_empty();
+    let refused = |actions: Vec<ServerAction<_>>| !actions.is_empty();
     assert_eq!((2..=300).filter(|stream| refused(fixture.open(*stream, "shop", "a"))).count(), 100);
     fixture.wait(500);
     assert_eq!((301..=500).filter(|stream| refused(fixture.open(*stream, "shop", "a"))).count(), 100);
@@ -51,13 +51,13 @@ fn streams_end_at_an_age_that_is_spread() {
     let mut fixture = Fixture::new();
     let caller = TestCaller { namespace: "shop", zone: "a" };
     for (stream, random) in [(2, 0), (3, u32::MAX)] {
-        fixture.handle(Event::Opened { stream: StreamId(stream), caller: caller.clone(), random });
+        fixture.handle(ServerEvent::Opened { stream: StreamId(stream), caller: caller.clone(), random });
     }
     let mut ends = Vec::new();
     while let Some(wake) = fixture.server.next_wake() {
         fixture.now = wake;
-        for action in fixture.handle(Event::Woken) {
-            let Action::Close { stream, reason: CloseReason::Aged } = action else { panic!("{action:?}") };
+        for action in fixture.handle(ServerEvent::Woken) {
+            let ServerAction::Close { stream, reason: CloseReason::Aged } = action else { panic!("{action:?}") };
             ends.push((stream.0, wake.as_secs()));
         }
     }
@@ -70,13 +70,13 @@ fn a_server_that_stops_closes_streams_one_by_one() {
     for stream in 2..=30 {
         fixture.open(stream, "shop", "a");
     }
-    fixture.handle(Event::ShuttingDown);
+    fixture.handle(ServerEvent::ShuttingDown);
     assert_eq!(closed(&fixture.open(31, "shop", "a")), &CloseReason::ShuttingDown);
     let mut ends = BTreeSet::new();
     while let Some(wake) = fixture.server.next_wake() {
         fixture.now = wake;
-        for action in fixture.handle(Event::Woken) {
-            assert!(matches!(action, Action::Close { reason: CloseReason::ShuttingDown, .. }), "{action:?}");
+        for action in fixture.handle(ServerEvent::Woken) {
+            assert!(matches!(action, ServerAction::Close { reason: CloseReason::ShuttingDown, .. }), "{action:?}");
             ends.insert(wake.as_secs());
         }
     }

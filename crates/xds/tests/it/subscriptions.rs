@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use byname_xds::{Event, Limits, Request, ResourceType, ResourceTypes, Server};
+use byname_xds::{DeltaRequest, Limits, ResourceType, ResourceTypes, Server, ServerEvent};
 
 use crate::fixture::{Fixture, message, strings, told};
 
@@ -53,7 +53,8 @@ fn nothing_is_sent_of_an_unsubscribed_name() {
 #[test]
 fn a_name_in_both_lists_is_unsubscribed() {
     let mut fixture = Fixture::new();
-    let both = Request { subscribe: strings(&["a", "*"]), unsubscribe: strings(&["a", "*"]), ..Request::default() };
+    let both =
+        DeltaRequest { subscribe: strings(&["a", "*"]), unsubscribe: strings(&["a", "*"]), ..DeltaRequest::default() };
     assert_eq!(fixture.request(1, fixture.extensions, both), []);
     assert_eq!(fixture.server.size().names, 0);
 }
@@ -63,7 +64,7 @@ fn a_wildcard_stands_for_the_names_of_its_type() {
     for subscribe in [strings(&["*"]), Vec::new()] {
         let mut fixture = Fixture::new();
         fixture.set(fixture.extensions, "byname", 1);
-        let actions = fixture.request(1, fixture.extensions, Request { subscribe, ..Request::default() });
+        let actions = fixture.request(1, fixture.extensions, DeltaRequest { subscribe, ..DeltaRequest::default() });
         assert_eq!(told(message(&actions)), "byname");
     }
 }
@@ -73,7 +74,7 @@ fn a_wildcard_may_stand_for_a_resource_of_its_own_name() {
     let mut types = ResourceTypes::default();
     let namespaces = types.add(ResourceType::new("type.test/namespaces", Duration::ZERO).wildcard(["*"]));
     let mut fixture = Fixture { server: Server::new(types, Limits::default()), ..Fixture::new() };
-    fixture.handle(Event::Synced);
+    fixture.handle(ServerEvent::Synced);
     fixture.open(1, "shop", "a");
     fixture.set(namespaces, "*", 1);
     fixture.settle(1, namespaces, &["*"]);
@@ -98,7 +99,7 @@ fn an_empty_request_is_no_wildcard_once_names_were_subscribed() {
     fixture.set(fixture.extensions, "byname", 1);
     fixture.settle(1, fixture.extensions, &["other", "byname"]);
     fixture.unsubscribe(1, fixture.extensions, &["other", "byname"]);
-    assert_eq!(fixture.request(1, fixture.extensions, Request::default()), []);
+    assert_eq!(fixture.request(1, fixture.extensions, DeltaRequest::default()), []);
     assert_eq!(fixture.server.size().names, 0);
 }
 
@@ -136,6 +137,27 @@ fn a_name_that_the_wildcard_lacks_is_told_as_removed_when_unsubscribed() {
     let farewell = message(&actions).clone();
     assert_eq!(told(&farewell), "-a");
     assert_eq!(fixture.ack(1, &farewell), []);
+}
+
+#[test]
+fn a_farewell_is_taken_back() {
+    for is_subscribed_again in [true, false] {
+        let mut fixture = Fixture::new();
+        fixture.set(fixture.clusters, "a", 1);
+        fixture.settle(1, fixture.clusters, &["*", "a"]);
+        let actions = fixture.subscribe(1, fixture.clusters, &["b"]);
+        let unacknowledged = message(&actions).clone();
+        fixture.unsubscribe(1, fixture.clusters, &["a"]);
+        let expected = if is_subscribed_again {
+            fixture.subscribe(1, fixture.clusters, &["a"]);
+            "a"
+        } else {
+            fixture.unsubscribe(1, fixture.clusters, &["*"]);
+            fixture.subscribe(1, fixture.clusters, &["c"]);
+            "-c"
+        };
+        assert_eq!(told(message(&fixture.ack(1, &unacknowledged))), expected);
+    }
 }
 
 #[test]

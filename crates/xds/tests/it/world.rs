@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
-use byname_xds::{Source, TypeIndex, Version, Visibility};
+use byname_xds::{ResourceSource, TypeIndex, Version, Visibility};
 
 /// All resources, and a count of what was encoded.
 #[derive(Default)]
@@ -58,7 +58,7 @@ impl Item {
     }
 }
 
-impl Source for World {
+impl ResourceSource for World {
     type Caller = TestCaller;
     type Class = &'static str;
     type Body = Arc<[u8]>;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use byname_xds::{Message, Request, StreamId, TypeIndex};
+use byname_xds::{DeltaRequest, DeltaResponse, StreamId, TypeIndex};
 
 use crate::{fixture::Body, world::TestCaller};
 
@@ -18,8 +18,8 @@ pub(super) struct Client {
 pub(super) struct Link {
     pub(super) server: usize,
     pub(super) stream: StreamId,
-    pub(super) up: VecDeque<(TypeIndex, Request)>,
-    pub(super) down: VecDeque<Message<Body>>,
+    pub(super) up: VecDeque<(TypeIndex, DeltaRequest)>,
+    pub(super) down: VecDeque<DeltaResponse<Body>>,
     /// The types that have had a request.
     begun: BTreeSet<TypeIndex>,
     nonces: Vec<String>,
@@ -70,7 +70,7 @@ impl Client {
             let subscribe: Vec<String> = known.named.iter().cloned().chain(wildcard).collect();
             if !subscribe.is_empty() {
                 let initial_resource_versions = known.has.clone().into_iter().collect();
-                let request = Request { subscribe, initial_resource_versions, ..Request::default() };
+                let request = DeltaRequest { subscribe, initial_resource_versions, ..DeltaRequest::default() };
                 self.send(resource_type, request);
             }
         }
@@ -109,15 +109,21 @@ impl Client {
         }
         let Known { named, has_wildcard, has, warming } = known;
         has.retain(|name, _| *has_wildcard || named.contains(name));
+        // Who subscribes again has forgotten what it had.
+        has.retain(|name, _| !subscribe.contains(name) || unsubscribe.contains(name));
         warming.retain(|name| named.contains(name));
         let nonces = &link.nonces;
         let old_nonce = old_nonce.filter(|_| !nonces.is_empty()).map(|number| nonces[number % nonces.len()].clone());
         let response_nonce = old_nonce.unwrap_or_default();
-        self.send(resource_type, Request { subscribe, unsubscribe, response_nonce, ..Request::default() });
+        let error = (response_nonce.len() > 1).then(|| "too late".to_owned());
+        self.send(
+            resource_type,
+            DeltaRequest { subscribe, unsubscribe, response_nonce, error, ..DeltaRequest::default() },
+        );
     }
 
     /// Takes the next message, and answers it.
-    pub(super) fn receive(&mut self, followers: &BTreeMap<TypeIndex, usize>) -> Option<Message<Body>> {
+    pub(super) fn receive(&mut self, followers: &BTreeMap<TypeIndex, usize>) -> Option<DeltaResponse<Body>> {
         let message = self.link.as_mut()?.down.pop_front()?;
         let index = self.types.iter().position(|other| *other == message.resource_type)?;
         let response_nonce = message.nonce.to_string();
@@ -129,11 +135,11 @@ impl Client {
         if !is_refused {
             self.apply(index, &message, followers.get(&message.resource_type).copied());
         }
-        self.send(message.resource_type, Request { response_nonce, error, ..Request::default() });
+        self.send(message.resource_type, DeltaRequest { response_nonce, error, ..DeltaRequest::default() });
         Some(message)
     }
 
-    fn apply(&mut self, index: usize, message: &Message<Body>, follower: Option<usize>) {
+    fn apply(&mut self, index: usize, message: &DeltaResponse<Body>, follower: Option<usize>) {
         for resource in &message.resources {
             let (name, known) = (resource.name.to_string(), &mut self.known[index]);
             if !known.wants(&name) {
@@ -153,7 +159,7 @@ impl Client {
         }
     }
 
-    fn send(&mut self, resource_type: TypeIndex, request: Request) {
+    fn send(&mut self, resource_type: TypeIndex, request: DeltaRequest) {
         if let Some(link) = &mut self.link {
             link.begun.insert(resource_type);
             link.up.push_back((resource_type, request));

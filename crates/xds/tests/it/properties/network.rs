@@ -6,8 +6,8 @@ use std::{
 };
 
 use byname_xds::{
-    Action, Event, Limits, Message, Request, ResourceType, ResourceTypes, Server, Size, StreamId, TypeIndex, Version,
-    Visibility,
+    DeltaRequest, DeltaResponse, Limits, ResourceType, ResourceTypes, Server, ServerAction, ServerEvent, Size,
+    StreamId, TypeIndex, Version, Visibility,
 };
 
 use super::{
@@ -129,7 +129,7 @@ impl Network {
             network.world.set(resource_type, name, Item::default());
         }
         for server in 0..SERVERS {
-            network.handle(server, Event::Synced);
+            network.handle(server, ServerEvent::Synced);
         }
         for client in 0..CLIENTS {
             network.connect(client, client % SERVERS);
@@ -166,8 +166,8 @@ impl Network {
             Step::Reconnect { client, server } => self.connect(client, server),
             Step::Bury => _ = self.bury(),
             Step::Wait { milliseconds } => self.wait(Duration::from_millis(milliseconds)),
-            Step::WatchesFail { server } => self.handle(server, Event::WatchesFailed),
-            Step::WatchesRecover { server } => self.handle(server, Event::WatchesRecovered),
+            Step::WatchesFail { server } => self.handle(server, ServerEvent::WatchesFailed),
+            Step::WatchesRecover { server } => self.handle(server, ServerEvent::WatchesRecovered),
         }
     }
 
@@ -180,7 +180,7 @@ impl Network {
 
     fn learn(&mut self, server: usize) -> bool {
         let Some((resource_type, name)) = self.unheard[server].pop_front() else { return false };
-        self.handle(server, Event::Changed { resource_type, name });
+        self.handle(server, ServerEvent::Changed { resource_type, name });
         true
     }
 
@@ -204,14 +204,14 @@ impl Network {
         self.clients[client].connect(Link::new(server, stream));
         self.handle(
             server,
-            Event::Opened { stream, caller, random: (self.last_stream as u32).wrapping_mul(0x2000_0001) },
+            ServerEvent::Opened { stream, caller, random: (self.last_stream as u32).wrapping_mul(0x2000_0001) },
         );
     }
 
     fn bury(&mut self) -> bool {
         let Some(stream) = self.orphans.pop_front() else { return false };
         if let Some(observed) = self.streams.remove(&stream) {
-            self.handle(observed.server, Event::Closed { stream });
+            self.handle(observed.server, ServerEvent::Closed { stream });
         }
         true
     }
@@ -220,13 +220,13 @@ impl Network {
         let Some(link) = &mut self.clients[client].link else { return false };
         let Some((resource_type, request)) = link.up.pop_front() else { return false };
         let (server, stream) = (link.server, link.stream);
-        let request = Request { type_url: self.servers[0].types().url(resource_type).to_owned(), ..request };
+        let request = DeltaRequest { type_url: self.servers[0].types().url(resource_type).to_owned(), ..request };
         self.seen.resumptions += u32::from(!request.initial_resource_versions.is_empty());
         if let Some(observed) = self.streams.get_mut(&stream) {
             let is_stale = observed.request(resource_type, &request);
             self.seen.stale_nonces += u32::from(is_stale);
         }
-        self.handle(server, Event::Requested { stream, request });
+        self.handle(server, ServerEvent::Requested { stream, request });
         true
     }
 
@@ -248,11 +248,11 @@ impl Network {
     fn wait(&mut self, time: Duration) {
         self.now += time;
         for server in 0..SERVERS {
-            self.handle(server, Event::Woken);
+            self.handle(server, ServerEvent::Woken);
         }
     }
 
-    fn handle(&mut self, server: usize, event: Event<TestCaller>) {
+    fn handle(&mut self, server: usize, event: ServerEvent<TestCaller>) {
         let actions = self.servers[server].handle(self.now, event, &self.world);
         for action in actions {
             self.act(server, action);
@@ -263,23 +263,23 @@ impl Network {
         assert!(size.encoded <= size.names && size.changed <= size.names && size.names <= 16, "{size:?}");
     }
 
-    fn act(&mut self, server: usize, action: Action<Body>) {
+    fn act(&mut self, server: usize, action: ServerAction<Body>) {
         match action {
-            Action::Send { stream, message } => {
+            ServerAction::Send { stream, message } => {
                 self.check_message(server, stream, &message);
                 let links = self.clients.iter_mut().filter_map(|client| client.link.as_mut());
                 if let Some(link) = links.into_iter().find(|link| link.stream == stream) {
                     link.down.push_back(message);
                 }
             }
-            Action::Close { stream, .. } => {
+            ServerAction::Close { stream, .. } => {
                 self.seen.closings += 1;
                 assert!(self.streams.remove(&stream).is_some(), "a stream is closed twice");
                 for client in &mut self.clients {
                     client.link.take_if(|link| link.stream == stream);
                 }
             }
-            Action::Report(rejection) => {
+            ServerAction::Report(rejection) => {
                 let observed = self.streams.get_mut(&rejection.stream).expect("an open stream");
                 let refused = (rejection.resource_type, rejection.is_final);
                 *(if refused.1 { &mut self.seen.final_refusals } else { &mut self.seen.refusals }) += 1;
@@ -291,7 +291,7 @@ impl Network {
     }
 
     /// What holds for each message.
-    fn check_message(&mut self, server: usize, stream: StreamId, message: &Message<Body>) {
+    fn check_message(&mut self, server: usize, stream: StreamId, message: &DeltaResponse<Body>) {
         let observed = self.streams.get_mut(&stream).expect("nothing is sent on a closed stream");
         assert_eq!(observed.server, server);
         let ty = message.resource_type;
@@ -327,7 +327,7 @@ impl Network {
     pub(super) fn settle(&mut self) {
         while self.bury() {}
         for server in 0..SERVERS {
-            self.handle(server, Event::WatchesRecovered);
+            self.handle(server, ServerEvent::WatchesRecovered);
         }
         for round in 0.. {
             assert!(round < 1_000, "the network does not come to rest");
@@ -397,7 +397,7 @@ impl Network {
     pub(super) fn close_all(&mut self) {
         while self.bury() {}
         for (stream, observed) in std::mem::take(&mut self.streams) {
-            self.handle(observed.server, Event::Closed { stream });
+            self.handle(observed.server, ServerEvent::Closed { stream });
         }
         for server in &self.servers {
             assert_eq!((server.size(), server.next_wake()), (Size::default(), None), "something is left");
@@ -407,7 +407,7 @@ impl Network {
 
 impl Observed {
     /// Takes a request that arrives, and returns whether its nonce is stale.
-    fn request(&mut self, ty: TypeIndex, request: &Request) -> bool {
+    fn request(&mut self, ty: TypeIndex, request: &DeltaRequest) -> bool {
         let nonce = &request.response_nonce;
         let is_stale = !nonce.is_empty() && self.unacknowledged.get(&ty) != Some(nonce);
         if !is_stale && !nonce.is_empty() {
