@@ -90,10 +90,8 @@ impl<C> ClientStream<C> {
             if let Some(message) = message {
                 self.last_nonce = nonce;
                 for (follower, _) in types.iter().filter(|(_, rules)| rules.follows == Some(resource_type)) {
-                    let distance = follower.0 - resource_type.0;
-                    let Some(subscriptions) = distance.checked_sub(1).and_then(|at| later.get_mut(at)) else {
-                        continue;
-                    };
+                    let place = follower.0.checked_sub(resource_type.0 + 1);
+                    let Some(subscriptions) = place.and_then(|place| later.get_mut(place)) else { continue };
                     for id in message.resources.iter().filter_map(|resource| index.find(follower, &resource.name)) {
                         subscriptions.owe(id);
                     }

@@ -56,8 +56,8 @@ pub struct TypeIndex(pub(crate) usize);
 
 /// The types of a server, in the order in which they are sent where several have something to send.
 ///
-/// The order makes before it breaks (section "Eventual consistency considerations"): clusters before their endpoints. Where
-/// clusters are asked for on demand, what refers to them goes before them, so that it lets go of a cluster before that is
+/// Add clusters before their endpoints: make before break (section "Eventual consistency considerations"). Where clusters are
+/// asked for on demand, add the type that refers to clusters before the clusters: it lets go of a cluster before the cluster is
 /// removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceTypes(Vec<ResourceType>);
