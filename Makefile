@@ -52,7 +52,7 @@ bench-core: toolchain ## Measure resolution and a new table natively, by the num
 
 test: test-native test-wasm test-fuzz test-cli test-envoy test-reproducible ## Run all tests
 
-test-native: toolchain ## Test the core, xtask and the test support
+test-native: toolchain ## Test the core, the xDS protocol, xtask and the test support
 	$(CARGO) test --workspace --exclude byname-filter --exclude byname --exclude byname-cluster --exclude byname-containers
 
 test-cli: build envoy kubectl istio-crds grpc ## Test the program, alone and with a real Envoy

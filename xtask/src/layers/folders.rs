@@ -53,6 +53,21 @@ pub(super) const LAYERS: &[CrateLayers] = &[
         ],
         unlisted: Unlisted::Refused,
     },
+    CrateLayers {
+        crate_folder: "crates/xds/src",
+        levels: &[
+            &["server"],
+            &["stream", "subscribe"],
+            &["subscriptions"],
+            &["subscription", "draft"],
+            &["resources", "coalesce"],
+            &["index", "admission"],
+            &["action"],
+            &["event", "source"],
+            &["types", "limits", "version", "visibility"],
+        ],
+        unlisted: Unlisted::Refused,
+    },
 ];
 
 /// Returns an error for each import that goes up or sideways, and for each folder without a place.

@@ -1,0 +1,127 @@
+//! Which streams are served.
+//!
+//! A server that knows too little refuses streams: a client that loses its stream serves on with what it has, but one that is
+//! told less than it knows forgets it.
+
+use std::time::Duration;
+
+use crate::{CloseReason, Limits};
+
+/// Decides about new streams, and about streams that bring versions.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    is_synced: bool,
+    is_shutting_down: bool,
+    watches_failed_at: Option<Duration>,
+    /// When all streams that were let in would be in, one after the other at the rate allowed.
+    booked_until: Duration,
+}
+
+impl Admission {
+    pub(crate) fn synced(&mut self) {
+        self.is_synced = true;
+    }
+
+    /// The first failure counts: watches that fail again are not younger for it.
+    pub(crate) fn watches_failed(&mut self, now: Duration) {
+        self.watches_failed_at.get_or_insert(now);
+    }
+
+    pub(crate) fn watches_recovered(&mut self) {
+        self.watches_failed_at = None;
+    }
+
+    pub(crate) fn shutting_down(&mut self) {
+        self.is_shutting_down = true;
+    }
+
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.is_shutting_down
+    }
+
+    /// Lets a new stream in, beside so many that are open, or says why not.
+    pub(crate) fn open(&mut self, now: Duration, streams: usize, limits: &Limits) -> Result<(), CloseReason> {
+        if self.is_shutting_down {
+            return Err(CloseReason::ShuttingDown);
+        }
+        if !self.is_synced {
+            return Err(CloseReason::NotSynced);
+        }
+        if streams >= limits.streams {
+            return Err(CloseReason::TooManyStreams { limit: limits.streams });
+        }
+        let second = Duration::from_secs(1);
+        let booked_until = self.booked_until.max(now).saturating_add(second / limits.new_streams_per_second.max(1));
+        if booked_until > now.saturating_add(second) {
+            return Err(CloseReason::TooManyNewStreams { per_second: limits.new_streams_per_second });
+        }
+        self.booked_until = booked_until;
+        Ok(())
+    }
+
+    /// Lets the first request of a type in, or says why not.
+    ///
+    /// A server whose watches have failed for a while may be behind the server that the client comes from. A client with
+    /// versions loses nothing by waiting for a better one. A client without versions has nothing to lose, and is served.
+    pub(crate) fn first_request(&self, now: Duration, has_versions: bool, limits: &Limits) -> Result<(), CloseReason> {
+        let is_stale = self.watches_failed_at.is_some_and(|at| now.saturating_sub(at) >= limits.stale_after);
+        if is_stale && has_versions { Err(CloseReason::Stale) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    fn synced() -> Admission {
+        Admission { is_synced: true, ..Admission::default() }
+    }
+
+    #[test]
+    fn a_server_that_is_not_synced_refuses_streams() {
+        let (mut admission, limits) = (Admission::default(), Limits::default());
+        assert_eq!(admission.open(at(0), 0, &limits), Err(CloseReason::NotSynced));
+        admission.synced();
+        assert_eq!(admission.open(at(0), 0, &limits), Ok(()));
+    }
+
+    #[test]
+    fn lets_in_two_hundred_streams_a_second() {
+        let (mut admission, limits) = (synced(), Limits::default());
+        let mut let_in = |now| (0..1_000).filter(|_| admission.open(now, 0, &limits).is_ok()).count();
+        assert_eq!(let_in(at(0)), 200);
+        assert_eq!(let_in(at(100)), 20);
+        assert_eq!(let_in(at(1_100)), 200);
+        assert_eq!(let_in(at(60_000)), 200, "no credit is saved beyond a second");
+    }
+
+    #[test]
+    fn refuses_streams_beyond_the_limit() {
+        let (mut admission, limits) = (synced(), Limits { streams: 2, ..Limits::default() });
+        assert_eq!(admission.open(at(0), 1, &limits), Ok(()));
+        assert_eq!(admission.open(at(0), 2, &limits), Err(CloseReason::TooManyStreams { limit: 2 }));
+    }
+
+    #[test]
+    fn a_stale_server_refuses_versions_and_serves_newcomers() {
+        let (mut admission, limits) = (synced(), Limits::default());
+        admission.watches_failed(at(0));
+        admission.watches_failed(at(20_000));
+        assert_eq!(admission.first_request(at(29_999), true, &limits), Ok(()));
+        assert_eq!(admission.first_request(at(30_000), true, &limits), Err(CloseReason::Stale));
+        assert_eq!(admission.first_request(at(30_000), false, &limits), Ok(()));
+        admission.watches_recovered();
+        assert_eq!(admission.first_request(at(30_000), true, &limits), Ok(()));
+    }
+
+    #[test]
+    fn a_server_that_stops_refuses_streams() {
+        let (mut admission, limits) = (synced(), Limits::default());
+        admission.shutting_down();
+        assert_eq!(admission.open(at(0), 0, &limits), Err(CloseReason::ShuttingDown));
+    }
+}

@@ -1,0 +1,172 @@
+//! When a change is passed on: changes are collected for a while, and a resource with many subscribers is sent less often.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use crate::{Limits, TypeIndex, index::NameId};
+
+/// Changes that wait to be passed on.
+///
+/// The first change of a type opens a window, which closes whatever follows; all changes in it are passed on together. A
+/// window that starts anew with each change would never close under steady changes.
+#[derive(Debug, Default)]
+pub(crate) struct Coalescer {
+    /// When the last window of each type closes.
+    windows: HashMap<TypeIndex, Duration>,
+    waiting: BTreeSet<(Duration, NameId)>,
+    names: HashMap<NameId, ChangeState>,
+}
+
+/// The pace of one name.
+#[derive(Clone, Copy, Debug)]
+enum ChangeState {
+    /// A change waits until this time.
+    Waiting(Duration),
+    /// The last change was passed on at this time.
+    PassedOn(Duration),
+}
+
+impl Coalescer {
+    /// Takes a change of a resource with so many subscribers. `window` is that of its type.
+    pub(crate) fn change(
+        &mut self,
+        now: Duration,
+        (resource_type, id): (TypeIndex, NameId),
+        window: Duration,
+        subscribers: usize,
+        limits: &Limits,
+    ) {
+        let earliest = match self.names.get(&id) {
+            Some(ChangeState::Waiting(_)) => return,
+            Some(ChangeState::PassedOn(at)) => at.saturating_add(interval(subscribers, limits)),
+            None => Duration::ZERO,
+        };
+        let closes = self.windows.entry(resource_type).or_default();
+        if *closes <= now {
+            *closes = now.saturating_add(window);
+        }
+        let due = earliest.max(*closes);
+        self.waiting.insert((due, id));
+        self.names.insert(id, ChangeState::Waiting(due));
+    }
+
+    /// Returns a change that is due, if there is one.
+    pub(crate) fn pop(&mut self, now: Duration) -> Option<NameId> {
+        let (due, id) = *self.waiting.first()?;
+        if due > now {
+            return None;
+        }
+        self.waiting.pop_first();
+        self.names.insert(id, ChangeState::PassedOn(now));
+        Some(id)
+    }
+
+    /// When the next change is due.
+    pub(crate) fn next_wake(&self) -> Option<Duration> {
+        self.waiting.first().map(|(due, _)| *due)
+    }
+
+    /// Drops a name that nobody watches any more.
+    pub(crate) fn forget(&mut self, id: NameId) {
+        if let Some(ChangeState::Waiting(due)) = self.names.remove(&id) {
+            self.waiting.remove(&(due, id));
+        }
+    }
+
+    /// The number of names with a change that waits or was passed on.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+}
+
+/// The least time between two changes of a resource that are passed on.
+fn interval(subscribers: usize, limits: &Limits) -> Duration {
+    let nanoseconds = 1_000_000_000 / u64::from(limits.resource_sends_per_second.max(1));
+    let paced = nanoseconds.saturating_mul(u64::try_from(subscribers).unwrap_or(u64::MAX));
+    limits.resource_interval.max(Duration::from_nanos(paced))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{StreamId, index::Index};
+
+    const WINDOW: Duration = Duration::from_millis(50);
+    const NAMES: TypeIndex = TypeIndex(0);
+
+    fn ids(count: usize) -> Vec<NameId> {
+        let mut index = Index::default();
+        (0..count).map(|number| index.watch(NAMES, &number.to_string(), StreamId(0))).collect()
+    }
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    fn due(coalescer: &mut Coalescer, now: u64) -> usize {
+        std::iter::from_fn(|| coalescer.pop(ms(now))).count()
+    }
+
+    #[test]
+    fn a_window_closes_however_many_changes_follow() {
+        let (mut coalescer, limits) = (Coalescer::default(), Limits::default());
+        for (time, id) in ids(50).into_iter().enumerate() {
+            coalescer.change(ms(time as u64), (NAMES, id), WINDOW, 1, &limits);
+        }
+        assert_eq!(coalescer.next_wake(), Some(ms(50)));
+        assert_eq!(due(&mut coalescer, 49), 0);
+        assert_eq!(due(&mut coalescer, 50), 50, "all that changed in the window goes together");
+        assert_eq!(coalescer.next_wake(), None);
+    }
+
+    #[test]
+    fn types_have_windows_of_their_own() {
+        let (mut coalescer, limits, ids) = (Coalescer::default(), Limits::default(), ids(2));
+        coalescer.change(ms(0), (NAMES, ids[0]), ms(1_000), 1, &limits);
+        coalescer.change(ms(10), (TypeIndex(1), ids[1]), WINDOW, 1, &limits);
+        assert_eq!(due(&mut coalescer, 60), 1);
+        assert_eq!(due(&mut coalescer, 1_000), 1);
+    }
+
+    #[test]
+    fn a_resource_with_many_subscribers_is_passed_on_less_often() {
+        let (mut coalescer, limits, ids) = (Coalescer::default(), Limits::default(), ids(1));
+        let mut passed_on = |subscribers| {
+            let start = coalescer.next_wake().unwrap_or_default() + ms(10_000);
+            let mut count = 0;
+            for time in 0..1_000 {
+                let now = start + ms(time) + Duration::from_secs(subscribers as u64);
+                coalescer.change(now, (NAMES, ids[0]), Duration::ZERO, subscribers, &limits);
+                count += usize::from(coalescer.pop(now).is_some());
+            }
+            count
+        };
+        assert_eq!(passed_on(1), 20, "every 50 ms");
+        assert_eq!(passed_on(5_000), 4, "every 250 ms: 20,000 sends a second");
+    }
+
+    #[test]
+    fn a_change_that_waits_is_not_put_off_by_others() {
+        let (mut coalescer, limits, ids) = (Coalescer::default(), Limits::default(), ids(1));
+        let change = |coalescer: &mut Coalescer, time| {
+            coalescer.change(ms(time), (NAMES, ids[0]), WINDOW, 5_000, &limits);
+        };
+        change(&mut coalescer, 0);
+        assert_eq!(due(&mut coalescer, 50), 1);
+        for time in [60, 200, 290] {
+            change(&mut coalescer, time);
+            assert_eq!(coalescer.next_wake(), Some(ms(300)), "250 ms after the last one");
+        }
+        assert_eq!(due(&mut coalescer, 1_000), 1);
+    }
+
+    #[test]
+    fn a_forgotten_name_leaves_nothing() {
+        let (mut coalescer, limits, ids) = (Coalescer::default(), Limits::default(), ids(1));
+        coalescer.change(ms(0), (NAMES, ids[0]), WINDOW, 1, &limits);
+        coalescer.forget(ids[0]);
+        assert_eq!((coalescer.next_wake(), coalescer.len()), (None, 0));
+    }
+}

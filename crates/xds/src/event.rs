@@ -1,0 +1,69 @@
+//! What happens to a server.
+
+use std::collections::HashMap;
+
+use crate::TypeIndex;
+
+/// A stream's number. Whoever accepts streams gives each one a number of its own, and never the same number twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum ServerEvent<C> {
+    /// A client opened a stream.
+    Opened {
+        /// The new stream's number.
+        stream: StreamId,
+        /// Who opened it.
+        caller: C,
+        /// A random number, which spreads the ends of streams.
+        random: u32,
+    },
+    /// A message came on a stream.
+    Requested {
+        /// The stream's number.
+        stream: StreamId,
+        /// The message.
+        request: DeltaRequest,
+    },
+    /// A stream ended, by the client or by the network.
+    Closed {
+        /// The stream's number.
+        stream: StreamId,
+    },
+    /// A resource appeared, changed, vanished, or is visible to others than before.
+    Changed {
+        /// The resource's type.
+        resource_type: TypeIndex,
+        /// The resource's name.
+        name: String,
+    },
+    /// The source is complete for the first time. Before, all streams are refused.
+    Synced,
+    /// The watches that feed the source fail: from now on it may be behind.
+    WatchesFailed,
+    /// The watches work again, and the source has what they missed.
+    WatchesRecovered,
+    /// The server is about to stop: streams are closed one by one, and no new ones are served.
+    ShuttingDown,
+    /// The time of [`Server::next_wake`](crate::Server::next_wake) has come.
+    Woken,
+}
+
+/// A `DeltaDiscoveryRequest`: what it subscribes to, what it acknowledges, or both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeltaRequest {
+    /// The URL of the resource type that the request is about.
+    pub type_url: String,
+    /// Names to subscribe to. `*` is the wildcard.
+    pub subscribe: Vec<String>,
+    /// Names to unsubscribe from. A name that is in both lists is unsubscribed.
+    pub unsubscribe: Vec<String>,
+    /// The versions that the client has from an earlier stream, by name. They count in a stream's first request of a type.
+    pub initial_resource_versions: HashMap<String, String>,
+    /// The nonce of the message that this is an ACK or a NACK of; otherwise empty.
+    pub response_nonce: String,
+    /// Why the client refused the message: makes the request a NACK.
+    pub error: Option<String>,
+}

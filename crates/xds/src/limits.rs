@@ -1,0 +1,51 @@
+//! Every bound of a server, with its default.
+
+use std::time::Duration;
+
+/// The bounds of a [`Server`](crate::Server).
+///
+/// A client that exceeds one is told so: its stream is closed with a [`CloseReason`](crate::CloseReason).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Streams that are open at once. Default: 20,000.
+    pub streams: usize,
+    /// New streams in one second, and the largest burst. Default: 200.
+    pub new_streams_per_second: u32,
+    /// Names that one stream subscribes to, over all types. Default: 20,000.
+    pub names_per_stream: usize,
+    /// Bytes of one resource name. Default: 512, more than a cluster name made of two DNS names.
+    pub name_bytes: usize,
+    /// Bytes of one message, whole resources. A single larger resource is sent in a message of its own. Default: 65,536.
+    pub message_bytes: usize,
+    /// The time in which a client must ACK or NACK a message. Default: 60 s.
+    pub ack_timeout: Duration,
+    /// The age at which a stream is closed, so that streams spread over replicas again; by ±20 % random. Default: 30 min.
+    pub stream_age: Duration,
+    /// The time after which failed watches make the server's knowledge stale. Default: 30 s.
+    pub stale_after: Duration,
+    /// The time over which streams are closed at shutdown. Default: 30 s.
+    pub shutdown: Duration,
+    /// The time between two changes of the same resource that are passed on. Default: 50 ms.
+    pub resource_interval: Duration,
+    /// Sends of one resource in a second, over all subscribers: a resource with more of them is passed on less often. Default:
+    /// 20,000.
+    pub resource_sends_per_second: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            streams: 20_000,
+            new_streams_per_second: 200,
+            names_per_stream: 20_000,
+            name_bytes: 512,
+            message_bytes: 65_536,
+            ack_timeout: Duration::from_secs(60),
+            stream_age: Duration::from_secs(30 * 60),
+            stale_after: Duration::from_secs(30),
+            shutdown: Duration::from_secs(30),
+            resource_interval: Duration::from_millis(50),
+            resource_sends_per_second: 20_000,
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The server: every event goes in here, and every action comes out of here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::{
+    CloseReason, DeltaRequest, Limits, Nonce, Rejection, ResourceSource, ResourceTypes, ServerAction, ServerEvent,
+    StreamId, TypeIndex,
+    admission::Admission,
+    coalesce::Coalescer,
+    index::Index,
+    resources::Resources,
+    stream::ClientStream,
+    subscribe::{Subscriber, check_names},
+};
+
+/// The bytes of a client's text that are passed on.
+const TEXT_BYTES: usize = 1_024;
+
+/// The server's side of all streams.
+///
+/// Times are readings of one monotonic clock, as durations since any fixed start.
+pub struct Server<S: ResourceSource> {
+    types: ResourceTypes,
+    limits: Limits,
+    admission: Admission,
+    index: Index,
+    resources: Resources<S>,
+    coalescer: Coalescer,
+    streams: BTreeMap<StreamId, ClientStream<S::Caller>>,
+    /// When each stream has to be looked at: one entry for each.
+    deadlines: BTreeSet<(Duration, StreamId)>,
+}
+
+/// How much a [`Server`] keeps. Only streams and subscriptions make it grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Open streams.
+    pub streams: usize,
+    /// Names that at least one stream subscribes to.
+    pub names: usize,
+    /// The names whose encoded bytes are kept.
+    pub encoded: usize,
+    /// The names that have changed since a stream first subscribed to them.
+    pub changed: usize,
+}
+
+/// What one event has led to so far.
+struct Effects<B> {
+    actions: Vec<ServerAction<B>>,
+    /// Streams that may have something to send.
+    ready: BTreeSet<StreamId>,
+}
+
+impl<S: ResourceSource> Server<S> {
+    /// Returns a server without streams, which refuses streams until [`ServerEvent::Synced`].
+    #[must_use]
+    pub fn new(types: ResourceTypes, limits: Limits) -> Self {
+        Self {
+            types,
+            limits,
+            admission: Admission::default(),
+            index: Index::default(),
+            resources: Resources::new(),
+            coalescer: Coalescer::default(),
+            streams: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+        }
+    }
+
+    /// Takes what happened at the time `now`, and returns what is to be done, in this order.
+    ///
+    /// Events of a stream that is not open do nothing: they may be under way when it is closed.
+    #[must_use]
+    pub fn handle(&mut self, now: Duration, event: ServerEvent<S::Caller>, source: &S) -> Vec<ServerAction<S::Body>> {
+        let mut effects = Effects { actions: Vec::new(), ready: BTreeSet::new() };
+        match event {
+            ServerEvent::Opened { stream, caller, random } => self.open(now, stream, caller, random, &mut effects),
+            ServerEvent::Requested { stream, request } => self.request(now, stream, &request, &mut effects),
+            ServerEvent::Closed { stream } => self.forget(stream),
+            ServerEvent::Changed { resource_type, name } => self.change(now, resource_type, &name),
+            ServerEvent::Synced => self.admission.synced(),
+            ServerEvent::WatchesFailed => self.admission.watches_failed(now),
+            ServerEvent::WatchesRecovered => self.admission.watches_recovered(),
+            ServerEvent::ShuttingDown => self.shut_down(now),
+            ServerEvent::Woken => {}
+        }
+        self.pass_changes_on(now, &mut effects);
+        self.send(now, source, &mut effects);
+        self.end_streams(now, &mut effects);
+        effects.actions
+    }
+
+    /// When to call [`handle`](Self::handle) with [`ServerEvent::Woken`], unless something happens before.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Duration> {
+        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
+        [deadline, self.coalescer.next_wake()].into_iter().flatten().min()
+    }
+
+    /// The types that the server has.
+    #[must_use]
+    pub fn types(&self) -> &ResourceTypes {
+        &self.types
+    }
+
+    /// How much the server keeps now.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        Size {
+            streams: self.streams.len(),
+            names: self.index.len(),
+            encoded: self.resources.len(),
+            changed: self.coalescer.len(),
+        }
+    }
+
+    fn open(
+        &mut self,
+        now: Duration,
+        stream: StreamId,
+        caller: S::Caller,
+        random: u32,
+        effects: &mut Effects<S::Body>,
+    ) {
+        self.forget(stream);
+        if let Err(reason) = self.admission.open(now, self.streams.len(), &self.limits) {
+            effects.actions.push(ServerAction::Close { stream, reason });
+            return;
+        }
+        let opened = ClientStream::new(caller, &self.types, now.saturating_add(spread(self.limits.stream_age, random)));
+        self.deadlines.insert((opened.deadline, stream));
+        self.streams.insert(stream, opened);
+    }
+
+    /// Drops all that is kept for a stream.
+    fn forget(&mut self, stream: StreamId) {
+        let Some(closed) = self.streams.remove(&stream) else { return };
+        self.deadlines.remove(&(closed.deadline, stream));
+        for id in closed.all().flat_map(|subscriptions| subscriptions.ids()) {
+            if self.index.unwatch(id, stream) {
+                self.resources.forget(id);
+                self.coalescer.forget(id);
+            }
+        }
+    }
+
+    fn close(&mut self, stream: StreamId, reason: CloseReason, effects: &mut Effects<S::Body>) {
+        self.forget(stream);
+        effects.actions.push(ServerAction::Close { stream, reason });
+    }
+
+    fn request(&mut self, now: Duration, stream: StreamId, request: &DeltaRequest, effects: &mut Effects<S::Body>) {
+        if !self.streams.contains_key(&stream) {
+            return;
+        }
+        let Some(resource_type) = self.types.find(&request.type_url) else {
+            return self.close(stream, CloseReason::UnknownType { url: shortened(&request.type_url) }, effects);
+        };
+        self.acknowledge(stream, resource_type, request, effects);
+        match self.subscribe(now, stream, resource_type, request) {
+            Ok(()) => _ = effects.ready.insert(stream),
+            Err(reason) => self.close(stream, reason, effects),
+        }
+    }
+
+    /// Takes the request's ACK or NACK, if it is one.
+    fn acknowledge(
+        &mut self,
+        stream: StreamId,
+        resource_type: TypeIndex,
+        request: &DeltaRequest,
+        effects: &mut Effects<S::Body>,
+    ) {
+        let Some(subscriptions) = self.streams.get_mut(&stream).and_then(|opened| opened.of(resource_type)) else {
+            return;
+        };
+        let Ok(nonce) = request.response_nonce.parse().map(Nonce) else { return };
+        let Some(error) = &request.error else { return subscriptions.acknowledge(nonce) };
+        let Some(refused) = subscriptions.reject(nonce) else { return };
+        let named = |(id, version)| Some((self.index.name(id)?.clone(), version));
+        effects.actions.push(ServerAction::Report(Rejection {
+            stream,
+            resource_type,
+            resources: refused.resources.into_iter().filter_map(named).collect(),
+            reason: shortened(error),
+            is_final: refused.is_final,
+        }));
+    }
+
+    fn subscribe(
+        &mut self,
+        now: Duration,
+        stream: StreamId,
+        resource_type: TypeIndex,
+        request: &DeltaRequest,
+    ) -> Result<(), CloseReason> {
+        check_names(request, &self.limits)?;
+        let Some(rules) = self.types.get(resource_type) else { return Ok(()) };
+        let Some(opened) = self.streams.get_mut(&stream) else { return Ok(()) };
+        let room = self.limits.names_per_stream.saturating_sub(opened.names());
+        let Some((subscriptions, followed)) = opened.with_followed(resource_type, rules) else { return Ok(()) };
+        if !subscriptions.has_requests {
+            self.admission.first_request(now, !request.initial_resource_versions.is_empty(), &self.limits)?;
+        }
+        let (index, unwatched) = (&mut self.index, Vec::new());
+        let mut subscriber = Subscriber { stream, resource_type, rules, index, subscriptions, followed, unwatched };
+        let result = subscriber.apply(request, room, &self.limits);
+        for id in subscriber.unwatched {
+            self.resources.forget(id);
+            self.coalescer.forget(id);
+        }
+        result
+    }
+
+    /// Takes a change. A name that nobody watches costs one lookup.
+    fn change(&mut self, now: Duration, resource_type: TypeIndex, name: &str) {
+        let Some(id) = self.index.find(resource_type, name) else { return };
+        let Some(rules) = self.types.get(resource_type) else { return };
+        // A client that subscribes while the window is open gets the new content at once.
+        self.resources.forget(id);
+        let subscribers = self.index.subscribers(id).len();
+        self.coalescer.change(now, (resource_type, id), rules.window, subscribers, &self.limits);
+    }
+
+    /// Marks changes that are due for their subscribers.
+    fn pass_changes_on(&mut self, now: Duration, effects: &mut Effects<S::Body>) {
+        while let Some(id) = self.coalescer.pop(now) {
+            let Some(resource_type) = self.index.resource_type(id) else { continue };
+            for stream in self.index.subscribers(id) {
+                if let Some(subscriptions) = self.streams.get_mut(&stream).and_then(|opened| opened.of(resource_type)) {
+                    subscriptions.change(id);
+                    effects.ready.insert(stream);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, now: Duration, source: &S, effects: &mut Effects<S::Body>) {
+        for &stream in &effects.ready {
+            let Some(opened) = self.streams.get_mut(&stream) else { continue };
+            let rules = (&self.types, &self.limits);
+            let messages = opened.messages(now, rules, (&self.index, &mut self.resources, source));
+            effects.actions.extend(messages.into_iter().map(|message| ServerAction::Send { stream, message }));
+            let deadline = opened.ack_deadline(&self.limits).map_or(opened.ends_at, |ack| ack.min(opened.ends_at));
+            if deadline != opened.deadline {
+                self.deadlines.remove(&(opened.deadline, stream));
+                self.deadlines.insert((deadline, stream));
+                opened.deadline = deadline;
+            }
+        }
+    }
+
+    /// Closes streams that have reached their age, and those whose client has not answered in time.
+    fn end_streams(&mut self, now: Duration, effects: &mut Effects<S::Body>) {
+        while let Some(&(deadline, stream)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now) {
+            let is_aged = self.streams.get(&stream).is_some_and(|opened| opened.ends_at <= deadline);
+            let reason = match (is_aged, self.admission.is_shutting_down()) {
+                (false, _) => CloseReason::NotAcknowledged { timeout: self.limits.ack_timeout },
+                (true, false) => CloseReason::Aged,
+                (true, true) => CloseReason::ShuttingDown,
+            };
+            self.close(stream, reason, effects);
+        }
+    }
+
+    /// Spreads the ends of all streams over the time of the shutdown.
+    fn shut_down(&mut self, now: Duration) {
+        self.admission.shutting_down();
+        let count = u32::try_from(self.streams.len()).unwrap_or(u32::MAX).max(1);
+        let step = self.limits.shutdown / count;
+        let mut ends_at = now;
+        for (stream, opened) in &mut self.streams {
+            self.deadlines.remove(&(opened.deadline, *stream));
+            opened.ends_at = opened.ends_at.min(ends_at);
+            opened.deadline = opened.deadline.min(ends_at);
+            self.deadlines.insert((opened.deadline, *stream));
+            ends_at = ends_at.saturating_add(step);
+        }
+    }
+}
+
+/// Returns 80 % to 120 % of an age.
+fn spread(age: Duration, random: u32) -> Duration {
+    let fifth = age / 5;
+    let share = fifth.as_nanos().saturating_mul(2).saturating_mul(random.into()) / u128::from(u32::MAX);
+    age.saturating_sub(fifth).saturating_add(Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX)))
+}
+
+/// Returns a client's text, or its start: texts end up in logs.
+fn shortened(text: &str) -> String {
+    let end = text.floor_char_boundary(TEXT_BYTES);
+    text.get(..end).unwrap_or_default().to_owned()
+}

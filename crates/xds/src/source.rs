@@ -1,0 +1,27 @@
+//! Where the bytes of resources come from.
+
+use crate::TypeIndex;
+
+/// What is known of the resources now. The server asks it only for names that somebody subscribes to.
+///
+/// Whoever changes what a source returns tells the server by [`ServerEvent::Changed`](crate::ServerEvent::Changed), afterwards.
+pub trait ResourceSource {
+    /// Who a stream belongs to: what its verified identity and its node say.
+    type Caller;
+    /// A class of callers that get the same bytes of a resource, as those of one zone.
+    type Class: Clone + Ord;
+    /// The encoded bytes of a resource. A clone should share them.
+    type Body: Clone + AsRef<[u8]>;
+
+    /// Returns the class whose variant of the resource the caller gets.
+    ///
+    /// `None`: there is no such resource, or the caller may not see it. A client is told the same in both cases. The server asks
+    /// each time before it sends, so nothing is sent that the source hides.
+    fn class(&self, resource_type: TypeIndex, name: &str, caller: &Self::Caller) -> Option<Self::Class>;
+
+    /// Encodes the variant of a resource for a class that [`class`](Self::class) returned.
+    ///
+    /// The same content must always have the same bytes: their hash is the version. The server keeps the bytes until the
+    /// resource changes or nobody subscribes to it.
+    fn encode(&self, resource_type: TypeIndex, name: &str, class: &Self::Class) -> Self::Body;
+}

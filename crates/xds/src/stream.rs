@@ -1,0 +1,112 @@
+//! One client: its subscriptions of all types, and when its stream ends.
+
+use std::time::Duration;
+
+use crate::{
+    DeltaResponse, Limits, Nonce, ResourceSource, ResourceType, ResourceTypes, TypeIndex, index::Index,
+    resources::Resources, subscriptions::Subscriptions,
+};
+
+/// An open stream.
+#[derive(Debug)]
+pub(crate) struct ClientStream<C> {
+    pub(crate) caller: C,
+    /// By type.
+    subscriptions: Vec<Subscriptions>,
+    last_nonce: Nonce,
+    /// When the stream has reached its age.
+    pub(crate) ends_at: Duration,
+    /// When the server looks at the stream again: its entry in the server's deadlines.
+    pub(crate) deadline: Duration,
+}
+
+impl<C> ClientStream<C> {
+    pub(crate) fn new(caller: C, types: &ResourceTypes, ends_at: Duration) -> Self {
+        let subscriptions = std::iter::repeat_with(Subscriptions::default).take(types.len()).collect();
+        Self { caller, subscriptions, last_nonce: Nonce::default(), ends_at, deadline: ends_at }
+    }
+
+    /// The stream's subscriptions of a type.
+    pub(crate) fn of(&mut self, resource_type: TypeIndex) -> Option<&mut Subscriptions> {
+        self.subscriptions.get_mut(resource_type.0)
+    }
+
+    /// The stream's subscriptions of a type, and those of the type that it follows.
+    pub(crate) fn with_followed(
+        &mut self,
+        resource_type: TypeIndex,
+        rules: &ResourceType,
+    ) -> Option<(&mut Subscriptions, Option<(TypeIndex, &Subscriptions)>)> {
+        let (earlier, later) = self.subscriptions.split_at_mut_checked(resource_type.0)?;
+        Some((later.first_mut()?, followed(rules, |other| earlier.get(other.0))))
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Subscriptions> {
+        self.subscriptions.iter()
+    }
+
+    /// The names that the stream subscribes to.
+    pub(crate) fn names(&self) -> usize {
+        self.all().map(Subscriptions::len).sum()
+    }
+
+    /// When the client must have ACKed what it was sent.
+    pub(crate) fn ack_deadline(&self, limits: &Limits) -> Option<Duration> {
+        self.all()
+            .filter_map(Subscriptions::waits_since)
+            .min()
+            .map(|sent_at| sent_at.saturating_add(limits.ack_timeout))
+    }
+
+    /// Composes all messages that may be sent now, in the order of the types.
+    ///
+    /// Endpoints wait while their cluster waits, and are owed once the cluster is sent. So endpoints never overtake their cluster,
+    /// and a cluster that is sent again gets its endpoints again. The same goes for every type that follows another one.
+    pub(crate) fn messages<S: ResourceSource<Caller = C>>(
+        &mut self,
+        now: Duration,
+        (types, limits): (&ResourceTypes, &Limits),
+        (index, resources, source): (&Index, &mut Resources<S>, &S),
+    ) -> Vec<DeltaResponse<S::Body>> {
+        let mut messages = Vec::new();
+        let mut earlier: Vec<&Subscriptions> = Vec::new();
+        let mut rest = self.subscriptions.as_mut_slice();
+        for (resource_type, rules) in types.iter() {
+            let Some((current, later)) = rest.split_first_mut() else { break };
+            let followed = followed(rules, |other| earlier.get(other.0).copied());
+            let is_held = |id| {
+                let Some((other, subscriptions)) = followed else { return false };
+                let same_name = index.name(id).and_then(|name| index.find(other, name));
+                same_name.is_some_and(|id| subscriptions.is_pending(id))
+            };
+            let content = |id| {
+                let name = index.name(id)?;
+                let encoded = resources.get(id, (resource_type, name), &self.caller, source).cloned();
+                Some((name.clone(), encoded))
+            };
+            let nonce = Nonce(self.last_nonce.0 + 1);
+            let rules_of_type = (resource_type, rules);
+            let message = current.next_message(now, nonce, rules_of_type, limits.message_bytes, is_held, content);
+            if let Some(message) = message {
+                self.last_nonce = nonce;
+                for (follower, _) in types.iter().filter(|(_, rules)| rules.follows == Some(resource_type)) {
+                    let place = follower.0.checked_sub(resource_type.0 + 1);
+                    let Some(subscriptions) = place.and_then(|place| later.get_mut(place)) else { continue };
+                    for id in message.resources.iter().filter_map(|resource| index.find(follower, &resource.name)) {
+                        subscriptions.owe(id);
+                    }
+                }
+                messages.push(message);
+            }
+            earlier.push(current);
+            rest = later;
+        }
+        messages
+    }
+}
+
+/// The type that another one follows, and what there is of it.
+fn followed<T>(rules: &ResourceType, find: impl Fn(TypeIndex) -> Option<T>) -> Option<(TypeIndex, T)> {
+    let other = rules.follows?;
+    Some((other, find(other)?))
+}

@@ -1,0 +1,83 @@
+//! One name on one stream: what its client was told of it, and what to do about it now.
+
+use crate::{Nonce, ResourceType, Version};
+
+/// One name, and what its client was told of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Subscription {
+    pub(crate) told: Told,
+    refused: Option<Refused>,
+    /// The message that told it. Zero: no message of this stream.
+    pub(crate) sent_in: Nonce,
+    /// Whether to send even what the client was told: the client asked again, or its cluster was sent anew.
+    pub(crate) is_owed: bool,
+    pub(crate) by_name: bool,
+    pub(crate) by_wildcard: bool,
+}
+
+/// What a client was told of a name, by this stream or by an earlier one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Told {
+    #[default]
+    Nothing,
+    Missing,
+    Version(Version),
+}
+
+/// The last version that the client refused.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    version: Version,
+    /// Whether it was refused alone. Otherwise another resource of its message may be to blame.
+    is_final: bool,
+}
+
+/// What to do about a name whose content may have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendDecision {
+    /// The client needs nothing, or must not get it.
+    Skip,
+    Send,
+    /// In a message of its own: it was refused together with others.
+    SendAlone,
+}
+
+impl Subscription {
+    /// Decides what to do now that the content has this version. `None`: there is no such resource for the caller.
+    pub(crate) fn decide(&self, version: Option<Version>, rules: &ResourceType) -> SendDecision {
+        let Some(version) = version else {
+            let is_news = self.is_owed || self.told != Told::Missing;
+            return if rules.is_ever_removed && is_news { SendDecision::Send } else { SendDecision::Skip };
+        };
+        let refused = self.refused.filter(|refused| refused.version == version);
+        match refused {
+            Some(Refused { is_final: true, .. }) => SendDecision::Skip,
+            _ if self.told == Told::Version(version) && !self.is_owed => SendDecision::Skip,
+            Some(_) => SendDecision::SendAlone,
+            None => SendDecision::Send,
+        }
+    }
+
+    /// Takes note that a message tells the client this version, or that the resource is missing.
+    pub(crate) fn tell(&mut self, version: Option<Version>, nonce: Nonce) {
+        self.told = version.map_or(Told::Missing, Told::Version);
+        self.sent_in = nonce;
+        self.is_owed = false;
+    }
+
+    /// Takes note that the client refused the message that told it, with so many resources. Returns whether to send it again.
+    pub(crate) fn refuse(&mut self, resources: usize) -> bool {
+        let is_final = resources == 1;
+        let is_sent_again = match self.told {
+            Told::Version(version) => {
+                self.refused = Some(Refused { version, is_final });
+                !is_final
+            }
+            // Resources beside the removal may be to blame. A removal that was refused by itself would be refused again.
+            Told::Missing => resources > 0,
+            Told::Nothing => false,
+        };
+        self.is_owed |= is_sent_again;
+        is_sent_again
+    }
+}

@@ -1,0 +1,37 @@
+//! What a caller may not see is answered as missing.
+
+use crate::fixture::{Fixture, message, told};
+
+#[test]
+fn what_is_hidden_reads_like_what_is_missing() {
+    let mut fixture = Fixture::new();
+    fixture.show(fixture.clusters, "hidden", &["prod"]);
+    fixture.open(2, "prod", "a");
+    assert_eq!(told(message(&fixture.subscribe(1, fixture.clusters, &["hidden", "missing"]))), "-hidden -missing");
+    assert_eq!(told(message(&fixture.subscribe(2, fixture.clusters, &["hidden", "missing"]))), "hidden -missing");
+}
+
+#[test]
+fn a_resource_comes_and_goes_with_its_visibility() {
+    let mut fixture = Fixture::new();
+    fixture.show(fixture.clusters, "a", &["prod"]);
+    fixture.settle(1, fixture.clusters, &["a"]);
+    for (namespaces, expected) in [(&["shop", "prod"][..], "a"), (&["prod"], "-a")] {
+        fixture.show(fixture.clusters, "a", namespaces);
+        let actions = fixture.wait(1_000);
+        let answer = message(&actions).clone();
+        assert_eq!(told(&answer), expected);
+        fixture.ack(1, &answer);
+    }
+}
+
+#[test]
+fn changes_of_what_is_hidden_send_nothing_and_encode_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.settle(1, fixture.clusters, &["a"]);
+    for _ in 0..3 {
+        fixture.show(fixture.clusters, "a", &["prod"]);
+        assert_eq!(fixture.wait(1_000), []);
+    }
+    assert_eq!(fixture.world.encoded.get(), 0);
+}

@@ -1,0 +1,75 @@
+//! A small source: resources that are a number each.
+
+use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+
+use byname_xds::{ResourceSource, TypeIndex, Version, Visibility};
+
+/// All resources, and a count of what was encoded.
+#[derive(Default)]
+pub(crate) struct World {
+    items: BTreeMap<(TypeIndex, String), Item>,
+    pub(crate) encoded: Cell<usize>,
+}
+
+/// One resource.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Item {
+    pub(crate) value: u32,
+    pub(crate) visibility: Visibility,
+    /// Whether each zone gets bytes of its own.
+    pub(crate) is_by_zone: bool,
+    /// How long its bytes are at least.
+    pub(crate) bytes: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TestCaller {
+    pub(crate) namespace: &'static str,
+    pub(crate) zone: &'static str,
+}
+
+impl World {
+    pub(crate) fn set(&mut self, resource_type: TypeIndex, name: &str, item: Item) {
+        self.items.insert((resource_type, name.to_owned()), item);
+    }
+
+    pub(crate) fn remove(&mut self, resource_type: TypeIndex, name: &str) {
+        self.items.remove(&(resource_type, name.to_owned()));
+    }
+
+    /// What a caller should have of a resource.
+    pub(crate) fn version(&self, resource_type: TypeIndex, name: &str, caller: &TestCaller) -> Option<Version> {
+        let item = self.visible(resource_type, name, caller)?;
+        let zone = if item.is_by_zone { caller.zone } else { "" };
+        Some(Version::of(&item.body(resource_type, name, zone)))
+    }
+
+    pub(crate) fn visible(&self, resource_type: TypeIndex, name: &str, caller: &TestCaller) -> Option<&Item> {
+        let item = self.items.get(&(resource_type, name.to_owned()))?;
+        item.visibility.includes(caller.namespace).then_some(item)
+    }
+}
+
+impl Item {
+    fn body(&self, resource_type: TypeIndex, name: &str, zone: &str) -> Vec<u8> {
+        let mut body = format!("{resource_type:?} {name} {zone} {}", self.value).into_bytes();
+        body.resize(body.len().max(self.bytes), b'.');
+        body
+    }
+}
+
+impl ResourceSource for World {
+    type Caller = TestCaller;
+    type Class = &'static str;
+    type Body = Arc<[u8]>;
+
+    fn class(&self, resource_type: TypeIndex, name: &str, caller: &TestCaller) -> Option<&'static str> {
+        let item = self.visible(resource_type, name, caller)?;
+        Some(if item.is_by_zone { caller.zone } else { "" })
+    }
+
+    fn encode(&self, resource_type: TypeIndex, name: &str, class: &&'static str) -> Arc<[u8]> {
+        self.encoded.set(self.encoded.get() + 1);
+        self.items[&(resource_type, name.to_owned())].body(resource_type, name, class).into()
+    }
+}
