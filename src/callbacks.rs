@@ -8,7 +8,7 @@
 
 use proxy_wasm::types::Action;
 
-use crate::{contexts, http, root};
+use crate::{contexts, http, root, slices};
 
 /// Configures a root context from `bytes` bytes, and returns whether it accepts the configuration.
 #[unsafe(export_name = "byname_on_configure")]
@@ -21,8 +21,15 @@ extern "C" fn on_request_headers(stream: u32, _headers: u32, _end_of_stream: u32
     http::on_request_headers(stream)
 }
 
+/// Called for a root context that asked for ticks.
+#[unsafe(export_name = "byname_on_tick")]
+extern "C" fn on_tick(root: u32) {
+    slices::tick(root);
+}
+
 /// Deletes a root context or the context of a stream.
 #[unsafe(export_name = "byname_on_delete")]
 extern "C" fn on_delete(context: u32) {
+    slices::forget(context);
     contexts::deleted(context);
 }

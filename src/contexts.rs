@@ -36,7 +36,7 @@ struct Contexts {
 /// (`PluginConfig.name`).
 struct Plugin {
     name: Vec<u8>,
-    /// The root context of the newest configuration.
+    /// The root context of the newest configuration that was accepted.
     root: u32,
     live: Rc<ActiveConfig>,
 }
@@ -50,6 +50,27 @@ fn with<T: Default>(use_them: impl FnOnce(&mut Contexts) -> T) -> T {
 /// The name of the plugin that is configured, or that the request belongs to; `None` if the host does not tell.
 pub(crate) fn plugin_name() -> Option<Vec<u8>> {
     host::property("plugin_name")
+}
+
+/// The key of what all VMs with this plugin share. In Istio the data are those of every plugin in the process, whose names differ.
+pub(crate) fn shared_key(what: &str) -> String {
+    let (name, root) = (plugin_name().unwrap_or_default(), host::property("plugin_root_id").unwrap_or_default());
+    format!("byname/{what}/1/{}/{}", String::from_utf8_lossy(&name), String::from_utf8_lossy(&root))
+}
+
+/// Whether a configuration of this plugin serves.
+pub(crate) fn serves(name: &[u8]) -> bool {
+    with(|contexts| contexts.plugins.iter().any(|plugin| plugin.name == name))
+}
+
+/// Lets the configuration that serves this plugin serve on in another root context, until that one's own is read. Envoy deletes the
+/// earlier root context meanwhile.
+pub(crate) fn serve_on(name: &[u8], root: u32) {
+    with(|contexts| {
+        if let Some(plugin) = contexts.plugins.iter_mut().find(|plugin| plugin.name == name) {
+            plugin.root = root;
+        }
+    });
 }
 
 /// Makes `live` decide the requests of the plugin `name`, which is configured in this root context.

@@ -7,7 +7,7 @@
 
 use byname_core::Config;
 
-use crate::host;
+use crate::{contexts, host};
 
 /// The record of a configuration of which nothing was left out.
 const WHOLE: [u8; 8] = [0; 8];
@@ -45,9 +45,6 @@ fn record(verdict: [u8; 8]) {
     let _ = host::insert_shared_data(&key(), &verdict);
 }
 
-/// The key of the record. In Istio the data are those of every plugin in the process, whose names differ.
 fn key() -> String {
-    let part = |name| host::property(name).unwrap_or_default();
-    let (name, root) = (part("plugin_name"), part("plugin_root_id"));
-    format!("byname/first/1/{}/{}", String::from_utf8_lossy(&name), String::from_utf8_lossy(&root))
+    contexts::shared_key("first")
 }

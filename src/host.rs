@@ -15,6 +15,7 @@ unsafe extern "C" {
     fn proxy_get_property(path: *const u8, path_bytes: usize, value: *mut *mut u8, value_bytes: *mut usize) -> u32;
     fn proxy_set_property(path: *const u8, path_bytes: usize, value: *const u8, value_bytes: usize) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_get_buffer_bytes(
         buffer: u32,
         start: usize,
@@ -118,6 +119,15 @@ pub(crate) fn now() -> Result<u64> {
     Ok(time)
 }
 
+/// Lets the host call the root context every `milliseconds`, or never if 0.
+///
+/// # Errors
+/// If the host does not let the module have ticks.
+pub(crate) fn set_tick_period(milliseconds: u32) -> Result<()> {
+    // SAFETY: only a number is passed.
+    check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
+}
+
 /// A value that all VMs of this process share; `None` if there is none.
 ///
 /// # Errors
@@ -135,15 +145,27 @@ pub(crate) fn shared_data(key: &str) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// Sets a value that all VMs of this process share.
+///
+/// # Errors
+/// If the host does not let the module set it.
+pub(crate) fn set_shared_data(key: &str, value: &[u8]) -> Result<()> {
+    write_shared_data(key, value, 0)
+}
+
 /// Sets a value that all VMs of this process share, if there is none yet.
 ///
 /// # Errors
 /// If there is one, or the host does not let the module set it.
 pub(crate) fn insert_shared_data(key: &str, value: &[u8]) -> Result<()> {
-    /// No value has this version, and 0 would replace any.
-    const NEW: u32 = u32::MAX;
+    // No value has this version.
+    write_shared_data(key, value, u32::MAX)
+}
+
+/// Replaces the `version` of a value, or any if 0.
+fn write_shared_data(key: &str, value: &[u8], version: u32) -> Result<()> {
     // SAFETY: as above.
-    check(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), NEW) })
+    check(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) })
 }
 
 /// The plugin configuration, of `bytes` bytes, or fewer if the host has no more.

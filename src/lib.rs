@@ -1,9 +1,9 @@
 //! The filter: a thin proxy-wasm adapter around `byname_core`, which makes the decisions.
 //!
 //! It reads a request's headers, lets the core decide, and applies the decision. It knows nothing about names. Between
-//! requests it keeps its configuration, reusable buffers and the core's `Balance`. It starts nothing by itself: no
-//! ticks, calls or threads. It implements the callbacks `proxy_on_configure`, `proxy_on_request_headers`
-//! and `proxy_on_delete`. Every other export of the SDK is removed from the shipped module.
+//! requests it keeps its configuration, reusable buffers and the core's `Balance`. It has ticks only while it reads a large
+//! configuration, and makes no calls. It implements the callbacks `proxy_on_configure`, `proxy_on_tick`,
+//! `proxy_on_request_headers` and `proxy_on_delete`. Every other export of the SDK is removed from the shipped module.
 
 // The build empties `Debug` formatting in the module, because only panic messages would use it.
 #![deny(clippy::use_debug)]
@@ -15,10 +15,12 @@ mod contexts;
 mod first;
 mod host;
 mod http;
-
+mod node;
 mod request_log;
 mod root;
+mod slices;
 mod stats;
+mod verdict;
 
 /// The entry point of the module. The macro writes a public function without docs, hence the module around it.
 mod entry {

@@ -68,6 +68,10 @@ type ListenersPlan = &'static [(usize, &'static [Sidecar])];
 pub(crate) enum BenchPart {
     /// The memory of a sidecar with many listeners
     Listeners,
+    /// Starts: the first answer, CPU time and memory, with 10 Services
+    Starts,
+    /// Whole pushes of 10,000 Services, and the answers meanwhile
+    Pushes,
 }
 
 const SERVICES: &[usize] = &[10, 1_000, 10_000];
@@ -103,6 +107,10 @@ const QUICK: BenchPlan = BenchPlan {
 const LISTENERS_ALONE: ListenersPlan =
     &[(listeners::NAMES, listeners::ALL), (30_000, &[Sidecar::Packed]), (75_000, &[Sidecar::Packed])];
 const LISTENERS_ALONE_STARTS: usize = 3;
+const FEW: usize = 10;
+const STARTS: [Contestant; 4] = [Contestant::None, Contestant::Noop, Contestant::Lua, Contestant::Cluster];
+const STARTS_ALONE: usize = 7;
+const PUSHES_ALONE: usize = 10;
 
 /// Runs one part alone, and prints its tables. It writes no report.
 pub(crate) fn run_part(root: &Path, part: BenchPart) -> Result<()> {
@@ -118,6 +126,30 @@ pub(crate) fn run_part(root: &Path, part: BenchPart) -> Result<()> {
                 anyhow::Ok(Listenings(all))
             })?;
             all.print();
+        }
+        BenchPart::Starts => {
+            contestant::build_noop(root)?;
+            let all = runtime.block_on(async {
+                let upstream = load::start_upstream().await?;
+                let mut all = Vec::new();
+                for number in 1..=STARTS_ALONE {
+                    let progress = Progress::new(format!("start {number} of {STARTS_ALONE}"));
+                    standing::run(root, &STARTS, &[FEW], upstream, &progress, &mut all).await?;
+                }
+                anyhow::Ok(Standings(all))
+            })?;
+            all.print();
+            all.print_ratios(FEW);
+        }
+        BenchPart::Pushes => {
+            let all = runtime.block_on(push::run(
+                root,
+                Contestant::Endpoint,
+                10_000,
+                PUSHES_ALONE,
+                &Progress::new("pushes"),
+            ))?;
+            push::print(&all);
         }
     }
     Ok(())

@@ -21,7 +21,7 @@ mod sbom;
 mod sizes;
 mod tools;
 
-use std::fs;
+use std::{fs, process::ExitCode};
 
 use anyhow::{Context, Result};
 use byname_test_support::repository;
@@ -118,7 +118,18 @@ enum BuildStep {
     },
 }
 
-fn main() -> Result<()> {
+/// Ends with the error alone, whatever RUST_BACKTRACE says: it is the last line of a long output, where people look.
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let root = repository().canonicalize()?;
     match Arguments::parse().step {
         BuildStep::Module => module::ship(&root),

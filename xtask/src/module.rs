@@ -36,6 +36,7 @@ const EXPORTS: &[&str] = &[
     // The SDK's allocator, for data from the host.
     "malloc",
     "proxy_on_configure",
+    "proxy_on_tick",
     "proxy_on_request_headers",
     "proxy_on_delete",
 ];
@@ -43,6 +44,7 @@ const EXPORTS: &[&str] = &[
 /// The filter's callbacks with the exported names that they take over. The SDK already defines those names.
 const RENAMED: &[(&str, &str)] = &[
     ("byname_on_configure", "proxy_on_configure"),
+    ("byname_on_tick", "proxy_on_tick"),
     ("byname_on_request_headers", "proxy_on_request_headers"),
     ("byname_on_delete", "proxy_on_delete"),
 ];
@@ -53,6 +55,7 @@ const HOST_FUNCTIONS: &[&str] = &[
     "proxy_get_property",
     "proxy_set_property",
     "proxy_get_current_time_nanoseconds",
+    "proxy_set_tick_period_milliseconds",
     "proxy_get_buffer_bytes",
     "proxy_get_header_map_pairs",
     "proxy_replace_header_map_value",

@@ -11,7 +11,7 @@ mod sorted_map;
 mod string_list;
 
 pub use entries::Entries;
-pub use hash::{HashMap, hash_bytes};
+pub use hash::{HashMap, hash_bytes, hash_words};
 pub use string_list::StringList;
 
 pub(crate) use chunked_vec::ChunkedVec;

@@ -8,32 +8,30 @@ use alloc::{boxed::Box, string::String};
 
 use crate::{
     balance::Ticket,
-    collections::ChunkedVec,
-    limits::{MAX_COUNTED_SERVICES, MAX_FIRST_READS},
-    names::{Caller, Locality, may_have_port},
-    policy::Policy,
+    limits::MAX_FIRST_READS,
+    names::{Caller, may_have_port},
     report::{Decision, LocalReply, trace_line},
     resolve::{self, Refusal, Request, Resolution, Trace},
-    steer::{Chooser, Plan, PlanRequest, Steering, check_header},
+    steer::{Chooser, Plan, PlanRequest, Steering},
     table::Table,
-    wire::{self, ExternalNamesMode, FieldErrorType, FieldErrors, FieldPathRef, FirstConfiguration, Gateways, LeftOut},
+    wire::{self, FieldErrors, FirstConfiguration, LeftOut},
 };
 
+mod building;
 mod caller;
 mod destination_port;
 mod first;
+mod header;
+mod reading;
 mod services;
 
 pub use caller::Defaults;
 pub use destination_port::DestinationPort;
 pub use first::ServicesLeftOut;
+pub use reading::{ConfigReading, ReadingStep};
 
-use caller::{compile_caller, compile_zone};
 use first::BadServices;
 use services::ServiceReader;
-
-/// The beginnings of the ids that Istio gives to its gateways; those of sidecars begin with `sidecar~`.
-const GATEWAY_IDS: [&str; 2] = ["router~", "waypoint~"];
 
 /// A compiled configuration.
 #[derive(Debug)]
@@ -148,63 +146,6 @@ impl Config {
             table: wire::Table { version, single_machine, services: services.into(), packed },
         };
         Self::compile(wire, defaults)
-    }
-
-    #[inline(never)]
-    fn compile(mut wire: wire::Config<ServiceReader>, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
-        let mut errors = core::mem::take(&mut wire.table.services.errors);
-        if wire.version != wire::VERSION {
-            errors.add(&FieldPathRef::root("version"), wire.version, FieldErrorType::UnsupportedVersion);
-        }
-        wire.check_requires(&mut errors);
-        let is_gateway = defaults.id.is_some_and(|id| GATEWAY_IDS.iter().any(|prefix| id.starts_with(prefix)));
-        let is_passive = is_gateway && wire.gateways == Gateways::Pass;
-        if is_gateway {
-            // Whoever asks a gateway would reach by an alias what only the gateway may reach (CVE-2021-25740).
-            wire.external_names.mode.get_or_insert(ExternalNamesMode::Listed);
-        }
-        let zone = compile_zone(&wire.dns.cluster_domain, &mut errors);
-        let caller = compile_caller(&wire, &zone, defaults, &mut errors);
-        let steering = Steering::compile(&wire.steering, &mut errors);
-        // Clients connect to a gateway itself.
-        let destination_port = DestinationPort::compile(&wire, &mut errors).filter(|_| !is_gateway);
-        let mut compile_trace_header = |field, name: &Option<String>| {
-            let trace = FieldPathRef::root("trace");
-            let at = trace.field(field);
-            name.as_deref().map(|name| {
-                check_header(name, &at, &mut errors);
-                if name == wire.steering.control_header {
-                    errors.add(&at, name, FieldErrorType::SameHeader);
-                }
-                Box::from(name)
-            })
-        };
-        let trace_header = compile_trace_header("requestHeader", &wire.trace.request_header);
-        let trace_response_header = compile_trace_header("responseHeader", &wire.trace.response_header);
-        let counted_services = usize::try_from(wire.stats.services).unwrap_or(usize::MAX);
-        if counted_services > MAX_COUNTED_SERVICES {
-            let stats = FieldPathRef::root("stats");
-            errors.add(&stats.field("services"), counted_services, FieldErrorType::TooMany(MAX_COUNTED_SERVICES));
-        }
-        let locality = Locality { node: caller.node.clone(), zone: caller.zone.clone() };
-        let policy = Policy::compile(&wire, zone, locality, &mut errors);
-        // A gateway that passes everything on needs no table.
-        let specs = if is_passive { ChunkedVec::default() } else { wire.table.services.specs };
-        let table = Table::of(wire.table.version, policy, specs, &mut errors);
-        errors.or(Self {
-            caller,
-            table,
-            steering,
-            destination_port,
-            is_passive,
-            left_out: LeftOut::default(),
-            first_configuration: wire.first_configuration,
-            services_left_out: ServicesLeftOut::default(),
-            trace_header,
-            trace_response_header,
-            access_log: wire.access_log,
-            counted_services,
-        })
     }
 
     /// Whether every request is passed on without the control header, because this Envoy is a gateway.

@@ -42,8 +42,8 @@ mod text;
 pub mod wire;
 
 pub use balance::{Balance, Env, Events, FakeEnv, Ticket, next_random};
-pub use collections::{HashMap, hash_bytes};
-pub use config::{Config, Defaults, DestinationPort, ServicesLeftOut};
+pub use collections::{HashMap, hash_bytes, hash_words};
+pub use config::{Config, ConfigReading, Defaults, DestinationPort, ReadingStep, ServicesLeftOut};
 pub use names::{
     Authority, AuthorityError, Caller, Candidate, EndpointLabel, Host, Name, NameError, NamespacedName, Resolver,
     SearchPath, SearchedName, is_label, is_special,

@@ -10,6 +10,7 @@
 mod caller;
 mod compatibility;
 mod config;
+mod entries;
 mod external_names;
 mod fallback;
 mod field_error;
@@ -45,6 +46,8 @@ pub use table::{
 };
 
 pub(crate) use compatibility::{read_configuration, read_header};
+pub(crate) use entries::{NextEntry, find_services, next_entry};
 pub(crate) use field_path::FieldPathRef;
-pub(crate) use reader::{Readable, ReadableMap, Shape};
+pub(crate) use packed::Unpacking;
+pub(crate) use reader::{Readable, ReadableMap, Shape, read_json};
 pub(crate) use table::unpack;

@@ -109,9 +109,10 @@ fn byname_works_in_istio() -> Result<()> {
         let error =
             result.map_or_else(|_| "it panics".to_owned(), |result| format!("{:#}", result.expect_err("it failed")));
         println!("{name}: FAILED after {elapsed:.1} s: {error}\n{}", mesh.tails());
-        failed.push(name);
+        failed.push(format!("{name}: {error}"));
     }
     println!("all claims took {:.1} s", start.elapsed().as_secs_f32());
-    assert!(failed.is_empty(), "{failed:?}\n{}", cluster.tails());
+    // The errors come last, where people look.
+    assert!(failed.is_empty(), "{}\n{}", cluster.tails(), failed.join("\n"));
     Ok(())
 }

@@ -84,6 +84,14 @@ impl SmallHost {
         Ok(self.call::<_, u32>("proxy_on_configure", (root, bytes))? != 0)
     }
 
+    /// Calls a root context as a timer does.
+    ///
+    /// # Errors
+    /// If the module crashes.
+    pub fn tick(&mut self, root: u32) -> Result<()> {
+        self.call("proxy_on_tick", root)
+    }
+
     /// Passes the request headers to the module.
     ///
     /// # Errors

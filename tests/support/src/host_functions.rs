@@ -30,6 +30,7 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<HostState>> {
         .func_wrap("env", "proxy_get_property", get_property)?
         .func_wrap("env", "proxy_set_property", set_property)?
         .func_wrap("env", "proxy_get_current_time_nanoseconds", get_current_time_nanoseconds)?
+        .func_wrap("env", "proxy_set_tick_period_milliseconds", set_tick_period_milliseconds)?
         .func_wrap("env", "proxy_get_buffer_bytes", get_buffer_bytes)?
         .func_wrap("env", "proxy_get_header_map_pairs", get_header_map_pairs)?
         .func_wrap("env", "proxy_replace_header_map_value", replace_header_map_value)?
@@ -72,6 +73,12 @@ fn get_current_time_nanoseconds(mut host: HostCaller<'_>, time: u32) -> CallStat
     enter!(host, "get_current_time_nanoseconds", "");
     let now = host.data().now.to_le_bytes();
     write(&mut host, time, &now)?;
+    Ok(OK)
+}
+
+fn set_tick_period_milliseconds(mut host: HostCaller<'_>, period: u32) -> CallStatus {
+    enter!(host, "set_tick_period_milliseconds", "{period}");
+    host.data_mut().tick_period = period;
     Ok(OK)
 }
 
@@ -124,8 +131,8 @@ fn set_shared_data(
     let key = read_text(&host, key, key_bytes)?;
     let value = read(&host, value, value_bytes)?;
     enter!(host, "set_shared_data", "{key}: {}", value.escape_ascii());
-    assert_eq!(version, u32::MAX, "the module replaces no value");
-    if host.data().shared_data.contains_key(&key) {
+    assert!([0, u32::MAX].contains(&version), "the module remembers no version");
+    if version == u32::MAX && host.data().shared_data.contains_key(&key) {
         return Ok(CAS_MISMATCH);
     }
     host.data_mut().shared_data.insert(key, value);

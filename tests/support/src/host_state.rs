@@ -42,6 +42,8 @@ pub struct HostState {
     pub log: Vec<String>,
     /// The time in nanoseconds.
     pub now: u64,
+    /// The milliseconds between ticks of the last root context that asked for them; 0 for none.
+    pub tick_period: u32,
     /// The last local response.
     pub response: Option<LocalResponse>,
 }

@@ -11,6 +11,7 @@ use tokio::{net::TcpStream, time::sleep};
 
 use super::{
     contestant::Contestant,
+    cpu,
     load::{MAX_MESSAGE_BYTES, ask, body},
     numbers::{median, round, table},
     progress::Progress,
@@ -32,6 +33,8 @@ pub(super) struct Standing {
     services: usize,
     /// The time to the first response.
     start: Duration,
+    /// The CPU time of Envoy until a second after it.
+    cpu: Duration,
     resident_kilobytes: u64,
 }
 
@@ -73,7 +76,8 @@ async fn once(root: &Path, contestant: Contestant, services: usize, upstream: u1
         sleep(POLL).await;
     };
     sleep(SETTLING).await;
-    Ok(Standing { contestant, services, start, resident_kilobytes: envoy.resident_kilobytes()? })
+    let cpu = Duration::from_nanos(cpu::nanoseconds(envoy.id())?);
+    Ok(Standing { contestant, services, start, cpu, resident_kilobytes: envoy.resident_kilobytes()? })
 }
 
 pub(super) async fn answer(port: u16, host: &str, body: usize) -> Result<Vec<u8>> {
@@ -108,6 +112,19 @@ impl Standings {
         self.megabytes(contestant, services) - self.megabytes(Contestant::None, services)
     }
 
+    fn cpu_seconds(&self, contestant: Contestant, services: usize) -> f64 {
+        median(self.of(contestant, services).map(|one| one.cpu.as_secs_f64()))
+    }
+
+    /// Prints what a start of byname takes, divided by what a filter that does nothing takes in the same round.
+    pub(super) fn print_ratios(&self, services: usize) {
+        let ratio = |of: fn(&Standing) -> Duration| {
+            let pairs = self.of(Contestant::Cluster, services).zip(self.of(Contestant::Noop, services));
+            median(pairs.map(|(byname, noop)| of(byname).as_secs_f64() / of(noop).as_secs_f64()))
+        };
+        println!("byname-cluster ÷ noop: first answer {:.2}, CPU {:.2}", ratio(|one| one.start), ratio(|one| one.cpu));
+    }
+
     /// The memory that steering by endpoint adds to Envoy, divided by the memory that native routes and clusters add.
     pub(super) fn memory_vs_native(&self, services: usize) -> Option<f64> {
         let ratio = self.added(Contestant::Endpoint, services) / self.added(Contestant::Native, services);
@@ -115,7 +132,7 @@ impl Standings {
     }
 
     pub(super) fn print(&self) {
-        let mut table = table(["Services", "contestant", "first answer after", "resident", "added"], &[1]);
+        let mut table = table(["Services", "contestant", "first answer after", "CPU", "resident", "added"], &[1]);
         for (services, contestant) in self.rows() {
             let start = median(self.of(contestant, services).map(|one| one.start.as_secs_f64()));
             let added = self.added(contestant, services);
@@ -123,6 +140,7 @@ impl Standings {
                 services.to_string(),
                 contestant.name().to_owned(),
                 format!("{start:.2} s"),
+                format!("{:.2} s", self.cpu_seconds(contestant, services)),
                 format!("{:.0} MB", self.megabytes(contestant, services)),
                 if contestant == Contestant::None { String::new() } else { format!("{added:.0} MB") },
             ]);
@@ -139,6 +157,7 @@ impl Standings {
                 "contestant": contestant.name(),
                 "services": services,
                 "firstAnswerSeconds": seconds.collect::<Vec<_>>(),
+                "cpuSeconds": self.of(contestant, services).map(|one| round(one.cpu.as_secs_f64())).collect::<Vec<_>>(),
                 "residentKilobytes": resident.collect::<Vec<_>>(),
                 "addedMegabytes": round(self.added(contestant, services)),
             })
@@ -157,6 +176,7 @@ mod tests {
             contestant,
             services: 10_000,
             start: Duration::ZERO,
+            cpu: Duration::ZERO,
             resident_kilobytes,
         };
         let mut all = Standings(vec![one(Contestant::None, 50_000), one(Contestant::Native, 850_000)]);

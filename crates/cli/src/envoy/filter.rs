@@ -19,11 +19,12 @@ pub const DEFAULT_MODULE: &str = "/etc/byname/byname.wasm";
 
 /// The host functions that the module calls, and the callbacks that it exports, but for [`ON_DELETE`]. Modules of the last release export
 /// `proxy_on_context_create` and need it.
-const CAPABILITIES: [&str; 18] = [
+const CAPABILITIES: [&str; 20] = [
     "proxy_log",
     "proxy_get_property",
     "proxy_set_property",
     "proxy_get_current_time_nanoseconds",
+    "proxy_set_tick_period_milliseconds",
     "proxy_get_buffer_bytes",
     "proxy_get_header_map_pairs",
     "proxy_replace_header_map_value",
@@ -37,6 +38,7 @@ const CAPABILITIES: [&str; 18] = [
     "proxy_call_foreign_function",
     "proxy_on_context_create",
     "proxy_on_configure",
+    "proxy_on_tick",
     "proxy_on_request_headers",
 ];
 

@@ -26,6 +26,14 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
     mix(hash)
 }
 
+/// Hashes a long text, eight bytes at a time.
+#[must_use]
+pub fn hash_words(bytes: &[u8]) -> u64 {
+    let mut hasher = Mixer::default();
+    hasher.write(bytes);
+    mix(hasher.finish())
+}
+
 /// Combines a hash with one more number.
 pub(crate) fn combine(hash: u64, number: u64) -> u64 {
     mix(hash.wrapping_add(number.wrapping_mul(GOLDEN)))

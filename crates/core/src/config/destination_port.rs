@@ -2,10 +2,8 @@
 
 use alloc::boxed::Box;
 
-use crate::{
-    steer::check_header,
-    wire::{self, FieldErrorType, FieldErrors, FieldPathRef},
-};
+use super::header::compile_header;
+use crate::wire::{self, FieldErrors, FieldPathRef};
 
 /// The compiled form of [`wire::DestinationPort`].
 #[derive(Debug)]
@@ -17,15 +15,9 @@ pub struct DestinationPort {
 impl DestinationPort {
     pub(super) fn compile<S>(wire: &wire::Config<S>, errors: &mut FieldErrors) -> Option<Self> {
         let own = wire.destination_port.as_ref()?;
-        if let Some(header) = &own.header {
-            let root = FieldPathRef::root("destinationPort");
-            let at = root.field("header");
-            check_header(header, &at, errors);
-            if *header == wire.steering.control_header {
-                errors.add(&at, header, FieldErrorType::SameHeader);
-            }
-        }
-        Some(Self { header: own.header.as_deref().map(Box::from), listener_port: own.listener_port })
+        let root = FieldPathRef::root("destinationPort");
+        let header = own.header.as_deref().map(|header| compile_header(header, &root.field("header"), wire, errors));
+        Some(Self { header, listener_port: own.listener_port })
     }
 
     /// The header in which the listener writes the port.

@@ -6,7 +6,7 @@ use crate::{
     collections::ChunkedVec,
     limits::MAX_SERVICES,
     table::ServiceSpec,
-    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, Readable, ReadableMap, Shape},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef, Readable, ReadableMap, Shape, read_json},
 };
 
 /// Takes the place of `table.services` while a configuration is read.
@@ -25,6 +25,18 @@ impl ServiceReader {
     /// A reader that leaves out these Services.
     pub(super) fn without(left_out: &[Box<str>]) -> Self {
         Self { left_out: left_out.to_vec(), ..Self::default() }
+    }
+
+    /// Reads one Service from the text of its key and that of its value. Returns whether it could be read.
+    #[inline(never)]
+    pub(super) fn read(&mut self, key: &[u8], value: &[u8]) -> bool {
+        let mut name = String::new();
+        let was_read = read_json(key, &mut name, None, None).is_ok()
+            && self.value(&name).is_some_and(|service| read_json(value, service, None, None).is_ok());
+        if was_read {
+            self.value_was_read();
+        }
+        was_read
     }
 
     /// Whether no Service was read.

@@ -15,7 +15,7 @@ use super::{
     service_spec::{ServiceKind, ServiceSpec},
 };
 use crate::{
-    collections::{ChunkedVec, hash_address, hash_name},
+    collections::{hash_address, hash_name},
     limits::{MAX_CLUSTER_IPS, MAX_SERVICES, MAX_TABLE_ENDPOINTS, MAX_TABLE_SHARES},
     names::below,
     policy::Policy,
@@ -106,31 +106,28 @@ impl Table {
         has_address(addresses, &self.services, address)
     }
 
-    /// A table of these Services.
-    #[inline(never)]
-    pub(crate) fn of(
-        version: u64,
-        policy: Policy,
-        services: ChunkedVec<ServiceSpec>,
-        errors: &mut FieldErrors,
-    ) -> Self {
+    /// An empty table with room for this many Services.
+    pub(crate) fn with_room(version: u64, policy: Policy, services: usize) -> Self {
         let mut table = Self::new(version, policy);
-        table.services.reserve_exact(services.len());
-        table.names = HashTable::with_capacity(services.len());
-        table.cluster_ips = HashTable::with_capacity(services.len());
-        for mut spec in services {
-            let dropped = table.drop_special(&mut spec);
-            if table.get(spec.name.namespace(), spec.name.name()).is_some() {
-                let at = FieldPathRef::root("table");
-                errors.add(&at.field("services"), spec.name.as_str(), FieldErrorType::Duplicate);
-            } else if let Err(more) = table.check(&spec, None) {
-                errors.append(more);
-            } else {
-                table.services.push(None);
-                table.insert(spec, dropped, table.services.len() - 1);
-            }
-        }
+        table.services.reserve_exact(services);
+        table.names = HashTable::with_capacity(services);
+        table.cluster_ips = HashTable::with_capacity(services);
         table
+    }
+
+    /// Adds a Service of a new table.
+    #[inline(never)]
+    pub(crate) fn add(&mut self, mut spec: ServiceSpec, errors: &mut FieldErrors) {
+        let dropped = self.drop_special(&mut spec);
+        if self.get(spec.name.namespace(), spec.name.name()).is_some() {
+            let at = FieldPathRef::root("table");
+            errors.add(&at.field("services"), spec.name.as_str(), FieldErrorType::Duplicate);
+        } else if let Err(more) = self.check(&spec, None) {
+            errors.append(more);
+        } else {
+            self.services.push(None);
+            self.insert(spec, dropped, self.services.len() - 1);
+        }
     }
 
     /// Inserts a Service, or replaces the one with its namespace and name. The work grows with the endpoints of the two Services,

@@ -3,10 +3,19 @@
 //! Envoy keeps copies of the configuration for every listener in Istio, and an object of Kubernetes' holds 1.5 MiB: packed, a
 //! table of names takes about a sixth of that.
 
-use alloc::{string::String, vec, vec::Vec};
+use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use miniz_oxide::{deflate::compress_to_vec, inflate::decompress_slice_iter_to_slice};
+use miniz_oxide::{
+    deflate::compress_to_vec,
+    inflate::{
+        TINFLStatus,
+        core::{
+            DecompressorOxide, decompress,
+            inflate_flags::{TINFL_FLAG_HAS_MORE_INPUT, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF},
+        },
+    },
+};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
@@ -46,18 +55,60 @@ impl Packed {
         Self { bytes, deflate: STANDARD.encode(compress_to_vec(text.as_bytes(), LEVEL)) }
     }
 
-    /// The JSON. The length is checked before any memory is taken for it.
-    pub(super) fn inflate(self, at: &FieldPathRef<'_>) -> Result<Vec<u8>, FieldErrors> {
+    /// Begins to unpack it. The length is checked before any memory is taken for it.
+    pub(crate) fn unpack(self, at: &FieldPathRef<'_>) -> Result<Unpacking, FieldErrors> {
         let bytes = usize::try_from(self.bytes).unwrap_or(usize::MAX);
         if bytes > MAX_CONFIGURATION_BYTES {
             return Err(FieldErrors::of(&at.field("bytes"), bytes, FieldErrorType::TooLong(MAX_CONFIGURATION_BYTES)));
         }
-        let torn = || FieldErrors::of(&at.field("deflate"), "", FieldErrorType::InvalidPacking);
-        let deflated = STANDARD.decode(self.deflate).map_err(|_| torn())?;
-        let mut text = vec![0; bytes];
-        match decompress_slice_iter_to_slice(&mut text, core::iter::once(&*deflated), false, true) {
-            Ok(length) if length == bytes => Ok(text),
-            _ => Err(torn()),
+        let deflated = STANDARD.decode(self.deflate).map_err(|_| torn(at))?;
+        Ok(Unpacking { deflated, read: 0, text: vec![0; bytes], written: 0, inflater: Box::default() })
+    }
+
+    /// The JSON.
+    pub(super) fn inflate(self, at: &FieldPathRef<'_>) -> Result<Vec<u8>, FieldErrors> {
+        let mut unpacking = self.unpack(at)?;
+        match unpacking.step(usize::MAX, at)? {
+            true => Ok(unpacking.text),
+            false => Err(torn(at)),
         }
     }
+}
+
+/// A packed table that is being unpacked.
+pub(crate) struct Unpacking {
+    deflated: Vec<u8>,
+    /// The bytes of it that were read.
+    read: usize,
+    /// The JSON, as long as it will be.
+    pub(crate) text: Vec<u8>,
+    written: usize,
+    inflater: Box<DecompressorOxide>,
+}
+
+impl Unpacking {
+    /// Unpacks the next `bytes` of the deflated form, and returns whether all of it is unpacked.
+    ///
+    /// # Errors
+    /// If it is torn, or has another length than it says.
+    #[inline(never)]
+    pub(crate) fn step(&mut self, bytes: usize, at: &FieldPathRef<'_>) -> Result<bool, FieldErrors> {
+        let rest = self.deflated.get(self.read..).unwrap_or_default();
+        let input = rest.get(..bytes).unwrap_or(rest);
+        let more = if input.len() < rest.len() { TINFL_FLAG_HAS_MORE_INPUT } else { 0 };
+        let flags = TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | more;
+        let (status, read, written) = decompress(&mut self.inflater, input, &mut self.text, self.written, flags);
+        self.read += read;
+        self.written += written;
+        match status {
+            TINFLStatus::Done if self.written == self.text.len() => Ok(true),
+            TINFLStatus::NeedsMoreInput if more != 0 => Ok(false),
+            _ => Err(torn(at)),
+        }
+    }
+}
+
+#[cold]
+fn torn(at: &FieldPathRef<'_>) -> FieldErrors {
+    FieldErrors::of(&at.field("deflate"), "", FieldErrorType::InvalidPacking)
 }

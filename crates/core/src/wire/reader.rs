@@ -170,7 +170,7 @@ impl ReadState {
 /// # Errors
 /// The first error, in serde's words, with the path of its field below `at`.
 #[inline(never)]
-pub(super) fn read_json(
+pub(crate) fn read_json(
     text: &[u8],
     to: &mut dyn Readable,
     at: Option<&FieldPathRef<'_>>,

@@ -14,6 +14,7 @@ mod authorities;
 mod balance_memory;
 mod baselines;
 mod config_reading;
+mod config_slices;
 mod config_validation;
 mod destination_ports;
 mod ejection;

@@ -1,0 +1,111 @@
+//! A configuration that is being compiled: all but the table at once, then the Services one by one.
+
+use core::{iter::Fuse, mem::take};
+
+use alloc::string::String;
+
+use super::{
+    Config, Defaults, DestinationPort, ServicesLeftOut,
+    caller::{compile_caller, compile_zone},
+    header::compile_header,
+    services::ServiceReader,
+};
+use crate::{
+    collections::ChunkedVec,
+    limits::MAX_COUNTED_SERVICES,
+    names::Locality,
+    policy::Policy,
+    steer::Steering,
+    table::{ServiceSpec, Table},
+    wire::{self, ExternalNamesMode, FieldErrorType, FieldErrors, FieldPathRef, Gateways, LeftOut},
+};
+
+/// The beginnings of the ids that Istio gives to its gateways; those of sidecars begin with `sidecar~`.
+const GATEWAY_IDS: [&str; 2] = ["router~", "waypoint~"];
+
+pub(super) struct Building {
+    config: Config,
+    /// The Services that the table does not have yet.
+    specs: Fuse<<ChunkedVec<ServiceSpec> as IntoIterator>::IntoIter>,
+    errors: FieldErrors,
+}
+
+impl Building {
+    /// Compiles everything but the table.
+    #[inline(never)]
+    pub(super) fn begin(mut wire: wire::Config<ServiceReader>, defaults: &Defaults<'_>) -> Self {
+        let mut errors = take(&mut wire.table.services.errors);
+        if wire.version != wire::VERSION {
+            errors.add(&FieldPathRef::root("version"), wire.version, FieldErrorType::UnsupportedVersion);
+        }
+        wire.check_requires(&mut errors);
+        let is_gateway = defaults.id.is_some_and(|id| GATEWAY_IDS.iter().any(|prefix| id.starts_with(prefix)));
+        let is_passive = is_gateway && wire.gateways == Gateways::Pass;
+        if is_gateway {
+            // Whoever asks a gateway would reach by an alias what only the gateway may reach (CVE-2021-25740).
+            wire.external_names.mode.get_or_insert(ExternalNamesMode::Listed);
+        }
+        let zone = compile_zone(&wire.dns.cluster_domain, &mut errors);
+        let caller = compile_caller(&wire, &zone, defaults, &mut errors);
+        let steering = Steering::compile(&wire.steering, &mut errors);
+        // Clients connect to a gateway itself.
+        let destination_port = DestinationPort::compile(&wire, &mut errors).filter(|_| !is_gateway);
+        let mut compile_trace_header = |field, name: &Option<String>| {
+            let trace = FieldPathRef::root("trace");
+            name.as_deref().map(|name| compile_header(name, &trace.field(field), &wire, &mut errors))
+        };
+        let trace_header = compile_trace_header("requestHeader", &wire.trace.request_header);
+        let trace_response_header = compile_trace_header("responseHeader", &wire.trace.response_header);
+        let counted_services = usize::try_from(wire.stats.services).unwrap_or(usize::MAX);
+        if counted_services > MAX_COUNTED_SERVICES {
+            let stats = FieldPathRef::root("stats");
+            errors.add(&stats.field("services"), counted_services, FieldErrorType::TooMany(MAX_COUNTED_SERVICES));
+        }
+        let locality = Locality { node: caller.node.clone(), zone: caller.zone.clone() };
+        let policy = Policy::compile(&wire, zone, locality, &mut errors);
+        // A gateway that passes everything on needs no table.
+        let specs = if is_passive { ChunkedVec::default() } else { wire.table.services.specs };
+        let config = Config {
+            caller,
+            table: Table::with_room(wire.table.version, policy, specs.len()),
+            steering,
+            destination_port,
+            is_passive,
+            left_out: LeftOut::default(),
+            first_configuration: wire.first_configuration,
+            services_left_out: ServicesLeftOut::default(),
+            trace_header,
+            trace_response_header,
+            access_log: wire.access_log,
+            counted_services,
+        };
+        Self { config, specs: specs.into_iter().fuse(), errors }
+    }
+
+    /// Puts the next Services into the table, and returns whether it has all of them.
+    #[inline(never)]
+    pub(super) fn step(&mut self, services: usize) -> bool {
+        for _ in 0..services {
+            let Some(spec) = self.specs.next() else { return true };
+            self.config.table.add(spec, &mut self.errors);
+        }
+        false
+    }
+
+    /// The whole configuration.
+    ///
+    /// # Errors
+    /// All errors of its meaning.
+    pub(super) fn finish(self) -> Result<Config, FieldErrors> {
+        self.errors.or(self.config)
+    }
+}
+
+impl Config {
+    /// Compiles a configuration as a whole.
+    pub(super) fn compile(wire: wire::Config<ServiceReader>, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
+        let mut building = Building::begin(wire, defaults);
+        building.step(usize::MAX);
+        building.finish()
+    }
+}

@@ -1,0 +1,118 @@
+//! Configurations that are read in slices, on ticks, while the last known good one serves: a large one read at once would let requests
+//! wait.
+//!
+//! Envoy wants the verdict on a push at once. So a configuration is read in slices only if a VM of this process has accepted the same
+//! text before, which shared data tell: Envoy tries each new one in a VM that it throws away. The first configuration of a VM is
+//! read at once, because nothing serves meanwhile, and so is everything until a tick has come: an older bootstrap may not allow ticks.
+
+use std::cell::{Cell, RefCell};
+
+use byname_core::{ConfigReading, ReadingStep, hash_words, limits::SLICE_BYTES};
+
+use crate::{contexts, host, node::Node, verdict};
+
+/// Between two slices requests are served.
+const MILLISECONDS_BETWEEN_SLICES: u32 = 1;
+/// The tick that shows that ticks come.
+const MILLISECONDS_TO_FIRST_TICK: u32 = 100;
+/// Accepted configurations that are remembered. Envoy does not try again what it is pushed once more.
+const ACCEPTED_HASHES: usize = 8;
+
+thread_local! {
+    static PENDING: RefCell<Vec<Pending>> = RefCell::default();
+    static HAS_ASKED: Cell<bool> = const { Cell::new(false) };
+    static HAS_TICKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A configuration that is being read.
+struct Pending {
+    root: u32,
+    plugin: Vec<u8>,
+    node: Node,
+    reading: ConfigReading,
+}
+
+fn take(is_it: impl Fn(&Pending) -> bool) -> Option<Pending> {
+    PENDING.with(|all| {
+        let mut all = all.try_borrow_mut().ok()?;
+        let place = all.iter().position(is_it)?;
+        Some(all.swap_remove(place))
+    })
+}
+
+fn put(pending: Pending) {
+    PENDING.with(|all| {
+        if let Ok(mut all) = all.try_borrow_mut() {
+            all.push(pending);
+        }
+    });
+}
+
+/// Forgets what is being read for this plugin: a newer push has come.
+pub(crate) fn overtake(plugin: &[u8]) {
+    drop(take(|pending| pending.plugin == plugin));
+}
+
+/// Forgets what is being read in a root context that was deleted.
+pub(crate) fn forget(root: u32) {
+    drop(take(|pending| pending.root == root));
+}
+
+/// Asks for a first tick, once, so that later pushes can be read in slices.
+pub(crate) fn prepare() {
+    if !HAS_ASKED.replace(true) {
+        // Without ticks every push is read at once.
+        let _ = host::set_tick_period(MILLISECONDS_TO_FIRST_TICK);
+    }
+}
+
+/// Begins to read a configuration in slices, if that can be. Else returns its text.
+pub(crate) fn begin(root: u32, plugin: &[u8], node: Node, text: Vec<u8>) -> Result<(), (Node, Vec<u8>)> {
+    let can_wait = text.len() > SLICE_BYTES && HAS_TICKED.get() && contexts::serves(plugin);
+    if !can_wait || !was_accepted(&text) || host::set_tick_period(MILLISECONDS_BETWEEN_SLICES).is_err() {
+        return Err((node, text));
+    }
+    contexts::serve_on(plugin, root);
+    put(Pending { root, plugin: plugin.to_vec(), node, reading: ConfigReading::new(text) });
+    Ok(())
+}
+
+/// Reads the next slice in this root context.
+pub(crate) fn tick(root: u32) {
+    HAS_TICKED.set(true);
+    let Some(mut pending) = take(|pending| pending.root == root) else {
+        let _ = host::set_tick_period(0);
+        return;
+    };
+    let Pending { plugin, node, reading, .. } = &mut pending;
+    let read = match reading.step(&node.defaults()) {
+        ReadingStep::More => return put(pending),
+        ReadingStep::Done(config) => Ok(*config),
+        ReadingStep::Whole(text) => verdict::read(text.clone(), node, &|| text.clone()),
+        ReadingStep::Refused(errors) => Err(errors.to_string()),
+    };
+    let _ = host::set_tick_period(0);
+    verdict::conclude(root, std::mem::take(plugin), read);
+}
+
+/// Remembers, for all VMs of this process, that a configuration with this hash was accepted.
+pub(crate) fn accept(hash: u64) {
+    let key = key();
+    let mut hashes = hash.to_le_bytes().to_vec();
+    let before = host::shared_data(&key).ok().flatten().unwrap_or_default();
+    hashes.extend(
+        before.chunks_exact(8).filter(|other| **other != hash.to_le_bytes()).take(ACCEPTED_HASHES - 1).flatten(),
+    );
+    // Without it the next push is read at once.
+    let _ = host::set_shared_data(&key, &hashes);
+}
+
+fn was_accepted(text: &[u8]) -> bool {
+    let hash = hash_words(text).to_le_bytes();
+    host::shared_data(&key()).ok().flatten().is_some_and(|hashes| hashes.chunks_exact(8).any(|other| *other == hash))
+}
+
+/// Where the hashes are. In Istio the data are those of every plugin in the process.
+fn key() -> String {
+    contexts::shared_key("accepted")
+}

@@ -1,0 +1,79 @@
+//! The verdict on a configuration: it serves, or it is refused and the last known good one serves on.
+
+use std::rc::Rc;
+
+use byname_core::{Config, hash_bytes};
+
+use crate::{active_config::ActiveConfig, balance, contexts, first, node::Node, stats};
+
+/// Reads a whole text. It is freed before the table is built, so that the two are never held together; `again` gives it once more.
+#[inline(never)]
+pub(crate) fn read(text: Vec<u8>, node: &Node, again: &dyn Fn() -> Vec<u8>) -> Result<Config, String> {
+    let defaults = node.defaults();
+    Config::read(text, &defaults)
+        .inspect(first::accept)
+        .or_else(|refused| {
+            let text = again();
+            let hash = || hash_bytes(&text);
+            Config::read_first(&text, refused, &defaults, &|| first::may_leave_out(hash()))
+                .inspect(|_| first::accept_without(hash()))
+        })
+        .map_err(|problems| problems.to_string())
+}
+
+/// Says why a configuration is refused, and returns the verdict.
+pub(crate) fn refuse(error: &str) -> bool {
+    stats::count_refused_configuration();
+    log::error!("byname: configuration refused, the last known good one serves on: {error}");
+    false
+}
+
+/// Makes what was `read` for a plugin serve in its root context, or says why it was refused. Returns whether it serves.
+pub(crate) fn conclude(root: u32, plugin: Vec<u8>, read: Result<Config, String>) -> bool {
+    let config = match read {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    let table = &config.table;
+    if config.is_passive() {
+        log::info!(
+            "byname: this Envoy is a gateway, so byname passes every request on unchanged; set `\"gateways\": \"resolve\"` \
+             to resolve its names"
+        );
+    }
+    let without = config.services_left_out();
+    if without.count > 0 {
+        log::error!(
+            "byname: the first configuration of this process serves without {} Services that cannot be taken; correct them, and push \
+             it again: {}",
+            without.count,
+            without.problems,
+        );
+    }
+    let left_out = config.left_out();
+    if left_out.count > 0 {
+        log::warn!(
+            "byname: {} fields of a newer version of byname were left out, the first is \"{}\"; update the module",
+            left_out.count,
+            left_out.first,
+        );
+    }
+    log::info!(
+        "byname: serving table {} with {} Services and {} endpoints to namespace {}",
+        table.version(),
+        table.services(),
+        table.endpoints(),
+        config.caller.namespace(),
+    );
+    if table.addresses_dropped() > 0 {
+        log::warn!(
+            "byname: {} endpoint addresses were dropped: loopback, link-local, multicast, unspecified and metadata ones \
+             never are a pod's; table.singleMachine keeps them",
+            table.addresses_dropped(),
+        );
+    }
+    stats::show(&config);
+    balance::sweep();
+    contexts::root_serves(root, plugin, Rc::new(ActiveConfig::new(config)));
+    true
+}
