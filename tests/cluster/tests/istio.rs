@@ -67,6 +67,7 @@ fn byname_works_in_istio() -> Result<()> {
         the_agent_asks_the_registry_again_only_if_the_policy_says_so,
         the_module_comes_from_a_web_server,
         a_refused_table_keeps_the_last_good_one_in_running_pods,
+        a_bad_service_is_left_out_in_new_pods_alone,
         a_refused_table_holds_up_listeners_of_new_ports,
         pushes_under_load_fail_no_request,
         virtual_services_apply_to_short_names_and_aliases,
