@@ -85,6 +85,7 @@ fn byname_works_in_istio() -> Result<()> {
         clients_speak_http2_grpc_and_websocket,
         a_host_without_a_port_means_the_port_of_the_connection,
         a_forwarded_scheme_does_not_choose_the_port,
+        a_sidecar_opens_no_tunnel,
         one_object_serves_pods_of_every_namespace,
         a_selector_keeps_the_filter_to_its_pods,
         a_deployed_object_has_no_difference_from_its_cluster,

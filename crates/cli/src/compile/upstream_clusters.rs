@@ -138,13 +138,13 @@ impl UpstreamCluster {
     }
 }
 
-/// Returns the clusters that `compiled` needs.
+/// Returns the clusters that `compiled` needs for requests of these schemes.
 ///
 /// # Errors
 /// If two clusters would have the same name.
-pub fn clusters(compiled: &Compiled, base: &Base) -> Result<UpstreamClusters, InputErrors> {
-    let mut found =
-        ClusterCollector { compiled, base, clusters: UpstreamClusters::default(), problems: InputErrors::default() };
+pub fn clusters(compiled: &Compiled, base: &Base, schemes: &[Scheme]) -> Result<UpstreamClusters, InputErrors> {
+    let (clusters, problems) = (UpstreamClusters::default(), InputErrors::default());
+    let mut found = ClusterCollector { compiled, base, schemes, clusters, problems };
     let wire = &compiled.wire;
     match Steered::of(wire) {
         Steered { authority: true, .. } => {
@@ -210,6 +210,7 @@ struct RequestedService<'s> {
 struct ClusterCollector<'c> {
     compiled: &'c Compiled,
     base: &'c Base,
+    schemes: &'c [Scheme],
     clusters: UpstreamClusters,
     problems: InputErrors,
 }
@@ -306,7 +307,8 @@ impl ClusterCollector<'_> {
         if let (Some(cluster), None) = (plan.cluster(), plan.endpoint()) {
             self.named(authority, cluster);
             let endpoints = self.endpoints(&route, of);
-            if endpoints.spoken == UpstreamProtocol::Tls && endpoints.addresses.is_some() {
+            let has_tunnels = self.schemes.contains(&Scheme::Connect);
+            if has_tunnels && endpoints.spoken == UpstreamProtocol::Tls && endpoints.addresses.is_some() {
                 let tunnels = self.compiled.wire.steering.original_dst.cluster.clone();
                 self.put(tunnels, UpstreamCluster::OriginalDst(UpstreamProtocol::AsClient));
             }
@@ -333,9 +335,9 @@ impl ClusterCollector<'_> {
         }
     }
 
-    /// Asks for a name that leaves the cluster: in plaintext, over TLS and for a tunnel.
+    /// Asks for a name that leaves the cluster.
     fn outside(&mut self, config: &Config, authority: &str) {
-        for scheme in [Scheme::Http, Scheme::Https, Scheme::Connect] {
+        for &scheme in self.schemes {
             let (resolution, plan) = ask(config, authority, scheme);
             let (Resolution::Route(Route { destination: Destination::External(host), port, tls, .. }), Some(cluster)) =
                 (resolution, plan.cluster())
