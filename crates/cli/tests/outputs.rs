@@ -455,6 +455,22 @@ fn istio_objects_resolve_names_like_the_table() -> TestResult {
     Ok(())
 }
 
+/// Istio's sidecars open no tunnels, through which a client's own TLS would go to a host outside or to `default/kubernetes`.
+#[test]
+fn an_envoyfilter_has_no_cluster_for_tunnels() -> TestResult {
+    let workdir = Workdir::new()?;
+    let config = with(shop(), &[("table.services.shop/weather.alias", json!({"port": 443, "tls": true}))]);
+    let bootstrap = workdir.compile(SHOP, &config, &["--format", "envoy-bootstrap"])?;
+    let filter = workdir.compile(SHOP, &config, &["--format", "istio-envoyfilter", "--endpoints"])?;
+    for name in ["\"external|443|api.weather.example.com\"", "original-dst"] {
+        let line = format!(" name: {name}\n");
+        assert!(bootstrap.contains(&line), "{name} is not in the bootstrap");
+        assert!(!filter.contains(&line), "{name} is in the EnvoyFilter");
+    }
+    assert!(filter.contains(" name: \"external-tls|443|api.weather.example.com\"\n"), "{filter}");
+    Ok(())
+}
+
 /// Envoy accepts what an EnvoyFilter adds to Istio's listeners, routes and clusters.
 #[test]
 fn envoy_accepts_the_patches_of_an_envoyfilter() -> TestResult {

@@ -22,7 +22,7 @@ pub(crate) const NAMESPACE: &str = "istio-system";
 pub(crate) const PROXY_USER: &str = "1337";
 
 /// Prints headers and body of the answer.
-pub(crate) const CURL: [&str; 5] = ["curl", "-s", "-i", "-m", "20"];
+pub(crate) const CURL: [&str; 5] = ["curl", "-sS", "-i", "-m", "20"];
 
 /// A pod with a sidecar, or a gateway.
 #[derive(Clone, Copy, Debug)]

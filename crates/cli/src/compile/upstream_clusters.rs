@@ -138,13 +138,19 @@ impl UpstreamCluster {
     }
 }
 
-/// Returns the clusters that a configuration needs. `wire` and `config` are its two forms, and `base` is its hand-written part.
+/// Returns the clusters that a configuration needs for requests of these schemes. `wire` and `config` are its two forms, and `base` is
+/// its hand-written part.
 ///
 /// # Errors
 /// If two clusters would have the same name.
-pub fn clusters(wire: &wire::Config, config: &Config, base: &Base) -> Result<UpstreamClusters, InputErrors> {
+pub fn clusters(
+    wire: &wire::Config,
+    config: &Config,
+    base: &Base,
+    schemes: &[Scheme],
+) -> Result<UpstreamClusters, InputErrors> {
     let (clusters, problems) = (UpstreamClusters::default(), InputErrors::default());
-    let mut found = ClusterCollector { wire, config, base, clusters, problems };
+    let mut found = ClusterCollector { wire, config, base, schemes, clusters, problems };
     match Steered::of(wire) {
         Steered { authority: true, .. } => {
             let named = by_cluster(wire);
@@ -210,6 +216,7 @@ struct ClusterCollector<'c> {
     wire: &'c wire::Config,
     config: &'c Config,
     base: &'c Base,
+    schemes: &'c [Scheme],
     clusters: UpstreamClusters,
     problems: InputErrors,
 }
@@ -306,7 +313,8 @@ impl ClusterCollector<'_> {
         if let (Some(cluster), None) = (plan.cluster(), plan.endpoint()) {
             self.named(authority, cluster);
             let endpoints = self.endpoints(&route, of);
-            if endpoints.spoken == UpstreamProtocol::Tls && endpoints.addresses.is_some() {
+            let has_tunnels = self.schemes.contains(&Scheme::Connect);
+            if has_tunnels && endpoints.spoken == UpstreamProtocol::Tls && endpoints.addresses.is_some() {
                 let tunnels = self.wire.steering.original_dst.cluster.clone();
                 self.put(tunnels, UpstreamCluster::OriginalDst(UpstreamProtocol::AsClient));
             }
@@ -333,9 +341,9 @@ impl ClusterCollector<'_> {
         }
     }
 
-    /// Asks for a name that leaves the cluster: in plaintext, over TLS and for a tunnel.
+    /// Asks for a name that leaves the cluster.
     fn outside(&mut self, config: &Config, authority: &str) {
-        for scheme in [Scheme::Http, Scheme::Https, Scheme::Connect] {
+        for &scheme in self.schemes {
             let (resolution, plan) = ask(config, authority, scheme);
             let (Resolution::Route(Route { destination: Destination::External(host), port, tls, .. }), Some(cluster)) =
                 (resolution, plan.cluster())

@@ -1,6 +1,6 @@
 //! A first configuration with Services that cannot be taken.
 
-use byname_core::{Config, Defaults};
+use byname_core::{Config, Defaults, wire::Packed};
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -25,6 +25,11 @@ fn with(bad: &[(&str, Value)]) -> Value {
     json!({"table": {"version": 7, "services": services}})
 }
 
+/// The same with the table in its packed form, as Istio has it.
+fn packed(fields: &Value) -> Value {
+    json!({"table": {"version": 7, "packed": Packed::new(&fields["table"]["services"].to_string())}})
+}
+
 #[test]
 fn leaves_out_the_services_that_cannot_be_taken() {
     let port = |port: Value| json!({"ports": [{"port": port}]});
@@ -45,15 +50,27 @@ fn leaves_out_the_services_that_cannot_be_taken() {
             "three of them",
         ),
     ] {
-        let count = bad.len();
-        let config = first(with(&bad)).unwrap_or_else(|errors| panic!("{why}: {errors}"));
-        assert_eq!((config.table.services(), config.table.version()), (1, 7), "{why}");
-        assert_eq!(config.services_left_out().count, count, "{why}");
-        assert_eq!(ask(&config, "web"), "service web.shop:80", "{why}");
-        assert_eq!(ask(&config, "bad"), "pass name_not_found", "{why}");
+        for fields in [with(&bad), packed(&with(&bad))] {
+            let config = first(fields).unwrap_or_else(|errors| panic!("{why}: {errors}"));
+            assert_eq!((config.table.services(), config.table.version()), (1, 7), "{why}");
+            assert_eq!(config.services_left_out().count, bad.len(), "{why}");
+            assert_eq!(ask(&config, "web"), "service web.shop:80", "{why}");
+            assert_eq!(ask(&config, "bad"), "pass name_not_found", "{why}");
+        }
     }
     let whole = first(with(&[])).expect("nothing is wrong");
     assert!(whole.may_leave_out_services() && whole.services_left_out().count == 0);
+}
+
+#[test]
+fn counts_a_service_that_is_left_out_as_missing() {
+    let bad = json!({"ports": [{"port": 0}]});
+    let mut fields =
+        with(&[("shop/bad", bad.clone()), ("shop/worse", bad), ("prod/bad", json!({"ports": [{"port": 80}]}))]);
+    fields["fallback"] = json!({"services": {"shop/worse": {"service": "shop/web"}}, "baselines": {"shop": "prod"}});
+    let config = first(fields).expect("the rest serves");
+    assert_eq!(ask(&config, "bad"), "baseline bad.prod:80");
+    assert_eq!(ask(&config, "worse"), "fallback_missing web.shop:80");
 }
 
 #[test]

@@ -2,10 +2,15 @@
 
 use anyhow::{Context, Result};
 use byname_cluster::{HOST_OUTSIDE, Pod, eventually};
+use byname_core::wire::Packed;
 use byname_test_support::{CHECKOUT, RECOMMEND, image::sha256, module};
 use serde_json::{Value, json};
 
-use crate::istio::mesh::{AUTHORITY, Mesh, client, expect, steadily};
+use crate::istio::{
+    mesh::{AUTHORITY, Mesh, client, expect, steadily},
+    names::reaches_every_row,
+    whole_mesh::{table_gauge, wait_for_table},
+};
 
 const DENIED: &str = "RBAC: access denied";
 const PUSHES: usize = 20;
@@ -93,11 +98,15 @@ pub(crate) fn the_module_comes_from_a_web_server(mesh: &Mesh<'_>) -> Result<()> 
     mesh.wait_for("_http._tcp.checkout", CHECKOUT)
 }
 
+/// How many tables the pod's Envoy has rejected.
+fn rejections(pod: &Pod) -> usize {
+    pod.log().matches("TypedExtensionConfig rejected").count()
+}
+
 /// As it is today: a pod that has no last good table answers 500 to all outbound HTTP, and is ready.
 pub(crate) fn a_refused_table_keeps_the_last_good_one_in_running_pods(mesh: &Mesh<'_>) -> Result<()> {
     mesh.apply_with_authority(&[])?;
-    let rejections = || Ok::<_, anyhow::Error>(mesh.client.log().matches("rejected").count());
-    let before = rejections()?;
+    let before = rejections(&mesh.client);
     let steers_on = || {
         let answer = mesh.client.get("_http._tcp.checkout")?;
         assert_eq!(answer.said("authority"), CHECKOUT, "{answer:?}");
@@ -106,7 +115,7 @@ pub(crate) fn a_refused_table_keeps_the_last_good_one_in_running_pods(mesh: &Mes
     let mut plugin = mesh.plugin(AUTHORITY)?;
     plugin["spec"]["pluginConfig"]["version"] = 2.into();
     mesh.cluster.apply(&[plugin])?;
-    eventually("the sidecar refuses the table", || Ok(rejections()? > before))?;
+    eventually("the sidecar refuses the table", || Ok(rejections(&mesh.client) > before))?;
     steers_on()?;
     // `start_pod` has waited until the pod is ready.
     let pod = mesh.istio.start_pod(&client("without-table"))?;
@@ -123,21 +132,80 @@ pub(crate) fn a_refused_table_keeps_the_last_good_one_in_running_pods(mesh: &Mes
     Ok(())
 }
 
+/// The plugin with a packed table of this version, as `compile` writes it. If `is_bad`, a port of `catalog` is 0.
+fn plugin_with_catalog(mesh: &Mesh<'_>, version: u32, is_bad: bool) -> Result<Value> {
+    let mut plugin = mesh.plain_plugin(AUTHORITY)?;
+    let config = &mut plugin["spec"]["pluginConfig"];
+    assert_eq!(config["firstConfiguration"], "leaveOut", "{config}");
+    let mut services = config["table"]["services"].take();
+    if is_bad {
+        services["shop/catalog"]["ports"][0]["port"] = 0.into();
+    }
+    config["table"] = json!({"version": version, "packed": Packed::new(&services.to_string())});
+    Ok(plugin)
+}
+
+/// Waits until the pod reaches `catalog` by some of its names. If byname resolves them, the Host is the whole name; Istio's own routes
+/// leave it as it was.
+fn reaches_catalog(pod: &Pod, is_resolved: bool) -> Result<()> {
+    for name in ["catalog", "catalog.shop", "catalog.shop.svc"] {
+        let host = if is_resolved { "catalog.shop.svc.cluster.local" } else { name };
+        steadily(&format!("{name} is {host}"), || {
+            let answer = pod.get(name)?;
+            expect(answer.said("authority") == host && answer.said("pod").starts_with("shop/catalog-"), &answer)
+        })?;
+    }
+    Ok(())
+}
+
+/// A new pod serves a table without its bad Service, which Istio's own routes reach, while running pods keep the last known good table.
+pub(crate) fn a_bad_service_is_left_out_in_new_pods_alone(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.istio.apply_only(&[plugin_with_catalog(mesh, 1, false)?])?;
+    wait_for_table(&mesh.client, 1)?;
+    mesh.wait_for("_http._tcp.checkout", CHECKOUT)?;
+    let before = rejections(&mesh.client);
+    mesh.cluster.apply(&[plugin_with_catalog(mesh, 2, true)?])?;
+    eventually("a running pod rejects the table", || Ok(rejections(&mesh.client) > before))?;
+
+    let pod = mesh.istio.start_pod(&client("with-bad-service"))?;
+    wait_for_table(&pod, 2)?;
+    assert_eq!(table_gauge(&pod, "left_out")?, 1);
+    let why = "serves without 1 Services that cannot be taken; correct them, and push it again: \
+               table.services[\"shop/catalog\"].ports[0].port: \"0\" is not a port";
+    eventually("the log says which and why", || Ok(pod.log().contains(why)))?;
+    reaches_every_row(&pod)?;
+    reaches_catalog(&pod, false)?;
+
+    assert_eq!((table_gauge(&mesh.client, "version")?, table_gauge(&mesh.client, "left_out")?), (1, 0));
+    reaches_every_row(&mesh.client)?;
+    reaches_catalog(&mesh.client, true)?;
+
+    mesh.cluster.apply(&[plugin_with_catalog(mesh, 3, false)?])?;
+    for pod in [&pod, &mesh.client] {
+        wait_for_table(pod, 3)?;
+        assert_eq!(table_gauge(pod, "left_out")?, 0);
+        reaches_every_row(pod)?;
+        reaches_catalog(pod, true)?;
+    }
+    Ok(())
+}
+
 /// As it is today: Envoy takes no listener whose filter has a refused table, so a Service whose port is the first of its number is
 /// not reached. A table that is good again is not enough: istiod sends the listeners before it, and once more with the next push.
 pub(crate) fn a_refused_table_holds_up_listeners_of_new_ports(mesh: &Mesh<'_>) -> Result<()> {
     mesh.apply_with_authority(&[])?;
     let mut plugin = mesh.plugin(AUTHORITY)?;
     plugin["spec"]["pluginConfig"]["version"] = 2.into();
-    let refusals = |what: &str| mesh.client.log().matches(what).count();
-    let before = refusals("TypedExtensionConfig rejected");
+    let before = rejections(&mesh.client);
     mesh.cluster.apply(&[plugin])?;
-    eventually("the sidecar refuses the table", || Ok(refusals("TypedExtensionConfig rejected") > before))?;
+    eventually("the sidecar refuses the table", || Ok(rejections(&mesh.client) > before))?;
     mesh.cluster.apply(&[json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "late"},
         "spec": {"selector": {"app.kubernetes.io/name": "checkout"}, "ports": [{"name": "http", "port": 8888, "targetPort": 8080}]},
     })])?;
-    eventually("the sidecar refuses the listener", || Ok(refusals("listener '0.0.0.0_8888' config rejected") > 0))?;
+    eventually("the sidecar refuses the listener", || {
+        Ok(mesh.client.log().contains("listener '0.0.0.0_8888' config rejected"))
+    })?;
     let reaches = || -> Result<bool> {
         let answer = mesh.client.curl(&["-m", "3", "http://late:8888/"])?;
         expect(answer.said("pod").starts_with("shop/checkout-"), &answer)

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::istio::mesh::{AUTHORITY, BY_CLUSTER, BY_ENDPOINT, Mesh, client, example, expect};
 
-fn reaches_every_row(pod: &Pod) -> Result<()> {
+pub(crate) fn reaches_every_row(pod: &Pod) -> Result<()> {
     for (name, host) in ISTIO_NAMES {
         let answer = pod.get(name)?;
         let mut parts = host.split('.');

@@ -92,3 +92,23 @@ pub(crate) fn a_forwarded_scheme_does_not_choose_the_port(mesh: &Mesh<'_>) -> Re
     }
     Ok(())
 }
+
+/// As it is today: no route of a sidecar matches CONNECT, so `compile` adds no cluster for tunnels.
+pub(crate) fn a_sidecar_opens_no_tunnel(mesh: &Mesh<'_>) -> Result<()> {
+    for with_clusters in [false, true] {
+        if with_clusters {
+            mesh.apply_with_clusters(&[])?
+        } else {
+            mesh.apply_with_authority(&[])?
+        }
+        for name in ["checkout:80", "weather:443", "api.weather.example.com:443"] {
+            let connect = ["-X", "CONNECT", "--request-target", name, "-H", &format!("host: {name}")];
+            let answer = mesh.client.curl(&[&connect[..], &["http://checkout/"]].concat())?;
+            assert_eq!((answer.status, &*answer.text), (404, ""), "{with_clusters}, {name}: {answer:?}");
+        }
+    }
+    let clusters = mesh.client.admin("/clusters")?;
+    let has = |name: &str| clusters.lines().any(|line| line.starts_with(name));
+    assert!(has("external-tls|443|api.weather.example.com::") && !has("external|"), "{clusters}");
+    Ok(())
+}

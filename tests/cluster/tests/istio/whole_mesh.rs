@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use byname_cluster::{Pod, PodOptions, byname_program, eventually};
 use byname_test_support::{Shell, kubectl_binary, repository, with_fields, yaml_documents};
 use serde_json::{Value, json};
@@ -14,8 +14,6 @@ const NAMESPACES: [&str; 3] = ["shop", "billing", "data"];
 const ROOT_NAMESPACE: &str = "istio-system";
 const DEPLOYED: &str = "kubectl get wasmplugin byname -n istio-system -o yaml > deployed.yaml";
 const DIFF: &str = "byname diff deployed.yaml cluster.yaml";
-/// The gauge that shows which table is live.
-const TABLE_VERSION: &str = "byname.table.version";
 
 /// A pod with a sidecar in each of [`NAMESPACES`], with the namespace as the label `app`.
 struct Homes(BTreeMap<&'static str, Pod>);
@@ -115,12 +113,20 @@ fn steers(namespace: &str, pod: &Pod, version: u32) -> Result<()> {
 }
 
 pub(crate) fn wait_for_table(pod: &Pod, version: u32) -> Result<()> {
-    let wanted = format!("{TABLE_VERSION}: {version}");
     eventually(&format!("the pod serves table {version}"), || {
-        let stats = pod.admin(&format!("/stats?filter={TABLE_VERSION}"))?;
-        stats.trim().ends_with(&wanted).then_some(true).with_context(|| format!("{wanted} is not in {stats}"))
+        let served = table_gauge(pod, "version")?;
+        ensure!(served == u64::from(version), "it serves table {served}");
+        Ok(true)
     })?;
     Ok(())
+}
+
+/// A gauge of the table that the pod serves: `byname.table.NAME`.
+pub(crate) fn table_gauge(pod: &Pod, name: &str) -> Result<u64> {
+    let name = format!("byname.table.{name}");
+    let stats = pod.admin(&format!("/stats?filter={name}"))?;
+    let value = stats.trim().rsplit_once(": ").with_context(|| format!("the pod's Envoy has no gauge {name}"))?.1;
+    Ok(value.parse()?)
 }
 
 /// Requests with the header `x-byname-trace` have a line in Envoy's log.

@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::bail;
-use byname_core::wire::{DestinationPort, FirstConfiguration, SteeringMode, UnknownNames};
+use byname_core::{
+    Scheme,
+    wire::{DestinationPort, FirstConfiguration, SteeringMode, UnknownNames},
+};
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -228,7 +231,9 @@ impl Outputs {
         pod: Option<&NamespacedName>,
     ) -> anyhow::Result<RenderedTexts> {
         let alone = |text| Ok(RenderedTexts { text, beside: Vec::new() });
-        let clusters = || compile::clusters(&compiled.wire, &compiled.config, base);
+        let clusters = || {
+            compile::clusters(&compiled.wire, &compiled.config, base, &[Scheme::Http, Scheme::Https, Scheme::Connect])
+        };
         let style = self.style();
         match format {
             CompileFormat::Table => alone(compiled.text.clone()),
@@ -278,8 +283,11 @@ impl Outputs {
                 alone(object.text)
             }
             IstioEnvoyfilter => {
+                // Without CONNECT: no route of Istio's sidecars matches it, so Envoy answers it with 404.
+                let clusters =
+                    compile::clusters(&compiled.wire, &compiled.config, base, &[Scheme::Http, Scheme::Https])?;
                 let object =
-                    istio::envoy_filter(compiled, &clusters()?, &style, self.module.as_deref(), &self.placement())?;
+                    istio::envoy_filter(compiled, &clusters, &style, self.module.as_deref(), &self.placement())?;
                 say_size(&object);
                 alone(object.text)
             }
