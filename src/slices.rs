@@ -89,7 +89,6 @@ pub(crate) fn tick(root: u32) {
         ReadingStep::More => return put(pending),
         ReadingStep::Done(config) => Ok(*config),
         ReadingStep::Whole(text) => verdict::read(text.clone(), node, &|| text.clone()),
-        ReadingStep::Refused(errors) => Err(errors.to_string()),
     };
     let _ = host::set_tick_period(0);
     verdict::conclude(root, std::mem::take(plugin), read);

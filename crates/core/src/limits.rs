@@ -27,8 +27,6 @@ pub const MAX_ALLOWED_PORTS: usize = 64;
 pub const MAX_GRANTS: usize = 4_096;
 /// Bytes of a configuration that are read in one slice.
 pub const SLICE_BYTES: usize = 64 << 10;
-/// Services that are put into a table in one slice.
-pub const SLICE_SERVICES: usize = 512;
 /// Attempts to read a first configuration without the Services that cannot be taken.
 pub const MAX_FIRST_READS: usize = 16;
 /// Services of one table.

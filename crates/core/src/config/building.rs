@@ -1,6 +1,6 @@
 //! A configuration that is being compiled: all but the table at once, then the Services one by one.
 
-use core::{iter::Fuse, mem::take};
+use core::mem::take;
 
 use alloc::string::String;
 
@@ -11,7 +11,6 @@ use super::{
     services::ServiceReader,
 };
 use crate::{
-    collections::ChunkedVec,
     limits::MAX_COUNTED_SERVICES,
     names::Locality,
     policy::Policy,
@@ -25,15 +24,13 @@ const GATEWAY_IDS: [&str; 2] = ["router~", "waypoint~"];
 
 pub(super) struct Building {
     config: Config,
-    /// The Services that the table does not have yet.
-    specs: Fuse<<ChunkedVec<ServiceSpec> as IntoIterator>::IntoIter>,
     errors: FieldErrors,
 }
 
 impl Building {
-    /// Compiles everything but the table.
+    /// Compiles everything but the table, which gets room for this many Services.
     #[inline(never)]
-    pub(super) fn begin(mut wire: wire::Config<ServiceReader>, defaults: &Defaults<'_>) -> Self {
+    pub(super) fn begin(mut wire: wire::Config<ServiceReader>, services: usize, defaults: &Defaults<'_>) -> Self {
         let mut errors = take(&mut wire.table.services.errors);
         if wire.version != wire::VERSION {
             errors.add(&FieldPathRef::root("version"), wire.version, FieldErrorType::UnsupportedVersion);
@@ -63,11 +60,10 @@ impl Building {
         }
         let locality = Locality { node: caller.node.clone(), zone: caller.zone.clone() };
         let policy = Policy::compile(&wire, zone, locality, &mut errors);
-        // A gateway that passes everything on needs no table.
-        let specs = if is_passive { ChunkedVec::default() } else { wire.table.services.specs };
+        let room = if is_passive { 0 } else { services };
         let config = Config {
             caller,
-            table: Table::with_room(wire.table.version, policy, specs.len()),
+            table: Table::with_room(wire.table.version, policy, room),
             steering,
             destination_port,
             is_passive,
@@ -79,17 +75,14 @@ impl Building {
             access_log: wire.access_log,
             counted_services,
         };
-        Self { config, specs: specs.into_iter().fuse(), errors }
+        Self { config, errors }
     }
 
-    /// Puts the next Services into the table, and returns whether it has all of them.
-    #[inline(never)]
-    pub(super) fn step(&mut self, services: usize) -> bool {
-        for _ in 0..services {
-            let Some(spec) = self.specs.next() else { return true };
+    /// Puts a Service into the table. A gateway that passes everything on needs none.
+    pub(super) fn add(&mut self, spec: ServiceSpec) {
+        if !self.config.is_passive {
             self.config.table.add(spec, &mut self.errors);
         }
-        false
     }
 
     /// The whole configuration.
@@ -103,9 +96,10 @@ impl Building {
 
 impl Config {
     /// Compiles a configuration as a whole.
-    pub(super) fn compile(wire: wire::Config<ServiceReader>, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
-        let mut building = Building::begin(wire, defaults);
-        building.step(usize::MAX);
+    pub(super) fn compile(mut wire: wire::Config<ServiceReader>, defaults: &Defaults<'_>) -> Result<Self, FieldErrors> {
+        let specs = take(&mut wire.table.services.specs);
+        let mut building = Building::begin(wire, specs.len(), defaults);
+        specs.into_iter().for_each(|spec| building.add(spec));
         building.finish()
     }
 }

@@ -9,34 +9,37 @@ use core::mem::take;
 
 use super::{Config, Defaults, building::Building, services::ServiceReader};
 use crate::{
-    limits::{SLICE_BYTES, SLICE_SERVICES},
-    wire::{self, FieldErrors, FieldPathRef, NextEntry, Unpacking, find_services, next_entry, read_configuration},
+    limits::{MAX_SERVICES, SLICE_BYTES},
+    wire::{self, FieldPathRef, NextEntry, Unpacking, find_services, next_entry, read_configuration},
 };
+
+/// Bytes whose Services are counted in one slice: that takes an eighth of what reading them does.
+const COUNTED_BYTES: usize = 8 * SLICE_BYTES;
 
 /// A configuration of which slices were read.
 pub struct ConfigReading {
     text: Vec<u8>,
     phase: Phase,
-    /// The places of the brace of the object of Services, and behind what was read of it.
+    /// The place of the brace of the object of Services.
     services: usize,
+    /// The place behind what was read of that object.
     at: usize,
-    reader: ServiceReader,
-    /// The configuration without its Services.
+    count: usize,
+    /// The configuration without its Services, where they are packed.
     rest: Option<Box<wire::Config<ServiceReader>>>,
     unpacking: Option<Box<Unpacking>>,
+    reader: ServiceReader,
     building: Option<Box<Building>>,
 }
 
 /// What is done next.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Find,
-    /// Read Services from the text.
-    Read,
     Unpack,
-    /// Read Services from what was unpacked.
-    ReadUnpacked,
-    Build,
+    /// Count the Services and find their end, so that the rest is read before them.
+    Count,
+    Read,
 }
 
 /// What a slice has brought.
@@ -47,16 +50,23 @@ pub enum ReadingStep {
     Done(Box<Config>),
     /// The text has to be read as a whole: there may be an error in it, or it has fields of a newer byname.
     Whole(Vec<u8>),
-    /// The Services contradict each other.
-    Refused(FieldErrors),
 }
 
 impl ConfigReading {
     /// Begins to read a text.
     #[must_use]
     pub fn new(text: Vec<u8>) -> Self {
-        let reader = ServiceReader::default();
-        Self { text, phase: Phase::Find, services: 0, at: 0, reader, rest: None, unpacking: None, building: None }
+        Self {
+            text,
+            phase: Phase::Find,
+            services: 0,
+            at: 0,
+            count: 0,
+            rest: None,
+            unpacking: None,
+            reader: ServiceReader::default(),
+            building: None,
+        }
     }
 
     /// Reads the next slice.
@@ -72,7 +82,7 @@ impl ConfigReading {
     fn read_on(&mut self, defaults: &Defaults<'_>) -> Option<ReadingStep> {
         match self.phase {
             Phase::Find => match find_services(&self.text) {
-                Some(start) => self.read_from(start, Phase::Read),
+                Some(start) => self.count_from(start),
                 None => {
                     let mut rest = read_rest(&self.text)?;
                     let packed = rest.table.packed.take()?;
@@ -81,19 +91,6 @@ impl ConfigReading {
                     self.phase = Phase::Unpack;
                 }
             },
-            Phase::Read => {
-                if self.read_services(None)? {
-                    let mut rest = self.text.get(..=self.services)?.to_vec();
-                    rest.extend(self.text.get(self.at - 1..)?);
-                    let rest = read_rest(&rest)?;
-                    // Both forms at once are an error, which has words.
-                    if rest.table.packed.is_some() {
-                        return None;
-                    }
-                    self.rest = Some(rest);
-                    self.build(defaults)?;
-                }
-            }
             Phase::Unpack => {
                 let unpacking = self.unpacking.as_mut()?;
                 if unpacking.step(SLICE_BYTES / 4, &FieldPathRef::root("table")).ok()? {
@@ -101,46 +98,44 @@ impl ConfigReading {
                     if unpacking.text.get(start) != Some(&b'{') {
                         return None;
                     }
-                    self.read_from(start, Phase::ReadUnpacked);
+                    self.count_from(start);
                 }
             }
-            Phase::ReadUnpacked => {
-                let unpacked = self.unpacking.take()?;
-                if !self.read_services(Some(&unpacked.text))? {
-                    self.unpacking = Some(unpacked);
-                } else if unpacked.text.get(self.at..)?.trim_ascii().is_empty() {
-                    drop(unpacked);
-                    self.build(defaults)?;
-                } else {
-                    return None;
+            Phase::Count => {
+                if self.entries(COUNTED_BYTES)? {
+                    let rest = self.read_around()?;
+                    self.building = Some(Box::new(Building::begin(*rest, self.count, defaults)));
+                    (self.at, self.phase) = (self.services + 1, Phase::Read);
                 }
             }
-            Phase::Build => {
-                if self.building.as_mut()?.step(SLICE_SERVICES) {
-                    return Some(match self.building.take()?.finish() {
-                        Ok(config) => ReadingStep::Done(Box::new(config)),
-                        Err(errors) => ReadingStep::Refused(errors),
-                    });
+            Phase::Read => {
+                if self.entries(SLICE_BYTES)? {
+                    // An error between Services has its words when all are read as one.
+                    let config = self.building.take()?.finish().ok()?;
+                    return Some(ReadingStep::Done(Box::new(config)));
                 }
             }
         }
         Some(ReadingStep::More)
     }
 
-    fn read_from(&mut self, start: usize, phase: Phase) {
-        (self.services, self.at, self.phase) = (start, start + 1, phase);
+    fn count_from(&mut self, start: usize) {
+        (self.services, self.at, self.phase) = (start, start + 1, Phase::Count);
     }
 
-    /// Reads the next Services of the text, or of what was unpacked, and returns whether they were the last.
-    fn read_services(&mut self, unpacked: Option<&[u8]>) -> Option<bool> {
-        let text = unpacked.unwrap_or(&self.text);
-        let end = self.at + SLICE_BYTES;
+    /// Counts or reads the next Services, about so many bytes of them, and returns whether they were the last.
+    fn entries(&mut self, bytes: usize) -> Option<bool> {
+        let text = self.unpacking.as_ref().map_or(&self.text, |unpacked| &unpacked.text);
+        let end = self.at + bytes;
         while self.at < end {
             match next_entry(text, self.at, self.at == self.services + 1)? {
                 NextEntry::Entry { key, value } => {
                     self.at = value.end;
-                    if !self.reader.read(text.get(key)?, text.get(value)?) {
-                        return None;
+                    if self.phase == Phase::Count {
+                        self.count += 1;
+                    } else {
+                        let spec = self.reader.read_one(text.get(key)?, text.get(value)?)?;
+                        self.building.as_mut()?.add(spec);
                     }
                 }
                 NextEntry::End(end) => {
@@ -152,17 +147,19 @@ impl ConfigReading {
         Some(false)
     }
 
-    /// Begins to compile. The text is freed before the table is built, unless a Service has an error, which only the whole text tells.
-    fn build(&mut self, defaults: &Defaults<'_>) -> Option<()> {
-        if !self.reader.errors.is_empty() {
+    /// Reads the configuration around its Services, whose end was found.
+    fn read_around(&mut self) -> Option<Box<wire::Config<ServiceReader>>> {
+        if self.count > MAX_SERVICES {
             return None;
         }
-        self.text = Vec::new();
-        let mut rest = self.rest.take()?;
-        rest.table.services = take(&mut self.reader);
-        self.building = Some(Box::new(Building::begin(*rest, defaults)));
-        self.phase = Phase::Build;
-        Some(())
+        if let Some(unpacked) = &self.unpacking {
+            let rest = self.rest.take()?;
+            return unpacked.text.get(self.at..)?.trim_ascii().is_empty().then_some(rest);
+        }
+        let mut rest = self.text.get(..=self.services)?.to_vec();
+        rest.extend(self.text.get(self.at - 1..)?);
+        // Both forms at once are an error, which has words.
+        read_rest(&rest).filter(|rest| rest.table.packed.is_none())
     }
 }
 

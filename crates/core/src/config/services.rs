@@ -27,16 +27,13 @@ impl ServiceReader {
         Self { left_out: left_out.to_vec(), ..Self::default() }
     }
 
-    /// Reads one Service from the text of its key and that of its value. Returns whether it could be read.
+    /// Reads one Service from the text of its key and that of its value; `None` if there is an error in it.
     #[inline(never)]
-    pub(super) fn read(&mut self, key: &[u8], value: &[u8]) -> bool {
-        let mut name = String::new();
-        let was_read = read_json(key, &mut name, None, None).is_ok()
-            && self.value(&name).is_some_and(|service| read_json(value, service, None, None).is_ok());
-        if was_read {
-            self.value_was_read();
-        }
-        was_read
+    pub(super) fn read_one(&mut self, key: &[u8], value: &[u8]) -> Option<ServiceSpec> {
+        self.current = wire::Service::default();
+        read_json(key, &mut self.key, None, None).ok()?;
+        read_json(value, &mut self.current, None, None).ok()?;
+        ServiceSpec::compile(&self.key, &self.current).ok()
     }
 
     /// Whether no Service was read.

@@ -22,20 +22,33 @@ pub(crate) fn find_services(text: &[u8]) -> Option<usize> {
 
 /// The entry after the place `at` in an object: behind its brace if `is_first`, else behind its last value.
 pub(crate) fn next_entry(text: &[u8], at: usize, is_first: bool) -> Option<NextEntry> {
+    Some(match next_key(text, at, is_first)? {
+        NextKey::Key { key, value } => NextEntry::Entry { key, value: value..value_end(text, value)? },
+        NextKey::End(end) => NextEntry::End(end),
+    })
+}
+
+/// What follows in an object, without a look at the value, which may be the rest of the text.
+enum NextKey {
+    /// The key in its quotes, and the place of the value.
+    Key {
+        key: Range<usize>,
+        value: usize,
+    },
+    End(usize),
+}
+
+fn next_key(text: &[u8], at: usize, is_first: bool) -> Option<NextKey> {
     let mut at = skip_space(text, at);
     match text.get(at)? {
-        b'}' => return Some(NextEntry::End(at + 1)),
+        b'}' => return Some(NextKey::End(at + 1)),
         b',' if !is_first => at = skip_space(text, at + 1),
         _ if is_first => {}
         _ => return None,
     }
     let key = at..string_end(text, at)?;
     let colon = skip_space(text, key.end);
-    if text.get(colon) != Some(&b':') {
-        return None;
-    }
-    let value = skip_space(text, colon + 1);
-    Some(NextEntry::Entry { key, value: value..value_end(text, value)? })
+    (text.get(colon) == Some(&b':')).then(|| NextKey::Key { key, value: skip_space(text, colon + 1) })
 }
 
 /// The place of the value of `key`, with its quotes, in the object at `at`.
@@ -44,11 +57,11 @@ fn find(text: &[u8], at: usize, key: &[u8]) -> Option<usize> {
         return None;
     }
     let (mut at, mut is_first) = (at + 1, true);
-    while let NextEntry::Entry { key: found, value } = next_entry(text, at, is_first)? {
+    while let NextKey::Key { key: found, value } = next_key(text, at, is_first)? {
         if text.get(found) == Some(key) {
-            return Some(value.start);
+            return Some(value);
         }
-        (at, is_first) = (value.end, false);
+        (at, is_first) = (value_end(text, value)?, false);
     }
     None
 }

@@ -22,7 +22,6 @@ fn slices(text: &str) -> (Result<String, String>, usize) {
                 assert_eq!(whole, text.as_bytes(), "the whole text");
                 Err("whole".to_owned())
             }
-            ReadingStep::Refused(errors) => Err(errors.to_string()),
         };
         return (read, count);
     }
@@ -59,7 +58,7 @@ fn a_large_table_takes_many_slices() {
     for text in [&plain, &packed] {
         let (read, count) = slices(text);
         assert!(read.as_ref() == Ok(&expected), "the same configuration");
-        assert!(count > 20, "{count} slices");
+        assert!(count > 10, "{count} slices");
         assert!(whole(text).as_ref() == Ok(&expected), "the same as the whole text gives");
     }
 }
@@ -79,9 +78,9 @@ fn unusual_texts_are_read_whole() {
     ] {
         assert_eq!(slices(&text.to_string()).0, Err("whole".to_owned()), "{why}");
     }
+    // A Service twice is found only beside the other.
     let twice = "{\"version\": 1, \"table\": {\"services\": {\"shop/a\": {\"ports\": [{\"port\": 80}]}, \"shop/a\": {\"ports\": []}}}}";
-    assert_eq!(slices(twice).0, whole(twice));
-    assert!(whole(twice).is_err_and(|errors| errors.contains("shop/a")));
+    assert_eq!(slices(twice).0, Err("whole".to_owned()));
 }
 
 /// Whatever happens to a text, it is never taken if it is refused whole, and never as something else.
@@ -96,13 +95,9 @@ fn broken_texts_are_never_taken() {
     let mut taken = 0;
     let mut check = |text: &str| {
         let (read, _) = slices(text);
-        match (&read, whole(text)) {
-            (Ok(_), expected) => {
-                assert_eq!(read, expected, "{text}");
-                taken += 1;
-            }
-            (Err(why), Err(errors)) if why != "whole" => assert_eq!(*why, errors, "{text}"),
-            _ => {}
+        if read.is_ok() {
+            assert_eq!(read, whole(text), "{text}");
+            taken += 1;
         }
     };
     for at in 0..plain.len() {
