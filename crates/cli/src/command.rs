@@ -9,6 +9,7 @@ mod lint;
 mod linted_input;
 mod reading;
 mod schema;
+mod source;
 mod status;
 mod watch;
 

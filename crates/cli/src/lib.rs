@@ -4,8 +4,10 @@
 //! `cargo xtask layers` checks it.
 
 pub mod caller;
+pub mod cluster_feed;
 pub mod command;
 pub mod compile;
+mod daemon;
 pub mod diff;
 pub mod envoy;
 pub mod explain;

@@ -43,6 +43,8 @@ pub(super) const LAYERS: &[CrateLayers] = &[
         levels: &[
             &["command"],
             &["watch", "explain", "diff", "lint"],
+            &["cluster_feed"],
+            &["daemon"],
             &["istio"],
             &["envoy"],
             &["compile"],
