@@ -8,6 +8,9 @@ mod cluster;
 mod eds;
 mod file;
 mod filter;
+mod message;
+mod protobuf;
+mod pushed;
 mod steered;
 mod template;
 mod value;
@@ -15,7 +18,7 @@ mod value;
 pub use self::{
     bootstrap::{Bootstrap, Pass, bootstrap},
     cds::cds,
-    cluster::{Discovery, Style},
+    cluster::{DEFAULT_CA_FILE, Discovery, Style},
     eds::endpoint_files,
     file::check_name,
     filter::{DEFAULT_MODULE, EcdsFilter, FILTER_NAME, ecds},
@@ -23,6 +26,7 @@ pub use self::{
 pub(crate) use self::{
     cluster::ClusterBuilder,
     filter::{Capabilities, dynamic_forward_proxy, wasm},
+    pushed::PushedResources,
     steered::{early_header_mutations, steered_route},
     value::{extension, typed},
 };

@@ -16,4 +16,5 @@ pub mod istio;
 pub mod kubernetes;
 pub mod lint;
 pub mod output;
+pub mod serve;
 pub mod watch;

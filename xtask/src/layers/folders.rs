@@ -42,7 +42,7 @@ pub(super) const LAYERS: &[CrateLayers] = &[
         crate_folder: "crates/cli/src",
         levels: &[
             &["command"],
-            &["watch", "explain", "diff", "lint"],
+            &["watch", "serve", "explain", "diff", "lint"],
             &["cluster_feed"],
             &["daemon"],
             &["istio"],

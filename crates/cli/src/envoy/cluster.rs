@@ -14,6 +14,9 @@ use crate::{
     output::yaml::{Fields, Yaml, fields, map, one_line},
 };
 
+/// The default path of the CA certificates that Envoy trusts.
+pub const DEFAULT_CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// How Envoy discovers the endpoints of a Service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Discovery {
@@ -24,6 +27,9 @@ pub enum Discovery {
     Eds,
     /// Look them up in the cluster's DNS.
     Dns,
+    /// Get them from the server that pushed the cluster.
+    #[value(skip)]
+    Ads,
 }
 
 /// The style of clusters.
@@ -149,6 +155,13 @@ impl<'s> ClusterBuilder<'s> {
                     },
                 }
             }
+            Discovery::Ads => fields! {
+                "type": "EDS",
+                "connect_timeout": "1s",
+                "eds_cluster_config": map! {
+                    "eds_config": one_line! { "resource_api_version": "V3", "ads": empty() },
+                },
+            },
             Discovery::Dns if !endpoints.subset.is_empty() => {
                 return Err(InputError::new(
                     &format!("{}:{}, subset {}", endpoints.host, endpoints.port, endpoints.subset),
