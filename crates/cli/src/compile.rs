@@ -3,6 +3,7 @@
 mod base;
 mod compiled;
 mod groups;
+mod prefetch;
 mod refused;
 mod service;
 mod text;
@@ -16,6 +17,7 @@ pub(crate) use self::text::value;
 pub use self::{
     base::Base,
     compiled::Compiled,
+    prefetch::prefetched,
     text::{packed, service_text, text},
     upstream_clusters::{AuthorityRoute, ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
 };

@@ -8,6 +8,7 @@ mod cluster;
 mod eds;
 mod file;
 mod filter;
+mod server;
 mod steered;
 mod template;
 mod value;
@@ -19,6 +20,7 @@ pub use self::{
     eds::endpoint_files,
     file::check_name,
     filter::{DEFAULT_MODULE, EcdsFilter, FILTER_NAME, ecds},
+    server::{Server, ServerAddress, WhenNoServer},
 };
 pub(crate) use self::{
     cluster::ClusterBuilder,

@@ -6,6 +6,7 @@ use byname_core::UpstreamProtocol;
 
 use super::{
     eds::{assignment, file_name, known},
+    server::from_server,
     value::{address, empty, extension, path, typed, watched_in},
 };
 use crate::{
@@ -24,6 +25,9 @@ pub enum Discovery {
     Eds,
     /// Look them up in the cluster's DNS.
     Dns,
+    /// Get them from the server of [`super::server`].
+    #[value(skip)]
+    Server,
 }
 
 /// The style of clusters.
@@ -149,6 +153,11 @@ impl<'s> ClusterBuilder<'s> {
                     },
                 }
             }
+            Discovery::Server => fields! {
+                "type": "EDS",
+                "connect_timeout": "1s",
+                "eds_cluster_config": map! { "eds_config": from_server("1s") },
+            },
             Discovery::Dns if !endpoints.subset.is_empty() => {
                 return Err(InputError::new(
                     &format!("{}:{}, subset {}", endpoints.host, endpoints.port, endpoints.subset),
