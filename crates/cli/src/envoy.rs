@@ -8,6 +8,7 @@ mod cluster;
 mod eds;
 mod file;
 mod filter;
+mod module;
 mod server;
 mod steered;
 mod template;
@@ -20,6 +21,7 @@ pub use self::{
     eds::endpoint_files,
     file::check_name,
     filter::{DEFAULT_MODULE, EcdsFilter, FILTER_NAME, ecds},
+    module::schema_of,
     server::{Server, ServerAddress, WhenNoServer},
 };
 pub(crate) use self::{

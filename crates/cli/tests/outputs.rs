@@ -15,7 +15,10 @@ mod workdir;
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use anyhow::Result;
-use byname_core::{Balance, Chooser, Config, Defaults, FakeEnv, Plan, Request, Scheme};
+use byname_core::{
+    Balance, Chooser, Config, Defaults, FakeEnv, Plan, Request, Scheme,
+    wire::{MINOR, VERSION},
+};
 use byname_test_support::{TestResult, envoy_binary, repository, yaml_documents};
 use serde_json::{Value, json};
 
@@ -257,6 +260,41 @@ fn prefetched_names_have_clusters_from_the_start() -> TestResult {
         says.contains("--prefetch db-0.db.shop: does not name a Service") && says.contains("--prefetch a:b"),
         "{says}"
     );
+    Ok(())
+}
+
+/// The server sends the oldest schema to an Envoy whose bootstrap does not say what its module reads.
+#[test]
+fn a_bootstrap_of_a_server_has_the_schema_of_its_module() -> TestResult {
+    let workdir = Workdir::new()?;
+    let node = |module: &str| {
+        let text = workdir.compile_without_objects(&shop(), &with_server(&["--module", module]))?;
+        Ok::<_, anyhow::Error>(yaml_documents(&text)?.remove(0)["node"]["metadata"].clone())
+    };
+    assert_eq!(node(&module())?, json!({"NAMESPACE": "shop", "BYNAME_SCHEMA": format!("{VERSION}.{MINOR}")}));
+    let older = repository().join("tests/fixtures/last-release/byname.wasm").display().to_string();
+    for module in [older.as_str(), "/nonexistent/byname.wasm"] {
+        assert_eq!(node(module)?, json!({"NAMESPACE": "shop"}), "{module}");
+    }
+    let output = workdir.run(&with_server(&["-n", "shop", "--module", "README.md"]))?;
+    let says = String::from_utf8(output.stderr)?;
+    assert!(!output.status.success() && says.contains("README.md: is not a WebAssembly module; correct"), "{says}");
+    Ok(())
+}
+
+/// The zone and the node of a pod choose its endpoints. The server gets them from the bootstrap.
+#[test]
+fn a_bootstrap_of_a_server_describes_the_pod() -> TestResult {
+    let pod = "shop/checkout-6d5f9c7b8d-pt4m6";
+    let output = Workdir::new()?.run(&with_server(&["-f", SHOP, "--pod", pod]))?;
+    let node = yaml_documents(&String::from_utf8(output.stdout)?)?.remove(0)["node"].clone();
+    let expected = json!({
+        "id": "checkout-6d5f9c7b8d-pt4m6.shop",
+        "cluster": "shop",
+        "metadata": {"NAMESPACE": "shop", "NODE_NAME": "node-1"},
+        "locality": {"zone": "eu-a"},
+    });
+    assert_eq!(node, expected);
     Ok(())
 }
 

@@ -90,7 +90,7 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
         [
             ("id", wanted.id.clone().unwrap_or_else(|| namespace.to_owned()).into()),
             ("namespace", namespace.to_owned().into()),
-            ("metadata", one_line! { "NAMESPACE": namespace.to_owned(), "NODE_NAME": wire.caller.node.clone() }),
+            ("metadata", metadata(namespace, wire.caller.node.as_deref(), wanted.server.as_ref())),
             ("locality", wire.caller.zone.clone().map(|zone| one_line! { "zone": zone }).into()),
             ("admin", socket_address(wanted.admin)),
             ("watched_clusters", wanted.cds_file.as_deref().map(|file| map! { "cds_config": watched(file) }).into()),
@@ -107,6 +107,14 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
             ("clusters", (!listed.is_empty()).then_some(listed).into()),
         ],
     ))
+}
+
+fn metadata(namespace: &str, node: Option<&str>, server: Option<&Server>) -> Yaml {
+    one_line! {
+        "NAMESPACE": namespace.to_owned(),
+        "NODE_NAME": node.map(str::to_owned),
+        "BYNAME_SCHEMA": server.and_then(|server| server.schema.clone()),
+    }
 }
 
 /// What happens until the first table arrives. Requests can pass only where the bootstrap has a route for them.

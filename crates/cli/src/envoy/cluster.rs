@@ -25,9 +25,9 @@ pub enum Discovery {
     Eds,
     /// Look them up in the cluster's DNS.
     Dns,
-    /// Get them from the server of [`super::server`].
+    /// Get them from the server that pushes the clusters.
     #[value(skip)]
-    Server,
+    Ads,
 }
 
 /// The style of clusters.
@@ -153,7 +153,7 @@ impl<'s> ClusterBuilder<'s> {
                     },
                 }
             }
-            Discovery::Server => fields! {
+            Discovery::Ads => fields! {
                 "type": "EDS",
                 "connect_timeout": "1s",
                 "eds_cluster_config": map! { "eds_config": from_server("1s") },

@@ -26,6 +26,8 @@ pub struct Server {
     pub address: ServerAddress,
     /// What happens until the first table arrives. Default: pass requests on if the bootstrap can, else refuse them.
     pub when_absent: Option<WhenNoServer>,
+    /// The newest schema of the configuration that the module reads, if it is known. Without it, the server sends the oldest one.
+    pub schema: Option<String>,
 }
 
 /// What happens while Envoy has no table, because no server has answered since Envoy started.

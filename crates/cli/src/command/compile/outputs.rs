@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     compile::{self, Base, CompileOptions, Compiled, Steered, UpstreamClusters},
     envoy::{self, Bootstrap, DEFAULT_MODULE, Discovery, EcdsFilter, Pass, Server, ServerAddress, Style, WhenNoServer},
-    input::InputErrors,
+    input::{InputError, InputErrors},
     istio::{self, Image, IstioObject, MAX_OBJECT_BYTES, Placement},
     kubernetes::NamespacedName,
     output,
@@ -301,7 +301,7 @@ impl Outputs {
                     id: pod.map(|pod| format!("{}.{}", pod.name, pod.namespace)),
                     ecds_file: self.ecds_file.clone(),
                     cds_file: self.cds_file.clone(),
-                    server: self.server.clone().map(|address| Server { address, when_absent: self.when_no_server }),
+                    server: self.server()?,
                     style: style.clone(),
                 };
                 let text = envoy::bootstrap(compiled, &clusters, &wanted)?;
@@ -334,6 +334,12 @@ impl Outputs {
                 alone(object.text)
             }
         }
+    }
+
+    fn server(&self) -> Result<Option<Server>, InputError> {
+        let Some(address) = self.server.clone() else { return Ok(None) };
+        let schema = envoy::schema_of(self.module())?;
+        Ok(Some(Server { address, when_absent: self.when_no_server, schema }))
     }
 
     /// The clusters that are in a bootstrap although a server pushes clusters.
@@ -377,7 +383,7 @@ impl Outputs {
         let or = |path: &Option<PathBuf>, default: &str| path.clone().unwrap_or_else(|| default.into());
         Style {
             discovery: match self.server {
-                Some(_) => Discovery::Server,
+                Some(_) => Discovery::Ads,
                 None => self.clusters.unwrap_or_default(),
             },
             eds_directory: or(&self.eds_directory, "/etc/byname/endpoints"),
