@@ -32,6 +32,7 @@ Examples:
   kubectl get svc,endpointslices,pods,nodes -A -o yaml | byname compile --namespace shop
   byname compile -f cluster.yaml --pod shop/web-5c8f7b6d9f-4xk2p --output-file table.json
   byname compile -f cluster.yaml -n shop --format envoy-bootstrap --module target/byname.wasm --output-file sidecar.yaml
+  byname compile -n shop --format envoy-bootstrap --server byname.byname-system:18000 --output-file sidecar.yaml
   byname compile -f cluster.yaml -n shop --format istio-wasmplugin --image oci://registry.example.com/byname:0.1.0")]
 pub(super) struct Compile {
     #[command(flatten)]

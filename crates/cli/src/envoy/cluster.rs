@@ -6,8 +6,7 @@ use byname_core::UpstreamProtocol;
 
 use super::{
     eds::{assignment, file_name, known},
-    server::from_server,
-    value::{address, empty, extension, path, typed, watched_in},
+    value::{address, empty, extension, from_server, path, typed, watched_in},
 };
 use crate::{
     compile::{ClusterEndpoints, UpstreamCluster, UpstreamClusters},

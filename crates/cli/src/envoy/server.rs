@@ -7,7 +7,7 @@ use byname_core::Name;
 
 use super::{
     filter::{FILTER_NAME, discovery, without_table},
-    value::{address, empty, extension, typed},
+    value::{address, empty, extension, from_server, typed},
 };
 use crate::output::yaml::{Fields, Yaml, fields, map, one_line};
 
@@ -196,9 +196,4 @@ fn refusal() -> Yaml {
         "envoy.extensions.filters.http.fault.v3.HTTPFault",
         "abort": one_line! { "http_status": 503, "percentage": map! { "numerator": 100 } },
     }
-}
-
-/// The server as the source of a resource. Envoy goes on with its start when it has the resource, or after this time without.
-pub(super) fn from_server(initial_fetch_timeout: &'static str) -> Yaml {
-    one_line! { "ads": empty(), "resource_api_version": "V3", "initial_fetch_timeout": initial_fetch_timeout }
 }
