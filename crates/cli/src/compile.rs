@@ -3,6 +3,7 @@
 mod base;
 mod compiled;
 mod groups;
+mod prefetch;
 mod pushed;
 mod refused;
 mod service;
@@ -16,6 +17,7 @@ use byname_core::{Config, Defaults, Name, is_label, limits::MAX_LISTED_ERRORS, w
 pub use self::{
     base::Base,
     compiled::Compiled,
+    prefetch::prefetched,
     text::{packed, service_text, text},
     upstream_clusters::{AuthorityRoute, ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
 };

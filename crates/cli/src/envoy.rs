@@ -9,8 +9,10 @@ mod eds;
 mod file;
 mod filter;
 mod message;
+mod module;
 mod protobuf;
 mod pushed;
+mod server;
 mod steered;
 mod template;
 mod value;
@@ -22,6 +24,8 @@ pub use self::{
     eds::endpoint_files,
     file::check_name,
     filter::{DEFAULT_MODULE, EcdsFilter, FILTER_NAME, ecds},
+    module::schema_of,
+    server::{Server, ServerAddress, WhenNoServer},
 };
 pub(crate) use self::{
     cluster::ClusterBuilder,

@@ -398,7 +398,7 @@ impl ClusterCollector<'_> {
     }
 }
 
-fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'c>, Plan) {
+pub(super) fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'c>, Plan) {
     let mut plan = Plan::default();
     let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
     let request = Request::new(authority, scheme);
@@ -407,12 +407,12 @@ fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'
     (resolution, plan)
 }
 
-fn configured(wire: wire::Config) -> Result<Config, FieldErrors> {
+pub(super) fn configured(wire: wire::Config) -> Result<Config, FieldErrors> {
     let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
     Config::from_wire(wire, &defaults)
 }
 
-fn without_services(wire: &wire::Config) -> wire::Config {
+pub(super) fn without_services(wire: &wire::Config) -> wire::Config {
     let wire::Table { version, single_machine, .. } = wire.table;
     let table = wire::Table { version, single_machine, ..wire::Table::default() };
     wire::Config {

@@ -6,7 +6,7 @@ use byname_core::UpstreamProtocol;
 
 use super::{
     eds::{assignment, file_name, known},
-    value::{address, empty, extension, path, typed, watched_in},
+    value::{address, empty, extension, from_server, path, typed, watched_in},
 };
 use crate::{
     compile::{ClusterEndpoints, UpstreamCluster, UpstreamClusters},
@@ -27,7 +27,7 @@ pub enum Discovery {
     Eds,
     /// Look them up in the cluster's DNS.
     Dns,
-    /// Get them from the server that pushed the cluster.
+    /// Get them from the server that pushes the clusters.
     #[value(skip)]
     Ads,
 }
@@ -158,9 +158,7 @@ impl<'s> ClusterBuilder<'s> {
             Discovery::Ads => fields! {
                 "type": "EDS",
                 "connect_timeout": "1s",
-                "eds_cluster_config": map! {
-                    "eds_config": one_line! { "resource_api_version": "V3", "ads": empty() },
-                },
+                "eds_cluster_config": map! { "eds_config": from_server("1s") },
             },
             Discovery::Dns if !endpoints.subset.is_empty() => {
                 return Err(InputError::new(

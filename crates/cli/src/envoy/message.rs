@@ -58,7 +58,8 @@ const CLUSTER: Message = &[
     ("typed_dns_resolver_config", 55, Of(EXTENSION)),
 ];
 
-const CONFIG_SOURCE: Message = &[("ads", 3, Of(&[])), ("resource_api_version", 6, Word(&[("V3", 2)]))];
+const CONFIG_SOURCE: Message =
+    &[("ads", 3, Of(&[])), ("initial_fetch_timeout", 4, Duration), ("resource_api_version", 6, Word(&[("V3", 2)]))];
 
 const THRESHOLDS: Message = &[
     ("max_connections", 2, Optional(&Count)),

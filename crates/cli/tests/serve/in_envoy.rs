@@ -222,12 +222,13 @@ async fn clusters_are_those_of_compile() {
     }
     let dump = envoy.admin("/config_dump?resource=dynamic_active_clusters").await.unwrap().body;
     let dump: Value = serde_json::from_str(&dump).unwrap();
+    let source = json!({"ads": {}, "initial_fetch_timeout": "1s", "resource_api_version": "V3"});
     let mut names = BTreeSet::new();
     for mut cluster in dump["configs"].as_array().unwrap().iter().map(|one| one["cluster"].clone()) {
         let name = cluster["name"].as_str().unwrap().to_owned();
         let wanted = &compiled[&name];
         if cluster["type"] == "EDS" {
-            assert_eq!(cluster["eds_cluster_config"], json!({"eds_config": {"ads": {}, "resource_api_version": "V3"}}));
+            assert_eq!(cluster["eds_cluster_config"], json!({"eds_config": source}));
             let fields = cluster.as_object_mut().unwrap();
             fields.remove("eds_cluster_config");
             fields.insert("type".to_owned(), wanted["type"].clone());
