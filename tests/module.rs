@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context, Result};
+use byname_core::wire::{MINOR, VERSION};
 use byname_test_support::{module, repository, yaml_documents};
 use serde_json::Value;
 use wasmi::{Engine, Module};
@@ -52,6 +53,16 @@ fn imports_and_exports_are_exactly_the_listed_ones() -> Result<()> {
 fn has_at_most_320_kb() -> Result<()> {
     let bytes = module()?.len();
     assert!(bytes <= 320_000, "{bytes} bytes");
+    Ok(())
+}
+
+/// `byname compile --server` tells the server, which sends no newer schema.
+#[test]
+fn says_which_schema_it_reads() -> Result<()> {
+    let module = Module::new(&Engine::default(), module()?)?;
+    let schema =
+        module.custom_sections().find(|section| section.name() == "byname.schema").context("no such section")?;
+    assert_eq!(String::from_utf8_lossy(schema.data()), format!("{VERSION}.{MINOR}"));
     Ok(())
 }
 

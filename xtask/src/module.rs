@@ -18,7 +18,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use walrus::{ExportId, Module, ModuleConfig};
+use byname_core::wire::{MINOR, VERSION};
+use walrus::{ExportId, Module, ModuleConfig, RawCustomSection};
 
 pub(crate) use names::demangled;
 
@@ -68,6 +69,10 @@ const HOST_FUNCTIONS: &[&str] = &[
     "proxy_record_metric",
     "proxy_call_foreign_function",
 ];
+
+/// The custom section with the newest schema of the configuration that the module reads, `VERSION.MINOR`. A server pushes no newer
+/// one. `byname compile --server` reads the section.
+const SCHEMA_SECTION: &str = "byname.schema";
 
 /// The size limit for inlined functions, half of the default at this optimization level.
 const INLINING: &str = "-Cllvm-args=-inline-threshold=25";
@@ -152,6 +157,7 @@ fn strip(bytes: &[u8], names: FunctionNames) -> Result<Vec<u8>> {
     emptied::empty(&mut module)?;
     walrus::passes::gc::run(&mut module);
     check_imports(&module)?;
+    module.customs.add(RawCustomSection { name: SCHEMA_SECTION.to_owned(), data: format!("{VERSION}.{MINOR}").into() });
     Ok(module.emit_wasm())
 }
 

@@ -8,6 +8,11 @@ mod cluster;
 mod eds;
 mod file;
 mod filter;
+mod message;
+mod module;
+mod protobuf;
+mod pushed;
+mod server;
 mod steered;
 mod template;
 mod value;
@@ -15,14 +20,17 @@ mod value;
 pub use self::{
     bootstrap::{Bootstrap, Pass, bootstrap},
     cds::cds,
-    cluster::{Discovery, Style},
+    cluster::{DEFAULT_CA_FILE, Discovery, Style},
     eds::endpoint_files,
     file::check_name,
     filter::{DEFAULT_MODULE, EcdsFilter, FILTER_NAME, ecds},
+    module::schema_of,
+    server::{Server, ServerAddress, WhenNoServer},
 };
 pub(crate) use self::{
     cluster::ClusterBuilder,
     filter::{Capabilities, dynamic_forward_proxy, wasm},
+    pushed::PushedResources,
     steered::{early_header_mutations, steered_route},
     value::{extension, typed},
 };

@@ -15,7 +15,10 @@ mod workdir;
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use anyhow::Result;
-use byname_core::{Balance, Chooser, Config, Defaults, FakeEnv, Plan, Request, Scheme};
+use byname_core::{
+    Balance, Chooser, Config, Defaults, FakeEnv, Plan, Request, Scheme,
+    wire::{MINOR, VERSION},
+};
 use byname_test_support::{TestResult, envoy_binary, repository, yaml_documents};
 use serde_json::{Value, json};
 
@@ -104,9 +107,16 @@ fn each_format_matches_its_snapshot() -> TestResult {
     let mixed = &ways()[3].1;
     let args = ["--format", "envoy-bootstrap", "--clusters", "dns", "--ecds-file", "/etc/byname/filter/byname.yaml"];
     insta::assert_snapshot!("envoy-bootstrap-mixed", workdir.compile(SHOP, mixed, &args)?);
+    let args = with_server(&["--pass", "original-dst", "--prefetch", "payments", "--prefetch", "ledger.billing:8080"]);
+    insta::assert_snapshot!("envoy-bootstrap-server", workdir.compile_without_objects(&shop(), &args)?);
     let args = ["--format", "istio-envoyfilter", "--endpoints", "--module", "/etc/byname/byname.wasm"];
     insta::assert_snapshot!("istio-envoyfilter-mixed", workdir.compile(SHOP, mixed, &args)?);
     Ok(())
+}
+
+/// Options for a bootstrap whose Envoy gets everything from a server, and `more`.
+fn with_server<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["--format", "envoy-bootstrap", "--server", "byname.byname-system:18000"], more].concat()
 }
 
 /// A test of the module compares `envoy/ecds/shop.yaml` with the module's imports and exports.
@@ -127,6 +137,14 @@ fn filters_have_the_capabilities_of_the_handwritten_files() -> TestResult {
     let by_cluster = inline(&workdir.compile(SHOP, &shop(), &["--format", "envoy-bootstrap"])?)?;
     assert_eq!(by_cluster, inline(&by_hand("cluster.yaml")?)?);
     assert_ne!(by_cluster, ecds);
+    let default = |text: &str| {
+        let document = yaml_documents(text)?.remove(0);
+        let manager = &document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        Ok::<_, anyhow::Error>(of(&manager["http_filters"][0]["config_discovery"]["default_config"]["config"]))
+    };
+    let pushed = workdir.compile_without_objects(&shop(), &with_server(&["--pass", "original-dst"]))?;
+    assert_eq!(default(&pushed)?, ecds);
+    assert_eq!(default(&by_hand("serve.yaml")?)?, ecds);
     for (field, value) in [
         ("steering.loadBalancer.simple", json!("LEAST_REQUEST")),
         ("steering.outlierDetection", json!({"consecutive5xxErrors": 5})),
@@ -187,6 +205,96 @@ fn envoy_accepts_every_bootstrap() -> TestResult {
             }
         }
     }
+    Ok(())
+}
+
+/// What Envoy does with them, without a server and with one: `tests/sidecar/server.rs`.
+#[test]
+fn envoy_accepts_every_bootstrap_of_a_server() -> TestResult {
+    let workdir = Workdir::new()?;
+    let bootstrap = workdir.path("sidecar.yaml").display().to_string();
+    let module = module();
+    for pass in ["refuse", "original-dst"] {
+        for when_no_server in ["pass", "refuse", "not-ready"] {
+            if (pass, when_no_server) == ("refuse", "pass") {
+                continue;
+            }
+            for address in ["127.0.0.1:18000", "[::1]:18000", "byname.byname-system:18000"] {
+                let args = ["--format", "envoy-bootstrap", "--server", address, "--pass", pass, "--module", &module];
+                let more = ["--when-no-server", when_no_server, "--prefetch", "payments", "--output-file", &bootstrap];
+                workdir.compile_without_objects(&shop(), &[&args[..], &more].concat())?;
+                assert_eq!(validate(Path::new(&bootstrap))?, None, "{address}, {pass}, {when_no_server}");
+            }
+        }
+    }
+    assert_eq!(validate(&repository().join("envoy/serve.yaml"))?, None);
+    Ok(())
+}
+
+/// Without objects a name is that of a plaintext Service; with objects, clusters are those that the server sends.
+#[test]
+fn prefetched_names_have_clusters_from_the_start() -> TestResult {
+    let workdir = Workdir::new()?;
+    let names = ["cart", "ledger.billing:8080", "catalog.shop.svc:9090", "cart.shop.svc.cluster.local."];
+    let prefetch: Vec<&str> = names.iter().flat_map(|name| ["--prefetch", name]).collect();
+    let clusters = |text: String| {
+        let clusters = yaml_documents(&text)?.remove(0)["static_resources"]["clusters"].clone();
+        let eds = clusters.as_array().into_iter().flatten().filter(|cluster| cluster["type"] == "EDS");
+        let name = |cluster: &Value| cluster["name"].as_str().expect("a name").to_owned();
+        Ok::<_, anyhow::Error>(eds.map(|cluster| (name(cluster), cluster.clone())).collect::<Vec<_>>())
+    };
+    let without = clusters(workdir.compile_without_objects(&shop(), &with_server(&prefetch))?)?;
+    let expected = [
+        "outbound|8080||ledger.billing.svc.cluster.local",
+        "outbound|80||cart.shop.svc.cluster.local",
+        "outbound|9090||catalog.shop.svc.cluster.local",
+    ];
+    assert_eq!(without.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), expected);
+    let args = with_server(&["--prefetch", "cart", "--prefetch", "catalog:9090"]);
+    let with = clusters(workdir.compile(SHOP, &shop(), &args)?)?;
+    assert_eq!(with.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), expected[1..]);
+    assert_eq!(with[0].1, without[1].1);
+    let output = workdir.run(&with_server(&["-n", "shop", "--prefetch", "db-0.db.shop", "--prefetch", "a:b"]))?;
+    let says = String::from_utf8(output.stderr)?;
+    assert!(
+        says.contains("--prefetch db-0.db.shop: does not name a Service") && says.contains("--prefetch a:b"),
+        "{says}"
+    );
+    Ok(())
+}
+
+/// The server sends the oldest schema to an Envoy whose bootstrap does not say what its module reads.
+#[test]
+fn a_bootstrap_of_a_server_has_the_schema_of_its_module() -> TestResult {
+    let workdir = Workdir::new()?;
+    let node = |module: &str| {
+        let text = workdir.compile_without_objects(&shop(), &with_server(&["--module", module]))?;
+        Ok::<_, anyhow::Error>(yaml_documents(&text)?.remove(0)["node"]["metadata"].clone())
+    };
+    assert_eq!(node(&module())?, json!({"NAMESPACE": "shop", "BYNAME_SCHEMA": format!("{VERSION}.{MINOR}")}));
+    let older = repository().join("tests/fixtures/last-release/byname.wasm").display().to_string();
+    for module in [older.as_str(), "/nonexistent/byname.wasm"] {
+        assert_eq!(node(module)?, json!({"NAMESPACE": "shop"}), "{module}");
+    }
+    let output = workdir.run(&with_server(&["-n", "shop", "--module", "README.md"]))?;
+    let says = String::from_utf8(output.stderr)?;
+    assert!(!output.status.success() && says.contains("README.md: is not a WebAssembly module; correct"), "{says}");
+    Ok(())
+}
+
+/// The zone and the node of a pod choose its endpoints. The server gets them from the bootstrap.
+#[test]
+fn a_bootstrap_of_a_server_describes_the_pod() -> TestResult {
+    let pod = "shop/checkout-6d5f9c7b8d-pt4m6";
+    let output = Workdir::new()?.run(&with_server(&["-f", SHOP, "--pod", pod]))?;
+    let node = yaml_documents(&String::from_utf8(output.stdout)?)?.remove(0)["node"].clone();
+    let expected = json!({
+        "id": "checkout-6d5f9c7b8d-pt4m6.shop",
+        "cluster": "shop",
+        "metadata": {"NAMESPACE": "shop", "NODE_NAME": "node-1"},
+        "locality": {"zone": "eu-a"},
+    });
+    assert_eq!(node, expected);
     Ok(())
 }
 
@@ -316,6 +424,22 @@ fn an_error_leaves_the_output_file_unchanged() -> TestResult {
         let said = refused(&workdir, SHOP, config, &[args, &["--output-file", &kept]].concat())?;
         assert!(says.iter().all(|text| said.contains(text)), "{args:?}: {said}");
         assert_eq!(fs::read_to_string(&kept)?, "as it was\n", "{args:?}");
+    }
+    let pass = with_server(&["--pass", "refuse", "--when-no-server", "pass"]);
+    let unknown = with_server(&["--prefetch", "nobody"]);
+    let server = "--server";
+    let rows: [(&Value, Vec<&str>, &[&str]); 7] = [
+        (&shop(), vec![server, "127.0.0.1:1"], &["--server has no effect with --format table", "envoy-bootstrap"]),
+        (&shop(), vec!["--format", "envoy-bootstrap", server, "byname"], &["use the form HOST:PORT"]),
+        (&shop(), with_server(&["--cds-file", "x.yaml"]), &["--cds-file has no effect with --server", "remove"]),
+        (&shop(), with_server(&["--visible", "shop"]), &["--visible has no effect with --server"]),
+        (&shop(), pass, &["--when-no-server pass: needs", "add --pass original-dst"]),
+        (&endpoint, with_server(&[]), &["steering.by", "steered by cluster", "remove steering.by"]),
+        (&shop(), unknown, &["--prefetch nobody: routes to no cluster (name_not_found)"]),
+    ];
+    for (config, args, says) in rows {
+        let said = refused(&workdir, SHOP, config, &args)?;
+        assert!(says.iter().all(|text| said.contains(text)), "{args:?}: {said}");
     }
     // A static cluster needs the endpoints, and this dump has none.
     let services = yaml_documents(&fs::read_to_string(repository().join(SHOP))?)?.remove(0);

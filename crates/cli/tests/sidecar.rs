@@ -19,6 +19,7 @@ mod sidecar {
     mod loopback;
     mod names;
     mod schemes;
+    mod server;
     mod tunnels;
     mod upgrades;
     mod versions;

@@ -190,6 +190,11 @@ impl Input {
         problems.or(())
     }
 
+    /// Whether the user named a source.
+    pub(super) fn is_given(&self) -> bool {
+        !self.filenames.is_empty()
+    }
+
     /// Whether everything that would be left out is an error.
     pub(super) fn is_strict(&self) -> bool {
         self.leniency.strict

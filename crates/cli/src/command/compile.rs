@@ -32,6 +32,7 @@ Examples:
   kubectl get svc,endpointslices,pods,nodes -A -o yaml | byname compile --namespace shop
   byname compile -f cluster.yaml --pod shop/web-5c8f7b6d9f-4xk2p --output-file table.json
   byname compile -f cluster.yaml -n shop --format envoy-bootstrap --module target/byname.wasm --output-file sidecar.yaml
+  byname compile -n shop --format envoy-bootstrap --server byname.byname-system:18000 --output-file sidecar.yaml
   byname compile -f cluster.yaml -n shop --format istio-wasmplugin --image oci://registry.example.com/byname:0.1.0")]
 pub(super) struct Compile {
     #[command(flatten)]
@@ -95,7 +96,10 @@ impl Compile {
             }
         }
         self.outputs.prepare(self.format, &mut recipe.options)?;
-        let cluster = self.input.read()?;
+        let cluster = match self.outputs.has_server() {
+            true => read_for_server(&self.input, &mut recipe)?,
+            false => self.input.read()?,
+        };
         let compiled = recipe.compile(&cluster)?;
         compiled.left_out.values().for_each(|problem| output::warn(&format!("left out: {problem}")));
         if self.outputs.hold_table(self.format) {
@@ -112,6 +116,24 @@ impl Compile {
         }
         Ok(FINE)
     }
+}
+
+/// The objects that a bootstrap needs whose table a server pushes.
+fn read_for_server(input: &Input, recipe: &mut ReadRecipe) -> anyhow::Result<ClusterState> {
+    let options = [
+        ("--visible", !recipe.recipe.visible.is_empty()),
+        ("--table-version", recipe.recipe.table_version.is_some()),
+        ("--skip-invalid", recipe.recipe.skip_invalid),
+    ];
+    if let Some((option, _)) = options.iter().find(|(_, is_said)| *is_said) {
+        bail!("{option} has no effect with --server, which pushes the table; remove {option}");
+    }
+    if input.is_given() || recipe.pod().is_some() {
+        return Ok(input.read_any()?.cluster);
+    }
+    // The server has the Services that these entries are for.
+    recipe.options.base.config.table.services.clear();
+    Ok(ClusterState::default())
 }
 
 /// A [`Recipe`] with its files read.

@@ -138,6 +138,11 @@ impl UpstreamCluster {
     }
 }
 
+/// The schemes of the requests that an Envoy of one's own answers.
+pub const ALL_SCHEMES: [Scheme; 3] = [Scheme::Http, Scheme::Https, Scheme::Connect];
+/// The schemes of the requests that a sidecar of Istio answers: it has no route for a CONNECT.
+pub const ISTIO_SCHEMES: [Scheme; 2] = [Scheme::Http, Scheme::Https];
+
 /// Returns the clusters that a configuration needs for requests of these schemes. `wire` and `config` are its two forms, and `base` is
 /// its hand-written part.
 ///
@@ -175,6 +180,16 @@ pub fn clusters(
         clusters.by_name.entry(name.clone()).or_insert(UpstreamCluster::Passthrough);
     }
     problems.or(clusters)
+}
+
+/// The clusters that `wire` needs.
+///
+/// # Errors
+/// If the core refuses `wire`, or two clusters would have the same name.
+pub(super) fn of_config(wire: &wire::Config, base: &Base) -> Result<UpstreamClusters, InputErrors> {
+    let config =
+        configured(wire.clone()).map_err(|refused| InputErrors::of_configuration("the configuration", &refused))?;
+    clusters(wire, &config, base, &ALL_SCHEMES)
 }
 
 /// The modes by which the Services of a configuration are steered.
@@ -396,7 +411,7 @@ impl ClusterCollector<'_> {
     }
 }
 
-fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'c>, Plan) {
+pub(super) fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'c>, Plan) {
     let mut plan = Plan::default();
     let mut chooser = Chooser { balance: &mut Balance::default(), env: &mut FakeEnv::default() };
     let request = Request::new(authority, scheme);
@@ -405,12 +420,12 @@ fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'
     (resolution, plan)
 }
 
-fn configured(wire: wire::Config) -> Result<Config, FieldErrors> {
+pub(super) fn configured(wire: wire::Config) -> Result<Config, FieldErrors> {
     let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
     Config::from_wire(wire, &defaults)
 }
 
-fn without_services(wire: &wire::Config) -> wire::Config {
+pub(super) fn without_services(wire: &wire::Config) -> wire::Config {
     let wire::Table { version, single_machine, .. } = wire.table;
     let table = wire::Table { version, single_machine, ..wire::Table::default() };
     wire::Config {

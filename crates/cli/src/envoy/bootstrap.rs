@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, rc::Rc};
 use super::{
     cluster::{ClusterBuilder, Style},
     filter::{Capabilities, discovered, dynamic_forward_proxy, inline},
+    server::{self, NO_TABLE, Server, WhenNoServer},
     steered::{early_header_mutations, ends_tunnels, steered_route, steered_tunnel_route},
     template::fill,
     value::{empty, extension, socket_address, typed, watched},
@@ -43,6 +44,8 @@ pub struct Bootstrap {
     pub ecds_file: Option<PathBuf>,
     /// The file that Envoy discovers the clusters from. Default: the clusters are part of the bootstrap.
     pub cds_file: Option<PathBuf>,
+    /// The server that Envoy gets the filter, the clusters and their endpoints from. Default: none.
+    pub server: Option<Server>,
     /// The style of the clusters.
     pub style: Style,
 }
@@ -69,6 +72,7 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
         let reason = "conflicts with steering.passCluster, which sends these requests on";
         return Err(InputError::new("--pass refuse", reason, "remove one of the two").into());
     }
+    let when_absent = wanted.server.as_ref().map(|server| when_absent(server, passes)).transpose()?;
     let pass_cluster = (passes == Pass::OriginalDst).then(|| pass_cluster.unwrap_or(PASS_CLUSTER));
 
     let builder = ClusterBuilder::sharing(&wanted.style);
@@ -76,6 +80,7 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
     if let Some(name) = pass_cluster.filter(|name| !clusters.by_name.contains_key(*name)) {
         listed.push(builder.cluster(name, &UpstreamCluster::Passthrough)?);
     }
+    listed.extend(wanted.server.as_ref().map(|server| server::cluster(&server.address)));
     let listed: Vec<Yaml> = listed.into_iter().map(Yaml::Map).collect();
 
     let control_header = &wire.steering.control_header;
@@ -85,22 +90,45 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
         [
             ("id", wanted.id.clone().unwrap_or_else(|| namespace.to_owned()).into()),
             ("namespace", namespace.to_owned().into()),
-            ("metadata", one_line! { "NAMESPACE": namespace.to_owned() }),
+            ("metadata", metadata(namespace, wire.caller.node.as_deref(), wanted.server.as_ref())),
             ("locality", wire.caller.zone.clone().map(|zone| one_line! { "zone": zone }).into()),
             ("admin", socket_address(wanted.admin)),
-            ("dynamic_resources", wanted.cds_file.as_deref().map(|file| map! { "cds_config": watched(file) }).into()),
+            ("watched_clusters", wanted.cds_file.as_deref().map(|file| map! { "cds_config": watched(file) }).into()),
+            ("server", wanted.server.as_ref().map(|_| server::dynamic_resources()).into()),
             ("listen", socket_address(wanted.listen)),
             ("listener_filters", (passes == Pass::OriginalDst).then(listener_filters).into()),
             ("upgrades", upgrades(&wanted.upgrades)),
-            ("local_replies", local_replies()),
+            ("local_replies", local_replies(when_absent, control_header)),
             ("early_header_mutations", early_header_mutations(control_header, destination_port)),
             ("removed_headers", destination_port.map(|name| Yaml::one_line([name.to_owned()])).into()),
             ("validate_clusters", wanted.cds_file.is_some().then_some(false).into()),
             ("virtual_hosts", virtual_hosts(clusters, control_header, pass_cluster)),
-            ("http_filters", http_filters(compiled, clusters, namespace, wanted)),
+            ("http_filters", http_filters(compiled, clusters, namespace, wanted, when_absent)),
             ("clusters", (!listed.is_empty()).then_some(listed).into()),
         ],
     ))
+}
+
+fn metadata(namespace: &str, node: Option<&str>, server: Option<&Server>) -> Yaml {
+    one_line! {
+        "NAMESPACE": namespace.to_owned(),
+        "NODE_NAME": node.map(str::to_owned),
+        "BYNAME_SCHEMA": server.and_then(|server| server.schema.clone()),
+    }
+}
+
+/// What happens until the first table arrives. Requests can pass only where the bootstrap has a route for them.
+fn when_absent(server: &Server, passes: Pass) -> Result<WhenNoServer, InputError> {
+    match (server.when_absent, passes) {
+        (Some(WhenNoServer::Pass), Pass::Refuse) => Err(InputError::new(
+            "--when-no-server pass",
+            "needs an Envoy that passes requests on, and this one refuses them",
+            "add --pass original-dst, or use --when-no-server refuse",
+        )),
+        (Some(when_absent), _) => Ok(when_absent),
+        (None, Pass::OriginalDst) => Ok(WhenNoServer::Pass),
+        (None, Pass::Refuse) => Ok(WhenNoServer::Refuse),
+    }
 }
 
 fn listener_filters() -> Yaml {
@@ -113,20 +141,46 @@ fn upgrades(more: &[String]) -> Yaml {
     types.map(|name| one_line! { "upgrade_type": name }).collect::<Vec<_>>().into()
 }
 
-/// The words for an upgrade that is not listed, which Envoy answers before any filter runs.
-fn local_replies() -> Yaml {
-    let is_refused_upgrade = typed! {
+/// The words of the replies that Envoy gives before or after byname's filter, by Envoy's reason.
+fn local_replies(when_absent: Option<WhenNoServer>, control_header: &str) -> Yaml {
+    let mut mappers = vec![local_reply(
+        "response.code_details == 'upgrade_failed'",
+        "upgrade_not_allowed",
+        "this Envoy does not pass on an upgrade to %REQ(UPGRADE)%; pass --upgrade TYPE to byname compile to allow it"
+            .to_owned(),
+    )];
+    if let Some(when_absent) = when_absent {
+        mappers.push(local_reply(
+            "response.code_details == 'cluster_not_found'",
+            "cluster_not_found",
+            format!(
+                "no server sent the cluster %REQ({control_header})% in time; check that byname serve runs, that Envoy reaches it, \
+                 and that both have the same steering"
+            ),
+        ));
+        if when_absent != WhenNoServer::Pass {
+            mappers.push(local_reply(
+                "response.code_details == 'fault_filter_abort'",
+                NO_TABLE,
+                "this Envoy has no table yet; check that byname serve runs and that Envoy reaches it".to_owned(),
+            ));
+        }
+    }
+    map! { "mappers": mappers }
+}
+
+/// A reply for which `expression` holds, with byname's words.
+fn local_reply(expression: &'static str, reason: &'static str, words: String) -> Yaml {
+    let is_meant = typed! {
         "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        "expression": "response.code_details == 'upgrade_failed'",
+        "expression": expression,
     };
-    let words = "byname: upgrade_not_allowed: this Envoy does not pass on an upgrade to %REQ(UPGRADE)%; pass \
-                 --upgrade TYPE to byname compile to allow it\n";
-    let mapper = map! {
-        "filter": map! { "extension_filter": extension("envoy.access_loggers.extension_filters.cel", is_refused_upgrade) },
-        "headers_to_add": [reason_header("upgrade_not_allowed")],
+    let words = format!("byname: {reason}: {words}\n");
+    map! {
+        "filter": map! { "extension_filter": extension("envoy.access_loggers.extension_filters.cel", is_meant) },
+        "headers_to_add": [reason_header(reason)],
         "body_format_override": map! { "text_format_source": one_line! { "inline_string": words } },
-    };
-    map! { "mappers": [mapper] }
+    }
 }
 
 /// Why Envoy answers by itself, as the filter says it in its local replies.
@@ -137,12 +191,20 @@ fn reason_header(reason: &'static str) -> Yaml {
     }
 }
 
-fn http_filters(compiled: &Compiled, clusters: &UpstreamClusters, namespace: &str, wanted: &Bootstrap) -> Yaml {
-    let mut filters = vec![match &wanted.ecds_file {
-        Some(file) => discovered(file, namespace, &wanted.module),
-        None if compiled.watches_ends() => inline(&compiled.text, &wanted.module, Capabilities::All),
-        None => inline(&compiled.text, &wanted.module, Capabilities::WithoutEnds),
+fn http_filters(
+    compiled: &Compiled,
+    clusters: &UpstreamClusters,
+    namespace: &str,
+    wanted: &Bootstrap,
+    when_absent: Option<WhenNoServer>,
+) -> Yaml {
+    let mut filters = vec![match (when_absent, &wanted.ecds_file) {
+        (Some(when_absent), _) => server::filter(when_absent, namespace, &wanted.module),
+        (None, Some(file)) => discovered(file, namespace, &wanted.module),
+        (None, None) if compiled.watches_ends() => inline(&compiled.text, &wanted.module, Capabilities::All),
+        (None, None) => inline(&compiled.text, &wanted.module, Capabilities::WithoutEnds),
     }];
+    filters.extend(wanted.server.as_ref().map(|_| server::on_demand()));
     if clusters.by_name.values().any(|upstream| matches!(upstream, UpstreamCluster::DynamicForwardProxy { .. })) {
         filters.push(Yaml::commented(
             "Resolves the host that byname chose. byname passes the host in filter state, which no client can set. Without\n\

@@ -6,13 +6,16 @@ use byname_core::UpstreamProtocol;
 
 use super::{
     eds::{assignment, file_name, known},
-    value::{address, empty, extension, path, typed, watched_in},
+    value::{address, empty, extension, from_server, path, typed, watched_in},
 };
 use crate::{
     compile::{ClusterEndpoints, UpstreamCluster, UpstreamClusters},
     input::{InputError, InputErrors},
     output::yaml::{Fields, Yaml, fields, map, one_line},
 };
+
+/// The default path of the CA certificates that Envoy trusts.
+pub const DEFAULT_CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// How Envoy discovers the endpoints of a Service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -24,6 +27,9 @@ pub enum Discovery {
     Eds,
     /// Look them up in the cluster's DNS.
     Dns,
+    /// Get them from the server that pushes the clusters.
+    #[value(skip)]
+    Ads,
 }
 
 /// The style of clusters.
@@ -149,6 +155,11 @@ impl<'s> ClusterBuilder<'s> {
                     },
                 }
             }
+            Discovery::Ads => fields! {
+                "type": "EDS",
+                "connect_timeout": "1s",
+                "eds_cluster_config": map! { "eds_config": from_server("1s") },
+            },
             Discovery::Dns if !endpoints.subset.is_empty() => {
                 return Err(InputError::new(
                     &format!("{}:{}, subset {}", endpoints.host, endpoints.port, endpoints.subset),

@@ -74,15 +74,19 @@ impl Default for EcdsFilter {
 
 /// The file that Envoy discovers the filter from: `json` is its configuration.
 #[must_use]
-pub fn ecds(json: &str, EcdsFilter { name, module }: &EcdsFilter) -> String {
+pub fn ecds(json: &str, filter: &EcdsFilter) -> String {
     const COMMENT: &str =
         "The filter that Envoy discovers, made by byname. Replace this file in one step: rename a new file over it.";
-    let resource = typed! {
+    discovery_file(COMMENT, vec![filter_resource(json, filter)])
+}
+
+/// The filter as a resource: `json` is its configuration.
+pub(super) fn filter_resource(json: &str, EcdsFilter { name, module }: &EcdsFilter) -> Yaml {
+    typed! {
         "envoy.config.core.v3.TypedExtensionConfig",
         "name": name.clone(),
         "typed_config": wasm(json, module, Capabilities::All),
-    };
-    discovery_file(COMMENT, vec![resource])
+    }
 }
 
 /// The filter as part of a filter chain.
@@ -95,19 +99,29 @@ pub(super) fn discovered(file: &Path, namespace: &str, module: &Path) -> Yaml {
     const COMMENT: &str = "\
 Envoy watches this file for the filter's configuration. A file that is renamed over it takes effect without closing a
 connection. If the new file is invalid, Envoy rejects it and keeps the last known good configuration.";
-    let empty_table = format!("{}\n", json!({"version": 1, "caller": {"namespace": namespace}}));
-    let discovery = map! {
-        "config_source": Yaml::commented(
+    let discovery = discovery(
+        Yaml::commented(
             "Envoy watches the directory, not the file: a ConfigMap's files change through a symbolic link beside them.",
             watched(file),
         ),
-        "type_urls": Yaml::one_line(["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"]),
-        "default_config": Yaml::commented(
-            "Until the first valid file is loaded, the table is empty.",
-            wasm(&empty_table, module, Capabilities::All),
-        ),
-    };
+        &[],
+        Yaml::commented("Until the first valid file is loaded, the table is empty.", without_table(namespace, module)),
+    );
     Yaml::commented(COMMENT, map! { "name": FILTER_NAME, "config_discovery": discovery })
+}
+
+/// The discovery of the filter from `source`, with the filter that serves until then. `other_types` are the types of the default
+/// besides the filter's own.
+pub(super) fn discovery(source: Yaml, other_types: &[&str], default: Yaml) -> Yaml {
+    let types = ["envoy.extensions.filters.http.wasm.v3.Wasm"].iter().chain(other_types);
+    let type_urls: Vec<Yaml> = types.map(|name| format!("type.googleapis.com/{name}").into()).collect();
+    map! { "config_source": source, "type_urls": Yaml::one_line(type_urls), "default_config": default }
+}
+
+/// The filter with an empty table, which passes everything through.
+pub(super) fn without_table(namespace: &str, module: &Path) -> Yaml {
+    let empty_table = format!("{}\n", json!({"version": 1, "caller": {"namespace": namespace}}));
+    wasm(&empty_table, module, Capabilities::All)
 }
 
 /// The filter's configuration.

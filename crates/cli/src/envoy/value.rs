@@ -49,6 +49,11 @@ pub(super) fn watched_in(file: &Path, directory: &Path) -> Yaml {
     }
 }
 
+/// The server as the source of a resource. Envoy goes on with its start when it has the resource, or after this time without.
+pub(super) fn from_server(initial_fetch_timeout: &'static str) -> Yaml {
+    one_line! { "ads": empty(), "resource_api_version": "V3", "initial_fetch_timeout": initial_fetch_timeout }
+}
+
 /// A message without fields. Its presence enables an option.
 pub(super) fn empty() -> Yaml {
     Yaml::Map(Fields::new())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use byname_core::{Config, Defaults, Scheme, wire};
+use byname_core::{Config, Defaults, wire};
 
 use super::{
     context::Context,
@@ -315,7 +315,7 @@ fn needed_clusters(wire: &wire::Config) -> BTreeSet<String> {
     }
     let defaults = Defaults { namespace: Some("default"), ..Defaults::default() };
     let Ok(config) = Config::from_wire(wire.clone(), &defaults) else { return BTreeSet::new() };
-    let Ok(clusters) = compile::clusters(wire, &config, &Base::default(), &[Scheme::Http, Scheme::Https]) else {
+    let Ok(clusters) = compile::clusters(wire, &config, &Base::default(), &compile::ISTIO_SCHEMES) else {
         return BTreeSet::new();
     };
     let is_endpoint = Steered::of(wire).endpoint;

@@ -41,6 +41,15 @@ impl Workdir {
         assert!(output.status.success(), "{args:?}: {said}");
         Ok(String::from_utf8(output.stdout)?)
     }
+
+    /// Compiles for a caller in `shop` without objects, and returns standard output.
+    pub(crate) fn compile_without_objects(&self, config: &Value, args: &[&str]) -> Result<String> {
+        let config = self.put("config.json", &config.to_string())?;
+        let output = self.run(&[&["-n", "shop", "--config", &config], args].concat())?;
+        let said = String::from_utf8(output.stderr)?;
+        assert!(output.status.success(), "{args:?}: {said}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
 }
 
 /// `config` with these fields, each by its path.

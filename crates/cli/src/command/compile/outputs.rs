@@ -6,15 +6,13 @@ use std::{
 };
 
 use anyhow::bail;
-use byname_core::{
-    Scheme,
-    wire::{DestinationPort, FirstConfiguration, SteeringMode, UnknownNames},
-};
+use byname_core::wire::{DestinationPort, FirstConfiguration, SteeringMode, UnknownNames};
 use clap::{Args, ValueEnum};
 
 use crate::{
     compile::{self, Base, CompileOptions, Compiled, Steered, UpstreamClusters},
-    envoy::{self, Bootstrap, DEFAULT_MODULE, Discovery, EcdsFilter, Pass, Style},
+    envoy::{self, Bootstrap, DEFAULT_MODULE, Discovery, EcdsFilter, Pass, Server, ServerAddress, Style, WhenNoServer},
+    input::{InputError, InputErrors},
     istio::{self, Image, IstioObject, MAX_OBJECT_BYTES, Placement},
     kubernetes::NamespacedName,
     output,
@@ -83,6 +81,18 @@ pub(super) struct Outputs {
     /// Let clients upgrade to this protocol too, as the Upgrade header names it. Can be repeated. Default: WebSocket and a few others.
     #[arg(long = "upgrade", value_name = "TYPE", help_heading = "Envoy")]
     upgrades: Vec<String>,
+    /// Have Envoy get the filter, the upstream clusters and their endpoints from `byname serve` at this address. byname then reads
+    /// objects only for --pod, or with -f. Example: byname.byname-system:18000
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Envoy")]
+    server: Option<ServerAddress>,
+    /// Choose what happens to requests until Envoy gets its first table from --server. Default: pass with --pass original-dst, else
+    /// refuse.
+    #[arg(long, value_enum, help_heading = "Envoy", requires = "server")]
+    when_no_server: Option<WhenNoServer>,
+    /// Have Envoy get the endpoints of this name from --server when it starts, and not at the first request. Can be repeated.
+    /// Without -f, the name is that of a plaintext Service. Example: --prefetch payments --prefetch ledger.billing:8080
+    #[arg(long, value_name = "NAME", help_heading = "Envoy", requires = "server")]
+    prefetch: Vec<String>,
     /// Set the URL of the image with the module, oci://registry/name:tag, or of the module, https://host/byname.wasm.
     #[arg(long, value_name = "URL", help_heading = "Istio")]
     image: Option<String>,
@@ -120,7 +130,7 @@ pub(super) struct RenderedTexts {
 impl Outputs {
     /// Refuses options that have no effect with this format.
     pub(super) fn check(&self, format: CompileFormat) -> anyhow::Result<()> {
-        let options: [(&str, bool, &[CompileFormat]); 19] = [
+        let options: [(&str, bool, &[CompileFormat]); 20] = [
             ("--module", self.module.is_some(), &[EnvoyEcds, EnvoyBootstrap, IstioEnvoyfilter]),
             ("--clusters", self.clusters.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
             ("--clusters-output", self.clusters_output.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
@@ -133,6 +143,7 @@ impl Outputs {
             ("--admin", self.admin.is_some(), &[EnvoyBootstrap]),
             ("--pass", self.pass.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
             ("--upgrade", !self.upgrades.is_empty(), &[EnvoyBootstrap]),
+            ("--server", self.server.is_some(), &[EnvoyBootstrap]),
             ("--image", self.image.is_some(), &[IstioWasmplugin, IstioTrafficextension]),
             ("--sha256", self.sha256.is_some(), &[IstioWasmplugin, IstioTrafficextension]),
             ("--root-namespace", self.root_namespace.is_some(), &ISTIO),
@@ -154,6 +165,22 @@ impl Outputs {
             bail!(
                 "--clusters and --ca-file have no effect without upstream clusters; add --clusters-output FILE to write them"
             );
+        }
+        if self.server.is_some() {
+            let options = [
+                ("--clusters", self.clusters.is_some()),
+                ("--clusters-output", self.clusters_output.is_some()),
+                ("--eds-directory", self.eds_directory.is_some()),
+                ("--eds-output", self.eds_output.is_some()),
+                ("--ecds-file", self.ecds_file.is_some()),
+                ("--cds-file", self.cds_file.is_some()),
+                ("--packed", self.packed),
+            ];
+            if let Some((option, _)) = options.iter().find(|(_, is_said)| *is_said) {
+                bail!(
+                    "{option} has no effect with --server, which pushes the filter and the clusters; remove {option}"
+                );
+            }
         }
         for file in [&self.ecds_file, &self.cds_file, &self.clusters_output].into_iter().flatten() {
             envoy::check_name(file)?;
@@ -193,6 +220,17 @@ impl Outputs {
         if (format == EnvoyEcds || ISTIO.contains(&format)) && !options.base.says(["firstConfiguration"]) {
             options.base.config.first_configuration = FirstConfiguration::LeaveOut;
         }
+        if self.server.is_some() {
+            let steering = &options.base.config.steering;
+            if steering.by != SteeringMode::Cluster {
+                let fix = "remove steering.by, or do not use --server";
+                return Err(options
+                    .base
+                    .problem(["steering", "by"], "a server's names are steered by cluster", fix)
+                    .into());
+            }
+            options.names_only = true;
+        }
         options.packed = self.packed || (ISTIO.contains(&format) && !self.plain);
         if ISTIO.contains(&format) {
             options.names_only = !self.endpoints;
@@ -207,7 +245,12 @@ impl Outputs {
 
     /// Whether the output has the table: a bootstrap whose filter is discovered has none.
     pub(super) fn hold_table(&self, format: CompileFormat) -> bool {
-        format != EnvoyBootstrap || self.ecds_file.is_none()
+        format != EnvoyBootstrap || (self.ecds_file.is_none() && self.server.is_none())
+    }
+
+    /// Whether Envoy gets the table from a server.
+    pub(super) fn has_server(&self) -> bool {
+        self.server.is_some()
     }
 
     fn placement(&self) -> Placement {
@@ -231,8 +274,9 @@ impl Outputs {
         pod: Option<&NamespacedName>,
     ) -> anyhow::Result<RenderedTexts> {
         let alone = |text| Ok(RenderedTexts { text, beside: Vec::new() });
-        let clusters = || {
-            compile::clusters(&compiled.wire, &compiled.config, base, &[Scheme::Http, Scheme::Https, Scheme::Connect])
+        let clusters = || match self.server {
+            Some(_) => self.prefetched(compiled, base),
+            None => compile::clusters(&compiled.wire, &compiled.config, base, &compile::ALL_SCHEMES),
         };
         let style = self.style();
         match format {
@@ -257,6 +301,7 @@ impl Outputs {
                     id: pod.map(|pod| format!("{}.{}", pod.name, pod.namespace)),
                     ecds_file: self.ecds_file.clone(),
                     cds_file: self.cds_file.clone(),
+                    server: self.server()?,
                     style: style.clone(),
                 };
                 let text = envoy::bootstrap(compiled, &clusters, &wanted)?;
@@ -284,14 +329,25 @@ impl Outputs {
             }
             IstioEnvoyfilter => {
                 // Without CONNECT: no route of Istio's sidecars matches it, so Envoy answers it with 404.
-                let clusters =
-                    compile::clusters(&compiled.wire, &compiled.config, base, &[Scheme::Http, Scheme::Https])?;
+                let clusters = compile::clusters(&compiled.wire, &compiled.config, base, &compile::ISTIO_SCHEMES)?;
                 let object =
                     istio::envoy_filter(compiled, &clusters, &style, self.module.as_deref(), &self.placement())?;
                 say_size(&object);
                 alone(object.text)
             }
         }
+    }
+
+    fn server(&self) -> Result<Option<Server>, InputError> {
+        let Some(address) = self.server.clone() else { return Ok(None) };
+        let schema = envoy::schema_of(self.module())?;
+        Ok(Some(Server { address, when_absent: self.when_no_server, schema }))
+    }
+
+    /// The clusters that are in a bootstrap although a server pushes clusters.
+    fn prefetched(&self, compiled: &Compiled, base: &Base) -> Result<UpstreamClusters, InputErrors> {
+        let knows_services = !compiled.wire.table.services.is_empty();
+        compile::prefetched(&self.prefetch, &compiled.wire, &compiled.config, base, knows_services)
     }
 
     /// Warns of too many endpoint files: Envoy takes an inotify instance for each.
@@ -328,9 +384,12 @@ impl Outputs {
     fn style(&self) -> Style {
         let or = |path: &Option<PathBuf>, default: &str| path.clone().unwrap_or_else(|| default.into());
         Style {
-            discovery: self.clusters.unwrap_or_default(),
+            discovery: match self.server {
+                Some(_) => Discovery::Ads,
+                None => self.clusters.unwrap_or_default(),
+            },
             eds_directory: or(&self.eds_directory, "/etc/byname/endpoints"),
-            ca_file: or(&self.ca_file, "/etc/ssl/certs/ca-certificates.crt"),
+            ca_file: or(&self.ca_file, envoy::DEFAULT_CA_FILE),
         }
     }
 }
