@@ -9,6 +9,8 @@ mod lint;
 mod linted_input;
 mod reading;
 mod schema;
+mod serve;
+mod source;
 mod status;
 mod watch;
 
@@ -21,7 +23,7 @@ use crate::{input::messages, output};
 
 /// Compile Kubernetes Services into the byname filter's configuration, and explain, lint and compare how names resolve.
 ///
-/// Objects are read from the output of `kubectl get -o yaml` or `-o json`; only `watch` contacts a cluster. The filter and this
+/// Objects are read from the output of `kubectl get -o yaml` or `-o json`; only `watch` and `serve` contact a cluster. The filter and this
 /// command share one core, so a name resolves here as it does in Envoy.
 #[derive(Debug, Parser)]
 #[command(
@@ -41,6 +43,7 @@ struct Byname {
 enum Command {
     Compile(compile::Compile),
     Watch(watch::Watch),
+    Serve(serve::Serve),
     Explain(explain::Explain),
     Diff(diff::Diff),
     Lint(lint::Lint),
@@ -85,6 +88,7 @@ impl Command {
         match self {
             Self::Compile(compile) => compile.run(),
             Self::Watch(watch) => watch.run(),
+            Self::Serve(serve) => serve.run(),
             Self::Explain(explain) => explain.run(),
             Self::Diff(diff) => diff.run(),
             Self::Lint(lint) => lint.run(),

@@ -4,6 +4,7 @@ mod base;
 mod compiled;
 mod groups;
 mod prefetch;
+mod pushed;
 mod refused;
 mod service;
 mod text;
@@ -13,13 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use byname_core::{Config, Defaults, Name, is_label, limits::MAX_LISTED_ERRORS, wire};
 
-pub(crate) use self::text::value;
 pub use self::{
     base::Base,
     compiled::Compiled,
     prefetch::prefetched,
     text::{packed, service_text, text},
     upstream_clusters::{AuthorityRoute, ClusterEndpoints, Steered, UpstreamCluster, UpstreamClusters, clusters},
+};
+pub(crate) use self::{
+    pushed::{PushedService, clusters_of_aliases, names_of},
+    text::value,
 };
 use crate::{
     caller::CallerSettings,
@@ -61,7 +65,18 @@ pub fn compile(
     options: &CompileOptions,
 ) -> Result<Compiled, InputErrors> {
     let mut left_out = BTreeMap::new();
-    let (mut services, mut problems) = services(cluster, caller, options, &mut left_out);
+    let (services, problems) = services(cluster, caller, options, &mut left_out);
+    whole(cluster, caller, options, services, (problems, left_out))
+}
+
+/// The configuration with these Services of `cluster`, after `problems` with others, some of which were left out.
+fn whole(
+    cluster: &ClusterState,
+    caller: &CallerSettings,
+    options: &CompileOptions,
+    mut services: BTreeMap<String, wire::Service>,
+    (mut problems, mut left_out): (InputErrors, BTreeMap<NamespacedName, InputError>),
+) -> Result<Compiled, InputErrors> {
     loop {
         let wire = with_services(services, caller, options);
         let text = text(&wire);

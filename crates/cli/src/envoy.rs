@@ -8,7 +8,10 @@ mod cluster;
 mod eds;
 mod file;
 mod filter;
+mod message;
 mod module;
+mod protobuf;
+mod pushed;
 mod server;
 mod steered;
 mod template;
@@ -17,7 +20,7 @@ mod value;
 pub use self::{
     bootstrap::{Bootstrap, Pass, bootstrap},
     cds::cds,
-    cluster::{Discovery, Style},
+    cluster::{DEFAULT_CA_FILE, Discovery, Style},
     eds::endpoint_files,
     file::check_name,
     filter::{DEFAULT_MODULE, EcdsFilter, FILTER_NAME, ecds},
@@ -27,6 +30,7 @@ pub use self::{
 pub(crate) use self::{
     cluster::ClusterBuilder,
     filter::{Capabilities, dynamic_forward_proxy, wasm},
+    pushed::PushedResources,
     steered::{early_header_mutations, steered_route},
     value::{extension, typed},
 };

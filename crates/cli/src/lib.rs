@@ -4,8 +4,10 @@
 //! `cargo xtask layers` checks it.
 
 pub mod caller;
+pub mod cluster_feed;
 pub mod command;
 pub mod compile;
+mod daemon;
 pub mod diff;
 pub mod envoy;
 pub mod explain;
@@ -14,4 +16,5 @@ pub mod istio;
 pub mod kubernetes;
 pub mod lint;
 pub mod output;
+pub mod serve;
 pub mod watch;

@@ -1,32 +1,12 @@
 //! Keeps a table current: watches a cluster through its API or files, and replaces the file that Envoy watches on every
 //! change.
 
-mod announcer;
-mod api;
-mod api_options;
-mod backoff;
-mod brake;
 mod changes;
-mod client;
-mod debouncer;
-mod failure;
-mod feed;
-mod files;
-mod follow;
-mod hold;
-mod log;
 mod metrics;
-mod namespaces;
-mod object;
+mod monitor;
 mod output_file;
-mod progress;
-mod recovery;
-mod request;
-mod server;
-mod store;
 
 use std::{
-    future,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -34,23 +14,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep_until},
-};
+use tokio::time::Instant;
 
-use self::{
-    api::{Api, Change},
-    brake::{Brake, BrakeLever},
-    debouncer::Debouncer,
-    files::Files,
-    hold::Hold,
-    metrics::Metrics,
-    output_file::OutputFile,
-};
-pub use self::{
-    api_options::ApiOptions,
-    output_file::{Made, Make, OutputFileFormat},
+pub use self::output_file::{Made, Make, OutputFileFormat};
+use self::{metrics::Metrics, monitor::Monitor, output_file::OutputFile};
+use crate::{
+    cluster_feed::{Change, ClusterFeed, Reading, SourceOptions},
+    daemon::{Debouncer, Stop, http, log, until},
 };
 
 /// The input, the compiler and the output of a watch.
@@ -71,20 +41,6 @@ pub struct Job {
     pub brake: Duration,
 }
 
-/// Source of the cluster.
-#[derive(Clone, Debug)]
-pub enum SourceOptions {
-    /// The Kubernetes API.
-    Api(ApiOptions),
-    /// Files and directories.
-    Files(Vec<PathBuf>),
-}
-
-enum ClusterSource {
-    Api(Box<Api>),
-    Files(Box<Files>),
-}
-
 /// Runs `job` until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -101,51 +57,54 @@ pub fn run(job: Job) -> anyhow::Result<()> {
 async fn follow(job: Job) -> anyhow::Result<()> {
     let Job { source, make, format, output: file, listen, quiet, brake } = job;
     let mut stop = Stop::new().context("cannot install signal handlers")?;
-    let metrics = Arc::new(Metrics::new());
+    let (metrics, lever) = (Arc::new(Metrics::new()), Arc::default());
     refuse_circle(&source, &file)?;
     let shown = file.display().to_string();
     let mut target = OutputFile::new(file, make, format, Arc::clone(&metrics))?;
-    let (mut brake, lever) = (Brake::new(brake, &metrics), Arc::new(BrakeLever::default()));
     if let Some(address) = listen {
-        let (address, server) = server::listen(address, Arc::clone(&metrics), Arc::clone(&lever)).await?;
+        let monitor = Monitor { metrics: Arc::clone(&metrics), lever: Arc::clone(&lever) };
+        let (address, server) = http::listen(address, Arc::new(monitor)).await?;
         tokio::spawn(server);
         log::note(&format!("listening on http://{address}"));
     }
-    let mut source = ClusterSource::open(source, &metrics).await?;
-    log::note(&format!("started: watching {}, writing {shown}", source.called()));
+    let mut feed = ClusterFeed::open(source, brake, lever, Arc::clone(&metrics.feed)).await?;
+    log::note(&format!("started: watching {}, writing {shown}", feed.called()));
     let mut debouncer = Debouncer::new(quiet);
     loop {
-        let due = debouncer.due().and_then(|due| source.due(due, target.has_table()));
+        let due = debouncer.due().and_then(|due| feed.due(due, target.has_table()));
         tokio::select! {
             () = stop.asked() => break,
-            changed = source.changed() => match changed {
+            changed = feed.changed() => match changed {
                 Change::None => {}
                 Change::Cluster => debouncer.changed(),
                 Change::Resumed => debouncer.resumed(),
             },
             () = until(due) => {
                 let begun = Instant::now();
-                let again = source.update(&mut target, &mut brake, &metrics);
-                lever.show(brake.is_held());
+                let again = update(&mut feed, &mut target);
                 debouncer.done(begun.elapsed());
                 if let Some(after) = again {
                     debouncer.again(after);
                 }
             }
-            () = until(brake.confirm_at()) => {
-                if source.list_again(&brake.asked()) {
-                    debouncer.changed();
-                }
-            }
-            () = lever.pulled() => {
-                brake.release();
-                debouncer.changed();
-            }
         }
     }
-    source.announce();
+    feed.announce();
     log::note("stopped by a signal");
     Ok(())
+}
+
+/// Brings `target` up to date, unless the brake holds. Returns the time to wait before a retry, if one is needed.
+fn update(feed: &mut ClusterFeed, target: &mut OutputFile) -> Option<Duration> {
+    match feed.read() {
+        Reading::Held => None,
+        Reading::Disturbed => Some(Duration::ZERO),
+        Reading::Failed(problems) => {
+            target.fail(problems.messages().collect());
+            None
+        }
+        Reading::Complete(reading) => target.update(&reading.cluster, &reading.unreadable),
+    }
 }
 
 /// Refuses an output inside a watched directory, because it would be read as input.
@@ -160,123 +119,4 @@ fn refuse_circle(source: &SourceOptions, file: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => future::pending().await,
-    }
-}
-
-impl ClusterSource {
-    async fn open(options: SourceOptions, metrics: &Arc<Metrics>) -> anyhow::Result<Self> {
-        Ok(match options {
-            SourceOptions::Api(options) => Self::Api(Box::new(Api::connect(&options, Arc::clone(metrics)).await?)),
-            SourceOptions::Files(paths) => Self::Files(Box::new(Files::open(paths)?)),
-        })
-    }
-
-    fn called(&self) -> String {
-        match self {
-            Self::Api(api) => api.called.clone(),
-            Self::Files(files) => files.called(),
-        }
-    }
-
-    /// Waits for the next event.
-    async fn changed(&mut self) -> Change {
-        match self {
-            Self::Api(api) => api.changed().await,
-            Self::Files(files) => {
-                files.changed().await;
-                Change::Cluster
-            }
-        }
-    }
-
-    /// When a change that is due may be written; `None` to wait for more. Nothing is written before every kind is listed, and
-    /// no mix of old and new replaces a table.
-    fn due(&self, due: Instant, has_table: bool) -> Option<Instant> {
-        match self {
-            Self::Api(api) => {
-                api.cluster()?;
-                match api.hold() {
-                    Hold::Until(until) if has_table => Some(due.max(until)),
-                    Hold::Shut if has_table => None,
-                    Hold::Open | Hold::Until(_) | Hold::Shut => Some(due),
-                }
-            }
-            Self::Files(_) => Some(due),
-        }
-    }
-
-    /// Brings `target` up to date, unless the brake holds. Returns the time to wait before a retry, if one is needed.
-    fn update(&mut self, target: &mut OutputFile, brake: &mut Brake, metrics: &Metrics) -> Option<Duration> {
-        match self {
-            Self::Api(api) => {
-                api.excuse();
-                if !brake.admits(&api.losses(), metrics) {
-                    return None;
-                }
-                api.accept_losses();
-                let unreadable: Vec<_> = api.unreadable().collect();
-                target.update(api.cluster()?, &unreadable)
-            }
-            Self::Files(files) => match files.read() {
-                Some(Ok(cluster)) => {
-                    if !brake.admits(&files.losses(&cluster), metrics) {
-                        return None;
-                    }
-                    files.accept(&cluster);
-                    target.update(&cluster, &[])
-                }
-                Some(Err(problems)) => {
-                    metrics.read_failures.inc();
-                    target.fail(problems.messages().collect());
-                    None
-                }
-                // The files changed during the read.
-                None => Some(Duration::ZERO),
-            },
-        }
-    }
-
-    /// Lists these kinds again. Returns whether an update does that.
-    fn list_again(&self, kinds: &[&str]) -> bool {
-        match self {
-            Self::Api(api) => {
-                api.list_again(kinds);
-                false
-            }
-            Self::Files(_) => true,
-        }
-    }
-
-    /// Logs the news that waits for more of its like.
-    fn announce(&mut self) {
-        match self {
-            Self::Api(api) => api.announce(),
-            Self::Files(_) => {}
-        }
-    }
-}
-
-/// The signals that end the process.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use crate::{
     CloseReason, DeltaRequest, Limits, Nonce, Rejection, ResourceSource, ResourceTypes, ServerAction, ServerEvent,
-    StreamId, TypeIndex,
+    StreamId, TypeIndex, Version,
     admission::Admission,
     coalesce::Coalescer,
     index::Index,
@@ -115,6 +116,14 @@ impl<S: ResourceSource> Server<S> {
             encoded: self.resources.len(),
             changed: self.coalescer.len(),
         }
+    }
+
+    /// What a stream subscribes to, with the versions that its client was sent or has brought along.
+    pub fn told(&self, stream: StreamId) -> impl Iterator<Item = (TypeIndex, Arc<str>, Option<Version>)> {
+        let opened = self.streams.get(&stream).into_iter();
+        let subscriptions = opened.flat_map(|opened| opened.all()).flat_map(|subscriptions| subscriptions.told());
+        subscriptions
+            .filter_map(|(id, version)| Some((self.index.resource_type(id)?, self.index.name(id)?.clone(), version)))
     }
 
     fn open(

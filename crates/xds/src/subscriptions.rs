@@ -60,6 +60,14 @@ pub(crate) struct RefusedMessage {
 }
 
 impl Subscriptions {
+    /// The names, with the versions that the client has or was sent.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (NameId, Option<Version>)> {
+        self.names.iter().map(|(id, subscription)| match subscription.told {
+            Told::Version(version) => (*id, Some(version)),
+            Told::Missing | Told::Nothing => (*id, None),
+        })
+    }
+
     /// Subscribes to a name. `known` is the version that the client has from an earlier stream. Without a known version the name
     /// is answered even if nothing changed.
     pub(crate) fn subscribe(&mut self, id: NameId, through: Through, known: Option<Version>) {

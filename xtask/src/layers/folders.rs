@@ -42,7 +42,9 @@ pub(super) const LAYERS: &[CrateLayers] = &[
         crate_folder: "crates/cli/src",
         levels: &[
             &["command"],
-            &["watch", "explain", "diff", "lint"],
+            &["watch", "serve", "explain", "diff", "lint"],
+            &["cluster_feed"],
+            &["daemon"],
             &["istio"],
             &["envoy"],
             &["compile"],

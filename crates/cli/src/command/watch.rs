@@ -7,13 +7,14 @@ use clap::{Args, ValueEnum};
 use super::{
     args::NoFormatParser,
     compile::{ReadRecipe, Recipe},
+    source::{SourceArgs, parse_address},
     status::FINE,
 };
 use crate::{
     compile,
     envoy::{self, EcdsFilter},
     output,
-    watch::{self, ApiOptions, Job, Made, SourceOptions},
+    watch::{self, Job, Made},
 };
 
 /// Keep the filter's configuration current: recompile on every change of the cluster, and replace the file that Envoy watches.
@@ -29,15 +30,8 @@ Examples:
 // `watch` accepts the option, but always skips, so the option's default would be wrong in its help.
 #[command(mut_arg("skip_invalid", |option| option.hide(true)))]
 pub(super) struct Watch {
-    /// Follow this directory or file in place of the API; it holds the output of `kubectl get -o yaml`. Can be repeated.
-    #[arg(long = "from-dir", value_name = "DIR", conflicts_with_all = ["kubeconfig", "context"])]
-    directories: Vec<PathBuf>,
-    /// Use this kubeconfig. Default: the one that kubectl uses, or the service account of the pod that byname runs in.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Use this context of the kubeconfig. Default: the current context.
-    #[arg(long)]
-    context: Option<String>,
+    #[command(flatten)]
+    source: SourceArgs,
     #[command(flatten)]
     recipe: Recipe,
     /// Choose the output format.
@@ -66,10 +60,6 @@ pub(super) struct Watch {
     /// as long.
     #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(..=60_000))]
     debounce_ms: u64,
-    /// Wait this many seconds for a second list to agree before objects that vanished from a list leave the file: at least 50
-    /// and at least 30 % of a kind. 0 removes them at once.
-    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
-    brake_seconds: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -89,16 +79,8 @@ impl Watch {
         let mut recipe = self.recipe.read()?;
         // One bad Service must not block updates of the others.
         recipe.options.skip_invalid = true;
-        let source = match self.directories.is_empty() {
-            false => SourceOptions::Files(self.directories),
-            true => SourceOptions::Api(ApiOptions {
-                kubeconfig: self.kubeconfig,
-                context: self.context,
-                namespaces: recipe.options.visible.clone(),
-                pod: recipe.pod().cloned(),
-                namespaces_of_labels: recipe.options.base.namespaces_of_labels(),
-            }),
-        };
+        let brake = self.source.brake();
+        let source = self.source.options(&recipe.options, recipe.pod());
         if self.format == WatchFormat::EnvoyEcds {
             envoy::check_name(&file)?;
         }
@@ -115,7 +97,7 @@ impl Watch {
             output: file,
             listen: self.listen,
             quiet: Duration::from_millis(self.debounce_ms),
-            brake: Duration::from_secs(self.brake_seconds),
+            brake,
         })?;
         Ok(FINE)
     }
@@ -126,9 +108,4 @@ fn make(recipe: &ReadRecipe, cluster: &crate::kubernetes::ClusterState) -> anyho
     let compiled = compile::compile(cluster, &caller, &recipe.options)?;
     let notes = caller.notes.into_iter().chain(compiled.unknown_node()).collect();
     Ok(Made { compiled, notes })
-}
-
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
-    whole.parse().map_err(|_| "use the form address:port, such as 127.0.0.1:9902 or :9902".to_owned())
 }

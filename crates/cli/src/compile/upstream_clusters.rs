@@ -171,6 +171,16 @@ pub fn clusters(wire: &wire::Config, config: &Config, base: &Base) -> Result<Ups
     problems.or(clusters)
 }
 
+/// The clusters that `wire` needs.
+///
+/// # Errors
+/// If the core refuses `wire`, or two clusters would have the same name.
+pub(super) fn of_config(wire: &wire::Config, base: &Base) -> Result<UpstreamClusters, InputErrors> {
+    let config =
+        configured(wire.clone()).map_err(|refused| InputErrors::of_configuration("the configuration", &refused))?;
+    clusters(wire, &config, base)
+}
+
 /// The modes by which the Services of a configuration are steered.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Steered {

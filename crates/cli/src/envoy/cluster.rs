@@ -14,6 +14,9 @@ use crate::{
     output::yaml::{Fields, Yaml, fields, map, one_line},
 };
 
+/// The default path of the CA certificates that Envoy trusts.
+pub const DEFAULT_CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// How Envoy discovers the endpoints of a Service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Discovery {

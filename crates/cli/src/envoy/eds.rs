@@ -19,10 +19,7 @@ pub fn endpoint_files(clusters: &UpstreamClusters) -> Result<Vec<(String, String
         let UpstreamCluster::Endpoints(endpoints) = upstream else { continue };
         match known(endpoints) {
             Ok(addresses) => {
-                let mut resource =
-                    fields! { "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment" };
-                resource.extend(assignment(name, addresses));
-                files.push((file_name(name), discovery_file("", vec![Yaml::Map(resource)])));
+                files.push((file_name(name), discovery_file("", vec![assignment_resource(name, addresses)])));
             }
             Err(problem) => problems.push(problem),
         }
@@ -51,6 +48,13 @@ pub(super) fn known(endpoints: &ClusterEndpoints) -> Result<&[SocketAddr], Input
             "add endpointslices to the kubectl get command, or use --clusters dns",
         )
     })
+}
+
+/// A `ClusterLoadAssignment` as a resource.
+pub(super) fn assignment_resource(name: &str, addresses: &[SocketAddr]) -> Yaml {
+    let mut resource = fields! { "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment" };
+    resource.extend(assignment(name, addresses));
+    Yaml::Map(resource)
 }
 
 /// A `ClusterLoadAssignment` with one endpoint per line.

@@ -72,15 +72,19 @@ impl Default for EcdsFilter {
 
 /// The file that Envoy discovers the filter from: `json` is its configuration.
 #[must_use]
-pub fn ecds(json: &str, EcdsFilter { name, module }: &EcdsFilter) -> String {
+pub fn ecds(json: &str, filter: &EcdsFilter) -> String {
     const COMMENT: &str =
         "The filter that Envoy discovers, made by byname. Replace this file in one step: rename a new file over it.";
-    let resource = typed! {
+    discovery_file(COMMENT, vec![filter_resource(json, filter)])
+}
+
+/// The filter as a resource: `json` is its configuration.
+pub(super) fn filter_resource(json: &str, EcdsFilter { name, module }: &EcdsFilter) -> Yaml {
+    typed! {
         "envoy.config.core.v3.TypedExtensionConfig",
         "name": name.clone(),
         "typed_config": wasm(json, module, Capabilities::All),
-    };
-    discovery_file(COMMENT, vec![resource])
+    }
 }
 
 /// The filter as part of a filter chain.

@@ -1,7 +1,10 @@
 //! Prometheus metrics of `byname watch`.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -9,27 +12,19 @@ use prometheus_client::{
     encoding::text::encode,
     metrics::{
         counter::Counter,
-        family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
 };
 
-/// A metric with a label for the kind of object.
-type ByKind<T> = Family<[(&'static str, &'static str); 1], T>;
+use crate::cluster_feed::FeedMetrics;
 
 /// All metrics.
 pub(super) struct Metrics {
     registry: Registry,
     ready: AtomicBool,
-    pub(super) objects: ByKind<Gauge>,
-    pub(super) unreadable: Gauge,
-    pub(super) watch_errors: ByKind<Counter>,
-    pub(super) watch_restarts: ByKind<Counter>,
-    pub(super) watches_failing: Gauge,
-    pub(super) brake_held: ByKind<Gauge>,
-    pub(super) read_failures: Counter,
+    pub(super) feed: Arc<FeedMetrics>,
     pub(super) compiles: Counter,
     pub(super) compile_failures: Counter,
     pub(super) compile_seconds: Histogram,
@@ -42,23 +37,12 @@ pub(super) struct Metrics {
     last_success: Gauge<f64, AtomicU64>,
 }
 
-/// The labels for `kind`.
-pub(super) fn of_kind(kind: &'static str) -> [(&'static str, &'static str); 1] {
-    [("kind", kind)]
-}
-
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("byname_watch"),
             ready: AtomicBool::new(false),
-            objects: Family::default(),
-            unreadable: Gauge::default(),
-            watch_errors: Family::default(),
-            watch_restarts: Family::default(),
-            watches_failing: Gauge::default(),
-            brake_held: Family::default(),
-            read_failures: Counter::default(),
+            feed: Arc::default(),
             compiles: Counter::default(),
             compile_failures: Counter::default(),
             compile_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 8)),
@@ -71,13 +55,7 @@ impl Metrics {
             last_success: Gauge::default(),
         };
         let all = &mut metrics.registry;
-        all.register("objects", "Objects known", metrics.objects.clone());
-        all.register("unreadable_objects", "Objects of the API that cannot be read", metrics.unreadable.clone());
-        all.register("errors", "Failed lists and watches", metrics.watch_errors.clone());
-        all.register("restarts", "Lists that were restarted", metrics.watch_restarts.clone());
-        all.register("failing", "Watches whose last attempt failed", metrics.watches_failing.clone());
-        all.register("brake_held", "Vanished objects that the brake holds in the file", metrics.brake_held.clone());
-        all.register("read_failures", "Failed reads of files", metrics.read_failures.clone());
+        metrics.feed.register(all);
         all.register("compiles", "Compilations of a table", metrics.compiles.clone());
         all.register("compile_failures", "Failed compilations of a table", metrics.compile_failures.clone());
         all.register("compile_seconds", "Duration of compilations", metrics.compile_seconds.clone());

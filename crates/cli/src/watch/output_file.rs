@@ -9,14 +9,13 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{
-    backoff::{self, Backoff},
-    changes::Summary,
-    log,
-    metrics::{Metrics, of_kind},
-};
+use super::{changes::Summary, metrics::Metrics};
 use crate::{
     compile::Compiled,
+    daemon::{
+        backoff::{self, Backoff},
+        log,
+    },
     envoy::{self, EcdsFilter},
     input::{self, InputError},
     kubernetes::ClusterState,
@@ -85,7 +84,6 @@ impl OutputFile {
     /// Brings the file up to date with `cluster`. Returns the time to wait before a retry, if it failed for a reason outside the
     /// cluster.
     pub(super) fn update(&mut self, cluster: &ClusterState, unreadable: &[&InputError]) -> Option<Duration> {
-        self.count(cluster, unreadable.len());
         let begun = Instant::now();
         let made = (self.make)(cluster);
         self.metrics.compiles.inc();
@@ -179,19 +177,6 @@ impl OutputFile {
         notes.iter().filter(|text| !self.told.contains(*text)).for_each(|text| log::note(text));
         warnings.iter().filter(|text| !self.told.contains(*text)).for_each(|text| log::warn(text));
         self.told = warnings.into_iter().chain(notes.iter().cloned()).collect();
-    }
-
-    fn count(&self, cluster: &ClusterState, unreadable: usize) {
-        let counts = [
-            ("Service", cluster.services.len()),
-            ("EndpointSlice", cluster.slices.len()),
-            ("Pod", cluster.pods.len()),
-            ("Node", cluster.nodes.len()),
-        ];
-        for (kind, count) in counts {
-            self.metrics.objects.get_or_create(&of_kind(kind)).set(number(count));
-        }
-        self.metrics.unreadable.set(number(unreadable));
     }
 }
 

@@ -288,7 +288,7 @@ async fn waits_for_an_api_that_starts_later() {
     let mut api = shop().await;
     api.stop();
     let program = follow(&api, &[]).await;
-    program.wait_for_log("nothing is written until it succeeds").await;
+    program.wait_for_log("nothing is made of them until it succeeds").await;
     assert_eq!((program.get("/readyz").await.0, program.get("/healthz").await.0), (503, 200));
     api.fail("services", &[403, 500]);
     api.fail("endpointslices", &[429]);

@@ -387,7 +387,7 @@ impl Outputs {
                 None => self.clusters.unwrap_or_default(),
             },
             eds_directory: or(&self.eds_directory, "/etc/byname/endpoints"),
-            ca_file: or(&self.ca_file, "/etc/ssl/certs/ca-certificates.crt"),
+            ca_file: or(&self.ca_file, envoy::DEFAULT_CA_FILE),
         }
     }
 }

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{
-    backoff::{self, Backoff, random},
-    failure::{Cause, Failure},
-};
+use super::failure::{Cause, Failure};
+use crate::daemon::backoff::{self, Backoff, random};
 
 /// After an outage of this long the objects are listed anew: the cluster may be another one, or have been restored.
 const OUTAGE: Duration = Duration::from_secs(15);

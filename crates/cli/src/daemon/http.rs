@@ -1,4 +1,4 @@
-//! The HTTP server for `/metrics`, `/healthz` and `/readyz`, and for the release of the brake.
+//! The HTTP server for `/metrics`, `/healthz`, `/readyz` and `/debug/`.
 
 use std::{
     convert::Infallible,
@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use http_body_util::Full;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Request, Response, StatusCode, Uri,
     body::{Bytes, Incoming},
     header::{CONTENT_TYPE, HeaderValue},
     server::conn::http1,
@@ -19,22 +19,39 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use super::{brake::BrakeLever, metrics::Metrics};
-
 const OPENMETRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// The path that releases the brake.
 const RELEASE: &str = "/debug/brake/release";
+/// The start of all paths that only clients on this machine or in this pod may use.
+const DEBUG: &str = "/debug/";
 /// Time that a client has to send its request headers.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Wait after a failed accept, which may be due to too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What a program says of itself.
+pub(crate) trait Monitored: Send + Sync + 'static {
+    /// The metrics in OpenMetrics text format.
+    fn metrics(&self) -> String;
+
+    /// Why it cannot do its work yet.
+    fn why_not_ready(&self) -> Option<&'static str>;
+
+    /// Asks for the release of the brake. Returns whether the brake holds.
+    fn release_brake(&self) -> bool;
+
+    /// The answer to a path below `/debug/`; `None` if there is no such path.
+    fn debug(&self, uri: &Uri) -> impl Future<Output = Option<String>> + Send;
+
+    /// The paths that it answers, as text for people.
+    fn paths(&self) -> &'static str;
+}
+
 /// Binds `address`. Returns the bound address and the server's future.
-pub(super) async fn listen(
+pub(crate) async fn listen(
     address: SocketAddr,
-    metrics: Arc<Metrics>,
-    lever: Arc<BrakeLever>,
+    monitored: Arc<impl Monitored>,
 ) -> anyhow::Result<(SocketAddr, impl Future<Output = ()>)> {
     let listener = TcpListener::bind(address)
         .await
@@ -46,13 +63,10 @@ pub(super) async fn listen(
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
-            let (metrics, lever) = (Arc::clone(&metrics), Arc::clone(&lever));
+            let monitored = Arc::clone(&monitored);
             let answer = service_fn(move |request| {
-                let response = match request.uri().path() {
-                    RELEASE => release(request.method(), peer.ip(), &lever),
-                    _ => answer(&request, &metrics),
-                };
-                async { Ok::<_, Infallible>(response) }
+                let monitored = Arc::clone(&monitored);
+                async move { Ok::<_, Infallible>(answer(&request, peer.ip(), &*monitored).await) }
             });
             let mut server = http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
@@ -63,32 +77,49 @@ pub(super) async fn listen(
     Ok((address, server))
 }
 
-fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let (status, content_type, text) = match request.uri().path() {
+async fn answer(request: &Request<Incoming>, peer: IpAddr, monitored: &impl Monitored) -> Response<Full<Bytes>> {
+    let (method, path) = (request.method(), request.uri().path());
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let (status, content_type, text) = match path {
+        RELEASE => {
+            let (status, text) = release(method, peer, || monitored.release_brake());
+            (status, PLAIN, text)
+        }
         _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "use GET or HEAD\n".to_owned()),
-        "/metrics" => (StatusCode::OK, OPENMETRICS, metrics.text()),
+        "/metrics" => (StatusCode::OK, OPENMETRICS, monitored.metrics()),
         "/healthz" => (StatusCode::OK, PLAIN, "alive\n".to_owned()),
-        "/readyz" if metrics.is_ready() => (StatusCode::OK, PLAIN, "ready\n".to_owned()),
-        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "no table written yet\n".to_owned()),
-        _ => (StatusCode::NOT_FOUND, PLAIN, "not found; use /metrics, /healthz or /readyz\n".to_owned()),
+        "/readyz" => match monitored.why_not_ready() {
+            None => (StatusCode::OK, PLAIN, "ready\n".to_owned()),
+            Some(why) => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("{why}\n")),
+        },
+        _ if path.starts_with(DEBUG) && !is_local(peer) => (StatusCode::FORBIDDEN, PLAIN, elsewhere(peer)),
+        _ => match monitored.debug(request.uri()).await {
+            Some(text) => (StatusCode::OK, PLAIN, text),
+            None => (StatusCode::NOT_FOUND, PLAIN, format!("not found; use {}\n", monitored.paths())),
+        },
     };
     response(status, content_type, text)
 }
 
 /// Releases the brake for a client on this machine or in this pod.
-fn release(method: &Method, peer: IpAddr, lever: &BrakeLever) -> Response<Full<Bytes>> {
-    let (status, text) = if *method != Method::POST {
+fn release(method: &Method, peer: IpAddr, release: impl FnOnce() -> bool) -> (StatusCode, String) {
+    if *method != Method::POST {
         (StatusCode::METHOD_NOT_ALLOWED, "use POST\n".to_owned())
-    } else if !peer.to_canonical().is_loopback() {
-        let text = format!("{peer} may not release the brake; ask from inside the pod, through 127.0.0.1\n");
-        (StatusCode::FORBIDDEN, text)
-    } else if lever.pull() {
+    } else if !is_local(peer) {
+        (StatusCode::FORBIDDEN, elsewhere(peer))
+    } else if release() {
         (StatusCode::OK, "released\n".to_owned())
     } else {
         (StatusCode::OK, "the brake holds nothing\n".to_owned())
-    };
-    response(status, PLAIN, text)
+    }
+}
+
+fn is_local(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
+}
+
+fn elsewhere(peer: IpAddr) -> String {
+    format!("{peer} may not use {DEBUG}; ask from inside the pod, through 127.0.0.1\n")
 }
 
 fn response(status: StatusCode, content_type: HeaderValue, text: String) -> Response<Full<Bytes>> {
@@ -106,8 +137,6 @@ mod tests {
 
     #[test]
     fn only_a_post_from_loopback_releases_the_brake() {
-        let lever = BrakeLever::default();
-        lever.show(true);
         let (local, mapped): (IpAddr, IpAddr) =
             (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.to_ipv6_mapped().into());
         let other: IpAddr = Ipv4Addr::new(10, 1, 0, 9).into();
@@ -119,7 +148,7 @@ mod tests {
             (Method::POST, mapped, 200),
             (Method::POST, local, 200),
         ] {
-            assert_eq!(release(&method, peer, &lever).status().as_u16(), status, "{method} from {peer}");
+            assert_eq!(release(&method, peer, || true).0.as_u16(), status, "{method} from {peer}");
         }
     }
 }

@@ -13,8 +13,9 @@ use super::{
     failure::Failure,
     feed::Feed,
     follow::Item,
-    metrics::{Metrics, of_kind},
+    metrics::{FeedMetrics, of_kind},
     object::{Kept, ObjectKind},
+    touched::Touched,
 };
 use crate::{
     input::{InputError, SourceLocation},
@@ -39,18 +40,20 @@ pub(super) struct Store {
     feeds: BTreeMap<Feed, FeedState>,
     /// The caller's pod.
     pod: Option<NamespacedName>,
+    /// The Services that may have changed since they were last taken.
+    touched: Touched,
     /// Objects that a list no longer had, since the last table was accepted.
     missing: BTreeMap<ObjectKind, BTreeSet<NamespacedName>>,
     place: SourceLocation,
-    metrics: Arc<Metrics>,
+    metrics: Arc<FeedMetrics>,
 }
 
 impl Store {
-    pub(super) fn new(pod: Option<NamespacedName>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(pod: Option<NamespacedName>, metrics: Arc<FeedMetrics>) -> Self {
         // A list is complete: a Service without slices has no endpoints.
         let cluster = ClusterState { knows_all_slices: true, ..ClusterState::default() };
-        let feeds = BTreeMap::new();
-        Self { cluster, feeds, pod, missing: BTreeMap::new(), place: kubernetes::from_api(), metrics }
+        let (touched, missing, place) = (Touched::default(), BTreeMap::new(), kubernetes::from_api());
+        Self { cluster, feeds: BTreeMap::new(), pod, touched, missing, place, metrics }
     }
 
     /// Adds a feed, of which nothing is listed yet.
@@ -172,6 +175,16 @@ impl Store {
         self.missing.clear();
     }
 
+    /// Takes the Services that may have changed since the last call.
+    pub(super) fn take_touched(&mut self) -> Touched {
+        mem::take(&mut self.touched)
+    }
+
+    /// Whether a feed fails.
+    pub(super) fn is_failing(&self) -> bool {
+        self.feeds.values().any(|state| state.trouble.is_some())
+    }
+
     fn count(&self, kind: ObjectKind) -> usize {
         match kind {
             ObjectKind::Service => self.cluster.services.len(),
@@ -216,14 +229,23 @@ impl Store {
             }
         };
         let was_unreadable = self.feeds.get_mut(feed).is_some_and(|state| state.unreadable.remove(&name).is_some());
-        let (cluster, place) = (&mut self.cluster, &self.place);
+        let (cluster, place, touched) = (&mut self.cluster, &self.place, &mut self.touched);
         let changed = match kept {
-            Kept::Service(service) => put(&mut cluster.services, name, *service, place),
-            Kept::Pod(pod) => put(&mut cluster.pods, name, pod, place),
+            Kept::Service(service) => {
+                touched.service(&name);
+                put(&mut cluster.services, name, *service, place)
+            }
+            Kept::Pod(pod) => {
+                touched.pod(&name);
+                put(&mut cluster.pods, name, pod, place)
+            }
             Kept::Node(node) => put(&mut cluster.nodes, name.name, node, place),
             Kept::EndpointSlice(slice) => {
-                let is_new = cluster.slices.get(&name).is_none_or(|old| old.object != slice);
+                let old = cluster.slices.get(&name).map(|old| &old.object);
+                let is_new = old != Some(&slice);
                 if is_new {
+                    touched.slice(&name, old);
+                    touched.slice(&name, Some(&slice));
                     cluster.put_slice(name, sourced(slice, place));
                 }
                 is_new
@@ -234,11 +256,19 @@ impl Store {
 
     fn remove(&mut self, kind: ObjectKind, name: &NamespacedName) -> bool {
         match kind {
-            ObjectKind::Service => self.cluster.services.remove(name).is_some(),
-            ObjectKind::Pod => self.cluster.pods.remove(name).is_some(),
+            ObjectKind::Service => {
+                self.touched.service(name);
+                self.cluster.services.remove(name).is_some()
+            }
+            ObjectKind::Pod => {
+                self.touched.pod(name);
+                self.cluster.pods.remove(name).is_some()
+            }
             ObjectKind::Node => self.cluster.nodes.remove(&name.name).is_some(),
             ObjectKind::EndpointSlice => {
-                let was_there = self.cluster.slices.contains_key(name);
+                let old = self.cluster.slices.get(name).map(|old| &old.object);
+                let was_there = old.is_some();
+                self.touched.slice(name, old);
                 self.cluster.remove_slice(name);
                 was_there
             }

@@ -1,4 +1,4 @@
-//! Log lines of `byname watch` on the standard error, each with its time.
+//! Log lines on the standard error, each with its time.
 
 use std::io::Write;
 
@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use crate::output::{ASIDE, WARNING, plain};
 
 /// Logs a warning.
-pub(super) fn warn(text: &str) {
+pub(crate) fn warn(text: &str) {
     say("warning", WARNING, text);
 }
 
 /// Logs a note.
-pub(super) fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     say("note", ASIDE, text);
 }
 

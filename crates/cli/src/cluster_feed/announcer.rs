@@ -77,7 +77,7 @@ impl Announcer {
         for ((_, is_listed), Failed { failure, feeds }) in std::mem::take(&mut self.failures) {
             let meanwhile = match is_listed {
                 true => "the last known objects stay in use",
-                false => "nothing is written until it succeeds",
+                false => "nothing is made of them until it succeeds",
             };
             let advice = if failure.is_forbidden() { format!("; {}", permissions(&feeds)) } else { String::new() };
             let text = failure.text;

@@ -8,10 +8,8 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{
-    log,
-    metrics::{Metrics, of_kind},
-};
+use super::metrics::{FeedMetrics, of_kind};
+use crate::daemon::log;
 
 /// The brake holds when at least so many objects of a kind vanish, …
 const LEAST_OBJECTS: usize = 50;
@@ -77,7 +75,7 @@ pub(super) struct Brake {
 
 impl Brake {
     /// A brake that waits so long for the second list.
-    pub(super) fn new(wait: Duration, metrics: &Metrics) -> Self {
+    pub(super) fn new(wait: Duration, metrics: &FeedMetrics) -> Self {
         let brake = Self { wait, held: None, is_released: false };
         brake.count(metrics);
         brake
@@ -89,20 +87,22 @@ impl Brake {
     }
 
     /// Whether a table with these losses may be written. Logs and counts what is held.
-    pub(super) fn admits(&mut self, losses: &Losses, metrics: &Metrics) -> bool {
+    pub(super) fn admits(&mut self, losses: &Losses, metrics: &FeedMetrics) -> bool {
         let verdict = self.check(losses, Instant::now());
         self.count(metrics);
         match verdict {
-            Verdict::Released => log::warn("brake: released by hand; writing without the vanished objects"),
+            Verdict::Released => log::warn("brake: released by hand; going on without the vanished objects"),
             Verdict::Pass { came_back: false } | Verdict::Held { is_new: false } => {}
             Verdict::Pass { came_back: true } => log::note("brake: the vanished objects are back"),
-            Verdict::Agreed => log::warn("brake: a second list agrees that the objects are gone; writing without them"),
+            Verdict::Agreed => {
+                log::warn("brake: a second list agrees that the objects are gone; going on without them")
+            }
             Verdict::Held { is_new: true } => {
                 let great = losses.iter().filter(|(_, loss)| loss.is_great());
                 let great: Vec<String> =
                     great.map(|(kind, loss)| format!("{} of {} {kind}s", loss.missing, loss.before)).collect();
                 log::warn(&format!(
-                    "brake: {} vanished from a list; the last table stays in use until a second list in {} s agrees, or \
+                    "brake: {} vanished from a list; what was known stays in use until a second list in {} s agrees, or \
                      until POST /debug/brake/release",
                     great.join(" and "),
                     self.wait.as_secs()
@@ -129,7 +129,7 @@ impl Brake {
         self.held.is_some()
     }
 
-    fn count(&self, metrics: &Metrics) {
+    fn count(&self, metrics: &FeedMetrics) {
         let held = |kind: &str| self.held.as_ref().and_then(|held| held.missing.get(kind)).copied();
         for kind in KINDS {
             let count = i64::try_from(held(kind).unwrap_or_default()).unwrap_or(i64::MAX);
@@ -167,19 +167,19 @@ impl Brake {
 
 /// Releases the brake from the HTTP server.
 #[derive(Debug, Default)]
-pub(super) struct BrakeLever {
+pub(crate) struct BrakeLever {
     is_held: AtomicBool,
     pulled: Notify,
 }
 
 impl BrakeLever {
     /// Shows whether the brake holds.
-    pub(super) fn show(&self, is_held: bool) {
+    pub(crate) fn show(&self, is_held: bool) {
         self.is_held.store(is_held, Ordering::Relaxed);
     }
 
     /// Asks for the release. Returns whether the brake holds.
-    pub(super) fn pull(&self) -> bool {
+    pub(crate) fn pull(&self) -> bool {
         let is_held = self.is_held.load(Ordering::Relaxed);
         if is_held {
             self.pulled.notify_one();
@@ -200,7 +200,7 @@ mod tests {
     const WAIT: Duration = Duration::from_secs(60);
 
     fn new_brake(wait: Duration) -> Brake {
-        Brake::new(wait, &Metrics::new())
+        Brake::new(wait, &FeedMetrics::default())
     }
 
     fn losses(missing: usize, before: usize, listed: Instant) -> Losses {

@@ -2,14 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    future,
     sync::Arc,
 };
 
 use tokio::{
     sync::{Notify, mpsc},
     task::AbortHandle,
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
 use super::{
@@ -20,14 +19,15 @@ use super::{
     feed::{self, Feed},
     follow::{Follower, News, Update},
     hold::{Hold, MixHold},
-    log,
-    metrics::Metrics,
+    metrics::FeedMetrics,
     namespaces::Namespaces,
     object::{ObjectKind, Trim},
     recovery::Recovery,
     store::Store,
+    touched::Touched,
 };
 use crate::{
+    daemon::{log, until},
     input::InputError,
     kubernetes::{self, ClusterState, NamespacedName},
 };
@@ -37,7 +37,7 @@ const WAITING: usize = 4;
 
 /// What an event changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     None,
     /// The cluster.
     Cluster,
@@ -76,7 +76,7 @@ pub(super) struct Api {
 }
 
 impl Api {
-    pub(super) async fn connect(options: &ApiOptions, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    pub(super) async fn connect(options: &ApiOptions, metrics: Arc<FeedMetrics>) -> anyhow::Result<Self> {
         let recovery = Recovery::new();
         let clients = Arc::new(Clients::new(options.clone(), recovery.clone()).await?);
         tokio::spawn({
@@ -146,7 +146,7 @@ impl Api {
         let excused = self.hold.excuse(Instant::now());
         if !excused.is_empty() {
             log::warn(&format!(
-                "{}: still failing; from now on the file follows the others alone and may mix old and new objects",
+                "{}: still failing; from now on the others count alone, which may mix old and new objects",
                 feed::called(&excused)
             ));
         }
@@ -171,6 +171,16 @@ impl Api {
                 }
             }
         }
+    }
+
+    /// Takes the Services that may have changed since the last call.
+    pub(super) fn take_touched(&mut self) -> Touched {
+        self.store.take_touched()
+    }
+
+    /// Whether a watch fails, so that the cluster may have changed since.
+    pub(super) fn is_failing(&self) -> bool {
+        self.store.is_failing()
     }
 
     /// Objects that cannot be read, and are ignored.
@@ -267,13 +277,6 @@ impl Api {
             self.store.forget(&old);
         }
         self.follow(feed);
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => future::pending().await,
     }
 }
 

@@ -7,32 +7,32 @@ use std::{
 
 const FIRST: Duration = Duration::from_millis(200);
 /// Longest wait after a failure that can pass at any moment, such as a refused connection.
-pub(super) const SHORT: Duration = Duration::from_secs(4);
+pub(crate) const SHORT: Duration = Duration::from_secs(4);
 /// Longest wait after a failure that somebody has to correct, such as a missing permission.
-pub(super) const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// Exponential backoff with jitter, so that sidecars do not all reconnect at once to an API server that comes back.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// The wait before the next retry, at most `longest`.
-    pub(super) fn next(&mut self, longest: Duration) -> Duration {
+    pub(crate) fn next(&mut self, longest: Duration) -> Duration {
         let whole = FIRST.saturating_mul(1 << self.failures.min(10)).min(longest);
         self.failures = self.failures.saturating_add(1);
         whole / 2 + (whole / 2).mul_f64(random())
     }
 
     /// Restarts at the shortest wait, after a success.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
 /// A random number from 0 to 1.
-pub(super) fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     // The keys of hash maps are the standard library's only source of random numbers.
     let chance = RandomState::new().build_hasher().finish() % 1024;
     chance as f64 / 1024.0

@@ -6,7 +6,8 @@ use hyper::StatusCode;
 use kube::{api::GetParams, core::Request as ApiRequest};
 use tokio::sync::mpsc;
 
-use super::{client::Clients, failure::Failure, log, request};
+use super::{client::Clients, failure::Failure, request};
+use crate::daemon::log;
 
 /// What the API says of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

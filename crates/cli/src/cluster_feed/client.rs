@@ -16,7 +16,8 @@ use kube::{
 use tokio::time::{Instant, sleep};
 use tower::{limit::RateLimitLayer, timeout::TimeoutLayer};
 
-use super::{api_options::ApiOptions, log, recovery::Recovery, request::HEADERS};
+use super::{api_options::ApiOptions, recovery::Recovery, request::HEADERS};
+use crate::daemon::log;
 
 /// Connect timeout.
 const CONNECT: Duration = Duration::from_secs(5);

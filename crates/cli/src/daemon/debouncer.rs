@@ -11,7 +11,7 @@ const SETTLE: Duration = Duration::from_millis(250);
 
 /// Pending changes.
 #[derive(Debug)]
-pub(super) struct Debouncer {
+pub(crate) struct Debouncer {
     quiet: Duration,
     /// Time of the first and the last pending change.
     pending: Option<(Instant, Instant)>,
@@ -20,39 +20,39 @@ pub(super) struct Debouncer {
 
 impl Debouncer {
     /// A debouncer that waits until nothing has changed for `quiet`.
-    pub(super) fn new(quiet: Duration) -> Self {
+    pub(crate) fn new(quiet: Duration) -> Self {
         Self { quiet, pending: None, not_before: Instant::now() }
     }
 
     /// Records a change.
-    pub(super) fn changed(&mut self) {
+    pub(crate) fn changed(&mut self) {
         let now = Instant::now();
         let first = self.pending.map_or(now, |(first, _)| first);
         self.pending = Some((first, now));
     }
 
     /// Records that the source is current again after it was held up. What it missed is on its way.
-    pub(super) fn resumed(&mut self) {
+    pub(crate) fn resumed(&mut self) {
         let now = Instant::now();
         self.pending = Some((now, now));
         self.not_before = self.not_before.max(now + SETTLE);
     }
 
     /// The time to compile, if a change is pending.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         let (first, last) = self.pending?;
         Some((last + self.quiet).min(first + self.quiet * PATIENCE).max(self.not_before))
     }
 
     /// Records that compiling finished and took `took`. The next one waits at least as long, so a large cluster under constant
     /// changes takes at most half of a core.
-    pub(super) fn done(&mut self, took: Duration) {
+    pub(crate) fn done(&mut self, took: Duration) {
         self.pending = None;
         self.not_before = Instant::now() + took;
     }
 
     /// Schedules a retry no sooner than `after`.
-    pub(super) fn again(&mut self, after: Duration) {
+    pub(crate) fn again(&mut self, after: Duration) {
         self.changed();
         self.not_before = Instant::now() + after;
     }

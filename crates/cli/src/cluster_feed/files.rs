@@ -18,11 +18,9 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
-use super::{
-    brake::{Loss, Losses},
-    log,
-};
+use super::brake::{Loss, Losses};
 use crate::{
+    daemon::log,
     input::{self, Excluded, InputError, InputErrors, ReadOptions, Source},
     kubernetes::{self, ClusterState, NamespacedName},
 };

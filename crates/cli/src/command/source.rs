@@ -1,0 +1,55 @@
+//! The arguments of commands that follow a cluster.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use crate::{
+    cluster_feed::{ApiOptions, SourceOptions},
+    compile::CompileOptions,
+    kubernetes::NamespacedName,
+};
+
+/// Where the cluster comes from.
+#[derive(Args, Clone, Debug)]
+pub(super) struct SourceArgs {
+    /// Follow this directory or file in place of the API; it holds the output of `kubectl get -o yaml`. Can be repeated.
+    #[arg(long = "from-dir", value_name = "DIR", conflicts_with_all = ["kubeconfig", "context"])]
+    directories: Vec<PathBuf>,
+    /// Use this kubeconfig. Default: the one that kubectl uses, or the service account of the pod that byname runs in.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Use this context of the kubeconfig. Default: the current context.
+    #[arg(long)]
+    context: Option<String>,
+    /// Wait this many seconds for a second list to agree before objects that vanished from a list are removed: at least 50
+    /// and at least 30 % of a kind. 0 removes them at once.
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    brake_seconds: u64,
+}
+
+impl SourceArgs {
+    pub(super) fn brake(&self) -> Duration {
+        Duration::from_secs(self.brake_seconds)
+    }
+
+    /// The source, with the objects that these options need.
+    pub(super) fn options(self, needed: &CompileOptions, pod: Option<&NamespacedName>) -> SourceOptions {
+        if !self.directories.is_empty() {
+            return SourceOptions::Files(self.directories);
+        }
+        SourceOptions::Api(ApiOptions {
+            kubeconfig: self.kubeconfig,
+            context: self.context,
+            namespaces: needed.visible.clone(),
+            pod: pod.cloned(),
+            namespaces_of_labels: needed.base.namespaces_of_labels(),
+        })
+    }
+}
+
+/// Parses an address; one without a host means all addresses.
+pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
+    whole.parse().map_err(|_| "use the form address:port, such as 127.0.0.1:9902 or :9902".to_owned())
+}

@@ -1,0 +1,213 @@
+//! The parts of a configuration that a control plane pushes: the names to the filter, the clusters and their endpoints to Envoy.
+//!
+//! The filter gets a table without addresses and readiness, so endpoints that come and go do not change it. Only the hostnames of
+//! endpoints are in it: the name of an endpoint, such as `db-0.db`, has a cluster of its own.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use byname_core::wire;
+
+use super::{CompileOptions, Compiled, UpstreamCluster, one, upstream_clusters, whole};
+use crate::{
+    caller::CallerSettings,
+    input::InputErrors,
+    kubernetes::{ClusterState, ServiceView},
+};
+
+/// A Service in the parts that are pushed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PushedService {
+    /// What the filter gets: everything but addresses and readiness.
+    pub(crate) names: wire::Service,
+    /// The same with its endpoints.
+    whole: wire::Service,
+}
+
+impl PushedService {
+    /// The parts of a Service; `None` if the options hide it.
+    ///
+    /// # Errors
+    /// If the filter would refuse the Service.
+    pub(crate) fn compile(
+        cluster: &ClusterState,
+        view: ServiceView<'_>,
+        options: &CompileOptions,
+    ) -> Result<Option<Self>, InputErrors> {
+        if !options.visible.is_empty() && !options.visible.contains(&view.name.namespace) {
+            return Ok(None);
+        }
+        let own = options.base.config.table.services.get(&view.name.to_string());
+        let whole =
+            one(cluster, view, super::service::ServiceOptions { own, names_only: false, node: None }, &options.base)?;
+        Ok(Some(Self { names: names(&whole), whole }))
+    }
+
+    /// Whether the Service is an alias for another name.
+    pub(crate) fn is_alias(&self) -> bool {
+        self.names.service_type == wire::ServiceType::ExternalName
+    }
+
+    /// Whether any endpoint is known.
+    pub(crate) fn has_endpoints(&self) -> bool {
+        self.whole.endpoints.as_ref().is_some_and(|groups| !groups.is_empty())
+    }
+
+    /// Whether callers of different zones may get different endpoints.
+    pub(crate) fn depends_on_zone(&self) -> bool {
+        let groups = || self.whole.endpoints.iter().flatten();
+        self.whole.traffic_distribution.is_some()
+            || groups().any(|group| group.for_zones.iter().next().is_some())
+            || self.whole.subsets.iter().any(|(_, subset)| subset.zone.is_some())
+    }
+
+    /// Whether callers on different nodes may get different endpoints.
+    pub(crate) fn depends_on_node(&self) -> bool {
+        let groups = || self.whole.endpoints.iter().flatten();
+        self.whole.internal_traffic_policy == wire::InternalTrafficPolicy::Local
+            || self.whole.traffic_distribution == Some(wire::TrafficDistribution::PreferSameNode)
+            || groups().any(|group| group.for_nodes.iter().next().is_some())
+    }
+
+    /// The clusters of the Service, which is called `key`. Their endpoints are not those of any caller.
+    ///
+    /// # Errors
+    /// If two clusters would have the same name.
+    pub(crate) fn clusters(
+        &self,
+        key: &str,
+        options: &CompileOptions,
+    ) -> Result<BTreeMap<String, UpstreamCluster>, InputErrors> {
+        clusters(&options.base.config.caller, options, [(key.to_owned(), self.names.clone())].into(), false)
+    }
+
+    /// The addresses of the endpoints that may serve a caller, for each cluster of the Service that has any.
+    pub(crate) fn addresses(
+        &self,
+        key: &str,
+        options: &CompileOptions,
+        (zone, node): (Option<&str>, Option<&str>),
+    ) -> BTreeMap<String, Vec<SocketAddr>> {
+        let caller = wire::Caller {
+            zone: zone.map(str::to_owned),
+            node: node.map(str::to_owned),
+            ..options.base.config.caller.clone()
+        };
+        let clusters = clusters(&caller, options, [(key.to_owned(), self.whole.clone())].into(), false);
+        let addresses = |cluster| match cluster {
+            UpstreamCluster::Endpoints(endpoints) => endpoints.addresses,
+            _ => None,
+        };
+        // The names have no error, so the clusters have none.
+        clusters
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|(name, cluster)| Some((name, addresses(cluster)?)))
+            .collect()
+    }
+}
+
+/// The configuration that the filter gets of these Services, whose parts are [`PushedService::names`].
+///
+/// # Errors
+/// If the filter would refuse the configuration even without the Services that it would refuse.
+pub(crate) fn names_of(
+    cluster: &ClusterState,
+    services: BTreeMap<String, wire::Service>,
+    options: &CompileOptions,
+) -> Result<Compiled, InputErrors> {
+    whole(cluster, &CallerSettings::anyone(&options.base.config), options, services, Default::default())
+}
+
+/// The clusters of hosts outside that aliases and fallbacks lead to.
+///
+/// # Errors
+/// If two clusters would have the same name.
+pub(crate) fn clusters_of_aliases(
+    aliases: BTreeMap<String, wire::Service>,
+    options: &CompileOptions,
+) -> Result<BTreeMap<String, UpstreamCluster>, InputErrors> {
+    clusters(&options.base.config.caller, options, aliases, true)
+}
+
+fn clusters(
+    caller: &wire::Caller,
+    options: &CompileOptions,
+    services: BTreeMap<String, wire::Service>,
+    has_fallbacks: bool,
+) -> Result<BTreeMap<String, UpstreamCluster>, InputErrors> {
+    let base = &options.base.config;
+    let table = wire::Table { services, ..base.table.clone() };
+    let mut wire = wire::Config { caller: caller.clone(), table, ..base.clone() };
+    if !has_fallbacks {
+        wire.fallback = wire::Config::<()>::default().fallback;
+    }
+    let found = upstream_clusters::of_config(&wire, &options.base)?;
+    // The other clusters are for addresses that the filter knows, and part of the bootstrap.
+    let is_pushed = |cluster: &UpstreamCluster| {
+        matches!(
+            cluster,
+            UpstreamCluster::Endpoints(_)
+                | UpstreamCluster::External { .. }
+                | UpstreamCluster::DynamicForwardProxy { .. }
+        )
+    };
+    Ok(found.by_name.into_iter().filter(|(_, cluster)| is_pushed(cluster)).collect())
+}
+
+/// The Service without addresses and readiness. The endpoints with a hostname are ready, and have addresses that no endpoint can
+/// have: the filter needs none to choose a cluster.
+fn names(whole: &wire::Service) -> wire::Service {
+    let has_zones = whole.subsets.iter().any(|(_, subset)| subset.zone.is_some());
+    let mut groups: Vec<(wire::EndpointGroup, BTreeSet<(bool, &str)>)> = Vec::new();
+    for group in whole.endpoints.iter().flatten().filter(|group| group.hostnames.iter().next().is_some()) {
+        let shape = wire::EndpointGroup {
+            ports: group.ports.clone(),
+            other_ports: group.other_ports.clone(),
+            zone: group.zone.clone().filter(|_| has_zones),
+            labels: group.labels.clone(),
+            ..wire::EndpointGroup::default()
+        };
+        let is_v6 = |address: &str| address.parse().is_ok_and(|address: IpAddr| address.is_ipv6());
+        let named = group.addresses.iter().map(is_v6).zip(group.hostnames.iter());
+        match groups.iter_mut().find(|(other, _)| *other == shape) {
+            Some((_, hostnames)) => hostnames.extend(named),
+            None => groups.push((shape, named.collect())),
+        }
+    }
+    groups.sort_by(|(_, one), (_, other)| one.cmp(other));
+    let mut number = 0;
+    let groups: Vec<_> = groups
+        .into_iter()
+        .map(|(shape, hostnames)| {
+            let addresses: Vec<String> = hostnames
+                .iter()
+                .map(|(is_v6, _)| {
+                    number += 1;
+                    nobodys_address(*is_v6, number).to_string()
+                })
+                .collect();
+            wire::EndpointGroup {
+                addresses: addresses.iter().map(String::as_str).collect(),
+                hostnames: hostnames.iter().map(|(_, hostname)| *hostname).collect(),
+                ..shape
+            }
+        })
+        .collect();
+    wire::Service {
+        endpoints: (!groups.is_empty()).then_some(groups),
+        internal_traffic_policy: wire::InternalTrafficPolicy::Cluster,
+        publish_not_ready_addresses: false,
+        ..whole.clone()
+    }
+}
+
+/// An address that no endpoint has, of the networks 240.0.0.0/4 (RFC 1112) and 100::/64 (RFC 6666).
+fn nobodys_address(is_v6: bool, number: u32) -> IpAddr {
+    match is_v6 {
+        true => Ipv6Addr::from(0x0100_u128 << 112 | u128::from(number)).into(),
+        false => Ipv4Addr::from(0xF000_0000 | number & 0x0FFF_FFFF).into(),
+    }
+}

@@ -1,0 +1,301 @@
+//! The control plane: owns the protocol's state, and does what it says.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write,
+    net::SocketAddr,
+    sync::Arc,
+    time::Instant,
+};
+
+use byname_xds::{
+    CloseReason, DeltaResponse, Limits, ResourceTypes, Server, ServerAction, ServerEvent, StatusCode, StreamId,
+    TypeIndex,
+};
+use bytes::Bytes;
+use tonic::{Code, Status};
+
+use super::{
+    class::StreamCaller,
+    discovery::{Any, ControlPlane as Identity, DeltaDiscoveryResponse, Resource},
+    metrics::{Metrics, of_type},
+    resources::{ChangedResource, Resources, Types},
+    streams::{Sender, StreamEvent, StreamEventKind},
+};
+use crate::daemon::{backoff, log};
+
+/// All streams, and what is served on them.
+pub(super) struct ControlPlane {
+    started: Instant,
+    server: Server<Resources>,
+    types: Types,
+    pub(super) resources: Resources,
+    streams: BTreeMap<StreamId, OpenStream>,
+    metrics: Arc<Metrics>,
+    /// Why the last update failed, which is told once.
+    trouble: Vec<String>,
+}
+
+struct OpenStream {
+    caller: StreamCaller,
+    peer: SocketAddr,
+    sender: Sender,
+    opened: Instant,
+    /// When each message was sent that waits for its ACK, by nonce.
+    unacknowledged: HashMap<String, (TypeIndex, Instant)>,
+    rejections: u64,
+}
+
+impl ControlPlane {
+    pub(super) fn new(
+        make: impl FnOnce(&mut ResourceTypes) -> (Types, Resources),
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let mut all = ResourceTypes::default();
+        let (types, resources) = make(&mut all);
+        let server = Server::new(all, limits);
+        Self {
+            started: Instant::now(),
+            server,
+            types,
+            resources,
+            streams: BTreeMap::new(),
+            metrics,
+            trouble: Vec::new(),
+        }
+    }
+
+    /// When [`woken`](Self::woken) is due.
+    pub(super) fn next_wake(&self) -> Option<tokio::time::Instant> {
+        Some((self.started + self.server.next_wake()?).into())
+    }
+
+    pub(super) fn woken(&mut self) {
+        self.handle(ServerEvent::Woken);
+    }
+
+    /// Passes changes of resources on.
+    pub(super) fn changed(&mut self, changed: Vec<ChangedResource>) {
+        for (resource_type, name) in changed {
+            self.handle(ServerEvent::Changed { resource_type, name });
+        }
+    }
+
+    pub(super) fn handle(&mut self, event: ServerEvent<StreamCaller>) {
+        let now = self.started.elapsed();
+        for action in self.server.handle(now, event, &self.resources) {
+            self.act(action);
+        }
+        let size = self.server.size();
+        self.metrics.streams.set(number(size.streams));
+        self.metrics.names.set(number(size.names));
+    }
+
+    /// Takes what happened on a stream.
+    pub(super) fn take(&mut self, StreamEvent { stream, kind }: StreamEvent) {
+        match kind {
+            StreamEventKind::Opened { caller, peer, sender } => {
+                self.metrics.streams_opened.inc();
+                let opened = OpenStream {
+                    caller: caller.clone(),
+                    peer,
+                    sender,
+                    opened: Instant::now(),
+                    unacknowledged: HashMap::new(),
+                    rejections: 0,
+                };
+                self.streams.insert(stream, opened);
+                let random = (backoff::random() * f64::from(u32::MAX)) as u32;
+                self.handle(ServerEvent::Opened { stream, caller, random });
+            }
+            StreamEventKind::Requested(request) => {
+                if let Some((resource_type, sent)) = self
+                    .streams
+                    .get_mut(&stream)
+                    .and_then(|opened| opened.unacknowledged.remove(&request.response_nonce))
+                {
+                    let seconds = sent.elapsed().as_secs_f64();
+                    self.metrics.ack_seconds.get_or_create(&self.label(resource_type)).observe(seconds);
+                }
+                self.handle(ServerEvent::Requested { stream, request });
+            }
+            StreamEventKind::Closed => {
+                self.streams.remove(&stream);
+                self.handle(ServerEvent::Closed { stream });
+            }
+        }
+    }
+
+    /// Logs why an update failed, if that is news; without reasons, that it works again.
+    pub(super) fn failed(&mut self, reasons: Vec<String>) {
+        if self.trouble == reasons {
+            return;
+        }
+        match reasons.is_empty() {
+            true => log::note("up to date again"),
+            false => {
+                reasons.iter().for_each(|reason| log::warn(reason));
+                let meanwhile = match self.resources.is_complete() {
+                    true => "the last known good names are served",
+                    false => "nothing is served yet",
+                };
+                log::warn(&format!("not up to date: {meanwhile}"));
+            }
+        }
+        self.trouble = reasons;
+    }
+
+    /// Whether a stream is open.
+    pub(super) fn has_streams(&self) -> bool {
+        !self.streams.is_empty()
+    }
+
+    fn act(&mut self, action: ServerAction<Bytes>) {
+        match action {
+            ServerAction::Send { stream, message } => self.send(stream, message),
+            ServerAction::Close { stream, reason } => self.close(stream, &reason),
+            ServerAction::Report(rejection) => {
+                let label = self.label(rejection.resource_type);
+                self.metrics.rejections.get_or_create(&label).inc();
+                let called = self.streams.get_mut(&rejection.stream).map_or_else(
+                    || "a stream".to_owned(),
+                    |opened| {
+                        opened.rejections += 1;
+                        opened.called()
+                    },
+                );
+                let names: Vec<&str> = rejection.resources.iter().map(|(name, _)| &**name).collect();
+                let then = match rejection.is_final {
+                    true => "it keeps its last known good one until the content changes",
+                    false => "each is sent once more, alone",
+                };
+                let (kind, names, reason) = (label[0].1, crate::output::some(&names), rejection.reason);
+                log::warn(&format!("{called} refused {kind} {names}: {reason}; {then}"));
+            }
+        }
+    }
+
+    fn send(&mut self, stream: StreamId, message: DeltaResponse<Bytes>) {
+        let label = self.label(message.resource_type);
+        let type_url = self.server.types().url(message.resource_type).to_owned();
+        self.metrics.messages.get_or_create(&label).inc();
+        self.metrics.resources.get_or_create(&label).inc_by(count(message.resources.len()));
+        self.metrics.removals.get_or_create(&label).inc_by(count(message.removed.len()));
+        let bytes = message.resources.iter().map(|resource| resource.body.len()).sum();
+        self.metrics.bytes.get_or_create(&label).inc_by(count(bytes));
+        let Some(opened) = self.streams.get_mut(&stream) else { return };
+        let nonce = message.nonce.to_string();
+        opened.unacknowledged.insert(nonce.clone(), (message.resource_type, Instant::now()));
+        let response = DeltaDiscoveryResponse {
+            resources: message
+                .resources
+                .into_iter()
+                .map(|resource| Resource {
+                    version: resource.version.to_string(),
+                    resource: Some(Any { type_url: type_url.clone(), value: resource.body }),
+                    name: resource.name.to_string(),
+                })
+                .collect(),
+            type_url,
+            nonce,
+            removed_resources: message.removed.iter().map(ToString::to_string).collect(),
+            control_plane: Some(Identity { identifier: format!("byname {}", env!("CARGO_PKG_VERSION")) }),
+        };
+        // There is room for one message of each type, so a full queue is a client that ACKs what it has not received.
+        if opened.sender.try_send(Ok(response)).is_err() {
+            self.streams.remove(&stream);
+            self.handle(ServerEvent::Closed { stream });
+        }
+    }
+
+    fn close(&mut self, stream: StreamId, reason: &CloseReason) {
+        let Some(opened) = self.streams.remove(&stream) else { return };
+        self.metrics.streams_closed.get_or_create(&[("reason", word(reason))]).inc();
+        if !matches!(reason, CloseReason::Aged | CloseReason::ShuttingDown) {
+            log::warn(&format!("{}: closed: {reason}", opened.called()));
+        }
+        let code = match reason.status() {
+            StatusCode::Ok => return,
+            StatusCode::InvalidArgument => Code::InvalidArgument,
+            StatusCode::DeadlineExceeded => Code::DeadlineExceeded,
+            StatusCode::ResourceExhausted => Code::ResourceExhausted,
+            _ => Code::Unavailable,
+        };
+        // A client that has not read what was sent sees the stream end without the reason.
+        drop(opened.sender.try_send(Err(Status::new(code, reason.to_string()))));
+    }
+
+    /// The streams as text for people.
+    pub(super) fn describe_streams(&self) -> String {
+        let mut text = String::new();
+        for (StreamId(id), opened) in &self.streams {
+            let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+            let caller = &opened.caller;
+            let _ = writeln!(
+                text,
+                "{id}\tnode={}\tnamespace={}\tzone={}\tkubernetes_node={}\tpeer={}\tage={}s\tunacknowledged={}\trejections={}",
+                caller.id,
+                said(&caller.namespace),
+                said(&caller.zone),
+                said(&caller.node),
+                opened.peer,
+                opened.opened.elapsed().as_secs(),
+                opened.unacknowledged.len(),
+                opened.rejections,
+            );
+        }
+        text
+    }
+
+    /// What the streams of an Envoy with this node id subscribe to, as text for people.
+    pub(super) fn describe_resources(&self, node: &str) -> String {
+        let mut text = String::new();
+        for stream in self.streams.iter().filter(|(_, opened)| opened.caller.id == node).map(|(stream, _)| *stream) {
+            for (resource_type, name, version) in self.server.told(stream) {
+                let version = version.map_or_else(|| "-".to_owned(), |version| version.to_string());
+                let _ = writeln!(text, "{}\t{}\t{name}\t{version}", stream.0, self.label(resource_type)[0].1);
+            }
+        }
+        text
+    }
+
+    fn label(&self, resource_type: TypeIndex) -> [(&'static str, &'static str); 1] {
+        of_type(match resource_type {
+            found if found == self.types.filter => "filter",
+            found if found == self.types.cluster => "cluster",
+            _ => "endpoints",
+        })
+    }
+}
+
+impl OpenStream {
+    fn called(&self) -> String {
+        format!("stream of node {:?} at {}", self.caller.id, self.peer)
+    }
+}
+
+/// The reason as the value of a label.
+fn word(reason: &CloseReason) -> &'static str {
+    match reason {
+        CloseReason::NotSynced => "not_synced",
+        CloseReason::Stale => "stale",
+        CloseReason::TooManyStreams { .. } => "too_many_streams",
+        CloseReason::TooManyNewStreams { .. } => "too_many_new_streams",
+        CloseReason::TooManyNames { .. } => "too_many_names",
+        CloseReason::NameTooLong { .. } => "name_too_long",
+        CloseReason::UnknownType { .. } => "unknown_type",
+        CloseReason::NotAcknowledged { .. } => "not_acknowledged",
+        CloseReason::Aged => "aged",
+        CloseReason::ShuttingDown => "shutting_down",
+        _ => "other",
+    }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,130 @@
+//! Prometheus metrics of `byname serve`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+use crate::cluster_feed::FeedMetrics;
+
+/// A metric with one label: the type of resources, or the reason.
+type ByLabel<T> = Family<[(&'static str, &'static str); 1], T>;
+
+/// All metrics.
+pub(super) struct Metrics {
+    registry: Registry,
+    is_ready: AtomicBool,
+    pub(super) feed: Arc<FeedMetrics>,
+    pub(super) streams: Gauge,
+    pub(super) streams_opened: Counter,
+    pub(super) streams_closed: ByLabel<Counter>,
+    pub(super) names: Gauge,
+    pub(super) messages: ByLabel<Counter>,
+    pub(super) resources: ByLabel<Counter>,
+    pub(super) removals: ByLabel<Counter>,
+    pub(super) bytes: ByLabel<Counter>,
+    pub(super) rejections: ByLabel<Counter>,
+    pub(super) ack_seconds: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
+    pub(super) update_seconds: Histogram,
+    pub(super) update_failures: Counter,
+    pub(super) services: Gauge,
+    pub(super) clusters: Gauge,
+    pub(super) left_out: Gauge,
+    pub(super) is_stale: Gauge,
+    last_update: Gauge<f64, AtomicU64>,
+}
+
+/// The labels of a resource type.
+pub(super) fn of_type(name: &'static str) -> [(&'static str, &'static str); 1] {
+    [("type", name)]
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 4.0, 8));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("byname_serve"),
+            is_ready: AtomicBool::new(false),
+            feed: Arc::default(),
+            streams: Gauge::default(),
+            streams_opened: Counter::default(),
+            streams_closed: Family::default(),
+            names: Gauge::default(),
+            messages: Family::default(),
+            resources: Family::default(),
+            removals: Family::default(),
+            bytes: Family::default(),
+            rejections: Family::default(),
+            ack_seconds: Family::new_with_constructor(seconds),
+            update_seconds: seconds(),
+            update_failures: Counter::default(),
+            services: Gauge::default(),
+            clusters: Gauge::default(),
+            left_out: Gauge::default(),
+            is_stale: Gauge::default(),
+            last_update: Gauge::default(),
+        };
+        let all = &mut metrics.registry;
+        metrics.feed.register(all);
+        all.register("streams", "Open streams", metrics.streams.clone());
+        all.register("streams_opened", "Streams that clients opened", metrics.streams_opened.clone());
+        all.register("streams_closed", "Streams that the server closed, by reason", metrics.streams_closed.clone());
+        all.register("names", "Names that at least one stream subscribes to", metrics.names.clone());
+        all.register("messages", "Messages sent", metrics.messages.clone());
+        all.register("resources", "Resources sent", metrics.resources.clone());
+        all.register("removals", "Removals sent", metrics.removals.clone());
+        all.register("sent_bytes", "Bytes of resources sent", metrics.bytes.clone());
+        all.register("rejections", "Messages that clients refused (NACK)", metrics.rejections.clone());
+        all.register("ack_seconds", "Time from a message to its ACK or NACK", metrics.ack_seconds.clone());
+        all.register(
+            "update_seconds",
+            "Duration of updates after a change of the cluster",
+            metrics.update_seconds.clone(),
+        );
+        all.register("update_failures", "Updates that kept the last known good names", metrics.update_failures.clone());
+        all.register("services", "Services served", metrics.services.clone());
+        all.register("clusters", "Clusters that clients can ask for", metrics.clusters.clone());
+        all.register("left_out", "Services left out because the filter would refuse them", metrics.left_out.clone());
+        all.register("stale", "Whether watches fail, so that what is served may be old", metrics.is_stale.clone());
+        all.register(
+            "last_update_timestamp_seconds",
+            "Time of the last reading of the cluster that is served",
+            metrics.last_update.clone(),
+        );
+        metrics
+    }
+
+    /// Records that what is served is up to date.
+    pub(super) fn updated(&self) {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        self.last_update.set(since.unwrap_or_default().as_secs_f64());
+        self.is_ready.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the cluster was ever read.
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
+    }
+
+    /// The metrics in OpenMetrics text format.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,394 @@
+//! What is served now: the names for the filter, and a cluster with its endpoints for each port of each Service.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    net::SocketAddr,
+};
+
+use byname_core::wire;
+use byname_xds::{ResourceSource, ResourceType, ResourceTypes, TypeIndex};
+use bytes::Bytes;
+
+use super::class::{CallerClass, StreamCaller};
+use crate::{
+    cluster_feed::{ClusterReading, Touched},
+    compile::{self, CompileOptions, PushedService, UpstreamCluster},
+    daemon::log,
+    envoy::PushedResources,
+    input::{InputError, messages},
+    kubernetes::{ClusterState, NamespacedName},
+};
+
+/// The time for which changes of names and clusters are collected.
+const NAMES_WINDOW: std::time::Duration = std::time::Duration::from_secs(1);
+/// The time for which changes of endpoints are collected.
+const ENDPOINTS_WINDOW: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// The resource types, by what they hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Types {
+    pub(super) filter: TypeIndex,
+    pub(super) cluster: TypeIndex,
+    pub(super) endpoints: TypeIndex,
+}
+
+impl Types {
+    /// Adds the types to `all`, in the order in which Envoy needs them.
+    pub(super) fn add_to(all: &mut ResourceTypes, filter_name: &str) -> Self {
+        let url = |name: &str| format!("type.googleapis.com/{name}");
+        // The filter lets go of a name before its cluster is removed. Envoy answers 500 where the filter itself is removed.
+        let filter = ResourceType::new(url("envoy.config.core.v3.TypedExtensionConfig"), NAMES_WINDOW)
+            .wildcard([filter_name])
+            .never_removed();
+        let filter = all.add(filter);
+        let cluster = all.add(ResourceType::new(url("envoy.config.cluster.v3.Cluster"), NAMES_WINDOW));
+        let endpoints = ResourceType::new(url("envoy.config.endpoint.v3.ClusterLoadAssignment"), ENDPOINTS_WINDOW)
+            .following(cluster);
+        Self { filter, cluster, endpoints: all.add(endpoints) }
+    }
+}
+
+/// The addresses of a Service's clusters, by their names.
+type Addresses = BTreeMap<String, Vec<SocketAddr>>;
+
+/// A Service as it is served.
+struct ServedService {
+    parts: PushedService,
+    clusters: BTreeMap<String, UpstreamCluster>,
+    by_zone: bool,
+    by_node: bool,
+    /// The addresses of each class that asked for some, until the Service changes.
+    addresses: RefCell<BTreeMap<CallerClass, Addresses>>,
+}
+
+/// The owner of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Service(NamespacedName),
+    /// An alias or a fallback to a host outside.
+    Aliases,
+}
+
+/// A resource that has changed.
+pub(super) type ChangedResource = (TypeIndex, String);
+
+/// All that is served.
+pub(super) struct Resources {
+    types: Types,
+    options: CompileOptions,
+    make: PushedResources,
+    services: BTreeMap<NamespacedName, ServedService>,
+    /// The clusters that aliases and fallbacks lead to.
+    outside: BTreeMap<String, UpstreamCluster>,
+    /// The owners of each cluster. The first one is served.
+    owners: BTreeMap<String, BTreeSet<Owner>>,
+    /// The clusters with several owners.
+    shared: BTreeSet<String>,
+    /// The filter's configuration; `None` before the first cluster is read.
+    filter: Option<String>,
+    /// Whether the last update of the clusters outside, of the filter, or of everything failed, so that it is tried again.
+    is_outside_old: bool,
+    is_filter_old: bool,
+    is_all_old: bool,
+    /// The Services that are left out, and why.
+    left_out: BTreeMap<NamespacedName, String>,
+    /// The Services that are left out of the filter's configuration, because of others in it.
+    left_out_of_filter: BTreeMap<NamespacedName, InputError>,
+    /// The warnings that apply, each of which was logged once.
+    told: BTreeSet<String>,
+}
+
+/// What an update has led to.
+#[derive(Default)]
+pub(super) struct Update {
+    pub(super) changed: Vec<ChangedResource>,
+    /// Why something keeps its last known good state.
+    pub(super) problems: Vec<String>,
+}
+
+impl Resources {
+    pub(super) fn new(types: Types, options: CompileOptions, make: PushedResources) -> Self {
+        Self {
+            types,
+            options,
+            make,
+            services: BTreeMap::new(),
+            outside: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            shared: BTreeSet::new(),
+            filter: None,
+            is_outside_old: true,
+            is_filter_old: true,
+            is_all_old: true,
+            left_out: BTreeMap::new(),
+            left_out_of_filter: BTreeMap::new(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Whether there is something to serve.
+    pub(super) fn is_complete(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// The numbers of Services, of clusters, and of Services that are left out.
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        (self.services.len(), self.owners.len(), self.left_out.len() + self.left_out_of_filter.len())
+    }
+
+    /// Takes a reading of the cluster.
+    pub(super) fn update(&mut self, reading: &ClusterReading<'_>) -> Update {
+        let cluster = &*reading.cluster;
+        let mut update = Update::default();
+        if let Some(lost) = self.lost(cluster) {
+            self.is_all_old = true;
+            update.problems.push(lost.to_owned());
+            return update;
+        }
+        for name in self.touched(cluster, &reading.touched) {
+            let (old, new) = (self.services.remove(&name), self.compile(cluster, &name));
+            let is_alias = |service: &Option<ServedService>| service.as_ref().is_some_and(|one| one.parts.is_alias());
+            let names = |service: &Option<ServedService>| service.as_ref().map(|one| one.parts.names.clone());
+            if names(&old) != names(&new) {
+                self.is_filter_old = true;
+                self.is_outside_old |= is_alias(&old) || is_alias(&new);
+            }
+            self.replace(&name, old, new, &mut update.changed);
+        }
+        self.is_all_old = false;
+        if self.is_outside_old {
+            self.update_outside(&mut update);
+        }
+        if self.is_filter_old {
+            self.update_filter(cluster, &mut update);
+        }
+        self.tell(reading);
+        update
+    }
+
+    /// Why a reading must not replace what is served: it lost all Services or EndpointSlices, as with a missing file or an empty list.
+    /// If the cluster really has none left, what is served does no harm.
+    fn lost(&self, cluster: &ClusterState) -> Option<&'static str> {
+        if cluster.services.is_empty() && !self.services.is_empty() {
+            return Some("the cluster has no Service any more");
+        }
+        let had_endpoints = self.services.values().any(|service| service.parts.has_endpoints());
+        let has_none = cluster.slices.is_empty() && cluster.endpoints.is_empty();
+        (had_endpoints && has_none).then_some("the cluster has no EndpointSlice any more")
+    }
+
+    /// The Services that may have changed.
+    fn touched(&self, cluster: &ClusterState, touched: &Touched) -> BTreeSet<NamespacedName> {
+        if touched.is_all || self.is_all_old {
+            return cluster.services.keys().chain(self.services.keys()).chain(self.left_out.keys()).cloned().collect();
+        }
+        let own = self.options.base.config.table.services.iter();
+        let with_subsets = own.filter(|(_, service)| !service.subsets.is_empty()).map(|(key, _)| key);
+        let of_pods = with_subsets
+            .filter_map(|key| NamespacedName::parse(key))
+            .filter(|name| touched.pods_of.contains(&name.namespace));
+        touched.services.iter().cloned().chain(of_pods).collect()
+    }
+
+    fn compile(&mut self, cluster: &ClusterState, name: &NamespacedName) -> Option<ServedService> {
+        self.left_out.remove(name);
+        let compiled = PushedService::compile(cluster, cluster.service(name)?, &self.options);
+        let parts = match compiled {
+            Ok(parts) => parts?,
+            Err(problems) => {
+                let problem = problems.first().map(ToString::to_string).unwrap_or_default();
+                self.left_out.insert(name.clone(), problem);
+                return None;
+            }
+        };
+        // Endpoints come and go more often than names.
+        let before = self.services.get(name).filter(|old| old.parts.names == parts.names);
+        let clusters = match before {
+            Some(old) => old.clusters.clone(),
+            None if parts.is_alias() => BTreeMap::new(),
+            None => parts.clusters(&name.to_string(), &self.options).unwrap_or_default(),
+        };
+        let (by_zone, by_node) = (parts.depends_on_zone(), parts.depends_on_node());
+        Some(ServedService { parts, clusters, by_zone, by_node, addresses: RefCell::default() })
+    }
+
+    fn replace(
+        &mut self,
+        name: &NamespacedName,
+        old: Option<ServedService>,
+        new: Option<ServedService>,
+        changed: &mut Vec<ChangedResource>,
+    ) {
+        let none = BTreeMap::new();
+        let before = old.as_ref().map_or(&none, |old| &old.clusters);
+        let after = new.as_ref().map_or(&none, |new| &new.clusters);
+        self.replace_clusters(&Owner::Service(name.clone()), before, after, changed);
+        if old.as_ref().map(|old| &old.parts) != new.as_ref().map(|new| &new.parts) {
+            changed.extend(after.keys().map(|cluster| (self.types.endpoints, cluster.clone())));
+        }
+        if let Some(new) = new {
+            self.services.insert(name.clone(), new);
+        }
+    }
+
+    /// Records which clusters an owner has now.
+    fn replace_clusters(
+        &mut self,
+        owner: &Owner,
+        before: &BTreeMap<String, UpstreamCluster>,
+        after: &BTreeMap<String, UpstreamCluster>,
+        changed: &mut Vec<ChangedResource>,
+    ) {
+        for cluster in before.keys().filter(|cluster| !after.contains_key(*cluster)) {
+            if let Entry::Occupied(mut owners) = self.owners.entry(cluster.clone()) {
+                owners.get_mut().remove(owner);
+                if owners.get().len() < 2 {
+                    self.shared.remove(cluster);
+                }
+                if owners.get().is_empty() {
+                    owners.remove();
+                }
+            }
+        }
+        for cluster in after.keys() {
+            let owners = self.owners.entry(cluster.clone()).or_default();
+            owners.insert(owner.clone());
+            if owners.len() > 1 {
+                self.shared.insert(cluster.clone());
+            }
+        }
+        for cluster in before.keys().chain(after.keys()).filter(|cluster| before.get(*cluster) != after.get(*cluster)) {
+            changed.push((self.types.cluster, cluster.clone()));
+            changed.push((self.types.endpoints, cluster.clone()));
+        }
+    }
+
+    fn update_outside(&mut self, update: &mut Update) {
+        let aliases = self.services.iter().filter(|(_, service)| service.parts.is_alias());
+        let aliases = aliases.map(|(name, service)| (name.to_string(), service.parts.names.clone())).collect();
+        match compile::clusters_of_aliases(aliases, &self.options) {
+            Ok(after) => {
+                let before = std::mem::take(&mut self.outside);
+                self.replace_clusters(&Owner::Aliases, &before, &after, &mut update.changed);
+                self.outside = after;
+                self.is_outside_old = false;
+            }
+            Err(problems) => update.problems.extend(problems.messages()),
+        }
+    }
+
+    fn update_filter(&mut self, cluster: &ClusterState, update: &mut Update) {
+        let names = self.services.iter().map(|(name, service)| (name.to_string(), service.parts.names.clone()));
+        match compile::names_of(cluster, names.collect(), &self.options) {
+            Ok(compiled) => {
+                self.is_filter_old = false;
+                self.left_out_of_filter = compiled.left_out;
+                if self.filter.as_ref() != Some(&compiled.text) {
+                    self.filter = Some(compiled.text);
+                    update.changed.push((self.types.filter, self.make.filter_name().to_owned()));
+                }
+            }
+            Err(problems) => update.problems.extend(problems.messages()),
+        }
+    }
+
+    /// Logs each warning once for as long as it applies.
+    fn tell(&mut self, reading: &ClusterReading<'_>) {
+        let unreadable = reading.unreadable.iter().map(ToString::to_string);
+        let of_filter = self.left_out_of_filter.values().map(ToString::to_string);
+        let left_out = self
+            .left_out
+            .values()
+            .cloned()
+            .chain(of_filter)
+            .chain(unreadable)
+            .map(|problem| format!("left out: {problem}"));
+        let shared = self.shared.iter().map(|cluster| {
+            format!(
+                "steering: the cluster name {cluster:?} stands for ports of several Services, and one of them is served; add \
+                 placeholders that tell them apart: {{host}}, {{port}}, {{subset}}"
+            )
+        });
+        let now: BTreeSet<String> = left_out.chain(shared).collect();
+        now.difference(&self.told).for_each(|warning| log::warn(warning));
+        self.told = now;
+    }
+
+    /// The cluster of this name, and the Service that it belongs to.
+    fn cluster(&self, name: &str) -> Option<(&UpstreamCluster, Option<(&NamespacedName, &ServedService)>)> {
+        match self.owners.get(name)?.first()? {
+            Owner::Service(owner) => {
+                let (owner, service) = self.services.get_key_value(owner)?;
+                Some((service.clusters.get(name)?, Some((owner, service))))
+            }
+            Owner::Aliases => Some((self.outside.get(name)?, None)),
+        }
+    }
+
+    fn bytes(&self, resource_type: TypeIndex, name: &str, class: &CallerClass) -> anyhow::Result<Vec<u8>> {
+        if resource_type == self.types.filter {
+            return self.make.filter(self.filter.as_deref().unwrap_or_default());
+        }
+        let Some((cluster, service)) = self.cluster(name) else { return Ok(Vec::new()) };
+        if resource_type == self.types.cluster {
+            return self.make.cluster(name, cluster);
+        }
+        let Some((owner, service)) = service else { return Ok(Vec::new()) };
+        let mut addresses = service.addresses.borrow_mut();
+        let of_class = addresses.entry(class.clone()).or_insert_with(|| {
+            let locality = (class.zone.as_deref(), class.node.as_deref());
+            service.parts.addresses(&owner.to_string(), &self.options, locality)
+        });
+        self.make.assignment(name, of_class.get(name).map(Vec::as_slice).unwrap_or_default())
+    }
+}
+
+impl ResourceSource for Resources {
+    type Caller = StreamCaller;
+    type Class = CallerClass;
+    type Body = Bytes;
+
+    fn class(&self, resource_type: TypeIndex, name: &str, caller: &StreamCaller) -> Option<CallerClass> {
+        if resource_type == self.types.filter {
+            return (self.filter.is_some() && name == self.make.filter_name()).then(CallerClass::default);
+        }
+        let (cluster, service) = self.cluster(name)?;
+        if resource_type == self.types.cluster {
+            return Some(CallerClass::default());
+        }
+        let (_, service) = service.filter(|_| matches!(cluster, UpstreamCluster::Endpoints(_)))?;
+        Some(caller.class(service.by_zone, service.by_node))
+    }
+
+    fn encode(&self, resource_type: TypeIndex, name: &str, class: &CallerClass) -> Bytes {
+        match self.bytes(resource_type, name, class) {
+            Ok(bytes) => bytes.into(),
+            Err(error) => {
+                // Envoy refuses the empty resource and keeps its last known good one.
+                log::warn(&format!("{name}: {}", messages(&error).join("; ")));
+                Bytes::new()
+            }
+        }
+    }
+}
+
+/// Why a configuration cannot be served, if it cannot: what the filter would have to know is not pushed.
+pub(super) fn check(base: &compile::Base) -> anyhow::Result<()> {
+    let config = &base.config;
+    let own =
+        config.table.services.iter().filter_map(|(key, service)| Some((Some(key), service.steering.as_ref()?.by?)));
+    for (key, by) in own.chain([(None, config.steering.by)]) {
+        let reason = match by {
+            wire::SteeringMode::Cluster => continue,
+            wire::SteeringMode::Endpoint => "needs endpoints in the filter, and serve pushes them to Envoy",
+            wire::SteeringMode::Authority => "needs routes for each authority, and serve pushes none",
+        };
+        let field = match key {
+            Some(key) => crate::input::Field::from(["table", "services", key, "steering", "by"]),
+            None => crate::input::Field::from(["steering", "by"]),
+        };
+        return Err(base.problem(field, reason, "steer by cluster, or use byname watch").into());
+    }
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! `byname serve`: the real program with files and an API that change, and with a real Envoy.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a panic fails the test"
+)]
+
+#[path = "serve/program.rs"]
+mod program;
+
+#[path = "serve/in_envoy.rs"]
+mod in_envoy;
+#[path = "serve/server.rs"]
+mod server;

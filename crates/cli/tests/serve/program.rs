@@ -1,0 +1,230 @@
+//! `byname serve` as a process, and an Envoy that is its client.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use byname_test_support::{
+    Connection, Envoy, Reply, RequestForm, TestUpstream, free_port, raw_http1, repository, yaml_documents,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Generous, because the machine may be slow and busy. A limit exists because a test that hangs is worse.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(5);
+
+/// Waits until `is_so` returns true.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !is_so().await {
+        assert!(start.elapsed() < PATIENCE, "not so after {} s: {what}", PATIENCE.as_secs());
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// A `byname serve` process, killed on drop, with a directory of objects that it follows.
+pub(crate) struct ServeProcess {
+    child: Option<Child>,
+    /// The port that sidecars connect to, the same after a restart.
+    pub(crate) port: u16,
+    monitor: u16,
+    arguments: Vec<String>,
+    directory: TempDir,
+}
+
+impl ServeProcess {
+    /// Starts the process with these objects, and waits until it serves them.
+    pub(crate) async fn start(objects: &[Value]) -> Self {
+        Self::start_with(objects, &json!({"version": 1, "table": {"singleMachine": true}})).await
+    }
+
+    /// The same with a configuration.
+    pub(crate) async fn start_with(objects: &[Value], config: &Value) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("in")).unwrap();
+        fs::write(directory.path().join("base.json"), config.to_string()).unwrap();
+        let from_dir = ["--from-dir".to_owned(), directory.path().join("in").display().to_string()];
+        let config = ["--config".to_owned(), directory.path().join("base.json").display().to_string()];
+        let mut program = Self::new(directory, [from_dir, config].concat());
+        program.write(objects);
+        program.restart().await;
+        program
+    }
+
+    /// A process with these arguments, to be started with [`spawn`](Self::spawn).
+    pub(crate) fn new(directory: TempDir, arguments: Vec<String>) -> Self {
+        Self { child: None, port: free_port().unwrap(), monitor: free_port().unwrap(), arguments, directory }
+    }
+
+    /// Starts the process again on the same port, and waits until it serves.
+    pub(crate) async fn restart(&mut self) {
+        self.spawn();
+        eventually("it is ready", async || self.is_ready().await).await;
+    }
+
+    /// Starts the process again without waiting.
+    pub(crate) fn spawn(&mut self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
+        command
+            .args(["serve", "--insecure", "--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--monitor", &format!("127.0.0.1:{}", self.monitor)])
+            .arg("--module")
+            .arg(repository().join("target/byname.wasm"))
+            .args(&self.arguments);
+        let log = fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
+        self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+    }
+
+    /// Ends the process at once.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Sends SIGTERM and returns the exit status.
+    pub(crate) async fn end(&mut self) -> Option<i32> {
+        let child = self.child.as_mut().unwrap();
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let start = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(start.elapsed() < PATIENCE, "it still runs");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Replaces the objects, in one step.
+    pub(crate) fn write(&self, objects: &[Value]) {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        let next = self.directory.path().join("next.json");
+        fs::write(&next, list.to_string()).unwrap();
+        fs::rename(next, self.directory.path().join("in/cluster.json")).unwrap();
+    }
+
+    /// The clusters that `byname compile` prints for the same objects, by name.
+    pub(crate) fn compiled_clusters(&self) -> BTreeMap<String, Value> {
+        let output = Command::new(env!("CARGO_BIN_EXE_byname"))
+            .args(["compile", "--namespace", "shop", "--format", "envoy-bootstrap", "--filename"])
+            .arg(self.directory.path().join("in"))
+            .arg("--config")
+            .arg(self.directory.path().join("base.json"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let bootstrap = yaml_documents(&text).unwrap().remove(0);
+        let clusters = bootstrap["static_resources"]["clusters"].as_array().unwrap().iter();
+        clusters.map(|cluster| (cluster["name"].as_str().unwrap().to_owned(), cluster.clone())).collect()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    pub(crate) async fn wait_for_log(&self, text: &str) {
+        eventually(&format!("{text:?} in the log"), async || self.log().contains(text)).await;
+    }
+
+    async fn is_ready(&self) -> bool {
+        match Connection::open(self.monitor, RequestForm::Host).await {
+            Ok(mut connection) => {
+                connection.get_path("serve", "/readyz", &[]).await.is_ok_and(|reply| reply.status == 200)
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// The reply to `path` of the monitoring server.
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        let mut connection = Connection::open(self.monitor, RequestForm::Host).await.unwrap();
+        connection.get_path("serve", path, &[]).await.unwrap()
+    }
+
+    /// The reply to a POST.
+    pub(crate) async fn post(&self, path: &str) -> String {
+        let request = format!("POST {path} HTTP/1.1\r\nhost: serve\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        raw_http1(self.monitor, request.as_bytes()).await.unwrap()
+    }
+
+    /// The value of a metric, which is 0 while it has none. `name` includes the labels, if any.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.body;
+        let name = format!("byname_serve_{name} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// The Envoy of envoy/serve.yaml, for a client in the namespace `shop`.
+    pub(crate) async fn envoy(&self, passthrough: &TestUpstream) -> Envoy {
+        Envoy::builder("serve.yaml").port(18000, self.port).upstream(18080, passthrough).start().await.unwrap()
+    }
+}
+
+impl Drop for ServeProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the log of byname serve:\n{}", self.log());
+        }
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// A request through a new connection.
+pub(crate) async fn ask(envoy: &Envoy, authority: &str) -> Reply {
+    Connection::open(envoy.port(15001), RequestForm::Host).await.unwrap().get(authority, &[]).await.unwrap()
+}
+
+pub(crate) fn service(name: &str) -> Value {
+    // Each name has an address of its own.
+    let sum = name.bytes().fold(0u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let address = format!("10.97.{}.{}", sum >> 8, sum & 0xFF);
+    service_with(name, &json!({"clusterIP": address, "clusterIPs": [address]}))
+}
+
+/// A Service with one port, 80, and more fields of `spec`.
+pub(crate) fn service_with(name: &str, spec: &Value) -> Value {
+    let (namespace, name) = name.split_once('/').unwrap();
+    let mut all =
+        json!({"type": "ClusterIP", "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080}]});
+    all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": all})
+}
+
+/// An EndpointSlice of the Service `name` with one endpoint for each upstream: each on its own port, so each in a slice of its own.
+pub(crate) fn slices(name: &str, upstreams: &[&TestUpstream]) -> Vec<Value> {
+    upstreams.iter().map(|upstream| slice(name, upstream, &json!({}))).collect()
+}
+
+/// An EndpointSlice with one endpoint, which has these fields too.
+pub(crate) fn slice(name: &str, upstream: &TestUpstream, endpoint: &Value) -> Value {
+    let (namespace, name) = name.split_once('/').unwrap();
+    let mut all = json!({"addresses": ["127.0.0.1"], "conditions": {"ready": true}});
+    all.as_object_mut().unwrap().extend(endpoint.as_object().unwrap().clone());
+    json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "namespace": namespace,
+            "name": format!("{name}-{}", upstream.port()),
+            "labels": {"kubernetes.io/service-name": name},
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": upstream.port(), "protocol": "TCP"}],
+        "endpoints": [all],
+    })
+}
