@@ -11,6 +11,8 @@
 #[path = "serve/program.rs"]
 mod program;
 
+#[path = "serve/compiled.rs"]
+mod compiled;
 #[path = "serve/in_envoy.rs"]
 mod in_envoy;
 #[path = "serve/server.rs"]
