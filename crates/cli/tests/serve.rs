@@ -15,6 +15,8 @@ mod random_cluster;
 
 #[path = "serve/agree.rs"]
 mod agree;
+#[path = "serve/compiled.rs"]
+mod compiled;
 #[path = "serve/in_envoy.rs"]
 mod in_envoy;
 #[path = "serve/server.rs"]

@@ -158,11 +158,19 @@ fn local_replies(when_absent: Option<WhenNoServer>, control_header: &str) -> Yam
                  and that both have the same steering"
             ),
         ));
+        // The filter of a server has no endpoints, so it cannot say this itself.
+        mappers.push(local_reply(
+            "response.code_details.startsWith('no_healthy_upstream')",
+            "no_endpoints",
+            "no endpoint of the cluster %UPSTREAM_CLUSTER_RAW% can serve; check the readiness of its pods".to_owned(),
+        ));
         if when_absent != WhenNoServer::Pass {
             mappers.push(local_reply(
                 "response.code_details == 'fault_filter_abort'",
                 NO_TABLE,
-                "this Envoy has no table yet; check that byname serve runs and that Envoy reaches it".to_owned(),
+                "this Envoy has no table; check that byname serve runs, that Envoy reaches it, and that Envoy's log rejects no \
+                 push of it"
+                    .to_owned(),
             ));
         }
     }

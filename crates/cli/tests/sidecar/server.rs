@@ -30,7 +30,7 @@ async fn refuses_every_request_until_a_server_answers() -> TestResult {
     for authority in ["payments", "www.example.org", "10.96.0.10:8080"] {
         let reply = get(&envoy, authority, &[]).await?;
         assert_eq!((reply.status, &reply.headers["x-byname-reason"]), (503, &"no_table".parse()?), "{authority}");
-        assert!(reply.body.starts_with("byname: no_table: this Envoy has no table yet"), "{}", reply.body);
+        assert!(reply.body.starts_with("byname: no_table: this Envoy has no table;"), "{}", reply.body);
     }
     // gRPC clients read the status from a header.
     let grpc = get(&envoy, "payments", &[("content-type", "application/grpc")]).await?;
