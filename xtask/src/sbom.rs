@@ -53,7 +53,7 @@ impl Shipped<'_> {
 
     /// Removes everything else from the workspace in `copy`.
     fn alone(&self, copy: &Path) -> Result<()> {
-        for manifest in ["Cargo.toml", "crates/cli/Cargo.toml", "crates/core/Cargo.toml"] {
+        for manifest in ["Cargo.toml", "crates/cli/Cargo.toml", "crates/core/Cargo.toml", "crates/xds/Cargo.toml"] {
             let path = copy.join(manifest);
             let mut kept = String::new();
             let mut of_tests = false;
@@ -63,7 +63,7 @@ impl Shipped<'_> {
                 }
                 if line.starts_with("members = ") {
                     kept.push_str("members = [\"crates/core\"");
-                    kept.push_str(if self.directory == "." { "]\n" } else { ", \"crates/cli\"]\n" });
+                    kept.push_str(if self.directory == "." { "]\n" } else { ", \"crates/cli\", \"crates/xds\"]\n" });
                 } else if !of_tests {
                     kept.push_str(line);
                     kept.push('\n');

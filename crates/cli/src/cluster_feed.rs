@@ -63,7 +63,7 @@ pub(crate) enum Reading<'f> {
     /// Files cannot be read.
     Failed(InputErrors),
     /// The whole cluster.
-    Complete(ClusterReading<'f>),
+    Complete(Box<ClusterReading<'f>>),
 }
 
 /// The whole cluster.
@@ -142,7 +142,7 @@ impl ClusterFeed {
                 let unreadable: Vec<_> = api.unreadable().collect();
                 let Some(cluster) = api.cluster() else { return Reading::Held };
                 metrics.count(cluster, unreadable.len());
-                Reading::Complete(ClusterReading { cluster: Cow::Borrowed(cluster), unreadable, touched })
+                Reading::Complete(Box::new(ClusterReading { cluster: Cow::Borrowed(cluster), unreadable, touched }))
             }
             Source::Files(files) => match files.read() {
                 Some(Ok(cluster)) => {
@@ -154,7 +154,7 @@ impl ClusterFeed {
                     files.accept(&cluster);
                     metrics.count(&cluster, 0);
                     let (cluster, touched) = (Cow::Owned(cluster), Touched::all());
-                    Reading::Complete(ClusterReading { cluster, unreadable: Vec::new(), touched })
+                    Reading::Complete(Box::new(ClusterReading { cluster, unreadable: Vec::new(), touched }))
                 }
                 Some(Err(problems)) => {
                     metrics.read_failures.inc();

@@ -10,7 +10,11 @@
 
 #[path = "serve/program.rs"]
 mod program;
+#[path = "agree/random_cluster.rs"]
+mod random_cluster;
 
+#[path = "serve/agree.rs"]
+mod agree;
 #[path = "serve/compiled.rs"]
 mod compiled;
 #[path = "serve/in_envoy.rs"]

@@ -157,41 +157,47 @@ fn clusters(
     Ok(found.by_name.into_iter().filter(|(_, cluster)| is_pushed(cluster)).collect())
 }
 
-/// The Service without addresses and readiness. The endpoints with a hostname are ready, and have addresses that no endpoint can
-/// have: the filter needs none to choose a cluster.
+/// The Service without addresses and readiness.
+///
+/// An endpoint stands for all that differ in nothing that a name depends on. It is ready, and has an address that no endpoint can
+/// have: the filter needs none to choose a cluster. With no endpoint at all, the filter could not tell whether `a.b` names an
+/// endpoint of the Service `b` or a Service in the namespace `b`.
 fn names(whole: &wire::Service) -> wire::Service {
-    let has_zones = whole.subsets.iter().any(|(_, subset)| subset.zone.is_some());
     let mut groups: Vec<(wire::EndpointGroup, BTreeSet<(bool, &str)>)> = Vec::new();
-    for group in whole.endpoints.iter().flatten().filter(|group| group.hostnames.iter().next().is_some()) {
-        let shape = wire::EndpointGroup {
-            ports: group.ports.clone(),
-            other_ports: group.other_ports.clone(),
-            zone: group.zone.clone().filter(|_| has_zones),
-            labels: group.labels.clone(),
-            ..wire::EndpointGroup::default()
-        };
+    for group in whole.endpoints.iter().flatten() {
+        let shape = shape(whole, group);
         let is_v6 = |address: &str| address.parse().is_ok_and(|address: IpAddr| address.is_ipv6());
-        let named = group.addresses.iter().map(is_v6).zip(group.hostnames.iter());
-        match groups.iter_mut().find(|(other, _)| *other == shape) {
-            Some((_, hostnames)) => hostnames.extend(named),
-            None => groups.push((shape, named.collect())),
+        let has_hostnames = group.hostnames.iter().next().is_some();
+        let hostnames = group.hostnames.iter().chain(std::iter::repeat(""));
+        let endpoints = group.addresses.iter().map(is_v6).zip(hostnames);
+        // A group has a hostname for each of its endpoints, or for none.
+        let other = |(other, names): &&mut (wire::EndpointGroup, BTreeSet<(bool, &str)>)| {
+            *other == shape && names.first().is_some_and(|(_, name)| name.is_empty() != has_hostnames)
+        };
+        match groups.iter_mut().find(other) {
+            Some((_, known)) => known.extend(endpoints),
+            None => groups.push((shape, endpoints.collect())),
         }
+    }
+    if groups.is_empty() && whole.endpoints.is_some() && whole.subsets.is_empty() {
+        groups.push((wire::EndpointGroup::default(), [(is_v6(whole), "")].into()));
     }
     groups.sort_by(|(_, one), (_, other)| one.cmp(other));
     let mut number = 0;
     let groups: Vec<_> = groups
         .into_iter()
-        .map(|(shape, hostnames)| {
-            let addresses: Vec<String> = hostnames
+        .map(|(shape, endpoints)| {
+            let addresses: Vec<String> = endpoints
                 .iter()
                 .map(|(is_v6, _)| {
                     number += 1;
                     nobodys_address(*is_v6, number).to_string()
                 })
                 .collect();
+            let hostnames = endpoints.iter().map(|(_, hostname)| *hostname).filter(|hostname| !hostname.is_empty());
             wire::EndpointGroup {
                 addresses: addresses.iter().map(String::as_str).collect(),
-                hostnames: hostnames.iter().map(|(_, hostname)| *hostname).collect(),
+                hostnames: hostnames.collect(),
                 ..shape
             }
         })
@@ -204,10 +210,75 @@ fn names(whole: &wire::Service) -> wire::Service {
     }
 }
 
+/// What a name depends on: the ports of a headless Service's endpoints, which are names in DNS, and what subsets select by.
+fn shape(service: &wire::Service, group: &wire::EndpointGroup) -> wire::EndpointGroup {
+    let is_headless = service.cluster_ips.iter().next() == Some("None");
+    let has_zones = service.subsets.iter().any(|(_, subset)| subset.zone.is_some());
+    wire::EndpointGroup {
+        ports: group.ports.clone().filter(|_| is_headless),
+        other_ports: group.other_ports.clone().filter(|_| is_headless),
+        zone: group.zone.clone().filter(|_| has_zones),
+        labels: group.labels.clone(),
+        ..wire::EndpointGroup::default()
+    }
+}
+
+/// Whether IPv6 is the first family of a Service.
+fn is_v6(service: &wire::Service) -> bool {
+    let first = service.cluster_ips.iter().next().and_then(|address| address.parse().ok());
+    service.ip_families.first() == Some(&wire::IpFamily::IPv6) || first.is_some_and(|first: IpAddr| first.is_ipv6())
+}
+
 /// An address that no endpoint has, of the networks 240.0.0.0/4 (RFC 1112) and 100::/64 (RFC 6666).
 fn nobodys_address(is_v6: bool, number: u32) -> IpAddr {
     match is_v6 {
         true => Ipv6Addr::from(0x0100_u128 << 112 | u128::from(number)).into(),
         false => Ipv4Addr::from(0xF000_0000 | number & 0x0FFF_FFFF).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn names_of(service: Value) -> Value {
+        let whole: Value = json!({"version": 1, "table": {"version": 1, "services": {"shop/db": service}}});
+        let config: wire::Config = serde_json::from_value(whole).unwrap();
+        serde_json::to_value(names(&config.table.services["shop/db"])).unwrap()["endpoints"].clone()
+    }
+
+    #[test]
+    fn endpoints_that_differ_in_no_name_are_one() {
+        let service =
+            |endpoints: Value| json!({"clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}], "endpoints": endpoints});
+        let one = json!([{"addresses": "240.0.0.1"}]);
+        let busy = json!([{"addresses": "10.0.0.1 10.0.0.2", "zone": "a"}, {"addresses": "10.0.0.3", "ready": false}]);
+        assert_eq!(names_of(service(busy)), one);
+        assert_eq!(names_of(service(json!([]))), one, "endpoints may come");
+        let unknown = json!({"clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]});
+        assert_eq!(names_of(unknown), Value::Null, "nothing is known");
+        assert_eq!(names_of(service(json!([{"addresses": "fd00::1"}]))), json!([{"addresses": "100::1"}]));
+    }
+
+    #[test]
+    fn hostnames_and_the_ports_of_headless_services_are_kept() {
+        let service = |first: &str| {
+            json!({"clusterIPs": [first], "ports": [{"name": "http", "port": 80}], "endpoints": [
+                {"addresses": "10.0.0.2 10.0.0.1", "hostnames": "db-1 db-0", "ports": {"http": 8080}},
+                {"addresses": "10.0.0.3", "hostnames": "db-1", "ports": {"http": 8080}, "ready": false},
+                {"addresses": "10.0.0.4", "ports": {"http": 8080}},
+            ]})
+        };
+        let named = json!({"addresses": "240.0.0.2 240.0.0.3", "hostnames": "db-0 db-1"});
+        assert_eq!(names_of(service("10.96.0.1")), json!([{"addresses": "240.0.0.1"}, named]));
+        let ports = json!({"http": 8080});
+        let with_ports = |mut group: Value| {
+            group["ports"] = ports.clone();
+            group
+        };
+        let wanted = json!([with_ports(json!({"addresses": "240.0.0.1"})), with_ports(named)]);
+        assert_eq!(names_of(service("None")), wanted);
     }
 }

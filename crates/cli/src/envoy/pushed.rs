@@ -49,3 +49,44 @@ fn bytes(resource: &Yaml) -> anyhow::Result<Vec<u8>> {
     let (_, bytes) = encode(resource)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use byname_core::UpstreamProtocol;
+
+    use super::*;
+    use crate::compile::ClusterEndpoints;
+
+    /// A field that a cluster gets has its place in `message.rs`.
+    #[test]
+    fn encodes_every_kind_of_cluster() {
+        let make = PushedResources::new(EcdsFilter::default(), "/ca.pem".into());
+        let endpoints = |spoken| {
+            UpstreamCluster::Endpoints(ClusterEndpoints {
+                host: "web.shop.svc.cluster.local".to_owned(),
+                port: 80,
+                subset: String::new(),
+                spoken,
+                headless: false,
+                addresses: None,
+            })
+        };
+        let external = |tls| UpstreamCluster::External { host: "example.com".to_owned(), port: 443, tls };
+        let mut all = vec![
+            external(true),
+            external(false),
+            UpstreamCluster::DynamicForwardProxy { tls: true },
+            UpstreamCluster::DynamicForwardProxy { tls: false },
+            UpstreamCluster::Passthrough,
+        ];
+        for spoken in [UpstreamProtocol::AsClient, UpstreamProtocol::Http2, UpstreamProtocol::Tls] {
+            all.extend([endpoints(spoken), UpstreamCluster::OriginalDst(spoken)]);
+        }
+        for upstream in all {
+            let bytes = make.cluster("name", &upstream).unwrap_or_else(|error| panic!("{upstream}: {error}"));
+            assert!(bytes.starts_with(b"\x0a\x04name"), "{upstream}");
+        }
+        make.filter("{}").unwrap();
+        make.assignment("name", &["10.0.0.1:80".parse().unwrap(), "[fd00::1]:80".parse().unwrap()]).unwrap();
+    }
+}

@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 use super::{
     class::StreamCaller,
     discovery::{Any, ControlPlane as Identity, DeltaDiscoveryResponse, Resource},
-    metrics::{Metrics, of_type},
+    metrics::{Label, Metrics, of_type},
     resources::{ChangedResource, Resources, Types},
     streams::{Sender, StreamEvent, StreamEventKind},
 };
@@ -170,7 +170,8 @@ impl ControlPlane {
                     true => "it keeps its last known good one until the content changes",
                     false => "each is sent once more, alone",
                 };
-                let (kind, names, reason) = (label[0].1, crate::output::some(&names), rejection.reason);
+                let kind = self.word(rejection.resource_type);
+                let (names, reason) = (crate::output::some(&names), rejection.reason);
                 log::warn(&format!("{called} refused {kind} {names}: {reason}; {then}"));
             }
         }
@@ -254,18 +255,22 @@ impl ControlPlane {
         for stream in self.streams.iter().filter(|(_, opened)| opened.caller.id == node).map(|(stream, _)| *stream) {
             for (resource_type, name, version) in self.server.told(stream) {
                 let version = version.map_or_else(|| "-".to_owned(), |version| version.to_string());
-                let _ = writeln!(text, "{}\t{}\t{name}\t{version}", stream.0, self.label(resource_type)[0].1);
+                let _ = writeln!(text, "{}\t{}\t{name}\t{version}", stream.0, self.word(resource_type));
             }
         }
         text
     }
 
-    fn label(&self, resource_type: TypeIndex) -> [(&'static str, &'static str); 1] {
-        of_type(match resource_type {
+    fn label(&self, resource_type: TypeIndex) -> Label {
+        of_type(self.word(resource_type))
+    }
+
+    fn word(&self, resource_type: TypeIndex) -> &'static str {
+        match resource_type {
             found if found == self.types.filter => "filter",
             found if found == self.types.cluster => "cluster",
             _ => "endpoints",
-        })
+        }
     }
 }
 

@@ -21,8 +21,9 @@ use prometheus_client::{
 
 use crate::cluster_feed::FeedMetrics;
 
-/// A metric with one label: the type of resources, or the reason.
-type ByLabel<T> = Family<[(&'static str, &'static str); 1], T>;
+/// The type of resources, or the reason.
+pub(super) type Label = [(&'static str, &'static str); 1];
+type ByLabel<T> = Family<Label, T>;
 
 /// All metrics.
 pub(super) struct Metrics {
@@ -38,7 +39,7 @@ pub(super) struct Metrics {
     pub(super) removals: ByLabel<Counter>,
     pub(super) bytes: ByLabel<Counter>,
     pub(super) rejections: ByLabel<Counter>,
-    pub(super) ack_seconds: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
+    pub(super) ack_seconds: Family<Label, Histogram, fn() -> Histogram>,
     pub(super) update_seconds: Histogram,
     pub(super) update_failures: Counter,
     pub(super) services: Gauge,
@@ -49,7 +50,7 @@ pub(super) struct Metrics {
 }
 
 /// The labels of a resource type.
-pub(super) fn of_type(name: &'static str) -> [(&'static str, &'static str); 1] {
+pub(super) fn of_type(name: &'static str) -> Label {
     [("type", name)]
 }
 
