@@ -26,7 +26,7 @@ pub struct Server {
     pub address: ServerAddress,
     /// What happens until the first table arrives. Default: pass requests on if the bootstrap can, else refuse them.
     pub when_absent: Option<WhenNoServer>,
-    /// The newest schema of the configuration that the module reads, if it is known. Without it, the server sends the oldest one.
+    /// The newest schema of the configuration that the module reads, if it is known.
     pub schema: Option<String>,
 }
 
