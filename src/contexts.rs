@@ -41,6 +41,12 @@ struct Plugin {
     live: Rc<ActiveConfig>,
 }
 
+impl Contexts {
+    fn plugin(&mut self, name: &[u8]) -> Option<&mut Plugin> {
+        self.plugins.iter_mut().find(|plugin| plugin.name == name)
+    }
+}
+
 /// Passes the contexts to a function that never calls the host, so the contexts are free. If they were not, the default
 /// would be returned.
 fn with<T: Default>(use_them: impl FnOnce(&mut Contexts) -> T) -> T {
@@ -60,14 +66,14 @@ pub(crate) fn shared_key(what: &str) -> String {
 
 /// Whether a configuration of this plugin serves.
 pub(crate) fn serves(name: &[u8]) -> bool {
-    with(|contexts| contexts.plugins.iter().any(|plugin| plugin.name == name))
+    with(|contexts| contexts.plugin(name).is_some())
 }
 
 /// Lets the configuration that serves this plugin serve on in another root context, until that one's own is read. Envoy deletes the
 /// earlier root context meanwhile.
 pub(crate) fn serve_on(name: &[u8], root: u32) {
     with(|contexts| {
-        if let Some(plugin) = contexts.plugins.iter_mut().find(|plugin| plugin.name == name) {
+        if let Some(plugin) = contexts.plugin(name) {
             plugin.root = root;
         }
     });
@@ -78,7 +84,7 @@ pub(crate) fn root_serves(root: u32, name: Vec<u8>, live: Rc<ActiveConfig>) {
     // Dropping the earlier configuration may take long, so it happens outside the borrow.
     let _before = with(|contexts| {
         let newest = Plugin { name, root, live };
-        match contexts.plugins.iter_mut().find(|plugin| plugin.name == newest.name) {
+        match contexts.plugin(&newest.name) {
             Some(plugin) => Some(std::mem::replace(plugin, newest)),
             None => {
                 contexts.plugins.push(newest);
@@ -105,10 +111,7 @@ pub(crate) fn serving() -> host::Result<Option<Rc<ActiveConfig>>> {
         return Ok(only);
     }
     let name = plugin_name().ok_or(host::NOT_FOUND)?;
-    let live = with(|contexts| {
-        contexts.plugins.iter().find(|plugin| plugin.name == name).map(|plugin| Rc::clone(&plugin.live))
-    });
-    Ok(live)
+    Ok(with(|contexts| contexts.plugin(&name).map(|plugin| Rc::clone(&plugin.live))))
 }
 
 /// Remembers a stream, decided by `live`, whose end matters.

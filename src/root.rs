@@ -4,10 +4,7 @@
 //! new root context. All of them must reach the same verdict, so the verdict depends only on the configuration and the
 //! node.
 
-use byname_core::{
-    hash_words,
-    limits::{MAX_CONFIGURATION_BYTES, SLICE_BYTES},
-};
+use byname_core::limits::MAX_CONFIGURATION_BYTES;
 
 use crate::{
     contexts, host,
@@ -25,13 +22,12 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
         Err(error) => return refuse(&error),
     };
     slices::overtake(&plugin);
-    let (node, text) = match slices::begin(root, &plugin, Node::read(), text) {
+    let hash = slices::hash(&text);
+    let (node, text) = match slices::begin(root, &plugin, Node::read(), text, hash) {
         Ok(()) => return true,
         Err(at_once) => at_once,
     };
     slices::prepare();
-    // Only a large one is ever read in slices.
-    let hash = (text.len() > SLICE_BYTES).then(|| hash_words(&text));
     let is_accepted = conclude(root, plugin, read(text, &node, &|| host::configuration(bytes).unwrap_or_default()));
     if let Some(hash) = hash
         && is_accepted

@@ -66,10 +66,21 @@ pub(crate) fn prepare() {
     }
 }
 
-/// Begins to read a configuration in slices, if that can be. Else returns its text.
-pub(crate) fn begin(root: u32, plugin: &[u8], node: Node, text: Vec<u8>) -> Result<(), (Node, Vec<u8>)> {
-    let can_wait = text.len() > SLICE_BYTES && HAS_TICKED.get() && contexts::serves(plugin);
-    if !can_wait || !was_accepted(&text) || host::set_tick_period(MILLISECONDS_BETWEEN_SLICES).is_err() {
+/// The hash of a text that is large enough to be read in slices.
+pub(crate) fn hash(text: &[u8]) -> Option<u64> {
+    (text.len() > SLICE_BYTES).then(|| hash_words(text))
+}
+
+/// Begins to read a configuration with this [`hash`] in slices, if that can be. Else returns its text.
+pub(crate) fn begin(
+    root: u32,
+    plugin: &[u8],
+    node: Node,
+    text: Vec<u8>,
+    hash: Option<u64>,
+) -> Result<(), (Node, Vec<u8>)> {
+    let can_wait = HAS_TICKED.get() && contexts::serves(plugin) && hash.is_some_and(was_accepted);
+    if !can_wait || host::set_tick_period(MILLISECONDS_BETWEEN_SLICES).is_err() {
         return Err((node, text));
     }
     contexts::serve_on(plugin, root);
@@ -106,8 +117,8 @@ pub(crate) fn accept(hash: u64) {
     let _ = host::set_shared_data(&key, &hashes);
 }
 
-fn was_accepted(text: &[u8]) -> bool {
-    let hash = hash_words(text).to_le_bytes();
+fn was_accepted(hash: u64) -> bool {
+    let hash = hash.to_le_bytes();
     host::shared_data(&key()).ok().flatten().is_some_and(|hashes| hashes.chunks_exact(8).any(|other| *other == hash))
 }
 
