@@ -25,9 +25,9 @@ use self::{
     streams::Listener,
 };
 use crate::{
-    cluster_feed::{Change, ClusterFeed, Reading, SourceOptions},
+    cluster_feed::{ClusterFeed, Reading, SourceOptions},
     compile::CompileOptions,
-    daemon::{Debouncer, Stop, http, log, until},
+    daemon::{Debouncer, Stop, http, log, run_until_stopped, until},
     envoy::{EcdsFilter, PushedResources},
 };
 
@@ -63,11 +63,7 @@ pub fn run(job: Job) -> anyhow::Result<()> {
         );
     }
     resources::check(&job.options.base)?;
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(2).enable_all().build().context("cannot start the async runtime")?;
-    let result = runtime.block_on(serve(job));
-    runtime.shutdown_background();
-    result
+    run_until_stopped(2, serve(job))
 }
 
 async fn serve(job: Job) -> anyhow::Result<()> {
@@ -79,8 +75,7 @@ async fn serve(job: Job) -> anyhow::Result<()> {
     let (questions, mut asked) = mpsc::channel(1);
     if let Some(address) = monitor {
         let monitor = Monitor { metrics: Arc::clone(&metrics), lever: Arc::clone(&lever), questions };
-        let (address, server) = http::listen(address, Arc::new(monitor)).await?;
-        tokio::spawn(server);
+        let address = http::start(address, Arc::new(monitor)).await?;
         log::note(&format!("metrics and health on http://{address}"));
     }
     let mut listener = Listener::bind(listen).await?;
@@ -104,11 +99,7 @@ async fn serve(job: Job) -> anyhow::Result<()> {
         let due = debouncer.due().and_then(|due| feed.due(due, plane.resources.is_complete()));
         tokio::select! {
             () = stop.asked() => break,
-            changed = feed.changed() => match changed {
-                Change::None => {}
-                Change::Cluster => debouncer.changed(),
-                Change::Resumed => debouncer.resumed(),
-            },
+            change = feed.changed() => change.tell(&mut debouncer),
             () = until(due) => {
                 let begun = Instant::now();
                 let again = update(&mut feed, &mut plane, &metrics);
@@ -172,7 +163,7 @@ fn update(feed: &mut ClusterFeed, plane: &mut ControlPlane, metrics: &Metrics) -
         gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     if update.problems.is_empty() {
-        metrics.updated();
+        metrics.last_update.set_now();
     } else {
         metrics.update_failures.inc();
     }

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 pub use self::output_file::{Made, Make, OutputFileFormat};
 use self::{metrics::Metrics, monitor::Monitor, output_file::OutputFile};
 use crate::{
-    cluster_feed::{Change, ClusterFeed, Reading, SourceOptions},
-    daemon::{Debouncer, Stop, http, log, until},
+    cluster_feed::{ClusterFeed, Reading, SourceOptions},
+    daemon::{Debouncer, Stop, http, log, run_until_stopped, until},
 };
 
 /// The input, the compiler and the output of a watch.
@@ -47,11 +47,7 @@ pub struct Job {
 /// If the source, the output or the address is not usable at the start. Later failures are logged, counted and retried.
 pub fn run(job: Job) -> anyhow::Result<()> {
     // Compiling blocks this thread; the worker thread serves health and metrics meanwhile.
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(1).enable_all().build().context("cannot start the async runtime")?;
-    let result = runtime.block_on(follow(job));
-    runtime.shutdown_background();
-    result
+    run_until_stopped(1, follow(job))
 }
 
 async fn follow(job: Job) -> anyhow::Result<()> {
@@ -63,8 +59,7 @@ async fn follow(job: Job) -> anyhow::Result<()> {
     let mut target = OutputFile::new(file, make, format, Arc::clone(&metrics))?;
     if let Some(address) = listen {
         let monitor = Monitor { metrics: Arc::clone(&metrics), lever: Arc::clone(&lever) };
-        let (address, server) = http::listen(address, Arc::new(monitor)).await?;
-        tokio::spawn(server);
+        let address = http::start(address, Arc::new(monitor)).await?;
         log::note(&format!("listening on http://{address}"));
     }
     let mut feed = ClusterFeed::open(source, brake, lever, Arc::clone(&metrics.feed)).await?;
@@ -74,11 +69,7 @@ async fn follow(job: Job) -> anyhow::Result<()> {
         let due = debouncer.due().and_then(|due| feed.due(due, target.has_table()));
         tokio::select! {
             () = stop.asked() => break,
-            changed = feed.changed() => match changed {
-                Change::None => {}
-                Change::Cluster => debouncer.changed(),
-                Change::Resumed => debouncer.resumed(),
-            },
+            change = feed.changed() => change.tell(&mut debouncer),
             () = until(due) => {
                 let begun = Instant::now();
                 let again = update(&mut feed, &mut target);

@@ -27,7 +27,7 @@ use super::{
     touched::Touched,
 };
 use crate::{
-    daemon::{log, until},
+    daemon::{Debouncer, log, until},
     input::InputError,
     kubernetes::{self, ClusterState, NamespacedName},
 };
@@ -48,6 +48,15 @@ pub(crate) enum Change {
 impl Change {
     fn of_cluster(is_changed: bool) -> Self {
         if is_changed { Self::Cluster } else { Self::None }
+    }
+
+    /// Lets `debouncer` decide when to react to it.
+    pub(crate) fn tell(self, debouncer: &mut Debouncer) {
+        match self {
+            Self::None => {}
+            Self::Cluster => debouncer.changed(),
+            Self::Resumed => debouncer.resumed(),
+        }
     }
 }
 

@@ -48,16 +48,13 @@ pub(crate) trait Monitored: Send + Sync + 'static {
     fn paths(&self) -> &'static str;
 }
 
-/// Binds `address`. Returns the bound address and the server's future.
-pub(crate) async fn listen(
-    address: SocketAddr,
-    monitored: Arc<impl Monitored>,
-) -> anyhow::Result<(SocketAddr, impl Future<Output = ()>)> {
+/// Serves on `address` in the background. Returns the bound address.
+pub(crate) async fn start(address: SocketAddr, monitored: Arc<impl Monitored>) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}; use a free address and port"))?;
     let address = listener.local_addr().unwrap_or(address);
-    let server = async move {
+    tokio::spawn(async move {
         loop {
             let Ok((stream, peer)) = listener.accept().await else {
                 tokio::time::sleep(PAUSE).await;
@@ -73,8 +70,8 @@ pub(crate) async fn listen(
             // A connection that a client closes early is no error.
             tokio::spawn(async move { drop(server.serve_connection(TokioIo::new(stream), answer).await) });
         }
-    };
-    Ok((address, server))
+    });
+    Ok(address)
 }
 
 async fn answer(request: &Request<Incoming>, peer: IpAddr, monitored: &impl Monitored) -> Response<Full<Bytes>> {

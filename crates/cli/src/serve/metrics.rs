@@ -1,25 +1,16 @@
 //! Prometheus metrics of `byname serve`.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::SystemTime,
-};
+use std::sync::Arc;
 
 use prometheus_client::{
-    encoding::text::encode,
-    metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets},
-    },
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use crate::cluster_feed::FeedMetrics;
+use crate::{
+    cluster_feed::FeedMetrics,
+    daemon::metrics::{LastSuccess, seconds, text},
+};
 
 /// The type of resources, or the reason.
 pub(super) type Label = [(&'static str, &'static str); 1];
@@ -28,7 +19,6 @@ type ByLabel<T> = Family<Label, T>;
 /// All metrics.
 pub(super) struct Metrics {
     registry: Registry,
-    is_ready: AtomicBool,
     pub(super) feed: Arc<FeedMetrics>,
     pub(super) streams: Gauge,
     pub(super) streams_opened: Counter,
@@ -46,7 +36,8 @@ pub(super) struct Metrics {
     pub(super) clusters: Gauge,
     pub(super) left_out: Gauge,
     pub(super) is_stale: Gauge,
-    last_update: Gauge<f64, AtomicU64>,
+    /// When all that is served was last up to date.
+    pub(super) last_update: LastSuccess,
 }
 
 /// The labels of a resource type.
@@ -56,10 +47,8 @@ pub(super) fn of_type(name: &'static str) -> Label {
 
 impl Metrics {
     pub(super) fn new() -> Self {
-        let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 4.0, 8));
         let mut metrics = Self {
             registry: Registry::with_prefix("byname_serve"),
-            is_ready: AtomicBool::new(false),
             feed: Arc::default(),
             streams: Gauge::default(),
             streams_opened: Counter::default(),
@@ -77,7 +66,7 @@ impl Metrics {
             clusters: Gauge::default(),
             left_out: Gauge::default(),
             is_stale: Gauge::default(),
-            last_update: Gauge::default(),
+            last_update: LastSuccess::default(),
         };
         let all = &mut metrics.registry;
         metrics.feed.register(all);
@@ -101,31 +90,16 @@ impl Metrics {
         all.register("clusters", "Clusters that clients can ask for", metrics.clusters.clone());
         all.register("left_out", "Services left out because the filter would refuse them", metrics.left_out.clone());
         all.register("stale", "Whether watches fail, so that what is served may be old", metrics.is_stale.clone());
-        all.register(
+        metrics.last_update.register(
+            all,
             "last_update_timestamp_seconds",
             "Time of the last reading of the cluster that is served",
-            metrics.last_update.clone(),
         );
         metrics
     }
 
-    /// Records that what is served is up to date.
-    pub(super) fn updated(&self) {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        self.last_update.set(since.unwrap_or_default().as_secs_f64());
-        self.is_ready.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the cluster was ever read.
-    pub(super) fn is_ready(&self) -> bool {
-        self.is_ready.load(Ordering::Relaxed)
-    }
-
     /// The metrics in OpenMetrics text format.
     pub(super) fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+        text(&self.registry)
     }
 }

@@ -33,7 +33,7 @@ impl Monitored for Monitor {
     }
 
     fn why_not_ready(&self) -> Option<&'static str> {
-        (!self.metrics.is_ready()).then_some("the cluster is not read yet")
+        (!self.metrics.last_update.was_ever()).then_some("the cluster is not read yet")
     }
 
     fn release_brake(&self) -> bool {

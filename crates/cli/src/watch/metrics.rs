@@ -1,29 +1,20 @@
 //! Prometheus metrics of `byname watch`.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::SystemTime,
-};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use prometheus_client::{
-    encoding::text::encode,
-    metrics::{
-        counter::Counter,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets},
-    },
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use crate::cluster_feed::FeedMetrics;
+use crate::{
+    cluster_feed::FeedMetrics,
+    daemon::metrics::{LastSuccess, seconds, text},
+};
 
 /// All metrics.
 pub(super) struct Metrics {
     registry: Registry,
-    ready: AtomicBool,
     pub(super) feed: Arc<FeedMetrics>,
     pub(super) compiles: Counter,
     pub(super) compile_failures: Counter,
@@ -34,25 +25,25 @@ pub(super) struct Metrics {
     pub(super) services: Gauge,
     pub(super) endpoints: Gauge,
     pub(super) left_out: Gauge,
-    last_success: Gauge<f64, AtomicU64>,
+    /// When the file was last up to date. The last known good file stays in use afterwards.
+    pub(super) last_success: LastSuccess,
 }
 
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("byname_watch"),
-            ready: AtomicBool::new(false),
             feed: Arc::default(),
             compiles: Counter::default(),
             compile_failures: Counter::default(),
-            compile_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 8)),
+            compile_seconds: seconds(),
             writes: Counter::default(),
             write_failures: Counter::default(),
             table_version: Gauge::default(),
             services: Gauge::default(),
             endpoints: Gauge::default(),
             left_out: Gauge::default(),
-            last_success: Gauge::default(),
+            last_success: LastSuccess::default(),
         };
         let all = &mut metrics.registry;
         metrics.feed.register(all);
@@ -69,31 +60,16 @@ impl Metrics {
             "Entries left out of the table because the filter would refuse them",
             metrics.left_out.clone(),
         );
-        all.register(
+        metrics.last_success.register(
+            all,
             "last_success_timestamp_seconds",
             "Time of the last compilation whose table is in the file",
-            metrics.last_success.clone(),
         );
         metrics
     }
 
-    /// Records that the file is up to date.
-    pub(super) fn succeeded(&self) {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        self.last_success.set(since.unwrap_or_default().as_secs_f64());
-        self.ready.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the file was ever up to date. The last known good file stays in use afterwards.
-    pub(super) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
-    }
-
     /// The metrics in OpenMetrics text format.
     pub(super) fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+        text(&self.registry)
     }
 }

@@ -19,7 +19,7 @@ impl Monitored for Monitor {
     }
 
     fn why_not_ready(&self) -> Option<&'static str> {
-        (!self.metrics.is_ready()).then_some("no table written yet")
+        (!self.metrics.last_success.was_ever()).then_some("no table written yet")
     }
 
     fn release_brake(&self) -> bool {

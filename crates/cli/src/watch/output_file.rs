@@ -168,7 +168,7 @@ impl OutputFile {
         self.metrics.services.set(number(summary.services()));
         self.metrics.endpoints.set(number(summary.endpoints()));
         self.metrics.table_version.set(version);
-        self.metrics.succeeded();
+        self.metrics.last_success.set_now();
         self.summary = Some(summary);
     }
 
