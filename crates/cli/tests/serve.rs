@@ -19,5 +19,7 @@ mod agree;
 mod compiled;
 #[path = "serve/in_envoy.rs"]
 mod in_envoy;
+#[path = "serve/readme.rs"]
+mod readme;
 #[path = "serve/server.rs"]
 mod server;
