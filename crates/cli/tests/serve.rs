@@ -19,5 +19,7 @@ mod agree;
 mod compiled;
 #[path = "serve/in_envoy.rs"]
 mod in_envoy;
+#[path = "serve/many_names.rs"]
+mod many_names;
 #[path = "serve/server.rs"]
 mod server;
