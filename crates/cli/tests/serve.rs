@@ -19,6 +19,8 @@ mod agree;
 mod compiled;
 #[path = "serve/in_envoy.rs"]
 mod in_envoy;
+#[path = "serve/many_names.rs"]
+mod many_names;
 #[path = "serve/readme.rs"]
 mod readme;
 #[path = "serve/server.rs"]

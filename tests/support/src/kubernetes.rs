@@ -2,7 +2,7 @@
 //!
 //! It only records objects. It checks that a namespace exists, but it admits, defaults and validates nothing else. No
 //! controller and no kubelet runs. It knows the patches that kubectl sends. It reads only JSON, but `kubectl create
-//! namespace` and other short forms of kubectl send Protobuf. A page of a list has three objects.
+//! namespace` and other short forms of kubectl send Protobuf. A page of a list has three objects, unless a test wants more.
 
 mod patch;
 mod request;
@@ -27,6 +27,9 @@ use self::{
     state::{ApiState, ObjectKey, Plural, lock},
 };
 
+/// The maximum number of objects on a page: tests have few objects, and still several pages.
+const PAGE: usize = 3;
+
 /// An API that runs until it is dropped or stopped.
 pub struct KubernetesApi {
     state: Arc<Mutex<ApiState>>,
@@ -48,7 +51,7 @@ impl KubernetesApi {
     /// # Errors
     /// If the API cannot listen.
     pub async fn start_on(address: SocketAddr) -> Result<Self> {
-        let state = Arc::new(Mutex::new(ApiState { version: 100, ..ApiState::default() }));
+        let state = Arc::new(Mutex::new(ApiState { version: 100, page: PAGE, ..ApiState::default() }));
         let mut api = Self { state, address, task: None };
         api.listen().await?;
         Ok(api)
@@ -178,6 +181,11 @@ impl KubernetesApi {
         let state = lock(&self.state);
         let all = state.requests.iter().zip(&state.encodings);
         all.filter(|(request, _)| request.contains(part)).map(|(_, encoding)| encoding.clone()).collect()
+    }
+
+    /// Answers lists in pages of so many objects. With many objects, pages of three take long.
+    pub fn list_in_pages_of(&self, objects: usize) {
+        lock(&self.state).page = objects;
     }
 
     /// Lets lists of `plural` wait until [`KubernetesApi::release`].

@@ -51,8 +51,8 @@ impl TestUpstream {
     pub async fn start_tls(name: &str, host: &str) -> Result<(Self, String)> {
         let signing_key = KeyPair::generate()?;
         let mut parameters = CertificateParams::new([host.to_owned()])?;
-        // Certificates of one name would be confused if a client trusts several of them.
-        parameters.distinguished_name.push(DnType::CommonName, host);
+        // Certificates of one subject would be confused if a client trusts several of them.
+        parameters.distinguished_name.push(DnType::CommonName, name);
         let cert = parameters.self_signed(&signing_key)?;
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
         let config = ServerConfig::builder_with_provider(ring::default_provider().into())

@@ -9,7 +9,8 @@ use std::{
 };
 
 use byname_test_support::{
-    Connection, Envoy, Reply, RequestForm, TestUpstream, free_port, raw_http1, repository, yaml_documents,
+    Connection, Envoy, Reply, RequestForm, TestUpstream, free_port, kubernetes::KubernetesApi, raw_http1, repository,
+    yaml_documents,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -56,8 +57,20 @@ impl ServeProcess {
         program
     }
 
+    /// A process that follows an API, to be started with [`spawn`](Self::spawn). Envoy trusts `ca_certificates`, as PEM.
+    pub(crate) fn of_api(api: &KubernetesApi, ca_certificates: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (config, ca_file) = (directory.path().join("base.json"), directory.path().join("ca.pem"));
+        fs::write(&config, json!({"version": 1, "table": {"singleMachine": true}}).to_string()).unwrap();
+        fs::write(&ca_file, ca_certificates).unwrap();
+        let kubeconfig = api.kubeconfig(directory.path());
+        let arguments = [("--kubeconfig", kubeconfig), ("--config", config), ("--ca-file", ca_file)];
+        let arguments = arguments.into_iter().flat_map(|(flag, file)| [flag.to_owned(), file.display().to_string()]);
+        Self::new(directory, arguments.collect())
+    }
+
     /// A process with these arguments, to be started with [`spawn`](Self::spawn).
-    pub(crate) fn new(directory: TempDir, arguments: Vec<String>) -> Self {
+    fn new(directory: TempDir, arguments: Vec<String>) -> Self {
         Self { child: None, port: free_port().unwrap(), monitor: free_port().unwrap(), arguments, directory }
     }
 

@@ -48,12 +48,7 @@ async fn refuses_streams_until_the_cluster_is_read() {
     api.put(service("shop/payments"));
     slices("shop/payments", &[&one]).into_iter().for_each(|slice| api.put(slice));
     api.stop();
-    let directory = tempfile::tempdir().unwrap();
-    let config = directory.path().join("base.json");
-    std::fs::write(&config, json!({"version": 1, "table": {"singleMachine": true}}).to_string()).unwrap();
-    let kubeconfig = api.kubeconfig(directory.path()).display().to_string();
-    let arguments = ["--kubeconfig", &kubeconfig, "--config", config.to_str().unwrap()].map(str::to_owned).to_vec();
-    let mut program = ServeProcess::new(directory, arguments);
+    let mut program = ServeProcess::of_api(&api, "");
     program.spawn();
     program.wait_for_log("retrying, nothing is made of them until it succeeds").await;
     assert_eq!(program.get("/readyz").await.status, 503);

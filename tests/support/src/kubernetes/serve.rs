@@ -21,9 +21,6 @@ use super::{
     state::{ApiState, ObjectKey, POLL, Plural, lock},
 };
 
-/// The maximum number of objects on a page.
-const PAGE: usize = 3;
-
 pub(super) async fn accept(listener: TcpListener, state: Arc<Mutex<ApiState>>) {
     // Connections end with the server.
     let mut connections = JoinSet::new();
@@ -152,7 +149,7 @@ fn one(request: &ApiRequest, state: &mut ApiState) -> (u16, Value) {
 /// A page of a list. `continue` is the number of objects on earlier pages.
 fn list(request: &ApiRequest, state: &ApiState) -> Value {
     let before = request.number("continue").unwrap_or_default() as usize;
-    let page = PAGE.min(request.number("limit").map_or(PAGE, |limit| limit as usize));
+    let page = state.page.min(request.number("limit").map_or(state.page, |limit| limit as usize));
     let wanted: Vec<&Value> =
         state.objects.iter().filter(|(key, _)| request.wants(key)).map(|(_, object)| object).collect();
     let items: Vec<Value> = wanted.iter().skip(before).take(page).map(|object| (*object).clone()).collect();

@@ -17,6 +17,8 @@ pub(super) type ObjectKey = (Plural, String, String);
 #[derive(Default)]
 pub(super) struct ApiState {
     pub(super) version: u64,
+    /// The maximum number of objects on a page.
+    pub(super) page: usize,
     pub(super) objects: BTreeMap<ObjectKey, Value>,
     /// The version, the key and the line of each event. A bookmark has no key.
     pub(super) events: Vec<(u64, Option<ObjectKey>, String)>,
