@@ -8,6 +8,10 @@
     reason = "a panic fails the test"
 )]
 
+#[path = "serve/load.rs"]
+mod load;
+#[path = "serve/network.rs"]
+mod network;
 #[path = "serve/program.rs"]
 mod program;
 #[path = "agree/random_cluster.rs"]
@@ -17,6 +21,10 @@ mod random_cluster;
 mod agree;
 #[path = "serve/compiled.rs"]
 mod compiled;
+#[path = "serve/failures.rs"]
+mod failures;
+#[path = "serve/hostile.rs"]
+mod hostile;
 #[path = "serve/in_envoy.rs"]
 mod in_envoy;
 #[path = "serve/many_names.rs"]

@@ -128,11 +128,10 @@ impl CloseReason {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NotSynced | Self::Stale | Self::ShuttingDown => StatusCode::Unavailable,
-            Self::TooManyStreams { .. }
-            | Self::TooManyNewStreams { .. }
-            | Self::TooManyNames { .. }
-            | Self::NameTooLong { .. } => StatusCode::ResourceExhausted,
-            Self::UnknownType { .. } => StatusCode::InvalidArgument,
+            Self::TooManyStreams { .. } | Self::TooManyNewStreams { .. } | Self::TooManyNames { .. } => {
+                StatusCode::ResourceExhausted
+            }
+            Self::NameTooLong { .. } | Self::UnknownType { .. } => StatusCode::InvalidArgument,
             Self::NotAcknowledged { .. } => StatusCode::DeadlineExceeded,
             Self::Aged => StatusCode::Ok,
         }

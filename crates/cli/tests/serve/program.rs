@@ -3,14 +3,16 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use byname_test_support::{
-    Connection, Envoy, Reply, RequestForm, TestUpstream, free_port, kubernetes::KubernetesApi, raw_http1, repository,
-    yaml_documents,
+    Connection, Envoy, Reply, RequestForm, TestUpstream, free_port,
+    kubernetes::{KubernetesApi, kubeconfig},
+    raw_http1, repository, yaml_documents,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -35,6 +37,8 @@ pub(crate) struct ServeProcess {
     pub(crate) port: u16,
     monitor: u16,
     arguments: Vec<String>,
+    /// Variables of its environment.
+    pub(crate) environment: Vec<(String, String)>,
     directory: TempDir,
 }
 
@@ -59,11 +63,16 @@ impl ServeProcess {
 
     /// A process that follows an API, to be started with [`spawn`](Self::spawn). Envoy trusts `ca_certificates`, as PEM.
     pub(crate) fn of_api(api: &KubernetesApi, ca_certificates: &str) -> Self {
+        Self::of_api_at(api.address(), ca_certificates)
+    }
+
+    /// The same for an API that is reached at another address.
+    pub(crate) fn of_api_at(api: SocketAddr, ca_certificates: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (config, ca_file) = (directory.path().join("base.json"), directory.path().join("ca.pem"));
         fs::write(&config, json!({"version": 1, "table": {"singleMachine": true}}).to_string()).unwrap();
         fs::write(&ca_file, ca_certificates).unwrap();
-        let kubeconfig = api.kubeconfig(directory.path());
+        let kubeconfig = kubeconfig(directory.path(), json!({"server": format!("http://{api}")}));
         let arguments = [("--kubeconfig", kubeconfig), ("--config", config), ("--ca-file", ca_file)];
         let arguments = arguments.into_iter().flat_map(|(flag, file)| [flag.to_owned(), file.display().to_string()]);
         Self::new(directory, arguments.collect())
@@ -71,7 +80,8 @@ impl ServeProcess {
 
     /// A process with these arguments, to be started with [`spawn`](Self::spawn).
     fn new(directory: TempDir, arguments: Vec<String>) -> Self {
-        Self { child: None, port: free_port().unwrap(), monitor: free_port().unwrap(), arguments, directory }
+        let [port, monitor] = [(); 2].map(|()| free_port().unwrap());
+        Self { child: None, port, monitor, arguments, environment: Vec::new(), directory }
     }
 
     /// Starts the process again on the same port, and waits until it serves.
@@ -88,7 +98,8 @@ impl ServeProcess {
             .args(["--monitor", &format!("127.0.0.1:{}", self.monitor)])
             .arg("--module")
             .arg(repository().join("target/byname.wasm"))
-            .args(&self.arguments);
+            .args(&self.arguments)
+            .envs(self.environment.iter().cloned());
         let log = fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
         self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
@@ -102,9 +113,8 @@ impl ServeProcess {
 
     /// Sends SIGTERM and returns the exit status.
     pub(crate) async fn end(&mut self) -> Option<i32> {
+        self.signal("TERM");
         let child = self.child.as_mut().unwrap();
-        let id = child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let start = Instant::now();
         loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -113,6 +123,23 @@ impl ServeProcess {
             assert!(start.elapsed() < PATIENCE, "it still runs");
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Sends the process a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// The resident memory of the process, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.as_ref().unwrap().id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// Replaces the objects, in one step.

@@ -1,0 +1,360 @@
+//! What happens to servers, to the network and to the API, while an Envoy is under load with names that it knows: no request
+//! fails, no connection ends, and a change arrives as soon as it can.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use byname_test_support::{Envoy, TestUpstream, kubernetes::KubernetesApi, repository};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{
+    load::Load,
+    network::{Condition, Network},
+    program::{ServeProcess, ask, eventually, service, slice},
+};
+
+const NAMES: [&str; 3] = ["payments", "orders", "web"];
+const UPSTREAMS: [&str; 2] = ["one", "two"];
+
+/// An API, servers that follow it, and an Envoy that reaches them through a network, under load.
+pub(crate) struct World {
+    load: Load,
+    pub(crate) envoy: Envoy,
+    pub(crate) network: Network,
+    pub(crate) servers: Vec<ServeProcess>,
+    api: KubernetesApi,
+    upstreams: [TestUpstream; 2],
+    _passthrough: TestUpstream,
+}
+
+impl World {
+    pub(crate) async fn start(servers: usize) -> Self {
+        Self::start_with(servers, |api| vec![api.address(); servers]).await
+    }
+
+    /// The same with servers that reach the API at these addresses.
+    async fn start_with(servers: usize, addresses: impl FnOnce(&KubernetesApi) -> Vec<std::net::SocketAddr>) -> Self {
+        let [one, two] = UPSTREAMS;
+        let upstreams = [TestUpstream::start(one).await.unwrap(), TestUpstream::start(two).await.unwrap()];
+        let api = KubernetesApi::start().await.unwrap();
+        api.list_in_pages_of(500);
+        for name in NAMES {
+            api.put(service(&format!("shop/{name}")));
+            api.put(endpoint(name, &upstreams[0]));
+        }
+        let mut all = Vec::new();
+        for address in addresses(&api) {
+            let mut server = ServeProcess::of_api_at(address, "");
+            server.restart().await;
+            all.push(server);
+        }
+        assert_eq!(all.len(), servers);
+        let network = Network::to(&all.iter().map(|server| server.port).collect::<Vec<_>>()).await;
+        let passthrough = TestUpstream::start("passthrough").await.unwrap();
+        let builder = Envoy::builder("serve.yaml").port(18000, network.port).upstream(18080, &passthrough);
+        let envoy = builder.start().await.unwrap();
+        for name in NAMES {
+            eventually("the name is known", async || ask(&envoy, name).await.said("upstream") == "one").await;
+        }
+        let load = Load::start(&envoy, &NAMES);
+        Self { load, envoy, network, servers: all, api, upstreams, _passthrough: passthrough }
+    }
+
+    /// Adds a Service whose endpoint is the first upstream.
+    pub(crate) fn add(&self, name: &str) {
+        self.api.put(service(&format!("shop/{name}")));
+        self.api.put(endpoint(name, &self.upstreams[0]));
+    }
+
+    /// Gives `payments` the other endpoint: 0 or 1.
+    pub(crate) fn change(&self, upstream: usize) {
+        self.api.put(endpoint("payments", &self.upstreams[upstream]));
+    }
+
+    async fn answers(&self, upstream: usize) -> bool {
+        ask(&self.envoy, "payments").await.said("upstream") == UPSTREAMS[upstream]
+    }
+
+    pub(crate) async fn eventually_answers(&self, upstream: usize) {
+        eventually("the change arrives", async || self.answers(upstream).await).await;
+    }
+
+    /// The server that has the stream of Envoy.
+    async fn holder(&self) -> usize {
+        let has_stream = async |server: &ServeProcess| server.is_running() && server.metric("streams").await == 1.0;
+        eventually("a server has the stream", async || {
+            join_all(self.servers.iter().map(has_stream)).await.contains(&true)
+        })
+        .await;
+        join_all(self.servers.iter().map(has_stream)).await.iter().position(|has| *has).unwrap()
+    }
+
+    /// Ends the load. No request may have failed, and Envoy may have refused nothing.
+    pub(crate) async fn end(self) {
+        let refused = self.envoy.stats("update_rejected").await.unwrap();
+        assert!(refused.values().all(|count| *count == 0), "{refused:?}");
+        self.end_with_refusals().await;
+    }
+
+    /// The same where Envoy had to refuse what it was sent.
+    pub(crate) async fn end_with_refusals(self) {
+        sleep(Duration::from_millis(300)).await;
+        let requests = self.load.stop().await;
+        assert!(requests > 100, "only {requests} requests");
+        println!("{requests} requests, {} connections to servers", self.network.opened());
+    }
+}
+
+/// The only EndpointSlice of a Service, so that a change replaces the endpoint in one step.
+fn endpoint(name: &str, upstream: &TestUpstream) -> Value {
+    let mut slice = slice(&format!("shop/{name}"), upstream, &json!({}));
+    slice["metadata"]["name"] = name.into();
+    slice
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_are_killed() {
+    let mut world = World::start(2).await;
+    let first = world.holder().await;
+    let other = 1 - first;
+    world.servers[first].kill();
+    world.change(1);
+    world.eventually_answers(1).await;
+    // What Envoy knew costs no bytes: only the change was sent.
+    let sent = |kind: &str| format!("resources_total{{type=\"{kind}\"}}");
+    assert_eq!(world.servers[other].metric(&sent("filter")).await, 0.0);
+    assert_eq!(world.servers[other].metric(&sent("cluster")).await, 0.0);
+    assert_eq!(world.servers[other].metric(&sent("endpoints")).await, 1.0);
+    world.servers[other].kill();
+    world.change(0);
+    sleep(Duration::from_secs(2)).await;
+    assert!(world.answers(1).await, "nothing expires");
+    for server in &mut world.servers {
+        server.restart().await;
+    }
+    world.eventually_answers(0).await;
+    world.end().await;
+}
+
+/// A paused server takes connections and answers nothing. Envoy's pings find it, and the next connection leads to another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_paused() {
+    let world = World::start(2).await;
+    let paused = world.holder().await;
+    world.servers[paused].signal("STOP");
+    world.change(1);
+    world.eventually_answers(1).await;
+    world.servers[paused].signal("CONT");
+    world.change(0);
+    world.eventually_answers(0).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_network_is_slow() {
+    let world = World::start(1).await;
+    world.network.set(Condition::Throttled(2_000));
+    for number in 0..40 {
+        world.change(number % 2);
+        sleep(Duration::from_millis(25)).await;
+    }
+    world.eventually_answers(1).await;
+    world.network.set(Condition::Good);
+    world.change(0);
+    world.eventually_answers(0).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_cut() {
+    let world = World::start(1).await;
+    for (number, bytes) in [1, 9, 60, 200, 700, 1_500, 4_000].into_iter().enumerate() {
+        world.network.set(Condition::Cut(bytes));
+        world.change(number % 2);
+        world.network.end_connections();
+        sleep(Duration::from_millis(700)).await;
+    }
+    world.network.set(Condition::Good);
+    world.change(1);
+    world.eventually_answers(1).await;
+    world.end().await;
+}
+
+/// Connections stay open and carry nothing, as after a firewall forgot them. Pings of Envoy end them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_network_is_silent() {
+    let world = World::start(1).await;
+    let before = world.network.opened();
+    world.network.set(Condition::Silent);
+    world.change(1);
+    eventually("Envoy connects again", async || world.network.opened() > before).await;
+    assert!(world.answers(0).await, "nothing expires");
+    world.network.set(Condition::Good);
+    world.eventually_answers(1).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_is_away_slow_and_back_in_time() {
+    let mut world = World::start(1).await;
+    world.api.stop();
+    sleep(Duration::from_secs(2)).await;
+    world.change(1);
+    world.api.listen().await.unwrap();
+    world.eventually_answers(1).await;
+
+    world.api.fall_silent(true);
+    world.api.cut();
+    sleep(Duration::from_secs(2)).await;
+    world.change(0);
+    world.api.fall_silent(false);
+    world.eventually_answers(0).await;
+
+    // Watches that are too old get a 410, and everything is listed again.
+    world.api.fail("endpointslices", &[410]);
+    world.api.cut();
+    world.change(1);
+    world.eventually_answers(1).await;
+
+    // A restored etcd is older: what is served follows it, since it is what the cluster is now.
+    let backup = world.api.snapshot();
+    world.change(0);
+    world.eventually_answers(0).await;
+    world.api.stop();
+    eventually("watches fail", async || world.servers[0].metric("failing").await > 0.0).await;
+    world.api.restore(backup);
+    world.api.listen().await.unwrap();
+    world.eventually_answers(1).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_are_upgraded_one_by_one() {
+    let mut world = World::start(2).await;
+    world.network.lead_to(&[world.servers[0].port]);
+    world.network.end_connections();
+    eventually("the first has the stream", async || world.servers[0].metric("streams").await == 1.0).await;
+    // As in a rolling update: the new one is ready, new connections lead to it, and the old one gets SIGTERM.
+    world.network.lead_to(&[world.servers[1].port]);
+    assert_eq!(world.servers[0].end().await, Some(0), "{}", world.servers[0].log());
+    eventually("the second has the stream", async || world.servers[1].metric("streams").await == 1.0).await;
+    for kind in ["filter", "cluster", "endpoints"] {
+        let sent = world.servers[1].metric(&format!("resources_total{{type=\"{kind}\"}}")).await;
+        assert_eq!(sent, 0.0, "{kind}: Envoy knows all of it");
+    }
+    world.change(1);
+    world.eventually_answers(1).await;
+    world.end().await;
+}
+
+/// A server whose watches have failed for 30 s may know less than the one before it: it refuses an Envoy that brings versions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_server_takes_nobody_back_in_time() {
+    let api = Network::to(&[]).await;
+    let port = api.port;
+    let world = World::start_with(3, |real| {
+        api.lead_to(&[real.address().port()]);
+        vec![([127, 0, 0, 1], port).into(), real.address(), real.address()]
+    })
+    .await;
+    api.set(Condition::Down);
+    let fresh = [world.servers[1].port, world.servers[2].port];
+    world.network.lead_to(&fresh);
+    world.network.end_connections();
+    // Names that nobody uses change all the time, so that a whole table would differ too.
+    for number in 0..34 {
+        world.api.put(service(&format!("shop/churn-{number}")));
+        world.change(number % 2);
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(world.servers[0].metric("stale").await, 1.0);
+    world.eventually_answers(1).await;
+    sleep(Duration::from_millis(200)).await;
+    drop(world.load.take_answers("payments"));
+    let refused = "streams_closed_total{reason=\"stale\"}";
+    for _ in 0..4 {
+        world.network.lead_to(&[world.servers[0].port, fresh[0], fresh[1]]);
+        world.network.end_connections();
+        sleep(Duration::from_secs(2)).await;
+    }
+    assert!(world.servers[0].metric(refused).await > 0.0, "{}", world.servers[0].log());
+    assert_eq!(world.load.take_answers("payments"), ["two"], "nobody was taken back in time");
+    // It serves again as soon as it knows what the others know.
+    api.set(Condition::Good);
+    eventually("it is current", async || world.servers[0].metric("stale").await == 0.0).await;
+    world.network.lead_to(&[world.servers[0].port]);
+    world.network.end_connections();
+    eventually("it has the stream", async || world.servers[0].metric("streams").await == 1.0).await;
+    assert_eq!(world.load.take_answers("payments"), ["two"]);
+    world.change(0);
+    world.eventually_answers(0).await;
+    world.end().await;
+}
+
+/// The brake is for objects that vanish from a list. A zone that fails is a third of all endpoints, and passes at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_of_three_is_lost() {
+    let world = World::start(1).await;
+    let in_zone = |number: usize, zone: &str, is_ready: bool| {
+        let address = format!("10.244.{number}.{}", zone.len());
+        let mut slice = slice(
+            &format!("shop/many-{number}"),
+            &world.upstreams[0],
+            &json!({"addresses": [address], "zone": zone, "conditions": {"ready": is_ready}}),
+        );
+        slice["metadata"]["name"] = format!("many-{number}-{zone}").into();
+        slice
+    };
+    let zones = ["a", "bb", "ccc"];
+    for number in 0..60 {
+        world.api.put(service(&format!("shop/many-{number}")));
+        zones.iter().for_each(|zone| world.api.put(in_zone(number, zone, true)));
+    }
+    let held = async || {
+        let mut held = 0.0;
+        for kind in ["Service", "EndpointSlice"] {
+            held += world.servers[0].metric(&format!("brake_held{{kind=\"{kind}\"}}")).await;
+        }
+        held
+    };
+    // Readiness first, and then the objects themselves.
+    (0..60).for_each(|number| world.api.put(in_zone(number, "ccc", false)));
+    world.change(1);
+    world.eventually_answers(1).await;
+    assert_eq!(held().await, 0.0);
+    (0..60).for_each(|number| world.api.delete(&in_zone(number, "ccc", false)));
+    world.change(0);
+    world.eventually_answers(0).await;
+    assert_eq!(held().await, 0.0);
+    let slices = "objects{kind=\"EndpointSlice\"}";
+    eventually("they are gone", async || world.servers[0].metric(slices).await == 123.0).await;
+    world.end().await;
+}
+
+/// A day back and forth. What is served goes by versions of content and by a clock that cannot be set.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clock_is_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let (library, offset) = (directory.path().join("clock.so"), directory.path().join("offset"));
+    let source = repository().join("crates/cli/tests/serve/clock.c");
+    let cc = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status().unwrap();
+    assert!(cc.success());
+    fs::write(&offset, "0").unwrap();
+    let mut world = World::start(1).await;
+    world.servers[0].kill();
+    let text = |path: &Path| path.display().to_string();
+    world.servers[0].environment =
+        vec![("LD_PRELOAD".to_owned(), text(&library)), ("CLOCK_OFFSET".to_owned(), text(&offset))];
+    world.servers[0].restart().await;
+    let now = world.servers[0].metric("last_update_timestamp_seconds").await;
+    for (number, seconds) in [-86_400, 86_400, 0].into_iter().enumerate() {
+        fs::write(&offset, seconds.to_string()).unwrap();
+        world.change((number + 1) % 2);
+        world.eventually_answers((number + 1) % 2).await;
+        let later = world.servers[0].metric("last_update_timestamp_seconds").await;
+        assert!((later - now - f64::from(seconds)).abs() < 600.0, "the clock was not set: {now}, {later}");
+    }
+    assert_eq!(world.servers[0].metric("stale").await, 0.0);
+    world.end().await;
+}
