@@ -61,6 +61,15 @@ fn single_stack_services_ignore_slices_of_the_other_family() {
     says(&run, &["none has an IPv4 address, the Service's only family", "so kube-proxy ignores its EndpointSlice"]);
     let dual = cluster.replace("ipFamilies: [IPv4]", "ipFamilies: [IPv4, IPv6]");
     says(&explain(&dual, &["web", "-n", "shop"]), &["2 of 2 endpoints can serve by IPv6"]);
+    // Without the field, the only cluster IP has the only family.
+    let by_address = cluster.replace("ipFamilies: [IPv4], ", "");
+    assert_eq!(explain(&by_address, &["web", "-n", "shop"]).status, 1);
+    says(&byname_with_input(&["compile"], by_address.as_bytes()), &[r#""ipFamilies":["IPv4"]"#]);
+    // An API server adds the other family to such a manifest.
+    let manifest = cluster.replace("ipFamilies: [IPv4]", "ipFamilies: [IPv4], ipFamilyPolicy: PreferDualStack");
+    assert_eq!(explain(&manifest, &["web", "-n", "shop"]).status, 0);
+    let of_api = manifest.replace("metadata: {name: web, ", "metadata: {name: web, uid: u1, ");
+    assert_eq!(explain(&of_api, &["web", "-n", "shop"]).status, 1);
     // The Service says its family only if that matters: tables stay small.
     says(&byname_with_input(&["compile"], cluster.as_bytes()), &[r#""ipFamilies":["IPv4"]"#]);
     assert!(!byname_with_input(&["compile"], PART.as_bytes()).stdout.contains("ipFamilies"));
