@@ -179,6 +179,10 @@ fn configurations_of_other_versions_are_refused() {
             "base.yaml:1: document 1, version: \"0\" is not a configuration version that byname reads; write \"version\": 1",
         ),
         ("steering: {by: cluster}\n", "version"),
+        (
+            "version: 1\nrequires: [externalNames.mode, observe]\n",
+            "base.yaml:2: document 1, requires[1]: \"observe\" is a feature that this program does not know",
+        ),
     ] {
         fs::write(&file, text).expect("written");
         for command in [&["compile", "-n", "shop"] as &[&str], &["explain", "cart", "--from", "shop"]] {

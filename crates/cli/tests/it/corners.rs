@@ -642,3 +642,39 @@ fn compiles_ten_thousand_services_in_bounded_memory() {
     assert_eq!(run.status, 0, "{}", run.stderr);
     assert_eq!(run.stdout.lines().filter(|line| line.contains("\"addresses\"")).count(), 10_000);
 }
+
+/// The table separates entries of a list by white space, so a name with white space would be several.
+#[test]
+fn names_of_endpoints_with_white_space_are_refused_in_their_slice() {
+    let slice = PART.split_once("endpoints: ").expect("a slice").0;
+    for (endpoint, expected) in [
+        ("hostname: 'a b'", "endpoints[0].hostname: \"a b\" is not a lower-case DNS label"),
+        ("hostname: A_b", "endpoints[0].hostname: \"A_b\" is not a lower-case DNS label"),
+        (
+            "hints: {forZones: [{name: z1}, {name: 'z 2'}]}",
+            "endpoints[0].hints: \"z 2\" is not the name of a zone or node",
+        ),
+        ("hints: {forNodes: [{name: \"n\\t1\"}]}", "endpoints[0].hints: \"n\\t1\" is not the name of a zone or node"),
+    ] {
+        let cluster = format!("{slice}endpoints: [{{addresses: [10.1.0.1], {endpoint}}}]\n");
+        let run = byname_with_input(&["compile"], cluster.as_bytes());
+        let error = format!("EndpointSlice shop/web-1, {expected}");
+        assert!(run.status == 2 && run.stderr.contains(&error), "{endpoint}: {}", run.shown());
+        let lint = byname_with_input(&["lint"], cluster.as_bytes());
+        assert!(lint.status == 1 && lint.stdout.contains(&error), "{endpoint}: {}", lint.shown());
+    }
+    for list in ["[\"10.0.0.1 10.0.0.2\"]", "['']", "[\" 10.0.0.1\"]"] {
+        let service = format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: w, namespace: shop}}, spec: {{clusterIPs: {list}, ports: [{{port: 80}}]}}}}"
+        );
+        let run = byname_with_input(&["compile"], service.as_bytes());
+        assert!(run.status == if list == "['']" { 0 } else { 2 }, "{list}: {}", run.shown());
+    }
+    // The endpoints of an Endpoints object too.
+    let endpoints = "apiVersion: v1\nkind: Service\nmetadata: {name: w, namespace: shop}\nspec: {clusterIP: 10.0.0.1}\n---\n\
+                     apiVersion: v1\nkind: Endpoints\nmetadata: {name: w, namespace: shop}\n\
+                     subsets: [{addresses: [{ip: 10.1.0.1, hostname: 'a b'}], ports: [{port: 80}]}]\n";
+    let run = byname_with_input(&["compile"], endpoints.as_bytes());
+    let error = "Endpoints shop/w, subsets[0].addresses[0].hostname: \"a b\" is not";
+    assert!(run.status == 2 && run.stderr.contains(error), "{}", run.shown());
+}
