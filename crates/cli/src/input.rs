@@ -26,7 +26,7 @@ use std::{
 pub use directory::{Excluded, files};
 
 pub use error::{InputError, InputErrors, SourceLocation, messages};
-pub use field::Field;
+pub use field::{Field, Step};
 pub use file::counted;
 pub use node::{InputNode, InputValue, RepeatedField, Unreadable};
 pub use object::RawObject;

@@ -64,12 +64,28 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 #[must_use]
 pub fn is_read(api_version: &str, kind: &str) -> bool {
     let group = match kind {
-        "Service" | "Endpoints" | "Pod" | "Node" | "Namespace" => "",
-        "EndpointSlice" => "discovery.k8s.io",
+        "Namespace" => "",
         "Ingress" => "networking.k8s.io",
-        "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute" => "gateway.networking.k8s.io",
+        "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute" | "ReferenceGrant" => "gateway.networking.k8s.io",
+        "Route" => "route.openshift.io",
+        _ => return decides_names(api_version, kind),
+    };
+    is_of_group(api_version, group)
+}
+
+/// Whether objects of this `apiVersion` and kind decide what names resolve to, and which endpoints serve them. Of the kinds that
+/// byname reads, the others are ways in from outside. An empty `apiVersion` is unknown.
+#[must_use]
+pub fn decides_names(api_version: &str, kind: &str) -> bool {
+    let group = match kind {
+        "Service" | "Endpoints" | "Pod" | "Node" => "",
+        "EndpointSlice" => "discovery.k8s.io",
         _ => return false,
     };
+    is_of_group(api_version, group)
+}
+
+fn is_of_group(api_version: &str, group: &str) -> bool {
     api_version.is_empty() || group == group_and_version(api_version).0
 }
 
@@ -124,14 +140,14 @@ impl ClusterState {
     /// # Errors
     /// If the input is invalid: every error in it.
     pub fn read(sources: &[Source], progress: &mut dyn FnMut(u64)) -> Result<Self, InputErrors> {
-        let options = ReadOptions { is_read, excluded: Excluded::default(), is_strict: true };
+        let options = ReadOptions { is_needed: is_read, excluded: Excluded::default(), is_strict: true };
         Self::read_with(sources, &options, progress).map(|(cluster, _)| cluster)
     }
 
     /// Reads a cluster with `options`, and reports the bytes read to `progress`. Returns what was left out as well.
     ///
     /// # Errors
-    /// If an object that byname reads is invalid: every error in the input.
+    /// If an object that is needed is invalid: every error in the input.
     pub fn read_with(
         sources: &[Source],
         options: &ReadOptions,
@@ -327,18 +343,15 @@ impl ClusterState {
             ("", "Endpoints") => {
                 self.count("Endpoints", &raw);
                 let (name, object) = namespaced(&raw, |endpoints: &Endpoints| &endpoints.metadata)?;
-                let place = object.place.clone();
                 let endpoints = EndpointsObject::of(object);
                 match self.endpoints.entry(name) {
                     Entry::Vacant(free) => drop(free.insert(endpoints)),
                     Entry::Occupied(other) if other.get().is_same(&endpoints) => {}
+                    Entry::Occupied(mut other) if endpoints.source.replaces(&other.get().source) => {
+                        other.insert(endpoints);
+                    }
                     Entry::Occupied(other) => {
-                        let problem = InputError::at(
-                            &place,
-                            "differs from another object of the same name",
-                            "keep one of the two",
-                        );
-                        return Err(problem.with_object(format!("Endpoints {}", other.key())));
+                        return Err(differs("Endpoints", other.key(), &other.get().source, &endpoints.source));
                     }
                 }
                 Ok(())
@@ -379,7 +392,7 @@ impl ClusterState {
                 Ok(())
             }
             (group, kind) if mesh_rule::is_mesh_rule(group, kind) => {
-                let Ok(rule) = sourced::<mesh_rule::MeshRuleObject>(&raw) else { return self.skip(raw) };
+                let rule = sourced::<mesh_rule::MeshRuleObject>(&raw)?;
                 self.count("MeshRule", &raw);
                 let name = key(&format!("{}/", raw.kind), &raw, &rule.object.metadata)?;
                 let Some(rule) = rule.filter_map(|rule| rule.into_rule(&raw.kind)) else { return Ok(()) };
@@ -391,8 +404,7 @@ impl ClusterState {
                     return Ok(());
                 }
                 let Some(kind) = workload::kind(group, kind) else { return self.skip(raw) };
-                // Only lint reads workloads, so an unreadable one must not stop the other commands.
-                let Ok(workload) = sourced::<workload::WorkloadObject>(&raw) else { return self.skip(raw) };
+                let workload = sourced::<workload::WorkloadObject>(&raw)?;
                 self.count("Workload", &raw);
                 let name = key(&format!("{kind}/"), &raw, &workload.object.metadata)?;
                 if let Some(workload) = workload.filter_map(|workload| workload.into_workload(kind)) {
@@ -462,12 +474,14 @@ fn add<K: Ord + std::fmt::Display, T: PartialEq>(
             other.insert(object);
             Ok(())
         }
-        Entry::Occupied(other) => {
-            let reason = format!("differs from the object of the same name at {}", other.get().place);
-            let problem = InputError::at(&object.place, reason, "keep one of the two");
-            Err(problem.with_object(format!("{kind} {}", other.key())))
-        }
+        Entry::Occupied(other) => Err(differs(kind, other.key(), other.get(), &object)),
     }
+}
+
+/// The error of a second object of one name.
+fn differs<T>(kind: &str, name: &impl std::fmt::Display, earlier: &Sourced<T>, later: &Sourced<T>) -> InputError {
+    let reason = format!("differs from the object of the same name at {}", earlier.place);
+    InputError::at(&later.place, reason, "keep one of the two").with_object(format!("{kind} {name}"))
 }
 
 fn namespaced<T: DeserializeOwned>(

@@ -37,7 +37,7 @@ fn fixtures() -> PathBuf {
 }
 
 fn read(path: &Path) -> LintInput {
-    let options = ReadOptions { is_read, excluded: Excluded::default(), is_strict: true };
+    let options = ReadOptions { is_needed: is_read, excluded: Excluded::default(), is_strict: true };
     LintInput::read(&[Source::Path(path.to_owned())], &options, &mut |_| ()).unwrap().0
 }
 
@@ -548,7 +548,7 @@ endpoints: [{{addresses: ['{first}']{hint}}}, {{addresses: ['{second}']{hint}}}]
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: shop}
-spec: {clusterIP: 10.96.0.10, ports: [{port: 80}]}
+spec: {clusterIP: 10.96.0.10, ipFamilies: [IPv4, IPv6], ports: [{port: 80}]}
 ";
     let (v4, v6) = (["10.244.1.9", "10.244.2.9"], ["fd00::1:9", "fd00::2:9"]);
     let node = ", hints: {forNodes: [{name: node-1}]}";

@@ -79,6 +79,8 @@ pub const MAX_QUOTED_CHARS: usize = 80;
 pub const MAX_KEY_CHARS: usize = 2 * MAX_LABEL_BYTES + 1;
 /// The words of the JSON parser as an error repeats them.
 pub const MAX_SYNTAX_ERROR_CHARS: usize = 400;
+/// Ports of a Service as a local reply or a trace lists them.
+pub const MAX_LISTED_PORTS: usize = 16;
 /// Errors that are listed when a configuration is refused; the rest are counted.
 pub const MAX_LISTED_ERRORS: usize = 20;
 /// A whole configuration, as pushed.

@@ -183,7 +183,7 @@ impl Files {
 /// Reads a cluster. Files that hold other things than Kubernetes objects are skipped. Any other file has to be read completely: it
 /// may be half written, and a Service that is left out would lose its name.
 fn read_complete(sources: &[Source]) -> Result<ClusterState, InputErrors> {
-    let options = ReadOptions { is_read: kubernetes::is_read, excluded: Excluded::default(), is_strict: false };
+    let options = ReadOptions { is_needed: kubernetes::decides_names, excluded: Excluded::default(), is_strict: false };
     let (cluster, left_out) = ClusterState::read_with(sources, &options, &mut |_| {})?;
     left_out.into_incomplete().or(cluster)
 }

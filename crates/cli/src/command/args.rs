@@ -125,11 +125,11 @@ pub(super) struct Leniency {
 }
 
 impl Leniency {
-    /// The options to read objects for which `is_read` holds.
-    pub(super) fn options(&self, is_read: fn(&str, &str) -> bool) -> ReadOptions {
+    /// The options to read objects, of which those are needed for which `is_needed` holds.
+    pub(super) fn options(&self, is_needed: fn(&str, &str) -> bool) -> ReadOptions {
         // Each pattern was checked when it was parsed.
         let excluded = Excluded::new(&self.exclude).unwrap_or_default();
-        ReadOptions { is_read, excluded, is_strict: self.strict }
+        ReadOptions { is_needed, excluded, is_strict: self.strict }
     }
 }
 
@@ -143,7 +143,8 @@ impl Input {
     /// # Errors
     /// If the input is invalid, or has no Service.
     pub(super) fn read(&self) -> Result<ClusterState, InputErrors> {
-        let (cluster, left_out) = self.read_sources(&self.sources(), ClusterState::read_with)?;
+        let options = self.leniency.options(kubernetes::decides_names);
+        let (cluster, left_out) = self.read_sources(&self.sources(), &options, ClusterState::read_with)?;
         // What is missing comes first: it is why nothing else is printed.
         let has_services = !cluster.services.is_empty();
         if !has_services {
@@ -157,7 +158,8 @@ impl Input {
 
     /// Reads the objects that lint checks, which may have no Service, and reports on the standard error what was left out.
     pub(super) fn read_any(&self) -> Result<LintInput, InputErrors> {
-        let (objects, left_out) = self.read_sources(&self.sources(), LintInput::read)?;
+        let options = self.lint_options();
+        let (objects, left_out) = self.read_sources(&self.sources(), &options, LintInput::read)?;
         say_left_out(&left_out);
         say_skipped(&objects.cluster.skipped);
         Ok(objects)
@@ -168,7 +170,7 @@ impl Input {
     /// # Errors
     /// Those of all files.
     pub(super) fn read_each(&self, each: &mut dyn FnMut(&LintInput)) -> Result<(), InputErrors> {
-        let options = self.options();
+        let options = self.lint_options();
         let (files, mut left_out) = input::files_of(&self.sources(), &options)?;
         say_if_waiting(&files);
         let mut problems = InputErrors::default();
@@ -200,7 +202,8 @@ impl Input {
         self.leniency.strict
     }
 
-    fn options(&self) -> ReadOptions {
+    /// Lint checks the ways in from outside too.
+    fn lint_options(&self) -> ReadOptions {
         self.leniency.options(kubernetes::is_read)
     }
 
@@ -214,11 +217,11 @@ impl Input {
     fn read_sources<T>(
         &self,
         sources: &[Source],
+        options: &ReadOptions,
         read: impl FnOnce(&[Source], &ReadOptions, &mut dyn FnMut(u64)) -> Result<T, InputErrors>,
     ) -> Result<T, InputErrors> {
         say_if_waiting(sources);
-        let options = self.options();
         let mut progress = ReadProgress::new(sources, &options.excluded);
-        read(sources, &options, &mut |bytes| progress.add(bytes))
+        read(sources, options, &mut |bytes| progress.add(bytes))
     }
 }

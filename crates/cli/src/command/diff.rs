@@ -66,7 +66,7 @@ enum DiffFormat {
 impl Diff {
     fn read(&self, name: &str) -> anyhow::Result<(SideInput, LeftOut)> {
         let source = Source::new(name);
-        let options = self.leniency.options(SideInput::is_read);
+        let options = self.leniency.options(SideInput::is_needed);
         let mut progress = ReadProgress::new(std::slice::from_ref(&source), &options.excluded);
         SideInput::read(&source, &options, &mut |bytes| progress.add(bytes))
     }

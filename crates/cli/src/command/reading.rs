@@ -34,12 +34,14 @@ pub(super) fn say_skipped(skipped: &BTreeMap<String, usize>) {
     note(&format!("skipped {objects} of kinds that byname does not read: {}", kinds.join(", ")));
 }
 
-/// Warns of every document that cannot be read, and notes the files that are not meant for Kubernetes.
+/// Warns of every document that cannot be read and every object that does not fit its kind, and notes the files that are not
+/// meant for Kubernetes.
 pub(super) fn say_left_out(left_out: &LeftOut) {
-    let LeftOut { problems, special, foreign, empty } = left_out;
-    problems.messages().for_each(|problem| warn(&format!("left out: {problem}")));
-    if problems.count() > 1 {
-        note(&format!("left out {} documents and files; --strict makes this an error", problems.count()));
+    let LeftOut { problems, unfit, special, foreign, empty } = left_out;
+    problems.messages().chain(unfit.messages()).for_each(|problem| warn(&format!("left out: {problem}")));
+    let left_out = problems.count() + unfit.count();
+    if left_out > 1 {
+        note(&format!("left out {left_out} documents and files; --strict makes this an error"));
     }
     special.messages().for_each(|reason| note(&format!("skipped: {reason}")));
     let files: Vec<&str> = foreign.iter().chain(empty).map(|file| &**file).collect();

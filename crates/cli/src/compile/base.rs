@@ -36,6 +36,16 @@ impl Base {
                 .with_field(unreadable.field)
         })?;
         let base = Self { config, file: Some(Sourced { object: (), place, lines: Lines::new(&node), version: 0 }) };
+        // The program writes what its output requires, so that the filter would not see this.
+        let mut required = base.config.requires.iter().enumerate();
+        if let Some((index, name)) = required.find(|(_, name)| !wire::FEATURES.contains(&name.as_str())) {
+            let reason = format!("{name:?} is a feature that this program does not know");
+            return Err(base.problem(
+                Field::from(["requires"]).item(index),
+                reason,
+                "update byname, or remove the feature",
+            ));
+        }
         if base.config.table.packed.is_some() {
             return Err(base.problem(
                 ["table", "packed"],

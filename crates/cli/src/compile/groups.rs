@@ -7,8 +7,9 @@ use std::{
 
 use byname_core::wire;
 
-use crate::kubernetes::{
-    ClusterState, EndpointView, ObjectError, ServiceView, SlicePortView, SliceView, TransportProtocol,
+use crate::{
+    input::Field,
+    kubernetes::{ClusterState, EndpointView, ObjectError, ServiceView, SlicePortView, SliceView, TransportProtocol},
 };
 
 /// The properties that the endpoints of a group share.
@@ -88,14 +89,23 @@ pub(super) fn compile(
         let ports = ports(&slice, service)?;
         let other_ports = other_ports(&slice, view);
         for endpoint in slice.endpoints() {
+            let problem =
+                |field: Field, reason: String, fix: &str| slice.source.problem(slice.object_name(), field, reason, fix);
             let address = endpoint.ip().ok_or_else(|| {
-                slice.source.problem(
-                    slice.object_name(),
-                    endpoint.address_field(0),
-                    format!("{:?} is not an IP address", endpoint.address),
-                    "write an IPv4 or IPv6 address without port or zone",
-                )
+                let reason = format!("{:?} is not an IP address", endpoint.address);
+                problem(endpoint.address_field(0), reason, "write an IPv4 or IPv6 address without port or zone")
             })?;
+            if let Some(wrong) = endpoint.hostname().filter(|hostname| !byname_core::is_label(hostname)) {
+                let reason = format!("{wrong:?} is not a lower-case DNS label");
+                let fix = "use a-z, 0-9 and '-' (not first or last), at most 63 bytes";
+                return Err(problem(endpoint.field().field("hostname"), reason, fix));
+            }
+            // In the table white space separates hints.
+            let mut hints = endpoint.hinted_zones().chain(endpoint.hinted_nodes());
+            if let Some(wrong) = hints.find(|hint| hint.contains(char::is_whitespace)) {
+                let reason = format!("{wrong:?} is not the name of a zone or node");
+                return Err(problem(endpoint.field().field("hints"), reason, "remove the white space"));
+            }
             let shared =
                 Shared { other_ports: other_ports.clone(), ..shared(&endpoint, ports.clone(), &wanted, cluster) };
             let hostname = endpoint.hostname().unwrap_or_default();

@@ -59,7 +59,7 @@ pub(super) fn compile(
     }
     let mut service = wire::Service {
         service_type,
-        cluster_ips: view.cluster_ips().collect(),
+        cluster_ips: fields.cluster_ips(),
         ports: view.ports().map(|port| fields.port(port)).collect(),
         publish_not_ready_addresses: view.publishes_not_ready(),
         internal_traffic_policy: match spec.internal_traffic_policy.as_deref() {
@@ -117,6 +117,19 @@ fn ip_families(view: ServiceView<'_>) -> Vec<wire::IpFamily> {
 }
 
 impl ServiceFields<'_> {
+    /// The cluster IPs, which the core checks. In the table white space separates them, so that one with white space would be two.
+    fn cluster_ips(&mut self) -> wire::StringList {
+        let is_one = |text: &str| !text.contains(char::is_whitespace);
+        let view = self.service;
+        if let Some(wrong) = view.cluster_ips().find(|text| !is_one(text)) {
+            let listed = view.spec.cluster_ips.as_ref().is_some_and(|ips| !ips.is_empty());
+            let field = ["spec", if listed { "clusterIPs" } else { "clusterIP" }];
+            let fix = "write an IPv4 or IPv6 address without brackets, port or zone";
+            self.add(field, format!("{wrong:?} is not an IP address"), fix);
+        }
+        view.cluster_ips().filter(|text| is_one(text)).collect()
+    }
+
     /// The port in the table. A number that is no port becomes 0.
     fn port(&mut self, view: ServicePortView<'_>) -> wire::ServicePort {
         let number = u16::try_from(view.number).unwrap_or_default();

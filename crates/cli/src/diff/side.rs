@@ -119,10 +119,10 @@ impl SideInput {
         Ok((input, left_out))
     }
 
-    /// Whether objects of this `apiVersion` and kind are read. An empty `apiVersion` is unknown.
+    /// Whether a state needs objects of this `apiVersion` and kind. An empty `apiVersion` is unknown.
     #[must_use]
-    pub fn is_read(api_version: &str, kind: &str) -> bool {
-        kubernetes::is_read(api_version, kind) || istio::may_be_deployed(kind)
+    pub fn is_needed(api_version: &str, kind: &str) -> bool {
+        kubernetes::decides_names(api_version, kind) || istio::may_be_deployed(kind)
     }
 
     /// Whether it holds a Service. A configuration is what it is.

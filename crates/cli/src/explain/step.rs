@@ -43,7 +43,7 @@ impl ExplainedStep {
                 let is_fine = matches!(outcome, FallbackOutcome::Inside | FallbackOutcome::Outside { .. });
                 ("fallback", Some(to.to_string()), is_fine)
             }
-            CoreStep::Port { matched, .. } => ("port", None, matched.is_some()),
+            CoreStep::Port { matched, .. } => ("port", None, matched.is_ok()),
             CoreStep::OtherPort { .. } => ("port", None, false),
             CoreStep::PodPort { only, .. } => ("port", None, only.is_none()),
             CoreStep::Endpoints(outcome) => {
@@ -86,7 +86,7 @@ pub(super) fn service<'c>(trace: &Trace, config: &'c Config) -> Option<&'c Servi
 /// The name of the port that the request reached.
 pub(super) fn port_name(trace: &Trace) -> Option<&str> {
     trace.steps.iter().rev().find_map(|step| match step {
-        CoreStep::Port { matched: Some(port), .. } => Some(&*port.name),
+        CoreStep::Port { matched: Ok(port), .. } => Some(&*port.name),
         _ => None,
     })
 }

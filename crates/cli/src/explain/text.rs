@@ -167,9 +167,8 @@ fn endpoint_table(endpoints: &[ExplainedEndpoint], lines: &mut Lines) {
         headers.push(header);
         rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
     }
-    let whole = aligned(&headers, &rows);
     // The last column is the only one of several words that may be wrapped.
-    let hang = whole.first().and_then(|header| header.find("WHY")).unwrap_or_default();
+    let (whole, hang) = aligned(&headers, &rows);
     if lines.layout.columns.is_none_or(|columns| columns >= hang + MIN_WHY_COLUMNS) {
         whole.iter().for_each(|row| lines.push(hang, row));
         return;
@@ -177,7 +176,7 @@ fn endpoint_table(endpoints: &[ExplainedEndpoint], lines: &mut Lines) {
     // Each reason has its own line on a narrow terminal.
     headers.pop();
     let reasons: Vec<String> = rows.iter_mut().filter_map(Vec::pop).collect();
-    let mut narrow = aligned(&headers, &rows).into_iter();
+    let mut narrow = aligned(&headers, &rows).0.into_iter();
     narrow.next().iter().for_each(|header| lines.push(0, header));
     for (row, reason) in narrow.zip(reasons) {
         lines.push(0, &row);
@@ -185,12 +184,16 @@ fn endpoint_table(endpoints: &[ExplainedEndpoint], lines: &mut Lines) {
     }
 }
 
-/// The lines of a table, the headers first.
-fn aligned(headers: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+/// The lines of a table, the headers first, and the column at which its last cells begin.
+fn aligned(headers: &[&str], rows: &[Vec<String>]) -> (Vec<String>, usize) {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(headers.iter().copied()).add_rows(rows.iter().cloned());
-    table.lines().map(|line| format!(" {}", line.trim_end())).collect()
+    let lines = table.lines().map(|line| format!(" {}", line.trim_end())).collect();
+    // A space stands before the table, and one before and behind each cell.
+    let widths = table.column_max_content_widths();
+    let before = widths.iter().rev().skip(1).map(|width| usize::from(*width) + 2).sum::<usize>();
+    (lines, 1 + before + 1)
 }
 
 fn address(endpoint: &ExplainedEndpoint) -> String {

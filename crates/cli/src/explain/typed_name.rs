@@ -24,6 +24,8 @@ const KINDS_WITHOUT_NAMES: [&str; 12] = [
     "daemonsets",
     "ds",
 ];
+/// Go's MySQL driver puts the address in parentheses: `user:password@tcp(db:3306)/name`.
+const GO_ADDRESS: &str = "tcp(";
 const EXAMPLE: &str = "pass the host that the client connects to, such as payments.prod:8080";
 
 /// A name as typed: the name that the client requests, and notes on how the text was read.
@@ -121,6 +123,9 @@ impl<'t> Split<'t> {
             // JDBC drivers put further words before the slashes: `mysql:loadbalance://`.
             return Self { scheme: scheme.split(':').next(), has_slashes: true, rest };
         }
+        if text.rsplit_once('@').is_some_and(|(_, hosts)| hosts.starts_with(GO_ADDRESS)) {
+            return Self { scheme: Some("mysql"), has_slashes: false, rest: text };
+        }
         match inner.split_once(':') {
             // `oracle:thin:@db:1521:sid` and `oracle:thin:@//db:1521/service`.
             Some((scheme, rest)) if driver.is_some() => {
@@ -148,7 +153,8 @@ fn is_opaque(scheme: &str) -> bool {
 fn authority(rest: &str) -> &str {
     let authority = rest.split(['/', '?', '#', ';']).next().unwrap_or_default();
     // Clients do not send user and password in the authority.
-    authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts)
+    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+    hosts.strip_prefix(GO_ADDRESS).and_then(|host| host.strip_suffix(')')).unwrap_or(hosts)
 }
 
 /// The endpoint of a gRPC target, `dns://server/endpoint`: the server is only asked for the endpoint's addresses.
@@ -183,10 +189,12 @@ fn kubernetes_name(text: &str, is_namespace: &dyn Fn(&str) -> bool, notes: &mut 
         _ => return Ok(text.split(['/', '?', '#']).next().unwrap_or_default().to_owned()),
     };
     let (name, port) = after.split_once(':').map_or((after, None), |(name, port)| (name, Some(port)));
-    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_label =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_name = is_label(name);
     let joined = |host: String| port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
     match before.to_ascii_lowercase().as_str() {
-        "svc" | "service" | "services" if is_name => {
+        "svc" | "service" | "services" if name.split('.').all(is_label) => {
             notes.push(format!("clients write {name} for the Service {text}"));
             Ok(joined(name.to_owned()))
         }

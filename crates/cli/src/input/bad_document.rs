@@ -1,4 +1,4 @@
-//! A document that cannot be read, and whether it may hold an object that byname reads.
+//! A document that cannot be read, and whether it may hold an object that is needed.
 
 use super::error::InputError;
 
@@ -80,8 +80,8 @@ impl TopLevel {
         self.is_other && self.kinds.is_empty() && self.api_versions.is_empty()
     }
 
-    /// Whether the document may hold an object of a kind that byname reads.
-    pub(super) fn may_hold(&self, is_read: fn(&str, &str) -> bool) -> bool {
+    /// Whether the document may hold an object of a kind that is needed.
+    pub(super) fn may_hold(&self, is_needed: fn(&str, &str) -> bool) -> bool {
         if self.is_foreign() {
             return false;
         }
@@ -89,14 +89,14 @@ impl TopLevel {
         if kinds().next().is_none() {
             return self.is_event || self.has_passed_items || self.has_items && !self.api_versions.is_empty();
         }
-        let is_kind_read = |kind: &str| {
+        let is_kind_needed = |kind: &str| {
             let mut versions = self.api_versions.iter();
             // The items of a List have their own kinds.
             kind.is_empty()
-                || versions.len() == 0 && is_read("", kind)
-                || versions.any(|version| is_read(version, kind))
+                || versions.len() == 0 && is_needed("", kind)
+                || versions.any(|version| is_needed(version, kind))
         };
-        kinds().any(is_kind_read)
+        kinds().any(is_kind_needed)
     }
 }
 

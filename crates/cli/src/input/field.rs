@@ -9,7 +9,24 @@ use byname_core::wire::PathElement;
 pub struct Field {
     text: String,
     /// The end of each step in `text`, which does not show it: a key may hold dots and brackets.
-    ends: Vec<usize>,
+    ends: Vec<StepEnd>,
+}
+
+/// Where a step ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct StepEnd {
+    at: usize,
+    /// The index, if the step is an element of a list.
+    index: Option<usize>,
+}
+
+/// A step of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'f> {
+    /// The field of this name.
+    Name(&'f str),
+    /// The element at this index.
+    Index(usize),
 }
 
 impl Field {
@@ -45,7 +62,17 @@ impl Field {
 
     /// This path, then the paths around it: the innermost first, the object itself last.
     pub fn outwards(&self) -> impl Iterator<Item = &str> {
-        self.ends.iter().rev().chain([&0]).filter_map(|end| self.text.get(..*end))
+        self.ends.iter().rev().map(|end| end.at).chain([0]).filter_map(|end| self.text.get(..end))
+    }
+
+    /// The steps, from the object down to the field.
+    pub fn steps(&self) -> impl Iterator<Item = Step<'_>> {
+        let starts = [0].into_iter().chain(self.ends.iter().map(|end| end.at));
+        starts.zip(&self.ends).map(|(start, end)| match end.index {
+            Some(index) => Step::Index(index),
+            // A dot stands before every name but the first.
+            None => Step::Name(self.text.get(start + usize::from(start > 0)..end.at).unwrap_or_default()),
+        })
     }
 
     pub(super) fn push_field(&mut self, name: &str) {
@@ -53,19 +80,19 @@ impl Field {
             self.text.push('.');
         }
         self.text.push_str(name);
-        self.ends.push(self.text.len());
+        self.ends.push(StepEnd { at: self.text.len(), index: None });
     }
 
     pub(super) fn push_item(&mut self, index: usize) {
         // Writing to a `String` cannot fail.
         let _ = write!(self.text, "[{index}]");
-        self.ends.push(self.text.len());
+        self.ends.push(StepEnd { at: self.text.len(), index: Some(index) });
     }
 
     /// Removes the last step.
     pub(super) fn pop(&mut self) {
         self.ends.pop();
-        self.text.truncate(self.ends.last().copied().unwrap_or_default());
+        self.text.truncate(self.ends.last().map_or(0, |end| end.at));
     }
 }
 
@@ -99,6 +126,14 @@ mod tests {
         ];
         assert_eq!(field.outwards().collect::<Vec<_>>(), outwards);
         assert_eq!(Field::default().outwards().collect::<Vec<_>>(), [""]);
+        let steps =
+            [Step::Name("metadata"), Step::Name("labels"), Step::Name("a.b/c[0]"), Step::Index(7), Step::Name("x")];
+        assert_eq!(field.steps().collect::<Vec<_>>(), steps);
+        let looks_like_steps = Field::from(["a", "[0]", ".b"]);
+        assert_eq!(
+            looks_like_steps.steps().collect::<Vec<_>>(),
+            [Step::Name("a"), Step::Name("[0]"), Step::Name(".b")]
+        );
     }
 
     #[test]

@@ -38,8 +38,8 @@ impl Source {
 /// How objects are read.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
-    /// Whether objects of this `apiVersion` and kind are read. An empty `apiVersion` is unknown.
-    pub is_read: fn(&str, &str) -> bool,
+    /// Whether objects of this `apiVersion` and kind are needed: one that is broken is an error. An empty `apiVersion` is unknown.
+    pub is_needed: fn(&str, &str) -> bool,
     /// The files and directories to leave out below a directory.
     pub excluded: Excluded,
     /// Whether everything that would be left out is an error.
@@ -51,6 +51,8 @@ pub struct ReadOptions {
 pub struct LeftOut {
     /// Documents and files that cannot be read, and documents that are no object beside others that are, each with the reason.
     pub problems: InputErrors,
+    /// Objects that do not fit their kind and are not needed, each with the reason.
+    pub unfit: InputErrors,
     /// Entries of directories that are neither file nor directory, such as FIFOs, each with the reason.
     pub special: InputErrors,
     /// Files whose documents are all no Kubernetes object, such as `kustomization.yaml`.
@@ -60,7 +62,7 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    /// The errors of all that may have held objects: everything but files of other programs.
+    /// The errors of all that may have held needed objects: everything but files of other programs and objects of other kinds.
     #[must_use]
     pub fn into_incomplete(self) -> InputErrors {
         let Self { mut problems, empty: files, .. } = self;
@@ -70,8 +72,9 @@ impl LeftOut {
 
     /// Adds all of `other`.
     pub fn append(&mut self, other: Self) {
-        let Self { problems, special, foreign, empty } = other;
+        let Self { problems, unfit, special, foreign, empty } = other;
         self.problems.append(problems);
+        self.unfit.append(unfit);
         self.special.append(special);
         self.foreign.extend(foreign);
         self.empty.extend(empty);
@@ -171,7 +174,7 @@ impl<'o> Reading<'o> {
             Ok(())
         });
         for object in watched.into_objects() {
-            self.problems.collect(each(object));
+            self.pass(object, each);
         }
         let Contents { objects, unreadable, foreign } = contents;
         match read {
@@ -204,8 +207,8 @@ impl<'o> Reading<'o> {
             None => (None, object),
         };
         let object = RawObject::new(object, file);
-        let is_read = (self.options.is_read)("", &object.kind);
-        if !object.looks_like_kubernetes() && !is_read {
+        let is_needed = (self.options.is_needed)("", &object.kind);
+        if !object.looks_like_kubernetes() && !is_needed {
             let fix = "correct it, or leave the file out with --exclude";
             let reason = "is not a Kubernetes object: it needs apiVersion and kind";
             contents.foreign.push(InputError::at(&object.place, reason, fix));
@@ -215,18 +218,27 @@ impl<'o> Reading<'o> {
         match object.of_a_kind() {
             Ok(object) => match event {
                 Some(event) => watched.put(&event, object),
-                None => self.problems.collect(each(object)),
+                None => self.pass(object, each),
             },
             Err(problem) => self.leave_out(problem),
+        }
+    }
+
+    /// Passes an object on. One that does not fit its kind is left out if it is not needed.
+    fn pass(&mut self, object: RawObject, each: &mut dyn FnMut(RawObject) -> Result<(), InputError>) {
+        let is_needed = (self.options.is_needed)(&object.api_version, &object.kind);
+        match each(object) {
+            Err(problem) if !is_needed && !self.options.is_strict => self.left_out.unfit.push(problem),
+            passed => self.problems.collect(passed),
         }
     }
 
     fn bad_document(&mut self, bad: BadDocument, only: bool, contents: &mut Contents) {
         let BadDocument { problem, top_level, remains } = bad;
         let is_needed = match remains {
-            Remains::Readable => top_level.may_hold(self.options.is_read),
+            Remains::Readable => top_level.may_hold(self.options.is_needed),
             // Nobody knows what the rest holds.
-            Remains::Unread => only || contents.objects > 0 || top_level.may_hold(self.options.is_read),
+            Remains::Unread => only || contents.objects > 0 || top_level.may_hold(self.options.is_needed),
             Remains::Lost => true,
         };
         if is_needed {

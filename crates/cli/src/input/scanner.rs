@@ -182,6 +182,14 @@ impl<'r> Scanner<'r> {
                     self.is_key_allowed = false;
                     self.skip_run(|byte| matches!(byte, b' ' | b'\t'));
                     self.is_json = self.peek(0) == b'{';
+                    // Files that were joined with separators have a mark behind each.
+                    if self.is_break(0) {
+                        self.skip_break();
+                        self.is_key_allowed = true;
+                        if self.is_byte_order_mark() {
+                            self.at += BYTE_ORDER_MARK.len();
+                        }
+                    }
                     return Ok(true);
                 }
                 b'{' if is_separated => {

@@ -17,6 +17,9 @@ pub struct DeployedConfiguration {
     pub read: Result<Box<wire::Config>, FieldErrors>,
     /// Whether the field is a text of JSON, so that its parts have no lines.
     is_text: bool,
+    /// What the reader says of a malformed value, without its place in JSON that nobody sees. `None` where the filter's own words
+    /// are needed: for a text of JSON, a packed table, and fields of a newer program, which only the filter leaves out.
+    malformed: Option<String>,
 }
 
 impl DeployedConfiguration {
@@ -29,7 +32,7 @@ impl DeployedConfiguration {
             "TrafficExtension" => (field.field("wasm").field("pluginConfig"), spec.get("wasm")?.get("pluginConfig")?),
             "EnvoyFilter" => {
                 let (field, text) = string_value(spec, field)?;
-                return Some(Self { field, read: read(text), is_text: true });
+                return Some(Self { field, read: read(text), is_text: true, malformed: None });
             }
             _ => return None,
         };
@@ -39,8 +42,14 @@ impl DeployedConfiguration {
             return None;
         }
         // Istio hands it to the filter as JSON. Every value has a form in JSON, so that this cannot fail.
-        let text = node.read::<Value>().map(|value| value.to_string()).unwrap_or_default();
-        Some(Self { field, read: read(&text), is_text: false })
+        let value = node.read::<Value>().unwrap_or_default();
+        let is_newer = value["minor"].as_u64().is_some_and(|minor| minor > u64::from(wire::MINOR));
+        let read = read(&value.to_string());
+        let malformed = match read {
+            Err(_) if !is_newer => serde_json::from_value::<wire::Config>(value).err().map(|error| error.to_string()),
+            _ => None,
+        };
+        Some(Self { field, read, is_text: false, malformed })
     }
 
     /// The field at `names` of this configuration, or the text that holds it.
@@ -57,9 +66,8 @@ impl DeployedConfiguration {
             let within = if error.path.elements().is_empty() { String::new() } else { format!("{}: ", error.path) };
             return (self.field.clone(), format!("{within}{}", error.problem()));
         }
-        let problem = match error.error_type {
-            // The place is one in JSON that nobody sees.
-            FieldErrorType::Malformed => error.problem().split(" at line ").next().unwrap_or_default().to_owned(),
+        let problem = match (error.error_type, &self.malformed) {
+            (FieldErrorType::Malformed, Some(words)) => format!("{}: {words}", error.error_type.reason()),
             _ => error.problem(),
         };
         (self.field.clone().below(error.path.elements()), problem)

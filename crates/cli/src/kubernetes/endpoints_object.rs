@@ -9,20 +9,24 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{Sourced, metadata::is_of_api};
+use super::{Lines, Sourced, metadata::is_of_api};
 use crate::input::Field;
 
 /// The label that keeps the control plane from mirroring an Endpoints object.
 const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
+/// The annotation of an object that programs elect their leader by; the control plane does not mirror those either.
+const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
 
 /// An Endpoints object as the EndpointSlices that mirror it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct EndpointsObject {
+    /// Its place and version.
+    pub(super) source: Sourced<()>,
     /// One EndpointSlice for each subset and IP family.
     pub(super) mirrors: Vec<EndpointsMirror>,
     /// Whether the object was read from an API server, where a controller keeps it current.
     pub(super) is_of_api: bool,
-    /// Whether the object forbids mirroring.
+    /// Whether the control plane does not mirror the object.
     pub(super) skips_mirror: bool,
 }
 
@@ -41,7 +45,8 @@ impl EndpointsObject {
     pub(super) fn of(object: Sourced<Endpoints>) -> Self {
         let Sourced { object: Endpoints { metadata, subsets }, place, lines, version } = object;
         let label = metadata.labels.as_ref().and_then(|labels| labels.get(SKIP_MIRROR));
-        let skips_mirror = label.is_some_and(|value| value == "true");
+        let is_of_election = metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(LEADER));
+        let skips_mirror = is_of_election || label.is_some_and(|value| value == "true");
         let mut mirrors = Vec::new();
         for (index, subset) in subsets.unwrap_or_default().into_iter().enumerate() {
             let field = Field::from(["subsets"]).item(index);
@@ -68,7 +73,8 @@ impl EndpointsObject {
                 mirrors.push(EndpointsMirror { source, fields, ports: field.clone().field("ports") });
             }
         }
-        Self { mirrors, is_of_api: is_of_api(&metadata), skips_mirror }
+        let source = Sourced { object: (), place, lines: Lines::default(), version };
+        Self { source, mirrors, is_of_api: is_of_api(&metadata), skips_mirror }
     }
 
     /// Whether both objects have the same endpoints.

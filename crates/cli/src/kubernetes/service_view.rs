@@ -124,13 +124,22 @@ impl<'c> ServiceView<'c> {
         cluster_ips(self.spec)
     }
 
-    /// `spec.ipFamilies`, the preferred family first.
+    /// `spec.ipFamilies`, the preferred family first. Without the field, the family of the only cluster IP.
     pub fn ip_families(&self) -> impl Iterator<Item = IpFamily> + use<'c> {
-        self.spec.ip_families.iter().flatten().filter_map(|family| match family.as_str() {
+        let listed = self.spec.ip_families.iter().flatten().filter_map(|family| match family.as_str() {
             "IPv4" => Some(IpFamily::IPv4),
             "IPv6" => Some(IpFamily::IPv6),
             _ => None,
-        })
+        });
+        let is_listed = self.spec.ip_families.as_ref().is_some_and(|families| !families.is_empty());
+        let of_address = (!is_listed && self.cluster_ips().count() == 1).then(|| self.address_family()).flatten();
+        listed.chain(of_address)
+    }
+
+    /// Whether the API server may add the other family to a manifest.
+    fn may_become_dual_stack(&self) -> bool {
+        let policy = self.spec.ip_family_policy.as_deref();
+        !self.is_of_api() && matches!(policy, Some("PreferDualStack" | "RequireDualStack"))
     }
 
     /// The family of its first cluster IP.
@@ -151,8 +160,8 @@ impl<'c> ServiceView<'c> {
             IpFamily::IPv4 => (IpFamily::IPv6, AddressType::IPv6),
             IpFamily::IPv6 => (IpFamily::IPv4, AddressType::IPv4),
         };
-        let is_virtual = matches!(self.form, ServiceForm::Virtual);
-        (is_virtual && self.slices().any(|slice| slice.address_type == of_other)).then_some(other)
+        let is_single_stack = matches!(self.form, ServiceForm::Virtual) && !self.may_become_dual_stack();
+        (is_single_stack && self.slices().any(|slice| slice.address_type == of_other)).then_some(other)
     }
 
     /// The Service's ports, of every protocol.

@@ -21,7 +21,7 @@ impl LintInput {
     /// Reads objects, and reports the bytes read to `progress`. Returns what was left out as well.
     ///
     /// # Errors
-    /// If an object that byname reads is invalid: every error in the input.
+    /// If an object that is needed is invalid: every error in the input.
     pub fn read(
         sources: &[Source],
         options: &ReadOptions,

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{input::Field, kubernetes::ObjectName};
+use crate::{
+    input::{Field, Step},
+    kubernetes::ObjectName,
+};
 
 /// A fix that a person can paste.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,26 +56,21 @@ impl Patch {
     }
 }
 
-/// The steps of a path: `spec`, `ports`, `[0]`.
-fn steps(field: &Field) -> Vec<&str> {
-    let mut paths: Vec<&str> = field.outwards().collect();
-    paths.reverse();
-    let pairs = paths.iter().zip(paths.iter().skip(1));
-    let steps = pairs.map(|(around, path)| path.strip_prefix(around).unwrap_or(path));
-    steps.map(|step| step.strip_prefix('.').unwrap_or(step)).collect()
-}
-
-fn key(field: &Field) -> &str {
-    steps(field).pop().unwrap_or_default()
+/// The name of the field, or an element of a list by the list's name: `externalIPs[0]`.
+fn key(field: &Field) -> String {
+    field.steps().fold(String::new(), |key, step| match step {
+        Step::Name(name) => name.to_owned(),
+        Step::Index(index) => format!("{key}[{index}]"),
+    })
 }
 
 /// A path as a JSON Pointer (RFC 6901).
 fn pointer(field: &Field) -> String {
-    let escaped = steps(field).into_iter().map(|step| {
-        let index = step.strip_prefix('[').and_then(|step| step.strip_suffix(']'));
-        index.unwrap_or(step).replace('~', "~0").replace('/', "~1")
+    let steps = field.steps().map(|step| match step {
+        Step::Name(name) => name.replace('~', "~0").replace('/', "~1"),
+        Step::Index(index) => index.to_string(),
     });
-    escaped.map(|step| format!("/{step}")).collect()
+    steps.map(|step| format!("/{step}")).collect()
 }
 
 #[cfg(test)]
@@ -85,6 +83,7 @@ mod tests {
         for (field, pointed) in [
             (Field::from(["spec", "ports"]).item(1).field("port"), "/spec/ports/1/port"),
             (annotation, "/metadata/annotations/example.com~1a~0b"),
+            (Field::from(["metadata", "labels", "[0]"]), "/metadata/labels/[0]"),
             (Field::default(), ""),
         ] {
             assert_eq!(pointer(&field), pointed);

@@ -179,6 +179,10 @@ fn configurations_of_other_versions_are_refused() {
             "base.yaml:1: document 1, version: \"0\" is not a configuration version that byname reads; write \"version\": 1",
         ),
         ("steering: {by: cluster}\n", "version"),
+        (
+            "version: 1\nrequires: [externalNames.mode, observe]\n",
+            "base.yaml:2: document 1, requires[1]: \"observe\" is a feature that this program does not know",
+        ),
     ] {
         fs::write(&file, text).expect("written");
         for command in [&["compile", "-n", "shop"] as &[&str], &["explain", "cart", "--from", "shop"]] {
@@ -257,9 +261,11 @@ fn replaced_fields_of_a_configuration_are_noted() {
 
 #[test]
 fn objects_without_an_api_version_are_refused() {
-    for kind in ["Service", "EndpointSlice", "HTTPRoute"] {
+    let commands = [&["lint"] as &[&str], &["compile"], &["explain", "web", "--from", "shop"]];
+    // Only lint needs routes.
+    for (kind, commands) in [("Service", &commands[..]), ("EndpointSlice", &commands), ("HTTPRoute", &commands[..1])] {
         let object = format!("kind: {kind}\nmetadata: {{name: web, namespace: shop}}\n");
-        for command in [&["compile"] as &[&str], &["lint"], &["explain", "web", "--from", "shop"]] {
+        for command in commands {
             let run = byname_with_input(command, object.as_bytes());
             let error =
                 format!("standard input:1: document 1, {kind}, apiVersion: is not set; write it as kubectl prints it");

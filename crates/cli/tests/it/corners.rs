@@ -61,6 +61,15 @@ fn single_stack_services_ignore_slices_of_the_other_family() {
     says(&run, &["none has an IPv4 address, the Service's only family", "so kube-proxy ignores its EndpointSlice"]);
     let dual = cluster.replace("ipFamilies: [IPv4]", "ipFamilies: [IPv4, IPv6]");
     says(&explain(&dual, &["web", "-n", "shop"]), &["2 of 2 endpoints can serve by IPv6"]);
+    // Without the field, the only cluster IP has the only family.
+    let by_address = cluster.replace("ipFamilies: [IPv4], ", "");
+    assert_eq!(explain(&by_address, &["web", "-n", "shop"]).status, 1);
+    says(&byname_with_input(&["compile"], by_address.as_bytes()), &[r#""ipFamilies":["IPv4"]"#]);
+    // An API server adds the other family to such a manifest.
+    let manifest = cluster.replace("ipFamilies: [IPv4]", "ipFamilies: [IPv4], ipFamilyPolicy: PreferDualStack");
+    assert_eq!(explain(&manifest, &["web", "-n", "shop"]).status, 0);
+    let of_api = manifest.replace("metadata: {name: web, ", "metadata: {name: web, uid: u1, ");
+    assert_eq!(explain(&of_api, &["web", "-n", "shop"]).status, 1);
     // The Service says its family only if that matters: tables stay small.
     says(&byname_with_input(&["compile"], cluster.as_bytes()), &[r#""ipFamilies":["IPv4"]"#]);
     assert!(!byname_with_input(&["compile"], PART.as_bytes()).stdout.contains("ipFamilies"));
@@ -632,4 +641,40 @@ fn compiles_ten_thousand_services_in_bounded_memory() {
     let run = crate::run::of(output);
     assert_eq!(run.status, 0, "{}", run.stderr);
     assert_eq!(run.stdout.lines().filter(|line| line.contains("\"addresses\"")).count(), 10_000);
+}
+
+/// The table separates entries of a list by white space, so a name with white space would be several.
+#[test]
+fn names_of_endpoints_with_white_space_are_refused_in_their_slice() {
+    let slice = PART.split_once("endpoints: ").expect("a slice").0;
+    for (endpoint, expected) in [
+        ("hostname: 'a b'", "endpoints[0].hostname: \"a b\" is not a lower-case DNS label"),
+        ("hostname: A_b", "endpoints[0].hostname: \"A_b\" is not a lower-case DNS label"),
+        (
+            "hints: {forZones: [{name: z1}, {name: 'z 2'}]}",
+            "endpoints[0].hints: \"z 2\" is not the name of a zone or node",
+        ),
+        ("hints: {forNodes: [{name: \"n\\t1\"}]}", "endpoints[0].hints: \"n\\t1\" is not the name of a zone or node"),
+    ] {
+        let cluster = format!("{slice}endpoints: [{{addresses: [10.1.0.1], {endpoint}}}]\n");
+        let run = byname_with_input(&["compile"], cluster.as_bytes());
+        let error = format!("EndpointSlice shop/web-1, {expected}");
+        assert!(run.status == 2 && run.stderr.contains(&error), "{endpoint}: {}", run.shown());
+        let lint = byname_with_input(&["lint"], cluster.as_bytes());
+        assert!(lint.status == 1 && lint.stdout.contains(&error), "{endpoint}: {}", lint.shown());
+    }
+    for list in ["[\"10.0.0.1 10.0.0.2\"]", "['']", "[\" 10.0.0.1\"]"] {
+        let service = format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: w, namespace: shop}}, spec: {{clusterIPs: {list}, ports: [{{port: 80}}]}}}}"
+        );
+        let run = byname_with_input(&["compile"], service.as_bytes());
+        assert!(run.status == if list == "['']" { 0 } else { 2 }, "{list}: {}", run.shown());
+    }
+    // The endpoints of an Endpoints object too.
+    let endpoints = "apiVersion: v1\nkind: Service\nmetadata: {name: w, namespace: shop}\nspec: {clusterIP: 10.0.0.1}\n---\n\
+                     apiVersion: v1\nkind: Endpoints\nmetadata: {name: w, namespace: shop}\n\
+                     subsets: [{addresses: [{ip: 10.1.0.1, hostname: 'a b'}], ports: [{port: 80}]}]\n";
+    let run = byname_with_input(&["compile"], endpoints.as_bytes());
+    let error = "Endpoints shop/w, subsets[0].addresses[0].hostname: \"a b\" is not";
+    assert!(run.status == 2 && run.stderr.contains(error), "{}", run.shown());
 }

@@ -199,12 +199,23 @@ fn reads_utf_16_and_joined_files() {
     };
     let joined =
         format!("\u{feff}{text}---\n\u{feff}{}\u{feff}---\n{}", text.replace("web", "api"), text.replace("web", "db"));
+    let (of_windows, with_comments) =
+        (joined.replace('\n', "\r\n"), joined.replace("---\n\u{feff}a", "---\n\u{feff}# file\na"));
+    let with_separators = format!("\u{feff}---\n{text}---\n\u{feff}---\n{text}---\n\u{feff}\n{text}");
+    let joined_utf_16: Vec<u8> = joined.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let three = vec!["Service web", "Service api", "Service db"];
     for (input, names) in [
         (utf_16(u16::to_le_bytes), vec!["Service web"]),
         (utf_16(u16::to_be_bytes), vec!["Service web"]),
-        (joined.into_bytes(), vec!["Service web", "Service api", "Service db"]),
+        (joined.into_bytes(), three.clone()),
+        (of_windows.into_bytes(), three.clone()),
+        (with_comments.into_bytes(), three.clone()),
+        (joined_utf_16, three),
+        (with_separators.into_bytes(), vec!["Service web"; 3]),
     ] {
-        assert_eq!(kinds_and_names(&objects(&input).unwrap()), names);
+        let objects = objects(&input).unwrap();
+        assert_eq!(kinds_and_names(&objects), names);
+        assert!(objects.iter().all(|object| object.api_version == "v1"), "a mark is part of no key: {objects:?}");
     }
     // Characters that end at the edge of a block.
     let long = format!("\u{feff}kind: Thing\nspec: '{}'\n", "a🦀🦀".repeat(3000));
@@ -392,7 +403,7 @@ fn reads_a_cluster_info_dump() {
 
 fn of_path(path: &Path) -> Result<Vec<RawObject>, InputErrors> {
     let mut objects = Vec::new();
-    let options = ReadOptions { is_read: |_, _| true, excluded: Excluded::default(), is_strict: true };
+    let options = ReadOptions { is_needed: |_, _| true, excluded: Excluded::default(), is_strict: true };
     read(&[Source::Path(path.to_owned())], &options, &mut |_| {}, &mut |object| {
         objects.push(object);
         Ok(())

@@ -134,7 +134,8 @@ fn a_document_that_may_hold_a_needed_object_is_an_error() {
         ("{{- if .Values.x }}\napiVersion: v1\nkind: Service\n{{- end }}\n".to_owned(), true),
         ("{{- if .Values.x }}\n{{- if .Values.y }}\nkind: Deployment\n{{- end }}\n".to_owned(), false),
         ("metadata: [\nkind: 'EndpointSlice' # of web\n".to_owned(), true),
-        ("apiVersion: networking.k8s.io/v1\nkind: Ingress\nspec: [\n".to_owned(), true),
+        ("apiVersion: v1\nkind: Pod\nspec: [\n".to_owned(), true),
+        ("apiVersion: networking.k8s.io/v1\nkind: Ingress\nspec: [\n".to_owned(), false),
         (json("{'apiVersion': 'v1', 'kind': 'Service', 'spec': {]"), true),
         (json("{'apiVersion': 'v1', 'kind': 'Secret', 'spec': {]"), false),
         (json("{'spec': {'kind': 'Service', ]"), false),
@@ -168,6 +169,57 @@ fn a_document_that_may_hold_a_needed_object_is_an_error() {
         let run = byname_with_input(&["compile"], stream.as_bytes());
         assert_eq!(run.status, if is_error { 2 } else { 0 }, "{shown}\n{}", run.stderr);
     }
+}
+
+/// Only lint checks these kinds.
+#[test]
+fn a_broken_way_in_from_outside_stops_lint_alone() {
+    for (kind, spec) in [
+        ("networking.k8s.io/v1 Ingress", "{rules: {a: b}}"),
+        ("networking.k8s.io/v1 Ingress", "["),
+        ("gateway.networking.k8s.io/v1 HTTPRoute", "{hostnames: 7}"),
+        ("gateway.networking.k8s.io/v1 GRPCRoute", "[{"),
+        ("gateway.networking.k8s.io/v1beta1 ReferenceGrant", "{from: 7}"),
+        ("route.openshift.io/v1 Route", "{to: 7}"),
+    ] {
+        let (api_version, name) = kind.split_once(' ').unwrap();
+        let broken =
+            format!("apiVersion: {api_version}\nkind: {name}\nmetadata: {{name: in, namespace: shop}}\nspec: {spec}\n");
+        let directory = Directory::of(&[("a.yaml", &broken), ("web.yaml", &service("web"))]);
+        for command in COMMANDS {
+            let run = directory.run(command, &[]);
+            let is_lint = command[0] == "lint";
+            assert_eq!(run.status, if is_lint { 2 } else { 0 }, "{kind} {spec} {command:?}: {}", run.shown());
+            let start = if is_lint { "error: ./a.yaml:" } else { "warning: left out: ./a.yaml:" };
+            assert!(run.stderr.contains(start), "{kind} {spec} {command:?}: {}", run.stderr);
+            assert_eq!(directory.run(command, &["--strict"]).status, 2, "{kind} {spec} {command:?}");
+        }
+    }
+    // No command fails for a workload or a rule of a mesh.
+    let rows = [("apps/v1", "Deployment", "{template: 7}"), ("networking.istio.io/v1", "VirtualService", "{hosts: 7}")];
+    for (api_version, kind, spec) in rows {
+        let broken =
+            format!("apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: a, namespace: shop}}\nspec: {spec}\n");
+        let directory = Directory::of(&[("a.yaml", &broken), ("web.yaml", &service("web"))]);
+        for command in COMMANDS {
+            let run = directory.run(command, &[]);
+            assert_eq!(run.status, 0, "{kind} {command:?}: {}", run.shown());
+            let warning = format!("warning: left out: ./a.yaml:4: document 1, {kind} shop/a, spec.");
+            assert!(run.stderr.contains(&warning), "{kind} {command:?}: {}", run.stderr);
+            assert_eq!(directory.run(command, &["--strict"]).status, 2, "{kind} {command:?}");
+        }
+    }
+    // Two variants of one are no error either.
+    let ingress = |host: &str| {
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: in, namespace: shop}}\nspec: {{rules: [{{host: \
+             {host}}}]}}\n"
+        )
+    };
+    let directory =
+        Directory::of(&[("a.yaml", &ingress("a")), ("b.yaml", &ingress("b")), ("web.yaml", &service("web"))]);
+    let run = directory.run(&["compile", "-f"], &[]);
+    assert!(run.status == 0 && run.stderr.contains("left out: ./b.yaml:1: "), "{}", run.shown());
 }
 
 #[test]
@@ -288,6 +340,15 @@ fn the_highest_resource_version_of_a_stream_counts() {
         assert_eq!(run.status, 2, "{first} {second}");
         assert!(run.stderr.contains("differs from the object of the same name"), "{}", run.stderr);
     }
+    let endpoints = |version: u32| {
+        format!(
+            "apiVersion: v1\nkind: Endpoints\nmetadata: {{name: web, namespace: shop, resourceVersion: '{version}'}}\n\
+             subsets: [{{addresses: [{{ip: 10.1.0.{version}}}], ports: [{{port: 80}}]}}]\n"
+        )
+    };
+    let stream = [state("9", "10.0.0.1"), endpoints(9), endpoints(11)].join("---\n");
+    let run = byname_with_input(&["compile"], stream.as_bytes());
+    assert!(run.stdout.contains("10.1.0.11") && !run.stdout.contains("10.1.0.9"), "{}", run.shown());
     // Two files are two dumps, of which none is the later one.
     let directory = Directory::of(&[("a.yaml", &state("9", "10.0.0.1")), ("b.yaml", &state("10", "10.0.0.2"))]);
     assert_eq!(directory.run(&["compile", "-f"], &[]).status, 2);

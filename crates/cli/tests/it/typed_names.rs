@@ -39,6 +39,7 @@ fn typed_names_are_explained() {
         (" pay ", "pay", http, "white space around the name"),
         ("svc/pay", "pay", http, "clients write pay"),
         ("service/pay:9000", "pay:9000", grpc, "clients write pay"),
+        ("svc/redis.data:6379", "redis.data:6379", redis, "clients write redis.data for the Service"),
         (
             "data/redis:6379",
             "redis.data:6379",
@@ -60,6 +61,8 @@ fn typed_names_are_explained() {
         ("jdbc:sqlserver://db;database=x", "db:1433", "passed on as it came", "is not HTTP"),
         ("jdbc:oracle:thin:@db:1521:sid", "db:1521", "passed on as it came", "is not HTTP"),
         ("jdbc:mysql:loadbalance://a:1,b/x", "a:1", "passed on as it came", "is not HTTP"),
+        ("user:secret@tcp(redis.data:6379)/db?a=b", "redis.data:6379", redis, "mysql is not HTTP"),
+        ("mysql://user:secret@tcp(db)/x", "db:3306", "passed on as it came", "mysql is not HTTP"),
         ("tcp://pay", "pay", http, "tcp has no default port"),
         ("lb://pay", "pay", http, "the default port of lb is unknown"),
         ("fd00::1", "[fd00::1]", "passed on as it came", "in brackets: [fd00::1]"),
@@ -99,7 +102,7 @@ fn names_without_a_host_are_errors_with_a_way_out() {
 
 #[test]
 fn an_invalid_host_header_is_refused_with_a_hint() {
-    for typed in ["a b", "10.1", "user:secret@tcp(db:3306)/x", "host=db port=5432"] {
+    for typed in ["a b", "10.1", "user@db:3306/x", "host=db port=5432"] {
         let run = explain(typed);
         assert_eq!(run.status, 1, "{typed}");
         assert!(run.stdout.contains("pass the host and port alone"), "{typed}\n{}", run.stdout);

@@ -222,6 +222,19 @@ fn endpoints_objects_count_where_a_service_has_no_slice() {
             &["BN011"],
         ),
         (
+            "an election",
+            &[
+                &ledger,
+                &other,
+                NEIGHBOUR,
+                &ENDPOINTS.replace(
+                    "namespace: shop}",
+                    "namespace: shop, annotations: {control-plane.alpha.kubernetes.io/leader: '{}'}}",
+                ),
+            ],
+            &["BN011"],
+        ),
+        (
             "a manifest of Endpoints for a selector",
             &[&selecting, &ENDPOINTS.replace("addresses", "notReadyAddresses")],
             &[],

@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use core::fmt;
 
 use crate::{
-    limits::{MAX_QUOTED_CHARS, MAX_TRACE_HEADER_BYTES},
+    limits::{MAX_LISTED_PORTS, MAX_QUOTED_CHARS, MAX_TRACE_HEADER_BYTES},
     resolve::{
         Trace,
         trace::{EndpointsOutcome, FallbackOutcome, HopOutcome, Lack, MatchedPort, Outcome, PortOrigin, Step},
@@ -51,7 +51,9 @@ impl fmt::Display for Step {
                 }
                 if *ejected > 0 { write!(f, ", {ejected} ejected") } else { Ok(()) }
             }
-            Self::Port { number, origin, matched } => write_port(f, *number, *origin, matched.as_ref()),
+            Self::Port { number, origin, matched } => {
+                write_port(f, *number, *origin, matched.as_ref().map_err(|ports| &**ports))
+            }
             Self::OtherPort { port, protocol: Protocol::Tcp } => write!(f, "the endpoints' port {port} has no number"),
             Self::OtherPort { port, protocol } => {
                 write!(f, "port {port} of the Service is a {} port, and requests need a TCP port", protocol.as_str())
@@ -73,7 +75,7 @@ fn write_port(
     f: &mut fmt::Formatter<'_>,
     number: u16,
     origin: PortOrigin,
-    matched: Option<&MatchedPort>,
+    matched: Result<&MatchedPort, &[u16]>,
 ) -> fmt::Result {
     let origin = match origin {
         PortOrigin::Authority => "from the authority",
@@ -84,7 +86,13 @@ fn write_port(
         PortOrigin::Name => "by its name",
     };
     write!(f, "port {number} {origin} ")?;
-    let Some(MatchedPort { name, app_protocol }) = matched else { return f.write_str("is not a port of the Service") };
+    let MatchedPort { name, app_protocol } = match matched {
+        Ok(matched) => matched,
+        Err(ports) => {
+            f.write_str("is not a port of the Service, which has ")?;
+            return write_ports(f, ports);
+        }
+    };
     f.write_str("is a port of the Service")?;
     if !name.is_empty() {
         write!(f, " named {name}")?;
@@ -101,12 +109,18 @@ fn write_pod_port(f: &mut fmt::Formatter<'_>, number: u16, only: Option<&[u16]>)
         f,
         "port {number} may be a port of the pods, but only steering by endpoint reaches those; the Service has "
     )?;
+    write_ports(f, ports)
+}
+
+/// The TCP ports that a Service has.
+fn write_ports(f: &mut fmt::Formatter<'_>, ports: &[u16]) -> fmt::Result {
     match ports {
         [] => f.write_str("no TCP port"),
         [one] => write!(f, "only port {one}"),
         [first, others @ ..] => {
             write!(f, "only the ports {first}")?;
-            others.iter().try_for_each(|port| write!(f, ", {port}"))
+            others.iter().take(MAX_LISTED_PORTS - 1).try_for_each(|port| write!(f, ", {port}"))?;
+            f.write_str(if ports.len() > MAX_LISTED_PORTS { " and more" } else { "" })
         }
     }
 }

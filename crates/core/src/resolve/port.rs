@@ -4,7 +4,7 @@
 //! endpoints to pod addresses, at which any port of the pods answers: where the Service is steered by endpoint, a port that is
 //! not the Service's is one of the pods.
 
-use alloc::string::ToString;
+use alloc::{boxed::Box, string::ToString};
 
 use super::{
     reason::{Reason, Refusal},
@@ -46,7 +46,10 @@ impl<'t> Walk<'t, '_> {
         };
         self.note(|| match (name, service.spec.protocol_of(number)) {
             (None, Some(protocol)) => Step::OtherPort { port: number.to_string().into(), protocol },
-            _ => Step::Port { number, origin, matched: name.map(|name| matched_port(service, name)) },
+            _ => {
+                let matched = name.map(|name| matched_port(service, name)).ok_or_else(|| tcp_ports(service));
+                Step::Port { number, origin, matched }
+            }
         });
         let Some(port_name) = name else {
             return self.match_pod_port(matched, RequestedPort { number, ..requested }, reason);
@@ -127,10 +130,7 @@ impl<'t> Walk<'t, '_> {
         };
         // A CONNECT without a port has the number 0.
         let upstream = upstream.filter(|_| service.reaches_pod_ports() && number != 0);
-        self.note(|| Step::PodPort {
-            number,
-            only: upstream.is_none().then(|| service.ports().iter().map(ServicePort::port).collect()),
-        });
+        self.note(|| Step::PodPort { number, only: upstream.is_none().then(|| tcp_ports(service)) });
         let Some(upstream) = upstream else {
             return self.pass_or_refuse(Reason::PortNotFound, Refusal::PortNotFound);
         };
@@ -168,6 +168,10 @@ fn lack(service: &Service, endpoints: usize, port_name: &str) -> Option<Lack> {
         _ if !service.any_endpoint_has(port_name) => Some(Lack::Port(port_name.into())),
         _ => service.missing_family().map(Lack::Family),
     }
+}
+
+fn tcp_ports(service: &Service) -> Box<[u16]> {
+    service.ports().iter().map(ServicePort::port).collect()
 }
 
 fn matched_port(service: &Service, name: &str) -> MatchedPort {

@@ -68,8 +68,8 @@ pub enum Step {
         number: u16,
         /// Where the number comes from.
         origin: PortOrigin,
-        /// The matching port.
-        matched: Option<MatchedPort>,
+        /// The matching port, or the TCP ports that the Service has.
+        matched: Result<MatchedPort, Box<[u16]>>,
     },
     /// The port is not one of the Service, and the name resolves to pod addresses, where any port of the pods answers.
     PodPort {

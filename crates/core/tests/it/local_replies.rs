@@ -76,7 +76,7 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             404,
             5,
             "byname: port_not_found: \"payments:81\" from namespace shop: payments.shop.svc.cluster.local: port 81 from the \
-            authority is not a port of the Service; use a port that the Service declares: kubectl get service lists them\n",
+            authority is not a port of the Service, which has only the ports 80, 9090; use a port that the Service declares: kubectl get service lists them\n",
         ),
         (
             b"_dns._udp.payments",
@@ -148,4 +148,21 @@ fn gives_each_refusal_its_statuses_and_its_line() {
 fn escapes_and_cuts_the_authority() {
     let reply = local_reply(&config(json!({})), http(&[b'\r'; 100_000])).expect("it is refused");
     assert!(reply.body.len() < 600 && reply.body.lines().count() == 1, "{}", reply.body);
+}
+
+#[test]
+fn names_the_ports_that_there_are() {
+    let ports =
+        |count: u16| (0..count).map(|index| json!({"name": format!("p{index}"), "port": 9000 + index})).collect();
+    let udp = vec![json!({"port": 53, "protocol": "UDP"})];
+    for (ports, expected) in [
+        (udp, "which has no TCP port;"),
+        (ports(1), "which has only port 9000;"),
+        (ports(16), "9014, 9015;"),
+        (ports(17), "9014, 9015 and more;"),
+    ] {
+        let config = config(json!({"unknownNames": "refuse", "table": {"services": {"shop/web": {"ports": ports}}}}));
+        let body = local_reply(&config, http("web")).expect("it is refused").body;
+        assert!(body.contains(expected), "{body}");
+    }
 }

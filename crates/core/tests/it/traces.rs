@@ -39,8 +39,8 @@ fn traces_every_step_in_order() {
         ),
         (
             "10.96.0.10:81",
-            "table version 7; 10.96.0.10 is the cluster IP of shop/payments; port 81 from the authority is not a port of the Service; \
-            cluster left to Envoy's routes by steering.passCluster, authority 10.96.0.10:81",
+            "table version 7; 10.96.0.10 is the cluster IP of shop/payments; port 81 from the authority is not a port of the Service, \
+            which has only the ports 80, 9090; cluster left to Envoy's routes by steering.passCluster, authority 10.96.0.10:81",
         ),
         (
             "_admin._tcp.db.shop.svc.cluster.local",
