@@ -170,6 +170,11 @@ impl ClusterFeed {
         matches!(&self.source, Source::Api(api) if api.is_failing())
     }
 
+    /// Whether the brake holds, so that what is in use is not what the cluster's lists say.
+    pub(crate) fn is_held(&self) -> bool {
+        self.brake.is_held()
+    }
+
     /// Logs the news that waits for more of its like.
     pub(crate) fn announce(&mut self) {
         if let Source::Api(api) = &mut self.source {

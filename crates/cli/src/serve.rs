@@ -5,10 +5,16 @@ mod control_plane;
 mod discovery;
 mod metrics;
 mod monitor;
+mod rejected;
 mod resources;
 mod streams;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use byname_xds::{Limits, ServerEvent};
@@ -102,7 +108,8 @@ async fn serve(job: Job) -> anyhow::Result<()> {
             change = feed.changed() => change.tell(&mut debouncer),
             () = until(due) => {
                 let begun = Instant::now();
-                let again = update(&mut feed, &mut plane, &metrics);
+                let since = debouncer.since().unwrap_or(begun);
+                let again = update(&mut feed, &mut plane, &metrics, since);
                 debouncer.done(begun.elapsed());
                 if let Some(after) = again {
                     debouncer.again(after);
@@ -112,14 +119,24 @@ async fn serve(job: Job) -> anyhow::Result<()> {
             () = until(plane.next_wake()) => plane.woken(),
             Some(question) = asked.recv() => answer(&plane, question),
         }
-        match (is_stale, feed.is_failing()) {
-            (false, true) => plane.handle(ServerEvent::WatchesFailed),
+        let is_turning = match (is_stale, feed.is_failing()) {
+            (false, true) => {
+                plane.handle(ServerEvent::WatchesFailed);
+                true
+            }
             // What they missed is served.
-            (true, false) if debouncer.due().is_none() => plane.handle(ServerEvent::WatchesRecovered),
-            _ => continue,
+            (true, false) if debouncer.due().is_none() => {
+                plane.handle(ServerEvent::WatchesRecovered);
+                true
+            }
+            _ => false,
+        };
+        if is_turning {
+            is_stale = !is_stale;
+            metrics.is_stale.set(is_stale.into());
         }
-        is_stale = !is_stale;
-        metrics.is_stale.set(is_stale.into());
+        let is_behind = is_stale || plane.is_in_trouble() || feed.is_held();
+        metrics.is_behind.store(is_behind || !plane.resources.is_complete(), Ordering::Relaxed);
     }
     feed.announce();
     log::note("stopping: sidecars go to another server, or keep what they have");
@@ -142,8 +159,8 @@ async fn serve(job: Job) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Brings what is served up to date, unless the brake holds. Returns the time to wait before a retry, if one is needed.
-fn update(feed: &mut ClusterFeed, plane: &mut ControlPlane, metrics: &Metrics) -> Option<Duration> {
+/// Brings what is served up to date, unless the brake holds. The first change arrived at `since`. Returns the time to wait before a retry, if one is needed.
+fn update(feed: &mut ClusterFeed, plane: &mut ControlPlane, metrics: &Metrics, since: Instant) -> Option<Duration> {
     let reading = match feed.read() {
         Reading::Held => return None,
         Reading::Disturbed => return Some(Duration::ZERO),
@@ -168,7 +185,7 @@ fn update(feed: &mut ClusterFeed, plane: &mut ControlPlane, metrics: &Metrics) -
         metrics.update_failures.inc();
     }
     plane.failed(update.problems);
-    plane.changed(update.changed);
+    plane.changed(update.changed, since.into_std());
     if is_first && plane.resources.is_complete() {
         log::note(&format!("ready: {services} Services, {clusters} clusters"));
         plane.handle(ServerEvent::Synced);

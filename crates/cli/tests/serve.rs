@@ -8,8 +8,12 @@
     reason = "a panic fails the test"
 )]
 
+#[path = "serve/client.rs"]
+mod client;
 #[path = "serve/program.rs"]
 mod program;
+#[path = "monitoring/queries.rs"]
+mod queries;
 #[path = "agree/random_cluster.rs"]
 mod random_cluster;
 
@@ -19,5 +23,9 @@ mod agree;
 mod compiled;
 #[path = "serve/in_envoy.rs"]
 mod in_envoy;
+#[path = "serve/seen.rs"]
+mod seen;
 #[path = "serve/server.rs"]
 mod server;
+#[path = "serve/versions.rs"]
+mod versions;

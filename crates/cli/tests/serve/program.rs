@@ -56,6 +56,15 @@ impl ServeProcess {
         program
     }
 
+    /// The same, for Envoys that load this module.
+    pub(crate) async fn start_with_module(objects: &[Value], module: &str) -> Self {
+        let mut program = Self::start(objects).await;
+        program.kill();
+        program.arguments.extend(["--module".to_owned(), repository().join(module).display().to_string()]);
+        program.restart().await;
+        program
+    }
+
     /// A process with these arguments, to be started with [`spawn`](Self::spawn).
     pub(crate) fn new(directory: TempDir, arguments: Vec<String>) -> Self {
         Self { child: None, port: free_port().unwrap(), monitor: free_port().unwrap(), arguments, directory }
@@ -73,9 +82,10 @@ impl ServeProcess {
         command
             .args(["serve", "--insecure", "--listen", &format!("127.0.0.1:{}", self.port)])
             .args(["--monitor", &format!("127.0.0.1:{}", self.monitor)])
-            .arg("--module")
-            .arg(repository().join("target/byname.wasm"))
             .args(&self.arguments);
+        if !self.arguments.iter().any(|argument| argument == "--module") {
+            command.arg("--module").arg(repository().join("target/byname.wasm"));
+        }
         let log = fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
         self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
@@ -104,9 +114,13 @@ impl ServeProcess {
 
     /// Replaces the objects, in one step.
     pub(crate) fn write(&self, objects: &[Value]) {
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        self.write_text(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
+    }
+
+    /// Replaces the file of the objects.
+    pub(crate) fn write_text(&self, text: &str) {
         let next = self.directory.path().join("next.json");
-        fs::write(&next, list.to_string()).unwrap();
+        fs::write(&next, text).unwrap();
         fs::rename(next, self.directory.path().join("in/cluster.json")).unwrap();
     }
 

@@ -132,4 +132,9 @@ async fn says_who_is_connected_and_what_they_have() {
     assert!(program.metric("ack_seconds_count{type=\"filter\"}").await >= 1.0);
     assert_eq!(program.end().await, Some(0), "{}", program.log());
     assert!(program.log().ends_with("stopped by a signal\n"), "{}", program.log());
+    // The shape of `byname watch`'s lines: the time, the level and the text.
+    let shape = regex::Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (note|warning): \S").unwrap();
+    for line in program.log().lines() {
+        assert!(shape.is_match(line), "{line}");
+    }
 }
