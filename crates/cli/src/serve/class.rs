@@ -3,14 +3,21 @@
 use byname_core::wire;
 use prost_types::value::Kind;
 
-use super::discovery::Node;
+use super::{
+    authentication::{Denial, DenialReason},
+    discovery::Node,
+    identity::Identity,
+};
 
-/// The pod behind a stream, by what its Envoy says of itself. Zone and node steer; they reveal nothing.
+/// The pod behind a stream: who it is, and what its Envoy says of itself. Zone and node steer; they reveal nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct StreamCaller {
     /// The id of the Envoy.
     pub(super) id: String,
+    /// Verified, unless the listener trusts anyone.
     pub(super) namespace: Option<String>,
+    /// `None` where nobody has verified it.
+    pub(super) service_account: Option<String>,
     pub(super) zone: Option<String>,
     pub(super) node: Option<String>,
     pub(super) schema: ModuleSchema,
@@ -48,20 +55,42 @@ pub(super) struct CallerClass {
 }
 
 impl StreamCaller {
-    /// The caller whose Envoy describes itself as `node`, with the same fields as the filter reads.
-    pub(super) fn of(node: Node) -> Self {
+    /// The caller with this verified identity, if the listener verifies identities, whose Envoy describes itself as `node`, with the
+    /// same fields as the filter reads.
+    ///
+    /// # Errors
+    /// If the Envoy says that it is of another namespace.
+    pub(super) fn of(node: Node, identity: Option<Identity>) -> Result<Self, Denial> {
         let metadata = node.metadata.unwrap_or_default();
         let text = |name: &str| match metadata.fields.get(name)?.kind.as_ref()? {
             Kind::StringValue(text) if !text.is_empty() => Some(text.clone()),
             _ => None,
         };
-        Self {
-            namespace: text("NAMESPACE"),
+        let claimed = text("NAMESPACE");
+        let namespace = match (&identity, claimed) {
+            (Some(identity), Some(claimed)) if claimed != identity.namespace => {
+                return Err(Denial {
+                    reason: DenialReason::OtherNamespace,
+                    text: format!(
+                        "node {}: its metadata has the NAMESPACE {}, but the client is {identity}; write the bootstrap with \
+                         --namespace {}",
+                        node.id.escape_debug(),
+                        claimed.escape_debug(),
+                        identity.namespace
+                    ),
+                });
+            }
+            (Some(identity), _) => Some(identity.namespace.clone()),
+            (None, claimed) => claimed,
+        };
+        Ok(Self {
+            namespace,
+            service_account: identity.map(|identity| identity.service_account),
             node: text("NODE_NAME"),
             schema: text("BYNAME_SCHEMA").map(|text| ModuleSchema::parse(&text)).unwrap_or_default(),
             zone: node.locality.map(|locality| locality.zone).filter(|zone| !zone.is_empty()),
             id: node.id,
-        }
+        })
     }
 
     /// The caller's class for a resource that differs by zone, by node, or by neither.

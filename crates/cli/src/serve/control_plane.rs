@@ -276,9 +276,10 @@ impl ControlPlane {
             let caller = &opened.caller;
             let _ = write!(
                 text,
-                "{id}\tnode={}\tnamespace={}\tzone={}\tkubernetes_node={}\tpeer={}\tage={}s\tunacknowledged={}\trejections={}",
+                "{id}\tnode={}\tnamespace={}\tservice_account={}\tzone={}\tkubernetes_node={}\tpeer={}\tage={}s\tunacknowledged={}\trejections={}",
                 caller.id,
                 said(&caller.namespace),
+                said(&caller.service_account),
                 said(&caller.zone),
                 said(&caller.node),
                 opened.peer,

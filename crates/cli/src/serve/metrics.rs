@@ -28,6 +28,7 @@ pub(super) struct Metrics {
     pub(super) streams: Gauge,
     pub(super) streams_opened: Counter,
     pub(super) streams_closed: ByLabel<Counter>,
+    pub(super) callers_refused: ByLabel<Counter>,
     pub(super) names: Gauge,
     pub(super) subscriptions: ByLabel<Gauge>,
     pub(super) messages: ByLabel<Counter>,
@@ -64,6 +65,7 @@ impl Metrics {
             streams: Gauge::default(),
             streams_opened: Counter::default(),
             streams_closed: Family::default(),
+            callers_refused: Family::default(),
             names: Gauge::default(),
             subscriptions: Family::default(),
             messages: Family::default(),
@@ -88,6 +90,11 @@ impl Metrics {
         all.register("streams", "Open streams", metrics.streams.clone());
         all.register("streams_opened", "Streams that clients opened", metrics.streams_opened.clone());
         all.register("streams_closed", "Streams that the server closed, by reason", metrics.streams_closed.clone());
+        all.register(
+            "callers_refused",
+            "Clients refused because of who they are, or are not, by reason",
+            metrics.callers_refused.clone(),
+        );
         all.register("names", "Names that at least one stream subscribes to", metrics.names.clone());
         all.register(
             "subscriptions",

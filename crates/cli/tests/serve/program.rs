@@ -56,13 +56,18 @@ impl ServeProcess {
         program
     }
 
-    /// The same, for Envoys that load this module.
-    pub(crate) async fn start_with_module(objects: &[Value], module: &str) -> Self {
+    /// The same with more arguments.
+    pub(crate) async fn start_with_arguments(objects: &[Value], arguments: &[&str]) -> Self {
         let mut program = Self::start(objects).await;
         program.kill();
-        program.arguments.extend(["--module".to_owned(), repository().join(module).display().to_string()]);
+        program.arguments.extend(arguments.iter().map(ToString::to_string));
         program.restart().await;
         program
+    }
+
+    /// The same, for Envoys that load this module.
+    pub(crate) async fn start_with_module(objects: &[Value], module: &str) -> Self {
+        Self::start_with_arguments(objects, &["--module", &repository().join(module).display().to_string()]).await
     }
 
     /// A process with these arguments, to be started with [`spawn`](Self::spawn).
@@ -80,9 +85,12 @@ impl ServeProcess {
     pub(crate) fn spawn(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
         command
-            .args(["serve", "--insecure", "--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port)])
             .args(["--monitor", &format!("127.0.0.1:{}", self.monitor)])
             .args(&self.arguments);
+        if !self.arguments.iter().any(|argument| argument == "--identity") {
+            command.arg("--insecure");
+        }
         if !self.arguments.iter().any(|argument| argument == "--module") {
             command.arg("--module").arg(repository().join("target/byname.wasm"));
         }
