@@ -17,6 +17,7 @@ mod progress;
 mod recovery;
 mod request;
 mod store;
+mod token_reviewer;
 mod touched;
 
 use std::{borrow::Cow, path::PathBuf, sync::Arc, time::Duration};
@@ -25,7 +26,13 @@ use tokio::time::Instant;
 
 pub use self::api_options::ApiOptions;
 use self::{api::Api, brake::Brake, files::Files, hold::Hold};
-pub(crate) use self::{api::Change, brake::BrakeLever, metrics::FeedMetrics, touched::Touched};
+pub(crate) use self::{
+    api::Change,
+    brake::BrakeLever,
+    metrics::FeedMetrics,
+    token_reviewer::{Reviewed, TokenReviewer},
+    touched::Touched,
+};
 use crate::{
     daemon::until,
     input::{InputError, InputErrors},
@@ -168,6 +175,19 @@ impl ClusterFeed {
     /// Whether watches fail, so that the cluster may have changed since.
     pub(crate) fn is_failing(&self) -> bool {
         matches!(&self.source, Source::Api(api) if api.is_failing())
+    }
+
+    /// Who knows whose a token is; `None` where the cluster comes from files.
+    pub(crate) fn token_reviewer(&self) -> Option<TokenReviewer> {
+        match &self.source {
+            Source::Api(api) => Some(api.token_reviewer()),
+            Source::Files(_) => None,
+        }
+    }
+
+    /// Whether the brake holds, so that what is in use is not what the cluster's lists say.
+    pub(crate) fn is_held(&self) -> bool {
+        self.brake.is_held()
     }
 
     /// Logs the news that waits for more of its like.

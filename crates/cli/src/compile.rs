@@ -18,7 +18,7 @@ pub use self::{
     base::Base,
     compiled::Compiled,
     prefetch::prefetched,
-    text::{packed, service_text, text},
+    text::{oldest, packed, service_text, text},
     upstream_clusters::{
         ALL_SCHEMES, AuthorityRoute, ClusterEndpoints, ISTIO_SCHEMES, Steered, UpstreamCluster, UpstreamClusters,
         clusters,

@@ -1,14 +1,25 @@
 //! Serves every sidecar from one control plane: delta xDS for the filter's names, and for clusters and endpoints on demand.
 
+mod authentication;
 mod class;
 mod control_plane;
 mod discovery;
+mod identity;
 mod metrics;
 mod monitor;
+mod rejected;
 mod resources;
 mod streams;
+mod tls;
+mod tokens;
+mod xfcc;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use byname_xds::{Limits, ServerEvent};
@@ -17,12 +28,16 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+pub use self::tls::TlsFiles;
 use self::{
+    authentication::Trust,
     control_plane::ControlPlane,
     metrics::Metrics,
     monitor::{Monitor, Question, Topic},
     resources::{Resources, Types},
     streams::Listener,
+    tls::Tls,
+    tokens::Tokens,
 };
 use crate::{
     cluster_feed::{ClusterFeed, Reading, SourceOptions},
@@ -41,12 +56,51 @@ pub struct Job {
     pub filter: EcdsFilter,
     /// The file with the CA certificates that Envoy trusts.
     pub ca_file: PathBuf,
-    /// Address that serves sidecars.
-    pub listen: SocketAddr,
+    /// Who is served, and where.
+    pub doors: Doors,
     /// Address that serves metrics and health; `None` for no server.
     pub monitor: Option<SocketAddr>,
     /// Time before a list that lacks many objects is listed again; zero to believe it at once.
     pub brake: Duration,
+}
+
+/// Who is served, and where.
+#[derive(Clone, Debug)]
+pub enum Doors {
+    /// Every process of this machine, in plaintext.
+    Insecure {
+        /// An address of loopback.
+        listen: SocketAddr,
+    },
+    /// Clients that prove who they are.
+    Secure {
+        /// Clients that connect to the server by themselves.
+        direct: Option<DirectDoor>,
+        /// Clients of a mesh, which its sidecars verify.
+        mesh: Option<MeshDoor>,
+    },
+}
+
+/// Clients that prove by a certificate or a token who they are.
+#[derive(Clone, Debug)]
+pub struct DirectDoor {
+    /// The address.
+    pub listen: SocketAddr,
+    /// The certificates.
+    pub tls: TlsFiles,
+    /// The trust domain of client certificates, if these count.
+    pub trust_domain: Option<String>,
+    /// The audience of service account tokens, if these count.
+    pub token_audience: Option<String>,
+}
+
+/// Clients that the sidecar beside this server has verified.
+#[derive(Clone, Debug)]
+pub struct MeshDoor {
+    /// The address.
+    pub listen: SocketAddr,
+    /// The trust domain of the mesh.
+    pub trust_domain: String,
 }
 
 /// Runs `job` until SIGTERM or SIGINT.
@@ -54,12 +108,12 @@ pub struct Job {
 /// # Errors
 /// If the options, the source or an address is not usable at the start. Later failures are logged, counted and retried.
 pub fn run(job: Job) -> anyhow::Result<()> {
-    // Until clients prove who they are, only this machine may ask.
-    if !job.listen.ip().is_loopback() {
+    if let Doors::Insecure { listen } = &job.doors
+        && !listen.ip().is_loopback()
+    {
         bail!(
-            "--listen {}: is reachable from other machines, and byname cannot tell clients apart yet; listen on 127.0.0.1 or [::1], \
-             beside the sidecars that it serves",
-            job.listen
+            "--insecure: --listen {listen} is reachable from other machines, and clients do not say who they are; listen on 127.0.0.1 or \
+             [::1], or pass --identity in place of --insecure"
         );
     }
     resources::check(&job.options.base)?;
@@ -67,7 +121,7 @@ pub fn run(job: Job) -> anyhow::Result<()> {
 }
 
 async fn serve(job: Job) -> anyhow::Result<()> {
-    let Job { source, mut options, filter, ca_file, listen, monitor, brake } = job;
+    let Job { source, mut options, filter, ca_file, doors, monitor, brake } = job;
     // One bad Service must not block updates of the others.
     options.skip_invalid = true;
     let mut stop = Stop::new().context("cannot install signal handlers")?;
@@ -78,11 +132,6 @@ async fn serve(job: Job) -> anyhow::Result<()> {
         let address = http::start(address, Arc::new(monitor)).await?;
         log::note(&format!("metrics and health on http://{address}"));
     }
-    let mut listener = Listener::bind(listen).await?;
-    log::warn(&format!(
-        "serving sidecars on {} in plaintext, to whoever reaches this address (--insecure)",
-        listener.address
-    ));
     let make = |all: &mut _| {
         let types = Types::add_to(all, &filter.name);
         (types, Resources::new(types, options, PushedResources::new(filter, ca_file)))
@@ -91,6 +140,8 @@ async fn serve(job: Job) -> anyhow::Result<()> {
     let leave_within = limits.shutdown;
     let mut plane = ControlPlane::new(make, limits, Arc::clone(&metrics));
     let mut feed = ClusterFeed::open(source, brake, lever, Arc::clone(&metrics.feed)).await?;
+    let mut listener = Listener::new(Arc::clone(&metrics));
+    open(&listener, doors, &feed).await?;
     log::note(&format!("started: watching {}", feed.called()));
     // What is sent is collected by the protocol; here only as much as an update takes time.
     let mut debouncer = Debouncer::new(Duration::ZERO);
@@ -102,7 +153,8 @@ async fn serve(job: Job) -> anyhow::Result<()> {
             change = feed.changed() => change.tell(&mut debouncer),
             () = until(due) => {
                 let begun = Instant::now();
-                let again = update(&mut feed, &mut plane, &metrics);
+                let since = debouncer.since().unwrap_or(begun);
+                let again = update(&mut feed, &mut plane, &metrics, since);
                 debouncer.done(begun.elapsed());
                 if let Some(after) = again {
                     debouncer.again(after);
@@ -112,14 +164,24 @@ async fn serve(job: Job) -> anyhow::Result<()> {
             () = until(plane.next_wake()) => plane.woken(),
             Some(question) = asked.recv() => answer(&plane, question),
         }
-        match (is_stale, feed.is_failing()) {
-            (false, true) => plane.handle(ServerEvent::WatchesFailed),
+        let is_turning = match (is_stale, feed.is_failing()) {
+            (false, true) => {
+                plane.handle(ServerEvent::WatchesFailed);
+                true
+            }
             // What they missed is served.
-            (true, false) if debouncer.due().is_none() => plane.handle(ServerEvent::WatchesRecovered),
-            _ => continue,
+            (true, false) if debouncer.due().is_none() => {
+                plane.handle(ServerEvent::WatchesRecovered);
+                true
+            }
+            _ => false,
+        };
+        if is_turning {
+            is_stale = !is_stale;
+            metrics.is_stale.set(is_stale.into());
         }
-        is_stale = !is_stale;
-        metrics.is_stale.set(is_stale.into());
+        let is_behind = is_stale || plane.is_in_trouble() || feed.is_held();
+        metrics.is_behind.store(is_behind || !plane.resources.is_complete(), Ordering::Relaxed);
     }
     feed.announce();
     log::note("stopping: sidecars go to another server, or keep what they have");
@@ -142,8 +204,46 @@ async fn serve(job: Job) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Brings what is served up to date, unless the brake holds. Returns the time to wait before a retry, if one is needed.
-fn update(feed: &mut ClusterFeed, plane: &mut ControlPlane, metrics: &Metrics) -> Option<Duration> {
+/// Opens the listeners.
+async fn open(listener: &Listener, doors: Doors, feed: &ClusterFeed) -> anyhow::Result<()> {
+    let (direct, mesh) = match doors {
+        Doors::Insecure { listen } => {
+            let address = listener.listen(listen, Trust::Anyone, None).await?;
+            log::warn(&format!(
+                "serving sidecars on {address} in plaintext, to every process of this machine, each as of the namespace that it claims \
+                 (--insecure)"
+            ));
+            return Ok(());
+        }
+        Doors::Secure { direct, mesh } => (direct, mesh),
+    };
+    if let Some(DirectDoor { listen, tls, trust_domain, token_audience }) = direct {
+        let tokens = match token_audience {
+            Some(audience) => {
+                let reviewer = feed.token_reviewer().context(
+                    "--identity token: the Kubernetes API verifies tokens, and --from-dir takes its place; use --identity certificate, or \
+                     remove --from-dir",
+                )?;
+                Some(Arc::new(Tokens::new(audience, reviewer)))
+            }
+            None => None,
+        };
+        let tls = Arc::new(Tls::read(tls)?);
+        let trust = Trust::Proofs { trust_domain: trust_domain.map(Arc::from), tokens };
+        let address = listener.listen(listen, trust, Some(Arc::clone(&tls))).await?;
+        tokio::spawn(async move { tls.watch_files().await });
+        log::note(&format!("serving sidecars on {address} over TLS"));
+    }
+    if let Some(MeshDoor { listen, trust_domain }) = mesh {
+        let trust = Trust::Sidecar { trust_domain: trust_domain.into() };
+        let address = listener.listen(listen, trust, None).await?;
+        log::note(&format!("serving sidecars of the mesh on {address}, through the sidecar of this pod alone"));
+    }
+    Ok(())
+}
+
+/// Brings what is served up to date, unless the brake holds. The first change arrived at `since`. Returns the time to wait before a retry, if one is needed.
+fn update(feed: &mut ClusterFeed, plane: &mut ControlPlane, metrics: &Metrics, since: Instant) -> Option<Duration> {
     let reading = match feed.read() {
         Reading::Held => return None,
         Reading::Disturbed => return Some(Duration::ZERO),
@@ -168,7 +268,7 @@ fn update(feed: &mut ClusterFeed, plane: &mut ControlPlane, metrics: &Metrics) -
         metrics.update_failures.inc();
     }
     plane.failed(update.problems);
-    plane.changed(update.changed);
+    plane.changed(update.changed, since.into_std());
     if is_first && plane.resources.is_complete() {
         log::note(&format!("ready: {services} Services, {clusters} clusters"));
         plane.handle(ServerEvent::Synced);

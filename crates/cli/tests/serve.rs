@@ -8,12 +8,16 @@
     reason = "a panic fails the test"
 )]
 
+#[path = "serve/client.rs"]
+mod client;
 #[path = "serve/load.rs"]
 mod load;
 #[path = "serve/network.rs"]
 mod network;
 #[path = "serve/program.rs"]
 mod program;
+#[path = "monitoring/queries.rs"]
+mod queries;
 #[path = "agree/random_cluster.rs"]
 mod random_cluster;
 
@@ -25,11 +29,17 @@ mod compiled;
 mod failures;
 #[path = "serve/hostile.rs"]
 mod hostile;
+#[path = "serve/identities.rs"]
+mod identities;
 #[path = "serve/in_envoy.rs"]
 mod in_envoy;
 #[path = "serve/many_names.rs"]
 mod many_names;
 #[path = "serve/readme.rs"]
 mod readme;
+#[path = "serve/seen.rs"]
+mod seen;
 #[path = "serve/server.rs"]
 mod server;
+#[path = "serve/versions.rs"]
+mod versions;

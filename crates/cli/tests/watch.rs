@@ -10,6 +10,8 @@
 
 #[path = "watch/program.rs"]
 mod program;
+#[path = "monitoring/queries.rs"]
+mod queries;
 
 #[path = "watch/api.rs"]
 mod api;

@@ -37,6 +37,8 @@ pub struct DeltaResponse<B> {
     pub resources: Vec<SentResource<B>>,
     /// Names of resources that are missing, or that the caller may not see.
     pub removed: Vec<Arc<str>>,
+    /// When the oldest change came to be known that the message passes on; `None` if it only answers subscriptions.
+    pub since: Option<Duration>,
 }
 
 /// A resource in a message.

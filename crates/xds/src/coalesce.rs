@@ -22,24 +22,24 @@ pub(crate) struct Coalescer {
 /// The pace of one name.
 #[derive(Clone, Copy, Debug)]
 enum ChangeState {
-    /// A change waits until this time.
-    Waiting(Duration),
+    /// A change waits until this time; it is known since the other.
+    Waiting { due: Duration, since: Duration },
     /// The last change was passed on at this time.
     PassedOn(Duration),
 }
 
 impl Coalescer {
-    /// Takes a change of a resource with so many subscribers. `window` is that of its type.
+    /// Takes a change of a resource with so many subscribers, which is known since `since`. `window` is that of its type.
     pub(crate) fn change(
         &mut self,
-        now: Duration,
+        (now, since): (Duration, Duration),
         (resource_type, id): (TypeIndex, NameId),
         window: Duration,
         subscribers: usize,
         limits: &Limits,
     ) {
         let earliest = match self.names.get(&id) {
-            Some(ChangeState::Waiting(_)) => return,
+            Some(ChangeState::Waiting { .. }) => return,
             Some(ChangeState::PassedOn(at)) => at.saturating_add(interval(subscribers, limits)),
             None => Duration::ZERO,
         };
@@ -49,18 +49,21 @@ impl Coalescer {
         }
         let due = earliest.max(*closes);
         self.waiting.insert((due, id));
-        self.names.insert(id, ChangeState::Waiting(due));
+        self.names.insert(id, ChangeState::Waiting { due, since });
     }
 
-    /// Returns a change that is due, if there is one.
-    pub(crate) fn pop(&mut self, now: Duration) -> Option<NameId> {
+    /// Returns a change that is due, if there is one, and since when it is known.
+    pub(crate) fn pop(&mut self, now: Duration) -> Option<(NameId, Duration)> {
         let (due, id) = *self.waiting.first()?;
         if due > now {
             return None;
         }
         self.waiting.pop_first();
-        self.names.insert(id, ChangeState::PassedOn(now));
-        Some(id)
+        let since = match self.names.insert(id, ChangeState::PassedOn(now)) {
+            Some(ChangeState::Waiting { since, .. }) => since,
+            _ => now,
+        };
+        Some((id, since))
     }
 
     /// When the next change is due.
@@ -70,7 +73,7 @@ impl Coalescer {
 
     /// Drops a name that nobody watches any more.
     pub(crate) fn forget(&mut self, id: NameId) {
-        if let Some(ChangeState::Waiting(due)) = self.names.remove(&id) {
+        if let Some(ChangeState::Waiting { due, .. }) = self.names.remove(&id) {
             self.waiting.remove(&(due, id));
         }
     }
@@ -113,7 +116,7 @@ mod tests {
     fn a_window_closes_however_many_changes_follow() {
         let (mut coalescer, limits) = (Coalescer::default(), Limits::default());
         for (time, id) in ids(50).into_iter().enumerate() {
-            coalescer.change(ms(time as u64), (NAMES, id), WINDOW, 1, &limits);
+            coalescer.change((ms(time as u64), ms(0)), (NAMES, id), WINDOW, 1, &limits);
         }
         assert_eq!(coalescer.next_wake(), Some(ms(50)));
         assert_eq!(due(&mut coalescer, 49), 0);
@@ -124,8 +127,8 @@ mod tests {
     #[test]
     fn types_have_windows_of_their_own() {
         let (mut coalescer, limits, ids) = (Coalescer::default(), Limits::default(), ids(2));
-        coalescer.change(ms(0), (NAMES, ids[0]), ms(1_000), 1, &limits);
-        coalescer.change(ms(10), (TypeIndex(1), ids[1]), WINDOW, 1, &limits);
+        coalescer.change((ms(0), ms(0)), (NAMES, ids[0]), ms(1_000), 1, &limits);
+        coalescer.change((ms(10), ms(0)), (TypeIndex(1), ids[1]), WINDOW, 1, &limits);
         assert_eq!(due(&mut coalescer, 60), 1);
         assert_eq!(due(&mut coalescer, 1_000), 1);
     }
@@ -138,7 +141,7 @@ mod tests {
             let mut count = 0;
             for time in 0..1_000 {
                 let now = start + ms(time) + Duration::from_secs(subscribers as u64);
-                coalescer.change(now, (NAMES, ids[0]), Duration::ZERO, subscribers, &limits);
+                coalescer.change((now, now), (NAMES, ids[0]), Duration::ZERO, subscribers, &limits);
                 count += usize::from(coalescer.pop(now).is_some());
             }
             count
@@ -151,21 +154,21 @@ mod tests {
     fn a_change_that_waits_is_not_put_off_by_others() {
         let (mut coalescer, limits, ids) = (Coalescer::default(), Limits::default(), ids(1));
         let change = |coalescer: &mut Coalescer, time| {
-            coalescer.change(ms(time), (NAMES, ids[0]), WINDOW, 5_000, &limits);
+            coalescer.change((ms(time), ms(time)), (NAMES, ids[0]), WINDOW, 5_000, &limits);
         };
         change(&mut coalescer, 0);
-        assert_eq!(due(&mut coalescer, 50), 1);
+        assert_eq!(coalescer.pop(ms(50)), Some((ids[0], ms(0))));
         for time in [60, 200, 290] {
             change(&mut coalescer, time);
             assert_eq!(coalescer.next_wake(), Some(ms(300)), "250 ms after the last one");
         }
-        assert_eq!(due(&mut coalescer, 1_000), 1);
+        assert_eq!(coalescer.pop(ms(1_000)), Some((ids[0], ms(60))), "since the first of them");
     }
 
     #[test]
     fn a_forgotten_name_leaves_nothing() {
         let (mut coalescer, limits, ids) = (Coalescer::default(), Limits::default(), ids(1));
-        coalescer.change(ms(0), (NAMES, ids[0]), WINDOW, 1, &limits);
+        coalescer.change((ms(0), ms(0)), (NAMES, ids[0]), WINDOW, 1, &limits);
         coalescer.forget(ids[0]);
         assert_eq!((coalescer.next_wake(), coalescer.len()), (None, 0));
     }

@@ -1,6 +1,6 @@
 //! A message under way, and its size.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{DeltaResponse, Nonce, SentResource, TypeIndex, Version, resources::Encoded};
 
@@ -13,7 +13,7 @@ pub(crate) struct Draft<B> {
 
 impl<B: AsRef<[u8]>> Draft<B> {
     pub(crate) fn new(resource_type: TypeIndex, nonce: Nonce, limit_bytes: usize) -> Self {
-        let message = DeltaResponse { resource_type, nonce, resources: Vec::new(), removed: Vec::new() };
+        let message = DeltaResponse { resource_type, nonce, resources: Vec::new(), removed: Vec::new(), since: None };
         Self { message, bytes: 0, limit_bytes }
     }
 
@@ -38,6 +38,11 @@ impl<B: AsRef<[u8]>> Draft<B> {
             Some(Encoded { version, body }) => self.message.resources.push(SentResource { name, version, body }),
             None => self.message.removed.push(name),
         }
+    }
+
+    /// Takes note that the message passes a change on which is known since then.
+    pub(crate) fn passes_on(&mut self, since: Option<Duration>) {
+        self.message.since = [self.message.since, since].into_iter().flatten().min();
     }
 
     pub(crate) fn finish(self) -> DeltaResponse<B> {

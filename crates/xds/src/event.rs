@@ -1,6 +1,6 @@
 //! What happens to a server.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use crate::TypeIndex;
 
@@ -38,6 +38,17 @@ pub enum ServerEvent<C> {
         resource_type: TypeIndex,
         /// The resource's name.
         name: String,
+        /// When the change came to be known, on the server's clock: messages that pass it on say so.
+        since: Duration,
+    },
+    /// What a client gets of the resources of a type differs from before, because more is known of it.
+    CallerChanged {
+        /// The client's stream.
+        stream: StreamId,
+        /// The type.
+        resource_type: TypeIndex,
+        /// Who the stream belongs to, as it is known now.
+        caller: C,
     },
     /// The source is complete for the first time. Before, all streams are refused.
     Synced,

@@ -17,6 +17,8 @@ pub(crate) struct Index {
     /// By type, then by name.
     ids: Vec<HashMap<Arc<str>, NameId>>,
     watched: HashMap<NameId, WatchedName>,
+    /// The number of subscriptions, by type.
+    subscriptions: Vec<usize>,
     last: NameId,
 }
 
@@ -31,8 +33,10 @@ impl Index {
     /// Adds a subscriber of a name.
     pub(crate) fn watch(&mut self, resource_type: TypeIndex, name: &str, stream: StreamId) -> NameId {
         if let Some(id) = self.find(resource_type, name) {
-            if let Some(watched) = self.watched.get_mut(&id) {
-                watched.subscribers.insert(stream);
+            if let Some(watched) = self.watched.get_mut(&id)
+                && watched.subscribers.insert(stream)
+            {
+                self.count(resource_type, 1);
             }
             return id;
         }
@@ -41,6 +45,7 @@ impl Index {
         if self.ids.len() <= resource_type.0 {
             self.ids.resize_with(resource_type.0 + 1, HashMap::new);
         }
+        self.count(resource_type, 1);
         if let Some(ids) = self.ids.get_mut(resource_type.0) {
             ids.insert(Arc::clone(&name), id);
         }
@@ -51,8 +56,12 @@ impl Index {
     /// Takes a subscriber away, and returns whether nobody watches the name any more.
     pub(crate) fn unwatch(&mut self, id: NameId, stream: StreamId) -> bool {
         let Some(watched) = self.watched.get_mut(&id) else { return false };
-        watched.subscribers.remove(&stream);
-        if !watched.subscribers.is_empty() {
+        let (was_subscribed, resource_type) = (watched.subscribers.remove(&stream), watched.resource_type);
+        let is_watched = !watched.subscribers.is_empty();
+        if was_subscribed {
+            self.count(resource_type, -1);
+        }
+        if is_watched {
             return false;
         }
         if let Some(watched) = self.watched.remove(&id)
@@ -81,6 +90,20 @@ impl Index {
         self.watched.get(&id).map_or(&NOBODY, |watched| &watched.subscribers).iter().copied()
     }
 
+    fn count(&mut self, resource_type: TypeIndex, change: isize) {
+        if self.subscriptions.len() <= resource_type.0 {
+            self.subscriptions.resize(resource_type.0 + 1, 0);
+        }
+        if let Some(count) = self.subscriptions.get_mut(resource_type.0) {
+            *count = count.saturating_add_signed(change);
+        }
+    }
+
+    /// The number of subscriptions of a type, over all streams.
+    pub(crate) fn subscriptions(&self, resource_type: TypeIndex) -> usize {
+        self.subscriptions.get(resource_type.0).copied().unwrap_or_default()
+    }
+
     /// The number of names that are watched.
     pub(crate) fn len(&self) -> usize {
         self.watched.len()
@@ -97,11 +120,16 @@ mod tests {
         let id = index.watch(ty, "a", StreamId(1));
         assert_eq!(index.watch(ty, "a", StreamId(2)), id);
         assert_eq!(index.find(TypeIndex(0), "a"), None, "types have names of their own");
+        index.watch(ty, "a", StreamId(2));
+        assert_eq!((index.subscriptions(ty), index.subscriptions(TypeIndex(0))), (2, 0), "each stream counts once");
         assert!(!index.unwatch(id, StreamId(1)));
+        index.unwatch(id, StreamId(1));
+        assert_eq!(index.subscriptions(ty), 1);
         assert_eq!(index.subscribers(id).collect::<Vec<_>>(), [StreamId(2)]);
         assert!(index.unwatch(id, StreamId(2)));
         assert_eq!((index.find(ty, "a"), index.name(id), index.len()), (None, None, 0));
         assert!(index.ids.iter().all(HashMap::is_empty));
+        assert_eq!(index.subscriptions(ty), 0);
     }
 
     #[test]

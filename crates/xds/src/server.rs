@@ -81,7 +81,10 @@ impl<S: ResourceSource> Server<S> {
             ServerEvent::Opened { stream, caller, random } => self.open(now, stream, caller, random, &mut effects),
             ServerEvent::Requested { stream, request } => self.request(now, stream, &request, &mut effects),
             ServerEvent::Closed { stream } => self.forget(stream),
-            ServerEvent::Changed { resource_type, name } => self.change(now, resource_type, &name),
+            ServerEvent::Changed { resource_type, name, since } => self.change((now, since), resource_type, &name),
+            ServerEvent::CallerChanged { stream, resource_type, caller } => {
+                self.change_caller(stream, resource_type, caller, &mut effects);
+            }
             ServerEvent::Synced => self.admission.synced(),
             ServerEvent::WatchesFailed => self.admission.watches_failed(now),
             ServerEvent::WatchesRecovered => self.admission.watches_recovered(),
@@ -116,6 +119,12 @@ impl<S: ResourceSource> Server<S> {
             encoded: self.resources.len(),
             changed: self.coalescer.len(),
         }
+    }
+
+    /// The number of subscriptions of a type, over all streams.
+    #[must_use]
+    pub fn subscriptions(&self, resource_type: TypeIndex) -> usize {
+        self.index.subscriptions(resource_type)
     }
 
     /// What a stream subscribes to, with the versions that its client was sent or has brought along.
@@ -225,22 +234,40 @@ impl<S: ResourceSource> Server<S> {
     }
 
     /// Takes a change. A name that nobody watches costs one lookup.
-    fn change(&mut self, now: Duration, resource_type: TypeIndex, name: &str) {
+    fn change(&mut self, times: (Duration, Duration), resource_type: TypeIndex, name: &str) {
         let Some(id) = self.index.find(resource_type, name) else { return };
         let Some(rules) = self.types.get(resource_type) else { return };
         // A client that subscribes while the window is open gets the new content at once.
         self.resources.forget(id);
         let subscribers = self.index.subscribers(id).len();
-        self.coalescer.change(now, (resource_type, id), rules.window, subscribers, &self.limits);
+        self.coalescer.change(times, (resource_type, id), rules.window, subscribers, &self.limits);
+    }
+
+    /// Looks again at all that the stream subscribes to of the type.
+    fn change_caller(
+        &mut self,
+        stream: StreamId,
+        resource_type: TypeIndex,
+        caller: S::Caller,
+        effects: &mut Effects<S::Body>,
+    ) {
+        let Some(opened) = self.streams.get_mut(&stream) else { return };
+        opened.caller = caller;
+        if let Some(subscriptions) = opened.of(resource_type) {
+            for id in subscriptions.ids().collect::<Vec<_>>() {
+                subscriptions.change(id, None);
+            }
+        }
+        effects.ready.insert(stream);
     }
 
     /// Marks changes that are due for their subscribers.
     fn pass_changes_on(&mut self, now: Duration, effects: &mut Effects<S::Body>) {
-        while let Some(id) = self.coalescer.pop(now) {
+        while let Some((id, since)) = self.coalescer.pop(now) {
             let Some(resource_type) = self.index.resource_type(id) else { continue };
             for stream in self.index.subscribers(id) {
                 if let Some(subscriptions) = self.streams.get_mut(&stream).and_then(|opened| opened.of(resource_type)) {
-                    subscriptions.change(id);
+                    subscriptions.change(id, Some(since));
                     effects.ready.insert(stream);
                 }
             }

@@ -21,8 +21,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     names: BTreeMap<NameId, Subscription>,
-    /// Names whose content may have to be sent.
-    pending: BTreeSet<NameId>,
+    /// Names whose content may have to be sent, and since when their oldest change is known, if it is one.
+    pending: BTreeMap<NameId, Option<Duration>>,
     /// The last name that was considered for sending. The next message goes on after it, so that names which change all the time
     /// hold up no others.
     cursor: NameId,
@@ -80,7 +80,7 @@ impl Subscriptions {
             Some(version) => subscription.told = Told::Version(version),
             None => subscription.is_owed = true,
         }
-        self.pending.insert(id);
+        self.pending.entry(id).or_default();
     }
 
     /// Unsubscribes from a name, and returns whether it is subscribed to no longer.
@@ -94,7 +94,7 @@ impl Subscriptions {
         subscription.by_name = false;
         if subscription.by_wildcard {
             subscription.is_owed = true;
-            self.pending.insert(id);
+            self.pending.entry(id).or_default();
             return false;
         }
         self.remove(id);
@@ -158,7 +158,7 @@ impl Subscriptions {
 
     /// Whether a name waits to be sent.
     pub(crate) fn is_pending(&self, id: NameId) -> bool {
-        self.pending.contains(&id)
+        self.pending.contains_key(&id)
     }
 
     /// Whether this stream has sent content of a name.
@@ -167,10 +167,11 @@ impl Subscriptions {
         self.names.get(&id).is_some_and(is_sent)
     }
 
-    /// The content of a name may have changed.
-    pub(crate) fn change(&mut self, id: NameId) {
+    /// The content of a name may have changed, which is known since `since`.
+    pub(crate) fn change(&mut self, id: NameId, since: Option<Duration>) {
         if self.names.contains_key(&id) {
-            self.pending.insert(id);
+            let pending = self.pending.entry(id).or_default();
+            *pending = pending.or(since);
         }
     }
 
@@ -178,7 +179,7 @@ impl Subscriptions {
     pub(crate) fn owe(&mut self, id: NameId) {
         if let Some(subscription) = self.names.get_mut(&id) {
             subscription.is_owed = true;
-            self.pending.insert(id);
+            self.pending.entry(id).or_default();
         }
     }
 
@@ -204,7 +205,7 @@ impl Subscriptions {
                 resources.push((*id, version));
             }
             if subscription.refuse(message.resources) {
-                self.pending.insert(*id);
+                self.pending.entry(*id).or_default();
             }
         }
         Some(RefusedMessage { resources, is_final: message.resources == 1 })
@@ -249,10 +250,11 @@ impl Subscriptions {
             if decision == SendDecision::SendAlone && !draft.is_empty() {
                 continue;
             }
-            self.pending.remove(&id);
+            let since = self.pending.remove(&id).flatten();
             if decision != SendDecision::Skip {
                 subscription.tell(version, nonce);
                 draft.add(name, encoded, bytes);
+                draft.passes_on(since);
             }
             if decision == SendDecision::SendAlone {
                 break;
@@ -281,6 +283,6 @@ impl Subscriptions {
     fn next_pending(&self) -> Option<NameId> {
         use std::ops::Bound::{Excluded, Unbounded};
         let after = self.pending.range((Excluded(self.cursor), Unbounded)).next();
-        after.or_else(|| self.pending.first()).copied()
+        after.or_else(|| self.pending.first_key_value()).map(|(id, _)| *id)
     }
 }

@@ -167,7 +167,7 @@ fn a_change_costs_nothing_to_those_who_do_not_watch_it() {
         fleet.numbers = Numbers(1);
         let resource_type = fleet.server.types().find(URLS[1]).expect("a type of the server");
         let before = ALLOCATIONS.get();
-        fleet.handle(ServerEvent::Changed { resource_type, name: name(7) });
+        fleet.handle(ServerEvent::Changed { resource_type, name: name(7), since: Duration::ZERO });
         fleet.now += Duration::from_millis(50);
         assert_eq!(fleet.handle(ServerEvent::Woken), 10);
         ALLOCATIONS.get() - before

@@ -203,6 +203,16 @@ impl KubernetesApi {
         lock(&self.state).failures.entry(plural).or_default().extend(statuses);
     }
 
+    /// Knows a token from now on: it is this user's, for this audience.
+    pub fn put_token(&self, token: &str, username: &str, audience: &str) {
+        lock(&self.state).tokens.insert(token.to_owned(), (username.to_owned(), audience.to_owned()));
+    }
+
+    /// Forgets a token, as when its pod is gone.
+    pub fn forget_token(&self, token: &str) {
+        lock(&self.state).tokens.remove(token);
+    }
+
     /// Whether all statuses of [`KubernetesApi::fail`] were sent.
     #[must_use]
     pub fn has_failed(&self) -> bool {

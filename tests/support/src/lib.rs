@@ -21,6 +21,7 @@ mod random;
 mod raw;
 pub mod reliability;
 pub mod scenario;
+pub mod tls;
 mod tunnel;
 mod upstream;
 

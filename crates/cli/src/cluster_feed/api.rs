@@ -24,6 +24,7 @@ use super::{
     object::{ObjectKind, Trim},
     recovery::Recovery,
     store::Store,
+    token_reviewer::TokenReviewer,
     touched::Touched,
 };
 use crate::{
@@ -190,6 +191,11 @@ impl Api {
     /// Whether a watch fails, so that the cluster may have changed since.
     pub(super) fn is_failing(&self) -> bool {
         self.store.is_failing()
+    }
+
+    /// Who knows whose a token is.
+    pub(super) fn token_reviewer(&self) -> TokenReviewer {
+        TokenReviewer::new(Arc::clone(&self.clients))
     }
 
     /// Objects that cannot be read, and are ignored.

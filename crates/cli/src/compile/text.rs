@@ -68,6 +68,13 @@ pub fn packed(config: &wire::Config) -> wire::Config {
     packed
 }
 
+/// `config` as the last release's modules read it: without the fields that they do not know and that change nothing for them. A module
+/// refuses what is left that it does not know, and its last known good configuration serves on.
+#[must_use]
+pub fn oldest(config: &wire::Config) -> wire::Config {
+    wire::Config { minor: None, requires: Vec::new(), ..config.clone() }
+}
+
 /// One Service as JSON.
 #[must_use]
 pub fn service_text(service: &wire::Service) -> String {

@@ -38,6 +38,11 @@ impl Debouncer {
         self.not_before = self.not_before.max(now + SETTLE);
     }
 
+    /// When the first pending change came.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.pending.map(|(first, _)| first)
+    }
+
     /// The time to compile, if a change is pending.
     pub(crate) fn due(&self) -> Option<Instant> {
         let (first, last) = self.pending?;

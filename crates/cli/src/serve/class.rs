@@ -1,17 +1,46 @@
 //! Who a stream belongs to, and which callers get the same bytes.
 
+use byname_core::wire;
 use prost_types::value::Kind;
 
-use super::discovery::Node;
+use super::{
+    authentication::{Denial, DenialReason},
+    discovery::Node,
+    identity::Identity,
+};
 
-/// The pod behind a stream, by what its Envoy says of itself. Zone and node steer; they reveal nothing.
+/// The pod behind a stream: who it is, and what its Envoy says of itself. Zone and node steer; they reveal nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct StreamCaller {
     /// The id of the Envoy.
     pub(super) id: String,
+    /// Verified, unless the listener trusts anyone.
     pub(super) namespace: Option<String>,
+    /// `None` where nobody has verified it.
+    pub(super) service_account: Option<String>,
     pub(super) zone: Option<String>,
     pub(super) node: Option<String>,
+    pub(super) schema: ModuleSchema,
+}
+
+/// The fields of the filter's configuration that a module knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ModuleSchema {
+    /// Those of the oldest modules that this server supports.
+    #[default]
+    Oldest,
+    /// All that this server sends.
+    Current,
+}
+
+impl ModuleSchema {
+    /// Reads `VERSION.MINOR`, the newest schema that a module reads. A module that does not say so is among the oldest.
+    fn parse(text: &str) -> Self {
+        let number = |text: &str| text.parse::<u32>().ok();
+        let Some((version, minor)) = text.split_once('.') else { return Self::Oldest };
+        let is_current = number(version) == Some(wire::VERSION) && number(minor) >= Some(wire::MINOR);
+        if is_current { Self::Current } else { Self::Oldest }
+    }
 }
 
 /// Callers that get the same variant of a resource.
@@ -21,27 +50,73 @@ pub(super) struct CallerClass {
     pub(super) zone: Option<String>,
     /// `None` where the node makes no difference.
     pub(super) node: Option<String>,
+    /// The oldest where the module makes no difference.
+    pub(super) schema: ModuleSchema,
 }
 
 impl StreamCaller {
-    /// The caller whose Envoy describes itself as `node`, with the same fields as the filter reads.
-    pub(super) fn of(node: Node) -> Self {
+    /// The caller with this verified identity, if the listener verifies identities, whose Envoy describes itself as `node`, with the
+    /// same fields as the filter reads.
+    ///
+    /// # Errors
+    /// If the Envoy says that it is of another namespace.
+    pub(super) fn of(node: Node, identity: Option<Identity>) -> Result<Self, Denial> {
         let metadata = node.metadata.unwrap_or_default();
         let text = |name: &str| match metadata.fields.get(name)?.kind.as_ref()? {
             Kind::StringValue(text) if !text.is_empty() => Some(text.clone()),
             _ => None,
         };
-        Self {
-            namespace: text("NAMESPACE"),
+        let claimed = text("NAMESPACE");
+        let namespace = match (&identity, claimed) {
+            (Some(identity), Some(claimed)) if claimed != identity.namespace => {
+                return Err(Denial {
+                    reason: DenialReason::OtherNamespace,
+                    text: format!(
+                        "node {}: its metadata has the NAMESPACE {}, but the client is {identity}; write the bootstrap with \
+                         --namespace {}",
+                        node.id.escape_debug(),
+                        claimed.escape_debug(),
+                        identity.namespace
+                    ),
+                });
+            }
+            (Some(identity), _) => Some(identity.namespace.clone()),
+            (None, claimed) => claimed,
+        };
+        Ok(Self {
+            namespace,
+            service_account: identity.map(|identity| identity.service_account),
             node: text("NODE_NAME"),
+            schema: text("BYNAME_SCHEMA").map(|text| ModuleSchema::parse(&text)).unwrap_or_default(),
             zone: node.locality.map(|locality| locality.zone).filter(|zone| !zone.is_empty()),
             id: node.id,
-        }
+        })
     }
 
     /// The caller's class for a resource that differs by zone, by node, or by neither.
     pub(super) fn class(&self, by_zone: bool, by_node: bool) -> CallerClass {
         let if_needed = |is_needed: bool, text: &Option<String>| text.clone().filter(|_| is_needed);
-        CallerClass { zone: if_needed(by_zone, &self.zone), node: if_needed(by_node, &self.node) }
+        let (zone, node) = (if_needed(by_zone, &self.zone), if_needed(by_node, &self.node));
+        CallerClass { zone, node, ..CallerClass::default() }
+    }
+
+    /// The caller's class for the filter.
+    pub(super) fn filter_class(&self) -> CallerClass {
+        CallerClass { schema: self.schema, ..CallerClass::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_does_not_say_all_this_server_sends_gets_the_oldest_form() {
+        for text in ["1.1", "1.2", "1.4294967295"] {
+            assert_eq!(ModuleSchema::parse(text), ModuleSchema::Current, "{text}");
+        }
+        for text in ["1.0", "", "1", "1.", "0.9", "2.0", "1.1.1", "one"] {
+            assert_eq!(ModuleSchema::parse(text), ModuleSchema::Oldest, "{text}");
+        }
     }
 }

@@ -9,16 +9,17 @@ use std::{
 };
 
 use byname_xds::{
-    CloseReason, DeltaResponse, Limits, ResourceTypes, Server, ServerAction, ServerEvent, StatusCode, StreamId,
-    TypeIndex,
+    CloseReason, DeltaResponse, Limits, Rejection, ResourceTypes, Server, ServerAction, ServerEvent, StatusCode,
+    StreamId, TypeIndex,
 };
 use bytes::Bytes;
 use tonic::{Code, Status};
 
 use super::{
-    class::StreamCaller,
+    class::{ModuleSchema, StreamCaller},
     discovery::{Any, ControlPlane as Identity, DeltaDiscoveryResponse, Resource},
-    metrics::{Label, Metrics, of_type},
+    metrics::{Label, Metrics, TwoLabels, of_type},
+    rejected,
     resources::{ChangedResource, Resources, Types},
     streams::{Sender, StreamEvent, StreamEventKind},
 };
@@ -41,9 +42,18 @@ struct OpenStream {
     peer: SocketAddr,
     sender: Sender,
     opened: Instant,
-    /// When each message was sent that waits for its ACK, by nonce.
-    unacknowledged: HashMap<String, (TypeIndex, Instant)>,
+    /// The messages that wait for their ACKs, by nonce.
+    unacknowledged: HashMap<String, SentMessage>,
     rejections: u64,
+    /// What the client refused last, and why.
+    last_rejection: Option<String>,
+}
+
+struct SentMessage {
+    resource_type: TypeIndex,
+    sent: Instant,
+    /// When the oldest change arrived that the message passes on.
+    since: Option<Instant>,
 }
 
 impl ControlPlane {
@@ -75,10 +85,11 @@ impl ControlPlane {
         self.handle(ServerEvent::Woken);
     }
 
-    /// Passes changes of resources on.
-    pub(super) fn changed(&mut self, changed: Vec<ChangedResource>) {
+    /// Passes changes of resources on, the first of which arrived at `since`.
+    pub(super) fn changed(&mut self, changed: Vec<ChangedResource>, since: Instant) {
+        let since = since.saturating_duration_since(self.started);
         for (resource_type, name) in changed {
-            self.handle(ServerEvent::Changed { resource_type, name });
+            self.handle(ServerEvent::Changed { resource_type, name, since });
         }
     }
 
@@ -90,6 +101,10 @@ impl ControlPlane {
         let size = self.server.size();
         self.metrics.streams.set(number(size.streams));
         self.metrics.names.set(number(size.names));
+        for resource_type in [self.types.filter, self.types.cluster, self.types.endpoints] {
+            let subscriptions = self.server.subscriptions(resource_type);
+            self.metrics.subscriptions.get_or_create(&self.label(resource_type)).set(number(subscriptions));
+        }
     }
 
     /// Takes what happened on a stream.
@@ -104,19 +119,23 @@ impl ControlPlane {
                     opened: Instant::now(),
                     unacknowledged: HashMap::new(),
                     rejections: 0,
+                    last_rejection: None,
                 };
                 self.streams.insert(stream, opened);
                 let random = (backoff::random() * f64::from(u32::MAX)) as u32;
                 self.handle(ServerEvent::Opened { stream, caller, random });
             }
             StreamEventKind::Requested(request) => {
-                if let Some((resource_type, sent)) = self
+                if let Some(message) = self
                     .streams
                     .get_mut(&stream)
                     .and_then(|opened| opened.unacknowledged.remove(&request.response_nonce))
                 {
-                    let seconds = sent.elapsed().as_secs_f64();
-                    self.metrics.ack_seconds.get_or_create(&self.label(resource_type)).observe(seconds);
+                    let label = self.label(message.resource_type);
+                    self.metrics.ack_seconds.get_or_create(&label).observe(message.sent.elapsed().as_secs_f64());
+                    if let Some(since) = message.since.filter(|_| request.error.is_none()) {
+                        self.metrics.change_ack_seconds.get_or_create(&label).observe(since.elapsed().as_secs_f64());
+                    }
                 }
                 self.handle(ServerEvent::Requested { stream, request });
             }
@@ -146,6 +165,11 @@ impl ControlPlane {
         self.trouble = reasons;
     }
 
+    /// Whether the last update failed, so that the last known good state is served.
+    pub(super) fn is_in_trouble(&self) -> bool {
+        !self.trouble.is_empty()
+    }
+
     /// Whether a stream is open.
     pub(super) fn has_streams(&self) -> bool {
         !self.streams.is_empty()
@@ -156,24 +180,36 @@ impl ControlPlane {
             ServerAction::Send { stream, message } => self.send(stream, message),
             ServerAction::Close { stream, reason } => self.close(stream, &reason),
             ServerAction::Report(rejection) => {
-                let label = self.label(rejection.resource_type);
-                self.metrics.rejections.get_or_create(&label).inc();
-                let called = self.streams.get_mut(&rejection.stream).map_or_else(
-                    || "a stream".to_owned(),
-                    |opened| {
-                        opened.rejections += 1;
-                        opened.called()
-                    },
-                );
-                let names: Vec<&str> = rejection.resources.iter().map(|(name, _)| &**name).collect();
-                let then = match rejection.is_final {
-                    true => "it keeps its last known good one until the content changes",
-                    false => "each is sent once more, alone",
-                };
-                let kind = self.word(rejection.resource_type);
-                let (names, reason) = (crate::output::some(&names), rejection.reason);
-                log::warn(&format!("{called} refused {kind} {names}: {reason}; {then}"));
+                self.rejected(rejection);
             }
+        }
+    }
+
+    fn rejected(&mut self, rejection: Rejection) {
+        let Rejection { stream, resource_type, resources, reason, is_final } = rejection;
+        let kind = self.word(resource_type);
+        let labels: TwoLabels = [("type", kind), ("reason", rejected::word(&reason))];
+        self.metrics.rejections.get_or_create(&labels).inc();
+        let names: Vec<&str> = resources.iter().map(|(name, _)| &**name).collect();
+        let what = format!("{kind} {}: {reason}", crate::output::some(&names));
+        let Some(opened) = self.streams.get_mut(&stream) else {
+            log::warn(&format!("a stream refused {what}"));
+            return;
+        };
+        opened.rejections += 1;
+        // A module that is older than it says, or of which nothing is known, may take the oldest form.
+        let is_older = resource_type == self.types.filter && opened.caller.schema != ModuleSchema::Oldest;
+        let then = match (is_older, is_final) {
+            (true, _) => "it is sent in the oldest form",
+            (false, true) => "Envoy keeps its last known good one until the content changes",
+            (false, false) => "each is sent once more, alone",
+        };
+        log::warn(&format!("{} refused {what}; {then}", opened.called()));
+        opened.last_rejection = Some(what);
+        if is_older {
+            opened.caller.schema = ModuleSchema::Oldest;
+            let caller = opened.caller.clone();
+            self.handle(ServerEvent::CallerChanged { stream, resource_type, caller });
         }
     }
 
@@ -187,7 +223,12 @@ impl ControlPlane {
         self.metrics.bytes.get_or_create(&label).inc_by(count(bytes));
         let Some(opened) = self.streams.get_mut(&stream) else { return };
         let nonce = message.nonce.to_string();
-        opened.unacknowledged.insert(nonce.clone(), (message.resource_type, Instant::now()));
+        let sent = SentMessage {
+            resource_type: message.resource_type,
+            sent: Instant::now(),
+            since: message.since.map(|since| self.started + since),
+        };
+        opened.unacknowledged.insert(nonce.clone(), sent);
         let response = DeltaDiscoveryResponse {
             resources: message
                 .resources
@@ -233,11 +274,12 @@ impl ControlPlane {
         for (StreamId(id), opened) in &self.streams {
             let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
             let caller = &opened.caller;
-            let _ = writeln!(
+            let _ = write!(
                 text,
-                "{id}\tnode={}\tnamespace={}\tzone={}\tkubernetes_node={}\tpeer={}\tage={}s\tunacknowledged={}\trejections={}",
+                "{id}\tnode={}\tnamespace={}\tservice_account={}\tzone={}\tkubernetes_node={}\tpeer={}\tage={}s\tunacknowledged={}\trejections={}",
                 caller.id,
                 said(&caller.namespace),
+                said(&caller.service_account),
                 said(&caller.zone),
                 said(&caller.node),
                 opened.peer,
@@ -245,6 +287,10 @@ impl ControlPlane {
                 opened.unacknowledged.len(),
                 opened.rejections,
             );
+            if let Some(rejection) = &opened.last_rejection {
+                let _ = write!(text, "\tlast_rejection={}", rejection.escape_debug());
+            }
+            text.push('\n');
         }
         text
     }

@@ -10,7 +10,7 @@ use byname_core::wire;
 use byname_xds::{ResourceSource, ResourceType, ResourceTypes, TypeIndex};
 use bytes::Bytes;
 
-use super::class::{CallerClass, StreamCaller};
+use super::class::{CallerClass, ModuleSchema, StreamCaller};
 use crate::{
     cluster_feed::{ClusterReading, Touched},
     compile::{self, CompileOptions, PushedService, UpstreamCluster},
@@ -62,6 +62,12 @@ struct ServedService {
     addresses: RefCell<BTreeMap<CallerClass, Addresses>>,
 }
 
+/// The filter's configuration.
+struct FilterNames {
+    wire: wire::Config,
+    text: String,
+}
+
 /// The owner of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
@@ -86,7 +92,7 @@ pub(super) struct Resources {
     /// The clusters with several owners.
     shared: BTreeSet<String>,
     /// The filter's configuration; `None` before the first cluster is read.
-    filter: Option<String>,
+    filter: Option<FilterNames>,
     /// Whether the last update of the clusters outside, of the filter, or of everything failed, so that it is tried again.
     is_outside_old: bool,
     is_filter_old: bool,
@@ -284,8 +290,8 @@ impl Resources {
             Ok(compiled) => {
                 self.is_filter_old = false;
                 self.left_out_of_filter = compiled.left_out;
-                if self.filter.as_ref() != Some(&compiled.text) {
-                    self.filter = Some(compiled.text);
+                if self.filter.as_ref().is_none_or(|old| old.text != compiled.text) {
+                    self.filter = Some(FilterNames { wire: compiled.wire, text: compiled.text });
                     update.changed.push((self.types.filter, self.make.filter_name().to_owned()));
                 }
             }
@@ -328,7 +334,11 @@ impl Resources {
 
     fn bytes(&self, resource_type: TypeIndex, name: &str, class: &CallerClass) -> anyhow::Result<Vec<u8>> {
         if resource_type == self.types.filter {
-            return self.make.filter(self.filter.as_deref().unwrap_or_default());
+            let Some(filter) = &self.filter else { return Ok(Vec::new()) };
+            return self.make.filter(&match class.schema {
+                ModuleSchema::Current => filter.text.clone(),
+                ModuleSchema::Oldest => compile::text(&compile::oldest(&filter.wire)),
+            });
         }
         let Some((cluster, service)) = self.cluster(name) else { return Ok(Vec::new()) };
         if resource_type == self.types.cluster {
@@ -351,7 +361,7 @@ impl ResourceSource for Resources {
 
     fn class(&self, resource_type: TypeIndex, name: &str, caller: &StreamCaller) -> Option<CallerClass> {
         if resource_type == self.types.filter {
-            return (self.filter.is_some() && name == self.make.filter_name()).then(CallerClass::default);
+            return (self.filter.is_some() && name == self.make.filter_name()).then(|| caller.filter_class());
         }
         let (cluster, service) = self.cluster(name)?;
         if resource_type == self.types.cluster {

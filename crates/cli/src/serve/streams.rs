@@ -5,11 +5,11 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -18,17 +18,24 @@ use futures_util::Stream;
 use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    net::TcpListener,
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
     time::timeout,
 };
+use tokio_rustls::{TlsAcceptor, rustls::pki_types::CertificateDer};
 use tonic::{Status, Streaming, body::Body, codec::Codec, server::Grpc};
 use tonic_prost::ProstCodec;
 
 use super::{
+    authentication::{Denial, DenialReason, Trust},
     class::StreamCaller,
     discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse},
+    identity::Identity,
+    metrics::Metrics,
+    tls::Tls,
 };
+use crate::daemon::log;
 
 /// The methods that stream deltas: of all types together, and of each type alone.
 const METHODS: [&str; 4] = [
@@ -37,6 +44,8 @@ const METHODS: [&str; 4] = [
     "/envoy.service.cluster.v3.ClusterDiscoveryService/DeltaClusters",
     "/envoy.service.endpoint.v3.EndpointDiscoveryService/DeltaEndpoints",
 ];
+/// Time that a client has for the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Time in which the first message of a stream must come.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// Time without a frame after which a connection is asked whether it lives, and the time that it has to answer.
@@ -71,36 +80,92 @@ pub(super) enum StreamEventKind {
 
 /// The gRPC server. Dropped, it tells clients to go elsewhere and waits for none.
 pub(super) struct Listener {
-    pub(super) address: SocketAddr,
     pub(super) events: mpsc::Receiver<StreamEvent>,
+    sender: mpsc::Sender<StreamEvent>,
     leaving: watch::Sender<()>,
+    last_stream: Arc<AtomicU64>,
+    doorman: Arc<Doorman>,
+}
+
+/// Counts callers that are refused, and logs a line a second of them at most: anybody may be refused, and as often as they like.
+struct Doorman {
+    metrics: Arc<Metrics>,
+    /// The last second in which a line was logged, and how many callers were refused without one since.
+    told: Mutex<Option<(Instant, u64)>>,
+}
+
+impl Doorman {
+    fn deny(&self, peer: SocketAddr, reason: DenialReason, text: &str) {
+        self.metrics.callers_refused.get_or_create(&[("reason", reason.word())]).inc();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *told {
+            Some((at, untold)) if at.elapsed() < Duration::from_secs(1) => *untold += 1,
+            _ => {
+                let untold = told.replace((Instant::now(), 0)).map_or(0, |(_, untold)| untold);
+                let more = if untold > 0 {
+                    format!(" ({untold} more were refused since the last such line)")
+                } else {
+                    String::new()
+                };
+                log::warn(&format!("refused {peer}: {text}{more}"));
+            }
+        }
+    }
 }
 
 impl Listener {
-    /// Listens on `address`.
+    /// A server that listens nowhere yet.
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        let (sender, events) = mpsc::channel(WAITING);
+        let (leaving, _) = watch::channel(());
+        let doorman = Arc::new(Doorman { metrics, told: Mutex::default() });
+        Self { events, sender, leaving, last_stream: Arc::default(), doorman }
+    }
+
+    /// Listens on `address` for whom it trusts, over TLS if there is any. Returns the bound address.
     ///
     /// # Errors
     /// If the address is not free.
-    pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) async fn listen(
+        &self,
+        address: SocketAddr,
+        trust: Trust,
+        tls: Option<Arc<Tls>>,
+    ) -> anyhow::Result<SocketAddr> {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on {address}; use a free address and port"))?;
         let address = listener.local_addr().unwrap_or(address);
-        let (sender, events) = mpsc::channel(WAITING);
-        let (leaving, left) = watch::channel(());
-        let last_stream = Arc::new(AtomicU64::new(0));
+        let (sender, last_stream) = (self.sender.clone(), Arc::clone(&self.last_stream));
+        let (doorman, left) = (Arc::clone(&self.doorman), self.leaving.subscribe());
         tokio::spawn(async move {
             loop {
                 let Ok((connection, peer)) = listener.accept().await else {
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 };
+                if !trust.admits(peer.ip()) {
+                    let text = "the address is not the one from which the sidecar of this pod connects (127.0.0.6)";
+                    doorman.deny(peer, DenialReason::Unauthenticated, text);
+                    continue;
+                }
                 drop(connection.set_nodelay(true));
-                let streams = Streams { peer, events: sender.clone(), last_stream: Arc::clone(&last_stream) };
-                tokio::spawn(serve_connection(connection, streams, left.clone()));
+                let streams = Streams {
+                    peer,
+                    trust: trust.clone(),
+                    certificate: None,
+                    doorman: Arc::clone(&doorman),
+                    events: sender.clone(),
+                    last_stream: Arc::clone(&last_stream),
+                };
+                let left = left.clone();
+                match &tls {
+                    Some(tls) => drop(tokio::spawn(serve_tls(tls.acceptor(), connection, streams, left))),
+                    None => drop(tokio::spawn(serve_connection(connection, streams, left))),
+                }
             }
         });
-        Ok(Self { address, events, leaving })
+        Ok(address)
     }
 
     /// Tells all clients that no new stream is served on their connections.
@@ -109,7 +174,25 @@ impl Listener {
     }
 }
 
-async fn serve_connection(connection: tokio::net::TcpStream, streams: Streams, mut left: watch::Receiver<()>) {
+async fn serve_tls(acceptor: TlsAcceptor, connection: TcpStream, mut streams: Streams, left: watch::Receiver<()>) {
+    match timeout(HANDSHAKE, acceptor.accept(connection)).await {
+        Ok(Ok(connection)) => {
+            let (_, state) = connection.get_ref();
+            streams.certificate =
+                state.peer_certificates().and_then(|chain| chain.first()).map(|one| one.clone().into_owned());
+            serve_connection(connection, streams, left).await;
+        }
+        Ok(Err(error)) => streams.doorman.deny(streams.peer, DenialReason::Unauthenticated, &format!("TLS: {error}")),
+        // A client that is slow, or a probe that opens a connection and says nothing.
+        Err(_elapsed) => {}
+    }
+}
+
+async fn serve_connection<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    connection: C,
+    streams: Streams,
+    mut left: watch::Receiver<()>,
+) {
     let answer = service_fn(move |request| {
         let streams = streams.clone();
         async move { Ok::<_, Infallible>(streams.answer(request).await) }
@@ -129,6 +212,10 @@ async fn serve_connection(connection: tokio::net::TcpStream, streams: Streams, m
 #[derive(Clone)]
 struct Streams {
     peer: SocketAddr,
+    trust: Trust,
+    /// The certificate that the client has shown, which TLS has verified.
+    certificate: Option<CertificateDer<'static>>,
+    doorman: Arc<Doorman>,
     events: mpsc::Sender<StreamEvent>,
     last_stream: Arc<AtomicU64>,
 }
@@ -139,19 +226,35 @@ impl Streams {
             let path = request.uri().path();
             return Status::unimplemented(format!("{path}: not a method of byname; use delta xDS")).into_http();
         }
+        let verified = self.trust.verify(self.peer.ip(), self.certificate.as_ref(), request.headers()).await;
+        let identity = match verified {
+            Ok(identity) => identity,
+            Err(denial) => return self.refuse(&denial).into_http(),
+        };
         let codec = ProstCodec::<DeltaDiscoveryResponse, DeltaDiscoveryRequest>::default();
-        Grpc::new(codec).streaming(Handler(self), request).await
+        Grpc::new(codec).streaming(Handler { streams: self, identity }, request).await
+    }
+
+    fn refuse(&self, denial: &Denial) -> Status {
+        self.doorman.deny(self.peer, denial.reason, &denial.text);
+        denial.status()
     }
 
     /// Opens a stream: its events go to the control plane, and what comes back goes to the client.
-    fn open(self, requests: Streaming<DeltaDiscoveryRequest>) -> Responses {
+    fn open(self, identity: Option<Identity>, requests: Streaming<DeltaDiscoveryRequest>) -> Responses {
         let stream = StreamId(self.last_stream.fetch_add(1, Ordering::Relaxed));
         let (sender, responses) = mpsc::channel(OUTGOING);
-        tokio::spawn(self.forward(stream, requests, sender));
+        tokio::spawn(self.forward(stream, identity, requests, sender));
         Responses(responses)
     }
 
-    async fn forward(self, stream: StreamId, mut requests: Streaming<DeltaDiscoveryRequest>, sender: Sender) {
+    async fn forward(
+        self,
+        stream: StreamId,
+        identity: Option<Identity>,
+        mut requests: Streaming<DeltaDiscoveryRequest>,
+        sender: Sender,
+    ) {
         let first = match timeout(FIRST_MESSAGE, requests.message()).await {
             Ok(Ok(Some(first))) => first,
             Ok(Ok(None) | Err(_)) => return,
@@ -161,7 +264,10 @@ impl Streams {
                 return drop(sender.send(Err(late)).await);
             }
         };
-        let caller = StreamCaller::of(first.node.clone().unwrap_or_default());
+        let caller = match StreamCaller::of(first.node.clone().unwrap_or_default(), identity) {
+            Ok(caller) => caller,
+            Err(denial) => return drop(sender.send(Err(self.refuse(&denial))).await),
+        };
         let closed = sender.clone();
         let mut next = Some(first);
         self.tell(stream, StreamEventKind::Opened { caller, peer: self.peer, sender }).await;
@@ -193,7 +299,10 @@ fn request_of(request: DeltaDiscoveryRequest) -> DeltaRequest {
 }
 
 /// Opens streams for tonic.
-struct Handler(Streams);
+struct Handler {
+    streams: Streams,
+    identity: Option<Identity>,
+}
 
 type Decoder = <ProstCodec<DeltaDiscoveryResponse, DeltaDiscoveryRequest> as Codec>::Decode;
 
@@ -203,7 +312,9 @@ impl tonic::server::StreamingService<Decoder> for Handler {
     type Future = std::future::Ready<Result<tonic::Response<Responses>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Decoder>>) -> Self::Future {
-        std::future::ready(Ok(tonic::Response::new(self.0.clone().open(request.into_inner()))))
+        std::future::ready(Ok(tonic::Response::new(
+            self.streams.clone().open(self.identity.clone(), request.into_inner()),
+        )))
     }
 }
 

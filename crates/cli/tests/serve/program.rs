@@ -61,6 +61,20 @@ impl ServeProcess {
         program
     }
 
+    /// The same with more arguments.
+    pub(crate) async fn start_with_arguments(objects: &[Value], arguments: &[&str]) -> Self {
+        let mut program = Self::start(objects).await;
+        program.kill();
+        program.arguments.extend(arguments.iter().map(ToString::to_string));
+        program.restart().await;
+        program
+    }
+
+    /// The same, for Envoys that load this module.
+    pub(crate) async fn start_with_module(objects: &[Value], module: &str) -> Self {
+        Self::start_with_arguments(objects, &["--module", &repository().join(module).display().to_string()]).await
+    }
+
     /// A process that follows an API, to be started with [`spawn`](Self::spawn). Envoy trusts `ca_certificates`, as PEM.
     pub(crate) fn of_api(api: &KubernetesApi, ca_certificates: &str) -> Self {
         Self::of_api_at(api.address(), ca_certificates)
@@ -79,7 +93,7 @@ impl ServeProcess {
     }
 
     /// A process with these arguments, to be started with [`spawn`](Self::spawn).
-    fn new(directory: TempDir, arguments: Vec<String>) -> Self {
+    pub(crate) fn new(directory: TempDir, arguments: Vec<String>) -> Self {
         let [port, monitor] = [(); 2].map(|()| free_port().unwrap());
         Self { child: None, port, monitor, arguments, environment: Vec::new(), directory }
     }
@@ -94,12 +108,16 @@ impl ServeProcess {
     pub(crate) fn spawn(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
         command
-            .args(["serve", "--insecure", "--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port)])
             .args(["--monitor", &format!("127.0.0.1:{}", self.monitor)])
-            .arg("--module")
-            .arg(repository().join("target/byname.wasm"))
             .args(&self.arguments)
             .envs(self.environment.iter().cloned());
+        if !self.arguments.iter().any(|argument| argument == "--identity") {
+            command.arg("--insecure");
+        }
+        if !self.arguments.iter().any(|argument| argument == "--module") {
+            command.arg("--module").arg(repository().join("target/byname.wasm"));
+        }
         let log = fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
         self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
@@ -144,9 +162,13 @@ impl ServeProcess {
 
     /// Replaces the objects, in one step.
     pub(crate) fn write(&self, objects: &[Value]) {
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        self.write_text(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
+    }
+
+    /// Replaces the file of the objects.
+    pub(crate) fn write_text(&self, text: &str) {
         let next = self.directory.path().join("next.json");
-        fs::write(&next, list.to_string()).unwrap();
+        fs::write(&next, text).unwrap();
         fs::rename(next, self.directory.path().join("in/cluster.json")).unwrap();
     }
 

@@ -16,11 +16,12 @@ fn run(arguments: &[&str]) -> (Option<i32>, String) {
 fn refuses_to_serve_other_machines_without_identities() {
     let (status, error) = run(&["--from-dir", "."]);
     assert_eq!(status, Some(2), "{error}");
-    assert!(error.contains("pass --insecure to serve every process of this machine"), "{error}");
+    assert!(error.contains("pass --identity certificate, token or xfcc (docs/serve.md), or --insecure"), "{error}");
     for address in [":18000", "10.0.0.1:18000", "0.0.0.0:18000"] {
         let (status, error) = run(&["--insecure", "--from-dir", ".", "--listen", address]);
         assert_eq!(status, Some(2), "{error}");
-        assert!(error.contains("byname cannot tell clients apart yet; listen on 127.0.0.1 or [::1]"), "{error}");
+        assert!(error.contains("is reachable from other machines"), "{error}");
+        assert!(error.contains("listen on 127.0.0.1 or [::1], or pass --identity"), "{error}");
     }
 }
 
@@ -115,7 +116,10 @@ async fn says_who_is_connected_and_what_they_have() {
     let envoy = program.envoy(&passthrough).await;
     assert_eq!(ask(&envoy, "web").await.said("upstream"), "one");
     let streams = program.get("/debug/streams").await.body;
-    assert!(streams.contains("node=shop-0\tnamespace=shop\tzone=eu-a\tkubernetes_node=node-1"), "{streams}");
+    assert!(
+        streams.contains("node=shop-0\tnamespace=shop\tservice_account=-\tzone=eu-a\tkubernetes_node=node-1"),
+        "{streams}"
+    );
     let resources = program.get("/debug/resources?node=shop-0").await.body;
     let wanted =
         ["filter\tbyname\t", "cluster\toutbound|80||web.shop.svc.cluster.local\t", "endpoints\toutbound|80||web.shop"];
@@ -127,4 +131,9 @@ async fn says_who_is_connected_and_what_they_have() {
     assert!(program.metric("ack_seconds_count{type=\"filter\"}").await >= 1.0);
     assert_eq!(program.end().await, Some(0), "{}", program.log());
     assert!(program.log().ends_with("stopped by a signal\n"), "{}", program.log());
+    // The shape of `byname watch`'s lines: the time, the level and the text.
+    let shape = regex::Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (note|warning): \S").unwrap();
+    for line in program.log().lines() {
+        assert!(shape.is_match(line), "{line}");
+    }
 }

@@ -85,3 +85,26 @@ fn a_version_is_the_hash_of_the_bytes_as_sent() {
     assert_eq!(resource.version, Version::of(&resource.body));
     assert_eq!(told(message(&actions)), "a");
 }
+
+#[test]
+fn a_message_says_since_when_its_oldest_change_is_known() {
+    let mut fixture = Fixture::new();
+    fixture.settle(1, fixture.clusters, &["a", "b"]);
+    fixture.wait(5_000);
+    let first = fixture.now;
+    fixture.set(fixture.clusters, "a", 1);
+    let actions = fixture.wait(1_000);
+    let unacknowledged = message(&actions).clone();
+    assert_eq!(unacknowledged.since, Some(first));
+    // These wait for the ACK.
+    let second = fixture.now;
+    fixture.set(fixture.clusters, "b", 1);
+    fixture.wait(1_000);
+    fixture.set(fixture.clusters, "a", 2);
+    fixture.wait(1_000);
+    let actions = fixture.ack(1, &unacknowledged);
+    assert_eq!((told(message(&actions)), message(&actions).since), ("b a".to_owned(), Some(second)));
+    // A client that asks gets no change, but an answer.
+    fixture.open(2, "shop", "a");
+    assert_eq!(message(&fixture.subscribe(2, fixture.clusters, &["a"])).since, None);
+}

@@ -98,7 +98,7 @@ impl Fixture {
 
     pub(crate) fn set_item(&mut self, resource_type: TypeIndex, name: &str, item: Item) -> Vec<ServerAction<Body>> {
         self.world.set(resource_type, name, item);
-        self.handle(ServerEvent::Changed { resource_type, name: name.to_owned() })
+        self.handle(ServerEvent::Changed { resource_type, name: name.to_owned(), since: self.now })
     }
 
     pub(crate) fn show(
@@ -113,7 +113,7 @@ impl Fixture {
 
     pub(crate) fn remove(&mut self, resource_type: TypeIndex, name: &str) -> Vec<ServerAction<Body>> {
         self.world.remove(resource_type, name);
-        self.handle(ServerEvent::Changed { resource_type, name: name.to_owned() })
+        self.handle(ServerEvent::Changed { resource_type, name: name.to_owned(), since: self.now })
     }
 
     pub(crate) fn request(

@@ -1,6 +1,11 @@
 //! What a caller may not see is answered as missing.
 
-use crate::fixture::{Fixture, message, told};
+use byname_xds::{ServerEvent, StreamId};
+
+use crate::{
+    fixture::{Fixture, message, told},
+    world::TestCaller,
+};
 
 #[test]
 fn what_is_hidden_reads_like_what_is_missing() {
@@ -34,4 +39,16 @@ fn changes_of_what_is_hidden_send_nothing_and_encode_nothing() {
         assert_eq!(fixture.wait(1_000), []);
     }
     assert_eq!(fixture.world.encoded.get(), 0);
+}
+
+#[test]
+fn a_caller_of_whom_more_is_known_gets_what_that_caller_may_have() {
+    let mut fixture = Fixture::new();
+    fixture.show(fixture.clusters, "a", &["prod"]);
+    fixture.set(fixture.clusters, "b", 1);
+    fixture.settle(1, fixture.clusters, &["a", "b"]);
+    let caller = TestCaller { namespace: "prod", zone: "a" };
+    let (stream, resource_type) = (StreamId(1), fixture.clusters);
+    let actions = fixture.handle(ServerEvent::CallerChanged { stream, resource_type, caller });
+    assert_eq!(told(message(&actions)), "a", "what stays the same is not sent again");
 }

@@ -21,6 +21,9 @@ use super::{
     state::{ApiState, ObjectKey, POLL, Plural, lock},
 };
 
+/// The path that says whose a token is.
+const TOKEN_REVIEWS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
+
 pub(super) async fn accept(listener: TcpListener, state: Arc<Mutex<ApiState>>) {
     // Connections end with the server.
     let mut connections = JoinSet::new();
@@ -36,6 +39,19 @@ async fn serve(stream: TcpStream, state: &Mutex<ApiState>) -> std::io::Result<()
     let mut stream = BufReader::new(stream);
     while let Some(request) = ApiRequest::read(&mut stream).await? {
         let stream = stream.get_mut();
+        if request.path == TOKEN_REVIEWS {
+            let failure = {
+                let mut state = lock(state);
+                state.requests.push(request.target.clone());
+                state.failures.get_mut("tokenreviews").and_then(VecDeque::pop_front)
+            };
+            let (code, body) = match failure {
+                Some(code) => (code, status(code, "tokenreviews")),
+                None => (201, token_review(&request.body, &lock(state))),
+            };
+            answer(stream, code, &body).await?;
+            continue;
+        }
         if request.resource.is_none() {
             let (code, body) =
                 resources::discovery(&request.path).map_or((404, status(404, "")), |document| (200, document));
@@ -108,6 +124,23 @@ async fn write(stream: &mut TcpStream, code: u16, headers: &str, body: &[u8]) ->
     let head =
         format!("HTTP/1.1 {code} X\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n");
     stream.write_all(&[head.as_bytes(), body].concat()).await
+}
+
+/// What the API says of the token in a TokenReview.
+fn token_review(body: &[u8], state: &ApiState) -> Value {
+    let mut review: Value = serde_json::from_slice(body).unwrap_or_default();
+    let audiences = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned)).collect()
+    };
+    let asked = audiences(&review["spec"]["audiences"]);
+    let known = review["spec"]["token"].as_str().and_then(|token| state.tokens.get(token));
+    review["status"] = match known {
+        Some((username, audience)) if asked.contains(audience) => {
+            json!({"authenticated": true, "user": {"username": username}, "audiences": [audience]})
+        }
+        _ => json!({"error": "the token is not known"}),
+    };
+    review
 }
 
 /// Reads or changes one object.

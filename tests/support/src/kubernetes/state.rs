@@ -16,6 +16,8 @@ pub(super) type ObjectKey = (Plural, String, String);
 
 #[derive(Default)]
 pub(super) struct ApiState {
+    /// The user's name and the audience of each token.
+    pub(super) tokens: BTreeMap<String, (String, String)>,
     pub(super) version: u64,
     /// The maximum number of objects on a page.
     pub(super) page: usize,

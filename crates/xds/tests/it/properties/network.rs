@@ -180,7 +180,7 @@ impl Network {
 
     fn learn(&mut self, server: usize) -> bool {
         let Some((resource_type, name)) = self.unheard[server].pop_front() else { return false };
-        self.handle(server, ServerEvent::Changed { resource_type, name });
+        self.handle(server, ServerEvent::Changed { resource_type, name, since: self.now });
         true
     }
 

@@ -1,0 +1,228 @@
+//! A client of delta xDS that says what a test wants it to say, which no Envoy would.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use byname_test_support::tls::ClientTls;
+use hyper::{Request, Response, body::Incoming, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tonic::{Status, Streaming, body::Body, client::Grpc, metadata::MetadataMap};
+use tonic_prost::ProstCodec;
+
+const METHOD: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) const FILTER: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
+pub(crate) const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+pub(crate) const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct DeltaRequest {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) node: Option<Node>,
+    #[prost(string, tag = "2")]
+    pub(crate) type_url: String,
+    #[prost(string, repeated, tag = "3")]
+    pub(crate) subscribe: Vec<String>,
+    #[prost(map = "string, string", tag = "5")]
+    pub(crate) initial_versions: HashMap<String, String>,
+    #[prost(string, tag = "6")]
+    pub(crate) nonce: String,
+    #[prost(message, optional, tag = "7")]
+    pub(crate) error: Option<ErrorDetail>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ErrorDetail {
+    #[prost(int32, tag = "1")]
+    pub(crate) code: i32,
+    #[prost(string, tag = "2")]
+    pub(crate) message: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Node {
+    #[prost(string, tag = "1")]
+    pub(crate) id: String,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) metadata: Option<prost_types::Struct>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct DeltaResponse {
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) resources: Vec<Resource>,
+    #[prost(string, tag = "4")]
+    pub(crate) type_url: String,
+    #[prost(string, tag = "5")]
+    pub(crate) nonce: String,
+    #[prost(string, repeated, tag = "6")]
+    pub(crate) removed: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Resource {
+    #[prost(string, tag = "1")]
+    pub(crate) version: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) resource: Option<Any>,
+    #[prost(string, tag = "3")]
+    pub(crate) name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Any {
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) value: Vec<u8>,
+}
+
+impl Resource {
+    /// The resource's bytes, with a replacement for what is no text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.resource.as_ref().unwrap().value).into_owned()
+    }
+}
+
+/// A node with these texts as its metadata.
+pub(crate) fn node(id: &str, metadata: &[(&str, &str)]) -> Node {
+    let value = |text: &str| prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(text.to_owned())) };
+    let fields = metadata.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
+    Node { id: id.to_owned(), metadata: Some(prost_types::Struct { fields }) }
+}
+
+/// How a client connects, and what it sends beside its messages.
+#[derive(Clone, Default)]
+pub(crate) struct Dial {
+    pub(crate) tls: Option<ClientTls>,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// The address that the connection comes from.
+    pub(crate) from: Option<std::net::IpAddr>,
+}
+
+/// One stream.
+pub(crate) struct XdsClient {
+    requests: mpsc::UnboundedSender<DeltaRequest>,
+    responses: Streaming<DeltaResponse>,
+}
+
+impl XdsClient {
+    /// Opens a stream in plaintext that subscribes to the filter.
+    pub(crate) async fn open(port: u16, node: Node) -> Self {
+        Self::open_with(port, node, &Dial::default()).await.unwrap()
+    }
+
+    /// Opens a stream that subscribes to the filter. The error is the server's, or says why there is no connection.
+    pub(crate) async fn open_with(port: u16, node: Node, dial: &Dial) -> Result<Self, Status> {
+        let failed = |error: &dyn std::fmt::Display| Status::unknown(format!("no connection: {error}"));
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        if let Some(from) = dial.from {
+            socket.bind((from, 0).into()).unwrap();
+        }
+        let connection = socket.connect(([127, 0, 0, 1], port).into()).await.map_err(|error| failed(&error))?;
+        let sender = match &dial.tls {
+            Some(tls) => {
+                let connection = tls.connect(connection).await.map_err(|error| failed(&error))?;
+                handshake(TokioIo::new(connection)).await
+            }
+            None => handshake::<TokioIo<TcpStream>>(TokioIo::new(connection)).await,
+        };
+        let sender = sender.map_err(|error| failed(&error))?;
+        let (requests, waiting) = mpsc::unbounded_channel();
+        let mut client = Grpc::with_origin(Http2(sender), "http://serve".parse().unwrap());
+        client.ready().await.map_err(|error| failed(&error))?;
+        let mut headers = hyper::HeaderMap::new();
+        for (name, value) in &dial.headers {
+            headers.append(*name, hyper::header::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let stream = Requests(waiting);
+        let request =
+            tonic::Request::from_parts(MetadataMap::from_headers(headers), tonic::Extensions::default(), stream);
+        let path = METHOD.parse().unwrap();
+        // A server that answers with headers only after the first request must get one.
+        let hello = DeltaRequest {
+            node: Some(node),
+            type_url: FILTER.to_owned(),
+            subscribe: vec!["byname".to_owned()],
+            ..DeltaRequest::default()
+        };
+        requests.send(hello).unwrap();
+        let codec = ProstCodec::<DeltaRequest, DeltaResponse>::default();
+        let answer = timeout(PATIENCE, client.streaming(request, path, codec)).await.expect("an answer in time")?;
+        Ok(Self { requests, responses: answer.into_inner() })
+    }
+
+    fn send(&self, request: DeltaRequest) {
+        drop(self.requests.send(request));
+    }
+
+    pub(crate) fn subscribe(&mut self, type_url: &str, names: &[&str]) {
+        let subscribe = names.iter().map(ToString::to_string).collect();
+        self.send(DeltaRequest { type_url: type_url.to_owned(), subscribe, ..DeltaRequest::default() });
+    }
+
+    /// The next message, which is not acknowledged yet.
+    pub(crate) async fn next(&mut self) -> Result<DeltaResponse, Status> {
+        let next = timeout(PATIENCE, self.responses.message()).await.expect("a message in time")?;
+        next.ok_or_else(|| Status::ok("the stream ended"))
+    }
+
+    /// The next message, acknowledged.
+    pub(crate) async fn take(&mut self) -> Result<DeltaResponse, Status> {
+        let message = self.next().await?;
+        self.ack(&message);
+        Ok(message)
+    }
+
+    pub(crate) fn ack(&mut self, message: &DeltaResponse) {
+        let (type_url, nonce) = (message.type_url.clone(), message.nonce.clone());
+        self.send(DeltaRequest { type_url, nonce, ..DeltaRequest::default() });
+    }
+
+    pub(crate) fn nack(&mut self, message: &DeltaResponse, reason: &str) {
+        let (type_url, nonce) = (message.type_url.clone(), message.nonce.clone());
+        let error = Some(ErrorDetail { code: 3, message: reason.to_owned() });
+        self.send(DeltaRequest { type_url, nonce, error, ..DeltaRequest::default() });
+    }
+}
+
+async fn handshake<T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static>(
+    io: T,
+) -> hyper::Result<http2::SendRequest<Body>> {
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// One HTTP/2 connection as tonic wants it.
+struct Http2(http2::SendRequest<Body>);
+
+impl tower::Service<Request<Body>> for Http2 {
+    type Response = Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
+
+struct Requests(mpsc::UnboundedReceiver<DeltaRequest>);
+
+impl futures_util::Stream for Requests {
+    type Item = DeltaRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<DeltaRequest>> {
+        self.0.poll_recv(context)
+    }
+}

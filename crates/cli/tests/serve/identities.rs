@@ -1,0 +1,308 @@
+//! Who may open a stream: certificates, tokens and the header of a sidecar, and how each could be forged.
+
+use std::{fs, path::Path, process::Command, time::SystemTime};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use byname_test_support::{
+    free_port,
+    kubernetes::KubernetesApi,
+    tls::{TestCa, TestCertificate},
+};
+use serde_json::json;
+use tempfile::TempDir;
+use tonic::Code;
+
+use crate::{
+    client::{Dial, Node, XdsClient, node},
+    program::{ServeProcess, eventually, service},
+};
+
+const XFCC: &str = "x-forwarded-client-cert";
+
+fn spiffe(namespace: &str) -> String {
+    format!("spiffe://cluster.local/ns/{namespace}/sa/web")
+}
+
+fn of(namespace: &str) -> Node {
+    node("envoy-0", &[("NAMESPACE", namespace)])
+}
+
+/// Opens a stream and takes its first message.
+async fn first(port: u16, node: Node, dial: &Dial) -> Result<String, (Code, String)> {
+    let answer = async {
+        let mut client = XdsClient::open_with(port, node, dial).await?;
+        client.take().await
+    };
+    let message = answer.await.map_err(|status| (status.code(), status.message().to_owned()))?;
+    Ok(message.resources[0].text())
+}
+
+/// A directory with the files of a server, as Kubernetes mounts a Secret: through a symbolic link that is replaced.
+struct Secret(TempDir);
+
+impl Secret {
+    fn new(server: &TestCertificate, client_ca: &str) -> Self {
+        let secret = Self(tempfile::tempdir().unwrap());
+        secret.replace(server, client_ca, 1);
+        for file in ["tls.crt", "tls.key", "ca.crt"] {
+            std::os::unix::fs::symlink(Path::new("..data").join(file), secret.0.path().join(file)).unwrap();
+        }
+        secret
+    }
+
+    fn replace(&self, server: &TestCertificate, client_ca: &str, version: u32) {
+        let directory = self.0.path().join(format!("..{version}"));
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("tls.crt"), &server.certificate).unwrap();
+        fs::write(directory.join("tls.key"), &server.key).unwrap();
+        fs::write(directory.join("ca.crt"), client_ca).unwrap();
+        let next = self.0.path().join("..data_tmp");
+        std::os::unix::fs::symlink(&directory, &next).unwrap();
+        fs::rename(next, self.0.path().join("..data")).unwrap();
+    }
+
+    fn arguments(&self, more: &[&str]) -> Vec<String> {
+        let file = |name: &str| self.0.path().join(name).display().to_string();
+        let own = ["--tls-cert-file".to_owned(), file("tls.crt"), "--tls-private-key-file".to_owned(), file("tls.key")];
+        own.into_iter().chain(more.iter().map(|text| text.replace("CA", &file("ca.crt")))).collect()
+    }
+}
+
+async fn start(arguments: &[String]) -> ServeProcess {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    ServeProcess::start_with_arguments(&[service("shop/web")], &arguments).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_says_of_which_namespace_a_client_is() {
+    let (ca, other_ca) = (TestCa::new(), TestCa::new());
+    let secret = Secret::new(&ca.issue(&["localhost"], &[]), &ca.pem());
+    let program = start(&secret.arguments(&["--identity", "certificate", "--client-ca-file", "CA"])).await;
+    let shows = |certificate: Option<&TestCertificate>| Dial { tls: Some(ca.client(certificate)), ..Dial::default() };
+    let with = |uris: &[&str]| shows(Some(&ca.issue(&[], uris)));
+    assert!(first(program.port, of("shop"), &with(&[&spiffe("shop")])).await.unwrap().contains("shop/web"));
+    let silent = node("envoy-0", &[]);
+    assert!(first(program.port, silent, &with(&[&spiffe("shop")])).await.is_ok(), "the certificate says enough");
+    let mut open = XdsClient::open_with(program.port, of("shop"), &with(&[&spiffe("shop")])).await.unwrap();
+    open.take().await.unwrap();
+    let streams = program.get("/debug/streams").await.body;
+    assert!(streams.contains("namespace=shop\tservice_account=web"), "{streams}");
+    let (code, why) = first(program.port, of("prod"), &with(&[&spiffe("shop")])).await.unwrap_err();
+    assert_eq!(code, Code::PermissionDenied);
+    assert_eq!(
+        why,
+        "node envoy-0: its metadata has the NAMESPACE prod, but the client is service account web of namespace shop; write the bootstrap with \
+         --namespace shop"
+    );
+    for (dial, wanted) in [
+        (shows(None), "the client has not said who it is: send a client certificate with a SPIFFE id"),
+        (with(&[]), "it has no URI; use one whose only URI is spiffe://cluster.local/ns/NAMESPACE/sa/SERVICE_ACCOUNT"),
+        (with(&[&spiffe("shop"), &spiffe("shop")]), "it has several URIs"),
+        (with(&["spiffe://other/ns/shop/sa/web"]), "is of another trust domain than cluster.local"),
+        (with(&["https://cluster.local/ns/shop/sa/web"]), "is not of the form"),
+    ] {
+        // What a client sends beside its certificate changes nothing.
+        let dial = Dial { headers: vec![(XFCC, format!("URI={}", spiffe("shop")))], ..dial };
+        let (code, why) = first(program.port, of("shop"), &dial).await.unwrap_err();
+        assert_eq!(code, Code::Unauthenticated, "{why}");
+        assert!(why.contains(wanted), "{why}");
+    }
+    // A CA that the server does not trust, and no TLS at all.
+    let stranger = Dial { tls: Some(ca.client(Some(&other_ca.issue(&[], &[&spiffe("shop")])))), ..Dial::default() };
+    for dial in [stranger, Dial::default()] {
+        assert!(first(program.port, of("shop"), &dial).await.is_err());
+    }
+    assert_eq!(program.metric("callers_refused_total{reason=\"other_namespace\"}").await, 1.0);
+    assert!(program.metric("callers_refused_total{reason=\"unauthenticated\"}").await >= 6.0);
+    program.wait_for_log("warning: refused 127.0.0.1:").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_read_again_when_they_change() {
+    let (ca, new_ca) = (TestCa::new(), TestCa::new());
+    let secret = Secret::new(&ca.issue(&["localhost"], &[]), &ca.pem());
+    let program = start(&secret.arguments(&["--identity", "certificate", "--client-ca-file", "CA"])).await;
+    let dial = |ca: &TestCa| Dial { tls: Some(ca.client(Some(&ca.issue(&[], &[&spiffe("shop")])))), ..Dial::default() };
+    let (old, new) = (dial(&ca), dial(&new_ca));
+    let mut open = XdsClient::open_with(program.port, of("shop"), &old).await.unwrap();
+    open.take().await.unwrap();
+    assert!(first(program.port, of("shop"), &new).await.is_err());
+    // Files that cannot be used change nothing.
+    secret.replace(&TestCertificate { key: "no key".to_owned(), ..ca.issue(&["localhost"], &[]) }, &ca.pem(), 2);
+    program.wait_for_log("tls.key: is not a PEM file with a private key").await;
+    program.wait_for_log("the server goes on with the certificates that it read before").await;
+    assert!(first(program.port, of("shop"), &old).await.is_ok());
+    secret.replace(&new_ca.issue(&["localhost"], &[]), &new_ca.pem(), 3);
+    eventually("the new ones count", async || first(program.port, of("shop"), &new).await.is_ok()).await;
+    assert!(first(program.port, of("shop"), &old).await.is_err());
+    program.wait_for_log("the certificate files changed").await;
+    // A stream that is open stays.
+    program.write(&[service("shop/web"), service("shop/more")]);
+    assert!(open.take().await.unwrap().resources[0].text().contains("shop/more"));
+}
+
+/// A token as the API issues it, but for its signature.
+fn token(namespace: &str, audience: &str, seconds: i64, more: &str) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed();
+    let claims = json!({"aud": [audience], "exp": now + seconds, "sub": user(namespace), "more": more});
+    format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+fn user(namespace: &str) -> String {
+    format!("system:serviceaccount:{namespace}:web")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_says_of_which_namespace_a_client_is() {
+    let mut api = KubernetesApi::start().await.unwrap();
+    api.put(service("shop/web"));
+    let ca = TestCa::new();
+    let secret = Secret::new(&ca.issue(&["localhost"], &[]), &ca.pem());
+    let directory = tempfile::tempdir().unwrap();
+    let kubeconfig = ["--kubeconfig".to_owned(), api.kubeconfig(directory.path()).display().to_string()];
+    let mut program =
+        ServeProcess::new(directory, [&kubeconfig[..], &secret.arguments(&["--identity", "token"])].concat());
+    program.restart().await;
+    let tls = ca.client(None);
+    let with =
+        |header: String| Dial { tls: Some(tls.clone()), headers: vec![("authorization", header)], ..Dial::default() };
+    let bearer = |token: &str| with(format!("Bearer {token}"));
+    let reviews = || api.count(&["tokenreviews"]);
+    let real = token("shop", "byname", 3_600, "");
+    api.put_token(&real, &user("shop"), "byname");
+    for _ in 0..3 {
+        assert!(first(program.port, of("shop"), &bearer(&real)).await.unwrap().contains("shop/web"));
+    }
+    assert_eq!(reviews(), 1, "the API is asked once");
+    assert_eq!(first(program.port, of("prod"), &bearer(&real)).await.unwrap_err().0, Code::PermissionDenied);
+    // What the API need not be asked about.
+    for (dial, wanted) in [
+        (
+            Dial { tls: Some(tls.clone()), ..Dial::default() },
+            "send a service account token in the header authorization",
+        ),
+        (with(format!("Basic {real}")), "send it once, as `Bearer TOKEN`"),
+        (bearer("secret"), "it is not a JSON Web Token"),
+        (bearer(&token("shop", "vault", 3_600, "")), "it is not for the audience byname"),
+        (bearer(&token("shop", "byname", -1, "")), "it has expired"),
+        (bearer("e30.e30.c2ln"), "its payload has no sub and exp"),
+    ] {
+        let (code, why) = first(program.port, of("shop"), &dial).await.unwrap_err();
+        assert_eq!(code, Code::Unauthenticated, "{why}");
+        assert!(why.contains(wanted), "{why}");
+    }
+    assert_eq!(reviews(), 1);
+    // The API's word counts, not the token's.
+    let stolen = token("prod", "byname", 3_600, "of another");
+    api.put_token(&stolen, &user("shop"), "byname");
+    assert_eq!(first(program.port, of("prod"), &bearer(&stolen)).await.unwrap_err().0, Code::PermissionDenied);
+    let admin = token("shop", "byname", 3_600, "admin");
+    api.put_token(&admin, "admin", "byname");
+    assert!(first(program.port, of("shop"), &bearer(&admin)).await.unwrap_err().1.contains("not of a service account"));
+    // A flood of wrong tokens does not reach the API.
+    let before = reviews();
+    for number in 0..40 {
+        let forged = token("shop", "byname", 3_600, &number.to_string());
+        let (code, _) = first(program.port, of("shop"), &bearer(&forged)).await.unwrap_err();
+        assert_eq!(code, Code::Unauthenticated);
+        let again = first(program.port, of("shop"), &bearer(&forged)).await.unwrap_err();
+        assert_eq!(again.0, Code::Unauthenticated);
+    }
+    assert!(reviews() - before <= 5, "{}", reviews() - before);
+    assert!(first(program.port, of("shop"), &bearer(&real)).await.is_ok(), "who is known is not concerned");
+    // From another address.
+    let elsewhere = |token: &str| Dial { from: Some([127, 0, 0, 9].into()), ..bearer(token) };
+    let late = token("shop", "byname", 3_600, "late");
+    api.put_token(&late, &user("shop"), "byname");
+    api.fail("tokenreviews", &[500]);
+    let (code, why) = first(program.port, of("shop"), &elsewhere(&late)).await.unwrap_err();
+    assert_eq!((code, why.contains("cannot be verified now")), (Code::Unavailable, true), "{why}");
+    api.fail("tokenreviews", &[403]);
+    let (code, why) = first(program.port, of("shop"), &elsewhere(&late)).await.unwrap_err();
+    assert_eq!(code, Code::Unavailable);
+    assert!(why.contains("grant \"create\" on tokenreviews.authentication.k8s.io"), "{why}");
+    api.stop();
+    assert_eq!(first(program.port, of("shop"), &elsewhere(&late)).await.unwrap_err().0, Code::Unavailable);
+    assert!(first(program.port, of("shop"), &bearer(&real)).await.is_ok(), "who is known stays");
+    api.listen().await.unwrap();
+    eventually("the new one is verified", async || first(program.port, of("shop"), &elsewhere(&late)).await.is_ok())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecars_header_counts_from_the_sidecar_alone() {
+    let mesh = free_port().unwrap();
+    let arguments = ["--identity", "xfcc", "--xfcc-listen", &format!("127.0.0.1:{mesh}")].map(str::to_owned);
+    let program = start(&arguments).await;
+    let dial = |lines: &[&str]| Dial {
+        from: Some([127, 0, 0, 6].into()),
+        headers: lines.iter().map(|line| (XFCC, (*line).to_owned())).collect(),
+        ..Dial::default()
+    };
+    let own = format!("By=spiffe://cluster.local/ns/byname/sa/serve;Hash=ab;Subject=\"\";URI={}", spiffe("shop"));
+    let forged = format!("By=spiffe://cluster.local/ns/byname/sa/serve;Hash=ab;Subject=\"\";URI={}", spiffe("prod"));
+    // The sidecar has appended its own element to what the client sent.
+    for lines in [
+        &[&*own][..],
+        &[&*format!("{forged},{own}")],
+        &[&forged, &own],
+        &[&forged, &format!("{forged},{forged},{own}")],
+        &[&*format!("Subject=\"a,b;URI={}\\\"\",{own}", spiffe("prod"))],
+    ] {
+        assert!(first(mesh, of("shop"), &dial(lines)).await.is_ok(), "{lines:?}");
+        assert_eq!(first(mesh, of("prod"), &dial(lines)).await.unwrap_err().0, Code::PermissionDenied, "{lines:?}");
+    }
+    for (lines, wanted) in [
+        (&[][..], "it is missing"),
+        (&[""], "it is missing"),
+        (&[&*format!("{forged};URI={}", spiffe("shop"))], "several URIs"),
+        (&["By=x;URI=spiffe://other/ns/prod/sa/web"], "another trust domain"),
+        (&[&*format!("Subject=\",{own}")], "in it"),
+        (&[&*format!("{forged},By=x;Hash=ab")], "no URI"),
+        (&[&own, "By=x"], "no URI"),
+    ] {
+        let (code, why) = first(mesh, of("prod"), &dial(lines)).await.unwrap_err();
+        assert_eq!(code, Code::Unauthenticated, "{lines:?}: {why}");
+        assert!(why.contains(wanted) || why.contains("has no \"=\""), "{lines:?}: {why}");
+    }
+    // A port-forward, and another container of the pod.
+    for from in [[127, 0, 0, 1], [127, 0, 0, 7]] {
+        let dial = Dial { from: Some(from.into()), ..dial(&[&own]) };
+        assert!(first(mesh, of("shop"), &dial).await.is_err(), "{from:?}");
+    }
+    // Nothing else listens.
+    assert!(tokio::net::TcpStream::connect(("127.0.0.1", program.port)).await.is_err());
+}
+
+#[test]
+fn says_which_options_belong_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file").display().to_string();
+    fs::write(&file, "").unwrap();
+    let tls = ["--tls-cert-file", &file, "--tls-private-key-file", &file];
+    for (arguments, wanted) in [
+        (&["--identity", "certificate"][..], "need TLS; add --tls-cert-file and --tls-private-key-file"),
+        (&[&["--identity", "certificate"][..], &tls].concat(), "add --client-ca-file"),
+        (&[&["--identity", "token"][..], &tls].concat(), "--from-dir takes its place"),
+        (
+            &[&["--identity", "xfcc"][..], &tls].concat(),
+            "--tls-cert-file: has no effect without --identity certificate or token",
+        ),
+        (&["--identity", "xfcc", "--trust-domain", "spiffe://a"], "use the name alone"),
+        (&["--identity", "xfcc", "--insecure"], "cannot be used with"),
+        (
+            &[&["--identity", "certificate", "--client-ca-file", &file][..], &tls].concat(),
+            "is not a PEM file of certificates",
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_byname"))
+            .args(["serve", "--from-dir", directory.path().to_str().unwrap(), "--listen", "127.0.0.1:0"])
+            .args(["--xfcc-listen", "127.0.0.1:0"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(wanted), "{arguments:?}: {error}");
+    }
+}
