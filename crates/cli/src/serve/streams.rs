@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, rustls::pki_types::CertificateDer};
-use tonic::{Status, Streaming, body::Body, codec::Codec, server::Grpc};
+use tonic::{Code, Status, Streaming, body::Body, codec::Codec, server::Grpc};
 use tonic_prost::ProstCodec;
 
 use super::{
@@ -51,6 +51,8 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// Time without a frame after which a connection is asked whether it lives, and the time that it has to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
+/// Bytes of one request: all names of a client that reconnects, once to subscribe and once with their versions.
+const REQUEST_BYTES: usize = 8 << 20;
 /// Messages of clients that wait for the control plane.
 const WAITING: usize = 1024;
 /// Messages to one client that wait for the network: at most one for each type.
@@ -232,7 +234,10 @@ impl Streams {
             Err(denial) => return self.refuse(&denial).into_http(),
         };
         let codec = ProstCodec::<DeltaDiscoveryResponse, DeltaDiscoveryRequest>::default();
-        Grpc::new(codec).streaming(Handler { streams: self, identity }, request).await
+        Grpc::new(codec)
+            .max_decoding_message_size(REQUEST_BYTES)
+            .streaming(Handler { streams: self, identity }, request)
+            .await
     }
 
     fn refuse(&self, denial: &Denial) -> Status {
@@ -268,15 +273,23 @@ impl Streams {
             Ok(caller) => caller,
             Err(denial) => return drop(sender.send(Err(self.refuse(&denial))).await),
         };
-        let closed = sender.clone();
+        let (responses, node) = (sender.clone(), caller.id.clone());
         let mut next = Some(first);
         self.tell(stream, StreamEventKind::Opened { caller, peer: self.peer, sender }).await;
         while let Some(request) = next {
             self.tell(stream, StreamEventKind::Requested(request_of(request))).await;
-            next = tokio::select! {
-                next = requests.message() => next.ok().flatten(),
-                () = closed.closed() => None,
+            let received = tokio::select! {
+                received = requests.message() => received,
+                () = responses.closed() => Ok(None),
             };
+            next = received.unwrap_or_else(|status| {
+                // Too large, or no message at all. The end of a connection is an error too, and nobody's fault.
+                if matches!(status.code(), Code::OutOfRange | Code::Internal) {
+                    log::warn(&format!("stream of node {node:?} at {}: closed: {}", self.peer, status.message()));
+                }
+                drop(responses.try_send(Err(status)));
+                None
+            });
         }
         self.tell(stream, StreamEventKind::Closed).await;
     }
