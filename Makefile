@@ -88,8 +88,9 @@ schema: ## Write docs/configuration.schema.json from the configuration's structs
 fuzz: toolchain ## Fuzz the core, each target for SECONDS_EACH=60, or only TARGET
 	@$(XTASK) fuzz $(if $(SECONDS_EACH),--seconds-each $(SECONDS_EACH)) $(if $(TARGET),--target $(TARGET))
 
-reliability: build envoy ## Push good and bad tables while an upstream dies, under load, for SECONDS=60 each
+reliability: build envoy ## Push good and bad tables while an upstream dies, under load, for SECONDS=60 each; then what happens to serve
 	@$(XTASK) reliability $(if $(SECONDS),--seconds $(SECONDS))
+	$(CARGO) test --package byname --test serve -- --nocapture failures hostile
 
 test-alerts: ## Test the alerts of examples/monitoring, with PROMTOOL=/path/to/promtool (not part of test)
 	@command -v $(PROMTOOL) >/dev/null || { echo "promtool not found: set PROMTOOL=/path/to/promtool; Debian's package prometheus has it" >&2; exit 1; }
