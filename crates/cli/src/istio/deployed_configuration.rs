@@ -43,7 +43,8 @@ impl DeployedConfiguration {
         }
         // Istio hands it to the filter as JSON. Every value has a form in JSON, so that this cannot fail.
         let value = node.read::<Value>().unwrap_or_default();
-        let is_newer = value["minor"].as_u64().is_some_and(|minor| minor > u64::from(wire::MINOR));
+        let minor = value.get("minor").and_then(Value::as_u64);
+        let is_newer = minor.is_some_and(|minor| minor > u64::from(wire::MINOR));
         let read = read(&value.to_string());
         let malformed = match read {
             Err(_) if !is_newer => serde_json::from_value::<wire::Config>(value).err().map(|error| error.to_string()),
