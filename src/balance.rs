@@ -12,7 +12,7 @@ use crate::{
 
 thread_local! {
     /// One per VM, because the health of endpoints outlives every configuration.
-    static BALANCE: RefCell<Balance> = RefCell::default();
+    static BALANCE: RefCell<Balance> = const { RefCell::new(Balance::new()) };
     /// The state of the random number generator.
     static RANDOM: Cell<Option<u64>> = const { Cell::new(None) };
 }
@@ -51,7 +51,7 @@ fn with_balance<T>(use_it: impl FnOnce(&mut Balance) -> T) -> T {
     };
     BALANCE.with(|balance| match balance.try_borrow_mut() {
         Ok(mut balance) => use_and_count(&mut balance),
-        Err(_) => use_and_count(&mut Balance::default()),
+        Err(_) => use_and_count(&mut Balance::new()),
     })
 }
 

@@ -8,7 +8,7 @@
 
 use proxy_wasm::types::Action;
 
-use crate::{contexts, http, root, slices};
+use crate::{contexts, host, http, root, slices};
 
 /// Configures a root context from `bytes` bytes, and returns whether it accepts the configuration.
 #[unsafe(export_name = "byname_on_configure")]
@@ -19,6 +19,12 @@ extern "C" fn on_configure(root: u32, bytes: u32) -> bool {
 #[unsafe(export_name = "byname_on_request_headers")]
 extern "C" fn on_request_headers(stream: u32, _headers: u32, _end_of_stream: u32) -> Action {
     http::on_request_headers(stream)
+}
+
+/// Gives the host memory for what it returns.
+#[unsafe(export_name = "byname_malloc")]
+extern "C" fn malloc(bytes: usize) -> *mut u8 {
+    host::allocate(bytes)
 }
 
 /// Called for a root context that asked for ticks.

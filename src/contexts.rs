@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    hash::BuildHasherDefault,
     rc::{Rc, Weak},
 };
 
@@ -21,10 +22,15 @@ use crate::{
 const MAX_OPEN_BEFORE_AN_END: usize = 10_000;
 
 thread_local! {
-    static CONTEXTS: RefCell<Contexts> = RefCell::default();
+    static CONTEXTS: RefCell<Contexts> = const {
+        RefCell::new(Contexts {
+            plugins: Vec::new(),
+            open: HashMap::with_hasher(BuildHasherDefault::new()),
+            has_seen_an_end: false,
+        })
+    };
 }
 
-#[derive(Default)]
 struct Contexts {
     plugins: Vec<Plugin>,
     /// Streams whose end matters, until it. They may live for days, so they keep no table alive.
@@ -100,21 +106,23 @@ pub(crate) fn root_serves(root: u32, name: Vec<u8>, live: Rc<ActiveConfig>) {
 /// # Errors
 /// If several plugins share the VM and the host does not name the request's.
 pub(crate) fn serving() -> host::Result<Option<Rc<ActiveConfig>>> {
-    let (only, count) = with(|contexts| {
-        let only = match &*contexts.plugins {
-            [plugin] => Some(Rc::clone(&plugin.live)),
-            _ => None,
-        };
-        (only, contexts.plugins.len())
+    let live = with(|contexts| match &*contexts.plugins {
+        [] => Some(None),
+        [plugin] => Some(Some(Rc::clone(&plugin.live))),
+        _ => None,
     });
-    if count < 2 {
-        return Ok(only);
-    }
+    live.map_or_else(serving_by_name, Ok)
+}
+
+/// The configuration for a request whose plugin is one of several.
+#[inline(never)]
+fn serving_by_name() -> host::Result<Option<Rc<ActiveConfig>>> {
     let name = plugin_name().ok_or(host::NOT_FOUND)?;
     Ok(with(|contexts| contexts.plugin(&name).map(|plugin| Rc::clone(&plugin.live))))
 }
 
 /// Remembers a stream, decided by `live`, whose end matters.
+#[inline(never)]
 pub(crate) fn keep_open(stream: u32, live: &Rc<ActiveConfig>, open: Open) {
     let endless = with(|contexts| {
         contexts.open.insert(stream, (Rc::downgrade(live), open));
@@ -137,6 +145,16 @@ pub(crate) fn keep_open(stream: u32, live: &Rc<ActiveConfig>, open: Open) {
 /// Forgets a context that was deleted: records the end of a stream, or drops the configuration of a plugin that is gone. The root
 /// context of an earlier configuration has nothing left to forget.
 pub(crate) fn deleted(context: u32) {
+    // Nearly every context that is deleted is a stream whose end does not matter.
+    let matters =
+        with(|contexts| !contexts.open.is_empty() || contexts.plugins.iter().any(|plugin| plugin.root == context));
+    if matters {
+        forget(context);
+    }
+}
+
+#[inline(never)]
+fn forget(context: u32) {
     let (open, _plugin) = with(|contexts| {
         let open = if contexts.open.is_empty() { None } else { contexts.open.remove(&context) };
         contexts.has_seen_an_end |= open.is_some();

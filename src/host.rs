@@ -7,7 +7,12 @@
 
 #![expect(unsafe_code, reason = "host functions take and give raw memory; this file is where that ends")]
 
-use std::{ops::ControlFlow, ptr};
+use std::{
+    cell::{Cell, UnsafeCell},
+    mem::ManuallyDrop,
+    ops::ControlFlow,
+    ptr, slice,
+};
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -90,13 +95,54 @@ fn check(status: u32) -> Result<()> {
 fn bytes_from(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>> {
     let mut data = ptr::null_mut();
     let mut bytes = 0;
-    check(call(&raw mut data, &raw mut bytes))?;
+    let status = call(&raw mut data, &raw mut bytes);
+    taken(status, data, bytes)
+}
+
+/// The bytes that a host function returned with this status.
+#[inline(never)]
+fn taken(status: u32, data: *mut u8, bytes: usize) -> Result<Vec<u8>> {
+    check(status)?;
     if data.is_null() || bytes == 0 {
         return Ok(Vec::new());
     }
-    // SAFETY: the host got this memory from the module's allocator, `malloc` of the SDK, which gives out a boxed slice
-    // of exactly the requested length and forgets it. The caller owns it after the call.
+    // SAFETY: the host got this memory from `allocate`, which gives out a vector of exactly the requested capacity and
+    // forgets it. It gives out `ROOM` only within `request_headers`. The caller owns the memory after the call.
     Ok(unsafe { Vec::from_raw_parts(data, bytes, bytes) })
+}
+
+/// Gives the host memory for the bytes that it returns.
+pub(crate) fn allocate(bytes: usize) -> *mut u8 {
+    ROOM.with(|room| match room.state.get() {
+        RoomState::Wanted if bytes <= ROOM_BYTES => {
+            room.state.set(RoomState::Taken);
+            room.bytes.get().cast()
+        }
+        _ => ManuallyDrop::new(Vec::<u8>::with_capacity(bytes)).as_mut_ptr(),
+    })
+}
+
+/// Room for the headers of nearly every request.
+const ROOM_BYTES: usize = 4_096;
+
+thread_local! {
+    static ROOM: Room =
+        const { Room { state: Cell::new(RoomState::Free), bytes: UnsafeCell::new([0; ROOM_BYTES]) } };
+}
+
+/// Memory that one request after the other has its headers in, so that none allocates and frees memory for them.
+struct Room {
+    state: Cell<RoomState>,
+    bytes: UnsafeCell<[u8; ROOM_BYTES]>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RoomState {
+    Free,
+    /// The host is asked for headers, and may take the room for them.
+    Wanted,
+    /// Headers are in it.
+    Taken,
 }
 
 /// A property of the host, by its path, with a NUL between two steps; `None` if it does not exist or cannot be read.
@@ -207,16 +253,58 @@ fn number(path: &str) -> Option<u64> {
 }
 
 /// The headers of a request, in the host's serialised form.
-#[derive(Default)]
-pub(crate) struct Headers(Vec<u8>);
+pub(crate) enum Headers {
+    /// The number of bytes in [`ROOM`], which is taken until the value is dropped.
+    InRoom(usize),
+    /// More than fit there.
+    Allocated(Vec<u8>),
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Self::Allocated(Vec::new())
+    }
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        if matches!(self, Self::InRoom(_)) {
+            ROOM.with(|room| room.state.set(RoomState::Free));
+        }
+    }
+}
 
 /// All request headers at once, because one host call costs as much as reading a single header.
 pub(crate) fn request_headers() -> Result<Headers> {
-    // SAFETY: as above.
-    bytes_from(|value, bytes| unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, value, bytes) }).map(Headers)
+    ROOM.with(|room| {
+        let mut data = ptr::null_mut();
+        let mut bytes = 0;
+        let is_free = room.state.get() == RoomState::Free;
+        if is_free {
+            room.state.set(RoomState::Wanted);
+        }
+        // SAFETY: as above.
+        let status = unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, &raw mut data, &raw mut bytes) };
+        if is_free && status == 0 && ptr::eq(data, room.bytes.get().cast()) {
+            room.state.set(RoomState::Taken);
+            return Ok(Headers::InRoom(bytes.min(ROOM_BYTES)));
+        }
+        if is_free {
+            room.state.set(RoomState::Free);
+        }
+        taken(status, data, bytes).map(Headers::Allocated)
+    })
 }
 
 impl Headers {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            // SAFETY: the room has these bytes, and nothing writes into it while this value has it.
+            Self::InRoom(bytes) => ROOM.with(|room| unsafe { slice::from_raw_parts(room.bytes.get().cast(), *bytes) }),
+            Self::Allocated(bytes) => bytes,
+        }
+    }
+
     /// The first value of a header.
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
         let mut found = None;
@@ -235,7 +323,7 @@ impl Headers {
     /// The format: the number of headers, then the lengths of each name and value, all as 32-bit little-endian numbers,
     /// then each name and value, both followed by a NUL that their lengths exclude.
     pub(crate) fn each<'h>(&'h self, mut show: impl FnMut(&'h [u8], &'h [u8]) -> ControlFlow<()>) {
-        let (count, rest) = take_u32(&self.0).unwrap_or_default();
+        let (count, rest) = take_u32(self.as_bytes()).unwrap_or_default();
         let table_bytes = count.saturating_mul(8);
         let (mut lengths, mut data) = rest.split_at_checked(table_bytes).unwrap_or_default();
         let mut next = || {

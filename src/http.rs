@@ -70,23 +70,55 @@ fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<A
     };
     let destination_port = config.destination_port(asked.authority).and_then(|port| find_port(port, headers));
     let request = Request { authority: asked.authority, scheme, destination_port };
-    let mut trace = asked.traced.then(|| Trace::new(config.table.version()));
-    let resolution = config.resolve(request, trace.as_mut());
-    balance::with(headers, |chooser| config.plan(&resolution, request, chooser, plan, trace.as_mut()));
+    if asked.traced {
+        return handle_traced(config, headers, request, plan);
+    }
+    let resolution = resolve(config, headers, request, plan, None);
+    conclude(config, request, &resolution, plan, None)
+}
+
+#[cold]
+#[inline(never)]
+fn handle_traced(config: &Config, headers: &Headers, request: Request<'_>, plan: &mut Plan) -> host::Result<Action> {
+    let mut trace = Trace::new(config.table.version());
+    let resolution = resolve(config, headers, request, plan, Some(&mut trace));
+    let shown = log_trace(config, request, &resolution, &trace);
+    let shown = shown.as_ref().map(|(header, trace)| (*header, trace.as_str()));
+    let action = conclude(config, request, &resolution, plan, shown)?;
+    if let (Some((_, trace)), Action::Continue) = (shown, action) {
+        show(TRACE_STATE, trace);
+    }
+    Ok(action)
+}
+
+/// Lets the core decide, and counts the decision.
+fn resolve<'c>(
+    config: &'c Config,
+    headers: &Headers,
+    request: Request<'_>,
+    plan: &mut Plan,
+    mut trace: Option<&mut Trace>,
+) -> Resolution<'c> {
+    let resolution = config.resolve(request, trace.as_deref_mut());
+    balance::with(headers, |chooser| config.plan(&resolution, request, chooser, plan, trace));
     stats::count(config, &resolution);
-    let shown = trace.as_ref().and_then(|trace| log_trace(config, request, &resolution, trace));
+    resolution
+}
+
+/// Applies the decision. `shown` is the response header that shows a trace, with its value.
+fn conclude(
+    config: &Config,
+    request: Request<'_>,
+    resolution: &Resolution<'_>,
+    plan: &Plan,
+    shown: Option<(&str, &str)>,
+) -> host::Result<Action> {
     if config.access_log() {
-        show_decision(config, &resolution, plan);
+        show_decision(config, resolution, plan);
     }
     match resolution {
-        Resolution::Refuse(refusal) => refuse(config, request, refusal, shown),
-        Resolution::Route(_) | Resolution::Pass(_) => {
-            apply(config, request, plan)?;
-            if let Some((_, trace)) = shown {
-                show(TRACE_STATE, &trace);
-            }
-            Ok(Action::Continue)
-        }
+        Resolution::Refuse(refusal) => refuse(config, request, *refusal, shown),
+        Resolution::Route(_) | Resolution::Pass(_) => apply(config, request, plan).map(|()| Action::Continue),
     }
 }
 
@@ -139,7 +171,7 @@ impl<'h> RequestHeaders<'h> {
             };
             *place = value;
             // Pseudo-headers come first. Other headers are searched only if a trace header is configured.
-            let found = [asked.authority, asked.scheme, asked.method].iter().all(|value| !value.is_empty());
+            let found = !(asked.authority.is_empty() || asked.scheme.is_empty() || asked.method.is_empty());
             if found && trace_header.is_none() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         asked
@@ -158,6 +190,7 @@ fn is_forwarded_scheme(headers: &Headers) -> bool {
 }
 
 /// The port that the connection was going to before it was redirected.
+#[inline(never)]
 fn find_port(port: &DestinationPort, headers: &Headers) -> Option<u16> {
     let written = port.header().and_then(|header| headers.get(header)).and_then(|value| port.from_header(value));
     written.or_else(|| port.from_attribute(&host::property("destination\0port")?))
@@ -174,12 +207,8 @@ fn apply(config: &Config, request: Request<'_>, plan: &Plan) -> host::Result<()>
         Some(cluster) => host::set_request_header(control_header, cluster.as_bytes())?,
         None => host::remove_request_header(control_header)?,
     }
-    if let Some(endpoint) = plan.endpoint() {
-        host::set_filter_state("envoy.network.transport_socket.original_dst_address", endpoint)?;
-    }
-    if let Some((name, port)) = plan.dynamic_host() {
-        host::set_filter_state("envoy.upstream.dynamic_host", name)?;
-        host::set_filter_state("envoy.upstream.dynamic_port", &port.to_string())?;
+    if plan.endpoint().is_some() || plan.dynamic_host().is_some() {
+        apply_filter_state(plan)?;
     }
     if let Some(authority) = plan.authority() {
         host::set_request_header(AUTHORITY, authority.as_bytes())?;
@@ -190,18 +219,31 @@ fn apply(config: &Config, request: Request<'_>, plan: &Plan) -> host::Result<()>
     Ok(())
 }
 
+/// Tells Envoy the endpoint, or the host for a dynamic forward proxy.
+#[inline(never)]
+fn apply_filter_state(plan: &Plan) -> host::Result<()> {
+    if let Some(endpoint) = plan.endpoint() {
+        host::set_filter_state("envoy.network.transport_socket.original_dst_address", endpoint)?;
+    }
+    if let Some((name, port)) = plan.dynamic_host() {
+        host::set_filter_state("envoy.upstream.dynamic_host", name)?;
+        host::set_filter_state("envoy.upstream.dynamic_port", &port.to_string())?;
+    }
+    Ok(())
+}
+
 #[inline(never)]
 fn refuse(
     config: &Config,
     request: Request<'_>,
     refusal: Refusal,
-    shown: Option<(&str, String)>,
+    shown: Option<(&str, &str)>,
 ) -> host::Result<Action> {
     let reply = config.local_reply(request, refusal);
     request_log::write(Level::Warn, || format!("{}; table {}", reply.body.trim_end(), config.table.version()));
     let reason = reply.reason.as_str();
     let mut headers = vec![(REASON_HEADER, reason), ("content-type", "text/plain")];
-    headers.extend(shown.as_ref().map(|(name, trace)| (*name, trace.as_str())));
+    headers.extend(shown);
     let details = format!("byname_{reason}");
     host::send_local_response(reply.status, reply.grpc_status, &details, &headers, &reply.body)?;
     Ok(Action::Pause)

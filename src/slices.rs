@@ -19,7 +19,7 @@ const MILLISECONDS_TO_FIRST_TICK: u32 = 100;
 const ACCEPTED_HASHES: usize = 8;
 
 thread_local! {
-    static PENDING: RefCell<Vec<Pending>> = RefCell::default();
+    static PENDING: RefCell<Vec<Pending>> = const { RefCell::new(Vec::new()) };
     static HAS_ASKED: Cell<bool> = const { Cell::new(false) };
     static HAS_TICKED: Cell<bool> = const { Cell::new(false) };
 }
@@ -55,7 +55,10 @@ pub(crate) fn overtake(plugin: &[u8]) {
 
 /// Forgets what is being read in a root context that was deleted.
 pub(crate) fn forget(root: u32) {
-    drop(take(|pending| pending.root == root));
+    let is_reading = PENDING.with(|all| all.try_borrow().is_ok_and(|all| !all.is_empty()));
+    if is_reading {
+        drop(take(|pending| pending.root == root));
+    }
 }
 
 /// Asks for a first tick, once, so that later pushes can be read in slices.

@@ -36,6 +36,8 @@ struct Metrics {
 }
 
 impl Metrics {
+    #[cold]
+    #[inline(never)]
     fn define() -> Self {
         let counter = |name: &str| host::define_metric(MetricKind::Counter, name).ok();
         let gauge = |name: &str| host::define_metric(MetricKind::Gauge, name).ok();
@@ -78,10 +80,17 @@ impl Metrics {
 /// Counts one request by its resolution.
 pub(crate) fn count(config: &Config, resolution: &Resolution<'_>) {
     increment(|stats| stats.reasons.get(resolution.reason().index()).copied().flatten());
-    if let (most @ 1.., Resolution::Route(route)) = (config.counted_services(), resolution)
+    if config.counted_services() > 0 {
+        count_service(config, resolution);
+    }
+}
+
+#[inline(never)]
+fn count_service(config: &Config, resolution: &Resolution<'_>) {
+    if let Resolution::Route(route) = resolution
         && let Some(service) = route.destination.service()
     {
-        increment(|stats| stats.of(service, most));
+        increment(|stats| stats.of(service, config.counted_services()));
     }
 }
 

@@ -545,6 +545,59 @@ fn a_hundred_thousand_streams_use_no_more_memory() -> TestResult {
 }
 
 #[test]
+fn only_headers_beyond_4_kb_take_memory_of_the_allocator() -> TestResult {
+    let mut host = host(&configuration(json!({"trace": {"requestHeader": "x-trace"}})))?;
+    let mut ask = |bytes: usize| -> Result<u32> {
+        let padding = vec![b'a'; bytes];
+        let headers: [(&str, &[u8]); 4] =
+            [(":authority", b"payments"), (":method", b"GET"), ("x-padding", &padding), ("x-trace", b"1")];
+        host.state_mut().log.clear();
+        assert_eq!(host.request_headers(STREAM, &headers)?, Action::Continue);
+        assert_eq!(host.state().header(":authority"), [PAYMENTS], "{bytes} bytes");
+        assert_eq!(host.state().log.len(), 1, "the header behind {bytes} bytes asks for a trace");
+        host.state_mut().now += 1_000_000_000;
+        Ok(host.state().returned_at)
+    };
+    let room = ask(0)?;
+    let serialized = |bytes: usize| {
+        let headers = [(":authority", 8), (":method", 3), ("x-padding", bytes), ("x-trace", 1)];
+        4 + headers.iter().map(|(name, value)| 8 + name.len() + value + 2).sum::<usize>()
+    };
+    let most = 4_096 - serialized(0);
+    for (bytes, is_in_room) in [(1, true), (most, true), (most + 1, false), (100_000, false), (0, true)] {
+        assert_eq!(ask(bytes)? == room, is_in_room, "{bytes} bytes");
+    }
+    // A host that fails leaves the room free.
+    for status in [1, 10] {
+        host.state_mut().failing.insert("proxy_get_header_map_pairs", status);
+        assert_eq!(host.ask(STREAM, b"payments")?, Action::Pause);
+        host.state_mut().failing.clear();
+        host.ask(STREAM, b"payments")?;
+        assert_eq!(host.state().returned_at, room, "after status {status}");
+    }
+    Ok(())
+}
+
+/// docs/decisions/measured-costs.md has what each function executes. `make bench PART=fuel` measures it.
+#[test]
+fn the_fuel_of_a_request_has_a_bound() -> TestResult {
+    let mut host = host(&configuration(json!({"steering": {"cluster": "upstream"}})))?;
+    let mut fuel = |authority: &str| -> Result<u64> {
+        for _ in 0..9 {
+            host.take_fuel()?;
+            host.ask(STREAM, authority.as_bytes())?;
+        }
+        host.take_fuel()
+    };
+    for (authority, most) in [("payments", 7_800), (PAYMENTS, 14_200), ("nope", 7_800)] {
+        let used = fuel(authority)?;
+        println!("{authority}: {used} units of fuel");
+        assert!(used <= most, "{authority}: {used} units of fuel, and {most} are the bound");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_fuel_of_a_request_does_not_grow_with_the_table() -> TestResult {
     let mut used = Vec::new();
     for services in [10, 1_000, 10_000] {

@@ -14,6 +14,7 @@ mod cost;
 mod cpu;
 mod fuel;
 mod heat;
+mod instructions;
 mod latency;
 mod listeners;
 mod load;
@@ -72,6 +73,8 @@ pub(crate) enum BenchPart {
     Starts,
     /// Whole pushes of 10,000 Services, and the answers meanwhile
     Pushes,
+    /// Fuel, and the instructions that a request executes, by function
+    Fuel,
 }
 
 const SERVICES: &[usize] = &[10, 1_000, 10_000];
@@ -141,6 +144,10 @@ pub(crate) fn run_part(root: &Path, part: BenchPart) -> Result<()> {
             all.print();
             all.print_ratios(FEW);
         }
+        BenchPart::Fuel => {
+            fuel::print(&fuel::run(SERVICES, &Progress::new("fuel"))?);
+            instructions::run(root, &Progress::new("instructions"))?.print();
+        }
         BenchPart::Pushes => {
             let all = runtime.block_on(push::run(
                 root,
@@ -180,6 +187,7 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
     let micro = micro::run(root, is_quick, &progress)?;
     drop(progress);
     let fuel = fuel::run(SERVICES, &Progress::new("fuel"))?;
+    let instructions = instructions::run(root, &Progress::new("instructions"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (standings, pushes, listenings, measured) = runtime.block_on(measure(root, &plan, start + plan.time))?;
     let report = Report {
@@ -191,6 +199,7 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
         pushes,
         listenings,
         fuel,
+        instructions,
         micro,
         module_bytes,
         seconds: start.elapsed().as_secs_f64(),

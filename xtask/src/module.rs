@@ -34,7 +34,7 @@ const EXPORTS: &[&str] = &[
     "memory",
     "proxy_abi_version_0_2_1",
     "_initialize",
-    // The SDK's allocator, for data from the host.
+    // For data from the host.
     "malloc",
     "proxy_on_configure",
     "proxy_on_tick",
@@ -42,8 +42,9 @@ const EXPORTS: &[&str] = &[
     "proxy_on_delete",
 ];
 
-/// The filter's callbacks with the exported names that they take over. The SDK already defines those names.
+/// The filter's own exports with the exported names that they take over. The SDK already defines those names.
 const RENAMED: &[(&str, &str)] = &[
+    ("byname_malloc", "malloc"),
     ("byname_on_configure", "proxy_on_configure"),
     ("byname_on_tick", "proxy_on_tick"),
     ("byname_on_request_headers", "proxy_on_request_headers"),

@@ -12,7 +12,7 @@ use crate::{
     policy::{LoadBalancer, SteeringOverride},
     resolve::{Destination, Request, Resolution, Route, Scheme, Trace, Upstream, trace::Step},
     table::{Service, Subsets, UpstreamProtocol, Usable, WeightedSubset},
-    text::{shown, write_number, write_socket_address},
+    text::{is_equal, shown, write_number, write_socket_address},
     wire::{RewriteAuthority, SteeringMode},
 };
 
@@ -24,8 +24,6 @@ pub use plan::{Chooser, Plan};
 pub use settings::Steering;
 
 pub(crate) use settings::check_header;
-
-use template::write_cluster;
 
 /// One request to be planned, and what its plan depends on besides.
 pub(crate) struct PlanRequest<'a, 'c> {
@@ -50,7 +48,7 @@ impl Steering {
                     if let Some((host, port)) = pass.target {
                         plan.authority.push_str(host);
                         write_port(port, scheme, &mut plan.authority);
-                        plan.has_authority = plan.authority.as_bytes() != authority;
+                        plan.has_authority = !is_equal(plan.authority.as_bytes(), authority);
                     }
                     self.pass(plan)
                 }
@@ -68,7 +66,7 @@ impl Steering {
                                 _ => scheme,
                             };
                         write_authority(route, upstream_scheme, request.zone, &mut plan.authority);
-                        plan.has_authority = plan.authority.as_bytes() != authority;
+                        plan.has_authority = !is_equal(plan.authority.as_bytes(), authority);
                     }
                     because
                 }
@@ -94,59 +92,92 @@ impl Steering {
         }
         // A client that opens a tunnel speaks to the upstream itself, with TLS of its own if the upstream wants it.
         let is_tunnel = request.request.scheme == Scheme::Connect;
-        let own = own_steering(route);
-        let own_cluster = own.and_then(|own| own.cluster.as_ref());
+        match &route.destination {
+            // The cluster of a port that speaks TLS would wrap the client's TLS once more, so a tunnel goes to an endpoint.
+            Destination::Service(service) | Destination::Endpoint(service, _)
+                if mode == SteeringMode::Endpoint
+                    || is_tunnel && service.upstream_protocol(route.port_name) == UpstreamProtocol::Tls =>
+            {
+                self.choose_endpoint(service, route, request, plan)
+            }
+            Destination::Service(service) => self.choose_service_cluster(service, route, request, plan),
+            Destination::Endpoint(..) | Destination::Pod(_) | Destination::External(_) => {
+                self.choose_other_cluster(route, request, plan)
+            }
+        }
+    }
+
+    fn choose_service_cluster(
+        &self,
+        service: &Service,
+        route: &Route<'_>,
+        request: &mut PlanRequest<'_, '_>,
+        plan: &mut Plan,
+    ) -> &'static str {
+        let own = service.spec.steering.as_deref();
         let mut subset = own.map_or("", |own| &*own.subset);
+        if let (Upstream::Usable(usable), Some(subsets)) = (route.upstream, &service.spec.subsets)
+            && let Some(chosen) = self.choose_subset(service, Some(subsets), usable, request)
+        {
+            subset = subsets.name(chosen.subset);
+        }
+        let (template, because) = match own.and_then(|own| own.cluster.as_ref()) {
+            Some(template) => (template, "the Service's steering.cluster"),
+            None => (&self.cluster, "steering.cluster"),
+        };
+        plan.write_cluster(template, route, subset, request.zone);
+        because
+    }
+
+    /// The `ORIGINAL_DST` cluster for a chosen endpoint.
+    #[inline(never)]
+    fn choose_endpoint(
+        &self,
+        service: &Service,
+        route: &Route<'_>,
+        request: &mut PlanRequest<'_, '_>,
+        plan: &mut Plan,
+    ) -> &'static str {
+        let Some(picked) = self.pick(service, route, request) else {
+            // Services without usable endpoints were refused, so this is a port of a headless Service whose endpoints have more
+            // than MAX_SERVICE_PORTS different ones. Envoy answers 503 where no such cluster exists.
+            let subset = own_steering(route).map_or("", |own| &*own.subset);
+            plan.write_cluster(&self.cluster, route, subset, request.zone);
+            return "steering.cluster";
+        };
+        write_socket_address(picked.address, picked.port, &mut plan.endpoint);
+        plan.ticket = picked.ticket;
+        // The Service says nothing about ports that are not its own.
+        let protocol = match request.request.scheme == Scheme::Connect || route.is_pod_port {
+            true => UpstreamProtocol::AsClient,
+            false => service.upstream_protocol(route.port_name),
+        };
+        let (cluster, because) = self.original_dst.cluster(protocol);
+        plan.set_cluster(cluster);
+        because
+    }
+
+    /// The cluster for what is no Service as a whole.
+    #[inline(never)]
+    fn choose_other_cluster(&self, route: &Route<'_>, request: &PlanRequest<'_, '_>, plan: &mut Plan) -> &'static str {
+        let own = own_steering(route);
         let (template, because) = match &route.destination {
             Destination::Pod(_) => return self.pass(plan),
             Destination::External(host) => {
                 if self.dynamic_forward_proxy {
                     plan.set_dynamic_host(host, route.port);
                 }
-                match route.tls && !is_tunnel {
+                match route.tls && request.request.scheme != Scheme::Connect {
                     true => (&self.external_tls, "steering.external.tlsCluster"),
                     false => (&self.external, "steering.external.cluster"),
                 }
             }
-            // The cluster of a port that speaks TLS would wrap the client's TLS once more, so a tunnel goes to an endpoint.
-            Destination::Service(service) | Destination::Endpoint(service, _)
-                if mode == SteeringMode::Endpoint
-                    || is_tunnel && service.upstream_protocol(route.port_name) == UpstreamProtocol::Tls =>
-            {
-                if let Some(picked) = self.pick(service, route, request) {
-                    write_socket_address(picked.address, picked.port, &mut plan.endpoint);
-                    plan.ticket = picked.ticket;
-                    // The Service says nothing about ports that are not its own.
-                    let protocol = match is_tunnel || route.is_pod_port {
-                        true => UpstreamProtocol::AsClient,
-                        false => service.upstream_protocol(route.port_name),
-                    };
-                    let (cluster, because) = self.original_dst.cluster(protocol);
-                    plan.set_cluster(cluster);
-                    return because;
-                }
-                // Services without usable endpoints were refused, so this is a port of a headless Service whose endpoints have more
-                // than MAX_SERVICE_PORTS different ones. Envoy answers 503 where no such cluster exists.
-                (&self.cluster, "steering.cluster")
-            }
-            Destination::Endpoint(..) => match own_cluster {
+            Destination::Endpoint(..) | Destination::Service(_) => match own.and_then(|own| own.cluster.as_ref()) {
                 Some(template) if template.is_per_endpoint() => (template, "the Service's steering.cluster"),
                 _ => (&self.endpoint_cluster, "steering.endpointCluster"),
             },
-            Destination::Service(service) => {
-                if let (Upstream::Usable(usable), Some(subsets)) = (route.upstream, &service.spec.subsets)
-                    && let Some(chosen) = self.choose_subset(service, Some(subsets), usable, request)
-                {
-                    subset = subsets.name(chosen.subset);
-                }
-                match own_cluster {
-                    Some(template) => (template, "the Service's steering.cluster"),
-                    None => (&self.cluster, "steering.cluster"),
-                }
-            }
         };
-        write_cluster(template, route, subset, request.zone, &mut plan.cluster);
-        plan.has_cluster = true;
+        plan.write_cluster(template, route, own.map_or("", |own| &*own.subset), request.zone);
         because
     }
 
@@ -159,6 +190,7 @@ impl Steering {
         }
     }
 
+    #[inline(never)]
     fn choose_subset<'t>(
         &self,
         service: &Service,

@@ -43,6 +43,20 @@ impl SmallHost {
             module.map(|module| (engine, module)).map_err(|error| format!("{error:#}"))
         });
         let (engine, module) = compiled.as_ref().map_err(|error| anyhow!("{error}"))?;
+        Self::start(engine, module)
+    }
+
+    /// Creates a VM with another module than the shipped one.
+    ///
+    /// # Errors
+    /// If the module is invalid or does not start.
+    pub fn of(module: &[u8]) -> Result<Self> {
+        let engine = Engine::new(Config::default().consume_fuel(true));
+        let module = Module::new(&engine, module)?;
+        Self::start(&engine, &module)
+    }
+
+    fn start(engine: &Engine, module: &Module) -> Result<Self> {
         let mut state = HostState::default();
         state.properties.insert("plugin_name".to_owned(), b"byname".to_vec());
         let mut store = Store::new(engine, state);
@@ -138,6 +152,16 @@ impl SmallHost {
         let used = FUEL - self.store.get_fuel()?;
         self.store.set_fuel(FUEL)?;
         Ok(used)
+    }
+
+    /// The value of a 64-bit integer that the module exports.
+    ///
+    /// # Errors
+    /// If it exports none of this name.
+    pub fn counter(&self, name: &str) -> Result<u64> {
+        let global = self.instance.get_global(&self.store, name).with_context(|| format!("no global {name}"))?;
+        let value = global.get(&self.store).i64().with_context(|| format!("{name} is no 64-bit integer"))?;
+        Ok(value.cast_unsigned())
     }
 
     fn call<P: WasmParams + Copy + fmt::Debug, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R> {

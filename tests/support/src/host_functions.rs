@@ -265,6 +265,7 @@ fn give(host: &mut HostCaller<'_>, bytes: &[u8], at: u32, bytes_at: u32) -> Call
         let malloc = malloc.ok_or_else(|| Error::new("the module exports no malloc"))?.typed::<u32, u32>(&*host)?;
         room = malloc.call(&mut *host, length)?;
         write(host, room, bytes)?;
+        host.data_mut().returned_at = room;
     }
     write(host, at, &room.to_le_bytes())?;
     write(host, bytes_at, &length.to_le_bytes())?;

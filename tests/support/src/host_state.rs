@@ -44,6 +44,8 @@ pub struct HostState {
     pub now: u64,
     /// The milliseconds between ticks of the last root context that asked for them; 0 for none.
     pub tick_period: u32,
+    /// Where the module had the host put the bytes that it returned last.
+    pub returned_at: u32,
     /// The last local response.
     pub response: Option<LocalResponse>,
 }

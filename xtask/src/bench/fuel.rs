@@ -17,7 +17,10 @@ const ROOT: u32 = 1;
 const WARM_UP: u32 = 8;
 
 /// The kind of a request, its authority, and the filter's action.
-const PATHS: [(&str, &str, Action); 5] = [
+pub(super) type RequestPath = (&'static str, &'static str, Action);
+
+/// The kinds of requests that are counted.
+pub(super) const PATHS: [RequestPath; 5] = [
     ("steered, short name", "payments-0", Action::Continue),
     ("steered, whole name", "payments-1.team-1.svc.cluster.local", Action::Continue),
     ("steered, alias", "alias-0", Action::Continue),
@@ -53,29 +56,45 @@ pub(super) fn run(services: &[usize], progress: &Progress) -> Result<Vec<Fuel>> 
     services.iter().copied().map(one).collect()
 }
 
-fn count(services: usize) -> Result<Fuel> {
+/// Hands the module a table with this many Services.
+pub(super) fn configure(host: &mut SmallHost, services: usize) -> Result<()> {
     let mut configuration = World { services }.configuration(&BenchSteering::Cluster { destination_port: Value::Null });
     configuration["caller"] = json!({"namespace": OWN});
     configuration["externalNames"] = json!({"mode": "listed"});
     configuration["table"]["services"][format!("{OWN}/outside")] =
         json!({"type": "ExternalName", "externalName": "api.example.com"});
+    ensure!(host.configure(ROOT, &configuration.to_string())?, "the table is refused: {:?}", host.state().log);
+    Ok(())
+}
+
+/// Makes requests of one kind. Calls `before` ahead of the last one, which is the one that counts.
+pub(super) fn warm_up(
+    host: &mut SmallHost,
+    (path, authority, expected): &RequestPath,
+    mut before: impl FnMut(&mut SmallHost) -> Result<()>,
+) -> Result<()> {
+    for request in 0..=WARM_UP {
+        if request == WARM_UP {
+            before(host)?;
+        }
+        let action = host.ask(ROOT + 1 + request, authority.as_bytes())?;
+        ensure!(action == *expected, "{path}: {action:?}");
+    }
+    let is_steered = !host.state().header("x-byname-cluster").is_empty();
+    ensure!(is_steered == path.starts_with("steered"), "{path}: {:?}", host.state().calls.last());
+    host.state_mut().calls.clear();
+    Ok(())
+}
+
+fn count(services: usize) -> Result<Fuel> {
     let mut host = SmallHost::new()?;
     host.take_fuel()?;
-    ensure!(host.configure(ROOT, &configuration.to_string())?, "the table is refused: {:?}", host.state().log);
+    configure(&mut host, services)?;
     let table = host.take_fuel()?;
     let mut requests = [0; PATHS.len()];
-    let mut stream = ROOT;
-    for ((path, authority, expected), fuel) in PATHS.into_iter().zip(&mut requests) {
-        for _ in 0..=WARM_UP {
-            stream += 1;
-            host.take_fuel()?;
-            let action = host.ask(stream, authority.as_bytes())?;
-            ensure!(action == expected, "{path}: {action:?}");
-            *fuel = host.take_fuel()?;
-        }
-        let is_steered = !host.state().header("x-byname-cluster").is_empty();
-        ensure!(is_steered == path.starts_with("steered"), "{path}: {:?}", host.state().calls.last());
-        host.state_mut().calls.clear();
+    for (path, fuel) in PATHS.iter().zip(&mut requests) {
+        warm_up(&mut host, path, |host| host.take_fuel().map(drop))?;
+        *fuel = host.take_fuel()?;
     }
     Ok(Fuel { services, table, requests })
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     cost::Costs,
     fuel::{self, Fuel},
+    instructions::Instructions,
     latency::{self, Latency},
     listeners::{self, Listenings, Sidecar},
     micro::Micro,
@@ -31,6 +32,7 @@ pub(super) struct Report {
     pub(super) pushes: Vec<Push>,
     pub(super) listenings: Listenings,
     pub(super) fuel: Vec<Fuel>,
+    pub(super) instructions: Instructions,
     pub(super) micro: Micro,
     pub(super) module_bytes: u64,
     pub(super) seconds: f64,
@@ -61,6 +63,7 @@ impl Report {
         push::print(&self.pushes);
         self.listenings.print();
         fuel::print(&self.fuel);
+        self.instructions.print();
         self.micro.print();
         println!("Ratios, of byname by cluster and {} where they are of a request:", Traffic::Other.name());
         for (name, ratio) in self.ratios() {
@@ -107,6 +110,7 @@ impl Report {
             "pushes": push::json(&self.pushes),
             "listeners": self.listenings.json(),
             "fuel": fuel::json(&self.fuel),
+            "instructions": self.instructions.json(),
             "core": self.micro.json(),
         });
         fs::write(path, format!("{report:#}\n"))?;

@@ -36,7 +36,7 @@ const SDK: Emptied = Emptied {
 
 /// Functions that only format the message of a panic. Without them, a panic is still the same crash. No other code
 /// formats with `Debug`, because clippy's `use_debug` denies it.
-const WORDS_OF_PANICS: [Emptied; 2] = [
+const WORDS_OF_PANICS: [Emptied; 4] = [
     Emptied {
         pattern: Pattern::Function("core::str::slice_error_fail_rt"),
         reason: "it only words the panic of a string that is cut inside a character",
@@ -45,6 +45,14 @@ const WORDS_OF_PANICS: [Emptied; 2] = [
         // A reference to a trait object only calls the method of the object.
         pattern: Pattern::Method { of_trait: "core::fmt::Debug", name: "fmt", except: "&dyn core::fmt::Debug " },
         reason: "it only words panics",
+    },
+    Emptied {
+        pattern: Pattern::Function("<core::fmt::builders::PadAdapter as core::fmt::Write>::write_str"),
+        reason: "only `Debug` indents with it",
+    },
+    Emptied {
+        pattern: Pattern::Function("<core::fmt::builders::PadAdapter as core::fmt::Write>::write_char"),
+        reason: "only `Debug` indents with it",
     },
 ];
 
@@ -196,6 +204,10 @@ mod tests {
                 "proxy_wasm::*",
             ),
             ("_RNvMNtCsgXGp5Oqx2Ny_10proxy_wasm10dispatcherNtB2_10Dispatcher7on_done", "proxy_wasm::*"),
+            (
+                "_RNvXs0_NtNtCsgXGp5Oqx2Ny_4core3fmt8buildersNtB5_10PadAdapterNtB7_5Write9write_str",
+                "<core::fmt::builders::PadAdapter as core::fmt::Write>::write_str",
+            ),
         ] {
             assert_eq!(matching(mangled), [pattern], "{}", demangled(mangled));
         }

@@ -5,7 +5,7 @@
 //! state: about 1 chance in 3e9 with 10,000 Services and 100,000 endpoints. The state is bounded; an endpoint without room in it
 //! is chosen at random and never ejected.
 
-use core::net::IpAddr;
+use core::{hash::BuildHasherDefault, net::IpAddr};
 
 use super::{ejection::EndpointHealth, env::Env, rendezvous::score_address};
 use crate::{
@@ -85,6 +85,16 @@ impl Ticket {
 }
 
 impl Balance {
+    /// Nothing is chosen yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            entries: HashMap::with_hasher(BuildHasherDefault::new()),
+            ejected: 0,
+            events: Events { ejected: 0, returned: 0 },
+        }
+    }
+
     /// The number of Service ports and endpoints that have an entry.
     #[must_use]
     pub fn len(&self) -> usize {

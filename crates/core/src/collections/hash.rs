@@ -84,10 +84,10 @@ impl Hasher for Mixer {
 
 /// Hashes a Service's namespace and name.
 #[inline(always)]
-pub(crate) fn hash_name(namespace: &str, name: &str) -> u64 {
+pub(crate) fn hash_name(namespace: &[u8], name: &[u8]) -> u64 {
     let mut mixer = Mixer::default();
-    mixer.write(namespace.as_bytes());
-    mixer.write(name.as_bytes());
+    mixer.write(namespace);
+    mixer.write(name);
     mixer.finish()
 }
 

@@ -99,7 +99,7 @@ impl TryFrom<&[u8]> for Authority {
         let host = match host {
             RawHost::Ip(address) => Host::Ip(address),
             RawHost::Name { name, absolute } => {
-                Host::Name { name: Name::parse(name.text.as_bytes()).map_err(AuthorityError::Name)?, absolute }
+                Host::Name { name: Name::parse(name.bytes).map_err(AuthorityError::Name)?, absolute }
             }
         };
         Ok(Self { host, port })
@@ -127,12 +127,7 @@ impl<'a> RawAuthority<'a> {
     /// [`AuthorityError`] for the first rule of this module that `bytes` break.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, AuthorityError> {
         // A valid authority has no ',' and no '@': only an invalid one is searched for them.
-        Self::parse_parts(bytes).map_err(|error| match error {
-            _ if bytes.len() > MAX_AUTHORITY_BYTES => AuthorityError::Name(NameError::TooLong),
-            _ if bytes.contains(&b',') => AuthorityError::Joined,
-            _ if bytes.contains(&b'@') => AuthorityError::Userinfo,
-            error => error,
-        })
+        Self::parse_parts(bytes).map_err(|error| explain(bytes, error))
     }
 
     fn parse_parts(bytes: &'a [u8]) -> Result<Self, AuthorityError> {
@@ -140,26 +135,49 @@ impl<'a> RawAuthority<'a> {
             return Err(AuthorityError::Name(NameError::TooLong));
         }
         if let Some(bracketed) = bytes.strip_prefix(b"[") {
-            let end = bracketed.iter().position(|&byte| byte == b']').ok_or(AuthorityError::Ipv6)?;
-            let (inside, rest) = bracketed.split_at_checked(end).ok_or(AuthorityError::Ipv6)?;
-            let host = RawHost::Ip(parse_ipv6(inside)?);
-            return match rest.strip_prefix(b"]") {
-                Some([]) => Ok(Self { host, port: None }),
-                Some([b':', port @ ..]) => Ok(Self { host, port: Some(parse_port(port)?) }),
-                _ => Err(AuthorityError::Ipv6),
-            };
+            return parse_bracketed(bracketed);
         }
-        let Some(colon) = bytes.iter().position(|&byte| byte == b':') else {
-            return Ok(Self { host: parse_host(bytes)?, port: None });
-        };
-        let (host, port) = bytes.split_at_checked(colon).unwrap_or_default();
-        let port = port.get(1..).unwrap_or_default();
-        if port.contains(&b':') {
-            return Err(AuthorityError::Ipv6);
+        match bytes.iter().position(|&byte| byte == b':') {
+            Some(colon) => parse_with_port(bytes, colon),
+            None => Ok(Self { host: parse_host(bytes)?, port: None }),
         }
-        let port = parse_port(port)?;
-        Ok(Self { host: parse_host(host)?, port: Some(port) })
     }
+}
+
+#[cold]
+#[inline(never)]
+fn explain(bytes: &[u8], error: AuthorityError) -> AuthorityError {
+    match error {
+        _ if bytes.len() > MAX_AUTHORITY_BYTES => AuthorityError::Name(NameError::TooLong),
+        _ if bytes.contains(&b',') => AuthorityError::Joined,
+        _ if bytes.contains(&b'@') => AuthorityError::Userinfo,
+        error => error,
+    }
+}
+
+/// Parses what follows a `[`.
+#[inline(never)]
+fn parse_bracketed(bytes: &[u8]) -> Result<RawAuthority<'_>, AuthorityError> {
+    let end = bytes.iter().position(|&byte| byte == b']').ok_or(AuthorityError::Ipv6)?;
+    let (inside, rest) = bytes.split_at_checked(end).ok_or(AuthorityError::Ipv6)?;
+    let host = RawHost::Ip(parse_ipv6(inside)?);
+    match rest.strip_prefix(b"]") {
+        Some([]) => Ok(RawAuthority { host, port: None }),
+        Some([b':', port @ ..]) => Ok(RawAuthority { host, port: Some(parse_port(port)?) }),
+        _ => Err(AuthorityError::Ipv6),
+    }
+}
+
+/// Parses a host and a port with their first colon at this index.
+#[inline(never)]
+fn parse_with_port(bytes: &[u8], colon: usize) -> Result<RawAuthority<'_>, AuthorityError> {
+    let (host, port) = bytes.split_at_checked(colon).unwrap_or_default();
+    let port = port.get(1..).unwrap_or_default();
+    if port.contains(&b':') {
+        return Err(AuthorityError::Ipv6);
+    }
+    let port = parse_port(port)?;
+    Ok(RawAuthority { host: parse_host(host)?, port: Some(port) })
 }
 
 /// Whether the bytes of an `:authority` may have a port. A valid authority for which this is false has none.
@@ -174,10 +192,13 @@ fn parse_host(bytes: &[u8]) -> Result<RawHost<'_>, AuthorityError> {
         None => (bytes, false),
     };
     let name = RawName::parse(bare).map_err(AuthorityError::Name)?;
-    if !name.looks_like_ipv4 {
-        return Ok(RawHost::Name { name, absolute });
-    }
-    match Ipv4Addr::from_str(name.text) {
+    if name.looks_like_ipv4 { parse_ipv4(name.bytes, absolute) } else { Ok(RawHost::Name { name, absolute }) }
+}
+
+#[inline(never)]
+fn parse_ipv4(bytes: &[u8], absolute: bool) -> Result<RawHost<'_>, AuthorityError> {
+    let text = core::str::from_utf8(bytes).map_err(|_| AuthorityError::LooksLikeIpv4)?;
+    match Ipv4Addr::from_str(text) {
         Ok(address) if !absolute => Ok(RawHost::Ip(IpAddr::V4(address))),
         _ => Err(AuthorityError::LooksLikeIpv4),
     }

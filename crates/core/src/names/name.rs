@@ -6,7 +6,10 @@
 
 use core::fmt;
 
-use crate::limits::{MAX_LABEL_BYTES, MAX_NAME_BYTES};
+use crate::{
+    limits::{MAX_LABEL_BYTES, MAX_NAME_BYTES},
+    text::is_equal,
+};
 
 /// A DNS name in its canonical form. It lives on the stack, so building and joining names allocates nothing.
 #[derive(Clone, Copy)]
@@ -128,7 +131,7 @@ impl Name {
 /// pass once.
 #[derive(Clone, Copy)]
 pub(crate) struct RawName<'a> {
-    pub(crate) text: &'a str,
+    pub(crate) bytes: &'a [u8],
     /// The number of dots between labels.
     pub(crate) dots: usize,
     pub(crate) has_uppercase: bool,
@@ -148,36 +151,82 @@ impl<'a> RawName<'a> {
         if bytes.len() > MAX_NAME_BYTES {
             return Err(NameError::TooLong);
         }
-        let (mut label_bytes, mut dots, mut has_uppercase) = (0, 0, false);
+        // Without branches: a byte of a name takes a few instructions. A dot is expected before the name and behind it.
+        let (mut seen, mut dots, mut before) = (0, 0, DOT);
         for &byte in bytes {
-            match byte {
-                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => label_bytes += 1,
-                b'.' if label_bytes == 0 => return Err(NameError::EmptyLabel),
-                b'.' => {
-                    dots += 1;
-                    label_bytes = 0;
-                }
-                b'A'..=b'Z' => {
-                    has_uppercase = true;
-                    label_bytes += 1;
-                }
-                _ => return Err(NameError::Byte(byte)),
-            }
-            if label_bytes > MAX_LABEL_BYTES {
-                return Err(NameError::LabelTooLong);
-            }
+            let class = class(byte);
+            seen |= class | (class & before) << TWICE;
+            dots += usize::from(class & DOT);
+            before = class;
         }
-        if label_bytes == 0 {
-            return Err(NameError::EmptyLabel);
+        let is_wrong = seen & (OTHER | DOT << TWICE) != 0 || before == DOT;
+        if is_wrong || bytes.len() > MAX_LABEL_BYTES && has_long_label(bytes) {
+            return Err(first_error(bytes));
         }
+        let has_uppercase = seen & UPPERCASE != 0;
         // Nearly every name is told by its first byte.
-        let looks_like_ipv4 =
-            bytes.first().is_some_and(u8::is_ascii_digit) && bytes.split(|&byte| byte == b'.').all(is_number);
-        let text = core::str::from_utf8(bytes);
-        debug_assert!(text.is_ok(), "only ASCII passed the loop");
-        let text = text.map_err(|_| NameError::Empty)?;
-        Ok(Self { text, dots, has_uppercase, looks_like_ipv4 })
+        let looks_like_ipv4 = bytes.first().is_some_and(u8::is_ascii_digit) && has_only_numbers(bytes);
+        Ok(Self { bytes, dots, has_uppercase, looks_like_ipv4 })
     }
+}
+
+/// The classes of bytes in a name, as bits; 0 for `a-z`, `0-9`, `-` and `_`.
+const DOT: u8 = 1;
+const UPPERCASE: u8 = 2;
+const OTHER: u8 = 4;
+/// The bit of a class is shifted by this where two bytes of the class follow each other.
+const TWICE: u8 = 3;
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [OTHER; 256];
+    let mut rest: &mut [u8] = &mut classes;
+    let mut byte = 0_u8;
+    while let Some((class, after)) = rest.split_first_mut() {
+        *class = match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => 0,
+            b'.' => DOT,
+            b'A'..=b'Z' => UPPERCASE,
+            _ => OTHER,
+        };
+        byte = byte.wrapping_add(1);
+        rest = after;
+    }
+    classes
+};
+
+#[inline(always)]
+fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(OTHER)
+}
+
+#[inline(never)]
+fn has_long_label(bytes: &[u8]) -> bool {
+    bytes.split(|&byte| byte == b'.').any(|label| label.len() > MAX_LABEL_BYTES)
+}
+
+/// The first rule that the bytes break.
+#[cold]
+#[inline(never)]
+fn first_error(bytes: &[u8]) -> NameError {
+    let mut label_bytes = 0;
+    for &byte in bytes {
+        match class(byte) {
+            OTHER => return NameError::Byte(byte),
+            DOT if label_bytes == 0 => break,
+            DOT => label_bytes = 0,
+            _ => label_bytes += 1,
+        }
+        if label_bytes > MAX_LABEL_BYTES {
+            return NameError::LabelTooLong;
+        }
+    }
+    NameError::EmptyLabel
+}
+
+/// Whether inet_aton(3) reads each label as a number.
+#[inline(never)]
+fn has_only_numbers(bytes: &[u8]) -> bool {
+    bytes.split(|&byte| byte == b'.').all(is_number)
 }
 
 /// Whether inet_aton(3) reads the label as a number.
@@ -190,20 +239,16 @@ fn is_number(label: &[u8]) -> bool {
 
 /// The part of a name before `.zone`: `Some("")` for the zone itself, `None` outside the zone.
 pub(crate) fn below<'n>(name: &'n str, zone: &str) -> Option<&'n str> {
-    let rest = name.strip_suffix(zone)?;
-    if rest.is_empty() { Some(rest) } else { rest.strip_suffix('.') }
+    name.get(..below_bytes(name.as_bytes(), zone)?.len())
 }
 
-/// The labels of a name or of a part of one, the last label first. Faster than `rsplit('.')` on short labels.
-pub(crate) fn labels_from_the_end(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    core::iter::from_fn(move || {
-        let text = rest.take()?;
-        let Some(dot) = text.bytes().rposition(|byte| byte == b'.') else { return Some(text) };
-        let (before, label) = text.split_at_checked(dot)?;
-        rest = Some(before);
-        label.get(1..)
-    })
+/// [`below`] for a name that need not be text.
+pub(crate) fn below_bytes<'n>(name: &'n [u8], zone: &str) -> Option<&'n [u8]> {
+    let (rest, suffix) = name.split_at_checked(name.len().checked_sub(zone.len())?)?;
+    if !is_equal(suffix, zone.as_bytes()) {
+        return None;
+    }
+    if rest.is_empty() { Some(rest) } else { rest.strip_suffix(b".") }
 }
 
 impl PartialEq for Name {

@@ -4,6 +4,7 @@ use alloc::{boxed::Box, format};
 use core::{fmt, str::from_utf8};
 
 use super::name::is_label;
+use crate::text::is_equal;
 
 /// Names up to this length, which are nearly all, are stored in the Service itself: a request then finds the name and
 /// everything else that it needs of the Service in one place in memory.
@@ -65,12 +66,10 @@ impl NamespacedName {
 
     /// Whether these are its namespace and name.
     #[inline(always)]
-    pub(crate) fn is(&self, namespace: &str, name: &str) -> bool {
+    pub(crate) fn is(&self, namespace: &[u8], name: &[u8]) -> bool {
         let bytes = self.as_bytes();
-        bytes.len() == namespace.len() + 1 + name.len()
-            && usize::from(self.slash) == namespace.len()
-            && bytes.starts_with(namespace.as_bytes())
-            && bytes.ends_with(name.as_bytes())
+        let Some((own_namespace, rest)) = bytes.split_at_checked(usize::from(self.slash)) else { return false };
+        is_equal(rest.get(1..).unwrap_or_default(), name) && is_equal(own_namespace, namespace)
     }
 
     pub(crate) fn as_str(&self) -> &str {

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::{
     labels::{ClusterName, Labels},
-    name::{Name, below},
+    name::{Name, below, below_bytes},
 };
 use crate::limits::MAX_NAME_BYTES;
 
@@ -54,7 +54,7 @@ pub(crate) struct SearchDomain {
 #[derive(Clone, Debug)]
 enum ZoneRelation {
     /// It is the cluster domain or below it, by these labels, the last label first.
-    Inside(Box<[Box<str>]>),
+    Inside(Box<[Box<[u8]>]>),
     /// It is above the cluster domain: the whole name tells whether a name in it is the cluster's.
     Above,
     /// Neither: no name in it is the cluster's.
@@ -64,7 +64,7 @@ enum ZoneRelation {
 /// The name that a resolver searches for, without a dot at its end.
 #[derive(Clone, Copy, Debug)]
 pub struct SearchedName<'n> {
-    text: &'n str,
+    text: &'n [u8],
     dots: usize,
     labels: Labels<'n>,
     absolute: bool,
@@ -74,11 +74,13 @@ impl<'n> SearchedName<'n> {
     /// A search for `name`; `absolute` says that it ended in a dot, so that no list applies.
     #[must_use]
     pub fn new(name: &'n Name, absolute: bool) -> Self {
-        Self::with_dots(name.as_str(), name.dots(), absolute)
+        Self::with_dots(name.as_bytes(), name.dots(), absolute)
     }
 
-    pub(crate) fn with_dots(text: &'n str, dots: usize, absolute: bool) -> Self {
-        Self { text, dots, labels: Labels::split(text), absolute }
+    pub(crate) fn with_dots(text: &'n [u8], dots: usize, absolute: bool) -> Self {
+        // Nearly every name is short.
+        let labels = if dots == 0 { Labels::one(text) } else { Labels::split(text) };
+        Self { text, dots, labels, absolute }
     }
 }
 
@@ -96,7 +98,8 @@ impl SearchDomain {
     pub(crate) fn new(name: &str, zone: &str) -> Self {
         let relation = match below(name, zone) {
             Some(before) => {
-                ZoneRelation::Inside(Labels::split(before).as_slice().iter().map(|label| (*label).into()).collect())
+                let labels = Labels::split(before.as_bytes());
+                ZoneRelation::Inside(labels.as_slice().iter().map(|label| (*label).into()).collect())
             }
             None if below(zone, name).is_some() => ZoneRelation::Above,
             None => ZoneRelation::Beside,
@@ -131,9 +134,9 @@ impl<'n> Candidate<'n> {
             Some((_, ZoneRelation::Beside)) => return None,
             // With the zone `c.d`, the name `a.b.c` in the domain `d` is `a.b` below the zone.
             Some((domain, ZoneRelation::Above)) => {
-                below(self.name.text, zone.strip_suffix(&*domain.name)?.strip_suffix('.')?)?
+                below_bytes(self.name.text, zone.strip_suffix(&*domain.name)?.strip_suffix('.')?)?
             }
-            None => below(self.name.text, zone)?,
+            None => below_bytes(self.name.text, zone)?,
         };
         Some(ClusterName::new(storage.insert(Labels::split(before))))
     }
@@ -142,7 +145,8 @@ impl<'n> Candidate<'n> {
 /// Writes the whole name.
 impl fmt::Display for Candidate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name.text)?;
+        // A name is ASCII.
+        f.write_str(core::str::from_utf8(self.name.text).unwrap_or_default())?;
         self.domain.map_or(Ok(()), |domain| write!(f, ".{}", domain.name))
     }
 }

@@ -21,11 +21,18 @@ impl<'t> Walk<'t, '_> {
     /// Follows a match through aliases and fallbacks to a resolution. `reason` holds where there are none.
     pub(super) fn follow(&mut self, matched: Match<'t>, port: RequestedPort, reason: Reason) -> Resolution<'t> {
         let resolution = self.follow_hops(matched, port, reason);
-        match (self.visited.fallback_cause, &resolution) {
-            (None, _) | (_, Resolution::Route(_)) => resolution,
-            // A fallback that leads nowhere, for whatever reason, is as good as none.
-            (Some(FallbackCause::NoEndpoints), _) => Resolution::Refuse(Refusal::NoEndpoints),
-            (Some(FallbackCause::NameNotFound(alias, port)), _) => self.missing_target(alias, port),
+        match self.visited.fallback_cause {
+            Some(cause) if !matches!(resolution, Resolution::Route(_)) => self.without_fallback(cause),
+            _ => resolution,
+        }
+    }
+
+    /// What becomes of a request whose fallback leads nowhere, for whatever reason: the same as without a fallback.
+    #[inline(never)]
+    fn without_fallback(&self, cause: FallbackCause<'t>) -> Resolution<'t> {
+        match cause {
+            FallbackCause::NoEndpoints => Resolution::Refuse(Refusal::NoEndpoints),
+            FallbackCause::NameNotFound(alias, port) => self.missing_target(alias, port),
         }
     }
 
@@ -34,12 +41,6 @@ impl<'t> Walk<'t, '_> {
             while let Match::Service(service) = matched
                 && let ServiceKind::ExternalName(alias) = &service.spec.kind
             {
-                match self.visited.visit_alias(service) {
-                    Visit::First => {}
-                    Visit::Circle => return self.stop(service, alias, HopOutcome::Circle, Refusal::AliasLoop),
-                    Visit::TooMany => return self.stop(service, alias, HopOutcome::TooMany, Refusal::AliasLoop),
-                }
-                port.replace(PortOrigin::Alias, alias.port, alias.tls);
                 reason = Reason::Alias;
                 match self.hop(service, alias, port) {
                     Ok(next) => (matched, port) = next,
@@ -48,25 +49,30 @@ impl<'t> Walk<'t, '_> {
             }
             let resolution = self.match_port(matched, port, self.visited.fallback_reason.unwrap_or(reason));
             let Resolution::Refuse(Refusal::NoEndpoints) = resolution else { return resolution };
-            let service = match matched {
-                // Nothing replaces an endpoint that was asked for by its name, and no endpoint serves a port that is not TCP.
-                Match::Endpoint(..) | Match::OtherPort(..) => return resolution,
-                Match::Service(service) => service,
-                Match::Port(service, named) => {
-                    if port.origin.is_implied() {
-                        port.replace(PortOrigin::Name, Some(named.number), None);
-                    }
-                    service
-                }
-            };
-            self.visited.fallback_cause.get_or_insert(FallbackCause::NoEndpoints);
-            let name = (service.namespace(), service.name());
-            match self.fallback(name, Trigger::NoEndpoints, port) {
+            match self.fallback_without_endpoints(matched, port) {
                 Some(Next::Match(next, next_port)) => (matched, port) = (next, next_port),
                 Some(Next::End(resolution)) => return resolution,
                 None => return resolution,
             }
         }
+    }
+
+    /// Where the walk goes on in the place of a Service without endpoints.
+    #[inline(never)]
+    fn fallback_without_endpoints(&mut self, matched: Match<'t>, mut port: RequestedPort) -> Option<Next<'t>> {
+        let service = match matched {
+            // Nothing replaces an endpoint that was asked for by its name, and no endpoint serves a port that is not TCP.
+            Match::Endpoint(..) | Match::OtherPort(..) => return None,
+            Match::Service(service) => service,
+            Match::Port(service, named) => {
+                if port.origin.is_implied() {
+                    port.replace(PortOrigin::Name, Some(named.number), None);
+                }
+                service
+            }
+        };
+        self.visited.fallback_cause.get_or_insert(FallbackCause::NoEndpoints);
+        self.fallback((service.namespace(), service.name()), Trigger::NoEndpoints, port)
     }
 
     /// One hop: the match of the target or of its fallback, or the resolution with which the walk ends.
@@ -75,8 +81,14 @@ impl<'t> Walk<'t, '_> {
         &mut self,
         service: &'t Service,
         alias: &'t AliasTarget,
-        port: RequestedPort,
+        mut port: RequestedPort,
     ) -> Result<(Match<'t>, RequestedPort), Resolution<'t>> {
+        match self.visited.visit_alias(service) {
+            Visit::First => {}
+            Visit::Circle => return Err(self.stop(service, alias, HopOutcome::Circle, Refusal::AliasLoop)),
+            Visit::TooMany => return Err(self.stop(service, alias, HopOutcome::TooMany, Refusal::AliasLoop)),
+        }
+        port.replace(PortOrigin::Alias, alias.port, alias.tls);
         let policy = self.table.policy();
         if alias.is_refused {
             return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Refusal::AliasDenied));
@@ -84,15 +96,15 @@ impl<'t> Walk<'t, '_> {
         let Some(below) = below(&alias.target, &policy.zone) else {
             return Err(self.leave_cluster(service, alias, port));
         };
-        let labels = Labels::split(below);
+        let labels = Labels::split(below.as_bytes());
         let name = ClusterName::new(&labels);
         // No alias leads to a pod: nothing checks the namespace in a pod's name, the address is the author's choice, and there
         // is no upstream cluster that could change together with the Host.
-        if name.label(0) == "pod" {
+        if name.label(0) == b"pod" {
             return Err(self.stop(service, alias, HopOutcome::AlwaysRefused, Refusal::AliasDenied));
         }
         // Checked before the lookup: otherwise 403 and 404 would tell a client which names exist in the other namespace.
-        let to = name.label(1);
+        let to = name.text(1);
         if name.len() > 1 && !policy.external_names.grants(service.namespace(), to) {
             let outcome = HopOutcome::NotGranted { from: service.namespace().into(), to: to.into() };
             return Err(self.stop(service, alias, outcome, Refusal::AliasDenied));
@@ -190,6 +202,7 @@ fn pass_on(alias: &AliasTarget, port: RequestedPort, reason: Reason) -> Resoluti
 #[inline(never)]
 fn hop_step(service: &Service, alias: &AliasTarget, zone: &str, outcome: HopOutcome) -> Step {
     let below = below(&alias.target, zone);
-    let to = below.and_then(|below| NamespacedName::new(ClusterName::new(&Labels::split(below)).service_above()?));
+    let to = below
+        .and_then(|below| NamespacedName::new(ClusterName::new(&Labels::split(below.as_bytes())).service_above()?));
     Step::Hop { alias: service.key().into(), target: alias.target.clone(), service: to, outcome }
 }

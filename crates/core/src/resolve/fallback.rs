@@ -26,7 +26,8 @@ impl<'t> Walk<'t, '_> {
         if self.table.policy().fallbacks.is_empty() {
             return None;
         }
-        self.fallback(name.service()?, trigger_of(missing)?, port)
+        name.service()?;
+        self.fallback((name.text(1), name.text(2)), trigger_of(missing)?, port)
     }
 
     /// Where the walk goes on in the place of a Service; `None` where the Service has no fallback that helps.
@@ -75,10 +76,12 @@ impl<'t> Walk<'t, '_> {
             Visit::TooMany => return (FallbackOutcome::TooMany, None),
         }
         match &fallback.target {
-            FallbackTarget::Service(target) => match self.table.existing(target.namespace(), target.name()) {
-                Ok(service) => (FallbackOutcome::Inside, Some(Next::Match(Match::Service(service), port))),
-                Err(missing) => (FallbackOutcome::Missing(missing), None),
-            },
+            FallbackTarget::Service(target) => {
+                match self.table.existing(target.namespace().as_bytes(), target.name().as_bytes()) {
+                    Ok(service) => (FallbackOutcome::Inside, Some(Next::Match(Match::Service(service), port))),
+                    Err(missing) => (FallbackOutcome::Missing(missing), None),
+                }
+            }
             FallbackTarget::Host(host) => {
                 let route = port.route_to(Destination::External(host), reason);
                 (FallbackOutcome::Outside { port: port.number }, Some(Next::End(route)))

@@ -22,89 +22,112 @@ impl<'t> Walk<'t, '_> {
         requested: RequestedPort,
         reason: Reason,
     ) -> Resolution<'t> {
-        let (service, number, origin) = match matched {
-            Match::Service(service) | Match::Endpoint(NamedEndpoint { service, .. }) => {
-                (service, requested.number, requested.origin)
+        // Nearly every request is for a Service at the number of one of its ports, whose index leads to its endpoints without
+        // another search.
+        match matched {
+            Match::Service(service) if let Some((index, port)) = numbered_port(service, requested.number) => {
+                self.note_port(service, requested, Some(port.name()));
+                let (usable, has_no_endpoints) = (service.usable_at(index), service.has_no_endpoints(index));
+                self.route_to_service(service, port.name(), requested, reason, usable, has_no_endpoints)
             }
-            Match::Port(service, port) => match requested.origin {
-                origin if origin.is_implied() => (service, port.number, PortOrigin::Name),
-                _ => (service, requested.number, requested.origin),
-            },
+            _ => self.match_other_port(matched, requested, reason),
+        }
+    }
+
+    #[inline(never)]
+    fn match_other_port(&mut self, matched: Match<'t>, requested: RequestedPort, reason: Reason) -> Resolution<'t> {
+        match matched {
+            Match::Service(service) => {
+                self.note_port(service, requested, None);
+                self.match_pod_port(matched, requested, reason)
+            }
+            Match::Port(service, port) => {
+                let requested = match requested.origin.is_implied() {
+                    true => RequestedPort { number: port.number, origin: PortOrigin::Name, ..requested },
+                    false => requested,
+                };
+                let is_same = port.number == requested.number;
+                self.note_port(service, requested, is_same.then_some(port.name));
+                if !is_same {
+                    return self.match_pod_port(matched, requested, reason);
+                }
+                let usable = service.usable_for(port.name);
+                let is_known = service.spec.endpoints.is_some();
+                let has_no_endpoints = is_known && usable.is_some_and(|usable| usable.endpoints == 0);
+                self.route_to_service(service, port.name, requested, reason, usable, has_no_endpoints)
+            }
             Match::OtherPort(port) => {
                 self.note(|| Step::OtherPort { port: port.name.into(), protocol: port.protocol });
-                return self.pass_or_refuse(Reason::PortNotFound, Refusal::PortNotFound);
+                self.pass_or_refuse(Reason::PortNotFound, Refusal::PortNotFound)
             }
-        };
-        // Nearly every port is found by its number, and its index then leads to its endpoints without another search.
-        let own = match matched {
-            Match::Port(..) => None,
-            _ => service.ports().iter().enumerate().find(|(_, port)| port.port() == number),
-        };
-        let name = match matched {
-            Match::Port(_, port) => (port.number == number).then_some(port.name),
-            _ => own.map(|(_, port)| port.name()),
-        };
-        self.note(|| match (name, service.spec.protocol_of(number)) {
-            (None, Some(protocol)) => Step::OtherPort { port: number.to_string().into(), protocol },
-            _ => {
-                let matched = name.map(|name| matched_port(service, name)).ok_or_else(|| tcp_ports(service));
-                Step::Port { number, origin, matched }
+            Match::Endpoint(named) => {
+                let port = numbered_port(named.service, requested.number);
+                self.note_port(named.service, requested, port.map(|(_, port)| port.name()));
+                match port {
+                    Some((index, port)) => self.match_endpoint_port(named, index, port.name(), requested, reason),
+                    None => self.match_pod_port(matched, requested, reason),
+                }
             }
-        });
-        let Some(port_name) = name else {
-            return self.match_pod_port(matched, RequestedPort { number, ..requested }, reason);
-        };
-        let (destination, upstream, has_no_endpoints) = match matched {
-            Match::Endpoint(NamedEndpoint { label, endpoints: LabelledEndpoints::Several(hostname), .. }) => {
-                let usable = own.and_then(|(index, _)| service.usable_by_hostname(hostname, Some(index)));
-                let has_no_endpoints = usable.is_none_or(|usable| usable.endpoints == 0);
-                self.note(|| {
-                    let usable = usable.map_or(0, |usable| usable.endpoints);
-                    let of = service.endpoints_by_hostname(hostname);
-                    let lack = has_no_endpoints.then(|| Lack::Port(port_name.into()));
-                    Step::Endpoints(EndpointsOutcome::Known { usable, of, choice: Choice::Ready, family: None, lack })
-                });
-                let upstream = usable.map_or(Upstream::Unknown, Upstream::Usable);
-                (Destination::Endpoint(service, label), upstream, has_no_endpoints)
+        }
+    }
+
+    /// The route to an endpoint by its name, at the port at `index` of its Service.
+    fn match_endpoint_port(
+        &mut self,
+        NamedEndpoint { service, label, endpoints }: NamedEndpoint<'t>,
+        index: usize,
+        port_name: &'t str,
+        requested: RequestedPort,
+        reason: Reason,
+    ) -> Resolution<'t> {
+        let number = requested.number;
+        let (upstream, usable, of) = match endpoints {
+            LabelledEndpoints::Several(hostname) => {
+                let usable = service.usable_by_hostname(hostname, Some(index));
+                let of = service.endpoints_by_hostname(hostname);
+                (usable.map_or(Upstream::Unknown, Upstream::Usable), usable.map_or(0, |usable| usable.endpoints), of)
             }
             // DNS answers with the endpoint's address, whatever the other endpoints and the traffic policy are.
-            Match::Endpoint(NamedEndpoint { label, endpoints: LabelledEndpoints::One(address, group), .. }) => {
+            LabelledEndpoints::One(address, group) => {
                 let own_port = group.target_port(port_name, Some(number)).map(|port| (address, port));
-                let (address, port) = own_port
-                    .or_else(|| service.find_with_port(label, port_name, number))
-                    .map_or((address, None), |(address, port)| (address, Some(port)));
-                self.note(|| {
-                    let usable = usize::from(port.is_some());
-                    let lack = port.is_none().then(|| Lack::Port(port_name.into()));
-                    Step::Endpoints(EndpointsOutcome::Known {
-                        usable,
-                        of: 1,
-                        choice: Choice::Ready,
-                        family: None,
-                        lack,
-                    })
-                });
-                let upstream = Upstream::Endpoint(address, port.unwrap_or(number));
-                (Destination::Endpoint(service, label), upstream, port.is_none())
-            }
-            _ => {
-                let (usable, has_no_endpoints) = match own {
-                    Some((index, _)) => (service.usable_at(index), service.has_no_endpoints(index)),
-                    None => {
-                        let usable = service.usable_for(port_name);
-                        let is_known = service.spec.endpoints.is_some();
-                        (usable, is_known && usable.is_some_and(|usable| usable.endpoints == 0))
-                    }
-                };
-                self.note(|| Step::Endpoints(endpoints_outcome(service, usable, port_name)));
-                (Destination::Service(service), usable.map_or(Upstream::Unknown, Upstream::Usable), has_no_endpoints)
+                let found = own_port.or_else(|| service.find_with_port(label, port_name, number));
+                let (address, port) = found.unwrap_or((address, number));
+                (Upstream::Endpoint(address, port), usize::from(found.is_some()), 1)
             }
         };
+        self.note(|| {
+            let lack = (usable == 0).then(|| Lack::Port(port_name.into()));
+            Step::Endpoints(EndpointsOutcome::Known { usable, of, choice: Choice::Ready, family: None, lack })
+        });
+        if usable == 0 {
+            return Resolution::Refuse(Refusal::NoEndpoints);
+        }
+        let (destination, tls) = (Destination::Endpoint(service, label), requested.tls);
+        Resolution::Route(Route { reason, destination, port: number, port_name, is_pod_port: false, tls, upstream })
+    }
+
+    /// The route to a Service at its port of this name.
+    fn route_to_service(
+        &mut self,
+        service: &'t Service,
+        port_name: &'t str,
+        RequestedPort { number, tls, .. }: RequestedPort,
+        reason: Reason,
+        usable: Option<&'t Usable>,
+        has_no_endpoints: bool,
+    ) -> Resolution<'t> {
+        self.note(|| Step::Endpoints(endpoints_outcome(service, usable, port_name)));
         if has_no_endpoints {
             return Resolution::Refuse(Refusal::NoEndpoints);
         }
-        let tls = requested.tls;
+        let (destination, upstream) =
+            (Destination::Service(service), usable.map_or(Upstream::Unknown, Upstream::Usable));
         Resolution::Route(Route { reason, destination, port: number, port_name, is_pod_port: false, tls, upstream })
+    }
+
+    /// Notes the port that is asked for, and the name of the Service's port that it is.
+    fn note_port(&mut self, service: &Service, requested: RequestedPort, name: Option<&str>) {
+        self.note(|| port_step(service, requested, name));
     }
 
     /// The route to a port that the Service does not have, of a name that DNS resolves to pod addresses.
@@ -149,6 +172,13 @@ impl<'t> Walk<'t, '_> {
     }
 }
 
+/// The port of the Service that has this number, and its index.
+fn numbered_port(service: &Service, number: u16) -> Option<(usize, &ServicePort)> {
+    service.ports().iter().enumerate().find(|(_, port)| port.port() == number)
+}
+
+#[cold]
+#[inline(never)]
 fn endpoints_outcome(service: &Service, usable: Option<&Usable>, port_name: &str) -> EndpointsOutcome {
     match (&service.spec.endpoints, usable) {
         (Some(endpoints), Some(usable)) => EndpointsOutcome::Known {
@@ -167,6 +197,18 @@ fn lack(service: &Service, endpoints: usize, port_name: &str) -> Option<Lack> {
         0 => Some(Lack::Endpoints),
         _ if !service.any_endpoint_has(port_name) => Some(Lack::Port(port_name.into())),
         _ => service.missing_family().map(Lack::Family),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn port_step(service: &Service, RequestedPort { number, origin, .. }: RequestedPort, name: Option<&str>) -> Step {
+    match (name, service.spec.protocol_of(number)) {
+        (None, Some(protocol)) => Step::OtherPort { port: number.to_string().into(), protocol },
+        _ => {
+            let matched = name.map(|name| matched_port(service, name)).ok_or_else(|| tcp_ports(service));
+            Step::Port { number, origin, matched }
+        }
     }
 }
 

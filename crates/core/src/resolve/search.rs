@@ -39,6 +39,7 @@ impl<'t> Walk<'t, '_> {
     }
 
     #[cold]
+    #[inline(never)]
     fn resolve_in_lowercase(&mut self, request: Request<'_>) -> Resolution<'t> {
         let mut lowercase = [0; MAX_AUTHORITY_BYTES];
         let buffer = lowercase.get_mut(..request.authority.len());
@@ -61,16 +62,19 @@ impl<'t> Walk<'t, '_> {
         let port = RequestedPort { number, origin, tls, is_replaced: false };
         match authority.host {
             RawHost::Name { name, absolute } => {
-                self.resolve_name(&SearchedName::with_dots(name.text, name.dots, absolute), port)
+                self.resolve_name(&SearchedName::with_dots(name.bytes, name.dots, absolute), port)
             }
-            RawHost::Ip(address) => {
-                let service = self.table.by_cluster_ip(address);
-                self.note(|| Step::Address { address, service: service.map(|service| service.spec.name.clone()) });
-                match service {
-                    Some(service) => self.follow(Match::Service(service), port, Reason::ClusterIp),
-                    None => Resolution::pass(Reason::IpLiteral),
-                }
-            }
+            RawHost::Ip(address) => self.resolve_address(address, port),
+        }
+    }
+
+    #[inline(never)]
+    fn resolve_address(&mut self, address: IpAddr, port: RequestedPort) -> Resolution<'t> {
+        let service = self.table.by_cluster_ip(address);
+        self.note(|| Step::Address { address, service: service.map(|service| service.spec.name.clone()) });
+        match service {
+            Some(service) => self.follow(Match::Service(service), port, Reason::ClusterIp),
+            None => Resolution::pass(Reason::IpLiteral),
         }
     }
 
@@ -81,13 +85,21 @@ impl<'t> Walk<'t, '_> {
         let ended = caller.search().try_each(name, |candidate| self.try_candidate(&candidate, port, &mut seen));
         match ended {
             ControlFlow::Break(resolution) => resolution,
-            ControlFlow::Continue(()) if seen.may_exist => Resolution::pass(Reason::NameNotFound),
-            ControlFlow::Continue(()) => match self.resolve_in_baseline(name, port, &mut seen) {
-                Some(resolution) => resolution,
-                // It will be there again in a moment: clients retry a 503 and give up on a 404.
-                None if seen.lacks_readiness => Resolution::Refuse(Refusal::NoEndpoints),
-                None => self.name_not_found(),
-            },
+            ControlFlow::Continue(()) => self.resolve_missing(name, port, seen),
+        }
+    }
+
+    /// What becomes of a name of which no candidate exists.
+    #[inline(never)]
+    fn resolve_missing(&mut self, name: &SearchedName<'_>, port: RequestedPort, mut seen: Seen) -> Resolution<'t> {
+        if seen.may_exist {
+            return Resolution::pass(Reason::NameNotFound);
+        }
+        match self.resolve_in_baseline(name, port, &mut seen) {
+            Some(resolution) => resolution,
+            // It will be there again in a moment: clients retry a 503 and give up on a 404.
+            None if seen.lacks_readiness => Resolution::Refuse(Refusal::NoEndpoints),
+            None => self.name_not_found(),
         }
     }
 
@@ -123,16 +135,30 @@ impl<'t> Walk<'t, '_> {
                 self.note_candidate(candidate, Outcome::Missing(missing));
                 seen.may_exist |= missing == Missing::EndpointUnknown;
                 seen.lacks_readiness |= missing.lacks_readiness();
-                match self.fallback_of_name(&name, missing, port) {
-                    Some(Next::Match(matched, port)) => match self.follow(matched, port, Reason::FallbackMissing) {
-                        Resolution::Route(route) => ControlFlow::Break(Resolution::Route(route)),
-                        // The fallback leads nowhere, so the name is as missing as it was.
-                        Resolution::Pass(_) | Resolution::Refuse(_) => self.next_candidate(),
-                    },
-                    Some(Next::End(resolution)) => ControlFlow::Break(resolution),
-                    None => self.next_candidate(),
+                if self.table.policy().fallbacks.is_empty() {
+                    return ControlFlow::Continue(());
                 }
+                self.try_fallback(&name, missing, port)
             }
+        }
+    }
+
+    /// The resolution by the fallback of a candidate that does not exist, if it has one that leads somewhere.
+    #[inline(never)]
+    fn try_fallback(
+        &mut self,
+        name: &ClusterName<'_>,
+        missing: Missing,
+        port: RequestedPort,
+    ) -> ControlFlow<Resolution<'t>> {
+        match self.fallback_of_name(name, missing, port) {
+            Some(Next::Match(matched, port)) => match self.follow(matched, port, Reason::FallbackMissing) {
+                Resolution::Route(route) => ControlFlow::Break(Resolution::Route(route)),
+                // The fallback leads nowhere, so the name is as missing as it was.
+                Resolution::Pass(_) | Resolution::Refuse(_) => self.next_candidate(),
+            },
+            Some(Next::End(resolution)) => ControlFlow::Break(resolution),
+            None => self.next_candidate(),
         }
     }
 
@@ -167,8 +193,9 @@ impl<'t> Walk<'t, '_> {
     }
 
     /// The route to a pod, under the canonical form of its name.
+    #[inline(never)]
     fn route_to_pod(&self, address: IpAddr, name: &ClusterName<'_>, port: RequestedPort) -> Resolution<'t> {
-        let namespace = name.label(1);
+        let namespace = name.text(1);
         let zone = &self.table.policy().zone;
         let canonical = format!("{}.{namespace}.pod.{zone}", EndpointLabel::Address(address));
         port.route_to(Destination::Pod(canonical.into()), Reason::Pod)

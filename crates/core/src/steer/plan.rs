@@ -2,7 +2,12 @@
 
 use alloc::string::String;
 
-use crate::balance::{Balance, Env, Ticket};
+use super::template::write_cluster;
+use crate::{
+    balance::{Balance, Env, Ticket},
+    policy::Template,
+    resolve::Route,
+};
 
 /// The state and the environment of a choice.
 pub struct Chooser<'c> {
@@ -65,6 +70,12 @@ impl Plan {
 
     pub(super) fn set_cluster(&mut self, name: &str) {
         self.cluster.push_str(name);
+        self.has_cluster = true;
+    }
+
+    /// Sets the cluster that the template names for `route`.
+    pub(super) fn write_cluster(&mut self, template: &Template, route: &Route<'_>, subset: &str, zone: &str) {
+        write_cluster(template, route, subset, zone, &mut self.cluster);
         self.has_cluster = true;
     }
 

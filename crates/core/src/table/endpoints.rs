@@ -1,6 +1,6 @@
 //! The endpoints of a Service: which of them exist by name. Which may serve is decided in `usable_endpoints`.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, collections::BinaryHeap, vec::Vec};
 use core::{net::IpAddr, ops::Range};
 
 use super::{
@@ -94,7 +94,8 @@ impl Endpoints {
             let hostnames = group.traits().hostnames.iter().zip(group.addresses());
             named.extend(hostnames.map(|(hostname, address)| (hostname, index, address)));
         }
-        named.sort_unstable();
+        // A heap's code is a sixth of that of `sort_unstable`, which nothing else in the module uses.
+        let mut named = BinaryHeap::from(named).into_sorted_vec();
         named.dedup();
         let own_groups = self.groups.len();
         let (mut groups, mut hostnames) = (Vec::new(), Vec::new());

@@ -88,8 +88,12 @@ impl Table {
     /// The Service called `name` in `namespace`.
     #[must_use]
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Service> {
-        let index = self.names.find(hash_name(namespace, name), |index| self.is_called(*index, namespace, name))?;
-        self.at(*index)
+        self.find(namespace.as_bytes(), name.as_bytes())
+    }
+
+    pub(super) fn find(&self, namespace: &[u8], name: &[u8]) -> Option<&Service> {
+        let is_it = |index: &u32| self.at(*index).is_some_and(|service| service.spec.name.is(namespace, name));
+        self.at(*self.names.find(hash_name(namespace, name), is_it)?)
     }
 
     /// The Service that has `address` as a cluster IP.
@@ -163,9 +167,10 @@ impl Table {
     /// Removes the Service called `name` in `namespace`, and returns whether it was there.
     #[inline(never)]
     pub fn remove(&mut self, namespace: &str, name: &str) -> bool {
+        let (namespace, name) = (namespace.as_bytes(), name.as_bytes());
         let hash = hash_name(namespace, name);
         let services = &self.services;
-        let is_it = |index: &u32| at(services, *index).is_some_and(|other| is_called(other, namespace, name));
+        let is_it = |index: &u32| at(services, *index).is_some_and(|other| other.spec.name.is(namespace, name));
         let Ok(entry) = self.names.find_entry(hash, is_it) else { return false };
         let (index, _) = entry.remove();
         let Ok(slot) = usize::try_from(index) else { return false };
@@ -196,7 +201,7 @@ impl Table {
             self.addresses.take();
         }
         let (namespace, name) = spec.name.parts();
-        let hash = hash_name(namespace, name);
+        let hash = hash_name(namespace.as_bytes(), name.as_bytes());
         // At most MAX_SERVICES.
         let index = u32::try_from(slot).unwrap_or(u32::MAX);
         let service = Service::new(spec, index, dropped, &self.policy);
@@ -208,7 +213,7 @@ impl Table {
         let services = &self.services;
         insert_entry(&mut self.names, hash, index, &|index| {
             let (namespace, name) = at(services, *index).map(|service| service.spec.name.parts()).unwrap_or_default();
-            hash_name(namespace, name)
+            hash_name(namespace.as_bytes(), name.as_bytes())
         });
         let addresses = at(services, index).map(Service::cluster_ips).unwrap_or_default();
         for (address, which) in addresses.iter().zip(0..) {
@@ -261,11 +266,6 @@ impl Table {
     pub(crate) fn at(&self, slot: u32) -> Option<&Service> {
         at(&self.services, slot)
     }
-
-    #[inline(always)]
-    fn is_called(&self, index: u32, namespace: &str, name: &str) -> bool {
-        self.at(index).is_some_and(|service| is_called(service, namespace, name))
-    }
 }
 
 fn at(services: &[Option<Service>], index: u32) -> Option<&Service> {
@@ -296,10 +296,6 @@ fn has_address(addresses: &HashTable<u32>, services: &[Option<Service>], address
 #[inline(never)]
 fn insert_entry(into: &mut HashTable<u32>, hash: u64, value: u32, rehash: &dyn Fn(&u32) -> u64) {
     into.insert_unique(hash, value, rehash);
-}
-
-fn is_called(service: &Service, namespace: &str, name: &str) -> bool {
-    service.spec.name.is(namespace, name)
 }
 
 /// The index of Services by the addresses of their endpoints, of which there are `endpoints`.

@@ -89,17 +89,24 @@ impl Table {
     /// Kubernetes DNS-Based Service Discovery, section 2; endpoint names of Services with a cluster IP, and the forms
     /// without underscores, are answered as CoreDNS does.
     pub(crate) fn lookup(&self, name: &ClusterName<'_>) -> Lookup<'_> {
-        self.find(name).unwrap_or_else(Lookup::Missing)
+        // Nearly every name is that of a Service.
+        let found = match (name.service(), name.len()) {
+            (Some((namespace, name)), _) => self.existing(namespace, name).map(|it| Lookup::Match(Match::Service(it))),
+            (None, 3..=5) => self.find_part(name),
+            (None, _) => Err(Missing::Form),
+        };
+        found.unwrap_or_else(Lookup::Missing)
     }
 
-    fn find<'t>(&'t self, cluster_name: &ClusterName<'_>) -> Result<Lookup<'t>, Missing> {
+    /// Looks up a name that is not that of a Service.
+    #[inline(never)]
+    fn find_part<'t>(&'t self, cluster_name: &ClusterName<'_>) -> Result<Lookup<'t>, Missing> {
         let (namespace, name) = (cluster_name.label(1), cluster_name.label(2));
         let found = match (cluster_name.label(0), cluster_name.len()) {
-            ("svc", 3) => Match::Service(self.existing(namespace, name)?),
-            ("svc", 4) => {
+            (b"svc", 4) => {
                 let service = self.with_names_below(namespace, name)?;
                 let endpoints = service.spec.endpoints.as_ref().ok_or(Missing::EndpointUnknown)?;
-                let label = cluster_name.label(3);
+                let label = cluster_name.text(3);
                 let endpoint = endpoints.find(label, service.spec.family);
                 let (label, endpoints) = endpoint.ok_or_else(|| match endpoints.knows(label) {
                     true => Missing::EndpointNotReady,
@@ -107,10 +114,9 @@ impl Table {
                 })?;
                 Match::Endpoint(NamedEndpoint { service, label, endpoints })
             }
-            ("svc", 5) => {
+            (b"svc", 5) => {
                 let service = self.with_names_below(namespace, name)?;
-                let (protocol, port) =
-                    (strip_underscore(cluster_name.label(3)), strip_underscore(cluster_name.label(4)));
+                let (protocol, port) = (strip_underscore(cluster_name.text(3)), strip_underscore(cluster_name.text(4)));
                 let protocol = Protocol::parse(protocol).ok_or(Missing::Port)?;
                 let has_port = || protocol == Protocol::Tcp && service.ports().iter().any(|own| *own.name == *port);
                 if let Some(named) = named_port(service, port, protocol) {
@@ -125,8 +131,8 @@ impl Table {
                     });
                 }
             }
-            ("pod", 3) => {
-                let address = parse_dashed(name).ok_or(Missing::PodAddress)?;
+            (b"pod", 3) => {
+                let address = parse_dashed(cluster_name.text(2)).ok_or(Missing::PodAddress)?;
                 let is_one = self.knows_address(address) && !is_special(address);
                 return is_one.then_some(Lookup::Pod(address)).ok_or(Missing::PodAddress);
             }
@@ -137,8 +143,8 @@ impl Table {
 
     /// The Service called `name` in `namespace`, if DNS has its name.
     #[inline(always)]
-    pub(crate) fn existing(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
-        let service = self.get(namespace, name).ok_or(Missing::Service)?;
+    pub(crate) fn existing(&self, namespace: &[u8], name: &[u8]) -> Result<&Service, Missing> {
+        let service = self.find(namespace, name).ok_or(Missing::Service)?;
         match (&service.spec.kind, &service.spec.endpoints) {
             (ServiceKind::Headless, Some(endpoints)) if !headless::name_exists(endpoints) => Err(Missing::NothingReady),
             _ => Ok(service),
@@ -146,8 +152,8 @@ impl Table {
     }
 
     /// The Service called `name` in `namespace`, ready or not, if names below its own may exist.
-    fn with_names_below(&self, namespace: &str, name: &str) -> Result<&Service, Missing> {
-        let service = self.get(namespace, name).ok_or(Missing::Service)?;
+    fn with_names_below(&self, namespace: &[u8], name: &[u8]) -> Result<&Service, Missing> {
+        let service = self.find(namespace, name).ok_or(Missing::Service)?;
         match service.spec.kind {
             ServiceKind::ExternalName(_) => Err(Missing::BelowExternalName),
             ServiceKind::Virtual(_) | ServiceKind::Headless => Ok(service),
