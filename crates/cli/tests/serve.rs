@@ -31,3 +31,5 @@ mod seen;
 mod server;
 #[path = "serve/versions.rs"]
 mod versions;
+#[path = "serve/visibility.rs"]
+mod visibility;
