@@ -21,6 +21,8 @@ mod random_cluster;
 mod agree;
 #[path = "serve/compiled.rs"]
 mod compiled;
+#[path = "serve/credentials.rs"]
+mod credentials;
 #[path = "serve/identities.rs"]
 mod identities;
 #[path = "serve/in_envoy.rs"]
