@@ -235,9 +235,7 @@ fn with_services(
     options: &CompileOptions,
 ) -> wire::Config {
     let base = &options.base.config;
-    // 0 is the default, as in a file that does not set it.
-    let by_hand = Some(base.table.version).filter(|version| *version != 0);
-    let version = options.version.or(by_hand).unwrap_or_else(|| checksum(&services).into());
+    let version = table_version(&services, options);
     let mut wire = wire::Config {
         minor: Some(wire::MINOR),
         caller: caller.who.clone(),
@@ -247,6 +245,23 @@ fn with_services(
     };
     wire.requires = wire.features();
     wire
+}
+
+/// `wire` with these Services only.
+pub(crate) fn with_only(
+    wire: &wire::Config,
+    services: BTreeMap<String, wire::Service>,
+    options: &CompileOptions,
+) -> wire::Config {
+    let version = table_version(&services, options);
+    let table = wire::Table { version, single_machine: wire.table.single_machine, services, packed: None };
+    wire::Config { table, ..wire.clone() }
+}
+
+fn table_version(services: &BTreeMap<String, wire::Service>, options: &CompileOptions) -> u64 {
+    // 0 is the default, as in a file that does not set it.
+    let by_hand = Some(options.base.config.table.version).filter(|version| *version != 0);
+    options.version.or(by_hand).unwrap_or_else(|| checksum(services).into())
 }
 
 fn checksum(services: &BTreeMap<String, wire::Service>) -> u32 {

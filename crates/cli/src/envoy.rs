@@ -5,6 +5,7 @@
 mod bootstrap;
 mod cds;
 mod cluster;
+mod credentials;
 mod eds;
 mod file;
 mod filter;
@@ -21,6 +22,7 @@ pub use self::{
     bootstrap::{Bootstrap, Pass, bootstrap},
     cds::cds,
     cluster::{DEFAULT_CA_FILE, Discovery, Style},
+    credentials::{ClientCertificate, Credentials},
     eds::endpoint_files,
     file::check_name,
     filter::{DEFAULT_MODULE, EcdsFilter, FILTER_NAME, ecds},

@@ -57,6 +57,8 @@ use crate::input::{self, Excluded, InputError, InputErrors, LeftOut, RawObject, 
 
 /// The label of an EndpointSlice that names its Service (KEP-752).
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// The annotation of a Service or a Namespace that says which namespaces see the Service, or all Services of the namespace.
+pub const EXPORT_TO: &str = "byname/export-to";
 /// kubectl's own copy of an object: as large as the object, and of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -122,6 +124,8 @@ pub struct ClusterState {
     pub mesh_rules: Objects<MeshRule>,
     /// Namespace objects, with their places in the input.
     pub namespaces: BTreeMap<String, SourceLocation>,
+    /// The values of [`EXPORT_TO`] of Namespace objects.
+    pub namespace_exports: BTreeMap<String, String>,
     /// Annotations for byname, by object.
     pub remarks: BTreeMap<ObjectName, Vec<Remark>>,
     /// The kinds and namespaces of objects that came from an API server, which lists all objects of a kind.
@@ -388,7 +392,12 @@ impl ClusterState {
             ("", "Namespace") => {
                 self.count("Namespace", &raw);
                 let metadata: Sourced<MetadataAlone> = sourced(&raw)?;
-                self.namespaces.insert(named(&raw, &metadata.object.metadata)?, raw.place);
+                let name = named(&raw, &metadata.object.metadata)?;
+                match metadata.object.metadata.annotations.and_then(|mut annotations| annotations.remove(EXPORT_TO)) {
+                    Some(export) => _ = self.namespace_exports.insert(name.clone(), export),
+                    None => _ = self.namespace_exports.remove(&name),
+                }
+                self.namespaces.insert(name, raw.place);
                 Ok(())
             }
             (group, kind) if mesh_rule::is_mesh_rule(group, kind) => {

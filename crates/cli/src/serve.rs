@@ -4,6 +4,7 @@ mod authentication;
 mod class;
 mod control_plane;
 mod discovery;
+mod exports;
 mod identity;
 mod metrics;
 mod monitor;
@@ -12,6 +13,7 @@ mod resources;
 mod streams;
 mod tls;
 mod tokens;
+mod view;
 mod xfcc;
 
 use std::{
@@ -28,7 +30,6 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-pub use self::tls::TlsFiles;
 use self::{
     authentication::Trust,
     control_plane::ControlPlane,
@@ -39,6 +40,7 @@ use self::{
     tls::Tls,
     tokens::Tokens,
 };
+pub use self::{exports::DefaultExport, tls::TlsFiles};
 use crate::{
     cluster_feed::{ClusterFeed, Reading, SourceOptions},
     compile::CompileOptions,
@@ -56,6 +58,8 @@ pub struct Job {
     pub filter: EcdsFilter,
     /// The file with the CA certificates that Envoy trusts.
     pub ca_file: PathBuf,
+    /// What sees Services that nobody has annotated.
+    pub default_export: DefaultExport,
     /// Who is served, and where.
     pub doors: Doors,
     /// Address that serves metrics and health; `None` for no server.
@@ -121,7 +125,7 @@ pub fn run(job: Job) -> anyhow::Result<()> {
 }
 
 async fn serve(job: Job) -> anyhow::Result<()> {
-    let Job { source, mut options, filter, ca_file, doors, monitor, brake } = job;
+    let Job { source, mut options, filter, ca_file, default_export, doors, monitor, brake } = job;
     // One bad Service must not block updates of the others.
     options.skip_invalid = true;
     let mut stop = Stop::new().context("cannot install signal handlers")?;
@@ -134,7 +138,7 @@ async fn serve(job: Job) -> anyhow::Result<()> {
     }
     let make = |all: &mut _| {
         let types = Types::add_to(all, &filter.name);
-        (types, Resources::new(types, options, PushedResources::new(filter, ca_file)))
+        (types, Resources::new(types, options, PushedResources::new(filter, ca_file), default_export))
     };
     let limits = Limits::default();
     let leave_within = limits.shutdown;

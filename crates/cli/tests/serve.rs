@@ -25,6 +25,8 @@ mod random_cluster;
 mod agree;
 #[path = "serve/compiled.rs"]
 mod compiled;
+#[path = "serve/credentials.rs"]
+mod credentials;
 #[path = "serve/failures.rs"]
 mod failures;
 #[path = "serve/hostile.rs"]
@@ -43,3 +45,5 @@ mod seen;
 mod server;
 #[path = "serve/versions.rs"]
 mod versions;
+#[path = "serve/visibility.rs"]
+mod visibility;

@@ -17,6 +17,9 @@ pub struct Limits {
     pub name_bytes: usize,
     /// Bytes of one message, whole resources. A single larger resource is sent in a message of its own. Default: 65,536.
     pub message_bytes: usize,
+    /// Bytes of encoded resources that are kept for other streams of the same class. Beyond it a resource may be encoded again. Default: 256
+    /// MiB.
+    pub encoded_bytes: usize,
     /// The time in which a client must ACK or NACK a message. Default: 60 s.
     pub ack_timeout: Duration,
     /// The age at which a stream is closed, so that streams spread over replicas again; by ±20 % random. Default: 30 min.
@@ -40,6 +43,7 @@ impl Default for Limits {
             names_per_stream: 20_000,
             name_bytes: 512,
             message_bytes: 65_536,
+            encoded_bytes: 256 << 20,
             ack_timeout: Duration::from_secs(60),
             stream_age: Duration::from_secs(30 * 60),
             stale_after: Duration::from_secs(30),

@@ -61,10 +61,10 @@ impl<S: ResourceSource> Server<S> {
     pub fn new(types: ResourceTypes, limits: Limits) -> Self {
         Self {
             types,
+            resources: Resources::new(limits.encoded_bytes),
             limits,
             admission: Admission::default(),
             index: Index::default(),
-            resources: Resources::new(),
             coalescer: Coalescer::default(),
             streams: BTreeMap::new(),
             deadlines: BTreeSet::new(),

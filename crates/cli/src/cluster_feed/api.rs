@@ -303,6 +303,13 @@ fn feeds(options: &ApiOptions) -> Vec<Feed> {
     let mut feeds = everywhere(ObjectKind::Service);
     feeds.extend(everywhere(ObjectKind::EndpointSlice));
     feeds.extend(in_each(ObjectKind::Pod, &options.namespaces_of_labels));
+    if options.has_exports {
+        let one = |name| Feed { kind: ObjectKind::Namespace, namespace: None, name };
+        match options.namespaces.len() {
+            0 => feeds.push(one(None)),
+            _ => feeds.extend(options.namespaces.iter().map(|name| one(Some(name.clone())))),
+        }
+    }
     if let Some(pod) = options.pod.as_ref().filter(|pod| !options.namespaces_of_labels.contains(&pod.namespace)) {
         let NamespacedName { namespace, name } = pod.clone();
         feeds.push(Feed { kind: ObjectKind::Pod, namespace: Some(namespace), name: Some(name) });

@@ -15,6 +15,8 @@ pub struct ApiOptions {
     pub namespaces: BTreeSet<String>,
     /// The caller's pod.
     pub pod: Option<NamespacedName>,
+    /// Whether Namespaces are watched, for the annotation that says who sees their Services.
+    pub has_exports: bool,
     /// Namespaces with subsets by pod labels, whose Pods are watched.
     pub namespaces_of_labels: BTreeSet<String>,
 }

@@ -81,7 +81,9 @@ pub(super) fn permissions(feeds: &BTreeSet<Feed>) -> String {
             Some(namespace) => drop(namespaces.entry(resources).or_default().insert(namespace)),
             None => {
                 let (of_cluster, namespaced): (BTreeSet<_>, BTreeSet<_>) =
-                    resources.into_iter().partition(|resource| *resource == ObjectKind::Node.resource_name());
+                    resources.into_iter().partition(|resource| {
+                        [ObjectKind::Node, ObjectKind::Namespace].iter().any(|kind| *resource == kind.resource_name())
+                    });
                 let places = [(namespaced, "in all namespaces"), (of_cluster, "in a ClusterRole")];
                 let places = places.iter().filter(|(resources, _)| !resources.is_empty());
                 words.extend(places.map(|(resources, place)| format!("{} {place}", joined(resources))));

@@ -45,6 +45,7 @@ impl FeedMetrics {
             ("EndpointSlice", cluster.slices.len()),
             ("Pod", cluster.pods.len()),
             ("Node", cluster.nodes.len()),
+            ("Namespace", cluster.namespaces.len()),
         ];
         for (kind, count) in counts {
             self.objects.get_or_create(&of_kind(kind)).set(number(count));

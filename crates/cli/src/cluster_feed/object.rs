@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     input::{InputError, SourceLocation},
-    kubernetes::{NamespacedName, Node, Pod, SERVICE_NAME},
+    kubernetes::{EXPORT_TO, NamespacedName, Node, Pod, SERVICE_NAME},
 };
 
 /// A kind of object that is watched.
@@ -20,11 +20,12 @@ pub(super) enum ObjectKind {
     EndpointSlice,
     Pod,
     Node,
+    Namespace,
 }
 
 impl ObjectKind {
     /// All kinds.
-    pub(super) const ALL: [Self; 4] = [Self::Service, Self::EndpointSlice, Self::Pod, Self::Node];
+    pub(super) const ALL: [Self; 5] = [Self::Service, Self::EndpointSlice, Self::Pod, Self::Node, Self::Namespace];
 
     /// The kind's name in the API.
     pub(super) fn name(self) -> &'static str {
@@ -33,6 +34,7 @@ impl ObjectKind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Pod => "Pod",
             Self::Node => "Node",
+            Self::Namespace => "Namespace",
         }
     }
 
@@ -43,6 +45,7 @@ impl ObjectKind {
             Self::EndpointSlice => ApiResource::erase::<EndpointSlice>(&()),
             Self::Pod => ApiResource::erase::<v1::Pod>(&()),
             Self::Node => ApiResource::erase::<v1::Node>(&()),
+            Self::Namespace => ApiResource::erase::<v1::Namespace>(&()),
         }
     }
 
@@ -81,6 +84,8 @@ pub(super) enum Kept {
     EndpointSlice(EndpointSlice),
     Pod(Pod),
     Node(Node),
+    /// The value of [`EXPORT_TO`].
+    Namespace(Option<String>),
 }
 
 /// Decides which optional parts are kept.
@@ -94,7 +99,7 @@ pub(super) struct Trim {
 }
 
 impl WatchedObject {
-    /// The namespace and name; Nodes have an empty namespace.
+    /// The namespace and name; Nodes and Namespaces have an empty namespace.
     pub(super) fn called(&self) -> NamespacedName {
         let own = |text: &Option<String>| text.clone().unwrap_or_default();
         NamespacedName { namespace: own(&self.metadata.namespace), name: own(&self.metadata.name) }
@@ -123,6 +128,9 @@ impl WatchedObject {
                 read(self.value).map(|pod| Kept::Pod(of_pod(Pod::of(pod), is_whole)))
             }
             ObjectKind::Node => read(self.value).map(|node| Kept::Node(Node::of(node))),
+            ObjectKind::Namespace => read(self.value).map(|namespace: v1::Namespace| {
+                Kept::Namespace(namespace.metadata.annotations.and_then(|mut all| all.remove(EXPORT_TO)))
+            }),
         };
         kept.map_err(|(field, why)| {
             let fix = "correct the field to its type in the Kubernetes API; the object is ignored until then";
@@ -144,7 +152,12 @@ fn of_service(service: v1::Service) -> v1::Service {
         }),
         ..spec
     });
-    v1::Service { spec, ..v1::Service::default() }
+    let annotations = service.metadata.annotations.map(|mut all| {
+        all.retain(|key, _| key == EXPORT_TO);
+        all
+    });
+    let annotations = annotations.filter(|kept| !kept.is_empty());
+    v1::Service { spec, metadata: ObjectMeta { annotations, ..ObjectMeta::default() }, ..v1::Service::default() }
 }
 
 fn of_slice(mut slice: EndpointSlice, has_pods: bool) -> EndpointSlice {

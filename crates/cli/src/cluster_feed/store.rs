@@ -191,6 +191,7 @@ impl Store {
             ObjectKind::EndpointSlice => self.cluster.slices.len(),
             ObjectKind::Pod => self.cluster.pods.len(),
             ObjectKind::Node => self.cluster.nodes.len(),
+            ObjectKind::Namespace => self.cluster.namespaces.len(),
         }
     }
 
@@ -240,6 +241,18 @@ impl Store {
                 put(&mut cluster.pods, name, pod, place)
             }
             Kept::Node(node) => put(&mut cluster.nodes, name.name, node, place),
+            Kept::Namespace(export) => {
+                cluster.namespaces.insert(name.name.clone(), place.clone());
+                let old = match &export {
+                    Some(export) => cluster.namespace_exports.insert(name.name.clone(), export.clone()),
+                    None => cluster.namespace_exports.remove(&name.name),
+                };
+                let is_new = old != export;
+                if is_new {
+                    touched.namespaces.insert(name.name);
+                }
+                is_new
+            }
             Kept::EndpointSlice(slice) => {
                 let old = cluster.slices.get(&name).map(|old| &old.object);
                 let is_new = old != Some(&slice);
@@ -265,6 +278,14 @@ impl Store {
                 self.cluster.pods.remove(name).is_some()
             }
             ObjectKind::Node => self.cluster.nodes.remove(&name.name).is_some(),
+            ObjectKind::Namespace => {
+                self.cluster.namespaces.remove(&name.name);
+                let had_export = self.cluster.namespace_exports.remove(&name.name).is_some();
+                if had_export {
+                    self.touched.namespaces.insert(name.name.clone());
+                }
+                had_export
+            }
             ObjectKind::EndpointSlice => {
                 let old = self.cluster.slices.get(name).map(|old| &old.object);
                 let was_there = old.is_some();
@@ -281,6 +302,10 @@ impl Store {
             ObjectKind::Service => self.cluster.services.keys().filter(|name| feed.has(name)).cloned().collect(),
             ObjectKind::EndpointSlice => self.cluster.slices.keys().filter(|name| feed.has(name)).cloned().collect(),
             ObjectKind::Pod => self.cluster.pods.keys().filter(|name| feed.has(name)).cloned().collect(),
+            ObjectKind::Namespace => {
+                let namespaces = self.cluster.namespaces.keys().map(|name| NamespacedName::new("", name));
+                namespaces.filter(|name| feed.has(name)).collect()
+            }
             ObjectKind::Node => {
                 let nodes = self.cluster.nodes.keys().map(|name| NamespacedName::new("", name));
                 nodes.filter(|name| feed.has(name)).collect()

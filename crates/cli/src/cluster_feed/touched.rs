@@ -15,6 +15,8 @@ pub(crate) struct Touched {
     pub(crate) services: BTreeSet<NamespacedName>,
     /// Namespaces with a Pod that changed: subsets of Services by labels may have other endpoints.
     pub(crate) pods_of: BTreeSet<String>,
+    /// Namespaces whose Services other namespaces see than before.
+    pub(crate) namespaces: BTreeSet<String>,
 }
 
 impl Touched {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     compile::{Base, CompileOptions},
     envoy::{self, EcdsFilter},
-    serve::{self, DirectDoor, Doors, Job, MeshDoor, TlsFiles},
+    serve::{self, DefaultExport, DirectDoor, Doors, Job, MeshDoor, TlsFiles},
 };
 
 /// Serve all sidecars from one place: push the filter's names, and clusters and endpoints on demand, by delta xDS.
@@ -38,6 +38,9 @@ pub(super) struct Serve {
     /// Serve only Services of this namespace. Can be repeated. Default: all namespaces.
     #[arg(long = "visible", value_name = "NAMESPACE")]
     visible: Vec<String>,
+    /// Let Services and Namespaces without the annotation byname/export-to be seen by every namespace (*), or by their own alone (.).
+    #[arg(long, value_name = "WORD", default_value = "*", value_parser = parse_default_export)]
+    default_export: DefaultExport,
     /// Path of the Wasm module on the file system of each Envoy.
     #[arg(long, value_name = "FILE", default_value = envoy::DEFAULT_MODULE)]
     module: PathBuf,
@@ -91,10 +94,11 @@ impl Serve {
         };
         let brake = self.source.brake();
         serve::run(Job {
-            source: self.source.options(&options, None),
+            source: self.source.options(&options, None, true),
             options,
             filter: EcdsFilter { name: self.filter_name, module: self.module },
             ca_file: self.ca_file,
+            default_export: self.default_export,
             doors,
             monitor: self.monitor,
             brake,
@@ -155,6 +159,14 @@ impl Serve {
         let mesh =
             xfcc.then(|| Ok::<_, anyhow::Error>(MeshDoor { listen: self.xfcc_listen, trust_domain: trust_domain()? }));
         Ok(Doors::Secure { direct, mesh: mesh.transpose()? })
+    }
+}
+
+fn parse_default_export(text: &str) -> Result<DefaultExport, String> {
+    match text {
+        "*" => Ok(DefaultExport::Everyone),
+        "." => Ok(DefaultExport::OwnNamespace),
+        _ => Err("use \"*\" or \".\"".to_owned()),
     }
 }
 

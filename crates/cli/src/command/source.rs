@@ -33,8 +33,13 @@ impl SourceArgs {
         Duration::from_secs(self.brake_seconds)
     }
 
-    /// The source, with the objects that these options need.
-    pub(super) fn options(self, needed: &CompileOptions, pod: Option<&NamespacedName>) -> SourceOptions {
+    /// The source, with the objects that these options need, and with Namespaces if `has_exports`.
+    pub(super) fn options(
+        self,
+        needed: &CompileOptions,
+        pod: Option<&NamespacedName>,
+        has_exports: bool,
+    ) -> SourceOptions {
         if !self.directories.is_empty() {
             return SourceOptions::Files(self.directories);
         }
@@ -43,6 +48,7 @@ impl SourceArgs {
             context: self.context,
             namespaces: needed.visible.clone(),
             pod: pod.cloned(),
+            has_exports,
             namespaces_of_labels: needed.base.namespaces_of_labels(),
         })
     }

@@ -80,7 +80,7 @@ impl Watch {
         // One bad Service must not block updates of the others.
         recipe.options.skip_invalid = true;
         let brake = self.source.brake();
-        let source = self.source.options(&recipe.options, recipe.pod());
+        let source = self.source.options(&recipe.options, recipe.pod(), false);
         if self.format == WatchFormat::EnvoyEcds {
             envoy::check_name(&file)?;
         }

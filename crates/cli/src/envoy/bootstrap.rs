@@ -80,7 +80,7 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
     if let Some(name) = pass_cluster.filter(|name| !clusters.by_name.contains_key(*name)) {
         listed.push(builder.cluster(name, &UpstreamCluster::Passthrough)?);
     }
-    listed.extend(wanted.server.as_ref().map(|server| server::cluster(&server.address)));
+    listed.extend(wanted.server.as_ref().map(|server| server::cluster(server)));
     let listed: Vec<Yaml> = listed.into_iter().map(Yaml::Map).collect();
 
     let control_header = &wire.steering.control_header;

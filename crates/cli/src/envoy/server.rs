@@ -6,6 +6,7 @@ use std::{fmt, net::IpAddr, path::Path, str::FromStr};
 use byname_core::Name;
 
 use super::{
+    credentials::Credentials,
     filter::{FILTER_NAME, discovery, without_table},
     value::{address, empty, extension, from_server, typed},
 };
@@ -28,6 +29,8 @@ pub struct Server {
     pub when_absent: Option<WhenNoServer>,
     /// The newest schema of the configuration that the module reads, if it is known.
     pub schema: Option<String>,
+    /// How Envoy knows the server and proves who it is. Default: neither, over plaintext.
+    pub credentials: Option<Credentials>,
 }
 
 /// What happens while Envoy has no table, because no server has answered since Envoy started.
@@ -86,6 +89,17 @@ impl FromStr for ServerAddress {
     }
 }
 
+impl ServerAddress {
+    /// The host: a DNS name, or an address.
+    #[must_use]
+    pub fn host(&self) -> String {
+        match &self.host {
+            ServerHost::Ip(ip) => ip.to_string(),
+            ServerHost::Dns(name) => name.trim_end_matches('.').to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port } = self;
@@ -117,7 +131,9 @@ pub(super) fn dynamic_resources() -> Yaml {
 }
 
 /// The cluster of the server.
-pub(super) fn cluster(ServerAddress { host, port }: &ServerAddress) -> Fields {
+pub(super) fn cluster(server: &Server) -> Fields {
+    let ServerAddress { host, port } = &server.address;
+    let credentials = server.credentials.as_ref();
     let (host, cluster_type) = match host {
         ServerHost::Ip(ip) => (ip.to_string(), "STATIC"),
         ServerHost::Dns(name) => (name.clone(), "STRICT_DNS"),
@@ -132,11 +148,13 @@ pub(super) fn cluster(ServerAddress { host, port }: &ServerAddress) -> Fields {
     let options = typed! {
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         "explicit_http_config": map! { "http2_protocol_options": http2 },
+        "http_filters": credentials.and_then(Credentials::http_filters),
     };
     fields! {
         "name": SERVER_CLUSTER,
         "type": cluster_type,
         "connect_timeout": "1s",
+        "transport_socket": credentials.map(Credentials::transport_socket),
         "typed_extension_protocol_options": map! { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options },
         "load_assignment": map! {
             "cluster_name": SERVER_CLUSTER,

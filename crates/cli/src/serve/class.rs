@@ -1,5 +1,7 @@
 //! Who a stream belongs to, and which callers get the same bytes.
 
+use std::sync::Arc;
+
 use byname_core::wire;
 use prost_types::value::Kind;
 
@@ -52,6 +54,9 @@ pub(super) struct CallerClass {
     pub(super) node: Option<String>,
     /// The oldest where the module makes no difference.
     pub(super) schema: ModuleSchema,
+    /// A namespace that sees the same Services as that of each caller of the class; `None` for those that all namespaces see, and where that
+    /// makes no difference.
+    pub(super) view: Option<Arc<str>>,
 }
 
 impl StreamCaller {
@@ -100,9 +105,9 @@ impl StreamCaller {
         CallerClass { zone, node, ..CallerClass::default() }
     }
 
-    /// The caller's class for the filter.
-    pub(super) fn filter_class(&self) -> CallerClass {
-        CallerClass { schema: self.schema, ..CallerClass::default() }
+    /// The caller's class for the filter, with what it sees.
+    pub(super) fn filter_class(&self, view: Option<Arc<str>>) -> CallerClass {
+        CallerClass { schema: self.schema, view, ..CallerClass::default() }
     }
 }
 

@@ -2,14 +2,14 @@
 
 /// The parts of Envoy's texts that tell reasons apart, and the reason of each. The first one counts.
 const PARTS: [(&str, &str); 7] = [
+    ("constraint validation failed", "invalid"),
+    ("unknown fields", "unknown"),
+    ("registered implementation", "unknown"),
+    ("Invalid path", "missing_file"),
     // The module refused its configuration, or Envoy cannot run the module.
     ("Wasm", "module"),
     ("wasm", "module"),
     ("Plugin configuration", "module"),
-    ("Invalid path", "missing_file"),
-    ("constraint validation failed", "invalid"),
-    ("unknown fields", "unknown"),
-    ("registered implementation", "unknown"),
 ];
 
 /// The reason as the value of a label.

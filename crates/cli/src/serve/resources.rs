@@ -7,10 +7,14 @@ use std::{
 };
 
 use byname_core::wire;
-use byname_xds::{ResourceSource, ResourceType, ResourceTypes, TypeIndex};
+use byname_xds::{ResourceSource, ResourceType, ResourceTypes, TypeIndex, Visibility};
 use bytes::Bytes;
 
-use super::class::{CallerClass, ModuleSchema, StreamCaller};
+use super::{
+    class::{CallerClass, ModuleSchema, StreamCaller},
+    exports::{self, DefaultExport},
+    view::FilterNames,
+};
 use crate::{
     cluster_feed::{ClusterReading, Touched},
     compile::{self, CompileOptions, PushedService, UpstreamCluster},
@@ -58,14 +62,9 @@ struct ServedService {
     clusters: BTreeMap<String, UpstreamCluster>,
     by_zone: bool,
     by_node: bool,
+    visibility: Visibility,
     /// The addresses of each class that asked for some, until the Service changes.
     addresses: RefCell<BTreeMap<CallerClass, Addresses>>,
-}
-
-/// The filter's configuration.
-struct FilterNames {
-    wire: wire::Config,
-    text: String,
 }
 
 /// The owner of a cluster.
@@ -84,9 +83,14 @@ pub(super) struct Resources {
     types: Types,
     options: CompileOptions,
     make: PushedResources,
+    default_export: DefaultExport,
     services: BTreeMap<NamespacedName, ServedService>,
     /// The clusters that aliases and fallbacks lead to.
     outside: BTreeMap<String, UpstreamCluster>,
+    /// The aliases that lead to each of these clusters, as far as aliases alone do and not every namespace sees every alias.
+    aliases_to: BTreeMap<String, BTreeSet<NamespacedName>>,
+    /// The annotations that cannot be read, by the Service that they are for.
+    bad_exports: BTreeMap<NamespacedName, String>,
     /// The owners of each cluster. The first one is served.
     owners: BTreeMap<String, BTreeSet<Owner>>,
     /// The clusters with several owners.
@@ -114,11 +118,19 @@ pub(super) struct Update {
 }
 
 impl Resources {
-    pub(super) fn new(types: Types, options: CompileOptions, make: PushedResources) -> Self {
+    pub(super) fn new(
+        types: Types,
+        options: CompileOptions,
+        make: PushedResources,
+        default_export: DefaultExport,
+    ) -> Self {
         Self {
             types,
             options,
             make,
+            default_export,
+            aliases_to: BTreeMap::new(),
+            bad_exports: BTreeMap::new(),
             services: BTreeMap::new(),
             outside: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -155,8 +167,10 @@ impl Resources {
         for name in self.touched(cluster, &reading.touched) {
             let (old, new) = (self.services.remove(&name), self.compile(cluster, &name));
             let is_alias = |service: &Option<ServedService>| service.as_ref().is_some_and(|one| one.parts.is_alias());
-            let names = |service: &Option<ServedService>| service.as_ref().map(|one| one.parts.names.clone());
-            if names(&old) != names(&new) {
+            let seen = |service: &Option<ServedService>| {
+                service.as_ref().map(|one| (one.parts.names.clone(), one.visibility.clone()))
+            };
+            if seen(&old) != seen(&new) {
                 self.is_filter_old = true;
                 self.is_outside_old |= is_alias(&old) || is_alias(&new);
             }
@@ -194,11 +208,15 @@ impl Resources {
         let of_pods = with_subsets
             .filter_map(|key| NamespacedName::parse(key))
             .filter(|name| touched.pods_of.contains(&name.namespace));
-        touched.services.iter().cloned().chain(of_pods).collect()
+        let own = cluster.services.keys().chain(self.services.keys()).chain(self.left_out.keys());
+        let of_namespaces = own.filter(|name| touched.namespaces.contains(&name.namespace)).cloned();
+        let of_namespaces = of_namespaces.take(if touched.namespaces.is_empty() { 0 } else { usize::MAX });
+        touched.services.iter().cloned().chain(of_pods).chain(of_namespaces).collect()
     }
 
     fn compile(&mut self, cluster: &ClusterState, name: &NamespacedName) -> Option<ServedService> {
         self.left_out.remove(name);
+        self.bad_exports.remove(name);
         let compiled = PushedService::compile(cluster, cluster.service(name)?, &self.options);
         let parts = match compiled {
             Ok(parts) => parts?,
@@ -216,7 +234,11 @@ impl Resources {
             None => parts.clusters(&name.to_string(), &self.options).unwrap_or_default(),
         };
         let (by_zone, by_node) = (parts.depends_on_zone(), parts.depends_on_node());
-        Some(ServedService { parts, clusters, by_zone, by_node, addresses: RefCell::default() })
+        let (visibility, problem) = exports::visibility(cluster, name, self.default_export);
+        if let Some(problem) = problem {
+            self.bad_exports.insert(name.clone(), problem);
+        }
+        Some(ServedService { parts, clusters, by_zone, by_node, visibility, addresses: RefCell::default() })
     }
 
     fn replace(
@@ -232,6 +254,10 @@ impl Resources {
         self.replace_clusters(&Owner::Service(name.clone()), before, after, changed);
         if old.as_ref().map(|old| &old.parts) != new.as_ref().map(|new| &new.parts) {
             changed.extend(after.keys().map(|cluster| (self.types.endpoints, cluster.clone())));
+        }
+        if old.as_ref().map(|old| &old.visibility) != new.as_ref().map(|new| &new.visibility) {
+            let both = |cluster: &String| [self.types.cluster, self.types.endpoints].map(|one| (one, cluster.clone()));
+            changed.extend(after.keys().flat_map(both));
         }
         if let Some(new) = new {
             self.services.insert(name.clone(), new);
@@ -276,6 +302,12 @@ impl Resources {
         match compile::clusters_of_aliases(aliases, &self.options) {
             Ok(after) => {
                 let before = std::mem::take(&mut self.outside);
+                let aliases_to = self.find_aliases_to();
+                // What an alias leads to may be seen by others than before, whether or not it leads elsewhere.
+                if !aliases_to.is_empty() || !self.aliases_to.is_empty() {
+                    update.changed.extend(after.keys().map(|cluster| (self.types.cluster, cluster.clone())));
+                }
+                self.aliases_to = aliases_to;
                 self.replace_clusters(&Owner::Aliases, &before, &after, &mut update.changed);
                 self.outside = after;
                 self.is_outside_old = false;
@@ -284,14 +316,35 @@ impl Resources {
         }
     }
 
+    /// The aliases that lead to each cluster outside, unless every namespace sees every alias.
+    fn find_aliases_to(&self) -> BTreeMap<String, BTreeSet<NamespacedName>> {
+        let aliases = || self.services.iter().filter(|(_, service)| service.parts.is_alias());
+        let mut found: BTreeMap<String, BTreeSet<NamespacedName>> = BTreeMap::new();
+        if aliases().all(|(_, service)| service.visibility == Visibility::Everyone) {
+            return found;
+        }
+        for (name, service) in aliases() {
+            let alone = [(name.to_string(), service.parts.names.clone())].into();
+            let clusters = compile::clusters_of_aliases(alone, &self.options).unwrap_or_default();
+            clusters.into_keys().for_each(|cluster| _ = found.entry(cluster).or_default().insert(name.clone()));
+        }
+        // Fallbacks are the same for all.
+        for cluster in compile::clusters_of_aliases(BTreeMap::new(), &self.options).unwrap_or_default().keys() {
+            found.remove(cluster);
+        }
+        found
+    }
+
     fn update_filter(&mut self, cluster: &ClusterState, update: &mut Update) {
         let names = self.services.iter().map(|(name, service)| (name.to_string(), service.parts.names.clone()));
         match compile::names_of(cluster, names.collect(), &self.options) {
             Ok(compiled) => {
                 self.is_filter_old = false;
                 self.left_out_of_filter = compiled.left_out;
-                if self.filter.as_ref().is_none_or(|old| old.text != compiled.text) {
-                    self.filter = Some(FilterNames { wire: compiled.wire, text: compiled.text });
+                let visibilities = self.services.iter().map(|(name, service)| (name, &service.visibility));
+                let names = FilterNames::new(compiled.wire, compiled.text, visibilities);
+                if self.filter.as_ref().is_none_or(|old| old.differs_from(&names)) {
+                    self.filter = Some(names);
                     update.changed.push((self.types.filter, self.make.filter_name().to_owned()));
                 }
             }
@@ -316,7 +369,7 @@ impl Resources {
                  placeholders that tell them apart: {{host}}, {{port}}, {{subset}}"
             )
         });
-        let now: BTreeSet<String> = left_out.chain(shared).collect();
+        let now: BTreeSet<String> = left_out.chain(shared).chain(self.bad_exports.values().cloned()).collect();
         now.difference(&self.told).for_each(|warning| log::warn(warning));
         self.told = now;
     }
@@ -332,13 +385,22 @@ impl Resources {
         }
     }
 
+    /// Whether the caller may know of the cluster. One that stands for several Services shows nothing of any that is hidden.
+    fn is_visible(&self, cluster: &str, caller: &StreamCaller) -> bool {
+        let namespace = caller.namespace.as_deref().unwrap_or_default();
+        let sees =
+            |name: &NamespacedName| self.services.get(name).is_some_and(|one| one.visibility.includes(namespace));
+        self.owners.get(cluster).into_iter().flatten().all(|owner| match owner {
+            Owner::Service(name) => sees(name),
+            Owner::Aliases => self.aliases_to.get(cluster).is_none_or(|aliases| aliases.iter().any(sees)),
+        })
+    }
+
     fn bytes(&self, resource_type: TypeIndex, name: &str, class: &CallerClass) -> anyhow::Result<Vec<u8>> {
         if resource_type == self.types.filter {
             let Some(filter) = &self.filter else { return Ok(Vec::new()) };
-            return self.make.filter(&match class.schema {
-                ModuleSchema::Current => filter.text.clone(),
-                ModuleSchema::Oldest => compile::text(&compile::oldest(&filter.wire)),
-            });
+            let is_oldest = class.schema == ModuleSchema::Oldest;
+            return self.make.filter(&filter.text_for(class.view.as_deref(), is_oldest, &self.options));
         }
         let Some((cluster, service)) = self.cluster(name) else { return Ok(Vec::new()) };
         if resource_type == self.types.cluster {
@@ -361,7 +423,11 @@ impl ResourceSource for Resources {
 
     fn class(&self, resource_type: TypeIndex, name: &str, caller: &StreamCaller) -> Option<CallerClass> {
         if resource_type == self.types.filter {
-            return (self.filter.is_some() && name == self.make.filter_name()).then(|| caller.filter_class());
+            let filter = self.filter.as_ref().filter(|_| name == self.make.filter_name())?;
+            return Some(caller.filter_class(filter.view_of(caller.namespace.as_deref())));
+        }
+        if !self.is_visible(name, caller) {
+            return None;
         }
         let (cluster, service) = self.cluster(name)?;
         if resource_type == self.types.cluster {

@@ -180,6 +180,13 @@ impl XdsClient {
         Ok(message)
     }
 
+    /// The next message if one comes soon, acknowledged.
+    pub(crate) async fn take_within(&mut self, time: Duration) -> Option<DeltaResponse> {
+        let message = timeout(time, self.responses.message()).await.ok()?.unwrap()?;
+        self.ack(&message);
+        Some(message)
+    }
+
     pub(crate) fn ack(&mut self, message: &DeltaResponse) {
         let (type_url, nonce) = (message.type_url.clone(), message.nonce.clone());
         self.send(DeltaRequest { type_url, nonce, ..DeltaRequest::default() });

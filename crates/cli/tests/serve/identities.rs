@@ -19,7 +19,7 @@ use crate::{
 
 const XFCC: &str = "x-forwarded-client-cert";
 
-fn spiffe(namespace: &str) -> String {
+pub(crate) fn spiffe(namespace: &str) -> String {
     format!("spiffe://cluster.local/ns/{namespace}/sa/web")
 }
 
@@ -38,10 +38,10 @@ async fn first(port: u16, node: Node, dial: &Dial) -> Result<String, (Code, Stri
 }
 
 /// A directory with the files of a server, as Kubernetes mounts a Secret: through a symbolic link that is replaced.
-struct Secret(TempDir);
+pub(crate) struct Secret(TempDir);
 
 impl Secret {
-    fn new(server: &TestCertificate, client_ca: &str) -> Self {
+    pub(crate) fn new(server: &TestCertificate, client_ca: &str) -> Self {
         let secret = Self(tempfile::tempdir().unwrap());
         secret.replace(server, client_ca, 1);
         for file in ["tls.crt", "tls.key", "ca.crt"] {
@@ -50,7 +50,7 @@ impl Secret {
         secret
     }
 
-    fn replace(&self, server: &TestCertificate, client_ca: &str, version: u32) {
+    pub(crate) fn replace(&self, server: &TestCertificate, client_ca: &str, version: u32) {
         let directory = self.0.path().join(format!("..{version}"));
         fs::create_dir(&directory).unwrap();
         fs::write(directory.join("tls.crt"), &server.certificate).unwrap();
@@ -61,7 +61,11 @@ impl Secret {
         fs::rename(next, self.0.path().join("..data")).unwrap();
     }
 
-    fn arguments(&self, more: &[&str]) -> Vec<String> {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn arguments(&self, more: &[&str]) -> Vec<String> {
         let file = |name: &str| self.0.path().join(name).display().to_string();
         let own = ["--tls-cert-file".to_owned(), file("tls.crt"), "--tls-private-key-file".to_owned(), file("tls.key")];
         own.into_iter().chain(more.iter().map(|text| text.replace("CA", &file("ca.crt")))).collect()
@@ -142,13 +146,13 @@ async fn certificates_are_read_again_when_they_change() {
 }
 
 /// A token as the API issues it, but for its signature.
-fn token(namespace: &str, audience: &str, seconds: i64, more: &str) -> String {
+pub(crate) fn token(namespace: &str, audience: &str, seconds: i64, more: &str) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed();
     let claims = json!({"aud": [audience], "exp": now + seconds, "sub": user(namespace), "more": more});
     format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
-fn user(namespace: &str) -> String {
+pub(crate) fn user(namespace: &str) -> String {
     format!("system:serviceaccount:{namespace}:web")
 }
 

@@ -50,24 +50,26 @@ impl ServeProcess {
 
     /// The same with a configuration.
     pub(crate) async fn start_with(objects: &[Value], config: &Value) -> Self {
+        Self::start_with_config(objects, config, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub(crate) async fn start_with_config(objects: &[Value], config: &Value, more: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("in")).unwrap();
         fs::write(directory.path().join("base.json"), config.to_string()).unwrap();
         let from_dir = ["--from-dir".to_owned(), directory.path().join("in").display().to_string()];
         let config = ["--config".to_owned(), directory.path().join("base.json").display().to_string()];
-        let mut program = Self::new(directory, [from_dir, config].concat());
+        let arguments = from_dir.into_iter().chain(config).chain(more.iter().map(ToString::to_string)).collect();
+        let mut program = Self::new(directory, arguments);
         program.write(objects);
         program.restart().await;
         program
     }
 
-    /// The same with more arguments.
+    /// The same as [`start`](Self::start) with more arguments.
     pub(crate) async fn start_with_arguments(objects: &[Value], arguments: &[&str]) -> Self {
-        let mut program = Self::start(objects).await;
-        program.kill();
-        program.arguments.extend(arguments.iter().map(ToString::to_string));
-        program.restart().await;
-        program
+        Self::start_with_config(objects, &json!({"version": 1, "table": {"singleMachine": true}}), arguments).await
     }
 
     /// The same, for Envoys that load this module.

@@ -2,7 +2,10 @@
 
 use byname_xds::{CloseReason, DeltaRequest, Limits, StatusCode};
 
-use crate::fixture::{Fixture, closed, message, strings, told};
+use crate::{
+    fixture::{Fixture, closed, message, strings, told},
+    world::Item,
+};
 
 #[test]
 fn names_of_one_stream_are_bounded_over_all_types() {
@@ -77,4 +80,20 @@ fn a_long_reason_is_shortened() {
     let actions = fixture.nack(1, &first, &reason);
     let [byname_xds::ServerAction::Report(rejection)] = &*actions else { panic!("{actions:?}") };
     assert_eq!((rejection.reason.len(), reason.starts_with(&rejection.reason)), (1_023, true));
+}
+
+#[test]
+fn encoded_bytes_are_bounded() {
+    let kept = |encoded_bytes| {
+        let mut fixture = Fixture::with(Limits { encoded_bytes, ..Limits::default() });
+        let names: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+        for name in &names {
+            fixture.set_item(fixture.clusters, name, Item { bytes: 1_000, ..Item::default() });
+        }
+        fixture.settle(1, fixture.clusters, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        fixture.server.size().encoded
+    };
+    assert_eq!(kept(1 << 20), 10);
+    assert!((1..=3).contains(&kept(3_000)), "{}", kept(3_000));
+    assert_eq!(kept(0), 1, "a message needs one");
 }

@@ -11,7 +11,10 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     compile::{self, Base, CompileOptions, Compiled, Steered, UpstreamClusters},
-    envoy::{self, Bootstrap, DEFAULT_MODULE, Discovery, EcdsFilter, Pass, Server, ServerAddress, Style, WhenNoServer},
+    envoy::{
+        self, Bootstrap, ClientCertificate, Credentials, DEFAULT_MODULE, Discovery, EcdsFilter, Pass, Server,
+        ServerAddress, Style, WhenNoServer,
+    },
     input::{InputError, InputErrors},
     istio::{self, Image, IstioObject, MAX_OBJECT_BYTES, Placement},
     kubernetes::NamespacedName,
@@ -93,6 +96,28 @@ pub(super) struct Outputs {
     /// Without -f, the name is that of a plaintext Service. Example: --prefetch payments --prefetch ledger.billing:8080
     #[arg(long, value_name = "NAME", help_heading = "Envoy", requires = "server")]
     prefetch: Vec<String>,
+    /// Connect to --server over TLS, and trust a server certificate of the CAs in this file on Envoy's machine.
+    #[arg(long, value_name = "PATH", help_heading = "Envoy", requires_all = ["server", "secrets_output"])]
+    server_ca_file: Option<PathBuf>,
+    /// Expect this name in the server's certificate. Default: the host of --server.
+    #[arg(long, value_name = "NAME", help_heading = "Envoy", requires = "server_ca_file")]
+    server_name: Option<String>,
+    /// Show the server this certificate on Envoy's machine, whose only URI is a SPIFFE id. Needs --client-key-file.
+    #[arg(long, value_name = "PATH", help_heading = "Envoy", requires_all = ["server_ca_file", "client_key_file"])]
+    client_cert_file: Option<PathBuf>,
+    /// Private key of --client-cert-file, on Envoy's machine, in the same directory.
+    #[arg(long, value_name = "PATH", help_heading = "Envoy", requires = "client_cert_file")]
+    client_key_file: Option<PathBuf>,
+    /// Send the server the service account token in this file on Envoy's machine.
+    #[arg(long, value_name = "PATH", help_heading = "Envoy", requires = "server_ca_file")]
+    token_file: Option<PathBuf>,
+    /// Write files to this directory that name those of --server-ca-file, --client-cert-file and --token-file: Envoy reads them again when
+    /// they change.
+    #[arg(long, value_name = "DIRECTORY", help_heading = "Envoy", requires = "server_ca_file")]
+    secrets_output: Option<PathBuf>,
+    /// Set the directory in which Envoy finds the files of --secrets-output. Default: /etc/byname/secrets
+    #[arg(long, value_name = "PATH", help_heading = "Envoy", requires = "server_ca_file")]
+    secrets_directory: Option<PathBuf>,
     /// Set the URL of the image with the module, oci://registry/name:tag, or of the module, https://host/byname.wasm.
     #[arg(long, value_name = "URL", help_heading = "Istio")]
     image: Option<String>,
@@ -305,7 +330,12 @@ impl Outputs {
                     style: style.clone(),
                 };
                 let text = envoy::bootstrap(compiled, &clusters, &wanted)?;
-                Ok(RenderedTexts { text, beside: self.beside(&clusters, &style)? })
+                let mut beside = self.beside(&clusters, &style)?;
+                let credentials = wanted.server.as_ref().and_then(|server| server.credentials.as_ref());
+                if let (Some(directory), Some(credentials)) = (&self.secrets_output, credentials) {
+                    beside.extend(credentials.secrets().into_iter().map(|(name, text)| (directory.join(name), text)));
+                }
+                Ok(RenderedTexts { text, beside })
             }
             IstioWasmplugin | IstioTrafficextension => {
                 let Some(url) = self.image.clone() else {
@@ -341,7 +371,19 @@ impl Outputs {
     fn server(&self) -> Result<Option<Server>, InputError> {
         let Some(address) = self.server.clone() else { return Ok(None) };
         let schema = envoy::schema_of(self.module())?;
-        Ok(Some(Server { address, when_absent: self.when_no_server, schema }))
+        let credentials = self.credentials(&address);
+        Ok(Some(Server { address, when_absent: self.when_no_server, schema, credentials }))
+    }
+
+    fn credentials(&self, server: &ServerAddress) -> Option<Credentials> {
+        let certificate = self.client_cert_file.clone().zip(self.client_key_file.clone());
+        Some(Credentials {
+            server_ca_file: self.server_ca_file.clone()?,
+            secrets_directory: self.secrets_directory.clone().unwrap_or_else(|| "/etc/byname/secrets".into()),
+            server_name: self.server_name.clone().unwrap_or_else(|| server.host()),
+            certificate: certificate.map(|(certificate, private_key)| ClientCertificate { certificate, private_key }),
+            token_file: self.token_file.clone(),
+        })
     }
 
     /// The clusters that are in a bootstrap although a server pushes clusters.

@@ -1,0 +1,135 @@
+//! The names that the filter gets, by what its namespace sees.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use byname_core::wire;
+use byname_xds::Visibility;
+
+use crate::{
+    compile::{self, CompileOptions},
+    kubernetes::NamespacedName,
+};
+
+/// The filter's configuration with the Services of all namespaces, and who sees which.
+pub(super) struct FilterNames {
+    wire: wire::Config,
+    text: String,
+    /// The Services that only these namespaces see.
+    restricted: BTreeMap<NamespacedName, BTreeSet<Box<str>>>,
+    /// The namespaces that see any of them, each with the first namespace that sees the same ones.
+    views: BTreeMap<Box<str>, Arc<str>>,
+}
+
+impl FilterNames {
+    pub(super) fn new<'s>(
+        wire: wire::Config,
+        text: String,
+        visibilities: impl Iterator<Item = (&'s NamespacedName, &'s Visibility)>,
+    ) -> Self {
+        let restricted: BTreeMap<NamespacedName, BTreeSet<Box<str>>> = visibilities
+            .filter_map(|(name, visibility)| match visibility {
+                Visibility::Everyone => None,
+                Visibility::Namespaces(namespaces) => Some((name.clone(), namespaces.clone())),
+            })
+            .collect();
+        let mut seen: BTreeMap<&str, Vec<&NamespacedName>> = BTreeMap::new();
+        for (name, namespaces) in &restricted {
+            namespaces.iter().for_each(|namespace| seen.entry(namespace).or_default().push(name));
+        }
+        let mut firsts: BTreeMap<Vec<&NamespacedName>, Arc<str>> = BTreeMap::new();
+        let mut views = BTreeMap::new();
+        for (namespace, names) in seen {
+            let first = firsts.entry(names).or_insert_with(|| namespace.into());
+            views.insert(namespace.into(), Arc::clone(first));
+        }
+        Self { wire, text, restricted, views }
+    }
+
+    pub(super) fn differs_from(&self, other: &Self) -> bool {
+        self.text != other.text || self.restricted != other.restricted
+    }
+
+    /// What callers of the namespace see: the same for all that see the same Services.
+    pub(super) fn view_of(&self, namespace: Option<&str>) -> Option<Arc<str>> {
+        self.views.get(namespace?).cloned()
+    }
+
+    /// The configuration that callers with this view get.
+    pub(super) fn text_for(&self, view: Option<&str>, is_oldest: bool, options: &CompileOptions) -> String {
+        let visible = (!self.restricted.is_empty()).then(|| self.visible(view, options));
+        let wire = visible.as_ref().unwrap_or(&self.wire);
+        match (is_oldest, &visible) {
+            (true, _) => compile::text(&compile::oldest(wire)),
+            (false, Some(visible)) => compile::text(visible),
+            (false, None) => self.text.clone(),
+        }
+    }
+
+    /// The configuration without what the view does not have, and without what would tell of it: aliases and fallbacks that lead there.
+    fn visible(&self, view: Option<&str>, options: &CompileOptions) -> wire::Config {
+        let is_hidden = |name: &NamespacedName| {
+            self.restricted.get(name).is_some_and(|namespaces| !view.is_some_and(|view| namespaces.contains(view)))
+        };
+        let is_hidden_key = |key: &str| NamespacedName::parse(key).is_some_and(|name| is_hidden(&name));
+        let zone = compile::zone(&self.wire.dns);
+        let leads_to_hidden = |service: &wire::Service| {
+            let target = service.external_name.as_deref().and_then(|host| service_of(host, &zone));
+            target.is_some_and(|target| is_hidden(&target))
+        };
+        let services = self.wire.table.services.iter();
+        let services = services.filter(|(key, service)| !is_hidden_key(key) && !leads_to_hidden(service));
+        let services = services.map(|(key, service)| (key.clone(), service.clone())).collect();
+        let mut visible = compile::with_only(&self.wire, services, options);
+        let fallbacks =
+            self.wire.fallback.services.iter().filter(|(key, fallback)| {
+                !is_hidden_key(key) && !fallback.service.as_deref().is_some_and(is_hidden_key)
+            });
+        visible.fallback.services = fallbacks.map(|(key, fallback)| (key, fallback.clone())).collect();
+        visible
+    }
+}
+
+/// The Service that a host of the cluster is, or that its endpoint is of.
+fn service_of(host: &str, zone: &str) -> Option<NamespacedName> {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let host = host.strip_suffix(zone)?.strip_suffix(".svc.")?;
+    let (rest, namespace) = host.rsplit_once('.')?;
+    let name = rest.rsplit_once('.').map_or(rest, |(_, name)| name);
+    Some(NamespacedName::new(namespace, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_services_that_hosts_are_of() {
+        let of = |host: &str| service_of(host, "cluster.local").map(|name| name.to_string());
+        for host in [
+            "web.shop.svc.cluster.local",
+            "web.shop.svc.cluster.local.",
+            "WEB.shop.svc.Cluster.local",
+            "web-0.web.shop.svc.cluster.local",
+        ] {
+            assert_eq!(of(host).as_deref(), Some("shop/web"), "{host}");
+        }
+        for host in ["web.shop", "example.com", "shop.svc.cluster.local", "web.shop.svc.cluster.local.example.com"] {
+            assert_eq!(of(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn namespaces_that_see_the_same_share_a_view() {
+        let only = |names: &[&str]| Visibility::Namespaces(names.iter().map(|name| (*name).into()).collect());
+        let (one, two, three) =
+            (NamespacedName::new("a", "one"), NamespacedName::new("a", "two"), NamespacedName::new("a", "three"));
+        let visibilities = [(&one, only(&["a", "b", "c"])), (&two, only(&["c"])), (&three, Visibility::Everyone)];
+        let visibilities = visibilities.iter().map(|(name, visibility)| (*name, visibility));
+        let names = FilterNames::new(wire::Config::default(), String::new(), visibilities);
+        let views = ["a", "b", "c", "d"].map(|namespace| names.view_of(Some(namespace)));
+        assert_eq!(views, [Some("a".into()), Some("a".into()), Some("c".into()), None]);
+    }
+}

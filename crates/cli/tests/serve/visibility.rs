@@ -1,0 +1,312 @@
+//! What a caller does not see is never sent to it: for random annotations, against a naive rule.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    time::Duration,
+};
+
+use byname_test_support::{SeededRandom, kubernetes::KubernetesApi};
+use serde_json::{Value, json};
+
+use crate::{
+    client::{CLUSTER, DeltaResponse, ENDPOINTS, FILTER, XdsClient, node},
+    program::{ServeProcess, service_with},
+};
+
+const NAMESPACES: [&str; 3] = ["a", "b", "c"];
+/// One has no Services, and one caller says no namespace.
+const CALLERS: [&str; 5] = ["a", "b", "c", "d", ""];
+const WORDS: [&str; 9] = ["*", ".", "a", "b,c", ". , b", "Bad!", "", "d", "c,*"];
+const ROUNDS: u64 = 8;
+/// Longer than messages take once one of the round has come.
+const QUIET: Duration = Duration::from_millis(250);
+
+fn annotated(mut object: Value, export: Option<&str>) -> Value {
+    if let Some(export) = export {
+        object["metadata"]["annotations"] = json!({"byname/export-to": export});
+    }
+    object
+}
+
+fn namespace(name: &str, export: Option<&str>) -> Value {
+    annotated(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}), export)
+}
+
+fn alias(name: &str, host: &str) -> Value {
+    let (namespace, name) = name.split_once('/').unwrap();
+    let spec = json!({"type": "ExternalName", "externalName": host});
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": spec})
+}
+
+/// The Service `namespace/sNx` with one address, 10.9.0.N.
+fn with_endpoint(name: &str, number: usize) -> [Value; 2] {
+    let (namespace, short) = name.split_once('/').unwrap();
+    let address = format!("10.96.9.{number}");
+    [
+        service_with(name, &json!({"clusterIP": address, "clusterIPs": [address]})),
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"namespace": namespace, "name": short, "labels": {"kubernetes.io/service-name": short}},
+            "ports": [{"name": "http", "port": 8080}], "endpoints": [{"addresses": [format!("10.9.0.{number}")]}],
+        }),
+    ]
+}
+
+/// The naive rule: whether callers of the namespace see a Service of `own`.
+fn sees(caller: &str, own: &str, of_service: Option<&str>, of_namespace: Option<&str>, default: &str) -> bool {
+    let text = of_service.or(of_namespace).unwrap_or(default);
+    let words: Vec<&str> = text.split(',').map(str::trim).collect();
+    let is_readable = words.iter().all(|word| ["*", ".", "a", "b", "c", "d"].contains(word));
+    let words = if is_readable { words } else { vec!["."] };
+    words.iter().any(|word| match *word {
+        "*" => true,
+        "." => caller == own,
+        word => caller == word,
+    })
+}
+
+/// What one caller was told: the bytes of each resource that it has.
+#[derive(Default)]
+struct Told(BTreeMap<(String, String), String>);
+
+impl Told {
+    fn take(&mut self, message: &DeltaResponse) {
+        for resource in &message.resources {
+            self.0.insert((message.type_url.clone(), resource.name.clone()), resource.text());
+        }
+        for name in &message.removed {
+            self.0.remove(&(message.type_url.clone(), name.clone()));
+        }
+    }
+
+    fn has(&self, url: &str, name: &str) -> bool {
+        self.0.contains_key(&(url.to_owned(), name.to_owned()))
+    }
+}
+
+fn cluster_of(name: &str) -> String {
+    let (namespace, name) = name.split_once('/').unwrap();
+    format!("outbound|80||{name}.{namespace}.svc.cluster.local")
+}
+
+/// One state of the cluster, and who sees what in it.
+struct Round {
+    objects: Vec<Value>,
+    /// The Services `namespace/sNx`, and the callers that see each.
+    services: BTreeMap<String, BTreeSet<&'static str>>,
+    /// The aliases, with who sees each, and the Service or the host that each leads to.
+    aliases: BTreeMap<String, (BTreeSet<&'static str>, String)>,
+}
+
+impl Round {
+    fn random(random: &mut SeededRandom, number: u64, default: &str) -> Self {
+        let mut objects = with_endpoint(&format!("a/round-{number}"), 200).to_vec();
+        objects[0] = annotated(objects[0].clone(), Some("*"));
+        let word = |random: &mut SeededRandom| match random.below(2) {
+            0 => None,
+            _ => Some(*random.of(&WORDS)),
+        };
+        let mut of_namespaces = BTreeMap::new();
+        for name in NAMESPACES {
+            let export = word(random);
+            objects.push(namespace(name, export));
+            of_namespaces.insert(name, export);
+        }
+        let seen_by = |own: &str, export: Option<&str>| -> BTreeSet<&'static str> {
+            CALLERS.into_iter().filter(|caller| sees(caller, own, export, of_namespaces[own], default)).collect()
+        };
+        let (mut services, mut aliases) = (BTreeMap::new(), BTreeMap::new());
+        for number in 0..9 {
+            let own = NAMESPACES[number % 3];
+            let (name, export) = (format!("{own}/s{number}x"), word(random));
+            let [service, slice] = with_endpoint(&name, number + 1);
+            objects.extend([annotated(service, export), slice]);
+            services.insert(name, seen_by(own, export));
+        }
+        let targets: Vec<String> = services.keys().cloned().collect();
+        for number in 0..6 {
+            let own = NAMESPACES[number % 3];
+            let (name, export) = (format!("{own}/e{number}x"), word(random));
+            let target = match number < 3 {
+                true => random.of(&targets).clone(),
+                false => format!("h{}.example.com", random.below(2)),
+            };
+            let host = match target.split_once('/') {
+                Some((namespace, name)) => format!("{name}.{namespace}.svc.cluster.local"),
+                None => target.clone(),
+            };
+            objects.push(annotated(alias(&name, &host), export));
+            aliases.insert(name, (seen_by(own, export), target));
+        }
+        Self { objects, services, aliases }
+    }
+
+    /// Fails if a message tells the caller of what it does not see.
+    fn check(&self, caller: &'static str, message: &DeltaResponse, place: &str) {
+        for resource in &message.resources {
+            let text = format!("{} {}", resource.name, resource.text());
+            for (number, (name, seen_by)) in self.services.iter().enumerate() {
+                let short = name.split_once('/').unwrap().1;
+                let address = format!("10.9.0.{}", short[1..2].parse::<usize>().unwrap() + 1);
+                let tells = text.contains(short) || text.contains(&address);
+                assert!(
+                    seen_by.contains(caller) || !tells,
+                    "{place}: {caller:?} is told of {name} ({number}) in {text}"
+                );
+            }
+            for (name, (seen_by, _)) in &self.aliases {
+                let tells = text.contains(&name.split_once('/').unwrap().1.to_owned());
+                assert!(seen_by.contains(caller) || !tells, "{place}: {caller:?} is told of {name} in {text}");
+            }
+        }
+    }
+
+    /// Fails if the caller lacks what it sees.
+    fn check_all(&self, caller: &'static str, told: &Told, place: &str) {
+        let filter = &told.0[&(FILTER.to_owned(), "byname".to_owned())];
+        let is_in_filter = |name: &str| filter.contains(&format!("\"{name}\""));
+        for (name, seen_by) in &self.services {
+            let is_seen = seen_by.contains(caller);
+            assert_eq!(is_in_filter(name), is_seen, "{place}: {caller:?}, {name}: {filter}");
+            for url in [CLUSTER, ENDPOINTS] {
+                assert_eq!(told.has(url, &cluster_of(name)), is_seen, "{place}: {caller:?}, {name}, {url}");
+            }
+        }
+        let mut hosts = BTreeSet::new();
+        for (name, (seen_by, target)) in &self.aliases {
+            let is_target_seen = self.services.get(target).is_none_or(|seen_by| seen_by.contains(caller));
+            let is_seen = seen_by.contains(caller) && is_target_seen;
+            assert_eq!(is_in_filter(name), is_seen, "{place}: {caller:?}, {name} for {target}: {filter}");
+            hosts.extend(target.ends_with(".com").then_some(target).filter(|_| is_seen));
+        }
+        for host in ["h0.example.com", "h1.example.com"] {
+            let cluster = format!("external|80|{host}");
+            assert_eq!(told.has(CLUSTER, &cluster), hosts.contains(&host.to_owned()), "{place}: {caller:?}, {host}");
+        }
+    }
+}
+
+async fn nothing_hidden_is_sent(default: &'static str) {
+    let seed: u64 = env::var("BYNAME_SEED").map_or(1, |seed| seed.parse().unwrap());
+    let allow = ["h0", "h1"].map(|name| json!({"host": format!("{name}.example.com"), "ports": [80]}));
+    let fallbacks =
+        json!({"a/s0x": {"service": "a/s3x"}, "b/s1x": {"service": "b/s4x"}, "a/never": {"service": "a/s6x"}});
+    let config = json!({
+        "version": 1,
+        "externalNames": {"allow": allow},
+        "fallback": {"services": fallbacks},
+    });
+    let mut random = SeededRandom(seed);
+    let mut round = Round::random(&mut random, 0, default);
+    let program = ServeProcess::start_with_config(&round.objects, &config, &["--default-export", default]).await;
+    let names: Vec<String> = round.services.keys().map(|name| cluster_of(name)).collect();
+    let names: Vec<&str> =
+        names.iter().map(String::as_str).chain(["external|80|h0.example.com", "external|80|h1.example.com"]).collect();
+    let mut clients = Vec::new();
+    for caller in CALLERS {
+        let metadata = [("NAMESPACE", caller)];
+        let mut client = XdsClient::open(program.port, node(caller, &metadata)).await;
+        let mut told = Told::default();
+        let message = client.take().await.unwrap();
+        round.check(caller, &message, "the first");
+        told.take(&message);
+        client.subscribe(CLUSTER, &names);
+        client.subscribe(ENDPOINTS, &names);
+        clients.push((caller, client, told));
+    }
+    let mut changes = 0;
+    for number in 0..ROUNDS {
+        let place = format!("BYNAME_SEED={seed}, default {default}, round {number}");
+        if number > 0 {
+            round = Round::random(&mut random, number, default);
+            program.write(&round.objects);
+        }
+        for (caller, client, told) in &mut clients {
+            let marker = format!("a/round-{number}");
+            let is_news = |told: &Told| told.0[&(FILTER.to_owned(), "byname".to_owned())].contains(&marker);
+            while !is_news(told) {
+                let message = client.take().await.unwrap();
+                round.check(caller, &message, &place);
+                told.take(&message);
+            }
+            while let Some(message) = client.take_within(QUIET).await {
+                round.check(caller, &message, &place);
+                told.take(&message);
+                changes += message.resources.len() + message.removed.len();
+            }
+            round.check_all(caller, told, &format!("{place}\n{}", program.log()));
+        }
+    }
+    assert!(changes > 100, "only {changes} resources came or went");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_hidden_is_sent_where_everything_is_exported_by_default() {
+    nothing_hidden_is_sent("*").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_hidden_is_sent_where_nothing_is_exported_by_default() {
+    nothing_hidden_is_sent(".").await;
+}
+
+/// Annotations of the API, and one that cannot be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_there_as_long_as_its_annotation_says_so() {
+    let api = KubernetesApi::start().await.unwrap();
+    let put = |export, of_namespace| {
+        api.put(annotated(with_endpoint("a/s1x", 1)[0].clone(), export));
+        api.put(namespace("a", of_namespace));
+    };
+    put(None, None);
+    with_endpoint("a/s1x", 1).into_iter().chain(with_endpoint("b/s2x", 2)).skip(1).for_each(|object| api.put(object));
+    api.put(namespace("b", None));
+    let directory = tempfile::tempdir().unwrap();
+    let kubeconfig = ["--kubeconfig".to_owned(), api.kubeconfig(directory.path()).display().to_string()];
+    let mut program = ServeProcess::new(directory, kubeconfig.to_vec());
+    program.restart().await;
+    let cluster = cluster_of("a/s1x");
+    let mut client = XdsClient::open(program.port, node("envoy-0", &[("NAMESPACE", "b")])).await;
+    let mut told = Told::default();
+    client.subscribe(CLUSTER, &[&cluster]);
+    client.subscribe(ENDPOINTS, &[&cluster]);
+    for (export, of_namespace, is_seen) in [
+        (None, None, true),
+        (Some("."), None, false),
+        (Some("b"), Some("."), true),
+        (None, Some("."), false),
+        (None, Some("*"), true),
+        (Some("no name"), Some("*"), false),
+        (None, Some("Bad!"), false),
+        (None, None, true),
+    ] {
+        put(export, of_namespace);
+        let is_so = |told: &Told| {
+            let filter = told.0.get(&(FILTER.to_owned(), "byname".to_owned()));
+            filter.is_some_and(|text| text.contains("\"a/s1x\"") == is_seen && text.contains("\"b/s2x\""))
+                && [CLUSTER, ENDPOINTS].iter().all(|url| told.has(url, &cluster) == is_seen)
+        };
+        while !is_so(&told) {
+            told.take(&client.take().await.unwrap());
+        }
+        // Two that are not seen look the same to the client.
+        for wrong in ["no name", "Bad!"].iter().filter(|wrong| export == Some(**wrong) || of_namespace == Some(**wrong))
+        {
+            program.wait_for_log(&format!("{wrong:?} is not the name of a namespace")).await;
+        }
+    }
+    let log = program.log();
+    for wanted in [
+        "Service a/s1x, metadata.annotations[\"byname/export-to\"]: \"no name\" is not the name of a namespace; use \".\", \"*\" or names",
+        "Namespace a, metadata.annotations[\"byname/export-to\"]: \"Bad!\" is not the name of a namespace",
+    ] {
+        assert_eq!(log.matches(wanted).count(), 1, "{wanted}: {log}");
+    }
+    // Without the permission to list Namespaces nobody knows what is hidden, so nothing is served.
+    program.kill();
+    api.fail("namespaces", &[403; 50]);
+    program.spawn();
+    program.wait_for_log("grant \"list\" and \"watch\" on namespaces in a ClusterRole").await;
+    assert_eq!(program.get("/readyz").await.status, 503);
+}
