@@ -11,6 +11,9 @@ use super::{
     identity::Identity,
 };
 
+/// Bytes of a text by which an Envoy describes itself.
+const TEXT_BYTES: usize = 253;
+
 /// The pod behind a stream: who it is, and what its Envoy says of itself. Zone and node steer; they reveal nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct StreamCaller {
@@ -45,6 +48,11 @@ impl ModuleSchema {
     }
 }
 
+/// The text, unless it is empty or longer than any name of Kubernetes: a stream keeps it.
+fn usable(text: &str) -> Option<String> {
+    (1..=TEXT_BYTES).contains(&text.len()).then(|| text.to_owned())
+}
+
 /// Callers that get the same variant of a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CallerClass {
@@ -68,9 +76,10 @@ impl StreamCaller {
     pub(super) fn of(node: Node, identity: Option<Identity>) -> Result<Self, Denial> {
         let metadata = node.metadata.unwrap_or_default();
         let text = |name: &str| match metadata.fields.get(name)?.kind.as_ref()? {
-            Kind::StringValue(text) if !text.is_empty() => Some(text.clone()),
+            Kind::StringValue(text) => usable(text),
             _ => None,
         };
+        let id = node.id.get(..node.id.floor_char_boundary(TEXT_BYTES)).unwrap_or_default().to_owned();
         let claimed = text("NAMESPACE");
         let namespace = match (&identity, claimed) {
             (Some(identity), Some(claimed)) if claimed != identity.namespace => {
@@ -79,7 +88,7 @@ impl StreamCaller {
                     text: format!(
                         "node {}: its metadata has the NAMESPACE {}, but the client is {identity}; write the bootstrap with \
                          --namespace {}",
-                        node.id.escape_debug(),
+                        id.escape_debug(),
                         claimed.escape_debug(),
                         identity.namespace
                     ),
@@ -93,8 +102,8 @@ impl StreamCaller {
             service_account: identity.map(|identity| identity.service_account),
             node: text("NODE_NAME"),
             schema: text("BYNAME_SCHEMA").map(|text| ModuleSchema::parse(&text)).unwrap_or_default(),
-            zone: node.locality.map(|locality| locality.zone).filter(|zone| !zone.is_empty()),
-            id: node.id,
+            zone: node.locality.and_then(|locality| usable(&locality.zone)),
+            id,
         })
     }
 
@@ -113,7 +122,23 @@ impl StreamCaller {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::discovery::Locality, *};
+
+    #[test]
+    fn what_an_envoy_says_of_itself_is_bounded() {
+        let text = |bytes: usize| "a".repeat(bytes);
+        let of = |bytes| {
+            let value = |text| prost_types::Value { kind: Some(Kind::StringValue(text)) };
+            let fields = [("NODE_NAME".to_owned(), value(text(bytes)))].into();
+            let locality = Some(Locality { zone: text(bytes) });
+            StreamCaller::of(Node { id: text(bytes), metadata: Some(prost_types::Struct { fields }), locality }, None)
+                .unwrap_or_else(|denial| panic!("{}", denial.text))
+        };
+        let StreamCaller { id, zone, node, .. } = of(TEXT_BYTES);
+        assert_eq!([Some(id), zone, node], [Some(text(TEXT_BYTES)), Some(text(TEXT_BYTES)), Some(text(TEXT_BYTES))]);
+        let StreamCaller { id, zone, node, .. } = of(TEXT_BYTES + 1);
+        assert_eq!((id.len(), zone, node), (TEXT_BYTES, None, None));
+    }
 
     #[test]
     fn a_module_that_does_not_say_all_this_server_sends_gets_the_oldest_form() {

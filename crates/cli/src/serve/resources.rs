@@ -29,6 +29,9 @@ const NAMES_WINDOW: std::time::Duration = std::time::Duration::from_secs(1);
 /// The time for which changes of endpoints are collected.
 const ENDPOINTS_WINDOW: std::time::Duration = std::time::Duration::from_millis(50);
 
+/// Classes of callers whose addresses of a Service are kept at once.
+const CLASSES: usize = 1_000;
+
 /// The resource types, by what they hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Types {
@@ -408,6 +411,10 @@ impl Resources {
         }
         let Some((owner, service)) = service else { return Ok(Vec::new()) };
         let mut addresses = service.addresses.borrow_mut();
+        // Callers name their zones and nodes as they like.
+        if addresses.len() >= CLASSES && !addresses.contains_key(class) {
+            addresses.clear();
+        }
         let of_class = addresses.entry(class.clone()).or_insert_with(|| {
             let locality = (class.zone.as_deref(), class.node.as_deref());
             service.parts.addresses(&owner.to_string(), &self.options, locality)
