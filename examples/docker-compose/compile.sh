@@ -12,6 +12,23 @@ done
 
 cp /usr/local/share/byname/byname.wasm /etc/byname/byname.wasm.new
 mv /etc/byname/byname.wasm.new /etc/byname/byname.wasm
+
+# With docker-compose.serve.yaml, servers follow the objects. A sidecar has only to know the server, and to prove who it is.
+if [ -n "${SERVER:-}" ]; then
+    mkdir -p /etc/byname/objects
+    cp "$cluster/cluster.yaml" /etc/byname/objects/.new
+    mv /etc/byname/objects/.new /etc/byname/objects/cluster.yaml
+    for namespace in shop billing; do
+        mkdir -p "/etc/byname/$namespace"
+        byname compile --format envoy-bootstrap --server "$SERVER" --namespace "$namespace" --module /etc/byname/byname.wasm \
+            --server-ca-file /tls/ca.pem --client-cert-file "/tls/$namespace.pem" --client-key-file "/tls/$namespace.key" \
+            --secrets-directory "/etc/byname/$namespace" --secrets-output "/etc/byname/$namespace" \
+            --output-file "/etc/byname/$namespace/bootstrap.yaml"
+        echo "$namespace: compiled"
+    done
+    exit
+fi
+
 for namespace in shop billing; do
     to=/etc/byname/$namespace
     mkdir -p "$to/live"

@@ -99,6 +99,7 @@ fn readme_commands_work() -> Result<()> {
     assert!(shop.section("Lose a pod")? >= 4);
     shop.sh("docker-compose down -v --timeout 2")?;
     assert!(shop.section("Without http_proxy")? >= 3);
+    assert!(shop.section("One control plane")? >= 6);
     Ok(())
 }
 
