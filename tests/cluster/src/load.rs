@@ -45,7 +45,10 @@ struct Load {
 
 impl LoadedEnvoy {
     /// Starts Envoy, and a client that asks for the names in turn.
-    pub(crate) fn start(builder: EnvoyBuilder, names: &[&'static str]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If Envoy does not start.
+    pub fn start(builder: EnvoyBuilder, names: &[&'static str]) -> Result<Self> {
         let runtime = Runtime::new()?;
         let envoy = runtime.block_on(builder.start())?;
         let load = Load::start(envoy.port(LISTENER), names.to_vec());

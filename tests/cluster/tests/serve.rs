@@ -19,6 +19,7 @@ use byname_cluster::{
     Answers, Cluster, ClusterOptions, Part, Peer, Serve, ServedEnvoy, compiled_clusters, compiled_table, eventually,
     wait_until_equal,
 };
+use byname_test_support::repository;
 use serde_json::{Value, json};
 
 /// Longest time from the API server's first answer until what is served is right.
@@ -32,23 +33,11 @@ const ENDPOINTS: [&str; 2] = ["10.244.200.1", "10.244.200.2"];
 /// Services of the cluster, so that it has as many as the brake acts upon.
 const SERVICES: usize = 60;
 
-/// The only right to read the cluster that anything has: a ServiceAccount for all sidecars.
+/// The only right to read the cluster that anything has: the ServiceAccount of the servers of examples/fleet.
 fn account(cluster: &Cluster) -> Result<PathBuf> {
-    let metadata = json!({"namespace": "byname-system", "name": "byname"});
-    let rule = |group: &str, resource: &str| json!({"apiGroups": [group], "resources": [resource], "verbs": ["list", "watch"]});
-    cluster.apply(&[
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "byname-system"}}),
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "byname"},
-            "rules": [rule("", "services"), rule("discovery.k8s.io", "endpointslices")],
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "byname"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "byname"},
-            "subjects": [{"kind": "ServiceAccount", "namespace": "byname-system", "name": "byname"}],
-        }),
-    ])?;
+    cluster.kubectl(&["create", "namespace", "byname-system"])?;
+    let rules = repository().join("examples/fleet/rbac.yaml").display().to_string();
+    cluster.kubectl(&["apply", "--validate=strict", "-f", &rules])?;
     cluster.service_account("byname-system", "byname")
 }
 

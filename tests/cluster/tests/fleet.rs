@@ -1,0 +1,139 @@
+//! `examples/fleet` in a real cluster: its README's commands, its servers' permissions, and a sidecar with a real token.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use byname_cluster::{Cluster, ClusterOptions, LoadedEnvoy, Part, byname_program, eventually, run};
+use byname_test_support::{Envoy, Shell, console, kubectl_binary, repository};
+use serde_json::json;
+use tempfile::TempDir;
+
+const MONITOR: &str = "127.0.0.1:9903";
+
+/// Runs the README's commands in a copy of the repository's examples, which holds the files that they write.
+fn apply_example(cluster: &Cluster) -> Result<TempDir> {
+    let copy = tempfile::tempdir()?;
+    fs::create_dir_all(copy.path().join("examples"))?;
+    let example = repository().join("examples/fleet").display().to_string();
+    run("cp", &["-r", &example, &copy.path().join("examples").display().to_string()], None)?;
+    std::os::unix::fs::symlink(repository().join("target"), copy.path().join("target"))?;
+    let shell = Shell::new(&[("kubectl", &kubectl_binary()?), ("byname", &byname_program()?)])?;
+    let shell = shell.directory(copy.path()).kubeconfig(&cluster.admin());
+    let commands = console(&fs::read_to_string(repository().join("examples/fleet/README.md"))?);
+    ensure!(commands.len() >= 8, "the README shows {} commands", commands.len());
+    for shown in commands {
+        shell.run(&shown.command)?;
+    }
+    // The last command writes the files of the example, which are as they stand in it.
+    for file in ["bootstrap.yaml", "byname-server-ca.yaml", "byname-token.yaml"] {
+        let path = Path::new("examples/fleet").join(file);
+        let (written, own) =
+            (fs::read_to_string(copy.path().join(&path))?, fs::read_to_string(repository().join(&path))?);
+        ensure!(written == own, "examples/fleet/{file} is not what the README's command writes");
+    }
+    Ok(copy)
+}
+
+/// The server of the example, outside its pod: with the same arguments and the same permissions.
+fn serve(cluster: &Cluster, files: &Path) -> Result<Part> {
+    let mut command = Command::new(byname_program()?);
+    let file = |name: &str| files.join(name).display().to_string();
+    command
+        .args(["serve", "--listen", "127.0.0.1:18000", "--monitor", MONITOR, "--identity", "token"])
+        .args(["--tls-cert-file", &file("tls.crt"), "--tls-private-key-file", &file("tls.key")])
+        .arg("--module")
+        .arg(repository().join("target/byname.wasm"))
+        .arg("--kubeconfig")
+        .arg(cluster.service_account("byname-system", "byname")?);
+    let mut part = Part::spawn(command, "serve", files)?;
+    part.wait_until(|_| run("curl", &["-sf", "-m", "2", &format!("http://{MONITOR}/readyz")], None).is_ok())?;
+    Ok(part)
+}
+
+/// The sidecar of the example with a token for this audience.
+fn sidecar(cluster: &Cluster, files: &Path, audience: &[&str]) -> Result<(LoadedEnvoy, TempDir)> {
+    let directory = tempfile::tempdir()?;
+    let place = |name: &str| directory.path().join(name).display().to_string();
+    let token = cluster.kubectl(&[&["create", "token", "checkout", "-n", "shop"], audience].concat())?;
+    fs::create_dir(directory.path().join("identity"))?;
+    fs::write(place("identity/token"), token.trim())?;
+    fs::copy(files.join("tls.crt"), place("identity/ca.crt"))?;
+    for file in ["bootstrap.yaml", "byname-server-ca.yaml", "byname-token.yaml"] {
+        let text = fs::read_to_string(files.join("examples/fleet").join(file))?
+            .replace("/etc/byname/config", &directory.path().display().to_string())
+            .replace("/var/run/byname", &place("identity"))
+            .replace(
+                "{address: byname.byname-system.svc, port_value: 18000}",
+                "{address: 127.0.0.1, port_value: 18000}",
+            );
+        fs::write(place(file), text)?;
+    }
+    let envoy = LoadedEnvoy::start(Envoy::builder(&place("bootstrap.yaml")).port(18_000, 18_000), &["web"])?;
+    Ok((envoy, directory))
+}
+
+#[test]
+fn a_pod_needs_a_token_and_no_permission() -> Result<()> {
+    let cluster = Cluster::start(ClusterOptions { serves: true })?;
+    let files = apply_example(&cluster)?;
+    let labels = json!({"app": "web"});
+    let container = json!({
+        "name": "main", "image": "example.com/web", "ports": [{"containerPort": 8080}],
+        "securityContext": {
+            "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": true,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    });
+    let metadata = json!({"namespace": "shop", "name": "web"});
+    cluster.apply(&[
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
+            "spec": {
+                "replicas": 2, "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            },
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+            "spec": {"selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+        }),
+    ])?;
+    cluster.kubectl(&["rollout", "status", "deployment/web", "-n", "shop", "--timeout=60s"])?;
+
+    // The workload has no permission, and the servers have no more than they use.
+    let may = |account: &str, verb: &str, what: &str| {
+        let user = format!("--as=system:serviceaccount:{account}");
+        cluster.kubectl(&["auth", "can-i", verb, what, "--all-namespaces", &user]).is_ok()
+    };
+    let used =
+        [("watch", "services"), ("watch", "endpointslices"), ("watch", "namespaces"), ("create", "tokenreviews")];
+    for (verb, what) in used {
+        ensure!(!may("shop:checkout", verb, what), "the workload may {verb} {what}");
+        ensure!(may("byname-system:byname", verb, what), "a server may not {verb} {what}");
+    }
+    for (verb, what) in [("get", "secrets"), ("list", "pods"), ("list", "configmaps"), ("update", "services")] {
+        ensure!(!may("byname-system:byname", verb, what), "a server may {verb} {what}");
+    }
+
+    let server = serve(&cluster, files.path())?;
+    let (envoy, _directory) = sidecar(&cluster, files.path(), &["--audience", "byname"])?;
+    eventually("the name is reached", || Ok(envoy.ask("web")?.starts_with("200 shop/web")))
+        .with_context(|| format!("{}\n{}", server.tail(), cluster.tails()))?;
+    let streams = run("curl", &["-sf", "-m", "5", &format!("http://{MONITOR}/debug/streams")], None)?;
+    ensure!(streams.contains("namespace=shop"), "{streams}");
+    drop(envoy);
+
+    // A token for the API is not one for byname: whoever gets it from a pod learns nothing by it.
+    let (envoy, _directory) = sidecar(&cluster, files.path(), &[])?;
+    eventually("the token is refused", || Ok(server.log().contains("refused "))).with_context(|| server.tail())?;
+    ensure!(envoy.ask("web")?.starts_with("503"), "{}", envoy.ask("web")?);
+    Ok(())
+}
