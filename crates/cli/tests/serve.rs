@@ -27,6 +27,8 @@ mod credentials;
 mod identities;
 #[path = "serve/in_envoy.rs"]
 mod in_envoy;
+#[path = "serve/mesh.rs"]
+mod mesh;
 #[path = "serve/seen.rs"]
 mod seen;
 #[path = "serve/server.rs"]
