@@ -37,6 +37,8 @@ mod identities;
 mod in_envoy;
 #[path = "serve/many_names.rs"]
 mod many_names;
+#[path = "serve/mesh.rs"]
+mod mesh;
 #[path = "serve/readme.rs"]
 mod readme;
 #[path = "serve/seen.rs"]

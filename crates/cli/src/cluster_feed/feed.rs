@@ -91,7 +91,12 @@ pub(super) fn permissions(feeds: &BTreeSet<Feed>) -> String {
         }
     }
     words.extend(namespaces.iter().map(|(resources, names)| format!("{} in {}", joined(resources), named(names))));
-    format!("grant \"list\" and \"watch\" on {}; examples/kubernetes/rbac.yaml has the rules", words.join(", and on "))
+    // Only a server follows Namespaces.
+    let place = match feeds.iter().any(|feed| feed.kind == ObjectKind::Namespace) {
+        true => "docs/serve.md",
+        false => "examples/kubernetes/rbac.yaml",
+    };
+    format!("grant \"list\" and \"watch\" on {}; {place} has the rules", words.join(", and on "))
 }
 
 fn joined(words: &BTreeSet<String>) -> String {
@@ -135,5 +140,7 @@ mod tests {
         assert!(text.contains("on endpointslices.discovery.k8s.io and services in all namespaces;"), "{text}");
         let node = [feed(ObjectKind::Node, None, Some("node-1"))].into();
         assert!(permissions(&node).contains("on nodes in a ClusterRole;"));
+        let namespaces = [feed(ObjectKind::Namespace, None, None)].into();
+        assert!(permissions(&namespaces).ends_with("on namespaces in a ClusterRole; docs/serve.md has the rules"));
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct ControlPlane {
     pub(super) resources: Resources,
     streams: BTreeMap<StreamId, OpenStream>,
     metrics: Arc<Metrics>,
+    /// The subscriptions that the metrics show, by type.
+    subscriptions: [usize; 3],
     /// Why the last update failed, which is told once.
     trouble: Vec<String>,
 }
@@ -72,6 +74,7 @@ impl ControlPlane {
             resources,
             streams: BTreeMap::new(),
             metrics,
+            subscriptions: [usize::MAX; 3],
             trouble: Vec::new(),
         }
     }
@@ -101,9 +104,14 @@ impl ControlPlane {
         let size = self.server.size();
         self.metrics.streams.set(number(size.streams));
         self.metrics.names.set(number(size.names));
-        for resource_type in [self.types.filter, self.types.cluster, self.types.endpoints] {
-            let subscriptions = self.server.subscriptions(resource_type);
-            self.metrics.subscriptions.get_or_create(&self.label(resource_type)).set(number(subscriptions));
+        let types = [self.types.filter, self.types.cluster, self.types.endpoints];
+        let subscriptions = types.map(|resource_type| self.server.subscriptions(resource_type));
+        // Most events change none.
+        if subscriptions != self.subscriptions {
+            self.subscriptions = subscriptions;
+            for (resource_type, count) in types.into_iter().zip(subscriptions) {
+                self.metrics.subscriptions.get_or_create(&self.label(resource_type)).set(number(count));
+            }
         }
     }
 

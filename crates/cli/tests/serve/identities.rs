@@ -17,7 +17,7 @@ use crate::{
     program::{ServeProcess, eventually, service},
 };
 
-const XFCC: &str = "x-forwarded-client-cert";
+pub(crate) const XFCC: &str = "x-forwarded-client-cert";
 
 pub(crate) fn spiffe(namespace: &str) -> String {
     format!("spiffe://cluster.local/ns/{namespace}/sa/web")
@@ -28,7 +28,7 @@ fn of(namespace: &str) -> Node {
 }
 
 /// Opens a stream and takes its first message.
-async fn first(port: u16, node: Node, dial: &Dial) -> Result<String, (Code, String)> {
+pub(crate) async fn first(port: u16, node: Node, dial: &Dial) -> Result<String, (Code, String)> {
     let answer = async {
         let mut client = XdsClient::open_with(port, node, dial).await?;
         client.take().await
@@ -72,7 +72,7 @@ impl Secret {
     }
 }
 
-async fn start(arguments: &[String]) -> ServeProcess {
+pub(crate) async fn start(arguments: &[String]) -> ServeProcess {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     ServeProcess::start_with_arguments(&[service("shop/web")], &arguments).await
 }
