@@ -1,5 +1,5 @@
 // The parts of Istio that the tests start, each as a process of its own: istiod, a sidecar's agent and its iptables rules, and a
-// registry of images; and the workloads beside them: a server, and clients that curl cannot replace.
+// registry of images; the workloads beside them: a server, and clients that curl cannot replace; and Istio's own client of delta xDS.
 //
 // The first argument names the part. Each process ends when its standard input ends, so that none outlives the test.
 package main
@@ -19,7 +19,7 @@ import (
 	"istio.io/istio/security/pkg/nodeagent/sds"
 )
 
-const parts = "istiod, agent, iptables, registry, server, load, grpc or websocket"
+const parts = "istiod, agent, iptables, registry, server, load, grpc, websocket or peer"
 
 func main() {
 	if len(os.Args) < 2 {
@@ -52,6 +52,8 @@ func main() {
 		fail(runGRPC(arguments))
 	case "websocket":
 		fail(runWebSocket(arguments))
+	case "peer":
+		fail(runPeer(arguments))
 	default:
 		fail(fmt.Errorf("%s is no part: use %s", part, parts))
 	}

@@ -24,7 +24,8 @@ import (
 const (
 	// A pod with this annotation and the value "false" runs and is not ready.
 	readyAnnotation = "test.byname.dev/ready"
-	// A pod with this annotation and the value "hold" stays terminating once it is deleted.
+	// A pod with this annotation and the value "hold" stays terminating once it is deleted; with a duration, as "2s", for so long,
+	// like a pod whose containers wait before they end.
 	terminateAnnotation = "test.byname.dev/terminate"
 )
 
@@ -143,7 +144,11 @@ func (k *kubelet) reconcile(ctx context.Context, key string) error {
 	}
 	pod := object.(*corev1.Pod).DeepCopy()
 	pods := k.client.CoreV1().Pods(pod.Namespace)
-	if pod.DeletionTimestamp != nil && pod.Annotations[terminateAnnotation] != "hold" {
+	remaining := untilEnd(pod)
+	if remaining > 0 {
+		k.queue.AddAfter(key, remaining)
+	}
+	if pod.DeletionTimestamp != nil && remaining <= 0 && pod.Annotations[terminateAnnotation] != "hold" {
 		k.stopServing(key)
 		now := int64(0)
 		err := pods.Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
@@ -163,6 +168,19 @@ func (k *kubelet) reconcile(ctx context.Context, key string) error {
 		}
 	}
 	return k.serve(key, pod)
+}
+
+// untilEnd is the time that a pod which was deleted goes on, by its annotation.
+func untilEnd(pod *corev1.Pod) time.Duration {
+	wait, err := time.ParseDuration(pod.Annotations[terminateAnnotation])
+	if err != nil || pod.DeletionTimestamp == nil {
+		return 0
+	}
+	grace := time.Duration(0)
+	if pod.DeletionGracePeriodSeconds != nil {
+		grace = time.Duration(*pod.DeletionGracePeriodSeconds) * time.Second
+	}
+	return time.Until(pod.DeletionTimestamp.Add(wait - grace))
 }
 
 // bind gives the pod the node that its selector names, or the next one in turn.
@@ -199,7 +217,8 @@ func (k *kubelet) status(pod *corev1.Pod) corev1.PodStatus {
 		status.StartTime = &now
 	}
 	status.Phase = corev1.PodRunning
-	ready := pod.Annotations[readyAnnotation] != "false" && pod.DeletionTimestamp == nil
+	// Containers that wait before they end answer their probes: the pod is terminating and still serves.
+	ready := pod.Annotations[readyAnnotation] != "false" && (pod.DeletionTimestamp == nil || untilEnd(pod) > 0)
 	state := corev1.ConditionFalse
 	if ready {
 		state = corev1.ConditionTrue

@@ -6,10 +6,13 @@ mod cluster;
 mod coredns;
 mod envoy;
 mod istio;
+mod load;
+mod metric;
 mod netns;
 mod part;
 mod pod;
 mod redirect;
+mod serve;
 mod watch;
 
 pub use self::{
@@ -17,8 +20,13 @@ pub use self::{
     coredns::{CoreDns, DnsClient},
     envoy::WatchedEnvoy,
     istio::{HOST_OUTSIDE, Istio},
+    load::{Answers, LoadedEnvoy},
     part::{Part, eventually},
     pod::{Answer, Pod, PodOptions},
     redirect::{REDIRECTED_TO, RedirectedPod},
+    serve::{
+        Peer, Serve, ServedEnvoy, UpstreamCluster, UpstreamClusters, compiled_clusters, compiled_table,
+        wait_until_equal,
+    },
     watch::{Watch, byname_program},
 };

@@ -13,13 +13,14 @@ use tempfile::TempDir;
 
 use crate::{
     cluster::{Cluster, run},
+    metric::metric,
     part::Part,
 };
 
 /// Where a [`Watch`] serves its metrics.
 const METRICS: &str = "127.0.0.1:9902";
 /// The kinds that a table is made of.
-const KINDS: &str = "services,endpointslices,pods,nodes";
+pub(crate) const KINDS: &str = "services,endpointslices,pods,nodes";
 
 /// The program that `make cli` builds.
 ///
@@ -61,10 +62,7 @@ impl Watch {
     /// # Errors
     /// If the process does not answer, or has no such metric.
     pub fn metric(&self, name: &str) -> Result<f64> {
-        let text = run("curl", &["-sf", "-m", "5", &format!("http://{METRICS}/metrics")], None)?;
-        let start = format!("byname_watch_{name} ");
-        let value = text.lines().find_map(|line| line.strip_prefix(&start));
-        Ok(value.with_context(|| format!("no metric {start}in:\n{text}"))?.parse()?)
+        metric(METRICS, &format!("byname_watch_{name}"))
     }
 
     /// The configuration in the file, without its version.
