@@ -3,6 +3,7 @@
 mod class;
 mod control_plane;
 mod discovery;
+mod grpc;
 mod metrics;
 mod monitor;
 mod resources;

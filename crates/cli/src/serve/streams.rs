@@ -3,18 +3,15 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use anyhow::Context as _;
 use byname_xds::{DeltaRequest, StreamId};
-use futures_util::Stream;
 use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
@@ -22,12 +19,12 @@ use tokio::{
     sync::{mpsc, watch},
     time::timeout,
 };
-use tonic::{Status, Streaming, body::Body, codec::Codec, server::Grpc};
-use tonic_prost::ProstCodec;
+use tonic::{Status, body::Body};
 
 use super::{
     class::StreamCaller,
     discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse},
+    grpc,
 };
 
 /// The methods that stream deltas: of all types together, and of each type alone.
@@ -51,6 +48,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What is sent on a stream. Its end closes the stream.
 pub(super) type Sender = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
+
+/// What is to be sent on a stream.
+type Responses = mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>;
+/// What a client sends.
+type Requests = grpc::Streaming<DeltaDiscoveryRequest, Incoming>;
 
 /// What happens on a stream.
 pub(super) struct StreamEvent {
@@ -112,7 +114,7 @@ impl Listener {
 async fn serve_connection(connection: tokio::net::TcpStream, streams: Streams, mut left: watch::Receiver<()>) {
     let answer = service_fn(move |request| {
         let streams = streams.clone();
-        async move { Ok::<_, Infallible>(streams.answer(request).await) }
+        async move { Ok::<_, Infallible>(streams.answer(request)) }
     });
     let mut server = http2::Builder::new(TokioExecutor::new());
     server.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE_ANSWER);
@@ -134,24 +136,23 @@ struct Streams {
 }
 
 impl Streams {
-    async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+    fn answer(self, request: Request<Incoming>) -> Response<Body> {
         if !METHODS.contains(&request.uri().path()) {
             let path = request.uri().path();
             return Status::unimplemented(format!("{path}: not a method of byname; use delta xDS")).into_http();
         }
-        let codec = ProstCodec::<DeltaDiscoveryResponse, DeltaDiscoveryRequest>::default();
-        Grpc::new(codec).streaming(Handler(self), request).await
+        grpc::respond(self.open(Requests::new(request.into_body())))
     }
 
     /// Opens a stream: its events go to the control plane, and what comes back goes to the client.
-    fn open(self, requests: Streaming<DeltaDiscoveryRequest>) -> Responses {
+    fn open(self, requests: Requests) -> Responses {
         let stream = StreamId(self.last_stream.fetch_add(1, Ordering::Relaxed));
         let (sender, responses) = mpsc::channel(OUTGOING);
         tokio::spawn(self.forward(stream, requests, sender));
-        Responses(responses)
+        responses
     }
 
-    async fn forward(self, stream: StreamId, mut requests: Streaming<DeltaDiscoveryRequest>, sender: Sender) {
+    async fn forward(self, stream: StreamId, mut requests: Requests, sender: Sender) {
         let first = match timeout(FIRST_MESSAGE, requests.message()).await {
             Ok(Ok(Some(first))) => first,
             Ok(Ok(None) | Err(_)) => return,
@@ -189,31 +190,5 @@ fn request_of(request: DeltaDiscoveryRequest) -> DeltaRequest {
         initial_resource_versions: request.initial_resource_versions,
         response_nonce: request.response_nonce,
         error: request.error_detail.map(|error| error.message),
-    }
-}
-
-/// Opens streams for tonic.
-struct Handler(Streams);
-
-type Decoder = <ProstCodec<DeltaDiscoveryResponse, DeltaDiscoveryRequest> as Codec>::Decode;
-
-impl tonic::server::StreamingService<Decoder> for Handler {
-    type Response = DeltaDiscoveryResponse;
-    type ResponseStream = Responses;
-    type Future = std::future::Ready<Result<tonic::Response<Responses>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<Streaming<Decoder>>) -> Self::Future {
-        std::future::ready(Ok(tonic::Response::new(self.0.clone().open(request.into_inner()))))
-    }
-}
-
-/// The responses of one stream.
-struct Responses(mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>);
-
-impl Stream for Responses {
-    type Item = Result<DeltaDiscoveryResponse, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context)
     }
 }
