@@ -24,6 +24,8 @@ use crate::{
 
 /// Changes a second while nobody is connected, and for how long.
 const ALONE: (u32, Duration) = (100, Duration::from_secs(5));
+/// Time in which nothing changes: what connections cost by themselves.
+const IDLE: Duration = Duration::from_secs(10);
 /// Longer than the last change of a part takes to arrive.
 const SETTLED: Duration = Duration::from_millis(1500);
 /// Seconds of one new Service and one removed.
@@ -82,38 +84,51 @@ impl Setting {
     /// Streams that open, and endpoints that change.
     async fn endpoints(&mut self) -> Result<()> {
         let (sidecars, services) = (self.plan.sidecars, self.plan.cluster.services);
+        let ClusterSize { endpoints, .. } = self.plan.cluster;
+        self.report.begin(format!("a server with {services} Services × {endpoints} endpoints starts"));
         let start = Instant::now();
         let server = self.server(&[]).await?;
         let id = server.id();
-        self.report.add("A server starts: until it is ready", "", &[Measured::Time(start.elapsed())]);
+        self.report.add("time until it is ready", "", &[Measured::Time(start.elapsed())]);
         sleep(SETTLED).await;
-        self.report.add("its memory without streams", "", &[Measured::Bytes(memory(id, "VmRSS")? as f64)]);
+        self.report.add("memory without streams", "", &[Measured::Bytes(memory(id, "VmRSS")? as f64)]);
 
         let before = cpu_time(id)?;
         let recorder = Recorder::default();
         let changes = churn(&mut self.cluster, &recorder, ALONE).await;
         let alone = (cpu_time(id)? - before).as_secs_f64() / changes as f64;
-        let what = "CPU for a change of endpoints that nobody is told";
+        let what = "CPU for a change of endpoints that nobody is told of";
         self.report.add(what, "", &[Measured::Time(Duration::from_secs_f64(alone))]);
 
+        self.report.begin(format!("{sidecars} sidecars connect, with {NAMES} names each"));
         let (cpu, resident) = (cpu_time(id)?, memory(id, "VmRSS")?);
         let fleet = Fleet::start(sidecars, &[&server], services).await?;
         sleep(SETTLED).await;
         let per_stream = |number: f64| number / sidecars as f64;
         let cpu = (cpu_time(id)? - cpu).as_secs_f64();
-        self.report.add("CPU for a new stream", "", &[Measured::Time(Duration::from_secs_f64(per_stream(cpu)))]);
+        self.report.add("CPU for each", "", &[Measured::Time(Duration::from_secs_f64(per_stream(cpu)))]);
         let bytes: u64 = Kind::ALL.iter().map(|kind| fleet.recorder.count(*kind).bytes).sum();
-        self.report.add("bytes for a new stream", "", &[Measured::Bytes(per_stream(bytes as f64))]);
+        self.report.add("bytes for each", "", &[Measured::Bytes(per_stream(bytes as f64))]);
         let memory_of_streams = memory(id, "VmRSS")?.saturating_sub(resident) as f64;
-        self.report.add("memory for each stream", "20 kB", &[Measured::Bytes(per_stream(memory_of_streams))]);
+        self.report.add("memory for each", "20 kB", &[Measured::Bytes(per_stream(memory_of_streams))]);
+        let refused = Measured::Count(fleet.recorder.refusals() as f64);
+        self.report.add("streams that were refused at first", "", &[refused]);
 
         let real = RealSidecar::start(&server, services).await?;
+        sleep(SETTLED).await;
+        let (before, start) = (cpu_time(id)?, Instant::now());
+        sleep(IDLE).await;
+        let idle = (cpu_time(id)? - before).as_secs_f64() / start.elapsed().as_secs_f64();
+        self.report.add("CPU of the server while nothing changes", "", &[Measured::Cores(idle)]);
         for &(rate, time) in self.plan.churns {
-            self.churn(&fleet, &server, &real, (rate, time), alone).await?;
+            self.churn(&fleet, &server, &real, (rate, time), (alone, idle)).await?;
         }
         self.popular(&fleet, &server).await?;
-        self.report.add("memory of the server, highest", "1 GB", &[Measured::Bytes(memory(id, "VmHWM")? as f64)]);
-        self.report.add("streams that were refused or lost", "", &[Measured::Count(fleet.recorder.refusals() as f64)]);
+        self.report.add(
+            "memory of the server, highest until here",
+            "1 GB",
+            &[Measured::Bytes(memory(id, "VmHWM")? as f64)],
+        );
         Ok(())
     }
 
@@ -123,7 +138,7 @@ impl Setting {
         server: &ServeProcess,
         real: &RealSidecar,
         (rate, time): (u32, Duration),
-        alone: f64,
+        (alone, idle): (f64, f64),
     ) -> Result<()> {
         let of_harness = std::process::id();
         let (first, sent) = (fleet.recorder.changes(), fleet.recorder.count(Kind::Endpoints));
@@ -136,20 +151,20 @@ impl Setting {
         let [of_server, of_harness, of_sidecar] = used[..] else { return Ok(()) };
         let sent = fleet.recorder.count(Kind::Endpoints) - sent;
         let latencies = fleet.recorder.latencies(first);
-        let at = format!("at {rate} changes of endpoints a second");
-        let target = if rate >= 100 { "1 core" } else { "" };
-        self.report.add(format!("CPU of the server {at}"), target, &[Measured::Cores(of_server / seconds)]);
+        self.report.begin(format!("{rate} changes of endpoints a second"));
+        self.report.add("CPU of the server", "1 core", &[Measured::Cores(of_server / seconds)]);
         self.report.add("messages a second", "", &[Measured::Count(sent.messages as f64 / seconds)]);
-        let for_sends = (of_server - alone * changes as f64).max(0.0) / sent.messages as f64;
+        let for_sends = of_server - alone * changes as f64 - idle * seconds;
+        let for_sends = for_sends.max(0.0) / sent.messages as f64;
         let for_sends = Measured::Time(Duration::from_secs_f64(for_sends));
-        self.report.add("CPU for a message, beside that for the change", "20 µs", &[for_sends]);
+        self.report.add("CPU for a message and its ACK", "20 µs", &[for_sends]);
         self.report.add("bytes of a message", "100 kB", &[Measured::Bytes(sent.bytes as f64 / sent.messages as f64)]);
         let both =
             |sorted: &[Duration]| [0.5, 0.99].map(|part| Measured::Time(quantile(sorted, part).unwrap_or_default()));
         self.report.add("from a change to a receipt, p50 and p99", "", &both(&latencies.each));
         let target = "100 ms, 500 ms";
         self.report.add("from a change to its last receipt, p50 and p99", target, &both(&latencies.last));
-        self.report.add("CPU of a real sidecar meanwhile", "", &[Measured::Cores(of_sidecar / seconds)]);
+        self.report.add("CPU of a real sidecar", "", &[Measured::Cores(of_sidecar / seconds)]);
         self.report.add("CPU of the simulated sidecars and the API", "", &[Measured::Cores(of_harness / seconds)]);
         Ok(())
     }
@@ -166,9 +181,9 @@ impl Setting {
         let cpu = (cpu_time(server.id())? - before) / u32::try_from(self.plan.popular_changes)?;
         let latencies = fleet.recorder.latencies(first).last;
         let times = [0.5, 1.0].map(|part| Measured::Time(quantile(&latencies, part).unwrap_or_default()));
-        let what = format!("a Service with {} subscribers changes: to the last receipt, p50 and longest", fleet.size);
-        self.report.add(what, "", &times);
-        self.report.add("CPU of the server for such a change", "", &[Measured::Time(cpu)]);
+        self.report.begin(format!("a Service that all {} use changes", fleet.size));
+        self.report.add("to its last receipt, p50 and longest", "", &times);
+        self.report.add("CPU of the server for each change", "", &[Measured::Time(cpu)]);
         Ok(())
     }
 
@@ -197,13 +212,13 @@ impl Setting {
         let used: Vec<f64> = after.iter().zip(before).map(|(after, before)| (*after - before).as_secs_f64()).collect();
         let [of_server, of_sidecar] = used[..] else { return Ok(()) };
         let sent = fleet.recorder.count(Kind::Filter) - sent;
-        let at = format!("{visible} visible names, one new and one removed a second, {sidecars} sidecars");
+        self.report.begin(format!("{visible} visible names, one new and one gone each second, {sidecars} sidecars"));
         let each = sent.messages as f64 / sidecars as f64;
-        self.report.add(format!("{at}: CPU of the server"), "", &[Measured::Cores(of_server / seconds)]);
-        self.report.add("bytes of the names", "", &[Measured::Bytes(sent.bytes as f64 / sent.messages as f64)]);
-        self.report.add("pushes of names a second to each sidecar", "", &[Measured::Count(each / seconds)]);
+        self.report.add("CPU of the server", "", &[Measured::Cores(of_server / seconds)]);
+        self.report.add("bytes of a push", "", &[Measured::Bytes(sent.bytes as f64 / sent.messages as f64)]);
+        self.report.add("pushes a second to each sidecar", "", &[Measured::Count(each / seconds)]);
         let for_push = Measured::Time(Duration::from_secs_f64(of_server / sent.messages as f64));
-        self.report.add("CPU of the server for a push of names", "", &[for_push]);
+        self.report.add("CPU of the server for a push", "", &[for_push]);
         self.report.add("CPU of a real sidecar", "", &[Measured::Cores(of_sidecar / seconds)]);
         let target = if visible <= 1_000 { "110 MB" } else { "" };
         self.report.add(
@@ -243,23 +258,21 @@ impl Setting {
                 settled = (open as usize >= fleet.size).then(|| start.elapsed());
             }
         }
-        let what = format!("one of {count} servers is killed: until all its {orphans} streams are open again");
-        self.report.add(what, "15 s", &[Measured::Time(settled.unwrap_or(Duration::from_secs(60)))]);
-        let attempts = (fleet.recorder.refusals() - refusals) as f64 / orphans;
+        self.report.begin(format!("one of {count} servers with {} sidecars is killed under churn", fleet.size));
         self.report.add(
-            "attempts that were refused, for each of these streams",
-            "",
-            &[Measured::Count(attempts - 1.0)],
+            format!("until its {orphans} streams are open again"),
+            "15 s",
+            &[Measured::Time(settled.unwrap_or(Duration::from_secs(60)))],
         );
+        let attempts = (fleet.recorder.refusals() - refusals) as f64 / orphans;
+        self.report.add("refused attempts, for each of these streams", "", &[Measured::Count(attempts - 1.0)]);
         let bytes = (received() - bytes) as f64 / orphans;
         self.report.add("bytes for each of these streams, churn included", "", &[Measured::Bytes(bytes)]);
+        let mut highest = 0;
         for server in &*others {
-            self.report.add(
-                "memory of another server, highest",
-                "",
-                &[Measured::Bytes(memory(server.id(), "VmHWM")? as f64)],
-            );
+            highest = highest.max(memory(server.id(), "VmHWM")?);
         }
+        self.report.add("memory of each other server, highest", "", &[Measured::Bytes(highest as f64)]);
         Ok(())
     }
 
@@ -278,11 +291,11 @@ impl Setting {
         let (before, start) = (used()?, Instant::now());
         churn(&mut self.cluster, &Recorder::default(), (1, Duration::from_secs(10))).await;
         let cores = (used()? - before).as_secs_f64() / start.elapsed().as_secs_f64() / count as f64;
-        let what = format!("byname watch in place of serve, {count} at once, one change a second: CPU of each");
-        self.report.add(what, "", &[Measured::Cores(cores)]);
+        self.report.begin(format!("byname watch on the same cluster, {count} at once, one change a second"));
+        self.report.add("CPU of each", "", &[Measured::Cores(cores)]);
         if let Some(watch) = watches.first() {
             let resident = memory(watch.child.id(), "VmRSS")? as f64;
-            self.report.add("its memory", "", &[Measured::Bytes(resident)]);
+            self.report.add("memory of each", "", &[Measured::Bytes(resident)]);
         }
         Ok(())
     }
