@@ -5,6 +5,7 @@ mod class;
 mod control_plane;
 mod discovery;
 mod exports;
+mod grpc;
 mod identity;
 mod metrics;
 mod monitor;

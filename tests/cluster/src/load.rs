@@ -43,6 +43,14 @@ struct Load {
     thread: JoinHandle<Result<()>>,
 }
 
+impl Answers {
+    fn count(&mut self, name: &str, answer: &str) {
+        self.requests += 1;
+        self.failed += usize::from(!answer.starts_with(&format!("200 shop/{name}-")));
+        *self.by_answer.entry(format!("{name}: {answer}")).or_default() += 1;
+    }
+}
+
 impl LoadedEnvoy {
     /// Starts Envoy, and a client that asks for the names in turn.
     ///
@@ -112,11 +120,7 @@ impl Load {
                         break;
                     }
                     let answer = ask(port, name).await?;
-                    let mut answers = counted.lock().unwrap_or_else(PoisonError::into_inner);
-                    answers.requests += 1;
-                    answers.failed += usize::from(!answer.starts_with(&format!("200 shop/{name}-")));
-                    *answers.by_answer.entry(format!("{name}: {answer}")).or_default() += 1;
-                    drop(answers);
+                    counted.lock().unwrap_or_else(PoisonError::into_inner).count(name, &answer);
                     tokio::time::sleep(PAUSE).await;
                 }
                 Ok(())

@@ -297,10 +297,12 @@ fn istios_client_has_what_compile_makes() -> Result<()> {
     cluster.apply(&fixed("api", 80, &ENDPOINTS[..1]))?;
     is_current("after it was made again")?;
     ensure!(peer.known()?.1.contains_key(API), "the new cluster is not there");
-    for kind in ["filter", "cluster", "endpoints"] {
-        let rejections = serve.metric(&format!("rejections_total{{type=\"{kind}\"}}"));
-        ensure!(rejections.unwrap_or(0.0) == 0.0, "the client refused {kind}:\n{}", serve.part.tail());
-    }
+    ensure!(
+        !serve.part.log().contains(" refused "),
+        "the client refused a message:
+{}",
+        serve.part.log()
+    );
     ensure!(serve.metric("streams_opened_total")? == 1.0, "the client opened several streams:\n{}", peer.part.tail());
     Ok(())
 }

@@ -3,18 +3,15 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use byname_xds::{DeltaRequest, StreamId};
-use futures_util::Stream;
 use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
@@ -24,13 +21,13 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, rustls::pki_types::CertificateDer};
-use tonic::{Code, Status, Streaming, body::Body, codec::Codec, server::Grpc};
-use tonic_prost::ProstCodec;
+use tonic::{Code, Status, body::Body};
 
 use super::{
     authentication::{Denial, DenialReason, Trust},
     class::StreamCaller,
     discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse},
+    grpc,
     identity::Identity,
     metrics::Metrics,
     tls::Tls,
@@ -51,8 +48,6 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// Time without a frame after which a connection is asked whether it lives, and the time that it has to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
-/// Bytes of one request: all names of a client that reconnects, once to subscribe and once with their versions.
-const REQUEST_BYTES: usize = 8 << 20;
 /// Messages of clients that wait for the control plane.
 const WAITING: usize = 1024;
 /// Messages to one client that wait for the network: at most one for each type.
@@ -62,6 +57,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What is sent on a stream. Its end closes the stream.
 pub(super) type Sender = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
+
+/// What is to be sent on a stream.
+type Responses = mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>;
+/// What a client sends.
+type Requests = grpc::Streaming<DeltaDiscoveryRequest, Incoming>;
 
 /// What happens on a stream.
 pub(super) struct StreamEvent {
@@ -229,15 +229,10 @@ impl Streams {
             return Status::unimplemented(format!("{path}: not a method of byname; use delta xDS")).into_http();
         }
         let verified = self.trust.verify(self.peer.ip(), self.certificate.as_ref(), request.headers()).await;
-        let identity = match verified {
-            Ok(identity) => identity,
-            Err(denial) => return self.refuse(&denial).into_http(),
-        };
-        let codec = ProstCodec::<DeltaDiscoveryResponse, DeltaDiscoveryRequest>::default();
-        Grpc::new(codec)
-            .max_decoding_message_size(REQUEST_BYTES)
-            .streaming(Handler { streams: self, identity }, request)
-            .await
+        match verified {
+            Ok(identity) => grpc::respond(self.open(identity, Requests::new(request.into_body()))),
+            Err(denial) => self.refuse(&denial).into_http(),
+        }
     }
 
     fn refuse(&self, denial: &Denial) -> Status {
@@ -246,20 +241,14 @@ impl Streams {
     }
 
     /// Opens a stream: its events go to the control plane, and what comes back goes to the client.
-    fn open(self, identity: Option<Identity>, requests: Streaming<DeltaDiscoveryRequest>) -> Responses {
+    fn open(self, identity: Option<Identity>, requests: Requests) -> Responses {
         let stream = StreamId(self.last_stream.fetch_add(1, Ordering::Relaxed));
         let (sender, responses) = mpsc::channel(OUTGOING);
         tokio::spawn(self.forward(stream, identity, requests, sender));
-        Responses(responses)
+        responses
     }
 
-    async fn forward(
-        self,
-        stream: StreamId,
-        identity: Option<Identity>,
-        mut requests: Streaming<DeltaDiscoveryRequest>,
-        sender: Sender,
-    ) {
+    async fn forward(self, stream: StreamId, identity: Option<Identity>, mut requests: Requests, sender: Sender) {
         let first = match timeout(FIRST_MESSAGE, requests.message()).await {
             Ok(Ok(Some(first))) => first,
             Ok(Ok(None) | Err(_)) => return,
@@ -308,36 +297,5 @@ fn request_of(request: DeltaDiscoveryRequest) -> DeltaRequest {
         initial_resource_versions: request.initial_resource_versions,
         response_nonce: request.response_nonce,
         error: request.error_detail.map(|error| error.message),
-    }
-}
-
-/// Opens streams for tonic.
-struct Handler {
-    streams: Streams,
-    identity: Option<Identity>,
-}
-
-type Decoder = <ProstCodec<DeltaDiscoveryResponse, DeltaDiscoveryRequest> as Codec>::Decode;
-
-impl tonic::server::StreamingService<Decoder> for Handler {
-    type Response = DeltaDiscoveryResponse;
-    type ResponseStream = Responses;
-    type Future = std::future::Ready<Result<tonic::Response<Responses>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<Streaming<Decoder>>) -> Self::Future {
-        std::future::ready(Ok(tonic::Response::new(
-            self.streams.clone().open(self.identity.clone(), request.into_inner()),
-        )))
-    }
-}
-
-/// The responses of one stream.
-struct Responses(mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>);
-
-impl Stream for Responses {
-    type Item = Result<DeltaDiscoveryResponse, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context)
     }
 }

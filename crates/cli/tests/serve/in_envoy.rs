@@ -37,9 +37,7 @@ async fn assert_nothing_is_refused(program: &ServeProcess, envoy: &Envoy) {
     assert_eq!(envoy.stat("control_plane.connected_state").await.unwrap(), 1);
     let refused = envoy.stats("update_rejected").await.unwrap();
     assert!(refused.values().all(|count| *count == 0), "{refused:?}");
-    for kind in ["filter", "cluster", "endpoints"] {
-        assert_eq!(program.metric(&format!("rejections_total{{type=\"{kind}\"}}")).await, 0.0, "{}", program.log());
-    }
+    assert!(!program.log().contains(" refused "), "{}", program.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

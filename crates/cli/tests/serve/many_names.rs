@@ -268,7 +268,5 @@ async fn a_thousand_names_follow_the_cluster_under_load() {
     }
     let refused = envoy.stats("update_rejected").await.unwrap();
     assert!(refused.values().all(|count| *count == 0), "{refused:?}");
-    for kind in ["filter", "cluster", "endpoints"] {
-        assert_eq!(program.metric(&format!("rejections_total{{type=\"{kind}\"}}")).await, 0.0, "{}", program.log());
-    }
+    assert!(!program.log().contains(" refused "), "{}", program.log());
 }

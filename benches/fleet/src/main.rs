@@ -1,0 +1,73 @@
+//! Measures `byname serve` with a synthetic cluster and thousands of simulated sidecars, and prints the table of docs/serve.md.
+//!
+//! The servers are processes of their own. The sidecars and the cluster's API are tasks of this one: each sidecar has a
+//! connection and a stream of its own, sends as long a first message as Envoy, asks for the clusters of the names that its pod
+//! uses, and acknowledges each message. CPU times are those of the servers alone. Times are from a change in the API to its
+//! receipt, so they include the API, the network and the sidecars, which share the machine with the servers.
+
+mod fleet;
+mod phases;
+mod recorder;
+mod report;
+mod server;
+mod sidecar;
+mod synthetic;
+mod wire;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use byname_test_support::repository;
+use clap::Parser;
+
+use self::{phases::FleetPlan, synthetic::ClusterSize};
+
+/// Measure byname serve with simulated sidecars.
+#[derive(Parser)]
+struct Arguments {
+    /// 1,000 Services and 500 sidecars in place of 10,000 and 5,000, and less of each part
+    #[arg(long)]
+    quick: bool,
+    /// Another number of sidecars
+    #[arg(long)]
+    sidecars: Option<usize>,
+}
+
+const WHOLE: FleetPlan = FleetPlan {
+    cluster: ClusterSize { services: 10_000, endpoints: 10 },
+    sidecars: 5_000,
+    churns: &[(10, Duration::from_secs(20)), (100, Duration::from_secs(60))],
+    popular_changes: 10,
+    names: &[(1_000, 5_000), (10_000, 500)],
+    servers_of_herd: 3,
+    watches: 3,
+};
+const QUICK: FleetPlan = FleetPlan {
+    cluster: ClusterSize { services: 1_000, endpoints: 10 },
+    sidecars: 500,
+    churns: &[(10, Duration::from_secs(15)), (100, Duration::from_secs(15))],
+    popular_changes: 10,
+    names: &[(1_000, 500)],
+    servers_of_herd: 0,
+    watches: 0,
+};
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let plan = if arguments.quick { QUICK } else { WHOLE };
+    let plan = FleetPlan { sidecars: arguments.sidecars.unwrap_or(plan.sidecars), ..plan };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let report = runtime.block_on(phases::run(&plan))?;
+    runtime.shutdown_background();
+    report.print();
+    report.write(&repository().join("target/bench/fleet.json"))
+}

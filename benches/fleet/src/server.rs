@@ -1,0 +1,114 @@
+//! A process of `byname`, its CPU time and its memory.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use byname_test_support::{Connection, RequestForm, free_port, repository};
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(50);
+
+/// A `byname serve` that ends with its value.
+pub(crate) struct ServeProcess {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    monitor: u16,
+    directory: TempDir,
+}
+
+impl ServeProcess {
+    /// Starts a server with more arguments, and waits until it is ready.
+    pub(crate) async fn start(kubeconfig: &Path, arguments: &[String]) -> Result<Self> {
+        let program = repository().join("target/native/byname");
+        ensure!(program.is_file(), "there is no {}; run `make cli`", program.display());
+        let (port, monitor) = (free_port()?, free_port()?);
+        let directory = tempfile::tempdir()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let child = Command::new(program)
+            .args(["serve", "--insecure", "--listen", &address.to_string()])
+            .args(["--monitor", &format!("127.0.0.1:{monitor}"), "--module"])
+            .arg(repository().join("target/byname.wasm"))
+            .arg("--kubeconfig")
+            .arg(kubeconfig)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(directory.path().join("log"))?)
+            .spawn()?;
+        let mut server = Self { child, address, monitor, directory };
+        let start = Instant::now();
+        while server.text("/readyz").await.is_err() {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("byname serve ended ({status}):\n{}", server.log());
+            }
+            ensure!(start.elapsed() < PATIENCE, "byname serve is not ready:\n{}", server.log());
+            sleep(POLL).await;
+        }
+        Ok(server)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Ends it at once, as when its node is lost.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// The value of the metric `byname_serve_NAME`, 0 while there is none.
+    pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
+        let text = self.text("/metrics").await?;
+        let start = format!("byname_serve_{name} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&start));
+        Ok(value.map(str::parse).transpose()?.unwrap_or_default())
+    }
+
+    async fn text(&self, path: &str) -> Result<String> {
+        let mut connection = Connection::open(self.monitor, RequestForm::Host).await?;
+        let reply = connection.get_path("serve", path, &[]).await?;
+        ensure!(reply.status == 200, "{path}: {}", reply.status);
+        Ok(reply.body)
+    }
+}
+
+impl Drop for ServeProcess {
+    fn drop(&mut self) {
+        // It may have been killed.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The CPU time of all threads of a process: the first number of each thread's `schedstat`.
+pub(crate) fn cpu_time(process: u32) -> Result<Duration> {
+    let mut nanoseconds = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let path = task?.path().join("schedstat");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        nanoseconds += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// A field of a process's `status` in bytes: `VmRSS`, or `VmHWM`, its highest value.
+pub(crate) fn memory(process: u32, field: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kilobytes: u64 = line.with_context(|| format!("no {field}"))?.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes * 1_024)
+}
