@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, rc::Rc};
 
+use byname_core::wire;
+
 use super::{
     cluster::{ClusterBuilder, Style},
     filter::{Capabilities, discovered, dynamic_forward_proxy, inline},
@@ -90,7 +92,7 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
         [
             ("id", wanted.id.clone().unwrap_or_else(|| namespace.to_owned()).into()),
             ("namespace", namespace.to_owned().into()),
-            ("metadata", metadata(namespace, wire.caller.node.as_deref(), wanted.server.as_ref())),
+            ("metadata", metadata(namespace, wire, wanted.server.as_ref())),
             ("locality", wire.caller.zone.clone().map(|zone| one_line! { "zone": zone }).into()),
             ("admin", socket_address(wanted.admin)),
             ("watched_clusters", wanted.cds_file.as_deref().map(|file| map! { "cds_config": watched(file) }).into()),
@@ -109,11 +111,17 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
     ))
 }
 
-fn metadata(namespace: &str, node: Option<&str>, server: Option<&Server>) -> Yaml {
+/// What the server has to know of this Envoy, too: its module, and what its listener asks of the filter.
+fn metadata(namespace: &str, wire: &wire::Config, server: Option<&Server>) -> Yaml {
+    let of_listener = server.map(|_| wire);
+    let refuses = of_listener.is_some_and(|wire| wire.unknown_names == wire::UnknownNames::Refuse);
+    let port = of_listener.and_then(|wire| wire.destination_port.as_ref()?.listener_port);
     one_line! {
         "NAMESPACE": namespace.to_owned(),
-        "NODE_NAME": node.map(str::to_owned),
+        "NODE_NAME": wire.caller.node.clone(),
         "BYNAME_SCHEMA": server.and_then(|server| server.schema.clone()),
+        "BYNAME_UNKNOWN_NAMES": refuses.then(|| "refuse".to_owned()),
+        "BYNAME_LISTENER_PORT": port.map(|port| port.to_string()),
     }
 }
 

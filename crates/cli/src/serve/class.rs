@@ -26,6 +26,16 @@ pub(super) struct StreamCaller {
     pub(super) zone: Option<String>,
     pub(super) node: Option<String>,
     pub(super) schema: ModuleSchema,
+    pub(super) listener: ListenerSettings,
+}
+
+/// What the listener of an Envoy asks of the filter, where the server's configuration says nothing of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ListenerSettings {
+    /// The Envoy passes nothing on, so the filter answers for unknown names: it can say what it looked for.
+    pub(super) refuses_unknown_names: bool,
+    /// The port that traffic is redirected to, if it is: a request without a port is for the port where it was going.
+    pub(super) port: Option<u16>,
 }
 
 /// The fields of the filter's configuration that a module knows.
@@ -62,6 +72,8 @@ pub(super) struct CallerClass {
     pub(super) node: Option<String>,
     /// The oldest where the module makes no difference.
     pub(super) schema: ModuleSchema,
+    /// The default where it makes no difference.
+    pub(super) listener: ListenerSettings,
     /// A namespace that sees the same Services as that of each caller of the class; `None` for those that all namespaces see, and where that
     /// makes no difference.
     pub(super) view: Option<Arc<str>>,
@@ -102,6 +114,10 @@ impl StreamCaller {
             service_account: identity.map(|identity| identity.service_account),
             node: text("NODE_NAME"),
             schema: text("BYNAME_SCHEMA").map(|text| ModuleSchema::parse(&text)).unwrap_or_default(),
+            listener: ListenerSettings {
+                refuses_unknown_names: text("BYNAME_UNKNOWN_NAMES").is_some_and(|text| text == "refuse"),
+                port: text("BYNAME_LISTENER_PORT").and_then(|text| text.parse().ok()),
+            },
             zone: node.locality.and_then(|locality| usable(&locality.zone)),
             id,
         })
@@ -116,7 +132,12 @@ impl StreamCaller {
 
     /// The caller's class for the filter, with what it sees.
     pub(super) fn filter_class(&self, view: Option<Arc<str>>) -> CallerClass {
-        CallerClass { schema: self.schema, view, ..CallerClass::default() }
+        // The oldest modules do not know what a listener may ask for.
+        let listener = match self.schema {
+            ModuleSchema::Oldest => ListenerSettings::default(),
+            ModuleSchema::Current => self.listener,
+        };
+        CallerClass { schema: self.schema, listener, view, ..CallerClass::default() }
     }
 }
 

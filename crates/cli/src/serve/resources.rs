@@ -11,7 +11,7 @@ use byname_xds::{ResourceSource, ResourceType, ResourceTypes, TypeIndex, Visibil
 use bytes::Bytes;
 
 use super::{
-    class::{CallerClass, ModuleSchema, StreamCaller},
+    class::{CallerClass, StreamCaller},
     exports::{self, DefaultExport},
     view::FilterNames,
 };
@@ -402,8 +402,7 @@ impl Resources {
     fn bytes(&self, resource_type: TypeIndex, name: &str, class: &CallerClass) -> anyhow::Result<Vec<u8>> {
         if resource_type == self.types.filter {
             let Some(filter) = &self.filter else { return Ok(Vec::new()) };
-            let is_oldest = class.schema == ModuleSchema::Oldest;
-            return self.make.filter(&filter.text_for(class.view.as_deref(), is_oldest, &self.options));
+            return self.make.filter(&filter.text_for(class, &self.options));
         }
         let Some((cluster, service)) = self.cluster(name) else { return Ok(Vec::new()) };
         if resource_type == self.types.cluster {

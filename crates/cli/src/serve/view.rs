@@ -8,6 +8,7 @@ use std::{
 use byname_core::wire;
 use byname_xds::Visibility;
 
+use super::class::{CallerClass, ListenerSettings, ModuleSchema};
 use crate::{
     compile::{self, CompileOptions},
     kubernetes::NamespacedName,
@@ -57,14 +58,15 @@ impl FilterNames {
         self.views.get(namespace?).cloned()
     }
 
-    /// The configuration that callers with this view get.
-    pub(super) fn text_for(&self, view: Option<&str>, is_oldest: bool, options: &CompileOptions) -> String {
-        let visible = (!self.restricted.is_empty()).then(|| self.visible(view, options));
-        let wire = visible.as_ref().unwrap_or(&self.wire);
-        match (is_oldest, &visible) {
-            (true, _) => compile::text(&compile::oldest(wire)),
-            (false, Some(visible)) => compile::text(visible),
-            (false, None) => self.text.clone(),
+    /// The configuration that callers of this class get.
+    pub(super) fn text_for(&self, class: &CallerClass, options: &CompileOptions) -> String {
+        let visible = (!self.restricted.is_empty()).then(|| self.visible(class.view.as_deref(), options));
+        let own = visible.or_else(|| (class.listener != ListenerSettings::default()).then(|| self.wire.clone()));
+        let own = own.map(|config| with_listener(config, class.listener, options));
+        match (class.schema, &own) {
+            (ModuleSchema::Oldest, _) => compile::text(&compile::oldest(own.as_ref().unwrap_or(&self.wire))),
+            (ModuleSchema::Current, Some(own)) => compile::text(own),
+            (ModuleSchema::Current, None) => self.text.clone(),
         }
     }
 
@@ -90,6 +92,17 @@ impl FilterNames {
         visible.fallback.services = fallbacks.map(|(key, fallback)| (key, fallback.clone())).collect();
         visible
     }
+}
+
+/// The configuration with what a listener asks for, where the server's own configuration does not say it.
+fn with_listener(mut config: wire::Config, listener: ListenerSettings, options: &CompileOptions) -> wire::Config {
+    if listener.refuses_unknown_names && !options.base.says(["unknownNames"]) {
+        config.unknown_names = wire::UnknownNames::Refuse;
+    }
+    if listener.port.is_some() && !options.base.says(["destinationPort"]) {
+        config.destination_port = Some(wire::DestinationPort { header: None, listener_port: listener.port });
+    }
+    config
 }
 
 /// The Service that a host of the cluster is, or that its endpoint is of.

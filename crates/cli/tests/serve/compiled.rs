@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use byname_test_support::{Connection, Envoy, EnvoyBuilder, RequestForm, TestUpstream, repository};
+use byname_test_support::{Connection, Envoy, EnvoyBuilder, RequestForm, TestUpstream, free_port, repository};
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
@@ -61,10 +61,39 @@ async fn one_stream_brings_names_clusters_and_endpoints() {
     );
 }
 
+/// The server's table is the same for all, and the bootstrap says how its listener uses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_filter_knows_what_its_listener_does() {
+    let (_upstream, objects) = shop().await;
+    let program = ServeProcess::start(&objects).await;
+    let directory = tempdir().unwrap();
+    let envoy = sidecar(&directory, &program, &[]).start().await.unwrap();
+    let unknown = ask(&envoy, "payment").await;
+    assert_eq!((unknown.status, unknown.header("x-byname-reason")), (404, "name_not_found"), "{}", unknown.body);
+    assert!(unknown.body.contains("payment.shop.svc.cluster.local"), "{}", unknown.body);
+    let port = ask(&envoy, "payments:81").await;
+    assert_eq!((port.status, port.header("x-byname-reason")), (404, "port_not_found"), "{}", port.body);
+    let filter = async |envoy: &Envoy| envoy.admin("/config_dump?resource=ecds_filters").await.unwrap().body;
+    assert!(!filter(&envoy).await.contains("destinationPort"), "nothing is redirected to this listener");
+
+    // An Envoy of the same server that traffic is redirected to.
+    let directory = tempdir().unwrap();
+    let port = free_port().unwrap();
+    let listen = format!("127.0.0.1:{port}");
+    let more = ["--pass", "original-dst", "--listen", &listen];
+    let redirected = sidecar(&directory, &program, &more).port(port, port).start().await.unwrap();
+    let mut connection = Connection::open(port, RequestForm::Host).await.unwrap();
+    let reply = connection.get("payments", &[]).await.unwrap();
+    assert_eq!((reply.status, reply.said("upstream")), (200, "one".to_owned()), "{}", reply.body);
+    let filter = filter(&redirected).await;
+    assert!(filter.contains(&format!(r#"\"destinationPort\": {{\"listenerPort\":{port}}}"#)), "{filter}");
+    assert!(!filter.contains("unknownNames"), "{filter}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_cluster_costs_three_tenths_of_a_second() {
     let (_upstream, objects) = shop().await;
-    let config = json!({"version": 1, "steering": {"passCluster": "nowhere"}, "table": {"singleMachine": true}});
+    let config = json!({"version": 1, "unknownNames": "pass", "steering": {"passCluster": "nowhere"}, "table": {"singleMachine": true}});
     let program = ServeProcess::start_with(&objects, &config).await;
     let directory = tempdir().unwrap();
     let envoy = sidecar(&directory, &program, &[]).start().await.unwrap();
