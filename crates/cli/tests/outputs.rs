@@ -271,10 +271,13 @@ fn a_bootstrap_of_a_server_has_the_schema_of_its_module() -> TestResult {
         let text = workdir.compile_without_objects(&shop(), &with_server(&["--module", module]))?;
         Ok::<_, anyhow::Error>(yaml_documents(&text)?.remove(0)["node"]["metadata"].clone())
     };
-    assert_eq!(node(&module())?, json!({"NAMESPACE": "shop", "BYNAME_SCHEMA": format!("{VERSION}.{MINOR}")}));
+    assert_eq!(
+        node(&module())?,
+        json!({"NAMESPACE": "shop", "BYNAME_SCHEMA": format!("{VERSION}.{MINOR}"), "BYNAME_UNKNOWN_NAMES": "refuse"})
+    );
     let older = repository().join("tests/fixtures/last-release/byname.wasm").display().to_string();
     for module in [older.as_str(), "/nonexistent/byname.wasm"] {
-        assert_eq!(node(module)?, json!({"NAMESPACE": "shop"}), "{module}");
+        assert_eq!(node(module)?, json!({"NAMESPACE": "shop", "BYNAME_UNKNOWN_NAMES": "refuse"}), "{module}");
     }
     let output = workdir.run(&with_server(&["-n", "shop", "--module", "README.md"]))?;
     let says = String::from_utf8(output.stderr)?;
@@ -291,7 +294,7 @@ fn a_bootstrap_of_a_server_describes_the_pod() -> TestResult {
     let expected = json!({
         "id": "checkout-6d5f9c7b8d-pt4m6.shop",
         "cluster": "shop",
-        "metadata": {"NAMESPACE": "shop", "NODE_NAME": "node-1"},
+        "metadata": {"NAMESPACE": "shop", "NODE_NAME": "node-1", "BYNAME_UNKNOWN_NAMES": "refuse"},
         "locality": {"zone": "eu-a"},
     });
     assert_eq!(node, expected);
