@@ -22,7 +22,7 @@ pub enum StandIn {
     Python,
     /// curl.
     Curl,
-    /// openssl.
+    /// openssl, a shell, and what the examples' scripts call.
     Openssl,
     /// iptables.
     Iptables,
@@ -127,7 +127,7 @@ fn python(root: &Rootfs) -> Result<()> {
 }
 
 fn openssl(root: &Rootfs) -> Result<()> {
-    ["openssl", "sh"].iter().try_for_each(|command| root.command(command))?;
+    ["chmod", "mv", "openssl", "sh"].iter().try_for_each(|command| root.command(command))?;
     let said = run("openssl", &["version", "-d"])?;
     let directory = Path::new(said.split('"').nth(1).context("openssl says where its files are")?);
     // Debian's file is a link.
