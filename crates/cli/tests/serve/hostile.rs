@@ -240,6 +240,8 @@ enum Attack {
     NeverAskedFor,
     TenThousandMessages,
     EndsAtOnce,
+    /// Not one of [`ATTACKS`]: Envoy does as it is told.
+    EverythingRemoved,
 }
 
 const ATTACKS: [Attack; 10] = [
@@ -295,6 +297,10 @@ impl Attack {
                 (0..10_000).map(removed).collect()
             }
             Self::EndsAtOnce => vec![],
+            Self::EverythingRemoved => {
+                let names = ["byname", PAYMENTS].map(str::to_owned).to_vec();
+                vec![DeltaDiscoveryResponse { removed_resources: names, ..response("1", vec![]) }]
+            }
         }
     }
 }
@@ -346,28 +352,48 @@ impl AggregatedDiscoveryService for HostileServer {
     }
 }
 
-/// Whoever a sidecar takes its configuration from can steer it, and can take away every cluster. What it cannot do is to end
-/// the process, or to keep a good server from being heard afterwards.
+/// Leads Envoy to a hostile server, until it has asked for something and got its answer.
+async fn attack(world: &World, attack: Attack) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let attacked = Arc::new(AtomicUsize::new(0));
+    let service = AggregatedDiscoveryServiceServer::new(HostileServer { attack, attacked: Arc::clone(&attacked) });
+    let server = tonic::transport::Server::builder().add_service(service);
+    let server = tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    world.network.lead_to(&[port]);
+    world.network.end_connections();
+    eventually("Envoy asks the hostile server", async || attacked.load(Ordering::Relaxed) > 0).await;
+    sleep(Duration::from_secs(1)).await;
+    server.abort();
+}
+
+/// Leads Envoy to the good server again, whose change has to arrive.
+async fn recover(world: &World, upstream: usize) {
+    world.network.lead_to(&[world.servers[0].port]);
+    world.network.end_connections();
+    world.change(upstream);
+    world.eventually_answers(upstream).await;
+}
+
+/// Whoever a sidecar takes its configuration from can steer it. What it cannot do is to end the process, or to keep a good server from
+/// being heard afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn envoy_outlives_a_hostile_server() {
     let world = World::start(1).await;
-    for (number, attack) in ATTACKS.into_iter().enumerate() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let attacked = Arc::new(AtomicUsize::new(0));
-        let service = AggregatedDiscoveryServiceServer::new(HostileServer { attack, attacked: Arc::clone(&attacked) });
-        let server = tonic::transport::Server::builder().add_service(service);
-        let server = tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
-        world.network.lead_to(&[port]);
-        world.network.end_connections();
-        eventually("Envoy asks the hostile server", async || attacked.load(Ordering::Relaxed) > 0).await;
-        sleep(Duration::from_secs(1)).await;
-        assert_eq!(ask(&world.envoy, "payments").await.status, 200, "{attack:?}");
-        world.network.lead_to(&[world.servers[0].port]);
-        world.network.end_connections();
-        server.abort();
-        world.change((number + 1) % 2);
-        world.eventually_answers((number + 1) % 2).await;
+    for (number, one) in ATTACKS.into_iter().enumerate() {
+        attack(&world, one).await;
+        assert_eq!(ask(&world.envoy, "payments").await.status, 200, "{one:?}");
+        recover(&world, (number + 1) % 2).await;
     }
     world.end_with_refusals().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_recovers_when_everything_was_removed() {
+    let world = World::start(1).await;
+    attack(&world, Attack::EverythingRemoved).await;
+    let reply = ask(&world.envoy, "payments").await;
+    assert!(reply.said("upstream") != "one", "nothing was removed: {}", reply.body);
+    recover(&world, 1).await;
+    assert_eq!(world.envoy.admin("/ready").await.unwrap().status, 200);
 }
