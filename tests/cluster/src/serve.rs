@@ -64,19 +64,40 @@ fn address(host: &str, port: &Value) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
+/// What the server answers at this path.
+fn monitor(path: &str) -> Result<String> {
+    run("curl", &["-sf", "-m", "5", &format!("http://{MONITOR}{path}")], None)
+}
+
 impl Serve {
-    /// Starts it with a kubeconfig, and waits until it is ready.
+    /// Starts it with a kubeconfig for whoever connects, and waits until it is ready.
     ///
     /// # Errors
     /// If it does not start, with the tail of its log.
     pub fn start(kubeconfig: &Path) -> Result<Self> {
+        Self::start_with(kubeconfig, &["--insecure"])
+    }
+
+    /// The same with the arguments that say who may connect.
+    ///
+    /// # Errors
+    /// If it does not start, with the tail of its log.
+    pub fn start_with(kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut command = Command::new(byname_program()?);
-        command.args(["serve", "--insecure", "--listen", &format!("127.0.0.1:{PORT}"), "--monitor", MONITOR]);
+        command.args(["serve", "--listen", &format!("127.0.0.1:{PORT}"), "--monitor", MONITOR]).args(arguments);
         command.arg("--module").arg(repository().join("target/byname.wasm")).arg("--kubeconfig").arg(kubeconfig);
         let mut part = Part::spawn(command, "serve", directory.path())?;
-        part.wait_until(|_| run("curl", &["-sf", "-m", "2", &format!("http://{MONITOR}/readyz")], None).is_ok())?;
+        part.wait_until(|_| monitor("/readyz").is_ok())?;
         Ok(Self { part, _directory: directory })
+    }
+
+    /// The streams, a line each.
+    ///
+    /// # Errors
+    /// If the process does not answer.
+    pub fn streams(&self) -> Result<String> {
+        monitor("/debug/streams")
     }
 
     /// The value of the metric `byname_serve_NAME`.
@@ -92,7 +113,7 @@ impl Serve {
     /// # Errors
     /// If the process does not answer.
     pub fn versions(&self, node: &str) -> Result<BTreeMap<(String, String), String>> {
-        let text = run("curl", &["-sf", "-m", "5", &format!("http://{MONITOR}/debug/resources?node={node}")], None)?;
+        let text = monitor(&format!("/debug/resources?node={node}"))?;
         let line = |line: &str| {
             let mut words = line.split('\t').skip(1).map(str::to_owned);
             let (kind, name, version) = (words.next()?, words.next()?, words.next()?);

@@ -8,15 +8,13 @@
     reason = "a test that cannot go on fails"
 )]
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use byname_cluster::{Cluster, ClusterOptions, LoadedEnvoy, Part, byname_program, eventually, run};
+use byname_cluster::{Cluster, ClusterOptions, LoadedEnvoy, Serve, byname_program, eventually, run};
 use byname_test_support::{Envoy, Shell, console, kubectl_binary, repository};
 use serde_json::json;
 use tempfile::TempDir;
-
-const MONITOR: &str = "127.0.0.1:9903";
 
 /// Runs the README's commands in a copy of the repository's examples, which holds the files that they write.
 fn apply_example(cluster: &Cluster) -> Result<TempDir> {
@@ -43,19 +41,11 @@ fn apply_example(cluster: &Cluster) -> Result<TempDir> {
 }
 
 /// The server of the example, outside its pod: with the same arguments and the same permissions.
-fn serve(cluster: &Cluster, files: &Path) -> Result<Part> {
-    let mut command = Command::new(byname_program()?);
+fn serve(cluster: &Cluster, files: &Path) -> Result<Serve> {
     let file = |name: &str| files.join(name).display().to_string();
-    command
-        .args(["serve", "--listen", "127.0.0.1:18000", "--monitor", MONITOR, "--identity", "token"])
-        .args(["--tls-cert-file", &file("tls.crt"), "--tls-private-key-file", &file("tls.key")])
-        .arg("--module")
-        .arg(repository().join("target/byname.wasm"))
-        .arg("--kubeconfig")
-        .arg(cluster.service_account("byname-system", "byname")?);
-    let mut part = Part::spawn(command, "serve", files)?;
-    part.wait_until(|_| run("curl", &["-sf", "-m", "2", &format!("http://{MONITOR}/readyz")], None).is_ok())?;
-    Ok(part)
+    let (certificate, key) = (file("tls.crt"), file("tls.key"));
+    let tls = ["--identity", "token", "--tls-cert-file", &certificate, "--tls-private-key-file", &key];
+    Serve::start_with(&cluster.service_account("byname-system", "byname")?, &tls)
 }
 
 /// The sidecar of the example with a token for this audience.
@@ -126,14 +116,15 @@ fn a_pod_needs_a_token_and_no_permission() -> Result<()> {
     let server = serve(&cluster, files.path())?;
     let (envoy, _directory) = sidecar(&cluster, files.path(), &["--audience", "byname"])?;
     eventually("the name is reached", || Ok(envoy.ask("web")?.starts_with("200 shop/web")))
-        .with_context(|| format!("{}\n{}", server.tail(), cluster.tails()))?;
-    let streams = run("curl", &["-sf", "-m", "5", &format!("http://{MONITOR}/debug/streams")], None)?;
+        .with_context(|| format!("{}\n{}", server.part.tail(), cluster.tails()))?;
+    let streams = server.streams()?;
     ensure!(streams.contains("namespace=shop"), "{streams}");
     drop(envoy);
 
     // A token for the API is not one for byname: whoever gets it from a pod learns nothing by it.
     let (envoy, _directory) = sidecar(&cluster, files.path(), &[])?;
-    eventually("the token is refused", || Ok(server.log().contains("refused "))).with_context(|| server.tail())?;
+    eventually("the token is refused", || Ok(server.part.log().contains("refused ")))
+        .with_context(|| server.part.tail())?;
     ensure!(envoy.ask("web")?.starts_with("503"), "{}", envoy.ask("web")?);
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! A client of delta xDS that says what a test wants it to say, which no Envoy would.
 
 use std::{
-    collections::HashMap,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -9,92 +8,42 @@ use std::{
 };
 
 use byname_test_support::tls::ClientTls;
+pub(crate) use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse as DeltaResponse;
+use envoy_types::pb::{
+    envoy::{
+        config::core::v3::Node,
+        service::discovery::v3::{
+            DeltaDiscoveryRequest as DeltaRequest, Resource,
+            aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+        },
+    },
+    google::{
+        protobuf::{Struct, Value, value::Kind},
+        rpc,
+    },
+};
+use futures_util::stream::unfold;
 use hyper::{Request, Response, body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use prost::Message;
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
-use tonic::{Status, Streaming, body::Body, client::Grpc, metadata::MetadataMap};
-use tonic_prost::ProstCodec;
+use tonic::{Status, Streaming, body::Body, metadata::MetadataMap};
 
-const METHOD: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) const FILTER: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
 pub(crate) const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 pub(crate) const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct DeltaRequest {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) node: Option<Node>,
-    #[prost(string, tag = "2")]
-    pub(crate) type_url: String,
-    #[prost(string, repeated, tag = "3")]
-    pub(crate) subscribe: Vec<String>,
-    #[prost(map = "string, string", tag = "5")]
-    pub(crate) initial_versions: HashMap<String, String>,
-    #[prost(string, tag = "6")]
-    pub(crate) nonce: String,
-    #[prost(message, optional, tag = "7")]
-    pub(crate) error: Option<ErrorDetail>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct ErrorDetail {
-    #[prost(int32, tag = "1")]
-    pub(crate) code: i32,
-    #[prost(string, tag = "2")]
-    pub(crate) message: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Node {
-    #[prost(string, tag = "1")]
-    pub(crate) id: String,
-    #[prost(message, optional, tag = "3")]
-    pub(crate) metadata: Option<prost_types::Struct>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct DeltaResponse {
-    #[prost(message, repeated, tag = "2")]
-    pub(crate) resources: Vec<Resource>,
-    #[prost(string, tag = "4")]
-    pub(crate) type_url: String,
-    #[prost(string, tag = "5")]
-    pub(crate) nonce: String,
-    #[prost(string, repeated, tag = "6")]
-    pub(crate) removed: Vec<String>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Resource {
-    #[prost(string, tag = "1")]
-    pub(crate) version: String,
-    #[prost(message, optional, tag = "2")]
-    pub(crate) resource: Option<Any>,
-    #[prost(string, tag = "3")]
-    pub(crate) name: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Any {
-    #[prost(bytes = "vec", tag = "2")]
-    pub(crate) value: Vec<u8>,
-}
-
-impl Resource {
-    /// The resource's bytes, with a replacement for what is no text.
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.resource.as_ref().unwrap().value).into_owned()
-    }
+/// The resource's bytes, with a replacement for what is no text.
+pub(crate) fn text(resource: &Resource) -> String {
+    String::from_utf8_lossy(&resource.resource.as_ref().unwrap().value).into_owned()
 }
 
 /// A node with these texts as its metadata.
 pub(crate) fn node(id: &str, metadata: &[(&str, &str)]) -> Node {
-    let value = |text: &str| prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(text.to_owned())) };
+    let value = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
     let fields = metadata.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
-    Node { id: id.to_owned(), metadata: Some(prost_types::Struct { fields }) }
+    Node { id: id.to_owned(), metadata: Some(Struct { fields }), ..Node::default() }
 }
 
 /// How a client connects, and what it sends beside its messages.
@@ -135,26 +84,23 @@ impl XdsClient {
         };
         let sender = sender.map_err(|error| failed(&error))?;
         let (requests, waiting) = mpsc::unbounded_channel();
-        let mut client = Grpc::with_origin(Http2(sender), "http://serve".parse().unwrap());
-        client.ready().await.map_err(|error| failed(&error))?;
+        let mut client = AggregatedDiscoveryServiceClient::with_origin(Http2(sender), "http://serve".parse().unwrap());
         let mut headers = hyper::HeaderMap::new();
         for (name, value) in &dial.headers {
             headers.append(*name, hyper::header::HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let stream = Requests(waiting);
+        let stream = unfold(waiting, async |mut waiting| waiting.recv().await.map(|request| (request, waiting)));
         let request =
             tonic::Request::from_parts(MetadataMap::from_headers(headers), tonic::Extensions::default(), stream);
-        let path = METHOD.parse().unwrap();
         // A server that answers with headers only after the first request must get one.
         let hello = DeltaRequest {
             node: Some(node),
             type_url: FILTER.to_owned(),
-            subscribe: vec!["byname".to_owned()],
+            resource_names_subscribe: vec!["byname".to_owned()],
             ..DeltaRequest::default()
         };
         requests.send(hello).unwrap();
-        let codec = ProstCodec::<DeltaRequest, DeltaResponse>::default();
-        let answer = timeout(PATIENCE, client.streaming(request, path, codec)).await.expect("an answer in time")?;
+        let answer = timeout(PATIENCE, client.delta_aggregated_resources(request)).await.expect("an answer in time")?;
         Ok(Self { requests, responses: answer.into_inner() })
     }
 
@@ -163,8 +109,8 @@ impl XdsClient {
     }
 
     pub(crate) fn subscribe(&mut self, type_url: &str, names: &[&str]) {
-        let subscribe = names.iter().map(ToString::to_string).collect();
-        self.send(DeltaRequest { type_url: type_url.to_owned(), subscribe, ..DeltaRequest::default() });
+        let resource_names_subscribe = names.iter().map(ToString::to_string).collect();
+        self.send(DeltaRequest { type_url: type_url.to_owned(), resource_names_subscribe, ..DeltaRequest::default() });
     }
 
     /// The next message, which is not acknowledged yet.
@@ -188,15 +134,18 @@ impl XdsClient {
     }
 
     pub(crate) fn ack(&mut self, message: &DeltaResponse) {
-        let (type_url, nonce) = (message.type_url.clone(), message.nonce.clone());
-        self.send(DeltaRequest { type_url, nonce, ..DeltaRequest::default() });
+        self.send(answer_to(message));
     }
 
     pub(crate) fn nack(&mut self, message: &DeltaResponse, reason: &str) {
-        let (type_url, nonce) = (message.type_url.clone(), message.nonce.clone());
-        let error = Some(ErrorDetail { code: 3, message: reason.to_owned() });
-        self.send(DeltaRequest { type_url, nonce, error, ..DeltaRequest::default() });
+        let error_detail = Some(rpc::Status { code: 3, message: reason.to_owned(), ..rpc::Status::default() });
+        self.send(DeltaRequest { error_detail, ..answer_to(message) });
     }
+}
+
+fn answer_to(message: &DeltaResponse) -> DeltaRequest {
+    let (type_url, response_nonce) = (message.type_url.clone(), message.nonce.clone());
+    DeltaRequest { type_url, response_nonce, ..DeltaRequest::default() }
 }
 
 async fn handshake<T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static>(
@@ -221,15 +170,5 @@ impl tower::Service<Request<Body>> for Http2 {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         Box::pin(self.0.send_request(request))
-    }
-}
-
-struct Requests(mpsc::UnboundedReceiver<DeltaRequest>);
-
-impl futures_util::Stream for Requests {
-    type Item = DeltaRequest;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<DeltaRequest>> {
-        self.0.poll_recv(context)
     }
 }

@@ -5,13 +5,13 @@ use std::{fs, path::Path, process::Command, time::Duration};
 
 use byname_test_support::{Envoy, TestUpstream, kubernetes::KubernetesApi, repository};
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
     load::Load,
     network::{Condition, Network},
-    program::{ServeProcess, ask, eventually, service, slice},
+    program::{ServeProcess, ask, eventually, only_slice, service, slice},
 };
 
 const NAMES: [&str; 3] = ["payments", "orders", "web"];
@@ -41,7 +41,7 @@ impl World {
         api.list_in_pages_of(500);
         for name in NAMES {
             api.put(service(&format!("shop/{name}")));
-            api.put(endpoint(name, &upstreams[0]));
+            api.put(only_slice(&format!("shop/{name}"), &upstreams[0]));
         }
         let mut all = Vec::new();
         for address in addresses(&api) {
@@ -64,12 +64,12 @@ impl World {
     /// Adds a Service whose endpoint is the first upstream.
     pub(crate) fn add(&self, name: &str) {
         self.api.put(service(&format!("shop/{name}")));
-        self.api.put(endpoint(name, &self.upstreams[0]));
+        self.api.put(only_slice(&format!("shop/{name}"), &self.upstreams[0]));
     }
 
     /// Gives `payments` the other endpoint: 0 or 1.
     pub(crate) fn change(&self, upstream: usize) {
-        self.api.put(endpoint("payments", &self.upstreams[upstream]));
+        self.api.put(only_slice("shop/payments", &self.upstreams[upstream]));
     }
 
     async fn answers(&self, upstream: usize) -> bool {
@@ -104,13 +104,6 @@ impl World {
         assert!(requests > 100, "only {requests} requests");
         println!("{requests} requests, {} connections to servers", self.network.opened());
     }
-}
-
-/// The only EndpointSlice of a Service, so that a change replaces the endpoint in one step.
-fn endpoint(name: &str, upstream: &TestUpstream) -> Value {
-    let mut slice = slice(&format!("shop/{name}"), upstream, &json!({}));
-    slice["metadata"]["name"] = name.into();
-    slice
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,12 +8,13 @@ use byname_test_support::{
     kubernetes::KubernetesApi,
     tls::{TestCa, TestCertificate},
 };
+use envoy_types::pb::envoy::config::core::v3::Node;
 use serde_json::json;
 use tempfile::TempDir;
 use tonic::Code;
 
 use crate::{
-    client::{Dial, Node, XdsClient, node},
+    client::{Dial, XdsClient, node, text},
     program::{ServeProcess, eventually, service},
 };
 
@@ -34,7 +35,7 @@ pub(crate) async fn first(port: u16, node: Node, dial: &Dial) -> Result<String, 
         client.take().await
     };
     let message = answer.await.map_err(|status| (status.code(), status.message().to_owned()))?;
-    Ok(message.resources[0].text())
+    Ok(text(&message.resources[0]))
 }
 
 /// A directory with the files of a server, as Kubernetes mounts a Secret: through a symbolic link that is replaced.
@@ -142,7 +143,7 @@ async fn certificates_are_read_again_when_they_change() {
     program.wait_for_log("the certificate files changed").await;
     // A stream that is open stays.
     program.write(&[service("shop/web"), service("shop/more")]);
-    assert!(open.take().await.unwrap().resources[0].text().contains("shop/more"));
+    assert!(text(&open.take().await.unwrap().resources[0]).contains("shop/more"));
 }
 
 /// A token as the API issues it, but for its signature.

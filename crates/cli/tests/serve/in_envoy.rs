@@ -8,7 +8,7 @@ use std::{
 use byname_test_support::{Envoy, TestUpstream};
 use serde_json::{Value, json};
 
-use crate::program::{ServeProcess, ask, eventually, service, service_with, slice, slices};
+use crate::program::{ServeProcess, ask, assert_nothing_is_refused, eventually, service, service_with, slice, slices};
 
 const PAYMENTS: &str = "outbound|80||payments.shop.svc.cluster.local";
 const FILTER: &str = "extension_config_discovery.http_filter.byname.";
@@ -30,14 +30,6 @@ async fn eventually_answers(envoy: &Envoy, authority: &str, upstream: &str) {
         reply.status == 200 && reply.said("upstream") == upstream
     })
     .await;
-}
-
-/// Checks that Envoy took all that it was sent.
-async fn assert_nothing_is_refused(program: &ServeProcess, envoy: &Envoy) {
-    assert_eq!(envoy.stat("control_plane.connected_state").await.unwrap(), 1);
-    let refused = envoy.stats("update_rejected").await.unwrap();
-    assert!(refused.values().all(|count| *count == 0), "{refused:?}");
-    assert!(!program.log().contains(" refused "), "{}", program.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -292,3 +292,19 @@ pub(crate) fn slice(name: &str, upstream: &TestUpstream, endpoint: &Value) -> Va
         "endpoints": [all],
     })
 }
+
+/// Checks that Envoy took all that it was sent.
+pub(crate) async fn assert_nothing_is_refused(program: &ServeProcess, envoy: &Envoy) {
+    assert_eq!(envoy.stat("control_plane.connected_state").await.unwrap(), 1);
+    let refused = envoy.stats("update_rejected").await.unwrap();
+    assert!(refused.values().all(|count| *count == 0), "{refused:?}");
+    assert!(!program.log().contains(" refused "), "{}", program.log());
+}
+
+/// The only EndpointSlice of a Service, so that a change replaces the endpoint in one step.
+pub(crate) fn only_slice(name: &str, upstream: &TestUpstream) -> Value {
+    let mut slice = slice(name, upstream, &json!({}));
+    let (_, name) = name.split_once('/').unwrap();
+    slice["metadata"]["name"] = name.into();
+    slice
+}

@@ -2,9 +2,10 @@
 
 use byname_core::wire;
 use byname_test_support::{Envoy, TestUpstream};
+use envoy_types::pb::envoy::config::core::v3::Node;
 
 use crate::{
-    client::{FILTER, Node, XdsClient, node},
+    client::{FILTER, XdsClient, node, text},
     program::{ServeProcess, ask, eventually, service, slices},
 };
 
@@ -29,7 +30,7 @@ async fn a_module_gets_the_form_of_the_schema_that_it_tells() {
     {
         let mut client = XdsClient::open(program.port, telling(schema)).await;
         let message = client.take().await.unwrap();
-        let text = message.resources[0].text();
+        let text = text(&message.resources[0]);
         assert!(text.contains("\"shop/web\""), "{text}");
         assert_eq!(text.contains(MINOR), has_minor, "{schema:?}: {text}");
     }
@@ -40,11 +41,11 @@ async fn a_module_that_refuses_the_filter_gets_the_oldest_form() {
     let program = ServeProcess::start(&[service("shop/web")]).await;
     let mut client = XdsClient::open(program.port, telling(Some(&current()))).await;
     let message = client.next().await.unwrap();
-    assert!(message.resources[0].text().contains(MINOR));
+    assert!(text(&message.resources[0]).contains(MINOR));
     client.nack(&message, "Unable to create Wasm plugin byname");
     let oldest = client.next().await.unwrap();
     assert_eq!((&*oldest.type_url, &*oldest.resources[0].name), (FILTER, "byname"));
-    assert!(!oldest.resources[0].text().contains(MINOR));
+    assert!(!text(&oldest.resources[0]).contains(MINOR));
     assert_ne!(oldest.resources[0].version, message.resources[0].version);
     program
         .wait_for_log("refused filter byname: Unable to create Wasm plugin byname; it is sent in the oldest form")
@@ -52,7 +53,7 @@ async fn a_module_that_refuses_the_filter_gets_the_oldest_form() {
     client.ack(&oldest);
     // It stays with that form.
     program.write(&[service("shop/web"), service("shop/other")]);
-    let changed = client.take().await.unwrap().resources[0].text();
+    let changed = text(&client.take().await.unwrap().resources[0]);
     assert!(changed.contains("\"shop/other\"") && !changed.contains(MINOR), "{changed}");
     // One that refuses this form too gets it again when its content changes, and not before.
     let mut client = XdsClient::open(program.port, telling(None)).await;
@@ -60,7 +61,7 @@ async fn a_module_that_refuses_the_filter_gets_the_oldest_form() {
     client.nack(&message, "a text without bounds: 1");
     program.wait_for_log("refused filter byname: a text without bounds: 1; Envoy keeps its last known good one").await;
     program.write(&[service("shop/web")]);
-    assert!(client.take().await.unwrap().resources[0].text().contains("\"shop/web\""));
+    assert!(text(&client.take().await.unwrap().resources[0]).contains("\"shop/web\""));
     for (reason, wanted) in [("module", 1.0), ("other", 1.0), ("invalid", 0.0)] {
         let name = format!("rejections_total{{type=\"filter\",reason=\"{reason}\"}}");
         assert_eq!(program.metric(&name).await, wanted, "{reason}");

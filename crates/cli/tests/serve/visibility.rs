@@ -10,7 +10,7 @@ use byname_test_support::{SeededRandom, kubernetes::KubernetesApi};
 use serde_json::{Value, json};
 
 use crate::{
-    client::{CLUSTER, DeltaResponse, ENDPOINTS, FILTER, XdsClient, node},
+    client::{CLUSTER, DeltaResponse, ENDPOINTS, FILTER, XdsClient, node, text},
     program::{ServeProcess, service_with},
 };
 
@@ -73,9 +73,9 @@ struct Told(BTreeMap<(String, String), String>);
 impl Told {
     fn take(&mut self, message: &DeltaResponse) {
         for resource in &message.resources {
-            self.0.insert((message.type_url.clone(), resource.name.clone()), resource.text());
+            self.0.insert((message.type_url.clone(), resource.name.clone()), text(resource));
         }
-        for name in &message.removed {
+        for name in &message.removed_resources {
             self.0.remove(&(message.type_url.clone(), name.clone()));
         }
     }
@@ -145,7 +145,7 @@ impl Round {
     /// Fails if a message tells the caller of what it does not see.
     fn check(&self, caller: &'static str, message: &DeltaResponse, place: &str) {
         for resource in &message.resources {
-            let text = format!("{} {}", resource.name, resource.text());
+            let text = format!("{} {}", resource.name, text(resource));
             for (number, (name, seen_by)) in self.services.iter().enumerate() {
                 let short = name.split_once('/').unwrap().1;
                 let address = format!("10.9.0.{}", short.trim_matches(['s', 'x']).parse::<usize>().unwrap() + 1);
@@ -233,7 +233,7 @@ async fn nothing_hidden_is_sent(default: &'static str) {
             while let Some(message) = client.take_within(QUIET).await {
                 round.check(caller, &message, &place);
                 told.take(&message);
-                changes += message.resources.len() + message.removed.len();
+                changes += message.resources.len() + message.removed_resources.len();
             }
             round.check_all(caller, told, &format!("{place}\n{}", program.log()));
         }
