@@ -4,10 +4,11 @@
 //! and [`Config::local_reply`] words a refusal. This module is the top of the crate: it may use every other module, and no
 //! other module may use it. It has no rules of its own for names or for steering.
 
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use crate::{
     balance::Ticket,
+    discovery::{Discovery, StreamAction},
     limits::MAX_FIRST_READS,
     names::{Caller, may_have_port},
     report::{Decision, LocalReply, trace_line},
@@ -51,6 +52,7 @@ pub struct Config {
     trace_response_header: Option<Box<str>>,
     access_log: bool,
     counted_services: usize,
+    discovery: Option<Box<Discovery>>,
 }
 
 impl Config {
@@ -210,6 +212,43 @@ impl Config {
         let zone = &self.table.policy().zone;
         let request = PlanRequest { request, zone, identity: self.caller.identity, chooser, trace };
         self.steering.plan(resolution, request, plan);
+    }
+
+    /// What the table is filled by, where a server fills it when requests need it.
+    #[must_use]
+    pub fn discovery(&self) -> Option<&Discovery> {
+        self.discovery.as_deref()
+    }
+
+    /// What the table is filled by, and the table.
+    pub fn discover(&mut self) -> Option<(&mut Discovery, &mut Table)> {
+        self.discovery.as_deref_mut().map(|discovery| (discovery, &mut self.table))
+    }
+
+    /// Asks the server for what a request needs whose reason is [`Reason::Unanswered`]. Returns whether the request may wait; else it has to
+    /// be decided as it is. `id` tells the request from others, and `since` is when it first asked, in milliseconds.
+    #[cold]
+    #[inline(never)]
+    pub fn ask(
+        &mut self,
+        request: Request<'_>,
+        (id, since): (u32, u64),
+        now: u64,
+        actions: &mut Vec<StreamAction>,
+    ) -> bool {
+        let keys = resolve::unanswered_keys(&self.table, &self.caller, request);
+        self.discover().is_some_and(|(discovery, table)| discovery.ask(now, (id, since), keys, table, actions))
+    }
+
+    /// Goes on from an `earlier` configuration, whose stream has ended: this one knows what that one was told, and decides the requests
+    /// that wait.
+    pub fn go_on(&mut self, earlier: &mut Self, now: u64) {
+        if self.caller.namespace() != earlier.caller.namespace() {
+            return;
+        }
+        if let (Some(discovery), Some(before)) = (&mut self.discovery, earlier.discovery.take()) {
+            discovery.go_on(*before, &mut earlier.table, &mut self.table, now);
+        }
     }
 
     /// Records the end of a request that was decided here. `status` is its HTTP status; `None` where the client went away first, or

@@ -11,7 +11,7 @@
 //! config                     the whole configuration: read, resolve, plan
 //!   report                   what people see of a decision: local reply, access log, trace
 //!     steer                  from a resolution to a cluster, an endpoint, an authority
-//!       resolve | balance    what a name resolves to | which endpoint is chosen
+//!       resolve | balance | discovery   what a name resolves to | which endpoint is chosen | what a server is asked for
 //!         table              what is known of the cluster, compiled for one caller
 //!           policy           the rules of a configuration
 //!             wire           the pushed JSON, how it is read, errors that name the field
@@ -31,6 +31,7 @@ extern crate alloc;
 mod balance;
 mod collections;
 mod config;
+mod discovery;
 pub mod limits;
 mod names;
 mod policy;
@@ -44,6 +45,7 @@ pub mod wire;
 pub use balance::{Balance, Env, Events, FakeEnv, Ticket, next_random};
 pub use collections::{HashMap, hash_bytes, hash_words};
 pub use config::{Config, ConfigReading, Defaults, DestinationPort, ReadingStep, ServicesLeftOut};
+pub use discovery::{Counts, Discovery, StreamAction, StreamNode};
 pub use names::{
     Authority, AuthorityError, Caller, Candidate, EndpointLabel, Host, Name, NameError, NamespacedName, Resolver,
     SearchPath, SearchedName, is_label, is_special,
@@ -52,5 +54,5 @@ pub use policy::is_refused_target;
 pub use report::{Decision, LocalReply};
 pub use resolve::{Destination, Pass, Reason, Refusal, Request, Resolution, Route, Scheme, Trace, trace};
 pub use steer::{Chooser, Plan, Steering};
-pub use table::{Choice, Missing, Service, ServicePort, ServiceSpec, Table, UpstreamProtocol};
+pub use table::{Choice, Key, Missing, Service, ServicePort, ServiceSpec, Table, UpstreamProtocol};
 pub use wire::{FieldError, FieldErrorType, FieldErrors, FieldPath};

@@ -17,6 +17,8 @@ pub const MAX_NDOTS: u8 = 15;
 pub const MAX_SEARCH_DOMAINS: usize = 32;
 /// Aliases followed for one request.
 pub const MAX_ALIAS_HOPS: usize = 10;
+/// What a server is asked for on behalf of one request.
+pub const MAX_REQUEST_KEYS: usize = 64;
 /// Fallbacks followed for one request.
 pub const MAX_FALLBACK_HOPS: usize = 4;
 /// Entries of `externalNames.allow`.
@@ -25,6 +27,20 @@ pub const MAX_ALLOWED_HOSTS: usize = 1_024;
 pub const MAX_ALLOWED_PORTS: usize = 64;
 /// Entries of `externalNames.grants`.
 pub const MAX_GRANTS: usize = 4_096;
+/// Keys that one stream to a server is subscribed to: Services and addresses. The least missed go first.
+pub const MAX_KEYS: usize = 20_000;
+/// How long a request waits for a server.
+pub const MAX_WAIT_MILLISECONDS: u64 = 300;
+/// Requests of one VM that wait for a server.
+pub const MAX_WAITING_REQUESTS: usize = 1_000;
+/// A message of a server.
+pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
+/// The version of a resource in a message of a server.
+pub const MAX_VERSION_BYTES: usize = 64;
+/// Between two looks at which keys are used.
+pub const SWEEP_MILLISECONDS: u64 = 10 * 60_000;
+/// Looks that find a key unused before it is unsubscribed.
+pub const MAX_UNUSED_SWEEPS: u8 = 3;
 /// Bytes of a configuration that are read in one slice.
 pub const SLICE_BYTES: usize = 64 << 10;
 /// Attempts to read a first configuration without the Services that cannot be taken.

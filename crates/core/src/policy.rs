@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 
 use crate::{
     names::Locality,
-    wire::{self, FieldErrors, SteeringMode, UnknownNames},
+    wire::{self, FieldErrors, OnTimeout, SteeringMode, UnknownNames},
 };
 
 mod external_names;
@@ -35,6 +35,8 @@ pub(crate) struct Policy {
     /// The cluster domain.
     pub(crate) zone: Box<str>,
     pub(crate) unknown_names: UnknownNames,
+    /// What becomes of names that the server has not answered.
+    pub(crate) on_timeout: OnTimeout,
     /// `table.singleMachine`: loopback and link-local endpoints are kept.
     pub(crate) single_machine: bool,
     pub(crate) caller: Locality,
@@ -57,6 +59,7 @@ impl Policy {
         Self {
             zone,
             unknown_names: wire.unknown_names,
+            on_timeout: wire.server.as_ref().map(|server| server.on_timeout).unwrap_or_default(),
             single_machine: wire.table.single_machine,
             caller,
             steering_mode: wire.steering.by,

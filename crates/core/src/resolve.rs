@@ -7,7 +7,12 @@
 //!
 //! It may use `table` and everything below it. It never chooses one endpoint of several and knows nothing of Envoy's clusters.
 
-use crate::{names::Caller, table::Table};
+use alloc::vec::Vec;
+
+use crate::{
+    names::Caller,
+    table::{Key, Table},
+};
 
 mod alias;
 mod fallback;
@@ -32,5 +37,17 @@ pub(crate) fn resolve<'t>(
     request: Request<'_>,
     trace: Option<&mut Trace>,
 ) -> Resolution<'t> {
-    walk_state::Walk::new(table, caller, trace).resolve(request)
+    let mut walk = walk_state::Walk::new(table, caller, trace);
+    let resolution = walk.resolve(request);
+    walk.conclude(resolution)
+}
+
+/// What a server has to answer before it is known what `request` resolves to.
+#[must_use]
+#[inline(never)]
+pub(crate) fn unanswered_keys(table: &Table, caller: &Caller, request: Request<'_>) -> Vec<Key> {
+    let mut walk = walk_state::Walk::new(table, caller, None);
+    walk.unsure.keys = Some(Vec::new());
+    let _ = walk.resolve(request);
+    walk.unsure.keys.unwrap_or_default()
 }

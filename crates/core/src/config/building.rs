@@ -2,7 +2,7 @@
 
 use core::mem::take;
 
-use alloc::string::String;
+use alloc::{boxed::Box, string::String};
 
 use super::{
     Config, Defaults, DestinationPort, ServicesLeftOut,
@@ -11,6 +11,7 @@ use super::{
     services::ServiceReader,
 };
 use crate::{
+    discovery::Discovery,
     limits::MAX_COUNTED_SERVICES,
     names::Locality,
     policy::Policy,
@@ -74,8 +75,22 @@ impl Building {
             trace_response_header,
             access_log: wire.access_log,
             counted_services,
+            discovery: None,
         };
-        Self { config, errors }
+        let mut building = Self { config, errors };
+        building.begin_discovery(wire.server.as_ref());
+        building
+    }
+
+    /// A server fills the table when requests need it. A gateway that passes everything on needs none.
+    fn begin_discovery(&mut self, server: Option<&wire::Server>) {
+        if let Some(server) = server {
+            let discovery = Discovery::compile(server, &mut self.errors);
+            if !self.config.is_passive {
+                self.config.table.fill_on_demand();
+                self.config.discovery = Some(Box::new(discovery));
+            }
+        }
     }
 
     /// Puts a Service into the table. A gateway that passes everything on needs none.

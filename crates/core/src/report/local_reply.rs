@@ -32,7 +32,7 @@ fn statuses(refusal: Refusal) -> (u16, u8) {
         Refusal::BadAuthority => (400, 3),
         Refusal::AliasDenied => (403, 7),
         Refusal::NameNotFound | Refusal::PortNotFound => (404, 5),
-        Refusal::NoEndpoints => (503, 14),
+        Refusal::NoEndpoints | Refusal::Unanswered => (503, 14),
         Refusal::AliasLoop => (508, 9),
     }
 }
@@ -57,7 +57,12 @@ impl LocalReply {
 fn write_tried(body: &mut String, refusal: Refusal, trace: &Trace) {
     let steps = || trace.steps.iter();
     let is_alias = steps().any(|step| matches!(step, Step::Hop { .. }));
-    if refusal == Refusal::NameNotFound && !is_alias {
+    if refusal == Refusal::Unanswered {
+        body.push_str("the server has not answered for");
+        for name in steps().filter_map(Step::unanswered) {
+            let _ = write!(body, " {name}");
+        }
+    } else if refusal == Refusal::NameNotFound && !is_alias {
         body.push_str("none of these names exists:");
         for step in steps() {
             if let Step::Candidate { name, outcome, .. } = step
@@ -103,6 +108,9 @@ fn next_step(refusal: Refusal, trace: &Trace) -> &'static str {
             "point the alias to another target: no configuration can allow this one"
         }
         (Refusal::AliasDenied, _) => "add the host and port to externalNames.allow, or correct the alias",
+        (Refusal::Unanswered, _) => {
+            "retry; if it stays, check that byname serve runs and that this sidecar can reach it"
+        }
         (Refusal::AliasLoop, _) => "correct the externalName of one of these Services",
         (Refusal::NoEndpoints, _) if trace.steps.iter().any(Step::lacks_node) => {
             "set NODE_NAME in the node's metadata, or caller.node in the configuration, as byname watch --pod does"

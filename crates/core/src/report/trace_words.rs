@@ -36,6 +36,8 @@ impl fmt::Display for Step {
                 };
                 write!(f, "{of} {because}: fallback {to} {outcome}")
             }
+            Self::Unanswered(key) => write!(f, "the server has not answered for {key}"),
+            Self::Waited { milliseconds } => write!(f, "waited {milliseconds} ms for the server"),
             Self::Subset { name, of, by_key } => {
                 let by = if *by_key { "the affinity key" } else { "weight" };
                 match &**name {
@@ -129,6 +131,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exists => f.write_str("exists"),
+            Self::Missing(missing) if missing.is_unsure() => write!(f, "is not known: {missing}"),
             Self::Missing(missing) if missing.lacks_readiness() => write!(f, "is not in DNS now: {missing}"),
             Self::Missing(missing) => write!(f, "does not exist: {missing}"),
             Self::Outside => f.write_str("is outside the cluster domain: may differ from DNS"),
@@ -226,6 +229,8 @@ impl fmt::Display for Missing {
             Self::NothingReady => "the Service is headless and has no ready endpoint",
             Self::BelowExternalName => "an ExternalName Service has no names below it",
             Self::PodAddress => "no endpoint has that address",
+            Self::Unanswered => "the server has not answered",
+            Self::Outdated => "the stream to the server that denied it has ended",
         })
     }
 }

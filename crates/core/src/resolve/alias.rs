@@ -8,6 +8,7 @@
 use super::{
     reason::{Reason, Refusal},
     resolution::{Destination, Pass, Resolution},
+    search::key_of,
     trace::{HopOutcome, PortOrigin, Step},
     walk_state::{FallbackCause, Next, RequestedPort, Visit, Walk},
 };
@@ -116,6 +117,7 @@ impl<'t> Walk<'t, '_> {
                 Err(Resolution::Pass(Pass { reason: Reason::NameNotFound, target }))
             }
             Lookup::Missing(missing) => {
+                self.note_missing(missing, || key_of(&name));
                 self.note_hop(service, alias, HopOutcome::Missing(missing));
                 match self.fallback_of_name(&name, missing, port) {
                     Some(Next::Match(matched, next_port)) => {

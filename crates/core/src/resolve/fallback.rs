@@ -11,7 +11,7 @@ use super::{
 use crate::{
     names::ClusterName,
     policy::{Fallback, FallbackTarget},
-    table::{Match, Missing},
+    table::{Key, Match, Missing},
     wire::Trigger,
 };
 
@@ -79,7 +79,10 @@ impl<'t> Walk<'t, '_> {
             FallbackTarget::Service(target) => {
                 match self.table.existing(target.namespace().as_bytes(), target.name().as_bytes()) {
                     Ok(service) => (FallbackOutcome::Inside, Some(Next::Match(Match::Service(service), port))),
-                    Err(missing) => (FallbackOutcome::Missing(missing), None),
+                    Err(missing) => {
+                        self.note_missing(missing, || Some(Key::Service(target.clone())));
+                        (FallbackOutcome::Missing(missing), None)
+                    }
                 }
             }
             FallbackTarget::Host(host) => {
@@ -93,7 +96,7 @@ impl<'t> Walk<'t, '_> {
 /// The trigger of a fallback for a Service that is missing in this way; `None` where it is not a Service that is missing.
 fn trigger_of(missing: Missing) -> Option<Trigger> {
     match missing {
-        Missing::Service => Some(Trigger::Missing),
+        Missing::Service | Missing::Unanswered | Missing::Outdated => Some(Trigger::Missing),
         Missing::NothingReady => Some(Trigger::NoEndpoints),
         _ => None,
     }

@@ -39,11 +39,13 @@ pub enum Reason {
     AliasLoop,
     /// The Service exists and has no usable endpoint.
     NoEndpoints,
+    /// The server has not said what the name resolves to.
+    Unanswered,
 }
 
 impl Reason {
     /// Every reason, at its [`Reason::index`].
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Service,
         Self::Endpoint,
         Self::Pod,
@@ -61,6 +63,7 @@ impl Reason {
         Self::AliasDenied,
         Self::AliasLoop,
         Self::NoEndpoints,
+        Self::Unanswered,
     ];
 
     /// The index of the reason in [`Reason::ALL`].
@@ -99,6 +102,7 @@ impl Reason {
             Self::AliasDenied => "alias_denied",
             Self::AliasLoop => "alias_loop",
             Self::NoEndpoints => "no_endpoints",
+            Self::Unanswered => "unanswered",
         }
     }
 }
@@ -124,6 +128,8 @@ pub enum Refusal {
     NoEndpoints,
     /// See [`Reason::AliasLoop`].
     AliasLoop,
+    /// See [`Reason::Unanswered`]; only where such requests are refused.
+    Unanswered,
 }
 
 impl Refusal {
@@ -137,6 +143,7 @@ impl Refusal {
             Self::PortNotFound => Reason::PortNotFound,
             Self::NoEndpoints => Reason::NoEndpoints,
             Self::AliasLoop => Reason::AliasLoop,
+            Self::Unanswered => Reason::Unanswered,
         }
     }
 }

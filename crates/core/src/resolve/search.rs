@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     limits::MAX_AUTHORITY_BYTES,
-    names::{Candidate, ClusterName, EndpointLabel, NamespacedName, RawAuthority, RawHost, SearchedName},
-    table::{Lookup, Match, Missing},
+    names::{Candidate, ClusterName, EndpointLabel, NamespacedName, RawAuthority, RawHost, SearchedName, parse_dashed},
+    table::{Address, Key, Lookup, Match, Missing},
 };
 
 /// What the candidates of a search were that do not exist.
@@ -74,7 +74,24 @@ impl<'t> Walk<'t, '_> {
         self.note(|| Step::Address { address, service: service.map(|service| service.spec.name.clone()) });
         match service {
             Some(service) => self.follow(Match::Service(service), port, Reason::ClusterIp),
-            None => Resolution::pass(Reason::IpLiteral),
+            None => {
+                self.note_address(address);
+                Resolution::pass(Reason::IpLiteral)
+            }
+        }
+    }
+
+    /// Notes what the server has to answer for an address that is no cluster IP in the table.
+    fn note_address(&mut self, address: IpAddr) {
+        match self.table.address_on_demand(address) {
+            Some(Ok(Address::ClusterIp(name))) => {
+                // The Service may have another address by now.
+                if let Err(missing) = self.table.existing(name.namespace().as_bytes(), name.name().as_bytes()) {
+                    self.note_missing(missing, || Some(Key::Service(name.clone())));
+                }
+            }
+            Some(Err(missing)) => self.note_missing(missing, || Some(Key::Address(address))),
+            Some(Ok(Address::Missing | Address::Pod)) | None => {}
         }
     }
 
@@ -135,6 +152,7 @@ impl<'t> Walk<'t, '_> {
                 self.note_candidate(candidate, Outcome::Missing(missing));
                 seen.may_exist |= missing == Missing::EndpointUnknown;
                 seen.lacks_readiness |= missing.lacks_readiness();
+                self.note_missing(missing, || key_of(&name));
                 if self.table.policy().fallbacks.is_empty() {
                     return ControlFlow::Continue(());
                 }
@@ -208,4 +226,12 @@ fn candidate_step(candidate: &Candidate<'_>, zone: &str, outcome: Outcome) -> St
     let mut storage = None;
     let service = candidate.below(zone, &mut storage).and_then(|name| NamespacedName::new(name.service_above()?));
     Step::Candidate { name: candidate.to_string().into(), service, outcome }
+}
+
+/// What the server has to answer for a name that the table does not have.
+pub(super) fn key_of(name: &ClusterName<'_>) -> Option<Key> {
+    match name.label(0) {
+        b"pod" => parse_dashed(name.text(2)).map(Key::Address),
+        _ => name.service_above().and_then(NamespacedName::new).map(Key::Service),
+    }
 }

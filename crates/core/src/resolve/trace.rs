@@ -87,6 +87,13 @@ pub enum Step {
     },
     /// The usable endpoints of the Service were looked up.
     Endpoints(EndpointsOutcome),
+    /// The server has not answered for a Service or an address.
+    Unanswered(Box<str>),
+    /// The request waited for the server's answers.
+    Waited {
+        /// How long.
+        milliseconds: u64,
+    },
     /// A subset of the Service was chosen.
     Subset {
         /// The name; empty for endpoints outside every subset.
@@ -281,6 +288,14 @@ impl Step {
     pub fn lacks_node(&self) -> bool {
         let Self::Endpoints(EndpointsOutcome::Known { choice, lack, .. }) = self else { return false };
         *choice == Choice::NodeUnknown && lack.is_none()
+    }
+
+    /// What the server has not answered for.
+    pub(crate) fn unanswered(&self) -> Option<&str> {
+        match self {
+            Self::Unanswered(key) => Some(key),
+            _ => None,
+        }
     }
 
     /// The whole name that the step tried.

@@ -5,12 +5,14 @@ use super::{
     resolution::{Destination, Resolution, Route, Upstream},
     trace::{PortOrigin, Step, Trace},
 };
+use alloc::{string::ToString, vec::Vec};
+
 use crate::{
-    limits::{MAX_ALIAS_HOPS, MAX_FALLBACK_HOPS},
+    limits::{MAX_ALIAS_HOPS, MAX_FALLBACK_HOPS, MAX_REQUEST_KEYS},
     names::Caller,
     policy::Fallback,
-    table::{AliasTarget, Match, Service, Table},
-    wire::UnknownNames,
+    table::{AliasTarget, Key, Match, Missing, Service, Table},
+    wire::{OnTimeout, UnknownNames},
 };
 
 /// One resolution under way.
@@ -18,7 +20,19 @@ pub(super) struct Walk<'t, 'w> {
     pub(super) table: &'t Table,
     pub(super) caller: &'w Caller,
     pub(super) visited: Visited<'t>,
+    pub(super) unsure: Unsure,
     trace: Option<&'w mut Trace>,
+}
+
+/// What a walk met that the server may still say otherwise.
+#[derive(Default)]
+pub(super) struct Unsure {
+    /// The server has not answered for something that comes before what was found.
+    is_unanswered: bool,
+    /// The server's answer is from before its stream ended.
+    is_outdated: bool,
+    /// What the server has to answer; `None` where nobody wants to know.
+    pub(super) keys: Option<Vec<Key>>,
 }
 
 /// The port and TLS that are asked for beside the name. Aliases and fallbacks may change them.
@@ -116,13 +130,50 @@ fn visit<'t, T>(visited: &mut [Option<&'t T>], item: &'t T) -> Visit {
 
 impl<'t, 'w> Walk<'t, 'w> {
     pub(super) fn new(table: &'t Table, caller: &'w Caller, trace: Option<&'w mut Trace>) -> Self {
-        Self { table, caller, visited: Visited::default(), trace }
+        Self { table, caller, visited: Visited::default(), unsure: Unsure::default(), trace }
     }
 
     /// Notes a step, which is made only where a trace was asked for.
     pub(super) fn note(&mut self, step: impl FnOnce() -> Step) {
         if let Some(trace) = &mut self.trace {
             trace.steps.push(step());
+        }
+    }
+
+    /// Notes that something is missing, if only the server knows whether it is.
+    #[inline]
+    pub(super) fn note_missing(&mut self, missing: Missing, key: impl FnOnce() -> Option<Key>) {
+        if missing.is_unsure() {
+            self.note_unsure(missing, key());
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_unsure(&mut self, missing: Missing, key: Option<Key>) {
+        self.unsure.is_unanswered |= missing == Missing::Unanswered;
+        self.unsure.is_outdated |= missing == Missing::Outdated;
+        let Some(key) = key else { return };
+        self.note(|| Step::Unanswered(key.to_string().into()));
+        if let Some(keys) = &mut self.unsure.keys
+            && keys.len() < MAX_REQUEST_KEYS
+            && !keys.contains(&key)
+        {
+            keys.push(key);
+        }
+    }
+
+    /// The resolution of a walk, unless the server may say otherwise. An outdated answer holds for a name that was found after it: known
+    /// names resolve while the server is away.
+    #[inline]
+    pub(super) fn conclude(&self, resolution: Resolution<'t>) -> Resolution<'t> {
+        let Unsure { is_unanswered, is_outdated, .. } = self.unsure;
+        if !is_unanswered && !(is_outdated && !matches!(resolution, Resolution::Route(_))) {
+            return resolution;
+        }
+        match self.table.policy().on_timeout {
+            OnTimeout::Pass => Resolution::pass(Reason::Unanswered),
+            OnTimeout::Refuse => Resolution::Refuse(Refusal::Unanswered),
         }
     }
 

@@ -4,13 +4,14 @@
 //! of an endpoint, which pod names are checked against. Inserting or removing a Service touches its own entries only; the
 //! index by endpoint address is rebuilt when it is next needed.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::{cell::OnceCell, net::IpAddr};
 
 use hashbrown::HashTable;
 
 use super::{
     endpoints::Endpoints,
+    on_demand::OnDemand,
     service::Service,
     service_spec::{ServiceKind, ServiceSpec},
 };
@@ -26,7 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Table {
     version: u64,
-    policy: Policy,
+    pub(super) policy: Policy,
     services: Vec<Option<Service>>,
     free: Vec<usize>,
     names: HashTable<u32>,
@@ -38,6 +39,8 @@ pub struct Table {
     endpoints: usize,
     shares: usize,
     dropped: usize,
+    /// Of a table that is filled when requests need it: what is known not to exist.
+    pub(super) on_demand: Option<Box<OnDemand>>,
 }
 
 impl Table {
@@ -54,6 +57,7 @@ impl Table {
             endpoints: 0,
             shares: 0,
             dropped: 0,
+            on_demand: None,
         }
     }
 
@@ -81,6 +85,12 @@ impl Table {
         self.dropped
     }
 
+    /// Whether the table is filled when requests need it.
+    #[must_use]
+    pub fn is_on_demand(&self) -> bool {
+        self.on_demand.is_some()
+    }
+
     pub(crate) fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -88,10 +98,19 @@ impl Table {
     /// The Service called `name` in `namespace`.
     #[must_use]
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Service> {
-        self.find(namespace.as_bytes(), name.as_bytes())
+        self.find_unused(namespace.as_bytes(), name.as_bytes())
     }
 
+    /// The Service that a request asks for.
+    #[inline(always)]
     pub(super) fn find(&self, namespace: &[u8], name: &[u8]) -> Option<&Service> {
+        let service = self.find_unused(namespace, name)?;
+        service.is_used.set(true);
+        Some(service)
+    }
+
+    #[inline(always)]
+    fn find_unused(&self, namespace: &[u8], name: &[u8]) -> Option<&Service> {
         let is_it = |index: &u32| self.at(*index).is_some_and(|service| service.spec.name.is(namespace, name));
         self.at(*self.names.find(hash_name(namespace, name), is_it)?)
     }
@@ -100,7 +119,9 @@ impl Table {
     #[must_use]
     pub fn by_cluster_ip(&self, address: IpAddr) -> Option<&Service> {
         let is_it = |entry: &u32| cluster_ip_at(&self.services, *entry) == Some(address);
-        self.at(self.cluster_ips.find(hash_address(address), is_it)? / IPS_PER_SLOT)
+        let service = self.at(self.cluster_ips.find(hash_address(address), is_it)? / IPS_PER_SLOT)?;
+        service.is_used.set(true);
+        Some(service)
     }
 
     /// Whether any endpoint has `address`.
@@ -143,13 +164,18 @@ impl Table {
     pub fn put(&mut self, mut spec: ServiceSpec) -> Result<(), FieldErrors> {
         let dropped = self.drop_special(&mut spec);
         let (namespace, name) = spec.name.parts();
-        self.check(&spec, self.get(namespace, name))?;
+        let old = self.get(namespace, name);
+        let is_used = old.is_some_and(|old| old.is_used.get());
+        self.check(&spec, old)?;
         self.remove(namespace, name);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.services.push(None);
             self.services.len() - 1
         });
         self.insert(spec, dropped, slot);
+        if let Some(Some(service)) = self.services.get(slot) {
+            service.is_used.set(is_used);
+        }
         Ok(())
     }
 
@@ -165,16 +191,21 @@ impl Table {
     }
 
     /// Removes the Service called `name` in `namespace`, and returns whether it was there.
-    #[inline(never)]
     pub fn remove(&mut self, namespace: &str, name: &str) -> bool {
+        self.take(namespace, name).is_some()
+    }
+
+    /// Removes the Service called `name` in `namespace`, and returns it.
+    #[inline(never)]
+    pub(crate) fn take(&mut self, namespace: &str, name: &str) -> Option<ServiceSpec> {
         let (namespace, name) = (namespace.as_bytes(), name.as_bytes());
         let hash = hash_name(namespace, name);
         let services = &self.services;
         let is_it = |index: &u32| at(services, *index).is_some_and(|other| other.spec.name.is(namespace, name));
-        let Ok(entry) = self.names.find_entry(hash, is_it) else { return false };
+        let entry = self.names.find_entry(hash, is_it).ok()?;
         let (index, _) = entry.remove();
-        let Ok(slot) = usize::try_from(index) else { return false };
-        let Some(service) = self.services.get_mut(slot).and_then(Option::take) else { return false };
+        let slot = usize::try_from(index).ok()?;
+        let service = self.services.get_mut(slot).and_then(Option::take)?;
         self.free.push(slot);
         self.dropped -= usize::from(service.addresses_dropped);
         self.shares -= service.spec.shares();
@@ -188,7 +219,7 @@ impl Table {
             self.endpoints -= endpoints.len();
             self.addresses.take();
         }
-        true
+        Some(service.spec)
     }
 
     /// Stores a checked Service, which the table does not hold yet, in an empty slot.

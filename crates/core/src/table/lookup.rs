@@ -67,12 +67,21 @@ pub enum Missing {
     BelowExternalName,
     /// No endpoint has this address, or no pod can have it.
     PodAddress,
+    /// The server that the table is filled from has not said whether there is such a Service or address.
+    Unanswered,
+    /// The server said that there is no such Service or address, before the stream to it ended.
+    Outdated,
 }
 
 impl Missing {
     /// Whether the table knows what the name stands for, and DNS leaves it out only because nothing is ready.
     pub(crate) fn lacks_readiness(self) -> bool {
         matches!(self, Self::NothingReady | Self::EndpointNotReady)
+    }
+
+    /// Whether the server that the table is filled from may say otherwise.
+    pub(crate) fn is_unsure(self) -> bool {
+        matches!(self, Self::Unanswered | Self::Outdated)
     }
 }
 
@@ -115,9 +124,14 @@ impl Table {
                 Match::Endpoint(NamedEndpoint { service, label, endpoints })
             }
             (b"svc", 5) => {
-                let service = self.with_names_below(namespace, name)?;
                 let (protocol, port) = (strip_underscore(cluster_name.text(3)), strip_underscore(cluster_name.text(4)));
-                let protocol = Protocol::parse(protocol).ok_or(Missing::Port)?;
+                let protocol = Protocol::parse(protocol).ok_or(Missing::Port);
+                // Public names have this form in each search domain, and the server need not be asked for them.
+                if self.on_demand.is_some() && protocol.is_err() {
+                    return Err(Missing::Form);
+                }
+                let service = self.with_names_below(namespace, name)?;
+                let protocol = protocol?;
                 let has_port = || protocol == Protocol::Tcp && service.ports().iter().any(|own| *own.name == *port);
                 if let Some(named) = named_port(service, port, protocol) {
                     Match::Port(service, named)
@@ -133,8 +147,14 @@ impl Table {
             }
             (b"pod", 3) => {
                 let address = parse_dashed(cluster_name.text(2)).ok_or(Missing::PodAddress)?;
-                let is_one = self.knows_address(address) && !is_special(address);
-                return is_one.then_some(Lookup::Pod(address)).ok_or(Missing::PodAddress);
+                if is_special(address) {
+                    return Err(Missing::PodAddress);
+                }
+                return match (self.knows_address(address), &self.on_demand) {
+                    (true, _) => Ok(Lookup::Pod(address)),
+                    (false, Some(on_demand)) => on_demand.pod(address).map(|()| Lookup::Pod(address)),
+                    (false, None) => Err(Missing::PodAddress),
+                };
             }
             _ => return Err(Missing::Form),
         };
@@ -144,16 +164,22 @@ impl Table {
     /// The Service called `name` in `namespace`, if DNS has its name.
     #[inline(always)]
     pub(crate) fn existing(&self, namespace: &[u8], name: &[u8]) -> Result<&Service, Missing> {
-        let service = self.find(namespace, name).ok_or(Missing::Service)?;
+        let service = self.find(namespace, name).ok_or_else(|| self.absent(namespace, name))?;
         match (&service.spec.kind, &service.spec.endpoints) {
             (ServiceKind::Headless, Some(endpoints)) if !headless::name_exists(endpoints) => Err(Missing::NothingReady),
             _ => Ok(service),
         }
     }
 
+    /// Why the table has no Service called `name` in `namespace`.
+    #[inline]
+    fn absent(&self, namespace: &[u8], name: &[u8]) -> Missing {
+        self.on_demand.as_ref().map_or(Missing::Service, |on_demand| on_demand.absent(namespace, name))
+    }
+
     /// The Service called `name` in `namespace`, ready or not, if names below its own may exist.
     fn with_names_below(&self, namespace: &[u8], name: &[u8]) -> Result<&Service, Missing> {
-        let service = self.find(namespace, name).ok_or(Missing::Service)?;
+        let service = self.find(namespace, name).ok_or_else(|| self.absent(namespace, name))?;
         match service.spec.kind {
             ServiceKind::ExternalName(_) => Err(Missing::BelowExternalName),
             ServiceKind::Virtual(_) | ServiceKind::Headless => Ok(service),

@@ -77,7 +77,7 @@ pub(crate) struct AliasTarget {
 
 impl ServiceSpec {
     /// How its requests are steered in a table with this policy.
-    pub(super) fn steering_mode(&self, policy: &Policy) -> SteeringMode {
+    pub(crate) fn steering_mode(&self, policy: &Policy) -> SteeringMode {
         self.steering.as_ref().and_then(|own| own.mode).unwrap_or(policy.steering_mode)
     }
 
@@ -115,7 +115,7 @@ impl ServiceSpec {
     }
 
     /// The addresses in the cluster; none for headless and ExternalName Services.
-    pub(super) fn cluster_ips(&self) -> &[IpAddr] {
+    pub(crate) fn cluster_ips(&self) -> &[IpAddr] {
         match &self.kind {
             ServiceKind::Virtual(addresses) => addresses,
             ServiceKind::Headless | ServiceKind::ExternalName(_) => &[],

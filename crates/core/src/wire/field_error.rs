@@ -97,6 +97,8 @@ pub enum FieldErrorType {
     EndpointsRequired,
     /// A packed table that is torn, or not as long as it says.
     InvalidPacking,
+    /// An entry of `server.preload` that is not a namespace and `/*`.
+    InvalidPreload,
     /// A required feature that this build does not know.
     UnknownFeature,
 }
@@ -146,6 +148,7 @@ impl FieldErrorType {
             Self::TooManyShares => "is ports times groups of endpoints times subsets, and exceeds 65536",
             Self::InvalidOtherPort => "is not a port's name and protocol",
             Self::EndpointsRequired => "is steered by endpoint, but has no endpoints in the table",
+            Self::InvalidPreload => "is not a namespace followed by /*",
             Self::UnknownFeature => "is a feature that this module does not know",
             Self::InvalidPacking => "is not deflated text in base64 of the length in `bytes`",
         }
@@ -203,6 +206,7 @@ impl FieldErrorType {
             }
             Self::InvalidOtherPort => "write it as name/UDP, name/SCTP or name/TCP",
             Self::EndpointsRequired => "add its endpoints, or steer it by cluster",
+            Self::InvalidPreload => "write it as namespace/*",
             Self::UnknownFeature => "update the module, or compile without the feature",
             Self::InvalidPacking => "pack it with byname compile",
         }

@@ -1,0 +1,298 @@
+//! How a table is filled by a server when requests need it: events in, actions out.
+//!
+//! A request whose name depends on something that the server has not answered waits. The keys that it needs are asked for over one
+//! stream of delta xDS, and stay subscribed: the server tells of each change. What is known serves on when the stream ends.
+//!
+//! | event | what may follow |
+//! |---|---|
+//! | [`Discovery::ask`]: a request needs keys | the stream is opened, the keys are subscribed, the request waits |
+//! | [`Discovery::opened`] | every key is subscribed, each with the version that is known of it |
+//! | [`Discovery::received`] | the table changes, the message is acknowledged, requests are decided |
+//! | [`Discovery::closed`] | what the server said not to exist is outdated; the next attempt is planned |
+//! | [`Discovery::tick`] | waits end, the stream is opened again, unused keys are unsubscribed |
+//!
+//! It may use `table` and everything below it. It has no clock, no random numbers and no stream: they come in with each event, and
+//! whoever passes the events carries out the actions. Times are in milliseconds.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use crate::{
+    limits::{MAX_MESSAGE_BYTES, MAX_WAIT_MILLISECONDS, MAX_WAITING_REQUESTS},
+    table::{Key, Table},
+    wire::{self, FieldErrorType, FieldErrors, FieldPathRef},
+};
+
+mod answers;
+mod connection;
+mod keys;
+mod messages;
+mod protobuf;
+
+pub use messages::StreamNode;
+
+use connection::Connection;
+use keys::Keys;
+use messages::{Request, ResourceType, Response};
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamAction {
+    /// Open the stream, and say how that went by [`Discovery::opened`] or [`Discovery::closed`].
+    Open,
+    /// Send this message on the stream.
+    Send(Vec<u8>),
+    /// End the stream, which is of no more use. It counts as closed already.
+    Reset,
+    /// Decide this request: what it waits for is answered, or its time is over.
+    Resume(u32),
+}
+
+/// The stream to the server, what is asked for on it, and who waits.
+#[derive(Debug)]
+pub struct Discovery {
+    cluster: Box<str>,
+    preload: Vec<Box<str>>,
+    connection: Connection,
+    keys: Keys,
+    waiting: Vec<Waiting>,
+    counts: Counts,
+}
+
+/// What has happened since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that waited.
+    pub waits: u64,
+    /// Requests that were decided without the server's answer.
+    pub timeouts: u64,
+    /// Streams that were opened.
+    pub streams: u64,
+    /// Messages that were refused, as a whole or in part.
+    pub rejections: u64,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+struct Waiting {
+    request: u32,
+    until: u64,
+    keys: Vec<Key>,
+}
+
+impl Discovery {
+    /// Compiles the field `server`.
+    #[inline(never)]
+    pub(crate) fn compile(wire: &wire::Server, errors: &mut FieldErrors) -> Self {
+        let at = FieldPathRef::root("server");
+        if wire.cluster.is_empty() {
+            errors.add(&at.field("cluster"), "", FieldErrorType::Required);
+        }
+        let mut preload = Vec::new();
+        for (index, pattern) in wire.preload.iter().enumerate() {
+            match pattern.strip_suffix("/*").filter(|namespace| crate::names::is_label(namespace)) {
+                Some(namespace) => preload.push(namespace.into()),
+                None => errors.add(&at.field("preload").index(index), pattern, FieldErrorType::InvalidPreload),
+            }
+        }
+        Self {
+            cluster: wire.cluster.as_str().into(),
+            preload,
+            connection: Connection::default(),
+            keys: Keys::default(),
+            waiting: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The Envoy cluster of the server.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// What has happened since the start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The number of keys that are subscribed.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether the stream is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.connection.is_open()
+    }
+
+    /// The number of requests that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Asks for the keys that a request needs. Returns whether the request may wait for them; else it has to be decided now. `since` is
+    /// when it first asked.
+    pub fn ask(
+        &mut self,
+        now: u64,
+        (request, since): (u32, u64),
+        keys: Vec<Key>,
+        table: &mut Table,
+        actions: &mut Vec<StreamAction>,
+    ) -> bool {
+        self.done(request);
+        let mut is_refused = false;
+        for key in &keys {
+            is_refused |= self.keys.subscribe(key, table);
+        }
+        if self.connection.may_open(now) {
+            actions.push(StreamAction::Open);
+        }
+        self.flush(now, actions);
+        let until = since.saturating_add(MAX_WAIT_MILLISECONDS);
+        let waits =
+            !is_refused && now < until && self.connection.is_hopeful() && self.waiting.len() < MAX_WAITING_REQUESTS;
+        if waits {
+            self.counts.waits += u64::from(now == since);
+            self.waiting.push(Waiting { request, until, keys });
+        } else {
+            self.counts.timeouts += 1;
+        }
+        waits
+    }
+
+    /// Forgets a request: it was decided, or its client has left.
+    pub fn done(&mut self, request: u32) {
+        if let Some(place) = self.waiting.iter().position(|waiting| waiting.request == request) {
+            self.waiting.swap_remove(place);
+        }
+    }
+
+    /// The stream was opened.
+    pub fn opened(&mut self, now: u64, node: &StreamNode<'_>, table: &Table, actions: &mut Vec<StreamAction>) {
+        self.connection.opened();
+        self.connection.asked(now);
+        self.counts.streams += 1;
+        let mut node = Some(node.encode());
+        self.keys.ask_again();
+        for resource_type in ResourceType::ALL {
+            let mut request = Request::new(resource_type);
+            if let Some(node) = node.take() {
+                request.node(&node);
+            }
+            if resource_type == ResourceType::Namespaces {
+                request.subscribe("*");
+                self.preload.iter().for_each(|namespace| request.subscribe(namespace));
+            } else if !self.keys.write_all(resource_type, &mut request) {
+                continue;
+            }
+            actions.push(StreamAction::Send(request.finish()));
+        }
+        debug_assert!(table.is_on_demand(), "a server fills a table that is filled on demand");
+    }
+
+    /// The stream ended, or could not be opened. `random` spreads the next attempts of many.
+    pub fn closed(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
+        self.connection.closed(now, random);
+        table.stream_ended();
+        if !self.connection.is_hopeful() {
+            actions.extend(self.waiting.iter().map(|waiting| StreamAction::Resume(waiting.request)));
+        }
+    }
+
+    /// A message came: changes the table, and answers the message.
+    pub fn received(
+        &mut self,
+        now: u64,
+        random: u64,
+        message: &[u8],
+        table: &mut Table,
+        actions: &mut Vec<StreamAction>,
+    ) {
+        if !self.connection.is_open() {
+            return;
+        }
+        let response = match Response::read(message) {
+            Ok(response) if message.len() <= MAX_MESSAGE_BYTES => response,
+            _ => {
+                self.reset(now, random, table, actions);
+                return;
+            }
+        };
+        let refused = self.keys.take(&response, &self.preload, table);
+        self.connection.answered(now, self.keys.are_unanswered());
+        let mut answer = Request::new(response.resource_type);
+        answer.answer(response.nonce, refused.as_deref());
+        self.counts.rejections += u64::from(refused.is_some());
+        actions.push(StreamAction::Send(answer.finish()));
+        self.flush(now, actions);
+        let keys = &self.keys;
+        let is_answered = |waiting: &&Waiting| waiting.keys.iter().any(|key| keys.is_answered(key));
+        actions.extend(self.waiting.iter().filter(is_answered).map(|waiting| StreamAction::Resume(waiting.request)));
+    }
+
+    /// A message came that is too long to be read.
+    pub fn reset(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
+        self.counts.rejections += 1;
+        self.connection.failed();
+        actions.push(StreamAction::Reset);
+        self.closed(now, random, table, actions);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
+        let over = |waiting: &&Waiting| waiting.until <= now;
+        actions.extend(self.waiting.iter().filter(over).map(|waiting| StreamAction::Resume(waiting.request)));
+        if self.connection.is_silent(now) {
+            self.reset(now, random, table, actions);
+        }
+        let is_needed = self.keys.len() > 0 || !self.preload.is_empty();
+        if is_needed && self.connection.may_open(now) {
+            actions.push(StreamAction::Open);
+        }
+        if self.keys.sweep(now, table) {
+            self.flush(now, actions);
+        }
+    }
+
+    /// In how many milliseconds [`Discovery::tick`] is to be called, at the latest; `None`: there is nothing to wait for.
+    #[must_use]
+    pub fn next_tick(&self, now: u64) -> Option<u64> {
+        let waits = self.waiting.iter().map(|waiting| waiting.until).min();
+        let sweep = (self.keys.len() > 0).then(|| self.keys.next_sweep());
+        let next = [waits, self.connection.next_event(), sweep].into_iter().flatten().min()?;
+        Some(next.saturating_sub(now).max(1))
+    }
+
+    /// Goes on from the discovery of an earlier configuration, whose stream has ended: what that one knew, this one knows.
+    pub fn go_on(&mut self, mut earlier: Self, from: &mut Table, table: &mut Table, now: u64) {
+        self.keys.move_from(&mut earlier.keys, from, table);
+        self.waiting = earlier.waiting;
+        self.counts = earlier.counts;
+        self.connection = earlier.connection;
+        self.connection.was_replaced(now);
+        table.stream_ended();
+    }
+
+    /// Sends what is to be subscribed and unsubscribed.
+    fn flush(&mut self, now: u64, actions: &mut Vec<StreamAction>) {
+        if !self.connection.is_open() {
+            // The next stream is told of every key.
+            self.keys.clear_changes();
+            return;
+        }
+        for resource_type in ResourceType::ALL {
+            let mut request = Request::new(resource_type);
+            if self.keys.write_changes(resource_type, &mut request) {
+                actions.push(StreamAction::Send(request.finish()));
+                if self.keys.are_unanswered() {
+                    self.connection.asked(now);
+                }
+            }
+        }
+    }
+}
