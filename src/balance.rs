@@ -29,16 +29,21 @@ impl Env for HostEnv<'_> {
     }
 
     fn random(&mut self) -> u64 {
-        // The only entropy of a module is the time, in nanoseconds, at which a worker first needs a random number.
-        let mut state = RANDOM.get().unwrap_or_else(|| self.now());
-        let random = next_random(&mut state);
-        RANDOM.set(Some(state));
-        random
+        random()
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers.get(name)
     }
+}
+
+/// A random number.
+pub(crate) fn random() -> u64 {
+    // The only entropy of a module is the time, in nanoseconds, at which a worker first needs a random number.
+    let mut state = RANDOM.get().unwrap_or_else(|| host::now().unwrap_or_default());
+    let random = next_random(&mut state);
+    RANDOM.set(Some(state));
+    random
 }
 
 /// Passes the balance to `use_it`, and counts the resulting ejections. Nothing in here re-enters, so the balance is

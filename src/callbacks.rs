@@ -8,7 +8,11 @@
 
 use proxy_wasm::types::Action;
 
-use crate::{contexts, host, http, root, slices};
+use crate::{
+    contexts,
+    host::{self, GrpcStream},
+    http, root, slices, stream,
+};
 
 /// Configures a root context from `bytes` bytes, and returns whether it accepts the configuration.
 #[unsafe(export_name = "byname_on_configure")]
@@ -31,11 +35,25 @@ extern "C" fn malloc(bytes: usize) -> *mut u8 {
 #[unsafe(export_name = "byname_on_tick")]
 extern "C" fn on_tick(root: u32) {
     slices::tick(root);
+    stream::tick(root);
+}
+
+/// Called for a message of `bytes` bytes on a gRPC stream.
+#[unsafe(export_name = "byname_on_grpc_receive")]
+extern "C" fn on_grpc_receive(root: u32, token: u32, bytes: u32) {
+    stream::received(GrpcStream { root, token }, bytes);
+}
+
+/// Called when a gRPC stream has ended.
+#[unsafe(export_name = "byname_on_grpc_close")]
+extern "C" fn on_grpc_close(root: u32, token: u32, _status: u32) {
+    stream::closed(GrpcStream { root, token });
 }
 
 /// Deletes a root context or the context of a stream.
 #[unsafe(export_name = "byname_on_delete")]
 extern "C" fn on_delete(context: u32) {
     slices::forget(context);
+    stream::forget(context);
     contexts::deleted(context);
 }

@@ -81,6 +81,7 @@ pub(crate) fn serve_on(name: &[u8], root: u32) {
     with(|contexts| {
         if let Some(plugin) = contexts.plugin(name) {
             plugin.root = root;
+            plugin.live.root.set(root);
         }
     });
 }
@@ -98,6 +99,16 @@ pub(crate) fn root_serves(root: u32, name: Vec<u8>, live: Rc<ActiveConfig>) {
             }
         }
     });
+}
+
+/// The configuration that serves this plugin.
+pub(crate) fn serving_plugin(name: &[u8]) -> Option<Rc<ActiveConfig>> {
+    with(|contexts| contexts.plugin(name).map(|plugin| Rc::clone(&plugin.live)))
+}
+
+/// The configuration that serves, of those for which `is_it` says so.
+pub(crate) fn find_serving(mut is_it: impl FnMut(&ActiveConfig) -> bool) -> Option<Rc<ActiveConfig>> {
+    with(|contexts| contexts.plugins.iter().find(|plugin| is_it(&plugin.live)).map(|plugin| Rc::clone(&plugin.live)))
 }
 
 /// The configuration for a request whose headers have arrived; `None` if there is none, in which case Envoy's routes decide as
@@ -162,6 +173,8 @@ fn forget(context: u32) {
         (open, gone.map(|place| contexts.plugins.swap_remove(place)))
     });
     if let Some((live, open)) = open {
-        balance::done(live.upgrade().as_deref().map(|live| &*live.config), open);
+        let live = live.upgrade();
+        let config = live.as_deref().and_then(|live| live.config().ok());
+        balance::done(config.as_deref(), open);
     }
 }

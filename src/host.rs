@@ -64,6 +64,22 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, name_bytes: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_grpc_stream(
+        service: *const u8,
+        service_bytes: usize,
+        name: *const u8,
+        name_bytes: usize,
+        method: *const u8,
+        method_bytes: usize,
+        metadata: *const u8,
+        metadata_bytes: usize,
+        token: *mut u32,
+    ) -> u32;
+    fn proxy_grpc_send(token: u32, message: *const u8, message_bytes: usize, end_of_stream: u32) -> u32;
+    fn proxy_grpc_close(token: u32) -> u32;
+    fn proxy_grpc_cancel(token: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_continue_stream(direction: u32) -> u32;
     fn proxy_call_foreign_function(
         name: *const u8,
         name_bytes: usize,
@@ -75,7 +91,9 @@ unsafe extern "C" {
 }
 
 const REQUEST_HEADERS: u32 = 0;
+const GRPC_MESSAGE: u32 = 5;
 const PLUGIN_CONFIGURATION: u32 = 7;
+const REQUEST: u32 = 0;
 const LOG_CRITICAL: u32 = 5;
 
 /// A status of the host other than OK.
@@ -84,6 +102,9 @@ pub(crate) struct Status(pub(crate) u32);
 
 /// There is no such value.
 pub(crate) const NOT_FOUND: Status = Status(1);
+
+/// A value of the module is in use. The host never answers so.
+pub(crate) const IN_USE: Status = Status(u32::MAX);
 
 pub(crate) type Result<T> = core::result::Result<T, Status>;
 
@@ -216,10 +237,20 @@ fn write_shared_data(key: &str, value: &[u8], version: u32) -> Result<()> {
 
 /// The plugin configuration, of `bytes` bytes, or fewer if the host has no more.
 pub(crate) fn configuration(bytes: usize) -> Result<Vec<u8>> {
+    buffer(PLUGIN_CONFIGURATION, bytes)
+}
+
+/// The message that a stream has brought, of `bytes` bytes.
+pub(crate) fn grpc_message(bytes: usize) -> Result<Vec<u8>> {
+    buffer(GRPC_MESSAGE, bytes)
+}
+
+/// A buffer of `bytes` bytes, or fewer if the host has no more.
+fn buffer(which: u32, bytes: usize) -> Result<Vec<u8>> {
     let from = |start: usize| {
         let most = bytes.saturating_sub(start);
         // SAFETY: as above.
-        bytes_from(|value, length| unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, start, most, value, length) })
+        bytes_from(|value, length| unsafe { proxy_get_buffer_bytes(which, start, most, value, length) })
     };
     let mut text = from(0)?;
     while text.len() < bytes {
@@ -426,14 +457,89 @@ pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<Metric> {
 
 /// Increments a counter.
 pub(crate) fn increment(metric: Metric, by: u32) -> Result<()> {
+    add(metric, by.into())
+}
+
+/// Adds to a counter or a gauge.
+pub(crate) fn add(metric: Metric, number: i64) -> Result<()> {
     // SAFETY: only numbers are passed.
-    check(unsafe { proxy_increment_metric(metric.0, by.into()) })
+    check(unsafe { proxy_increment_metric(metric.0, number) })
 }
 
 /// Sets a gauge.
 pub(crate) fn record(metric: Metric, value: u64) -> Result<()> {
     // SAFETY: only numbers are passed.
     check(unsafe { proxy_record_metric(metric.0, value) })
+}
+
+/// A gRPC stream of a root context.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GrpcStream {
+    pub(crate) root: u32,
+    /// Tokens of different root contexts may be the same.
+    pub(crate) token: u32,
+}
+
+/// Opens a stream to a method of a gRPC service, at an Envoy cluster. The effective context is `root`.
+pub(crate) fn open_grpc_stream(root: u32, cluster: &str, service: &str, method: &str) -> Result<GrpcStream> {
+    // The message `envoy.config.core.v3.GrpcService`: `envoy_grpc` is field 1, and `cluster_name` is field 1 of it. Envoy takes the name
+    // of a cluster too, but one whose bytes happen to be a message crashes it.
+    let mut envoy_grpc = vec![0x0a];
+    push_varint(&mut envoy_grpc, cluster.len());
+    envoy_grpc.extend(cluster.as_bytes());
+    let mut target = vec![0x0a];
+    push_varint(&mut target, envoy_grpc.len());
+    target.extend(envoy_grpc);
+    let metadata = serialize(&[]);
+    let mut token = 0;
+    // SAFETY: as above.
+    check(unsafe {
+        proxy_grpc_stream(
+            target.as_ptr(),
+            target.len(),
+            service.as_ptr(),
+            service.len(),
+            method.as_ptr(),
+            method.len(),
+            metadata.as_ptr(),
+            metadata.len(),
+            &raw mut token,
+        )
+    })?;
+    Ok(GrpcStream { root, token })
+}
+
+/// Sends a message. A stream that has ended meanwhile loses it without an error.
+pub(crate) fn send_grpc(stream: GrpcStream, message: &[u8]) -> Result<()> {
+    // SAFETY: as above.
+    check(unsafe { proxy_grpc_send(stream.token, message.as_ptr(), message.len(), 0) })
+}
+
+/// Lets the host forget a stream that has ended.
+pub(crate) fn close_grpc(token: u32) {
+    // SAFETY: only a number is passed.
+    let _ = unsafe { proxy_grpc_close(token) };
+}
+
+/// Ends a stream at once.
+pub(crate) fn cancel_grpc(stream: GrpcStream) {
+    // SAFETY: only a number is passed.
+    let _ = unsafe { proxy_grpc_cancel(stream.token) };
+}
+
+/// Makes the next host calls those of another context.
+///
+/// # Errors
+/// If there is no such context any more.
+pub(crate) fn set_effective_context(context: u32) -> Result<()> {
+    // SAFETY: only a number is passed.
+    check(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Lets a request go on that was paused.
+pub(crate) fn continue_request() -> Result<()> {
+    // SAFETY: only a number is passed.
+    check(unsafe { proxy_continue_stream(REQUEST) })
 }
 
 /// Sets filter state of the stream through Envoy's foreign function `set_envoy_filter_state`.

@@ -4,7 +4,7 @@
 
 use std::{ops::ControlFlow, rc::Rc};
 
-use byname_core::{Config, DestinationPort, Plan, Refusal, Request, Resolution, Scheme, Trace};
+use byname_core::{Config, DestinationPort, Plan, Reason, Refusal, Request, Resolution, Scheme, Trace, trace::Step};
 use log::Level;
 use proxy_wasm::types::Action;
 
@@ -13,7 +13,7 @@ use crate::{
     balance::{self, Open},
     contexts,
     host::{self, Headers},
-    request_log, stats,
+    request_log, stats, stream,
 };
 
 const AUTHORITY: &str = ":authority";
@@ -25,20 +25,37 @@ const TRACE_STATE: &str = "byname_trace";
 
 /// Decides the request of `stream`, once its headers are there.
 pub(crate) fn on_request_headers(stream: u32) -> Action {
-    let action = contexts::serving().and_then(|live| match live {
-        None => Ok(Action::Continue),
-        Some(live) if live.config.is_passive() => {
-            host::remove_request_header(live.config.steering.control_header()).map(|()| Action::Continue)
-        }
-        Some(live) => decide(stream, &live),
-    });
-    action.unwrap_or_else(|status| {
-        stats::count_host_error();
-        fail(status)
-    })
+    match contexts::serving() {
+        Ok(None) => Action::Continue,
+        Ok(Some(live)) => decide(stream, &live, Wait::Possible(None)).unwrap_or_else(fail),
+        Err(status) => fail(status),
+    }
 }
 
-fn decide(stream: u32, live: &Rc<ActiveConfig>) -> host::Result<Action> {
+/// Decides the request of `stream`, which was paused `since` this time.
+#[cold]
+#[inline(never)]
+pub(crate) fn on_resumption(stream: u32, since: u64) -> Action {
+    match contexts::serving() {
+        Ok(None) => Action::Continue,
+        Ok(Some(live)) => decide(stream, &live, Wait::Possible(Some(since))).unwrap_or_else(fail),
+        Err(status) => fail(status),
+    }
+}
+
+/// Whether a request may wait for a server's answers, and since when it has.
+#[derive(Clone, Copy)]
+enum Wait {
+    Possible(Option<u64>),
+    Over,
+}
+
+#[inline(never)]
+fn decide(stream: u32, live: &Rc<ActiveConfig>, wait: Wait) -> host::Result<Action> {
+    let config = live.config()?;
+    if config.is_passive() {
+        return host::remove_request_header(config.steering.control_header()).map(|()| Action::Continue);
+    }
     // The host makes no callback during a host call, so the buffers are free. If they were not, fresh ones would be
     // used.
     let (mut buffers, mut others);
@@ -53,15 +70,36 @@ fn decide(stream: u32, live: &Rc<ActiveConfig>) -> host::Result<Action> {
         }
     };
     let headers = host::request_headers()?;
-    let action = handle(&live.config, &headers, plan);
+    let action = match handle(&config, &headers, plan, wait) {
+        Ok(None) => {
+            drop(config);
+            return wait_or_decide(stream, live, headers, wait);
+        }
+        Ok(Some(action)) => Ok(action),
+        Err(status) => Err(status),
+    };
     if let Some(ticket) = plan.take_ticket() {
         contexts::keep_open(stream, live, Open { ticket, is_grpc: is_grpc(&headers), was_sent: action.is_ok() });
     }
     action
 }
 
+/// Lets a request wait for the server, or decides it as it is.
+#[cold]
 #[inline(never)]
-fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<Action> {
+fn wait_or_decide(stream: u32, live: &Rc<ActiveConfig>, headers: Headers, wait: Wait) -> host::Result<Action> {
+    let since = match wait {
+        Wait::Possible(since) => since,
+        Wait::Over => None,
+    };
+    let waits = stream::wait(stream, live, since, |config| request(config, &headers).0);
+    drop(headers);
+    if waits { Ok(Action::Pause) } else { decide(stream, live, Wait::Over) }
+}
+
+/// What the core has to know of a request, and whether a trace is asked for.
+#[inline(always)]
+fn request<'h>(config: &Config, headers: &'h Headers) -> (Request<'h>, bool) {
     let asked = RequestHeaders::find(headers, config.trace_header());
     let scheme = match Scheme::from_bytes(asked.scheme) {
         _ if asked.method == b"CONNECT" => Scheme::Connect,
@@ -69,40 +107,67 @@ fn handle(config: &Config, headers: &Headers, plan: &mut Plan) -> host::Result<A
         scheme => scheme,
     };
     let destination_port = config.destination_port(asked.authority).and_then(|port| find_port(port, headers));
-    let request = Request { authority: asked.authority, scheme, destination_port };
-    if asked.traced {
-        return handle_traced(config, headers, request, plan);
+    (Request { authority: asked.authority, scheme, destination_port }, asked.traced)
+}
+
+/// Decides a request, and applies the decision; `None` where it has to wait.
+#[inline(never)]
+fn handle(config: &Config, headers: &Headers, plan: &mut Plan, wait: Wait) -> host::Result<Option<Action>> {
+    let (request, is_traced) = request(config, headers);
+    if is_traced {
+        return handle_traced(config, headers, request, plan, wait);
     }
-    let resolution = resolve(config, headers, request, plan, None);
-    conclude(config, request, &resolution, plan, None)
+    let resolution = config.resolve(request, None);
+    if is_unanswered(&resolution) && matches!(wait, Wait::Possible(_)) {
+        return Ok(None);
+    }
+    finish(config, headers, &resolution, request, plan, None);
+    conclude(config, request, &resolution, plan, None).map(Some)
+}
+
+/// Whether the server has not said what the name resolves to.
+fn is_unanswered(resolution: &Resolution<'_>) -> bool {
+    resolution.reason() == Reason::Unanswered
 }
 
 #[cold]
 #[inline(never)]
-fn handle_traced(config: &Config, headers: &Headers, request: Request<'_>, plan: &mut Plan) -> host::Result<Action> {
+fn handle_traced(
+    config: &Config,
+    headers: &Headers,
+    request: Request<'_>,
+    plan: &mut Plan,
+    wait: Wait,
+) -> host::Result<Option<Action>> {
     let mut trace = Trace::new(config.table.version());
-    let resolution = resolve(config, headers, request, plan, Some(&mut trace));
+    if let Wait::Possible(Some(since)) = wait {
+        trace.steps.push(Step::Waited { milliseconds: stream::waited(since) });
+    }
+    let resolution = config.resolve(request, Some(&mut trace));
+    if is_unanswered(&resolution) && matches!(wait, Wait::Possible(_)) {
+        return Ok(None);
+    }
+    finish(config, headers, &resolution, request, plan, Some(&mut trace));
     let shown = log_trace(config, request, &resolution, &trace);
     let shown = shown.as_ref().map(|(header, trace)| (*header, trace.as_str()));
     let action = conclude(config, request, &resolution, plan, shown)?;
     if let (Some((_, trace)), Action::Continue) = (shown, action) {
         show(TRACE_STATE, trace);
     }
-    Ok(action)
+    Ok(Some(action))
 }
 
-/// Lets the core decide, and counts the decision.
-fn resolve<'c>(
-    config: &'c Config,
+/// Lets the core plan what is done, and counts the decision.
+fn finish(
+    config: &Config,
     headers: &Headers,
+    resolution: &Resolution<'_>,
     request: Request<'_>,
     plan: &mut Plan,
-    mut trace: Option<&mut Trace>,
-) -> Resolution<'c> {
-    let resolution = config.resolve(request, trace.as_deref_mut());
-    balance::with(headers, |chooser| config.plan(&resolution, request, chooser, plan, trace));
-    stats::count(config, &resolution);
-    resolution
+    trace: Option<&mut Trace>,
+) {
+    balance::with(headers, |chooser| config.plan(resolution, request, chooser, plan, trace));
+    stats::count(config, resolution);
 }
 
 /// Applies the decision. `shown` is the response header that shows a trace, with its value.
@@ -253,6 +318,7 @@ fn refuse(
 /// client.
 #[cold]
 fn fail(status: host::Status) -> Action {
+    stats::count_host_error();
     const UNAVAILABLE: (u16, u8) = (503, 14);
     let (http, grpc) = UNAVAILABLE;
     let body = format!("byname: host_error: Envoy answered a host call with status {}\n", status.0);

@@ -20,6 +20,7 @@ mod request_log;
 mod root;
 mod slices;
 mod stats;
+mod stream;
 mod verdict;
 
 /// The entry point of the module. The macro writes a public function without docs, hence the module around it.

@@ -61,6 +61,16 @@ pub(crate) fn forget(root: u32) {
     }
 }
 
+/// Whether a tick has come: the host lets the module have ticks.
+pub(crate) fn has_ticked() -> bool {
+    HAS_TICKED.get()
+}
+
+/// Whether a configuration is being read in this root context.
+pub(crate) fn is_reading(root: u32) -> bool {
+    PENDING.with(|all| all.try_borrow().is_ok_and(|all| all.iter().any(|pending| pending.root == root)))
+}
+
 /// Asks for a first tick, once, so that later pushes can be read in slices.
 pub(crate) fn prepare() {
     if !HAS_ASKED.replace(true) {

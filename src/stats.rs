@@ -1,7 +1,7 @@
 //! Counters and gauges, which Envoy shows under `wasmcustom.`: a counter for each reason, and gauges of the table in
 //! use.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 use byname_core::{Config, Events, HashMap, Reason, Resolution, Service};
 
@@ -10,13 +10,22 @@ use crate::host::{self, Metric, MetricKind};
 thread_local! {
     /// Defined once per VM, because every definition takes a new id and configurations change.
     static STATS: OnceCell<Metrics> = const { OnceCell::new() };
+    static STREAM: Cell<StreamCounts> = const { Cell::new([0; STREAM_METRICS]) };
 }
+
+const STREAM_METRICS: usize = 7;
+
+/// Requests that waited for the server, that were decided without its answer, streams that were opened, messages that were refused,
+/// streams that failed; whether a stream is open, and the keys that are subscribed.
+pub(crate) type StreamCounts = [u32; STREAM_METRICS];
 
 /// The metrics of this VM. A metric that the host cannot define stays `None`.
 struct Metrics {
     reasons: [Option<Metric>; Reason::ALL.len()],
     host_errors: Option<Metric>,
     configurations_refused: Option<Metric>,
+    /// Of the stream to a server, in the order of [`StreamCounts`].
+    stream: [Option<Metric>; STREAM_METRICS],
     endpoint_ejections: Option<Metric>,
     endpoint_returns: Option<Metric>,
     /// 1 at a gateway that passes every request on.
@@ -45,6 +54,15 @@ impl Metrics {
             reasons: Reason::ALL.map(|reason| counter(&format!("byname.reason.{reason}"))),
             host_errors: counter("byname.host_errors"),
             configurations_refused: counter("byname.configurations_refused"),
+            stream: [
+                counter("byname.stream.waits"),
+                counter("byname.stream.timeouts"),
+                counter("byname.stream.opened"),
+                counter("byname.stream.rejections"),
+                counter("byname.stream.failures"),
+                gauge("byname.stream.open"),
+                gauge("byname.stream.keys"),
+            ],
             endpoint_ejections: counter("byname.endpoint_ejections"),
             endpoint_returns: counter("byname.endpoint_returns"),
             passive: gauge("byname.passive"),
@@ -113,6 +131,22 @@ fn increment_by(by: u32, metric: impl FnOnce(&Metrics) -> Option<Metric>) {
 /// Counts a host call that failed during a request.
 pub(crate) fn count_host_error() {
     increment(|stats| stats.host_errors);
+}
+
+/// Shows what has become of the stream to a server. Envoy adds up the VMs.
+#[inline(never)]
+pub(crate) fn show_stream(counts: StreamCounts) {
+    let before = STREAM.replace(counts);
+    STATS.with(|stats| {
+        let stats = stats.get_or_init(Metrics::define);
+        for ((metric, now), before) in stats.stream.iter().zip(counts).zip(before) {
+            if let Some(metric) = metric
+                && now != before
+            {
+                let _ = host::add(*metric, i64::from(now.wrapping_sub(before).cast_signed()));
+            }
+        }
+    });
 }
 
 /// Counts a refused configuration.

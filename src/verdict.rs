@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use byname_core::{Config, hash_bytes};
 
-use crate::{active_config::ActiveConfig, balance, contexts, first, node::Node, stats};
+use crate::{active_config::ActiveConfig, balance, contexts, first, node::Node, stats, stream};
 
 /// Reads a whole text. It is freed before the table is built, so that the two are never held together; `again` gives it once more.
 #[inline(never)]
@@ -74,6 +74,9 @@ pub(crate) fn conclude(root: u32, plugin: Vec<u8>, read: Result<Config, String>)
     }
     stats::show(&config);
     balance::sweep();
-    contexts::root_serves(root, plugin, Rc::new(ActiveConfig::new(config)));
+    let live = Rc::new(ActiveConfig::new(config, root));
+    let earlier = contexts::serving_plugin(&plugin);
+    contexts::root_serves(root, plugin, Rc::clone(&live));
+    stream::begin(&live, earlier.as_deref());
     true
 }

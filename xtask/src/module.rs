@@ -40,6 +40,8 @@ const EXPORTS: &[&str] = &[
     "proxy_on_tick",
     "proxy_on_request_headers",
     "proxy_on_delete",
+    "proxy_on_grpc_receive",
+    "proxy_on_grpc_close",
 ];
 
 /// The filter's own exports with the exported names that they take over. The SDK already defines those names.
@@ -49,6 +51,8 @@ const RENAMED: &[(&str, &str)] = &[
     ("byname_on_tick", "proxy_on_tick"),
     ("byname_on_request_headers", "proxy_on_request_headers"),
     ("byname_on_delete", "proxy_on_delete"),
+    ("byname_on_grpc_receive", "proxy_on_grpc_receive"),
+    ("byname_on_grpc_close", "proxy_on_grpc_close"),
 ];
 
 /// The filter's imports: the host functions that `src/host.rs` declares.
@@ -68,6 +72,12 @@ const HOST_FUNCTIONS: &[&str] = &[
     "proxy_define_metric",
     "proxy_increment_metric",
     "proxy_record_metric",
+    "proxy_grpc_stream",
+    "proxy_grpc_send",
+    "proxy_grpc_close",
+    "proxy_grpc_cancel",
+    "proxy_set_effective_context",
+    "proxy_continue_stream",
     "proxy_call_foreign_function",
 ];
 

@@ -58,17 +58,19 @@ pub struct Discovery {
     counts: Counts,
 }
 
-/// What has happened since the start.
+/// What has happened since the start; each number begins again at 0 after 2^32 - 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests that waited.
-    pub waits: u64,
+    pub waits: u32,
     /// Requests that were decided without the server's answer.
-    pub timeouts: u64,
+    pub timeouts: u32,
     /// Streams that were opened.
-    pub streams: u64,
+    pub streams: u32,
     /// Messages that were refused, as a whole or in part.
-    pub rejections: u64,
+    pub rejections: u32,
+    /// Streams that ended before the server answered, or could not be opened.
+    pub failures: u32,
 }
 
 /// A request that waits.
@@ -116,12 +118,6 @@ impl Discovery {
         self.counts
     }
 
-    /// The number of keys that are subscribed.
-    #[must_use]
-    pub fn keys(&self) -> usize {
-        self.keys.len()
-    }
-
     /// Whether the stream is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -147,20 +143,20 @@ impl Discovery {
         self.done(request);
         let mut is_refused = false;
         for key in &keys {
-            is_refused |= self.keys.subscribe(key, table);
+            is_refused |= self.keys.subscribe(key, false, table);
         }
         if self.connection.may_open(now) {
             actions.push(StreamAction::Open);
         }
-        self.flush(now, actions);
+        self.flush(now, table, actions);
         let until = since.saturating_add(MAX_WAIT_MILLISECONDS);
         let waits =
             !is_refused && now < until && self.connection.is_hopeful() && self.waiting.len() < MAX_WAITING_REQUESTS;
         if waits {
-            self.counts.waits += u64::from(now == since);
+            self.counts.waits = self.counts.waits.wrapping_add(u32::from(now == since));
             self.waiting.push(Waiting { request, until, keys });
         } else {
-            self.counts.timeouts += 1;
+            self.counts.timeouts = self.counts.timeouts.wrapping_add(1);
         }
         waits
     }
@@ -173,12 +169,12 @@ impl Discovery {
     }
 
     /// The stream was opened.
-    pub fn opened(&mut self, now: u64, node: &StreamNode<'_>, table: &Table, actions: &mut Vec<StreamAction>) {
+    pub fn opened(&mut self, now: u64, node: &StreamNode<'_>, table: &mut Table, actions: &mut Vec<StreamAction>) {
         self.connection.opened();
         self.connection.asked(now);
-        self.counts.streams += 1;
+        self.counts.streams = self.counts.streams.wrapping_add(1);
         let mut node = Some(node.encode());
-        self.keys.ask_again();
+        self.keys.clear_changes();
         for resource_type in ResourceType::ALL {
             let mut request = Request::new(resource_type);
             if let Some(node) = node.take() {
@@ -187,19 +183,19 @@ impl Discovery {
             if resource_type == ResourceType::Namespaces {
                 request.subscribe("*");
                 self.preload.iter().for_each(|namespace| request.subscribe(namespace));
-            } else if !self.keys.write_all(resource_type, &mut request) {
+            } else if !Keys::write_all(resource_type, table, &mut request) {
                 continue;
             }
             actions.push(StreamAction::Send(request.finish()));
         }
-        debug_assert!(table.is_on_demand(), "a server fills a table that is filled on demand");
     }
 
     /// The stream ended, or could not be opened. `random` spreads the next attempts of many.
     pub fn closed(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
         self.connection.closed(now, random);
-        table.stream_ended();
+        stream_ended(table);
         if !self.connection.is_hopeful() {
+            self.counts.failures = self.counts.failures.wrapping_add(1);
             actions.extend(self.waiting.iter().map(|waiting| StreamAction::Resume(waiting.request)));
         }
     }
@@ -224,20 +220,21 @@ impl Discovery {
             }
         };
         let refused = self.keys.take(&response, &self.preload, table);
-        self.connection.answered(now, self.keys.are_unanswered());
+        self.connection.answered(now, is_awaited(table));
         let mut answer = Request::new(response.resource_type);
         answer.answer(response.nonce, refused.as_deref());
-        self.counts.rejections += u64::from(refused.is_some());
+        self.counts.rejections = self.counts.rejections.wrapping_add(u32::from(refused.is_some()));
         actions.push(StreamAction::Send(answer.finish()));
-        self.flush(now, actions);
-        let keys = &self.keys;
-        let is_answered = |waiting: &&Waiting| waiting.keys.iter().any(|key| keys.is_answered(key));
+        self.flush(now, table, actions);
+        let Some(keys) = table.on_demand() else { return };
+        let is_answered = |key: &Key| keys.get(key).is_none_or(|state| !state.answer.is_awaited());
+        let is_answered = |waiting: &&Waiting| waiting.keys.iter().any(is_answered);
         actions.extend(self.waiting.iter().filter(is_answered).map(|waiting| StreamAction::Resume(waiting.request)));
     }
 
     /// A message came that is too long to be read.
     pub fn reset(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
-        self.counts.rejections += 1;
+        self.counts.rejections = self.counts.rejections.wrapping_add(1);
         self.connection.failed();
         actions.push(StreamAction::Reset);
         self.closed(now, random, table, actions);
@@ -250,12 +247,12 @@ impl Discovery {
         if self.connection.is_silent(now) {
             self.reset(now, random, table, actions);
         }
-        let is_needed = self.keys.len() > 0 || !self.preload.is_empty();
+        let is_needed = keys(table) > 0 || !self.preload.is_empty();
         if is_needed && self.connection.may_open(now) {
             actions.push(StreamAction::Open);
         }
         if self.keys.sweep(now, table) {
-            self.flush(now, actions);
+            self.flush(now, table, actions);
         }
     }
 
@@ -263,23 +260,22 @@ impl Discovery {
     #[must_use]
     pub fn next_tick(&self, now: u64) -> Option<u64> {
         let waits = self.waiting.iter().map(|waiting| waiting.until).min();
-        let sweep = (self.keys.len() > 0).then(|| self.keys.next_sweep());
+        let sweep = self.connection.was_used().then_some(self.keys.next_sweep);
         let next = [waits, self.connection.next_event(), sweep].into_iter().flatten().min()?;
         Some(next.saturating_sub(now).max(1))
     }
 
     /// Goes on from the discovery of an earlier configuration, whose stream has ended: what that one knew, this one knows.
-    pub fn go_on(&mut self, mut earlier: Self, from: &mut Table, table: &mut Table, now: u64) {
-        self.keys.move_from(&mut earlier.keys, from, table);
+    pub fn go_on(&mut self, earlier: Self, from: &mut Table, table: &mut Table, now: u64) {
+        self.keys.move_from(&earlier.keys, from, table);
         self.waiting = earlier.waiting;
         self.counts = earlier.counts;
         self.connection = earlier.connection;
         self.connection.was_replaced(now);
-        table.stream_ended();
     }
 
     /// Sends what is to be subscribed and unsubscribed.
-    fn flush(&mut self, now: u64, actions: &mut Vec<StreamAction>) {
+    fn flush(&mut self, now: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
         if !self.connection.is_open() {
             // The next stream is told of every key.
             self.keys.clear_changes();
@@ -289,10 +285,26 @@ impl Discovery {
             let mut request = Request::new(resource_type);
             if self.keys.write_changes(resource_type, &mut request) {
                 actions.push(StreamAction::Send(request.finish()));
-                if self.keys.are_unanswered() {
+                if is_awaited(table) {
                     self.connection.asked(now);
                 }
             }
         }
+    }
+}
+
+/// The number of keys that are subscribed.
+fn keys(table: &mut Table) -> usize {
+    table.on_demand().map_or(0, |keys| keys.len())
+}
+
+/// Whether the server has not answered for some key.
+fn is_awaited(table: &mut Table) -> bool {
+    table.on_demand().is_some_and(|keys| keys.is_awaited())
+}
+
+fn stream_ended(table: &mut Table) {
+    if let Some(keys) = table.on_demand() {
+        keys.stream_ended();
     }
 }

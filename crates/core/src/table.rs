@@ -34,7 +34,7 @@ pub(crate) use endpoint_group::EndpointGroup;
 pub(crate) use endpoint_set::{EndpointSet, SetEndpoint};
 pub(crate) use endpoints::LabelledEndpoints;
 pub(crate) use lookup::{Lookup, Match, NamedEndpoint};
-pub(crate) use on_demand::Address;
+pub(crate) use on_demand::{Answer, KeyState};
 pub(crate) use service_spec::{AliasTarget, ServiceKind};
 pub(crate) use subsets::{Subsets, WeightedSubset};
 pub(crate) use usable_endpoints::Usable;

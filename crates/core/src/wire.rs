@@ -29,7 +29,7 @@ pub use crate::{
     names::Resolver,
 };
 pub use caller::{Caller, Dns};
-pub use compatibility::{FEATURES, MINOR};
+pub use compatibility::{FEATURES, MINOR, SCHEMA};
 pub use config::{Config, DestinationPort, FirstConfiguration, Gateways, Stats, Trace, UnknownNames, VERSION};
 pub use external_names::{Allow, ExternalNames, ExternalNamesMode, Grant};
 pub use fallback::{Fallback, Fallbacks, Trigger};

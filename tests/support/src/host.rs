@@ -26,7 +26,7 @@ pub struct SmallHost {
 pub enum Action {
     /// The stream continues.
     Continue,
-    /// The stream stops, because the module has sent a local reply.
+    /// The stream stops: the module has sent a local reply, or waits for a server.
     Pause,
 }
 
@@ -103,6 +103,7 @@ impl SmallHost {
     /// # Errors
     /// If the module crashes.
     pub fn tick(&mut self, root: u32) -> Result<()> {
+        self.state_mut().effective = root;
         self.call("proxy_on_tick", root)
     }
 
@@ -114,8 +115,14 @@ impl SmallHost {
         self.state_mut().headers =
             headers.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
         let count = u32::try_from(headers.len())?;
+        self.state_mut().effective = stream;
         let action = self.call::<_, u32>("proxy_on_request_headers", (stream, count, 1_u32))?;
-        Ok(if action == 0 { Action::Continue } else { Action::Pause })
+        if action == 0 {
+            return Ok(Action::Continue);
+        }
+        let headers = self.state().headers.clone();
+        self.state_mut().paused.insert(stream, headers);
+        Ok(Action::Pause)
     }
 
     /// Ends a context.
@@ -123,7 +130,31 @@ impl SmallHost {
     /// # Errors
     /// If the module crashes.
     pub fn delete(&mut self, context: u32) -> Result<()> {
-        self.call("proxy_on_delete", context)
+        self.call::<_, ()>("proxy_on_delete", context)?;
+        let state = self.state_mut();
+        state.paused.remove(&context);
+        state.deleted.insert(context);
+        Ok(())
+    }
+
+    /// Passes a message of the stream `token` of a root context to the module.
+    ///
+    /// # Errors
+    /// If the module crashes.
+    pub fn grpc_receive(&mut self, root: u32, token: u32, message: &[u8]) -> Result<()> {
+        let state = self.state_mut();
+        (state.effective, state.grpc_message) = (root, message.to_vec());
+        let bytes = u32::try_from(message.len())?;
+        self.call("proxy_on_grpc_receive", (root, token, bytes))
+    }
+
+    /// Ends the stream `token` of a root context with a gRPC status.
+    ///
+    /// # Errors
+    /// If the module crashes.
+    pub fn grpc_close(&mut self, root: u32, token: u32, status: u32) -> Result<()> {
+        self.state_mut().effective = root;
+        self.call("proxy_on_grpc_close", (root, token, status))
     }
 
     /// Runs a whole stream: sends a request for `authority` over `http`, and ends it.

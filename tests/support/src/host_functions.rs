@@ -8,6 +8,7 @@ use crate::host_state::{HostState, LocalResponse};
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 const REQUEST_HEADERS: u32 = 0;
+const GRPC_MESSAGE: u32 = 5;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
 type HostCaller<'a> = Caller<'a, HostState>;
@@ -41,6 +42,12 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<HostState>> {
         .func_wrap("env", "proxy_define_metric", define_metric)?
         .func_wrap("env", "proxy_increment_metric", increment_metric)?
         .func_wrap("env", "proxy_record_metric", record_metric)?
+        .func_wrap("env", "proxy_grpc_stream", grpc_stream)?
+        .func_wrap("env", "proxy_grpc_send", grpc_send)?
+        .func_wrap("env", "proxy_grpc_close", grpc_close)?
+        .func_wrap("env", "proxy_grpc_cancel", grpc_cancel)?
+        .func_wrap("env", "proxy_set_effective_context", set_effective_context)?
+        .func_wrap("env", "proxy_continue_stream", continue_stream)?
         .func_wrap("env", "proxy_call_foreign_function", call_foreign_function)?;
     Ok(linker)
 }
@@ -91,12 +98,16 @@ fn get_buffer_bytes(
     value_bytes: u32,
 ) -> CallStatus {
     enter!(host, "get_buffer_bytes", "{start}, {most}");
-    assert_eq!(buffer, PLUGIN_CONFIGURATION, "the module reads only this buffer");
     let (start, most) = (start as usize, most as usize);
-    let HostState { configuration, most_bytes, .. } = host.data();
+    let HostState { configuration, grpc_message, most_bytes, .. } = host.data();
+    let bytes = match buffer {
+        PLUGIN_CONFIGURATION => configuration,
+        GRPC_MESSAGE => grpc_message,
+        _ => panic!("the module reads only these buffers"),
+    };
     let most = most.min(most_bytes.unwrap_or(most));
-    let end = start.saturating_add(most).min(configuration.len());
-    let piece = configuration.get(start..end).unwrap_or_default().to_vec();
+    let end = start.saturating_add(most).min(bytes.len());
+    let piece = bytes.get(start..end).unwrap_or_default().to_vec();
     give(&mut host, &piece, value, value_bytes)
 }
 
@@ -221,6 +232,68 @@ fn record_metric(mut host: HostCaller<'_>, id: u32, new: u64) -> CallStatus {
 
 fn metric<'h>(host: &'h mut HostCaller<'_>, id: u32) -> Option<&'h mut (String, i64)> {
     host.data_mut().metrics.get_mut((id as usize).checked_sub(1)?)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the ABI has them")]
+fn grpc_stream(
+    mut host: HostCaller<'_>,
+    service: u32,
+    service_bytes: u32,
+    name: u32,
+    name_bytes: u32,
+    method: u32,
+    method_bytes: u32,
+    metadata: u32,
+    metadata_bytes: u32,
+    token: u32,
+) -> CallStatus {
+    let service = read(&host, service, service_bytes)?;
+    let (name, method) = (read_text(&host, name, name_bytes)?, read_text(&host, method, method_bytes)?);
+    let metadata = deserialize(&read(&host, metadata, metadata_bytes)?);
+    enter!(host, "grpc_stream", "{}, {name}/{method}", service.escape_ascii());
+    assert_eq!(metadata, [], "the module sends no metadata");
+    host.data_mut().grpc_streams += 1;
+    let newest = host.data().grpc_streams;
+    write(&mut host, token, &newest.to_le_bytes())?;
+    Ok(OK)
+}
+
+fn grpc_send(mut host: HostCaller<'_>, token: u32, message: u32, bytes: u32, end: u32) -> CallStatus {
+    let message = read(&host, message, bytes)?;
+    enter!(host, "grpc_send", "{token}");
+    assert_eq!(end, 0, "the module ends no stream by a message");
+    host.data_mut().grpc_sent.push((token, message));
+    Ok(OK)
+}
+
+fn grpc_close(mut host: HostCaller<'_>, token: u32) -> CallStatus {
+    enter!(host, "grpc_close", "{token}");
+    Ok(OK)
+}
+
+fn grpc_cancel(mut host: HostCaller<'_>, token: u32) -> CallStatus {
+    enter!(host, "grpc_cancel", "{token}");
+    Ok(OK)
+}
+
+fn set_effective_context(mut host: HostCaller<'_>, context: u32) -> CallStatus {
+    enter!(host, "set_effective_context", "{context}");
+    let state = host.data_mut();
+    if state.deleted.contains(&context) {
+        return Ok(NOT_FOUND);
+    }
+    if let Some(headers) = state.paused.get(&context) {
+        state.headers.clone_from(headers);
+    }
+    state.effective = context;
+    Ok(OK)
+}
+
+fn continue_stream(mut host: HostCaller<'_>, direction: u32) -> CallStatus {
+    enter!(host, "continue_stream", "{direction}");
+    let state = host.data_mut();
+    state.continued.push(state.effective);
+    Ok(OK)
 }
 
 fn call_foreign_function(

@@ -1,6 +1,6 @@
 //! The state of the small host: its inputs and what the module did with them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A local reply of the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,20 @@ pub struct HostState {
     pub tick_period: u32,
     /// Where the module had the host put the bytes that it returned last.
     pub returned_at: u32,
+    /// The number of gRPC streams that were opened, which is the token of the last.
+    pub grpc_streams: u32,
+    /// The messages that were sent, each with the token of its stream.
+    pub grpc_sent: Vec<(u32, Vec<u8>)>,
+    /// The message that a stream brings.
+    pub grpc_message: Vec<u8>,
+    /// The context of the module's next host calls.
+    pub effective: u32,
+    /// Contexts that were deleted.
+    pub deleted: BTreeSet<u32>,
+    /// The headers of paused requests, by their contexts.
+    pub paused: BTreeMap<u32, Vec<(Vec<u8>, Vec<u8>)>>,
+    /// The requests that go on after a pause.
+    pub continued: Vec<u32>,
     /// The last local response.
     pub response: Option<LocalResponse>,
 }

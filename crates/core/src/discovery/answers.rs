@@ -8,13 +8,13 @@ use alloc::{
 use core::{net::IpAddr, str::from_utf8};
 
 use super::{
-    keys::{Answer, Keys, key_within, needs_endpoints, service_key},
+    keys::{Keys, key_within, needs_endpoints, service_key},
     messages::{Resource, ResourceType, Response},
 };
 use crate::{
     limits::{MAX_KEYS, MAX_QUOTED_CHARS, MAX_VERSION_BYTES},
     names::NamespacedName,
-    table::{Address, Key, ServiceSpec, Table},
+    table::{Answer, Key, KeyState, ServiceSpec, Table},
     text::quoted,
     wire::{self, FieldError, FieldErrors, FieldPathRef, read_json},
 };
@@ -24,35 +24,33 @@ impl Keys {
     #[inline(never)]
     pub(super) fn take(&mut self, response: &Response<'_>, preload: &[Box<str>], table: &mut Table) -> Option<String> {
         let mut refused = None;
-        let mut refuse = |name: &str, reason: String| {
-            refused.get_or_insert_with(|| format!("{}: {reason}", quoted(&name, MAX_QUOTED_CHARS)));
-        };
         // First what is gone: a cluster IP may have moved from one Service to another.
         for name in response.removed() {
-            match (response.resource_type, key_of(response.resource_type, name)) {
-                (ResourceType::Namespaces, _) if name == "*" => table.set_namespaces("".split_whitespace()),
-                (ResourceType::Namespaces, _) => {}
-                (_, Some(key)) => self.take_removed(&key, response.resource_type, table),
-                (_, None) => refuse(name, "no resource of this type has such a name".into()),
+            match key_of(response.resource_type, name) {
+                Some(key) if self.is_subscribed(&key, response.resource_type, table) => {
+                    self.set_missing(&key, table);
+                }
+                // The server sees no namespace, or none of this name.
+                _ => {}
             }
         }
         for resource in response.resources() {
             if let Err(reason) = self.take_resource(&resource, response.resource_type, preload, table) {
-                refuse(resource.name, reason);
+                refused.get_or_insert_with(|| format!("{}: {reason}", quoted(&resource.name, MAX_QUOTED_CHARS)));
             }
         }
         refused
     }
 
-    fn take_removed(&mut self, key: &Key, resource_type: ResourceType, table: &mut Table) {
-        if !self.is_subscribed(key, resource_type, table) {
-            return;
+    fn set_missing(&mut self, key: &Key, table: &mut Table) {
+        let is_present = answer(key, table) == Some(&Answer::Present);
+        if let (Key::Service(name), true) = (key, is_present) {
+            table.remove(name.namespace(), name.name());
         }
-        table.forget(key, self.answer(key) == Some(Answer::Present));
-        table.set_missing(key);
-        self.set_answer(key, Answer::Missing, "");
+        set_answer(key, Answer::Missing, "", table);
     }
 
+    #[inline(never)]
     fn take_resource(
         &mut self,
         Resource { name, version, value }: &Resource<'_>,
@@ -62,50 +60,53 @@ impl Keys {
     ) -> Result<(), String> {
         let text = from_utf8(value).map_err(|_| String::from("it is not text"))?;
         if version.len() > MAX_VERSION_BYTES {
-            return Err(format!("its version has more than {MAX_VERSION_BYTES} bytes"));
+            return Err("its version is too long".into());
         }
         if resource_type == ResourceType::Namespaces {
-            match *name {
-                "*" => table.set_namespaces(text.split_whitespace()),
-                _ if preload.iter().any(|namespace| **namespace == **name) => self.preload(name, text, table),
-                _ => {}
+            let names = text.split(' ').filter(|name| !name.is_empty());
+            if *name != "*" {
+                if preload.iter().any(|namespace| **namespace == **name) {
+                    names.for_each(|service| self.preload(name, service, table));
+                }
+            } else if table.on_demand().is_some_and(|keys| !keys.set_namespaces(names)) {
+                return Err("the namespaces are not in order".into());
             }
             return Ok(());
         }
-        let Some(key) = key_of(resource_type, name) else {
-            return Err("no resource of this type has such a name".into());
-        };
+        let key = key_of(resource_type, name).ok_or("no resource of this type has such a name")?;
         if !self.is_subscribed(&key, resource_type, table) {
             return Ok(());
         }
         let taken = match &key {
-            Key::Address(address) => take_address(*address, text, table),
+            Key::Address(_) => take_address(text).map(Some),
             Key::Service(service) => self.take_service(&key, service, text, resource_type, table),
         };
-        match taken {
-            Ok(true) => self.set_answer(&key, Answer::Present, version),
-            Ok(false) => {}
+        match &taken {
+            Ok(Some(answer)) => set_answer(&key, answer.clone(), version, table),
+            Ok(None) => {}
             // The last known good serves on.
-            Err(_) if self.answer(&key) == Some(Answer::Present) => {}
-            Err(_) => self.set_answer(&key, Answer::Unreadable, ""),
+            Err(_) if answer(&key, table) == Some(&Answer::Present) => {}
+            Err(_) => set_answer(&key, Answer::Unreadable, "", table),
         }
         taken.map(|_| ())
     }
 
     /// Whether an answer of this type is to be taken. The server answers for what a key leads to without being asked.
     fn is_subscribed(&mut self, key: &Key, resource_type: ResourceType, table: &mut Table) -> bool {
-        match self.all.get(key) {
-            Some(state) => state.resource_type == resource_type,
-            None if self.len() >= MAX_KEYS => false,
+        let Some(keys) = table.on_demand() else { return false };
+        match keys.get(key) {
+            Some(state) => state.resource_type() == resource_type,
+            None if keys.len() >= MAX_KEYS => false,
             None => {
-                self.insert(key.clone(), resource_type, table);
+                keys.insert(KeyState::new(key.clone(), resource_type == ResourceType::Endpoints));
                 true
             }
         }
     }
 
-    /// Puts a Service into the table. Returns whether it was put there: else it is asked for with its endpoints, or is in the
+    /// Puts a Service into the table. `None` where it was not put there: it is asked for with its endpoints, or is in the
     /// configuration.
+    #[inline(never)]
     fn take_service(
         &mut self,
         key: &Key,
@@ -113,45 +114,46 @@ impl Keys {
         text: &str,
         resource_type: ResourceType,
         table: &mut Table,
-    ) -> Result<bool, String> {
-        let is_known = self.answer(key) == Some(Answer::Present);
-        if !is_known && table.get(name.namespace(), name.name()).is_some() {
+    ) -> Result<Option<Answer>, String> {
+        if answer(key, table) != Some(&Answer::Present) && table.get(name.namespace(), name.name()).is_some() {
             // What the configuration has comes first.
             self.forget(key, table);
-            return Ok(false);
+            return Ok(None);
         }
         let spec = read_spec(name, text).map_err(|errors| first(&errors))?;
-        if needs_endpoints(&spec, resource_type, table.policy()) {
-            table.forget(key, is_known);
-            self.ask_by(key, ResourceType::Endpoints);
-            return Ok(false);
+        if resource_type == ResourceType::Service && needs_endpoints(&spec, table) {
+            self.ask_anew(key, true, table);
+            return Ok(None);
         }
         // The server has sent them one after the other, and this one is the newer.
         for address in spec.cluster_ips() {
-            let other = table.by_cluster_ip(*address).filter(|other| other.key() != name.as_str());
-            if let Some(other) = other.and_then(|other| service_key(other.key()))
-                && self.answer(&other) == Some(Answer::Present)
+            let other = table.by_cluster_ip(*address).map(|other| Key::Service(other.spec.name.clone()));
+            if let Some(other) = other.filter(|other| other != key)
+                && answer(&other, table) == Some(&Answer::Present)
             {
-                table.forget(&other, true);
-                self.ask_anew(&other);
+                self.ask_anew(&other, false, table);
             }
         }
         table.put(spec).map_err(|errors| first(&errors))?;
-        table.forget_missing(name);
-        Ok(true)
+        Ok(Some(Answer::Present))
     }
 
-    /// Subscribes to the Services of a namespace.
-    fn preload(&mut self, namespace: &str, names: &str, table: &mut Table) {
-        for key in names.split_whitespace().filter_map(|name| key_within(namespace, name)) {
-            if self.len() >= MAX_KEYS {
-                return;
-            }
-            self.subscribe(&key, table);
-            if let Some(state) = self.all.get_mut(&key) {
-                state.is_preloaded = true;
-            }
+    /// Subscribes to a Service of a namespace.
+    fn preload(&mut self, namespace: &str, name: &str, table: &mut Table) {
+        let is_full = table.on_demand().is_none_or(|keys| keys.len() >= MAX_KEYS);
+        if let (Some(key), false) = (key_within(namespace, name), is_full) {
+            self.subscribe(&key, true, table);
         }
+    }
+}
+
+fn answer<'t>(key: &Key, table: &'t mut Table) -> Option<&'t Answer> {
+    Some(&table.on_demand()?.get(key)?.answer)
+}
+
+fn set_answer(key: &Key, answer: Answer, version: &str, table: &mut Table) {
+    if let Some(keys) = table.on_demand() {
+        keys.set_answer(key, answer, version);
     }
 }
 
@@ -163,18 +165,14 @@ fn key_of(resource_type: ResourceType, name: &str) -> Option<Key> {
     }
 }
 
-fn take_address(address: IpAddr, text: &str, table: &mut Table) -> Result<bool, String> {
-    let what = match text {
-        "" => Address::Pod,
+fn take_address(text: &str) -> Result<Answer, String> {
+    match text {
+        "" => Ok(Answer::Pod),
         service => {
-            let name = NamespacedName::parse(service);
-            Address::ClusterIp(
-                name.ok_or_else(|| format!("{} is not namespace/name", quoted(&service, MAX_QUOTED_CHARS)))?,
-            )
+            let name = NamespacedName::parse(service).ok_or("its value is not namespace/name")?;
+            Ok(Answer::ClusterIp(name))
         }
-    };
-    table.set_address(address, what);
-    Ok(true)
+    }
 }
 
 /// Reads a Service from the JSON that a table has for it.

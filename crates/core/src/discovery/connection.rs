@@ -35,6 +35,11 @@ impl Connection {
         matches!(self.state, State::Open)
     }
 
+    /// Whether anything was ever asked for.
+    pub(super) fn was_used(&self) -> bool {
+        !matches!(self.state, State::Unused)
+    }
+
     /// Whether an answer can be expected soon.
     pub(super) fn is_hopeful(&self) -> bool {
         self.failures == 0

@@ -1,15 +1,12 @@
-//! The keys that are asked for, and what is known of each.
+//! Which keys are subscribed: what is asked for, what is let go, and what the server has not been told yet.
 
 use alloc::{boxed::Box, format, string::ToString, vec::Vec};
-use core::mem::take;
 
 use super::messages::{Request, ResourceType};
 use crate::{
-    collections::HashMap,
     limits::{MAX_KEYS, MAX_UNUSED_SWEEPS, SWEEP_MILLISECONDS},
     names::NamespacedName,
-    policy::Policy,
-    table::{Key, ServiceKind, ServiceSpec, Table},
+    table::{Answer, Key, KeyState, ServiceKind, ServiceSpec, Table},
     wire::SteeringMode,
 };
 
@@ -18,37 +15,11 @@ const EVICTED_KEYS: usize = MAX_KEYS / 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    pub(super) all: HashMap<Key, KeyState>,
     /// What the server has not been told yet.
     changes: Vec<Change>,
-    unanswered: usize,
-    /// The number of keys that were ever subscribed.
-    order: u64,
-    next_sweep: u64,
-}
-
-/// What is known of a key.
-#[derive(Debug)]
-pub(super) struct KeyState {
-    pub(super) resource_type: ResourceType,
-    answer: Answer,
-    /// Of a resource that is there.
-    pub(super) version: Box<str>,
-    /// Sweeps since a request last used it.
-    unused: u8,
-    pub(super) is_preloaded: bool,
-    order: u64,
-}
-
-/// What the server said of a key on its stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// Nothing.
-    None,
-    Present,
-    Missing,
-    /// Something that cannot be read.
-    Unreadable,
+    /// Whether a change ends a subscription.
+    has_ends: bool,
+    pub(super) next_sweep: u64,
 }
 
 #[derive(Debug)]
@@ -58,166 +29,101 @@ struct Change {
     is_subscription: bool,
 }
 
-/// The type by which a Service is asked for.
-fn service_type(policy: &Policy) -> ResourceType {
-    match policy.steering_mode {
-        SteeringMode::Endpoint => ResourceType::Endpoints,
-        SteeringMode::Authority | SteeringMode::Cluster => ResourceType::Service,
+impl KeyState {
+    /// The type by which the key is asked for.
+    pub(super) fn resource_type(&self) -> ResourceType {
+        match self.key {
+            Key::Address(_) => ResourceType::Address,
+            Key::Service(_) if self.with_endpoints => ResourceType::Endpoints,
+            Key::Service(_) => ResourceType::Service,
+        }
+    }
+
+    /// How much the key would be missed, up to [`MOST_WORTH`].
+    fn worth(&self) -> u8 {
+        match self.answer {
+            _ if self.is_preloaded => MOST_WORTH,
+            Answer::Missing | Answer::Outdated | Answer::Unreadable if self.unused > 0 => 0,
+            Answer::Missing | Answer::Outdated | Answer::Unreadable | Answer::None => 1,
+            _ if self.unused > 0 => 2,
+            _ => 3,
+        }
     }
 }
 
+const MOST_WORTH: u8 = 4;
+
 /// Whether a Service that came without its endpoints is steered by endpoint.
-pub(super) fn needs_endpoints(spec: &ServiceSpec, resource_type: ResourceType, policy: &Policy) -> bool {
-    resource_type == ResourceType::Service
-        && spec.steering_mode(policy) == SteeringMode::Endpoint
-        && !matches!(spec.kind, ServiceKind::ExternalName(_))
+pub(super) fn needs_endpoints(spec: &ServiceSpec, table: &Table) -> bool {
+    spec.steering_mode(table.policy()) == SteeringMode::Endpoint && !matches!(spec.kind, ServiceKind::ExternalName(_))
 }
 
 impl Keys {
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    pub(super) fn next_sweep(&self) -> u64 {
-        self.next_sweep
-    }
-
-    /// Whether the server has not answered for some key.
-    pub(super) fn are_unanswered(&self) -> bool {
-        self.unanswered > 0
-    }
-
-    pub(super) fn is_answered(&self, key: &Key) -> bool {
-        self.all.get(key).is_none_or(|state| state.answer != Answer::None)
-    }
-
-    pub(super) fn answer(&self, key: &Key) -> Option<Answer> {
-        self.all.get(key).map(|state| state.answer)
-    }
-
     /// Subscribes to a key that is not subscribed yet. Returns whether nothing is to be expected of it.
-    pub(super) fn subscribe(&mut self, key: &Key, table: &mut Table) -> bool {
-        if let Some(state) = self.all.get_mut(key) {
+    #[inline(never)]
+    pub(super) fn subscribe(&mut self, key: &Key, is_preloaded: bool, table: &mut Table) -> bool {
+        if let Some(state) = table.on_demand().and_then(|keys| keys.get_mut(key)) {
             state.unused = 0;
+            state.is_preloaded |= is_preloaded;
             return state.answer == Answer::Unreadable;
         }
-        let resource_type = match key {
-            Key::Service(_) => service_type(table.policy()),
-            Key::Address(_) => ResourceType::Address,
-        };
-        self.insert(key.clone(), resource_type, table);
-        self.change(resource_type, key, true);
+        let mut state = KeyState::new(key.clone(), table.policy().steering_mode == SteeringMode::Endpoint);
+        state.is_preloaded = is_preloaded;
+        self.change(&state, true);
+        self.insert(state, table);
         false
     }
 
     /// Counts a key as subscribed, after making room for it.
-    pub(super) fn insert(&mut self, key: Key, resource_type: ResourceType, table: &mut Table) {
-        if self.all.len() >= MAX_KEYS {
+    pub(super) fn insert(&mut self, state: KeyState, table: &mut Table) {
+        if table.on_demand().is_some_and(|keys| keys.len() >= MAX_KEYS) {
             self.make_room(table);
         }
-        self.order += 1;
-        self.unanswered += 1;
-        let state = KeyState {
-            resource_type,
-            answer: Answer::None,
-            version: Box::default(),
-            unused: 0,
-            is_preloaded: false,
-            order: self.order,
-        };
-        self.all.insert(key, state);
+        if let Some(keys) = table.on_demand() {
+            keys.insert(state);
+        }
     }
 
-    /// Notes an answer. A new version comes with one that is present.
-    pub(super) fn set_answer(&mut self, key: &Key, answer: Answer, version: &str) {
-        let Some(state) = self.all.get_mut(key) else { return };
-        self.unanswered -= usize::from(state.answer == Answer::None);
-        self.unanswered += usize::from(answer == Answer::None);
-        (state.answer, state.version) = (answer, version.into());
-    }
-
-    /// Asks for a Service by another type.
-    pub(super) fn ask_by(&mut self, key: &Key, resource_type: ResourceType) {
-        let Some(state) = self.all.get_mut(key) else { return };
-        let before = core::mem::replace(&mut state.resource_type, resource_type);
-        self.set_answer(key, Answer::None, "");
-        self.change(before, key, false);
-        self.change(resource_type, key, true);
-    }
-
-    /// Asks for a key again, of which nothing is known any more.
-    pub(super) fn ask_anew(&mut self, key: &Key) {
-        let Some(resource_type) = self.all.get(key).map(|state| state.resource_type) else { return };
-        self.set_answer(key, Answer::None, "");
-        self.change(resource_type, key, true);
+    /// Asks for a key of which nothing is known any more, for a Service perhaps with its endpoints now.
+    pub(super) fn ask_anew(&mut self, key: &Key, with_endpoints: bool, table: &mut Table) {
+        if let Some(mut state) = self.forget(key, table) {
+            (state.answer, state.with_endpoints) = (Answer::None, state.with_endpoints || with_endpoints);
+            self.change(&state, true);
+            self.insert(state, table);
+        }
     }
 
     /// Unsubscribes from a key, and forgets what is known of it.
-    pub(super) fn forget(&mut self, key: &Key, table: &mut Table) {
-        let Some(state) = self.all.remove(key) else { return };
-        self.unanswered -= usize::from(state.answer == Answer::None);
-        table.forget(key, state.answer == Answer::Present);
-        self.change(state.resource_type, key, false);
+    #[inline(never)]
+    pub(super) fn forget(&mut self, key: &Key, table: &mut Table) -> Option<KeyState> {
+        let state = table.on_demand()?.remove(key)?;
+        if let (Key::Service(name), Answer::Present) = (key, &state.answer) {
+            table.remove(name.namespace(), name.name());
+        }
+        self.change(&state, false);
+        Some(state)
     }
 
-    fn change(&mut self, resource_type: ResourceType, key: &Key, is_subscription: bool) {
-        let name = key.to_string().into();
+    fn change(&mut self, state: &KeyState, is_subscription: bool) {
+        let (resource_type, name): (_, Box<str>) = (state.resource_type(), state.key.to_string().into());
+        // In one message, the end of a subscription counts more than its beginning.
+        if is_subscription && self.has_ends {
+            self.changes.retain(|change| change.resource_type != resource_type || change.name != name);
+        }
+        self.has_ends |= !is_subscription;
         self.changes.push(Change { resource_type, name, is_subscription });
     }
 
     /// Lets the keys go that are missed least: first those that do not exist, then those that were not used for long.
     #[cold]
     fn make_room(&mut self, table: &mut Table) {
-        let mut all: Vec<_> = self.all.iter().map(|(key, state)| (state.worth(), state.order, key.clone())).collect();
-        all.sort_unstable_by_key(|(worth, order, _)| (*worth, *order));
-        for (.., key) in all.into_iter().take(EVICTED_KEYS) {
-            self.forget(&key, table);
+        let mut gone = Vec::new();
+        for worth in 0..=MOST_WORTH {
+            let keys = table.on_demand().into_iter().flat_map(|keys| keys.iter());
+            let room = EVICTED_KEYS.saturating_sub(gone.len());
+            gone.extend(keys.filter(|state| state.worth() == worth).map(|state| state.key.clone()).take(room));
         }
-    }
-
-    /// Every answer that something is missing was of the stream that has ended.
-    pub(super) fn ask_again(&mut self) {
-        self.changes.clear();
-        for state in self.all.values_mut().filter(|state| state.answer != Answer::Present) {
-            self.unanswered += usize::from(state.answer != Answer::None);
-            state.answer = Answer::None;
-        }
-    }
-
-    /// Writes all keys of a type, and the versions that are known. Returns whether there are any.
-    pub(super) fn write_all(&self, resource_type: ResourceType, request: &mut Request) -> bool {
-        let mut has_any = false;
-        for (key, state) in self.all.iter().filter(|(_, state)| state.resource_type == resource_type) {
-            let name = key.to_string();
-            request.subscribe(&name);
-            if state.answer == Answer::Present {
-                request.version(&name, &state.version);
-            }
-            has_any = true;
-        }
-        has_any
-    }
-
-    /// Writes the changes of a type that the server has not been told yet. Returns whether there are any.
-    pub(super) fn write_changes(&mut self, resource_type: ResourceType, request: &mut Request) -> bool {
-        let mut has_any = false;
-        self.changes.retain(|change| {
-            let is_other = change.resource_type != resource_type;
-            if !is_other {
-                has_any = true;
-                match change.is_subscription {
-                    true => request.subscribe(&change.name),
-                    false => request.unsubscribe(&change.name),
-                }
-            }
-            is_other
-        });
-        has_any
-    }
-
-    /// The next stream will be told of every key.
-    pub(super) fn clear_changes(&mut self) {
-        self.changes.clear();
+        self.forget_all(&gone, table);
     }
 
     /// Lets the keys go that no request has used for half an hour. Returns whether it was time to look.
@@ -227,48 +133,84 @@ impl Keys {
         }
         self.next_sweep = now.saturating_add(SWEEP_MILLISECONDS);
         let mut gone = Vec::new();
-        for (key, state) in &mut self.all {
-            state.unused = if table.take_use(key) { 0 } else { state.unused.saturating_add(1) };
+        table.sweep(|state| {
             if state.unused >= MAX_UNUSED_SWEEPS && !state.is_preloaded {
-                gone.push(key.clone());
+                gone.push(state.key.clone());
             }
-        }
-        gone.iter().for_each(|key| self.forget(key, table));
+        });
+        self.forget_all(&gone, table);
         true
     }
 
-    /// Takes over what an earlier configuration knew, `from` its table into `to`.
-    pub(super) fn move_from(&mut self, earlier: &mut Self, from: &mut Table, to: &mut Table) {
-        (self.order, self.next_sweep) = (earlier.order, earlier.next_sweep);
-        to.move_namespaces(from);
-        for (key, state) in take(&mut earlier.all) {
-            let resource_type = match &key {
-                Key::Address(_) => ResourceType::Address,
-                Key::Service(_) => state.resource_type.max(service_type(to.policy())),
-            };
-            let KeyState { answer, version, unused, is_preloaded, .. } = state;
-            let is_known = to.move_answer(&key, answer == Answer::Present, from, |spec, policy| {
-                !needs_endpoints(spec, state.resource_type, policy)
-            });
-            self.insert(key.clone(), resource_type, to);
-            if is_known {
-                self.set_answer(&key, answer, &version);
-            }
-            if let Some(moved) = self.all.get_mut(&key) {
-                (moved.unused, moved.is_preloaded) = (unused, is_preloaded);
-            }
+    fn forget_all(&mut self, keys: &[Key], table: &mut Table) {
+        for key in keys {
+            self.forget(key, table);
         }
     }
-}
 
-impl KeyState {
-    /// How much a key would be missed.
-    fn worth(&self) -> u8 {
-        match self.answer {
-            _ if self.is_preloaded => 4,
-            Answer::Missing | Answer::Unreadable => u8::from(self.unused == 0),
-            Answer::Present => 2 + u8::from(self.unused == 0),
-            Answer::None => 3,
+    /// The next stream will be told of every key.
+    pub(super) fn clear_changes(&mut self) {
+        self.changes.clear();
+        self.has_ends = false;
+    }
+
+    /// Writes all keys of a type, and the versions that are known. Returns whether there are any.
+    pub(super) fn write_all(resource_type: ResourceType, table: &mut Table, request: &mut Request) -> bool {
+        let mut has_any = false;
+        let keys = table.on_demand().into_iter().flat_map(|keys| keys.iter());
+        for state in keys.filter(|state| state.resource_type() == resource_type) {
+            let name = state.key.to_string();
+            request.subscribe(&name);
+            if !state.version.is_empty() {
+                request.version(&name, &state.version);
+            }
+            has_any = true;
+        }
+        has_any
+    }
+
+    /// Writes the changes of a type that the server has not been told yet. Returns whether there are any.
+    pub(super) fn write_changes(&mut self, resource_type: ResourceType, request: &mut Request) -> bool {
+        let before = self.changes.len();
+        self.changes.retain(|change| {
+            let is_other = change.resource_type != resource_type;
+            if !is_other {
+                request.name(&change.name, change.is_subscription);
+            }
+            is_other
+        });
+        self.changes.len() < before
+    }
+
+    /// Takes over what an earlier configuration knew, `from` its table into `to`. The stream has ended.
+    pub(super) fn move_from(&mut self, earlier: &Self, from: &mut Table, to: &mut Table) {
+        self.next_sweep = earlier.next_sweep;
+        let Some(mut before) = from.on_demand.take() else { return };
+        before.stream_ended();
+        if let Some(keys) = to.on_demand() {
+            keys.move_namespaces(&mut before);
+        }
+        let by_endpoint = to.policy().steering_mode == SteeringMode::Endpoint;
+        let keys: Vec<Key> = before.iter().map(|state| state.key.clone()).collect();
+        for key in keys {
+            let Some(mut state) = before.remove(&key) else { continue };
+            if let Key::Service(name) = &key {
+                let is_in_configuration = to.get(name.namespace(), name.name()).is_some();
+                let spec = match state.answer {
+                    Answer::Present => from.take(name.namespace(), name.name()),
+                    _ => None,
+                };
+                if is_in_configuration {
+                    continue;
+                }
+                let is_usable = |spec: &ServiceSpec| state.with_endpoints || !needs_endpoints(spec, to);
+                let is_known = spec.filter(is_usable).is_some_and(|spec| to.put(spec).is_ok());
+                if state.answer == Answer::Present && !is_known {
+                    (state.answer, state.version) = (Answer::None, Box::default());
+                }
+                state.with_endpoints |= by_endpoint;
+            }
+            self.insert(state, to);
         }
     }
 }

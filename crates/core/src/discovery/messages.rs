@@ -40,26 +40,26 @@ impl ResourceType {
 #[derive(Clone, Debug, Default)]
 pub struct StreamNode<'n> {
     /// The id of the Envoy.
-    pub id: &'n str,
+    pub id: &'n [u8],
     /// The cluster of the Envoy.
-    pub cluster: &'n str,
+    pub cluster: &'n [u8],
     /// The zone.
-    pub zone: &'n str,
+    pub zone: &'n [u8],
     /// Text in the metadata, by its key.
-    pub metadata: &'n [(&'n str, &'n str)],
+    pub metadata: &'n [(&'n str, &'n [u8])],
 }
 
 impl StreamNode<'_> {
     /// `envoy.config.core.v3.Node`.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut node = Vec::new();
-        put_bytes(&mut node, 1, self.id.as_bytes());
-        put_bytes(&mut node, 2, self.cluster.as_bytes());
+        put_bytes(&mut node, 1, self.id);
+        put_bytes(&mut node, 2, self.cluster);
         // google.protobuf.Struct: a map of Values, whose field 3 is a text.
         let mut metadata = Vec::new();
         for (key, text) in self.metadata {
             let mut value = Vec::new();
-            put_bytes(&mut value, 3, text.as_bytes());
+            put_bytes(&mut value, 3, text);
             let mut entry = Vec::new();
             put_bytes(&mut entry, 1, key.as_bytes());
             put_bytes(&mut entry, 2, &value);
@@ -67,7 +67,7 @@ impl StreamNode<'_> {
         }
         put_bytes(&mut node, 3, &metadata);
         let mut locality = Vec::new();
-        put_bytes(&mut locality, 2, self.zone.as_bytes());
+        put_bytes(&mut locality, 2, self.zone);
         put_bytes(&mut node, 4, &locality);
         node
     }
@@ -88,11 +88,12 @@ impl Request {
     }
 
     pub(super) fn subscribe(&mut self, name: &str) {
-        put_bytes(&mut self.0, 3, name.as_bytes());
+        self.name(name, true);
     }
 
-    pub(super) fn unsubscribe(&mut self, name: &str) {
-        put_bytes(&mut self.0, 4, name.as_bytes());
+    /// Subscribes to a name, or unsubscribes from it.
+    pub(super) fn name(&mut self, name: &str, is_subscription: bool) {
+        put_bytes(&mut self.0, if is_subscription { 3 } else { 4 }, name.as_bytes());
     }
 
     /// The version that is known of a resource (`initial_resource_versions`).
@@ -142,8 +143,12 @@ impl<'b> Response<'b> {
             match field? {
                 (4, url) => resource_type = Some(ResourceType::of_url(url).ok_or(Torn)?),
                 (5, text) => nonce = from_utf8(text).map_err(|_| Torn)?,
-                (2, bytes) => drop(Resource::read(bytes)?),
-                (6, name) => drop(from_utf8(name).map_err(|_| Torn)?),
+                (2, bytes) => {
+                    Resource::read(bytes)?;
+                }
+                (6, name) => {
+                    from_utf8(name).map_err(|_| Torn)?;
+                }
                 _ => {}
             }
         }

@@ -1,11 +1,7 @@
 //! The namespace and name of a Service, as Kubernetes' `types.NamespacedName`.
 
 use alloc::{boxed::Box, format};
-use core::{
-    fmt,
-    hash::{Hash, Hasher},
-    str::from_utf8,
-};
+use core::{fmt, str::from_utf8};
 
 use super::name::is_label;
 use crate::text::is_equal;
@@ -86,12 +82,6 @@ impl NamespacedName {
     fn as_bytes(&self) -> &[u8] {
         let inline = self.inline.get(..usize::from(self.len));
         inline.unwrap_or_else(|| self.long.as_deref().map_or(&[], str::as_bytes))
-    }
-}
-
-impl Hash for NamespacedName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_bytes().hash(state);
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     limits::MAX_AUTHORITY_BYTES,
     names::{Candidate, ClusterName, EndpointLabel, NamespacedName, RawAuthority, RawHost, SearchedName, parse_dashed},
-    table::{Address, Key, Lookup, Match, Missing},
+    table::{Answer, Key, Lookup, Match, Missing},
 };
 
 /// What the candidates of a search were that do not exist.
@@ -84,14 +84,14 @@ impl<'t> Walk<'t, '_> {
     /// Notes what the server has to answer for an address that is no cluster IP in the table.
     fn note_address(&mut self, address: IpAddr) {
         match self.table.address_on_demand(address) {
-            Some(Ok(Address::ClusterIp(name))) => {
+            Some(Ok(Answer::ClusterIp(name))) => {
                 // The Service may have another address by now.
                 if let Err(missing) = self.table.existing(name.namespace().as_bytes(), name.name().as_bytes()) {
                     self.note_missing(missing, || Some(Key::Service(name.clone())));
                 }
             }
             Some(Err(missing)) => self.note_missing(missing, || Some(Key::Address(address))),
-            Some(Ok(Address::Missing | Address::Pod)) | None => {}
+            Some(Ok(_)) | None => {}
         }
     }
 

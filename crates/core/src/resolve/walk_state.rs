@@ -168,7 +168,8 @@ impl<'t, 'w> Walk<'t, 'w> {
     #[inline]
     pub(super) fn conclude(&self, resolution: Resolution<'t>) -> Resolution<'t> {
         let Unsure { is_unanswered, is_outdated, .. } = self.unsure;
-        if !is_unanswered && !(is_outdated && !matches!(resolution, Resolution::Route(_))) {
+        let is_route = matches!(resolution, Resolution::Route(_));
+        if !is_unanswered && (!is_outdated || is_route) {
             return resolution;
         }
         match self.table.policy().on_timeout {

@@ -5,7 +5,10 @@
 //! index by endpoint address is rebuilt when it is next needed.
 
 use alloc::{boxed::Box, vec::Vec};
-use core::{cell::OnceCell, net::IpAddr};
+use core::{
+    cell::{Cell, OnceCell},
+    net::IpAddr,
+};
 
 use hashbrown::HashTable;
 
@@ -27,7 +30,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Table {
     version: u64,
-    pub(super) policy: Policy,
+    policy: Policy,
     services: Vec<Option<Service>>,
     free: Vec<usize>,
     names: HashTable<u32>,
@@ -40,7 +43,7 @@ pub struct Table {
     shares: usize,
     dropped: usize,
     /// Of a table that is filled when requests need it: what is known not to exist.
-    pub(super) on_demand: Option<Box<OnDemand>>,
+    pub(crate) on_demand: Option<Box<OnDemand>>,
 }
 
 impl Table {
@@ -91,6 +94,12 @@ impl Table {
         self.on_demand.is_some()
     }
 
+    /// The number of keys that a server was asked for.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.on_demand.as_ref().map_or(0, |keys| keys.len())
+    }
+
     pub(crate) fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -105,8 +114,16 @@ impl Table {
     #[inline(always)]
     pub(super) fn find(&self, namespace: &[u8], name: &[u8]) -> Option<&Service> {
         let service = self.find_unused(namespace, name)?;
-        service.is_used.set(true);
+        self.mark(service);
         Some(service)
+    }
+
+    /// Remembers that a request has used the Service, in a table that is filled on demand.
+    #[inline(always)]
+    fn mark(&self, service: &Service) {
+        if let Some(is_used) = self.is_used(service) {
+            is_used.set(true);
+        }
     }
 
     #[inline(always)]
@@ -120,7 +137,7 @@ impl Table {
     pub fn by_cluster_ip(&self, address: IpAddr) -> Option<&Service> {
         let is_it = |entry: &u32| cluster_ip_at(&self.services, *entry) == Some(address);
         let service = self.at(self.cluster_ips.find(hash_address(address), is_it)? / IPS_PER_SLOT)?;
-        service.is_used.set(true);
+        self.mark(service);
         Some(service)
     }
 
@@ -165,7 +182,7 @@ impl Table {
         let dropped = self.drop_special(&mut spec);
         let (namespace, name) = spec.name.parts();
         let old = self.get(namespace, name);
-        let is_used = old.is_some_and(|old| old.is_used.get());
+        let is_used = old.is_some_and(|old| self.is_used(old).is_some_and(Cell::get));
         self.check(&spec, old)?;
         self.remove(namespace, name);
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -173,8 +190,8 @@ impl Table {
             self.services.len() - 1
         });
         self.insert(spec, dropped, slot);
-        if let Some(Some(service)) = self.services.get(slot) {
-            service.is_used.set(is_used);
+        if is_used && let Some(Some(service)) = self.services.get(slot) {
+            self.mark(service);
         }
         Ok(())
     }
@@ -230,6 +247,9 @@ impl Table {
         if let Some(endpoints) = &spec.endpoints {
             self.endpoints += endpoints.len();
             self.addresses.take();
+        }
+        if let Some(on_demand) = &mut self.on_demand {
+            on_demand.make_unused(slot);
         }
         let (namespace, name) = spec.name.parts();
         let hash = hash_name(namespace.as_bytes(), name.as_bytes());

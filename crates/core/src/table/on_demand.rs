@@ -1,58 +1,210 @@
-//! What a table knows not to exist, where a server fills it when requests need it.
+//! What is known of the keys of a table that a server fills when requests need it.
 //!
 //! Such a table has the Services that were asked for. A name that it does not have is missing only if the server has said so. An answer
 //! holds while the stream that brought it lives: the server tells of a Service that appears. After that it is outdated.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 use core::{cell::Cell, fmt, net::IpAddr, str::from_utf8};
 
 use hashbrown::HashTable;
 
-use super::{index::Table, lookup::Missing, service_spec::ServiceSpec};
+use super::{index::Table, lookup::Missing, service::Service};
 use crate::{
-    collections::{HashMap, hash_name},
+    collections::{hash_address, hash_name},
     names::{NamespacedName, is_label, is_special},
-    policy::Policy,
 };
 
-/// The answers of a server that are not Services.
-#[derive(Debug, Default)]
-pub(crate) struct OnDemand {
-    /// The namespaces with a Service that the caller may see, in order; `None` before the server has named them.
-    namespaces: Option<Answer<Box<[Box<str>]>>>,
-    missing: HashTable<Answer<NamespacedName>>,
-    addresses: HashMap<IpAddr, Answer<Address>>,
-    /// The number of the stream to the server.
-    stream: u32,
+/// What a server is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A Service.
+    Service(NamespacedName),
+    /// An address, which may be a cluster IP.
+    Address(IpAddr),
 }
 
-/// What an address is.
+/// What the server said of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// Nothing that the server knows.
+pub(crate) enum Answer {
+    /// Nothing on this stream.
+    None,
+    /// The Service is in the table.
+    Present,
     Missing,
-    /// The address of an endpoint.
+    /// It was missing on an earlier stream, and this stream has not brought an answer yet.
+    Outdated,
+    /// Something that cannot be read.
+    Unreadable,
+    /// The address is one of an endpoint.
     Pod,
-    /// A cluster IP of this Service.
+    /// The address is a cluster IP of this Service.
     ClusterIp(NamespacedName),
 }
 
+/// A key that is subscribed, and what is known of it.
 #[derive(Debug)]
-struct Answer<T> {
-    value: T,
-    /// The stream that brought it.
-    stream: u32,
-    /// Whether a request has looked it up since this was last cleared.
+pub(crate) struct KeyState {
+    pub(crate) key: Key,
+    pub(crate) answer: Answer,
+    /// Of a resource that is there.
+    pub(crate) version: Box<str>,
+    /// Whether a Service is asked for with its endpoints.
+    pub(crate) with_endpoints: bool,
+    pub(crate) is_preloaded: bool,
+    /// Sweeps since a request last used it.
+    pub(crate) unused: u8,
+    /// Whether a request has looked it up since the last sweep. A Service in the table has its mark in [`OnDemand::used`].
     is_used: Cell<bool>,
 }
 
+/// The keys of a table, and what is known of each.
+#[derive(Debug, Default)]
+pub(crate) struct OnDemand {
+    keys: HashTable<KeyState>,
+    unanswered: usize,
+    /// The namespaces with a Service that the caller may see, in order; `None` before the server has named them.
+    namespaces: Option<Box<[Box<str>]>>,
+    namespaces_are_outdated: bool,
+    /// Whether a request has looked the Service in this slot up since the last sweep. Nothing that is decided depends on it.
+    used: Vec<Cell<bool>>,
+}
+
+impl Key {
+    #[inline(never)]
+    fn hash(&self) -> u64 {
+        match self {
+            Self::Service(name) => {
+                let (namespace, name) = name.parts();
+                hash_name(namespace.as_bytes(), name.as_bytes())
+            }
+            Self::Address(address) => hash_address(*address),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => name.fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+impl Answer {
+    /// Whether the server still has to answer.
+    pub(crate) fn is_awaited(&self) -> bool {
+        matches!(self, Self::None | Self::Outdated)
+    }
+}
+
+impl KeyState {
+    /// A key of which nothing is known.
+    pub(crate) fn new(key: Key, with_endpoints: bool) -> Self {
+        Self {
+            key,
+            answer: Answer::None,
+            version: Box::default(),
+            with_endpoints,
+            is_preloaded: false,
+            unused: 0,
+            is_used: Cell::default(),
+        }
+    }
+
+    /// Why there is no Service or address, as far as the server has said.
+    fn missing(&self, missing: Missing) -> Missing {
+        self.is_used.set(true);
+        match self.answer {
+            Answer::Missing => missing,
+            Answer::Outdated => Missing::Outdated,
+            // A Service whose answer cannot be read may exist.
+            _ => Missing::Unanswered,
+        }
+    }
+}
+
 impl OnDemand {
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether the server has not answered for some key.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.unanswered > 0
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &KeyState> {
+        self.keys.iter()
+    }
+
+    #[inline(never)]
+    pub(crate) fn get(&self, key: &Key) -> Option<&KeyState> {
+        self.keys.find(key.hash(), |state| state.key == *key)
+    }
+
+    #[inline(never)]
+    pub(crate) fn get_mut(&mut self, key: &Key) -> Option<&mut KeyState> {
+        self.keys.find_mut(key.hash(), |state| state.key == *key)
+    }
+
+    /// Adds a key that is not there yet.
+    pub(crate) fn insert(&mut self, state: KeyState) {
+        self.unanswered += usize::from(state.answer.is_awaited());
+        self.keys.insert_unique(state.key.hash(), state, |state| state.key.hash());
+    }
+
+    #[inline(never)]
+    pub(crate) fn remove(&mut self, key: &Key) -> Option<KeyState> {
+        let (state, _) = self.keys.find_entry(key.hash(), |state| state.key == *key).ok()?.remove();
+        self.unanswered -= usize::from(state.answer.is_awaited());
+        Some(state)
+    }
+
+    /// Notes an answer. A version comes with a resource that is there.
+    pub(crate) fn set_answer(&mut self, key: &Key, answer: Answer, version: &str) {
+        let is_awaited = answer.is_awaited();
+        let Some(state) = self.get_mut(key) else { return };
+        let was_awaited = state.answer.is_awaited();
+        (state.answer, state.version) = (answer, version.into());
+        self.unanswered = self.unanswered + usize::from(is_awaited) - usize::from(was_awaited);
+    }
+
+    /// The stream to the server has ended: what it said not to exist may exist, and what could not be read may be another by now.
+    pub(crate) fn stream_ended(&mut self) {
+        self.namespaces_are_outdated = true;
+        self.unanswered = 0;
+        for state in self.keys.iter_mut() {
+            match state.answer {
+                Answer::Missing => state.answer = Answer::Outdated,
+                Answer::Unreadable => state.answer = Answer::None,
+                _ => {}
+            }
+            self.unanswered += usize::from(state.answer.is_awaited());
+        }
+    }
+
+    /// Sets the namespaces with a Service that the caller may see. Returns whether they are in order, as they have to be.
+    pub(crate) fn set_namespaces<'t>(&mut self, all: impl Iterator<Item = &'t str>) -> bool {
+        let all: Box<[Box<str>]> = all.map(Box::from).collect();
+        let is_sorted = all.is_sorted();
+        if is_sorted {
+            (self.namespaces, self.namespaces_are_outdated) = (Some(all), false);
+        }
+        is_sorted
+    }
+
+    /// Takes the names of the namespaces from an earlier table, whose stream has ended.
+    pub(crate) fn move_namespaces(&mut self, from: &mut Self) {
+        (self.namespaces, self.namespaces_are_outdated) = (from.namespaces.take(), true);
+    }
+
     /// Why there is no Service called `name` in `namespace`.
     #[inline(never)]
     pub(super) fn absent(&self, namespace: &[u8], name: &[u8]) -> Missing {
-        let is_it = |answer: &Answer<NamespacedName>| answer.value.is(namespace, name);
-        if let Some(answer) = self.missing.find(hash_name(namespace, name), is_it) {
-            return self.missing_by(answer, Missing::Service);
+        let is_it = |state: &KeyState| matches!(&state.key, Key::Service(key) if key.is(namespace, name));
+        if let Some(state) = self.keys.find(hash_name(namespace, name), is_it) {
+            return state.missing(Missing::Service);
         }
         // No Service has such a name.
         let is_label = |label| from_utf8(label).is_ok_and(is_label);
@@ -60,8 +212,8 @@ impl OnDemand {
             return Missing::Service;
         }
         match &self.namespaces {
-            Some(all) if all.value.binary_search_by(|one| one.as_bytes().cmp(namespace)).is_err() => {
-                self.missing_by(all, Missing::Service)
+            Some(all) if all.binary_search_by(|one| one.as_bytes().cmp(namespace)).is_err() => {
+                if self.namespaces_are_outdated { Missing::Outdated } else { Missing::Service }
             }
             _ => Missing::Unanswered,
         }
@@ -70,58 +222,29 @@ impl OnDemand {
     /// Whether a pod has this address.
     pub(super) fn pod(&self, address: IpAddr) -> Result<(), Missing> {
         match self.address(address)? {
-            Address::Pod => Ok(()),
-            Address::Missing | Address::ClusterIp(_) => Err(Missing::PodAddress),
+            Answer::Pod => Ok(()),
+            _ => Err(Missing::PodAddress),
         }
     }
 
-    /// What this address is.
-    pub(crate) fn address(&self, address: IpAddr) -> Result<&Address, Missing> {
-        let answer = self.addresses.get(&address).ok_or(Missing::Unanswered)?;
-        match &answer.value {
-            Address::Missing if self.missing_by(answer, Missing::PodAddress) == Missing::Outdated => {
-                Err(Missing::Outdated)
+    /// What this address is: [`Answer::Missing`], [`Answer::Pod`] or [`Answer::ClusterIp`].
+    fn address(&self, address: IpAddr) -> Result<&Answer, Missing> {
+        let state = self.get(&Key::Address(address)).ok_or(Missing::Unanswered)?;
+        match &state.answer {
+            answer @ (Answer::Missing | Answer::Pod | Answer::ClusterIp(_)) => {
+                state.is_used.set(true);
+                Ok(answer)
             }
-            address => Ok(address),
+            _ => Err(state.missing(Missing::PodAddress)),
         }
     }
 
-    fn missing_by<T>(&self, answer: &Answer<T>, missing: Missing) -> Missing {
-        answer.is_used.set(true);
-        if answer.stream == self.stream { missing } else { Missing::Outdated }
-    }
-
-    fn answer<T>(&self, value: T) -> Answer<T> {
-        Answer { value, stream: self.stream, is_used: Cell::new(true) }
-    }
-
-    fn find(&self, name: &NamespacedName) -> Option<&Answer<NamespacedName>> {
-        let (namespace, name) = (name.namespace().as_bytes(), name.name().as_bytes());
-        self.missing.find(hash_name(namespace, name), |answer| answer.value.is(namespace, name))
-    }
-
-    fn set_missing(&mut self, name: NamespacedName) {
-        self.forget(&name);
-        let hash = |name: &NamespacedName| hash_name(name.namespace().as_bytes(), name.name().as_bytes());
-        let answer = self.answer(name);
-        self.missing.insert_unique(hash(&answer.value), answer, |answer| hash(&answer.value));
-    }
-
-    /// Forgets that there is no Service of this name, and returns whether that was known.
-    fn forget(&mut self, name: &NamespacedName) -> bool {
-        let (namespace, name) = (name.namespace().as_bytes(), name.name().as_bytes());
-        let found = self.missing.find_entry(hash_name(namespace, name), |answer| answer.value.is(namespace, name));
-        found.map(|entry| entry.remove()).is_ok()
-    }
-
-    fn set_address(&mut self, address: IpAddr, value: Address) {
-        let answer = self.answer(value);
-        self.addresses.insert(address, answer);
-    }
-
-    fn set_namespaces(&mut self, mut all: Box<[Box<str>]>) {
-        all.sort_unstable();
-        self.namespaces = Some(self.answer(all));
+    /// The slot gets a Service that no request has looked up.
+    pub(super) fn make_unused(&mut self, slot: usize) {
+        match self.used.get(slot) {
+            Some(used) => used.set(false),
+            None => self.used.resize(slot + 1, Cell::new(false)),
+        }
     }
 }
 
@@ -131,129 +254,36 @@ impl Table {
         self.on_demand = Some(Box::default());
     }
 
+    /// What is known of the keys; `None` in a table that has all there is.
+    pub(crate) fn on_demand(&mut self) -> Option<&mut OnDemand> {
+        self.on_demand.as_deref_mut()
+    }
+
+    /// Whether a request has looked the Service up since the last sweep.
+    #[inline(always)]
+    pub(super) fn is_used(&self, service: &Service) -> Option<&Cell<bool>> {
+        self.on_demand.as_ref()?.used.get(usize::try_from(service.slot).ok()?)
+    }
+
     /// What the address is; `None` in a table that has all there is, and for addresses that nothing in a cluster has.
-    pub(crate) fn address_on_demand(&self, address: IpAddr) -> Option<Result<&Address, Missing>> {
+    pub(crate) fn address_on_demand(&self, address: IpAddr) -> Option<Result<&Answer, Missing>> {
         let on_demand = self.on_demand.as_ref().filter(|_| !is_special(address))?;
         Some(on_demand.address(address))
     }
 
-    /// Sets the namespaces with a Service that the caller may see.
-    pub(crate) fn set_namespaces<'t>(&mut self, all: impl Iterator<Item = &'t str>) {
-        if let Some(on_demand) = &mut self.on_demand {
-            on_demand.set_namespaces(all.map(Box::from).collect());
+    /// Counts for each key the sweeps since a request last used it, and calls `each` with the keys.
+    pub(crate) fn sweep(&mut self, mut each: impl FnMut(&KeyState)) {
+        let Some(mut on_demand) = self.on_demand.take() else { return };
+        for state in on_demand.keys.iter_mut() {
+            let service = match &state.key {
+                Key::Service(name) => self.get(name.namespace(), name.name()),
+                Key::Address(_) => None,
+            };
+            let slot = service.and_then(|service| usize::try_from(service.slot).ok());
+            let is_used = slot.and_then(|slot| on_demand.used.get(slot)).unwrap_or(&state.is_used).take();
+            state.unused = if is_used { 0 } else { state.unused.saturating_add(1) };
+            each(state);
         }
-    }
-
-    pub(crate) fn set_address(&mut self, address: IpAddr, value: Address) {
-        if let Some(on_demand) = &mut self.on_demand {
-            on_demand.set_address(address, value);
-        }
-    }
-
-    /// The server has nothing of this key.
-    pub(crate) fn set_missing(&mut self, key: &Key) {
-        match (&mut self.on_demand, key) {
-            (Some(on_demand), Key::Service(name)) => on_demand.set_missing(name.clone()),
-            (Some(on_demand), Key::Address(address)) => on_demand.set_address(*address, Address::Missing),
-            (None, _) => {}
-        }
-    }
-
-    /// Forgets that there is no Service of this name.
-    pub(crate) fn forget_missing(&mut self, name: &NamespacedName) {
-        if let Some(on_demand) = &mut self.on_demand {
-            on_demand.forget(name);
-        }
-    }
-
-    /// Forgets what is known of a key. `is_present` says that the Service is in the table, and not by the configuration.
-    pub(crate) fn forget(&mut self, key: &Key, is_present: bool) {
-        match key {
-            Key::Service(name) if is_present => drop(self.take(name.namespace(), name.name())),
-            Key::Service(name) => self.forget_missing(name),
-            Key::Address(address) => {
-                if let Some(on_demand) = &mut self.on_demand {
-                    on_demand.addresses.remove(address);
-                }
-            }
-        }
-    }
-
-    /// The stream to the server has ended: what it said not to exist may exist.
-    pub(crate) fn stream_ended(&mut self) {
-        if let Some(on_demand) = &mut self.on_demand {
-            on_demand.stream = on_demand.stream.wrapping_add(1);
-        }
-    }
-
-    /// Whether a request has looked the key up since the last call.
-    pub(crate) fn take_use(&self, key: &Key) -> bool {
-        let is_used = match (key, &self.on_demand) {
-            (Key::Service(name), Some(on_demand)) => match self.get(name.namespace(), name.name()) {
-                Some(service) => Some(&service.is_used),
-                None => on_demand.find(name).map(|answer| &answer.is_used),
-            },
-            (Key::Address(address), Some(on_demand)) => on_demand.addresses.get(address).map(|answer| &answer.is_used),
-            (_, None) => None,
-        };
-        is_used.is_some_and(Cell::take)
-    }
-
-    /// Takes the names of the namespaces from an earlier table.
-    pub(crate) fn move_namespaces(&mut self, from: &mut Self) {
-        if let (Some(on_demand), Some(from)) = (&mut self.on_demand, &mut from.on_demand) {
-            if let Some(answer) = from.namespaces.take() {
-                on_demand.set_namespaces(answer.value);
-            }
-        }
-    }
-
-    /// Takes what an earlier table knew of a key, if `may` says so of a Service. Returns whether this table knows it then.
-    pub(crate) fn move_answer(
-        &mut self,
-        key: &Key,
-        is_present: bool,
-        from: &mut Self,
-        may: impl FnOnce(&ServiceSpec, &Policy) -> bool,
-    ) -> bool {
-        match key {
-            Key::Service(name) if is_present => from
-                .take(name.namespace(), name.name())
-                .filter(|spec| may(spec, &self.policy) && self.get(name.namespace(), name.name()).is_none())
-                .is_some_and(|spec| self.put(spec).is_ok()),
-            Key::Service(name) => {
-                let is_missing = from.on_demand.as_mut().is_some_and(|from| from.forget(name));
-                if is_missing {
-                    self.set_missing(key);
-                }
-                is_missing
-            }
-            Key::Address(address) => {
-                let answer = from.on_demand.as_mut().and_then(|from| from.addresses.remove(address));
-                let is_known = answer.is_some();
-                if let Some(answer) = answer {
-                    self.set_address(*address, answer.value);
-                }
-                is_known
-            }
-        }
-    }
-}
-
-/// What a server is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Key {
-    /// A Service.
-    Service(NamespacedName),
-    /// An address, which may be a cluster IP.
-    Address(IpAddr),
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Service(name) => name.fmt(f),
-            Self::Address(address) => address.fmt(f),
-        }
+        self.on_demand = Some(on_demand);
     }
 }

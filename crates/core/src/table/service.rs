@@ -1,10 +1,7 @@
 //! A Service in a table: its spec, and what the table's policy and its caller make of it.
 
 use alloc::{boxed::Box, vec::Vec};
-use core::{
-    cell::Cell,
-    net::{IpAddr, SocketAddr},
-};
+use core::net::{IpAddr, SocketAddr};
 
 use super::{
     endpoint_group::{EndpointGroup, PortKey},
@@ -33,8 +30,6 @@ pub struct Service {
     pub(crate) slot: u32,
     /// The number of endpoint addresses that were dropped because no other machine can reach them.
     pub(super) addresses_dropped: u16,
-    /// Whether a request has looked the Service up since this was last cleared. Nothing that is decided depends on it.
-    pub(crate) is_used: Cell<bool>,
     served_ports: ServedPorts,
     /// Whether names that DNS resolves to pod addresses reach any port of the pods: only an endpoint's address can be combined
     /// with any port, and a cluster has the ports of its Service.
@@ -86,7 +81,7 @@ impl Service {
             }
             Precomputed::Usable(_) | Precomputed::AllowedPorts(_) => ServedPorts::All,
         };
-        Self { spec, precomputed, slot, addresses_dropped, is_used: Cell::default(), served_ports, reaches_pod_ports }
+        Self { spec, precomputed, slot, addresses_dropped, served_ports, reaches_pod_ports }
     }
 
     /// `namespace/name`.

@@ -18,6 +18,9 @@ use super::{
 /// The minor version of the wire form. It rises with each field that is added.
 pub const MINOR: u32 = 1;
 
+/// [`VERSION`](super::VERSION) and [`MINOR`], as a module tells a server which configurations it reads.
+pub const SCHEMA: &str = "1.1";
+
 /// What a configuration can require: the fields that no module may leave out.
 pub const FEATURES: [&str; 3] = ["externalNames.mode", "table.packed", "server"];
 

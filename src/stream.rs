@@ -1,0 +1,305 @@
+//! The stream to a server that fills the table when requests need it, and the requests that wait for its answers.
+//!
+//! The core's `Discovery` decides; this file carries out its actions, and passes it what happens. Envoy resets the stream at each
+//! configuration push, because the stream belongs to the root context of a push. Answers, waiting requests and the wish for a stream
+//! go on in the next one.
+//!
+//! No value of the module is borrowed during a host call here: Envoy calls back from within some of them.
+
+use std::{cell::RefCell, rc::Rc};
+
+use byname_core::{
+    Config, Discovery, Request, StreamAction, StreamNode, Table,
+    limits::{MAX_MESSAGE_BYTES, MAX_WAIT_MILLISECONDS},
+    wire::SCHEMA,
+};
+use log::Level;
+use proxy_wasm::types::Action;
+
+use crate::{
+    active_config::ActiveConfig,
+    balance::random,
+    contexts,
+    host::{self, GrpcStream},
+    http, request_log, slices, stats,
+};
+
+const SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+const METHOD: &str = "DeltaAggregatedResources";
+/// The shortest period of ticks: a wait may last so much longer than it should.
+const SHORTEST_PERIOD_MILLISECONDS: u64 = 10;
+const LONGEST_PERIOD_MILLISECONDS: u64 = 600_000;
+
+thread_local! {
+    /// The requests that are paused, by their contexts, with the time at which each was first paused.
+    static PAUSED: RefCell<Vec<(u32, u64)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Uses what is paused. Nothing in here re-enters, so it is free. If it were not, the default would be returned.
+fn with_paused<T: Default>(use_it: impl FnOnce(&mut Vec<(u32, u64)>) -> T) -> T {
+    PAUSED.with(|paused| paused.try_borrow_mut().map(|mut paused| use_it(&mut paused)).unwrap_or_default())
+}
+
+/// Takes a request out of what is paused, with the time at which it was first paused.
+fn take_paused(stream: u32) -> Option<u64> {
+    with_paused(|paused| {
+        let place = paused.iter().position(|(other, _)| *other == stream)?;
+        Some(paused.swap_remove(place).1)
+    })
+}
+
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    host::now().unwrap_or_default() / 1_000_000
+}
+
+/// Begins with a configuration that was just pushed, in the place of an earlier one.
+#[inline(never)]
+pub(crate) fn begin(live: &Rc<ActiveConfig>, earlier: Option<&ActiveConfig>) {
+    let Some(mut config) = live.config_mut().filter(|config| config.discovery().is_some()) else {
+        if with_paused(|paused| !paused.is_empty()) {
+            let _ = host::set_tick_period(10);
+        }
+        return;
+    };
+    if let Some(mut before) = earlier.and_then(ActiveConfig::config_mut) {
+        config.go_on(&mut before, now());
+    }
+    drop(config);
+    if let Some(stream) = earlier.and_then(|earlier| earlier.stream.take())
+        && host::set_effective_context(stream.root).is_ok()
+    {
+        host::cancel_grpc(stream);
+        let _ = host::set_effective_context(live.root.get());
+    }
+    // A request waits only once a tick has come, so that its wait ends.
+    let _ = host::set_tick_period(10);
+}
+
+/// Asks the server for what a request needs. Returns whether the request waits: else it is decided as it is. `since` is when it was first
+/// paused, if it was.
+#[inline(never)]
+pub(crate) fn wait<'r>(
+    stream: u32,
+    live: &ActiveConfig,
+    since: Option<u64>,
+    request: impl FnOnce(&Config) -> Request<'r>,
+) -> bool {
+    let now = now();
+    let since = since.unwrap_or(now);
+    let mut actions = Vec::new();
+    let asked = live.config_mut().is_some_and(|mut config| {
+        let request = request(&config);
+        config.ask(request, (stream, since), now, &mut actions)
+    });
+    let is_over = run(live, actions, Some(stream));
+    let waits = asked && !is_over && slices::has_ticked();
+    if waits {
+        with_paused(|paused| paused.push((stream, since)));
+    } else {
+        discover(live, |discovery, _, _| discovery.done(stream));
+    }
+    schedule(live);
+    let _ = host::set_effective_context(stream);
+    waits
+}
+
+/// A message has come.
+pub(crate) fn received(stream: GrpcStream, bytes: u32) {
+    let Some(live) = live_of(stream) else {
+        // Of an earlier root context.
+        host::cancel_grpc(stream);
+        return;
+    };
+    let now = now();
+    // `usize` is 32 bits wide here.
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let message = if bytes <= MAX_MESSAGE_BYTES { host::grpc_message(bytes).ok() } else { None };
+    let actions = discover(&live, |discovery, table, actions| match message {
+        Some(message) => discovery.received(now, random(), &message, table, actions),
+        None => discovery.reset(now, random(), table, actions),
+    });
+    run(&live, actions, None);
+    schedule(&live);
+}
+
+/// A stream has ended.
+pub(crate) fn closed(stream: GrpcStream) {
+    host::close_grpc(stream.token);
+    let Some(live) = live_of(stream) else { return };
+    run(&live, end(&live), None);
+    schedule(&live);
+}
+
+/// Time has passed in this root context.
+pub(crate) fn tick(root: u32) {
+    let now = now();
+    // A wait ends even where nothing is left that knows of it.
+    let over: Vec<u32> = with_paused(|paused| {
+        let is_over = |since: u64| since.saturating_add(2 * MAX_WAIT_MILLISECONDS) <= now;
+        paused.iter().filter(|(_, since)| is_over(*since)).map(|(stream, _)| *stream).collect()
+    });
+    over.into_iter().for_each(resume);
+    let _ = host::set_effective_context(root);
+    let Some(live) = contexts::find_serving(|live| live.root.get() == root) else {
+        if with_paused(|paused| paused.is_empty()) && !slices::is_reading(root) {
+            let _ = host::set_tick_period(0);
+        }
+        return;
+    };
+    if live.config().is_ok_and(|config| config.discovery().is_none()) {
+        return;
+    }
+    let actions = discover(&live, |discovery, table, actions| discovery.tick(now, random(), table, actions));
+    run(&live, actions, None);
+    schedule(&live);
+}
+
+/// Forgets a request or a root context that was deleted.
+pub(crate) fn forget(context: u32) {
+    if take_paused(context).is_some() {
+        contexts::find_serving(|live| {
+            discover(live, |discovery, _, _| discovery.done(context));
+            false
+        });
+    }
+}
+
+fn live_of(stream: GrpcStream) -> Option<Rc<ActiveConfig>> {
+    contexts::find_serving(|live| live.stream.get() == Some(stream))
+}
+
+/// Lets something happen to the discovery of a configuration, and returns what is to be done.
+fn discover(
+    live: &ActiveConfig,
+    event: impl FnOnce(&mut Discovery, &mut Table, &mut Vec<StreamAction>),
+) -> Vec<StreamAction> {
+    let mut actions = Vec::new();
+    if let Some(mut config) = live.config_mut()
+        && let Some((discovery, table)) = config.discover()
+    {
+        event(discovery, table, &mut actions);
+    }
+    actions
+}
+
+/// Carries out actions. Returns whether the request `current`, whose headers are handled now, was to be resumed.
+#[inline(never)]
+fn run(live: &ActiveConfig, actions: Vec<StreamAction>, current: Option<u32>) -> bool {
+    let mut is_over = false;
+    for action in actions {
+        // What follows of an action comes before the next one. It opens no stream, so this ends.
+        let next = match action {
+            StreamAction::Resume(stream) if Some(stream) == current => {
+                is_over = true;
+                continue;
+            }
+            StreamAction::Resume(stream) => {
+                resume(stream);
+                continue;
+            }
+            StreamAction::Open => open(live),
+            StreamAction::Send(message) => match live.stream.get() {
+                Some(stream) if !enter(stream) || host::send_grpc(stream, &message).is_err() => end(live),
+                _ => continue,
+            },
+            StreamAction::Reset => {
+                if let Some(stream) = live.stream.take().filter(|stream| enter(*stream)) {
+                    host::cancel_grpc(stream);
+                }
+                continue;
+            }
+        };
+        is_over |= run(live, next, current);
+    }
+    is_over
+}
+
+/// Makes the next host calls those of the stream's root context. Returns whether it is still there.
+fn enter(stream: GrpcStream) -> bool {
+    host::set_effective_context(stream.root).is_ok()
+}
+
+/// The stream has ended, or could not be opened. Returns what is to be done then.
+fn end(live: &ActiveConfig) -> Vec<StreamAction> {
+    live.stream.set(None);
+    discover(live, |discovery, table, actions| discovery.closed(now(), random(), table, actions))
+}
+
+/// Opens the stream, and returns what is to be done then.
+#[inline(never)]
+fn open(live: &ActiveConfig) -> Vec<StreamAction> {
+    let cluster = live.config().ok().and_then(|config| Some(config.discovery()?.cluster().to_owned()));
+    let root = live.root.get();
+    let _ = host::set_effective_context(root);
+    let Ok(stream) = host::open_grpc_stream(root, &cluster.unwrap_or_default(), SERVICE, METHOD) else {
+        request_log::write(Level::Warn, || {
+            "byname: the stream to the server cannot be opened: check that Envoy has the cluster of `server`, and that \
+             allowed_capabilities has proxy_grpc_stream, proxy_grpc_send, proxy_on_grpc_receive and proxy_on_grpc_close"
+                .to_owned()
+        });
+        return end(live);
+    };
+    live.stream.set(Some(stream));
+    let property = |path| host::property(path).unwrap_or_default();
+    let (id, cluster) = (property("xds\0node\0id"), property("xds\0node\0cluster"));
+    let mut actions = Vec::new();
+    if let Some(mut config) = live.config_mut() {
+        let own = |text: Option<&str>| text.unwrap_or_default().as_bytes().to_vec();
+        let caller = &config.caller;
+        let (namespace, zone, node) = (own(Some(caller.namespace())), own(caller.zone()), own(caller.node()));
+        let metadata = [("NAMESPACE", &*namespace), ("NODE_NAME", &*node), ("BYNAME_SCHEMA", SCHEMA.as_bytes())];
+        let node = StreamNode { id: &id, cluster: &cluster, zone: &zone, metadata: &metadata };
+        if let Some((discovery, table)) = config.discover() {
+            discovery.opened(now(), &node, table, &mut actions);
+        }
+    }
+    actions
+}
+
+/// Decides a request that was paused.
+fn resume(stream: u32) {
+    let Some(since) = take_paused(stream) else { return };
+    // Else its client has left.
+    if host::set_effective_context(stream).is_ok()
+        && http::on_resumption(stream, since) == Action::Continue
+        && host::continue_request().is_err()
+    {
+        stats::count_host_error();
+    }
+}
+
+/// How long a request has waited that was first paused then.
+pub(crate) fn waited(since: u64) -> u64 {
+    now().saturating_sub(since)
+}
+
+/// Asks for the next tick.
+fn schedule(live: &ActiveConfig) {
+    let root = live.root.get();
+    if slices::is_reading(root) {
+        // Ticks come soon, and another is asked for then.
+        return;
+    }
+    let Ok(config) = live.config() else { return };
+    let Some(discovery) = config.discovery() else { return };
+    let next = discovery.next_tick(now());
+    let counts = discovery.counts();
+    // `usize` is 32 bits wide here.
+    let keys = u32::try_from(config.table.keys()).unwrap_or(u32::MAX);
+    let shown = [
+        counts.waits,
+        counts.timeouts,
+        counts.streams,
+        counts.rejections,
+        counts.failures,
+        u32::from(discovery.is_open()),
+        keys,
+    ];
+    drop(config);
+    stats::show_stream(shown);
+    let period = next.map_or(0, |next| next.clamp(SHORTEST_PERIOD_MILLISECONDS, LONGEST_PERIOD_MILLISECONDS));
+    let _ = host::set_effective_context(root);
+    // At most LONGEST_PERIOD_MILLISECONDS.
+    let _ = host::set_tick_period(u32::try_from(period).unwrap_or(u32::MAX));
+}
