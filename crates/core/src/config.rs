@@ -143,6 +143,7 @@ impl Config {
             trace: wire.trace,
             access_log: wire.access_log,
             stats: wire.stats,
+            server: wire.server,
             table: wire::Table { version, single_machine, services: services.into(), packed },
         };
         Self::compile(wire, defaults)

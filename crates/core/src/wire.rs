@@ -20,6 +20,7 @@ mod readable;
 mod reader;
 #[cfg(feature = "schema")]
 mod schema;
+mod server;
 mod steering;
 mod table;
 
@@ -36,6 +37,7 @@ pub use field_error::{FieldError, FieldErrorType, FieldErrors};
 pub use field_path::{FieldPath, PathElement};
 pub use packed::Packed;
 pub use reader::LeftOut;
+pub use server::{OnTimeout, Server};
 pub use steering::{
     ConsistentHash, External, LoadBalancer, OriginalDst, OutlierDetection, RewriteAuthority, ServiceSteering, SimpleLb,
     Steering, SteeringMode,

@@ -19,7 +19,7 @@ use super::{
 pub const MINOR: u32 = 1;
 
 /// What a configuration can require: the fields that no module may leave out.
-pub const FEATURES: [&str; 2] = ["externalNames.mode", "table.packed"];
+pub const FEATURES: [&str; 3] = ["externalNames.mode", "table.packed", "server"];
 
 /// The fields that decide what becomes of the others.
 #[derive(Default)]
@@ -60,7 +60,7 @@ impl Config {
     /// The features that a module must know to do what this configuration says.
     #[must_use]
     pub fn features(&self) -> Vec<String> {
-        let is_needed = [self.external_names.mode.is_some(), self.table.packed.is_some()];
+        let is_needed = [self.external_names.mode.is_some(), self.table.packed.is_some(), self.server.is_some()];
         FEATURES
             .iter()
             .zip(is_needed)

@@ -11,6 +11,7 @@ use super::{
     field_error::FieldErrors,
     readable::{names, object},
     reader::{self, Readable},
+    server::Server,
     steering::Steering,
     table::{self, Service, Table},
 };
@@ -69,6 +70,9 @@ pub struct Config<S = BTreeMap<String, Service>> {
     /// Counters besides those of the reasons.
     #[serde(default)]
     pub stats: Stats,
+    /// The server that is asked for Services that are not in the table. Default: none, the table has all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
     /// The Services of the cluster, as far as the caller may see them.
     #[serde(default)]
     pub table: Table<S>,
@@ -90,6 +94,7 @@ object!(Config<S> requires "version" {
     "trace" => trace,
     "accessLog" => access_log,
     "stats" => stats,
+    "server" => server,
     "table" => table,
 });
 
