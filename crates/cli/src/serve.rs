@@ -1,5 +1,6 @@
 //! Serves every sidecar from one control plane: delta xDS for the filter's names, and for clusters and endpoints on demand.
 
+mod addresses;
 mod authentication;
 mod class;
 mod control_plane;
@@ -7,10 +8,12 @@ mod discovery;
 mod exports;
 mod grpc;
 mod identity;
+mod keys;
 mod metrics;
 mod monitor;
 mod rejected;
 mod resources;
+mod served_service;
 mod streams;
 mod tls;
 mod tokens;

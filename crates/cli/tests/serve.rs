@@ -35,6 +35,8 @@ mod hostile;
 mod identities;
 #[path = "serve/in_envoy.rs"]
 mod in_envoy;
+#[path = "serve/keys.rs"]
+mod keys;
 #[path = "serve/many_names.rs"]
 mod many_names;
 #[path = "serve/mesh.rs"]

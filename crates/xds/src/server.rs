@@ -13,8 +13,9 @@ use crate::{
     coalesce::Coalescer,
     index::Index,
     resources::Resources,
-    stream::ClientStream,
+    stream::{ClientStream, leads},
     subscribe::{Subscriber, check_names},
+    subscriptions::Through,
 };
 
 /// The bytes of a client's text that are passed on.
@@ -79,7 +80,7 @@ impl<S: ResourceSource> Server<S> {
         let mut effects = Effects { actions: Vec::new(), ready: BTreeSet::new() };
         match event {
             ServerEvent::Opened { stream, caller, random } => self.open(now, stream, caller, random, &mut effects),
-            ServerEvent::Requested { stream, request } => self.request(now, stream, &request, &mut effects),
+            ServerEvent::Requested { stream, request } => self.request(now, stream, &request, source, &mut effects),
             ServerEvent::Closed { stream } => self.forget(stream),
             ServerEvent::Changed { resource_type, name, since } => self.change((now, since), resource_type, &name),
             ServerEvent::CallerChanged { stream, resource_type, caller } => {
@@ -91,7 +92,7 @@ impl<S: ResourceSource> Server<S> {
             ServerEvent::ShuttingDown => self.shut_down(now),
             ServerEvent::Woken => {}
         }
-        self.pass_changes_on(now, &mut effects);
+        self.pass_changes_on(now, source, &mut effects);
         self.send(now, source, &mut effects);
         self.end_streams(now, &mut effects);
         effects.actions
@@ -148,7 +149,7 @@ impl<S: ResourceSource> Server<S> {
             effects.actions.push(ServerAction::Close { stream, reason });
             return;
         }
-        let opened = ClientStream::new(caller, &self.types, now.saturating_add(spread(self.limits.stream_age, random)));
+        let opened = ClientStream::new(caller, now.saturating_add(spread(self.limits.stream_age, random)));
         self.deadlines.insert((opened.deadline, stream));
         self.streams.insert(stream, opened);
     }
@@ -170,7 +171,14 @@ impl<S: ResourceSource> Server<S> {
         effects.actions.push(ServerAction::Close { stream, reason });
     }
 
-    fn request(&mut self, now: Duration, stream: StreamId, request: &DeltaRequest, effects: &mut Effects<S::Body>) {
+    fn request(
+        &mut self,
+        now: Duration,
+        stream: StreamId,
+        request: &DeltaRequest,
+        source: &S,
+        effects: &mut Effects<S::Body>,
+    ) {
         if !self.streams.contains_key(&stream) {
             return;
         }
@@ -179,9 +187,47 @@ impl<S: ResourceSource> Server<S> {
         };
         self.acknowledge(stream, resource_type, request, effects);
         match self.subscribe(now, stream, resource_type, request) {
-            Ok(()) => _ = effects.ready.insert(stream),
+            Ok(()) => {
+                // What a client has already, it has with what that leads to. If that leads elsewhere now, it is told so.
+                let known = &request.initial_resource_versions;
+                let new = request.subscribe.iter().filter(|name| !known.contains_key(*name));
+                self.follow(stream, resource_type, new.map(String::as_str), source);
+                effects.ready.insert(stream);
+            }
             Err(reason) => self.close(stream, reason, effects),
         }
+    }
+
+    /// Subscribes a stream to what these resources lead to, and to what that leads to, as far as the stream has room. Returns whether
+    /// there was anything new.
+    fn follow<'n>(
+        &mut self,
+        stream: StreamId,
+        resource_type: TypeIndex,
+        names: impl Iterator<Item = &'n str>,
+        source: &S,
+    ) -> bool {
+        let (Some(rules), Some(opened)) = (self.types.get(resource_type), self.streams.get_mut(&stream)) else {
+            return false;
+        };
+        if !rules.is_linked {
+            return false;
+        }
+        let led = names.flat_map(|name| leads((resource_type, rules), name, &opened.caller, source));
+        let mut led: Vec<(TypeIndex, String)> = led.collect();
+        let (mut room, mut is_new) = (self.limits.names_per_stream.saturating_sub(opened.names()), false);
+        while let Some((led_type, name)) = led.pop() {
+            let Some(rules) = self.types.get(led_type).filter(|rules| rules.is_linked) else { continue };
+            opened.begin(led_type);
+            let Some(subscriptions) = opened.of(led_type) else { continue };
+            if self.index.find(led_type, &name).is_some_and(|id| subscriptions.has(id)) || room == 0 {
+                continue;
+            }
+            subscriptions.subscribe(self.index.watch(led_type, &name, stream), Through::Name, None);
+            (room, is_new) = (room - 1, true);
+            led.extend(leads((led_type, rules), &name, &opened.caller, source));
+        }
+        is_new
     }
 
     /// Takes the request's ACK or NACK, if it is one.
@@ -219,6 +265,7 @@ impl<S: ResourceSource> Server<S> {
         let Some(rules) = self.types.get(resource_type) else { return Ok(()) };
         let Some(opened) = self.streams.get_mut(&stream) else { return Ok(()) };
         let room = self.limits.names_per_stream.saturating_sub(opened.names());
+        opened.begin(resource_type);
         let Some((subscriptions, followed)) = opened.with_followed(resource_type, rules) else { return Ok(()) };
         if !subscriptions.has_requests {
             self.admission.first_request(now, !request.initial_resource_versions.is_empty(), &self.limits)?;
@@ -240,7 +287,13 @@ impl<S: ResourceSource> Server<S> {
         // A client that subscribes while the window is open gets the new content at once.
         self.resources.forget(id);
         let subscribers = self.index.subscribers(id).len();
-        self.coalescer.change(times, (resource_type, id), rules.window, subscribers, &self.limits);
+        self.coalescer.change(
+            times,
+            (rules.window_of.unwrap_or(resource_type), id),
+            rules.window,
+            subscribers,
+            &self.limits,
+        );
     }
 
     /// Looks again at all that the stream subscribes to of the type.
@@ -262,7 +315,7 @@ impl<S: ResourceSource> Server<S> {
     }
 
     /// Marks changes that are due for their subscribers.
-    fn pass_changes_on(&mut self, now: Duration, effects: &mut Effects<S::Body>) {
+    fn pass_changes_on(&mut self, now: Duration, source: &S, effects: &mut Effects<S::Body>) {
         while let Some((id, since)) = self.coalescer.pop(now) {
             let Some(resource_type) = self.index.resource_type(id) else { continue };
             for stream in self.index.subscribers(id) {
@@ -271,15 +324,31 @@ impl<S: ResourceSource> Server<S> {
                     effects.ready.insert(stream);
                 }
             }
+            let is_linked = self.types.get(resource_type).is_some_and(|rules| rules.is_linked);
+            if let Some(name) = self.index.name(id).filter(|_| is_linked).cloned() {
+                let subscribers: Vec<StreamId> = self.index.subscribers(id).collect();
+                for stream in subscribers {
+                    self.follow(stream, resource_type, std::iter::once(&*name), source);
+                }
+            }
         }
     }
 
     fn send(&mut self, now: Duration, source: &S, effects: &mut Effects<S::Body>) {
         for &stream in &effects.ready {
+            let mut is_new = true;
+            while std::mem::take(&mut is_new) {
+                let Some(opened) = self.streams.get_mut(&stream) else { break };
+                let rules = (&self.types, &self.limits);
+                let messages = opened.messages(now, rules, (&self.index, &mut self.resources, source));
+                for message in messages {
+                    // A resource that changed after it was looked at may lead elsewhere as it is sent.
+                    let names = message.resources.iter().map(|resource| &*resource.name);
+                    is_new |= self.follow(stream, message.resource_type, names, source);
+                    effects.actions.push(ServerAction::Send { stream, message });
+                }
+            }
             let Some(opened) = self.streams.get_mut(&stream) else { continue };
-            let rules = (&self.types, &self.limits);
-            let messages = opened.messages(now, rules, (&self.index, &mut self.resources, source));
-            effects.actions.extend(messages.into_iter().map(|message| ServerAction::Send { stream, message }));
             let deadline = opened.ack_deadline(&self.limits).map_or(opened.ends_at, |ack| ack.min(opened.ends_at));
             if deadline != opened.deadline {
                 self.deadlines.remove(&(opened.deadline, stream));

@@ -19,6 +19,16 @@ pub trait ResourceSource {
     /// each time before it sends, so nothing is sent that the source hides.
     fn class(&self, resource_type: TypeIndex, name: &str, caller: &Self::Caller) -> Option<Self::Class>;
 
+    /// Returns the resources that a resource leads to: whoever is told of it needs them next, as the target of an alias. The class is one
+    /// that [`class`](Self::class) returned.
+    ///
+    /// The server subscribes the stream to them and answers them too, as missing where they are. They are resources of types that are
+    /// [linked](crate::ResourceType::linked), as the resource itself is: others are not asked about.
+    fn leads_to(&self, resource_type: TypeIndex, name: &str, class: &Self::Class) -> Vec<(TypeIndex, String)> {
+        let _ = (resource_type, name, class);
+        Vec::new()
+    }
+
     /// Encodes the variant of a resource for a class that [`class`](Self::class) returned.
     ///
     /// The same content must always have the same bytes: their hash is the version. The server keeps the bytes until the

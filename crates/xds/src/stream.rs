@@ -11,7 +11,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct ClientStream<C> {
     pub(crate) caller: C,
-    /// By type.
+    /// By type, up to the last type that was asked for.
     subscriptions: Vec<Subscriptions>,
     last_nonce: Nonce,
     /// When the stream has reached its age.
@@ -21,12 +21,19 @@ pub(crate) struct ClientStream<C> {
 }
 
 impl<C> ClientStream<C> {
-    pub(crate) fn new(caller: C, types: &ResourceTypes, ends_at: Duration) -> Self {
-        let subscriptions = std::iter::repeat_with(Subscriptions::default).take(types.len()).collect();
-        Self { caller, subscriptions, last_nonce: Nonce::default(), ends_at, deadline: ends_at }
+    pub(crate) fn new(caller: C, ends_at: Duration) -> Self {
+        Self { caller, subscriptions: Vec::new(), last_nonce: Nonce::default(), ends_at, deadline: ends_at }
     }
 
-    /// The stream's subscriptions of a type.
+    /// Makes room for the stream's subscriptions of a type.
+    pub(crate) fn begin(&mut self, resource_type: TypeIndex) {
+        if let Some(missing @ 1..) = (resource_type.0 + 1).checked_sub(self.subscriptions.len()) {
+            self.subscriptions.reserve_exact(missing);
+            self.subscriptions.resize_with(resource_type.0 + 1, Subscriptions::default);
+        }
+    }
+
+    /// The stream's subscriptions of a type, if it has any.
     pub(crate) fn of(&mut self, resource_type: TypeIndex) -> Option<&mut Subscriptions> {
         self.subscriptions.get_mut(resource_type.0)
     }
@@ -61,7 +68,8 @@ impl<C> ClientStream<C> {
     /// Composes all messages that may be sent now, in the order of the types.
     ///
     /// Endpoints wait while their cluster waits, and are owed once the cluster is sent. So endpoints never overtake their cluster,
-    /// and a cluster that is sent again gets its endpoints again. The same goes for every type that follows another one.
+    /// and a cluster that is sent again gets its endpoints again. The same goes for every type that follows another one. A resource that
+    /// leads to one of an earlier type waits while that one waits.
     pub(crate) fn messages<S: ResourceSource<Caller = C>>(
         &mut self,
         now: Duration,
@@ -74,10 +82,16 @@ impl<C> ClientStream<C> {
         for (resource_type, rules) in types.iter() {
             let Some((current, later)) = rest.split_first_mut() else { break };
             let followed = followed(rules, |other| earlier.get(other.0).copied());
+            let is_waiting = |other: TypeIndex, name: &str| {
+                let subscriptions = earlier.get(other.0);
+                index.find(other, name).is_some_and(|id| subscriptions.is_some_and(|all| all.is_pending(id)))
+            };
             let is_held = |id| {
-                let Some((other, subscriptions)) = followed else { return false };
-                let same_name = index.name(id).and_then(|name| index.find(other, name));
-                same_name.is_some_and(|id| subscriptions.is_pending(id))
+                let Some(name) = index.name(id) else { return false };
+                followed.is_some_and(|(other, _)| is_waiting(other, name))
+                    || leads((resource_type, rules), name, &self.caller, source)
+                        .iter()
+                        .any(|(other, name)| is_waiting(*other, name))
             };
             let content = |id| {
                 let name = index.name(id)?;
@@ -103,6 +117,20 @@ impl<C> ClientStream<C> {
         }
         messages
     }
+}
+
+/// What a resource leads to for a caller.
+pub(crate) fn leads<S: ResourceSource>(
+    (resource_type, rules): (TypeIndex, &ResourceType),
+    name: &str,
+    caller: &S::Caller,
+    source: &S,
+) -> Vec<(TypeIndex, String)> {
+    if !rules.is_linked {
+        return Vec::new();
+    }
+    let class = source.class(resource_type, name, caller);
+    class.map_or_else(Vec::new, |class| source.leads_to(resource_type, name, &class))
 }
 
 /// The type that another one follows, and what there is of it.

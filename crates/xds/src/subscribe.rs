@@ -49,9 +49,11 @@ impl Subscriber<'_> {
         let mut subscribed: BTreeSet<&str> = subscribed.collect();
         let known = |name: &str| request.initial_resource_versions.get(name).filter(|_| is_first);
         // A stream's first request without any name is the wildcard subscription of old clients.
-        let is_wildcard =
-            subscribed.remove(WILDCARD) || is_first && request.subscribe.is_empty() && request.unsubscribe.is_empty();
-        let ends_wildcard = unsubscribed.remove(WILDCARD);
+        let has_wildcards = !self.rules.is_linked;
+        let is_wildcard = has_wildcards
+            && (subscribed.remove(WILDCARD)
+                || is_first && request.subscribe.is_empty() && request.unsubscribe.is_empty());
+        let ends_wildcard = has_wildcards && unsubscribed.remove(WILDCARD);
         // A wildcard begins first and ends last: a name that stays subscribed keeps its state.
         if is_wildcard {
             self.subscriptions.begin_wildcard(self.rules.wildcard.is_empty());
@@ -103,6 +105,9 @@ impl Subscriber<'_> {
 
     fn unsubscribe(&mut self, name: &str) {
         let Some(id) = self.index.find(self.resource_type, name) else { return };
+        if self.rules.is_linked && self.subscriptions.is_under_way(id) {
+            return;
+        }
         if self.subscriptions.unsubscribe(id) {
             self.unwatch(id);
             if self.subscriptions.has_wildcard() {

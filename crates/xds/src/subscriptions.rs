@@ -161,6 +161,12 @@ impl Subscriptions {
         self.pending.contains_key(&id)
     }
 
+    /// Whether the message that waits for its ACK has a name.
+    pub(crate) fn is_under_way(&self, id: NameId) -> bool {
+        let sent_in = self.names.get(&id).map(|subscription| subscription.sent_in);
+        self.unacknowledged.is_some_and(|message| sent_in == Some(message.nonce))
+    }
+
     /// Whether this stream has sent content of a name.
     pub(crate) fn is_sent(&self, id: NameId) -> bool {
         let is_sent = |one: &Subscription| one.sent_in != Nonce::default() && matches!(one.told, Told::Version(_));

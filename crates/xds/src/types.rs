@@ -10,6 +10,9 @@ pub struct ResourceType {
     pub(crate) wildcard: Vec<Box<str>>,
     pub(crate) is_ever_removed: bool,
     pub(crate) follows: Option<TypeIndex>,
+    pub(crate) is_linked: bool,
+    /// The type whose window this one shares; by default its own.
+    pub(crate) window_of: Option<TypeIndex>,
 }
 
 impl ResourceType {
@@ -19,7 +22,8 @@ impl ResourceType {
     /// that steady changes delay nothing further.
     #[must_use]
     pub fn new(url: impl Into<Box<str>>, window: Duration) -> Self {
-        Self { url: url.into(), window, wildcard: Vec::new(), is_ever_removed: true, follows: None }
+        let (url, wildcard) = (url.into(), Vec::new());
+        Self { url, window, wildcard, is_ever_removed: true, follows: None, is_linked: false, window_of: None }
     }
 
     /// Sets the names that a wildcard subscription stands for (section "How the client specifies what resources to return").
@@ -37,6 +41,25 @@ impl ResourceType {
     #[must_use]
     pub fn never_removed(mut self) -> Self {
         self.is_ever_removed = false;
+        self
+    }
+
+    /// Lets resources of this type lead to others: see [`ResourceSource::leads_to`](crate::ResourceSource::leads_to).
+    ///
+    /// A client of such a type counts every name in a message as subscribed, because the server subscribes it to names that it has
+    /// not asked for. So an unsubscription that comes before the ACK of a message with the name does not count: the client will find the
+    /// name in that message. There is no wildcard, and `*` is a name like any other.
+    #[must_use]
+    pub fn linked(mut self) -> Self {
+        self.is_linked = true;
+        self
+    }
+
+    /// Collects changes in the window of another type, so that changes of both that were collected together are sent together, in the
+    /// order of the types.
+    #[must_use]
+    pub fn in_window_of(mut self, other: TypeIndex) -> Self {
+        self.window_of = Some(other);
         self
     }
 
@@ -87,9 +110,5 @@ impl ResourceTypes {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TypeIndex, &ResourceType)> {
         self.0.iter().enumerate().map(|(index, resource_type)| (TypeIndex(index), resource_type))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
     }
 }

@@ -45,6 +45,11 @@ impl PushedService {
         Ok(Some(Self { names: names(&whole), whole }))
     }
 
+    /// The Service with its endpoints, for all callers: the filter's own rules choose by its zone and node.
+    pub(crate) fn whole(&self) -> &wire::Service {
+        &self.whole
+    }
+
     /// Whether the Service is an alias for another name.
     pub(crate) fn is_alias(&self) -> bool {
         self.names.service_type == wire::ServiceType::ExternalName

@@ -77,6 +77,8 @@ pub(super) struct CallerClass {
     /// A namespace that sees the same Services as that of each caller of the class; `None` for those that all namespaces see, and where that
     /// makes no difference.
     pub(super) view: Option<Arc<str>>,
+    /// Whether an address is that of an endpoint for the callers of the class, who do not see the Service that has it as a cluster IP.
+    pub(super) is_endpoint: bool,
 }
 
 impl StreamCaller {
@@ -121,6 +123,11 @@ impl StreamCaller {
             zone: node.locality.and_then(|locality| usable(&locality.zone)),
             id,
         })
+    }
+
+    /// The namespace whose Services the caller sees; empty for one that sees what everyone sees.
+    pub(super) fn viewer(&self) -> &str {
+        self.namespace.as_deref().unwrap_or_default()
     }
 
     /// The caller's class for a resource that differs by zone, by node, or by neither.

@@ -34,7 +34,7 @@ pub(super) struct ControlPlane {
     streams: BTreeMap<StreamId, OpenStream>,
     metrics: Arc<Metrics>,
     /// The subscriptions that the metrics show, by type.
-    subscriptions: [usize; 3],
+    subscriptions: [usize; 7],
     /// Why the last update failed, which is told once.
     trouble: Vec<String>,
 }
@@ -74,7 +74,7 @@ impl ControlPlane {
             resources,
             streams: BTreeMap::new(),
             metrics,
-            subscriptions: [usize::MAX; 3],
+            subscriptions: [usize::MAX; 7],
             trouble: Vec::new(),
         }
     }
@@ -104,13 +104,13 @@ impl ControlPlane {
         let size = self.server.size();
         self.metrics.streams.set(number(size.streams));
         self.metrics.names.set(number(size.names));
-        let types = [self.types.filter, self.types.cluster, self.types.endpoints];
-        let subscriptions = types.map(|resource_type| self.server.subscriptions(resource_type));
+        let types = self.types.words();
+        let subscriptions = types.map(|(resource_type, _)| self.server.subscriptions(resource_type));
         // Most events change none.
         if subscriptions != self.subscriptions {
             self.subscriptions = subscriptions;
-            for (resource_type, count) in types.into_iter().zip(subscriptions) {
-                self.metrics.subscriptions.get_or_create(&self.label(resource_type)).set(number(count));
+            for ((_, word), count) in types.into_iter().zip(subscriptions) {
+                self.metrics.subscriptions.get_or_create(&of_type(word)).set(number(count));
             }
         }
     }
@@ -209,6 +209,9 @@ impl ControlPlane {
         let is_older = resource_type == self.types.filter && opened.caller.schema != ModuleSchema::Oldest;
         let then = match (is_older, is_final) {
             (true, _) => "it is sent in the oldest form",
+            (false, true) if self.types.is_of_filter(resource_type) => {
+                "the filter keeps what it had until the content changes"
+            }
             (false, true) => "Envoy keeps its last known good one until the content changes",
             (false, false) => "each is sent once more, alone",
         };
@@ -320,11 +323,7 @@ impl ControlPlane {
     }
 
     fn word(&self, resource_type: TypeIndex) -> &'static str {
-        match resource_type {
-            found if found == self.types.filter => "filter",
-            found if found == self.types.cluster => "cluster",
-            _ => "endpoints",
-        }
+        self.types.words().into_iter().find(|(found, _)| *found == resource_type).map_or("other", |(_, word)| word)
     }
 }
 

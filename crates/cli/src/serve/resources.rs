@@ -1,9 +1,10 @@
-//! What is served now: the names for the filter, and a cluster with its endpoints for each port of each Service.
+//! What is served now: the names for the filter, a cluster with its endpoints for each port of each Service, and the keys that a filter
+//! asks for by a stream of its own.
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    net::SocketAddr,
+    sync::Arc,
 };
 
 use byname_core::wire;
@@ -13,6 +14,8 @@ use bytes::Bytes;
 use super::{
     class::{CallerClass, StreamCaller},
     exports::{self, DefaultExport},
+    keys::{self, ALL_NAMESPACES, AddressUse, ChangedKeys, Keys},
+    served_service::{ServedService, ServedServices, service_of},
     view::FilterNames,
 };
 use crate::{
@@ -26,7 +29,7 @@ use crate::{
 
 /// The time for which changes of names and clusters are collected.
 const NAMES_WINDOW: std::time::Duration = std::time::Duration::from_secs(1);
-/// The time for which changes of endpoints are collected.
+/// The time for which changes of endpoints, and of Services that a filter asked for, are collected.
 const ENDPOINTS_WINDOW: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Classes of callers whose addresses of a Service are kept at once.
@@ -38,10 +41,18 @@ pub(super) struct Types {
     pub(super) filter: TypeIndex,
     pub(super) cluster: TypeIndex,
     pub(super) endpoints: TypeIndex,
+    /// Lists of names for a filter's own stream.
+    pub(super) namespaces: TypeIndex,
+    /// Services for a filter that leaves their endpoints to Envoy.
+    pub(super) service: TypeIndex,
+    /// Services with their endpoints, for a filter that chooses an endpoint.
+    pub(super) service_endpoints: TypeIndex,
+    /// What an address stands for.
+    pub(super) address: TypeIndex,
 }
 
 impl Types {
-    /// Adds the types to `all`, in the order in which Envoy needs them.
+    /// Adds the types to `all`, in the order in which Envoy, or the filter, needs them.
     pub(super) fn add_to(all: &mut ResourceTypes, filter_name: &str) -> Self {
         let url = |name: &str| format!("type.googleapis.com/{name}");
         // The filter lets go of a name before its cluster is removed. Envoy answers 500 where the filter itself is removed.
@@ -52,22 +63,32 @@ impl Types {
         let cluster = all.add(ResourceType::new(url("envoy.config.cluster.v3.Cluster"), NAMES_WINDOW));
         let endpoints = ResourceType::new(url("envoy.config.endpoint.v3.ClusterLoadAssignment"), ENDPOINTS_WINDOW)
             .following(cluster);
-        Self { filter, cluster, endpoints: all.add(endpoints) }
+        let endpoints = all.add(endpoints);
+        let of_filter = |name: &str, window| ResourceType::new(url(&format!("byname.v1.{name}")), window).linked();
+        let namespaces = all.add(of_filter("Namespaces", NAMES_WINDOW));
+        let service = all.add(of_filter("Service", ENDPOINTS_WINDOW));
+        let service_endpoints = all.add(of_filter("Endpoints", ENDPOINTS_WINDOW).in_window_of(service));
+        let address = all.add(of_filter("Address", ENDPOINTS_WINDOW).in_window_of(service));
+        Self { filter, cluster, endpoints, namespaces, service, service_endpoints, address }
     }
-}
 
-/// The addresses of a Service's clusters, by their names.
-type Addresses = BTreeMap<String, Vec<SocketAddr>>;
+    /// All types, each with its word.
+    pub(super) fn words(&self) -> [(TypeIndex, &'static str); 7] {
+        [
+            (self.filter, "filter"),
+            (self.cluster, "cluster"),
+            (self.endpoints, "endpoints"),
+            (self.namespaces, "namespaces"),
+            (self.service, "service"),
+            (self.service_endpoints, "service_endpoints"),
+            (self.address, "address"),
+        ]
+    }
 
-/// A Service as it is served.
-struct ServedService {
-    parts: PushedService,
-    clusters: BTreeMap<String, UpstreamCluster>,
-    by_zone: bool,
-    by_node: bool,
-    visibility: Visibility,
-    /// The addresses of each class that asked for some, until the Service changes.
-    addresses: RefCell<BTreeMap<CallerClass, Addresses>>,
+    /// Whether a filter asks for resources of the type by a stream of its own; otherwise Envoy does.
+    pub(super) fn is_of_filter(&self, resource_type: TypeIndex) -> bool {
+        resource_type >= self.namespaces
+    }
 }
 
 /// The owner of a cluster.
@@ -87,7 +108,11 @@ pub(super) struct Resources {
     options: CompileOptions,
     make: PushedResources,
     default_export: DefaultExport,
-    services: BTreeMap<NamespacedName, ServedService>,
+    services: ServedServices,
+    /// What a filter asks for by a stream of its own.
+    keys: Keys,
+    /// The cluster domain.
+    zone: String,
     /// The clusters that aliases and fallbacks lead to.
     outside: BTreeMap<String, UpstreamCluster>,
     /// The aliases that lead to each of these clusters, as far as aliases alone do and not every namespace sees every alias.
@@ -129,6 +154,8 @@ impl Resources {
     ) -> Self {
         Self {
             types,
+            keys: Keys::new(&options.base.config),
+            zone: compile::zone(&options.base.config.dns),
             options,
             make,
             default_export,
@@ -161,14 +188,16 @@ impl Resources {
     /// Takes a reading of the cluster.
     pub(super) fn update(&mut self, reading: &ClusterReading<'_>) -> Update {
         let cluster = &*reading.cluster;
-        let mut update = Update::default();
+        let (mut update, is_first) = (Update::default(), !self.is_complete());
         if let Some(lost) = self.lost(cluster) {
             self.is_all_old = true;
             update.problems.push(lost.to_owned());
             return update;
         }
+        let mut keys = ChangedKeys::default();
         for name in self.touched(cluster, &reading.touched) {
-            let (old, new) = (self.services.remove(&name), self.compile(cluster, &name));
+            let new = self.compile(cluster, &name);
+            let old = self.services.remove(&name);
             let is_alias = |service: &Option<ServedService>| service.as_ref().is_some_and(|one| one.parts.is_alias());
             let seen = |service: &Option<ServedService>| {
                 service.as_ref().map(|one| (one.parts.names.clone(), one.visibility.clone()))
@@ -177,6 +206,7 @@ impl Resources {
                 self.is_filter_old = true;
                 self.is_outside_old |= is_alias(&old) || is_alias(&new);
             }
+            self.keys.replace(&name, old.as_ref(), new.as_ref(), &mut keys);
             self.replace(&name, old, new, &mut update.changed);
         }
         self.is_all_old = false;
@@ -184,7 +214,13 @@ impl Resources {
             self.update_outside(&mut update);
         }
         if self.is_filter_old {
-            self.update_filter(cluster, &mut update);
+            self.update_filter(cluster, &mut keys, &mut update);
+        }
+        self.keys.finish(&self.services, &mut keys);
+        update.changed.extend(self.changed_keys(keys));
+        if is_first {
+            // There are no streams before.
+            update.changed.clear();
         }
         self.tell(reading);
         update
@@ -229,9 +265,10 @@ impl Resources {
                 return None;
             }
         };
+        let before = self.services.get(name);
+        let shared = before.map_or_else(|| Arc::new(name.clone()), |old| Arc::clone(&old.name));
         // Endpoints come and go more often than names.
-        let before = self.services.get(name).filter(|old| old.parts.names == parts.names);
-        let clusters = match before {
+        let clusters = match before.filter(|old| old.parts.names == parts.names) {
             Some(old) => old.clusters.clone(),
             None if parts.is_alias() => BTreeMap::new(),
             None => parts.clusters(&name.to_string(), &self.options).unwrap_or_default(),
@@ -241,7 +278,9 @@ impl Resources {
         if let Some(problem) = problem {
             self.bad_exports.insert(name.clone(), problem);
         }
-        Some(ServedService { parts, clusters, by_zone, by_node, visibility, addresses: RefCell::default() })
+        let target = parts.names.external_name.as_deref().and_then(|host| service_of(host, &self.zone)).map(Box::new);
+        let addresses = RefCell::default();
+        Some(ServedService { name: shared, parts, clusters, by_zone, by_node, visibility, target, addresses })
     }
 
     fn replace(
@@ -338,12 +377,13 @@ impl Resources {
         found
     }
 
-    fn update_filter(&mut self, cluster: &ClusterState, update: &mut Update) {
+    fn update_filter(&mut self, cluster: &ClusterState, keys: &mut ChangedKeys, update: &mut Update) {
         let names = self.services.iter().map(|(name, service)| (name.to_string(), service.parts.names.clone()));
         match compile::names_of(cluster, names.collect(), &self.options) {
             Ok(compiled) => {
                 self.is_filter_old = false;
                 self.left_out_of_filter = compiled.left_out;
+                self.keys.leave_out(self.left_out_of_filter.keys().cloned().collect(), &self.services, keys);
                 let visibilities = self.services.iter().map(|(name, service)| (name, &service.visibility));
                 let names = FilterNames::new(compiled.wire, compiled.text, visibilities);
                 if self.filter.as_ref().is_none_or(|old| old.differs_from(&names)) {
@@ -390,16 +430,77 @@ impl Resources {
 
     /// Whether the caller may know of the cluster. One that stands for several Services shows nothing of any that is hidden.
     fn is_visible(&self, cluster: &str, caller: &StreamCaller) -> bool {
-        let namespace = caller.namespace.as_deref().unwrap_or_default();
         let sees =
-            |name: &NamespacedName| self.services.get(name).is_some_and(|one| one.visibility.includes(namespace));
+            |name: &NamespacedName| self.services.get(name).is_some_and(|one| one.visibility.includes(caller.viewer()));
         self.owners.get(cluster).into_iter().flatten().all(|owner| match owner {
             Owner::Service(name) => sees(name),
             Owner::Aliases => self.aliases_to.get(cluster).is_none_or(|aliases| aliases.iter().any(sees)),
         })
     }
 
+    /// The changed keys as resources.
+    fn changed_keys(&self, keys: ChangedKeys) -> impl Iterator<Item = ChangedResource> + use<> {
+        let Types { namespaces, service, service_endpoints, address, .. } = self.types;
+        let all = keys.all_namespaces.then(|| (namespaces, ALL_NAMESPACES.to_owned()));
+        let of_namespaces = keys.namespaces.into_iter().map(move |name| (namespaces, name));
+        let services = keys.services.into_iter().map(move |name| (service, name.to_string()));
+        let endpoints = keys.endpoints.into_iter().map(move |name| (service_endpoints, name.to_string()));
+        let addresses = keys.addresses.into_iter().map(move |one| (address, one.to_string()));
+        all.into_iter().chain(of_namespaces).chain(services).chain(endpoints).chain(addresses)
+    }
+
+    /// The Service with this key, if the caller sees it.
+    fn keyed(&self, key: &str, caller: &StreamCaller) -> Option<&ServedService> {
+        self.keys.service(&self.services, &NamespacedName::parse(key)?, caller.viewer())
+    }
+
+    /// The caller's class for a resource that a filter asks for by its own stream. Modules of all schemas that ask get the same form.
+    fn class_by_key(&self, resource_type: TypeIndex, name: &str, caller: &StreamCaller) -> Option<CallerClass> {
+        if resource_type == self.types.namespaces {
+            let mut names = self.keys.names_in(&self.services, name, caller.viewer());
+            if name != ALL_NAMESPACES && names.next().is_none() {
+                return None;
+            }
+            // Views are those of the last good update: after a failed one, two namespaces may no longer see the same.
+            let view = match &self.filter {
+                Some(filter) if !self.is_filter_old => filter.view_of(caller.namespace.as_deref()),
+                _ => caller.namespace.as_deref().map(Arc::from),
+            };
+            return Some(CallerClass { view, ..CallerClass::default() });
+        }
+        if resource_type == self.types.address {
+            let address = self.keys.address(&self.services, keys::parse_address(name)?, caller.viewer())?;
+            return Some(CallerClass { is_endpoint: address == AddressUse::Endpoint, ..CallerClass::default() });
+        }
+        self.keyed(name, caller).map(|_| CallerClass::default())
+    }
+
+    fn text_by_key(&self, resource_type: TypeIndex, name: &str, class: &CallerClass) -> String {
+        let viewer = class.view.as_deref().unwrap_or_default();
+        if resource_type == self.types.namespaces {
+            let names = match name {
+                ALL_NAMESPACES => self.keys.namespaces(&self.services, viewer).into_iter().collect(),
+                name => self.keys.names_in(&self.services, name, viewer).collect::<Vec<_>>(),
+            };
+            return names.join(" ");
+        }
+        if resource_type == self.types.address {
+            let address = keys::parse_address(name).filter(|_| !class.is_endpoint);
+            let owner = address.and_then(|address| self.keys.owner_of(address));
+            return owner.map(ToString::to_string).unwrap_or_default();
+        }
+        let service = NamespacedName::parse(name).and_then(|name| self.services.get(&name));
+        let text = match resource_type == self.types.service {
+            true => keys::names_text,
+            false => keys::whole_text,
+        };
+        service.map(text).unwrap_or_default()
+    }
+
     fn bytes(&self, resource_type: TypeIndex, name: &str, class: &CallerClass) -> anyhow::Result<Vec<u8>> {
+        if self.types.is_of_filter(resource_type) {
+            return Ok(self.text_by_key(resource_type, name, class).into_bytes());
+        }
         if resource_type == self.types.filter {
             let Some(filter) = &self.filter else { return Ok(Vec::new()) };
             return self.make.filter(&filter.text_for(class, &self.options));
@@ -428,6 +529,9 @@ impl ResourceSource for Resources {
     type Body = Bytes;
 
     fn class(&self, resource_type: TypeIndex, name: &str, caller: &StreamCaller) -> Option<CallerClass> {
+        if self.types.is_of_filter(resource_type) {
+            return self.class_by_key(resource_type, name, caller);
+        }
         if resource_type == self.types.filter {
             let filter = self.filter.as_ref().filter(|_| name == self.make.filter_name())?;
             return Some(caller.filter_class(filter.view_of(caller.namespace.as_deref())));
@@ -441,6 +545,19 @@ impl ResourceSource for Resources {
         }
         let (_, service) = service.filter(|_| matches!(cluster, UpstreamCluster::Endpoints(_)))?;
         Some(caller.class(service.by_zone, service.by_node))
+    }
+
+    fn leads_to(&self, resource_type: TypeIndex, name: &str, class: &CallerClass) -> Vec<(TypeIndex, String)> {
+        let lead = if resource_type == self.types.address {
+            let address = keys::parse_address(name).filter(|_| !class.is_endpoint);
+            let owner = address.and_then(|address| self.keys.owner_of(address));
+            owner.map(|owner| (self.types.service, owner.to_string()))
+        } else {
+            let service = NamespacedName::parse(name).and_then(|name| self.services.get(&name));
+            let target = service.and_then(|service| service.target.as_ref());
+            target.map(|target| (resource_type, target.to_string()))
+        };
+        lead.into_iter().collect()
     }
 
     fn encode(&self, resource_type: TypeIndex, name: &str, class: &CallerClass) -> Bytes {

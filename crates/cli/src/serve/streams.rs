@@ -51,7 +51,7 @@ const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
 /// Messages of clients that wait for the control plane.
 const WAITING: usize = 1024;
 /// Messages to one client that wait for the network: at most one for each type.
-const OUTGOING: usize = 4;
+const OUTGOING: usize = 8;
 /// Wait after a failed accept, which may be due to too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 

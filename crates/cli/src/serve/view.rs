@@ -8,7 +8,10 @@ use std::{
 use byname_core::wire;
 use byname_xds::Visibility;
 
-use super::class::{CallerClass, ListenerSettings, ModuleSchema};
+use super::{
+    class::{CallerClass, ListenerSettings, ModuleSchema},
+    served_service::service_of,
+};
 use crate::{
     compile::{self, CompileOptions},
     kubernetes::NamespacedName,
@@ -105,34 +108,9 @@ fn with_listener(mut config: wire::Config, listener: ListenerSettings, options: 
     config
 }
 
-/// The Service that a host of the cluster is, or that its endpoint is of.
-fn service_of(host: &str, zone: &str) -> Option<NamespacedName> {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let host = host.strip_suffix(zone)?.strip_suffix(".svc.")?;
-    let (rest, namespace) = host.rsplit_once('.')?;
-    let name = rest.rsplit_once('.').map_or(rest, |(_, name)| name);
-    Some(NamespacedName::new(namespace, name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn knows_the_services_that_hosts_are_of() {
-        let of = |host: &str| service_of(host, "cluster.local").map(|name| name.to_string());
-        for host in [
-            "web.shop.svc.cluster.local",
-            "web.shop.svc.cluster.local.",
-            "WEB.shop.svc.Cluster.local",
-            "web-0.web.shop.svc.cluster.local",
-        ] {
-            assert_eq!(of(host).as_deref(), Some("shop/web"), "{host}");
-        }
-        for host in ["web.shop", "example.com", "shop.svc.cluster.local", "web.shop.svc.cluster.local.example.com"] {
-            assert_eq!(of(host), None, "{host}");
-        }
-    }
 
     #[test]
     fn namespaces_that_see_the_same_share_a_view() {

@@ -8,14 +8,13 @@ use std::{
 };
 
 use byname_test_support::tls::ClientTls;
-pub(crate) use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse as DeltaResponse;
+pub(crate) use envoy_types::pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest as DeltaRequest, DeltaDiscoveryResponse as DeltaResponse,
+};
 use envoy_types::pb::{
     envoy::{
         config::core::v3::Node,
-        service::discovery::v3::{
-            DeltaDiscoveryRequest as DeltaRequest, Resource,
-            aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
-        },
+        service::discovery::v3::{Resource, aggregated_discovery_service_client::AggregatedDiscoveryServiceClient},
     },
     google::{
         protobuf::{Struct, Value, value::Kind},
@@ -33,6 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const FILTER: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
 pub(crate) const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 pub(crate) const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+/// What a filter asks for by a stream of its own.
+pub(crate) const NAMESPACES: &str = "type.googleapis.com/byname.v1.Namespaces";
+pub(crate) const SERVICE: &str = "type.googleapis.com/byname.v1.Service";
+pub(crate) const SERVICE_ENDPOINTS: &str = "type.googleapis.com/byname.v1.Endpoints";
+pub(crate) const ADDRESS: &str = "type.googleapis.com/byname.v1.Address";
 
 /// The resource's bytes, with a replacement for what is no text.
 pub(crate) fn text(resource: &Resource) -> String {
@@ -69,6 +73,17 @@ impl XdsClient {
 
     /// Opens a stream that subscribes to the filter. The error is the server's, or says why there is no connection.
     pub(crate) async fn open_with(port: u16, node: Node, dial: &Dial) -> Result<Self, Status> {
+        let hello = DeltaRequest {
+            node: Some(node),
+            type_url: FILTER.to_owned(),
+            resource_names_subscribe: vec!["byname".to_owned()],
+            ..DeltaRequest::default()
+        };
+        Self::open_asking(port, hello, dial).await
+    }
+
+    /// Opens a stream with this first request.
+    pub(crate) async fn open_asking(port: u16, hello: DeltaRequest, dial: &Dial) -> Result<Self, Status> {
         let failed = |error: &dyn std::fmt::Display| Status::unknown(format!("no connection: {error}"));
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         if let Some(from) = dial.from {
@@ -93,18 +108,12 @@ impl XdsClient {
         let request =
             tonic::Request::from_parts(MetadataMap::from_headers(headers), tonic::Extensions::default(), stream);
         // A server that answers with headers only after the first request must get one.
-        let hello = DeltaRequest {
-            node: Some(node),
-            type_url: FILTER.to_owned(),
-            resource_names_subscribe: vec!["byname".to_owned()],
-            ..DeltaRequest::default()
-        };
         requests.send(hello).unwrap();
         let answer = timeout(PATIENCE, client.delta_aggregated_resources(request)).await.expect("an answer in time")?;
         Ok(Self { requests, responses: answer.into_inner() })
     }
 
-    fn send(&self, request: DeltaRequest) {
+    pub(crate) fn send(&self, request: DeltaRequest) {
         drop(self.requests.send(request));
     }
 

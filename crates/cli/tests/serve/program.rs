@@ -176,8 +176,20 @@ impl ServeProcess {
 
     /// The clusters that `byname compile` prints for the same objects, by name.
     pub(crate) fn compiled_clusters(&self) -> BTreeMap<String, Value> {
+        let text = self.compiled("envoy-bootstrap");
+        let bootstrap = yaml_documents(&text).unwrap().remove(0);
+        let clusters = bootstrap["static_resources"]["clusters"].as_array().unwrap().iter();
+        clusters.map(|cluster| (cluster["name"].as_str().unwrap().to_owned(), cluster.clone())).collect()
+    }
+
+    /// The table that `byname compile` prints for the same objects.
+    pub(crate) fn compiled_table(&self) -> String {
+        self.compiled("table")
+    }
+
+    fn compiled(&self, format: &str) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_byname"))
-            .args(["compile", "--namespace", "shop", "--format", "envoy-bootstrap", "--filename"])
+            .args(["compile", "--namespace", "shop", "--format", format, "--filename"])
             .arg(self.directory.path().join("in"))
             .arg("--config")
             .arg(self.directory.path().join("base.json"))
@@ -185,9 +197,7 @@ impl ServeProcess {
             .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let bootstrap = yaml_documents(&text).unwrap().remove(0);
-        let clusters = bootstrap["static_resources"]["clusters"].as_array().unwrap().iter();
-        clusters.map(|cluster| (cluster["name"].as_str().unwrap().to_owned(), cluster.clone())).collect()
+        text
     }
 
     fn log_file(&self) -> PathBuf {

@@ -10,11 +10,14 @@ use byname_test_support::{SeededRandom, kubernetes::KubernetesApi};
 use serde_json::{Value, json};
 
 use crate::{
-    client::{CLUSTER, DeltaResponse, ENDPOINTS, FILTER, XdsClient, node, text},
+    client::{
+        ADDRESS, CLUSTER, DeltaResponse, ENDPOINTS, FILTER, NAMESPACES, SERVICE, SERVICE_ENDPOINTS, XdsClient, node,
+        text,
+    },
     program::{ServeProcess, service_with},
 };
 
-const NAMESPACES: [&str; 3] = ["a", "b", "c"];
+const NAMESPACES_OF_SERVICES: [&str; 3] = ["a", "b", "c"];
 /// One has no Services, and one caller says no namespace.
 const CALLERS: [&str; 5] = ["a", "b", "c", "d", ""];
 const WORDS: [&str; 9] = ["*", ".", "a", "b,c", ". , b", "Bad!", "", "d", "c,*"];
@@ -90,6 +93,12 @@ fn cluster_of(name: &str) -> String {
     format!("outbound|80||{name}.{namespace}.svc.cluster.local")
 }
 
+/// The cluster IP of the Service `namespace/sNx`, and the address of its endpoint.
+fn addresses(name: &str) -> [(&'static str, String); 2] {
+    let number: usize = name.split_once('/').unwrap().1.trim_matches(['s', 'x']).parse().unwrap();
+    [format!("10.96.9.{}", number + 1), format!("10.9.0.{}", number + 1)].map(|address| (ADDRESS, address))
+}
+
 /// One state of the cluster, and who sees what in it.
 struct Round {
     objects: Vec<Value>,
@@ -108,7 +117,7 @@ impl Round {
             _ => Some(*random.of(&WORDS)),
         };
         let mut of_namespaces = BTreeMap::new();
-        for name in NAMESPACES {
+        for name in NAMESPACES_OF_SERVICES {
             let export = word(random);
             objects.push(namespace(name, export));
             of_namespaces.insert(name, export);
@@ -118,7 +127,7 @@ impl Round {
         };
         let (mut services, mut aliases) = (BTreeMap::new(), BTreeMap::new());
         for number in 0..9 {
-            let own = NAMESPACES[number % 3];
+            let own = NAMESPACES_OF_SERVICES[number % 3];
             let (name, export) = (format!("{own}/s{number}x"), word(random));
             let [service, slice] = with_endpoint(&name, number + 1);
             objects.extend([annotated(service, export), slice]);
@@ -126,7 +135,7 @@ impl Round {
         }
         let targets: Vec<String> = services.keys().cloned().collect();
         for number in 0..6 {
-            let own = NAMESPACES[number % 3];
+            let own = NAMESPACES_OF_SERVICES[number % 3];
             let (name, export) = (format!("{own}/e{number}x"), word(random));
             let target = match number < 3 {
                 true => random.of(&targets).clone(),
@@ -172,13 +181,39 @@ impl Round {
             for url in [CLUSTER, ENDPOINTS] {
                 assert_eq!(told.has(url, &cluster_of(name)), is_seen, "{place}: {caller:?}, {name}, {url}");
             }
+            for (url, key) in
+                [SERVICE, SERVICE_ENDPOINTS].map(|url| (url, name.clone())).into_iter().chain(addresses(name))
+            {
+                assert_eq!(told.has(url, &key), is_seen, "{place}: {caller:?}, {name}, {key}, {url}");
+            }
         }
+        let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let round = self.objects[0]["metadata"]["name"].as_str().unwrap();
+        names.entry("a").or_default().insert(round);
         let mut hosts = BTreeSet::new();
         for (name, (seen_by, target)) in &self.aliases {
             let is_target_seen = self.services.get(target).is_none_or(|seen_by| seen_by.contains(caller));
             let is_seen = seen_by.contains(caller) && is_target_seen;
             assert_eq!(is_in_filter(name), is_seen, "{place}: {caller:?}, {name} for {target}: {filter}");
+            for url in [SERVICE, SERVICE_ENDPOINTS] {
+                assert_eq!(told.has(url, name), is_seen, "{place}: {caller:?}, {name} for {target}, {url}");
+            }
+            if is_seen {
+                let (namespace, name) = name.split_once('/').unwrap();
+                names.entry(namespace).or_default().insert(name);
+            }
             hosts.extend(target.ends_with(".com").then_some(target).filter(|_| is_seen));
+        }
+        for (name, _) in self.services.iter().filter(|(_, seen_by)| seen_by.contains(caller)) {
+            let (namespace, name) = name.split_once('/').unwrap();
+            names.entry(namespace).or_default().insert(name);
+        }
+        let list = |name: &str| told.0.get(&(NAMESPACES.to_owned(), name.to_owned())).cloned().unwrap_or_default();
+        let joined = |names: Vec<&str>| names.join(" ");
+        assert_eq!(list("*"), joined(names.keys().copied().collect()), "{place}: {caller:?}");
+        for namespace in NAMESPACES_OF_SERVICES {
+            let wanted = names.get(namespace).into_iter().flatten().copied().collect();
+            assert_eq!(list(namespace), joined(wanted), "{place}: {caller:?}, {namespace}");
         }
         for host in ["h0.example.com", "h1.example.com"] {
             let cluster = format!("external|80|{host}");
@@ -213,6 +248,13 @@ async fn nothing_hidden_is_sent(default: &'static str) {
         told.take(&message);
         client.subscribe(CLUSTER, &names);
         client.subscribe(ENDPOINTS, &names);
+        let keys: Vec<&str> = round.services.keys().chain(round.aliases.keys()).map(String::as_str).collect();
+        let addresses: Vec<String> =
+            round.services.keys().flat_map(|name| addresses(name)).map(|(_, one)| one).collect();
+        client.subscribe(NAMESPACES, &["*", "a", "b", "c"]);
+        client.subscribe(SERVICE, &keys);
+        client.subscribe(SERVICE_ENDPOINTS, &keys);
+        client.subscribe(ADDRESS, &addresses.iter().map(String::as_str).collect::<Vec<_>>());
         clients.push((caller, client, told));
     }
     let mut changes = 0;

@@ -40,7 +40,7 @@ fn what_changes_meanwhile_is_sent_once_and_newest() {
     }
     let actions = fixture.ack(1, &first);
     let second = message(&actions).clone();
-    assert_eq!(&*second.resources[0].body, b"TypeIndex(1) a  9");
+    assert_eq!(&*second.resources[0].body, b"TypeIndex(1) a  - 9");
     assert_eq!(fixture.ack(1, &second), []);
 }
 

@@ -1,4 +1,4 @@
-//! A server with three types, driven by hand.
+//! A server with five types, driven by hand.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -15,12 +15,15 @@ pub(crate) const ENDPOINTS: &str = "type.test/endpoints";
 
 pub(crate) type Body = Arc<[u8]>;
 
-/// The types as `byname` has them: an extension configuration that is never removed, clusters, and their endpoints.
+/// The types as `byname` has them: an extension configuration that is never removed, clusters and their endpoints; and Services and
+/// addresses, which lead to Services.
 pub(crate) struct Types {
     pub(crate) all: ResourceTypes,
     pub(crate) extensions: TypeIndex,
     pub(crate) clusters: TypeIndex,
     pub(crate) endpoints: TypeIndex,
+    pub(crate) services: TypeIndex,
+    pub(crate) addresses: TypeIndex,
 }
 
 pub(crate) fn types() -> Types {
@@ -29,7 +32,9 @@ pub(crate) fn types() -> Types {
     let extensions = all.add(ResourceType::new(EXTENSIONS, names).wildcard(["byname"]).never_removed());
     let clusters = all.add(ResourceType::new(CLUSTERS, names));
     let endpoints = all.add(ResourceType::new(ENDPOINTS, readiness).following(clusters));
-    Types { all, extensions, clusters, endpoints }
+    let services = all.add(ResourceType::new("type.test/service", readiness).linked());
+    let addresses = all.add(ResourceType::new("type.test/address", readiness).linked().in_window_of(services));
+    Types { all, extensions, clusters, endpoints, services, addresses }
 }
 
 pub(crate) struct Fixture {
@@ -39,6 +44,8 @@ pub(crate) struct Fixture {
     pub(crate) extensions: TypeIndex,
     pub(crate) clusters: TypeIndex,
     pub(crate) endpoints: TypeIndex,
+    pub(crate) services: TypeIndex,
+    pub(crate) addresses: TypeIndex,
 }
 
 /// What a message says, short: `a b -c` is resources a and b, and c removed.
@@ -73,10 +80,9 @@ impl Fixture {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
-        let Types { all, extensions, clusters, endpoints } = types();
-        let server = Server::new(all, limits);
-        let mut fixture =
-            Self { server, world: World::default(), now: Duration::ZERO, extensions, clusters, endpoints };
+        let Types { all, extensions, clusters, endpoints, services, addresses } = types();
+        let (server, world, now) = (Server::new(all, limits), World::default(), Duration::ZERO);
+        let mut fixture = Self { server, world, now, extensions, clusters, endpoints, services, addresses };
         fixture.handle(ServerEvent::Synced);
         fixture.open(1, "shop", "a");
         fixture
@@ -99,6 +105,17 @@ impl Fixture {
     pub(crate) fn set_item(&mut self, resource_type: TypeIndex, name: &str, item: Item) -> Vec<ServerAction<Body>> {
         self.world.set(resource_type, name, item);
         self.handle(ServerEvent::Changed { resource_type, name: name.to_owned(), since: self.now })
+    }
+
+    /// Sets a resource that leads to a Service.
+    pub(crate) fn lead(
+        &mut self,
+        resource_type: TypeIndex,
+        name: &str,
+        service: &'static str,
+    ) -> Vec<ServerAction<Body>> {
+        let leads_to = Some((self.services, service));
+        self.set_item(resource_type, name, Item { leads_to, ..Item::default() })
     }
 
     pub(crate) fn show(

@@ -11,6 +11,7 @@
 mod acknowledgements;
 mod changes;
 mod fixture;
+mod leads;
 mod limits;
 mod order;
 mod properties;

@@ -20,6 +20,8 @@ pub(crate) struct Item {
     pub(crate) is_by_zone: bool,
     /// How long its bytes are at least.
     pub(crate) bytes: usize,
+    /// The resource that it leads to.
+    pub(crate) leads_to: Option<(TypeIndex, &'static str)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +54,8 @@ impl World {
 
 impl Item {
     fn body(&self, resource_type: TypeIndex, name: &str, zone: &str) -> Vec<u8> {
-        let mut body = format!("{resource_type:?} {name} {zone} {}", self.value).into_bytes();
+        let lead = self.leads_to.map_or("-", |(_, name)| name);
+        let mut body = format!("{resource_type:?} {name} {zone} {lead} {}", self.value).into_bytes();
         body.resize(body.len().max(self.bytes), b'.');
         body
     }
@@ -66,6 +69,11 @@ impl ResourceSource for World {
     fn class(&self, resource_type: TypeIndex, name: &str, caller: &TestCaller) -> Option<&'static str> {
         let item = self.visible(resource_type, name, caller)?;
         Some(if item.is_by_zone { caller.zone } else { "" })
+    }
+
+    fn leads_to(&self, resource_type: TypeIndex, name: &str, _: &&'static str) -> Vec<(TypeIndex, String)> {
+        let item = &self.items[&(resource_type, name.to_owned())];
+        item.leads_to.iter().map(|(led_type, led)| (*led_type, (*led).to_owned())).collect()
     }
 
     fn encode(&self, resource_type: TypeIndex, name: &str, class: &&'static str) -> Arc<[u8]> {

@@ -12,6 +12,8 @@ pub(super) struct Client {
     pub(super) types: Vec<TypeIndex>,
     /// By type.
     pub(super) known: Vec<Known>,
+    /// The first type that is linked; all after it are too.
+    pub(super) first_linked: usize,
 }
 
 /// An open stream, with what is under way on it.
@@ -91,19 +93,21 @@ impl Client {
         let mut under_way =
             link.up.iter().map(|(ty, _)| ty).chain(link.down.iter().map(|message| &message.resource_type));
         let is_quiet = !under_way.any(|ty| *ty == resource_type);
-        let may_ask = |name: &String| *name != "*" || known.has_wildcard || is_quiet;
+        let is_linked = index >= self.first_linked;
+        let may_ask = |name: &String| *name != "*" || is_linked || known.has_wildcard || is_quiet;
         let subscribe: Vec<String> = subscribe.into_iter().filter(may_ask).collect();
-        let is_legacy_wildcard = !link.begun.contains(&resource_type) && subscribe.is_empty() && unsubscribe.is_empty();
+        let is_legacy_wildcard =
+            !is_linked && !link.begun.contains(&resource_type) && subscribe.is_empty() && unsubscribe.is_empty();
         for name in subscribe.iter().filter(|name| !unsubscribe.contains(name)) {
             match name.as_str() {
-                "*" => known.has_wildcard = true,
+                "*" if !is_linked => known.has_wildcard = true,
                 name => _ = known.named.insert(name.to_owned()),
             }
         }
         known.has_wildcard |= is_legacy_wildcard;
         for name in &unsubscribe {
             match name.as_str() {
-                "*" => known.has_wildcard = false,
+                "*" if !is_linked => known.has_wildcard = false,
                 name => _ = known.named.remove(name),
             }
         }
@@ -132,6 +136,11 @@ impl Client {
         }
         let is_refused = message.resources.iter().any(|resource| is_bad(&resource.body));
         let error = is_refused.then(|| "bad".to_owned());
+        if index >= self.first_linked {
+            let sent = message.resources.iter().map(|resource| &resource.name);
+            let mentioned = sent.chain(&message.removed).map(ToString::to_string);
+            self.known[index].named.extend(mentioned);
+        }
         if !is_refused {
             self.apply(index, &message, followers.get(&message.resource_type).copied());
         }

@@ -25,7 +25,9 @@ const NEVER_REMOVED: usize = 0;
 const FOLLOWED: usize = 1;
 const FOLLOWING: usize = 2;
 /// What wildcards stand for, by type.
-const WILDCARDS: [&[&str]; 4] = [&["a"], &[], &[], &["a", "b"]];
+const WILDCARDS: [&[&str]; 6] = [&["a"], &[], &[], &["a", "b"], &[], &[]];
+/// The linked types: resources of both lead to resources of the first.
+const LINKED: usize = 4;
 
 fn types() -> (ResourceTypes, Vec<TypeIndex>) {
     let (names, readiness) = (Duration::from_secs(1), Duration::from_millis(50));
@@ -34,7 +36,9 @@ fn types() -> (ResourceTypes, Vec<TypeIndex>) {
     let clusters = all.add(ResourceType::new("type.test/1", names));
     let endpoints = all.add(ResourceType::new("type.test/2", readiness).following(clusters));
     let namespaces = all.add(ResourceType::new("type.test/3", Duration::ZERO).wildcard(["a", "b"]));
-    (all, vec![extensions, clusters, endpoints, namespaces])
+    let services = all.add(ResourceType::new("type.test/4", readiness).linked());
+    let addresses = all.add(ResourceType::new("type.test/5", readiness).linked().in_window_of(services));
+    (all, vec![extensions, clusters, endpoints, namespaces, services, addresses])
 }
 
 pub(super) struct Network {
@@ -46,6 +50,8 @@ pub(super) struct Network {
     types: Vec<TypeIndex>,
     now: Duration,
     streams: BTreeMap<StreamId, Observed>,
+    /// The names that anything has led to.
+    ever_led: BTreeSet<&'static str>,
     last_stream: u64,
     /// Streams whose client is gone.
     orphans: VecDeque<StreamId>,
@@ -60,6 +66,10 @@ struct Observed {
     types: Vec<TypeIndex>,
     caller: TestCaller,
     unacknowledged: BTreeMap<TypeIndex, String>,
+    /// The names of the linked types in messages that wait for their ACKs.
+    under_way: BTreeSet<(TypeIndex, String)>,
+    /// What each resource leads to, as the client was told last, unless it has unsubscribed from that since.
+    led: BTreeMap<(TypeIndex, String), String>,
     named: BTreeSet<(TypeIndex, String)>,
     wildcards: BTreeSet<TypeIndex>,
     begun: BTreeSet<TypeIndex>,
@@ -79,6 +89,7 @@ pub(super) struct Seen {
     changes: u32,
     stale_nonces: u32,
     resumptions: u32,
+    leads: u32,
 }
 
 impl Seen {
@@ -92,12 +103,13 @@ impl Seen {
         self.changes += other.changes;
         self.stale_nonces += other.stale_nonces;
         self.resumptions += other.resumptions;
+        self.leads += other.leads;
     }
 
     pub(super) fn is_everything_at_least(&self, least: u32) -> bool {
         let Self { resources, removals, batches, refusals, final_refusals, closings, changes, .. } = *self;
         let first = [resources, removals, batches, refusals, final_refusals, closings, changes];
-        first.iter().chain(&[self.stale_nonces, self.resumptions]).all(|count| *count >= least)
+        first.iter().chain(&[self.stale_nonces, self.resumptions, self.leads]).all(|count| *count >= least)
     }
 }
 
@@ -111,6 +123,7 @@ impl Network {
             link: None,
             types: types.clone(),
             known: types.iter().map(|_| Known::default()).collect(),
+            first_linked: LINKED,
         });
         let mut network = Self {
             world: World::default(),
@@ -120,6 +133,7 @@ impl Network {
             types,
             now: Duration::ZERO,
             streams: BTreeMap::new(),
+            ever_led: BTreeSet::new(),
             last_stream: 0,
             orphans: VecDeque::new(),
             seen: Seen::default(),
@@ -139,13 +153,16 @@ impl Network {
 
     pub(super) fn take(&mut self, step: &Step) {
         match step.clone() {
-            Step::Set { resource_type, name, value, namespaces, is_by_zone, bytes } => {
+            Step::Set { resource_type, name, value, namespaces, is_by_zone, bytes, leads_to } => {
                 let visible = ["shop", "prod"].iter().enumerate().filter(|(bit, _)| namespaces >> bit & 1 == 1);
                 let visibility = match namespaces {
                     3 => Visibility::Everyone,
                     _ => Visibility::Namespaces(visible.map(|(_, namespace)| (*namespace).into()).collect()),
                 };
-                let item = Item { value, visibility, is_by_zone, bytes };
+                let leads_to = leads_to.filter(|_| resource_type >= LINKED);
+                let leads_to = leads_to.map(|name| (self.types[LINKED], NAMES[name]));
+                self.ever_led.extend(leads_to.map(|(_, led)| led));
+                let item = Item { value, visibility, is_by_zone, bytes, leads_to };
                 self.world.set(self.types[resource_type], NAMES[name], item);
                 self.changed(resource_type, name);
             }
@@ -193,6 +210,8 @@ impl Network {
             types: self.types.clone(),
             caller: caller.clone(),
             unacknowledged: BTreeMap::new(),
+            under_way: BTreeSet::new(),
+            led: BTreeMap::new(),
             named: BTreeSet::new(),
             wildcards: BTreeSet::new(),
             begun: BTreeSet::new(),
@@ -260,7 +279,7 @@ impl Network {
         let wake = self.servers[server].next_wake();
         assert!(wake.is_none_or(|wake| wake > self.now), "what is due is left undone: {wake:?}");
         let size = self.servers[server].size();
-        assert!(size.encoded <= size.names && size.changed <= size.names && size.names <= 16, "{size:?}");
+        assert!(size.encoded <= size.names && size.changed <= size.names && size.names <= 26, "{size:?}");
     }
 
     fn act(&mut self, server: usize, action: ServerAction<Body>) {
@@ -304,6 +323,27 @@ impl Network {
         let bytes: usize = message.resources.iter().map(|resource| resource.body.len()).sum();
         assert!(bytes <= MESSAGE_BYTES || names.len() == 1, "too large: {message:?}");
 
+        let linked = self.types[LINKED];
+        if ty >= linked {
+            for name in &names {
+                let is_led = ty == linked && self.ever_led.contains(name);
+                let is_asked = observed.is_subscribed(ty, name);
+                assert!(is_asked || is_led, "{name} was not asked for, and nothing leads there");
+                self.seen.leads += u32::from(!is_asked);
+                observed.named.insert((ty, (*name).to_owned()));
+                observed.under_way.insert((ty, (*name).to_owned()));
+            }
+            for removed in &message.removed {
+                observed.led.remove(&(ty, removed.to_string()));
+            }
+            for resource in &message.resources {
+                let (key, led) = ((ty, resource.name.to_string()), led_by(&resource.body));
+                match &*led {
+                    "-" => _ = observed.led.remove(&key),
+                    _ => _ = observed.led.insert(key, led),
+                }
+            }
+        }
         for resource in &message.resources {
             let name = &*resource.name;
             assert!(observed.is_subscribed(ty, name), "{name} was not asked for");
@@ -361,6 +401,11 @@ impl Network {
                     self.check_name(client, ty, *resource_type, name);
                 }
             }
+            let observed =
+                client.link.as_ref().and_then(|link| self.streams.get(&link.stream)).expect("all are connected");
+            for led in observed.led.values() {
+                assert!(client.known[LINKED].named.contains(led), "{led} did not come with what leads to it");
+            }
         }
     }
 
@@ -405,6 +450,12 @@ impl Network {
     }
 }
 
+/// The name that a resource leads to, by its body.
+fn led_by(body: &[u8]) -> String {
+    let text = std::str::from_utf8(body).unwrap();
+    text.split(' ').nth(3).unwrap().to_owned()
+}
+
 impl Observed {
     /// Takes a request that arrives, and returns whether its nonce is stale.
     fn request(&mut self, ty: TypeIndex, request: &DeltaRequest) -> bool {
@@ -412,15 +463,24 @@ impl Observed {
         let is_stale = !nonce.is_empty() && self.unacknowledged.get(&ty) != Some(nonce);
         if !is_stale && !nonce.is_empty() {
             self.unacknowledged.remove(&ty);
+            self.under_way.retain(|(other, _)| *other != ty);
         }
         let is_first = self.begun.insert(ty);
+        let is_linked = ty >= self.types[LINKED];
         let is_wildcard = is_first && request.subscribe.is_empty() && request.unsubscribe.is_empty();
-        if is_wildcard || request.subscribe.iter().any(|name| name == "*") {
+        if !is_linked && (is_wildcard || request.subscribe.iter().any(|name| name == "*")) {
             self.wildcards.insert(ty);
         }
         self.named.extend(request.subscribe.iter().map(|name| (ty, name.clone())));
         for name in &request.unsubscribe {
+            // The client will find the name in a message that is under way.
+            if self.under_way.contains(&(ty, name.clone())) {
+                continue;
+            }
             self.named.remove(&(ty, name.clone()));
+            if ty == self.types[LINKED] {
+                self.led.retain(|_, led| led != name);
+            }
             if name == "*" {
                 self.wildcards.remove(&ty);
             }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 /// The resource names that steps use, each in every type.
 pub(super) const NAMES: [&str; 4] = ["a", "b", "c", "d"];
-pub(super) const TYPES: usize = 4;
+pub(super) const TYPES: usize = 6;
 pub(super) const CLIENTS: usize = 3;
 pub(super) const SERVERS: usize = 2;
 
@@ -18,6 +18,8 @@ pub(super) enum Step {
         namespaces: u8,
         is_by_zone: bool,
         bytes: usize,
+        /// The name that it leads to, where the type is linked.
+        leads_to: Option<usize>,
     },
     Remove {
         resource_type: usize,
@@ -70,11 +72,12 @@ fn step() -> impl Strategy<Value = Step> {
     let (ty, name, client, server) = (0..TYPES, 0..NAMES.len(), 0..CLIENTS, 0..SERVERS);
     let bytes = prop_oneof![3 => Just(0_usize), 1 => 50..300_usize];
     let namespaces = prop_oneof![3 => Just(3_u8), 1 => 0..3_u8];
+    let leads_to = prop::option::of(0..NAMES.len());
     let wait = prop_oneof![6 => 0..100_u64, 4 => 500..1_500_u64, 1 => 20_000..70_000_u64];
     prop_oneof![
-        8 => (ty.clone(), name.clone(), 0..10_u32, namespaces, any::<bool>(), bytes).prop_map(
-            |(resource_type, name, value, namespaces, is_by_zone, bytes)| {
-                Step::Set { resource_type, name, value, namespaces, is_by_zone, bytes }
+        8 => (ty.clone(), name.clone(), 0..10_u32, namespaces, any::<bool>(), bytes, leads_to).prop_map(
+            |(resource_type, name, value, namespaces, is_by_zone, bytes, leads_to)| {
+                Step::Set { resource_type, name, value, namespaces, is_by_zone, bytes, leads_to }
             }
         ),
         2 => (ty.clone(), name).prop_map(|(resource_type, name)| Step::Remove { resource_type, name }),
