@@ -47,6 +47,8 @@ mod readme;
 mod seen;
 #[path = "serve/server.rs"]
 mod server;
+#[path = "serve/stream.rs"]
+mod stream;
 #[path = "serve/versions.rs"]
 mod versions;
 #[path = "serve/visibility.rs"]

@@ -120,7 +120,7 @@ impl Keys {
             self.forget(key, table);
             return Ok(None);
         }
-        let spec = read_spec(name, text).map_err(|errors| first(&errors))?;
+        let spec = read_spec(name, text, resource_type == ResourceType::Endpoints).map_err(|errors| first(&errors))?;
         if resource_type == ResourceType::Service && needs_endpoints(&spec, table) {
             self.ask_anew(key, true, table);
             return Ok(None);
@@ -176,10 +176,14 @@ fn take_address(text: &str) -> Result<Answer, String> {
 }
 
 /// Reads a Service from the JSON that a table has for it.
-fn read_spec(name: &NamespacedName, text: &str) -> Result<ServiceSpec, FieldErrors> {
+fn read_spec(name: &NamespacedName, text: &str, with_endpoints: bool) -> Result<ServiceSpec, FieldErrors> {
     let mut wire = wire::Service::default();
     let (table, key) = (FieldPathRef::root("table"), name.as_str());
     read_json(text.as_bytes(), &mut wire, Some(&table.field("services").key(key)), None)?;
+    if with_endpoints && wire.service_type != wire::ServiceType::ExternalName {
+        // The server knows the endpoints of every Service.
+        wire.endpoints.get_or_insert_default();
+    }
     ServiceSpec::compile(key, &wire)
 }
 

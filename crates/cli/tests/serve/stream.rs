@@ -1,0 +1,266 @@
+//! The filter's own stream: a real Envoy whose filter asks the real server for the names that its requests need.
+
+use std::time::{Duration, Instant};
+
+use byname_test_support::{Connection, Envoy, Reply, RequestForm, TestUpstream};
+use serde_json::{Value, json};
+
+use crate::{
+    load::Load,
+    program::{ServeProcess, eventually, service, service_with, slices},
+};
+
+/// The longest wait of a request for the server, with room for a busy machine.
+const BOUND: Duration = Duration::from_secs(2);
+
+async fn upstream(name: &str) -> TestUpstream {
+    TestUpstream::start(name).await.unwrap()
+}
+
+/// A Service with a cluster IP of its own, by `namespace/name`.
+fn objects(name: &str, address: &str, upstreams: &[&TestUpstream]) -> Vec<Value> {
+    [vec![service_with(name, &json!({"clusterIP": address, "clusterIPs": [address]}))], slices(name, upstreams)]
+        .concat()
+}
+
+fn alias(name: &str, target: &str) -> Value {
+    service_with(name, &json!({"type": "ExternalName", "externalName": target}))
+}
+
+/// The filter's configuration: by endpoint, on one machine.
+fn configuration(settings: &Value) -> Value {
+    let mut configuration = json!({
+        "version": 1,
+        "caller": {"namespace": "shop"},
+        "accessLog": true,
+        "trace": {"requestHeader": "x-byname-trace", "responseHeader": "x-byname-trace"},
+        "steering": {"by": "endpoint"},
+        "server": {"cluster": "byname-server"},
+        "table": {"singleMachine": true},
+    });
+    for (field, value) in settings.as_object().unwrap() {
+        configuration[field] = value.clone();
+    }
+    configuration
+}
+
+/// An Envoy that knows nothing of the cluster but where the server is. The filter's configuration comes from a file.
+async fn envoy(program: &ServeProcess, passthrough: &TestUpstream, settings: &Value) -> Envoy {
+    envoy_with(program.port, passthrough, &configuration(settings)).await
+}
+
+async fn envoy_with(port: u16, passthrough: &TestUpstream, configuration: &Value) -> Envoy {
+    let wasm = |configuration: &Value| {
+        json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "byname",
+                "failure_policy": "FAIL_RELOAD",
+                "vm_config": {
+                    "vm_id": "byname",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": "target/byname.wasm"}},
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": configuration.to_string(),
+                },
+            },
+        })
+    };
+    let http2 = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http2_protocol_options": {}},
+    }});
+    let at = |name: &str, port: u16| {
+        let address = json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+        json!({"name": name, "type": "STATIC", "connect_timeout": "1s", "load_assignment": {
+            "cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        }})
+    };
+    let original_dst = |name: &str| json!({"name": name, "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "connect_timeout": "1s"});
+    let mut server = at("byname-server", 18000);
+    server["typed_extension_protocol_options"] = http2;
+    let steered = json!({"prefix": "/", "headers": [{"name": "x-byname-cluster", "present_match": true}]});
+    let bootstrap = json!({
+        "node": {"id": "shop-0", "cluster": "shop", "metadata": {"NAMESPACE": "shop"}},
+        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}},
+        "static_resources": {
+            "listeners": [{
+                "name": "outbound",
+                "address": {"socket_address": {"address": "127.0.0.1", "port_value": 15001}},
+                "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                    "stat_prefix": "outbound",
+                    "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+                        {"match": steered, "route": {"cluster_header": "x-byname-cluster"}},
+                        {"match": {"prefix": "/"}, "route": {"cluster": "passthrough"}},
+                    ]}]},
+                    "http_filters": [
+                        {"name": "byname", "typed_config": wasm(configuration)},
+                        {"name": "envoy.filters.http.router", "typed_config": {
+                            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+                        }},
+                    ],
+                }}]}],
+            }],
+            "clusters": [
+                server, at("passthrough", 18080), original_dst("original-dst"), original_dst("original-dst-tls"),
+            ],
+        },
+    });
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("ecds")).unwrap();
+    std::fs::write(
+        directory.path().join("stream.yaml"),
+        bootstrap.to_string().replace("\"port_value\":", "port_value: "),
+    )
+    .unwrap();
+    Envoy::builder("stream.yaml")
+        .directory(directory.path())
+        .port(18000, port)
+        .upstream(18080, passthrough)
+        .start()
+        .await
+        .unwrap()
+}
+
+async fn ask(envoy: &Envoy, authority: &str) -> Reply {
+    let mut connection = Connection::open(envoy.port(15001), RequestForm::Host).await.unwrap();
+    let start = Instant::now();
+    let reply = connection.get(authority, &[]).await.unwrap();
+    assert!(start.elapsed() < BOUND, "{authority} took {:?}", start.elapsed());
+    reply
+}
+
+/// Which upstream answers, or the status.
+async fn answers(envoy: &Envoy, authority: &str) -> String {
+    let reply = ask(envoy, authority).await;
+    if reply.status == 200 { reply.said("upstream") } else { format!("{} {}", reply.status, reply.body.trim()) }
+}
+
+async fn eventually_answers(envoy: &Envoy, authority: &str, wanted: &str) {
+    eventually(&format!("{wanted} answers {authority}"), async || answers(envoy, authority).await == wanted).await;
+}
+
+/// Each worker has had a tick by then, so that its requests can wait.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(300)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_without_a_table_reaches_every_kind_of_name() {
+    let (one, two, passthrough) = (upstream("one").await, upstream("two").await, upstream("passthrough").await);
+    let program = ServeProcess::start(
+        &[
+            objects("shop/payments", "10.96.0.1", &[&one]),
+            objects("prod/payments", "10.96.0.2", &[&two]),
+            vec![alias("shop/pay", "payments.prod.svc.cluster.local")],
+        ]
+        .concat(),
+    )
+    .await;
+    let envoy = envoy(&program, &passthrough, &json!({})).await;
+    settle().await;
+    for (authority, upstream) in [
+        ("payments", "one"),
+        ("payments.prod", "two"),
+        ("payments.prod.svc", "two"),
+        ("payments.prod.svc.cluster.local.", "two"),
+        ("10.96.0.2", "two"),
+        ("pay", "two"),
+        ("nothing", "passthrough"),
+        ("api.example.com", "passthrough"),
+        ("10.96.0.3", "passthrough"),
+    ] {
+        // Both workers.
+        for _ in 0..8 {
+            assert_eq!(answers(&envoy, authority).await, upstream, "{authority}: {}\n{}", program.log(), envoy.log());
+        }
+    }
+    let stats = envoy.stats("byname.stream").await.unwrap();
+    println!("{stats:?}");
+    assert_eq!(envoy.stat("wasmcustom.byname.stream.timeouts").await.unwrap(), 0, "{stats:?}");
+    assert!(envoy.stat("wasmcustom.byname.stream.open").await.unwrap() <= 2, "one for each worker: {stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_appear_move_and_disappear_and_endpoints_follow() {
+    let (one, two, passthrough) = (upstream("one").await, upstream("two").await, upstream("passthrough").await);
+    let program = ServeProcess::start(&objects("shop/payments", "10.96.0.1", &[&one])).await;
+    let envoy = envoy(&program, &passthrough, &json!({})).await;
+    settle().await;
+    eventually_answers(&envoy, "payments", "one").await;
+    eventually_answers(&envoy, "orders", "passthrough").await;
+    for round in 0..10 {
+        let (next, name) = if round % 2 == 0 { (&two, "two") } else { (&one, "one") };
+        program.write(&objects("shop/payments", "10.96.0.1", &[next]));
+        let start = Instant::now();
+        eventually_answers(&envoy, "payments", name).await;
+        println!("an endpoint changed after {:?}", start.elapsed());
+    }
+    program.write(
+        &[objects("shop/payments", "10.96.0.1", &[&one]), objects("shop/orders", "10.96.0.2", &[&two])].concat(),
+    );
+    eventually_answers(&envoy, "orders", "two").await;
+    // It becomes an alias, and goes.
+    program.write(
+        &[
+            objects("shop/payments", "10.96.0.1", &[&one]),
+            vec![alias("shop/orders", "payments.shop.svc.cluster.local")],
+        ]
+        .concat(),
+    );
+    eventually_answers(&envoy, "orders", "one").await;
+    program.write(&objects("shop/payments", "10.96.0.1", &[&one]));
+    eventually_answers(&envoy, "orders", "passthrough").await;
+    assert_eq!(envoy.stat("wasmcustom.byname.stream.rejections").await.unwrap(), 0, "{}", envoy.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_names_outlive_the_server_and_new_ones_do_not_wait_for_it() {
+    let (one, two, passthrough) = (upstream("one").await, upstream("two").await, upstream("passthrough").await);
+    let both = [objects("shop/payments", "10.96.0.1", &[&one]), objects("shop/orders", "10.96.0.2", &[&two])].concat();
+    let mut program = ServeProcess::start(&both).await;
+    let envoy =
+        envoy(&program, &passthrough, &json!({"server": {"cluster": "byname-server", "onTimeout": "refuse"}})).await;
+    settle().await;
+    for _ in 0..8 {
+        eventually_answers(&envoy, "payments", "one").await;
+    }
+    let load = Load::start(&envoy, &["payments"]);
+    program.kill();
+    eventually("both workers see it", async || envoy.stat("wasmcustom.byname.stream.failures").await.unwrap() >= 2)
+        .await;
+    let start = Instant::now();
+    let reply = ask(&envoy, "orders").await;
+    assert!(start.elapsed() < Duration::from_millis(250), "it is known that no server answers: {:?}", start.elapsed());
+    assert_eq!((reply.status, reply.header("x-byname-reason")), (503, "unanswered"), "{}", reply.body);
+    println!("{}", reply.body);
+    program.restart().await;
+    eventually_answers(&envoy, "orders", "two").await;
+    program.write(
+        &[objects("shop/payments", "10.96.0.1", &[&two]), objects("shop/orders", "10.96.0.2", &[&two])].concat(),
+    );
+    eventually_answers(&envoy, "payments", "two").await;
+    let requests = load.stop().await;
+    println!("{requests} requests, none failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_waits_no_longer_than_the_bound_for_a_server_that_is_silent() {
+    let passthrough = upstream("passthrough").await;
+    let program = ServeProcess::start(&[service("shop/payments")]).await;
+    let envoy = envoy(&program, &passthrough, &json!({})).await;
+    settle().await;
+    assert!(answers(&envoy, "payments").await.starts_with("503"), "no endpoint");
+    program.signal("STOP");
+    for name in ["a", "b", "c"] {
+        let start = Instant::now();
+        let reply = ask(&envoy, name).await;
+        println!("{name}: {} after {:?}", reply.status, start.elapsed());
+        assert_eq!(reply.said("upstream"), "passthrough", "{}", reply.body);
+    }
+    program.signal("CONT");
+    eventually_answers(&envoy, "d", "passthrough").await;
+}
