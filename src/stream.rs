@@ -48,7 +48,7 @@ fn take_paused(stream: u32) -> Option<u64> {
     })
 }
 
-/// Milliseconds since 1970.
+/// Milliseconds since 1970; 0 without a clock.
 fn now() -> u64 {
     host::now().unwrap_or_default() / 1_000_000
 }
@@ -93,7 +93,7 @@ pub(crate) fn wait<'r>(
         config.ask(request, (stream, since), now, &mut actions)
     });
     let is_over = run(live, actions, Some(stream));
-    let waits = asked && !is_over && slices::has_ticked();
+    let waits = asked && !is_over && now > 0 && slices::has_ticked();
     if waits {
         with_paused(|paused| paused.push((stream, since)));
     } else {
@@ -136,7 +136,7 @@ pub(crate) fn tick(root: u32) {
     let now = now();
     // A wait ends even where nothing is left that knows of it.
     let over: Vec<u32> = with_paused(|paused| {
-        let is_over = |since: u64| since.saturating_add(2 * MAX_WAIT_MILLISECONDS) <= now;
+        let is_over = |since: u64| now == 0 || since.saturating_add(2 * MAX_WAIT_MILLISECONDS) <= now;
         paused.iter().filter(|(_, since)| is_over(*since)).map(|(stream, _)| *stream).collect()
     });
     over.into_iter().for_each(resume);

@@ -1,0 +1,271 @@
+//! The filter's own stream in a host that misbehaves: requests wait, and no longer than they may, whatever the host and the server do.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a panic fails the test")]
+
+use anyhow::Result;
+use byname_test_support::{Action, SmallHost, TestResult};
+use serde_json::{Value, json};
+
+const ROOT: u32 = 1;
+const STREAM: u32 = 1_000;
+const MILLISECOND: u64 = 1_000_000;
+const SERVICE: &str = "type.googleapis.com/byname.v1.Service";
+const NAMESPACES: &str = "type.googleapis.com/byname.v1.Namespaces";
+
+fn configuration(server: &Value) -> String {
+    json!({
+        "version": 1,
+        "caller": {"namespace": "shop"},
+        "trace": {"requestHeader": "x-trace", "responseHeader": "x-trace"},
+        "server": server,
+    })
+    .to_string()
+}
+
+/// A VM whose requests may wait: a tick has come.
+fn vm(on_timeout: &str) -> Result<SmallHost> {
+    let mut host = SmallHost::new()?;
+    host.state_mut().now = 1_000_000 * MILLISECOND;
+    host.state_mut().properties.insert("xds.node.id".to_owned(), b"shop-0".to_vec());
+    assert!(host.configure(ROOT, &configuration(&json!({"cluster": "byname", "onTimeout": on_timeout})))?);
+    assert!(host.state().tick_period > 0, "a request waits only once ticks come");
+    host.tick(ROOT)?;
+    Ok(host)
+}
+
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(bytes.len()).expect("a test's message is short");
+    let mut field = vec![number << 3 | 2];
+    if length >= 0x80 {
+        field.push(length);
+        field.push(1);
+    } else {
+        field.push(length);
+    }
+    field.extend(bytes);
+    field
+}
+
+/// A `DeltaDiscoveryResponse` with a resource, or without one if it is removed.
+fn response(type_url: &str, name: &str, value: Option<&str>) -> Vec<u8> {
+    let named = match value {
+        Some(value) => {
+            let any = [field(1, type_url.as_bytes()), field(2, value.as_bytes())].concat();
+            field(2, &[field(3, name.as_bytes()), field(1, b"1"), field(2, &any)].concat())
+        }
+        None => field(6, name.as_bytes()),
+    };
+    [named, field(4, type_url.as_bytes()), field(5, b"1")].concat()
+}
+
+fn service(cluster_ip: &str) -> String {
+    json!({"clusterIPs": [cluster_ip], "ports": [{"port": 80}]}).to_string()
+}
+
+fn request(host: &mut SmallHost, stream: u32, authority: &str) -> Result<Action> {
+    host.request_headers(
+        stream,
+        &[(":authority", authority.as_bytes()), (":path", b"/"), (":method", b"GET"), (":scheme", b"http")],
+    )
+}
+
+fn later(host: &mut SmallHost, milliseconds: u64) {
+    host.state_mut().now += milliseconds * MILLISECOND;
+}
+
+fn has_sent(host: &SmallHost, text: &str) -> bool {
+    host.state().grpc_sent.iter().any(|(_, message)| message.windows(text.len()).any(|part| part == text.as_bytes()))
+}
+
+#[test]
+fn a_request_waits_for_its_name_and_goes_on() -> TestResult {
+    let mut host = vm("pass")?;
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+    assert_eq!(host.state().response, None);
+    let opened = r"grpc_stream(\n\x08\n\x06byname, envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources)";
+    assert!(host.state().calls.iter().any(|call| call == opened), "{:?}", host.state().calls);
+    assert!(has_sent(&host, "shop/web") && has_sent(&host, "shop-0"));
+    assert_eq!(host.state().effective, STREAM, "the host goes on with the request");
+    host.grpc_receive(ROOT, 1, &response(NAMESPACES, "*", Some("shop")))?;
+    host.grpc_receive(ROOT, 1, &response(SERVICE, "shop/web", Some(&service("10.96.0.1"))))?;
+    assert_eq!(host.state().continued, [STREAM]);
+    assert_eq!(host.state().header("x-byname-cluster"), ["outbound|80||web.shop.svc.cluster.local"]);
+    // It is known now.
+    assert_eq!(request(&mut host, STREAM + 1, "web")?, Action::Continue);
+    assert_eq!(host.state().grpc_streams, 1);
+    assert_eq!(host.state().metric("byname.stream.waits"), Some(1));
+    assert_eq!(host.state().metric("byname.stream.keys"), Some(1));
+    assert_eq!(host.state().metric("byname.reason.unanswered"), Some(0), "nobody was decided so");
+    Ok(())
+}
+
+#[test]
+fn a_trace_says_how_long_the_request_waited() -> TestResult {
+    let mut host = vm("pass")?;
+    let headers: [(&str, &[u8]); 4] =
+        [(":authority", b"web"), (":method", b"GET"), (":scheme", b"http"), ("x-trace", b"1")];
+    assert_eq!(host.request_headers(STREAM, &headers)?, Action::Pause);
+    later(&mut host, 7);
+    host.grpc_receive(ROOT, 1, &response(SERVICE, "shop/web", Some(&service("10.96.0.1"))))?;
+    assert_eq!(host.state().continued, [STREAM]);
+    let trace = host.state().properties.get("byname_trace").map(|trace| String::from_utf8_lossy(trace).into_owned());
+    assert!(trace.as_ref().is_some_and(|trace| trace.contains("waited 7 ms for the server")), "{trace:?}");
+    Ok(())
+}
+
+#[test]
+fn a_silent_server_holds_a_request_no_longer_than_the_bound() -> TestResult {
+    for (on_timeout, refused) in [("pass", None), ("refuse", Some(503))] {
+        let mut host = vm(on_timeout)?;
+        assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+        let mut waited = 0;
+        while host.state().continued.is_empty() && host.state().response.is_none() {
+            let period = u64::from(host.state().tick_period);
+            assert!(period > 0 && waited <= 320, "after {waited} ms");
+            later(&mut host, period);
+            waited += period;
+            host.tick(ROOT)?;
+        }
+        println!("{on_timeout}: {waited} ms");
+        let response = host.state().response.as_ref();
+        assert_eq!(response.map(|response| response.status), refused, "{response:?}");
+        assert_eq!(host.state().continued.len(), usize::from(refused.is_none()));
+        assert_eq!(host.state().metric("byname.reason.unanswered"), Some(1));
+        assert_eq!(host.state().metric("byname.stream.timeouts"), Some(1));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_request_that_has_no_tick_to_end_its_wait_does_not_wait() -> TestResult {
+    let mut host = SmallHost::new()?;
+    assert!(host.configure(ROOT, &configuration(&json!({"cluster": "byname"})))?);
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Continue);
+    // The server is asked all the same.
+    assert!(has_sent(&host, "shop/web"));
+    Ok(())
+}
+
+/// An older bootstrap does not allow the calls, and says so by a status of each.
+#[test]
+fn a_host_that_refuses_a_call_gets_an_answer_for_each_request() -> TestResult {
+    let calls = [
+        "proxy_grpc_stream",
+        "proxy_grpc_send",
+        "proxy_grpc_cancel",
+        "proxy_grpc_close",
+        "proxy_set_effective_context",
+        "proxy_set_tick_period_milliseconds",
+        "proxy_get_current_time_nanoseconds",
+        "proxy_get_property",
+    ];
+    for call in calls {
+        for status in [1, 2, 10] {
+            let mut host = vm("pass")?;
+            host.state_mut().failing.insert(call, status);
+            let paused = request(&mut host, STREAM, "web")? == Action::Pause;
+            if paused {
+                // Whatever it was, the bound holds.
+                for _ in 0..4 {
+                    later(&mut host, 200);
+                    host.tick(ROOT)?;
+                }
+                let is_decided = !host.state().continued.is_empty() || host.state().response.is_some();
+                assert!(is_decided || call == "proxy_set_effective_context", "{call}: {status}");
+            }
+            host.grpc_receive(ROOT, 1, &response(SERVICE, "shop/web", Some(&service("10.96.0.1"))))?;
+            host.grpc_close(ROOT, 1, 14)?;
+            host.tick(ROOT)?;
+        }
+    }
+    let mut host = vm("pass")?;
+    host.state_mut().failing.insert("proxy_grpc_stream", 10);
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Continue);
+    let says = |line: &String| line.contains("allowed_capabilities has proxy_grpc_stream");
+    assert!(host.state().log.iter().any(says), "{:?}", host.state().log);
+    // While it is known that there is no stream, nobody waits.
+    assert_eq!(request(&mut host, STREAM + 1, "other")?, Action::Continue);
+    Ok(())
+}
+
+#[test]
+fn a_client_that_leaves_is_forgotten() -> TestResult {
+    let mut host = vm("pass")?;
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+    host.delete(STREAM)?;
+    host.state_mut().calls.clear();
+    host.grpc_receive(ROOT, 1, &response(SERVICE, "shop/web", Some(&service("10.96.0.1"))))?;
+    assert_eq!(host.state().continued, [0_u32; 0]);
+    assert!(!host.state().calls.contains(&format!("set_effective_context({STREAM})")));
+    Ok(())
+}
+
+#[test]
+fn a_push_takes_over_answers_and_waiting_requests() -> TestResult {
+    let mut host = vm("pass")?;
+    request(&mut host, STREAM, "web")?;
+    host.grpc_receive(ROOT, 1, &response(SERVICE, "shop/web", Some(&service("10.96.0.1"))))?;
+    assert_eq!(request(&mut host, STREAM + 1, "late")?, Action::Pause);
+    let next = ROOT + 1;
+    host.state_mut().effective = next;
+    assert!(host.configure(next, &configuration(&json!({"cluster": "byname"})))?);
+    assert!(host.state().calls.contains(&"grpc_cancel(1)".to_owned()), "the earlier stream ends");
+    assert_eq!(request(&mut host, STREAM + 2, "web")?, Action::Continue, "it is known without a stream");
+    assert_eq!(host.state().header("x-byname-cluster"), ["outbound|80||web.shop.svc.cluster.local"]);
+    host.tick(next)?;
+    assert_eq!(host.state().grpc_streams, 2, "the stream is opened again");
+    // A message of the earlier stream comes too late.
+    host.grpc_receive(ROOT, 1, &response(SERVICE, "shop/late", Some(&service("10.96.0.2"))))?;
+    assert_eq!(host.state().continued, [STREAM]);
+    host.grpc_receive(next, 2, &response(SERVICE, "shop/late", Some(&service("10.96.0.2"))))?;
+    assert_eq!(host.state().continued, [STREAM, STREAM + 1]);
+    host.delete(ROOT)?;
+    host.tick(next)?;
+    Ok(())
+}
+
+#[test]
+fn a_push_without_a_server_lets_nobody_wait() -> TestResult {
+    let mut host = vm("pass")?;
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+    let next = ROOT + 1;
+    assert!(host.configure(next, r#"{"version": 1, "caller": {"namespace": "shop"}}"#)?);
+    for _ in 0..4 {
+        later(&mut host, 200);
+        host.tick(next)?;
+    }
+    assert_eq!(host.state().continued, [STREAM]);
+    Ok(())
+}
+
+#[test]
+fn torn_and_foreign_messages_end_the_stream_and_nothing_else() -> TestResult {
+    let whole = response(SERVICE, "shop/web", Some(&service("10.96.0.1")));
+    for length in 0..whole.len() {
+        let mut host = vm("pass")?;
+        request(&mut host, STREAM, "web")?;
+        host.grpc_receive(ROOT, 1, &whole[..length])?;
+        later(&mut host, 2_000);
+        host.tick(ROOT)?;
+        assert_eq!(host.state().continued, [STREAM], "of {length} bytes");
+    }
+    let mut host = vm("pass")?;
+    request(&mut host, STREAM, "web")?;
+    host.grpc_receive(ROOT, 7, &whole)?;
+    assert_eq!(host.state().continued, [0_u32; 0], "nobody has asked on that stream");
+    host.grpc_receive(ROOT, 1, &response("type.googleapis.com/other", "a", Some("b")))?;
+    assert!(host.state().calls.contains(&"grpc_cancel(1)".to_owned()));
+    Ok(())
+}
+
+#[test]
+fn a_message_that_is_too_long_is_not_read() -> TestResult {
+    let mut host = vm("pass")?;
+    request(&mut host, STREAM, "web")?;
+    let pages = host.pages();
+    host.state_mut().calls.clear();
+    host.grpc_receive(ROOT, 1, &vec![0; 64 << 20])?;
+    assert!(!host.state().calls.iter().any(|call| call.starts_with("get_buffer_bytes")));
+    assert_eq!(host.pages(), pages);
+    Ok(())
+}
