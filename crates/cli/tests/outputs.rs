@@ -332,7 +332,7 @@ fn a_plugin_of_a_server_has_no_table() -> TestResult {
         });
         assert_eq!(configuration, &expected);
         let defaults = Defaults { namespace: Some("shop"), ..Defaults::default() };
-        Config::read(&configuration.to_string(), &defaults).expect("the filter takes it");
+        Config::read(configuration.to_string(), &defaults).expect("the filter takes it");
     }
     // By endpoint, the sidecars need the clusters that all Services share.
     let by_endpoint = workdir.put("config.json", &json!({"version": 1, "steering": {"by": "endpoint"}}).to_string())?;
