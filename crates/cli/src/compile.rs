@@ -21,7 +21,7 @@ pub use self::{
     text::{oldest, packed, service_text, text},
     upstream_clusters::{
         ALL_SCHEMES, AuthorityRoute, ClusterEndpoints, ISTIO_SCHEMES, Steered, UpstreamCluster, UpstreamClusters,
-        clusters,
+        clusters, clusters_on_demand,
     },
 };
 pub(crate) use self::{

@@ -27,7 +27,7 @@ pub use self::{
     file::check_name,
     filter::{DEFAULT_MODULE, EcdsFilter, FILTER_NAME, ecds},
     module::schema_of,
-    server::{Server, ServerAddress, WhenNoServer},
+    server::{SERVER_CLUSTER, Server, ServerAddress, WhenNoServer},
 };
 pub(crate) use self::{
     cluster::ClusterBuilder,

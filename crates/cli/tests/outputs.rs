@@ -142,6 +142,10 @@ fn filters_have_the_capabilities_of_the_handwritten_files() -> TestResult {
         let manager = &document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
         Ok::<_, anyhow::Error>(of(&manager["http_filters"][0]["config_discovery"]["default_config"]["config"]))
     };
+    let by_endpoint = with(shop(), &[("steering.by", json!("endpoint"))]);
+    let on_demand = inline(&workdir.compile_without_objects(&by_endpoint, &with_server(&[]))?)?;
+    assert_eq!(on_demand, inline(&by_hand("stream.yaml")?)?);
+    assert_ne!(on_demand, ecds);
     let pushed = workdir.compile_without_objects(&shop(), &with_server(&["--pass", "original-dst"]))?;
     assert_eq!(default(&pushed)?, ecds);
     assert_eq!(default(&by_hand("serve.yaml")?)?, ecds);
@@ -228,6 +232,113 @@ fn envoy_accepts_every_bootstrap_of_a_server() -> TestResult {
         }
     }
     assert_eq!(validate(&repository().join("envoy/serve.yaml"))?, None);
+    assert_eq!(validate(&repository().join("envoy/stream.yaml"))?, None);
+    Ok(())
+}
+
+/// Steered by endpoint, the filter asks the server itself, and Envoy discovers nothing.
+#[test]
+fn a_filter_that_asks_a_server_needs_few_clusters() -> TestResult {
+    let workdir = Workdir::new()?;
+    let bootstrap = workdir.path("sidecar.yaml").display().to_string();
+    let hosts = json!([{"host": "api.weather.example.com", "ports": [443]}, {"host": "*.example.org", "ports": [443]}]);
+    let config = with(
+        shop(),
+        &[
+            ("steering.by", json!("endpoint")),
+            ("externalNames.allow", hosts.clone()),
+            ("table.services.shop/cart.subsets", json!({"here": {"zone": "eu-a"}})),
+        ],
+    );
+    let made = |config: &Value, args: &[&str]| {
+        let module = module();
+        let args = with_server(&[&["--module", &module, "--output-file", &bootstrap], args].concat());
+        let config = workdir.put("config.json", &config.to_string())?;
+        let output = workdir.run(&[&["--config", &config], &args[..]].concat())?;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(validate(Path::new(&bootstrap))?, None, "{args:?}");
+        Ok::<_, anyhow::Error>(yaml_documents(&fs::read_to_string(&bootstrap)?)?.remove(0))
+    };
+    let clusters = |document: &Value| -> Vec<String> {
+        let clusters = document["static_resources"]["clusters"].as_array().into_iter().flatten();
+        clusters.map(|cluster| cluster["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    let filter = |document: &Value| {
+        let manager = &document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        let filters = manager["http_filters"].as_array().expect("filters");
+        let text = filters[0]["typed_config"]["config"]["configuration"]["value"].as_str().expect("text");
+        let defaults = Defaults { namespace: Some("shop"), ..Defaults::default() };
+        Config::read(text, &defaults).expect("the filter takes it");
+        let names: Vec<Value> = filters.iter().map(|filter| filter["name"].clone()).collect();
+        Ok::<_, anyhow::Error>((serde_json::from_str::<Value>(text)?, names))
+    };
+    let alone = made(&config, &["-n", "shop"])?;
+    assert_eq!(alone["dynamic_resources"], Value::Null);
+    assert_eq!(alone["node"]["metadata"], json!({"NAMESPACE": "shop"}));
+    let external = ["external-tls|443|api.weather.example.com", "external|443|api.weather.example.com"];
+    assert_eq!(clusters(&alone), [&external[..], &["original-dst", "original-dst-tls", "byname-server"]].concat());
+    let (configuration, filters) = filter(&alone)?;
+    assert_eq!(filters, ["byname", "envoy.filters.http.router"]);
+    let expected = json!({
+        "version": 1, "minor": MINOR, "requires": ["server"], "caller": {"namespace": "shop"}, "steering": {"by": "endpoint"},
+        "unknownNames": "refuse", "externalNames": {"allow": hosts},
+        "server": {"cluster": "byname-server", "onTimeout": "refuse"},
+    });
+    assert_eq!(configuration, expected);
+    // A dynamic forward proxy serves hosts that are not known by name.
+    let external = json!({"cluster": "out", "tlsCluster": "out-tls", "dynamicForwardProxy": true});
+    let any = with(config, &[("steering.external", external), ("table", json!({}))]);
+    let pod = [
+        "-f",
+        SHOP,
+        "--pod",
+        "shop/checkout-6d5f9c7b8d-pt4m6",
+        "--pass",
+        "original-dst",
+        "--preload",
+        "shop",
+        "--preload",
+        "prod/*",
+    ];
+    let of_pod = made(&any, &pod)?;
+    assert_eq!(of_pod["node"]["metadata"]["NODE_NAME"], "node-1");
+    let (configuration, filters) = filter(&of_pod)?;
+    assert_eq!(filters.len(), 3, "{filters:?}");
+    let server = json!({"cluster": "byname-server", "preload": ["shop/*", "prod/*"], "onTimeout": "pass"});
+    assert_eq!((&configuration["server"], &configuration["table"]), (&server, &Value::Null));
+    assert_eq!(configuration["destinationPort"], json!({"listenerPort": LISTENER}));
+    assert!(clusters(&of_pod).iter().any(|name| name == "out-tls"), "{:?}", clusters(&of_pod));
+    Ok(())
+}
+
+/// One object for the whole mesh: it says where the server is, and has no table.
+#[test]
+fn a_plugin_of_a_server_has_no_table() -> TestResult {
+    let workdir = Workdir::new()?;
+    let server = ["--server", "byname.byname-system:9905", "--image", "oci://registry.example.com/byname:0.1.0"];
+    for (format, kind) in [("istio-wasmplugin", "WasmPlugin"), ("istio-trafficextension", "TrafficExtension")] {
+        let output = workdir.run(&[&["--format", format], &server[..]].concat())?;
+        let says = String::from_utf8(output.stderr)?;
+        let bytes: usize = says.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
+        assert!(output.status.success() && bytes < 600, "{says}");
+        let object = yaml_documents(&String::from_utf8(output.stdout)?)?.remove(0);
+        assert_eq!((&object["kind"], &object["metadata"]["namespace"]), (&json!(kind), &json!("istio-system")));
+        let spec = &object["spec"];
+        let configuration =
+            if format == "istio-wasmplugin" { &spec["pluginConfig"] } else { &spec["wasm"]["pluginConfig"] };
+        let expected = json!({
+            "version": 1, "minor": MINOR, "requires": ["server"], "steering": {"by": "authority"}, "destinationPort": {},
+            "server": {"cluster": "outbound|9905||byname.byname-system.svc.cluster.local", "onTimeout": "pass"},
+        });
+        assert_eq!(configuration, &expected);
+        let defaults = Defaults { namespace: Some("shop"), ..Defaults::default() };
+        Config::read(configuration.to_string(), &defaults).expect("the filter takes it");
+    }
+    // By endpoint, the sidecars need the clusters that all Services share.
+    let by_endpoint = workdir.put("config.json", &json!({"version": 1, "steering": {"by": "endpoint"}}).to_string())?;
+    let args = ["--format", "istio-envoyfilter", "--server", "byname.byname-system:9905", "--config", &by_endpoint];
+    let filter = String::from_utf8(workdir.run(&args)?.stdout)?;
+    assert!(filter.contains("name: original-dst\n") && filter.contains("name: original-dst-tls\n"), "{filter}");
     Ok(())
 }
 
@@ -431,13 +542,38 @@ fn an_error_leaves_the_output_file_unchanged() -> TestResult {
     let pass = with_server(&["--pass", "refuse", "--when-no-server", "pass"]);
     let unknown = with_server(&["--prefetch", "nobody"]);
     let server = "--server";
-    let rows: [(&Value, Vec<&str>, &[&str]); 7] = [
+    let authority = with(shop(), &[("steering.by", json!("authority"))]);
+    let by_hand = with(endpoint.clone(), &[("server", json!({"cluster": "other"}))]);
+    let plugin = |address, more: &[&'static str]| {
+        [&["--format", "istio-wasmplugin", "--image", "oci://x/byname", server, address], more].concat()
+    };
+    let rows: [(&Value, Vec<&str>, &[&str]); 15] = [
         (&shop(), vec![server, "127.0.0.1:1"], &["--server has no effect with --format table", "envoy-bootstrap"]),
         (&shop(), vec!["--format", "envoy-bootstrap", server, "byname"], &["use the form HOST:PORT"]),
         (&shop(), with_server(&["--cds-file", "x.yaml"]), &["--cds-file has no effect with --server", "remove"]),
         (&shop(), with_server(&["--visible", "shop"]), &["--visible has no effect with --server"]),
         (&shop(), pass, &["--when-no-server pass: needs", "add --pass original-dst"]),
-        (&endpoint, with_server(&[]), &["steering.by", "steered by cluster", "remove steering.by"]),
+        (&authority, with_server(&[]), &["steering.by", "not steered by authority", "steer by cluster or by endpoint"]),
+        (&endpoint, with_server(&[]), &["--filename has no effect with --server and without --pod"]),
+        (
+            &endpoint,
+            with_server(&["--prefetch", "cart"]),
+            &["--prefetch has no effect where the filter asks", "--preload"],
+        ),
+        (
+            &shop(),
+            with_server(&["--on-timeout", "pass"]),
+            &["--on-timeout has no effect where Envoy asks", "by endpoint"],
+        ),
+        (&by_hand, with_server(&[]), &["server: --server says it too; remove one"]),
+        (
+            &shop(),
+            plugin("byname:9905", &[]),
+            &["byname:9905: does not say the namespace", "byname.byname-system:9905"],
+        ),
+        (&shop(), plugin("10.0.0.1:9905", &[]), &["10.0.0.1:9905: is an address"]),
+        (&shop(), plugin("a.b:1", &["--plain"]), &["--plain has no effect with --server, which has the table"]),
+        (&shop(), plugin("a.b:1", &["--preload", "Shop"]), &["--preload", "use the name of a namespace"]),
         (&shop(), unknown, &["--prefetch nobody: routes to no cluster (name_not_found)"]),
     ];
     for (config, args, says) in rows {

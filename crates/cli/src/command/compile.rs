@@ -33,7 +33,8 @@ Examples:
   byname compile -f cluster.yaml --pod shop/web-5c8f7b6d9f-4xk2p --output-file table.json
   byname compile -f cluster.yaml -n shop --format envoy-bootstrap --module target/byname.wasm --output-file sidecar.yaml
   byname compile -n shop --format envoy-bootstrap --server byname.byname-system:18000 --output-file sidecar.yaml
-  byname compile -f cluster.yaml -n shop --format istio-wasmplugin --image oci://registry.example.com/byname:0.1.0")]
+  byname compile -f cluster.yaml -n shop --format istio-wasmplugin --image oci://registry.example.com/byname:0.1.0
+  byname compile --format istio-wasmplugin --server byname.byname-system:9905 --image oci://registry.example.com/byname:0.1.0")]
 pub(super) struct Compile {
     #[command(flatten)]
     input: Input,
@@ -96,7 +97,9 @@ impl Compile {
             }
         }
         self.outputs.prepare(self.format, &mut recipe.options)?;
+        let is_asked_by_filter = self.outputs.is_asked_by_filter(self.format, &recipe.options.base);
         let cluster = match self.outputs.has_server() {
+            true if is_asked_by_filter => read_for_filter(&self.input, &recipe)?,
             true => read_for_server(&self.input, &mut recipe)?,
             false => self.input.read()?,
         };
@@ -118,16 +121,38 @@ impl Compile {
     }
 }
 
-/// The objects that a bootstrap needs whose table a server pushes.
-fn read_for_server(input: &Input, recipe: &mut ReadRecipe) -> anyhow::Result<ClusterState> {
+/// The objects of a filter that asks a server for its Services: its own pod, if that is known.
+fn read_for_filter(input: &Input, recipe: &ReadRecipe) -> anyhow::Result<ClusterState> {
+    check_for_server(recipe)?;
+    if recipe.pod().is_none() {
+        if input.is_given() {
+            bail!(
+                "--filename has no effect with --server and without --pod: the filter asks the server for Services; remove --filename"
+            );
+        }
+        return Ok(ClusterState::default());
+    }
+    let mut cluster = input.read_any()?.cluster;
+    cluster.services.clear();
+    Ok(cluster)
+}
+
+/// Refuses options that say what goes into the table.
+fn check_for_server(recipe: &ReadRecipe) -> anyhow::Result<()> {
     let options = [
         ("--visible", !recipe.recipe.visible.is_empty()),
         ("--table-version", recipe.recipe.table_version.is_some()),
         ("--skip-invalid", recipe.recipe.skip_invalid),
     ];
-    if let Some((option, _)) = options.iter().find(|(_, is_said)| *is_said) {
-        bail!("{option} has no effect with --server, which pushes the table; remove {option}");
+    match options.iter().find(|(_, is_said)| *is_said) {
+        Some((option, _)) => bail!("{option} has no effect with --server, which has the table; remove {option}"),
+        None => Ok(()),
     }
+}
+
+/// The objects that a bootstrap needs whose table a server pushes.
+fn read_for_server(input: &Input, recipe: &mut ReadRecipe) -> anyhow::Result<ClusterState> {
+    check_for_server(recipe)?;
     if input.is_given() || recipe.pod().is_some() {
         return Ok(input.read_any()?.cluster);
     }

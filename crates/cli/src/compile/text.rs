@@ -19,6 +19,10 @@ pub fn text(config: &wire::Config) -> String {
     for (name, value) in sections(config) {
         text.push_str(&format!(",\n  {}: {}", json(name), json(&value)));
     }
+    if !has_table(config) {
+        text.push_str("\n}\n");
+        return text;
+    }
     let wire::Table { version, single_machine, services, packed } = &config.table;
     text.push_str(",\n  \"table\": {\n    \"version\": ");
     text.push_str(&version.to_string());
@@ -50,8 +54,16 @@ pub(crate) fn value(config: &wire::Config) -> Yaml {
     };
     let mut value = fields! { "version": config.version };
     value.extend(sections(config).into_iter().map(|(name, section)| (name.into(), serialized(&section))));
-    value.push(("table".into(), Yaml::Map(table)));
+    if has_table(config) {
+        value.push(("table".into(), Yaml::Map(table)));
+    }
     Yaml::Map(value)
+}
+
+/// Whether the configuration has a table, be it an empty one. A filter that asks a server for Services needs none.
+fn has_table(config: &wire::Config) -> bool {
+    let wire::Table { version, single_machine, services, packed } = &config.table;
+    config.server.is_none() || *single_machine || *version != 0 || !services.is_empty() || packed.is_some()
 }
 
 /// `config` with its table in the packed form. Equal tables have equal bytes: the encoder's version is pinned.
@@ -99,6 +111,7 @@ fn sections(config: &wire::Config) -> Vec<(&'static str, Value)> {
     section(&mut sections, "trace", &config.trace, &default.trace);
     section(&mut sections, "accessLog", &config.access_log, &default.access_log);
     section(&mut sections, "stats", &config.stats, &default.stats);
+    section(&mut sections, "server", &config.server, &default.server);
     sections
 }
 

@@ -192,6 +192,35 @@ pub(super) fn of_config(wire: &wire::Config, base: &Base) -> Result<UpstreamClus
     clusters(wire, &config, base, &ALL_SCHEMES)
 }
 
+/// Returns the clusters that a filter needs that asks a server for Services: those that all Services share, and those of the hosts
+/// outside to which aliases may lead by `externalNames.allow`.
+///
+/// # Errors
+/// If two clusters would have the same name.
+pub fn clusters_on_demand(
+    wire: &wire::Config,
+    base: &Base,
+    schemes: &[Scheme],
+) -> Result<UpstreamClusters, InputErrors> {
+    let mut with_aliases = wire.clone();
+    // Below an allowed domain any host may be, and only a cluster for all hosts can serve that.
+    let is_for_all = wire.steering.external.dynamic_forward_proxy;
+    let allowed = wire.external_names.allow.iter().filter(|allow| is_for_all || !allow.host.starts_with('*'));
+    for (index, allow) in allowed.enumerate() {
+        let alias = wire::Service {
+            service_type: wire::ServiceType::ExternalName,
+            external_name: Some(allow.host.replacen('*', "any", 1)),
+            ..wire::Service::default()
+        };
+        with_aliases.table.services.insert(format!("byname/allowed-{index}"), alias);
+    }
+    let config = configured(with_aliases.clone())
+        .map_err(|refused| InputErrors::of_configuration("the configuration", &refused))?;
+    let mut found = clusters(&with_aliases, &config, base, schemes)?;
+    found.by_authority.clear();
+    Ok(found)
+}
+
 /// The modes by which the Services of a configuration are steered.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Steered {

@@ -46,7 +46,7 @@ pub struct Bootstrap {
     pub ecds_file: Option<PathBuf>,
     /// The file that Envoy discovers the clusters from. Default: the clusters are part of the bootstrap.
     pub cds_file: Option<PathBuf>,
-    /// The server that Envoy gets the filter, the clusters and their endpoints from. Default: none.
+    /// The server that Envoy gets the filter, the clusters and their endpoints from, or that the filter asks for Services. Default: none.
     pub server: Option<Server>,
     /// The style of the clusters.
     pub style: Style,
@@ -74,7 +74,8 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
         let reason = "conflicts with steering.passCluster, which sends these requests on";
         return Err(InputError::new("--pass refuse", reason, "remove one of the two").into());
     }
-    let when_absent = wanted.server.as_ref().map(|server| when_absent(server, passes)).transpose()?;
+    let of_envoy = wanted.server.as_ref().filter(|server| !server.is_asked_by_filter);
+    let when_absent = of_envoy.map(|server| when_absent(server, passes)).transpose()?;
     let pass_cluster = (passes == Pass::OriginalDst).then(|| pass_cluster.unwrap_or(PASS_CLUSTER));
 
     let builder = ClusterBuilder::sharing(&wanted.style);
@@ -92,11 +93,11 @@ pub fn bootstrap(compiled: &Compiled, clusters: &UpstreamClusters, wanted: &Boot
         [
             ("id", wanted.id.clone().unwrap_or_else(|| namespace.to_owned()).into()),
             ("namespace", namespace.to_owned().into()),
-            ("metadata", metadata(namespace, wire, wanted.server.as_ref())),
+            ("metadata", metadata(namespace, wire, of_envoy)),
             ("locality", wire.caller.zone.clone().map(|zone| one_line! { "zone": zone }).into()),
             ("admin", socket_address(wanted.admin)),
             ("watched_clusters", wanted.cds_file.as_deref().map(|file| map! { "cds_config": watched(file) }).into()),
-            ("server", wanted.server.as_ref().map(|_| server::dynamic_resources()).into()),
+            ("server", of_envoy.map(|_| server::dynamic_resources()).into()),
             ("listen", socket_address(wanted.listen)),
             ("listener_filters", (passes == Pass::OriginalDst).then(listener_filters).into()),
             ("upgrades", upgrades(&wanted.upgrades)),
@@ -217,10 +218,11 @@ fn http_filters(
     let mut filters = vec![match (when_absent, &wanted.ecds_file) {
         (Some(when_absent), _) => server::filter(when_absent, namespace, &wanted.module),
         (None, Some(file)) => discovered(file, namespace, &wanted.module),
+        (None, None) if wanted.server.is_some() => inline(&compiled.text, &wanted.module, Capabilities::OnDemand),
         (None, None) if compiled.watches_ends() => inline(&compiled.text, &wanted.module, Capabilities::All),
         (None, None) => inline(&compiled.text, &wanted.module, Capabilities::WithoutEnds),
     }];
-    filters.extend(wanted.server.as_ref().map(|_| server::on_demand()));
+    filters.extend(when_absent.map(|_| server::on_demand()));
     if clusters.by_name.values().any(|upstream| matches!(upstream, UpstreamCluster::DynamicForwardProxy { .. })) {
         filters.push(Yaml::commented(
             "Resolves the host that byname chose. byname passes the host in filter state, which no client can set. Without\n\

@@ -45,6 +45,21 @@ const CAPABILITIES: [&str; 20] = [
 /// Tells the module that a request has ended.
 const ON_DELETE: &str = "proxy_on_delete";
 
+/// What the module also calls and exports where it asks a server for Services.
+const ON_DEMAND: [&str; 11] = [
+    "proxy_grpc_stream",
+    "proxy_grpc_send",
+    "proxy_grpc_close",
+    "proxy_grpc_cancel",
+    "proxy_set_effective_context",
+    "proxy_continue_stream",
+    "proxy_on_done",
+    "proxy_on_grpc_receive",
+    "proxy_on_grpc_close",
+    "proxy_on_grpc_receive_initial_metadata",
+    "proxy_on_grpc_receive_trailing_metadata",
+];
+
 /// What Envoy lets the module call, and which callbacks it calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Capabilities {
@@ -55,6 +70,8 @@ pub(crate) enum Capabilities {
     /// What the module uses where the end of a request does not matter, because each call takes time. A filter that can be
     /// reconfigured has [`Capabilities::All`].
     WithoutEnds,
+    /// What the module uses where it asks a server for Services.
+    OnDemand,
 }
 
 /// Options of the filter's discovery file.
@@ -126,9 +143,15 @@ pub(super) fn without_table(namespace: &str, module: &Path) -> Yaml {
 
 /// The filter's configuration.
 pub(crate) fn wasm(json: &str, module: &Path, capabilities: Capabilities) -> Yaml {
-    let ends = (capabilities == Capabilities::All).then_some(ON_DELETE);
+    let ends = (capabilities != Capabilities::WithoutEnds).then_some(ON_DELETE);
+    let on_demand: &[&str] = if capabilities == Capabilities::OnDemand { &ON_DEMAND } else { &[] };
     let capabilities = (capabilities != Capabilities::Unrestricted).then(|| {
-        let allowed = CAPABILITIES.into_iter().chain(ends).map(|name| (name.into(), empty())).collect();
+        let allowed = CAPABILITIES
+            .into_iter()
+            .chain(ends)
+            .chain(on_demand.iter().copied())
+            .map(|name| (name.into(), empty()))
+            .collect();
         Yaml::commented(
             "The module may call only these host functions.",
             map! { "allowed_capabilities": Yaml::Map(allowed) },

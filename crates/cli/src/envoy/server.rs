@@ -10,12 +10,15 @@ use super::{
     filter::{FILTER_NAME, discovery, without_table},
     value::{address, empty, extension, from_server, typed},
 };
-use crate::output::yaml::{Fields, Yaml, fields, map, one_line};
+use crate::{
+    input::InputError,
+    output::yaml::{Fields, Yaml, fields, map, one_line},
+};
 
 const HTTP_FAULT: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
 
 /// The name of the server's cluster.
-pub(super) const SERVER_CLUSTER: &str = "byname-server";
+pub const SERVER_CLUSTER: &str = "byname-server";
 
 /// The reason of requests that are refused because there is no table yet.
 pub(super) const NO_TABLE: &str = "no_table";
@@ -31,6 +34,8 @@ pub struct Server {
     pub schema: Option<String>,
     /// How Envoy knows the server and proves who it is. Default: neither, over plaintext.
     pub credentials: Option<Credentials>,
+    /// Whether the filter asks the server for Services, by a stream of its own, and Envoy asks for nothing.
+    pub is_asked_by_filter: bool,
 }
 
 /// What happens while Envoy has no table, because no server has answered since Envoy started.
@@ -97,6 +102,31 @@ impl ServerAddress {
             ServerHost::Ip(ip) => ip.to_string(),
             ServerHost::Dns(name) => name.trim_end_matches('.').to_owned(),
         }
+    }
+
+    /// The Envoy cluster by which Istio's sidecars reach the server: that of a Service `name.namespace`, or of a host with more labels
+    /// or a dot at its end, which a ServiceEntry declares. `zone` is the cluster domain.
+    ///
+    /// # Errors
+    /// Why no such cluster can be, and what to do.
+    pub fn istio_cluster(&self, zone: &str) -> Result<String, InputError> {
+        let refused = |reason: &str| {
+            let fix = "use SERVICE.NAMESPACE:PORT, for example byname.byname-system:9905";
+            InputError::new(&format!("--server {self}"), reason, fix)
+        };
+        let ServerHost::Dns(name) = &self.host else {
+            return Err(refused("is an address, and Istio has clusters of names"));
+        };
+        let host = name.to_ascii_lowercase();
+        let labels = host.split('.').filter(|label| !label.is_empty()).count();
+        let host = match host.strip_suffix('.') {
+            Some(absolute) => absolute.to_owned(),
+            None if labels < 2 => return Err(refused("does not say the namespace of the Service")),
+            None if labels == 2 => format!("{host}.svc.{zone}"),
+            None if labels == 3 && host.ends_with(".svc") => format!("{host}.{zone}"),
+            None => host,
+        };
+        Ok(format!("outbound|{}||{host}", self.port))
     }
 }
 
@@ -213,5 +243,29 @@ fn refusal() -> Yaml {
     typed! {
         "envoy.extensions.filters.http.fault.v3.HTTPFault",
         "abort": one_line! { "http_status": 503, "percentage": map! { "numerator": 100 } },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn istio_has_a_cluster_for_each_name() {
+        let of = |text: &str| text.parse::<ServerAddress>().unwrap().istio_cluster("cluster.local");
+        for (text, host) in [
+            ("byname.byname-system:9905", "byname.byname-system.svc.cluster.local"),
+            ("BYNAME.byname-system:9905", "byname.byname-system.svc.cluster.local"),
+            ("byname.byname-system.svc:9905", "byname.byname-system.svc.cluster.local"),
+            ("byname.byname-system.svc.cluster.local:9905", "byname.byname-system.svc.cluster.local"),
+            ("byname.byname-system.svc.cluster.local.:9905", "byname.byname-system.svc.cluster.local"),
+            ("byname.example.com:9905", "byname.example.com"),
+            ("example.com.:9905", "example.com"),
+        ] {
+            assert_eq!(of(text).ok(), Some(format!("outbound|9905||{host}")), "{text}");
+        }
+        for text in ["byname:9905", "10.0.0.1:9905", "[::1]:9905"] {
+            assert!(of(text).is_err(), "{text}");
+        }
     }
 }

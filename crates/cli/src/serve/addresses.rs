@@ -21,7 +21,7 @@ pub(super) struct AddressIndex {
 /// The Services that have an address. Nearly every address has one.
 enum Owners {
     One(Arc<NamespacedName>),
-    Several(Box<BTreeSet<Arc<NamespacedName>>>),
+    Several(BTreeSet<Arc<NamespacedName>>),
 }
 
 impl AddressIndex {
@@ -114,7 +114,7 @@ impl Owners {
     fn insert(&mut self, name: &Arc<NamespacedName>) {
         match self {
             Self::One(one) if one == name => {}
-            Self::One(one) => *self = Self::Several(Box::new([Arc::clone(one), Arc::clone(name)].into())),
+            Self::One(one) => *self = Self::Several([Arc::clone(one), Arc::clone(name)].into()),
             Self::Several(names) => _ = names.insert(Arc::clone(name)),
         }
     }

@@ -477,8 +477,8 @@ async fn says_which_keys_a_filter_has() {
 
 /// The only table of a text, which may be in a message of protobuf.
 fn table(text: &str) -> Value {
-    let start = text.find("{\n  \"version\"").unwrap();
-    let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Value>();
+    let (_, json) = text.split_at(text.find("{\n  \"version\"").unwrap());
+    let mut values = serde_json::Deserializer::from_str(json).into_iter::<Value>();
     values.next().unwrap().unwrap()["table"]["services"].clone()
 }
 

@@ -6,14 +6,17 @@ use std::{
 };
 
 use anyhow::bail;
-use byname_core::wire::{DestinationPort, FirstConfiguration, SteeringMode, UnknownNames};
+use byname_core::{
+    is_label,
+    wire::{self, DestinationPort, FirstConfiguration, SteeringMode, UnknownNames},
+};
 use clap::{Args, ValueEnum};
 
 use crate::{
     compile::{self, Base, CompileOptions, Compiled, Steered, UpstreamClusters},
     envoy::{
-        self, Bootstrap, ClientCertificate, Credentials, DEFAULT_MODULE, Discovery, EcdsFilter, Pass, Server,
-        ServerAddress, Style, WhenNoServer,
+        self, Bootstrap, ClientCertificate, Credentials, DEFAULT_MODULE, Discovery, EcdsFilter, Pass, SERVER_CLUSTER,
+        Server, ServerAddress, Style, WhenNoServer,
     },
     input::{InputError, InputErrors},
     istio::{self, Image, IstioObject, MAX_OBJECT_BYTES, Placement},
@@ -85,38 +88,46 @@ pub(super) struct Outputs {
     #[arg(long = "upgrade", value_name = "TYPE", help_heading = "Envoy")]
     upgrades: Vec<String>,
     /// Have Envoy get the filter, the upstream clusters and their endpoints from `byname serve` at this address. byname then reads
-    /// objects only for --pod, or with -f. Example: byname.byname-system:18000
-    #[arg(long, value_name = "HOST:PORT", help_heading = "Envoy")]
+    /// objects only for --pod, or with -f. For Istio, and with steering.by: endpoint in --config, the filter itself asks the server for
+    /// the Services that its pod uses, and byname reads no objects. Example: byname.byname-system:18000
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Server")]
     server: Option<ServerAddress>,
+    /// Have the filter ask --server for all Services of this namespace at the start, and not at their first requests. Can be repeated.
+    #[arg(long, value_name = "NAMESPACE", help_heading = "Server", requires = "server", value_parser = parse_preload)]
+    preload: Vec<String>,
+    /// Choose what happens to a request whose name --server does not answer in time, where the filter asks. Default: refuse in a
+    /// bootstrap that refuses names outside the table (--pass), else pass.
+    #[arg(long, value_enum, help_heading = "Server", requires = "server")]
+    on_timeout: Option<OnTimeout>,
     /// Choose what happens to requests until Envoy gets its first table from --server. Default: pass with --pass original-dst, else
     /// refuse.
-    #[arg(long, value_enum, help_heading = "Envoy", requires = "server")]
+    #[arg(long, value_enum, help_heading = "Server", requires = "server")]
     when_no_server: Option<WhenNoServer>,
     /// Have Envoy get the endpoints of this name from --server when it starts, and not at the first request. Can be repeated.
     /// Without -f, the name is that of a plaintext Service. Example: --prefetch payments --prefetch ledger.billing:8080
-    #[arg(long, value_name = "NAME", help_heading = "Envoy", requires = "server")]
+    #[arg(long, value_name = "NAME", help_heading = "Server", requires = "server")]
     prefetch: Vec<String>,
     /// Connect to --server over TLS, and trust a server certificate of the CAs in this file on Envoy's machine.
-    #[arg(long, value_name = "PATH", help_heading = "Envoy", requires_all = ["server", "secrets_output"])]
+    #[arg(long, value_name = "PATH", help_heading = "Server", requires_all = ["server", "secrets_output"])]
     server_ca_file: Option<PathBuf>,
     /// Expect this name in the server's certificate. Default: the host of --server.
-    #[arg(long, value_name = "NAME", help_heading = "Envoy", requires = "server_ca_file")]
+    #[arg(long, value_name = "NAME", help_heading = "Server", requires = "server_ca_file")]
     server_name: Option<String>,
     /// Show the server this certificate on Envoy's machine, whose only URI is a SPIFFE id. Needs --client-key-file.
-    #[arg(long, value_name = "PATH", help_heading = "Envoy", requires_all = ["server_ca_file", "client_key_file"])]
+    #[arg(long, value_name = "PATH", help_heading = "Server", requires_all = ["server_ca_file", "client_key_file"])]
     client_cert_file: Option<PathBuf>,
     /// Private key of --client-cert-file, on Envoy's machine, in the same directory.
-    #[arg(long, value_name = "PATH", help_heading = "Envoy", requires = "client_cert_file")]
+    #[arg(long, value_name = "PATH", help_heading = "Server", requires = "client_cert_file")]
     client_key_file: Option<PathBuf>,
     /// Send the server the service account token in this file on Envoy's machine.
-    #[arg(long, value_name = "PATH", help_heading = "Envoy", requires = "server_ca_file")]
+    #[arg(long, value_name = "PATH", help_heading = "Server", requires = "server_ca_file")]
     token_file: Option<PathBuf>,
     /// Write files to this directory that name those of --server-ca-file, --client-cert-file and --token-file: Envoy reads them again when
     /// they change.
-    #[arg(long, value_name = "DIRECTORY", help_heading = "Envoy", requires = "server_ca_file")]
+    #[arg(long, value_name = "DIRECTORY", help_heading = "Server", requires = "server_ca_file")]
     secrets_output: Option<PathBuf>,
     /// Set the directory in which Envoy finds the files of --secrets-output. Default: /etc/byname/secrets
-    #[arg(long, value_name = "PATH", help_heading = "Envoy", requires = "server_ca_file")]
+    #[arg(long, value_name = "PATH", help_heading = "Server", requires = "server_ca_file")]
     secrets_directory: Option<PathBuf>,
     /// Set the URL of the image with the module, oci://registry/name:tag, or of the module, https://host/byname.wasm.
     #[arg(long, value_name = "URL", help_heading = "Istio")]
@@ -155,7 +166,7 @@ pub(super) struct RenderedTexts {
 impl Outputs {
     /// Refuses options that have no effect with this format.
     pub(super) fn check(&self, format: CompileFormat) -> anyhow::Result<()> {
-        let options: [(&str, bool, &[CompileFormat]); 20] = [
+        let options: [(&str, bool, &[CompileFormat]); 23] = [
             ("--module", self.module.is_some(), &[EnvoyEcds, EnvoyBootstrap, IstioEnvoyfilter]),
             ("--clusters", self.clusters.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
             ("--clusters-output", self.clusters_output.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
@@ -168,7 +179,14 @@ impl Outputs {
             ("--admin", self.admin.is_some(), &[EnvoyBootstrap]),
             ("--pass", self.pass.is_some(), &[EnvoyEcds, EnvoyBootstrap]),
             ("--upgrade", !self.upgrades.is_empty(), &[EnvoyBootstrap]),
-            ("--server", self.server.is_some(), &[EnvoyBootstrap]),
+            (
+                "--server",
+                self.server.is_some(),
+                &[EnvoyBootstrap, IstioWasmplugin, IstioTrafficextension, IstioEnvoyfilter],
+            ),
+            ("--when-no-server", self.when_no_server.is_some(), &[EnvoyBootstrap]),
+            ("--prefetch", !self.prefetch.is_empty(), &[EnvoyBootstrap]),
+            ("--server-ca-file", self.server_ca_file.is_some(), &[EnvoyBootstrap]),
             ("--image", self.image.is_some(), &[IstioWasmplugin, IstioTrafficextension]),
             ("--sha256", self.sha256.is_some(), &[IstioWasmplugin, IstioTrafficextension]),
             ("--root-namespace", self.root_namespace.is_some(), &ISTIO),
@@ -200,11 +218,15 @@ impl Outputs {
                 ("--ecds-file", self.ecds_file.is_some()),
                 ("--cds-file", self.cds_file.is_some()),
                 ("--packed", self.packed),
+                ("--plain", self.plain),
+                ("--endpoints", self.endpoints),
             ];
             if let Some((option, _)) = options.iter().find(|(_, is_said)| *is_said) {
-                bail!(
-                    "{option} has no effect with --server, which pushes the filter and the clusters; remove {option}"
-                );
+                let has = match ISTIO.contains(&format) {
+                    true => "has the table",
+                    false => "pushes the filter and the clusters",
+                };
+                bail!("{option} has no effect with --server, which {has}; remove {option}");
             }
         }
         for file in [&self.ecds_file, &self.cds_file, &self.clusters_output].into_iter().flatten() {
@@ -242,18 +264,16 @@ impl Outputs {
             options.base.config.steering.by = SteeringMode::Authority;
         }
         // A new pod must not be out of order because of one Service; a bootstrap with a typo must stop Envoy's start.
-        if (format == EnvoyEcds || ISTIO.contains(&format)) && !options.base.says(["firstConfiguration"]) {
+        let has_table = format == EnvoyEcds || ISTIO.contains(&format) && self.server.is_none();
+        if has_table && !options.base.says(["firstConfiguration"]) {
             options.base.config.first_configuration = FirstConfiguration::LeaveOut;
         }
-        if self.server.is_some() {
-            let steering = &options.base.config.steering;
-            if steering.by != SteeringMode::Cluster {
-                let fix = "remove steering.by, or do not use --server";
-                return Err(options
-                    .base
-                    .problem(["steering", "by"], "a server's names are steered by cluster", fix)
-                    .into());
+        if let Some(server) = &self.server {
+            if self.is_asked_by_filter(format, &options.base) {
+                let default = if pass == Some(Pass::Refuse) { OnTimeout::Refuse } else { OnTimeout::Pass };
+                return self.prepare_filter((server, default), format, options);
             }
+            self.check_asked_by_envoy(&options.base)?;
             options.names_only = true;
         }
         options.packed = self.packed || (ISTIO.contains(&format) && !self.plain);
@@ -264,6 +284,58 @@ impl Outputs {
                     "steering by endpoint needs the endpoints in the table; add --endpoints, or steer by authority or by cluster"
                 );
             }
+        }
+        Ok(())
+    }
+
+    /// Whether the filter asks --server for Services, by a stream of its own. Otherwise Envoy does, if there is a server.
+    pub(super) fn is_asked_by_filter(&self, format: CompileFormat, base: &Base) -> bool {
+        let is_by_endpoint = base.config.steering.by == SteeringMode::Endpoint;
+        self.server.is_some() && (ISTIO.contains(&format) || format == EnvoyBootstrap && is_by_endpoint)
+    }
+
+    /// Adapts the compile options to a filter that asks the server.
+    fn prepare_filter(
+        &self,
+        (server, on_timeout): (&ServerAddress, OnTimeout),
+        format: CompileFormat,
+        options: &mut CompileOptions,
+    ) -> anyhow::Result<()> {
+        let base = &mut options.base;
+        if base.says(["server"]) {
+            return Err(base.problem(["server"], "--server says it too", "remove one of the two").into());
+        }
+        let of_envoy = [("--when-no-server", self.when_no_server.is_some()), ("--prefetch", !self.prefetch.is_empty())];
+        if let Some((option, _)) = of_envoy.iter().find(|(_, is_said)| *is_said) {
+            bail!(
+                "{option} has no effect where the filter asks the server, as with steering.by: endpoint; use --on-timeout and --preload"
+            );
+        }
+        let cluster = match ISTIO.contains(&format) {
+            true => server.istio_cluster(&compile::zone(&base.config.dns))?,
+            false => SERVER_CLUSTER.to_owned(),
+        };
+        let on_timeout = match self.on_timeout.unwrap_or(on_timeout) {
+            OnTimeout::Pass => wire::OnTimeout::Pass,
+            OnTimeout::Refuse => wire::OnTimeout::Refuse,
+        };
+        base.config.server = Some(wire::Server { cluster, preload: self.preload.clone(), on_timeout });
+        // The server has the Services that these entries are for.
+        base.config.table.services.clear();
+        Ok(())
+    }
+
+    /// Checks that a server can steer as `base` says where Envoy asks it.
+    fn check_asked_by_envoy(&self, base: &Base) -> anyhow::Result<()> {
+        if base.config.steering.by != SteeringMode::Cluster {
+            let fix = "steer by cluster or by endpoint, or do not use --server";
+            return Err(base.problem(["steering", "by"], "a server's names are not steered by authority", fix).into());
+        }
+        let of_filter = [("--preload", !self.preload.is_empty()), ("--on-timeout", self.on_timeout.is_some())];
+        if let Some((option, _)) = of_filter.iter().find(|(_, is_said)| *is_said) {
+            bail!(
+                "{option} has no effect where Envoy asks the server; use --prefetch and --when-no-server, or steer by endpoint"
+            );
         }
         Ok(())
     }
@@ -299,7 +371,9 @@ impl Outputs {
         pod: Option<&NamespacedName>,
     ) -> anyhow::Result<RenderedTexts> {
         let alone = |text| Ok(RenderedTexts { text, beside: Vec::new() });
+        let is_asked_by_filter = self.is_asked_by_filter(format, base);
         let clusters = || match self.server {
+            Some(_) if is_asked_by_filter => compile::clusters_on_demand(&compiled.wire, base, &compile::ALL_SCHEMES),
             Some(_) => self.prefetched(compiled, base),
             None => compile::clusters(&compiled.wire, &compiled.config, base, &compile::ALL_SCHEMES),
         };
@@ -326,7 +400,7 @@ impl Outputs {
                     id: pod.map(|pod| format!("{}.{}", pod.name, pod.namespace)),
                     ecds_file: self.ecds_file.clone(),
                     cds_file: self.cds_file.clone(),
-                    server: self.server()?,
+                    server: self.server(is_asked_by_filter)?,
                     style: style.clone(),
                 };
                 let text = envoy::bootstrap(compiled, &clusters, &wanted)?;
@@ -359,7 +433,11 @@ impl Outputs {
             }
             IstioEnvoyfilter => {
                 // Without CONNECT: no route of Istio's sidecars matches it, so Envoy answers it with 404.
-                let clusters = compile::clusters(&compiled.wire, &compiled.config, base, &compile::ISTIO_SCHEMES)?;
+                let schemes = &compile::ISTIO_SCHEMES;
+                let clusters = match is_asked_by_filter {
+                    true => compile::clusters_on_demand(&compiled.wire, base, schemes)?,
+                    false => compile::clusters(&compiled.wire, &compiled.config, base, schemes)?,
+                };
                 let object =
                     istio::envoy_filter(compiled, &clusters, &style, self.module.as_deref(), &self.placement())?;
                 say_size(&object);
@@ -368,11 +446,12 @@ impl Outputs {
         }
     }
 
-    fn server(&self) -> Result<Option<Server>, InputError> {
+    fn server(&self, is_asked_by_filter: bool) -> Result<Option<Server>, InputError> {
         let Some(address) = self.server.clone() else { return Ok(None) };
         let schema = envoy::schema_of(self.module())?;
         let credentials = self.credentials(&address);
-        Ok(Some(Server { address, when_absent: self.when_no_server, schema, credentials }))
+        let when_absent = self.when_no_server;
+        Ok(Some(Server { address, when_absent, schema, credentials, is_asked_by_filter }))
     }
 
     fn credentials(&self, server: &ServerAddress) -> Option<Credentials> {
@@ -444,6 +523,24 @@ fn say_size(object: &IstioObject) {
     let permille = object.bytes * 1000 / MAX_OBJECT_BYTES;
     let (percent, tenth) = (permille / 10, permille % 10);
     output::note(&format!("{} bytes: {percent}.{tenth} % of an object's size limit", object.bytes));
+}
+
+/// What happens to a request whose name the server has not answered in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum OnTimeout {
+    /// Pass it on, as without byname.
+    Pass,
+    /// Answer 503.
+    Refuse,
+}
+
+/// Parses a namespace whose Services are asked for at the start, and returns it as the configuration names it.
+fn parse_preload(text: &str) -> Result<String, String> {
+    let namespace = text.strip_suffix("/*").unwrap_or(text);
+    if !is_label(namespace) {
+        return Err("use the name of a namespace".to_owned());
+    }
+    Ok(format!("{namespace}/*"))
 }
 
 /// Parses a label. Istio takes no wildcard in one.
