@@ -46,18 +46,15 @@ const CAPABILITIES: [&str; 20] = [
 const ON_DELETE: &str = "proxy_on_delete";
 
 /// What the module also calls and exports where it asks a server for Services.
-const ON_DEMAND: [&str; 11] = [
+const ON_DEMAND: [&str; 8] = [
     "proxy_grpc_stream",
     "proxy_grpc_send",
     "proxy_grpc_close",
     "proxy_grpc_cancel",
     "proxy_set_effective_context",
     "proxy_continue_stream",
-    "proxy_on_done",
     "proxy_on_grpc_receive",
     "proxy_on_grpc_close",
-    "proxy_on_grpc_receive_initial_metadata",
-    "proxy_on_grpc_receive_trailing_metadata",
 ];
 
 /// What Envoy lets the module call, and which callbacks it calls.

@@ -27,99 +27,13 @@ fn alias(name: &str, target: &str) -> Value {
     service_with(name, &json!({"type": "ExternalName", "externalName": target}))
 }
 
-/// The filter's configuration: by endpoint, on one machine.
-fn configuration(settings: &Value) -> Value {
-    let mut configuration = json!({
-        "version": 1,
-        "caller": {"namespace": "shop"},
-        "accessLog": true,
-        "trace": {"requestHeader": "x-byname-trace", "responseHeader": "x-byname-trace"},
-        "steering": {"by": "endpoint"},
-        "server": {"cluster": "byname-server"},
-        "table": {"singleMachine": true},
-    });
-    for (field, value) in settings.as_object().unwrap() {
-        configuration[field] = value.clone();
-    }
-    configuration
-}
-
-/// An Envoy that knows nothing of the cluster but where the server is. The filter's configuration comes from a file.
-async fn envoy(program: &ServeProcess, passthrough: &TestUpstream, settings: &Value) -> Envoy {
-    envoy_with(program.port, passthrough, &configuration(settings)).await
-}
-
-async fn envoy_with(port: u16, passthrough: &TestUpstream, configuration: &Value) -> Envoy {
-    let wasm = |configuration: &Value| {
-        json!({
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-            "config": {
-                "name": "byname",
-                "failure_policy": "FAIL_RELOAD",
-                "vm_config": {
-                    "vm_id": "byname",
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": "target/byname.wasm"}},
-                },
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": configuration.to_string(),
-                },
-            },
-        })
-    };
-    let http2 = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        "explicit_http_config": {"http2_protocol_options": {}},
-    }});
-    let at = |name: &str, port: u16| {
-        let address = json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
-        json!({"name": name, "type": "STATIC", "connect_timeout": "1s", "load_assignment": {
-            "cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
-        }})
-    };
-    let original_dst = |name: &str| json!({"name": name, "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "connect_timeout": "1s"});
-    let mut server = at("byname-server", 18000);
-    server["typed_extension_protocol_options"] = http2;
-    let steered = json!({"prefix": "/", "headers": [{"name": "x-byname-cluster", "present_match": true}]});
-    let bootstrap = json!({
-        "node": {"id": "shop-0", "cluster": "shop", "metadata": {"NAMESPACE": "shop"}},
-        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}},
-        "static_resources": {
-            "listeners": [{
-                "name": "outbound",
-                "address": {"socket_address": {"address": "127.0.0.1", "port_value": 15001}},
-                "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                    "stat_prefix": "outbound",
-                    "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
-                        {"match": steered, "route": {"cluster_header": "x-byname-cluster"}},
-                        {"match": {"prefix": "/"}, "route": {"cluster": "passthrough"}},
-                    ]}]},
-                    "http_filters": [
-                        {"name": "byname", "typed_config": wasm(configuration)},
-                        {"name": "envoy.filters.http.router", "typed_config": {
-                            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-                        }},
-                    ],
-                }}]}],
-            }],
-            "clusters": [
-                server, at("passthrough", 18080), original_dst("original-dst"), original_dst("original-dst-tls"),
-            ],
-        },
-    });
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::create_dir(directory.path().join("ecds")).unwrap();
-    std::fs::write(
-        directory.path().join("stream.yaml"),
-        bootstrap.to_string().replace("\"port_value\":", "port_value: "),
-    )
-    .unwrap();
+/// An Envoy that knows nothing of the cluster but where the server is.
+async fn envoy(program: &ServeProcess, passthrough: &TestUpstream, on_timeout: &str) -> Envoy {
     Envoy::builder("stream.yaml")
-        .directory(directory.path())
-        .port(18000, port)
+        .port(18000, program.port)
         .upstream(18080, passthrough)
+        .edit("\"onTimeout\": \"pass\"", &format!("\"onTimeout\": \"{on_timeout}\""))
+        .edit("\"version\": 1,", "\"version\": 1, \"table\": {\"singleMachine\": true},")
         .start()
         .await
         .unwrap()
@@ -160,7 +74,7 @@ async fn a_pod_without_a_table_reaches_every_kind_of_name() {
         .concat(),
     )
     .await;
-    let envoy = envoy(&program, &passthrough, &json!({})).await;
+    let envoy = envoy(&program, &passthrough, "pass").await;
     settle().await;
     for (authority, upstream) in [
         ("payments", "one"),
@@ -188,7 +102,7 @@ async fn a_pod_without_a_table_reaches_every_kind_of_name() {
 async fn names_appear_move_and_disappear_and_endpoints_follow() {
     let (one, two, passthrough) = (upstream("one").await, upstream("two").await, upstream("passthrough").await);
     let program = ServeProcess::start(&objects("shop/payments", "10.96.0.1", &[&one])).await;
-    let envoy = envoy(&program, &passthrough, &json!({})).await;
+    let envoy = envoy(&program, &passthrough, "pass").await;
     settle().await;
     eventually_answers(&envoy, "payments", "one").await;
     eventually_answers(&envoy, "orders", "passthrough").await;
@@ -222,8 +136,7 @@ async fn known_names_outlive_the_server_and_new_ones_do_not_wait_for_it() {
     let (one, two, passthrough) = (upstream("one").await, upstream("two").await, upstream("passthrough").await);
     let both = [objects("shop/payments", "10.96.0.1", &[&one]), objects("shop/orders", "10.96.0.2", &[&two])].concat();
     let mut program = ServeProcess::start(&both).await;
-    let envoy =
-        envoy(&program, &passthrough, &json!({"server": {"cluster": "byname-server", "onTimeout": "refuse"}})).await;
+    let envoy = envoy(&program, &passthrough, "refuse").await;
     settle().await;
     for _ in 0..8 {
         eventually_answers(&envoy, "payments", "one").await;
@@ -251,7 +164,7 @@ async fn known_names_outlive_the_server_and_new_ones_do_not_wait_for_it() {
 async fn a_name_waits_no_longer_than_the_bound_for_a_server_that_is_silent() {
     let passthrough = upstream("passthrough").await;
     let program = ServeProcess::start(&[service("shop/payments")]).await;
-    let envoy = envoy(&program, &passthrough, &json!({})).await;
+    let envoy = envoy(&program, &passthrough, "pass").await;
     settle().await;
     assert!(answers(&envoy, "payments").await.starts_with("503"), "no endpoint");
     program.signal("STOP");
