@@ -4,17 +4,20 @@ mod authentication;
 mod class;
 mod control_plane;
 mod discovery;
+mod doorman;
 mod exports;
 mod grpc;
 mod identity;
 mod metrics;
 mod monitor;
+mod proof;
 mod rejected;
 mod resources;
 mod streams;
 mod tls;
 mod tokens;
 mod view;
+mod waiting_room;
 mod xfcc;
 
 use std::{
