@@ -2,6 +2,7 @@
 
 mod endpoint_view;
 mod endpoints_object;
+mod export_to;
 mod lines;
 mod mesh_rule;
 mod metadata;
@@ -37,6 +38,7 @@ use self::metadata::{DEFAULT_NAMESPACE, is_raw_of_api, namespace_of};
 pub use self::{
     endpoint_view::{Conditions, EndpointView},
     endpoints_object::EndpointsObject,
+    export_to::{EXPORT_TO, EXPORT_TO_FIX, ExportTo},
     lines::Lines,
     mesh_rule::MeshRule,
     metadata::is_of_api,
@@ -57,8 +59,8 @@ use crate::input::{self, Excluded, InputError, InputErrors, LeftOut, RawObject, 
 
 /// The label of an EndpointSlice that names its Service (KEP-752).
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// The annotation of a Service or a Namespace that says which namespaces see the Service, or all Services of the namespace.
-pub const EXPORT_TO: &str = "byname/export-to";
+/// Annotations that are kept of Namespaces that are missing and have no Services.
+const KEPT_EXPORTS: usize = 10_000;
 /// kubectl's own copy of an object: as large as the object, and of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -139,6 +141,26 @@ pub struct ClusterState {
 }
 
 impl ClusterState {
+    /// Keeps the annotations that Namespaces had in `before` and that are missing now. A Service must not become visible because the object
+    /// that hides it is missing; it counts again once it is there.
+    pub(crate) fn keep_exports(&mut self, before: &BTreeMap<String, String>) {
+        for (namespace, export) in before {
+            if !self.namespaces.contains_key(namespace) {
+                self.namespace_exports.entry(namespace.clone()).or_insert_with(|| export.clone());
+            }
+        }
+        self.bound_exports();
+    }
+
+    /// Forgets annotations of Namespaces that are missing and have no Services, if there are too many.
+    pub(crate) fn bound_exports(&mut self) {
+        let Self { namespaces, namespace_exports, services, .. } = self;
+        if namespace_exports.len() > namespaces.len() + KEPT_EXPORTS {
+            let used: BTreeSet<&str> = services.keys().map(|name| &*name.namespace).collect();
+            namespace_exports.retain(|name, _| namespaces.contains_key(name) || used.contains(&**name));
+        }
+    }
+
     /// Reads a cluster, and reports the bytes read to `progress`. Leaves nothing out.
     ///
     /// # Errors
@@ -542,4 +564,27 @@ pub fn in_namespace<'c, T>(
 #[must_use]
 pub fn from_api() -> SourceLocation {
     SourceLocation { file: Arc::from("Kubernetes API"), document: 0, item: None, line: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_annotation_of_a_missing_namespace_counts_until_the_namespace_is_back() {
+        let place: SourceLocation = from_api();
+        let before = [("gone", "."), ("there", ".")].map(|(name, export)| (name.to_owned(), export.to_owned())).into();
+        let mut cluster = ClusterState::default();
+        cluster.namespaces.insert("there".to_owned(), place);
+        cluster.keep_exports(&before);
+        assert_eq!(cluster.namespace_exports, [("gone".to_owned(), ".".to_owned())].into());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let before = (0..=KEPT_EXPORTS).map(|number| (format!("gone-{number}"), ".".to_owned())).collect();
+        let mut cluster = ClusterState::default();
+        cluster.keep_exports(&before);
+        assert_eq!(cluster.namespace_exports.len(), 0);
+    }
 }

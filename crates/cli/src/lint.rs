@@ -8,6 +8,7 @@ mod baseline;
 mod context;
 mod deployed;
 mod endpoints;
+mod exports;
 mod exposure;
 mod external_names;
 mod finding;
@@ -143,15 +144,15 @@ fn service_of(finding: &Finding, cluster: &ClusterState) -> Option<NamespacedNam
     }
 }
 
-/// Whether it matters to a rule that the input lacks a kind: ReferenceGrants only for routes into other namespaces, and others only
-/// for a deployed object.
+/// Whether it matters to a rule that the input lacks a kind: ReferenceGrants only for routes into other namespaces, Namespaces only
+/// for annotations that name some, and others only for a deployed object.
 fn matters(context: &Context<'_>, rule: &Rule, kind: &str) -> bool {
     let leaves = |(name, route): (&NamespacedName, &Sourced<GatewayRoute>)| {
         route.object.backends.iter().any(|(_, to)| to.namespace.as_ref().is_some_and(|to| *to != name.namespace))
     };
     match kind {
         "ReferenceGrant" => context.cluster.routes.iter().any(leaves),
-        kind => deployed::matters(context, rule, kind),
+        kind => deployed::matters(context, rule, kind) && exports::matters(context, rule, kind),
     }
 }
 

@@ -5,12 +5,14 @@ mod authentication;
 mod class;
 mod control_plane;
 mod discovery;
+mod doorman;
 mod exports;
 mod grpc;
 mod identity;
 mod keys;
 mod metrics;
 mod monitor;
+mod proof;
 mod rejected;
 mod resources;
 mod served_service;
@@ -18,6 +20,7 @@ mod streams;
 mod tls;
 mod tokens;
 mod view;
+mod waiting_room;
 mod xfcc;
 
 use std::{

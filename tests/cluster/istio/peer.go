@@ -14,6 +14,9 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	wasm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -48,6 +51,15 @@ func runPeer(arguments []string) error {
 	namespace := flags.String("namespace", "", "namespace of the client")
 	zone := flags.String("zone", "", "zone of the client")
 	node := flags.String("node", "", "Kubernetes node of the client")
+	var headers []string
+	flags.Func("header", "a header `name=value` that the client sends with its stream; can be repeated", func(header string) error {
+		name, value, found := strings.Cut(header, "=")
+		if !found {
+			return fmt.Errorf("%q has no =", header)
+		}
+		headers = append(headers, name, value)
+		return nil
+	})
 	_ = flags.Parse(arguments)
 	names := flags.Args()
 
@@ -98,7 +110,11 @@ func runPeer(arguments []string) error {
 		}
 		all.print()
 	})
+	withHeaders := func(ctx context.Context, description *grpc.StreamDesc, connection *grpc.ClientConn, method string, streamer grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+		return streamer(metadata.AppendToOutgoingContext(ctx, headers...), description, connection, method, options...)
+	}
 	config := &adsc.DeltaADSConfig{Config: adsc.Config{
+		GrpcOpts:  []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithStreamInterceptor(withHeaders)},
 		Namespace: *namespace,
 		NodeType:  model.SidecarProxy,
 		IP:        "127.0.0.1",

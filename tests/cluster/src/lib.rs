@@ -13,6 +13,7 @@ mod part;
 mod pod;
 mod redirect;
 mod serve;
+mod server;
 mod watch;
 
 pub use self::{
@@ -28,5 +29,6 @@ pub use self::{
         Peer, Serve, ServedEnvoy, UpstreamCluster, UpstreamClusters, compiled_clusters, compiled_table,
         wait_until_equal,
     },
+    server::{MeshServer, SERVER, XFCC_PORT},
     watch::{Watch, byname_program},
 };

@@ -157,7 +157,15 @@ impl Pod {
     /// If it does not start.
     pub fn start(&self, name: &str, arguments: &[&str]) -> Result<Part> {
         let program = repository().join("target/cluster/istio").display().to_string();
-        Part::spawn(self.command(false, &[&[program.as_str()], arguments].concat()), name, &self.folder)
+        self.spawn(name, &[&[program.as_str()], arguments].concat())
+    }
+
+    /// Starts a program as a workload in the pod.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn spawn(&self, name: &str, program: &[&str]) -> Result<Part> {
+        Part::spawn(self.command(false, program), name, &self.folder)
     }
 
     /// Runs a client of `tests/cluster/istio` in the pod, and returns the JSON that it prints.

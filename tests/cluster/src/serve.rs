@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use anyhow::{Context, Result};
@@ -18,10 +19,13 @@ use crate::{
     load::LoadedEnvoy,
     metric::metric,
     part::{Part, eventually},
+    pod::Pod,
     watch::{KINDS, byname_program},
 };
 
 const PORT: u16 = 18_000;
+/// The clients in pods until now: each has a log of its own.
+static PEERS: AtomicUsize = AtomicUsize::new(0);
 /// Where a [`Serve`] serves its metrics.
 const MONITOR: &str = "127.0.0.1:9903";
 
@@ -190,7 +194,7 @@ impl ServedEnvoy {
 pub struct Peer {
     /// The process and its log.
     pub part: Part,
-    _directory: TempDir,
+    _directory: Option<TempDir>,
 }
 
 impl Peer {
@@ -204,7 +208,21 @@ impl Peer {
         let caller = ["--namespace", "shop", "--zone", "eu-a", "--node", "node-1"];
         let arguments = [&["peer", "--server", &server][..], &caller, clusters].concat();
         let part = Part::start("istio", "peer", directory.path(), &arguments)?;
-        Ok(Self { part, _directory: directory })
+        Ok(Self { part, _directory: Some(directory) })
+    }
+
+    /// Starts the client in a pod, where it says that it is of this namespace, and sends these headers `name=value`.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_in(pod: &Pod, server: &str, namespace: &str, headers: &[String], clusters: &[&str]) -> Result<Self> {
+        let headers = headers.iter().flat_map(|header| ["--header", header.as_str()]);
+        let own = ["peer", "--server", server, "--namespace", namespace];
+        let arguments: Vec<&str> = own.into_iter().chain(headers).chain(clusters.iter().copied()).collect();
+        Ok(Self {
+            part: pod.start(&format!("peer-{}", PEERS.fetch_add(1, Ordering::Relaxed)), &arguments)?,
+            _directory: None,
+        })
     }
 
     /// What the client has now: the filter's configuration, and the clusters.

@@ -13,6 +13,7 @@
 )]
 
 mod istio {
+    pub(crate) mod control_plane;
     pub(crate) mod failures;
     pub(crate) mod gateways;
     pub(crate) mod memory;
@@ -35,6 +36,7 @@ use anyhow::Result;
 use byname_cluster::{Cluster, ClusterOptions};
 
 use crate::istio::{
+    control_plane::*,
     failures::*,
     gateways::*,
     memory::*,
@@ -82,6 +84,7 @@ fn byname_works_in_istio() -> Result<()> {
         authorization_policies_see_the_resolved_name,
         a_gateway_passes_every_request_on,
         a_gateway_resolves_names_if_the_object_says_so,
+        a_server_believes_the_sidecar_beside_it_alone,
         clients_speak_http2_grpc_and_websocket,
         a_host_without_a_port_means_the_port_of_the_connection,
         a_forwarded_scheme_does_not_choose_the_port,

@@ -1,6 +1,6 @@
 //! Certificates of a CA of its own, and clients that show them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use tokio::net::TcpStream;
@@ -54,10 +54,29 @@ impl TestCa {
     /// If a name is none.
     #[must_use]
     pub fn issue(&self, dns_names: &[&str], uris: &[&str]) -> TestCertificate {
+        self.sign(Self::params(dns_names, uris))
+    }
+
+    /// Issues a certificate for these URIs that expires then.
+    ///
+    /// # Panics
+    /// If a URI is none.
+    #[must_use]
+    pub fn issue_until(&self, end: SystemTime, uris: &[&str]) -> TestCertificate {
+        let mut params = Self::params(&[], uris);
+        params.not_after = end.into();
+        self.sign(params)
+    }
+
+    fn params(dns_names: &[&str], uris: &[&str]) -> CertificateParams {
         let dns_names: Vec<String> = dns_names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(dns_names).expect("DNS names");
         let uris = uris.iter().map(|uri| SanType::URI((*uri).try_into().expect("ASCII")));
         params.subject_alt_names.extend(uris);
+        params
+    }
+
+    fn sign(&self, params: CertificateParams) -> TestCertificate {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         TestCertificate { certificate: certificate.pem(), key: key.serialize_pem() }

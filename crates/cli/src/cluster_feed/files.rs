@@ -48,6 +48,8 @@ pub(super) struct Files {
     polled: Fingerprint,
     /// The names of each kind in the last accepted cluster.
     accepted: BTreeMap<&'static str, BTreeSet<NamespacedName>>,
+    /// The annotations of Namespaces that say who sees their Services, in the last accepted cluster.
+    exports: BTreeMap<String, String>,
 }
 
 impl Files {
@@ -69,6 +71,7 @@ impl Files {
             read: Vec::new(),
             polled: Vec::new(),
             accepted: BTreeMap::new(),
+            exports: BTreeMap::new(),
         };
         files.watch();
         // The first read needs no change.
@@ -104,7 +107,10 @@ impl Files {
     pub(super) fn read(&mut self) -> Option<Result<ClusterState, InputErrors>> {
         let sources: Vec<Source> = self.paths.iter().cloned().map(Source::Path).collect();
         let before = self.fingerprint();
-        let cluster = read_complete(&sources);
+        let cluster = read_complete(&sources).map(|mut cluster| {
+            cluster.keep_exports(&self.exports);
+            cluster
+        });
         if self.fingerprint() != before {
             self.restless += 1;
             return self.restless.is_multiple_of(RESTLESS).then(|| Err(self.always_changing()));
@@ -128,6 +134,7 @@ impl Files {
     /// Accepts `cluster` with all that it lacks.
     pub(super) fn accept(&mut self, cluster: &ClusterState) {
         self.accepted = names(cluster);
+        self.exports.clone_from(&cluster.namespace_exports);
     }
 
     fn always_changing(&self) -> InputErrors {

@@ -242,12 +242,12 @@ impl Store {
             }
             Kept::Node(node) => put(&mut cluster.nodes, name.name, node, place),
             Kept::Namespace(export) => {
-                cluster.namespaces.insert(name.name.clone(), place.clone());
+                let was_missing = cluster.namespaces.insert(name.name.clone(), place.clone()).is_none();
                 let old = match &export {
                     Some(export) => cluster.namespace_exports.insert(name.name.clone(), export.clone()),
                     None => cluster.namespace_exports.remove(&name.name),
                 };
-                let is_new = old != export;
+                let is_new = old != export || (was_missing && old.is_some());
                 if is_new {
                     touched.namespaces.insert(name.name);
                 }
@@ -280,11 +280,13 @@ impl Store {
             ObjectKind::Node => self.cluster.nodes.remove(&name.name).is_some(),
             ObjectKind::Namespace => {
                 self.cluster.namespaces.remove(&name.name);
-                let had_export = self.cluster.namespace_exports.remove(&name.name).is_some();
-                if had_export {
+                self.cluster.bound_exports();
+                // The annotation stays: what it hides must not become visible while the Namespace is missing.
+                let has_export = self.cluster.namespace_exports.contains_key(&name.name);
+                if has_export {
                     self.touched.namespaces.insert(name.name.clone());
                 }
-                had_export
+                has_export
             }
             ObjectKind::EndpointSlice => {
                 let old = self.cluster.slices.get(name).map(|old| &old.object);

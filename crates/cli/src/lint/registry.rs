@@ -1,8 +1,8 @@
 //! The table of all rules.
 
 use super::{
-    backends, deployed, endpoints, exposure, external_names, ignore_annotations, names, ports, refused, rule::Rule,
-    selectors, topology,
+    backends, deployed, endpoints, exports, exposure, external_names, ignore_annotations, names, ports, refused,
+    rule::Rule, selectors, topology,
 };
 
 /// All rules, in the order of their ids.
@@ -19,6 +19,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         refused::RULES,
         deployed::RULES,
         ignore_annotations::RULES,
+        exports::RULES,
     ]
     .into_iter()
     .flatten()

@@ -3,14 +3,17 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tonic::{Code, Status};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     identity::Identity,
+    proof::{Expiry, Proof},
     tokens::{Tokens, Verdict},
     xfcc,
 };
@@ -48,7 +51,7 @@ pub(super) enum DenialReason {
 }
 
 impl Denial {
-    fn unauthenticated(text: impl Into<String>) -> Self {
+    pub(super) fn unauthenticated(text: impl Into<String>) -> Self {
         Self { reason: DenialReason::Unauthenticated, text: text.into() }
     }
 
@@ -87,17 +90,22 @@ impl Trust {
         peer: IpAddr,
         certificate: Option<&CertificateDer<'_>>,
         headers: &HeaderMap,
-    ) -> Result<Option<Identity>, Denial> {
+    ) -> Result<Option<Proof>, Denial> {
         match self {
             Self::Anyone => Ok(None),
-            Self::Sidecar { trust_domain } => of_sidecar(headers, trust_domain).map(Some),
+            Self::Sidecar { trust_domain } => {
+                // The sidecar does not say until when.
+                of_sidecar(headers, trust_domain).map(|identity| Some(Proof { identity, expiry: None }))
+            }
             Self::Proofs { trust_domain, tokens } => {
                 if let (Some(certificate), Some(trust_domain)) = (certificate, trust_domain) {
                     return of_certificate(certificate, trust_domain).map(Some);
                 }
                 if let (Some(token), Some(tokens)) = (bearer(headers)?, tokens) {
                     return match tokens.verify(peer, token).await {
-                        Verdict::Known(identity) => Ok(Some(identity)),
+                        Verdict::Known(identity, expires) => {
+                            Ok(Some(Proof { identity, expiry: Some(Expiry { at: expires, what: "the token" }) }))
+                        }
                         Verdict::Refused(text) => Err(Denial::unauthenticated(text)),
                         Verdict::Unverified(text) => Err(Denial { reason: DenialReason::Unverified, text }),
                     };
@@ -115,15 +123,29 @@ impl Trust {
     }
 }
 
-fn of_certificate(certificate: &CertificateDer<'_>, trust_domain: &str) -> Result<Identity, Denial> {
+fn of_certificate(certificate: &CertificateDer<'_>, trust_domain: &str) -> Result<Proof, Denial> {
     let problem = |why: &dyn std::fmt::Display| {
         Denial::unauthenticated(format!(
             "the client certificate: {why}; use one whose only URI is spiffe://{trust_domain}/ns/NAMESPACE/sa/SERVICE_ACCOUNT"
         ))
     };
-    // TLS has verified the certificate already.
+    // TLS has verified the certificate when the connection was opened, perhaps long ago.
     let parsed = webpki::EndEntityCert::try_from(certificate).map_err(|error| problem(&error))?;
-    Identity::of_only_uri(parsed.valid_uri_names(), trust_domain).map_err(|why| problem(&why))
+    let identity = Identity::of_only_uri(parsed.valid_uri_names(), trust_domain).map_err(|why| problem(&why))?;
+    let expiry = expiry(certificate).ok_or_else(|| problem(&"its validity cannot be read"))?;
+    match expiry.is_over() {
+        true => Err(Denial::unauthenticated(expiry.text())),
+        false => Ok(Proof { identity, expiry: Some(expiry) }),
+    }
+}
+
+/// When the certificate runs out; `None` if that cannot be read.
+pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Option<Expiry> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    // The last second counts.
+    let end = u64::try_from(parsed.validity().not_after.timestamp()).ok()?.checked_add(1)?;
+    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end))?;
+    Some(Expiry { at, what: "the client certificate" })
 }
 
 fn of_sidecar(headers: &HeaderMap, trust_domain: &str) -> Result<Identity, Denial> {

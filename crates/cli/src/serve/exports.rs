@@ -1,12 +1,8 @@
-//! Which namespaces see a Service: the annotation `byname/export-to`, in the words of Istio's `exportTo`.
+//! Which namespaces see a Service, by its annotation, that of its Namespace, and the default.
 
-use byname_core::is_label;
 use byname_xds::Visibility;
 
-use crate::kubernetes::{ClusterState, EXPORT_TO, NamespacedName};
-
-/// Namespaces that an annotation may name.
-const NAMES: usize = 1_000;
+use crate::kubernetes::{ClusterState, EXPORT_TO, EXPORT_TO_FIX, ExportTo, NamespacedName};
 
 /// What sees Services without an annotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,10 +14,10 @@ pub enum DefaultExport {
     OwnNamespace,
 }
 
-/// Which namespaces see the Service, and what is wrong with the annotation that says so.
+/// Which namespaces see the Service, and what is wrong with the object that says so.
 ///
 /// The annotation of the Service counts, else that of its Namespace, else the default. One that cannot be read hides the Service from all
-/// other namespaces: somebody wanted it narrow.
+/// other namespaces: somebody wanted it narrow. For the same reason the annotation of a Namespace that is missing still counts.
 pub(super) fn visibility(
     cluster: &ClusterState,
     name: &NamespacedName,
@@ -41,57 +37,28 @@ pub(super) fn visibility(
             };
         }
     };
-    match parse(text, &name.namespace) {
-        Ok(visibility) => (visibility, None),
+    let is_missing = of_service.is_none() && !cluster.namespaces.contains_key(&name.namespace);
+    match ExportTo::parse(text, &name.namespace) {
+        Ok(export) => {
+            let visibility = match export {
+                ExportTo::Everyone => Visibility::Everyone,
+                ExportTo::Namespaces(names) => {
+                    Visibility::Namespaces(names.iter().map(|name| name.as_str().into()).collect())
+                }
+            };
+            let problem = is_missing.then(|| {
+                format!(
+                    "{object}: it is missing, and its Services are not; its last annotation {EXPORT_TO} ({text:?}) counts until it is there \
+                     again"
+                )
+            });
+            (visibility, problem)
+        }
         Err(why) => {
             let problem = format!(
-                "{object}, metadata.annotations[{EXPORT_TO:?}]: {why}; use \".\", \"*\" or names of namespaces, separated by commas; until \
-                 then no other namespace sees it"
+                "{object}, metadata.annotations[{EXPORT_TO:?}]: {why}; {EXPORT_TO_FIX}; until then no other namespace sees it"
             );
             (own(), Some(problem))
         }
-    }
-}
-
-fn parse(text: &str, own: &str) -> Result<Visibility, String> {
-    let mut visibility = Visibility::Namespaces([].into());
-    for (index, word) in text.split(',').map(str::trim).enumerate() {
-        if index == NAMES {
-            return Err(format!("has more than {NAMES} names"));
-        }
-        let name = match word {
-            "*" => {
-                visibility = Visibility::Everyone;
-                continue;
-            }
-            "." => own,
-            name if is_label(name) => name,
-            "" => return Err("has an empty name".to_owned()),
-            other => return Err(format!("{other:?} is not the name of a namespace")),
-        };
-        if let Visibility::Namespaces(namespaces) = &mut visibility {
-            namespaces.insert(name.into());
-        }
-    }
-    Ok(visibility)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_the_words_of_istio() {
-        let names = |names: &[&str]| Ok(Visibility::Namespaces(names.iter().map(|name| (*name).into()).collect()));
-        assert_eq!(parse("*", "shop"), Ok(Visibility::Everyone));
-        assert_eq!(parse("prod, *", "shop"), Ok(Visibility::Everyone));
-        assert_eq!(parse("*,prod", "shop"), Ok(Visibility::Everyone));
-        assert_eq!(parse(".", "shop"), names(&["shop"]));
-        assert_eq!(parse(" . , prod ", "shop"), names(&["shop", "prod"]));
-        assert_eq!(parse("prod", "shop"), names(&["prod"]), "as in Istio, not the own namespace too");
-        for text in ["", ",", "*,", "Prod", "a/b", "~", "prod test", "./*", "**", "-"] {
-            assert!(parse(text, "shop").is_err(), "{text}");
-        }
-        assert!(parse(&vec!["a"; NAMES + 1].join(","), "shop").is_err());
     }
 }

@@ -28,6 +28,7 @@ pub(super) struct Metrics {
     pub(super) streams: Gauge,
     pub(super) streams_opened: Counter,
     pub(super) streams_closed: ByLabel<Counter>,
+    pub(super) connections_closed: ByLabel<Counter>,
     pub(super) callers_refused: ByLabel<Counter>,
     pub(super) names: Gauge,
     pub(super) subscriptions: ByLabel<Gauge>,
@@ -65,6 +66,7 @@ impl Metrics {
             streams: Gauge::default(),
             streams_opened: Counter::default(),
             streams_closed: Family::default(),
+            connections_closed: Family::default(),
             callers_refused: Family::default(),
             names: Gauge::default(),
             subscriptions: Family::default(),
@@ -90,6 +92,11 @@ impl Metrics {
         all.register("streams", "Open streams", metrics.streams.clone());
         all.register("streams_opened", "Streams that clients opened", metrics.streams_opened.clone());
         all.register("streams_closed", "Streams that the server closed, by reason", metrics.streams_closed.clone());
+        all.register(
+            "connections_closed",
+            "Connections without a stream that the server closed, by reason",
+            metrics.connections_closed.clone(),
+        );
         all.register(
             "callers_refused",
             "Clients refused because of who they are, or are not, by reason",

@@ -4,10 +4,10 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -24,13 +24,15 @@ use tokio_rustls::{TlsAcceptor, rustls::pki_types::CertificateDer};
 use tonic::{Code, Status, body::Body};
 
 use super::{
-    authentication::{Denial, DenialReason, Trust},
+    authentication::{self, Denial, DenialReason, Trust},
     class::StreamCaller,
     discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse},
+    doorman::Doorman,
     grpc,
-    identity::Identity,
     metrics::Metrics,
+    proof::{self, Expiry, Proof},
     tls::Tls,
+    waiting_room::{self, OpenOn, Place, WaitingRoom},
 };
 use crate::daemon::log;
 
@@ -87,32 +89,7 @@ pub(super) struct Listener {
     leaving: watch::Sender<()>,
     last_stream: Arc<AtomicU64>,
     doorman: Arc<Doorman>,
-}
-
-/// Counts callers that are refused, and logs a line a second of them at most: anybody may be refused, and as often as they like.
-struct Doorman {
-    metrics: Arc<Metrics>,
-    /// The last second in which a line was logged, and how many callers were refused without one since.
-    told: Mutex<Option<(Instant, u64)>>,
-}
-
-impl Doorman {
-    fn deny(&self, peer: SocketAddr, reason: DenialReason, text: &str) {
-        self.metrics.callers_refused.get_or_create(&[("reason", reason.word())]).inc();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *told {
-            Some((at, untold)) if at.elapsed() < Duration::from_secs(1) => *untold += 1,
-            _ => {
-                let untold = told.replace((Instant::now(), 0)).map_or(0, |(_, untold)| untold);
-                let more = if untold > 0 {
-                    format!(" ({untold} more were refused since the last such line)")
-                } else {
-                    String::new()
-                };
-                log::warn(&format!("refused {peer}: {text}{more}"));
-            }
-        }
-    }
+    waiting_room: WaitingRoom,
 }
 
 impl Listener {
@@ -120,8 +97,8 @@ impl Listener {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         let (sender, events) = mpsc::channel(WAITING);
         let (leaving, _) = watch::channel(());
-        let doorman = Arc::new(Doorman { metrics, told: Mutex::default() });
-        Self { events, sender, leaving, last_stream: Arc::default(), doorman }
+        let (doorman, waiting_room) = (Arc::new(Doorman::new(metrics)), WaitingRoom::new());
+        Self { events, sender, leaving, last_stream: Arc::default(), doorman, waiting_room }
     }
 
     /// Listens on `address` for whom it trusts, over TLS if there is any. Returns the bound address.
@@ -140,6 +117,7 @@ impl Listener {
         let address = listener.local_addr().unwrap_or(address);
         let (sender, last_stream) = (self.sender.clone(), Arc::clone(&self.last_stream));
         let (doorman, left) = (Arc::clone(&self.doorman), self.leaving.subscribe());
+        let waiting_room = self.waiting_room.clone();
         tokio::spawn(async move {
             loop {
                 let Ok((connection, peer)) = listener.accept().await else {
@@ -151,6 +129,13 @@ impl Listener {
                     doorman.deny(peer, DenialReason::Unauthenticated, text);
                     continue;
                 }
+                let place = match waiting_room.enter() {
+                    Ok(place) => place,
+                    Err(turned) => {
+                        doorman.close(peer, turned.word(), &turned.text());
+                        continue;
+                    }
+                };
                 drop(connection.set_nodelay(true));
                 let streams = Streams {
                     peer,
@@ -159,11 +144,24 @@ impl Listener {
                     doorman: Arc::clone(&doorman),
                     events: sender.clone(),
                     last_stream: Arc::clone(&last_stream),
+                    open: Arc::new(watch::Sender::new(0)),
                 };
-                let left = left.clone();
+                let mut left = left.clone();
                 match &tls {
-                    Some(tls) => drop(tokio::spawn(serve_tls(tls.acceptor(), connection, streams, left))),
-                    None => drop(tokio::spawn(serve_connection(connection, streams, left))),
+                    Some(tls) => {
+                        let (acceptor, mut replaced) = tls.acceptor();
+                        let retired = async move {
+                            tokio::select! {
+                                _ = left.changed() => {}
+                                _ = replaced.changed() => {}
+                            }
+                        };
+                        drop(tokio::spawn(serve_tls(acceptor, connection, streams, place, retired)));
+                    }
+                    None => {
+                        let retired = async move { drop(left.changed().await) };
+                        drop(tokio::spawn(serve_connection(connection, streams, place, retired)));
+                    }
                 }
             }
         });
@@ -176,13 +174,19 @@ impl Listener {
     }
 }
 
-async fn serve_tls(acceptor: TlsAcceptor, connection: TcpStream, mut streams: Streams, left: watch::Receiver<()>) {
+async fn serve_tls(
+    acceptor: TlsAcceptor,
+    connection: TcpStream,
+    mut streams: Streams,
+    place: Place,
+    retired: impl Future<Output = ()>,
+) {
     match timeout(HANDSHAKE, acceptor.accept(connection)).await {
         Ok(Ok(connection)) => {
             let (_, state) = connection.get_ref();
             streams.certificate =
                 state.peer_certificates().and_then(|chain| chain.first()).map(|one| one.clone().into_owned());
-            serve_connection(connection, streams, left).await;
+            serve_connection(connection, streams, place, retired).await;
         }
         Ok(Err(error)) => streams.doorman.deny(streams.peer, DenialReason::Unauthenticated, &format!("TLS: {error}")),
         // A client that is slow, or a probe that opens a connection and says nothing.
@@ -190,11 +194,16 @@ async fn serve_tls(acceptor: TlsAcceptor, connection: TcpStream, mut streams: St
     }
 }
 
+/// Serves a connection. New streams are for a new connection once this one is `retired`, or its certificate has expired: an Envoy shows a
+/// renewed one on a new connection only.
 async fn serve_connection<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     connection: C,
     streams: Streams,
-    mut left: watch::Receiver<()>,
+    place: Place,
+    retired: impl Future<Output = ()>,
 ) {
+    let (peer, doorman, mut open) = (streams.peer, Arc::clone(&streams.doorman), streams.open.subscribe());
+    let expiry = streams.certificate.as_ref().and_then(authentication::expiry);
     let answer = service_fn(move |request| {
         let streams = streams.clone();
         async move { Ok::<_, Infallible>(streams.answer(request).await) }
@@ -203,11 +212,22 @@ async fn serve_connection<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     server.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE_ANSWER);
     let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(connection), answer));
     // A connection that a client closes early is no error.
-    tokio::select! {
+    let turned = tokio::select! {
         _ = connection.as_mut() => return,
-        _ = left.changed() => connection.as_mut().graceful_shutdown(),
+        () = retired => None,
+        () = proof::over(expiry) => None,
+        turned = place.turned(&mut open) => Some(turned),
+    };
+    connection.as_mut().graceful_shutdown();
+    match turned {
+        // Streams that are open go on.
+        None => drop(connection.await),
+        Some(turned) => {
+            doorman.close(peer, turned.word(), &turned.text());
+            // Requests under way are answered. A client that says nothing is not waited for.
+            drop(timeout(waiting_room::LONGEST, connection).await);
+        }
     }
-    drop(connection.await);
 }
 
 /// The streams of one connection.
@@ -220,6 +240,8 @@ struct Streams {
     doorman: Arc<Doorman>,
     events: mpsc::Sender<StreamEvent>,
     last_stream: Arc<AtomicU64>,
+    /// How many streams are open on the connection.
+    open: Arc<watch::Sender<usize>>,
 }
 
 impl Streams {
@@ -230,7 +252,7 @@ impl Streams {
         }
         let verified = self.trust.verify(self.peer.ip(), self.certificate.as_ref(), request.headers()).await;
         match verified {
-            Ok(identity) => grpc::respond(self.open(identity, Requests::new(request.into_body()))),
+            Ok(proof) => grpc::respond(self.open(proof, Requests::new(request.into_body()))),
             Err(denial) => self.refuse(&denial).into_http(),
         }
     }
@@ -241,14 +263,14 @@ impl Streams {
     }
 
     /// Opens a stream: its events go to the control plane, and what comes back goes to the client.
-    fn open(self, identity: Option<Identity>, requests: Requests) -> Responses {
+    fn open(self, proof: Option<Proof>, requests: Requests) -> Responses {
         let stream = StreamId(self.last_stream.fetch_add(1, Ordering::Relaxed));
         let (sender, responses) = mpsc::channel(OUTGOING);
-        tokio::spawn(self.forward(stream, identity, requests, sender));
+        tokio::spawn(self.forward(stream, proof, requests, sender));
         responses
     }
 
-    async fn forward(self, stream: StreamId, identity: Option<Identity>, mut requests: Requests, sender: Sender) {
+    async fn forward(self, stream: StreamId, proof: Option<Proof>, mut requests: Requests, sender: Sender) {
         let first = match timeout(FIRST_MESSAGE, requests.message()).await {
             Ok(Ok(Some(first))) => first,
             Ok(Ok(None) | Err(_)) => return,
@@ -258,11 +280,14 @@ impl Streams {
                 return drop(sender.send(Err(late)).await);
             }
         };
+        let (identity, expiry) = proof.map_or((None, None), |proof| (Some(proof.identity), proof.expiry));
         let caller = match StreamCaller::of(first.node.clone().unwrap_or_default(), identity) {
             Ok(caller) => caller,
             Err(denial) => return drop(sender.send(Err(self.refuse(&denial))).await),
         };
         let (responses, node) = (sender.clone(), caller.id.clone());
+        let _open = OpenOn::new(&self.open);
+        let mut expired = std::pin::pin!(proof::over(expiry));
         let mut next = Some(first);
         self.tell(stream, StreamEventKind::Opened { caller, peer: self.peer, sender }).await;
         while let Some(request) = next {
@@ -270,6 +295,11 @@ impl Streams {
             let received = tokio::select! {
                 received = requests.message() => received,
                 () = responses.closed() => Ok(None),
+                () = expired.as_mut() => {
+                    self.doorman.metrics.streams_closed.get_or_create(&[("reason", "proof_expired")]).inc();
+                    let text = expiry.map(Expiry::text).unwrap_or_default();
+                    Err(Denial::unauthenticated(text).status())
+                }
             };
             next = received.unwrap_or_else(|status| {
                 // Too large, or no message at all. The end of a connection is an error too, and nobody's fault.

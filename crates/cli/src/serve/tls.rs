@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use sha2::{Digest, Sha256};
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -40,6 +40,7 @@ pub struct TlsFiles {
 pub(super) struct Tls {
     files: TlsFiles,
     current: RwLock<(TlsAcceptor, [u8; 32])>,
+    replaced: watch::Sender<()>,
 }
 
 impl Tls {
@@ -50,12 +51,13 @@ impl Tls {
     pub(super) fn read(files: TlsFiles) -> anyhow::Result<Self> {
         let contents = Contents::read(&files)?;
         let current = RwLock::new((contents.acceptor(&files)?, contents.hash()));
-        Ok(Self { files, current })
+        Ok(Self { files, current, replaced: watch::Sender::new(()) })
     }
 
-    /// What new connections are accepted with.
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    /// What new connections are accepted with, and what tells when that is replaced.
+    pub(super) fn acceptor(&self) -> (TlsAcceptor, watch::Receiver<()>) {
+        let replaced = self.replaced.subscribe();
+        (self.current.read().unwrap_or_else(PoisonError::into_inner).0.clone(), replaced)
     }
 
     /// Looks at the files now and then. Files that cannot be used leave what was read before.
@@ -90,6 +92,7 @@ impl Tls {
         }
         let acceptor = contents.acceptor(&self.files)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = (acceptor, hash);
+        self.replaced.send_replace(());
         Ok(true)
     }
 }

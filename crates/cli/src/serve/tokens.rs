@@ -35,7 +35,8 @@ const ADDRESSES: usize = 10_000;
 /// What is known of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Known(Identity),
+    /// Whose it is, and when it expires.
+    Known(Identity, SystemTime),
     Refused(String),
     /// The API does not answer now.
     Unverified(String),
@@ -105,7 +106,7 @@ impl Tokens {
         }
         let key: [u8; 32] = Sha256::digest(token).into();
         let stale = match self.memory().recall(&key) {
-            Some(Recalled::Fresh(identity)) => return Verdict::Known(identity),
+            Some(Recalled::Fresh(identity)) => return Verdict::Known(identity, expires),
             Some(Recalled::Stale(identity)) => Some(identity),
             Some(Recalled::Refused(why)) => return Verdict::Refused(why),
             None => None,
@@ -129,7 +130,7 @@ impl Tokens {
                 Some(identity) => {
                     self.memory()
                         .know(key, KnownToken { identity: identity.clone(), verified: Instant::now(), expires });
-                    return Verdict::Known(identity);
+                    return Verdict::Known(identity, expires);
                 }
                 None => format!("the token: it is of {}, and not of a service account", username.escape_debug()),
             },
@@ -140,7 +141,7 @@ impl Tokens {
             Reviewed::Unanswered(why) => {
                 return stale.map_or_else(
                     || Verdict::Unverified(format!("the token cannot be verified now: {why}; retry later")),
-                    Verdict::Known,
+                    |identity| Verdict::Known(identity, expires),
                 );
             }
         };

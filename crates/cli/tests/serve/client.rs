@@ -61,6 +61,8 @@ pub(crate) struct Dial {
 
 /// One stream.
 pub(crate) struct XdsClient {
+    connection: http2::SendRequest<Body>,
+    hello: DeltaRequest,
     requests: mpsc::UnboundedSender<DeltaRequest>,
     responses: Streaming<DeltaResponse>,
 }
@@ -97,9 +99,19 @@ impl XdsClient {
             }
             None => handshake::<TokioIo<TcpStream>>(TokioIo::new(connection)).await,
         };
-        let sender = sender.map_err(|error| failed(&error))?;
+        let connection = sender.map_err(|error| failed(&error))?;
+        Self::open_on(connection, hello, dial).await
+    }
+
+    /// Opens another stream on the same connection.
+    pub(crate) async fn open_another(&self) -> Result<Self, Status> {
+        Self::open_on(self.connection.clone(), self.hello.clone(), &Dial::default()).await
+    }
+
+    async fn open_on(connection: http2::SendRequest<Body>, hello: DeltaRequest, dial: &Dial) -> Result<Self, Status> {
         let (requests, waiting) = mpsc::unbounded_channel();
-        let mut client = AggregatedDiscoveryServiceClient::with_origin(Http2(sender), "http://serve".parse().unwrap());
+        let mut client =
+            AggregatedDiscoveryServiceClient::with_origin(Http2(connection.clone()), "http://serve".parse().unwrap());
         let mut headers = hyper::HeaderMap::new();
         for (name, value) in &dial.headers {
             headers.append(*name, hyper::header::HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -108,9 +120,9 @@ impl XdsClient {
         let request =
             tonic::Request::from_parts(MetadataMap::from_headers(headers), tonic::Extensions::default(), stream);
         // A server that answers with headers only after the first request must get one.
-        requests.send(hello).unwrap();
+        requests.send(hello.clone()).unwrap();
         let answer = timeout(PATIENCE, client.delta_aggregated_resources(request)).await.expect("an answer in time")?;
-        Ok(Self { requests, responses: answer.into_inner() })
+        Ok(Self { connection, hello, requests, responses: answer.into_inner() })
     }
 
     pub(crate) fn send(&self, request: DeltaRequest) {

@@ -1,6 +1,11 @@
 //! An Envoy that proves who it is, with a bootstrap of `byname compile --server`, and files that change under it.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 use byname_test_support::{
     Envoy, TestUpstream,
@@ -71,6 +76,29 @@ async fn an_envoy_with_a_certificate_is_served_and_takes_new_ones() {
     program.restart().await;
     eventually("a new name is reached", async || ask(&sidecar, "late").await.said("upstream") == "two").await;
     assert_eq!(ask(&sidecar, "web").await.said("upstream"), "one");
+}
+
+/// Envoy keeps a connection for as long as it lasts. The server ends it with the certificate, so that Envoy shows the new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoy_shows_its_new_certificate_when_the_old_one_expires() {
+    let (_one, _two, objects) = shop().await;
+    let ca = TestCa::new();
+    let server = Secret::new(&ca.issue(&["localhost"], &[]), &ca.pem());
+    let short = ca.issue_until(SystemTime::now() + Duration::from_secs(8), &[&spiffe("shop")]);
+    let client = Secret::new(&short, &ca.pem());
+    let arguments = server.arguments(&["--identity", "certificate", "--client-ca-file", "CA"]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let program = ServeProcess::start_with_arguments(&objects, &arguments).await;
+    let file = |name: &str| client.path().join(name).display().to_string();
+    let shown = ["--client-cert-file", &file("tls.crt"), "--client-key-file", &file("tls.key")];
+    let sidecar = envoy(client.path(), &program, "shop", &shown).await;
+    eventually("a name is reached", async || ask(&sidecar, "web").await.said("upstream") == "one").await;
+    client.replace(&ca.issue(&[], &[&spiffe("shop")]), &ca.pem(), 2);
+    let expired = "streams_closed_total{reason=\"proof_expired\"}";
+    eventually("the stream is closed", async || program.metric(expired).await == 1.0).await;
+    assert_eq!(ask(&sidecar, "web").await.said("upstream"), "one");
+    eventually("a new name is reached", async || ask(&sidecar, "late").await.said("upstream") == "two").await;
+    assert_eq!((program.metric("streams").await, program.metric(expired).await), (1.0, 1.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,12 @@
 //! What happens to servers, to the network and to the API, while an Envoy is under load with names that it knows: no request
 //! fails, no connection ends, and a change arrives as soon as it can.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    env, fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use byname_test_support::{Envoy, TestUpstream, kubernetes::KubernetesApi, repository};
 use futures_util::future::join_all;
@@ -241,6 +246,9 @@ async fn servers_are_upgraded_one_by_one() {
     world.end().await;
 }
 
+/// Seconds for which a server is cut from the API, unless `BYNAME_CUT_SECONDS` says more: it is stale after 30.
+const CUT_SECONDS: usize = 34;
+
 /// A server whose watches have failed for 30 s may know less than the one before it: it refuses an Envoy that brings versions.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_server_takes_nobody_back_in_time() {
@@ -251,17 +259,20 @@ async fn a_stale_server_takes_nobody_back_in_time() {
         vec![([127, 0, 0, 1], port).into(), real.address(), real.address()]
     })
     .await;
+    let seconds: usize = env::var("BYNAME_CUT_SECONDS").map_or(CUT_SECONDS, |text| text.parse().unwrap());
+    assert!(seconds >= CUT_SECONDS, "BYNAME_CUT_SECONDS={seconds}: a server is not stale before {CUT_SECONDS} s");
     api.set(Condition::Down);
     let fresh = [world.servers[1].port, world.servers[2].port];
     world.network.lead_to(&fresh);
     world.network.end_connections();
     // Names that nobody uses change all the time, so that a whole table would differ too.
-    for number in 0..34 {
+    for number in 0..seconds {
         world.api.put(service(&format!("shop/churn-{number}")));
         world.change(number % 2);
         sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(world.servers[0].metric("stale").await, 1.0);
+    world.change(1);
     world.eventually_answers(1).await;
     sleep(Duration::from_millis(200)).await;
     drop(world.load.take_answers("payments"));
@@ -271,11 +282,18 @@ async fn a_stale_server_takes_nobody_back_in_time() {
         world.network.end_connections();
         sleep(Duration::from_secs(2)).await;
     }
-    assert!(world.servers[0].metric(refused).await > 0.0, "{}", world.servers[0].log());
+    let refusals = world.servers[0].metric(refused).await;
+    assert!(refusals > 0.0, "{}", world.servers[0].log());
     assert_eq!(world.load.take_answers("payments"), ["two"], "nobody was taken back in time");
     // It serves again as soon as it knows what the others know.
+    let services = world.servers[1].metric("services").await;
+    assert!(world.servers[0].metric("services").await < services);
     api.set(Condition::Good);
+    let restored = Instant::now();
     eventually("it is current", async || world.servers[0].metric("stale").await == 0.0).await;
+    let current_after = restored.elapsed().as_secs_f64();
+    assert_eq!(world.servers[0].metric("services").await, services);
+    println!("cut for {seconds} s: {refusals} streams refused, current again after {current_after:.1} s");
     world.network.lead_to(&[world.servers[0].port]);
     world.network.end_connections();
     eventually("it has the stream", async || world.servers[0].metric("streams").await == 1.0).await;

@@ -4,6 +4,7 @@
 
 use std::{
     pin::Pin,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use byname_test_support::tls::TestCa;
 use envoy_types::pb::{
     envoy::{
         config::{core::v3::Node, endpoint::v3::ClusterLoadAssignment},
@@ -25,7 +27,7 @@ use envoy_types::pb::{
 use futures_util::{Stream, StreamExt, future::join_all, stream::unfold};
 use prost::Message;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
     time::{sleep, timeout},
@@ -33,8 +35,10 @@ use tokio::{
 use tonic::{Code, Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
 use crate::{
+    client::{Dial, XdsClient, node},
     failures::World,
-    program::{ask, eventually},
+    identities::{self, Secret, spiffe},
+    program::{ask, eventually, service},
 };
 
 const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
@@ -224,6 +228,62 @@ async fn a_crowd_is_let_in_slowly() {
         }
     }
     assert_others_are_served(&world, "after-the-crowd", before).await;
+    world.end().await;
+}
+
+/// How long the server keeps a connection.
+async fn kept(mut connection: impl AsyncRead + Unpin) -> Duration {
+    let begun = Instant::now();
+    let read = async { while matches!(connection.read(&mut [0; 1024]).await, Ok(1..)) {} };
+    timeout(Duration::from_secs(60), read).await.expect("the connection is closed");
+    begun.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_ask_for_nothing_are_closed() {
+    let ca = TestCa::new();
+    let secret = Secret::new(&ca.issue(&["localhost"], &[]), &ca.pem());
+    let arguments = secret.arguments(&["--identity", "certificate", "--client-ca-file", "CA"]);
+    let program = identities::start(&arguments).await;
+    let certificate = ca.issue(&[], &[&spiffe("shop")]);
+    let tls = ca.client(Some(&certificate));
+    let dial = Dial { tls: Some(tls.clone()), ..Dial::default() };
+    let mut client = XdsClient::open_with(program.port, node("envoy-0", &[]), &dial).await.unwrap();
+    client.take().await.unwrap();
+    let connect = async || TcpStream::connect(("127.0.0.1", program.port)).await.unwrap();
+    // TLS, and TLS with the start of HTTP/2: the client's preface and its settings.
+    let silent = tls.connect(connect().await).await.unwrap();
+    let mut greets = tls.connect(connect().await).await.unwrap();
+    greets.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    for kept in join_all([kept(silent), kept(greets)]).await {
+        // A client that does not answer the farewell is waited for as long again.
+        assert!((9..25).contains(&kept.as_secs()), "kept for {kept:?}");
+    }
+    assert!(program.metric("connections_closed_total{reason=\"no_stream\"}").await >= 2.0);
+    program.wait_for_log("no stream is open on it since 10 s").await;
+    program.write(&[service("shop/web"), service("shop/more")]);
+    assert_eq!(client.take().await.unwrap().resources.len(), 1, "a connection with a stream stays");
+    assert!(client.open_another().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_asks_for_nothing_is_bounded() {
+    let id = std::process::id().to_string();
+    let limit = Command::new("prlimit").args(["--pid", &id, "--nofile=8192:"]).status().expect("util-linux");
+    assert!(limit.success(), "the test opens 2,100 connections");
+    let world = World::start(1).await;
+    let before = world.servers[0].resident_bytes();
+    let mut crowd = Vec::new();
+    for _ in 0..2_100 {
+        crowd.push(TcpStream::connect(("127.0.0.1", world.servers[0].port)).await.unwrap());
+    }
+    let turned = "connections_closed_total{reason=\"too_many_without_stream\"}";
+    eventually("a part is turned away", async || world.servers[0].metric(turned).await >= 90.0).await;
+    assert!(world.servers[0].metric(turned).await <= 110.0);
+    // Places are free again after ten seconds, whatever the crowd does.
+    eventually("a client is let in", async || Client::open(world.servers[0].port, "late").await.is_ok()).await;
+    drop(crowd);
+    assert_others_are_served(&world, "after-the-silent", before).await;
     world.end().await;
 }
 

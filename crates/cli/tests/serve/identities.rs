@@ -1,6 +1,11 @@
 //! Who may open a stream: certificates, tokens and the header of a sidecar, and how each could be forged.
 
-use std::{fs, path::Path, process::Command, time::SystemTime};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use byname_test_support::{
@@ -141,9 +146,41 @@ async fn certificates_are_read_again_when_they_change() {
     eventually("the new ones count", async || first(program.port, of("shop"), &new).await.is_ok()).await;
     assert!(first(program.port, of("shop"), &old).await.is_err());
     program.wait_for_log("the certificate files changed").await;
-    // A stream that is open stays.
+    // A stream that is open stays. No other is opened by a certificate that counts no longer.
+    assert!(open.open_another().await.is_err());
     program.write(&[service("shop/web"), service("shop/more")]);
     assert!(text(&open.take().await.unwrap().resources[0]).contains("shop/more"));
+}
+
+/// Opens a stream by a proof that runs out at `end`, and waits for the end of the stream. Returns the client and the server's reason.
+async fn outlive(port: u16, dial: &Dial, end: SystemTime) -> (XdsClient, String) {
+    let mut client = XdsClient::open_with(port, of("shop"), dial).await.unwrap();
+    client.take().await.unwrap();
+    let status = client.next().await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+    let late = SystemTime::now().duration_since(end).expect("not before its time");
+    assert!(late < Duration::from_secs(5), "{late:?} late");
+    (client, status.message().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_certificate_that_opened_it() {
+    let ca = TestCa::new();
+    let secret = Secret::new(&ca.issue(&["localhost"], &[]), &ca.pem());
+    let program = start(&secret.arguments(&["--identity", "certificate", "--client-ca-file", "CA"])).await;
+    let dial = |certificate: &TestCertificate| Dial { tls: Some(ca.client(Some(certificate))), ..Dial::default() };
+    let lasting = dial(&ca.issue(&[], &[&spiffe("shop")]));
+    let mut other = XdsClient::open_with(program.port, of("shop"), &lasting).await.unwrap();
+    other.take().await.unwrap();
+    // A certificate ends with a second.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(now + 4);
+    let (client, why) = outlive(program.port, &dial(&ca.issue_until(end, &[&spiffe("shop")])), end).await;
+    assert_eq!(why, "the client certificate has expired; connect again with the new one");
+    assert!(client.open_another().await.is_err(), "the connection has the same certificate");
+    assert_eq!(program.metric("streams_closed_total{reason=\"proof_expired\"}").await, 1.0);
+    program.write(&[service("shop/web"), service("shop/more")]);
+    assert!(text(&other.take().await.unwrap().resources[0]).contains("shop/more"), "others are not concerned");
 }
 
 /// A token as the API issues it, but for its signature.
@@ -180,6 +217,13 @@ async fn a_token_says_of_which_namespace_a_client_is() {
     }
     assert_eq!(reviews(), 1, "the API is asked once");
     assert_eq!(first(program.port, of("prod"), &bearer(&real)).await.unwrap_err().0, Code::PermissionDenied);
+    // A stream ends with its token.
+    let end = SystemTime::now() + Duration::from_secs(3);
+    let short = token("shop", "byname", 3, "short");
+    api.put_token(&short, &user("shop"), "byname");
+    let (_, why) = outlive(program.port, &bearer(&short), end - Duration::from_secs(1)).await;
+    assert_eq!(why, "the token has expired; connect again with the new one");
+    let reviews_before = reviews();
     // What the API need not be asked about.
     for (dial, wanted) in [
         (
@@ -196,7 +240,7 @@ async fn a_token_says_of_which_namespace_a_client_is() {
         assert_eq!(code, Code::Unauthenticated, "{why}");
         assert!(why.contains(wanted), "{why}");
     }
-    assert_eq!(reviews(), 1);
+    assert_eq!(reviews(), reviews_before);
     // The API's word counts, not the token's.
     let stolen = token("prod", "byname", 3_600, "of another");
     api.put_token(&stolen, &user("shop"), "byname");

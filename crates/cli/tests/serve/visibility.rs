@@ -14,7 +14,7 @@ use crate::{
         ADDRESS, CLUSTER, DeltaResponse, ENDPOINTS, FILTER, NAMESPACES, SERVICE, SERVICE_ENDPOINTS, XdsClient, node,
         text,
     },
-    program::{ServeProcess, service_with},
+    program::{ServeProcess, eventually, service_with},
 };
 
 const NAMESPACES_OF_SERVICES: [&str; 3] = ["a", "b", "c"];
@@ -351,4 +351,64 @@ async fn a_service_is_there_as_long_as_its_annotation_says_so() {
     program.spawn();
     program.wait_for_log("grant \"list\" and \"watch\" on namespaces in a ClusterRole").await;
     assert_eq!(program.get("/readyz").await.status, 503);
+}
+
+/// The filter that the client is sent next, once it has the Service that `mark` adds.
+async fn filter_with(client: &mut XdsClient, mark: &str) -> String {
+    loop {
+        let message = client.take().await.unwrap();
+        let filter = message.resources.iter().map(text).find(|text| text.contains(mark));
+        if let Some(filter) = filter {
+            return filter;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_namespace_shows_nothing_that_it_hid() {
+    let api = KubernetesApi::start().await.unwrap();
+    let hidden = namespace("a", Some("."));
+    let all = [with_endpoint("a/s1x", 1), with_endpoint("b/s2x", 2)].concat();
+    all.into_iter().chain([hidden.clone(), namespace("b", None)]).for_each(|object| api.put(object));
+    let directory = tempfile::tempdir().unwrap();
+    let kubeconfig = ["--kubeconfig".to_owned(), api.kubeconfig(directory.path()).display().to_string()];
+    let mut program = ServeProcess::new(directory, kubeconfig.to_vec());
+    program.restart().await;
+    let mut client = XdsClient::open(program.port, node("envoy-0", &[("NAMESPACE", "b")])).await;
+    assert!(!filter_with(&mut client, "b/s2x").await.contains("s1x"));
+    let objects = "objects{kind=\"Namespace\"}";
+    let warning = "warning: Namespace a: it is missing, and its Services are not; its last annotation byname/export-to (\".\") counts";
+    // It is missing from a list, and then deleted.
+    api.delete_unseen(&hidden);
+    api.fail("namespaces", &[410]);
+    api.cut();
+    eventually("it is missing", async || program.metric(objects).await == 1.0).await;
+    program.wait_for_log(warning).await;
+    api.put(with_endpoint("b/s3x", 3)[0].clone());
+    assert!(!filter_with(&mut client, "s3x").await.contains("s1x"));
+    api.put(hidden.clone());
+    eventually("it is back", async || program.metric(objects).await == 2.0).await;
+    api.delete(&hidden);
+    eventually("it is deleted", async || program.metric(objects).await == 1.0).await;
+    api.put(with_endpoint("b/s4x", 4)[0].clone());
+    assert!(!filter_with(&mut client, "s4x").await.contains("s1x"));
+    assert_eq!(program.log().matches(warning).count(), 2, "{}", program.log());
+    // Back without the annotation, it hides nothing.
+    api.put(namespace("a", None));
+    filter_with(&mut client, "s1x").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_file_of_a_namespace_shows_nothing_that_it_hid() {
+    let services = [with_endpoint("a/s1x", 1), with_endpoint("b/s2x", 2)].concat();
+    let with = |more: &[Value]| [&services[..], more].concat();
+    let program = ServeProcess::start(&with(&[namespace("a", Some("."))])).await;
+    let mut client = XdsClient::open(program.port, node("envoy-0", &[("NAMESPACE", "b")])).await;
+    assert!(!filter_with(&mut client, "b/s2x").await.contains("s1x"));
+    for mark in ["s3x", "s4x"] {
+        program.write(&with(&with_endpoint(&format!("b/{mark}"), 3)));
+        assert!(!filter_with(&mut client, mark).await.contains("s1x"), "{mark}");
+    }
+    program.write(&with(&[namespace("a", Some("*"))]));
+    filter_with(&mut client, "s1x").await;
 }
