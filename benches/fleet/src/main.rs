@@ -51,13 +51,13 @@ const WHOLE: FleetPlan = FleetPlan {
         cluster: ClusterSize { services: 2_000, endpoints: 10 },
         clients: 100,
         watches: 10,
-        time: Duration::from_secs(20),
+        time: Duration::from_secs(10),
     }),
 };
 const QUICK: FleetPlan = FleetPlan {
     cluster: ClusterSize { services: 1_000, endpoints: 10 },
     sidecars: 500,
-    churns: &[(10, Duration::from_secs(15)), (100, Duration::from_secs(15))],
+    churns: &[(10, Duration::from_secs(10)), (100, Duration::from_secs(10))],
     popular_changes: 10,
     names: &[(1_000, 500)],
     servers_of_herd: 0,
@@ -67,7 +67,7 @@ const QUICK: FleetPlan = FleetPlan {
         cluster: ClusterSize { services: 300, endpoints: 10 },
         clients: 20,
         watches: 2,
-        time: Duration::from_secs(10),
+        time: Duration::from_secs(6),
     }),
 };
 
