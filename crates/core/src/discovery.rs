@@ -43,7 +43,7 @@ pub enum StreamAction {
     Send(Vec<u8>),
     /// End the stream, which is of no more use. It counts as closed already.
     Reset,
-    /// Decide this request: what it waits for is answered, or its time is over.
+    /// Decide this request: some of what it waits for is answered, or its time is over. It waits no more unless it asks again.
     Resume(u32),
 }
 
@@ -77,6 +77,8 @@ struct Waiting {
     request: u32,
     until: u64,
     keys: Vec<Key>,
+    /// Whether it is about to be decided. If it asks again, it waits on.
+    is_resumed: bool,
 }
 
 impl Discovery {
@@ -131,7 +133,7 @@ impl Discovery {
     /// The number of requests that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.iter().filter(|waiting| !waiting.is_resumed).count()
     }
 
     /// Asks for the keys that a request needs. Returns whether the request may wait for them; else it has to be decided now. `since` is
@@ -144,7 +146,7 @@ impl Discovery {
         table: &mut Table,
         actions: &mut Vec<StreamAction>,
     ) -> bool {
-        self.done(request);
+        let has_waited = self.forget(request);
         let mut is_refused = false;
         for key in &keys {
             is_refused |= self.keys.subscribe(key, table);
@@ -157,8 +159,8 @@ impl Discovery {
         let waits =
             !is_refused && now < until && self.connection.is_hopeful() && self.waiting.len() < MAX_WAITING_REQUESTS;
         if waits {
-            self.counts.waits += u64::from(now == since);
-            self.waiting.push(Waiting { request, until, keys });
+            self.counts.waits += u64::from(!has_waited);
+            self.waiting.push(Waiting { request, until, keys, is_resumed: false });
         } else {
             self.counts.timeouts += 1;
         }
@@ -167,14 +169,18 @@ impl Discovery {
 
     /// Forgets a request: it was decided, or its client has left.
     pub fn done(&mut self, request: u32) {
-        if let Some(place) = self.waiting.iter().position(|waiting| waiting.request == request) {
-            self.waiting.swap_remove(place);
-        }
+        self.forget(request);
+    }
+
+    /// Forgets a request, and returns whether it waited.
+    fn forget(&mut self, request: u32) -> bool {
+        let place = self.waiting.iter().position(|waiting| waiting.request == request);
+        place.map(|place| self.waiting.swap_remove(place)).is_some()
     }
 
     /// The stream was opened.
     pub fn opened(&mut self, now: u64, node: &StreamNode<'_>, table: &Table, actions: &mut Vec<StreamAction>) {
-        self.connection.opened();
+        self.connection.opened(now);
         self.connection.asked(now);
         self.counts.streams += 1;
         let mut node = Some(node.encode());
@@ -195,12 +201,15 @@ impl Discovery {
         debug_assert!(table.is_on_demand(), "a server fills a table that is filled on demand");
     }
 
-    /// The stream ended, or could not be opened. `random` spreads the next attempts of many.
+    /// The stream ended, or could not be opened. `random` spreads the next attempts of many. Nothing happens if there is no stream.
     pub fn closed(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
+        if !self.connection.is_under_way() {
+            return;
+        }
         self.connection.closed(now, random);
         table.stream_ended();
         if !self.connection.is_hopeful() {
-            actions.extend(self.waiting.iter().map(|waiting| StreamAction::Resume(waiting.request)));
+            resume(&mut self.waiting, &|_| true, actions);
         }
     }
 
@@ -230,9 +239,10 @@ impl Discovery {
         self.counts.rejections += u64::from(refused.is_some());
         actions.push(StreamAction::Send(answer.finish()));
         self.flush(now, actions);
-        let keys = &self.keys;
-        let is_answered = |waiting: &&Waiting| waiting.keys.iter().any(|key| keys.is_answered(key));
-        actions.extend(self.waiting.iter().filter(is_answered).map(|waiting| StreamAction::Resume(waiting.request)));
+        // The namespaces may say that a Service is missing before it is answered.
+        let are_namespaces = response.resource_type == ResourceType::Namespaces;
+        let is_answered = |waiting: &Waiting| waiting.keys.iter().any(|key| self.keys.is_answered(key));
+        resume(&mut self.waiting, &|waiting| are_namespaces || is_answered(waiting), actions);
     }
 
     /// A message came that is too long to be read.
@@ -245,13 +255,12 @@ impl Discovery {
 
     /// Time has passed.
     pub fn tick(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
-        let over = |waiting: &&Waiting| waiting.until <= now;
-        actions.extend(self.waiting.iter().filter(over).map(|waiting| StreamAction::Resume(waiting.request)));
+        resume(&mut self.waiting, &|waiting| waiting.until <= now, actions);
+        self.waiting.retain(|waiting| now < waiting.until);
         if self.connection.is_silent(now) {
             self.reset(now, random, table, actions);
         }
-        let is_needed = self.keys.len() > 0 || !self.preload.is_empty();
-        if is_needed && self.connection.may_open(now) {
+        if self.is_needed() && self.connection.may_open(now) {
             actions.push(StreamAction::Open);
         }
         if self.keys.sweep(now, table) {
@@ -264,17 +273,25 @@ impl Discovery {
     pub fn next_tick(&self, now: u64) -> Option<u64> {
         let waits = self.waiting.iter().map(|waiting| waiting.until).min();
         let sweep = (self.keys.len() > 0).then(|| self.keys.next_sweep());
-        let next = [waits, self.connection.next_event(), sweep].into_iter().flatten().min()?;
+        let next = [waits, self.connection.next_event(self.is_needed()), sweep].into_iter().flatten().min()?;
         Some(next.saturating_sub(now).max(1))
     }
 
-    /// Goes on from the discovery of an earlier configuration, whose stream has ended: what that one knew, this one knows.
-    pub fn go_on(&mut self, mut earlier: Self, from: &mut Table, table: &mut Table, now: u64) {
-        self.keys.move_from(&mut earlier.keys, from, table);
+    /// Whether there is something to be asked for without a request.
+    fn is_needed(&self) -> bool {
+        self.keys.len() > 0 || !self.preload.is_empty()
+    }
+
+    /// Goes on from the discovery of an earlier configuration, whose stream has ended. What that one knew, this one knows, unless it may
+    /// not: then there is no table to take it `from`.
+    pub(crate) fn go_on(&mut self, mut earlier: Self, from: Option<&mut Table>, table: &mut Table, now: u64) {
+        if let Some(from) = from {
+            self.keys.move_from(&mut earlier.keys, from, table);
+        }
         self.waiting = earlier.waiting;
         self.counts = earlier.counts;
         self.connection = earlier.connection;
-        self.connection.was_replaced(now);
+        self.connection.was_replaced(now, self.cluster != earlier.cluster);
         table.stream_ended();
     }
 
@@ -294,5 +311,13 @@ impl Discovery {
                 }
             }
         }
+    }
+}
+
+/// Has requests decided that wait, if they are due.
+fn resume(waiting: &mut [Waiting], is_due: &dyn Fn(&Waiting) -> bool, actions: &mut Vec<StreamAction>) {
+    for waiting in waiting.iter_mut().filter(|waiting| !waiting.is_resumed && is_due(waiting)) {
+        waiting.is_resumed = true;
+        actions.push(StreamAction::Resume(waiting.request));
     }
 }
