@@ -12,7 +12,7 @@ use super::{
     messages::{Resource, ResourceType, Response},
 };
 use crate::{
-    limits::{MAX_KEYS, MAX_QUOTED_CHARS, MAX_VERSION_BYTES},
+    limits::{MAX_KEYS, MAX_NAMESPACES, MAX_QUOTED_CHARS, MAX_VERSION_BYTES},
     names::NamespacedName,
     table::{Address, Key, ServiceSpec, Table},
     text::quoted,
@@ -31,7 +31,7 @@ impl Keys {
         for name in response.removed() {
             match (response.resource_type, key_of(response.resource_type, name)) {
                 (ResourceType::Namespaces, _) if name == "*" => table.set_namespaces("".split_whitespace()),
-                (ResourceType::Namespaces, _) => {}
+                (ResourceType::Namespaces, _) => self.end_preload(name),
                 (_, Some(key)) => self.take_removed(&key, response.resource_type, table),
                 (_, None) => refuse(name, "no resource of this type has such a name".into()),
             }
@@ -41,6 +41,9 @@ impl Keys {
                 refuse(resource.name, reason);
             }
         }
+        if !self.contested.is_empty() {
+            self.ask_for_contested(table);
+        }
         refused
     }
 
@@ -48,7 +51,12 @@ impl Keys {
         if !self.is_subscribed(key, resource_type, table) {
             return;
         }
-        table.forget(key, self.answer(key) == Some(Answer::Present));
+        let is_known = self.answer(key) == Some(Answer::Present);
+        if !is_known && has_own(key, table) {
+            self.forget(key, table);
+            return;
+        }
+        table.forget(key, is_known);
         table.set_missing(key);
         self.set_answer(key, Answer::Missing, "");
     }
@@ -60,12 +68,19 @@ impl Keys {
         preload: &[Box<str>],
         table: &mut Table,
     ) -> Result<(), String> {
-        let text = from_utf8(value).map_err(|_| String::from("it is not text"))?;
-        if version.len() > MAX_VERSION_BYTES {
-            return Err(format!("its version has more than {MAX_VERSION_BYTES} bytes"));
-        }
+        let text = match from_utf8(value) {
+            Ok(_) if version.len() > MAX_VERSION_BYTES => {
+                Err(format!("its version has more than {MAX_VERSION_BYTES} bytes"))
+            }
+            Ok(text) => Ok(text),
+            Err(_) => Err("it is not text".into()),
+        };
         if resource_type == ResourceType::Namespaces {
+            let text = text?;
             match *name {
+                "*" if text.split_whitespace().nth(MAX_NAMESPACES).is_some() => {
+                    return Err(format!("it names more than {MAX_NAMESPACES} namespaces"));
+                }
                 "*" => table.set_namespaces(text.split_whitespace()),
                 _ if preload.iter().any(|namespace| **namespace == **name) => self.preload(name, text, table),
                 _ => {}
@@ -78,16 +93,20 @@ impl Keys {
         if !self.is_subscribed(&key, resource_type, table) {
             return Ok(());
         }
-        let taken = match &key {
+        let taken = text.and_then(|text| match &key {
             Key::Address(address) => take_address(*address, text, table),
             Key::Service(service) => self.take_service(&key, service, text, resource_type, table),
-        };
+        });
         match taken {
             Ok(true) => self.set_answer(&key, Answer::Present, version),
             Ok(false) => {}
             // The last known good serves on.
             Err(_) if self.answer(&key) == Some(Answer::Present) => {}
-            Err(_) => self.set_answer(&key, Answer::Unreadable, ""),
+            Err(_) => {
+                // There is something, so it is not missing.
+                table.forget(&key, false);
+                self.set_answer(&key, Answer::Unreadable, "");
+            }
         }
         taken.map(|_| ())
     }
@@ -95,7 +114,12 @@ impl Keys {
     /// Whether an answer of this type is to be taken. The server answers for what a key leads to without being asked.
     fn is_subscribed(&mut self, key: &Key, resource_type: ResourceType, table: &mut Table) -> bool {
         match self.all.get(key) {
-            Some(state) => state.resource_type == resource_type,
+            Some(state) if state.resource_type == resource_type => true,
+            Some(_) => {
+                // One type of a Service is enough.
+                self.change(resource_type, key, false);
+                false
+            }
             None if self.len() >= MAX_KEYS => false,
             None => {
                 self.insert(key.clone(), resource_type, table);
@@ -115,7 +139,7 @@ impl Keys {
         table: &mut Table,
     ) -> Result<bool, String> {
         let is_known = self.answer(key) == Some(Answer::Present);
-        if !is_known && table.get(name.namespace(), name.name()).is_some() {
+        if !is_known && has_own(key, table) {
             // What the configuration has comes first.
             self.forget(key, table);
             return Ok(false);
@@ -127,13 +151,16 @@ impl Keys {
             return Ok(false);
         }
         // The server has sent them one after the other, and this one is the newer.
+        self.contested.retain(|(other, _)| other != key);
         for address in spec.cluster_ips() {
-            let other = table.by_cluster_ip(*address).filter(|other| other.key() != name.as_str());
+            let other = table.find_by_cluster_ip(*address).filter(|other| other.key() != name.as_str());
             if let Some(other) = other.and_then(|other| service_key(other.key()))
                 && self.answer(&other) == Some(Answer::Present)
             {
-                table.forget(&other, true);
-                self.ask_anew(&other);
+                table.release_cluster_ip(*address);
+                // The next stream brings the Service whole.
+                self.set_answer(&other, Answer::Present, "");
+                self.contested.push((other, *address));
             }
         }
         table.put(spec).map_err(|errors| first(&errors))?;
@@ -141,8 +168,16 @@ impl Keys {
         Ok(true)
     }
 
+    /// No Service of a namespace is preloaded any more.
+    fn end_preload(&mut self, namespace: &str) {
+        for (key, state) in &mut self.all {
+            state.is_preloaded &= !matches!(key, Key::Service(name) if name.namespace() == namespace);
+        }
+    }
+
     /// Subscribes to the Services of a namespace.
     fn preload(&mut self, namespace: &str, names: &str, table: &mut Table) {
+        self.end_preload(namespace);
         for key in names.split_whitespace().filter_map(|name| key_within(namespace, name)) {
             if self.len() >= MAX_KEYS {
                 return;
@@ -153,6 +188,11 @@ impl Keys {
             }
         }
     }
+}
+
+/// Whether the table has a Service that no server told of, unless the key is known to be of one.
+fn has_own(key: &Key, table: &Table) -> bool {
+    matches!(key, Key::Service(name) if table.get(name.namespace(), name.name()).is_some())
 }
 
 fn key_of(resource_type: ResourceType, name: &str) -> Option<Key> {

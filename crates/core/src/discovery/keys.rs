@@ -1,7 +1,7 @@
 //! The keys that are asked for, and what is known of each.
 
 use alloc::{boxed::Box, format, string::ToString, vec::Vec};
-use core::mem::take;
+use core::{mem::take, net::IpAddr};
 
 use super::messages::{Request, ResourceType};
 use crate::{
@@ -25,6 +25,8 @@ pub(super) struct Keys {
     /// The number of keys that were ever subscribed.
     order: u64,
     next_sweep: u64,
+    /// Services that had this cluster IP before another Service took it.
+    pub(super) contested: Vec<(Key, IpAddr)>,
 }
 
 /// What is known of a key.
@@ -54,7 +56,7 @@ pub(super) enum Answer {
 #[derive(Debug)]
 struct Change {
     resource_type: ResourceType,
-    name: Box<str>,
+    key: Key,
     is_subscription: bool,
 }
 
@@ -145,11 +147,14 @@ impl Keys {
         self.change(resource_type, key, true);
     }
 
-    /// Asks for a key again, of which nothing is known any more.
-    pub(super) fn ask_anew(&mut self, key: &Key) {
-        let Some(resource_type) = self.all.get(key).map(|state| state.resource_type) else { return };
-        self.set_answer(key, Answer::None, "");
-        self.change(resource_type, key, true);
+    /// Asks once more for Services whose cluster IP another Service has taken and given up: they may have it again.
+    pub(super) fn ask_for_contested(&mut self, table: &Table) {
+        let free = |(_, address): &(Key, IpAddr)| table.find_by_cluster_ip(*address).is_none();
+        for (key, _) in self.contested.extract_if(.., |contested| free(contested)).collect::<Vec<_>>() {
+            if let Some(resource_type) = self.all.get(&key).map(|state| state.resource_type) {
+                self.change(resource_type, &key, true);
+            }
+        }
     }
 
     /// Unsubscribes from a key, and forgets what is known of it.
@@ -160,9 +165,8 @@ impl Keys {
         self.change(state.resource_type, key, false);
     }
 
-    fn change(&mut self, resource_type: ResourceType, key: &Key, is_subscription: bool) {
-        let name = key.to_string().into();
-        self.changes.push(Change { resource_type, name, is_subscription });
+    pub(super) fn change(&mut self, resource_type: ResourceType, key: &Key, is_subscription: bool) {
+        self.changes.push(Change { resource_type, key: key.clone(), is_subscription });
     }
 
     /// Lets the keys go that are missed least: first those that do not exist, then those that were not used for long.
@@ -190,7 +194,7 @@ impl Keys {
         for (key, state) in self.all.iter().filter(|(_, state)| state.resource_type == resource_type) {
             let name = key.to_string();
             request.subscribe(&name);
-            if state.answer == Answer::Present {
+            if state.answer == Answer::Present && !state.version.is_empty() {
                 request.version(&name, &state.version);
             }
             has_any = true;
@@ -200,14 +204,18 @@ impl Keys {
 
     /// Writes the changes of a type that the server has not been told yet. Returns whether there are any.
     pub(super) fn write_changes(&mut self, resource_type: ResourceType, request: &mut Request) -> bool {
-        let mut has_any = false;
+        let (mut has_any, all) = (false, &self.all);
         self.changes.retain(|change| {
             let is_other = change.resource_type != resource_type;
-            if !is_other {
+            // A key that was let go and is needed again is subscribed again: in a message that says both, the server would read the end
+            // of its subscription.
+            let is_subscribed = all.get(&change.key).is_some_and(|state| state.resource_type == resource_type);
+            if !is_other && change.is_subscription == is_subscribed {
                 has_any = true;
-                match change.is_subscription {
-                    true => request.subscribe(&change.name),
-                    false => request.unsubscribe(&change.name),
+                let name = change.key.to_string();
+                match is_subscribed {
+                    true => request.subscribe(&name),
+                    false => request.unsubscribe(&name),
                 }
             }
             is_other
@@ -246,7 +254,7 @@ impl Keys {
                 Key::Address(_) => ResourceType::Address,
                 Key::Service(_) => state.resource_type.max(service_type(to.policy())),
             };
-            let KeyState { answer, version, unused, is_preloaded, .. } = state;
+            let KeyState { answer, version, unused, .. } = state;
             let is_known = to.move_answer(&key, answer == Answer::Present, from, |spec, policy| {
                 !needs_endpoints(spec, state.resource_type, policy)
             });
@@ -255,7 +263,7 @@ impl Keys {
                 self.set_answer(&key, answer, &version);
             }
             if let Some(moved) = self.all.get_mut(&key) {
-                (moved.unused, moved.is_preloaded) = (unused, is_preloaded);
+                moved.unused = unused;
             }
         }
     }

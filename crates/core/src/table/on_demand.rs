@@ -78,11 +78,9 @@ impl OnDemand {
     /// What this address is.
     pub(crate) fn address(&self, address: IpAddr) -> Result<&Address, Missing> {
         let answer = self.addresses.get(&address).ok_or(Missing::Unanswered)?;
-        match &answer.value {
-            Address::Missing if self.missing_by(answer, Missing::PodAddress) == Missing::Outdated => {
-                Err(Missing::Outdated)
-            }
-            address => Ok(address),
+        match (&answer.value, self.missing_by(answer, Missing::PodAddress)) {
+            (Address::Missing, Missing::Outdated) => Err(Missing::Outdated),
+            (address, _) => Ok(address),
         }
     }
 
@@ -156,6 +154,16 @@ impl Table {
             (Some(on_demand), Key::Service(name)) => on_demand.set_missing(name.clone()),
             (Some(on_demand), Key::Address(address)) => on_demand.set_address(*address, Address::Missing),
             (None, _) => {}
+        }
+    }
+
+    /// Takes a cluster IP from the Service that has it.
+    pub(crate) fn release_cluster_ip(&mut self, address: IpAddr) {
+        if let Some(service) = self.find_by_cluster_ip(address) {
+            let mut spec = service.spec.clone();
+            spec.remove_cluster_ip(address);
+            let is_put = self.put(spec);
+            debug_assert!(is_put.is_ok(), "a Service that is in the table can lose an address");
         }
     }
 
