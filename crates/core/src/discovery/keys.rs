@@ -160,6 +160,7 @@ impl Keys {
     /// Unsubscribes from a key, and forgets what is known of it.
     pub(super) fn forget(&mut self, key: &Key, table: &mut Table) {
         let Some(state) = self.all.remove(key) else { return };
+        self.contested.retain(|(other, _)| other != key);
         self.unanswered -= usize::from(state.answer == Answer::None);
         table.forget(key, state.answer == Answer::Present);
         self.change(state.resource_type, key, false);

@@ -142,8 +142,8 @@ impl<'b> Response<'b> {
             match field? {
                 (4, url) => resource_type = Some(ResourceType::of_url(url).ok_or(Torn)?),
                 (5, text) => nonce = from_utf8(text).map_err(|_| Torn)?,
-                (2, bytes) => drop(Resource::read(bytes)?),
-                (6, name) => drop(from_utf8(name).map_err(|_| Torn)?),
+                (2, bytes) => _ = Resource::read(bytes)?,
+                (6, name) => _ = from_utf8(name).map_err(|_| Torn)?,
                 _ => {}
             }
         }

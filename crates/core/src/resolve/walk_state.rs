@@ -168,7 +168,7 @@ impl<'t, 'w> Walk<'t, 'w> {
     #[inline]
     pub(super) fn conclude(&self, resolution: Resolution<'t>) -> Resolution<'t> {
         let Unsure { is_unanswered, is_outdated, .. } = self.unsure;
-        if !is_unanswered && !(is_outdated && !matches!(resolution, Resolution::Route(_))) {
+        if !is_unanswered && (!is_outdated || matches!(resolution, Resolution::Route(_))) {
             return resolution;
         }
         match self.table.policy().on_timeout {

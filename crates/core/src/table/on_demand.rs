@@ -209,10 +209,10 @@ impl Table {
 
     /// Takes the names of the namespaces from an earlier table.
     pub(crate) fn move_namespaces(&mut self, from: &mut Self) {
-        if let (Some(on_demand), Some(from)) = (&mut self.on_demand, &mut from.on_demand) {
-            if let Some(answer) = from.namespaces.take() {
-                on_demand.set_namespaces(answer.value);
-            }
+        if let (Some(on_demand), Some(from)) = (&mut self.on_demand, &mut from.on_demand)
+            && let Some(answer) = from.namespaces.take()
+        {
+            on_demand.set_namespaces(answer.value);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Cluster IPs that move from one Service to another.
 
+use byname_core::limits::{MAX_UNUSED_SWEEPS, SWEEP_MILLISECONDS};
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -102,4 +103,17 @@ fn two_services_that_claim_one_address_cost_no_messages_without_end() {
     }
     assert!(rounds < 5, "{rounds} rounds");
     assert_eq!(["old", "new"].map(|name| sidecar.ask(name)), ["service old.shop:80", "service new.shop:80"]);
+}
+
+#[test]
+fn a_service_that_was_let_go_is_not_asked_for_again() {
+    let mut sidecar = sidecar();
+    sidecar.answer(&Answer::new("Service").with("shop/new", with_ip("10.96.0.1")));
+    for _ in 0..=MAX_UNUSED_SWEEPS {
+        assert_eq!(sidecar.ask("new"), "service new.shop:80");
+        sidecar.wait(SWEEP_MILLISECONDS);
+    }
+    assert!(sidecar.take_sent().concat().contains("-shop/old"), "nobody uses it");
+    sidecar.answer(&Answer::new("Service").with("shop/new", without_ip()));
+    assert_eq!(sidecar.take_sent(), Vec::<String>::new());
 }

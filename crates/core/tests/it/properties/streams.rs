@@ -141,7 +141,7 @@ impl Server {
         let service = world.get(name);
         match resource_type {
             "Namespaces" => {
-                let all: BTreeSet<&str> = world.keys().map(|key| &key[..1]).collect();
+                let all: BTreeSet<&str> = world.keys().filter_map(|key| key.split('/').next()).collect();
                 (name == "*").then(|| all.into_iter().collect::<Vec<_>>().join(" "))
             }
             "Endpoints" => service.map(|service| service.wire().to_string()),
