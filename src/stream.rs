@@ -283,7 +283,7 @@ fn schedule(live: &ActiveConfig) {
     }
     let Ok(config) = live.config() else { return };
     let Some(discovery) = config.discovery() else { return };
-    let next = discovery.next_tick(now());
+    let next = discovery.next_tick(now(), &config.table);
     let counts = discovery.counts();
     // `usize` is 32 bits wide here.
     let keys = u32::try_from(config.table.keys()).unwrap_or(u32::MAX);

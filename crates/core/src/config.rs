@@ -240,14 +240,14 @@ impl Config {
         self.discover().is_some_and(|(discovery, table)| discovery.ask(now, (id, since), keys, table, actions))
     }
 
-    /// Goes on from an `earlier` configuration, whose stream has ended: this one knows what that one was told, and decides the requests
-    /// that wait.
+    /// Goes on from an `earlier` configuration, whose stream has ended: this one knows what that one was told, unless it is for another
+    /// namespace, and has the requests decided that wait. If this one asks no server, whoever passes the events has to decide them.
     pub fn go_on(&mut self, earlier: &mut Self, now: u64) {
-        if self.caller.namespace() != earlier.caller.namespace() {
-            return;
-        }
-        if let (Some(discovery), Some(before)) = (&mut self.discovery, earlier.discovery.take()) {
-            discovery.go_on(*before, &mut earlier.table, &mut self.table, now);
+        let is_same = self.caller.namespace() == earlier.caller.namespace();
+        if let Some(discovery) = &mut self.discovery
+            && let Some(before) = earlier.discovery.take()
+        {
+            discovery.go_on(*before, is_same.then_some(&mut earlier.table), &mut self.table, now);
         }
     }
 
