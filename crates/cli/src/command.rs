@@ -7,6 +7,7 @@ mod diff;
 mod explain;
 mod lint;
 mod linted_input;
+mod live;
 mod reading;
 mod schema;
 mod serve;
@@ -23,8 +24,8 @@ use crate::{input::messages, output};
 
 /// Compile Kubernetes Services into the byname filter's configuration, and explain, lint and compare how names resolve.
 ///
-/// Objects are read from the output of `kubectl get -o yaml` or `-o json`; only `watch` and `serve` contact a cluster. The filter and this
-/// command share one core, so a name resolves here as it does in Envoy.
+/// Reads the live cluster that kubectl uses, or the output of `kubectl get -o yaml` or `-o json`. The filter and this command share one
+/// core, so a name resolves here as it does in Envoy.
 #[derive(Debug, Parser)]
 #[command(
     name = "byname",

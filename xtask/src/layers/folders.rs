@@ -43,8 +43,9 @@ pub(super) const LAYERS: &[CrateLayers] = &[
         levels: &[
             &["command"],
             &["watch", "serve", "explain", "diff", "lint"],
-            &["cluster_feed"],
+            &["cluster_feed", "snapshot"],
             &["daemon"],
+            &["kube_api"],
             &["istio"],
             &["envoy"],
             &["compile"],
