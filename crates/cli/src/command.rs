@@ -5,6 +5,7 @@ mod compile;
 mod completions;
 mod diff;
 mod explain;
+mod kubectl_completion;
 mod lint;
 mod linted_input;
 mod live;
@@ -17,7 +18,7 @@ mod watch;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use self::status::{FINE, WRONG};
 use crate::{input::messages, output};
@@ -38,6 +39,19 @@ Installed on the PATH as `kubectl-byname`, it is a kubectl plugin: `kubectl byna
 struct Byname {
     #[command(subcommand)]
     command: Command,
+    /// Whether text for people has colours. auto: at a terminal, unless NO_COLOR is set.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Colour::Auto)]
+    color: Colour,
+    /// Print long text without a pager. Default: at a terminal, text that is longer than it goes through PAGER, or less.
+    #[arg(long, global = true)]
+    no_pager: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Colour {
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,21 +63,24 @@ enum Command {
     Diff(diff::Diff),
     Lint(lint::Lint),
     Schema(schema::Schema),
+    #[command(alias = "completion")]
     Completions(completions::Completions),
 }
 
 /// Parses the command line, runs the command and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    let status = match parse(std::env::args_os().collect()) {
-        Ok(byname) => match byname.command.run() {
-            Ok(status) => status,
-            Err(error) if is_broken_pipe(&error) => FINE,
-            Err(error) => {
-                messages(&error).iter().for_each(|message| output::error(message));
-                WRONG
-            }
-        },
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if called(&args) == Some(kubectl_completion::NAME) {
+        let words = args.get(1..).unwrap_or_default();
+        let printed = kubectl_completion::candidates(Byname::command(), words);
+        return ExitCode::from(status_of(printed.and_then(|text| output::write(None, &text).map(|()| FINE))));
+    }
+    let status = match parse(args) {
+        Ok(byname) => {
+            byname.set_up_output();
+            status_of(byname.command.run())
+        }
         Err(error) => {
             // --help and --version are errors to clap, but go to the standard output.
             let status = if error.use_stderr() { WRONG } else { FINE };
@@ -74,10 +91,39 @@ pub fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
+/// The exit status of a command, whose error is printed.
+fn status_of(result: anyhow::Result<u8>) -> u8 {
+    match result {
+        Ok(status) => status,
+        Err(error) if is_broken_pipe(&error) => FINE,
+        Err(error) => {
+            messages(&error).iter().for_each(|message| output::error(message));
+            WRONG
+        }
+    }
+}
+
+/// The name that the program was called by.
+fn called(args: &[OsString]) -> Option<&str> {
+    args.first().map(Path::new).and_then(Path::file_stem).and_then(|name| name.to_str())
+}
+
+impl Byname {
+    fn set_up_output(&self) {
+        match self.color {
+            Colour::Auto => {}
+            Colour::Always => anstream::ColorChoice::Always.write_global(),
+            Colour::Never => anstream::ColorChoice::Never.write_global(),
+        }
+        if self.no_pager {
+            output::turn_pager_off();
+        }
+    }
+}
+
 /// Parses `args`. The help says `kubectl byname` if byname was called as a kubectl plugin.
 fn parse(args: Vec<OsString>) -> Result<Byname, clap::Error> {
-    let called = args.first().map(Path::new).and_then(Path::file_stem).and_then(|name| name.to_str());
-    let command = match called {
+    let command = match called(&args) {
         Some(name) if name.starts_with("kubectl-") => Byname::command().bin_name("kubectl byname"),
         _ => Byname::command(),
     };

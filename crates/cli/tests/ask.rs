@@ -15,3 +15,5 @@ mod program;
 mod cluster;
 #[path = "ask/errors.rs"]
 mod errors;
+#[path = "ask/plugin.rs"]
+mod plugin;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsStr, marker::PhantomData};
 
 use anyhow::bail;
 use clap::{
-    Arg, Args, Command, Error, ValueEnum,
+    Arg, Args, Command, Error, ValueEnum, ValueHint,
     builder::{EnumValueParser, PossibleValue, TypedValueParser},
     error::ErrorKind,
 };
@@ -110,7 +110,7 @@ pub(super) struct Input {
     /// Read Kubernetes objects from this file, or from all .yaml, .yml and .json files below this directory; - is the standard
     /// input. Can be repeated. Default: the standard input if something is piped in, else the live cluster that kubectl uses. Get
     /// the objects with `kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml`.
-    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = ["kubeconfig", "context"])]
+    #[arg(short = 'f', long = "filename", value_name = "FILE", value_hint = ValueHint::AnyPath, conflicts_with_all = ["kubeconfig", "context"])]
     filenames: Vec<String>,
     /// Read the live cluster, even if something is piped in. --kubeconfig and --context do so too.
     #[arg(long, conflicts_with = "filenames")]
