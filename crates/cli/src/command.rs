@@ -5,13 +5,17 @@ mod compile;
 mod completions;
 mod diff;
 mod explain;
+mod explain_live;
 mod kubectl_completion;
 mod lint;
 mod linted_input;
 mod live;
+mod proxy_config;
 mod reading;
 mod schema;
 mod serve;
+mod sidecar_status;
+mod sidecars;
 mod source;
 mod status;
 mod watch;
@@ -62,6 +66,8 @@ enum Command {
     Explain(explain::Explain),
     Diff(diff::Diff),
     Lint(lint::Lint),
+    Status(sidecar_status::Status),
+    ProxyConfig(proxy_config::ProxyConfig),
     Schema(schema::Schema),
     #[command(alias = "completion")]
     Completions(completions::Completions),
@@ -139,6 +145,8 @@ impl Command {
             Self::Explain(explain) => explain.run(),
             Self::Diff(diff) => diff.run(),
             Self::Lint(lint) => lint.run(),
+            Self::Status(status) => status.run(),
+            Self::ProxyConfig(proxy_config) => proxy_config.run(),
             Self::Schema(schema) => schema.run(),
             Self::Completions(completions) => completions.run(&mut Byname::command()),
         }

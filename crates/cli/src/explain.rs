@@ -12,6 +12,8 @@ mod text;
 mod typed_name;
 mod uri_scheme;
 
+use std::{collections::BTreeSet, net::SocketAddr};
+
 use byname_core::{Balance, Chooser, Destination, FakeEnv, Plan, Reason, Request, Resolution, Trace};
 
 use self::endpoints::{EndpointPort, EndpointQuery};
@@ -112,6 +114,18 @@ pub fn explain(
         table_version: trace.table_version,
         caller: who(caller, pod, config),
         asked,
+    }
+}
+
+/// The endpoints that a request for this name may go to; `None` if it is not routed, or they are unknown.
+#[must_use]
+pub fn endpoints_of(config: &byname_core::Config, requested: &RequestedName) -> Option<BTreeSet<SocketAddr>> {
+    let authority = requested.authority();
+    let request =
+        Request { destination_port: requested.destination_port, ..Request::new(&authority, requested.scheme()) };
+    match config.resolve(request, None) {
+        Resolution::Route(route) => route.endpoints().map(|endpoints| endpoints.into_iter().collect()),
+        Resolution::Pass(_) | Resolution::Refuse(_) => None,
     }
 }
 

@@ -18,5 +18,6 @@ pub mod kubernetes;
 pub mod lint;
 pub mod output;
 pub mod serve;
+pub mod sidecar;
 pub mod snapshot;
 pub mod watch;

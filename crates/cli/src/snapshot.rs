@@ -74,6 +74,16 @@ impl LiveCluster {
         Ok(Self { runtime, client, called: access.called(), access, url, namespace })
     }
 
+    /// The client of the API.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Runs something that asks the API to its end.
+    pub(crate) fn run<T>(&self, asking: impl Future<Output = T>) -> T {
+        self.runtime.block_on(asking)
+    }
+
     /// Reads the objects of `wanted`, and passes each to `each`. Calls `progress` now and then.
     ///
     /// # Errors

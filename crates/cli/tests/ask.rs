@@ -17,3 +17,5 @@ mod cluster;
 mod errors;
 #[path = "ask/plugin.rs"]
 mod plugin;
+#[path = "ask/sidecar.rs"]
+mod sidecar;

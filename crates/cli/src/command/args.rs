@@ -187,11 +187,7 @@ impl Input {
     /// If the input is invalid, or has no Service.
     pub(super) fn read(&self, origin: &Origin, needs: &Needs) -> anyhow::Result<ClusterState> {
         if let Origin::Cluster(live) = origin {
-            let cluster = read_cluster(live, needs)?;
-            if cluster.services.is_empty() {
-                bail!("{}: has no Service that this user may list", live.called);
-            }
-            return Ok(cluster);
+            return self.read_live(live, needs);
         }
         let options = self.leniency.options(kubernetes::decides_names);
         let (cluster, left_out) = self.read_sources(&self.sources(), &options, ClusterState::read_with)?;
@@ -246,6 +242,30 @@ impl Input {
         say_left_out(&left_out);
         say_skipped(&skipped);
         Ok(problems.or(())?)
+    }
+
+    /// The live cluster, for a command that asks its pods, wherever the objects come from.
+    ///
+    /// # Errors
+    /// If none is configured.
+    pub(super) fn open_cluster(&self) -> anyhow::Result<LiveCluster> {
+        self.cluster.open()
+    }
+
+    /// Reads the objects from files, if the user named some, or else from `live`.
+    ///
+    /// # Errors
+    /// Those of [`Input::read`].
+    pub(super) fn read_beside(&self, live: &LiveCluster, needs: &Needs) -> anyhow::Result<ClusterState> {
+        if self.filenames.is_empty() { self.read_live(live, needs) } else { self.read(&Origin::Files, needs) }
+    }
+
+    fn read_live(&self, live: &LiveCluster, needs: &Needs) -> anyhow::Result<ClusterState> {
+        let cluster = read_cluster(live, needs)?;
+        if cluster.services.is_empty() {
+            bail!("{}: has no Service that this user may list", live.called);
+        }
+        Ok(cluster)
     }
 
     /// Whether the objects come from the live cluster.

@@ -111,8 +111,8 @@ impl Diff {
         match (&self.config, settings(&old).xor(settings(&new))) {
             (Some(file), _) => options.base = Base::read(file)?,
             // Objects are compared with a configuration as that was compiled, else every name would differ.
-            (None, Some((settings, has_endpoints))) => {
-                options.base = Base::of(settings);
+            (None, Some((base, has_endpoints))) => {
+                options.base = base;
                 options.names_only = !has_endpoints;
             }
             (None, None) => {}

@@ -8,7 +8,9 @@ use clap::{Args, ValueEnum};
 use super::{
     args::{FileOutput, FormatParser, Input},
     compile::parse_name,
+    explain_live::LiveQuestion,
     live::Needs,
+    sidecars::AdminArgs,
     status::{FINE, NO},
 };
 use crate::{
@@ -28,6 +30,7 @@ use crate::{
 Examples:
   byname explain payments -n shop
   byname explain payments --pod shop/web-5c8f7b6d9f-4xk2p --context staging
+  byname explain payments --live shop/web-5c8f7b6d9f-4xk2p      what its sidecar does, and what the cluster says now
   kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml > cluster.yaml
   byname explain payments -n shop -f cluster.yaml
   byname explain http://catalog.shop:8080/ --pod billing/api-6d4f -f cluster.yaml
@@ -44,6 +47,11 @@ pub(super) struct Explain {
     /// Resolve for a client in this pod, with the pod's zone, node, address and DNS settings.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_name)]
     pod: Option<NamespacedName>,
+    /// Resolve by the table that the sidecar of this pod holds, and say what the cluster would answer now and what differs.
+    #[arg(long, value_name = "[NAMESPACE/]POD", conflicts_with_all = ["pod", "config"])]
+    live: Option<String>,
+    #[command(flatten)]
+    admin: AdminArgs,
     #[command(flatten)]
     input: Input,
     /// Use https, so the port defaults to 443. Default: http and 80, or the scheme of the URL.
@@ -72,6 +80,21 @@ enum ExplainFormat {
 
 impl Explain {
     pub(super) fn run(self) -> anyhow::Result<u8> {
+        let layout = TextLayout { is_wide: matches!(self.output, ExplainFormat::Wide), columns: output::columns() };
+        if self.live.is_some() || self.admin.admin.is_some() {
+            let question = LiveQuestion {
+                name: &self.name,
+                pod: self.live.as_deref(),
+                namespace: self.namespace.as_deref(),
+                admin: &self.admin,
+                input: &self.input,
+                https: self.https,
+                destination_port: self.destination_port,
+                is_json: matches!(self.output, ExplainFormat::Json),
+                layout,
+            };
+            return question.run();
+        }
         let base = self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default();
         let origin = self.input.origin()?;
         let of_pod = self.pod.as_ref().map(|pod| &*pod.namespace);
@@ -93,8 +116,6 @@ impl Explain {
         let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, typed);
         match self.output {
             ExplainFormat::Text | ExplainFormat::Wide => {
-                let layout =
-                    TextLayout { is_wide: matches!(self.output, ExplainFormat::Wide), columns: output::columns() };
                 output::print(&explain::text(&explanation, layout))?;
             }
             ExplainFormat::Json => output::write_json(&explanation)?,

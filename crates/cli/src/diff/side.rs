@@ -12,7 +12,7 @@ use byname_core::{Config, Defaults, FieldErrors, limits::MAX_CONFIGURATION_BYTES
 
 use crate::{
     caller::CallerSettings,
-    compile::{self, CompileOptions},
+    compile::{self, Base, CompileOptions},
     input::{self, InputError, InputErrors, LeftOut, ReadOptions, Source},
     istio::{self, Deployed},
     kubernetes::{self, ClusterState, NamespacedName},
@@ -151,16 +151,9 @@ impl SideInput {
     /// The settings that a configuration has apart from what comes from Kubernetes, and whether its table has endpoints: with them
     /// the objects of the other side give a table that can be compared. `None` for Kubernetes objects.
     #[must_use]
-    pub fn settings(&self) -> Option<(wire::Config, bool)> {
+    pub fn settings(&self) -> Option<(Base, bool)> {
         let Self::Configuration { wire, .. } = self else { return None };
-        let mut settings = wire::Config::clone(wire);
-        let has_endpoints = settings.table.services.values().any(|service| service.endpoints.is_some());
-        settings.table.services.retain(|_, service| {
-            let wire::Service { alias, subsets, steering, .. } = std::mem::take(service);
-            *service = wire::Service { alias, subsets, steering, ..wire::Service::default() };
-            *service != wire::Service::default()
-        });
-        Some((settings, has_endpoints))
+        Some(Base::of_configuration(wire))
     }
 }
 
