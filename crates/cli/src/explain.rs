@@ -1,6 +1,5 @@
 //! How a name resolves for a caller, and why: every step, as data.
 
-mod dns;
 mod endpoints;
 mod explanation;
 mod hints;
@@ -18,7 +17,6 @@ use byname_core::{Balance, Chooser, Destination, FakeEnv, Plan, Reason, Request,
 
 use self::endpoints::{EndpointPort, EndpointQuery};
 pub use self::{
-    dns::{DnsAnswer, DnsQuery},
     endpoints::ExplainedEndpoint,
     explanation::{ExplainedCaller, ExplainedDestination, ExplainedUpstream, Explanation, ResolutionKind},
     outside::EntryPoint,
@@ -27,8 +25,10 @@ pub use self::{
     text::{TextLayout, text},
     typed_name::TypedName,
 };
+pub use crate::cluster_dns::{DnsAnswer, DnsQuery};
 use crate::{
     caller::CallerSettings,
+    cluster_dns::ClusterDns,
     compile::{Compiled, zone},
     kubernetes::{ClusterState, NamespacedName},
 };
@@ -108,7 +108,7 @@ pub fn explain(
         }),
         steps: trace.steps.iter().map(ExplainedStep::of).collect(),
         endpoints,
-        dns: dns::queries(cluster, config, &zone, &asked),
+        dns: ClusterDns::new(cluster, &zone).queries(config, &authority),
         outside: outside::ways(cluster, named.as_ref(), port_name),
         notes,
         table_version: trace.table_version,

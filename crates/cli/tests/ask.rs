@@ -11,6 +11,8 @@
 #[path = "ask/program.rs"]
 mod program;
 
+#[path = "ask/against_dns.rs"]
+mod against_dns;
 #[path = "ask/cluster.rs"]
 mod cluster;
 #[path = "ask/errors.rs"]

@@ -49,7 +49,7 @@ pub(super) const LAYERS: &[CrateLayers] = &[
             &["istio"],
             &["envoy"],
             &["compile"],
-            &["caller"],
+            &["caller", "cluster_dns"],
             &["kubernetes"],
             &["input"],
             &["output"],

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     compile::{Base, CompileOptions},
-    diff::{self, Side, SideInput},
+    diff::{self, DnsChangeKind, Side, SideInput},
     input::{InputErrors, LeftOut, Source},
     output,
 };
@@ -27,6 +27,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   byname diff before.yaml                                   from what the file has to the live cluster
+  byname diff --against-dns --config byname.json            what changes when byname is turned on in the live cluster
   byname diff context:staging context:prod
   byname diff before.yaml after.yaml
   kubectl get wasmplugin byname -n istio-system -o yaml > deployed.yaml && byname diff deployed.yaml cluster.yaml
@@ -37,9 +38,17 @@ pub(super) struct Diff {
     /// Old state: a file or directory of Kubernetes objects, a table from `byname compile`, or the WasmPlugin, TrafficExtension or
     /// EnvoyFilter that holds it; - is the standard input. context:NAME is the live cluster of this context of the kubeconfig, and
     /// context: alone the one that --context names or kubectl uses.
-    old: String,
+    #[arg(required_unless_present = "against_dns")]
+    old: Option<String>,
     /// New state, in the same forms. Default: context:
     new: Option<String>,
+    /// Compare one state, OLD, with what names are without byname: by the cluster's DNS and kube-proxy. Report which names byname
+    /// refuses, sends elsewhere, reaches alone, or gives another Host. Default of OLD: context:
+    #[arg(long, conflicts_with = "new")]
+    against_dns: bool,
+    /// With --against-dns: leave out names whose only difference is a Host that is the full name of their Service.
+    #[arg(long, requires = "against_dns")]
+    ignore_full_names: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
     #[command(flatten)]
@@ -98,7 +107,10 @@ impl Diff {
     }
 
     pub(super) fn run(self) -> anyhow::Result<u8> {
-        let names = [self.old.as_str(), self.new.as_deref().unwrap_or(CONTEXT)];
+        if self.against_dns {
+            return self.run_against_dns();
+        }
+        let names = [self.old.as_deref().unwrap_or(CONTEXT), self.new.as_deref().unwrap_or(CONTEXT)];
         if self.cluster.is_given() && !names.iter().any(|name| name.starts_with(CONTEXT)) {
             bail!(
                 "--kubeconfig and --context are for a live cluster; leave out NEW, or write context: for one of the states"
@@ -144,6 +156,45 @@ impl Diff {
         match self.output {
             DiffFormat::Text => {
                 output::print(&output::wrapped_lines(&diff::text(&difference), |_| 4, output::columns()))?;
+            }
+            DiffFormat::Json => output::write_json(&difference)?,
+        }
+        Ok(if difference.changes.is_empty() { FINE } else { NO })
+    }
+
+    fn run_against_dns(self) -> anyhow::Result<u8> {
+        let base = self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default();
+        let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
+        let name = self.old.as_deref().unwrap_or(CONTEXT);
+        let (input, left_out) = match self.read(name)? {
+            Some(state) => state,
+            None => self.ask(name, &options.base.namespaces_of_labels())?,
+        };
+        say_left_out(&left_out);
+        let SideInput::Cluster(cluster) = input else {
+            bail!("{name}: is a table; --against-dns needs Kubernetes objects, with the addresses of Services");
+        };
+        if cluster.services.is_empty() {
+            output::error(NO_SERVICE);
+            return Err(InputErrors::default().into());
+        }
+        let mut with = side(SideInput::Cluster(cluster.clone()), &options)?;
+        // kube-proxy knows addresses and ports, and no policy. The resolver's settings are the same.
+        let mut plain = Base::default();
+        plain.config.dns = options.base.config.dns.clone();
+        plain.config.caller = options.base.config.caller.clone();
+        let plain = CompileOptions { base: plain, skip_invalid: true, ..CompileOptions::default() };
+        let mut plain = Side::new(SideInput::Cluster(cluster.clone()), &plain)?;
+        let from: BTreeSet<String> = self.namespaces.iter().cloned().collect();
+        let mut difference = diff::against_dns(&cluster, &mut with, &mut plain, &from)
+            .map_err(|refused| InputErrors::of_configuration("--namespace", &refused))?;
+        if self.ignore_full_names {
+            difference.changes.retain(|change| change.kind != DnsChangeKind::FullHost);
+        }
+        match self.output {
+            DiffFormat::Text => {
+                let text = diff::text_against_dns(&difference);
+                output::print(&output::wrapped_lines(&text, |_| 4, output::columns()))?;
             }
             DiffFormat::Json => output::write_json(&difference)?,
         }

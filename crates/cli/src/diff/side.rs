@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, BufReader, Read},
+    net::IpAddr,
 };
 
 use anyhow::{Context, bail};
@@ -218,6 +219,14 @@ impl Side {
         // The caller does not depend on the Services.
         self.config.caller = Config::from_wire(self.rest.clone(), &Defaults::default())?.caller;
         Ok(())
+    }
+
+    /// Whether a Service has this cluster IP.
+    pub(super) fn has_address(&self, address: IpAddr) -> bool {
+        let of = |service: &wire::Service| {
+            service.cluster_ips.iter().any(|own| own.parse::<IpAddr>().is_ok_and(|own| own == address))
+        };
+        self.services.values().any(of)
     }
 
     /// The cluster domain.

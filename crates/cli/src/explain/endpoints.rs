@@ -9,9 +9,9 @@ use byname_core::{Choice, Service, is_special, wire::IpFamily};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::dns::is_called;
 use crate::{
     caller::CallerSettings,
+    cluster_dns::is_called,
     kubernetes::{ClusterState, EndpointView, NamespacedName, ServiceView, TransportProtocol},
 };
 
