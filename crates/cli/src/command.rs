@@ -1,6 +1,7 @@
 //! The command line: one thin file for each command, with its arguments and its exit status.
 
 mod args;
+mod check;
 mod compile;
 mod completions;
 mod diff;
@@ -68,6 +69,7 @@ enum Command {
     Lint(lint::Lint),
     Status(sidecar_status::Status),
     ProxyConfig(proxy_config::ProxyConfig),
+    Check(check::Check),
     Schema(schema::Schema),
     #[command(alias = "completion")]
     Completions(completions::Completions),
@@ -147,6 +149,7 @@ impl Command {
             Self::Lint(lint) => lint.run(),
             Self::Status(status) => status.run(),
             Self::ProxyConfig(proxy_config) => proxy_config.run(),
+            Self::Check(check) => check.run(),
             Self::Schema(schema) => schema.run(),
             Self::Completions(completions) => completions.run(&mut Byname::command()),
         }

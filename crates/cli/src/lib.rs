@@ -4,6 +4,7 @@
 //! `cargo xtask layers` checks it.
 
 pub mod caller;
+pub mod check;
 pub mod cluster_dns;
 pub mod cluster_feed;
 pub mod command;

@@ -25,7 +25,7 @@ pub use self::{
 };
 use crate::{
     input::{InputError, InputErrors, LeftOut, RawObject},
-    kube_api::{ApiAccess, build, config},
+    kube_api::{ApiAccess, Failure, build, config, request},
 };
 
 /// Lists that run at once.
@@ -72,6 +72,25 @@ impl LiveCluster {
         })?;
         let url = url.trim_end_matches('/').to_owned();
         Ok(Self { runtime, client, called: access.called(), access, url, namespace })
+    }
+
+    /// The version of the API server, such as `v1.36.3`.
+    ///
+    /// # Errors
+    /// If the API cannot be reached, or refuses the user.
+    pub fn version(&self) -> anyhow::Result<String> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Version {
+            git_version: String,
+        }
+        let asking = async {
+            let request = kube::core::Request::new("/version").list(&kube::api::ListParams::default());
+            let request = request.map_err(|error| Failure::of_error(&error))?;
+            request::json::<Version>(request::send(self.client(), request).await?, "version").await
+        };
+        let version = self.run(asking).map_err(|failure| self.unusable(&failure))?;
+        Ok(version.git_version)
     }
 
     /// The client of the API.
@@ -144,7 +163,7 @@ impl LiveCluster {
     }
 
     /// The error of an API that answers nothing of use.
-    fn unusable(&self, failure: &crate::kube_api::Failure) -> anyhow::Error {
+    fn unusable(&self, failure: &Failure) -> anyhow::Error {
         let Self { called, url, .. } = self;
         let others = match (self.access.contexts(), failure.code) {
             (_, Some(hyper::StatusCode::UNAUTHORIZED)) => ", or log in to the cluster again".to_owned(),

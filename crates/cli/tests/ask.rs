@@ -13,6 +13,8 @@ mod program;
 
 #[path = "ask/against_dns.rs"]
 mod against_dns;
+#[path = "ask/check.rs"]
+mod check;
 #[path = "ask/cluster.rs"]
 mod cluster;
 #[path = "ask/errors.rs"]

@@ -132,6 +132,13 @@ fn commands_ask_a_real_cluster_and_its_sidecars() -> Result<()> {
         ensure!(status.starts_with(&format!("{pod}  Envoy 1.40.0\n  table     version ")), "{args:?}: {status}");
         ensure!(status.contains("\n  cluster   the same\n"), "{args:?}: {status}");
     }
+    let check = printed(&admin, &["check", "-n", "shop"], 0)?;
+    for line in [
+        "ok    permissions  you may list every kind that byname reads\n",
+        "ok    sidecars     1 sidecar with byname serve a current table, without a refused push\n",
+    ] {
+        ensure!(check.contains(line), "{line}{check}");
+    }
     let same = printed(&admin, &["explain", "payments.prod", "--live", &pod], 0)?;
     ensure!(same.starts_with(&format!("payments.prod from pod {pod}, node node-")), "{same}");
     ensure!(same.ends_with("  + the cluster gives the same answer now\n"), "{same}");

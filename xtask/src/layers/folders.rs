@@ -42,7 +42,7 @@ pub(super) const LAYERS: &[CrateLayers] = &[
         crate_folder: "crates/cli/src",
         levels: &[
             &["command"],
-            &["watch", "serve", "explain", "diff", "lint", "sidecar"],
+            &["watch", "serve", "explain", "diff", "lint", "sidecar", "check"],
             &["cluster_feed", "snapshot"],
             &["daemon"],
             &["kube_api"],

@@ -13,6 +13,7 @@ use clap::Args;
 
 use super::reading::{LiveProgress, say_left_out};
 use crate::{
+    check::ClusterFacts,
     input::{InputError, RawObject},
     kube_api::ApiAccess,
     kubernetes::{ClusterState, NamespacedName},
@@ -160,6 +161,22 @@ pub(super) fn read_lint_input(live: &LiveCluster, needs: &Needs) -> anyhow::Resu
     Ok(input)
 }
 
+/// What `byname check` looks at.
+pub(super) fn check_needs(own: &str) -> Needs {
+    Needs::of(NAMES.into_iter().chain([&ApiKind::SIDECAR]), own)
+}
+
+/// Reads what `byname check` looks at. Returns a line for each kind that could not be read.
+pub(super) fn read_facts(live: &LiveCluster, needs: &Needs, facts: &mut ClusterFacts) -> anyhow::Result<Vec<String>> {
+    let mut progress = LiveProgress::new(&live.called);
+    let report = live.read(&needs.wanted, &mut |now| progress.show(now), &mut |object| facts.add(object))?;
+    drop(progress);
+    say_left_out(&report.left_out);
+    mark_complete(&mut facts.cluster, &report.complete, live);
+    let prefix = format!("{}: ", live.called);
+    Ok(report.gaps.into_iter().map(|gap| gap.strip_prefix(&prefix).map_or(gap.clone(), str::to_owned)).collect())
+}
+
 /// Notes which cluster is asked, if the user did not name it.
 pub(super) fn say_chosen(live: &LiveCluster) {
     note(&format!("reading {} at {}; pass -f FILE to read files", live.called, live.url));
@@ -184,7 +201,8 @@ fn mark_complete(cluster: &mut ClusterState, complete: &BTreeSet<&'static str>, 
     let groups: [(&'static str, &[ApiKind]); 3] =
         [("Route", &ApiKind::ROUTES), ("Workload", &ApiKind::WORKLOADS), ("MeshRule", &ApiKind::MESH_RULES)];
     let is_grouped = |kind: &str| groups.iter().any(|(_, kinds)| kinds.iter().any(|one| one.kind == kind));
-    for kind in complete.iter().filter(|kind| !is_grouped(kind) || **kind == "ReferenceGrant") {
+    for kind in complete.iter().filter(|kind| (!is_grouped(kind) && **kind != "Sidecar") || **kind == "ReferenceGrant")
+    {
         cluster.mark_complete(kind, &file);
     }
     for (name, kinds) in groups {

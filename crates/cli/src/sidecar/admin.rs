@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::pods::SidecarPod;
+use crate::kube_api::Failure;
 
 /// Time in which Envoy must answer. A large configuration takes seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -139,8 +140,13 @@ async fn executed(client: &Client, pod: &SidecarPod, path: &str) -> anyhow::Resu
 
 /// The error of an API that does not open a connection to the pod.
 fn refused(what: &str, resource: &str, error: &kube::Error) -> anyhow::Error {
-    let text = crate::kube_api::Failure::of_error(error).text;
-    match text.contains("403") || text.contains("orbidden") {
+    let failure = match error {
+        kube::Error::Api(status) => Failure::of_status(status, None),
+        error => Failure::of_error(error),
+    };
+    let text = failure.text.as_str();
+    // An upgrade that fails tells the status in words alone.
+    match failure.is_forbidden() || text.contains("403") {
         true => anyhow!(
             "the API forbids to {what}: {text}; grant \"create\" and \"get\" on {resource}, or pass --admin HOST:PORT"
         ),

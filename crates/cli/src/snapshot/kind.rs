@@ -97,6 +97,10 @@ impl ApiKind {
         extension(ISTIO, &["v1alpha3"], "EnvoyFilter", "envoyfilters", DEPLOYED),
     ];
 
+    /// Objects of Istio's that limit what sidecars know.
+    pub const SIDECAR: Self =
+        extension(ISTIO, ISTIO_VERSIONS, "Sidecar", "sidecars", "Sidecar objects that hide Services are unknown");
+
     /// Whether the API may lack the kind's group.
     pub(super) fn is_extension(&self) -> bool {
         !matches!(self.group, "" | "apps" | "batch" | "discovery.k8s.io" | "networking.k8s.io")

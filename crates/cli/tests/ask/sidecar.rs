@@ -209,6 +209,10 @@ fn an_admin_interface_that_does_not_answer_is_named() {
     assert_eq!(none.stdout, "no pod with a sidecar\n");
     // This API forwards no ports.
     let failed = shop.byname(&["status", "shop/web-5c8f7b6d9f-4xk2p", "--admin-port", "9901"]).expect(2);
-    assert!(failed.stdout.contains("not asked: the API cannot port-forward: "), "{}", failed.stdout);
+    assert!(
+        failed.stdout.contains("not asked: the API cannot port-forward: the API answers 404 NotFound: "),
+        "{}",
+        failed.stdout
+    );
     assert!(failed.stdout.contains("or pass --admin HOST:PORT"), "{}", failed.stdout);
 }
