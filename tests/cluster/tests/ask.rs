@@ -135,7 +135,7 @@ fn commands_ask_a_real_cluster_and_its_sidecars() -> Result<()> {
     let check = printed(&admin, &["check", "-n", "shop"], 0)?;
     for line in [
         "ok    permissions  you may list every kind that byname reads\n",
-        "ok    sidecars     1 sidecar with byname serve a current table, without a refused push\n",
+        "ok    sidecars     byname serves a current table in 1 sidecar, without a refused push\n",
     ] {
         ensure!(check.contains(line), "{line}{check}");
     }

@@ -151,7 +151,7 @@ impl Check {
             verdicts.push(Verdict::ok(
                 TOPIC,
                 format!(
-                    "{} with byname serve a current table, without a refused push",
+                    "byname serves a current table in {}, without a refused push",
                     count(good, "sidecar", "sidecars")
                 ),
             ));
