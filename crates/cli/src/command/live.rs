@@ -42,7 +42,7 @@ impl ClusterArgs {
 
     /// The cluster and the user.
     pub(super) fn access(&self) -> ApiAccess {
-        ApiAccess { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() }
+        ApiAccess { kubeconfig: self.kubeconfig.clone(), context: self.context.clone(), instead: "read files with -f" }
     }
 
     /// The cluster, which nothing has asked yet.

@@ -45,7 +45,11 @@ impl SourceArgs {
             return SourceOptions::Files(self.directories);
         }
         SourceOptions::Api(ApiOptions {
-            access: ApiAccess { kubeconfig: self.kubeconfig, context: self.context },
+            access: ApiAccess {
+                kubeconfig: self.kubeconfig,
+                context: self.context,
+                instead: "watch files with --from-dir",
+            },
             namespaces: needed.visible.clone(),
             pod: pod.cloned(),
             has_exports,

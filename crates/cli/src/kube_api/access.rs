@@ -10,7 +10,7 @@ use kube::{
 };
 use tower::{limit::RateLimitLayer, timeout::TimeoutLayer};
 
-use super::request::HEADERS;
+use super::{failure::Failure, request::HEADERS};
 use crate::output::some;
 
 /// Connect timeout.
@@ -25,6 +25,8 @@ pub struct ApiAccess {
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig. Default: the current context.
     pub context: Option<String>,
+    /// How the command does without an API, for the error where none is configured: `read files with -f`.
+    pub instead: &'static str,
 }
 
 impl ApiAccess {
@@ -60,7 +62,7 @@ impl ApiAccess {
 /// # Errors
 /// If there is no usable kubeconfig and no service account, or the kubeconfig lacks the context.
 pub(crate) async fn config(access: &ApiAccess) -> anyhow::Result<Config> {
-    let ApiAccess { kubeconfig, context } = access;
+    let ApiAccess { kubeconfig, context, instead } = access;
     if let Some(context) = context
         && !access.has_context(context)
         && access.read().is_ok()
@@ -80,10 +82,12 @@ pub(crate) async fn config(access: &ApiAccess) -> anyhow::Result<Config> {
             read.await.with_context(|| format!("{}: is not a usable kubeconfig", file.display()))?
         }
         (None, Some(_)) => Config::from_kubeconfig(&chosen).await.context("cannot use this context of the kubeconfig")?,
-        (None, None) => Config::infer().await.context(
-            "no cluster is configured; pass --kubeconfig, run in a pod with a service account token, or read files (-f; \
-             --from-dir of watch and serve)",
-        )?,
+        (None, None) => Config::infer().await.map_err(|error| {
+            let why = Failure::of_error(&error).text;
+            anyhow!(
+                "no cluster is configured; pass --kubeconfig, run in a pod with a service account token, or {instead} ({why})"
+            )
+        })?,
     };
     config.connect_timeout = Some(CONNECT);
     // A watch has its own bound for silence.

@@ -66,7 +66,7 @@ fn an_api_that_cannot_be_asked_is_named_with_the_reason_and_the_way_out() {
     assert!(missing.stderr.contains("/not/there: is not a usable kubeconfig"), "{}", missing.stderr);
     let none = of(program().args(CHECKOUT).stdin(Stdio::null()).output().unwrap()).expect(2);
     assert!(none.stderr.contains("no cluster is configured; pass --kubeconfig"), "{}", none.stderr);
-    assert!(none.stderr.contains("(-f"), "{}", none.stderr);
+    assert!(none.stderr.contains("or read files with -f ("), "{}", none.stderr);
 
     shop.api.fail("services", &[401]);
     let run = shop.byname(&CHECKOUT).expect(2);
