@@ -13,6 +13,7 @@
 )]
 
 mod istio {
+    pub(crate) mod ask;
     pub(crate) mod control_plane;
     pub(crate) mod failures;
     pub(crate) mod gateways;
@@ -36,6 +37,7 @@ use anyhow::Result;
 use byname_cluster::{Cluster, ClusterOptions};
 
 use crate::istio::{
+    ask::*,
     control_plane::*,
     failures::*,
     gateways::*,
@@ -93,6 +95,7 @@ fn byname_works_in_istio() -> Result<()> {
         a_selector_keeps_the_filter_to_its_pods,
         a_deployed_object_has_no_difference_from_its_cluster,
         a_packed_table_takes_less_memory_than_a_plain_one,
+        a_sidecar_says_what_it_holds,
     ];
     let wanted = env::var("BYNAME_CLAIMS").unwrap_or_default();
     let start = Instant::now();

@@ -77,6 +77,20 @@ impl Base {
         Self { config, file: None }
     }
 
+    /// The settings that a compiled configuration has apart from what comes from Kubernetes, and whether its table has endpoints: with
+    /// them, other objects give a table that can be compared with it.
+    #[must_use]
+    pub fn of_configuration(config: &wire::Config) -> (Self, bool) {
+        let mut settings = config.clone();
+        let has_endpoints = settings.table.services.values().any(|service| service.endpoints.is_some());
+        settings.table.services.retain(|_, service| {
+            let wire::Service { alias, subsets, steering, .. } = std::mem::take(service);
+            *service = wire::Service { alias, subsets, steering, ..wire::Service::default() };
+            *service != wire::Service::default()
+        });
+        (Self::of(settings), has_endpoints)
+    }
+
     /// Whether the file sets this field, such as `["steering", "by"]`.
     #[must_use]
     pub fn says(&self, field: impl Into<Field>) -> bool {

@@ -3,10 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{
-    dns::DnsQuery, endpoints::ExplainedEndpoint, outside::EntryPoint, requested_name::RequestedName,
-    step::ExplainedStep,
-};
+use super::{endpoints::ExplainedEndpoint, outside::EntryPoint, requested_name::RequestedName, step::ExplainedStep};
+use crate::cluster_dns::DnsQuery;
 
 /// How a name resolves for a caller, and why.
 #[derive(Clone, Debug, JsonSchema, Serialize)]

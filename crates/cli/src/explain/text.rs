@@ -3,11 +3,13 @@
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{
-    dns::DnsAnswer,
     endpoints::ExplainedEndpoint,
     explanation::{Explanation, ResolutionKind},
 };
-use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain, wrapped};
+use crate::{
+    cluster_dns::DnsAnswer,
+    output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain, wrapped},
+};
 
 /// The last column of the endpoints is this wide at least, or has lines of its own.
 const MIN_WHY_COLUMNS: usize = 24;
