@@ -139,7 +139,7 @@ fn read_for_filter(input: &Input, recipe: &ReadRecipe) -> anyhow::Result<Cluster
         }
         return Ok(ClusterState::default());
     }
-    let mut cluster = input.read_any()?.cluster;
+    let mut cluster = input.read_any(&input.origin()?, &Needs::of_bootstrap(recipe.pod()))?.cluster;
     cluster.services.clear();
     Ok(cluster)
 }
