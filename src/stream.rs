@@ -139,8 +139,10 @@ pub(crate) fn tick(root: u32) {
         let is_over = |since: u64| now == 0 || since.saturating_add(2 * MAX_WAIT_MILLISECONDS) <= now;
         paused.iter().filter(|(_, since)| is_over(*since)).map(|(stream, _)| *stream).collect()
     });
-    over.into_iter().for_each(resume);
-    let _ = host::set_effective_context(root);
+    if !over.is_empty() {
+        over.into_iter().for_each(resume);
+        let _ = host::set_effective_context(root);
+    }
     let Some(live) = contexts::find_serving(|live| live.root.get() == root) else {
         if with_paused(|paused| paused.is_empty()) && !slices::is_reading(root) {
             let _ = host::set_tick_period(0);
