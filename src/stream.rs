@@ -236,8 +236,8 @@ fn open(live: &ActiveConfig) -> Vec<StreamAction> {
     let _ = host::set_effective_context(root);
     let Ok(stream) = host::open_grpc_stream(root, &cluster.unwrap_or_default(), SERVICE, METHOD) else {
         request_log::write(Level::Warn, || {
-            "byname: the stream to the server cannot be opened: check that Envoy has the cluster of `server`, and that \
-             allowed_capabilities has proxy_grpc_stream, proxy_grpc_send, proxy_on_grpc_receive and proxy_on_grpc_close"
+            "byname: the stream to the server cannot be opened: check that Envoy has the cluster of `server`, with an endpoint, and \
+             that allowed_capabilities has proxy_grpc_stream, proxy_grpc_send, proxy_on_grpc_receive and proxy_on_grpc_close"
                 .to_owned()
         });
         return end(live);
