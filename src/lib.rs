@@ -16,6 +16,7 @@ mod first;
 mod host;
 mod http;
 mod node;
+mod observe;
 mod request_log;
 mod root;
 mod slices;

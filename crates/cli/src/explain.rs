@@ -87,6 +87,7 @@ pub fn explain(
     notes.extend(caller.notes.iter().cloned());
     notes.extend(hints::hints(cluster, compiled, &asked, (resolution.reason(), &trace), named.as_ref().zip(service)));
     notes.extend(mesh::notes(cluster, &zone, &asked, named.as_ref()));
+    let observed = config.observed_percent(&resolution, request);
     let status = match &resolution {
         Resolution::Refuse(refusal) => Some(config.local_reply(request, *refusal).status),
         Resolution::Route(_) | Resolution::Pass(_) => None,
@@ -98,6 +99,7 @@ pub fn explain(
             Resolution::Pass(_) => ResolutionKind::Pass,
             Resolution::Refuse(_) => ResolutionKind::Refuse,
         },
+        observed_percent: (observed > 0).then_some(observed),
         reason: resolution.reason().to_string(),
         status,
         destination: target(&resolution, cluster, &zone),

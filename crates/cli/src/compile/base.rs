@@ -46,6 +46,13 @@ impl Base {
                 "update byname, or remove the feature",
             ));
         }
+        if base.config.observe_percent.is_some() && !base.config.may_observe() {
+            return Err(base.problem(
+                ["observePercent"],
+                "has no effect, because no request is observed",
+                "set mode to observe, or remove the field",
+            ));
+        }
         if base.config.table.packed.is_some() {
             return Err(base.problem(
                 ["table", "packed"],

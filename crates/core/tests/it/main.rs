@@ -30,6 +30,7 @@ mod local_replies;
 #[cfg(not(target_arch = "wasm32"))]
 mod naive;
 mod names;
+mod observing;
 mod packed_tables;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;
