@@ -56,8 +56,8 @@ fn text(bytes: usize) -> Result<Vec<u8>, String> {
             "it has {bytes} bytes, and at most {MAX_CONFIGURATION_BYTES} are read; push a smaller table"
         ));
     }
-    let text =
-        host::configuration(bytes).map_err(|status| format!("the host gave no more of it (status {})", status.0))?;
+    let text = host::configuration(bytes)
+        .map_err(|status| format!("Envoy returned only a part of it (status {})", status.0))?;
     // The first byte of a protobuf message whose first field is text or bytes. No valid configuration starts with it.
     if matches!(*text, [b'\n', second, ..] if !b" \t\r\n{".contains(&second)) {
         return Err(

@@ -198,8 +198,7 @@ async fn log_lines_per_request_are_limited() -> TestResult {
     }
     let seconds = start.elapsed().as_secs() + 1;
     let line = "byname: alias_denied: \"partner\" from namespace shop: alias shop/partner -> a.example.com is not in \
-                the table and not listed in externalNames.allow, and the alias sets a port or TLS, which a request that goes on \
-                would lose; add the host and port to externalNames.allow, or correct the alias; table 1";
+                the table and not listed in externalNames.allow; passing the request on would lose the alias's port or TLS; add the host and port to externalNames.allow, or correct the alias; table 1";
     envoy.wait_for_log(line).await?;
     let lines = envoy.log().matches("\"partner\" from namespace shop").count();
     let most = usize::try_from(10 + seconds)?;

@@ -326,7 +326,7 @@ fn failing_host_calls_never_crash_a_configuration_push() -> TestResult {
             host.state_mut().failing.insert(name, status);
             let taken = host.configure(ROOT, &seen())?;
             let words = match name {
-                "proxy_get_buffer_bytes" => format!("the host gave no more of it (status {status})"),
+                "proxy_get_buffer_bytes" => format!("Envoy returned only a part of it (status {status})"),
                 "proxy_get_property" => "Envoy does not tell the filter's name; add proxy_get_property".to_owned(),
                 _ => {
                     assert!(taken, "{name} {status}");

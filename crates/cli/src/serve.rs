@@ -248,7 +248,7 @@ async fn open(listener: &Listener, doors: Doors, feed: &ClusterFeed) -> anyhow::
     if let Some(MeshDoor { listen, trust_domain }) = mesh {
         let trust = Trust::Sidecar { trust_domain: trust_domain.into() };
         let address = listener.listen(listen, trust, None).await?;
-        log::note(&format!("serving sidecars of the mesh on {address}, through the sidecar of this pod alone"));
+        log::note(&format!("serving sidecars of the mesh on {address}, only through the sidecar of this pod"));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use byname_containers::{Engine, Images, StandIn, run};
-use byname_test_support::{ConsoleCommand, console, repository};
+use byname_test_support::{ConsoleCommand, console, repository, section};
 
 const IMAGES: [(&str, StandIn); 6] = [
     ("envoyproxy/envoy:v1.40.0", StandIn::Envoy),
@@ -72,13 +72,23 @@ impl ComposeShop {
     /// Runs all commands under a heading of the README.
     fn section(&self, heading: &str) -> Result<usize> {
         let document = fs::read_to_string(folder().join("README.md"))?;
-        let (_, section) =
-            document.split_once(&format!("\n## {heading}\n")).context("the README has no such heading")?;
-        let section = section.split("\n## ").next().unwrap_or_default();
+        let section = section(&document, &format!("## {heading}")).context("the README has no such heading")?;
         let commands = console(section);
         for shown in &commands {
             self.eventually(shown)?;
         }
+        Ok(commands.len())
+    }
+
+    /// Runs the commands of the project's README, which begin in the root of the repository.
+    fn project_readme(&self) -> Result<usize> {
+        let document = fs::read_to_string(repository().join("README.md"))?;
+        let section = section(&document, "### docker-compose").context("the README has no such heading")?;
+        let mut commands = console(section);
+        let first = commands.first_mut().context("no commands")?;
+        first.command =
+            first.command.strip_prefix("cd examples/docker-compose && ").context("it goes to the folder")?.to_owned();
+        commands.iter().try_for_each(|shown| self.eventually(shown))?;
         Ok(commands.len())
     }
 }
@@ -94,6 +104,8 @@ impl Drop for ComposeShop {
 #[test]
 fn readme_commands_work() -> Result<()> {
     let shop = ComposeShop::new()?;
+    let shown = shop.project_readme()?;
+    assert!((4..=6).contains(&shown), "{shown} commands");
     assert!(shop.section("Try it")? >= 5);
     assert_failures_stay_local(&shop)?;
     assert!(shop.section("Lose a pod")? >= 4);

@@ -56,6 +56,15 @@ pub fn console(document: &str) -> Vec<ConsoleCommand> {
     commands
 }
 
+/// The part of a document below a heading, up to the next heading of the same level. The heading has its `#`.
+#[must_use]
+pub fn section<'a>(document: &'a str, heading: &str) -> Option<&'a str> {
+    let (_, below) = document.split_once(&format!("\n{heading}\n"))?;
+    let level = heading.split(' ').next().unwrap_or_default();
+    let end = (1..=level.len()).filter_map(|level| below.find(&format!("\n{} ", "#".repeat(level)))).min();
+    below.get(..end.unwrap_or(below.len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +76,15 @@ mod tests {
         assert_eq!(shown.len(), 2);
         assert_eq!((&*shown[0].command, &*shown[0].output), ("one \\\n    more", "1\n2\n"));
         assert_eq!((&*shown[1].command, &*shown[1].output), ("two", ""));
+    }
+
+    #[test]
+    fn a_section_ends_at_the_next_heading_of_its_level() {
+        let document = "# A\n\n## B\none\n### C\ntwo\n## D\nthree\n";
+        assert_eq!(section(document, "## B"), Some("one\n### C\ntwo"));
+        assert_eq!(section(document, "### C"), Some("two"));
+        assert_eq!(section(document, "## D"), Some("three\n"));
+        assert_eq!(section(document, "## E"), None);
     }
 
     #[test]

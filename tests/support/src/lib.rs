@@ -3,6 +3,7 @@
 //!
 //! Everything listens on free ports of loopback, and stops when its value is dropped.
 
+mod ansi;
 mod client;
 mod console;
 mod envoy;
@@ -25,8 +26,9 @@ pub mod tls;
 mod tunnel;
 mod upstream;
 
+pub use ansi::terminal_picture;
 pub use client::{Connection, FORMS, Reply, RequestForm};
-pub use console::{ConsoleCommand, console};
+pub use console::{ConsoleCommand, console, section};
 pub use envoy::{Envoy, EnvoyBuilder, envoy_binary, module, repository};
 pub use examples::{Example, examples, snippet, yaml_documents};
 pub use host::{Action, SmallHost};

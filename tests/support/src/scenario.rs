@@ -245,6 +245,17 @@ pub struct RowOutcome {
 }
 
 impl RowOutcome {
+    /// The caller, the requested name, what the row shows, and who answered: the demo's columns.
+    #[must_use]
+    pub fn cells(&self, row: &Row) -> [String; 4] {
+        let reply = &self.reply;
+        let answered = match reply.said("upstream") {
+            name if name.is_empty() => format!("{} {}", reply.status, self.reason),
+            name => name,
+        };
+        [row.caller.namespace().to_owned(), row.asked.to_owned(), row.shows.to_owned(), answered]
+    }
+
     /// The differences from what `row` expects; `None` if there are none.
     #[must_use]
     pub fn differs(&self, row: &Row) -> Option<String> {

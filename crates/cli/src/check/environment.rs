@@ -27,12 +27,14 @@ pub(super) fn verdicts(facts: &ClusterFacts) -> Vec<Verdict> {
             }
             behind += 1;
             if lower.is_none() {
-                add("HTTP_PROXY alone is set, which curl and others ignore; set http_proxy too".to_owned());
+                add("only HTTP_PROXY is set, which curl and others ignore; set http_proxy too".to_owned());
             }
             let exceptions = own("no_proxy").or(own("NO_PROXY")).map(String::as_str).unwrap_or_default();
             let passes = exceptions.split(',').map(str::trim).find(|one| is_of_cluster(one));
             if let Some(exception) = passes {
-                add(format!("no_proxy has {exception}, so such names pass byname by; remove it from no_proxy"));
+                add(format!(
+                    "no_proxy has {exception}, so requests for such names go around byname; remove it from no_proxy"
+                ));
             }
             if !exceptions.split(',').any(|one| matches!(one.trim(), "localhost" | "127.0.0.1" | "*")) {
                 add("no_proxy lacks localhost and 127.0.0.1, so calls within the pod go to the sidecar; add them"

@@ -30,7 +30,7 @@ pub(super) fn verdicts(facts: &ClusterFacts) -> Vec<Verdict> {
         )),
         (0, _, _) => verdicts.push(Verdict::warn(
             TOPIC,
-            format!("Linkerd in {linkerd} of {all} pods: its proxy is no Envoy, so byname needs a sidecar of its own in front of it"),
+            format!("Linkerd in {linkerd} of {all} pods: its proxy is not Envoy, so byname needs a sidecar of its own in front of it"),
         )),
         (_, _, _) => verdicts.push(Verdict::ok(TOPIC, format!("Istio in {istio} of {all} pods; see examples/istio"))),
     }

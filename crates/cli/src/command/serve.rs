@@ -132,7 +132,7 @@ impl Serve {
         }
         let trust_domain = || -> anyhow::Result<String> {
             if self.trust_domain.is_empty() || self.trust_domain.contains('/') {
-                bail!("--trust-domain {:?}: use the name alone, such as cluster.local", self.trust_domain);
+                bail!("--trust-domain {:?}: use only the name, such as cluster.local", self.trust_domain);
             }
             Ok(self.trust_domain.clone())
         };

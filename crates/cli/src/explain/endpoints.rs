@@ -137,7 +137,7 @@ pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<Explai
                     EndpointPort::Named(port) => format!("its EndpointSlice has no TCP port named {port}"),
                 },
                 Some(address) if stray.is_some_and(|family| is_of(address, family)) => {
-                    "the Service has the other IP family alone, so kube-proxy ignores its EndpointSlice".to_owned()
+                    "the Service has only the other IP family, so kube-proxy ignores its EndpointSlice".to_owned()
                 }
                 Some(address) => {
                     let of_other_family = family.is_some_and(|is_v4| is_v4 != address.is_ipv4());

@@ -134,7 +134,9 @@ impl Contents {
                 let file = file.display();
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates(content).with_context(|| format!("{file}: is not a PEM file of CAs"))? {
-                    roots.add(certificate).with_context(|| format!("{file}: has a certificate that is no CA's"))?;
+                    roots
+                        .add(certificate)
+                        .with_context(|| format!("{file}: has a certificate that is not a CA certificate"))?;
                 }
                 // A client without a certificate is told so over gRPC, in words. It may have a token.
                 let verifier =
@@ -145,7 +147,7 @@ impl Contents {
         };
         let mut config = builder
             .with_single_cert(chain, key)
-            .with_context(|| format!("{key_file}: does not fit the certificate of {file}"))?;
+            .with_context(|| format!("{key_file}: does not match the certificate of {file}"))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         // A resumed session would keep an identity whose CA is trusted no longer.
         config.session_storage = Arc::new(NoServerSessionStorage {});

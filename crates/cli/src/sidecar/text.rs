@@ -57,7 +57,7 @@ pub fn text(called: &str, state: &SidecarState, comparison: Option<&Comparison>,
     let own = |name: &str| state.counters.get(name).unwrap_or_default();
     let (out, back) = (own("endpoint_ejections"), own("endpoint_returns"));
     if out > 0 {
-        push("ejected", &format!("{out} times an endpoint of a worker, {back} times returned"));
+        push("ejected", &format!("{out} ejections and {back} returns, counted by each worker"));
     }
     for (name, what) in [
         ("host_errors", "calls that Envoy refused: compare capability_restriction_config with the shipped bootstraps"),

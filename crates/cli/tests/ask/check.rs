@@ -62,8 +62,8 @@ fn each_pitfall_is_named_with_its_pods_and_the_way_out() {
          get 503; compile with --visible for these namespaces",
         "warn  http_proxy   shop/a: names go to the proxy http://proxy.example.com:3128 and not to the sidecar; set http_proxy to \
          the sidecar's listener, such as http://127.0.0.1:15001",
-        "warn  http_proxy   shop/b: HTTP_PROXY alone is set, which curl and others ignore; set http_proxy too",
-        "warn  http_proxy   shop/c: no_proxy has .svc, so such names pass byname by; remove it from no_proxy",
+        "warn  http_proxy   shop/b: only HTTP_PROXY is set, which curl and others ignore; set http_proxy too",
+        "warn  http_proxy   shop/c: no_proxy has .svc, so requests for such names go around byname; remove it from no_proxy",
         "warn  http_proxy   shop/d: no_proxy lacks localhost and 127.0.0.1, so calls within the pod go to the sidecar; add them",
         "warn  resolver     shop/e: own DNS servers (dnsPolicy: None); compile with --pod, or set dns in --config, so that names \
          resolve as these pods expect",

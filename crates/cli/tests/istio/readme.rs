@@ -3,10 +3,12 @@
 //! A real kubectl talks to an API that records the objects. There are no pods. For `kubectl exec … -- curl`, the same
 //! request goes to an Envoy that has what istiod would make of the applied objects.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use anyhow::Result;
-use byname_test_support::{Envoy, Shell, console, kubectl_binary, kubernetes::KubernetesApi};
+use anyhow::{Context, Result};
+use byname_test_support::{
+    Envoy, Shell, console, kubectl_binary, kubernetes::KubernetesApi, repository, section, yaml_documents,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -44,14 +46,19 @@ async fn curl(envoy: &Envoy, arguments: &str) -> Result<String> {
     Ok(format!("{}\n", reply.status))
 }
 
-async fn run(readme: &str) -> Result<usize> {
+async fn run(document: &str) -> Result<usize> {
     let api = KubernetesApi::start().await?;
     api.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
     let directory = tempfile::tempdir()?;
     let programs = [("byname", Path::new(env!("CARGO_BIN_EXE_byname"))), ("kubectl", &kubectl_binary()?)];
     let shell = Shell::new(&programs)?.kubeconfig(&api.kubeconfig(directory.path()));
+    // The project's README compiles the live cluster.
+    for object in yaml_documents(&fs::read_to_string(repository().join(crate::SHOP))?)? {
+        let items = object["items"].as_array().cloned().unwrap_or_default();
+        items.into_iter().filter(|item| item["kind"] == "Service").for_each(|service| api.put(service));
+    }
     let mut running: Option<(Mesh, Envoy)> = None;
-    let commands = console(&example(readme));
+    let commands = console(document);
     for shown in &commands {
         let printed = match shown.command.strip_prefix("kubectl exec -n shop deploy/web -c web -- curl ") {
             None => {
@@ -71,7 +78,7 @@ async fn run(readme: &str) -> Result<usize> {
         };
         assert!(
             shown.is_printed(&printed),
-            "{readme}: $ {}\nis shown as\n{}\nand prints\n{printed}",
+            "$ {}\nis shown as\n{}\nand prints\n{printed}",
             shown.command,
             shown.output
         );
@@ -81,13 +88,29 @@ async fn run(readme: &str) -> Result<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_for_authority_work() -> Result<()> {
-    assert_eq!(run("authority/README.md").await?, 6);
+    assert_eq!(run(&example("authority/README.md")).await?, 6);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_for_cluster_header_work() -> Result<()> {
-    assert_eq!(run("cluster-header/README.md").await?, 8);
+    assert_eq!(run(&example("cluster-header/README.md")).await?, 8);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_projects_readme_work() -> Result<()> {
+    let document = fs::read_to_string(repository().join("README.md"))?;
+    let commands = section(&document, "### Istio").context("no such heading")?;
+    assert_eq!(run(commands).await?, 3);
+    Ok(())
+}
+
+/// The plugin's files go to `target`, as the page says.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_for_adoption_work() -> Result<()> {
+    fs::create_dir_all(repository().join("target"))?;
+    assert_eq!(run(&fs::read_to_string(repository().join("docs/adopt.md"))?).await?, 6);
     Ok(())
 }
 

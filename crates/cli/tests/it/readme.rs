@@ -2,15 +2,42 @@
 
 use std::{env, fs, process::Command};
 
-use byname_test_support::console;
+use byname_test_support::{console, section, terminal_picture};
 
-use crate::run::root;
+use crate::run::{program, root};
+
+/// The width of a terminal that everything in a document fits.
+const COLUMNS: usize = 100;
+/// The command of the README's picture, and the picture.
+const PICTURED: &str = "byname explain checkout.shop -n billing -f examples/cluster/shop.yaml";
+const PICTURE: &str = "docs/explain.svg";
+
+/// `make picture` draws it anew.
+#[test]
+fn the_readme_shows_a_picture_of_explain() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("it is there");
+    assert!(readme.contains(&format!("]({PICTURE})")) && readme.contains(PICTURED), "the picture and its command");
+    let run = |colours: &str| {
+        let args = PICTURED.split(' ').skip(1).chain(["--color", colours]);
+        let output = program().args(args).env("COLUMNS", COLUMNS.to_string()).output().expect("it starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let plain = run("never");
+    assert!(plain.lines().all(|line| line.chars().count() <= COLUMNS), "wider than {COLUMNS}:\n{plain}");
+    let drawn = terminal_picture(PICTURED, &run("always"));
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(root().join(PICTURE), &drawn).expect("written");
+    }
+    let committed = fs::read_to_string(root().join(PICTURE)).unwrap_or_default();
+    assert!(committed == drawn, "{PICTURE} is not what `{PICTURED}` prints: run `make picture`");
+}
 
 #[test]
 fn readme_commands_print_what_is_shown() {
     let document = fs::read_to_string(root().join("README.md")).expect("it is there");
-    let commands = console(&document);
-    for needed in ["byname explain", "byname lint", "byname compile"] {
+    let commands = console(section(&document, "## Ask the cluster").expect("the heading"));
+    for needed in ["byname lint", "byname diff"] {
         assert!(commands.iter().any(|shown| shown.command.contains(needed)), "{needed} is not shown");
     }
     let directory = tempfile::tempdir().expect("a directory");
@@ -33,10 +60,11 @@ fn readme_commands_print_what_is_shown() {
     }
 }
 
-/// The commands run as the README shows them, except for ports and the file, which could collide with other tests.
+/// The commands run as `docs/compile.md` shows them, except for the file, which could collide with other tests. Envoy
+/// validates what it would run.
 #[test]
 fn two_commands_turn_a_dump_into_a_sidecar() {
-    let document = fs::read_to_string(root().join("README.md")).expect("it is there");
+    let document = fs::read_to_string(root().join("docs/compile.md")).expect("it is there");
     let (_, block) = document.split_once("```sh\nbyname compile ").expect("the two commands");
     let (compile, rest) = block.split_once('\n').expect("two lines");
     let (envoy, _) = rest.split_once('\n').expect("two lines");

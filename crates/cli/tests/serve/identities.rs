@@ -337,7 +337,7 @@ fn says_which_options_belong_together() {
             &[&["--identity", "xfcc"][..], &tls].concat(),
             "--tls-cert-file: has no effect without --identity certificate or token",
         ),
-        (&["--identity", "xfcc", "--trust-domain", "spiffe://a"], "use the name alone"),
+        (&["--identity", "xfcc", "--trust-domain", "spiffe://a"], "use only the name"),
         (&["--identity", "xfcc", "--insecure"], "cannot be used with"),
         (
             &[&["--identity", "certificate", "--client-ca-file", &file][..], &tls].concat(),

@@ -157,11 +157,11 @@ impl fmt::Display for HopOutcome {
             }
             Self::PassedOn => f.write_str("is not in the table: the request goes on under that name"),
             Self::WouldLosePort => f.write_str(
-                "is not in the table and not listed in externalNames.allow, and the alias sets a port or TLS, which a request \
-                 that goes on would lose",
+                "is not in the table and not listed in externalNames.allow; passing the request on would lose the alias's port \
+                 or TLS",
             ),
             Self::AlwaysRefused => f.write_str("is always refused"),
-            Self::Circle => f.write_str("was already followed: a circle"),
+            Self::Circle => f.write_str("was already followed: an alias loop"),
             Self::TooMany => f.write_str("is one alias too many"),
         }
     }
@@ -173,7 +173,7 @@ impl fmt::Display for FallbackOutcome {
             Self::Inside => f.write_str("exists"),
             Self::Outside { port } => write!(f, "is external, on port {port}"),
             Self::Missing(missing) => write!(f, "does not exist: {missing}"),
-            Self::Circle => f.write_str("was already followed: a circle"),
+            Self::Circle => f.write_str("was already followed: a fallback loop"),
             Self::TooMany => f.write_str("is one fallback too many"),
         }
     }

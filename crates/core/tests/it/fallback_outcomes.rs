@@ -80,7 +80,7 @@ fn traces_each_fallback_and_its_reason() {
             shop/gone-3 is missing: fallback shop/empty-2 exists; \
             port 9090 by its name is a port of the Service named grpc; \
             the Service has no endpoints; \
-            shop/empty-2 has no endpoints: fallback shop/gone-3 was already followed: a circle",
+            shop/empty-2 has no endpoints: fallback shop/gone-3 was already followed: a fallback loop",
         ),
     ];
     for (authority, expected) in rows {

@@ -134,7 +134,7 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             508,
             9,
             "byname: alias_loop: \"self\" from namespace shop: alias shop/self -> self.shop.svc.cluster.local was already followed: \
-            a circle; correct the externalName of one of these Services\n",
+            an alias loop; correct the externalName of one of these Services\n",
         ),
     ];
     for (authority, status, grpc_status, body) in rows {

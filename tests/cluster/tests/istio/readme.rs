@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use byname_cluster::{byname_program, eventually};
-use byname_test_support::{CHECKOUT, Shell, console, kubectl_binary, repository};
+use byname_test_support::{CHECKOUT, Shell, console, kubectl_binary, repository, section};
 
 use crate::istio::mesh::Mesh;
 
@@ -12,15 +12,14 @@ use crate::istio::mesh::Mesh;
 const SHOWN: &str = "d9c13e5665cef171f816ab8227d10d0ef35f6acf47669805a5248b1fc6adf2a2";
 
 /// Runs all commands. In place of the digest shown comes that of the image, as the READMEs say.
-fn run(mesh: &Mesh<'_>, readme: &str) -> Result<usize> {
+fn run(mesh: &Mesh<'_>, document: &str) -> Result<usize> {
     mesh.istio.apply_only(&[])?;
     mesh.wait_for("suggest", "suggest")?;
     let programs = [("byname", byname_program()?), ("kubectl", kubectl_binary()?)];
     let programs = programs.each_ref().map(|(name, path)| (*name, path.as_path()));
     let shell = Shell::new(&programs)?.kubeconfig(&mesh.cluster.admin());
     let (_, sha256) = mesh.istio.image();
-    let document = fs::read_to_string(repository().join("examples/istio").join(readme))?;
-    let commands = console(&document);
+    let commands = console(document);
     for shown in &commands {
         let command = shown.command.replace(SHOWN, sha256);
         // The stand-in for the kubelet runs no container: the same program runs in the client's pod.
@@ -35,7 +34,7 @@ fn run(mesh: &Mesh<'_>, readme: &str) -> Result<usize> {
         // No DNS server of the test knows the host outside.
         let program = program.replacen("curl ", "curl --resolve weather:80:10.244.255.254 ", 1);
         let ask = || mesh.client.run(&["sh", "-c", &program]);
-        eventually(&format!("{readme}: $ {program} prints {}", shown.output.trim()), || {
+        eventually(&format!("$ {program} prints {}", shown.output.trim()), || {
             let printed = ask()?;
             ensure!(shown.is_printed(&printed), "it prints {printed}");
             Ok(true)
@@ -44,13 +43,24 @@ fn run(mesh: &Mesh<'_>, readme: &str) -> Result<usize> {
     Ok(commands.len())
 }
 
+fn document(path: &str) -> Result<String> {
+    Ok(fs::read_to_string(repository().join(path))?)
+}
+
 pub(crate) fn the_commands_for_authority_work(mesh: &Mesh<'_>) -> Result<()> {
-    assert_eq!(run(mesh, "authority/README.md")?, 6);
+    assert_eq!(run(mesh, &document("examples/istio/authority/README.md")?)?, 6);
     Ok(())
 }
 
 pub(crate) fn the_commands_for_cluster_header_work(mesh: &Mesh<'_>) -> Result<()> {
-    assert_eq!(run(mesh, "cluster-header/README.md")?, 8);
+    assert_eq!(run(mesh, &document("examples/istio/cluster-header/README.md")?)?, 8);
     mesh.istio.apply_only(&[])?;
+    Ok(())
+}
+
+pub(crate) fn the_commands_of_the_projects_readme_work(mesh: &Mesh<'_>) -> Result<()> {
+    let readme = document("README.md")?;
+    let commands = section(&readme, "### Istio").context("README.md has no such heading")?;
+    assert_eq!(run(mesh, commands)?, 3);
     Ok(())
 }
