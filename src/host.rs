@@ -483,14 +483,15 @@ pub(crate) struct GrpcStream {
 
 /// Opens a stream to a method of a gRPC service, at an Envoy cluster. The effective context is `root`.
 pub(crate) fn open_grpc_stream(root: u32, cluster: &str, service: &str, method: &str) -> Result<GrpcStream> {
-    // The message `envoy.config.core.v3.GrpcService`: `envoy_grpc` is field 1, and `cluster_name` is field 1 of it. Envoy takes the name
-    // of a cluster too, but one whose bytes happen to be a message crashes it.
-    let mut envoy_grpc = vec![0x0a];
-    push_varint(&mut envoy_grpc, cluster.len());
-    envoy_grpc.extend(cluster.as_bytes());
-    let mut target = vec![0x0a];
-    push_varint(&mut target, envoy_grpc.len());
-    target.extend(envoy_grpc);
+    // The message `envoy.config.core.v3.GrpcService`: `envoy_grpc` is field 1; `cluster_name` and `authority` are fields 1 and 2 of it.
+    // Envoy takes the name of a cluster too, but one whose bytes happen to be a message crashes it. Without an authority Envoy sends
+    // the cluster's name, and an Envoy in front of the server, as in Istio, refuses the bytes `|` of `outbound|9905||HOST`.
+    let authority = cluster.as_bytes().rsplit(|byte| *byte == b'|').next().unwrap_or_default();
+    let mut envoy_grpc = Vec::new();
+    push_field(&mut envoy_grpc, 0x0a, cluster.as_bytes());
+    push_field(&mut envoy_grpc, 0x12, authority);
+    let mut target = Vec::new();
+    push_field(&mut target, 0x0a, &envoy_grpc);
     let metadata = serialize(&[]);
     let mut token = 0;
     // SAFETY: as above.
@@ -559,6 +560,14 @@ pub(crate) fn set_filter_state(key: &str, value: &str) -> Result<()> {
         proxy_call_foreign_function(name.as_ptr(), name.len(), arguments.as_ptr(), arguments.len(), value, bytes)
     })
     .map(drop)
+}
+
+#[inline(never)]
+/// Adds a field of bytes to a protobuf message. `tag` is its number times 8, plus 2.
+fn push_field(to: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    to.push(tag);
+    push_varint(to, bytes.len());
+    to.extend(bytes);
 }
 
 fn push_varint(to: &mut Vec<u8>, mut number: usize) {

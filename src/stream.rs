@@ -139,8 +139,10 @@ pub(crate) fn tick(root: u32) {
         let is_over = |since: u64| now == 0 || since.saturating_add(2 * MAX_WAIT_MILLISECONDS) <= now;
         paused.iter().filter(|(_, since)| is_over(*since)).map(|(stream, _)| *stream).collect()
     });
-    over.into_iter().for_each(resume);
-    let _ = host::set_effective_context(root);
+    if !over.is_empty() {
+        over.into_iter().for_each(resume);
+        let _ = host::set_effective_context(root);
+    }
     let Some(live) = contexts::find_serving(|live| live.root.get() == root) else {
         if with_paused(|paused| paused.is_empty()) && !slices::is_reading(root) {
             let _ = host::set_tick_period(0);
@@ -234,8 +236,8 @@ fn open(live: &ActiveConfig) -> Vec<StreamAction> {
     let _ = host::set_effective_context(root);
     let Ok(stream) = host::open_grpc_stream(root, &cluster.unwrap_or_default(), SERVICE, METHOD) else {
         request_log::write(Level::Warn, || {
-            "byname: the stream to the server cannot be opened: check that Envoy has the cluster of `server`, and that \
-             allowed_capabilities has proxy_grpc_stream, proxy_grpc_send, proxy_on_grpc_receive and proxy_on_grpc_close"
+            "byname: the stream to the server cannot be opened: check that Envoy has the cluster of `server`, with an endpoint, and \
+             that allowed_capabilities has proxy_grpc_stream, proxy_grpc_send, proxy_on_grpc_receive and proxy_on_grpc_close"
                 .to_owned()
         });
         return end(live);

@@ -27,7 +27,9 @@ fn vm(on_timeout: &str) -> Result<SmallHost> {
     let mut host = SmallHost::new()?;
     host.state_mut().now = 1_000_000 * MILLISECOND;
     host.state_mut().properties.insert("xds.node.id".to_owned(), b"shop-0".to_vec());
-    assert!(host.configure(ROOT, &configuration(&json!({"cluster": "byname", "onTimeout": on_timeout})))?);
+    assert!(
+        host.configure(ROOT, &configuration(&json!({"cluster": "outbound|9905||byname", "onTimeout": on_timeout})))?
+    );
     assert!(host.state().tick_period > 0, "a request waits only once ticks come");
     host.tick(ROOT)?;
     Ok(host)
@@ -82,7 +84,8 @@ fn a_request_waits_for_its_name_and_goes_on() -> TestResult {
     let mut host = vm("pass")?;
     assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
     assert_eq!(host.state().response, None);
-    let opened = r"grpc_stream(\n\x08\n\x06byname, envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources)";
+    // The cluster's name is no authority, because of its bytes `|`.
+    let opened = r"grpc_stream(\n\x1f\n\x15outbound|9905||byname\x12\x06byname, envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources)";
     assert!(host.state().calls.iter().any(|call| call == opened), "{:?}", host.state().calls);
     assert!(has_sent(&host, "shop/web") && has_sent(&host, "shop-0"));
     assert_eq!(host.state().effective, STREAM, "the host goes on with the request");

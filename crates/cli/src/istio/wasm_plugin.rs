@@ -7,9 +7,14 @@ use crate::{
     output::yaml::{Fields, Yaml, fields, map},
 };
 
+/// An object with a table may be larger than an annotation.
 const COMMENT: &str = "\
 byname in sidecars, made by `byname compile`: in those of its namespace, or from the root namespace in those of the whole mesh.
 Use `kubectl create` and `kubectl replace`: `kubectl apply` would keep a second copy in an annotation, whose limit is 256 KiB.";
+
+const COMMENT_WITH_SERVER: &str = "\
+byname in sidecars, made by `byname compile`: in those of its namespace, or from the root namespace in those of the whole mesh.
+The filter asks `byname serve` for the Services that its pod uses, so this object stays the same when Services change.";
 
 const SHA256: &str = "\
 Istio runs only an image with this checksum: of the manifest for oci://, of the module for https://. If the image differs or
@@ -43,7 +48,7 @@ pub fn wasm_plugin(compiled: &Compiled, image: &Image, placement: &Placement) ->
     let mut spec = extension_of_traffic(placement);
     spec.append(&mut module(compiled, image));
     let kind = ("extensions.istio.io/v1alpha1", "WasmPlugin");
-    IstioObject::new(kind, COMMENT, compiled, placement, Yaml::Map(spec))
+    IstioObject::new(kind, comment(compiled), compiled, placement, Yaml::Map(spec))
 }
 
 /// A TrafficExtension, which Istio has since 1.30.
@@ -54,7 +59,11 @@ pub fn traffic_extension(compiled: &Compiled, image: &Image, placement: &Placeme
     let mut spec = extension_of_traffic(placement);
     spec.push(("wasm".into(), Yaml::Map(module(compiled, image))));
     let kind = ("extensions.istio.io/v1alpha1", "TrafficExtension");
-    IstioObject::new(kind, COMMENT, compiled, placement, Yaml::Map(spec))
+    IstioObject::new(kind, comment(compiled), compiled, placement, Yaml::Map(spec))
+}
+
+fn comment(compiled: &Compiled) -> &'static str {
+    if compiled.wire.server.is_some() { COMMENT_WITH_SERVER } else { COMMENT }
 }
 
 /// Which traffic passes through the filter, and where in the filter chain.

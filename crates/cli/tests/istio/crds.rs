@@ -6,13 +6,14 @@ use byname_test_support::repository;
 
 use crate::{IMAGE, SUM, compile, example};
 
-const EXAMPLES: [&str; 6] = [
+const EXAMPLES: [&str; 7] = [
     "authority/external.yaml",
     "authority/sidecar.yaml",
     "authority/wasmplugin.yaml",
     "cluster-header/envoyfilter.yaml",
     "cluster-header/watch.yaml",
     "cluster-header/wasmplugin.yaml",
+    "stream/wasmplugin.yaml",
 ];
 
 /// The problems that the CRDs find in each text, and the kinds of all objects.
@@ -53,7 +54,7 @@ fn the_crds_accept_the_examples() {
     let texts: Vec<String> = EXAMPLES.iter().map(|name| example(name)).collect();
     let (problems, kinds) = check(&texts, &[]);
     assert_eq!(problems.concat(), "");
-    assert_eq!(kinds, "ServiceEntry DestinationRule Sidecar WasmPlugin EnvoyFilter EnvoyFilter WasmPlugin");
+    assert_eq!(kinds, "ServiceEntry DestinationRule Sidecar WasmPlugin EnvoyFilter EnvoyFilter WasmPlugin WasmPlugin");
 }
 
 /// The objects have endpoints and load the module from a file.

@@ -117,7 +117,7 @@ async fn the_commands_for_adoption_work() -> Result<()> {
 /// Users see the whole README on one screen.
 #[test]
 fn each_readme_fits_on_a_screen() {
-    for readme in ["README.md", "authority/README.md", "cluster-header/README.md"] {
+    for readme in ["README.md", "authority/README.md", "cluster-header/README.md", "stream/README.md"] {
         let lines = example(readme).lines().count();
         assert!(lines <= 60, "{readme} has {lines} lines");
     }

@@ -63,6 +63,12 @@ fn the_folder_matches_what_the_program_prints() {
             assert!(example("cluster-header/envoyfilter.yaml") == filter, "{}", differs("envoyfilter.yaml"));
         }
     }
+    let of_server = ["compile", "--server", "byname.byname-system:9905", "--image", IMAGE, "--sha256", crate::SUM];
+    let plugin = byname(&[&of_server[..], &["--format", "istio-wasmplugin"]].concat());
+    assert!(
+        example("stream/wasmplugin.yaml") == plugin,
+        "examples/istio/stream/wasmplugin.yaml is not what its README's command prints"
+    );
 }
 
 #[tokio::test]
