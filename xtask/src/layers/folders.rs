@@ -28,7 +28,7 @@ pub(super) const LAYERS: &[CrateLayers] = &[
             &["config"],
             &["report"],
             &["steer"],
-            &["resolve", "balance"],
+            &["resolve", "balance", "discovery"],
             &["table"],
             &["policy"],
             &["wire"],

@@ -118,6 +118,12 @@ impl Table {
         Some(service)
     }
 
+    /// Whether a request has looked the Service up since the last sweep.
+    #[inline(always)]
+    pub(super) fn is_used(&self, service: &Service) -> Option<&Cell<bool>> {
+        self.on_demand.as_ref()?.used.get(usize::try_from(service.slot).ok()?)
+    }
+
     /// Remembers that a request has used the Service, in a table that is filled on demand.
     #[inline(always)]
     fn mark(&self, service: &Service) {

@@ -8,11 +8,11 @@ use core::{cell::Cell, fmt, net::IpAddr, str::from_utf8};
 
 use hashbrown::HashTable;
 
-use super::{index::Table, lookup::Missing, service::Service};
+use super::missing::Missing;
 use crate::{
     collections::{hash_address, hash_name},
     limits::MAX_NAMESPACES,
-    names::{NamespacedName, is_label, is_special},
+    names::{NamespacedName, is_label},
 };
 
 /// What a server is asked for.
@@ -55,19 +55,19 @@ pub(crate) struct KeyState {
     /// Sweeps since a request last used it.
     pub(crate) unused: u8,
     /// Whether a request has looked it up since the last sweep. A Service in the table has its mark in [`OnDemand::used`].
-    is_used: Cell<bool>,
+    pub(super) is_used: Cell<bool>,
 }
 
 /// The keys of a table, and what is known of each.
 #[derive(Debug, Default)]
 pub(crate) struct OnDemand {
-    keys: HashTable<KeyState>,
+    pub(super) keys: HashTable<KeyState>,
     unanswered: usize,
     /// The namespaces with a Service that the caller may see, in order; `None` before the server has named them.
     namespaces: Option<Box<[Box<str>]>>,
     namespaces_are_outdated: bool,
     /// Whether a request has looked the Service in this slot up since the last sweep. Nothing that is decided depends on it.
-    used: Vec<Cell<bool>>,
+    pub(super) used: Vec<Cell<bool>>,
 }
 
 impl Key {
@@ -232,7 +232,7 @@ impl OnDemand {
     }
 
     /// What this address is: [`Answer::Missing`], [`Answer::Pod`] or [`Answer::ClusterIp`].
-    fn address(&self, address: IpAddr) -> Result<&Answer, Missing> {
+    pub(super) fn address(&self, address: IpAddr) -> Result<&Answer, Missing> {
         let state = self.get(&Key::Address(address)).ok_or(Missing::Unanswered)?;
         match &state.answer {
             answer @ (Answer::Missing | Answer::Pod | Answer::ClusterIp(_)) => {
@@ -249,55 +249,5 @@ impl OnDemand {
             Some(used) => used.set(false),
             None => self.used.resize(slot + 1, Cell::new(false)),
         }
-    }
-}
-
-impl Table {
-    /// An empty table that is filled when requests need it.
-    pub(crate) fn fill_on_demand(&mut self) {
-        self.on_demand = Some(Box::default());
-    }
-
-    /// What is known of the keys; `None` in a table that has all there is.
-    pub(crate) fn on_demand(&mut self) -> Option<&mut OnDemand> {
-        self.on_demand.as_deref_mut()
-    }
-
-    /// Whether a request has looked the Service up since the last sweep.
-    #[inline(always)]
-    pub(super) fn is_used(&self, service: &Service) -> Option<&Cell<bool>> {
-        self.on_demand.as_ref()?.used.get(usize::try_from(service.slot).ok()?)
-    }
-
-    /// What the address is; `None` in a table that has all there is, and for addresses that nothing in a cluster has.
-    pub(crate) fn address_on_demand(&self, address: IpAddr) -> Option<Result<&Answer, Missing>> {
-        let on_demand = self.on_demand.as_ref().filter(|_| !is_special(address))?;
-        Some(on_demand.address(address))
-    }
-
-    /// Takes a cluster IP from the Service that has it.
-    pub(crate) fn release_cluster_ip(&mut self, address: IpAddr) {
-        if let Some(service) = self.find_by_cluster_ip(address) {
-            let mut spec = service.spec.clone();
-            spec.remove_cluster_ip(address);
-            let is_put = self.put(spec);
-            debug_assert!(is_put.is_ok(), "a Service that is in the table can lose an address");
-        }
-    }
-
-    /// Counts for each key the sweeps since a request last used it, and calls `each` with the keys.
-    pub(crate) fn sweep(&mut self, mut each: impl FnMut(&KeyState)) {
-        let Some(mut on_demand) = self.on_demand.take() else { return };
-        for state in on_demand.keys.iter_mut() {
-            let service = match &state.key {
-                Key::Service(name) => self.get(name.namespace(), name.name()),
-                Key::Address(_) => None,
-            };
-            let slot = service.and_then(|service| usize::try_from(service.slot).ok());
-            let is_used = slot.and_then(|slot| on_demand.used.get(slot)).unwrap_or(&state.is_used).take();
-            state.unused = if is_used { 0 } else { state.unused.saturating_add(1) };
-            each(state);
-        }
-        self.on_demand = Some(on_demand);
     }
 }
