@@ -25,7 +25,7 @@ fn the_filter_and_the_schema_accept_every_configuration() -> Result<()> {
     }
     // The configurations are found by a search, so check that it finds them everywhere.
     for place in [
-        "docs/adopt.md",
+        "docs/endpoints.md",
         "docs/configuration.md",
         "envoy/cluster.yaml",
         "envoy/ecds/",
