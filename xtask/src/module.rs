@@ -86,7 +86,7 @@ const HOST_FUNCTIONS: &[&str] = &[
 const SCHEMA_SECTION: &str = "byname.schema";
 
 /// The size limit for inlined functions, half of the default at this optimization level.
-const INLINING: &str = "-Cllvm-args=-inline-threshold=25";
+const INLINING: &str = "-Cllvm-args=-inline-threshold=5";
 
 /// Compiles the filter under `root`, strips the module into [`SHIPPED`], and prints its size.
 pub(crate) fn ship(root: &Path) -> Result<()> {
