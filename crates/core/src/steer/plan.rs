@@ -50,6 +50,12 @@ impl Plan {
         (!self.endpoint.is_empty()).then_some(&*self.endpoint)
     }
 
+    /// Whether there is a ticket.
+    #[must_use]
+    pub fn has_ticket(&self) -> bool {
+        self.ticket.is_some()
+    }
+
     /// The ticket for [`Config::done`](crate::Config::done), where the end of the request matters. Returned once.
     pub fn take_ticket(&mut self) -> Option<Ticket> {
         self.ticket.take()
