@@ -68,9 +68,10 @@ impl Plan {
     }
 
     pub(super) fn clear(&mut self) {
-        for text in [&mut self.cluster, &mut self.authority, &mut self.endpoint, &mut self.host] {
-            text.clear();
-        }
+        self.cluster.clear();
+        self.authority.clear();
+        self.endpoint.clear();
+        self.host.clear();
         (self.has_cluster, self.has_authority, self.ticket, self.dynamic_port) = (false, false, None, None);
     }
 
