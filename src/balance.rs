@@ -46,23 +46,23 @@ pub(crate) fn random() -> u64 {
     random
 }
 
-/// Passes the balance to `use_it`, and counts the resulting ejections. Nothing in here re-enters, so the balance is
+/// Passes the balance to `use_it`, or an empty one for a request that is observed, and counts the resulting ejections. Nothing in here re-enters, so the balance is
 /// free. If it were not, an empty balance would be used.
-fn with_balance<T>(use_it: impl FnOnce(&mut Balance) -> T) -> T {
+fn with_balance<T>(is_observed: bool, use_it: impl FnOnce(&mut Balance) -> T) -> T {
     let use_and_count = |balance: &mut Balance| {
         let used = use_it(balance);
         stats::count_events(balance.take_events());
         used
     };
     BALANCE.with(|balance| match balance.try_borrow_mut() {
-        Ok(mut balance) => use_and_count(&mut balance),
-        Err(_) => use_and_count(&mut Balance::new()),
+        Ok(mut balance) if !is_observed => use_and_count(&mut balance),
+        _ => use_and_count(&mut Balance::new()),
     })
 }
 
 /// Calls `decide` with the chooser for a request with these headers.
-pub(crate) fn with<T>(headers: &Headers, decide: impl FnOnce(&mut Chooser<'_>) -> T) -> T {
-    with_balance(|balance| decide(&mut Chooser { balance, env: &mut HostEnv { headers } }))
+pub(crate) fn with<T>(headers: &Headers, is_observed: bool, decide: impl FnOnce(&mut Chooser<'_>) -> T) -> T {
+    with_balance(is_observed, |balance| decide(&mut Chooser { balance, env: &mut HostEnv { headers } }))
 }
 
 /// A request whose endpoint was chosen, until its stream ends.
@@ -77,10 +77,11 @@ pub(crate) struct Open {
 /// Records the end of a request. `config` is the configuration that steered it, if it still serves.
 pub(crate) fn done(config: Option<&Config>, open: Open) {
     let Open { ticket, is_grpc, was_sent } = open;
-    let Some(config) = config else { return with_balance(|balance| balance.release(ticket)) };
+    let Some(config) = config else { return with_balance(false, |balance| balance.release(ticket)) };
     let status = if was_sent && ticket.wants_status() { outcome(is_grpc) } else { None };
     let mut env = HostEnv { headers: &Headers::default() };
-    let is_ejected = with_balance(|balance| config.done(ticket, status, &mut Chooser { balance, env: &mut env }));
+    let is_ejected =
+        with_balance(false, |balance| config.done(ticket, status, &mut Chooser { balance, env: &mut env }));
     if is_ejected {
         let (address, port) = ticket.endpoint();
         request_log::write(log::Level::Warn, || {
@@ -113,7 +114,7 @@ fn outcome(is_grpc: bool) -> Option<u16> {
 
 /// Forgets expired state.
 pub(crate) fn sweep() {
-    with_balance(|balance| {
+    with_balance(false, |balance| {
         if !balance.is_empty() {
             balance.sweep(host::now().unwrap_or_default());
         }

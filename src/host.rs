@@ -167,6 +167,7 @@ enum RoomState {
 }
 
 /// A property of the host, by its path, with a NUL between two steps; `None` if it does not exist or cannot be read.
+#[inline(never)]
 pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     // SAFETY: the pointers are valid for the length given, and the host keeps none of them.
     bytes_from(|value, bytes| unsafe { proxy_get_property(path.as_ptr(), path.len(), value, bytes) }).ok()

@@ -4,7 +4,10 @@
 
 use std::{ops::ControlFlow, rc::Rc};
 
-use byname_core::{Config, DestinationPort, Plan, Reason, Refusal, Request, Resolution, Scheme, Trace, trace::Step};
+use byname_core::{
+    Config, DestinationPort, LocalReply, Plan, Reason, Refusal, Request, Resolution, Scheme, Trace,
+    trace::{Difference, Step},
+};
 use log::Level;
 use proxy_wasm::types::Action;
 
@@ -13,7 +16,7 @@ use crate::{
     balance::{self, Open},
     contexts,
     host::{self, Headers},
-    request_log, stats, stream,
+    observe, request_log, stats, stream,
 };
 
 const AUTHORITY: &str = ":authority";
@@ -50,6 +53,15 @@ enum Wait {
     Over,
 }
 
+/// What has become of a request.
+enum Handled {
+    Decided(Action),
+    /// It needs the server's answer.
+    Unanswered {
+        is_observed: bool,
+    },
+}
+
 #[inline(never)]
 fn decide(stream: u32, live: &Rc<ActiveConfig>, wait: Wait) -> host::Result<Action> {
     let config = live.config()?;
@@ -69,13 +81,17 @@ fn decide(stream: u32, live: &Rc<ActiveConfig>, wait: Wait) -> host::Result<Acti
             &mut others
         }
     };
-    let headers = host::request_headers()?;
-    let action = match handle(&config, &headers, plan, wait) {
-        Ok(None) => {
+    let headers = match host::request_headers() {
+        Ok(headers) => headers,
+        Err(status) => return observe::without_headers(&config, status),
+    };
+    let action = match handle(stream, &config, &headers, plan, wait) {
+        Ok(Handled::Unanswered { is_observed }) => {
             drop(config);
-            return wait_or_decide(stream, live, headers, wait);
+            // A request that is observed asks the server, and goes on as if its time were over.
+            return wait_or_decide(stream, live, headers, if is_observed { Wait::Possible(Some(0)) } else { wait });
         }
-        Ok(Some(action)) => Ok(action),
+        Ok(Handled::Decided(action)) => Ok(action),
         Err(status) => Err(status),
     };
     if let Some(ticket) = plan.take_ticket() {
@@ -110,19 +126,21 @@ fn request<'h>(config: &Config, headers: &'h Headers) -> (Request<'h>, bool) {
     (Request { authority: asked.authority, scheme, destination_port }, asked.traced)
 }
 
-/// Decides a request, and applies the decision; `None` where it has to wait.
+/// Decides a request, and applies the decision.
 #[inline(never)]
-fn handle(config: &Config, headers: &Headers, plan: &mut Plan, wait: Wait) -> host::Result<Option<Action>> {
+fn handle(stream: u32, config: &Config, headers: &Headers, plan: &mut Plan, wait: Wait) -> host::Result<Handled> {
     let (request, is_traced) = request(config, headers);
     if is_traced {
-        return handle_traced(config, headers, request, plan, wait);
+        return handle_traced(stream, config, headers, request, plan, wait);
     }
     let resolution = config.resolve(request, None);
+    let is_observed = config.may_observe() && observe::is_observed(stream, config, &resolution, request);
     if is_unanswered(&resolution) && matches!(wait, Wait::Possible(_)) {
-        return Ok(None);
+        return Ok(Handled::Unanswered { is_observed });
     }
-    finish(config, headers, &resolution, request, plan, None);
-    conclude(config, request, &resolution, plan, None).map(Some)
+    finish(config, headers, &resolution, request, plan, None, is_observed);
+    let observed = if is_observed { Some(observe::difference(&resolution, plan)) } else { None };
+    conclude(config, headers, request, &resolution, plan, None, observed).map(Handled::Decided)
 }
 
 /// Whether the server has not said what the name resolves to.
@@ -133,31 +151,37 @@ fn is_unanswered(resolution: &Resolution<'_>) -> bool {
 #[cold]
 #[inline(never)]
 fn handle_traced(
+    stream: u32,
     config: &Config,
     headers: &Headers,
     request: Request<'_>,
     plan: &mut Plan,
     wait: Wait,
-) -> host::Result<Option<Action>> {
+) -> host::Result<Handled> {
     let mut trace = Trace::new(config.table.version());
     if let Wait::Possible(Some(since)) = wait {
         trace.steps.push(Step::Waited { milliseconds: stream::waited(since) });
     }
     let resolution = config.resolve(request, Some(&mut trace));
+    let is_observed = config.may_observe() && observe::is_observed(stream, config, &resolution, request);
     if is_unanswered(&resolution) && matches!(wait, Wait::Possible(_)) {
-        return Ok(None);
+        return Ok(Handled::Unanswered { is_observed });
     }
-    finish(config, headers, &resolution, request, plan, Some(&mut trace));
+    finish(config, headers, &resolution, request, plan, Some(&mut trace), is_observed);
+    let observed = if is_observed { Some(observe::difference(&resolution, plan)) } else { None };
+    if let Some(difference) = observed {
+        trace.steps.push(Step::Observed(difference));
+    }
     let shown = log_trace(config, request, &resolution, &trace);
     let shown = shown.as_ref().map(|(header, trace)| (*header, trace.as_str()));
-    let action = conclude(config, request, &resolution, plan, shown)?;
+    let action = conclude(config, headers, request, &resolution, plan, shown, observed)?;
     if let (Some((_, trace)), Action::Continue) = (shown, action) {
         show(TRACE_STATE, trace);
     }
-    Ok(Some(action))
+    Ok(Handled::Decided(action))
 }
 
-/// Lets the core plan what is done, and counts the decision.
+/// Lets the core plan what is done, and counts the decision. A request that is observed leaves no mark on later choices.
 fn finish(
     config: &Config,
     headers: &Headers,
@@ -165,26 +189,47 @@ fn finish(
     request: Request<'_>,
     plan: &mut Plan,
     trace: Option<&mut Trace>,
+    is_observed: bool,
 ) {
-    balance::with(headers, |chooser| config.plan(resolution, request, chooser, plan, trace));
+    balance::with(headers, is_observed, |chooser| config.plan(resolution, request, chooser, plan, trace));
     stats::count(config, resolution);
 }
 
-/// Applies the decision. `shown` is the response header that shows a trace, with its value.
+/// Applies the decision, unless the request is `observed`: then this says what would be different. `shown` is the response header that shows a trace, with its value.
 fn conclude(
     config: &Config,
+    headers: &Headers,
     request: Request<'_>,
     resolution: &Resolution<'_>,
     plan: &Plan,
     shown: Option<(&str, &str)>,
+    observed: Option<Difference>,
 ) -> host::Result<Action> {
     if config.access_log() {
-        show_decision(config, resolution, plan);
+        show_decision(config, resolution, plan, observed);
+    }
+    if observed.is_some() {
+        return go_on_observed(config, headers, request, resolution);
     }
     match resolution {
         Resolution::Refuse(refusal) => refuse(config, request, *refusal, shown),
         Resolution::Route(_) | Resolution::Pass(_) => apply(config, request, plan).map(|()| Action::Continue),
     }
+}
+
+/// Lets a request go on that is observed.
+#[cold]
+#[inline(never)]
+fn go_on_observed(
+    config: &Config,
+    headers: &Headers,
+    request: Request<'_>,
+    resolution: &Resolution<'_>,
+) -> host::Result<Action> {
+    if let Resolution::Refuse(refusal) = resolution {
+        log_refusal(config, request, *refusal, "; observed: no local reply was sent");
+    }
+    observe::go_on(config, headers)
 }
 
 /// Logs a requested trace, and returns the response header that shows it, with its value.
@@ -201,8 +246,8 @@ fn log_trace<'c>(
 }
 
 #[inline(never)]
-fn show_decision(config: &Config, resolution: &Resolution<'_>, plan: &Plan) {
-    show(ACCESS_LOG_STATE, &config.decision(resolution, plan).to_string());
+fn show_decision(config: &Config, resolution: &Resolution<'_>, plan: &Plan, observed: Option<Difference>) {
+    show(ACCESS_LOG_STATE, &config.decision(resolution, plan, observed).to_string());
 }
 
 /// Sets filter state for an access log or a route. A request does not fail for lack of it.
@@ -297,6 +342,14 @@ fn apply_filter_state(plan: &Plan) -> host::Result<()> {
     Ok(())
 }
 
+/// Words a refusal, and logs it.
+#[inline(never)]
+fn log_refusal(config: &Config, request: Request<'_>, refusal: Refusal, also: &str) -> LocalReply {
+    let reply = config.local_reply(request, refusal);
+    request_log::write(Level::Warn, || format!("{}; table {}{also}", reply.body.trim_end(), config.table.version()));
+    reply
+}
+
 #[inline(never)]
 fn refuse(
     config: &Config,
@@ -304,8 +357,7 @@ fn refuse(
     refusal: Refusal,
     shown: Option<(&str, &str)>,
 ) -> host::Result<Action> {
-    let reply = config.local_reply(request, refusal);
-    request_log::write(Level::Warn, || format!("{}; table {}", reply.body.trim_end(), config.table.version()));
+    let reply = log_refusal(config, request, refusal, "");
     let reason = reply.reason.as_str();
     let mut headers = vec![(REASON_HEADER, reason), ("content-type", "text/plain")];
     headers.extend(shown);

@@ -1,9 +1,9 @@
 //! The filter: a thin proxy-wasm adapter around `byname_core`, which makes the decisions.
 //!
 //! It reads a request's headers, lets the core decide, and applies the decision. It knows nothing about names. Between
-//! requests it keeps its configuration, reusable buffers and the core's `Balance`. It has ticks only while it reads a large
-//! configuration, and makes no calls. It implements the callbacks `proxy_on_configure`, `proxy_on_tick`,
-//! `proxy_on_request_headers` and `proxy_on_delete`. Every other export of the SDK is removed from the shipped module.
+//! requests it keeps its configuration, reusable buffers and the core's `Balance`. It calls nobody but the server that fills its table,
+//! where there is one (`stream`), and has ticks only for that and while it reads a large configuration. `callbacks` has the callbacks
+//! that it implements. Every other export of the SDK is removed from the shipped module.
 
 // The build empties `Debug` formatting in the module, because only panic messages would use it.
 #![deny(clippy::use_debug)]
@@ -16,6 +16,7 @@ mod first;
 mod host;
 mod http;
 mod node;
+mod observe;
 mod request_log;
 mod root;
 mod slices;

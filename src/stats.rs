@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 
-use byname_core::{Config, Events, HashMap, Reason, Resolution, Service};
+use byname_core::{Config, Events, HashMap, Reason, Resolution, Service, trace::Difference};
 
 use crate::host::{self, Metric, MetricKind};
 
@@ -28,6 +28,10 @@ struct Metrics {
     stream: [Option<Metric>; STREAM_METRICS],
     endpoint_ejections: Option<Metric>,
     endpoint_returns: Option<Metric>,
+    /// 1 where requests may be observed.
+    observing: Option<Metric>,
+    /// Of requests that are observed, by reason and difference. Each is defined at its first request.
+    observed: RefCell<Vec<(usize, Option<Metric>)>>,
     /// 1 at a gateway that passes every request on.
     passive: Option<Metric>,
     /// Fields of a newer version of byname.
@@ -66,6 +70,8 @@ impl Metrics {
             endpoint_ejections: counter("byname.endpoint_ejections"),
             endpoint_returns: counter("byname.endpoint_returns"),
             passive: gauge("byname.passive"),
+            observing: gauge("byname.observing"),
+            observed: RefCell::default(),
             fields_left_out: gauge("byname.fields_left_out"),
             table_version: gauge("byname.table.version"),
             services: gauge("byname.table.services"),
@@ -75,6 +81,19 @@ impl Metrics {
             other_services: counter("byname.service_requests_other"),
             services_asked_for: RefCell::default(),
         }
+    }
+
+    /// The counter of observed requests with this difference and reason, defined on the first of them.
+    fn of_observed(&self, difference: Difference, reason: Reason) -> Option<Metric> {
+        // Always succeeds, because no code below counts a request while it holds the list.
+        let mut known = self.observed.try_borrow_mut().ok()?;
+        let key = difference as usize * Reason::ALL.len() + reason.index();
+        if let Some((_, metric)) = known.iter().find(|(other, _)| *other == key) {
+            return *metric;
+        }
+        let metric = host::define_metric(MetricKind::Counter, &difference.counter(reason)).ok();
+        known.push((key, metric));
+        metric
     }
 
     /// The counter of `service`, defined on the first request. A Service that is deleted keeps its counter, so there are
@@ -101,6 +120,11 @@ pub(crate) fn count(config: &Config, resolution: &Resolution<'_>) {
     if config.counted_services() > 0 {
         count_service(config, resolution);
     }
+}
+
+/// Counts one request that is observed.
+pub(crate) fn count_observed(difference: Difference, reason: Reason) {
+    increment(|stats| stats.of_observed(difference, reason));
 }
 
 #[inline(never)]
@@ -169,6 +193,7 @@ pub(crate) fn show(config: &Config) {
         let stats = stats.get_or_init(Metrics::define);
         let values = [
             (stats.passive, u64::from(config.is_passive())),
+            (stats.observing, u64::from(config.may_observe())),
             (stats.fields_left_out, wide(config.left_out().count)),
             (stats.table_version, table.version()),
             (stats.services, wide(table.services())),

@@ -139,8 +139,10 @@ pub(crate) fn tick(root: u32) {
         let is_over = |since: u64| now == 0 || since.saturating_add(2 * MAX_WAIT_MILLISECONDS) <= now;
         paused.iter().filter(|(_, since)| is_over(*since)).map(|(stream, _)| *stream).collect()
     });
-    over.into_iter().for_each(resume);
-    let _ = host::set_effective_context(root);
+    if !over.is_empty() {
+        over.into_iter().for_each(resume);
+        let _ = host::set_effective_context(root);
+    }
     let Some(live) = contexts::find_serving(|live| live.root.get() == root) else {
         if with_paused(|paused| paused.is_empty()) && !slices::is_reading(root) {
             let _ = host::set_tick_period(0);
@@ -283,7 +285,7 @@ fn schedule(live: &ActiveConfig) {
     }
     let Ok(config) = live.config() else { return };
     let Some(discovery) = config.discovery() else { return };
-    let next = discovery.next_tick(now());
+    let next = discovery.next_tick(now(), &config.table);
     let counts = discovery.counts();
     // `usize` is 32 bits wide here.
     let keys = u32::try_from(config.table.keys()).unwrap_or(u32::MAX);

@@ -8,7 +8,13 @@
     reason = "a panic fails the test"
 )]
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
 use byname_test_support::{
     Connection, Envoy, FORMS, RequestForm, TestResult, TestUpstream,
@@ -49,6 +55,59 @@ async fn a_push_takes_effect_on_open_connections() -> TestResult {
         stage.envoy.push("shop", &original, "config_reload").await?;
         assert_eq!(stage.ask(pay, &mut connection).await?.differs(pay), None);
     }
+    assert_eq!(stage.envoy.stat("http.shop.downstream_cx_destroy_local").await?, 0, "Envoy closed no connection");
+    Ok(())
+}
+
+/// While clients ask, the mode changes back and forth, and no request fails.
+#[tokio::test]
+async fn a_push_changes_the_mode_under_load() -> TestResult {
+    let stage = Stage::start().await?;
+    let enforced = stage.envoy.filter("shop")?;
+    let mut observed = enforced.clone();
+    observed.configuration["mode"] = json!("observe");
+    let (payments, port) = (&ROWS[0], stage.envoy.port(DemoCaller::Shop.port()));
+    let (asked, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let clients: Vec<_> = FORMS
+        .into_iter()
+        .map(|form| {
+            let (asked, stop) = (Arc::clone(&asked), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut connection = Connection::open(port, form).await?;
+                while !stop.load(Ordering::Relaxed) {
+                    let reply = connection.get("payments", &[]).await?;
+                    let said = (reply.said("upstream"), reply.said("authority"));
+                    let is_observed = said == ("passthrough".to_owned(), "payments".to_owned());
+                    let is_steered =
+                        said == ("payments in shop".to_owned(), "payments.shop.svc.cluster.local".to_owned());
+                    anyhow::ensure!(reply.status == 200 && (is_observed || is_steered), "{} {said:?}", reply.status);
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+                anyhow::Ok(())
+            })
+        })
+        .collect();
+    for _ in 0..4 {
+        for (filter, is_observed) in [(&observed, true), (&enforced, false)] {
+            stage.envoy.push("shop", filter, "config_reload").await?;
+            let before = asked.load(Ordering::Relaxed);
+            while asked.load(Ordering::Relaxed) < before + 50 && clients.iter().all(|client| !client.is_finished()) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            let mut connection = stage.connect(DemoCaller::Shop, RequestForm::Host).await?;
+            let upstream = connection.get("payments", &[]).await?.said("upstream");
+            assert_eq!(upstream, if is_observed { "passthrough" } else { "payments in shop" });
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await??;
+    }
+    assert_eq!(
+        stage.ask(payments, &mut stage.connect(DemoCaller::Shop, RequestForm::Host).await?).await?.differs(payments),
+        None
+    );
+    assert!(asked.load(Ordering::Relaxed) > 400);
     assert_eq!(stage.envoy.stat("http.shop.downstream_cx_destroy_local").await?, 0, "Envoy closed no connection");
     Ok(())
 }

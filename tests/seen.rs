@@ -80,6 +80,77 @@ async fn a_response_has_a_trace_only_on_request() -> TestResult {
 }
 
 #[tokio::test]
+async fn an_observed_request_goes_on_unchanged_and_shows_what_would_be_different() -> TestResult {
+    let fields = format!(
+        "\"mode\": \"observe\", \"accessLog\": true, \"trace\": {{\"requestHeader\": \"{TRACE_HEADER}\", \"responseHeader\": \"{TRACE_HEADER}\"}}"
+    );
+    let (builder, _upstreams) = builder(&fields).await?;
+    let (filter, route) = ("          stat_prefix: outbound\n", "          route_config:\n");
+    let access_log = snippet(OPERATIONS, "Access log", "          ")?;
+    let header = snippet(OPERATIONS, "A trace in a response", "            ")?;
+    let envoy =
+        builder.edit(filter, &format!("{filter}{access_log}")).edit(route, &format!("{route}{header}")).start().await?;
+    let payments = "payments.shop.svc.cluster.local";
+    let steered = format!("cluster=outbound|80||{payments} table=1");
+    for (asked, line) in [
+        ("pay", format!("mode=observe difference=host_and_cluster reason=alias authority={payments} {steered}")),
+        (payments, format!("mode=observe difference=cluster reason=service {steered}")),
+        ("partner", "mode=observe difference=refused reason=alias_denied table=1".to_owned()),
+        ("a,b", "mode=observe difference=refused reason=bad_authority table=1".to_owned()),
+        ("nope", "mode=observe difference=none reason=name_not_found table=1".to_owned()),
+    ] {
+        for form in FORMS.into_iter().filter(|form| asked != "a,b" || *form == RequestForm::Host) {
+            let mut connection = Connection::open(envoy.port(15001), form).await?;
+            let forged = [(TRACE_HEADER, "1"), ("x-byname-cluster", "outbound|80||payments.prod.svc.cluster.local")];
+            let reply = connection.get(asked, &forged).await?;
+            assert_eq!((reply.status, reply.said("upstream").as_str()), (200, "passthrough"), "{form:?} {asked}");
+            assert_eq!(reply.said("authority"), asked, "the upstream sees the client's Host");
+            assert!(reply.sent_on("x-byname-cluster").is_empty());
+            assert!(
+                reply.header(TRACE_HEADER).contains("; observed: the request goes on unchanged"),
+                "{form:?} {asked}"
+            );
+        }
+        envoy.wait_for_log(&format!("GET {asked} 200 via_upstream {line}\n")).await?;
+    }
+    envoy.wait_for_log("; observed: no local reply was sent").await?;
+    let prometheus = envoy.admin("/stats/prometheus").await?.body;
+    let forms = FORMS.len();
+    for line in [
+        format!("byname_observed{{reason=\"alias\",difference=\"host_and_cluster\"}} {forms}"),
+        format!("byname_observed{{reason=\"name_not_found\",difference=\"none\"}} {forms}"),
+        "byname_observed{reason=\"bad_authority\",difference=\"refused\"} 1".to_owned(),
+        format!("byname_reason{{reason=\"alias\"}} {forms}"),
+        "byname_observing{} 1".to_owned(),
+    ] {
+        assert!(prometheus.lines().any(|other| other == line), "{line} is missing in\n{prometheus}");
+    }
+    Ok(())
+}
+
+/// What Envoy's own route would do is compared by the name of its cluster.
+#[tokio::test]
+async fn a_request_that_envoys_route_sends_to_the_same_cluster_does_not_differ() -> TestResult {
+    let (builder, _upstreams) = builder("\"mode\": \"observe\"").await?;
+    let own = "outbound|80||payments.shop.svc.cluster.local";
+    let envoy = builder
+        .edit(
+            "- match: {prefix: /}\n                route: {cluster: passthrough}",
+            &format!("- match: {{prefix: /}}\n                route: {{cluster: \"{own}\"}}"),
+        )
+        .start()
+        .await?;
+    let mut connection = Connection::open(envoy.port(15001), RequestForm::Host).await?;
+    for asked in ["payments.shop.svc.cluster.local", "payments", "payments.prod.svc.cluster.local"] {
+        assert_eq!(connection.get(asked, &[]).await?.said("upstream"), "shop", "{asked}");
+    }
+    let observed = envoy.stats("wasmcustom.byname.observed.").await?;
+    let counted = |difference: &str| observed.get(&format!("wasmcustom.byname.observed.{difference}.service")).copied();
+    assert_eq!([counted("none"), counted("host"), counted("cluster")], [Some(1); 3], "{observed:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn services_have_labelled_counters_up_to_a_limit() -> TestResult {
     let (builder, _upstreams) = builder("\"stats\": {\"services\": 1}").await?;
     let envoy = builder.start().await?;

@@ -103,6 +103,29 @@ fn a_request_waits_for_its_name_and_goes_on() -> TestResult {
 }
 
 #[test]
+fn an_observed_request_never_waits_and_is_asked_for() -> TestResult {
+    let mut host = SmallHost::new()?;
+    host.state_mut().now = 1_000_000 * MILLISECOND;
+    let mut observing: Value =
+        serde_json::from_str(&configuration(&json!({"cluster": "byname", "onTimeout": "refuse"})))?;
+    observing["mode"] = json!("observe");
+    assert!(host.configure(ROOT, &observing.to_string())?, "{:?}", host.state().log);
+    host.tick(ROOT)?;
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Continue);
+    assert!(has_sent(&host, "shop/web"));
+    assert_eq!(host.state().response, None);
+    assert_eq!(host.state().metric("byname.observed.unknown.unanswered"), Some(1));
+    assert_eq!(host.state().metric("byname.stream.waits"), Some(0));
+    assert_eq!(host.state().metric("byname.stream.timeouts"), Some(1));
+    host.grpc_receive(ROOT, 1, &response(SERVICE, "shop/web", Some(&service("10.96.0.1"))))?;
+    assert_eq!(request(&mut host, STREAM + 1, "web")?, Action::Continue);
+    assert_eq!(host.state().metric("byname.observed.host_and_cluster.service"), Some(1));
+    assert_eq!(host.state().header(":authority"), ["web"]);
+    assert_eq!(host.state().continued, [0_u32; 0], "nothing was paused");
+    Ok(())
+}
+
+#[test]
 fn a_trace_says_how_long_the_request_waited() -> TestResult {
     let mut host = vm("pass")?;
     let headers: [(&str, &[u8]); 4] =

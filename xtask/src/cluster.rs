@@ -29,15 +29,8 @@ exec \"$@\"";
 
 /// Runs the tests, or only those of the test target `target`.
 pub(crate) fn test(root: &Path, target: Option<&str>) -> Result<()> {
-    let user = Command::new("id").arg("-u").output().context("id cannot be run; install coreutils")?;
-    ensure!(
-        user.stdout == b"0\n",
-        "make test-cluster needs root: it makes network namespaces and redirects traffic in them"
-    );
-    install_missing()?;
-    for part in PARTS {
-        build(root, part)?;
-    }
+    ensure!(is_root()?, "make test-cluster needs root: it makes network namespaces and redirects traffic in them");
+    prepare(root)?;
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut arguments = vec!["test", "--package", "byname-cluster"];
     if let Some(target) = target {
@@ -45,12 +38,51 @@ pub(crate) fn test(root: &Path, target: Option<&str>) -> Result<()> {
     }
     // Built outside, where the registry can be reached.
     run(without_own_variables(Command::new(&cargo).args(&arguments).arg("--no-run").current_dir(root)))?;
-    // Whatever the tests leave running ends with the namespace of processes.
-    let namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    let mut tests = Command::new("unshare");
-    tests.args(namespaces).args(["sh", "-c", NETWORK, "sh", &cargo]).args(&arguments);
+    let mut tests = in_namespaces(&cargo);
     // One cluster at a time: each has the same ports.
-    run(without_own_variables(tests.args(["--offline", "--", "--test-threads=1", "--nocapture"]).current_dir(root)))
+    tests.args(&arguments).args(["--offline", "--", "--test-threads=1", "--nocapture"]);
+    run(without_own_variables(tests.current_dir(root)))
+}
+
+/// Measures `byname serve` with simulated sidecars, and istiod beside it where that can run.
+pub(crate) fn bench_fleet(root: &Path, quick: bool) -> Result<()> {
+    let program = root.join("target/native/byname-fleet").display().to_string();
+    let has_go = Command::new("go").arg("version").output().is_ok_and(|output| output.status.success());
+    let mut bench = match is_root()? && has_go {
+        true => {
+            prepare(root)?;
+            let mut bench = in_namespaces(&program);
+            bench.arg("--istiod");
+            bench
+        }
+        false => {
+            println!("istiod is left out: it needs root and Go, as make test-cluster does");
+            Command::new(&program)
+        }
+    };
+    if quick {
+        bench.arg("--quick");
+    }
+    run(bench.current_dir(root))
+}
+
+fn is_root() -> Result<bool> {
+    let user = Command::new("id").arg("-u").output().context("id cannot be run; install coreutils")?;
+    Ok(user.stdout == b"0\n")
+}
+
+/// Installs and builds what a cluster needs.
+fn prepare(root: &Path) -> Result<()> {
+    install_missing()?;
+    PARTS.iter().try_for_each(|part| build(root, part))
+}
+
+/// Runs a program in namespaces of its own. Whatever it leaves running ends with the namespace of processes.
+fn in_namespaces(program: &str) -> Command {
+    let namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let mut command = Command::new("unshare");
+    command.args(namespaces).args(["sh", "-c", NETWORK, "sh", program]);
+    command
 }
 
 /// Removes the variables that `cargo run` sets for this program. Build scripts that read them, such as ring's, would run again, and

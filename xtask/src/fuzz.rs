@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::tools;
 
-const TARGETS: [&str; 4] = ["authority", "configuration", "names", "resolve"];
+const TARGETS: [&str; 5] = ["authority", "configuration", "discovery", "names", "resolve"];
 
 /// Runs each target, or only the target `only`, for `seconds_each`. New finds go to `target/fuzz/corpus`.
 pub(crate) fn run(root: &Path, seconds_each: u32, only: Option<&str>) -> Result<()> {

@@ -78,6 +78,12 @@ enum BuildStep {
         /// One test target alone, such as names
         target: Option<String>,
     },
+    /// Measure `byname serve` with simulated sidecars, and as root with Go istiod beside it, into target/bench/fleet.json
+    BenchFleet {
+        /// A tenth of the Services and sidecars, and less of each part
+        #[arg(long)]
+        quick: bool,
+    },
     /// Write docs/configuration.schema.json from the configuration's structs
     Schema,
     /// Install the runner of the wasm tests into target/tools
@@ -147,6 +153,7 @@ fn run() -> Result<()> {
         BuildStep::IstioCrds => python_packages::ISTIO_CRDS.install(&root),
         BuildStep::Grpc => python_packages::GRPC.install(&root),
         BuildStep::Cluster { target } => cluster::test(&root, target.as_deref()),
+        BuildStep::BenchFleet { quick } => cluster::bench_fleet(&root, quick),
         BuildStep::Schema => {
             fs::write(root.join("docs/configuration.schema.json"), byname_core::wire::Config::json_schema_text())
                 .context("cannot write the schema")

@@ -5,6 +5,7 @@
 //! uses, and acknowledges each message. CPU times are those of the servers alone. Times are from a change in the API to its
 //! receipt, so they include the API, the network and the sidecars, which share the machine with the servers.
 
+mod beside;
 mod fleet;
 mod phases;
 mod recorder;
@@ -12,6 +13,7 @@ mod report;
 mod server;
 mod sidecar;
 mod synthetic;
+mod watch;
 mod wire;
 
 use std::{process::ExitCode, time::Duration};
@@ -20,7 +22,7 @@ use anyhow::Result;
 use byname_test_support::repository;
 use clap::Parser;
 
-use self::{phases::FleetPlan, synthetic::ClusterSize};
+use self::{beside::BesidePlan, phases::FleetPlan, synthetic::ClusterSize};
 
 /// Measure byname serve with simulated sidecars.
 #[derive(Parser)]
@@ -31,6 +33,9 @@ struct Arguments {
     /// Another number of sidecars
     #[arg(long)]
     sidecars: Option<usize>,
+    /// Measure istiod beside it. Needs the parts of `make test-cluster`, and network namespaces as `xtask fleet` makes them
+    #[arg(long)]
+    istiod: bool,
 }
 
 const WHOLE: FleetPlan = FleetPlan {
@@ -40,16 +45,30 @@ const WHOLE: FleetPlan = FleetPlan {
     popular_changes: 10,
     names: &[(1_000, 5_000), (10_000, 500)],
     servers_of_herd: 3,
+    with_tls: 300,
     watches: 3,
+    beside: Some(BesidePlan {
+        cluster: ClusterSize { services: 2_000, endpoints: 10 },
+        clients: 100,
+        watches: 10,
+        time: Duration::from_secs(10),
+    }),
 };
 const QUICK: FleetPlan = FleetPlan {
     cluster: ClusterSize { services: 1_000, endpoints: 10 },
     sidecars: 500,
-    churns: &[(10, Duration::from_secs(15)), (100, Duration::from_secs(15))],
+    churns: &[(10, Duration::from_secs(10)), (100, Duration::from_secs(10))],
     popular_changes: 10,
     names: &[(1_000, 500)],
     servers_of_herd: 0,
+    with_tls: 100,
     watches: 0,
+    beside: Some(BesidePlan {
+        cluster: ClusterSize { services: 300, endpoints: 10 },
+        clients: 20,
+        watches: 2,
+        time: Duration::from_secs(6),
+    }),
 };
 
 fn main() -> ExitCode {
@@ -64,7 +83,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let plan = if arguments.quick { QUICK } else { WHOLE };
-    let plan = FleetPlan { sidecars: arguments.sidecars.unwrap_or(plan.sidecars), ..plan };
+    let beside = plan.beside.filter(|_| arguments.istiod);
+    let plan = FleetPlan { sidecars: arguments.sidecars.unwrap_or(plan.sidecars), beside, ..plan };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let report = runtime.block_on(phases::run(&plan))?;
     runtime.shutdown_background();

@@ -1,13 +1,9 @@
 //! The parts of a run, one after the other.
 
-use std::{
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use anyhow::Result;
-use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream, repository};
+use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream, tls::TestCa};
 use tempfile::TempDir;
 use tokio::{
     task::JoinSet,
@@ -15,19 +11,22 @@ use tokio::{
 };
 
 use crate::{
-    fleet::{Fleet, NAMES},
+    beside::{self, BesidePlan},
+    fleet::{Fleet, NAMES, SETTLED, STARTS_PER_SECOND},
     recorder::{Kind, Recorder, quantile},
     report::{FleetReport, Measured},
     server::{ServeProcess, cpu_time, memory},
+    sidecar::{Dialect, Upstream},
     synthetic::{ClusterSize, SyntheticCluster, host, namespace},
+    watch::WatchProcess,
 };
 
 /// Changes a second while nobody is connected, and for how long.
 const ALONE: (u32, Duration) = (100, Duration::from_secs(5));
+/// Changes a second of the sidecars with TLS, and for how long.
+const WITH_TLS: (u32, Duration) = (10, Duration::from_secs(5));
 /// Time in which nothing changes: what connections cost by themselves.
 const IDLE: Duration = Duration::from_secs(10);
-/// Longer than the last change of a part takes to arrive.
-const SETTLED: Duration = Duration::from_millis(1500);
 /// Seconds of one new Service and one removed.
 const NAMES_SECONDS: usize = 10;
 /// How soon the loss of a server is looked at.
@@ -46,8 +45,12 @@ pub(crate) struct FleetPlan {
     pub(crate) names: &'static [(usize, usize)],
     /// Servers of which one is killed, or none.
     pub(crate) servers_of_herd: usize,
+    /// Sidecars with TLS and a certificate.
+    pub(crate) with_tls: usize,
     /// Processes of `byname watch` on the same cluster.
     pub(crate) watches: usize,
+    /// istiod and `byname watch` on a real API, if there may be one.
+    pub(crate) beside: Option<BesidePlan>,
 }
 
 /// The cluster, and where files of a run go.
@@ -64,6 +67,9 @@ pub(crate) async fn run(plan: &FleetPlan) -> Result<FleetReport> {
     let cluster = SyntheticCluster::start(plan.cluster).await?;
     let mut setting = Setting { cluster, directory: tempfile::tempdir()?, plan: *plan, report: FleetReport::default() };
     setting.endpoints().await?;
+    if plan.with_tls > 0 {
+        setting.tls(plan.with_tls).await?;
+    }
     for &(visible, sidecars) in plan.names {
         setting.names(visible, sidecars.min(plan.sidecars)).await?;
     }
@@ -73,7 +79,12 @@ pub(crate) async fn run(plan: &FleetPlan) -> Result<FleetReport> {
     if plan.watches > 0 {
         setting.watches(plan.watches).await?;
     }
-    Ok(setting.report)
+    let Setting { mut report, cluster, directory, .. } = setting;
+    drop((cluster, directory));
+    if let Some(beside) = &plan.beside {
+        beside::measure(beside, &mut report).await?;
+    }
+    Ok(report)
 }
 
 impl Setting {
@@ -166,6 +177,41 @@ impl Setting {
         self.report.add("from a change to its last receipt, p50 and p99", target, &both(&latencies.last));
         self.report.add("CPU of a real sidecar", "", &[Measured::Cores(of_sidecar / seconds)]);
         self.report.add("CPU of the simulated sidecars and the API", "", &[Measured::Cores(of_harness / seconds)]);
+        Ok(())
+    }
+
+    /// Sidecars with TLS of their own, and certificates that say who they are.
+    async fn tls(&mut self, sidecars: usize) -> Result<()> {
+        let ca = TestCa::new();
+        let file = |name: &str| self.directory.path().join(name).display().to_string();
+        let (certificate, key, authority) = (file("tls.crt"), file("tls.key"), file("ca.crt"));
+        let own = ca.issue(&["localhost"], &[]);
+        for (file, text) in [(&certificate, &own.certificate), (&key, &own.key), (&authority, &ca.pem())] {
+            fs::write(file, text)?;
+        }
+        let arguments = ["--identity", "certificate", "--tls-cert-file", &certificate, "--tls-private-key-file", &key];
+        let arguments = [&arguments[..], &["--client-ca-file", &authority]].concat();
+        let server = self.server(&arguments.into_iter().map(str::to_owned).collect::<Vec<_>>()).await?;
+        let shown = ca.issue(&[], &[&format!("spiffe://cluster.local/ns/{}/sa/default", namespace(0))]);
+        let tls = Some(ca.client(Some(&shown)));
+        let id = server.id();
+        sleep(SETTLED).await;
+        let (cpu, resident) = (cpu_time(id)?, memory(id, "VmRSS")?);
+        let upstream = Upstream { addresses: vec![server.address], tls, dialect: Dialect::Byname };
+        let fleet = Fleet::start_at(sidecars, upstream, self.plan.cluster.services, STARTS_PER_SECOND).await?;
+        sleep(SETTLED).await;
+        let each = |number: f64| number / sidecars as f64;
+        let cpu = Measured::Time(Duration::from_secs_f64(each((cpu_time(id)? - cpu).as_secs_f64())));
+        let resident = Measured::Bytes(each(memory(id, "VmRSS")?.saturating_sub(resident) as f64));
+        self.report.begin(format!("{sidecars} sidecars with TLS and certificates connect, with {NAMES} names each"));
+        self.report.add("CPU for each", "", &[cpu]);
+        self.report.add("memory for each", "20 kB", &[resident]);
+        let first = fleet.recorder.changes();
+        churn(&mut self.cluster, &fleet.recorder, WITH_TLS).await;
+        sleep(SETTLED).await;
+        let last = fleet.recorder.latencies(first).last;
+        let times = [0.5, 0.99].map(|part| Measured::Time(quantile(&last, part).unwrap_or_default()));
+        self.report.add("from a change to its last receipt, p50 and p99", "100 ms, 500 ms", &times);
         Ok(())
     }
 
@@ -287,14 +333,14 @@ impl Setting {
             watch.wait_for_table().await;
         }
         sleep(SETTLED).await;
-        let used = || watches.iter().map(|watch| cpu_time(watch.child.id())).sum::<Result<Duration>>();
+        let used = || watches.iter().map(|watch| cpu_time(watch.id())).sum::<Result<Duration>>();
         let (before, start) = (used()?, Instant::now());
         churn(&mut self.cluster, &Recorder::default(), (1, Duration::from_secs(10))).await;
         let cores = (used()? - before).as_secs_f64() / start.elapsed().as_secs_f64() / count as f64;
         self.report.begin(format!("byname watch on the same cluster, {count} at once, one change a second"));
         self.report.add("CPU of each", "", &[Measured::Cores(cores)]);
         if let Some(watch) = watches.first() {
-            let resident = memory(watch.child.id(), "VmRSS")? as f64;
+            let resident = memory(watch.id(), "VmRSS")? as f64;
             self.report.add("memory of each", "", &[Measured::Bytes(resident)]);
         }
         Ok(())
@@ -339,40 +385,5 @@ impl RealSidecar {
             request??;
         }
         Ok(Self { envoy, _passthrough: passthrough })
-    }
-}
-
-/// A `byname watch` that ends with its value.
-struct WatchProcess {
-    child: Child,
-    table: std::path::PathBuf,
-}
-
-impl WatchProcess {
-    fn start(kubeconfig: &Path, table: &Path) -> Result<Self> {
-        let child = Command::new(repository().join("target/native/byname"))
-            .args(["watch", "--namespace", &namespace(0), "--format", "table", "--kubeconfig"])
-            .arg(kubeconfig)
-            .arg("--output-file")
-            .arg(table)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        Ok(Self { child, table: table.to_owned() })
-    }
-
-    async fn wait_for_table(&self) {
-        while !self.table.exists() {
-            sleep(POLL).await;
-        }
-    }
-}
-
-impl Drop for WatchProcess {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }

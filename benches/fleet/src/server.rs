@@ -25,15 +25,18 @@ pub(crate) struct ServeProcess {
 }
 
 impl ServeProcess {
-    /// Starts a server with more arguments, and waits until it is ready.
+    /// Starts a server with more arguments, and waits until it is ready. It serves everybody, unless they say who proves what.
     pub(crate) async fn start(kubeconfig: &Path, arguments: &[String]) -> Result<Self> {
+        let is_secure = arguments.iter().any(|argument| argument == "--identity");
+        let who: &[&str] = if is_secure { &[] } else { &["--insecure"] };
         let program = repository().join("target/native/byname");
         ensure!(program.is_file(), "there is no {}; run `make cli`", program.display());
         let (port, monitor) = (free_port()?, free_port()?);
         let directory = tempfile::tempdir()?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let child = Command::new(program)
-            .args(["serve", "--insecure", "--listen", &address.to_string()])
+            .args(["serve", "--listen", &address.to_string()])
+            .args(who)
             .args(["--monitor", &format!("127.0.0.1:{monitor}"), "--module"])
             .arg(repository().join("target/byname.wasm"))
             .arg("--kubeconfig")

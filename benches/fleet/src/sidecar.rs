@@ -10,12 +10,19 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use byname_test_support::tls::ClientTls;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use tokio::{net::TcpStream, sync::mpsc, time::sleep};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc,
+    task::JoinHandle,
+    time::sleep,
+};
 use tonic::{Streaming, body::Body, client::Grpc};
 use tonic_prost::ProstCodec;
 
@@ -32,11 +39,28 @@ const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// What Envoy says of its extensions in the first message of a stream.
 const EXTENSIONS_BYTES: usize = 60_000;
 
+/// The control plane that sidecars ask.
+pub(crate) struct Upstream {
+    /// The servers to choose from.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// What a sidecar trusts and shows, if it speaks TLS.
+    pub(crate) tls: Option<ClientTls>,
+    pub(crate) dialect: Dialect,
+}
+
+/// What a sidecar asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// The filter, and the clusters of the names in use with their endpoints.
+    Byname,
+    /// As Istio's sidecars: all clusters, and the endpoints of the names in use.
+    Istio,
+}
+
 /// A sidecar, and what it has.
 pub(crate) struct Sidecar {
     pub(crate) id: usize,
-    /// The servers to choose from.
-    pub(crate) servers: Arc<[SocketAddr]>,
+    upstream: Arc<Upstream>,
     /// The clusters that its pod uses.
     pub(crate) clusters: Vec<String>,
     pub(crate) recorder: Arc<Recorder>,
@@ -47,15 +71,16 @@ pub(crate) struct Sidecar {
 type Sender = mpsc::Sender<DeltaDiscoveryRequest>;
 
 impl Sidecar {
-    pub(crate) fn new(id: usize, servers: Arc<[SocketAddr]>, clusters: Vec<String>, recorder: Arc<Recorder>) -> Self {
-        Self { id, servers, clusters, recorder, versions: Default::default() }
+    pub(crate) fn new(id: usize, upstream: Arc<Upstream>, clusters: Vec<String>, recorder: Arc<Recorder>) -> Self {
+        Self { id, upstream, clusters, recorder, versions: Default::default() }
     }
 
     /// Connects, again whenever the stream ends, to the next server.
     pub(crate) async fn run(mut self) {
         let mut failures: u32 = 0;
         for turn in self.id.. {
-            let Some(server) = self.servers.get(turn % self.servers.len().max(1)).copied() else { return };
+            let servers = &self.upstream.addresses;
+            let Some(server) = servers.get(turn % servers.len().max(1)).copied() else { return };
             let ended = self.stream(server).await;
             match ended {
                 Ok(true) => failures = 0,
@@ -73,8 +98,10 @@ impl Sidecar {
     async fn stream(&mut self, server: SocketAddr) -> Result<bool> {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
-        let (connection, driver) = http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await?;
-        let driver = tokio::spawn(driver);
+        let (connection, driver) = match &self.upstream.tls {
+            Some(tls) => handshake(tls.connect(stream).await?).await?,
+            None => handshake(stream).await?,
+        };
         let (sender, mut requests) = mpsc::channel(16);
         let outgoing = futures_util::stream::poll_fn(move |context| requests.poll_recv(context));
         let origin = Uri::builder().scheme("http").authority(server.to_string()).path_and_query("/").build()?;
@@ -95,18 +122,30 @@ impl Sidecar {
     async fn begin(&self, sender: &Sender) -> Result<()> {
         let zone = ["eu-a", "eu-b", "eu-c"].get(self.id % 3).copied().unwrap_or_default().to_owned();
         let node = Node {
-            id: format!("sidecar-{}", self.id),
+            id: match self.upstream.dialect {
+                Dialect::Byname => format!("sidecar-{}", self.id),
+                // Istio's form has the address and the namespace.
+                Dialect::Istio => format!(
+                    "sidecar~10.200.{}.{}~sidecar-{}.default~default.svc.cluster.local",
+                    self.id / 250,
+                    self.id % 250,
+                    self.id
+                ),
+            },
             locality: Some(Locality { zone }),
             extensions: Bytes::from_static(&[b'x'; EXTENSIONS_BYTES]),
         };
         let mut node = Some(node);
         for kind in Kind::ALL {
             let known = self.versions_of(kind);
-            let names: Vec<String> = match kind {
-                Kind::Filter => vec!["byname".to_owned()],
-                Kind::Cluster | Kind::Endpoints => known.keys().cloned().collect(),
+            let names: Vec<String> = match (kind, self.upstream.dialect) {
+                (Kind::Filter, Dialect::Byname) => vec!["byname".to_owned()],
+                (Kind::Filter, Dialect::Istio) => continue,
+                // No names are all.
+                (Kind::Cluster, Dialect::Istio) => Vec::new(),
+                (Kind::Cluster | Kind::Endpoints, _) => known.keys().cloned().collect(),
             };
-            if names.is_empty() {
+            if names.is_empty() && (kind, self.upstream.dialect) != (Kind::Cluster, Dialect::Istio) {
                 continue;
             }
             let request = DeltaDiscoveryRequest {
@@ -152,6 +191,9 @@ impl Sidecar {
                     versions.insert(resource.name, resource.version);
                 }
             }
+            if self.upstream.dialect == Dialect::Istio {
+                new_clusters.retain(|name| self.clusters.contains(name));
+            }
             if kind == Kind::Filter && self.versions_of(Kind::Cluster).is_empty() {
                 sender.send(subscribe(Kind::Cluster, self.clusters.clone())).await?;
             }
@@ -176,6 +218,14 @@ impl Sidecar {
 
 fn subscribe(kind: Kind, resource_names_subscribe: Vec<String>) -> DeltaDiscoveryRequest {
     DeltaDiscoveryRequest { type_url: kind.url().to_owned(), resource_names_subscribe, ..Default::default() }
+}
+
+/// Begins HTTP/2 on a connection.
+async fn handshake(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<(http2::SendRequest<Body>, JoinHandle<hyper::Result<()>>)> {
+    let (connection, driver) = http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await?;
+    Ok((connection, tokio::spawn(driver)))
 }
 
 /// A connection as tonic wants it.

@@ -12,7 +12,7 @@ const ZONES: [&str; 3] = ["eu-a", "eu-b", "eu-c"];
 /// Objects on a page of a list, as Kubernetes' clients ask for them.
 const PAGE: usize = 500;
 /// The network of changed endpoints: the rest of an address is the number of the change.
-const CHANGED: u32 = 0x0B00_0000;
+pub(crate) const CHANGED: u32 = 0x0B00_0000;
 
 /// The numbers of Services and of the endpoints of each.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +56,7 @@ impl SyntheticCluster {
     pub(crate) async fn start(size: ClusterSize) -> Result<Self> {
         let api = KubernetesApi::start().await?;
         api.list_in_pages_of(PAGE);
-        let of_service = |service: usize| {
-            (0..size.endpoints).map(|endpoint| 0x0A00_0000 + (service * size.endpoints + endpoint) as u32).collect()
-        };
-        let addresses = (0..size.services).map(of_service).collect();
+        let addresses = (0..size.services).map(|service| first_addresses(service, size.endpoints)).collect();
         let cluster = Self { api, size, addresses, random: SeededRandom(1) };
         for service in 0..size.services {
             cluster.api.put(object(&format!("service-{service}"), &namespace(service), service));
@@ -99,25 +96,46 @@ impl SyntheticCluster {
     }
 
     fn slice(&self, service: usize) -> Value {
-        let endpoints = self.addresses.get(service).into_iter().flatten().enumerate().map(|(index, address)| {
-            json!({
-                "addresses": [Ipv4Addr::from(*address).to_string()],
-                "conditions": {"ready": true, "serving": true, "terminating": false},
-                "nodeName": format!("node-{}", (service + index) % 100),
-                "zone": ZONES.get((service + index) % ZONES.len()),
-                "targetRef": {"kind": "Pod", "namespace": namespace(service), "name": format!("service-{service}-{index}")},
-            })
-        });
-        json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {
-                "namespace": namespace(service), "name": format!("service-{service}-abcde"),
-                "labels": {"kubernetes.io/service-name": format!("service-{service}")},
-            },
-            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-            "endpoints": endpoints.collect::<Vec<_>>(),
-        })
+        let mut slice = slice(service, self.addresses.get(service).map_or(&[], Vec::as_slice));
+        let endpoints = slice.get_mut("endpoints").and_then(Value::as_array_mut);
+        for (index, endpoint) in endpoints.into_iter().flatten().filter_map(Value::as_object_mut).enumerate() {
+            let name = format!("service-{service}-{index}");
+            let pod = json!({"kind": "Pod", "namespace": namespace(service), "name": name});
+            endpoint.insert("targetRef".to_owned(), pod);
+        }
+        slice
     }
+}
+
+/// The name of a Service's EndpointSlice.
+pub(crate) fn slice_name(service: usize) -> String {
+    format!("service-{service}-abcde")
+}
+
+/// The addresses of a Service's endpoints before the first change.
+pub(crate) fn first_addresses(service: usize, endpoints: usize) -> Vec<u32> {
+    (0..endpoints).map(|endpoint| 0x0A00_0000 + (service * endpoints + endpoint) as u32).collect()
+}
+
+/// The EndpointSlice of a Service, without pods.
+pub(crate) fn slice(service: usize, addresses: &[u32]) -> Value {
+    let endpoints = addresses.iter().enumerate().map(|(index, address)| {
+        json!({
+            "addresses": [Ipv4Addr::from(*address).to_string()],
+            "conditions": {"ready": true, "serving": true, "terminating": false},
+            "nodeName": format!("node-{}", (service + index) % 100),
+            "zone": ZONES.get((service + index) % ZONES.len()),
+        })
+    });
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "namespace": namespace(service), "name": slice_name(service),
+            "labels": {"kubernetes.io/service-name": format!("service-{service}")},
+        },
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "endpoints": endpoints.collect::<Vec<_>>(),
+    })
 }
 
 fn new_service(number: usize) -> Value {

@@ -1,30 +1,37 @@
 //! The command line: one thin file for each command, with its arguments and its exit status.
 
 mod args;
+mod check;
 mod compile;
 mod completions;
 mod diff;
 mod explain;
+mod explain_live;
+mod kubectl_completion;
 mod lint;
 mod linted_input;
+mod live;
+mod proxy_config;
 mod reading;
 mod schema;
 mod serve;
+mod sidecar_status;
+mod sidecars;
 mod source;
 mod status;
 mod watch;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use self::status::{FINE, WRONG};
 use crate::{input::messages, output};
 
 /// Compile Kubernetes Services into the byname filter's configuration, and explain, lint and compare how names resolve.
 ///
-/// Objects are read from the output of `kubectl get -o yaml` or `-o json`; only `watch` and `serve` contact a cluster. The filter and this
-/// command share one core, so a name resolves here as it does in Envoy.
+/// Reads the live cluster that kubectl uses, or the output of `kubectl get -o yaml` or `-o json`. The filter and this command share one
+/// core, so a name resolves here as it does in Envoy.
 #[derive(Debug, Parser)]
 #[command(
     name = "byname",
@@ -37,6 +44,19 @@ Installed on the PATH as `kubectl-byname`, it is a kubectl plugin: `kubectl byna
 struct Byname {
     #[command(subcommand)]
     command: Command,
+    /// Whether text for people has colours. auto: at a terminal, unless NO_COLOR is set.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Colour::Auto)]
+    color: Colour,
+    /// Print long text without a pager. Default: at a terminal, text that is longer than it goes through PAGER, or less.
+    #[arg(long, global = true)]
+    no_pager: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Colour {
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -47,22 +67,28 @@ enum Command {
     Explain(explain::Explain),
     Diff(diff::Diff),
     Lint(lint::Lint),
+    Status(sidecar_status::Status),
+    ProxyConfig(proxy_config::ProxyConfig),
+    Check(check::Check),
     Schema(schema::Schema),
+    #[command(alias = "completion")]
     Completions(completions::Completions),
 }
 
 /// Parses the command line, runs the command and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    let status = match parse(std::env::args_os().collect()) {
-        Ok(byname) => match byname.command.run() {
-            Ok(status) => status,
-            Err(error) if is_broken_pipe(&error) => FINE,
-            Err(error) => {
-                messages(&error).iter().for_each(|message| output::error(message));
-                WRONG
-            }
-        },
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if called(&args) == Some(kubectl_completion::NAME) {
+        let words = args.get(1..).unwrap_or_default();
+        let printed = kubectl_completion::candidates(Byname::command(), words);
+        return ExitCode::from(status_of(printed.and_then(|text| output::write(None, &text).map(|()| FINE))));
+    }
+    let status = match parse(args) {
+        Ok(byname) => {
+            byname.set_up_output();
+            status_of(byname.command.run())
+        }
         Err(error) => {
             // --help and --version are errors to clap, but go to the standard output.
             let status = if error.use_stderr() { WRONG } else { FINE };
@@ -73,10 +99,39 @@ pub fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
+/// The exit status of a command, whose error is printed.
+fn status_of(result: anyhow::Result<u8>) -> u8 {
+    match result {
+        Ok(status) => status,
+        Err(error) if is_broken_pipe(&error) => FINE,
+        Err(error) => {
+            messages(&error).iter().for_each(|message| output::error(message));
+            WRONG
+        }
+    }
+}
+
+/// The name that the program was called by.
+fn called(args: &[OsString]) -> Option<&str> {
+    args.first().map(Path::new).and_then(Path::file_stem).and_then(|name| name.to_str())
+}
+
+impl Byname {
+    fn set_up_output(&self) {
+        match self.color {
+            Colour::Auto => {}
+            Colour::Always => anstream::ColorChoice::Always.write_global(),
+            Colour::Never => anstream::ColorChoice::Never.write_global(),
+        }
+        if self.no_pager {
+            output::turn_pager_off();
+        }
+    }
+}
+
 /// Parses `args`. The help says `kubectl byname` if byname was called as a kubectl plugin.
 fn parse(args: Vec<OsString>) -> Result<Byname, clap::Error> {
-    let called = args.first().map(Path::new).and_then(Path::file_stem).and_then(|name| name.to_str());
-    let command = match called {
+    let command = match called(&args) {
         Some(name) if name.starts_with("kubectl-") => Byname::command().bin_name("kubectl byname"),
         _ => Byname::command(),
     };
@@ -92,6 +147,9 @@ impl Command {
             Self::Explain(explain) => explain.run(),
             Self::Diff(diff) => diff.run(),
             Self::Lint(lint) => lint.run(),
+            Self::Status(status) => status.run(),
+            Self::ProxyConfig(proxy_config) => proxy_config.run(),
+            Self::Check(check) => check.run(),
             Self::Schema(schema) => schema.run(),
             Self::Completions(completions) => completions.run(&mut Byname::command()),
         }

@@ -1,5 +1,6 @@
 //! The names that resolve differently in two states of a cluster.
 
+mod against_dns;
 mod difference;
 mod names;
 mod side;
@@ -10,9 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use byname_core::{Balance, Chooser, Destination, FakeEnv, FieldErrors, Plan, Request, Resolution, Scheme};
 
 pub use self::{
+    against_dns::{DnsChange, DnsChangeKind, DnsDifference, against_dns},
     difference::{ChangeKind, Difference, Meaning, NameChange, Names},
     side::{Side, SideInput},
-    text::text,
+    text::{text, text_against_dns},
 };
 
 /// Compares two states. Names are resolved from the namespaces `from`; if it is empty, from all namespaces of either state.
@@ -66,6 +68,11 @@ struct Asker {
 }
 
 impl Asker {
+    /// The authority that the last name is sent on with; `None` if byname leaves it as it is.
+    fn authority(&self) -> Option<&str> {
+        self.plan.authority()
+    }
+
     fn meaning(&mut self, side: &Side, authority: &str) -> Meaning {
         let request = Request::new(authority, Scheme::Http);
         let mut chooser = Chooser { balance: &mut self.balance, env: &mut self.env };

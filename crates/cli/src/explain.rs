@@ -1,6 +1,5 @@
 //! How a name resolves for a caller, and why: every step, as data.
 
-mod dns;
 mod endpoints;
 mod explanation;
 mod hints;
@@ -12,11 +11,12 @@ mod text;
 mod typed_name;
 mod uri_scheme;
 
+use std::{collections::BTreeSet, net::SocketAddr};
+
 use byname_core::{Balance, Chooser, Destination, FakeEnv, Plan, Reason, Request, Resolution, Trace};
 
 use self::endpoints::{EndpointPort, EndpointQuery};
 pub use self::{
-    dns::{DnsAnswer, DnsQuery},
     endpoints::ExplainedEndpoint,
     explanation::{ExplainedCaller, ExplainedDestination, ExplainedUpstream, Explanation, ResolutionKind},
     outside::EntryPoint,
@@ -25,8 +25,10 @@ pub use self::{
     text::{TextLayout, text},
     typed_name::TypedName,
 };
+pub use crate::cluster_dns::{DnsAnswer, DnsQuery};
 use crate::{
     caller::CallerSettings,
+    cluster_dns::ClusterDns,
     compile::{Compiled, zone},
     kubernetes::{ClusterState, NamespacedName},
 };
@@ -85,6 +87,7 @@ pub fn explain(
     notes.extend(caller.notes.iter().cloned());
     notes.extend(hints::hints(cluster, compiled, &asked, (resolution.reason(), &trace), named.as_ref().zip(service)));
     notes.extend(mesh::notes(cluster, &zone, &asked, named.as_ref()));
+    let observed = config.observed_percent(&resolution, request);
     let status = match &resolution {
         Resolution::Refuse(refusal) => Some(config.local_reply(request, *refusal).status),
         Resolution::Route(_) | Resolution::Pass(_) => None,
@@ -96,6 +99,7 @@ pub fn explain(
             Resolution::Pass(_) => ResolutionKind::Pass,
             Resolution::Refuse(_) => ResolutionKind::Refuse,
         },
+        observed_percent: (observed > 0).then_some(observed),
         reason: resolution.reason().to_string(),
         status,
         destination: target(&resolution, cluster, &zone),
@@ -106,12 +110,24 @@ pub fn explain(
         }),
         steps: trace.steps.iter().map(ExplainedStep::of).collect(),
         endpoints,
-        dns: dns::queries(cluster, config, &zone, &asked),
+        dns: ClusterDns::new(cluster, &zone).queries(config, &authority),
         outside: outside::ways(cluster, named.as_ref(), port_name),
         notes,
         table_version: trace.table_version,
         caller: who(caller, pod, config),
         asked,
+    }
+}
+
+/// The endpoints that a request for this name may go to; `None` if it is not routed, or they are unknown.
+#[must_use]
+pub fn endpoints_of(config: &byname_core::Config, requested: &RequestedName) -> Option<BTreeSet<SocketAddr>> {
+    let authority = requested.authority();
+    let request =
+        Request { destination_port: requested.destination_port, ..Request::new(&authority, requested.scheme()) };
+    match config.resolve(request, None) {
+        Resolution::Route(route) => route.endpoints().map(|endpoints| endpoints.into_iter().collect()),
+        Resolution::Pass(_) | Resolution::Refuse(_) => None,
     }
 }
 

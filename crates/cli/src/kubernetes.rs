@@ -313,6 +313,17 @@ impl ClusterState {
         }
     }
 
+    /// Records that all objects of this kind were read from the API that is called `file`, even if there are none.
+    pub fn mark_complete(&mut self, kind: &'static str, file: &Arc<str>) {
+        self.read.entry(kind).or_default();
+        self.listed_in.insert((kind, Arc::clone(file)));
+        self.knows_all_slices |= kind == "EndpointSlice";
+        let of_cluster = [String::new()].into_iter();
+        let namespaces = self.all_namespaces().into_iter().map(str::to_owned).chain(of_cluster);
+        let listed: Vec<_> = namespaces.map(|namespace| (kind, namespace)).collect();
+        self.listed.extend(listed);
+    }
+
     /// Adds an object from the input.
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 //! `cargo xtask layers` checks it.
 
 pub mod caller;
+pub mod check;
+pub mod cluster_dns;
 pub mod cluster_feed;
 pub mod command;
 pub mod compile;
@@ -13,8 +15,11 @@ pub mod envoy;
 pub mod explain;
 pub mod input;
 pub mod istio;
+pub mod kube_api;
 pub mod kubernetes;
 pub mod lint;
 pub mod output;
 pub mod serve;
+pub mod sidecar;
+pub mod snapshot;
 pub mod watch;

@@ -3,6 +3,7 @@
 mod files;
 mod json;
 mod list;
+mod pager;
 mod terminal;
 mod wrap;
 pub(crate) mod yaml;
@@ -11,6 +12,7 @@ pub(crate) use self::json::ascii;
 pub use self::{
     files::{directory_of, replace, write, write_all, write_json},
     list::{count, some},
+    pager::turn_off as turn_pager_off,
     terminal::{ASIDE, ERROR, GOOD, NAME, WARNING, error, is_harmful, note, plain, print, warn},
     wrap::{columns, wrapped, wrapped_lines},
 };

@@ -112,6 +112,54 @@ fn reading(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A known name in a table that a server fills, and in the same table without a server.
+fn on_demand(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("on demand");
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    let text = configuration(1_000);
+    let with_server = text.replacen('{', r#"{"server":{"cluster":"byname"},"#, 1);
+    for (form, text) in [("without", text), ("with", with_server)] {
+        let config = read(&text);
+        assert_eq!(config.table.is_on_demand(), form == "with");
+        let names: Vec<String> = (0..100).map(|number| format!("payments-{}", number * NAMESPACES)).collect();
+        let mut next = names.iter().cycle();
+        group.bench_function(form, |bencher| {
+            bencher.iter(|| {
+                let request = Request::new(black_box(next.next().expect("it goes round")), Scheme::Http);
+                config.resolve(request, None).reason()
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Takes a Service into a table and drops it again, as a stream does. The time must not grow with the table.
+fn coming_and_going(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("take and drop");
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    for services in [10, 10_000] {
+        let mut config = read(&configuration(services));
+        let wire = json!({
+            "clusterIPs": "10.200.0.1",
+            "ports": [{"name": "http", "port": 80}],
+            "endpoints": [{"addresses": "10.200.1.1 10.200.1.2"}],
+        });
+        let wire = serde_json::from_value(wire).expect("the wire form");
+        let service = ServiceSpec::compile("shop/new", &wire).expect("it is good");
+        group.bench_function(BenchmarkId::from_parameter(services), |bencher| {
+            bencher.iter_batched(
+                || service.clone(),
+                |service| {
+                    config.table.put(service).expect("there is room");
+                    config.table.remove("shop", "new")
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
 /// Replaces one Service of an existing table, as an incremental push would.
 fn changing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("delta");
@@ -260,5 +308,5 @@ fn maglev(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, resolving, reading, changing, picking, maglev);
+criterion_group!(benches, resolving, on_demand, reading, changing, coming_and_going, picking, maglev);
 criterion_main!(benches);

@@ -11,8 +11,9 @@ use crate::{
     discovery::{Discovery, StreamAction},
     limits::MAX_FIRST_READS,
     names::{Caller, may_have_port},
+    policy::Modes,
     report::{Decision, LocalReply, trace_line},
-    resolve::{self, Refusal, Request, Resolution, Trace},
+    resolve::{self, Refusal, Request, Resolution, Trace, trace::Difference},
     steer::{Chooser, Plan, PlanRequest, Steering},
     table::Table,
     wire::{self, FieldErrors, FirstConfiguration, LeftOut},
@@ -23,6 +24,7 @@ mod caller;
 mod destination_port;
 mod first;
 mod header;
+mod observing;
 mod reading;
 mod services;
 
@@ -53,6 +55,8 @@ pub struct Config {
     access_log: bool,
     counted_services: usize,
     discovery: Option<Box<Discovery>>,
+    /// `None`: no request is observed.
+    modes: Option<Box<Modes>>,
 }
 
 impl Config {
@@ -134,6 +138,9 @@ impl Config {
             minor: wire.minor,
             requires: wire.requires,
             first_configuration: wire.first_configuration,
+            mode: wire.mode,
+            mode_exceptions: wire.mode_exceptions,
+            observe_percent: wire.observe_percent,
             caller: wire.caller,
             dns: wire.dns,
             steering: wire.steering,
@@ -240,14 +247,14 @@ impl Config {
         self.discover().is_some_and(|(discovery, table)| discovery.ask(now, (id, since), keys, table, actions))
     }
 
-    /// Goes on from an `earlier` configuration, whose stream has ended: this one knows what that one was told, and decides the requests
-    /// that wait.
+    /// Goes on from an `earlier` configuration, whose stream has ended: this one knows what that one was told, unless it is for another
+    /// namespace, and has the requests decided that wait. If this one asks no server, whoever passes the events has to decide them.
     pub fn go_on(&mut self, earlier: &mut Self, now: u64) {
-        if self.caller.namespace() != earlier.caller.namespace() {
-            return;
-        }
-        if let (Some(discovery), Some(before)) = (&mut self.discovery, earlier.discovery.take()) {
-            discovery.go_on(*before, &mut earlier.table, &mut self.table, now);
+        let is_same = self.caller.namespace() == earlier.caller.namespace();
+        if let Some(discovery) = &mut self.discovery
+            && let Some(before) = earlier.discovery.take()
+        {
+            discovery.go_on(*before, is_same.then_some(&mut earlier.table), &mut self.table, now);
         }
     }
 
@@ -263,22 +270,22 @@ impl Config {
         trace_line(request, self.caller.namespace(), resolution, trace)
     }
 
-    /// A decision as an access log shows it.
+    /// A decision as an access log shows it. `observed` is what would be different, if the request is only observed.
     #[must_use]
-    pub fn decision<'p>(&self, resolution: &Resolution<'_>, plan: &'p Plan) -> Decision<'p> {
-        Decision { reason: resolution.reason(), plan, table_version: self.table.version() }
+    pub fn decision<'p>(
+        &self,
+        resolution: &Resolution<'_>,
+        plan: &'p Plan,
+        observed: Option<Difference>,
+    ) -> Decision<'p> {
+        Decision { reason: resolution.reason(), plan, table_version: self.table.version(), observed }
     }
 
     /// The local reply to a `request` that was refused. Its words need every step, so the request is resolved once more: only a
     /// refusal pays for its words.
     #[must_use]
     pub fn local_reply(&self, request: Request<'_>, refusal: Refusal) -> LocalReply {
-        let mut trace = Trace::new(self.table.version());
-        let resolution = self.resolve(request, Some(&mut trace));
-        debug_assert!(
-            matches!(resolution, Resolution::Refuse(again) if again == refusal),
-            "a resolution can be repeated"
-        );
+        let trace = self.trace(request);
         LocalReply::new(refusal, request, self.caller.namespace(), &trace)
     }
 }

@@ -43,7 +43,7 @@ pub enum StreamAction {
     Send(Vec<u8>),
     /// End the stream, which is of no more use. It counts as closed already.
     Reset,
-    /// Decide this request: what it waits for is answered, or its time is over.
+    /// Decide this request: some of what it waits for is answered, or its time is over. It waits no more unless it asks again.
     Resume(u32),
 }
 
@@ -79,6 +79,8 @@ struct Waiting {
     request: u32,
     until: u64,
     keys: Vec<Key>,
+    /// Whether it is about to be decided. If it asks again, it waits on.
+    is_resumed: bool,
 }
 
 impl Discovery {
@@ -127,7 +129,7 @@ impl Discovery {
     /// The number of requests that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.iter().filter(|waiting| !waiting.is_resumed).count()
     }
 
     /// Asks for the keys that a request needs. Returns whether the request may wait for them; else it has to be decided now. `since` is
@@ -140,7 +142,7 @@ impl Discovery {
         table: &mut Table,
         actions: &mut Vec<StreamAction>,
     ) -> bool {
-        self.done(request);
+        let has_waited = self.forget(request);
         let mut is_refused = false;
         for key in &keys {
             is_refused |= self.keys.subscribe(key, false, table);
@@ -153,8 +155,8 @@ impl Discovery {
         let waits =
             !is_refused && now < until && self.connection.is_hopeful() && self.waiting.len() < MAX_WAITING_REQUESTS;
         if waits {
-            self.counts.waits = self.counts.waits.wrapping_add(u32::from(now == since));
-            self.waiting.push(Waiting { request, until, keys });
+            self.counts.waits = self.counts.waits.wrapping_add(u32::from(!has_waited));
+            self.waiting.push(Waiting { request, until, keys, is_resumed: false });
         } else {
             self.counts.timeouts = self.counts.timeouts.wrapping_add(1);
         }
@@ -163,14 +165,18 @@ impl Discovery {
 
     /// Forgets a request: it was decided, or its client has left.
     pub fn done(&mut self, request: u32) {
-        if let Some(place) = self.waiting.iter().position(|waiting| waiting.request == request) {
-            self.waiting.swap_remove(place);
-        }
+        self.forget(request);
+    }
+
+    /// Forgets a request, and returns whether it waited.
+    fn forget(&mut self, request: u32) -> bool {
+        let place = self.waiting.iter().position(|waiting| waiting.request == request);
+        place.map(|place| self.waiting.swap_remove(place)).is_some()
     }
 
     /// The stream was opened.
     pub fn opened(&mut self, now: u64, node: &StreamNode<'_>, table: &mut Table, actions: &mut Vec<StreamAction>) {
-        self.connection.opened();
+        self.connection.opened(now);
         self.connection.asked(now);
         self.counts.streams = self.counts.streams.wrapping_add(1);
         let mut node = Some(node.encode());
@@ -190,13 +196,16 @@ impl Discovery {
         }
     }
 
-    /// The stream ended, or could not be opened. `random` spreads the next attempts of many.
+    /// The stream ended, or could not be opened. `random` spreads the next attempts of many. Nothing happens if there is no stream.
     pub fn closed(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
+        if !self.connection.is_under_way() {
+            return;
+        }
         self.connection.closed(now, random);
         stream_ended(table);
         if !self.connection.is_hopeful() {
             self.counts.failures = self.counts.failures.wrapping_add(1);
-            actions.extend(self.waiting.iter().map(|waiting| StreamAction::Resume(waiting.request)));
+            resume(&mut self.waiting, &|_| true, actions);
         }
     }
 
@@ -227,9 +236,11 @@ impl Discovery {
         actions.push(StreamAction::Send(answer.finish()));
         self.flush(now, table, actions);
         let Some(keys) = table.on_demand() else { return };
+        // The namespaces may say that a Service is missing before it is answered.
+        let are_namespaces = response.resource_type == ResourceType::Namespaces;
         let is_answered = |key: &Key| keys.get(key).is_none_or(|state| !state.answer.is_awaited());
-        let is_answered = |waiting: &&Waiting| waiting.keys.iter().any(is_answered);
-        actions.extend(self.waiting.iter().filter(is_answered).map(|waiting| StreamAction::Resume(waiting.request)));
+        let is_due = |waiting: &Waiting| are_namespaces || waiting.keys.iter().any(is_answered);
+        resume(&mut self.waiting, &is_due, actions);
     }
 
     /// A message came that is too long to be read.
@@ -242,13 +253,12 @@ impl Discovery {
 
     /// Time has passed.
     pub fn tick(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
-        let over = |waiting: &&Waiting| waiting.until <= now;
-        actions.extend(self.waiting.iter().filter(over).map(|waiting| StreamAction::Resume(waiting.request)));
+        resume(&mut self.waiting, &|waiting| waiting.until <= now, actions);
+        self.waiting.retain(|waiting| now < waiting.until);
         if self.connection.is_silent(now) {
             self.reset(now, random, table, actions);
         }
-        let is_needed = keys(table) > 0 || !self.preload.is_empty();
-        if is_needed && self.connection.may_open(now) {
+        if self.is_needed(table) && self.connection.may_open(now) {
             actions.push(StreamAction::Open);
         }
         if self.keys.sweep(now, table) {
@@ -258,20 +268,28 @@ impl Discovery {
 
     /// In how many milliseconds [`Discovery::tick`] is to be called, at the latest; `None`: there is nothing to wait for.
     #[must_use]
-    pub fn next_tick(&self, now: u64) -> Option<u64> {
+    pub fn next_tick(&self, now: u64, table: &Table) -> Option<u64> {
         let waits = self.waiting.iter().map(|waiting| waiting.until).min();
-        let sweep = self.connection.was_used().then_some(self.keys.next_sweep);
-        let next = [waits, self.connection.next_event(), sweep].into_iter().flatten().min()?;
+        let sweep = (table.keys() > 0).then_some(self.keys.next_sweep);
+        let next = [waits, self.connection.next_event(self.is_needed(table)), sweep].into_iter().flatten().min()?;
         Some(next.saturating_sub(now).max(1))
     }
 
-    /// Goes on from the discovery of an earlier configuration, whose stream has ended: what that one knew, this one knows.
-    pub fn go_on(&mut self, earlier: Self, from: &mut Table, table: &mut Table, now: u64) {
-        self.keys.move_from(&earlier.keys, from, table);
+    /// Whether there is something to be asked for without a request.
+    fn is_needed(&self, table: &Table) -> bool {
+        table.keys() > 0 || !self.preload.is_empty()
+    }
+
+    /// Goes on from the discovery of an earlier configuration, whose stream has ended. What that one knew, this one knows, unless it may
+    /// not: then there is no table to take it `from`.
+    pub(crate) fn go_on(&mut self, earlier: Self, from: Option<&mut Table>, table: &mut Table, now: u64) {
+        if let Some(from) = from {
+            self.keys.move_from(&earlier.keys, from, table);
+        }
         self.waiting = earlier.waiting;
         self.counts = earlier.counts;
         self.connection = earlier.connection;
-        self.connection.was_replaced(now);
+        self.connection.was_replaced(now, self.cluster != earlier.cluster);
     }
 
     /// Sends what is to be subscribed and unsubscribed.
@@ -283,7 +301,7 @@ impl Discovery {
         }
         for resource_type in ResourceType::ALL {
             let mut request = Request::new(resource_type);
-            if self.keys.write_changes(resource_type, &mut request) {
+            if self.keys.write_changes(resource_type, table, &mut request) {
                 actions.push(StreamAction::Send(request.finish()));
                 if is_awaited(table) {
                     self.connection.asked(now);
@@ -291,11 +309,6 @@ impl Discovery {
             }
         }
     }
-}
-
-/// The number of keys that are subscribed.
-fn keys(table: &mut Table) -> usize {
-    table.on_demand().map_or(0, |keys| keys.len())
 }
 
 /// Whether the server has not answered for some key.
@@ -306,5 +319,13 @@ fn is_awaited(table: &mut Table) -> bool {
 fn stream_ended(table: &mut Table) {
     if let Some(keys) = table.on_demand() {
         keys.stream_ended();
+    }
+}
+
+/// Has requests decided that wait, if they are due.
+fn resume(waiting: &mut [Waiting], is_due: &dyn Fn(&Waiting) -> bool, actions: &mut Vec<StreamAction>) {
+    for waiting in waiting.iter_mut().filter(|waiting| !waiting.is_resumed && is_due(waiting)) {
+        waiting.is_resumed = true;
+        actions.push(StreamAction::Resume(waiting.request));
     }
 }

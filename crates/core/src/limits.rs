@@ -29,6 +29,8 @@ pub const MAX_ALLOWED_PORTS: usize = 64;
 pub const MAX_GRANTS: usize = 4_096;
 /// Keys that one stream to a server is subscribed to: Services and addresses. The least missed go first.
 pub const MAX_KEYS: usize = 20_000;
+/// Namespaces with a Service that a caller may see, as a server names them.
+pub const MAX_NAMESPACES: usize = 20_000;
 /// How long a request waits for a server.
 pub const MAX_WAIT_MILLISECONDS: u64 = 300;
 /// Requests of one VM that wait for a server.

@@ -14,6 +14,7 @@ use crate::{
 mod external_names;
 mod fallback;
 mod load_balancer;
+mod modes;
 mod outlier_detection;
 mod steering_override;
 mod template;
@@ -23,6 +24,7 @@ pub use external_names::is_refused_target;
 pub(crate) use external_names::ExternalNames;
 pub(crate) use fallback::{Fallback, FallbackTarget, compile_baseline};
 pub(crate) use load_balancer::LoadBalancer;
+pub(crate) use modes::Modes;
 pub(crate) use outlier_detection::OutlierDetection;
 pub(crate) use steering_override::SteeringOverride;
 pub(crate) use template::{Placeholder, Template};

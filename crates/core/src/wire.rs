@@ -30,7 +30,7 @@ pub use crate::{
 };
 pub use caller::{Caller, Dns};
 pub use compatibility::{FEATURES, MINOR, SCHEMA};
-pub use config::{Config, DestinationPort, FirstConfiguration, Gateways, Stats, Trace, UnknownNames, VERSION};
+pub use config::{Config, DestinationPort, FirstConfiguration, Gateways, Mode, Stats, Trace, UnknownNames, VERSION};
 pub use external_names::{Allow, ExternalNames, ExternalNamesMode, Grant};
 pub use fallback::{Fallback, Fallbacks, Trigger};
 pub use field_error::{FieldError, FieldErrorType, FieldErrors};

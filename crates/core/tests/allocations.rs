@@ -11,7 +11,9 @@ use std::{
     cell::Cell,
 };
 
-use byname_core::{Balance, Chooser, Config, Defaults, FakeEnv, Plan, Request, Scheme};
+use byname_core::{
+    Balance, Chooser, Config, Defaults, FakeEnv, Plan, Reason, Request, Scheme, StreamAction, StreamNode,
+};
 use serde_json::{Value, json};
 
 thread_local! {
@@ -42,6 +44,91 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// Asks for names until a server has answered for all of them: `messages` are its answers.
+fn answered(config: &mut Config, names: &[&str], messages: &[Vec<u8>]) {
+    let mut actions: Vec<StreamAction> = Vec::new();
+    for (name, id) in names.iter().zip(1..) {
+        let request = Request::new(name, Scheme::Http);
+        assert_eq!(config.resolve(request, None).reason(), Reason::Unanswered, "{name} is not known");
+        assert!(config.ask(request, (id, 0), 0, &mut actions), "{name} may wait");
+    }
+    let (discovery, table) = config.discover().expect("the configuration has a server");
+    discovery.opened(0, &StreamNode::default(), table, &mut actions);
+    for message in messages {
+        discovery.received(0, 0, message, table, &mut actions);
+    }
+}
+
+/// A `DeltaDiscoveryResponse` of this type, with resources or names of what is missing.
+fn response(resource_type: &str, resources: &[(&str, &str)], removed: &[&str]) -> Vec<u8> {
+    fn put(message: &mut Vec<u8>, field: u8, bytes: &[u8]) {
+        message.push(field << 3 | 2);
+        let mut length = bytes.len();
+        while length >= 0x80 {
+            message.push((length & 0x7f | 0x80) as u8);
+            length >>= 7;
+        }
+        message.push(length as u8);
+        message.extend_from_slice(bytes);
+    }
+    let mut message = Vec::new();
+    for (name, value) in resources {
+        let (mut any, mut resource) = (Vec::new(), Vec::new());
+        put(&mut any, 2, value.as_bytes());
+        put(&mut resource, 2, &any);
+        put(&mut resource, 3, name.as_bytes());
+        put(&mut message, 2, &resource);
+    }
+    put(&mut message, 4, format!("type.googleapis.com/byname.v1.{resource_type}").as_bytes());
+    removed.iter().for_each(|name| put(&mut message, 6, name.as_bytes()));
+    message
+}
+
+#[test]
+fn a_warm_request_of_a_table_on_demand_allocates_nothing() {
+    for steering in [json!({"by": "cluster"}), json!({"by": "endpoint"})] {
+        let fields = json!({
+            "version": 1,
+            "caller": {"namespace": "shop"},
+            "steering": steering,
+            "server": {"cluster": "byname"},
+        });
+        let mut config = Config::read(fields.to_string(), &Defaults::default()).expect("a valid configuration");
+        let services = [
+            ("shop/web", r#"{"clusterIPs":"10.96.0.7","ports":[{"port":80}],"endpoints":[{"addresses":"10.0.0.1"}]}"#),
+            ("shop/pay", r#"{"type":"ExternalName","externalName":"web.shop.svc.cluster.local"}"#),
+            (
+                "shop/db",
+                r#"{"clusterIPs":"None","ports":[{"port":80}],"endpoints":[{"addresses":"10.0.0.2","hostnames":"db-0"}]}"#,
+            ),
+        ];
+        let resource_type = if steering["by"] == "endpoint" { "Endpoints" } else { "Service" };
+        let messages = [
+            response("Namespaces", &[("*", "shop")], &[]),
+            response(resource_type, &services, &["shop/gone"]),
+            response("Address", &[("10.244.0.7", "")], &["192.0.2.1"]),
+        ];
+        answered(&mut config, &["web", "pay", "db-0.db", "gone", "10.244.0.7", "192.0.2.1"], &messages);
+        let (mut balance, mut plan, mut env) = (Balance::default(), Plan::default(), FakeEnv::default());
+        let mut ask = |authority: &str| {
+            let request = Request::new(authority, Scheme::Http);
+            let resolution = config.resolve(request, None);
+            assert_ne!(resolution.reason(), Reason::Unanswered, "{authority}");
+            let chooser = &mut Chooser { balance: &mut balance, env: &mut env };
+            config.plan(&resolution, request, chooser, &mut plan, None);
+            if let Some(ticket) = plan.take_ticket() {
+                config.done(ticket, Some(200), &mut Chooser { balance: &mut balance, env: &mut env });
+            }
+        };
+        for authority in ["web", "pay", "db-0.db", "10.96.0.7", "gone", "10.244.0.7", "192.0.2.1", "www.example.org"] {
+            (0..10).for_each(|_| ask(authority));
+            let before = COUNT.with(Cell::get);
+            (0..1_000).for_each(|_| ask(authority));
+            assert_eq!(COUNT.with(Cell::get) - before, 0, "{authority} by {steering}");
+        }
+    }
+}
 
 fn config(steering: &Value) -> Config {
     let group = |weight: u32, zone: &str| {

@@ -30,7 +30,7 @@ const (
 )
 
 // kubelet stands in for the scheduler and for the kubelets of all nodes: it binds pods to nodes in turn, gives them addresses,
-// reports them as running, and answers HTTP on their addresses. It runs no container.
+// reports them as running, answers HTTP on their addresses, and forwards ports to them. It runs no container.
 type kubelet struct {
 	client    kubernetes.Interface
 	pods      cache.SharedIndexInformer
@@ -67,6 +67,9 @@ func runKubelet(ctx context.Context, arguments []string) error {
 			return fmt.Errorf("node %s: %w", name, err)
 		}
 		k.nodes = append(k.nodes, name)
+	}
+	if err := k.serveForwards(ctx); err != nil {
+		return err
 	}
 	k.pods = informers.NewSharedInformerFactory(client, 0).Core().V1().Pods().Informer()
 	k.queue = workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](10*time.Millisecond, time.Second))
@@ -121,7 +124,10 @@ func (k *kubelet) register(ctx context.Context, name, zone string, index int) er
 			Capacity:    much,
 			Allocatable: much,
 			Addresses:   []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: nodeAddress(index)}},
-			Conditions:  []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady"}},
+			DaemonEndpoints: corev1.NodeDaemonEndpoints{
+				KubeletEndpoint: corev1.DaemonEndpoint{Port: kubeletPort},
+			},
+			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady"}},
 		},
 	}
 	_, err := k.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})

@@ -108,24 +108,17 @@ impl<'c> Istio<'c> {
             "--timeout=60s",
             "customresourcedefinitions",
         ])?;
-        cluster.apply(&[
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
-            json!({
-                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": NAMESPACE, "name": "istio"},
-                "data": {"mesh": MESH, "meshNetworks": "networks: {}"},
-            }),
-        ])?;
+        cluster.apply(&mesh_config())?;
         let authority = Authority::create(directory.path())?;
         let listen = format!("{REGISTRY}:443");
         let arguments = ["registry", &listen, &authority.certificate, &authority.key];
         let registry = Part::start("istio", "registry", directory.path(), &arguments)?;
         let digest = push_image(&authority)?;
         let outside = start_outside(directory.path(), &authority)?;
-        let istiod = start_istiod(cluster, directory.path())?;
+        let istiod = start_istiod(cluster, directory.path(), "")?;
         let dns = CoreDns::start(cluster)?;
         let mut istio = Self { cluster, istiod, registry, outside, dns, directory, source, digest, pods: Cell::new(0) };
-        let ready = || run("curl", &["-sf", "-m", "2", "http://127.0.0.1:15080/ready"], None).is_ok();
-        istio.istiod.wait_until(|_| ready())?;
+        istio.istiod.wait_until(|_| is_ready())?;
         eventually("istiod publishes its root certificate", || {
             Ok(istio.root_certificate().is_ok_and(|text| !text.is_empty()))
         })?;
@@ -304,7 +297,58 @@ impl<'c> Istio<'c> {
     }
 }
 
-fn start_istiod(cluster: &Cluster, directory: &Path) -> Result<Part> {
+/// istiod alone, which serves its clients in plaintext too.
+pub struct Istiod {
+    part: Part,
+    _directory: TempDir,
+}
+
+impl Istiod {
+    /// Where it serves in plaintext.
+    pub const PLAINTEXT: &str = "127.0.0.1:15010";
+
+    /// Starts it, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not start, with the tail of its log.
+    pub fn start(cluster: &Cluster) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        cluster.apply(&mesh_config())?;
+        let mut part = start_istiod(cluster, directory.path(), Self::PLAINTEXT)?;
+        part.wait_until(|_| is_ready())?;
+        Ok(Self { part, _directory: directory })
+    }
+
+    /// The id of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.part.id()
+    }
+
+    /// The last lines of its log.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        self.part.tail()
+    }
+}
+
+/// The namespace of istiod, and the configuration of its mesh.
+fn mesh_config() -> [Value; 2] {
+    [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": NAMESPACE, "name": "istio"},
+            "data": {"mesh": MESH, "meshNetworks": "networks: {}"},
+        }),
+    ]
+}
+
+fn is_ready() -> bool {
+    run("curl", &["-sf", "-m", "2", "http://127.0.0.1:15080/ready"], None).is_ok()
+}
+
+/// Starts istiod. It serves in plaintext on `plaintext`, unless that is empty.
+fn start_istiod(cluster: &Cluster, directory: &Path, plaintext: &str) -> Result<Part> {
     let folder = directory.join("istiod");
     fs::create_dir(&folder)?;
     let mut command = Command::new("sh");
@@ -318,7 +362,11 @@ fn start_istiod(cluster: &Cluster, directory: &Path) -> Result<Part> {
             "--httpsAddr=127.0.0.1:15017",
             "--monitoringAddr=127.0.0.1:15014",
         ])
-        .args([&format!("--secureGRPCAddr={ISTIOD}:15012"), "--grpcAddr=", "--clusterID=Kubernetes"])
+        .args([
+            &format!("--secureGRPCAddr={ISTIOD}:15012"),
+            &format!("--grpcAddr={plaintext}"),
+            "--clusterID=Kubernetes",
+        ])
         .arg(format!("--kubeconfig={}", cluster.admin().display()))
         .envs([
             ("POD_NAMESPACE", NAMESPACE),

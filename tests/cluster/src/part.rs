@@ -88,6 +88,12 @@ impl Part {
         Ok(())
     }
 
+    /// The id of the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The whole log.
     #[must_use]
     pub fn log(&self) -> String {

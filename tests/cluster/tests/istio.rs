@@ -13,6 +13,7 @@
 )]
 
 mod istio {
+    pub(crate) mod ask;
     pub(crate) mod control_plane;
     pub(crate) mod failures;
     pub(crate) mod gateways;
@@ -39,6 +40,7 @@ use anyhow::Result;
 use byname_cluster::{Cluster, ClusterOptions};
 
 use crate::istio::{
+    ask::*,
     control_plane::*,
     failures::*,
     gateways::*,
@@ -99,6 +101,7 @@ fn byname_works_in_istio() -> Result<()> {
         a_selector_keeps_the_filter_to_its_pods,
         a_deployed_object_has_no_difference_from_its_cluster,
         a_packed_table_takes_less_memory_than_a_plain_one,
+        a_sidecar_says_what_it_holds,
         the_commands_for_stream_work,
         a_pod_reaches_every_kind_of_name_over_a_stream,
         a_stream_shows_a_pod_what_its_identity_may_see,

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+/// Headers, each with name and value.
+pub type HeaderPairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A local reply of the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalResponse {
@@ -33,7 +36,7 @@ pub struct HostState {
     /// The values that all VMs share, by their key.
     pub shared_data: BTreeMap<String, Vec<u8>>,
     /// The request's headers.
-    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub headers: HeaderPairs,
     /// The bytes of a header map, if they replace the encoding of [`HostState::headers`].
     pub raw_headers: Option<Vec<u8>>,
     /// The metrics by id, with name and value.
@@ -57,7 +60,7 @@ pub struct HostState {
     /// Contexts that were deleted.
     pub deleted: BTreeSet<u32>,
     /// The headers of paused requests, by their contexts.
-    pub paused: BTreeMap<u32, Vec<(Vec<u8>, Vec<u8>)>>,
+    pub paused: BTreeMap<u32, HeaderPairs>,
     /// The requests that go on after a pause.
     pub continued: Vec<u32>,
     /// The last local response.

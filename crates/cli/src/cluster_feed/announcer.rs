@@ -8,10 +8,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    failure::Failure,
     feed::{Feed, called, permissions},
     progress::WentBack,
 };
+use crate::kube_api::Failure;
 
 /// Time in which the same news of other feeds joins the first.
 const TOGETHER: Duration = Duration::from_secs(1);

@@ -88,7 +88,7 @@ pub(super) struct Api {
 impl Api {
     pub(super) async fn connect(options: &ApiOptions, metrics: Arc<FeedMetrics>) -> anyhow::Result<Self> {
         let recovery = Recovery::new();
-        let clients = Arc::new(Clients::new(options.clone(), recovery.clone()).await?);
+        let clients = Arc::new(Clients::new(options.access.clone(), recovery.clone()).await?);
         tokio::spawn({
             let clients = Arc::clone(&clients);
             async move { clients.watch_files().await }

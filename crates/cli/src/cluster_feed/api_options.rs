@@ -1,16 +1,14 @@
 //! Options of the API source.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::collections::BTreeSet;
 
-use crate::kubernetes::NamespacedName;
+use crate::{kube_api::ApiAccess, kubernetes::NamespacedName};
 
 /// Options of the API source.
 #[derive(Clone, Debug, Default)]
 pub struct ApiOptions {
-    /// The kubeconfig. Default: the one that kubectl uses, or the pod's service account.
-    pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig. Default: the current context.
-    pub context: Option<String>,
+    /// The cluster and the user.
+    pub access: ApiAccess,
     /// Namespaces whose Services are watched; empty for all.
     pub namespaces: BTreeSet<String>,
     /// The caller's pod.

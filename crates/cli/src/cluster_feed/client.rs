@@ -8,21 +8,15 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use kube::{
-    Client, Config,
-    client::ClientBuilder,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Client, Config};
 use tokio::time::{Instant, sleep};
-use tower::{limit::RateLimitLayer, timeout::TimeoutLayer};
 
-use super::{api_options::ApiOptions, recovery::Recovery, request::HEADERS};
-use crate::daemon::log;
+use super::recovery::Recovery;
+use crate::{
+    daemon::log,
+    kube_api::{ApiAccess, build, config},
+};
 
-/// Connect timeout.
-const CONNECT: Duration = Duration::from_secs(5);
-/// Maximum requests a second. An ended watch begins anew at once, and a proxy may end every watch at once.
-const REQUESTS: u64 = 50;
 /// Time between two looks at the files.
 const LOOK: Duration = Duration::from_secs(10);
 /// Time between two looks at the files while requests fail.
@@ -30,7 +24,7 @@ const LOOK_FAILING: Duration = Duration::from_secs(1);
 
 /// Builds and keeps the client.
 pub(super) struct Clients {
-    options: ApiOptions,
+    access: ApiAccess,
     recovery: Recovery,
     state: Mutex<State>,
     pub(super) url: String,
@@ -45,13 +39,13 @@ struct State {
 }
 
 impl Clients {
-    pub(super) async fn new(options: ApiOptions, recovery: Recovery) -> anyhow::Result<Self> {
-        let config = config(&options).await?;
+    pub(super) async fn new(access: ApiAccess, recovery: Recovery) -> anyhow::Result<Self> {
+        let config = config(&access).await?;
         let url = config.cluster_url.to_string();
         let built_from = fingerprint(&config)?;
         let client = build(config)?;
         let state = State { client, built_from, looked_at: Instant::now(), trouble: None };
-        Ok(Self { options, recovery, state: Mutex::new(state), url })
+        Ok(Self { access, recovery, state: Mutex::new(state), url })
     }
 
     pub(super) fn current(&self) -> Client {
@@ -95,7 +89,7 @@ impl Clients {
     }
 
     async fn rebuild(&self) -> anyhow::Result<Option<(Client, u64)>> {
-        let config = config(&self.options).await?;
+        let config = config(&self.access).await?;
         let built_from = fingerprint(&config)?;
         if built_from == self.state().built_from {
             return Ok(None);
@@ -106,13 +100,6 @@ impl Clients {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn build(config: Config) -> anyhow::Result<Client> {
-    let client = ClientBuilder::try_from(config).context("cannot create a client from this kubeconfig")?;
-    // The time counts from when a request is sent and not from when it has to wait for others.
-    let client = client.with_layer(&TimeoutLayer::new(HEADERS));
-    Ok(client.with_layer(&RateLimitLayer::new(REQUESTS, Duration::from_secs(1))).build())
 }
 
 /// A hash of all that a client is built from.
@@ -129,28 +116,4 @@ fn fingerprint(config: &Config) -> anyhow::Result<u64> {
         content.hash(&mut hasher);
     }
     Ok(hasher.finish())
-}
-
-async fn config(options: &ApiOptions) -> anyhow::Result<Config> {
-    let ApiOptions { kubeconfig, context, .. } = options;
-    let chosen = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-    let mut config = match (kubeconfig, context) {
-        (Some(file), _) => {
-            let read = async {
-                anyhow::Ok(Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &chosen).await?)
-            };
-            read.await.with_context(|| format!("{}: is not a usable kubeconfig", file.display()))?
-        }
-        (None, Some(_)) => Config::from_kubeconfig(&chosen).await.context("cannot use this context of the kubeconfig")?,
-        (None, None) => Config::infer().await.context(
-            "no cluster is configured; pass --kubeconfig, run in a pod with a service account token, or watch files with \
-             --from-dir",
-        )?,
-    };
-    config.connect_timeout = Some(CONNECT);
-    // A watch has its own bound for silence.
-    config.read_timeout = None;
-    // `follow` retries, so that failures are counted.
-    config.default_retry = false;
-    Ok(config)
 }

@@ -16,14 +16,17 @@ use tokio::{
 
 use super::{
     client::Clients,
-    failure::{Cause, Failure},
+    event::{Event, EventKind},
     feed::Feed,
     object::{Kept, Trim, WatchedObject},
     progress::{Progress, Step, Wait, WentBack},
     recovery::Recovery,
-    request::{self, Event, EventKind},
 };
-use crate::{input::InputError, kubernetes::NamespacedName};
+use crate::{
+    input::InputError,
+    kube_api::{Cause, Failure, request},
+    kubernetes::NamespacedName,
+};
 
 /// Longest silence of a watch. A server sends a bookmark about every minute, so a longer silence means that it is gone.
 const SILENCE: Duration = Duration::from_secs(150);
@@ -136,7 +139,7 @@ impl Follower {
         let version = loop {
             let answer = self.open(|url| url.list(&params)).await?;
             self.answered();
-            let page = request::page(answer).await?;
+            let page = request::page::<WatchedObject>(answer).await?;
             let items = page.items.into_iter().map(|object| self.item(object)).collect();
             self.tell(News::Page(items)).await?;
             if page.metadata.token.is_empty() {
@@ -154,7 +157,7 @@ impl Follower {
         let params = ListParams { limit: Some(1), field_selector: self.selector(), ..ListParams::default() };
         let answer = self.open(|url| url.list(&params)).await?;
         self.answered();
-        let version = request::page(answer).await?.metadata.resource_version;
+        let version = request::page::<WatchedObject>(answer).await?.metadata.resource_version;
         match self.progress.probed(&version) {
             Some(back) => self.tell(News::WentBack(back)).await,
             None => Ok(()),

@@ -6,8 +6,11 @@ use hyper::StatusCode;
 use kube::{api::GetParams, core::Request as ApiRequest};
 use tokio::sync::mpsc;
 
-use super::{client::Clients, failure::Failure, request};
-use crate::daemon::log;
+use super::client::Clients;
+use crate::{
+    daemon::log,
+    kube_api::{Failure, request},
+};
 
 /// What the API says of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

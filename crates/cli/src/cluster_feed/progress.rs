@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::failure::{Cause, Failure};
-use crate::daemon::backoff::{self, Backoff, random};
+use crate::{
+    daemon::backoff::{self, Backoff, random},
+    kube_api::{Cause, Failure},
+};
 
 /// After an outage of this long the objects are listed anew: the cluster may be another one, or have been restored.
 const OUTAGE: Duration = Duration::from_secs(15);

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::{
     brake::{Loss, Losses},
-    failure::Failure,
     feed::Feed,
     follow::Item,
     metrics::{FeedMetrics, of_kind},
@@ -19,6 +18,7 @@ use super::{
 };
 use crate::{
     input::{InputError, SourceLocation},
+    kube_api::Failure,
     kubernetes::{self, ClusterState, NamespacedName, Sourced},
 };
 

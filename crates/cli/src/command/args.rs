@@ -2,18 +2,23 @@
 
 use std::{collections::BTreeMap, ffi::OsStr, marker::PhantomData};
 
+use anyhow::bail;
 use clap::{
-    Arg, Args, Command, Error, ValueEnum,
+    Arg, Args, Command, Error, ValueEnum, ValueHint,
     builder::{EnumValueParser, PossibleValue, TypedValueParser},
     error::ErrorKind,
 };
 
-use super::reading::{ReadProgress, say_if_waiting, say_left_out, say_skipped};
+use super::{
+    live::{ClusterArgs, Needs, has_piped_input, read_cluster, read_lint_input, say_chosen},
+    reading::{ReadProgress, say_if_waiting, say_left_out, say_skipped},
+};
 use crate::{
     input::{self, Excluded, InputErrors, ReadOptions, Source},
     kubernetes::{self, ClusterState},
     lint::LintInput,
     output,
+    snapshot::LiveCluster,
 };
 
 /// The error of an input that no command but `lint` can do anything with.
@@ -103,10 +108,15 @@ fn names<F: ValueEnum>() -> Vec<String> {
 #[derive(Args, Clone, Debug)]
 pub(super) struct Input {
     /// Read Kubernetes objects from this file, or from all .yaml, .yml and .json files below this directory; - is the standard
-    /// input. Can be repeated. Default: the standard input. Get the objects with `kubectl get
-    /// svc,endpointslices,pods,nodes,ingresses -A -o yaml`.
-    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    /// input. Can be repeated. Default: the standard input if something is piped in, else the live cluster that kubectl uses. Get
+    /// the objects with `kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml`.
+    #[arg(short = 'f', long = "filename", value_name = "FILE", value_hint = ValueHint::AnyPath, conflicts_with_all = ["kubeconfig", "context"])]
     filenames: Vec<String>,
+    /// Read the live cluster, even if something is piped in. --kubeconfig and --context do so too.
+    #[arg(long, conflicts_with = "filenames")]
+    from_cluster: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     #[command(flatten)]
     leniency: Leniency,
 }
@@ -137,12 +147,48 @@ fn parse_glob(text: &str) -> Result<String, String> {
     Excluded::new(&[text.to_owned()]).map(|_| text.to_owned())
 }
 
+/// Where objects come from.
+pub(super) enum Origin {
+    /// Files, or the standard input.
+    Files,
+    /// A live cluster.
+    Cluster(Box<LiveCluster>),
+}
+
+impl Origin {
+    /// The namespace of the kubeconfig's context, which kubectl uses when none is given.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Files => None,
+            Self::Cluster(live) => Some(&live.namespace),
+        }
+    }
+}
+
 impl Input {
-    /// Reads the cluster, and reports on the standard error what was left out.
+    /// Where the objects come from: files, the standard input, or the live cluster.
+    ///
+    /// # Errors
+    /// If it is the live cluster, and none is configured.
+    pub(super) fn origin(&self) -> anyhow::Result<Origin> {
+        if !self.is_cluster() {
+            return Ok(Origin::Files);
+        }
+        let live = self.cluster.open()?;
+        if !self.from_cluster && !self.cluster.is_given() {
+            say_chosen(&live);
+        }
+        Ok(Origin::Cluster(Box::new(live)))
+    }
+
+    /// Reads the cluster, and reports on the standard error what was left out. Of a live cluster, reads what `needs` names.
     ///
     /// # Errors
     /// If the input is invalid, or has no Service.
-    pub(super) fn read(&self) -> Result<ClusterState, InputErrors> {
+    pub(super) fn read(&self, origin: &Origin, needs: &Needs) -> anyhow::Result<ClusterState> {
+        if let Origin::Cluster(live) = origin {
+            return self.read_live(live, needs);
+        }
         let options = self.leniency.options(kubernetes::decides_names);
         let (cluster, left_out) = self.read_sources(&self.sources(), &options, ClusterState::read_with)?;
         // What is missing comes first: it is why nothing else is printed.
@@ -153,11 +199,14 @@ impl Input {
         say_left_out(&left_out);
         say_skipped(&cluster.skipped);
         // The error was printed above.
-        if has_services { Ok(cluster) } else { Err(InputErrors::default()) }
+        if has_services { Ok(cluster) } else { Err(InputErrors::default().into()) }
     }
 
     /// Reads the objects that lint checks, which may have no Service, and reports on the standard error what was left out.
-    pub(super) fn read_any(&self) -> Result<LintInput, InputErrors> {
+    pub(super) fn read_any(&self, origin: &Origin, needs: &Needs) -> anyhow::Result<LintInput> {
+        if let Origin::Cluster(live) = origin {
+            return read_lint_input(live, needs);
+        }
         let options = self.lint_options();
         let (objects, left_out) = self.read_sources(&self.sources(), &options, LintInput::read)?;
         say_left_out(&left_out);
@@ -169,7 +218,10 @@ impl Input {
     ///
     /// # Errors
     /// Those of all files.
-    pub(super) fn read_each(&self, each: &mut dyn FnMut(&LintInput)) -> Result<(), InputErrors> {
+    pub(super) fn read_each(&self, each: &mut dyn FnMut(&LintInput)) -> anyhow::Result<()> {
+        if self.is_cluster() {
+            bail!("--each-file checks files; pass them with -f, or drop --each-file to check the live cluster");
+        }
         let options = self.lint_options();
         let (files, mut left_out) = input::files_of(&self.sources(), &options)?;
         say_if_waiting(&files);
@@ -189,12 +241,42 @@ impl Input {
         }
         say_left_out(&left_out);
         say_skipped(&skipped);
-        problems.or(())
+        Ok(problems.or(())?)
+    }
+
+    /// The live cluster, for a command that asks its pods, wherever the objects come from.
+    ///
+    /// # Errors
+    /// If none is configured.
+    pub(super) fn open_cluster(&self) -> anyhow::Result<LiveCluster> {
+        self.cluster.open()
+    }
+
+    /// Reads the objects from files, if the user named some, or else from `live`.
+    ///
+    /// # Errors
+    /// Those of [`Input::read`].
+    pub(super) fn read_beside(&self, live: &LiveCluster, needs: &Needs) -> anyhow::Result<ClusterState> {
+        if self.filenames.is_empty() { self.read_live(live, needs) } else { self.read(&Origin::Files, needs) }
+    }
+
+    fn read_live(&self, live: &LiveCluster, needs: &Needs) -> anyhow::Result<ClusterState> {
+        let cluster = read_cluster(live, needs)?;
+        if cluster.services.is_empty() {
+            bail!("{}: has no Service that this user may list", live.called);
+        }
+        Ok(cluster)
+    }
+
+    /// Whether the objects come from the live cluster.
+    fn is_cluster(&self) -> bool {
+        let is_named = self.from_cluster || self.cluster.is_given();
+        self.filenames.is_empty() && (is_named || !has_piped_input())
     }
 
     /// Whether the user named a source.
     pub(super) fn is_given(&self) -> bool {
-        !self.filenames.is_empty()
+        !self.filenames.is_empty() || self.from_cluster || self.cluster.is_given()
     }
 
     /// Whether everything that would be left out is an error.

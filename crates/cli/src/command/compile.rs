@@ -13,6 +13,7 @@ use clap::Args;
 use self::outputs::{CompileFormat, Outputs};
 use super::{
     args::{Input, NoFormatParser},
+    live::Needs,
     status::FINE,
 };
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
+  byname compile --namespace shop --context staging
   kubectl get svc,endpointslices,pods,nodes -A -o yaml | byname compile --namespace shop
   byname compile -f cluster.yaml --pod shop/web-5c8f7b6d9f-4xk2p --output-file table.json
   byname compile -f cluster.yaml -n shop --format envoy-bootstrap --module target/byname.wasm --output-file sidecar.yaml
@@ -101,7 +103,12 @@ impl Compile {
         let cluster = match self.outputs.has_server() {
             true if is_asked_by_filter => read_for_filter(&self.input, &recipe)?,
             true => read_for_server(&self.input, &mut recipe)?,
-            false => self.input.read()?,
+            false => {
+                let origin = self.input.origin()?;
+                let labels = recipe.options.base.namespaces_of_labels();
+                let needs = Needs::of_table(&recipe.options.visible, &labels, recipe.pod());
+                self.input.read(&origin, &needs)?
+            }
         };
         let compiled = recipe.compile(&cluster)?;
         compiled.left_out.values().for_each(|problem| output::warn(&format!("left out: {problem}")));
@@ -132,7 +139,7 @@ fn read_for_filter(input: &Input, recipe: &ReadRecipe) -> anyhow::Result<Cluster
         }
         return Ok(ClusterState::default());
     }
-    let mut cluster = input.read_any()?.cluster;
+    let mut cluster = input.read_any(&input.origin()?, &Needs::of_bootstrap(recipe.pod()))?.cluster;
     cluster.services.clear();
     Ok(cluster)
 }
@@ -154,7 +161,8 @@ fn check_for_server(recipe: &ReadRecipe) -> anyhow::Result<()> {
 fn read_for_server(input: &Input, recipe: &mut ReadRecipe) -> anyhow::Result<ClusterState> {
     check_for_server(recipe)?;
     if input.is_given() || recipe.pod().is_some() {
-        return Ok(input.read_any()?.cluster);
+        let origin = input.origin()?;
+        return Ok(input.read_any(&origin, &Needs::of_bootstrap(recipe.pod()))?.cluster);
     }
     // The server has the Services that these entries are for.
     recipe.options.base.config.table.services.clear();

@@ -7,11 +7,15 @@ use super::status::FINE;
 use crate::output;
 
 /// Print a completion script for a shell.
+///
+/// For `kubectl byname`, link the program as kubectl_complete-byname on the PATH; kubectl's own completion then asks it.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   source <(byname completions bash)
-  byname completions zsh > \"${fpath[1]}/_byname\"")]
+  byname completions zsh > \"${fpath[1]}/_byname\"
+  byname completions fish > ~/.config/fish/completions/byname.fish
+  ln -s \"$(command -v byname)\" ~/.local/bin/kubectl_complete-byname     for kubectl byname")]
 pub(super) struct Completions {
     /// Shell to print the script for.
     shell: Shell,

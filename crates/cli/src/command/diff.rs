@@ -2,16 +2,18 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::{
     args::{FileOutput, FormatParser, Leniency, NO_SERVICE},
+    live::{ClusterArgs, Needs, read_cluster},
     reading::{ReadProgress, say_left_out},
     status::{FINE, NO},
 };
 use crate::{
     compile::{Base, CompileOptions},
-    diff::{self, Side, SideInput},
+    diff::{self, DnsChangeKind, Side, SideInput},
     input::{InputErrors, LeftOut, Source},
     output,
 };
@@ -19,11 +21,14 @@ use crate::{
 /// Print the names that resolve differently in NEW than in OLD: every name and port, from every namespace, that vanishes, changes
 /// or appears.
 ///
-/// Compares the destination, port, upstream cluster and reason of each name. Endpoints matter only if the last usable one is lost
+/// Either state may be a live cluster, written context:NAME. Compares the destination, port, upstream cluster and reason of each name. Endpoints matter only if the last usable one is lost
 /// or the first one appears.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
+  byname diff before.yaml                                   from what the file has to the live cluster
+  byname diff --against-dns --config byname.json            what changes when byname is turned on in the live cluster
+  byname diff context:staging context:prod
   byname diff before.yaml after.yaml
   kubectl get wasmplugin byname -n istio-system -o yaml > deployed.yaml && byname diff deployed.yaml cluster.yaml
   git show HEAD~:table.json > old.json && byname diff old.json table.json
@@ -31,10 +36,21 @@ Examples:
 Exit status, as of kubectl diff: 0 if there is no difference; 1 if there is one; 2 if an argument or the input is invalid.")]
 pub(super) struct Diff {
     /// Old state: a file or directory of Kubernetes objects, a table from `byname compile`, or the WasmPlugin, TrafficExtension or
-    /// EnvoyFilter that holds it; - is the standard input.
-    old: String,
-    /// New state, in the same forms.
-    new: String,
+    /// EnvoyFilter that holds it; - is the standard input. context:NAME is the live cluster of this context of the kubeconfig, and
+    /// context: alone the one that --context names or kubectl uses.
+    #[arg(required_unless_present = "against_dns")]
+    old: Option<String>,
+    /// New state, in the same forms. Default: context:
+    new: Option<String>,
+    /// Compare one state, OLD, with what names are without byname: by the cluster's DNS and kube-proxy. Report which names byname
+    /// refuses, sends elsewhere, reaches alone, or gives another Host. Default of OLD: context:
+    #[arg(long, conflicts_with = "new")]
+    against_dns: bool,
+    /// With --against-dns: leave out names whose only difference is a Host that is the full name of their Service.
+    #[arg(long, requires = "against_dns")]
+    ignore_full_names: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     #[command(flatten)]
     leniency: Leniency,
     /// Report only how names resolve for clients in this namespace. Can be repeated. Default: all namespaces.
@@ -63,16 +79,61 @@ enum DiffFormat {
     Json,
 }
 
+/// A state that begins so is a live cluster; a context follows.
+const CONTEXT: &str = "context:";
+
+/// What a state was read from, and what it holds.
+type State = (SideInput, LeftOut);
+
 impl Diff {
-    fn read(&self, name: &str) -> anyhow::Result<(SideInput, LeftOut)> {
+    /// Reads a state from a file; `None` for a live cluster.
+    fn read(&self, name: &str) -> anyhow::Result<Option<State>> {
+        if name.starts_with(CONTEXT) {
+            return Ok(None);
+        }
         let source = Source::new(name);
         let options = self.leniency.options(SideInput::is_needed);
         let mut progress = ReadProgress::new(std::slice::from_ref(&source), &options.excluded);
-        SideInput::read(&source, &options, &mut |bytes| progress.add(bytes))
+        SideInput::read(&source, &options, &mut |bytes| progress.add(bytes)).map(Some)
+    }
+
+    /// Reads a state from the live cluster that `name` calls.
+    fn ask(&self, name: &str, labels: &BTreeSet<String>) -> anyhow::Result<State> {
+        let named = Some(name.trim_start_matches(CONTEXT)).filter(|context| !context.is_empty()).map(str::to_owned);
+        let context = named.or_else(|| self.cluster.context.clone());
+        let live = ClusterArgs { context, ..self.cluster.clone() }.open()?;
+        let needs = Needs::of_diff(&live.namespace, labels);
+        Ok((SideInput::Cluster(Box::new(read_cluster(&live, &needs)?)), LeftOut::default()))
     }
 
     pub(super) fn run(self) -> anyhow::Result<u8> {
-        let ((old, old_left_out), (new, new_left_out)) = (self.read(&self.old)?, self.read(&self.new)?);
+        if self.against_dns {
+            return self.run_against_dns();
+        }
+        let names = [self.old.as_deref().unwrap_or(CONTEXT), self.new.as_deref().unwrap_or(CONTEXT)];
+        if self.cluster.is_given() && !names.iter().any(|name| name.starts_with(CONTEXT)) {
+            bail!(
+                "--kubeconfig and --context are for a live cluster; leave out NEW, or write context: for one of the states"
+            );
+        }
+        let [old, new] = names.map(|name| self.read(name));
+        let (old, new) = (old?, new?);
+        let settings = |state: &Option<State>| state.as_ref().and_then(|(input, _)| input.settings());
+        let mut options = CompileOptions { skip_invalid: true, ..CompileOptions::default() };
+        match (&self.config, settings(&old).xor(settings(&new))) {
+            (Some(file), _) => options.base = Base::read(file)?,
+            // Objects are compared with a configuration as that was compiled, else every name would differ.
+            (None, Some((base, has_endpoints))) => {
+                options.base = base;
+                options.names_only = !has_endpoints;
+            }
+            (None, None) => {}
+        }
+        // What is asked of a cluster depends on the settings.
+        let labels = options.base.namespaces_of_labels();
+        let state = |state: Option<State>, name| state.map_or_else(|| self.ask(name, &labels), Ok);
+        let [old_name, new_name] = names;
+        let ((old, old_left_out), (new, new_left_out)) = (state(old, old_name)?, state(new, new_name)?);
         let has_services = [&old, &new].map(SideInput::has_services);
         if has_services == [false, false] {
             output::error(NO_SERVICE);
@@ -84,19 +145,9 @@ impl Diff {
             [false, false] => return Err(InputErrors::default().into()),
             // One state may be empty: every name appears, or vanishes.
             [has_old, _] => {
-                let name = if has_old { &self.new } else { &self.old };
+                let name = if has_old { new_name } else { old_name };
                 output::note(&format!("{name}: has no Service"));
             }
-        }
-        let mut options = CompileOptions { skip_invalid: true, ..CompileOptions::default() };
-        match (&self.config, old.settings().xor(new.settings())) {
-            (Some(file), _) => options.base = Base::read(file)?,
-            // Objects are compared with a configuration as that was compiled, else every name would differ.
-            (None, Some((settings, has_endpoints))) => {
-                options.base = Base::of(settings);
-                options.names_only = !has_endpoints;
-            }
-            (None, None) => {}
         }
         let [mut old, mut new] = [side(old, &options)?, side(new, &options)?];
         let from: BTreeSet<String> = self.namespaces.iter().cloned().collect();
@@ -105,6 +156,45 @@ impl Diff {
         match self.output {
             DiffFormat::Text => {
                 output::print(&output::wrapped_lines(&diff::text(&difference), |_| 4, output::columns()))?;
+            }
+            DiffFormat::Json => output::write_json(&difference)?,
+        }
+        Ok(if difference.changes.is_empty() { FINE } else { NO })
+    }
+
+    fn run_against_dns(self) -> anyhow::Result<u8> {
+        let base = self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default();
+        let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
+        let name = self.old.as_deref().unwrap_or(CONTEXT);
+        let (input, left_out) = match self.read(name)? {
+            Some(state) => state,
+            None => self.ask(name, &options.base.namespaces_of_labels())?,
+        };
+        say_left_out(&left_out);
+        let SideInput::Cluster(cluster) = input else {
+            bail!("{name}: is a table; --against-dns needs Kubernetes objects, with the addresses of Services");
+        };
+        if cluster.services.is_empty() {
+            output::error(NO_SERVICE);
+            return Err(InputErrors::default().into());
+        }
+        let mut with = side(SideInput::Cluster(cluster.clone()), &options)?;
+        // kube-proxy knows addresses and ports, and no policy. The resolver's settings are the same.
+        let mut plain = Base::default();
+        plain.config.dns = options.base.config.dns.clone();
+        plain.config.caller = options.base.config.caller.clone();
+        let plain = CompileOptions { base: plain, skip_invalid: true, ..CompileOptions::default() };
+        let mut plain = Side::new(SideInput::Cluster(cluster.clone()), &plain)?;
+        let from: BTreeSet<String> = self.namespaces.iter().cloned().collect();
+        let mut difference = diff::against_dns(&cluster, &mut with, &mut plain, &from)
+            .map_err(|refused| InputErrors::of_configuration("--namespace", &refused))?;
+        if self.ignore_full_names {
+            difference.changes.retain(|change| change.kind != DnsChangeKind::FullHost);
+        }
+        match self.output {
+            DiffFormat::Text => {
+                let text = diff::text_against_dns(&difference);
+                output::print(&output::wrapped_lines(&text, |_| 4, output::columns()))?;
             }
             DiffFormat::Json => output::write_json(&difference)?,
         }

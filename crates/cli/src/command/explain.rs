@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
 
 use super::{
     args::{FileOutput, FormatParser, Input},
     compile::parse_name,
+    explain_live::LiveQuestion,
+    live::Needs,
+    sidecars::AdminArgs,
     status::{FINE, NO},
 };
 use crate::{
@@ -25,6 +28,9 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
+  byname explain payments -n shop
+  byname explain payments --pod shop/web-5c8f7b6d9f-4xk2p --context staging
+  byname explain payments --live shop/web-5c8f7b6d9f-4xk2p      what its sidecar does, and what the cluster says now
   kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml > cluster.yaml
   byname explain payments -n shop -f cluster.yaml
   byname explain http://catalog.shop:8080/ --pod billing/api-6d4f -f cluster.yaml
@@ -34,12 +40,18 @@ pub(super) struct Explain {
     /// IP address.
     #[arg(value_name = "NAME[:PORT]")]
     name: String,
-    /// Resolve for a client in this namespace. byname reads the objects of all namespaces.
-    #[arg(short, long, alias = "from", required_unless_present = "pod", conflicts_with = "pod")]
+    /// Resolve for a client in this namespace. byname reads the objects of all namespaces. Default, for a live cluster only: the
+    /// namespace of the kubeconfig's context.
+    #[arg(short, long, alias = "from", conflicts_with = "pod")]
     namespace: Option<String>,
     /// Resolve for a client in this pod, with the pod's zone, node, address and DNS settings.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_name)]
     pod: Option<NamespacedName>,
+    /// Resolve by the table that the sidecar of this pod holds, and say what the cluster would answer now and what differs.
+    #[arg(long, value_name = "[NAMESPACE/]POD", conflicts_with_all = ["pod", "config"])]
+    live: Option<String>,
+    #[command(flatten)]
+    admin: AdminArgs,
     #[command(flatten)]
     input: Input,
     /// Use https, so the port defaults to 443. Default: http and 80, or the scheme of the URL.
@@ -68,11 +80,31 @@ enum ExplainFormat {
 
 impl Explain {
     pub(super) fn run(self) -> anyhow::Result<u8> {
+        let layout = TextLayout { is_wide: matches!(self.output, ExplainFormat::Wide), columns: output::columns() };
+        if self.live.is_some() || self.admin.admin.is_some() {
+            let question = LiveQuestion {
+                name: &self.name,
+                pod: self.live.as_deref(),
+                namespace: self.namespace.as_deref(),
+                admin: &self.admin,
+                input: &self.input,
+                https: self.https,
+                destination_port: self.destination_port,
+                is_json: matches!(self.output, ExplainFormat::Json),
+                layout,
+            };
+            return question.run();
+        }
         let base = self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default();
-        let cluster = self.input.read()?;
-        let caller = match (&self.pod, &self.namespace) {
-            (Some(pod), _) => CallerSettings::of_pod(pod, &cluster, &base.config)?,
-            (None, namespace) => CallerSettings::of_namespace(namespace.as_deref().unwrap_or_default(), &base.config),
+        let origin = self.input.origin()?;
+        let of_pod = self.pod.as_ref().map(|pod| &*pod.namespace);
+        let Some(namespace) = of_pod.or(self.namespace.as_deref()).or(origin.namespace()) else {
+            bail!("files do not say who asks; pass --namespace <NAMESPACE> or --pod <NAMESPACE/NAME>");
+        };
+        let cluster = self.input.read(&origin, &Needs::of_explain(namespace))?;
+        let caller = match &self.pod {
+            Some(pod) => CallerSettings::of_pod(pod, &cluster, &base.config)?,
+            None => CallerSettings::of_namespace(namespace, &base.config),
         };
         // Errors in other Services must not hide the answer for this one.
         let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
@@ -84,8 +116,6 @@ impl Explain {
         let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, typed);
         match self.output {
             ExplainFormat::Text | ExplainFormat::Wide => {
-                let layout =
-                    TextLayout { is_wide: matches!(self.output, ExplainFormat::Wide), columns: output::columns() };
                 output::print(&explain::text(&explanation, layout))?;
             }
             ExplainFormat::Json => output::write_json(&explanation)?,

@@ -22,6 +22,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
+  byname lint --context staging
   kubectl get svc,endpointslices,pods,nodes,ingresses,namespaces -A -o yaml | byname lint
   kubectl get svc,wasmplugins,envoyfilters -A -o yaml | byname lint
   byname lint -f manifests/ --fail-on error

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::bail;
 
-use super::args::Input;
+use super::{args::Input, live::Needs};
 use crate::{
     kubernetes::NamespacedName,
     lint::{self, LintInput, LintOptions, LintReport},
@@ -24,7 +24,9 @@ pub(super) struct LintedInput {
 impl LintedInput {
     /// Checks the objects of all files together.
     pub(super) fn of_all_files(input: &Input, options: &LintOptions) -> anyhow::Result<Self> {
-        let objects = input.read_any()?;
+        let origin = input.origin()?;
+        let needs = Needs::of_lint(origin.namespace().unwrap_or_default());
+        let objects = input.read_any(&origin, &needs)?;
         Self::new(&objects, lint::lint(&objects, options)).checked(input)
     }
 

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, IsTerminal},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,10 +12,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::{
     input::{self, Excluded, LeftOut, Source},
     output::{count, note, some, warn},
+    snapshot::Progress,
 };
 
 /// Input from this size on gets a progress bar.
 const LARGE_BYTES: u64 = 8 << 20;
+/// A cluster that takes longer to read than this gets a progress bar.
+const LONG: Duration = Duration::from_millis(500);
 
 /// Notes at a terminal that byname waits for its standard input.
 pub(super) fn say_if_waiting(sources: &[Source]) {
@@ -88,6 +91,45 @@ impl ReadProgress {
 impl Drop for ReadProgress {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A progress bar on the standard error while a live cluster is read, if that is a terminal and takes long.
+#[derive(Debug)]
+pub(super) struct LiveProgress {
+    bar: Option<ProgressBar>,
+    since: Instant,
+}
+
+impl LiveProgress {
+    /// A bar for the cluster that is called `called`.
+    pub(super) fn new(called: &str) -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+            let style = ProgressStyle::with_template("{spinner} reading {prefix}: {pos} of {len} objects");
+            style.into_iter().for_each(|style| bar.set_style(style));
+            bar.with_prefix(called.to_owned())
+        });
+        Self { bar, since: Instant::now() }
+    }
+
+    /// Shows how far reading is. Called several times a second, also while the API is silent.
+    pub(super) fn show(&mut self, Progress { read, known }: Progress) {
+        let Some(bar) = self.bar.as_ref().filter(|_| self.since.elapsed() >= LONG) else { return };
+        if bar.is_hidden() {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        bar.set_length(known);
+        bar.set_position(read);
+        bar.tick();
+    }
+}
+
+impl Drop for LiveProgress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }

@@ -4,7 +4,11 @@ use clap::{Args, ValueEnum};
 use schemars::{JsonSchema, generate::SchemaSettings};
 
 use super::status::FINE;
-use crate::{diff::Difference, explain::Explanation, output};
+use crate::{
+    diff::{Difference, DnsDifference},
+    explain::Explanation,
+    output,
+};
 
 /// Print the JSON Schema of the filter's configuration, or of the JSON output of `explain` or `diff`.
 #[derive(Args, Debug)]
@@ -25,12 +29,15 @@ enum SchemaKind {
     Explain,
     /// The output of `byname diff -o json`.
     Diff,
+    /// The output of `byname diff --against-dns -o json`.
+    AgainstDns,
 }
 
 impl Schema {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         let text = match self.of {
             SchemaKind::Configuration => byname_core::wire::Config::json_schema_text(),
+            SchemaKind::AgainstDns => of_output::<DnsDifference>()?,
             SchemaKind::Diff => of_output::<Difference>()?,
             SchemaKind::Explain => of_output::<Explanation>()?,
         };

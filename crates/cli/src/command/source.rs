@@ -7,6 +7,7 @@ use clap::Args;
 use crate::{
     cluster_feed::{ApiOptions, SourceOptions},
     compile::CompileOptions,
+    kube_api::ApiAccess,
     kubernetes::NamespacedName,
 };
 
@@ -44,8 +45,11 @@ impl SourceArgs {
             return SourceOptions::Files(self.directories);
         }
         SourceOptions::Api(ApiOptions {
-            kubeconfig: self.kubeconfig,
-            context: self.context,
+            access: ApiAccess {
+                kubeconfig: self.kubeconfig,
+                context: self.context,
+                instead: "watch files with --from-dir",
+            },
             namespaces: needed.visible.clone(),
             pod: pod.cloned(),
             has_exports,

@@ -46,6 +46,13 @@ impl Base {
                 "update byname, or remove the feature",
             ));
         }
+        if base.config.observe_percent.is_some() && !base.config.may_observe() {
+            return Err(base.problem(
+                ["observePercent"],
+                "has no effect, because no request is observed",
+                "set mode to observe, or remove the field",
+            ));
+        }
         if base.config.table.packed.is_some() {
             return Err(base.problem(
                 ["table", "packed"],
@@ -75,6 +82,20 @@ impl Base {
     #[must_use]
     pub fn of(config: wire::Config) -> Self {
         Self { config, file: None }
+    }
+
+    /// The settings that a compiled configuration has apart from what comes from Kubernetes, and whether its table has endpoints: with
+    /// them, other objects give a table that can be compared with it.
+    #[must_use]
+    pub fn of_configuration(config: &wire::Config) -> (Self, bool) {
+        let mut settings = config.clone();
+        let has_endpoints = settings.table.services.values().any(|service| service.endpoints.is_some());
+        settings.table.services.retain(|_, service| {
+            let wire::Service { alias, subsets, steering, .. } = std::mem::take(service);
+            *service = wire::Service { alias, subsets, steering, ..wire::Service::default() };
+            *service != wire::Service::default()
+        });
+        (Self::of(settings), has_endpoints)
     }
 
     /// Whether the file sets this field, such as `["steering", "by"]`.

@@ -100,6 +100,9 @@ fn sections(config: &wire::Config) -> Vec<(&'static str, Value)> {
     section(&mut sections, "minor", &config.minor, &default.minor);
     section(&mut sections, "requires", &config.requires, &default.requires);
     section(&mut sections, "firstConfiguration", &config.first_configuration, &default.first_configuration);
+    section(&mut sections, "mode", &config.mode, &default.mode);
+    section(&mut sections, "modeExceptions", &config.mode_exceptions, &default.mode_exceptions);
+    section(&mut sections, "observePercent", &config.observe_percent, &default.observe_percent);
     section(&mut sections, "caller", &config.caller, &default.caller);
     section(&mut sections, "dns", &config.dns, &default.dns);
     section(&mut sections, "steering", &config.steering, &default.steering);

@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, BufReader, Read},
+    net::IpAddr,
 };
 
 use anyhow::{Context, bail};
@@ -12,7 +13,7 @@ use byname_core::{Config, Defaults, FieldErrors, limits::MAX_CONFIGURATION_BYTES
 
 use crate::{
     caller::CallerSettings,
-    compile::{self, CompileOptions},
+    compile::{self, Base, CompileOptions},
     input::{self, InputError, InputErrors, LeftOut, ReadOptions, Source},
     istio::{self, Deployed},
     kubernetes::{self, ClusterState, NamespacedName},
@@ -151,16 +152,9 @@ impl SideInput {
     /// The settings that a configuration has apart from what comes from Kubernetes, and whether its table has endpoints: with them
     /// the objects of the other side give a table that can be compared. `None` for Kubernetes objects.
     #[must_use]
-    pub fn settings(&self) -> Option<(wire::Config, bool)> {
+    pub fn settings(&self) -> Option<(Base, bool)> {
         let Self::Configuration { wire, .. } = self else { return None };
-        let mut settings = wire::Config::clone(wire);
-        let has_endpoints = settings.table.services.values().any(|service| service.endpoints.is_some());
-        settings.table.services.retain(|_, service| {
-            let wire::Service { alias, subsets, steering, .. } = std::mem::take(service);
-            *service = wire::Service { alias, subsets, steering, ..wire::Service::default() };
-            *service != wire::Service::default()
-        });
-        Some((settings, has_endpoints))
+        Some(Base::of_configuration(wire))
     }
 }
 
@@ -225,6 +219,14 @@ impl Side {
         // The caller does not depend on the Services.
         self.config.caller = Config::from_wire(self.rest.clone(), &Defaults::default())?.caller;
         Ok(())
+    }
+
+    /// Whether a Service has this cluster IP.
+    pub(super) fn has_address(&self, address: IpAddr) -> bool {
+        let of = |service: &wire::Service| {
+            service.cluster_ips.iter().any(|own| own.parse::<IpAddr>().is_ok_and(|own| own == address))
+        };
+        self.services.values().any(of)
     }
 
     /// The cluster domain.

@@ -1,6 +1,9 @@
 //! A difference as text for people.
 
-use super::difference::{ChangeKind, Difference, Meaning, NameChange, Names};
+use super::{
+    against_dns::{DnsChangeKind, DnsDifference},
+    difference::{ChangeKind, Difference, Meaning, NameChange, Names},
+};
 use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain};
 
 /// The changes as text: vanished names first, then changed ones, then new ones.
@@ -69,4 +72,62 @@ fn names(change: &NameChange, difference: &Difference, lines: &mut Vec<String>) 
         let names: Vec<String> = names.iter().map(|name| plain(name)).collect();
         lines.push(format!("  {}  {ASIDE}from {}{ASIDE:#}", names.join(" "), plain(&callers)));
     }
+}
+
+/// Names of one line in a comparison with DNS: the same change of all Services is one change.
+const NAMED: usize = 8;
+
+/// The names that differ from what they are without byname, the worst first.
+#[must_use]
+pub fn text_against_dns(difference: &DnsDifference) -> String {
+    let mut lines = Vec::new();
+    let mut counts: Vec<(DnsChangeKind, usize)> = Vec::new();
+    for change in &difference.changes {
+        let (style, words) = match change.kind {
+            DnsChangeKind::Refused => (ERROR, "is refused"),
+            DnsChangeKind::Elsewhere => (WARNING, "goes elsewhere"),
+            DnsChangeKind::Reached => (GOOD, "is reached"),
+            DnsChangeKind::Host => (WARNING, "gets the Host of another name"),
+            DnsChangeKind::FullHost => (ASIDE, "gets the full name of its Service as Host"),
+        };
+        lines.push(format!("{style}{words}{style:#}"));
+        if !change.without.is_empty() {
+            lines.push(format!("  without byname: {}", plain(&change.without)));
+            lines.push(format!("  with byname:    {NAME}{}{NAME:#}", plain(&change.with)));
+        }
+        for Names { from, names } in &change.names {
+            let callers = match from.len() {
+                all if all == difference.namespaces.len() && all > 1 => "every namespace".to_owned(),
+                _ => from.join(", "),
+            };
+            let named: Vec<String> = names.iter().take(NAMED).map(|name| plain(name)).collect();
+            let more = names.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            lines.push(format!("  {}{more}  {ASIDE}from {}{ASIDE:#}", named.join(" "), plain(&callers)));
+        }
+        let names = change.names.iter().map(|names| names.names.len()).sum();
+        match counts.iter_mut().find(|(kind, _)| *kind == change.kind) {
+            Some((_, count)) => *count += names,
+            None => counts.push((change.kind, names)),
+        }
+        lines.push(String::new());
+    }
+    let of = |kind: DnsChangeKind| counts.iter().find(|(other, _)| *other == kind).map_or(0, |(_, count)| *count);
+    let compared = match difference.namespaces.len() {
+        1 => format!("{} names compared from 1 namespace", difference.names),
+        many => format!("{} names compared from {many} namespaces", difference.names),
+    };
+    lines.push(match difference.changes.is_empty() {
+        true => format!("no differences from DNS and kube-proxy in {compared}"),
+        false => format!(
+            "{} refused, {} elsewhere, {} reached with byname alone, {} with another Host, {} with their full name, of {compared}",
+            of(DnsChangeKind::Refused),
+            of(DnsChangeKind::Elsewhere),
+            of(DnsChangeKind::Reached),
+            of(DnsChangeKind::Host),
+            of(DnsChangeKind::FullHost),
+        ),
+    });
+    lines.push(String::new());
+    lines.join("\n")
 }

@@ -9,9 +9,9 @@ use byname_core::{Choice, Service, is_special, wire::IpFamily};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::dns::is_called;
 use crate::{
     caller::CallerSettings,
+    cluster_dns::is_called,
     kubernetes::{ClusterState, EndpointView, NamespacedName, ServiceView, TransportProtocol},
 };
 
@@ -114,7 +114,7 @@ pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<Explai
                 terminating: conditions.terminating,
                 serves: false,
                 because: String::new(),
-                at: format!("{}:{}", slice.source.place.file, slice.source.line(&endpoint.field())),
+                at: slice.source.place.at_line(slice.source.line(&endpoint.field())).to_string(),
             };
             let parsed = endpoint.ip().map(|address| address.to_canonical());
             let serves = parsed.zip(own_port).is_some_and(|(ip, port)| usable.contains(&SocketAddr::new(ip, port)));

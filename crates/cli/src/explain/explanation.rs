@@ -3,10 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{
-    dns::DnsQuery, endpoints::ExplainedEndpoint, outside::EntryPoint, requested_name::RequestedName,
-    step::ExplainedStep,
-};
+use super::{endpoints::ExplainedEndpoint, outside::EntryPoint, requested_name::RequestedName, step::ExplainedStep};
+use crate::cluster_dns::DnsQuery;
 
 /// How a name resolves for a caller, and why.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
@@ -22,6 +20,9 @@ pub struct Explanation {
     pub resolution: ResolutionKind,
     /// The reason, by the name that counters and headers use.
     pub reason: String,
+    /// The share of such requests that are only observed and go on unchanged, in percent; omitted if none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_percent: Option<u32>,
     /// HTTP status of the local reply, if the request is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,

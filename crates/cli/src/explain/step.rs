@@ -68,19 +68,8 @@ impl ExplainedStep {
 
 /// The Service that a refused or passed request reached: the last one found by name or address.
 pub(super) fn service<'c>(trace: &Trace, config: &'c Config) -> Option<&'c Service> {
-    trace.steps.iter().rev().find_map(|step| {
-        let service = match step {
-            CoreStep::Address { service, .. }
-            | CoreStep::Candidate {
-                service, outcome: Outcome::Exists | Outcome::Missing(Missing::NothingReady), ..
-            }
-            | CoreStep::Hop {
-                service, outcome: HopOutcome::Inside | HopOutcome::Missing(Missing::NothingReady), ..
-            } => service.as_ref()?,
-            _ => return None,
-        };
-        config.table.get(service.namespace(), service.name())
-    })
+    let name = trace.last_service()?;
+    config.table.get(name.namespace(), name.name())
 }
 
 /// The name of the port that the request reached.

@@ -3,11 +3,13 @@
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{
-    dns::DnsAnswer,
     endpoints::ExplainedEndpoint,
     explanation::{Explanation, ResolutionKind},
 };
-use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain, wrapped};
+use crate::{
+    cluster_dns::DnsAnswer,
+    output::{ASIDE, ERROR, GOOD, NAME, WARNING, plain, wrapped},
+};
 
 /// The last column of the endpoints is this wide at least, or has lines of its own.
 const MIN_WHY_COLUMNS: usize = 24;
@@ -97,6 +99,14 @@ fn headline(explanation: &Explanation, lines: &mut Lines) {
         format!(": {what}{service}port {}{name}{target_port}{tls}{at}", target.port)
     });
     lines.push(4, &format!("{style}{answer}{style:#}{}", target.unwrap_or_default()));
+    let observed = match explanation.observed_percent {
+        None => None,
+        Some(100) => Some("observed: the request would go on unchanged".to_owned()),
+        Some(percent) => Some(format!("observed: {percent} % of such requests would go on unchanged")),
+    };
+    if let Some(observed) = observed {
+        lines.push(4, &format!("{WARNING}{observed}{WARNING:#}"));
+    }
     lines.push_empty();
 }
 

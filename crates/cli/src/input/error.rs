@@ -16,14 +16,23 @@ pub struct SourceLocation {
     pub document: u32,
     /// Its index in a `List`, from 0.
     pub item: Option<u32>,
-    /// Its first line, from 1.
+    /// Its first line, from 1; 0 of an object from an API.
     pub line: u32,
 }
 
+impl SourceLocation {
+    /// The place of a line of the same file.
+    #[must_use]
+    pub fn at_line(&self, line: u32) -> Self {
+        Self { line, ..self.clone() }
+    }
+}
+
 impl fmt::Display for SourceLocation {
-    /// Writes `shop.yaml:12`, which editors can open.
+    /// Writes `shop.yaml:12`, which editors can open; `context dev` of an object from an API, which has no line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        f.write_str(&self.file)?;
+        if self.line > 0 { write!(f, ":{}", self.line) } else { Ok(()) }
     }
 }
 

@@ -24,6 +24,12 @@ pub(super) fn empty(file: &str) -> InputError {
     InputError::new(file, "has no object", "pass the output of kubectl get -o yaml or -o json")
 }
 
+/// The error of a pipe without an object.
+pub(super) fn no_input(file: &str) -> InputError {
+    let fix = "pass the output of kubectl get -o yaml or -o json, or --from-cluster to read the live cluster";
+    InputError::new(file, "has no object", fix)
+}
+
 pub(super) fn objects(reader: impl BufRead, file: &Arc<str>, each: Each<'_>) -> Result<bool, InputError> {
     let reader = encoding::as_utf8(reader)
         .map_err(|error| InputError::new(file, format!("cannot be read: {error}"), "pass a readable file"))?;

@@ -65,6 +65,26 @@ impl InputNode {
         }
     }
 
+    /// A value that has no lines.
+    #[must_use]
+    pub fn of_json(value: serde_json::Value) -> Self {
+        use serde_json::Value;
+        let value = match value {
+            Value::Null => InputValue::Null,
+            Value::Bool(value) => InputValue::Bool(value),
+            Value::Number(number) => match number.as_i64() {
+                Some(number) => InputValue::Int(number),
+                None => InputValue::Float(number.as_f64().unwrap_or_default()),
+            },
+            Value::String(text) => InputValue::Text(text.into()),
+            Value::Array(items) => InputValue::List(items.into_iter().map(Self::of_json).collect()),
+            Value::Object(fields) => {
+                InputValue::Map(fields.into_iter().map(|(key, value)| (key.into(), Self::of_json(value))).collect())
+            }
+        };
+        Self { line: 0, value }
+    }
+
     /// The mutable form of [`InputNode::get`].
     pub fn get_mut(&mut self, field: &str) -> Option<&mut Self> {
         match &mut self.value {

@@ -37,6 +37,14 @@ impl RawObject {
         Self { place, api_version, kind, repeated, node }
     }
 
+    /// An object from the API of the cluster that is called `file`. A list of the API leaves out the type of its items.
+    #[must_use]
+    pub fn of_api(object: serde_json::Value, api_version: &str, kind: &str, file: &Arc<str>) -> Self {
+        let place = SourceLocation { file: Arc::clone(file), document: 0, item: None, line: 0 };
+        let node = InputNode::of_json(object);
+        Self { place, api_version: api_version.to_owned(), kind: kind.to_owned(), repeated: None, node }
+    }
+
     /// The text of a field of `metadata`; `None` if there is no such field, or it is no text.
     #[must_use]
     pub fn metadata(&self, field: &str) -> Option<&str> {

@@ -11,7 +11,7 @@ use super::{
     directory::{self, Excluded, Files},
     documents::DocumentObject,
     error::{InputError, InputErrors},
-    file::{empty, objects, open, shown},
+    file::{empty, no_input, objects, open, shown},
     object::RawObject,
     watched::Watched,
 };
@@ -181,7 +181,7 @@ impl<'o> Reading<'o> {
             Err(problem) => self.problems.push(problem),
             Ok(false) if foreign.count() + unreadable == 0 => {
                 if only || self.options.is_strict {
-                    self.problems.push(empty(&file));
+                    self.problems.push(if only { no_input(&file) } else { empty(&file) });
                 } else {
                     self.left_out.empty.push(file);
                 }

@@ -84,6 +84,17 @@ pub(super) const RULES: &[Rule] = &[
         absence: None,
         check: lacks_clusters,
     },
+    Rule {
+        id: "BN087",
+        name: "observes-every-request",
+        severity: Severity::Info,
+        summary: "a deployed configuration observes every request",
+        why: "no request is steered or refused: byname only counts and logs what it would do",
+        fix: "when the differences are as expected, set mode to enforce and compile the object again",
+        needs: &[],
+        absence: None,
+        check: observes_all,
+    },
 ];
 
 /// The rule that compares a table with the Services.
@@ -284,6 +295,16 @@ fn has_no_route(context: &Context<'_>, findings: &mut Findings) {
 fn knows_filters_of(context: &Context<'_>, namespace: &str) -> bool {
     let mut listed = context.cluster.listed.iter().filter(|(kind, _)| *kind == "EnvoyFilter");
     listed.any(|(_, listed)| listed != namespace || listed == context.root_namespace)
+}
+
+fn observes_all(context: &Context<'_>, findings: &mut Findings) {
+    for plugin in plugins(context) {
+        let wire = plugin.wire;
+        let is_whole = wire.mode_exceptions.is_empty() && wire.observe_percent.unwrap_or(100) == 100;
+        if wire.mode == wire::Mode::Observe && is_whole {
+            findings.add(plugin.deployment.subject(), plugin.field(&["mode"]), "mode is observe, without exceptions");
+        }
+    }
 }
 
 fn lacks_clusters(context: &Context<'_>, findings: &mut Findings) {

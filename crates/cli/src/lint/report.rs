@@ -126,13 +126,13 @@ pub fn text(report: &LintReport, has_colours: bool) -> String {
         let paste = finding.paste();
         let colour = style(colour(rule.severity));
         let (id, severity) = (rule.id, rule.severity);
-        let (file, object) = (plain(file), shortened(&object.to_string()));
+        // An object from an API has no line.
+        let file = if *line > 0 { format!("{}:{line}", plain(file)) } else { plain(file) };
+        let object = shortened(&object.to_string());
         let (field, message) = (shortened(field), shortened(message));
         push(
             &mut text,
-            format_args!(
-                "{file}:{line}: {colour}{severity}[{id}]{colour:#} {name}{object}{name:#}, {field}: {message}"
-            ),
+            format_args!("{file}: {colour}{severity}[{id}]{colour:#} {name}{object}{name:#}, {field}: {message}"),
         );
         push(&mut text, format_args!("    {aside}why:{aside:#} {}", rule.why));
         push(&mut text, format_args!("    {aside}fix:{aside:#} {}", plain(fix)));
@@ -212,7 +212,7 @@ fn finding_json(finding: &Finding) -> Value {
         "object": {"kind": object.kind, "namespace": object.namespace, "name": object.name},
         "field": field,
         "file": **file,
-        "line": line,
+        "line": (*line > 0).then_some(line),
         "message": message,
         "why": rule.why,
         "fix": fix,
@@ -286,7 +286,7 @@ fn result(finding: &Finding) -> Value {
         "message": {"text": format!("{what}: {message}\nwhy: {}\nfix: {fix}{paste}", rule.why)},
         "partialFingerprints": {"primaryLocationLineHash": format!("{}:1", fingerprint(finding))},
         "locations": [{
-            "physicalLocation": {"artifactLocation": {"uri": uri(file)}, "region": {"startLine": line}},
+            "physicalLocation": physical_location(file, *line),
             "logicalLocations": [{"fullyQualifiedName": what}],
         }],
     });
@@ -298,6 +298,15 @@ fn result(finding: &Finding) -> Value {
         result.insert("suppressions".into(), json!([{"kind": kind, "justification": ignored.reason}]));
     }
     result
+}
+
+/// The place of a finding. An object from an API has no line.
+fn physical_location(file: &str, line: u32) -> Value {
+    let mut place = json!({"artifactLocation": {"uri": uri(file)}});
+    if let (true, Some(place)) = (line > 0, place.as_object_mut()) {
+        place.insert("region".into(), json!({"startLine": line}));
+    }
+    place
 }
 
 /// A text that stays the same for a finding while its line, its file and the counts in its message change.

@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::wrap::{columns_of_messages, wrapped};
+use super::{
+    pager,
+    wrap::{columns_of_messages, wrapped},
+};
 
 /// The style of errors.
 pub const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -20,11 +23,15 @@ pub const ASIDE: Style = Style::new().dimmed();
 /// The hanging indent of a message at a terminal.
 const MESSAGE_INDENT: usize = 4;
 
-/// Writes `text` for people to the standard output. Removes colours if the output is not a terminal or `NO_COLOR` is set.
+/// Writes `text` for people to the standard output, at a terminal through a pager if it is long. Removes colours if the output is not a
+/// terminal or `NO_COLOR` is set, unless `--color` says otherwise.
 ///
 /// # Errors
 /// If the output cannot be written.
 pub fn print(text: &str) -> io::Result<()> {
+    if pager::show(text, anstream::AutoStream::choice(&io::stdout())) {
+        return Ok(());
+    }
     let mut out = anstream::AutoStream::auto(io::stdout().lock());
     out.write_all(text.as_bytes())?;
     out.flush()

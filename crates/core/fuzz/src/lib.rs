@@ -3,20 +3,25 @@
 
 mod authority;
 mod configuration;
+mod discovery;
 mod names;
 mod resolve;
 mod rules;
 
-// Shared with the core's tests: the clusters and the naive search.
+// Shared with the core's tests: the clusters, the naive search, and a sidecar with its stream.
 #[expect(dead_code, reason = "the tests of the core use more of it")]
 #[path = "../../tests/it/fixture.rs"]
 mod fixture;
 #[expect(dead_code, reason = "the tests of the core use more of it")]
 #[path = "../../tests/it/naive.rs"]
 mod naive;
+#[expect(dead_code, reason = "the tests of the core use more of it")]
+#[path = "../../tests/it/stream.rs"]
+mod stream;
 
 pub use authority::authority;
 pub use configuration::configuration;
+pub use discovery::discovery;
 pub use names::names;
 pub use resolve::resolve;
 
@@ -24,5 +29,10 @@ pub use resolve::resolve;
 pub type Target = fn(&[u8]);
 
 /// The targets by name. A target's directory in the corpus has the same name.
-pub const TARGETS: [(&str, Target); 4] =
-    [("authority", authority), ("configuration", configuration), ("names", names), ("resolve", resolve)];
+pub const TARGETS: [(&str, Target); 5] = [
+    ("authority", authority),
+    ("configuration", configuration),
+    ("discovery", discovery),
+    ("names", names),
+    ("resolve", resolve),
+];

@@ -46,7 +46,7 @@ pub(crate) fn decided(config: &Config, zone: &str, request: Request<'_>, used: &
     assert_eq!(Decided::new(&traced, used, zone), decided, "neither a trace nor an earlier request changes a decision");
     check_line(&trace.to_string());
     check_line(&config.trace_line(request, &traced, &trace));
-    let decision = config.decision(&traced, used).to_string();
+    let decision = config.decision(&traced, used, None).to_string();
     for value in [trace.header_value(), decision] {
         check_line(&value);
         assert!(value.is_ascii(), "{value:?} is not a header value");

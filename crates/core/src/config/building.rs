@@ -14,7 +14,7 @@ use crate::{
     discovery::Discovery,
     limits::MAX_COUNTED_SERVICES,
     names::Locality,
-    policy::Policy,
+    policy::{Modes, Policy},
     steer::Steering,
     table::{ServiceSpec, Table},
     wire::{self, ExternalNamesMode, FieldErrorType, FieldErrors, FieldPathRef, Gateways, LeftOut},
@@ -59,6 +59,7 @@ impl Building {
             let stats = FieldPathRef::root("stats");
             errors.add(&stats.field("services"), counted_services, FieldErrorType::TooMany(MAX_COUNTED_SERVICES));
         }
+        let modes = Modes::compile(&mut wire, &mut errors);
         let locality = Locality { node: caller.node.clone(), zone: caller.zone.clone() };
         let policy = Policy::compile(&wire, zone, locality, &mut errors);
         let room = if is_passive { 0 } else { services };
@@ -76,6 +77,7 @@ impl Building {
             access_log: wire.access_log,
             counted_services,
             discovery: None,
+            modes,
         };
         let mut building = Self { config, errors };
         building.begin_discovery(wire.server.as_ref());

@@ -30,7 +30,10 @@ impl Keys {
                 Some(key) if self.is_subscribed(&key, response.resource_type, table) => {
                     self.set_missing(&key, table);
                 }
-                // The server sees no namespace, or none of this name.
+                None if response.resource_type != ResourceType::Namespaces => {}
+                // An empty list is in order.
+                None if name == "*" => drop(table.on_demand().map(|keys| keys.set_namespaces(core::iter::empty()))),
+                None => end_preload(name, table),
                 _ => {}
             }
         }
@@ -39,13 +42,21 @@ impl Keys {
                 refused.get_or_insert_with(|| format!("{}: {reason}", quoted(&resource.name, MAX_QUOTED_CHARS)));
             }
         }
+        if !self.contested.is_empty() {
+            self.ask_for_contested(table);
+        }
         refused
     }
 
     fn set_missing(&mut self, key: &Key, table: &mut Table) {
-        let is_present = answer(key, table) == Some(&Answer::Present);
-        if let (Key::Service(name), true) = (key, is_present) {
-            table.remove(name.namespace(), name.name());
+        if let Key::Service(name) = key {
+            if answer(key, table) == Some(&Answer::Present) {
+                table.remove(name.namespace(), name.name());
+            } else if table.get(name.namespace(), name.name()).is_some() {
+                // What the configuration has comes first.
+                self.forget(key, table);
+                return;
+            }
         }
         set_answer(key, Answer::Missing, "", table);
     }
@@ -58,18 +69,21 @@ impl Keys {
         preload: &[Box<str>],
         table: &mut Table,
     ) -> Result<(), String> {
-        let text = from_utf8(value).map_err(|_| String::from("it is not text"))?;
-        if version.len() > MAX_VERSION_BYTES {
-            return Err("its version is too long".into());
-        }
+        let text = match from_utf8(value) {
+            Ok(_) if version.len() > MAX_VERSION_BYTES => Err("its version is too long".into()),
+            Ok(text) => Ok(text),
+            Err(_) => Err(String::from("it is not text")),
+        };
         if resource_type == ResourceType::Namespaces {
+            let text = text?;
             let names = text.split(' ').filter(|name| !name.is_empty());
             if *name != "*" {
                 if preload.iter().any(|namespace| **namespace == **name) {
+                    end_preload(name, table);
                     names.for_each(|service| self.preload(name, service, table));
                 }
             } else if table.on_demand().is_some_and(|keys| !keys.set_namespaces(names)) {
-                return Err("the namespaces are not in order".into());
+                return Err("the namespaces are not in order, or too many".into());
             }
             return Ok(());
         }
@@ -77,10 +91,10 @@ impl Keys {
         if !self.is_subscribed(&key, resource_type, table) {
             return Ok(());
         }
-        let taken = match &key {
+        let taken = text.and_then(|text| match &key {
             Key::Address(_) => take_address(text).map(Some),
             Key::Service(service) => self.take_service(&key, service, text, resource_type, table),
-        };
+        });
         match &taken {
             Ok(Some(answer)) => set_answer(&key, answer.clone(), version, table),
             Ok(None) => {}
@@ -95,7 +109,12 @@ impl Keys {
     fn is_subscribed(&mut self, key: &Key, resource_type: ResourceType, table: &mut Table) -> bool {
         let Some(keys) = table.on_demand() else { return false };
         match keys.get(key) {
-            Some(state) => state.resource_type() == resource_type,
+            Some(state) if state.resource_type() == resource_type => true,
+            Some(_) => {
+                // One type of a Service is enough.
+                self.change_type(key, resource_type, false);
+                false
+            }
             None if keys.len() >= MAX_KEYS => false,
             None => {
                 keys.insert(KeyState::new(key.clone(), resource_type == ResourceType::Endpoints));
@@ -122,16 +141,20 @@ impl Keys {
         }
         let spec = read_spec(name, text, resource_type == ResourceType::Endpoints).map_err(|errors| first(&errors))?;
         if resource_type == ResourceType::Service && needs_endpoints(&spec, table) {
-            self.ask_anew(key, true, table);
+            self.ask_with_endpoints(key, table);
             return Ok(None);
         }
         // The server has sent them one after the other, and this one is the newer.
+        self.contested.retain(|(other, _)| other != key);
         for address in spec.cluster_ips() {
-            let other = table.by_cluster_ip(*address).map(|other| Key::Service(other.spec.name.clone()));
+            let other = table.find_by_cluster_ip(*address).map(|other| Key::Service(other.spec.name.clone()));
             if let Some(other) = other.filter(|other| other != key)
                 && answer(&other, table) == Some(&Answer::Present)
             {
-                self.ask_anew(&other, false, table);
+                table.release_cluster_ip(*address);
+                // The next stream brings the Service whole.
+                set_answer(&other, Answer::Present, "", table);
+                self.contested.push((other, *address));
             }
         }
         table.put(spec).map_err(|errors| first(&errors))?;
@@ -144,6 +167,13 @@ impl Keys {
         if let (Some(key), false) = (key_within(namespace, name), is_full) {
             self.subscribe(&key, true, table);
         }
+    }
+}
+
+/// No Service of a namespace is preloaded any more.
+fn end_preload(namespace: &str, table: &mut Table) {
+    for state in table.on_demand().into_iter().flat_map(|keys| keys.iter_mut()) {
+        state.is_preloaded &= !matches!(&state.key, Key::Service(name) if name.namespace() == namespace);
     }
 }
 

@@ -5,6 +5,8 @@ const FIRST_PAUSE_MILLISECONDS: u64 = 500;
 const LONGEST_PAUSE_MILLISECONDS: u64 = 30_000;
 /// Attempts after a stream that was of use are spread over this time.
 const SPREAD_MILLISECONDS: u64 = 50;
+/// A stream that ends sooner was of little use: a second one in a row counts as a failed attempt.
+const YOUNG_MILLISECONDS: u64 = 10_000;
 /// A server that answers nothing for so long is of no use.
 const SILENCE_MILLISECONDS: u64 = 5_000;
 
@@ -14,6 +16,9 @@ pub(super) struct Connection {
     /// Attempts since the server last answered.
     failures: u32,
     has_answered: bool,
+    opened_at: u64,
+    /// Streams in a row that ended young.
+    young: u32,
     /// Since when the server has had questions to answer and has answered nothing.
     silent_since: Option<u64>,
 }
@@ -35,9 +40,9 @@ impl Connection {
         matches!(self.state, State::Open)
     }
 
-    /// Whether anything was ever asked for.
-    pub(super) fn was_used(&self) -> bool {
-        !matches!(self.state, State::Unused)
+    /// Whether there is a stream, or soon will be.
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(self.state, State::Opening | State::Open)
     }
 
     /// Whether an answer can be expected soon.
@@ -58,8 +63,9 @@ impl Connection {
         may
     }
 
-    pub(super) fn opened(&mut self) {
-        (self.state, self.has_answered, self.silent_since) = (State::Open, false, None);
+    pub(super) fn opened(&mut self, now: u64) {
+        (self.state, self.opened_at) = (State::Open, now);
+        (self.has_answered, self.silent_since) = (false, None);
     }
 
     /// The server has questions to answer.
@@ -78,12 +84,16 @@ impl Connection {
     }
 
     pub(super) fn closed(&mut self, now: u64, random: u64) {
+        let was_of_use = core::mem::take(&mut self.has_answered);
+        if was_of_use {
+            let is_young = now.saturating_sub(self.opened_at) < YOUNG_MILLISECONDS;
+            self.young = if is_young { self.young.saturating_add(1) } else { 0 };
+        }
         // A server that stops, or lets its streams age, is replaced by another at once.
-        let is_first = core::mem::take(&mut self.has_answered) && self.failures == 0;
-        let pause = if is_first {
+        let pause = if was_of_use && self.young <= 1 {
             random % SPREAD_MILLISECONDS
         } else {
-            self.failures = self.failures.saturating_add(1);
+            self.failures = self.failures.max(self.young.saturating_sub(2)).saturating_add(1);
             let doubled = FIRST_PAUSE_MILLISECONDS << (self.failures - 1).min(8);
             let pause = doubled.min(LONGEST_PAUSE_MILLISECONDS);
             pause / 2 + random % (pause / 2)
@@ -96,19 +106,23 @@ impl Connection {
         self.is_open() && self.silent_since.is_some_and(|since| now.saturating_sub(since) >= SILENCE_MILLISECONDS)
     }
 
-    /// A new configuration has ended the stream.
-    pub(super) fn was_replaced(&mut self, now: u64) {
+    /// A new configuration has ended the stream, perhaps with another server.
+    pub(super) fn was_replaced(&mut self, now: u64, is_other_server: bool) {
+        if is_other_server {
+            (self.failures, self.young) = (0, 0);
+        }
         if !matches!(self.state, State::Unused) {
             self.state = State::Closed { retry_at: now };
         }
     }
 
-    /// When something is to be done, if nothing happens before.
-    pub(super) fn next_event(&self) -> Option<u64> {
+    /// When something is to be done, if nothing happens before. `is_needed` says whether the stream is.
+    pub(super) fn next_event(&self, is_needed: bool) -> Option<u64> {
         match self.state {
             State::Open => self.silent_since.map(|since| since.saturating_add(SILENCE_MILLISECONDS)),
-            State::Closed { retry_at } => Some(retry_at),
-            State::Unused | State::Opening => None,
+            State::Closed { retry_at } => is_needed.then_some(retry_at),
+            State::Unused => is_needed.then_some(0),
+            State::Opening => None,
         }
     }
 }

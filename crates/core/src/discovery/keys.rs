@@ -1,6 +1,7 @@
 //! Which keys are subscribed: what is asked for, what is let go, and what the server has not been told yet.
 
 use alloc::{boxed::Box, format, string::ToString, vec::Vec};
+use core::{mem::take, net::IpAddr};
 
 use super::messages::{Request, ResourceType};
 use crate::{
@@ -17,15 +18,15 @@ const EVICTED_KEYS: usize = MAX_KEYS / 20;
 pub(super) struct Keys {
     /// What the server has not been told yet.
     changes: Vec<Change>,
-    /// Whether a change ends a subscription.
-    has_ends: bool,
+    /// Services that had this cluster IP before another Service took it.
+    pub(super) contested: Vec<(Key, IpAddr)>,
     pub(super) next_sweep: u64,
 }
 
 #[derive(Debug)]
 struct Change {
     resource_type: ResourceType,
-    name: Box<str>,
+    key: Key,
     is_subscription: bool,
 }
 
@@ -84,10 +85,10 @@ impl Keys {
         }
     }
 
-    /// Asks for a key of which nothing is known any more, for a Service perhaps with its endpoints now.
-    pub(super) fn ask_anew(&mut self, key: &Key, with_endpoints: bool, table: &mut Table) {
+    /// Asks for a Service with its endpoints, which came without them.
+    pub(super) fn ask_with_endpoints(&mut self, key: &Key, table: &mut Table) {
         if let Some(mut state) = self.forget(key, table) {
-            (state.answer, state.with_endpoints) = (Answer::None, state.with_endpoints || with_endpoints);
+            (state.answer, state.with_endpoints) = (Answer::None, true);
             self.change(&state, true);
             self.insert(state, table);
         }
@@ -97,6 +98,7 @@ impl Keys {
     #[inline(never)]
     pub(super) fn forget(&mut self, key: &Key, table: &mut Table) -> Option<KeyState> {
         let state = table.on_demand()?.remove(key)?;
+        self.contested.retain(|(other, _)| other != key);
         if let (Key::Service(name), Answer::Present) = (key, &state.answer) {
             table.remove(name.namespace(), name.name());
         }
@@ -105,13 +107,22 @@ impl Keys {
     }
 
     fn change(&mut self, state: &KeyState, is_subscription: bool) {
-        let (resource_type, name): (_, Box<str>) = (state.resource_type(), state.key.to_string().into());
-        // In one message, the end of a subscription counts more than its beginning.
-        if is_subscription && self.has_ends {
-            self.changes.retain(|change| change.resource_type != resource_type || change.name != name);
+        self.change_type(&state.key, state.resource_type(), is_subscription);
+    }
+
+    pub(super) fn change_type(&mut self, key: &Key, resource_type: ResourceType, is_subscription: bool) {
+        self.changes.push(Change { resource_type, key: key.clone(), is_subscription });
+    }
+
+    /// Asks once more for Services whose cluster IP another Service has taken and given up: they may have it again.
+    pub(super) fn ask_for_contested(&mut self, table: &mut Table) {
+        for (key, address) in take(&mut self.contested) {
+            if table.find_by_cluster_ip(address).is_some() {
+                self.contested.push((key, address));
+            } else if let Some(state) = table.on_demand().and_then(|keys| keys.get(&key)) {
+                self.change(state, true);
+            }
         }
-        self.has_ends |= !is_subscription;
-        self.changes.push(Change { resource_type, name, is_subscription });
     }
 
     /// Lets the keys go that are missed least: first those that do not exist, then those that were not used for long.
@@ -151,7 +162,6 @@ impl Keys {
     /// The next stream will be told of every key.
     pub(super) fn clear_changes(&mut self) {
         self.changes.clear();
-        self.has_ends = false;
     }
 
     /// Writes all keys of a type, and the versions that are known. Returns whether there are any.
@@ -170,16 +180,26 @@ impl Keys {
     }
 
     /// Writes the changes of a type that the server has not been told yet. Returns whether there are any.
-    pub(super) fn write_changes(&mut self, resource_type: ResourceType, request: &mut Request) -> bool {
-        let before = self.changes.len();
+    pub(super) fn write_changes(
+        &mut self,
+        resource_type: ResourceType,
+        table: &mut Table,
+        request: &mut Request,
+    ) -> bool {
+        let mut has_any = false;
         self.changes.retain(|change| {
             let is_other = change.resource_type != resource_type;
-            if !is_other {
-                request.name(&change.name, change.is_subscription);
+            // A key that was let go and is needed again is subscribed again: in a message that says both, the server would read the end
+            // of its subscription.
+            let state = table.on_demand().and_then(|keys| keys.get(&change.key));
+            let is_subscribed = state.is_some_and(|state| state.resource_type() == resource_type);
+            if !is_other && change.is_subscription == is_subscribed {
+                has_any = true;
+                request.name(&change.key.to_string(), is_subscribed);
             }
             is_other
         });
-        self.changes.len() < before
+        has_any
     }
 
     /// Takes over what an earlier configuration knew, `from` its table into `to`. The stream has ended.
@@ -210,6 +230,8 @@ impl Keys {
                 }
                 state.with_endpoints |= by_endpoint;
             }
+            // The new configuration says what is preloaded.
+            state.is_preloaded = false;
             self.insert(state, to);
         }
     }

@@ -62,6 +62,9 @@ impl fmt::Display for Step {
             }
             Self::PodPort { number, only } => write_pod_port(f, *number, only.as_deref()),
             Self::Endpoints(outcome) => outcome.fmt(f),
+            Self::Observed(difference) => {
+                write!(f, "observed: the request goes on unchanged, difference {}", difference.as_str())
+            }
             Self::Steer { cluster, authority, because } => {
                 match cluster {
                     Some(cluster) => write!(f, "cluster {cluster} by {because}")?,

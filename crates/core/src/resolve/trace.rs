@@ -1,8 +1,9 @@
 //! Every step of one decision, as values. `report::trace_words` puts them into words.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::net::IpAddr;
 
+use super::reason::Reason;
 use crate::{
     names::{AuthorityError, NamespacedName},
     table::{Choice, Missing},
@@ -116,6 +117,8 @@ pub enum Step {
         /// The number of endpoints that are ejected.
         ejected: u32,
     },
+    /// The request is observed: it goes on unchanged.
+    Observed(Difference),
     /// The upstream was chosen.
     Steer {
         /// The upstream cluster; `None` where Envoy's routes decide.
@@ -125,6 +128,45 @@ pub enum Step {
         /// The field of the configuration that decided.
         because: &'static str,
     },
+}
+
+/// What would be different about a request that is observed, if it were not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Nothing.
+    None,
+    /// The authority that goes upstream would be another one.
+    Host,
+    /// byname would choose an upstream cluster other than that of Envoy's route.
+    Cluster,
+    /// Both.
+    HostAndCluster,
+    /// The request would get a local reply.
+    Refused,
+    /// The server has not said what the name resolves to.
+    Unknown,
+}
+
+impl Difference {
+    /// The name that counters and access logs show.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Host => "host",
+            Self::Cluster => "cluster",
+            Self::HostAndCluster => "host_and_cluster",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The counter of observed requests with this difference and a reason.
+    #[must_use]
+    #[inline(never)]
+    pub fn counter(self, reason: Reason) -> String {
+        format!("byname.observed.{}.{reason}", self.as_str())
+    }
 }
 
 /// Whether a candidate exists.
@@ -263,6 +305,19 @@ impl Trace {
     #[must_use]
     pub fn new(table_version: u64) -> Self {
         Self { table_version, steps: Vec::new() }
+    }
+
+    /// The last Service that was found by name or by address, be it an alias.
+    #[must_use]
+    pub fn last_service(&self) -> Option<&NamespacedName> {
+        self.steps.iter().rev().find_map(|step| match step {
+            Step::Address { service, .. }
+            | Step::Candidate { service, outcome: Outcome::Exists | Outcome::Missing(Missing::NothingReady), .. }
+            | Step::Hop { service, outcome: HopOutcome::Inside | HopOutcome::Missing(Missing::NothingReady), .. } => {
+                service.as_ref()
+            }
+            _ => None,
+        })
     }
 
     /// The Services that the tried candidates and alias targets are names of, in order, whether they exist or not.

@@ -6,7 +6,7 @@ use super::template::write_cluster;
 use crate::{
     balance::{Balance, Env, Ticket},
     policy::Template,
-    resolve::Route,
+    resolve::{Reason, Resolution, Route, trace::Difference},
 };
 
 /// The state and the environment of a choice.
@@ -59,6 +59,28 @@ impl Plan {
     #[must_use]
     pub fn dynamic_host(&self) -> Option<(&str, u16)> {
         self.dynamic_port.map(|port| (&*self.host, port))
+    }
+
+    /// What would be different if this plan were carried out. `route_cluster` is asked for the upstream cluster of Envoy's own route,
+    /// only where it matters.
+    pub fn difference<C: AsRef<[u8]>>(
+        &self,
+        resolution: &Resolution<'_>,
+        route_cluster: impl FnOnce() -> Option<C>,
+    ) -> Difference {
+        if resolution.reason() == Reason::Unanswered {
+            return Difference::Unknown;
+        }
+        if let Resolution::Refuse(_) = resolution {
+            return Difference::Refused;
+        }
+        let is_other = |cluster: &str| route_cluster().is_none_or(|route| route.as_ref() != cluster.as_bytes());
+        match (self.has_authority, self.cluster().is_some_and(is_other)) {
+            (false, false) => Difference::None,
+            (true, false) => Difference::Host,
+            (false, true) => Difference::Cluster,
+            (true, true) => Difference::HostAndCluster,
+        }
     }
 
     pub(super) fn clear(&mut self) {

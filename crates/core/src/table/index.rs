@@ -135,10 +135,15 @@ impl Table {
     /// The Service that has `address` as a cluster IP.
     #[must_use]
     pub fn by_cluster_ip(&self, address: IpAddr) -> Option<&Service> {
-        let is_it = |entry: &u32| cluster_ip_at(&self.services, *entry) == Some(address);
-        let service = self.at(self.cluster_ips.find(hash_address(address), is_it)? / IPS_PER_SLOT)?;
+        let service = self.find_by_cluster_ip(address)?;
         self.mark(service);
         Some(service)
+    }
+
+    /// The Service that has `address` as a cluster IP, for other purposes than a request.
+    pub(crate) fn find_by_cluster_ip(&self, address: IpAddr) -> Option<&Service> {
+        let is_it = |entry: &u32| cluster_ip_at(&self.services, *entry) == Some(address);
+        self.at(self.cluster_ips.find(hash_address(address), is_it)? / IPS_PER_SLOT)
     }
 
     /// Whether any endpoint has `address`.
@@ -293,7 +298,7 @@ impl Table {
         }
         for (index, address) in spec.cluster_ips().iter().enumerate() {
             let at = at.field("clusterIPs");
-            if self.by_cluster_ip(*address).is_some_and(|other| other.spec.name != spec.name) {
+            if self.find_by_cluster_ip(*address).is_some_and(|other| other.spec.name != spec.name) {
                 errors.add(&at.index(index), address, FieldErrorType::DuplicateClusterIp);
             }
         }

@@ -11,6 +11,7 @@ use hashbrown::HashTable;
 use super::{index::Table, lookup::Missing, service::Service};
 use crate::{
     collections::{hash_address, hash_name},
+    limits::MAX_NAMESPACES,
     names::{NamespacedName, is_label, is_special},
 };
 
@@ -134,6 +135,10 @@ impl OnDemand {
         self.unanswered > 0
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut KeyState> {
+        self.keys.iter_mut()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &KeyState> {
         self.keys.iter()
     }
@@ -186,8 +191,8 @@ impl OnDemand {
 
     /// Sets the namespaces with a Service that the caller may see. Returns whether they are in order, as they have to be.
     pub(crate) fn set_namespaces<'t>(&mut self, all: impl Iterator<Item = &'t str>) -> bool {
-        let all: Box<[Box<str>]> = all.map(Box::from).collect();
-        let is_sorted = all.is_sorted();
+        let all: Box<[Box<str>]> = all.take(MAX_NAMESPACES + 1).map(Box::from).collect();
+        let is_sorted = all.is_sorted() && all.len() <= MAX_NAMESPACES;
         if is_sorted {
             (self.namespaces, self.namespaces_are_outdated) = (Some(all), false);
         }
@@ -203,19 +208,18 @@ impl OnDemand {
     #[inline(never)]
     pub(super) fn absent(&self, namespace: &[u8], name: &[u8]) -> Missing {
         let is_it = |state: &KeyState| matches!(&state.key, Key::Service(key) if key.is(namespace, name));
-        if let Some(state) = self.keys.find(hash_name(namespace, name), is_it) {
-            return state.missing(Missing::Service);
-        }
+        let state = self.keys.find(hash_name(namespace, name), is_it);
+        let missing = state.map_or(Missing::Unanswered, |state| state.missing(Missing::Service));
         // No Service has such a name.
         let is_label = |label| from_utf8(label).is_ok_and(is_label);
-        if !is_label(namespace) || !is_label(name) {
+        if !missing.is_unsure() || !is_label(namespace) || !is_label(name) {
             return Missing::Service;
         }
         match &self.namespaces {
             Some(all) if all.binary_search_by(|one| one.as_bytes().cmp(namespace)).is_err() => {
                 if self.namespaces_are_outdated { Missing::Outdated } else { Missing::Service }
             }
-            _ => Missing::Unanswered,
+            _ => missing,
         }
     }
 
@@ -269,6 +273,16 @@ impl Table {
     pub(crate) fn address_on_demand(&self, address: IpAddr) -> Option<Result<&Answer, Missing>> {
         let on_demand = self.on_demand.as_ref().filter(|_| !is_special(address))?;
         Some(on_demand.address(address))
+    }
+
+    /// Takes a cluster IP from the Service that has it.
+    pub(crate) fn release_cluster_ip(&mut self, address: IpAddr) {
+        if let Some(service) = self.find_by_cluster_ip(address) {
+            let mut spec = service.spec.clone();
+            spec.remove_cluster_ip(address);
+            let is_put = self.put(spec);
+            debug_assert!(is_put.is_ok(), "a Service that is in the table can lose an address");
+        }
     }
 
     /// Counts for each key the sweeps since a request last used it, and calls `each` with the keys.

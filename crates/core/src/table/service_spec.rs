@@ -114,6 +114,13 @@ impl ServiceSpec {
         self.non_tcp_ports().iter().find(|port| port.port == number).map(|port| port.protocol)
     }
 
+    /// Takes one of its addresses in the cluster from the Service.
+    pub(super) fn remove_cluster_ip(&mut self, address: IpAddr) {
+        if let ServiceKind::Virtual(addresses) = &mut self.kind {
+            *addresses = addresses.iter().copied().filter(|own| *own != address).collect();
+        }
+    }
+
     /// The addresses in the cluster; none for headless and ExternalName Services.
     pub(crate) fn cluster_ips(&self) -> &[IpAddr] {
         match &self.kind {

@@ -7,7 +7,7 @@
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use super::{
-    Config, FirstConfiguration, Table,
+    Config, FirstConfiguration, Mode, Table,
     field_error::{FieldErrorType, FieldErrors},
     field_path::FieldPathRef,
     readable::object,
@@ -22,7 +22,7 @@ pub const MINOR: u32 = 1;
 pub const SCHEMA: &str = "1.1";
 
 /// What a configuration can require: the fields that no module may leave out.
-pub const FEATURES: [&str; 3] = ["externalNames.mode", "table.packed", "server"];
+pub const FEATURES: [&str; 4] = ["externalNames.mode", "table.packed", "server", "observe"];
 
 /// The fields that decide what becomes of the others.
 #[derive(Default)]
@@ -37,6 +37,12 @@ impl<S> Config<S> {
     /// Whether this was written by a program that is newer than this one.
     pub(crate) fn is_newer(&self) -> bool {
         is_newer(self.minor)
+    }
+
+    /// Whether any request may be observed. A module that does not know the mode would steer it.
+    #[must_use]
+    pub fn may_observe(&self) -> bool {
+        self.mode == Mode::Observe || !self.mode_exceptions.is_empty()
     }
 
     /// Adds an error for each required feature that is unknown here.
@@ -63,7 +69,12 @@ impl Config {
     /// The features that a module must know to do what this configuration says.
     #[must_use]
     pub fn features(&self) -> Vec<String> {
-        let is_needed = [self.external_names.mode.is_some(), self.table.packed.is_some(), self.server.is_some()];
+        let is_needed = [
+            self.external_names.mode.is_some(),
+            self.table.packed.is_some(),
+            self.server.is_some(),
+            self.may_observe(),
+        ];
         FEATURES
             .iter()
             .zip(is_needed)

@@ -37,6 +37,16 @@ pub struct Config<S = BTreeMap<String, Service>> {
     /// What happens to a configuration with Services that cannot be taken, where none was accepted in this process yet.
     #[serde(default)]
     pub first_configuration: FirstConfiguration,
+    /// Whether requests are steered, or only observed.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Namespaces, and Services as `namespace/name`, with the other mode. At most 4,096. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mode_exceptions: Vec<String>,
+    /// The share of requests that are observed, of those whose mode is `observe`; the others are steered. Percent, 0 to 100.
+    /// Default 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observe_percent: Option<u32>,
     /// The pod whose requests are steered.
     #[serde(default)]
     pub caller: Caller,
@@ -83,6 +93,9 @@ object!(Config<S> requires "version" {
     "minor" => minor,
     "requires" => requires,
     "firstConfiguration" => first_configuration,
+    "mode" => mode,
+    "modeExceptions" => mode_exceptions,
+    "observePercent" => observe_percent,
     "caller" => caller,
     "dns" => dns,
     "steering" => steering,
@@ -129,6 +142,20 @@ pub enum FirstConfiguration {
 }
 
 names!(FirstConfiguration { "refuse" => Refuse, "leaveOut" => LeaveOut, });
+
+/// What is done to requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// They are steered or refused.
+    #[default]
+    Enforce,
+    /// They go on unchanged, without the control header. What would be done is counted, and shown in the access log and in traces.
+    Observe,
+}
+
+names!(Mode { "enforce" => Enforce, "observe" => Observe, });
 
 /// Traffic is redirected to Envoy. So an authority without a port means the port that the connection was going to, rather than the
 /// default of the scheme (RFC 9110 section 4.2).

@@ -211,23 +211,23 @@ fn leaves_out_the_fields_of_a_newer_program() {
     let newer = wire::MINOR + 1;
     let service = |port: Value| json!({"table": {"services": {"shop/web": {"ports": [port]}}}});
     assert_eq!(left_out(json!({}), newer), (0, String::new()));
-    assert_eq!(left_out(json!({"observe": {"share": [1, {"deep": null}]}}), newer), (1, "observe".into()));
+    assert_eq!(left_out(json!({"remember": {"share": [1, {"deep": null}]}}), newer), (1, "remember".into()));
     let two = with_fields(service(json!({"port": 80, "weight": 1})), json!({"zzz": 1, "aaa": true}));
     assert_eq!(left_out(two.clone(), newer).0, 3);
     // Known fields are still checked, and a typo is one for the program that wrote it.
     for (fields, minor, expected) in [
-        (json!({"observe": true}), None, "observe cannot be read: unknown field `observe`"),
-        (json!({"observe": true}), Some(wire::MINOR), "observe cannot be read: unknown field `observe`"),
-        (json!({"observe": true}), Some(0), "observe cannot be read: unknown field `observe`"),
-        (json!({"accessLog": 1, "observe": true}), Some(newer), "accessLog cannot be read: invalid type"),
+        (json!({"remember": true}), None, "remember cannot be read: unknown field `remember`"),
+        (json!({"remember": true}), Some(wire::MINOR), "remember cannot be read: unknown field `remember`"),
+        (json!({"remember": true}), Some(0), "remember cannot be read: unknown field `remember`"),
+        (json!({"accessLog": 1, "remember": true}), Some(newer), "accessLog cannot be read: invalid type"),
         (service(json!({"port": 0, "weight": 1})), Some(newer), "table.services[\"shop/web\"].ports[0].port: \"0\""),
         (
-            json!({"requires": ["observe"]}),
+            json!({"requires": ["remember"]}),
             None,
-            "requires[0]: \"observe\" is a feature that this module does not know",
+            "requires[0]: \"remember\" is a feature that this module does not know",
         ),
         (json!({"requires": ["table.packed", "x"], "y": 1}), Some(newer), "requires[1]: \"x\" is a feature"),
-        (json!({"requires": "observe"}), None, "requires cannot be read: invalid type"),
+        (json!({"requires": "remember"}), None, "requires cannot be read: invalid type"),
         (json!({"minor": "1"}), None, "minor cannot be read: invalid type"),
     ] {
         let fields = minor.map_or(fields.clone(), |minor| with_fields(fields, json!({"minor": minor})));

@@ -17,6 +17,7 @@ mod config_reading;
 mod config_slices;
 mod config_validation;
 mod destination_ports;
+mod discovery;
 mod ejection;
 mod endpoint_addresses;
 mod fallback_outcomes;
@@ -29,12 +30,14 @@ mod local_replies;
 #[cfg(not(target_arch = "wasm32"))]
 mod naive;
 mod names;
+mod observing;
 mod packed_tables;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;
 mod search_paths;
 mod service_validation;
 mod steering;
+mod stream;
 mod subsets;
 mod table_changes;
 mod traces;

@@ -9,8 +9,10 @@ mod clusters;
 mod configurations;
 mod decisions;
 mod joined_names;
+mod messages;
 mod picks;
 mod search_paths;
+mod streams;
 mod tables;
 
 use proptest::{

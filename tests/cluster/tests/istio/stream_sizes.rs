@@ -203,7 +203,7 @@ pub(crate) fn a_stream_takes_little_more_memory_than_an_empty_table(mesh: &Mesh<
         objects.push(select(empty_table(mesh)?, "memory-empty"));
         mesh.istio.apply_only(&objects)?;
         let mut measured = Vec::new();
-        for (listeners, services) in [(10, 100), (131, 100), (131, 600)] {
+        for (listeners, services) in [(10, 100), (131, 600)] {
             fill(mesh, services)?;
             let pods = [start(mesh, "memory-empty")?, start(mesh, "memory-stream")?];
             add_listeners(mesh, &pods[0], listeners)?;

@@ -41,6 +41,7 @@ const RESOURCES: &[Resource] = &[
     resource("apps", &["v1"], "ReplicaSet", "replicasets"),
     resource("apps", &["v1"], "StatefulSet", "statefulsets"),
     resource("discovery.k8s.io", &["v1"], "EndpointSlice", "endpointslices"),
+    resource("networking.k8s.io", &["v1"], "Ingress", "ingresses"),
     of_cluster(resource(RBAC, &["v1"], "ClusterRole", "clusterroles")),
     of_cluster(resource(RBAC, &["v1"], "ClusterRoleBinding", "clusterrolebindings")),
     resource(RBAC, &["v1"], "Role", "roles"),

@@ -189,6 +189,7 @@ fn list(request: &ApiRequest, state: &ApiState) -> Value {
     let mut metadata = json!({"resourceVersion": state.version.to_string()});
     if before + page < wanted.len() {
         metadata["continue"] = (before + page).to_string().into();
+        metadata["remainingItemCount"] = (wanted.len() - before - page).into();
     }
     json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items})
 }

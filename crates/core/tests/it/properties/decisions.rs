@@ -1,6 +1,6 @@
 //! Decisions, their traces and their local replies.
 
-use byname_core::{Authority, Config, Destination, Plan, Request, Resolution, Scheme};
+use byname_core::{Authority, Config, Destination, Plan, Request, Resolution, Scheme, trace::Difference};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -83,6 +83,29 @@ proptest! {
         prop_assert_eq!(format!("{plain:?}"), format!("{traced:?}"));
         prop_assert_eq!(resolution.reason(), again.reason());
         prop_assert!(trace.to_string().is_ascii() && trace.to_string().lines().count() == 1, "{}", trace);
+    }
+
+    #[test]
+    fn a_mode_changes_no_decision_and_names_every_difference(decision in decision(), has_route in any::<bool>()) {
+        let mut fields = decision.cluster.fields();
+        fields["mode"] = json!("observe");
+        fields["unknownNames"] = json!(if decision.refuses_unknown { "refuse" } else { "pass" });
+        fields["steering"] = json!({"by": decision.by, "passCluster": decision.pass_cluster});
+        let (enforcing, observing, request) = (decision.config(), config(fields), decision.request());
+        let (mut enforced, mut observed) = (Plan::default(), Plan::default());
+        let resolution = decide(&enforcing, request, &mut enforced);
+        let again = decide(&observing, request, &mut observed);
+        prop_assert_eq!(format!("{enforced:?}"), format!("{observed:?}"));
+        prop_assert_eq!(resolution.reason(), again.reason());
+        prop_assert_eq!(enforcing.observed_percent(&resolution, request), 0);
+        prop_assert_eq!(observing.observed_percent(&again, request), 100);
+        // Envoy's route has the planned cluster, or none.
+        let route = observed.cluster().filter(|_| has_route).map(str::to_owned);
+        let difference = observed.difference(&again, || route);
+        let is_refused = matches!(again, Resolution::Refuse(_));
+        prop_assert_eq!(difference == Difference::Refused, is_refused);
+        let changes = is_refused || observed.authority().is_some() || observed.cluster().is_some() && !has_route;
+        prop_assert_eq!(difference != Difference::None, changes, "{:?}", difference);
     }
 
     #[test]

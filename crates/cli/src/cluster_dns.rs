@@ -1,12 +1,11 @@
 //! The answers of the cluster's DNS to a caller's resolver. DNS knows nothing of the filter.
 
-use std::{net::IpAddr, ops::ControlFlow};
+use std::{collections::BTreeSet, net::IpAddr, ops::ControlFlow};
 
 use byname_core::{Authority, Config, EndpointLabel, Host, Name, SearchedName};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::requested_name::RequestedName;
 use crate::kubernetes::{ClusterState, EndpointView, NamespacedName, ServiceForm, ServiceView, TransportProtocol};
 
 /// The number of CNAMEs that a resolver follows.
@@ -48,62 +47,97 @@ pub enum DnsAnswer {
     Unknown,
 }
 
-/// The queries for `asked`, up to the one that ends the search.
-pub(super) fn queries(cluster: &ClusterState, config: &Config, zone: &str, asked: &RequestedName) -> Vec<DnsQuery> {
-    let authority = asked.authority();
-    let Ok(authority) = Authority::try_from(authority.as_bytes()) else { return Vec::new() };
-    let Host::Name { name, absolute } = authority.host() else { return Vec::new() };
-    let mut queries = Vec::new();
-    // A resolver tries the next name after one without addresses, until the search list ends.
-    let _ = config.caller.search().try_each(&SearchedName::new(name, *absolute), |candidate| {
-        let mut whole = *name;
-        let fits = candidate.domain().is_none_or(|domain| whole.join(whole.len(), domain));
-        debug_assert!(fits, "the search leaves out names that would be too long");
-        let query = query(cluster, zone, &whole);
-        // The cluster's DNS follows a CNAME out of the cluster by itself. The final answer is unknown here.
-        let leads_out = query.answer == DnsAnswer::OtherServers && !query.aliases.is_empty();
-        let is_end =
-            leads_out || matches!(query.answer, DnsAnswer::Addresses | DnsAnswer::Unassigned | DnsAnswer::Unknown);
-        queries.push(query);
-        if is_end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    queries
+/// The DNS of a cluster.
+pub struct ClusterDns<'c> {
+    cluster: &'c ClusterState,
+    namespaces: BTreeSet<&'c str>,
+    zone: String,
 }
 
-fn query(cluster: &ClusterState, zone: &str, name: &Name) -> DnsQuery {
-    let mut query = DnsQuery {
-        name: name.as_str().to_owned(),
-        answer: DnsAnswer::NoSuchName,
-        aliases: Vec::new(),
-        addresses: Vec::new(),
-    };
-    let mut at = *name;
-    loop {
-        let Some(below) = at.below(zone) else {
-            query.answer = DnsAnswer::OtherServers;
-            return query;
+impl<'c> ClusterDns<'c> {
+    /// The DNS of `cluster`, whose domain is `zone`.
+    #[must_use]
+    pub fn new(cluster: &'c ClusterState, zone: &str) -> Self {
+        Self { cluster, namespaces: cluster.all_namespaces(), zone: zone.to_owned() }
+    }
+
+    /// The queries of the caller of `config` for the host of `authority`, up to the one that ends the search.
+    #[must_use]
+    pub fn queries(&self, config: &Config, authority: &str) -> Vec<DnsQuery> {
+        let Ok(authority) = Authority::try_from(authority.as_bytes()) else { return Vec::new() };
+        let Host::Name { name, absolute } = authority.host() else { return Vec::new() };
+        let mut queries = Vec::new();
+        // A resolver tries the next name after one without addresses, until the search list ends.
+        let _ = config.caller.search().try_each(&SearchedName::new(name, *absolute), |candidate| {
+            let mut whole = *name;
+            let fits = candidate.domain().is_none_or(|domain| whole.join(whole.len(), domain));
+            debug_assert!(fits, "the search leaves out names that would be too long");
+            let query = self.query(&whole);
+            // The cluster's DNS follows a CNAME out of the cluster by itself. The final answer is unknown here.
+            let leads_out = query.answer == DnsAnswer::OtherServers && !query.aliases.is_empty();
+            let is_end =
+                leads_out || matches!(query.answer, DnsAnswer::Addresses | DnsAnswer::Unassigned | DnsAnswer::Unknown);
+            queries.push(query);
+            if is_end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        queries
+    }
+
+    fn query(&self, name: &Name) -> DnsQuery {
+        let mut query = DnsQuery {
+            name: name.as_str().to_owned(),
+            answer: DnsAnswer::NoSuchName,
+            aliases: Vec::new(),
+            addresses: Vec::new(),
         };
-        match lookup(cluster, below) {
-            DnsLookup::Addresses(addresses) if addresses.is_empty() => query.answer = DnsAnswer::NoData,
-            DnsLookup::Addresses(addresses) => {
-                query.answer = DnsAnswer::Addresses;
-                query.addresses = addresses;
-            }
-            DnsLookup::Unassigned => query.answer = DnsAnswer::Unassigned,
-            DnsLookup::Nothing => query.answer = DnsAnswer::NoSuchName,
-            DnsLookup::Unknown => query.answer = DnsAnswer::Unknown,
-            DnsLookup::Alias(target) if query.aliases.contains(&target) || query.aliases.len() >= MAX_CNAMES => {
-                query.answer = DnsAnswer::Circle;
-            }
-            DnsLookup::Alias(target) => {
-                query.aliases.push(target.clone());
-                if let Ok(next) = Name::parse(target.trim_end_matches('.').as_bytes()) {
-                    at = next;
-                    continue;
+        let mut at = *name;
+        loop {
+            let Some(below) = at.below(&self.zone) else {
+                query.answer = DnsAnswer::OtherServers;
+                return query;
+            };
+            match self.lookup(below) {
+                DnsLookup::Addresses(addresses) if addresses.is_empty() => query.answer = DnsAnswer::NoData,
+                DnsLookup::Addresses(addresses) => {
+                    query.answer = DnsAnswer::Addresses;
+                    query.addresses = addresses;
+                }
+                DnsLookup::Unassigned => query.answer = DnsAnswer::Unassigned,
+                DnsLookup::Nothing => query.answer = DnsAnswer::NoSuchName,
+                DnsLookup::Unknown => query.answer = DnsAnswer::Unknown,
+                DnsLookup::Alias(target) if query.aliases.contains(&target) || query.aliases.len() >= MAX_CNAMES => {
+                    query.answer = DnsAnswer::Circle;
+                }
+                DnsLookup::Alias(target) => {
+                    query.aliases.push(target.clone());
+                    if let Ok(next) = Name::parse(target.trim_end_matches('.').as_bytes()) {
+                        at = next;
+                        continue;
+                    }
                 }
             }
+            return query;
         }
-        return query;
+    }
+
+    /// Looks a name up by the Kubernetes DNS specification, as CoreDNS implements it.
+    fn lookup(&self, below: &str) -> DnsLookup {
+        let Self { cluster, namespaces, .. } = self;
+        let labels: Vec<&str> = below.rsplit('.').collect();
+        match labels.as_slice() {
+            ["svc" | "pod"] => DnsLookup::Addresses(Vec::new()),
+            ["svc" | "pod", namespace] if namespaces.contains(namespace) => DnsLookup::Addresses(Vec::new()),
+            ["svc", namespace, service, parts @ ..] => {
+                let name = NamespacedName::new(namespace, service);
+                cluster.service(&name).map_or(DnsLookup::Nothing, |view| of_service(cluster, view, parts))
+            }
+            // With kubeadm's `pods insecure`, CoreDNS answers any address, whether a pod has it or not.
+            ["pod", namespace, dashed] if namespaces.contains(namespace) => {
+                let address = dashed.replace('-', ".").parse::<IpAddr>().or(dashed.replace('-', ":").parse());
+                address.map_or(DnsLookup::Nothing, |address| DnsLookup::Addresses(vec![address.to_string()]))
+            }
+            _ => DnsLookup::Nothing,
+        }
     }
 }
 
@@ -115,26 +149,6 @@ enum DnsLookup {
     Alias(String),
     Nothing,
     Unknown,
-}
-
-/// Looks a name up by the Kubernetes DNS specification, as CoreDNS implements it.
-fn lookup(cluster: &ClusterState, below: &str) -> DnsLookup {
-    let has_namespace = |namespace: &str| cluster.all_namespaces().contains(namespace);
-    let labels: Vec<&str> = below.rsplit('.').collect();
-    match labels.as_slice() {
-        ["svc" | "pod"] => DnsLookup::Addresses(Vec::new()),
-        ["svc" | "pod", namespace] if has_namespace(namespace) => DnsLookup::Addresses(Vec::new()),
-        ["svc", namespace, service, parts @ ..] => {
-            let name = NamespacedName::new(namespace, service);
-            cluster.service(&name).map_or(DnsLookup::Nothing, |view| of_service(cluster, view, parts))
-        }
-        // With kubeadm's `pods insecure`, CoreDNS answers any address, whether a pod has it or not.
-        ["pod", namespace, dashed] if has_namespace(namespace) => {
-            let address = dashed.replace('-', ".").parse::<IpAddr>().or(dashed.replace('-', ":").parse());
-            address.map_or(DnsLookup::Nothing, |address| DnsLookup::Addresses(vec![address.to_string()]))
-        }
-        _ => DnsLookup::Nothing,
-    }
 }
 
 /// `parts` are the labels before the Service's name, the last label first.
@@ -196,7 +210,7 @@ fn of_endpoints(
 }
 
 /// Whether `label` is the endpoint's hostname or, without a hostname, its address with dashes.
-pub(super) fn is_called(endpoint: &EndpointView<'_>, address: IpAddr, label: &str) -> bool {
+pub(crate) fn is_called(endpoint: &EndpointView<'_>, address: IpAddr, label: &str) -> bool {
     match endpoint.hostname() {
         Some(hostname) => hostname == label,
         None => EndpointLabel::Address(address).to_string() == label,

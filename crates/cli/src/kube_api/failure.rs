@@ -12,7 +12,7 @@ const TOO_NEW: &str = "Too large resource version";
 
 /// What a failure means for the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// The server is away, silent or in trouble. It can be back at any moment.
     Unavailable,
     /// The server refuses this client (401, 403, 404). Somebody has to correct it.
@@ -23,40 +23,40 @@ pub(super) enum Cause {
 
 /// A failed request, list or watch.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
-    pub(super) cause: Cause,
+pub(crate) struct Failure {
+    pub(crate) cause: Cause,
     /// The error, as text for people.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Equal for failures that are one to people, though their texts name different kinds.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// The status of the answer, if there is one.
-    pub(super) code: Option<StatusCode>,
+    pub(crate) code: Option<StatusCode>,
     /// The wait that the server asks for.
-    pub(super) retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     /// How long the server had been silent before it was noticed.
-    pub(super) silence: Duration,
+    pub(crate) silence: Duration,
 }
 
 impl Failure {
     /// The server cannot be reached, or its answer cannot be read.
-    pub(super) fn unavailable(text: String) -> Self {
+    pub(crate) fn unavailable(text: String) -> Self {
         let (cause, key) = (Cause::Unavailable, text.clone());
         Self { cause, text, key, code: None, retry_after: None, silence: Duration::ZERO }
     }
 
     /// The server accepted the connection and says nothing.
-    pub(super) fn silent(silence: Duration) -> Self {
+    pub(crate) fn silent(silence: Duration) -> Self {
         let text = format!("the API does not answer within {} s", silence.as_secs());
         Self { silence, ..Self::unavailable(text) }
     }
 
     /// Whether permissions are missing.
-    pub(super) fn is_forbidden(&self) -> bool {
+    pub(crate) fn is_forbidden(&self) -> bool {
         self.code == Some(StatusCode::FORBIDDEN)
     }
 
     /// The error with its causes.
-    pub(super) fn of_error(error: &(dyn Error + 'static)) -> Self {
+    pub(crate) fn of_error(error: &(dyn Error + 'static)) -> Self {
         let mut text = String::new();
         for cause in iter::successors(Some(error), |error| (*error).source()) {
             let why = cause.to_string();
@@ -69,7 +69,7 @@ impl Failure {
     }
 
     /// The server's refusal.
-    pub(super) fn of_status(status: &Status, retry_after: Option<Duration>) -> Self {
+    pub(crate) fn of_status(status: &Status, retry_after: Option<Duration>) -> Self {
         let Status { code, reason, message, details, .. } = status;
         let code = StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let cause = match code {

@@ -9,14 +9,14 @@ use hyper::{
     header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use kube::{Client, client::Body, core::Status};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 use tower::timeout::error::Elapsed;
 
-use super::{failure::Failure, object::WatchedObject};
+use super::failure::Failure;
 
 /// Time in which the headers of an answer must come.
-pub(super) const HEADERS: Duration = Duration::from_secs(10);
+pub(crate) const HEADERS: Duration = Duration::from_secs(10);
 /// Time in which the body of an answer must come: a page of a list, or an error.
 const BODY: Duration = Duration::from_secs(60);
 /// Bytes of an error's body that are read.
@@ -26,62 +26,52 @@ const ERROR_CHARS: usize = 200;
 
 /// A page of a list.
 #[derive(Debug, Deserialize)]
-pub(super) struct Page {
-    pub(super) metadata: PageMetadata,
-    pub(super) items: Vec<WatchedObject>,
+pub(crate) struct Page<T> {
+    pub(crate) metadata: PageMetadata,
+    pub(crate) items: Vec<T>,
 }
 
 /// Where a list goes on.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct PageMetadata {
-    pub(super) resource_version: String,
+pub(crate) struct PageMetadata {
+    pub(crate) resource_version: String,
     #[serde(default, rename = "continue")]
-    pub(super) token: String,
-}
-
-/// An event of a watch.
-#[derive(Debug, Deserialize)]
-pub(super) struct Event {
-    #[serde(rename = "type")]
-    pub(super) kind: EventKind,
-    pub(super) object: WatchedObject,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(super) enum EventKind {
-    Added,
-    Modified,
-    Deleted,
-    Bookmark,
-    Error,
+    pub(crate) token: String,
+    /// The number of objects on the pages that follow, if the API tells it.
+    #[serde(default)]
+    pub(crate) remaining_item_count: u64,
 }
 
 /// Sends a request. Returns the answer once its headers came.
-pub(super) async fn send(client: Client, request: Request<Vec<u8>>) -> Result<Response<Body>, Failure> {
+pub(crate) async fn send(client: Client, request: Request<Vec<u8>>) -> Result<Response<Body>, Failure> {
     let answer = client.send(request.map(Body::from)).await.map_err(|error| failure_of(&error))?;
     if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer).await) }
 }
 
 /// Reads a page of a list.
-pub(super) async fn page(answer: Response<Body>) -> Result<Page, Failure> {
+pub(crate) async fn page<T: DeserializeOwned>(answer: Response<Body>) -> Result<Page<T>, Failure> {
+    json(answer, "list").await
+}
+
+/// Reads an answer in JSON, which errors call `what`.
+pub(crate) async fn json<T: DeserializeOwned>(answer: Response<Body>, what: &str) -> Result<T, Failure> {
     let body = match timeout(BODY, answer.into_body().collect()).await {
         Ok(body) => body.map_err(|error| failure_of(&error))?.to_bytes(),
         Err(_elapsed) => return Err(Failure::silent(BODY)),
     };
     serde_json::from_slice(&body)
-        .map_err(|error| Failure::unavailable(format!("the API's list cannot be read: {error}")))
+        .map_err(|error| Failure::unavailable(format!("the API's {what} cannot be read: {error}")))
 }
 
 /// Forbids to compress the answer: only the first of several compressed members would be read.
-pub(super) fn uncompressed(mut request: Request<Vec<u8>>) -> Request<Vec<u8>> {
+pub(crate) fn uncompressed(mut request: Request<Vec<u8>>) -> Request<Vec<u8>> {
     request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     request
 }
 
 /// The lines of a watch.
-pub(super) fn lines(answer: Response<Body>) -> impl Stream<Item = std::io::Result<String>> + Unpin {
+pub(crate) fn lines(answer: Response<Body>) -> impl Stream<Item = std::io::Result<String>> + Unpin {
     answer.into_body().into_data_stream().map_err(std::io::Error::other).into_async_read().lines()
 }
 

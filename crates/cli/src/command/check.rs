@@ -1,0 +1,232 @@
+//! `byname check`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::{Args, ValueEnum};
+
+use super::{
+    args::{FileOutput, FormatParser},
+    compile::parse_name,
+    live::{ClusterArgs, check_needs, read_facts},
+    sidecar_status::compared,
+    sidecars::{AdminArgs, AskedSidecar},
+    status::{FINE, NO},
+};
+use crate::{
+    check::{self, ClusterFacts, Level, Verdict},
+    kubernetes::NamespacedName,
+    output::{self, count, some},
+    sidecar::SidecarState,
+    snapshot::LiveCluster,
+};
+
+/// The oldest Kubernetes that serves EndpointSlices in v1.
+const OLDEST_KUBERNETES: (u32, u32) = (1, 21);
+/// The Service of examples/fleet.
+const SERVER: (&str, &str) = ("byname-system", "byname");
+
+/// Look for what may go wrong: before byname is turned on, in the cluster and its pods; afterwards, in each sidecar.
+///
+/// Prints a line for each answer: ok, warn or fail, with the way out. Changes nothing.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  byname check                          the namespace of your context
+  byname check -n shop --context staging
+  byname check -A -o json
+
+Exit status: 0 if nothing fails, though there may be warnings; 1 if something fails; 2 if the cluster cannot be asked.")]
+pub(super) struct Check {
+    /// Look at the pods of this namespace. Can be repeated. Default: that of the kubeconfig's context.
+    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    namespaces: Vec<String>,
+    /// Look at the pods of all namespaces.
+    #[arg(short = 'A', long, conflicts_with = "namespaces")]
+    all_namespaces: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// The Service of byname serve, which sidecars must reach. Default: byname-system/byname, if it exists.
+    #[arg(long, value_name = "NAMESPACE/SERVICE", value_parser = parse_name)]
+    server: Option<NamespacedName>,
+    /// Print in this format.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = FormatParser::<CheckFormat>::new(FileOutput::Redirection))]
+    output: CheckFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CheckFormat {
+    /// Text for people.
+    Text,
+    /// A JSON list of answers.
+    Json,
+}
+
+impl Check {
+    pub(super) fn run(self) -> anyhow::Result<u8> {
+        let live = self.cluster.open()?;
+        let mut namespaces: BTreeSet<String> = self.namespaces.iter().cloned().collect();
+        if namespaces.is_empty() && !self.all_namespaces {
+            namespaces.insert(live.namespace.clone());
+        }
+        let version = live.version()?;
+        let mut facts = ClusterFacts::new(namespaces.clone(), self.server.clone());
+        let own = namespaces.first().cloned().unwrap_or_else(|| live.namespace.clone());
+        let gaps = read_facts(&live, &check_needs(&own), &mut facts)?;
+        let mut verdicts = vec![of_version(&live, &version)];
+        verdicts.extend(of_permissions(&gaps));
+        let server = NamespacedName::new(SERVER.0, SERVER.1);
+        if facts.server.is_none() && facts.cluster.services.contains_key(&server) {
+            facts.server = Some(server);
+        }
+        verdicts.extend(of_server(&facts));
+        verdicts.extend(check::before(&facts));
+        verdicts.extend(self.of_sidecars(&live, &namespaces, &facts)?);
+        match self.output {
+            CheckFormat::Text => {
+                output::print(&output::wrapped_lines(&check::text(&verdicts), |_| 19, output::columns()))?;
+            }
+            CheckFormat::Json => output::write_json(&verdicts)?,
+        }
+        Ok(if verdicts.iter().any(|verdict| verdict.level == Level::Fail) { NO } else { FINE })
+    }
+
+    /// The answers of the sidecars that run.
+    fn of_sidecars(
+        &self,
+        live: &LiveCluster,
+        namespaces: &BTreeSet<String>,
+        facts: &ClusterFacts,
+    ) -> anyhow::Result<Vec<Verdict>> {
+        const TOPIC: &str = "sidecars";
+        let asked = self.admin.ask_pods(live, &[], namespaces)?;
+        if asked.is_empty() {
+            return Ok(vec![Verdict::ok(TOPIC, "no pod has a sidecar yet; run check again once byname is turned on")]);
+        }
+        let mut verdicts = Vec::new();
+        let (mut good, mut without) = (0_usize, Vec::new());
+        let mut versions: BTreeMap<(String, u64), usize> = BTreeMap::new();
+        for AskedSidecar { called, answer, pod } in &asked {
+            let state = match answer {
+                Ok((_, state)) => state,
+                Err(error) => {
+                    verdicts.push(Verdict::warn(TOPIC, format!("{called}: cannot be asked: {error:#}")));
+                    continue;
+                }
+            };
+            if state.held.is_none() {
+                without.push(called);
+                continue;
+            }
+            let namespace = pod.as_ref().map(|pod| pod.name.namespace.clone()).unwrap_or_default();
+            *versions.entry((namespace, state.served().unwrap_or_default())).or_default() += 1;
+            match trouble(state, facts)? {
+                Some((Level::Fail, text)) => verdicts.push(Verdict::fail(TOPIC, format!("{called}: {text}"))),
+                Some((_, text)) => verdicts.push(Verdict::warn(TOPIC, format!("{called}: {text}"))),
+                None => good += 1,
+            }
+        }
+        for namespace in versions.keys().map(|(namespace, _)| namespace.clone()).collect::<BTreeSet<_>>() {
+            let of: Vec<u64> =
+                versions.keys().filter(|(other, _)| *other == namespace).map(|(_, version)| *version).collect();
+            if of.len() > 1 {
+                verdicts.push(Verdict::warn(
+                    TOPIC,
+                    format!(
+                        "namespace {namespace}: tables of versions {} serve side by side; byname status names them",
+                        some(of)
+                    ),
+                ));
+            }
+        }
+        if !without.is_empty() {
+            let text = match good + verdicts.len() {
+                0 => format!("none of {} has byname's filter yet", count(asked.len(), "sidecar", "sidecars")),
+                _ => format!("no filter in {}; check the selector of the WasmPlugin, or the bootstrap", some(&without)),
+            };
+            verdicts.push(if good == 0 { Verdict::ok(TOPIC, text) } else { Verdict::warn(TOPIC, text) });
+        }
+        if good > 0 {
+            verdicts.push(Verdict::ok(
+                TOPIC,
+                format!(
+                    "byname serves a current table in {}, without a refused push",
+                    count(good, "sidecar", "sidecars")
+                ),
+            ));
+        }
+        Ok(verdicts)
+    }
+}
+
+/// What is wrong with a sidecar that has byname's filter.
+fn trouble(state: &SidecarState, facts: &ClusterFacts) -> anyhow::Result<Option<(Level, String)>> {
+    if let Some(Err(reasons)) = state.held.as_ref().map(|held| &held.read) {
+        let reason = reasons.first().cloned().unwrap_or_default();
+        return Ok(Some((Level::Fail, format!("the filter refused its last table: {reason}; correct what pushes it"))));
+    }
+    if state.serves_older() {
+        return Ok(Some((
+            Level::Fail,
+            "the filter serves an older table than Envoy holds; the log of Envoy says why".to_owned(),
+        )));
+    }
+    if state.counters.reloads > 0 {
+        return Ok(Some((
+            Level::Fail,
+            "the module crashed and was loaded again; please report the line that Envoy logs".to_owned(),
+        )));
+    }
+    if state.counters.get("host_errors").unwrap_or_default() > 0 {
+        let text =
+            "Envoy refused calls of the filter; compare capability_restriction_config with the shipped bootstraps";
+        return Ok(Some((Level::Fail, text.to_owned())));
+    }
+    let differing = compared(state, Some(&facts.cluster))?.map_or(0, |comparison| comparison.services.len());
+    if differing > 0 {
+        let text =
+            format!("{} differ from the cluster; byname status names them", count(differing, "Service", "Services"));
+        return Ok(Some((Level::Warn, text)));
+    }
+    Ok(None)
+}
+
+fn of_version(live: &LiveCluster, version: &str) -> Verdict {
+    let mut parts = version.trim_start_matches('v').split('.');
+    let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok()).unwrap_or_default();
+    let found = (number(parts.next()), number(parts.next()));
+    let text = format!("Kubernetes {version} at {}", live.url);
+    match found < OLDEST_KUBERNETES {
+        true => Verdict::fail("api", format!("{text}; byname needs 1.21 or newer, which serves EndpointSlices in v1")),
+        false => Verdict::ok("api", text),
+    }
+}
+
+fn of_permissions(gaps: &[String]) -> Vec<Verdict> {
+    const TOPIC: &str = "permissions";
+    if gaps.is_empty() {
+        return vec![Verdict::ok(TOPIC, "you may list every kind that byname reads")];
+    }
+    let is_needed = |gap: &String| gap.contains(" services ") || gap.contains(" endpointslices.");
+    let verdict = |gap: &String| match is_needed(gap) {
+        true => Verdict::fail(TOPIC, gap.clone()),
+        false => Verdict::warn(TOPIC, gap.clone()),
+    };
+    gaps.iter().map(verdict).collect()
+}
+
+fn of_server(facts: &ClusterFacts) -> Option<Verdict> {
+    let server = facts.server.as_ref()?;
+    let Some(service) = facts.cluster.service(server) else {
+        return Some(Verdict::fail(
+            "server",
+            format!("Service {server} does not exist; correct --server, or apply examples/fleet"),
+        ));
+    };
+    let ready = service.endpoints().filter(|endpoint| endpoint.is_ready).count();
+    Some(match ready {
+        0 => Verdict::fail("server", format!("Service {server} has no ready pod; see the log of byname serve")),
+        ready => Verdict::ok("server", format!("Service {server} has {}", count(ready, "ready pod", "ready pods"))),
+    })
+}

@@ -1,0 +1,277 @@
+//! `byname explain --live`: a name by the table that a running sidecar holds, beside the cluster now.
+
+use std::{collections::BTreeSet, net::SocketAddr, time::SystemTime};
+
+use anyhow::{Context, anyhow, bail};
+use serde_json::json;
+
+use super::{
+    args::Input,
+    live::Needs,
+    sidecars::{AdminArgs, AskedSidecar, pod_names},
+    status::{FINE, NO},
+};
+use crate::{
+    caller::CallerSettings,
+    compile::{self, Base, CompileOptions, Compiled},
+    explain::{self, Explanation, ResolutionKind, TextLayout, TypedName},
+    kubernetes::{ClusterState, NamespacedName},
+    output::{self, ASIDE, GOOD, NAME, WARNING, plain},
+    sidecar::{Admin, Comparison, SidecarState, UpstreamHost, age},
+    snapshot::LiveCluster,
+};
+
+/// What the user asks.
+pub(super) struct LiveQuestion<'q> {
+    pub(super) name: &'q str,
+    pub(super) pod: Option<&'q str>,
+    pub(super) namespace: Option<&'q str>,
+    pub(super) admin: &'q AdminArgs,
+    pub(super) input: &'q Input,
+    pub(super) https: bool,
+    pub(super) destination_port: Option<u16>,
+    pub(super) is_json: bool,
+    pub(super) layout: TextLayout,
+}
+
+/// The answer of the sidecar's table or of the cluster's.
+struct Answer {
+    explanation: Explanation,
+    endpoints: Option<BTreeSet<SocketAddr>>,
+}
+
+impl LiveQuestion<'_> {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        let (asked, live, cluster) = self.ask()?;
+        let AskedSidecar { called, pod, answer } = asked;
+        let (admin, state) = answer.with_context(|| called.clone())?;
+        let held =
+            state.held.as_ref().with_context(|| format!("{called}: no listener of this Envoy has byname's filter"))?;
+        let wire = match &held.read {
+            Ok(wire) => state.with_node(wire),
+            Err(reasons) => bail!(
+                "{called}: the filter refused what Envoy holds, and serves an older table that Envoy does not show: {}; correct what \
+                 pushes it",
+                reasons.join("; ")
+            ),
+        };
+        let nothing = ClusterState::default();
+        let known = cluster.as_ref().unwrap_or(&nothing);
+        let namespaces = known.all_namespaces();
+        let mut typed = TypedName::parse(self.name, self.https, &|name| namespaces.contains(name))
+            .map_err(|problem| anyhow!("NAME: {problem}"))?;
+        typed.requested.destination_port = self.destination_port.or(typed.requested.destination_port);
+        let pod = pod.map(|pod| pod.name);
+        let caller = CallerSettings { who: wire.caller.clone(), dns: wire.dns.clone(), notes: Vec::new() };
+        let config = state.config(&wire)?;
+        let compiled = Compiled { wire, packed: None, text: String::new(), config, left_out: Default::default() };
+        let mut own = answer_of(known, &caller, pod.as_ref(), &compiled, &typed);
+        // Why an endpoint of the cluster serves or not is the answer of the cluster.
+        own.explanation.endpoints = None;
+        own.explanation.outside.clear();
+        if cluster.is_none() {
+            own.explanation.dns.clear();
+            own.explanation.notes.clear();
+        }
+        let hosts = hosts(&admin, live.as_ref(), &own.explanation)?;
+        let comparison = cluster.as_ref().map(|cluster| Comparison::new(&compiled.wire, cluster)).transpose()?;
+        let now = match &cluster {
+            Some(cluster) => {
+                let (base, has_endpoints) = Base::of_configuration(&compiled.wire);
+                let options = CompileOptions {
+                    base,
+                    names_only: !has_endpoints,
+                    skip_invalid: true,
+                    ..CompileOptions::default()
+                };
+                let now = compile::compile(cluster, &caller, &options)?;
+                Some(answer_of(cluster, &caller, pod.as_ref(), &now, &typed))
+            }
+            None => None,
+        };
+        let mut differences = now.as_ref().map(|now| differences(&own, now)).unwrap_or_default();
+        if let (Some(pod), Some(namespace)) = (&pod, &compiled.wire.caller.namespace)
+            && pod.namespace != *namespace
+        {
+            differences.push((
+                "caller".to_owned(),
+                format!("the table is for namespace {namespace}, and the pod is in {}", pod.namespace),
+            ));
+        }
+        let is_same = differences.is_empty() && !state.serves_older();
+        if self.is_json {
+            let value = json!({
+                "sidecar": own.explanation,
+                "cluster": now.as_ref().map(|now| &now.explanation),
+                "differences": differences.iter().map(|(what, text)| json!({"what": what, "text": text})).collect::<Vec<_>>(),
+                "hosts": hosts.as_ref().and_then(|(_, hosts)| hosts.as_ref()).map(|hosts| {
+                    hosts.iter().map(|host| json!({"address": host.address, "healthy": host.is_healthy})).collect::<Vec<_>>()
+                }),
+                "servesOlderTable": state.serves_older(),
+            });
+            output::write_json(&value)?;
+        } else {
+            let mut text = explain::text(&own.explanation, self.layout);
+            if !own.explanation.notes.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&upstream_hosts(hosts.as_ref()));
+            text.push_str(&table_line(&called, &state));
+            text.push_str(&compared(now.is_some(), &differences, &own, comparison.as_ref(), &state));
+            let hang = |line: &str| if line.starts_with("  ") { 4 } else { 0 };
+            // `explain::text` has wrapped its own lines.
+            output::print(&output::wrapped_lines(&text, hang, self.layout.columns))?;
+        }
+        let is_refused = own.explanation.resolution == ResolutionKind::Refuse;
+        Ok(if is_refused || !is_same { NO } else { FINE })
+    }
+
+    /// The sidecar, the cluster that its pod is in, and the objects to compare it with.
+    fn ask(&self) -> anyhow::Result<(AskedSidecar, Option<LiveCluster>, Option<ClusterState>)> {
+        if let Some(asked) = self.admin.ask_address() {
+            let asked = asked?;
+            let cluster = self.input.is_given().then(|| {
+                let origin = self.input.origin()?;
+                self.input.read(&origin, &Needs::of_explain(origin.namespace().unwrap_or_default()))
+            });
+            return Ok((asked, None, cluster.transpose()?));
+        }
+        let pod = self.pod.context("--live needs a pod, or --admin HOST:PORT")?;
+        let live = self.input.open_cluster()?;
+        let names = pod_names(&[pod.to_owned()], self.namespace, &live);
+        let asked = self.admin.ask_pods(&live, &names, &BTreeSet::new())?.pop().context("no pod was asked")?;
+        let own = names.first().map(|name| name.namespace.clone()).unwrap_or_default();
+        let cluster = self.input.read_beside(&live, &Needs::of_explain(&own))?;
+        Ok((asked, Some(live), Some(cluster)))
+    }
+}
+
+/// The upstream cluster of a request, and its endpoints as Envoy has them; `None` for the endpoints if Envoy has no such cluster.
+type UpstreamHosts = (String, Option<Vec<UpstreamHost>>);
+
+/// The upstream cluster of the request; `None` if Envoy's routes choose it.
+fn hosts(admin: &Admin, live: Option<&LiveCluster>, own: &Explanation) -> anyhow::Result<Option<UpstreamHosts>> {
+    let Some(cluster) = own.upstream.as_ref().and_then(|upstream| upstream.cluster.clone()) else { return Ok(None) };
+    let asking = SidecarState::hosts(admin, &cluster);
+    let hosts = match live {
+        Some(live) => live.run(asking)?,
+        None => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(asking)?,
+    };
+    Ok(Some((cluster, hosts)))
+}
+
+fn answer_of(
+    cluster: &ClusterState,
+    caller: &CallerSettings,
+    pod: Option<&NamespacedName>,
+    compiled: &Compiled,
+    typed: &TypedName,
+) -> Answer {
+    let endpoints = explain::endpoints_of(&compiled.config, &typed.requested);
+    Answer { explanation: explain::explain(cluster, caller, pod, compiled, typed.clone()), endpoints }
+}
+
+/// What differs between the two answers: what, and how.
+fn differences(own: &Answer, now: &Answer) -> Vec<(String, String)> {
+    let (one, other) = (&own.explanation, &now.explanation);
+    let mut differences = Vec::new();
+    let mut add = |what: &str, one: String, other: String| {
+        if one != other {
+            differences.push((what.to_owned(), format!("{one} in the sidecar, {other} in the cluster")));
+        }
+    };
+    add("answer", said(one), said(other));
+    let upstream = |explanation: &Explanation, field: fn(&explain::ExplainedUpstream) -> Option<&String>| {
+        let upstream = explanation.upstream.as_ref().and_then(field);
+        upstream.cloned().unwrap_or_else(|| "none".to_owned())
+    };
+    add(
+        "cluster",
+        upstream(one, |upstream| upstream.cluster.as_ref()),
+        upstream(other, |upstream| upstream.cluster.as_ref()),
+    );
+    add("authority", upstream(one, |one| one.authority.as_ref()), upstream(other, |other| other.authority.as_ref()));
+    if let (Some(held), Some(now)) = (&own.endpoints, &now.endpoints) {
+        let listed = |set: BTreeSet<&SocketAddr>| output::some(set);
+        let (gone, new): (BTreeSet<_>, BTreeSet<_>) = (held.difference(now).collect(), now.difference(held).collect());
+        if !gone.is_empty() {
+            differences.push(("endpoints".to_owned(), format!("only in the sidecar: {}", listed(gone))));
+        }
+        if !new.is_empty() {
+            differences.push(("endpoints".to_owned(), format!("only in the cluster: {}", listed(new))));
+        }
+    }
+    differences
+}
+
+fn said(explanation: &Explanation) -> String {
+    match &explanation.destination {
+        Some(destination) => format!("{}:{} ({})", destination.host, destination.port, explanation.reason),
+        None => explanation.reason.clone(),
+    }
+}
+
+fn upstream_hosts(hosts: Option<&UpstreamHosts>) -> String {
+    let Some((cluster, hosts)) = hosts else { return String::new() };
+    let mut text = format!("{NAME}Envoy{NAME:#}  {ASIDE}endpoints of {} in this Envoy{ASIDE:#}\n", plain(cluster));
+    match hosts.as_deref() {
+        None => text.push_str(&format!("  {WARNING}-{WARNING:#} this Envoy has no such cluster; with byname serve it gets one on the first request\n")),
+        Some([]) => text.push_str(&format!("  {WARNING}-{WARNING:#} the cluster has no endpoint, so Envoy answers 503\n")),
+        Some(hosts) => {
+            for UpstreamHost { address, is_healthy } in hosts {
+                let (style, mark, words) = match is_healthy {
+                    true => (GOOD, '+', "healthy"),
+                    false => (WARNING, '-', "left out: Envoy found it unhealthy, or ejected it"),
+                };
+                text.push_str(&format!("  {style}{mark}{style:#} {}  {words}\n", plain(address)));
+            }
+        }
+    }
+    text.push('\n');
+    text
+}
+
+fn table_line(called: &str, state: &SidecarState) -> String {
+    let at = state.counters.accepted_at;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let since = u64::try_from(now).unwrap_or(u64::MAX).saturating_sub(at) / 1000;
+    let accepted = if at > 0 { format!(", accepted {} ago", age(since)) } else { String::new() };
+    let version = state.served().map_or_else(String::new, |version| format!(", version {version}"));
+    format!("{NAME}Table{NAME:#}  {ASIDE}of the sidecar {}{version}{accepted}{ASIDE:#}\n", plain(called))
+}
+
+fn compared(
+    is_compared: bool,
+    differences: &[(String, String)],
+    own: &Answer,
+    comparison: Option<&Comparison>,
+    state: &SidecarState,
+) -> String {
+    let mut lines = Vec::new();
+    if state.serves_older() {
+        lines.push(format!("  {WARNING}-{WARNING:#} the filter serves an older table than this one, which it refused"));
+    }
+    match (is_compared, differences) {
+        (false, []) => lines.push("  not compared with the cluster; pass --context, or -f with a dump".to_owned()),
+        (true, []) => lines.push(format!("  {GOOD}+{GOOD:#} the cluster gives the same answer now")),
+        (_, differences) => {
+            for (what, text) in differences {
+                lines.push(format!("  {WARNING}-{WARNING:#} {what}: {}", plain(text)));
+            }
+        }
+    }
+    let service = own.explanation.destination.as_ref().and_then(|destination| destination.service.as_ref());
+    let changed = comparison.zip(service).and_then(|(comparison, service)| comparison.services.get(service));
+    if !differences.is_empty()
+        && let Some(comparison) = comparison
+    {
+        let why = match (changed, comparison.services.len()) {
+            (Some(_), others) => {
+                format!("the Service changed after this table was compiled; {others} of the table's Services differ")
+            }
+            (None, others) => format!("{others} of the table's Services differ from the cluster's"),
+        };
+        lines.push(format!("  why: {why}; see what pushes the table (byname watch, byname serve or the WasmPlugin)"));
+    }
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,163 @@
+//! `byname status`.
+
+use std::{collections::BTreeSet, time::SystemTime};
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{
+    args::{FileOutput, FormatParser, Input},
+    live::Needs,
+    sidecars::{AdminArgs, AskedSidecar, pod_names},
+    status::{FINE, NO, WRONG},
+};
+use crate::{
+    compile::Base,
+    kubernetes::ClusterState,
+    output::{self, ERROR, NAME, plain},
+    sidecar::{self, Comparison, SidecarState},
+};
+
+/// Print what running sidecars hold: version and age of the table, requests by reason, ejections, refused pushes, and whether the
+/// table says what the cluster says now.
+///
+/// byname asks each Envoy's admin interface through the API's port-forward, by pilot-agent in Istio, or at --admin.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  byname status                                     all sidecars in the namespace of your context
+  byname status web-5c8f7b6d9f-4xk2p -n shop
+  byname status -A --context prod
+  byname status --admin 127.0.0.1:9901 -f dump.yaml
+
+Exit status: 0 if every sidecar has a table that says what the cluster says; 1 if one does not; 2 if a sidecar or the cluster cannot be
+asked.")]
+pub(super) struct Status {
+    /// Pods to ask, as NAME or NAMESPACE/NAME. Default: all pods with a sidecar in the namespace.
+    #[arg(value_name = "POD")]
+    pods: Vec<String>,
+    /// Namespace of the pods. Default: that of the kubeconfig's context.
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Ask the sidecars of all namespaces.
+    #[arg(short = 'A', long, conflicts_with_all = ["namespace", "pods"])]
+    all_namespaces: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(flatten)]
+    input: Input,
+    /// Print in this format.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = FormatParser::<StatusFormat>::new(FileOutput::Redirection))]
+    output: StatusFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum StatusFormat {
+    /// Text for people.
+    Text,
+    /// JSON for programs.
+    Json,
+}
+
+impl Status {
+    pub(super) fn run(self) -> anyhow::Result<u8> {
+        let (asked, cluster) = self.ask()?;
+        let mut status = FINE;
+        let (mut texts, mut values) = (Vec::new(), Vec::new());
+        for AskedSidecar { called, pod, answer } in &asked {
+            let state = match answer {
+                Ok((_, state)) => state,
+                Err(error) => {
+                    status = WRONG;
+                    texts.push(format!(
+                        "{NAME}{}{NAME:#}  {ERROR}not asked{ERROR:#}: {}\n",
+                        plain(called),
+                        plain(&format!("{error:#}"))
+                    ));
+                    values.push(json!({"sidecar": called, "error": format!("{error:#}")}));
+                    continue;
+                }
+            };
+            let comparison = compared(state, cluster.as_ref())?;
+            let is_current = comparison.as_ref().is_none_or(Comparison::is_current);
+            if status == FINE && (state.held.is_none() || state.serves_older() || !is_current) {
+                status = NO;
+            }
+            texts.push(sidecar::text(called, state, comparison.as_ref(), SystemTime::now()));
+            values.push(value(called, pod.as_ref(), state, comparison.as_ref()));
+        }
+        match self.output {
+            StatusFormat::Text if asked.is_empty() => output::print("no pod with a sidecar\n")?,
+            StatusFormat::Text => {
+                // Continued lines stand below the second column.
+                let hang = |line: &str| if line.starts_with(' ') { 12 } else { 4 };
+                output::print(&output::wrapped_lines(&texts.join("\n"), hang, output::columns()))?;
+            }
+            StatusFormat::Json => output::write_json(&values)?,
+        }
+        Ok(status)
+    }
+
+    /// The sidecars, and the cluster to compare them with, if there is one.
+    fn ask(&self) -> anyhow::Result<(Vec<AskedSidecar>, Option<ClusterState>)> {
+        if let Some(asked) = self.admin.ask_address() {
+            if !self.pods.is_empty() {
+                bail!("--admin asks one Envoy by its address; leave out the pods, or --admin");
+            }
+            let asked = vec![asked?];
+            let cluster = self
+                .input
+                .is_given()
+                .then(|| self.input.origin().and_then(|origin| self.input.read(&origin, &needs(&asked))));
+            return Ok((asked, cluster.transpose()?));
+        }
+        let live = self.input.open_cluster()?;
+        let namespace = self.namespace.as_deref().unwrap_or(&live.namespace);
+        let namespaces = if self.all_namespaces { BTreeSet::new() } else { BTreeSet::from([namespace.to_owned()]) };
+        let names = pod_names(&self.pods, self.namespace.as_deref(), &live);
+        let asked = self.admin.ask_pods(&live, &names, &namespaces)?;
+        if asked.iter().all(|sidecar| sidecar.answer.is_err()) {
+            return Ok((asked, None));
+        }
+        let cluster = self.input.read_beside(&live, &needs(&asked))?;
+        Ok((asked, Some(cluster)))
+    }
+}
+
+/// What the tables of these sidecars are compiled from.
+fn needs(asked: &[AskedSidecar]) -> Needs {
+    let held = asked.iter().filter_map(|sidecar| sidecar.answer.as_ref().ok()?.1.held.as_ref()?.wire());
+    let labels = held.flat_map(|wire| Base::of_configuration(wire).0.namespaces_of_labels()).collect();
+    Needs::of_table(&BTreeSet::new(), &labels, None)
+}
+
+/// How the table of a sidecar differs from the cluster's; `None` if one of the two is not known.
+pub(super) fn compared(state: &SidecarState, cluster: Option<&ClusterState>) -> anyhow::Result<Option<Comparison>> {
+    let held = state.held.as_ref().and_then(|held| held.wire());
+    let (Some(held), Some(cluster)) = (held, cluster) else { return Ok(None) };
+    Ok(Some(Comparison::new(&state.with_node(held), cluster)?))
+}
+
+fn value(
+    called: &str,
+    pod: Option<&sidecar::SidecarPod>,
+    state: &SidecarState,
+    comparison: Option<&Comparison>,
+) -> Value {
+    let refused = state.held.as_ref().and_then(|held| held.read.as_ref().err());
+    json!({
+        "sidecar": called,
+        "pod": pod,
+        "envoy": state.envoy,
+        "state": state.envoy_state,
+        "hasFilter": state.held.is_some(),
+        "tableVersion": state.served(),
+        "acceptedAtMilliseconds": Some(state.counters.accepted_at).filter(|at| *at > 0),
+        "servesOlderTable": state.serves_older(),
+        "refused": refused,
+        "counters": state.counters,
+        "isCurrent": comparison.map(|comparison| comparison.is_current() && !state.serves_older()),
+        "differences": comparison,
+    })
+}

@@ -1,0 +1,19 @@
+//! What a running sidecar holds, by its Envoy's admin interface: the table, its age, counters, and how it differs from the cluster.
+
+mod admin;
+mod comparison;
+mod counters;
+mod held;
+mod pods;
+mod state;
+mod text;
+
+pub use self::{
+    admin::{Admin, AdminWay},
+    comparison::{Comparison, ServiceDifference},
+    counters::Counters,
+    held::HeldConfiguration,
+    pods::SidecarPod,
+    state::{SidecarState, UpstreamHost},
+    text::{age, text},
+};

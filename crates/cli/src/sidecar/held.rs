@@ -1,0 +1,138 @@
+//! byname's configuration in the configuration that an Envoy holds.
+
+use byname_core::{Config, Defaults, wire};
+use serde_json::Value;
+
+/// A configuration that Envoy holds, and what its own reader says of it. Envoy holds the last one that it was sent, even if the filter
+/// refused it and serves an older one.
+#[derive(Clone, Debug)]
+pub struct HeldConfiguration {
+    /// The configuration with its table unpacked, or every reason why the filter refuses it.
+    pub read: Result<Box<wire::Config>, Vec<String>>,
+    /// When Envoy got it, in RFC 3339; empty if Envoy does not say.
+    pub updated: String,
+}
+
+/// What Envoy says of its own node, by which the filter knows its caller.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Node {
+    pub(super) namespace: Option<String>,
+    pub(super) zone: Option<String>,
+    pub(super) node: Option<String>,
+    pub(super) id: Option<String>,
+}
+
+impl Node {
+    /// Reads the `node` of `/server_info`.
+    pub(super) fn of(info: &Value) -> Self {
+        let text =
+            |path: &str| info.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        Self {
+            namespace: text("/node/metadata/NAMESPACE"),
+            zone: text("/node/locality/zone"),
+            node: text("/node/metadata/NODE_NAME"),
+            id: text("/node/id"),
+        }
+    }
+
+    pub(super) fn defaults(&self) -> Defaults<'_> {
+        Defaults {
+            namespace: self.namespace.as_deref(),
+            zone: self.zone.as_deref(),
+            node: self.node.as_deref(),
+            id: self.id.as_deref(),
+        }
+    }
+}
+
+impl HeldConfiguration {
+    /// The configuration in an answer of `/config_dump`, read for a filter on `node`; `None` if the answer has none. A filter that Envoy
+    /// discovers counts before the one that stands in a listener, which may be its default.
+    pub(super) fn find(dump: &Value, node: &Node) -> Option<Self> {
+        let configs = dump.get("configs").and_then(Value::as_array)?;
+        let kind = |config: &Value| config.get("@type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (discovered, others): (Vec<&Value>, Vec<&Value>) =
+            configs.iter().partition(|config| kind(config).contains("Ecds"));
+        // Listeners that Envoy got from a control plane count before those of its bootstrap.
+        let (bootstrap, others): (Vec<&Value>, Vec<&Value>) =
+            others.into_iter().partition(|config| kind(config).contains("Bootstrap"));
+        discovered.into_iter().chain(others).chain(bootstrap).find_map(|config| find(config, "", node))
+    }
+
+    /// The configuration, if the filter takes it.
+    #[must_use]
+    pub fn wire(&self) -> Option<&wire::Config> {
+        self.read.as_deref().ok()
+    }
+}
+
+/// The first configuration of byname below `value`, which was updated at `updated` unless something inside says otherwise.
+fn find(value: &Value, updated: &str, node: &Node) -> Option<HeldConfiguration> {
+    match value {
+        Value::Object(fields) => {
+            let updated = fields.get("last_updated").and_then(Value::as_str).unwrap_or(updated);
+            if let Some(text) = fields.get("configuration").and_then(own_configuration) {
+                return Some(HeldConfiguration { read: read(&text, node), updated: updated.to_owned() });
+            }
+            fields.values().find_map(|value| find(value, updated, node))
+        }
+        Value::Array(items) => items.iter().find_map(|value| find(value, updated, node)),
+        _ => None,
+    }
+}
+
+/// The text of byname's configuration in the field `configuration` of a plugin: a StringValue, or a Struct.
+fn own_configuration(configuration: &Value) -> Option<String> {
+    let value = configuration.get("value")?;
+    let text = match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    };
+    // Other plugins have configurations too. A table may be large, so only the beginning is looked at first.
+    let read: Value = text.trim_start().starts_with('{').then(|| serde_json::from_str(&text).ok()).flatten()?;
+    (read.get("version").is_some() && read.get("table").is_some()).then_some(text)
+}
+
+fn read(text: &str, node: &Node) -> Result<Box<wire::Config>, Vec<String>> {
+    let wire = wire::Config::read(text.as_bytes()).and_then(|wire| {
+        // Rules that need the whole configuration.
+        Config::from_wire(wire.clone(), &node.defaults()).map(|_| wire)
+    });
+    wire.map(Box::new).map_err(|refused| {
+        let more = refused.count() - refused.listed().len();
+        let more = (more > 0).then(|| format!("and {more} more"));
+        refused.listed().iter().map(ToString::to_string).chain(more).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn plugin(configuration: &str) -> Value {
+        json!({"config": {"name": "x", "configuration": {"@type": "…StringValue", "value": configuration}}})
+    }
+
+    #[test]
+    fn a_discovered_filter_counts_before_its_default() {
+        let table =
+            |version: u64| json!({"version": 1, "caller": {"namespace": "shop"}, "table": {"version": version}});
+        let dump = json!({"configs": [
+            {"@type": "BootstrapConfigDump", "bootstrap": plugin(&table(1).to_string())},
+            {"@type": "ListenersConfigDump", "listeners": [plugin("{\"other\": 1}"), plugin("no JSON")]},
+            {"@type": "EcdsConfigDump", "ecds_filters": [{"last_updated": "then", "ecds_filter": plugin(&table(2).to_string())}]},
+        ]});
+        let held = HeldConfiguration::find(&dump, &Node::default()).unwrap();
+        assert_eq!((held.wire().unwrap().table.version, held.updated.as_str()), (2, "then"));
+        assert!(HeldConfiguration::find(&json!({"configs": [plugin("{}")]}), &Node::default()).is_none());
+    }
+
+    #[test]
+    fn a_refused_configuration_says_why() {
+        let refused = json!({"version": 99, "table": {}}).to_string();
+        let held = HeldConfiguration::find(&json!({"configs": [plugin(&refused)]}), &Node::default()).unwrap();
+        assert!(held.read.unwrap_err()[0].starts_with("version: "));
+    }
+}

@@ -1,0 +1,179 @@
+//! A sidecar's state as text for people.
+
+use std::time::SystemTime;
+
+use super::{
+    comparison::{Comparison, ServiceDifference},
+    state::SidecarState,
+};
+use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, count, plain, some};
+
+/// Services that are named for each difference.
+const NAMED: usize = 5;
+
+/// The state of the sidecar called `called`, over several lines. `comparison` is with the cluster now, if it is known.
+#[must_use]
+pub fn text(called: &str, state: &SidecarState, comparison: Option<&Comparison>, now: SystemTime) -> String {
+    let mut lines = vec![format!("{NAME}{}{NAME:#}  {ASIDE}{}{ASIDE:#}", plain(called), envoy(state))];
+    let mut push = |label: &str, text: &str| lines.push(format!("  {label:<10}{text}"));
+    match &state.held {
+        None => push("table", &format!("{ERROR}none{ERROR:#}: no listener of this Envoy has byname's filter")),
+        Some(held) => {
+            let served = match (state.served(), held.wire()) {
+                (Some(version), _) => {
+                    let gauge = |name: &str| state.counters.get(name).unwrap_or_default() as usize;
+                    let services = count(gauge("table.services"), "Service", "Services");
+                    format!(
+                        "version {version}, {services}, {}",
+                        count(gauge("table.endpoints"), "endpoint", "endpoints")
+                    )
+                }
+                (None, Some(wire)) => {
+                    let services = count(wire.table.services.len(), "Service", "Services");
+                    format!(
+                        "version {}, {services}; {WARNING}the filter shows no statistics{WARNING:#}",
+                        wire.table.version
+                    )
+                }
+                (None, None) => format!("{ERROR}none{ERROR:#}"),
+            };
+            push("table", &format!("{served}{}", accepted(state, now)));
+        }
+    }
+    push("cluster", &compared(state, comparison));
+    if let Some(comparison) = comparison {
+        for line in differences(comparison) {
+            push("", &line);
+        }
+    }
+    for line in refused(state) {
+        push("refused", &line);
+    }
+    let reasons = state.reasons();
+    if !reasons.is_empty() {
+        let reasons: Vec<String> = reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        push("requests", &reasons.join(", "));
+    }
+    let own = |name: &str| state.counters.get(name).unwrap_or_default();
+    let (out, back) = (own("endpoint_ejections"), own("endpoint_returns"));
+    if out > 0 {
+        push("ejected", &format!("{out} times an endpoint of a worker, {back} times returned"));
+    }
+    for (name, what) in [
+        ("host_errors", "calls that Envoy refused: compare capability_restriction_config with the shipped bootstraps"),
+        ("fields_left_out", "fields of a newer byname that this module does not know"),
+        ("table.left_out", "Services that the filter left out of its first table; the log says why"),
+        ("table.addresses_dropped", "addresses of endpoints beyond the limit"),
+    ] {
+        if own(name) > 0 {
+            push("problems", &format!("{WARNING}{}{WARNING:#} {what}", own(name)));
+        }
+    }
+    if state.counters.reloads > 0 {
+        push(
+            "problems",
+            &format!(
+                "{ERROR}{}{ERROR:#} crashes of the module; please report the line that Envoy logs",
+                state.counters.reloads
+            ),
+        );
+    }
+    lines.join("\n") + "\n"
+}
+
+fn envoy(state: &SidecarState) -> String {
+    let live = if state.envoy_state == "LIVE" { String::new() } else { format!(", {}", plain(&state.envoy_state)) };
+    format!("Envoy {}{live}", plain(&state.envoy))
+}
+
+/// When Envoy accepted the table.
+fn accepted(state: &SidecarState, now: SystemTime) -> String {
+    let at = state.counters.accepted_at;
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    match (at, u64::try_from(since)) {
+        (0, _) | (_, Err(_)) => String::new(),
+        (at, Ok(now)) => format!(", accepted {} ago", age(now.saturating_sub(at) / 1000)),
+    }
+}
+
+fn compared(state: &SidecarState, comparison: Option<&Comparison>) -> String {
+    match (&state.held, comparison) {
+        (None, _) => "unknown".to_owned(),
+        (Some(_), None) if state.serves_older() => {
+            format!("{ERROR}not compared{ERROR:#}: the filter refused what Envoy holds, and serves an older table")
+        }
+        (Some(_), None) => "not compared; pass --context, or -f with a dump".to_owned(),
+        (Some(_), Some(comparison)) if comparison.is_current() && !state.serves_older() => {
+            format!("{GOOD}the same{GOOD:#}{}", hidden(comparison))
+        }
+        (Some(_), Some(comparison)) if state.serves_older() => {
+            let differ = count(comparison.services.len(), "Service", "Services");
+            format!(
+                "{ERROR}differs{ERROR:#}: the filter serves an older table; the one that it refused differs in {differ}"
+            )
+        }
+        (Some(_), Some(comparison)) => {
+            let differ = match comparison.services.len() {
+                1 => "1 Service differs".to_owned(),
+                many => format!("{many} Services differ"),
+            };
+            format!(
+                "{WARNING}{differ}{WARNING:#}{}: the cluster changed after this table was compiled",
+                hidden(comparison)
+            )
+        }
+    }
+}
+
+fn hidden(comparison: &Comparison) -> String {
+    match comparison.hidden.len() {
+        0 => String::new(),
+        _ => format!(", without namespaces {}", some(&comparison.hidden)),
+    }
+}
+
+fn differences(comparison: &Comparison) -> Vec<String> {
+    let kinds = [
+        (ServiceDifference::Missing, "only in the cluster"),
+        (ServiceDifference::Gone, "only in the sidecar"),
+        (ServiceDifference::Changed, "changed"),
+        (ServiceDifference::Endpoints, "endpoints differ"),
+    ];
+    let mut lines = Vec::new();
+    for (kind, words) in kinds {
+        let names: Vec<&String> =
+            comparison.services.iter().filter(|(_, other)| **other == kind).map(|(name, _)| name).collect();
+        if names.is_empty() {
+            continue;
+        }
+        let named: Vec<String> = names.iter().take(NAMED).map(|name| plain(name)).collect();
+        let more = names.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        lines.push(format!("{words}: {}{more}", named.join(", ")));
+    }
+    lines
+}
+
+fn refused(state: &SidecarState) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(Err(reasons)) = state.held.as_ref().map(|held| &held.read) {
+        lines.extend(reasons.iter().map(|reason| format!("{ERROR}{}{ERROR:#}", plain(reason))));
+    }
+    let pushes = state.counters.rejected.max(state.counters.get("configurations_refused").unwrap_or_default());
+    if pushes > 0 {
+        let pushes = count(usize::try_from(pushes).unwrap_or(usize::MAX), "push", "pushes");
+        lines.push(format!("{WARNING}{pushes}{WARNING:#} since Envoy started; the last good table serves on"));
+    }
+    lines
+}
+
+/// A time in words: `12 s`, `3 min`, `2 h`, `5 d`.
+#[must_use]
+pub fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}

@@ -1,0 +1,84 @@
+//! `byname check` before byname is turned on.
+
+use serde_json::{Value, json};
+
+use crate::program::ShopApi;
+
+/// A running pod in namespace `shop`.
+fn pod(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "shop", "name": name}, "spec": spec,
+        "status": {"phase": "Running"}})
+}
+
+fn environment(variables: &[(&str, &str)]) -> Value {
+    let list: Vec<Value> = variables.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+    json!({"containers": [{"name": "main", "image": "main", "env": list}]})
+}
+
+#[test]
+fn a_cluster_without_trouble_has_a_line_for_each_question() {
+    let shop = ShopApi::start();
+    let run = shop.byname(&["check", "-n", "data"]).expect(0);
+    let address = shop.api.address();
+    let expected = format!(
+        "ok    api          Kubernetes v1.35.0 at http://{address}\n\
+         ok    permissions  you may list every kind that byname reads\n\
+         ok    mesh         no mesh; give workloads a sidecar as examples/kubernetes does, or byname serve as examples/fleet does\n\
+         ok    http_proxy   no pod sends its requests to a proxy by http_proxy\n\
+         ok    resolver     6 pods have Kubernetes' default DNS settings\n\
+         ok    memory       16 names × 1 outbound listener: less than 1 MB in each sidecar for the packed table\n\
+         ok    sidecars     no pod has a sidecar yet; run check again once byname is turned on\n"
+    );
+    assert_eq!(run.stdout, expected);
+    assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn each_pitfall_is_named_with_its_pods_and_the_way_out() {
+    let shop = ShopApi::start();
+    shop.api.put(pod("a", environment(&[("http_proxy", "http://proxy.example.com:3128")])));
+    shop.api.put(pod("b", environment(&[("HTTP_PROXY", "http://127.0.0.1:15001"), ("NO_PROXY", "localhost")])));
+    shop.api.put(pod("c", environment(&[("http_proxy", "http://127.0.0.1:15001"), ("no_proxy", "127.0.0.1,.svc")])));
+    shop.api.put(pod("d", environment(&[("http_proxy", "http://user:pass@localhost:15001")])));
+    shop.api.put(pod("e", json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"]}})));
+    let ndots =
+        json!({"containers": [], "dnsConfig": {"options": [{"name": "ndots", "value": "2"}], "searches": ["corp"]}});
+    shop.api.put(pod("f", ndots));
+    shop.api.put(pod("g", json!({"containers": [{"name": "istio-proxy", "image": "istio/proxyv2:1.30.0"}]})));
+    shop.api.put(json!({"apiVersion": "networking.istio.io/v1", "kind": "Sidecar",
+        "metadata": {"namespace": "shop", "name": "narrow"}, "spec": {"egress": [{"hosts": ["./*", "istio-system/*"]}]}}));
+    shop.api.put(
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "byname-system", "name": "byname"},
+        "spec": {"clusterIP": "10.96.0.200", "ports": [{"name": "grpc", "port": 18000}]}}),
+    );
+    shop.api.fail("nodes", &[403]);
+    let run = shop.byname(&["check", "-n", "shop"]).expect(1);
+    for line in [
+        "warn  permissions  may not list nodes (403), so the zones of callers are unknown; grant \"list\" on nodes to this user",
+        "fail  server       Service byname-system/byname has no ready pod; see the log of byname serve",
+        "fail  server       Sidecar shop/narrow hides the server byname-system/byname from its pods; add \
+         \"byname-system/byname.byname-system.svc.cluster.local\" to egress.hosts",
+        "warn  mesh         Sidecar shop/narrow shows its pods ./*, istio-system/* alone: names of other Services resolve and then \
+         get 503; compile with --visible for these namespaces",
+        "warn  http_proxy   shop/a: names go to the proxy http://proxy.example.com:3128 and not to the sidecar; set http_proxy to \
+         the sidecar's listener, such as http://127.0.0.1:15001",
+        "warn  http_proxy   shop/b: HTTP_PROXY alone is set, which curl and others ignore; set http_proxy too",
+        "warn  http_proxy   shop/c: no_proxy has .svc, so such names pass byname by; remove it from no_proxy",
+        "warn  http_proxy   shop/d: no_proxy lacks localhost and 127.0.0.1, so calls within the pod go to the sidecar; add them",
+        "warn  resolver     shop/e: own DNS servers (dnsPolicy: None); compile with --pod, or set dns in --config, so that names \
+         resolve as these pods expect",
+        "warn  resolver     shop/f: ndots 2, searches corp; compile with --pod, or set dns in --config, so that names resolve as \
+         these pods expect",
+    ] {
+        assert!(run.stdout.lines().any(|other| other == line), "{line}\n---\n{}", run.stdout);
+    }
+    assert!(run.stdout.contains("ok    mesh         Istio in 1 of "), "{}", run.stdout);
+    assert!(run.stdout.contains("warn  sidecars     shop/g: cannot be asked: "), "{}", run.stdout);
+    // Other namespaces have none of it.
+    shop.byname(&["check", "-n", "data"]).expect(1);
+    let json = shop.byname(&["check", "-n", "shop", "-o", "json"]).expect(1).json();
+    assert_eq!(json[0]["level"], "ok");
+    // Nothing is checked of a cluster that does not answer.
+    shop.api.fail("services", &[401]);
+    shop.byname(&["check"]).expect(2);
+}

@@ -1,0 +1,168 @@
+//! Commands read a live cluster as they read a dump of it.
+
+use std::fs;
+
+use byname_test_support::repository;
+use serde_json::{Value, json};
+
+use crate::program::{DUMP, ShopApi, byname, byname_with_input, of, program};
+
+/// `value` without the places of objects, which a live cluster has no lines for.
+fn without_places(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(fields) => {
+            fields.remove("at");
+            fields.values_mut().for_each(|value| *value = without_places(value.take()));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|value| *value = without_places(value.take())),
+        _ => {}
+    }
+    value
+}
+
+#[test]
+fn explain_says_the_same_of_a_cluster_and_of_its_dump() {
+    let shop = ShopApi::start();
+    for args in [
+        &["explain", "checkout.shop", "-n", "billing", "-o", "json"] as &[&str],
+        &["explain", "cart", "--pod", "shop/web-5c8f7b6d9f-4xk2p", "-o", "json"],
+        &["explain", "nowhere", "-n", "shop", "-o", "json"],
+    ] {
+        let live = shop.byname(args);
+        let dump = byname(&[args, &["-f", DUMP]].concat());
+        assert_eq!(live.status, dump.status, "{args:?}: {}", live.stderr);
+        assert_eq!(live.stderr, "", "{args:?}");
+        assert_eq!(without_places(live.json()), without_places(dump.json()), "{args:?}");
+    }
+    let text = shop.byname(&["explain", "checkout.shop", "-n", "billing"]).expect(0).stdout;
+    assert!(
+        text.contains("reachable: Service shop/checkout, port 80 (http) → targetPort http  context test\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn compile_gives_the_bytes_that_a_dump_gives_and_asks_for_no_more_than_it_needs() {
+    let shop = ShopApi::start();
+    let live = shop.byname(&["compile", "-n", "shop"]).expect(0);
+    assert_eq!(shop.lists(), ["/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices"]);
+    assert_eq!(live.stdout, byname(&["compile", "-n", "shop", "-f", DUMP]).stdout);
+    // The API answers in pages of three objects.
+    assert!(shop.api.count(&["/api/v1/services", "continue=3"]) > 0, "{:?}", shop.api.requests());
+
+    let pod = ["compile", "--pod", "shop/web-5c8f7b6d9f-4xk2p"];
+    let shop = ShopApi::start();
+    let live = shop.byname(&pod).expect(0);
+    assert_eq!(live.stdout, byname(&[&pod as &[&str], &["-f", DUMP]].concat()).stdout);
+    assert_eq!(shop.api.count(&["/api/v1/namespaces/shop/pods", "metadata.name%3Dweb-5c8f7b6d9f-4xk2p"]), 1);
+    assert_eq!(shop.api.count(&["/api/v1/nodes", "metadata.name%3D"]), 1);
+
+    let shop = ShopApi::start();
+    shop.byname(&["compile", "-n", "data", "--visible", "data"]).expect(0);
+    assert_eq!(
+        shop.lists(),
+        ["/api/v1/namespaces/data/services", "/apis/discovery.k8s.io/v1/namespaces/data/endpointslices"]
+    );
+}
+
+#[test]
+fn lint_names_the_cluster_in_place_of_a_file() {
+    let shop = ShopApi::start();
+    let clean = shop.byname(&["lint"]).expect(0);
+    assert!(clean.stdout.starts_with("no issues in 16 Services"), "{}{}", clean.stdout, clean.stderr);
+    let ports = json!({"spec": {"ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "htpp"}]}});
+    shop.api.merge("Service", "billing", "api", &ports);
+    let run = shop.byname(&["lint", "-n", "billing"]).expect(1);
+    let finding = "context test: error[BN020] Service billing/api, spec.ports[0].targetPort: ";
+    assert!(run.stdout.starts_with(finding), "{}", run.stdout);
+    assert!(run.stdout.contains("kubectl patch service api -n billing"), "{}", run.stdout);
+    let sarif = shop.byname(&["lint", "-n", "billing", "-o", "sarif"]).json();
+    let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    assert_eq!(*place, json!({"artifactLocation": {"uri": "context%20test"}}));
+    let each = shop.byname(&["lint", "--each-file"]).expect(2);
+    assert!(each.stderr.contains("--each-file checks files; pass them with -f"), "{}", each.stderr);
+}
+
+#[test]
+fn diff_compares_a_file_with_the_cluster_and_a_cluster_with_another() {
+    let shop = ShopApi::start();
+    let same = shop.byname(&["diff", DUMP]).expect(0);
+    assert!(same.stdout.starts_with("no differences"), "{}", same.stdout);
+    shop.api.merge("Service", "shop", "checkout", &json!({"spec": {"ports": [{"name": "http", "port": 81}]}}));
+    let run = shop.byname(&["diff", DUMP]).expect(1);
+    assert!(run.stdout.contains("vanishes") && run.stdout.contains("checkout.shop:80"), "{}", run.stdout);
+    let back = shop.byname(&["diff", "context:", DUMP]).expect(1);
+    assert!(back.stdout.contains("appears"), "{}", back.stdout);
+    let both = shop.byname(&["diff", "context:test", "context:test"]).expect(0);
+    assert!(both.stdout.starts_with("no differences"), "{}", both.stdout);
+
+    // A table is compared with the settings that it was compiled with.
+    let table = shop.directory.path().join("table.json").display().to_string();
+    shop.byname(&["compile", "-n", "shop", "--output-file", &table]).expect(0);
+    shop.byname(&["diff", &table]).expect(0);
+    let unused = shop.byname(&["diff", DUMP, DUMP]).expect(2);
+    assert!(unused.stderr.contains("--kubeconfig and --context are for a live cluster"), "{}", unused.stderr);
+}
+
+#[test]
+fn a_piped_input_counts_unless_the_cluster_is_asked_for() {
+    let shop = ShopApi::start();
+    let dump = fs::read_to_string(repository().join(DUMP)).unwrap();
+    let kubeconfig = shop.two_contexts();
+    let with = |args: &[&str]| {
+        let mut command = program();
+        command.args(args).env("KUBECONFIG", &kubeconfig).stdin(std::process::Stdio::null());
+        of(command.output().unwrap())
+    };
+    byname_with_input(&["lint"], &dump).expect(0);
+    assert_eq!(shop.lists(), [] as [String; 0]);
+    // No input, and no option: the cluster that kubectl would ask, which is named. The context has a namespace.
+    let run = with(&["explain", "api"]).expect(0);
+    assert!(run.stdout.starts_with("api from namespace billing\n"), "{}", run.stdout);
+    let note = format!("note: reading context dev at http://{}; pass -f FILE to read files\n", shop.api.address());
+    assert_eq!(run.stderr, note);
+    assert_eq!(with(&["explain", "api", "--from-cluster"]).expect(0).stderr, "");
+    let run = with(&["explain", "api", "--from-cluster", "-f", DUMP]).expect(2);
+    assert!(run.stderr.contains("cannot be used with"), "{}", run.stderr);
+    // A pipe without an object stays an error: the command before it may have failed.
+    let run = byname_with_input(&["lint"], "").expect(2);
+    assert!(run.stderr.contains("standard input: has no object"), "{}", run.stderr);
+    assert!(run.stderr.contains("--from-cluster"), "{}", run.stderr);
+}
+
+#[test]
+fn a_list_whose_next_page_has_expired_begins_anew() {
+    let shop = ShopApi::start();
+    shop.api.fail("services", &[410]);
+    shop.api.fail("endpointslices", &[503, 429]);
+    let live = shop.byname(&["compile", "-n", "shop"]).expect(0);
+    assert!(shop.api.has_failed());
+    assert_eq!(live.stdout, byname(&["compile", "-n", "shop", "-f", DUMP]).stdout);
+}
+
+#[test]
+fn a_terminal_shows_the_progress_of_a_long_read() {
+    let shop = ShopApi::start();
+    let command = format!(
+        "{} compile -n shop --output-file /dev/null --kubeconfig {}",
+        env!("CARGO_BIN_EXE_byname"),
+        shop.kubeconfig
+    );
+    // `script` gives the program a terminal.
+    let at_terminal = || {
+        let mut script = std::process::Command::new("script");
+        script
+            .args(["-qec", &command, "/dev/null"])
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped());
+        script.spawn().unwrap()
+    };
+    let quick = at_terminal().wait_with_output().unwrap();
+    assert!(!String::from_utf8_lossy(&quick.stdout).contains("reading"), "{quick:?}");
+    shop.api.hold("endpointslices");
+    let slow = at_terminal();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    shop.api.release("endpointslices");
+    let slow = slow.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&slow.stdout).contains("reading context test: 16 of 16 objects"), "{slow:?}");
+}

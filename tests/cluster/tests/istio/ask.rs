@@ -1,0 +1,31 @@
+//! A sidecar of Istio's says what it holds.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use byname_cluster::{byname_program, eventually};
+
+use crate::istio::mesh::Mesh;
+
+/// The program runs in the pod, where the admin interface listens.
+pub(crate) fn a_sidecar_says_what_it_holds(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.apply_with_authority(&[])?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("cluster.yaml");
+    fs::write(&file, mesh.cluster.dump("services,endpointslices")?)?;
+    let (program, dump) = (byname_program()?.display().to_string(), file.display().to_string());
+    let asked = |args: &[&str]| {
+        mesh.client.run(&[&[&program as &str], args, &["--admin", "127.0.0.1:15000", "-f", &dump]].concat())
+    };
+    eventually("the sidecar holds the table of the cluster", || {
+        let status = asked(&["status"])?;
+        ensure!(status.contains("\n  cluster   the same"), "{status}");
+        ensure!(status.contains(", accepted "), "{status}");
+        Ok(true)
+    })?;
+    // A refused name and a difference would end it with status 1.
+    let explain = asked(&["explain", "checkout"])?;
+    ensure!(explain.contains("reachable: Service shop/checkout"), "{explain}");
+    ensure!(explain.ends_with("  + the cluster gives the same answer now\n"), "{explain}");
+    Ok(())
+}
