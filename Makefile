@@ -86,8 +86,8 @@ test-reproducible: build ## Check that another directory gives the same module, 
 test-dockerfile: build ## Build the module's image with Docker and check it (pulls nothing)
 	@$(XTASK) dockerfile
 
-picture: build envoy ## Draw docs/explain.svg from what `byname explain` prints
-	UPDATE_DOCS=1 $(CARGO) test --quiet --package byname --test it readme::
+picture: toolchain ## Draw docs/explain.svg from what `byname explain` prints
+	UPDATE_DOCS=1 $(CARGO) test --quiet --package byname --test it a_picture_of_explain
 
 schema: ## Write docs/configuration.schema.json from the configuration's structs
 	@$(XTASK) schema

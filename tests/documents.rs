@@ -1,6 +1,6 @@
 //! What the documents claim: links lead somewhere, the README is short, its table is the demo's, and its commands work.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a panic fails the test")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a panic fails the test")]
 
 use std::{
     collections::HashSet,
@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 use byname_test_support::{
     RequestForm, console, envoy_binary, free_port, repository,
-    scenario::{ROWS, Stage},
+    scenario::{ExpectedReply, ROWS, Row, Stage},
     section,
 };
 
@@ -120,14 +120,27 @@ async fn the_readme_shows_rows_of_the_demo() -> Result<()> {
     for line in shown {
         let cells: Vec<String> = line.split('|').map(|cell| cell.replace('`', "").trim().to_owned()).collect();
         let [_, from, requested, case, answered, _] = &cells[..] else { panic!("{line} has not four cells") };
-        let is_it = |row: &&byname_test_support::scenario::Row| {
-            row.caller.namespace() == from && row.asked == requested && row.shows == case
-        };
+        let is_it = |row: &&Row| row.caller.namespace() == from && row.asked == requested && row.shows == case;
         let row = ROWS.iter().find(is_it).with_context(|| format!("the demo has no row {line}"))?;
         let outcome = stage.ask(row, &mut stage.connect(row.caller, RequestForm::Proxy).await?).await?;
         assert_eq!(&outcome.cells(row)[3], answered, "{line}");
     }
     Ok(())
+}
+
+#[test]
+fn the_demo_fits_a_hundred_columns() {
+    let widths = ROWS.iter().map(|row| {
+        let answered = match row.expected {
+            ExpectedReply::Upstream { name, .. } => name.len(),
+            ExpectedReply::Local { status } => format!("{status} {}", row.reason).len(),
+        };
+        [row.caller.namespace().len(), row.asked.len(), row.shows.len(), answered]
+    });
+    let widest = widths.fold([0; 4], |widest, row| std::array::from_fn(|column| widest[column].max(row[column])));
+    // Each column has a border and two spaces, and the last border closes the table.
+    let table = widest.iter().sum::<usize>() + 4 * 3 + 1;
+    assert!(table <= 100, "{table} columns: {widest:?}");
 }
 
 /// The commands run in one shell as the README shows them, except for ports, which may be taken, and for the first one,

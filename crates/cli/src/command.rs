@@ -47,7 +47,7 @@ struct Byname {
     /// Whether text for people has colours. auto: at a terminal, unless NO_COLOR is set.
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Colour::Auto)]
     color: Colour,
-    /// Print long text without a pager. Default: at a terminal, text that is longer than it goes through PAGER, or less.
+    /// Print long text without a pager. Default: at a terminal, text longer than the screen goes through PAGER, or less.
     #[arg(long, global = true)]
     no_pager: bool,
 }

@@ -20,7 +20,6 @@ pub fn terminal_picture(command: &str, output: &str) -> String {
     let lines: Vec<Vec<Span>> = [vec![prompt], Vec::new()].into_iter().chain(lines).collect();
     let width = |line: &[Span]| line.iter().map(|span| span.text.chars().count()).sum::<usize>();
     let columns = lines.iter().map(|line| width(line)).max().unwrap_or_default();
-    #[expect(clippy::cast_precision_loss, reason = "a terminal has few lines and columns")]
     let (columns, rows) = (columns as f32, lines.len() as f32);
     let (wide, high) = ((columns * FONT * ADVANCE + 2.0 * MARGIN).ceil(), rows * LINE + 2.0 * MARGIN);
     let mut svg = format!(
@@ -30,6 +29,7 @@ pub fn terminal_picture(command: &str, output: &str) -> String {
     );
     let mut y = MARGIN + FONT;
     for line in &lines {
+        // Writing to a String cannot fail.
         let _ = write!(svg, "<text x=\"{MARGIN}\" y=\"{y}\" xml:space=\"preserve\">");
         for span in line {
             let text = span.text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");

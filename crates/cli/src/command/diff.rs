@@ -26,23 +26,23 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  byname diff before.yaml                                   from what the file has to the live cluster
+  byname diff before.yaml                                   from the file to the live cluster
   byname diff --against-dns --config byname.json            what changes when byname is turned on in the live cluster
   byname diff context:staging context:prod
   byname diff before.yaml after.yaml
   kubectl get wasmplugin byname -n istio-system -o yaml > deployed.yaml && byname diff deployed.yaml cluster.yaml
   git show HEAD~:table.json > old.json && byname diff old.json table.json
 
-Exit status, as of kubectl diff: 0 if there is no difference; 1 if there is one; 2 if an argument or the input is invalid.")]
+Exit status, as for kubectl diff: 0 if there is no difference; 1 if there is one; 2 if an argument or the input is invalid.")]
 pub(super) struct Diff {
     /// Old state: a file or directory of Kubernetes objects, a table from `byname compile`, or the WasmPlugin, TrafficExtension or
     /// EnvoyFilter that holds it; - is the standard input. context:NAME is the live cluster of this context of the kubeconfig, and
-    /// context: alone the one that --context names or kubectl uses.
+    /// context: is the one that --context names, or else kubectl's current one.
     #[arg(required_unless_present = "against_dns")]
     old: Option<String>,
     /// New state, in the same forms. Default: context:
     new: Option<String>,
-    /// Compare one state, OLD, with what names are without byname: by the cluster's DNS and kube-proxy. Report which names byname
+    /// Compare one state, OLD, with the cluster's DNS and kube-proxy, as without byname. Report which names byname
     /// refuses, sends elsewhere, reaches alone, or gives another Host. Default of OLD: context:
     #[arg(long, conflicts_with = "new")]
     against_dns: bool,

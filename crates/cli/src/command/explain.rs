@@ -57,7 +57,7 @@ pub(super) struct Explain {
     /// Use https, so the port defaults to 443. Default: http and 80, or the scheme of the URL.
     #[arg(long)]
     https: bool,
-    /// Explain a connection to this port that was redirected to Envoy: a name without a port then means this one.
+    /// Explain a connection to this port that was redirected to Envoy: a name without a port then has this port.
     #[arg(long, value_name = "PORT")]
     destination_port: Option<u16>,
     /// Merge in this hand-written configuration: steering, externalNames and so on. YAML or JSON.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Print what running sidecars hold: version and age of the table, requests by reason, ejections, refused pushes, and whether the
-/// table says what the cluster says now.
+/// table matches the cluster now.
 ///
 /// byname asks each Envoy's admin interface through the API's port-forward, by pilot-agent in Istio, or at --admin.
 #[derive(Args, Debug)]
@@ -31,7 +31,7 @@ Examples:
   byname status -A --context prod
   byname status --admin 127.0.0.1:9901 -f dump.yaml
 
-Exit status: 0 if every sidecar has a table that says what the cluster says; 1 if one does not; 2 if a sidecar or the cluster cannot be
+Exit status: 0 if every sidecar has a table that matches the cluster; 1 if one does not; 2 if a sidecar or the cluster cannot be
 asked.")]
 pub(super) struct Status {
     /// Pods to ask, as NAME or NAMESPACE/NAME. Default: all pods with a sidecar in the namespace.

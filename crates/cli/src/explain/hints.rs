@@ -38,8 +38,8 @@ pub(super) fn hints(
         (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, compiled, asked)),
         (Reason::IpLiteral, None) => hints.extend(address(cluster, asked)),
         (Reason::BadAuthority, _) => hints.push(
-            "a host header is a name, a whole IPv4 address or an IPv6 address in brackets, with or without a port; pass the host \
-             and port alone, such as payments.prod:8080"
+            "a host header is a name, a whole IPv4 address or an IPv6 address in brackets, with or without a port; pass only the \
+             host and port, such as payments.prod:8080"
                 .to_owned(),
         ),
         (Reason::AliasDenied, _) => hints.push(

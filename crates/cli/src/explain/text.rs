@@ -116,7 +116,7 @@ fn why_passed(reason: &str) -> &'static str {
         "ip_literal" => "no Service has this address",
         "public_name" => "the client's resolver asks public DNS first",
         "port_not_found" => "the Service has no such port",
-        "external" => "the alias leads to a host outside the table",
+        "external" => "the alias resolves to a host outside the table",
         _ => "the table has no such name",
     }
 }

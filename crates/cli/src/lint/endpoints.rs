@@ -309,7 +309,7 @@ fn slice_of_the_other_family(context: &Context<'_>, findings: &mut Findings) {
             IpFamily::IPv6 => ("IPv6", "IPv4", AddressType::IPv6),
         };
         for slice in service.view.slices().filter(|slice| slice.address_type == address_type) {
-            let message = format!("the addresses are {stray}, and Service {} has {own} alone", service.name);
+            let message = format!("the addresses are {stray}, and Service {} has only {own}", service.name);
             findings.add(slice_subject(&slice), ["addressType"], message);
         }
     }

@@ -180,8 +180,8 @@ fn configurations_of_other_versions_are_refused() {
         ),
         ("steering: {by: cluster}\n", "version"),
         (
-            "version: 1\nrequires: [externalNames.mode, observe]\n",
-            "base.yaml:2: document 1, requires[1]: \"observe\" is a feature that this program does not know",
+            "version: 1\nrequires: [externalNames.mode, later]\n",
+            "base.yaml:2: document 1, requires[1]: \"later\" is a feature that this program does not know",
         ),
     ] {
         fs::write(&file, text).expect("written");
