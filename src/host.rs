@@ -357,18 +357,14 @@ impl Headers {
     pub(crate) fn each<'h>(&'h self, mut show: impl FnMut(&'h [u8], &'h [u8]) -> ControlFlow<()>) {
         let (count, rest) = take_u32(self.as_bytes()).unwrap_or_default();
         let table_bytes = count.saturating_mul(8);
-        let (mut lengths, mut data) = rest.split_at_checked(table_bytes).unwrap_or_default();
-        let mut next = || {
-            let (name_bytes, after) = take_u32(lengths)?;
-            let (value_bytes, after) = take_u32(after)?;
-            lengths = after;
-            let name = take_text(&mut data, name_bytes)?;
-            let value = take_text(&mut data, value_bytes)?;
-            Some((name, value))
-        };
-        while let Some((name, value)) = next()
-            && show(name, value).is_continue()
-        {}
+        let (lengths, mut data) = rest.split_at_checked(table_bytes).unwrap_or_default();
+        for [a, b, c, d, value_bytes @ ..] in lengths.as_chunks::<8>().0 {
+            let Some(name) = take_text(&mut data, [*a, *b, *c, *d]) else { return };
+            let Some(value) = take_text(&mut data, *value_bytes) else { return };
+            if show(name, value).is_break() {
+                return;
+            }
+        }
     }
 }
 
@@ -377,8 +373,10 @@ fn take_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
 }
 
-fn take_text<'a>(data: &mut &'a [u8], bytes: usize) -> Option<&'a [u8]> {
-    let (text, rest) = data.split_at_checked(bytes)?;
+/// Takes a text of this length, and its NUL.
+#[inline(always)]
+fn take_text<'a>(data: &mut &'a [u8], bytes: [u8; 4]) -> Option<&'a [u8]> {
+    let (text, rest) = data.split_at_checked(usize::try_from(u32::from_le_bytes(bytes)).ok()?)?;
     *data = rest.get(1..)?;
     Some(text)
 }

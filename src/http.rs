@@ -66,38 +66,42 @@ enum Handled {
 fn decide(stream: u32, live: &Rc<ActiveConfig>, wait: Wait) -> host::Result<Action> {
     let config = live.config()?;
     if config.is_passive() {
-        return host::remove_request_header(config.steering.control_header()).map(|()| Action::Continue);
+        return pass_on(&config);
     }
-    // The host makes no callback during a host call, so the buffers are free. If they were not, fresh ones would be
-    // used.
-    let (mut buffers, mut others);
-    let plan = match live.plan.try_borrow_mut() {
-        Ok(plan) => {
-            buffers = plan;
-            &mut *buffers
-        }
-        Err(_) => {
-            others = Plan::default();
-            &mut others
-        }
-    };
+    // The host makes no callback during a host call, so the buffers are free. A panic would poison the worker, so it is an error all the
+    // same.
+    let mut plan = live.plan.try_borrow_mut().map_err(|_| host::IN_USE)?;
     let headers = match host::request_headers() {
         Ok(headers) => headers,
         Err(status) => return observe::without_headers(&config, status),
     };
-    let action = match handle(stream, &config, &headers, plan, wait) {
+    let action = match handle(stream, &config, &headers, &mut plan, wait) {
         Ok(Handled::Unanswered { is_observed }) => {
-            drop(config);
+            drop((plan, config));
             // A request that is observed asks the server, and goes on as if its time were over.
             return wait_or_decide(stream, live, headers, if is_observed { Wait::Possible(Some(0)) } else { wait });
         }
         Ok(Handled::Decided(action)) => Ok(action),
         Err(status) => Err(status),
     };
-    if let Some(ticket) = plan.take_ticket() {
-        contexts::keep_open(stream, live, Open { ticket, is_grpc: is_grpc(&headers), was_sent: action.is_ok() });
+    if plan.has_ticket() {
+        keep_open(stream, live, &headers, &mut plan, action.is_ok());
     }
     action
+}
+
+/// Lets a request go on at a gateway that steers none.
+#[inline(never)]
+fn pass_on(config: &Config) -> host::Result<Action> {
+    host::remove_request_header(config.steering.control_header()).map(|()| Action::Continue)
+}
+
+/// Remembers a stream whose end matters.
+#[inline(never)]
+fn keep_open(stream: u32, live: &Rc<ActiveConfig>, headers: &Headers, plan: &mut Plan, was_sent: bool) {
+    if let Some(ticket) = plan.take_ticket() {
+        contexts::keep_open(stream, live, Open { ticket, is_grpc: is_grpc(headers), was_sent });
+    }
 }
 
 /// Lets a request wait for the server, or decides it as it is.
@@ -135,7 +139,7 @@ fn handle(stream: u32, config: &Config, headers: &Headers, plan: &mut Plan, wait
     }
     let resolution = config.resolve(request, None);
     let is_observed = config.may_observe() && observe::is_observed(stream, config, &resolution, request);
-    if is_unanswered(&resolution) && matches!(wait, Wait::Possible(_)) {
+    if config.table.is_on_demand() && has_to_wait(&resolution, wait) {
         return Ok(Handled::Unanswered { is_observed });
     }
     finish(config, headers, &resolution, request, plan, None, is_observed);
@@ -143,9 +147,10 @@ fn handle(stream: u32, config: &Config, headers: &Headers, plan: &mut Plan, wait
     conclude(config, headers, request, &resolution, plan, None, observed).map(Handled::Decided)
 }
 
-/// Whether the server has not said what the name resolves to.
-fn is_unanswered(resolution: &Resolution<'_>) -> bool {
-    resolution.reason() == Reason::Unanswered
+/// Whether the server has not said what the name resolves to, and the request may wait for it.
+#[inline(never)]
+fn has_to_wait(resolution: &Resolution<'_>, wait: Wait) -> bool {
+    matches!(wait, Wait::Possible(_)) && resolution.reason() == Reason::Unanswered
 }
 
 #[cold]
@@ -164,7 +169,7 @@ fn handle_traced(
     }
     let resolution = config.resolve(request, Some(&mut trace));
     let is_observed = config.may_observe() && observe::is_observed(stream, config, &resolution, request);
-    if is_unanswered(&resolution) && matches!(wait, Wait::Possible(_)) {
+    if has_to_wait(&resolution, wait) {
         return Ok(Handled::Unanswered { is_observed });
     }
     finish(config, headers, &resolution, request, plan, Some(&mut trace), is_observed);
@@ -275,7 +280,9 @@ impl<'h> RequestHeaders<'h> {
                 b":scheme" => &mut asked.scheme,
                 b":method" => &mut asked.method,
                 name => {
-                    asked.traced |= trace_header.is_some_and(|header| header.as_bytes() == name);
+                    if let Some(header) = trace_header {
+                        asked.traced |= is_named(header, name);
+                    }
                     return ControlFlow::Continue(());
                 }
             };
@@ -286,6 +293,12 @@ impl<'h> RequestHeaders<'h> {
         });
         asked
     }
+}
+
+#[cold]
+#[inline(never)]
+fn is_named(header: &str, name: &[u8]) -> bool {
+    header.as_bytes() == name
 }
 
 /// Whether `:scheme` says https only because an earlier hop's client spoke it. A request in origin form has no scheme of its own, so it

@@ -57,8 +57,14 @@ pub(crate) fn overtake(plugin: &[u8]) {
 pub(crate) fn forget(root: u32) {
     let is_reading = PENDING.with(|all| all.try_borrow().is_ok_and(|all| !all.is_empty()));
     if is_reading {
-        drop(take(|pending| pending.root == root));
+        forget_pending(root);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn forget_pending(root: u32) {
+    drop(take(|pending| pending.root == root));
 }
 
 /// Whether a tick has come: the host lets the module have ticks.

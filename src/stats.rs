@@ -180,6 +180,14 @@ pub(crate) fn count_refused_configuration() {
 
 /// Counts endpoints that were ejected, and ejections that ended.
 pub(crate) fn count_events(events: Events) {
+    if events.ejected != 0 || events.returned != 0 {
+        count_some_events(events);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn count_some_events(events: Events) {
     increment_by(events.ejected, |stats| stats.endpoint_ejections);
     increment_by(events.returned, |stats| stats.endpoint_returns);
 }

@@ -159,6 +159,15 @@ pub(crate) fn tick(root: u32) {
 
 /// Forgets a request or a root context that was deleted.
 pub(crate) fn forget(context: u32) {
+    // Nearly every context that is deleted was never paused.
+    if with_paused(|paused| !paused.is_empty()) {
+        forget_paused(context);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn forget_paused(context: u32) {
     if take_paused(context).is_some() {
         contexts::find_serving(|live| {
             discover(live, |discovery, _, _| discovery.done(context));

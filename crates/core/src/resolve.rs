@@ -38,16 +38,18 @@ pub(crate) fn resolve<'t>(
     trace: Option<&mut Trace>,
 ) -> Resolution<'t> {
     let mut walk = walk_state::Walk::new(table, caller, trace);
-    let resolution = walk.resolve(request);
-    walk.conclude(resolution)
+    let mut resolution = walk.resolve(request);
+    walk.conclude(&mut resolution);
+    resolution
 }
 
 /// What a server has to answer before it is known what `request` resolves to.
 #[must_use]
 #[inline(never)]
 pub(crate) fn unanswered_keys(table: &Table, caller: &Caller, request: Request<'_>) -> Vec<Key> {
+    let mut keys = Vec::new();
     let mut walk = walk_state::Walk::new(table, caller, None);
-    walk.unsure.keys = Some(Vec::new());
+    walk.collect(&mut keys);
     let _ = walk.resolve(request);
-    walk.unsure.keys.unwrap_or_default()
+    keys
 }

@@ -45,10 +45,8 @@ impl Steering {
             match resolution {
                 Resolution::Refuse(_) => return,
                 Resolution::Pass(pass) => {
-                    if let Some((host, port)) = pass.target {
-                        plan.authority.push_str(host);
-                        write_port(port, scheme, &mut plan.authority);
-                        plan.has_authority = !is_equal(plan.authority.as_bytes(), authority);
+                    if let Some(target) = pass.target {
+                        rename(target, request.request, plan);
                     }
                     self.pass(plan)
                 }
@@ -71,10 +69,7 @@ impl Steering {
                     because
                 }
             };
-        request.note(|| {
-            let sent = plan.authority().map_or_else(|| shown(authority, MAX_SHOWN_AUTHORITY_BYTES), String::from);
-            Step::Steer { cluster: plan.cluster().map(Into::into), authority: sent.into(), because }
-        });
+        request.note(|| steer_step(plan, authority, because));
     }
 
     fn pass(&self, plan: &mut Plan) -> &'static str {
@@ -279,6 +274,21 @@ impl Steering {
     }
 }
 
+/// Sends a request on under the name and port of an alias's target.
+#[inline(never)]
+fn rename((host, port): (&str, u16), request: Request<'_>, plan: &mut Plan) {
+    plan.authority.push_str(host);
+    write_port(port, request.scheme, &mut plan.authority);
+    plan.has_authority = !is_equal(plan.authority.as_bytes(), request.authority);
+}
+
+#[cold]
+#[inline(never)]
+fn steer_step(plan: &Plan, authority: &[u8], because: &'static str) -> Step {
+    let sent = plan.authority().map_or_else(|| shown(authority, MAX_SHOWN_AUTHORITY_BYTES), String::from);
+    Step::Steer { cluster: plan.cluster().map(Into::into), authority: sent.into(), because }
+}
+
 /// The subset that a request goes to, its index, and the request's affinity key.
 struct ChosenSubset<'t> {
     subset: &'t WeightedSubset,
@@ -290,7 +300,7 @@ impl PlanRequest<'_, '_> {
     /// Notes a step, which is made only where a trace was asked for.
     fn note(&mut self, step: impl FnOnce() -> Step) {
         if let Some(trace) = &mut self.trace {
-            trace.steps.push(step());
+            trace.note(step);
         }
     }
 }

@@ -19,7 +19,7 @@ import (
 	"istio.io/istio/security/pkg/nodeagent/sds"
 )
 
-const parts = "istiod, agent, iptables, registry, server, load, grpc, websocket or peer"
+const parts = "istiod, agent, iptables, registry, server, load, ask, grpc, websocket or peer"
 
 func main() {
 	if len(os.Args) < 2 {
@@ -48,6 +48,8 @@ func main() {
 		fail(runServer(arguments))
 	case "load":
 		fail(runLoad(arguments))
+	case "ask":
+		fail(runAsk(arguments))
 	case "grpc":
 		fail(runGRPC(arguments))
 	case "websocket":

@@ -224,6 +224,15 @@ impl Cluster {
         run(&kubectl_binary()?.display().to_string(), &[&[kubeconfig.as_str()], arguments].concat(), input)
     }
 
+    /// A command that watches a list of the API, by its path and query, and prints one line of JSON for each event.
+    #[must_use]
+    pub fn watch_command(&self, path: &str) -> Command {
+        let mut command = Command::new("curl");
+        let token = format!("authorization: Bearer {ADMIN_TOKEN}");
+        command.args(["-skN", "-H", &token, &format!("https://{API_ADDRESS}{path}")]);
+        command
+    }
+
     /// Applies objects, with validation as strict as the API has it.
     ///
     /// # Errors

@@ -32,6 +32,8 @@ const REGISTRY: &str = "10.244.255.253";
 const OUTSIDE: &str = "10.244.255.254";
 /// A host outside of the cluster, of examples/istio.
 pub const HOST_OUTSIDE: &str = "api.weather.example.com";
+/// Where the host outside answers without TLS.
+pub const OUTSIDE_HTTP: &str = "10.244.255.254:80";
 /// The registry by the name that examples/istio has.
 const REGISTRY_HOST: &str = "registry.example.com";
 /// Repository of the image in the registry, and its tag there as in target/image.
@@ -42,7 +44,19 @@ const LATEST: &str = "latest";
 const KINDS: &str = "wasmplugins.extensions.istio.io,trafficextensions.extensions.istio.io,envoyfilters.networking.istio.io,\
     virtualservices.networking.istio.io,destinationrules.networking.istio.io,sidecars.networking.istio.io,\
     serviceentries.networking.istio.io,gateways.networking.istio.io,peerauthentications.security.istio.io,\
-    authorizationpolicies.security.istio.io";
+    authorizationpolicies.security.istio.io,telemetries.telemetry.istio.io";
+/// The mesh's configuration: Envoy's own build has none of the filters that report to Istio's providers. A Telemetry object turns on
+/// the access log, which shows byname's decision of each request.
+const MESH: &str = r#"
+defaultProviders: {}
+trustDomain: cluster.local
+extensionProviders:
+- name: access-log
+  envoyFileAccessLog:
+    path: /var/lib/access.log
+    logFormat:
+      text: "path=%REQ(:PATH)% status=%RESPONSE_CODE% authority=%REQ(:AUTHORITY)% milliseconds=%DURATION% %FILTER_STATE(wasm.byname:PLAIN)%\n"
+"#;
 /// Runs a program as in a container of a pod: with the pod's own /etc and /var/lib. $1 is the pod's folder.
 const CONTAINER: &str = "set -e
 pod=$1
@@ -324,8 +338,7 @@ fn mesh_config() -> [Value; 2] {
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
         json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": NAMESPACE, "name": "istio"},
-            // Envoy's own build has none of the filters that report to Istio's providers.
-            "data": {"mesh": "defaultProviders: {}\ntrustDomain: cluster.local\n", "meshNetworks": "networks: {}"},
+            "data": {"mesh": MESH, "meshNetworks": "networks: {}"},
         }),
     ]
 }
@@ -387,7 +400,7 @@ impl Authority {
 
 /// The host outside, with TLS and without.
 fn start_outside(directory: &Path, authority: &Authority) -> Result<[Part; 2]> {
-    let (https, http) = (format!("{OUTSIDE}:443"), format!("{OUTSIDE}:80"));
+    let (https, http) = (format!("{OUTSIDE}:443"), OUTSIDE_HTTP.to_owned());
     let server = ["server", "--name=outside", "--listen"];
     let module = repository().join("target/byname.wasm").display().to_string();
     let tls = ["--certificate", &authority.certificate, "--key", &authority.key, "--module", &module];

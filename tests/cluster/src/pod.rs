@@ -235,6 +235,12 @@ impl Pod {
         }
     }
 
+    /// Name of the pod.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Address of the pod.
     #[must_use]
     pub fn address(&self) -> &str {
@@ -251,6 +257,13 @@ impl Pod {
     #[must_use]
     pub fn log(&self) -> String {
         self.agent.as_ref().map(Part::log).unwrap_or_default()
+    }
+
+    /// The access log of the sidecar, which a Telemetry object turns on.
+    #[must_use]
+    pub fn access_log(&self) -> String {
+        // Envoy makes the file when it gets the object.
+        fs::read_to_string(self.folder.join("lib/access.log")).unwrap_or_default()
     }
 
     /// The last lines of the log.

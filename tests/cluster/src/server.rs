@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use byname_test_support::{repository, yaml_documents};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     cluster::Cluster,
@@ -15,7 +15,9 @@ use crate::{
     watch::byname_program,
 };
 
-/// The server's namespace, as in examples/fleet.
+/// The objects of the server.
+const OBJECTS: &str = "examples/istio/stream/server.yaml";
+/// The server's namespace, as in [`OBJECTS`].
 const NAMESPACE: &str = "byname-system";
 /// Host and port by which workloads of the mesh reach the server.
 pub const SERVER: &str = "byname.byname-system.svc.cluster.local:9905";
@@ -24,55 +26,90 @@ pub const XFCC_PORT: u16 = 18_001;
 /// Where the server serves its metrics, in its pod.
 const MONITOR: &str = "127.0.0.1:9902";
 
-/// A server with a sidecar. Its Service is `byname`, whose port 9905 is called `grpc-byname`.
+/// A server with a sidecar, as examples/istio/stream has it.
 pub struct MeshServer {
     // Dropped before its pod.
     part: Part,
     /// The pod.
     pub pod: Pod,
+    command: Vec<String>,
 }
 
 impl MeshServer {
-    /// The objects that the server needs beside its pod, and what makes its sidecar require mTLS.
+    /// The objects of the example but those that make pods, because the tests run no containers.
     ///
     /// # Errors
-    /// If the objects of examples/fleet cannot be read.
+    /// If they cannot be read.
     pub fn objects() -> Result<Vec<Value>> {
-        let rbac = yaml_documents(&fs::read_to_string(repository().join("examples/fleet/rbac.yaml"))?)?;
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        let metadata = json!({"namespace": NAMESPACE, "name": "byname"});
-        let service = json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": metadata,
-            "spec": {"selector": {"app": "byname"}, "ports": [{"name": "grpc-byname", "port": 9905, "targetPort": XFCC_PORT}]},
-        });
-        let strict = json!({
-            "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": metadata,
-            "spec": {"selector": {"matchLabels": {"app": "byname"}}, "mtls": {"mode": "STRICT"}},
-        });
-        Ok([vec![namespace], rbac, vec![service, strict]].concat())
+        let mut objects = example()?;
+        objects.retain(|object| kind(object) != "Deployment");
+        Ok(objects)
     }
 
-    /// Starts the server with more arguments, in a pod with a sidecar. Its [`objects`](Self::objects) must be there.
+    /// Starts the server of the example with more arguments, in a pod with a sidecar. Its [`objects`](Self::objects) must be there.
     ///
     /// # Errors
     /// If the sidecar or the server does not become ready, with the tail of its log.
     pub fn start(cluster: &Cluster, istio: &Istio<'_>, arguments: &[&str]) -> Result<Self> {
+        Self::start_as("byname", cluster, istio, arguments)
+    }
+
+    /// The same in a pod of this name.
+    ///
+    /// # Errors
+    /// If the sidecar or the server does not become ready, with the tail of its log.
+    pub fn start_as(name: &str, cluster: &Cluster, istio: &Istio<'_>, arguments: &[&str]) -> Result<Self> {
         // The injector labels pods so: istiod tells other sidecars by it that the pod takes mTLS.
         let labels = [("app", "byname"), ("security.istio.io/tlsMode", "istio")];
-        let pod = istio.start_pod(&PodOptions {
-            namespace: NAMESPACE,
-            name: "byname",
-            labels: &labels,
-            is_gateway: false,
-        })?;
+        let pod = istio.start_pod(&PodOptions { namespace: NAMESPACE, name, labels: &labels, is_gateway: false })?;
         let kubeconfig = cluster.service_account(NAMESPACE, "byname")?.display().to_string();
         let program = byname_program()?.canonicalize()?.display().to_string();
-        let own = ["--identity", "xfcc", "--xfcc-listen", &format!(":{XFCC_PORT}"), "--monitor", MONITOR];
-        let serve = [&[&*program, "serve", "--kubeconfig", &kubeconfig], &own[..], arguments].concat();
-        let mut part = pod.spawn("serve", &serve)?;
-        let is_ready = || pod.run(&["curl", "-sf", "-m", "5", &format!("http://{MONITOR}/readyz")]).is_ok();
-        part.wait_until(|_| is_ready())?;
-        Ok(Self { part, pod })
+        let deployment = example()?.into_iter().find(|object| kind(object) == "Deployment");
+        let deployment = deployment.context("no Deployment")?;
+        let words = deployment.pointer("/spec/template/spec/containers/0/command").and_then(Value::as_array);
+        let own: Option<Vec<&str>> = words.context("no command")?.iter().map(Value::as_str).collect();
+        let own = own.context("the command has words")?;
+        ensure!(own.first() == Some(&"byname"), "{own:?}");
+        let more = [&["--kubeconfig", &kubeconfig], arguments].concat();
+        let words = [&[&*program], own.get(1..).unwrap_or_default(), &more].concat();
+        let command: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        let part = spawn(&pod, &command)?;
+        let mut server = Self { part, pod, command };
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let is_ready = || self.pod.run(&["curl", "-sf", "-m", "5", &format!("http://{MONITOR}/readyz")]).is_ok();
+        self.part.wait_until(|_| is_ready())
+    }
+
+    /// Kills the server. Its sidecar goes on.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.part.signal("KILL")?;
+        // It may have ended with the status of the signal alone.
+        let _ = self.part.wait_for_end();
+        Ok(())
+    }
+
+    /// Starts the server again, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not become ready, with the tail of its log.
+    pub fn restart(&mut self) -> Result<()> {
+        self.part = spawn(&self.pod, &self.command)?;
+        self.wait_until_ready()
+    }
+
+    /// Sends the server a signal by its name, such as `STOP`.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        self.part.signal(signal)
     }
 
     /// Ends the server and its pod.
@@ -80,8 +117,9 @@ impl MeshServer {
     /// # Errors
     /// If the API does not delete the pod.
     pub fn end(self, cluster: &Cluster) -> Result<()> {
+        let pod = format!("pod/{}", self.pod.name);
         drop(self);
-        cluster.kubectl(&["delete", "pod/byname", "-n", NAMESPACE])?;
+        cluster.kubectl(&["delete", &pod, "-n", NAMESPACE])?;
         Ok(())
     }
 
@@ -137,4 +175,17 @@ impl MeshServer {
     pub fn tails(&self) -> String {
         format!("== serve\n{}== its sidecar\n{}", self.part.tail(), self.pod.tail())
     }
+}
+
+fn kind(object: &Value) -> &str {
+    object.get("kind").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The objects of the example.
+fn example() -> Result<Vec<Value>> {
+    yaml_documents(&fs::read_to_string(repository().join(OBJECTS))?)
+}
+
+fn spawn(pod: &Pod, command: &[String]) -> Result<Part> {
+    pod.spawn("serve", &command.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -24,6 +24,9 @@ mod istio {
     pub(crate) mod protocols;
     pub(crate) mod readme;
     pub(crate) mod security;
+    pub(crate) mod stream;
+    pub(crate) mod stream_failures;
+    pub(crate) mod stream_sizes;
     pub(crate) mod whole_mesh;
 }
 
@@ -48,6 +51,9 @@ use crate::istio::{
     protocols::*,
     readme::*,
     security::*,
+    stream::*,
+    stream_failures::*,
+    stream_sizes::*,
     whole_mesh::*,
 };
 
@@ -97,6 +103,14 @@ fn byname_works_in_istio() -> Result<()> {
         a_deployed_object_has_no_difference_from_its_cluster,
         a_packed_table_takes_less_memory_than_a_plain_one,
         a_sidecar_says_what_it_holds,
+        the_commands_for_stream_work,
+        a_pod_reaches_every_kind_of_name_over_a_stream,
+        a_stream_shows_a_pod_what_its_identity_may_see,
+        a_sidecar_object_that_hides_the_server_of_a_stream_lets_names_pass,
+        a_stream_outlives_its_server_under_load,
+        no_request_fails_over_a_stream_while_services_change,
+        a_scaled_deployment_is_soon_seen_over_a_stream,
+        a_stream_takes_little_more_memory_than_an_empty_table,
     ];
     let wanted = env::var("BYNAME_CLAIMS").unwrap_or_default();
     let start = Instant::now();

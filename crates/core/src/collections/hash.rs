@@ -61,7 +61,10 @@ impl Hasher for Mixer {
             bytes = rest;
         }
         // The length is hashed too, so that `a` and `a\0` differ.
-        let rest = bytes.iter().fold(bytes.len() as u64, |rest, byte| rest << 8 | u64::from(*byte));
+        let mut rest = bytes.len() as u64;
+        for byte in bytes {
+            rest = rest << 8 | u64::from(*byte);
+        }
         self.add(rest);
     }
 

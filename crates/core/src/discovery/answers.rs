@@ -206,6 +206,7 @@ fn take_address(text: &str) -> Result<Answer, String> {
 }
 
 /// Reads a Service from the JSON that a table has for it.
+#[inline(never)]
 fn read_spec(name: &NamespacedName, text: &str, with_endpoints: bool) -> Result<ServiceSpec, FieldErrors> {
     let mut wire = wire::Service::default();
     let (table, key) = (FieldPathRef::root("table"), name.as_str());

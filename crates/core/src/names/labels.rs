@@ -85,7 +85,8 @@ impl<'p> ClusterName<'p> {
     }
 
     /// Namespace and name of the Service, if this is the whole name of one.
+    #[inline(always)]
     pub(crate) fn service(&self) -> Option<(&'p [u8], &'p [u8])> {
-        (self.len() == 3 && self.label(0) == b"svc").then(|| (self.label(1), self.label(2)))
+        if self.len() == 3 && self.label(0) == b"svc" { Some((self.label(1), self.label(2))) } else { None }
     }
 }

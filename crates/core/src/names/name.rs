@@ -152,11 +152,11 @@ impl<'a> RawName<'a> {
             return Err(NameError::TooLong);
         }
         // Without branches: a byte of a name takes a few instructions. A dot is expected before the name and behind it.
-        let (mut seen, mut dots, mut before) = (0, 0, DOT);
+        let (mut seen, mut dots, mut before) = (0, 0_u32, DOT);
         for &byte in bytes {
             let class = class(byte);
             seen |= class | (class & before) << TWICE;
-            dots += usize::from(class & DOT);
+            dots += class & DOT;
             before = class;
         }
         let is_wrong = seen & (OTHER | DOT << TWICE) != 0 || before == DOT;
@@ -166,27 +166,29 @@ impl<'a> RawName<'a> {
         let has_uppercase = seen & UPPERCASE != 0;
         // Nearly every name is told by its first byte.
         let looks_like_ipv4 = bytes.first().is_some_and(u8::is_ascii_digit) && has_only_numbers(bytes);
+        // At most MAX_NAME_BYTES.
+        let dots = usize::try_from(dots).unwrap_or(usize::MAX);
         Ok(Self { bytes, dots, has_uppercase, looks_like_ipv4 })
     }
 }
 
 /// The classes of bytes in a name, as bits; 0 for `a-z`, `0-9`, `-` and `_`.
-const DOT: u8 = 1;
-const UPPERCASE: u8 = 2;
-const OTHER: u8 = 4;
+const DOT: u32 = 1;
+const UPPERCASE: u32 = 2;
+const OTHER: u32 = 4;
 /// The bit of a class is shifted by this where two bytes of the class follow each other.
-const TWICE: u8 = 3;
+const TWICE: u32 = 3;
 
 static CLASSES: [u8; 256] = {
-    let mut classes = [OTHER; 256];
+    let mut classes = [OTHER as u8; 256];
     let mut rest: &mut [u8] = &mut classes;
     let mut byte = 0_u8;
     while let Some((class, after)) = rest.split_first_mut() {
         *class = match byte {
             b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => 0,
-            b'.' => DOT,
-            b'A'..=b'Z' => UPPERCASE,
-            _ => OTHER,
+            b'.' => DOT as u8,
+            b'A'..=b'Z' => UPPERCASE as u8,
+            _ => OTHER as u8,
         };
         byte = byte.wrapping_add(1);
         rest = after;
@@ -195,8 +197,8 @@ static CLASSES: [u8; 256] = {
 };
 
 #[inline(always)]
-fn class(byte: u8) -> u8 {
-    CLASSES.get(usize::from(byte)).copied().unwrap_or(OTHER)
+fn class(byte: u8) -> u32 {
+    CLASSES.get(usize::from(byte)).copied().map_or(OTHER, u32::from)
 }
 
 #[inline(never)]

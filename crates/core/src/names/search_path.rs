@@ -126,12 +126,20 @@ impl<'n> Candidate<'n> {
     }
 
     /// The candidate as a name below `zone`; `None` outside the zone. `storage` holds labels that have to be split for it.
+    #[inline(always)]
     pub(crate) fn below<'p>(&'p self, zone: &str, storage: &'p mut Option<Labels<'n>>) -> Option<ClusterName<'p>> {
+        // Nearly every candidate is within the cluster domain.
+        if let Some(SearchDomain { relation: ZoneRelation::Inside(labels), .. }) = self.domain {
+            return Some(ClusterName { domain: labels, name: &self.name.labels });
+        }
+        self.below_otherwise(zone, storage)
+    }
+
+    /// [`Candidate::below`] for a candidate whose domain does not tell that it is below the zone.
+    #[inline(never)]
+    fn below_otherwise<'p>(&'p self, zone: &str, storage: &'p mut Option<Labels<'n>>) -> Option<ClusterName<'p>> {
         let before = match self.domain.map(|domain| (domain, &domain.relation)) {
-            Some((_, ZoneRelation::Inside(labels))) => {
-                return Some(ClusterName { domain: labels, name: &self.name.labels });
-            }
-            Some((_, ZoneRelation::Beside)) => return None,
+            Some((_, ZoneRelation::Inside(_) | ZoneRelation::Beside)) => return None,
             // With the zone `c.d`, the name `a.b.c` in the domain `d` is `a.b` below the zone.
             Some((domain, ZoneRelation::Above)) => {
                 below_bytes(self.name.text, zone.strip_suffix(&*domain.name)?.strip_suffix('.')?)?

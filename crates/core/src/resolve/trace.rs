@@ -301,6 +301,13 @@ pub enum Lack {
 }
 
 impl Trace {
+    /// Notes a step. Out of line, because code that a request passes by costs it fuel too.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn note(&mut self, step: impl FnOnce() -> Step) {
+        self.steps.push(step());
+    }
+
     /// An empty trace of a table with this version.
     #[must_use]
     pub fn new(table_version: u64) -> Self {

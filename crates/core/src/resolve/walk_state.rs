@@ -20,19 +20,13 @@ pub(super) struct Walk<'t, 'w> {
     pub(super) table: &'t Table,
     pub(super) caller: &'w Caller,
     pub(super) visited: Visited<'t>,
-    pub(super) unsure: Unsure,
-    trace: Option<&'w mut Trace>,
-}
-
-/// What a walk met that the server may still say otherwise.
-#[derive(Default)]
-pub(super) struct Unsure {
     /// The server has not answered for something that comes before what was found.
     is_unanswered: bool,
     /// The server's answer is from before its stream ended.
     is_outdated: bool,
     /// What the server has to answer; `None` where nobody wants to know.
-    pub(super) keys: Option<Vec<Key>>,
+    keys: Option<&'w mut Vec<Key>>,
+    trace: Option<&'w mut Trace>,
 }
 
 /// The port and TLS that are asked for beside the name. Aliases and fallbacks may change them.
@@ -130,13 +124,19 @@ fn visit<'t, T>(visited: &mut [Option<&'t T>], item: &'t T) -> Visit {
 
 impl<'t, 'w> Walk<'t, 'w> {
     pub(super) fn new(table: &'t Table, caller: &'w Caller, trace: Option<&'w mut Trace>) -> Self {
-        Self { table, caller, visited: Visited::default(), unsure: Unsure::default(), trace }
+        let visited = Visited::default();
+        Self { table, caller, visited, is_unanswered: false, is_outdated: false, keys: None, trace }
+    }
+
+    /// Collects in `keys` what the server has to answer.
+    pub(super) fn collect(&mut self, keys: &'w mut Vec<Key>) {
+        self.keys = Some(keys);
     }
 
     /// Notes a step, which is made only where a trace was asked for.
     pub(super) fn note(&mut self, step: impl FnOnce() -> Step) {
         if let Some(trace) = &mut self.trace {
-            trace.steps.push(step());
+            trace.note(step);
         }
     }
 
@@ -151,11 +151,11 @@ impl<'t, 'w> Walk<'t, 'w> {
     #[cold]
     #[inline(never)]
     fn note_unsure(&mut self, missing: Missing, key: Option<Key>) {
-        self.unsure.is_unanswered |= missing == Missing::Unanswered;
-        self.unsure.is_outdated |= missing == Missing::Outdated;
+        self.is_unanswered |= missing == Missing::Unanswered;
+        self.is_outdated |= missing == Missing::Outdated;
         let Some(key) = key else { return };
         self.note(|| Step::Unanswered(key.to_string().into()));
-        if let Some(keys) = &mut self.unsure.keys
+        if let Some(keys) = &mut self.keys
             && keys.len() < MAX_REQUEST_KEYS
             && !keys.contains(&key)
         {
@@ -163,18 +163,23 @@ impl<'t, 'w> Walk<'t, 'w> {
         }
     }
 
-    /// The resolution of a walk, unless the server may say otherwise. An outdated answer holds for a name that was found after it: known
-    /// names resolve while the server is away.
-    #[inline]
-    pub(super) fn conclude(&self, resolution: Resolution<'t>) -> Resolution<'t> {
-        let Unsure { is_unanswered, is_outdated, .. } = self.unsure;
-        let is_route = matches!(resolution, Resolution::Route(_));
-        if !is_unanswered && (!is_outdated || is_route) {
-            return resolution;
+    /// Replaces the resolution of a walk where the server may say otherwise. An outdated answer holds for a name that was found after it:
+    /// known names resolve while the server is away.
+    #[inline(always)]
+    pub(super) fn conclude(&self, resolution: &mut Resolution<'t>) {
+        if self.is_unanswered || self.is_outdated {
+            self.conclude_unsure(resolution);
         }
-        match self.table.policy().on_timeout {
-            OnTimeout::Pass => Resolution::pass(Reason::Unanswered),
-            OnTimeout::Refuse => Resolution::Refuse(Refusal::Unanswered),
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn conclude_unsure(&self, resolution: &mut Resolution<'t>) {
+        if self.is_unanswered || !matches!(resolution, Resolution::Route(_)) {
+            *resolution = match self.table.policy().on_timeout {
+                OnTimeout::Pass => Resolution::pass(Reason::Unanswered),
+                OnTimeout::Refuse => Resolution::Refuse(Refusal::Unanswered),
+            };
         }
     }
 

@@ -50,6 +50,12 @@ impl Plan {
         (!self.endpoint.is_empty()).then_some(&*self.endpoint)
     }
 
+    /// Whether there is a ticket.
+    #[must_use]
+    pub fn has_ticket(&self) -> bool {
+        self.ticket.is_some()
+    }
+
     /// The ticket for [`Config::done`](crate::Config::done), where the end of the request matters. Returned once.
     pub fn take_ticket(&mut self) -> Option<Ticket> {
         self.ticket.take()
@@ -84,9 +90,10 @@ impl Plan {
     }
 
     pub(super) fn clear(&mut self) {
-        for text in [&mut self.cluster, &mut self.authority, &mut self.endpoint, &mut self.host] {
-            text.clear();
-        }
+        self.cluster.clear();
+        self.authority.clear();
+        self.endpoint.clear();
+        self.host.clear();
         (self.has_cluster, self.has_authority, self.ticket, self.dynamic_port) = (false, false, None, None);
     }
 

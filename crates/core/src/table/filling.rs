@@ -1,7 +1,7 @@
 //! A table that a server fills when requests need it: what is asked of it, and what changes in it beside its Services.
 
 use alloc::boxed::Box;
-use core::net::IpAddr;
+use core::{cell::Cell, net::IpAddr};
 
 use super::{
     index::Table,
@@ -28,12 +28,17 @@ impl Table {
     }
 
     /// Takes a cluster IP from the Service that has it.
+    #[inline(never)]
     pub(crate) fn release_cluster_ip(&mut self, address: IpAddr) {
-        if let Some(service) = self.find_by_cluster_ip(address) {
-            let mut spec = service.spec.clone();
-            spec.remove_cluster_ip(address);
-            let is_put = self.put(spec);
-            debug_assert!(is_put.is_ok(), "a Service that is in the table can lose an address");
+        let Some(service) = self.find_by_cluster_ip(address) else { return };
+        let (name, is_used) = (service.spec.name.clone(), self.is_used(service).is_some_and(Cell::get));
+        // Taken out rather than cloned: the code that clones a Service is large, and nothing else needs it.
+        let Some(mut spec) = self.take(name.namespace(), name.name()) else { return };
+        spec.remove_cluster_ip(address);
+        let is_put = self.put(spec);
+        debug_assert!(is_put.is_ok(), "a Service that is in the table can lose an address");
+        if is_used && let Some(service) = self.get(name.namespace(), name.name()) {
+            self.mark(service);
         }
     }
 

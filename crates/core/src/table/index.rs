@@ -126,7 +126,7 @@ impl Table {
 
     /// Remembers that a request has used the Service, in a table that is filled on demand.
     #[inline(always)]
-    fn mark(&self, service: &Service) {
+    pub(super) fn mark(&self, service: &Service) {
         if let Some(is_used) = self.is_used(service) {
             is_used.set(true);
         }
@@ -189,6 +189,7 @@ impl Table {
     /// # Errors
     /// What depends on the rest of the table: a cluster IP of another Service, TLS towards a target inside the cluster, a bound
     /// of the table. The table is then unchanged.
+    #[inline(never)]
     pub fn put(&mut self, mut spec: ServiceSpec) -> Result<(), FieldErrors> {
         let dropped = self.drop_special(&mut spec);
         let (namespace, name) = spec.name.parts();

@@ -5,14 +5,9 @@ pub(crate) fn is_equal(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    match (one.last_chunk::<8>(), other.last_chunk::<8>()) {
-        (Some(end), Some(other_end)) => {
-            let (words, other_words) = (one.as_chunks::<8>().0, other.as_chunks::<8>().0);
-            // The last eight bytes may overlap the last whole word.
-            end == other_end && words.iter().zip(other_words).all(|(word, other)| word == other)
-        }
-        _ => one.iter().zip(other).all(|(byte, other)| byte == other),
-    }
+    let ((words, rest), (other_words, other_rest)) = (one.as_chunks::<4>(), other.as_chunks::<4>());
+    words.iter().zip(other_words).all(|(word, other)| word == other)
+        && rest.iter().zip(other_rest).all(|(byte, other)| byte == other)
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use miniz_oxide::{
     deflate::compress_to_vec,
     inflate::{
@@ -24,7 +23,10 @@ use super::{
     readable::object,
     reader,
 };
-use crate::limits::MAX_CONFIGURATION_BYTES;
+use crate::{
+    limits::MAX_CONFIGURATION_BYTES,
+    text::{decode_base64, encode_base64},
+};
 
 /// The Services of a table in their packed form.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -52,7 +54,7 @@ impl Packed {
         /// The best compression. It takes a second for 10 MB, and is done once for a table that a fleet unpacks.
         const LEVEL: u8 = 10;
         let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-        Self { bytes, deflate: STANDARD.encode(compress_to_vec(text.as_bytes(), LEVEL)) }
+        Self { bytes, deflate: encode_base64(&compress_to_vec(text.as_bytes(), LEVEL)) }
     }
 
     /// Begins to unpack it. The length is checked before any memory is taken for it.
@@ -61,7 +63,8 @@ impl Packed {
         if bytes > MAX_CONFIGURATION_BYTES {
             return Err(FieldErrors::of(&at.field("bytes"), bytes, FieldErrorType::TooLong(MAX_CONFIGURATION_BYTES)));
         }
-        let deflated = STANDARD.decode(self.deflate).map_err(|_| torn(at))?;
+        let deflated = decode_base64(self.deflate.as_bytes()).ok_or_else(|| torn(at))?;
+        drop(self.deflate);
         Ok(Unpacking { deflated, read: 0, text: vec![0; bytes], written: 0, inflater: Box::default() })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, thread::sleep, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use byname_cluster::{Pod, PodOptions, byname_program, eventually, run};
 use byname_test_support::{mesh_names, yaml_documents};
 use serde_json::{Value, json};
@@ -36,27 +36,29 @@ fn dump() -> Value {
 }
 
 /// The listeners for outbound HTTP: one for each port number.
-fn http_listeners(pod: &Pod) -> Result<usize> {
+pub(crate) fn http_listeners(pod: &Pod) -> Result<usize> {
     Ok(pod.admin("/listeners")?.lines().filter(|line| line.starts_with("0.0.0.0_")).count())
 }
 
 /// Gives the pod a port of a Service for each listener that it lacks.
-fn add_listeners(mesh: &Mesh<'_>, pod: &Pod) -> Result<()> {
-    let missing = LISTENERS.checked_sub(http_listeners(pod)?).context("the pod has too many listeners")?;
+pub(crate) fn add_listeners(mesh: &Mesh<'_>, pod: &Pod, listeners: usize) -> Result<()> {
+    let present = http_listeners(pod)?;
+    ensure!(present <= listeners, "the pod has too many listeners: {present}");
     let ports: Vec<Value> =
-        (0..missing).map(|number| json!({"name": format!("http-{number}"), "port": 20_000 + number})).collect();
+        (present..listeners).map(|number| json!({"name": format!("http-{number}"), "port": 20_000 + number})).collect();
     for (number, ports) in ports.chunks(PORTS_OF_A_SERVICE).enumerate() {
+        let name = format!("ports-{listeners}-{number}");
         mesh.cluster.apply(&[json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": format!("ports-{number}")},
+            "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": name, "labels": {"of": "ports"}},
             "spec": {"selector": {"app": "nothing"}, "ports": ports},
         })])?;
     }
-    eventually("the pod has the listeners", || Ok(http_listeners(pod)? == LISTENERS))?;
+    eventually("the pod has the listeners", || Ok(http_listeners(pod)? == listeners))?;
     Ok(())
 }
 
-fn remove_listeners(mesh: &Mesh<'_>) -> Result<()> {
-    mesh.cluster.kubectl(&["delete", "service", "-n", "shop", "--ignore-not-found", "ports-0", "ports-1"])?;
+pub(crate) fn remove_listeners(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.cluster.kubectl(&["delete", "service", "-n", "shop", "-l", "of=ports"])?;
     Ok(())
 }
 
@@ -64,7 +66,7 @@ fn remove_listeners(mesh: &Mesh<'_>) -> Result<()> {
 fn measure(mesh: &Mesh<'_>, dump: &str, namespace: &str, form: &[&str]) -> Result<(f64, f64)> {
     let labels = [("app", "memory")];
     let pod = mesh.istio.start_pod(&PodOptions { namespace, name: "memory", labels: &labels, is_gateway: false })?;
-    add_listeners(mesh, &pod)?;
+    add_listeners(mesh, &pod, LISTENERS)?;
     sleep(SETTLE);
     let megabytes = || Ok::<_, anyhow::Error>(f64::from(u32::try_from(pod.resident_kilobytes()?)?) / 1024.0);
     let without = megabytes()?;

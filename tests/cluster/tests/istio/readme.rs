@@ -3,13 +3,15 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use byname_cluster::{byname_program, eventually};
+use byname_cluster::{MeshServer, byname_program, eventually};
 use byname_test_support::{CHECKOUT, Shell, console, kubectl_binary, repository, section};
 
 use crate::istio::mesh::Mesh;
 
 /// The digest that the READMEs show.
 const SHOWN: &str = "d9c13e5665cef171f816ab8227d10d0ef35f6acf47669805a5248b1fc6adf2a2";
+
+const STREAM: &str = "examples/istio/stream";
 
 /// Runs all commands. In place of the digest shown comes that of the image, as the READMEs say.
 fn run(mesh: &Mesh<'_>, document: &str) -> Result<usize> {
@@ -49,6 +51,47 @@ fn document(path: &str) -> Result<String> {
 
 pub(crate) fn the_commands_for_authority_work(mesh: &Mesh<'_>) -> Result<()> {
     assert_eq!(run(mesh, &document("examples/istio/authority/README.md")?)?, 6);
+    Ok(())
+}
+
+/// One directory is applied. The stand-in for the kubelet runs no container, so the server runs in a pod of its own in place of those
+/// of the Deployment.
+pub(crate) fn the_commands_for_stream_work(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.istio.apply_only(&[])?;
+    let directory = tempfile::tempdir()?;
+    let (_, sha256) = mesh.istio.image();
+    for file in ["server.yaml", "wasmplugin.yaml"] {
+        let text = fs::read_to_string(repository().join(STREAM).join(file))?;
+        let text = text.replace(SHOWN, sha256).replace("replicas: 2", "replicas: 0");
+        fs::write(directory.path().join(file), text)?;
+    }
+    let shell = Shell::new(&[("kubectl", &kubectl_binary()?)])?.kubeconfig(&mesh.cluster.admin());
+    let commands = console(&fs::read_to_string(repository().join(STREAM).join("README.md"))?);
+    let mut server = None;
+    for shown in &commands {
+        let Some(program) = shown.command.strip_prefix("kubectl exec -n shop deploy/web -c web -- ") else {
+            let printed = shell.run(&shown.command.replace(STREAM, &directory.path().display().to_string()))?;
+            assert!(
+                shown.is_printed(&printed),
+                "$ {}\nis shown as\n{}\nand prints\n{printed}",
+                shown.command,
+                shown.output
+            );
+            if server.is_none() {
+                server = Some(MeshServer::start(mesh.cluster, &mesh.istio, &[])?);
+            }
+            continue;
+        };
+        eventually(&format!("$ {program} prints {}", shown.output.trim()), || {
+            let printed = mesh.client.run(&["sh", "-c", program])?;
+            ensure!(shown.is_printed(&printed), "it prints {printed}");
+            Ok(true)
+        })?;
+    }
+    mesh.istio.apply_only(&[])?;
+    mesh.cluster.kubectl(&["delete", "deployment/byname", "-n", "byname-system"])?;
+    server.context("a command applies the directory")?.end(mesh.cluster)?;
+    assert_eq!(commands.len(), 5);
     Ok(())
 }
 

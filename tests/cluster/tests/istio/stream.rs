@@ -1,0 +1,393 @@
+//! examples/istio/stream: the filter asks a server of the mesh for the names that its pod uses.
+//!
+//! Istio alone reaches many of these names too. So the access log tells byname's decision of each request, and the pod that answers
+//! tells the authority that it saw.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicU32, Ordering},
+    thread::sleep,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use byname_cluster::{Answer, MeshServer, OUTSIDE_HTTP, Part, Pod, PodOptions, byname_program, eventually, run};
+use byname_test_support::{CHECKOUT, RECOMMEND, repository, with_fields, yaml_documents};
+use serde_json::{Value, json};
+
+use crate::istio::mesh::{Mesh, client, example};
+
+pub(crate) const LEDGER: &str = "ledger.billing.svc.cluster.local";
+const DB: &str = "db-0.db.shop.svc.cluster.local";
+/// The longest wait of a request is 0.3 s; a busy machine takes its time too.
+pub(crate) const BOUND: Duration = Duration::from_millis(1500);
+
+/// A server, and a filter in every sidecar of the mesh that asks it.
+pub(crate) struct Stream<'m> {
+    pub(crate) mesh: &'m Mesh<'m>,
+    pub(crate) server: MeshServer,
+}
+
+/// How the filter steers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Authority,
+    Endpoint,
+}
+
+/// A decision, as the access log has it.
+#[derive(Debug)]
+pub(crate) struct Logged {
+    authority: String,
+    pub(crate) milliseconds: u64,
+    decision: String,
+}
+
+impl Logged {
+    pub(crate) fn reason(&self) -> &str {
+        self.field("reason").unwrap_or_default()
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.decision.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
+impl<'m> Stream<'m> {
+    /// Starts a server, lets `claim` use it, and ends it.
+    pub(crate) fn with(
+        mesh: &'m Mesh<'m>,
+        arguments: &[&str],
+        claim: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        mesh.istio.apply_only(&MeshServer::objects()?)?;
+        let mut stream = Self { mesh, server: MeshServer::start(mesh.cluster, &mesh.istio, arguments)? };
+        let result = claim(&mut stream).with_context(|| stream.server.tails());
+        mesh.istio.apply_only(&[])?;
+        stream.server.end(mesh.cluster)?;
+        result
+    }
+
+    /// Applies the plugin with more fields in its configuration, an access log and `objects`, and waits until the client's filter decides.
+    pub(crate) fn apply(&self, way: Way, config: &Value, objects: &[Value]) -> Result<()> {
+        let mut all = MeshServer::objects()?;
+        let mut config = with_fields(json!({"accessLog": true}), config.clone());
+        if way == Way::Endpoint {
+            let steering = json!({"by": "endpoint"});
+            all.append(&mut envoy_filter(&steering)?);
+            config["steering"] = steering;
+        }
+        all.push(plugin(self.mesh, &config)?);
+        all.push(access_log());
+        self.mesh.istio.apply_only(&[&all, objects].concat())?;
+        self.wait_for_filter(&self.mesh.client, way)
+    }
+
+    /// Waits until the pod's filter decides, as `way` has it.
+    pub(crate) fn wait_for_filter(&self, pod: &Pod, way: Way) -> Result<()> {
+        eventually("the filter asks the server", || {
+            let (answer, logged) = ask(pod, OUTSIDE_HTTP, "checkout.shop")?;
+            let is_steered = logged.decision.contains("endpoint=") == (way == Way::Endpoint);
+            ensure!(logged.reason() == "service" && is_steered, "{logged:?} {answer:?}");
+            Ok(true)
+        })
+        .with_context(|| pod.tail())?;
+        Ok(())
+    }
+
+    /// Asks until byname decides with this reason, and returns the last answer.
+    pub(crate) fn wait_for_reason(&self, pod: &Pod, host: &str, reason: &str) -> Result<(Answer, Logged)> {
+        let mut last = None;
+        eventually(&format!("{host} is {reason}"), || {
+            let asked = ask(pod, OUTSIDE_HTTP, host)?;
+            ensure!(asked.1.reason() == reason, "{asked:?}");
+            last = Some(asked);
+            Ok(true)
+        })
+        .with_context(|| format!("{}{}", self.server.tails(), pod.tail()))?;
+        last.context("it was so")
+    }
+}
+
+/// The plugin of the example with the image of the registry, and with more fields in its configuration.
+pub(crate) fn plugin(mesh: &Mesh<'_>, config: &Value) -> Result<Value> {
+    let mut plugin = example("stream/wasmplugin.yaml")?.remove(0);
+    let (image, sha256) = mesh.istio.image();
+    (plugin["spec"]["url"], plugin["spec"]["sha256"]) = (image.into(), sha256.into());
+    plugin["spec"]["pluginConfig"] = with_fields(plugin["spec"]["pluginConfig"].take(), config.clone());
+    Ok(plugin)
+}
+
+/// What steering by endpoint needs of the sidecars.
+fn envoy_filter(steering: &Value) -> Result<Vec<Value>> {
+    let directory = tempfile::tempdir()?;
+    let config = directory.path().join("config.json");
+    fs::write(&config, json!({"version": 1, "steering": steering}).to_string())?;
+    let config = config.display().to_string();
+    let arguments =
+        ["compile", "--format", "istio-envoyfilter", "--server", "byname.byname-system:9905", "--config", &config];
+    yaml_documents(&run(&byname_program()?.display().to_string(), &arguments, None)?)
+}
+
+/// Turns on the access log of every sidecar.
+fn access_log() -> Value {
+    json!({
+        "apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry", "metadata": {"namespace": "istio-system", "name": "access-log"},
+        "spec": {"accessLogging": [{"providers": [{"name": "access-log"}]}]},
+    })
+}
+
+/// Asks for a host at an address, and returns the answer with what the access log says of it.
+pub(crate) fn ask(pod: &Pod, address: &str, host: &str) -> Result<(Answer, Logged)> {
+    let (answer, path) = send(pod, address, host, &[])?;
+    let logged = wait_for_log(pod, &path).with_context(|| format!("{host}: {answer:?}"))?;
+    Ok((answer, logged))
+}
+
+/// Asks for a host at an address, and returns the answer with the path of the request, by which the access log has it.
+fn send(pod: &Pod, address: &str, host: &str, arguments: &[&str]) -> Result<(Answer, String)> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let path = format!("/asked/{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let form = ["-H", &format!("host: {host}"), &format!("http://{address}{path}")];
+    Ok((pod.curl(&[&form[..], arguments].concat())?, path))
+}
+
+/// Waits for a line of the access log, which Envoy writes once a second.
+fn wait_for_log(pod: &Pod, path: &str) -> Result<Logged> {
+    for _ in 0..200 {
+        if let Some(logged) = logged(&pod.access_log(), path) {
+            return Ok(logged);
+        }
+        sleep(Duration::from_millis(50));
+    }
+    bail!("the access log has no {path}\n{}", pod.tail())
+}
+
+fn logged(log: &str, path: &str) -> Option<Logged> {
+    let start = format!("path={path} status=");
+    let line = log.lines().find_map(|line| line.strip_prefix(&start))?;
+    let mut words = line.splitn(4, ' ').skip(1);
+    let authority = words.next()?.strip_prefix("authority=")?.to_owned();
+    let milliseconds = words.next()?.strip_prefix("milliseconds=")?.parse().ok()?;
+    Some(Logged { authority, milliseconds, decision: words.next()?.to_owned() })
+}
+
+/// A statistic of the filter's stream; 0 while the pod has none.
+pub(crate) fn stream_stat(pod: &Pod, name: &str) -> Result<u64> {
+    let stats = pod.admin(&format!("/stats?filter=byname.stream.{name}$"))?;
+    stats.trim().rsplit_once(": ").map_or(Ok(0), |(_, value)| Ok(value.parse()?))
+}
+
+/// A client in the pod that asks for the hosts in turn, on eight connections to the host outside.
+pub(crate) fn start_asking(pod: &Pod, pause: &str, hosts: &[&str]) -> Result<Part> {
+    let bound = format!("{}ms", BOUND.as_millis());
+    let options = ["ask", "--connect", OUTSIDE_HTTP, "--pause", pause, "--bound", &bound];
+    pod.start("ask", &[&options[..], hosts].concat())
+}
+
+/// The last report of a client, after one more that counts what came until now.
+pub(crate) fn report(asking: &Part) -> Result<Value> {
+    let reports =
+        || -> Vec<Value> { asking.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect() };
+    let done = reports().len();
+    eventually("the client reports once more", || Ok(reports().len() > done + 1))?;
+    reports().pop().context("a report")
+}
+
+/// A StatefulSet `db` with a headless Service.
+fn db() -> [Value; 2] {
+    let metadata = json!({"namespace": "shop", "name": "db"});
+    let labels = json!({"app": "db"});
+    let container =
+        json!({"name": "main", "image": "example.com/main", "ports": [{"name": "http", "containerPort": 80}]});
+    [
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+            "spec": {"clusterIP": "None", "selector": labels, "ports": [{"name": "http", "port": 80}]},
+        }),
+        json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata,
+            "spec": {"serviceName": "db", "replicas": 2, "selector": {"matchLabels": labels}, "template": {
+                "metadata": {"labels": labels}, "spec": {"containers": [container]},
+            }},
+        }),
+    ]
+}
+
+/// Names of every kind that a pod in `shop` may use, with byname's reason, the authority that is sent on, and who answers.
+const ROWS: [(&str, &str, &str, &str); 15] = [
+    ("checkout", "service", CHECKOUT, "shop/checkout-"),
+    // As in DNS, a dot at the end makes it a whole name.
+    ("checkout.", "public_name", "checkout.", "outside"),
+    ("CHECKOUT.Shop", "service", CHECKOUT, "shop/checkout-"),
+    ("checkout.shop.svc", "service", CHECKOUT, "shop/checkout-"),
+    ("checkout.shop.svc.cluster.local.", "service", CHECKOUT, "shop/checkout-"),
+    ("_http._tcp.checkout", "service", CHECKOUT, "shop/checkout-"),
+    ("checkout:80", "service", CHECKOUT, "shop/checkout-"),
+    ("10.96.147.27", "cluster_ip", CHECKOUT, "shop/checkout-"),
+    ("suggest", "alias", RECOMMEND, "shop/recommend-"),
+    ("ledger.billing", "service", LEDGER, "billing/ledger-"),
+    // By a search domain of the pod's own.
+    ("ledger", "service", LEDGER, "billing/ledger-"),
+    ("db-0.db", "endpoint", DB, "shop/db-0"),
+    ("nothing", "name_not_found", "nothing", "outside"),
+    ("nothing.billing.svc.cluster.local", "name_not_found", "nothing.billing.svc.cluster.local", "outside"),
+    ("10.96.200.200", "ip_literal", "10.96.200.200", "outside"),
+];
+
+fn reaches_rows(stream: &Stream<'_>, way: Way) -> Result<()> {
+    let pod = &stream.mesh.client;
+    let mut wrong = Vec::new();
+    let mut answers = Vec::new();
+    for (host, ..) in ROWS {
+        // By authority Istio sends on what is for a headless Service to where the client connected.
+        let address = if host == "db-0.db" && way == Way::Authority { host } else { OUTSIDE_HTTP };
+        answers.push(send(pod, address, host, &[])?);
+    }
+    for ((host, reason, authority, who), (answer, path)) in ROWS.into_iter().zip(answers) {
+        let logged = wait_for_log(pod, &path)?;
+        let is_so = logged.reason() == reason
+            && logged.authority == authority
+            && answer.said("authority") == authority
+            && answer.said("pod").starts_with(who);
+        // Istio's own routes may reach what byname passes; the filter names an endpoint for everything else.
+        let is_steered = way == Way::Authority
+            || logged.field("endpoint").is_some() == !matches!(reason, "name_not_found" | "public_name" | "ip_literal");
+        if !(is_so && is_steered) {
+            wrong.push(format!("{host}: {logged:?}, {} {}", answer.status, answer.text));
+        }
+        ensure!(u128::from(logged.milliseconds) < BOUND.as_millis(), "{host}: {logged:?}");
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let (timeouts, keys, open) = (stream_stat(pod, "timeouts")?, stream_stat(pod, "keys")?, stream_stat(pod, "open")?);
+    println!("{} names: {keys} keys, {open} streams, {timeouts} timeouts", ROWS.len());
+    ensure!(open <= 2 && keys >= 6, "{open} streams, {keys} keys");
+    Ok(())
+}
+
+/// A search domain of the pod's own.
+fn searches() -> Value {
+    json!({"dns": {"extraSearches": ["billing.svc.cluster.local"]}})
+}
+
+pub(crate) fn a_pod_reaches_every_kind_of_name_over_a_stream(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.cluster.apply(&db())?;
+    Stream::with(mesh, &[], |stream| {
+        for way in [Way::Authority, Way::Endpoint] {
+            stream.apply(way, &searches(), &[])?;
+            eventually("db-0 is ready", || {
+                let address = if way == Way::Authority { "db-0.db" } else { OUTSIDE_HTTP };
+                Ok(ask(&mesh.client, address, "db-0.db")?.0.said("pod") == "shop/db-0")
+            })?;
+            reaches_rows(stream, way)?;
+            names_come_change_and_go(stream, way)?;
+        }
+        Ok(())
+    })
+}
+
+fn names_come_change_and_go(stream: &Stream<'_>, way: Way) -> Result<()> {
+    let (cluster, pod) = (stream.mesh.cluster, &stream.mesh.client);
+    let becomes = |spec: Value| {
+        cluster.apply(&[json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "late"}, "spec": spec,
+        })])
+    };
+    let ports = json!([{"name": "http", "port": 80, "targetPort": 8080}]);
+    let selector = json!({"app.kubernetes.io/name": "checkout"});
+    let late = "late.shop.svc.cluster.local";
+    stream.wait_for_reason(pod, "late", "name_not_found")?;
+    let reaches = |reason: &str, authority: &str, who: &str| -> Result<()> {
+        eventually(&format!("late is {reason}, {authority}"), || {
+            let (answer, logged) = ask(pod, OUTSIDE_HTTP, "late")?;
+            let is_so =
+                logged.reason() == reason && logged.authority == authority && answer.said("pod").starts_with(who);
+            ensure!(is_so, "{logged:?}, {} {}", answer.status, answer.text);
+            Ok(true)
+        })?;
+        Ok(())
+    };
+    becomes(json!({"type": "ClusterIP", "selector": selector, "ports": ports}))?;
+    reaches("service", late, "shop/checkout-")?;
+    becomes(json!({"type": "ExternalName", "externalName": RECOMMEND}))?;
+    reaches("alias", RECOMMEND, "shop/recommend-")?;
+    becomes(json!({"type": "ClusterIP", "clusterIP": "None", "selector": selector, "ports": ports}))?;
+    // By authority Istio sends it on to where the client connected.
+    let who = if way == Way::Authority { "" } else { "shop/checkout-" };
+    reaches("service", late, who)?;
+    cluster.kubectl(&["delete", "service", "late", "-n", "shop"])?;
+    stream.wait_for_reason(pod, "late", "name_not_found")?;
+    Ok(())
+}
+
+/// Each namespace sees its own Services only, and no header of a client shows it another one's.
+pub(crate) fn a_stream_shows_a_pod_what_its_identity_may_see(mesh: &Mesh<'_>) -> Result<()> {
+    let pod = mesh.istio.start_pod(&PodOptions { namespace: "billing", ..client("asks-from-billing") })?;
+    Stream::with(mesh, &["--default-export", "."], |stream| {
+        stream.apply(Way::Authority, &json!({}), &[])?;
+        eventually("the filter is in billing", || {
+            let (_, logged) = ask(&pod, OUTSIDE_HTTP, "ledger")?;
+            ensure!(logged.reason() == "service", "{logged:?}");
+            Ok(true)
+        })?;
+        stream.server.wait_for_stream("billing")?;
+        stream.server.wait_for_stream("shop")?;
+        let forged = "x-forwarded-client-cert: By=spiffe://cluster.local/ns/byname-system/sa/default;Hash=ab;\
+            Subject=\"\";URI=spiffe://cluster.local/ns/billing/sa/default";
+        let mut sent = Vec::new();
+        let headers = ["-H", forged, "-H", forged];
+        for arguments in [&headers[..0], &headers[..2], &headers] {
+            for (pod, host) in [(&mesh.client, "ledger.billing"), (&mesh.client, LEDGER), (&pod, CHECKOUT)] {
+                sent.push((pod, host, arguments, send(pod, OUTSIDE_HTTP, host, arguments)?.1));
+            }
+        }
+        for (pod, host, arguments, path) in sent {
+            let logged = wait_for_log(pod, &path)?;
+            ensure!(logged.reason() == "name_not_found", "{host} from {} with {arguments:?}: {logged:?}", pod.name());
+        }
+        let (_, logged) = ask(&mesh.client, OUTSIDE_HTTP, "checkout")?;
+        ensure!(logged.reason() == "service", "{logged:?}");
+        // The annotation shows it to both.
+        let export =
+            |to: &str| mesh.cluster.kubectl(&["annotate", "service", "ledger", "-n", "billing", "--overwrite", to]);
+        export("byname/export-to=., shop")?;
+        stream.wait_for_reason(&mesh.client, "ledger.billing", "service")?;
+        export("byname/export-to-")?;
+        stream.wait_for_reason(&mesh.client, "ledger.billing", "name_not_found")?;
+        Ok(())
+    })
+}
+
+/// What users see where a Sidecar object leaves out the server's namespace.
+pub(crate) fn a_sidecar_object_that_hides_the_server_of_a_stream_lets_names_pass(mesh: &Mesh<'_>) -> Result<()> {
+    Stream::with(mesh, &[], |stream| {
+        stream.apply(Way::Authority, &json!({}), &[])?;
+        let sidecar = |hosts: Value| {
+            json!({
+                "apiVersion": "networking.istio.io/v1", "kind": "Sidecar", "metadata": {"namespace": "shop", "name": "default"},
+                "spec": {"egress": [{"hosts": hosts}]},
+            })
+        };
+        mesh.cluster.apply(&[sidecar(json!(["./*", "istio-system/*"]))])?;
+        let has_cluster = |pod: &Pod| Ok::<_, anyhow::Error>(pod.admin("/clusters")?.contains("outbound|9905||byname"));
+        eventually("the sidecar has no cluster of the server", || Ok(!has_cluster(&mesh.client)?))?;
+        let pod = mesh.istio.start_pod(&client("hidden-server"))?;
+        let (answer, logged) = stream.wait_for_reason(&pod, "checkout", "unanswered")?;
+        // Istio's own routes serve the name as it is.
+        ensure!(
+            answer.said("authority") == "checkout" && answer.said("pod").starts_with("shop/checkout-"),
+            "{answer:?}"
+        );
+        ensure!(u128::from(logged.milliseconds) < BOUND.as_millis(), "{logged:?}");
+        let line = "byname: the stream to the server cannot be opened: check that Envoy has the cluster of `server`";
+        eventually("the log says why", || Ok(pod.log().contains(line))).with_context(|| pod.tail())?;
+        // In the words of the example.
+        let host = "byname-system/byname.byname-system.svc.cluster.local";
+        let readme = fs::read_to_string(repository().join("examples/istio/stream/README.md"))?;
+        ensure!(readme.contains(&format!("`{host}` to `hosts`")), "the README does not show {host}");
+        mesh.cluster.apply(&[sidecar(json!(["./*", "istio-system/*", host]))])?;
+        eventually("the sidecar has the cluster of the server", || has_cluster(&pod))?;
+        stream.wait_for_reason(&pod, "_http._tcp.checkout", "service")?;
+        Ok(())
+    })
+}

@@ -1,0 +1,147 @@
+//! The server of the filter's streams dies, stops, is replaced; istiod pushes; Services change under load.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use byname_cluster::{MeshServer, OUTSIDE_HTTP, eventually};
+use byname_test_support::{CHECKOUT, RECOMMEND};
+use serde_json::{Value, json};
+
+use crate::istio::{
+    mesh::{Mesh, expect},
+    stream::{BOUND, Stream, Way, ask, report, start_asking, stream_stat},
+};
+
+/// Services that change under load.
+const CHANGES: usize = 1_000;
+/// The resident memory that a sidecar's Envoy may gain while they change for a second time.
+const LARGEST_GAIN_MEGABYTES: f64 = 12.0;
+
+/// Asks for a name that nobody has asked for while no server answers: Istio's own routes serve it as it is, within the bound.
+fn passes(stream: &Stream<'_>, host: &str) -> Result<()> {
+    let (answer, logged) = ask(&stream.mesh.client, OUTSIDE_HTTP, host)?;
+    println!("{host} without a server: {} after {} ms", logged.reason(), logged.milliseconds);
+    ensure!(logged.reason() == "unanswered" && answer.said("authority") == host, "{logged:?} {answer:?}");
+    ensure!(u128::from(logged.milliseconds) < BOUND.as_millis(), "{logged:?}");
+    Ok(())
+}
+
+pub(crate) fn a_stream_outlives_its_server_under_load(mesh: &Mesh<'_>) -> Result<()> {
+    Stream::with(mesh, &[], |stream| {
+        stream.apply(Way::Authority, &json!({}), &[])?;
+        let known = ["checkout.shop", "_http._tcp.checkout", "suggest", "ledger.billing"];
+        for host in known {
+            stream.wait_for_reason(&mesh.client, host, if host == "suggest" { "alias" } else { "service" })?;
+        }
+        let asking = start_asking(&mesh.client, "20ms", &known)?;
+        let recovers = |stream: &Stream<'_>, host: &str, start: Instant| -> Result<()> {
+            let (answer, _) = stream.wait_for_reason(&mesh.client, host, "service")?;
+            let whole = format!("{host}.shop.svc.cluster.local");
+            expect(answer.said("authority") == whole, &answer)?;
+            println!("{host} is known {:.1} s later", start.elapsed().as_secs_f32());
+            Ok(())
+        };
+
+        stream.server.kill()?;
+        passes(stream, "cart")?;
+        passes(stream, "cart")?;
+        stream.server.restart()?;
+        recovers(stream, "cart", Instant::now())?;
+
+        stream.server.signal("STOP")?;
+        passes(stream, "web")?;
+        stream.server.signal("CONT")?;
+        recovers(stream, "web", Instant::now())?;
+
+        // istiod pushes a listener, a cluster and routes; no stream ends by that.
+        let opened = stream_stat(&mesh.client, "opened")?;
+        let pushed = |port: u16| {
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": format!("pushed-{port}")},
+                "spec": {"selector": {"app.kubernetes.io/name": "checkout"}, "ports": [{"name": "http", "port": port, "targetPort": 8080}]},
+            })
+        };
+        for port in 8801..8804 {
+            mesh.cluster.apply(&[pushed(port)])?;
+            eventually("the sidecar has the listener", || {
+                Ok(mesh.client.admin("/listeners")?.contains(&format!("0.0.0.0_{port}")))
+            })?;
+        }
+        ensure!(stream_stat(&mesh.client, "opened")? == opened, "a push of istiod ended a stream");
+        mesh.cluster.kubectl(&["delete", "service", "-n", "shop", "pushed-8801", "pushed-8802", "pushed-8803"])?;
+
+        // Another server takes over, and the pod of the first one vanishes with its sidecar.
+        let next = MeshServer::start_as("byname-next", mesh.cluster, &mesh.istio, &[])?;
+        let first = std::mem::replace(&mut stream.server, next);
+        let start = Instant::now();
+        first.end(mesh.cluster)?;
+        recovers(stream, "catalog", start)?;
+        stream.server.wait_for_stream("shop")?;
+
+        let report = report(&asking)?;
+        println!("under load: {report}");
+        ensure!(report["failures"] == 0 && report["late"] == 0, "{report}\n{}", mesh.client.tail());
+        ensure!(report["requests"].as_u64() > Some(1_000), "{report}");
+        let pods = report["pods"].as_object().into_iter().flat_map(|pods| pods.keys());
+        ensure!(
+            pods.clone()
+                .all(|pod| pod.contains("/checkout-") || pod.contains("/recommend-") || pod.contains("/ledger-")),
+            "{report}"
+        );
+        ensure!(stream_stat(&mesh.client, "rejections")? == 0, "the filter refused a message");
+        Ok(())
+    })
+}
+
+fn aliases(target: &str) -> Vec<Value> {
+    let alias = |number| {
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": format!("alias-{number}"), "labels": {"of": "aliases"}},
+            "spec": {"type": "ExternalName", "externalName": target},
+        })
+    };
+    (0..CHANGES).map(alias).collect()
+}
+
+pub(crate) fn no_request_fails_over_a_stream_while_services_change(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.cluster.apply(&aliases(CHECKOUT))?;
+    let result = Stream::with(mesh, &[], |stream| {
+        stream.apply(Way::Endpoint, &json!({}), &[])?;
+        let hosts: Vec<String> = (0..CHANGES).map(|number| format!("alias-{number}")).collect();
+        let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        let asking = start_asking(&mesh.client, "2ms", &hosts)?;
+        eventually("both workers know every name", || {
+            let report = report(&asking)?;
+            ensure!(report["requests"].as_u64() > Some(3 * CHANGES as u64), "{report}");
+            Ok(true)
+        })?;
+        let bad = || {
+            Ok::<_, anyhow::Error>([stream_stat(&mesh.client, "rejections")?, stream_stat(&mesh.client, "failures")?])
+        };
+        let before = bad()?;
+        let mut memory = Vec::new();
+        for target in [RECOMMEND, CHECKOUT] {
+            let start = Instant::now();
+            mesh.cluster.apply(&aliases(target))?;
+            let applied = start.elapsed();
+            let seen = eventually("the last name leads elsewhere", || {
+                let (answer, _) = ask(&mesh.client, OUTSIDE_HTTP, &format!("alias-{}", CHANGES - 1))?;
+                expect(answer.said("authority") == target, &answer)
+            })?;
+            memory.push(f64::from(u32::try_from(mesh.client.resident_kilobytes()?)?) / 1024.0);
+            println!("{CHANGES} aliases lead to {target}: applied in {applied:.1?}, seen {seen:.1?} later");
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        let report = report(&asking)?;
+        let keys = stream_stat(&mesh.client, "keys")?;
+        println!("while {CHANGES} Services changed twice: {report}; {keys} keys; resident {memory:.1?} MB");
+        ensure!(report["failures"] == 0 && report["late"] == 0, "{report}\n{}", mesh.client.tail());
+        ensure!(bad()? == before, "rejections and failures of the stream: {before:?} to {:?}", bad()?);
+        ensure!(keys >= CHANGES as u64, "{keys} keys");
+        let gain = memory[1] - memory[0];
+        ensure!(gain < LARGEST_GAIN_MEGABYTES, "memory grows by {gain:.1} MB");
+        Ok(())
+    });
+    mesh.cluster.kubectl(&["delete", "service", "-n", "shop", "-l", "of=aliases", "--wait=false"])?;
+    result
+}

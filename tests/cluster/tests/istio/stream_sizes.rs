@@ -1,0 +1,246 @@
+//! How soon an endpoint is seen over the filter's stream, and what memory a sidecar takes for it.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, sleep},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, ensure};
+use byname_cluster::{MeshServer, Pod, PodOptions, eventually};
+use serde_json::{Value, json};
+
+use crate::istio::{
+    memory::{add_listeners, http_listeners, remove_listeners},
+    mesh::{Mesh, client},
+    stream::{Stream, Way, plugin, report, start_asking, stream_stat},
+};
+
+const SCALES: usize = 12;
+/// Above what was measured, because the machine may be busy.
+const LONGEST_UNTIL_SEEN: Duration = Duration::from_secs(3);
+/// What a filter with a stream may take beyond one with an empty table, in allocated memory.
+const LARGEST_MEGABYTES: f64 = 5.0;
+
+/// When it came, since 1970, and the pods that were ready.
+type Event = (Duration, Vec<String>);
+
+/// The events of the EndpointSlices of a Service, as the API sends them.
+struct Watch {
+    child: Child,
+    events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Watch {
+    fn start(mesh: &Mesh<'_>, service: &str) -> Result<Self> {
+        let path = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices?watch=1&labelSelector=kubernetes.io/service-name%3D";
+        let mut command = mesh.cluster.watch_command(&format!("{path}{service}"));
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let lines = BufReader::new(child.stdout.take().context("it was asked for")?).lines();
+        let events: Arc<Mutex<Vec<_>>> = Arc::default();
+        let seen = Arc::clone(&events);
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
+                let object = &event["object"];
+                if object["addressType"] != "IPv4" {
+                    continue;
+                }
+                let endpoints = object["endpoints"].as_array().into_iter().flatten();
+                let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true);
+                let pods =
+                    ready.filter_map(|endpoint| Some(format!("shop/{}", endpoint["targetRef"]["name"].as_str()?)));
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push((now, pods.collect()));
+            }
+        });
+        Ok(Self { child, events })
+    }
+
+    fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When the pod was first ready, and when it first was not any more.
+    fn of(&self, pod: &str) -> (Option<Duration>, Option<Duration>) {
+        let events = self.events();
+        let is_ready = |(_, pods): &&Event| pods.iter().any(|name| name == pod);
+        let first = events.iter().position(|event| is_ready(&event));
+        let after = first.map(|first| &events[first..]).unwrap_or_default();
+        let gone = after.iter().find(|event| !is_ready(event));
+        (first.map(|first| events[first].0), gone.map(|(at, _)| *at))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A Deployment whose pods serve for two seconds after they are deleted.
+fn scaled() -> [Value; 2] {
+    let metadata = json!({"namespace": "shop", "name": "scaled"});
+    let labels = json!({"app": "scaled"});
+    let container =
+        json!({"name": "main", "image": "example.com/main", "ports": [{"name": "http", "containerPort": 8080}]});
+    [
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+            "spec": {"selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+        }),
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
+                "metadata": {"labels": labels, "annotations": {"test.byname.dev/terminate": "2s"}}, "spec": {"containers": [container]},
+            }},
+        }),
+    ]
+}
+
+/// Milliseconds from the API's event to the first request that the new pod answers, and to the last one that an old pod answers.
+pub(crate) fn a_scaled_deployment_is_soon_seen_over_a_stream(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.cluster.apply(&scaled())?;
+    let result = Stream::with(mesh, &[], |stream| {
+        stream.apply(Way::Endpoint, &json!({}), &[])?;
+        stream.wait_for_reason(&mesh.client, "scaled", "service")?;
+        let watch = Watch::start(mesh, "scaled")?;
+        let asking = start_asking(&mesh.client, "1ms", &["scaled"])?;
+        let ready = || watch.events().last().map_or(0, |(_, pods)| pods.len());
+        eventually("the pod is ready", || Ok(ready() == 1))?;
+        for _ in 0..SCALES {
+            for replicas in [2, 1] {
+                let replicas_text = replicas.to_string();
+                mesh.cluster.kubectl(&["scale", "deployment", "scaled", "-n", "shop", "--replicas", &replicas_text])?;
+                eventually("the EndpointSlice has them", || Ok(ready() == replicas))?;
+                sleep(Duration::from_millis(300));
+            }
+        }
+        let report = report(&asking)?;
+        ensure!(report["failures"] == 0, "{report}");
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
+        for (pod, seen) in report["pods"].as_object().context("pods")? {
+            let nanoseconds =
+                |name: &str| Ok::<_, anyhow::Error>(Duration::from_nanos(seen[name].as_u64().context("a time")?));
+            let (ready, gone) = watch.of(pod);
+            let ready = ready.with_context(|| format!("{pod} was never ready"))?;
+            // The first pod was there before.
+            added.push(nanoseconds("first")?.saturating_sub(ready));
+            removed.extend(gone.map(|gone| nanoseconds("last").map(|last| last.saturating_sub(gone))).transpose()?);
+        }
+        added.sort_unstable();
+        removed.sort_unstable();
+        let middle = |times: &[Duration]| times.get(times.len() / 2).copied().unwrap_or_default();
+        let last = |times: &[Duration]| times.last().copied().unwrap_or_default();
+        println!(
+            "from an EndpointSlice's event at the API: {} new pods answered after {:.0?} (p50), {:.0?} (longest); {} pods last answered after \
+             {:.0?} (p50), {:.0?} (longest)",
+            added.len(),
+            middle(&added),
+            last(&added),
+            removed.len(),
+            middle(&removed),
+            last(&removed),
+        );
+        ensure!(added.len() > SCALES && removed.len() >= SCALES - 1, "{} {}", added.len(), removed.len());
+        ensure!(last(&added).max(last(&removed)) < LONGEST_UNTIL_SEEN, "{added:?} {removed:?}");
+        Ok(())
+    });
+    mesh.cluster.kubectl(&["delete", "deployment/scaled", "service/scaled", "-n", "shop"])?;
+    result
+}
+
+/// Services without endpoints, so that there are `total` in the cluster.
+fn fill(mesh: &Mesh<'_>, total: usize) -> Result<()> {
+    let names = mesh.cluster.kubectl(&["get", "services", "-A", "-o", "name"])?;
+    let missing = total.saturating_sub(names.lines().count());
+    let filler = |number| {
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": format!("filler-{total}-{number}"), "labels": {"of": "filler"}},
+            "spec": {"selector": {"app": "nothing"}, "ports": [{"name": "http", "port": 80}]},
+        })
+    };
+    if missing > 0 {
+        mesh.cluster.apply(&(0..missing).map(filler).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+/// A pod in `shop` that has its own plugin.
+fn start(mesh: &Mesh<'_>, name: &str) -> Result<Pod> {
+    mesh.istio.start_pod(&PodOptions { labels: &[("app", name)], ..client(name) })
+}
+
+/// Gives a plugin to the pods of one label.
+fn select(mut plugin: Value, app: &str) -> Value {
+    plugin["metadata"]["name"] = app.into();
+    plugin["spec"]["selector"] = json!({"matchLabels": {"app": app}});
+    plugin
+}
+
+/// The same plugin with an empty table in place of the server.
+fn empty_table(mesh: &Mesh<'_>) -> Result<Value> {
+    let mut plugin = plugin(mesh, &json!({"table": {"version": 1}}))?;
+    let config = plugin["spec"]["pluginConfig"].as_object_mut().context("an object")?;
+    config.retain(|field, _| !matches!(&**field, "server" | "requires"));
+    Ok(plugin)
+}
+
+/// Allocated and resident memory of the pod's Envoy in MB.
+fn memory(pod: &Pod) -> Result<(f64, f64)> {
+    let memory: Value = serde_json::from_str(&pod.admin("/memory")?)?;
+    let allocated: u32 = memory["allocated"].as_str().context("a number")?.parse()?;
+    Ok((f64::from(allocated) / 1024.0 / 1024.0, f64::from(u32::try_from(pod.resident_kilobytes()?)?) / 1024.0))
+}
+
+pub(crate) fn a_stream_takes_little_more_memory_than_an_empty_table(mesh: &Mesh<'_>) -> Result<()> {
+    let result = Stream::with(mesh, &[], |_| {
+        let mut objects = MeshServer::objects()?;
+        objects.push(select(plugin(mesh, &json!({}))?, "memory-stream"));
+        objects.push(select(empty_table(mesh)?, "memory-empty"));
+        mesh.istio.apply_only(&objects)?;
+        let mut measured = Vec::new();
+        for (listeners, services) in [(10, 100), (131, 600)] {
+            fill(mesh, services)?;
+            let pods = [start(mesh, "memory-empty")?, start(mesh, "memory-stream")?];
+            add_listeners(mesh, &pods[0], listeners)?;
+            eventually("the other pod has the listeners", || Ok(http_listeners(&pods[1])? == listeners))?;
+            let names = ["checkout", "suggest", "ledger.billing", "web", "cart", "catalog", "recommend", "api.billing"];
+            let fillers: Vec<String> = (0..22).map(|number| format!("filler-100-{number}")).collect();
+            let asking = pods.each_ref().map(|pod| start_asking(pod, "2ms", &names));
+            // Names without endpoints are known to the filter too; Envoy answers 503 to them.
+            let fillers: Vec<&str> = fillers.iter().map(String::as_str).collect();
+            let others = pods.each_ref().map(|pod| start_asking(pod, "2ms", &fillers));
+            eventually("the filter knows the names", || Ok(stream_stat(&pods[1], "keys")? >= 30))
+                .with_context(|| pods[1].tail())?;
+            for asking in asking.into_iter().chain(others) {
+                let report = report(&asking?)?;
+                ensure!(report["requests"].as_u64() > Some(100), "{report}");
+            }
+            sleep(Duration::from_secs(3));
+            let [empty, with_stream] = [memory(&pods[0])?, memory(&pods[1])?];
+            let added = with_stream.0 - empty.0;
+            println!(
+                "{listeners} HTTP listeners, {services} Services, 30 names in use: allocated {:.1} MB with an empty table, {:.1} with a stream \
+                 ({added:+.1}); resident {:.1}, {:.1} ({:+.1})",
+                empty.0,
+                with_stream.0,
+                empty.1,
+                with_stream.1,
+                with_stream.1 - empty.1,
+            );
+            measured.push(added);
+            for pod in &pods {
+                mesh.cluster.kubectl(&["delete", "pod", "-n", "shop", pod.name()])?;
+            }
+        }
+        ensure!(measured.iter().all(|added| *added <= LARGEST_MEGABYTES), "{measured:?}");
+        Ok(())
+    });
+    remove_listeners(mesh)?;
+    mesh.cluster.kubectl(&["delete", "service", "-n", "shop", "-l", "of=filler", "--wait=false"])?;
+    result
+}
