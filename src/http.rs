@@ -38,7 +38,7 @@ pub(crate) fn on_request_headers(stream: u32) -> Action {
 /// Decides the request of `stream`, which was paused `since` this time.
 #[cold]
 #[inline(never)]
-pub(crate) fn on_resumption(stream: u32, since: u64) -> Action {
+fn on_resumption(stream: u32, since: u64) -> Action {
     match contexts::serving() {
         Ok(None) => Action::Continue,
         Ok(Some(live)) => decide(stream, &live, Wait::Possible(Some(since))).unwrap_or_else(fail),
@@ -112,7 +112,7 @@ fn wait_or_decide(stream: u32, live: &Rc<ActiveConfig>, headers: Headers, wait: 
         Wait::Possible(since) => since,
         Wait::Over => None,
     };
-    let waits = stream::wait(stream, live, since, |config| request(config, &headers).0);
+    let waits = stream::wait(stream, live, since, |config| request(config, &headers).0, on_resumption);
     drop(headers);
     if waits { Ok(Action::Pause) } else { decide(stream, live, Wait::Over) }
 }

@@ -17,6 +17,7 @@ mod host;
 mod http;
 mod node;
 mod observe;
+mod pending;
 mod request_log;
 mod root;
 mod slices;

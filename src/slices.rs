@@ -5,11 +5,16 @@
 //! text before, which shared data tell: Envoy tries each new one in a VM that it throws away. The first configuration of a VM is
 //! read at once, because nothing serves meanwhile, and so is everything until a tick has come: an older bootstrap may not allow ticks.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use byname_core::{ConfigReading, ReadingStep, hash_words, limits::SLICE_BYTES};
 
-use crate::{contexts, host, node::Node, verdict};
+use crate::{
+    contexts, host,
+    node::Node,
+    pending::{self, Pending, put, take},
+    verdict,
+};
 
 /// Between two slices requests are served.
 const MILLISECONDS_BETWEEN_SLICES: u32 = 1;
@@ -19,33 +24,7 @@ const MILLISECONDS_TO_FIRST_TICK: u32 = 100;
 const ACCEPTED_HASHES: usize = 8;
 
 thread_local! {
-    static PENDING: RefCell<Vec<Pending>> = const { RefCell::new(Vec::new()) };
     static HAS_ASKED: Cell<bool> = const { Cell::new(false) };
-    static HAS_TICKED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// A configuration that is being read.
-struct Pending {
-    root: u32,
-    plugin: Vec<u8>,
-    node: Node,
-    reading: ConfigReading,
-}
-
-fn take(is_it: impl Fn(&Pending) -> bool) -> Option<Pending> {
-    PENDING.with(|all| {
-        let mut all = all.try_borrow_mut().ok()?;
-        let place = all.iter().position(is_it)?;
-        Some(all.swap_remove(place))
-    })
-}
-
-fn put(pending: Pending) {
-    PENDING.with(|all| {
-        if let Ok(mut all) = all.try_borrow_mut() {
-            all.push(pending);
-        }
-    });
 }
 
 /// Forgets what is being read for this plugin: a newer push has come.
@@ -55,8 +34,7 @@ pub(crate) fn overtake(plugin: &[u8]) {
 
 /// Forgets what is being read in a root context that was deleted.
 pub(crate) fn forget(root: u32) {
-    let is_reading = PENDING.with(|all| all.try_borrow().is_ok_and(|all| !all.is_empty()));
-    if is_reading {
+    if pending::is_any() {
         forget_pending(root);
     }
 }
@@ -65,16 +43,6 @@ pub(crate) fn forget(root: u32) {
 #[inline(never)]
 fn forget_pending(root: u32) {
     drop(take(|pending| pending.root == root));
-}
-
-/// Whether a tick has come: the host lets the module have ticks.
-pub(crate) fn has_ticked() -> bool {
-    HAS_TICKED.get()
-}
-
-/// Whether a configuration is being read in this root context.
-pub(crate) fn is_reading(root: u32) -> bool {
-    PENDING.with(|all| all.try_borrow().is_ok_and(|all| all.iter().any(|pending| pending.root == root)))
 }
 
 /// Asks for a first tick, once, so that later pushes can be read in slices.
@@ -98,7 +66,7 @@ pub(crate) fn begin(
     text: Vec<u8>,
     hash: Option<u64>,
 ) -> Result<(), (Node, Vec<u8>)> {
-    let can_wait = HAS_TICKED.get() && contexts::serves(plugin) && hash.is_some_and(was_accepted);
+    let can_wait = pending::has_ticked() && contexts::serves(plugin) && hash.is_some_and(was_accepted);
     if !can_wait || host::set_tick_period(MILLISECONDS_BETWEEN_SLICES).is_err() {
         return Err((node, text));
     }
@@ -109,7 +77,7 @@ pub(crate) fn begin(
 
 /// Reads the next slice in this root context.
 pub(crate) fn tick(root: u32) {
-    HAS_TICKED.set(true);
+    pending::set_has_ticked();
     let Some(mut pending) = take(|pending| pending.root == root) else {
         let _ = host::set_tick_period(0);
         return;

@@ -21,7 +21,7 @@ use crate::{
     balance::random,
     contexts,
     host::{self, GrpcStream},
-    http, request_log, slices, stats,
+    pending, request_log, stats,
 };
 
 const SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
@@ -32,19 +32,31 @@ const LONGEST_PERIOD_MILLISECONDS: u64 = 600_000;
 
 thread_local! {
     /// The requests that are paused, by their contexts, with the time at which each was first paused.
-    static PAUSED: RefCell<Vec<(u32, u64)>> = const { RefCell::new(Vec::new()) };
+    static PAUSED: RefCell<Vec<Paused>> = const { RefCell::new(Vec::new()) };
 }
 
+/// A request that is paused.
+struct Paused {
+    stream: u32,
+    /// When it was first paused.
+    since: u64,
+    /// Decides it.
+    resume: Resume,
+}
+
+/// Decides a request, by its context, that was paused since a time.
+pub(crate) type Resume = fn(u32, u64) -> Action;
+
 /// Uses what is paused. Nothing in here re-enters, so it is free. If it were not, the default would be returned.
-fn with_paused<T: Default>(use_it: impl FnOnce(&mut Vec<(u32, u64)>) -> T) -> T {
+fn with_paused<T: Default>(use_it: impl FnOnce(&mut Vec<Paused>) -> T) -> T {
     PAUSED.with(|paused| paused.try_borrow_mut().map(|mut paused| use_it(&mut paused)).unwrap_or_default())
 }
 
-/// Takes a request out of what is paused, with the time at which it was first paused.
-fn take_paused(stream: u32) -> Option<u64> {
+/// Takes a request out of what is paused.
+fn take_paused(stream: u32) -> Option<Paused> {
     with_paused(|paused| {
-        let place = paused.iter().position(|(other, _)| *other == stream)?;
-        Some(paused.swap_remove(place).1)
+        let place = paused.iter().position(|paused| paused.stream == stream)?;
+        Some(paused.swap_remove(place))
     })
 }
 
@@ -77,13 +89,14 @@ pub(crate) fn begin(live: &Rc<ActiveConfig>, earlier: Option<&ActiveConfig>) {
 }
 
 /// Asks the server for what a request needs. Returns whether the request waits: else it is decided as it is. `since` is when it was first
-/// paused, if it was.
+/// paused, if it was. `resume` decides it later.
 #[inline(never)]
 pub(crate) fn wait<'r>(
     stream: u32,
     live: &ActiveConfig,
     since: Option<u64>,
     request: impl FnOnce(&Config) -> Request<'r>,
+    resume: Resume,
 ) -> bool {
     let now = now();
     let since = since.unwrap_or(now);
@@ -93,9 +106,9 @@ pub(crate) fn wait<'r>(
         config.ask(request, (stream, since), now, &mut actions)
     });
     let is_over = run(live, actions, Some(stream));
-    let waits = asked && !is_over && now > 0 && slices::has_ticked();
+    let waits = asked && !is_over && now > 0 && pending::has_ticked();
     if waits {
-        with_paused(|paused| paused.push((stream, since)));
+        with_paused(|paused| paused.push(Paused { stream, since, resume }));
     } else {
         discover(live, |discovery, _, _| discovery.done(stream));
     }
@@ -137,14 +150,14 @@ pub(crate) fn tick(root: u32) {
     // A wait ends even where nothing is left that knows of it.
     let over: Vec<u32> = with_paused(|paused| {
         let is_over = |since: u64| now == 0 || since.saturating_add(2 * MAX_WAIT_MILLISECONDS) <= now;
-        paused.iter().filter(|(_, since)| is_over(*since)).map(|(stream, _)| *stream).collect()
+        paused.iter().filter(|paused| is_over(paused.since)).map(|paused| paused.stream).collect()
     });
     if !over.is_empty() {
         over.into_iter().for_each(resume);
         let _ = host::set_effective_context(root);
     }
     let Some(live) = contexts::find_serving(|live| live.root.get() == root) else {
-        if with_paused(|paused| paused.is_empty()) && !slices::is_reading(root) {
+        if with_paused(|paused| paused.is_empty()) && !pending::is_reading(root) {
             let _ = host::set_tick_period(0);
         }
         return;
@@ -270,10 +283,10 @@ fn open(live: &ActiveConfig) -> Vec<StreamAction> {
 
 /// Decides a request that was paused.
 fn resume(stream: u32) {
-    let Some(since) = take_paused(stream) else { return };
+    let Some(Paused { since, resume, .. }) = take_paused(stream) else { return };
     // Else its client has left.
     if host::set_effective_context(stream).is_ok()
-        && http::on_resumption(stream, since) == Action::Continue
+        && resume(stream, since) == Action::Continue
         && host::continue_request().is_err()
     {
         stats::count_host_error();
@@ -288,7 +301,7 @@ pub(crate) fn waited(since: u64) -> u64 {
 /// Asks for the next tick.
 fn schedule(live: &ActiveConfig) {
     let root = live.root.get();
-    if slices::is_reading(root) {
+    if pending::is_reading(root) {
         // Ticks come soon, and another is asked for then.
         return;
     }

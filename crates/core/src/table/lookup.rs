@@ -58,12 +58,18 @@ impl Table {
     ///
     /// Kubernetes DNS-Based Service Discovery, section 2; endpoint names of Services with a cluster IP, and the forms
     /// without underscores, are answered as CoreDNS does.
+    #[inline(always)]
     pub(crate) fn lookup(&self, name: &ClusterName<'_>) -> Lookup<'_> {
+        // Most search domains make a name with more or fewer labels than any name of the cluster has.
+        if (3..=5).contains(&name.len()) { self.lookup_labels(name) } else { Lookup::Missing(Missing::Form) }
+    }
+
+    #[inline(never)]
+    fn lookup_labels(&self, name: &ClusterName<'_>) -> Lookup<'_> {
         // Nearly every name is that of a Service.
-        let found = match (name.service(), name.len()) {
-            (Some((namespace, name)), _) => self.existing(namespace, name).map(|it| Lookup::Match(Match::Service(it))),
-            (None, 3..=5) => self.find_part(name),
-            (None, _) => Err(Missing::Form),
+        let found = match name.service() {
+            Some((namespace, name)) => self.existing(namespace, name).map(|it| Lookup::Match(Match::Service(it))),
+            None => self.find_part(name),
         };
         found.unwrap_or_else(Lookup::Missing)
     }

@@ -1,0 +1,56 @@
+//! Configurations that are being read in slices, and whether ticks come, in which slices are read and waits end.
+
+use std::cell::{Cell, RefCell};
+
+use byname_core::ConfigReading;
+
+use crate::node::Node;
+
+thread_local! {
+    static PENDING: RefCell<Vec<Pending>> = const { RefCell::new(Vec::new()) };
+    static HAS_TICKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A configuration that is being read.
+pub(crate) struct Pending {
+    pub(crate) root: u32,
+    pub(crate) plugin: Vec<u8>,
+    pub(crate) node: Node,
+    pub(crate) reading: ConfigReading,
+}
+
+pub(crate) fn take(is_it: impl Fn(&Pending) -> bool) -> Option<Pending> {
+    PENDING.with(|all| {
+        let mut all = all.try_borrow_mut().ok()?;
+        let place = all.iter().position(is_it)?;
+        Some(all.swap_remove(place))
+    })
+}
+
+pub(crate) fn put(pending: Pending) {
+    PENDING.with(|all| {
+        if let Ok(mut all) = all.try_borrow_mut() {
+            all.push(pending);
+        }
+    });
+}
+
+/// Whether any configuration is being read.
+pub(crate) fn is_any() -> bool {
+    PENDING.with(|all| all.try_borrow().is_ok_and(|all| !all.is_empty()))
+}
+
+/// Whether a configuration is being read in this root context.
+pub(crate) fn is_reading(root: u32) -> bool {
+    PENDING.with(|all| all.try_borrow().is_ok_and(|all| all.iter().any(|pending| pending.root == root)))
+}
+
+/// Whether a tick has come: the host lets the module have ticks.
+pub(crate) fn has_ticked() -> bool {
+    HAS_TICKED.get()
+}
+
+/// A tick has come.
+pub(crate) fn set_has_ticked() {
+    HAS_TICKED.set(true);
+}
