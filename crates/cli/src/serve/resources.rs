@@ -216,7 +216,7 @@ impl Resources {
         if self.is_filter_old {
             self.update_filter(cluster, &mut keys, &mut update);
         }
-        self.keys.finish(&self.services, &mut keys);
+        self.keys.finish(&mut keys);
         update.changed.extend(self.changed_keys(keys));
         if is_first {
             // There are no streams before.
@@ -457,7 +457,7 @@ impl Resources {
     /// The caller's class for a resource that a filter asks for by its own stream. Modules of all schemas that ask get the same form.
     fn class_by_key(&self, resource_type: TypeIndex, name: &str, caller: &StreamCaller) -> Option<CallerClass> {
         if resource_type == self.types.namespaces {
-            let mut names = self.keys.names_in(&self.services, name, caller.viewer());
+            let mut names = self.keys.names_in(name, caller.viewer());
             if name != ALL_NAMESPACES && names.next().is_none() {
                 return None;
             }
@@ -479,8 +479,12 @@ impl Resources {
         let viewer = class.view.as_deref().unwrap_or_default();
         if resource_type == self.types.namespaces {
             let names = match name {
-                ALL_NAMESPACES => self.keys.namespaces(&self.services, viewer).into_iter().collect(),
-                name => self.keys.names_in(&self.services, name, viewer).collect::<Vec<_>>(),
+                ALL_NAMESPACES => self.keys.namespaces(viewer),
+                name => {
+                    let mut names: Vec<&str> = self.keys.names_in(name, viewer).collect();
+                    names.sort_unstable();
+                    names
+                }
             };
             return names.join(" ");
         }
