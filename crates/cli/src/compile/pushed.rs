@@ -76,6 +76,29 @@ impl PushedService {
             || groups().any(|group| group.for_nodes.iter().next().is_some())
     }
 
+    /// The zones that make a difference to some caller.
+    pub(crate) fn zones(&self) -> impl Iterator<Item = &str> {
+        let groups = self.whole.endpoints.iter().flatten();
+        let of_groups = groups.flat_map(|group| group.zone.as_deref().into_iter().chain(group.for_zones.iter()));
+        of_groups.chain(self.whole.subsets.iter().filter_map(|(_, subset)| subset.zone.as_deref()))
+    }
+
+    /// The nodes that make a difference to some caller.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
+        let groups = self.whole.endpoints.iter().flatten();
+        groups.flat_map(|group| group.node.as_deref().into_iter().chain(group.for_nodes.iter()))
+    }
+
+    /// The number of the Service's clusters at most: each port, each port of its subsets, and each port of each hostname.
+    pub(crate) fn most_clusters(&self) -> usize {
+        let groups = || self.whole.endpoints.iter().flatten();
+        let hostnames: BTreeSet<&str> = groups().flat_map(|group| group.hostnames.iter()).collect();
+        let of_endpoints = groups().filter_map(|group| group.ports.as_ref()).flat_map(|ports| ports.iter());
+        let named: BTreeSet<&str> = of_endpoints.map(|(name, _)| name).collect();
+        let (ports, subsets) = (self.whole.ports.len(), self.whole.subsets.iter().count());
+        ports.saturating_mul(1 + subsets + hostnames.len()).saturating_add(named.len().saturating_mul(1 + subsets))
+    }
+
     /// The clusters of the Service, which is called `key`. Their endpoints are not those of any caller.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 //! authority.
 
 use std::{
+    cell::LazyCell,
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt,
     net::SocketAddr,
@@ -308,17 +309,23 @@ impl ClusterCollector<'_> {
         named.dedup();
         asked.extend(named.iter().map(|name| format!("_{name}._tcp.{host}")));
         let of = RequestedService { service, subset: "" };
-        let whole = wire::Service { subsets: wire::Service::default().subsets, ..service.clone() };
+        // Each configuration is made once, for all ports: it costs as much as they are.
+        let whole = || wire::Service { subsets: wire::Service::default().subsets, ..service.clone() };
+        let alone = LazyCell::new(|| alone(wire, key, whole()));
+        // The core refuses a Service without ready endpoints, but endpoints may appear later.
+        let without_endpoints = LazyCell::new(|| self::alone(wire, key, wire::Service { endpoints: None, ..whole() }));
         for authority in &asked {
-            let is_there = service.subsets.is_empty() && self.one(config, authority, of);
-            // The core refuses a Service without ready endpoints, but endpoints may appear later.
-            if !is_there && !self.one_alone(wire, key, &whole, authority, of) {
-                self.one_alone(wire, key, &wire::Service { endpoints: None, ..whole.clone() }, authority, of);
+            let is_there = service.subsets.is_empty() && self.one(config, authority, of)
+                || alone.as_ref().is_some_and(|config| self.one(config, authority, of));
+            if !is_there && let Some(config) = without_endpoints.as_ref() {
+                self.one(config, authority, of);
             }
-            for (name, subset) in service.subsets.iter() {
-                let mut alone = service.clone();
-                alone.subsets = [(name, subset.clone())].into_iter().collect();
-                self.one_alone(wire, key, &alone, authority, RequestedService { subset: name, ..of });
+        }
+        for (name, subset) in service.subsets.iter() {
+            let subsets = [(name, subset.clone())].into_iter().collect();
+            let Some(config) = self::alone(wire, key, wire::Service { subsets, ..service.clone() }) else { continue };
+            for authority in &asked {
+                self.one(&config, authority, RequestedService { subset: name, ..of });
             }
         }
         // Several endpoints may share a hostname.
@@ -328,22 +335,6 @@ impl ClusterCollector<'_> {
                 self.one(config, &format!("{hostname}.{host}:{}", port.port), of);
             }
         }
-    }
-
-    /// [`ClusterCollector::one`], with only `alone` in the table.
-    fn one_alone(
-        &mut self,
-        wire: &wire::Config,
-        key: &str,
-        alone: &wire::Service,
-        authority: &str,
-        of: RequestedService<'_>,
-    ) -> bool {
-        // `alone` is not an alias, so externalNames does not apply.
-        let mut config = wire::Config { external_names: wire::ExternalNames::default(), ..without_services(wire) };
-        config.table.services = [(key.to_owned(), alone.clone())].into();
-        // The core refuses steering by endpoint without endpoints. Such a Service needs no cluster of its own.
-        configured(config).is_ok_and(|config| self.one(&config, authority, of))
     }
 
     /// Asks for a Service or an endpoint, and returns whether the name resolves to it.
@@ -380,7 +371,7 @@ impl ClusterCollector<'_> {
                 .map_or(UpstreamProtocol::AsClient, |service| service.upstream_protocol(route.port_name)),
             headless: of.service.cluster_ips.iter().next() == Some("None")
                 || matches!(route.destination, Destination::Endpoint(..)),
-            // `one_alone` may have asked without the Service's endpoints.
+            // The name may have been asked for without the Service's endpoints.
             addresses: route.endpoints().or_else(|| of.service.endpoints.as_ref().map(|_| Vec::new())),
         }
     }
@@ -438,6 +429,16 @@ impl ClusterCollector<'_> {
             }
         }
     }
+}
+
+/// The configuration with only `service` in its table; `None` if the core refuses that.
+///
+/// It refuses steering by endpoint without endpoints. Such a Service needs no cluster of its own.
+fn alone(wire: &wire::Config, key: &str, service: wire::Service) -> Option<Config> {
+    // The Service is not an alias, so externalNames does not apply.
+    let mut config = wire::Config { external_names: wire::ExternalNames::default(), ..without_services(wire) };
+    config.table.services = [(key.to_owned(), service)].into();
+    configured(config).ok()
 }
 
 pub(super) fn ask<'c>(config: &'c Config, authority: &str, scheme: Scheme) -> (Resolution<'c>, Plan) {

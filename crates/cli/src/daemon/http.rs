@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -111,8 +111,11 @@ fn release(method: &Method, peer: IpAddr, release: impl FnOnce() -> bool) -> (St
     }
 }
 
+/// Whether a client is on this machine or in this pod, and no proxy stands between.
+///
+/// Other addresses of loopback do not count: the inbound side of Istio's sidecars connects from 127.0.0.6 on behalf of the whole mesh.
 fn is_local(peer: IpAddr) -> bool {
-    peer.to_canonical().is_loopback()
+    [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&peer.to_canonical())
 }
 
 fn elsewhere(peer: IpAddr) -> String {
@@ -128,19 +131,25 @@ fn response(status: StatusCode, content_type: HeaderValue, text: String) -> Resp
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
     use super::*;
 
     #[test]
-    fn only_a_post_from_loopback_releases_the_brake() {
+    fn only_a_post_of_this_machine_releases_the_brake() {
         let (local, mapped): (IpAddr, IpAddr) =
             (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.to_ipv6_mapped().into());
         let other: IpAddr = Ipv4Addr::new(10, 1, 0, 9).into();
+        // Istio's sidecars connect to their own pod from these.
+        let sidecar = Ipv4Addr::new(127, 0, 0, 6);
+        let [sidecar, sidecar_mapped, sidecar_v6]: [IpAddr; 3] =
+            [sidecar.into(), sidecar.to_ipv6_mapped().into(), Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6).into()];
         for (method, peer, status) in [
             (Method::GET, local, 405),
             (Method::PUT, other, 405),
             (Method::POST, other, 403),
+            (Method::POST, sidecar, 403),
+            (Method::POST, sidecar_mapped, 403),
+            (Method::POST, sidecar_v6, 403),
+            (Method::POST, Ipv4Addr::new(127, 0, 0, 2).into(), 403),
             (Method::POST, Ipv6Addr::LOCALHOST.into(), 200),
             (Method::POST, mapped, 200),
             (Method::POST, local, 200),

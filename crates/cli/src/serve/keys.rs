@@ -1,12 +1,13 @@
 //! What the filter's own stream asks for: Services by their keys, addresses, and lists of names.
 //!
-//! A key is `namespace/name`. What a caller is answered for it is what the table has that is pushed to its Envoy: a Service that is hidden,
-//! left out, or an alias of a hidden one does not exist.
+//! A key is `namespace/name`. What a caller is answered for it is what the table has that is pushed to its Envoy: a Service that is hidden
+//! or left out does not exist. An alias is its author's own text: whoever sees it is told where it leads, and no more of a Service that is
+//! hidden there than of one that is missing. Otherwise authors of aliases could find out by them which hidden names exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    ops::Bound,
+    sync::Arc,
 };
 
 use byname_core::wire;
@@ -42,11 +43,57 @@ pub(super) enum AddressUse<'k> {
     Endpoint,
 }
 
+/// The names of one namespace.
+#[derive(Default)]
+struct NamesBySight {
+    /// Those that everyone sees.
+    public: BTreeSet<Arc<NamespacedName>>,
+    /// Those that only some namespaces see, by these.
+    restricted: BTreeMap<Box<str>, BTreeSet<Arc<NamespacedName>>>,
+}
+
+impl NamesBySight {
+    fn add(&mut self, name: &Arc<NamespacedName>, visibility: &Visibility) {
+        match visibility {
+            Visibility::Everyone => _ = self.public.insert(Arc::clone(name)),
+            Visibility::Namespaces(viewers) => {
+                for viewer in viewers {
+                    self.restricted.entry(viewer.clone()).or_default().insert(Arc::clone(name));
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &NamespacedName, visibility: &Visibility) {
+        match visibility {
+            Visibility::Everyone => _ = self.public.remove(name),
+            Visibility::Namespaces(viewers) => {
+                for viewer in viewers {
+                    if let Some(names) = self.restricted.get_mut(viewer) {
+                        names.remove(name);
+                        if names.is_empty() {
+                            self.restricted.remove(viewer);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.public.is_empty() && self.restricted.is_empty()
+    }
+
+    fn seen_by(&self, viewer: &str) -> impl Iterator<Item = &NamespacedName> {
+        self.public.iter().chain(self.restricted.get(viewer).into_iter().flatten()).map(|name| &**name)
+    }
+}
+
 /// The index of what the filter's own stream asks for.
 pub(super) struct Keys {
     addresses: AddressIndex,
-    /// The aliases that lead to each Service.
-    aliases_of: BTreeMap<NamespacedName, BTreeSet<NamespacedName>>,
+    /// The names of each namespace, by who sees them: looking for those that a caller sees takes no longer where others are hidden.
+    names: BTreeMap<String, NamesBySight>,
     /// The Services that are left out of the table, because of others in it.
     left_out: BTreeSet<NamespacedName>,
     /// The namespaces with a Service that everyone sees.
@@ -57,7 +104,7 @@ impl Keys {
     pub(super) fn new(base: &wire::Config) -> Self {
         Self {
             addresses: AddressIndex::new(base.table.single_machine),
-            aliases_of: BTreeMap::new(),
+            names: BTreeMap::new(),
             left_out: BTreeSet::new(),
             public: BTreeSet::new(),
         }
@@ -81,34 +128,17 @@ impl Keys {
         }
         let [before, after] = [old, new].map(|service| service.map(|it| it.parts.whole()));
         changed.addresses.append(&mut self.addresses.replace(shared, before, after));
-        let [old_target, new_target] = [old, new].map(|service| service.and_then(|it| it.target.as_deref()));
-        if is_seen_by_others || old_target != new_target {
-            changed.namespaces.insert(name.namespace.clone());
-        }
         if is_seen_by_others {
+            changed.namespaces.insert(name.namespace.clone());
             let services = [before, after].into_iter().flatten();
             changed.addresses.extend(services.flat_map(|service| self.addresses.all_of(service)));
         }
-        if old_target != new_target {
-            if let Some(target) = old_target
-                && let Some(aliases) = self.aliases_of.get_mut(target)
-            {
-                aliases.remove(name);
-                if aliases.is_empty() {
-                    self.aliases_of.remove(target);
-                }
-            }
-            if let Some(target) = new_target {
-                self.aliases_of.entry(target.clone()).or_default().insert(name.clone());
-            }
-        }
-        // An alias of a missing Service is no secret, one of a hidden Service is.
-        let export = |service: Option<&ServedService>| service.map_or(Visibility::Everyone, |it| it.visibility.clone());
-        if export(old) != export(new) {
-            for alias in self.aliases_of.get(name).into_iter().flatten() {
-                changed.services.insert(alias.clone());
-                changed.endpoints.insert(alias.clone());
-                changed.namespaces.insert(alias.namespace.clone());
+        if is_seen_by_others {
+            let names = self.names.entry(name.namespace.clone()).or_default();
+            old.into_iter().for_each(|old| names.remove(name, &old.visibility));
+            new.into_iter().for_each(|new| names.add(shared, &new.visibility));
+            if names.is_empty() {
+                self.names.remove(&name.namespace);
             }
         }
     }
@@ -132,10 +162,10 @@ impl Keys {
     }
 
     /// Works out whether the list of all namespaces may have changed, once all Services have.
-    pub(super) fn finish(&mut self, services: &ServedServices, changed: &mut ChangedKeys) {
+    pub(super) fn finish(&mut self, changed: &mut ChangedKeys) {
         for namespace in &changed.namespaces {
             let was_public = self.public.contains(namespace);
-            let is_public = self.names_in(services, namespace, "").next().is_some();
+            let is_public = self.names_in(namespace, "").next().is_some();
             // A namespace that everyone saw and sees is in every list.
             changed.all_namespaces |= !(was_public && is_public);
             match is_public {
@@ -152,14 +182,7 @@ impl Keys {
         name: &NamespacedName,
         viewer: &str,
     ) -> Option<&'s ServedService> {
-        services.get(name).filter(|service| self.is_seen(services, name, service, viewer))
-    }
-
-    fn is_seen(&self, services: &ServedServices, name: &NamespacedName, service: &ServedService, viewer: &str) -> bool {
-        let target = service.target.as_ref().and_then(|target| services.get(target));
-        !self.left_out.contains(name)
-            && service.visibility.includes(viewer)
-            && target.is_none_or(|target| target.visibility.includes(viewer))
+        services.get(name).filter(|service| !self.left_out.contains(name) && service.visibility.includes(viewer))
     }
 
     /// What an address stands for, as far as callers of the namespace see it.
@@ -183,29 +206,16 @@ impl Keys {
         self.addresses.with_cluster_ip(address).find(|name| !self.left_out.contains(*name))
     }
 
-    /// The names of the Services in a namespace that callers of the namespace `viewer` see.
-    pub(super) fn names_in<'s>(
-        &self,
-        services: &'s ServedServices,
-        namespace: &str,
-        viewer: &str,
-    ) -> impl Iterator<Item = &'s str> {
-        let first = NamespacedName::new(namespace, "");
-        let all = services.range((Bound::Included(first), Bound::Unbounded));
-        all.take_while(move |(name, _)| name.namespace == namespace)
-            .filter(move |(name, service)| self.is_seen(services, name, service, viewer))
-            .map(|(name, _)| &*name.name)
+    /// The names of the Services in a namespace that callers of the namespace `viewer` see, in no order.
+    pub(super) fn names_in(&self, namespace: &str, viewer: &str) -> impl Iterator<Item = &str> {
+        let seen = self.names.get(namespace).into_iter().flat_map(move |names| names.seen_by(viewer));
+        seen.filter(|name| !self.left_out.contains(*name)).map(|name| &*name.name)
     }
 
     /// The namespaces with at least one Service that callers of the namespace `viewer` see.
-    pub(super) fn namespaces<'s>(&self, services: &'s ServedServices, viewer: &str) -> BTreeSet<&'s str> {
-        let mut namespaces = BTreeSet::new();
-        for (name, service) in services {
-            if !namespaces.contains(&*name.namespace) && self.is_seen(services, name, service, viewer) {
-                namespaces.insert(&*name.namespace);
-            }
-        }
-        namespaces
+    pub(super) fn namespaces(&self, viewer: &str) -> Vec<&str> {
+        let is_seen = |namespace: &&str| self.names_in(namespace, viewer).next().is_some();
+        self.names.keys().map(String::as_str).filter(is_seen).collect()
     }
 }
 

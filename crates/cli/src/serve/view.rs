@@ -8,10 +8,7 @@ use std::{
 use byname_core::wire;
 use byname_xds::Visibility;
 
-use super::{
-    class::{CallerClass, ListenerSettings, ModuleSchema},
-    served_service::service_of,
-};
+use super::class::{CallerClass, ListenerSettings, ModuleSchema};
 use crate::{
     compile::{self, CompileOptions},
     kubernetes::NamespacedName,
@@ -73,19 +70,14 @@ impl FilterNames {
         }
     }
 
-    /// The configuration without what the view does not have, and without what would tell of it: aliases and fallbacks that lead there.
+    /// The configuration without what the view does not have, and without fallbacks that lead there. An alias that leads there is as one that
+    /// leads to a missing Service.
     fn visible(&self, view: Option<&str>, options: &CompileOptions) -> wire::Config {
         let is_hidden = |name: &NamespacedName| {
             self.restricted.get(name).is_some_and(|namespaces| !view.is_some_and(|view| namespaces.contains(view)))
         };
         let is_hidden_key = |key: &str| NamespacedName::parse(key).is_some_and(|name| is_hidden(&name));
-        let zone = compile::zone(&self.wire.dns);
-        let leads_to_hidden = |service: &wire::Service| {
-            let target = service.external_name.as_deref().and_then(|host| service_of(host, &zone));
-            target.is_some_and(|target| is_hidden(&target))
-        };
-        let services = self.wire.table.services.iter();
-        let services = services.filter(|(key, service)| !is_hidden_key(key) && !leads_to_hidden(service));
+        let services = self.wire.table.services.iter().filter(|(key, _)| !is_hidden_key(key));
         let services = services.map(|(key, service)| (key.clone(), service.clone())).collect();
         let mut visible = compile::with_only(&self.wire, services, options);
         let fallbacks =

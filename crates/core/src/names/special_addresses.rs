@@ -35,9 +35,15 @@ pub fn is_special(address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 address inside a mapped, a compatible (including `::` and `::1`) or a NAT64 address (RFC 6052).
+/// The IPv4 address inside a mapped, a compatible (including `::` and `::1`), a NAT64 address (RFC 6052) or one of 6to4 (RFC 3056).
+///
+/// Of the networks that RFC 8215 leaves to local translators, 64:ff9b:1::/48, only the form with 96 bits before the address is known.
 fn inner_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let bits = v6.to_bits();
+    let at = |shift: u32| Ipv4Addr::from_bits((bits >> shift & 0xffff_ffff) as u32);
     let is_nat64 = bits >> 32 == 0x0064_ff9b << 64;
-    v6.to_ipv4().or_else(|| is_nat64.then(|| Ipv4Addr::from_bits((bits & 0xffff_ffff) as u32)))
+    let is_local_nat64 = bits >> 80 == 0x0064_ff9b_0001;
+    let is_6to4 = bits >> 112 == 0x2002;
+    let inner = if is_6to4 { Some(80) } else { (is_nat64 || is_local_nat64).then_some(0) };
+    v6.to_ipv4().or_else(|| inner.map(at))
 }
