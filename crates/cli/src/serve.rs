@@ -7,8 +7,10 @@ mod control_plane;
 mod discovery;
 mod doorman;
 mod exports;
+mod fair_queue;
 mod grpc;
 mod identity;
+mod inbox;
 mod keys;
 mod metrics;
 mod monitor;
@@ -171,7 +173,7 @@ async fn serve(job: Job) -> anyhow::Result<()> {
                     debouncer.again(after);
                 }
             }
-            Some(event) = listener.events.recv() => plane.take(event),
+            Some(event) = listener.next() => plane.take(event),
             () = until(plane.next_wake()) => plane.woken(),
             Some(question) = asked.recv() => answer(&plane, question),
         }
@@ -204,7 +206,7 @@ async fn serve(job: Job) -> anyhow::Result<()> {
             while plane.has_streams() {
                 tokio::select! {
                     () = stop.asked() => break,
-                    Some(event) = listener.events.recv() => plane.take(event),
+                    Some(event) = listener.next() => plane.take(event),
                     () = until(plane.next_wake()) => plane.woken(),
                 }
             }
@@ -268,9 +270,9 @@ fn update(feed: &mut ClusterFeed, plane: &mut ControlPlane, metrics: &Metrics, s
     let is_first = !plane.resources.is_complete();
     let update = plane.resources.update(&reading);
     metrics.update_seconds.observe(begun.elapsed().as_secs_f64());
-    let (services, clusters, left_out) = plane.resources.counts();
-    for (gauge, count) in [(&metrics.services, services), (&metrics.clusters, clusters), (&metrics.left_out, left_out)]
-    {
+    // What is left out is counted whenever something is sent.
+    let (services, clusters, _) = plane.resources.counts();
+    for (gauge, count) in [(&metrics.services, services), (&metrics.clusters, clusters)] {
         gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     if update.problems.is_empty() {

@@ -37,6 +37,8 @@ mod identities;
 mod in_envoy;
 #[path = "serve/keys.rs"]
 mod keys;
+#[path = "serve/limits.rs"]
+mod limits;
 #[path = "serve/many_names.rs"]
 mod many_names;
 #[path = "serve/mesh.rs"]

@@ -96,6 +96,21 @@ pub enum CloseReason {
         /// The bound.
         per_second: u32,
     },
+    /// All streams that one owner may have are open.
+    TooManyStreamsOfOwner {
+        /// The bound.
+        limit: usize,
+    },
+    /// The owner opened too many streams in the last second.
+    TooManyNewStreamsOfOwner {
+        /// The bound.
+        per_second: u32,
+    },
+    /// The subscriptions of the owner's streams would take too much memory.
+    TooManyBytesOfOwner {
+        /// The bound.
+        limit: usize,
+    },
     /// The stream would have subscribed to too many names.
     TooManyNames {
         /// The bound.
@@ -118,6 +133,11 @@ pub enum CloseReason {
         /// The bound.
         timeout: Duration,
     },
+    /// The stream has subscribed to nothing for a while.
+    NoSubscription {
+        /// The bound.
+        timeout: Duration,
+    },
     /// The stream has reached its age.
     Aged,
     /// The server stops.
@@ -130,11 +150,14 @@ impl CloseReason {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NotSynced | Self::Stale | Self::ShuttingDown => StatusCode::Unavailable,
-            Self::TooManyStreams { .. } | Self::TooManyNewStreams { .. } | Self::TooManyNames { .. } => {
-                StatusCode::ResourceExhausted
-            }
+            Self::TooManyStreams { .. }
+            | Self::TooManyNewStreams { .. }
+            | Self::TooManyStreamsOfOwner { .. }
+            | Self::TooManyNewStreamsOfOwner { .. }
+            | Self::TooManyBytesOfOwner { .. }
+            | Self::TooManyNames { .. } => StatusCode::ResourceExhausted,
             Self::NameTooLong { .. } | Self::UnknownType { .. } => StatusCode::InvalidArgument,
-            Self::NotAcknowledged { .. } => StatusCode::DeadlineExceeded,
+            Self::NotAcknowledged { .. } | Self::NoSubscription { .. } => StatusCode::DeadlineExceeded,
             Self::Aged => StatusCode::Ok,
         }
     }
@@ -153,6 +176,17 @@ impl fmt::Display for CloseReason {
             Self::TooManyNewStreams { per_second } => {
                 write!(formatter, "this server accepts {per_second} new streams a second; retry later")
             }
+            Self::TooManyStreamsOfOwner { limit } => {
+                write!(formatter, "your identity has {limit} streams open on this server, its limit; try another one or retry later")
+            }
+            Self::TooManyNewStreamsOfOwner { per_second } => {
+                write!(formatter, "this server accepts {per_second} new streams of one identity a second; retry later")
+            }
+            Self::TooManyBytesOfOwner { limit } => write!(
+                formatter,
+                "the names that your identity subscribes to on this server take more than {limit} bytes, its limit; unsubscribe from names that \
+                 are not used, or try another server"
+            ),
             Self::TooManyNames { limit } => {
                 write!(formatter, "a stream may subscribe to {limit} names; unsubscribe from names that are not used")
             }
@@ -162,6 +196,9 @@ impl fmt::Display for CloseReason {
             Self::UnknownType { url } => write!(formatter, "this server has no resources of type \"{}\"", url.escape_debug()),
             Self::NotAcknowledged { timeout } => {
                 write!(formatter, "no ACK or NACK of a message within {} s; reconnect", timeout.as_secs())
+            }
+            Self::NoSubscription { timeout } => {
+                write!(formatter, "no subscription for {} s; reconnect when there is something to ask for", timeout.as_secs())
             }
             Self::Aged => formatter.write_str("the stream has reached its age; reconnect"),
             Self::ShuttingDown => formatter.write_str("this server stops; reconnect to another one"),

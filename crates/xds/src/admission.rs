@@ -50,12 +50,9 @@ impl Admission {
         if streams >= limits.streams {
             return Err(CloseReason::TooManyStreams { limit: limits.streams });
         }
-        let second = Duration::from_secs(1);
-        let booked_until = self.booked_until.max(now).saturating_add(second / limits.new_streams_per_second.max(1));
-        if booked_until > now.saturating_add(second) {
-            return Err(CloseReason::TooManyNewStreams { per_second: limits.new_streams_per_second });
-        }
-        self.booked_until = booked_until;
+        let per_second = limits.new_streams_per_second;
+        self.booked_until =
+            book(now, self.booked_until, per_second).ok_or(CloseReason::TooManyNewStreams { per_second })?;
         Ok(())
     }
 
@@ -67,6 +64,13 @@ impl Admission {
         let is_stale = self.watches_failed_at.is_some_and(|at| now.saturating_sub(at) >= limits.stale_after);
         if is_stale && has_versions { Err(CloseReason::Stale) } else { Ok(()) }
     }
+}
+
+/// Books a place for one more stream at a rate, after those that are booked until then; `None` if a second's worth is booked.
+pub(crate) fn book(now: Duration, booked_until: Duration, per_second: u32) -> Option<Duration> {
+    let second = Duration::from_secs(1);
+    let booked_until = booked_until.max(now).saturating_add(second / per_second.max(1));
+    (booked_until <= now.saturating_add(second)).then_some(booked_until)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What happens to a server.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::TypeIndex;
 
@@ -17,6 +17,9 @@ pub enum ServerEvent<C> {
         stream: StreamId,
         /// Who opened it.
         caller: C,
+        /// Whose share of the server the stream counts against, as its verified identity; `None` for a stream that counts against
+        /// nobody's.
+        owner: Option<Arc<str>>,
         /// A random number, which spreads the ends of streams.
         random: u32,
     },

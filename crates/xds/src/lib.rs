@@ -26,8 +26,8 @@
 //!         Some(())
 //!     }
 //!
-//!     fn encode(&self, _: TypeIndex, name: &str, _: &()) -> Box<[u8]> {
-//!         name.as_bytes().into()
+//!     fn encode(&self, _: TypeIndex, name: &str, _: &()) -> Option<Box<[u8]>> {
+//!         Some(name.as_bytes().into())
 //!     }
 //! }
 //!
@@ -37,7 +37,7 @@
 //! let (now, stream) = (Duration::ZERO, StreamId(1));
 //!
 //! assert!(server.handle(now, ServerEvent::Synced, &Echo).is_empty());
-//! assert!(server.handle(now, ServerEvent::Opened { stream, caller: (), random: 7 }, &Echo).is_empty());
+//! assert!(server.handle(now, ServerEvent::Opened { stream, caller: (), owner: None, random: 7 }, &Echo).is_empty());
 //! let request = DeltaRequest {
 //!     type_url: "type.example.com/Echo".to_owned(),
 //!     subscribe: vec!["hello".to_owned()],
@@ -56,7 +56,8 @@
 //!     subscriptions                 one type on one stream: what was told, what is owed, what waits for its ACK
 //!       subscription | draft        one name on one stream | a message under way
 //!         resources | coalesce      encoded once for each class | when a change is passed on
-//!           index | admission       who watches a name | which streams are served
+//!           index | owners          who watches a name | what each owner of streams has
+//!             admission             which streams are served
 //!             action                what goes out
 //!               event | source      what comes in | where bytes come from
 //!                 types, limits, version, visibility
@@ -75,6 +76,7 @@ mod draft;
 mod event;
 mod index;
 mod limits;
+mod owners;
 mod resources;
 mod server;
 mod source;

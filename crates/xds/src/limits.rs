@@ -11,6 +11,14 @@ pub struct Limits {
     pub streams: usize,
     /// New streams in one second, and the largest burst. Default: 200.
     pub new_streams_per_second: u32,
+    /// Streams of one owner that are open at once. Default: 4,000, a fifth of all.
+    pub streams_per_owner: usize,
+    /// New streams of one owner in one second, and the largest burst. Default: 100, half of all.
+    pub new_streams_per_owner_and_second: u32,
+    /// Bytes that the subscriptions of one owner may take, about: those of each name, and 256 more. Default: 128 MiB.
+    pub bytes_per_owner: usize,
+    /// Resources that are encoded for one stream before others have their turn. Default: 16.
+    pub encodings_per_turn: usize,
     /// Names that one stream subscribes to, over all types. Default: 20,000.
     pub names_per_stream: usize,
     /// Bytes of one resource name. Default: 512, more than a cluster name made of two DNS names.
@@ -22,6 +30,8 @@ pub struct Limits {
     pub encoded_bytes: usize,
     /// The time in which a client must ACK or NACK a message. Default: 60 s.
     pub ack_timeout: Duration,
+    /// The time that a stream may be without a subscription. Default: 60 s.
+    pub idle_timeout: Duration,
     /// The age at which a stream is closed, so that streams spread over replicas again; by ±20 % random. Default: 30 min.
     pub stream_age: Duration,
     /// The time after which failed watches make the server's knowledge stale. Default: 30 s.
@@ -40,11 +50,16 @@ impl Default for Limits {
         Self {
             streams: 20_000,
             new_streams_per_second: 200,
+            streams_per_owner: 4_000,
+            new_streams_per_owner_and_second: 100,
+            bytes_per_owner: 128 << 20,
+            encodings_per_turn: 16,
             names_per_stream: 20_000,
             name_bytes: 512,
             message_bytes: 65_536,
             encoded_bytes: 256 << 20,
             ack_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
             stream_age: Duration::from_secs(30 * 60),
             stale_after: Duration::from_secs(30),
             shutdown: Duration::from_secs(30),

@@ -11,50 +11,85 @@ pub(crate) struct Encoded<B> {
     pub(crate) body: B,
 }
 
+/// The variants of one name, by the class of callers. `None` stands for one that cannot be sent.
+type Variants<C, B> = BTreeMap<C, Option<Encoded<B>>>;
+
 /// The variants of watched names, from the first use until the resource changes.
 pub(crate) struct Resources<S: ResourceSource> {
-    encoded: HashMap<NameId, BTreeMap<S::Class, Encoded<S::Body>>>,
+    encoded: HashMap<NameId, Variants<S::Class, S::Body>>,
     /// The bytes of all bodies.
     bytes: usize,
     limit_bytes: usize,
+    /// What may be encoded in this turn.
+    encodings_left: usize,
+    is_turn_over: bool,
+}
+
+/// What a caller gets of a resource.
+pub(crate) enum Variant<'r, B> {
+    Found(&'r Encoded<B>),
+    /// It is missing or hidden, or cannot be sent.
+    Missing,
+    /// The turn is over: it is to be asked for again in another one.
+    NotNow,
 }
 
 impl<S: ResourceSource> Resources<S> {
     pub(crate) fn new(limit_bytes: usize) -> Self {
-        Self { encoded: HashMap::new(), bytes: 0, limit_bytes }
+        Self { encoded: HashMap::new(), bytes: 0, limit_bytes, encodings_left: 0, is_turn_over: false }
     }
 
-    /// Returns what the caller gets of a resource; `None` where it is missing or hidden.
+    /// Begins a turn: so many variants may be encoded in it.
+    pub(crate) fn begin_turn(&mut self, encodings: usize) {
+        (self.encodings_left, self.is_turn_over) = (encodings, false);
+    }
+
+    /// Whether something was not encoded because the turn was over.
+    pub(crate) fn is_turn_over(&self) -> bool {
+        self.is_turn_over
+    }
+
+    /// Returns what the caller gets of a resource.
     pub(crate) fn get(
         &mut self,
         id: NameId,
         (resource_type, name): (TypeIndex, &str),
         caller: &S::Caller,
         source: &S,
-    ) -> Option<&Encoded<S::Body>> {
-        let class = source.class(resource_type, name, caller)?;
+    ) -> Variant<'_, S::Body> {
+        let Some(class) = source.class(resource_type, name, caller) else { return Variant::Missing };
         if !self.encoded.get(&id).is_some_and(|variants| variants.contains_key(&class)) {
-            let body = source.encode(resource_type, name, &class);
-            let bytes = body.as_ref().len();
+            let Some(left) = self.encodings_left.checked_sub(1) else {
+                self.is_turn_over = true;
+                return Variant::NotNow;
+            };
+            self.encodings_left = left;
+            let encoded = source.encode(resource_type, name, &class);
+            let encoded = encoded.map(|body| Encoded { version: Version::of(body.as_ref()), body });
+            let bytes = bytes(encoded.as_ref());
             if self.bytes.saturating_add(bytes) > self.limit_bytes {
                 self.encoded.clear();
                 self.bytes = 0;
             }
             self.bytes = self.bytes.saturating_add(bytes);
-            let encoded = Encoded { version: Version::of(body.as_ref()), body };
             self.encoded.entry(id).or_default().insert(class.clone(), encoded);
         }
-        self.encoded.get(&id)?.get(&class)
+        let variant = self.encoded.get(&id).and_then(|variants| variants.get(&class));
+        variant.and_then(Option::as_ref).map_or(Variant::Missing, Variant::Found)
     }
 
     /// Drops all variants: the resource changed, or nobody watches it.
     pub(crate) fn forget(&mut self, id: NameId) {
         let variants = self.encoded.remove(&id).into_iter().flat_map(BTreeMap::into_values);
-        self.bytes = variants.fold(self.bytes, |bytes, one| bytes.saturating_sub(one.body.as_ref().len()));
+        self.bytes = variants.fold(self.bytes, |all, one| all.saturating_sub(bytes(one.as_ref())));
     }
 
     /// The number of names with a variant.
     pub(crate) fn len(&self) -> usize {
         self.encoded.len()
     }
+}
+
+fn bytes<B: AsRef<[u8]>>(encoded: Option<&Encoded<B>>) -> usize {
+    encoded.map_or(0, |encoded| encoded.body.as_ref().len())
 }

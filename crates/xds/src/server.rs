@@ -12,6 +12,7 @@ use crate::{
     admission::Admission,
     coalesce::Coalescer,
     index::Index,
+    owners::Owners,
     resources::Resources,
     stream::{ClientStream, leads},
     subscribe::{Subscriber, check_names},
@@ -34,6 +35,10 @@ pub struct Server<S: ResourceSource> {
     streams: BTreeMap<StreamId, ClientStream<S::Caller>>,
     /// When each stream has to be looked at: one entry for each.
     deadlines: BTreeSet<(Duration, StreamId)>,
+    owners: Owners,
+    /// The streams that wait for another turn, and the last one that had one.
+    unfinished: BTreeSet<StreamId>,
+    last_turn: StreamId,
 }
 
 /// How much a [`Server`] keeps. Only streams and subscriptions make it grow.
@@ -69,6 +74,9 @@ impl<S: ResourceSource> Server<S> {
             coalescer: Coalescer::default(),
             streams: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            owners: Owners::default(),
+            unfinished: BTreeSet::new(),
+            last_turn: StreamId(0),
         }
     }
 
@@ -79,7 +87,9 @@ impl<S: ResourceSource> Server<S> {
     pub fn handle(&mut self, now: Duration, event: ServerEvent<S::Caller>, source: &S) -> Vec<ServerAction<S::Body>> {
         let mut effects = Effects { actions: Vec::new(), ready: BTreeSet::new() };
         match event {
-            ServerEvent::Opened { stream, caller, random } => self.open(now, stream, caller, random, &mut effects),
+            ServerEvent::Opened { stream, caller, owner, random } => {
+                self.open(now, (stream, random), caller, owner, &mut effects);
+            }
             ServerEvent::Requested { stream, request } => self.request(now, stream, &request, source, &mut effects),
             ServerEvent::Closed { stream } => self.forget(stream),
             ServerEvent::Changed { resource_type, name, since } => self.change((now, since), resource_type, &name),
@@ -90,7 +100,7 @@ impl<S: ResourceSource> Server<S> {
             ServerEvent::WatchesFailed => self.admission.watches_failed(now),
             ServerEvent::WatchesRecovered => self.admission.watches_recovered(),
             ServerEvent::ShuttingDown => self.shut_down(now),
-            ServerEvent::Woken => {}
+            ServerEvent::Woken => effects.ready.extend(self.next_turn()),
         }
         self.pass_changes_on(now, source, &mut effects);
         self.send(now, source, &mut effects);
@@ -102,7 +112,17 @@ impl<S: ResourceSource> Server<S> {
     #[must_use]
     pub fn next_wake(&self) -> Option<Duration> {
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
-        [deadline, self.coalescer.next_wake()].into_iter().flatten().min()
+        let turn = (!self.unfinished.is_empty()).then_some(Duration::ZERO);
+        [deadline, turn, self.coalescer.next_wake()].into_iter().flatten().min()
+    }
+
+    /// The next stream that waits for another turn: one after the other, so that none waits for long.
+    fn next_turn(&mut self) -> Option<StreamId> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let after = self.unfinished.range((Excluded(self.last_turn), Unbounded)).next();
+        let next = *after.or_else(|| self.unfinished.first())?;
+        self.last_turn = next;
+        Some(next)
     }
 
     /// The types that the server has.
@@ -139,17 +159,24 @@ impl<S: ResourceSource> Server<S> {
     fn open(
         &mut self,
         now: Duration,
-        stream: StreamId,
+        (stream, random): (StreamId, u32),
         caller: S::Caller,
-        random: u32,
+        owner: Option<Arc<str>>,
         effects: &mut Effects<S::Body>,
     ) {
         self.forget(stream);
-        if let Err(reason) = self.admission.open(now, self.streams.len(), &self.limits) {
+        // An owner that has its part takes none of the others' places.
+        let may_open = owner.as_ref().map_or(Ok(()), |owner| self.owners.may_open(now, owner, &self.limits));
+        if let Err(reason) = may_open.and_then(|()| self.admission.open(now, self.streams.len(), &self.limits)) {
             effects.actions.push(ServerAction::Close { stream, reason });
             return;
         }
-        let opened = ClientStream::new(caller, now.saturating_add(spread(self.limits.stream_age, random)));
+        if let Some(owner) = &owner {
+            self.owners.open(now, owner, &self.limits);
+        }
+        let ends_at = now.saturating_add(spread(self.limits.stream_age, random));
+        let mut opened = ClientStream::new(caller, owner, now, ends_at);
+        opened.deadline = opened.next_deadline(&self.limits);
         self.deadlines.insert((opened.deadline, stream));
         self.streams.insert(stream, opened);
     }
@@ -158,6 +185,10 @@ impl<S: ResourceSource> Server<S> {
     fn forget(&mut self, stream: StreamId) {
         let Some(closed) = self.streams.remove(&stream) else { return };
         self.deadlines.remove(&(closed.deadline, stream));
+        self.unfinished.remove(&stream);
+        if let Some(owner) = &closed.owner {
+            self.owners.close(owner, closed.charged);
+        }
         for id in closed.all().flat_map(|subscriptions| subscriptions.ids()) {
             if self.index.unwatch(id, stream) {
                 self.resources.forget(id);
@@ -192,10 +223,22 @@ impl<S: ResourceSource> Server<S> {
                 let known = &request.initial_resource_versions;
                 let new = request.subscribe.iter().filter(|name| !known.contains_key(*name));
                 self.follow(stream, resource_type, new.map(String::as_str), source);
-                effects.ready.insert(stream);
+                match self.charge(stream) {
+                    Ok(()) => drop(effects.ready.insert(stream)),
+                    Err(reason) => self.close(stream, reason, effects),
+                }
             }
             Err(reason) => self.close(stream, reason, effects),
         }
+    }
+
+    /// Counts what the stream's subscriptions take now, and says whether its owner may have that much.
+    fn charge(&mut self, stream: StreamId) -> Result<(), CloseReason> {
+        let Some(opened) = self.streams.get_mut(&stream) else { return Ok(()) };
+        let (Some(owner), bytes) = (&opened.owner, opened.bytes()) else { return Ok(()) };
+        self.owners.charge(owner, std::mem::replace(&mut opened.charged, bytes), bytes);
+        let limit = self.limits.bytes_per_owner;
+        if self.owners.bytes(owner) > limit { Err(CloseReason::TooManyBytesOfOwner { limit }) } else { Ok(()) }
     }
 
     /// Subscribes a stream to what these resources lead to, and to what that leads to, as far as the stream has room. Returns whether
@@ -223,7 +266,8 @@ impl<S: ResourceSource> Server<S> {
             if self.index.find(led_type, &name).is_some_and(|id| subscriptions.has(id)) || room == 0 {
                 continue;
             }
-            subscriptions.subscribe(self.index.watch(led_type, &name, stream), Through::Name, None);
+            let id = self.index.watch(led_type, &name, stream);
+            subscriptions.subscribe((id, &name), Through::Name, None);
             (room, is_new) = (room - 1, true);
             led.extend(leads((led_type, rules), &name, &opened.caller, source));
         }
@@ -349,7 +393,12 @@ impl<S: ResourceSource> Server<S> {
                 }
             }
             let Some(opened) = self.streams.get_mut(&stream) else { continue };
-            let deadline = opened.ack_deadline(&self.limits).map_or(opened.ends_at, |ack| ack.min(opened.ends_at));
+            match self.resources.is_turn_over() {
+                true => self.unfinished.insert(stream),
+                false => self.unfinished.remove(&stream),
+            };
+            opened.note_idle(now);
+            let deadline = opened.next_deadline(&self.limits);
             if deadline != opened.deadline {
                 self.deadlines.remove(&(opened.deadline, stream));
                 self.deadlines.insert((deadline, stream));
@@ -361,8 +410,13 @@ impl<S: ResourceSource> Server<S> {
     /// Closes streams that have reached their age, and those whose client has not answered in time.
     fn end_streams(&mut self, now: Duration, effects: &mut Effects<S::Body>) {
         while let Some(&(deadline, stream)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now) {
-            let is_aged = self.streams.get(&stream).is_some_and(|opened| opened.ends_at <= deadline);
+            let opened = self.streams.get(&stream);
+            let is_aged = opened.is_some_and(|opened| opened.ends_at <= deadline);
+            let idle_deadline = opened.and_then(|opened| opened.idle_deadline(&self.limits));
             let reason = match (is_aged, self.admission.is_shutting_down()) {
+                (false, _) if idle_deadline.is_some_and(|idle| idle <= deadline) => {
+                    CloseReason::NoSubscription { timeout: self.limits.idle_timeout }
+                }
                 (false, _) => CloseReason::NotAcknowledged { timeout: self.limits.ack_timeout },
                 (true, false) => CloseReason::Aged,
                 (true, true) => CloseReason::ShuttingDown,

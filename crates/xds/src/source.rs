@@ -33,5 +33,8 @@ pub trait ResourceSource {
     ///
     /// The same content must always have the same bytes: their hash is the version. The server keeps the bytes until the
     /// resource changes or nobody subscribes to it.
-    fn encode(&self, resource_type: TypeIndex, name: &str, class: &Self::Class) -> Self::Body;
+    ///
+    /// `None`: the variant cannot be sent, as one that is too large. The client is told that it is missing, and the source is not asked again
+    /// until the resource changes.
+    fn encode(&self, resource_type: TypeIndex, name: &str, class: &Self::Class) -> Option<Self::Body>;
 }

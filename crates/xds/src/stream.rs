@@ -1,16 +1,24 @@
 //! One client: its subscriptions of all types, and when its stream ends.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
-    DeltaResponse, Limits, Nonce, ResourceSource, ResourceType, ResourceTypes, TypeIndex, index::Index,
-    resources::Resources, subscriptions::Subscriptions,
+    DeltaResponse, Limits, Nonce, ResourceSource, ResourceType, ResourceTypes, TypeIndex,
+    index::Index,
+    resources::{Resources, Variant},
+    subscriptions::{Content, Subscriptions},
 };
 
 /// An open stream.
 #[derive(Debug)]
 pub(crate) struct ClientStream<C> {
     pub(crate) caller: C,
+    /// Whose share of the server it counts against.
+    pub(crate) owner: Option<Arc<str>>,
+    /// The bytes that are counted for it.
+    pub(crate) charged: usize,
+    /// Since when it subscribes to nothing.
+    pub(crate) idle_since: Option<Duration>,
     /// By type, up to the last type that was asked for.
     subscriptions: Vec<Subscriptions>,
     last_nonce: Nonce,
@@ -21,8 +29,17 @@ pub(crate) struct ClientStream<C> {
 }
 
 impl<C> ClientStream<C> {
-    pub(crate) fn new(caller: C, ends_at: Duration) -> Self {
-        Self { caller, subscriptions: Vec::new(), last_nonce: Nonce::default(), ends_at, deadline: ends_at }
+    pub(crate) fn new(caller: C, owner: Option<Arc<str>>, now: Duration, ends_at: Duration) -> Self {
+        Self {
+            caller,
+            owner,
+            charged: 0,
+            idle_since: Some(now),
+            subscriptions: Vec::new(),
+            last_nonce: Nonce::default(),
+            ends_at,
+            deadline: ends_at,
+        }
     }
 
     /// Makes room for the stream's subscriptions of a type.
@@ -57,12 +74,29 @@ impl<C> ClientStream<C> {
         self.all().map(Subscriptions::len).sum()
     }
 
-    /// When the client must have ACKed what it was sent.
-    pub(crate) fn ack_deadline(&self, limits: &Limits) -> Option<Duration> {
-        self.all()
-            .filter_map(Subscriptions::waits_since)
-            .min()
-            .map(|sent_at| sent_at.saturating_add(limits.ack_timeout))
+    /// The bytes that its subscriptions take, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.all().map(Subscriptions::bytes).sum()
+    }
+
+    /// Takes note of whether it subscribes to anything.
+    pub(crate) fn note_idle(&mut self, now: Duration) {
+        let is_idle = self.all().all(|subscriptions| subscriptions.len() == 0 && !subscriptions.has_wildcard());
+        self.idle_since = is_idle.then(|| self.idle_since.unwrap_or(now));
+    }
+
+    /// When the client must have subscribed to something.
+    pub(crate) fn idle_deadline(&self, limits: &Limits) -> Option<Duration> {
+        self.idle_since.map(|since| since.saturating_add(limits.idle_timeout))
+    }
+
+    /// When the server has to look at the stream: the client must have ACKed what it was sent and subscribed to something, or the stream has
+    /// reached its age.
+    pub(crate) fn next_deadline(&self, limits: &Limits) -> Duration {
+        let sent_at = self.all().filter_map(Subscriptions::waits_since).min();
+        let ack = sent_at.map(|sent_at| sent_at.saturating_add(limits.ack_timeout));
+        let first = [ack, self.idle_deadline(limits)].into_iter().flatten().min();
+        first.map_or(self.ends_at, |first| first.min(self.ends_at))
     }
 
     /// Composes all messages that may be sent now, in the order of the types.
@@ -76,6 +110,7 @@ impl<C> ClientStream<C> {
         (types, limits): (&ResourceTypes, &Limits),
         (index, resources, source): (&Index, &mut Resources<S>, &S),
     ) -> Vec<DeltaResponse<S::Body>> {
+        resources.begin_turn(limits.encodings_per_turn);
         let mut messages = Vec::new();
         let mut earlier: Vec<&Subscriptions> = Vec::new();
         let mut rest = self.subscriptions.as_mut_slice();
@@ -94,9 +129,12 @@ impl<C> ClientStream<C> {
                         .any(|(other, name)| is_waiting(*other, name))
             };
             let content = |id| {
-                let name = index.name(id)?;
-                let encoded = resources.get(id, (resource_type, name), &self.caller, source).cloned();
-                Some((name.clone(), encoded))
+                let Some(name) = index.name(id) else { return Content::Forgotten };
+                match resources.get(id, (resource_type, name), &self.caller, source) {
+                    Variant::Found(encoded) => Content::Known(name.clone(), Some(encoded.clone())),
+                    Variant::Missing => Content::Known(name.clone(), None),
+                    Variant::NotNow => Content::NotNow,
+                }
             };
             let nonce = Nonce(self.last_nonce.0 + 1);
             let rules_of_type = (resource_type, rules);

@@ -13,6 +13,8 @@ pub(crate) struct Subscription {
     pub(crate) is_owed: bool,
     pub(crate) by_name: bool,
     pub(crate) by_wildcard: bool,
+    /// The bytes of the name.
+    pub(crate) name_bytes: u16,
 }
 
 /// What a client was told of a name, by this stream or by an earlier one.
@@ -43,6 +45,11 @@ pub(crate) enum SendDecision {
 }
 
 impl Subscription {
+    /// A subscription to a name of so many bytes, of which its client was told nothing.
+    pub(crate) fn of_name(name_bytes: u16) -> Self {
+        Self { name_bytes, ..Self::default() }
+    }
+
     /// Decides what to do now that the content has this version. `None`: there is no such resource for the caller.
     pub(crate) fn decide(&self, version: Option<Version>, rules: &ResourceType) -> SendDecision {
         let Some(version) = version else {

@@ -30,11 +30,18 @@ pub(crate) struct Subscriptions {
     /// Names to be told as removed although the client does not subscribe to them. Under a wildcard it cannot know by itself
     /// whether to keep an unsubscribed name.
     farewells: BTreeSet<Arc<str>>,
+    /// The cost of all names that are kept.
+    bytes: usize,
     has_wildcard: bool,
     /// Whether the client waits for an answer, be it empty.
     owes_answer: bool,
     /// Whether a request of this type has come.
     pub(crate) has_requests: bool,
+}
+
+/// About the bytes that a name of so many bytes takes on one stream, with its places in the indices.
+fn cost(name_bytes: usize) -> usize {
+    name_bytes + 256
 }
 
 /// Why a name is subscribed to.
@@ -50,6 +57,16 @@ struct Unacknowledged {
     sent_at: Duration,
     /// The number of its resources.
     resources: usize,
+}
+
+/// What a caller gets of a name.
+pub(crate) enum Content<B> {
+    /// The name and its resource; `None` where that is missing.
+    Known(Arc<str>, Option<Encoded<B>>),
+    /// Nobody watches the name.
+    Forgotten,
+    /// It is not encoded, and nothing more is encoded in this turn.
+    NotNow,
 }
 
 /// Resources that the client refused.
@@ -70,8 +87,12 @@ impl Subscriptions {
 
     /// Subscribes to a name. `known` is the version that the client has from an earlier stream. Without a known version the name
     /// is answered even if nothing changed.
-    pub(crate) fn subscribe(&mut self, id: NameId, through: Through, known: Option<Version>) {
-        let subscription = self.names.entry(id).or_default();
+    pub(crate) fn subscribe(&mut self, (id, name): (NameId, &str), through: Through, known: Option<Version>) {
+        let subscription = self.names.entry(id).or_insert_with(|| {
+            let name_bytes = u16::try_from(name.len()).unwrap_or(u16::MAX);
+            self.bytes += cost(name_bytes.into());
+            Subscription::of_name(name_bytes)
+        });
         match through {
             Through::Name => subscription.by_name = true,
             Through::Wildcard => subscription.by_wildcard = true,
@@ -114,6 +135,8 @@ impl Subscriptions {
     /// Ends the wildcard subscription, and returns the names that are subscribed to no longer.
     pub(crate) fn end_wildcard(&mut self) -> Vec<NameId> {
         self.has_wildcard = false;
+        let farewells: usize = self.farewells.iter().map(|name| cost(name.len())).sum();
+        self.bytes = self.bytes.saturating_sub(farewells);
         self.farewells.clear();
         let mut ended = Vec::new();
         for (id, subscription) in &mut self.names {
@@ -129,23 +152,34 @@ impl Subscriptions {
     }
 
     fn remove(&mut self, id: NameId) {
-        self.names.remove(&id);
+        if let Some(removed) = self.names.remove(&id) {
+            self.bytes = self.bytes.saturating_sub(cost(removed.name_bytes.into()));
+        }
         self.pending.remove(&id);
     }
 
     /// Tells the client that a name is removed although the client does not subscribe to it.
     pub(crate) fn say_farewell(&mut self, name: &str) {
-        self.farewells.insert(name.into());
+        if self.farewells.insert(name.into()) {
+            self.bytes += cost(name.len());
+        }
     }
 
     /// Takes a farewell back: the name is subscribed to again.
     pub(crate) fn keep(&mut self, name: &str) {
-        self.farewells.remove(name);
+        if self.farewells.remove(name) {
+            self.bytes = self.bytes.saturating_sub(cost(name.len()));
+        }
     }
 
     /// The number of names that are kept.
     pub(crate) fn len(&self) -> usize {
         self.names.len() + self.farewells.len()
+    }
+
+    /// The bytes that the names take, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = NameId> {
@@ -219,7 +253,8 @@ impl Subscriptions {
 
     /// Composes the next message, of at most `limit_bytes`, unless one waits for its ACK or nothing is to be said.
     ///
-    /// `is_held` says whether a name must wait for another type. `content` returns a name and what the caller gets of it.
+    /// `is_held` says whether a name must wait for another type. `content` returns a name and what the caller gets of it; the message ends
+    /// before the first name that it cannot return now.
     pub(crate) fn next_message<B: Clone + AsRef<[u8]>>(
         &mut self,
         now: Duration,
@@ -227,7 +262,7 @@ impl Subscriptions {
         (index, rules): (TypeIndex, &ResourceType),
         limit_bytes: usize,
         is_held: impl Fn(NameId) -> bool,
-        mut content: impl FnMut(NameId) -> Option<(Arc<str>, Option<Encoded<B>>)>,
+        mut content: impl FnMut(NameId) -> Content<B>,
     ) -> Option<DeltaResponse<B>> {
         if self.unacknowledged.is_some() {
             return None;
@@ -242,9 +277,13 @@ impl Subscriptions {
                 self.cursor = id;
                 continue;
             }
-            let (Some(subscription), Some((name, encoded))) = (self.names.get_mut(&id), content(id)) else {
-                self.pending.remove(&id);
-                continue;
+            let (subscription, name, encoded) = match (self.names.get_mut(&id), content(id)) {
+                (Some(subscription), Content::Known(name, encoded)) => (subscription, name, encoded),
+                (Some(_), Content::NotNow) => break,
+                _ => {
+                    self.pending.remove(&id);
+                    continue;
+                }
             };
             let version = encoded.as_ref().map(|encoded| encoded.version);
             let decision = subscription.decide(version, rules);
@@ -281,6 +320,7 @@ impl Subscriptions {
                 self.farewells.insert(name);
                 break;
             }
+            self.bytes = self.bytes.saturating_sub(cost(name.len()));
             draft.add(name, None, bytes);
         }
     }

@@ -65,8 +65,8 @@ impl ResourceSource for Numbers {
         Some(())
     }
 
-    fn encode(&self, _: TypeIndex, name: &str, (): &()) -> Arc<[u8]> {
-        self.bytes(name)
+    fn encode(&self, _: TypeIndex, name: &str, (): &()) -> Option<Arc<[u8]>> {
+        Some(self.bytes(name))
     }
 }
 
@@ -120,7 +120,7 @@ impl Fleet {
         for stream in streams {
             self.now += Duration::from_millis(5);
             let (caller, random) = (Arc::from("shop"), 0);
-            self.handle(ServerEvent::Opened { stream: StreamId(stream), caller, random });
+            self.handle(ServerEvent::Opened { stream: StreamId(stream), caller, owner: None, random });
             for url in URLS {
                 let names = (0..30).map(|number| name(first(stream) + number)).collect();
                 let request = DeltaRequest { type_url: url.to_owned(), subscribe: names, ..DeltaRequest::default() };

@@ -1,6 +1,6 @@
 //! Who a stream belongs to, and which callers get the same bytes.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use byname_core::wire;
 use prost_types::value::Kind;
@@ -13,6 +13,12 @@ use super::{
 
 /// Bytes of a text by which an Envoy describes itself.
 const TEXT_BYTES: usize = 253;
+
+/// The zone or the node of callers that are in none that a Service knows. No zone or node of Kubernetes has this character in its name.
+const ELSEWHERE: &str = "?";
+
+/// Zones, or nodes.
+pub(super) type Places = BTreeSet<Box<str>>;
 
 /// The pod behind a stream: who it is, and what its Envoy says of itself. Zone and node steer; they reveal nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,10 +136,15 @@ impl StreamCaller {
         self.namespace.as_deref().unwrap_or_default()
     }
 
-    /// The caller's class for a resource that differs by zone, by node, or by neither.
-    pub(super) fn class(&self, by_zone: bool, by_node: bool) -> CallerClass {
-        let if_needed = |is_needed: bool, text: &Option<String>| text.clone().filter(|_| is_needed);
-        let (zone, node) = (if_needed(by_zone, &self.zone), if_needed(by_node, &self.node));
+    /// The caller's class for a resource that differs by these zones and by these nodes; `None` where it does not.
+    ///
+    /// Callers name their zones and nodes as they like. All whose zone or node is not among these get the same.
+    pub(super) fn class(&self, zones: Option<&Places>, nodes: Option<&Places>) -> CallerClass {
+        let place = |own: &Option<String>, places: Option<&Places>| {
+            let (own, places) = (own.as_deref()?, places?);
+            Some(if places.contains(own) { own.to_owned() } else { ELSEWHERE.to_owned() })
+        };
+        let (zone, node) = (place(&self.zone, zones), place(&self.node, nodes));
         CallerClass { zone, node, ..CallerClass::default() }
     }
 
@@ -166,6 +177,20 @@ mod tests {
         assert_eq!([Some(id), zone, node], [Some(text(TEXT_BYTES)), Some(text(TEXT_BYTES)), Some(text(TEXT_BYTES))]);
         let StreamCaller { id, zone, node, .. } = of(TEXT_BYTES + 1);
         assert_eq!((id.len(), zone, node), (TEXT_BYTES, None, None));
+    }
+
+    #[test]
+    fn unknown_zones_and_nodes_make_no_class_of_their_own() {
+        let caller =
+            |zone: &str, node: &str| StreamCaller { zone: usable(zone), node: usable(node), ..StreamCaller::default() };
+        let places = |names: &[&str]| -> Places { names.iter().map(|name| (*name).into()).collect() };
+        let (zones, nodes) = (places(&["a", "b"]), places(&["n1"]));
+        let class = |zone, node| caller(zone, node).class(Some(&zones), Some(&nodes));
+        assert_eq!(class("a", "n1").zone.as_deref(), Some("a"));
+        assert_eq!(class("x", "n2"), class("y", "n3"), "elsewhere");
+        assert_ne!(class("x", "n2"), class("", ""), "a caller that says nothing is nowhere");
+        assert_ne!(class("x", "n1"), class("x", "n2"));
+        assert_eq!(caller("a", "n1").class(None, None), caller("b", "").class(None, None));
     }
 
     #[test]

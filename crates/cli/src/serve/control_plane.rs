@@ -23,7 +23,10 @@ use super::{
     resources::{ChangedResource, Resources, Types},
     streams::{Sender, StreamEvent, StreamEventKind},
 };
-use crate::daemon::{backoff, log};
+use crate::daemon::{
+    backoff,
+    log::{self, LimitedWarnings},
+};
 
 /// All streams, and what is served on them.
 pub(super) struct ControlPlane {
@@ -37,6 +40,8 @@ pub(super) struct ControlPlane {
     subscriptions: [usize; 7],
     /// Why the last update failed, which is told once.
     trouble: Vec<String>,
+    /// Why streams are closed.
+    closings: LimitedWarnings,
 }
 
 struct OpenStream {
@@ -76,6 +81,7 @@ impl ControlPlane {
             metrics,
             subscriptions: [usize::MAX; 7],
             trouble: Vec::new(),
+            closings: LimitedWarnings::new("were closed"),
         }
     }
 
@@ -104,6 +110,8 @@ impl ControlPlane {
         let size = self.server.size();
         self.metrics.streams.set(number(size.streams));
         self.metrics.names.set(number(size.names));
+        let (_, _, left_out) = self.resources.counts();
+        self.metrics.left_out.set(number(left_out));
         let types = self.types.words();
         let subscriptions = types.map(|(resource_type, _)| self.server.subscriptions(resource_type));
         // Most events change none.
@@ -116,9 +124,9 @@ impl ControlPlane {
     }
 
     /// Takes what happened on a stream.
-    pub(super) fn take(&mut self, StreamEvent { stream, kind }: StreamEvent) {
+    pub(super) fn take(&mut self, StreamEvent { stream, kind, .. }: StreamEvent) {
         match kind {
-            StreamEventKind::Opened { caller, peer, sender } => {
+            StreamEventKind::Opened { caller, owner, peer, sender } => {
                 self.metrics.streams_opened.inc();
                 let opened = OpenStream {
                     caller: caller.clone(),
@@ -131,9 +139,9 @@ impl ControlPlane {
                 };
                 self.streams.insert(stream, opened);
                 let random = (backoff::random() * f64::from(u32::MAX)) as u32;
-                self.handle(ServerEvent::Opened { stream, caller, random });
+                self.handle(ServerEvent::Opened { stream, caller, owner, random });
             }
-            StreamEventKind::Requested(request) => {
+            StreamEventKind::Requested { request, held } => {
                 if let Some(message) = self
                     .streams
                     .get_mut(&stream)
@@ -146,6 +154,8 @@ impl ControlPlane {
                     }
                 }
                 self.handle(ServerEvent::Requested { stream, request });
+                // The client's next message may come.
+                drop(held);
             }
             StreamEventKind::Closed => {
                 self.streams.remove(&stream);
@@ -266,7 +276,7 @@ impl ControlPlane {
         let Some(opened) = self.streams.remove(&stream) else { return };
         self.metrics.streams_closed.get_or_create(&[("reason", word(reason))]).inc();
         if !matches!(reason, CloseReason::Aged | CloseReason::ShuttingDown) {
-            log::warn(&format!("{}: closed: {reason}", opened.called()));
+            self.closings.warn(&format!("{}: closed: {reason}", opened.called()));
         }
         let code = match reason.status() {
             StatusCode::Ok => return,
@@ -283,12 +293,13 @@ impl ControlPlane {
     pub(super) fn describe_streams(&self) -> String {
         let mut text = String::new();
         for (StreamId(id), opened) in &self.streams {
-            let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+            // A client chooses these texts, and a line is to stay one.
+            let said = |text: &Option<String>| text.as_deref().unwrap_or("-").escape_debug().to_string();
             let caller = &opened.caller;
             let _ = write!(
                 text,
                 "{id}\tnode={}\tnamespace={}\tservice_account={}\tzone={}\tkubernetes_node={}\tpeer={}\tage={}s\tunacknowledged={}\trejections={}",
-                caller.id,
+                caller.id.escape_debug(),
                 said(&caller.namespace),
                 said(&caller.service_account),
                 said(&caller.zone),
@@ -312,7 +323,8 @@ impl ControlPlane {
         for stream in self.streams.iter().filter(|(_, opened)| opened.caller.id == node).map(|(stream, _)| *stream) {
             for (resource_type, name, version) in self.server.told(stream) {
                 let version = version.map_or_else(|| "-".to_owned(), |version| version.to_string());
-                let _ = writeln!(text, "{}\t{}\t{name}\t{version}", stream.0, self.word(resource_type));
+                let _ =
+                    writeln!(text, "{}\t{}\t{}\t{version}", stream.0, self.word(resource_type), name.escape_debug());
             }
         }
         text
@@ -323,7 +335,7 @@ impl ControlPlane {
     }
 
     fn word(&self, resource_type: TypeIndex) -> &'static str {
-        self.types.words().into_iter().find(|(found, _)| *found == resource_type).map_or("other", |(_, word)| word)
+        self.types.word(resource_type)
     }
 }
 
@@ -343,6 +355,10 @@ fn word(reason: &CloseReason) -> &'static str {
         CloseReason::TooManyNames { .. } => "too_many_names",
         CloseReason::NameTooLong { .. } => "name_too_long",
         CloseReason::UnknownType { .. } => "unknown_type",
+        CloseReason::TooManyStreamsOfOwner { .. } => "too_many_streams_of_identity",
+        CloseReason::TooManyNewStreamsOfOwner { .. } => "too_many_new_streams_of_identity",
+        CloseReason::TooManyBytesOfOwner { .. } => "too_many_names_of_identity",
+        CloseReason::NoSubscription { .. } => "no_subscription",
         CloseReason::NotAcknowledged { .. } => "not_acknowledged",
         CloseReason::Aged => "aged",
         CloseReason::ShuttingDown => "shutting_down",

@@ -21,15 +21,23 @@ use prost::{
     Message,
     encoding::{WireType, encode_key, encode_varint, string},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant, timeout_at},
+};
 use tonic::Status;
 
-use super::discovery::{DeltaDiscoveryResponse, Resource};
+use super::{
+    discovery::{DeltaDiscoveryResponse, Resource},
+    inbox::HeldBytes,
+};
 
 /// Whether the message is compressed, and its length.
 const HEADER_BYTES: usize = 5;
 /// The longest message that a client may send: all names of a client that reconnects, to subscribe and with their versions.
 const MAX_MESSAGE_BYTES: usize = 8 << 20;
+/// Time from the first byte of a message to its last.
+const WHOLE_MESSAGE: Duration = Duration::from_secs(10);
 /// Bytes from which a resource is shared and not copied: a frame more costs as much as a copy of so many.
 const SHARED_BYTES: usize = 4_096;
 
@@ -46,27 +54,42 @@ pub(super) struct Streaming<T, B> {
     body: B,
     /// The start of the next message.
     buffer: BytesMut,
+    /// The bytes of the buffer.
+    held: HeldBytes,
+    /// When the next message began to come.
+    begun: Option<Instant>,
     message: PhantomData<fn() -> T>,
 }
 
 impl<T: Message + Default, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Streaming<T, B> {
-    pub(super) fn new(body: B) -> Self {
-        Self { body, buffer: BytesMut::new(), message: PhantomData }
+    pub(super) fn new(body: B, held: HeldBytes) -> Self {
+        Self { body, buffer: BytesMut::new(), held, begun: None, message: PhantomData }
     }
 
-    /// The next message; `None` at the end.
+    /// The next message, with its bytes; `None` at the end.
     ///
     /// # Errors
-    /// If the client sends something else, or the connection breaks.
-    pub(super) async fn message(&mut self) -> Result<Option<T>, Status> {
+    /// If the client sends something else or too much, takes too long to send a message, or the connection breaks.
+    pub(super) async fn message(&mut self) -> Result<Option<(T, HeldBytes)>, Status> {
         loop {
             if let Some(message) = self.take()? {
+                self.begun = None;
                 return Ok(Some(message));
             }
-            match self.body.frame().await {
+            let frame = if self.buffer.is_empty() {
+                self.body.frame().await
+            } else {
+                let begun = *self.begun.get_or_insert_with(Instant::now);
+                timeout_at(begun + WHOLE_MESSAGE, self.body.frame()).await.map_err(|_elapsed| {
+                    let seconds = WHOLE_MESSAGE.as_secs();
+                    Status::deadline_exceeded(format!("a message was not whole within {seconds} s; reconnect"))
+                })?
+            };
+            match frame {
                 Some(Ok(frame)) => {
                     // There are no trailers in a request.
                     if let Ok(data) = frame.into_data() {
+                        self.held.grow(data.len()).map_err(Status::resource_exhausted)?;
                         self.buffer.extend_from_slice(&data);
                     }
                 }
@@ -78,7 +101,7 @@ impl<T: Message + Default, B: Body<Data = Bytes, Error: std::fmt::Display> + Unp
     }
 
     /// The message that the buffer begins with, if it is whole.
-    fn take(&mut self) -> Result<Option<T>, Status> {
+    fn take(&mut self) -> Result<Option<(T, HeldBytes)>, Status> {
         let Some((&[is_compressed, a, b, c, d], rest)) = self.buffer.split_first_chunk::<HEADER_BYTES>() else {
             return Ok(None);
         };
@@ -97,7 +120,7 @@ impl<T: Message + Default, B: Body<Data = Bytes, Error: std::fmt::Display> + Unp
             true => self.buffer = BytesMut::new(),
             false => drop(self.buffer.split_to(HEADER_BYTES + length)),
         }
-        Ok(Some(message))
+        Ok(Some((message, self.held.split(HEADER_BYTES + length))))
     }
 }
 
@@ -198,7 +221,10 @@ mod tests {
     use http_body_util::StreamBody;
     use std::convert::Infallible;
 
-    use super::{super::discovery::Any, *};
+    use super::{
+        super::{discovery::Any, inbox::Inbox},
+        *,
+    };
 
     fn response(sizes: &[usize]) -> DeltaDiscoveryResponse {
         let resource = |size: &usize| Resource {
@@ -240,19 +266,19 @@ mod tests {
     fn read(bytes: &[u8], size: usize) -> (Vec<DeltaDiscoveryResponse>, Result<(), Status>) {
         let pieces = bytes.chunks(size).map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(piece))));
         let body = StreamBody::new(stream::iter(pieces.collect::<Vec<_>>()));
-        let mut streaming = Streaming::<DeltaDiscoveryResponse, _>::new(body);
+        let mut streaming = Streaming::<DeltaDiscoveryResponse, _>::new(body, Inbox::default().hold(None));
         let mut messages = Vec::new();
         loop {
             match streaming.message().now_or_never().expect("nothing waits") {
-                Ok(Some(message)) => messages.push(message),
+                Ok(Some((message, _))) => messages.push(message),
                 Ok(None) => return (messages, Ok(())),
                 Err(status) => return (messages, Err(status)),
             }
         }
     }
 
-    #[test]
-    fn messages_come_in_pieces() {
+    #[tokio::test]
+    async fn messages_come_in_pieces() {
         let sent = [response(&[3]), response(&[]), response(&[20_000])];
         let bytes: Vec<u8> = sent.iter().flat_map(|message| chunks(message).into_iter().flatten()).collect();
         for size in [1, 4, 7, 1_000, bytes.len()] {
@@ -267,7 +293,7 @@ mod tests {
     fn memory_is_given_back_after_a_message() {
         let bytes: Vec<u8> = chunks(&response(&[60_000])).into_iter().flatten().collect();
         let body = StreamBody::new(stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from(bytes)))]));
-        let mut streaming = Streaming::<DeltaDiscoveryResponse, _>::new(body);
+        let mut streaming = Streaming::<DeltaDiscoveryResponse, _>::new(body, Inbox::default().hold(None));
         assert!(streaming.message().now_or_never().unwrap().unwrap().is_some());
         assert_eq!(streaming.buffer.capacity(), 0);
     }

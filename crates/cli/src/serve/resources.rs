@@ -2,7 +2,7 @@
 //! asks for by a stream of its own.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
@@ -15,13 +15,13 @@ use super::{
     class::{CallerClass, StreamCaller},
     exports::{self, DefaultExport},
     keys::{self, ALL_NAMESPACES, AddressUse, ChangedKeys, Keys},
-    served_service::{ServedService, ServedServices, service_of},
+    served_service::{Addresses, ServedService, ServedServices, service_of},
     view::FilterNames,
 };
 use crate::{
     cluster_feed::{ClusterReading, Touched},
     compile::{self, CompileOptions, PushedService, UpstreamCluster},
-    daemon::log,
+    daemon::log::{self, LimitedWarnings},
     envoy::PushedResources,
     input::{InputError, messages},
     kubernetes::{ClusterState, NamespacedName},
@@ -32,8 +32,14 @@ const NAMES_WINDOW: std::time::Duration = std::time::Duration::from_secs(1);
 /// The time for which changes of endpoints, and of Services that a filter asked for, are collected.
 const ENDPOINTS_WINDOW: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// Classes of callers whose addresses of a Service are kept at once.
-const CLASSES: usize = 1_000;
+/// Addresses that are kept at once for the classes of callers that asked for them, over all Services.
+const KEPT_ADDRESSES: usize = 1_000_000;
+/// Bytes of the largest resource that is sent, but for the filter: it refuses messages of more than 4 MiB, and with them its stream.
+const LARGEST: usize = 2 << 20;
+/// Clusters of one Service. One with 1,000 hostnames and five ports has 5,005.
+const CLUSTERS_OF_SERVICE: usize = 10_000;
+/// Clusters of all Services of one namespace.
+const CLUSTERS_OF_NAMESPACE: usize = 100_000;
 
 /// The resource types, by what they hold.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +91,11 @@ impl Types {
         ]
     }
 
+    /// The type's word.
+    pub(super) fn word(&self, resource_type: TypeIndex) -> &'static str {
+        self.words().into_iter().find(|(found, _)| *found == resource_type).map_or("other", |(_, word)| word)
+    }
+
     /// Whether a filter asks for resources of the type by a stream of its own; otherwise Envoy does.
     pub(super) fn is_of_filter(&self, resource_type: TypeIndex) -> bool {
         resource_type >= self.namespaces
@@ -133,6 +144,16 @@ pub(super) struct Resources {
     left_out: BTreeMap<NamespacedName, String>,
     /// The Services that are left out of the filter's configuration, because of others in it.
     left_out_of_filter: BTreeMap<NamespacedName, InputError>,
+    /// The Services that are left out because their namespace has too many clusters, and how many more they would make.
+    crowded: BTreeMap<NamespacedName, usize>,
+    /// The clusters of Services, by namespace.
+    clusters_of: BTreeMap<String, usize>,
+    /// The resources that are too large to be sent.
+    too_large: RefCell<BTreeSet<ChangedResource>>,
+    /// How many addresses are kept.
+    kept_addresses: Cell<usize>,
+    /// Warnings of resources that are too large, which whoever writes Services can cause at any time.
+    too_large_warnings: LimitedWarnings,
     /// The warnings that apply, each of which was logged once.
     told: BTreeSet<String>,
 }
@@ -171,6 +192,11 @@ impl Resources {
             is_all_old: true,
             left_out: BTreeMap::new(),
             left_out_of_filter: BTreeMap::new(),
+            crowded: BTreeMap::new(),
+            clusters_of: BTreeMap::new(),
+            too_large: RefCell::default(),
+            kept_addresses: Cell::new(0),
+            too_large_warnings: LimitedWarnings::new("were left out because of their size"),
             told: BTreeSet::new(),
         }
     }
@@ -180,9 +206,13 @@ impl Resources {
         self.filter.is_some()
     }
 
-    /// The numbers of Services, of clusters, and of Services that are left out.
+    /// The numbers of Services, of clusters, and of Services and resources that are left out.
     pub(super) fn counts(&self) -> (usize, usize, usize) {
-        (self.services.len(), self.owners.len(), self.left_out.len() + self.left_out_of_filter.len())
+        (
+            self.services.len(),
+            self.owners.len(),
+            self.left_out.len() + self.left_out_of_filter.len() + self.too_large.borrow().len(),
+        )
     }
 
     /// Takes a reading of the cluster.
@@ -198,6 +228,10 @@ impl Resources {
         for name in self.touched(cluster, &reading.touched) {
             let new = self.compile(cluster, &name);
             let old = self.services.remove(&name);
+            if let Some(old) = &old {
+                let kept: usize = old.addresses.borrow().values().map(size).sum();
+                self.kept_addresses.update(|all| all.saturating_sub(kept));
+            }
             let is_alias = |service: &Option<ServedService>| service.as_ref().is_some_and(|one| one.parts.is_alias());
             let seen = |service: &Option<ServedService>| {
                 service.as_ref().map(|one| (one.parts.names.clone(), one.visibility.clone()))
@@ -218,6 +252,10 @@ impl Resources {
         }
         self.keys.finish(&mut keys);
         update.changed.extend(self.changed_keys(keys));
+        let too_large = self.too_large.get_mut();
+        if !too_large.is_empty() {
+            update.changed.iter().for_each(|changed| _ = too_large.remove(changed));
+        }
         if is_first {
             // There are no streams before.
             update.changed.clear();
@@ -250,11 +288,41 @@ impl Resources {
         let own = cluster.services.keys().chain(self.services.keys()).chain(self.left_out.keys());
         let of_namespaces = own.filter(|name| touched.namespaces.contains(&name.namespace)).cloned();
         let of_namespaces = of_namespaces.take(if touched.namespaces.is_empty() { 0 } else { usize::MAX });
-        touched.services.iter().cloned().chain(of_pods).chain(of_namespaces).collect()
+        // Others of their namespace may have gone.
+        let crowded = self.crowded.iter().filter(|(name, clusters)| self.has_room(name, **clusters));
+        let crowded = crowded.map(|(name, _)| name.clone());
+        touched.services.iter().cloned().chain(of_pods).chain(of_namespaces).chain(crowded).collect()
+    }
+
+    /// Whether a namespace may have so many more clusters.
+    fn has_room(&self, name: &NamespacedName, clusters: usize) -> bool {
+        let of_namespace = self.clusters_of.get(&name.namespace).copied().unwrap_or_default();
+        of_namespace.saturating_add(clusters) <= CLUSTERS_OF_NAMESPACE
+    }
+
+    /// Why the Service has too many clusters, if it has.
+    fn too_many_clusters(&mut self, name: &NamespacedName, parts: &PushedService) -> Option<String> {
+        let (clusters, own) = (parts.most_clusters(), self.services.get(name).map_or(0, |old| old.clusters.len()));
+        if clusters > CLUSTERS_OF_SERVICE {
+            return Some(format!(
+                "Service {name}: its ports, with its subsets and the hostnames of its endpoints, make {clusters} clusters, and a Service may have \
+                 {CLUSTERS_OF_SERVICE}; split it"
+            ));
+        }
+        let more = clusters.saturating_sub(own);
+        if self.has_room(name, more) {
+            return None;
+        }
+        self.crowded.insert(name.clone(), clusters);
+        Some(format!(
+            "Service {name}: the Services of namespace {} would make more than {CLUSTERS_OF_NAMESPACE} clusters; remove ports or Services",
+            name.namespace
+        ))
     }
 
     fn compile(&mut self, cluster: &ClusterState, name: &NamespacedName) -> Option<ServedService> {
         self.left_out.remove(name);
+        self.crowded.remove(name);
         self.bad_exports.remove(name);
         let compiled = PushedService::compile(cluster, cluster.service(name)?, &self.options);
         let parts = match compiled {
@@ -265,6 +333,10 @@ impl Resources {
                 return None;
             }
         };
+        if let Some(problem) = self.too_many_clusters(name, &parts) {
+            self.left_out.insert(name.clone(), problem);
+            return None;
+        }
         let before = self.services.get(name);
         let shared = before.map_or_else(|| Arc::new(name.clone()), |old| Arc::clone(&old.name));
         // Endpoints come and go more often than names.
@@ -273,14 +345,15 @@ impl Resources {
             None if parts.is_alias() => BTreeMap::new(),
             None => parts.clusters(&name.to_string(), &self.options).unwrap_or_default(),
         };
-        let (by_zone, by_node) = (parts.depends_on_zone(), parts.depends_on_node());
+        let zones = parts.depends_on_zone().then(|| parts.zones().map(Into::into).collect());
+        let nodes = parts.depends_on_node().then(|| parts.nodes().map(Into::into).collect());
         let (visibility, problem) = exports::visibility(cluster, name, self.default_export);
         if let Some(problem) = problem {
             self.bad_exports.insert(name.clone(), problem);
         }
         let target = parts.names.external_name.as_deref().and_then(|host| service_of(host, &self.zone)).map(Box::new);
         let addresses = RefCell::default();
-        Some(ServedService { name: shared, parts, clusters, by_zone, by_node, visibility, target, addresses })
+        Some(ServedService { name: shared, parts, clusters, zones, nodes, visibility, target, addresses })
     }
 
     fn replace(
@@ -294,6 +367,11 @@ impl Resources {
         let before = old.as_ref().map_or(&none, |old| &old.clusters);
         let after = new.as_ref().map_or(&none, |new| &new.clusters);
         self.replace_clusters(&Owner::Service(name.clone()), before, after, changed);
+        let of_namespace = self.clusters_of.entry(name.namespace.clone()).or_default();
+        *of_namespace = of_namespace.saturating_add(after.len()).saturating_sub(before.len());
+        if *of_namespace == 0 {
+            self.clusters_of.remove(&name.namespace);
+        }
         if old.as_ref().map(|old| &old.parts) != new.as_ref().map(|new| &new.parts) {
             changed.extend(after.keys().map(|cluster| (self.types.endpoints, cluster.clone())));
         }
@@ -514,16 +592,28 @@ impl Resources {
             return self.make.cluster(name, cluster);
         }
         let Some((owner, service)) = service else { return Ok(Vec::new()) };
-        let mut addresses = service.addresses.borrow_mut();
-        // Callers name their zones and nodes as they like.
-        if addresses.len() >= CLASSES && !addresses.contains_key(class) {
-            addresses.clear();
-        }
-        let of_class = addresses.entry(class.clone()).or_insert_with(|| {
+        if !service.addresses.borrow().contains_key(class) {
             let locality = (class.zone.as_deref(), class.node.as_deref());
-            service.parts.addresses(&owner.to_string(), &self.options, locality)
-        });
-        self.make.assignment(name, of_class.get(name).map(Vec::as_slice).unwrap_or_default())
+            let of_class = service.parts.addresses(&owner.to_string(), &self.options, locality);
+            self.keep_addresses(service, class, of_class);
+        }
+        let addresses = service.addresses.borrow();
+        let of_class = addresses.get(class);
+        let own = of_class.and_then(|of_class| of_class.get(name)).map(Vec::as_slice).unwrap_or_default();
+        self.make.assignment(name, own)
+    }
+
+    /// Keeps the addresses of a Service for a class of callers. Beyond the bound those of all others are dropped, and worked out again when they
+    /// are needed.
+    fn keep_addresses(&self, service: &ServedService, class: &CallerClass, of_class: Addresses) {
+        let kept = self.kept_addresses.get().saturating_add(size(&of_class));
+        if kept > KEPT_ADDRESSES {
+            self.services.values().for_each(|one| one.addresses.borrow_mut().clear());
+            self.kept_addresses.set(size(&of_class));
+        } else {
+            self.kept_addresses.set(kept);
+        }
+        service.addresses.borrow_mut().insert(class.clone(), of_class);
     }
 }
 
@@ -548,7 +638,7 @@ impl ResourceSource for Resources {
             return Some(CallerClass::default());
         }
         let (_, service) = service.filter(|_| matches!(cluster, UpstreamCluster::Endpoints(_)))?;
-        Some(caller.class(service.by_zone, service.by_node))
+        Some(caller.class(service.zones.as_ref(), service.nodes.as_ref()))
     }
 
     fn leads_to(&self, resource_type: TypeIndex, name: &str, class: &CallerClass) -> Vec<(TypeIndex, String)> {
@@ -564,16 +654,33 @@ impl ResourceSource for Resources {
         lead.into_iter().collect()
     }
 
-    fn encode(&self, resource_type: TypeIndex, name: &str, class: &CallerClass) -> Bytes {
+    fn encode(&self, resource_type: TypeIndex, name: &str, class: &CallerClass) -> Option<Bytes> {
         match self.bytes(resource_type, name, class) {
-            Ok(bytes) => bytes.into(),
+            // Envoy has no such bound, and without the filter's names nothing is reached.
+            Ok(bytes) if bytes.len() > LARGEST && resource_type != self.types.filter => {
+                self.too_large.borrow_mut().insert((resource_type, name.to_owned()));
+                let word = self.types.word(resource_type);
+                self.too_large_warnings.warn(&format!(
+                    "left out: {word} {}: it has {} bytes, and a resource may have {LARGEST}; split the Service, or give it fewer ports, \
+                     endpoints or hints",
+                    name.escape_debug(),
+                    bytes.len(),
+                ));
+                None
+            }
+            Ok(bytes) => Some(bytes.into()),
             Err(error) => {
                 // Envoy refuses the empty resource and keeps its last known good one.
                 log::warn(&format!("{name}: {}", messages(&error).join("; ")));
-                Bytes::new()
+                Some(Bytes::new())
             }
         }
     }
+}
+
+/// How many addresses there are, and the names beside them.
+fn size(addresses: &Addresses) -> usize {
+    addresses.values().map(|addresses| addresses.len() + 8).sum()
 }
 
 /// Why a configuration cannot be served, if it cannot: what the filter would have to know is not pushed.

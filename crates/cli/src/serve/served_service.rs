@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use byname_xds::Visibility;
 
-use super::class::CallerClass;
+use super::class::{CallerClass, Places};
 use crate::{
     compile::{PushedService, UpstreamCluster},
     kubernetes::NamespacedName,
@@ -21,8 +21,10 @@ pub(super) struct ServedService {
     pub(super) name: Arc<NamespacedName>,
     pub(super) parts: PushedService,
     pub(super) clusters: BTreeMap<String, UpstreamCluster>,
-    pub(super) by_zone: bool,
-    pub(super) by_node: bool,
+    /// The zones by which its endpoints differ; `None` if they do not.
+    pub(super) zones: Option<Places>,
+    /// The same by node.
+    pub(super) nodes: Option<Places>,
     pub(super) visibility: Visibility,
     /// The Service of the cluster that an alias leads to.
     pub(super) target: Option<Box<NamespacedName>>,

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, rustls::pki_types::CertificateDer};
@@ -28,13 +28,14 @@ use super::{
     class::StreamCaller,
     discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse},
     doorman::Doorman,
+    fair_queue::FairQueue,
     grpc,
+    inbox::{HeldBytes, Inbox},
     metrics::Metrics,
     proof::{self, Expiry, Proof},
     tls::Tls,
     waiting_room::{self, OpenOn, Place, WaitingRoom},
 };
-use crate::daemon::log;
 
 /// The methods that stream deltas: of all types together, and of each type alone.
 const METHODS: [&str; 4] = [
@@ -50,6 +51,8 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// Time without a frame after which a connection is asked whether it lives, and the time that it has to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
+/// Streams that one connection may have open: a sidecar of a mesh brings those of many clients.
+const STREAMS_OF_CONNECTION: u32 = 200;
 /// Messages of clients that wait for the control plane.
 const WAITING: usize = 1024;
 /// Messages to one client that wait for the network: at most one for each type.
@@ -68,6 +71,8 @@ type Requests = grpc::Streaming<DeltaDiscoveryRequest, Incoming>;
 /// What happens on a stream.
 pub(super) struct StreamEvent {
     pub(super) stream: StreamId,
+    /// Whose turn it is when the event is taken.
+    owner: Arc<str>,
     pub(super) kind: StreamEventKind,
 }
 
@@ -75,16 +80,30 @@ pub(super) enum StreamEventKind {
     /// A stream was opened. Its first message follows.
     Opened {
         caller: StreamCaller,
+        /// The verified identity whose share of the server the stream counts against.
+        owner: Option<Arc<str>>,
         peer: SocketAddr,
         sender: Sender,
     },
-    Requested(DeltaRequest),
+    Requested {
+        request: DeltaRequest,
+        held: UnderWay,
+    },
     Closed,
+}
+
+/// A message under way to the control plane. Its client's next one is not read before this is dropped.
+pub(super) struct UnderWay {
+    _bytes: HeldBytes,
+    _taken: oneshot::Sender<()>,
 }
 
 /// The gRPC server. Dropped, it tells clients to go elsewhere and waits for none.
 pub(super) struct Listener {
-    pub(super) events: mpsc::Receiver<StreamEvent>,
+    events: mpsc::Receiver<StreamEvent>,
+    /// The events that have come and wait for their turn.
+    waiting: FairQueue<StreamEvent>,
+    inbox: Inbox,
     sender: mpsc::Sender<StreamEvent>,
     leaving: watch::Sender<()>,
     last_stream: Arc<AtomicU64>,
@@ -98,7 +117,30 @@ impl Listener {
         let (sender, events) = mpsc::channel(WAITING);
         let (leaving, _) = watch::channel(());
         let (doorman, waiting_room) = (Arc::new(Doorman::new(metrics)), WaitingRoom::new());
-        Self { events, sender, leaving, last_stream: Arc::default(), doorman, waiting_room }
+        Self {
+            events,
+            waiting: FairQueue::new(),
+            inbox: Inbox::default(),
+            sender,
+            leaving,
+            last_stream: Arc::default(),
+            doorman,
+            waiting_room,
+        }
+    }
+
+    /// The next event. Everybody has their turn, however many streams they have.
+    pub(super) async fn next(&mut self) -> Option<StreamEvent> {
+        loop {
+            while let Ok(event) = self.events.try_recv() {
+                self.waiting.push(&event.owner.clone(), event);
+            }
+            if let Some(event) = self.waiting.pop() {
+                return Some(event);
+            }
+            let event = self.events.recv().await?;
+            self.waiting.push(&event.owner.clone(), event);
+        }
     }
 
     /// Listens on `address` for whom it trusts, over TLS if there is any. Returns the bound address.
@@ -117,7 +159,7 @@ impl Listener {
         let address = listener.local_addr().unwrap_or(address);
         let (sender, last_stream) = (self.sender.clone(), Arc::clone(&self.last_stream));
         let (doorman, left) = (Arc::clone(&self.doorman), self.leaving.subscribe());
-        let waiting_room = self.waiting_room.clone();
+        let (waiting_room, inbox) = (self.waiting_room.clone(), self.inbox.clone());
         tokio::spawn(async move {
             loop {
                 let Ok((connection, peer)) = listener.accept().await else {
@@ -143,6 +185,7 @@ impl Listener {
                     certificate: None,
                     doorman: Arc::clone(&doorman),
                     events: sender.clone(),
+                    inbox: inbox.clone(),
                     last_stream: Arc::clone(&last_stream),
                     open: Arc::new(watch::Sender::new(0)),
                 };
@@ -210,6 +253,7 @@ async fn serve_connection<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     });
     let mut server = http2::Builder::new(TokioExecutor::new());
     server.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE_ANSWER);
+    server.max_concurrent_streams(STREAMS_OF_CONNECTION);
     let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(connection), answer));
     // A connection that a client closes early is no error.
     let turned = tokio::select! {
@@ -239,6 +283,7 @@ struct Streams {
     certificate: Option<CertificateDer<'static>>,
     doorman: Arc<Doorman>,
     events: mpsc::Sender<StreamEvent>,
+    inbox: Inbox,
     last_stream: Arc<AtomicU64>,
     /// How many streams are open on the connection.
     open: Arc<watch::Sender<usize>>,
@@ -252,7 +297,11 @@ impl Streams {
         }
         let verified = self.trust.verify(self.peer.ip(), self.certificate.as_ref(), request.headers()).await;
         match verified {
-            Ok(proof) => grpc::respond(self.open(proof, Requests::new(request.into_body()))),
+            Ok(proof) => {
+                let owner = proof.as_ref().map(|proof| Arc::from(proof.identity.to_string()));
+                let requests = Requests::new(request.into_body(), self.inbox.hold(owner.clone()));
+                grpc::respond(self.open(proof, owner, requests))
+            }
             Err(denial) => self.refuse(&denial).into_http(),
         }
     }
@@ -263,17 +312,27 @@ impl Streams {
     }
 
     /// Opens a stream: its events go to the control plane, and what comes back goes to the client.
-    fn open(self, proof: Option<Proof>, requests: Requests) -> Responses {
+    fn open(self, proof: Option<Proof>, owner: Option<Arc<str>>, requests: Requests) -> Responses {
         let stream = StreamId(self.last_stream.fetch_add(1, Ordering::Relaxed));
         let (sender, responses) = mpsc::channel(OUTGOING);
-        tokio::spawn(self.forward(stream, proof, requests, sender));
+        tokio::spawn(self.forward(stream, (proof, owner), requests, sender));
         responses
     }
 
-    async fn forward(self, stream: StreamId, proof: Option<Proof>, mut requests: Requests, sender: Sender) {
-        let first = match timeout(FIRST_MESSAGE, requests.message()).await {
+    async fn forward(
+        self,
+        stream: StreamId,
+        (proof, owner): (Option<Proof>, Option<Arc<str>>),
+        mut requests: Requests,
+        sender: Sender,
+    ) {
+        let (first, bytes) = match timeout(FIRST_MESSAGE, requests.message()).await {
             Ok(Ok(Some(first))) => first,
-            Ok(Ok(None) | Err(_)) => return,
+            Ok(Ok(None)) => return,
+            Ok(Err(status)) => {
+                self.warn("", &status);
+                return drop(sender.send(Err(status)).await);
+            }
             Err(_elapsed) => {
                 let seconds = FIRST_MESSAGE.as_secs();
                 let late = Status::deadline_exceeded(format!("no request within {seconds} s; reconnect"));
@@ -288,10 +347,20 @@ impl Streams {
         let (responses, node) = (sender.clone(), caller.id.clone());
         let _open = OpenOn::new(&self.open);
         let mut expired = std::pin::pin!(proof::over(expiry));
-        let mut next = Some(first);
-        self.tell(stream, StreamEventKind::Opened { caller, peer: self.peer, sender }).await;
-        while let Some(request) = next {
-            self.tell(stream, StreamEventKind::Requested(request_of(request))).await;
+        let mut next = Some((first, bytes));
+        // Where nobody is verified, namespaces take turns by what they say.
+        let turn = owner.clone().unwrap_or_else(|| Arc::from(caller.viewer()));
+        let tell = async |kind| {
+            // The control plane is gone when the process ends.
+            drop(self.events.send(StreamEvent { stream, owner: Arc::clone(&turn), kind }).await);
+        };
+        tell(StreamEventKind::Opened { caller, owner, peer: self.peer, sender }).await;
+        while let Some((request, bytes)) = next {
+            let (taken, is_taken) = oneshot::channel();
+            let held = UnderWay { _bytes: bytes, _taken: taken };
+            tell(StreamEventKind::Requested { request: request_of(request), held }).await;
+            // Dropped, not sent to.
+            drop(is_taken.await);
             let received = tokio::select! {
                 received = requests.message() => received,
                 () = responses.closed() => Ok(None),
@@ -302,20 +371,26 @@ impl Streams {
                 }
             };
             next = received.unwrap_or_else(|status| {
-                // Too large, or no message at all. The end of a connection is an error too, and nobody's fault.
-                if matches!(status.code(), Code::OutOfRange | Code::Internal) {
-                    log::warn(&format!("stream of node {node:?} at {}: closed: {}", self.peer, status.message()));
-                }
+                self.warn(&node, &status);
                 drop(responses.try_send(Err(status)));
                 None
             });
         }
-        self.tell(stream, StreamEventKind::Closed).await;
+        tell(StreamEventKind::Closed).await;
     }
 
-    async fn tell(&self, stream: StreamId, kind: StreamEventKind) {
-        // The control plane is gone when the process ends.
-        drop(self.events.send(StreamEvent { stream, kind }).await);
+    /// Warns of a stream that ends because of what its client sends, and counts it.
+    fn warn(&self, node: &str, status: &Status) {
+        let reason = match status.code() {
+            Code::OutOfRange => "message_too_long",
+            Code::Internal | Code::Unimplemented => "no_message",
+            Code::DeadlineExceeded => "unfinished_message",
+            Code::ResourceExhausted => "too_many_messages",
+            // The end of a connection is nobody's fault, and the end of a proof is counted already.
+            _ => return,
+        };
+        self.doorman.metrics.streams_closed.get_or_create(&[("reason", reason)]).inc();
+        self.doorman.close_stream(self.peer, node, status.message());
     }
 }
 

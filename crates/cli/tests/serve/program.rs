@@ -16,6 +16,7 @@ use byname_test_support::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Generous, because the machine may be slow and busy. A limit exists because a test that hangs is worse.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -225,6 +226,19 @@ impl ServeProcess {
     pub(crate) async fn get(&self, path: &str) -> Reply {
         let mut connection = Connection::open(self.monitor, RequestForm::Host).await.unwrap();
         connection.get_path("serve", path, &[]).await.unwrap()
+    }
+
+    /// The status line of the reply to `path` of the monitoring server, for a client with this address.
+    pub(crate) async fn status_from(&self, address: [u8; 4], method: &str, path: &str) -> String {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        let mut connection = socket.connect(([127, 0, 0, 1], self.monitor).into()).await.unwrap();
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nhost: serve\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        connection.read_to_string(&mut reply).await.unwrap();
+        reply.lines().next().unwrap_or_default().to_owned()
     }
 
     /// The reply to a POST.

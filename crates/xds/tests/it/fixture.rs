@@ -94,7 +94,7 @@ impl Fixture {
 
     pub(crate) fn open(&mut self, stream: u64, namespace: &'static str, zone: &'static str) -> Vec<ServerAction<Body>> {
         let caller = TestCaller { namespace, zone };
-        self.handle(ServerEvent::Opened { stream: StreamId(stream), caller, random: u32::MAX / 2 })
+        self.handle(ServerEvent::Opened { stream: StreamId(stream), caller, owner: None, random: u32::MAX / 2 })
     }
 
     /// Sets a resource, and tells the server.

@@ -14,6 +14,7 @@ mod fixture;
 mod leads;
 mod limits;
 mod order;
+mod owners;
 mod properties;
 mod reconnects;
 mod streams;

@@ -1,6 +1,6 @@
 //! Which streams are served, and for how long.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use byname_xds::{CloseReason, Limits, Server, ServerAction, ServerEvent, StatusCode, StreamId};
 
@@ -15,7 +15,7 @@ fn a_server_that_is_not_synced_refuses_streams() {
     let caller = TestCaller { namespace: "shop", zone: "a" };
     let actions = server.handle(
         std::time::Duration::ZERO,
-        ServerEvent::Opened { stream: StreamId(1), caller, random: 0 },
+        ServerEvent::Opened { stream: StreamId(1), caller, owner: None, random: 0 },
         &World::default(),
     );
     assert_eq!(closed(&actions), &CloseReason::NotSynced);
@@ -48,10 +48,10 @@ fn a_herd_is_let_in_at_a_rate() {
 
 #[test]
 fn streams_end_at_an_age_that_is_spread() {
-    let mut fixture = Fixture::new();
+    let mut fixture = Fixture::with(Limits { idle_timeout: Duration::MAX, ..Limits::default() });
     let caller = TestCaller { namespace: "shop", zone: "a" };
     for (stream, random) in [(2, 0), (3, u32::MAX)] {
-        fixture.handle(ServerEvent::Opened { stream: StreamId(stream), caller: caller.clone(), random });
+        fixture.handle(ServerEvent::Opened { stream: StreamId(stream), caller: caller.clone(), owner: None, random });
     }
     let mut ends = Vec::new();
     while let Some(wake) = fixture.server.next_wake() {

@@ -4,6 +4,9 @@ use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
 use byname_xds::{ResourceSource, TypeIndex, Version, Visibility};
 
+/// Bytes of the largest resource that is sent.
+pub(crate) const TOO_LARGE: usize = 1 << 20;
+
 /// All resources, and a count of what was encoded.
 #[derive(Default)]
 pub(crate) struct World {
@@ -76,8 +79,9 @@ impl ResourceSource for World {
         item.leads_to.iter().map(|(led_type, led)| (*led_type, (*led).to_owned())).collect()
     }
 
-    fn encode(&self, resource_type: TypeIndex, name: &str, class: &&'static str) -> Arc<[u8]> {
+    fn encode(&self, resource_type: TypeIndex, name: &str, class: &&'static str) -> Option<Arc<[u8]>> {
         self.encoded.set(self.encoded.get() + 1);
-        self.items[&(resource_type, name.to_owned())].body(resource_type, name, class).into()
+        let item = &self.items[&(resource_type, name.to_owned())];
+        (item.bytes <= TOO_LARGE).then(|| item.body(resource_type, name, class).into())
     }
 }

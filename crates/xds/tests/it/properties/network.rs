@@ -115,7 +115,7 @@ impl Seen {
 
 impl Network {
     pub(super) fn new() -> Self {
-        let limits = Limits { message_bytes: MESSAGE_BYTES, ..Limits::default() };
+        let limits = Limits { message_bytes: MESSAGE_BYTES, encodings_per_turn: 2, ..Limits::default() };
         let (all, types) = types();
         let callers = [("shop", "a"), ("shop", "b"), ("prod", "a")];
         let clients = callers.map(|(namespace, zone)| Client {
@@ -223,7 +223,12 @@ impl Network {
         self.clients[client].connect(Link::new(server, stream));
         self.handle(
             server,
-            ServerEvent::Opened { stream, caller, random: (self.last_stream as u32).wrapping_mul(0x2000_0001) },
+            ServerEvent::Opened {
+                stream,
+                caller,
+                owner: None,
+                random: (self.last_stream as u32).wrapping_mul(0x2000_0001),
+            },
         );
     }
 
@@ -275,6 +280,15 @@ impl Network {
         let actions = self.servers[server].handle(self.now, event, &self.world);
         for action in actions {
             self.act(server, action);
+        }
+        // A turn encodes few resources. Nothing waits longer than all have had a few turns.
+        for _ in 0..100 {
+            if self.servers[server].next_wake() != Some(Duration::ZERO) {
+                break;
+            }
+            for action in self.servers[server].handle(self.now, ServerEvent::Woken, &self.world) {
+                self.act(server, action);
+            }
         }
         let wake = self.servers[server].next_wake();
         assert!(wake.is_none_or(|wake| wake > self.now), "what is due is left undone: {wake:?}");

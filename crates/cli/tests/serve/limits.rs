@@ -1,0 +1,327 @@
+//! What one client, or whoever writes Services, may take of the server: the others are served all the same.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use byname_test_support::tls::TestCa;
+use prost::Message;
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt, net::TcpSocket};
+use tonic::Code;
+
+use crate::{
+    client::{CLUSTER, DeltaRequest, DeltaResponse, Dial, ENDPOINTS, SERVICE_ENDPOINTS, XdsClient, node},
+    identities::{Secret, spiffe, start},
+    program::{ServeProcess, eventually, service, service_with},
+};
+
+/// An EndpointSlice whose endpoints have hints of two kilobytes each.
+fn slice_with_hints(name: &str, endpoints: usize) -> Value {
+    let (namespace, short) = name.split_once('/').unwrap();
+    let endpoint = |number: usize| {
+        let address = format!("10.1.{}.{}", number / 250, 1 + number % 250);
+        // Hints of its own, since those of several endpoints are written once.
+        let hints: Vec<Value> =
+            (0..8).map(|hint| json!({"name": format!("{number}-{hint}-{}", "x".repeat(240))})).collect();
+        json!({"addresses": [address], "nodeName": format!("n{number}"), "hints": {"forNodes": hints}})
+    };
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"namespace": namespace, "name": short, "labels": {"kubernetes.io/service-name": short}},
+        "ports": [{"name": "http", "port": 8080}], "endpoints": (0..endpoints).map(endpoint).collect::<Vec<_>>(),
+    })
+}
+
+fn parts(message: &DeltaResponse) -> (Vec<&str>, Vec<&str>) {
+    let names = message.resources.iter().map(|resource| &*resource.name).collect();
+    (names, message.removed_resources.iter().map(String::as_str).collect())
+}
+
+/// The filter refuses messages of more than 4 MiB, and with them its stream: one huge Service must not take that of all who look at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_is_too_large_is_left_out() {
+    let objects = |endpoints| [service("evil/huge"), slice_with_hints("evil/huge", endpoints), service("shop/web")];
+    let program = ServeProcess::start(&objects(1_100)).await;
+    let mut client = XdsClient::open(program.port, node("shop-0", &[("NAMESPACE", "shop")])).await;
+    client.take().await.unwrap();
+    client.subscribe(SERVICE_ENDPOINTS, &["evil/huge", "shop/web"]);
+    let message = client.take().await.unwrap();
+    assert_eq!(parts(&message), (vec!["shop/web"], vec!["evil/huge"]));
+    program.wait_for_log("warning: left out: service_endpoints evil/huge: it has 2").await;
+    assert!(program.log().contains("bytes, and a resource may have 2097152; split the Service"), "{}", program.log());
+    assert_eq!(program.metric("left_out").await, 1.0);
+    program.write(&objects(10));
+    let message = client.take().await.unwrap();
+    assert_eq!(parts(&message).0, ["evil/huge"]);
+    assert_eq!(program.metric("left_out").await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sidecar_beside_the_server_gets_no_debug_pages() {
+    let program = ServeProcess::start(&[service("shop/web")]).await;
+    for (address, status) in [([127, 0, 0, 6], "403"), ([127, 0, 0, 2], "403"), ([127, 0, 0, 1], "200")] {
+        for (method, path) in
+            [("GET", "/debug/streams"), ("GET", "/debug/resources?node=x"), ("POST", "/debug/brake/release")]
+        {
+            let line = program.status_from(address, method, path).await;
+            assert!(line.contains(status), "{method} {path} from {address:?}: {line}");
+        }
+        assert!(program.status_from(address, "GET", "/metrics").await.contains("200"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn debug_pages_have_a_line_for_each_stream_whatever_it_says_of_itself() {
+    let program = ServeProcess::start(&[service("shop/web")]).await;
+    let mut evil = node("x\n99\tnode=prod-1\u{1b}[31m", &[("NAMESPACE", "shop\nx"), ("NODE_NAME", "n\nfake")]);
+    evil.locality =
+        Some(envoy_types::pb::envoy::config::core::v3::Locality { zone: "z\nq".to_owned(), ..Default::default() });
+    let mut client = XdsClient::open(program.port, evil).await;
+    client.take().await.unwrap();
+    let streams = program.get("/debug/streams").await.body;
+    assert_eq!(streams.lines().count(), 1, "{streams}");
+    assert!(streams.contains(r"node=x\n99\tnode=prod-1\u{1b}[31m") && streams.contains(r"zone=z\nq"), "{streams}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_a_line_a_second_of_streams_that_are_closed() {
+    let program = ServeProcess::start(&[service("shop/web")]).await;
+    let begun = Instant::now();
+    for number in 0..60 {
+        let mut client = XdsClient::open(program.port, node(&format!("envoy-{number}"), &[])).await;
+        client.take().await.unwrap();
+        client.subscribe("no.such.type", &["x"]);
+        assert_eq!(client.take().await.unwrap_err().code(), Code::InvalidArgument);
+    }
+    let lines = program.log().matches(": closed: ").count();
+    assert!((1..=2 + begun.elapsed().as_secs() as usize).contains(&lines), "{lines} lines: {}", program.log());
+    assert_eq!(program.metric("streams_closed_total{reason=\"unknown_type\"}").await, 60.0);
+}
+
+/// Two clients with identities of their own, and what one of them may take.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_identity_leaves_room_for_others() {
+    let ca = TestCa::new();
+    let secret = Secret::new(&ca.issue(&["localhost"], &[]), &ca.pem());
+    let program = start(&secret.arguments(&["--identity", "certificate", "--client-ca-file", "CA"])).await;
+    let dial = |namespace: &str| {
+        let certificate = ca.issue(&[], &[&spiffe(namespace)]);
+        Dial { tls: Some(ca.client(Some(&certificate))), ..Dial::default() }
+    };
+    let (evil, shop) = (dial("evil"), dial("shop"));
+    // The same name, of 480 bytes and more, is another one on each stream.
+    let names = |stream: usize, part: usize| -> Vec<String> {
+        (0..9_500).map(|number| format!("{}{stream:03}{part}{number:06}", "x".repeat(480))).collect()
+    };
+    let mut streams = Vec::new();
+    let mut ends = Vec::new();
+    for stream in 0..12 {
+        let mut client = XdsClient::open_with(program.port, node("evil-0", &[]), &evil).await.unwrap();
+        client.take().await.unwrap();
+        for part in 0..2 {
+            let names = names(stream, part);
+            client.subscribe(CLUSTER, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        match client.next().await {
+            Ok(_) => streams.push(client),
+            Err(status) => ends.push(status),
+        }
+        // The second half may be the one too much.
+        if let Some(last) = streams.last_mut()
+            && let Ok(Err(status)) = tokio::time::timeout(Duration::from_millis(300), last.next()).await
+        {
+            streams.pop();
+            ends.push(status);
+        }
+    }
+    assert!((8..=10).contains(&streams.len()), "128 MiB are nine streams with 19,000 names each: {}", streams.len());
+    for status in &ends {
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(status.message().contains("the names that your identity subscribes to"), "{status}");
+    }
+    assert!(program.metric("streams_closed_total{reason=\"too_many_names_of_identity\"}").await >= 2.0);
+    let mut other = XdsClient::open_with(program.port, node("shop-0", &[]), &shop).await.unwrap();
+    other.take().await.unwrap();
+    other.subscribe(CLUSTER, &["outbound|80||web.shop.svc.cluster.local"]);
+    assert_eq!(other.take().await.unwrap().resources.len(), 1);
+    drop(streams);
+    eventually("its memory counts no longer", async || program.metric("streams").await == 1.0).await;
+    let mut again = XdsClient::open_with(program.port, node("evil-0", &[]), &evil).await.unwrap();
+    assert!(again.take().await.is_ok());
+}
+
+/// An HTTP/2 client that opens one stream, sends a message, and the start of another one.
+async fn begin_message(port: u16, announced: u32, sent: usize) -> tokio::net::TcpStream {
+    let address: SocketAddr = ([127, 0, 0, 1], port).into();
+    let mut connection = TcpSocket::new_v4().unwrap().connect(address).await.unwrap();
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    let text = |name: &str, value: &str| {
+        let part = |text: &str| [&[u8::try_from(text.len()).unwrap()][..], text.as_bytes()].concat();
+        [vec![0], part(name), part(value)].concat()
+    };
+    let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+    let headers = [
+        text(":method", "POST"),
+        text(":scheme", "http"),
+        text(":path", path),
+        text(":authority", "serve"),
+        text("content-type", "application/grpc"),
+    ];
+    let first = DeltaRequest {
+        node: Some(node("evil-0", &[])),
+        type_url: CLUSTER.to_owned(),
+        resource_names_subscribe: vec!["x".to_owned()],
+        ..DeltaRequest::default()
+    };
+    let first = first.encode_to_vec();
+    let first = [&[0][..], &u32::try_from(first.len()).unwrap().to_be_bytes(), &first].concat();
+    let message = [&first[..], &[0], &announced.to_be_bytes(), &vec![b'x'; sent]].concat();
+    let bytes = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[]),
+        frame(1, 4, 1, &headers.concat()),
+        frame(0, 0, 1, &message),
+    ];
+    connection.write_all(&bytes.concat()).await.unwrap();
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_never_whole_ends_its_stream() {
+    let program = ServeProcess::start(&[service("shop/web")]).await;
+    let begun = Instant::now();
+    let _connection = begin_message(program.port, 8_000_000, 10_000).await;
+    eventually("the stream is open", async || program.metric("streams").await == 1.0).await;
+    let reason = "streams_closed_total{reason=\"unfinished_message\"}";
+    eventually("the stream is closed", async || program.metric(reason).await == 1.0).await;
+    assert!(begun.elapsed() >= Duration::from_secs(9), "{:?}", begun.elapsed());
+    eventually("it is gone", async || program.metric("streams").await == 0.0).await;
+    program.wait_for_log("closed: a message was not whole within 10 s; reconnect").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_with_too_many_clusters_is_left_out() {
+    let ports = |count: usize| -> Vec<Value> {
+        (0..count).map(|number| json!({"name": format!("p{number}"), "port": 1_000 + number})).collect()
+    };
+    let endpoint = |number: usize| {
+        let address = format!("10.1.{}.{}", number / 250, 1 + number % 250);
+        json!({"addresses": [address], "hostname": format!("db-{number}")})
+    };
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"namespace": "evil", "name": "many", "labels": {"kubernetes.io/service-name": "many"}},
+        "ports": ports(40), "endpoints": (0..300).map(endpoint).collect::<Vec<_>>(),
+    });
+    let many =
+        |count| service_with("evil/many", &json!({"clusterIP": "None", "clusterIPs": ["None"], "ports": ports(count)}));
+    let program = ServeProcess::start(&[many(40), slice.clone(), service("shop/web")]).await;
+    program.wait_for_log("Service evil/many: its ports, with its subsets and the hostnames").await;
+    assert_eq!((program.metric("left_out").await, program.metric("clusters").await), (1.0, 1.0));
+    program.write(&[many(2), slice, service("shop/web")]);
+    eventually("it is served", async || program.metric("left_out").await == 0.0).await;
+    assert_eq!(program.metric("clusters").await, 641.0, "40 ports of the endpoints, two of them for each of 300 too");
+}
+
+/// Each Service has an EndpointSlice in three zones, so that a caller of another zone gets what nobody else does.
+fn zoned(services: usize) -> Vec<Value> {
+    let one = |number: usize| {
+        let (name, address) = (format!("shop/s{number}"), format!("10.96.{}.{}", number / 250, 1 + number % 250));
+        let spec = json!({"clusterIP": address, "clusterIPs": [address], "trafficDistribution": "PreferClose"});
+        let endpoint = |zone: usize| {
+            let address = format!("10.{}.{}.{}", 1 + zone, number / 250, 1 + number % 250);
+            json!({"addresses": [address], "zone": format!("z{zone}"), "hints": {"forZones": [{"name": format!("z{zone}")}]}})
+        };
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"namespace": "shop", "name": format!("s{number}"), "labels": {"kubernetes.io/service-name": format!("s{number}")}},
+            "ports": [{"name": "http", "port": 8080}], "endpoints": (0..3).map(endpoint).collect::<Vec<_>>(),
+        });
+        [service_with(&name, &spec), slice]
+    };
+    (0..services).flat_map(one).collect()
+}
+
+/// Zones that no Service knows cost the server one variant of each resource, however many a client claims, and others are answered meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn zones_that_nobody_has_cost_nothing_and_hold_up_nobody() {
+    let program = ServeProcess::start(&zoned(500)).await;
+    let names: Vec<String> = (0..500).map(|number| format!("outbound|80||s{number}.shop.svc.cluster.local")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let ask = async |zone: String| {
+        let mut evil = node("evil-0", &[("NAMESPACE", "evil")]);
+        evil.locality = Some(envoy_types::pb::envoy::config::core::v3::Locality { zone, ..Default::default() });
+        let hello = DeltaRequest {
+            node: Some(evil),
+            type_url: ENDPOINTS.to_owned(),
+            resource_names_subscribe: names.iter().map(ToString::to_string).collect(),
+            ..DeltaRequest::default()
+        };
+        let mut client = XdsClient::open_asking(program.port, hello, &Dial::default()).await.unwrap();
+        let mut got = std::collections::BTreeMap::new();
+        while got.len() < names.len() {
+            let message = client.take().await.unwrap();
+            got.extend(message.resources.into_iter().map(|one| (one.name, one.version)));
+        }
+        got
+    };
+    let mut victim = XdsClient::open(program.port, node("shop-0", &[("NAMESPACE", "shop")])).await;
+    victim.take().await.unwrap();
+    let asked = async {
+        let mut longest = Duration::ZERO;
+        for number in 0..20 {
+            let begun = Instant::now();
+            victim.subscribe(CLUSTER, &[&format!("outbound|80||x{number}.shop.svc.cluster.local")]);
+            victim.take().await.unwrap();
+            longest = longest.max(begun.elapsed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        longest
+    };
+    let crowd = futures_util::future::join_all((0..8).map(|number| ask(format!("unknown-{number}"))));
+    let (got, longest) = tokio::join!(crowd, asked);
+    assert!(got.windows(2).all(|two| two[0] == two[1]), "all unknown zones get the same");
+    assert_ne!(got[0], ask("z1".to_owned()).await, "a zone that the Services know gets its own");
+    // Generous: the machine may be busy. Before, one request held up all others until it was answered whole.
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+}
+
+/// The time that `byname compile` takes for a headless Service with so many ports, none of which its endpoints have: the best of three.
+fn compile_time(ports: usize) -> Duration {
+    let directory = tempfile::tempdir().unwrap();
+    let named = |letter: &str| -> Vec<Value> {
+        (0..ports).map(|number| json!({"name": format!("{letter}{number}"), "port": 1_000 + number})).collect()
+    };
+    let spec = json!({"clusterIP": "None", "clusterIPs": ["None"], "ports": named("p")});
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"namespace": "evil", "name": "many", "labels": {"kubernetes.io/service-name": "many"}},
+        "ports": named("q"), "endpoints": [{"addresses": ["10.1.0.1"]}],
+    });
+    let file = directory.path().join("cluster.json");
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [service_with("evil/many", &spec), slice]});
+    std::fs::write(&file, list.to_string()).unwrap();
+    let run = || {
+        let begun = Instant::now();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_byname"))
+            .args(["compile", "--namespace", "shop", "--format", "envoy-bootstrap", "--filename"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        begun.elapsed()
+    };
+    (0..3).map(|_| run()).min().unwrap()
+}
+
+#[test]
+fn work_does_not_grow_by_the_square_of_ports() {
+    let (few, many) = (compile_time(64), compile_time(256));
+    println!("64 ports: {few:?}, 256 ports: {many:?}");
+    assert!(many < few * 14, "64 ports: {few:?}, 256 ports: {many:?}");
+}
