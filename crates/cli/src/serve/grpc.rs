@@ -277,8 +277,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn messages_come_in_pieces() {
+    #[tokio::test]
+    async fn messages_come_in_pieces() {
         let sent = [response(&[3]), response(&[]), response(&[20_000])];
         let bytes: Vec<u8> = sent.iter().flat_map(|message| chunks(message).into_iter().flatten()).collect();
         for size in [1, 4, 7, 1_000, bytes.len()] {
