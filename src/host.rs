@@ -14,6 +14,8 @@ use std::{
     ptr, slice,
 };
 
+use byname_core::put_protobuf_bytes;
+
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_log(level: u32, message: *const u8, message_bytes: usize) -> u32;
@@ -486,10 +488,10 @@ pub(crate) fn open_grpc_stream(root: u32, cluster: &str, service: &str, method: 
     // the cluster's name, and an Envoy in front of the server, as in Istio, refuses the bytes `|` of `outbound|9905||HOST`.
     let authority = cluster.as_bytes().rsplit(|byte| *byte == b'|').next().unwrap_or_default();
     let mut envoy_grpc = Vec::new();
-    push_field(&mut envoy_grpc, 0x0a, cluster.as_bytes());
-    push_field(&mut envoy_grpc, 0x12, authority);
+    put_protobuf_bytes(&mut envoy_grpc, 1, cluster.as_bytes());
+    put_protobuf_bytes(&mut envoy_grpc, 2, authority);
     let mut target = Vec::new();
-    push_field(&mut target, 0x0a, &envoy_grpc);
+    put_protobuf_bytes(&mut target, 1, &envoy_grpc);
     let metadata = serialize(&[]);
     let mut token = 0;
     // SAFETY: as above.
@@ -547,33 +549,14 @@ pub(crate) fn set_filter_state(key: &str, value: &str) -> Result<()> {
     // The message `SetEnvoyFilterStateArguments`: `path` is field 1, `value` is field 2. The default of `span`, the filter
     // chain, is left out.
     let mut arguments = Vec::with_capacity(key.len() + value.len() + 4);
-    for (tag, text) in [(0x0a, key), (0x12, value)] {
-        arguments.push(tag);
-        push_varint(&mut arguments, text.len());
-        arguments.extend(text.as_bytes());
-    }
+    put_protobuf_bytes(&mut arguments, 1, key.as_bytes());
+    put_protobuf_bytes(&mut arguments, 2, value.as_bytes());
     let name = "set_envoy_filter_state";
     // SAFETY: as above.
     bytes_from(|value, bytes| unsafe {
         proxy_call_foreign_function(name.as_ptr(), name.len(), arguments.as_ptr(), arguments.len(), value, bytes)
     })
     .map(drop)
-}
-
-#[inline(never)]
-/// Adds a field of bytes to a protobuf message. `tag` is its number times 8, plus 2.
-fn push_field(to: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
-    to.push(tag);
-    push_varint(to, bytes.len());
-    to.extend(bytes);
-}
-
-fn push_varint(to: &mut Vec<u8>, mut number: usize) {
-    while number > 0x7f {
-        to.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    to.push(number as u8);
 }
 
 struct HostLogger;

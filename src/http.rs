@@ -28,20 +28,21 @@ const TRACE_STATE: &str = "byname_trace";
 
 /// Decides the request of `stream`, once its headers are there.
 pub(crate) fn on_request_headers(stream: u32) -> Action {
-    match contexts::serving() {
-        Ok(None) => Action::Continue,
-        Ok(Some(live)) => decide(stream, &live, Wait::Possible(None)).unwrap_or_else(fail),
-        Err(status) => fail(status),
-    }
+    decide_as_configured(stream, Wait::Possible(None))
 }
 
 /// Decides the request of `stream`, which was paused `since` this time.
 #[cold]
 #[inline(never)]
 fn on_resumption(stream: u32, since: u64) -> Action {
+    decide_as_configured(stream, Wait::Possible(Some(since)))
+}
+
+/// Decides the request of `stream` by the configuration that serves its plugin.
+fn decide_as_configured(stream: u32, wait: Wait) -> Action {
     match contexts::serving() {
         Ok(None) => Action::Continue,
-        Ok(Some(live)) => decide(stream, &live, Wait::Possible(Some(since))).unwrap_or_else(fail),
+        Ok(Some(live)) => decide(stream, &live, wait).unwrap_or_else(fail),
         Err(status) => fail(status),
     }
 }
@@ -200,7 +201,8 @@ fn finish(
     stats::count(config, resolution);
 }
 
-/// Applies the decision, unless the request is `observed`: then this says what would be different. `shown` is the response header that shows a trace, with its value.
+/// Applies the decision, unless the request is `observed`: then this says what would be different. `shown` is the response header that
+/// shows a trace, with its value.
 fn conclude(
     config: &Config,
     headers: &Headers,

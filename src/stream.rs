@@ -27,11 +27,11 @@ use crate::{
 const SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 const METHOD: &str = "DeltaAggregatedResources";
 /// The shortest period of ticks: a wait may last so much longer than it should.
-const SHORTEST_PERIOD_MILLISECONDS: u64 = 10;
-const LONGEST_PERIOD_MILLISECONDS: u64 = 600_000;
+const SHORTEST_PERIOD_MILLISECONDS: u32 = 10;
+const LONGEST_PERIOD_MILLISECONDS: u32 = 600_000;
 
 thread_local! {
-    /// The requests that are paused, by their contexts, with the time at which each was first paused.
+    /// The requests that are paused.
     static PAUSED: RefCell<Vec<Paused>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -70,7 +70,7 @@ fn now() -> u64 {
 pub(crate) fn begin(live: &Rc<ActiveConfig>, earlier: Option<&ActiveConfig>) {
     let Some(mut config) = live.config_mut().filter(|config| config.discovery().is_some()) else {
         if with_paused(|paused| !paused.is_empty()) {
-            let _ = host::set_tick_period(10);
+            let _ = host::set_tick_period(SHORTEST_PERIOD_MILLISECONDS);
         }
         return;
     };
@@ -85,7 +85,7 @@ pub(crate) fn begin(live: &Rc<ActiveConfig>, earlier: Option<&ActiveConfig>) {
         let _ = host::set_effective_context(live.root.get());
     }
     // A request waits only once a tick has come, so that its wait ends.
-    let _ = host::set_tick_period(10);
+    let _ = host::set_tick_period(SHORTEST_PERIOD_MILLISECONDS);
 }
 
 /// Asks the server for what a request needs. Returns whether the request waits: else it is decided as it is. `since` is when it was first
@@ -322,8 +322,9 @@ fn schedule(live: &ActiveConfig) {
     ];
     drop(config);
     stats::show_stream(shown);
-    let period = next.map_or(0, |next| next.clamp(SHORTEST_PERIOD_MILLISECONDS, LONGEST_PERIOD_MILLISECONDS));
+    let period = next.map_or(0, |next| {
+        u32::try_from(next).unwrap_or(u32::MAX).clamp(SHORTEST_PERIOD_MILLISECONDS, LONGEST_PERIOD_MILLISECONDS)
+    });
     let _ = host::set_effective_context(root);
-    // At most LONGEST_PERIOD_MILLISECONDS.
-    let _ = host::set_tick_period(u32::try_from(period).unwrap_or(u32::MAX));
+    let _ = host::set_tick_period(period);
 }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use byname_core::wire::{MINOR, VERSION};
+use byname_core::wire::SCHEMA;
 use walrus::{ExportId, Module, ModuleConfig, RawCustomSection};
 
 pub(crate) use names::demangled;
@@ -168,7 +168,7 @@ fn strip(bytes: &[u8], names: FunctionNames) -> Result<Vec<u8>> {
     emptied::empty(&mut module)?;
     walrus::passes::gc::run(&mut module);
     check_imports(&module)?;
-    module.customs.add(RawCustomSection { name: SCHEMA_SECTION.to_owned(), data: format!("{VERSION}.{MINOR}").into() });
+    module.customs.add(RawCustomSection { name: SCHEMA_SECTION.to_owned(), data: SCHEMA.into() });
     Ok(module.emit_wasm())
 }
 

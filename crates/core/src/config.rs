@@ -285,7 +285,11 @@ impl Config {
     /// refusal pays for its words.
     #[must_use]
     pub fn local_reply(&self, request: Request<'_>, refusal: Refusal) -> LocalReply {
-        let trace = self.trace(request);
+        let (resolution, trace) = self.trace(request);
+        debug_assert!(
+            matches!(resolution, Resolution::Refuse(again) if again == refusal),
+            "a resolution can be repeated"
+        );
         LocalReply::new(refusal, request, self.caller.namespace(), &trace)
     }
 }

@@ -29,6 +29,7 @@ mod messages;
 mod protobuf;
 
 pub use messages::StreamNode;
+pub use protobuf::put_bytes as put_protobuf_bytes;
 
 use connection::Connection;
 use keys::Keys;
@@ -221,12 +222,10 @@ impl Discovery {
         if !self.connection.is_open() {
             return;
         }
-        let response = match Response::read(message) {
-            Ok(response) if message.len() <= MAX_MESSAGE_BYTES => response,
-            _ => {
-                self.reset(now, random, table, actions);
-                return;
-            }
+        let fits = message.len() <= MAX_MESSAGE_BYTES;
+        let Some(response) = fits.then(|| Response::read(message).ok()).flatten() else {
+            self.reset(now, random, table, actions);
+            return;
         };
         let refused = self.keys.take(&response, &self.preload, table);
         self.connection.answered(now, is_awaited(table));

@@ -20,13 +20,13 @@ impl Config {
         self.modes.as_deref().is_some_and(Modes::observe_all)
     }
 
-    /// Every step of the resolution of `request`.
+    /// What `request` resolves to, with every step.
     #[cold]
     #[inline(never)]
-    pub(super) fn trace(&self, request: Request<'_>) -> Trace {
+    pub(super) fn trace(&self, request: Request<'_>) -> (Resolution<'_>, Trace) {
         let mut trace = Trace::new(self.table.version());
-        let _ = self.resolve(request, Some(&mut trace));
-        trace
+        let resolution = self.resolve(request, Some(&mut trace));
+        (resolution, trace)
     }
 
     /// The share of requests that are observed, in percent, of those with this resolution. The mode is that of the Service that the
@@ -44,7 +44,7 @@ impl Config {
         if !modes.has_exceptions() {
             return modes.observed_percent("");
         }
-        let trace = self.trace(request);
+        let (_, trace) = self.trace(request);
         if resolution.reason() != Reason::Unanswered {
             return modes.observed_percent(trace.last_service().map_or("", |name| name.as_str()));
         }

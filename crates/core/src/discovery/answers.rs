@@ -27,7 +27,7 @@ impl Keys {
         // First what is gone: a cluster IP may have moved from one Service to another.
         for name in response.removed() {
             match key_of(response.resource_type, name) {
-                Some(key) if self.is_subscribed(&key, response.resource_type, table) => {
+                Some(key) if self.accepts(&key, response.resource_type, table) => {
                     self.set_missing(&key, table);
                 }
                 None if response.resource_type != ResourceType::Namespaces => {}
@@ -88,7 +88,7 @@ impl Keys {
             return Ok(());
         }
         let key = key_of(resource_type, name).ok_or("no resource of this type has such a name")?;
-        if !self.is_subscribed(&key, resource_type, table) {
+        if !self.accepts(&key, resource_type, table) {
             return Ok(());
         }
         let taken = text.and_then(|text| match &key {
@@ -105,8 +105,9 @@ impl Keys {
         taken.map(|_| ())
     }
 
-    /// Whether an answer of this type is to be taken. The server answers for what a key leads to without being asked.
-    fn is_subscribed(&mut self, key: &Key, resource_type: ResourceType, table: &mut Table) -> bool {
+    /// Whether an answer of this type is taken. The server answers for what a key leads to without being asked: then the key counts as
+    /// subscribed from now on.
+    fn accepts(&mut self, key: &Key, resource_type: ResourceType, table: &mut Table) -> bool {
         let Some(keys) = table.on_demand() else { return false };
         match keys.get(key) {
             Some(state) if state.resource_type() == resource_type => true,

@@ -5,8 +5,9 @@
 
 use alloc::vec::Vec;
 
-/// Appends a field that holds bytes.
-pub(super) fn put_bytes(message: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+/// Appends a field that holds bytes to a protobuf message.
+#[inline(never)]
+pub fn put_bytes(message: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     put_varint(message, u64::from(field) << 3 | u64::from(LENGTH_DELIMITED));
     // A message is far shorter than 2^32 bytes.
     put_varint(message, bytes.len() as u64);

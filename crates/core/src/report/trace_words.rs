@@ -134,9 +134,8 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exists => f.write_str("exists"),
-            Self::Missing(missing) if missing.is_unsure() => write!(f, "is not known: {missing}"),
             Self::Missing(missing) if missing.lacks_readiness() => write!(f, "is not in DNS now: {missing}"),
-            Self::Missing(missing) => write!(f, "does not exist: {missing}"),
+            Self::Missing(missing) => write_missing(f, *missing),
             Self::Outside => f.write_str("is outside the cluster domain: may differ from DNS"),
             Self::AskedFirst => {
                 f.write_str("is first asked of public DNS, whose answer byname does not know: may differ from DNS")
@@ -145,12 +144,18 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// A name that the server has not denied may exist.
+fn write_missing(f: &mut fmt::Formatter<'_>, missing: Missing) -> fmt::Result {
+    let what = if missing.is_unsure() { "is not known" } else { "does not exist" };
+    write!(f, "{what}: {missing}")
+}
+
 impl fmt::Display for HopOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inside => f.write_str("exists"),
             Self::Outside { port } => write!(f, "is external and allowed on port {port}"),
-            Self::Missing(missing) => write!(f, "does not exist: {missing}"),
+            Self::Missing(missing) => write_missing(f, *missing),
             Self::NotAllowed { port } => write!(f, "is not listed in externalNames.allow with port {port}"),
             Self::NotGranted { from, to } => {
                 write!(f, "is in another namespace, and externalNames.grants has no grant from {from} to {to}")
@@ -172,7 +177,7 @@ impl fmt::Display for FallbackOutcome {
         match self {
             Self::Inside => f.write_str("exists"),
             Self::Outside { port } => write!(f, "is external, on port {port}"),
-            Self::Missing(missing) => write!(f, "does not exist: {missing}"),
+            Self::Missing(missing) => write_missing(f, *missing),
             Self::Circle => f.write_str("was already followed: a fallback loop"),
             Self::TooMany => f.write_str("is one fallback too many"),
         }

@@ -1,12 +1,12 @@
 //! The state of one resolution, shared by its stages: what is asked for, and what was visited on the way.
 
+use alloc::{string::ToString, vec::Vec};
+
 use super::{
     reason::{Reason, Refusal},
     resolution::{Destination, Resolution, Route, Upstream},
     trace::{PortOrigin, Step, Trace},
 };
-use alloc::{string::ToString, vec::Vec};
-
 use crate::{
     limits::{MAX_ALIAS_HOPS, MAX_FALLBACK_HOPS, MAX_REQUEST_KEYS},
     names::Caller,

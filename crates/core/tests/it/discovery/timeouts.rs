@@ -120,6 +120,12 @@ fn a_trace_says_what_was_asked_for_and_how_long_the_request_waited() {
     sidecar.closed();
     let outdated = trace(&sidecar.config, "web").to_string();
     assert!(outdated.contains("the stream to the server that denied it has ended"), "{outdated}");
+    let alias = json!({"type": "ExternalName", "externalName": "late.shop.svc.cluster.local"});
+    let mut sidecar = Sidecar::connected(json!({}));
+    assert_eq!(sidecar.ask("pay"), "waits");
+    sidecar.answer(&Answer::new("Service").with("shop/pay", alias));
+    let hop = trace(&sidecar.config, "pay").to_string();
+    assert!(hop.contains("-> late.shop.svc.cluster.local is not known: the server has not answered"), "{hop}");
     let waited = Trace { steps: vec![Step::Waited { milliseconds: 12 }], ..Trace::new(0) };
     assert!(waited.to_string().contains("waited 12 ms for the server"), "{waited}");
 }
