@@ -144,7 +144,7 @@ pub(super) struct Resources {
     left_out: BTreeMap<NamespacedName, String>,
     /// The Services that are left out of the filter's configuration, because of others in it.
     left_out_of_filter: BTreeMap<NamespacedName, InputError>,
-    /// The Services that are left out because their namespace has too many clusters, and how many more they would make.
+    /// The Services that are left out because their namespace has too many clusters, and how many clusters each would make at most.
     crowded: BTreeMap<NamespacedName, usize>,
     /// The clusters of Services, by namespace.
     clusters_of: BTreeMap<String, usize>,
@@ -302,14 +302,18 @@ impl Resources {
 
     /// Why the Service has too many clusters, if it has.
     fn too_many_clusters(&mut self, name: &NamespacedName, parts: &PushedService) -> Option<String> {
-        let (clusters, own) = (parts.most_clusters(), self.services.get(name).map_or(0, |old| old.clusters.len()));
+        let (clusters, old) = (parts.most_clusters(), self.services.get(name));
         if clusters > CLUSTERS_OF_SERVICE {
             return Some(format!(
                 "Service {name}: its ports, with its subsets and the hostnames of its endpoints, make {clusters} clusters, and a Service may have \
                  {CLUSTERS_OF_SERVICE}; split it"
             ));
         }
-        let more = clusters.saturating_sub(own);
+        // It keeps its clusters, which may be fewer than it may have at most.
+        if old.is_some_and(|old| old.parts.names == parts.names) {
+            return None;
+        }
+        let more = clusters.saturating_sub(old.map_or(0, |old| old.clusters.len()));
         if self.has_room(name, more) {
             return None;
         }

@@ -12,7 +12,7 @@ use tokio::{io::AsyncWriteExt, net::TcpSocket};
 use tonic::Code;
 
 use crate::{
-    client::{CLUSTER, DeltaRequest, DeltaResponse, Dial, ENDPOINTS, SERVICE_ENDPOINTS, XdsClient, node},
+    client::{CLUSTER, DeltaRequest, DeltaResponse, Dial, ENDPOINTS, SERVICE_ENDPOINTS, XdsClient, node, text},
     identities::{Secret, spiffe, start},
     program::{ServeProcess, eventually, service, service_with},
 };
@@ -226,6 +226,65 @@ async fn a_service_with_too_many_clusters_is_left_out() {
     program.write(&[many(2), slice, service("shop/web")]);
     eventually("it is served", async || program.metric("left_out").await == 0.0).await;
     assert_eq!(program.metric("clusters").await, 641.0, "40 ports of the endpoints, two of them for each of 300 too");
+}
+
+/// The EndpointSlice of a Service.
+fn slice_of(name: &str, ports: &[Value], endpoints: &[Value]) -> Value {
+    let (namespace, short) = name.split_once('/').unwrap();
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"namespace": namespace, "name": short, "labels": {"kubernetes.io/service-name": short}},
+        "ports": ports, "endpoints": endpoints,
+    })
+}
+
+/// A headless Service and its EndpointSlice. Each port makes a cluster, and each port of each hostname.
+fn headless(name: &str, ports: usize, hostnames: usize) -> [Value; 2] {
+    let ports: Vec<Value> =
+        (0..ports).map(|number| json!({"name": format!("p{number}"), "port": 1_000 + number})).collect();
+    let endpoint =
+        |number: usize| json!({"addresses": [format!("10.1.0.{}", 1 + number)], "hostname": format!("db-{number}")});
+    let endpoints: Vec<Value> = (0..hostnames).map(endpoint).collect();
+    let spec = json!({"clusterIP": "None", "clusterIPs": ["None"], "ports": ports});
+    [service_with(name, &spec), slice_of(name, &ports, &endpoints)]
+}
+
+/// Services are let in by the clusters that they may have at most. Those that are served go on when their endpoints change, although
+/// they have fewer than that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_with_all_its_clusters_keeps_its_services() {
+    let web = |address: &str| {
+        [
+            service("evil/web"),
+            slice_of("evil/web", &[json!({"name": "http", "port": 8080})], &[json!({"addresses": [address]})]),
+        ]
+    };
+    let objects = |address: &str, more: &[&str]| -> Vec<Value> {
+        let large = (0..10).flat_map(|number| headless(&format!("evil/large-{number}"), 40, 248));
+        let rest = headless("evil/rest", 2, 198);
+        large.chain(rest).chain(web(address)).chain(more.iter().map(|name| service(name))).collect()
+    };
+    let program = ServeProcess::start(&objects("10.2.0.1", &["evil/z-last", "shop/web"])).await;
+    let counts = async || (program.metric("left_out").await, program.metric("clusters").await);
+    assert_eq!(counts().await, (0.0, 100_001.0), "100,000 of one namespace, one of another");
+    let mut client = XdsClient::open(program.port, node("shop-0", &[("NAMESPACE", "shop")])).await;
+    client.take().await.unwrap();
+    let name = "outbound|80||web.evil.svc.cluster.local";
+    client.subscribe(ENDPOINTS, &[name]);
+    assert!(text(&client.take().await.unwrap().resources[0]).contains("10.2.0.1"));
+
+    program.write(&objects("10.2.0.2", &["evil/z-last", "shop/web"]));
+    let message = client.take().await.unwrap();
+    assert_eq!(parts(&message), (vec![name], vec![]), "{}", program.log());
+    assert!(text(&message.resources[0]).contains("10.2.0.2"));
+    assert_eq!(counts().await, (0.0, 100_001.0));
+
+    program.write(&objects("10.2.0.2", &["evil/z-last", "evil/z-more", "shop/more", "shop/web"]));
+    program.wait_for_log("Service evil/z-more: the Services of namespace evil would make more than 100000").await;
+    eventually("others are served", async || counts().await == (1.0, 100_002.0)).await;
+
+    program.write(&objects("10.2.0.2", &["evil/z-more", "shop/more", "shop/web"]));
+    eventually("there is room", async || counts().await == (0.0, 100_002.0)).await;
 }
 
 /// Each Service has an EndpointSlice in three zones, so that a caller of another zone gets what nobody else does.
