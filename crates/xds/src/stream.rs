@@ -121,8 +121,9 @@ impl<C> ClientStream<C> {
                 let subscriptions = earlier.get(other.0);
                 index.find(other, name).is_some_and(|id| subscriptions.is_some_and(|all| all.is_pending(id)))
             };
+            let is_any_waiting = earlier.iter().any(|subscriptions| subscriptions.has_pending());
             let is_held = |id| {
-                let Some(name) = index.name(id) else { return false };
+                let Some(name) = index.name(id).filter(|_| is_any_waiting) else { return false };
                 followed.is_some_and(|(other, _)| is_waiting(other, name))
                     || leads((resource_type, rules), name, &self.caller, source)
                         .iter()

@@ -190,6 +190,11 @@ impl Subscriptions {
         self.names.contains_key(&id)
     }
 
+    /// Whether any name waits to be sent.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Whether a name waits to be sent.
     pub(crate) fn is_pending(&self, id: NameId) -> bool {
         self.pending.contains_key(&id)
