@@ -26,8 +26,8 @@ pub(crate) struct Resources<S: ResourceSource> {
 }
 
 /// What a caller gets of a resource.
-pub(crate) enum Variant<'r, B> {
-    Found(&'r Encoded<B>),
+pub(crate) enum Variant<B> {
+    Found(Encoded<B>),
     /// It is missing or hidden, or cannot be sent.
     Missing,
     /// The turn is over: it is to be asked for again in another one.
@@ -56,7 +56,7 @@ impl<S: ResourceSource> Resources<S> {
         (resource_type, name): (TypeIndex, &str),
         caller: &S::Caller,
         source: &S,
-    ) -> Variant<'_, S::Body> {
+    ) -> Variant<S::Body> {
         let Some(class) = source.class(resource_type, name, caller) else { return Variant::Missing };
         if !self.encoded.get(&id).is_some_and(|variants| variants.contains_key(&class)) {
             let Some(left) = self.encodings_left.checked_sub(1) else {
@@ -75,7 +75,7 @@ impl<S: ResourceSource> Resources<S> {
             self.encoded.entry(id).or_default().insert(class.clone(), encoded);
         }
         let variant = self.encoded.get(&id).and_then(|variants| variants.get(&class));
-        variant.and_then(Option::as_ref).map_or(Variant::Missing, Variant::Found)
+        variant.cloned().flatten().map_or(Variant::Missing, Variant::Found)
     }
 
     /// Drops all variants: the resource changed, or nobody watches it.

@@ -3,10 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    DeltaResponse, Limits, Nonce, ResourceSource, ResourceType, ResourceTypes, TypeIndex,
-    index::Index,
-    resources::{Resources, Variant},
-    subscriptions::{Content, Subscriptions},
+    DeltaResponse, Limits, Nonce, ResourceSource, ResourceType, ResourceTypes, TypeIndex, index::Index,
+    resources::Resources, subscriptions::Subscriptions,
 };
 
 /// An open stream.
@@ -130,12 +128,8 @@ impl<C> ClientStream<C> {
                         .any(|(other, name)| is_waiting(*other, name))
             };
             let content = |id| {
-                let Some(name) = index.name(id) else { return Content::Forgotten };
-                match resources.get(id, (resource_type, name), &self.caller, source) {
-                    Variant::Found(encoded) => Content::Known(name.clone(), Some(encoded.clone())),
-                    Variant::Missing => Content::Known(name.clone(), None),
-                    Variant::NotNow => Content::NotNow,
-                }
+                let name = index.name(id)?;
+                Some((name.clone(), resources.get(id, (resource_type, name), &self.caller, source)))
             };
             let nonce = Nonce(self.last_nonce.0 + 1);
             let rules_of_type = (resource_type, rules);

@@ -13,7 +13,7 @@ use crate::{
     DeltaResponse, Nonce, ResourceType, TypeIndex, Version,
     draft::{Draft, entry_bytes},
     index::NameId,
-    resources::Encoded,
+    resources::Variant,
     subscription::{SendDecision, Subscription, Told},
 };
 
@@ -57,16 +57,6 @@ struct Unacknowledged {
     sent_at: Duration,
     /// The number of its resources.
     resources: usize,
-}
-
-/// What a caller gets of a name.
-pub(crate) enum Content<B> {
-    /// The name and its resource; `None` where that is missing.
-    Known(Arc<str>, Option<Encoded<B>>),
-    /// Nobody watches the name.
-    Forgotten,
-    /// It is not encoded, and nothing more is encoded in this turn.
-    NotNow,
 }
 
 /// Resources that the client refused.
@@ -258,16 +248,16 @@ impl Subscriptions {
 
     /// Composes the next message, of at most `limit_bytes`, unless one waits for its ACK or nothing is to be said.
     ///
-    /// `is_held` says whether a name must wait for another type. `content` returns a name and what the caller gets of it; the message ends
-    /// before the first name that it cannot return now.
-    pub(crate) fn next_message<B: Clone + AsRef<[u8]>>(
+    /// `is_held` says whether a name must wait for another type. `content` returns a name and what the caller gets of it, or `None` where
+    /// nobody watches the name; the message ends before the first name that it cannot return now.
+    pub(crate) fn next_message<B: AsRef<[u8]>>(
         &mut self,
         now: Duration,
         nonce: Nonce,
         (index, rules): (TypeIndex, &ResourceType),
         limit_bytes: usize,
         is_held: impl Fn(NameId) -> bool,
-        mut content: impl FnMut(NameId) -> Content<B>,
+        mut content: impl FnMut(NameId) -> Option<(Arc<str>, Variant<B>)>,
     ) -> Option<DeltaResponse<B>> {
         if self.unacknowledged.is_some() {
             return None;
@@ -282,13 +272,14 @@ impl Subscriptions {
                 self.cursor = id;
                 continue;
             }
-            let (subscription, name, encoded) = match (self.names.get_mut(&id), content(id)) {
-                (Some(subscription), Content::Known(name, encoded)) => (subscription, name, encoded),
-                (Some(_), Content::NotNow) => break,
-                _ => {
-                    self.pending.remove(&id);
-                    continue;
-                }
+            let Some((subscription, (name, variant))) = self.names.get_mut(&id).zip(content(id)) else {
+                self.pending.remove(&id);
+                continue;
+            };
+            let encoded = match variant {
+                Variant::Found(encoded) => Some(encoded),
+                Variant::Missing => None,
+                Variant::NotNow => break,
             };
             let version = encoded.as_ref().map(|encoded| encoded.version);
             let decision = subscription.decide(version, rules);
