@@ -361,19 +361,16 @@ impl<S: ResourceSource> Server<S> {
     /// Marks changes that are due for their subscribers.
     fn pass_changes_on(&mut self, now: Duration, source: &S, effects: &mut Effects<S::Body>) {
         while let Some((id, since)) = self.coalescer.pop(now) {
-            let Some(resource_type) = self.index.resource_type(id) else { continue };
-            for stream in self.index.subscribers(id) {
+            let (Some(resource_type), Some(name)) = (self.index.resource_type(id), self.index.name(id).cloned()) else {
+                continue;
+            };
+            let subscribers: Vec<StreamId> = self.index.subscribers(id).collect();
+            for stream in subscribers {
                 if let Some(subscriptions) = self.streams.get_mut(&stream).and_then(|opened| opened.of(resource_type)) {
                     subscriptions.change(id, Some(since));
                     effects.ready.insert(stream);
                 }
-            }
-            let is_linked = self.types.get(resource_type).is_some_and(|rules| rules.is_linked);
-            if let Some(name) = self.index.name(id).filter(|_| is_linked).cloned() {
-                let subscribers: Vec<StreamId> = self.index.subscribers(id).collect();
-                for stream in subscribers {
-                    self.follow(stream, resource_type, std::iter::once(&*name), source);
-                }
+                self.follow(stream, resource_type, std::iter::once(&*name), source);
             }
         }
     }
