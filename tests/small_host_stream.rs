@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a panic fails the test")]
 
 use anyhow::Result;
+use byname_core::put_protobuf_bytes;
 use byname_test_support::{Action, SmallHost, TestResult};
 use serde_json::{Value, json};
 
@@ -35,29 +36,24 @@ fn vm(on_timeout: &str) -> Result<SmallHost> {
     Ok(host)
 }
 
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(bytes.len()).expect("a test's message is short");
-    let mut field = vec![number << 3 | 2];
-    if length >= 0x80 {
-        field.push(length);
-        field.push(1);
-    } else {
-        field.push(length);
-    }
-    field.extend(bytes);
-    field
-}
-
 /// A `DeltaDiscoveryResponse` with a resource, or without one if it is removed.
 fn response(type_url: &str, name: &str, value: Option<&str>) -> Vec<u8> {
-    let named = match value {
+    let mut message = Vec::new();
+    match value {
         Some(value) => {
-            let any = [field(1, type_url.as_bytes()), field(2, value.as_bytes())].concat();
-            field(2, &[field(3, name.as_bytes()), field(1, b"1"), field(2, &any)].concat())
+            let (mut any, mut resource) = (Vec::new(), Vec::new());
+            put_protobuf_bytes(&mut any, 1, type_url.as_bytes());
+            put_protobuf_bytes(&mut any, 2, value.as_bytes());
+            put_protobuf_bytes(&mut resource, 3, name.as_bytes());
+            put_protobuf_bytes(&mut resource, 1, b"1");
+            put_protobuf_bytes(&mut resource, 2, &any);
+            put_protobuf_bytes(&mut message, 2, &resource);
         }
-        None => field(6, name.as_bytes()),
-    };
-    [named, field(4, type_url.as_bytes()), field(5, b"1")].concat()
+        None => put_protobuf_bytes(&mut message, 6, name.as_bytes()),
+    }
+    put_protobuf_bytes(&mut message, 4, type_url.as_bytes());
+    put_protobuf_bytes(&mut message, 5, b"1");
+    message
 }
 
 fn service(cluster_ip: &str) -> String {

@@ -13,6 +13,7 @@ use std::{
 
 use byname_core::{
     Balance, Chooser, Config, Defaults, FakeEnv, Plan, Reason, Request, Scheme, StreamAction, StreamNode,
+    put_protobuf_bytes,
 };
 use serde_json::{Value, json};
 
@@ -62,26 +63,16 @@ fn answered(config: &mut Config, names: &[&str], messages: &[Vec<u8>]) {
 
 /// A `DeltaDiscoveryResponse` of this type, with resources or names of what is missing.
 fn response(resource_type: &str, resources: &[(&str, &str)], removed: &[&str]) -> Vec<u8> {
-    fn put(message: &mut Vec<u8>, field: u8, bytes: &[u8]) {
-        message.push(field << 3 | 2);
-        let mut length = bytes.len();
-        while length >= 0x80 {
-            message.push((length & 0x7f | 0x80) as u8);
-            length >>= 7;
-        }
-        message.push(length as u8);
-        message.extend_from_slice(bytes);
-    }
     let mut message = Vec::new();
     for (name, value) in resources {
         let (mut any, mut resource) = (Vec::new(), Vec::new());
-        put(&mut any, 2, value.as_bytes());
-        put(&mut resource, 2, &any);
-        put(&mut resource, 3, name.as_bytes());
-        put(&mut message, 2, &resource);
+        put_protobuf_bytes(&mut any, 2, value.as_bytes());
+        put_protobuf_bytes(&mut resource, 2, &any);
+        put_protobuf_bytes(&mut resource, 3, name.as_bytes());
+        put_protobuf_bytes(&mut message, 2, &resource);
     }
-    put(&mut message, 4, format!("type.googleapis.com/byname.v1.{resource_type}").as_bytes());
-    removed.iter().for_each(|name| put(&mut message, 6, name.as_bytes()));
+    put_protobuf_bytes(&mut message, 4, format!("type.googleapis.com/byname.v1.{resource_type}").as_bytes());
+    removed.iter().for_each(|name| put_protobuf_bytes(&mut message, 6, name.as_bytes()));
     message
 }
 

@@ -59,6 +59,12 @@ pub(crate) struct Dial {
     pub(crate) from: Option<std::net::IpAddr>,
 }
 
+/// A request that subscribes to these names.
+pub(crate) fn subscribe<N: Into<String>>(type_url: &str, names: impl IntoIterator<Item = N>) -> DeltaRequest {
+    let resource_names_subscribe = names.into_iter().map(Into::into).collect();
+    DeltaRequest { type_url: type_url.to_owned(), resource_names_subscribe, ..DeltaRequest::default() }
+}
+
 /// One stream.
 pub(crate) struct XdsClient {
     connection: http2::SendRequest<Body>,
@@ -75,12 +81,7 @@ impl XdsClient {
 
     /// Opens a stream that subscribes to the filter. The error is the server's, or says why there is no connection.
     pub(crate) async fn open_with(port: u16, node: Node, dial: &Dial) -> Result<Self, Status> {
-        let hello = DeltaRequest {
-            node: Some(node),
-            type_url: FILTER.to_owned(),
-            resource_names_subscribe: vec!["byname".to_owned()],
-            ..DeltaRequest::default()
-        };
+        let hello = DeltaRequest { node: Some(node), ..subscribe(FILTER, ["byname"]) };
         Self::open_asking(port, hello, dial).await
     }
 
@@ -130,8 +131,7 @@ impl XdsClient {
     }
 
     pub(crate) fn subscribe(&mut self, type_url: &str, names: &[&str]) {
-        let resource_names_subscribe = names.iter().map(ToString::to_string).collect();
-        self.send(DeltaRequest { type_url: type_url.to_owned(), resource_names_subscribe, ..DeltaRequest::default() });
+        self.send(subscribe(type_url, names.iter().copied()));
     }
 
     /// The next message, which is not acknowledged yet.

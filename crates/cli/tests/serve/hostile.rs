@@ -30,19 +30,18 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tonic::{Code, Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
 use crate::{
-    client::{Dial, XdsClient, node},
+    client::{CLUSTER, Dial, ENDPOINTS, XdsClient, node, subscribe},
     failures::World,
     identities::{self, Secret, spiffe},
     program::{ask, eventually, service},
 };
 
-const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 const PAYMENTS: &str = "outbound|80||payments.shop.svc.cluster.local";
 /// How much more memory a server may take for what one client does.
 const ROOM: u64 = 64 << 20;
@@ -92,14 +91,6 @@ impl Client {
     /// The next response, if one comes within a second.
     async fn next(&mut self) -> Option<DeltaDiscoveryResponse> {
         timeout(Duration::from_secs(1), self.responses.message()).await.ok()?.ok()?
-    }
-}
-
-fn subscribe<N: Into<String>>(type_url: &str, names: impl IntoIterator<Item = N>) -> DeltaDiscoveryRequest {
-    DeltaDiscoveryRequest {
-        type_url: type_url.to_owned(),
-        resource_names_subscribe: names.into_iter().map(Into::into).collect(),
-        ..DeltaDiscoveryRequest::default()
     }
 }
 
@@ -412,25 +403,26 @@ impl AggregatedDiscoveryService for HostileServer {
     }
 }
 
-/// Leads Envoy to a hostile server, until it has asked for something and got its answer.
-async fn attack(world: &World, attack: Attack) {
+/// Leads Envoy to a hostile server, until it has asked for something and got its answer. The server goes on.
+async fn attack(world: &World, attack: Attack) -> JoinHandle<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let attacked = Arc::new(AtomicUsize::new(0));
     let service = AggregatedDiscoveryServiceServer::new(HostileServer { attack, attacked: Arc::clone(&attacked) });
     let server = tonic::transport::Server::builder().add_service(service);
-    let server = tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    let server = tokio::spawn(async { server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap() });
     world.network.lead_to(&[port]);
     world.network.end_connections();
     eventually("Envoy asks the hostile server", async || attacked.load(Ordering::Relaxed) > 0).await;
     sleep(Duration::from_secs(1)).await;
-    server.abort();
+    server
 }
 
-/// Leads Envoy to the good server again, whose change has to arrive.
-async fn recover(world: &World, upstream: usize) {
+/// Leads Envoy from the hostile server to the good one again, whose change has to arrive.
+async fn recover(world: &World, hostile: JoinHandle<()>, upstream: usize) {
     world.network.lead_to(&[world.servers[0].port]);
     world.network.end_connections();
+    hostile.abort();
     world.change(upstream);
     world.eventually_answers(upstream).await;
 }
@@ -441,9 +433,9 @@ async fn recover(world: &World, upstream: usize) {
 async fn envoy_outlives_a_hostile_server() {
     let world = World::start(1).await;
     for (number, one) in ATTACKS.into_iter().enumerate() {
-        attack(&world, one).await;
+        let hostile = attack(&world, one).await;
         assert_eq!(ask(&world.envoy, "payments").await.status, 200, "{one:?}");
-        recover(&world, (number + 1) % 2).await;
+        recover(&world, hostile, (number + 1) % 2).await;
     }
     world.end_with_refusals().await;
 }
@@ -451,9 +443,9 @@ async fn envoy_outlives_a_hostile_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn envoy_recovers_when_everything_was_removed() {
     let world = World::start(1).await;
-    attack(&world, Attack::EverythingRemoved).await;
+    let hostile = attack(&world, Attack::EverythingRemoved).await;
     let reply = ask(&world.envoy, "payments").await;
     assert!(reply.said("upstream") != "one", "nothing was removed: {}", reply.body);
-    recover(&world, 1).await;
+    recover(&world, hostile, 1).await;
     assert_eq!(world.envoy.admin("/ready").await.unwrap().status, 200);
 }

@@ -8,14 +8,12 @@ use std::{
 use byname_test_support::{Envoy, TestUpstream};
 use serde_json::{Value, json};
 
-use crate::program::{ServeProcess, ask, assert_nothing_is_refused, eventually, service, service_with, slice, slices};
+use crate::program::{
+    ServeProcess, ask, assert_nothing_is_refused, eventually, service, service_with, slice, slices, upstream,
+};
 
 const PAYMENTS: &str = "outbound|80||payments.shop.svc.cluster.local";
 const FILTER: &str = "extension_config_discovery.http_filter.byname.";
-
-async fn upstream(name: &str) -> TestUpstream {
-    TestUpstream::start(name).await.unwrap()
-}
 
 /// A Service of the namespace `shop` with these endpoints.
 fn objects(name: &str, upstreams: &[&TestUpstream]) -> Vec<Value> {

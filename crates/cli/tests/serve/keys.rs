@@ -13,9 +13,9 @@ use tonic::Code;
 use crate::{
     client::{
         ADDRESS, DeltaRequest, DeltaResponse, Dial, FILTER, NAMESPACES, SERVICE, SERVICE_ENDPOINTS, XdsClient, node,
-        text,
+        subscribe, text,
     },
-    program::{ServeProcess, eventually, service_with},
+    program::{ServeProcess, alias, annotated, eventually, service_with},
     random_cluster::cluster,
 };
 
@@ -31,15 +31,15 @@ struct KeyStream {
     versions: BTreeMap<(String, String), String>,
 }
 
-fn asking(type_url: &str, names: &[&str]) -> DeltaRequest {
-    let resource_names_subscribe = names.iter().map(ToString::to_string).collect();
-    DeltaRequest { type_url: type_url.to_owned(), resource_names_subscribe, ..DeltaRequest::default() }
-}
-
 impl KeyStream {
     /// Opens a stream of a filter in the namespace, which asks for these names first.
     async fn open(port: u16, namespace: &str, type_url: &str, names: &[&str]) -> Self {
-        Self::open_as(port, &[("NAMESPACE", namespace), ("BYNAME_SCHEMA", "1.2")], asking(type_url, names)).await
+        Self::open_as(
+            port,
+            &[("NAMESPACE", namespace), ("BYNAME_SCHEMA", "1.2")],
+            subscribe(type_url, names.iter().copied()),
+        )
+        .await
     }
 
     async fn open_as(port: u16, metadata: &[(&str, &str)], request: DeltaRequest) -> Self {
@@ -107,17 +107,6 @@ fn web(cluster_ip: &str) -> Value {
 
 fn headless(name: &str) -> Value {
     service_with(name, &json!({"clusterIP": "None", "clusterIPs": ["None"]}))
-}
-
-fn alias(name: &str, host: &str) -> Value {
-    let (namespace, name) = name.split_once('/').unwrap();
-    let spec = json!({"type": "ExternalName", "externalName": host});
-    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": spec})
-}
-
-fn exported(mut object: Value, words: &str) -> Value {
-    object["metadata"]["annotations"] = json!({"byname/export-to": words});
-    object
 }
 
 /// The EndpointSlice of a Service. Each endpoint is `address`, `address!` if it is not ready, or `address=hostname`.
@@ -248,11 +237,11 @@ async fn what_is_hidden_is_missing_until_it_is_shown() {
     let objects = |words: &str| {
         let hidden = service_with("billing/ledger", &json!({"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]}));
         vec![
-            exported(hidden, words),
+            annotated(hidden, Some(words)),
             slice("billing/ledger", &["10.1.0.1", "10.1.0.2"]),
-            exported(web("10.96.0.7"), "*"),
+            annotated(web("10.96.0.7"), Some("*")),
             slice("shop/web", &["10.1.0.2", "10.96.0.9"]),
-            exported(alias("shop/books", "ledger.billing.svc.cluster.local"), "*"),
+            annotated(alias("shop/books", "ledger.billing.svc.cluster.local"), Some("*")),
         ]
     };
     for default in ["*", "."] {
@@ -367,7 +356,7 @@ async fn a_filter_that_comes_back_is_sent_what_has_changed() {
                 let known = versions.iter().filter(|((of, _), _)| of == url);
                 let initial_resource_versions =
                     known.map(|((_, name), version)| (name.clone(), version.clone())).collect();
-                DeltaRequest { initial_resource_versions, ..asking(url, &names) }
+                DeltaRequest { initial_resource_versions, ..subscribe(url, names.iter().copied()) }
             });
             let first = std::mem::take(&mut requests[0]);
             let mut stream = KeyStream::open_as(port, &[("NAMESPACE", "shop")], first).await;
@@ -398,7 +387,7 @@ async fn modules_of_every_schema_get_the_form_that_all_of_them_read() {
     let mut texts = BTreeSet::new();
     for schema in ["1.2", "1.0", "2.0", "1.99", "new", ""] {
         let metadata = [("NAMESPACE", "shop"), ("BYNAME_SCHEMA", schema)];
-        let mut stream = KeyStream::open_as(program.port, &metadata, asking(SERVICE, &["shop/web"])).await;
+        let mut stream = KeyStream::open_as(program.port, &metadata, subscribe(SERVICE, ["shop/web"])).await;
         stream.client.subscribe(SERVICE_ENDPOINTS, &["shop/web"]);
         stream.settle().await;
         texts.insert([SERVICE, SERVICE_ENDPOINTS].map(|url| stream.told(url, "shop/web").unwrap().unwrap().to_owned()));

@@ -272,6 +272,10 @@ impl Drop for ServeProcess {
     }
 }
 
+pub(crate) async fn upstream(name: &str) -> TestUpstream {
+    TestUpstream::start(name).await.unwrap()
+}
+
 /// A request through a new connection.
 pub(crate) async fn ask(envoy: &Envoy, authority: &str) -> Reply {
     Connection::open(envoy.port(15001), RequestForm::Host).await.unwrap().get(authority, &[]).await.unwrap()
@@ -291,6 +295,21 @@ pub(crate) fn service_with(name: &str, spec: &Value) -> Value {
         json!({"type": "ClusterIP", "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080}]});
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": all})
+}
+
+/// An ExternalName Service, without ports.
+pub(crate) fn alias(name: &str, host: &str) -> Value {
+    let (namespace, name) = name.split_once('/').unwrap();
+    let spec = json!({"type": "ExternalName", "externalName": host});
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": spec})
+}
+
+/// The object with these words of its annotation `byname/export-to`, if there are any.
+pub(crate) fn annotated(mut object: Value, export: Option<&str>) -> Value {
+    if let Some(export) = export {
+        object["metadata"]["annotations"] = json!({"byname/export-to": export});
+    }
+    object
 }
 
 /// An EndpointSlice of the Service `name` with one endpoint for each upstream: each on its own port, so each in a slice of its own.

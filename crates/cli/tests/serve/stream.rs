@@ -2,29 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use byname_test_support::{Connection, Envoy, Reply, RequestForm, TestUpstream};
+use byname_test_support::{Envoy, Reply, TestUpstream};
 use serde_json::{Value, json};
 
 use crate::{
     load::Load,
-    program::{ServeProcess, eventually, service, service_with, slices},
+    program::{self, ServeProcess, alias, eventually, service, service_with, slices, upstream},
 };
 
 /// The longest wait of a request for the server, with room for a busy machine.
 const BOUND: Duration = Duration::from_secs(2);
 
-async fn upstream(name: &str) -> TestUpstream {
-    TestUpstream::start(name).await.unwrap()
-}
-
 /// A Service with a cluster IP of its own, by `namespace/name`.
 fn objects(name: &str, address: &str, upstreams: &[&TestUpstream]) -> Vec<Value> {
     [vec![service_with(name, &json!({"clusterIP": address, "clusterIPs": [address]}))], slices(name, upstreams)]
         .concat()
-}
-
-fn alias(name: &str, target: &str) -> Value {
-    service_with(name, &json!({"type": "ExternalName", "externalName": target}))
 }
 
 /// An Envoy that knows nothing of the cluster but where the server is.
@@ -40,9 +32,8 @@ async fn envoy(program: &ServeProcess, passthrough: &TestUpstream, on_timeout: &
 }
 
 async fn ask(envoy: &Envoy, authority: &str) -> Reply {
-    let mut connection = Connection::open(envoy.port(15001), RequestForm::Host).await.unwrap();
     let start = Instant::now();
-    let reply = connection.get(authority, &[]).await.unwrap();
+    let reply = program::ask(envoy, authority).await;
     assert!(start.elapsed() < BOUND, "{authority} took {:?}", start.elapsed());
     reply
 }

@@ -14,7 +14,7 @@ use crate::{
         ADDRESS, CLUSTER, DeltaResponse, ENDPOINTS, FILTER, NAMESPACES, SERVICE, SERVICE_ENDPOINTS, XdsClient, node,
         text,
     },
-    program::{ServeProcess, eventually, service_with},
+    program::{ServeProcess, alias, annotated, eventually, service_with},
 };
 
 const NAMESPACES_OF_SERVICES: [&str; 3] = ["a", "b", "c"];
@@ -25,21 +25,8 @@ const ROUNDS: u64 = 8;
 /// Longer than messages take once one of the round has come.
 const QUIET: Duration = Duration::from_millis(250);
 
-fn annotated(mut object: Value, export: Option<&str>) -> Value {
-    if let Some(export) = export {
-        object["metadata"]["annotations"] = json!({"byname/export-to": export});
-    }
-    object
-}
-
 fn namespace(name: &str, export: Option<&str>) -> Value {
     annotated(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}), export)
-}
-
-fn alias(name: &str, host: &str) -> Value {
-    let (namespace, name) = name.split_once('/').unwrap();
-    let spec = json!({"type": "ExternalName", "externalName": host});
-    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": spec})
 }
 
 /// The Service `namespace/sNx` with one address, 10.9.0.N.

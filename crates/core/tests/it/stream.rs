@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use byname_core::{Config, Discovery, Reason, StreamAction, StreamNode, Table};
+use byname_core::{Config, Discovery, Reason, StreamAction, StreamNode, Table, put_protobuf_bytes};
 use serde_json::{Value, json};
 
 use crate::fixture::{ask, config, http, with_fields};
@@ -130,16 +130,16 @@ impl Answer {
         let url = format!("{URL}{}", self.resource_type);
         for (name, version, value) in &self.resources {
             let (mut any, mut resource) = (Vec::new(), Vec::new());
-            put(&mut any, 1, url.as_bytes());
-            put(&mut any, 2, value);
-            put(&mut resource, 1, version.as_bytes());
-            put(&mut resource, 2, &any);
-            put(&mut resource, 3, name.as_bytes());
-            put(&mut message, 2, &resource);
+            put_protobuf_bytes(&mut any, 1, url.as_bytes());
+            put_protobuf_bytes(&mut any, 2, value);
+            put_protobuf_bytes(&mut resource, 1, version.as_bytes());
+            put_protobuf_bytes(&mut resource, 2, &any);
+            put_protobuf_bytes(&mut resource, 3, name.as_bytes());
+            put_protobuf_bytes(&mut message, 2, &resource);
         }
-        put(&mut message, 4, url.as_bytes());
-        put(&mut message, 5, self.nonce.as_bytes());
-        self.removed.iter().for_each(|name| put(&mut message, 6, name.as_bytes()));
+        put_protobuf_bytes(&mut message, 4, url.as_bytes());
+        put_protobuf_bytes(&mut message, 5, self.nonce.as_bytes());
+        self.removed.iter().for_each(|name| put_protobuf_bytes(&mut message, 6, name.as_bytes()));
         message
     }
 }
@@ -150,20 +150,6 @@ pub(crate) fn version(value: &str) -> String {
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")
-}
-
-fn put(message: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    put_number(message, field << 3 | 2);
-    put_number(message, bytes.len() as u64);
-    message.extend_from_slice(bytes);
-}
-
-fn put_number(message: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        message.push((number & 0x7f | 0x80) as u8);
-        number >>= 7;
-    }
-    message.push(number as u8);
 }
 
 /// The fields of a message that the sidecar wrote; numbers are left out.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::istio::{
     mesh::{AUTHORITY, Mesh, client, expect, steadily},
     names::reaches_every_row,
+    stream,
     whole_mesh::{table_gauge, wait_for_table},
 };
 
@@ -233,10 +234,7 @@ pub(crate) fn pushes_under_load_fail_no_request(mesh: &Mesh<'_>) -> Result<()> {
         mesh.cluster.apply(&[next])?;
         mesh.wait_for("suggest", host)?;
     }
-    let reports = || -> Vec<Value> { load.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect() };
-    let done = reports().len();
-    eventually("the load reports once more", || Ok(reports().len() > done + 1))?;
-    let report = reports().pop().context("a report")?;
+    let report = stream::report(&load)?;
     println!("{PUSHES} pushes: {report}");
     assert_eq!(report["failures"], json!(0), "{report}");
     assert!(report["requests"].as_u64() > Some(1000), "{report}");

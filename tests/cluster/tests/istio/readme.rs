@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use byname_cluster::{MeshServer, byname_program, eventually};
-use byname_test_support::{CHECKOUT, Shell, console, kubectl_binary, repository, section};
+use byname_test_support::{CHECKOUT, ConsoleCommand, Shell, console, kubectl_binary, repository, section};
 
 use crate::istio::mesh::Mesh;
 
@@ -24,25 +24,30 @@ fn run(mesh: &Mesh<'_>, document: &str) -> Result<usize> {
     let commands = console(document);
     for shown in &commands {
         let command = shown.command.replace(SHOWN, sha256);
-        // The stand-in for the kubelet runs no container: the same program runs in the client's pod.
-        let Some(program) = command.strip_prefix("kubectl exec -n shop deploy/web -c web -- ") else {
-            let printed = shell.run(&command)?;
-            assert!(shown.is_printed(&printed), "$ {command}\nis shown as\n{}\nand prints\n{printed}", shown.output);
-            if command.contains("istio-wasmplugin") {
-                mesh.wait_for("_http._tcp.checkout", CHECKOUT)?;
-            }
-            continue;
-        };
-        // No DNS server of the test knows the host outside.
-        let program = program.replacen("curl ", "curl --resolve weather:80:10.244.255.254 ", 1);
-        let ask = || mesh.client.run(&["sh", "-c", &program]);
-        eventually(&format!("$ {program} prints {}", shown.output.trim()), || {
-            let printed = ask()?;
-            ensure!(shown.is_printed(&printed), "it prints {printed}");
-            Ok(true)
-        })?;
+        run_one(mesh, &shell, shown, &command)?;
+        if command.contains("istio-wasmplugin") {
+            mesh.wait_for("_http._tcp.checkout", CHECKOUT)?;
+        }
     }
     Ok(commands.len())
+}
+
+/// Runs `command`, the one that is shown or what takes its place here. The stand-in for the kubelet runs no container, so the program of
+/// `kubectl exec` runs in the client's pod.
+fn run_one(mesh: &Mesh<'_>, shell: &Shell, shown: &ConsoleCommand, command: &str) -> Result<()> {
+    let Some(program) = command.strip_prefix("kubectl exec -n shop deploy/web -c web -- ") else {
+        let printed = shell.run(command)?;
+        assert!(shown.is_printed(&printed), "$ {command}\nis shown as\n{}\nand prints\n{printed}", shown.output);
+        return Ok(());
+    };
+    // No DNS server of the test knows the host outside.
+    let program = program.replacen("curl ", "curl --resolve weather:80:10.244.255.254 ", 1);
+    eventually(&format!("$ {program} prints {}", shown.output.trim()), || {
+        let printed = mesh.client.run(&["sh", "-c", &program])?;
+        ensure!(shown.is_printed(&printed), "it prints {printed}");
+        Ok(true)
+    })?;
+    Ok(())
 }
 
 fn document(path: &str) -> Result<String> {
@@ -66,27 +71,13 @@ pub(crate) fn the_commands_for_stream_work(mesh: &Mesh<'_>) -> Result<()> {
         fs::write(directory.path().join(file), text)?;
     }
     let shell = Shell::new(&[("kubectl", &kubectl_binary()?)])?.kubeconfig(&mesh.cluster.admin());
-    let commands = console(&fs::read_to_string(repository().join(STREAM).join("README.md"))?);
+    let commands = console(&document(&format!("{STREAM}/README.md"))?);
     let mut server = None;
     for shown in &commands {
-        let Some(program) = shown.command.strip_prefix("kubectl exec -n shop deploy/web -c web -- ") else {
-            let printed = shell.run(&shown.command.replace(STREAM, &directory.path().display().to_string()))?;
-            assert!(
-                shown.is_printed(&printed),
-                "$ {}\nis shown as\n{}\nand prints\n{printed}",
-                shown.command,
-                shown.output
-            );
-            if server.is_none() {
-                server = Some(MeshServer::start(mesh.cluster, &mesh.istio, &[])?);
-            }
-            continue;
-        };
-        eventually(&format!("$ {program} prints {}", shown.output.trim()), || {
-            let printed = mesh.client.run(&["sh", "-c", program])?;
-            ensure!(shown.is_printed(&printed), "it prints {printed}");
-            Ok(true)
-        })?;
+        run_one(mesh, &shell, shown, &shown.command.replace(STREAM, &directory.path().display().to_string()))?;
+        if server.is_none() {
+            server = Some(MeshServer::start(mesh.cluster, &mesh.istio, &[])?);
+        }
     }
     mesh.istio.apply_only(&[])?;
     mesh.cluster.kubectl(&["delete", "deployment/byname", "-n", "byname-system"])?;

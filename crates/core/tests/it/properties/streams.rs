@@ -443,6 +443,8 @@ impl Run {
 
     /// Everything is answered in the end, as by a table of everything.
     fn finish(&mut self) {
+        // While messages are under way, the server would count as silent, and a stream that nobody needs is not opened again.
+        self.settle();
         // One name needs the server, wherever the stream is in its pauses.
         self.event(Event::Ask(0));
         self.event(Event::Wait(31_000));
