@@ -17,7 +17,7 @@ use super::{
     addresses::AddressIndex,
     served_service::{ServedService, ServedServices},
 };
-use crate::{compile::service_text, kubernetes::NamespacedName};
+use crate::{compile::service_text, input::InputError, kubernetes::NamespacedName};
 
 /// The name of the list of all namespaces.
 pub(super) const ALL_NAMESPACES: &str = "*";
@@ -94,8 +94,8 @@ pub(super) struct Keys {
     addresses: AddressIndex,
     /// The names of each namespace, by who sees them: looking for those that a caller sees takes no longer where others are hidden.
     names: BTreeMap<String, NamesBySight>,
-    /// The Services that are left out of the table, because of others in it.
-    left_out: BTreeSet<NamespacedName>,
+    /// The Services that are left out of the table, because of others in it, and why.
+    left_out: BTreeMap<NamespacedName, InputError>,
     /// The namespaces with a Service that everyone sees.
     public: BTreeSet<String>,
 }
@@ -105,7 +105,7 @@ impl Keys {
         Self {
             addresses: AddressIndex::new(base.table.single_machine),
             names: BTreeMap::new(),
-            left_out: BTreeSet::new(),
+            left_out: BTreeMap::new(),
             public: BTreeSet::new(),
         }
     }
@@ -143,14 +143,20 @@ impl Keys {
         }
     }
 
+    /// The Services that are left out of the table, because of others in it, and why.
+    pub(super) fn left_out(&self) -> &BTreeMap<NamespacedName, InputError> {
+        &self.left_out
+    }
+
     /// Takes note of which Services are left out of the table, because of others in it.
     pub(super) fn leave_out(
         &mut self,
-        names: BTreeSet<NamespacedName>,
+        left_out: BTreeMap<NamespacedName, InputError>,
         services: &ServedServices,
         changed: &mut ChangedKeys,
     ) {
-        for name in self.left_out.symmetric_difference(&names) {
+        let [before, after] = [&self.left_out, &left_out].map(|all| all.keys().collect::<BTreeSet<_>>());
+        for name in before.symmetric_difference(&after).copied() {
             changed.services.insert(name.clone());
             changed.endpoints.insert(name.clone());
             changed.namespaces.insert(name.namespace.clone());
@@ -158,7 +164,7 @@ impl Keys {
                 changed.addresses.append(&mut self.addresses.all_of(service.parts.whole()));
             }
         }
-        self.left_out = names;
+        self.left_out = left_out;
     }
 
     /// Works out whether the list of all namespaces may have changed, once all Services have.
@@ -182,7 +188,7 @@ impl Keys {
         name: &NamespacedName,
         viewer: &str,
     ) -> Option<&'s ServedService> {
-        services.get(name).filter(|service| !self.left_out.contains(name) && service.visibility.includes(viewer))
+        services.get(name).filter(|service| !self.left_out.contains_key(name) && service.visibility.includes(viewer))
     }
 
     /// What an address stands for, as far as callers of the namespace see it.
@@ -203,13 +209,13 @@ impl Keys {
 
     /// The Service that has the cluster IP. Of several that claim it, the table has one.
     pub(super) fn owner_of(&self, address: IpAddr) -> Option<&NamespacedName> {
-        self.addresses.with_cluster_ip(address).find(|name| !self.left_out.contains(*name))
+        self.addresses.with_cluster_ip(address).find(|name| !self.left_out.contains_key(*name))
     }
 
     /// The names of the Services in a namespace that callers of the namespace `viewer` see, in no order.
     pub(super) fn names_in(&self, namespace: &str, viewer: &str) -> impl Iterator<Item = &str> {
         let seen = self.names.get(namespace).into_iter().flat_map(move |names| names.seen_by(viewer));
-        seen.filter(|name| !self.left_out.contains(*name)).map(|name| &*name.name)
+        seen.filter(|name| !self.left_out.contains_key(*name)).map(|name| &*name.name)
     }
 
     /// The namespaces with at least one Service that callers of the namespace `viewer` see.

@@ -23,7 +23,7 @@ use crate::{
     compile::{self, CompileOptions, PushedService, UpstreamCluster},
     daemon::log::{self, LimitedWarnings},
     envoy::PushedResources,
-    input::{InputError, messages},
+    input::messages,
     kubernetes::{ClusterState, NamespacedName},
 };
 
@@ -142,8 +142,6 @@ pub(super) struct Resources {
     is_all_old: bool,
     /// The Services that are left out, and why.
     left_out: BTreeMap<NamespacedName, String>,
-    /// The Services that are left out of the filter's configuration, because of others in it.
-    left_out_of_filter: BTreeMap<NamespacedName, InputError>,
     /// The Services that are left out because their namespace has too many clusters, and how many clusters each would make at most.
     crowded: BTreeMap<NamespacedName, usize>,
     /// The clusters of Services, by namespace.
@@ -191,7 +189,6 @@ impl Resources {
             is_filter_old: true,
             is_all_old: true,
             left_out: BTreeMap::new(),
-            left_out_of_filter: BTreeMap::new(),
             crowded: BTreeMap::new(),
             clusters_of: BTreeMap::new(),
             too_large: RefCell::default(),
@@ -211,7 +208,7 @@ impl Resources {
         (
             self.services.len(),
             self.owners.len(),
-            self.left_out.len() + self.left_out_of_filter.len() + self.too_large.borrow().len(),
+            self.left_out.len() + self.keys.left_out().len() + self.too_large.borrow().len(),
         )
     }
 
@@ -464,8 +461,7 @@ impl Resources {
         match compile::names_of(cluster, names.collect(), &self.options) {
             Ok(compiled) => {
                 self.is_filter_old = false;
-                self.left_out_of_filter = compiled.left_out;
-                self.keys.leave_out(self.left_out_of_filter.keys().cloned().collect(), &self.services, keys);
+                self.keys.leave_out(compiled.left_out, &self.services, keys);
                 let visibilities = self.services.iter().map(|(name, service)| (name, &service.visibility));
                 let names = FilterNames::new(compiled.wire, compiled.text, visibilities);
                 if self.filter.as_ref().is_none_or(|old| old.differs_from(&names)) {
@@ -480,7 +476,7 @@ impl Resources {
     /// Logs each warning once for as long as it applies.
     fn tell(&mut self, reading: &ClusterReading<'_>) {
         let unreadable = reading.unreadable.iter().map(ToString::to_string);
-        let of_filter = self.left_out_of_filter.values().map(ToString::to_string);
+        let of_filter = self.keys.left_out().values().map(ToString::to_string);
         let left_out = self
             .left_out
             .values()
