@@ -11,7 +11,7 @@ mod wasm_plugin;
 
 pub use self::{
     deployed::{Deployed, Deployments, may_be_deployed, refusals},
-    deployed_configuration::DeployedConfiguration,
+    deployed_configuration::{DeployedConfiguration, is_own_configuration, read_configuration},
     envoy_filter::envoy_filter,
     object::{IstioObject, MAX_OBJECT_BYTES, Placement},
     patches::Patches,

@@ -82,7 +82,7 @@ impl Check {
         }
         verdicts.extend(of_server(&facts));
         verdicts.extend(check::before(&facts));
-        verdicts.extend(self.of_sidecars(&live, &namespaces, &facts)?);
+        verdicts.extend(of_sidecars(&self.admin.ask_pods(&live, &[], &namespaces)?, &facts)?);
         match self.output {
             CheckFormat::Text => {
                 output::print(&output::wrapped_lines(&check::text(&verdicts), |_| 19, output::columns()))?;
@@ -91,73 +91,76 @@ impl Check {
         }
         Ok(if verdicts.iter().any(|verdict| verdict.level == Level::Fail) { NO } else { FINE })
     }
+}
 
-    /// The answers of the sidecars that run.
-    fn of_sidecars(
-        &self,
-        live: &LiveCluster,
-        namespaces: &BTreeSet<String>,
-        facts: &ClusterFacts,
-    ) -> anyhow::Result<Vec<Verdict>> {
-        const TOPIC: &str = "sidecars";
-        let asked = self.admin.ask_pods(live, &[], namespaces)?;
-        if asked.is_empty() {
-            return Ok(vec![Verdict::ok(TOPIC, "no pod has a sidecar yet; run check again once byname is turned on")]);
-        }
-        let mut verdicts = Vec::new();
-        let (mut good, mut without) = (0_usize, Vec::new());
-        let mut versions: BTreeMap<(String, u64), usize> = BTreeMap::new();
-        for AskedSidecar { called, answer, pod } in &asked {
-            let state = match answer {
-                Ok((_, state)) => state,
-                Err(error) => {
-                    verdicts.push(Verdict::warn(TOPIC, format!("{called}: cannot be asked: {error:#}")));
-                    continue;
-                }
-            };
-            if state.held.is_none() {
-                without.push(called);
+/// The answers of the sidecars that run.
+fn of_sidecars(asked: &[AskedSidecar], facts: &ClusterFacts) -> anyhow::Result<Vec<Verdict>> {
+    const TOPIC: &str = "sidecars";
+    if asked.is_empty() {
+        return Ok(vec![Verdict::ok(TOPIC, "no pod has a sidecar yet; run check again once byname is turned on")]);
+    }
+    let mut verdicts = Vec::new();
+    let (mut good, mut asking, mut without) = (0_usize, 0_usize, Vec::new());
+    let mut versions: BTreeMap<(String, u64), usize> = BTreeMap::new();
+    for AskedSidecar { called, answer, pod } in asked {
+        let state = match answer {
+            Ok((_, state)) => state,
+            Err(error) => {
+                verdicts.push(Verdict::warn(TOPIC, format!("{called}: cannot be asked: {error:#}")));
                 continue;
             }
+        };
+        if state.held.is_none() {
+            without.push(called);
+            continue;
+        }
+        if state.server().is_none() {
             let namespace = pod.as_ref().map(|pod| pod.name.namespace.clone()).unwrap_or_default();
             *versions.entry((namespace, state.served().unwrap_or_default())).or_default() += 1;
-            match trouble(state, facts)? {
-                Some((Level::Fail, text)) => verdicts.push(Verdict::fail(TOPIC, format!("{called}: {text}"))),
-                Some((_, text)) => verdicts.push(Verdict::warn(TOPIC, format!("{called}: {text}"))),
-                None => good += 1,
-            }
         }
-        for namespace in versions.keys().map(|(namespace, _)| namespace.clone()).collect::<BTreeSet<_>>() {
-            let of: Vec<u64> =
-                versions.keys().filter(|(other, _)| *other == namespace).map(|(_, version)| *version).collect();
-            if of.len() > 1 {
-                verdicts.push(Verdict::warn(
-                    TOPIC,
-                    format!(
-                        "namespace {namespace}: tables of versions {} serve side by side; byname status names them",
-                        some(of)
-                    ),
-                ));
-            }
+        match trouble(state, facts)? {
+            Some((Level::Fail, text)) => verdicts.push(Verdict::fail(TOPIC, format!("{called}: {text}"))),
+            Some((_, text)) => verdicts.push(Verdict::warn(TOPIC, format!("{called}: {text}"))),
+            None if state.server().is_some() => asking += 1,
+            None => good += 1,
         }
-        if !without.is_empty() {
-            let text = match good + verdicts.len() {
-                0 => format!("none of {} has byname's filter yet", count(asked.len(), "sidecar", "sidecars")),
-                _ => format!("no filter in {}; check the selector of the WasmPlugin, or the bootstrap", some(&without)),
-            };
-            verdicts.push(if good == 0 { Verdict::ok(TOPIC, text) } else { Verdict::warn(TOPIC, text) });
-        }
-        if good > 0 {
-            verdicts.push(Verdict::ok(
+    }
+    for namespace in versions.keys().map(|(namespace, _)| namespace.clone()).collect::<BTreeSet<_>>() {
+        let of: Vec<u64> =
+            versions.keys().filter(|(other, _)| *other == namespace).map(|(_, version)| *version).collect();
+        if of.len() > 1 {
+            verdicts.push(Verdict::warn(
                 TOPIC,
                 format!(
-                    "byname serves a current table in {}, without a refused push",
-                    count(good, "sidecar", "sidecars")
+                    "namespace {namespace}: tables of versions {} serve side by side; byname status names them",
+                    some(of)
                 ),
             ));
         }
-        Ok(verdicts)
     }
+    if !without.is_empty() {
+        let text = match good + asking + verdicts.len() {
+            0 => format!("none of {} has byname's filter yet", count(asked.len(), "sidecar", "sidecars")),
+            _ => format!("no filter in {}; check the selector of the WasmPlugin, or the bootstrap", some(&without)),
+        };
+        verdicts.push(if good + asking == 0 { Verdict::ok(TOPIC, text) } else { Verdict::warn(TOPIC, text) });
+    }
+    if asking > 0 {
+        verdicts.push(Verdict::ok(
+            TOPIC,
+            format!(
+                "the filter asks a server for Services in {}, so byname does not compare their tables",
+                count(asking, "sidecar", "sidecars")
+            ),
+        ));
+    }
+    if good > 0 {
+        verdicts.push(Verdict::ok(
+            TOPIC,
+            format!("byname serves a current table in {}, without a refused push", count(good, "sidecar", "sidecars")),
+        ));
+    }
+    Ok(verdicts)
 }
 
 /// What is wrong with a sidecar that has byname's filter.
@@ -229,4 +232,28 @@ fn of_server(facts: &ClusterFacts) -> Option<Verdict> {
         0 => Verdict::fail("server", format!("Service {server} has no ready pod; see the log of byname serve")),
         ready => Verdict::ok("server", format!("Service {server} has {}", count(ready, "ready pod", "ready pods"))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use byname_test_support::Envoy;
+
+    use super::*;
+    use crate::input::RawObject;
+
+    #[test]
+    fn a_sidecar_that_asks_a_server_has_no_stale_table() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let envoy = runtime.block_on(Envoy::builder("stream.yaml").concurrency(1).start()).unwrap();
+        let mut args = AdminArgs::default();
+        args.admin = Some(format!("127.0.0.1:{}", envoy.port(9901)));
+        let asked = args.ask_address().unwrap().unwrap();
+        let mut facts = ClusterFacts::default();
+        // The table of the configuration lacks it.
+        let service =
+            serde_json::json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"ports": [{"port": 80}]}});
+        facts.add(RawObject::of_api(service, "v1", "Service", &"test".into())).unwrap();
+        let says = "the filter asks a server for Services in 1 sidecar, so byname does not compare their tables";
+        assert_eq!(of_sidecars(&[asked], &facts).unwrap(), [Verdict::ok("sidecars", says)]);
+    }
 }

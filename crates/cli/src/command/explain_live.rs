@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::SystemTime};
 
 use anyhow::{Context, anyhow, bail};
+use byname_core::wire;
 use serde_json::json;
 
 use super::{
@@ -63,24 +64,41 @@ impl LiveQuestion<'_> {
         typed.requested.destination_port = self.destination_port.or(typed.requested.destination_port);
         let pod = pod.map(|pod| pod.name);
         let caller = CallerSettings { who: wire.caller.clone(), dns: wire.dns.clone(), notes: Vec::new() };
-        let config = state.config(&wire)?;
-        let compiled = Compiled { wire, packed: None, text: String::new(), config, left_out: Default::default() };
-        let mut own = answer_of(known, &caller, pod.as_ref(), &compiled, &typed);
-        // Why an endpoint of the cluster serves or not is the answer of the cluster.
-        own.explanation.endpoints = None;
-        own.explanation.outside.clear();
-        if cluster.is_none() {
-            own.explanation.dns.clear();
-            own.explanation.notes.clear();
-        }
-        let hosts = hosts(&admin, live.as_ref(), &own.explanation)?;
-        let comparison = cluster.as_ref().map(|cluster| Comparison::new(&compiled.wire, cluster)).transpose()?;
+        // Envoy shows the settings of a filter that asks a server, and not the Services that the server told it.
+        let server = wire.server.as_ref().map(|server| server.cluster.clone());
+        let settings = wire::Config { server: None, ..wire.clone() };
+        let own = match &server {
+            Some(_) => None,
+            None => {
+                let config = state.config(&wire)?;
+                let compiled = Compiled {
+                    wire: wire.clone(),
+                    packed: None,
+                    text: String::new(),
+                    config,
+                    left_out: Default::default(),
+                };
+                let mut own = answer_of(known, &caller, pod.as_ref(), &compiled, &typed);
+                // Why an endpoint of the cluster serves or not is the answer of the cluster.
+                own.explanation.endpoints = None;
+                own.explanation.outside.clear();
+                if cluster.is_none() {
+                    own.explanation.dns.clear();
+                    own.explanation.notes.clear();
+                }
+                Some(own)
+            }
+        };
+        let comparison = match (&cluster, &own) {
+            (Some(cluster), Some(_)) => Some(Comparison::new(&wire, cluster)?),
+            _ => None,
+        };
         let now = match &cluster {
             Some(cluster) => {
-                let (base, has_endpoints) = Base::of_configuration(&compiled.wire);
+                let (base, has_endpoints) = Base::of_configuration(&settings);
                 let options = CompileOptions {
                     base,
-                    names_only: !has_endpoints,
+                    names_only: !has_endpoints && server.is_none(),
                     skip_invalid: true,
                     ..CompileOptions::default()
                 };
@@ -89,8 +107,19 @@ impl LiveQuestion<'_> {
             }
             None => None,
         };
-        let mut differences = now.as_ref().map(|now| differences(&own, now)).unwrap_or_default();
-        if let (Some(pod), Some(namespace)) = (&pod, &compiled.wire.caller.namespace)
+        let Some(shown) = own.as_ref().or(now.as_ref()) else {
+            bail!(
+                "{called}: the filter asks the server {} for Services, and Envoy does not show them; pass --context, or -f with a dump, \
+                 for the answer of the cluster",
+                server.unwrap_or_default()
+            );
+        };
+        let hosts = hosts(&admin, live.as_ref(), &shown.explanation)?;
+        let mut differences = match (&own, &now) {
+            (Some(own), Some(now)) => differences(own, now),
+            _ => Vec::new(),
+        };
+        if let (Some(pod), Some(namespace)) = (&pod, &wire.caller.namespace)
             && pod.namespace != *namespace
         {
             differences.push((
@@ -101,7 +130,8 @@ impl LiveQuestion<'_> {
         let is_same = differences.is_empty() && !state.serves_older();
         if self.is_json {
             let value = json!({
-                "sidecar": own.explanation,
+                "sidecar": own.as_ref().map(|own| &own.explanation),
+                "server": server,
                 "cluster": now.as_ref().map(|now| &now.explanation),
                 "differences": differences.iter().map(|(what, text)| json!({"what": what, "text": text})).collect::<Vec<_>>(),
                 "hosts": hosts.as_ref().and_then(|(_, hosts)| hosts.as_ref()).map(|hosts| {
@@ -111,18 +141,18 @@ impl LiveQuestion<'_> {
             });
             output::write_json(&value)?;
         } else {
-            let mut text = explain::text(&own.explanation, self.layout);
-            if !own.explanation.notes.is_empty() {
+            let mut text = explain::text(&shown.explanation, self.layout);
+            if !shown.explanation.notes.is_empty() {
                 text.push('\n');
             }
             text.push_str(&upstream_hosts(hosts.as_ref()));
             text.push_str(&table_line(&called, &state));
-            text.push_str(&compared(now.is_some(), &differences, &own, comparison.as_ref(), &state));
+            text.push_str(&compared(now.is_some(), &differences, shown, comparison.as_ref(), &state));
             let hang = |line: &str| if line.starts_with("  ") { 4 } else { 0 };
             // `explain::text` has wrapped its own lines.
             output::print(&output::wrapped_lines(&text, hang, self.layout.columns))?;
         }
-        let is_refused = own.explanation.resolution == ResolutionKind::Refuse;
+        let is_refused = shown.explanation.resolution == ResolutionKind::Refuse;
         Ok(if is_refused || !is_same { NO } else { FINE })
     }
 
@@ -243,7 +273,7 @@ fn table_line(called: &str, state: &SidecarState) -> String {
 fn compared(
     is_compared: bool,
     differences: &[(String, String)],
-    own: &Answer,
+    shown: &Answer,
     comparison: Option<&Comparison>,
     state: &SidecarState,
 ) -> String {
@@ -251,7 +281,15 @@ fn compared(
     if state.serves_older() {
         lines.push(format!("  {WARNING}-{WARNING:#} the filter serves an older table than this one, which it refused"));
     }
+    if let Some(server) = state.server() {
+        lines.push(format!(
+            "  the filter asks the server {} for Services, and Envoy does not show them: this is the answer of the cluster, with the \
+             settings of the sidecar",
+            plain(server)
+        ));
+    }
     match (is_compared, differences) {
+        (_, []) if state.server().is_some() => {}
         (false, []) => lines.push("  not compared with the cluster; pass --context, or -f with a dump".to_owned()),
         (true, []) => lines.push(format!("  {GOOD}+{GOOD:#} the cluster gives the same answer now")),
         (_, differences) => {
@@ -260,7 +298,7 @@ fn compared(
             }
         }
     }
-    let service = own.explanation.destination.as_ref().and_then(|destination| destination.service.as_ref());
+    let service = shown.explanation.destination.as_ref().and_then(|destination| destination.service.as_ref());
     let changed = comparison.zip(service).and_then(|(comparison, service)| comparison.services.get(service));
     if !differences.is_empty()
         && let Some(comparison) = comparison

@@ -65,6 +65,11 @@ impl ProxyConfig {
                 if !held.updated.is_empty() {
                     note(&format!("{called}: Envoy got this configuration at {}", held.updated));
                 }
+                if let Some(server) = held.server() {
+                    note(&format!(
+                        "{called}: the filter asks the server {server} for Services, so this has none of them"
+                    ));
+                }
                 output::write(None, &compile::text(wire))?;
                 Ok(FINE)
             }

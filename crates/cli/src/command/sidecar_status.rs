@@ -132,9 +132,9 @@ fn needs(asked: &[AskedSidecar]) -> Needs {
     Needs::of_table(&BTreeSet::new(), &labels, None)
 }
 
-/// How the table of a sidecar differs from the cluster's; `None` if one of the two is not known.
+/// How the table of a sidecar differs from the cluster's; `None` if one of the two is not known, as where a server fills the table.
 pub(super) fn compared(state: &SidecarState, cluster: Option<&ClusterState>) -> anyhow::Result<Option<Comparison>> {
-    let held = state.held.as_ref().and_then(|held| held.wire());
+    let held = state.held.as_ref().filter(|held| held.server().is_none()).and_then(|held| held.wire());
     let (Some(held), Some(cluster)) = (held, cluster) else { return Ok(None) };
     Ok(Some(Comparison::new(&state.with_node(held), cluster)?))
 }
@@ -152,6 +152,7 @@ fn value(
         "envoy": state.envoy,
         "state": state.envoy_state,
         "hasFilter": state.held.is_some(),
+        "server": state.server(),
         "tableVersion": state.served(),
         "acceptedAtMilliseconds": Some(state.counters.accepted_at).filter(|at| *at > 0),
         "servesOlderTable": state.serves_older(),

@@ -111,7 +111,7 @@ impl SideInput {
             cluster.add(object)
         })?;
         let input = match <[Box<wire::Config>; 1]>::try_from(deployed) {
-            Ok([wire]) if cluster.services.is_empty() => Self::Configuration { wire, called },
+            Ok([wire]) if cluster.services.is_empty() => Self::of_table(wire, called)?,
             Err(several) if several.len() > 1 && cluster.services.is_empty() => {
                 bail!("{called}: holds {} configurations; pass an input with one", several.len())
             }
@@ -146,7 +146,19 @@ impl SideInput {
         Config::read(&text, &DEFAULTS).map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
         let wire =
             wire::Config::read(text.as_bytes()).map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
-        Ok(Self::Configuration { wire: Box::new(wire), called })
+        Self::of_table(Box::new(wire), called)
+    }
+
+    /// A configuration, if it has a table of all Services.
+    fn of_table(wire: Box<wire::Config>, called: String) -> anyhow::Result<Self> {
+        if let Some(server) = &wire.server {
+            bail!(
+                "{called}: is the configuration of a filter that asks the server {} for Services, so it has no table to compare; pass \
+                 Kubernetes objects, or a table",
+                server.cluster
+            );
+        }
+        Ok(Self::Configuration { wire, called })
     }
 
     /// The settings that a configuration has apart from what comes from Kubernetes, and whether its table has endpoints: with them

@@ -32,20 +32,18 @@ impl DeployedConfiguration {
             "TrafficExtension" => (field.field("wasm").field("pluginConfig"), spec.get("wasm")?.get("pluginConfig")?),
             "EnvoyFilter" => {
                 let (field, text) = string_value(spec, field)?;
-                return Some(Self { field, read: read(text), is_text: true, malformed: None });
+                return Some(Self { field, read: read_configuration(text, &DEFAULTS), is_text: true, malformed: None });
             }
             _ => return None,
         };
-        // Other plugins have configurations too.
-        let is_own = node.get("version").is_some() && node.get("table").is_some();
-        if !is_own {
+        if !is_own_configuration(|field| node.get(field).is_some()) {
             return None;
         }
         // Istio hands it to the filter as JSON. Every value has a form in JSON, so that this cannot fail.
         let value = node.read::<Value>().unwrap_or_default();
         let minor = value.get("minor").and_then(Value::as_u64);
         let is_newer = minor.is_some_and(|minor| minor > u64::from(wire::MINOR));
-        let read = read(&value.to_string());
+        let read = read_configuration(&value.to_string(), &DEFAULTS);
         let malformed = match read {
             Err(_) if !is_newer => serde_json::from_value::<wire::Config>(value).err().map(|error| error.to_string()),
             _ => None,
@@ -75,9 +73,21 @@ impl DeployedConfiguration {
     }
 }
 
-fn read(text: &str) -> Result<Box<wire::Config>, FieldErrors> {
+/// Whether a configuration with these fields is byname's: other plugins have configurations too. A filter has a table, or a server that
+/// it asks for Services.
+#[must_use]
+pub fn is_own_configuration(has: impl Fn(&str) -> bool) -> bool {
+    has("version") && (has("table") || has("server"))
+}
+
+/// Reads a configuration as a filter on an Envoy with these properties does, and unpacks its table.
+///
+/// # Errors
+/// If the filter refuses it.
+pub fn read_configuration(text: &str, defaults: &Defaults<'_>) -> Result<Box<wire::Config>, FieldErrors> {
     let wire = wire::Config::read(text.as_bytes())?;
-    Config::from_wire(wire.clone(), &DEFAULTS)?;
+    // Rules that need the whole configuration.
+    Config::from_wire(wire.clone(), defaults)?;
     Ok(Box::new(wire))
 }
 

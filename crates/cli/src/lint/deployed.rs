@@ -156,7 +156,7 @@ fn plugins<'c>(context: &Context<'c>) -> impl Iterator<Item = Plugin<'c>> {
 /// Whether the lack of a kind matters to a rule of this file: only where a deployed object needs that kind.
 pub(super) fn matters(context: &Context<'_>, rule: &Rule, kind: &str) -> bool {
     match (rule.id, kind) {
-        (STALE, _) => plugins(context).next().is_some(),
+        (STALE, _) => plugins(context).any(|plugin| plugin.wire.server.is_none()),
         (_, "EnvoyFilter") => plugins(context).any(|plugin| plugin.needs_route()),
         _ => true,
     }
@@ -189,8 +189,8 @@ fn is_stale(context: &Context<'_>, findings: &mut Findings) {
             }
             namespaces.insert(name.namespace);
         }
-        // A program puts all Services of a visible namespace into a table, and a person the ones that matter.
-        let is_compiled = wire.minor.is_some();
+        // A program puts all Services of a visible namespace into a table, and a person the ones that matter. A server has the rest.
+        let is_compiled = wire.minor.is_some() && wire.server.is_none();
         let is_new = |name: &&NamespacedName| {
             is_compiled && namespaces.contains(&name.namespace) && !table.contains_key(&name.to_string())
         };

@@ -1,7 +1,12 @@
 //! byname's configuration in the configuration that an Envoy holds.
 
-use byname_core::{Config, Defaults, wire};
+use std::{borrow::Cow, collections::BTreeMap};
+
+use byname_core::{Defaults, wire};
+use serde::de::IgnoredAny;
 use serde_json::Value;
+
+use crate::istio;
 
 /// A configuration that Envoy holds, and what its own reader says of it. Envoy holds the last one that it was sent, even if the filter
 /// refused it and serves an older one.
@@ -64,6 +69,13 @@ impl HeldConfiguration {
     pub fn wire(&self) -> Option<&wire::Config> {
         self.read.as_deref().ok()
     }
+
+    /// The server that the filter asks for Services, by its Envoy cluster, if the filter takes the configuration. Envoy does not show
+    /// what the server answers.
+    #[must_use]
+    pub fn server(&self) -> Option<&str> {
+        Some(&self.wire()?.server.as_ref()?.cluster)
+    }
 }
 
 /// The first configuration of byname below `value`, which was updated at `updated` unless something inside says otherwise.
@@ -82,23 +94,18 @@ fn find(value: &Value, updated: &str, node: &Node) -> Option<HeldConfiguration> 
 }
 
 /// The text of byname's configuration in the field `configuration` of a plugin: a StringValue, or a Struct.
-fn own_configuration(configuration: &Value) -> Option<String> {
-    let value = configuration.get("value")?;
-    let text = match value {
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
+fn own_configuration(configuration: &Value) -> Option<Cow<'_, str>> {
+    let text: Cow<'_, str> = match configuration.get("value")? {
+        Value::String(text) => text.into(),
+        value => value.to_string().into(),
     };
-    // Other plugins have configurations too. A table may be large, so only the beginning is looked at first.
-    let read: Value = text.trim_start().starts_with('{').then(|| serde_json::from_str(&text).ok()).flatten()?;
-    (read.get("version").is_some() && read.get("table").is_some()).then_some(text)
+    // The names of the fields alone: a table may be large.
+    let fields: BTreeMap<Cow<'_, str>, IgnoredAny> = serde_json::from_str(&text).ok()?;
+    istio::is_own_configuration(|field| fields.contains_key(field)).then_some(text)
 }
 
 fn read(text: &str, node: &Node) -> Result<Box<wire::Config>, Vec<String>> {
-    let wire = wire::Config::read(text.as_bytes()).and_then(|wire| {
-        // Rules that need the whole configuration.
-        Config::from_wire(wire.clone(), &node.defaults()).map(|_| wire)
-    });
-    wire.map(Box::new).map_err(|refused| {
+    istio::read_configuration(text, &node.defaults()).map_err(|refused| {
         let more = refused.count() - refused.listed().len();
         let more = (more > 0).then(|| format!("and {more} more"));
         refused.listed().iter().map(ToString::to_string).chain(more).collect()
@@ -127,6 +134,29 @@ mod tests {
         let held = HeldConfiguration::find(&dump, &Node::default()).unwrap();
         assert_eq!((held.wire().unwrap().table.version, held.updated.as_str()), (2, "then"));
         assert!(HeldConfiguration::find(&json!({"configs": [plugin("{}")]}), &Node::default()).is_none());
+    }
+
+    #[test]
+    fn a_configuration_has_a_table_or_a_server() {
+        let find = |configuration: Value| {
+            let held =
+                HeldConfiguration::find(&json!({"configs": [plugin(&configuration.to_string())]}), &Node::default());
+            held.map(|held| held.server().map(str::to_owned))
+        };
+        let server = json!({"cluster": "byname-server"});
+        let caller = json!({"namespace": "shop"});
+        assert_eq!(
+            find(json!({"version": 1, "caller": caller, "server": server})),
+            Some(Some("byname-server".to_owned()))
+        );
+        assert_eq!(find(json!({"version": 1, "caller": caller, "table": {}})), Some(None));
+        // Other plugins.
+        assert_eq!(find(json!({"version": 1, "caller": caller})), None);
+        assert_eq!(find(json!({"server": server, "table": {}})), None);
+        // A Struct, which has no text.
+        let value = json!({"version": 1, "caller": caller, "server": server});
+        let dump = json!({"configs": [{"configuration": {"@type": "…Struct", "value": value}}]});
+        assert!(HeldConfiguration::find(&dump, &Node::default()).unwrap().server().is_some());
     }
 
     #[test]

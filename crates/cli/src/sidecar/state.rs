@@ -49,11 +49,16 @@ impl SidecarState {
         let envoy = text("/version").split('/').nth(1).unwrap_or_default().to_owned();
         let node = Node::of(&info);
         let stats = admin.get("/stats?format=json&filter=byname").await?;
-        let mut held = None;
         // Filters that were discovered are a small part of everything. Listeners of a large mesh are many megabytes.
+        let mut held = None;
         for path in ["/config_dump?resource=ecds_filters", "/config_dump"] {
-            let dump: Value =
-                serde_json::from_str(&admin.get(path).await?).with_context(|| format!("{path}: is no JSON"))?;
+            let dump = match admin.get(path).await {
+                Ok(dump) => dump,
+                // An Envoy that discovers no filter answers 404. The whole dump has discovered filters too.
+                Err(_) if path != "/config_dump" => continue,
+                Err(error) => return Err(error),
+            };
+            let dump: Value = serde_json::from_str(&dump).with_context(|| format!("{path}: is no JSON"))?;
             held = HeldConfiguration::find(&dump, &node);
             if held.is_some() {
                 break;
@@ -76,6 +81,12 @@ impl SidecarState {
         let mut hosts: Vec<UpstreamHost> = hosts.filter_map(host).collect();
         hosts.sort();
         Ok(Some(hosts))
+    }
+
+    /// The server that the filter asks for Services, by its Envoy cluster.
+    #[must_use]
+    pub fn server(&self) -> Option<&str> {
+        self.held.as_ref()?.server()
     }
 
     /// The version of the table that the filter serves; `None` if it serves none.

@@ -20,6 +20,10 @@ pub fn text(called: &str, state: &SidecarState, comparison: Option<&Comparison>,
         None => push("table", &format!("{ERROR}none{ERROR:#}: no listener of this Envoy has byname's filter")),
         Some(held) => {
             let served = match (state.served(), held.wire()) {
+                // Counters are of the configuration, and not of what the server told.
+                _ if let Some(server) = held.server() => {
+                    format!("the Services that requests need, from the server {}", plain(server))
+                }
                 (Some(version), _) => {
                     let gauge = |name: &str| state.counters.get(name).unwrap_or_default() as usize;
                     let services = count(gauge("table.services"), "Service", "Services");
@@ -101,6 +105,9 @@ fn compared(state: &SidecarState, comparison: Option<&Comparison>) -> String {
         (None, _) => "unknown".to_owned(),
         (Some(_), None) if state.serves_older() => {
             format!("{ERROR}not compared{ERROR:#}: the filter refused what Envoy holds, and serves an older table")
+        }
+        (Some(held), None) if held.server().is_some() => {
+            "not compared: Envoy does not show the Services that the filter has from the server".to_owned()
         }
         (Some(_), None) => "not compared; pass --context, or -f with a dump".to_owned(),
         (Some(_), Some(comparison)) if comparison.is_current() && !state.serves_older() => {

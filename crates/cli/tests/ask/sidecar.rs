@@ -3,6 +3,7 @@
 use std::fs;
 
 use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream, repository};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::program::{DUMP, Run, ShopApi, byname};
@@ -40,8 +41,24 @@ impl Sidecar {
             &bootstrap,
         ];
         byname(&[&of_shop as &[&str], &bootstrap_args].concat()).expect(0);
+        Self::of(&bootstrap, directory)
+    }
+
+    /// A sidecar in namespace `shop` whose filter asks a server for Services, which nothing listens for.
+    fn of_server() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        let (config, bootstrap) = (path("config.json"), path("sidecar.yaml"));
+        fs::write(&config, r#"{"version": 1, "steering": {"by": "endpoint"}}"#).unwrap();
+        let format = ["compile", "-n", "shop", "--format", "envoy-bootstrap", "--server", "127.0.0.1:18000"];
+        let files = ["--config", &config, "--module", "target/byname.wasm", "--output-file", &bootstrap];
+        byname(&[&format as &[&str], &files].concat()).expect(0);
+        Self::of(&bootstrap, directory)
+    }
+
+    fn of(bootstrap: &str, directory: TempDir) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let envoy = runtime.block_on(Envoy::builder(&bootstrap).concurrency(1).start()).unwrap();
+        let envoy = runtime.block_on(Envoy::builder(bootstrap).concurrency(1).start()).unwrap();
         Self { envoy, runtime, directory }
     }
 
@@ -187,6 +204,59 @@ fn proxy_config_prints_the_table_that_was_pushed() {
     let file = sidecar.directory.path().join("held.json").display().to_string();
     fs::write(&file, &held.stdout).unwrap();
     byname(&["diff", &file, DUMP]).expect(0);
+}
+
+/// Envoy shows the settings of such a filter, and not the Services that the server told it.
+#[test]
+fn a_filter_that_asks_a_server_is_not_compared() {
+    let sidecar = Sidecar::of_server();
+    let status = sidecar.byname(&["status", "-f", DUMP]).expect(0);
+    assert_eq!(
+        steady(&status.stdout),
+        "127.0.0.1:PORT  Envoy 1.40.0\n  table     the Services that requests need, from the server byname-server\n  \
+         cluster   not compared: Envoy does not show the Services that the filter has from the server\n"
+    );
+    let json = sidecar.byname(&["status", "-f", DUMP, "-o", "json"]).expect(0).json();
+    let fields = ["hasFilter", "server", "isCurrent", "differences"].map(|field| json[0][field].clone());
+    assert_eq!(fields, [true.into(), "byname-server".into(), Value::Null, Value::Null]);
+
+    // The answer is the cluster's, with the settings of the sidecar.
+    let explain = sidecar.byname(&["explain", "checkout", "-f", DUMP]).expect(0);
+    assert!(
+        explain.stdout.starts_with("checkout from namespace shop\nreachable: Service shop/checkout"),
+        "{}",
+        explain.stdout
+    );
+    let says = "  the filter asks the server byname-server for Services, and Envoy does not show them: this is the answer of the cluster, \
+                with the settings of the sidecar\n";
+    assert!(explain.stdout.ends_with(says), "{}", explain.stdout);
+    assert!(explain.stdout.contains("Envoy  endpoints of original-dst in this Envoy\n"), "{}", explain.stdout);
+    let json = sidecar.byname(&["explain", "checkout", "-f", DUMP, "-o", "json"]).expect(0).json();
+    assert_eq!((&json["server"], &json["sidecar"]), (&"byname-server".into(), &Value::Null));
+    assert_eq!((&json["cluster"]["reason"], &json["differences"]), (&"service".into(), &Value::Array(Vec::new())));
+    let alone = sidecar.byname(&["explain", "checkout"]).expect(2);
+    let way = "the filter asks the server byname-server for Services, and Envoy does not show them; pass --context, or -f with a dump, \
+               for the answer of the cluster";
+    assert!(alone.stderr.contains(way), "{}", alone.stderr);
+
+    let held = sidecar.byname(&["proxy-config"]).expect(0);
+    let note = "the filter asks the server byname-server for Services, so this has none of them\n";
+    assert!(held.stderr.contains(note), "{}", held.stderr);
+    let file = sidecar.directory.path().join("held.json").display().to_string();
+    fs::write(&file, &held.stdout).unwrap();
+    let plugin = sidecar.directory.path().join("plugin.yaml").display().to_string();
+    let server = ["--server", "byname.byname-system:9905", "--image", "oci://registry.example.com/byname:0.1.0"];
+    let format = ["compile", "--format", "istio-wasmplugin", "--output-file", &plugin];
+    byname(&[&format as &[&str], &server].concat()).expect(0);
+    for (file, server) in [(&file, "byname-server"), (&plugin, "outbound|9905||byname.byname-system.svc.cluster.local")]
+    {
+        let diff = byname(&["diff", file, DUMP]).expect(2);
+        let why = format!(
+            "{file}: is the configuration of a filter that asks the server {server} for Services, so it has no table to compare; pass \
+             Kubernetes objects, or a table"
+        );
+        assert!(diff.stderr.contains(&why) && diff.stdout.is_empty(), "{}", diff.stderr);
+    }
 }
 
 #[test]

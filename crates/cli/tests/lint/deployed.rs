@@ -49,6 +49,11 @@ fn route(namespace: &str, spec: &str, header: &str) -> String {
     )
 }
 
+/// A plugin whose filter asks a server for Services, with these fields beside it.
+fn plugin_of_server(namespace: &str, configuration: &str) -> String {
+    plugin(namespace, "", configuration).replace("table: {version: 7}", "server: {cluster: byname-server}")
+}
+
 const AUTHORITY: &str = "steering: {by: authority}";
 
 #[test]
@@ -267,6 +272,54 @@ fn configurations_are_refused_as_the_filter_refuses_them() {
     assert_eq!(ids(&report), ["BN081"], "{filter}");
     assert!(report.findings[0].field.ends_with("configuration.value"), "{}", report.findings[0].field);
     assert!(report.findings[0].message.starts_with("version: "), "{}", report.findings[0].message);
+}
+
+#[test]
+fn a_plugin_whose_filter_asks_a_server_is_checked_without_its_table() {
+    let directory = TempDir::new().unwrap();
+    let cluster = fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(CLEAN)).unwrap();
+    let config = directory.path().join("config.json");
+    let config = config.to_str().unwrap();
+    let of_server = |format: &str| {
+        let image: &[&str] = match format {
+            "istio-envoyfilter" => &[],
+            _ => &["--image", "oci://registry.example.com/byname:0.1.0"],
+        };
+        let server = ["compile", "--format", format, "--server", "byname.byname-system:9905", "--config", config];
+        let output = byname(&[&server as &[&str], image].concat());
+        assert!(output.status.success(), "{output:?}");
+        of_api(&stdout(&output))
+    };
+    for by in ["authority", "cluster", "endpoint"] {
+        fs::write(config, format!(r#"{{"version": 1, "steering": {{"by": "{by}"}}}}"#)).unwrap();
+        let objects = match by {
+            "authority" => vec![of_server("istio-wasmplugin")],
+            _ => vec![of_server("istio-trafficextension"), of_server("istio-envoyfilter")],
+        };
+        let objects: Vec<&str> = [&*cluster].into_iter().chain(objects.iter().map(String::as_str)).collect();
+        assert_eq!(found(&objects), [""; 0], "{by}");
+    }
+    // It is byname's all the same.
+    assert_eq!(found(&[&plugin_of_server("shop", "dns: {ndots: 16}")]), ["BN081"]);
+    assert_eq!(found(&[&plugin_of_server("prod", "caller: {namespace: shop}")]), ["BN083"]);
+    let mesh = plugin_of_server("istio-system", AUTHORITY);
+    assert_eq!(found(&[&mesh, &plugin("shop", "", AUTHORITY)]), ["BN084"]);
+    // The server has the Services that such a table lacks, and no table is stale where there is none.
+    let by_hand = "{version: 1, minor: 1, server: {cluster: byname-server}, table: {services: {shop/web: {ports: [{name: http, port: 80}]}}}}";
+    let some = plugin("shop", "", "").replace("{version: 1, minor: 1, table: {version: 7}, }", by_hand);
+    let service = |name: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: shop}}, spec: {{selector: {{app: web}}, \
+                 ports: [{{name: http, port: 80}}]}}}}"
+        )
+    };
+    let stale =
+        |objects: &[&str]| judge(&parse(&objects.join("\n---\n"))).findings.iter().any(|one| one.rule.id == "BN082");
+    assert!(!stale(&[&some, &service("web"), &service("cart")]));
+    assert!(stale(&[&some.replace("server: {cluster: byname-server}, ", ""), &service("web"), &service("cart")]));
+    let needs_services = |object: &str| judge(&parse(object)).in_part.values().flatten().any(|rule| rule.id == "BN082");
+    assert!(!needs_services(&mesh));
+    assert!(needs_services(&plugin("shop", "", AUTHORITY)));
 }
 
 #[test]
