@@ -36,7 +36,7 @@ pub struct Side {
 /// The part of an input that tells a configuration from Kubernetes objects.
 const HEAD_BYTES: u64 = 4 << 10;
 /// The fields that a configuration may begin with. No Kubernetes object begins with one of them.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 20] = [
     "version",
     "minor",
     "requires",
@@ -49,9 +49,13 @@ const FIELDS: [&str; 16] = [
     "unknownNames",
     "externalNames",
     "fallback",
+    "mode",
+    "modeExceptions",
+    "observePercent",
     "trace",
     "accessLog",
     "stats",
+    "server",
     "table",
 ];
 
@@ -269,4 +273,22 @@ fn is_configuration(head: &[u8]) -> bool {
     let field = head.trim_start_matches('\u{feff}').trim_start().strip_prefix('{').map(str::trim_start);
     let field = field.and_then(|rest| rest.strip_prefix('"')?.split('"').next());
     field.is_some_and(|field| FIELDS.contains(&field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_may_begin_with_each_of_its_fields() {
+        let schema: serde_json::Value = serde_json::from_str(&wire::Config::json_schema_text()).unwrap();
+        let fields = schema["properties"].as_object().unwrap();
+        assert!(fields.len() >= FIELDS.len(), "{fields:?}");
+        let unknown: Vec<&String> =
+            fields.keys().filter(|field| !is_configuration(format!("{{\n  \"{field}\": ").as_bytes())).collect();
+        assert_eq!(unknown, [] as [&str; 0]);
+        for field in ["apiVersion", "kind", "metadata", "items"] {
+            assert!(!is_configuration(format!("{{\"{field}\": \"version\"").as_bytes()), "{field}");
+        }
+    }
 }
