@@ -149,7 +149,7 @@ impl Diff {
                 output::note(&format!("{name}: has no Service"));
             }
         }
-        let [mut old, mut new] = [side(old, &options)?, side(new, &options)?];
+        let [mut old, mut new] = [warned(Side::new(old, &options)?), warned(Side::new(new, &options)?)];
         let from: BTreeSet<String> = self.namespaces.iter().cloned().collect();
         let difference = diff::diff(&mut old, &mut new, &from)
             .map_err(|refused| InputErrors::of_configuration("--namespace", &refused))?;
@@ -178,13 +178,13 @@ impl Diff {
             output::error(NO_SERVICE);
             return Err(InputErrors::default().into());
         }
-        let mut with = side(SideInput::Cluster(cluster.clone()), &options)?;
+        let mut with = warned(Side::of_cluster(&cluster, &options)?);
         // kube-proxy knows addresses and ports, and no policy. The resolver's settings are the same.
         let mut plain = Base::default();
         plain.config.dns = options.base.config.dns.clone();
         plain.config.caller = options.base.config.caller.clone();
         let plain = CompileOptions { base: plain, skip_invalid: true, ..CompileOptions::default() };
-        let mut plain = Side::new(SideInput::Cluster(cluster.clone()), &plain)?;
+        let mut plain = Side::of_cluster(&cluster, &plain)?;
         let from: BTreeSet<String> = self.namespaces.iter().cloned().collect();
         let mut difference = diff::against_dns(&cluster, &mut with, &mut plain, &from)
             .map_err(|refused| InputErrors::of_configuration("--namespace", &refused))?;
@@ -202,8 +202,8 @@ impl Diff {
     }
 }
 
-fn side(input: SideInput, options: &CompileOptions) -> anyhow::Result<Side> {
-    let side = Side::new(input, options)?;
+/// The side, with a warning printed for each Service that was left out of it.
+fn warned(side: Side) -> Side {
     side.left_out.values().for_each(|problem| output::warn(&format!("left out: {problem}")));
-    Ok(side)
+    side
 }

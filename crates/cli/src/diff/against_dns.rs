@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use byname_core::{Authority, FieldErrors, Request, Resolution, Scheme};
+use byname_core::{Authority, FieldErrors, Pass, Reason, Request, Resolution, Scheme};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -138,16 +138,13 @@ fn without(plain: &Side, authority: &str, query: Option<&DnsQuery>) -> Without {
             Without::To(format!("{host}:{port}"), endpoints)
         }
         Resolution::Refuse(_) => Without::Nowhere("connection refused: no endpoint can serve"),
-        // Nothing translates the port of an endpoint's own address.
-        Resolution::Pass(reason) if plain.has_address(*first) => {
-            let _ = reason;
-            Without::Nowhere("connection refused: the Service has no such port")
-        }
-        Resolution::Pass(_) => {
+        // No Service has the address, and nothing translates the port of an endpoint's own address.
+        Resolution::Pass(Pass { reason: Reason::IpLiteral, .. }) => {
             let endpoints: BTreeSet<SocketAddr> =
                 addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
             Without::To(format!("{} at port {port} of its endpoints", query.name), Some(endpoints))
         }
+        Resolution::Pass(_) => Without::Nowhere("connection refused: the Service has no such port"),
     }
 }
 

@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, BufReader, Read},
-    net::IpAddr,
 };
 
 use anyhow::{Context, bail};
@@ -184,11 +183,7 @@ impl Side {
     /// If the filter would refuse it.
     pub fn new(input: SideInput, options: &CompileOptions) -> anyhow::Result<Self> {
         match input {
-            SideInput::Cluster(cluster) => {
-                let compiled = compile::compile(&cluster, &CallerSettings::anyone(&options.base.config), options)?;
-                let namespaces = cluster.all_namespaces().into_iter().map(str::to_owned).collect();
-                Ok(Self::of(compiled.wire, compiled.config, namespaces, compiled.left_out))
-            }
+            SideInput::Cluster(cluster) => Self::of_cluster(&cluster, options),
             SideInput::Configuration { wire, called } => {
                 let config = Config::from_wire(wire::Config::clone(&wire), &DEFAULTS)
                     .map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
@@ -196,6 +191,16 @@ impl Side {
                 Ok(Self::of(*wire, config, namespaces, BTreeMap::new()))
             }
         }
+    }
+
+    /// Compiles Kubernetes objects with `options`.
+    ///
+    /// # Errors
+    /// If the filter would refuse the result.
+    pub fn of_cluster(cluster: &ClusterState, options: &CompileOptions) -> anyhow::Result<Self> {
+        let compiled = compile::compile(cluster, &CallerSettings::anyone(&options.base.config), options)?;
+        let namespaces = cluster.all_namespaces().into_iter().map(str::to_owned).collect();
+        Ok(Self::of(compiled.wire, compiled.config, namespaces, compiled.left_out))
     }
 
     fn of(
@@ -235,14 +240,6 @@ impl Side {
         // The caller does not depend on the Services.
         self.config.caller = Config::from_wire(self.rest.clone(), &Defaults::default())?.caller;
         Ok(())
-    }
-
-    /// Whether a Service has this cluster IP.
-    pub(super) fn has_address(&self, address: IpAddr) -> bool {
-        let of = |service: &wire::Service| {
-            service.cluster_ips.iter().any(|own| own.parse::<IpAddr>().is_ok_and(|own| own == address))
-        };
-        self.services.values().any(of)
     }
 
     /// The cluster domain.
