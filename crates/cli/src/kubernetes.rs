@@ -11,6 +11,7 @@ mod node;
 mod object_error;
 mod pod;
 mod port_view;
+mod raw_pod;
 mod reference_grant;
 mod remark;
 mod route;
@@ -47,6 +48,7 @@ pub use self::{
     object_error::ObjectError,
     pod::{ContainerPort, DnsPolicy, Owner, Pod},
     port_view::{AppProtocol, ServicePortView, SlicePortView, TargetPort, TransportProtocol},
+    raw_pod::{containers, is_running},
     reference_grant::ReferenceGrant,
     remark::Remark,
     route::{BackendRef, GatewayRoute, ParentRef, RouteTargetPort},

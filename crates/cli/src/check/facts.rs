@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    input::{InputError, InputNode, InputValue, RawObject},
-    kubernetes::{ClusterState, NamespacedName},
+    input::{InputError, InputNode, RawObject},
+    kubernetes::{ClusterState, NamespacedName, containers, is_running},
 };
 
 /// A cluster as the answers need it.
@@ -59,13 +59,13 @@ impl ClusterFacts {
         let name = NamespacedName { namespace: own("namespace"), name: own("name") };
         match raw.kind.as_str() {
             "Sidecar" => {
-                let egress = raw.node.get("spec").and_then(|spec| spec.get("egress"));
-                let hosts = items(egress).iter().flat_map(|listener| items(listener.get("hosts")));
+                let egress = raw.node.get("spec").map(|spec| items(spec, "egress")).unwrap_or_default();
+                let hosts = egress.iter().flat_map(|listener| items(listener, "hosts"));
                 let hosts = hosts.filter_map(InputNode::text).map(str::to_owned).collect();
                 self.sidecars.push(SidecarObject { name, hosts });
                 return Ok(());
             }
-            "Pod" => drop(self.pods.insert(name, PodFacts::of(&raw.node))),
+            "Pod" => drop(self.pods.insert(name, PodFacts::of(&raw))),
             _ => {}
         }
         self.cluster.add(raw)
@@ -82,12 +82,8 @@ impl ClusterFacts {
 }
 
 impl PodFacts {
-    fn of(node: &InputNode) -> Self {
-        let spec = node.get("spec");
-        let lists = ["containers", "initContainers"].map(|list| items(spec.and_then(|spec| spec.get(list))));
-        let phase = node.get("status").and_then(|status| status.get("phase")?.text());
-        let containers = lists.into_iter().flatten().map(ContainerFacts::of).collect();
-        Self { containers, is_running: phase == Some("Running") }
+    fn of(raw: &RawObject) -> Self {
+        Self { containers: containers(raw).map(ContainerFacts::of).collect(), is_running: is_running(raw) }
     }
 }
 
@@ -95,7 +91,7 @@ impl ContainerFacts {
     fn of(node: &InputNode) -> Self {
         let text =
             |node: &InputNode, field: &str| node.get(field).and_then(InputNode::text).unwrap_or_default().to_owned();
-        let variables = items(node.get("env")).iter().filter(|variable| variable.get("value").is_some());
+        let variables = items(node, "env").iter().filter(|variable| variable.get("value").is_some());
         let environment = variables.map(|variable| (text(variable, "name"), text(variable, "value"))).collect();
         Self { name: text(node, "name"), image: text(node, "image"), environment }
     }
@@ -108,9 +104,7 @@ impl ContainerFacts {
     }
 }
 
-fn items(node: Option<&InputNode>) -> &[InputNode] {
-    match node.map(|node| &node.value) {
-        Some(InputValue::List(items)) => items,
-        _ => &[],
-    }
+/// The items of the list in this field.
+fn items<'n>(node: &'n InputNode, field: &str) -> &'n [InputNode] {
+    node.get(field).map(InputNode::items).unwrap_or_default()
 }

@@ -72,7 +72,7 @@ impl Check {
         }
         let version = live.version()?;
         let mut facts = ClusterFacts::new(namespaces.clone(), self.server.clone());
-        let own = namespaces.first().cloned().unwrap_or_else(|| live.namespace.clone());
+        let own = if namespaces.is_empty() { BTreeSet::from([live.namespace.clone()]) } else { namespaces.clone() };
         let gaps = read_facts(&live, &check_needs(&own), &mut facts)?;
         let mut verdicts = vec![of_version(&live, &version)];
         verdicts.extend(of_permissions(&gaps));

@@ -82,7 +82,7 @@ impl Needs {
     /// read alone if the API forbids to list all.
     pub(super) fn of_explain(own: &str) -> Self {
         let kinds = NAMES.into_iter().chain([&ApiKind::INGRESS]).chain(&ApiKind::ROUTES).chain(&ApiKind::MESH_RULES);
-        Self::of(kinds, own)
+        Self::of(kinds, &BTreeSet::from([own.to_owned()]))
     }
 
     /// What lint checks.
@@ -94,12 +94,13 @@ impl Needs {
             .chain(&ApiKind::MESH_RULES)
             .chain(&ApiKind::WORKLOADS)
             .chain(&ApiKind::DEPLOYED);
-        Self::of(kinds, own)
+        Self::of(kinds, &BTreeSet::from([own.to_owned()]))
     }
 
     /// What a comparison of tables needs; `labels` are the namespaces with subsets by labels of pods.
     pub(super) fn of_diff(own: &str, labels: &BTreeSet<String>) -> Self {
-        let mut needs = Self::of([&ApiKind::SERVICE, &ApiKind::ENDPOINT_SLICE, &ApiKind::NAMESPACE], own);
+        let kinds = [&ApiKind::SERVICE, &ApiKind::ENDPOINT_SLICE, &ApiKind::NAMESPACE];
+        let mut needs = Self::of(kinds, &BTreeSet::from([own.to_owned()]));
         needs.add_labels(labels);
         needs
     }
@@ -127,10 +128,9 @@ impl Needs {
         Self { wanted, pod: pod.cloned() }
     }
 
-    fn of(kinds: impl IntoIterator<Item = &'static ApiKind>, own: &str) -> Self {
-        let own = BTreeSet::from([own.to_owned()]);
+    fn of(kinds: impl IntoIterator<Item = &'static ApiKind>, own: &BTreeSet<String>) -> Self {
         let kinds: Vec<&'static ApiKind> = kinds.into_iter().collect();
-        Self { wanted: Wanted::all(&kinds, &own), pod: None }
+        Self { wanted: Wanted::all(&kinds, own), pod: None }
     }
 
     fn add_labels(&mut self, namespaces: &BTreeSet<String>) {
@@ -161,8 +161,8 @@ pub(super) fn read_lint_input(live: &LiveCluster, needs: &Needs) -> anyhow::Resu
     Ok(input)
 }
 
-/// What `byname check` looks at.
-pub(super) fn check_needs(own: &str) -> Needs {
+/// What `byname check` looks at. `own` are the namespaces to read one by one if the API forbids to list all.
+pub(super) fn check_needs(own: &BTreeSet<String>) -> Needs {
     Needs::of(NAMES.into_iter().chain([&ApiKind::SIDECAR]), own)
 }
 

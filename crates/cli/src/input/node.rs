@@ -102,6 +102,15 @@ impl InputNode {
         }
     }
 
+    /// The items of a list; anything else has none.
+    #[must_use]
+    pub fn items(&self) -> &[Self] {
+        match &self.value {
+            InputValue::List(items) => items,
+            _ => &[],
+        }
+    }
+
     /// The number of values in it, itself included, and about how many bytes they take.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {

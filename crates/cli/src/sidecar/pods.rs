@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::{
-    input::{InputNode, InputValue, RawObject},
-    kubernetes::NamespacedName,
+    input::{InputNode, RawObject},
+    kubernetes::{NamespacedName, containers, is_running},
 };
 
 /// The annotation of a pod that tells the port of its Envoy's admin interface.
@@ -43,20 +43,17 @@ impl SidecarPod {
         let name = NamespacedName::new(namespace, raw.metadata("name")?);
         let annotations = raw.node.get("metadata")?.get("annotations");
         let told = asked.or_else(|| annotations.and_then(|all| all.get(ADMIN_PORT)?.text()?.parse().ok()));
-        let spec = raw.node.get("spec")?;
-        let containers = ["containers", "initContainers"].into_iter().flat_map(|list| items(spec.get(list)));
         let own = |container: &InputNode, field: &str| {
             container.get(field).and_then(InputNode::text).unwrap_or_default().to_owned()
         };
         let containers: Vec<(String, String)> =
-            containers.map(|container| (own(container, "name"), own(container, "image"))).collect();
-        let phase = raw.node.get("status").and_then(|status| status.get("phase")?.text());
+            containers(raw).map(|container| (own(container, "name"), own(container, "image"))).collect();
         let sidecar = |container: &str, port, is_istio| Self {
             name: name.clone(),
             container: container.to_owned(),
             admin_port: told.unwrap_or(port),
             is_istio,
-            is_running: phase == Some("Running"),
+            is_running: is_running(raw),
         };
         if containers.iter().any(|(container, _)| container == ISTIO.0) {
             return Some(sidecar(ISTIO.0, ISTIO.1, true));
@@ -70,12 +67,5 @@ impl SidecarPod {
             (None, Some((first, _))) if told.is_some() => Some(sidecar(first, DEFAULT_PORT, false)),
             _ => None,
         }
-    }
-}
-
-fn items(node: Option<&InputNode>) -> &[InputNode] {
-    match node.map(|node| &node.value) {
-        Some(InputValue::List(items)) => items,
-        _ => &[],
     }
 }

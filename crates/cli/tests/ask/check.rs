@@ -82,3 +82,17 @@ fn each_pitfall_is_named_with_its_pods_and_the_way_out() {
     shop.api.fail("services", &[401]);
     shop.byname(&["check"]).expect(2);
 }
+
+#[test]
+fn a_user_of_two_namespaces_gets_the_answers_for_both() {
+    let shop = ShopApi::start();
+    shop.api.fail("services", &[403]);
+    let run = shop.byname(&["check", "-n", "shop", "-n", "billing"]).expect(1);
+    let services = "fail  permissions  may not list services in all namespaces (403), so byname reads those of namespace billing, \
+                    namespace shop alone; grant \"list\" on services in all namespaces to this user";
+    assert!(run.stdout.lines().any(|line| line == services), "{}", run.stdout);
+    for namespace in ["billing", "shop"] {
+        let list = format!("/api/v1/namespaces/{namespace}/services");
+        assert!(shop.lists().contains(&list), "{list}: {:?}", shop.api.requests());
+    }
+}
