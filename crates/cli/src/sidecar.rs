@@ -10,7 +10,7 @@ mod text;
 
 pub use self::{
     admin::{Admin, AdminWay},
-    comparison::{Comparison, ServiceDifference},
+    comparison::{Comparison, ServiceDifference, compile_as},
     counters::Counters,
     held::HeldConfiguration,
     pods::SidecarPod,

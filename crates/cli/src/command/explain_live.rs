@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::SystemTime};
 
 use anyhow::{Context, anyhow, bail};
-use byname_core::wire;
 use serde_json::json;
 
 use super::{
@@ -14,11 +13,11 @@ use super::{
 };
 use crate::{
     caller::CallerSettings,
-    compile::{self, Base, CompileOptions, Compiled},
+    compile::Compiled,
     explain::{self, Explanation, ResolutionKind, TextLayout, TypedName},
     kubernetes::{ClusterState, NamespacedName},
     output::{self, ASIDE, GOOD, NAME, WARNING, plain},
-    sidecar::{Admin, Comparison, SidecarState, UpstreamHost, age},
+    sidecar::{self, Admin, Comparison, SidecarState, UpstreamHost, age},
     snapshot::LiveCluster,
 };
 
@@ -63,10 +62,9 @@ impl LiveQuestion<'_> {
             .map_err(|problem| anyhow!("NAME: {problem}"))?;
         typed.requested.destination_port = self.destination_port.or(typed.requested.destination_port);
         let pod = pod.map(|pod| pod.name);
-        let caller = CallerSettings { who: wire.caller.clone(), dns: wire.dns.clone(), notes: Vec::new() };
+        let caller = CallerSettings::anyone(&wire);
         // Envoy shows the settings of a filter that asks a server, and not the Services that the server told it.
         let server = wire.server.as_ref().map(|server| server.cluster.clone());
-        let settings = wire::Config { server: None, ..wire.clone() };
         let own = match &server {
             Some(_) => None,
             None => {
@@ -89,23 +87,13 @@ impl LiveQuestion<'_> {
                 Some(own)
             }
         };
-        let comparison = match (&cluster, &own) {
-            (Some(cluster), Some(_)) => Some(Comparison::new(&wire, cluster)?),
-            _ => None,
-        };
-        let now = match &cluster {
+        let (now, comparison) = match &cluster {
             Some(cluster) => {
-                let (base, has_endpoints) = Base::of_configuration(&settings);
-                let options = CompileOptions {
-                    base,
-                    names_only: !has_endpoints && server.is_none(),
-                    skip_invalid: true,
-                    ..CompileOptions::default()
-                };
-                let now = compile::compile(cluster, &caller, &options)?;
-                Some(answer_of(cluster, &caller, pod.as_ref(), &now, &typed))
+                let now = sidecar::compile_as(&wire, cluster)?;
+                let comparison = own.is_some().then(|| Comparison::new(&wire, &now));
+                (Some(answer_of(cluster, &caller, pod.as_ref(), &now, &typed)), comparison)
             }
-            None => None,
+            None => (None, None),
         };
         let Some(shown) = own.as_ref().or(now.as_ref()) else {
             bail!(

@@ -136,7 +136,8 @@ fn needs(asked: &[AskedSidecar]) -> Needs {
 pub(super) fn compared(state: &SidecarState, cluster: Option<&ClusterState>) -> anyhow::Result<Option<Comparison>> {
     let held = state.held.as_ref().filter(|held| held.server().is_none()).and_then(|held| held.wire());
     let (Some(held), Some(cluster)) = (held, cluster) else { return Ok(None) };
-    Ok(Some(Comparison::new(&state.with_node(held), cluster)?))
+    let held = state.with_node(held);
+    Ok(Some(Comparison::new(&held, &sidecar::compile_as(&held, cluster)?)))
 }
 
 fn value(

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     caller::CallerSettings,
-    compile::{self, Base, CompileOptions},
+    compile::{self, Base, CompileOptions, Compiled},
     input::InputErrors,
     kubernetes::{ClusterState, NamespacedName},
 };
@@ -36,16 +36,22 @@ pub enum ServiceDifference {
     Changed,
 }
 
+/// `cluster` compiled with the settings of a sidecar's configuration. What a server would tell the filter is in the table.
+///
+/// # Errors
+/// If the settings do not fit the cluster.
+pub fn compile_as(held: &wire::Config, cluster: &ClusterState) -> Result<Compiled, InputErrors> {
+    let (mut base, has_endpoints) = Base::of_configuration(held);
+    let asks_a_server = base.config.server.take().is_some();
+    let names_only = !has_endpoints && !asks_a_server;
+    let options = CompileOptions { base, names_only, skip_invalid: true, ..CompileOptions::default() };
+    compile::compile(cluster, &CallerSettings::anyone(&options.base.config), &options)
+}
+
 impl Comparison {
-    /// Compares a sidecar's table with `cluster`, compiled with the settings of the sidecar's configuration.
-    ///
-    /// # Errors
-    /// If the settings do not fit the cluster.
-    pub fn new(held: &wire::Config, cluster: &ClusterState) -> Result<Self, InputErrors> {
-        let (base, has_endpoints) = Base::of_configuration(held);
-        let options =
-            CompileOptions { base, names_only: !has_endpoints, skip_invalid: true, ..CompileOptions::default() };
-        let now = compile::compile(cluster, &CallerSettings::anyone(&options.base.config), &options)?;
+    /// Compares a sidecar's table with the cluster now, which [`compile_as`] compiled with the sidecar's settings.
+    #[must_use]
+    pub fn new(held: &wire::Config, now: &Compiled) -> Self {
         let has_addresses = held.table.services.values().any(has_addresses);
         let own_namespaces: BTreeSet<String> = held.table.services.keys().filter_map(|key| namespace(key)).collect();
         let mut comparison = Self::default();
@@ -66,7 +72,7 @@ impl Comparison {
         }
         let gone = held.table.services.keys().filter(|key| !now.wire.table.services.contains_key(*key));
         comparison.services.extend(gone.map(|key| (key.clone(), ServiceDifference::Gone)));
-        Ok(comparison)
+        comparison
     }
 
     /// Whether the sidecar's table says what the cluster says now.
