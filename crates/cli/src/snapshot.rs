@@ -46,11 +46,20 @@ pub struct LiveCluster {
     pub namespace: String,
 }
 
+/// A kind that could not be read in full.
+#[derive(Debug)]
+pub struct Gap {
+    /// The kind.
+    pub kind: &'static ApiKind,
+    /// Why, what that costs and the way out, as text for people that does not name the cluster.
+    pub text: String,
+}
+
 /// What reading a cluster gave, apart from the objects.
 #[derive(Debug, Default)]
 pub struct SnapshotReport {
-    /// A line for each kind that could not be read in full, with what that costs.
-    pub gaps: Vec<String>,
+    /// The kinds that could not be read in full, by their texts.
+    pub gaps: Vec<Gap>,
     /// The kinds of which every object was read.
     pub complete: BTreeSet<&'static str>,
     /// Objects that do not fit their kind and are not needed, each with the reason.
@@ -132,7 +141,7 @@ impl LiveCluster {
                     (Some(gap), true) if listed.objects.is_empty() || wanted.scope != Scope::All => {
                         return Err(anyhow!("{}: {gap}", self.called));
                     }
-                    (Some(gap), _) => report.gaps.push(format!("{}: {gap}", self.called)),
+                    (Some(text), _) => report.gaps.push(Gap { kind: wanted.kind, text }),
                 }
                 for object in listed.objects {
                     match each(RawObject::of_api(object, &listed.api_version, kind, &file)) {
@@ -158,7 +167,7 @@ impl LiveCluster {
         })?;
         problems.or(())?;
         let mut report = report.into_inner();
-        report.gaps.sort();
+        report.gaps.sort_by(|one, other| one.text.cmp(&other.text));
         Ok(report)
     }
 

@@ -17,7 +17,7 @@ use crate::{
     kubernetes::NamespacedName,
     output::{self, count, some},
     sidecar::SidecarState,
-    snapshot::LiveCluster,
+    snapshot::{ApiKind, Gap, LiveCluster},
 };
 
 /// The oldest Kubernetes that serves EndpointSlices in v1.
@@ -206,15 +206,14 @@ fn of_version(live: &LiveCluster, version: &str) -> Verdict {
     }
 }
 
-fn of_permissions(gaps: &[String]) -> Vec<Verdict> {
+fn of_permissions(gaps: &[Gap]) -> Vec<Verdict> {
     const TOPIC: &str = "permissions";
     if gaps.is_empty() {
         return vec![Verdict::ok(TOPIC, "you may list every kind that byname reads")];
     }
-    let is_needed = |gap: &String| gap.contains(" services ") || gap.contains(" endpointslices.");
-    let verdict = |gap: &String| match is_needed(gap) {
-        true => Verdict::fail(TOPIC, gap.clone()),
-        false => Verdict::warn(TOPIC, gap.clone()),
+    let verdict = |gap: &Gap| match [ApiKind::SERVICE, ApiKind::ENDPOINT_SLICE].contains(gap.kind) {
+        true => Verdict::fail(TOPIC, gap.text.clone()),
+        false => Verdict::warn(TOPIC, gap.text.clone()),
     };
     gaps.iter().map(verdict).collect()
 }

@@ -19,7 +19,7 @@ use crate::{
     kubernetes::{ClusterState, NamespacedName},
     lint::LintInput,
     output::{note, warn},
-    snapshot::{ApiKind, LiveCluster, Wanted},
+    snapshot::{ApiKind, Gap, LiveCluster, Wanted},
 };
 
 /// The cluster to ask.
@@ -166,15 +166,14 @@ pub(super) fn check_needs(own: &BTreeSet<String>) -> Needs {
     Needs::of(NAMES.into_iter().chain([&ApiKind::SIDECAR]), own)
 }
 
-/// Reads what `byname check` looks at. Returns a line for each kind that could not be read.
-pub(super) fn read_facts(live: &LiveCluster, needs: &Needs, facts: &mut ClusterFacts) -> anyhow::Result<Vec<String>> {
+/// Reads what `byname check` looks at. Returns the kinds that could not be read.
+pub(super) fn read_facts(live: &LiveCluster, needs: &Needs, facts: &mut ClusterFacts) -> anyhow::Result<Vec<Gap>> {
     let mut progress = LiveProgress::new(&live.called);
     let report = live.read(&needs.wanted, &mut |now| progress.show(now), &mut |object| facts.add(object))?;
     drop(progress);
     say_left_out(&report.left_out);
     mark_complete(&mut facts.cluster, &report.complete, live);
-    let prefix = format!("{}: ", live.called);
-    Ok(report.gaps.into_iter().map(|gap| gap.strip_prefix(&prefix).map_or(gap.clone(), str::to_owned)).collect())
+    Ok(report.gaps)
 }
 
 /// Notes which cluster is asked, if the user did not name it.
@@ -190,7 +189,7 @@ fn read_into(
     let mut progress = LiveProgress::new(&live.called);
     let report = live.read(wanted, &mut |now| progress.show(now), each)?;
     drop(progress);
-    report.gaps.iter().for_each(|gap| warn(gap));
+    report.gaps.iter().for_each(|gap| warn(&format!("{}: {}", live.called, gap.text)));
     say_left_out(&report.left_out);
     Ok(report.complete)
 }

@@ -77,7 +77,7 @@ impl AdminArgs {
             Ok(())
         })?;
         if let Some(gap) = report.gaps.first() {
-            bail!("{gap}");
+            bail!("{}: {}", live.called, gap.text);
         }
         for name in names {
             if !found.contains(name) {
