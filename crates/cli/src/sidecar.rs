@@ -9,7 +9,7 @@ mod state;
 mod text;
 
 pub use self::{
-    admin::{Admin, AdminWay},
+    admin::Admin,
     comparison::{Comparison, ServiceDifference, compile_as},
     counters::Counters,
     held::HeldConfiguration,

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::{
     kubernetes::NamespacedName,
-    sidecar::{Admin, AdminWay, SidecarPod, SidecarState},
+    sidecar::{Admin, SidecarPod, SidecarState},
     snapshot::{ApiKind, LiveCluster, Wanted},
 };
 
@@ -47,7 +47,7 @@ impl AdminArgs {
             Ok(runtime) => runtime,
             Err(error) => return Some(Err(error.into())),
         };
-        let admin = Admin::at(address);
+        let admin = Admin::Address(address.clone());
         let answer = runtime.block_on(SidecarState::ask(&admin)).map(|state| (admin, state));
         Some(Ok(AskedSidecar { called: address.clone(), pod: None, answer }))
     }
@@ -55,7 +55,7 @@ impl AdminArgs {
     /// The answer of a `byname serve` whose `--monitor` is at `address`.
     pub(super) fn monitor(address: &str, path: &str) -> anyhow::Result<String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(Admin::at(address).get(path)).with_context(|| format!("--monitor {address}"))
+        runtime.block_on(Admin::Address(address.to_owned()).get(path)).with_context(|| format!("--monitor {address}"))
     }
 
     /// The sidecars of pods: those that `names` names, or else those of `namespaces`; of all if there are none.
@@ -111,22 +111,20 @@ impl AdminArgs {
     }
 
     async fn ask(&self, client: kube::Client, pod: &SidecarPod) -> anyhow::Result<(Admin, SidecarState)> {
-        let of = |way: AdminWay| Admin::of_pod(client.clone(), pod.clone(), way);
+        let port_forward = || Admin::PortForward(client.clone(), pod.clone());
+        let exec = || Admin::Exec(client.clone(), pod.clone());
         let (first, second) = match (self.exec, pod.is_istio) {
-            (true, _) => (AdminWay::Exec, None),
-            (false, true) => (AdminWay::PortForward, Some(AdminWay::Exec)),
-            (false, false) => (AdminWay::PortForward, None),
+            (true, _) => (exec(), None),
+            (false, true) => (port_forward(), Some(exec())),
+            (false, false) => (port_forward(), None),
         };
-        let admin = of(first);
-        let failed = match (SidecarState::ask(&admin).await, second) {
-            (Ok(state), _) => return Ok((admin, state)),
+        let (error, second) = match (SidecarState::ask(&first).await, second) {
+            (Ok(state), _) => return Ok((first, state)),
             (Err(error), None) => return Err(error),
             (Err(error), Some(second)) => (error, second),
         };
-        let (error, second) = failed;
-        let admin = of(second);
-        match SidecarState::ask(&admin).await {
-            Ok(state) => Ok((admin, state)),
+        match SidecarState::ask(&second).await {
+            Ok(state) => Ok((second, state)),
             Err(other) => Err(anyhow!("{error:#}; and {other:#}")),
         }
     }

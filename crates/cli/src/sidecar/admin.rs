@@ -23,48 +23,27 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of an answer that are read.
 const MAX_BYTES: usize = 256 << 20;
 
-/// How the admin interface is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminWay {
+/// The admin interface of one Envoy, by the way to reach it.
+#[derive(Clone)]
+pub enum Admin {
     /// At this address and port.
     Address(String),
     /// Through the API's port-forward to the pod.
-    PortForward,
+    PortForward(Client, SidecarPod),
     /// By `pilot-agent request` in the pod's container, through the API.
-    Exec,
-}
-
-/// The admin interface of one Envoy.
-#[derive(Clone)]
-pub struct Admin {
-    way: AdminWay,
-    /// The client of the API, and the pod.
-    pod: Option<(Client, SidecarPod)>,
+    Exec(Client, SidecarPod),
 }
 
 impl Admin {
-    /// The admin interface at `host:port`.
-    #[must_use]
-    pub fn at(address: &str) -> Self {
-        Self { way: AdminWay::Address(address.to_owned()), pod: None }
-    }
-
-    /// The admin interface of a pod's Envoy.
-    #[must_use]
-    pub fn of_pod(client: Client, pod: SidecarPod, way: AdminWay) -> Self {
-        Self { way, pod: Some((client, pod)) }
-    }
-
     /// The answer to a GET of this path.
     ///
     /// # Errors
     /// If Envoy cannot be reached or refuses.
     pub async fn get(&self, path: &str) -> anyhow::Result<String> {
-        let answer = match (&self.way, &self.pod) {
-            (AdminWay::PortForward, Some((client, pod))) => timeout(PATIENCE, forwarded(client, pod, path)).await,
-            (AdminWay::Exec, Some((client, pod))) => timeout(PATIENCE, executed(client, pod, path)).await,
-            (AdminWay::Address(address), _) => timeout(PATIENCE, direct(address, path)).await,
-            (AdminWay::PortForward | AdminWay::Exec, None) => bail!("no pod is known"),
+        let answer = match self {
+            Self::Address(address) => timeout(PATIENCE, direct(address, path)).await,
+            Self::PortForward(client, pod) => timeout(PATIENCE, forwarded(client, pod, path)).await,
+            Self::Exec(client, pod) => timeout(PATIENCE, executed(client, pod, path)).await,
         };
         answer.unwrap_or_else(|_elapsed| Err(anyhow!("Envoy does not answer within {} s", PATIENCE.as_secs())))
     }
