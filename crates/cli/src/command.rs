@@ -11,6 +11,7 @@ mod kubectl_completion;
 mod lint;
 mod linted_input;
 mod live;
+mod name_args;
 mod proxy_config;
 mod reading;
 mod schema;

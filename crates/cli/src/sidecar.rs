@@ -15,5 +15,5 @@ pub use self::{
     held::HeldConfiguration,
     pods::SidecarPod,
     state::{SidecarState, UpstreamHost},
-    text::{age, text},
+    text::{accepted, text},
 };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::{
@@ -10,13 +10,14 @@ use super::{
     compile::parse_name,
     explain_live::LiveQuestion,
     live::Needs,
+    name_args::NameArgs,
     sidecars::AdminArgs,
     status::{FINE, NO},
 };
 use crate::{
     caller::CallerSettings,
     compile::{self, Base, CompileOptions},
-    explain::{self, ResolutionKind, TextLayout, TypedName},
+    explain::{self, ResolutionKind, TextLayout},
     kubernetes::NamespacedName,
     output,
 };
@@ -36,10 +37,6 @@ Examples:
   byname explain http://catalog.shop:8080/ --pod billing/api-6d4f -f cluster.yaml
   byname explain payments.prod -n shop -f cluster.yaml -o json | jq .endpoints")]
 pub(super) struct Explain {
-    /// Name as the client has it in its configuration: payments, payments.prod:8080, a URL, a gRPC target, a connection string or an
-    /// IP address.
-    #[arg(value_name = "NAME[:PORT]")]
-    name: String,
     /// Resolve for a client in this namespace. byname reads the objects of all namespaces. Default, for a live cluster only: the
     /// namespace of the kubeconfig's context.
     #[arg(short, long, alias = "from", conflicts_with = "pod")]
@@ -54,12 +51,8 @@ pub(super) struct Explain {
     admin: AdminArgs,
     #[command(flatten)]
     input: Input,
-    /// Use https, so the port defaults to 443. Default: http and 80, or the scheme of the URL.
-    #[arg(long)]
-    https: bool,
-    /// Explain a connection to this port that was redirected to Envoy: a name without a port then has this port.
-    #[arg(long, value_name = "PORT")]
-    destination_port: Option<u16>,
+    #[command(flatten)]
+    asked: NameArgs,
     /// Merge in this hand-written configuration: steering, externalNames and so on. YAML or JSON.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -83,13 +76,11 @@ impl Explain {
         let layout = TextLayout { is_wide: matches!(self.output, ExplainFormat::Wide), columns: output::columns() };
         if self.live.is_some() || self.admin.admin.is_some() {
             let question = LiveQuestion {
-                name: &self.name,
+                asked: &self.asked,
                 pod: self.live.as_deref(),
                 namespace: self.namespace.as_deref(),
                 admin: &self.admin,
                 input: &self.input,
-                https: self.https,
-                destination_port: self.destination_port,
                 is_json: matches!(self.output, ExplainFormat::Json),
                 layout,
             };
@@ -109,10 +100,7 @@ impl Explain {
         // Errors in other Services must not hide the answer for this one.
         let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
         let compiled = compile::compile(&cluster, &caller, &options)?;
-        let namespaces = cluster.all_namespaces();
-        let mut typed = TypedName::parse(&self.name, self.https, &|name| namespaces.contains(name))
-            .map_err(|problem| anyhow!("NAME: {problem}"))?;
-        typed.requested.destination_port = self.destination_port.or(typed.requested.destination_port);
+        let typed = self.asked.typed(&cluster)?;
         let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, typed);
         match self.output {
             ExplainFormat::Text | ExplainFormat::Wide => {

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, time::SystemTime};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use serde_json::json;
 
 use super::{
     args::Input,
     live::Needs,
+    name_args::NameArgs,
     sidecars::{AdminArgs, AskedSidecar, pod_names},
     status::{FINE, NO},
 };
@@ -17,19 +18,17 @@ use crate::{
     explain::{self, Explanation, ResolutionKind, TextLayout, TypedName},
     kubernetes::{ClusterState, NamespacedName},
     output::{self, ASIDE, GOOD, NAME, WARNING, plain},
-    sidecar::{self, Admin, Comparison, SidecarState, UpstreamHost, age},
+    sidecar::{self, Admin, Comparison, SidecarState, UpstreamHost},
     snapshot::LiveCluster,
 };
 
 /// What the user asks.
 pub(super) struct LiveQuestion<'q> {
-    pub(super) name: &'q str,
+    pub(super) asked: &'q NameArgs,
     pub(super) pod: Option<&'q str>,
     pub(super) namespace: Option<&'q str>,
     pub(super) admin: &'q AdminArgs,
     pub(super) input: &'q Input,
-    pub(super) https: bool,
-    pub(super) destination_port: Option<u16>,
     pub(super) is_json: bool,
     pub(super) layout: TextLayout,
 }
@@ -57,10 +56,7 @@ impl LiveQuestion<'_> {
         };
         let nothing = ClusterState::default();
         let known = cluster.as_ref().unwrap_or(&nothing);
-        let namespaces = known.all_namespaces();
-        let mut typed = TypedName::parse(self.name, self.https, &|name| namespaces.contains(name))
-            .map_err(|problem| anyhow!("NAME: {problem}"))?;
-        typed.requested.destination_port = self.destination_port.or(typed.requested.destination_port);
+        let typed = self.asked.typed(known)?;
         let pod = pod.map(|pod| pod.name);
         let caller = CallerSettings::anyone(&wire);
         // Envoy shows the settings of a filter that asks a server, and not the Services that the server told it.
@@ -250,10 +246,7 @@ fn upstream_hosts(hosts: Option<&UpstreamHosts>) -> String {
 }
 
 fn table_line(called: &str, state: &SidecarState) -> String {
-    let at = state.counters.accepted_at;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-    let since = u64::try_from(now).unwrap_or(u64::MAX).saturating_sub(at) / 1000;
-    let accepted = if at > 0 { format!(", accepted {} ago", age(since)) } else { String::new() };
+    let accepted = sidecar::accepted(state, SystemTime::now());
     let version = state.served().map_or_else(String::new, |version| format!(", version {version}"));
     format!("{NAME}Table{NAME:#}  {ASIDE}of the sidecar {}{version}{accepted}{ASIDE:#}\n", plain(called))
 }

@@ -90,8 +90,9 @@ fn envoy(state: &SidecarState) -> String {
     format!("Envoy {}{live}", plain(&state.envoy))
 }
 
-/// When Envoy accepted the table.
-fn accepted(state: &SidecarState, now: SystemTime) -> String {
+/// When Envoy accepted the table, as in `, accepted 12 s ago`; empty if it does not say.
+#[must_use]
+pub fn accepted(state: &SidecarState, now: SystemTime) -> String {
     let at = state.counters.accepted_at;
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     match (at, u64::try_from(since)) {
@@ -175,8 +176,7 @@ fn refused(state: &SidecarState) -> Vec<String> {
 }
 
 /// A time in words: `12 s`, `3 min`, `2 h`, `5 d`.
-#[must_use]
-pub fn age(seconds: u64) -> String {
+fn age(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
