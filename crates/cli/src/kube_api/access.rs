@@ -41,8 +41,7 @@ impl ApiAccess {
 
     /// The contexts of the kubeconfig, as advice for people; empty if there is none.
     pub(crate) fn contexts(&self) -> String {
-        let contexts = self.read().map(|kubeconfig| kubeconfig.contexts).unwrap_or_default();
-        some(contexts.into_iter().map(|context| context.name))
+        self.read().map(|kubeconfig| contexts(&kubeconfig)).unwrap_or_default()
     }
 
     fn read(&self) -> Result<Kubeconfig, kube::config::KubeconfigError> {
@@ -51,10 +50,10 @@ impl ApiAccess {
             None => Kubeconfig::read(),
         }
     }
+}
 
-    fn has_context(&self, context: &str) -> bool {
-        self.read().is_ok_and(|kubeconfig| kubeconfig.contexts.iter().any(|other| other.name == context))
-    }
+fn contexts(kubeconfig: &Kubeconfig) -> String {
+    some(kubeconfig.contexts.iter().map(|context| &context.name))
 }
 
 /// The configuration of a client.
@@ -63,31 +62,31 @@ impl ApiAccess {
 /// If there is no usable kubeconfig and no service account, or the kubeconfig lacks the context.
 pub(crate) async fn config(access: &ApiAccess) -> anyhow::Result<Config> {
     let ApiAccess { kubeconfig, context, instead } = access;
-    if let Some(context) = context
-        && !access.has_context(context)
-        && access.read().is_ok()
-    {
-        let there = match access.contexts() {
-            none if none.is_empty() => "it has none".to_owned(),
-            contexts => format!("choose one of its contexts: {contexts}"),
-        };
-        return Err(anyhow!("--context {context}: the kubeconfig has no such context; {there}"));
-    }
-    let chosen = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
     let mut config = match (kubeconfig, context) {
-        (Some(file), _) => {
-            let read = async {
-                anyhow::Ok(Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &chosen).await?)
-            };
-            read.await.with_context(|| format!("{}: is not a usable kubeconfig", file.display()))?
-        }
-        (None, Some(_)) => Config::from_kubeconfig(&chosen).await.context("cannot use this context of the kubeconfig")?,
         (None, None) => Config::infer().await.map_err(|error| {
             let why = Failure::of_error(&error).text;
             anyhow!(
                 "no cluster is configured; pass --kubeconfig, run in a pod with a service account token, or {instead} ({why})"
             )
         })?,
+        _ => {
+            let unusable = || match kubeconfig {
+                Some(file) => format!("{}: is not a usable kubeconfig", file.display()),
+                None => "cannot use this context of the kubeconfig".to_owned(),
+            };
+            let read = access.read().with_context(unusable)?;
+            if let Some(context) = context
+                && !read.contexts.iter().any(|other| other.name == *context)
+            {
+                let there = match contexts(&read) {
+                    none if none.is_empty() => "it has none".to_owned(),
+                    contexts => format!("choose one of its contexts: {contexts}"),
+                };
+                return Err(anyhow!("--context {context}: the kubeconfig has no such context; {there}"));
+            }
+            let chosen = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+            Config::from_custom_kubeconfig(read, &chosen).await.with_context(unusable)?
+        }
     };
     config.connect_timeout = Some(CONNECT);
     // A watch has its own bound for silence.
