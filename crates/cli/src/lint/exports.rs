@@ -2,7 +2,7 @@
 
 use super::{
     context::Context,
-    findings::{Findings, Subject},
+    findings::Findings,
     rule::{Rule, Severity},
 };
 use crate::{
@@ -60,15 +60,10 @@ fn own(object: &ObjectName) -> &str {
     if object.kind == "Namespace" { &object.name } else { &object.namespace }
 }
 
-fn add(findings: &mut Findings, object: &ObjectName, remark: &Remark, message: String) {
-    let subject = Subject::unread(&object.kind, &object.namespace, &object.name, &remark.place);
-    findings.add_at(subject, ["metadata", "annotations", EXPORT_TO], remark.line, message);
-}
-
 fn unreadable(context: &Context<'_>, findings: &mut Findings) {
     for (object, remark) in annotations(context) {
         if let Err(why) = ExportTo::parse(&remark.text, own(object)) {
-            add(findings, object, remark, why);
+            findings.add_annotation(object, remark, why);
         }
     }
 }
@@ -83,7 +78,7 @@ fn names_nobody(context: &Context<'_>, findings: &mut Findings) {
             names.iter().filter(|name| !context.cluster.namespaces.contains_key(*name)).collect();
         if !missing.is_empty() {
             let word = if missing.len() == 1 { "namespace does" } else { "namespaces do" };
-            add(findings, object, remark, format!("{word} not exist: {}", some(missing)));
+            findings.add_annotation(object, remark, format!("{word} not exist: {}", some(missing)));
         }
     }
 }

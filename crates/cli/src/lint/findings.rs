@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::patch::Patch;
 use crate::{
     input::{Field, SourceLocation},
-    kubernetes::{Lines, NamespacedName, ObjectName, Sourced, Workload},
+    kubernetes::{Lines, NamespacedName, ObjectName, Remark, Sourced, Workload},
 };
 
 /// An object that a check may report.
@@ -120,6 +120,13 @@ impl Findings {
             fix: None,
             patch: None,
         })
+    }
+
+    /// Adds a diagnostic for an annotation of byname's.
+    pub(super) fn add_annotation(&mut self, object: &ObjectName, remark: &Remark, message: impl Into<String>) {
+        let subject = Subject::unread(&object.kind, &object.namespace, &object.name, &remark.place);
+        let annotation = format!("byname/{}", remark.name);
+        self.add_at(subject, ["metadata", "annotations", &annotation], remark.line, message);
     }
 
     pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {

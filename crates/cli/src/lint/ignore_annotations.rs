@@ -2,11 +2,9 @@
 
 use super::{
     context::Context,
-    findings::{Findings, Subject},
+    findings::Findings,
     rule::{Rule, Severity},
 };
-use crate::kubernetes::Remark;
-
 /// Prefix of an annotation's name. A rule's id follows, and the annotation disables that rule for its object.
 pub(super) const ANNOTATION: &str = "ignore-";
 
@@ -24,16 +22,16 @@ pub(super) const RULES: &[Rule] = &[Rule {
 
 fn without_effect(context: &Context<'_>, findings: &mut Findings) {
     for (object, remarks) in &context.cluster.remarks {
-        for Remark { name, text, place, line } in remarks {
-            let Some(id) = name.strip_prefix(ANNOTATION) else { continue };
+        for remark in remarks {
+            let Some(id) = remark.name.strip_prefix(ANNOTATION) else { continue };
             let message = match context.rule_ids.contains(id) {
                 false => format!("rule {id} does not exist"),
-                true if text.trim().is_empty() => format!("the annotation gives no reason, so {id} is not ignored"),
+                true if remark.text.trim().is_empty() => {
+                    format!("the annotation gives no reason, so {id} is not ignored")
+                }
                 true => continue,
             };
-            let subject = Subject::unread(&object.kind, &object.namespace, &object.name, place);
-            let annotation = format!("byname/{name}");
-            findings.add_at(subject, ["metadata", "annotations", &annotation], *line, message);
+            findings.add_annotation(object, remark, message);
         }
     }
 }
