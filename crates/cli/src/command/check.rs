@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{
     args::{FileOutput, FormatParser},
     compile::parse_name,
-    live::{ClusterArgs, check_needs, read_facts},
+    live::{ClusterArgs, check_needs, own_namespaces, read_facts},
     sidecar_status::compared,
     sidecars::{AdminArgs, AskedSidecar},
     status::{FINE, NO},
@@ -72,7 +72,7 @@ impl Check {
         }
         let version = live.version()?;
         let mut facts = ClusterFacts::new(namespaces.clone(), self.server.clone());
-        let own = if namespaces.is_empty() { BTreeSet::from([live.namespace.clone()]) } else { namespaces.clone() };
+        let own = own_namespaces(&self.namespaces, &live.namespace);
         let gaps = read_facts(&live, &check_needs(&own), &mut facts)?;
         let mut verdicts = vec![of_version(&live, &version)];
         verdicts.extend(of_permissions(&gaps));

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     args::{FileOutput, FormatParser, Leniency, NO_SERVICE},
-    live::{ClusterArgs, Needs, read_cluster},
+    live::{ClusterArgs, Needs, own_namespaces, read_cluster},
     reading::{ReadProgress, say_left_out},
     status::{FINE, NO},
 };
@@ -102,7 +102,7 @@ impl Diff {
         let named = Some(name.trim_start_matches(CONTEXT)).filter(|context| !context.is_empty()).map(str::to_owned);
         let context = named.or_else(|| self.cluster.context.clone());
         let live = ClusterArgs { context, ..self.cluster.clone() }.open()?;
-        let needs = Needs::of_diff(&live.namespace, labels);
+        let needs = Needs::of_diff(&own_namespaces(&self.namespaces, &live.namespace), labels);
         Ok((SideInput::Cluster(Box::new(read_cluster(&live, &needs)?)), LeftOut::default()))
     }
 

@@ -135,7 +135,7 @@ impl Lint {
         };
         let LintedInput { mut report, services, namespaces: known, has_objects } = match self.each_file {
             true => LintedInput::of_each_file(&self.input, &options)?,
-            false => LintedInput::of_all_files(&self.input, &options)?,
+            false => LintedInput::of_all_files(&self.input, &self.namespaces, &options)?,
         };
         let no_service = match (services.is_empty(), has_objects) {
             (false, _) => None,

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::bail;
 
-use super::{args::Input, live::Needs};
+use super::{
+    args::Input,
+    live::{Needs, own_namespaces},
+};
 use crate::{
     kubernetes::NamespacedName,
     lint::{self, LintInput, LintOptions, LintReport},
@@ -22,10 +25,10 @@ pub(super) struct LintedInput {
 }
 
 impl LintedInput {
-    /// Checks the objects of all files together.
-    pub(super) fn of_all_files(input: &Input, options: &LintOptions) -> anyhow::Result<Self> {
+    /// Checks the objects of all files, or of a live cluster, together. `named` are the namespaces that the user named.
+    pub(super) fn of_all_files(input: &Input, named: &[String], options: &LintOptions) -> anyhow::Result<Self> {
         let origin = input.origin()?;
-        let needs = Needs::of_lint(origin.namespace().unwrap_or_default());
+        let needs = Needs::of_lint(&own_namespaces(named, origin.namespace().unwrap_or_default()));
         let objects = input.read_any(&origin, &needs)?;
         Self::new(&objects, lint::lint(&objects, options)).checked(input)
     }

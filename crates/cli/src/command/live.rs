@@ -73,6 +73,14 @@ pub(super) struct Needs {
     pod: Option<NamespacedName>,
 }
 
+/// The namespaces that the user named, or the one of the context.
+pub(super) fn own_namespaces(named: &[String], of_context: &str) -> BTreeSet<String> {
+    match named {
+        [] => BTreeSet::from([of_context.to_owned()]),
+        named => named.iter().cloned().collect(),
+    }
+}
+
 /// Kinds that decide what names resolve to.
 const NAMES: [&ApiKind; 5] =
     [&ApiKind::SERVICE, &ApiKind::ENDPOINT_SLICE, &ApiKind::POD, &ApiKind::NODE, &ApiKind::NAMESPACE];
@@ -85,8 +93,8 @@ impl Needs {
         Self::of(kinds, &BTreeSet::from([own.to_owned()]))
     }
 
-    /// What lint checks.
-    pub(super) fn of_lint(own: &str) -> Self {
+    /// What lint checks. `own` are the namespaces to read one by one if the API forbids to list all; so too below.
+    pub(super) fn of_lint(own: &BTreeSet<String>) -> Self {
         let kinds = NAMES
             .into_iter()
             .chain([&ApiKind::ENDPOINTS, &ApiKind::INGRESS])
@@ -94,13 +102,13 @@ impl Needs {
             .chain(&ApiKind::MESH_RULES)
             .chain(&ApiKind::WORKLOADS)
             .chain(&ApiKind::DEPLOYED);
-        Self::of(kinds, &BTreeSet::from([own.to_owned()]))
+        Self::of(kinds, own)
     }
 
     /// What a comparison of tables needs; `labels` are the namespaces with subsets by labels of pods.
-    pub(super) fn of_diff(own: &str, labels: &BTreeSet<String>) -> Self {
+    pub(super) fn of_diff(own: &BTreeSet<String>, labels: &BTreeSet<String>) -> Self {
         let kinds = [&ApiKind::SERVICE, &ApiKind::ENDPOINT_SLICE, &ApiKind::NAMESPACE];
-        let mut needs = Self::of(kinds, &BTreeSet::from([own.to_owned()]));
+        let mut needs = Self::of(kinds, own);
         needs.add_labels(labels);
         needs
     }
@@ -161,7 +169,7 @@ pub(super) fn read_lint_input(live: &LiveCluster, needs: &Needs) -> anyhow::Resu
     Ok(input)
 }
 
-/// What `byname check` looks at. `own` are the namespaces to read one by one if the API forbids to list all.
+/// What `byname check` looks at.
 pub(super) fn check_needs(own: &BTreeSet<String>) -> Needs {
     Needs::of(NAMES.into_iter().chain([&ApiKind::SIDECAR]), own)
 }

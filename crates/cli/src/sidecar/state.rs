@@ -52,13 +52,15 @@ impl SidecarState {
         // Filters that were discovered are a small part of everything. Listeners of a large mesh are many megabytes.
         let mut held = None;
         for path in ["/config_dump?resource=ecds_filters", "/config_dump"] {
-            let dump = match admin.get(path).await {
+            let dump = admin.get(path).await;
+            let read = dump.and_then(|dump| serde_json::from_str(&dump).with_context(|| format!("{path}: is no JSON")));
+            let dump: Value = match read {
                 Ok(dump) => dump,
-                // An Envoy that discovers no filter answers 404. The whole dump has discovered filters too.
+                // An Envoy that discovers no filter answers 404, and pilot-agent prints the text of such an answer as any other. The
+                // whole dump has discovered filters too.
                 Err(_) if path != "/config_dump" => continue,
                 Err(error) => return Err(error),
             };
-            let dump: Value = serde_json::from_str(&dump).with_context(|| format!("{path}: is no JSON"))?;
             held = HeldConfiguration::find(&dump, &node);
             if held.is_some() {
                 break;

@@ -45,6 +45,22 @@ fn a_user_of_one_namespace_gets_the_answer_for_it() {
     assert_eq!(run.stdout, "");
 }
 
+/// Namespaces are read one by one where the user named them.
+#[test]
+fn a_user_of_two_namespaces_gets_both_compared_and_checked() {
+    for args in [&["lint"] as &[&str], &["diff", "--against-dns", "context:"]] {
+        let shop = ShopApi::start();
+        shop.api.fail("services", &[403]);
+        let run = shop.byname(&[args, &["-n", "shop", "-n", "billing"]].concat());
+        let services = "so byname reads those of namespace billing, namespace shop alone";
+        assert!(run.stderr.contains(services), "{args:?}: {}", run.stderr);
+        for namespace in ["billing", "shop"] {
+            let list = format!("/api/v1/namespaces/{namespace}/services");
+            assert!(shop.lists().contains(&list), "{list}: {:?}", shop.api.requests());
+        }
+    }
+}
+
 #[test]
 fn an_api_that_cannot_be_asked_is_named_with_the_reason_and_the_way_out() {
     let shop = ShopApi::start();
