@@ -117,7 +117,10 @@ fn check_route(config: &Config, zone: &str, request: Request<'_>, route: &Route<
     check_endpoint(config, request, service, route);
     let own = config.table.get(service.namespace(), service.name());
     assert!(own.is_some_and(|own| core::ptr::eq(own, *service)), "the Service is an entry of the table");
-    if let Ok(Host::Ip(address)) = Authority::try_from(request.authority).map(|authority| *authority.host()) {
+    // A fallback has another cluster IP than the Service that it stands in for.
+    if let Ok(Host::Ip(address)) = Authority::try_from(request.authority).map(|authority| *authority.host())
+        && route.reason != Reason::FallbackNoEndpoints
+    {
         assert!(service.cluster_ips().contains(&address), "{address} is its cluster IP");
     }
     // A port name may be one that only the endpoints of a headless Service have, which no other name reaches.
