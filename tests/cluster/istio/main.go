@@ -1,7 +1,8 @@
 // The parts of Istio that the tests start, each as a process of its own: istiod, a sidecar's agent and its iptables rules, and a
 // registry of images; the workloads beside them: a server, and clients that curl cannot replace; and Istio's own client of delta xDS.
 //
-// The first argument names the part. Each process ends when its standard input ends, so that none outlives the test.
+// The first argument names the part. Each process ends when its standard input ends, so that none outlives the test; a request to the
+// agent ends by itself.
 package main
 
 import (
@@ -19,17 +20,19 @@ import (
 	"istio.io/istio/security/pkg/nodeagent/sds"
 )
 
-const parts = "istiod, agent, iptables, registry, server, load, ask, grpc, websocket or peer"
+const parts = "istiod, agent, request, iptables, registry, server, load, ask, grpc, websocket or peer"
 
 func main() {
 	if len(os.Args) < 2 {
 		fail(fmt.Errorf("name a part: %s", parts))
 	}
 	part, arguments := os.Args[1], os.Args[2:]
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(0)
-	}()
+	if part != "request" {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			os.Exit(0)
+		}()
+	}
 	switch part {
 	case "istiod":
 		command := discovery.NewRootCommand()
@@ -37,6 +40,8 @@ func main() {
 		fail(command.Execute())
 	case "agent":
 		fail(runAgent("proxy", arguments))
+	case "request":
+		fail(runAgent("request", arguments))
 	case "iptables":
 		fail(runAgent("istio-iptables", arguments))
 	case "registry":

@@ -30,7 +30,7 @@ const (
 )
 
 // kubelet stands in for the scheduler and for the kubelets of all nodes: it binds pods to nodes in turn, gives them addresses,
-// reports them as running, answers HTTP on their addresses, and forwards ports to them. It runs no container.
+// reports them as running, answers HTTP on their addresses, and answers what kubectl asks a kubelet for. It runs no container.
 type kubelet struct {
 	client    kubernetes.Interface
 	pods      cache.SharedIndexInformer
@@ -68,7 +68,7 @@ func runKubelet(ctx context.Context, arguments []string) error {
 		}
 		k.nodes = append(k.nodes, name)
 	}
-	if err := k.serveForwards(ctx); err != nil {
+	if err := k.serveAPI(ctx); err != nil {
 		return err
 	}
 	k.pods = informers.NewSharedInformerFactory(client, 0).Core().V1().Pods().Informer()

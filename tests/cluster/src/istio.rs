@@ -22,7 +22,7 @@ use crate::{
     coredns::{CoreDns, resolv_conf},
     netns::PodNetwork,
     part::{Part, eventually},
-    pod::{NAMESPACE, PROXY_USER, Pod, PodOptions, run_part},
+    pod::{NAMESPACE, PROXY_USER, Pod, PodOptions, enter, run_part},
     watch::byname_program,
 };
 
@@ -71,7 +71,14 @@ cp $pod/files/ca-certificates.crt /etc/ssl/certs/
 mount --bind $pod/ecds /etc/byname/ecds
 mount --bind $pod/lib /var/lib
 cd $pod
+export PATH=$pod/bin:$PATH
 exec \"$@\"";
+
+/// `pilot-agent request`. The program has istiod too, one of whose packages warns on the standard output before anything else.
+const PILOT_AGENT: &str = r#"#!/bin/sh
+answer=$(PROGRAM "$@") || exit
+printf '%s\n' "$answer" | grep -v 'was registered multiple times'
+"#;
 
 /// A mesh that runs until it is dropped.
 pub struct Istio<'c> {
@@ -182,8 +189,17 @@ impl<'c> Istio<'c> {
     pub fn start_pod(&self, pod: &PodOptions<'_>) -> Result<Pod> {
         let PodOptions { namespace, name, labels, is_gateway } = *pod;
         let labels: BTreeMap<_, _> = labels.iter().copied().collect();
+        let folder = self.directory.path().join(format!("{namespace}-{name}"));
+        let network = folder.join("network");
+        // What `kubectl exec` and `kubectl logs` are answered with.
+        let annotations = json!({
+            "test.byname.dev/network": &network,
+            "test.byname.dev/enter": json!(enter(&network, &folder, &[])).to_string(),
+            "test.byname.dev/log": self.directory.path().join(format!("{namespace}-{name}.log")),
+        });
         self.cluster.apply(&[json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": name, "labels": labels},
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"namespace": namespace, "name": name, "labels": labels, "annotations": annotations},
             // No ports: nothing but the pod's own programs answers on its address.
             "spec": {"containers": [{"name": "main", "image": "example.com/main"}, {"name": "istio-proxy", "image": "example.com/proxyv2"}]},
         })])?;
@@ -195,11 +211,10 @@ impl<'c> Istio<'c> {
             address = get(".status.podIP")?;
             Ok(!address.is_empty())
         })?;
-        let folder = self.directory.path().join(format!("{namespace}-{name}"));
         self.write_files(&folder, pod, &labels)?;
         let number = self.pods.get();
         self.pods.set(number + 1);
-        let network = PodNetwork::create(folder.join("network"), &format!("pod{number}"), &address)?;
+        let network = PodNetwork::create(network, &format!("pod{number}"), &address)?;
         let mut pod =
             Pod { agent: None, network, folder, namespace: namespace.to_owned(), name: name.to_owned(), address };
         if !is_gateway {
@@ -231,6 +246,7 @@ impl<'c> Istio<'c> {
     fn write_files(&self, folder: &Path, pod: &PodOptions<'_>, labels: &BTreeMap<&str, &str>) -> Result<()> {
         let PodOptions { namespace, name, .. } = *pod;
         let folders = [
+            "bin",
             "overlay",
             "ecds",
             "lib/istio/data",
@@ -256,6 +272,7 @@ impl<'c> Istio<'c> {
             &format!("--bound-object-uid={uid}"),
         ])?;
         let lines: String = labels.iter().map(|(name, value)| format!("{name}={value:?}\n")).collect();
+        let program = repository().join("target/cluster/istio").canonicalize()?;
         let files = [
             (
                 "files/hosts",
@@ -273,10 +290,12 @@ impl<'c> Istio<'c> {
             ("var/run/secrets/tokens/istio-token", token.trim().to_owned()),
             ("var/run/secrets/istio/root-cert.pem", self.root_certificate()?),
             ("container", CONTAINER.to_owned()),
+            ("bin/pilot-agent", PILOT_AGENT.replace("PROGRAM", &program.display().to_string())),
         ];
         for (name, text) in files {
             fs::write(folder.join(name), text)?;
         }
+        fs::set_permissions(folder.join("bin/pilot-agent"), fs::Permissions::from_mode(0o755))?;
         run("chown", &["-R", &format!("{PROXY_USER}:{PROXY_USER}"), &folder.display().to_string()], None)?;
         Ok(())
     }

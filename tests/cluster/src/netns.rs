@@ -37,14 +37,14 @@ impl PodNetwork {
     pub(crate) fn create(file: PathBuf, device: &str, address: &str) -> Result<Self> {
         fs::write(&file, "")?;
         let network = Self { file };
-        run("sh", &["-c", CREATE, "sh", &network.file(), device, address], None)?;
+        run("sh", &["-c", CREATE, "sh", &network.file.display().to_string(), device, address], None)?;
         Ok(network)
     }
 
     /// A command that runs the program of `arguments` in the namespace.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", self.file())).args(arguments);
+        command.arg(format!("--net={}", self.file.display())).args(arguments);
         command
     }
 
@@ -56,8 +56,9 @@ impl PodNetwork {
         Ok((own.dev(), own.ino()) == (namespace.dev(), namespace.ino()))
     }
 
-    fn file(&self) -> String {
-        self.file.display().to_string()
+    /// The file that stands for it.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
     }
 }
 

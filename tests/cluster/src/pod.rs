@@ -136,10 +136,11 @@ impl Pod {
 
     /// A command that runs a program in the pod. If `ends_all`, what it started ends with it.
     fn command(&self, ends_all: bool, program: &[&str]) -> Command {
-        let folder = self.folder.display().to_string();
-        let container = self.folder.join("container").display().to_string();
         let processes: &[&str] = if ends_all { &["--pid", "--fork", "--kill-child", "--mount-proc"] } else { &[] };
-        self.network.command(&[&["unshare", "--mount"], processes, &["sh", &container, &folder], program].concat())
+        let [enter, options @ ..] = &enter(self.network.file(), &self.folder, processes)[..] else { unreachable!() };
+        let mut command = Command::new(enter);
+        command.args(options).args(program);
+        command
     }
 
     /// Runs a program in the pod to its end, and returns what it printed.
@@ -271,6 +272,17 @@ impl Pod {
     pub fn tail(&self) -> String {
         self.agent.as_ref().map(Part::tail).unwrap_or_default()
     }
+}
+
+/// The command that runs in a pod, by the file of its network and by its folder, the program that follows. `processes` are options of
+/// `unshare` besides.
+pub(crate) fn enter(network: &Path, folder: &Path, processes: &[&str]) -> Vec<String> {
+    let container = folder.join("container").display().to_string();
+    let mut command: Vec<String> =
+        vec!["nsenter".into(), format!("--net={}", network.display()), "unshare".into(), "--mount".into()];
+    command.extend(processes.iter().map(|&option| option.to_owned()));
+    command.extend(["sh".into(), container, folder.display().to_string()]);
+    command
 }
 
 /// The command that runs `tests/grpc/client.py`.

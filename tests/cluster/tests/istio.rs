@@ -73,6 +73,7 @@ fn byname_works_in_istio() -> Result<()> {
         the_commands_for_authority_work,
         the_commands_for_cluster_header_work,
         the_commands_of_the_projects_readme_work,
+        the_commands_for_adoption_work,
         another_image_denies_all_requests,
         an_image_that_cannot_be_pulled_denies_all_requests,
         the_agent_asks_the_registry_again_only_if_the_policy_says_so,

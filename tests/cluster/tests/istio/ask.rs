@@ -4,10 +4,11 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 use byname_cluster::{byname_program, eventually};
+use byname_test_support::Shell;
 
 use crate::istio::mesh::Mesh;
 
-/// The program runs in the pod, where the admin interface listens.
+/// The program runs in the pod, where the admin interface listens; and outside, where it asks pilot-agent in the pod.
 pub(crate) fn a_sidecar_says_what_it_holds(mesh: &Mesh<'_>) -> Result<()> {
     mesh.apply_with_authority(&[])?;
     let directory = tempfile::tempdir()?;
@@ -26,6 +27,12 @@ pub(crate) fn a_sidecar_says_what_it_holds(mesh: &Mesh<'_>) -> Result<()> {
     // A refused name and a difference would end it with status 1.
     let explain = asked(&["explain", "checkout"])?;
     ensure!(explain.contains("reachable: Service shop/checkout"), "{explain}");
+    ensure!(explain.ends_with("  + the cluster gives the same answer now\n"), "{explain}");
+
+    let shell = Shell::new(&[("byname", &byname_program()?)])?.kubeconfig(&mesh.cluster.admin());
+    let status = shell.run("byname status -n shop --exec")?;
+    ensure!(status.contains("\n  cluster   the same") && status.contains(", accepted "), "{status}");
+    let explain = shell.run(&format!("byname explain checkout --live shop/{} --exec", mesh.client.name()))?;
     ensure!(explain.ends_with("  + the cluster gives the same answer now\n"), "{explain}");
     Ok(())
 }

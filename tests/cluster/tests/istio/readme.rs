@@ -98,3 +98,67 @@ pub(crate) fn the_commands_of_the_projects_readme_work(mesh: &Mesh<'_>) -> Resul
     assert_eq!(run(mesh, commands)?, 3);
     Ok(())
 }
+
+/// docs/adopt.md in its order, with the client as the workload. Its blocks without output are run too; each says something of the step
+/// that is reached.
+pub(crate) fn the_commands_for_adoption_work(mesh: &Mesh<'_>) -> Result<()> {
+    mesh.istio.apply_only(&[])?;
+    mesh.wait_for("suggest", "suggest")?;
+    fs::create_dir_all(repository().join("target"))?;
+    let (byname, kubectl) = (byname_program()?, kubectl_binary()?);
+    let shell = Shell::new(&[("byname", &byname), ("kubectl", &kubectl)])?.kubeconfig(&mesh.cluster.admin());
+    let (_, sha256) = mesh.istio.image();
+    let own = |command: &str| {
+        let workload = command.replace("app=checkout", "app=client").replace("deploy/checkout", mesh.client.name());
+        workload.replace("POD", mesh.client.name()).replace(SHOWN, sha256)
+    };
+    let page = document("docs/adopt.md")?;
+    let shown = |heading: &str| -> Result<()> {
+        let part = section(&page, heading).with_context(|| format!("docs/adopt.md has no {heading}"))?;
+        for shown in console(part) {
+            run_one(mesh, &shell, &shown, &own(&shown.command))?;
+        }
+        Ok(())
+    };
+    // What a line of a block prints, whatever its exit status is.
+    let line = |beginning: &str| -> Result<String> {
+        let command = page.lines().find(|line| line.starts_with(beginning));
+        let command = command.with_context(|| format!("docs/adopt.md has no {beginning}"))?;
+        shell.run(&format!("{} || true", own(command)))
+    };
+    let says = |beginning: &str, wanted: &[&str]| {
+        eventually(&format!("{beginning} prints {wanted:?}"), || {
+            let printed = line(beginning)?;
+            ensure!(wanted.iter().all(|text| printed.contains(text)), "it prints {printed}");
+            Ok(true)
+        })
+        .map(drop)
+    };
+
+    says("byname check", &["ok    api ", "\nok    mesh ", "none of 1 sidecar has byname's filter yet"])?;
+    says("byname lint", &["Services"])?;
+    says("byname diff --against-dns", &["shop"])?;
+
+    shown("## 3. Observe one workload")?;
+    let is_itself = || mesh.wait_for("suggest", "suggest");
+    let filter = "kubectl exec -n shop deploy/checkout";
+    says(filter, &["byname.observing: 1"])?;
+    is_itself()?;
+    says(filter, &["byname.observed."])?;
+    says("byname status", &["the same"])?;
+
+    shown("## 4. Turn on the workload")?;
+    mesh.wait_for("_http._tcp.checkout", CHECKOUT)?;
+    says("byname explain payments --live", &["the cluster gives the same answer now"])?;
+    says("kubectl logs", &["byname"])?;
+
+    shown("## 5. Turn on the namespace")?;
+    mesh.wait_for("_http._tcp.checkout", CHECKOUT)?;
+    says("byname check", &["byname serves a current table in 1 sidecar"])?;
+
+    shown("## Roll back")?;
+    is_itself()?;
+    shown("## Remove")?;
+    is_itself()?;
+    mesh.istio.apply_only(&[])
+}
