@@ -112,7 +112,8 @@ async fn says_who_is_connected_and_what_they_have() {
     let web = [vec![refused, service("shop/web")], slices("shop/web", &[&one])].concat();
     let mut program = ServeProcess::start(&web).await;
     program.wait_for_log("left out: ").await;
-    assert_eq!((program.metric("left_out").await, program.metric("services").await), (1.0, 1.0));
+    let counts = async || (program.metric("left_out").await, program.metric("services").await);
+    eventually("one is left out", async || counts().await == (1.0, 1.0)).await;
     let envoy = program.envoy(&passthrough).await;
     assert_eq!(ask(&envoy, "web").await.said("upstream"), "one");
     let streams = program.get("/debug/streams").await.body;
