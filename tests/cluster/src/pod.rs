@@ -137,9 +137,9 @@ impl Pod {
     /// A command that runs a program in the pod. If `ends_all`, what it started ends with it.
     fn command(&self, ends_all: bool, program: &[&str]) -> Command {
         let processes: &[&str] = if ends_all { &["--pid", "--fork", "--kill-child", "--mount-proc"] } else { &[] };
-        let [enter, options @ ..] = &enter(self.network.file(), &self.folder, processes)[..] else { unreachable!() };
-        let mut command = Command::new(enter);
-        command.args(options).args(program);
+        let mut enter = enter(self.network.file(), &self.folder, processes).into_iter();
+        let mut command = Command::new(enter.next().unwrap_or_default());
+        command.args(enter).args(program);
         command
     }
 

@@ -5,6 +5,7 @@ use super::{
     findings::Findings,
     rule::{Rule, Severity},
 };
+
 /// Prefix of an annotation's name. A rule's id follows, and the annotation disables that rule for its object.
 pub(super) const ANNOTATION: &str = "ignore-";
 
