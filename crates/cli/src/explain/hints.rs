@@ -34,7 +34,10 @@ pub(super) fn hints(
             "Service {name} is reached on the caller's node only (internalTrafficPolicy: Local); pass --pod, or set caller.node in the \
              --config file"
         )),
-        (Reason::NoEndpoints | Reason::NameNotFound, Some((name, _))) => hints.extend(endpoints::why_none(cluster, name)),
+        (Reason::NoEndpoints | Reason::NameNotFound, Some((name, _))) => {
+            hints.extend(endpoints::why_none(cluster, name));
+            hints.extend(served_elsewhere(cluster, asked, name));
+        }
         (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, compiled, asked)),
         (Reason::IpLiteral, None) => hints.extend(address(cluster, asked)),
         (Reason::BadAuthority, _) => hints.push(
@@ -180,6 +183,22 @@ fn elsewhere(cluster: &ClusterState, compiled: &Compiled, asked: &RequestedName)
     like.sort_by(|one, other| other.0.total_cmp(&one.0));
     let like: Vec<String> = like.into_iter().take(MAX_NAMED).map(|(_, name)| name).collect();
     if like.is_empty() { Vec::new() } else { vec![format!("similar names: {}", like.join(", "))] }
+}
+
+/// The Services in other namespaces that have the same short name, and endpoints: one of them may be meant.
+fn served_elsewhere(cluster: &ClusterState, asked: &RequestedName, name: &NamespacedName) -> Option<String> {
+    let others =
+        cluster.service_views().filter(|view| view.name.name == name.name && view.name.namespace != name.namespace);
+    let serving = others.filter(|view| view.endpoints().any(|endpoint| endpoint.may_serve()));
+    let named: Vec<String> =
+        serving.map(|view| format!("{}.{}", view.name.name, view.name.namespace)).take(MAX_NAMED).collect();
+    let is_short = !asked.name.trim_end_matches('.').contains('.');
+    (is_short && !named.is_empty()).then(|| {
+        format!(
+            "{} in another namespace has endpoints that can serve; request it by this name to reach it",
+            named.join(" or ")
+        )
+    })
 }
 
 /// The pod or node that has the requested address, which is no cluster IP.

@@ -50,6 +50,26 @@ fn unread_endpoints_are_unknown_instead_of_absent() {
     assert_eq!(explain(&made_by_hand, &["web", "-n", "shop"]).status, 1);
 }
 
+/// A Service that selects nothing hides the one of the same name that is meant.
+#[test]
+fn a_service_without_endpoints_names_the_one_that_has_some() {
+    let hidden = "
+- {apiVersion: v1, kind: Service, metadata: {name: web, namespace: bill}, spec: {clusterIP: 10.0.0.3, selector: {a: c}, ports: [{port: 80}]}}
+- {apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: bill, labels: {a: b}}, status: {phase: Running}}
+- {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-1, namespace: bill, labels: {kubernetes.io/service-name: web}},
+   addressType: IPv4, ports: [], endpoints: []}
+";
+    let cluster = format!("{}{}", PART.trim_end(), hidden);
+    let run = explain(&cluster, &["web", "-n", "bill"]);
+    assert_eq!(run.status, 1, "{}", run.shown());
+    let meant = "web.shop in another namespace has endpoints that can serve; request it by this name to reach it";
+    says(&run, &["the selector a=c of Service bill/web matches no pod in namespace bill", meant]);
+    for asked in ["web.bill", "web.bill.svc.cluster.local"] {
+        let run = explain(&cluster, &[asked, "-n", "bill"]);
+        assert!(run.status == 1 && !run.stdout.contains(meant), "{}", run.shown());
+    }
+}
+
 #[test]
 fn single_stack_services_ignore_slices_of_the_other_family() {
     let cluster = PART
