@@ -140,7 +140,7 @@ fn of_sidecars(asked: &[AskedSidecar], facts: &ClusterFacts) -> anyhow::Result<V
     }
     if !without.is_empty() {
         let text = match good + asking + verdicts.len() {
-            0 => format!("none of {} has byname's filter yet", count(asked.len(), "sidecar", "sidecars")),
+            0 => format!("none of {} has byname's filter", count(asked.len(), "sidecar", "sidecars")),
             _ => format!("no filter in {}; check the selector of the WasmPlugin, or the bootstrap", some(&without)),
         };
         verdicts.push(if good + asking == 0 { Verdict::ok(TOPIC, text) } else { Verdict::warn(TOPIC, text) });

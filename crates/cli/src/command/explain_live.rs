@@ -99,6 +99,8 @@ impl LiveQuestion<'_> {
             );
         };
         let hosts = hosts(&admin, live.as_ref(), &shown.explanation)?;
+        // An ORIGINAL_DST cluster has the endpoints that requests went to of late, and none before.
+        let is_by_endpoint = shown.explanation.upstream.as_ref().is_some_and(|upstream| upstream.endpoint.is_some());
         let mut differences = match (&own, &now) {
             (Some(own), Some(now)) => differences(own, now),
             _ => Vec::new(),
@@ -129,7 +131,7 @@ impl LiveQuestion<'_> {
             if !shown.explanation.notes.is_empty() {
                 text.push('\n');
             }
-            text.push_str(&upstream_hosts(hosts.as_ref()));
+            text.push_str(&upstream_hosts(hosts.as_ref(), is_by_endpoint));
             text.push_str(&table_line(&called, &state));
             text.push_str(&compared(now.is_some(), &differences, shown, comparison.as_ref(), &state));
             let hang = |line: &str| if line.starts_with("  ") { 4 } else { 0 };
@@ -137,7 +139,9 @@ impl LiveQuestion<'_> {
             output::print(&output::wrapped_lines(&text, hang, self.layout.columns))?;
         }
         let is_refused = shown.explanation.resolution == ResolutionKind::Refuse;
-        Ok(if is_refused || !is_same { NO } else { FINE })
+        let has_no_endpoint =
+            hosts.is_some_and(|(_, hosts)| hosts.is_some_and(|hosts| hosts.is_empty())) && !is_by_endpoint;
+        Ok(if is_refused || has_no_endpoint || !is_same { NO } else { FINE })
     }
 
     /// The sidecar, the cluster that its pod is in, and the objects to compare it with.
@@ -163,15 +167,22 @@ impl LiveQuestion<'_> {
 /// The upstream cluster of a request, and its endpoints as Envoy has them; `None` for the endpoints if Envoy has no such cluster.
 type UpstreamHosts = (String, Option<Vec<UpstreamHost>>);
 
-/// The upstream cluster of the request; `None` if Envoy's routes choose it.
+/// The upstream cluster of the request; `None` if Envoy's routes choose it and Envoy has none of the name that Istio gives.
 fn hosts(admin: &Admin, live: Option<&LiveCluster>, own: &Explanation) -> anyhow::Result<Option<UpstreamHosts>> {
-    let Some(cluster) = own.upstream.as_ref().and_then(|upstream| upstream.cluster.clone()) else { return Ok(None) };
+    let chosen = own.upstream.as_ref().and_then(|upstream| upstream.cluster.clone());
+    // Istio's routes lead a Service to this cluster, unless a VirtualService says otherwise.
+    let routed = || {
+        let service = own.destination.as_ref().filter(|destination| destination.kind == "service")?;
+        Some(format!("outbound|{}||{}", service.port, service.host))
+    };
+    let is_chosen = chosen.is_some();
+    let Some(cluster) = chosen.or_else(routed) else { return Ok(None) };
     let asking = SidecarState::hosts(admin, &cluster);
     let hosts = match live {
         Some(live) => live.run(asking)?,
         None => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(asking)?,
     };
-    Ok(Some((cluster, hosts)))
+    Ok((is_chosen || hosts.is_some()).then_some((cluster, hosts)))
 }
 
 fn answer_of(
@@ -225,11 +236,12 @@ fn said(explanation: &Explanation) -> String {
     }
 }
 
-fn upstream_hosts(hosts: Option<&UpstreamHosts>) -> String {
+fn upstream_hosts(hosts: Option<&UpstreamHosts>, is_by_endpoint: bool) -> String {
     let Some((cluster, hosts)) = hosts else { return String::new() };
     let mut text = format!("{NAME}Envoy{NAME:#}  {ASIDE}endpoints of {} in this Envoy{ASIDE:#}\n", plain(cluster));
     match hosts.as_deref() {
         None => text.push_str(&format!("  {WARNING}-{WARNING:#} this Envoy has no such cluster; with byname serve it gets one on the first request\n")),
+        Some([]) if is_by_endpoint => text.push_str("  none: this cluster has those that requests went to of late\n"),
         Some([]) => text.push_str(&format!("  {WARNING}-{WARNING:#} the cluster has no endpoint, so Envoy answers 503\n")),
         Some(hosts) => {
             for UpstreamHost { address, is_healthy } in hosts {

@@ -62,7 +62,7 @@ enum StatusFormat {
 
 impl Status {
     pub(super) fn run(self) -> anyhow::Result<u8> {
-        let (asked, cluster) = self.ask()?;
+        let (asked, place, cluster) = self.ask()?;
         let mut status = FINE;
         let (mut texts, mut values) = (Vec::new(), Vec::new());
         for AskedSidecar { called, pod, answer } in &asked {
@@ -88,7 +88,7 @@ impl Status {
             values.push(value(called, pod.as_ref(), state, comparison.as_ref()));
         }
         match self.output {
-            StatusFormat::Text if asked.is_empty() => output::print("no pod with a sidecar\n")?,
+            StatusFormat::Text if asked.is_empty() => output::print(&format!("no pod with a sidecar in {place}\n"))?,
             StatusFormat::Text => {
                 // Continued lines stand below the second column.
                 let hang = |line: &str| if line.starts_with(' ') { 12 } else { 4 };
@@ -99,8 +99,8 @@ impl Status {
         Ok(status)
     }
 
-    /// The sidecars, and the cluster to compare them with, if there is one.
-    fn ask(&self) -> anyhow::Result<(Vec<AskedSidecar>, Option<ClusterState>)> {
+    /// The sidecars, where they were looked for, and the cluster to compare them with, if there is one.
+    fn ask(&self) -> anyhow::Result<(Vec<AskedSidecar>, String, Option<ClusterState>)> {
         if let Some(asked) = self.admin.ask_address() {
             if !self.pods.is_empty() {
                 bail!("--admin asks one Envoy by its address; leave out the pods, or --admin");
@@ -110,18 +110,19 @@ impl Status {
                 .input
                 .is_given()
                 .then(|| self.input.origin().and_then(|origin| self.input.read(&origin, &needs(&asked))));
-            return Ok((asked, cluster.transpose()?));
+            return Ok((asked, String::new(), cluster.transpose()?));
         }
         let live = self.input.open_cluster()?;
         let namespace = self.namespace.as_deref().unwrap_or(&live.namespace);
         let namespaces = if self.all_namespaces { BTreeSet::new() } else { BTreeSet::from([namespace.to_owned()]) };
+        let place = if self.all_namespaces { "any namespace".to_owned() } else { format!("namespace {namespace}") };
         let names = pod_names(&self.pods, self.namespace.as_deref(), &live);
         let asked = self.admin.ask_pods(&live, &names, &namespaces)?;
         if asked.iter().all(|sidecar| sidecar.answer.is_err()) {
-            return Ok((asked, None));
+            return Ok((asked, place, None));
         }
         let cluster = self.input.read_beside(&live, &needs(&asked))?;
-        Ok((asked, Some(cluster)))
+        Ok((asked, place, Some(cluster)))
     }
 }
 

@@ -101,8 +101,12 @@ fn headline(explanation: &Explanation, lines: &mut Lines) {
     lines.push(4, &format!("{style}{answer}{style:#}{}", target.unwrap_or_default()));
     let observed = match explanation.observed_percent {
         None => None,
-        Some(100) => Some("observed: the request would go on unchanged".to_owned()),
-        Some(percent) => Some(format!("observed: {percent} % of such requests would go on unchanged")),
+        Some(100) => {
+            Some("the filter only observes: the request goes on unchanged, and this is what byname would do".to_owned())
+        }
+        Some(percent) => Some(format!(
+            "the filter only observes {percent} % of such requests: they go on unchanged, and this is what byname would do"
+        )),
     };
     if let Some(observed) = observed {
         lines.push(4, &format!("{WARNING}{observed}{WARNING:#}"));

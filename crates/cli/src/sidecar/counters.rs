@@ -52,6 +52,18 @@ impl Counters {
         counters
     }
 
+    /// Requests that byname observed, by what would be different.
+    #[must_use]
+    pub fn observed(&self) -> BTreeMap<&str, u64> {
+        let mut by_difference = BTreeMap::new();
+        for (name, value) in self.own.iter().filter(|(_, value)| **value > 0) {
+            if let Some((difference, _)) = name.strip_prefix("observed.").and_then(|name| name.split_once('.')) {
+                *by_difference.entry(difference).or_default() += value;
+            }
+        }
+        by_difference
+    }
+
     /// A counter or gauge of the filter; `None` if Envoy has no filter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<u64> {
@@ -70,6 +82,10 @@ mod tests {
                 {"name": "wasmcustom.byname.table.version", "value": 7},
                 {"name": "wasmcustom.byname.reason.alias", "value": 2},
                 {"name": "wasmcustom.byname.reason.pod", "value": 0},
+                {"name": "wasmcustom.byname.observed.host.alias", "value": 2},
+                {"name": "wasmcustom.byname.observed.host.service", "value": 3},
+                {"name": "wasmcustom.byname.observed.none.name_not_found", "value": 1},
+                {"name": "wasmcustom.byname.observed.refused.alias_denied", "value": 0},
                 {"name": "wasmcustom.other.requests", "value": 9},
                 {"name": "extension_config_discovery.http_filter.byname.update_rejected", "value": 1},
                 {"name": "extension_config_discovery.http_filter.byname.version_text", "value": "a0"},
@@ -78,7 +94,8 @@ mod tests {
         );
         assert_eq!(counters.get("table.version"), Some(7));
         assert_eq!(counters.reasons, [("alias".to_owned(), 2)].into());
-        assert_eq!((counters.own.len(), counters.rejected, counters.reloads), (1, 1, 3));
+        assert_eq!((counters.own.len(), counters.rejected, counters.reloads), (5, 1, 3));
+        assert_eq!(counters.observed(), [("host", 5), ("none", 1)].into());
         assert_eq!(Counters::read("not JSON"), Counters::default());
     }
 }

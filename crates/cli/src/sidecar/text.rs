@@ -27,10 +27,12 @@ pub fn text(called: &str, state: &SidecarState, comparison: Option<&Comparison>,
                 (Some(version), _) => {
                     let gauge = |name: &str| state.counters.get(name).unwrap_or_default() as usize;
                     let services = count(gauge("table.services"), "Service", "Services");
-                    format!(
-                        "version {version}, {services}, {}",
-                        count(gauge("table.endpoints"), "endpoint", "endpoints")
-                    )
+                    let endpoints = match gauge("table.endpoints") {
+                        // Envoy's own clusters have them.
+                        0 => "without endpoints".to_owned(),
+                        some => count(some, "endpoint", "endpoints"),
+                    };
+                    format!("version {version}, {services}, {endpoints}")
                 }
                 (None, Some(wire)) => {
                     let services = count(wire.table.services.len(), "Service", "Services");
@@ -52,6 +54,9 @@ pub fn text(called: &str, state: &SidecarState, comparison: Option<&Comparison>,
     }
     for line in refused(state) {
         push("refused", &line);
+    }
+    if let Some(observed) = observed(state) {
+        push("observed", &observed);
     }
     let reasons = state.reasons();
     if !reasons.is_empty() {
@@ -160,6 +165,20 @@ fn differences(comparison: &Comparison) -> Vec<String> {
         lines.push(format!("{words}: {}{more}", named.join(", ")));
     }
     lines
+}
+
+/// What would be different about the requests that byname only observes; `None` if it observes none.
+fn observed(state: &SidecarState) -> Option<String> {
+    state.counters.get("observing").filter(|observing| *observing > 0)?;
+    let by_difference = state.counters.observed();
+    let (all, same) = (by_difference.values().sum::<u64>(), by_difference.get("none").copied().unwrap_or_default());
+    let differ: Vec<String> = by_difference
+        .iter()
+        .filter(|(difference, _)| **difference != "none")
+        .map(|(difference, count)| format!("{difference} {count}"))
+        .collect();
+    let differ = if differ.is_empty() { String::new() } else { format!(": {}", differ.join(", ")) };
+    Some(format!("{} of {} would be different{differ}", all - same, count(all as usize, "request", "requests")))
 }
 
 fn refused(state: &SidecarState) -> Vec<String> {

@@ -276,7 +276,7 @@ fn an_admin_interface_that_does_not_answer_is_named() {
     let plain = shop.byname(&["status", "shop/web-5c8f7b6d9f-4xk2p"]).expect(2);
     assert!(plain.stderr.contains("no container looks like Envoy; pass --admin-port PORT"), "{}", plain.stderr);
     let none = shop.byname(&["status", "-n", "shop"]).expect(0);
-    assert_eq!(none.stdout, "no pod with a sidecar\n");
+    assert_eq!(none.stdout, "no pod with a sidecar in namespace shop\n");
     // This API forwards no ports.
     let failed = shop.byname(&["status", "shop/web-5c8f7b6d9f-4xk2p", "--admin-port", "9901"]).expect(2);
     assert!(

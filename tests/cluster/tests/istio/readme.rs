@@ -104,7 +104,6 @@ pub(crate) fn the_commands_of_the_projects_readme_work(mesh: &Mesh<'_>) -> Resul
 pub(crate) fn the_commands_for_adoption_work(mesh: &Mesh<'_>) -> Result<()> {
     mesh.istio.apply_only(&[])?;
     mesh.wait_for("suggest", "suggest")?;
-    fs::create_dir_all(repository().join("target"))?;
     let (byname, kubectl) = (byname_program()?, kubectl_binary()?);
     let shell = Shell::new(&[("byname", &byname), ("kubectl", &kubectl)])?.kubeconfig(&mesh.cluster.admin());
     let (_, sha256) = mesh.istio.image();
@@ -135,7 +134,7 @@ pub(crate) fn the_commands_for_adoption_work(mesh: &Mesh<'_>) -> Result<()> {
         .map(drop)
     };
 
-    says("byname check", &["ok    api ", "\nok    mesh ", "none of 1 sidecar has byname's filter yet"])?;
+    says("byname check", &["ok    api ", "\nok    mesh ", "none of 1 sidecar has byname's filter"])?;
     says("byname lint", &["Services"])?;
     says("byname diff --against-dns", &["shop"])?;
 
@@ -144,13 +143,20 @@ pub(crate) fn the_commands_for_adoption_work(mesh: &Mesh<'_>) -> Result<()> {
     let filter = "kubectl exec -n shop deploy/checkout";
     says(filter, &["byname.observing: 1"])?;
     is_itself()?;
-    says(filter, &["byname.observed."])?;
-    says("byname status", &["the same"])?;
+    says(filter, &["byname.observed.host.alias: 1"])?;
+    says("byname status", &["the same", "observed  1 of 1 request would be different: host 1"])?;
+    says(
+        "kubectl logs -n shop POD -c istio-proxy | grep mode=observe",
+        &["GET suggest 200 via_upstream mode=observe difference=host reason=alias"],
+    )?;
 
     shown("## 4. Turn on the workload")?;
     mesh.wait_for("_http._tcp.checkout", CHECKOUT)?;
     says("byname explain payments --live", &["the cluster gives the same answer now"])?;
-    says("kubectl logs", &["byname"])?;
+    says(
+        "kubectl logs -n shop POD -c istio-proxy | grep reason=",
+        &["GET checkout.shop.svc.cluster.local 200 via_upstream reason=service"],
+    )?;
 
     shown("## 5. Turn on the namespace")?;
     mesh.wait_for("_http._tcp.checkout", CHECKOUT)?;
@@ -160,5 +166,6 @@ pub(crate) fn the_commands_for_adoption_work(mesh: &Mesh<'_>) -> Result<()> {
     is_itself()?;
     shown("## Remove")?;
     is_itself()?;
+    says("byname check", &["none of 1 sidecar has byname's filter"])?;
     mesh.istio.apply_only(&[])
 }
