@@ -47,8 +47,8 @@ const WHOLE: FleetPlan = FleetPlan {
     cluster: ClusterSize { services: 10_000, endpoints: 10 },
     sidecars: 5_000,
     churns: &[(10, Duration::from_secs(10)), (100, Duration::from_secs(20))],
-    popular_changes: 10,
-    churn_of_filter: (100, Duration::from_secs(15)),
+    popular_changes: 6,
+    churn_of_filter: (100, Duration::from_secs(10)),
     names: &[(1_000, 5_000), (10_000, 500)],
     servers_of_herd: 3,
     with_tls: 300,
@@ -63,9 +63,9 @@ const WHOLE: FleetPlan = FleetPlan {
 const QUICK: FleetPlan = FleetPlan {
     cluster: ClusterSize { services: 1_000, endpoints: 10 },
     sidecars: 500,
-    churns: &[(10, Duration::from_secs(5)), (100, Duration::from_secs(5))],
-    popular_changes: 5,
-    churn_of_filter: (100, Duration::from_secs(5)),
+    churns: &[(10, Duration::from_secs(3)), (100, Duration::from_secs(4))],
+    popular_changes: 3,
+    churn_of_filter: (100, Duration::from_secs(3)),
     names: &[(1_000, 500)],
     servers_of_herd: 3,
     with_tls: 100,
@@ -74,7 +74,7 @@ const QUICK: FleetPlan = FleetPlan {
         cluster: ClusterSize { services: 300, endpoints: 10 },
         clients: 20,
         watches: 2,
-        time: Duration::from_secs(6),
+        time: Duration::from_secs(4),
     }),
 };
 

@@ -26,9 +26,9 @@ use crate::{
 /// Changes a second while nobody is connected, and for how long.
 const ALONE: Load = (100, Duration::from_secs(5));
 /// Changes a second of the sidecars with TLS, and for how long.
-const WITH_TLS: Load = (10, Duration::from_secs(5));
+const WITH_TLS: Load = (10, Duration::from_secs(4));
 /// Seconds of one new Service and one removed.
-const NAMES_SECONDS: usize = 10;
+const NAMES_SECONDS: usize = 8;
 
 pub(crate) async fn run(plan: &FleetPlan) -> Result<FleetReport> {
     let ClusterSize { services, endpoints } = plan.cluster;

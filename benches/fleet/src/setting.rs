@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Time in which nothing changes: what connections cost by themselves.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(4);
 
 /// Changes of endpoints a second, and for how long.
 pub(crate) type Load = (u32, Duration);
