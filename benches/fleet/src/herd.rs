@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use futures_util::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -19,7 +18,10 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Kills one of so many servers under churn.
 pub(crate) async fn measure(setting: &mut Setting, dialect: Dialect, count: usize) -> Result<()> {
-    let mut servers = try_join_all((0..count).map(|_| setting.server(&[]))).await?;
+    let mut servers = Vec::new();
+    for _ in 0..count {
+        servers.push(setting.server(&[]).await?);
+    }
     let all: Vec<&ServeProcess> = servers.iter().collect();
     let (sidecars, services) = (setting.plan.sidecars, setting.plan.cluster.services);
     let fleet = Fleet::start(dialect, sidecars, &all, services).await?;
