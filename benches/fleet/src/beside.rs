@@ -15,11 +15,12 @@ use tokio::{
 };
 
 use crate::{
+    dialect::Dialect,
     fleet::{Fleet, NAMES, SETTLED},
-    recorder::{Kind, Recorder, quantile},
+    recorder::{Recorder, quantile},
     report::{FleetReport, Measured},
     server::{ServeProcess, cpu_time, memory},
-    sidecar::{Dialect, Upstream},
+    sidecar::Upstream,
     synthetic::{CHANGED, ClusterSize, first_addresses, namespace, slice, slice_name},
     watch::WatchProcess,
 };
@@ -70,7 +71,7 @@ pub(crate) async fn measure(plan: &BesidePlan, report: &mut FleetReport) -> Resu
 
     report.begin(format!("byname serve {on}, {} clients", plan.clients));
     let server = ServeProcess::start(&admin, &[]).await?;
-    let upstream = Upstream { addresses: vec![server.address], tls: None, dialect: Dialect::Byname };
+    let upstream = Upstream { addresses: vec![server.address], tls: None, dialect: Dialect::Envoy };
     let of_serve = clients(plan, &mut cluster, report, server.id(), upstream).await?;
     drop(server);
 
@@ -113,11 +114,10 @@ async fn clients(
     let fleet = Fleet::start_at(plan.clients, upstream, services, STARTS_PER_SECOND).await?;
     sleep(SETTLED).await;
     let each = |number: f64| number / plan.clients as f64;
-    let bytes: u64 = Kind::ALL.iter().map(|kind| fleet.recorder.count(*kind).bytes).sum();
     let mut taken = Taken {
         memory_for_each: each(memory(process, "VmRSS")?.saturating_sub(resident) as f64),
         cpu_to_connect: each((cpu_time(process)? - cpu).as_secs_f64()),
-        bytes_to_connect: each(bytes as f64),
+        bytes_to_connect: each(fleet.recorder.bytes() as f64),
         ..Taken::default()
     };
     report.add("memory for each", "", &[Measured::Bytes(taken.memory_for_each)]);

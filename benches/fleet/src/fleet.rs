@@ -10,10 +10,10 @@ use tokio::{
 };
 
 use crate::{
-    recorder::{Kind, Recorder},
+    dialect::Dialect,
+    recorder::Recorder,
     server::ServeProcess,
-    sidecar::{Dialect, Sidecar, Upstream},
-    synthetic::cluster_name,
+    sidecar::{Sidecar, Upstream},
 };
 
 /// Names that a pod uses.
@@ -29,41 +29,49 @@ const POLL: Duration = Duration::from_millis(20);
 pub(crate) struct Fleet {
     _tasks: JoinSet<()>,
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) size: usize,
+    pub(crate) dialect: Dialect,
+    /// The streams of all sidecars.
+    pub(crate) streams: usize,
 }
 
 impl Fleet {
-    /// Starts sidecars, spread over the servers, and waits until each has its filter, clusters and endpoints. Each uses the first
-    /// Service, the popular one, and random others of the first `services`.
-    pub(crate) async fn start(size: usize, servers: &[&ServeProcess], services: usize) -> Result<Self> {
+    /// Starts so many sidecars, spread over the servers, and waits until each has all that it asks for. Each uses the first Service,
+    /// the popular one, and random others of the first `services`.
+    pub(crate) async fn start(
+        dialect: Dialect,
+        sidecars: usize,
+        servers: &[&ServeProcess],
+        services: usize,
+    ) -> Result<Self> {
         let addresses = servers.iter().map(|server| server.address).collect();
-        let upstream = Upstream { addresses, tls: None, dialect: Dialect::Byname };
-        Self::start_at(size, upstream, services, STARTS_PER_SECOND * servers.len()).await
+        let upstream = Upstream { addresses, tls: None, dialect };
+        Self::start_at(sidecars, upstream, services, STARTS_PER_SECOND * servers.len()).await
     }
 
-    /// The same for any control plane, and so many new sidecars a second.
-    pub(crate) async fn start_at(size: usize, upstream: Upstream, services: usize, rate: usize) -> Result<Self> {
-        let upstream = Arc::new(upstream);
+    /// The same for any control plane, and so many new streams a second.
+    pub(crate) async fn start_at(sidecars: usize, upstream: Upstream, services: usize, rate: usize) -> Result<Self> {
+        let (dialect, upstream) = (upstream.dialect, Arc::new(upstream));
         let (recorder, mut tasks) = (Arc::new(Recorder::default()), JoinSet::new());
-        let begun = Instant::now();
-        for id in 0..size {
+        let (begun, streams) = (Instant::now(), sidecars * dialect.streams_of_sidecar());
+        for stream in 0..streams {
+            let id = stream / dialect.streams_of_sidecar();
             let mut random = SeededRandom(1 + id as u64);
-            let mut names = vec![0];
-            while names.len() < NAMES.min(services) {
+            let mut used = vec![0];
+            while used.len() < NAMES.min(services) {
                 let service = random.below(services as u64) as usize;
-                if !names.contains(&service) {
-                    names.push(service);
+                if !used.contains(&service) {
+                    used.push(service);
                 }
             }
-            let clusters = names.into_iter().map(cluster_name).collect();
-            tasks.spawn(Sidecar::new(id, Arc::clone(&upstream), clusters, Arc::clone(&recorder)).run());
-            let due = begun + Duration::from_secs(1) * u32::try_from(id)? / u32::try_from(rate)?;
+            let names = dialect.names(id, &used);
+            tasks.spawn(Sidecar::new(id, Arc::clone(&upstream), names, Arc::clone(&recorder)).run(stream));
+            let due = begun + Duration::from_secs(1) * u32::try_from(stream)? / u32::try_from(rate)?;
             tokio::time::sleep_until(due).await;
         }
-        let fleet = Self { _tasks: tasks, recorder, size };
+        let fleet = Self { _tasks: tasks, recorder, dialect, streams };
         fleet
             .wait_until("each sidecar has its endpoints", || {
-                fleet.recorder.count(Kind::Endpoints).resources >= (size * NAMES.min(services)) as u64
+                fleet.recorder.count(dialect.endpoints()).resources >= (streams * NAMES.min(services)) as u64
             })
             .await?;
         Ok(fleet)

@@ -2,15 +2,20 @@
 //!
 //! The servers are processes of their own. The sidecars and the cluster's API are tasks of this one: each sidecar has a
 //! connection and a stream of its own, sends as long a first message as Envoy, asks for the clusters of the names that its pod
-//! uses, and acknowledges each message. CPU times are those of the servers alone. Times are from a change in the API to its
+//! uses, and acknowledges each message. In the parts of the filter's own streams it has two, and asks as the filter does. CPU times are those of the servers alone. Times are from a change in the API to its
 //! receipt, so they include the API, the network and the sidecars, which share the machine with the servers.
 
 mod beside;
+mod dialect;
 mod fleet;
+mod herd;
+mod open_files;
+mod own_streams;
 mod phases;
 mod recorder;
 mod report;
 mod server;
+mod setting;
 mod sidecar;
 mod synthetic;
 mod watch;
@@ -22,7 +27,7 @@ use anyhow::Result;
 use byname_test_support::repository;
 use clap::Parser;
 
-use self::{beside::BesidePlan, phases::FleetPlan, synthetic::ClusterSize};
+use self::{beside::BesidePlan, dialect::Dialect, setting::FleetPlan, synthetic::ClusterSize};
 
 /// Measure byname serve with simulated sidecars.
 #[derive(Parser)]
@@ -41,8 +46,9 @@ struct Arguments {
 const WHOLE: FleetPlan = FleetPlan {
     cluster: ClusterSize { services: 10_000, endpoints: 10 },
     sidecars: 5_000,
-    churns: &[(10, Duration::from_secs(20)), (100, Duration::from_secs(60))],
-    popular_changes: 10,
+    churns: &[(10, Duration::from_secs(10)), (100, Duration::from_secs(20))],
+    popular_changes: 6,
+    churn_of_filter: (100, Duration::from_secs(10)),
     names: &[(1_000, 5_000), (10_000, 500)],
     servers_of_herd: 3,
     with_tls: 300,
@@ -57,17 +63,18 @@ const WHOLE: FleetPlan = FleetPlan {
 const QUICK: FleetPlan = FleetPlan {
     cluster: ClusterSize { services: 1_000, endpoints: 10 },
     sidecars: 500,
-    churns: &[(10, Duration::from_secs(10)), (100, Duration::from_secs(10))],
-    popular_changes: 10,
+    churns: &[(10, Duration::from_secs(3)), (100, Duration::from_secs(4))],
+    popular_changes: 3,
+    churn_of_filter: (100, Duration::from_secs(3)),
     names: &[(1_000, 500)],
-    servers_of_herd: 0,
+    servers_of_herd: 3,
     with_tls: 100,
     watches: 0,
     beside: Some(BesidePlan {
         cluster: ClusterSize { services: 300, endpoints: 10 },
         clients: 20,
         watches: 2,
-        time: Duration::from_secs(6),
+        time: Duration::from_secs(4),
     }),
 };
 
@@ -85,6 +92,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let plan = if arguments.quick { QUICK } else { WHOLE };
     let beside = plan.beside.filter(|_| arguments.istiod);
     let plan = FleetPlan { sidecars: arguments.sidecars.unwrap_or(plan.sidecars), beside, ..plan };
+    open_files::allow(plan.sidecars * Dialect::Filter.streams_of_sidecar())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let report = runtime.block_on(phases::run(&plan))?;
     runtime.shutdown_background();

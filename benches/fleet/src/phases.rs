@@ -4,69 +4,39 @@ use std::{fs, time::Duration};
 
 use anyhow::Result;
 use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream, tls::TestCa};
-use tempfile::TempDir;
 use tokio::{
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, interval, sleep},
 };
 
 use crate::{
-    beside::{self, BesidePlan},
+    beside,
+    dialect::Dialect,
     fleet::{Fleet, NAMES, SETTLED, STARTS_PER_SECOND},
+    herd, own_streams,
     recorder::{Kind, Recorder, quantile},
     report::{FleetReport, Measured},
     server::{ServeProcess, cpu_time, memory},
-    sidecar::{Dialect, Upstream},
+    setting::{Cost, FleetPlan, Load, Setting, churn},
+    sidecar::Upstream,
     synthetic::{ClusterSize, SyntheticCluster, host, namespace},
     watch::WatchProcess,
 };
 
 /// Changes a second while nobody is connected, and for how long.
-const ALONE: (u32, Duration) = (100, Duration::from_secs(5));
+const ALONE: Load = (100, Duration::from_secs(5));
 /// Changes a second of the sidecars with TLS, and for how long.
-const WITH_TLS: (u32, Duration) = (10, Duration::from_secs(5));
-/// Time in which nothing changes: what connections cost by themselves.
-const IDLE: Duration = Duration::from_secs(10);
+const WITH_TLS: Load = (10, Duration::from_secs(4));
 /// Seconds of one new Service and one removed.
-const NAMES_SECONDS: usize = 10;
-/// How soon the loss of a server is looked at.
-const POLL: Duration = Duration::from_millis(50);
-
-/// How much is measured.
-#[derive(Clone, Copy)]
-pub(crate) struct FleetPlan {
-    pub(crate) cluster: ClusterSize,
-    pub(crate) sidecars: usize,
-    /// Changes of endpoints a second, each for so long.
-    pub(crate) churns: &'static [(u32, Duration)],
-    /// Changes of the Service that every sidecar uses.
-    pub(crate) popular_changes: usize,
-    /// Numbers of visible names, each with as many sidecars at most.
-    pub(crate) names: &'static [(usize, usize)],
-    /// Servers of which one is killed, or none.
-    pub(crate) servers_of_herd: usize,
-    /// Sidecars with TLS and a certificate.
-    pub(crate) with_tls: usize,
-    /// Processes of `byname watch` on the same cluster.
-    pub(crate) watches: usize,
-    /// istiod and `byname watch` on a real API, if there may be one.
-    pub(crate) beside: Option<BesidePlan>,
-}
-
-/// The cluster, and where files of a run go.
-struct Setting {
-    cluster: SyntheticCluster,
-    directory: TempDir,
-    plan: FleetPlan,
-    report: FleetReport,
-}
+const NAMES_SECONDS: usize = 8;
 
 pub(crate) async fn run(plan: &FleetPlan) -> Result<FleetReport> {
     let ClusterSize { services, endpoints } = plan.cluster;
     eprintln!("{services} Services with {endpoints} endpoints each, {} sidecars of {NAMES} names each", plan.sidecars);
     let cluster = SyntheticCluster::start(plan.cluster).await?;
     let mut setting = Setting { cluster, directory: tempfile::tempdir()?, plan: *plan, report: FleetReport::default() };
-    setting.endpoints().await?;
+    let of_change = setting.endpoints().await?;
+    own_streams::measure(&mut setting, of_change).await?;
     if plan.with_tls > 0 {
         setting.tls(plan.with_tls).await?;
     }
@@ -74,7 +44,9 @@ pub(crate) async fn run(plan: &FleetPlan) -> Result<FleetReport> {
         setting.names(visible, sidecars.min(plan.sidecars)).await?;
     }
     if plan.servers_of_herd > 1 {
-        setting.herd(plan.servers_of_herd).await?;
+        for dialect in [Dialect::Envoy, Dialect::Filter] {
+            herd::measure(&mut setting, dialect, plan.servers_of_herd).await?;
+        }
     }
     if plan.watches > 0 {
         setting.watches(plan.watches).await?;
@@ -88,14 +60,9 @@ pub(crate) async fn run(plan: &FleetPlan) -> Result<FleetReport> {
 }
 
 impl Setting {
-    async fn server(&self, arguments: &[String]) -> Result<ServeProcess> {
-        ServeProcess::start(&self.cluster.kubeconfig(self.directory.path()), arguments).await
-    }
-
-    /// Streams that open, and endpoints that change.
-    async fn endpoints(&mut self) -> Result<()> {
-        let (sidecars, services) = (self.plan.sidecars, self.plan.cluster.services);
-        let ClusterSize { endpoints, .. } = self.plan.cluster;
+    /// Streams that open, and endpoints that change. Returns the CPU for a change that nobody is told of.
+    async fn endpoints(&mut self) -> Result<f64> {
+        let ClusterSize { services, endpoints } = self.plan.cluster;
         self.report.begin(format!("a server with {services} Services × {endpoints} endpoints starts"));
         let start = Instant::now();
         let server = self.server(&[]).await?;
@@ -111,28 +78,12 @@ impl Setting {
         let what = "CPU for a change of endpoints that nobody is told of";
         self.report.add(what, "", &[Measured::Time(Duration::from_secs_f64(alone))]);
 
-        self.report.begin(format!("{sidecars} sidecars connect, with {NAMES} names each"));
-        let (cpu, resident) = (cpu_time(id)?, memory(id, "VmRSS")?);
-        let fleet = Fleet::start(sidecars, &[&server], services).await?;
-        sleep(SETTLED).await;
-        let per_stream = |number: f64| number / sidecars as f64;
-        let cpu = (cpu_time(id)? - cpu).as_secs_f64();
-        self.report.add("CPU for each", "", &[Measured::Time(Duration::from_secs_f64(per_stream(cpu)))]);
-        let bytes: u64 = Kind::ALL.iter().map(|kind| fleet.recorder.count(*kind).bytes).sum();
-        self.report.add("bytes for each", "", &[Measured::Bytes(per_stream(bytes as f64))]);
-        let memory_of_streams = memory(id, "VmRSS")?.saturating_sub(resident) as f64;
-        self.report.add("memory for each", "20 kB", &[Measured::Bytes(per_stream(memory_of_streams))]);
-        let refused = Measured::Count(fleet.recorder.refusals() as f64);
-        self.report.add("streams that were refused at first", "", &[refused]);
-
+        let fleet = self.connect(Dialect::Envoy, &server).await?;
         let real = RealSidecar::start(&server, services).await?;
         sleep(SETTLED).await;
-        let (before, start) = (cpu_time(id)?, Instant::now());
-        sleep(IDLE).await;
-        let idle = (cpu_time(id)? - before).as_secs_f64() / start.elapsed().as_secs_f64();
-        self.report.add("CPU of the server while nothing changes", "", &[Measured::Cores(idle)]);
-        for &(rate, time) in self.plan.churns {
-            self.churn(&fleet, &server, &real, (rate, time), (alone, idle)).await?;
+        let cost = Cost { of_change: alone, idle: self.idle(&server).await? };
+        for &load in self.plan.churns {
+            self.churn(&fleet, &server, Some(real.envoy.id()), load, cost).await?;
         }
         self.popular(&fleet, &server).await?;
         self.report.add(
@@ -140,44 +91,7 @@ impl Setting {
             "1 GB",
             &[Measured::Bytes(memory(id, "VmHWM")? as f64)],
         );
-        Ok(())
-    }
-
-    async fn churn(
-        &mut self,
-        fleet: &Fleet,
-        server: &ServeProcess,
-        real: &RealSidecar,
-        (rate, time): (u32, Duration),
-        (alone, idle): (f64, f64),
-    ) -> Result<()> {
-        let of_harness = std::process::id();
-        let (first, sent) = (fleet.recorder.changes(), fleet.recorder.count(Kind::Endpoints));
-        let cpu_times = || anyhow::Ok([cpu_time(server.id())?, cpu_time(of_harness)?, cpu_time(real.envoy.id())?]);
-        let (before, start) = (cpu_times()?, Instant::now());
-        let changes = churn(&mut self.cluster, &fleet.recorder, (rate, time)).await;
-        sleep(SETTLED).await;
-        let (after, seconds) = (cpu_times()?, start.elapsed().as_secs_f64());
-        let used: Vec<f64> = after.iter().zip(before).map(|(after, before)| (*after - before).as_secs_f64()).collect();
-        let [of_server, of_harness, of_sidecar] = used[..] else { return Ok(()) };
-        let sent = fleet.recorder.count(Kind::Endpoints) - sent;
-        let latencies = fleet.recorder.latencies(first);
-        self.report.begin(format!("{rate} changes of endpoints a second"));
-        self.report.add("CPU of the server", "1 core", &[Measured::Cores(of_server / seconds)]);
-        self.report.add("messages a second", "", &[Measured::Count(sent.messages as f64 / seconds)]);
-        let for_sends = of_server - alone * changes as f64 - idle * seconds;
-        let for_sends = for_sends.max(0.0) / sent.messages as f64;
-        let for_sends = Measured::Time(Duration::from_secs_f64(for_sends));
-        self.report.add("CPU for a message and its ACK", "20 µs", &[for_sends]);
-        self.report.add("bytes of a message", "100 kB", &[Measured::Bytes(sent.bytes as f64 / sent.messages as f64)]);
-        let both =
-            |sorted: &[Duration]| [0.5, 0.99].map(|part| Measured::Time(quantile(sorted, part).unwrap_or_default()));
-        self.report.add("from a change to a receipt, p50 and p99", "", &both(&latencies.each));
-        let target = "100 ms, 500 ms";
-        self.report.add("from a change to its last receipt, p50 and p99", target, &both(&latencies.last));
-        self.report.add("CPU of a real sidecar", "", &[Measured::Cores(of_sidecar / seconds)]);
-        self.report.add("CPU of the simulated sidecars and the API", "", &[Measured::Cores(of_harness / seconds)]);
-        Ok(())
+        Ok(alone)
     }
 
     /// Sidecars with TLS of their own, and certificates that say who they are.
@@ -197,7 +111,7 @@ impl Setting {
         let id = server.id();
         sleep(SETTLED).await;
         let (cpu, resident) = (cpu_time(id)?, memory(id, "VmRSS")?);
-        let upstream = Upstream { addresses: vec![server.address], tls, dialect: Dialect::Byname };
+        let upstream = Upstream { addresses: vec![server.address], tls, dialect: Dialect::Envoy };
         // They share an identity, which has half of all new streams.
         let fleet = Fleet::start_at(sidecars, upstream, self.plan.cluster.services, STARTS_PER_SECOND / 2).await?;
         sleep(SETTLED).await;
@@ -222,13 +136,13 @@ impl Setting {
         for _ in 0..self.plan.popular_changes {
             let number = fleet.recorder.begin_change();
             self.cluster.change(0, number);
-            fleet.wait_until("all have the change", || fleet.recorder.receipts(number) >= fleet.size).await?;
+            fleet.wait_until("all have the change", || fleet.recorder.receipts(number) >= fleet.streams).await?;
             sleep(Duration::from_millis(500)).await;
         }
         let cpu = (cpu_time(server.id())? - before) / u32::try_from(self.plan.popular_changes)?;
         let latencies = fleet.recorder.latencies(first).last;
         let times = [0.5, 1.0].map(|part| Measured::Time(quantile(&latencies, part).unwrap_or_default()));
-        self.report.begin(format!("a Service that all {} use changes", fleet.size));
+        self.report.begin(format!("a Service that all {} use changes", fleet.streams));
         self.report.add("to its last receipt, p50 and longest", "", &times);
         self.report.add("CPU of the server for each change", "", &[Measured::Time(cpu)]);
         Ok(())
@@ -239,7 +153,7 @@ impl Setting {
         let namespaces: std::collections::BTreeSet<String> = (0..visible).map(namespace).collect();
         let arguments: Vec<String> = namespaces.into_iter().flat_map(|name| ["--visible".to_owned(), name]).collect();
         let server = self.server(&arguments).await?;
-        let fleet = Fleet::start(sidecars, &[&server], visible).await?;
+        let fleet = Fleet::start(Dialect::Envoy, sidecars, &[&server], visible).await?;
         let real = RealSidecar::start(&server, visible).await?;
         sleep(SETTLED).await;
         let sent = fleet.recorder.count(Kind::Filter);
@@ -277,52 +191,6 @@ impl Setting {
         Ok(())
     }
 
-    /// One of several servers is killed under churn.
-    async fn herd(&mut self, count: usize) -> Result<()> {
-        let mut servers = Vec::new();
-        for _ in 0..count {
-            servers.push(self.server(&[]).await?);
-        }
-        let all: Vec<&ServeProcess> = servers.iter().collect();
-        let fleet = Fleet::start(self.plan.sidecars, &all, self.plan.cluster.services).await?;
-        let Some((lost, others)) = servers.split_first_mut() else { return Ok(()) };
-        let received = || Kind::ALL.iter().map(|kind| fleet.recorder.count(*kind).bytes).sum::<u64>();
-        let refusals = fleet.recorder.refusals();
-        let orphans = lost.metric("streams").await?;
-        lost.kill()?;
-        let (start, bytes) = (Instant::now(), received());
-        let mut settled = None;
-        while settled.is_none() && start.elapsed() < Duration::from_secs(60) {
-            let number = fleet.recorder.begin_change();
-            let service = self.cluster.any();
-            self.cluster.change(service, number);
-            sleep(POLL / 5).await;
-            if number % 5 == 0 {
-                let mut open = 0.0;
-                for server in &*others {
-                    open += server.metric("streams").await?;
-                }
-                settled = (open as usize >= fleet.size).then(|| start.elapsed());
-            }
-        }
-        self.report.begin(format!("one of {count} servers with {} sidecars is killed under churn", fleet.size));
-        self.report.add(
-            format!("until its {orphans} streams are open again"),
-            "15 s",
-            &[Measured::Time(settled.unwrap_or(Duration::from_secs(60)))],
-        );
-        let attempts = (fleet.recorder.refusals() - refusals) as f64 / orphans;
-        self.report.add("refused attempts, for each of these streams", "", &[Measured::Count(attempts - 1.0)]);
-        let bytes = (received() - bytes) as f64 / orphans;
-        self.report.add("bytes for each of these streams, churn included", "", &[Measured::Bytes(bytes)]);
-        let mut highest = 0;
-        for server in &*others {
-            highest = highest.max(memory(server.id(), "VmHWM")?);
-        }
-        self.report.add("memory of each other server, highest", "", &[Measured::Bytes(highest as f64)]);
-        Ok(())
-    }
-
     /// What `byname watch` takes beside each sidecar, on the same cluster.
     async fn watches(&mut self, count: usize) -> Result<()> {
         let kubeconfig = self.cluster.kubeconfig(self.directory.path());
@@ -346,20 +214,6 @@ impl Setting {
         }
         Ok(())
     }
-}
-
-/// Changes endpoints of random Services at a rate, for a time. Returns the number of changes.
-async fn churn(cluster: &mut SyntheticCluster, recorder: &Recorder, (rate, time): (u32, Duration)) -> usize {
-    let mut ticks = interval(Duration::from_secs(1) / rate);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let (start, mut changes) = (Instant::now(), 0);
-    while start.elapsed() < time {
-        ticks.tick().await;
-        let service = cluster.any();
-        cluster.change(service, recorder.begin_change());
-        changes += 1;
-    }
-    changes
 }
 
 /// A real Envoy that uses as many names as a simulated sidecar.

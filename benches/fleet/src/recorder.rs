@@ -14,16 +14,23 @@ pub(crate) enum Kind {
     Filter,
     Cluster,
     Endpoints,
+    /// Of the filter's own stream: the names of namespaces.
+    Namespaces,
+    /// Of the filter's own stream: a Service with its endpoints.
+    ServiceEndpoints,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Filter, Self::Cluster, Self::Endpoints];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Filter, Self::Cluster, Self::Endpoints, Self::Namespaces, Self::ServiceEndpoints];
 
     pub(crate) fn url(self) -> &'static str {
         match self {
             Self::Filter => "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
             Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
             Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            Self::Namespaces => "type.googleapis.com/byname.v1.Namespaces",
+            Self::ServiceEndpoints => "type.googleapis.com/byname.v1.Endpoints",
         }
     }
 
@@ -35,7 +42,7 @@ impl Kind {
 /// The counts and times of all sidecars together.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    kinds: [KindCounts; 3],
+    kinds: [KindCounts; Kind::ALL.len()],
     refused: AtomicU64,
     changes: Mutex<Vec<ChangeTimes>>,
 }
@@ -93,6 +100,11 @@ impl Recorder {
             counts.resources.fetch_add(resources as u64, Ordering::Relaxed);
             counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         }
+    }
+
+    /// The bytes of all messages until now.
+    pub(crate) fn bytes(&self) -> u64 {
+        Kind::ALL.iter().map(|kind| self.count(*kind).bytes).sum()
     }
 
     /// What was received of this kind until now.

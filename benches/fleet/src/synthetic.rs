@@ -40,6 +40,11 @@ pub(crate) fn host(service: usize) -> String {
     format!("service-{service}.{}.svc.cluster.local", namespace(service))
 }
 
+/// The key by which the filter asks for a Service.
+pub(crate) fn service_key(service: usize) -> String {
+    format!("{}/service-{service}", namespace(service))
+}
+
 /// The cluster of a Service's only port.
 pub(crate) fn cluster_name(service: usize) -> String {
     format!("outbound|80||{}", host(service))

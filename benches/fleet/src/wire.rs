@@ -23,6 +23,10 @@ pub(crate) struct DeltaDiscoveryRequest {
 pub(crate) struct Node {
     #[prost(string, tag = "1")]
     pub(crate) id: String,
+    #[prost(string, tag = "2")]
+    pub(crate) cluster: String,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) metadata: Option<prost_types::Struct>,
     #[prost(message, optional, tag = "4")]
     pub(crate) locality: Option<Locality>,
     /// In an Envoy, the list of all that is compiled in.
