@@ -11,7 +11,10 @@ use anyhow::{Result, bail, ensure};
 use byname_test_support::{Connection, RequestForm, free_port, kubernetes::KubernetesApi, repository};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::sleep,
+};
 
 use super::{
     super::world::OWN,
@@ -28,6 +31,8 @@ const PAGE: usize = 500;
 pub(super) struct Server {
     child: Child,
     api: KubernetesApi,
+    /// The API's own thread, so that it does not delay the clients. `None` only during drop.
+    runtime: Option<Runtime>,
     port: u16,
     directory: TempDir,
 }
@@ -37,7 +42,8 @@ impl Server {
     pub(super) async fn start(names: &Names) -> Result<Self> {
         let program = repository().join(PROGRAM);
         ensure!(program.is_file(), "there is no {PROGRAM}: run `make cli`");
-        let api = KubernetesApi::start().await?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let api = runtime.spawn(KubernetesApi::start()).await??;
         api.list_in_pages_of(PAGE);
         for service in &names.services {
             api.put(object(service));
@@ -53,7 +59,7 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(fs::File::create(directory.path().join("log"))?)
             .spawn()?;
-        let mut server = Self { child, api, port, directory };
+        let mut server = Self { child, api, runtime: Some(runtime), port, directory };
         let start = Instant::now();
         while !is_ready(monitor).await {
             if let Some(status) = server.child.try_wait()? {
@@ -84,6 +90,10 @@ impl Drop for Server {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Waiting for the thread is not allowed in asynchronous code.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
