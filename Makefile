@@ -43,7 +43,7 @@ push: image ## Push both images to IMAGE=registry.example.com/byname (needs skop
 demo: build envoy ## Reach Services by name through a real Envoy (KEEP=1 leaves it running)
 	@$(XTASK) demo $(if $(KEEP),--keep)
 
-bench: build envoy ## Measure byname and its alternatives side by side (QUICK=1 for two minutes, PLOT=file.svg, PART=listeners, starts, pushes or fuel for one part)
+bench: build cli envoy ## Measure byname and its alternatives side by side (QUICK=1 for two minutes, PLOT=file.svg, PART=listeners, starts, pushes or fuel for one part)
 	@$(XTASK) bench $(if $(QUICK),--quick) $(if $(PART),--part $(PART))
 	$(if $(PART),,@python3 benches/plot.py target/bench/report.json $(or $(PLOT),target/bench/plot.svg))
 

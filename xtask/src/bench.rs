@@ -6,8 +6,8 @@
 //! affects all contestants alike. A ratio compares two measurements of one round. After each heat of several rounds,
 //! every Envoy is restarted.
 //!
-//! Start, memory and pushes are measured first, with two workers and on all processors. So is the memory of a sidecar with
-//! many listeners, which is a part that can run alone.
+//! Start, memory and pushes are measured first, with two workers and on all processors. So are sidecars
+//! with many listeners, which are a part that can run alone.
 
 mod contestant;
 mod cost;
@@ -39,7 +39,7 @@ use anyhow::{Context, Result};
 use contestant::{ALL, Contestant};
 use cost::Costs;
 use heat::{Measured, Rounds};
-use listeners::{Listenings, Sidecar};
+use listeners::{Listeners, MemoryPlan};
 use progress::Progress;
 use report::Report;
 use standing::Standings;
@@ -58,16 +58,14 @@ struct BenchPlan {
     standing_services: &'static [usize],
     /// The contestants that receive pushes, with the number of Services and the pushes of each kind.
     pushes: &'static [(Contestant, usize, usize)],
-    listeners: ListenersPlan,
+    /// The memory of sidecars with many listeners. `None`: nothing is measured of such sidecars.
+    listeners: Option<MemoryPlan>,
 }
-
-/// The numbers of names, each with the sidecars that are measured with it.
-type ListenersPlan = &'static [(usize, &'static [Sidecar])];
 
 /// A part of the benchmark that can run alone.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum BenchPart {
-    /// The memory of a sidecar with many listeners
+    /// A sidecar with many listeners: memory, first use, and a Service that changes
     Listeners,
     /// Starts: the first answer, CPU time and memory, with 10 Services
     Starts,
@@ -93,7 +91,7 @@ const WHOLE: BenchPlan = BenchPlan {
         (Contestant::Native, 1_000, 3),
         (Contestant::Native, 10_000, 1),
     ],
-    listeners: &[(listeners::NAMES, listeners::ALL)],
+    listeners: Some(listeners::ONCE),
 };
 /// The part that the ratios need.
 const QUICK: BenchPlan = BenchPlan {
@@ -103,12 +101,9 @@ const QUICK: BenchPlan = BenchPlan {
     starts: 1,
     standing_services: &[10_000],
     pushes: &[(Contestant::Endpoint, 10_000, 3)],
-    listeners: &[],
+    listeners: None,
 };
 
-/// What the part measures when it runs alone, each time in this order. An object of Kubernetes holds 75,000 packed names.
-const LISTENERS_ALONE: ListenersPlan =
-    &[(listeners::NAMES, listeners::ALL), (30_000, &[Sidecar::Packed]), (75_000, &[Sidecar::Packed])];
 const LISTENERS_ALONE_STARTS: usize = 3;
 const FEW: usize = 10;
 const STARTS: [Contestant; 4] = [Contestant::None, Contestant::Noop, Contestant::Lua, Contestant::Cluster];
@@ -122,11 +117,11 @@ pub(crate) fn run_part(root: &Path, part: BenchPart) -> Result<()> {
         BenchPart::Listeners => {
             let all = runtime.block_on(async {
                 let upstream = load::start_upstream().await?;
-                let mut all = Vec::new();
+                let mut all = Listeners::default();
                 for _ in 0..LISTENERS_ALONE_STARTS {
-                    listeners_of(root, LISTENERS_ALONE, upstream, &mut all).await?;
+                    all.measure(root, listeners::ALONE, upstream).await?;
                 }
-                anyhow::Ok(Listenings(all))
+                anyhow::Ok(all)
             })?;
             all.print();
         }
@@ -162,18 +157,6 @@ pub(crate) fn run_part(root: &Path, part: BenchPart) -> Result<()> {
     Ok(())
 }
 
-async fn listeners_of(
-    root: &Path,
-    plan: ListenersPlan,
-    upstream: u16,
-    measured: &mut Vec<listeners::Listening>,
-) -> Result<()> {
-    for &(names, sidecars) in plan {
-        listeners::run(root, sidecars, names, upstream, &Progress::new("listeners"), measured).await?;
-    }
-    Ok(())
-}
-
 pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
     contestant::build_noop(root)?;
     let module_bytes = std::fs::metadata(root.join(crate::module::SHIPPED))
@@ -189,7 +172,7 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
     let fuel = fuel::run(SERVICES, &Progress::new("fuel"))?;
     let instructions = instructions::run(root, &Progress::new("instructions"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (standings, pushes, listenings, measured) = runtime.block_on(measure(root, &plan, start + plan.time))?;
+    let (standings, pushes, listeners, measured) = runtime.block_on(measure(root, &plan, start + plan.time))?;
     let report = Report {
         is_quick,
         processors,
@@ -197,7 +180,7 @@ pub(crate) fn run(root: &Path, is_quick: bool) -> Result<()> {
         latencies: measured.latencies,
         standings,
         pushes,
-        listenings,
+        listeners,
         fuel,
         instructions,
         micro,
@@ -213,7 +196,7 @@ async fn measure(
     root: &Path,
     plan: &BenchPlan,
     end: Instant,
-) -> Result<(Standings, Vec<push::Push>, Listenings, Measured)> {
+) -> Result<(Standings, Vec<push::Push>, Listeners, Measured)> {
     let upstream = load::start_upstream().await?;
     let mut standings = Vec::new();
     for number in 1..=plan.starts {
@@ -224,8 +207,10 @@ async fn measure(
     for &(contestant, services, rounds) in plan.pushes {
         pushes.extend(push::run(root, contestant, services, rounds, &Progress::new("pushes")).await?);
     }
-    let mut listenings = Vec::new();
-    listeners_of(root, plan.listeners, upstream, &mut listenings).await?;
+    let mut listeners = Listeners::default();
+    if let Some(plan) = plan.listeners {
+        listeners.measure(root, plan, upstream).await?;
+    }
     cpu::stay_on_one()?;
     let mut measured = Measured::default();
     for number in 1..=plan.rounds.heats {
@@ -234,5 +219,5 @@ async fn measure(
         let heats = u32::try_from(plan.rounds.heats + 1 - number)?;
         heat::run(root, plan.rounds, upstream, Instant::now() + left / heats, &progress, &mut measured).await?;
     }
-    Ok((Standings(standings), pushes, Listenings(listenings), measured))
+    Ok((Standings(standings), pushes, listeners, measured))
 }

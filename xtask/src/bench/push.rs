@@ -22,8 +22,9 @@ use super::{
     progress::Progress,
     world::World,
 };
-use client::{CONNECTIONS, Clients};
+pub(super) use client::{CONNECTIONS, Clients, PACE};
 pub(super) use report::{json, print};
+pub(super) use tables::{PROBE, TARGETS};
 use tables::{PushedChange, Tables};
 
 /// The quiet time before a push and after it is live.
@@ -144,7 +145,7 @@ async fn once(
 
 /// Checks that both workers have connections. The kernel distributes them, and a worker without any would not be
 /// measured.
-async fn ensure_workers_share(envoy: &Envoy) -> Result<()> {
+pub(super) async fn ensure_workers_share(envoy: &Envoy) -> Result<()> {
     let stats = envoy.stats(".worker_").await?;
     let busy = stats.iter().filter(|(name, active)| {
         name.contains(&format!("_{}.", envoy.port(15001))) && name.ends_with("downstream_cx_active") && **active > 0
@@ -154,7 +155,7 @@ async fn ensure_workers_share(envoy: &Envoy) -> Result<()> {
     Ok(())
 }
 
-fn milliseconds(time: Duration) -> f64 {
+pub(super) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 

@@ -10,7 +10,7 @@ use super::{
     fuel::{self, Fuel},
     instructions::Instructions,
     latency::{self, Latency},
-    listeners::{self, Listenings, Sidecar},
+    listeners::Listeners,
     micro::Micro,
     numbers::round,
     push::{self, Push},
@@ -30,7 +30,7 @@ pub(super) struct Report {
     pub(super) latencies: Vec<Latency>,
     pub(super) standings: Standings,
     pub(super) pushes: Vec<Push>,
-    pub(super) listenings: Listenings,
+    pub(super) listeners: Listeners,
     pub(super) fuel: Vec<Fuel>,
     pub(super) instructions: Instructions,
     pub(super) micro: Micro,
@@ -42,10 +42,9 @@ impl Report {
     /// The main figures, with quartiles or bounds if they have some. A figure that was not measured is `None`.
     fn ratios(&self) -> Vec<(&'static str, Option<[f64; 3]>)> {
         let mut ratios = self.costs.ratios(Traffic::Other).to_vec();
+        ratios.push(("memoryVsNative", self.standings.memory_vs_native(SERVICES).map(|ratio| [ratio; 3])));
+        ratios.extend(self.listeners.ratios());
         ratios.extend([
-            ("memoryVsNative", self.standings.memory_vs_native(SERVICES).map(|ratio| [ratio; 3])),
-            ("packedVsPlain", self.listenings.packed_vs(Sidecar::Plain, listeners::NAMES)),
-            ("packedVsNative", self.listenings.packed_vs(Sidecar::Native, listeners::NAMES)),
             ("fullPushWorstStallMs", push::worst_stall(&self.pushes, SERVICES)),
             ("resolveNs", self.micro.hot()),
             ("resolveColdNs", self.micro.cold()),
@@ -61,7 +60,7 @@ impl Report {
         }
         self.standings.print();
         push::print(&self.pushes);
-        self.listenings.print();
+        self.listeners.print();
         fuel::print(&self.fuel);
         self.instructions.print();
         self.micro.print();
@@ -85,7 +84,7 @@ impl Report {
     fn left_out(&self) -> Vec<&'static str> {
         let quick = [
             "1,000 Services, requests of one name and with a body, how long answers take, starts and memory of others than `none`, \
-             `native` and `byname-endpoint`, pushes of `native` and `lua`, a sidecar with many listeners, and most of the core's benchmarks: this was a quick run",
+             `native` and `byname-endpoint`, pushes of `native` and `lua`, a sidecar with many listeners (memory, first use and a Service that changes), and most of the core's benchmarks: this was a quick run",
         ];
         quick.into_iter().filter(|_| self.is_quick).collect()
     }
@@ -108,7 +107,7 @@ impl Report {
             "latency": latency::json(&self.latencies),
             "standing": self.standings.json(),
             "pushes": push::json(&self.pushes),
-            "listeners": self.listenings.json(),
+            "listeners": self.listeners.json(),
             "fuel": fuel::json(&self.fuel),
             "instructions": self.instructions.json(),
             "core": self.micro.json(),

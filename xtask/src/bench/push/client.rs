@@ -23,9 +23,9 @@ use super::{
 };
 
 /// Enough connections for each worker to get some.
-pub(super) const CONNECTIONS: u32 = 16;
+pub(in super::super) const CONNECTIONS: u32 = 16;
 /// The time between requests over all connections.
-pub(super) const PACE: Duration = Duration::from_micros(500);
+pub(in super::super) const PACE: Duration = Duration::from_micros(500);
 /// The interval of checks whether the thread is late, which is the resolution of its timer.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -46,11 +46,17 @@ impl Span {
     }
 }
 
+/// A response, with the probe's target that sent it.
+struct Answer {
+    connection: usize,
+    span: Span,
+    target: usize,
+}
+
 /// The observations since the last `clear`.
 #[derive(Default)]
-pub(super) struct Log {
-    /// Each response, with the probe's target that sent it.
-    answers: Vec<(Span, usize)>,
+pub(in super::super) struct Log {
+    answers: Vec<Answer>,
     /// The time of each connection's first response by each target.
     firsts: Vec<[Option<Instant>; 2]>,
     /// The delays of the thread, from when it should have run to when it ran.
@@ -58,7 +64,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn clear(&mut self) {
+    pub(in super::super) fn clear(&mut self) {
         self.answers.clear();
         self.late.clear();
         self.firsts.clear();
@@ -66,30 +72,51 @@ impl Log {
     }
 
     fn answered(&mut self, connection: usize, span: Span, target: usize) {
-        self.answers.push((span, target));
+        self.answers.push(Answer { connection, span, target });
         if let Some(first) = self.firsts.get_mut(connection).and_then(|firsts| firsts.get_mut(target)) {
             first.get_or_insert(span.until);
         }
     }
 
     /// The time at which the last connection got its first response by this target; `None` until all did.
-    pub(super) fn live(&self, target: usize) -> Option<Instant> {
+    pub(in super::super) fn live(&self, target: usize) -> Option<Instant> {
         let firsts = self.firsts.iter().map(|firsts| firsts.get(target).copied().flatten());
         firsts.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
     /// Whether a request after `live` was answered by another target.
-    pub(super) fn is_old_after(&self, live: Instant, target: usize) -> bool {
-        self.answers.iter().any(|(span, answered)| span.since > live && *answered != target)
+    pub(in super::super) fn is_old_after(&self, live: Instant, target: usize) -> bool {
+        self.answers.iter().any(|answer| answer.span.since > live && answer.target != target)
     }
 
     /// The longest response time between these moments.
-    pub(super) fn longest(&self, from: Instant, to: Instant) -> Duration {
-        longest(self.answers.iter().map(|(span, _)| *span), from, to)
+    pub(in super::super) fn longest(&self, from: Instant, to: Instant) -> Duration {
+        longest(self.answers.iter().map(|answer| answer.span), from, to)
+    }
+
+    /// The response times of requests between these moments.
+    pub(in super::super) fn times(&self, from: Instant, to: Instant) -> Vec<Duration> {
+        self.answers.iter().map(|answer| answer.span).filter(|span| span.touches(from, to)).map(Span::time).collect()
+    }
+
+    /// The time of the last response that was not by this target.
+    pub(in super::super) fn last_of_others(&self, target: usize) -> Option<Instant> {
+        self.answers.iter().filter(|answer| answer.target != target).map(|answer| answer.span.until).max()
+    }
+
+    /// How often the responses changed from one target to the other, on the connection that saw the fewest changes.
+    pub(in super::super) fn changes(&self) -> usize {
+        let mut all = vec![(None, 0); CONNECTIONS as usize];
+        for answer in &self.answers {
+            if let Some((last, changes)) = all.get_mut(answer.connection) {
+                *changes += usize::from(last.replace(answer.target).is_some_and(|last| last != answer.target));
+            }
+        }
+        all.into_iter().map(|(_, changes)| changes).min().unwrap_or_default()
     }
 
     /// The longest delay of the clients' thread between these moments.
-    pub(super) fn latest(&self, from: Instant, to: Instant) -> Duration {
+    pub(in super::super) fn latest(&self, from: Instant, to: Instant) -> Duration {
         longest(self.late.iter().copied(), from, to)
     }
 }
@@ -99,7 +126,7 @@ fn longest(spans: impl Iterator<Item = Span>, from: Instant, to: Instant) -> Dur
 }
 
 /// The thread of the clients, and their observations.
-pub(super) struct Clients {
+pub(in super::super) struct Clients {
     /// `None` only during drop.
     runtime: Option<Runtime>,
     tasks: Vec<JoinHandle<Result<()>>>,
@@ -107,7 +134,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new() -> Result<Self> {
+    pub(in super::super) fn new() -> Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         Ok(Self { runtime: Some(runtime), tasks: Vec::new(), log: Arc::default() })
     }
@@ -117,12 +144,12 @@ impl Clients {
     }
 
     /// Starts the upstream on the same thread, and returns its port.
-    pub(super) async fn start_upstream(&self) -> Result<u16> {
+    pub(in super::super) async fn start_upstream(&self) -> Result<u16> {
         self.runtime()?.spawn(start_upstream()).await?
     }
 
     /// Starts sending requests to this port.
-    pub(super) fn ask(&mut self, port: u16) -> Result<()> {
+    pub(in super::super) fn ask(&mut self, port: u16) -> Result<()> {
         self.log().clear();
         for connection in 0..CONNECTIONS {
             let task = self.runtime()?.spawn(client(connection, port, Arc::clone(&self.log)));
@@ -134,12 +161,12 @@ impl Clients {
     }
 
     /// The observations. The clients wait while the guard is held.
-    pub(super) fn log(&self) -> MutexGuard<'_, Log> {
+    pub(in super::super) fn log(&self) -> MutexGuard<'_, Log> {
         lock(&self.log)
     }
 
     /// Fails if a client has ended.
-    pub(super) async fn check(&mut self) -> Result<()> {
+    pub(in super::super) async fn check(&mut self) -> Result<()> {
         if let Some(ended) = self.tasks.iter().position(JoinHandle::is_finished) {
             self.tasks.swap_remove(ended).await?.context("a connection ended")?;
         }
@@ -221,6 +248,27 @@ mod tests {
         assert!(!log.is_old_after(at(50), 1));
         log.answered(3, Span { since: at(51), until: at(52) }, 0);
         assert!(log.is_old_after(at(50), 1));
+    }
+
+    #[test]
+    fn changes_are_those_that_every_connection_saw() {
+        let mut log = Log::default();
+        log.clear();
+        let start = Instant::now();
+        for (time, targets) in [(0, [0; 16]), (10, [1; 16]), (20, [0; 16])] {
+            for (connection, target) in targets.into_iter().enumerate() {
+                let at = start + Duration::from_millis(time);
+                // One connection had no request while target 1 was live.
+                let target = if connection == 7 { 0 } else { target };
+                log.answered(connection, Span { since: at, until: at }, target);
+            }
+        }
+        assert_eq!(log.changes(), 0);
+        assert_eq!(log.last_of_others(0), Some(start + Duration::from_millis(10)));
+        let after = start + Duration::from_millis(21);
+        log.answered(7, Span { since: after, until: after }, 1);
+        assert_eq!((log.changes(), log.last_of_others(0)), (1, Some(after)));
+        assert_eq!(log.times(after, after).len(), 1);
     }
 
     #[test]

@@ -20,8 +20,8 @@ use crate::module::SHIPPED;
 
 /// A name that resolves to two Services in turn, so that the response shows which table is live. Both Services have
 /// equally long names, so that the length to read is known.
-pub(super) const PROBE: &str = "probe";
-const TARGETS: [&str; 2] = ["probe-a", "probe-b"];
+pub(in super::super) const PROBE: &str = "probe";
+pub(in super::super) const TARGETS: [&str; 2] = ["probe-a", "probe-b"];
 
 /// The placeholder for the first part of all addresses.
 const BLOCK: &str = "BLOCK";
