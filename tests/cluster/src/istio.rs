@@ -215,8 +215,15 @@ impl<'c> Istio<'c> {
         let number = self.pods.get();
         self.pods.set(number + 1);
         let network = PodNetwork::create(network, &format!("pod{number}"), &address)?;
-        let mut pod =
-            Pod { agent: None, network, folder, namespace: namespace.to_owned(), name: name.to_owned(), address };
+        let mut pod = Pod {
+            kubeconfig: self.cluster.admin(),
+            agent: None,
+            network,
+            folder,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            address,
+        };
         if !is_gateway {
             // Istio's init container.
             let program = repository().join("target/cluster/istio").display().to_string();

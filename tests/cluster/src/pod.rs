@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use byname_test_support::{envoy_binary, repository};
+use byname_test_support::{envoy_binary, kubectl_binary, repository};
 use serde_json::{Value, json};
 
 use crate::{
@@ -37,8 +37,10 @@ pub struct PodOptions<'a> {
     pub is_gateway: bool,
 }
 
-/// A pod whose proxy runs until it is dropped.
+/// A pod whose proxy runs until it is dropped, and the pod with it.
 pub struct Pod {
+    /// The kubeconfig of an administrator.
+    pub(crate) kubeconfig: PathBuf,
     // Dropped before the network it runs in.
     pub(crate) agent: Option<Part>,
     pub(crate) network: PodNetwork,
@@ -82,6 +84,18 @@ impl Answer {
     #[must_use]
     pub fn said(&self, field: &str) -> &str {
         self.body.get(field).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        self.agent = None;
+        // A pod without processes would be asked and not answer. It may be gone already, or the API.
+        let kubeconfig = format!("--kubeconfig={}", self.kubeconfig.display());
+        let end = ["delete", "pod", &self.name, "-n", &self.namespace, "--wait=false", "--ignore-not-found"];
+        if let Ok(kubectl) = kubectl_binary() {
+            drop(Command::new(kubectl).arg(kubeconfig).args(end).output());
+        }
     }
 }
 
