@@ -92,7 +92,7 @@ impl Drop for Pod {
         self.agent = None;
         // A pod without processes would be asked and not answer. It may be gone already, or the API.
         let kubeconfig = format!("--kubeconfig={}", self.kubeconfig.display());
-        let end = ["delete", "pod", &self.name, "-n", &self.namespace, "--wait=false", "--ignore-not-found"];
+        let end = ["delete", "pod", &self.name, "-n", &self.namespace, "--timeout=20s", "--ignore-not-found"];
         if let Ok(kubectl) = kubectl_binary() {
             drop(Command::new(kubectl).arg(kubeconfig).args(end).output());
         }

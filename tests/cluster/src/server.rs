@@ -112,17 +112,6 @@ impl MeshServer {
         self.part.signal(signal)
     }
 
-    /// Ends the server and its pod.
-    ///
-    /// # Errors
-    /// If the API does not delete the pod.
-    pub fn end(self, cluster: &Cluster) -> Result<()> {
-        let pod = format!("pod/{}", self.pod.name);
-        drop(self);
-        cluster.kubectl(&["delete", &pod, "-n", NAMESPACE])?;
-        Ok(())
-    }
-
     /// What the server's monitor answers.
     ///
     /// # Errors

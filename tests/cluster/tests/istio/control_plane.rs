@@ -21,7 +21,7 @@ pub(crate) fn a_server_believes_the_sidecar_beside_it_alone(mesh: &Mesh<'_>) -> 
     let server = MeshServer::start(mesh.cluster, &mesh.istio, &["--default-export", "."])?;
     let result = believes_the_sidecar_alone(mesh, &server);
     let result = result.with_context(|| server.tails());
-    server.end(mesh.cluster)?;
+    drop(server);
     result
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn the_commands_for_stream_work(mesh: &Mesh<'_>) -> Result<()> {
     }
     mesh.istio.apply_only(&[])?;
     mesh.cluster.kubectl(&["delete", "deployment/byname", "-n", "byname-system"])?;
-    server.context("a command applies the directory")?.end(mesh.cluster)?;
+    drop(server.context("a command applies the directory")?);
     assert_eq!(commands.len(), 5);
     Ok(())
 }

@@ -28,7 +28,7 @@ fn start_vault(mesh: &Mesh<'_>) -> Result<(Part, Pod)> {
 
 fn end_vault(mesh: &Mesh<'_>, vault: (Part, Pod)) -> Result<()> {
     drop(vault);
-    mesh.cluster.kubectl(&["delete", "service/vault", "pod/vault", "-n", "shop"])?;
+    mesh.cluster.kubectl(&["delete", "service/vault", "-n", "shop"])?;
     Ok(())
 }
 

@@ -64,7 +64,7 @@ impl<'m> Stream<'m> {
         let mut stream = Self { mesh, server: MeshServer::start(mesh.cluster, &mesh.istio, arguments)? };
         let result = claim(&mut stream).with_context(|| stream.server.tails());
         mesh.istio.apply_only(&[])?;
-        stream.server.end(mesh.cluster)?;
+        drop(stream.server);
         result
     }
 

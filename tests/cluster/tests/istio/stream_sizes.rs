@@ -233,9 +233,6 @@ pub(crate) fn a_stream_takes_little_more_memory_than_an_empty_table(mesh: &Mesh<
                 with_stream.1 - empty.1,
             );
             measured.push(added);
-            for pod in &pods {
-                mesh.cluster.kubectl(&["delete", "pod", "-n", "shop", pod.name()])?;
-            }
         }
         ensure!(measured.iter().all(|added| *added <= LARGEST_MEGABYTES), "{measured:?}");
         Ok(())
