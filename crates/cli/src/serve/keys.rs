@@ -127,7 +127,8 @@ impl Keys {
             changed.endpoints.insert(name.clone());
         }
         let [before, after] = [old, new].map(|service| service.map(|it| it.parts.whole()));
-        changed.addresses.append(&mut self.addresses.replace(shared, before, after));
+        // `append` would build the whole set anew for each Service.
+        changed.addresses.extend(self.addresses.replace(shared, before, after));
         if is_seen_by_others {
             changed.namespaces.insert(name.namespace.clone());
             let services = [before, after].into_iter().flatten();
@@ -161,7 +162,7 @@ impl Keys {
             changed.endpoints.insert(name.clone());
             changed.namespaces.insert(name.namespace.clone());
             if let Some(service) = services.get(name) {
-                changed.addresses.append(&mut self.addresses.all_of(service.parts.whole()));
+                changed.addresses.extend(self.addresses.all_of(service.parts.whole()));
             }
         }
         self.left_out = left_out;
