@@ -4,7 +4,7 @@ use std::{future::Future, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use byname_cluster::{Cluster, ClusterOptions, Istiod};
-use byname_test_support::SeededRandom;
+use byname_test_support::{SeededRandom, ServeProcess};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{Method, Request, header::CONTENT_TYPE};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -17,9 +17,9 @@ use tokio::{
 use crate::{
     dialect::Dialect,
     fleet::{Fleet, NAMES, SETTLED},
+    process::{cpu_time, memory},
     recorder::{Recorder, quantile},
     report::{FleetReport, Measured},
-    server::{ServeProcess, cpu_time, memory},
     sidecar::Upstream,
     synthetic::{CHANGED, ClusterSize, first_addresses, namespace, slice, slice_name},
     watch::WatchProcess,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
-use byname_test_support::SeededRandom;
+use byname_test_support::{SeededRandom, ServeProcess};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -12,7 +12,6 @@ use tokio::{
 use crate::{
     dialect::Dialect,
     recorder::Recorder,
-    server::ServeProcess,
     sidecar::{Sidecar, Upstream},
 };
 

@@ -3,15 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use byname_test_support::ServeProcess;
 use tokio::time::{Instant, sleep};
 
-use crate::{
-    dialect::Dialect,
-    fleet::Fleet,
-    report::Measured,
-    server::{ServeProcess, memory},
-    setting::Setting,
-};
+use crate::{dialect::Dialect, fleet::Fleet, process::memory, report::Measured, setting::Setting};
 
 /// How soon the loss of a server is looked at.
 const POLL: Duration = Duration::from_millis(50);

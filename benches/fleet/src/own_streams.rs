@@ -6,8 +6,8 @@ use tokio::time::sleep;
 use crate::{
     dialect::Dialect,
     fleet::SETTLED,
+    process::memory,
     report::Measured,
-    server::memory,
     setting::{Cost, Setting},
 };
 

@@ -2,8 +2,8 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::Result;
-use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream, tls::TestCa};
+use anyhow::{Result, ensure};
+use byname_test_support::{Connection, Envoy, RequestForm, ServeProcess, TestUpstream, tls::TestCa};
 use tokio::{
     task::JoinSet,
     time::{Instant, interval, sleep},
@@ -14,9 +14,9 @@ use crate::{
     dialect::Dialect,
     fleet::{Fleet, NAMES, SETTLED, STARTS_PER_SECOND},
     herd, own_streams,
+    process::{cpu_time, memory},
     recorder::{Kind, Recorder, quantile},
     report::{FleetReport, Measured},
-    server::{ServeProcess, cpu_time, memory},
     setting::{Cost, FleetPlan, Load, Setting, churn},
     sidecar::Upstream,
     synthetic::{ClusterSize, SyntheticCluster, host, namespace},
@@ -173,6 +173,7 @@ impl Setting {
         let used: Vec<f64> = after.iter().zip(before).map(|(after, before)| (*after - before).as_secs_f64()).collect();
         let [of_server, of_sidecar] = used[..] else { return Ok(()) };
         let sent = fleet.recorder.count(Kind::Filter) - sent;
+        ensure!(sent.messages > 0, "no change of {visible} names came in {seconds:.0} s:\n{}", server.log());
         self.report.begin(format!("{visible} visible names, one new and one gone each second, {sidecars} sidecars"));
         let each = sent.messages as f64 / sidecars as f64;
         self.report.add("CPU of the server", "", &[Measured::Cores(of_server / seconds)]);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use byname_test_support::ServeProcess;
 use tempfile::TempDir;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -10,9 +11,9 @@ use crate::{
     beside::BesidePlan,
     dialect::Dialect,
     fleet::{Fleet, NAMES, SETTLED},
+    process::{cpu_time, memory},
     recorder::{Recorder, quantile},
     report::{FleetReport, Measured},
-    server::{ServeProcess, cpu_time, memory},
     synthetic::{ClusterSize, SyntheticCluster},
 };
 

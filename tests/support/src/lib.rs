@@ -22,6 +22,7 @@ mod random;
 mod raw;
 pub mod reliability;
 pub mod scenario;
+mod serve;
 pub mod tls;
 mod tunnel;
 mod upstream;
@@ -41,6 +42,7 @@ pub use ports::free_port;
 pub use push::EcdsFile;
 pub use random::SeededRandom;
 pub use raw::{Http2Outcome, raw_http1, raw_http2};
+pub use serve::ServeProcess;
 pub use tunnel::{TUNNEL_FORMS, Tunnel, TunnelAnswer, TunnelForm};
 pub use upstream::TestUpstream;
 

@@ -139,8 +139,7 @@ impl LiveQuestion<'_> {
             output::print(&output::wrapped_lines(&text, hang, self.layout.columns))?;
         }
         let is_refused = shown.explanation.resolution == ResolutionKind::Refuse;
-        let has_no_endpoint =
-            hosts.is_some_and(|(_, hosts)| hosts.is_some_and(|hosts| hosts.is_empty())) && !is_by_endpoint;
+        let has_no_endpoint = !is_by_endpoint && matches!(hosts, Some((_, Some(hosts))) if hosts.is_empty());
         Ok(if is_refused || has_no_endpoint || !is_same { NO } else { FINE })
     }
 

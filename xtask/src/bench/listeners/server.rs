@@ -1,47 +1,32 @@
 //! The server of a filter that asks for Services: `byname serve`, with the same names in a small Kubernetes API. A changed
 //! object reaches the server as an event. A changed file of 10,000 Services would be read whole.
 
-use std::{
-    fs,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
-
-use anyhow::{Result, bail, ensure};
-use byname_test_support::{Connection, RequestForm, free_port, kubernetes::KubernetesApi, repository};
+use anyhow::Result;
+use byname_test_support::{ServeProcess, kubernetes::KubernetesApi};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{
-    runtime::{Builder, Runtime},
-    time::sleep,
-};
+use tokio::runtime::{Builder, Runtime};
 
 use super::{
     super::world::OWN,
     names::{NamedService, Names},
 };
 
-const PROGRAM: &str = "target/native/byname";
-const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(50);
 /// Objects on a page of a list.
 const PAGE: usize = 500;
 
-/// A `byname serve` that ends with its value.
+/// A server, and the API that it follows.
 pub(super) struct Server {
-    child: Child,
+    serve: ServeProcess,
     api: KubernetesApi,
     /// The API's own thread, so that it does not delay the clients. `None` only during drop.
     runtime: Option<Runtime>,
-    port: u16,
-    directory: TempDir,
+    _directory: TempDir,
 }
 
 impl Server {
     /// Starts a server with these names, and waits until it is ready.
     pub(super) async fn start(names: &Names) -> Result<Self> {
-        let program = repository().join(PROGRAM);
-        ensure!(program.is_file(), "there is no {PROGRAM}: run `make cli`");
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let api = runtime.spawn(KubernetesApi::start()).await??;
         api.list_in_pages_of(PAGE);
@@ -50,29 +35,12 @@ impl Server {
         }
         put_alias(&api, names);
         let directory = tempfile::tempdir()?;
-        let (port, monitor) = (free_port()?, free_port()?);
-        let child = Command::new(program)
-            .args(["serve", "--insecure", "--listen", &format!("127.0.0.1:{port}")])
-            .args(["--monitor", &format!("127.0.0.1:{monitor}"), "--kubeconfig"])
-            .arg(api.kubeconfig(directory.path()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(directory.path().join("log"))?)
-            .spawn()?;
-        let mut server = Self { child, api, runtime: Some(runtime), port, directory };
-        let start = Instant::now();
-        while !is_ready(monitor).await {
-            if let Some(status) = server.child.try_wait()? {
-                bail!("byname serve ended ({status}):\n{}", server.log());
-            }
-            ensure!(start.elapsed() < PATIENCE, "byname serve is not ready:\n{}", server.log());
-            sleep(POLL).await;
-        }
-        Ok(server)
+        let serve = ServeProcess::start(&api.kubeconfig(directory.path()), &[]).await?;
+        Ok(Self { serve, api, runtime: Some(runtime), _directory: directory })
     }
 
     pub(super) fn port(&self) -> u16 {
-        self.port
+        self.serve.address.port()
     }
 
     /// Changes the alias to the one of `names`.
@@ -81,25 +49,17 @@ impl Server {
     }
 
     pub(super) fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+        self.serve.log()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         // Waiting for the thread is not allowed in asynchronous code.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
-}
-
-async fn is_ready(monitor: u16) -> bool {
-    let Ok(mut connection) = Connection::open(monitor, RequestForm::Host).await else { return false };
-    connection.get_path("serve", "/readyz", &[]).await.is_ok_and(|reply| reply.status == 200)
 }
 
 fn put_alias(api: &KubernetesApi, names: &Names) {

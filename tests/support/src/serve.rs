@@ -1,4 +1,4 @@
-//! A process of `byname`, its CPU time and its memory.
+//! A process of `byname serve`, with its clients on loopback.
 
 use std::{
     fs,
@@ -8,25 +8,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use byname_test_support::{Connection, RequestForm, free_port, repository};
+use anyhow::{Result, bail, ensure};
 use tempfile::TempDir;
 use tokio::time::sleep;
+
+use crate::{Connection, RequestForm, free_port, repository};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 
-/// A `byname serve` that ends with its value.
-pub(crate) struct ServeProcess {
+/// A `byname serve`, as `make cli` builds it, that ends with its value.
+pub struct ServeProcess {
     child: Child,
-    pub(crate) address: SocketAddr,
+    /// Where sidecars connect.
+    pub address: SocketAddr,
     monitor: u16,
     directory: TempDir,
 }
 
 impl ServeProcess {
     /// Starts a server with more arguments, and waits until it is ready. It serves everybody, unless they say who proves what.
-    pub(crate) async fn start(kubeconfig: &Path, arguments: &[String]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If the program is missing, ends, or is not ready in time, with its log.
+    pub async fn start(kubeconfig: &Path, arguments: &[String]) -> Result<Self> {
         let is_secure = arguments.iter().any(|argument| argument == "--identity");
         let who: &[&str] = if is_secure { &[] } else { &["--insecure"] };
         let program = repository().join("target/native/byname");
@@ -58,23 +63,33 @@ impl ServeProcess {
         Ok(server)
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    /// The id of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub(crate) fn log(&self) -> String {
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
     /// Ends it at once, as when its node is lost.
-    pub(crate) fn kill(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// If it has ended already.
+    pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
     /// The value of the metric `byname_serve_NAME`, 0 while there is none.
-    pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
+    ///
+    /// # Errors
+    /// If the monitor does not answer.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
         let text = self.text("/metrics").await?;
         let start = format!("byname_serve_{name} ");
         let value = text.lines().find_map(|line| line.strip_prefix(&start));
@@ -95,23 +110,4 @@ impl Drop for ServeProcess {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-/// The CPU time of all threads of a process: the first number of each thread's `schedstat`.
-pub(crate) fn cpu_time(process: u32) -> Result<Duration> {
-    let mut nanoseconds = 0;
-    for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        let path = task?.path().join("schedstat");
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        nanoseconds += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanoseconds))
-}
-
-/// A field of a process's `status` in bytes: `VmRSS`, or `VmHWM`, its highest value.
-pub(crate) fn memory(process: u32, field: &str) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    let kilobytes: u64 = line.with_context(|| format!("no {field}"))?.trim().trim_end_matches(" kB").parse()?;
-    Ok(kilobytes * 1_024)
 }
