@@ -10,7 +10,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use byname_test_support::{
-    Connection, Envoy, EnvoyBuilder, FORMS, Http2Outcome, RequestForm, TestResult, TestUpstream, raw_http1, raw_http2,
+    Connection, Envoy, EnvoyBuilder, FORMS, Http2Outcome, RequestForm, TestResult, TestUpstream, crashing_module,
+    raw_http1, raw_http2,
 };
 use tempfile::TempDir;
 use tokio::{
@@ -246,28 +247,17 @@ async fn forged_control_headers_do_not_steer_while_the_first_configuration_is_re
     Ok(())
 }
 
-/// A module that crashes at a request with at least HEADERS headers.
-const CRASHING: &str = r#"(module
-  (memory (export "memory") 1)
-  (func (export "proxy_abi_version_0_2_1"))
-  (func (export "malloc") (param i32) (result i32) (i32.const 1024))
-  (func (export "proxy_on_context_create") (param i32 i32))
-  (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1))
-  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-    (if (i32.ge_u (local.get 1) (i32.const HEADERS)) (then unreachable))
-    (i32.const 0))
-  (func (export "proxy_on_delete") (param i32)))"#;
-
-fn crashing_module(headers: u32) -> Result<(TempDir, String)> {
+/// A module that crashes at a request with so many headers or more.
+fn write_crashing_module(headers: i32) -> Result<(TempDir, String)> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("crashing.wasm");
-    fs::write(&path, wat::parse_str(CRASHING.replace("HEADERS", &headers.to_string()))?)?;
+    fs::write(&path, crashing_module(headers)?)?;
     Ok((directory, path.display().to_string()))
 }
 
 #[tokio::test]
 async fn forged_control_headers_do_not_steer_after_a_crash_under_any_failure_policy() -> TestResult {
-    let (_directory, module) = crashing_module(0)?;
+    let (_directory, module) = write_crashing_module(0)?;
     for (policy, passes) in [("FAIL_OPEN", true), ("FAIL_CLOSED", false), ("FAIL_RELOAD", false)] {
         let (builder, _upstreams) = builder().await?;
         let envoy = builder
@@ -290,19 +280,19 @@ async fn forged_control_headers_do_not_steer_after_a_crash_under_any_failure_pol
 
 #[tokio::test]
 async fn the_filter_recovers_from_a_crash_under_fail_reload() -> TestResult {
-    const MANY: usize = 40;
-    let (_directory, module) = crashing_module(MANY as u32)?;
+    const MANY: i32 = 40;
+    let (_directory, module) = write_crashing_module(MANY)?;
     let (builder, _upstreams) = builder().await?;
     let envoy = builder.edit("target/byname.wasm", &module).concurrency(1).start().await?;
     let mut connection = Connection::open(envoy.port(15001), RequestForm::Host).await?;
-    assert_eq!(connection.get("nope", &[]).await?.said("upstream"), "passthrough");
-    assert_eq!(connection.get("nope", &[("x", "y")].repeat(MANY)).await?.status, 503, "the filter crashes");
+    assert_eq!(connection.get("payments", &[]).await?.said("upstream"), "payments in shop");
+    assert_eq!(connection.get("nope", &[("x", "y")].repeat(MANY as usize)).await?.status, 503, "the filter crashes");
     let start = Instant::now();
     while connection.get("nope", &[]).await?.status == 503 {
         assert!(start.elapsed() < Duration::from_secs(20), "the filter is not reloaded");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(connection.get("nope", &[]).await?.said("upstream"), "passthrough", "the filter works as before");
+    assert_eq!(connection.get("payments", &[]).await?.said("upstream"), "payments in shop", "it works as before");
     assert_eq!(envoy.stat("wasm.byname.vm_reload_success").await?, 1);
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod ansi;
 mod client;
 mod console;
+mod crashing;
 mod envoy;
 mod examples;
 mod host;
@@ -30,6 +31,7 @@ mod upstream;
 pub use ansi::terminal_picture;
 pub use client::{Connection, FORMS, Reply, RequestForm};
 pub use console::{ConsoleCommand, console, section};
+pub use crashing::crashing_module;
 pub use envoy::{Envoy, EnvoyBuilder, envoy_binary, module, repository};
 pub use examples::{Example, examples, snippet, yaml_documents};
 pub use host::{Action, SmallHost};
