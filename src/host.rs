@@ -14,7 +14,7 @@ use std::{
     ptr, slice,
 };
 
-use byname_core::put_protobuf_bytes;
+use byname_core::{limits::MAX_MESSAGE_BYTES, put_protobuf_bytes, put_protobuf_number};
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -483,13 +483,18 @@ pub(crate) struct GrpcStream {
 
 /// Opens a stream to a method of a gRPC service, at an Envoy cluster. The effective context is `root`.
 pub(crate) fn open_grpc_stream(root: u32, cluster: &str, service: &str, method: &str) -> Result<GrpcStream> {
-    // The message `envoy.config.core.v3.GrpcService`: `envoy_grpc` is field 1; `cluster_name` and `authority` are fields 1 and 2 of it.
+    // The message `envoy.config.core.v3.GrpcService`: `envoy_grpc` is field 1; `cluster_name`, `authority` and
+    // `max_receive_message_length`, a `UInt32Value`, are fields 1, 2 and 4 of it.
     // Envoy takes the name of a cluster too, but one whose bytes happen to be a message crashes it. Without an authority Envoy sends
     // the cluster's name, and an Envoy in front of the server, as in Istio, refuses the bytes `|` of `outbound|9905||HOST`.
+    // Without a longest message Envoy collects whatever a server sends, for it shows the filter whole messages.
     let authority = cluster.as_bytes().rsplit(|byte| *byte == b'|').next().unwrap_or_default();
     let mut envoy_grpc = Vec::new();
     put_protobuf_bytes(&mut envoy_grpc, 1, cluster.as_bytes());
     put_protobuf_bytes(&mut envoy_grpc, 2, authority);
+    let mut longest = Vec::new();
+    put_protobuf_number(&mut longest, 1, MAX_MESSAGE_BYTES as u64);
+    put_protobuf_bytes(&mut envoy_grpc, 4, &longest);
     let mut target = Vec::new();
     put_protobuf_bytes(&mut target, 1, &envoy_grpc);
     let metadata = serialize(&[]);

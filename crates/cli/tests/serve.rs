@@ -51,6 +51,8 @@ mod seen;
 mod server;
 #[path = "serve/stream.rs"]
 mod stream;
+#[path = "serve/stream_hostile.rs"]
+mod stream_hostile;
 #[path = "serve/versions.rs"]
 mod versions;
 #[path = "serve/visibility.rs"]

@@ -29,7 +29,7 @@ mod messages;
 mod protobuf;
 
 pub use messages::StreamNode;
-pub use protobuf::put_bytes as put_protobuf_bytes;
+pub use protobuf::{put_bytes as put_protobuf_bytes, put_number as put_protobuf_number};
 
 use connection::Connection;
 use keys::Keys;

@@ -45,7 +45,7 @@ pub mod wire;
 pub use balance::{Balance, Env, Events, FakeEnv, Ticket, next_random};
 pub use collections::{HashMap, hash_bytes, hash_words};
 pub use config::{Config, ConfigReading, Defaults, DestinationPort, ReadingStep, ServicesLeftOut};
-pub use discovery::{Counts, Discovery, StreamAction, StreamNode, put_protobuf_bytes};
+pub use discovery::{Counts, Discovery, StreamAction, StreamNode, put_protobuf_bytes, put_protobuf_number};
 pub use names::{
     Authority, AuthorityError, Caller, Candidate, EndpointLabel, Host, Name, NameError, NamespacedName, Resolver,
     SearchPath, SearchedName, is_label, is_special,

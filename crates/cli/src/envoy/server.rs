@@ -141,6 +141,9 @@ impl fmt::Display for ServerAddress {
     }
 }
 
+/// Bytes that Envoy takes of one message: the names of 400,000 Services.
+const LONGEST_MESSAGE: u32 = 64 << 20;
+
 /// The stream to the server. Without `cds_config`, which would subscribe to every cluster.
 pub(super) fn dynamic_resources() -> Yaml {
     let envoy_grpc = map! {
@@ -148,6 +151,10 @@ pub(super) fn dynamic_resources() -> Yaml {
         "retry_policy": Yaml::commented(
             "Envoy's default is to wait up to 30 s.",
             one_line! { "retry_back_off": map! { "base_interval": "0.5s", "max_interval": "10s" } },
+        ),
+        "max_receive_message_length": Yaml::commented(
+            "Without it Envoy collects messages of up to 4 GiB. The names of 10,000 Services take 1.4 MB.",
+            LONGEST_MESSAGE,
         ),
     };
     map! {

@@ -1,9 +1,13 @@
 //! The filter's own stream: a real Envoy whose filter asks the real server for the names that its requests need.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use byname_test_support::{Envoy, Reply, TestUpstream};
+use byname_test_support::{Connection, Envoy, EnvoyBuilder, Reply, RequestForm, TestUpstream, crashing_module};
 use serde_json::{Value, json};
+use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     load::Load,
@@ -14,21 +18,26 @@ use crate::{
 const BOUND: Duration = Duration::from_secs(2);
 
 /// A Service with a cluster IP of its own, by `namespace/name`.
-fn objects(name: &str, address: &str, upstreams: &[&TestUpstream]) -> Vec<Value> {
+pub(crate) fn objects(name: &str, address: &str, upstreams: &[&TestUpstream]) -> Vec<Value> {
     [vec![service_with(name, &json!({"clusterIP": address, "clusterIPs": [address]}))], slices(name, upstreams)]
         .concat()
 }
 
-/// An Envoy that knows nothing of the cluster but where the server is.
 async fn envoy(program: &ServeProcess, passthrough: &TestUpstream, on_timeout: &str) -> Envoy {
+    envoy_of(program.port, passthrough, on_timeout).await
+}
+
+/// The same by the port of the server.
+pub(crate) async fn envoy_of(server: u16, passthrough: &TestUpstream, on_timeout: &str) -> Envoy {
+    builder(server, passthrough, on_timeout).start().await.unwrap()
+}
+
+fn builder(server: u16, passthrough: &TestUpstream, on_timeout: &str) -> EnvoyBuilder {
     Envoy::builder("stream.yaml")
-        .port(18000, program.port)
+        .port(18000, server)
         .upstream(18080, passthrough)
         .edit("\"onTimeout\": \"pass\"", &format!("\"onTimeout\": \"{on_timeout}\""))
         .edit("\"version\": 1,", "\"version\": 1, \"table\": {\"singleMachine\": true},")
-        .start()
-        .await
-        .unwrap()
 }
 
 async fn ask(envoy: &Envoy, authority: &str) -> Reply {
@@ -39,17 +48,17 @@ async fn ask(envoy: &Envoy, authority: &str) -> Reply {
 }
 
 /// Which upstream answers, or the status.
-async fn answers(envoy: &Envoy, authority: &str) -> String {
+pub(crate) async fn answers(envoy: &Envoy, authority: &str) -> String {
     let reply = ask(envoy, authority).await;
     if reply.status == 200 { reply.said("upstream") } else { format!("{} {}", reply.status, reply.body.trim()) }
 }
 
-async fn eventually_answers(envoy: &Envoy, authority: &str, wanted: &str) {
+pub(crate) async fn eventually_answers(envoy: &Envoy, authority: &str, wanted: &str) {
     eventually(&format!("{wanted} answers {authority}"), async || answers(envoy, authority).await == wanted).await;
 }
 
 /// Each worker has had a tick by then, so that its requests can wait.
-async fn settle() {
+pub(crate) async fn settle() {
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
 
@@ -167,4 +176,44 @@ async fn a_name_waits_no_longer_than_the_bound_for_a_server_that_is_silent() {
     }
     program.signal("CONT");
     eventually_answers(&envoy, "d", "passthrough").await;
+}
+
+/// Only the VM that paused a request can resume it: a crash strands those that wait in it until their clients leave. All others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_strands_requests_that_wait_and_no_others() {
+    const MANY: i32 = 40;
+    const WAITING: u64 = 4;
+    let directory = tempfile::tempdir().unwrap();
+    let module = directory.path().join("crashing.wasm");
+    fs::write(&module, crashing_module(MANY).unwrap()).unwrap();
+    let (one, passthrough) = (upstream("one").await, upstream("passthrough").await);
+    let program = ServeProcess::start(&objects("shop/payments", "10.96.0.1", &[&one])).await;
+    let builder = builder(program.port, &passthrough, "pass").edit("target/byname.wasm", &module.display().to_string());
+    let envoy = builder.concurrency(1).start().await.unwrap();
+    settle().await;
+    eventually_answers(&envoy, "payments", "one").await;
+    let waits = async || envoy.stat("wasmcustom.byname.stream.waits").await.unwrap();
+    let before = waits().await;
+    program.signal("STOP");
+    let port = envoy.port(15001);
+    let mut waiting = JoinSet::new();
+    for number in 0..WAITING {
+        waiting.spawn(async move {
+            let mut connection = Connection::open(port, RequestForm::Host).await.unwrap();
+            timeout(Duration::from_secs(5), connection.get(&format!("cold-{number}"), &[])).await.is_err()
+        });
+    }
+    eventually("they wait", async || waits().await == before + WAITING).await;
+    let mut connection = Connection::open(port, RequestForm::Host).await.unwrap();
+    let crash = connection.get("nope", &[("x", "y")].repeat(MANY as usize)).await.unwrap();
+    assert_eq!(crash.status, 503, "{}", envoy.log());
+    // The next VM knows nothing yet, and does not wait for a server that is silent.
+    eventually_answers(&envoy, "payments", "passthrough").await;
+    program.signal("CONT");
+    eventually_answers(&envoy, "payments", "one").await;
+    assert_eq!(waiting.join_all().await, [true; WAITING as usize], "Envoy answers what waited when the VM crashed");
+    let active = "http.outbound.downstream_rq_active";
+    eventually("nothing is left of them", async || envoy.stat(active).await.unwrap() == 0).await;
+    assert_eq!(envoy.stat("wasm.byname.vm_reload_success").await.unwrap(), 1);
+    assert_eq!(answers(&envoy, "payments").await, "one");
 }

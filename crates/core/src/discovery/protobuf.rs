@@ -15,7 +15,7 @@ pub fn put_bytes(message: &mut Vec<u8>, field: u32, bytes: &[u8]) {
 }
 
 /// Appends a field that holds a number.
-pub(super) fn put_number(message: &mut Vec<u8>, field: u32, number: u64) {
+pub fn put_number(message: &mut Vec<u8>, field: u32, number: u64) {
     put_varint(message, u64::from(field) << 3 | u64::from(VARINT));
     put_varint(message, number);
 }
