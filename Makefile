@@ -47,7 +47,7 @@ bench: build cli envoy ## Measure byname and its alternatives side by side (QUIC
 	@$(XTASK) bench $(if $(QUICK),--quick) $(if $(PART),--part $(PART))
 	$(if $(PART),,@python3 benches/plot.py target/bench/report.json $(or $(PLOT),target/bench/plot.svg))
 
-bench-fleet: build cli envoy ## Measure `byname serve` with 5,000 simulated sidecars, in ten minutes (QUICK=1 for 500 in two); as root with Go, istiod beside it
+bench-fleet: build cli envoy kubectl ## Measure `byname serve` with 5,000 simulated sidecars, in ten minutes (QUICK=1 for 500 in two); as root with Go, istiod beside it
 	$(CARGO) build --quiet --profile native --package byname-fleet
 	@$(XTASK) bench-fleet $(if $(QUICK),--quick)
 

@@ -20,7 +20,7 @@ const EXTENSIONS_BYTES: usize = 60_000;
 const BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// As in the filter.
-const MAX_BACKOFF_OF_FILTER: Duration = Duration::from_secs(30);
+const MAX_BACKOFF_OF_FILTER: Duration = Duration::from_secs(5);
 /// The filter opens another stream within this time after one that was of use.
 const SPREAD: Duration = Duration::from_millis(50);
 /// Namespaces in which simulated pods run. Each has Services, also in a quick run.

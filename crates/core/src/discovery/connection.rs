@@ -2,7 +2,7 @@
 
 /// The first pause after a failed attempt; each further one doubles it.
 const FIRST_PAUSE_MILLISECONDS: u64 = 500;
-const LONGEST_PAUSE_MILLISECONDS: u64 = 30_000;
+const LONGEST_PAUSE_MILLISECONDS: u64 = 5_000;
 /// Attempts after a stream that was of use are spread over this time.
 const SPREAD_MILLISECONDS: u64 = 50;
 /// A stream that ends sooner was of little use: a second one in a row counts as a failed attempt.
