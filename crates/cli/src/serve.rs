@@ -223,8 +223,7 @@ async fn open(listener: &Listener, doors: Doors, feed: &ClusterFeed) -> anyhow::
         Doors::Insecure { listen } => {
             let address = listener.listen(listen, Trust::Anyone, None).await?;
             log::warn(&format!(
-                "serving sidecars on {address} in plaintext, to every process of this machine, each as of the namespace that it claims \
-                 (--insecure)"
+                "serving sidecars on {address} in plaintext to every process of this machine, which may claim any namespace (--insecure)"
             ));
             return Ok(());
         }

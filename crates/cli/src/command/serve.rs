@@ -18,7 +18,7 @@ use crate::{
 /// Serve all sidecars from one place: push the filter's names, and clusters and endpoints on demand, by delta xDS.
 ///
 /// Reads the cluster through the Kubernetes API, with a kubeconfig or a pod's service account, or from files with --from-dir.
-/// An Envoy asks for a cluster when a name of it is first used, and gets the endpoints that may serve its zone and node. Changes of
+/// An Envoy asks for a cluster when a request first goes to it, and gets the endpoints that may serve its zone and node. Changes of
 /// endpoints never enter the filter. Services that the filter would refuse are left out, with one warning for each. If the API or
 /// the files cannot be read later, the last known good state is served.
 #[derive(Args, Debug)]
@@ -38,7 +38,8 @@ pub(super) struct Serve {
     /// Serve only Services of this namespace. Can be repeated. Default: all namespaces.
     #[arg(long = "visible", value_name = "NAMESPACE")]
     visible: Vec<String>,
-    /// Let Services and Namespaces without the annotation byname/export-to be seen by every namespace (*), or by their own alone (.).
+    /// Show Services to every namespace (*) or only to their own (.), if neither the Service nor its Namespace has the annotation
+    /// byname/export-to.
     #[arg(long, value_name = "WORD", default_value = "*", value_parser = parse_default_export)]
     default_export: DefaultExport,
     /// Path of the Wasm module on the file system of each Envoy.
@@ -50,10 +51,10 @@ pub(super) struct Serve {
     /// Path of the CA certificates that each Envoy trusts, on its file system.
     #[arg(long, value_name = "FILE", default_value = envoy::DEFAULT_CA_FILE)]
     ca_file: PathBuf,
-    /// Serve sidecars on this address:port. With --insecure it must be of loopback.
+    /// Serve sidecars on this address:port. With --insecure it must be a loopback address.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:18000", value_parser = parse_address)]
     listen: SocketAddr,
-    /// Believe clients who they are by this proof: certificate, token or xfcc. Can be repeated.
+    /// Identify clients by this proof: certificate, token or xfcc. Can be repeated.
     #[arg(long = "identity", value_name = "PROOF", value_enum)]
     identities: Vec<IdentityProof>,
     /// Serve with this certificate, in PEM, with the chain to its CA. The files of certificates are read again when they change.
@@ -71,11 +72,11 @@ pub(super) struct Serve {
     /// Audience that service account tokens must be for: for --identity token.
     #[arg(long, value_name = "AUDIENCE", default_value = "byname")]
     token_audience: String,
-    /// Serve sidecars of a mesh on this address:port: for --identity xfcc. Connections count only from 127.0.0.6 or ::6, as the sidecar of
-    /// this pod makes them.
+    /// Serve sidecars of a mesh on this address:port: for --identity xfcc. Accepts connections from 127.0.0.6 and ::6 only, the addresses
+    /// from which the sidecar of this pod connects.
     #[arg(long, value_name = "ADDRESS", default_value = ":18001", value_parser = parse_address)]
     xfcc_listen: SocketAddr,
-    /// Serve in plaintext to every process of this machine, without finding out who it is: for one machine.
+    /// Serve in plaintext to every process of this machine, without verifying who it is: for one machine.
     #[arg(long, conflicts_with = "identities")]
     insecure: bool,
     /// Serve /metrics, /healthz and /readyz on this address:port; `:9902` listens on all addresses, as kubelet probes need.

@@ -30,7 +30,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "export-to-names-no-namespace",
         severity: Severity::Info,
         summary: "an annotation byname/export-to names a namespace that does not exist",
-        why: "nobody sees the Services by that name until the namespace exists; it may be a typo",
+        why: "the name shows the Services to nobody until the namespace exists; it may be a typo",
         fix: "correct the name, or create the namespace",
         needs: &[],
         absence: Some("Namespace"),

@@ -12,7 +12,7 @@ pub(super) const RULES: &[Rule] = &[Rule {
     name: "filter-refuses",
     severity: Severity::Error,
     summary: "the filter refuses a Service, and no other rule says why",
-    why: "a table with this Service is refused whole, and byname compile stops; most API servers refuse the object too",
+    why: "byname compile stops, and the filter refuses the table or leaves this Service out; most API servers refuse such a Service too",
     fix: "correct the field to match the Kubernetes API",
     needs: &[],
     absence: None,

@@ -33,7 +33,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "selector-spans-workloads",
         severity: Severity::Info,
         summary: "the selector of a Service matches pods of several workloads",
-        why: "requests go to every workload in proportion to its pods; canaries and the filter's subsets need it so",
+        why: "requests go to every workload in proportion to its pods, as canaries and the filter's subsets require",
         fix: "add a label to the selector that only the right pods have; for versions of one workload, change nothing",
         needs: &["Pod or workload"],
         absence: None,

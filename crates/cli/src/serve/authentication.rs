@@ -149,16 +149,18 @@ pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Option<Expiry> {
 }
 
 fn of_sidecar(headers: &HeaderMap, trust_domain: &str) -> Result<Identity, Denial> {
-    let problem = |why: &str| {
+    let problem = |part: &str, why: &str| {
         Denial::unauthenticated(format!(
-            "the last element of {XFCC}: {why}; the server's sidecar must require mTLS of the mesh (PeerAuthentication STRICT)"
+            "{part} {XFCC}: {why}; the server's sidecar must require mTLS of the mesh (PeerAuthentication STRICT)"
         ))
     };
+    let of_header = |why: &str| problem("the header", why);
     // Envoy joins what it appends to the last line. A client's lines before it are anybody's.
-    let line = headers.get_all(XFCC).iter().next_back().ok_or_else(|| problem("it is missing"))?;
-    let line = line.to_str().map_err(|_| problem("it is not ASCII"))?;
-    let uris = xfcc::last_uris(line).map_err(problem)?;
-    Identity::of_only_uri(uris.iter().map(String::as_str), trust_domain).map_err(|why| problem(&why))
+    let line = headers.get_all(XFCC).iter().next_back().ok_or_else(|| of_header("it is missing"))?;
+    let line = line.to_str().map_err(|_| of_header("it is not ASCII"))?;
+    let uris = xfcc::last_uris(line).map_err(of_header)?;
+    Identity::of_only_uri(uris.iter().map(String::as_str), trust_domain)
+        .map_err(|why| problem("the last element of the header", &why))
 }
 
 /// The token of the header `authorization`, if there is one.

@@ -218,7 +218,7 @@ impl ControlPlane {
         // A module that is older than it says, or of which nothing is known, may take the oldest form.
         let is_older = resource_type == self.types.filter && opened.caller.schema != ModuleSchema::Oldest;
         let then = match (is_older, is_final) {
-            (true, _) => "it is sent in the oldest form",
+            (true, _) => "it is sent again in the form for the oldest modules",
             (false, true) if self.types.is_of_filter(resource_type) => {
                 "the filter keeps what it had until the content changes"
             }

@@ -27,9 +27,9 @@ pub(super) fn visibility(
     let of_service =
         cluster.services.get(name).and_then(|service| service.object.metadata.annotations.as_ref()?.get(EXPORT_TO));
     let of_namespace = || cluster.namespace_exports.get(&name.namespace);
-    let (text, object) = match (of_service, of_namespace()) {
-        (Some(text), _) => (text, format!("Service {name}")),
-        (None, Some(text)) => (text, format!("Namespace {}", name.namespace)),
+    let (text, object, hidden) = match (of_service, of_namespace()) {
+        (Some(text), _) => (text, format!("Service {name}"), "the Service"),
+        (None, Some(text)) => (text, format!("Namespace {}", name.namespace), "its Services"),
         (None, None) => {
             return match default {
                 DefaultExport::Everyone => (Visibility::Everyone, None),
@@ -48,15 +48,15 @@ pub(super) fn visibility(
             };
             let problem = is_missing.then(|| {
                 format!(
-                    "{object}: it is missing, and its Services are not; its last annotation {EXPORT_TO} ({text:?}) counts until it is there \
-                     again"
+                    "{object}: does not exist, but its Services do; its last annotation {EXPORT_TO} ({text:?}) counts until the Namespace \
+                     exists again"
                 )
             });
             (visibility, problem)
         }
         Err(why) => {
             let problem = format!(
-                "{object}, metadata.annotations[{EXPORT_TO:?}]: {why}; {EXPORT_TO_FIX}; until then no other namespace sees it"
+                "{object}, metadata.annotations[{EXPORT_TO:?}]: {why}; {EXPORT_TO_FIX}; until then no other namespace sees {hidden}"
             );
             (own(), Some(problem))
         }

@@ -44,7 +44,7 @@ impl Identity {
     pub(super) fn of_only_uri<'u>(mut uris: impl Iterator<Item = &'u str>, trust_domain: &str) -> Result<Self, String> {
         let first = uris.next().ok_or("it has no URI")?;
         match uris.next() {
-            Some(_) => Err("it has several URIs, and a SPIFFE id stands alone".to_owned()),
+            Some(_) => Err("it has several URIs, and a SPIFFE id must be the only one".to_owned()),
             None => Self::of_spiffe_id(first, trust_domain),
         }
     }

@@ -45,12 +45,12 @@ impl HeldBytes {
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), &'static str> {
         let mut held = self.inbox.held();
         if held.all.saturating_add(bytes) > BYTES {
-            return Err("too many messages are under way to this server; retry later");
+            return Err("unread messages to this server take too much memory; retry later");
         }
         if let Some(owner) = &self.owner {
             let own = held.by_owner.entry(Arc::clone(owner)).or_default();
             if own.saturating_add(bytes) > BYTES_OF_OWNER {
-                return Err("too many messages of your identity are under way to this server; retry later");
+                return Err("unread messages of your identity to this server take too much memory; retry later");
             }
             *own += bytes;
         }

@@ -99,7 +99,7 @@ impl Metrics {
         );
         all.register(
             "callers_refused",
-            "Clients refused because of who they are, or are not, by reason",
+            "Clients refused because of their identity, by reason",
             metrics.callers_refused.clone(),
         );
         all.register("names", "Names that at least one stream subscribes to", metrics.names.clone());
@@ -132,13 +132,9 @@ impl Metrics {
         metrics.current.register(
             all,
             "current_timestamp_seconds",
-            "Time when what is served was last current: now, unless watches or updates fail or the brake holds",
+            "Time when the served state was last current: now, unless watches or updates fail or the brake holds",
         );
-        metrics.last_update.register(
-            all,
-            "last_update_timestamp_seconds",
-            "Time of the last reading of the cluster that is served",
-        );
+        metrics.last_update.register(all, "last_update_timestamp_seconds", "Time of the last update without an error");
         metrics
     }
 

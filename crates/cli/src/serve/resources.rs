@@ -486,7 +486,7 @@ impl Resources {
             .map(|problem| format!("left out: {problem}"));
         let shared = self.shared.iter().map(|cluster| {
             format!(
-                "steering: the cluster name {cluster:?} stands for ports of several Services, and one of them is served; add \
+                "steering: the cluster name {cluster:?} stands for ports of several Services, but only one of them is served; add \
                  placeholders that tell them apart: {{host}}, {{port}}, {{subset}}"
             )
         });

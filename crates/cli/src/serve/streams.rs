@@ -167,7 +167,8 @@ impl Listener {
                     continue;
                 };
                 if !trust.admits(peer.ip()) {
-                    let text = "the address is not the one from which the sidecar of this pod connects (127.0.0.6)";
+                    let text =
+                        "only this pod's sidecar may connect here, from 127.0.0.6 or ::6; connect through the mesh";
                     doorman.deny(peer, DenialReason::Unauthenticated, text);
                     continue;
                 }

@@ -101,7 +101,7 @@ impl Tokens {
         let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(claims.exp.min(u32::MAX.into()));
         if SystemTime::now() >= expires {
             return Verdict::Refused(
-                "the token: it has expired; Envoy must read the file again that the kubelet renews".to_owned(),
+                "the token: it has expired; send the new one, which the kubelet writes to the same file".to_owned(),
             );
         }
         let key: [u8; 32] = Sha256::digest(token).into();
@@ -132,7 +132,10 @@ impl Tokens {
                         .know(key, KnownToken { identity: identity.clone(), verified: Instant::now(), expires });
                     return Verdict::Known(identity, expires);
                 }
-                None => format!("the token: it is of {}, and not of a service account", username.escape_debug()),
+                None => format!(
+                    "the token: it belongs to {}, and not to a service account; use the token of a service account",
+                    username.escape_debug()
+                ),
             },
             Reviewed::Refused(why) => {
                 format!("the token: the API does not accept it for the audience {}: {why}", self.audience)
@@ -164,7 +167,10 @@ impl Tokens {
         let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).map_err(|_| "its payload is not base64url")?;
         let claims: Claims = serde_json::from_slice(&payload).map_err(|_| "its payload has no sub and exp")?;
         if Identity::of_username(&claims.sub).is_none() {
-            return Err(format!("it is of {}, and not of a service account", claims.sub.escape_debug()));
+            return Err(format!(
+                "it belongs to {}, and not to a service account; use the token of a service account",
+                claims.sub.escape_debug()
+            ));
         }
         let has_audience = match &claims.aud {
             Audiences::One(audience) => *audience == self.audience,

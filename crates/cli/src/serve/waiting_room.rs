@@ -46,8 +46,8 @@ impl Turned {
     /// The reason as text for people.
     pub(super) fn text(self) -> String {
         match self {
-            Self::TooLong => format!("no stream is open on it since {} s", LONGEST.as_secs()),
-            Self::TooMany => format!("{PLACES} other connections have no open stream"),
+            Self::TooLong => format!("it has had no open stream for {} s", LONGEST.as_secs()),
+            Self::TooMany => format!("{PLACES} other connections have no open stream, the limit"),
         }
     }
 }

@@ -247,7 +247,7 @@ async fn a_token_says_of_which_namespace_a_client_is() {
     assert_eq!(first(program.port, of("prod"), &bearer(&stolen)).await.unwrap_err().0, Code::PermissionDenied);
     let admin = token("shop", "byname", 3_600, "admin");
     api.put_token(&admin, "admin", "byname");
-    assert!(first(program.port, of("shop"), &bearer(&admin)).await.unwrap_err().1.contains("not of a service account"));
+    assert!(first(program.port, of("shop"), &bearer(&admin)).await.unwrap_err().1.contains("not to a service account"));
     // A flood of wrong tokens does not reach the API.
     let before = reviews();
     for number in 0..40 {

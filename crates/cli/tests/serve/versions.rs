@@ -48,7 +48,7 @@ async fn a_module_that_refuses_the_filter_gets_the_oldest_form() {
     assert!(!text(&oldest.resources[0]).contains(MINOR));
     assert_ne!(oldest.resources[0].version, message.resources[0].version);
     program
-        .wait_for_log("refused filter byname: Unable to create Wasm plugin byname; it is sent in the oldest form")
+        .wait_for_log("refused filter byname: Unable to create Wasm plugin byname; it is sent again in the form")
         .await;
     client.ack(&oldest);
     // It stays with that form.

@@ -411,7 +411,7 @@ async fn a_missing_namespace_shows_nothing_that_it_hid() {
     let mut client = XdsClient::open(program.port, node("envoy-0", &[("NAMESPACE", "b")])).await;
     assert!(!filter_with(&mut client, "b/s2x").await.contains("s1x"));
     let objects = "objects{kind=\"Namespace\"}";
-    let warning = "warning: Namespace a: it is missing, and its Services are not; its last annotation byname/export-to (\".\") counts";
+    let warning = "warning: Namespace a: does not exist, but its Services do; its last annotation byname/export-to (\".\") counts";
     // It is missing from a list, and then deleted.
     api.delete_unseen(&hidden);
     api.fail("namespaces", &[410]);
