@@ -153,19 +153,27 @@ pub(crate) fn a_scaled_deployment_is_soon_seen_over_a_stream(mesh: &Mesh<'_>) ->
     result
 }
 
-/// Services without endpoints, so that there are `total` in the cluster.
+/// The namespace of most Services.
+const ELSEWHERE: &str = "elsewhere";
+
+/// Services without endpoints, so that there are `total` in the cluster: a hundred of `shop`, and others that istiod sends to no sidecar of
+/// it, as `Sidecar` objects have it in a mesh of this size.
 fn fill(mesh: &Mesh<'_>, total: usize) -> Result<()> {
     let names = mesh.cluster.kubectl(&["get", "services", "-A", "-o", "name"])?;
     let missing = total.saturating_sub(names.lines().count());
+    let namespace = if total > 100 { ELSEWHERE } else { "shop" };
     let filler = |number| {
         json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": format!("filler-{total}-{number}"), "labels": {"of": "filler"}},
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {
+                "namespace": namespace, "name": format!("filler-{total}-{number}"), "labels": {"of": "filler"},
+                "annotations": {"networking.istio.io/exportTo": if namespace == "shop" { "*" } else { "." }},
+            },
             "spec": {"selector": {"app": "nothing"}, "ports": [{"name": "http", "port": 80}]},
         })
     };
-    if missing > 0 {
-        mesh.cluster.apply(&(0..missing).map(filler).collect::<Vec<_>>())?;
-    }
+    let objects = [json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})];
+    mesh.cluster.apply(&objects.into_iter().chain((0..missing).map(filler)).collect::<Vec<_>>())?;
     Ok(())
 }
 
@@ -203,7 +211,7 @@ pub(crate) fn a_stream_takes_little_more_memory_than_an_empty_table(mesh: &Mesh<
         objects.push(select(empty_table(mesh)?, "memory-empty"));
         mesh.istio.apply_only(&objects)?;
         let mut measured = Vec::new();
-        for (listeners, services) in [(10, 100), (131, 600)] {
+        for (listeners, services) in [(10, 100), (131, 10_000)] {
             fill(mesh, services)?;
             let pods = [start(mesh, "memory-empty")?, start(mesh, "memory-stream")?];
             add_listeners(mesh, &pods[0], listeners)?;
@@ -239,5 +247,6 @@ pub(crate) fn a_stream_takes_little_more_memory_than_an_empty_table(mesh: &Mesh<
     });
     remove_listeners(mesh)?;
     mesh.cluster.kubectl(&["delete", "service", "-n", "shop", "-l", "of=filler", "--wait=false"])?;
+    mesh.cluster.kubectl(&["delete", "namespace", ELSEWHERE, "--wait=false"])?;
     result
 }
