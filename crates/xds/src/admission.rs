@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{CloseReason, Limits};
+use crate::{CloseReason, Limits, OpeningCost};
 
 /// Decides about new streams, and about streams that bring versions.
 #[derive(Debug, Default)]
@@ -40,7 +40,13 @@ impl Admission {
     }
 
     /// Lets a new stream in, beside so many that are open, or says why not.
-    pub(crate) fn open(&mut self, now: Duration, streams: usize, limits: &Limits) -> Result<(), CloseReason> {
+    pub(crate) fn open(
+        &mut self,
+        now: Duration,
+        streams: usize,
+        cost: OpeningCost,
+        limits: &Limits,
+    ) -> Result<(), CloseReason> {
         if self.is_shutting_down {
             return Err(CloseReason::ShuttingDown);
         }
@@ -50,7 +56,7 @@ impl Admission {
         if streams >= limits.streams {
             return Err(CloseReason::TooManyStreams { limit: limits.streams });
         }
-        let per_second = limits.new_streams_per_second;
+        let per_second = cost.rate(limits.new_streams_per_second);
         self.booked_until =
             book(now, self.booked_until, per_second).ok_or(CloseReason::TooManyNewStreams { per_second })?;
         Ok(())
@@ -75,6 +81,8 @@ pub(crate) fn book(now: Duration, booked_until: Duration, per_second: u32) -> Op
 
 #[cfg(test)]
 mod tests {
+    use OpeningCost::{Half, Whole};
+
     use super::*;
 
     fn at(milliseconds: u64) -> Duration {
@@ -88,15 +96,15 @@ mod tests {
     #[test]
     fn a_server_that_is_not_synced_refuses_streams() {
         let (mut admission, limits) = (Admission::default(), Limits::default());
-        assert_eq!(admission.open(at(0), 0, &limits), Err(CloseReason::NotSynced));
+        assert_eq!(admission.open(at(0), 0, Whole, &limits), Err(CloseReason::NotSynced));
         admission.synced();
-        assert_eq!(admission.open(at(0), 0, &limits), Ok(()));
+        assert_eq!(admission.open(at(0), 0, Whole, &limits), Ok(()));
     }
 
     #[test]
     fn lets_in_two_hundred_streams_a_second() {
         let (mut admission, limits) = (synced(), Limits::default());
-        let mut let_in = |now| (0..1_000).filter(|_| admission.open(now, 0, &limits).is_ok()).count();
+        let mut let_in = |now| (0..1_000).filter(|_| admission.open(now, 0, Whole, &limits).is_ok()).count();
         assert_eq!(let_in(at(0)), 200);
         assert_eq!(let_in(at(100)), 20);
         assert_eq!(let_in(at(1_100)), 200);
@@ -104,10 +112,24 @@ mod tests {
     }
 
     #[test]
+    fn lets_in_twice_as_many_streams_that_cost_half() {
+        let (mut admission, limits) = (synced(), Limits::default());
+        let mut let_in = |now, cost| (0..1_000).filter(|_| admission.open(now, 0, cost, &limits).is_ok()).count();
+        assert_eq!(let_in(at(0), Half), 400);
+        assert_eq!(let_in(at(500), Half), 200);
+        assert_eq!(let_in(at(1_000), Whole), 100, "both take places of one rate");
+        assert_eq!(let_in(at(1_000), Half), 0);
+        assert_eq!(
+            admission.open(at(1_000), 0, Half, &limits),
+            Err(CloseReason::TooManyNewStreams { per_second: 400 })
+        );
+    }
+
+    #[test]
     fn refuses_streams_beyond_the_limit() {
         let (mut admission, limits) = (synced(), Limits { streams: 2, ..Limits::default() });
-        assert_eq!(admission.open(at(0), 1, &limits), Ok(()));
-        assert_eq!(admission.open(at(0), 2, &limits), Err(CloseReason::TooManyStreams { limit: 2 }));
+        assert_eq!(admission.open(at(0), 1, Whole, &limits), Ok(()));
+        assert_eq!(admission.open(at(0), 2, Whole, &limits), Err(CloseReason::TooManyStreams { limit: 2 }));
     }
 
     #[test]
@@ -126,6 +148,6 @@ mod tests {
     fn a_server_that_stops_refuses_streams() {
         let (mut admission, limits) = (synced(), Limits::default());
         admission.shutting_down();
-        assert_eq!(admission.open(at(0), 0, &limits), Err(CloseReason::ShuttingDown));
+        assert_eq!(admission.open(at(0), 0, Whole, &limits), Err(CloseReason::ShuttingDown));
     }
 }

@@ -8,6 +8,26 @@ use crate::TypeIndex;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
+/// What it costs a server to open a stream, which bounds how many new ones it accepts in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OpeningCost {
+    /// The cost that [`Limits`](crate::Limits) are about.
+    #[default]
+    Whole,
+    /// Half of it: twice as many such streams are accepted.
+    Half,
+}
+
+impl OpeningCost {
+    /// How many such streams a second are accepted where so many whole ones are.
+    pub(crate) fn rate(self, whole_per_second: u32) -> u32 {
+        match self {
+            Self::Whole => whole_per_second,
+            Self::Half => whole_per_second.saturating_mul(2),
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum ServerEvent<C> {
@@ -22,6 +42,8 @@ pub enum ServerEvent<C> {
         owner: Option<Arc<str>>,
         /// A random number, which spreads the ends of streams.
         random: u32,
+        /// What it costs to open the stream.
+        cost: OpeningCost,
     },
     /// A message came on a stream.
     Requested {

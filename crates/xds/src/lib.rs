@@ -12,7 +12,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use byname_xds::{ServerAction, ServerEvent, Limits, DeltaRequest, ResourceType, ResourceTypes, Server, ResourceSource, StreamId, TypeIndex};
+//! use byname_xds::{ServerAction, ServerEvent, Limits, DeltaRequest, OpeningCost, ResourceType, ResourceTypes, Server, ResourceSource, StreamId, TypeIndex};
 //!
 //! /// Every name is a resource that holds its own name.
 //! struct Echo;
@@ -37,7 +37,7 @@
 //! let (now, stream) = (Duration::ZERO, StreamId(1));
 //!
 //! assert!(server.handle(now, ServerEvent::Synced, &Echo).is_empty());
-//! assert!(server.handle(now, ServerEvent::Opened { stream, caller: (), owner: None, random: 7 }, &Echo).is_empty());
+//! assert!(server.handle(now, ServerEvent::Opened { stream, caller: (), owner: None, random: 7, cost: OpeningCost::Whole }, &Echo).is_empty());
 //! let request = DeltaRequest {
 //!     type_url: "type.example.com/Echo".to_owned(),
 //!     subscribe: vec!["hello".to_owned()],
@@ -89,7 +89,7 @@ mod version;
 mod visibility;
 
 pub use action::{CloseReason, DeltaResponse, Nonce, Rejection, SentResource, ServerAction, StatusCode};
-pub use event::{DeltaRequest, ServerEvent, StreamId};
+pub use event::{DeltaRequest, OpeningCost, ServerEvent, StreamId};
 pub use limits::Limits;
 pub use server::{Server, Size};
 pub use source::ResourceSource;

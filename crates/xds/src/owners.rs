@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use crate::{CloseReason, Limits, admission::book};
+use crate::{CloseReason, Limits, OpeningCost, admission::book};
 
 /// What each owner has. An owner that has nothing is forgotten.
 #[derive(Debug, Default)]
@@ -24,12 +24,18 @@ struct Part {
 
 impl Owners {
     /// Says why the owner may not open another stream now, if it may not.
-    pub(crate) fn may_open(&self, now: Duration, owner: &str, limits: &Limits) -> Result<(), CloseReason> {
+    pub(crate) fn may_open(
+        &self,
+        now: Duration,
+        owner: &str,
+        cost: OpeningCost,
+        limits: &Limits,
+    ) -> Result<(), CloseReason> {
         let Some(part) = self.parts.get(owner) else { return Ok(()) };
         if part.streams >= limits.streams_per_owner {
             return Err(CloseReason::TooManyStreamsOfOwner { limit: limits.streams_per_owner });
         }
-        let per_second = limits.new_streams_per_owner_and_second;
+        let per_second = cost.rate(limits.new_streams_per_owner_and_second);
         match book(now, part.booked_until, per_second) {
             Some(_) => Ok(()),
             None => Err(CloseReason::TooManyNewStreamsOfOwner { per_second }),
@@ -37,14 +43,14 @@ impl Owners {
     }
 
     /// Counts a new stream of the owner.
-    pub(crate) fn open(&mut self, now: Duration, owner: &Arc<str>, limits: &Limits) {
+    pub(crate) fn open(&mut self, now: Duration, owner: &Arc<str>, cost: OpeningCost, limits: &Limits) {
         if self.parts.len() >= self.sweep_at {
             self.parts.retain(|_, part| part.streams > 0 || part.booked_until > now);
             self.sweep_at = self.parts.len() * 2 + 1;
         }
         let part = self.parts.entry(Arc::clone(owner)).or_default();
         part.streams += 1;
-        let booked_until = book(now, part.booked_until, limits.new_streams_per_owner_and_second);
+        let booked_until = book(now, part.booked_until, cost.rate(limits.new_streams_per_owner_and_second));
         part.booked_until = booked_until.unwrap_or(part.booked_until);
     }
 
@@ -78,7 +84,7 @@ mod tests {
         let (mut owners, limits) = (Owners::default(), Limits::default());
         for number in 0..10_000_u64 {
             let owner: Arc<str> = number.to_string().into();
-            owners.open(Duration::from_secs(number), &owner, &limits);
+            owners.open(Duration::from_secs(number), &owner, OpeningCost::Whole, &limits);
             owners.close(&owner, 0);
         }
         assert!(owners.parts.len() <= 3, "{}", owners.parts.len());

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    CloseReason, DeltaRequest, Limits, Nonce, Rejection, ResourceSource, ResourceTypes, ServerAction, ServerEvent,
-    StreamId, TypeIndex, Version,
+    CloseReason, DeltaRequest, Limits, Nonce, OpeningCost, Rejection, ResourceSource, ResourceTypes, ServerAction,
+    ServerEvent, StreamId, TypeIndex, Version,
     admission::Admission,
     coalesce::Coalescer,
     index::Index,
@@ -87,8 +87,8 @@ impl<S: ResourceSource> Server<S> {
     pub fn handle(&mut self, now: Duration, event: ServerEvent<S::Caller>, source: &S) -> Vec<ServerAction<S::Body>> {
         let mut effects = Effects { actions: Vec::new(), ready: BTreeSet::new() };
         match event {
-            ServerEvent::Opened { stream, caller, owner, random } => {
-                self.open(now, (stream, random), caller, owner, &mut effects);
+            ServerEvent::Opened { stream, caller, owner, random, cost } => {
+                self.open(now, (stream, random, cost), caller, owner, &mut effects);
             }
             ServerEvent::Requested { stream, request } => self.request(now, stream, &request, source, &mut effects),
             ServerEvent::Closed { stream } => self.forget(stream),
@@ -159,20 +159,20 @@ impl<S: ResourceSource> Server<S> {
     fn open(
         &mut self,
         now: Duration,
-        (stream, random): (StreamId, u32),
+        (stream, random, cost): (StreamId, u32, OpeningCost),
         caller: S::Caller,
         owner: Option<Arc<str>>,
         effects: &mut Effects<S::Body>,
     ) {
         self.forget(stream);
         // An owner that has its part takes none of the others' places.
-        let may_open = owner.as_ref().map_or(Ok(()), |owner| self.owners.may_open(now, owner, &self.limits));
-        if let Err(reason) = may_open.and_then(|()| self.admission.open(now, self.streams.len(), &self.limits)) {
+        let may_open = owner.as_ref().map_or(Ok(()), |owner| self.owners.may_open(now, owner, cost, &self.limits));
+        if let Err(reason) = may_open.and_then(|()| self.admission.open(now, self.streams.len(), cost, &self.limits)) {
             effects.actions.push(ServerAction::Close { stream, reason });
             return;
         }
         if let Some(owner) = &owner {
-            self.owners.open(now, owner, &self.limits);
+            self.owners.open(now, owner, cost, &self.limits);
         }
         let ends_at = now.saturating_add(spread(self.limits.stream_age, random));
         let mut opened = ClientStream::new(caller, owner, now, ends_at);

@@ -13,8 +13,8 @@ use std::{
 };
 
 use byname_xds::{
-    DeltaRequest, DeltaResponse, Limits, ResourceSource, ResourceType, ResourceTypes, Server, ServerAction,
-    ServerEvent, StreamId, TypeIndex,
+    DeltaRequest, DeltaResponse, Limits, OpeningCost, ResourceSource, ResourceType, ResourceTypes, Server,
+    ServerAction, ServerEvent, StreamId, TypeIndex,
 };
 
 thread_local! {
@@ -120,7 +120,13 @@ impl Fleet {
         for stream in streams {
             self.now += Duration::from_millis(5);
             let (caller, random) = (Arc::from("shop"), 0);
-            self.handle(ServerEvent::Opened { stream: StreamId(stream), caller, owner: None, random });
+            self.handle(ServerEvent::Opened {
+                stream: StreamId(stream),
+                caller,
+                owner: None,
+                random,
+                cost: OpeningCost::Whole,
+            });
             for url in URLS {
                 let names = (0..30).map(|number| name(first(stream) + number)).collect();
                 let request = DeltaRequest { type_url: url.to_owned(), subscribe: names, ..DeltaRequest::default() };

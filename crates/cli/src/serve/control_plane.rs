@@ -126,7 +126,7 @@ impl ControlPlane {
     /// Takes what happened on a stream.
     pub(super) fn take(&mut self, StreamEvent { stream, kind, .. }: StreamEvent) {
         match kind {
-            StreamEventKind::Opened { caller, owner, peer, sender } => {
+            StreamEventKind::Opened { caller, owner, cost, peer, sender } => {
                 self.metrics.streams_opened.inc();
                 let opened = OpenStream {
                     caller: caller.clone(),
@@ -139,7 +139,7 @@ impl ControlPlane {
                 };
                 self.streams.insert(stream, opened);
                 let random = (backoff::random() * f64::from(u32::MAX)) as u32;
-                self.handle(ServerEvent::Opened { stream, caller, owner, random });
+                self.handle(ServerEvent::Opened { stream, caller, owner, random, cost });
             }
             StreamEventKind::Requested { request, held } => {
                 if let Some(message) = self

@@ -57,6 +57,14 @@ pub(super) struct Types {
     pub(super) address: TypeIndex,
 }
 
+/// What the types that a filter asks for begin with.
+const FILTER_TYPES: &str = "type.googleapis.com/byname.v1.";
+
+/// Whether a filter asks for this type, over a stream of its own.
+pub(super) fn is_of_filter(type_url: &str) -> bool {
+    type_url.starts_with(FILTER_TYPES)
+}
+
 impl Types {
     /// Adds the types to `all`, in the order in which Envoy, or the filter, needs them.
     pub(super) fn add_to(all: &mut ResourceTypes, filter_name: &str) -> Self {
@@ -70,7 +78,7 @@ impl Types {
         let endpoints = ResourceType::new(url("envoy.config.endpoint.v3.ClusterLoadAssignment"), ENDPOINTS_WINDOW)
             .following(cluster);
         let endpoints = all.add(endpoints);
-        let of_filter = |name: &str, window| ResourceType::new(url(&format!("byname.v1.{name}")), window).linked();
+        let of_filter = |name: &str, window| ResourceType::new(format!("{FILTER_TYPES}{name}"), window).linked();
         let namespaces = all.add(of_filter("Namespaces", NAMES_WINDOW));
         let service = all.add(of_filter("Service", ENDPOINTS_WINDOW));
         let service_endpoints = all.add(of_filter("Endpoints", ENDPOINTS_WINDOW).in_window_of(service));

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use byname_xds::{
-    CloseReason, DeltaRequest, DeltaResponse, Limits, ResourceType, ResourceTypes, Server, ServerAction, ServerEvent,
-    StreamId, TypeIndex, Visibility,
+    CloseReason, DeltaRequest, DeltaResponse, Limits, OpeningCost, ResourceType, ResourceTypes, Server, ServerAction,
+    ServerEvent, StreamId, TypeIndex, Visibility,
 };
 
 use crate::world::{Item, TestCaller, World};
@@ -94,7 +94,13 @@ impl Fixture {
 
     pub(crate) fn open(&mut self, stream: u64, namespace: &'static str, zone: &'static str) -> Vec<ServerAction<Body>> {
         let caller = TestCaller { namespace, zone };
-        self.handle(ServerEvent::Opened { stream: StreamId(stream), caller, owner: None, random: u32::MAX / 2 })
+        self.handle(ServerEvent::Opened {
+            stream: StreamId(stream),
+            caller,
+            owner: None,
+            random: u32::MAX / 2,
+            cost: OpeningCost::Whole,
+        })
     }
 
     /// Sets a resource, and tells the server.

@@ -1,6 +1,6 @@
 //! No owner of streams takes the part of the others, and no stream the time of the others.
 
-use byname_xds::{CloseReason, DeltaRequest, Limits, ServerAction, ServerEvent, StatusCode, StreamId};
+use byname_xds::{CloseReason, DeltaRequest, Limits, OpeningCost, ServerAction, ServerEvent, StatusCode, StreamId};
 
 use crate::{
     fixture::{Fixture, closed, message, strings, told},
@@ -10,8 +10,13 @@ use crate::{
 impl Fixture {
     fn open_of(&mut self, stream: u64, owner: &str) -> Result<(), CloseReason> {
         let caller = TestCaller { namespace: "shop", zone: "a" };
-        let actions =
-            self.handle(ServerEvent::Opened { stream: StreamId(stream), caller, owner: Some(owner.into()), random: 0 });
+        let actions = self.handle(ServerEvent::Opened {
+            stream: StreamId(stream),
+            caller,
+            owner: Some(owner.into()),
+            random: 0,
+            cost: OpeningCost::Whole,
+        });
         if actions.is_empty() { Ok(()) } else { Err(closed(&actions).clone()) }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use byname_xds::{CloseReason, Limits, Server, ServerAction, ServerEvent, StatusCode, StreamId};
+use byname_xds::{CloseReason, Limits, OpeningCost, Server, ServerAction, ServerEvent, StatusCode, StreamId};
 
 use crate::{
     fixture::{Fixture, closed, message, told, types},
@@ -15,7 +15,7 @@ fn a_server_that_is_not_synced_refuses_streams() {
     let caller = TestCaller { namespace: "shop", zone: "a" };
     let actions = server.handle(
         std::time::Duration::ZERO,
-        ServerEvent::Opened { stream: StreamId(1), caller, owner: None, random: 0 },
+        ServerEvent::Opened { stream: StreamId(1), caller, owner: None, random: 0, cost: OpeningCost::Whole },
         &World::default(),
     );
     assert_eq!(closed(&actions), &CloseReason::NotSynced);
@@ -51,7 +51,13 @@ fn streams_end_at_an_age_that_is_spread() {
     let mut fixture = Fixture::with(Limits { idle_timeout: Duration::MAX, ..Limits::default() });
     let caller = TestCaller { namespace: "shop", zone: "a" };
     for (stream, random) in [(2, 0), (3, u32::MAX)] {
-        fixture.handle(ServerEvent::Opened { stream: StreamId(stream), caller: caller.clone(), owner: None, random });
+        fixture.handle(ServerEvent::Opened {
+            stream: StreamId(stream),
+            caller: caller.clone(),
+            owner: None,
+            random,
+            cost: OpeningCost::Whole,
+        });
     }
     let mut ends = Vec::new();
     while let Some(wake) = fixture.server.next_wake() {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use byname_xds::{
-    DeltaRequest, DeltaResponse, Limits, ResourceType, ResourceTypes, Server, ServerAction, ServerEvent, Size,
-    StreamId, TypeIndex, Version, Visibility,
+    DeltaRequest, DeltaResponse, Limits, OpeningCost, ResourceType, ResourceTypes, Server, ServerAction, ServerEvent,
+    Size, StreamId, TypeIndex, Version, Visibility,
 };
 
 use super::{
@@ -228,6 +228,7 @@ impl Network {
                 caller,
                 owner: None,
                 random: (self.last_stream as u32).wrapping_mul(0x2000_0001),
+                cost: OpeningCost::Whole,
             },
         );
     }
