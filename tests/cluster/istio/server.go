@@ -7,6 +7,8 @@ import (
 	"flag"
 	"net"
 	"net/http"
+	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -25,7 +27,7 @@ func runServer(arguments []string) error {
 	address := flags.String("listen", "", "address and port")
 	certificate := flags.String("certificate", "", "certificate chain, for TLS")
 	key := flags.String("key", "", "private key, for TLS")
-	module := flags.String("module", "", "a file that answers the path /byname.wasm")
+	modules := flags.String("modules", "", "a directory whose files answer paths that end with .wasm")
 	_ = flags.Parse(arguments)
 
 	rpc := grpc.NewServer()
@@ -42,8 +44,8 @@ func runServer(arguments []string) error {
 		switch {
 		case strings.HasPrefix(request.URL.Path, "/fails-once/") && !hasFailed:
 			writer.WriteHeader(http.StatusServiceUnavailable)
-		case *module != "" && request.URL.Path == "/byname.wasm":
-			http.ServeFile(writer, request, *module)
+		case *modules != "" && strings.HasSuffix(request.URL.Path, ".wasm"):
+			http.ServeFile(writer, request, filepath.Join(*modules, path.Base(request.URL.Path)))
 		case request.URL.Path == "/slow":
 			time.Sleep(2 * time.Second)
 			_, _ = writer.Write([]byte("late"))

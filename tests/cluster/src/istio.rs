@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use byname_test_support::{
+    crashing_module,
     image::{Layout, sha256},
     module, repository,
 };
@@ -36,6 +37,8 @@ pub const HOST_OUTSIDE: &str = "api.weather.example.com";
 pub const OUTSIDE_HTTP: &str = "10.244.255.254:80";
 /// The registry by the name that examples/istio has.
 const REGISTRY_HOST: &str = "registry.example.com";
+/// The module `crashing.wasm` of [`HOST_OUTSIDE`] crashes at a request with so many headers. A sidecar's have fewer than twenty.
+pub const CRASHING_HEADERS: i32 = 60;
 /// Repository of the image in the registry, and its tag there as in target/image.
 const IMAGE: (&str, &str) = ("byname", "0.1.0");
 /// Another tag of the same image in the registry.
@@ -428,8 +431,12 @@ impl Authority {
 fn start_outside(directory: &Path, authority: &Authority) -> Result<[Part; 2]> {
     let (https, http) = (format!("{OUTSIDE}:443"), OUTSIDE_HTTP.to_owned());
     let server = ["server", "--name=outside", "--listen"];
-    let module = repository().join("target/byname.wasm").display().to_string();
-    let tls = ["--certificate", &authority.certificate, "--key", &authority.key, "--module", &module];
+    let modules = directory.join("modules");
+    fs::create_dir(&modules)?;
+    fs::write(modules.join("byname.wasm"), module()?)?;
+    fs::write(modules.join("crashing.wasm"), crashing_module(CRASHING_HEADERS)?)?;
+    let modules = modules.display().to_string();
+    let tls = ["--certificate", &authority.certificate, "--key", &authority.key, "--modules", &modules];
     Ok([
         Part::start("istio", "outside-https", directory, &[&server[..], &[&https], &tls].concat())?,
         Part::start("istio", "outside-http", directory, &[&server[..], &[&http]].concat())?,

@@ -20,7 +20,7 @@ pub use self::{
     cluster::{API_ADDRESS, Cluster, ClusterOptions, run},
     coredns::{CoreDns, DnsClient},
     envoy::WatchedEnvoy,
-    istio::{HOST_OUTSIDE, Istio, Istiod, OUTSIDE_HTTP},
+    istio::{CRASHING_HEADERS, HOST_OUTSIDE, Istio, Istiod, OUTSIDE_HTTP},
     load::{Answers, LoadedEnvoy},
     part::{Part, eventually},
     pod::{Answer, Pod, PodOptions},

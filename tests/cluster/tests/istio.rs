@@ -109,6 +109,7 @@ fn byname_works_in_istio() -> Result<()> {
         a_stream_shows_a_pod_what_its_identity_may_see,
         a_sidecar_object_that_hides_the_server_of_a_stream_lets_names_pass,
         a_stream_outlives_its_server_under_load,
+        a_crash_strands_requests_that_wait_over_a_stream_and_no_others,
         no_request_fails_over_a_stream_while_services_change,
         a_scaled_deployment_is_soon_seen_over_a_stream,
         a_stream_takes_little_more_memory_than_an_empty_table,

@@ -1,15 +1,18 @@
 //! The server of the filter's streams dies, stops, is replaced; istiod pushes; Services change under load.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
-use byname_cluster::{MeshServer, OUTSIDE_HTTP, eventually};
-use byname_test_support::{CHECKOUT, RECOMMEND};
+use byname_cluster::{CRASHING_HEADERS, HOST_OUTSIDE, MeshServer, OUTSIDE_HTTP, eventually};
+use byname_test_support::{CHECKOUT, RECOMMEND, crashing_module, image::sha256};
 use serde_json::{Value, json};
 
 use crate::istio::{
     mesh::{Mesh, expect},
-    stream::{BOUND, Stream, Way, ask, report, start_asking, stream_stat},
+    stream::{BOUND, Stream, Way, ask, plugin, report, start_asking, stream_stat},
 };
 
 /// Services that change under load.
@@ -93,6 +96,61 @@ pub(crate) fn a_stream_outlives_its_server_under_load(mesh: &Mesh<'_>) -> Result
     })
 }
 
+/// Only the VM that paused a request can go on with it, and sidecars of Istio have no `stream_idle_timeout`: a crash strands those that wait
+/// in that VM until their clients leave. All others go on.
+pub(crate) fn a_crash_strands_requests_that_wait_over_a_stream_and_no_others(mesh: &Mesh<'_>) -> Result<()> {
+    Stream::with(mesh, &[], |stream| {
+        stream.apply(Way::Authority, &json!({}), &[])?;
+        let mut crashing = plugin(mesh, &json!({"accessLog": true}))?;
+        crashing["spec"]["url"] = format!("https://{HOST_OUTSIDE}/crashing.wasm").into();
+        crashing["spec"]["sha256"] = sha256(&crashing_module(CRASHING_HEADERS)?).into();
+        mesh.cluster.apply(&[crashing])?;
+        let client = &mesh.client;
+        let header: Vec<String> = (0..CRASHING_HEADERS).map(|number| format!("x-many-{number}: 1")).collect();
+        let many = header.iter().flat_map(|header| ["-H", header]);
+        let url = format!("http://{OUTSIDE_HTTP}/");
+        let crash: Vec<&str> = many.chain(["-H", "host: checkout", &url]).collect();
+        eventually("the module with the fault runs", || Ok(client.curl(&crash)?.status == 503))?;
+        let answers =
+            |host: &str| Ok::<_, anyhow::Error>(client.curl(&["-H", &format!("host: {host}"), &url])?.status == 200);
+        let steadily_answers = || {
+            // Both workers' VMs have to be loaded again.
+            for _ in 0..20 {
+                if !answers("checkout.shop")? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        eventually("the module is loaded again", steadily_answers)?;
+
+        stream.server.signal("STOP")?;
+        let waiting = thread::scope(|scope| {
+            let ask = |number: usize| {
+                let host = format!("host: nobody-knows-{number}");
+                let form = ["-m", "3", "-o", "/dev/null", "-s", "-w", "%{http_code}", "-H", &host, &url];
+                client.run(&[&["curl"], &form[..]].concat()).map_or("none".to_owned(), |status| status)
+            };
+            let asked: Vec<_> = (0..8).map(|number| scope.spawn(move || ask(number))).collect();
+            thread::sleep(Duration::from_millis(150));
+            let crashed = client.curl(&crash);
+            let waiting: Vec<String> = asked.into_iter().map(|asked| asked.join().unwrap_or_default()).collect();
+            crashed.map(|crashed| (crashed.status, waiting))
+        });
+        let (crashed, waiting) = waiting?;
+        println!("a crash: {crashed}; requests that waited: {waiting:?}");
+        ensure!(crashed == 503, "{crashed}");
+        // Those that waited in the other worker's VM pass on to where nobody answers for them.
+        eventually("the module is loaded again", steadily_answers)?;
+        stream.server.signal("CONT")?;
+        let (answer, _) = stream.wait_for_reason(client, "cart", "service")?;
+        expect(answer.said("authority") == "cart.shop.svc.cluster.local", &answer)?;
+        let active = client.admin("/stats?filter=http.outbound.*downstream_rq_active$")?;
+        ensure!(active.lines().all(|line| line.ends_with(": 0")), "{active}");
+        Ok(())
+    })
+}
+
 fn aliases(target: &str) -> Vec<Value> {
     let alias = |number| {
         json!({
@@ -131,7 +189,7 @@ pub(crate) fn no_request_fails_over_a_stream_while_services_change(mesh: &Mesh<'
             memory.push(f64::from(u32::try_from(mesh.client.resident_kilobytes()?)?) / 1024.0);
             println!("{CHANGES} aliases lead to {target}: applied in {applied:.1?}, seen {seen:.1?} later");
         }
-        std::thread::sleep(Duration::from_secs(2));
+        thread::sleep(Duration::from_secs(2));
         let report = report(&asking)?;
         let keys = stream_stat(&mesh.client, "keys")?;
         println!("while {CHANGES} Services changed twice: {report}; {keys} keys; resident {memory:.1?} MB");
