@@ -2,7 +2,10 @@
 
 /// The first pause after a failed attempt; each further one doubles it.
 const FIRST_PAUSE_MILLISECONDS: u64 = 500;
+/// The longest pause after an attempt that was refused, which costs a server little.
 const LONGEST_PAUSE_MILLISECONDS: u64 = 5_000;
+/// The longest pause after streams that were answered and ended young, which cost it more.
+const LONGEST_PAUSE_OF_YOUNG_MILLISECONDS: u64 = 30_000;
 /// Attempts after a stream that was of use are spread over this time.
 const SPREAD_MILLISECONDS: u64 = 50;
 /// A stream that ends sooner was of little use: a second one in a row counts as a failed attempt.
@@ -95,7 +98,8 @@ impl Connection {
         } else {
             self.failures = self.failures.max(self.young.saturating_sub(2)).saturating_add(1);
             let doubled = FIRST_PAUSE_MILLISECONDS << (self.failures - 1).min(8);
-            let pause = doubled.min(LONGEST_PAUSE_MILLISECONDS);
+            let longest = if was_of_use { LONGEST_PAUSE_OF_YOUNG_MILLISECONDS } else { LONGEST_PAUSE_MILLISECONDS };
+            let pause = doubled.min(longest);
             pause / 2 + random % (pause / 2)
         };
         self.state = State::Closed { retry_at: now.saturating_add(pause) };
