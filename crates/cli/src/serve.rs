@@ -21,6 +21,7 @@ mod served_service;
 mod streams;
 mod tls;
 mod tokens;
+mod types;
 mod view;
 mod waiting_room;
 mod xfcc;
@@ -44,10 +45,11 @@ use self::{
     control_plane::ControlPlane,
     metrics::Metrics,
     monitor::{Monitor, Question, Topic},
-    resources::{Resources, Types},
+    resources::Resources,
     streams::Listener,
     tls::Tls,
     tokens::Tokens,
+    types::Types,
 };
 pub use self::{exports::DefaultExport, tls::TlsFiles};
 use crate::{

@@ -9,8 +9,8 @@ use std::{
 };
 
 use byname_xds::{
-    CloseReason, DeltaResponse, Limits, Rejection, ResourceTypes, Server, ServerAction, ServerEvent, StatusCode,
-    StreamId, TypeIndex,
+    CloseReason, DeltaResponse, Limits, OpeningCost, Rejection, ResourceTypes, Server, ServerAction, ServerEvent,
+    StatusCode, StreamId, TypeIndex,
 };
 use bytes::Bytes;
 use tonic::{Code, Status};
@@ -20,8 +20,9 @@ use super::{
     discovery::{Any, ControlPlane as Identity, DeltaDiscoveryResponse, Resource},
     metrics::{Label, Metrics, TwoLabels, of_type},
     rejected,
-    resources::{ChangedResource, Resources, Types},
+    resources::{ChangedResource, Resources},
     streams::{Sender, StreamEvent, StreamEventKind},
+    types::Types,
 };
 use crate::daemon::{
     backoff,
@@ -126,7 +127,7 @@ impl ControlPlane {
     /// Takes what happened on a stream.
     pub(super) fn take(&mut self, StreamEvent { stream, kind, .. }: StreamEvent) {
         match kind {
-            StreamEventKind::Opened { caller, owner, cost, peer, sender } => {
+            StreamEventKind::Opened { caller, owner, first_type, peer, sender } => {
                 self.metrics.streams_opened.inc();
                 let opened = OpenStream {
                     caller: caller.clone(),
@@ -139,6 +140,10 @@ impl ControlPlane {
                 };
                 self.streams.insert(stream, opened);
                 let random = (backoff::random() * f64::from(u32::MAX)) as u32;
+                // Envoy gets the names of all Services on its stream; a filter gets the few that it asks for.
+                let first_type = self.server.types().find(&first_type);
+                let is_of_filter = first_type.is_some_and(|first_type| self.types.is_of_filter(first_type));
+                let cost = if is_of_filter { OpeningCost::Half } else { OpeningCost::Whole };
                 self.handle(ServerEvent::Opened { stream, caller, owner, random, cost });
             }
             StreamEventKind::Requested { request, held } => {

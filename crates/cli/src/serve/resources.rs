@@ -8,7 +8,7 @@ use std::{
 };
 
 use byname_core::wire;
-use byname_xds::{ResourceSource, ResourceType, ResourceTypes, TypeIndex, Visibility};
+use byname_xds::{ResourceSource, TypeIndex, Visibility};
 use bytes::Bytes;
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     exports::{self, DefaultExport},
     keys::{self, ALL_NAMESPACES, AddressUse, ChangedKeys, Keys},
     served_service::{Addresses, ServedService, ServedServices, service_of},
+    types::Types,
     view::FilterNames,
 };
 use crate::{
@@ -27,11 +28,6 @@ use crate::{
     kubernetes::{ClusterState, NamespacedName},
 };
 
-/// The time for which changes of names and clusters are collected.
-const NAMES_WINDOW: std::time::Duration = std::time::Duration::from_secs(1);
-/// The time for which changes of endpoints, and of Services that a filter asked for, are collected.
-const ENDPOINTS_WINDOW: std::time::Duration = std::time::Duration::from_millis(50);
-
 /// Addresses that are kept at once for the classes of callers that asked for them, over all Services.
 const KEPT_ADDRESSES: usize = 1_000_000;
 /// Bytes of the largest resource that is sent, but for the filter: it refuses messages of more than 4 MiB, and with them its stream.
@@ -40,75 +36,6 @@ const LARGEST: usize = 2 << 20;
 const CLUSTERS_OF_SERVICE: usize = 10_000;
 /// Clusters of all Services of one namespace.
 const CLUSTERS_OF_NAMESPACE: usize = 100_000;
-
-/// The resource types, by what they hold.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Types {
-    pub(super) filter: TypeIndex,
-    pub(super) cluster: TypeIndex,
-    pub(super) endpoints: TypeIndex,
-    /// Lists of names for a filter's own stream.
-    pub(super) namespaces: TypeIndex,
-    /// Services for a filter that leaves their endpoints to Envoy.
-    pub(super) service: TypeIndex,
-    /// Services with their endpoints, for a filter that chooses an endpoint.
-    pub(super) service_endpoints: TypeIndex,
-    /// What an address stands for.
-    pub(super) address: TypeIndex,
-}
-
-/// What the types that a filter asks for begin with.
-const FILTER_TYPES: &str = "type.googleapis.com/byname.v1.";
-
-/// Whether a filter asks for this type, over a stream of its own.
-pub(super) fn is_of_filter(type_url: &str) -> bool {
-    type_url.starts_with(FILTER_TYPES)
-}
-
-impl Types {
-    /// Adds the types to `all`, in the order in which Envoy, or the filter, needs them.
-    pub(super) fn add_to(all: &mut ResourceTypes, filter_name: &str) -> Self {
-        let url = |name: &str| format!("type.googleapis.com/{name}");
-        // The filter lets go of a name before its cluster is removed. Envoy answers 500 where the filter itself is removed.
-        let filter = ResourceType::new(url("envoy.config.core.v3.TypedExtensionConfig"), NAMES_WINDOW)
-            .wildcard([filter_name])
-            .never_removed();
-        let filter = all.add(filter);
-        let cluster = all.add(ResourceType::new(url("envoy.config.cluster.v3.Cluster"), NAMES_WINDOW));
-        let endpoints = ResourceType::new(url("envoy.config.endpoint.v3.ClusterLoadAssignment"), ENDPOINTS_WINDOW)
-            .following(cluster);
-        let endpoints = all.add(endpoints);
-        let of_filter = |name: &str, window| ResourceType::new(format!("{FILTER_TYPES}{name}"), window).linked();
-        let namespaces = all.add(of_filter("Namespaces", NAMES_WINDOW));
-        let service = all.add(of_filter("Service", ENDPOINTS_WINDOW));
-        let service_endpoints = all.add(of_filter("Endpoints", ENDPOINTS_WINDOW).in_window_of(service));
-        let address = all.add(of_filter("Address", ENDPOINTS_WINDOW).in_window_of(service));
-        Self { filter, cluster, endpoints, namespaces, service, service_endpoints, address }
-    }
-
-    /// All types, each with its word.
-    pub(super) fn words(&self) -> [(TypeIndex, &'static str); 7] {
-        [
-            (self.filter, "filter"),
-            (self.cluster, "cluster"),
-            (self.endpoints, "endpoints"),
-            (self.namespaces, "namespaces"),
-            (self.service, "service"),
-            (self.service_endpoints, "service_endpoints"),
-            (self.address, "address"),
-        ]
-    }
-
-    /// The type's word.
-    pub(super) fn word(&self, resource_type: TypeIndex) -> &'static str {
-        self.words().into_iter().find(|(found, _)| *found == resource_type).map_or("other", |(_, word)| word)
-    }
-
-    /// Whether a filter asks for resources of the type by a stream of its own; otherwise Envoy does.
-    pub(super) fn is_of_filter(&self, resource_type: TypeIndex) -> bool {
-        resource_type >= self.namespaces
-    }
-}
 
 /// The owner of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use byname_xds::{DeltaRequest, OpeningCost, StreamId};
+use byname_xds::{DeltaRequest, StreamId};
 use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
@@ -33,7 +33,6 @@ use super::{
     inbox::{HeldBytes, Inbox},
     metrics::Metrics,
     proof::{self, Expiry, Proof},
-    resources::is_of_filter,
     tls::Tls,
     waiting_room::{self, OpenOn, Place, WaitingRoom},
 };
@@ -83,7 +82,8 @@ pub(super) enum StreamEventKind {
         caller: StreamCaller,
         /// The verified identity whose share of the server the stream counts against.
         owner: Option<Arc<str>>,
-        cost: OpeningCost,
+        /// The type URL of its first message.
+        first_type: String,
         peer: SocketAddr,
         sender: Sender,
     },
@@ -348,8 +348,7 @@ impl Streams {
             Err(denial) => return drop(sender.send(Err(self.refuse(&denial))).await),
         };
         let (responses, node) = (sender.clone(), caller.id.clone());
-        // Envoy gets the names of all Services on its stream; a filter gets the few that it asks for.
-        let cost = if is_of_filter(&first.type_url) { OpeningCost::Half } else { OpeningCost::Whole };
+        let first_type = first.type_url.clone();
         let _open = OpenOn::new(&self.open);
         let mut expired = std::pin::pin!(proof::over(expiry));
         let mut next = Some((first, bytes));
@@ -359,7 +358,7 @@ impl Streams {
             // The control plane is gone when the process ends.
             drop(self.events.send(StreamEvent { stream, owner: Arc::clone(&turn), kind }).await);
         };
-        tell(StreamEventKind::Opened { caller, owner, cost, peer: self.peer, sender }).await;
+        tell(StreamEventKind::Opened { caller, owner, first_type, peer: self.peer, sender }).await;
         while let Some((request, bytes)) = next {
             let (taken, is_taken) = oneshot::channel();
             let held = UnderWay { _bytes: bytes, _taken: taken };
