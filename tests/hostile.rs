@@ -3,17 +3,13 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic fails the test")]
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use byname_test_support::{
-    Connection, Envoy, EnvoyBuilder, FORMS, Http2Outcome, RequestForm, TestResult, TestUpstream, crashing_module,
-    raw_http1, raw_http2,
+    Connection, Envoy, EnvoyBuilder, FORMS, Http2Outcome, RequestForm, TestResult, TestUpstream, raw_http1, raw_http2,
+    write_crashing_module,
 };
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -245,14 +241,6 @@ async fn forged_control_headers_do_not_steer_while_the_first_configuration_is_re
         assert_eq!(outcome, "200 passthrough");
     }
     Ok(())
-}
-
-/// A module that crashes at a request with so many headers or more.
-fn write_crashing_module(headers: i32) -> Result<(TempDir, String)> {
-    let directory = tempfile::tempdir()?;
-    let path = directory.path().join("crashing.wasm");
-    fs::write(&path, crashing_module(headers)?)?;
-    Ok((directory, path.display().to_string()))
 }
 
 #[tokio::test]

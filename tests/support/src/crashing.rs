@@ -1,6 +1,9 @@
 //! The shipped module with a fault, because the module itself has none: what happens around a crash has to be seen all the same.
 
+use std::fs;
+
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 use walrus::{ExportItem, FunctionBuilder, Module, ValType::I32, ir::BinaryOp};
 
 use crate::module;
@@ -32,4 +35,15 @@ pub fn crashing_module(headers: i32) -> Result<Vec<u8>> {
     let wrapper = wrapper.finish(vec![context, count, is_end], &mut module.funcs);
     module.exports.get_mut(export).item = ExportItem::Function(wrapper);
     Ok(module.emit_wasm())
+}
+
+/// Writes [`crashing_module`] to a directory of its own, and returns the directory with the file's path.
+///
+/// # Errors
+/// As above, or if the file cannot be written.
+pub fn write_crashing_module(headers: i32) -> Result<(TempDir, String)> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("crashing.wasm");
+    fs::write(&path, crashing_module(headers)?)?;
+    Ok((directory, path.display().to_string()))
 }

@@ -31,7 +31,7 @@ mod upstream;
 pub use ansi::terminal_picture;
 pub use client::{Connection, FORMS, Reply, RequestForm};
 pub use console::{ConsoleCommand, console, section};
-pub use crashing::crashing_module;
+pub use crashing::{crashing_module, write_crashing_module};
 pub use envoy::{Envoy, EnvoyBuilder, envoy_binary, module, repository};
 pub use examples::{Example, examples, snippet, yaml_documents};
 pub use host::{Action, SmallHost};

@@ -230,8 +230,7 @@ async fn the_api_is_away_slow_and_back_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_are_upgraded_one_by_one() {
     let mut world = World::start(2).await;
-    world.network.lead_to(&[world.servers[0].port]);
-    world.network.end_connections();
+    world.network.move_to(&[world.servers[0].port]);
     eventually("the first has the stream", async || world.servers[0].metric("streams").await == 1.0).await;
     // As in a rolling update: the new one is ready, new connections lead to it, and the old one gets SIGTERM.
     world.network.lead_to(&[world.servers[1].port]);
@@ -263,8 +262,7 @@ async fn a_stale_server_takes_nobody_back_in_time() {
     assert!(seconds >= CUT_SECONDS, "BYNAME_CUT_SECONDS={seconds}: a server is not stale before {CUT_SECONDS} s");
     api.set(Condition::Down);
     let fresh = [world.servers[1].port, world.servers[2].port];
-    world.network.lead_to(&fresh);
-    world.network.end_connections();
+    world.network.move_to(&fresh);
     // Names that nobody uses change all the time, so that a whole table would differ too.
     for number in 0..seconds {
         world.api.put(service(&format!("shop/churn-{number}")));
@@ -278,8 +276,7 @@ async fn a_stale_server_takes_nobody_back_in_time() {
     drop(world.load.take_answers("payments"));
     let refused = "streams_closed_total{reason=\"stale\"}";
     for _ in 0..4 {
-        world.network.lead_to(&[world.servers[0].port, fresh[0], fresh[1]]);
-        world.network.end_connections();
+        world.network.move_to(&[world.servers[0].port, fresh[0], fresh[1]]);
         sleep(Duration::from_secs(2)).await;
     }
     let refusals = world.servers[0].metric(refused).await;
@@ -294,8 +291,7 @@ async fn a_stale_server_takes_nobody_back_in_time() {
     let current_after = restored.elapsed().as_secs_f64();
     assert_eq!(world.servers[0].metric("services").await, services);
     println!("cut for {seconds} s: {refusals} streams refused, current again after {current_after:.1} s");
-    world.network.lead_to(&[world.servers[0].port]);
-    world.network.end_connections();
+    world.network.move_to(&[world.servers[0].port]);
     eventually("it has the stream", async || world.servers[0].metric("streams").await == 1.0).await;
     assert_eq!(world.load.take_answers("payments"), ["two"]);
     world.change(0);

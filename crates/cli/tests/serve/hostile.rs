@@ -411,8 +411,7 @@ async fn attack(world: &World, attack: Attack) -> JoinHandle<()> {
     let service = AggregatedDiscoveryServiceServer::new(HostileServer { attack, attacked: Arc::clone(&attacked) });
     let server = tonic::transport::Server::builder().add_service(service);
     let server = tokio::spawn(async { server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap() });
-    world.network.lead_to(&[port]);
-    world.network.end_connections();
+    world.network.move_to(&[port]);
     eventually("Envoy asks the hostile server", async || attacked.load(Ordering::Relaxed) > 0).await;
     sleep(Duration::from_secs(1)).await;
     server
@@ -420,8 +419,7 @@ async fn attack(world: &World, attack: Attack) -> JoinHandle<()> {
 
 /// Leads Envoy from the hostile server to the good one again, whose change has to arrive.
 async fn recover(world: &World, hostile: JoinHandle<()>, upstream: usize) {
-    world.network.lead_to(&[world.servers[0].port]);
-    world.network.end_connections();
+    world.network.move_to(&[world.servers[0].port]);
     hostile.abort();
     world.change(upstream);
     world.eventually_answers(upstream).await;

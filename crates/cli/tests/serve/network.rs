@@ -80,6 +80,12 @@ impl Network {
         self.state.send_modify(|state| state.generation += 1);
     }
 
+    /// Leads to these ports from now on: open connections end.
+    pub(crate) fn move_to(&self, servers: &[u16]) {
+        self.lead_to(servers);
+        self.end_connections();
+    }
+
     /// Connections that reached a server until now.
     pub(crate) fn opened(&self) -> usize {
         self.opened.load(Ordering::Relaxed)

@@ -1,11 +1,8 @@
 //! The filter's own stream: a real Envoy whose filter asks the real server for the names that its requests need.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use byname_test_support::{Connection, Envoy, EnvoyBuilder, Reply, RequestForm, TestUpstream, crashing_module};
+use byname_test_support::{Connection, Envoy, EnvoyBuilder, Reply, RequestForm, TestUpstream, write_crashing_module};
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::timeout};
 
@@ -183,12 +180,10 @@ async fn a_name_waits_no_longer_than_the_bound_for_a_server_that_is_silent() {
 async fn a_crash_strands_requests_that_wait_and_no_others() {
     const MANY: i32 = 40;
     const WAITING: u64 = 4;
-    let directory = tempfile::tempdir().unwrap();
-    let module = directory.path().join("crashing.wasm");
-    fs::write(&module, crashing_module(MANY).unwrap()).unwrap();
+    let (_directory, module) = write_crashing_module(MANY).unwrap();
     let (one, passthrough) = (upstream("one").await, upstream("passthrough").await);
     let program = ServeProcess::start(&objects("shop/payments", "10.96.0.1", &[&one])).await;
-    let builder = builder(program.port, &passthrough, "pass").edit("target/byname.wasm", &module.display().to_string());
+    let builder = builder(program.port, &passthrough, "pass").edit("target/byname.wasm", &module);
     let envoy = builder.concurrency(1).start().await.unwrap();
     settle().await;
     eventually_answers(&envoy, "payments", "one").await;

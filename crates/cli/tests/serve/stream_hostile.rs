@@ -284,8 +284,7 @@ async fn a_hostile_server_harms_no_other_name() {
     let load = Load::start(&envoy, &["payments"]);
     for (number, attack) in ATTACKS.into_iter().enumerate() {
         let hostile = HostileServer::start(attack).await;
-        network.lead_to(&[hostile.port]);
-        network.end_connections();
+        network.move_to(&[hostile.port]);
         // Both workers' filters ask for it, within the bound, and the server may say where it is.
         for _ in 0..4 {
             answers(&envoy, "cold").await;
@@ -303,8 +302,7 @@ async fn a_hostile_server_harms_no_other_name() {
         );
         assert!(peak < before + ROOM_KILOBYTES, "{attack:?}: Envoy took {} kB more", peak - before);
 
-        network.lead_to(&[good.port]);
-        network.end_connections();
+        network.move_to(&[good.port]);
         let (next, name) = if number % 2 == 0 { (&two, "two") } else { (&one, "one") };
         good.write(&objects(WARM, "10.96.0.1", &[next]));
         both_workers_answer(&envoy, name).await;
@@ -326,11 +324,9 @@ async fn names_that_a_hostile_server_removed_come_back() {
     both_workers_answer(&envoy, "one").await;
     let load = Load::start(&envoy, &["payments"]);
     let hostile = HostileServer::start(Attack::EverythingRemoved).await;
-    network.lead_to(&[hostile.port]);
-    network.end_connections();
+    network.move_to(&[hostile.port]);
     eventually_answers(&envoy, "payments", "passthrough").await;
-    network.lead_to(&[good.port]);
-    network.end_connections();
+    network.move_to(&[good.port]);
     both_workers_answer(&envoy, "one").await;
     println!("{} requests, none failed", load.stop().await);
 }
@@ -341,15 +337,13 @@ async fn an_endless_message_takes_no_memory_of_envoy() {
     let world = World::start(1).await;
     let before = world.envoy.peak_kilobytes().unwrap();
     let hostile = HostileServer::start(Attack::Endless).await;
-    world.network.lead_to(&[hostile.port]);
-    world.network.end_connections();
+    world.network.move_to(&[hostile.port]);
     hostile.wait_until_it_attacked().await;
     sleep(Duration::from_secs(3)).await;
     let more = world.envoy.peak_kilobytes().unwrap() - before;
     println!("{more} kB more at most");
     assert!(more < ROOM_KILOBYTES, "Envoy took {more} kB more");
-    world.network.lead_to(&[world.servers[0].port]);
-    world.network.end_connections();
+    world.network.move_to(&[world.servers[0].port]);
     world.change(1);
     world.eventually_answers(1).await;
     world.end().await;
