@@ -159,24 +159,24 @@ pub(crate) fn a_scaled_deployment_is_soon_seen_over_a_stream(mesh: &Mesh<'_>) ->
 /// The namespace of most Services.
 const ELSEWHERE: &str = "elsewhere";
 
-/// Services without endpoints, so that there are `total` in the cluster: a hundred of `shop`, and others that istiod sends to no sidecar of
-/// it, as `Sidecar` objects have it in a mesh of this size.
-fn fill(mesh: &Mesh<'_>, total: usize) -> Result<()> {
+/// Services without endpoints in a namespace, so that there are `total` in the cluster. istiod sends them to sidecars of that namespace alone,
+/// as `Sidecar` objects have it in a large mesh.
+fn fill(mesh: &Mesh<'_>, total: usize, namespace: &str) -> Result<()> {
     let names = mesh.cluster.kubectl(&["get", "services", "-A", "-o", "name"])?;
     let missing = total.saturating_sub(names.lines().count());
-    let namespace = if total > 100 { ELSEWHERE } else { "shop" };
     let filler = |number| {
         json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": {
                 "namespace": namespace, "name": format!("filler-{total}-{number}"), "labels": {"of": "filler"},
-                "annotations": {"networking.istio.io/exportTo": if namespace == "shop" { "*" } else { "." }},
+                "annotations": {"networking.istio.io/exportTo": "."},
             },
             "spec": {"selector": {"app": "nothing"}, "ports": [{"name": "http", "port": 80}]},
         })
     };
-    let objects = [json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})];
-    mesh.cluster.apply(&objects.into_iter().chain((0..missing).map(filler)).collect::<Vec<_>>())?;
+    if missing > 0 {
+        mesh.cluster.apply(&(0..missing).map(filler).collect::<Vec<_>>())?;
+    }
     Ok(())
 }
 
@@ -215,8 +215,10 @@ pub(crate) fn a_stream_takes_little_more_memory_than_an_empty_table(mesh: &Mesh<
         mesh.istio.apply_only(&objects)?;
         let mut measured = Vec::new();
         let most = env::var("BYNAME_MESH_SERVICES").map_or(Ok(SERVICES), |most| most.parse())?;
-        for (listeners, services) in [(10, 100), (131, most)] {
-            fill(mesh, services)?;
+        let elsewhere = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ELSEWHERE}});
+        mesh.cluster.apply(&[elsewhere])?;
+        for (listeners, services, namespace) in [(10, 100, "shop"), (131, most, ELSEWHERE)] {
+            fill(mesh, services, namespace)?;
             let pods = [start(mesh, "memory-empty")?, start(mesh, "memory-stream")?];
             add_listeners(mesh, &pods[0], listeners)?;
             eventually("the other pod has the listeners", || Ok(http_listeners(&pods[1])? == listeners))?;
