@@ -4,7 +4,10 @@ use std::cell::{Cell, Ref, RefCell, RefMut};
 
 use byname_core::{Config, Plan};
 
-use crate::host::{self, GrpcStream};
+use crate::{
+    host::{self, GrpcStream},
+    stats::StreamCounts,
+};
 
 /// A configuration in use, with a plan whose buffers requests reuse.
 pub(crate) struct ActiveConfig {
@@ -16,6 +19,8 @@ pub(crate) struct ActiveConfig {
     pub(crate) root: Cell<u32>,
     /// The stream to the server that fills the table, if it is open.
     pub(crate) stream: Cell<Option<GrpcStream>>,
+    /// What the metrics show of it.
+    pub(crate) shown: Cell<StreamCounts>,
 }
 
 impl ActiveConfig {
@@ -25,6 +30,7 @@ impl ActiveConfig {
             plan: RefCell::default(),
             root: Cell::new(root),
             stream: Cell::default(),
+            shown: Cell::default(),
         }
     }
 

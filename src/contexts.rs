@@ -14,7 +14,8 @@ use byname_core::HashMap;
 use crate::{
     active_config::ActiveConfig,
     balance::{self, Open},
-    host, stats,
+    host,
+    stats::{self, StreamCounts},
 };
 
 /// Streams that may be open before the first of them ends. More mean that Envoy does not say when streams end, because its list of
@@ -166,7 +167,7 @@ pub(crate) fn deleted(context: u32) {
 
 #[inline(never)]
 fn forget(context: u32) {
-    let (open, _plugin) = with(|contexts| {
+    let (open, plugin) = with(|contexts| {
         let open = if contexts.open.is_empty() { None } else { contexts.open.remove(&context) };
         contexts.has_seen_an_end |= open.is_some();
         let gone = contexts.plugins.iter().position(|plugin| plugin.root == context);
@@ -176,5 +177,9 @@ fn forget(context: u32) {
         let live = live.upgrade();
         let config = live.as_deref().and_then(|live| live.config().ok());
         balance::done(config.as_deref(), open);
+    }
+    if let Some(plugin) = plugin {
+        // Its stream has ended with the root context.
+        stats::show_stream(&plugin.live.shown, StreamCounts::default());
     }
 }

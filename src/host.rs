@@ -181,12 +181,22 @@ pub(crate) fn set_property(name: &str, value: &str) -> Result<()> {
     check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
-/// Nanoseconds since 1970.
+thread_local! {
+    /// The last time that was told, and by how much the host's clock is behind.
+    static CLOCK: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// Nanoseconds since 1970 at first. The time never goes back: where the host's clock is set back, it goes on from the last time told, so
+/// that nothing lasts longer than it should.
 pub(crate) fn now() -> Result<u64> {
     let mut time = 0;
     // SAFETY: as above.
     check(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) })?;
-    Ok(time)
+    let (last, behind) = CLOCK.get();
+    let behind = behind.max(last.saturating_sub(time));
+    let now = time.saturating_add(behind);
+    CLOCK.set((now, behind));
+    Ok(now)
 }
 
 /// Lets the host call the root context every `milliseconds`, or never if 0.

@@ -24,10 +24,6 @@ struct Budget {
 impl Budget {
     /// Takes a line, and returns the number of lines suppressed since the last; `None` if the bucket is empty.
     fn take(&self, now: u64) -> Option<u64> {
-        if now < self.since.get() {
-            // The clock was set back, so the earlier time is no longer a reference.
-            self.since.set(now);
-        }
         let back = now.saturating_sub(self.since.get()) / LINE_EVERY_NANOSECONDS;
         if back > 0 {
             self.used.set(self.used.get().saturating_sub(back));

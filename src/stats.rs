@@ -10,10 +10,11 @@ use crate::host::{self, Metric, MetricKind};
 thread_local! {
     /// Defined once per VM, because every definition takes a new id and configurations change.
     static STATS: OnceCell<Metrics> = const { OnceCell::new() };
-    static STREAM: Cell<StreamCounts> = const { Cell::new([0; STREAM_METRICS]) };
 }
 
 const STREAM_METRICS: usize = 7;
+/// The metrics of a stream that only grow, which come first.
+const STREAM_COUNTERS: usize = 5;
 
 /// Requests that waited for the server, that were decided without its answer, streams that were opened, messages that were refused,
 /// streams that failed; whether a stream is open, and the keys that are subscribed.
@@ -157,17 +158,19 @@ pub(crate) fn count_host_error() {
     increment(|stats| stats.host_errors);
 }
 
-/// Shows what has become of the stream to a server. Envoy adds up the VMs.
+/// Shows what has become of a plugin's stream to a server. `shown` is what was shown of it before. Envoy adds up plugins and VMs.
 #[inline(never)]
-pub(crate) fn show_stream(counts: StreamCounts) {
-    let before = STREAM.replace(counts);
+pub(crate) fn show_stream(shown: &Cell<StreamCounts>, counts: StreamCounts) {
+    let before = shown.replace(counts);
     STATS.with(|stats| {
         let stats = stats.get_or_init(Metrics::define);
-        for ((metric, now), before) in stats.stream.iter().zip(counts).zip(before) {
+        for (place, ((metric, now), before)) in stats.stream.iter().zip(counts).zip(before).enumerate() {
+            let change = i64::from(now) - i64::from(before);
+            // A counter that begins anew has counted nothing yet.
             if let Some(metric) = metric
-                && now != before
+                && (change > 0 || change < 0 && place >= STREAM_COUNTERS)
             {
-                let _ = host::add(*metric, i64::from(now.wrapping_sub(before).cast_signed()));
+                let _ = host::add(*metric, change);
             }
         }
     });

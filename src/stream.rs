@@ -9,7 +9,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use byname_core::{
-    Config, Discovery, Request, StreamAction, StreamNode, Table,
+    Config, Counts, Discovery, Request, StreamAction, StreamNode, Table,
     limits::{MAX_MESSAGE_BYTES, MAX_WAIT_MILLISECONDS},
     wire::SCHEMA,
 };
@@ -28,7 +28,7 @@ const SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 const METHOD: &str = "DeltaAggregatedResources";
 /// The shortest period of ticks: a wait may last so much longer than it should.
 const SHORTEST_PERIOD_MILLISECONDS: u32 = 10;
-const LONGEST_PERIOD_MILLISECONDS: u32 = 600_000;
+const LONGEST_PERIOD_MILLISECONDS: u64 = 600_000;
 
 thread_local! {
     /// The requests that are paused.
@@ -38,7 +38,7 @@ thread_local! {
 /// A request that is paused.
 struct Paused {
     stream: u32,
-    /// When it was first paused.
+    /// When it was first paused, in milliseconds.
     since: u64,
     /// Decides it.
     resume: Resume,
@@ -60,7 +60,7 @@ fn take_paused(stream: u32) -> Option<Paused> {
     })
 }
 
-/// Milliseconds since 1970; 0 without a clock.
+/// Milliseconds of a clock that never goes back; 0 without a clock.
 fn now() -> u64 {
     host::now().unwrap_or_default() / 1_000_000
 }
@@ -68,24 +68,31 @@ fn now() -> u64 {
 /// Begins with a configuration that was just pushed, in the place of an earlier one.
 #[inline(never)]
 pub(crate) fn begin(live: &Rc<ActiveConfig>, earlier: Option<&ActiveConfig>) {
-    let Some(mut config) = live.config_mut().filter(|config| config.discovery().is_some()) else {
-        if with_paused(|paused| !paused.is_empty()) {
-            let _ = host::set_tick_period(SHORTEST_PERIOD_MILLISECONDS);
+    if let Some(earlier) = earlier {
+        if let Some(stream) = earlier.stream.take().filter(|stream| enter(*stream)) {
+            host::cancel_grpc(stream);
+            let _ = host::set_effective_context(live.root.get());
         }
-        return;
-    };
-    if let Some(mut before) = earlier.and_then(ActiveConfig::config_mut) {
-        config.go_on(&mut before, now());
+        if let (Some(mut config), Some(mut before)) = (live.config_mut(), earlier.config_mut()) {
+            config.go_on(&mut before, now());
+        }
+        live.shown.set(earlier.shown.take());
     }
-    drop(config);
-    if let Some(stream) = earlier.and_then(|earlier| earlier.stream.take())
-        && host::set_effective_context(stream.root).is_ok()
-    {
-        host::cancel_grpc(stream);
-        let _ = host::set_effective_context(live.root.get());
-    }
+    show(live);
     // A request waits only once a tick has come, so that its wait ends.
-    let _ = host::set_tick_period(SHORTEST_PERIOD_MILLISECONDS);
+    if has_server(live) || is_any_paused() {
+        let _ = host::set_tick_period(SHORTEST_PERIOD_MILLISECONDS);
+    }
+}
+
+#[inline(never)]
+fn has_server(live: &ActiveConfig) -> bool {
+    live.config().is_ok_and(|config| config.discovery().is_some())
+}
+
+#[inline(always)]
+fn is_any_paused() -> bool {
+    with_paused(|paused| !paused.is_empty())
 }
 
 /// Asks the server for what a request needs. Returns whether the request waits: else it is decided as it is. `since` is when it was first
@@ -99,7 +106,6 @@ pub(crate) fn wait<'r>(
     resume: Resume,
 ) -> bool {
     let now = now();
-    let since = since.unwrap_or(now);
     let mut actions = Vec::new();
     let asked = live.config_mut().is_some_and(|mut config| {
         let request = request(&config);
@@ -108,7 +114,7 @@ pub(crate) fn wait<'r>(
     let is_over = run(live, actions, Some(stream));
     let waits = asked && !is_over && now > 0 && pending::has_ticked();
     if waits {
-        with_paused(|paused| paused.push(Paused { stream, since, resume }));
+        with_paused(|paused| paused.push(Paused { stream, since: since.unwrap_or(now), resume }));
     } else {
         discover(live, |discovery, _, _| discovery.done(stream));
     }
@@ -147,33 +153,30 @@ pub(crate) fn closed(stream: GrpcStream) {
 /// Time has passed in this root context.
 pub(crate) fn tick(root: u32) {
     let now = now();
+    let live = contexts::find_serving(|live| live.root.get() == root);
+    if let Some(live) = &live {
+        let actions = discover(live, |discovery, table, actions| discovery.tick(now, random(), table, actions));
+        run(live, actions, None);
+    }
     // A wait ends even where nothing is left that knows of it.
-    let over: Vec<u32> = with_paused(|paused| {
-        let is_over = |since: u64| now == 0 || since.saturating_add(2 * MAX_WAIT_MILLISECONDS) <= now;
-        paused.iter().filter(|paused| is_over(paused.since)).map(|paused| paused.stream).collect()
-    });
-    if !over.is_empty() {
-        over.into_iter().for_each(resume);
-        let _ = host::set_effective_context(root);
-    }
-    let Some(live) = contexts::find_serving(|live| live.root.get() == root) else {
-        if with_paused(|paused| paused.is_empty()) && !pending::is_reading(root) {
-            let _ = host::set_tick_period(0);
+    let is_over = |paused: &&Paused| now == 0 || paused.since.saturating_add(MAX_WAIT_MILLISECONDS) <= now;
+    let over: Vec<u32> = with_paused(|paused| paused.iter().filter(is_over).map(|paused| paused.stream).collect());
+    over.into_iter().for_each(resume);
+    match live.filter(|live| has_server(live)) {
+        Some(live) => schedule(&live),
+        None if pending::is_reading(root) => {}
+        None => {
+            let period = if is_any_paused() { SHORTEST_PERIOD_MILLISECONDS } else { 0 };
+            let _ = host::set_effective_context(root);
+            let _ = host::set_tick_period(period);
         }
-        return;
-    };
-    if live.config().is_ok_and(|config| config.discovery().is_none()) {
-        return;
     }
-    let actions = discover(&live, |discovery, table, actions| discovery.tick(now, random(), table, actions));
-    run(&live, actions, None);
-    schedule(&live);
 }
 
 /// Forgets a request or a root context that was deleted.
 pub(crate) fn forget(context: u32) {
     // Nearly every context that is deleted was never paused.
-    if with_paused(|paused| !paused.is_empty()) {
+    if is_any_paused() {
         forget_paused(context);
     }
 }
@@ -298,6 +301,19 @@ pub(crate) fn waited(since: u64) -> u64 {
     now().saturating_sub(since)
 }
 
+/// Shows by the metrics what has become of the stream. Without a server there is none, and nothing more is counted.
+#[inline(never)]
+fn show(live: &ActiveConfig) {
+    let Ok(config) = live.config() else { return };
+    let counts = config.discovery().map(|discovery| {
+        let Counts { waits, timeouts, streams, rejections, failures } = discovery.counts();
+        // `usize` is 32 bits wide here.
+        let keys = u32::try_from(config.table.keys()).unwrap_or(u32::MAX);
+        [waits, timeouts, streams, rejections, failures, u32::from(discovery.is_open()), keys]
+    });
+    stats::show_stream(&live.shown, counts.unwrap_or_default());
+}
+
 /// Asks for the next tick.
 fn schedule(live: &ActiveConfig) {
     let root = live.root.get();
@@ -305,26 +321,10 @@ fn schedule(live: &ActiveConfig) {
         // Ticks come soon, and another is asked for then.
         return;
     }
-    let Ok(config) = live.config() else { return };
-    let Some(discovery) = config.discovery() else { return };
-    let next = discovery.next_tick(now(), &config.table);
-    let counts = discovery.counts();
-    // `usize` is 32 bits wide here.
-    let keys = u32::try_from(config.table.keys()).unwrap_or(u32::MAX);
-    let shown = [
-        counts.waits,
-        counts.timeouts,
-        counts.streams,
-        counts.rejections,
-        counts.failures,
-        u32::from(discovery.is_open()),
-        keys,
-    ];
-    drop(config);
-    stats::show_stream(shown);
-    let period = next.map_or(0, |next| {
-        u32::try_from(next).unwrap_or(u32::MAX).clamp(SHORTEST_PERIOD_MILLISECONDS, LONGEST_PERIOD_MILLISECONDS)
-    });
+    show(live);
+    let next = live.config().ok().and_then(|config| config.discovery()?.next_tick(now(), &config.table));
+    let longest = if is_any_paused() { MAX_WAIT_MILLISECONDS } else { LONGEST_PERIOD_MILLISECONDS };
+    let period = next.map_or(0, |next| next.clamp(SHORTEST_PERIOD_MILLISECONDS.into(), longest));
     let _ = host::set_effective_context(root);
-    let _ = host::set_tick_period(period);
+    let _ = host::set_tick_period(u32::try_from(period).unwrap_or_default());
 }

@@ -71,6 +71,25 @@ fn later(host: &mut SmallHost, milliseconds: u64) {
     host.state_mut().now += milliseconds * MILLISECOND;
 }
 
+/// Lets the time pass to the next tick that the module has asked for, and returns how many milliseconds that were.
+fn tick_in_time(host: &mut SmallHost, root: u32) -> Result<u64> {
+    let period = u64::from(host.state().tick_period);
+    assert!(period > 0, "no tick is asked for");
+    later(host, period);
+    host.tick(root)?;
+    Ok(period)
+}
+
+/// Lets the time pass, with the ticks that the module asks for, until a request is decided. Returns how many milliseconds that were.
+fn decided_by_ticks(host: &mut SmallHost, root: u32) -> Result<u64> {
+    let mut waited = 0;
+    while host.state().continued.is_empty() && host.state().response.is_none() {
+        assert!(waited <= 1_000, "not decided after {waited} ms");
+        waited += tick_in_time(host, root)?;
+    }
+    Ok(waited)
+}
+
 fn has_sent(host: &SmallHost, text: &str) -> bool {
     host.state().grpc_sent.iter().any(|(_, message)| message.windows(text.len()).any(|part| part == text.as_bytes()))
 }
@@ -140,15 +159,8 @@ fn a_silent_server_holds_a_request_no_longer_than_the_bound() -> TestResult {
     for (on_timeout, refused) in [("pass", None), ("refuse", Some(503))] {
         let mut host = vm(on_timeout)?;
         assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
-        let mut waited = 0;
-        while host.state().continued.is_empty() && host.state().response.is_none() {
-            let period = u64::from(host.state().tick_period);
-            assert!(period > 0 && waited <= 320, "after {waited} ms");
-            later(&mut host, period);
-            waited += period;
-            host.tick(ROOT)?;
-        }
-        println!("{on_timeout}: {waited} ms");
+        let waited = decided_by_ticks(&mut host, ROOT)?;
+        assert!(waited <= 320, "after {waited} ms");
         let response = host.state().response.as_ref();
         assert_eq!(response.map(|response| response.status), refused, "{response:?}");
         assert_eq!(host.state().continued.len(), usize::from(refused.is_none()));
@@ -250,13 +262,68 @@ fn a_push_takes_over_answers_and_waiting_requests() -> TestResult {
 fn a_push_without_a_server_lets_nobody_wait() -> TestResult {
     let mut host = vm("pass")?;
     assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+    assert_eq!(host.state().metric("byname.stream.open"), Some(1));
     let next = ROOT + 1;
+    host.state_mut().effective = next;
     assert!(host.configure(next, r#"{"version": 1, "caller": {"namespace": "shop"}}"#)?);
-    for _ in 0..4 {
-        later(&mut host, 200);
-        host.tick(next)?;
-    }
+    assert!(host.state().calls.contains(&"grpc_cancel(1)".to_owned()), "the earlier stream ends");
+    assert_eq!(decided_by_ticks(&mut host, next)?, 300);
     assert_eq!(host.state().continued, [STREAM]);
+    host.tick(next)?;
+    assert_eq!(host.state().tick_period, 0, "nothing is left to wait for");
+    // The gauges count no stream that is gone, and the counters go on.
+    let metrics = |host: &SmallHost| {
+        ["open", "keys", "waits", "opened"].map(|name| host.state().metric(&format!("byname.stream.{name}")))
+    };
+    assert_eq!(metrics(&host), [Some(0), Some(0), Some(1), Some(1)]);
+    let last = next + 1;
+    assert!(host.configure(last, &configuration(&json!({"cluster": "byname"})))?);
+    host.tick(last)?;
+    assert_eq!(request(&mut host, STREAM + 1, "web")?, Action::Pause);
+    assert_eq!(metrics(&host), [Some(1), Some(1), Some(2), Some(2)]);
+    Ok(())
+}
+
+#[test]
+fn a_plugin_that_is_deleted_leaves_no_stream_in_the_gauges() -> TestResult {
+    let mut host = vm("pass")?;
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+    host.delete(STREAM)?;
+    host.delete(ROOT)?;
+    let metrics = ["open", "keys", "waits"].map(|name| host.state().metric(&format!("byname.stream.{name}")));
+    assert_eq!(metrics, [Some(0), Some(0), Some(1)]);
+    Ok(())
+}
+
+/// What passes between the last look at the clock and the first one after it was set back is not seen: a wait may last twice as long.
+#[test]
+fn a_clock_that_is_set_back_moves_no_bound() -> TestResult {
+    let mut host = vm("pass")?;
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+    host.state_mut().now -= 300_000 * MILLISECOND;
+    assert!(decided_by_ticks(&mut host, ROOT)? <= 610);
+    host.grpc_close(ROOT, 1, 14)?;
+    host.state_mut().now -= 300_000 * MILLISECOND;
+    let mut waited = 0;
+    while host.state().grpc_streams < 2 {
+        waited += tick_in_time(&mut host, ROOT)?;
+        assert!(waited <= 1_000, "no second stream after {waited} ms");
+    }
+    Ok(())
+}
+
+/// A place is free again as soon as the request that had it is decided.
+#[test]
+fn requests_that_are_answered_soon_make_room_for_others() -> TestResult {
+    let mut host = vm("pass")?;
+    for number in 0..1_100 {
+        let (stream, name) = (STREAM + number, format!("n{number}"));
+        assert_eq!(request(&mut host, stream, &name)?, Action::Pause, "{name}");
+        host.grpc_receive(ROOT, 1, &response(SERVICE, &format!("shop/{name}"), Some("{\"ports\": [{\"port\": 80}]}")))?;
+        host.delete(stream)?;
+    }
+    assert_eq!(host.state().continued.len(), 1_100);
+    assert_eq!(host.state().metric("byname.stream.timeouts"), Some(0));
     Ok(())
 }
 

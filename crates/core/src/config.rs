@@ -233,13 +233,13 @@ impl Config {
     }
 
     /// Asks the server for what a request needs whose reason is [`Reason::Unanswered`]. Returns whether the request may wait; else it has to
-    /// be decided as it is. `id` tells the request from others, and `since` is when it first asked, in milliseconds.
+    /// be decided as it is. `id` tells the request from others, and `since` is when it began to wait, in milliseconds, if it has waited.
     #[cold]
     #[inline(never)]
     pub fn ask(
         &mut self,
         request: Request<'_>,
-        (id, since): (u32, u64),
+        (id, since): (u32, Option<u64>),
         now: u64,
         actions: &mut Vec<StreamAction>,
     ) -> bool {

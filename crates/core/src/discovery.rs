@@ -12,7 +12,7 @@
 //! | [`Discovery::tick`] | waits end, the stream is opened again, unused keys are unsubscribed |
 //!
 //! It may use `table` and everything below it. It has no clock, no random numbers and no stream: they come in with each event, and
-//! whoever passes the events carries out the actions. Times are in milliseconds.
+//! whoever passes the events carries out the actions. Times are in milliseconds of a clock that never goes back.
 
 use alloc::{boxed::Box, vec::Vec};
 
@@ -80,8 +80,6 @@ struct Waiting {
     request: u32,
     until: u64,
     keys: Vec<Key>,
-    /// Whether it is about to be decided. If it asks again, it waits on.
-    is_resumed: bool,
 }
 
 impl Discovery {
@@ -130,20 +128,20 @@ impl Discovery {
     /// The number of requests that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting.iter().filter(|waiting| !waiting.is_resumed).count()
+        self.waiting.len()
     }
 
     /// Asks for the keys that a request needs. Returns whether the request may wait for them; else it has to be decided now. `since` is
-    /// when it first asked.
+    /// when it began to wait, if it has waited.
     pub fn ask(
         &mut self,
         now: u64,
-        (request, since): (u32, u64),
+        (request, since): (u32, Option<u64>),
         keys: Vec<Key>,
         table: &mut Table,
         actions: &mut Vec<StreamAction>,
     ) -> bool {
-        let has_waited = self.forget(request);
+        self.done(request);
         let mut is_refused = false;
         for key in &keys {
             is_refused |= self.keys.subscribe(key, false, table);
@@ -152,27 +150,21 @@ impl Discovery {
             actions.push(StreamAction::Open);
         }
         self.flush(now, table, actions);
-        let until = since.saturating_add(MAX_WAIT_MILLISECONDS);
+        let until = since.unwrap_or(now).saturating_add(MAX_WAIT_MILLISECONDS);
         let waits =
             !is_refused && now < until && self.connection.is_hopeful() && self.waiting.len() < MAX_WAITING_REQUESTS;
         if waits {
-            self.counts.waits = self.counts.waits.wrapping_add(u32::from(!has_waited));
-            self.waiting.push(Waiting { request, until, keys, is_resumed: false });
+            self.counts.waits = self.counts.waits.wrapping_add(u32::from(since.is_none()));
+            self.waiting.push(Waiting { request, until, keys });
         } else {
             self.counts.timeouts = self.counts.timeouts.wrapping_add(1);
         }
         waits
     }
 
-    /// Forgets a request: it was decided, or its client has left.
+    /// Forgets a request that waits: its client has left, or it cannot be resumed later.
     pub fn done(&mut self, request: u32) {
-        self.forget(request);
-    }
-
-    /// Forgets a request, and returns whether it waited.
-    fn forget(&mut self, request: u32) -> bool {
-        let place = self.waiting.iter().position(|waiting| waiting.request == request);
-        place.map(|place| self.waiting.swap_remove(place)).is_some()
+        self.waiting.retain(|waiting| waiting.request != request);
     }
 
     /// The stream was opened.
@@ -253,7 +245,6 @@ impl Discovery {
     /// Time has passed.
     pub fn tick(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
         resume(&mut self.waiting, &|waiting| waiting.until <= now, actions);
-        self.waiting.retain(|waiting| now < waiting.until);
         if self.connection.is_silent(now) {
             self.reset(now, random, table, actions);
         }
@@ -322,9 +313,13 @@ fn stream_ended(table: &mut Table) {
 }
 
 /// Has requests decided that wait, if they are due.
-fn resume(waiting: &mut [Waiting], is_due: &dyn Fn(&Waiting) -> bool, actions: &mut Vec<StreamAction>) {
-    for waiting in waiting.iter_mut().filter(|waiting| !waiting.is_resumed && is_due(waiting)) {
-        waiting.is_resumed = true;
-        actions.push(StreamAction::Resume(waiting.request));
-    }
+#[inline(never)]
+fn resume(waiting: &mut Vec<Waiting>, is_due: &dyn Fn(&Waiting) -> bool, actions: &mut Vec<StreamAction>) {
+    waiting.retain(|waiting| {
+        let is_due = is_due(waiting);
+        if is_due {
+            actions.push(StreamAction::Resume(waiting.request));
+        }
+        !is_due
+    });
 }

@@ -52,7 +52,7 @@ fn answered(config: &mut Config, names: &[&str], messages: &[Vec<u8>]) {
     for (name, id) in names.iter().zip(1..) {
         let request = Request::new(name, Scheme::Http);
         assert_eq!(config.resolve(request, None).reason(), Reason::Unanswered, "{name} is not known");
-        assert!(config.ask(request, (id, 0), 0, &mut actions), "{name} may wait");
+        assert!(config.ask(request, (id, None), 0, &mut actions), "{name} may wait");
     }
     let (discovery, table) = config.discover().expect("the configuration has a server");
     discovery.opened(0, &StreamNode::default(), table, &mut actions);

@@ -24,6 +24,12 @@ impl Keys {
     #[inline(never)]
     pub(super) fn take(&mut self, response: &Response<'_>, preload: &[Box<str>], table: &mut Table) -> Option<String> {
         let mut refused = None;
+        // A message says at most once what a namespace has: to look at all keys once more for each repetition would take long.
+        let mut told = alloc::vec![false; preload.len()];
+        let mut is_first = |name: &str| {
+            let place = preload.iter().position(|namespace| **namespace == *name);
+            place.and_then(|place| told.get_mut(place)).is_some_and(|told| !core::mem::replace(told, true))
+        };
         // First what is gone: a cluster IP may have moved from one Service to another.
         for name in response.removed() {
             match key_of(response.resource_type, name) {
@@ -33,16 +39,16 @@ impl Keys {
                 None if response.resource_type != ResourceType::Namespaces => {}
                 // An empty list is in order.
                 None if name == "*" => drop(table.on_demand().map(|keys| keys.set_namespaces(core::iter::empty()))),
-                None => end_preload(name, table),
+                None if is_first(name) => end_preload(name, table),
                 _ => {}
             }
         }
         for resource in response.resources() {
-            if let Err(reason) = self.take_resource(&resource, response.resource_type, preload, table) {
+            if let Err(reason) = self.take_resource(&resource, response.resource_type, &mut is_first, table) {
                 refused.get_or_insert_with(|| format!("{}: {reason}", quoted(&resource.name, MAX_QUOTED_CHARS)));
             }
         }
-        if !self.contested.is_empty() {
+        if self.has_contested {
             self.ask_for_contested(table);
         }
         refused
@@ -66,7 +72,7 @@ impl Keys {
         &mut self,
         Resource { name, version, value }: &Resource<'_>,
         resource_type: ResourceType,
-        preload: &[Box<str>],
+        is_first: &mut dyn FnMut(&str) -> bool,
         table: &mut Table,
     ) -> Result<(), String> {
         let text = match from_utf8(value) {
@@ -78,7 +84,7 @@ impl Keys {
             let text = text?;
             let names = text.split(' ').filter(|name| !name.is_empty());
             if *name != "*" {
-                if preload.iter().any(|namespace| **namespace == **name) {
+                if is_first(name) {
                     end_preload(name, table);
                     names.for_each(|service| self.preload(name, service, table));
                 }
@@ -146,7 +152,9 @@ impl Keys {
             return Ok(None);
         }
         // The server has sent them one after the other, and this one is the newer.
-        self.contested.retain(|(other, _)| other != key);
+        if let Some(state) = table.on_demand().and_then(|keys| keys.get_mut(key)) {
+            state.lost_cluster_ips.clear();
+        }
         for address in spec.cluster_ips() {
             let other = table.find_by_cluster_ip(*address).map(|other| Key::Service(other.spec.name.clone()));
             if let Some(other) = other.filter(|other| other != key)
@@ -155,7 +163,10 @@ impl Keys {
                 table.release_cluster_ip(*address);
                 // The next stream brings the Service whole.
                 set_answer(&other, Answer::Present, "", table);
-                self.contested.push((other, *address));
+                if let Some(other) = table.on_demand().and_then(|keys| keys.get_mut(&other)) {
+                    other.lost_cluster_ips.push(*address);
+                }
+                self.has_contested = true;
             }
         }
         table.put(spec).map_err(|errors| first(&errors))?;

@@ -1,7 +1,6 @@
 //! Which keys are subscribed: what is asked for, what is let go, and what the server has not been told yet.
 
 use alloc::{boxed::Box, format, string::ToString, vec::Vec};
-use core::{mem::take, net::IpAddr};
 
 use super::messages::{Request, ResourceType};
 use crate::{
@@ -18,8 +17,8 @@ const EVICTED_KEYS: usize = MAX_KEYS / 20;
 pub(super) struct Keys {
     /// What the server has not been told yet.
     changes: Vec<Change>,
-    /// Services that had this cluster IP before another Service took it.
-    pub(super) contested: Vec<(Key, IpAddr)>,
+    /// Whether some Service may have lost a cluster IP to another ([`KeyState::lost_cluster_ips`]).
+    pub(super) has_contested: bool,
     pub(super) next_sweep: u64,
 }
 
@@ -98,7 +97,6 @@ impl Keys {
     #[inline(never)]
     pub(super) fn forget(&mut self, key: &Key, table: &mut Table) -> Option<KeyState> {
         let state = table.on_demand()?.remove(key)?;
-        self.contested.retain(|(other, _)| other != key);
         if let (Key::Service(name), Answer::Present) = (key, &state.answer) {
             table.remove(name.namespace(), name.name());
         }
@@ -116,13 +114,17 @@ impl Keys {
 
     /// Asks once more for Services whose cluster IP another Service has taken and given up: they may have it again.
     pub(super) fn ask_for_contested(&mut self, table: &mut Table) {
-        for (key, address) in take(&mut self.contested) {
-            if table.find_by_cluster_ip(address).is_some() {
-                self.contested.push((key, address));
-            } else if let Some(state) = table.on_demand().and_then(|keys| keys.get(&key)) {
+        let Some(mut keys) = table.on_demand.take() else { return };
+        self.has_contested = false;
+        for state in keys.iter_mut() {
+            let lost = state.lost_cluster_ips.len();
+            state.lost_cluster_ips.retain(|address| table.find_by_cluster_ip(*address).is_some());
+            if state.lost_cluster_ips.len() < lost {
                 self.change(state, true);
             }
+            self.has_contested |= !state.lost_cluster_ips.is_empty();
         }
+        table.on_demand = Some(keys);
     }
 
     /// Lets the keys go that are missed least: first those that do not exist, then those that were not used for long.

@@ -52,6 +52,8 @@ pub(crate) struct KeyState {
     /// Whether a Service is asked for with its endpoints.
     pub(crate) with_endpoints: bool,
     pub(crate) is_preloaded: bool,
+    /// The cluster IPs that another Service took from this one. It may get them back.
+    pub(crate) lost_cluster_ips: Vec<IpAddr>,
     /// Sweeps since a request last used it.
     pub(crate) unused: u8,
     /// Whether a request has looked it up since the last sweep. A Service in the table has its mark in [`OnDemand::used`].
@@ -108,6 +110,7 @@ impl KeyState {
             version: Box::default(),
             with_endpoints,
             is_preloaded: false,
+            lost_cluster_ips: Vec::new(),
             unused: 0,
             is_used: Cell::default(),
         }

@@ -222,7 +222,7 @@ impl Sidecar {
     pub(crate) fn request(&mut self, authority: &str) -> u32 {
         let id = self.next;
         self.next += 1;
-        self.decide(id, authority.to_owned(), self.now);
+        self.decide(id, authority.to_owned(), None);
         id
     }
 
@@ -231,16 +231,15 @@ impl Sidecar {
         self.decided.get(&id).map_or_else(|| "waits".to_owned(), |(outcome, _)| outcome.clone())
     }
 
-    fn decide(&mut self, id: u32, authority: String, since: u64) {
+    fn decide(&mut self, id: u32, authority: String, since: Option<u64>) {
         let request = http(&authority);
         let is_unanswered = self.config.resolve(request, None).reason() == Reason::Unanswered;
         let mut actions = Vec::new();
         if is_unanswered && self.config.ask(request, (id, since), self.now, &mut actions) {
-            self.waiting.insert(id, (authority, since));
+            self.waiting.insert(id, (authority, since.unwrap_or(self.now)));
         } else {
             let outcome = ask(&self.config, &authority);
-            self.decided.insert(id, (outcome, self.now - since));
-            self.discovery().0.done(id);
+            self.decided.insert(id, (outcome, since.map_or(0, |since| self.now - since)));
         }
         self.carry_out(actions);
     }
@@ -263,7 +262,7 @@ impl Sidecar {
                 StreamAction::Reset => self.resets += 1,
                 StreamAction::Resume(id) => {
                     let (authority, since) = self.waiting.remove(&id).expect("only a request that waits is resumed");
-                    self.decide(id, authority, since);
+                    self.decide(id, authority, Some(since));
                 }
             }
         }

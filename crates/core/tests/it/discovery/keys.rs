@@ -48,6 +48,30 @@ fn a_preloaded_namespace_is_asked_for_at_the_start() {
     assert_eq!(sidecar.keys(), 0, "nobody asked for this namespace");
 }
 
+/// What a message costs does not grow with its length times the number of keys: this one would take minutes.
+#[test]
+fn a_message_that_repeats_itself_is_cheap() {
+    const REPEATED: usize = 50_000;
+    let mut sidecar = Sidecar::new(json!({"server": {"cluster": "byname", "preload": ["shop/*"]}}));
+    sidecar.tick_after(1);
+    sidecar.opened();
+    let names: Vec<String> = (0..MAX_KEYS).map(|number| format!("n{number}")).collect();
+    sidecar.answer(&Answer::new("Namespaces").with("shop", names.join(" ")));
+    assert_eq!(sidecar.keys(), MAX_KEYS);
+    let mut answer = Answer::new("Namespaces").with("shop", "n0 n1").without("other").without("shop");
+    answer.resources = vec![answer.resources[0].clone(); REPEATED];
+    answer.removed = (0..REPEATED).map(|place| answer.removed[place % 2].clone()).collect();
+    sidecar.answer(&answer);
+    let claim = |name: &str| (name.to_owned(), with_ip("10.96.0.1"));
+    let claims = (0..2_000).map(|number| claim(&format!("shop/n{number}")));
+    let claims = claims.fold(Answer::new("Service"), |answer, (name, service)| answer.with(&name, service));
+    sidecar.answer(&claims);
+    assert_eq!(sidecar.ask("10.96.0.1"), "cluster_ip n1999.shop:80");
+    assert_eq!(["n0", "n1999"].map(|name| sidecar.ask(name)), ["service n0.shop:80", "service n1999.shop:80"]);
+    sidecar.wait(10 * IDLE);
+    assert_eq!(sidecar.keys(), 0, "the first word of the message counts: the namespace is gone");
+}
+
 #[test]
 fn a_bad_preload_is_refused() {
     for (preload, is_good) in

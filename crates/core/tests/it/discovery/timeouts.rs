@@ -86,6 +86,9 @@ fn at_most_so_many_requests_wait() {
     sidecar.opened();
     sidecar.answer(&Answer::new("Service").with("shop/web", web("10.0.0.1")));
     assert_eq!((sidecar.discovery().0.waiting(), sidecar.waiting.len()), (0, 0));
+    for number in 0..MAX_WAITING_REQUESTS {
+        assert_eq!(sidecar.ask(&format!("n{number}")), "waits", "a request that was decided makes room at once");
+    }
 }
 
 #[test]

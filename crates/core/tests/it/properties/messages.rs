@@ -226,7 +226,7 @@ proptest! {
         let mut sidecar = Sidecar::connected(json!({}));
         for (name, id) in names.iter().zip(1_000..) {
             let (now, mut actions) = (sidecar.now, Vec::new());
-            let waits = sidecar.config.ask(http(name), (id, now), now, &mut actions);
+            let waits = sidecar.config.ask(http(name), (id, None), now, &mut actions);
             let expected = DeltaDiscoveryRequest {
                 type_url: url("Service"),
                 resource_names_subscribe: vec![format!("shop/{name}")],
