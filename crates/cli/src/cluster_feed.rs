@@ -14,6 +14,7 @@ mod metrics;
 mod namespaces;
 mod object;
 mod progress;
+mod pulse;
 mod recovery;
 mod store;
 mod token_reviewer;

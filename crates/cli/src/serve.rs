@@ -35,10 +35,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use byname_xds::{Limits, ServerEvent};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout},
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use self::{
     authentication::Trust,
@@ -161,10 +158,23 @@ async fn serve(job: Job) -> anyhow::Result<()> {
     // What is sent is collected by the protocol; here only as much as an update takes time.
     let mut debouncer = Debouncer::new(Duration::ZERO);
     let mut is_stale = false;
-    loop {
+    // When it ends, once it has been asked to.
+    let mut ends_at = None;
+    while ends_at.is_none() || plane.has_streams() {
         let due = debouncer.due().and_then(|due| feed.due(due, plane.resources.is_complete()));
         tokio::select! {
-            () = stop.asked() => break,
+            () = stop.asked() => {
+                // A second signal does not wait.
+                if ends_at.is_some() {
+                    break;
+                }
+                ends_at = Some(Instant::now() + leave_within);
+                feed.announce();
+                log::note("stopping: sidecars go to another server, or keep what they have");
+                listener.leave();
+                plane.handle(ServerEvent::ShuttingDown);
+            }
+            () = until(ends_at) => break,
             change = feed.changed() => change.tell(&mut debouncer),
             () = until(due) => {
                 let begun = Instant::now();
@@ -184,8 +194,8 @@ async fn serve(job: Job) -> anyhow::Result<()> {
                 plane.handle(ServerEvent::WatchesFailed);
                 true
             }
-            // What they missed is served.
-            (true, false) if debouncer.due().is_none() => {
+            // What they missed is served, unless the brake holds it.
+            (true, false) if debouncer.due().is_none() && !feed.is_held() => {
                 plane.handle(ServerEvent::WatchesRecovered);
                 true
             }
@@ -198,23 +208,6 @@ async fn serve(job: Job) -> anyhow::Result<()> {
         let is_behind = is_stale || plane.is_in_trouble() || feed.is_held();
         metrics.is_behind.store(is_behind || !plane.resources.is_complete(), Ordering::Relaxed);
     }
-    feed.announce();
-    log::note("stopping: sidecars go to another server, or keep what they have");
-    listener.leave();
-    plane.handle(ServerEvent::ShuttingDown);
-    // A second signal does not wait.
-    drop(
-        timeout(leave_within, async {
-            while plane.has_streams() {
-                tokio::select! {
-                    () = stop.asked() => break,
-                    Some(event) = listener.next() => plane.take(event),
-                    () = until(plane.next_wake()) => plane.woken(),
-                }
-            }
-        })
-        .await,
-    );
     log::note("stopped by a signal");
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, watch},
     task::AbortHandle,
     time::Instant,
 };
@@ -22,6 +22,7 @@ use super::{
     metrics::FeedMetrics,
     namespaces::Namespaces,
     object::{ObjectKind, Trim},
+    pulse,
     recovery::Recovery,
     store::Store,
     token_reviewer::TokenReviewer,
@@ -71,6 +72,8 @@ struct Task {
 pub(super) struct Api {
     clients: Arc<Clients>,
     recovery: Recovery,
+    /// Changes when the API cannot be reached.
+    lost: watch::Sender<()>,
     trim: Trim,
     store: Store,
     hold: MixHold,
@@ -93,6 +96,8 @@ impl Api {
             let clients = Arc::clone(&clients);
             async move { clients.watch_files().await }
         });
+        let lost = watch::Sender::new(());
+        tokio::spawn(pulse::watch_over(Arc::clone(&clients), lost.clone()));
         let (sender, updates) = mpsc::channel(WAITING);
         let has_pods = !options.namespaces_of_labels.is_empty();
         let trim = Trim { has_pods, pod: options.pod.clone(), place: kubernetes::from_api() };
@@ -102,6 +107,7 @@ impl Api {
             namespaces: Namespaces::new(Arc::clone(&clients)),
             clients,
             recovery,
+            lost,
             trim,
             store: Store::new(options.pod.clone(), metrics),
             hold: MixHold::new(Instant::now()),
@@ -272,6 +278,7 @@ impl Api {
             self.trim.clone(),
             self.sender.clone(),
             self.recovery.clone(),
+            self.lost.subscribe(),
             Arc::clone(&relist),
         );
         let abort = tokio::spawn(follower.run()).abort_handle();

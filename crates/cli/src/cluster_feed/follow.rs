@@ -24,7 +24,10 @@ use super::{
 };
 use crate::{
     input::InputError,
-    kube_api::{Cause, Failure, request},
+    kube_api::{
+        Cause, Failure,
+        request::{self, HEADERS},
+    },
     kubernetes::NamespacedName,
 };
 
@@ -82,6 +85,8 @@ pub(super) struct Follower {
     updates: mpsc::Sender<Update>,
     recovery: Recovery,
     recovered: watch::Receiver<()>,
+    /// Changes when the API cannot be reached.
+    lost: watch::Receiver<()>,
     /// Asks for a list.
     relist: Arc<Notify>,
     /// Whether the API has not answered since the last failure.
@@ -96,10 +101,11 @@ impl Follower {
         trim: Trim,
         updates: mpsc::Sender<Update>,
         recovery: Recovery,
+        lost: watch::Receiver<()>,
         relist: Arc<Notify>,
     ) -> Self {
         let (recovered, progress) = (recovery.subscribe(), Progress::new(Instant::now()));
-        Self { feed, clients, trim, updates, recovery, recovered, relist, is_failing: false, progress }
+        Self { feed, clients, trim, updates, recovery, recovered, lost, relist, is_failing: false, progress }
     }
 
     /// Follows the feed until nobody listens any more.
@@ -171,9 +177,11 @@ impl Follower {
         self.progress.answered();
         self.tell(News::Watching).await?;
         let mut lines = request::lines(answer);
+        self.lost.mark_unchanged();
         loop {
             let line = tokio::select! {
                 line = timeout(SILENCE, lines.next()) => line.map_err(|_elapsed| Failure::silent(SILENCE))?,
+                _ = self.lost.changed() => return Err(Failure::silent(HEADERS).into()),
                 // The next step is a list.
                 () = sleep_until(self.progress.relist_at()) => return Ok(()),
                 () = self.relist.notified() => {

@@ -21,7 +21,7 @@ use super::{
     metrics::{Label, Metrics, TwoLabels, of_type},
     rejected,
     resources::{ChangedResource, Resources},
-    streams::{Sender, StreamEvent, StreamEventKind},
+    streams::{Outlet, StreamEvent, StreamEventKind},
     types::Types,
 };
 use crate::daemon::{
@@ -48,7 +48,7 @@ pub(super) struct ControlPlane {
 struct OpenStream {
     caller: StreamCaller,
     peer: SocketAddr,
-    sender: Sender,
+    outlet: Outlet,
     opened: Instant,
     /// The messages that wait for their ACKs, by nonce.
     unacknowledged: HashMap<String, SentMessage>,
@@ -127,12 +127,12 @@ impl ControlPlane {
     /// Takes what happened on a stream.
     pub(super) fn take(&mut self, StreamEvent { stream, kind, .. }: StreamEvent) {
         match kind {
-            StreamEventKind::Opened { caller, owner, first_type, peer, sender } => {
+            StreamEventKind::Opened { caller, owner, first_type, peer, outlet } => {
                 self.metrics.streams_opened.inc();
                 let opened = OpenStream {
                     caller: caller.clone(),
                     peer,
-                    sender,
+                    outlet,
                     opened: Instant::now(),
                     unacknowledged: HashMap::new(),
                     rejections: 0,
@@ -271,7 +271,7 @@ impl ControlPlane {
             control_plane: Some(Identity { identifier: format!("byname {}", env!("CARGO_PKG_VERSION")) }),
         };
         // There is room for one message of each type, so a full queue is a client that ACKs what it has not received.
-        if opened.sender.try_send(Ok(response)).is_err() {
+        if !opened.outlet.try_send(Ok(response)) {
             self.streams.remove(&stream);
             self.handle(ServerEvent::Closed { stream });
         }
@@ -291,7 +291,7 @@ impl ControlPlane {
             _ => Code::Unavailable,
         };
         // A client that has not read what was sent sees the stream end without the reason.
-        drop(opened.sender.try_send(Err(Status::new(code, reason.to_string()))));
+        let _is_sent = opened.outlet.try_send(Err(Status::new(code, reason.to_string())));
     }
 
     /// The streams as text for people.

@@ -60,10 +60,21 @@ const OUTGOING: usize = 8;
 /// Wait after a failed accept, which may be due to too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What is sent on a stream. Its end closes the stream.
-pub(super) type Sender = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
+/// What the control plane sends on a stream. Dropped, it ends the stream.
+pub(super) struct Outlet {
+    messages: Sender,
+    _end: oneshot::Sender<Infallible>,
+}
 
-/// What is to be sent on a stream.
+impl Outlet {
+    /// Sends a message, or the status that ends the stream, unless the client has not read enough of what was sent before.
+    pub(super) fn try_send(&self, message: Result<DeltaDiscoveryResponse, Status>) -> bool {
+        self.messages.try_send(message).is_ok()
+    }
+}
+
+/// What is to be sent on a stream, from both sides.
+type Sender = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
 type Responses = mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>;
 /// What a client sends.
 type Requests = grpc::Streaming<DeltaDiscoveryRequest, Incoming>;
@@ -85,7 +96,7 @@ pub(super) enum StreamEventKind {
         /// The type URL of its first message.
         first_type: String,
         peer: SocketAddr,
-        sender: Sender,
+        outlet: Outlet,
     },
     Requested {
         request: DeltaRequest,
@@ -358,7 +369,9 @@ impl Streams {
             // The control plane is gone when the process ends.
             drop(self.events.send(StreamEvent { stream, owner: Arc::clone(&turn), kind }).await);
         };
-        tell(StreamEventKind::Opened { caller, owner, first_type, peer: self.peer, sender }).await;
+        let (end, mut has_ended) = oneshot::channel();
+        let outlet = Outlet { messages: sender, _end: end };
+        tell(StreamEventKind::Opened { caller, owner, first_type, peer: self.peer, outlet }).await;
         while let Some((request, bytes)) = next {
             let (taken, is_taken) = oneshot::channel();
             let held = UnderWay { _bytes: bytes, _taken: taken };
@@ -368,6 +381,8 @@ impl Streams {
             let received = tokio::select! {
                 received = requests.message() => received,
                 () = responses.closed() => Ok(None),
+                // `responses` must go too: the body ends with the last sender.
+                _ = &mut has_ended => Ok(None),
                 () = expired.as_mut() => {
                     self.doorman.metrics.streams_closed.get_or_create(&[("reason", "proof_expired")]).inc();
                     let text = expiry.map(Expiry::text).unwrap_or_default();

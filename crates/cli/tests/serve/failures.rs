@@ -3,7 +3,7 @@
 
 use std::{
     env, fs,
-    path::Path,
+    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
@@ -11,9 +11,11 @@ use std::{
 use byname_test_support::{Envoy, TestUpstream, kubernetes::KubernetesApi, repository};
 use futures_util::future::join_all;
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::{
+    client::{CLUSTER, ENDPOINTS, XdsClient, node},
     load::Load,
     network::{Condition, Network},
     program::{ServeProcess, ask, eventually, only_slice, service, slice},
@@ -339,29 +341,156 @@ async fn a_zone_of_three_is_lost() {
     world.end().await;
 }
 
+/// The clocks of one server.
+struct Clocks {
+    directory: TempDir,
+}
+
+impl Clocks {
+    /// Starts a server anew with clocks that can be set.
+    async fn of(server: &mut ServeProcess) -> Self {
+        let clocks = Self { directory: tempfile::tempdir().unwrap() };
+        let library = clocks.directory.path().join("clock.so");
+        let source = repository().join("crates/cli/tests/serve/clock.c");
+        let cc = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status().unwrap();
+        assert!(cc.success());
+        clocks.set(0, 0);
+        server.kill();
+        server.environment = vec![
+            ("LD_PRELOAD".to_owned(), library.display().to_string()),
+            ("CLOCK_OFFSET".to_owned(), clocks.offset().display().to_string()),
+        ];
+        server.restart().await;
+        clocks
+    }
+
+    fn offset(&self) -> PathBuf {
+        self.directory.path().join("offset")
+    }
+
+    /// Adds seconds to the time of day, and to the clock that cannot be set.
+    fn set(&self, of_day: i32, passed: i32) {
+        let new = self.directory.path().join("new");
+        fs::write(&new, format!("{of_day} {passed}")).unwrap();
+        fs::rename(new, self.offset()).unwrap();
+    }
+}
+
 /// A day back and forth. What is served goes by versions of content and by a clock that cannot be set.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clock_is_set() {
-    let directory = tempfile::tempdir().unwrap();
-    let (library, offset) = (directory.path().join("clock.so"), directory.path().join("offset"));
-    let source = repository().join("crates/cli/tests/serve/clock.c");
-    let cc = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status().unwrap();
-    assert!(cc.success());
-    fs::write(&offset, "0").unwrap();
     let mut world = World::start(1).await;
-    world.servers[0].kill();
-    let text = |path: &Path| path.display().to_string();
-    world.servers[0].environment =
-        vec![("LD_PRELOAD".to_owned(), text(&library)), ("CLOCK_OFFSET".to_owned(), text(&offset))];
-    world.servers[0].restart().await;
+    let clocks = Clocks::of(&mut world.servers[0]).await;
     let now = world.servers[0].metric("last_update_timestamp_seconds").await;
     for (number, seconds) in [-86_400, 86_400, 0].into_iter().enumerate() {
-        fs::write(&offset, seconds.to_string()).unwrap();
+        clocks.set(seconds, 0);
         world.change((number + 1) % 2);
         world.eventually_answers((number + 1) % 2).await;
         let later = world.servers[0].metric("last_update_timestamp_seconds").await;
         assert!((later - now - f64::from(seconds)).abs() < 600.0, "the clock was not set: {now}, {later}");
     }
     assert_eq!(world.servers[0].metric("stale").await, 0.0);
+    world.end().await;
+}
+
+/// A stream ends after 24 to 36 minutes, so that Envoys spread over servers again. Envoy opens another one, and is told of changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_age() {
+    let mut world = World::start(1).await;
+    let clocks = Clocks::of(&mut world.servers[0]).await;
+    assert_eq!(world.holder().await, 0);
+    let opened = world.servers[0].metric("streams_opened_total").await;
+    clocks.set(0, 37 * 60);
+    eventually("the stream has aged", async || {
+        world.servers[0].metric("streams_closed_total{reason=\"aged\"}").await > 0.0
+    })
+    .await;
+    eventually("Envoy has another", async || world.servers[0].metric("streams_opened_total").await > opened).await;
+    world.change(1);
+    world.eventually_answers(1).await;
+    world.end().await;
+}
+
+/// While a server waits for its streams to end, those that are left are told of changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_tells_changes_to_the_last() {
+    const CLIENTS: usize = 8;
+    let world = World::start(1).await;
+    let (server, name) = (&world.servers[0], "outbound|80||payments.shop.svc.cluster.local");
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        let mut client = XdsClient::open(server.port, node(&format!("shop-{number}"), &[])).await;
+        client.subscribe(CLUSTER, &[name]);
+        client.subscribe(ENDPOINTS, &[name]);
+        while client.take().await.unwrap().type_url != ENDPOINTS {}
+        clients.push(client);
+    }
+    server.signal("TERM");
+    server.wait_for_log("stopping").await;
+    world.change(1);
+    let told = clients.iter_mut().map(async |client| {
+        // A stream that has ended is another server's.
+        while let Ok(message) = client.take().await {
+            if message.type_url == ENDPOINTS {
+                return true;
+            }
+        }
+        false
+    });
+    let told = join_all(told).await.into_iter().filter(|is_told| *is_told).count();
+    assert!(told > CLIENTS / 2, "only {told} of {CLIENTS}; streams end over 30 s");
+    drop(clients);
+    world.end().await;
+}
+
+/// What is served while the brake holds may be older than what another server has given to an Envoy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_server_stays_stale_while_its_brake_holds() {
+    let api = Network::to(&[]).await;
+    let port = api.port;
+    let world = World::start_with(1, |real| {
+        api.lead_to(&[real.address().port()]);
+        vec![([127, 0, 0, 1], port).into()]
+    })
+    .await;
+    let many = (0..60).map(|number| format!("many-{number}"));
+    many.clone().for_each(|name| world.api.put(service(&format!("shop/{name}"))));
+    let server = &world.servers[0];
+    eventually("it knows all", async || server.metric("services").await == 63.0).await;
+    api.set(Condition::Down);
+    eventually("it is stale", async || server.metric("stale").await == 1.0).await;
+    many.for_each(|name| world.api.delete(&service(&format!("shop/{name}"))));
+    // Its watch is too old by then, so it lists.
+    world.api.fail("services", &[410]);
+    api.set(Condition::Good);
+    eventually("the brake holds", async || server.metric("brake_held{kind=\"Service\"}").await > 0.0).await;
+    eventually("the watches run", async || server.metric("failing").await == 0.0).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(server.metric("stale").await, 1.0, "it has not read what it has missed");
+    assert!(server.post("/debug/brake/release").await.contains("released"));
+    eventually("it is current", async || server.metric("stale").await == 0.0).await;
+    assert_eq!(server.metric("services").await, 3.0);
+    world.end().await;
+}
+
+/// A network that drops what is sent breaks no connection, and a watch may have nothing to say for minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_falls_silent_is_noticed() {
+    let api = Network::to(&[]).await;
+    let port = api.port;
+    let world = World::start_with(1, |real| {
+        api.lead_to(&[real.address().port()]);
+        vec![([127, 0, 0, 1], port).into()]
+    })
+    .await;
+    let server = &world.servers[0];
+    api.set(Condition::Silent);
+    let since = Instant::now();
+    eventually("the watches fail", async || server.metric("failing").await > 0.0).await;
+    println!("noticed after {:.1} s", since.elapsed().as_secs_f64());
+    api.set(Condition::Good);
+    world.change(1);
+    world.eventually_answers(1).await;
+    eventually("the watches run", async || server.metric("failing").await == 0.0).await;
     world.end().await;
 }
