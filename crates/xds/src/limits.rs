@@ -19,7 +19,8 @@ pub struct Limits {
     pub bytes_per_owner: usize,
     /// Resources that are encoded for one stream before others have their turn. Default: 16.
     pub encodings_per_turn: usize,
-    /// Names that one stream subscribes to, over all types. Default: 20,000.
+    /// Names that one stream subscribes to, over all types. Default: 25,000. A filter has 20,000 at most of Services and addresses, and
+    /// subscribes to lists of names besides.
     pub names_per_stream: usize,
     /// Bytes of one resource name. Default: 512, more than a cluster name made of two DNS names.
     pub name_bytes: usize,
@@ -54,7 +55,7 @@ impl Default for Limits {
             new_streams_per_owner_and_second: 100,
             bytes_per_owner: 128 << 20,
             encodings_per_turn: 16,
-            names_per_stream: 20_000,
+            names_per_stream: 25_000,
             name_bytes: 512,
             message_bytes: 65_536,
             encoded_bytes: 256 << 20,

@@ -222,7 +222,8 @@ impl<S: ResourceSource> Server<S> {
                 // What a client has already, it has with what that leads to. If that leads elsewhere now, it is told so.
                 let known = &request.initial_resource_versions;
                 let new = request.subscribe.iter().filter(|name| !known.contains_key(*name));
-                self.follow(stream, resource_type, new.map(String::as_str), source);
+                let new: BTreeSet<&str> = new.map(String::as_str).collect();
+                self.follow(stream, resource_type, new.into_iter(), source);
                 match self.charge(stream) {
                     Ok(()) => drop(effects.ready.insert(stream)),
                     Err(reason) => self.close(stream, reason, effects),

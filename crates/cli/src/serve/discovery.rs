@@ -3,8 +3,18 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use prost::Message;
+use prost::{
+    Message,
+    encoding::{DecodeContext, decode_key, skip_field},
+};
 use prost_types::Struct;
+
+/// Fields of a request, nearly all of which are names. A client that reconnects says each name twice: to subscribe, and with its version.
+const MAX_FIELDS: usize = 100_000;
+/// Bytes of what a client says of itself. Envoy lists its extensions, which take 60 kB.
+const MAX_NODE_BYTES: usize = 512 << 10;
+/// The field of a request that has them.
+const NODE: u32 = 1;
 
 /// What a client subscribes to, acknowledges or refuses.
 #[derive(Clone, PartialEq, Message)]
@@ -23,6 +33,30 @@ pub(super) struct DeltaDiscoveryRequest {
     pub(super) response_nonce: String,
     #[prost(message, optional, tag = "7")]
     pub(super) error_detail: Option<ErrorDetail>,
+}
+
+/// Refuses bytes that would take far more memory as a request: an empty name has two bytes here and 24 there, an empty value of a node 72.
+///
+/// # Errors
+/// If there are too many, with the reason.
+pub(super) fn check_request(mut bytes: &[u8]) -> Result<(), String> {
+    let (mut fields, mut node) = (0, 0);
+    // What cannot be read is refused by whoever decodes it.
+    while let Ok((tag, wire_type)) = decode_key(&mut bytes) {
+        let before = bytes.len();
+        if skip_field(wire_type, tag, &mut bytes, DecodeContext::default()).is_err() {
+            break;
+        }
+        fields += 1;
+        node += if tag == NODE { before - bytes.len() } else { 0 };
+        if fields > MAX_FIELDS {
+            return Err(format!("a request has too many names; it may have {MAX_FIELDS} with those of versions"));
+        }
+        if node > MAX_NODE_BYTES {
+            return Err(format!("the node of a request is too long; it may have {MAX_NODE_BYTES} bytes"));
+        }
+    }
+    Ok(())
 }
 
 /// A `google.rpc.Status`.
@@ -92,4 +126,36 @@ pub(super) struct Any {
 pub(super) struct ControlPlane {
     #[prost(string, tag = "1")]
     pub(super) identifier: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_many_empty_fields_are_refused() {
+        let names = |count| DeltaDiscoveryRequest {
+            resource_names_unsubscribe: vec![String::new(); count],
+            ..DeltaDiscoveryRequest::default()
+        };
+        let node = |bytes| DeltaDiscoveryRequest {
+            node: Some(Node { id: "x".repeat(bytes), ..Node::default() }),
+            ..DeltaDiscoveryRequest::default()
+        };
+        for (request, says) in [
+            (names(MAX_FIELDS), None),
+            (names(MAX_FIELDS + 1), Some("too many names")),
+            (node(MAX_NODE_BYTES - 100), None),
+            (node(MAX_NODE_BYTES), Some("the node of a request is too long")),
+        ] {
+            let refused = check_request(&request.encode_to_vec()).err();
+            assert_eq!(refused.is_some(), says.is_some(), "{refused:?}");
+            assert!(refused.unwrap_or_default().contains(says.unwrap_or_default()));
+        }
+        let parts = [node(MAX_NODE_BYTES / 2), node(MAX_NODE_BYTES / 2)].map(|part| part.encode_to_vec()).concat();
+        assert!(check_request(&parts).is_err(), "a node may come in parts");
+        for bytes in [&[][..], &[0xff; 20], &[0x0a, 0x05, 1]] {
+            assert_eq!(check_request(bytes), Ok(()), "it is refused when it is decoded");
+        }
+    }
 }

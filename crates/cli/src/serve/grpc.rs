@@ -58,12 +58,15 @@ pub(super) struct Streaming<T, B> {
     held: HeldBytes,
     /// When the next message began to come.
     begun: Option<Instant>,
+    /// Looks at the bytes of a message before it is decoded.
+    check: fn(&[u8]) -> Result<(), String>,
     message: PhantomData<fn() -> T>,
 }
 
 impl<T: Message + Default, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Streaming<T, B> {
-    pub(super) fn new(body: B, held: HeldBytes) -> Self {
-        Self { body, buffer: BytesMut::new(), held, begun: None, message: PhantomData }
+    /// The messages in `body`. `check` may refuse the bytes of one before it is decoded.
+    pub(super) fn new(body: B, held: HeldBytes, check: fn(&[u8]) -> Result<(), String>) -> Self {
+        Self { body, buffer: BytesMut::new(), held, begun: None, check, message: PhantomData }
     }
 
     /// The next message, with its bytes; `None` at the end.
@@ -114,6 +117,7 @@ impl<T: Message + Default, B: Body<Data = Bytes, Error: std::fmt::Display> + Unp
             return Err(Status::out_of_range(text));
         }
         let Some(body) = rest.get(..length) else { return Ok(None) };
+        (self.check)(body).map_err(Status::out_of_range)?;
         let message = T::decode(body).map_err(|error| Status::internal(error.to_string()))?;
         match rest.len() == length {
             // Gives the memory back.
@@ -266,7 +270,7 @@ mod tests {
     fn read(bytes: &[u8], size: usize) -> (Vec<DeltaDiscoveryResponse>, Result<(), Status>) {
         let pieces = bytes.chunks(size).map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(piece))));
         let body = StreamBody::new(stream::iter(pieces.collect::<Vec<_>>()));
-        let mut streaming = Streaming::<DeltaDiscoveryResponse, _>::new(body, Inbox::default().hold(None));
+        let mut streaming = Streaming::<DeltaDiscoveryResponse, _>::new(body, Inbox::default().hold(None), |_| Ok(()));
         let mut messages = Vec::new();
         loop {
             match streaming.message().now_or_never().expect("nothing waits") {
@@ -293,7 +297,7 @@ mod tests {
     fn memory_is_given_back_after_a_message() {
         let bytes: Vec<u8> = chunks(&response(&[60_000])).into_iter().flatten().collect();
         let body = StreamBody::new(stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from(bytes)))]));
-        let mut streaming = Streaming::<DeltaDiscoveryResponse, _>::new(body, Inbox::default().hold(None));
+        let mut streaming = Streaming::<DeltaDiscoveryResponse, _>::new(body, Inbox::default().hold(None), |_| Ok(()));
         assert!(streaming.message().now_or_never().unwrap().unwrap().is_some());
         assert_eq!(streaming.buffer.capacity(), 0);
     }

@@ -26,7 +26,7 @@ use tonic::{Code, Status, body::Body};
 use super::{
     authentication::{self, Denial, DenialReason, Trust},
     class::StreamCaller,
-    discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse},
+    discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, check_request},
     doorman::Doorman,
     fair_queue::FairQueue,
     grpc,
@@ -313,7 +313,7 @@ impl Streams {
         match verified {
             Ok(proof) => {
                 let owner = proof.as_ref().map(|proof| Arc::from(proof.identity.to_string()));
-                let requests = Requests::new(request.into_body(), self.inbox.hold(owner.clone()));
+                let requests = Requests::new(request.into_body(), self.inbox.hold(owner.clone()), check_request);
                 grpc::respond(self.open(proof, owner, requests))
             }
             Err(denial) => self.refuse(&denial).into_http(),

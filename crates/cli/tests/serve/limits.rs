@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use byname_core::limits::MAX_KEYS;
 use byname_test_support::tls::TestCa;
 use prost::Message;
 use serde_json::{Value, json};
@@ -12,7 +13,10 @@ use tokio::{io::AsyncWriteExt, net::TcpSocket};
 use tonic::Code;
 
 use crate::{
-    client::{CLUSTER, DeltaRequest, DeltaResponse, Dial, ENDPOINTS, SERVICE_ENDPOINTS, XdsClient, node, text},
+    client::{
+        CLUSTER, DeltaRequest, DeltaResponse, Dial, ENDPOINTS, NAMESPACES, SERVICE, SERVICE_ENDPOINTS, XdsClient, node,
+        subscribe, text,
+    },
     identities::{Secret, spiffe, start},
     program::{ServeProcess, eventually, service, service_with},
 };
@@ -385,4 +389,32 @@ fn work_does_not_grow_by_the_square_of_ports() {
     let (few, many) = (compile_time(64), compile_time(256));
     println!("64 ports: {few:?}, 256 ports: {many:?}");
     assert!(many < few * 14, "64 ports: {few:?}, 256 ports: {many:?}");
+}
+
+/// A filter has 20,000 keys at most, and asks for the namespaces besides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_may_ask_for_all_its_keys_and_no_message_for_many_more() {
+    let program = ServeProcess::start(&[service("shop/web")]).await;
+    let of_shop = node("shop-0", &[("NAMESPACE", "shop")]);
+    let hello = DeltaRequest { node: Some(of_shop.clone()), ..subscribe(NAMESPACES, ["*", "shop"]) };
+    let mut client = XdsClient::open_asking(program.port, hello, &Dial::default()).await.unwrap();
+    assert_eq!(parts(&client.take().await.unwrap()).0.len(), 2);
+    let names = (0..MAX_KEYS).map(|number| format!("shop/n{number}"));
+    client.send(subscribe(SERVICE, names));
+    let mut missing = 0;
+    while missing < MAX_KEYS {
+        missing += parts(&client.take().await.unwrap()).1.len();
+    }
+    program.write(&[service("shop/web"), service("shop/n7")]);
+    // Lists of names are told a second after their change.
+    for name in ["shop/n7", "shop"] {
+        assert_eq!(parts(&client.take().await.unwrap()).0, [name]);
+    }
+
+    // Two bytes for each on the wire, and none of them is taken.
+    let hello = DeltaRequest { node: Some(of_shop), ..subscribe(SERVICE, vec![""; 100_001]) };
+    let mut many = XdsClient::open_asking(program.port, hello, &Dial::default()).await.unwrap();
+    let refused = many.next().await.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
+    assert!(refused.message().contains("too many names"), "{refused:?}");
 }
