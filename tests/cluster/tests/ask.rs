@@ -130,7 +130,7 @@ fn commands_ask_a_real_cluster_and_its_sidecars() -> Result<()> {
     for args in [&["status", "-n", "shop"] as &[&str], &["status", &pod], &["status", "-A"]] {
         let status = printed(&admin, args, 0)?;
         ensure!(status.starts_with(&format!("{pod}  Envoy 1.40.0\n  table     version ")), "{args:?}: {status}");
-        ensure!(status.contains("\n  cluster   the same\n"), "{args:?}: {status}");
+        ensure!(status.contains("\n  cluster   matches the table\n"), "{args:?}: {status}");
     }
     let check = printed(&admin, &["check", "-n", "shop"], 0)?;
     for line in [

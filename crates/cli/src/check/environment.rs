@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{facts::ClusterFacts, verdict::Verdict};
-use crate::output::some;
+use crate::{kubernetes::NamespacedName, output::some};
 
 const TOPIC: &str = "http_proxy";
 
@@ -30,7 +30,7 @@ pub(super) fn verdicts(facts: &ClusterFacts) -> Vec<Verdict> {
                 add("only HTTP_PROXY is set, which curl and others ignore; set http_proxy too".to_owned());
             }
             let exceptions = own("no_proxy").or(own("NO_PROXY")).map(String::as_str).unwrap_or_default();
-            let passes = exceptions.split(',').map(str::trim).find(|one| is_of_cluster(one));
+            let passes = exceptions.split(',').map(str::trim).find(|one| is_of_cluster(one, name, facts));
             if let Some(exception) = passes {
                 add(format!(
                     "no_proxy has {exception}, so requests for such names go around byname; remove it from no_proxy"
@@ -60,12 +60,17 @@ fn is_own(proxy: &str) -> bool {
     ["127.", "localhost", "[::1]"].iter().any(|own| address.starts_with(own))
 }
 
-/// Whether an exception is for names of Services.
-fn is_of_cluster(exception: &str) -> bool {
-    let exception = exception.trim_start_matches(['*', '.']);
+/// Whether an exception is for names of Services, as this pod requests them.
+fn is_of_cluster(exception: &str, pod: &NamespacedName, facts: &ClusterFacts) -> bool {
+    let suffix = exception.trim_start_matches(['*', '.']);
+    let is_service = || {
+        let (service, namespace) = suffix.split_once('.').unwrap_or((suffix, &pod.namespace));
+        facts.cluster.services.contains_key(&NamespacedName::new(namespace, service))
+    };
     exception == "*"
-        || exception == "svc"
-        || exception == "local"
-        || exception.ends_with("cluster.local")
-        || exception.ends_with(".svc")
+        || suffix == "svc"
+        || suffix == "local"
+        || suffix.ends_with("cluster.local")
+        || suffix.ends_with(".svc")
+        || is_service()
 }

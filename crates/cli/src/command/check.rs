@@ -9,7 +9,7 @@ use super::{
     compile::parse_name,
     live::{ClusterArgs, check_needs, own_namespaces, read_facts},
     sidecar_status::compared,
-    sidecars::{AdminArgs, AskedSidecar},
+    sidecars::{AskedSidecar, PodAdminArgs},
     status::{FINE, NO},
 };
 use crate::{
@@ -46,7 +46,7 @@ pub(super) struct Check {
     #[command(flatten)]
     cluster: ClusterArgs,
     #[command(flatten)]
-    admin: AdminArgs,
+    in_pods: PodAdminArgs,
     /// The Service of byname serve, which sidecars must reach. Default: byname-system/byname, if it exists.
     #[arg(long, value_name = "NAMESPACE/SERVICE", value_parser = parse_name)]
     server: Option<NamespacedName>,
@@ -65,7 +65,7 @@ enum CheckFormat {
 
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<u8> {
-        let live = self.cluster.open()?;
+        let live = self.cluster.open_without_files()?;
         let mut namespaces: BTreeSet<String> = self.namespaces.iter().cloned().collect();
         if namespaces.is_empty() && !self.all_namespaces {
             namespaces.insert(live.namespace.clone());
@@ -82,7 +82,7 @@ impl Check {
         }
         verdicts.extend(of_server(&facts));
         verdicts.extend(check::before(&facts));
-        verdicts.extend(of_sidecars(&self.admin.ask_pods(&live, &[], &namespaces)?, &facts)?);
+        verdicts.extend(of_sidecars(&self.in_pods.ask_pods(&live, &[], &namespaces)?, &facts)?);
         match self.output {
             CheckFormat::Text => {
                 output::print(&output::wrapped_lines(&check::text(&verdicts), |_| 19, output::columns()))?;
@@ -100,7 +100,7 @@ fn of_sidecars(asked: &[AskedSidecar], facts: &ClusterFacts) -> anyhow::Result<V
         return Ok(vec![Verdict::ok(TOPIC, "no pod has a sidecar yet; run check again once byname is turned on")]);
     }
     let mut verdicts = Vec::new();
-    let (mut good, mut asking, mut without) = (0_usize, 0_usize, Vec::new());
+    let (mut good, mut asking, mut without, mut refused) = (0_usize, 0_usize, Vec::new(), Vec::new());
     let mut versions: BTreeMap<(String, u64), usize> = BTreeMap::new();
     for AskedSidecar { called, answer, pod } in asked {
         let state = match answer {
@@ -122,7 +122,12 @@ fn of_sidecars(asked: &[AskedSidecar], facts: &ClusterFacts) -> anyhow::Result<V
             Some((Level::Fail, text)) => verdicts.push(Verdict::fail(TOPIC, format!("{called}: {text}"))),
             Some((_, text)) => verdicts.push(Verdict::warn(TOPIC, format!("{called}: {text}"))),
             None if state.server().is_some() => asking += 1,
-            None => good += 1,
+            None => {
+                good += 1;
+                if state.refused_pushes() > 0 {
+                    refused.push(called);
+                }
+            }
         }
     }
     for namespace in versions.keys().map(|(namespace, _)| namespace.clone()).collect::<BTreeSet<_>>() {
@@ -132,7 +137,7 @@ fn of_sidecars(asked: &[AskedSidecar], facts: &ClusterFacts) -> anyhow::Result<V
             verdicts.push(Verdict::warn(
                 TOPIC,
                 format!(
-                    "namespace {namespace}: tables of versions {} serve side by side; byname status names them",
+                    "namespace {namespace}: sidecars serve different tables, versions {}; byname status shows which",
                     some(of)
                 ),
             ));
@@ -155,10 +160,12 @@ fn of_sidecars(asked: &[AskedSidecar], facts: &ClusterFacts) -> anyhow::Result<V
         ));
     }
     if good > 0 {
-        verdicts.push(Verdict::ok(
-            TOPIC,
-            format!("byname serves a current table in {}, without a refused push", count(good, "sidecar", "sidecars")),
-        ));
+        let refused = match refused.len() {
+            0 => "without a refused push".to_owned(),
+            _ => format!("after refused pushes in {}; byname status counts them", some(&refused)),
+        };
+        let sidecars = count(good, "sidecar", "sidecars");
+        verdicts.push(Verdict::ok(TOPIC, format!("byname serves a current table in {sidecars}, {refused}")));
     }
     Ok(verdicts)
 }
@@ -237,22 +244,32 @@ fn of_server(facts: &ClusterFacts) -> Option<Verdict> {
 mod tests {
     use byname_test_support::Envoy;
 
-    use super::*;
+    use super::{super::sidecars::AdminArgs, *};
     use crate::input::RawObject;
 
-    #[test]
-    fn a_sidecar_that_asks_a_server_has_no_stale_table() {
+    /// What is said of the sidecar that has this bootstrap, in a cluster with one Service.
+    fn of(bootstrap: &str) -> Vec<Verdict> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let envoy = runtime.block_on(Envoy::builder("stream.yaml").concurrency(1).start()).unwrap();
-        let mut args = AdminArgs::default();
-        args.admin = Some(format!("127.0.0.1:{}", envoy.port(9901)));
+        let envoy = runtime.block_on(Envoy::builder(bootstrap).concurrency(1).start()).unwrap();
+        let args = AdminArgs { admin: Some(format!("127.0.0.1:{}", envoy.port(9901))), ..AdminArgs::default() };
         let asked = args.ask_address().unwrap().unwrap();
         let mut facts = ClusterFacts::default();
-        // The table of the configuration lacks it.
         let service =
             serde_json::json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"ports": [{"port": 80}]}});
         facts.add(RawObject::of_api(service, "v1", "Service", &"test".into())).unwrap();
+        of_sidecars(&[asked], &facts).unwrap()
+    }
+
+    #[test]
+    fn a_sidecar_that_asks_a_server_has_no_stale_table() {
         let says = "the filter asks a server for Services in 1 sidecar, so byname does not compare their tables";
-        assert_eq!(of_sidecars(&[asked], &facts).unwrap(), [Verdict::ok("sidecars", says)]);
+        assert_eq!(of("stream.yaml"), [Verdict::ok("sidecars", says)]);
+    }
+
+    #[test]
+    fn a_sidecar_whose_table_differs_is_told() {
+        let verdicts = of("cluster.yaml");
+        let [Verdict { level: Level::Warn, text, .. }] = &verdicts[..] else { panic!("{verdicts:?}") };
+        assert!(text.ends_with(" Services differ from the cluster; byname status names them"), "{text}");
     }
 }

@@ -156,7 +156,7 @@ impl LiveQuestion<'_> {
         let pod = self.pod.context("--live needs a pod, or --admin HOST:PORT")?;
         let live = self.input.open_cluster()?;
         let names = pod_names(&[pod.to_owned()], self.namespace, &live);
-        let asked = self.admin.ask_pods(&live, &names, &BTreeSet::new())?.pop().context("no pod was asked")?;
+        let asked = self.admin.in_pods.ask_pods(&live, &names, &BTreeSet::new())?.pop().context("no pod was asked")?;
         let own = names.first().map(|name| name.namespace.clone()).unwrap_or_default();
         let cluster = self.input.read_beside(&live, &Needs::of_explain(&own))?;
         Ok((asked, Some(live), Some(cluster)))

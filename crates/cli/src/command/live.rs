@@ -40,17 +40,28 @@ impl ClusterArgs {
         self.kubeconfig.is_some() || self.context.is_some()
     }
 
-    /// The cluster and the user.
-    pub(super) fn access(&self) -> ApiAccess {
-        ApiAccess { kubeconfig: self.kubeconfig.clone(), context: self.context.clone(), instead: "read files with -f" }
-    }
-
-    /// The cluster, which nothing has asked yet.
+    /// The cluster, which nothing has asked yet, for a command that also reads files.
     ///
     /// # Errors
     /// If no cluster is configured.
     pub(super) fn open(&self) -> anyhow::Result<LiveCluster> {
-        LiveCluster::open(self.access())
+        self.open_instead_of(Some("read files with -f"))
+    }
+
+    /// The same for a command that reads no files.
+    ///
+    /// # Errors
+    /// If no cluster is configured.
+    pub(super) fn open_without_files(&self) -> anyhow::Result<LiveCluster> {
+        self.open_instead_of(None)
+    }
+
+    fn open_instead_of(&self, files: Option<&'static str>) -> anyhow::Result<LiveCluster> {
+        LiveCluster::open(ApiAccess {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            instead: files,
+        })
     }
 }
 

@@ -84,9 +84,9 @@ impl ProxyConfig {
         if let Some(asked) = self.admin.ask_address() {
             return asked;
         }
-        let live = self.cluster.open()?;
+        let live = self.cluster.open_without_files()?;
         let names = pod_names(self.pod.as_slice(), self.namespace.as_deref(), &live);
-        let mut asked = self.admin.ask_pods(&live, &names, &Default::default())?;
+        let mut asked = self.admin.in_pods.ask_pods(&live, &names, &Default::default())?;
         asked.pop().context("no pod was asked")
     }
 }

@@ -31,8 +31,8 @@ Examples:
   byname status -A --context prod
   byname status --admin 127.0.0.1:9901 -f dump.yaml
 
-Exit status: 0 if every sidecar has a table that matches the cluster; 1 if one does not; 2 if a sidecar or the cluster cannot be
-asked.")]
+Exit status: 0 if no sidecar lacks the filter, serves an older table or has one that differs from the cluster; 1 if one does; 2 if
+a sidecar or the cluster cannot be asked.")]
 pub(super) struct Status {
     /// Pods to ask, as NAME or NAMESPACE/NAME. Default: all pods with a sidecar in the namespace.
     #[arg(value_name = "POD")]
@@ -117,7 +117,7 @@ impl Status {
         let namespaces = if self.all_namespaces { BTreeSet::new() } else { BTreeSet::from([namespace.to_owned()]) };
         let place = if self.all_namespaces { "any namespace".to_owned() } else { format!("namespace {namespace}") };
         let names = pod_names(&self.pods, self.namespace.as_deref(), &live);
-        let asked = self.admin.ask_pods(&live, &names, &namespaces)?;
+        let asked = self.admin.in_pods.ask_pods(&live, &names, &namespaces)?;
         if asked.iter().all(|sidecar| sidecar.answer.is_err()) {
             return Ok((asked, place, None));
         }

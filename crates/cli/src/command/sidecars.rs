@@ -15,17 +15,24 @@ use crate::{
 /// Sidecars that are asked at once.
 const AT_ONCE: usize = 8;
 
-/// How Envoy's admin interface is reached.
+/// How Envoy's admin interface is reached, in a pod or at an address.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct AdminArgs {
     /// Ask the Envoy whose admin interface is here, without the Kubernetes API. Example: 127.0.0.1:9901
     #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["admin_port", "exec"])]
     pub(super) admin: Option<String>,
+    #[command(flatten)]
+    pub(super) in_pods: PodAdminArgs,
+}
+
+/// How Envoy's admin interface is reached in a pod.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct PodAdminArgs {
     /// Port of the admin interface in the pod. Default: the pod's annotation byname/admin-port; 15000 in Istio, 9901 otherwise.
     #[arg(long, value_name = "PORT")]
     admin_port: Option<u16>,
-    /// Ask by `pilot-agent request` in the container istio-proxy, in place of a port-forward. Default: only if the API forbids the
-    /// port-forward.
+    /// Ask by `pilot-agent request` in the container istio-proxy, in place of a port-forward. Default: only if the port-forward fails
+    /// in Istio.
     #[arg(long)]
     exec: bool,
 }
@@ -57,7 +64,9 @@ impl AdminArgs {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(Admin::Address(address.to_owned()).get(path)).with_context(|| format!("--monitor {address}"))
     }
+}
 
+impl PodAdminArgs {
     /// The sidecars of pods: those that `names` names, or else those of `namespaces`; of all if there are none.
     pub(super) fn ask_pods(
         &self,

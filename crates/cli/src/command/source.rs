@@ -48,7 +48,7 @@ impl SourceArgs {
             access: ApiAccess {
                 kubeconfig: self.kubeconfig,
                 context: self.context,
-                instead: "watch files with --from-dir",
+                instead: Some("watch files with --from-dir"),
             },
             namespaces: needed.visible.clone(),
             pod: pod.cloned(),

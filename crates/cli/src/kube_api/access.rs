@@ -25,8 +25,8 @@ pub struct ApiAccess {
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig. Default: the current context.
     pub context: Option<String>,
-    /// How the command does without an API, for the error where none is configured: `read files with -f`.
-    pub instead: &'static str,
+    /// How the command does without an API, for the error where none is configured: `read files with -f`. `None` if it cannot.
+    pub instead: Option<&'static str>,
 }
 
 impl ApiAccess {
@@ -65,9 +65,12 @@ pub(crate) async fn config(access: &ApiAccess) -> anyhow::Result<Config> {
     let mut config = match (kubeconfig, context) {
         (None, None) => Config::infer().await.map_err(|error| {
             let why = Failure::of_error(&error).text;
-            anyhow!(
-                "no cluster is configured; pass --kubeconfig, run in a pod with a service account token, or {instead} ({why})"
-            )
+            let in_pod = "run in a pod with a service account token";
+            let ways = match instead {
+                Some(instead) => format!("pass --kubeconfig, {in_pod}, or {instead}"),
+                None => format!("pass --kubeconfig, or {in_pod}"),
+            };
+            anyhow!("no cluster is configured; {ways} ({why})")
         })?,
         _ => {
             let unusable = || match kubeconfig {

@@ -23,7 +23,7 @@ pub struct SidecarState {
     pub held: Option<HeldConfiguration>,
     /// The filter's statistics.
     pub counters: Counters,
-    node: Node,
+    pub(super) node: Node,
 }
 
 /// An endpoint of an upstream cluster, as Envoy has it.
@@ -106,6 +106,12 @@ impl SidecarState {
             (Some(Err(_)), _) => true,
             _ => false,
         }
+    }
+
+    /// The pushes that were refused since Envoy started.
+    #[must_use]
+    pub fn refused_pushes(&self) -> u64 {
+        self.counters.rejected.max(self.counters.get("configurations_refused").unwrap_or_default())
     }
 
     /// The configuration as this sidecar's filter reads it.

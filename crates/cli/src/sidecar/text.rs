@@ -68,22 +68,49 @@ pub fn text(called: &str, state: &SidecarState, comparison: Option<&Comparison>,
     if out > 0 {
         push("ejected", &format!("{out} ejections and {back} returns, counted by each worker"));
     }
-    for (name, what) in [
-        ("host_errors", "calls that Envoy refused: compare capability_restriction_config with the shipped bootstraps"),
-        ("fields_left_out", "fields of a newer byname that this module does not know"),
-        ("table.left_out", "Services that the filter left out of its first table; the log says why"),
-        ("table.addresses_dropped", "addresses of endpoints beyond the limit"),
+    for (name, [one, many], way) in [
+        (
+            "host_errors",
+            ["call that Envoy refused", "calls that Envoy refused"],
+            "compare capability_restriction_config with the shipped bootstraps",
+        ),
+        (
+            "fields_left_out",
+            ["field of a newer byname", "fields of a newer byname"],
+            "this module does not know what they mean; update it",
+        ),
+        (
+            "table.left_out",
+            [
+                "Service that the filter left out of its first table",
+                "Services that the filter left out of its first table",
+            ],
+            "the log says why",
+        ),
+        (
+            "table.addresses_dropped",
+            [
+                "endpoint address that no pod has, which the filter dropped",
+                "endpoint addresses that no pod has, which the filter dropped",
+            ],
+            "the log says which kinds",
+        ),
     ] {
         if own(name) > 0 {
-            push("problems", &format!("{WARNING}{}{WARNING:#} {what}", own(name)));
+            let count = count(usize::try_from(own(name)).unwrap_or(usize::MAX), one, many);
+            push("problems", &format!("{WARNING}{count}{WARNING:#}; {way}"));
         }
     }
     if state.counters.reloads > 0 {
         push(
             "problems",
             &format!(
-                "{ERROR}{}{ERROR:#} crashes of the module; please report the line that Envoy logs",
-                state.counters.reloads
+                "{ERROR}{}{ERROR:#}; please report the line that Envoy logs",
+                count(
+                    usize::try_from(state.counters.reloads).unwrap_or(usize::MAX),
+                    "crash of the module",
+                    "crashes of the module"
+                )
             ),
         );
     }
@@ -117,7 +144,7 @@ fn compared(state: &SidecarState, comparison: Option<&Comparison>) -> String {
         }
         (Some(_), None) => "not compared; pass --context, or -f with a dump".to_owned(),
         (Some(_), Some(comparison)) if comparison.is_current() && !state.serves_older() => {
-            format!("{GOOD}the same{GOOD:#}{}", hidden(comparison))
+            format!("{GOOD}matches the table{GOOD:#}{}", hidden(comparison))
         }
         (Some(_), Some(comparison)) if state.serves_older() => {
             let differ = count(comparison.services.len(), "Service", "Services");
@@ -186,7 +213,7 @@ fn refused(state: &SidecarState) -> Vec<String> {
     if let Some(Err(reasons)) = state.held.as_ref().map(|held| &held.read) {
         lines.extend(reasons.iter().map(|reason| format!("{ERROR}{}{ERROR:#}", plain(reason))));
     }
-    let pushes = state.counters.rejected.max(state.counters.get("configurations_refused").unwrap_or_default());
+    let pushes = state.refused_pushes();
     if pushes > 0 {
         let pushes = count(usize::try_from(pushes).unwrap_or(usize::MAX), "push", "pushes");
         lines.push(format!("{WARNING}{pushes}{WARNING:#} since Envoy started; the last good table serves on"));
@@ -201,5 +228,44 @@ fn age(seconds: u64) -> String {
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{counters::Counters, held::Node},
+        *,
+    };
+
+    #[test]
+    fn troubles_of_a_sidecar_have_a_line_each() {
+        let own = [
+            ("endpoint_ejections", 3),
+            ("endpoint_returns", 2),
+            ("host_errors", 1),
+            ("fields_left_out", 4),
+            ("table.left_out", 5),
+            ("table.addresses_dropped", 6),
+            ("configurations_refused", 7),
+        ];
+        let own = own.map(|(name, value)| (name.to_owned(), value)).into();
+        let counters = Counters { own, rejected: 2, reloads: 8, ..Counters::default() };
+        let (envoy, envoy_state) = ("1.40.0".to_owned(), "DRAINING".to_owned());
+        let state = SidecarState { envoy, envoy_state, held: None, counters, node: Node::default() };
+        let text = anstream::adapter::strip_str(&text("shop/web-0", &state, None, SystemTime::now())).to_string();
+        let expected = "\
+shop/web-0  Envoy 1.40.0, DRAINING
+  table     none: no listener of this Envoy has byname's filter
+  cluster   unknown
+  refused   7 pushes since Envoy started; the last good table serves on
+  ejected   3 ejections and 2 returns, counted by each worker
+  problems  1 call that Envoy refused; compare capability_restriction_config with the shipped bootstraps
+  problems  4 fields of a newer byname; this module does not know what they mean; update it
+  problems  5 Services that the filter left out of its first table; the log says why
+  problems  6 endpoint addresses that no pod has, which the filter dropped; the log says which kinds
+  problems  8 crashes of the module; please report the line that Envoy logs
+";
+        assert_eq!(text, expected);
     }
 }

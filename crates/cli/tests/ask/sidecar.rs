@@ -114,7 +114,7 @@ fn status_says_what_the_sidecar_serves_and_whether_that_is_the_cluster() {
     assert_eq!(
         steady(&same.stdout),
         "127.0.0.1:PORT  Envoy 1.40.0\n  table     version 1930176354, 16 Services, 37 endpoints, accepted N s ago\n  \
-         cluster   the same\n  requests  name_not_found 2\n"
+         cluster   matches the table\n  requests  name_not_found 2\n"
     );
     let other = sidecar.byname(&["status", "-f", &other_dump(&sidecar.directory)]).expect(1);
     let expected = "  cluster   1 Service differs: the cluster changed after this table was compiled\n            endpoints differ: \

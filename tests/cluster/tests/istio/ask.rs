@@ -20,7 +20,7 @@ pub(crate) fn a_sidecar_says_what_it_holds(mesh: &Mesh<'_>) -> Result<()> {
     };
     eventually("the sidecar holds the table of the cluster", || {
         let status = asked(&["status"])?;
-        ensure!(status.contains("\n  cluster   the same"), "{status}");
+        ensure!(status.contains("\n  cluster   matches the table"), "{status}");
         ensure!(status.contains(", accepted "), "{status}");
         Ok(true)
     })?;
@@ -31,7 +31,7 @@ pub(crate) fn a_sidecar_says_what_it_holds(mesh: &Mesh<'_>) -> Result<()> {
 
     let shell = Shell::new(&[("byname", &byname_program()?)])?.kubeconfig(&mesh.cluster.admin());
     let status = shell.run("byname status -n shop --exec")?;
-    ensure!(status.contains("\n  cluster   the same") && status.contains(", accepted "), "{status}");
+    ensure!(status.contains("\n  cluster   matches the table") && status.contains(", accepted "), "{status}");
     let explain = shell.run(&format!("byname explain checkout --live shop/{} --exec", mesh.client.name()))?;
     ensure!(explain.ends_with("  + the cluster gives the same answer now\n"), "{explain}");
     Ok(())
