@@ -295,7 +295,8 @@ fn a_plugin_that_is_deleted_leaves_no_stream_in_the_gauges() -> TestResult {
     Ok(())
 }
 
-/// What passes between the last look at the clock and the first one after it was set back is not seen: a wait may last twice as long.
+/// The filter does not see the time between its last look at the clock and the first one after the clock was set back: a wait may last twice
+/// as long.
 #[test]
 fn a_clock_that_is_set_back_moves_no_bound() -> TestResult {
     let mut host = vm("pass")?;

@@ -11,8 +11,9 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
 pub(crate) async fn run(keep: bool) -> Result<()> {
     println!(
-        "One Envoy with two sidecar listeners, for a pod in namespace shop and a pod in prod, and ten upstreams.\n\
-         Half of the requests go to the sidecar as to a proxy, the other half have the name in the Host header.\n"
+        "One Envoy with a sidecar listener for a pod in namespace shop and one for a pod in prod, and ten\n\
+         upstreams. Half of the requests go to the sidecar as to a proxy; the others only have the name in\n\
+         the Host header.\n"
     );
     let stage = Stage::start().await?;
     let mut shown = Shown::new();

@@ -25,7 +25,7 @@ const OLDEST_KUBERNETES: (u32, u32) = (1, 21);
 /// The Service of examples/fleet.
 const SERVER: (&str, &str) = ("byname-system", "byname");
 
-/// Look for what may go wrong: before byname is turned on, in the cluster and its pods; afterwards, in each sidecar.
+/// Find what may go wrong with byname in this cluster: before it is turned on, in the pods; afterwards, in each sidecar.
 ///
 /// Prints a line for each answer: ok, warn or fail, with the way out. Changes nothing.
 #[derive(Args, Debug)]

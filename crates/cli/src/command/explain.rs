@@ -90,7 +90,7 @@ impl Explain {
         let origin = self.input.origin()?;
         let of_pod = self.pod.as_ref().map(|pod| &*pod.namespace);
         let Some(namespace) = of_pod.or(self.namespace.as_deref()).or(origin.namespace()) else {
-            bail!("files do not say who asks; pass --namespace <NAMESPACE> or --pod <NAMESPACE/NAME>");
+            bail!("with -f, the caller is unknown; pass --namespace <NAMESPACE> or --pod <NAMESPACE/NAME>");
         };
         let cluster = self.input.read(&origin, &Needs::of_explain(namespace))?;
         let caller = match &self.pod {

@@ -120,7 +120,7 @@ pub fn text_against_dns(difference: &DnsDifference) -> String {
     lines.push(match difference.changes.is_empty() {
         true => format!("no differences from DNS and kube-proxy in {compared}"),
         false => format!(
-            "{} refused, {} elsewhere, {} reached with byname alone, {} with another Host, {} with their full name, of {compared}",
+            "{} refused, {} elsewhere, {} reachable only with byname, {} with another Host, {} with their full name, of {compared}",
             of(DnsChangeKind::Refused),
             of(DnsChangeKind::Elsewhere),
             of(DnsChangeKind::Reached),

@@ -36,7 +36,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "BN022",
-        name: "tls-and-clear-text-to-one-port",
+        name: "tls-and-plaintext-to-one-port",
         severity: Severity::Info,
         summary: "a TLS port and a plaintext port route to the same targetPort",
         why: "few servers accept TLS and plaintext on one port; with any other, requests to one of the two ports fail",

@@ -61,7 +61,7 @@ fn each_kind_of_difference_is_named_with_both_ways() {
     ] {
         assert!(run.stdout.contains(part), "{part}\n---\n{}", run.stdout);
     }
-    let last = "8 refused, 4 elsewhere, 4 reached with byname alone, 12 with another Host, 3 with their full name, of 36 names compared \
+    let last = "8 refused, 4 elsewhere, 4 reachable only with byname, 12 with another Host, 3 with their full name, of 36 names compared \
                 from 1 namespace\n";
     assert!(run.stdout.ends_with(last), "{}", run.stdout);
     let json = compare(&directory, &config, &["-o", "json"]).expect(1).json();
@@ -76,7 +76,7 @@ fn a_configuration_that_changes_nothing_has_no_differences() {
     fs::write(&config, json!({"version": 1, "steering": {"rewriteAuthority": "never"}}).to_string()).unwrap();
     // An alias for a host outside always gets that host's name.
     let dump = byname(&["diff", "--against-dns", DUMP, "--config", &config]).expect(1);
-    let last = "0 refused, 0 elsewhere, 0 reached with byname alone, 8 with another Host, 0 with their full name, of ";
+    let last = "0 refused, 0 elsewhere, 0 reachable only with byname, 8 with another Host, 0 with their full name, of ";
     assert!(dump.stdout.contains(last) && dump.stdout.contains("  weather:80  from shop\n"), "{}", dump.stdout);
     let weather = json!({"kind": "Service", "metadata": {"namespace": "shop", "name": "weather"}});
     shop.api.delete(&weather);

@@ -443,7 +443,7 @@ async fn a_server_that_stops_tells_changes_to_the_last() {
     world.end().await;
 }
 
-/// What is served while the brake holds may be older than what another server has given to an Envoy.
+/// A server whose brake holds may serve an older state than another server has given to an Envoy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_server_stays_stale_while_its_brake_holds() {
     let api = Network::to(&[]).await;

@@ -48,7 +48,7 @@ fn a_preloaded_namespace_is_asked_for_at_the_start() {
     assert_eq!(sidecar.keys(), 0, "nobody asked for this namespace");
 }
 
-/// What a message costs does not grow with its length times the number of keys: this one would take minutes.
+/// The cost of a message does not grow with its length times the number of keys: this message would take minutes.
 #[test]
 fn a_message_that_repeats_itself_is_cheap() {
     const REPEATED: usize = 50_000;
