@@ -137,6 +137,9 @@ async fn clients_that_ask_for_too_much_are_told_so() {
             })
             .await
     );
+    // Its requests are answered in order.
+    assert!(again.send(subscribe(CLUSTER, [PAYMENTS])).await);
+    assert!(again.next().await.is_some());
     assert_eq!(world.servers[0].metric("names").await, 7.0, "three clusters, their endpoints, and the filter");
 
     for (request, code) in [
@@ -161,6 +164,8 @@ async fn clients_that_ask_for_too_much_are_told_so() {
         };
         assert!(confused.send(request).await);
     }
+    assert!(confused.send(subscribe(CLUSTER, [PAYMENTS])).await);
+    assert!(confused.next().await.is_some(), "its stream lives");
     assert_others_are_served(&world, "after-the-flood", before).await;
     world.end().await;
 }
