@@ -239,7 +239,7 @@ mod tests {
             let mut config = Config::read(fields.to_string(), &Defaults::default()).unwrap();
             for (id, service) in (0..).zip(SERVICES) {
                 let authority = format!("service-{service}.{}", namespace(service));
-                assert!(config.ask(Request::new(&authority, Scheme::Http), (id, 0), 0, &mut Vec::new()));
+                assert!(config.ask(Request::new(&authority, Scheme::Http), (id, None), 0, &mut Vec::new()));
             }
             Self(config)
         }

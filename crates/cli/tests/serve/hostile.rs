@@ -45,6 +45,8 @@ use crate::{
 const PAYMENTS: &str = "outbound|80||payments.shop.svc.cluster.local";
 /// How much more memory a server may take for what one client does.
 const ROOM: u64 = 64 << 20;
+/// How much more memory an Envoy may have taken at any time, in kilobytes.
+const ROOM_OF_ENVOY: u64 = 48 << 10;
 
 /// A client that does as it likes.
 struct Client {
@@ -435,9 +437,13 @@ async fn recover(world: &World, hostile: JoinHandle<()>, upstream: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn envoy_outlives_a_hostile_server() {
     let world = World::start(1).await;
+    let before = world.envoy.peak_kilobytes().unwrap();
     for (number, one) in ATTACKS.into_iter().enumerate() {
         let hostile = attack(&world, one).await;
         assert_eq!(ask(&world.envoy, "payments").await.status, 200, "{one:?}");
+        let more = world.envoy.peak_kilobytes().unwrap() - before;
+        println!("{one:?}: {more} kB more at most");
+        assert!(more < ROOM_OF_ENVOY, "{one:?}: Envoy took {more} kB more");
         recover(&world, hostile, (number + 1) % 2).await;
     }
     world.end_with_refusals().await;
