@@ -44,6 +44,7 @@ async fn the_last_releases_module_refuses_newer_output_as_a_whole() -> Result<()
         ("packed output", packed.to_string(), "destinationPort"),
         ("a destinationPort", by_hand(json!({"destinationPort": {}})), "destinationPort"),
         ("a packed table", by_hand(json!({"table": packed["table"]})), "packed"),
+        ("a trial", by_hand(json!({"mode": "observe"})), "mode"),
         ("a required feature", by_hand(json!({"requires": ["table.packed"]})), "requires"),
     ];
     let mut connection = stage.connect(DemoCaller::Shop, RequestForm::Host).await?;

@@ -178,10 +178,15 @@ impl Follower {
         self.tell(News::Watching).await?;
         let mut lines = request::lines(answer);
         self.lost.mark_unchanged();
+        let mut heard = Instant::now();
         loop {
             let line = tokio::select! {
                 line = timeout(SILENCE, lines.next()) => line.map_err(|_elapsed| Failure::silent(SILENCE))?,
-                _ = self.lost.changed() => return Err(Failure::silent(HEADERS).into()),
+                _ = self.lost.changed() => match heard.elapsed() {
+                    // An API that is too busy to say its version still tells of changes.
+                    silence if silence < HEADERS => continue,
+                    silence => return Err(Failure::silent(silence).into()),
+                },
                 // The next step is a list.
                 () = sleep_until(self.progress.relist_at()) => return Ok(()),
                 () = self.relist.notified() => {
@@ -191,6 +196,7 @@ impl Follower {
             };
             // A connection that breaks is no failure yet: the next request shows whether the API is away.
             let Some(Ok(line)) = line else { break };
+            heard = Instant::now();
             let event = match serde_json::from_str::<Event>(&line) {
                 Ok(event) => event,
                 // The connection ended within a line.

@@ -222,6 +222,11 @@ impl ServeProcess {
         }
     }
 
+    /// Where the monitoring server listens.
+    pub(crate) fn monitor(&self) -> String {
+        format!("127.0.0.1:{}", self.monitor)
+    }
+
     /// The reply to `path` of the monitoring server.
     pub(crate) async fn get(&self, path: &str) -> Reply {
         let mut connection = Connection::open(self.monitor, RequestForm::Host).await.unwrap();

@@ -28,11 +28,17 @@ pub(crate) fn a_sidecar_says_what_it_holds(mesh: &Mesh<'_>) -> Result<()> {
     let explain = asked(&["explain", "checkout"])?;
     ensure!(explain.contains("reachable: Service shop/checkout"), "{explain}");
     ensure!(explain.ends_with("  + the cluster gives the same answer now\n"), "{explain}");
+    // Istio has the table packed.
+    let is_unpacked = |table: &str| table.contains("\n    \"shop/checkout\": {") && !table.contains("\"packed\"");
+    let held = mesh.client.run(&[&program, "proxy-config", "--admin", "127.0.0.1:15000"])?;
+    ensure!(is_unpacked(&held), "{held}");
 
     let shell = Shell::new(&[("byname", &byname_program()?)])?.kubeconfig(&mesh.cluster.admin());
     let status = shell.run("byname status -n shop --exec")?;
     ensure!(status.contains("\n  cluster   matches the table") && status.contains(", accepted "), "{status}");
     let explain = shell.run(&format!("byname explain checkout --live shop/{} --exec", mesh.client.name()))?;
     ensure!(explain.ends_with("  + the cluster gives the same answer now\n"), "{explain}");
+    let held = shell.run(&format!("byname proxy-config shop/{} --exec", mesh.client.name()))?;
+    ensure!(is_unpacked(&held), "{held}");
     Ok(())
 }

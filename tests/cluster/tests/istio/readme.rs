@@ -144,7 +144,7 @@ pub(crate) fn the_commands_for_adoption_work(mesh: &Mesh<'_>) -> Result<()> {
     says(filter, &["byname.observing: 1"])?;
     is_itself()?;
     says(filter, &["byname.observed.host.alias: 1"])?;
-    says("byname status", &["the same", "observed  1 of 1 request would be different: host 1"])?;
+    says("byname status", &["matches the table", "observed  1 of 1 request would be different: host 1"])?;
     says(
         "kubectl logs -n shop POD -c istio-proxy | grep mode=observe",
         &["GET suggest 200 via_upstream mode=observe difference=host reason=alias"],
