@@ -84,7 +84,7 @@ async fn alerts_and_dashboard_use_existing_metrics() {
     client.subscribe("type.googleapis.com/nobody.Knows", &["a"]);
     while client.next().await.is_ok() {}
     let mut client = XdsClient::open(program.port, node("shop-0", &[("NAMESPACE", "shop")])).await;
-    let names: Vec<String> = (0..20_001).map(|number| number.to_string()).collect();
+    let names: Vec<String> = (0..25_001).map(|number| number.to_string()).collect();
     client.subscribe(CLUSTER, &names.iter().map(String::as_str).collect::<Vec<_>>());
     while client.take().await.is_ok() {}
     let there = scraped(&program.get("/metrics").await.body);
