@@ -1,6 +1,7 @@
 //! `byname proxy-config`.
 
 use anyhow::{Context, bail};
+use byname_core::wire::FEATURES;
 use clap::Args;
 
 use super::{
@@ -70,7 +71,11 @@ impl ProxyConfig {
                         "{called}: the filter asks the server {server} for Services, so this has none of them"
                     ));
                 }
-                output::write(None, &compile::text(wire))?;
+                // The table is not packed any more, so that an older module may read it too.
+                let mut shown = wire.clone();
+                let needed = wire.features();
+                shown.requires.retain(|feature| needed.contains(feature) || !FEATURES.contains(&feature.as_str()));
+                output::write(None, &compile::text(&shown))?;
                 Ok(FINE)
             }
             Err(reasons) => {

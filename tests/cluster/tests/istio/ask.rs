@@ -29,7 +29,7 @@ pub(crate) fn a_sidecar_says_what_it_holds(mesh: &Mesh<'_>) -> Result<()> {
     ensure!(explain.contains("reachable: Service shop/checkout"), "{explain}");
     ensure!(explain.ends_with("  + the cluster gives the same answer now\n"), "{explain}");
     // Istio has the table packed.
-    let is_unpacked = |table: &str| table.contains("\n    \"shop/checkout\": {") && !table.contains("\"packed\"");
+    let is_unpacked = |table: &str| table.contains("\n      \"shop/checkout\": {") && !table.contains("packed");
     let held = mesh.client.run(&[&program, "proxy-config", "--admin", "127.0.0.1:15000"])?;
     ensure!(is_unpacked(&held), "{held}");
 
