@@ -40,6 +40,19 @@ impl World {
         Self::start_with(servers, |api| vec![api.address(); servers]).await
     }
 
+    /// The same with a network between the API and the first server.
+    async fn start_behind_a_network(servers: usize) -> (Self, Network) {
+        let network = Network::to(&[]).await;
+        let world = Self::start_with(servers, |api| {
+            network.lead_to(&[api.address().port()]);
+            let mut addresses = vec![api.address(); servers];
+            addresses[0] = ([127, 0, 0, 1], network.port).into();
+            addresses
+        })
+        .await;
+        (world, network)
+    }
+
     /// The same with servers that reach the API at these addresses.
     async fn start_with(servers: usize, addresses: impl FnOnce(&KubernetesApi) -> Vec<std::net::SocketAddr>) -> Self {
         let [one, two] = UPSTREAMS;
@@ -260,13 +273,7 @@ const CUT_SECONDS: usize = 34;
 /// A server whose watches have failed for 30 s may know less than the one before it: it refuses an Envoy that brings versions.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_server_takes_nobody_back_in_time() {
-    let api = Network::to(&[]).await;
-    let port = api.port;
-    let world = World::start_with(3, |real| {
-        api.lead_to(&[real.address().port()]);
-        vec![([127, 0, 0, 1], port).into(), real.address(), real.address()]
-    })
-    .await;
+    let (world, api) = World::start_behind_a_network(3).await;
     let seconds: usize = env::var("BYNAME_CUT_SECONDS").map_or(CUT_SECONDS, |text| text.parse().unwrap());
     assert!(seconds >= CUT_SECONDS, "BYNAME_CUT_SECONDS={seconds}: a server is not stale before {CUT_SECONDS} s");
     api.set(Condition::Down);
@@ -453,13 +460,7 @@ async fn a_server_that_stops_tells_changes_to_the_last() {
 /// A server whose brake holds may serve an older state than another server has given to an Envoy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_server_stays_stale_while_its_brake_holds() {
-    let api = Network::to(&[]).await;
-    let port = api.port;
-    let world = World::start_with(1, |real| {
-        api.lead_to(&[real.address().port()]);
-        vec![([127, 0, 0, 1], port).into()]
-    })
-    .await;
+    let (world, api) = World::start_behind_a_network(1).await;
     let many = (0..60).map(|number| format!("many-{number}"));
     many.clone().for_each(|name| world.api.put(service(&format!("shop/{name}"))));
     let server = &world.servers[0];
@@ -483,13 +484,7 @@ async fn a_stale_server_stays_stale_while_its_brake_holds() {
 /// A network that drops what is sent breaks no connection, and a watch may have nothing to say for minutes.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_falls_silent_is_noticed() {
-    let api = Network::to(&[]).await;
-    let port = api.port;
-    let world = World::start_with(1, |real| {
-        api.lead_to(&[real.address().port()]);
-        vec![([127, 0, 0, 1], port).into()]
-    })
-    .await;
+    let (world, api) = World::start_behind_a_network(1).await;
     let server = &world.servers[0];
     api.set(Condition::Silent);
     let since = Instant::now();

@@ -46,7 +46,7 @@ const PAYMENTS: &str = "outbound|80||payments.shop.svc.cluster.local";
 /// How much more memory a server may take for what one client does.
 const ROOM: u64 = 64 << 20;
 /// How much more memory an Envoy may have taken at any time, in kilobytes.
-const ROOM_OF_ENVOY: u64 = 48 << 10;
+pub(crate) const ROOM_OF_ENVOY: u64 = 48 << 10;
 
 /// A client that does as it likes.
 struct Client {

@@ -31,6 +31,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::AbortHandle, time::sleep};
 use crate::{
     client::{ADDRESS, NAMESPACES, SERVICE_ENDPOINTS},
     failures::World,
+    hostile::ROOM_OF_ENVOY,
     load::Load,
     network::Network,
     program::{ServeProcess, eventually, upstream},
@@ -38,8 +39,6 @@ use crate::{
 };
 
 const WARM: &str = "shop/payments";
-/// How much more memory an Envoy may have taken at any time. The filter takes messages of 4 MiB.
-const ROOM_KILOBYTES: u64 = 48 << 10;
 
 /// What a hostile server answers to a filter's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,7 +299,7 @@ async fn a_hostile_server_harms_no_other_name() {
             hostile.attacked.load(Ordering::Relaxed),
             peak - before
         );
-        assert!(peak < before + ROOM_KILOBYTES, "{attack:?}: Envoy took {} kB more", peak - before);
+        assert!(peak < before + ROOM_OF_ENVOY, "{attack:?}: Envoy took {} kB more", peak - before);
 
         network.move_to(&[good.port]);
         let (next, name) = if number % 2 == 0 { (&two, "two") } else { (&one, "one") };
@@ -342,7 +341,7 @@ async fn an_endless_message_takes_no_memory_of_envoy() {
     sleep(Duration::from_secs(3)).await;
     let more = world.envoy.peak_kilobytes().unwrap() - before;
     println!("{more} kB more at most");
-    assert!(more < ROOM_KILOBYTES, "Envoy took {more} kB more");
+    assert!(more < ROOM_OF_ENVOY, "Envoy took {more} kB more");
     world.network.move_to(&[world.servers[0].port]);
     world.change(1);
     world.eventually_answers(1).await;
