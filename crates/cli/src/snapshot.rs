@@ -93,11 +93,7 @@ impl LiveCluster {
         struct Version {
             git_version: String,
         }
-        let asking = async {
-            let request = kube::core::Request::new("/version").list(&kube::api::ListParams::default());
-            let request = request.map_err(|error| Failure::of_error(&error))?;
-            request::json::<Version>(request::send(self.client(), request).await?, "version").await
-        };
+        let asking = async { request::json::<Version>(request::version(self.client()).await?, "version").await };
         let version = self.run(asking).map_err(|failure| self.unusable(&failure))?;
         Ok(version.git_version)
     }

@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hyper::Request;
 use tokio::{sync::watch, time::sleep};
 
 use super::client::Clients;
@@ -16,10 +15,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub(super) async fn watch_over(clients: Arc<Clients>, lost: watch::Sender<()>) {
     loop {
         sleep(INTERVAL).await;
-        let question = Request::get("/version").body(Vec::new());
-        let Ok(question) = question else { return };
         // An API that refuses the question is there.
-        if request::send(clients.current(), question).await.is_err_and(|failure| failure.code.is_none()) {
+        if request::version(clients.current()).await.is_err_and(|failure| failure.code.is_none()) {
             lost.send_replace(());
         }
     }

@@ -49,6 +49,12 @@ pub(crate) async fn send(client: Client, request: Request<Vec<u8>>) -> Result<Re
     if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer).await) }
 }
 
+/// Asks for the version of the API server, as whoever only wants to know that it is there does too.
+pub(crate) async fn version(client: Client) -> Result<Response<Body>, Failure> {
+    let request = Request::get("/version").body(Vec::new()).map_err(|error| Failure::of_error(&error))?;
+    send(client, request).await
+}
+
 /// Reads a page of a list.
 pub(crate) async fn page<T: DeserializeOwned>(answer: Response<Body>) -> Result<Page<T>, Failure> {
     json(answer, "list").await
