@@ -70,18 +70,27 @@ impl RedirectedPod {
     /// # Errors
     /// If the objects cannot be compiled or Envoy does not become ready.
     pub fn start_envoy(&mut self, objects: &[Value], config: &Value) -> Result<()> {
-        self.envoy = None;
         let file = |name: &str| self.directory.path().join(name).display().to_string();
-        let (dump, base, module, bootstrap) =
-            (file("dump.json"), file("config.json"), file("byname.wasm"), file("sidecar.yaml"));
+        let (dump, base) = (file("dump.json"), file("config.json"));
         fs::write(&dump, json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string())?;
         fs::write(&base, config.to_string())?;
+        self.start_envoy_with(&["-f", &dump, "--config", &base])
+    }
+
+    /// The same with other arguments of `byname compile` in place of the objects and the configuration.
+    ///
+    /// # Errors
+    /// If nothing can be compiled or Envoy does not become ready.
+    pub fn start_envoy_with(&mut self, arguments: &[&str]) -> Result<()> {
+        self.envoy = None;
+        let file = |name: &str| self.directory.path().join(name).display().to_string();
+        let (module, bootstrap) = (file("byname.wasm"), file("sidecar.yaml"));
         let shipped = repository().join("target/byname.wasm");
         fs::copy(&shipped, &module).with_context(|| format!("there is no {}; run `make build`", shipped.display()))?;
-        let of_pod = ["compile", "-f", &dump, "-n", "shop", "--config", &base, "--format", "envoy-bootstrap"];
+        let of_pod = ["compile", "-n", "shop", "--format", "envoy-bootstrap"];
         let listeners = ["--pass", "original-dst", "--listen", REDIRECTED_TO, "--admin", ADMIN];
         let files = ["--module", &module, "--output-file", &bootstrap];
-        run(&byname_program()?.display().to_string(), &[&of_pod[..], &listeners, &files].concat(), None)?;
+        run(&byname_program()?.display().to_string(), &[&of_pod[..], arguments, &listeners, &files].concat(), None)?;
         fs::write(self.directory.path().join("envoy"), "")?;
         let directory = self.directory.path().display().to_string();
         let envoy = envoy_binary()?.canonicalize()?.display().to_string();

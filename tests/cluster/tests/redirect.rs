@@ -184,3 +184,22 @@ fn redirected_requests_go_to_the_port_that_the_client_connected_to() -> Result<(
     }
     Ok(())
 }
+
+/// A sidecar of a server that nothing listens for: what a workload asks for goes where it would go without a sidecar, and a client
+/// cannot choose a cluster of its own.
+#[test]
+fn every_request_passes_until_a_server_answers() -> Result<()> {
+    let mut pod = RedirectedPod::start(&SERVERS)?;
+    pod.start_envoy_with(&["--server", "127.0.0.1:18000", "--when-no-server", "pass"])?;
+    for (name, url, server) in [
+        ("g", "http://10.96.1.7/", "address of g:80"),
+        ("g:80", "http://10.96.1.7:50051/", "address of g:50051"),
+        ("web.shop", "http://10.96.1.8:443/", "address of web:443"),
+        ("www.example.com", "http://10.96.1.99:3128/", "elsewhere:3128"),
+    ] {
+        for more in [&[][..], &["--http2-prior-knowledge"], &["-H", "x-byname-cluster: byname-server"]] {
+            check(&pod, "no server", &[&["-H", &host(name), url], more].concat(), server, name)?;
+        }
+    }
+    Ok(())
+}

@@ -15,13 +15,15 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::{
-    client::{CLUSTER, ENDPOINTS, XdsClient, node},
+    client::{CLUSTER, ENDPOINTS, FILTER, XdsClient, node},
     load::Load,
     network::{Condition, Network},
     program::{ServeProcess, ask, eventually, only_slice, service, slice},
 };
 
 const NAMES: [&str; 3] = ["payments", "orders", "web"];
+/// The most memory that a server may have taken at any time, whatever happened to it: it needs some 50 MB.
+const MEMORY: u64 = 96 << 20;
 const UPSTREAMS: [&str; 2] = ["one", "two"];
 
 /// An API, servers that follow it, and an Envoy that reaches them through a network, under load.
@@ -122,7 +124,10 @@ impl World {
         sleep(Duration::from_millis(300)).await;
         let requests = self.load.stop().await;
         assert!(requests > 100, "only {requests} requests");
-        println!("{requests} requests, {} connections to servers", self.network.opened());
+        let peaks: Vec<u64> =
+            self.servers.iter().filter(|server| server.is_running()).map(ServeProcess::peak_bytes).collect();
+        assert!(peaks.iter().all(|peak| *peak < MEMORY), "{peaks:?} bytes");
+        println!("{requests} requests, {} connections to servers of {peaks:?} bytes", self.network.opened());
     }
 }
 
@@ -422,6 +427,29 @@ async fn streams_age() {
     eventually("Envoy has another", async || world.servers[0].metric("streams_opened_total").await > opened).await;
     world.change(1);
     world.eventually_answers(1).await;
+    world.end().await;
+}
+
+/// A client that acknowledges nothing for a minute is closed, and may come back. Envoy, which does, keeps its stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_acknowledges_nothing_is_closed() {
+    let mut world = World::start(1).await;
+    let clocks = Clocks::of(&mut world.servers[0]).await;
+    assert_eq!(world.holder().await, 0);
+    let mut deaf = XdsClient::open(world.servers[0].port, node("deaf", &[])).await;
+    assert_eq!(deaf.next().await.unwrap().type_url, FILTER);
+    clocks.set(0, 50);
+    world.change(1);
+    world.eventually_answers(1).await;
+    let closed = "streams_closed_total{reason=\"not_acknowledged\"}";
+    assert_eq!(world.servers[0].metric(closed).await, 0.0);
+    clocks.set(0, 70);
+    let status = deaf.next().await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status}");
+    assert_eq!((world.servers[0].metric(closed).await, world.servers[0].metric("streams").await), (1.0, 1.0));
+    XdsClient::open(world.servers[0].port, node("deaf", &[])).await.take().await.unwrap();
+    world.change(0);
+    world.eventually_answers(0).await;
     world.end().await;
 }
 

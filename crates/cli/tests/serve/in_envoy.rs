@@ -57,6 +57,50 @@ async fn a_cold_name_is_reached_and_endpoints_follow_the_cluster() {
     assert_nothing_is_refused(&program, &envoy).await;
 }
 
+/// The filter, clusters and endpoints may have a stream each, by the method of their type.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_type_may_have_a_stream_of_its_own() {
+    const OWN_STREAM: &str = "api_config_source: {api_type: DELTA_GRPC, transport_api_version: V3, \
+                              set_node_on_first_message_only: true, grpc_services: [{envoy_grpc: {cluster_name: byname-server}}]}";
+    let (one, two, passthrough) = (upstream("one").await, upstream("two").await, upstream("passthrough").await);
+    let program = ServeProcess::start(&objects("payments", &[&one])).await;
+    let envoy = Envoy::builder("serve.yaml")
+        .port(18000, program.port)
+        .upstream(18080, &passthrough)
+        .edit(
+            "ads: {}\n                resource_api_version",
+            &format!("{OWN_STREAM}\n                resource_api_version"),
+        )
+        .edit(
+            "source: {ads: {}, resource_api_version: V3}",
+            &format!("source: {{{OWN_STREAM}, resource_api_version: V3}}"),
+        )
+        .start()
+        .await
+        .unwrap();
+    eventually_answers(&envoy, "payments", "one").await;
+    assert_eq!(program.metric("streams").await, 3.0, "{}", program.get("/debug/streams").await.body);
+    program.write(&objects("payments", &[&two]));
+    eventually_answers(&envoy, "payments", "two").await;
+    // A cluster that changes is warm only after its endpoints came again, on another stream.
+    let mut http2 = objects("payments", &[&one]);
+    http2[0]["spec"]["ports"][0]["appProtocol"] = "kubernetes.io/h2c".into();
+    program.write(&http2);
+    eventually("the cluster has HTTP/2", async || {
+        envoy
+            .admin("/config_dump?resource=dynamic_active_clusters")
+            .await
+            .unwrap()
+            .body
+            .contains("http2_protocol_options")
+    })
+    .await;
+    program.write(&[objects("payments", &[&one]), objects("orders", &[&two])].concat());
+    eventually_answers(&envoy, "orders", "two").await;
+    eventually_answers(&envoy, "payments", "one").await;
+    assert_nothing_is_refused(&program, &envoy).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_come_and_go_and_come_back() {
     let (one, two, passthrough) = (upstream("one").await, upstream("two").await, upstream("passthrough").await);

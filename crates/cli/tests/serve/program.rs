@@ -158,8 +158,17 @@ impl ServeProcess {
 
     /// The resident memory of the process, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.bytes("VmRSS:")
+    }
+
+    /// The most memory that was ever resident, in bytes.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.bytes("VmHWM:")
+    }
+
+    fn bytes(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.as_ref().unwrap().id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 

@@ -68,6 +68,7 @@ async fn refuses_streams_until_the_cluster_is_read() {
     api.stop();
     eventually("it is stale", async || program.metric("stale").await == 1.0).await;
     assert_eq!(ask(&envoy, "payments").await.said("upstream"), "two");
+    assert_eq!(program.get("/readyz").await.status, 200, "it fails only before the first sync");
     api.listen().await.unwrap();
     eventually("it is not stale", async || program.metric("stale").await == 0.0).await;
     assert_eq!(envoy.stat("control_plane.connected_state").await.unwrap(), 1);
