@@ -13,12 +13,14 @@ mod open_files;
 mod own_streams;
 mod phases;
 mod process;
+mod real_sidecar;
 mod recorder;
 mod report;
 mod setting;
 mod sidecar;
 mod synthetic;
 mod watch;
+mod whole_table;
 mod wire;
 
 use std::{process::ExitCode, time::Duration};

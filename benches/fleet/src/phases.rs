@@ -3,11 +3,8 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Result, ensure};
-use byname_test_support::{Connection, Envoy, RequestForm, ServeProcess, TestUpstream, tls::TestCa};
-use tokio::{
-    task::JoinSet,
-    time::{Instant, interval, sleep},
-};
+use byname_test_support::{ServeProcess, tls::TestCa};
+use tokio::time::{Instant, interval, sleep};
 
 use crate::{
     beside,
@@ -15,12 +12,14 @@ use crate::{
     fleet::{Fleet, NAMES, SETTLED, STARTS_PER_SECOND},
     herd, own_streams,
     process::{cpu_time, memory},
+    real_sidecar::RealSidecar,
     recorder::{Kind, Recorder, quantile},
     report::{FleetReport, Measured},
     setting::{Cost, FleetPlan, Load, Setting, churn},
     sidecar::Upstream,
-    synthetic::{ClusterSize, SyntheticCluster, host, namespace},
+    synthetic::{ClusterSize, SyntheticCluster, namespace},
     watch::WatchProcess,
+    whole_table,
 };
 
 /// Changes a second while nobody is connected, and for how long.
@@ -37,6 +36,7 @@ pub(crate) async fn run(plan: &FleetPlan) -> Result<FleetReport> {
     let mut setting = Setting { cluster, directory: tempfile::tempdir()?, plan: *plan, report: FleetReport::default() };
     let of_change = setting.endpoints().await?;
     own_streams::measure(&mut setting, of_change).await?;
+    whole_table::measure(&mut setting).await?;
     if plan.with_tls > 0 {
         setting.tls(plan.with_tls).await?;
     }
@@ -79,7 +79,7 @@ impl Setting {
         self.report.add(what, "", &[Measured::Time(Duration::from_secs_f64(alone))]);
 
         let fleet = self.connect(Dialect::Envoy, &server).await?;
-        let real = RealSidecar::start(&server, services).await?;
+        let real = RealSidecar::of_server("serve.yaml", &server, services).await?;
         sleep(SETTLED).await;
         let cost = Cost { of_change: alone, idle: self.idle(&server).await? };
         for &load in self.plan.churns {
@@ -154,7 +154,7 @@ impl Setting {
         let arguments: Vec<String> = namespaces.into_iter().flat_map(|name| ["--visible".to_owned(), name]).collect();
         let server = self.server(&arguments).await?;
         let fleet = Fleet::start(Dialect::Envoy, sidecars, &[&server], visible).await?;
-        let real = RealSidecar::start(&server, visible).await?;
+        let real = RealSidecar::of_server("serve.yaml", &server, visible).await?;
         sleep(SETTLED).await;
         let sent = fleet.recorder.count(Kind::Filter);
         let cpu_times = || anyhow::Ok([cpu_time(server.id())?, cpu_time(real.envoy.id())?]);
@@ -214,32 +214,5 @@ impl Setting {
             self.report.add("memory of each", "", &[Measured::Bytes(resident)]);
         }
         Ok(())
-    }
-}
-
-/// A real Envoy that uses as many names as a simulated sidecar.
-struct RealSidecar {
-    envoy: Envoy,
-    _passthrough: TestUpstream,
-}
-
-impl RealSidecar {
-    async fn start(server: &ServeProcess, services: usize) -> Result<Self> {
-        let passthrough = TestUpstream::start("passthrough").await?;
-        let envoy = Envoy::builder("serve.yaml").port(18000, server.address.port()).upstream(18080, &passthrough);
-        let envoy = envoy.start().await?;
-        let mut requests = JoinSet::new();
-        for number in 0..NAMES {
-            let (port, authority) = (envoy.port(15001), host(number * (services / NAMES)));
-            requests.spawn(async move {
-                // Nobody answers there, but Envoy has the cluster then.
-                drop(Connection::open(port, RequestForm::Host).await?.get(&authority, &[]).await);
-                anyhow::Ok(())
-            });
-        }
-        while let Some(request) = requests.join_next().await {
-            request??;
-        }
-        Ok(Self { envoy, _passthrough: passthrough })
     }
 }

@@ -1,6 +1,7 @@
 //! A process of `byname watch`.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -8,6 +9,7 @@ use std::{
 
 use anyhow::Result;
 use byname_test_support::repository;
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::synthetic::namespace;
@@ -23,11 +25,27 @@ pub(crate) struct WatchProcess {
 
 impl WatchProcess {
     pub(crate) fn start(kubeconfig: &Path, table: &Path) -> Result<Self> {
+        Self::spawn(kubeconfig, table, &["--format", "table"])
+    }
+
+    /// A process that writes the filter of `envoy/endpoint.yaml` into the file `byname.yaml` of a directory.
+    pub(crate) fn for_envoy(kubeconfig: &Path, directory: &Path) -> Result<Self> {
+        let config = directory.with_extension("json");
+        let fields = json!({"version": 1, "steering": {"by": "endpoint"}});
+        fs::write(&config, fields.to_string())?;
+        let (config, module) = (config.display().to_string(), repository().join("target/byname.wasm"));
+        let module = module.display().to_string();
+        let arguments = ["--filter-name", "byname-endpoint", "--config", &config, "--module", &module];
+        Self::spawn(kubeconfig, &directory.join("byname.yaml"), &arguments)
+    }
+
+    fn spawn(kubeconfig: &Path, table: &Path, arguments: &[&str]) -> Result<Self> {
         let child = Command::new(repository().join("target/native/byname"))
-            .args(["watch", "--namespace", &namespace(0), "--format", "table", "--kubeconfig"])
+            .args(["watch", "--namespace", &namespace(0), "--kubeconfig"])
             .arg(kubeconfig)
             .arg("--output-file")
             .arg(table)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

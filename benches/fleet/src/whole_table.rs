@@ -1,0 +1,104 @@
+//! What a change of endpoints costs a sidecar that asks a server, and one that takes the whole table at every change.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Result, ensure};
+use tokio::time::{Instant, interval, sleep};
+
+use crate::{
+    fleet::{NAMES, SETTLED},
+    process::{cpu_time, memory},
+    real_sidecar::{RealSidecar, used},
+    report::Measured,
+    setting::Setting,
+    watch::WatchProcess,
+};
+
+/// Time in which nothing changes: what an Envoy takes by itself.
+const IDLE: Duration = Duration::from_secs(4);
+/// Changes, and the time between two of them. A server holds no change back at this pace, and a whole table is pushed once a second.
+const CHANGES: (usize, Duration) = (150, Duration::from_millis(40));
+const CHANGES_OF_TABLE: (usize, Duration) = (10, Duration::from_secs(1));
+/// What a sidecar has received from the server.
+const FROM_SERVER: &str = "cluster.byname-server.upstream_cx_rx_bytes_total";
+/// How often it has taken a table.
+const TABLES: &str = "extension_config_discovery.http_filter.byname-endpoint.config_reload";
+
+/// What one sidecar takes.
+#[derive(Clone, Copy)]
+struct Taken {
+    memory: f64,
+    cpu: f64,
+    bytes: f64,
+}
+
+/// Measures sidecars one after the other. Each change is of a Service that they use.
+pub(crate) async fn measure(setting: &mut Setting) -> Result<()> {
+    let services = setting.plan.cluster.services;
+    let server = setting.server(&[]).await?;
+    let mut all = Vec::new();
+    for (bootstrap, how) in [("serve.yaml", "Envoy asks byname serve"), ("stream.yaml", "the filter asks byname serve")]
+    {
+        let sidecar = RealSidecar::of_server(bootstrap, &server, services).await?;
+        let before = sidecar.envoy.stat(FROM_SERVER).await?;
+        let (memory, cpu) = taken(setting, &sidecar, CHANGES).await?;
+        let bytes = sidecar.envoy.stat(FROM_SERVER).await? - before;
+        ensure!(bytes > 0, "{how}: no change came:\n{}", server.log());
+        let changes = CHANGES.0 as f64;
+        all.push((how, Taken { memory, cpu: cpu / changes, bytes: bytes as f64 / changes }));
+    }
+    drop(server);
+
+    let directory = setting.directory.path().join("whole-table");
+    fs::create_dir(&directory)?;
+    let watch = WatchProcess::for_envoy(&setting.cluster.kubeconfig(setting.directory.path()), &directory)?;
+    watch.wait_for_table().await;
+    let sidecar = RealSidecar::of_table(&directory, services).await?;
+    let before = sidecar.envoy.stat(TABLES).await?;
+    let (memory, cpu) = taken(setting, &sidecar, CHANGES_OF_TABLE).await?;
+    let pushes = sidecar.envoy.stat(TABLES).await? - before;
+    ensure!(pushes > 0, "the table was not pushed");
+    let bytes = fs::metadata(directory.join("byname.yaml"))?.len() as f64;
+    let whole = Taken { memory, cpu: cpu / pushes as f64, bytes };
+    all.push(("byname watch pushes the whole table", whole));
+
+    setting
+        .report
+        .begin(format!("a real sidecar, when one of the {NAMES} Services that it uses changes its endpoints"));
+    for (how, taken) in &all {
+        let time = Measured::Time(Duration::from_secs_f64(taken.cpu));
+        setting.report.add(format!("{how}: CPU for a change"), "", &[time]);
+        setting.report.add(format!("{how}: bytes for a change"), "", &[Measured::Bytes(taken.bytes)]);
+        setting.report.add(format!("{how}: memory"), "", &[Measured::Bytes(taken.memory)]);
+    }
+    let ratio = |part: fn(&Taken) -> f64| {
+        let other = all.iter().map(|(_, taken)| part(taken)).take(2);
+        other.map(|other| Measured::Ratio(part(&whole) / other.max(f64::MIN_POSITIVE))).collect::<Vec<_>>()
+    };
+    for (what, part) in [("CPU", (|taken| taken.cpu) as fn(&Taken) -> f64), ("memory", |taken| taken.memory)] {
+        setting.report.add(format!("{what} of the whole table, to the first and to the second"), "", &ratio(part));
+    }
+    Ok(())
+}
+
+/// The memory of a sidecar, and the seconds of CPU that changes cost it.
+async fn taken(
+    setting: &mut Setting,
+    sidecar: &RealSidecar,
+    (changes, pause): (usize, Duration),
+) -> Result<(f64, f64)> {
+    let id = sidecar.envoy.id();
+    sleep(SETTLED).await;
+    let (before, start) = (cpu_time(id)?, Instant::now());
+    sleep(IDLE).await;
+    let idle = (cpu_time(id)? - before).as_secs_f64() / start.elapsed().as_secs_f64();
+    let (before, start) = (cpu_time(id)?, Instant::now());
+    let mut ticks = interval(pause);
+    for (number, service) in used(setting.plan.cluster.services).cycle().take(changes).enumerate() {
+        ticks.tick().await;
+        setting.cluster.change(service, number);
+    }
+    sleep(SETTLED).await;
+    let cpu = (cpu_time(id)? - before).as_secs_f64() - idle * start.elapsed().as_secs_f64();
+    Ok((memory(id, "VmRSS")? as f64, cpu.max(0.0)))
+}
