@@ -1,4 +1,5 @@
-//! What the documents claim: links lead somewhere, the README is short, its table is the demo's, and its commands work.
+//! What the documents claim: links lead somewhere, pages have a question and limits, the README is short, its table is the demo's, and its
+//! commands work.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a panic fails the test")]
 
@@ -94,6 +95,52 @@ fn every_link_leads_to_a_file_and_a_heading() -> Result<()> {
     assert!(checked > 200, "{checked} links");
     assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
     Ok(())
+}
+
+/// What a page of `docs/` lacks: a question in its first paragraph, or its limits in the last section, after which only links may stand.
+fn lacks(text: &str) -> Option<&'static str> {
+    let (introduction, _) = text.split_once("\n## ").unwrap_or((text, ""));
+    let first = introduction.split("\n\n").nth(1).unwrap_or_default();
+    if !(first.starts_with(char::is_alphabetic) && first.contains('?')) {
+        return Some("a question in its first paragraph");
+    }
+    let headings: Vec<&str> = prose(text).filter(|line| line.starts_with("## ")).collect();
+    match headings[..] {
+        [.., "## Limits"] => None,
+        [.., "## Limits", last] if section(text, last).is_some_and(|below| below.contains("](")) => None,
+        _ => Some("the section Limits at its end"),
+    }
+}
+
+#[test]
+fn every_page_begins_with_a_question_and_ends_with_its_limits() -> Result<()> {
+    let mut checked = 0;
+    for entry in fs::read_dir(repository().join("docs"))? {
+        let page = entry?.path();
+        if page.extension().is_some_and(|extension| extension == "md") {
+            checked += 1;
+            assert_eq!(lacks(&fs::read_to_string(&page)?), None, "{}", page.display());
+        }
+    }
+    assert!(checked > 10, "{checked} pages");
+    Ok(())
+}
+
+#[test]
+fn a_page_without_a_question_or_limits_is_found() {
+    for (page, lacking) in [
+        ("# A\n\nWhy?\n\n## B\n\n## Limits\n", None),
+        ("# A\n\nWhy?\n\n## Limits\n\n## More\n\n[b](b.md)\n", None),
+        ("# A\n\nWhy?\n\n## Limits\n\n## More\n\nb\n", Some("Limits")),
+        ("# A\n\nWhy?\n\n## B\n", Some("Limits")),
+        ("# A\n\nWhy?\n\n```text\n## Limits\n```\n", Some("Limits")),
+        ("# A\n\n- why?\n\n## Limits\n", Some("question")),
+        ("# A\n\n## B\n\nWhy?\n\n## Limits\n", Some("question")),
+    ] {
+        let found = lacks(page);
+        assert!(found.unwrap_or_default().contains(lacking.unwrap_or_default()), "{page:?}: {found:?}");
+        assert_eq!(found.is_some(), lacking.is_some(), "{page:?}");
+    }
 }
 
 #[test]
