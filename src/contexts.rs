@@ -66,9 +66,9 @@ pub(crate) fn plugin_name() -> Option<Vec<u8>> {
 }
 
 /// The key of what all VMs with this plugin share. In Istio the data are those of every plugin in the process, whose names differ.
-pub(crate) fn shared_key(what: &str) -> String {
+pub(crate) fn shared_key(what: &str) -> Vec<u8> {
     let (name, root) = (plugin_name().unwrap_or_default(), host::property("plugin_root_id").unwrap_or_default());
-    format!("byname/{what}/1/{}/{}", String::from_utf8_lossy(&name), String::from_utf8_lossy(&root))
+    [b"byname/", what.as_bytes(), b"/1/", &name, b"/", &root].concat()
 }
 
 /// Whether a configuration of this plugin serves.
@@ -108,7 +108,8 @@ pub(crate) fn serving_plugin(name: &[u8]) -> Option<Rc<ActiveConfig>> {
 }
 
 /// The configuration that serves, of those for which `is_it` says so.
-pub(crate) fn find_serving(mut is_it: impl FnMut(&ActiveConfig) -> bool) -> Option<Rc<ActiveConfig>> {
+#[inline(never)]
+pub(crate) fn find_serving(is_it: &mut dyn FnMut(&ActiveConfig) -> bool) -> Option<Rc<ActiveConfig>> {
     with(|contexts| contexts.plugins.iter().find(|plugin| is_it(&plugin.live)).map(|plugin| Rc::clone(&plugin.live)))
 }
 

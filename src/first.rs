@@ -45,6 +45,6 @@ fn record(verdict: [u8; 8]) {
     let _ = host::insert_shared_data(&key(), &verdict);
 }
 
-fn key() -> String {
+fn key() -> Vec<u8> {
     contexts::shared_key("first")
 }

@@ -212,7 +212,7 @@ pub(crate) fn set_tick_period(milliseconds: u32) -> Result<()> {
 ///
 /// # Errors
 /// If the host does not let the module look.
-pub(crate) fn shared_data(key: &str) -> Result<Option<Vec<u8>>> {
+pub(crate) fn shared_data(key: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut version = 0;
     // SAFETY: as above.
     let value = bytes_from(|value, bytes| unsafe {
@@ -229,7 +229,7 @@ pub(crate) fn shared_data(key: &str) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// If the host does not let the module set it.
-pub(crate) fn set_shared_data(key: &str, value: &[u8]) -> Result<()> {
+pub(crate) fn set_shared_data(key: &[u8], value: &[u8]) -> Result<()> {
     write_shared_data(key, value, 0)
 }
 
@@ -237,13 +237,13 @@ pub(crate) fn set_shared_data(key: &str, value: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// If there is one, or the host does not let the module set it.
-pub(crate) fn insert_shared_data(key: &str, value: &[u8]) -> Result<()> {
+pub(crate) fn insert_shared_data(key: &[u8], value: &[u8]) -> Result<()> {
     // No value has this version.
     write_shared_data(key, value, u32::MAX)
 }
 
 /// Replaces the `version` of a value, or any if 0.
-fn write_shared_data(key: &str, value: &[u8], version: u32) -> Result<()> {
+fn write_shared_data(key: &[u8], value: &[u8], version: u32) -> Result<()> {
     // SAFETY: as above.
     check(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) })
 }

@@ -9,6 +9,7 @@
 //! uses.
 
 mod emptied;
+mod merged;
 mod names;
 
 use std::{
@@ -85,8 +86,8 @@ const HOST_FUNCTIONS: &[&str] = &[
 /// one. `byname compile --server` reads the section.
 const SCHEMA_SECTION: &str = "byname.schema";
 
-/// The size limit for inlined functions: LLVM's own at `opt-level` "z". A limit that is given holds at every level (docs/decisions/module-size.md).
-const INLINING: &str = "-Cllvm-args=-inline-threshold=5";
+/// The size limit for inlined functions, which gives the smallest module. A limit that is given holds at every level (docs/decisions/module-size.md).
+const INLINING: &str = "-Cllvm-args=-inline-threshold=10";
 
 /// Compiles the filter under `root`, strips the module into [`SHIPPED`], and prints its size.
 pub(crate) fn ship(root: &Path) -> Result<()> {
@@ -146,9 +147,12 @@ enum FunctionNames {
 }
 
 fn strip(bytes: &[u8], names: FunctionNames) -> Result<Vec<u8>> {
-    let mut config = ModuleConfig::new();
-    config.generate_producers_section(false).generate_name_section(names == FunctionNames::Kept);
-    let mut module = config.parse(bytes).context("the compiler left something that is not a wasm module")?;
+    let config = || {
+        let mut config = ModuleConfig::new();
+        config.generate_producers_section(false).generate_name_section(names == FunctionNames::Kept);
+        config
+    };
+    let mut module = config().parse(bytes).context("the compiler left something that is not a wasm module")?;
     for (ours, name) in RENAMED {
         let id = export(&module, ours).with_context(|| format!("the module does not export {ours}"))?;
         if let Some(theirs) = export(&module, name) {
@@ -169,7 +173,7 @@ fn strip(bytes: &[u8], names: FunctionNames) -> Result<Vec<u8>> {
     walrus::passes::gc::run(&mut module);
     check_imports(&module)?;
     module.customs.add(RawCustomSection { name: SCHEMA_SECTION.to_owned(), data: SCHEMA.into() });
-    Ok(module.emit_wasm())
+    merged::merge(module.emit_wasm(), config)
 }
 
 fn export(module: &Module, name: &str) -> Option<ExportId> {
