@@ -11,7 +11,7 @@ use proxy_wasm::types::Action;
 use crate::{
     contexts,
     host::{self, GrpcStream},
-    http, root, slices, stream,
+    http, root, slices, stream, ticks,
 };
 
 /// Configures a root context from `bytes` bytes, and returns whether it accepts the configuration.
@@ -34,6 +34,7 @@ extern "C" fn malloc(bytes: usize) -> *mut u8 {
 /// Called for a root context that asked for ticks.
 #[unsafe(export_name = "byname_on_tick")]
 extern "C" fn on_tick(root: u32) {
+    ticks::ticked(root);
     slices::tick(root);
     stream::tick(root);
 }
@@ -54,6 +55,7 @@ extern "C" fn on_grpc_close(root: u32, token: u32, _status: u32) {
 #[unsafe(export_name = "byname_on_delete")]
 extern "C" fn on_delete(context: u32) {
     slices::forget(context);
+    ticks::forget(context);
     stream::forget(context);
     contexts::deleted(context);
 }

@@ -28,14 +28,14 @@ const TRACE_STATE: &str = "byname_trace";
 
 /// Decides the request of `stream`, once its headers are there.
 pub(crate) fn on_request_headers(stream: u32) -> Action {
-    decide_as_configured(stream, Wait::Possible(None))
+    decide_as_configured(stream, Wait::Possible)
 }
 
 /// Decides the request of `stream`, which was paused `since` this time.
 #[cold]
 #[inline(never)]
 fn on_resumption(stream: u32, since: u64) -> Action {
-    decide_as_configured(stream, Wait::Possible(Some(since)))
+    decide_as_configured(stream, Wait::PossibleSince(since))
 }
 
 /// Decides the request of `stream` by the configuration that serves its plugin.
@@ -50,8 +50,11 @@ fn decide_as_configured(stream: u32, wait: Wait) -> Action {
 /// Whether a request may wait for a server's answers, and since when it has.
 #[derive(Clone, Copy)]
 enum Wait {
-    Possible(Option<u64>),
-    Over,
+    Possible,
+    /// It has waited since this time, and may wait on.
+    PossibleSince(u64),
+    /// It has waited since this time, 0 if it has not waited.
+    OverSince(u64),
 }
 
 /// What has become of a request.
@@ -80,7 +83,7 @@ fn decide(stream: u32, live: &Rc<ActiveConfig>, wait: Wait) -> host::Result<Acti
         Ok(Handled::Unanswered { is_observed }) => {
             drop((plan, config));
             // A request that is observed asks the server, and goes on as if its time were over.
-            return wait_or_decide(stream, live, headers, if is_observed { Wait::Possible(Some(0)) } else { wait });
+            return wait_or_decide(stream, live, headers, if is_observed { Wait::OverSince(0) } else { wait });
         }
         Ok(Handled::Decided(action)) => Ok(action),
         Err(status) => Err(status),
@@ -110,12 +113,12 @@ fn keep_open(stream: u32, live: &Rc<ActiveConfig>, headers: &Headers, plan: &mut
 #[inline(never)]
 fn wait_or_decide(stream: u32, live: &Rc<ActiveConfig>, headers: Headers, wait: Wait) -> host::Result<Action> {
     let since = match wait {
-        Wait::Possible(since) => since,
-        Wait::Over => None,
+        Wait::Possible => None,
+        Wait::PossibleSince(since) | Wait::OverSince(since) => Some(since),
     };
     let waits = stream::wait(stream, live, since, |config| request(config, &headers).0, on_resumption);
     drop(headers);
-    if waits { Ok(Action::Pause) } else { decide(stream, live, Wait::Over) }
+    if waits { Ok(Action::Pause) } else { decide(stream, live, Wait::OverSince(since.unwrap_or_default())) }
 }
 
 /// What the core has to know of a request, and whether a trace is asked for.
@@ -151,7 +154,7 @@ fn handle(stream: u32, config: &Config, headers: &Headers, plan: &mut Plan, wait
 /// Whether the server has not said what the name resolves to, and the request may wait for it.
 #[inline(never)]
 fn has_to_wait(resolution: &Resolution<'_>, wait: Wait) -> bool {
-    matches!(wait, Wait::Possible(_)) && resolution.reason() == Reason::Unanswered
+    !matches!(wait, Wait::OverSince(_)) && resolution.reason() == Reason::Unanswered
 }
 
 #[cold]
@@ -165,7 +168,7 @@ fn handle_traced(
     wait: Wait,
 ) -> host::Result<Handled> {
     let mut trace = Trace::new(config.table.version());
-    if let Wait::Possible(Some(since)) = wait {
+    if let Wait::PossibleSince(since @ 1..) | Wait::OverSince(since @ 1..) = wait {
         trace.steps.push(Step::Waited { milliseconds: stream::waited(since) });
     }
     let resolution = config.resolve(request, Some(&mut trace));

@@ -23,6 +23,7 @@ mod root;
 mod slices;
 mod stats;
 mod stream;
+mod ticks;
 mod verdict;
 
 /// The entry point of the module. The macro writes a public function without docs, hence the module around it.

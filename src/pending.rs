@@ -1,6 +1,6 @@
-//! Configurations that are being read in slices, and whether ticks come, in which slices are read and waits end.
+//! Configurations that are being read in slices.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use byname_core::ConfigReading;
 
@@ -8,7 +8,6 @@ use crate::node::Node;
 
 thread_local! {
     static PENDING: RefCell<Vec<Pending>> = const { RefCell::new(Vec::new()) };
-    static HAS_TICKED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A configuration that is being read.
@@ -43,14 +42,4 @@ pub(crate) fn is_any() -> bool {
 /// Whether a configuration is being read in this root context.
 pub(crate) fn is_reading(root: u32) -> bool {
     PENDING.with(|all| all.try_borrow().is_ok_and(|all| all.iter().any(|pending| pending.root == root)))
-}
-
-/// Whether a tick has come: the host lets the module have ticks.
-pub(crate) fn has_ticked() -> bool {
-    HAS_TICKED.get()
-}
-
-/// A tick has come.
-pub(crate) fn set_has_ticked() {
-    HAS_TICKED.set(true);
 }

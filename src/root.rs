@@ -9,7 +9,7 @@ use byname_core::limits::MAX_CONFIGURATION_BYTES;
 use crate::{
     contexts, host,
     node::Node,
-    slices,
+    slices, ticks,
     verdict::{conclude, read, refuse},
 };
 
@@ -27,7 +27,7 @@ pub(crate) fn configure(root: u32, bytes: u32) -> bool {
         Ok(()) => return true,
         Err(at_once) => at_once,
     };
-    slices::prepare();
+    ticks::ask_for_first(root);
     let is_accepted = conclude(root, plugin, read(text, &node, &|| host::configuration(bytes).unwrap_or_default()));
     if let Some(hash) = hash
         && is_accepted

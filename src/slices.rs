@@ -5,27 +5,19 @@
 //! text before, which shared data tell: Envoy tries each new one in a VM that it throws away. The first configuration of a VM is
 //! read at once, because nothing serves meanwhile, and so is everything until a tick has come: an older bootstrap may not allow ticks.
 
-use std::cell::Cell;
-
 use byname_core::{ConfigReading, ReadingStep, hash_words, limits::SLICE_BYTES};
 
 use crate::{
     contexts, host,
     node::Node,
     pending::{self, Pending, put, take},
-    verdict,
+    ticks, verdict,
 };
 
 /// Between two slices requests are served.
 const MILLISECONDS_BETWEEN_SLICES: u32 = 1;
-/// The tick that shows that ticks come.
-const MILLISECONDS_TO_FIRST_TICK: u32 = 100;
 /// Accepted configurations that are remembered. Envoy does not try again what it is pushed once more.
 const ACCEPTED_HASHES: usize = 8;
-
-thread_local! {
-    static HAS_ASKED: Cell<bool> = const { Cell::new(false) };
-}
 
 /// Forgets what is being read for this plugin: a newer push has come.
 pub(crate) fn overtake(plugin: &[u8]) {
@@ -45,14 +37,6 @@ fn forget_pending(root: u32) {
     drop(take(|pending| pending.root == root));
 }
 
-/// Asks for a first tick, once, so that later pushes can be read in slices.
-pub(crate) fn prepare() {
-    if !HAS_ASKED.replace(true) {
-        // Without ticks every push is read at once.
-        let _ = host::set_tick_period(MILLISECONDS_TO_FIRST_TICK);
-    }
-}
-
 /// The hash of a text that is large enough to be read in slices.
 pub(crate) fn hash(text: &[u8]) -> Option<u64> {
     (text.len() > SLICE_BYTES).then(|| hash_words(text))
@@ -66,8 +50,8 @@ pub(crate) fn begin(
     text: Vec<u8>,
     hash: Option<u64>,
 ) -> Result<(), (Node, Vec<u8>)> {
-    let can_wait = pending::has_ticked() && contexts::serves(plugin) && hash.is_some_and(was_accepted);
-    if !can_wait || host::set_tick_period(MILLISECONDS_BETWEEN_SLICES).is_err() {
+    let can_wait = ticks::has_ticked() && contexts::serves(plugin) && hash.is_some_and(was_accepted);
+    if !can_wait || ticks::every(root, MILLISECONDS_BETWEEN_SLICES).is_err() {
         return Err((node, text));
     }
     contexts::serve_on(plugin, root);
@@ -77,9 +61,8 @@ pub(crate) fn begin(
 
 /// Reads the next slice in this root context.
 pub(crate) fn tick(root: u32) {
-    pending::set_has_ticked();
     let Some(mut pending) = take(|pending| pending.root == root) else {
-        let _ = host::set_tick_period(0);
+        let _ = ticks::every(root, 0);
         return;
     };
     let Pending { plugin, node, reading, .. } = &mut pending;
@@ -88,7 +71,7 @@ pub(crate) fn tick(root: u32) {
         ReadingStep::Done(config) => Ok(*config),
         ReadingStep::Whole(text) => verdict::read(text.clone(), node, &|| text.clone()),
     };
-    let _ = host::set_tick_period(0);
+    let _ = ticks::every(root, 0);
     verdict::conclude(root, std::mem::take(plugin), read);
 }
 
@@ -110,6 +93,6 @@ fn was_accepted(hash: u64) -> bool {
 }
 
 /// Where the hashes are. In Istio the data are those of every plugin in the process.
-fn key() -> String {
+fn key() -> Vec<u8> {
     contexts::shared_key("accepted")
 }

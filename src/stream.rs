@@ -21,7 +21,7 @@ use crate::{
     balance::random,
     contexts,
     host::{self, GrpcStream},
-    pending, request_log, stats,
+    pending, request_log, stats, ticks,
 };
 
 const SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
@@ -81,7 +81,7 @@ pub(crate) fn begin(live: &Rc<ActiveConfig>, earlier: Option<&ActiveConfig>) {
     show(live);
     // A request waits only once a tick has come, so that its wait ends.
     if has_server(live) || is_any_paused() {
-        let _ = host::set_tick_period(SHORTEST_PERIOD_MILLISECONDS);
+        ticks::within(live.root.get(), SHORTEST_PERIOD_MILLISECONDS, now());
     }
 }
 
@@ -112,11 +112,11 @@ pub(crate) fn wait<'r>(
         config.ask(request, (stream, since), now, &mut actions)
     });
     let is_over = run(live, actions, Some(stream));
-    let waits = asked && !is_over && now > 0 && pending::has_ticked();
+    let waits = asked && !is_over && now > 0 && ticks::has_ticked();
     if waits {
         with_paused(|paused| paused.push(Paused { stream, since: since.unwrap_or(now), resume }));
-    } else {
-        discover(live, |discovery, _, _| discovery.done(stream));
+    } else if asked {
+        discover(live, &mut |discovery, _, _| discovery.decline(stream, since.is_none()));
     }
     schedule(live);
     let _ = host::set_effective_context(stream);
@@ -134,8 +134,8 @@ pub(crate) fn received(stream: GrpcStream, bytes: u32) {
     // `usize` is 32 bits wide here.
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let message = if bytes <= MAX_MESSAGE_BYTES { host::grpc_message(bytes).ok() } else { None };
-    let actions = discover(&live, |discovery, table, actions| match message {
-        Some(message) => discovery.received(now, random(), &message, table, actions),
+    let actions = discover(&live, &mut |discovery, table, actions| match &message {
+        Some(message) => discovery.received(now, random(), message, table, actions),
         None => discovery.reset(now, random(), table, actions),
     });
     run(&live, actions, None);
@@ -153,9 +153,13 @@ pub(crate) fn closed(stream: GrpcStream) {
 /// Time has passed in this root context.
 pub(crate) fn tick(root: u32) {
     let now = now();
-    let live = contexts::find_serving(|live| live.root.get() == root);
+    let live = contexts::find_serving(&mut |live| live.root.get() == root);
     if let Some(live) = &live {
-        let actions = discover(live, |discovery, table, actions| discovery.tick(now, random(), table, actions));
+        if !pending::is_reading(root) && live.stream.get().is_some_and(|stream| stream.root != root) {
+            // What was pushed was read and refused. The stream ends with the root context of the earlier push, and nobody says so.
+            run(live, end(live), None);
+        }
+        let actions = discover(live, &mut |discovery, table, actions| discovery.tick(now, random(), table, actions));
         run(live, actions, None);
     }
     // A wait ends even where nothing is left that knows of it.
@@ -168,7 +172,7 @@ pub(crate) fn tick(root: u32) {
         None => {
             let period = if is_any_paused() { SHORTEST_PERIOD_MILLISECONDS } else { 0 };
             let _ = host::set_effective_context(root);
-            let _ = host::set_tick_period(period);
+            let _ = ticks::every(root, period);
         }
     }
 }
@@ -185,21 +189,22 @@ pub(crate) fn forget(context: u32) {
 #[inline(never)]
 fn forget_paused(context: u32) {
     if take_paused(context).is_some() {
-        contexts::find_serving(|live| {
-            discover(live, |discovery, _, _| discovery.done(context));
+        contexts::find_serving(&mut |live| {
+            discover(live, &mut |discovery, _, _| discovery.done(context));
             false
         });
     }
 }
 
 fn live_of(stream: GrpcStream) -> Option<Rc<ActiveConfig>> {
-    contexts::find_serving(|live| live.stream.get() == Some(stream))
+    contexts::find_serving(&mut |live| live.stream.get() == Some(stream))
 }
 
 /// Lets something happen to the discovery of a configuration, and returns what is to be done.
+#[inline(never)]
 fn discover(
     live: &ActiveConfig,
-    event: impl FnOnce(&mut Discovery, &mut Table, &mut Vec<StreamAction>),
+    event: &mut dyn FnMut(&mut Discovery, &mut Table, &mut Vec<StreamAction>),
 ) -> Vec<StreamAction> {
     let mut actions = Vec::new();
     if let Some(mut config) = live.config_mut()
@@ -250,7 +255,7 @@ fn enter(stream: GrpcStream) -> bool {
 /// The stream has ended, or could not be opened. Returns what is to be done then.
 fn end(live: &ActiveConfig) -> Vec<StreamAction> {
     live.stream.set(None);
-    discover(live, |discovery, table, actions| discovery.closed(now(), random(), table, actions))
+    discover(live, &mut |discovery, table, actions| discovery.closed(now(), random(), table, actions))
 }
 
 /// Opens the stream, and returns what is to be done then.
@@ -322,9 +327,14 @@ fn schedule(live: &ActiveConfig) {
         return;
     }
     show(live);
-    let next = live.config().ok().and_then(|config| config.discovery()?.next_tick(now(), &config.table));
+    let now = now();
+    let next = live.config().ok().and_then(|config| config.discovery()?.next_tick(now, &config.table));
     let longest = if is_any_paused() { MAX_WAIT_MILLISECONDS } else { LONGEST_PERIOD_MILLISECONDS };
-    let period = next.map_or(0, |next| next.clamp(SHORTEST_PERIOD_MILLISECONDS.into(), longest));
+    let next = next.or_else(|| is_any_paused().then_some(longest));
     let _ = host::set_effective_context(root);
-    let _ = host::set_tick_period(u32::try_from(period).unwrap_or_default());
+    match next {
+        // Far less than 2^32.
+        Some(next) => ticks::within(root, next.clamp(SHORTEST_PERIOD_MILLISECONDS.into(), longest) as u32, now),
+        None => drop(ticks::every(root, 0)),
+    }
 }

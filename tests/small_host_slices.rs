@@ -167,6 +167,57 @@ fn a_newer_push_overtakes_what_is_being_read() -> TestResult {
     Ok(())
 }
 
+/// Envoy keeps the timer of a root context that is gone.
+#[test]
+fn a_root_context_that_is_gone_leaves_no_timer() -> TestResult {
+    let mut host = vm(&table(1))?;
+    accept_elsewhere(&mut host, &table(2))?;
+    assert!(host.configure(ROOT + 1, &table(1))?);
+    assert!(host.state().timers.contains_key(&(ROOT + 1)));
+    // It is overtaken before its first tick.
+    assert!(host.configure(ROOT + 2, &table(2))?);
+    for gone in [ROOT, ROOT + 1] {
+        host.delete(gone)?;
+    }
+    assert_eq!(host.state().timers.keys().copied().collect::<Vec<_>>(), [ROOT + 2]);
+    host.pass(500)?;
+    assert_eq!(serving(&mut host)?, "2");
+    assert!(host.state().timers.is_empty(), "{:?}", host.state().timers);
+
+    // A first push that is refused takes the tick along that was to show that ticks come.
+    let mut host = SmallHost::new()?;
+    assert!(!host.configure(ROOT, "{}")?);
+    host.delete(ROOT)?;
+    assert!(host.configure(ROOT + 1, &table(0))?);
+    host.pass(200)?;
+    accept_elsewhere(&mut host, &table(1))?;
+    assert!(host.configure(ROOT + 2, &table(1))?);
+    assert_eq!(serving(&mut host)?, "0", "it is read in slices");
+    Ok(())
+}
+
+/// The stream to a server ends with the root context that opened it, and nobody says so.
+#[test]
+fn a_push_that_is_refused_late_opens_the_stream_anew() -> TestResult {
+    let with_server = |text: &str| text.replacen('{', r#"{"server":{"cluster":"byname"},"#, 1);
+    let mut host = SmallHost::new()?;
+    host.state_mut().now = 1_000_000_000_000;
+    assert!(host.configure(ROOT, &with_server(&table(0)))?, "{:?}", host.state().log);
+    host.pass(200)?;
+    host.ask(STREAM, b"unknown")?;
+    assert_eq!(host.state().grpc_streams, 1);
+    let torn = with_server(&table(1).replace("\"port\":80", "\"port\":0"));
+    for record in host.state_mut().shared_data.values_mut() {
+        *record = byname_core::hash_words(torn.as_bytes()).to_le_bytes().to_vec();
+    }
+    assert!(host.configure(ROOT + 1, &torn)?, "Envoy was told that it is accepted");
+    host.delete(ROOT)?;
+    host.pass(1_000)?;
+    assert!(host.state().log.iter().any(|line| line.contains("configuration refused")), "{:?}", host.state().log);
+    assert_eq!(host.state().grpc_streams, 2);
+    Ok(())
+}
+
 #[test]
 fn a_push_that_was_accepted_before_is_read_in_slices_again() -> TestResult {
     let mut host = vm(&table(1))?;

@@ -149,8 +149,18 @@ fn a_trace_says_how_long_the_request_waited() -> TestResult {
     later(&mut host, 7);
     host.grpc_receive(ROOT, 1, &response(SERVICE, "shop/web", Some(&service("10.96.0.1"))))?;
     assert_eq!(host.state().continued, [STREAM]);
-    let trace = host.state().properties.get("byname_trace").map(|trace| String::from_utf8_lossy(trace).into_owned());
-    assert!(trace.as_ref().is_some_and(|trace| trace.contains("waited 7 ms for the server")), "{trace:?}");
+    let trace = |host: &SmallHost| {
+        host.state().properties.get("byname_trace").map(|trace| String::from_utf8_lossy(trace).into_owned())
+    };
+    assert!(trace(&host).is_some_and(|trace| trace.contains("waited 7 ms for the server")), "{:?}", trace(&host));
+    // So does that of one whose time is over.
+    let headers = headers.map(|(name, value)| (name, if name == ":authority" { &b"late"[..] } else { value }));
+    assert_eq!(host.request_headers(STREAM + 1, &headers)?, Action::Pause);
+    host.pass(310)?;
+    assert_eq!(host.state().continued, [STREAM, STREAM + 1]);
+    let over = trace(&host).unwrap_or_default();
+    let waited = over.split("waited ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+    assert!(waited.is_some_and(|waited| (300..=310).contains(&waited)), "{over}");
     Ok(())
 }
 
@@ -170,6 +180,28 @@ fn a_silent_server_holds_a_request_no_longer_than_the_bound() -> TestResult {
     Ok(())
 }
 
+/// Envoy begins a period of ticks anew when it is set: what happens all the time must not move the tick that ends a wait.
+#[test]
+fn events_that_come_all_the_time_move_no_bound() -> TestResult {
+    const EVERY: u64 = 5;
+    for is_message in [true, false] {
+        let mut host = vm("pass")?;
+        assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+        let mut waited = 0;
+        while !host.state().continued.contains(&STREAM) {
+            assert!(waited <= 320, "{is_message}: not decided after {waited} ms");
+            host.pass(EVERY)?;
+            waited += EVERY;
+            if is_message {
+                host.grpc_receive(ROOT, 1, &response(NAMESPACES, "*", Some("prod shop")))?;
+            } else {
+                request(&mut host, STREAM + u32::try_from(waited)?, &format!("other-{waited}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_request_that_has_no_tick_to_end_its_wait_does_not_wait() -> TestResult {
     let mut host = SmallHost::new()?;
@@ -177,6 +209,8 @@ fn a_request_that_has_no_tick_to_end_its_wait_does_not_wait() -> TestResult {
     assert_eq!(request(&mut host, STREAM, "web")?, Action::Continue);
     // The server is asked all the same.
     assert!(has_sent(&host, "shop/web"));
+    assert_eq!(host.state().metric("byname.stream.waits"), Some(0));
+    assert_eq!(host.state().metric("byname.stream.timeouts"), Some(1));
     Ok(())
 }
 

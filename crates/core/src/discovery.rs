@@ -162,7 +162,15 @@ impl Discovery {
         waits
     }
 
-    /// Forgets a request that waits: its client has left, or it cannot be resumed later.
+    /// Forgets a request that [`Discovery::ask`] let wait, and that is decided at once: nothing would resume it. `is_first` says that it
+    /// had not waited before.
+    pub fn decline(&mut self, request: u32, is_first: bool) {
+        self.done(request);
+        self.counts.waits = self.counts.waits.wrapping_sub(u32::from(is_first));
+        self.counts.timeouts = self.counts.timeouts.wrapping_add(1);
+    }
+
+    /// Forgets a request that waits: its client has left.
     pub fn done(&mut self, request: u32) {
         self.waiting.retain(|waiting| waiting.request != request);
     }

@@ -9,7 +9,11 @@ use std::{fmt, sync::OnceLock};
 use anyhow::{Context, Result, anyhow};
 use wasmi::{Config, Engine, Instance, Memory, Module, Store, WasmParams, WasmResults};
 
-use crate::{envoy::module, host_functions::linker, host_state::HostState};
+use crate::{
+    envoy::module,
+    host_functions::linker,
+    host_state::{HostState, NANOSECONDS},
+};
 
 /// Enough for any single call into the module. An endless loop runs out of fuel.
 const FUEL: u64 = 100_000_000_000;
@@ -95,6 +99,7 @@ impl SmallHost {
     /// # Errors
     /// If the module crashes.
     pub fn configure_with_length(&mut self, root: u32, bytes: u32) -> Result<bool> {
+        self.state_mut().effective = root;
         Ok(self.call::<_, u32>("proxy_on_configure", (root, bytes))? != 0)
     }
 
@@ -105,6 +110,29 @@ impl SmallHost {
     pub fn tick(&mut self, root: u32) -> Result<()> {
         self.state_mut().effective = root;
         self.call("proxy_on_tick", root)
+    }
+
+    /// Lets time pass, with the ticks of the timers that run. A timer whose root context was deleted runs on, and calls nobody.
+    ///
+    /// # Errors
+    /// If the module crashes.
+    pub fn pass(&mut self, milliseconds: u64) -> Result<()> {
+        let end = self.state().now + milliseconds * NANOSECONDS;
+        loop {
+            let next =
+                self.state().timers.iter().map(|(root, (_, at))| (*at, *root)).min().filter(|(at, _)| *at <= end);
+            let Some((at, root)) = next else { break };
+            let state = self.state_mut();
+            state.now = state.now.max(at);
+            if let Some((period, next)) = state.timers.get_mut(&root) {
+                *next += u64::from(*period) * NANOSECONDS;
+            }
+            if !self.state().deleted.contains(&root) {
+                self.tick(root)?;
+            }
+        }
+        self.state_mut().now = end;
+        Ok(())
     }
 
     /// Passes the request headers to the module.
@@ -130,6 +158,7 @@ impl SmallHost {
     /// # Errors
     /// If the module crashes.
     pub fn delete(&mut self, context: u32) -> Result<()> {
+        self.state_mut().effective = context;
         self.call::<_, ()>("proxy_on_delete", context)?;
         let state = self.state_mut();
         state.paused.remove(&context);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use wasmi::{Caller, Engine, Error, Extern, Linker, Memory};
 
-use crate::host_state::{HostState, LocalResponse};
+use crate::host_state::{HostState, LocalResponse, NANOSECONDS};
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
@@ -85,7 +85,14 @@ fn get_current_time_nanoseconds(mut host: HostCaller<'_>, time: u32) -> CallStat
 
 fn set_tick_period_milliseconds(mut host: HostCaller<'_>, period: u32) -> CallStatus {
     enter!(host, "set_tick_period_milliseconds", "{period}");
-    host.data_mut().tick_period = period;
+    let state = host.data_mut();
+    state.tick_period = period;
+    if period == 0 {
+        state.timers.remove(&state.effective);
+    } else {
+        // A period begins anew, as in Envoy.
+        state.timers.insert(state.effective, (period, state.now + u64::from(period) * NANOSECONDS));
+    }
     Ok(OK)
 }
 

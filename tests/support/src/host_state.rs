@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+/// Of a millisecond.
+pub(crate) const NANOSECONDS: u64 = 1_000_000;
+
 /// Headers, each with name and value.
 pub type HeaderPairs = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -47,6 +50,8 @@ pub struct HostState {
     pub now: u64,
     /// The milliseconds between ticks of the last root context that asked for them; 0 for none.
     pub tick_period: u32,
+    /// The timers that run, by their root contexts: the milliseconds between ticks, and the nanosecond of the next one.
+    pub timers: BTreeMap<u32, (u32, u64)>,
     /// Where the module had the host put the bytes that it returned last.
     pub returned_at: u32,
     /// The number of gRPC streams that were opened, which is the token of the last.
