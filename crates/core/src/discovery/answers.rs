@@ -58,6 +58,7 @@ impl Keys {
         if let Key::Service(name) = key {
             if answer(key, table) == Some(&Answer::Present) {
                 table.remove(name.namespace(), name.name());
+                weigh(key, 0, table);
             } else if table.get(name.namespace(), name.name()).is_some() {
                 // What the configuration has comes first.
                 self.forget(key, table);
@@ -146,6 +147,9 @@ impl Keys {
             self.forget(key, table);
             return Ok(None);
         }
+        if !table.on_demand().is_some_and(|keys| keys.has_room(text.len())) {
+            return Err(String::from("the Services that are known are too large"));
+        }
         let spec = read_spec(name, text, resource_type == ResourceType::Endpoints).map_err(|errors| first(&errors))?;
         if resource_type == ResourceType::Service && needs_endpoints(&spec, table) {
             self.ask_with_endpoints(key, table);
@@ -170,6 +174,7 @@ impl Keys {
             }
         }
         table.put(spec).map_err(|errors| first(&errors))?;
+        weigh(key, text.len(), table);
         Ok(Some(Answer::Present))
     }
 
@@ -196,6 +201,12 @@ fn answer<'t>(key: &Key, table: &'t mut Table) -> Option<&'t Answer> {
 fn set_answer(key: &Key, answer: Answer, version: &str, table: &mut Table) {
     if let Some(keys) = table.on_demand() {
         keys.set_answer(key, answer, version);
+    }
+}
+
+fn weigh(key: &Key, bytes: usize, table: &mut Table) {
+    if let Some(keys) = table.on_demand() {
+        keys.weigh(key, bytes);
     }
 }
 

@@ -87,7 +87,7 @@ impl Keys {
     /// Asks for a Service with its endpoints, which came without them.
     pub(super) fn ask_with_endpoints(&mut self, key: &Key, table: &mut Table) {
         if let Some(mut state) = self.forget(key, table) {
-            (state.answer, state.with_endpoints) = (Answer::None, true);
+            (state.answer, state.with_endpoints, state.bytes) = (Answer::None, true, 0);
             self.change(&state, true);
             self.insert(state, table);
         }
@@ -228,7 +228,7 @@ impl Keys {
                 let is_usable = |spec: &ServiceSpec| state.with_endpoints || !needs_endpoints(spec, to);
                 let is_known = spec.filter(is_usable).is_some_and(|spec| to.put(spec).is_ok());
                 if state.answer == Answer::Present && !is_known {
-                    (state.answer, state.version) = (Answer::None, Box::default());
+                    (state.answer, state.version, state.bytes) = (Answer::None, Box::default(), 0);
                 }
                 state.with_endpoints |= by_endpoint;
             }

@@ -112,9 +112,16 @@ impl<'t> Walk<'t, '_> {
         }
         match self.table.lookup(&name) {
             Lookup::Missing(Missing::EndpointUnknown) => {
-                self.note_hop(service, alias, HopOutcome::Missing(Missing::EndpointUnknown));
-                let target = policy.external_names.follows().then_some((&*alias.target, port.number));
-                Err(Resolution::Pass(Pass { reason: Reason::NameNotFound, target }))
+                let mut resolution = pass_on(alias, port, Reason::NameNotFound);
+                let outcome = match &mut resolution {
+                    Resolution::Pass(pass) => {
+                        pass.target = pass.target.filter(|_| policy.external_names.follows());
+                        HopOutcome::Missing(Missing::EndpointUnknown)
+                    }
+                    _ => HopOutcome::WouldLosePort,
+                };
+                self.note_hop(service, alias, outcome);
+                Err(resolution)
             }
             Lookup::Missing(missing) => {
                 self.note_missing(missing, || key_of(&name));

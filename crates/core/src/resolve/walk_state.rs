@@ -163,8 +163,8 @@ impl<'t, 'w> Walk<'t, 'w> {
         }
     }
 
-    /// Replaces the resolution of a walk where the server may say otherwise. An outdated answer holds for a name that was found after it:
-    /// known names resolve while the server is away.
+    /// Replaces the resolution of a walk where the server may say otherwise. An outdated answer holds for a name that was found after it,
+    /// whatever becomes of it: known names resolve while the server is away.
     #[inline(always)]
     pub(super) fn conclude(&self, resolution: &mut Resolution<'t>) {
         if self.is_unanswered || self.is_outdated {
@@ -175,7 +175,8 @@ impl<'t, 'w> Walk<'t, 'w> {
     #[cold]
     #[inline(never)]
     fn conclude_unsure(&self, resolution: &mut Resolution<'t>) {
-        if self.is_unanswered || !matches!(resolution, Resolution::Route(_)) {
+        let is_found = !matches!(resolution.reason(), Reason::NameNotFound | Reason::IpLiteral | Reason::PublicName);
+        if self.is_unanswered || !is_found {
             *resolution = match self.table.policy().on_timeout {
                 OnTimeout::Pass => Resolution::pass(Reason::Unanswered),
                 OnTimeout::Refuse => Resolution::Refuse(Refusal::Unanswered),

@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use super::missing::Missing;
 use crate::{
     collections::{hash_address, hash_name},
-    limits::MAX_NAMESPACES,
+    limits::{MAX_CONFIGURATION_BYTES, MAX_NAMESPACES},
     names::{NamespacedName, is_label},
 };
 
@@ -54,6 +54,8 @@ pub(crate) struct KeyState {
     pub(crate) is_preloaded: bool,
     /// The cluster IPs that another Service took from this one. It may get them back.
     pub(crate) lost_cluster_ips: Vec<IpAddr>,
+    /// The text of its Service in the table.
+    pub(crate) bytes: usize,
     /// Sweeps since a request last used it.
     pub(crate) unused: u8,
     /// Whether a request has looked it up since the last sweep. A Service in the table has its mark in [`OnDemand::used`].
@@ -65,6 +67,8 @@ pub(crate) struct KeyState {
 pub(crate) struct OnDemand {
     pub(super) keys: HashTable<KeyState>,
     unanswered: usize,
+    /// The texts of all Services.
+    bytes: usize,
     /// The namespaces with a Service that the caller may see, in order; `None` before the server has named them.
     namespaces: Option<Box<[Box<str>]>>,
     namespaces_are_outdated: bool,
@@ -111,6 +115,7 @@ impl KeyState {
             with_endpoints,
             is_preloaded: false,
             lost_cluster_ips: Vec::new(),
+            bytes: 0,
             unused: 0,
             is_used: Cell::default(),
         }
@@ -159,6 +164,7 @@ impl OnDemand {
     /// Adds a key that is not there yet.
     pub(crate) fn insert(&mut self, state: KeyState) {
         self.unanswered += usize::from(state.answer.is_awaited());
+        self.bytes += state.bytes;
         self.keys.insert_unique(state.key.hash(), state, |state| state.key.hash());
     }
 
@@ -166,7 +172,20 @@ impl OnDemand {
     pub(crate) fn remove(&mut self, key: &Key) -> Option<KeyState> {
         let (state, _) = self.keys.find_entry(key.hash(), |state| state.key == *key).ok()?.remove();
         self.unanswered -= usize::from(state.answer.is_awaited());
+        self.bytes -= state.bytes;
         Some(state)
+    }
+
+    /// Whether there is room for a Service of so many bytes.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.bytes + bytes <= MAX_CONFIGURATION_BYTES
+    }
+
+    /// Notes how long the text of a Service is that the table has now.
+    pub(crate) fn weigh(&mut self, key: &Key, bytes: usize) {
+        let Some(state) = self.get_mut(key) else { return };
+        let before = core::mem::replace(&mut state.bytes, bytes);
+        self.bytes = self.bytes + bytes - before;
     }
 
     /// Notes an answer. A version comes with a resource that is there.

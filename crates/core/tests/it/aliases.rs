@@ -125,6 +125,18 @@ fn refuses_to_pass_on_an_alias_that_would_lose_its_port_or_tls() {
     services["shop/chain"] = with("end.shop.svc.cluster.local", json!({"port": 443}));
     services["shop/end"] = alias("api.example.com");
     services["shop/gone"] = with("secret.prod.svc.cluster.local", json!({"port": 443}));
+    services["prod/unknown"] = json!({"ports": [{"port": 80}]});
+    services["shop/endpoint"] = with("db-0.unknown.prod.svc.cluster.local", json!({"port": 8443}));
+    services["shop/as-it-is"] = alias("db-0.unknown.prod.svc.cluster.local");
+    let listed = json!({"mode": "listed", "grants": [{"from": "shop", "to": "prod"}]});
+    let listed = config(json!({"externalNames": listed, "table": {"services": services}}));
+    check(
+        &listed,
+        &[
+            ("endpoint", "refuse alias_denied", "whose endpoints are not in the table"),
+            ("as-it-is", "pass name_not_found", "it loses nothing"),
+        ],
+    );
     let config = config(json!({"table": {"services": services}}));
     check(
         &config,
@@ -134,6 +146,8 @@ fn refuses_to_pass_on_an_alias_that_would_lose_its_port_or_tls() {
             ("front", "refuse alias_denied", "through another alias"),
             ("chain", "refuse alias_denied", "by an alias further back"),
             ("gone", "refuse alias_denied", "inside the cluster too"),
+            ("endpoint", "refuse alias_denied", "whose endpoints are not in the table"),
+            ("as-it-is", "pass name_not_found as db-0.unknown.prod:80", "it loses nothing"),
         ],
     );
 }

@@ -1,6 +1,7 @@
 //! What is asked for, when a request is decided, and what stays known.
 
-use serde_json::json;
+use byname_core::limits::MAX_CONFIGURATION_BYTES;
+use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -89,6 +90,48 @@ fn an_answer_that_something_is_missing_is_outdated_when_the_stream_ends() {
     assert_eq!(sidecar.outcome(id), "waits", "prod/neither is not answered");
     sidecar.answer(&Answer::new("Service").without("prod/neither"));
     assert_eq!(sidecar.outcome(id), "pass name_not_found");
+}
+
+/// Whatever becomes of a known name: an alias that leads outside must go on under its target's name, or be refused.
+#[test]
+fn what_is_known_behind_an_outdated_answer_serves_on() {
+    let with = |target: &str, own: Value| json!({"type": "ExternalName", "externalName": target, "alias": own});
+    let mut sidecar = Sidecar::connected(json!({}));
+    let names = ["out", "tls", "empty"].map(|name| format!("{name}.prod"));
+    names.iter().for_each(|name| assert_eq!(sidecar.ask(name), "waits"));
+    let empty = json!({"ports": [{"port": 80}], "endpoints": []});
+    let answer = Answer::new("Service").without("shop/prod").with("prod/out", super::alias_of("db.example.com"));
+    sidecar.answer(&answer.with("prod/tls", with("db.example.com", json!({"tls": true}))).with("prod/empty", empty));
+    let outcomes = |sidecar: &mut Sidecar| names.each_ref().map(|name| sidecar.ask(name));
+    let known = outcomes(&mut sidecar);
+    assert_eq!(known, ["pass external as db.example.com:80", "refuse alias_denied", "refuse no_endpoints"]);
+    sidecar.closed();
+    assert_eq!(outcomes(&mut sidecar), known);
+}
+
+/// Each message may be as long as it may, and each Service is another one.
+#[test]
+fn services_take_no_more_memory_than_a_configuration() {
+    let mut sidecar = Sidecar::connected(json!({}));
+    let fat = |name: usize| {
+        let service = json!({"ports": [{"port": 80, "appProtocol": "x".repeat(3 << 20)}]});
+        Answer::new("Service").with(&format!("shop/fat-{name}"), service)
+    };
+    let refused = |sidecar: &mut Sidecar| {
+        let sent = std::mem::take(&mut sidecar.sent);
+        sent.iter().any(|sent| sent.error.as_ref().is_some_and(|error| error.contains("are too large")))
+    };
+    let taken = (0..100).take_while(|name| {
+        sidecar.answer(&fat(*name));
+        !refused(&mut sidecar)
+    });
+    assert_eq!(taken.count(), MAX_CONFIGURATION_BYTES / (3 << 20));
+    // One that takes the place of itself needs no more, and one that goes leaves its room to others.
+    sidecar.answer(&Answer::new("Service").without("shop/fat-3"));
+    sidecar.answer(&fat(50));
+    assert!(!refused(&mut sidecar));
+    sidecar.answer(&fat(51));
+    assert!(refused(&mut sidecar));
 }
 
 #[test]
