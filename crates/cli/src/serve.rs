@@ -18,6 +18,7 @@ mod proof;
 mod rejected;
 mod resources;
 mod served_service;
+mod stream_tasks;
 mod streams;
 mod tls;
 mod tokens;

@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     marker::PhantomData,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -22,7 +23,7 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint, string},
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Duration, Instant, timeout_at},
 };
 use tonic::Status;
@@ -128,20 +129,30 @@ impl<T: Message + Default, B: Body<Data = Bytes, Error: std::fmt::Display> + Unp
     }
 }
 
-/// The response of a stream whose messages come from `messages`, and end with them or with a status.
-pub(super) fn respond(messages: mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>) -> Response<tonic::body::Body> {
-    let body = Responses { messages, chunks: VecDeque::new(), has_ended: false };
-    let mut response = Response::new(tonic::body::Body::new(body));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    response
-}
-
-/// The body of a response.
-struct Responses {
+/// The body of a stream's response, whose messages come from a channel, and end with them or with a status.
+pub(super) struct Responses {
     messages: mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>,
     /// What is left of the message under way.
     chunks: VecDeque<Bytes>,
     has_ended: bool,
+    /// Dropped with the body.
+    _read: oneshot::Sender<Infallible>,
+}
+
+impl Responses {
+    /// `read` is dropped once the client has read all, or has left.
+    pub(super) fn new(
+        messages: mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>,
+        read: oneshot::Sender<Infallible>,
+    ) -> Self {
+        Self { messages, chunks: VecDeque::new(), has_ended: false, _read: read }
+    }
+
+    pub(super) fn into_http(self) -> Response<tonic::body::Body> {
+        let mut response = Response::new(tonic::body::Body::new(self));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        response
+    }
 }
 
 impl Body for Responses {

@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context as _;
 use byname_xds::{DeltaRequest, StreamId};
 use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -29,10 +29,11 @@ use super::{
     discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, check_request},
     doorman::Doorman,
     fair_queue::FairQueue,
-    grpc,
+    grpc::{self, Responses},
     inbox::{HeldBytes, Inbox},
     metrics::Metrics,
     proof::{self, Expiry, Proof},
+    stream_tasks::{StreamTask, StreamTasks},
     tls::Tls,
     waiting_room::{self, OpenOn, Place, WaitingRoom},
 };
@@ -53,6 +54,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
 /// Streams that one connection may have open: a sidecar of a mesh brings those of many clients.
 const STREAMS_OF_CONNECTION: u32 = 200;
+/// Bytes that a client may send ahead on a stream, and on all streams of a connection: they are held before they are counted.
+const WINDOW_OF_STREAM: u32 = 64 << 10;
+const WINDOW_OF_CONNECTION: u32 = 128 << 10;
+/// Time that a client has to read what is left of a stream that has ended.
+const LAST_READ: Duration = Duration::from_secs(10);
 /// Messages of clients that wait for the control plane.
 const WAITING: usize = 1024;
 /// Messages to one client that wait for the network: at most one for each type.
@@ -75,7 +81,6 @@ impl Outlet {
 
 /// What is to be sent on a stream, from both sides.
 type Sender = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
-type Responses = mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>;
 /// What a client sends.
 type Requests = grpc::Streaming<DeltaDiscoveryRequest, Incoming>;
 
@@ -265,27 +270,31 @@ async fn serve_connection<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let streams = streams.clone();
         async move { Ok::<_, Infallible>(streams.answer(request).await) }
     });
-    let mut server = http2::Builder::new(TokioExecutor::new());
+    let mut server = http2::Builder::new(StreamTasks);
     server.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE_ANSWER);
     server.max_concurrent_streams(STREAMS_OF_CONNECTION);
+    server.initial_stream_window_size(WINDOW_OF_STREAM).initial_connection_window_size(WINDOW_OF_CONNECTION);
     let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(connection), answer));
+    let mut turned = std::pin::pin!(place.turned(&mut open));
     // A connection that a client closes early is no error.
-    let turned = tokio::select! {
+    let at_once = tokio::select! {
         _ = connection.as_mut() => return,
         () = retired => None,
         () = proof::over(expiry) => None,
-        turned = place.turned(&mut open) => Some(turned),
+        turned = turned.as_mut() => Some(turned),
     };
     connection.as_mut().graceful_shutdown();
-    match turned {
-        // Streams that are open go on.
-        None => drop(connection.await),
-        Some(turned) => {
-            doorman.close(peer, turned.word(), &turned.text());
-            // Requests under way are answered. A client that says nothing is not waited for.
-            drop(timeout(waiting_room::LONGEST, connection).await);
-        }
-    }
+    let turned = match at_once {
+        Some(turned) => turned,
+        // Streams that are open go on. A connection without one is closed as before.
+        None => tokio::select! {
+            _ = connection.as_mut() => return,
+            turned = turned => turned,
+        },
+    };
+    doorman.close(peer, turned.word(), &turned.text());
+    // Requests under way are answered. A client that says nothing is not waited for.
+    drop(timeout(waiting_room::LONGEST, connection).await);
 }
 
 /// The streams of one connection.
@@ -314,7 +323,7 @@ impl Streams {
             Ok(proof) => {
                 let owner = proof.as_ref().map(|proof| Arc::from(proof.identity.to_string()));
                 let requests = Requests::new(request.into_body(), self.inbox.hold(owner.clone()), check_request);
-                grpc::respond(self.open(proof, owner, requests))
+                self.open(proof, owner, requests).into_http()
             }
             Err(denial) => self.refuse(&denial).into_http(),
         }
@@ -329,8 +338,16 @@ impl Streams {
     fn open(self, proof: Option<Proof>, owner: Option<Arc<str>>, requests: Requests) -> Responses {
         let stream = StreamId(self.last_stream.fetch_add(1, Ordering::Relaxed));
         let (sender, responses) = mpsc::channel(OUTGOING);
-        tokio::spawn(self.forward(stream, (proof, owner), requests, sender));
-        responses
+        let (read, is_read) = oneshot::channel();
+        let task = StreamTask::current();
+        tokio::spawn(async move {
+            self.forward(stream, (proof, owner), requests, sender).await;
+            // What a client does not read would be held for as long as its connection.
+            if timeout(LAST_READ, is_read).await.is_err() {
+                task.end();
+            }
+        });
+        Responses::new(responses, read)
     }
 
     async fn forward(

@@ -1,16 +1,19 @@
 //! Tokens of service accounts, verified by the API (TokenReview) and remembered.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use super::identity::Identity;
 use crate::cluster_feed::{Reviewed, TokenReviewer};
@@ -26,9 +29,10 @@ const TOKEN_BYTES: usize = 16 << 10;
 /// Questions to the API at once, and the time that a token waits for its turn.
 const QUESTIONS: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Time for which the refused tokens of one address are counted, and the number after which it has to wait.
+/// Time for which the refused tokens of one address are counted, and the number after which it has to wait. As many tokens of an address,
+/// less those that were refused, are verified at once.
 const ATTEMPTS_IN: Duration = Duration::from_secs(60);
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: usize = 5;
 /// Addresses whose attempts are counted.
 const ADDRESSES: usize = 10_000;
 
@@ -54,8 +58,17 @@ pub(super) struct Tokens {
 struct Memory {
     known: HashMap<[u8; 32], KnownToken>,
     refused: HashMap<[u8; 32], (Instant, String)>,
-    /// When the count of an address began, and how many of its tokens were refused since.
-    attempts: HashMap<IpAddr, (Instant, u32)>,
+    attempts: HashMap<IpAddr, Attempts>,
+    /// Tokens that are being verified: the streams of a pod bring the same one at once, and the API is asked once.
+    under_way: HashMap<[u8; 32], Arc<OnceCell<Verdict>>>,
+}
+
+/// The attempts of one address.
+struct Attempts {
+    since: Instant,
+    refused: usize,
+    /// A permit for each attempt that is left. A refused one keeps its permit.
+    left: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
@@ -111,19 +124,32 @@ impl Tokens {
             Some(Recalled::Refused(why)) => return Verdict::Refused(why),
             None => None,
         };
-        if stale.is_none() && !self.memory().may_try(peer) {
-            return Verdict::Refused(format!(
-                "the token: {ATTEMPTS} other tokens from {peer} were refused within {} s; wait a minute",
-                ATTEMPTS_IN.as_secs()
-            ));
-        }
+        let under_way = UnderWay::join(&self.memory, key);
+        under_way.verdict.get_or_init(|| self.ask((peer, token), key, stale, expires)).await.clone()
+    }
+
+    /// Asks the API, and remembers what it says.
+    async fn ask(
+        &self,
+        (peer, token): (IpAddr, &str),
+        key: [u8; 32],
+        stale: Option<Identity>,
+        expires: SystemTime,
+    ) -> Verdict {
+        let attempt = match &stale {
+            Some(_) => None,
+            None => match self.attempt(peer).await {
+                Ok(attempt) => Some(attempt),
+                Err(verdict) => return verdict,
+            },
+        };
         // A flood of new tokens must not flood the API.
         let reviewed = match timeout(PATIENCE, self.questions.acquire()).await {
             Ok(_question) => self.reviewer.review(token, &self.audience).await,
             Err(_elapsed) => Reviewed::Unanswered("too many tokens are being verified at once".to_owned()),
         };
-        if !matches!(reviewed, Reviewed::Refused(_)) && stale.is_none() {
-            self.memory().tried_well(peer);
+        if let Some(attempt) = attempt {
+            self.memory().tried(peer, attempt, matches!(reviewed, Reviewed::Refused(_)));
         }
         let refused = match reviewed {
             Reviewed::Authenticated(username) => match Identity::of_username(&username) {
@@ -150,6 +176,25 @@ impl Tokens {
         };
         self.memory().refuse(key, refused.clone());
         Verdict::Refused(refused)
+    }
+
+    /// Waits until an address may try another token. The error says why it may not.
+    async fn attempt(&self, peer: IpAddr) -> Result<OwnedSemaphorePermit, Verdict> {
+        let unverified =
+            |why: String| Verdict::Unverified(format!("the token cannot be verified now: {why}; retry later"));
+        let Some(left) = self.memory().attempts_of(peer) else {
+            return Err(unverified(format!("{ADDRESSES} other addresses bring new tokens")));
+        };
+        let refused = || {
+            Verdict::Refused(format!(
+                "the token: {ATTEMPTS} other tokens from {peer} were refused within {} s; wait a minute",
+                ATTEMPTS_IN.as_secs()
+            ))
+        };
+        match timeout(PATIENCE, left.acquire_owned()).await {
+            Ok(attempt) => attempt.map_err(|_closed| refused()),
+            Err(_elapsed) => Err(unverified(format!("too many tokens from {peer} are being verified at once"))),
+        }
     }
 
     /// What the token says of itself.
@@ -186,7 +231,7 @@ impl Tokens {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
     }
 }
 
@@ -233,28 +278,77 @@ impl Memory {
         }
     }
 
-    /// Counts an attempt with a new token from this address. Returns whether it is one too many, after others that were refused or
-    /// are being verified.
-    fn may_try(&mut self, peer: IpAddr) -> bool {
+    /// The attempts that an address has left; `None` where too many addresses are counted.
+    fn attempts_of(&mut self, peer: IpAddr) -> Option<Arc<Semaphore>> {
         if !self.attempts.contains_key(&peer) && self.attempts.len() >= ADDRESSES {
-            self.attempts.retain(|_, (since, _)| since.elapsed() < ATTEMPTS_IN);
+            self.attempts.retain(|_, attempts| attempts.since.elapsed() < ATTEMPTS_IN);
             if self.attempts.len() >= ADDRESSES {
-                return false;
+                return None;
             }
         }
-        let (since, count) = self.attempts.entry(peer).or_insert((Instant::now(), 0));
-        if since.elapsed() >= ATTEMPTS_IN {
-            (*since, *count) = (Instant::now(), 0);
+        let of_peer = self.attempts.entry(peer).or_insert_with(Attempts::new);
+        if of_peer.since.elapsed() >= ATTEMPTS_IN {
+            *of_peer = Attempts::new();
         }
-        let may_try = *count < ATTEMPTS;
-        *count += u32::from(may_try);
-        may_try
+        Some(Arc::clone(&of_peer.left))
     }
 
-    /// Takes an attempt back that was not refused.
-    fn tried_well(&mut self, peer: IpAddr) {
-        if let Some((_, count)) = self.attempts.get_mut(&peer) {
-            *count = count.saturating_sub(1);
+    /// An attempt is over.
+    fn tried(&mut self, peer: IpAddr, attempt: OwnedSemaphorePermit, is_refused: bool) {
+        // A minute may have passed, so that others are counted now.
+        let of_peer = self.attempts.get_mut(&peer).filter(|one| Arc::ptr_eq(&one.left, attempt.semaphore()));
+        if let Some(of_peer) = of_peer.filter(|_| is_refused) {
+            of_peer.refused += 1;
+            attempt.forget();
+            if of_peer.refused == ATTEMPTS {
+                // Nobody waits for what will not come.
+                of_peer.left.close();
+            }
+            return;
+        }
+        drop(attempt);
+        if let Entry::Occupied(of_peer) = self.attempts.entry(peer) {
+            let Attempts { refused, left, .. } = of_peer.get();
+            if *refused == 0 && left.available_permits() == ATTEMPTS {
+                of_peer.remove();
+            }
         }
     }
+}
+
+impl Attempts {
+    fn new() -> Self {
+        Self { since: Instant::now(), refused: 0, left: Arc::new(Semaphore::new(ATTEMPTS)) }
+    }
+}
+
+/// A token that is being verified, for as long as somebody waits for the verdict.
+struct UnderWay<'m> {
+    memory: &'m Mutex<Memory>,
+    key: [u8; 32],
+    verdict: Arc<OnceCell<Verdict>>,
+}
+
+impl<'m> UnderWay<'m> {
+    fn join(memory: &'m Mutex<Memory>, key: [u8; 32]) -> Self {
+        let verdict = Arc::clone(lock(memory).under_way.entry(key).or_default());
+        Self { memory, key, verdict }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut memory = lock(self.memory);
+        if let Entry::Occupied(entry) = memory.under_way.entry(self.key) {
+            // A verdict is for those who waited for it. Without one, another of them asks.
+            let is_last = Arc::strong_count(entry.get()) <= 2;
+            if Arc::ptr_eq(entry.get(), &self.verdict) && (is_last || self.verdict.initialized()) {
+                entry.remove();
+            }
+        }
+    }
+}
+
+fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }

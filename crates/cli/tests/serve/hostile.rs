@@ -264,6 +264,21 @@ async fn connections_that_ask_for_nothing_are_closed() {
     assert!(client.open_another().await.is_ok());
 }
 
+/// New certificates end connections for new streams. Those that never had a stream count on.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_ask_for_nothing_are_closed_after_a_rotation() {
+    let ca = TestCa::new();
+    let secret = Secret::new(&ca.issue(&["localhost"], &[]), &ca.pem());
+    let arguments = secret.arguments(&["--identity", "certificate", "--client-ca-file", "CA"]);
+    let program = identities::start(&arguments).await;
+    let tls = ca.client(Some(&ca.issue(&[], &[&spiffe("shop")])));
+    let silent = tls.connect(TcpStream::connect(("127.0.0.1", program.port)).await.unwrap()).await.unwrap();
+    secret.replace(&ca.issue(&["localhost"], &[]), &ca.pem(), 2);
+    program.wait_for_log("the certificate files changed").await;
+    assert!(kept(silent).await < Duration::from_secs(25));
+    assert_eq!(program.metric("connections_closed_total{reason=\"no_stream\"}").await, 1.0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_that_asks_for_nothing_is_bounded() {
     let id = std::process::id().to_string();

@@ -1,6 +1,7 @@
 //! Who may open a stream: certificates, tokens and the header of a sidecar, and how each could be forged.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     process::Command,
@@ -14,6 +15,7 @@ use byname_test_support::{
     tls::{TestCa, TestCertificate},
 };
 use envoy_types::pb::envoy::config::core::v3::Node;
+use futures_util::future::join_all;
 use serde_json::json;
 use tempfile::TempDir;
 use tonic::Code;
@@ -217,6 +219,19 @@ async fn a_token_says_of_which_namespace_a_client_is() {
     }
     assert_eq!(reviews(), 1, "the API is asked once");
     assert_eq!(first(program.port, of("prod"), &bearer(&real)).await.unwrap_err().0, Code::PermissionDenied);
+    // So it is for all workers of a pod that starts, and pods of one address do not shut each other out.
+    let of_pod = token("shop", "byname", 3_600, "of a pod");
+    let of_pods: Vec<String> = (0..20).map(|pod| token("shop", "byname", 3_600, &format!("of pod {pod}"))).collect();
+    for all in [vec![of_pod; 20], of_pods] {
+        let before = reviews();
+        all.iter().for_each(|token| api.put_token(token, &user("shop"), "byname"));
+        let dials: Vec<Dial> = all.iter().map(|token| bearer(token)).collect();
+        for said in join_all(dials.iter().map(|dial| first(program.port, of("shop"), dial))).await {
+            assert!(said.unwrap().contains("shop/web"));
+        }
+        let different = all.iter().collect::<BTreeSet<_>>().len();
+        assert_eq!(reviews() - before, different);
+    }
     // A stream ends with its token.
     let end = SystemTime::now() + Duration::from_secs(3);
     let short = token("shop", "byname", 3, "short");

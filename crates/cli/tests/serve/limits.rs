@@ -9,13 +9,17 @@ use byname_core::limits::MAX_KEYS;
 use byname_test_support::tls::TestCa;
 use prost::Message;
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt, net::TcpSocket};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 use tonic::Code;
 
 use crate::{
     client::{
-        CLUSTER, DeltaRequest, DeltaResponse, Dial, ENDPOINTS, NAMESPACES, SERVICE, SERVICE_ENDPOINTS, XdsClient, node,
-        subscribe, text,
+        CLUSTER, DeltaRequest, DeltaResponse, Dial, ENDPOINTS, FILTER, NAMESPACES, SERVICE, SERVICE_ENDPOINTS,
+        XdsClient, node, subscribe, text,
     },
     identities::{Secret, spiffe, start},
     program::{ServeProcess, eventually, service, service_with},
@@ -157,14 +161,26 @@ async fn one_identity_leaves_room_for_others() {
     assert!(again.take().await.is_ok());
 }
 
-/// An HTTP/2 client that opens one stream, sends a message, and the start of another one.
-async fn begin_message(port: u16, announced: u32, sent: usize) -> tokio::net::TcpStream {
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The kind and the stream of the next frame of HTTP/2, and its length.
+async fn next_frame(connection: &mut TcpStream) -> (u8, u32, usize) {
+    let mut header = [0; 9];
+    connection.read_exact(&mut header).await.unwrap();
+    let [a, b, c, kind, _, stream @ ..] = header;
+    let length = u32::from_be_bytes([0, a, b, c]) as usize;
+    connection.read_exact(&mut vec![0; length]).await.unwrap();
+    (kind, u32::from_be_bytes(stream), length)
+}
+
+/// An HTTP/2 client that opens one stream, sends a message that subscribes to this, and the start of another one.
+async fn begin_message(port: u16, (type_url, name): (&str, &str), announced: u32, sent: usize) -> TcpStream {
     let address: SocketAddr = ([127, 0, 0, 1], port).into();
     let mut connection = TcpSocket::new_v4().unwrap().connect(address).await.unwrap();
-    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-    };
     let text = |name: &str, value: &str| {
         let part = |text: &str| [&[u8::try_from(text.len()).unwrap()][..], text.as_bytes()].concat();
         [vec![0], part(name), part(value)].concat()
@@ -177,12 +193,7 @@ async fn begin_message(port: u16, announced: u32, sent: usize) -> tokio::net::Tc
         text(":authority", "serve"),
         text("content-type", "application/grpc"),
     ];
-    let first = DeltaRequest {
-        node: Some(node("evil-0", &[])),
-        type_url: CLUSTER.to_owned(),
-        resource_names_subscribe: vec!["x".to_owned()],
-        ..DeltaRequest::default()
-    };
+    let first = DeltaRequest { node: Some(node("evil-0", &[])), ..subscribe(type_url, [name]) };
     let first = first.encode_to_vec();
     let first = [&[0][..], &u32::try_from(first.len()).unwrap().to_be_bytes(), &first].concat();
     let message = [&first[..], &[0], &announced.to_be_bytes(), &vec![b'x'; sent]].concat();
@@ -200,13 +211,42 @@ async fn begin_message(port: u16, announced: u32, sent: usize) -> tokio::net::Tc
 async fn a_message_that_is_never_whole_ends_its_stream() {
     let program = ServeProcess::start(&[service("shop/web")]).await;
     let begun = Instant::now();
-    let _connection = begin_message(program.port, 8_000_000, 10_000).await;
+    let _connection = begin_message(program.port, (CLUSTER, "x"), 8_000_000, 10_000).await;
     eventually("the stream is open", async || program.metric("streams").await == 1.0).await;
     let reason = "streams_closed_total{reason=\"unfinished_message\"}";
     eventually("the stream is closed", async || program.metric(reason).await == 1.0).await;
     assert!(begun.elapsed() >= Duration::from_secs(9), "{:?}", begun.elapsed());
     eventually("it is gone", async || program.metric("streams").await == 0.0).await;
     program.wait_for_log("closed: a message was not whole within 10 s; reconnect").await;
+}
+
+/// A client that takes no more bytes, and whose stream has ended: what was sent on it is let go, and its other streams go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_reads_of_a_stream_is_let_go() {
+    const PING: u8 = 6;
+    const RST_STREAM: u8 = 3;
+    let services: Vec<Value> = (0..2_000).map(|number| service(&format!("shop/web-{number}"))).collect();
+    let program = ServeProcess::start(&services).await;
+    let mut connection = begin_message(program.port, (FILTER, "byname"), 100, 10).await;
+    eventually("the stream is open", async || program.metric("streams").await == 1.0).await;
+    // The second message is whole now, and no message. So the server ends the stream.
+    connection.write_all(&frame(0, 0, 1, &[0xFF; 90])).await.unwrap();
+    let begun = Instant::now();
+    let mut read = 0;
+    let reset = async {
+        loop {
+            match next_frame(&mut connection).await {
+                (RST_STREAM, 1, _) => return,
+                (0, 1, length) => read += length,
+                _ => {}
+            }
+        }
+    };
+    timeout(Duration::from_secs(30), reset).await.expect("the stream is reset");
+    assert!(read < 70_000, "{read} bytes of a table of 280 kB: the window is full");
+    assert!(begun.elapsed() >= Duration::from_secs(9), "{:?}", begun.elapsed());
+    connection.write_all(&frame(PING, 0, 0, &[7; 8])).await.unwrap();
+    while next_frame(&mut connection).await.0 != PING {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
