@@ -13,7 +13,7 @@ use byname_test_support::{
     repository,
     tls::{TestCa, TestCertificate},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::{
@@ -45,6 +45,18 @@ async fn envoy(directory: &Path, program: &ServeProcess, namespace: &str, args: 
     Envoy::builder(&bootstrap).port(18000, program.port).start().await.unwrap()
 }
 
+/// An Envoy of `shop` that steers by endpoint, so that the filter opens the stream, shows the same.
+async fn reaches_by_the_filters_stream(directory: &Path, program: &ServeProcess, shown: &[&str]) {
+    let config = tempdir().unwrap();
+    let file = config.path().join("config.json");
+    let fields = json!({"version": 1, "steering": {"by": "endpoint"}, "table": {"singleMachine": true}});
+    fs::write(&file, fields.to_string()).unwrap();
+    let sidecar = envoy(directory, program, "shop", &[shown, &["--config", file.to_str().unwrap()]].concat()).await;
+    eventually("a name is reached", async || ask(&sidecar, "web").await.said("upstream") == "one").await;
+    assert!(sidecar.stat("wasmcustom.byname.stream.opened").await.unwrap() > 0);
+    assert_eq!(sidecar.stats("control_plane").await.unwrap().len(), 0, "Envoy has no stream");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_envoy_with_a_certificate_is_served_and_takes_new_ones() {
     let (_one, _two, objects) = shop().await;
@@ -60,6 +72,7 @@ async fn an_envoy_with_a_certificate_is_served_and_takes_new_ones() {
     let envoy_of = async |namespace| envoy(client.path(), &program, namespace, &shown).await;
     let sidecar = envoy_of("shop").await;
     eventually("a name is reached", async || ask(&sidecar, "web").await.said("upstream") == "one").await;
+    reaches_by_the_filters_stream(client.path(), &program, &shown).await;
     // A bootstrap for another namespace is refused, and Envoy says why.
     let other = envoy_of("prod").await;
     program
@@ -127,6 +140,7 @@ async fn an_envoy_with_a_token_is_served_and_takes_a_new_one() {
     let file = pod.path().join("tls.crt").display().to_string();
     let sidecar = envoy(pod.path(), &program, "shop", &["--token-file", &file]).await;
     eventually("a name is reached", async || ask(&sidecar, "web").await.said("upstream") == "one").await;
+    reaches_by_the_filters_stream(pod.path(), &program, &["--token-file", &file]).await;
     pod.replace(&TestCertificate { certificate: format!("{new}\n"), key: String::new() }, &ca.pem(), 3);
     api.forget_token(&old);
     api.put_token(&new, &user("shop"), "byname");

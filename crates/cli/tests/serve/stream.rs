@@ -95,6 +95,42 @@ async fn a_pod_without_a_table_reaches_every_kind_of_name() {
     assert!(envoy.stat("wasmcustom.byname.stream.open").await.unwrap() <= 2, "one for each worker: {stats:?}");
 }
 
+/// Envoy has the clusters, and the names of a namespace are asked for before the first request.
+#[tokio::test(flavor = "multi_thread")]
+async fn preloaded_names_are_steered_by_cluster_without_a_wait() {
+    const PASSTHROUGH: &str = "  - name: passthrough\n";
+    let (one, two, passthrough) = (upstream("one").await, upstream("two").await, upstream("passthrough").await);
+    let objects =
+        [objects("shop/payments", "10.96.0.1", &[&two]), objects("prod/orders", "10.96.0.2", &[&two])].concat();
+    let program = ServeProcess::start(&objects).await;
+    let cluster = "outbound|80||payments.shop.svc.cluster.local";
+    let clusters = format!(
+        "  - name: {cluster}\n    type: STATIC\n    load_assignment:\n      cluster_name: {cluster}\n      endpoints: [{{lb_endpoints: \
+         [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 18081}}}}}}}}]}}]\n{PASSTHROUGH}"
+    );
+    let envoy = builder(program.port, &passthrough, "refuse")
+        .upstream(18081, &one)
+        .edit(PASSTHROUGH, &clusters)
+        .edit("\"by\": \"endpoint\"", "\"by\": \"cluster\"")
+        .edit("\"onTimeout\":", "\"preload\": [\"shop/*\"], \"onTimeout\":")
+        .start()
+        .await
+        .unwrap();
+    // The filter does not know that it runs on the main thread, which handles no requests.
+    let keys = "wasmcustom.byname.stream.keys";
+    eventually("workers and main thread have it", async || envoy.stat(keys).await.unwrap() == 3).await;
+    for authority in ["payments", "payments.shop", "10.96.0.1", "payments.shop.svc.cluster.local:80"] {
+        for _ in 0..8 {
+            let reply = ask(&envoy, authority).await;
+            assert_eq!((reply.status, reply.said("upstream")), (200, "one".to_owned()), "{authority}: {}", reply.body);
+            assert_eq!(reply.said("authority"), "payments.shop.svc.cluster.local", "{}", reply.body);
+        }
+    }
+    assert_eq!(envoy.stat("wasmcustom.byname.stream.timeouts").await.unwrap(), 0);
+    // A cluster that Envoy lacks.
+    assert_eq!(ask(&envoy, "orders.prod").await.status, 503);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_appear_move_and_disappear_and_endpoints_follow() {
     let (one, two, passthrough) = (upstream("one").await, upstream("two").await, upstream("passthrough").await);
