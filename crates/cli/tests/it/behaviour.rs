@@ -240,6 +240,30 @@ fn compile_keeps_every_field_of_a_configuration() {
     assert_eq!(after, before);
 }
 
+/// A module that does not know how to observe would steer.
+#[test]
+fn an_older_module_refuses_to_observe() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("base.json");
+    for (fields, is_required) in [
+        (json!({"mode": "observe"}), true),
+        (json!({"mode": "observe", "observePercent": 90}), true),
+        (json!({"mode": "enforce", "modeExceptions": ["shop/payments"]}), true),
+        (json!({"mode": "enforce"}), false),
+        (json!({}), false),
+    ] {
+        let mut base = fields.clone();
+        base["version"] = 1.into();
+        fs::write(&file, base.to_string()).expect("written");
+        let run = byname(&["compile", "-n", "shop", "-f", SHOP, "--config", file.to_str().expect("UTF-8")]);
+        assert_eq!(run.status, 0, "{}", run.shown());
+        let compiled: Value = serde_json::from_str(&run.stdout).expect("JSON");
+        let required: Vec<&str> =
+            compiled["requires"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        assert_eq!(required.contains(&"observe"), is_required, "{fields}: {required:?}");
+    }
+}
+
 #[test]
 fn replaced_fields_of_a_configuration_are_noted() {
     let directory = tempfile::tempdir().expect("a directory");
