@@ -40,6 +40,9 @@ struct Arguments {
     /// Another number of sidecars
     #[arg(long)]
     sidecars: Option<usize>,
+    /// Only what a change of endpoints costs real sidecars, with and without a server
+    #[arg(long)]
+    change: bool,
     /// Measure istiod beside it. Needs the parts of `make test-cluster`, and network namespaces as `xtask fleet` makes them
     #[arg(long)]
     istiod: bool,
@@ -96,7 +99,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let plan = FleetPlan { sidecars: arguments.sidecars.unwrap_or(plan.sidecars), beside, ..plan };
     open_files::allow(plan.sidecars * Dialect::Filter.streams_of_sidecar())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let report = runtime.block_on(phases::run(&plan))?;
+    let report = runtime.block_on(phases::run(&plan, arguments.change))?;
     runtime.shutdown_background();
     report.print();
     report.write(&repository().join("target/bench/fleet.json"))

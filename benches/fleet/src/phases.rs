@@ -29,11 +29,16 @@ const WITH_TLS: Load = (10, Duration::from_secs(4));
 /// Seconds of one new Service and one removed.
 const NAMES_SECONDS: usize = 8;
 
-pub(crate) async fn run(plan: &FleetPlan) -> Result<FleetReport> {
+/// Runs all parts, or only that of a change in real sidecars.
+pub(crate) async fn run(plan: &FleetPlan, only_change: bool) -> Result<FleetReport> {
     let ClusterSize { services, endpoints } = plan.cluster;
     eprintln!("{services} Services with {endpoints} endpoints each, {} sidecars of {NAMES} names each", plan.sidecars);
     let cluster = SyntheticCluster::start(plan.cluster).await?;
     let mut setting = Setting { cluster, directory: tempfile::tempdir()?, plan: *plan, report: FleetReport::default() };
+    if only_change {
+        whole_table::measure(&mut setting).await?;
+        return Ok(setting.report);
+    }
     let of_change = setting.endpoints().await?;
     own_streams::measure(&mut setting, of_change).await?;
     whole_table::measure(&mut setting).await?;
