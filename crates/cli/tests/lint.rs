@@ -431,6 +431,86 @@ fn services_and_endpoints_are_read_as_the_filter_reads_them() {
 }
 
 #[test]
+fn a_port_that_no_endpoint_serves_is_found() {
+    let service = |address: &str| web(&format!("{address}, ports: [{{name: http, port: 80}}]"), &[]);
+    let (virtual_service, headless) = (service("clusterIP: 10.96.0.1"), service("clusterIP: None"));
+    let slice = |name: &str, ports: &str, conditions: &str| {
+        format!(
+            "---\n{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: web-{name}, namespace: shop, labels: \
+             {{kubernetes.io/service-name: web}}}}, addressType: IPv4, ports: {ports}, endpoints: [{{addresses: [10.1.0.9], \
+             conditions: {conditions}}}]}}\n"
+        )
+    };
+    let endpoints = |ports: &str| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Endpoints, metadata: {{name: web, namespace: shop}}, subsets: [{{addresses: [{{ip: \
+             10.1.0.9}}], ports: {ports}}}]}}\n"
+        )
+    };
+    const HTTP: &str = "[{name: http, port: 8080}]";
+    let old = slice("old", HTTP, "{ready: false}");
+    let draining = slice("old", HTTP, "{ready: false, terminating: true}");
+    let rows: &[(&str, String, Option<&str>)] = &[
+        (
+            "a rollout that renames the port",
+            format!("{old}{}", slice("new", "[]", "{}")),
+            Some(
+                "the endpoints that can serve have no port 80 (http, TCP): EndpointSlice web-new; those with the port are not ready",
+            ),
+        ),
+        ("an endpoint with the port is ready", format!("{old}{}", slice("new", HTTP, "{}")), None),
+        ("an endpoint with the port still serves", format!("{draining}{}", slice("new", "[]", "{}")), None),
+        (
+            "the slice with the port is empty",
+            format!("{}{}", old.replace("endpoints: [", "endpoints: [], x: ["), slice("new", "[]", "{}")),
+            Some("the endpoints that can serve have no port 80 (http, TCP): EndpointSlice web-new"),
+        ),
+        (
+            "an unnamed port",
+            slice("new", "[{port: 80}, {name: tls, port: 443}]", "{}"),
+            Some("no EndpointSlice has port 80 (http, TCP); the EndpointSlices have an unnamed TCP port, tls/TCP"),
+        ),
+        (
+            "a port without a number",
+            slice("new", "[{name: http}]", "{}"),
+            Some("no EndpointSlice has port 80 (http, TCP); the EndpointSlices have http/TCP without a number"),
+        ),
+        (
+            "an Endpoints object without ports",
+            endpoints("[]"),
+            Some("the Endpoints object has no port 80 (http, TCP); it has no ports"),
+        ),
+        (
+            "an Endpoints object with another port",
+            endpoints("[{name: tls, port: 443}]"),
+            Some("the Endpoints object has no port 80 (http, TCP); it has tls/TCP"),
+        ),
+    ];
+    for (claim, slices, message) in rows {
+        for (service, why) in [(&virtual_service, "every request to the port fails"), (&headless, "without the filter")]
+        {
+            let report = judge(&parse(&format!("{service}{slices}")));
+            let found = report.findings.iter().filter(|finding| finding.rule.id == "BN015");
+            let found: Vec<(&str, bool)> =
+                found.map(|finding| (finding.message.as_str(), finding.why.contains(why))).collect();
+            assert_eq!(found, message.map(|message| (message, true)).as_slice(), "{claim}");
+            assert!(message.is_none_or(|_| plain(&report).contains(why)), "{claim}: {}", plain(&report));
+        }
+    }
+}
+
+#[test]
+fn a_stray_address_of_an_endpoints_object_is_in_its_field() {
+    let service = web("clusterIP: 10.96.0.1, ports: [{port: 80}]", &[]);
+    let report = judge(&parse(&format!(
+        "{service}---\n{{apiVersion: v1, kind: Endpoints, metadata: {{name: web, namespace: shop}}, subsets: [{{addresses: [{{ip: \
+         10.1.0.9}}, {{ip: fd00::9}}], ports: [{{port: 80}}]}}]}}\n"
+    )));
+    let found: Vec<_> = report.findings.iter().map(|finding| (finding.rule.id, finding.field.as_str())).collect();
+    assert_eq!(found, [("BN018", "subsets[0].addresses[1].ip")]);
+}
+
+#[test]
 fn sarif_has_what_code_scanning_needs() {
     let output = byname(&["lint", "-f", HOSTILE, "-o", "sarif"]);
     let log: Value = serde_json::from_slice(&output.stdout).unwrap();

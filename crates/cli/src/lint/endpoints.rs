@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     input::Field,
-    kubernetes::{AddressType, EndpointView, SERVICE_NAME},
+    kubernetes::{AddressType, EndpointView, SERVICE_NAME, ServicePortView, SlicePortView, SliceView},
     output::some,
 };
 use byname_core::wire::IpFamily;
@@ -75,8 +75,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN015",
         name: "port-in-no-slice",
         severity: Severity::Error,
-        summary: "no EndpointSlice of a Service has a port with the name and protocol of the Service's port",
-        why: "the Service has endpoints, but none for this port, so every request to the port fails",
+        summary: "no endpoint that can serve has a port with the name and protocol of the Service's port",
+        why: "the Service has endpoints, but none can serve this port, so every request to the port fails",
         fix: "use the same port name and protocol in the Service and in its EndpointSlices",
         needs: &["EndpointSlice"],
         absence: None,
@@ -244,26 +244,59 @@ fn slice_without_service(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn port_in_no_slice(context: &Context<'_>, findings: &mut Findings) {
-    for service in &context.services {
-        if service.view.is_external_name() || service.endpoints.is_empty() {
-            continue;
-        }
+    /// A client of a headless Service connects to the address of an endpoint, which is the pod's own.
+    const WHY_HEADLESS: &str = "the filter answers 503 to requests for this port; without the filter, clients get the endpoints' addresses \
+                                from DNS, and reach the port if it is open there";
+    for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
         for port in service.view.ports() {
-            let slices = || service.view.slices();
             // BN020 reports the cause.
-            if slices().any(|slice| slice.port_of(&port).is_some()) || names_no_container_port(service, &port) {
+            let Some(message) = lacks_port(service, &port).filter(|_| !names_no_container_port(service, &port)) else {
                 continue;
+            };
+            let found = findings.add(service.subject(), port.field(), message);
+            if service.view.is_headless() {
+                found.why(WHY_HEADLESS);
             }
-            let there = slices().flat_map(|slice| slice.ports());
-            let there: BTreeSet<String> = there.map(|port| format!("{}/{}", port.name, port.protocol)).collect();
-            let there = if there.is_empty() { "no ports".to_owned() } else { some(there) };
-            findings.add(
-                service.subject(),
-                port.field(),
-                format!("no EndpointSlice has port {}; the EndpointSlices have {there}", shown(&port)),
-            );
         }
     }
+}
+
+/// Why no endpoint serves a port of a Service, if the endpoints that could serve lack the port.
+fn lacks_port(service: &LintedService<'_>, port: &ServicePortView<'_>) -> Option<String> {
+    let (having, lacking): (Vec<&EndpointView<'_>>, Vec<_>) =
+        service.endpoints.iter().partition(|endpoint| endpoint.slice.port_of(port).is_some());
+    let slices = || service.view.slices();
+    if slices().any(|slice| slice.port_of(port).is_some()) {
+        // BN010 reports a Service without any endpoint that can serve.
+        let is_lacking = !having.iter().any(|endpoint| endpoint.may_serve());
+        let lacking: BTreeSet<String> =
+            lacking.iter().filter(|endpoint| endpoint.may_serve()).map(|endpoint| called(&endpoint.slice)).collect();
+        return (is_lacking && !lacking.is_empty()).then(|| {
+            let lacking = some(lacking);
+            let others = if having.is_empty() { "" } else { "; those with the port are not ready" };
+            format!("the endpoints that can serve have no port {}: {lacking}{others}", shown(port))
+        });
+    }
+    let port = shown(port);
+    let there: BTreeSet<String> = slices().flat_map(|slice| slice.ports()).map(|port| slice_port(&port)).collect();
+    let there = if there.is_empty() { "no ports".to_owned() } else { some(there) };
+    let is_mirror = slices().any(|slice| slice.kind() == "Endpoints");
+    (!service.endpoints.is_empty()).then(|| match is_mirror {
+        true => format!("the Endpoints object has no port {port}; it has {there}"),
+        false => format!("no EndpointSlice has port {port}; the EndpointSlices have {there}"),
+    })
+}
+
+/// The object of a slice in words: `EndpointSlice web-1`.
+fn called(slice: &SliceView<'_>) -> String {
+    format!("{} {}", slice.kind(), slice.name.name)
+}
+
+/// A port of an EndpointSlice as text: `http/TCP`.
+fn slice_port(port: &SlicePortView<'_>) -> String {
+    let SlicePortView { name, protocol, number, .. } = port;
+    let port = if name.is_empty() { format!("an unnamed {protocol} port") } else { format!("{name}/{protocol}") };
+    if number.is_some() { port } else { format!("{port} without a number") }
 }
 
 /// Zones and nodes in the hints of an endpoint.
@@ -310,7 +343,10 @@ fn slice_of_the_other_family(context: &Context<'_>, findings: &mut Findings) {
         };
         for slice in service.view.slices().filter(|slice| slice.address_type == address_type) {
             let message = format!("the addresses are {stray}, and Service {} has only {own}", service.name);
-            findings.add(slice_subject(&slice), ["addressType"], message);
+            // An Endpoints object may have addresses of both families.
+            let first = slice.endpoints().next().filter(|_| slice.kind() == "Endpoints");
+            let field = first.map_or_else(|| ["addressType"].into(), |endpoint| endpoint.address_field(0));
+            findings.add(slice_subject(&slice), field, message);
         }
     }
 }

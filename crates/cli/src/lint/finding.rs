@@ -25,6 +25,8 @@ pub struct Finding {
     pub line: u32,
     /// What is wrong in this object.
     pub message: String,
+    /// Why it matters.
+    pub why: &'static str,
     /// What to do.
     pub fix: String,
     /// The fix to paste, if the input has what it takes.
@@ -70,10 +72,11 @@ pub(super) fn run(rule: &'static Rule, context: &Context<'_>) -> impl Iterator<I
     let mut findings = Findings::default();
     (rule.check)(context, &mut findings);
     findings.into_diagnostics().into_iter().map(move |diagnostic| {
-        let Diagnostic { object, field, file, line, message, service, fix, patch } = diagnostic;
+        let Diagnostic { object, field, file, line, message, service, why, fix, patch } = diagnostic;
+        let why = why.unwrap_or(rule.why);
         let fix = fix.unwrap_or_else(|| rule.fix.to_owned());
         let is_of_api = context.cluster.has_read_from_api(&object);
-        Finding { rule, object, field, file, line, message, fix, patch, is_of_api, service, ignored: None }
+        Finding { rule, object, field, file, line, message, why, fix, patch, is_of_api, service, ignored: None }
     })
 }
 

@@ -71,12 +71,20 @@ pub(super) struct Diagnostic {
     pub(super) message: String,
     /// The Service that the finding is about.
     pub(super) service: Option<NamespacedName>,
+    /// Why it matters, where the rule's words do not fit.
+    pub(super) why: Option<&'static str>,
     /// The fix, where it says more than that of the rule.
     pub(super) fix: Option<String>,
     pub(super) patch: Option<Patch>,
 }
 
 impl Diagnostic {
+    /// Sets why this finding matters.
+    pub(super) fn why(&mut self, why: &'static str) -> &mut Self {
+        self.why = Some(why);
+        self
+    }
+
     /// Sets the fix of this finding.
     pub(super) fn fix(&mut self, fix: impl Into<String>) -> &mut Self {
         self.fix = Some(fix.into());
@@ -117,6 +125,7 @@ impl Findings {
             line,
             message: message.into(),
             service: subject.service.cloned(),
+            why: None,
             fix: None,
             patch: None,
         })

@@ -122,7 +122,7 @@ pub fn text(report: &LintReport, has_colours: bool) -> String {
     let (name, aside) = (style(NAME), style(ASIDE));
     let mut text = String::new();
     for finding in report.open() {
-        let Finding { rule, object, field, file, line, message, fix, .. } = finding;
+        let Finding { rule, object, field, file, line, message, why, fix, .. } = finding;
         let paste = finding.paste();
         let colour = style(colour(rule.severity));
         let (id, severity) = (rule.id, rule.severity);
@@ -134,7 +134,7 @@ pub fn text(report: &LintReport, has_colours: bool) -> String {
             &mut text,
             format_args!("{file}: {colour}{severity}[{id}]{colour:#} {name}{object}{name:#}, {field}: {message}"),
         );
-        push(&mut text, format_args!("    {aside}why:{aside:#} {}", rule.why));
+        push(&mut text, format_args!("    {aside}why:{aside:#} {why}"));
         push(&mut text, format_args!("    {aside}fix:{aside:#} {}", plain(fix)));
         if let Some(paste) = paste {
             push(&mut text, format_args!("         {}", plain(&paste)));
@@ -204,7 +204,7 @@ pub fn json(report: &LintReport) -> String {
 }
 
 fn finding_json(finding: &Finding) -> Value {
-    let Finding { rule, object, field, file, line, message, fix, ignored, .. } = finding;
+    let Finding { rule, object, field, file, line, message, why, fix, ignored, .. } = finding;
     json!({
         "rule": rule.id,
         "name": rule.name,
@@ -214,7 +214,7 @@ fn finding_json(finding: &Finding) -> Value {
         "file": **file,
         "line": (*line > 0).then_some(line),
         "message": message,
-        "why": rule.why,
+        "why": why,
         "fix": fix,
         "paste": finding.paste(),
         "fingerprint": fingerprint(finding),
@@ -276,14 +276,14 @@ fn descriptor(rule: &Rule) -> Value {
 }
 
 fn result(finding: &Finding) -> Value {
-    let Finding { rule, object, field, file, line, message, fix, ignored, .. } = finding;
+    let Finding { rule, object, field, file, line, message, why, fix, ignored, .. } = finding;
     let paste = finding.paste().map_or(String::new(), |paste| format!("\n{paste}"));
     let what = format!("{object}, {field}");
     let mut result = json!({
         "ruleId": rule.id,
         "ruleIndex": rules().position(|one| one.id == rule.id),
         "level": level(rule.severity),
-        "message": {"text": format!("{what}: {message}\nwhy: {}\nfix: {fix}{paste}", rule.why)},
+        "message": {"text": format!("{what}: {message}\nwhy: {why}\nfix: {fix}{paste}")},
         "partialFingerprints": {"primaryLocationLineHash": format!("{}:1", fingerprint(finding))},
         "locations": [{
             "physicalLocation": physical_location(file, *line),
