@@ -77,6 +77,13 @@ impl<'c> EndpointView<'c> {
         self.address.parse().ok()
     }
 
+    /// Whether both endpoints have one address, in whatever spelling.
+    #[must_use]
+    pub fn has_same_address(&self, other: &Self) -> bool {
+        let canonical = |endpoint: &Self| endpoint.ip().map(|address| address.to_canonical());
+        self.address == other.address || canonical(self).is_some_and(|own| canonical(other) == Some(own))
+    }
+
     /// All IP addresses of the endpoint. Only the first one serves: kube-proxy and the API's documentation read no other.
     pub fn all_ips(&self) -> impl Iterator<Item = IpAddr> + use<'c> {
         self.object.addresses.iter().filter_map(|address| address.parse().ok())

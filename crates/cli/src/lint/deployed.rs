@@ -1,6 +1,6 @@
 //! byname in the objects of Istio's that deploy it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use byname_core::{Config, Defaults, wire};
 
@@ -217,10 +217,15 @@ fn differences(compiled: &wire::Service, now: &wire::Service, is_of_api: bool) -
         ports.sort_unstable_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
         ports
     };
+    // An address has several spellings.
+    let addresses = |service: &wire::Service| -> Vec<Result<IpAddr, String>> {
+        let parsed = service.cluster_ips.iter().map(|text| text.parse::<IpAddr>().map_err(|_| text.to_owned()));
+        parsed.map(|address| address.map(|address| address.to_canonical())).collect()
+    };
     let is_headless = |service: &wire::Service| service.cluster_ips.iter().eq(["None"]);
     // Manifests leave cluster IPs to the API server.
     let has_other_ips = match is_of_api {
-        true => compiled.cluster_ips != now.cluster_ips,
+        true => addresses(compiled) != addresses(now),
         false => is_headless(compiled) != is_headless(now),
     };
     let fields = [

@@ -1,6 +1,9 @@
 //! Access to Services from outside: addresses, node ports, load balancers and traffic policies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::{
     context::{Context, LintedService},
@@ -246,14 +249,16 @@ fn external_ips(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn cluster_ip_twice(context: &Context<'_>, findings: &mut Findings) {
-    let mut first: BTreeMap<&str, &NamespacedName> = BTreeMap::new();
+    // An address has several spellings, and the filter compares what they stand for.
+    let mut first: BTreeMap<IpAddr, &NamespacedName> = BTreeMap::new();
     for service in context.services.iter().filter(|service| service.view.is_virtual()) {
         for (index, ip) in service.view.cluster_ips().enumerate() {
+            let Ok(address) = ip.parse::<IpAddr>() else { continue };
             let field = match (index, &service.view.spec.cluster_ip) {
                 (0, Some(_)) => Field::from(["spec", "clusterIP"]),
                 _ => Field::from(["spec", "clusterIPs"]).item(index),
             };
-            let first = *first.entry(ip).or_insert(service.name);
+            let first = *first.entry(address.to_canonical()).or_insert(service.name);
             if first != service.name {
                 findings.add(service.subject(), field, format!("Service {first} has cluster IP {ip} too"));
             }

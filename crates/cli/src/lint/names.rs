@@ -93,7 +93,7 @@ fn shadowed<'a, 'c>(
         let hostname = endpoint.hostname()?;
         let other = context.service(&service.name.name, hostname)?;
         // The name reaches the same endpoint either way.
-        let is_same = other.name == service.name || other.endpoints.iter().all(|one| one.address == endpoint.address);
+        let is_same = other.name == service.name || other.endpoints.iter().all(|one| one.has_same_address(endpoint));
         (!is_same || other.endpoints.is_empty()).then_some((endpoint, other))
     });
     shadowed.collect()

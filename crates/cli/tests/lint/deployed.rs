@@ -143,6 +143,12 @@ fn a_table_is_compared_with_what_the_input_knows() {
             "shop/web differs in cluster IPs",
         ),
         (
+            "another spelling of an address",
+            &[&listed],
+            table("shop/web: {clusterIPs: '::ffff:10.96.0.1', ports: [{name: http, port: 80}]}"),
+            "",
+        ),
+        (
             "manifests have no addresses",
             &[&manifest],
             table("shop/web: {clusterIPs: 10.96.0.2, ports: [{name: http, port: 80}]}"),

@@ -406,6 +406,17 @@ fn what_compile_refuses_is_found() {
 }
 
 #[test]
+fn an_address_is_compared_in_every_spelling() {
+    let with = |name: &str, ip: &str| {
+        service(name, &format!("clusterIP: '{ip}', selector: {{app: x}}, ports: [{{port: 80}}]"))
+    };
+    for (one, other) in [("fd00::1", "FD00::1"), ("fd00::1", "fd00:0::1"), ("10.96.0.7", "::ffff:10.96.0.7")] {
+        let other_selector = with("b", other).replace("app: x", "app: z");
+        assert_eq!(found(&[&with("a", one), &other_selector]), ["BN057"], "{one} {other}");
+    }
+}
+
+#[test]
 fn a_huge_name_is_cut_in_the_report() {
     let object = service(&"n".repeat(1 << 20), "ports: [{port: 70000}]");
     let written = crate::plain(&judge(&parse(&object)));
