@@ -1,6 +1,6 @@
 //! Targets of ExternalName Services.
 
-use byname_core::{Name, is_refused_target, limits::MAX_ALIAS_HOPS};
+use byname_core::{Name, is_label, is_refused_target, limits::MAX_ALIAS_HOPS};
 
 use super::{
     backends::backend_services,
@@ -122,6 +122,40 @@ impl<'c> ExternalNameAlias<'_, 'c> {
     /// The Service that the target names, which need not exist.
     fn service(&self, context: &Context<'c>) -> Option<(&str, &str)> {
         self.inside(context).filter(|(kind, ..)| *kind == "svc").map(|(_, namespace, name)| (namespace, name))
+    }
+}
+
+impl ExternalNameAlias<'_, '_> {
+    /// Whether the target is in the cluster domain, and no object can make it exist: it has not the form of the name of a Service, of
+    /// an endpoint, or of a port. Names of pods are refused.
+    fn is_of_no_form(&self, context: &Context<'_>) -> bool {
+        let Some(below) = self.target.below(context.domain) else { return false };
+        let labels: Vec<&str> = below.rsplit('.').collect();
+        match *labels.as_slice() {
+            ["pod", ..] => false,
+            ["svc", namespace, name, ref part @ ..] => {
+                let is_part = match *part {
+                    [] | [_] => true,
+                    [protocol, _] => ["tcp", "udp", "sctp"].contains(&protocol.trim_start_matches('_')),
+                    _ => false,
+                };
+                !is_part || !is_label(namespace) || !is_label(name)
+            }
+            _ => true,
+        }
+    }
+
+    /// The whole name of the Service that a target without its form seems to be meant for: `api.billing.cluster.local` lacks the label
+    /// `svc`, and `api.svc.cluster.local` the namespace.
+    fn service_without_form(&self, context: &Context<'_>) -> Option<String> {
+        let labels: Vec<&str> = self.target.below(context.domain)?.split('.').collect();
+        let (name, namespace) = match *labels.as_slice() {
+            [name, "svc"] => (name, &*self.service.name.namespace),
+            [name, namespace] => (name, namespace),
+            _ => return None,
+        };
+        context.service(namespace, name)?;
+        Some(format!("{name}.{namespace}.svc.{}", context.domain))
     }
 }
 
@@ -258,6 +292,13 @@ fn with_ports(context: &Context<'_>, findings: &mut Findings) {
 
 fn target_missing(context: &Context<'_>, findings: &mut Findings) {
     for alias in aliases(context) {
+        if alias.is_of_no_form(context) {
+            let message = format!("{} is in the cluster domain, but no name of the cluster has this form", alias.text);
+            let fix = format!("write service.namespace.svc.{}, or correct the name", context.domain);
+            let meant = alias.service_without_form(context).map(|whole| Patch::Set(FIELD.into(), whole.into()));
+            findings.add(alias.service.subject(), FIELD, message).fix(fix).patch(meant);
+            continue;
+        }
         let Some((namespace, name)) = alias.service(context) else { continue };
         if let Some(missing) = context.missing_service(namespace, name) {
             let message = missing.message(namespace, name);

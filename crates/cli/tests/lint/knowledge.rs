@@ -417,6 +417,34 @@ fn an_address_is_compared_in_every_spelling() {
 }
 
 #[test]
+fn an_alias_to_a_name_of_no_form_needs_no_dump() {
+    let api = service("api", "selector: {app: api}, ports: [{port: 80}]").replace("shop", "billing");
+    let web = service("web", "selector: {app: web}, ports: [{port: 80}]");
+    let rows: &[(&str, Option<Option<&str>>)] = &[
+        ("api.billing.cluster.local", Some(Some("api.billing.svc.cluster.local"))),
+        ("web.svc.cluster.local.", Some(Some("web.shop.svc.cluster.local"))),
+        ("billing.svc.cluster.local", Some(None)),
+        ("api.billing.service.cluster.local", Some(None)),
+        ("cluster.local", Some(None)),
+        ("a.b.c.api.billing.svc.cluster.local", Some(None)),
+        ("_http._quic.api.billing.svc.cluster.local", Some(None)),
+        ("my_api.billing.svc.cluster.local", Some(None)),
+        ("other.billing.svc.cluster.local", None),
+        ("pod-0.api.billing.svc.cluster.local", None),
+        ("_http._tcp.api.billing.svc.cluster.local", None),
+        ("api.billing.example.com", None),
+    ];
+    for (target, expected) in rows {
+        let alias = service("a", &format!("type: ExternalName, externalName: {target}"));
+        let report = judge(&parse(&documents(&[&api, &web, &alias])));
+        let finding = report.findings.iter().find(|finding| finding.rule.id == "BN036");
+        assert_eq!(finding.is_some(), expected.is_some(), "{target}");
+        let meant = expected.flatten().map(|meant| format!("externalName: \"{meant}\"  # line 5"));
+        assert_eq!(finding.and_then(|finding| finding.paste()), meant, "{target}");
+    }
+}
+
+#[test]
 fn a_huge_name_is_cut_in_the_report() {
     let object = service(&"n".repeat(1 << 20), "ports: [{port: 70000}]");
     let written = crate::plain(&judge(&parse(&object)));
