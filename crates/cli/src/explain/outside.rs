@@ -215,7 +215,8 @@ fn address_of(ingress: &Sourced<Ingress>) -> String {
     }
 }
 
-fn routes(ExposedPort { cluster, service: ServiceView { name, .. }, port }: &ExposedPort<'_>) -> Vec<EntryPoint> {
+fn routes(ExposedPort { cluster, service, port }: &ExposedPort<'_>) -> Vec<EntryPoint> {
+    let name = service.name;
     let mut ways = Vec::new();
     // A route whose parent is a Service applies to traffic inside the mesh only.
     let from_outside = cluster.routes.iter().filter(|(_, route)| {
@@ -235,7 +236,7 @@ fn routes(ExposedPort { cluster, service: ServiceView { name, .. }, port }: &Exp
                 continue;
             }
             let leads_here = |port: &ServicePortView<'_>| match &backend.target_port {
-                Some(wanted) => wanted.is_for(port),
+                Some(wanted) => wanted.is_for(*service, port),
                 None => backend.port == Some(port.number),
             };
             if !port.is_some_and(|port| leads_here(&port)) {

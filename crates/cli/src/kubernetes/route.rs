@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString};
 use serde::Deserialize;
 
-use super::ServicePortView;
+use super::{ServicePortView, ServiceView, TargetPort};
 use crate::input::Field;
 
 /// A route of any kind.
@@ -51,7 +51,7 @@ pub struct BackendRef {
     pub port: Option<i32>,
     /// The backend's weight; with 0 it gets no requests. Default: 1.
     pub weight: Option<i32>,
-    /// The port in a Route of OpenShift: a port of the Service by name or targetPort, or any port.
+    /// The port in a Route of OpenShift.
     #[serde(skip)]
     pub target_port: Option<RouteTargetPort>,
 }
@@ -61,17 +61,22 @@ pub struct BackendRef {
 pub enum RouteTargetPort {
     /// Any port of the Service.
     Any,
-    /// The port with this name or targetPort.
+    /// The port of the Service with this name, or the port of the pods with this number.
     Named(String),
 }
 
 impl RouteTargetPort {
-    /// Whether requests go to `port`.
+    /// Whether requests go to `port` of `service`. The router compares the name and the number of each port of the endpoints.
     #[must_use]
-    pub fn is_for(&self, port: &ServicePortView<'_>) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Named(name) => port.name == name || port.target().to_string() == *name,
+    pub fn is_for(&self, service: ServiceView<'_>, port: &ServicePortView<'_>) -> bool {
+        let Self::Named(name) = self else { return true };
+        let Ok(number) = name.parse::<i32>() else { return port.name == name };
+        let mut of_pods = service.slices().filter_map(|slice| slice.port_of(port)).peekable();
+        match port.target() {
+            _ if of_pods.peek().is_some() => of_pods.any(|of_pod| of_pod == number),
+            TargetPort::Number(target) => target == number,
+            // Only the pods know the number.
+            TargetPort::Name(_) => true,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::networking::v1::IngressServiceBackend;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     context::{Context, LintedService, most_similar, shown},
@@ -34,8 +34,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "backend-port-missing",
         severity: Severity::Error,
         summary: "an Ingress or a route names a port that its Service does not have over TCP",
-        why: "the gateway finds no endpoints and answers 500 or 503; it needs the Service's port, not the targetPort",
-        fix: "use the number of a port of the Service; an Ingress may use the port's name instead",
+        why: "the gateway finds no endpoints for the backend, and answers 500 or 503 to its requests",
+        fix: "use a port of the Service, not its targetPort; only a Route of OpenShift may have the number of a targetPort",
         needs: &[],
         absence: None,
         check: port_missing,
@@ -73,6 +73,8 @@ struct Backend<'c> {
     name_field: Field,
     port: BackendPort<'c>,
     port_field: Field,
+    /// What to do about a port that the Service does not have.
+    port_fix: &'static str,
 }
 
 #[derive(Clone, Copy)]
@@ -124,7 +126,18 @@ fn backends<'c>(context: &Context<'c>) -> Vec<Backend<'c>> {
                     Some(target) => BackendPort::Target(target),
                     None => to.port.map_or(BackendPort::None, BackendPort::Number),
                 },
-                port_field: field.clone().field("port"),
+                port_field: match &to.target_port {
+                    Some(RouteTargetPort::Named(_)) => Field::from(["spec", "port", "targetPort"]),
+                    Some(RouteTargetPort::Any) => field.clone(),
+                    None => field.clone().field("port"),
+                },
+                port_fix: match &to.target_port {
+                    Some(RouteTargetPort::Named(_)) => {
+                        "use the name of a port of the Service, or the number of its targetPort"
+                    }
+                    Some(RouteTargetPort::Any) => "add a TCP port to the Service, or name another Service",
+                    None => "use the number of a port of the Service, not of its targetPort",
+                },
             });
         }
     }
@@ -144,7 +157,8 @@ fn of_ingress<'c>(
         (None, Some(number)) => (BackendPort::Number(number), in_port.field("number")),
         (None, None) => (BackendPort::None, in_port),
     };
-    Backend { subject, namespace, name: &service.name, name_field, port, port_field }
+    let port_fix = "use the name or the number of a port of the Service, not its targetPort";
+    Backend { subject, namespace, name: &service.name, name_field, port, port_field, port_fix }
 }
 
 /// The Services that an Ingress or a route has as a backend.
@@ -198,42 +212,67 @@ fn port_missing(context: &Context<'_>, findings: &mut Findings) {
             continue;
         }
         // Gateways connect over TCP, whatever the kind of the route.
-        let mut ports = service.view.ports().filter(ServicePortView::is_tcp);
+        let ports: Vec<_> = service.view.ports().filter(ServicePortView::is_tcp).collect();
+        let has_port = |is_it: &dyn Fn(&ServicePortView<'_>) -> bool| ports.iter().any(is_it);
         let (is_there, asked) = match backend.port {
             BackendPort::None => (false, "is referenced without a port".to_owned()),
-            BackendPort::Name(name) => (ports.any(|port| port.name == name), format!("has no TCP port named {name}")),
+            BackendPort::Name(name) => (has_port(&|port| port.name == name), format!("has no TCP port named {name}")),
             BackendPort::Number(number) => {
-                (ports.any(|port| port.number == number), format!("has no TCP port {number}"))
+                (has_port(&|port| port.number == number), format!("has no TCP port {number}"))
             }
             BackendPort::Target(target) => (
-                ports.any(|port| target.is_for(&port)),
+                has_port(&|port| target.is_for(service.view, port)),
                 match target {
                     RouteTargetPort::Any => "has no TCP port".to_owned(),
-                    RouteTargetPort::Named(name) => format!("has no TCP port with the name or targetPort {name}"),
+                    RouteTargetPort::Named(number) if number.parse::<i32>().is_ok() => {
+                        format!("has no TCP port with the targetPort {number}")
+                    }
+                    RouteTargetPort::Named(name) => format!("has no TCP port named {name}"),
                 },
             ),
         };
         if !is_there {
-            let all = some(service.view.ports().map(|port| shown(&port)));
+            let is_target = matches!(backend.port, BackendPort::Target(_));
+            let with_target = |port: ServicePortView<'_>| match is_target {
+                true => format!("{} to targetPort {}", shown(&port), port.target()),
+                false => shown(&port),
+            };
+            let all = some(service.view.ports().map(with_target));
             let all = if all.is_empty() { "none".to_owned() } else { all };
             let message = format!("Service {} {asked}; its ports: {all}", service.name);
-            let ports: Vec<_> = service.view.ports().filter(ServicePortView::is_tcp).collect();
-            let alone = ports.first().filter(|_| ports.len() == 1);
-            let patch = match backend.port {
-                // People often write the targetPort.
-                BackendPort::Number(number) => {
-                    let meant = ports.iter().find(|port| port.target() == TargetPort::Number(number)).or(alone);
-                    meant.map(|port| Patch::Set(backend.port_field.clone(), port.number.into()))
-                }
-                BackendPort::Name(name) => {
-                    let alone = alone.map(|port| port.name).filter(|name| !name.is_empty());
-                    let meant = most_similar(name, ports.iter().map(|port| port.name)).or(alone);
-                    meant.map(|name| Patch::Set(backend.port_field.clone(), name.into()))
-                }
-                BackendPort::None | BackendPort::Target(_) => None,
-            };
-            findings.add(backend.subject.of_service(service.name), backend.port_field, message).patch(patch);
+            let patch = meant(&backend, &ports).map(|value| Patch::Set(backend.port_field.clone(), value));
+            let subject = backend.subject.of_service(service.name);
+            findings.add(subject, backend.port_field, message).fix(backend.port_fix).patch(patch);
         }
+    }
+}
+
+/// The value that seems to be meant in the field of a port that none of `ports` is.
+fn meant(backend: &Backend<'_>, ports: &[ServicePortView<'_>]) -> Option<Value> {
+    let alone = ports.first().filter(|_| ports.len() == 1);
+    let name_of = |name: &str| {
+        let alone = alone.map(|port| port.name).filter(|name| !name.is_empty());
+        most_similar(name, ports.iter().map(|port| port.name)).or(alone)
+    };
+    match backend.port {
+        // People often write the targetPort.
+        BackendPort::Number(number) => {
+            let meant = ports.iter().find(|port| port.target() == TargetPort::Number(number)).or(alone);
+            meant.map(|port| port.number.into())
+        }
+        BackendPort::Name(name) => name_of(name).map(Into::into),
+        // People often write the Service's port.
+        BackendPort::Target(RouteTargetPort::Named(text)) => {
+            let of_number = text.parse::<i32>().ok().and_then(|number| ports.iter().find(|port| port.number == number));
+            match of_number {
+                Some(port) if port.name.is_empty() => {
+                    Some(serde_json::to_value(port.object.target_port.as_ref()?).ok()?)
+                }
+                Some(port) => Some(port.name.into()),
+                None => name_of(text).map(Into::into),
+            }
+        }
+        BackendPort::None | BackendPort::Target(RouteTargetPort::Any) => None,
     }
 }
 

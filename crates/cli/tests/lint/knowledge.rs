@@ -364,10 +364,43 @@ fn a_route_of_openshift_is_a_backend() {
                  {{kind: Service, name: {name}}}{port}}}}}"
         )
     };
-    for port in ["", ", port: {targetPort: http}", ", port: {targetPort: 8080}"] {
+    for port in ["", ", port: {targetPort: http}", ", port: {targetPort: 8080}", ", port: {targetPort: '8080'}"] {
         assert_eq!(found(&[&service, &route("web", port)]), [""; 0], "{port}");
     }
-    assert_eq!(found(&[&service, &route("web", ", port: {targetPort: admin}")]), ["BN041"]);
+    let admin = service.replace("name: http", "name: admin");
+    for (service, port, field, message, paste) in [
+        (&service, ", port: {targetPort: admin}", "spec.port.targetPort", "has no TCP port named admin", Some("http")),
+        (
+            &service,
+            ", port: {targetPort: 80}",
+            "spec.port.targetPort",
+            "has no TCP port with the targetPort 80",
+            Some("http"),
+        ),
+        (&admin, ", port: {targetPort: http}", "spec.port.targetPort", "has no TCP port named http", Some("admin")),
+        (&service.replace("port: 80,", "port: 80, protocol: UDP,"), "", "spec.to", "has no TCP port", None),
+    ] {
+        let report = judge(&parse(&documents(&[service, &route("web", port)])));
+        let finding = report.findings.iter().find(|finding| finding.rule.id == "BN041").unwrap();
+        assert_eq!(finding.field, field, "{port}");
+        assert!(
+            finding.message.contains(message) && finding.message.contains("to targetPort 8080"),
+            "{}",
+            finding.message
+        );
+        let fix = "use the name of a port of the Service, or the number of its targetPort";
+        assert_eq!(finding.fix == fix, !port.is_empty(), "{}", finding.fix);
+        assert_eq!(finding.paste(), paste.map(|name| format!("targetPort: \"{name}\"  # line 3")), "{port}");
+    }
+    // Only the pods know the number of a named port, or else the EndpointSlices.
+    let named = service.replace("targetPort: 8080", "targetPort: main");
+    let slice = "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {name: web-1, namespace: shop, \
+                 labels: {kubernetes.io/service-name: web}}, ports: [{name: http, port: 8080}], endpoints: [{addresses: [10.1.0.9]}]}";
+    for (port, expected) in [("8080", &[""; 0][..]), ("9090", &["BN041"])] {
+        let route = route("web", &format!(", port: {{targetPort: {port}}}"));
+        assert_eq!(found(&[&named, &route]), [""; 0], "{port}");
+        assert_eq!(found(&[&named, &route, slice]), expected, "{port}");
+    }
     assert_eq!(found(&[&service, &route("wbe", "")]), ["BN040"]);
 }
 
