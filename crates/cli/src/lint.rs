@@ -3,6 +3,7 @@
 //! Each file of rules holds one family, and each rule has its check. A rule does not run if the input lacks a kind of object
 //! that it needs, and the report says so.
 
+mod api;
 mod backends;
 mod baseline;
 mod context;
@@ -26,6 +27,7 @@ mod report;
 mod rule;
 mod selectors;
 mod topology;
+mod unknown_fields;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -117,16 +119,20 @@ fn check(input: &LintInput, options: &LintOptions, is_one_of_several: bool) -> L
     LintReport { findings, not_run, in_part, unused, stale, services: cluster.services.len() }
 }
 
-/// Removes what the filter refuses where another rule says why.
+/// Removes what the filter or an API server refuses where another rule says why.
 fn drop_refused_twice(findings: &mut Vec<Finding>) {
-    let is_refused = |finding: &Finding| finding.rule.id == refused::REFUSED;
+    let is_refused = |finding: &Finding| [refused::REFUSED, api::API_REFUSES].contains(&finding.rule.id);
     let (refused, mut others): (Vec<_>, Vec<_>) = findings.drain(..).partition(is_refused);
     let mut errors: BTreeMap<&ObjectName, Vec<&str>> = BTreeMap::new();
     for other in others.iter().filter(|other| other.rule.severity == Severity::Error) {
         errors.entry(&other.object).or_default().push(&other.field);
     }
-    let is_new = |Finding { object, field, .. }: &Finding| {
-        let says_why = |other: &&str| other.starts_with(field) || field.starts_with(*other) || field == "metadata.name";
+    let is_new = |Finding { rule, object, field, .. }: &Finding| {
+        let says_why = |other: &&str| match rule.id {
+            // An error in a port does not say what is wrong with each of its fields.
+            api::API_REFUSES => **other == **field,
+            _ => other.starts_with(field) || field.starts_with(*other) || field == "metadata.name",
+        };
         !errors.get(object).into_iter().flatten().any(says_why)
     };
     let refused: Vec<Finding> = refused.into_iter().filter(is_new).collect();

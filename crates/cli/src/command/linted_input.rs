@@ -50,7 +50,7 @@ impl LintedInput {
         all.checked(input)
     }
 
-    fn new(LintInput { cluster, deployed }: &LintInput, report: LintReport) -> Self {
+    fn new(LintInput { cluster, deployed, .. }: &LintInput, report: LintReport) -> Self {
         let of_deployed = deployed.keys().map(|name| &*name.namespace);
         Self {
             report,

@@ -1,11 +1,12 @@
 //! What lint checks: the objects of a cluster, and the objects of Istio's that deploy byname.
 
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, btree_map::Entry};
 
+use super::unknown_fields::{self, UnknownField};
 use crate::{
     input::{self, InputError, InputErrors, LeftOut, RawObject, ReadOptions, Source},
     istio::{Deployed, Deployments},
-    kubernetes::ClusterState,
+    kubernetes::{ClusterState, NamespacedName, ObjectName},
 };
 
 /// The objects that lint checks.
@@ -15,6 +16,8 @@ pub struct LintInput {
     pub cluster: ClusterState,
     /// The objects that deploy byname, and all EnvoyFilters.
     pub deployed: Deployments,
+    /// The fields of Services that the API does not define.
+    pub(super) unknown_fields: BTreeMap<NamespacedName, Vec<UnknownField>>,
 }
 
 impl LintInput {
@@ -44,6 +47,13 @@ impl LintInput {
                 // Overlays of one object may all be in a directory. The first one counts, as of workloads.
                 Entry::Occupied(_) => {}
             }
+        }
+        let is_service = (raw.api_version.as_str(), raw.kind.as_str()) == ("v1", "Service");
+        let unknown = if is_service { unknown_fields::of(&raw) } else { Vec::new() };
+        if !unknown.is_empty()
+            && let Some(ObjectName { namespace, name, .. }) = ObjectName::of_raw(&raw)
+        {
+            self.unknown_fields.insert(NamespacedName { namespace, name }, unknown);
         }
         self.cluster.add(raw)
     }

@@ -1,7 +1,7 @@
 //! The table of all rules.
 
 use super::{
-    backends, deployed, endpoints, exports, exposure, external_names, ignore_annotations, names, ports, refused,
+    api, backends, deployed, endpoints, exports, exposure, external_names, ignore_annotations, names, ports, refused,
     rule::Rule, selectors, topology,
 };
 
@@ -16,6 +16,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         exposure::RULES,
         names::RULES,
         topology::RULES,
+        api::RULES,
         refused::RULES,
         deployed::RULES,
         ignore_annotations::RULES,

@@ -414,7 +414,7 @@ fn what_compile_refuses_is_found() {
         ("clusterIP: 10.96.0.256, ports: [{port: 1}]", "", &["spec.clusterIP"]),
         ("type: Internal, ports: [{port: 0}]", "", &["spec.type", "spec.ports[0].port"]),
         (
-            "sessionAffinity: Cookie, internalTrafficPolicy: Zone",
+            "sessionAffinity: Cookie, internalTrafficPolicy: Zone, ports: [{port: 1}]",
             "",
             &["spec.internalTrafficPolicy", "spec.sessionAffinity"],
         ),
@@ -436,6 +436,89 @@ fn what_compile_refuses_is_found() {
     // Another rule says why.
     assert_eq!(found(&[&service("a", "type: ExternalName")]), ["BN037"]);
     assert_eq!(found(&[&service("a", "ports: [{port: 1}, {port: 2}]")]), ["BN024"]);
+}
+
+#[test]
+fn what_an_api_server_refuses_is_found() {
+    const PORT: &str = "selector: {app: web}, ports: [{port: 80}]";
+    let rows: &[(&str, &[&str])] = &[
+        (
+            "type: NodePort, ports: [{name: a, port: 1, nodePort: 30080}, {name: b, port: 2, nodePort: 30080}]",
+            &["spec.ports[1].nodePort"],
+        ),
+        (
+            "type: NodePort, ports: [{name: a, port: 1, nodePort: 30080}, {name: b, port: 1, protocol: UDP, nodePort: 30080}]",
+            &[],
+        ),
+        ("type: ClusterIP, ports: [{port: 1, nodePort: 30080}]", &["spec.ports[0].nodePort"]),
+        ("clusterIP: 10.96.0.7", &["spec.ports"]),
+        ("selector: {app: web}", &["spec.ports"]),
+        ("clusterIP: None, selector: {app: web}", &[]),
+        ("type: LoadBalancer, clusterIP: None, ports: [{port: 1}]", &["spec.clusterIP"]),
+        ("type: NodePort, clusterIPs: [None], ports: [{port: 1}]", &["spec.clusterIPs"]),
+        ("clusterIP: 10.96.0.7, clusterIPs: [10.96.0.8], ports: [{port: 1}]", &["spec.clusterIPs"]),
+        ("type: ExternalName, externalName: a.example.com, clusterIP: 10.96.0.7", &["spec.clusterIP"]),
+        ("type: ExternalName, externalName: A.example.com", &["spec.externalName"]),
+        ("ports: [{port: 1, targetPort: 65536}]", &["spec.ports[0].targetPort"]),
+        ("ports: [{port: 1, targetPort: -1}]", &["spec.ports[0].targetPort"]),
+        ("ports: [{port: 1, targetPort: 0}]", &[]),
+        ("ports: [{port: 1, targetPort: '8080'}]", &["spec.ports[0].targetPort"]),
+        ("ports: [{port: 1, targetPort: http_main}]", &["spec.ports[0].targetPort"]),
+        ("ports: [{port: 1, targetPort: a-name-of-16-byte}]", &["spec.ports[0].targetPort"]),
+        ("ports: [{port: 1, targetPort: a-name-of-15byt}]", &[]),
+        ("ipFamilies: [IPv4, IPv5], ports: [{port: 1}]", &["spec.ipFamilies[1]"]),
+        ("ipFamilies: [IPv4, IPv4], ports: [{port: 1}]", &["spec.ipFamilies[1]"]),
+        ("ipFamilyPolicy: DualStack, ports: [{port: 1}]", &["spec.ipFamilyPolicy"]),
+        ("loadBalancerClass: x, selector: {app: web}, ports: [{port: 1}]", &["spec.loadBalancerClass"]),
+        ("type: LoadBalancer, loadBalancerClass: x, loadBalancerSourceRanges: [10.0.0.0/8], ports: [{port: 1}]", &[]),
+        ("externalTrafficPolicy: Local, selector: {app: web}, ports: [{port: 1}]", &["spec.externalTrafficPolicy"]),
+        ("type: NodePort, externalTrafficPolicy: Node, ports: [{port: 1}]", &["spec.externalTrafficPolicy"]),
+        (
+            "sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}, ports: [{port: 1}]",
+            &["spec.sessionAffinityConfig.clientIP.timeoutSeconds"],
+        ),
+        // Patches of Services lack most fields.
+        ("type: NodePort", &[]),
+        ("externalTrafficPolicy: Local", &[]),
+    ];
+    for (spec, fields) in rows {
+        let report = judge(&parse(&service("web", spec)));
+        let found = report.findings.iter().filter(|finding| finding.rule.id == "BN079");
+        assert_eq!(found.map(|finding| &*finding.field).collect::<Vec<_>>(), *fields, "{spec}");
+    }
+    let misspelled = [
+        ("selectors: {app: web}", "spec.selectors", "write selector, or remove the field"),
+        ("clusterIp: None", "spec.clusterIp", "write clusterIP, or remove the field"),
+        ("Ports: [{port: 1}]", "spec.Ports", "write ports, or remove the field"),
+        ("frontend: true", "spec.frontend", "remove the field"),
+        ("ports: [{port: 1, targetport: 8080}]", "spec.ports[0].targetport", "write targetPort, or remove the field"),
+        (
+            "sessionAffinityConfig: {clientIp: {}}",
+            "spec.sessionAffinityConfig.clientIp",
+            "write clientIP, or remove the field",
+        ),
+    ];
+    for (spec, field, fix) in misspelled {
+        let object = service("web", spec);
+        let report = judge(&parse(&object));
+        let found = report.findings.iter().filter(|finding| finding.rule.id == "BN079");
+        assert_eq!(found.map(|finding| (&*finding.field, &*finding.fix)).collect::<Vec<_>>(), [(field, fix)], "{spec}");
+        // An API server may be newer than the program.
+        assert!(!ids(&judge(&parse(&of_api(&object)))).contains(&"BN079"), "{spec}");
+    }
+    let object = service("web", PORT);
+    for (old, new, field) in [("spec:", "Spec:", "Spec"), ("namespace:", "nameSpace:", "metadata.nameSpace")] {
+        let report = judge(&parse(&object.replace(old, new)));
+        assert_eq!(report.findings[0].field, field);
+    }
+    assert_eq!(
+        found(&[&object.replace("{app: web}", "{app: web}, $patch: replace")]),
+        [""; 0],
+        "a directive of a patch"
+    );
+    // Another rule says why.
+    let named = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: '8080'}]");
+    assert_eq!(found(&[&named, &workload("Deployment", "web", "app: web", HTTP)]), ["BN020"]);
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn a_baseline_hides_what_it_has_and_nothing_else() {
     fs::write(&objects, format!("# a comment\n\n{old}")).unwrap();
     assert_eq!(run(&["--baseline", file]).status.code(), Some(0));
     // A finding of another rule is new.
-    let new = "---\napiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: shop}\nspec: {selector: {a: b}, externalIPs: [203.0.113.9]}\n";
+    let new = "---\napiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: shop}\nspec: {selector: {a: b}, externalIPs: [203.0.113.9], ports: [{port: 80}]}\n";
     fs::write(&objects, format!("{old}{new}")).unwrap();
     let output = run(&["--baseline", file]);
     assert_eq!(output.status.code(), Some(1));

@@ -1,0 +1,246 @@
+//! What an API server refuses in a Service, and the filter takes. The rules are those of pkg/apis/core/validation in Kubernetes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::ServiceSpec;
+
+use super::{
+    context::{Context, LintedService, most_similar, shown},
+    findings::{Findings, Subject},
+    patch::Patch,
+    rule::{Rule, Severity},
+    unknown_fields::UnknownField,
+};
+use crate::{
+    input::Field,
+    kubernetes::{ServicePortView, TargetPort},
+};
+
+pub(super) const RULES: &[Rule] = &[Rule {
+    id: API_REFUSES,
+    name: "api-server-refuses",
+    severity: Severity::Error,
+    summary: "an API server refuses a Service, and no other rule says why",
+    why: "kubectl apply fails, so the Service is not created, or stays as it was",
+    fix: "correct the field to match the Kubernetes API",
+    needs: &[],
+    absence: None,
+    check: api_refuses,
+}];
+
+/// The rule that yields to every other rule with an error in the same field.
+pub(super) const API_REFUSES: &str = "BN079";
+
+/// The maximum of `timeoutSeconds`: a day.
+const MAX_AFFINITY_SECONDS: i32 = 86_400;
+/// The length of a port's name (RFC 6335 section 5.1).
+const MAX_PORT_NAME_BYTES: usize = 15;
+
+/// A field that an API server refuses.
+struct Refusal {
+    field: Field,
+    reason: String,
+    fix: &'static str,
+    patch: Option<Patch>,
+}
+
+impl Refusal {
+    fn new(field: impl Into<Field>, reason: impl Into<String>, fix: &'static str) -> Self {
+        Self { field: field.into(), reason: reason.into(), fix, patch: None }
+    }
+
+    /// This with the field's removal to paste.
+    fn removable(self) -> Self {
+        Self { patch: Some(Patch::Remove(self.field.clone())), ..self }
+    }
+}
+
+fn api_refuses(context: &Context<'_>, findings: &mut Findings) {
+    unknown_fields(context, findings);
+    for service in &context.services {
+        let mut refusals = Vec::new();
+        ports(service, &mut refusals);
+        addresses(service, &mut refusals);
+        of_other_types(service, &mut refusals);
+        external_name(service, &mut refusals);
+        for Refusal { field, reason, fix, patch } in refusals {
+            findings.add(service.subject(), field, reason).fix(fix).patch(patch);
+        }
+    }
+}
+
+fn unknown_fields(context: &Context<'_>, findings: &mut Findings) {
+    for (name, fields) in &context.input.unknown_fields {
+        // A newer API server may know more fields.
+        let Some(service) = context.cluster.service(name).filter(|service| !service.is_of_api()) else { continue };
+        let subject = Subject::new("Service", service.name, service.source).of_service(service.name);
+        for unknown in fields {
+            let fix = match meant(unknown) {
+                Some(meant) => format!("write {meant}, or remove the field"),
+                None => "remove the field".to_owned(),
+            };
+            let found = findings.add(subject, unknown.field.clone(), "Kubernetes has no such field");
+            found
+                .fix(fix)
+                .why("kubectl refuses the field; where nothing checks it, the API server leaves it out of the Service");
+        }
+    }
+}
+
+/// The field that seems to be meant.
+fn meant(UnknownField { name, known, .. }: &UnknownField) -> Option<&'static str> {
+    let in_other_case = known.iter().find(|known| name.eq_ignore_ascii_case(known)).copied();
+    in_other_case.or_else(|| most_similar(name, known.iter().copied()))
+}
+
+fn ports(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
+    let view = &service.view;
+    // A patch of a Service may lack its ports.
+    let is_whole = view.selector().is_some() || view.cluster_ips().next().is_some();
+    if is_whole && view.is_virtual() && view.ports().next().is_none() {
+        let fix = "add a port, or set clusterIP: None if clients need only the addresses of the pods";
+        refusals.push(Refusal::new(["spec", "ports"], "the Service has a cluster IP and no ports", fix));
+    }
+    let mut node_ports: BTreeMap<(i32, &str), ServicePortView<'_>> = BTreeMap::new();
+    for port in view.ports() {
+        refusals.extend(target_port(&port));
+        let Some(number) = port.object.node_port.filter(|number| *number != 0) else { continue };
+        let field = port.field().field("nodePort");
+        if view.type_word() == "ClusterIP" && (is_whole || view.spec.type_.is_some()) {
+            let fix = "set type: NodePort, or remove nodePort";
+            refusals.push(Refusal::new(field.clone(), "a Service of type ClusterIP has no node ports", fix));
+        }
+        let first = *node_ports.entry((number, port.protocol.as_str())).or_insert(port);
+        if first.index != port.index {
+            let reason = format!("port {} has node port {number} ({}) too", shown(&first), port.protocol);
+            let fix = "omit the nodePort of one of the two ports to have another one allocated";
+            refusals.push(Refusal::new(field, reason, fix).removable());
+        }
+    }
+}
+
+fn target_port(port: &ServicePortView<'_>) -> Option<Refusal> {
+    const FIX: &str = "use a port from 1 to 65535, or the name of a container port";
+    // The API server takes 0 and an empty name for a targetPort that is left out.
+    let target = port.object.target_port.as_ref().map(|_| port.target())?;
+    let field = port.field().field("targetPort");
+    match target {
+        TargetPort::Number(0..=65535) | TargetPort::Name("") => None,
+        TargetPort::Number(number) => Some(Refusal::new(field, format!("{number} is not a port"), FIX)),
+        TargetPort::Name(name) if is_port_name(name) => None,
+        TargetPort::Name(name) => Some(match name.parse::<u16>() {
+            Ok(number) => {
+                let patch = Some(Patch::Set(field.clone(), number.into()));
+                let reason = format!("\"{name}\" is text, and the name of a port needs a letter");
+                Refusal { patch, ..Refusal::new(field, reason, "write the number without quotes") }
+            }
+            Err(_) => {
+                let fix = "use a name of at most 15 bytes: a-z, 0-9 and single '-' (not first or last), with a letter";
+                Refusal::new(field, format!("\"{name}\" is not the name of a port"), fix)
+            }
+        }),
+    }
+}
+
+/// Whether `text` is a service name of RFC 6335.
+fn is_port_name(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    text.len() <= MAX_PORT_NAME_BYTES
+        && text.bytes().all(is_allowed)
+        && text.bytes().any(|byte| byte.is_ascii_lowercase())
+        && !text.contains("--")
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// The field that says which cluster IPs a Service has.
+fn cluster_ip_field(spec: &ServiceSpec) -> Field {
+    let is_alone = spec.cluster_ip.as_ref().is_some_and(|ip| !ip.is_empty());
+    ["spec", if is_alone { "clusterIP" } else { "clusterIPs" }].into()
+}
+
+fn addresses(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
+    let (view, spec) = (&service.view, service.view.spec);
+    let (type_word, field) = (view.type_word(), cluster_ip_field(spec));
+    if view.is_headless() && ["NodePort", "LoadBalancer"].contains(&type_word) {
+        let reason = format!("a Service of type {type_word} cannot be headless");
+        refusals.push(Refusal::new(field, reason, "remove clusterIP: None, or set type: ClusterIP"));
+    } else if view.is_external_name() && view.cluster_ips().next().is_some() {
+        let reason = "a Service of type ExternalName has no cluster IP";
+        refusals.push(Refusal::new(field, reason, "remove the cluster IP, or the type").removable());
+    }
+    let first = spec.cluster_ips.iter().flatten().next();
+    if let (Some(own), Some(first)) = (spec.cluster_ip.as_ref().filter(|own| !own.is_empty()), first)
+        && own != first
+    {
+        let reason = format!("{first} is not clusterIP, {own}");
+        refusals.push(Refusal::new(["spec", "clusterIPs"], reason, "write the value of clusterIP first"));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, family) in spec.ip_families.iter().flatten().enumerate() {
+        let field = Field::from(["spec", "ipFamilies"]).item(index);
+        if !["IPv4", "IPv6"].contains(&&**family) {
+            refusals.push(Refusal::new(field, format!("{family:?} is not an IP family"), "use IPv4 or IPv6"));
+        } else if !seen.insert(family) {
+            refusals
+                .push(Refusal::new(field, format!("{family} is listed twice"), "list each family once").removable());
+        }
+    }
+    let policies = &["SingleStack", "PreferDualStack", "RequireDualStack"];
+    let fix = "use SingleStack, PreferDualStack or RequireDualStack";
+    refusals.extend(one_of("ipFamilyPolicy", spec.ip_family_policy.as_ref(), policies, fix));
+}
+
+/// The refusal of a field of the spec whose value is none of `values`. An empty one counts as left out.
+fn one_of(name: &str, value: Option<&String>, values: &[&str], fix: &'static str) -> Option<Refusal> {
+    let value = value.filter(|value| !value.is_empty() && !values.contains(&&***value))?;
+    Some(Refusal::new(["spec", name], format!("{value:?} is not a value of {name}"), fix))
+}
+
+/// Fields that only other types of Services have.
+fn of_other_types(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
+    let (view, spec) = (&service.view, service.view.spec);
+    // A patch of a Service may lack its type.
+    let is_whole = view.selector().is_some() || view.spec.type_.is_some() || view.cluster_ips().next().is_some();
+    let type_word = view.type_word();
+    let of_load_balancers = [
+        ("allocateLoadBalancerNodePorts", spec.allocate_load_balancer_node_ports.is_some()),
+        ("loadBalancerClass", spec.load_balancer_class.is_some()),
+        ("loadBalancerSourceRanges", spec.load_balancer_source_ranges.as_ref().is_some_and(|all| !all.is_empty())),
+    ];
+    for (name, _) in of_load_balancers.iter().filter(|(_, is_set)| *is_set && is_whole && type_word != "LoadBalancer") {
+        let reason = format!("only a Service of type LoadBalancer may have {name}");
+        let fix = "set type: LoadBalancer, or remove the field";
+        refusals.push(Refusal::new(["spec", name], reason, fix).removable());
+    }
+    let policy = spec.external_traffic_policy.as_ref().filter(|policy| !policy.is_empty());
+    refusals.extend(one_of("externalTrafficPolicy", policy, &["Cluster", "Local"], "use Cluster or Local"));
+    let has_external_ips = spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty());
+    let is_external = ["NodePort", "LoadBalancer"].contains(&type_word) || has_external_ips;
+    if policy.is_some() && is_whole && !is_external {
+        let reason = format!("a Service of type {type_word} has no traffic from outside the cluster");
+        let fix = "set type: NodePort or type: LoadBalancer, or remove the field";
+        refusals.push(Refusal::new(["spec", "externalTrafficPolicy"], reason, fix).removable());
+    }
+    let affinity = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
+    if let Some(seconds) = affinity.filter(|seconds| !(1..=MAX_AFFINITY_SECONDS).contains(seconds)) {
+        let field = ["spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"];
+        refusals.push(Refusal::new(
+            field,
+            format!("{seconds} seconds are outside 1 to 86400"),
+            "use a number in that range",
+        ));
+    }
+}
+
+fn external_name(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
+    let name = service.view.spec.external_name.as_deref().filter(|_| service.view.is_external_name());
+    let is_refused = |name: &&str| name.contains(|c: char| c.is_ascii_uppercase() || c == '_');
+    if let Some(name) = name.filter(is_refused) {
+        let field = Field::from(["spec", "externalName"]);
+        let patch = Some(name).filter(|name| !name.contains('_'));
+        let patch = patch.map(|name| Patch::Set(field.clone(), name.to_ascii_lowercase().into()));
+        let reason = format!("{name} has an upper-case letter or an underscore");
+        refusals.push(Refusal { patch, ..Refusal::new(field, reason, "use lower-case letters, digits, - and .") });
+    }
+}

@@ -1,0 +1,105 @@
+//! Fields of a Service that the Kubernetes API does not define, such as misspelled ones.
+//!
+//! An API server takes only the fields that it knows, so an object that was read from it has none of these.
+
+use std::cell::Cell;
+
+use k8s_openapi::{
+    api::core::v1::{Service, ServicePort, ServiceSpec, SessionAffinityConfig},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, Visitor, value::Error},
+};
+
+use crate::input::{Field, InputNode, InputValue, RawObject};
+
+/// A field that the API does not define.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UnknownField {
+    /// The whole path.
+    pub(super) field: Field,
+    /// The field's own name.
+    pub(super) name: Box<str>,
+    /// The names of the fields that the API defines in its place.
+    pub(super) known: &'static [&'static str],
+}
+
+/// The unknown fields of a Service.
+pub(super) fn of(service: &RawObject) -> Vec<UnknownField> {
+    let mut unknown = Vec::new();
+    let root = &service.node;
+    add::<Service>(&mut unknown, Some(root), &Field::default());
+    add::<ObjectMeta>(&mut unknown, root.get("metadata"), &["metadata"].into());
+    let (in_spec, spec) = (Field::from(["spec"]), root.get("spec"));
+    add::<ServiceSpec>(&mut unknown, spec, &in_spec);
+    let below = |name: &str| (spec.and_then(|spec| spec.get(name)), in_spec.clone().field(name));
+    let (ports, in_ports) = below("ports");
+    for (index, port) in ports.map(InputNode::items).unwrap_or_default().iter().enumerate() {
+        add::<ServicePort>(&mut unknown, Some(port), &in_ports.clone().item(index));
+    }
+    let (config, in_config) = below("sessionAffinityConfig");
+    add::<SessionAffinityConfig>(&mut unknown, config, &in_config);
+    unknown
+}
+
+/// Adds the fields of `node` that `T` does not have.
+fn add<'de, T: Deserialize<'de>>(unknown: &mut Vec<UnknownField>, node: Option<&InputNode>, at: &Field) {
+    let Some(InputNode { value: InputValue::Map(entries), .. }) = node else { return };
+    let known = fields_of::<T>();
+    // Patches have directives among the fields, such as `$patch`.
+    let names = entries.iter().map(|(name, _)| &**name).filter(|name| !name.starts_with('$'));
+    let unknown_names = names.filter(|name| !known.contains(name));
+    unknown.extend(unknown_names.map(|name| UnknownField { field: at.clone().field(name), name: name.into(), known }));
+}
+
+/// The names of the fields of `T`.
+fn fields_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    let names = FieldNames::default();
+    // It fails once it has the names.
+    let _ = T::deserialize(&names);
+    names.0.get()
+}
+
+/// Keeps the names of the fields that a struct asks for.
+#[derive(Default)]
+struct FieldNames(Cell<&'static [&'static str]>);
+
+impl<'de> Deserializer<'de> for &FieldNames {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+        Err(Error::custom("has no value"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.0.set(fields);
+        self.deserialize_any(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct
+        seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_of_the_api_are_known() {
+        for known in ["clusterIP", "ports", "selector", "type"] {
+            assert!(fields_of::<ServiceSpec>().contains(&known), "{known}");
+        }
+        assert!(fields_of::<ServicePort>().contains(&"targetPort"));
+        assert!(fields_of::<ObjectMeta>().contains(&"annotations"));
+        assert_eq!(fields_of::<Service>(), ["apiVersion", "kind", "metadata", "spec", "status"]);
+    }
+}
