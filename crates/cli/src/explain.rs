@@ -108,7 +108,7 @@ pub fn explain(
             endpoint: plan.endpoint().map(str::to_owned),
             authority: plan.authority().map(str::to_owned),
         }),
-        steps: trace.steps.iter().map(ExplainedStep::of).collect(),
+        steps: step::steps(&trace, port_name.unwrap_or_default(), endpoints.as_deref().unwrap_or_default()),
         endpoints,
         dns: ClusterDns::new(cluster, &zone).queries(config, &authority),
         outside: outside::ways(cluster, named.as_ref(), port_name),

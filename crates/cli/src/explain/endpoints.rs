@@ -5,14 +5,18 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use byname_core::{Choice, Service, is_special, wire::IpFamily};
+use byname_core::{
+    Choice, Service, is_special,
+    trace::{EndpointsOutcome, Lack},
+    wire::IpFamily,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
     caller::CallerSettings,
     cluster_dns::is_called,
-    kubernetes::{ClusterState, EndpointView, NamespacedName, ServiceView, TransportProtocol},
+    kubernetes::{ClusterState, EndpointView, NamespacedName, ServiceView, SliceView, TransportProtocol},
 };
 
 /// One endpoint of an EndpointSlice.
@@ -52,6 +56,27 @@ pub struct ExplainedEndpoint {
     pub because: String,
     /// The endpoint's place in the input: file and line.
     pub at: String,
+    /// Whether it counts as ready: by its condition, or because its Service sets `publishNotReadyAddresses`.
+    #[serde(skip)]
+    pub(super) counts_as_ready: bool,
+    /// Why it can serve nobody, whatever its conditions are.
+    #[serde(skip)]
+    pub(super) unfit: Option<Unfit>,
+}
+
+/// Why an endpoint can serve nobody, whatever its conditions are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Unfit {
+    /// It is the DNS name of an EndpointSlice of type FQDN.
+    DnsName,
+    /// It has no IP address.
+    NoAddress,
+    /// Its address is that of no pod.
+    SpecialAddress,
+    /// It does not have the port.
+    NoPort,
+    /// Its address is of the family that the Service does not have.
+    OtherFamily,
 }
 
 /// The facts that decide which endpoints can serve.
@@ -115,54 +140,106 @@ pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<Explai
                 serves: false,
                 because: String::new(),
                 at: slice.source.place.at_line(slice.source.line(&endpoint.field())).to_string(),
+                counts_as_ready: endpoint.is_ready,
+                unfit: None,
             };
             let parsed = endpoint.ip().map(|address| address.to_canonical());
+            let unfit = match parsed {
+                _ if !slice.counts() => Some(Unfit::DnsName),
+                None => Some(Unfit::NoAddress),
+                Some(address) if is_special(address) && !*single_machine => Some(Unfit::SpecialAddress),
+                Some(_) if own_port.is_none() => Some(Unfit::NoPort),
+                Some(address) if stray.is_some_and(|family| is_of(address, family)) => Some(Unfit::OtherFamily),
+                Some(_) => None,
+            };
             let serves = parsed.zip(own_port).is_some_and(|(ip, port)| usable.contains(&SocketAddr::new(ip, port)));
-            let because = match parsed {
-                _ if !slice.counts() => "DNS name: kube-proxy and DNS ignore EndpointSlices of type FQDN".to_owned(),
-                None => "not an IP address".to_owned(),
-                Some(_) if serves && label.is_some() => match usable.len() {
+            let because = match (parsed, unfit) {
+                (None, _) | (_, Some(Unfit::DnsName)) => unusable(unfit.unwrap_or(Unfit::NoAddress), &slice, *port),
+                (Some(_), _) if serves && label.is_some() => match usable.len() {
                     1 => "the endpoint that the name resolves to".to_owned(),
                     _ => "one of the endpoints that the name resolves to".to_owned(),
                 },
-                Some(address) if label.as_ref().is_some_and(|label| !is_called(&endpoint, address, label)) => {
+                (Some(address), _) if label.as_ref().is_some_and(|label| !is_called(&endpoint, address, label)) => {
                     "not the endpoint that the name resolves to".to_owned()
                 }
-                Some(address) if is_special(address) && !*single_machine => {
-                    "loopback, link-local or special address: no Service may route to it (CVE-2021-25737)".to_owned()
-                }
-                Some(_) if own_port.is_none() => match port {
-                    EndpointPort::OfPods(_) => String::new(),
-                    EndpointPort::Named("") => "its EndpointSlice has no unnamed TCP port".to_owned(),
-                    EndpointPort::Named(port) => format!("its EndpointSlice has no TCP port named {port}"),
-                },
-                Some(address) if stray.is_some_and(|family| is_of(address, family)) => {
-                    "the Service has only the other IP family, so kube-proxy ignores its EndpointSlice".to_owned()
-                }
-                Some(address) => {
+                (Some(_), Some(unfit)) => unusable(unfit, &slice, *port),
+                (Some(address), None) => {
                     let of_other_family = family.is_some_and(|is_v4| is_v4 != address.is_ipv4());
                     because((&endpoint, &one), serves, choice, of_other_family, caller)
                 }
             };
-            all.push(ExplainedEndpoint { serves, because, ..one });
+            all.push(ExplainedEndpoint { serves, because, unfit, ..one });
         }
     }
-    all.sort_by_key(|endpoint| (endpoint.address.parse::<IpAddr>().ok(), endpoint.port));
+    all.sort_by_key(|endpoint| (canonical(endpoint), endpoint.port));
     count_once(&mut all);
     all
 }
 
+/// Why an endpoint of `slice` can serve nobody, in words.
+fn unusable(unfit: Unfit, slice: &SliceView<'_>, port: EndpointPort<'_>) -> String {
+    let object = if slice.kind() == "Endpoints" { "Endpoints object" } else { "EndpointSlice" };
+    match (unfit, port) {
+        (Unfit::DnsName, _) => "DNS name: kube-proxy and DNS ignore EndpointSlices of type FQDN".to_owned(),
+        (Unfit::NoAddress, _) => "not an IP address".to_owned(),
+        (Unfit::SpecialAddress, _) => {
+            "loopback, link-local or special address: no Service may route to it (CVE-2021-25737)".to_owned()
+        }
+        (Unfit::NoPort, EndpointPort::OfPods(_)) => String::new(),
+        (Unfit::NoPort, EndpointPort::Named("")) => format!("its {object} has no unnamed TCP port"),
+        (Unfit::NoPort, EndpointPort::Named(port)) => format!("its {object} has no TCP port named {port}"),
+        (Unfit::OtherFamily, _) => {
+            format!("the Service has only the other IP family, so kube-proxy ignores its {object}")
+        }
+    }
+}
+
+/// Why no endpoint can serve, if the ready ones are unfit. A table lacks some of these endpoints, so the core cannot say so.
+pub(super) fn why_unserved(outcome: &EndpointsOutcome, port: &str, endpoints: &[ExplainedEndpoint]) -> Option<String> {
+    let EndpointsOutcome::Known { usable: 0, of, choice, lack, .. } = outcome else { return None };
+    let is_told = match lack {
+        None => *choice != Choice::Terminating,
+        Some(Lack::Endpoints) => false,
+        Some(Lack::Port(_) | Lack::Family(_)) => *of == endpoints.len(),
+    };
+    let reasons: BTreeSet<Unfit> =
+        endpoints.iter().filter(|one| one.counts_as_ready).filter_map(|one| one.unfit).collect();
+    if is_told || reasons.is_empty() {
+        return None;
+    }
+    let words = match *reasons.iter().collect::<Vec<_>>().as_slice() {
+        [Unfit::NoPort] if port.is_empty() => "no ready endpoint has an unnamed TCP port".to_owned(),
+        [Unfit::NoPort] => format!("no ready endpoint has a TCP port named {port}"),
+        [Unfit::SpecialAddress] => {
+            "every ready endpoint has a loopback, link-local or special address, which no pod has".to_owned()
+        }
+        _ if reasons.contains(&Unfit::NoPort) => {
+            "no ready endpoint has the port and an address that can serve".to_owned()
+        }
+        _ => "no ready endpoint has an address that can serve".to_owned(),
+    };
+    let others = if endpoints.iter().all(|one| one.counts_as_ready) { "" } else { "; the others are not ready" };
+    Some(format!("0 of {} endpoints can serve: {words}{others}", endpoints.len()))
+}
+
 /// Counts an endpoint once while it moves between EndpointSlices and is in both: the ready copy, if there is one.
 fn count_once(all: &mut [ExplainedEndpoint]) {
-    for same in
-        all.chunk_by_mut(|one, other| one.port.is_some() && (&one.address, one.port) == (&other.address, other.port))
-    {
+    let is_same = |one: &ExplainedEndpoint, other: &ExplainedEndpoint| match (canonical(one), canonical(other)) {
+        (None, None) => one.address == other.address,
+        (one, other) => one == other,
+    };
+    for same in all.chunk_by_mut(|one, other| one.port.is_some() && one.port == other.port && is_same(one, other)) {
         let counted = same.iter().position(|one| one.ready).unwrap_or(0);
         for (_, other) in same.iter_mut().enumerate().filter(|(index, _)| *index != counted) {
             other.serves = false;
             other.because = "duplicate: counted in another EndpointSlice".to_owned();
         }
     }
+}
+
+/// The endpoint's IP address, whatever its spelling.
+fn canonical(endpoint: &ExplainedEndpoint) -> Option<IpAddr> {
+    endpoint.address.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
 fn is_of(address: IpAddr, family: IpFamily) -> bool {

@@ -7,6 +7,8 @@ use byname_core::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::endpoints::{self, ExplainedEndpoint};
+
 /// One step of the resolution.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[schemars(rename = "Step")]
@@ -19,7 +21,7 @@ pub struct ExplainedStep {
     pub name: Option<String>,
     /// Whether the lookup of this step succeeded.
     pub found: bool,
-    /// The step in words, as in the filter's traces.
+    /// The step in words. They are those of the filter's traces, unless the input says more than the table.
     pub text: String,
     /// Whether this is a name of the search list that does not exist. That is no problem in itself.
     #[serde(skip)]
@@ -27,7 +29,7 @@ pub struct ExplainedStep {
 }
 
 impl ExplainedStep {
-    pub(super) fn of(step: &CoreStep) -> Self {
+    fn of(step: &CoreStep) -> Self {
         let (kind, name, found) = match step {
             CoreStep::Unreadable(_) => ("unreadable", None, false),
             CoreStep::Address { address, service } => ("address", Some(address.to_string()), service.is_some()),
@@ -64,6 +66,21 @@ impl ExplainedStep {
         };
         Self { kind: kind.to_owned(), name, found, text: step.to_string(), is_normal_miss }
     }
+}
+
+/// All steps. `endpoints` are those of the Service that the request reached, for its port of this name.
+pub(super) fn steps(trace: &Trace, port_name: &str, endpoints: &[ExplainedEndpoint]) -> Vec<ExplainedStep> {
+    // The endpoints of a fallback say nothing about those of the requested Service.
+    let has_fallback = trace.steps.iter().any(|step| matches!(step, CoreStep::Fallback { .. }));
+    let steps = trace.steps.iter().map(|step| {
+        let explained = ExplainedStep::of(step);
+        let text = match step {
+            CoreStep::Endpoints(outcome) if !has_fallback => endpoints::why_unserved(outcome, port_name, endpoints),
+            _ => None,
+        };
+        ExplainedStep { text: text.unwrap_or_else(|| explained.text.clone()), ..explained }
+    });
+    steps.collect()
 }
 
 /// The Service that a refused or passed request reached: the last one found by name or address.

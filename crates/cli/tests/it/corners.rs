@@ -327,6 +327,45 @@ fn a_missing_port_is_not_called_missing_readiness() {
 }
 
 #[test]
+fn ready_endpoints_that_are_unfit_are_named() {
+    let slice = |name: &str, ports: &str, address: &str, ready: bool| {
+        format!(
+            "- {{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: pay-{name}, namespace: bill, labels: \
+             {{kubernetes.io/service-name: pay}}}}, addressType: IPv4, ports: {ports}, endpoints: [{{addresses: ['{address}'], \
+             conditions: {{ready: {ready}}}}}]}}\n"
+        )
+    };
+    let named = PART.replace("ports: [{port: 80}]", "ports: [{name: http, port: 80}]");
+    const HTTP: &str = "[{name: http, port: 8080}]";
+    let rows = [
+        (
+            "a rollout that renames the port",
+            format!("{}{}", slice("old", HTTP, "10.1.1.1", false), slice("new", "[]", "10.1.1.2", true)),
+            "0 of 2 endpoints can serve: no ready endpoint has a TCP port named http; the others are not ready",
+        ),
+        (
+            "the client's own address alone",
+            slice("old", HTTP, "127.0.0.1", true),
+            "0 of 1 endpoints can serve: every ready endpoint has a loopback, link-local or special address, which no pod has",
+        ),
+        (
+            "both",
+            format!("{}{}", slice("old", HTTP, "127.0.0.1", true), slice("new", "[]", "10.1.1.2", true)),
+            "0 of 2 endpoints can serve: no ready endpoint has the port and an address that can serve",
+        ),
+        (
+            "no endpoint is ready",
+            slice("old", HTTP, "10.1.1.1", false),
+            "0 of 1 endpoints can serve: none is ready, and none serves while terminating",
+        ),
+    ];
+    for (claim, slices, sentence) in rows {
+        let run = explain(&format!("{}\n{slices}", named.trim_end()), &["pay", "-n", "bill"]);
+        assert!(run.status == 1 && run.stdout.contains(sentence), "{claim}: {}", run.shown());
+    }
+}
+
+#[test]
 fn an_endpoint_in_two_slices_counts_once() {
     let twice = PART.to_owned()
         + r#"
