@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use byname_core::{Authority, Host, Reason, Service, Trace, trace::Step};
+use byname_core::{
+    Authority, Host, Reason, Service, Trace,
+    trace::{HopOutcome, Step},
+};
 
 use super::{endpoints, requested_name::RequestedName};
 use crate::{
@@ -45,11 +48,7 @@ pub(super) fn hints(
              host and port, such as payments.prod:8080"
                 .to_owned(),
         ),
-        (Reason::AliasDenied, _) => hints.push(
-            "list the target with its port in externalNames.allow of the --config file; with externalNames.mode: listed, a target in \
-             another namespace needs a grant in externalNames.grants"
-                .to_owned(),
-        ),
+        (Reason::AliasDenied, _) => hints.extend(what_allows(trace).map(str::to_owned)),
         _ => {}
     }
     if let Some((name, service)) = service
@@ -74,6 +73,21 @@ pub(super) fn hints(
     }
     hints.extend(left_out(compiled, trace));
     hints
+}
+
+/// The setting that allows the target of a denied alias; `None` if no configuration can allow it.
+fn what_allows(trace: &Trace) -> Option<&'static str> {
+    let last = trace.steps.iter().rev().find_map(|step| match step {
+        Step::Hop { outcome, .. } => Some(outcome),
+        _ => None,
+    });
+    match last {
+        Some(HopOutcome::AlwaysRefused) => None,
+        Some(HopOutcome::NotGranted { .. }) => Some(
+            "with externalNames.mode: listed, a target in another namespace needs a grant in externalNames.grants of the --config file",
+        ),
+        _ => Some("list the target with its port in externalNames.allow of the --config file"),
+    }
 }
 
 /// The errors of left-out Services that the tried names refer to, and the number of other left-out Services.
@@ -131,20 +145,20 @@ fn ports(
     hints
 }
 
-/// What `number` is, if it is a nodePort or a target port of the Service.
+/// What `number` is, if it is a nodePort or a target port of a TCP port of the Service. The filter routes to no other ports.
 fn other_meaning(view: ServiceView<'_>, number: i32) -> Option<String> {
-    if let Some(port) = view.ports().find(|port| port.object.node_port == Some(number)) {
+    let ports = || view.ports().filter(ServicePortView::is_tcp);
+    if let Some(port) = ports().find(|port| port.object.node_port == Some(number)) {
         return Some(format!(
             "{number} is the nodePort of the Service's port {}, open on nodes only; use that port with the Service's name",
             port.number
         ));
     }
-    let of_pods = view.slices().flat_map(|slice| slice.ports()).find(|port| port.number == Some(number));
     let leads_there = |port: &ServicePortView<'_>| {
         (port.object.target_port.is_some() && port.target() == TargetPort::Number(number))
-            || of_pods.is_some_and(|of_pods| of_pods.name == port.name)
+            || view.slices().any(|slice| slice.port_of(port) == Some(number))
     };
-    let port = view.ports().find(leads_there)?;
+    let port = ports().find(leads_there)?;
     Some(format!("{number} is the target port of the Service's port {}; use {}", port.number, port.number))
 }
 

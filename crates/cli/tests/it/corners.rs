@@ -366,6 +366,48 @@ fn ready_endpoints_that_are_unfit_are_named() {
 }
 
 #[test]
+fn a_port_that_is_not_tcp_is_no_other_port() {
+    let ports = "ports: [{name: http, port: 80}, {name: sig, port: 5060, protocol: SCTP}, {name: dns, port: 53, targetPort: 5353, \
+                 nodePort: 30053, protocol: UDP}]";
+    let cluster = PART.replacen("ports: [{port: 80}]", ports, 1);
+    for port in ["5060", "5353", "30053"] {
+        let run = explain(&cluster, &[&format!("web:{port}"), "-n", "shop"]);
+        assert!(!run.stdout.contains("; use "), "{}", run.shown());
+        says(&run, &["Service shop/web has one TCP port: 80 (http)"]);
+    }
+}
+
+#[test]
+fn a_denied_alias_names_the_setting_that_allows_it() {
+    let alias = |target: &str| {
+        format!(
+            "{}\n- {{apiVersion: v1, kind: Service, metadata: {{name: a, namespace: shop}}, spec: {{type: ExternalName, externalName: \
+             {target}}}}}\n",
+            PART.trim_end()
+        )
+    };
+    let directory = TempDir::new().expect("a directory");
+    let listed = directory.path().join("listed.json");
+    fs::write(&listed, r#"{"version": 1, "unknownNames": "refuse", "externalNames": {"mode": "listed"}}"#)
+        .expect("a file");
+    let listed = listed.to_str().expect("UTF-8");
+    let (allow, grants) = ("externalNames.allow of the --config file", "externalNames.grants of the --config file");
+    for (target, setting) in [
+        ("metadata.google.internal", None),
+        ("localhost", None),
+        ("10-1-0-1.shop.pod.cluster.local", None),
+        ("api.example.com", Some(allow)),
+        ("pay.bill.svc.cluster.local", Some(grants)),
+    ] {
+        let run = explain(&alias(target), &["a", "-n", "shop", "--config", listed]);
+        says(&run, &["alias_denied"]);
+        for note in [allow, grants] {
+            assert_eq!(run.stdout.contains(note), setting == Some(note), "{}", run.shown());
+        }
+    }
+}
+
+#[test]
 fn an_endpoint_in_two_slices_counts_once() {
     let twice = PART.to_owned()
         + r#"
