@@ -1,6 +1,10 @@
 //! Errors of the core, with the place in the input that each comes from.
 
-use byname_core::{FieldError, FieldPath, wire::PathElement};
+use byname_core::{
+    FieldError, FieldErrorType, FieldPath,
+    limits::{MAX_CLUSTER_IPS, MAX_SERVICE_ENDPOINTS, MAX_SERVICE_PORTS},
+    wire::PathElement,
+};
 
 use super::base::Base;
 use crate::{
@@ -38,7 +42,7 @@ pub(super) fn in_service(
         [PathElement::Field(own), ..] if ["alias", "subsets", "steering"].contains(&&**own) => in_base(refused, base),
         below => match cluster.service(name) {
             Some(service) => in_object(refused, below, service).into(),
-            None => InputError::new(&format!("Service {name}"), refused.problem(), refused.error_type.fix()),
+            None => InputError::new(&format!("Service {name}"), refused.problem(), fix(refused)),
         },
     }
 }
@@ -55,7 +59,19 @@ fn in_object(refused: &FieldError, below: &[PathElement], service: ServiceView<'
         below => Field::from(["spec"]).below(below),
     };
     let object = ObjectName::of("Service", service.name);
-    service.source.problem(object, field, refused.problem(), refused.error_type.fix())
+    service.source.problem(object, field, refused.problem(), fix(refused))
+}
+
+/// What to do about a refused value of a Service. A smaller table does not help if the Service alone has too many entries.
+fn fix(refused: &FieldError) -> &'static str {
+    match refused.error_type {
+        FieldErrorType::TooMany(MAX_SERVICE_PORTS) => {
+            "give the Service fewer ports, or spread them over several Services"
+        }
+        FieldErrorType::TooMany(MAX_CLUSTER_IPS) => "keep one address of each IP family",
+        FieldErrorType::TooMany(MAX_SERVICE_ENDPOINTS) => "spread the pods over several Services",
+        error_type => error_type.fix(),
+    }
 }
 
 /// The error that the core finds in a Service of its own, without a hand-written configuration.

@@ -76,6 +76,28 @@ fn errors_say_what_to_do() {
 fn configuration_errors_name_their_line() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("base.yaml");
+#[test]
+fn too_many_entries_of_one_service_are_not_blamed_on_the_table() {
+    let with = |spec: &str| {
+        format!("{{apiVersion: v1, kind: Service, metadata: {{name: web, namespace: shop}}, spec: {{{spec}}}}}")
+    };
+    let ports: Vec<String> = (1..=257).map(|port| format!("{{name: p{port}, port: {port}}}")).collect();
+    for (spec, fix) in [
+        (
+            format!("ports: [{}]", ports.join(", ")),
+            "give the Service fewer ports, or spread them over several Services",
+        ),
+        (
+            "clusterIPs: [10.0.0.1, 'fd00::1', 10.0.0.2], ports: [{port: 80}]".to_owned(),
+            "keep one address of each IP family",
+        ),
+    ] {
+        let run = byname_with_input(&["compile"], with(&spec).as_bytes());
+        assert!(run.status == 2 && run.stderr.contains(fix), "{}", run.shown());
+        assert!(!run.stderr.contains("split the table"), "{}", run.shown());
+    }
+}
+
     for (text, parts) in [
         ("version: 1\nsteering:\n  bye: cluster\n", &["base.yaml:3", "steering", "bye"] as &[&str]),
         ("version: 1\nsteering:\n  cluster: \"{hots}\"\n", &["base.yaml:3", "steering.cluster", "{hots}"]),
