@@ -7,7 +7,7 @@ use std::{
     io::{self, BufReader, Read},
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use byname_core::{Config, Defaults, FieldErrors, limits::MAX_CONFIGURATION_BYTES, wire};
 
 use crate::{
@@ -86,7 +86,8 @@ impl SideInput {
         let (mut reader, called): (Box<dyn Read>, String) = match source {
             Source::Path(path) | Source::Found(path) if !path.is_dir() => {
                 let called = path.display().to_string();
-                (Box::new(File::open(path).with_context(|| called.clone())?), called)
+                let file = File::open(path).map_err(|error| unreadable(&called, &error))?;
+                (Box::new(file), called)
             }
             Source::Path(_) | Source::Found(_) => {
                 let (cluster, left_out) = ClusterState::read_with(std::slice::from_ref(source), options, progress)?;
@@ -96,7 +97,7 @@ impl SideInput {
         };
         // A pipe cannot be read twice, so the head is put back in front of the rest.
         let mut head = Vec::new();
-        reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head).with_context(|| called.clone())?;
+        reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(|error| unreadable(&called, &error))?;
         let is_configuration = is_configuration(&head);
         let reader = input::counted(io::Cursor::new(head).chain(reader), progress);
         if is_configuration {
@@ -141,7 +142,7 @@ impl SideInput {
     fn configuration(reader: impl Read, called: String) -> anyhow::Result<Self> {
         let most = u64::try_from(MAX_CONFIGURATION_BYTES).unwrap_or(u64::MAX);
         let mut text = String::new();
-        let bytes = reader.take(most + 1).read_to_string(&mut text).with_context(|| called.clone())?;
+        let bytes = reader.take(most + 1).read_to_string(&mut text).map_err(|error| unreadable(&called, &error))?;
         if bytes > MAX_CONFIGURATION_BYTES {
             bail!("{called}: is larger than {MAX_CONFIGURATION_BYTES} bytes, the limit of a configuration");
         }
@@ -262,6 +263,11 @@ impl Side {
         });
         entries.flat_map(|allow| allow.ports.iter().copied())
     }
+}
+
+fn unreadable(called: &str, error: &io::Error) -> InputError {
+    let fix = "pass a readable file or directory, - for the standard input, or context:NAME for a live cluster";
+    InputError::new(called, format!("cannot be read: {error}"), fix)
 }
 
 /// Whether an input is a configuration, by its first field.

@@ -53,6 +53,10 @@ fn errors_say_what_to_do() {
             &["compile", "-f", "not/there.yaml"] as &[&str],
             &["not/there.yaml", "cannot be read", "or - for the standard input"] as &[&str],
         ),
+        (
+            &["diff", SHOP, "not/there.yaml"],
+            &["not/there.yaml: cannot be read: No such file", "pass a readable file or directory", "context:NAME"],
+        ),
         (&["compile", "-f", "crates/cli/src"], &["crates/cli/src", "has no .yaml, .yml or .json file"]),
         (
             &["compile", "-f", SHOP, "--pod", "shop/web"],
@@ -72,10 +76,6 @@ fn errors_say_what_to_do() {
     }
 }
 
-#[test]
-fn configuration_errors_name_their_line() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("base.yaml");
 #[test]
 fn too_many_entries_of_one_service_are_not_blamed_on_the_table() {
     let with = |spec: &str| {
@@ -98,6 +98,10 @@ fn too_many_entries_of_one_service_are_not_blamed_on_the_table() {
     }
 }
 
+#[test]
+fn configuration_errors_name_their_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("base.yaml");
     for (text, parts) in [
         ("version: 1\nsteering:\n  bye: cluster\n", &["base.yaml:3", "steering", "bye"] as &[&str]),
         ("version: 1\nsteering:\n  cluster: \"{hots}\"\n", &["base.yaml:3", "steering.cluster", "{hots}"]),
