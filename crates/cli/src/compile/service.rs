@@ -79,7 +79,7 @@ pub(super) fn compile(
             _ => None,
         },
         session_affinity: match spec.session_affinity.as_deref() {
-            None | Some("None") => wire::SessionAffinity::None,
+            None | Some("" | "None") => wire::SessionAffinity::None,
             Some("ClientIP") => wire::SessionAffinity::ClientIP,
             Some(other) => {
                 let reason = format!("{other:?} is not a session affinity");

@@ -164,14 +164,15 @@ fn ingresses(ExposedPort { cluster, service: ServiceView { name, .. }, port }: &
         let mut lead = |host: &str, path: Option<&HTTPIngressPath>, backend: &IngressBackend| {
             let Some(service) = backend.service.as_ref().filter(|service| service.name == name.name) else { return };
             let wanted = service.port.clone().unwrap_or_default();
+            // The API server takes an empty name for none.
+            let wanted_name = wanted.name.filter(|name| !name.is_empty());
             let leads_here = port.is_some_and(|port| {
-                wanted.number == Some(port.number)
-                    || (wanted.name.is_some() && wanted.name.as_deref() == port.object.name.as_deref())
+                wanted.number == Some(port.number) || wanted_name.as_deref().is_some_and(|name| name == port.name)
             });
             let is_tls = spec.tls.iter().flatten().any(|tls| covers(tls.hosts.as_deref().unwrap_or_default(), host));
             let scheme = if is_tls { "https" } else { "http" };
             let path = path.and_then(|path| path.path.as_deref()).unwrap_or("/");
-            let written = wanted.name.clone().or_else(|| wanted.number.map(|number| number.to_string()));
+            let written = wanted_name.or_else(|| wanted.number.map(|number| number.to_string()));
             let written = written.unwrap_or_else(|| "(none)".to_owned());
             ways.push(match leads_here {
                 true => EntryPoint {

@@ -26,7 +26,8 @@ pub struct RawObject {
 impl RawObject {
     /// An object of `file`. An item of a typed list, such as a ServiceList, has the type that the list gives it.
     pub(super) fn new(object: DocumentObject, file: &Arc<str>) -> Self {
-        let DocumentObject { document, item, list, repeated, node } = object;
+        let DocumentObject { document, item, list, repeated, mut node } = object;
+        drop_empty_namespace(&mut node);
         let own = |field: &str| node.get(field).and_then(InputNode::text).unwrap_or_default().to_owned();
         let (mut api_version, mut kind) = (own("apiVersion"), own("kind"));
         if let (true, Some(list)) = (kind.is_empty(), list) {
@@ -41,7 +42,8 @@ impl RawObject {
     #[must_use]
     pub fn of_api(object: serde_json::Value, api_version: &str, kind: &str, file: &Arc<str>) -> Self {
         let place = SourceLocation { file: Arc::clone(file), document: 0, item: None, line: 0 };
-        let node = InputNode::of_json(object);
+        let mut node = InputNode::of_json(object);
+        drop_empty_namespace(&mut node);
         Self { place, api_version: api_version.to_owned(), kind: kind.to_owned(), repeated: None, node }
     }
 
@@ -68,5 +70,15 @@ impl RawObject {
     pub(super) fn looks_like_kubernetes(&self) -> bool {
         let has_type = !self.api_version.is_empty() && (!self.kind.is_empty() || self.node.get("metadata").is_some());
         has_type || self.place.item.is_some()
+    }
+}
+
+/// Removes `metadata.namespace` if it is empty: kubectl and the API server fill it in as if it were absent.
+fn drop_empty_namespace(node: &mut InputNode) {
+    const NAMESPACE: &str = "namespace";
+    if let Some(metadata) = node.get_mut("metadata")
+        && metadata.get(NAMESPACE).and_then(InputNode::text) == Some("")
+    {
+        metadata.remove(NAMESPACE);
     }
 }

@@ -117,7 +117,8 @@ impl<'c> EndpointView<'c> {
     #[must_use]
     pub fn pod(&self) -> Option<NamespacedName> {
         let target = self.object.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?;
-        let namespace = target.namespace.as_deref().unwrap_or(&self.slice.name.namespace);
+        let namespace = target.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+        let namespace = namespace.unwrap_or(&self.slice.name.namespace);
         Some(NamespacedName::new(namespace, target.name.as_deref().unwrap_or_default()))
     }
 

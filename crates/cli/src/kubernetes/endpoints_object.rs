@@ -88,7 +88,9 @@ impl EndpointsObject {
 }
 
 fn port(port: k8s_openapi::api::core::v1::EndpointPort) -> EndpointPort {
-    EndpointPort { app_protocol: port.app_protocol, name: port.name, port: Some(port.port), protocol: port.protocol }
+    // The API server replaces an empty protocol of an Endpoints object by the default, and refuses one in an EndpointSlice.
+    let protocol = port.protocol.filter(|word| !word.is_empty());
+    EndpointPort { app_protocol: port.app_protocol, name: port.name, port: Some(port.port), protocol }
 }
 
 fn endpoint(address: EndpointAddress, ready: bool) -> Endpoint {

@@ -102,12 +102,12 @@ impl Pod {
             .map(|port| ContainerPort {
                 name: port.name.unwrap_or_default(),
                 port: port.container_port,
-                protocol: port.protocol.unwrap_or_else(|| "TCP".into()),
+                protocol: port.protocol.filter(|word| !word.is_empty()).unwrap_or_else(|| "TCP".into()),
             })
             .collect();
         let dns_policy = match (spec.dns_policy.as_deref(), host_network) {
             (Some("None"), _) => DnsPolicy::None,
-            (Some("Default"), _) | (Some("ClusterFirst") | None, true) => DnsPolicy::Default,
+            (Some("Default"), _) | (Some("" | "ClusterFirst") | None, true) => DnsPolicy::Default,
             _ => DnsPolicy::ClusterFirst,
         };
         let dns = spec.dns_config.unwrap_or_default();
@@ -117,11 +117,11 @@ impl Pod {
         let listed = status.pod_ips.unwrap_or_default().into_iter().map(|address| address.ip);
         let mut ips: Vec<String> = listed.collect();
         if ips.is_empty() {
-            ips.extend(status.pod_ip);
+            ips.extend(status.pod_ip.filter(|ip| !ip.is_empty()));
         }
         Self {
             labels,
-            node: spec.node_name,
+            node: spec.node_name.filter(|node| !node.is_empty()),
             ips,
             host_network,
             container_ports,

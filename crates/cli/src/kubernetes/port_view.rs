@@ -101,7 +101,8 @@ impl<'c> ServicePortView<'c> {
             object,
             name: object.name.as_deref().unwrap_or_default(),
             number: object.port,
-            protocol: TransportProtocol::of(object.protocol.as_deref()),
+            // The API server replaces an empty protocol by the default.
+            protocol: TransportProtocol::of(object.protocol.as_deref().filter(|word| !word.is_empty())),
         }
     }
 
@@ -117,13 +118,13 @@ impl<'c> ServicePortView<'c> {
         self.protocol == TransportProtocol::Tcp
     }
 
-    /// The port's target in the pods.
+    /// The port's target in the pods. The API server takes 0 and an empty name for none.
     #[must_use]
     pub fn target(&self) -> TargetPort<'c> {
         match &self.object.target_port {
-            Some(IntOrString::Int(number)) => TargetPort::Number(*number),
-            Some(IntOrString::String(name)) => TargetPort::Name(name),
-            None => TargetPort::Number(self.number),
+            Some(IntOrString::Int(number)) if *number != 0 => TargetPort::Number(*number),
+            Some(IntOrString::String(name)) if !name.is_empty() => TargetPort::Name(name),
+            _ => TargetPort::Number(self.number),
         }
     }
 

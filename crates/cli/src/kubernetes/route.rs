@@ -86,7 +86,8 @@ impl BackendRef {
     #[must_use]
     pub fn is_service(&self) -> bool {
         let is_core = self.group.as_deref().is_none_or(str::is_empty);
-        is_core && self.kind.as_deref().is_none_or(|kind| kind == "Service")
+        // OpenShift replaces an empty kind by the default.
+        is_core && self.kind.as_deref().is_none_or(|kind| matches!(kind, "" | "Service"))
     }
 }
 
@@ -110,10 +111,10 @@ struct RouteSpec {
     port: Option<RoutePort>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct RoutePort {
-    target_port: IntOrString,
+    target_port: Option<IntOrString>,
 }
 
 #[derive(Default, Deserialize)]
@@ -147,12 +148,16 @@ impl RouteObject {
                 let field = in_rule("filters").item(index).field("requestMirror").field("backendRef");
                 Some((field, filter.request_mirror?.backend_ref))
             });
-            backends.chain(mirrors)
+            backends.chain(mirrors).map(|(field, backend)| {
+                let namespace = backend.namespace.filter(|namespace| !namespace.is_empty());
+                (field, BackendRef { namespace, ..backend })
+            })
         });
-        let target_port = match self.spec.port.map(|port| port.target_port) {
-            None => RouteTargetPort::Any,
-            Some(IntOrString::Int(number)) => RouteTargetPort::Named(number.to_string()),
-            Some(IntOrString::String(name)) => RouteTargetPort::Named(name),
+        // The API takes null for 0, which like an empty name is no port.
+        let target_port = match self.spec.port.and_then(|port| port.target_port) {
+            Some(IntOrString::Int(number)) if number != 0 => RouteTargetPort::Named(number.to_string()),
+            Some(IntOrString::String(name)) if !name.is_empty() => RouteTargetPort::Named(name),
+            _ => RouteTargetPort::Any,
         };
         let alternates = self.spec.alternate_backends.into_iter().enumerate();
         let alternates = alternates.map(|(index, to)| (Field::from(["spec", "alternateBackends"]).item(index), to));

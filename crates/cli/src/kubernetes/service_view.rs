@@ -113,10 +113,10 @@ impl<'c> ServiceView<'c> {
         matches!(self.form, ServiceForm::Virtual | ServiceForm::Unassigned)
     }
 
-    /// `spec.type`, with its default.
+    /// `spec.type`, with its default, which also stands for an empty word.
     #[must_use]
     pub fn type_word(&self) -> &'c str {
-        self.spec.type_.as_deref().unwrap_or("ClusterIP")
+        self.spec.type_.as_deref().filter(|word| !word.is_empty()).unwrap_or("ClusterIP")
     }
 
     /// The Service's cluster IPs, as text. A headless Service has `None`.

@@ -152,7 +152,10 @@ fn of_ingress<'c>(
 ) -> Backend<'c> {
     let port = service.port.as_ref();
     let (name_field, in_port) = (field.clone().field("name"), field.field("port"));
-    let (port, port_field) = match (port.and_then(|port| port.name.as_deref()), port.and_then(|port| port.number)) {
+    // The API server takes an empty name and 0 for none.
+    let port_name = port.and_then(|port| port.name.as_deref()).filter(|name| !name.is_empty());
+    let number = port.and_then(|port| port.number).filter(|number| *number != 0);
+    let (port, port_field) = match (port_name, number) {
         (Some(name), _) => (BackendPort::Name(name), in_port.field("name")),
         (None, Some(number)) => (BackendPort::Number(number), in_port.field("number")),
         (None, None) => (BackendPort::None, in_port),

@@ -280,6 +280,76 @@ status: {addresses: , conditions: }
     }
 }
 
+/// Every object with an empty text, or another value, that the API server takes for none.
+const WITH_DEFAULTS: &str = "\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: Service
+  metadata: {NAMESPACE name: web}
+  spec: {TYPE clusterIP: 10.0.0.1, selector: {app: web}, ports: [{PROTOCOL name: http, port: 80}, {name: tls, port: 443, targetPort: tls}]}
+- {apiVersion: v1, kind: Service, metadata: {NAMESPACE name: db}, spec: {clusterIP: 10.0.0.2, ports: [{TARGET port: 5432}]}}
+- {apiVersion: v1, kind: Endpoints, metadata: {NAMESPACE name: db}, subsets: [{addresses: [{ip: 10.1.0.9}], ports: [{PROTOCOL port: 5432}]}]}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {NAMESPACE name: web-1, labels: {kubernetes.io/service-name: web}}
+  addressType: IPv4
+  ports: [{name: http, port: 80}]
+  endpoints: [{addresses: [10.1.0.1], targetRef: {NAMESPACE kind: Pod, name: web-0}}]
+- apiVersion: v1
+  kind: Pod
+  metadata: {NAMESPACE name: web-0, labels: {app: web}}
+  spec: {DNS containers: [{name: web, ports: [{PROTOCOL name: http, containerPort: 80}]}]}
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {NAMESPACE name: web}
+  spec: {template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, ports: [{PROTOCOL containerPort: 80}]}]}}}
+- apiVersion: networking.k8s.io/v1
+  kind: Ingress
+  metadata: {NAMESPACE name: web}
+  spec: {defaultBackend: {service: {name: web, port: {PORT number: 81}}}}
+- {apiVersion: route.openshift.io/v1, kind: Route, metadata: {NAMESPACE name: web}, spec: {to: {KIND name: web}, port: {ROUTE}}}
+";
+
+#[test]
+fn empty_texts_are_the_defaults_of_the_api_server() {
+    let plain = |text: &str| {
+        let words = ["NAMESPACE", "TYPE", "PROTOCOL", "TARGET", "DNS", "PORT", "KIND", "ROUTE"];
+        words.into_iter().fold(text.to_owned(), |text, word| {
+            text.replace(&format!("{word} "), "").replace(&format!("{{{word}}}"), "{}")
+        })
+    };
+    let results = |text: &str| {
+        let explain: &[&str] = &["explain", "web", "-n", "default"];
+        [&["compile"] as &[&str], &["lint"], explain].map(|args| {
+            let run = byname_with_input(args, text.as_bytes());
+            (run.status, run.stdout, run.stderr)
+        })
+    };
+    let expected = results(&plain(WITH_DEFAULTS));
+    assert_eq!(expected.each_ref().map(|(status, ..)| *status), [0, 1, 0], "{expected:?}");
+    for (word, given) in [
+        ("NAMESPACE ", "namespace: '', "),
+        ("NAMESPACE ", "namespace: , "),
+        ("TYPE ", "type: '', sessionAffinity: '', "),
+        ("PROTOCOL ", "protocol: '', "),
+        ("TARGET ", "targetPort: '', "),
+        ("TARGET ", "targetPort: 0, "),
+        ("DNS ", "dnsPolicy: '', nodeName: '', hostname: '', subdomain: '', "),
+        ("PORT ", "name: '', "),
+        ("KIND ", "kind: '', "),
+        ("{ROUTE}", "{targetPort: }"),
+        ("{ROUTE}", "{targetPort: ''}"),
+    ] {
+        let text = plain(&WITH_DEFAULTS.replace(word, given));
+        assert_eq!(results(&text), expected, "{given}");
+    }
+    // This default is for a field that is absent.
+    let policy = plain(&WITH_DEFAULTS.replace("TYPE ", "internalTrafficPolicy: '', "));
+    assert_eq!(byname_with_input(&["compile"], policy.as_bytes()).status, 2);
+}
+
 #[test]
 fn a_field_twice_counts_only_where_the_object_is_read() {
     let deployment = "---\nkind: Deployment\napiVersion: apps/v1\nspec: {replicas: 1, replicas: 2}\n";
