@@ -18,6 +18,7 @@ mod route;
 mod service_view;
 mod slice_view;
 mod sourced;
+mod used_fields;
 mod workload;
 
 use std::{
@@ -55,6 +56,7 @@ pub use self::{
     service_view::{ServiceForm, ServiceView},
     slice_view::{AddressType, SliceView},
     sourced::{Objects, Sourced},
+    used_fields::read_used,
     workload::Workload,
 };
 use crate::input::{self, Excluded, InputError, InputErrors, LeftOut, RawObject, ReadOptions, Source, SourceLocation};
@@ -554,7 +556,7 @@ fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputErro
     if let Some(field) = &raw.repeated {
         return Err(field.problem(&raw.place).with_object(called()));
     }
-    let object = raw.node.read().map_err(|unreadable| {
+    let object = read_used(&raw.kind, &raw.node).map_err(|unreadable| {
         InputError::at(&raw.place, unreadable.why, "correct the field to match the Kubernetes API")
             .at_line(unreadable.line)
             .with_object(called())

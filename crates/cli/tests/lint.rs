@@ -22,7 +22,7 @@ use std::{
 };
 
 use byname_cli::{
-    input::{Excluded, ReadOptions, Source, read_stream},
+    input::{Excluded, InputNode, InputValue, ReadOptions, Source, read_stream},
     kubernetes::is_read,
     lint::{Finding, Ignore, IgnoredBy, LintInput, LintOptions, LintReport, json, lint, rules, sarif, text},
 };
@@ -81,6 +81,31 @@ fn each_fixed_cluster_has_no_findings() {
         let report = judge(&cluster);
         assert_eq!(ids(&report), [""; 0], "{}", rule.id);
         assert!(!report.not_run.values().flatten().any(|one| one.id == rule.id), "{} was not run", rule.id);
+    }
+}
+
+/// An object with a field that is not used and does not fit is read by its used fields alone.
+#[test]
+fn rules_use_no_field_that_is_not_listed_as_used() {
+    let report = |file: &Path, is_unfit: bool| {
+        let mut objects = LintInput::default();
+        let text = fs::read(file).unwrap();
+        read_stream(&*text, "test.yaml", &mut |mut object| {
+            if let Some(InputValue::Map(metadata)) = object.node.get_mut("metadata").map(|node| &mut node.value)
+                && is_unfit
+            {
+                let unfit = InputNode { line: 1, value: InputValue::Bool(true) };
+                metadata.push(("creationTimestamp".into(), unfit));
+            }
+            objects.add(object)
+        })
+        .unwrap();
+        json(&judge(&objects))
+    };
+    let folders = rules().map(|rule| fixtures().join(rule.id));
+    let files = folders.flat_map(|folder| ["fail.yaml", "pass.yaml"].map(|name| folder.join(name)));
+    for file in files.chain([fixtures().join("../clusters/hostile.yaml")]) {
+        assert_eq!(report(&file, true), report(&file, false), "{}", file.display());
     }
 }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    input::{InputError, SourceLocation},
-    kubernetes::{EXPORT_TO, NamespacedName, Node, Pod, SERVICE_NAME},
+    input::{InputError, InputNode, SourceLocation},
+    kubernetes::{EXPORT_TO, NamespacedName, Node, Pod, SERVICE_NAME, read_used},
 };
 
 /// A kind of object that is watched.
@@ -119,16 +119,16 @@ impl WatchedObject {
     pub(super) fn keep(self, kind: ObjectKind, trim: &Trim) -> Result<Kept, InputError> {
         let name = self.called();
         let kept = match kind {
-            ObjectKind::Service => read(self.value).map(|service| Kept::Service(Box::new(of_service(service)))),
+            ObjectKind::Service => read(kind, self.value).map(|service| Kept::Service(Box::new(of_service(service)))),
             ObjectKind::EndpointSlice => {
-                read(self.value).map(|slice| Kept::EndpointSlice(of_slice(slice, trim.has_pods)))
+                read(kind, self.value).map(|slice| Kept::EndpointSlice(of_slice(slice, trim.has_pods)))
             }
             ObjectKind::Pod => {
                 let is_whole = trim.pod.as_ref() == Some(&name);
-                read(self.value).map(|pod| Kept::Pod(of_pod(Pod::of(pod), is_whole)))
+                read(kind, self.value).map(|pod| Kept::Pod(of_pod(Pod::of(pod), is_whole)))
             }
-            ObjectKind::Node => read(self.value).map(|node| Kept::Node(Node::of(node))),
-            ObjectKind::Namespace => read(self.value).map(|namespace: v1::Namespace| {
+            ObjectKind::Node => read(kind, self.value).map(|node| Kept::Node(Node::of(node))),
+            ObjectKind::Namespace => read(kind, self.value).map(|namespace: v1::Namespace| {
                 Kept::Namespace(namespace.metadata.annotations.and_then(|mut all| all.remove(EXPORT_TO)))
             }),
         };
@@ -139,9 +139,12 @@ impl WatchedObject {
     }
 }
 
-/// Parses the object. The error is the field and the reason.
-fn read<T: DeserializeOwned>(value: Value) -> Result<T, (String, String)> {
-    serde_path_to_error::deserialize(value).map_err(|error| (error.path().to_string(), error.inner().to_string()))
+/// Parses the object. The error is the field and the reason. Fields that byname does not use may have any type.
+fn read<T: DeserializeOwned>(kind: ObjectKind, value: Value) -> Result<T, (String, String)> {
+    T::deserialize(&value).or_else(|_| {
+        let read = read_used(kind.name(), &InputNode::of_json(value));
+        read.map_err(|unreadable| (unreadable.field, unreadable.why))
+    })
 }
 
 fn of_service(service: v1::Service) -> v1::Service {

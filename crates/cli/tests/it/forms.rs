@@ -350,6 +350,64 @@ fn empty_texts_are_the_defaults_of_the_api_server() {
     assert_eq!(byname_with_input(&["compile"], policy.as_bytes()).status, 2);
 }
 
+/// Placeholders of templates, and null where the API server reads zero.
+#[test]
+fn a_field_that_is_not_used_may_have_any_type() {
+    let service = format!("{SERVICE}spec: {{selector: {{app: web}}, ports: [{{port: 80, targetPort: htpp}}]}}\n");
+    let container = "containers: [{name: web, ports: [{name: http, containerPort: 80}], ";
+    let template = |spec: &str| format!("template: {{metadata: {{labels: {{app: web}}}}, spec: {{{spec}}}}}");
+    let workload = |spec: &str| {
+        format!("apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, namespace: shop}}\nspec: {{{spec}}}\n")
+    };
+    let pod = |fields: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: web-0, namespace: shop, labels: {{app: web}}}}\n{fields}\n"
+        )
+    };
+    let limits = format!("{container}resources: {{limits: {{cpu: , memory: 1Gi}}}}}}]");
+    for (other, is_selected) in [
+        (workload(&template(&limits)), true),
+        (pod(&format!("spec: {{{limits}}}")), true),
+        (pod(&format!("spec: {{{container}}}], volumes: [{{name: a, fc: {{lun: $LUN}}}}]}}")), true),
+        (pod(&format!("spec: {{{container}}}], securityContext: 7}}\nstatus: {{startTime: soon}}")), true),
+        (workload(&format!("{}, strategy: {{rollingUpdate: {{maxSurge: }}}}", template(&format!("{container}}}]")))), true),
+        (SERVICE.replace("web", "api") + "status: {conditions: [{type: A, status: 'True', lastTransitionTime: }]}\n", false),
+        (
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a, namespace: shop, generation: one}\n\
+             addressType: IPv4\n"
+                .to_owned(),
+            false,
+        ),
+        ("apiVersion: v1\nkind: Node\nmetadata: {name: a}\nstatus: {images: {}, capacity: {cpu: }}\n".to_owned(), false),
+        ("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, creationTimestamp: 1}\n".to_owned(), false),
+        (
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a, namespace: shop}\nspec: {defaultBackend: {resource: \
+             7}}\n"
+                .to_owned(),
+            false,
+        ),
+        (
+            "apiVersion: route.openshift.io/v1\nkind: Route\nmetadata: {name: a, namespace: shop, generation: one}\nspec: {port: \
+             {targetPort: }}\n"
+                .to_owned(),
+            false,
+        ),
+    ] {
+        let text = format!("{service}---\n{other}");
+        for command in ["lint", "compile"] {
+            let run = byname_with_input(&[command, "--strict"], text.as_bytes());
+            assert!(run.status < 2, "{command}\n{other}\n{}", run.stderr);
+            let is_judged = run.stdout.contains("error[BN020]");
+            assert_eq!(is_judged, is_selected && command == "lint", "{other}\n{}", run.stdout);
+        }
+    }
+    // Beside it, a field that is used has to fit.
+    let both = pod(&format!("spec:\n  {limits}\n  hostNetwork: maybe"));
+    let run = byname_with_input(&["lint"], format!("{service}---\n{both}").as_bytes());
+    let expected = "standard input:11: document 2, Pod shop/web-0, spec.hostNetwork: invalid type: string \"maybe\", expected a boolean";
+    assert!(run.status == 2 && run.stderr.contains(expected), "{}", run.stderr);
+}
+
 #[test]
 fn a_field_twice_counts_only_where_the_object_is_read() {
     let deployment = "---\nkind: Deployment\napiVersion: apps/v1\nspec: {replicas: 1, replicas: 2}\n";
