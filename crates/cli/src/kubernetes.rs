@@ -36,7 +36,7 @@ use k8s_openapi::{
 };
 use serde::de::DeserializeOwned;
 
-use self::metadata::{DEFAULT_NAMESPACE, is_raw_of_api, namespace_of};
+use self::metadata::{DEFAULT_NAMESPACE, GENERATED, generate_name, is_raw_of_api, namespace_of};
 pub use self::{
     endpoint_view::{Conditions, EndpointView},
     endpoints_object::EndpointsObject,
@@ -142,6 +142,8 @@ pub struct ClusterState {
     pub read: BTreeMap<&'static str, usize>,
     /// The number of objects of each kind that byname ignores.
     pub skipped: BTreeMap<String, usize>,
+    /// The number of objects whose names the API server will make, by kind, namespace and beginning of the name.
+    pub(crate) generated: BTreeMap<ObjectName, usize>,
 }
 
 impl ClusterState {
@@ -343,6 +345,7 @@ impl ClusterState {
             let problem = InputError::at(&raw.place, "is not set", "write it as kubectl prints it, such as v1");
             return Err(problem.with_object(raw.kind.as_str()).with_field("apiVersion"));
         }
+        self.name_generated(&mut raw)?;
         match remark::of(&raw) {
             Some((name, remarks)) => _ = self.remarks.insert(name, remarks),
             // An earlier state of the object may have had some.
@@ -460,6 +463,26 @@ impl ClusterState {
                 Ok(())
             }
         }
+    }
+
+    /// Gives a name to an object whose name the API server will make: `web-*`, the next one `web-*2`.
+    fn name_generated(&mut self, raw: &mut RawObject) -> Result<(), InputError> {
+        let Some(beginning) = generate_name(raw) else { return Ok(()) };
+        let is_needed = matches!(raw.kind.as_str(), "Service" | "Endpoints" | "Node" | "Namespace");
+        if is_needed && is_read(&raw.api_version, &raw.kind) {
+            let problem = InputError::at(&raw.place, "has no name until it is created", "set metadata.name");
+            return Err(problem.with_object(raw.kind.as_str()).with_field("metadata.generateName").skippable());
+        }
+        let before = self.generated.entry(ObjectName::new(&raw.kind, namespace_of(raw), beginning)).or_default();
+        *before += 1;
+        let name = match *before {
+            1 => format!("{beginning}{GENERATED}"),
+            number => format!("{beginning}{GENERATED}{number}"),
+        };
+        if let Some(metadata) = raw.node.get_mut("metadata") {
+            metadata.set_text("name", name);
+        }
+        Ok(())
     }
 
     fn skip(&mut self, raw: RawObject) -> Result<(), InputError> {

@@ -47,6 +47,7 @@ pub struct InputError {
     field: String,
     reason: String,
     fix: String,
+    is_skippable: bool,
 }
 
 impl InputError {
@@ -63,6 +64,17 @@ impl InputError {
         // Objects from the API have neither.
         let (document, line) = ((*document > 0).then_some(*document), (*line > 0).then_some(*line));
         Self { document, item: *item, line, ..Self::new(file, reason, fix) }
+    }
+
+    /// Says that the object is left out with a warning, even if objects of its kind are needed.
+    #[must_use]
+    pub fn skippable(self) -> Self {
+        Self { is_skippable: true, ..self }
+    }
+
+    /// Whether the object is only left out.
+    pub(super) fn is_skippable(&self) -> bool {
+        self.is_skippable
     }
 
     /// Sets the number of the document in the file.

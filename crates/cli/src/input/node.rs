@@ -137,6 +137,14 @@ impl InputNode {
         }
     }
 
+    /// Sets a field of an object to a text. The field gets the line of the object.
+    pub fn set_text(&mut self, field: &str, text: String) {
+        self.remove(field);
+        if let InputValue::Map(entries) = &mut self.value {
+            entries.push((field.into(), Self { line: self.line, value: InputValue::Text(text.into()) }));
+        }
+    }
+
     /// Deserializes it into `T`.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ pub struct ReadOptions {
 pub struct LeftOut {
     /// Documents and files that cannot be read, and documents that are no object beside others that are, each with the reason.
     pub problems: InputErrors,
-    /// Objects that do not fit their kind and are not needed, each with the reason.
+    /// Objects that do not fit their kind and are not needed, and those whose names are unknown, each with the reason.
     pub unfit: InputErrors,
     /// Entries of directories that are neither file nor directory, such as FIFOs, each with the reason.
     pub special: InputErrors,
@@ -224,11 +224,13 @@ impl<'o> Reading<'o> {
         }
     }
 
-    /// Passes an object on. One that does not fit its kind is left out if it is not needed.
+    /// Passes an object on. One that does not fit its kind is left out if it is not needed, or if its error says so.
     fn pass(&mut self, object: RawObject, each: &mut dyn FnMut(RawObject) -> Result<(), InputError>) {
         let is_needed = (self.options.is_needed)(&object.api_version, &object.kind);
         match each(object) {
-            Err(problem) if !is_needed && !self.options.is_strict => self.left_out.unfit.push(problem),
+            Err(problem) if !self.options.is_strict && (!is_needed || problem.is_skippable()) => {
+                self.left_out.unfit.push(problem);
+            }
             passed => self.problems.collect(passed),
         }
     }

@@ -31,6 +31,16 @@ pub(super) fn namespace_of(raw: &RawObject) -> &str {
     }
 }
 
+/// Ends the name of an object whose name the API server will make, and which `generateName` begins: `web-*`. No name in a cluster has
+/// this character.
+pub(super) const GENERATED: char = '*';
+
+/// The beginning of the name that the API server will make for an object without one.
+pub(super) fn generate_name(raw: &RawObject) -> Option<&str> {
+    let text = |field| raw.metadata(field).filter(|text| !text.is_empty());
+    if text("name").is_some() { None } else { text("generateName") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,10 @@ use k8s_openapi::{
 };
 use serde::Deserialize;
 
-use super::{Owner, Pod, metadata::is_of_api};
+use super::{
+    Owner, Pod,
+    metadata::{GENERATED, is_of_api},
+};
 use crate::input::Field;
 
 /// A Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob or Rollout of Argo.
@@ -82,16 +85,27 @@ impl Workload {
         matches!(self.kind, "Job" | "CronJob")
     }
 
+    /// Whether this is the workload's name, or may become it.
+    fn may_be_called(&self, name: &str) -> bool {
+        match self.name.split_once(GENERATED) {
+            Some((beginning, _)) => name.starts_with(beginning),
+            None => name == self.name,
+        }
+    }
+
     /// Whether its controller may add this label to a pod.
     fn adds_label(&self, key: &str, value: &str) -> bool {
         let is_ordinal = |text: &str| text.parse::<u32>().is_ok();
-        let below = |text: &str| value.strip_prefix(text)?.strip_prefix('-').map(str::to_owned);
         match (self.kind, key) {
-            ("StatefulSet", POD_NAME) => below(&self.name).is_some_and(|ordinal| is_ordinal(&ordinal)),
+            ("StatefulSet", POD_NAME) => {
+                value.rsplit_once('-').is_some_and(|(name, ordinal)| self.may_be_called(name) && is_ordinal(ordinal))
+            }
             ("StatefulSet", "apps.kubernetes.io/pod-index") => is_ordinal(value),
-            ("Job", "batch.kubernetes.io/job-name" | "job-name") => value == self.name,
+            ("Job", "batch.kubernetes.io/job-name" | "job-name") => self.may_be_called(value),
             // A CronJob names its Jobs after itself and the time.
-            ("CronJob", "batch.kubernetes.io/job-name" | "job-name") => below(&self.name).is_some(),
+            ("CronJob", "batch.kubernetes.io/job-name" | "job-name") => {
+                value.match_indices('-').any(|(end, _)| value.get(..end).is_some_and(|name| self.may_be_called(name)))
+            }
             ("Job" | "CronJob", "batch.kubernetes.io/controller-uid" | "controller-uid")
             | ("Job" | "CronJob", "batch.kubernetes.io/job-completion-index")
             | ("Deployment" | "ReplicaSet", "pod-template-hash")

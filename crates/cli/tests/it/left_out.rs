@@ -463,3 +463,53 @@ fn entries_that_are_no_files_are_skipped() {
     }
     fs::set_permissions(directory.file("closed"), fs::Permissions::from_mode(0o755)).unwrap();
 }
+
+/// `kubectl create` makes the rest of a name that `generateName` begins.
+#[test]
+fn an_object_whose_name_is_generated_counts_if_its_name_does_not_matter() {
+    let service = service("web")
+        .replace("clusterIP: None", "{clusterIP: None, selector: {app: web}")
+        .replace("\n  ports: ", ", ports: ");
+    let service = service.replace("[{port: 80}]", "[{name: http, port: 80, targetPort: htpp}]}");
+    let container = "spec: {containers: [{name: web, ports: [{name: http, containerPort: 80}]}]}";
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{generateName: t-, namespace: shop, labels: {{app: web}}}}\n{container}\n"
+    );
+    let job = format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{generateName: t-, namespace: shop}}\nspec: {{template: {{metadata: {{labels: \
+         {{app: web}}}}, {container}}}}}\n"
+    );
+    let other_pod = pod.replace("name: http", "name: https");
+    let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {generateName: t-, namespace: shop, labels: \
+                 {kubernetes.io/service-name: web}}\naddressType: IPv4\nports: [{name: http, port: 80}]\nendpoints: [{addresses: \
+                 [10.1.0.1]}]\n";
+    let nameless = "apiVersion: v1\nkind: Service\nmetadata: {generateName: s-, namespace: shop}\n";
+    let warning = "warning: left out: standard input:7: document 2, Service, metadata.generateName: has no name until it is created; \
+                   set metadata.name";
+    let text = |others: &[&str]| others.iter().fold(service.clone(), |text, other| format!("{text}---\n{other}"));
+    for (others, part) in [
+        (vec![&*pod], "app=web"),
+        (vec![&*job], "no container of Job t-* has a TCP port named \"htpp\""),
+        (vec![&*pod, &*other_pod], "app=web matches pods of 2 workloads: Pod t-*, Pod t-*2"),
+    ] {
+        let run = byname_with_input(&["lint", "--strict"], text(&others).as_bytes());
+        assert!(run.status < 2 && run.stdout.contains("BN020"), "{}", run.shown());
+        assert!(part == "app=web" || run.stdout.contains(part), "lacks {part}: {}", run.stdout);
+    }
+    let text = text(&[nameless, slice]);
+    for (command, part) in [
+        (&["lint"] as &[&str], " in 1 Service;"),
+        (&["compile"], "\"addresses\":\"10.1.0.1\""),
+        (&["explain", "web", "-n", "shop"], "reachable: Service shop/web"),
+    ] {
+        let run = byname_with_input(command, text.as_bytes());
+        assert!(run.status < 2 && run.stdout.contains(part), "{command:?}: {}", run.shown());
+        assert!(run.stderr.contains(warning), "{command:?}: {}", run.stderr);
+        let strict = byname_with_input(&[command, &["--strict"]].concat(), text.as_bytes());
+        assert_eq!((strict.status, strict.stdout.as_str()), (2, ""), "{command:?}");
+        assert!(strict.stderr.contains(&warning.replace("warning: left out", "error")), "{}", strict.stderr);
+    }
+    let no_name = text.replace("generateName: s-", "labels: {}");
+    let run = byname_with_input(&["compile"], no_name.as_bytes());
+    assert!(run.status == 2 && run.stderr.contains("Service, metadata.name: is missing; set a name"), "{}", run.stderr);
+}
