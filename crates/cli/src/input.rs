@@ -24,7 +24,7 @@ use std::{
 };
 
 pub use directory::{Excluded, files};
-
+pub use encoding::{BYTE_ORDER_MARK, as_utf8, read_text};
 pub use error::{InputError, InputErrors, SourceLocation, messages};
 pub use field::{Field, Step};
 pub use file::counted;

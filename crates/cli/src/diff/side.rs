@@ -83,7 +83,7 @@ impl SideInput {
         options: &ReadOptions,
         progress: &mut dyn FnMut(u64),
     ) -> anyhow::Result<(Self, LeftOut)> {
-        let (mut reader, called): (Box<dyn Read>, String) = match source {
+        let (reader, called): (Box<dyn Read>, String) = match source {
             Source::Path(path) | Source::Found(path) if !path.is_dir() => {
                 let called = path.display().to_string();
                 let file = File::open(path).map_err(|error| unreadable(&called, &error))?;
@@ -95,17 +95,19 @@ impl SideInput {
             }
             Source::Stdin => (Box::new(io::stdin()), "standard input".to_owned()),
         };
+        let reader = BufReader::new(input::counted(reader, progress));
+        let mut reader = input::as_utf8(reader).with_context(|| called.clone())?;
         // A pipe cannot be read twice, so the head is put back in front of the rest.
         let mut head = Vec::new();
         reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(|error| unreadable(&called, &error))?;
         let is_configuration = is_configuration(&head);
-        let reader = input::counted(io::Cursor::new(head).chain(reader), progress);
+        let reader = io::Cursor::new(head).chain(reader);
         if is_configuration {
             return Ok((Self::configuration(reader, called)?, LeftOut::default()));
         }
         let mut cluster = ClusterState::default();
         let mut deployed = Vec::new();
-        let left_out = input::read_from(BufReader::new(reader), &called, options, &mut |object| {
+        let left_out = input::read_from(reader, &called, options, &mut |object| {
             if let Some((name, found)) = Deployed::of(&object) {
                 if let Some(refused) = istio::refusals(&name, &found).into_iter().next() {
                     return Err(refused.into());
@@ -146,8 +148,10 @@ impl SideInput {
         if bytes > MAX_CONFIGURATION_BYTES {
             bail!("{called}: is larger than {MAX_CONFIGURATION_BYTES} bytes, the limit of a configuration");
         }
+        // PowerShell writes the mark in front of UTF-8; it is no part of JSON.
+        let text = text.strip_prefix(input::BYTE_ORDER_MARK).unwrap_or(&text);
         // The filter's own reader names the place of each error.
-        Config::read(&text, &DEFAULTS).map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
+        Config::read(text, &DEFAULTS).map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
         let wire =
             wire::Config::read(text.as_bytes()).map_err(|refused| InputErrors::of_configuration(&called, &refused))?;
         Self::of_table(Box::new(wire), called)
@@ -273,7 +277,7 @@ fn unreadable(called: &str, error: &io::Error) -> InputError {
 /// Whether an input is a configuration, by its first field.
 fn is_configuration(head: &[u8]) -> bool {
     let head = String::from_utf8_lossy(head);
-    let field = head.trim_start_matches('\u{feff}').trim_start().strip_prefix('{').map(str::trim_start);
+    let field = head.trim_start_matches(input::BYTE_ORDER_MARK).trim_start().strip_prefix('{').map(str::trim_start);
     let field = field.and_then(|rest| rest.strip_prefix('"')?.split('"').next());
     field.is_some_and(|field| FIELDS.contains(&field))
 }

@@ -1,12 +1,29 @@
 //! UTF-16, as `kubectl get … > dump.yaml` writes it in Windows PowerShell.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+};
+
+/// The byte order mark, which programs on Windows put in front of UTF-8 too.
+pub const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The text of a file in UTF-8 or UTF-16, without a byte order mark.
+///
+/// # Errors
+/// If the file cannot be read, or is no such text.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    as_utf8(BufReader::new(File::open(path)?))?.read_to_string(&mut text)?;
+    Ok(text.strip_prefix(BYTE_ORDER_MARK).map(str::to_owned).unwrap_or(text))
+}
 
 /// The bytes of `reader`, with UTF-16 (told by its byte order mark) decoded to UTF-8.
 ///
 /// # Errors
 /// If the first bytes cannot be read.
-pub(super) fn as_utf8<'r>(mut reader: impl BufRead + 'r) -> io::Result<Box<dyn BufRead + 'r>> {
+pub fn as_utf8<'r>(mut reader: impl BufRead + 'r) -> io::Result<Box<dyn BufRead + 'r>> {
     let mut mark = Vec::with_capacity(2);
     // A pipe may bring the mark in two reads.
     reader.by_ref().take(2).read_to_end(&mut mark)?;

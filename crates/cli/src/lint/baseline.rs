@@ -1,10 +1,11 @@
 //! A baseline: the findings that a team has today and does not want to hear of again.
 
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{collections::BTreeSet, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
+use crate::input;
 
 /// The version of the file's form.
 const VERSION: u32 = 1;
@@ -41,7 +42,8 @@ impl Baseline {
     /// If the file cannot be read, or is not a baseline.
     pub fn read(path: &Path) -> io::Result<Self> {
         let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-        let baseline: Self = serde_json::from_slice(&fs::read(path)?).map_err(|error| invalid(error.to_string()))?;
+        let baseline: Self =
+            serde_json::from_str(&input::read_text(path)?).map_err(|error| invalid(error.to_string()))?;
         match baseline.version {
             VERSION => Ok(baseline),
             other => Err(invalid(format!("version {other} is unknown; this version of byname reads {VERSION}"))),

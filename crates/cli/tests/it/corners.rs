@@ -610,6 +610,38 @@ fn output_is_written_through_links_and_pipes() {
     assert_eq!(fs::read_to_string(&target).expect("there"), expected);
     let pipe = directory.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("it starts");
+/// Windows PowerShell writes UTF-16 to a file, and its Out-File a mark in front of UTF-8.
+#[test]
+fn diff_reads_tables_and_objects_in_every_encoding() {
+    let directory = TempDir::new().expect("a directory");
+    let table = byname(&["compile", "-f", SHOP, "-n", "shop"]).stdout;
+    let shop = fs::read_to_string(crate::run::root().join(SHOP)).expect("it is there");
+    let file = directory.path().join("state");
+    let file_name = file.to_str().expect("text");
+    for text in [table, shop] {
+        let units = || format!("\u{feff}{text}").encode_utf16().collect::<Vec<u16>>();
+        let encoded = [
+            format!("\u{feff}{text}").into_bytes(),
+            units().into_iter().flat_map(u16::to_le_bytes).collect(),
+            units().into_iter().flat_map(u16::to_be_bytes).collect(),
+        ];
+        for bytes in encoded {
+            fs::write(&file, &bytes).expect("written");
+            let run = byname(&["diff", file_name, SHOP, "-n", "shop"]);
+            assert_eq!((run.status, run.stderr.as_str()), (0, ""), "{}", run.stdout);
+            let run = byname_with_input(&["diff", SHOP, "-", "-n", "shop"], &bytes);
+            assert_eq!((run.status, run.stderr.as_str()), (0, ""), "{}", run.stdout);
+        }
+    }
+    fs::write(&file, b"\xff\xfe{").expect("written");
+    let run = byname(&["diff", file_name, SHOP]);
+    assert!(
+        run.status == 2 && run.stderr.contains(&format!("error: {file_name}: is not valid UTF-16")),
+        "{}",
+        run.stderr
+    );
+}
+
     assert!(made.success());
     let reader = std::thread::spawn({
         let pipe = pipe.clone();

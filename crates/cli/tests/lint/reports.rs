@@ -102,6 +102,22 @@ fn a_baseline_hides_what_it_has_and_nothing_else() {
     assert!(said.contains("1 entry of the baseline match no finding any more"), "{said}");
 }
 
+/// Windows PowerShell writes UTF-16 when it copies a file's text, and some editors put a mark in front of UTF-8.
+#[test]
+fn a_baseline_is_read_in_every_encoding() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("baseline.json");
+    let fixture = ["lint", "-f", "tests/lint/BN056/fail.yaml"];
+    let run = |option: &str| byname(&[&fixture[..], &[option, file.to_str().unwrap()]].concat());
+    run("--write-baseline");
+    let text = format!("\u{feff}{}", fs::read_to_string(&file).unwrap());
+    for bytes in [text.clone().into_bytes(), text.encode_utf16().flat_map(u16::to_le_bytes).collect()] {
+        fs::write(&file, bytes).unwrap();
+        let output = run("--baseline");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn an_unreadable_baseline_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
