@@ -1,5 +1,5 @@
 //! `v1 Endpoints`, the form of endpoints before EndpointSlices. The control plane mirrors those that a person wrote into
-//! EndpointSlices, so byname reads them where a Service has no EndpointSlice.
+//! EndpointSlices, so byname reads them where the input lacks these mirrors.
 
 use k8s_openapi::{
     api::{

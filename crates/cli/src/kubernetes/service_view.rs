@@ -36,7 +36,7 @@ pub struct ServiceView<'c> {
     pub form: ServiceForm,
     all_slices: &'c Objects<EndpointSlice>,
     slice_names: Option<&'c BTreeSet<NamespacedName>>,
-    /// The EndpointSlices that mirror the Service's Endpoints object, if it has no others.
+    /// The EndpointSlices that mirror the Service's Endpoints object, if the input lacks them.
     mirrors: &'c [EndpointsMirror],
 }
 
@@ -84,9 +84,18 @@ impl<'c> ServiceView<'c> {
 
     /// Whether an Endpoints object decides which endpoints the Service has.
     pub(super) fn counts(&self, endpoints: &EndpointsObject) -> bool {
-        // A controller overwrites what a person writes for a Service with a selector, and the control plane does not mirror it.
-        let is_true = if self.selector().is_some() { endpoints.is_of_api } else { !endpoints.skips_mirror };
-        is_true && self.slice_names.is_none()
+        let mut slices = self.own_slices().filter(SliceView::counts);
+        match self.selector() {
+            // A controller overwrites what a person writes for a Service with a selector, and the control plane does not mirror it.
+            Some(_) => endpoints.is_of_api && slices.next().is_none(),
+            // kube-proxy adds the object's mirror to what else was written. A dump has the mirror, unless there is none.
+            None => {
+                let stands_for = |slice: SliceView<'_>| {
+                    slice.is_mirror() || endpoints.is_of_api && is_of_api(&slice.source.object.metadata)
+                };
+                !endpoints.skips_mirror && !slices.any(stands_for)
+            }
+        }
     }
 
     /// Whether the Service was read from an API server. A manifest lacks what the API server assigns.
@@ -181,15 +190,19 @@ impl<'c> ServiceView<'c> {
         self.spec.publish_not_ready_addresses.unwrap_or(false)
     }
 
-    /// All EndpointSlices of the Service, including EndpointSlices whose endpoints do not count. Without one, those that mirror
-    /// its Endpoints object.
+    /// All EndpointSlices of the Service, including EndpointSlices whose endpoints do not count, and those that mirror its Endpoints
+    /// object.
     pub fn all_slices(&self) -> impl Iterator<Item = SliceView<'c>> + use<'c> {
-        let (all_slices, publishes_not_ready) = (self.all_slices, self.publishes_not_ready());
-        let slices = self.slice_names.into_iter().flatten().filter_map(|name| all_slices.get_key_value(name));
-        let slices = slices.map(|(name, source)| SliceView::new(name, source));
-        let name = self.name;
+        let (name, publishes_not_ready) = (self.name, self.publishes_not_ready());
         let mirrors = self.mirrors.iter().map(move |mirror| SliceView::of_mirror(name, mirror));
-        slices.chain(mirrors).map(move |slice| SliceView { publishes_not_ready, ..slice })
+        self.own_slices().chain(mirrors).map(move |slice| SliceView { publishes_not_ready, ..slice })
+    }
+
+    /// The EndpointSlices of the input that name the Service.
+    fn own_slices(&self) -> impl Iterator<Item = SliceView<'c>> + use<'c> {
+        let all_slices = self.all_slices;
+        let slices = self.slice_names.into_iter().flatten().filter_map(|name| all_slices.get_key_value(name));
+        slices.map(|(name, source)| SliceView::new(name, source))
     }
 
     /// The EndpointSlices of the Service whose endpoints count.

@@ -8,6 +8,10 @@ use super::{
 };
 use crate::input::Field;
 
+/// The label that names the controller of an EndpointSlice, and the controller that mirrors Endpoints objects (KEP-752).
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const MIRRORING_CONTROLLER: &str = "endpointslicemirroring-controller.k8s.io";
+
 /// An EndpointSlice with its ports and its endpoints.
 #[derive(Clone, Copy, Debug)]
 pub struct SliceView<'c> {
@@ -50,6 +54,12 @@ impl<'c> SliceView<'c> {
     /// The EndpointSlice that mirrors a part of the Endpoints object `name`.
     pub(super) fn of_mirror(name: &'c NamespacedName, mirror: &'c EndpointsMirror) -> Self {
         Self { mirror: Some(mirror), ..Self::new(name, &mirror.source) }
+    }
+
+    /// Whether the control plane made it as the mirror of an Endpoints object.
+    pub(super) fn is_mirror(&self) -> bool {
+        let labels = self.source.object.metadata.labels.as_ref();
+        labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == MIRRORING_CONTROLLER)
     }
 
     /// The kind of the object that was read: `EndpointSlice` or `Endpoints`.

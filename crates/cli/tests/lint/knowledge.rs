@@ -190,11 +190,17 @@ const NEIGHBOUR: &str = "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, 
                          [{addresses: [198.51.100.9]}]}";
 
 #[test]
-fn endpoints_objects_count_where_a_service_has_no_slice() {
+fn endpoints_objects_count_where_a_service_has_no_mirror() {
     let ledger = of_api(&service("ledger", "clusterIP: 10.96.1.1, ports: [{name: https, port: 443}]"));
     let other = service("other", "clusterIP: 10.96.1.2, ports: [{name: http, port: 80}]");
     let selecting = ledger.replace("clusterIP", "selector: {app: ledger}, clusterIP");
     let slice = NEIGHBOUR.replace("other", "ledger").replace("name: http, port: 1", "name: https, port: 1");
+    let mirror = slice.replace(
+        "labels: {",
+        "labels: {endpointslice.kubernetes.io/managed-by: endpointslicemirroring-controller.k8s.io, ",
+    );
+    let of_names = slice.replace("IPv4", "FQDN").replace("198.51.100.9", "ledger.example.com");
+    let special = ENDPOINTS.replace("198.51.100.7", "169.254.1.1");
     let rows: &[(&str, &[&str], &[&str])] = &[
         ("without Endpoints", &[&ledger, &other, NEIGHBOUR], &["BN011"]),
         ("Endpoints of a person", &[&ledger, &other, NEIGHBOUR, ENDPOINTS], &[]),
@@ -206,8 +212,11 @@ fn endpoints_objects_count_where_a_service_has_no_slice() {
         ),
         ("another port name", &[&ledger, &ENDPOINTS.replace("name: https", "name: tls")], &["BN015"]),
         ("not ready", &[&ledger, &ENDPOINTS.replace("addresses", "notReadyAddresses")], &["BN010"]),
-        ("a special address", &[&ledger, &ENDPOINTS.replace("198.51.100.7", "169.254.1.1")], &["BN012"]),
-        ("a slice counts instead", &[&ledger, &slice, &ENDPOINTS.replace("198.51.100.7", "169.254.1.1")], &[]),
+        ("a special address", &[&ledger, &special], &["BN012"]),
+        ("the mirror counts instead", &[&ledger, &mirror, &special], &[]),
+        ("a slice of a person is added to the mirror", &[&ledger, &slice, &special], &["BN012"]),
+        ("a dump without a mirror has all slices", &[&ledger, &slice, &of_api(&special)], &[]),
+        ("a slice of DNS names is no mirror", &[&ledger, &of_names, ENDPOINTS], &["BN019"]),
         (
             "not mirrored",
             &[
