@@ -133,22 +133,31 @@ impl<'c> ServiceView<'c> {
         cluster_ips(self.spec)
     }
 
-    /// `spec.ipFamilies`, the preferred family first. Without the field, the family of the only cluster IP.
+    /// `spec.ipFamilies`, the preferred family first, then the family that the API server may add. Without the field, the family of the
+    /// only cluster IP.
     pub fn ip_families(&self) -> impl Iterator<Item = IpFamily> + use<'c> {
         let listed = self.spec.ip_families.iter().flatten().filter_map(|family| match family.as_str() {
             "IPv4" => Some(IpFamily::IPv4),
             "IPv6" => Some(IpFamily::IPv6),
             _ => None,
         });
-        let is_listed = self.spec.ip_families.as_ref().is_some_and(|families| !families.is_empty());
-        let of_address = (!is_listed && self.cluster_ips().count() == 1).then(|| self.address_family()).flatten();
-        listed.chain(of_address)
+        let listed_families = self.spec.ip_families.as_deref().unwrap_or_default();
+        let added = match listed_families {
+            [family] if self.may_become_dual_stack() => {
+                Some(if family == "IPv6" { IpFamily::IPv4 } else { IpFamily::IPv6 })
+            }
+            _ => None,
+        };
+        let of_address =
+            (listed_families.is_empty() && self.cluster_ips().count() == 1).then(|| self.address_family()).flatten();
+        listed.chain(added).chain(of_address)
     }
 
-    /// Whether the API server may add the other family to a manifest.
+    /// Whether the API server may add the other family to a manifest. It also writes `clusterIPs`.
     fn may_become_dual_stack(&self) -> bool {
         let policy = self.spec.ip_family_policy.as_deref();
-        !self.is_of_api() && matches!(policy, Some("PreferDualStack" | "RequireDualStack"))
+        let is_unseen = !self.is_of_api() && self.spec.cluster_ips.as_ref().is_none_or(Vec::is_empty);
+        is_unseen && matches!(policy, Some("PreferDualStack" | "RequireDualStack"))
     }
 
     /// The family of its first cluster IP.
@@ -169,7 +178,7 @@ impl<'c> ServiceView<'c> {
             IpFamily::IPv4 => (IpFamily::IPv6, AddressType::IPv6),
             IpFamily::IPv6 => (IpFamily::IPv4, AddressType::IPv4),
         };
-        let is_single_stack = matches!(self.form, ServiceForm::Virtual) && !self.may_become_dual_stack();
+        let is_single_stack = self.is_virtual() && !self.may_become_dual_stack();
         (is_single_stack && self.slices().any(|slice| slice.address_type == of_other)).then_some(other)
     }
 

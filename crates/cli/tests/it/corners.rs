@@ -90,6 +90,22 @@ fn single_stack_services_ignore_slices_of_the_other_family() {
     assert_eq!(explain(&manifest, &["web", "-n", "shop"]).status, 0);
     let of_api = manifest.replace("metadata: {name: web, ", "metadata: {name: web, uid: u1, ");
     assert_eq!(explain(&of_api, &["web", "-n", "shop"]).status, 1);
+    // It adds the other family whichever is listed, and writes the cluster IPs of both.
+    for (listed, other) in [("IPv4", "IPv6"), ("IPv6", "IPv4")] {
+        let alone = format!("{{ipFamilies: [{listed}], ipFamilyPolicy: POLICY, selector");
+        let manifest = PART.replace("{clusterIP: 10.0.0.1, selector", &alone);
+        let manifest = manifest.replace("addressType: IPv4", &format!("addressType: {other}"));
+        let manifest = if other == "IPv6" { manifest.replace("10.1.0.", "fd00::") } else { manifest };
+        for policy in ["RequireDualStack", "PreferDualStack"] {
+            let dual = manifest.replace("POLICY", policy);
+            says(&explain(&dual, &["web", "-n", "shop"]), &[&format!("2 of 2 endpoints can serve by {other}")]);
+            let written = dual.replace("{ipFamilies", "{clusterIPs: [10.0.0.1], ipFamilies");
+            assert_eq!(explain(&written, &["web", "-n", "shop"]).status, 1);
+        }
+        let run = explain(&manifest.replace("POLICY", "SingleStack"), &["web", "-n", "shop"]);
+        let family = format!("none has an {listed} address, the Service's only family");
+        says(&run, &[&family, "the Service has only the other IP family, so kube-proxy ignores its EndpointSlice"]);
+    }
     // The Service says its family only if that matters: tables stay small.
     says(&byname_with_input(&["compile"], cluster.as_bytes()), &[r#""ipFamilies":["IPv4"]"#]);
     assert!(!byname_with_input(&["compile"], PART.as_bytes()).stdout.contains("ipFamilies"));
