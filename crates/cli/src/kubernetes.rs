@@ -580,12 +580,25 @@ fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputErro
         return Err(field.problem(&raw.place).with_object(called()));
     }
     let object = read_used(&raw.kind, &raw.node).map_err(|unreadable| {
-        InputError::at(&raw.place, unreadable.why, "correct the field to match the Kubernetes API")
+        InputError::at(&raw.place, &*unreadable.why, fix_of(&unreadable.why))
             .at_line(unreadable.line)
             .with_object(called())
             .with_field(unreadable.field)
     })?;
     Ok(Sourced::new(object, raw))
+}
+
+/// What to do about a field that has another type than the Kubernetes API says.
+fn fix_of(why: &str) -> &'static str {
+    let is_text_wanted = why.ends_with("expected a string");
+    if is_text_wanted && why.starts_with("invalid type: boolean") {
+        "put the value in quotes: in YAML an unquoted y, yes, on or true is a boolean, as are n, no, off and false"
+    } else if is_text_wanted && ["invalid type: integer", "invalid type: floating"].iter().any(|it| why.starts_with(it))
+    {
+        "put the value in quotes: it is a number without them"
+    } else {
+        "correct the field to match the Kubernetes API"
+    }
 }
 
 /// The objects of a namespace, by name.

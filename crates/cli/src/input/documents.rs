@@ -390,7 +390,7 @@ impl<'r> Documents<'r> {
         let key = match self.next()? {
             TokenKind::Scalar { is_plain: true, .. } if is_bare => match self.take()?.kind {
                 TokenKind::Scalar { text, .. } if text == "<<" => return Ok(None),
-                TokenKind::Scalar { text, .. } => Some(scalar::plain_key(text)),
+                TokenKind::Scalar { text, .. } => scalar::plain_key(text),
                 _ => None,
             },
             TokenKind::BlockList
@@ -400,7 +400,7 @@ impl<'r> Documents<'r> {
             | TokenKind::FlowMap => None,
             _ => scalar::key(self.value_with(properties, 1, Form::Flow)?.value),
         };
-        key.map(Some).ok_or_else(|| self.problem("has a key that is not a string", line))
+        key.map(Some).ok_or_else(|| self.problem("has a key that is not a string: null, a list or a mapping", line))
     }
 
     /// Takes the colon behind a key. Returns whether there is one.

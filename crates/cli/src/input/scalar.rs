@@ -58,15 +58,15 @@ pub(super) fn tagged(text: String, tag: &str) -> Result<InputValue, String> {
     }
 }
 
-/// The key that a plain scalar is.
-pub(super) fn plain_key(text: String) -> Box<str> {
+/// The key that a plain scalar is; `None` for null.
+pub(super) fn plain_key(text: String) -> Option<Box<str>> {
     match resolved(&text) {
-        Some(value) => key(value).unwrap_or_default(),
-        None => text.into(),
+        Some(value) => key(value),
+        None => Some(text.into()),
     }
 }
 
-/// The key that a value is; `None` for lists and mappings. kubectl makes strings of numbers and booleans. It refuses null.
+/// The key that a value is; `None` for null, lists and mappings. kubectl makes strings of numbers and booleans.
 pub(super) fn key(value: InputValue) -> Option<Box<str>> {
     match value {
         InputValue::Text(text) => Some(text),
@@ -74,8 +74,7 @@ pub(super) fn key(value: InputValue) -> Option<Box<str>> {
         InputValue::Int(number) => Some(number.to_string().into()),
         #[allow(clippy::cast_possible_truncation, reason = "kubectl writes such keys with 32 bits")]
         InputValue::Float(number) => Some(shortest(number as f32).into()),
-        InputValue::Null => Some("null".into()),
-        InputValue::List(_) | InputValue::Map(_) => None,
+        InputValue::Null | InputValue::List(_) | InputValue::Map(_) => None,
     }
 }
 

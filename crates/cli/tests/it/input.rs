@@ -42,6 +42,18 @@ fn errors_name_file_line_document_item_object_and_field() {
         (format!("{SERVICE}spec: {{<<: 7}}\n"), "has a merge key (<<) without a mapping"),
         (format!("{SERVICE}spec: *nowhere\n"), "standard input:4"),
         (format!("{SERVICE}spec: [\n"), "is not valid YAML or JSON"),
+        (format!("{SERVICE}spec: {{selector: {{~: b}}}}\n"), "standard input:4: document 1: has a key that is not a string: null,"),
+        (format!("{SERVICE}spec:\n  selector:\n    null: b\n"), "standard input:6: document 1: has a key that is not a string"),
+        (format!("{SERVICE}spec: {{selector: {{? : b}}}}\n"), "has a key that is not a string"),
+        (
+            format!("{SERVICE}spec:\n  selector: {{app: y}}\n"),
+            "standard input:5: document 1, Service shop/web, spec.selector.app: invalid type: boolean `true`, expected a string; \
+             put the value in quotes: in YAML an unquoted y, yes, on or true is a boolean",
+        ),
+        (
+            format!("{SERVICE}spec:\n  selector: {{version: 1.0}}\n"),
+            "spec.selector.version: invalid type: integer `1`, expected a string; put the value in quotes: it is a number",
+        ),
         ("apiVersion: v1\n".to_owned(), "the input has no Service; "),
         ("apiVersion: v1\nmetadata: {}\n".to_owned(), "left out: standard input:1: document 1, kind: is missing"),
         ("apiVersion: v1\nkind: Service\nmetadata: {}\n".to_owned(), "Service, metadata.name: is missing; set a name"),
