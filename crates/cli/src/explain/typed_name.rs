@@ -67,6 +67,8 @@ impl TypedName {
         };
         let mut hosts = hosts.split(',').map(str::trim).filter(|host| !host.is_empty());
         let host = hosts.next().unwrap_or_default();
+        // In a URL the port may be empty (RFC 3986), and clients leave its colon out.
+        let host = if has_slashes && kind != Some(UriScheme::Grpc) { without_empty_port(host) } else { host };
         let others: Vec<&str> = hosts.chain(further.iter().map(|url| authority(Split::of(url).rest))).collect();
         if !others.is_empty() {
             let others = others.join(", ");
@@ -157,6 +159,12 @@ fn authority(rest: &str) -> &str {
     hosts.strip_prefix(GO_ADDRESS).and_then(|host| host.strip_suffix(')')).unwrap_or(hosts)
 }
 
+/// The host without the colon of an empty port, which is not a colon of an IPv6 address.
+fn without_empty_port(host: &str) -> &str {
+    let name = host.strip_suffix(':').filter(|name| !name.contains(':') || name.ends_with(']'));
+    name.unwrap_or(host)
+}
+
 /// The endpoint of a gRPC target, `dns://server/endpoint`: the server is only asked for the endpoint's addresses.
 fn grpc_endpoint<'t>(scheme: &str, has_slashes: bool, rest: &'t str, notes: &mut Vec<String>) -> &'t str {
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
@@ -202,20 +210,36 @@ fn kubernetes_name(text: &str, is_namespace: &dyn Fn(&str) -> bool, notes: &mut 
             notes.push(format!("clients write {name}.{namespace} for the Service {name} in namespace {namespace}"));
             Ok(joined(format!("{name}.{namespace}")))
         }
-        kind if KINDS_WITHOUT_NAMES.contains(&kind) => Err(format!(
-            "{text}: only Services have names that clients use; pass the name of the Service in front of it (--pod names the \
-             client's pod)"
-        )),
-        _ => {
-            if is_name && !before.is_empty() {
+        kind if KINDS_WITHOUT_NAMES.contains(&kind) => Err(without_name(text)),
+        namespace => {
+            // The object of a kind in a namespace, such as shop/svc/web, is a form of neither kubectl nor DNS.
+            let (kind, object) = after.split_once('/').unwrap_or_default();
+            let is_service = matches!(kind, "svc" | "service" | "services") && is_label(object);
+            if is_namespace(namespace) && is_service {
+                return Err(format!(
+                    "{text} is not a name; for the Service {object} in namespace {namespace}, pass {object}.{namespace}"
+                ));
+            }
+            if is_namespace(namespace) && KINDS_WITHOUT_NAMES.contains(&kind) {
+                return Err(without_name(text));
+            }
+            let service = if is_service { object } else { name };
+            if (is_name || is_service) && !before.is_empty() {
                 notes.push(format!(
                     "{text} is read as host and path: the input has no namespace {before}; for a Service in a namespace, write \
-                     {name}.{before}"
+                     {service}.{before}"
                 ));
             }
             Ok(before.to_owned())
         }
     }
+}
+
+/// The error for an object of a kind that has no name in DNS.
+fn without_name(text: &str) -> String {
+    format!(
+        "{text}: only Services have names that clients use; pass the name of the Service in front of it (--pod names the client's pod)"
+    )
 }
 
 /// The host as clients send it: gRPC targets hold addresses in percent-encoding, and people leave out the brackets.

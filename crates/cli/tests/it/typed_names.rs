@@ -50,6 +50,17 @@ fn typed_names_are_explained() {
         ("pay/health", "pay", http, "the input has no namespace pay"),
         ("http://user:secret@pay/path?q#f", "pay", http, ""),
         ("HTTPS://pay", "pay", https, ""),
+        // The port of a URL may be empty.
+        ("http://pay:", "pay", http, ""),
+        ("https://user:secret@pay:/path", "pay", https, ""),
+        ("http://[fd00::1]:/", "[fd00::1]", "passed on as it came", ""),
+        ("redis://redis.data:/0", "redis.data:6379", redis, "redis is not HTTP"),
+        (
+            "other/svc/pay",
+            "other",
+            "passed on as it came",
+            "no namespace other; for a Service in a namespace, write pay.other",
+        ),
         ("http://pay:9000,http://other:1", "pay:9000", grpc, "by themselves: other:1"),
         ("pay:9000,b:9092,c:9092", "pay:9000", grpc, "by themselves: b:9092, c:9092"),
         ("mongodb://user:secret@pay:9000,b:2/db", "pay:9000", grpc, "by themselves: b:2"),
@@ -93,6 +104,8 @@ fn names_without_a_host_are_errors_with_a_way_out() {
         ("unix:///run/app.sock", "pass the name of a Service"),
         ("file:///etc/hosts", "file: has no host"),
         ("pod/web-0", "only Services have names that clients use"),
+        ("data/svc/redis", "data/svc/redis is not a name; for the Service redis in namespace data, pass redis.data"),
+        ("data/deploy/redis", "only Services have names that clients use"),
     ] {
         let run = explain(typed);
         assert_eq!((run.status, run.stdout.as_str()), (2, ""), "{typed}");
