@@ -1,9 +1,9 @@
 //! The caller: the properties of a Pod that decide how names resolve for it.
 
-use byname_core::{limits::MAX_NDOTS, wire};
+use byname_core::{Config, Defaults, limits::MAX_NDOTS, wire};
 
 use crate::{
-    input::InputError,
+    input::{Field, InputError},
     kubernetes::{ClusterState, DnsPolicy, NamespacedName, ObjectName, Pod, Sourced},
 };
 
@@ -59,6 +59,7 @@ impl CallerSettings {
                 )),
             }
         }
+        check_searches(name, pod)?;
         caller.take_dns(name, pod)?;
         Ok(caller)
     }
@@ -125,6 +126,24 @@ impl CallerSettings {
         }
         Ok(())
     }
+}
+
+/// # Errors
+/// The first search domain of a pod that the filter would refuse.
+fn check_searches(name: &NamespacedName, pod: &Sourced<Pod>) -> Result<(), InputError> {
+    for (index, search) in pod.object.searches.iter().enumerate() {
+        let searches = Some(vec![search.clone()]);
+        let dns = wire::Dns { searches, ..wire::Dns::default() };
+        let alone = wire::Config { version: wire::VERSION, dns, ..wire::Config::default() };
+        let defaults = Defaults { namespace: Some(&name.namespace), ..Defaults::default() };
+        let refused = Config::from_wire(alone, &defaults).err();
+        if let Some(error) = refused.as_ref().and_then(|refused| refused.listed().first()) {
+            let field = Field::from(["spec", "dnsConfig", "searches"]).item(index);
+            let object = ObjectName::of("Pod", name);
+            return Err(pod.problem(object, field, error.problem(), error.error_type.fix()).into());
+        }
+    }
+    Ok(())
 }
 
 fn missing(name: &NamespacedName, cluster: &ClusterState) -> InputError {

@@ -587,10 +587,8 @@ fn an_error_leaves_the_output_file_unchanged() -> TestResult {
     let services =
         workdir.put("services.json", &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string())?;
     let said = refused(&workdir, &services, &shop(), &["--format", "envoy-bootstrap"])?;
-    assert!(
-        said.contains("cart.shop.svc.cluster.local:80: has unknown endpoints") && said.contains("--clusters dns"),
-        "{said}"
-    );
+    let unknown = "services.json:1: document 1, items[8], cart.shop.svc.cluster.local:80: has unknown endpoints; ";
+    assert!(said.contains(unknown) && said.contains("--clusters dns"), "{said}");
     let text = workdir.compile(&services, &shop(), &["--format", "envoy-bootstrap", "--clusters", "dns"])?;
     assert!(text.contains("name: envoy.clusters.dns\n"));
     Ok(())

@@ -116,7 +116,7 @@ impl Compile {
             compiled.unknown_node().iter().for_each(|warning| output::warn(warning));
         }
         let pod = recipe.recipe.pod.as_ref();
-        let texts = self.outputs.make(self.format, &compiled, &recipe.options.base, pod)?;
+        let texts = self.outputs.make(self.format, &compiled, &recipe.options.base, (&cluster, pod))?;
         // Files that other files refer to are written first.
         let mut files: Vec<(&Path, &str)> = texts.beside.iter().map(|(file, text)| (file.as_path(), &**text)).collect();
         files.extend(self.output_file.as_deref().map(|file| (file, &*texts.text)));

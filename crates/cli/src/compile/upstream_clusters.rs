@@ -24,8 +24,8 @@ use byname_core::{
 
 use super::base::Base;
 use crate::{
-    input::{Field, InputErrors},
-    kubernetes::NamespacedName,
+    input::{Field, InputErrors, SourceLocation},
+    kubernetes::{ClusterState, NamespacedName},
 };
 
 /// The upstream clusters and routes that a configuration needs in Envoy.
@@ -86,6 +86,30 @@ pub struct ClusterEndpoints {
     pub headless: bool,
     /// The addresses of the endpoints; `None` if they are unknown.
     pub addresses: Option<Vec<SocketAddr>>,
+    /// The place of the Service in the input, if the endpoints are unknown: see [`UpstreamClusters::locate`].
+    pub place: Option<SourceLocation>,
+}
+
+impl UpstreamClusters {
+    /// Finds the place in the input of each Service whose endpoints are unknown, for the error of an output that needs them.
+    pub fn locate(&mut self, cluster: &ClusterState) {
+        for upstream in self.by_name.values_mut() {
+            if let UpstreamCluster::Endpoints(endpoints) = upstream
+                && endpoints.addresses.is_none()
+            {
+                let service = endpoints.service().and_then(|name| cluster.service(&name));
+                endpoints.place = service.map(|service| service.source.place.clone());
+            }
+        }
+    }
+}
+
+impl ClusterEndpoints {
+    /// The Service in `host`, behind the label of an endpoint if it has one.
+    fn service(&self) -> Option<NamespacedName> {
+        let (before, namespace) = self.host.split_once(".svc.")?.0.rsplit_once('.')?;
+        Some(NamespacedName::new(namespace, before.rsplit('.').next()?))
+    }
 }
 
 impl fmt::Display for UpstreamCluster {
@@ -373,6 +397,7 @@ impl ClusterCollector<'_> {
                 || matches!(route.destination, Destination::Endpoint(..)),
             // The name may have been asked for without the Service's endpoints.
             addresses: route.endpoints().or_else(|| of.service.endpoints.as_ref().map(|_| Vec::new())),
+            place: None,
         }
     }
 

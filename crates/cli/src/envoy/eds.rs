@@ -42,11 +42,13 @@ pub(super) fn file_name(cluster: &str) -> String {
 
 pub(super) fn known(endpoints: &ClusterEndpoints) -> Result<&[SocketAddr], InputError> {
     endpoints.addresses.as_deref().ok_or_else(|| {
-        InputError::new(
-            &format!("{}:{}", endpoints.host, endpoints.port),
-            "has unknown endpoints",
-            "add endpointslices to the kubectl get command, or use --clusters dns",
-        )
+        let called = format!("{}:{}", endpoints.host, endpoints.port);
+        let reason = "has unknown endpoints";
+        let fix = "add endpointslices to the kubectl get command, or use --clusters dns";
+        match &endpoints.place {
+            Some(place) => InputError::at(place, reason, fix).with_object(called),
+            None => InputError::new(&called, reason, fix),
+        }
     })
 }
 

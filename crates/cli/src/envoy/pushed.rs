@@ -69,6 +69,7 @@ mod tests {
                 spoken,
                 headless: false,
                 addresses: None,
+                place: None,
             })
         };
         let external = |tls| UpstreamCluster::External { host: "example.com".to_owned(), port: 443, tls };

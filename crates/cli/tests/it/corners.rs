@@ -500,6 +500,22 @@ fn search_path_and_ndots_follow_the_kubelet() {
 }
 
 #[test]
+fn a_search_domain_that_is_no_name_is_named_in_its_pod() {
+    let pod = "- apiVersion: v1\n  kind: Pod\n  metadata: {name: a, namespace: shop}\n  spec:\n    dnsPolicy: POLICY\n    \
+               dnsConfig:\n      searches: [., corp.example., x..y]\n";
+    for policy in ["ClusterFirst", "Default", "None"] {
+        let cluster = format!("{PART}{}", pod.replace("POLICY", policy));
+        for args in [&["explain", "web"] as &[&str], &["compile"]] {
+            let run = byname_with_input(&[args, &["--pod", "shop/a"]].concat(), cluster.as_bytes());
+            let error =
+                "error: standard input:20: document 1, items[4], Pod shop/a, spec.dnsConfig.searches[2]: \"x..y\" ";
+            assert_eq!((run.status, run.stdout.as_str()), (2, ""), "{args:?}");
+            assert!(run.stderr.starts_with(error), "{}", run.stderr);
+        }
+    }
+}
+
+#[test]
 fn dns_results_match_coredns() {
     let ns = "\n- {apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n";
     let named = PART
@@ -594,38 +610,6 @@ fn diff_reads_pipes() {
     }
 }
 
-#[test]
-fn diff_names_the_file_in_every_error_of_a_table() {
-    let directory = TempDir::new().expect("a directory");
-    let file = directory.path().join("table.json");
-    let table = r#"{"version": 1, "table": {"services": {"shop/web": {"ports": [{"port": 0}]}, "shop/pay": {"ports": [{"port": 0}]}}}}"#;
-    fs::write(&file, table).expect("written");
-    let file = file.to_str().expect("text");
-    let run = byname(&["diff", file, file]);
-    let error = |service| {
-        format!(
-            "error: {file}: table.services[\"shop/{service}\"].ports[0].port: \"0\" is not a port; use 1 to 65535\n"
-        )
-    };
-    assert_eq!((run.status, run.stderr), (2, error("web") + &error("pay")));
-    let run = byname(&["diff", SHOP, SHOP, "-n", "Shop"]);
-    assert_eq!(run.status, 2);
-    assert!(run.stderr.starts_with("error: --namespace: caller.namespace: \"Shop\" is not"), "{}", run.stderr);
-}
-
-#[test]
-fn output_is_written_through_links_and_pipes() {
-    let directory = TempDir::new().expect("a directory");
-    let (target, link) = (directory.path().join("target.json"), directory.path().join("link.json"));
-    fs::write(&target, "old").expect("written");
-    std::os::unix::fs::symlink(&target, &link).expect("linked");
-    let compile = |to: &str| byname(&["compile", "-f", SHOP, "-n", "shop", "--output-file", to]);
-    assert_eq!(compile(link.to_str().expect("text")).status, 0);
-    assert!(link.is_symlink(), "the link is kept");
-    let expected = byname(&["compile", "-f", SHOP, "-n", "shop"]).stdout;
-    assert_eq!(fs::read_to_string(&target).expect("there"), expected);
-    let pipe = directory.path().join("pipe");
-    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("it starts");
 /// Windows PowerShell writes UTF-16 to a file, and its Out-File a mark in front of UTF-8.
 #[test]
 fn diff_reads_tables_and_objects_in_every_encoding() {
@@ -658,6 +642,38 @@ fn diff_reads_tables_and_objects_in_every_encoding() {
     );
 }
 
+#[test]
+fn diff_names_the_file_in_every_error_of_a_table() {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("table.json");
+    let table = r#"{"version": 1, "table": {"services": {"shop/web": {"ports": [{"port": 0}]}, "shop/pay": {"ports": [{"port": 0}]}}}}"#;
+    fs::write(&file, table).expect("written");
+    let file = file.to_str().expect("text");
+    let run = byname(&["diff", file, file]);
+    let error = |service| {
+        format!(
+            "error: {file}: table.services[\"shop/{service}\"].ports[0].port: \"0\" is not a port; use 1 to 65535\n"
+        )
+    };
+    assert_eq!((run.status, run.stderr), (2, error("web") + &error("pay")));
+    let run = byname(&["diff", SHOP, SHOP, "-n", "Shop"]);
+    assert_eq!(run.status, 2);
+    assert!(run.stderr.starts_with("error: --namespace: caller.namespace: \"Shop\" is not"), "{}", run.stderr);
+}
+
+#[test]
+fn output_is_written_through_links_and_pipes() {
+    let directory = TempDir::new().expect("a directory");
+    let (target, link) = (directory.path().join("target.json"), directory.path().join("link.json"));
+    fs::write(&target, "old").expect("written");
+    std::os::unix::fs::symlink(&target, &link).expect("linked");
+    let compile = |to: &str| byname(&["compile", "-f", SHOP, "-n", "shop", "--output-file", to]);
+    assert_eq!(compile(link.to_str().expect("text")).status, 0);
+    assert!(link.is_symlink(), "the link is kept");
+    let expected = byname(&["compile", "-f", SHOP, "-n", "shop"]).stdout;
+    assert_eq!(fs::read_to_string(&target).expect("there"), expected);
+    let pipe = directory.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("it starts");
     assert!(made.success());
     let reader = std::thread::spawn({
         let pipe = pipe.clone();

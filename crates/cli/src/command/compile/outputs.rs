@@ -20,7 +20,7 @@ use crate::{
     },
     input::{InputError, InputErrors},
     istio::{self, Image, IstioObject, MAX_OBJECT_BYTES, Placement},
-    kubernetes::NamespacedName,
+    kubernetes::{ClusterState, NamespacedName},
     output,
 };
 
@@ -362,20 +362,24 @@ impl Outputs {
         self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 15001)))
     }
 
-    /// Renders the output in this format.
+    /// Renders the output in this format, from `cluster` and for `pod` if that is known.
     pub(super) fn make(
         &self,
         format: CompileFormat,
         compiled: &Compiled,
         base: &Base,
-        pod: Option<&NamespacedName>,
+        (cluster, pod): (&ClusterState, Option<&NamespacedName>),
     ) -> anyhow::Result<RenderedTexts> {
         let alone = |text| Ok(RenderedTexts { text, beside: Vec::new() });
         let is_asked_by_filter = self.is_asked_by_filter(format, base);
         let clusters = || match self.server {
             Some(_) if is_asked_by_filter => compile::clusters_on_demand(&compiled.wire, base, &compile::ALL_SCHEMES),
             Some(_) => self.prefetched(compiled, base),
-            None => compile::clusters(&compiled.wire, &compiled.config, base, &compile::ALL_SCHEMES),
+            None => {
+                let mut clusters = compile::clusters(&compiled.wire, &compiled.config, base, &compile::ALL_SCHEMES)?;
+                clusters.locate(cluster);
+                Ok(clusters)
+            }
         };
         let style = self.style();
         match format {
