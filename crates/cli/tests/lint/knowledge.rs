@@ -110,7 +110,12 @@ fn labels_that_controllers_add_are_known() {
         let service =
             service("db-one", &format!("selector: {{app: db, {label}}}, ports: [{{port: 80, targetPort: htpp}}]"));
         let expected: &[&str] = if matches { &["BN020"] } else { &[] };
-        assert_eq!(found(&[&service, &workload(kind, "db", "app: db", HTTP)]), expected, "{kind} {label}");
+        let workload = workload(kind, "db", "app: db", HTTP);
+        assert_eq!(found(&[&service, &workload]), expected, "{kind} {label}");
+        // A generated name may be any that begins so.
+        let generated = workload.replacen("{name: db,", "{generateName: d,", 1);
+        assert_ne!(generated, workload);
+        assert_eq!(found(&[&service, &generated]), expected, "{kind} {label}, generated");
     }
 }
 
