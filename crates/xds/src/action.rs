@@ -56,6 +56,16 @@ pub struct SentResource<B> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Nonce(pub(crate) u64);
 
+impl Nonce {
+    /// Reads the text of a nonce; `None` for a text that no message has, as `+5` or `05`.
+    ///
+    /// Whoever keeps messages by the texts of their nonces would keep those for ever whose ACKs have another text.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let nonce = Self(text.parse().ok()?);
+        (nonce.to_string() == text).then_some(nonce)
+    }
+}
+
 impl fmt::Display for Nonce {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)

@@ -286,7 +286,7 @@ impl<S: ResourceSource> Server<S> {
         let Some(subscriptions) = self.streams.get_mut(&stream).and_then(|opened| opened.of(resource_type)) else {
             return;
         };
-        let Ok(nonce) = request.response_nonce.parse().map(Nonce) else { return };
+        let Some(nonce) = Nonce::parse(&request.response_nonce) else { return };
         let Some(error) = &request.error else { return subscriptions.acknowledge(nonce) };
         let Some(refused) = subscriptions.reject(nonce) else { return };
         let named = |(id, version)| Some((self.index.name(id)?.clone(), version));

@@ -49,7 +49,7 @@ fn a_stale_nonce_acknowledges_nothing_but_subscriptions_count() {
     let mut fixture = Fixture::new();
     let actions = fixture.subscribe(1, fixture.clusters, &["a"]);
     let first = message(&actions).clone();
-    for response_nonce in ["0", "99", "", "x", "-1"] {
+    for response_nonce in ["0", "99", "", "x", "-1", "+1", "01", "1 ", "１"] {
         let stale = DeltaRequest {
             subscribe: strings(&["b"]),
             response_nonce: response_nonce.to_owned(),
