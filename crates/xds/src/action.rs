@@ -94,7 +94,7 @@ pub struct Rejection {
 pub enum CloseReason {
     /// The source is not complete yet: what the client has would read as removed.
     NotSynced,
-    /// The client has versions, and the server may be behind: it must not take the client back in time.
+    /// The client has another version than the server, which may be behind: it must not take the client back in time.
     Stale,
     /// All streams that the server may have are open.
     TooManyStreams {
@@ -178,7 +178,7 @@ impl fmt::Display for CloseReason {
         match self {
             Self::NotSynced => formatter.write_str("this server has not read the cluster yet; try another one or retry later"),
             Self::Stale => formatter.write_str(
-                "this server's watches fail and what it knows may be older than what you have; try another one or retry later",
+                "this server may be behind the cluster, and what it knows differs from what you have; try another one or retry later",
             ),
             Self::TooManyStreams { limit } => {
                 write!(formatter, "this server has {limit} streams open, its limit; try another one or retry later")

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{CloseReason, Limits, OpeningCost};
 
-/// Decides about new streams, and about streams that bring versions.
+/// Decides about new streams, and knows whether the server may be behind.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
     is_synced: bool,
@@ -62,13 +62,12 @@ impl Admission {
         Ok(())
     }
 
-    /// Lets the first request of a type in, or says why not.
+    /// Whether the source has been behind for a while, so that the server may know less than the one that a client comes from.
     ///
-    /// A server whose watches have failed for a while may be behind the server that the client comes from. A client with
-    /// versions loses nothing by waiting for a better one. A client without versions has nothing to lose, and is served.
-    pub(crate) fn first_request(&self, now: Duration, has_versions: bool, limits: &Limits) -> Result<(), CloseReason> {
-        let is_stale = self.watches_failed_at.is_some_and(|at| now.saturating_sub(at) >= limits.stale_after);
-        if is_stale && has_versions { Err(CloseReason::Stale) } else { Ok(()) }
+    /// A client with another version of a resource loses nothing by waiting for a better server. Where versions are equal, and where a
+    /// client brings none, it has nothing to lose, and is served.
+    pub(crate) fn is_stale(&self, now: Duration, limits: &Limits) -> bool {
+        self.watches_failed_at.is_some_and(|at| now.saturating_sub(at) >= limits.stale_after)
     }
 }
 
@@ -133,15 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_server_refuses_versions_and_serves_newcomers() {
+    fn a_server_is_stale_thirty_seconds_after_the_first_failure() {
         let (mut admission, limits) = (synced(), Limits::default());
         admission.watches_failed(at(0));
         admission.watches_failed(at(20_000));
-        assert_eq!(admission.first_request(at(29_999), true, &limits), Ok(()));
-        assert_eq!(admission.first_request(at(30_000), true, &limits), Err(CloseReason::Stale));
-        assert_eq!(admission.first_request(at(30_000), false, &limits), Ok(()));
+        assert!(!admission.is_stale(at(29_999), &limits));
+        assert!(admission.is_stale(at(30_000), &limits));
         admission.watches_recovered();
-        assert_eq!(admission.first_request(at(30_000), true, &limits), Ok(()));
+        assert!(!admission.is_stale(at(30_000), &limits));
     }
 
     #[test]

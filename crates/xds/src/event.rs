@@ -77,7 +77,7 @@ pub enum ServerEvent<C> {
     },
     /// The source is complete for the first time. Before, all streams are refused.
     Synced,
-    /// The watches that feed the source fail: from now on it may be behind.
+    /// The watches that feed the source fail, or what they say is not taken: from now on it may be behind.
     WatchesFailed,
     /// The watches work again, and the source has what they missed.
     WatchesRecovered,

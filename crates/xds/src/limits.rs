@@ -17,8 +17,11 @@ pub struct Limits {
     pub new_streams_per_owner_and_second: u32,
     /// Bytes that the subscriptions of one owner may take, about: those of each name, and 256 more. Default: 128 MiB.
     pub bytes_per_owner: usize,
-    /// Resources that are encoded for one stream before others have their turn. Default: 16.
+    /// Resources that are encoded in one turn, which is one event: what is left waits for a later turn, and other events come between. At
+    /// least 1. Default: 16.
     pub encodings_per_turn: usize,
+    /// Bytes after which nothing more is encoded in the turn. At least 1. Default: 1 MiB.
+    pub encoded_bytes_per_turn: usize,
     /// Names that one stream subscribes to, over all types. Default: 25,000. A filter has 20,000 at most of Services and addresses, and
     /// subscribes to lists of names besides.
     pub names_per_stream: usize,
@@ -37,6 +40,9 @@ pub struct Limits {
     pub stream_age: Duration,
     /// The time after which failed watches make the server's knowledge stale. Default: 30 s.
     pub stale_after: Duration,
+    /// The age beyond which a stream is closed even while the server's knowledge is stale: no identity is checked once for all time.
+    /// Default: 6 h.
+    pub stale_stream_age: Duration,
     /// The time over which streams are closed at shutdown. Default: 30 s.
     pub shutdown: Duration,
     /// The time between two changes of the same resource that are passed on. Default: 50 ms.
@@ -55,6 +61,7 @@ impl Default for Limits {
             new_streams_per_owner_and_second: 100,
             bytes_per_owner: 128 << 20,
             encodings_per_turn: 16,
+            encoded_bytes_per_turn: 1 << 20,
             names_per_stream: 25_000,
             name_bytes: 512,
             message_bytes: 65_536,
@@ -63,6 +70,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(60),
             stream_age: Duration::from_secs(30 * 60),
             stale_after: Duration::from_secs(30),
+            stale_stream_age: Duration::from_secs(6 * 60 * 60),
             shutdown: Duration::from_secs(30),
             resource_interval: Duration::from_millis(50),
             resource_sends_per_second: 20_000,

@@ -22,7 +22,9 @@ pub(crate) struct Resources<S: ResourceSource> {
     limit_bytes: usize,
     /// What may be encoded in this turn.
     encodings_left: usize,
-    is_turn_over: bool,
+    bytes_left: usize,
+    /// Whether something was not encoded, since the last stream began, because the turn was over.
+    has_put_off: bool,
 }
 
 /// What a caller gets of a resource.
@@ -36,17 +38,27 @@ pub(crate) enum Variant<B> {
 
 impl<S: ResourceSource> Resources<S> {
     pub(crate) fn new(limit_bytes: usize) -> Self {
-        Self { encoded: HashMap::new(), bytes: 0, limit_bytes, encodings_left: 0, is_turn_over: false }
+        Self { encoded: HashMap::new(), bytes: 0, limit_bytes, encodings_left: 0, bytes_left: 0, has_put_off: false }
     }
 
-    /// Begins a turn: so many variants may be encoded in it.
-    pub(crate) fn begin_turn(&mut self, encodings: usize) {
-        (self.encodings_left, self.is_turn_over) = (encodings, false);
+    /// Begins a turn, in which so many variants may be encoded, and no more after so many bytes.
+    pub(crate) fn begin_turn(&mut self, encodings: usize, bytes: usize) {
+        (self.encodings_left, self.bytes_left) = (encodings, bytes);
     }
 
-    /// Whether something was not encoded because the turn was over.
+    /// Whether nothing more may be encoded in this turn.
     pub(crate) fn is_turn_over(&self) -> bool {
-        self.is_turn_over
+        self.encodings_left == 0 || self.bytes_left == 0
+    }
+
+    /// Begins to look at what one stream needs.
+    pub(crate) fn begin_stream(&mut self) {
+        self.has_put_off = false;
+    }
+
+    /// Whether something that the stream needs was not encoded because the turn was over.
+    pub(crate) fn has_put_off(&self) -> bool {
+        self.has_put_off
     }
 
     /// Returns what the caller gets of a resource.
@@ -59,14 +71,15 @@ impl<S: ResourceSource> Resources<S> {
     ) -> Variant<S::Body> {
         let Some(class) = source.class(resource_type, name, caller) else { return Variant::Missing };
         if !self.encoded.get(&id).is_some_and(|variants| variants.contains_key(&class)) {
-            let Some(left) = self.encodings_left.checked_sub(1) else {
-                self.is_turn_over = true;
+            if self.is_turn_over() {
+                self.has_put_off = true;
                 return Variant::NotNow;
-            };
-            self.encodings_left = left;
+            }
+            self.encodings_left -= 1;
             let encoded = source.encode(resource_type, name, &class);
             let encoded = encoded.map(|body| Encoded { version: Version::of(body.as_ref()), body });
             let bytes = bytes(encoded.as_ref());
+            self.bytes_left = self.bytes_left.saturating_sub(bytes);
             if self.bytes.saturating_add(bytes) > self.limit_bytes {
                 self.encoded.clear();
                 self.bytes = 0;

@@ -57,8 +57,17 @@ pub struct Size {
 /// What one event has led to so far.
 struct Effects<B> {
     actions: Vec<ServerAction<B>>,
-    /// Streams that may have something to send.
-    ready: BTreeSet<StreamId>,
+    /// Streams that may have something to send, each once: the one that the event is about comes first.
+    ready: Vec<StreamId>,
+    are_ready: BTreeSet<StreamId>,
+}
+
+impl<B> Effects<B> {
+    fn is_ready(&mut self, stream: StreamId) {
+        if self.are_ready.insert(stream) {
+            self.ready.push(stream);
+        }
+    }
 }
 
 impl<S: ResourceSource> Server<S> {
@@ -85,12 +94,14 @@ impl<S: ResourceSource> Server<S> {
     /// Events of a stream that is not open do nothing: they may be under way when it is closed.
     #[must_use]
     pub fn handle(&mut self, now: Duration, event: ServerEvent<S::Caller>, source: &S) -> Vec<ServerAction<S::Body>> {
-        let mut effects = Effects { actions: Vec::new(), ready: BTreeSet::new() };
+        let mut effects = Effects { actions: Vec::new(), ready: Vec::new(), are_ready: BTreeSet::new() };
+        self.resources.begin_turn(self.limits.encodings_per_turn, self.limits.encoded_bytes_per_turn);
+        let mut is_turn = false;
         match event {
             ServerEvent::Opened { stream, caller, owner, random, cost } => {
                 self.open(now, (stream, random, cost), caller, owner, &mut effects);
             }
-            ServerEvent::Requested { stream, request } => self.request(now, stream, &request, source, &mut effects),
+            ServerEvent::Requested { stream, request } => self.request(stream, &request, source, &mut effects),
             ServerEvent::Closed { stream } => self.forget(stream),
             ServerEvent::Changed { resource_type, name, since } => self.change((now, since), resource_type, &name),
             ServerEvent::CallerChanged { stream, resource_type, caller } => {
@@ -100,10 +111,13 @@ impl<S: ResourceSource> Server<S> {
             ServerEvent::WatchesFailed => self.admission.watches_failed(now),
             ServerEvent::WatchesRecovered => self.admission.watches_recovered(),
             ServerEvent::ShuttingDown => self.shut_down(now),
-            ServerEvent::Woken => effects.ready.extend(self.next_turn()),
+            ServerEvent::Woken => is_turn = true,
         }
         self.pass_changes_on(now, source, &mut effects);
         self.send(now, source, &mut effects);
+        if is_turn {
+            self.go_on(now, source, &mut effects);
+        }
         self.end_streams(now, &mut effects);
         effects.actions
     }
@@ -116,13 +130,13 @@ impl<S: ResourceSource> Server<S> {
         [deadline, turn, self.coalescer.next_wake()].into_iter().flatten().min()
     }
 
-    /// The next stream that waits for another turn: one after the other, so that none waits for long.
-    fn next_turn(&mut self) -> Option<StreamId> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let after = self.unfinished.range((Excluded(self.last_turn), Unbounded)).next();
-        let next = *after.or_else(|| self.unfinished.first())?;
-        self.last_turn = next;
-        Some(next)
+    /// Takes note that a message went out, if that is later than the event that led to it: a client has the whole time to answer.
+    pub fn went_out(&mut self, now: Duration, stream: StreamId, (resource_type, nonce): (TypeIndex, Nonce)) {
+        let Some(opened) = self.streams.get_mut(&stream) else { return };
+        if let Some(subscriptions) = opened.of(resource_type) {
+            subscriptions.went_out(nonce, now);
+            self.reschedule(stream);
+        }
     }
 
     /// The types that the server has.
@@ -202,14 +216,7 @@ impl<S: ResourceSource> Server<S> {
         effects.actions.push(ServerAction::Close { stream, reason });
     }
 
-    fn request(
-        &mut self,
-        now: Duration,
-        stream: StreamId,
-        request: &DeltaRequest,
-        source: &S,
-        effects: &mut Effects<S::Body>,
-    ) {
+    fn request(&mut self, stream: StreamId, request: &DeltaRequest, source: &S, effects: &mut Effects<S::Body>) {
         if !self.streams.contains_key(&stream) {
             return;
         }
@@ -217,7 +224,7 @@ impl<S: ResourceSource> Server<S> {
             return self.close(stream, CloseReason::UnknownType { url: shortened(&request.type_url) }, effects);
         };
         self.acknowledge(stream, resource_type, request, effects);
-        match self.subscribe(now, stream, resource_type, request) {
+        match self.subscribe(stream, resource_type, request) {
             Ok(()) => {
                 // What a client has already, it has with what that leads to. If that leads elsewhere now, it is told so.
                 let known = &request.initial_resource_versions;
@@ -225,7 +232,7 @@ impl<S: ResourceSource> Server<S> {
                 let new: BTreeSet<&str> = new.map(String::as_str).collect();
                 self.follow(stream, resource_type, new.into_iter(), source);
                 match self.charge(stream) {
-                    Ok(()) => drop(effects.ready.insert(stream)),
+                    Ok(()) => effects.is_ready(stream),
                     Err(reason) => self.close(stream, reason, effects),
                 }
             }
@@ -301,7 +308,6 @@ impl<S: ResourceSource> Server<S> {
 
     fn subscribe(
         &mut self,
-        now: Duration,
         stream: StreamId,
         resource_type: TypeIndex,
         request: &DeltaRequest,
@@ -312,9 +318,6 @@ impl<S: ResourceSource> Server<S> {
         let room = self.limits.names_per_stream.saturating_sub(opened.names());
         opened.begin(resource_type);
         let Some((subscriptions, followed)) = opened.with_followed(resource_type, rules) else { return Ok(()) };
-        if !subscriptions.has_requests {
-            self.admission.first_request(now, !request.initial_resource_versions.is_empty(), &self.limits)?;
-        }
         let (index, unwatched) = (&mut self.index, Vec::new());
         let mut subscriber = Subscriber { stream, resource_type, rules, index, subscriptions, followed, unwatched };
         let result = subscriber.apply(request, room, &self.limits);
@@ -356,7 +359,7 @@ impl<S: ResourceSource> Server<S> {
                 subscriptions.change(id, None);
             }
         }
-        effects.ready.insert(stream);
+        effects.is_ready(stream);
     }
 
     /// Marks changes that are due for their subscribers.
@@ -369,39 +372,81 @@ impl<S: ResourceSource> Server<S> {
             for stream in subscribers {
                 if let Some(subscriptions) = self.streams.get_mut(&stream).and_then(|opened| opened.of(resource_type)) {
                     subscriptions.change(id, Some(since));
-                    effects.ready.insert(stream);
+                    effects.is_ready(stream);
                 }
                 self.follow(stream, resource_type, std::iter::once(&*name), source);
             }
         }
     }
 
+    /// Sends what the ready streams may be sent now. What has to be encoded once the turn is over waits for another turn, and holds up
+    /// nothing that does not.
     fn send(&mut self, now: Duration, source: &S, effects: &mut Effects<S::Body>) {
-        for &stream in &effects.ready {
-            let mut is_new = true;
-            while std::mem::take(&mut is_new) {
-                let Some(opened) = self.streams.get_mut(&stream) else { break };
-                let rules = (&self.types, &self.limits);
-                let messages = opened.messages(now, rules, (&self.index, &mut self.resources, source));
-                for message in messages {
-                    // A resource that changed after it was looked at may lead elsewhere as it is sent.
-                    let names = message.resources.iter().map(|resource| &*resource.name);
-                    is_new |= self.follow(stream, message.resource_type, names, source);
-                    effects.actions.push(ServerAction::Send { stream, message });
-                }
+        for stream in std::mem::take(&mut effects.ready) {
+            self.send_on(now, stream, source, effects);
+        }
+    }
+
+    /// Gives their turn to streams that wait for it, until the turn is over: those after the last one that had one come first, so that none
+    /// waits for long.
+    fn go_on(&mut self, now: Duration, source: &S, effects: &mut Effects<S::Body>) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let after = self.unfinished.range((Excluded(self.last_turn), Unbounded));
+        let waiting: Vec<StreamId> = after.chain(self.unfinished.range(..=self.last_turn)).copied().collect();
+        for stream in waiting {
+            if self.resources.is_turn_over() {
+                break;
             }
-            let Some(opened) = self.streams.get_mut(&stream) else { continue };
-            match self.resources.is_turn_over() {
-                true => self.unfinished.insert(stream),
-                false => self.unfinished.remove(&stream),
-            };
-            opened.note_idle(now);
-            let deadline = opened.next_deadline(&self.limits);
-            if deadline != opened.deadline {
-                self.deadlines.remove(&(opened.deadline, stream));
-                self.deadlines.insert((deadline, stream));
-                opened.deadline = deadline;
+            self.last_turn = stream;
+            self.send_on(now, stream, source, effects);
+        }
+    }
+
+    fn send_on(&mut self, now: Duration, stream: StreamId, source: &S, effects: &mut Effects<S::Body>) {
+        self.resources.begin_stream();
+        if let Err(reason) = self.send_to(now, stream, source, effects) {
+            return self.close(stream, reason, effects);
+        }
+        let Some(opened) = self.streams.get_mut(&stream) else { return };
+        opened.note_idle(now);
+        match self.resources.has_put_off() {
+            true => _ = self.unfinished.insert(stream),
+            false => _ = self.unfinished.remove(&stream),
+        }
+        self.reschedule(stream);
+    }
+
+    fn send_to(
+        &mut self,
+        now: Duration,
+        stream: StreamId,
+        source: &S,
+        effects: &mut Effects<S::Body>,
+    ) -> Result<(), CloseReason> {
+        let is_stale = self.admission.is_stale(now, &self.limits);
+        let mut is_new = true;
+        while std::mem::take(&mut is_new) {
+            let Some(opened) = self.streams.get_mut(&stream) else { break };
+            let rules = (&self.types, &self.limits, is_stale);
+            let messages = opened.messages(now, rules, (&self.index, &mut self.resources, source))?;
+            for message in messages {
+                // A resource that changed after it was looked at may lead elsewhere as it is sent.
+                let names = message.resources.iter().map(|resource| &*resource.name);
+                is_new |= self.follow(stream, message.resource_type, names, source);
+                effects.actions.push(ServerAction::Send { stream, message });
             }
+        }
+        Ok(())
+    }
+
+    /// Sets when a stream has to be looked at.
+    fn reschedule(&mut self, stream: StreamId) {
+        let Some(opened) = self.streams.get_mut(&stream) else { return };
+        let deadline = opened.next_deadline(&self.limits);
+        if deadline != opened.deadline {
+            self.deadlines.remove(&(opened.deadline, stream));
+            self.deadlines.insert((deadline, stream));
+            opened.deadline = deadline;
         }
     }
 
@@ -410,6 +455,10 @@ impl<S: ResourceSource> Server<S> {
         while let Some(&(deadline, stream)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now) {
             let opened = self.streams.get(&stream);
             let is_aged = opened.is_some_and(|opened| opened.ends_at <= deadline);
+            if is_aged && self.put_off_end(now, stream) {
+                continue;
+            }
+            let opened = self.streams.get(&stream);
             let idle_deadline = opened.and_then(|opened| opened.idle_deadline(&self.limits));
             let reason = match (is_aged, self.admission.is_shutting_down()) {
                 (false, _) if idle_deadline.is_some_and(|idle| idle <= deadline) => {
@@ -421,6 +470,20 @@ impl<S: ResourceSource> Server<S> {
             };
             self.close(stream, reason, effects);
         }
+    }
+
+    /// Lets a stream that has reached its age live on while the server may be behind: another one could refuse its client for what this one
+    /// has told it. Returns whether it does.
+    fn put_off_end(&mut self, now: Duration, stream: StreamId) -> bool {
+        if self.admission.is_shutting_down() || !self.admission.is_stale(now, &self.limits) {
+            return false;
+        }
+        let opened = self.streams.get_mut(&stream);
+        let is_put_off = opened.is_some_and(|opened| opened.put_off_end(now, &self.limits));
+        if is_put_off {
+            self.reschedule(stream);
+        }
+        is_put_off
     }
 
     /// Spreads the ends of all streams over the time of the shutdown.

@@ -3,8 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    DeltaResponse, Limits, Nonce, ResourceSource, ResourceType, ResourceTypes, TypeIndex, index::Index,
-    resources::Resources, subscriptions::Subscriptions,
+    CloseReason, DeltaResponse, Limits, Nonce, ResourceSource, ResourceType, ResourceTypes, TypeIndex,
+    index::Index,
+    resources::Resources,
+    subscriptions::{Subscriptions, Terms},
 };
 
 /// An open stream.
@@ -15,6 +17,7 @@ pub(crate) struct ClientStream<C> {
     pub(crate) owner: Option<Arc<str>>,
     /// The bytes that are counted for it.
     pub(crate) charged: usize,
+    opened_at: Duration,
     /// Since when it subscribes to nothing.
     pub(crate) idle_since: Option<Duration>,
     /// By type, up to the last type that was asked for.
@@ -32,6 +35,7 @@ impl<C> ClientStream<C> {
             caller,
             owner,
             charged: 0,
+            opened_at: now,
             idle_since: Some(now),
             subscriptions: Vec::new(),
             last_nonce: Nonce::default(),
@@ -88,6 +92,17 @@ impl<C> ClientStream<C> {
         self.idle_since.map(|since| since.saturating_add(limits.idle_timeout))
     }
 
+    /// Lets the stream live on for a while, unless it is too old for that. Returns whether it does.
+    pub(crate) fn put_off_end(&mut self, now: Duration, limits: &Limits) -> bool {
+        let is_allowed = now.saturating_sub(self.opened_at) < limits.stale_stream_age;
+        if is_allowed {
+            // The width of the spread: ends stay as spread as they were.
+            let more = limits.stream_age.saturating_mul(2) / 5;
+            self.ends_at = self.ends_at.saturating_add(more.max(Duration::from_secs(1)));
+        }
+        is_allowed
+    }
+
     /// When the server has to look at the stream: the client must have ACKed what it was sent and subscribed to something, or the stream has
     /// reached its age.
     pub(crate) fn next_deadline(&self, limits: &Limits) -> Duration {
@@ -102,13 +117,15 @@ impl<C> ClientStream<C> {
     /// Endpoints wait while their cluster waits, and are owed once the cluster is sent. So endpoints never overtake their cluster,
     /// and a cluster that is sent again gets its endpoints again. The same goes for every type that follows another one. A resource that
     /// leads to one of an earlier type waits while that one waits.
+    ///
+    /// # Errors
+    /// If the server may be behind and the client has another version of a resource than the server.
     pub(crate) fn messages<S: ResourceSource<Caller = C>>(
         &mut self,
         now: Duration,
-        (types, limits): (&ResourceTypes, &Limits),
+        (types, limits, is_stale): (&ResourceTypes, &Limits, bool),
         (index, resources, source): (&Index, &mut Resources<S>, &S),
-    ) -> Vec<DeltaResponse<S::Body>> {
-        resources.begin_turn(limits.encodings_per_turn);
+    ) -> Result<Vec<DeltaResponse<S::Body>>, CloseReason> {
         let mut messages = Vec::new();
         let mut earlier: Vec<&Subscriptions> = Vec::new();
         let mut rest = self.subscriptions.as_mut_slice();
@@ -132,8 +149,11 @@ impl<C> ClientStream<C> {
                 Some((name.clone(), resources.get(id, (resource_type, name), &self.caller, source)))
             };
             let nonce = Nonce(self.last_nonce.0 + 1);
-            let rules_of_type = (resource_type, rules);
-            let message = current.next_message(now, nonce, rules_of_type, limits.message_bytes, is_held, content);
+            let referring = rules.removed_after.and_then(|other| earlier.get(other.0));
+            let keeps_what_was_told = referring.is_some_and(|subscriptions| subscriptions.has_pending());
+            let limit_bytes = limits.message_bytes;
+            let terms = Terms { resource_type, rules, limit_bytes, is_stale, keeps_what_was_told };
+            let message = current.next_message(now, nonce, &terms, is_held, content)?;
             if let Some(message) = message {
                 self.last_nonce = nonce;
                 for (follower, _) in types.iter().filter(|(_, rules)| rules.follows == Some(resource_type)) {
@@ -148,7 +168,7 @@ impl<C> ClientStream<C> {
             earlier.push(current);
             rest = later;
         }
-        messages
+        Ok(messages)
     }
 }
 

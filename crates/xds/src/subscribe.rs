@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    CloseReason, DeltaRequest, Limits, ResourceType, StreamId, TypeIndex, Version,
+    CloseReason, DeltaRequest, Limits, ResourceType, StreamId, TypeIndex,
     index::{Index, NameId},
     subscriptions::{Subscriptions, Through},
 };
@@ -94,7 +94,7 @@ impl Subscriber<'_> {
         self.subscriptions.keep(name);
         // Endpoints from an earlier stream do not warm a cluster that was sent on this stream.
         let known = known.filter(|_| !self.is_followed_sent(name));
-        self.subscriptions.subscribe((id, name), through, known.and_then(|text| Version::parse(text)));
+        self.subscriptions.subscribe((id, name), through, known.map(String::as_str));
     }
 
     /// Whether the resource that the named one follows was sent on this stream.

@@ -11,6 +11,8 @@ pub(crate) struct Subscription {
     pub(crate) sent_in: Nonce,
     /// Whether to send even what the client was told: the client asked again, or its cluster was sent anew.
     pub(crate) is_owed: bool,
+    /// Whether the client has a version from an earlier stream that was not compared with the content yet.
+    pub(crate) is_brought: bool,
     pub(crate) by_name: bool,
     pub(crate) by_wildcard: bool,
     /// The bytes of the name.

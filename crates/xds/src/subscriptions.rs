@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    DeltaResponse, Nonce, ResourceType, TypeIndex, Version,
+    CloseReason, DeltaResponse, Nonce, ResourceType, TypeIndex, Version,
     draft::{Draft, entry_bytes},
     index::NameId,
     resources::Variant,
@@ -59,6 +59,18 @@ struct Unacknowledged {
     resources: usize,
 }
 
+/// What a message has to heed.
+pub(crate) struct Terms<'r> {
+    pub(crate) resource_type: TypeIndex,
+    pub(crate) rules: &'r ResourceType,
+    /// The bytes of a message with more than one resource.
+    pub(crate) limit_bytes: usize,
+    /// Whether the server may be behind: it must not take the client back in time.
+    pub(crate) is_stale: bool,
+    /// Whether the client still refers to what it has of this type: nothing of it may be removed now.
+    pub(crate) keeps_what_was_told: bool,
+}
+
 /// Resources that the client refused.
 #[derive(Debug)]
 pub(crate) struct RefusedMessage {
@@ -75,9 +87,9 @@ impl Subscriptions {
         })
     }
 
-    /// Subscribes to a name. `known` is the version that the client has from an earlier stream. Without a known version the name
-    /// is answered even if nothing changed.
-    pub(crate) fn subscribe(&mut self, (id, name): (NameId, &str), through: Through, known: Option<Version>) {
+    /// Subscribes to a name. `known` is the text of the version that the client has from an earlier stream. Without a known version the
+    /// name is answered even if nothing changed.
+    pub(crate) fn subscribe(&mut self, (id, name): (NameId, &str), through: Through, known: Option<&str>) {
         let subscription = self.names.entry(id).or_insert_with(|| {
             let name_bytes = u16::try_from(name.len()).unwrap_or(u16::MAX);
             self.bytes += cost(name_bytes.into());
@@ -87,7 +99,8 @@ impl Subscriptions {
             Through::Name => subscription.by_name = true,
             Through::Wildcard => subscription.by_wildcard = true,
         }
-        match known {
+        subscription.is_brought |= known.is_some();
+        match known.and_then(Version::parse) {
             Some(version) => subscription.told = Told::Version(version),
             None => subscription.is_owed = true,
         }
@@ -218,6 +231,13 @@ impl Subscriptions {
         }
     }
 
+    /// Takes note that the message with this nonce went out at this time, if it waits for its ACK.
+    pub(crate) fn went_out(&mut self, nonce: Nonce, now: Duration) {
+        if let Some(message) = self.unacknowledged.as_mut().filter(|message| message.nonce == nonce) {
+            message.sent_at = now;
+        }
+    }
+
     /// When the message that waits for its ACK was sent.
     pub(crate) fn waits_since(&self) -> Option<Duration> {
         self.unacknowledged.map(|message| message.sent_at)
@@ -246,23 +266,26 @@ impl Subscriptions {
         Some(RefusedMessage { resources, is_final: message.resources == 1 })
     }
 
-    /// Composes the next message, of at most `limit_bytes`, unless one waits for its ACK or nothing is to be said.
+    /// Composes the next message on these terms, unless one waits for its ACK or nothing is to be said.
     ///
     /// `is_held` says whether a name must wait for another type. `content` returns a name and what the caller gets of it, or `None` where
     /// nobody watches the name; the message ends before the first name that it cannot return now.
+    ///
+    /// # Errors
+    /// If the server may be behind and the client has another version of a name.
     pub(crate) fn next_message<B: AsRef<[u8]>>(
         &mut self,
         now: Duration,
         nonce: Nonce,
-        (index, rules): (TypeIndex, &ResourceType),
-        limit_bytes: usize,
+        terms: &Terms<'_>,
         is_held: impl Fn(NameId) -> bool,
         mut content: impl FnMut(NameId) -> Option<(Arc<str>, Variant<B>)>,
-    ) -> Option<DeltaResponse<B>> {
+    ) -> Result<Option<DeltaResponse<B>>, CloseReason> {
         if self.unacknowledged.is_some() {
-            return None;
+            return Ok(None);
         }
-        let mut draft = Draft::new(index, nonce, limit_bytes);
+        let rules = terms.rules;
+        let mut draft = Draft::new(terms.resource_type, nonce, terms.limit_bytes);
         self.draft_farewells(&mut draft, rules);
         // Farewells go without resources, so that no bad resource can have them refused.
         let candidates = if draft.is_empty() { self.pending.len() } else { 0 };
@@ -278,11 +301,18 @@ impl Subscriptions {
             };
             let encoded = match variant {
                 Variant::Found(encoded) => Some(encoded),
+                Variant::Missing if terms.keeps_what_was_told && matches!(subscription.told, Told::Version(_)) => {
+                    self.cursor = id;
+                    continue;
+                }
                 Variant::Missing => None,
                 Variant::NotNow => break,
             };
             let version = encoded.as_ref().map(|encoded| encoded.version);
             let decision = subscription.decide(version, rules);
+            if std::mem::take(&mut subscription.is_brought) && terms.is_stale && decision != SendDecision::Skip {
+                return Err(CloseReason::Stale);
+            }
             let bytes = entry_bytes(&name, encoded.as_ref(), &rules.url);
             if decision != SendDecision::Skip && !draft.has_room_for(bytes) {
                 break;
@@ -302,11 +332,11 @@ impl Subscriptions {
             }
         }
         if draft.is_empty() && !self.owes_answer {
-            return None;
+            return Ok(None);
         }
         self.owes_answer = false;
         self.unacknowledged = Some(Unacknowledged { nonce, sent_at: now, resources: draft.resources() });
-        Some(draft.finish())
+        Ok(Some(draft.finish()))
     }
 
     fn draft_farewells<B: AsRef<[u8]>>(&mut self, draft: &mut Draft<B>, rules: &ResourceType) {

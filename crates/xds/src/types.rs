@@ -13,6 +13,8 @@ pub struct ResourceType {
     pub(crate) is_linked: bool,
     /// The type whose window this one shares; by default its own.
     pub(crate) window_of: Option<TypeIndex>,
+    /// The type whose resources refer to those of this one.
+    pub(crate) removed_after: Option<TypeIndex>,
 }
 
 impl ResourceType {
@@ -22,8 +24,16 @@ impl ResourceType {
     /// that steady changes delay nothing further.
     #[must_use]
     pub fn new(url: impl Into<Box<str>>, window: Duration) -> Self {
-        let (url, wildcard) = (url.into(), Vec::new());
-        Self { url, window, wildcard, is_ever_removed: true, follows: None, is_linked: false, window_of: None }
+        Self {
+            url: url.into(),
+            window,
+            wildcard: Vec::new(),
+            is_ever_removed: true,
+            follows: None,
+            is_linked: false,
+            window_of: None,
+            removed_after: None,
+        }
     }
 
     /// Sets the names that a wildcard subscription stands for (section "How the client specifies what resources to return").
@@ -63,6 +73,14 @@ impl ResourceType {
         self
     }
 
+    /// Removes a resource from a client only while no resource of the other type, which refers to those of this one, waits to be sent to the
+    /// client: the client lets go of a resource before it loses the resource. Add `in_window_of` for changes that are collected together.
+    #[must_use]
+    pub fn removed_after(mut self, other: TypeIndex) -> Self {
+        self.removed_after = Some(other);
+        self
+    }
+
     /// Sends a resource after, and once more after, the resource of the same name of another type.
     ///
     /// Envoy warms a cluster that was sent with endpoints that come after it only, changed or not (section "Resource warming").
@@ -80,8 +98,8 @@ pub struct TypeIndex(pub(crate) usize);
 /// The types of a server, in the order in which they are sent where several have something to send.
 ///
 /// Add clusters before their endpoints: make before break (section "Eventual consistency considerations"). Where clusters are
-/// asked for on demand, add the type that refers to clusters before the clusters: it lets go of a cluster before the cluster is
-/// removed.
+/// asked for on demand, add the type that refers to clusters before the clusters, which are
+/// [removed after](ResourceType::removed_after) it: it lets go of a cluster before the cluster is removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceTypes(Vec<ResourceType>);
 

@@ -34,7 +34,10 @@ impl Types {
             .wildcard([filter_name])
             .never_removed();
         let filter = all.add(filter);
-        let cluster = all.add(ResourceType::new(url("envoy.config.cluster.v3.Cluster"), NAMES_WINDOW));
+        let cluster = ResourceType::new(url("envoy.config.cluster.v3.Cluster"), NAMES_WINDOW)
+            .in_window_of(filter)
+            .removed_after(filter);
+        let cluster = all.add(cluster);
         let endpoints = ResourceType::new(url("envoy.config.endpoint.v3.ClusterLoadAssignment"), ENDPOINTS_WINDOW)
             .following(cluster);
         let endpoints = all.add(endpoints);

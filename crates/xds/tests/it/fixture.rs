@@ -30,7 +30,8 @@ pub(crate) fn types() -> Types {
     let (names, readiness) = (Duration::from_secs(1), Duration::from_millis(50));
     let mut all = ResourceTypes::default();
     let extensions = all.add(ResourceType::new(EXTENSIONS, names).wildcard(["byname"]).never_removed());
-    let clusters = all.add(ResourceType::new(CLUSTERS, names));
+    let clusters = ResourceType::new(CLUSTERS, names).in_window_of(extensions).removed_after(extensions);
+    let clusters = all.add(clusters);
     let endpoints = all.add(ResourceType::new(ENDPOINTS, readiness).following(clusters));
     let services = all.add(ResourceType::new("type.test/service", readiness).linked());
     let addresses = all.add(ResourceType::new("type.test/address", readiness).linked().in_window_of(services));

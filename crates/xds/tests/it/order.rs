@@ -1,6 +1,8 @@
 //! What is sent first, and what together: sections "Eventual consistency considerations" and "Resource warming".
 
-use byname_xds::{DeltaResponse, Limits, ServerAction};
+use std::time::Duration;
+
+use byname_xds::{DeltaResponse, Limits, ServerAction, TypeIndex};
 
 use crate::{
     fixture::{Body, Fixture, message, told},
@@ -40,6 +42,57 @@ fn a_removed_cluster_brings_no_endpoints() {
     let mut fixture = with_a_cluster();
     fixture.remove(fixture.clusters, "a");
     assert_eq!(told(message(&fixture.wait(1_000))), "-a");
+}
+
+/// The types and names of all messages.
+fn sent(actions: &[ServerAction<Body>]) -> Vec<(TypeIndex, String)> {
+    messages(actions).iter().map(|message| (message.resource_type, told(message))).collect()
+}
+
+#[test]
+fn a_cluster_is_removed_after_the_names_that_lead_to_it() {
+    let mut fixture = with_a_cluster();
+    fixture.set(fixture.extensions, "byname", 1);
+    fixture.settle(1, fixture.extensions, &["byname"]);
+    let (extensions, clusters) = (fixture.extensions, fixture.clusters);
+    // One deletion is several changes, one after the other.
+    fixture.remove(clusters, "a");
+    fixture.now += Duration::from_millis(100);
+    fixture.set(extensions, "byname", 2);
+    assert_eq!(sent(&fixture.wait(900)), [(extensions, "byname".to_owned()), (clusters, "-a".to_owned())]);
+}
+
+#[test]
+fn a_cluster_stays_while_the_names_that_lead_to_it_cannot_be_sent() {
+    let mut fixture = with_a_cluster();
+    let (extensions, clusters) = (fixture.extensions, fixture.clusters);
+    fixture.set(extensions, "byname", 1);
+    let waiting = fixture.subscribe(1, extensions, &["byname"]);
+    fixture.set(extensions, "byname", 2);
+    fixture.remove(clusters, "a");
+    fixture.set(clusters, "new", 1);
+    assert_eq!(fixture.wait(1_000), [], "the names wait for an ACK, and the removal for the names");
+    let new = fixture.subscribe(1, clusters, &["new", "missing"]);
+    assert_eq!(told(message(&new)), "new -missing", "all else goes on");
+    assert_eq!(fixture.ack(1, message(&new)), []);
+    let last = fixture.ack(1, message(&waiting));
+    assert_eq!(sent(&last), [(extensions, "byname".to_owned()), (clusters, "-a".to_owned())]);
+
+    // The same where the names wait for another turn.
+    let mut fixture = Fixture::with(Limits { encodings_per_turn: 1, ..Limits::default() });
+    let by_zone = |value| Item { value, is_by_zone: true, ..Item::default() };
+    fixture.open(2, "shop", "b");
+    fixture.set(clusters, "a", 1);
+    fixture.set_item(extensions, "byname", by_zone(1));
+    for stream in 1..=2 {
+        fixture.settle(stream, clusters, &["a"]);
+        fixture.settle(stream, extensions, &["byname"]);
+    }
+    fixture.set_item(extensions, "byname", by_zone(2));
+    fixture.remove(clusters, "a");
+    let both = [(extensions, "byname".to_owned()), (clusters, "-a".to_owned())];
+    assert_eq!(sent(&fixture.wait(1_000)), both);
+    assert_eq!(sent(&fixture.wait(0)), both);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! No owner of streams takes the part of the others, and no stream the time of the others.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use byname_xds::{CloseReason, DeltaRequest, Limits, OpeningCost, ServerAction, ServerEvent, StatusCode, StreamId};
 
 use crate::{
     fixture::{Fixture, closed, message, strings, told},
-    world::TestCaller,
+    world::{Item, TestCaller},
 };
 
 impl Fixture {
@@ -135,6 +137,87 @@ fn a_stream_gets_what_it_asks_for_in_turns_and_others_are_served_between() {
     assert_eq!(fixture.world.encoded.get(), 10, "each once");
 }
 
+/// A change may have to be encoded for many classes. Whoever asks meanwhile is answered.
+#[test]
+fn a_change_for_many_classes_is_passed_on_in_turns() {
+    const ZONES: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let mut fixture = Fixture::with(Limits { encodings_per_turn: 4, ..Limits::default() });
+    let by_zone = |value| Item { value, is_by_zone: true, ..Item::default() };
+    fixture.set_item(fixture.extensions, "byname", by_zone(1));
+    for (stream, zone) in (10..).zip(ZONES.iter().chain(&ZONES)) {
+        fixture.open(stream, "shop", zone);
+        fixture.settle(stream, fixture.extensions, &["byname"]);
+    }
+    let begun = fixture.world.encoded.get();
+    fixture.set_item(fixture.extensions, "byname", by_zone(2));
+    let mut told_streams = BTreeSet::new();
+    let mut actions = fixture.wait(1_000);
+    for turn in 1.. {
+        let encoded = fixture.world.encoded.get() - begun;
+        assert!(encoded <= 4 * turn, "{encoded} in {turn} turns");
+        for action in &actions {
+            let ServerAction::Send { stream, message } = action else { panic!("{action:?}") };
+            assert_eq!(told(message), "byname");
+            assert!(told_streams.insert(*stream), "twice");
+        }
+        if fixture.server.next_wake() != Some(Duration::ZERO) {
+            break;
+        }
+        // An event of somebody else gets its answer between.
+        let name = format!("name-{turn}");
+        assert_eq!(told(message(&fixture.subscribe(1, fixture.clusters, &[&name]))), format!("-{name}"));
+        fixture.handle(ServerEvent::Closed { stream: StreamId(1) });
+        fixture.open(1, "shop", "a");
+        actions = fixture.wait(0);
+    }
+    assert_eq!((told_streams.len(), fixture.world.encoded.get() - begun), (20, 10), "all, and each class once");
+}
+
+#[test]
+fn streams_that_wait_for_a_turn_get_what_needs_none() {
+    let mut fixture = Fixture::with(Limits { encodings_per_turn: 1, ..Limits::default() });
+    let by_zone = |value| Item { value, is_by_zone: true, ..Item::default() };
+    fixture.set_item(fixture.extensions, "byname", by_zone(1));
+    fixture.set(fixture.endpoints, "a", 1);
+    for (stream, zone) in [(2, "a"), (3, "b"), (4, "c")] {
+        fixture.open(stream, "shop", zone);
+        fixture.settle(stream, fixture.extensions, &["byname"]);
+        fixture.settle(stream, fixture.endpoints, &["a"]);
+    }
+    fixture.set_item(fixture.extensions, "byname", by_zone(2));
+    assert_eq!(message(&fixture.wait(1_000)).resource_type, fixture.extensions, "to one of three");
+    fixture.set(fixture.endpoints, "a", 2);
+    fixture.now += Duration::from_millis(50);
+    let actions = fixture.handle(ServerEvent::Synced);
+    let told_endpoints = actions.iter().filter(
+        |action| matches!(action, ServerAction::Send { message, .. } if message.resource_type == fixture.endpoints),
+    );
+    assert_eq!(told_endpoints.count(), 3, "{actions:?}");
+}
+
+#[test]
+fn a_turn_ends_after_many_bytes() {
+    let mut fixture = Fixture::with(Limits { encoded_bytes_per_turn: 1_000, ..Limits::default() });
+    let all = names(0..6);
+    for name in &all {
+        fixture.set_item(fixture.clusters, name, Item { bytes: 600, ..Item::default() });
+    }
+    assert_eq!(message(&fixture.subscribe(1, fixture.clusters, &refs(&all))).resources.len(), 2);
+    assert_eq!(fixture.world.encoded.get(), 2);
+}
+
+#[test]
+fn a_client_has_the_whole_time_to_answer_however_long_its_message_took() {
+    let mut fixture = Fixture::new();
+    let answer = fixture.subscribe(1, fixture.clusters, &["a"]);
+    let sent = message(&answer);
+    // The server had much to do before the message went out.
+    fixture.now += Duration::from_secs(50);
+    fixture.server.went_out(fixture.now, StreamId(1), (sent.resource_type, sent.nonce));
+    assert_eq!(fixture.wait(59_999), []);
+    assert!(matches!(closed(&fixture.wait(1)), CloseReason::NotAcknowledged { .. }));
+}
+
 #[test]
 fn known_versions_are_looked_at_in_turns_too() {
     let mut fixture = Fixture::with(Limits { encodings_per_turn: 4, ..Limits::default() });
@@ -150,7 +233,7 @@ fn known_versions_are_looked_at_in_turns_too() {
     fixture.set(fixture.clusters, "name-0009", 2);
     // The client acknowledges nothing, since nothing is sent to it: the server goes on by itself.
     assert_eq!(fixture.resume(1, fixture.clusters, &refs(&all), &known), []);
-    assert_eq!(fixture.server.next_wake(), Some(std::time::Duration::ZERO));
+    assert_eq!(fixture.server.next_wake(), Some(Duration::ZERO));
     assert_eq!(fixture.wait(0), []);
     assert_eq!(told(message(&fixture.wait(0))), "name-0009");
     assert!(fixture.server.next_wake() > Some(fixture.now), "nothing is left to do");
@@ -158,7 +241,7 @@ fn known_versions_are_looked_at_in_turns_too() {
 
 #[test]
 fn what_cannot_be_sent_is_missing_until_it_changes() {
-    use crate::world::{Item, TOO_LARGE};
+    use crate::world::TOO_LARGE;
     let mut fixture = Fixture::new();
     fixture.set_item(fixture.clusters, "a", Item { bytes: TOO_LARGE + 1, ..Item::default() });
     fixture.set(fixture.clusters, "b", 1);

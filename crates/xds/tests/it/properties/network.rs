@@ -33,7 +33,8 @@ fn types() -> (ResourceTypes, Vec<TypeIndex>) {
     let (names, readiness) = (Duration::from_secs(1), Duration::from_millis(50));
     let mut all = ResourceTypes::default();
     let extensions = all.add(ResourceType::new("type.test/0", names).wildcard(["a"]).never_removed());
-    let clusters = all.add(ResourceType::new("type.test/1", names));
+    let clusters = ResourceType::new("type.test/1", names).in_window_of(extensions).removed_after(extensions);
+    let clusters = all.add(clusters);
     let endpoints = all.add(ResourceType::new("type.test/2", readiness).following(clusters));
     let namespaces = all.add(ResourceType::new("type.test/3", Duration::ZERO).wildcard(["a", "b"]));
     let services = all.add(ResourceType::new("type.test/4", readiness).linked());
