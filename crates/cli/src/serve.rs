@@ -12,6 +12,7 @@ mod grpc;
 mod identity;
 mod inbox;
 mod keys;
+mod listener_ports;
 mod metrics;
 mod monitor;
 mod proof;

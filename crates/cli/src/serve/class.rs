@@ -131,6 +131,11 @@ impl StreamCaller {
         })
     }
 
+    /// The port that makes a class of its own, if the caller asks for one. The oldest modules do not know what a listener may ask for.
+    pub(super) fn listener_port(&self) -> Option<u16> {
+        self.listener.port.filter(|_| self.schema != ModuleSchema::Oldest)
+    }
+
     /// The namespace whose Services the caller sees; empty for one that sees what everyone sees.
     pub(super) fn viewer(&self) -> &str {
         self.namespace.as_deref().unwrap_or_default()

@@ -18,6 +18,7 @@ use tonic::{Code, Status};
 use super::{
     class::{ModuleSchema, StreamCaller},
     discovery::{Any, ControlPlane as Identity, DeltaDiscoveryResponse, Resource},
+    listener_ports::ListenerPorts,
     metrics::{Label, Metrics, TwoLabels, of_type},
     rejected,
     resources::{ChangedResource, Resources},
@@ -36,6 +37,7 @@ pub(super) struct ControlPlane {
     types: Types,
     pub(super) resources: Resources,
     streams: BTreeMap<StreamId, OpenStream>,
+    ports: ListenerPorts,
     metrics: Arc<Metrics>,
     /// The subscriptions that the metrics show, by type.
     subscriptions: [usize; 7],
@@ -43,10 +45,15 @@ pub(super) struct ControlPlane {
     trouble: Vec<String>,
     /// Why streams are closed.
     closings: LimitedWarnings,
+    /// What clients refused.
+    refusals: LimitedWarnings,
 }
 
 struct OpenStream {
     caller: StreamCaller,
+    owner: Option<Arc<str>>,
+    /// The port that it is counted with.
+    port: Option<u16>,
     peer: SocketAddr,
     outlet: Outlet,
     opened: Instant,
@@ -79,10 +86,12 @@ impl ControlPlane {
             types,
             resources,
             streams: BTreeMap::new(),
+            ports: ListenerPorts::default(),
             metrics,
             subscriptions: [usize::MAX; 7],
             trouble: Vec::new(),
             closings: LimitedWarnings::new("were closed"),
+            refusals: LimitedWarnings::new("were refused"),
         }
     }
 
@@ -129,8 +138,15 @@ impl ControlPlane {
         match kind {
             StreamEventKind::Opened { caller, owner, first_type, peer, outlet } => {
                 self.metrics.streams_opened.inc();
+                let port = caller.listener_port();
+                if let Some(Err(reason)) = port.map(|port| self.ports.open(port, owner.as_ref())) {
+                    self.refuse(&caller, peer, &outlet, reason);
+                    return;
+                }
                 let opened = OpenStream {
                     caller: caller.clone(),
+                    owner: owner.clone(),
+                    port,
                     peer,
                     outlet,
                     opened: Instant::now(),
@@ -147,10 +163,9 @@ impl ControlPlane {
                 self.handle(ServerEvent::Opened { stream, caller, owner, random, cost });
             }
             StreamEventKind::Requested { request, held } => {
-                if let Some(message) = self
-                    .streams
-                    .get_mut(&stream)
-                    .and_then(|opened| opened.unacknowledged.remove(&request.response_nonce))
+                let resource_type = self.server.types().find(&request.type_url);
+                let opened = self.streams.get_mut(&stream);
+                if let Some(message) = opened.and_then(|opened| opened.answered(&request.response_nonce, resource_type))
                 {
                     let label = self.label(message.resource_type);
                     self.metrics.ack_seconds.get_or_create(&label).observe(message.sent.elapsed().as_secs_f64());
@@ -163,7 +178,7 @@ impl ControlPlane {
                 drop(held);
             }
             StreamEventKind::Closed => {
-                self.streams.remove(&stream);
+                self.forget(stream);
                 self.handle(ServerEvent::Closed { stream });
             }
         }
@@ -213,13 +228,14 @@ impl ControlPlane {
         let kind = self.word(resource_type);
         let labels: TwoLabels = [("type", kind), ("reason", rejected::word(&reason))];
         self.metrics.rejections.get_or_create(&labels).inc();
+        let Some(opened) = self.streams.get_mut(&stream) else { return };
+        opened.rejections += 1;
+        // A client that refuses to hear that a resource is missing, or unsubscribed meanwhile, keeps nothing back.
+        if resources.is_empty() {
+            return;
+        }
         let names: Vec<&str> = resources.iter().map(|(name, _)| &**name).collect();
         let what = format!("{kind} {}: {reason}", crate::output::some(&names));
-        let Some(opened) = self.streams.get_mut(&stream) else {
-            log::warn(&format!("a stream refused {what}"));
-            return;
-        };
-        opened.rejections += 1;
         // A module that is older than it says, or of which nothing is known, may take the oldest form.
         let is_older = resource_type == self.types.filter && opened.caller.schema != ModuleSchema::Oldest;
         let then = match (is_older, is_final) {
@@ -230,7 +246,7 @@ impl ControlPlane {
             (false, true) => "Envoy keeps its last known good one until the content changes",
             (false, false) => "each is sent once more, alone",
         };
-        log::warn(&format!("{} refused {what}; {then}", opened.called()));
+        self.refusals.warn(&format!("{} refused {what}; {then}", opened.called()));
         opened.last_rejection = Some(what);
         if is_older {
             opened.caller.schema = ModuleSchema::Oldest;
@@ -248,7 +264,7 @@ impl ControlPlane {
         let bytes = message.resources.iter().map(|resource| resource.body.len()).sum();
         self.metrics.bytes.get_or_create(&label).inc_by(count(bytes));
         let Some(opened) = self.streams.get_mut(&stream) else { return };
-        let nonce = message.nonce.to_string();
+        let (sent_as, nonce) = ((message.resource_type, message.nonce), message.nonce.to_string());
         let sent = SentMessage {
             resource_type: message.resource_type,
             sent: Instant::now(),
@@ -271,14 +287,16 @@ impl ControlPlane {
             control_plane: Some(Identity { identifier: format!("byname {}", env!("CARGO_PKG_VERSION")) }),
         };
         // There is room for one message of each type, so a full queue is a client that ACKs what it has not received.
-        if !opened.outlet.try_send(Ok(response)) {
-            self.streams.remove(&stream);
+        if opened.outlet.try_send(Ok(response)) {
+            self.server.went_out(self.started.elapsed(), stream, sent_as);
+        } else {
+            self.forget(stream);
             self.handle(ServerEvent::Closed { stream });
         }
     }
 
     fn close(&mut self, stream: StreamId, reason: &CloseReason) {
-        let Some(opened) = self.streams.remove(&stream) else { return };
+        let Some(opened) = self.forget(stream) else { return };
         self.metrics.streams_closed.get_or_create(&[("reason", word(reason))]).inc();
         if !matches!(reason, CloseReason::Aged | CloseReason::ShuttingDown) {
             self.closings.warn(&format!("{}: closed: {reason}", opened.called()));
@@ -292,6 +310,23 @@ impl ControlPlane {
         };
         // A client that has not read what was sent sees the stream end without the reason.
         let _is_sent = opened.outlet.try_send(Err(Status::new(code, reason.to_string())));
+    }
+
+    /// Refuses a stream whose listener asks for a port too many.
+    fn refuse(&self, caller: &StreamCaller, peer: SocketAddr, outlet: &Outlet, reason: String) {
+        self.metrics.streams_closed.get_or_create(&[("reason", "too_many_listener_ports")]).inc();
+        self.closings.warn(&format!("{}: closed: {reason}", called(caller, peer)));
+        // The client may have left.
+        let _is_sent = outlet.try_send(Err(Status::resource_exhausted(reason)));
+    }
+
+    /// Drops what is kept for a stream.
+    fn forget(&mut self, stream: StreamId) -> Option<OpenStream> {
+        let opened = self.streams.remove(&stream)?;
+        if let Some(port) = opened.port {
+            self.ports.close(port, opened.owner.as_ref());
+        }
+        Some(opened)
     }
 
     /// The streams as text for people.
@@ -345,9 +380,22 @@ impl ControlPlane {
 }
 
 impl OpenStream {
-    fn called(&self) -> String {
-        format!("stream of node {:?} at {}", self.caller.id, self.peer)
+    /// Takes the message of this type and nonce that its client has answered, as [`Server::handle`] does.
+    fn answered(&mut self, nonce: &str, resource_type: Option<TypeIndex>) -> Option<SentMessage> {
+        let message = self.unacknowledged.get(nonce)?;
+        if Some(message.resource_type) != resource_type {
+            return None;
+        }
+        self.unacknowledged.remove(nonce)
     }
+
+    fn called(&self) -> String {
+        called(&self.caller, self.peer)
+    }
+}
+
+fn called(caller: &StreamCaller, peer: SocketAddr) -> String {
+    format!("stream of node {:?} at {peer}", caller.id)
 }
 
 /// The reason as the value of a label.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use byname_core::limits::MAX_KEYS;
+use byname_core::{limits::MAX_KEYS, wire};
 use byname_test_support::tls::TestCa;
 use prost::Message;
 use serde_json::{Value, json};
@@ -109,6 +109,62 @@ async fn the_log_has_a_line_a_second_of_streams_that_are_closed() {
     assert_eq!(program.metric("streams_closed_total{reason=\"unknown_type\"}").await, 60.0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_a_line_a_second_of_what_clients_refuse() {
+    const WEB: &str = "outbound|80||web.shop.svc.cluster.local";
+    let program = ServeProcess::start(&[service("shop/web")]).await;
+    let mut client = XdsClient::open(program.port, node("shop-0", &[])).await;
+    client.take().await.unwrap();
+    let begun = Instant::now();
+    for number in 0..60 {
+        // A client that refuses to hear that a resource is missing keeps nothing back.
+        client.subscribe(CLUSTER, &[&format!("missing-{number}")]);
+        let message = client.next().await.unwrap();
+        client.nack(&message, "\u{1b}[31mno");
+        // A refused version is not sent again, except to one that has forgotten it.
+        client.subscribe(CLUSTER, &[WEB]);
+        let message = client.next().await.unwrap();
+        assert_eq!(parts(&message).0, [WEB]);
+        client.nack(&message, "\u{1b}[31mno");
+        client.send(DeltaRequest {
+            type_url: CLUSTER.to_owned(),
+            resource_names_unsubscribe: vec![WEB.to_owned()],
+            ..DeltaRequest::default()
+        });
+    }
+    let all = "rejections_total{type=\"cluster\",reason=\"other\"}";
+    eventually("all are counted", async || program.metric(all).await == 120.0).await;
+    let log = program.log();
+    let lines = log.matches(" refused cluster ").count();
+    assert!((1..=2 + begun.elapsed().as_secs() as usize).contains(&lines), "{lines} lines: {log}");
+    assert!(!log.contains("missing-"), "{log}");
+}
+
+/// The nonce of an answer may be any text. Only that of a message says that the message came.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_wait_for_an_ack_are_few_whatever_clients_answer() {
+    let program = ServeProcess::start(&[service("shop/web")]).await;
+    let mut client = XdsClient::open(program.port, node("shop-0", &[])).await;
+    let message = client.next().await.unwrap();
+    let waiting = async |count: usize| {
+        let text = format!("\tunacknowledged={count}\t");
+        eventually(&text, async || program.get("/debug/streams").await.body.contains(&text)).await;
+    };
+    for (type_url, nonce) in [
+        (FILTER, format!("+{}", message.nonce)),
+        (FILTER, format!("0{}", message.nonce)),
+        (CLUSTER, message.nonce.clone()),
+    ] {
+        let (type_url, response_nonce) = (type_url.to_owned(), nonce);
+        client.send(DeltaRequest { type_url, response_nonce, ..DeltaRequest::default() });
+    }
+    // The request of clusters without a name is a wildcard, which gets an answer.
+    assert_eq!(client.next().await.unwrap().type_url, CLUSTER);
+    waiting(2).await;
+    client.ack(&message);
+    waiting(1).await;
+}
+
 /// Two clients with identities of their own, and what one of them may take.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_identity_leaves_room_for_others() {
@@ -159,6 +215,36 @@ async fn one_identity_leaves_room_for_others() {
     eventually("its memory counts no longer", async || program.metric("streams").await == 1.0).await;
     let mut again = XdsClient::open_with(program.port, node("evil-0", &[]), &evil).await.unwrap();
     assert!(again.take().await.is_ok());
+}
+
+/// Each port that a listener asks for makes another table, and clients say which.
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_of_listeners_are_few() {
+    let program = ServeProcess::start(&[service("shop/web")]).await;
+    let schema = format!("{}.{}", wire::VERSION, wire::MINOR);
+    let of = |port: usize, schema: &str| {
+        node(&format!("shop-{port}"), &[("BYNAME_SCHEMA", schema), ("BYNAME_LISTENER_PORT", &port.to_string())])
+    };
+    let mut clients = Vec::new();
+    for port in 15_001..15_017 {
+        let mut client = XdsClient::open(program.port, of(port, &schema)).await;
+        let message = client.take().await.unwrap();
+        assert!(text(&message.resources[0]).contains(&format!("\"listenerPort\":{port}")));
+        clients.push(client);
+    }
+    let refused = XdsClient::open(program.port, of(15_017, &schema)).await.next().await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("metadata.BYNAME_LISTENER_PORT: 15017 is one port too many"), "{refused}");
+    assert_eq!(program.metric("streams_closed_total{reason=\"too_many_listener_ports\"}").await, 1.0);
+    // A module that knows nothing of ports has none, and a port that is in use costs no more.
+    for (port, schema) in [(15_018, "1.0"), (15_001, &*schema)] {
+        XdsClient::open(program.port, of(port, schema)).await.take().await.unwrap();
+    }
+    clients.pop();
+    eventually("a place is free", async || {
+        XdsClient::open(program.port, of(15_017, &schema)).await.take().await.is_ok()
+    })
+    .await;
 }
 
 /// A frame of HTTP/2.
