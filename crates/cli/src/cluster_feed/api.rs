@@ -212,9 +212,12 @@ impl Api {
     fn take(&mut self, Update { feed, news }: Update) -> Change {
         let now = Instant::now();
         let changed = match news {
-            News::ListBegan => {
+            News::ListBegan { is_scheduled } => {
                 self.store.list_began(&feed);
-                self.stale(&feed, now);
+                // The old objects are as current as the others until the list is complete.
+                if !is_scheduled {
+                    self.stale(&feed, now);
+                }
                 Change::None
             }
             News::Page(items) => {

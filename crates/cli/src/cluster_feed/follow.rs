@@ -42,7 +42,10 @@ pub(super) type Item = (NamespacedName, Result<Kept, InputError>);
 /// News of a feed.
 #[derive(Debug)]
 pub(super) enum News {
-    ListBegan,
+    ListBegan {
+        /// Whether only the time asked for it: then nothing is known to be missed.
+        is_scheduled: bool,
+    },
     Page(Vec<Item>),
     Listed,
     /// The headers of a watch came.
@@ -140,7 +143,8 @@ impl Follower {
     }
 
     async fn list(&mut self) -> Result<(), Stop> {
-        self.tell(News::ListBegan).await?;
+        let is_scheduled = self.progress.is_scheduled();
+        self.tell(News::ListBegan { is_scheduled }).await?;
         let mut params = ListParams { limit: Some(PAGE), field_selector: self.selector(), ..ListParams::default() };
         let version = loop {
             let answer = self.open(|url| url.list(&params)).await?;

@@ -89,6 +89,11 @@ impl Progress {
         }
     }
 
+    /// Whether the next list is one that only the time asks for: every change until now was heard of.
+    pub(super) fn is_scheduled(&self) -> bool {
+        self.version.is_some() && self.failing_since.is_none()
+    }
+
     /// When a list is due.
     pub(super) fn relist_at(&self) -> Instant {
         self.relist_at
@@ -249,6 +254,25 @@ mod tests {
         let after = progress.relist_at() - now;
         assert!(after >= RELIST.mul_f64(0.8) && after <= RELIST.mul_f64(1.2), "{after:?}");
         assert_eq!(progress.step(progress.relist_at()), Step::List);
+    }
+
+    #[test]
+    fn only_a_list_that_the_time_asks_for_is_scheduled() {
+        let now = Instant::now();
+        assert!(!Progress::new(now).is_scheduled(), "the first one");
+        let due = watching(now);
+        assert!(due.step(due.relist_at()) == Step::List && due.is_scheduled());
+        let after = |change: &dyn Fn(&mut Progress)| {
+            let mut progress = watching(now);
+            change(&mut progress);
+            progress.is_scheduled()
+        };
+        assert!(after(&|progress| progress.ended()), "each watch ends at some time");
+        assert!(!after(&|progress| progress.relist()), "somebody doubts what is known");
+        assert!(!after(&|progress| _ = progress.heard("90".to_owned())), "time went back");
+        for cause in [Cause::Expired, Cause::Unavailable, Cause::Denied] {
+            assert!(!after(&|progress| _ = progress.failed(&failure(cause), now)), "{cause:?}");
+        }
     }
 
     #[test]
