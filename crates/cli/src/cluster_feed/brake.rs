@@ -17,7 +17,7 @@ const LEAST_OBJECTS: usize = 50;
 const LEAST_PERCENT: usize = 30;
 
 /// The kinds that are counted.
-const KINDS: [&str; 3] = ["Service", "EndpointSlice", "Pod"];
+const KINDS: [&str; 6] = ["Service", "EndpointSlice", "Endpoints", "Pod", "Node", "Namespace"];
 
 /// The objects of a kind that lists no longer have, compared to the last table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,11 @@ impl Loss {
 
 fn is_great(missing: usize, before: usize) -> bool {
     missing >= LEAST_OBJECTS && missing.saturating_mul(100) >= before.saturating_mul(LEAST_PERCENT)
+}
+
+/// Several objects of a kind, as text for people.
+fn plural(kind: &str) -> String {
+    if kind.ends_with('s') { kind.to_owned() } else { format!("{kind}s") }
 }
 
 /// Losses by kind.
@@ -100,7 +105,7 @@ impl Brake {
             Verdict::Held { is_new: true } => {
                 let great = losses.iter().filter(|(_, loss)| loss.is_great());
                 let great: Vec<String> =
-                    great.map(|(kind, loss)| format!("{} of {} {kind}s", loss.missing, loss.before)).collect();
+                    great.map(|(kind, loss)| format!("{} of {} {}", loss.missing, loss.before, plural(kind))).collect();
                 log::warn(&format!(
                     "brake: {} vanished from a list; what was known stays in use until a second list in {} s agrees, or \
                      until POST /debug/brake/release",
@@ -195,7 +200,7 @@ impl BrakeLever {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::object::ObjectKind, *};
 
     const WAIT: Duration = Duration::from_secs(60);
 
@@ -205,6 +210,21 @@ mod tests {
 
     fn losses(missing: usize, before: usize, listed: Instant) -> Losses {
         Losses::from([("Service", Loss { missing, before, listed })])
+    }
+
+    #[test]
+    fn every_kind_that_is_held_is_counted() {
+        let (now, metrics) = (Instant::now(), FeedMetrics::default());
+        let of_files = ["Service", "EndpointSlice", "Endpoints"];
+        for kind in ObjectKind::ALL.map(ObjectKind::name).into_iter().chain(of_files) {
+            let held = || metrics.brake_held.get_or_create(&of_kind(kind)).get();
+            let mut brake = Brake::new(WAIT, &metrics);
+            assert!(!brake.admits(&Losses::from([(kind, Loss { missing: 60, before: 100, listed: now })]), &metrics));
+            assert_eq!(held(), 60, "{kind}");
+            assert!(brake.admits(&Losses::new(), &metrics));
+            assert_eq!(held(), 0, "{kind}");
+        }
+        assert_eq!(["Service", "Endpoints"].map(plural), ["Services", "Endpoints"]);
     }
 
     #[test]
