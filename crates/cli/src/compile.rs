@@ -26,7 +26,7 @@ pub use self::{
 };
 pub(crate) use self::{
     pushed::{PushedService, clusters_of_aliases, names_of},
-    text::value,
+    text::{text_with, value},
 };
 use crate::{
     caller::CallerSettings,
@@ -235,7 +235,7 @@ fn with_services(
     options: &CompileOptions,
 ) -> wire::Config {
     let base = &options.base.config;
-    let version = table_version(&services, options);
+    let version = table_version(services.iter().map(|(key, service)| (key.as_str(), service_text(service))), options);
     let mut wire = wire::Config {
         minor: Some(wire::MINOR),
         caller: caller.who.clone(),
@@ -247,28 +247,21 @@ fn with_services(
     wire
 }
 
-/// `wire` with these Services only.
-pub(crate) fn with_only(
-    wire: &wire::Config,
-    services: BTreeMap<String, wire::Service>,
+/// The version of a table with these Services, each as [`service_text`] has it.
+pub(crate) fn table_version<'k, T: AsRef<str>>(
+    services: impl Iterator<Item = (&'k str, T)>,
     options: &CompileOptions,
-) -> wire::Config {
-    let version = table_version(&services, options);
-    let table = wire::Table { version, single_machine: wire.table.single_machine, services, packed: None };
-    wire::Config { table, ..wire.clone() }
-}
-
-fn table_version(services: &BTreeMap<String, wire::Service>, options: &CompileOptions) -> u64 {
+) -> u64 {
     // 0 is the default, as in a file that does not set it.
     let by_hand = Some(options.base.config.table.version).filter(|version| *version != 0);
     options.version.or(by_hand).unwrap_or_else(|| checksum(services).into())
 }
 
-fn checksum(services: &BTreeMap<String, wire::Service>) -> u32 {
+fn checksum<'k, T: AsRef<str>>(services: impl Iterator<Item = (&'k str, T)>) -> u32 {
     let mut sum = crc32fast::Hasher::new();
     for (key, service) in services {
         sum.update(key.as_bytes());
-        sum.update(service_text(service).as_bytes());
+        sum.update(service.as_ref().as_bytes());
     }
     sum.finalize()
 }

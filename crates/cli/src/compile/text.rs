@@ -15,15 +15,26 @@ use crate::output::{
 /// The whole configuration as JSON. Equal configurations give equal text.
 #[must_use]
 pub fn text(config: &wire::Config) -> String {
+    let services = config.table.services.iter();
+    text_with(config, services.map(|(key, service)| (key.as_str(), service_text(service))))
+}
+
+/// The text of a configuration with these Services, each as [`service_text`] has it, in place of those of its table. Who writes many
+/// configurations with Services of the same table writes each Service once.
+pub(crate) fn text_with<'k, T: AsRef<str>>(
+    config: &wire::Config,
+    services: impl Iterator<Item = (&'k str, T)>,
+) -> String {
+    let mut services = services.peekable();
     let mut text = format!("{{\n  \"version\": {}", config.version);
     for (name, value) in sections(config) {
         text.push_str(&format!(",\n  {}: {}", json(name), json(&value)));
     }
-    if !has_table(config) {
+    if !has_table(config) && services.peek().is_none() {
         text.push_str("\n}\n");
         return text;
     }
-    let wire::Table { version, single_machine, services, packed } = &config.table;
+    let wire::Table { version, single_machine, packed, .. } = &config.table;
     text.push_str(",\n  \"table\": {\n    \"version\": ");
     text.push_str(&version.to_string());
     if *single_machine {
@@ -34,11 +45,14 @@ pub fn text(config: &wire::Config) -> String {
         return text;
     }
     text.push_str(",\n    \"services\": {");
-    for (index, (key, service)) in services.iter().enumerate() {
-        text.push_str(if index == 0 { "\n" } else { ",\n" });
-        text.push_str(&format!("      {}: {}", json(key), service_text(service)));
+    let end = if services.peek().is_none() { "}\n  }\n}\n" } else { "\n    }\n  }\n}\n" };
+    for (index, (key, service)) in services.enumerate() {
+        text.push_str(if index == 0 { "\n      " } else { ",\n      " });
+        text.push_str(&json(key));
+        text.push_str(": ");
+        text.push_str(service.as_ref());
     }
-    text.push_str(if services.is_empty() { "}\n  }\n}\n" } else { "\n    }\n  }\n}\n" });
+    text.push_str(end);
     text
 }
 

@@ -1,6 +1,7 @@
 //! The names that the filter gets, by what its namespace sees.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -16,17 +17,70 @@ use crate::{
 
 /// The filter's configuration with the Services of all namespaces, and who sees which.
 pub(super) struct FilterNames {
+    /// All but the Services.
     wire: wire::Config,
+    services: BTreeMap<String, wire::Service>,
     text: String,
     /// The Services that only these namespaces see.
     restricted: BTreeMap<NamespacedName, BTreeSet<Box<str>>>,
     /// The namespaces that see any of them, each with the first namespace that sees the same ones.
     views: BTreeMap<Box<str>, Arc<str>>,
+    /// Made when the first configuration with only some of the Services, or with other settings, is asked for.
+    lines: OnceCell<ServiceLines>,
+}
+
+/// The Services as the text of a configuration has them, so that each is written once for all views.
+struct ServiceLines {
+    /// By key.
+    services: Vec<(String, String)>,
+    /// The places of those that all namespaces see.
+    of_everyone: Vec<usize>,
+    /// The places of those that callers of a view see besides.
+    of_view: BTreeMap<Arc<str>, Vec<usize>>,
+}
+
+impl ServiceLines {
+    fn new(
+        services: &BTreeMap<String, wire::Service>,
+        restricted: &BTreeMap<NamespacedName, BTreeSet<Box<str>>>,
+        views: &BTreeMap<Box<str>, Arc<str>>,
+    ) -> Self {
+        let (mut of_everyone, mut of_view) = (Vec::new(), BTreeMap::<Arc<str>, Vec<usize>>::new());
+        for (place, key) in services.keys().enumerate() {
+            let Some(namespaces) = NamespacedName::parse(key).and_then(|name| restricted.get(&name)) else {
+                of_everyone.push(place);
+                continue;
+            };
+            let views = namespaces.iter().filter_map(|namespace| Some((namespace, views.get(namespace)?)));
+            for (_, view) in views.filter(|(namespace, view)| ***namespace == ***view) {
+                of_view.entry(Arc::clone(view)).or_default().push(place);
+            }
+        }
+        let services = services.iter().map(|(key, service)| (key.clone(), compile::service_text(service)));
+        Self { services: services.collect(), of_everyone, of_view }
+    }
+
+    /// The Services that callers of the view see, in the order of their keys.
+    fn visible(&self, view: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+        let of_view = view.and_then(|view| self.of_view.get(view)).map(Vec::as_slice).unwrap_or_default();
+        let places = merged(&self.of_everyone, of_view);
+        places.filter_map(|place| self.services.get(place)).map(|(key, text)| (key.as_str(), text.as_str()))
+    }
+}
+
+/// The places of both lists, which are in ascending order and have none in common.
+fn merged<'p>(one: &'p [usize], other: &'p [usize]) -> impl Iterator<Item = usize> + use<'p> {
+    let (mut one, mut other) = (one.iter().copied().peekable(), other.iter().copied().peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(left), Some(right)) if left > right => other.next(),
+        (Some(_), _) => one.next(),
+        (None, _) => other.next(),
+    })
 }
 
 impl FilterNames {
     pub(super) fn new<'s>(
-        wire: wire::Config,
+        mut wire: wire::Config,
         text: String,
         visibilities: impl Iterator<Item = (&'s NamespacedName, &'s Visibility)>,
     ) -> Self {
@@ -46,7 +100,8 @@ impl FilterNames {
             let first = firsts.entry(names).or_insert_with(|| namespace.into());
             views.insert(namespace.into(), Arc::clone(first));
         }
-        Self { wire, text, restricted, views }
+        let services = std::mem::take(&mut wire.table.services);
+        Self { wire, services, text, restricted, views, lines: OnceCell::new() }
     }
 
     pub(super) fn differs_from(&self, other: &Self) -> bool {
@@ -60,32 +115,34 @@ impl FilterNames {
 
     /// The configuration that callers of this class get.
     pub(super) fn text_for(&self, class: &CallerClass, options: &CompileOptions) -> String {
-        let visible = (!self.restricted.is_empty()).then(|| self.visible(class.view.as_deref(), options));
-        let own = visible.or_else(|| (class.listener != ListenerSettings::default()).then(|| self.wire.clone()));
-        let own = own.map(|config| with_listener(config, class.listener, options));
-        match (class.schema, &own) {
-            (ModuleSchema::Oldest, _) => compile::text(&compile::oldest(own.as_ref().unwrap_or(&self.wire))),
-            (ModuleSchema::Current, Some(own)) => compile::text(own),
-            (ModuleSchema::Current, None) => self.text.clone(),
+        let is_for_all = self.restricted.is_empty() && class.listener == ListenerSettings::default();
+        if is_for_all && class.schema == ModuleSchema::Current {
+            return self.text.clone();
         }
+        let lines = self.lines.get_or_init(|| ServiceLines::new(&self.services, &self.restricted, &self.views));
+        let view = class.view.as_deref();
+        let mut config = with_listener(self.wire.clone(), class.listener, options);
+        if !self.restricted.is_empty() {
+            self.hide_fallbacks(&mut config, view);
+            config.table.version = compile::table_version(lines.visible(view), options);
+        }
+        if class.schema == ModuleSchema::Oldest {
+            config = compile::oldest(&config);
+        }
+        compile::text_with(&config, lines.visible(view))
     }
 
-    /// The configuration without what the view does not have, and without fallbacks that lead there. An alias that leads there is as one that
+    /// Removes fallbacks of what the view does not have, and fallbacks that lead there. An alias that leads there stays: it is as one that
     /// leads to a missing Service.
-    fn visible(&self, view: Option<&str>, options: &CompileOptions) -> wire::Config {
-        let is_hidden = |name: &NamespacedName| {
-            self.restricted.get(name).is_some_and(|namespaces| !view.is_some_and(|view| namespaces.contains(view)))
+    fn hide_fallbacks(&self, config: &mut wire::Config, view: Option<&str>) {
+        let is_hidden = |key: &str| {
+            let namespaces = NamespacedName::parse(key).and_then(|name| self.restricted.get(&name));
+            namespaces.is_some_and(|namespaces| !view.is_some_and(|view| namespaces.contains(view)))
         };
-        let is_hidden_key = |key: &str| NamespacedName::parse(key).is_some_and(|name| is_hidden(&name));
-        let services = self.wire.table.services.iter().filter(|(key, _)| !is_hidden_key(key));
-        let services = services.map(|(key, service)| (key.clone(), service.clone())).collect();
-        let mut visible = compile::with_only(&self.wire, services, options);
-        let fallbacks =
-            self.wire.fallback.services.iter().filter(|(key, fallback)| {
-                !is_hidden_key(key) && !fallback.service.as_deref().is_some_and(is_hidden_key)
-            });
-        visible.fallback.services = fallbacks.map(|(key, fallback)| (key, fallback.clone())).collect();
-        visible
+        let fallbacks = self.wire.fallback.services.iter();
+        let visible =
+            fallbacks.filter(|(key, fallback)| !is_hidden(key) && !fallback.service.as_deref().is_some_and(is_hidden));
+        config.fallback.services = visible.map(|(key, fallback)| (key, fallback.clone())).collect();
     }
 }
 
