@@ -28,12 +28,7 @@ mod view;
 mod waiting_room;
 mod xfcc;
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use byname_xds::{Limits, ServerEvent};
@@ -191,13 +186,15 @@ async fn serve(job: Job) -> anyhow::Result<()> {
             () = until(plane.next_wake()) => plane.woken(),
             Some(question) = asked.recv() => answer(&plane, question),
         }
-        let is_turning = match (is_stale, feed.is_failing()) {
+        // Another server may know more, whatever keeps this one from taking what the cluster has.
+        let is_kept_back = feed.is_failing() || feed.is_held() || plane.resources.is_kept();
+        let is_turning = match (is_stale, is_kept_back) {
             (false, true) => {
                 plane.handle(ServerEvent::WatchesFailed);
                 true
             }
-            // What they missed is served, unless the brake holds it.
-            (true, false) if debouncer.due().is_none() && !feed.is_held() => {
+            // What was missed is served.
+            (true, false) if debouncer.due().is_none() => {
                 plane.handle(ServerEvent::WatchesRecovered);
                 true
             }
@@ -207,8 +204,7 @@ async fn serve(job: Job) -> anyhow::Result<()> {
             is_stale = !is_stale;
             metrics.is_stale.set(is_stale.into());
         }
-        let is_behind = is_stale || plane.is_in_trouble() || feed.is_held();
-        metrics.is_behind.store(is_behind || !plane.resources.is_complete(), Ordering::Relaxed);
+        metrics.note_behind(is_stale || plane.is_in_trouble() || !plane.resources.is_complete());
     }
     log::note("stopped by a signal");
     Ok(())
@@ -253,10 +249,12 @@ async fn open(listener: &Listener, doors: Doors, feed: &ClusterFeed) -> anyhow::
 
 /// Brings what is served up to date, unless the brake holds. The first change arrived at `since`. Returns the time to wait before a retry, if one is needed.
 fn update(feed: &mut ClusterFeed, plane: &mut ControlPlane, metrics: &Metrics, since: Instant) -> Option<Duration> {
+    let is_failing = feed.is_failing();
     let reading = match feed.read() {
         Reading::Held => return None,
         Reading::Disturbed => return Some(Duration::ZERO),
         Reading::Failed(problems) => {
+            plane.resources.keep();
             plane.failed(problems.messages().collect());
             return None;
         }
@@ -272,6 +270,10 @@ fn update(feed: &mut ClusterFeed, plane: &mut ControlPlane, metrics: &Metrics, s
         gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     if update.problems.is_empty() {
+        // Before the server is ready, so that whoever waits for that sees it.
+        if !is_failing {
+            metrics.note_behind(false);
+        }
         metrics.last_update.set_now();
     } else {
         metrics.update_failures.inc();

@@ -46,7 +46,7 @@ pub(super) struct Metrics {
     pub(super) left_out: Gauge,
     pub(super) is_stale: Gauge,
     /// Whether what is served is not what the cluster has, as far as the server can know.
-    pub(super) is_behind: AtomicBool,
+    is_behind: AtomicBool,
     /// When what is served was last current.
     current: LastSuccess,
     /// When all that is served was last up to date.
@@ -128,7 +128,11 @@ impl Metrics {
         all.register("services", "Services served", metrics.services.clone());
         all.register("clusters", "Clusters that clients can ask for", metrics.clusters.clone());
         all.register("left_out", "Services left out because the filter would refuse them", metrics.left_out.clone());
-        all.register("stale", "Whether watches fail, so that what is served may be old", metrics.is_stale.clone());
+        all.register(
+            "stale",
+            "Whether watches fail, files cannot be read or the brake holds, so that what is served may be old",
+            metrics.is_stale.clone(),
+        );
         metrics.current.register(
             all,
             "current_timestamp_seconds",
@@ -136,6 +140,15 @@ impl Metrics {
         );
         metrics.last_update.register(all, "last_update_timestamp_seconds", "Time of the last update without an error");
         metrics
+    }
+
+    /// Takes note of whether what is served is behind the cluster, as far as the server can know.
+    pub(super) fn note_behind(&self, is_behind: bool) {
+        self.is_behind.store(is_behind, Ordering::Relaxed);
+        // Nobody may have asked before it falls behind.
+        if !is_behind {
+            self.current.set_now();
+        }
     }
 
     /// The metrics in OpenMetrics text format.

@@ -138,6 +138,18 @@ impl Resources {
         self.filter.is_some()
     }
 
+    /// Keeps all that is served: what the cluster has now cannot be read.
+    pub(super) fn keep(&mut self) {
+        self.is_all_old = true;
+    }
+
+    /// Whether all that is served was kept at the last reading, which could not be taken.
+    ///
+    /// Otherwise endpoints follow the cluster, whatever is wrong with the names: a client that knows other ones is served.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_all_old && self.is_complete()
+    }
+
     /// The numbers of Services, of clusters, and of Services and resources that are left out.
     pub(super) fn counts(&self) -> (usize, usize, usize) {
         (
@@ -401,7 +413,8 @@ impl Resources {
                 let names = FilterNames::new(compiled.wire, compiled.text, visibilities);
                 if self.filter.as_ref().is_none_or(|old| old.differs_from(&names)) {
                     self.filter = Some(names);
-                    update.changed.push((self.types.filter, self.make.filter_name().to_owned()));
+                    // The first of all: the window in which it is collected with the clusters that it lets go of may close at any time.
+                    update.changed.insert(0, (self.types.filter, self.make.filter_name().to_owned()));
                 }
             }
             Err(problems) => update.problems.extend(problems.messages()),

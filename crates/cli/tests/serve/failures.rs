@@ -15,10 +15,10 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::{
-    client::{CLUSTER, ENDPOINTS, FILTER, XdsClient, node},
+    client::{CLUSTER, DeltaRequest, Dial, ENDPOINTS, FILTER, XdsClient, node, subscribe, text},
     load::Load,
     network::{Condition, Network},
-    program::{ServeProcess, ask, eventually, only_slice, service, slice},
+    program::{ServeProcess, ask, eventually, only_slice, service, slice, slices},
 };
 
 const NAMES: [&str; 3] = ["payments", "orders", "web"];
@@ -507,6 +507,57 @@ async fn a_stale_server_stays_stale_while_its_brake_holds() {
     eventually("it is current", async || server.metric("stale").await == 0.0).await;
     assert_eq!(server.metric("services").await, 3.0);
     world.end().await;
+}
+
+/// A client that has this version of the filter opens a stream. The status that refuses it, or the text of the filter that it is sent.
+async fn come_with(server: &ServeProcess, version: &str) -> Result<String, tonic::Status> {
+    let initial_resource_versions = [("byname".to_owned(), version.to_owned())].into();
+    let hello =
+        DeltaRequest { node: Some(node("shop-0", &[])), initial_resource_versions, ..subscribe(FILTER, ["byname"]) };
+    let mut client = XdsClient::open_asking(server.port, hello, &Dial::default()).await?;
+    client.subscribe(CLUSTER, &["missing"]);
+    let message = client.take().await?;
+    Ok(message.resources.first().map(text).unwrap_or_default())
+}
+
+/// Another server may know more, whatever keeps one from taking what the cluster has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_keeps_what_it_has_takes_nobody_back_in_time() {
+    let upstream = TestUpstream::start("one").await.unwrap();
+    let few = [vec![service("shop/web")], slices("shop/web", &[&upstream])].concat();
+    let many: Vec<_> = (0..60).map(|number| service(&format!("shop/many-{number}"))).collect();
+    let mut server = ServeProcess::start(&[few.clone(), many].concat()).await;
+    let (clocks, newer) = (Clocks::of(&mut server).await, "0123456789abcdef");
+    let stale = async |wanted: f64| {
+        eventually("it is stale, or not", async || server.metric("stale").await == wanted).await;
+    };
+    let refused = async || {
+        let status = come_with(&server, newer).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
+        assert!(status.message().contains("this server may be behind the cluster"), "{status}");
+    };
+    server.write(&few);
+    eventually("the brake holds", async || server.metric("brake_held{kind=\"Service\"}").await > 0.0).await;
+    stale(1.0).await;
+    assert!(come_with(&server, newer).await.unwrap().contains("shop/many-0"), "not yet");
+    clocks.set(0, 40);
+    refused().await;
+    assert!(server.post("/debug/brake/release").await.contains("released"));
+    stale(0.0).await;
+    let now = come_with(&server, newer).await.unwrap();
+    assert!(now.contains("shop/web") && !now.contains("shop/many-0"), "{now}");
+
+    server.write_text("{");
+    stale(1.0).await;
+    clocks.set(0, 80);
+    refused().await;
+    // Who knows the same is served.
+    let mut client = XdsClient::open(server.port, node("shop-1", &[])).await;
+    let version = client.take().await.unwrap().resources[0].version.clone();
+    assert_eq!(come_with(&server, &version).await.unwrap(), "");
+    server.write(&few);
+    stale(0.0).await;
+    assert!(come_with(&server, newer).await.unwrap().contains("shop/web"));
 }
 
 /// A network that drops what is sent breaks no connection, and a watch may have nothing to say for minutes.

@@ -1,5 +1,6 @@
 //! What the metrics show.
 
+use byname_core::wire;
 use byname_test_support::TestUpstream;
 use serde_json::json;
 
@@ -60,6 +61,17 @@ async fn what_is_served_ages_while_files_cannot_be_read() {
     eventually("it goes on", async || current().await > stopped).await;
 }
 
+/// The gauge is set while the state is current, and not only when somebody looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_current_before_anybody_looked_has_an_age() {
+    let program = ServeProcess::start(&[service("shop/web")]).await;
+    program.write_text("{");
+    program.wait_for_log("not up to date").await;
+    let (current, updated) =
+        (program.metric("current_timestamp_seconds").await, program.metric("last_update_timestamp_seconds").await);
+    assert!(current >= updated && updated > 0.0, "{current} {updated}");
+}
+
 /// `tests/watch/monitoring.rs` checks the queries about Envoy and `byname watch`.
 #[tokio::test(flavor = "multi_thread")]
 async fn alerts_and_dashboard_use_existing_metrics() {
@@ -87,6 +99,13 @@ async fn alerts_and_dashboard_use_existing_metrics() {
     let names: Vec<String> = (0..25_001).map(|number| number.to_string()).collect();
     client.subscribe(CLUSTER, &names.iter().map(String::as_str).collect::<Vec<_>>());
     while client.take().await.is_ok() {}
+    let mut ports = Vec::new();
+    for port in 1..=17 {
+        let schema = format!("{}.{}", wire::VERSION, wire::MINOR);
+        let metadata = [("BYNAME_SCHEMA", &*schema), ("BYNAME_LISTENER_PORT", &port.to_string())];
+        ports.push(XdsClient::open(program.port, node("shop-0", &metadata)).await);
+    }
+    while ports[16].take().await.is_ok() {}
     let there = scraped(&program.get("/metrics").await.body);
     let counted = there.iter().any(|one| one.name() == "byname_serve_rejections_total" && one.value > 0.0);
     assert!(counted, "{there:#?}");
