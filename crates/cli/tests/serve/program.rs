@@ -158,18 +158,18 @@ impl ServeProcess {
 
     /// The resident memory of the process, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        self.bytes("VmRSS:")
+        self.bytes("VmRSS:").unwrap()
     }
 
-    /// The most memory that was ever resident, in bytes.
-    pub(crate) fn peak_bytes(&self) -> u64 {
+    /// The most memory that was ever resident, in bytes; `None` for a process that has ended.
+    pub(crate) fn peak_bytes(&self) -> Option<u64> {
         self.bytes("VmHWM:")
     }
 
-    fn bytes(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.as_ref().unwrap().id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    fn bytes(&self, field: &str) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.as_ref()?.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+        Some(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024)
     }
 
     /// Replaces the objects, in one step.
