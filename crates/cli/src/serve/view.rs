@@ -161,6 +161,40 @@ fn with_listener(mut config: wire::Config, listener: ListenerSettings, options: 
 mod tests {
     use super::*;
 
+    /// Versions are hashes of the bytes, so another text of the same Services would be sent to all.
+    #[test]
+    fn a_view_has_the_text_of_a_table_with_what_it_sees() {
+        let only = |names: &[&str]| Visibility::Namespaces(names.iter().map(|name| (*name).into()).collect());
+        // In the order of keys "a-b/one" is before "a/one", in the order of names after it.
+        let all = [("a", "one", only(&["a", "b"])), ("a-b", "one", only(&["b"])), ("a", "two", Visibility::Everyone)];
+        let all: Vec<_> =
+            all.into_iter().map(|(namespace, name, seen)| (NamespacedName::new(namespace, name), seen)).collect();
+        let table = |viewer: &str| -> BTreeMap<String, wire::Service> {
+            let seen = all.iter().filter(|(_, visibility)| visibility.includes(viewer));
+            seen.map(|(name, _)| (name.to_string(), wire::Service::default())).collect()
+        };
+        let options = CompileOptions::default();
+        let config = |services: BTreeMap<String, wire::Service>| {
+            let texts = services.iter().map(|(key, service)| (key.as_str(), compile::service_text(service)));
+            let version = compile::table_version(texts, &options);
+            wire::Config {
+                table: wire::Table { version, services, ..wire::Table::default() },
+                ..wire::Config::default()
+            }
+        };
+        let whole = config(all.iter().map(|(name, _)| (name.to_string(), wire::Service::default())).collect());
+        let text = compile::text(&whole);
+        let names = FilterNames::new(whole, text, all.iter().map(|(name, seen)| (name, seen)));
+        for (viewer, seen) in [("a", 2), ("b", 3), ("c", 1)] {
+            let class = CallerClass { view: names.view_of(Some(viewer)), ..CallerClass::default() };
+            let current = CallerClass { schema: ModuleSchema::Current, ..class.clone() };
+            let wanted = config(table(viewer));
+            assert_eq!(wanted.table.services.len(), seen);
+            assert_eq!(names.text_for(&current, &options), compile::text(&wanted), "{viewer}");
+            assert_eq!(names.text_for(&class, &options), compile::text(&compile::oldest(&wanted)), "{viewer}");
+        }
+    }
+
     #[test]
     fn namespaces_that_see_the_same_share_a_view() {
         let only = |names: &[&str]| Visibility::Namespaces(names.iter().map(|name| (*name).into()).collect());
