@@ -7,7 +7,7 @@ use std::{
     io::{self, BufReader, Read},
 };
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use byname_core::{Config, Defaults, FieldErrors, limits::MAX_CONFIGURATION_BYTES, wire};
 
 use crate::{
