@@ -32,6 +32,7 @@ const SERVICE: &[UsedField] = &[
     UsedField(
         "spec",
         &[
+            whole("allocateLoadBalancerNodePorts"),
             whole("clusterIP"),
             whole("clusterIPs"),
             whole("externalIPs"),
@@ -41,6 +42,8 @@ const SERVICE: &[UsedField] = &[
             whole("internalTrafficPolicy"),
             whole("ipFamilies"),
             whole("ipFamilyPolicy"),
+            whole("loadBalancerClass"),
+            whole("loadBalancerSourceRanges"),
             whole("ports"),
             whole("publishNotReadyAddresses"),
             whole("selector"),
