@@ -7,7 +7,7 @@ use std::{
     io::{self, BufReader, Read},
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use byname_core::{Config, Defaults, FieldErrors, limits::MAX_CONFIGURATION_BYTES, wire};
 
 use crate::{
@@ -96,7 +96,7 @@ impl SideInput {
             Source::Stdin => (Box::new(io::stdin()), "standard input".to_owned()),
         };
         let reader = BufReader::new(input::counted(reader, progress));
-        let mut reader = input::as_utf8(reader).with_context(|| called.clone())?;
+        let mut reader = input::as_utf8(reader).map_err(|error| unreadable(&called, &error))?;
         // A pipe cannot be read twice, so the head is put back in front of the rest.
         let mut head = Vec::new();
         reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(|error| unreadable(&called, &error))?;
@@ -270,6 +270,9 @@ impl Side {
 }
 
 fn unreadable(called: &str, error: &io::Error) -> InputError {
+    if error.kind() == io::ErrorKind::InvalidData {
+        return InputError::new(called, error.to_string(), "save it as UTF-8");
+    }
     let fix = "pass a readable file or directory, - for the standard input, or context:NAME for a live cluster";
     InputError::new(called, format!("cannot be read: {error}"), fix)
 }
