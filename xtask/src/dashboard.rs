@@ -46,13 +46,7 @@ pub(crate) async fn run(root: &Path) -> Result<()> {
         sleep(Duration::from_millis(20)).await;
     }
     let passthrough = TestUpstream::start("passthrough").await?;
-    let here = output.display();
-    let envoy = Envoy::builder("endpoint.yaml")
-        .upstream(18080, &passthrough)
-        .edit("path: envoy/ecds/endpoint.yaml", &format!("path: {here}/byname.yaml"))
-        .edit("watched_directory: {path: envoy/ecds}", &format!("watched_directory: {{path: {here}}}"))
-        .start()
-        .await?;
+    let envoy = Envoy::builder("endpoint.yaml").upstream(18080, &passthrough).following(&output).start().await?;
     let port = free_port()?;
     let _prometheus = scrape(&prometheus, directory.path(), port, [envoy.port(9901), watch_port])?;
     let stop = Arc::new(AtomicBool::new(false));

@@ -9,6 +9,7 @@
 //! uses.
 
 mod emptied;
+mod imports;
 mod merged;
 mod names;
 
@@ -22,6 +23,7 @@ use anyhow::{Context, Result, bail};
 use byname_core::wire::SCHEMA;
 use walrus::{ExportId, Module, ModuleConfig, RawCustomSection};
 
+pub(crate) use imports::imported_functions;
 pub(crate) use names::demangled;
 
 /// The compiled module.

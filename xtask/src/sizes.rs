@@ -5,7 +5,7 @@ mod part;
 use std::{collections::HashMap, fs, ops::Range, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
+use wasmparser::{KnownCustom, Name, Parser, Payload};
 
 use crate::module::{self, SHIPPED};
 use part::part_of;
@@ -42,11 +42,7 @@ impl ModuleBytes {
         let mut without_names = bytes.to_vec();
         for payload in Parser::new(0).parse_all(bytes) {
             match payload? {
-                Payload::ImportSection(imports) => {
-                    for import in imports.into_imports() {
-                        imported += u32::from(matches!(import?.ty, TypeRef::Func(_)));
-                    }
-                }
+                Payload::ImportSection(imports) => imported = module::imported_functions(imports)?,
                 Payload::CodeSectionEntry(body) => sizes.push(with_length(&in_memory(body.range())?)),
                 Payload::DataSection(section) => data = 1 + with_length(&in_memory(section.range())?),
                 Payload::CustomSection(section) => {

@@ -3,6 +3,10 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
+use tokio::time::{Instant, sleep};
+
+/// Time in which nothing changes: what a process takes by itself.
+const IDLE: Duration = Duration::from_secs(4);
 
 /// The CPU time of all threads of a process: the first number of each thread's `schedstat`.
 pub(crate) fn cpu_time(process: u32) -> Result<Duration> {
@@ -21,4 +25,11 @@ pub(crate) fn memory(process: u32, field: &str) -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     let kilobytes: u64 = line.with_context(|| format!("no {field}"))?.trim().trim_end_matches(" kB").parse()?;
     Ok(kilobytes * 1_024)
+}
+
+/// Measures the cores that a process uses while nothing changes.
+pub(crate) async fn idle_cores(process: u32) -> Result<f64> {
+    let (before, start) = (cpu_time(process)?, Instant::now());
+    sleep(IDLE).await;
+    Ok((cpu_time(process)? - before).as_secs_f64() / start.elapsed().as_secs_f64())
 }

@@ -22,11 +22,7 @@ impl RealSidecar {
 
     /// The Envoy of `envoy/endpoint.yaml`, whose table is the file `byname.yaml` of this directory.
     pub(crate) async fn of_table(directory: &Path, services: usize) -> Result<Self> {
-        let directory = directory.display();
-        let envoy = Envoy::builder("endpoint.yaml")
-            .edit("path: envoy/ecds/endpoint.yaml", &format!("path: {directory}/byname.yaml"))
-            .edit("watched_directory: {path: envoy/ecds}", &format!("watched_directory: {{path: {directory}}}"));
-        Self::start(envoy, services).await
+        Self::start(Envoy::builder("endpoint.yaml").following(directory), services).await
     }
 
     async fn start(envoy: EnvoyBuilder, services: usize) -> Result<Self> {

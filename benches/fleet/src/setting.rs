@@ -11,14 +11,11 @@ use crate::{
     beside::BesidePlan,
     dialect::Dialect,
     fleet::{Fleet, NAMES, SETTLED},
-    process::{cpu_time, memory},
+    process::{cpu_time, idle_cores, memory},
     recorder::{Recorder, quantile},
     report::{FleetReport, Measured},
     synthetic::{ClusterSize, SyntheticCluster},
 };
-
-/// Time in which nothing changes: what connections cost by themselves.
-const IDLE: Duration = Duration::from_secs(4);
 
 /// Changes of endpoints a second, and for how long.
 pub(crate) type Load = (u32, Duration);
@@ -93,9 +90,7 @@ impl Setting {
 
     /// Measures the cores that a server uses while nothing changes.
     pub(crate) async fn idle(&mut self, server: &ServeProcess) -> Result<f64> {
-        let (before, start) = (cpu_time(server.id())?, Instant::now());
-        sleep(IDLE).await;
-        let idle = (cpu_time(server.id())? - before).as_secs_f64() / start.elapsed().as_secs_f64();
+        let idle = idle_cores(server.id()).await?;
         self.report.add("CPU of the server while nothing changes", "", &[Measured::Cores(idle)]);
         Ok(idle)
     }

@@ -7,15 +7,13 @@ use tokio::time::{Instant, interval, sleep};
 
 use crate::{
     fleet::{NAMES, SETTLED},
-    process::{cpu_time, memory},
+    process::{cpu_time, idle_cores, memory},
     real_sidecar::{RealSidecar, used},
     report::Measured,
     setting::Setting,
     watch::WatchProcess,
 };
 
-/// Time in which nothing changes: what an Envoy takes by itself.
-const IDLE: Duration = Duration::from_secs(4);
 /// Changes, and the time between two of them. A server holds no change back at this pace, and a whole table is pushed once a second.
 const CHANGES: (usize, Duration) = (150, Duration::from_millis(40));
 const CHANGES_OF_TABLE: (usize, Duration) = (10, Duration::from_secs(1));
@@ -89,9 +87,7 @@ async fn taken(
 ) -> Result<(f64, f64)> {
     let id = sidecar.envoy.id();
     sleep(SETTLED).await;
-    let (before, start) = (cpu_time(id)?, Instant::now());
-    sleep(IDLE).await;
-    let idle = (cpu_time(id)? - before).as_secs_f64() / start.elapsed().as_secs_f64();
+    let idle = idle_cores(id).await?;
     let (before, start) = (cpu_time(id)?, Instant::now());
     let mut ticks = interval(pause);
     for (number, service) in used(setting.plan.cluster.services).cycle().take(changes).enumerate() {

@@ -47,11 +47,7 @@ impl WatchedEnvoy {
             .with_context(|| watch.tail())?;
         let runtime = Runtime::new()?;
         let passthrough = runtime.block_on(TestUpstream::start("passthrough"))?;
-        let live = live.display().to_string();
-        let builder = Envoy::builder("endpoint.yaml")
-            .upstream(18080, &passthrough)
-            .edit("path: envoy/ecds/endpoint.yaml", &format!("path: {live}/byname.yaml"))
-            .edit("watched_directory: {path: envoy/ecds}", &format!("watched_directory: {{path: {live}}}"));
+        let builder = Envoy::builder("endpoint.yaml").upstream(18080, &passthrough).following(&live);
         let loaded = LoadedEnvoy::start(builder, &[name])?;
         Ok(Self { loaded, watch, _passthrough: passthrough, _runtime: runtime, _directory: directory })
     }

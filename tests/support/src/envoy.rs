@@ -107,6 +107,14 @@ impl EnvoyBuilder {
         self
     }
 
+    /// Lets the filter of `envoy/endpoint.yaml` follow the file `byname.yaml` of this directory.
+    #[must_use]
+    pub fn following(self, directory: &Path) -> Self {
+        let directory = directory.display();
+        self.edit("path: envoy/ecds/endpoint.yaml", &format!("path: {directory}/byname.yaml"))
+            .edit("watched_directory: {path: envoy/ecds}", &format!("watched_directory: {{path: {directory}}}"))
+    }
+
     /// Starts Envoy and waits until it is ready.
     ///
     /// # Errors

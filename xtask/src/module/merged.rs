@@ -7,7 +7,9 @@ use walrus::{
     ElementItems, FunctionId, FunctionKind, Module, ModuleConfig,
     ir::{self, VisitorMut},
 };
-use wasmparser::{Parser, Payload, TypeRef};
+use wasmparser::{Parser, Payload};
+
+use super::imports::imported_functions;
 
 /// Puts one function in the place of all that have its code, until none is left to be replaced: callers of the same functions may be the
 /// same then. `parse` reads a module as it is to be kept.
@@ -34,11 +36,7 @@ fn same_code(bytes: &[u8]) -> Result<HashMap<u32, u32>> {
     let (mut types, mut imported, mut bodies) = (Vec::new(), 0, Vec::new());
     for payload in Parser::new(0).parse_all(bytes) {
         match payload? {
-            Payload::ImportSection(imports) => {
-                for import in imports.into_imports() {
-                    imported += u32::from(matches!(import?.ty, TypeRef::Func(_)));
-                }
-            }
+            Payload::ImportSection(imports) => imported = imported_functions(imports)?,
             Payload::FunctionSection(section) => types = section.into_iter().collect::<Result<_, _>>()?,
             Payload::CodeSectionEntry(body) => bodies.push(body.as_bytes().to_vec()),
             _ => {}

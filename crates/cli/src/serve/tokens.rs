@@ -307,11 +307,11 @@ impl Memory {
             return;
         }
         drop(attempt);
-        if let Entry::Occupied(of_peer) = self.attempts.entry(peer) {
-            let Attempts { refused, left, .. } = of_peer.get();
-            if *refused == 0 && left.available_permits() == ATTEMPTS {
-                of_peer.remove();
-            }
+        // None of its tokens was refused or is being verified.
+        if let Entry::Occupied(of_peer) = self.attempts.entry(peer)
+            && of_peer.get().left.available_permits() == ATTEMPTS
+        {
+            of_peer.remove();
         }
     }
 }

@@ -86,11 +86,9 @@ impl WatchProcess {
 
     /// The Envoy of envoy/endpoint.yaml, with the output file as its filter configuration.
     pub(crate) async fn envoy(&self, passthrough: &TestUpstream) -> Envoy {
-        let directory = self.output.parent().unwrap().display().to_string();
         Envoy::builder("endpoint.yaml")
             .upstream(18080, passthrough)
-            .edit("path: envoy/ecds/endpoint.yaml", &format!("path: {directory}/byname.yaml"))
-            .edit("watched_directory: {path: envoy/ecds}", &format!("watched_directory: {{path: {directory}}}"))
+            .following(self.output.parent().unwrap())
             .start()
             .await
             .unwrap()
