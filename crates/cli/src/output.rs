@@ -1,5 +1,6 @@
 //! Output: text for people at a terminal; files, JSON and YAML for programs.
 
+mod age;
 mod files;
 mod json;
 mod list;
@@ -10,6 +11,7 @@ pub(crate) mod yaml;
 
 pub(crate) use self::json::ascii;
 pub use self::{
+    age::age,
     files::{directory_of, replace, write, write_all, write_json},
     list::{count, some},
     pager::turn_off as turn_pager_off,

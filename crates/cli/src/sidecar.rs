@@ -6,6 +6,7 @@ mod counters;
 mod held;
 mod pods;
 mod state;
+mod stream_state;
 mod text;
 
 pub use self::{
@@ -15,5 +16,6 @@ pub use self::{
     held::HeldConfiguration,
     pods::SidecarPod,
     state::{SidecarState, UpstreamHost},
+    stream_state::StreamState,
     text::{accepted, text},
 };

@@ -1,6 +1,9 @@
 //! `byname check`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use clap::{Args, ValueEnum};
 
@@ -99,7 +102,7 @@ fn of_sidecars(asked: &[AskedSidecar], facts: &ClusterFacts) -> anyhow::Result<V
     if asked.is_empty() {
         return Ok(vec![Verdict::ok(TOPIC, "no pod has a sidecar yet; run check again once byname is turned on")]);
     }
-    let mut verdicts = Vec::new();
+    let (mut verdicts, now) = (Vec::new(), SystemTime::now());
     let (mut good, mut asking, mut without, mut refused) = (0_usize, 0_usize, Vec::new(), Vec::new());
     let mut versions: BTreeMap<(String, u64), usize> = BTreeMap::new();
     for AskedSidecar { called, answer, pod } in asked {
@@ -118,7 +121,7 @@ fn of_sidecars(asked: &[AskedSidecar], facts: &ClusterFacts) -> anyhow::Result<V
             let namespace = pod.as_ref().map(|pod| pod.name.namespace.clone()).unwrap_or_default();
             *versions.entry((namespace, state.served().unwrap_or_default())).or_default() += 1;
         }
-        match trouble(state, facts)? {
+        match trouble(state, facts, now)? {
             Some((Level::Fail, text)) => verdicts.push(Verdict::fail(TOPIC, format!("{called}: {text}"))),
             Some((_, text)) => verdicts.push(Verdict::warn(TOPIC, format!("{called}: {text}"))),
             None if state.server().is_some() => asking += 1,
@@ -171,7 +174,7 @@ fn of_sidecars(asked: &[AskedSidecar], facts: &ClusterFacts) -> anyhow::Result<V
 }
 
 /// What is wrong with a sidecar that has byname's filter.
-fn trouble(state: &SidecarState, facts: &ClusterFacts) -> anyhow::Result<Option<(Level, String)>> {
+fn trouble(state: &SidecarState, facts: &ClusterFacts, now: SystemTime) -> anyhow::Result<Option<(Level, String)>> {
     if let Some(Err(reasons)) = state.held.as_ref().map(|held| &held.read) {
         let reason = reasons.first().cloned().unwrap_or_default();
         return Ok(Some((Level::Fail, format!("the filter refused its last table: {reason}; correct what pushes it"))));
@@ -192,6 +195,12 @@ fn trouble(state: &SidecarState, facts: &ClusterFacts) -> anyhow::Result<Option<
         let text =
             "Envoy refused calls of the filter; compare capability_restriction_config with the shipped bootstraps";
         return Ok(Some((Level::Fail, text.to_owned())));
+    }
+    if let (Some(server), Some(trouble)) = (state.server(), state.stream().and_then(|stream| stream.trouble(now))) {
+        let text = format!(
+            "the filter has no stream to the server {server}, {trouble}; see Envoy's log, and the log of byname serve"
+        );
+        return Ok(Some((Level::Fail, text)));
     }
     let differing = compared(state, Some(&facts.cluster))?.map_or(0, |comparison| comparison.services.len());
     if differing > 0 {

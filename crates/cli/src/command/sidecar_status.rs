@@ -31,8 +31,8 @@ Examples:
   byname status -A --context prod
   byname status --admin 127.0.0.1:9901 -f dump.yaml
 
-Exit status: 0 if no sidecar lacks the filter, serves an older table or has one that differs from the cluster; 1 if one does; 2 if
-a sidecar or the cluster cannot be asked.")]
+Exit status: 0 if no sidecar lacks the filter, serves an older table, has one that differs from the cluster or has lost its stream to
+the server; 1 if one does; 2 if a sidecar or the cluster cannot be asked.")]
 pub(super) struct Status {
     /// Pods to ask, as NAME or NAMESPACE/NAME. Default: all pods with a sidecar in the namespace.
     #[arg(value_name = "POD")]
@@ -63,7 +63,7 @@ enum StatusFormat {
 impl Status {
     pub(super) fn run(self) -> anyhow::Result<u8> {
         let (asked, place, cluster) = self.ask()?;
-        let mut status = FINE;
+        let (mut status, now) = (FINE, SystemTime::now());
         let (mut texts, mut values) = (Vec::new(), Vec::new());
         for AskedSidecar { called, pod, answer } in &asked {
             let state = match answer {
@@ -81,10 +81,11 @@ impl Status {
             };
             let comparison = compared(state, cluster.as_ref())?;
             let is_current = comparison.as_ref().is_none_or(Comparison::is_current);
-            if status == FINE && (state.held.is_none() || state.serves_older() || !is_current) {
+            let has_no_stream = state.stream().is_some_and(|stream| stream.trouble(now).is_some());
+            if status == FINE && (state.held.is_none() || state.serves_older() || !is_current || has_no_stream) {
                 status = NO;
             }
-            texts.push(sidecar::text(called, state, comparison.as_ref(), SystemTime::now()));
+            texts.push(sidecar::text(called, state, comparison.as_ref(), now));
             values.push(value(called, pod.as_ref(), state, comparison.as_ref()));
         }
         match self.output {

@@ -10,6 +10,7 @@ use super::{
     admin::Admin,
     counters::Counters,
     held::{HeldConfiguration, Node},
+    stream_state::StreamState,
 };
 
 /// What one sidecar says of itself.
@@ -89,6 +90,12 @@ impl SidecarState {
     #[must_use]
     pub fn server(&self) -> Option<&str> {
         self.held.as_ref()?.server()
+    }
+
+    /// What has become of the streams to that server.
+    #[must_use]
+    pub fn stream(&self) -> Option<StreamState> {
+        self.server().map(|_server| StreamState::of(&self.counters))
     }
 
     /// The version of the table that the filter serves; `None` if it serves none.

@@ -5,8 +5,9 @@ use std::time::SystemTime;
 use super::{
     comparison::{Comparison, ServiceDifference},
     state::SidecarState,
+    stream_state::StreamState,
 };
-use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, count, plain, some};
+use crate::output::{ASIDE, ERROR, GOOD, NAME, WARNING, age, count, plain, some};
 
 /// Services that are named for each difference.
 const NAMED: usize = 5;
@@ -45,6 +46,9 @@ pub fn text(called: &str, state: &SidecarState, comparison: Option<&Comparison>,
             };
             push("table", &format!("{served}{}", accepted(state, now)));
         }
+    }
+    if let Some(stream) = state.stream() {
+        push("stream", &stream_text(&stream, now));
     }
     push("cluster", &compared(state, comparison));
     if let Some(comparison) = comparison {
@@ -130,6 +134,14 @@ pub fn accepted(state: &SidecarState, now: SystemTime) -> String {
     match (at, u64::try_from(since)) {
         (0, _) | (_, Err(_)) => String::new(),
         (at, Ok(now)) => format!(", accepted {} ago", age(now.saturating_sub(at) / 1000)),
+    }
+}
+
+fn stream_text(stream: &StreamState, now: SystemTime) -> String {
+    match (stream.trouble(now), stream.open) {
+        (Some(trouble), _) => format!("{ERROR}none open{ERROR:#}, {trouble}; {}", stream.counts()),
+        (None, 0) => "none open, because no request has needed a name yet".to_owned(),
+        (None, open) => format!("{open} open, {}", stream.counts()),
     }
 }
 
@@ -221,16 +233,6 @@ fn refused(state: &SidecarState) -> Vec<String> {
     lines
 }
 
-/// A time in words: `12 s`, `3 min`, `2 h`, `5 d`.
-fn age(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
@@ -267,5 +269,48 @@ shop/web-0  Envoy 1.40.0, DRAINING
   problems  8 crashes of the module; please report the line that Envoy logs
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_streams_of_a_filter_that_asks_a_server_are_told() {
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000);
+        let of = |own: &[(&str, u64)]| {
+            let own = own.iter().map(|(name, value)| (format!("stream.{name}"), *value)).collect();
+            let stream = StreamState::of(&Counters { own, ..Counters::default() });
+            (anstream::adapter::strip_str(&stream_text(&stream, now)).to_string(), stream.trouble(now).is_some())
+        };
+        let says = |text: &str| text.to_owned();
+        assert_eq!(of(&[]), (says("none open, because no request has needed a name yet"), false));
+        assert_eq!(
+            of(&[
+                ("open", 2),
+                ("opened", 3),
+                ("keys", 62),
+                ("waits", 9),
+                ("timeouts", 1),
+                ("lost_timestamp_seconds", 7)
+            ]),
+            (says("2 open, 62 Services and addresses; 9 requests waited for the server, 1 had no answer"), false)
+        );
+        assert_eq!(
+            of(&[("opened", 2), ("failures", 4), ("keys", 1), ("waits", 1), ("lost_timestamp_seconds", 700)]),
+            (
+                says(
+                    "none open, the last one ended 5 min ago; 1 Service or address; 1 request waited for the server, 0 had \
+                     no answer"
+                ),
+                true
+            )
+        );
+        assert_eq!(
+            of(&[("failures", 3), ("keys", 2), ("timeouts", 5)]),
+            (
+                says(
+                    "none open, the server has never answered; 2 Services and addresses; 0 requests waited for the server, \
+                     5 had no answer"
+                ),
+                true
+            )
+        );
     }
 }

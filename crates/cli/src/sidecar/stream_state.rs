@@ -1,0 +1,65 @@
+//! What has become of the filter's streams to a server.
+
+use std::time::SystemTime;
+
+use super::counters::Counters;
+use crate::output::{age, count};
+
+/// What has become of the streams of an Envoy's filter to a server, one for each worker, since Envoy started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamState {
+    /// Streams that are open. A worker whose module crashed stays counted.
+    pub open: u64,
+    /// Streams that were opened.
+    pub opened: u64,
+    /// Streams that the server did not answer, or that could not be opened.
+    pub failures: u64,
+    /// Services and addresses that the filter subscribes to, counted in each worker.
+    pub keys: u64,
+    /// Requests that waited for the server.
+    pub waits: u64,
+    /// Requests that were decided without the server's answer.
+    pub timeouts: u64,
+    /// When a worker last lost its stream, in seconds since 1970; 0 if none did.
+    pub lost_at: u64,
+}
+
+impl StreamState {
+    /// Reads the filter's statistics.
+    #[must_use]
+    pub fn of(counters: &Counters) -> Self {
+        let own = |name: &str| counters.get(name).unwrap_or_default();
+        Self {
+            open: own("stream.open"),
+            opened: own("stream.opened"),
+            failures: own("stream.failures"),
+            keys: own("stream.keys"),
+            waits: own("stream.waits"),
+            timeouts: own("stream.timeouts"),
+            lost_at: own("stream.lost_timestamp_seconds"),
+        }
+    }
+
+    /// Why the filter has no stream although it needs one; `None` if it has one, or needs none.
+    #[must_use]
+    pub fn trouble(&self, now: SystemTime) -> Option<String> {
+        if self.open > 0 || self.opened + self.failures == 0 {
+            return None;
+        }
+        Some(match self.lost_at {
+            0 => "the server has never answered".to_owned(),
+            lost_at => {
+                let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+                format!("the last one ended {} ago", age(now.saturating_sub(lost_at)))
+            }
+        })
+    }
+
+    /// Counts in words.
+    #[must_use]
+    pub fn counts(&self) -> String {
+        let names = count(self.keys as usize, "Service or address", "Services and addresses");
+        let waits = count(self.waits as usize, "request", "requests");
+        format!("{names}; {waits} waited for the server, {} had no answer", self.timeouts)
+    }
+}
