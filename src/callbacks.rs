@@ -47,8 +47,8 @@ extern "C" fn on_grpc_receive(root: u32, token: u32, bytes: u32) {
 
 /// Called when a gRPC stream has ended.
 #[unsafe(export_name = "byname_on_grpc_close")]
-extern "C" fn on_grpc_close(root: u32, token: u32, _status: u32) {
-    stream::closed(GrpcStream { root, token });
+extern "C" fn on_grpc_close(root: u32, token: u32, status: u32) {
+    stream::closed(GrpcStream { root, token }, status);
 }
 
 /// Deletes a root context or the context of a stream.

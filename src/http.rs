@@ -31,11 +31,17 @@ pub(crate) fn on_request_headers(stream: u32) -> Action {
     decide_as_configured(stream, Wait::Possible)
 }
 
-/// Decides the request of `stream`, which was paused `since` this time.
+/// Decides the request of `stream`, which was paused `since` this time, and lets it go on if it is to.
 #[cold]
 #[inline(never)]
-fn on_resumption(stream: u32, since: u64) -> Action {
-    decide_as_configured(stream, Wait::PossibleSince(since))
+fn on_resumption(stream: u32, since: u64) -> host::Result<()> {
+    if decide_as_configured(stream, Wait::PossibleSince(since)) != Action::Continue {
+        return Ok(());
+    }
+    host::continue_request().map_err(|status| {
+        fail(status);
+        status
+    })
 }
 
 /// Decides the request of `stream` by the configuration that serves its plugin.

@@ -42,9 +42,15 @@ impl Budget {
 pub(crate) fn write(level: log::Level, words: impl FnOnce() -> String) {
     // Without a clock, the bucket gains no lines.
     let now = host::now().unwrap_or_default();
-    match BUDGET.with(|budget| budget.take(now)) {
-        Some(0) => log::log!(level, "{}", words()),
-        Some(unwritten) => log::log!(level, "{} ({unwritten} similar lines were suppressed)", words()),
-        None => {}
+    if let Some(unwritten) = BUDGET.with(|budget| budget.take(now)) {
+        put(level, words(), unwritten);
     }
+}
+
+#[inline(never)]
+fn put(level: log::Level, mut line: String, unwritten: u64) {
+    if unwritten > 0 {
+        line = format!("{line} ({unwritten} similar lines were suppressed)");
+    }
+    log::log!(level, "{line}");
 }

@@ -20,6 +20,19 @@ const STREAM_COUNTERS: usize = 5;
 /// streams that failed; whether a stream is open, and the keys that are subscribed.
 pub(crate) type StreamCounts = [u32; STREAM_METRICS];
 
+/// The gauges of the configuration in use: 1 at a gateway that passes every request on; 1 where requests may be observed; fields of a newer
+/// version of byname; the table; Services that were left out of the first configuration.
+const CONFIGURATION_GAUGES: [&str; 8] = [
+    "byname.passive",
+    "byname.observing",
+    "byname.fields_left_out",
+    "byname.table.version",
+    "byname.table.services",
+    "byname.table.endpoints",
+    "byname.table.addresses_dropped",
+    "byname.table.left_out",
+];
+
 /// The metrics of this VM. A metric that the host cannot define stays `None`.
 struct Metrics {
     reasons: [Option<Metric>; Reason::ALL.len()],
@@ -27,22 +40,14 @@ struct Metrics {
     configurations_refused: Option<Metric>,
     /// Of the stream to a server, in the order of [`StreamCounts`].
     stream: [Option<Metric>; STREAM_METRICS],
+    /// When a worker last lost its stream, in seconds since 1970.
+    stream_lost: Option<Metric>,
     endpoint_ejections: Option<Metric>,
     endpoint_returns: Option<Metric>,
-    /// 1 where requests may be observed.
-    observing: Option<Metric>,
     /// Of requests that are observed, by reason and difference. Each is defined at its first request.
     observed: RefCell<Vec<(usize, Option<Metric>)>>,
-    /// 1 at a gateway that passes every request on.
-    passive: Option<Metric>,
-    /// Fields of a newer version of byname.
-    fields_left_out: Option<Metric>,
-    table_version: Option<Metric>,
-    services: Option<Metric>,
-    endpoints: Option<Metric>,
-    addresses_dropped: Option<Metric>,
-    /// Services that were left out of the first configuration.
-    left_out: Option<Metric>,
+    /// Of the configuration in use, in the order of [`CONFIGURATION_GAUGES`].
+    configuration: [Option<Metric>; CONFIGURATION_GAUGES.len()],
     /// Requests to Services beyond the limit on counters per Service.
     other_services: Option<Metric>,
     /// Counters by `namespace/name`.
@@ -68,17 +73,11 @@ impl Metrics {
                 gauge("byname.stream.open"),
                 gauge("byname.stream.keys"),
             ],
+            stream_lost: gauge("byname.stream.lost_timestamp_seconds"),
             endpoint_ejections: counter("byname.endpoint_ejections"),
             endpoint_returns: counter("byname.endpoint_returns"),
-            passive: gauge("byname.passive"),
-            observing: gauge("byname.observing"),
             observed: RefCell::default(),
-            fields_left_out: gauge("byname.fields_left_out"),
-            table_version: gauge("byname.table.version"),
-            services: gauge("byname.table.services"),
-            endpoints: gauge("byname.table.endpoints"),
-            addresses_dropped: gauge("byname.table.addresses_dropped"),
-            left_out: gauge("byname.table.left_out"),
+            configuration: CONFIGURATION_GAUGES.map(gauge),
             other_services: counter("byname.service_requests_other"),
             services_asked_for: RefCell::default(),
         }
@@ -159,8 +158,9 @@ pub(crate) fn count_host_error() {
 }
 
 /// Shows what has become of a plugin's stream to a server. `shown` is what was shown of it before. Envoy adds up plugins and VMs.
+/// It is `now` in seconds since 1970.
 #[inline(never)]
-pub(crate) fn show_stream(shown: &Cell<StreamCounts>, counts: StreamCounts) {
+pub(crate) fn show_stream(shown: &Cell<StreamCounts>, counts: StreamCounts, now: u64) {
     let before = shown.replace(counts);
     STATS.with(|stats| {
         let stats = stats.get_or_init(Metrics::define);
@@ -172,6 +172,9 @@ pub(crate) fn show_stream(shown: &Cell<StreamCounts>, counts: StreamCounts) {
             {
                 let _ = host::add(*metric, change);
             }
+        }
+        if let (Some(metric), [.., 1, _], [.., 0, _]) = (stats.stream_lost, before, counts) {
+            let _ = host::record(metric, now);
         }
     });
 }
@@ -203,16 +206,16 @@ pub(crate) fn show(config: &Config) {
     STATS.with(|stats| {
         let stats = stats.get_or_init(Metrics::define);
         let values = [
-            (stats.passive, u64::from(config.is_passive())),
-            (stats.observing, u64::from(config.may_observe())),
-            (stats.fields_left_out, wide(config.left_out().count)),
-            (stats.table_version, table.version()),
-            (stats.services, wide(table.services())),
-            (stats.endpoints, wide(table.endpoints())),
-            (stats.addresses_dropped, wide(table.addresses_dropped())),
-            (stats.left_out, wide(config.services_left_out().count)),
+            u64::from(config.is_passive()),
+            u64::from(config.may_observe()),
+            wide(config.left_out().count),
+            table.version(),
+            wide(table.services()),
+            wide(table.endpoints()),
+            wide(table.addresses_dropped()),
+            wide(config.services_left_out().count),
         ];
-        for (metric, value) in values {
+        for (metric, value) in stats.configuration.into_iter().zip(values) {
             if let Some(metric) = metric {
                 let _ = host::record(metric, value);
             }

@@ -6,7 +6,10 @@
 //!
 //! No value of the module is borrowed during a host call here: Envoy calls back from within some of them.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use byname_core::{
     Config, Counts, Discovery, Request, StreamAction, StreamNode, Table,
@@ -14,7 +17,6 @@ use byname_core::{
     wire::SCHEMA,
 };
 use log::Level;
-use proxy_wasm::types::Action;
 
 use crate::{
     active_config::ActiveConfig,
@@ -33,6 +35,8 @@ const LONGEST_PERIOD_MILLISECONDS: u64 = 600_000;
 thread_local! {
     /// The requests that are paused.
     static PAUSED: RefCell<Vec<Paused>> = const { RefCell::new(Vec::new()) };
+    /// The host does not let a paused request go on, so none is paused any more.
+    static CANNOT_RESUME: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A request that is paused.
@@ -44,8 +48,9 @@ struct Paused {
     resume: Resume,
 }
 
-/// Decides a request, by its context, that was paused since a time.
-pub(crate) type Resume = fn(u32, u64) -> Action;
+/// Decides a request, by its context, that was paused since a time, and lets it go on if it is to. An error says that the host does not let
+/// it go on, and that it has got a local reply.
+pub(crate) type Resume = fn(u32, u64) -> host::Result<()>;
 
 /// Uses what is paused. Nothing in here re-enters, so it is free. If it were not, the default would be returned.
 fn with_paused<T: Default>(use_it: impl FnOnce(&mut Vec<Paused>) -> T) -> T {
@@ -68,20 +73,21 @@ fn now() -> u64 {
 /// Begins with a configuration that was just pushed, in the place of an earlier one.
 #[inline(never)]
 pub(crate) fn begin(live: &Rc<ActiveConfig>, earlier: Option<&ActiveConfig>) {
+    let now = now();
     if let Some(earlier) = earlier {
         if let Some(stream) = earlier.stream.take().filter(|stream| enter(*stream)) {
             host::cancel_grpc(stream);
             let _ = host::set_effective_context(live.root.get());
         }
         if let (Some(mut config), Some(mut before)) = (live.config_mut(), earlier.config_mut()) {
-            config.go_on(&mut before, now());
+            config.go_on(&mut before, now);
         }
         live.shown.set(earlier.shown.take());
     }
-    show(live);
+    show(live, now);
     // A request waits only once a tick has come, so that its wait ends.
     if has_server(live) || is_any_paused() {
-        ticks::within(live.root.get(), SHORTEST_PERIOD_MILLISECONDS, now());
+        ticks::within(live.root.get(), SHORTEST_PERIOD_MILLISECONDS, now);
     }
 }
 
@@ -112,7 +118,7 @@ pub(crate) fn wait<'r>(
         config.ask(request, (stream, since), now, &mut actions)
     });
     let is_over = run(live, actions, Some(stream));
-    let waits = asked && !is_over && now > 0 && ticks::has_ticked();
+    let waits = asked && !is_over && now > 0 && ticks::has_ticked() && !CANNOT_RESUME.get();
     if waits {
         with_paused(|paused| paused.push(Paused { stream, since: since.unwrap_or(now), resume }));
     } else if asked {
@@ -142,12 +148,24 @@ pub(crate) fn received(stream: GrpcStream, bytes: u32) {
     schedule(&live);
 }
 
-/// A stream has ended.
-pub(crate) fn closed(stream: GrpcStream) {
+/// A stream has ended with this gRPC status.
+pub(crate) fn closed(stream: GrpcStream, status: u32) {
     host::close_grpc(stream.token);
     let Some(live) = live_of(stream) else { return };
-    run(&live, end(&live), None);
+    let actions = end(&live, &format!("ended with gRPC status {status}"));
+    run(&live, actions, None);
     schedule(&live);
+}
+
+/// Says what is wrong with the stream: Envoy writes nothing of it.
+#[inline(never)]
+fn warn(what: &str) {
+    request_log::write(Level::Warn, || {
+        format!(
+            "byname: the stream to the server {what}: check that Envoy has the cluster of `server`, with an endpoint, the log of \
+             byname serve, and that allowed_capabilities has proxy_grpc_stream and all others of envoy/stream.yaml"
+        )
+    });
 }
 
 /// Time has passed in this root context.
@@ -157,7 +175,7 @@ pub(crate) fn tick(root: u32) {
     if let Some(live) = &live {
         if !pending::is_reading(root) && live.stream.get().is_some_and(|stream| stream.root != root) {
             // What was pushed was read and refused. The stream ends with the root context of the earlier push, and nobody says so.
-            run(live, end(live), None);
+            run(live, end(live, "has gone"), None);
         }
         let actions = discover(live, &mut |discovery, table, actions| discovery.tick(now, random(), table, actions));
         run(live, actions, None);
@@ -232,13 +250,16 @@ fn run(live: &ActiveConfig, actions: Vec<StreamAction>, current: Option<u32>) ->
             }
             StreamAction::Open => open(live),
             StreamAction::Send(message) => match live.stream.get() {
-                Some(stream) if !enter(stream) || host::send_grpc(stream, &message).is_err() => end(live),
+                Some(stream) if !enter(stream) || host::send_grpc(stream, &message).is_err() => {
+                    end(live, "takes no message")
+                }
                 _ => continue,
             },
             StreamAction::Reset => {
                 if let Some(stream) = live.stream.take().filter(|stream| enter(*stream)) {
                     host::cancel_grpc(stream);
                 }
+                warn("gave no readable answer");
                 continue;
             }
         };
@@ -252,10 +273,16 @@ fn enter(stream: GrpcStream) -> bool {
     host::set_effective_context(stream.root).is_ok()
 }
 
-/// The stream has ended, or could not be opened. Returns what is to be done then.
-fn end(live: &ActiveConfig) -> Vec<StreamAction> {
+/// The stream has ended, or could not be opened. Returns what is to be done then. `how` is said if it was of no use.
+#[inline(never)]
+fn end(live: &ActiveConfig, how: &str) -> Vec<StreamAction> {
     live.stream.set(None);
-    discover(live, &mut |discovery, table, actions| discovery.closed(now(), random(), table, actions))
+    discover(live, &mut |discovery, table, actions| {
+        discovery.closed(now(), random(), table, actions);
+        if !discovery.is_hopeful() {
+            warn(how);
+        }
+    })
 }
 
 /// Opens the stream, and returns what is to be done then.
@@ -265,12 +292,7 @@ fn open(live: &ActiveConfig) -> Vec<StreamAction> {
     let root = live.root.get();
     let _ = host::set_effective_context(root);
     let Ok(stream) = host::open_grpc_stream(root, &cluster.unwrap_or_default(), SERVICE, METHOD) else {
-        request_log::write(Level::Warn, || {
-            "byname: the stream to the server cannot be opened: check that Envoy has the cluster of `server`, with an endpoint, and \
-             that allowed_capabilities has proxy_grpc_stream, proxy_grpc_send, proxy_on_grpc_receive and proxy_on_grpc_close"
-                .to_owned()
-        });
-        return end(live);
+        return end(live, "cannot be opened");
     };
     live.stream.set(Some(stream));
     let property = |path| host::property(path).unwrap_or_default();
@@ -293,11 +315,9 @@ fn open(live: &ActiveConfig) -> Vec<StreamAction> {
 fn resume(stream: u32) {
     let Some(Paused { since, resume, .. }) = take_paused(stream) else { return };
     // Else its client has left.
-    if host::set_effective_context(stream).is_ok()
-        && resume(stream, since) == Action::Continue
-        && host::continue_request().is_err()
-    {
-        stats::count_host_error();
+    if host::set_effective_context(stream).is_ok() && resume(stream, since).is_err() {
+        // An older bootstrap does not allow it.
+        CANNOT_RESUME.set(true);
     }
 }
 
@@ -308,7 +328,7 @@ pub(crate) fn waited(since: u64) -> u64 {
 
 /// Shows by the metrics what has become of the stream. Without a server there is none, and nothing more is counted.
 #[inline(never)]
-fn show(live: &ActiveConfig) {
+fn show(live: &ActiveConfig, now: u64) {
     let Ok(config) = live.config() else { return };
     let counts = config.discovery().map(|discovery| {
         let Counts { waits, timeouts, streams, rejections, failures } = discovery.counts();
@@ -316,7 +336,7 @@ fn show(live: &ActiveConfig) {
         let keys = u32::try_from(config.table.keys()).unwrap_or(u32::MAX);
         [waits, timeouts, streams, rejections, failures, u32::from(discovery.is_open()), keys]
     });
-    stats::show_stream(&live.shown, counts.unwrap_or_default());
+    stats::show_stream(&live.shown, counts.unwrap_or_default(), now / 1000);
 }
 
 /// Asks for the next tick.
@@ -326,8 +346,8 @@ fn schedule(live: &ActiveConfig) {
         // Ticks come soon, and another is asked for then.
         return;
     }
-    show(live);
     let now = now();
+    show(live, now);
     let next = live.config().ok().and_then(|config| config.discovery()?.next_tick(now, &config.table));
     let longest = if is_any_paused() { MAX_WAIT_MILLISECONDS } else { LONGEST_PERIOD_MILLISECONDS };
     let next = next.or_else(|| is_any_paused().then_some(longest));

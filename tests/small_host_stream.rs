@@ -222,6 +222,7 @@ fn a_host_that_refuses_a_call_gets_an_answer_for_each_request() -> TestResult {
         "proxy_grpc_send",
         "proxy_grpc_cancel",
         "proxy_grpc_close",
+        "proxy_continue_stream",
         "proxy_set_effective_context",
         "proxy_set_tick_period_milliseconds",
         "proxy_get_current_time_nanoseconds",
@@ -253,6 +254,50 @@ fn a_host_that_refuses_a_call_gets_an_answer_for_each_request() -> TestResult {
     assert!(host.state().log.iter().any(says), "{:?}", host.state().log);
     // While it is known that there is no stream, nobody waits.
     assert_eq!(request(&mut host, STREAM + 1, "other")?, Action::Continue);
+    Ok(())
+}
+
+/// Else it would wait for as long as its client.
+#[test]
+fn a_request_that_the_host_does_not_let_go_on_gets_a_reply_and_no_other_waits() -> TestResult {
+    let mut host = vm("pass")?;
+    host.state_mut().failing.insert("proxy_continue_stream", 12);
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+    host.grpc_receive(ROOT, 1, &response(SERVICE, "shop/web", Some(&service("10.96.0.1"))))?;
+    let response = host.state_mut().response.take().expect("a local reply");
+    assert_eq!((response.status, response.details.as_str()), (503, "byname_host_error"), "{response:?}");
+    assert_eq!(host.state().metric("byname.host_errors"), Some(1));
+    assert_eq!(request(&mut host, STREAM + 1, "other")?, Action::Continue, "it goes on at once");
+    assert_eq!(request(&mut host, STREAM + 2, "web")?, Action::Continue);
+    assert_eq!(host.state().header("x-byname-cluster"), ["outbound|80||web.shop.svc.cluster.local"]);
+    Ok(())
+}
+
+/// Envoy writes nothing of a stream that fails.
+#[test]
+fn a_stream_that_is_of_no_use_is_told_with_its_status() -> TestResult {
+    let said = |host: &SmallHost, words: &str| {
+        let line = format!("byname: the stream to the server {words}: check that Envoy has the cluster of `server`");
+        host.state().log.iter().any(|other| other.contains(&line))
+    };
+    let mut host = vm("pass")?;
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+    host.grpc_close(ROOT, 1, 16)?;
+    assert!(said(&host, "ended with gRPC status 16"), "{:?}", host.state().log);
+
+    let mut host = vm("pass")?;
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+    while host.state().grpc_streams < 2 {
+        tick_in_time(&mut host, ROOT)?;
+    }
+    assert!(said(&host, "gave no readable answer"), "{:?}", host.state().log);
+
+    // One that was of use is opened again at once.
+    let mut host = vm("pass")?;
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+    host.grpc_receive(ROOT, 1, &response(SERVICE, "shop/web", Some(&service("10.96.0.1"))))?;
+    host.grpc_close(ROOT, 1, 14)?;
+    assert!(!said(&host, "ended with gRPC status 14"), "{:?}", host.state().log);
     Ok(())
 }
 
@@ -391,5 +436,25 @@ fn a_message_that_is_too_long_is_not_read() -> TestResult {
     host.grpc_receive(ROOT, 1, &vec![0; 64 << 20])?;
     assert!(!host.state().calls.iter().any(|call| call.starts_with("get_buffer_bytes")));
     assert_eq!(host.pages(), pages);
+    Ok(())
+}
+
+/// With `open`, this says how long a sidecar has had no server.
+#[test]
+fn the_loss_of_a_stream_is_shown_by_its_time() -> TestResult {
+    const LOST: &str = "byname.stream.lost_timestamp_seconds";
+    let mut host = vm("pass")?;
+    assert_eq!(request(&mut host, STREAM, "web")?, Action::Pause);
+    host.grpc_receive(ROOT, 1, &response(NAMESPACES, "*", Some("shop")))?;
+    assert_eq!(host.state().metric(LOST), Some(0));
+    later(&mut host, 7_000);
+    host.grpc_close(ROOT, 1, 14)?;
+    assert_eq!(host.state().metric(LOST), Some(1_007));
+    // An attempt that fails is no other loss.
+    later(&mut host, 10_000);
+    host.state_mut().failing.insert("proxy_grpc_stream", 10);
+    host.tick(ROOT)?;
+    assert_eq!(host.state().metric("byname.stream.failures"), Some(1));
+    assert_eq!(host.state().metric(LOST), Some(1_007));
     Ok(())
 }

@@ -23,6 +23,8 @@ mod random_cluster;
 
 #[path = "serve/agree.rs"]
 mod agree;
+#[path = "serve/capabilities.rs"]
+mod capabilities;
 #[path = "serve/compiled.rs"]
 mod compiled;
 #[path = "serve/credentials.rs"]

@@ -125,6 +125,12 @@ impl Discovery {
         self.connection.is_open()
     }
 
+    /// Whether an answer can be expected soon: the last stream, if there was one, was of use.
+    #[must_use]
+    pub fn is_hopeful(&self) -> bool {
+        self.connection.is_hopeful()
+    }
+
     /// The number of requests that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {

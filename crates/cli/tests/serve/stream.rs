@@ -29,7 +29,7 @@ pub(crate) async fn envoy_of(server: u16, passthrough: &TestUpstream, on_timeout
     builder(server, passthrough, on_timeout).start().await.unwrap()
 }
 
-fn builder(server: u16, passthrough: &TestUpstream, on_timeout: &str) -> EnvoyBuilder {
+pub(crate) fn builder(server: u16, passthrough: &TestUpstream, on_timeout: &str) -> EnvoyBuilder {
     Envoy::builder("stream.yaml")
         .port(18000, server)
         .upstream(18080, passthrough)
