@@ -287,7 +287,7 @@ impl ControlPlane {
             control_plane: Some(Identity { identifier: format!("byname {}", env!("CARGO_PKG_VERSION")) }),
         };
         // There is room for one message of each type, so a full queue is a client that ACKs what it has not received.
-        if opened.outlet.try_send(Ok(response)) {
+        if opened.outlet.try_send(Ok(Box::new(response))) {
             self.server.went_out(self.started.elapsed(), stream, sent_as);
         } else {
             self.forget(stream);

@@ -129,9 +129,12 @@ impl<T: Message + Default, B: Body<Data = Bytes, Error: std::fmt::Display> + Unp
     }
 }
 
+/// What is to be sent on a stream. A channel has room for 32 of them as soon as it is there, so the message is elsewhere.
+pub(super) type Outgoing = Result<Box<DeltaDiscoveryResponse>, Status>;
+
 /// The body of a stream's response, whose messages come from a channel, and end with them or with a status.
 pub(super) struct Responses {
-    messages: mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>,
+    messages: mpsc::Receiver<Outgoing>,
     /// What is left of the message under way.
     chunks: VecDeque<Bytes>,
     has_ended: bool,
@@ -141,10 +144,7 @@ pub(super) struct Responses {
 
 impl Responses {
     /// `read` is dropped once the client has read all, or has left.
-    pub(super) fn new(
-        messages: mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>,
-        read: oneshot::Sender<Infallible>,
-    ) -> Self {
+    pub(super) fn new(messages: mpsc::Receiver<Outgoing>, read: oneshot::Sender<Infallible>) -> Self {
         Self { messages, chunks: VecDeque::new(), has_ended: false, _read: read }
     }
 

@@ -1,10 +1,8 @@
 //! The tasks that write the responses of streams. A stream whose client reads nothing holds what was sent, and its body is not asked for
 //! more. So its task has to be ended, which resets the stream, and no other stream of the connection.
 
-use std::sync::Arc;
-
+use futures_util::future::{AbortHandle, Abortable};
 use hyper::rt::Executor;
-use tokio::sync::Notify;
 
 tokio::task_local! {
     static CURRENT: StreamTask;
@@ -15,30 +13,25 @@ tokio::task_local! {
 pub(super) struct StreamTasks;
 
 /// The task of one stream.
-#[derive(Clone, Default)]
-pub(super) struct StreamTask(Arc<Notify>);
+#[derive(Clone)]
+pub(super) struct StreamTask(AbortHandle);
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamTasks {
     fn execute(&self, stream: F) {
-        let task = StreamTask::default();
-        let end = Arc::clone(&task.0);
-        tokio::spawn(CURRENT.scope(task, async move {
-            tokio::select! {
-                () = stream => {}
-                () = end.notified() => {}
-            }
-        }));
+        let (end, registration) = AbortHandle::new_pair();
+        // An async block around the stream would keep room for it twice.
+        tokio::spawn(CURRENT.scope(StreamTask(end), Abortable::new(stream, registration)));
     }
 }
 
 impl StreamTask {
-    /// The task that runs now; one without effect outside of a stream's task.
-    pub(super) fn current() -> Self {
-        CURRENT.try_with(Self::clone).unwrap_or_default()
+    /// The task that runs now; `None` outside of a stream's task.
+    pub(super) fn current() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
     }
 
     /// Ends the task.
     pub(super) fn end(&self) {
-        self.0.notify_one();
+        self.0.abort();
     }
 }

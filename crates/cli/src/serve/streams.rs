@@ -26,10 +26,10 @@ use tonic::{Code, Status, body::Body};
 use super::{
     authentication::{self, Denial, DenialReason, Trust},
     class::StreamCaller,
-    discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, check_request},
+    discovery::{DeltaDiscoveryRequest, check_request},
     doorman::Doorman,
     fair_queue::FairQueue,
-    grpc::{self, Responses},
+    grpc::{self, Outgoing, Responses},
     inbox::{HeldBytes, Inbox},
     metrics::Metrics,
     proof::{self, Expiry, Proof},
@@ -74,13 +74,13 @@ pub(super) struct Outlet {
 
 impl Outlet {
     /// Sends a message, or the status that ends the stream, unless the client has not read enough of what was sent before.
-    pub(super) fn try_send(&self, message: Result<DeltaDiscoveryResponse, Status>) -> bool {
+    pub(super) fn try_send(&self, message: Outgoing) -> bool {
         self.messages.try_send(message).is_ok()
     }
 }
 
 /// What is to be sent on a stream, from both sides.
-type Sender = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
+type Sender = mpsc::Sender<Outgoing>;
 /// What a client sends.
 type Requests = grpc::Streaming<DeltaDiscoveryRequest, Incoming>;
 
@@ -343,7 +343,9 @@ impl Streams {
         tokio::spawn(async move {
             self.forward(stream, (proof, owner), requests, sender).await;
             // What a client does not read would be held for as long as its connection.
-            if timeout(LAST_READ, is_read).await.is_err() {
+            if timeout(LAST_READ, is_read).await.is_err()
+                && let Some(task) = task
+            {
                 task.end();
             }
         });
