@@ -181,6 +181,6 @@ fn forget(context: u32) {
     }
     if let Some(plugin) = plugin {
         // Its stream has ended with the root context.
-        stats::show_stream(&plugin.live.shown, StreamCounts::default(), 0);
+        stats::show_stream(&plugin.live.shown, StreamCounts::default());
     }
 }

@@ -12,12 +12,14 @@ thread_local! {
     static STATS: OnceCell<Metrics> = const { OnceCell::new() };
 }
 
-const STREAM_METRICS: usize = 7;
+const STREAM_METRICS: usize = 8;
 /// The metrics of a stream that only grow, which come first.
 const STREAM_COUNTERS: usize = 5;
+/// The place of the metric that is a time.
+const STREAM_LOST: usize = 7;
 
 /// Requests that waited for the server, that were decided without its answer, streams that were opened, messages that were refused,
-/// streams that failed; whether a stream is open, and the keys that are subscribed.
+/// streams that failed; whether a stream is open, the keys that are subscribed, and when a stream was lost, in seconds since 1970.
 pub(crate) type StreamCounts = [u32; STREAM_METRICS];
 
 /// The gauges of the configuration in use: 1 at a gateway that passes every request on; 1 where requests may be observed; fields of a newer
@@ -40,8 +42,6 @@ struct Metrics {
     configurations_refused: Option<Metric>,
     /// Of the stream to a server, in the order of [`StreamCounts`].
     stream: [Option<Metric>; STREAM_METRICS],
-    /// When a worker last lost its stream, in seconds since 1970.
-    stream_lost: Option<Metric>,
     endpoint_ejections: Option<Metric>,
     endpoint_returns: Option<Metric>,
     /// Of requests that are observed, by reason and difference. Each is defined at its first request.
@@ -72,8 +72,8 @@ impl Metrics {
                 counter("byname.stream.failures"),
                 gauge("byname.stream.open"),
                 gauge("byname.stream.keys"),
+                gauge("byname.stream.lost_timestamp_seconds"),
             ],
-            stream_lost: gauge("byname.stream.lost_timestamp_seconds"),
             endpoint_ejections: counter("byname.endpoint_ejections"),
             endpoint_returns: counter("byname.endpoint_returns"),
             observed: RefCell::default(),
@@ -158,9 +158,8 @@ pub(crate) fn count_host_error() {
 }
 
 /// Shows what has become of a plugin's stream to a server. `shown` is what was shown of it before. Envoy adds up plugins and VMs.
-/// It is `now` in seconds since 1970.
 #[inline(never)]
-pub(crate) fn show_stream(shown: &Cell<StreamCounts>, counts: StreamCounts, now: u64) {
+pub(crate) fn show_stream(shown: &Cell<StreamCounts>, counts: StreamCounts) {
     let before = shown.replace(counts);
     STATS.with(|stats| {
         let stats = stats.get_or_init(Metrics::define);
@@ -170,11 +169,13 @@ pub(crate) fn show_stream(shown: &Cell<StreamCounts>, counts: StreamCounts, now:
             if let Some(metric) = metric
                 && (change > 0 || change < 0 && place >= STREAM_COUNTERS)
             {
-                let _ = host::add(*metric, change);
+                let _ = match place {
+                    // Not the sum of all workers: the last of them.
+                    STREAM_LOST if now > 0 => host::record(*metric, now.into()),
+                    STREAM_LOST => Ok(()),
+                    _ => host::add(*metric, change),
+                };
             }
-        }
-        if let (Some(metric), [.., 1, _], [.., 0, _]) = (stats.stream_lost, before, counts) {
-            let _ = host::record(metric, now);
         }
     });
 }

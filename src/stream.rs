@@ -84,7 +84,7 @@ pub(crate) fn begin(live: &Rc<ActiveConfig>, earlier: Option<&ActiveConfig>) {
         }
         live.shown.set(earlier.shown.take());
     }
-    show(live, now);
+    show(live);
     // A request waits only once a tick has come, so that its wait ends.
     if has_server(live) || is_any_paused() {
         ticks::within(live.root.get(), SHORTEST_PERIOD_MILLISECONDS, now);
@@ -328,15 +328,17 @@ pub(crate) fn waited(since: u64) -> u64 {
 
 /// Shows by the metrics what has become of the stream. Without a server there is none, and nothing more is counted.
 #[inline(never)]
-fn show(live: &ActiveConfig, now: u64) {
+fn show(live: &ActiveConfig) {
     let Ok(config) = live.config() else { return };
     let counts = config.discovery().map(|discovery| {
         let Counts { waits, timeouts, streams, rejections, failures } = discovery.counts();
         // `usize` is 32 bits wide here.
         let keys = u32::try_from(config.table.keys()).unwrap_or(u32::MAX);
-        [waits, timeouts, streams, rejections, failures, u32::from(discovery.is_open()), keys]
+        // 32 bits of seconds last until 2106.
+        let lost_at = u32::try_from(discovery.lost_at() / 1000).unwrap_or(u32::MAX);
+        [waits, timeouts, streams, rejections, failures, u32::from(discovery.is_open()), keys, lost_at]
     });
-    stats::show_stream(&live.shown, counts.unwrap_or_default(), now / 1000);
+    stats::show_stream(&live.shown, counts.unwrap_or_default());
 }
 
 /// Asks for the next tick.
@@ -346,8 +348,8 @@ fn schedule(live: &ActiveConfig) {
         // Ticks come soon, and another is asked for then.
         return;
     }
+    show(live);
     let now = now();
-    show(live, now);
     let next = live.config().ok().and_then(|config| config.discovery()?.next_tick(now, &config.table));
     let longest = if is_any_paused() { MAX_WAIT_MILLISECONDS } else { LONGEST_PERIOD_MILLISECONDS };
     let next = next.or_else(|| is_any_paused().then_some(longest));

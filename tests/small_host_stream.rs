@@ -450,11 +450,26 @@ fn the_loss_of_a_stream_is_shown_by_its_time() -> TestResult {
     later(&mut host, 7_000);
     host.grpc_close(ROOT, 1, 14)?;
     assert_eq!(host.state().metric(LOST), Some(1_007));
-    // An attempt that fails is no other loss.
-    later(&mut host, 10_000);
-    host.state_mut().failing.insert("proxy_grpc_stream", 10);
-    host.tick(ROOT)?;
-    assert_eq!(host.state().metric("byname.stream.failures"), Some(1));
+    // Attempts that fail are no other loss: Envoy opens each of them before it fails.
+    for attempt in 2..4 {
+        while host.state().grpc_streams < attempt {
+            tick_in_time(&mut host, ROOT)?;
+        }
+        host.grpc_close(ROOT, attempt, 14)?;
+    }
+    assert_eq!(host.state().metric("byname.stream.failures"), Some(2));
     assert_eq!(host.state().metric(LOST), Some(1_007));
+    // Silence is no message that was refused, and a loss if there was an answer before.
+    while host.state().grpc_streams < 4 {
+        tick_in_time(&mut host, ROOT)?;
+    }
+    host.grpc_receive(ROOT, 4, &response(NAMESPACES, "*", Some("shop")))?;
+    let before = host.state().now;
+    while host.state().grpc_streams < 5 {
+        tick_in_time(&mut host, ROOT)?;
+    }
+    let lost = host.state().metric(LOST).and_then(|lost| u64::try_from(lost).ok());
+    assert!(lost >= Some(before / 1_000 / MILLISECOND + 4), "{lost:?}");
+    assert_eq!(host.state().metric("byname.stream.rejections"), Some(0));
     Ok(())
 }

@@ -125,6 +125,12 @@ impl Discovery {
         self.connection.is_open()
     }
 
+    /// When a stream was lost that the server had answered, in milliseconds; 0 if none was.
+    #[must_use]
+    pub fn lost_at(&self) -> u64 {
+        self.connection.lost_at()
+    }
+
     /// Whether an answer can be expected soon: the last stream, if there was one, was of use.
     #[must_use]
     pub fn is_hopeful(&self) -> bool {
@@ -251,7 +257,12 @@ impl Discovery {
     /// A message came that is too long to be read.
     pub fn reset(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
         self.counts.rejections = self.counts.rejections.wrapping_add(1);
-        self.connection.failed();
+        self.give_up(now, random, table, actions);
+    }
+
+    /// Ends a stream that is of no more use.
+    fn give_up(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
+        self.connection.failed(now);
         actions.push(StreamAction::Reset);
         self.closed(now, random, table, actions);
     }
@@ -260,7 +271,7 @@ impl Discovery {
     pub fn tick(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
         resume(&mut self.waiting, &|waiting| waiting.until <= now, actions);
         if self.connection.is_silent(now) {
-            self.reset(now, random, table, actions);
+            self.give_up(now, random, table, actions);
         }
         if self.is_needed(table) && self.connection.may_open(now) {
             actions.push(StreamAction::Open);

@@ -22,6 +22,8 @@ pub(super) struct Connection {
     opened_at: u64,
     /// Streams in a row that ended young.
     young: u32,
+    /// When a stream was lost that the server had answered.
+    lost_at: u64,
     /// Since when the server has had questions to answer and has answered nothing.
     silent_since: Option<u64>,
 }
@@ -81,13 +83,26 @@ impl Connection {
         (self.failures, self.has_answered, self.silent_since) = (0, true, is_more.then_some(now));
     }
 
-    /// What the server sent is of no use.
-    pub(super) fn failed(&mut self) {
-        self.has_answered = false;
+    /// What the server sent is of no use, or it sends nothing.
+    pub(super) fn failed(&mut self, now: u64) {
+        self.lose(now);
+    }
+
+    /// Returns whether the server had answered on the stream, which ends.
+    fn lose(&mut self, now: u64) -> bool {
+        let was_of_use = core::mem::take(&mut self.has_answered);
+        if was_of_use {
+            self.lost_at = now;
+        }
+        was_of_use
+    }
+
+    pub(super) fn lost_at(&self) -> u64 {
+        self.lost_at
     }
 
     pub(super) fn closed(&mut self, now: u64, random: u64) {
-        let was_of_use = core::mem::take(&mut self.has_answered);
+        let was_of_use = self.lose(now);
         if was_of_use {
             let is_young = now.saturating_sub(self.opened_at) < YOUNG_MILLISECONDS;
             self.young = if is_young { self.young.saturating_add(1) } else { 0 };
