@@ -21,6 +21,7 @@ mod names;
 mod patch;
 mod ports;
 mod public_suffixes;
+mod qualified_name;
 mod refused;
 mod registry;
 mod report;

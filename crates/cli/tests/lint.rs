@@ -3,6 +3,8 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a panic fails the test")]
 
+#[path = "lint/charts.rs"]
+mod charts;
 #[path = "lint/ci.rs"]
 mod ci;
 #[path = "lint/deployed.rs"]
@@ -653,7 +655,7 @@ endpoints: [{{addresses: ['{first}']{hint}}}, {{addresses: ['{second}']{hint}}}]
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: shop}
-spec: {clusterIP: 10.96.0.10, ipFamilies: [IPv4, IPv6], ports: [{port: 80}]}
+spec: {clusterIP: 10.96.0.10, ipFamilies: [IPv4, IPv6], ipFamilyPolicy: PreferDualStack, ports: [{port: 80}]}
 ";
     let (v4, v6) = (["10.244.1.9", "10.244.2.9"], ["fd00::1:9", "fd00::2:9"]);
     let node = ", hints: {forNodes: [{name: node-1}]}";

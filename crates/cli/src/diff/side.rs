@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::bail;
-use byname_core::{Config, Defaults, FieldErrors, limits::MAX_CONFIGURATION_BYTES, wire};
+use byname_core::{Config, Defaults, FieldErrors, is_label, limits::MAX_CONFIGURATION_BYTES, wire};
 
 use crate::{
     caller::CallerSettings,
@@ -204,7 +204,9 @@ impl Side {
     /// If the filter would refuse the result.
     pub fn of_cluster(cluster: &ClusterState, options: &CompileOptions) -> anyhow::Result<Self> {
         let compiled = compile::compile(cluster, &CallerSettings::anyone(&options.base.config), options)?;
-        let namespaces = cluster.all_namespaces().into_iter().map(str::to_owned).collect();
+        // An object that was left out may be in a namespace that cannot exist.
+        let namespaces = cluster.all_namespaces().into_iter().filter(|name| is_label(name));
+        let namespaces = namespaces.map(str::to_owned).collect();
         Ok(Self::of(compiled.wire, compiled.config, namespaces, compiled.left_out))
     }
 

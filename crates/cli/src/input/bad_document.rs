@@ -43,6 +43,8 @@ pub(super) struct TopLevel {
     pub(super) has_items: bool,
     /// Whether it is a list of objects, of which some were read.
     pub(super) has_passed_items: bool,
+    /// Whether it has an action of Go templates, as charts of Helm do.
+    pub(super) is_template: bool,
 }
 
 impl TopLevel {
@@ -63,6 +65,7 @@ impl TopLevel {
             if number > 0 && (line.starts_with(b"---") || line.starts_with(b"...")) {
                 return;
             }
+            self.is_template |= line.windows(2).any(|two| two == b"{{");
             // Lines of such length are no fields, and copying them costs.
             let Some(line) = line.get(..line.len().min(MAX_LINE)).and_then(|line| str::from_utf8(line).ok()) else {
                 continue;

@@ -21,6 +21,8 @@ use super::{
 /// What to do about input that cannot be read.
 const FIX: &str = "pass the output of kubectl get -o yaml or -o json";
 
+/// Mappings whose keys may be given twice: the last one counts.
+const LABELS: [&str; 2] = ["labels", "annotations"];
 /// Maximum nesting depth. Kubernetes' own objects stay below 20.
 const MAX_DEPTH: usize = 100;
 /// Maximum values of one object, with those copied by aliases (`*name`). An EndpointSlice of 1,000 endpoints has 30,000.
@@ -421,10 +423,16 @@ impl<'r> Documents<'r> {
         form: Form,
         depth: usize,
     ) -> Result<(), InputError> {
+        let repeated = self.repeated.take();
         let value = match is_given {
             true => self.value(depth + 1, form)?.value,
             false => InputValue::Null,
         };
+        // Charts often write a label twice, and kubectl takes the last one without a word.
+        if key.as_deref().is_some_and(|key| LABELS.contains(&key)) {
+            self.repeated = None;
+        }
+        self.repeated = repeated.or(self.repeated.take());
         match key {
             Some(key) => fields.entries.push((key, InputNode { line, value })),
             None => fields.merge(value).map_err(|reason| self.problem(reason, line))?,

@@ -98,6 +98,12 @@ impl InputError {
         self
     }
 
+    /// Sets the way out.
+    #[must_use]
+    pub fn with_fix(self, fix: impl Into<String>) -> Self {
+        Self { fix: fix.into(), ..self }
+    }
+
     /// Sets the field, such as `spec.ports[0].port`.
     #[must_use]
     pub fn with_field(mut self, field: impl fmt::Display) -> Self {

@@ -35,6 +35,10 @@ impl Source {
     }
 }
 
+/// What to do about a document that cannot be read and is a template.
+const TEMPLATE_FIX: &str =
+    "it is a template: read what `helm template` or another renderer prints, or leave the file out with --exclude";
+
 /// How objects are read.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
@@ -236,7 +240,10 @@ impl<'o> Reading<'o> {
     }
 
     fn bad_document(&mut self, bad: BadDocument, only: bool, contents: &mut Contents) {
-        let BadDocument { problem, top_level, remains } = bad;
+        let BadDocument { mut problem, top_level, remains } = bad;
+        if top_level.is_template {
+            problem = problem.with_fix(TEMPLATE_FIX);
+        }
         let is_needed = match remains {
             Remains::Readable => top_level.may_hold(self.options.is_needed),
             // Nobody knows what the rest holds.

@@ -1,6 +1,9 @@
 //! What an API server refuses in a Service, and the filter takes. The rules are those of pkg/apis/core/validation in Kubernetes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use k8s_openapi::api::core::v1::ServiceSpec;
 
@@ -8,6 +11,7 @@ use super::{
     context::{Context, LintedService, most_similar, shown},
     findings::{Findings, Subject},
     patch::Patch,
+    qualified_name::{is_label_value, is_qualified_name},
     rule::{Rule, Severity},
     unknown_fields::UnknownField,
 };
@@ -35,6 +39,8 @@ pub(super) const API_REFUSES: &str = "BN079";
 const MAX_AFFINITY_SECONDS: i32 = 86_400;
 /// The length of a port's name (RFC 6335 section 5.1).
 const MAX_PORT_NAME_BYTES: usize = 15;
+const QUALIFIED_NAME_FIX: &str =
+    "use a name of at most 63 letters, digits, '-', '_' and '.', or such a name behind DOMAIN/";
 
 /// A field that an API server refuses.
 struct Refusal {
@@ -63,6 +69,7 @@ fn api_refuses(context: &Context<'_>, findings: &mut Findings) {
         addresses(service, &mut refusals);
         of_other_types(service, &mut refusals);
         external_name(service, &mut refusals);
+        labels(service, &mut refusals);
         for Refusal { field, reason, fix, patch } in refusals {
             findings.add(service.subject(), field, reason).fix(fix).patch(patch);
         }
@@ -104,6 +111,13 @@ fn ports(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
     let mut node_ports: BTreeMap<(i32, &str), ServicePortView<'_>> = BTreeMap::new();
     for port in view.ports() {
         refusals.extend(target_port(&port));
+        // BN025 reports words of Kubernetes.
+        let is_refused =
+            |name: &&String| !is_qualified_name(name) && !name.to_ascii_lowercase().starts_with("kubernetes.io/");
+        if let Some(protocol) = port.object.app_protocol.as_ref().filter(is_refused) {
+            let reason = format!("{protocol:?} is not the name of a protocol");
+            refusals.push(Refusal::new(port.field().field("appProtocol"), reason, QUALIFIED_NAME_FIX));
+        }
         let Some(number) = port.object.node_port.filter(|number| *number != 0) else { continue };
         let field = port.field().field("nodePort");
         if view.type_word() == "ClusterIP" && (is_whole || view.spec.type_.is_some()) {
@@ -176,6 +190,24 @@ fn addresses(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
         let reason = format!("{first} is not clusterIP, {own}");
         refusals.push(Refusal::new(["spec", "clusterIPs"], reason, "write the value of clusterIP first"));
     }
+    let is_alone = first.is_some() && spec.cluster_ip.as_ref().is_none_or(String::is_empty);
+    if is_alone && !view.is_headless() && !view.is_external_name() {
+        let fix = "write the first of them into clusterIP too";
+        refusals.push(Refusal::new(["spec", "clusterIPs"], "clusterIP is missing beside clusterIPs", fix));
+    }
+    let is_single = matches!(spec.ip_family_policy.as_deref().unwrap_or_default(), "" | "SingleStack");
+    let families: BTreeSet<&str> = spec.ip_families.iter().flatten().map(String::as_str).collect();
+    if is_single && families == BTreeSet::from(["IPv4", "IPv6"]) {
+        let reason = "a single-stack Service has one IP family";
+        let fix = "set ipFamilyPolicy: PreferDualStack, or keep one IP family";
+        refusals.push(Refusal::new(["spec", "ipFamilyPolicy"], reason, fix));
+    }
+    for (name, is_set) in [("ipFamilies", !families.is_empty()), ("ipFamilyPolicy", spec.ip_family_policy.is_some())] {
+        if is_set && view.is_external_name() {
+            let reason = format!("a Service of type ExternalName has no {name}");
+            refusals.push(Refusal::new(["spec", name], reason, "remove the field").removable());
+        }
+    }
     let mut seen = BTreeSet::new();
     for (index, family) in spec.ip_families.iter().flatten().enumerate() {
         let field = Field::from(["spec", "ipFamilies"]).item(index);
@@ -222,6 +254,25 @@ fn of_other_types(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
         let fix = "set type: NodePort or type: LoadBalancer, or remove the field";
         refusals.push(Refusal::new(["spec", "externalTrafficPolicy"], reason, fix).removable());
     }
+    let values = &["PreferClose", "PreferSameZone", "PreferSameNode"];
+    let fix = "use PreferSameZone, PreferSameNode or PreferClose";
+    refusals.extend(one_of("trafficDistribution", spec.traffic_distribution.as_ref(), values, fix));
+    let is_checked = type_word == "LoadBalancer" && policy.is_some_and(|policy| policy == "Local");
+    if spec.health_check_node_port.is_some_and(|port| port != 0) && is_whole && !is_checked {
+        let reason =
+            "only a Service of type LoadBalancer with externalTrafficPolicy: Local may have healthCheckNodePort";
+        refusals.push(Refusal::new(["spec", "healthCheckNodePort"], reason, "remove the field").removable());
+    }
+    if let Some(class) = spec.load_balancer_class.as_ref().filter(|class| !is_qualified_name(class)) {
+        let reason = format!("{class:?} is not the name of a class");
+        refusals.push(Refusal::new(["spec", "loadBalancerClass"], reason, QUALIFIED_NAME_FIX));
+    }
+    for (index, range) in spec.load_balancer_source_ranges.iter().flatten().enumerate() {
+        if !is_address_range(range.trim()) {
+            let field = Field::from(["spec", "loadBalancerSourceRanges"]).item(index);
+            refusals.push(Refusal::new(field, format!("{range:?} is not an address range"), "use the form 10.0.0.0/8"));
+        }
+    }
     let affinity = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
     if let Some(seconds) = affinity.filter(|seconds| !(1..=MAX_AFFINITY_SECONDS).contains(seconds)) {
         let field = ["spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"];
@@ -233,8 +284,52 @@ fn of_other_types(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
     }
 }
 
+/// Whether `text` is a CIDR block. An API server takes zeros in front of a number.
+fn is_address_range(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else { return false };
+    let parts =
+        address.split('.').map(|part| part.parse().map_or_else(|_| part.to_owned(), |part: u8| part.to_string()));
+    let most = match parts.collect::<Vec<_>>().join(".").parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    bits.bytes().all(|byte| byte.is_ascii_digit()) && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+}
+
+/// The labels of a Service and of its selector, and the keys of its annotations.
+fn labels(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
+    const VALUE_FIX: &str =
+        "use at most 63 letters, digits, '-', '_' and '.', with a letter or a digit at the beginning and at the end";
+    let metadata = &service.view.source.object.metadata;
+    for (field, labels) in
+        [(["spec", "selector"], service.view.selector()), (["metadata", "labels"], metadata.labels.as_ref())]
+    {
+        for (key, value) in labels.into_iter().flatten() {
+            let field = Field::from(field).field(key);
+            if !is_qualified_name(key) {
+                refusals.push(Refusal::new(field, format!("{key:?} is not the key of a label"), QUALIFIED_NAME_FIX));
+            } else if !is_label_value(value) {
+                refusals.push(Refusal::new(field, format!("{value:?} is not the value of a label"), VALUE_FIX));
+            }
+        }
+    }
+    // Their letters may be upper-case. BN090 and BN091 report byname's own.
+    let is_refused = |key: &&String| !is_qualified_name(&key.to_ascii_lowercase()) && !key.starts_with("byname/");
+    for key in metadata.annotations.iter().flat_map(BTreeMap::keys).filter(is_refused) {
+        let field = Field::from(["metadata", "annotations"]).field(key);
+        refusals.push(Refusal::new(field, format!("{key:?} is not the key of an annotation"), QUALIFIED_NAME_FIX));
+    }
+}
+
 fn external_name(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
     let name = service.view.spec.external_name.as_deref().filter(|_| service.view.is_external_name());
+    let is_label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+    let own = name.map(|name| name.strip_suffix('.').unwrap_or(name)).filter(|name| !name.is_empty());
+    if own.is_some_and(|name| !name.split('.').all(is_label)) {
+        let reason = "a label of the name is empty, or begins or ends with '-'";
+        refusals.push(Refusal::new(["spec", "externalName"], reason, "correct the name"));
+    }
     let is_refused = |name: &&str| name.contains(|c: char| c.is_ascii_uppercase() || c == '_');
     if let Some(name) = name.filter(is_refused) {
         let field = Field::from(["spec", "externalName"]);

@@ -211,7 +211,7 @@ fn port_missing(context: &Context<'_>, findings: &mut Findings) {
     for backend in backends(context) {
         let Some(service) = backend.service(context) else { continue };
         // A gateway may connect to any port of an external host. A name must be the name of a port.
-        if service.view.is_external_name() && !matches!(backend.port, BackendPort::Name(_)) {
+        if service.view.is_external_name() && !matches!(backend.port, BackendPort::Name(_)) || service.may_be_patch() {
             continue;
         }
         // Gateways connect over TCP, whatever the kind of the route.

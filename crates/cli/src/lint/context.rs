@@ -9,7 +9,7 @@ use super::{findings::Subject, input::LintInput};
 use crate::{
     kubernetes::{
         ClusterState, EndpointView, NamespacedName, Pod, ServicePortView, ServiceView, SliceView, Sourced, TargetPort,
-        Workload, in_namespace,
+        Workload, in_namespace, is_of_api,
     },
     output::some,
 };
@@ -79,6 +79,13 @@ impl<'c> LintedService<'c> {
 
     pub(super) fn annotation(&self, name: &str) -> Option<&'c str> {
         self.view.source.object.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+    }
+
+    /// Whether it may be a patch of a Service: a manifest that says neither what it selects nor how it is reached.
+    pub(super) fn may_be_patch(&self) -> bool {
+        let view = &self.view;
+        let is_reached = view.ports().next().is_some() || view.cluster_ips().next().is_some() || view.is_headless();
+        !view.is_of_api() && !view.is_external_name() && view.selector().is_none() && !is_reached
     }
 
     /// The selected pods in words: `the 2 selected pods`, or `Deployment web`.
@@ -174,6 +181,19 @@ impl<'c> Context<'c> {
         };
         let may_have_none = service.view.selector().is_none() && service.view.is_of_api();
         self.cluster.has_endpoints_object(service.name) || (may_have_none && lists_slices())
+    }
+
+    /// Whether the input has pods or workloads.
+    pub(super) fn knows_pods(&self) -> bool {
+        self.cluster.knows("Pod") || self.cluster.knows("Workload")
+    }
+
+    /// Whether an API server has no pod for the selector of `service`: the input lists the pods, or the controller of EndpointSlices found
+    /// none.
+    pub(super) fn has_no_pod(&self, service: &LintedService<'_>) -> bool {
+        let lists_pods = || service.view.is_of_api() && self.cluster.lists("Pod", &service.name.namespace);
+        let has_empty_slice = || service.view.all_slices().any(|slice| is_of_api(&slice.source.object.metadata));
+        service.pods.is_empty() && service.endpoints.is_empty() && (lists_pods() || has_empty_slice())
     }
 
     /// The workloads of a namespace that no other workload created.

@@ -147,9 +147,7 @@ fn no_ready_endpoint(context: &Context<'_>, findings: &mut Findings) {
         let message = match (service.view.selector(), all) {
             // BN011 reports this case, and so does BN001 where the pods are known.
             (None, 0) => continue,
-            (Some(_), 0) if context.cluster.lists("Pod", &service.name.namespace) && service.pods.is_empty() => {
-                continue;
-            }
+            (Some(_), 0) if context.knows_pods() && context.has_no_pod(service) => continue,
             (_, 0) => match uncounted_slices(service) {
                 Some(uncounted) => format!("the Service has no endpoint: {uncounted}"),
                 None => "the Service has no endpoint".to_owned(),
@@ -158,7 +156,11 @@ fn no_ready_endpoint(context: &Context<'_>, findings: &mut Findings) {
             (_, all) => format!("none of the {all} endpoints of the Service is ready"),
         };
         let field = if service.view.selector().is_some() { ["spec", "selector"] } else { ["metadata", "name"] };
-        findings.add(service.subject(), field, message);
+        let found = findings.add(service.subject(), field, message);
+        // A pod that is not ready is an endpoint too.
+        if all == 0 && field == ["spec", "selector"] && uncounted_slices(service).is_none() {
+            found.fix("compare the selector with the labels of the pods: none has them, or none has an address yet");
+        }
     }
 }
 

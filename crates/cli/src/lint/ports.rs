@@ -9,7 +9,7 @@ use super::{
     patch::Patch,
     rule::{Rule, Severity},
 };
-use crate::kubernetes::{AppProtocol, ServicePortView, TargetPort};
+use crate::kubernetes::{AppProtocol, ServicePortView, TargetPort, TransportProtocol};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -126,7 +126,10 @@ fn target_port_not_listed(context: &Context<'_>, findings: &mut Findings) {
         for port in service.view.ports() {
             let TargetPort::Number(number) = port.target() else { continue };
             let protocol = port.protocol;
-            if listed().any(|one| one.port == number && one.protocol == protocol.as_str()) {
+            // BN080 reports a protocol that does not exist.
+            if matches!(protocol, TransportProtocol::Unknown(_))
+                || listed().any(|one| one.port == number && one.protocol == protocol.as_str())
+            {
                 continue;
             }
             let field = if port.object.target_port.is_some() { "targetPort" } else { "port" };
@@ -163,7 +166,8 @@ fn tls_and_clear_text(context: &Context<'_>, findings: &mut Findings) {
 fn tcp_over_udp(context: &Context<'_>, findings: &mut Findings) {
     for service in &context.services {
         for port in service.view.ports() {
-            if !port.is_tcp() && port.app_protocol().is_plaintext_over_tcp() && !names_udp(port.name) {
+            let is_other = matches!(port.protocol, TransportProtocol::Udp | TransportProtocol::Sctp);
+            if is_other && port.app_protocol().is_plaintext_over_tcp() && !names_udp(port.name) {
                 let (word, protocol) = (port.protocol_word(), port.protocol);
                 let message = format!("port {} is declared as {word} but uses {protocol}", shown(&port));
                 let field = port.field().field("protocol");

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     input::Field,
-    kubernetes::{ContainerPort, NamespacedName, ServicePortView, TargetPort, Workload, is_of_api},
+    kubernetes::{ContainerPort, NamespacedName, ServicePortView, TargetPort, Workload},
     output::some,
 };
 
@@ -82,10 +82,8 @@ fn matches_no_pod(context: &Context<'_>, findings: &mut Findings) {
             continue;
         }
         let namespace = &service.name.namespace;
-        let has_empty_slice = service.view.all_slices().any(|slice| is_of_api(&slice.source.object.metadata));
         let mut patch = None;
-        let lists_pods = service.view.is_of_api() && context.cluster.lists("Pod", namespace);
-        let message = if lists_pods || has_empty_slice {
+        let message = if context.has_no_pod(service) {
             let workloads = context.workloads_in(namespace).map(|workload| &workload.object);
             let mut asleep = workloads.filter(|one| one.replicas == Some(0) && one.matches(selector));
             let asleep =
@@ -139,13 +137,22 @@ fn spans_workloads(context: &Context<'_>, findings: &mut Findings) {
         if service.view.ports().any(|port| lacking_port(service, &port).is_some()) {
             continue;
         }
-        let workloads: BTreeSet<String> = service.pods.iter().map(SelectedPod::workload).collect();
+        let reached = service.pods.iter().filter(|one| is_reached(service, one));
+        let workloads: BTreeSet<String> = reached.map(SelectedPod::workload).collect();
         if workloads.len() > 1 {
             let count = workloads.len();
             let message = format!("{} matches pods of {count} workloads: {}", labels(selector), some(workloads));
             findings.add(service.subject(), ["spec", "selector"], message);
         }
     }
+}
+
+/// Whether a port of `service` may lead to this pod. One that lists no port has no endpoint for a port's name.
+fn is_reached(service: &LintedService<'_>, one: &SelectedPod<'_>) -> bool {
+    let mut ports = service.view.ports();
+    !one.pod.container_ports.is_empty()
+        || service.view.ports().next().is_none()
+        || ports.any(|port| matches!(port.target(), TargetPort::Number(_)))
 }
 
 fn pods_without_port(context: &Context<'_>, findings: &mut Findings) {
