@@ -3,7 +3,6 @@
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
 
 CARGO ?= cargo
-PROMTOOL ?= promtool
 XTASK = $(CARGO) run --quiet --package xtask --
 WASM = wasm32-unknown-unknown
 # The fuzzing crate is a workspace of its own.
@@ -99,10 +98,10 @@ reliability: build envoy ## Push good and bad tables while an upstream dies, und
 	@$(XTASK) reliability $(if $(SECONDS),--seconds $(SECONDS))
 	$(CARGO) test --package byname --test serve -- --nocapture failures hostile
 
-test-alerts: ## Test the alerts of examples/monitoring, with PROMTOOL=/path/to/promtool (not part of test)
-	@command -v $(PROMTOOL) >/dev/null || { echo "promtool not found: set PROMTOOL=/path/to/promtool; Debian's package prometheus has it" >&2; exit 1; }
-	$(PROMTOOL) check rules examples/monitoring/alerts.yaml
-	$(PROMTOOL) test rules examples/monitoring/alerts.test.yaml
+test-alerts: ## Test the alerts of examples/monitoring, with Debian's promtool or PROMTOOL=/path/to/promtool
+	@PROMTOOL="$(PROMTOOL)" ./xtask/promtool.sh
+	$(or $(PROMTOOL),target/promtool/promtool) check rules examples/monitoring/alerts.yaml
+	$(or $(PROMTOOL),target/promtool/promtool) test rules examples/monitoring/alerts.test.yaml
 
 dashboard-picture: build cli envoy ## Draw docs/pictures/dashboard.png, with PROMETHEUS=/path/to/prometheus
 	@$(XTASK) dashboard

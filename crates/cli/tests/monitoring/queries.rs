@@ -43,6 +43,9 @@ pub(crate) fn scraped(text: &str) -> Vec<Series> {
     text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(one).collect()
 }
 
+/// What queries about `byname serve` name: its own metrics, and those of its sidecars.
+const OF_SERVE: [&str; 3] = ["byname_serve_", "byname_stream_", "byname-server"];
+
 /// Every query of the alerts, the dashboard and its variables that is about `byname serve`, or every other one, with the labels that its
 /// text or legend shows.
 pub(crate) fn asked(of_serve: bool) -> Vec<(String, BTreeSet<String>)> {
@@ -67,7 +70,7 @@ pub(crate) fn asked(of_serve: bool) -> Vec<(String, BTreeSet<String>)> {
             asked.push((selector.to_owned(), [label.to_owned()].into()));
         }
     }
-    asked.retain(|(expression, _)| expression.contains("byname_serve_") == of_serve);
+    asked.retain(|(expression, _)| OF_SERVE.iter().any(|part| expression.contains(part)) == of_serve);
     let filled = |text: String| text.replace("$namespace", ".*").replace("$pod", ".*");
     asked.into_iter().map(|(expression, labels)| (filled(expression), labels)).collect()
 }

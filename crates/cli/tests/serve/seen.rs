@@ -1,13 +1,17 @@
 //! What the metrics show.
 
+use std::{iter::zip, time::Duration};
+
 use byname_core::wire;
 use byname_test_support::TestUpstream;
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::{
     client::{CLUSTER, DeltaResponse, ENDPOINTS, XdsClient, node},
-    program::{ServeProcess, eventually, service, service_with, slices},
+    program::{ServeProcess, ask, eventually, service, service_with, slices, upstream},
     queries::{asked, missing, scraped},
+    stream::envoy_of,
 };
 
 const WEB: &str = "outbound|80||web.shop.svc.cluster.local";
@@ -72,6 +76,45 @@ async fn what_was_current_before_anybody_looked_has_an_age() {
     assert!(current >= updated && updated > 0.0, "{current} {updated}");
 }
 
+/// The alerts of sidecars that lost their server read these: bytes, because an attempt to connect counts as a connection; and failures.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_shows_that_its_server_is_silent_and_that_it_is_gone() {
+    /// Longer than the time between two pings and the time for their answers.
+    const WHILE: Duration = Duration::from_secs(17);
+    let (upstream, passthrough) = (upstream("one").await, upstream("passthrough").await);
+    let mut program =
+        ServeProcess::start(&[vec![service("shop/web")], slices("shop/web", &[&upstream])].concat()).await;
+    let envoys = [program.envoy(&passthrough).await, envoy_of(program.port, &passthrough, "pass").await];
+    for envoy in &envoys {
+        eventually("a name is reached", async || ask(envoy, "web").await.said("upstream") == "one").await;
+    }
+    let received = async || {
+        let mut bytes = Vec::new();
+        for envoy in &envoys {
+            bytes.push(envoy.stat("cluster.byname-server.upstream_cx_rx_bytes_total").await.unwrap());
+        }
+        bytes
+    };
+    let failures = async || envoys[1].stat("wasmcustom.byname.stream.failures").await.unwrap();
+    let before = (received().await, failures().await);
+    sleep(WHILE).await;
+    let idle = (received().await, failures().await);
+    assert!(zip(&before.0, &idle.0).all(|(before, idle)| before < idle), "pings bring bytes: {before:?} {idle:?}");
+    assert_eq!(idle.1, before.1);
+    program.signal("STOP");
+    sleep(Duration::from_millis(500)).await;
+    let silent = received().await;
+    sleep(WHILE).await;
+    assert_eq!(received().await, silent, "nothing comes from a server that is silent");
+    eventually("the filter fails", async || failures().await > idle.1).await;
+    program.kill();
+    let killed = failures().await;
+    eventually("the filter fails again", async || failures().await > killed + 2).await;
+    let connected = "control_plane.connected_state";
+    eventually("Envoy says so", async || envoys[0].stat(connected).await.unwrap() == 0).await;
+    assert_eq!(received().await, silent);
+}
+
 /// `tests/watch/monitoring.rs` checks the queries about Envoy and `byname watch`.
 #[tokio::test(flavor = "multi_thread")]
 async fn alerts_and_dashboard_use_existing_metrics() {
@@ -106,7 +149,9 @@ async fn alerts_and_dashboard_use_existing_metrics() {
         ports.push(XdsClient::open(program.port, node("shop-0", &metadata)).await);
     }
     while ports[16].take().await.is_ok() {}
-    let there = scraped(&program.get("/metrics").await.body);
+    let envoy = program.envoy(&one).await;
+    let mut there = scraped(&program.get("/metrics").await.body);
+    there.extend(scraped(&envoy.admin("/stats/prometheus").await.unwrap().body));
     let counted = there.iter().any(|one| one.name() == "byname_serve_rejections_total" && one.value > 0.0);
     assert!(counted, "{there:#?}");
     let asked = asked(true);
