@@ -38,6 +38,8 @@ pub(crate) struct ServeProcess {
     pub(crate) port: u16,
     monitor: u16,
     arguments: Vec<String>,
+    /// The most memory of earlier processes.
+    peak: u64,
     /// Variables of its environment.
     pub(crate) environment: Vec<(String, String)>,
     directory: TempDir,
@@ -98,7 +100,7 @@ impl ServeProcess {
     /// A process with these arguments, to be started with [`spawn`](Self::spawn).
     pub(crate) fn new(directory: TempDir, arguments: Vec<String>) -> Self {
         let [port, monitor] = [(); 2].map(|()| free_port().unwrap());
-        Self { child: None, port, monitor, arguments, environment: Vec::new(), directory }
+        Self { child: None, port, monitor, arguments, peak: 0, environment: Vec::new(), directory }
     }
 
     /// Starts the process again on the same port, and waits until it serves.
@@ -127,6 +129,7 @@ impl ServeProcess {
 
     /// Ends the process at once.
     pub(crate) fn kill(&mut self) {
+        self.peak = self.peak_bytes();
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -134,6 +137,7 @@ impl ServeProcess {
 
     /// Sends SIGTERM and returns the exit status.
     pub(crate) async fn end(&mut self) -> Option<i32> {
+        self.peak = self.peak_bytes();
         self.signal("TERM");
         let child = self.child.as_mut().unwrap();
         let start = Instant::now();
@@ -161,9 +165,9 @@ impl ServeProcess {
         self.bytes("VmRSS:").unwrap()
     }
 
-    /// The most memory that was ever resident, in bytes; `None` for a process that has ended.
-    pub(crate) fn peak_bytes(&self) -> Option<u64> {
-        self.bytes("VmHWM:")
+    /// The most memory that was ever resident, in bytes, also of earlier processes before they were ended.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.bytes("VmHWM:").unwrap_or_default().max(self.peak)
     }
 
     fn bytes(&self, field: &str) -> Option<u64> {
@@ -293,6 +297,17 @@ pub(crate) async fn upstream(name: &str) -> TestUpstream {
 /// A request through a new connection.
 pub(crate) async fn ask(envoy: &Envoy, authority: &str) -> Reply {
     Connection::open(envoy.port(15001), RequestForm::Host).await.unwrap().get(authority, &[]).await.unwrap()
+}
+
+/// Whether this upstream answers whichever worker gets the request. Each connection goes to a random worker: so many that none is left out by
+/// chance, also if a test asks until it is so.
+pub(crate) async fn all_workers_answer(envoy: &Envoy, authority: &str, upstream: &str) -> bool {
+    for _ in 0..24 {
+        if ask(envoy, authority).await.said("upstream") != upstream {
+            return false;
+        }
+    }
+    true
 }
 
 pub(crate) fn service(name: &str) -> Value {

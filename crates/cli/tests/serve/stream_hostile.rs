@@ -34,7 +34,7 @@ use crate::{
     hostile::ROOM_OF_ENVOY,
     load::Load,
     network::Network,
-    program::{ServeProcess, eventually, upstream},
+    program::{ServeProcess, all_workers_answer, eventually, upstream},
     stream::{answers, envoy_of, eventually_answers, objects, settle},
 };
 
@@ -259,12 +259,8 @@ impl Drop for HostileServer {
 /// Waits until the filters of both workers have a stream, and send `payments` to this upstream.
 async fn both_workers_answer(envoy: &Envoy, upstream: &str) {
     eventually(&format!("both workers send payments to {upstream}"), async || {
-        for _ in 0..8 {
-            if answers(envoy, "payments").await != upstream {
-                return false;
-            }
-        }
-        envoy.stat("wasmcustom.byname.stream.open").await.unwrap() == 2
+        all_workers_answer(envoy, "payments", upstream).await
+            && envoy.stat("wasmcustom.byname.stream.open").await.unwrap() == 2
     })
     .await;
 }
