@@ -24,7 +24,9 @@ use proptest::{
 /// Inputs that a generator's share is measured with.
 const SAMPLES: usize = 1_000;
 
+/// So many inputs, unless `PROPTEST_CASES` asks for another number.
 fn cases(cases: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 

@@ -151,6 +151,30 @@ fn what_does_not_exist_goes_first_where_there_is_no_room() {
     assert_eq!(sidecar.ask("late"), "service late.shop:80");
 }
 
+/// Where all exist, those go that no request has used since a sweep.
+#[test]
+fn what_was_not_used_for_long_goes_next_where_there_is_no_room() {
+    const OLD: usize = 2_000;
+    let mut sidecar = Sidecar::connected(json!({}));
+    (0..OLD).for_each(|number| know(&mut sidecar, &format!("old{number}"), true));
+    // The first sweep finds them used.
+    sidecar.wait(SWEEP_MILLISECONDS);
+    sidecar.wait(SWEEP_MILLISECONDS);
+    assert_eq!(sidecar.ask("old7"), "service old7.shop:80");
+    let new = MAX_KEYS - sidecar.keys();
+    (0..new).for_each(|number| know(&mut sidecar, &format!("new{number}"), true));
+    assert_eq!(sidecar.keys(), MAX_KEYS);
+    sidecar.sent.clear();
+    know(&mut sidecar, "last", true);
+    let gone = MAX_KEYS + 1 - sidecar.keys();
+    assert!((1..OLD).contains(&gone), "{gone} of {MAX_KEYS}");
+    for name in (0..new).map(|number| format!("new{number}")).chain(["old7", "last"].map(str::to_owned)) {
+        assert_eq!(sidecar.ask(&name), format!("service {name}.shop:80"));
+    }
+    // The name that does not exist is one of those that are gone.
+    assert_eq!((0..OLD).filter(|number| sidecar.ask(&format!("old{number}")) == "waits").count(), gone - 1);
+}
+
 #[test]
 fn a_key_that_gives_way_and_is_asked_for_again_stays_subscribed() {
     let searches = ["shop.svc.cluster.local", "prod.svc.cluster.local"];

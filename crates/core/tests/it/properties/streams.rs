@@ -523,7 +523,7 @@ fn generator_draws_requests_that_are_answered_and_that_are_not() {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(cases(1_000))]
 
     #[test]
     fn a_table_on_demand_answers_as_one_of_everything((services, is_by_endpoint, events) in run()) {
