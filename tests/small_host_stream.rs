@@ -427,6 +427,45 @@ fn torn_and_foreign_messages_end_the_stream_and_nothing_else() -> TestResult {
     Ok(())
 }
 
+/// The table takes and drops one Service, whatever else it has.
+#[test]
+fn the_fuel_of_a_pushed_service_does_not_grow_with_the_table() -> TestResult {
+    const TIMES: u64 = 10;
+    let mut used = Vec::new();
+    for services in [10, 10_000] {
+        let mut host = vm("pass")?;
+        request(&mut host, STREAM, "web")?;
+        let push = |host: &mut SmallHost, name: &str, value: Option<&str>| {
+            host.grpc_receive(ROOT, 1, &response(SERVICE, &format!("shop/{name}"), value))
+        };
+        for number in 0..services {
+            let address = format!("10.96.{}.{}", number / 250, number % 250);
+            push(&mut host, &format!("svc-{number:05}"), Some(&service(&address)))?;
+        }
+        let mut fuel = |pushes: &[(&str, Option<&str>)]| -> Result<u64> {
+            host.take_fuel()?;
+            for _ in 0..TIMES {
+                pushes.iter().try_for_each(|(name, value)| push(&mut host, name, *value))?;
+            }
+            Ok(host.take_fuel()? / TIMES)
+        };
+        let (one, other) = (service("10.97.0.1"), service("10.97.0.2"));
+        used.push([
+            fuel(&[("svc-00007", Some(&one)), ("svc-00007", Some(&other))])?,
+            fuel(&[("late", Some(&one)), ("late", None)])?,
+        ]);
+        assert_eq!(request(&mut host, STREAM + 1, "svc-00007")?, Action::Continue);
+        assert_eq!(host.state().header("x-byname-cluster"), ["outbound|80||svc-00007.shop.svc.cluster.local"]);
+    }
+    println!(
+        "fuel of a Service that changes twice, and of one that comes and goes, with 10 and 10,000 others: {used:?}"
+    );
+    for (few, many) in std::iter::zip(used[0], used[1]) {
+        assert!(many <= few + few / 10, "{used:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_message_that_is_too_long_is_not_read() -> TestResult {
     let mut host = vm("pass")?;
