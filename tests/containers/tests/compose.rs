@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use byname_containers::{Engine, Images, StandIn, run};
 use byname_test_support::{ConsoleCommand, console, repository, section};
 
@@ -23,6 +23,12 @@ const IMAGES: [(&str, StandIn); 6] = [
 
 fn folder() -> PathBuf {
     repository().join("examples/docker-compose")
+}
+
+/// The commands under a heading of the README.
+fn commands(heading: &str) -> Result<Vec<ConsoleCommand>> {
+    let document = fs::read_to_string(folder().join("README.md"))?;
+    Ok(console(section(&document, &format!("## {heading}")).context("the README has no such heading")?))
 }
 
 /// The running example. Everything of it is removed on drop, also after a failure.
@@ -71,12 +77,8 @@ impl ComposeShop {
 
     /// Runs all commands under a heading of the README.
     fn section(&self, heading: &str) -> Result<usize> {
-        let document = fs::read_to_string(folder().join("README.md"))?;
-        let section = section(&document, &format!("## {heading}")).context("the README has no such heading")?;
-        let commands = console(section);
-        for shown in &commands {
-            self.eventually(shown)?;
-        }
+        let commands = commands(heading)?;
+        commands.iter().try_for_each(|shown| self.eventually(shown))?;
         Ok(commands.len())
     }
 
@@ -111,7 +113,7 @@ fn readme_commands_work() -> Result<()> {
     assert!(shop.section("Lose a pod")? >= 4);
     shop.sh("docker-compose down -v --timeout 2")?;
     assert!(shop.section("Without http_proxy")? >= 3);
-    assert!(shop.section("One control plane")? >= 6);
+    assert_no_request_fails_while_a_server_ends(&shop)?;
     Ok(())
 }
 
@@ -135,6 +137,36 @@ fn assert_failures_stay_local(shop: &ComposeShop) -> Result<()> {
     // A new sidecar has a new network namespace, so the pod's workload restarts too.
     shop.sh("docker-compose up -d --force-recreate billing-sidecar billing")?;
     shows(&format!("exec -T billing {asks}"), "payments in billing, asked for as payments.billing.svc.cluster.local")
+}
+
+/// Runs the README's commands, of which one kills a server. Meanwhile both sidecars get requests, and afterwards a change reaches both.
+fn assert_no_request_fails_while_a_server_ends(shop: &ComposeShop) -> Result<()> {
+    const REQUESTS: usize = 300;
+    let commands = commands("One control plane")?;
+    let kill = commands.iter().position(|shown| shown.command.contains(" kill ")).context("no server is killed")?;
+    let (before, after) = commands.split_at(kill);
+    let (down, after) = after.split_last().context("no last command")?;
+    ensure!(before.len() >= 3 && after.len() >= 3 && down.command.ends_with(" down -v"), "{commands:?}");
+    before.iter().try_for_each(|shown| shop.eventually(shown))?;
+    std::thread::scope(|scope| {
+        let load = ["shop", "billing"].map(|pod| {
+            let asks = format!(
+                "curl -s -m 10 -o /dev/null -w '%{{http_code}}\\n' --rate 10/s 'http://payments/?[1-{REQUESTS}]'"
+            );
+            scope.spawn(move || shop.sh(&format!("docker-compose exec -T {pod} {asks}")))
+        });
+        after.iter().try_for_each(|shown| shop.eventually(shown))?;
+        let asks = "curl -s http://payments.shop/ http://payments.shop/ http://payments.shop/ http://payments.shop/";
+        let output = "payments-2 in shop, asked for as payments.shop.svc.cluster.local\n".repeat(4);
+        shop.eventually(&ConsoleCommand { command: format!("docker-compose exec -T billing {asks}"), output })?;
+        for one in load {
+            let printed = one.join().map_err(|_| anyhow!("the load panicked"))??;
+            let failed: Vec<&str> = printed.lines().filter(|status| *status != "200").collect();
+            ensure!(failed.is_empty() && printed.lines().count() == REQUESTS, "failed: {failed:?}\n{}", shop.logs());
+        }
+        Ok(())
+    })?;
+    shop.eventually(down)
 }
 
 /// The example's images have the versions of the project.
