@@ -18,6 +18,7 @@ pub use self::{
     base::Base,
     compiled::Compiled,
     prefetch::prefetched,
+    pushed::is_pushed,
     text::{oldest, packed, service_text, text},
     upstream_clusters::{
         ALL_SCHEMES, AuthorityRoute, ClusterEndpoints, ISTIO_SCHEMES, Steered, UpstreamCluster, UpstreamClusters,
@@ -25,7 +26,7 @@ pub use self::{
     },
 };
 pub(crate) use self::{
-    pushed::{PushedService, clusters_of_aliases, names_of},
+    pushed::{PushedService, clusters_of_aliases, names_of, pushed_names},
     text::{text_with, value},
 };
 use crate::{

@@ -4,6 +4,7 @@ mod admin;
 mod comparison;
 mod counters;
 mod held;
+mod hidden;
 mod pods;
 mod state;
 mod stream_state;
@@ -11,7 +12,7 @@ mod text;
 
 pub use self::{
     admin::Admin,
-    comparison::{Comparison, ServiceDifference, compile_as},
+    comparison::{Comparison, CurrentTable, ServiceDifference, compile_as, endpoints_as},
     counters::Counters,
     held::HeldConfiguration,
     pods::SidecarPod,

@@ -23,6 +23,8 @@ mod random_cluster;
 
 #[path = "serve/agree.rs"]
 mod agree;
+#[path = "serve/asked.rs"]
+mod asked;
 #[path = "serve/capabilities.rs"]
 mod capabilities;
 #[path = "serve/compiled.rs"]

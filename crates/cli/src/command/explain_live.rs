@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::SystemTime};
 
 use anyhow::{Context, bail};
+use byname_core::wire;
 use serde_json::json;
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
     explain::{self, Explanation, ResolutionKind, TextLayout, TypedName},
     kubernetes::{ClusterState, NamespacedName},
     output::{self, ASIDE, GOOD, NAME, WARNING, plain},
-    sidecar::{self, Admin, Comparison, SidecarState, UpstreamHost},
+    sidecar::{self, Admin, Comparison, HeldConfiguration, SidecarState, UpstreamHost},
     snapshot::LiveCluster,
 };
 
@@ -37,6 +38,15 @@ pub(super) struct LiveQuestion<'q> {
 struct Answer {
     explanation: Explanation,
     endpoints: Option<BTreeSet<SocketAddr>>,
+}
+
+impl Answer {
+    /// Forgets the endpoints of a pushed table, whose addresses stand for endpoints that Envoy has.
+    fn forget_endpoints(&mut self) {
+        self.endpoints = None;
+        self.explanation.endpoints = None;
+        self.explanation.steps.retain(|step| step.kind != "endpoints");
+    }
 }
 
 impl LiveQuestion<'_> {
@@ -61,6 +71,7 @@ impl LiveQuestion<'_> {
         let caller = CallerSettings::anyone(&wire);
         // Envoy shows the settings of a filter that asks a server, and not the Services that the server told it.
         let server = wire.server.as_ref().map(|server| server.cluster.clone());
+        let is_pushed = held.is_pushed();
         let own = match &server {
             Some(_) => None,
             None => {
@@ -76,6 +87,9 @@ impl LiveQuestion<'_> {
                 // Why an endpoint of the cluster serves or not is the answer of the cluster.
                 own.explanation.endpoints = None;
                 own.explanation.outside.clear();
+                if is_pushed {
+                    own.forget_endpoints();
+                }
                 if cluster.is_none() {
                     own.explanation.dns.clear();
                     own.explanation.notes.clear();
@@ -87,7 +101,11 @@ impl LiveQuestion<'_> {
             Some(cluster) => {
                 let now = sidecar::compile_as(&wire, cluster)?;
                 let comparison = own.is_some().then(|| Comparison::new(&wire, &now));
-                (Some(answer_of(cluster, &caller, pod.as_ref(), &now, &typed)), comparison)
+                let mut answer = answer_of(cluster, &caller, pod.as_ref(), &now.compiled, &typed);
+                if is_pushed {
+                    answer.forget_endpoints();
+                }
+                (Some(answer), comparison)
             }
             None => (None, None),
         };
@@ -105,6 +123,12 @@ impl LiveQuestion<'_> {
             (Some(own), Some(now)) => differences(own, now),
             _ => Vec::new(),
         };
+        let given = now.as_ref().and_then(|now| given_endpoints(&wire, known, &now.explanation));
+        let of_envoy = hosts.as_ref().and_then(|(_, hosts)| hosts.as_deref());
+        if let (Some(given), Some(hosts), true) = (&given, of_envoy, differences.is_empty()) {
+            let held = hosts.iter().filter_map(|host| host.address.parse().ok()).collect();
+            differences.extend(differing_endpoints("this Envoy", &held, given));
+        }
         if let (Some(pod), Some(namespace)) = (&pod, &wire.caller.namespace)
             && pod.namespace != *namespace
         {
@@ -134,6 +158,9 @@ impl LiveQuestion<'_> {
             text.push_str(&upstream_hosts(hosts.as_ref(), is_by_endpoint));
             text.push_str(&table_line(&called, &state));
             text.push_str(&compared(now.is_some(), &differences, shown, comparison.as_ref(), &state));
+            if is_pushed && let Some(comparison) = &comparison {
+                text.push_str(&not_compared(comparison, (given.is_some(), of_envoy.is_some()), shown));
+            }
             let hang = |line: &str| if line.starts_with("  ") { 4 } else { 0 };
             // `explain::text` has wrapped its own lines.
             output::print(&output::wrapped_lines(&text, hang, self.layout.columns))?;
@@ -195,6 +222,24 @@ fn answer_of(
     Answer { explanation: explain::explain(cluster, caller, pod, compiled, typed.clone()), endpoints }
 }
 
+/// The endpoints that the server gives this Envoy now for the upstream cluster of a request.
+fn given_endpoints(
+    wire: &wire::Config,
+    cluster: &ClusterState,
+    explanation: &Explanation,
+) -> Option<BTreeSet<SocketAddr>> {
+    let upstream = explanation.upstream.as_ref()?.cluster.as_ref()?;
+    let service = NamespacedName::parse(explanation.destination.as_ref()?.service.as_ref()?)?;
+    sidecar::endpoints_as(wire, cluster, &service, upstream)
+}
+
+/// How the endpoints that `holder` has differ from those that the cluster has now.
+fn differing_endpoints(holder: &str, held: &BTreeSet<SocketAddr>, now: &BTreeSet<SocketAddr>) -> Vec<(String, String)> {
+    let (gone, new): (BTreeSet<_>, BTreeSet<_>) = (held.difference(now).collect(), now.difference(held).collect());
+    let only = [(holder, gone), ("the cluster", new)].into_iter().filter(|(_, only)| !only.is_empty());
+    only.map(|(who, only)| ("endpoints".to_owned(), format!("only in {who}: {}", output::some(only)))).collect()
+}
+
 /// What differs between the two answers: what, and how.
 fn differences(own: &Answer, now: &Answer) -> Vec<(String, String)> {
     let (one, other) = (&own.explanation, &now.explanation);
@@ -216,14 +261,7 @@ fn differences(own: &Answer, now: &Answer) -> Vec<(String, String)> {
     );
     add("authority", upstream(one, |one| one.authority.as_ref()), upstream(other, |other| other.authority.as_ref()));
     if let (Some(held), Some(now)) = (&own.endpoints, &now.endpoints) {
-        let listed = |set: BTreeSet<&SocketAddr>| output::some(set);
-        let (gone, new): (BTreeSet<_>, BTreeSet<_>) = (held.difference(now).collect(), now.difference(held).collect());
-        if !gone.is_empty() {
-            differences.push(("endpoints".to_owned(), format!("only in the sidecar: {}", listed(gone))));
-        }
-        if !new.is_empty() {
-            differences.push(("endpoints".to_owned(), format!("only in the cluster: {}", listed(new))));
-        }
+        differences.extend(differing_endpoints("the sidecar", held, now));
     }
     differences
 }
@@ -262,6 +300,28 @@ fn table_line(called: &str, state: &SidecarState) -> String {
     format!("{NAME}Table{NAME:#}  {ASIDE}of the sidecar {}{version}{accepted}{ASIDE:#}\n", plain(called))
 }
 
+/// What is not compared of a table that a server pushed.
+fn not_compared(comparison: &Comparison, (is_given, is_held): (bool, bool), shown: &Answer) -> String {
+    let mut text = String::new();
+    let has_upstream = shown.explanation.upstream.as_ref().is_some_and(|upstream| upstream.cluster.is_some());
+    let why = match (is_given, is_held) {
+        (true, true) => None,
+        (true, false) => Some("this Envoy has no such cluster yet"),
+        (false, _) => Some("the input does not tell which it gives to this sidecar"),
+    };
+    if let Some(why) = why.filter(|_| has_upstream) {
+        text.push_str(&format!("  not compared: the endpoints, because {why}\n"));
+    }
+    if !comparison.perhaps_hidden.is_empty() {
+        let services = output::some(&comparison.perhaps_hidden);
+        text.push_str(&format!(
+            "  not compared: {}; the server may hide such Services (--default-export)\n",
+            plain(&services)
+        ));
+    }
+    text
+}
+
 fn compared(
     is_compared: bool,
     differences: &[(String, String)],
@@ -295,13 +355,21 @@ fn compared(
     if !differences.is_empty()
         && let Some(comparison) = comparison
     {
+        let see = "see what pushes the table (byname watch, byname serve or the WasmPlugin)";
         let why = match (changed, comparison.services.len()) {
-            (Some(_), others) => {
-                format!("the Service changed after this table was compiled; {others} of the table's Services differ")
+            (None, 0) if state.held.as_ref().is_some_and(HeldConfiguration::is_pushed) => {
+                "the table is current, and Envoy gets endpoints from byname serve: see whether that has a stream of this Envoy \
+                 (byname proxy-config --monitor), or ask again in a moment"
+                    .to_owned()
             }
-            (None, others) => format!("{others} of the table's Services differ from the cluster's"),
+            (Some(_), others) => {
+                format!(
+                    "the Service changed after this table was compiled; {others} of the table's Services differ; {see}"
+                )
+            }
+            (None, others) => format!("{others} of the table's Services differ from the cluster's; {see}"),
         };
-        lines.push(format!("  why: {why}; see what pushes the table (byname watch, byname serve or the WasmPlugin)"));
+        lines.push(format!("  why: {why}"));
     }
     lines.join("\n") + "\n"
 }

@@ -141,6 +141,13 @@ impl Needs {
         needs
     }
 
+    /// What the tables of sidecars are compared with. Annotations of Namespaces say what a server hides from those that it pushed.
+    pub(super) fn of_comparison(labels: &BTreeSet<String>, is_pushed: bool) -> Self {
+        let mut needs = Self::of_table(&BTreeSet::new(), labels, None);
+        needs.wanted.extend(is_pushed.then(|| Wanted::of_namespaces(&ApiKind::NAMESPACE, &BTreeSet::new())));
+        needs
+    }
+
     /// What a bootstrap needs whose table a server pushes.
     pub(super) fn of_bootstrap(pod: Option<&NamespacedName>) -> Self {
         let wanted = pod.map(|pod| Wanted::one(&ApiKind::POD, pod.clone())).into_iter().collect();

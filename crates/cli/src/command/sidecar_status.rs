@@ -16,7 +16,7 @@ use crate::{
     compile::Base,
     kubernetes::ClusterState,
     output::{self, ERROR, NAME, plain},
-    sidecar::{self, Comparison, SidecarState},
+    sidecar::{self, Comparison, HeldConfiguration, SidecarState},
 };
 
 /// Print what running sidecars hold: version and age of the table, requests by reason, ejections, refused pushes, and whether the
@@ -129,9 +129,10 @@ impl Status {
 
 /// What the tables of these sidecars are compiled from.
 fn needs(asked: &[AskedSidecar]) -> Needs {
-    let held = asked.iter().filter_map(|sidecar| sidecar.answer.as_ref().ok()?.1.held.as_ref()?.wire());
-    let labels = held.flat_map(|wire| Base::of_configuration(wire).0.namespaces_of_labels()).collect();
-    Needs::of_table(&BTreeSet::new(), &labels, None)
+    let held = || asked.iter().filter_map(|sidecar| sidecar.answer.as_ref().ok()?.1.held.as_ref());
+    let wires = held().filter_map(HeldConfiguration::wire);
+    let labels = wires.flat_map(|wire| Base::of_configuration(wire).0.namespaces_of_labels()).collect();
+    Needs::of_comparison(&labels, held().any(HeldConfiguration::is_pushed))
 }
 
 /// How the table of a sidecar differs from the cluster's; `None` if one of the two is not known, as where a server fills the table.

@@ -14,7 +14,7 @@ use super::{CompileOptions, Compiled, UpstreamCluster, one, upstream_clusters, w
 use crate::{
     caller::CallerSettings,
     input::InputErrors,
-    kubernetes::{ClusterState, ServiceView},
+    kubernetes::{ClusterState, NamespacedName, ServiceView},
 };
 
 /// A Service in the parts that are pushed.
@@ -147,6 +147,41 @@ pub(crate) fn names_of(
     options: &CompileOptions,
 ) -> Result<Compiled, InputErrors> {
     whole(cluster, &CallerSettings::anyone(&options.base.config), options, services, Default::default())
+}
+
+/// The names that a control plane with these options pushes of the whole cluster, but for the Services for which `is_hidden` holds. One
+/// that the filter would refuse is left out.
+///
+/// # Errors
+/// If the filter would refuse the rest.
+pub(crate) fn pushed_names(
+    cluster: &ClusterState,
+    options: &CompileOptions,
+    is_hidden: impl Fn(&NamespacedName) -> bool,
+) -> Result<Compiled, InputErrors> {
+    let views = cluster.service_views().filter(|view| !is_hidden(view.name));
+    let parts = views.filter_map(|view| {
+        let key = view.name.to_string();
+        Some((key, PushedService::compile(cluster, view, options).ok()??.names))
+    });
+    names_of(cluster, parts.collect(), options)
+}
+
+/// Whether a control plane pushed the table, so that each address in it stands for endpoints. Such addresses begin anew with each Service,
+/// which tells them from those of a cluster whose pods have addresses of 240.0.0.0/4.
+#[must_use]
+pub fn is_pushed(table: &wire::Table) -> bool {
+    let addresses = |service: &wire::Service| -> Vec<Option<IpAddr>> {
+        let groups = service.endpoints.iter().flatten();
+        groups.flat_map(|group| group.addresses.iter().map(|address| address.parse().ok())).collect()
+    };
+    let mut has_any = false;
+    table.services.values().all(|service| {
+        addresses(service).into_iter().zip(1..).all(|(address, number)| {
+            has_any = true;
+            address.is_some_and(|address| address == nobodys_address(address.is_ipv6(), number))
+        })
+    }) && has_any
 }
 
 /// The clusters of hosts outside that aliases and fallbacks lead to.

@@ -6,7 +6,7 @@ use byname_core::{Defaults, wire};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::istio;
+use crate::{compile, istio};
 
 /// A configuration that Envoy holds, and what its own reader says of it. Envoy holds the last one that it was sent, even if the filter
 /// refused it and serves an older one.
@@ -68,6 +68,12 @@ impl HeldConfiguration {
     #[must_use]
     pub fn wire(&self) -> Option<&wire::Config> {
         self.read.as_deref().ok()
+    }
+
+    /// Whether `byname serve` pushed the configuration, so that Envoy's own clusters have the endpoints.
+    #[must_use]
+    pub fn is_pushed(&self) -> bool {
+        self.wire().is_some_and(|wire| compile::is_pushed(&wire.table))
     }
 
     /// The server that the filter asks for Services, by its Envoy cluster, if the filter takes the configuration. Envoy does not show

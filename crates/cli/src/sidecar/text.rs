@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::{
     comparison::{Comparison, ServiceDifference},
+    held::HeldConfiguration,
     state::SidecarState,
     stream_state::StreamState,
 };
@@ -29,9 +30,10 @@ pub fn text(called: &str, state: &SidecarState, comparison: Option<&Comparison>,
                     let gauge = |name: &str| state.counters.get(name).unwrap_or_default() as usize;
                     let services = count(gauge("table.services"), "Service", "Services");
                     let endpoints = match gauge("table.endpoints") {
+                        // An address in a pushed table stands for endpoints.
+                        some if some > 0 && !held.is_pushed() => count(some, "endpoint", "endpoints"),
                         // Envoy's own clusters have them.
-                        0 => "without endpoints".to_owned(),
-                        some => count(some, "endpoint", "endpoints"),
+                        _ => "without endpoints".to_owned(),
                     };
                     format!("version {version}, {services}, {endpoints}")
                 }
@@ -54,6 +56,16 @@ pub fn text(called: &str, state: &SidecarState, comparison: Option<&Comparison>,
     if let Some(comparison) = comparison {
         for line in differences(comparison) {
             push("", &line);
+        }
+        if !comparison.perhaps_hidden.is_empty() {
+            let services = listed(comparison.perhaps_hidden.iter());
+            push("", &format!("not compared: {services}; the server may hide such Services (--default-export)"));
+        }
+        if state.held.as_ref().is_some_and(HeldConfiguration::is_pushed) {
+            push(
+                "",
+                "not compared: endpoints, which Envoy's clusters have; byname explain --live compares those of a name",
+            );
         }
     }
     for line in refused(state) {
@@ -189,7 +201,9 @@ fn differences(comparison: &Comparison) -> Vec<String> {
         (ServiceDifference::Missing, "only in the cluster"),
         (ServiceDifference::Gone, "only in the sidecar"),
         (ServiceDifference::Changed, "changed"),
+        (ServiceDifference::Ports, "ports differ"),
         (ServiceDifference::Endpoints, "endpoints differ"),
+        (ServiceDifference::EndpointNames, "hostnames or ports of endpoints differ"),
     ];
     let mut lines = Vec::new();
     for (kind, words) in kinds {
@@ -198,12 +212,17 @@ fn differences(comparison: &Comparison) -> Vec<String> {
         if names.is_empty() {
             continue;
         }
-        let named: Vec<String> = names.iter().take(NAMED).map(|name| plain(name)).collect();
-        let more = names.len().saturating_sub(NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        lines.push(format!("{words}: {}{more}", named.join(", ")));
+        lines.push(format!("{words}: {}", listed(names.into_iter())));
     }
     lines
+}
+
+/// The first names, and how many more there are.
+fn listed<'n>(names: impl ExactSizeIterator<Item = &'n String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let named: Vec<String> = names.take(NAMED).map(|name| plain(name)).collect();
+    format!("{}{more}", named.join(", "))
 }
 
 /// What would be different about the requests that byname only observes; `None` if it observes none.

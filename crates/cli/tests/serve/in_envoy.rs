@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -281,32 +280,4 @@ async fn clusters_are_those_of_compile() {
     let outside = ["external|80|weather.example.com", "external-tls|443|bank.example.com"].map(str::to_owned);
     assert_eq!(names, asked.into_iter().chain(outside).collect(), "{}", program.log());
     assert_nothing_is_refused(&program, &envoy).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn proxy_config_says_what_the_server_sent() {
-    let (one, passthrough) = (upstream("one").await, upstream("passthrough").await);
-    let program = ServeProcess::start(&objects("payments", &[&one])).await;
-    let envoy = program.envoy(&passthrough).await;
-    eventually_answers(&envoy, "payments", "one").await;
-    let admin = format!("127.0.0.1:{}", envoy.port(9901));
-    let run = |monitor: String| {
-        let mut byname = Command::new(env!("CARGO_BIN_EXE_byname"));
-        byname.args(["proxy-config", "--admin", &admin, "--monitor", &monitor]).output().unwrap()
-    };
-    let output = run(program.monitor());
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    // The resources with the version that Envoy has acknowledged, and then the configuration.
-    let (sent, held) = text.split_once('{').unwrap();
-    for resource in
-        ["\tfilter\tbyname\t", "\tcluster\toutbound|80||payments.shop", "\tendpoints\toutbound|80||payments.shop"]
-    {
-        let line = sent.lines().find(|line| line.contains(resource));
-        assert!(line.is_some_and(|line| !line.ends_with("\t-")), "{resource}: {sent}");
-    }
-    assert!(held.contains("\"shop/payments\""), "{held}");
-    let nobody = run("127.0.0.1:1".to_owned());
-    assert_eq!(nobody.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&nobody.stderr).contains("--monitor 127.0.0.1:1"));
 }

@@ -45,6 +45,23 @@ pub(crate) struct ServeProcess {
     directory: TempDir,
 }
 
+/// What a run of the program gave.
+pub(crate) struct ProgramOutput {
+    pub(crate) status: Option<i32>,
+    /// Both outputs.
+    pub(crate) text: String,
+}
+
+impl ProgramOutput {
+    /// Fails unless the run ended with this status, and its output has these parts.
+    pub(crate) fn expect(&self, status: i32, parts: &[&str]) {
+        assert_eq!(self.status, Some(status), "{}", self.text);
+        for part in parts {
+            assert!(self.text.contains(part), "{part}\n---\n{}", self.text);
+        }
+    }
+}
+
 impl ServeProcess {
     /// Starts the process with these objects, and waits until it serves them.
     pub(crate) async fn start(objects: &[Value]) -> Self {
@@ -186,6 +203,18 @@ impl ServeProcess {
         let next = self.directory.path().join("next.json");
         fs::write(&next, text).unwrap();
         fs::rename(next, self.directory.path().join("in/cluster.json")).unwrap();
+    }
+
+    /// Runs the program with these arguments and the same objects.
+    pub(crate) fn run_with_objects(&self, arguments: &[&str]) -> ProgramOutput {
+        self.run(&[arguments, &["--filename", &self.directory.path().join("in").display().to_string()]].concat())
+    }
+
+    /// Runs the program with these arguments.
+    pub(crate) fn run(&self, arguments: &[&str]) -> ProgramOutput {
+        let output = Command::new(env!("CARGO_BIN_EXE_byname")).args(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        ProgramOutput { status: output.status.code(), text: text(output.stdout) + &text(output.stderr) }
     }
 
     /// The clusters that `byname compile` prints for the same objects, by name.
