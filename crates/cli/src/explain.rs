@@ -6,6 +6,7 @@ mod hints;
 mod mesh;
 mod outside;
 mod requested_name;
+mod server_key;
 mod step;
 mod text;
 mod typed_name;
@@ -51,6 +52,8 @@ pub fn explain(
     let mut chooser = Chooser { balance: &mut balance, env: &mut env };
     let mut trace = Trace::new(config.table.version());
     let resolution = config.resolve(request, Some(&mut trace));
+    let asks_a_server = compiled.wire.server.is_some();
+    let keys = asks_a_server.then(|| server_key::rounds(&compiled.wire, request, &trace)).unwrap_or_default();
     config.plan(&resolution, request, &mut chooser, &mut plan, Some(&mut trace));
     let route = match &resolution {
         Resolution::Route(route) => Some(route),
@@ -108,7 +111,7 @@ pub fn explain(
             endpoint: plan.endpoint().map(str::to_owned),
             authority: plan.authority().map(str::to_owned),
         }),
-        steps: step::steps(&trace, port_name.unwrap_or_default(), endpoints.as_deref().unwrap_or_default()),
+        steps: step::steps(&trace, &keys, port_name.unwrap_or_default(), endpoints.as_deref().unwrap_or_default()),
         endpoints,
         dns: ClusterDns::new(cluster, &zone).queries(config, &authority),
         outside: outside::ways(cluster, named.as_ref(), port_name),

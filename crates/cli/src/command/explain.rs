@@ -86,7 +86,7 @@ impl Explain {
             };
             return question.run();
         }
-        let base = self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default();
+        let mut base = self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default();
         let origin = self.input.origin()?;
         let of_pod = self.pod.as_ref().map(|pod| &*pod.namespace);
         let Some(namespace) = of_pod.or(self.namespace.as_deref()).or(origin.namespace()) else {
@@ -97,9 +97,12 @@ impl Explain {
             Some(pod) => CallerSettings::of_pod(pod, &cluster, &base.config)?,
             None => CallerSettings::of_namespace(namespace, &base.config),
         };
+        // The cluster answers in place of a server that the filter asks.
+        let server = base.config.server.take();
         // Errors in other Services must not hide the answer for this one.
         let options = CompileOptions { base, skip_invalid: true, ..CompileOptions::default() };
-        let compiled = compile::compile(&cluster, &caller, &options)?;
+        let mut compiled = compile::compile(&cluster, &caller, &options)?;
+        compiled.wire.server = server;
         let typed = self.asked.typed(&cluster)?;
         let explanation = explain::explain(&cluster, &caller, self.pod.as_ref(), &compiled, typed);
         match self.output {

@@ -15,7 +15,7 @@ pub struct Compiled {
     pub packed: Option<wire::Config>,
     /// The configuration as JSON text.
     pub text: String,
-    /// The configuration as the filter reads it.
+    /// The configuration as the filter reads it. Where the cluster answers in place of a server, it has the whole table and asks nothing.
     pub config: Config,
     /// The Services that were left out, each with the reason.
     pub left_out: BTreeMap<NamespacedName, InputError>,

@@ -7,14 +7,17 @@ use byname_core::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::endpoints::{self, ExplainedEndpoint};
+use super::{
+    endpoints::{self, ExplainedEndpoint},
+    server_key,
+};
 
 /// One step of the resolution.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[schemars(rename = "Step")]
 pub struct ExplainedStep {
-    /// `unreadable`, `address`, `candidate`, `alias`, `fallback`, `port`, `endpoints`, `subset`, `endpoint` or `steer`; later
-    /// versions may add more.
+    /// `unreadable`, `server`, `address`, `candidate`, `alias`, `fallback`, `port`, `endpoints`, `subset`, `endpoint` or `steer`;
+    /// later versions may add more.
     pub kind: String,
     /// The name or address of this step, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,21 +69,39 @@ impl ExplainedStep {
         };
         Self { kind: kind.to_owned(), name, found, text: step.to_string(), is_normal_miss }
     }
+
+    /// The step in which a filter needs its server's answer for a key.
+    fn of_key(key: &str) -> Self {
+        let text = format!("the filter needs the server's answer for {key}");
+        Self { kind: "server".to_owned(), name: Some(key.to_owned()), found: true, text, is_normal_miss: false }
+    }
 }
 
-/// All steps. `endpoints` are those of the Service that the request reached, for its port of this name.
-pub(super) fn steps(trace: &Trace, port_name: &str, endpoints: &[ExplainedEndpoint]) -> Vec<ExplainedStep> {
+/// All steps. `endpoints` are those of the Service that the request reached, for its port of this name. The keys of each of `rounds` come
+/// before the first step that is about any of them.
+pub(super) fn steps(
+    trace: &Trace,
+    rounds: &[Vec<String>],
+    port_name: &str,
+    endpoints: &[ExplainedEndpoint],
+) -> Vec<ExplainedStep> {
     // The endpoints of a fallback say nothing about those of the requested Service.
     let has_fallback = trace.steps.iter().any(|step| matches!(step, CoreStep::Fallback { .. }));
-    let steps = trace.steps.iter().map(|step| {
+    let mut rounds = rounds.iter().peekable();
+    let mut steps = Vec::new();
+    for step in &trace.steps {
+        while let Some(keys) = rounds.next_if(|keys| keys.iter().any(|key| server_key::is_about(step, key))) {
+            steps.extend(keys.iter().map(|key| ExplainedStep::of_key(key)));
+        }
         let explained = ExplainedStep::of(step);
         let text = match step {
             CoreStep::Endpoints(outcome) if !has_fallback => endpoints::why_unserved(outcome, port_name, endpoints),
             _ => None,
         };
-        ExplainedStep { text: text.unwrap_or_else(|| explained.text.clone()), ..explained }
-    });
-    steps.collect()
+        steps.push(ExplainedStep { text: text.unwrap_or_else(|| explained.text.clone()), ..explained });
+    }
+    steps.extend(rounds.flatten().map(|key| ExplainedStep::of_key(key)));
+    steps
 }
 
 /// The Service that a refused or passed request reached: the last one found by name or address.

@@ -5,7 +5,7 @@ use std::fs;
 use byname_test_support::repository;
 use serde_json::{Value, json};
 
-use crate::program::{DUMP, ShopApi, byname, byname_with_input, of, program};
+use crate::program::{DUMP, Run, ShopApi, byname, byname_with_input, of, program};
 
 /// `value` without the places of objects, which a live cluster has no lines for.
 fn without_places(mut value: Value) -> Value {
@@ -62,6 +62,49 @@ fn compile_gives_the_bytes_that_a_dump_gives_and_asks_for_no_more_than_it_needs(
     assert_eq!(
         shop.lists(),
         ["/api/v1/namespaces/data/services", "/apis/discovery.k8s.io/v1/namespaces/data/endpointslices"]
+    );
+}
+
+/// The cluster answers in place of the server, so the answer is that of a whole table.
+#[test]
+fn explain_names_the_keys_that_a_filter_asks_its_server_for() {
+    let shop = ShopApi::start();
+    let config = shop.directory.path().join("server.json").display().to_string();
+    fs::write(&config, r#"{"version": 1, "steering": {"by": "endpoint"}, "server": {"cluster": "byname-server"}}"#)
+        .unwrap();
+    let keys = |run: &Run| -> Vec<String> {
+        let lines =
+            run.stdout.lines().filter_map(|line| line.strip_prefix("  + the filter needs the server's answer for "));
+        lines.map(str::to_owned).collect()
+    };
+    for (name, status, answer, wanted) in [
+        ("checkout", 0, "reachable: Service shop/checkout", &["shop/checkout"] as &[&str]),
+        ("api.billing", 0, "reachable: Service billing/api", &["shop/billing", "billing/api"]),
+        ("nowhere", 0, "(name_not_found)", &["shop/nowhere"]),
+        // The server names the namespaces, so a filter asks for nothing in others.
+        ("www.example.com", 0, "(name_not_found)", &[]),
+        ("10.96.0.10:53", 0, "reachable: Service kube-system/kube-dns", &["10.96.0.10"]),
+    ] {
+        let of_dump = byname(&["explain", name, "-n", "shop", "--config", &config, "-f", DUMP]).expect(status);
+        assert!(of_dump.stdout.contains(answer), "{}", of_dump.stdout);
+        assert_eq!(keys(&of_dump), wanted, "{}", of_dump.stdout);
+        let live = shop.byname(&["explain", name, "-n", "shop", "--config", &config]).expect(status);
+        assert_eq!(keys(&live), wanted, "{}", live.stdout);
+    }
+    let none = byname(&["explain", "checkout", "-n", "shop", "-f", DUMP]).expect(0);
+    assert_eq!(keys(&none), [] as [&str; 0]);
+    // An alias leads to the next key.
+    let alias = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "pay"},
+        "spec": {"type": "ExternalName", "externalName": "api.billing.svc.cluster.local"}});
+    shop.api.put(alias);
+    let run = shop.byname(&["explain", "pay", "-n", "shop", "--config", &config, "-o", "json"]);
+    let steps = run.json()["steps"].as_array().unwrap().clone();
+    let steps: Vec<String> =
+        steps.iter().take(4).map(|step| format!("{} {}", step["kind"], step["name"]).replace('"', "")).collect();
+    let target = "api.billing.svc.cluster.local";
+    assert_eq!(
+        steps,
+        ["server shop/pay", "candidate pay.shop.svc.cluster.local", "server billing/api", &format!("alias {target}")]
     );
 }
 

@@ -223,6 +223,11 @@ fn a_filter_that_asks_a_server_is_not_compared() {
     // The answer is the cluster's, with the settings of the sidecar.
     let explain = sidecar.byname(&["explain", "checkout", "-f", DUMP]).expect(0);
     assert!(
+        explain.stdout.contains("  + the filter needs the server's answer for shop/checkout\n"),
+        "{}",
+        explain.stdout
+    );
+    assert!(
         explain.stdout.starts_with("checkout from namespace shop\nreachable: Service shop/checkout"),
         "{}",
         explain.stdout
