@@ -1,6 +1,6 @@
 //! Commands read a live cluster as they read a dump of it.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use byname_test_support::repository;
 use serde_json::{Value, json};
@@ -63,6 +63,70 @@ fn compile_gives_the_bytes_that_a_dump_gives_and_asks_for_no_more_than_it_needs(
         shop.lists(),
         ["/api/v1/namespaces/data/services", "/apis/discovery.k8s.io/v1/namespaces/data/endpointslices"]
     );
+}
+
+/// Words of the table in docs/cluster.md, and the kinds that they stand for, as far as the API of the tests has them.
+const KINDS: &[(&str, &[&str])] = &[
+    ("Services", &["services"]),
+    ("EndpointSlices", &["endpointslices"]),
+    ("Pods", &["pods"]),
+    ("Nodes", &["nodes"]),
+    ("Namespaces", &["namespaces"]),
+    ("Ingresses", &["ingresses"]),
+    ("Endpoints", &[]),
+    ("routes and ReferenceGrants of the Gateway API", &[]),
+    ("Routes of OpenShift", &[]),
+    ("rules of Istio, SMI and Linkerd", &["virtualservices", "serviceentries", "destinationrules"]),
+    ("workloads with pod templates", &["deployments", "statefulsets", "daemonsets", "replicasets"]),
+    ("WasmPlugins", &["wasmplugins"]),
+    ("TrafficExtensions", &[]),
+    ("EnvoyFilters", &["envoyfilters"]),
+    ("`Sidecar` objects of Istio", &["sidecars"]),
+];
+
+/// The kinds that docs/cluster.md names for a command, without those that only an option needs.
+pub(crate) fn documented_kinds(command: &str) -> BTreeSet<String> {
+    let docs = fs::read_to_string(repository().join("docs/cluster.md")).unwrap();
+    let row = |command: &str| {
+        let row = docs.lines().find_map(|line| line.strip_prefix(&format!("| `{command}` | "))).unwrap();
+        row.trim_end_matches(" |").to_owned()
+    };
+    let text = row(command).replace("the same", &row("explain"));
+    let mut parts = text.split("; ");
+    let always =
+        parts.next().into_iter().chain(parts.filter(|part| ["and ", "if "].iter().any(|word| part.starts_with(word))));
+    let mut text = always.collect::<Vec<_>>().join(", ");
+    let mut kinds = BTreeSet::new();
+    for (word, plurals) in KINDS {
+        if text.contains(word) {
+            text = text.replace(word, "");
+            kinds.extend(plurals.iter().map(ToString::to_string));
+        }
+    }
+    // A kind without a word in the table above.
+    let rest = regex::Regex::new(r"[A-Z`]").unwrap();
+    assert!(!rest.is_match(&text.replace("`--visible`", "")), "{command}: {text}");
+    kinds
+}
+
+/// The kinds that were listed.
+pub(crate) fn listed_kinds(shop: &ShopApi) -> BTreeSet<String> {
+    shop.lists().iter().filter_map(|path| Some(path.rsplit_once('/')?.1.to_owned())).collect()
+}
+
+#[test]
+fn each_command_lists_the_kinds_that_it_is_documented_to_read() {
+    for args in [
+        &["explain", "checkout", "-n", "shop"] as &[&str],
+        &["lint"],
+        &["diff", DUMP],
+        &["check", "-n", "shop"],
+        &["compile", "-n", "shop"],
+    ] {
+        let shop = ShopApi::start();
+        shop.byname(args).expect(0);
+        assert_eq!(listed_kinds(&shop), documented_kinds(args[0]), "{args:?}");
+    }
 }
 
 /// The cluster answers in place of the server, so the answer is that of a whole table.

@@ -6,7 +6,10 @@ use byname_test_support::{Connection, Envoy, RequestForm, TestUpstream, reposito
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{DUMP, Run, ShopApi, byname};
+use crate::{
+    cluster::{documented_kinds, listed_kinds},
+    program::{DUMP, Run, ShopApi, byname},
+};
 
 /// A sidecar in namespace `shop`, with the table of [`DUMP`] in a file that it watches.
 struct Sidecar {
@@ -130,6 +133,8 @@ fn status_says_what_the_sidecar_serves_and_whether_that_is_the_cluster() {
     let shop = ShopApi::start();
     let live = || sidecar.byname(&["status", "--kubeconfig", &shop.kubeconfig]);
     live().expect(0);
+    shop.byname(&["status", "-n", "shop"]).expect(0);
+    assert_eq!(listed_kinds(&shop), documented_kinds("status"));
     shop.api.put(serde_json::json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"namespace": "shop", "name": "new"}, "spec": {"ports": [{"port": 80}], "clusterIP": "10.96.0.99"}}));
     let changed = live().expect(1);
