@@ -204,8 +204,10 @@ fn trouble(state: &SidecarState, facts: &ClusterFacts, now: SystemTime) -> anyho
     }
     let differing = compared(state, Some(&facts.cluster))?.map_or(0, |comparison| comparison.services.len());
     if differing > 0 {
-        let text =
-            format!("{} differ from the cluster; byname status names them", count(differing, "Service", "Services"));
+        let text = match differing {
+            1 => "1 Service differs from the cluster; byname status names it".to_owned(),
+            many => format!("{many} Services differ from the cluster; byname status names them"),
+        };
         return Ok(Some((Level::Warn, text)));
     }
     Ok(None)
@@ -251,22 +253,166 @@ fn of_server(facts: &ClusterFacts) -> Option<Verdict> {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+    use byname_core::wire;
     use byname_test_support::Envoy;
+    use serde_json::json;
 
     use super::{super::sidecars::AdminArgs, *};
-    use crate::input::RawObject;
+    use crate::{
+        caller::CallerSettings,
+        compile::{self, Base, CompileOptions},
+        input::RawObject,
+        sidecar::{Admin, SidecarPod},
+    };
 
-    /// What is said of the sidecar that has this bootstrap, in a cluster with one Service.
+    /// A cluster with the Service `shop/web`, which has a port of this number and an endpoint.
+    fn facts(port: u16) -> ClusterFacts {
+        let mut facts = ClusterFacts::default();
+        let metadata = |kubernetes: &str| json!({"namespace": "shop", "name": "web", "labels": {kubernetes: "web"}});
+        let name = "kubernetes.io/service-name";
+        let service =
+            json!({"metadata": metadata("app"), "spec": {"clusterIP": "10.96.0.1", "ports": [{"port": port}]}});
+        let slice = json!({"metadata": metadata(name), "addressType": "IPv4", "ports": [{"port": 8080}],
+            "endpoints": [{"addresses": ["10.0.0.1"]}]});
+        for (object, version, kind) in [(service, "v1", "Service"), (slice, "discovery.k8s.io/v1", "EndpointSlice")] {
+            facts.add(RawObject::of_api(object, version, kind, &"test".into())).unwrap();
+        }
+        facts
+    }
+
+    /// The table of this cluster, and its version: whole, or as `byname serve` pushes it.
+    fn table(facts: &ClusterFacts, is_pushed: bool) -> (String, u64) {
+        let (caller, options) =
+            (CallerSettings::of_namespace("shop", &Base::default().config), CompileOptions::default());
+        let compiled = match is_pushed {
+            true => compile::pushed_names(&facts.cluster, &options, |_| false),
+            false => compile::compile(&facts.cluster, &caller, &options),
+        };
+        let compiled = compiled.unwrap();
+        assert_eq!(compile::is_pushed(&compiled.wire.table), is_pushed);
+        (compiled.text, compiled.wire.table.version)
+    }
+
+    fn asked(name: &str, answer: anyhow::Result<SidecarState>) -> AskedSidecar {
+        let pod = json!({"metadata": {"namespace": "shop", "name": name}, "spec": {"containers": [{"name": "envoy"}]}});
+        let pod = SidecarPod::of(&RawObject::of_api(pod, "v1", "Pod", &"test".into()), None).unwrap();
+        let answer = answer.map(|state| (Admin::Address(String::new()), state));
+        AskedSidecar { called: format!("shop/{name}"), pod: Some(pod), answer }
+    }
+
+    /// What is said of these sidecars in the cluster with port 80.
+    fn lines(sidecars: Vec<anyhow::Result<SidecarState>>) -> Vec<(Level, String)> {
+        let name = |number: usize| format!("web-{number}");
+        let asked: Vec<_> =
+            sidecars.into_iter().enumerate().map(|(number, answer)| asked(&name(number), answer)).collect();
+        let verdicts = of_sidecars(&asked, &facts(80)).unwrap();
+        verdicts.into_iter().map(|verdict| (verdict.level, verdict.text)).collect()
+    }
+
+    /// A sidecar with this table, which it serves, and more statistics.
+    fn serving((text, version): &(String, u64), more: &[(&str, u64)]) -> anyhow::Result<SidecarState> {
+        let stats = [&[("wasmcustom.byname.table.version", *version)], more].concat();
+        Ok(SidecarState::made(Some(text), &stats))
+    }
+
+    /// The rows of docs/check.md for one sidecar.
+    #[test]
+    fn each_trouble_of_a_sidecar_is_told() {
+        let (now, older) = (table(&facts(80), false), table(&facts(81), false));
+        let refused = Ok(SidecarState::made(Some(&json!({"version": 99, "table": {}}).to_string()), &[]));
+        let server =
+            json!({"version": wire::VERSION, "caller": {"namespace": "shop"}, "server": {"cluster": "byname-server"}});
+        let asks = |stats: &[(&str, u64)]| Ok(SidecarState::made(Some(&server.to_string()), stats));
+        for (state, level, text) in [
+            (serving(&now, &[]), Level::Ok, "byname serves a current table in 1 sidecar, without a refused push"),
+            (
+                serving(&now, &[("wasmcustom.byname.configurations_refused", 2)]),
+                Level::Ok,
+                "byname serves a current table in 1 sidecar, after refused pushes in shop/web-0; byname status counts them",
+            ),
+            (refused, Level::Fail, "shop/web-0: the filter refused its last table: version: "),
+            (
+                Ok(SidecarState::made(Some(&now.0), &[("wasmcustom.byname.table.version", older.1)])),
+                Level::Fail,
+                "shop/web-0: the filter serves an older table than Envoy holds; the log of Envoy says why",
+            ),
+            (
+                serving(&now, &[("wasm.byname.vm_reload_success", 1)]),
+                Level::Fail,
+                "shop/web-0: the module crashed and was loaded again; please report the line that Envoy logs",
+            ),
+            (
+                serving(&now, &[("wasmcustom.byname.host_errors", 1)]),
+                Level::Fail,
+                "shop/web-0: Envoy refused calls of the filter; compare capability_restriction_config with the shipped bootstraps",
+            ),
+            (
+                asks(&[("wasmcustom.byname.stream.failures", 3)]),
+                Level::Fail,
+                "shop/web-0: the filter has no stream to the server byname-server, the server has never answered; see Envoy's log, \
+                 and the log of byname serve",
+            ),
+            (
+                asks(&[("wasmcustom.byname.stream.open", 1), ("wasmcustom.byname.stream.opened", 1)]),
+                Level::Ok,
+                "the filter asks a server for Services in 1 sidecar, so byname does not compare their tables",
+            ),
+            (
+                serving(&older, &[]),
+                Level::Warn,
+                "shop/web-0: 1 Service differs from the cluster; byname status names it",
+            ),
+            (Err(anyhow!("no answer")), Level::Warn, "shop/web-0: cannot be asked: no answer"),
+            (Ok(SidecarState::made(None, &[])), Level::Ok, "none of 1 sidecar has byname's filter"),
+        ] {
+            let lines = lines(vec![state]);
+            let [(found, line)] = &lines[..] else { panic!("{text}: {lines:?}") };
+            assert_eq!(*found, level, "{line}");
+            assert!(line.starts_with(text), "{text}\n{line}");
+        }
+    }
+
+    /// Addresses in a table that `byname serve` pushed stand for endpoints.
+    #[test]
+    fn a_table_that_a_server_pushed_is_compared_by_its_names() {
+        let good = "byname serves a current table in 1 sidecar, without a refused push";
+        assert_eq!(lines(vec![serving(&table(&facts(80), true), &[])]), [(Level::Ok, good.to_owned())]);
+        let differs = "shop/web-0: 1 Service differs from the cluster; byname status names it";
+        assert_eq!(lines(vec![serving(&table(&facts(81), true), &[])]), [(Level::Warn, differs.to_owned())]);
+    }
+
+    /// The rows of docs/check.md for the sidecars of a namespace.
+    #[test]
+    fn sidecars_of_a_namespace_that_differ_are_told() {
+        let (now, older) = (table(&facts(80), false), table(&facts(81), false));
+        let mixed = lines(vec![serving(&now, &[]), serving(&older, &[]), Ok(SidecarState::made(None, &[]))]);
+        let mut versions = [now.1, older.1];
+        versions.sort_unstable();
+        let [one, other] = versions;
+        let said = [
+            (Level::Warn, "shop/web-1: 1 Service differs from the cluster; byname status names it".to_owned()),
+            (
+                Level::Warn,
+                format!(
+                    "namespace shop: sidecars serve different tables, versions {one}, {other}; byname status shows which"
+                ),
+            ),
+            (Level::Warn, "no filter in shop/web-2; check the selector of the WasmPlugin, or the bootstrap".to_owned()),
+            (Level::Ok, "byname serves a current table in 1 sidecar, without a refused push".to_owned()),
+        ];
+        assert_eq!(mixed, said);
+        let nobody = "no pod has a sidecar yet; run check again once byname is turned on";
+        assert_eq!(lines(Vec::new()), [(Level::Ok, nobody.to_owned())]);
+    }
+
+    /// What is said of the real sidecar that has this bootstrap.
     fn of(bootstrap: &str) -> Vec<Verdict> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let envoy = runtime.block_on(Envoy::builder(bootstrap).concurrency(1).start()).unwrap();
         let args = AdminArgs { admin: Some(format!("127.0.0.1:{}", envoy.port(9901))), ..AdminArgs::default() };
         let asked = args.ask_address().unwrap().unwrap();
-        let mut facts = ClusterFacts::default();
-        let service =
-            serde_json::json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"ports": [{"port": 80}]}});
-        facts.add(RawObject::of_api(service, "v1", "Service", &"test".into())).unwrap();
-        of_sidecars(&[asked], &facts).unwrap()
+        of_sidecars(&[asked], &facts(80)).unwrap()
     }
 
     #[test]

@@ -70,6 +70,20 @@ impl SidecarState {
         Ok(Self { envoy, envoy_state: text("/state"), held, counters: Counters::read(&stats), node })
     }
 
+    /// A sidecar with this configuration and these statistics, as Envoy tells them; `None` for one without the filter.
+    #[cfg(test)]
+    pub(crate) fn made(configuration: Option<&str>, stats: &[(&str, u64)]) -> Self {
+        let node = Node { namespace: Some("shop".to_owned()), ..Node::default() };
+        let held = configuration.and_then(|text| {
+            let plugin = serde_json::json!({"configuration": {"@type": "StringValue", "value": text}});
+            HeldConfiguration::find(&serde_json::json!({"configs": [plugin]}), &node)
+        });
+        let stat = |(name, value): &(&str, u64)| serde_json::json!({"name": name, "value": value});
+        let stats = serde_json::json!({"stats": stats.iter().map(stat).collect::<Vec<_>>()});
+        let counters = Counters::read(&stats.to_string());
+        Self { envoy: "1.40.0".to_owned(), envoy_state: "LIVE".to_owned(), held, counters, node }
+    }
+
     /// The endpoints that Envoy has in its clusters, for those whose cluster is in `names`.
     ///
     /// # Errors

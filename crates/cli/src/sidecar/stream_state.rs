@@ -46,8 +46,9 @@ impl StreamState {
         if self.open > 0 || self.opened + self.failures == 0 {
             return None;
         }
+        // A stream to a server that does not listen opens and ends at once.
         Some(match self.lost_at {
-            0 => "the server has never answered".to_owned(),
+            lost_at if lost_at == 0 || self.opened == self.failures => "the server has never answered".to_owned(),
             lost_at => {
                 let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
                 format!("the last one ended {} ago", age(now.saturating_sub(lost_at)))

@@ -321,6 +321,8 @@ shop/web-0  Envoy 1.40.0, DRAINING
                 true
             )
         );
+        let (text, _) = of(&[("opened", 3), ("failures", 3), ("lost_timestamp_seconds", 900)]);
+        assert!(text.starts_with("none open, the server has never answered; "), "{text}");
         assert_eq!(
             of(&[("failures", 3), ("keys", 2), ("timeouts", 5)]),
             (

@@ -219,6 +219,7 @@ fn a_filter_that_asks_a_server_is_not_compared() {
     assert_eq!(
         steady(&status.stdout),
         "127.0.0.1:PORT  Envoy 1.40.0\n  table     the Services that requests need, from the server byname-server\n  \
+         stream    none open, because no request has needed a name yet\n  \
          cluster   not compared: Envoy does not show the Services that the filter has from the server\n"
     );
     let json = sidecar.byname(&["status", "-f", DUMP, "-o", "json"]).expect(0).json();
@@ -267,6 +268,25 @@ fn a_filter_that_asks_a_server_is_not_compared() {
         );
         assert!(diff.stderr.contains(&why) && diff.stdout.is_empty(), "{}", diff.stderr);
     }
+}
+
+/// Nothing listens where the server should.
+#[test]
+fn a_filter_that_never_had_a_stream_is_told_once_it_needs_one() {
+    let sidecar = Sidecar::of_server();
+    sidecar.byname(&["status"]).expect(0);
+    sidecar.get("checkout");
+    let start = std::time::Instant::now();
+    let status = loop {
+        let run = sidecar.byname(&["status"]);
+        if run.status == 1 {
+            break run;
+        }
+        assert!(start.elapsed() < std::time::Duration::from_secs(60), "{}", run.stdout);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    let line = "  stream    none open, the server has never answered; ";
+    assert!(status.stdout.contains(line), "{}", status.stdout);
 }
 
 #[test]
