@@ -52,8 +52,10 @@ pub fn explain(
     let mut chooser = Chooser { balance: &mut balance, env: &mut env };
     let mut trace = Trace::new(config.table.version());
     let resolution = config.resolve(request, Some(&mut trace));
-    let asks_a_server = compiled.wire.server.is_some();
-    let keys = asks_a_server.then(|| server_key::rounds(&compiled.wire, request, &trace)).unwrap_or_default();
+    let keys = match &compiled.wire.server {
+        Some(_) => server_key::rounds(&compiled.wire, request, &trace),
+        None => Vec::new(),
+    };
     config.plan(&resolution, request, &mut chooser, &mut plan, Some(&mut trace));
     let route = match &resolution {
         Resolution::Route(route) => Some(route),
