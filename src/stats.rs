@@ -170,9 +170,8 @@ pub(crate) fn show_stream(shown: &Cell<StreamCounts>, counts: StreamCounts) {
                 && (change > 0 || change < 0 && place >= STREAM_COUNTERS)
             {
                 let _ = match place {
-                    // Not the sum of all workers: the last of them.
-                    STREAM_LOST if now > 0 => host::record(*metric, now.into()),
-                    STREAM_LOST => Ok(()),
+                    // Not the sum of all workers: that of the last one.
+                    STREAM_LOST => host::record(*metric, now.into()),
                     _ => host::add(*metric, change),
                 };
             }

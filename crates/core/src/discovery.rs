@@ -125,7 +125,7 @@ impl Discovery {
         self.connection.is_open()
     }
 
-    /// When a stream was lost that the server had answered, in milliseconds; 0 if none was.
+    /// Since when there is no stream that the server answers, in milliseconds; 0 if there is one, or none was opened yet.
     #[must_use]
     pub fn lost_at(&self) -> u64 {
         self.connection.lost_at()

@@ -196,9 +196,9 @@ fn trouble(state: &SidecarState, facts: &ClusterFacts, now: SystemTime) -> anyho
             "Envoy refused calls of the filter; compare capability_restriction_config with the shipped bootstraps";
         return Ok(Some((Level::Fail, text.to_owned())));
     }
-    if let (Some(server), Some(trouble)) = (state.server(), state.stream().and_then(|stream| stream.trouble(now))) {
+    if let (Some(server), Some(silence)) = (state.server(), state.stream().and_then(|stream| stream.silence(now))) {
         let text = format!(
-            "the filter has no stream to the server {server}, {trouble}; see Envoy's log, and the log of byname serve"
+            "the filter has had no answer from the server {server} for {silence}; see Envoy's log, and the log of byname serve"
         );
         return Ok(Some((Level::Fail, text)));
     }
@@ -323,6 +323,8 @@ mod tests {
         let refused = Ok(SidecarState::made(Some(&json!({"version": 99, "table": {}}).to_string()), &[]));
         let server =
             json!({"version": wire::VERSION, "caller": {"namespace": "shop"}, "server": {"cluster": "byname-server"}});
+        let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let hours_ago = seconds - 3 * 3600 - 60;
         let asks = |stats: &[(&str, u64)]| Ok(SidecarState::made(Some(&server.to_string()), stats));
         for (state, level, text) in [
             (serving(&now, &[]), Level::Ok, "byname serves a current table in 1 sidecar, without a refused push"),
@@ -348,10 +350,10 @@ mod tests {
                 "shop/web-0: Envoy refused calls of the filter; compare capability_restriction_config with the shipped bootstraps",
             ),
             (
-                asks(&[("wasmcustom.byname.stream.failures", 3)]),
+                asks(&[("wasmcustom.byname.stream.lost_timestamp_seconds", hours_ago)]),
                 Level::Fail,
-                "shop/web-0: the filter has no stream to the server byname-server, the server has never answered; see Envoy's log, \
-                 and the log of byname serve",
+                "shop/web-0: the filter has had no answer from the server byname-server for 3 h; see Envoy's log, and the log of \
+                 byname serve",
             ),
             (
                 asks(&[("wasmcustom.byname.stream.open", 1), ("wasmcustom.byname.stream.opened", 1)]),

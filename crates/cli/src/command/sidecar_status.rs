@@ -81,7 +81,7 @@ impl Status {
             };
             let comparison = compared(state, cluster.as_ref())?;
             let is_current = comparison.as_ref().is_none_or(Comparison::is_current);
-            let has_no_stream = state.stream().is_some_and(|stream| stream.trouble(now).is_some());
+            let has_no_stream = state.stream().is_some_and(|stream| stream.silence(now).is_some());
             if status == FINE && (state.held.is_none() || state.serves_older() || !is_current || has_no_stream) {
                 status = NO;
             }

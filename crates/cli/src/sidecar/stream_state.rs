@@ -20,7 +20,7 @@ pub struct StreamState {
     pub waits: u64,
     /// Requests that were decided without the server's answer.
     pub timeouts: u64,
-    /// When a worker last lost its stream, in seconds since 1970; 0 if none did.
+    /// Since when a worker has no stream that the server answers, in seconds since 1970; 0 if it has one, or opened none yet.
     pub lost_at: u64,
 }
 
@@ -40,20 +40,11 @@ impl StreamState {
         }
     }
 
-    /// Why the filter has no stream although it needs one; `None` if it has one, or needs none.
+    /// How long the filter has had no answer from the server, in words; `None` if it has one, or has not asked yet.
     #[must_use]
-    pub fn trouble(&self, now: SystemTime) -> Option<String> {
-        if self.open > 0 || self.opened + self.failures == 0 {
-            return None;
-        }
-        // A stream to a server that does not listen opens and ends at once.
-        Some(match self.lost_at {
-            lost_at if lost_at == 0 || self.opened == self.failures => "the server has never answered".to_owned(),
-            lost_at => {
-                let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-                format!("the last one ended {} ago", age(now.saturating_sub(lost_at)))
-            }
-        })
+    pub fn silence(&self, now: SystemTime) -> Option<String> {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        (self.lost_at > 0).then(|| age(now.saturating_sub(self.lost_at)))
     }
 
     /// Counts in words.

@@ -285,8 +285,7 @@ fn a_filter_that_never_had_a_stream_is_told_once_it_needs_one() {
         assert!(start.elapsed() < std::time::Duration::from_secs(60), "{}", run.stdout);
         std::thread::sleep(std::time::Duration::from_millis(50));
     };
-    let line = "  stream    none open, the server has never answered; ";
-    assert!(status.stdout.contains(line), "{}", status.stdout);
+    assert!(status.stdout.contains("  stream    no answer for "), "{}", status.stdout);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) struct Connection {
     opened_at: u64,
     /// Streams in a row that ended young.
     young: u32,
-    /// When a stream was lost that the server had answered.
+    /// Since when there is no stream that the server answers; 0 if there is one, or none was opened yet.
     lost_at: u64,
     /// Since when the server has had questions to answer and has answered nothing.
     silent_since: Option<u64>,
@@ -81,6 +81,7 @@ impl Connection {
     /// The server answered; `is_more` says that there are questions left.
     pub(super) fn answered(&mut self, now: u64, is_more: bool) {
         (self.failures, self.has_answered, self.silent_since) = (0, true, is_more.then_some(now));
+        self.lost_at = 0;
     }
 
     /// What the server sent is of no use, or it sends nothing.
@@ -90,11 +91,10 @@ impl Connection {
 
     /// Returns whether the server had answered on the stream, which ends.
     fn lose(&mut self, now: u64) -> bool {
-        let was_of_use = core::mem::take(&mut self.has_answered);
-        if was_of_use {
+        if self.lost_at == 0 {
             self.lost_at = now;
         }
-        was_of_use
+        core::mem::take(&mut self.has_answered)
     }
 
     pub(super) fn lost_at(&self) -> u64 {
