@@ -109,6 +109,16 @@ fn a_pod_needs_a_token_and_no_permission() -> Result<()> {
         ensure!(!may("shop:checkout", verb, what), "the workload may {verb} {what}");
         ensure!(may("byname-system:byname", verb, what), "a server may not {verb} {what}");
     }
+    // Nothing but what each service account may do.
+    cluster.kubectl(&["create", "serviceaccount", "fresh", "-n", "shop"])?;
+    for namespace in ["shop", "byname-system"] {
+        let list = |account: &str| {
+            let user = format!("--as=system:serviceaccount:shop:{account}");
+            cluster.kubectl(&["auth", "can-i", "--list", "--namespace", namespace, &user])
+        };
+        let (own, fresh) = (list("checkout")?, list("fresh")?);
+        ensure!(own == fresh, "in {namespace}, the workload may do\n{own}and a fresh service account\n{fresh}");
+    }
     for (verb, what) in [("get", "secrets"), ("list", "pods"), ("list", "configmaps"), ("update", "services")] {
         ensure!(!may("byname-system:byname", verb, what), "a server may {verb} {what}");
     }
