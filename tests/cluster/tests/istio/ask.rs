@@ -4,9 +4,13 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 use byname_cluster::{byname_program, eventually};
-use byname_test_support::Shell;
+use byname_test_support::{Shell, with_fields};
+use serde_json::{Value, json};
 
-use crate::istio::mesh::Mesh;
+use crate::istio::{
+    mesh::Mesh,
+    stream::{Stream, Way},
+};
 
 /// The program runs in the pod, where the admin interface listens; and outside, where it asks pilot-agent in the pod.
 pub(crate) fn a_sidecar_says_what_it_holds(mesh: &Mesh<'_>) -> Result<()> {
@@ -40,5 +44,66 @@ pub(crate) fn a_sidecar_says_what_it_holds(mesh: &Mesh<'_>) -> Result<()> {
     ensure!(explain.ends_with("  + the cluster gives the same answer now\n"), "{explain}");
     let held = shell.run(&format!("byname proxy-config shop/{} --exec", mesh.client.name()))?;
     ensure!(is_unpacked(&held), "{held}");
+    answers_over_port_forward(mesh)
+}
+
+/// A user who may not run programs in pods, so that nothing but the port-forward can answer.
+fn answers_over_port_forward(mesh: &Mesh<'_>) -> Result<()> {
+    const USER: &str = "forwards-ports";
+    let rbac = |kind: &str, more: Value| {
+        let base = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": USER}});
+        with_fields(base, more)
+    };
+    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({"apiGroups": groups, "resources": resources, "verbs": verbs});
+    mesh.cluster.apply(&[
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": "shop", "name": USER}}),
+        rbac("ClusterRole", json!({"rules": [
+            rule(&["", "discovery.k8s.io"], &["services", "endpointslices", "pods", "nodes", "namespaces"], &["list"]),
+            rule(&[""], &["pods"], &["get"]),
+            rule(&[""], &["pods/portforward"], &["get", "create"]),
+        ]})),
+        rbac("ClusterRoleBinding", json!({
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": USER},
+            "subjects": [{"kind": "ServiceAccount", "name": USER, "namespace": "shop"}],
+        })),
+    ])?;
+    let shell = Shell::new(&[("byname", &byname_program()?)])?.kubeconfig(&mesh.cluster.service_account("shop", USER)?);
+    let status = shell.run("byname status -n shop")?;
+    ensure!(status.contains("\n  cluster   matches the table") && status.contains(", accepted "), "{status}");
+    let explain = shell.run(&format!("byname explain checkout --live shop/{}", mesh.client.name()))?;
+    ensure!(explain.ends_with("  + the cluster gives the same answer now\n"), "{explain}");
+    let refused = shell.run("byname status -n shop --exec; [ $? = 2 ]")?;
+    ensure!(refused.contains("pods/exec"), "{refused}");
     Ok(())
+}
+
+/// A sidecar whose filter asks a server.
+pub(crate) fn a_sidecar_tells_of_its_stream(mesh: &Mesh<'_>) -> Result<()> {
+    Stream::with(mesh, &[], |stream| {
+        stream.apply(Way::Authority, &json!({}), &[])?;
+        let shell = Shell::new(&[("byname", &byname_program()?)])?.kubeconfig(&mesh.cluster.admin());
+        let pod = format!("shop/{}", mesh.client.name());
+        let says = |command: &str, status: u8, wanted: &[&str]| -> Result<()> {
+            let command = format!("byname {command}; [ $? = {status} ]");
+            eventually(&command, || {
+                let printed = shell.run(&command)?;
+                ensure!(wanted.iter().all(|text| printed.contains(text)), "{printed}");
+                Ok(true)
+            })?;
+            Ok(())
+        };
+        let table = "\n  table     the Services that requests need, from the server outbound|9905||byname.byname-system.svc.cluster.local";
+        for way in ["", " --exec"] {
+            says(&format!("status {pod}{way}"), 0, &[table, "\n  stream    "])?;
+        }
+        says(&format!("status {pod}"), 0, &[" open, ", " waited for the server, "])?;
+        let endpoints = "Envoy  endpoints of outbound|80||checkout.shop.svc.cluster.local in this Envoy\n  + ";
+        says(&format!("explain checkout --live {pod}"), 0, &["reachable: Service shop/checkout", endpoints])?;
+        says("check -n shop", 0, &["\nok    sidecars "])?;
+        stream.server.kill()?;
+        says(&format!("status {pod}"), 1, &["\n  stream    none open, "])?;
+        says("check -n shop", 1, &[&format!("\nfail  sidecars     {pod}: the filter has no stream to the server ")])?;
+        stream.server.restart()?;
+        says(&format!("status {pod}"), 0, &[table, "\n  stream    "])
+    })
 }
