@@ -1,6 +1,9 @@
 //! `byname serve` as a pod of the mesh: behind a sidecar, which says who asks.
 
-use std::fs;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use anyhow::{Context, Result, ensure};
 use byname_test_support::{repository, yaml_documents};
@@ -136,6 +139,31 @@ impl MeshServer {
         let wanted = format!("\tnamespace={namespace}\tservice_account=default\t");
         eventually(&format!("a stream of {namespace}"), || Ok(self.monitor("/debug/streams")?.contains(&wanted)))?;
         Ok(())
+    }
+
+    /// How many names that begin so each stream of this namespace subscribes to.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub fn names_by_stream(&self, namespace: &str, beginning: &str) -> Result<BTreeMap<String, usize>> {
+        let is_of_namespace = format!("\tnamespace={namespace}\t");
+        let mut names = BTreeMap::new();
+        let mut nodes = BTreeSet::new();
+        for line in self.monitor("/debug/streams")?.lines().filter(|line| line.contains(&is_of_namespace)) {
+            let mut words = line.split('\t');
+            names.insert(words.next().unwrap_or_default().to_owned(), 0);
+            nodes.extend(words.next().and_then(|word| word.strip_prefix("node=")).map(str::to_owned));
+        }
+        for node in nodes {
+            for line in self.monitor(&format!("/debug/resources?node={node}"))?.lines() {
+                let mut words = line.split('\t');
+                let count = words.next().and_then(|stream| names.get_mut(stream));
+                if let Some(count) = count.filter(|_| words.nth(1).is_some_and(|name| name.starts_with(beginning))) {
+                    *count += 1;
+                }
+            }
+        }
+        Ok(names)
     }
 
     /// Opens a stream from a program in the server's own pod, from this address of the pod, with this header of a sidecar.

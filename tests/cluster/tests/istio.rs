@@ -21,6 +21,7 @@ mod istio {
     pub(crate) mod mesh;
     pub(crate) mod names;
     pub(crate) mod objects;
+    pub(crate) mod percentiles;
     pub(crate) mod protocols;
     pub(crate) mod readme;
     pub(crate) mod security;
@@ -106,6 +107,7 @@ fn byname_works_in_istio() -> Result<()> {
         a_sidecar_says_what_it_holds,
         the_commands_for_stream_work,
         a_pod_reaches_every_kind_of_name_over_a_stream,
+        a_traffic_extension_opens_a_stream,
         a_sidecar_tells_of_its_stream,
         a_stream_shows_a_pod_what_its_identity_may_see,
         a_sidecar_object_that_hides_the_server_of_a_stream_lets_names_pass,

@@ -59,6 +59,7 @@ pub(crate) fn add_listeners(mesh: &Mesh<'_>, pod: &Pod, listeners: usize) -> Res
 
 pub(crate) fn remove_listeners(mesh: &Mesh<'_>) -> Result<()> {
     mesh.cluster.kubectl(&["delete", "service", "-n", "shop", "-l", "of=ports"])?;
+    eventually("the listeners are gone", || Ok(!mesh.client.admin("/listeners")?.contains("0.0.0.0_20")))?;
     Ok(())
 }
 

@@ -32,7 +32,21 @@ pub(crate) struct Stream<'m> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     Authority,
+    Cluster,
     Endpoint,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 3] = [Self::Authority, Self::Cluster, Self::Endpoint];
+
+    /// The value of `steering.by`.
+    pub(crate) fn by(self) -> &'static str {
+        match self {
+            Self::Authority => "authority",
+            Self::Cluster => "cluster",
+            Self::Endpoint => "endpoint",
+        }
+    }
 }
 
 /// A decision, as the access log has it.
@@ -46,6 +60,16 @@ pub(crate) struct Logged {
 impl Logged {
     pub(crate) fn reason(&self) -> &str {
         self.field("reason").unwrap_or_default()
+    }
+
+    /// The way that steered the request; `None` for a request that passed.
+    fn way(&self) -> Option<Way> {
+        match ["authority", "cluster", "endpoint"].map(|name| self.field(name).is_some()) {
+            [_, _, true] => Some(Way::Endpoint),
+            [_, true, false] => Some(Way::Cluster),
+            [true, false, false] => Some(Way::Authority),
+            [false, false, false] => None,
+        }
     }
 
     fn field(&self, name: &str) -> Option<&str> {
@@ -72,11 +96,11 @@ impl<'m> Stream<'m> {
     pub(crate) fn apply(&self, way: Way, config: &Value, objects: &[Value]) -> Result<()> {
         let mut all = MeshServer::objects()?;
         let mut config = with_fields(json!({"accessLog": true}), config.clone());
-        if way == Way::Endpoint {
-            let steering = json!({"by": "endpoint"});
-            all.append(&mut envoy_filter(&steering)?);
-            config["steering"] = steering;
+        let steering = json!({"by": way.by()});
+        if way != Way::Authority {
+            all.append(&mut compiled("istio-envoyfilter", &json!({"steering": steering}), &[])?);
         }
+        config["steering"] = steering;
         all.push(plugin(self.mesh, &config)?);
         all.push(access_log());
         self.mesh.istio.apply_only(&[&all, objects].concat())?;
@@ -87,8 +111,7 @@ impl<'m> Stream<'m> {
     pub(crate) fn wait_for_filter(&self, pod: &Pod, way: Way) -> Result<()> {
         eventually("the filter asks the server", || {
             let (answer, logged) = ask(pod, OUTSIDE_HTTP, "checkout.shop")?;
-            let is_steered = logged.decision.contains("endpoint=") == (way == Way::Endpoint);
-            ensure!(logged.reason() == "service" && is_steered, "{logged:?} {answer:?}");
+            ensure!(logged.reason() == "service" && logged.way() == Some(way), "{logged:?} {answer:?}");
             Ok(true)
         })
         .with_context(|| pod.tail())?;
@@ -118,15 +141,14 @@ pub(crate) fn plugin(mesh: &Mesh<'_>, config: &Value) -> Result<Value> {
     Ok(plugin)
 }
 
-/// What steering by endpoint needs of the sidecars.
-fn envoy_filter(steering: &Value) -> Result<Vec<Value>> {
+/// What `byname compile --server` prints in a format.
+fn compiled(format: &str, config: &Value, arguments: &[&str]) -> Result<Vec<Value>> {
     let directory = tempfile::tempdir()?;
-    let config = directory.path().join("config.json");
-    fs::write(&config, json!({"version": 1, "steering": steering}).to_string())?;
-    let config = config.display().to_string();
-    let arguments =
-        ["compile", "--format", "istio-envoyfilter", "--server", "byname.byname-system:9905", "--config", &config];
-    yaml_documents(&run(&byname_program()?.display().to_string(), &arguments, None)?)
+    let file = directory.path().join("config.json");
+    fs::write(&file, with_fields(config.clone(), json!({"version": 1})).to_string())?;
+    let file = file.display().to_string();
+    let always = ["compile", "--format", format, "--server", "byname.byname-system:9905", "--config", &file];
+    yaml_documents(&run(&byname_program()?.display().to_string(), &[&always, arguments].concat(), None)?)
 }
 
 /// Turns on the access log of every sidecar.
@@ -144,16 +166,34 @@ pub(crate) fn ask(pod: &Pod, address: &str, host: &str) -> Result<(Answer, Logge
     Ok((answer, logged))
 }
 
-/// Asks for a host at an address, and returns the answer with the path of the request, by which the access log has it.
-fn send(pod: &Pod, address: &str, host: &str, arguments: &[&str]) -> Result<(Answer, String)> {
+/// A path that no other request has, by which the access log has a request.
+pub(crate) fn path() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let path = format!("/asked/{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    format!("/asked/{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Asks for a host at an address, and returns the answer with the path of the request.
+fn send(pod: &Pod, address: &str, host: &str, arguments: &[&str]) -> Result<(Answer, String)> {
+    let path = path();
     let form = ["-H", &format!("host: {host}"), &format!("http://{address}{path}")];
     Ok((pod.curl(&[&form[..], arguments].concat())?, path))
 }
 
+/// Asks for hosts at an address, twenty at a time, each by its path.
+pub(crate) fn ask_at_once(pod: &Pod, address: &str, requests: &[(String, String)]) -> Result<()> {
+    let mut words: Vec<String> = ["curl", "--parallel", "--parallel-max", "20"].map(str::to_owned).into();
+    for (number, (host, path)) in requests.iter().enumerate() {
+        // Each has headers of its own.
+        words.extend((number > 0).then(|| "--next".to_owned()));
+        words.extend(["-s", "-S", "-m", "20", "-o", "/dev/null", "-H"].map(str::to_owned));
+        words.extend([format!("host: {host}"), format!("http://{address}{path}")]);
+    }
+    pod.run(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+    Ok(())
+}
+
 /// Waits for a line of the access log, which Envoy writes once a second.
-fn wait_for_log(pod: &Pod, path: &str) -> Result<Logged> {
+pub(crate) fn wait_for_log(pod: &Pod, path: &str) -> Result<Logged> {
     for _ in 0..200 {
         if let Some(logged) = logged(&pod.access_log(), path) {
             return Ok(logged);
@@ -235,24 +275,34 @@ const ROWS: [(&str, &str, &str, &str); 15] = [
     ("10.96.200.200", "ip_literal", "10.96.200.200", "outside"),
 ];
 
+/// Where a client connects for `db-0.db`. By authority, Istio sends on what is for a headless Service to where the client connected.
+fn address_of_pod(way: Way) -> &'static str {
+    if way == Way::Authority { "db-0.db" } else { OUTSIDE_HTTP }
+}
+
+/// Istio has no cluster for one pod, so Envoy answers 503.
+fn has_cluster(way: Way, reason: &str) -> bool {
+    !(way == Way::Cluster && reason == "endpoint")
+}
+
 fn reaches_rows(stream: &Stream<'_>, way: Way) -> Result<()> {
     let pod = &stream.mesh.client;
     let mut wrong = Vec::new();
     let mut answers = Vec::new();
     for (host, ..) in ROWS {
-        // By authority Istio sends on what is for a headless Service to where the client connected.
-        let address = if host == "db-0.db" && way == Way::Authority { host } else { OUTSIDE_HTTP };
+        let address = if host == "db-0.db" { address_of_pod(way) } else { OUTSIDE_HTTP };
         answers.push(send(pod, address, host, &[])?);
     }
     for ((host, reason, authority, who), (answer, path)) in ROWS.into_iter().zip(answers) {
         let logged = wait_for_log(pod, &path)?;
-        let is_so = logged.reason() == reason
-            && logged.authority == authority
-            && answer.said("authority") == authority
-            && answer.said("pod").starts_with(who);
-        // Istio's own routes may reach what byname passes; the filter names an endpoint for everything else.
-        let is_steered = way == Way::Authority
-            || logged.field("endpoint").is_some() == !matches!(reason, "name_not_found" | "public_name" | "ip_literal");
+        let is_answered = match has_cluster(way, reason) {
+            true => answer.said("authority") == authority && answer.said("pod").starts_with(who),
+            false => answer.status == 503,
+        };
+        let is_so = logged.reason() == reason && logged.authority == authority && is_answered;
+        // Istio's own routes may reach what byname passes.
+        let passes = matches!(reason, "name_not_found" | "public_name" | "ip_literal");
+        let is_steered = logged.way() == (!passes).then_some(way);
         if !(is_so && is_steered) {
             wrong.push(format!("{host}: {logged:?}, {} {}", answer.status, answer.text));
         }
@@ -260,7 +310,7 @@ fn reaches_rows(stream: &Stream<'_>, way: Way) -> Result<()> {
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     let (timeouts, keys, open) = (stream_stat(pod, "timeouts")?, stream_stat(pod, "keys")?, stream_stat(pod, "open")?);
-    println!("{} names: {keys} keys, {open} streams, {timeouts} timeouts", ROWS.len());
+    println!("{} names by {}: {keys} keys, {open} streams, {timeouts} timeouts", ROWS.len(), way.by());
     ensure!(open <= 2 && keys >= 6, "{open} streams, {keys} keys");
     Ok(())
 }
@@ -273,15 +323,32 @@ fn searches() -> Value {
 pub(crate) fn a_pod_reaches_every_kind_of_name_over_a_stream(mesh: &Mesh<'_>) -> Result<()> {
     mesh.cluster.apply(&db())?;
     Stream::with(mesh, &[], |stream| {
-        for way in [Way::Authority, Way::Endpoint] {
+        for way in Way::ALL {
             stream.apply(way, &searches(), &[])?;
             eventually("db-0 is ready", || {
-                let address = if way == Way::Authority { "db-0.db" } else { OUTSIDE_HTTP };
-                Ok(ask(&mesh.client, address, "db-0.db")?.0.said("pod") == "shop/db-0")
+                let (answer, logged) = ask(&mesh.client, address_of_pod(way), "db-0.db")?;
+                let is_reached = answer.said("pod") == "shop/db-0" || !has_cluster(way, logged.reason());
+                ensure!(is_reached, "{logged:?} {answer:?}");
+                Ok(true)
             })?;
             reaches_rows(stream, way)?;
             names_come_change_and_go(stream, way)?;
         }
+        Ok(())
+    })
+}
+
+/// The filter comes by a TrafficExtension alone.
+pub(crate) fn a_traffic_extension_opens_a_stream(mesh: &Mesh<'_>) -> Result<()> {
+    Stream::with(mesh, &[], |stream| {
+        let (image, sha256) = mesh.istio.image();
+        let image = ["--image", &image, "--sha256", sha256];
+        let extension = compiled("istio-trafficextension", &json!({"accessLog": true}), &image)?;
+        ensure!(extension.len() == 1 && extension[0]["kind"] == "TrafficExtension", "{extension:?}");
+        mesh.istio.apply_only(&[MeshServer::objects()?, extension, vec![access_log()]].concat())?;
+        stream.wait_for_filter(&mesh.client, Way::Authority)?;
+        stream.wait_for_reason(&mesh.client, "suggest", "alias")?;
+        ensure!(stream_stat(&mesh.client, "open")? > 0, "no stream is open");
         Ok(())
     })
 }
@@ -312,8 +379,7 @@ fn names_come_change_and_go(stream: &Stream<'_>, way: Way) -> Result<()> {
     becomes(json!({"type": "ExternalName", "externalName": RECOMMEND}))?;
     reaches("alias", RECOMMEND, "shop/recommend-")?;
     becomes(json!({"type": "ClusterIP", "clusterIP": "None", "selector": selector, "ports": ports}))?;
-    // By authority Istio sends it on to where the client connected.
-    let who = if way == Way::Authority { "" } else { "shop/checkout-" };
+    let who = if way == Way::Endpoint { "shop/checkout-" } else { "" };
     reaches("service", late, who)?;
     cluster.kubectl(&["delete", "service", "late", "-n", "shop"])?;
     stream.wait_for_reason(pod, "late", "name_not_found")?;
