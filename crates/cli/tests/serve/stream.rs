@@ -195,6 +195,7 @@ async fn known_names_outlive_the_server_and_new_ones_do_not_wait_for_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_waits_no_longer_than_the_bound_for_a_server_that_is_silent() {
+    const WAITING: u64 = 20;
     let passthrough = upstream("passthrough").await;
     let program = ServeProcess::start(&[service("shop/payments")]).await;
     let envoy = envoy(&program, &passthrough, "pass").await;
@@ -207,6 +208,26 @@ async fn a_name_waits_no_longer_than_the_bound_for_a_server_that_is_silent() {
         println!("{name}: {} after {:?}", reply.status, start.elapsed());
         assert_eq!(reply.said("upstream"), "passthrough", "{}", reply.body);
     }
+    // At once, so that no one waits for the wait of another.
+    let (port, before) = (envoy.port(15001), envoy.stat("wasmcustom.byname.stream.waits").await.unwrap());
+    let mut waiting = JoinSet::new();
+    for number in 0..WAITING {
+        waiting.spawn(async move {
+            let mut connection = Connection::open(port, RequestForm::Host).await.unwrap();
+            let start = Instant::now();
+            let reply = connection.get(&format!("silent-{number}"), &[]).await.unwrap();
+            assert_eq!(reply.said("upstream"), "passthrough", "{}", reply.body);
+            start.elapsed()
+        });
+    }
+    let mut times = waiting.join_all().await;
+    times.sort_unstable();
+    let (shortest, middle, longest) = (times[0], times[times.len() / 2], times[times.len() - 1]);
+    println!("{WAITING} names: {shortest:.0?} (shortest), {middle:.0?} (p50), {longest:.0?} (longest)");
+    assert_eq!(envoy.stat("wasmcustom.byname.stream.waits").await.unwrap(), before + WAITING);
+    // The wait is 300 ms. The tick that ends it comes within 10 ms, and the rest is for a busy machine.
+    assert!(shortest >= Duration::from_millis(290) && middle <= Duration::from_millis(400), "{times:?}");
+    assert!(longest < BOUND, "{times:?}");
     program.signal("CONT");
     eventually_answers(&envoy, "d", "passthrough").await;
 }
