@@ -38,9 +38,8 @@ fn on_resumption(stream: u32, since: u64) -> host::Result<()> {
     if decide_as_configured(stream, Wait::PossibleSince(since)) != Action::Continue {
         return Ok(());
     }
-    host::continue_request().map_err(|status| {
-        fail(status);
-        status
+    host::continue_request().inspect_err(|status| {
+        fail(*status);
     })
 }
 

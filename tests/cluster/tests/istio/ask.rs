@@ -101,8 +101,12 @@ pub(crate) fn a_sidecar_tells_of_its_stream(mesh: &Mesh<'_>) -> Result<()> {
         says(&format!("explain checkout --live {pod}"), 0, &["reachable: Service shop/checkout", endpoints])?;
         says("check -n shop", 0, &["\nok    sidecars "])?;
         stream.server.kill()?;
-        says(&format!("status {pod}"), 1, &["\n  stream    none open, "])?;
-        says("check -n shop", 1, &[&format!("\nfail  sidecars     {pod}: the filter has no stream to the server ")])?;
+        says(&format!("status {pod}"), 1, &["\n  stream    no answer for "])?;
+        says(
+            "check -n shop",
+            1,
+            &[&format!("\nfail  sidecars     {pod}: the filter has had no answer from the server ")],
+        )?;
         stream.server.restart()?;
         says(&format!("status {pod}"), 0, &[table, "\n  stream    "])
     })
