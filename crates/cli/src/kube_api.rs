@@ -2,6 +2,7 @@
 
 mod access;
 mod failure;
+mod kubeconfig;
 pub(crate) mod request;
 
 pub use self::access::ApiAccess;

@@ -170,7 +170,7 @@ impl LiveCluster {
     /// The error of an API that answers nothing of use.
     fn unusable(&self, failure: &Failure) -> anyhow::Error {
         let Self { called, url, .. } = self;
-        let others = match (self.access.contexts(), failure.code) {
+        let others = match (self.access.other_contexts(), failure.code) {
             (_, Some(hyper::StatusCode::UNAUTHORIZED)) => ", or log in to the cluster again".to_owned(),
             (_, Some(_)) => String::new(),
             (none, None) if none.is_empty() => {

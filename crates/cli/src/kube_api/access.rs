@@ -2,15 +2,15 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use kube::{
     Client, Config,
     client::ClientBuilder,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use tower::{limit::RateLimitLayer, timeout::TimeoutLayer};
 
-use super::{failure::Failure, request::HEADERS};
+use super::{kubeconfig, request::HEADERS};
 use crate::output::some;
 
 /// Connect timeout.
@@ -39,16 +39,72 @@ impl ApiAccess {
         }
     }
 
-    /// The contexts of the kubeconfig, as advice for people; empty if there is none.
-    pub(crate) fn contexts(&self) -> String {
-        self.read().map(|kubeconfig| contexts(&kubeconfig)).unwrap_or_default()
+    /// The contexts of the kubeconfig apart from the one in use, as advice for people; empty if there is none.
+    pub(crate) fn other_contexts(&self) -> String {
+        let Ok(mut kubeconfig) = self.read() else { return String::new() };
+        let used = self.context.clone().or(kubeconfig.current_context.take());
+        kubeconfig.contexts.retain(|context| used.as_ref() != Some(&context.name));
+        contexts(&kubeconfig)
     }
 
-    fn read(&self) -> Result<Kubeconfig, kube::config::KubeconfigError> {
-        match &self.kubeconfig {
-            Some(file) => Kubeconfig::read_from(file),
-            None => Kubeconfig::read(),
+    fn read(&self) -> Result<Kubeconfig, KubeconfigError> {
+        kubeconfig::read(self.kubeconfig.as_deref())
+    }
+
+    /// The configuration of the kubeconfig, or else of the service account of this pod, as kubectl chooses between them.
+    async fn infer(&self) -> anyhow::Result<Config> {
+        let error = match self.read() {
+            Ok(read) => match self.choose(read).await {
+                Ok(config) => return Ok(config),
+                Err(error) => error,
+            },
+            Err(error) if kubeconfig::is_missing(&error) => {
+                let in_pod = "run in a pod with a service account token";
+                let ways = match self.instead {
+                    Some(instead) => format!("pass --kubeconfig, {in_pod}, or {instead}"),
+                    None => format!("pass --kubeconfig, or {in_pod}"),
+                };
+                anyhow!("no cluster is configured; {ways} ({})", kubeconfig::reason(&error))
+            }
+            Err(error) => self.unusable(&error),
+        };
+        Config::incluster().map_err(|_| error)
+    }
+
+    /// The configuration of the context of `--context`, or of the current one.
+    async fn choose(&self, read: Kubeconfig) -> anyhow::Result<Config> {
+        let there = contexts(&read);
+        if let Some(context) = &self.context
+            && !read.contexts.iter().any(|other| other.name == *context)
+        {
+            let there = match there.is_empty() {
+                true => "it has none".to_owned(),
+                false => format!("choose one of its contexts: {there}"),
+            };
+            return Err(anyhow!("--context {context}: the kubeconfig has no such context; {there}"));
         }
+        let chosen = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        Config::from_custom_kubeconfig(read, &chosen).await.map_err(|error| {
+            let unusable = self.unusable(&error);
+            match there.is_empty() || !kubeconfig::lacks_context(&error) {
+                true => unusable,
+                false => anyhow!("{unusable}; pass --context with one of: {there}"),
+            }
+        })
+    }
+
+    fn unusable(&self, error: &KubeconfigError) -> anyhow::Error {
+        let called = match &self.kubeconfig {
+            Some(file) if kubeconfig::is_missing(error) => {
+                return anyhow!("--kubeconfig {}: does not exist; pass another file", file.display());
+            }
+            Some(file) => file.display().to_string(),
+            None if kubeconfig::is_missing(error) => {
+                return anyhow!("no cluster is configured; pass --kubeconfig ({})", kubeconfig::reason(error));
+            }
+            None => "the kubeconfig".to_owned(),
+        };
+        anyhow!("{called}: is not usable: {}", kubeconfig::reason(error))
     }
 }
 
@@ -61,35 +117,9 @@ fn contexts(kubeconfig: &Kubeconfig) -> String {
 /// # Errors
 /// If there is no usable kubeconfig and no service account, or the kubeconfig lacks the context.
 pub(crate) async fn config(access: &ApiAccess) -> anyhow::Result<Config> {
-    let ApiAccess { kubeconfig, context, instead } = access;
-    let mut config = match (kubeconfig, context) {
-        (None, None) => Config::infer().await.map_err(|error| {
-            let why = Failure::of_error(&error).text;
-            let in_pod = "run in a pod with a service account token";
-            let ways = match instead {
-                Some(instead) => format!("pass --kubeconfig, {in_pod}, or {instead}"),
-                None => format!("pass --kubeconfig, or {in_pod}"),
-            };
-            anyhow!("no cluster is configured; {ways} ({why})")
-        })?,
-        _ => {
-            let unusable = || match kubeconfig {
-                Some(file) => format!("{}: is not a usable kubeconfig", file.display()),
-                None => "cannot use this context of the kubeconfig".to_owned(),
-            };
-            let read = access.read().with_context(unusable)?;
-            if let Some(context) = context
-                && !read.contexts.iter().any(|other| other.name == *context)
-            {
-                let there = match contexts(&read) {
-                    none if none.is_empty() => "it has none".to_owned(),
-                    contexts => format!("choose one of its contexts: {contexts}"),
-                };
-                return Err(anyhow!("--context {context}: the kubeconfig has no such context; {there}"));
-            }
-            let chosen = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-            Config::from_custom_kubeconfig(read, &chosen).await.with_context(unusable)?
-        }
+    let mut config = match (&access.kubeconfig, &access.context) {
+        (None, None) => access.infer().await?,
+        _ => access.choose(access.read().map_err(|error| access.unusable(&error))?).await?,
     };
     config.connect_timeout = Some(CONNECT);
     // A watch has its own bound for silence.
@@ -104,7 +134,8 @@ pub(crate) async fn config(access: &ApiAccess) -> anyhow::Result<Config> {
 /// # Errors
 /// If the certificates or the user cannot be used.
 pub(crate) fn build(config: Config) -> anyhow::Result<Client> {
-    let client = ClientBuilder::try_from(config).context("cannot create a client from this kubeconfig")?;
+    let client = ClientBuilder::try_from(config)
+        .map_err(|error| anyhow!("the kubeconfig is not usable: {}", kubeconfig::reason_in(&error)))?;
     // The time counts from when a request is sent and not from when it has to wait for others.
     let client = client.with_layer(&TimeoutLayer::new(HEADERS));
     Ok(client.with_layer(&RateLimitLayer::new(REQUESTS, Duration::from_secs(1))).build())

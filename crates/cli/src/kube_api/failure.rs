@@ -55,17 +55,23 @@ impl Failure {
         self.code == Some(StatusCode::FORBIDDEN)
     }
 
-    /// The error with its causes.
+    /// The error: its first cause, and then what led to it in brackets.
     pub(crate) fn of_error(error: &(dyn Error + 'static)) -> Self {
-        let mut text = String::new();
+        let mut outer: Vec<String> = Vec::new();
+        let mut root = String::new();
         for cause in iter::successors(Some(error), |error| (*error).source()) {
             let why = cause.to_string();
-            if !text.contains(&why) {
-                let separator = if text.is_empty() { "" } else { ": " };
-                text = format!("{text}{separator}{why}");
+            outer.push(std::mem::replace(&mut root, why));
+        }
+        // Many errors repeat their cause.
+        let mut told = String::new();
+        for text in outer.iter().map(|text| text.trim_end_matches(&root).trim_end_matches([' ', ':'])) {
+            if !text.is_empty() && !told.contains(text) {
+                let separator = if told.is_empty() { "" } else { ": " };
+                told = format!("{told}{separator}{text}");
             }
         }
-        Self::unavailable(text)
+        Self::unavailable(if told.is_empty() { root } else { format!("{root} ({told})") })
     }
 
     /// The server's refusal.
@@ -84,7 +90,9 @@ impl Failure {
         };
         let asked = details.as_ref().map(|details| Duration::from_secs(details.retry_after_seconds.into()));
         let retry_after = retry_after.or(asked.filter(|asked| !asked.is_zero()));
-        let text = format!("the API answers {} {reason}: {message}{advice}", code.as_u16());
+        // Some servers write the reason into both fields.
+        let why = if message == reason || message.is_empty() { String::new() } else { format!(": {message}") };
+        let text = format!("the API answers {} {reason}{why}{advice}", code.as_u16());
         // The message of a 403 names the kind.
         let key = if code == StatusCode::FORBIDDEN { reason.clone() } else { text.clone() };
         let retry_after = retry_after.map(|asked| asked.min(LONGEST_ASKED));

@@ -74,12 +74,16 @@ fn an_api_that_cannot_be_asked_is_named_with_the_reason_and_the_way_out() {
     for part in [
         "error: context prod at http://127.0.0.1:9: ",
         "Connection refused",
-        "; check that the cluster runs and that this machine reaches it, or choose another --context: dev, prod",
+        "; check that the cluster runs and that this machine reaches it, or choose another --context: dev\n",
     ] {
         assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
     }
     let missing = byname(&[&CHECKOUT as &[&str], &["--kubeconfig", "/not/there"]].concat()).expect(2);
-    assert!(missing.stderr.contains("/not/there: is not a usable kubeconfig"), "{}", missing.stderr);
+    assert!(
+        missing.stderr.contains("error: --kubeconfig /not/there: does not exist; pass another file\n"),
+        "{}",
+        missing.stderr
+    );
     let none = of(program().args(CHECKOUT).stdin(Stdio::null()).output().unwrap()).expect(2);
     assert!(none.stderr.contains("no cluster is configured; pass --kubeconfig"), "{}", none.stderr);
     assert!(none.stderr.contains("or read files with -f ("), "{}", none.stderr);
@@ -93,4 +97,46 @@ fn an_api_that_cannot_be_asked_is_named_with_the_reason_and_the_way_out() {
     shop.api.fail("services", &[500, 500, 500]);
     let run = shop.byname(&CHECKOUT).expect(2);
     assert!(run.stderr.contains("cannot list services in all namespaces: the API answers 500"), "{}", run.stderr);
+}
+
+#[test]
+fn files_of_kubeconfig_that_do_not_exist_are_left_out_as_kubectl_does() {
+    let shop = ShopApi::start();
+    let run = |list: &str, args: &[&str]| {
+        of(program().args(args).env("KUBECONFIG", list).stdin(Stdio::null()).output().unwrap())
+    };
+    let list = format!("/nosuch:{}:/other", shop.kubeconfig);
+    let status = ["status", "-n", "shop"];
+    assert_eq!(run(&list, &status).expect(0).stdout, "no pod with a sidecar in namespace shop\n");
+    let none = run("/nosuch:/other", &status).expect(2);
+    assert!(none.stderr.ends_with("(there is no kubeconfig at /nosuch)\n"), "{}", none.stderr);
+}
+
+#[test]
+fn a_kubeconfig_that_is_not_usable_is_told_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config");
+    let config = |current: &str, user: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Config, current-context: {current}, contexts: [{{name: dev, context: {{cluster: a, user: me}}}}], \
+             clusters: [{{name: a, cluster: {{server: 'http://127.0.0.1:9'}}}}], users: [{{name: me, user: {user}}}]}}"
+        )
+    };
+    for (text, wanted) in [
+        (
+            config("gone", "{}"),
+            "is not usable: its current context \"gone\" does not exist; pass --context with one of: dev",
+        ),
+        (config("''", "{}"), "is not usable: "),
+        ("[1".to_owned(), "is not usable: it is not a kubeconfig: "),
+        (
+            config("dev", "{client-certificate: /nosuch/c, client-key: /nosuch/k}"),
+            "/nosuch/c: cannot be read: No such file or directory (os error 2)",
+        ),
+    ] {
+        std::fs::write(&file, &text).unwrap();
+        let run = byname(&["status", "--kubeconfig", file.to_str().unwrap()]).expect(2);
+        assert!(run.stderr.contains(wanted), "{wanted}: {}", run.stderr);
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    }
 }
