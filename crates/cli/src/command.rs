@@ -12,6 +12,7 @@ mod lint;
 mod linted_input;
 mod live;
 mod name_args;
+mod namespace_args;
 mod proxy_config;
 mod reading;
 mod schema;
@@ -48,7 +49,8 @@ struct Byname {
     /// Whether text for people has colours. auto: at a terminal, unless NO_COLOR is set.
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Colour::Auto)]
     color: Colour,
-    /// Print long text without a pager. Default: at a terminal, text longer than the screen goes through PAGER, or less.
+    /// Print long text without a pager. Default: at a terminal, text longer than the screen goes through $PAGER, or else
+    /// through the command less.
     #[arg(long, global = true)]
     no_pager: bool,
 }

@@ -19,6 +19,8 @@ mod check;
 mod cluster;
 #[path = "ask/errors.rs"]
 mod errors;
+#[path = "ask/namespaces.rs"]
+mod namespaces;
 #[path = "ask/plugin.rs"]
 mod plugin;
 #[path = "ask/sidecar.rs"]

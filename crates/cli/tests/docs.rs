@@ -12,7 +12,8 @@ use std::{
 use byname_test_support::repository;
 
 /// What a command may lack where there is no cluster and no file.
-const MISSING: [&str; 2] = ["no cluster is configured", "No such file or directory"];
+const MISSING: [&str; 3] =
+    ["no cluster is configured", "No such file or directory", "secrets does not exist; create it"];
 /// Stands for `byname`, and writes its arguments into a file: one a line, with a blank line after the last.
 const BYNAME: &str = "#!/bin/sh\nprintf '%s\\n' \"$@\" '' >> \"$CALLS\"\n";
 /// Runs byname as a plugin.

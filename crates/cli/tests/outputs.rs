@@ -499,15 +499,35 @@ fn an_error_leaves_the_output_file_unchanged() -> TestResult {
     let image = ["--format", "istio-wasmplugin", "--image", "oci://registry.example.com/byname:0.1.0"];
     let short = [&image[..], &["--sha256", "ab12"]].concat();
     let extension = ["--format", "istio-trafficextension", "--image", "oci://registry.example.com/byname:0.1.0"];
-    let rows: [(&Value, &[&str], &[&str]); 16] = [
+    let rows: [(&Value, &[&str], &[&str]); 24] = [
         (&shop(), &short, &["--sha256", "use 64 hexadecimal digits"]),
+        (&shop(), &[&image[..2], &["--image", "a b"]].concat(), &["'a b' for '--image", "use oci://registry/name:tag"]),
+        (&shop(), &[&image[..2], &["--image", "ftp://a/b:1"]].concat(), &["use oci://registry/name:tag"]),
+        (&shop(), &[&image[..2], &["--image", "oci://"]].concat(), &["use oci://registry/name:tag"]),
+        (&shop(), &[&image[..], &["--selector", "app=a b"]].concat(), &["no label has the value \"a b\""]),
+        (&shop(), &[&image[..], &["--selector", "a b=c"]].concat(), &["no label has the key \"a b\""]),
+        (
+            &shop(),
+            &["--format", "envoy-bootstrap", "--listen", "127.0.0.1:9901"],
+            &["--listen 127.0.0.1:9901: is the address of the admin interface too"],
+        ),
+        (
+            &shop(),
+            &["--format", "envoy-bootstrap", "--listen", "localhost:1"],
+            &["use ADDRESS:PORT with an IP address"],
+        ),
+        (&shop(), &["--table-version", "abc"], &["use a whole number from 0 to 18446744073709551615"]),
         (&ways()[3].1, &["--format", "envoy-bootstrap", "--pass", "refuse"], &["steering.passCluster", "remove one"]),
         (
             &same,
             &["--format", "envoy-bootstrap"],
             &["steering.cluster: the cluster name \"api.billing\"", "api.billing.svc.cluster.local:80 and", "{port}"],
         ),
-        (&shop(), &["--listen", "127.0.0.1:1"], &["--listen has no effect with --format table", "envoy-bootstrap"]),
+        (
+            &shop(),
+            &["--listen", "127.0.0.1:1"],
+            &["--listen has no effect with --format table; use it with envoy-ecds or envoy-bootstrap"],
+        ),
         (&shop(), &["--format", "istio-wasmplugin"], &["--image oci://"]),
         (&endpoint, &image, &["add --endpoints, or steer by authority"]),
         (&authority, &["--format", "istio-envoyfilter"], &["is not needed", "istio-wasmplugin"]),
@@ -523,7 +543,7 @@ fn an_error_leaves_the_output_file_unchanged() -> TestResult {
         (
             &shop(),
             &["--visible", "shpo"],
-            &["the input has no Service in these namespaces", "shpo", "correct --visible"],
+            &["--visible shpo: the input has no Service in this namespace; namespaces with Services are billing, "],
         ),
         (&authority, &[&image[..], &["--table-version", "18446744073709551615"]].concat(), &["2^53"]),
         (&version, &image, &["table.version", "2^53"]),
@@ -547,10 +567,24 @@ fn an_error_leaves_the_output_file_unchanged() -> TestResult {
     let plugin = |address, more: &[&'static str]| {
         [&["--format", "istio-wasmplugin", "--image", "oci://x/byname", server, address], more].concat()
     };
-    let rows: [(&Value, Vec<&str>, &[&str]); 15] = [
+    let rows: [(&Value, Vec<&str>, &[&str]); 16] = [
         (&shop(), vec![server, "127.0.0.1:1"], &["--server has no effect with --format table", "envoy-bootstrap"]),
         (&shop(), vec!["--format", "envoy-bootstrap", server, "byname"], &["use the form HOST:PORT"]),
         (&shop(), with_server(&["--cds-file", "x.yaml"]), &["--cds-file has no effect with --server", "remove"]),
+        (
+            &shop(),
+            with_server(&[
+                "--server-ca-file",
+                "/x",
+                "--client-cert-file",
+                "/a/b",
+                "--client-key-file",
+                "/c/d",
+                "--secrets-output",
+                "s",
+            ]),
+            &["--client-key-file /c/d: is not in the directory of --client-cert-file"],
+        ),
         (&shop(), with_server(&["--visible", "shop"]), &["--visible has no effect with --server"]),
         (&shop(), pass, &["--when-no-server pass: needs", "add --pass original-dst"]),
         (&authority, with_server(&[]), &["steering.by", "not steered by authority", "steer by cluster or by endpoint"]),

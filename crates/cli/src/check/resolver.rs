@@ -29,7 +29,13 @@ pub(super) fn verdicts(facts: &ClusterFacts) -> Vec<Verdict> {
         }
     }
     if differences.is_empty() {
-        return vec![Verdict::ok(TOPIC, format!("{usual} pods have Kubernetes' default DNS settings"))];
+        return vec![Verdict::ok(
+            TOPIC,
+            match usual {
+                1 => "1 pod has Kubernetes' default DNS settings".to_owned(),
+                _ => format!("{usual} pods have Kubernetes' default DNS settings"),
+            },
+        )];
     }
     let verdict = |(words, pods): (String, Vec<String>)| {
         let text = format!(

@@ -1,6 +1,6 @@
 //! Arguments that several commands share.
 
-use std::{collections::BTreeMap, ffi::OsStr, marker::PhantomData};
+use std::{collections::BTreeMap, ffi::OsStr, marker::PhantomData, ops::RangeInclusive};
 
 use anyhow::bail;
 use clap::{
@@ -93,6 +93,12 @@ impl<F: ValueEnum + Clone + Send + Sync + 'static> TypedValueParser for NoFormat
         };
         Err(raw(command, &format!("-o {text}: is not an option of this command; {way}")))
     }
+}
+
+/// Parses a whole number of this range.
+pub(super) fn parse_whole(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("use a whole number from {} to {}", range.start(), range.end()))
 }
 
 fn raw(command: &Command, text: &str) -> Error {
@@ -263,7 +269,10 @@ impl Input {
     fn read_live(&self, live: &LiveCluster, needs: &Needs) -> anyhow::Result<ClusterState> {
         let cluster = read_cluster(live, needs)?;
         if cluster.services.is_empty() {
-            bail!("{}: has no Service that this user may list", live.called);
+            bail!(
+                "{}: has no Service that this user may list; choose another --context, or grant \"list\" on services",
+                live.called
+            );
         }
         Ok(cluster)
     }

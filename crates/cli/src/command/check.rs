@@ -11,6 +11,7 @@ use super::{
     args::{FileOutput, FormatParser},
     compile::parse_name,
     live::{ClusterArgs, check_needs, own_namespaces, read_facts},
+    namespace_args::{KnownNamespaces, parse_namespace},
     sidecar_status::compared,
     sidecars::{AskedSidecar, PodAdminArgs},
     status::{FINE, NO},
@@ -34,14 +35,15 @@ const SERVER: (&str, &str) = ("byname-system", "byname");
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  byname check                          the namespace of your context
+  # The namespace of your context
+  byname check
   byname check -n shop --context staging
   byname check -A -o json
 
 Exit status: 0 if nothing fails, though there may be warnings; 1 if something fails; 2 if the cluster cannot be asked.")]
 pub(super) struct Check {
     /// Look at the pods of this namespace. Can be repeated. Default: that of the kubeconfig's context.
-    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    #[arg(short, long = "namespace", value_name = "NAMESPACE", value_parser = parse_namespace)]
     namespaces: Vec<String>,
     /// Look at the pods of all namespaces.
     #[arg(short = 'A', long, conflicts_with = "namespaces")]
@@ -50,7 +52,7 @@ pub(super) struct Check {
     cluster: ClusterArgs,
     #[command(flatten)]
     in_pods: PodAdminArgs,
-    /// The Service of byname serve, which sidecars must reach. Default: byname-system/byname, if it exists.
+    /// Check that sidecars reach this Service of byname serve. Default: byname-system/byname, if it exists.
     #[arg(long, value_name = "NAMESPACE/SERVICE", value_parser = parse_name)]
     server: Option<NamespacedName>,
     /// Print in this format.
@@ -77,6 +79,7 @@ impl Check {
         let mut facts = ClusterFacts::new(namespaces.clone(), self.server.clone());
         let own = own_namespaces(&self.namespaces, &live.namespace);
         let gaps = read_facts(&live, &check_needs(&own), &mut facts)?;
+        KnownNamespaces::of(&facts.cluster).check(&self.namespaces, &live.called)?;
         let mut verdicts = vec![of_version(&live, &version)];
         verdicts.extend(of_permissions(&gaps));
         let server = NamespacedName::new(SERVER.0, SERVER.1);

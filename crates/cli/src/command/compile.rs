@@ -12,8 +12,9 @@ use clap::Args;
 
 use self::outputs::{CompileFormat, Outputs};
 use super::{
-    args::{Input, NoFormatParser},
+    args::{Input, NoFormatParser, parse_whole},
     live::Needs,
+    namespace_args::{KnownNamespaces, parse_namespace},
     status::FINE,
 };
 use crate::{
@@ -33,10 +34,14 @@ Examples:
   byname compile --namespace shop --context staging
   kubectl get svc,endpointslices,pods,nodes -A -o yaml | byname compile --namespace shop
   byname compile -f cluster.yaml --pod shop/web-5c8f7b6d9f-4xk2p --output-file table.json
-  byname compile -f cluster.yaml -n shop --format envoy-bootstrap --module target/byname.wasm --output-file sidecar.yaml
-  byname compile -n shop --format envoy-bootstrap --server byname.byname-system:18000 --output-file sidecar.yaml
-  byname compile -f cluster.yaml -n shop --format istio-wasmplugin --image oci://registry.example.com/byname:0.1.0
-  byname compile --format istio-wasmplugin --server byname.byname-system:9905 --image oci://registry.example.com/byname:0.1.0")]
+  byname compile -f cluster.yaml -n shop --format envoy-bootstrap \\
+      --module target/byname.wasm --output-file sidecar.yaml
+  byname compile -n shop --format envoy-bootstrap --server byname.byname-system:18000 \\
+      --output-file sidecar.yaml
+  byname compile -f cluster.yaml -n shop --format istio-wasmplugin \\
+      --image oci://registry.example.com/byname:0.1.0
+  byname compile --format istio-wasmplugin --server byname.byname-system:9905 \\
+      --image oci://registry.example.com/byname:0.1.0")]
 pub(super) struct Compile {
     #[command(flatten)]
     input: Input,
@@ -60,7 +65,7 @@ pub(super) struct Compile {
 pub(super) struct Recipe {
     /// Compile for clients in this namespace. byname reads the objects of all namespaces. Default: each Envoy uses the namespace in
     /// its node metadata.
-    #[arg(short, long, conflicts_with = "pod")]
+    #[arg(short, long, conflicts_with = "pod", value_parser = parse_namespace)]
     namespace: Option<String>,
     /// Compile for this one pod, with its zone, node, address and DNS settings. Example: shop/web-5c8f7b6d9f-4xk2p
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_name)]
@@ -70,10 +75,10 @@ pub(super) struct Recipe {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Put only Services of this namespace in the table. Can be repeated. Default: all namespaces.
-    #[arg(long = "visible", value_name = "NAMESPACE")]
+    #[arg(long = "visible", value_name = "NAMESPACE", value_parser = parse_namespace)]
     visible: Vec<String>,
     /// Set table.version to this number. Default: that of --config, else a checksum of the table.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = |text: &str| parse_whole(text, 0..=u64::MAX))]
     table_version: Option<u64>,
     /// Leave out Services that the filter would refuse, with a warning for each. Default: fail.
     #[arg(long)]
@@ -191,14 +196,37 @@ impl Recipe {
 
 impl ReadRecipe {
     pub(super) fn compile(&self, cluster: &ClusterState) -> anyhow::Result<Compiled> {
-        let visible = &self.options.visible;
-        if !visible.is_empty() && !cluster.services.keys().any(|name| visible.contains(&name.namespace)) {
-            let names: Vec<&str> = visible.iter().map(String::as_str).collect();
-            bail!("--visible {}: the input has no Service in these namespaces; correct --visible", names.join(", "));
+        self.check_visible(cluster)?;
+        if self.options.visible.is_empty() && !cluster.services.is_empty() {
+            // The table is right if the caller's namespace has no Service, but a wrong name is more likely.
+            KnownNamespaces::of(cluster).check_leniently(&self.recipe.namespace, "the input");
         }
         let caller = self.caller(cluster)?;
         caller.notes.iter().for_each(|text| output::note(text));
         Ok(compile::compile(cluster, &caller, &self.options)?)
+    }
+
+    /// Warns of each namespace of `--visible` without Services.
+    ///
+    /// # Errors
+    /// If none has a Service.
+    fn check_visible(&self, cluster: &ClusterState) -> anyhow::Result<()> {
+        let visible = &self.options.visible;
+        let there: BTreeSet<&str> = cluster.services.keys().map(|name| &*name.namespace).collect();
+        let empty: Vec<&str> = visible.iter().map(String::as_str).filter(|name| !there.contains(name)).collect();
+        let Some(first) = empty.first() else { return Ok(()) };
+        // Of a live cluster, only the namespaces of --visible are read.
+        let others = match there.is_empty() {
+            true => "check the name".to_owned(),
+            false => format!("namespaces with Services are {}", output::some(&there)),
+        };
+        if empty.len() == visible.len() {
+            bail!("--visible {first}: the input has no Service in this namespace; {others}");
+        }
+        for name in empty {
+            output::warn(&format!("--visible {name}: the input has no Service in this namespace; {others}"));
+        }
+        Ok(())
     }
 
     pub(super) fn caller(&self, cluster: &ClusterState) -> anyhow::Result<CallerSettings> {

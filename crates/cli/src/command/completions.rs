@@ -15,7 +15,8 @@ Examples:
   source <(byname completions bash)
   byname completions zsh > \"${fpath[1]}/_byname\"
   byname completions fish > ~/.config/fish/completions/byname.fish
-  ln -s \"$(command -v byname)\" ~/.local/bin/kubectl_complete-byname     for kubectl byname")]
+  # For kubectl byname
+  ln -s \"$(command -v byname)\" ~/.local/bin/kubectl_complete-byname")]
 pub(super) struct Completions {
     /// Shell to print the script for.
     shell: Shell,

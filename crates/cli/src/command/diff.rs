@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::{
     args::{FileOutput, FormatParser, Leniency, NO_SERVICE},
     live::{ClusterArgs, Needs, own_namespaces, read_cluster},
+    namespace_args::{KnownNamespaces, parse_namespace},
     reading::{ReadProgress, say_left_out},
     status::{FINE, NO},
 };
@@ -26,18 +27,21 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  byname diff before.yaml                                   from the file to the live cluster
-  byname diff --against-dns --config byname.json            what changes when byname is turned on in the live cluster
+  # From the file to the live cluster
+  byname diff before.yaml
+  # What changes when byname is turned on in the live cluster
+  byname diff --against-dns --config byname.json
   byname diff context:staging context:prod
   byname diff before.yaml after.yaml
-  kubectl get wasmplugin byname -n istio-system -o yaml > deployed.yaml && byname diff deployed.yaml cluster.yaml
+  kubectl get wasmplugin byname -n istio-system -o yaml > deployed.yaml
+  byname diff deployed.yaml cluster.yaml
   git show HEAD~:table.json > old.json && byname diff old.json table.json
 
 Exit status, as for kubectl diff: 0 if there is no difference; 1 if there is one; 2 if an argument or the input is invalid.")]
 pub(super) struct Diff {
     /// Old state: a file or directory of Kubernetes objects, a table from `byname compile`, or the WasmPlugin, TrafficExtension or
     /// EnvoyFilter that holds it; - is the standard input. context:NAME is the live cluster of this context of the kubeconfig, and
-    /// context: is the one that --context names, or else kubectl's current one.
+    /// context: is the context of --context, or else kubectl's current context.
     #[arg(required_unless_present = "against_dns")]
     old: Option<String>,
     /// New state, in the same forms. Default: context:
@@ -47,14 +51,14 @@ pub(super) struct Diff {
     #[arg(long, conflicts_with = "new")]
     against_dns: bool,
     /// With --against-dns: leave out names whose only difference is a Host that is the full name of their Service.
-    #[arg(long, requires = "against_dns")]
+    #[arg(long)]
     ignore_full_names: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
     #[command(flatten)]
     leniency: Leniency,
     /// Report only how names resolve for clients in this namespace. Can be repeated. Default: all namespaces.
-    #[arg(short, long = "namespace", value_name = "NAMESPACE", alias = "from")]
+    #[arg(short, long = "namespace", value_name = "NAMESPACE", alias = "from", value_parser = parse_namespace)]
     namespaces: Vec<String>,
     /// Report how names resolve for clients in all namespaces. This is the default.
     #[arg(short = 'A', long, conflicts_with = "namespaces")]
@@ -101,7 +105,7 @@ impl Diff {
     fn ask(&self, name: &str, labels: &BTreeSet<String>) -> anyhow::Result<State> {
         let named = Some(name.trim_start_matches(CONTEXT)).filter(|context| !context.is_empty()).map(str::to_owned);
         let context = named.or_else(|| self.cluster.context.clone());
-        let live = ClusterArgs { context, ..self.cluster.clone() }.open()?;
+        let live = ClusterArgs { context, ..self.cluster.clone() }.open_for_states()?;
         let needs = Needs::of_diff(&own_namespaces(&self.namespaces, &live.namespace), labels);
         Ok((SideInput::Cluster(Box::new(read_cluster(&live, &needs)?)), LeftOut::default()))
     }
@@ -110,7 +114,13 @@ impl Diff {
         if self.against_dns {
             return self.run_against_dns();
         }
+        if self.ignore_full_names {
+            bail!("--ignore-full-names: has no effect without --against-dns; add --against-dns, or remove it");
+        }
         let names = [self.old.as_deref().unwrap_or(CONTEXT), self.new.as_deref().unwrap_or(CONTEXT)];
+        if names == ["-", "-"] {
+            bail!("-: the standard input can be read only once; pass a file for the other state");
+        }
         if self.cluster.is_given() && !names.iter().any(|name| name.starts_with(CONTEXT)) {
             bail!(
                 "--kubeconfig and --context are for a live cluster; leave out NEW, or write context: for one of the states"
@@ -149,6 +159,7 @@ impl Diff {
                 output::note(&format!("{name}: has no Service"));
             }
         }
+        self.check_namespaces(&[&old, &new])?;
         let [mut old, mut new] = [warned(Side::new(old, &options)?), warned(Side::new(new, &options)?)];
         let from: BTreeSet<String> = self.namespaces.iter().cloned().collect();
         let difference = diff::diff(&mut old, &mut new, &from)
@@ -160,6 +171,16 @@ impl Diff {
             DiffFormat::Json => output::write_json(&difference)?,
         }
         Ok(if difference.changes.is_empty() { FINE } else { NO })
+    }
+
+    /// Warns of a namespace that neither state has.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    fn check_namespaces(&self, states: &[&SideInput]) -> anyhow::Result<()> {
+        let mut known = KnownNamespaces::default();
+        states.iter().for_each(|state| known.add(state.namespaces(), state.lists_namespaces()));
+        known.check(&self.namespaces, "the input")
     }
 
     fn run_against_dns(self) -> anyhow::Result<u8> {
@@ -178,6 +199,7 @@ impl Diff {
             output::error(NO_SERVICE);
             return Err(InputErrors::default().into());
         }
+        KnownNamespaces::of(&cluster).check(&self.namespaces, "the input")?;
         let mut with = warned(Side::of_cluster(&cluster, &options)?);
         // kube-proxy knows addresses and ports, and no policy. The resolver's settings are the same.
         let mut plain = Base::default();

@@ -11,6 +11,7 @@ use super::{
     explain_live::LiveQuestion,
     live::Needs,
     name_args::NameArgs,
+    namespace_args::parse_namespace,
     sidecars::AdminArgs,
     status::{FINE, NO},
 };
@@ -31,7 +32,8 @@ use crate::{
 Examples:
   byname explain payments -n shop
   byname explain payments --pod shop/web-5c8f7b6d9f-4xk2p --context staging
-  byname explain payments --live shop/web-5c8f7b6d9f-4xk2p      what its sidecar does, and what the cluster says now
+  # What its sidecar does, and what the cluster says now
+  byname explain payments --live shop/web-5c8f7b6d9f-4xk2p
   kubectl get svc,endpointslices,pods,nodes,ingresses -A -o yaml > cluster.yaml
   byname explain payments -n shop -f cluster.yaml
   byname explain http://catalog.shop:8080/ --pod billing/api-6d4f -f cluster.yaml
@@ -39,7 +41,7 @@ Examples:
 pub(super) struct Explain {
     /// Resolve for a client in this namespace. byname reads the objects of all namespaces. Default, for a live cluster only: the
     /// namespace of the kubeconfig's context.
-    #[arg(short, long, alias = "from", conflicts_with = "pod")]
+    #[arg(short, long, alias = "from", conflicts_with = "pod", value_parser = parse_namespace)]
     namespace: Option<String>,
     /// Resolve for a client in this pod, with the pod's zone, node, address and DNS settings.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_name)]
@@ -86,6 +88,7 @@ impl Explain {
             };
             return question.run();
         }
+        self.admin.in_pods.check_unused()?;
         let mut base = self.config.as_deref().map(Base::read).transpose()?.unwrap_or_default();
         let origin = self.input.origin()?;
         let of_pod = self.pod.as_ref().map(|pod| &*pod.namespace);

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::{
     args::{FileOutput, FormatParser, Input},
     linted_input::LintedInput,
+    namespace_args::parse_namespace,
     status::{FINE, NO},
 };
 use crate::{
@@ -26,7 +27,8 @@ Examples:
   kubectl get svc,endpointslices,pods,nodes,ingresses,namespaces -A -o yaml | byname lint
   kubectl get svc,wasmplugins,envoyfilters -A -o yaml | byname lint
   byname lint -f manifests/ --fail-on error
-  byname lint -f cluster.yaml --ignore BN056:shop/edge=\"until the new load balancer is there\"
+  byname lint -f cluster.yaml \\
+      --ignore BN056:shop/edge=\"until the new load balancer is there\"
   byname lint -f manifests/ -o sarif --output-file byname.sarif
   byname lint -f manifests/ --write-baseline byname-baseline.json
   byname lint -f manifests/ --baseline byname-baseline.json
@@ -40,7 +42,7 @@ pub(super) struct Lint {
     #[arg(long)]
     each_file: bool,
     /// Report only findings in this namespace; the rules see the objects of all namespaces. Can be repeated. Default: all namespaces.
-    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    #[arg(short, long = "namespace", value_name = "NAMESPACE", value_parser = parse_namespace)]
     namespaces: Vec<String>,
     /// Report findings in all namespaces. This is the default.
     #[arg(short = 'A', long, conflicts_with = "namespaces")]
@@ -52,7 +54,7 @@ pub(super) struct Lint {
     #[arg(long, value_enum, hide = true, conflicts_with = "output")]
     format: Option<LintFormat>,
     /// Exit with status 1 on findings of this severity or higher.
-    #[arg(long, value_enum, default_value_t = FailOn::Warning)]
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = FailOn::Warning)]
     fail_on: FailOn,
     /// Ignore a rule everywhere or for one object; a reason is required. Can be repeated.
     #[arg(long, value_name = "RULE[:NAMESPACE/NAME]=REASON")]
@@ -66,11 +68,11 @@ pub(super) struct Lint {
     /// Print all rules and exit.
     #[arg(long)]
     list_rules: bool,
-    /// Use this cluster domain.
+    /// Resolve names in this cluster domain. Other commands take it from dns.clusterDomain of --config.
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local", value_parser = parse_domain)]
     cluster_domain: String,
-    /// The mesh's root namespace: the objects of Istio's there are for every namespace.
-    #[arg(long, value_name = "NAMESPACE", default_value = "istio-system")]
+    /// Treat Istio's objects in this namespace, the mesh's root namespace, as objects for every namespace.
+    #[arg(long, value_name = "NAMESPACE", default_value = "istio-system", value_parser = parse_namespace)]
     root_namespace: String,
     /// Write to this file, replaced atomically. Default: the standard output.
     #[arg(long, value_name = "FILE")]
@@ -144,6 +146,8 @@ impl Lint {
         };
         if let Some(file) = &self.write_baseline {
             output::write(Some(file), &report.baseline().text())?;
+            let findings = output::count(report.baseline().count(), "finding", "findings");
+            output::note(&format!("{}: {findings} written", file.display()));
             return Ok(FINE);
         }
         if report.stale > 0 {
@@ -189,7 +193,11 @@ fn limit(report: &mut LintReport, namespaces: &BTreeSet<String>, known: &BTreeSe
         known.contains(namespace) || report.findings.iter().any(|finding| finding.object.namespace == namespace)
     };
     if let Some(unknown) = namespaces.iter().find(|namespace| !is_known(namespace)) {
-        bail!("--namespace {unknown}: the input has no objects in this namespace; correct --namespace");
+        let there = match known.is_empty() {
+            true => "check the name".to_owned(),
+            false => format!("its namespaces are {}", output::some(known)),
+        };
+        bail!("--namespace {unknown}: the input has no object of this namespace; {there}");
     }
     report.findings.retain(|Finding { object, .. }| {
         namespaces.contains(if object.kind == "Namespace" { &object.name } else { &object.namespace })

@@ -56,6 +56,14 @@ impl ClusterArgs {
         self.open_instead_of(None)
     }
 
+    /// The same for a command that compares two states.
+    ///
+    /// # Errors
+    /// If no cluster is configured.
+    pub(super) fn open_for_states(&self) -> anyhow::Result<LiveCluster> {
+        self.open_instead_of(Some("pass a file for each state"))
+    }
+
     fn open_instead_of(&self, files: Option<&'static str>) -> anyhow::Result<LiveCluster> {
         LiveCluster::open(ApiAccess {
             kubeconfig: self.kubeconfig.clone(),
@@ -177,6 +185,11 @@ pub(super) fn read_cluster(live: &LiveCluster, needs: &Needs) -> anyhow::Result<
     }
     mark_complete(&mut cluster, &complete, live);
     Ok(cluster)
+}
+
+/// Reads the names of all namespaces.
+pub(super) fn read_namespaces(live: &LiveCluster) -> anyhow::Result<ClusterState> {
+    read_cluster(live, &Needs::of([&ApiKind::NAMESPACE], &BTreeSet::new()))
 }
 
 /// Reads the objects that lint checks.

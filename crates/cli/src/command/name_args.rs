@@ -16,7 +16,7 @@ pub(super) struct NameArgs {
     #[arg(long)]
     https: bool,
     /// Explain a connection to this port that was redirected to Envoy: a name without a port then has this port.
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     destination_port: Option<u16>,
 }
 

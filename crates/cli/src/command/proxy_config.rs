@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::{
     live::ClusterArgs,
-    sidecars::{AdminArgs, AskedSidecar, pod_names},
+    namespace_args::parse_namespace,
+    sidecars::{AdminArgs, AskedSidecar, parse_host_port, parse_pod, pod_names},
     status::{FINE, NO},
 };
 use crate::{
@@ -23,22 +24,24 @@ Examples:
   byname proxy-config shop/web-5c8f7b6d9f-4xk2p
   byname proxy-config shop/web-5c8f7b6d9f-4xk2p > held.json && byname diff held.json context:
   byname proxy-config --admin 127.0.0.1:9901
-  byname proxy-config shop/web-5c8f7b6d9f-4xk2p --monitor 127.0.0.1:9902     with what byname serve sent it
+  # With what byname serve sent it
+  byname proxy-config shop/web-5c8f7b6d9f-4xk2p --monitor 127.0.0.1:9902
 
 Exit status: 0 if the filter takes what Envoy holds; 1 if it refuses that; 2 if the sidecar cannot be asked.")]
 pub(super) struct ProxyConfig {
     /// Pod to ask, as NAME or NAMESPACE/NAME.
-    #[arg(value_name = "POD", required_unless_present = "admin", conflicts_with = "admin")]
+    #[arg(value_name = "POD", value_parser = parse_pod, required_unless_present = "admin", conflicts_with = "admin")]
     pod: Option<String>,
     /// Namespace of the pod. Default: that of the kubeconfig's context.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = parse_namespace)]
     namespace: Option<String>,
     #[command(flatten)]
     cluster: ClusterArgs,
     #[command(flatten)]
     admin: AdminArgs,
-    /// Print too what the byname serve whose --monitor is here sent to this Envoy, and what the Envoy acknowledged.
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Also print, on the standard error, what byname serve sent to this Envoy and what the Envoy acknowledged. HOST:PORT is the
+    /// address of its --monitor.
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port)]
     monitor: Option<String>,
 }
 
@@ -50,7 +53,11 @@ impl ProxyConfig {
         if let Some(monitor) = &self.monitor {
             let id = state.node_id().context("this Envoy has no node id, so no server knows it")?;
             let resources = AdminArgs::monitor(monitor, &format!("/debug/resources?node={id}"))?;
-            output::print(&resources)?;
+            if resources.is_empty() {
+                note(&format!("--monitor {monitor}: the server has no stream of this Envoy"));
+            }
+            // The standard output is the configuration alone, for programs.
+            resources.lines().for_each(|line| note(&format!("--monitor {monitor}: sent on stream {}", sent(line))));
         }
         let Some(held) = &state.held else {
             bail!("{called}: no listener of this Envoy has byname's filter; see docs/status.md");
@@ -93,5 +100,14 @@ impl ProxyConfig {
         let names = pod_names(self.pod.as_slice(), self.namespace.as_deref(), &live);
         let mut asked = self.admin.in_pods.ask_pods(&live, &names, &Default::default())?;
         asked.pop().context("no pod was asked")
+    }
+}
+
+/// A line of the server's answer, for people: the stream, the type, the name and the version that Envoy has acknowledged.
+fn sent(line: &str) -> String {
+    match line.split('\t').collect::<Vec<_>>()[..] {
+        [stream, resource_type, name, "-"] => format!("{stream}: {resource_type} {name}, not acknowledged"),
+        [stream, resource_type, name, version] => format!("{stream}: {resource_type} {name}, version {version}"),
+        _ => line.to_owned(),
     }
 }

@@ -17,7 +17,7 @@ Examples:
   byname schema > configuration.schema.json")]
 pub(super) struct Schema {
     /// Schema to print.
-    #[arg(value_enum, default_value_t = SchemaKind::Configuration)]
+    #[arg(value_enum, value_name = "SCHEMA", default_value_t = SchemaKind::Configuration)]
     of: SchemaKind,
 }
 

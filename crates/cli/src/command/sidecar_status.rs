@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::{
     args::{FileOutput, FormatParser, Input},
-    live::Needs,
-    sidecars::{AdminArgs, AskedSidecar, pod_names},
+    live::{Needs, read_namespaces},
+    namespace_args::{KnownNamespaces, parse_namespace},
+    sidecars::{AdminArgs, AskedSidecar, parse_pod, pod_names},
     status::{FINE, NO, WRONG},
 };
 use crate::{
@@ -26,19 +27,20 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  byname status                                     all sidecars in the namespace of your context
+  # All sidecars in the namespace of your context
+  byname status
   byname status web-5c8f7b6d9f-4xk2p -n shop
   byname status -A --context prod
   byname status --admin 127.0.0.1:9901 -f dump.yaml
 
-Exit status: 0 if no sidecar lacks the filter, serves an older table, has one that differs from the cluster or has lost its stream to
+Exit status: 0 if no sidecar lacks the filter, serves an older table, has one that differs from the cluster or has lost its stream to \
 the server; 1 if one does; 2 if a sidecar or the cluster cannot be asked.")]
 pub(super) struct Status {
     /// Pods to ask, as NAME or NAMESPACE/NAME. Default: all pods with a sidecar in the namespace.
-    #[arg(value_name = "POD")]
+    #[arg(value_name = "POD", value_parser = parse_pod)]
     pods: Vec<String>,
     /// Namespace of the pods. Default: that of the kubeconfig's context.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = parse_namespace)]
     namespace: Option<String>,
     /// Ask the sidecars of all namespaces.
     #[arg(short = 'A', long, conflicts_with_all = ["namespace", "pods"])]
@@ -119,6 +121,9 @@ impl Status {
         let place = if self.all_namespaces { "any namespace".to_owned() } else { format!("namespace {namespace}") };
         let names = pod_names(&self.pods, self.namespace.as_deref(), &live);
         let asked = self.admin.in_pods.ask_pods(&live, &names, &namespaces)?;
+        if asked.is_empty() && self.namespace.is_some() {
+            KnownNamespaces::of(&read_namespaces(&live)?).check(&self.namespace, &live.called)?;
+        }
         if asked.iter().all(|sidecar| sidecar.answer.is_err()) {
             return Ok((asked, place, None));
         }

@@ -18,8 +18,8 @@ const AT_ONCE: usize = 8;
 /// How Envoy's admin interface is reached, in a pod or at an address.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct AdminArgs {
-    /// Ask the Envoy whose admin interface is here, without the Kubernetes API. Example: 127.0.0.1:9901
-    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["admin_port", "exec"])]
+    /// Ask the Envoy whose admin interface has this address, without the Kubernetes API. Example: 127.0.0.1:9901
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port, conflicts_with_all = ["admin_port", "exec"])]
     pub(super) admin: Option<String>,
     #[command(flatten)]
     pub(super) in_pods: PodAdminArgs,
@@ -29,7 +29,7 @@ pub(super) struct AdminArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct PodAdminArgs {
     /// Port of the admin interface in the pod. Default: the pod's annotation byname/admin-port; 15000 in Istio, 9901 otherwise.
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     admin_port: Option<u16>,
     /// Ask by `pilot-agent request` in the container istio-proxy, in place of a port-forward. Default: only if the port-forward fails
     /// in Istio.
@@ -67,6 +67,15 @@ impl AdminArgs {
 }
 
 impl PodAdminArgs {
+    /// Refuses options where no pod is asked.
+    pub(super) fn check_unused(&self) -> anyhow::Result<()> {
+        match (self.admin_port, self.exec) {
+            (None, false) => Ok(()),
+            (Some(_), _) => bail!("--admin-port: has no effect without --live; add --live POD, or remove --admin-port"),
+            (None, true) => bail!("--exec: has no effect without --live; add --live POD, or remove --exec"),
+        }
+    }
+
     /// The sidecars of pods: those that `names` names, or else those of `namespaces`; of all if there are none.
     pub(super) fn ask_pods(
         &self,
@@ -136,6 +145,25 @@ impl PodAdminArgs {
             Ok(state) => Ok((second, state)),
             Err(other) => Err(anyhow!("{error:#}; and {other:#}")),
         }
+    }
+}
+
+/// Parses the address of an interface, and keeps it as it is.
+pub(super) fn parse_host_port(text: &str) -> Result<String, String> {
+    let port =
+        text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+    match port {
+        Some(port) if port > 0 => Ok(text.to_owned()),
+        _ => Err("use HOST:PORT, such as 127.0.0.1:9901".to_owned()),
+    }
+}
+
+/// Parses the name of a pod: `NAME`, `NAMESPACE/NAME` or `pod/NAME`.
+pub(super) fn parse_pod(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("pod/").unwrap_or(text);
+    match !name.is_empty() && name.split('/').all(|part| !part.is_empty()) && name.matches('/').count() < 2 {
+        true => Ok(text.to_owned()),
+        false => Err("use NAME or NAMESPACE/NAME".to_owned()),
     }
 }
 

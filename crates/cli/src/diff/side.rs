@@ -141,6 +141,24 @@ impl SideInput {
         }
     }
 
+    /// The namespaces of its objects; those of a configuration's Services.
+    #[must_use]
+    pub fn namespaces(&self) -> BTreeSet<String> {
+        match self {
+            Self::Cluster(cluster) => cluster.all_namespaces().into_iter().map(str::to_owned).collect(),
+            Self::Configuration { wire, .. } => {
+                let of_services = namespaces_of(wire.table.services.keys());
+                of_services.chain(wire.caller.namespace.clone()).collect()
+            }
+        }
+    }
+
+    /// Whether it has all Namespace objects of a cluster.
+    #[must_use]
+    pub fn lists_namespaces(&self) -> bool {
+        matches!(self, Self::Cluster(cluster) if cluster.lists_any("Namespace"))
+    }
+
     fn configuration(reader: impl Read, called: String) -> anyhow::Result<Self> {
         let most = u64::try_from(MAX_CONFIGURATION_BYTES).unwrap_or(u64::MAX);
         let mut text = String::new();
@@ -238,7 +256,7 @@ impl Side {
         if !self.namespaces.is_empty() {
             return self.namespaces.clone();
         }
-        self.services.keys().filter_map(|key| Some(NamespacedName::parse(key)?.namespace)).collect()
+        namespaces_of(self.services.keys()).collect()
     }
 
     /// Resolves names from this namespace from now on.
@@ -269,6 +287,11 @@ impl Side {
         });
         entries.flat_map(|allow| allow.ports.iter().copied())
     }
+}
+
+/// The namespaces of Services with these keys.
+fn namespaces_of<'k>(keys: impl Iterator<Item = &'k String>) -> impl Iterator<Item = String> {
+    keys.filter_map(|key| Some(NamespacedName::parse(key)?.namespace))
 }
 
 fn unreadable(called: &str, error: &io::Error) -> InputError {

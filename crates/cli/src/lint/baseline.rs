@@ -50,6 +50,12 @@ impl Baseline {
         }
     }
 
+    /// The number of findings.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.findings.len()
+    }
+
     /// The open findings of a report.
     pub(super) fn of<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Self {
         Self { version: VERSION, findings: findings.into_iter().map(BaselineEntry::of).collect() }

@@ -247,7 +247,7 @@ fn refused(state: &SidecarState) -> Vec<String> {
     let pushes = state.refused_pushes();
     if pushes > 0 {
         let pushes = count(usize::try_from(pushes).unwrap_or(usize::MAX), "push", "pushes");
-        lines.push(format!("{WARNING}{pushes}{WARNING:#} since Envoy started; the last good table serves on"));
+        lines.push(format!("{WARNING}{pushes}{WARNING:#} since Envoy started; the last known good table serves on"));
     }
     lines
 }
@@ -279,7 +279,7 @@ mod tests {
 shop/web-0  Envoy 1.40.0, DRAINING
   table     none: no listener of this Envoy has byname's filter
   cluster   unknown
-  refused   7 pushes since Envoy started; the last good table serves on
+  refused   7 pushes since Envoy started; the last known good table serves on
   ejected   3 ejections and 2 returns, counted by each worker
   problems  1 call that Envoy refused; compare capability_restriction_config with the shipped bootstraps
   problems  4 fields of a newer byname; this module does not know what they mean; update it

@@ -160,7 +160,7 @@ fn a_refused_push_is_told_with_its_reason() {
         "  table     version 1930176354, 16 Services",
         "  cluster   not compared: the filter refused what Envoy holds, and serves an older table\n",
         "  refused   version: ",
-        "  refused   1 push since Envoy started; the last good table serves on\n",
+        "  refused   1 push since Envoy started; the last known good table serves on\n",
     ] {
         assert!(status.stdout.contains(part), "{part}: {}", status.stdout);
     }

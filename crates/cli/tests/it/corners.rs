@@ -658,7 +658,11 @@ fn diff_names_the_file_in_every_error_of_a_table() {
     assert_eq!((run.status, run.stderr), (2, error("web") + &error("pay")));
     let run = byname(&["diff", SHOP, SHOP, "-n", "Shop"]);
     assert_eq!(run.status, 2);
-    assert!(run.stderr.starts_with("error: --namespace: caller.namespace: \"Shop\" is not"), "{}", run.stderr);
+    assert!(
+        run.stderr.starts_with("error: invalid value 'Shop' for '--namespace <NAMESPACE>': use a lower-case DNS label"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

@@ -91,7 +91,11 @@ fn lint_reports_one_namespace_with_the_objects_of_all() {
     assert_eq!((text.status, text.stdout.lines().next()), (0, Some("no issues in 3 Services")), "{}", text.shown());
     let unknown = byname(&["lint", "-f", SHOP, "-n", "shopp"]);
     assert_eq!(unknown.status, 2);
-    assert!(unknown.stderr.contains("--namespace shopp: the input has no objects"), "{}", unknown.stderr);
+    assert!(
+        unknown.stderr.contains("--namespace shopp: the input has no object of this namespace; its namespaces are"),
+        "{}",
+        unknown.stderr
+    );
     assert_eq!(byname(&["lint", "-f", SHOP, "-n", "shop", "-A"]).status, 2);
 }
 

@@ -12,6 +12,7 @@ use byname_core::{
 };
 use clap::{Args, ValueEnum};
 
+use super::super::{namespace_args::parse_namespace, source::parse_address};
 use crate::{
     compile::{self, Base, CompileOptions, Compiled, Steered, UpstreamClusters},
     envoy::{
@@ -55,7 +56,7 @@ pub(super) struct Outputs {
     #[arg(long, value_name = "PATH", help_heading = "Envoy")]
     module: Option<PathBuf>,
     /// Choose how Envoy discovers the endpoints of Services. Default: static.
-    #[arg(long, value_enum, help_heading = "Envoy")]
+    #[arg(long, value_enum, value_name = "SOURCE", help_heading = "Envoy")]
     clusters: Option<Discovery>,
     /// Also write the upstream clusters to this file, from which Envoy discovers them (CDS).
     #[arg(long, value_name = "FILE", help_heading = "Envoy")]
@@ -76,13 +77,13 @@ pub(super) struct Outputs {
     #[arg(long, value_name = "PATH", help_heading = "Envoy")]
     cds_file: Option<PathBuf>,
     /// Listen for requests on this address. Default: 127.0.0.1:15001
-    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Envoy")]
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Envoy", value_parser = parse_address)]
     listen: Option<SocketAddr>,
     /// Serve Envoy's admin interface on this address. Default: 127.0.0.1:9901
-    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Envoy")]
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Envoy", value_parser = parse_address)]
     admin: Option<SocketAddr>,
     /// Choose what happens to names outside the table. Default: original-dst if steering.passCluster is set, else refuse.
-    #[arg(long, value_enum, help_heading = "Envoy")]
+    #[arg(long, value_enum, value_name = "ACTION", help_heading = "Envoy")]
     pass: Option<Pass>,
     /// Let clients upgrade to this protocol too, as the Upgrade header names it. Can be repeated. Default: WebSocket and a few others.
     #[arg(long = "upgrade", value_name = "TYPE", help_heading = "Envoy")]
@@ -97,29 +98,31 @@ pub(super) struct Outputs {
     preload: Vec<String>,
     /// Choose what happens to a request whose name --server does not answer in time, where the filter asks. Default: refuse in a
     /// bootstrap that refuses names outside the table (--pass), else pass.
-    #[arg(long, value_enum, help_heading = "Server", requires = "server")]
+    #[arg(long, value_enum, value_name = "ACTION", help_heading = "Server", requires = "server")]
     on_timeout: Option<OnTimeout>,
     /// Choose what happens to requests until Envoy gets its first table from --server. Default: pass with --pass original-dst, else
     /// refuse.
-    #[arg(long, value_enum, help_heading = "Server", requires = "server")]
+    #[arg(long, value_enum, value_name = "ACTION", help_heading = "Server", requires = "server")]
     when_no_server: Option<WhenNoServer>,
     /// Have Envoy get the endpoints of this name from --server when it starts, and not at the first request. Can be repeated.
     /// Without -f, the name is that of a plaintext Service. Example: --prefetch payments --prefetch ledger.billing:8080
     #[arg(long, value_name = "NAME", help_heading = "Server", requires = "server")]
     prefetch: Vec<String>,
-    /// Connect to --server over TLS, and trust a server certificate of the CAs in this file on Envoy's machine.
+    /// Connect to --server over TLS, and trust a server certificate of the CAs in this file on Envoy's machine. Needs
+    /// --secrets-output.
     #[arg(long, value_name = "PATH", help_heading = "Server", requires_all = ["server", "secrets_output"])]
     server_ca_file: Option<PathBuf>,
     /// Expect this name in the server's certificate. Default: the host of --server.
     #[arg(long, value_name = "NAME", help_heading = "Server", requires = "server_ca_file")]
     server_name: Option<String>,
-    /// Show the server this certificate on Envoy's machine, whose only URI is a SPIFFE id. Needs --client-key-file.
+    /// Show the server this certificate on Envoy's machine, whose only URI is a SPIFFE id. Needs --client-key-file
+    /// and --server-ca-file.
     #[arg(long, value_name = "PATH", help_heading = "Server", requires_all = ["server_ca_file", "client_key_file"])]
     client_cert_file: Option<PathBuf>,
-    /// Private key of --client-cert-file, on Envoy's machine, in the same directory.
+    /// Use this private key of --client-cert-file, on Envoy's machine, in the same directory.
     #[arg(long, value_name = "PATH", help_heading = "Server", requires = "client_cert_file")]
     client_key_file: Option<PathBuf>,
-    /// Send the server the service account token in this file on Envoy's machine.
+    /// Send the server the service account token in this file on Envoy's machine. Needs --server-ca-file.
     #[arg(long, value_name = "PATH", help_heading = "Server", requires = "server_ca_file")]
     token_file: Option<PathBuf>,
     /// Write files to this directory that name those of --server-ca-file, --client-cert-file and --token-file: Envoy reads them again when
@@ -130,7 +133,7 @@ pub(super) struct Outputs {
     #[arg(long, value_name = "PATH", help_heading = "Server", requires = "server_ca_file")]
     secrets_directory: Option<PathBuf>,
     /// Set the URL of the image with the module, oci://registry/name:tag, or of the module, https://host/byname.wasm.
-    #[arg(long, value_name = "URL", help_heading = "Istio")]
+    #[arg(long, value_name = "URL", help_heading = "Istio", value_parser = parse_image)]
     image: Option<String>,
     /// Have Istio verify this SHA-256, 64 hexadecimal digits. For oci:// it is the digest of the image's manifest, as `make image`
     /// prints it; for https:// it is the checksum of the module.
@@ -138,7 +141,7 @@ pub(super) struct Outputs {
     sha256: Option<String>,
     /// Without --namespace and --pod, put the object into this namespace, the mesh's root namespace. It is then for every
     /// namespace. Default: istio-system
-    #[arg(long, value_name = "NAMESPACE", help_heading = "Istio", conflicts_with_all = ["namespace", "pod"])]
+    #[arg(long, value_name = "NAMESPACE", help_heading = "Istio", conflicts_with_all = ["namespace", "pod"], value_parser = parse_namespace)]
     root_namespace: Option<String>,
     /// Write the object for pods with this label. Can be repeated. Default: all pods.
     #[arg(long = "selector", value_name = "KEY=VALUE", help_heading = "Istio", value_parser = label)]
@@ -198,7 +201,7 @@ impl Outputs {
         for (option, is_said, formats) in options {
             if is_said && !formats.contains(&format) {
                 let names: Vec<String> = formats.iter().map(|format| name(*format)).collect();
-                bail!("{option} has no effect with --format {}; use it with {}", name(format), names.join(", "));
+                bail!("{option} has no effect with --format {}; use it with {}", name(format), alternatives(&names));
             }
         }
         if format == EnvoyEcds
@@ -231,6 +234,24 @@ impl Outputs {
         }
         for file in [&self.ecds_file, &self.cds_file, &self.clusters_output].into_iter().flatten() {
             envoy::check_name(file)?;
+        }
+        if format == EnvoyBootstrap {
+            let (listen, admin) = (self.listen(), self.admin());
+            let is_one = listen.ip() == admin.ip() || listen.ip().is_unspecified() || admin.ip().is_unspecified();
+            if listen.port() == admin.port() && listen.port() != 0 && is_one {
+                bail!(
+                    "--listen {listen}: is the address of the admin interface too (--admin {admin}); use another port"
+                );
+            }
+        }
+        if let (Some(certificate), Some(key)) = (&self.client_cert_file, &self.client_key_file)
+            && certificate.parent() != key.parent()
+        {
+            bail!(
+                "--client-key-file {}: is not in the directory of --client-cert-file, and Envoy watches that one for changes; keep both \
+                 in one directory",
+                key.display()
+            );
         }
         if self.clusters != Some(Discovery::Eds) && (self.eds_output.is_some() || self.eds_directory.is_some()) {
             bail!("--eds-output and --eds-directory have no effect without --clusters eds; add --clusters eds");
@@ -358,6 +379,10 @@ impl Outputs {
         }
     }
 
+    fn admin(&self) -> SocketAddr {
+        self.admin.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9901)))
+    }
+
     fn listen(&self) -> SocketAddr {
         self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 15001)))
     }
@@ -398,7 +423,7 @@ impl Outputs {
                 let wanted = Bootstrap {
                     module: self.module().to_owned(),
                     listen: self.listen(),
-                    admin: self.admin.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9901))),
+                    admin: self.admin(),
                     pass: self.pass,
                     upgrades: self.upgrades.clone(),
                     id: pod.map(|pod| format!("{}.{}", pod.name, pod.namespace)),
@@ -519,6 +544,14 @@ impl Outputs {
     }
 }
 
+/// `a, b or c`.
+fn alternatives(names: &[String]) -> String {
+    match names {
+        [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        names => names.concat(),
+    }
+}
+
 fn name(format: CompileFormat) -> String {
     format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
@@ -547,11 +580,41 @@ fn parse_preload(text: &str) -> Result<String, String> {
     Ok(format!("{namespace}/*"))
 }
 
-/// Parses a label. Istio takes no wildcard in one.
+/// Parses a label that a pod can have.
 fn label(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() && !text.contains('*') => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("use the form key=value, without wildcards".to_owned()),
+    let Some((key, value)) = text.split_once('=') else { return Err("use the form key=value".to_owned()) };
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let is_prefix = |prefix: &str| prefix.len() <= MAX_PREFIX_BYTES && prefix.split('.').all(is_label);
+    if !is_label_part(name) || !prefix.is_none_or(is_prefix) {
+        return Err(format!("no label has the key {key:?}; use the key of a label of the pods, such as app"));
+    }
+    if !value.is_empty() && !is_label_part(value) {
+        let form = "at most 63 letters, digits, \"-\", \"_\" and \".\", with a letter or a digit at both ends";
+        return Err(format!("no label has the value {value:?}; use {form}"));
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// The longest prefix of a label's key: a DNS subdomain.
+const MAX_PREFIX_BYTES: usize = 253;
+
+/// Whether `text` can be the name or the value of a label.
+fn is_label_part(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    bytes.len() <= 63
+        && is_end(bytes.first())
+        && is_end(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+}
+
+/// Parses the URL of an image or a module. Istio reads one without a scheme as `oci://`.
+fn parse_image(text: &str) -> Result<String, String> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("oci", text));
+    let is_clean = text.chars().all(|c| c.is_ascii_graphic());
+    match ["oci", "https", "http", "file"].contains(&scheme) && !rest.is_empty() && is_clean {
+        true => Ok(text.to_owned()),
+        false => Err("use oci://registry/name:tag or https://host/byname.wasm".to_owned()),
     }
 }
 
