@@ -20,7 +20,7 @@ mod store;
 mod token_reviewer;
 mod touched;
 
-use std::{borrow::Cow, path::PathBuf, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -45,7 +45,12 @@ pub enum SourceOptions {
     /// The Kubernetes API.
     Api(ApiOptions),
     /// Files and directories.
-    Files(Vec<PathBuf>),
+    Files {
+        /// The files and directories.
+        paths: Vec<PathBuf>,
+        /// The namespaces of `--visible`; all if empty.
+        visible: BTreeSet<String>,
+    },
 }
 
 /// The cluster as it changes.
@@ -95,7 +100,7 @@ impl ClusterFeed {
     ) -> anyhow::Result<Self> {
         let source = match options {
             SourceOptions::Api(options) => Source::Api(Box::new(Api::connect(&options, Arc::clone(&metrics)).await?)),
-            SourceOptions::Files(paths) => Source::Files(Box::new(Files::open(paths)?)),
+            SourceOptions::Files { paths, visible } => Source::Files(Box::new(Files::open(paths, visible)?)),
         };
         Ok(Self { source, brake: Brake::new(brake, &metrics), lever, metrics })
     }

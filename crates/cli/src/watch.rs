@@ -100,7 +100,7 @@ fn update(feed: &mut ClusterFeed, target: &mut OutputFile) -> Option<Duration> {
 
 /// Refuses an output inside a watched directory, because it would be read as input.
 fn refuse_circle(source: &SourceOptions, file: &Path) -> anyhow::Result<()> {
-    let SourceOptions::Files(paths) = source else { return Ok(()) };
+    let SourceOptions::Files { paths, .. } = source else { return Ok(()) };
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (Ok(directory), Some(name)) = (directory.canonicalize(), file.file_name()) else { return Ok(()) };
     let whole = directory.join(name);

@@ -77,11 +77,11 @@ impl Announcer {
         for ((_, is_listed), Failed { failure, feeds }) in std::mem::take(&mut self.failures) {
             let meanwhile = match is_listed {
                 true => "the last known objects stay in use",
-                false => "nothing is made of them until it succeeds",
+                false => "makes nothing of them before it succeeds",
             };
             let advice = if failure.is_forbidden() { format!("; {}", permissions(&feeds)) } else { String::new() };
             let text = failure.text;
-            lines.push(Line::Warning(format!("{}: {text}{advice}; retrying, {meanwhile}", called(&feeds))));
+            lines.push(Line::Warning(format!("{}: {text}{advice}; byname retries, and {meanwhile}", called(&feeds))));
         }
         if let Some((WentBack { from, to }, feeds)) = self.went_back.take() {
             lines.push(Line::Warning(format!(
@@ -115,7 +115,7 @@ mod tests {
             announcer.failed(&feed(kind), failure(), true, now);
         }
         assert_eq!(announcer.due(), Some(now + TOGETHER));
-        let said = "Services, EndpointSlices: the API is away; retrying, the last known objects stay in use";
+        let said = "Services, EndpointSlices: the API is away; byname retries, and the last known objects stay in use";
         assert_eq!(announcer.take(), [Line::Warning(said.to_owned())]);
         for kind in [ObjectKind::EndpointSlice, ObjectKind::Service] {
             announcer.recovered(&feed(kind), now);

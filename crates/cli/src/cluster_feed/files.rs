@@ -37,6 +37,10 @@ type Fingerprint = Vec<(PathBuf, u64, Option<SystemTime>)>;
 /// Watched files and directories.
 pub(super) struct Files {
     paths: Vec<PathBuf>,
+    /// The namespaces of `--visible`.
+    visible: BTreeSet<String>,
+    /// Those that have no Service, and were told of.
+    empty: BTreeSet<String>,
     changes: Arc<Notify>,
     /// `None` if the system has no file notifications.
     watcher: Option<RecommendedWatcher>,
@@ -53,7 +57,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn open(paths: Vec<PathBuf>) -> anyhow::Result<Self> {
+    pub(super) fn open(paths: Vec<PathBuf>, visible: BTreeSet<String>) -> anyhow::Result<Self> {
         for path in &paths {
             fs::metadata(path).with_context(|| {
                 format!("{}: cannot be read; pass a directory with the output of kubectl get -o yaml", path.display())
@@ -64,6 +68,8 @@ impl Files {
         let changes = Arc::new(Notify::new());
         let mut files = Self {
             paths,
+            visible,
+            empty: BTreeSet::new(),
             changes,
             watcher: None,
             poll,
@@ -135,6 +141,21 @@ impl Files {
     pub(super) fn accept(&mut self, cluster: &ClusterState) {
         self.accepted = names(cluster);
         self.exports.clone_from(&cluster.namespace_exports);
+        self.tell_of_empty(cluster);
+    }
+
+    /// Tells of the namespaces of `--visible` that have no Service, or have one again.
+    fn tell_of_empty(&mut self, cluster: &ClusterState) {
+        let there: BTreeSet<&str> = cluster.services.keys().map(|name| &*name.namespace).collect();
+        let empty: BTreeSet<String> =
+            self.visible.iter().filter(|name| !there.contains(name.as_str())).cloned().collect();
+        for namespace in empty.difference(&self.empty) {
+            log::warn(&format!("--visible {namespace}: no file has a Service in this namespace; correct --visible"));
+        }
+        for namespace in self.empty.difference(&empty) {
+            log::note(&format!("namespace {namespace}: has Services now"));
+        }
+        self.empty = empty;
     }
 
     fn always_changing(&self) -> InputErrors {

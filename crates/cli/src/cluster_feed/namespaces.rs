@@ -63,7 +63,7 @@ impl Namespaces {
         match existence {
             Existence::Exists => return,
             Existence::Missing => log::warn(&format!(
-                "namespace {namespace} does not exist; correct --visible, or create the namespace and it is followed"
+                "namespace {namespace} does not exist; correct --visible, or create the namespace: byname then follows it"
             )),
             Existence::Unknown => log::note(&format!(
                 "namespace {namespace}: byname found no Service there, and cannot tell whether it exists; check --visible"

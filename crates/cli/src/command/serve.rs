@@ -1,11 +1,15 @@
 //! `byname serve`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 
 use super::{
+    namespace_args::parse_namespace,
     source::{SourceArgs, parse_address},
     status::FINE,
 };
@@ -25,9 +29,13 @@ use crate::{
 #[command(after_help = "\
 Examples:
   byname serve --insecure --from-dir cluster/
-  byname serve --listen :18000 --identity certificate --tls-cert-file tls.crt --tls-private-key-file tls.key --client-ca-file ca.crt
-  byname serve --listen :18000 --identity token --tls-cert-file tls.crt --tls-private-key-file tls.key --monitor :9902
-  byname serve --identity xfcc --xfcc-listen :18001")]
+  byname serve --listen :18000 --identity certificate --tls-cert-file tls.crt \\
+      --tls-private-key-file tls.key --client-ca-file ca.crt
+  byname serve --listen :18000 --identity token --tls-cert-file tls.crt \\
+      --tls-private-key-file tls.key --monitor :9902
+  byname serve --identity xfcc --xfcc-listen :18001
+
+Exit status: 0 if a signal ends it; 2 if an argument, the kubeconfig or the address is invalid.")]
 pub(super) struct Serve {
     #[command(flatten)]
     source: SourceArgs,
@@ -36,46 +44,46 @@ pub(super) struct Serve {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Serve only Services of this namespace. Can be repeated. Default: all namespaces.
-    #[arg(long = "visible", value_name = "NAMESPACE")]
+    #[arg(long = "visible", value_name = "NAMESPACE", value_parser = parse_namespace)]
     visible: Vec<String>,
     /// Show Services to every namespace (*) or only to their own (.), if neither the Service nor its Namespace has the annotation
     /// byname/export-to.
     #[arg(long, value_name = "WORD", default_value = "*", value_parser = parse_default_export)]
     default_export: DefaultExport,
-    /// Path of the Wasm module on the file system of each Envoy.
+    /// Load the filter from this file on the machine of each Envoy.
     #[arg(long, value_name = "FILE", default_value = envoy::DEFAULT_MODULE)]
     module: PathBuf,
-    /// Name of the filter in Envoy's bootstrap.
+    /// Use this name of the filter, as in Envoy's bootstrap.
     #[arg(long, value_name = "NAME", default_value = envoy::FILTER_NAME)]
     filter_name: String,
-    /// Path of the CA certificates that each Envoy trusts, on its file system.
+    /// Have each Envoy trust the CA certificates in this file on its machine.
     #[arg(long, value_name = "FILE", default_value = envoy::DEFAULT_CA_FILE)]
     ca_file: PathBuf,
-    /// Serve sidecars on this address:port. With --insecure it must be a loopback address.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:18000", value_parser = parse_address)]
-    listen: SocketAddr,
+    /// Serve sidecars on this address:port. With --insecure it must be a loopback address. Default: 127.0.0.1:18000
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    listen: Option<SocketAddr>,
     /// Identify clients by this proof: certificate, token or xfcc. Can be repeated.
     #[arg(long = "identity", value_name = "PROOF", value_enum)]
     identities: Vec<IdentityProof>,
     /// Serve with this certificate, in PEM, with the chain to its CA. The files of certificates are read again when they change.
     #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
     tls_cert_file: Option<PathBuf>,
-    /// Private key of --tls-cert-file, in PEM.
+    /// Use this private key of --tls-cert-file, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
     tls_private_key_file: Option<PathBuf>,
     /// Trust client certificates of these CAs, in PEM: for --identity certificate.
     #[arg(long, value_name = "FILE")]
     client_ca_file: Option<PathBuf>,
-    /// Trust domain of SPIFFE ids: for --identity certificate and xfcc.
-    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
-    trust_domain: String,
-    /// Audience that service account tokens must be for: for --identity token.
-    #[arg(long, value_name = "AUDIENCE", default_value = "byname")]
-    token_audience: String,
+    /// Accept SPIFFE ids of this trust domain: for --identity certificate and xfcc. Default: cluster.local
+    #[arg(long, value_name = "DOMAIN", value_parser = parse_trust_domain)]
+    trust_domain: Option<String>,
+    /// Accept service account tokens for this audience: for --identity token. Default: byname
+    #[arg(long, value_name = "AUDIENCE", value_parser = NonEmptyStringValueParser::new())]
+    token_audience: Option<String>,
     /// Serve sidecars of a mesh on this address:port: for --identity xfcc. Accepts connections from 127.0.0.6 and ::6 only, the addresses
-    /// from which the sidecar of this pod connects.
-    #[arg(long, value_name = "ADDRESS", default_value = ":18001", value_parser = parse_address)]
-    xfcc_listen: SocketAddr,
+    /// from which the sidecar of this pod connects. Default: :18001
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    xfcc_listen: Option<SocketAddr>,
     /// Serve in plaintext to every process of this machine, without verifying who it is: for one machine.
     #[arg(long, conflicts_with = "identities")]
     insecure: bool,
@@ -108,35 +116,21 @@ impl Serve {
     }
 
     fn doors(&self) -> anyhow::Result<Doors> {
-        if self.insecure {
-            return Ok(Doors::Insecure { listen: self.listen });
-        }
         let has = |proof| self.identities.contains(&proof);
         let (certificates, tokens, xfcc) =
             (has(IdentityProof::Certificate), has(IdentityProof::Token), has(IdentityProof::Xfcc));
-        let unused = [
-            ("--client-ca-file", self.client_ca_file.is_some() && !certificates, "--identity certificate"),
-            (
-                "--tls-cert-file",
-                self.tls_cert_file.is_some() && !certificates && !tokens,
-                "--identity certificate or token",
-            ),
-        ];
-        if let Some((option, _, wanted)) = unused.into_iter().find(|(_, is_unused, _)| *is_unused) {
-            bail!("{option}: has no effect without {wanted}; add it, or remove {option}");
+        self.check_used(certificates, tokens, xfcc)?;
+        let listen = self.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 18000)));
+        if self.insecure {
+            return Ok(Doors::Insecure { listen });
         }
         if self.identities.is_empty() {
             bail!(
-                "byname serve must know how to tell clients apart: pass --identity certificate, token or xfcc (docs/serve.md), or --insecure \
-                 to serve every process of this machine and nobody else"
+                "--identity is missing: pass --identity certificate, token or xfcc (docs/serve.md), or --insecure to serve every process of \
+                 this machine and nobody else"
             );
         }
-        let trust_domain = || -> anyhow::Result<String> {
-            if self.trust_domain.is_empty() || self.trust_domain.contains('/') {
-                bail!("--trust-domain {:?}: use only the name, such as cluster.local", self.trust_domain);
-            }
-            Ok(self.trust_domain.clone())
-        };
+        let trust_domain = || self.trust_domain.clone().unwrap_or_else(|| "cluster.local".to_owned());
         let direct = match (certificates || tokens, &self.tls_cert_file, &self.tls_private_key_file) {
             (false, ..) => None,
             (true, Some(certificate), Some(private_key)) => {
@@ -148,18 +142,56 @@ impl Serve {
                     private_key: private_key.clone(),
                     client_ca: self.client_ca_file.clone(),
                 };
+                let audience = || self.token_audience.clone().unwrap_or_else(|| "byname".to_owned());
                 Some(DirectDoor {
-                    listen: self.listen,
+                    listen,
                     tls,
-                    trust_domain: certificates.then(trust_domain).transpose()?,
-                    token_audience: tokens.then(|| self.token_audience.clone()),
+                    trust_domain: certificates.then(trust_domain),
+                    token_audience: tokens.then(audience),
                 })
             }
-            _ => bail!("--identity certificate and token: need TLS; add --tls-cert-file and --tls-private-key-file"),
+            _ => {
+                let proof = if certificates { "certificate" } else { "token" };
+                bail!("--identity {proof}: needs TLS; add --tls-cert-file and --tls-private-key-file");
+            }
         };
-        let mesh =
-            xfcc.then(|| Ok::<_, anyhow::Error>(MeshDoor { listen: self.xfcc_listen, trust_domain: trust_domain()? }));
-        Ok(Doors::Secure { direct, mesh: mesh.transpose()? })
+        let listen = self.xfcc_listen.unwrap_or(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 18001)));
+        let mesh = xfcc.then(|| MeshDoor { listen, trust_domain: trust_domain() });
+        Ok(Doors::Secure { direct, mesh })
+    }
+
+    /// Refuses options that have no effect.
+    fn check_used(&self, certificates: bool, tokens: bool, xfcc: bool) -> anyhow::Result<()> {
+        let is_direct = certificates || tokens;
+        let options = [
+            ("--tls-cert-file", self.tls_cert_file.is_some(), is_direct, "certificate or token"),
+            ("--client-ca-file", self.client_ca_file.is_some(), certificates, "certificate"),
+            ("--trust-domain", self.trust_domain.is_some(), certificates || xfcc, "certificate or xfcc"),
+            ("--token-audience", self.token_audience.is_some(), tokens, "token"),
+            ("--xfcc-listen", self.xfcc_listen.is_some(), xfcc, "xfcc"),
+        ];
+        let unused = options.into_iter().find(|(_, is_given, is_used, _)| *is_given && !is_used);
+        match (unused, self.insecure) {
+            (Some((option, _, _, proofs)), true) => {
+                bail!("{option}: has no effect with --insecure; remove it, or pass --identity {proofs}")
+            }
+            (Some((option, _, _, proofs)), false) => {
+                bail!("{option}: has no effect without --identity {proofs}; add it, or remove {option}")
+            }
+            (None, _) => {}
+        }
+        if self.listen.is_some() && xfcc && !is_direct {
+            bail!("--listen: has no effect with --identity xfcc alone; use --xfcc-listen");
+        }
+        Ok(())
+    }
+}
+
+fn parse_trust_domain(text: &str) -> Result<String, String> {
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    match !text.is_empty() && text.chars().all(is_allowed) {
+        true => Ok(text.to_owned()),
+        false => Err("use only the name, of a-z, 0-9, \".\", \"-\" and \"_\", such as cluster.local".to_owned()),
     }
 }
 

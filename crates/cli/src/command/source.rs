@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
+use super::args::parse_whole;
 use crate::{
     cluster_feed::{ApiOptions, SourceOptions},
     compile::CompileOptions,
@@ -23,9 +24,9 @@ pub(super) struct SourceArgs {
     /// Use this context of the kubeconfig. Default: the current context.
     #[arg(long)]
     context: Option<String>,
-    /// Wait this many seconds for a second list to agree before objects that vanished from a list are removed: at least 50
-    /// and at least 30 % of a kind. 0 removes them at once.
-    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    /// If at least 50 objects and at least 30 % of a kind vanish from a list, keep them for this many seconds, until a second list
+    /// agrees. 0 removes them at once.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = |text: &str| parse_whole(text, 0..=86_400))]
     brake_seconds: u64,
 }
 
@@ -42,7 +43,7 @@ impl SourceArgs {
         has_exports: bool,
     ) -> SourceOptions {
         if !self.directories.is_empty() {
-            return SourceOptions::Files(self.directories);
+            return SourceOptions::Files { paths: self.directories, visible: needed.visible.clone() };
         }
         SourceOptions::Api(ApiOptions {
             access: ApiAccess {
@@ -61,5 +62,5 @@ impl SourceArgs {
 /// Parses an address; one without a host means all addresses.
 pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
-    whole.parse().map_err(|_| "use the form address:port, such as 127.0.0.1:9902 or :9902".to_owned())
+    whole.parse().map_err(|_| "use ADDRESS:PORT with an IP address, such as 127.0.0.1:9902 or :9902".to_owned())
 }

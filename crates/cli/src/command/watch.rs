@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 
 use super::{
-    args::NoFormatParser,
+    args::{NoFormatParser, parse_whole},
     compile::{ReadRecipe, Recipe},
     source::{SourceArgs, parse_address},
     status::FINE,
@@ -25,8 +25,11 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  byname watch --pod $(POD_NAMESPACE)/$(POD_NAME) --output-file /etc/byname/ecds/byname.yaml --listen :9902
-  byname watch --from-dir cluster/ --namespace shop --output-file ecds/byname.yaml")]
+  byname watch --pod $(POD_NAMESPACE)/$(POD_NAME) \\
+      --output-file /etc/byname/ecds/byname.yaml --listen :9902
+  byname watch --from-dir cluster/ --namespace shop --output-file ecds/byname.yaml
+
+Exit status: 0 if a signal ends it; 2 if an argument, the kubeconfig or the address is invalid.")]
 // `watch` accepts the option, but always skips, so the option's default would be wrong in its help.
 #[command(mut_arg("skip_invalid", |option| option.hide(true)))]
 pub(super) struct Watch {
@@ -37,10 +40,10 @@ pub(super) struct Watch {
     /// Choose the output format.
     #[arg(long, value_enum, default_value_t = WatchFormat::EnvoyEcds)]
     format: WatchFormat,
-    /// Path of the Wasm module on Envoy's file system.
+    /// Load the filter from this file on Envoy's machine.
     #[arg(long, value_name = "FILE", default_value = envoy::DEFAULT_MODULE)]
     module: PathBuf,
-    /// Name of the filter in Envoy's bootstrap.
+    /// Use this name of the filter, as in Envoy's bootstrap.
     #[arg(long, value_name = "NAME", default_value = envoy::FILTER_NAME)]
     filter_name: String,
     /// Keep this file current, replaced atomically. Envoy must watch the file's directory.
@@ -58,7 +61,7 @@ pub(super) struct Watch {
     listen: Option<SocketAddr>,
     /// Wait until nothing has changed for this many milliseconds before compiling. Under constant change, wait at most five times
     /// as long.
-    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(..=60_000))]
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100, value_parser = |text: &str| parse_whole(text, 0..=60_000))]
     debounce_ms: u64,
 }
 

@@ -634,6 +634,10 @@ fn size(addresses: &Addresses) -> usize {
 /// Why a configuration cannot be served, if it cannot: what the filter would have to know is not pushed.
 pub(super) fn check(base: &compile::Base) -> anyhow::Result<()> {
     let config = &base.config;
+    if config.server.is_some() {
+        let fix = "remove the field";
+        return Err(base.problem(["server"], "has no effect: the filter gets its names from byname serve", fix).into());
+    }
     let own =
         config.table.services.iter().filter_map(|(key, service)| Some((Some(key), service.steering.as_ref()?.by?)));
     for (key, by) in own.chain([(None, config.steering.by)]) {

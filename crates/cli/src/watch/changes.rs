@@ -48,7 +48,7 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let services = count(self.services(), "Service", "Services");
-        write!(f, "{services}, {}", count(self.endpoints(), "endpoint", "endpoints"))
+        write!(f, "{services}, {}", count(self.endpoints(), "ready endpoint", "ready endpoints"))
     }
 }
 

@@ -345,13 +345,29 @@ fn says_which_options_belong_together() {
     fs::write(&file, "").unwrap();
     let tls = ["--tls-cert-file", &file, "--tls-private-key-file", &file];
     for (arguments, wanted) in [
-        (&["--identity", "certificate"][..], "need TLS; add --tls-cert-file and --tls-private-key-file"),
+        (
+            &["--identity", "certificate"][..],
+            "--identity certificate: needs TLS; add --tls-cert-file and --tls-private-key-file",
+        ),
         (&[&["--identity", "certificate"][..], &tls].concat(), "add --client-ca-file"),
         (&[&["--identity", "token"][..], &tls].concat(), "--from-dir takes its place"),
         (
             &[&["--identity", "xfcc"][..], &tls].concat(),
             "--tls-cert-file: has no effect without --identity certificate or token",
         ),
+        (&["--identity", "xfcc", "--listen", "127.0.0.1:0"], "--listen: has no effect with --identity xfcc alone; use"),
+        (&["--identity", "xfcc", "--token-audience", "x"], "--token-audience: has no effect without --identity token"),
+        (&["--identity", "token", "--token-audience", ""], "a value is required for '--token-audience"),
+        (
+            &["--identity", "token", "--trust-domain", "x"],
+            "--trust-domain: has no effect without --identity certificate",
+        ),
+        (&["--identity", "token", "--xfcc-listen", ":1"], "--xfcc-listen: has no effect without --identity xfcc"),
+        (&["--identity", "xfcc", "--trust-domain", "A B"], "use only the name"),
+        (&[&["--insecure"][..], &tls].concat(), "--tls-cert-file: has no effect with --insecure; remove it, or pass"),
+        (&["--insecure", "--client-ca-file", &file], "--client-ca-file: has no effect with --insecure"),
+        (&["--insecure", "--xfcc-listen", ":1"], "--xfcc-listen: has no effect with --insecure"),
+        (&[], "--identity is missing: pass --identity certificate, token or xfcc"),
         (&["--identity", "xfcc", "--trust-domain", "spiffe://a"], "use only the name"),
         (&["--identity", "xfcc", "--insecure"], "cannot be used with"),
         (
@@ -360,8 +376,7 @@ fn says_which_options_belong_together() {
         ),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_byname"))
-            .args(["serve", "--from-dir", directory.path().to_str().unwrap(), "--listen", "127.0.0.1:0"])
-            .args(["--xfcc-listen", "127.0.0.1:0"])
+            .args(["serve", "--from-dir", directory.path().to_str().unwrap()])
             .args(arguments)
             .output()
             .unwrap();

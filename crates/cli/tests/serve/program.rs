@@ -130,12 +130,17 @@ impl ServeProcess {
     pub(crate) fn spawn(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
         command
-            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port)])
-            .args(["--monitor", &format!("127.0.0.1:{}", self.monitor)])
+            .args(["serve", "--monitor", &format!("127.0.0.1:{}", self.monitor)])
             .args(&self.arguments)
             .envs(self.environment.iter().cloned());
         if !self.arguments.iter().any(|argument| argument == "--identity") {
             command.arg("--insecure");
+        }
+        // A server for sidecars of a mesh alone does not listen there.
+        if ["certificate", "token"].iter().any(|proof| self.arguments.iter().any(|argument| argument == proof))
+            || !self.arguments.iter().any(|argument| argument == "xfcc")
+        {
+            command.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
         }
         if !self.arguments.iter().any(|argument| argument == "--module") {
             command.arg("--module").arg(repository().join("target/byname.wasm"));

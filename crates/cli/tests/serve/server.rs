@@ -51,7 +51,7 @@ async fn refuses_streams_until_the_cluster_is_read() {
     api.stop();
     let mut program = ServeProcess::of_api(&api, "");
     program.spawn();
-    program.wait_for_log("retrying, nothing is made of them until it succeeds").await;
+    program.wait_for_log("byname retries, and makes nothing of them before it succeeds").await;
     assert_eq!(program.get("/readyz").await.status, 503);
     let envoy = program.envoy(&passthrough).await;
     assert_eq!(ask(&envoy, "payments").await.said("upstream"), "pass", "the default configuration passes everything");

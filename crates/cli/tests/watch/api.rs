@@ -98,7 +98,7 @@ async fn every_change_reaches_the_file() {
     program.wait_for(&now).await;
     api.delete(&slice("shop/cart", &[]));
     program.wait_for(&shop_with(&[("shop/cart", Some(0)), ("shop/new", Some(4)), ("shop/db", None)])).await;
-    program.wait_for_log("first table written: 7 Services, 4 endpoints, version ").await;
+    program.wait_for_log("first table written: 7 Services, 4 ready endpoints, version ").await;
     program.wait_for_log("written: shop/cart: 3 → 2 endpoints\n").await;
     program.wait_for_metric("restarts_total{kind=\"Service\"}", 0.0).await;
 }
@@ -288,7 +288,7 @@ async fn waits_for_an_api_that_starts_later() {
     let mut api = shop().await;
     api.stop();
     let program = follow(&api, &[]).await;
-    program.wait_for_log("nothing is made of them until it succeeds").await;
+    program.wait_for_log("makes nothing of them before it succeeds").await;
     assert_eq!((program.get("/readyz").await.0, program.get("/healthz").await.0), (503, 200));
     api.fail("services", &[403, 500]);
     api.fail("endpointslices", &[429]);
@@ -319,7 +319,7 @@ async fn an_unreadable_object_does_not_stop_the_others() {
     api.put(bad);
     api.put(slice("shop/cart", &endpoints(1)));
     program.wait_for(&shop_with(&[("shop/cart", Some(1))])).await;
-    let said = "left out: Kubernetes API: Service shop/bad, spec.ports[0].port: invalid type";
+    let said = "left out: Kubernetes API: Service shop/bad, spec.ports[0].port: is the string";
     assert_eq!(program.count_in_log(said), 1, "{}", program.log());
     assert_eq!(program.count_in_log("left out: Kubernetes API: Service shop/refused, spec.ports[0].port"), 1);
     program.wait_for_metric("unreadable_objects", 2.0).await;

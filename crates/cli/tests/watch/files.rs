@@ -91,6 +91,23 @@ async fn follows_files_and_ignores_broken_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_visible_namespace_without_services_is_told() {
+    let program = WatchProcess::start(|directory| {
+        let input = directory.join("in");
+        fs::create_dir(&input).unwrap();
+        fs::write(input.join("cart.yaml"), cart(3)).unwrap();
+        let input = input.display().to_string();
+        ["--format", "table", "--from-dir", &input, "--visible", "shop", "--visible", "prod"]
+            .map(str::to_owned)
+            .to_vec()
+    })
+    .await;
+    program.wait_for_log("--visible prod: no file has a Service in this namespace; correct --visible").await;
+    fs::write(program.directory().join("in/prod.json"), service("prod/web").to_string()).unwrap();
+    program.wait_for_log("namespace prod: has Services now").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn follows_the_links_of_a_config_map() {
     // The kubelet's way: files are links through `..data`, and `..data` is replaced.
     let version = |input: &Path, number: usize| {

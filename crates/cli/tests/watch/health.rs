@@ -71,7 +71,7 @@ async fn leaves_an_up_to_date_file_untouched() {
         .spawn()
         .unwrap();
     program.adopt(child);
-    program.wait_for_log("already up to date: 1 Service, 3 endpoints, version 7").await;
+    program.wait_for_log("already up to date: 1 Service, 3 ready endpoints, version 7").await;
     assert_eq!(fs::metadata(&program.output).unwrap().modified().unwrap(), written);
     assert_eq!(program.end().await, Some(0));
 }
@@ -121,10 +121,13 @@ fn startup_errors_say_what_to_do() {
         ),
         (&["--from-dir", &input, "--output-file", &path("out")], "use a name that ends in .yaml"),
         (&["--from-dir", &input, "--output-file", &out, "--listen", &taken], "use a free address"),
-        (&["--from-dir", &input, "--output-file", &out, "--listen", "9902"], "use the form address:port"),
+        (&["--from-dir", &input, "--output-file", &out, "--listen", "9902"], "use ADDRESS:PORT with an IP address"),
         (&["--from-dir", &input, "--output-file", &out, "--kubeconfig", "x"], "cannot be used with"),
         (&["--from-dir", &input, "--output-file", &out, "--pod", "web-0"], "use the form namespace/name"),
-        (&["--kubeconfig", &path("no-kubeconfig"), "--output-file", &out], "is not a usable kubeconfig"),
+        (
+            &["--kubeconfig", &path("no-kubeconfig"), "--output-file", &out],
+            "no-kubeconfig: is not usable: it has no current context",
+        ),
         (&["--output-file", &out], "watch files with --from-dir"),
         (&["--from-dir", &input, "-o", &out], "to write to this file use --output-file"),
         // The former name of --output-file.
