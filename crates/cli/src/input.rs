@@ -97,7 +97,7 @@ pub fn read_document(path: &Path) -> Result<(InputNode, SourceLocation), InputEr
     let name = shown(path);
     let mut documents = Vec::new();
     objects(open(path, &mut |_| {})?, &name, &mut |object| {
-        documents.push(object.map_err(|bad| bad.problem)?);
+        documents.push(object.map_err(|bad| bad.problem.of_no_object())?);
         Ok(())
     })?;
     match <[DocumentObject; 1]>::try_from(documents) {

@@ -590,11 +590,10 @@ fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputErro
 
 /// What to do about a field that has another type than the Kubernetes API says.
 fn fix_of(why: &str) -> &'static str {
-    let is_text_wanted = why.ends_with("expected a string");
-    if is_text_wanted && why.starts_with("invalid type: boolean") {
+    let is_text_wanted = why.ends_with(", not a string");
+    if is_text_wanted && why.starts_with("is the boolean") {
         "put the value in quotes: in YAML an unquoted y, yes, on or true is a boolean, as are n, no, off and false"
-    } else if is_text_wanted && ["invalid type: integer", "invalid type: floating"].iter().any(|it| why.starts_with(it))
-    {
+    } else if is_text_wanted && why.starts_with("is the number") {
         "put the value in quotes: it is a number without them"
     } else {
         "correct the field to match the Kubernetes API"

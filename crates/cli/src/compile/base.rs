@@ -33,7 +33,7 @@ impl Base {
         let config: wire::Config = node.read().map_err(|unreadable| {
             InputError::at(&place, unreadable.why, "see docs/configuration.md for the fields")
                 .at_line(unreadable.line)
-                .with_field(unreadable.field)
+                .with_field(if unreadable.field == "." { "" } else { &*unreadable.field })
         })?;
         let base = Self { config, file: Some(Sourced { object: (), place, lines: Lines::new(&node), version: 0 }) };
         // The program writes what its output requires, so that the filter would not see this.

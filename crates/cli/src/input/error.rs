@@ -66,6 +66,15 @@ impl InputError {
         Self { document, item: *item, line, ..Self::new(file, reason, fix) }
     }
 
+    /// The same of a file that is not for Kubernetes, such as a configuration.
+    pub(super) fn of_no_object(self) -> Self {
+        let reason = match self.reason.as_str() {
+            "is not a Kubernetes object" => "is not a mapping".to_owned(),
+            _ => self.reason,
+        };
+        Self { reason, fix: "pass a file with one YAML or JSON document".to_owned(), ..self }
+    }
+
     /// Says that the object is left out with a warning, even if objects of its kind are needed.
     #[must_use]
     pub fn skippable(self) -> Self {

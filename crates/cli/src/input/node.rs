@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, Expected, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_path_to_error::{Path, Segment};
 
 use super::{
@@ -224,6 +224,45 @@ impl std::error::Error for Why {}
 impl de::Error for Why {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self(message.to_string().into())
+    }
+
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let given = match unexpected {
+            Unexpected::Bool(value) => format!("the boolean {value}"),
+            Unexpected::Unsigned(number) => format!("the number {number}"),
+            Unexpected::Signed(number) => format!("the number {number}"),
+            Unexpected::Float(number) => format!("the number {number}"),
+            Unexpected::Str(text) => format!("the string {text:?}"),
+            Unexpected::Seq => "a list".to_owned(),
+            Unexpected::Map => "a mapping".to_owned(),
+            Unexpected::Unit | Unexpected::Option => "null".to_owned(),
+            other => other.to_string(),
+        };
+        Self::custom(format!("is {given}, not {}", in_words(&expected.to_string())))
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        let known: Vec<String> = expected.iter().map(|one| format!("{one:?}")).collect();
+        Self::custom(format!("{variant:?} is not one of {}", known.join(", ")))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::custom(format!("has no field {field:?}"))
+    }
+}
+
+/// The type that serde expects, in the words of YAML.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "a sequence" => "a list",
+        "a map" => "a mapping",
+        "a boolean" => "true or false",
+        "IntOrString" => "a number or a string",
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        // The name of a type of ours, or of the Kubernetes API.
+        name if name.starts_with("struct ") || name.starts_with(|c: char| c.is_ascii_uppercase()) => "a mapping",
+        other => other,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde::Serialize;
 use tempfile::TempPath;
 
@@ -21,8 +21,8 @@ pub fn write(file: Option<&Path>, text: &str) -> anyhow::Result<()> {
         Some(file) => write_all(&[(file, text)]),
         None => {
             let mut out = io::stdout().lock();
-            out.write_all(text.as_bytes())?;
-            Ok(out.flush()?)
+            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            written.context("the standard output cannot be written")
         }
     }
 }
@@ -40,12 +40,24 @@ pub fn write_json(value: &impl Serialize) -> anyhow::Result<()> {
 /// # Errors
 /// If a file cannot be written.
 pub fn write_all(files: &[(&Path, &str)]) -> anyhow::Result<()> {
-    let context = |file: &Path| format!("{}: cannot be written", file.display());
     let mut written = Vec::new();
     for (file, text) in files {
-        written.push((file, Replacement::new(file, text.as_bytes()).with_context(|| context(file))?));
+        let new = Replacement::new(file, text.as_bytes()).map_err(|error| unwritable(file, &error))?;
+        written.push((file, new));
     }
-    written.into_iter().try_for_each(|(file, replacement)| replacement.put().with_context(|| context(file)))
+    written.into_iter().try_for_each(|(file, new)| new.put().map_err(|error| unwritable(file, &error)))
+}
+
+/// The error of a file that cannot be written. The error's own text may name a temporary file.
+fn unwritable(file: &Path, error: &io::Error) -> anyhow::Error {
+    let (file, directory) = (file.display(), directory_of(file));
+    match error.kind() {
+        _ if !directory.exists() => {
+            anyhow!("{file}: cannot be written: the directory {} does not exist; create it", directory.display())
+        }
+        io::ErrorKind::IsADirectory => anyhow!("{file}: is a directory; use a file in it"),
+        kind => anyhow!("{file}: cannot be written: {kind}; use a directory that you may write to"),
+    }
 }
 
 /// Replaces the content of `file` atomically, and returns whether the content changed. A concurrent reader sees the old content or

@@ -404,7 +404,8 @@ fn a_field_that_is_not_used_may_have_any_type() {
     // Beside it, a field that is used has to fit.
     let both = pod(&format!("spec:\n  {limits}\n  hostNetwork: maybe"));
     let run = byname_with_input(&["lint"], format!("{service}---\n{both}").as_bytes());
-    let expected = "standard input:11: document 2, Pod shop/web-0, spec.hostNetwork: invalid type: string \"maybe\", expected a boolean";
+    let expected =
+        "standard input:11: document 2, Pod shop/web-0, spec.hostNetwork: is the string \"maybe\", not true or false";
     assert!(run.status == 2 && run.stderr.contains(expected), "{}", run.stderr);
 }
 

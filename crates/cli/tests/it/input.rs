@@ -47,12 +47,12 @@ fn errors_name_file_line_document_item_object_and_field() {
         (format!("{SERVICE}spec: {{selector: {{? : b}}}}\n"), "has a key that is not a string"),
         (
             format!("{SERVICE}spec:\n  selector: {{app: y}}\n"),
-            "standard input:5: document 1, Service shop/web, spec.selector.app: invalid type: boolean `true`, expected a string; \
+            "standard input:5: document 1, Service shop/web, spec.selector.app: is the boolean true, not a string; \
              put the value in quotes: in YAML an unquoted y, yes, on or true is a boolean",
         ),
         (
             format!("{SERVICE}spec:\n  selector: {{version: 1.0}}\n"),
-            "spec.selector.version: invalid type: integer `1`, expected a string; put the value in quotes: it is a number",
+            "spec.selector.version: is the number 1, not a string; put the value in quotes: it is a number",
         ),
         ("apiVersion: v1\n".to_owned(), "the input has no Service; "),
         ("apiVersion: v1\nmetadata: {}\n".to_owned(), "left out: standard input:1: document 1, kind: is missing"),
