@@ -11,6 +11,7 @@ mod node;
 mod object_error;
 mod pod;
 mod port_view;
+mod qualified_name;
 mod raw_pod;
 mod reference_grant;
 mod remark;
@@ -49,6 +50,7 @@ pub use self::{
     object_error::ObjectError,
     pod::{ContainerPort, DnsPolicy, Owner, Pod},
     port_view::{AppProtocol, ServicePortView, SlicePortView, TargetPort, TransportProtocol},
+    qualified_name::{is_label_value, is_qualified_name},
     raw_pod::{containers, is_running},
     reference_grant::ReferenceGrant,
     remark::Remark,

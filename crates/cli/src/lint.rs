@@ -21,7 +21,6 @@ mod names;
 mod patch;
 mod ports;
 mod public_suffixes;
-mod qualified_name;
 mod refused;
 mod registry;
 mod report;

@@ -11,13 +11,12 @@ use super::{
     context::{Context, LintedService, most_similar, shown},
     findings::{Findings, Subject},
     patch::Patch,
-    qualified_name::{is_label_value, is_qualified_name},
     rule::{Rule, Severity},
     unknown_fields::UnknownField,
 };
 use crate::{
     input::Field,
-    kubernetes::{ServicePortView, TargetPort},
+    kubernetes::{ServicePortView, TargetPort, is_label_value, is_qualified_name},
 };
 
 pub(super) const RULES: &[Rule] = &[Rule {

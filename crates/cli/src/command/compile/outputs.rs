@@ -21,7 +21,7 @@ use crate::{
     },
     input::{InputError, InputErrors},
     istio::{self, Image, IstioObject, MAX_OBJECT_BYTES, Placement},
-    kubernetes::{ClusterState, NamespacedName},
+    kubernetes::{ClusterState, NamespacedName, is_label_value, is_qualified_name},
     output,
 };
 
@@ -583,29 +583,14 @@ fn parse_preload(text: &str) -> Result<String, String> {
 /// Parses a label that a pod can have.
 fn label(text: &str) -> Result<(String, String), String> {
     let Some((key, value)) = text.split_once('=') else { return Err("use the form key=value".to_owned()) };
-    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let is_prefix = |prefix: &str| prefix.len() <= MAX_PREFIX_BYTES && prefix.split('.').all(is_label);
-    if !is_label_part(name) || !prefix.is_none_or(is_prefix) {
+    if !is_qualified_name(key) {
         return Err(format!("no label has the key {key:?}; use the key of a label of the pods, such as app"));
     }
-    if !value.is_empty() && !is_label_part(value) {
+    if !is_label_value(value) {
         let form = "at most 63 letters, digits, \"-\", \"_\" and \".\", with a letter or a digit at both ends";
         return Err(format!("no label has the value {value:?}; use {form}"));
     }
     Ok((key.to_owned(), value.to_owned()))
-}
-
-/// The longest prefix of a label's key: a DNS subdomain.
-const MAX_PREFIX_BYTES: usize = 253;
-
-/// Whether `text` can be the name or the value of a label.
-fn is_label_part(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    bytes.len() <= 63
-        && is_end(bytes.first())
-        && is_end(bytes.last())
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }
 
 /// Parses the URL of an image or a module. Istio reads one without a scheme as `oci://`.

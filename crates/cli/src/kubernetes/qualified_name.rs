@@ -6,7 +6,8 @@ const MAX_NAME_BYTES: usize = 63;
 const MAX_PREFIX_BYTES: usize = 253;
 
 /// Whether `text` is a name with or without a prefix, such as `app` or `example.com/app`.
-pub(super) fn is_qualified_name(text: &str) -> bool {
+#[must_use]
+pub fn is_qualified_name(text: &str) -> bool {
     match text.split_once('/') {
         Some((prefix, name)) => is_subdomain(prefix) && is_name(name),
         None => is_name(text),
@@ -14,7 +15,8 @@ pub(super) fn is_qualified_name(text: &str) -> bool {
 }
 
 /// Whether `text` can be the value of a label.
-pub(super) fn is_label_value(text: &str) -> bool {
+#[must_use]
+pub fn is_label_value(text: &str) -> bool {
     text.is_empty() || is_name(text)
 }
 
