@@ -133,7 +133,7 @@ fn status_says_what_the_sidecar_serves_and_whether_that_is_the_cluster() {
     let shop = ShopApi::start();
     let live = || sidecar.byname(&["status", "--kubeconfig", &shop.kubeconfig]);
     live().expect(0);
-    shop.byname(&["status", "-n", "shop"]).expect(0);
+    shop.byname(&["status", "-A"]).expect(0);
     assert_eq!(listed_kinds(&shop), documented_kinds("status"));
     shop.api.put(serde_json::json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"namespace": "shop", "name": "new"}, "spec": {"ports": [{"port": 80}], "clusterIP": "10.96.0.99"}}));
