@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -39,7 +40,7 @@ pub(crate) struct ServeProcess {
     monitor: u16,
     arguments: Vec<String>,
     /// The most memory of earlier processes.
-    peak: u64,
+    peak: AtomicU64,
     /// Variables of its environment.
     pub(crate) environment: Vec<(String, String)>,
     directory: TempDir,
@@ -117,7 +118,7 @@ impl ServeProcess {
     /// A process with these arguments, to be started with [`spawn`](Self::spawn).
     pub(crate) fn new(directory: TempDir, arguments: Vec<String>) -> Self {
         let [port, monitor] = [(); 2].map(|()| free_port().unwrap());
-        Self { child: None, port, monitor, arguments, peak: 0, environment: Vec::new(), directory }
+        Self { child: None, port, monitor, arguments, peak: AtomicU64::default(), environment: Vec::new(), directory }
     }
 
     /// Starts the process again on the same port, and waits until it serves.
@@ -151,7 +152,7 @@ impl ServeProcess {
 
     /// Ends the process at once.
     pub(crate) fn kill(&mut self) {
-        self.peak = self.peak_bytes();
+        self.keep_peak();
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -159,7 +160,6 @@ impl ServeProcess {
 
     /// Sends SIGTERM and returns the exit status.
     pub(crate) async fn end(&mut self) -> Option<i32> {
-        self.peak = self.peak_bytes();
         self.signal("TERM");
         let child = self.child.as_mut().unwrap();
         let start = Instant::now();
@@ -178,6 +178,7 @@ impl ServeProcess {
 
     /// Sends the process a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
+        self.keep_peak();
         let id = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
@@ -189,7 +190,12 @@ impl ServeProcess {
 
     /// The most memory that was ever resident, in bytes, also of earlier processes before they were ended.
     pub(crate) fn peak_bytes(&self) -> u64 {
-        self.bytes("VmHWM:").unwrap_or_default().max(self.peak)
+        self.bytes("VmHWM:").unwrap_or_default().max(self.peak.load(Ordering::Relaxed))
+    }
+
+    /// A process that has ended does not tell it any more.
+    fn keep_peak(&self) {
+        self.peak.store(self.peak_bytes(), Ordering::Relaxed);
     }
 
     fn bytes(&self, field: &str) -> Option<u64> {
