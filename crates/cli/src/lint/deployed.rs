@@ -23,7 +23,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "deployed-configuration-refused",
         severity: Severity::Error,
         summary: "the filter refuses the configuration of a WasmPlugin, TrafficExtension or EnvoyFilter",
-        why: "running sidecars keep their last good configuration; a new pod lacks the Services with errors, or answers 500",
+        why: "running sidecars keep their last known good configuration; a new pod lacks the Services with errors, or answers 500",
         fix: "compile the object again",
         needs: &[],
         absence: None,

@@ -104,7 +104,7 @@ fn rejections(pod: &Pod) -> usize {
     pod.log().matches("TypedExtensionConfig rejected").count()
 }
 
-/// As it is today: a pod that has no last good table answers 500 to all outbound HTTP, and is ready.
+/// As it is today: a pod that has no last known good table answers 500 to all outbound HTTP, and is ready.
 pub(crate) fn a_refused_table_keeps_the_last_good_one_in_running_pods(mesh: &Mesh<'_>) -> Result<()> {
     mesh.apply_with_authority(&[])?;
     let before = rejections(&mesh.client);
