@@ -70,6 +70,16 @@ fn outlives_its_server(mesh: &Mesh<'_>, way: Way) -> Result<()> {
             stream.wait_for_reason(&pod, host, if host == "suggest" { "alias" } else { "service" })?;
         }
         let asking = start_asking(&pod, "20ms", &known)?;
+        // Else one of the workers passes a name on that it has never asked for.
+        eventually("each worker knows every name", || {
+            ensure!(stream_stat(&pod, "open")? == WORKERS, "one of {WORKERS} streams");
+            for key in ["shop/checkout", "shop/suggest", "billing/ledger"] {
+                let names = stream.server.names_by_stream("shop", key)?;
+                let of_workers = names.values().filter(|count| **count > 0).count() as u64;
+                ensure!(of_workers >= WORKERS, "{key}: {names:?}");
+            }
+            Ok(true)
+        })?;
         let recovers = |stream: &Stream<'_>, host: &str, start: Instant| -> Result<()> {
             let (answer, _) = stream.wait_for_reason(&pod, host, "service")?;
             let whole = format!("{host}.shop.svc.cluster.local");
