@@ -12,9 +12,11 @@ use anyhow::Result;
 use crate::cluster::run;
 
 /// Makes the namespace, whose file is $1, and a pair of devices between it and the namespace of the cluster, where it is $2. $3 is
-/// the pod's address. The cluster's loopback device has the addresses of all pods; a more specific route in the same table wins.
+/// the pod's address. The cluster's loopback device has the addresses of all pods; a more specific route in the same table wins. The kernel
+/// takes its time to delete the device of an earlier pod.
 const CREATE: &str = "set -e
 unshare --net=$1 true
+ip link delete $2 2>/dev/null || :
 ip link add $2 type veth peer name $2-pod
 ip link set $2-pod netns $1 name eth0
 ip link set $2 up
