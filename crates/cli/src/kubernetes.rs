@@ -198,6 +198,20 @@ impl ClusterState {
         self.read.contains_key(kind)
     }
 
+    /// Whether the input has pods, or workloads with templates of pods.
+    #[must_use]
+    pub fn knows_pods(&self) -> bool {
+        self.knows("Pod") || self.knows("Workload")
+    }
+
+    /// The annotation that says which namespaces see the Service: its own, or else that of its Namespace; and whether it is its own.
+    #[must_use]
+    pub fn export_to(&self, name: &NamespacedName) -> Option<(&str, bool)> {
+        let annotations = self.services.get(name).and_then(|service| service.object.metadata.annotations.as_ref());
+        let own = annotations.and_then(|all| Some((all.get(EXPORT_TO)?.as_str(), true)));
+        own.or_else(|| Some((self.namespace_exports.get(&name.namespace)?.as_str(), false)))
+    }
+
     /// Whether a namespace has no other objects of this kind than those in the input. Manifests do not say so: some objects of the
     /// namespace may be elsewhere. Objects from an API server, which have a `uid`, come from a list of all of them.
     #[must_use]

@@ -165,7 +165,7 @@ fn matters(context: &Context<'_>, rule: &Rule, kind: &str) -> bool {
 /// Whether the input has objects of a kind that a rule needs.
 fn is_read(cluster: &ClusterState, kind: &str) -> bool {
     match kind {
-        "Pod or workload" => cluster.knows("Pod") || cluster.knows("Workload"),
+        "Pod or workload" => cluster.knows_pods(),
         "EndpointSlice" => cluster.knows("EndpointSlice") || cluster.knows("Endpoints"),
         kind => cluster.knows(kind),
     }

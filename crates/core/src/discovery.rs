@@ -262,7 +262,7 @@ impl Discovery {
 
     /// Ends a stream that is of no more use.
     fn give_up(&mut self, now: u64, random: u64, table: &mut Table, actions: &mut Vec<StreamAction>) {
-        self.connection.failed(now);
+        self.connection.failed();
         actions.push(StreamAction::Reset);
         self.closed(now, random, table, actions);
     }

@@ -14,7 +14,7 @@ use self::outputs::{CompileFormat, Outputs};
 use super::{
     args::{Input, NoFormatParser, parse_whole},
     live::Needs,
-    namespace_args::{KnownNamespaces, parse_namespace},
+    namespace_args::{KnownNamespaces, choice, parse_namespace},
     status::FINE,
 };
 use crate::{
@@ -216,10 +216,7 @@ impl ReadRecipe {
         let empty: Vec<&str> = visible.iter().map(String::as_str).filter(|name| !there.contains(name)).collect();
         let Some(first) = empty.first() else { return Ok(()) };
         // Of a live cluster, only the namespaces of --visible are read.
-        let others = match there.is_empty() {
-            true => "check the name".to_owned(),
-            false => format!("namespaces with Services are {}", output::some(&there)),
-        };
+        let others = choice("namespaces with Services", &there);
         if empty.len() == visible.len() {
             bail!("--visible {first}: the input has no Service in this namespace; {others}");
         }

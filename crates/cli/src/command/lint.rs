@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::{
     args::{FileOutput, FormatParser, Input},
     linted_input::LintedInput,
-    namespace_args::parse_namespace,
+    namespace_args::{choice, parse_namespace},
     status::{FINE, NO},
 };
 use crate::{
@@ -145,8 +145,9 @@ impl Lint {
             (true, false) => Some("the input has no Service, so there is nothing to check"),
         };
         if let Some(file) = &self.write_baseline {
-            output::write(Some(file), &report.baseline().text())?;
-            let findings = output::count(report.baseline().count(), "finding", "findings");
+            let baseline = report.baseline();
+            output::write(Some(file), &baseline.text())?;
+            let findings = output::count(baseline.count(), "finding", "findings");
             output::note(&format!("{}: {findings} written", file.display()));
             return Ok(FINE);
         }
@@ -193,11 +194,7 @@ fn limit(report: &mut LintReport, namespaces: &BTreeSet<String>, known: &BTreeSe
         known.contains(namespace) || report.findings.iter().any(|finding| finding.object.namespace == namespace)
     };
     if let Some(unknown) = namespaces.iter().find(|namespace| !is_known(namespace)) {
-        let there = match known.is_empty() {
-            true => "check the name".to_owned(),
-            false => format!("its namespaces are {}", output::some(known)),
-        };
-        bail!("--namespace {unknown}: the input has no object of this namespace; {there}");
+        bail!("--namespace {unknown}: the input has no object of this namespace; {}", choice("its namespaces", known));
     }
     report.findings.retain(|Finding { object, .. }| {
         namespaces.contains(if object.kind == "Namespace" { &object.name } else { &object.namespace })

@@ -1,6 +1,6 @@
 //! Namespaces that a user names: their form, and whether they exist.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Display};
 
 use anyhow::bail;
 use byname_core::is_label;
@@ -63,9 +63,14 @@ impl KnownNamespaces {
     }
 
     fn choice(&self) -> String {
-        match self.names.is_empty() {
-            true => "check the name".to_owned(),
-            false => format!("its namespaces are {}", output::some(&self.names)),
-        }
+        choice("its namespaces", &self.names)
+    }
+}
+
+/// What to do about a namespace that is not among these, which `called` are.
+pub(super) fn choice(called: &str, names: &BTreeSet<impl Display>) -> String {
+    match names.is_empty() {
+        true => "check the name".to_owned(),
+        false => format!("{called} are {}", output::some(names)),
     }
 }

@@ -170,18 +170,15 @@ pub(crate) fn pushed_names(
 /// Whether a control plane pushed the table, so that each address in it stands for endpoints. Such addresses begin anew with each Service,
 /// which tells them from those of a cluster whose pods have addresses of 240.0.0.0/4.
 #[must_use]
-pub fn is_pushed(table: &wire::Table) -> bool {
-    let addresses = |service: &wire::Service| -> Vec<Option<IpAddr>> {
-        let groups = service.endpoints.iter().flatten();
-        groups.flat_map(|group| group.addresses.iter().map(|address| address.parse().ok())).collect()
+pub fn is_pushed<'t>(table: &'t wire::Table) -> bool {
+    let of_service = |service: &'t wire::Service| {
+        service.endpoints.iter().flatten().flat_map(|group| group.addresses.iter()).zip(1..)
     };
-    let mut has_any = false;
-    table.services.values().all(|service| {
-        addresses(service).into_iter().zip(1..).all(|(address, number)| {
-            has_any = true;
-            address.is_some_and(|address| address == nobodys_address(address.is_ipv6(), number))
-        })
-    }) && has_any
+    let mut addresses = table.services.values().flat_map(of_service).peekable();
+    let is_nobodys = |(address, number): (&str, _)| {
+        address.parse().is_ok_and(|address: IpAddr| address == nobodys_address(address.is_ipv6(), number))
+    };
+    addresses.peek().is_some() && addresses.all(is_nobodys)
 }
 
 /// The clusters of hosts outside that aliases and fallbacks lead to.

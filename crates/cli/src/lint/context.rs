@@ -183,11 +183,6 @@ impl<'c> Context<'c> {
         self.cluster.has_endpoints_object(service.name) || (may_have_none && lists_slices())
     }
 
-    /// Whether the input has pods or workloads.
-    pub(super) fn knows_pods(&self) -> bool {
-        self.cluster.knows("Pod") || self.cluster.knows("Workload")
-    }
-
     /// Whether an API server has no pod for the selector of `service`: the input lists the pods, or the controller of EndpointSlices found
     /// none.
     pub(super) fn has_no_pod(&self, service: &LintedService<'_>) -> bool {

@@ -147,7 +147,7 @@ fn no_ready_endpoint(context: &Context<'_>, findings: &mut Findings) {
         let message = match (service.view.selector(), all) {
             // BN011 reports this case, and so does BN001 where the pods are known.
             (None, 0) => continue,
-            (Some(_), 0) if context.knows_pods() && context.has_no_pod(service) => continue,
+            (Some(_), 0) if context.cluster.knows_pods() && context.has_no_pod(service) => continue,
             (_, 0) => match uncounted_slices(service) {
                 Some(uncounted) => format!("the Service has no endpoint: {uncounted}"),
                 None => "the Service has no endpoint".to_owned(),

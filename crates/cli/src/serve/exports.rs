@@ -24,20 +24,17 @@ pub(super) fn visibility(
     default: DefaultExport,
 ) -> (Visibility, Option<String>) {
     let own = || Visibility::Namespaces([(*name.namespace).into()].into());
-    let of_service =
-        cluster.services.get(name).and_then(|service| service.object.metadata.annotations.as_ref()?.get(EXPORT_TO));
-    let of_namespace = || cluster.namespace_exports.get(&name.namespace);
-    let (text, object, hidden) = match (of_service, of_namespace()) {
-        (Some(text), _) => (text, format!("Service {name}"), "the Service"),
-        (None, Some(text)) => (text, format!("Namespace {}", name.namespace), "its Services"),
-        (None, None) => {
-            return match default {
-                DefaultExport::Everyone => (Visibility::Everyone, None),
-                DefaultExport::OwnNamespace => (own(), None),
-            };
-        }
+    let Some((text, is_own)) = cluster.export_to(name) else {
+        return match default {
+            DefaultExport::Everyone => (Visibility::Everyone, None),
+            DefaultExport::OwnNamespace => (own(), None),
+        };
     };
-    let is_missing = of_service.is_none() && !cluster.namespaces.contains_key(&name.namespace);
+    let (object, hidden) = match is_own {
+        true => (format!("Service {name}"), "the Service"),
+        false => (format!("Namespace {}", name.namespace), "its Services"),
+    };
+    let is_missing = !is_own && !cluster.namespaces.contains_key(&name.namespace);
     match ExportTo::parse(text, &name.namespace) {
         Ok(export) => {
             let visibility = match export {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use byname_core::wire;
 
-use crate::kubernetes::{ClusterState, EXPORT_TO, ExportTo, NamespacedName};
+use crate::kubernetes::{ClusterState, ExportTo, NamespacedName};
 
 /// The Services of a cluster that are not in the table of a sidecar, because a server hides them or may hide them.
 #[derive(Debug, Default)]
@@ -54,9 +54,8 @@ impl HiddenServices {
 
 /// Whether `viewer` sees the Service by its annotation, or else by that of its Namespace; `None` if neither has one.
 fn annotated(cluster: &ClusterState, name: &NamespacedName, viewer: Option<&str>) -> Option<bool> {
-    let of_service = cluster.services.get(name)?.object.metadata.annotations.as_ref();
-    let text = of_service.and_then(|all| all.get(EXPORT_TO)).or_else(|| cluster.namespace_exports.get(&name.namespace));
-    Some(match ExportTo::parse(text?, &name.namespace) {
+    let (text, _) = cluster.export_to(name)?;
+    Some(match ExportTo::parse(text, &name.namespace) {
         Ok(ExportTo::Everyone) => true,
         Ok(ExportTo::Namespaces(names)) => viewer.is_some_and(|viewer| names.contains(viewer)),
         // The server shows it to its own namespace.

@@ -12,8 +12,6 @@ pub struct StreamState {
     pub open: u64,
     /// Streams that were opened.
     pub opened: u64,
-    /// Streams that the server did not answer, or that could not be opened.
-    pub failures: u64,
     /// Services and addresses that the filter subscribes to, counted in each worker.
     pub keys: u64,
     /// Requests that waited for the server.
@@ -32,7 +30,6 @@ impl StreamState {
         Self {
             open: own("stream.open"),
             opened: own("stream.opened"),
-            failures: own("stream.failures"),
             keys: own("stream.keys"),
             waits: own("stream.waits"),
             timeouts: own("stream.timeouts"),

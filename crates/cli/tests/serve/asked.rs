@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::{
     program::{
-        ProgramOutput, ServeProcess, annotated, ask, eventually, service, service_with, slice, slices, upstream,
+        ProgramOutput, ServeProcess, annotated, ask, eventually, eventually_answers, service, service_with, slice,
+        slices, upstream,
     },
     stream,
 };
@@ -13,15 +14,6 @@ use crate::{
 /// Asks this Envoy, and compares it with the objects that the server follows.
 fn byname(program: &ServeProcess, envoy: &Envoy, arguments: &[&str]) -> ProgramOutput {
     program.run_with_objects(&[arguments, &["--admin", &format!("127.0.0.1:{}", envoy.port(9901))]].concat())
-}
-
-async fn eventually_answers(envoy: &Envoy, authority: &str, upstream: &str) {
-    let what = format!("{upstream} answers {authority}");
-    eventually(&what, async || {
-        let reply = ask(envoy, authority).await;
-        reply.status == 200 && reply.said("upstream") == upstream
-    })
-    .await;
 }
 
 fn namespace(name: &str) -> Value {

@@ -9,7 +9,8 @@ use byname_test_support::{Envoy, TestUpstream};
 use serde_json::{Value, json};
 
 use crate::program::{
-    ServeProcess, ask, assert_nothing_is_refused, eventually, service, service_with, slice, slices, upstream,
+    ServeProcess, ask, assert_nothing_is_refused, eventually, eventually_answers, service, service_with, slice, slices,
+    upstream,
 };
 
 const PAYMENTS: &str = "outbound|80||payments.shop.svc.cluster.local";
@@ -19,15 +20,6 @@ const FILTER: &str = "extension_config_discovery.http_filter.byname.";
 fn objects(name: &str, upstreams: &[&TestUpstream]) -> Vec<Value> {
     let name = format!("shop/{name}");
     [vec![service(&name)], slices(&name, upstreams)].concat()
-}
-
-async fn eventually_answers(envoy: &Envoy, authority: &str, upstream: &str) {
-    let what = format!("{upstream} answers {authority}");
-    eventually(&what, async || {
-        let reply = ask(envoy, authority).await;
-        reply.status == 200 && reply.said("upstream") == upstream
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

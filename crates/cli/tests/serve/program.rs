@@ -339,6 +339,16 @@ pub(crate) async fn ask(envoy: &Envoy, authority: &str) -> Reply {
     Connection::open(envoy.port(15001), RequestForm::Host).await.unwrap().get(authority, &[]).await.unwrap()
 }
 
+/// Waits until this upstream answers with 200.
+pub(crate) async fn eventually_answers(envoy: &Envoy, authority: &str, upstream: &str) {
+    let what = format!("{upstream} answers {authority}");
+    eventually(&what, async || {
+        let reply = ask(envoy, authority).await;
+        reply.status == 200 && reply.said("upstream") == upstream
+    })
+    .await;
+}
+
 /// Whether this upstream answers whichever worker gets the request. Each connection goes to a random worker: so many that none is left out by
 /// chance, also if a test asks until it is so.
 pub(crate) async fn all_workers_answer(envoy: &Envoy, authority: &str, upstream: &str) -> bool {

@@ -85,16 +85,8 @@ impl Connection {
     }
 
     /// What the server sent is of no use, or it sends nothing.
-    pub(super) fn failed(&mut self, now: u64) {
-        self.lose(now);
-    }
-
-    /// Returns whether the server had answered on the stream, which ends.
-    fn lose(&mut self, now: u64) -> bool {
-        if self.lost_at == 0 {
-            self.lost_at = now;
-        }
-        core::mem::take(&mut self.has_answered)
+    pub(super) fn failed(&mut self) {
+        self.has_answered = false;
     }
 
     pub(super) fn lost_at(&self) -> u64 {
@@ -102,7 +94,10 @@ impl Connection {
     }
 
     pub(super) fn closed(&mut self, now: u64, random: u64) {
-        let was_of_use = self.lose(now);
+        if self.lost_at == 0 {
+            self.lost_at = now;
+        }
+        let was_of_use = core::mem::take(&mut self.has_answered);
         if was_of_use {
             let is_young = now.saturating_sub(self.opened_at) < YOUNG_MILLISECONDS;
             self.young = if is_young { self.young.saturating_add(1) } else { 0 };
