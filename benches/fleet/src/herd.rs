@@ -12,7 +12,7 @@ use crate::{dialect::Dialect, fleet::Fleet, process::memory, report::Measured, s
 const POLL: Duration = Duration::from_millis(50);
 
 /// Kills one of so many servers under churn.
-pub(crate) async fn measure(setting: &mut Setting, dialect: Dialect, count: usize) -> Result<()> {
+pub(crate) async fn measure(setting: &mut Setting<'_>, dialect: Dialect, count: usize) -> Result<()> {
     let mut servers = Vec::new();
     for _ in 0..count {
         servers.push(setting.server(&[]).await?);

@@ -25,11 +25,12 @@ mod wire;
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use byname_test_support::repository;
 use clap::Parser;
+use tokio::time::timeout;
 
-use self::{beside::BesidePlan, dialect::Dialect, setting::FleetPlan, synthetic::ClusterSize};
+use self::{beside::BesidePlan, dialect::Dialect, report::FleetReport, setting::FleetPlan, synthetic::ClusterSize};
 
 /// Measure byname serve with simulated sidecars.
 #[derive(Parser)]
@@ -49,6 +50,7 @@ struct Arguments {
 }
 
 const WHOLE: FleetPlan = FleetPlan {
+    limit: Duration::from_mins(10),
     cluster: ClusterSize { services: 10_000, endpoints: 10 },
     sidecars: 5_000,
     churns: &[(10, Duration::from_secs(10)), (100, Duration::from_secs(20))],
@@ -66,6 +68,7 @@ const WHOLE: FleetPlan = FleetPlan {
     }),
 };
 const QUICK: FleetPlan = FleetPlan {
+    limit: Duration::from_mins(2),
     cluster: ClusterSize { services: 1_000, endpoints: 10 },
     sidecars: 500,
     churns: &[(10, Duration::from_secs(3)), (100, Duration::from_secs(4))],
@@ -99,8 +102,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     let plan = FleetPlan { sidecars: arguments.sidecars.unwrap_or(plan.sidecars), beside, ..plan };
     open_files::allow(plan.sidecars * Dialect::Filter.streams_of_sidecar())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let report = runtime.block_on(phases::run(&plan, arguments.change))?;
+    let mut report = FleetReport::default();
+    let measured =
+        runtime.block_on(async { timeout(plan.limit, phases::run(&plan, arguments.change, &mut report)).await });
     runtime.shutdown_background();
+    // What was measured before an error counts.
     report.print();
-    report.write(&repository().join("target/bench/fleet.json"))
+    report.write(&repository().join("target/bench/fleet.json"))?;
+    let minutes = plan.limit.as_secs() / 60;
+    measured
+        .with_context(|| format!("not done within {minutes} minutes; the parts above are whole but for the last"))?
 }

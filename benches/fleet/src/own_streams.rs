@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Measures streams that open, and endpoints that change. `of_change` is the CPU for a change that nobody is told of, in seconds.
-pub(crate) async fn measure(setting: &mut Setting, of_change: f64) -> Result<()> {
+pub(crate) async fn measure(setting: &mut Setting<'_>, of_change: f64) -> Result<()> {
     let server = setting.server(&[]).await?;
     sleep(SETTLED).await;
     let fleet = setting.connect(Dialect::Filter, &server).await?;

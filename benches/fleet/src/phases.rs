@@ -30,14 +30,13 @@ const WITH_TLS: Load = (10, Duration::from_secs(4));
 const NAMES_SECONDS: usize = 8;
 
 /// Runs all parts, or only that of a change in real sidecars.
-pub(crate) async fn run(plan: &FleetPlan, only_change: bool) -> Result<FleetReport> {
+pub(crate) async fn run(plan: &FleetPlan, only_change: bool, report: &mut FleetReport) -> Result<()> {
     let ClusterSize { services, endpoints } = plan.cluster;
     eprintln!("{services} Services with {endpoints} endpoints each, {} sidecars of {NAMES} names each", plan.sidecars);
     let cluster = SyntheticCluster::start(plan.cluster).await?;
-    let mut setting = Setting { cluster, directory: tempfile::tempdir()?, plan: *plan, report: FleetReport::default() };
+    let mut setting = Setting { cluster, directory: tempfile::tempdir()?, plan: *plan, report };
     if only_change {
-        whole_table::measure(&mut setting).await?;
-        return Ok(setting.report);
+        return whole_table::measure(&mut setting).await;
     }
     let of_change = setting.endpoints().await?;
     own_streams::measure(&mut setting, of_change).await?;
@@ -56,15 +55,15 @@ pub(crate) async fn run(plan: &FleetPlan, only_change: bool) -> Result<FleetRepo
     if plan.watches > 0 {
         setting.watches(plan.watches).await?;
     }
-    let Setting { mut report, cluster, directory, .. } = setting;
+    let Setting { report, cluster, directory, .. } = setting;
     drop((cluster, directory));
-    if let Some(beside) = &plan.beside {
-        beside::measure(beside, &mut report).await?;
+    match &plan.beside {
+        Some(beside) => beside::measure(beside, report).await,
+        None => Ok(()),
     }
-    Ok(report)
 }
 
-impl Setting {
+impl Setting<'_> {
     /// Streams that open, and endpoints that change. Returns the CPU for a change that nobody is told of.
     async fn endpoints(&mut self) -> Result<f64> {
         let ClusterSize { services, endpoints } = self.plan.cluster;

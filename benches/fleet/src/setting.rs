@@ -23,6 +23,8 @@ pub(crate) type Load = (u32, Duration);
 /// How much is measured.
 #[derive(Clone, Copy)]
 pub(crate) struct FleetPlan {
+    /// The longest time that a run may take.
+    pub(crate) limit: Duration,
     pub(crate) cluster: ClusterSize,
     pub(crate) sidecars: usize,
     /// Changes of endpoints for Envoy's streams.
@@ -44,11 +46,11 @@ pub(crate) struct FleetPlan {
 }
 
 /// The cluster, and where files of a run go.
-pub(crate) struct Setting {
+pub(crate) struct Setting<'r> {
     pub(crate) cluster: SyntheticCluster,
     pub(crate) directory: TempDir,
     pub(crate) plan: FleetPlan,
-    pub(crate) report: FleetReport,
+    pub(crate) report: &'r mut FleetReport,
 }
 
 /// What a server uses besides what it sends.
@@ -60,7 +62,7 @@ pub(crate) struct Cost {
     pub(crate) idle: f64,
 }
 
-impl Setting {
+impl Setting<'_> {
     pub(crate) async fn server(&self, arguments: &[String]) -> Result<ServeProcess> {
         ServeProcess::start(&self.cluster.kubeconfig(self.directory.path()), arguments).await
     }

@@ -31,7 +31,7 @@ struct Taken {
 }
 
 /// Measures sidecars one after the other. Each change is of a Service that they use.
-pub(crate) async fn measure(setting: &mut Setting) -> Result<()> {
+pub(crate) async fn measure(setting: &mut Setting<'_>) -> Result<()> {
     let services = setting.plan.cluster.services;
     let server = setting.server(&[]).await?;
     let mut all = Vec::new();
@@ -81,7 +81,7 @@ pub(crate) async fn measure(setting: &mut Setting) -> Result<()> {
 
 /// The memory of a sidecar, and the seconds of CPU that changes cost it.
 async fn taken(
-    setting: &mut Setting,
+    setting: &mut Setting<'_>,
     sidecar: &RealSidecar,
     (changes, pause): (usize, Duration),
 ) -> Result<(f64, f64)> {
