@@ -74,6 +74,9 @@ fn monitor(path: &str) -> Result<String> {
 }
 
 impl Serve {
+    /// Where sidecars connect to.
+    pub const ADDRESS: &str = "127.0.0.1:18000";
+
     /// Starts it with a kubeconfig for whoever connects, and waits until it is ready.
     ///
     /// # Errors
@@ -89,7 +92,7 @@ impl Serve {
     pub fn start_with(kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut command = Command::new(byname_program()?);
-        command.args(["serve", "--listen", &format!("127.0.0.1:{PORT}"), "--monitor", MONITOR]).args(arguments);
+        command.args(["serve", "--listen", Self::ADDRESS, "--monitor", MONITOR]).args(arguments);
         command.arg("--module").arg(repository().join("target/byname.wasm")).arg("--kubeconfig").arg(kubeconfig);
         let mut part = Part::spawn(command, "serve", directory.path())?;
         part.wait_until(|_| monitor("/readyz").is_ok())?;
@@ -145,9 +148,8 @@ impl ServedEnvoy {
         let directory = tempfile::tempdir()?;
         let bootstrap = directory.path().join("bootstrap.yaml").display().to_string();
         let module = repository().join("target/byname.wasm").display().to_string();
-        let server = format!("127.0.0.1:{PORT}");
         let pod_name = format!("shop/{pod}");
-        let more = ["--server", &server, "--module", &module, "--output-file", &bootstrap];
+        let more = ["--server", Serve::ADDRESS, "--module", &module, "--output-file", &bootstrap];
         compile(cluster, &[&["--pod", &pod_name, "--format", "envoy-bootstrap"][..], &more].concat())?;
         let loaded = LoadedEnvoy::start(Envoy::builder(&bootstrap).port(PORT, PORT), names)?;
         Ok(Self { loaded, node: format!("{pod}.shop"), _directory: directory })
@@ -204,9 +206,8 @@ impl Peer {
     /// If it does not start.
     pub fn start(clusters: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let server = format!("127.0.0.1:{PORT}");
         let caller = ["--namespace", "shop", "--zone", "eu-a", "--node", "node-1"];
-        let arguments = [&["peer", "--server", &server][..], &caller, clusters].concat();
+        let arguments = [&["peer", "--server", Serve::ADDRESS][..], &caller, clusters].concat();
         let part = Part::start("istio", "peer", directory.path(), &arguments)?;
         Ok(Self { part, _directory: Some(directory) })
     }

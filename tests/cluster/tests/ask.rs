@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use byname_cluster::{API_ADDRESS, Cluster, ClusterOptions, Part, byname_program, eventually, run};
+use byname_cluster::{API_ADDRESS, Cluster, ClusterOptions, Part, Serve, byname_program, eventually, run};
 use byname_test_support::{envoy_binary, kubectl_binary, repository};
 use serde_json::{Value, json};
 
@@ -115,16 +115,8 @@ fn commands_ask_a_real_cluster_and_its_sidecars() -> Result<()> {
         printed(&admin, &[&compile as &[&str], &files].concat(), 0)
     };
     push()?;
-    let (listen, interface) = (format!("{address}:15001"), format!("{address}:9901"));
-    let files = ["--format", "envoy-bootstrap", "--ecds-file", &ecds, "--cds-file", &clusters];
-    let bootstrap = path("sidecar.yaml");
-    let places = ["--listen", &listen, "--admin", &interface, "--output-file", &bootstrap];
-    printed(&admin, &[&compile as &[&str], &files, &places].concat(), 0)?;
-    let mut command = Command::new(envoy_binary()?);
-    command.args(["--config-path", &bootstrap, "--use-dynamic-base-id", "--concurrency", "1"]);
-    let envoy = Part::spawn(command, "envoy", directory.path())?;
-    eventually("Envoy serves", || Ok(run("curl", &["-sf", &format!("http://{interface}/ready")], None).is_ok()))
-        .with_context(|| envoy.tail())?;
+    let files = ["--ecds-file", &ecds, "--cds-file", &clusters];
+    let envoy = sidecar(&admin, (&pod, &address), &files, directory.path())?;
 
     // Over the API's port-forward: one pod by its name, and all of the namespace.
     for args in [&["status", "-n", "shop"] as &[&str], &["status", &pod], &["status", "-A"]] {
@@ -171,6 +163,61 @@ fn commands_ask_a_real_cluster_and_its_sidecars() -> Result<()> {
     let output = byname(&admin, &["status", &pod])?;
     ensure!(output.status.code() == Some(2), "{}", text(&output));
     ensure!(text(&output).contains("port 9901 does not answer as Envoy's admin interface"), "{}", text(&output));
+    tells_of_a_server(&cluster, (&pod, &address), directory.path())
+}
+
+/// The Envoy of a pod with the bootstrap that these options give, which listens on the pod's address.
+fn sidecar(admin: &Path, (pod, address): (&str, &str), options: &[&str], directory: &Path) -> Result<Part> {
+    let module = repository().join("target/byname.wasm").display().to_string();
+    let bootstrap = directory.join("sidecar.yaml").display().to_string();
+    let (listen, interface) = (format!("{address}:15001"), format!("{address}:9901"));
+    let compile = ["compile", "--pod", pod, "--module", &module, "--format", "envoy-bootstrap"];
+    let places = ["--listen", &listen, "--admin", &interface, "--output-file", &bootstrap];
+    printed(admin, &[&compile as &[&str], options, &places].concat(), 0)?;
+    let mut command = Command::new(envoy_binary()?);
+    command.args(["--config-path", &bootstrap, "--use-dynamic-base-id", "--concurrency", "1"]);
+    let envoy = Part::spawn(command, "envoy", directory)?;
+    eventually("Envoy serves", || Ok(run("curl", &["-sf", &format!("http://{interface}/ready")], None).is_ok()))
+        .with_context(|| envoy.tail())?;
+    Ok(envoy)
+}
+
+/// The same commands about a sidecar of `byname serve`, which holds names without addresses.
+fn tells_of_a_server(cluster: &Cluster, (pod, address): (&str, &str), directory: &Path) -> Result<()> {
+    let admin = cluster.admin();
+    let server = Serve::start(&admin)?;
+    let _envoy = sidecar(&admin, (pod, address), &["--server", Serve::ADDRESS], directory)?;
+    let ask =
+        || run("curl", &["-s", "-m", "5", "-H", "Host: payments.prod", &format!("http://{address}:15001/")], None);
+    let says = |args: &[&str], status: i32, wanted: &[&str]| -> Result<()> {
+        eventually(&format!("byname {args:?} ends with {status} and says {wanted:?}"), || {
+            let output = byname(&admin, args)?;
+            let (said, ended) = (text(&output), output.status.code());
+            ensure!(ended == Some(status) && wanted.iter().all(|part| said.contains(part)), "{ended:?}: {said}");
+            Ok(true)
+        })
+        .map(drop)
+    };
+    // No pod of this cluster listens, so that Envoy answers 503. It has asked for the cluster.
+    ask()?;
+    says(&["status", pod], 0, &["\n  cluster   matches the table\n"])?;
+    says(&["check", "-n", "shop"], 0, &["\nok    sidecars "])?;
+    says(
+        &["explain", "payments.prod", "--live", pod],
+        0,
+        &["\n  + the cluster gives the same answer now\n", "10.244."],
+    )?;
+    cluster.kubectl(&["scale", "deployment/payments", "-n", "prod", "--replicas=2"])?;
+    eventually("Envoy has the endpoints that are left", || {
+        let said = text(&byname(&admin, &["explain", "payments.prod", "--live", pod])?);
+        Ok(said.matches(":8080  healthy\n").count() == 2
+            && said.ends_with("  + the cluster gives the same answer now\n"))
+    })?;
+
+    // A server that is gone pushes nothing: a new name makes the sidecar's table old.
+    drop(server);
+    cluster.kubectl(&["create", "service", "clusterip", "late", "-n", "shop", "--tcp=80"])?;
+    says(&["status", pod], 1, &["late"])?;
     Ok(())
 }
 
