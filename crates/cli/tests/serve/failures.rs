@@ -277,22 +277,48 @@ async fn the_api_is_away_slow_and_back_in_time() {
     world.end().await;
 }
 
+/// The newer server replaces the older one, and then the other way round. Both are of this build, unless `BYNAME_OTHER_PROGRAM` is the path of
+/// a program of another version.
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_are_upgraded_one_by_one() {
-    let mut world = World::start(2).await;
-    world.network.move_to(&[world.servers[0].port]);
-    eventually("the first has the stream", async || world.servers[0].metric("streams").await == 1.0).await;
-    // As in a rolling update: the new one is ready, new connections lead to it, and the old one gets SIGTERM.
-    world.network.lead_to(&[world.servers[1].port]);
-    assert_eq!(world.servers[0].end().await, Some(0), "{}", world.servers[0].log());
-    eventually("the second has the stream", async || world.servers[1].metric("streams").await == 1.0).await;
-    for kind in ["filter", "cluster", "endpoints"] {
-        let sent = world.servers[1].metric(&format!("resources_total{{type=\"{kind}\"}}")).await;
-        assert_eq!(sent, 0.0, "{kind}: Envoy knows all of it");
+async fn servers_are_upgraded_and_rolled_back() {
+    let other = env::var_os("BYNAME_OTHER_PROGRAM").map(PathBuf::from);
+    let kinds: [&[&str]; 2] = [&["filter", "cluster", "endpoints"], &["service", "service_endpoints", "address"]];
+    for (bootstrap, kinds) in BOOTSTRAPS.into_iter().zip(kinds) {
+        let mut world = World::start_of(bootstrap, 2).await;
+        if let Some(other) = &other {
+            world.network.lead_to(&[world.servers[1].port]);
+            assert_eq!(world.servers[0].end().await, Some(0), "{}", world.servers[0].log());
+            world.servers[0].program.clone_from(other);
+            world.servers[0].restart().await;
+        }
+        world.network.move_to(&[world.servers[0].port]);
+        eventually("the first has the stream", async || world.servers[0].metric("streams").await > 0.0).await;
+        for (number, [old, new]) in [[0, 1], [1, 0]].into_iter().enumerate() {
+            // As in a rolling update: the new one is ready, new connections lead to it, and the old one gets SIGTERM.
+            if number > 0 {
+                world.servers[new].restart().await;
+            }
+            let before = kinds_sent(&world.servers[new], kinds).await;
+            world.network.lead_to(&[world.servers[new].port]);
+            assert_eq!(world.servers[old].end().await, Some(0), "{}", world.servers[old].log());
+            eventually("the new one has the stream", async || world.servers[new].metric("streams").await > 0.0).await;
+            let sent = kinds_sent(&world.servers[new], kinds).await - before;
+            println!("{bootstrap}: {sent} resources were sent again");
+            assert!(other.is_some() || sent == 0.0, "{sent}: Envoy knows all of it");
+            world.change(1 - number);
+            world.eventually_answers(1 - number).await;
+        }
+        world.end().await;
     }
-    world.change(1);
-    world.eventually_answers(1).await;
-    world.end().await;
+}
+
+/// How many resources of these kinds a server has sent.
+async fn kinds_sent(server: &ServeProcess, kinds: &[&str]) -> f64 {
+    let mut sent = 0.0;
+    for kind in kinds {
+        sent += server.metric(&format!("resources_total{{type=\"{kind}\"}}")).await;
+    }
+    sent
 }
 
 /// Seconds for which a server is cut from the API, unless `BYNAME_CUT_SECONDS` says more: it is stale after 30.

@@ -35,6 +35,8 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: 
 /// A `byname serve` process, killed on drop, with a directory of objects that it follows.
 pub(crate) struct ServeProcess {
     child: Option<Child>,
+    /// The program that runs: that of this build, or of another version.
+    pub(crate) program: PathBuf,
     /// The port that sidecars connect to, the same after a restart.
     pub(crate) port: u16,
     monitor: u16,
@@ -118,7 +120,9 @@ impl ServeProcess {
     /// A process with these arguments, to be started with [`spawn`](Self::spawn).
     pub(crate) fn new(directory: TempDir, arguments: Vec<String>) -> Self {
         let [port, monitor] = [(); 2].map(|()| free_port().unwrap());
-        Self { child: None, port, monitor, arguments, peak: AtomicU64::default(), environment: Vec::new(), directory }
+        let program = env!("CARGO_BIN_EXE_byname").into();
+        let (peak, environment) = (AtomicU64::default(), Vec::new());
+        Self { child: None, program, port, monitor, arguments, peak, environment, directory }
     }
 
     /// Starts the process again on the same port, and waits until it serves.
@@ -129,7 +133,7 @@ impl ServeProcess {
 
     /// Starts the process again without waiting.
     pub(crate) fn spawn(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_byname"));
+        let mut command = Command::new(&self.program);
         command
             .args(["serve", "--monitor", &format!("127.0.0.1:{}", self.monitor)])
             .args(&self.arguments)
