@@ -102,7 +102,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let plan = FleetPlan { sidecars: arguments.sidecars.unwrap_or(plan.sidecars), beside, ..plan };
     open_files::allow(plan.sidecars * Dialect::Filter.streams_of_sidecar())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let mut report = FleetReport::default();
+    let mut report = FleetReport::new();
     let measured =
         runtime.block_on(async { timeout(plan.limit, phases::run(&plan, arguments.change, &mut report)).await });
     runtime.shutdown_background();

@@ -1,13 +1,19 @@
 //! The figures of a run, as a table and as JSON.
 
-use std::{fmt::Write, fs, path::Path, time::Duration};
+use std::{
+    fmt::Write,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 /// The figures, in the order in which they are printed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FleetReport {
+    start: Instant,
     parts: Vec<(String, Vec<Figure>)>,
 }
 
@@ -58,10 +64,14 @@ impl Measured {
 }
 
 impl FleetReport {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now(), parts: Vec::new() }
+    }
+
     /// Begins a part: the figures that follow are of it.
     pub(crate) fn begin(&mut self, part: impl Into<String>) {
         let part = part.into();
-        eprintln!("{part}:");
+        eprintln!("after {} s, {part}:", self.start.elapsed().as_secs());
         self.parts.push((part, Vec::new()));
     }
 
