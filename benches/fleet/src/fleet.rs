@@ -17,7 +17,7 @@ use crate::{
 
 /// Names that a pod uses.
 pub(crate) const NAMES: usize = 30;
-/// New streams that a server takes in a second. A fleet does not start all at once.
+/// New sidecars in a second for each server, which takes 200. A fleet does not start all at once.
 pub(crate) const STARTS_PER_SECOND: usize = 190;
 /// Longer than the last change of a part takes to arrive.
 pub(crate) const SETTLED: Duration = Duration::from_millis(1500);
@@ -44,7 +44,9 @@ impl Fleet {
     ) -> Result<Self> {
         let addresses = servers.iter().map(|server| server.address).collect();
         let upstream = Upstream { addresses, tls: None, dialect };
-        Self::start_at(sidecars, upstream, services, STARTS_PER_SECOND * servers.len()).await
+        // Streams of filters count half.
+        let rate = STARTS_PER_SECOND * dialect.streams_of_sidecar() * servers.len();
+        Self::start_at(sidecars, upstream, services, rate).await
     }
 
     /// The same for any control plane, and so many new streams a second.

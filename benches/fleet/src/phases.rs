@@ -24,10 +24,6 @@ use crate::{
 
 /// Changes a second while nobody is connected, and for how long.
 const ALONE: Load = (100, Duration::from_secs(5));
-/// Changes a second of the sidecars with TLS, and for how long.
-const WITH_TLS: Load = (10, Duration::from_secs(4));
-/// Seconds of one new Service and one removed.
-const NAMES_SECONDS: usize = 8;
 
 /// Runs all parts, or only that of a change in real sidecars.
 pub(crate) async fn run(plan: &FleetPlan, only_change: bool, report: &mut FleetReport) -> Result<()> {
@@ -126,7 +122,9 @@ impl Setting<'_> {
         self.report.add("CPU for each", "", &[cpu]);
         self.report.add("memory for each", "20 kB", &[resident]);
         let first = fleet.recorder.changes();
-        churn(&mut self.cluster, &fleet.recorder, WITH_TLS).await;
+        if let Some(&load) = self.plan.churns.first() {
+            churn(&mut self.cluster, &fleet.recorder, load).await;
+        }
         sleep(SETTLED).await;
         let last = fleet.recorder.latencies(first).last;
         let times = [0.5, 0.99].map(|part| Measured::Time(quantile(&last, part).unwrap_or_default()));
@@ -164,7 +162,7 @@ impl Setting<'_> {
         let cpu_times = || anyhow::Ok([cpu_time(server.id())?, cpu_time(real.envoy.id())?]);
         let (before, start) = (cpu_times()?, Instant::now());
         let mut ticks = interval(Duration::from_secs(1));
-        for number in 0..NAMES_SECONDS {
+        for number in 0..self.plan.names_seconds {
             ticks.tick().await;
             self.cluster.create(number);
             if number > 0 {
@@ -172,7 +170,7 @@ impl Setting<'_> {
             }
         }
         sleep(SETTLED).await;
-        self.cluster.remove(NAMES_SECONDS - 1);
+        self.cluster.remove(self.plan.names_seconds - 1);
         let (after, seconds) = (cpu_times()?, start.elapsed().as_secs_f64());
         let used: Vec<f64> = after.iter().zip(before).map(|(after, before)| (*after - before).as_secs_f64()).collect();
         let [of_server, of_sidecar] = used[..] else { return Ok(()) };

@@ -5,9 +5,6 @@ use std::{fs, time::Duration};
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep};
 
-/// Time in which nothing changes: what a process takes by itself.
-const IDLE: Duration = Duration::from_secs(4);
-
 /// The CPU time of all threads of a process: the first number of each thread's `schedstat`.
 pub(crate) fn cpu_time(process: u32) -> Result<Duration> {
     let mut nanoseconds = 0;
@@ -27,9 +24,9 @@ pub(crate) fn memory(process: u32, field: &str) -> Result<u64> {
     Ok(kilobytes * 1_024)
 }
 
-/// Measures the cores that a process uses while nothing changes.
-pub(crate) async fn idle_cores(process: u32) -> Result<f64> {
+/// Measures the cores that a process uses in a time in which nothing changes.
+pub(crate) async fn idle_cores(process: u32, time: Duration) -> Result<f64> {
     let (before, start) = (cpu_time(process)?, Instant::now());
-    sleep(IDLE).await;
+    sleep(time).await;
     Ok((cpu_time(process)? - before).as_secs_f64() / start.elapsed().as_secs_f64())
 }

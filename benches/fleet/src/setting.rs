@@ -27,14 +27,20 @@ pub(crate) struct FleetPlan {
     pub(crate) limit: Duration,
     pub(crate) cluster: ClusterSize,
     pub(crate) sidecars: usize,
+    /// How long a process is looked at while nothing changes.
+    pub(crate) idle: Duration,
     /// Changes of endpoints for Envoy's streams.
     pub(crate) churns: &'static [Load],
     /// Changes of the Service that every sidecar uses.
     pub(crate) popular_changes: usize,
     /// Changes of endpoints for the filter's own streams.
     pub(crate) churn_of_filter: Load,
+    /// Changes of endpoints for a real sidecar, and of the whole table of another.
+    pub(crate) changes_of_sidecar: [usize; 2],
     /// Numbers of visible names, each with as many sidecars at most.
     pub(crate) names: &'static [(usize, usize)],
+    /// Seconds of one new Service and one removed.
+    pub(crate) names_seconds: usize,
     /// Servers of which one is killed, or none.
     pub(crate) servers_of_herd: usize,
     /// Sidecars with TLS and a certificate.
@@ -92,7 +98,7 @@ impl Setting<'_> {
 
     /// Measures the cores that a server uses while nothing changes.
     pub(crate) async fn idle(&mut self, server: &ServeProcess) -> Result<f64> {
-        let idle = idle_cores(server.id()).await?;
+        let idle = idle_cores(server.id(), self.plan.idle).await?;
         self.report.add("CPU of the server while nothing changes", "", &[Measured::Cores(idle)]);
         Ok(idle)
     }

@@ -14,9 +14,9 @@ use crate::{
     watch::WatchProcess,
 };
 
-/// Changes, and the time between two of them. A server holds no change back at this pace, and a whole table is pushed once a second.
-const CHANGES: (usize, Duration) = (150, Duration::from_millis(40));
-const CHANGES_OF_TABLE: (usize, Duration) = (10, Duration::from_secs(1));
+/// Between two changes: a server holds no change back at this pace, and a whole table is pushed once a second.
+const PAUSE: Duration = Duration::from_millis(40);
+const PAUSE_OF_TABLE: Duration = Duration::from_secs(1);
 /// What a sidecar has received from the server.
 const FROM_SERVER: &str = "cluster.byname-server.upstream_cx_rx_bytes_total";
 /// How often it has taken a table.
@@ -33,16 +33,17 @@ struct Taken {
 /// Measures sidecars one after the other. Each change is of a Service that they use.
 pub(crate) async fn measure(setting: &mut Setting<'_>) -> Result<()> {
     let services = setting.plan.cluster.services;
+    let [changes, changes_of_table] = setting.plan.changes_of_sidecar;
     let server = setting.server(&[]).await?;
     let mut all = Vec::new();
     for (bootstrap, how) in [("serve.yaml", "Envoy asks byname serve"), ("stream.yaml", "the filter asks byname serve")]
     {
         let sidecar = RealSidecar::of_server(bootstrap, &server, services).await?;
         let before = sidecar.envoy.stat(FROM_SERVER).await?;
-        let (memory, cpu) = taken(setting, &sidecar, CHANGES).await?;
+        let (memory, cpu) = taken(setting, &sidecar, (changes, PAUSE)).await?;
         let bytes = sidecar.envoy.stat(FROM_SERVER).await? - before;
         ensure!(bytes > 0, "{how}: no change came:\n{}", server.log());
-        let changes = CHANGES.0 as f64;
+        let changes = changes as f64;
         all.push((how, Taken { memory, cpu: cpu / changes, bytes: bytes as f64 / changes }));
     }
     drop(server);
@@ -53,7 +54,7 @@ pub(crate) async fn measure(setting: &mut Setting<'_>) -> Result<()> {
     watch.wait_for_table().await;
     let sidecar = RealSidecar::of_table(&directory, services).await?;
     let before = sidecar.envoy.stat(TABLES).await?;
-    let (memory, cpu) = taken(setting, &sidecar, CHANGES_OF_TABLE).await?;
+    let (memory, cpu) = taken(setting, &sidecar, (changes_of_table, PAUSE_OF_TABLE)).await?;
     let pushes = sidecar.envoy.stat(TABLES).await? - before;
     ensure!(pushes > 0, "the table was not pushed");
     let bytes = fs::metadata(directory.join("byname.yaml"))?.len() as f64;
@@ -87,7 +88,7 @@ async fn taken(
 ) -> Result<(f64, f64)> {
     let id = sidecar.envoy.id();
     sleep(SETTLED).await;
-    let idle = idle_cores(id).await?;
+    let idle = idle_cores(id, setting.plan.idle).await?;
     let (before, start) = (cpu_time(id)?, Instant::now());
     let mut ticks = interval(pause);
     for (number, service) in used(setting.plan.cluster.services).cycle().take(changes).enumerate() {
