@@ -110,8 +110,9 @@ const STARTS: [Contestant; 4] = [Contestant::None, Contestant::Noop, Contestant:
 const STARTS_ALONE: usize = 7;
 const PUSHES_ALONE: usize = 10;
 
-/// Runs one part alone, and prints its tables. It writes no report.
-pub(crate) fn run_part(root: &Path, part: BenchPart) -> Result<()> {
+/// Runs one part alone, and prints its tables. It writes no report. `listeners` is the number of listeners of a sidecar with many.
+pub(crate) fn run_part(root: &Path, part: BenchPart, listeners: Option<usize>) -> Result<()> {
+    listeners.into_iter().for_each(listeners::set_listeners);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match part {
         BenchPart::Listeners => {

@@ -121,6 +121,9 @@ enum BuildStep {
         /// Run this part alone, without the report
         #[arg(long, value_enum)]
         part: Option<bench::BenchPart>,
+        /// Listeners of the sidecar with many, 50 if not given
+        #[arg(long, requires = "part")]
+        listeners: Option<usize>,
     },
 }
 
@@ -164,7 +167,7 @@ fn run() -> Result<()> {
         BuildStep::Reliability { seconds } => tokio::runtime::Runtime::new()?.block_on(reliability::run(seconds)),
         BuildStep::Dashboard => tokio::runtime::Runtime::new()?.block_on(dashboard::run(&root)),
         BuildStep::Demo { keep } => tokio::runtime::Runtime::new()?.block_on(demo::run(keep)),
-        BuildStep::Bench { part: Some(part), .. } => bench::run_part(&root, part),
-        BuildStep::Bench { quick, part: None } => bench::run(&root, quick),
+        BuildStep::Bench { part: Some(part), listeners, .. } => bench::run_part(&root, part, listeners),
+        BuildStep::Bench { quick, part: None, .. } => bench::run(&root, quick),
     }
 }

@@ -18,6 +18,7 @@ use super::progress::Progress;
 use changes::Changing;
 use memory::{Listenings, NAMES};
 pub(super) use sidecar::Sidecar;
+pub(super) use started::set_listeners;
 use uses::Uses;
 
 /// The sidecars whose memory is measured. A pod uses some dozens of names, and seldom a thousand.

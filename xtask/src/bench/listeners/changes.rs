@@ -18,7 +18,7 @@ use super::{
     },
     names::Names,
     sidecar::{Content, Sidecar, by_sidecar},
-    started::{LISTENERS, Started},
+    started::{Started, listeners},
 };
 
 /// The interval of changes, and their number.
@@ -168,7 +168,8 @@ pub(super) fn print(all: &[Changing]) {
         CALM.as_millis()
     );
     println!(
-        "that every connection saw, and how late the clients' own thread was. {LISTENERS} listeners, two workers."
+        "that every connection saw, and how late the clients' own thread was. {} listeners, two workers.",
+        listeners()
     );
     println!("{table}\n");
 }
@@ -190,7 +191,7 @@ pub(super) fn json(all: &[Changing]) -> Value {
     };
     json!({
         "workers": Setting::Standing.workers(),
-        "listeners": LISTENERS,
+        "listeners": listeners(),
         "requestsPerSecond": 1.0 / PACE.as_secs_f64(),
         "connections": CONNECTIONS,
         "changes": CHANGES,

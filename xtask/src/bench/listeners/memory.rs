@@ -21,7 +21,7 @@ use super::{
     },
     names::Names,
     sidecar::{Content, Sidecar},
-    started::{LISTENERS, Started},
+    started::{Started, listeners},
 };
 
 const PUSHES: usize = 10;
@@ -162,7 +162,7 @@ impl Listenings {
                 if sidecar < Sidecar::Plain { String::new() } else { added(Sidecar::Empty) },
             ]);
         }
-        println!("Memory of a sidecar with {LISTENERS} listeners and two workers after {PUSHES} pushes:");
+        println!("Memory of a sidecar with {} listeners and two workers after {PUSHES} pushes:", listeners());
         println!("medians and quartiles of all starts.");
         println!("{table}");
         let ratio =
@@ -197,7 +197,7 @@ impl Listenings {
         };
         json!({
             "workers": 2,
-            "listeners": LISTENERS,
+            "listeners": listeners(),
             "pushes": PUSHES,
             "results": self.rows().into_iter().map(result).collect::<Vec<_>>(),
         })

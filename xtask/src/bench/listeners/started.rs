@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -18,10 +19,21 @@ use super::{
 const BOOTSTRAP: &str = "../benches/envoy/listeners.yaml";
 /// The directory of pushed files.
 const WRITTEN: &str = "target/bench/listeners";
-/// The number of listeners.
-pub(super) const LISTENERS: usize = 50;
+/// The number of listeners, the same in all of a run.
+static LISTENERS: OnceLock<usize> = OnceLock::new();
+const USUAL_LISTENERS: usize = 50;
 /// The port of the first listener, the only one that binds a port.
 const LISTENER: u16 = 15001;
+
+/// Sets the number of listeners of all sidecars that start.
+pub(in crate::bench) fn set_listeners(number: usize) {
+    // The first call counts: sidecars with other numbers cannot be compared.
+    let _ = LISTENERS.set(number);
+}
+
+pub(super) fn listeners() -> usize {
+    *LISTENERS.get_or_init(|| USUAL_LISTENERS)
+}
 
 /// A running sidecar.
 pub(super) struct Started {
@@ -50,7 +62,7 @@ impl Started {
         };
         let port = free_port()?;
         let fields = sidecar.connection_manager(root, &file)?;
-        let listeners: Vec<Value> = (0..LISTENERS).map(|index| listener(index, port, &fields)).collect();
+        let listeners: Vec<Value> = (0..listeners()).map(|index| listener(index, port, &fields)).collect();
         // Only a filter that asks for Services connects to its cluster.
         let server_port = server.as_ref().map_or(upstream, Server::port);
         let envoy = Envoy::builder(BOOTSTRAP)

@@ -14,7 +14,7 @@ use super::{
     },
     names::Names,
     sidecar::{Content, Sidecar, by_sidecar},
-    started::{LISTENERS, Started},
+    started::{Started, listeners},
 };
 
 /// One worker, because each worker has a VM of its own and asks the server itself.
@@ -86,7 +86,7 @@ pub(super) fn print(all: &[Uses]) {
     println!(
         "First use: {USED} names that this sidecar has not used, one after the other over one connection, then the same"
     );
-    println!("names again. {LISTENERS} listeners and one worker. Medians of all starts.");
+    println!("names again. {} listeners and one worker. Medians of all starts.", listeners());
     println!("{table}\n");
 }
 
@@ -102,7 +102,7 @@ pub(super) fn json(all: &[Uses]) -> Value {
     };
     json!({
         "workers": WORKERS,
-        "listeners": LISTENERS,
+        "listeners": listeners(),
         "names": USED,
         "results": by_sidecar(all, |one| one.sidecar).into_iter().map(result).collect::<Vec<_>>(),
     })
