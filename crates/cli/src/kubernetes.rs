@@ -41,7 +41,7 @@ use self::metadata::{DEFAULT_NAMESPACE, GENERATED, generate_name, is_raw_of_api,
 pub use self::{
     endpoint_view::{Conditions, EndpointView},
     endpoints_object::EndpointsObject,
-    export_to::{EXPORT_TO, EXPORT_TO_FIX, ExportTo},
+    export_to::{EXPORT_TO, EXPORT_TO_FIX, Visibility},
     lines::Lines,
     mesh_rule::MeshRule,
     metadata::is_of_api,

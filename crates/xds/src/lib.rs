@@ -60,7 +60,7 @@
 //!             admission             which streams are served
 //!             action                what goes out
 //!               event | source      what comes in | where bytes come from
-//!                 types, limits, version, visibility
+//!                 types, limits, version
 //! ```
 //!
 //! A change of a resource with k subscribers costs O(k), times logarithms, whatever the number of streams and names.
@@ -86,7 +86,6 @@ mod subscription;
 mod subscriptions;
 mod types;
 mod version;
-mod visibility;
 
 pub use action::{CloseReason, DeltaResponse, Nonce, Rejection, SentResource, ServerAction, StatusCode};
 pub use event::{DeltaRequest, OpeningCost, ServerEvent, StreamId};
@@ -95,4 +94,3 @@ pub use server::{Server, Size};
 pub use source::ResourceSource;
 pub use types::{ResourceType, ResourceTypes, TypeIndex};
 pub use version::Version;
-pub use visibility::Visibility;

@@ -68,7 +68,7 @@ pub(super) const LAYERS: &[CrateLayers] = &[
             &["admission"],
             &["action"],
             &["event", "source"],
-            &["types", "limits", "version", "visibility"],
+            &["types", "limits", "version"],
         ],
         unlisted: Unlisted::Refused,
     },

@@ -12,15 +12,25 @@ pub const EXPORT_TO_FIX: &str = "use \".\", \"*\" or names of namespaces, separa
 const NAMES: usize = 1_000;
 
 /// Who sees a Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExportTo {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Visibility {
     /// Every namespace.
+    #[default]
     Everyone,
-    /// These namespaces.
-    Namespaces(BTreeSet<String>),
+    /// These namespaces. An empty set hides the Service from all.
+    Namespaces(BTreeSet<Box<str>>),
 }
 
-impl ExportTo {
+impl Visibility {
+    /// Whether callers of the namespace see the Service.
+    #[must_use]
+    pub fn includes(&self, namespace: &str) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Namespaces(namespaces) => namespaces.contains(namespace),
+        }
+    }
+
     /// Reads the annotation of a Service in the namespace `own`, or of that Namespace.
     ///
     /// # Errors
@@ -33,8 +43,8 @@ impl ExportTo {
             }
             match word {
                 "*" => is_for_everyone = true,
-                "." => _ = names.insert(own.to_owned()),
-                name if is_label(name) => _ = names.insert(name.to_owned()),
+                "." => _ = names.insert(own.into()),
+                name if is_label(name) => _ = names.insert(name.into()),
                 "" => return Err("has an empty name".to_owned()),
                 other => return Err(format!("{other:?} is not the name of a namespace")),
             }
@@ -48,12 +58,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn includes_only_the_namespaces_that_it_lists() {
+        let shop = Visibility::Namespaces(BTreeSet::from(["shop".into()]));
+        assert!(shop.includes("shop"));
+        assert!(!shop.includes("shop2") && !shop.includes(""));
+        assert!(Visibility::Everyone.includes("shop"));
+        assert!(!Visibility::Namespaces(BTreeSet::new()).includes(""));
+    }
+
+    #[test]
     fn reads_the_words_of_istio() {
-        let parse = |text: &str| ExportTo::parse(text, "shop");
-        let names = |names: &[&str]| Ok(ExportTo::Namespaces(names.iter().map(ToString::to_string).collect()));
-        assert_eq!(parse("*"), Ok(ExportTo::Everyone));
-        assert_eq!(parse("prod, *"), Ok(ExportTo::Everyone));
-        assert_eq!(parse("*,prod"), Ok(ExportTo::Everyone));
+        let parse = |text: &str| Visibility::parse(text, "shop");
+        let names = |names: &[&str]| Ok(Visibility::Namespaces(names.iter().map(|name| (*name).into()).collect()));
+        assert_eq!(parse("*"), Ok(Visibility::Everyone));
+        assert_eq!(parse("prod, *"), Ok(Visibility::Everyone));
+        assert_eq!(parse("*,prod"), Ok(Visibility::Everyone));
         assert_eq!(parse("."), names(&["shop"]));
         assert_eq!(parse(" . , prod "), names(&["shop", "prod"]));
         assert_eq!(parse("prod"), names(&["prod"]), "as in Istio, not the own namespace too");

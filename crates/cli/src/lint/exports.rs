@@ -6,7 +6,7 @@ use super::{
     rule::{Rule, Severity},
 };
 use crate::{
-    kubernetes::{EXPORT_TO, EXPORT_TO_FIX, ExportTo, ObjectName, Remark},
+    kubernetes::{EXPORT_TO, EXPORT_TO_FIX, ObjectName, Remark, Visibility},
     output::some,
 };
 
@@ -62,7 +62,7 @@ fn own(object: &ObjectName) -> &str {
 
 fn unreadable(context: &Context<'_>, findings: &mut Findings) {
     for (object, remark) in annotations(context) {
-        if let Err(why) = ExportTo::parse(&remark.text, own(object)) {
+        if let Err(why) = Visibility::parse(&remark.text, own(object)) {
             findings.add_annotation(object, remark, why);
         }
     }
@@ -73,9 +73,9 @@ fn names_nobody(context: &Context<'_>, findings: &mut Findings) {
         return;
     }
     for (object, remark) in annotations(context) {
-        let Ok(ExportTo::Namespaces(names)) = ExportTo::parse(&remark.text, own(object)) else { continue };
-        let missing: Vec<&String> =
-            names.iter().filter(|name| !context.cluster.namespaces.contains_key(*name)).collect();
+        let Ok(Visibility::Namespaces(names)) = Visibility::parse(&remark.text, own(object)) else { continue };
+        let missing: Vec<&Box<str>> =
+            names.iter().filter(|name| !context.cluster.namespaces.contains_key(&***name)).collect();
         if !missing.is_empty() {
             let word = if missing.len() == 1 { "namespace does" } else { "namespaces do" };
             findings.add_annotation(object, remark, format!("{word} not exist: {}", some(missing)));

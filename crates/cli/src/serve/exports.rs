@@ -1,8 +1,6 @@
 //! Which namespaces see a Service, by its annotation, that of its Namespace, and the default.
 
-use byname_xds::Visibility;
-
-use crate::kubernetes::{ClusterState, EXPORT_TO, EXPORT_TO_FIX, ExportTo, NamespacedName};
+use crate::kubernetes::{ClusterState, EXPORT_TO, EXPORT_TO_FIX, NamespacedName, Visibility};
 
 /// What sees Services without an annotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,14 +33,8 @@ pub(super) fn visibility(
         false => (format!("Namespace {}", name.namespace), "its Services"),
     };
     let is_missing = !is_own && !cluster.namespaces.contains_key(&name.namespace);
-    match ExportTo::parse(text, &name.namespace) {
-        Ok(export) => {
-            let visibility = match export {
-                ExportTo::Everyone => Visibility::Everyone,
-                ExportTo::Namespaces(names) => {
-                    Visibility::Namespaces(names.iter().map(|name| name.as_str().into()).collect())
-                }
-            };
+    match Visibility::parse(text, &name.namespace) {
+        Ok(visibility) => {
             let problem = is_missing.then(|| {
                 format!(
                     "{object}: does not exist, but its Services do; its last annotation {EXPORT_TO} ({text:?}) counts until the Namespace \

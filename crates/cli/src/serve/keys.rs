@@ -11,13 +11,16 @@ use std::{
 };
 
 use byname_core::wire;
-use byname_xds::Visibility;
 
 use super::{
     addresses::AddressIndex,
     served_service::{ServedService, ServedServices},
 };
-use crate::{compile::service_text, input::InputError, kubernetes::NamespacedName};
+use crate::{
+    compile::service_text,
+    input::InputError,
+    kubernetes::{NamespacedName, Visibility},
+};
 
 /// The name of the list of all namespaces.
 pub(super) const ALL_NAMESPACES: &str = "*";

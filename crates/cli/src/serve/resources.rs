@@ -8,7 +8,7 @@ use std::{
 };
 
 use byname_core::wire;
-use byname_xds::{ResourceSource, TypeIndex, Visibility};
+use byname_xds::{ResourceSource, TypeIndex};
 use bytes::Bytes;
 
 use super::{
@@ -25,7 +25,7 @@ use crate::{
     daemon::log::{self, LimitedWarnings},
     envoy::PushedResources,
     input::messages,
-    kubernetes::{ClusterState, NamespacedName},
+    kubernetes::{ClusterState, NamespacedName, Visibility},
 };
 
 /// Addresses that are kept at once for the classes of callers that asked for them, over all Services.

@@ -2,12 +2,10 @@
 
 use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use byname_xds::Visibility;
-
 use super::class::{CallerClass, Places};
 use crate::{
     compile::{PushedService, UpstreamCluster},
-    kubernetes::NamespacedName,
+    kubernetes::{NamespacedName, Visibility},
 };
 
 /// All Services that are served.

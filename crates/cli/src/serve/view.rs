@@ -7,12 +7,11 @@ use std::{
 };
 
 use byname_core::wire;
-use byname_xds::Visibility;
 
 use super::class::{CallerClass, ListenerSettings, ModuleSchema};
 use crate::{
     compile::{self, CompileOptions},
-    kubernetes::NamespacedName,
+    kubernetes::{NamespacedName, Visibility},
 };
 
 /// The filter's configuration with the Services of all namespaces, and who sees which.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use byname_core::wire;
 
-use crate::kubernetes::{ClusterState, ExportTo, NamespacedName};
+use crate::kubernetes::{ClusterState, NamespacedName, Visibility};
 
 /// The Services of a cluster that are not in the table of a sidecar, because a server hides them or may hide them.
 #[derive(Debug, Default)]
@@ -55,9 +55,9 @@ impl HiddenServices {
 /// Whether `viewer` sees the Service by its annotation, or else by that of its Namespace; `None` if neither has one.
 fn annotated(cluster: &ClusterState, name: &NamespacedName, viewer: Option<&str>) -> Option<bool> {
     let (text, _) = cluster.export_to(name)?;
-    Some(match ExportTo::parse(text, &name.namespace) {
-        Ok(ExportTo::Everyone) => true,
-        Ok(ExportTo::Namespaces(names)) => viewer.is_some_and(|viewer| names.contains(viewer)),
+    Some(match Visibility::parse(text, &name.namespace) {
+        // Without a namespace, a caller sees what everyone sees.
+        Ok(visibility) => visibility.includes(viewer.unwrap_or_default()),
         // The server shows it to its own namespace.
         Err(_) => viewer == Some(&*name.namespace),
     })

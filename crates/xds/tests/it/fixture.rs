@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use byname_xds::{
     CloseReason, DeltaRequest, DeltaResponse, Limits, OpeningCost, ResourceType, ResourceTypes, Server, ServerAction,
-    ServerEvent, StreamId, TypeIndex, Visibility,
+    ServerEvent, StreamId, TypeIndex,
 };
 
 use crate::world::{Item, TestCaller, World};
@@ -129,10 +129,10 @@ impl Fixture {
         &mut self,
         resource_type: TypeIndex,
         name: &str,
-        namespaces: &[&str],
+        namespaces: &[&'static str],
     ) -> Vec<ServerAction<Body>> {
-        let visibility = Visibility::Namespaces(namespaces.iter().map(|name| (*name).into()).collect());
-        self.set_item(resource_type, name, Item { visibility, ..Item::default() })
+        let seen_by = Some(namespaces.iter().copied().collect());
+        self.set_item(resource_type, name, Item { seen_by, ..Item::default() })
     }
 
     pub(crate) fn remove(&mut self, resource_type: TypeIndex, name: &str) -> Vec<ServerAction<Body>> {

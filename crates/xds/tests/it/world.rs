@@ -1,8 +1,12 @@
 //! A small source: resources that are a number each.
 
-use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use byname_xds::{ResourceSource, TypeIndex, Version, Visibility};
+use byname_xds::{ResourceSource, TypeIndex, Version};
 
 /// Bytes of the largest resource that is sent.
 pub(crate) const TOO_LARGE: usize = 1 << 20;
@@ -18,7 +22,8 @@ pub(crate) struct World {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Item {
     pub(crate) value: u32,
-    pub(crate) visibility: Visibility,
+    /// The namespaces whose callers see it; `None`: all of them.
+    pub(crate) seen_by: Option<BTreeSet<&'static str>>,
     /// Whether each zone gets bytes of its own.
     pub(crate) is_by_zone: bool,
     /// How long its bytes are at least.
@@ -51,7 +56,7 @@ impl World {
 
     pub(crate) fn visible(&self, resource_type: TypeIndex, name: &str, caller: &TestCaller) -> Option<&Item> {
         let item = self.items.get(&(resource_type, name.to_owned()))?;
-        item.visibility.includes(caller.namespace).then_some(item)
+        item.seen_by.as_ref().is_none_or(|namespaces| namespaces.contains(caller.namespace)).then_some(item)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use byname_xds::{
     DeltaRequest, DeltaResponse, Limits, OpeningCost, ResourceType, ResourceTypes, Server, ServerAction, ServerEvent,
-    Size, StreamId, TypeIndex, Version, Visibility,
+    Size, StreamId, TypeIndex, Version,
 };
 
 use super::{
@@ -155,15 +155,13 @@ impl Network {
     pub(super) fn take(&mut self, step: &Step) {
         match step.clone() {
             Step::Set { resource_type, name, value, namespaces, is_by_zone, bytes, leads_to } => {
-                let visible = ["shop", "prod"].iter().enumerate().filter(|(bit, _)| namespaces >> bit & 1 == 1);
-                let visibility = match namespaces {
-                    3 => Visibility::Everyone,
-                    _ => Visibility::Namespaces(visible.map(|(_, namespace)| (*namespace).into()).collect()),
-                };
+                let visible = ["shop", "prod"].into_iter().enumerate().filter(|(bit, _)| namespaces >> bit & 1 == 1);
+                let visible = visible.map(|(_, namespace)| namespace).collect();
+                let seen_by = if namespaces == 3 { None } else { Some(visible) };
                 let leads_to = leads_to.filter(|_| resource_type >= LINKED);
                 let leads_to = leads_to.map(|name| (self.types[LINKED], NAMES[name]));
                 self.ever_led.extend(leads_to.map(|(_, led)| led));
-                let item = Item { value, visibility, is_by_zone, bytes, leads_to };
+                let item = Item { value, seen_by, is_by_zone, bytes, leads_to };
                 self.world.set(self.types[resource_type], NAMES[name], item);
                 self.changed(resource_type, name);
             }
