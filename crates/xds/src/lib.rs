@@ -92,5 +92,6 @@ pub use event::{DeltaRequest, OpeningCost, ServerEvent, StreamId};
 pub use limits::Limits;
 pub use server::{Server, Size};
 pub use source::ResourceSource;
+pub use subscription::Receipt;
 pub use types::{ResourceType, ResourceTypes, TypeIndex};
 pub use version::Version;

@@ -16,6 +16,7 @@ use crate::{
     resources::Resources,
     stream::{ClientStream, leads},
     subscribe::{Subscriber, check_names},
+    subscription::Receipt,
     subscriptions::Through,
 };
 
@@ -162,12 +163,13 @@ impl<S: ResourceSource> Server<S> {
         self.index.subscriptions(resource_type)
     }
 
-    /// What a stream subscribes to, with the versions that its client was sent or has brought along.
-    pub fn told(&self, stream: StreamId) -> impl Iterator<Item = (TypeIndex, Arc<str>, Option<Version>)> {
+    /// What a stream subscribes to: the versions that its client was told, `None` for what is missing, and how far that has come.
+    pub fn told(&self, stream: StreamId) -> impl Iterator<Item = (TypeIndex, Arc<str>, Option<Version>, Receipt)> {
         let opened = self.streams.get(&stream).into_iter();
         let subscriptions = opened.flat_map(|opened| opened.all()).flat_map(|subscriptions| subscriptions.told());
-        subscriptions
-            .filter_map(|(id, version)| Some((self.index.resource_type(id)?, self.index.name(id)?.clone(), version)))
+        subscriptions.filter_map(|(id, version, receipt)| {
+            Some((self.index.resource_type(id)?, self.index.name(id)?.clone(), version, receipt))
+        })
     }
 
     fn open(

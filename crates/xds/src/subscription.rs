@@ -36,6 +36,19 @@ struct Refused {
     is_final: bool,
 }
 
+/// How far what a client was told of a name has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// The client was told nothing yet.
+    NotSent,
+    /// The client was told, and has not answered.
+    Sent,
+    /// The client has acknowledged it, or brought it along from an earlier stream.
+    Acknowledged,
+    /// The client refused it, and keeps what it had.
+    Refused,
+}
+
 /// What to do about a name whose content may have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendDecision {
@@ -64,6 +77,18 @@ impl Subscription {
             _ if self.told == Told::Version(version) && !self.is_owed => SendDecision::Skip,
             Some(_) => SendDecision::SendAlone,
             None => SendDecision::Send,
+        }
+    }
+
+    /// How far what the client was told has come, if the message that told it `is_under_way`.
+    pub(crate) fn receipt(&self, is_under_way: bool) -> Receipt {
+        let is_refused =
+            |version| self.refused.is_some_and(|it| it.version == version && (it.is_final || self.is_owed));
+        match self.told {
+            Told::Nothing => Receipt::NotSent,
+            _ if is_under_way => Receipt::Sent,
+            Told::Version(version) if is_refused(version) => Receipt::Refused,
+            Told::Version(_) | Told::Missing => Receipt::Acknowledged,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     draft::{Draft, entry_bytes},
     index::NameId,
     resources::Variant,
-    subscription::{SendDecision, Subscription, Told},
+    subscription::{Receipt, SendDecision, Subscription, Told},
 };
 
 /// One stream's subscriptions of one type.
@@ -79,11 +79,14 @@ pub(crate) struct RefusedMessage {
 }
 
 impl Subscriptions {
-    /// The names, with the versions that the client has or was sent.
-    pub(crate) fn told(&self) -> impl Iterator<Item = (NameId, Option<Version>)> {
-        self.names.iter().map(|(id, subscription)| match subscription.told {
-            Told::Version(version) => (*id, Some(version)),
-            Told::Missing | Told::Nothing => (*id, None),
+    /// The names, with the versions that the client was told, and how far that has come.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (NameId, Option<Version>, Receipt)> {
+        self.names.iter().map(|(id, subscription)| {
+            let version = match subscription.told {
+                Told::Version(version) => Some(version),
+                Told::Missing | Told::Nothing => None,
+            };
+            (*id, version, subscription.receipt(self.is_under_way(*id)))
         })
     }
 

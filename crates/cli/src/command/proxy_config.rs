@@ -39,8 +39,8 @@ pub(super) struct ProxyConfig {
     cluster: ClusterArgs,
     #[command(flatten)]
     admin: AdminArgs,
-    /// Also print, on the standard error, what byname serve sent to this Envoy and what the Envoy acknowledged. HOST:PORT is the
-    /// address of its --monitor.
+    /// Also print, on the standard error, what byname serve sent to this Envoy, and whether the Envoy acknowledged or refused it.
+    /// HOST:PORT is the address of its --monitor.
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port)]
     monitor: Option<String>,
 }
@@ -57,7 +57,7 @@ impl ProxyConfig {
                 note(&format!("--monitor {monitor}: the server has no stream of this Envoy"));
             }
             // The standard output is the configuration alone, for programs.
-            resources.lines().for_each(|line| note(&format!("--monitor {monitor}: sent on stream {}", sent(line))));
+            resources.lines().for_each(|line| note(&format!("--monitor {monitor}: stream {}", told(line))));
         }
         let Some(held) = &state.held else {
             bail!("{called}: no listener of this Envoy has byname's filter; see docs/status.md");
@@ -103,11 +103,15 @@ impl ProxyConfig {
     }
 }
 
-/// A line of the server's answer, for people: the stream, the type, the name and the version that Envoy has acknowledged.
-fn sent(line: &str) -> String {
+/// A line of the server's answer, for people: the stream, the type, the name and the version that Envoy was told, and what Envoy said to
+/// it.
+fn told(line: &str) -> String {
     match line.split('\t').collect::<Vec<_>>()[..] {
-        [stream, resource_type, name, "-"] => format!("{stream}: {resource_type} {name}, not acknowledged"),
-        [stream, resource_type, name, version] => format!("{stream}: {resource_type} {name}, version {version}"),
+        [stream, resource_type, name, "-", "not sent"] => format!("{stream}: {resource_type} {name}, not sent"),
+        [stream, resource_type, name, "-", receipt] => format!("{stream}: {resource_type} {name}, missing, {receipt}"),
+        [stream, resource_type, name, version, receipt] => {
+            format!("{stream}: {resource_type} {name}, version {version}, {receipt}")
+        }
         _ => line.to_owned(),
     }
 }

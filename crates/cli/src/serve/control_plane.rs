@@ -9,15 +9,15 @@ use std::{
 };
 
 use byname_xds::{
-    CloseReason, DeltaResponse, Limits, OpeningCost, Rejection, ResourceTypes, Server, ServerAction, ServerEvent,
-    StatusCode, StreamId, TypeIndex,
+    CloseReason, DeltaResponse, Limits, OpeningCost, Receipt, Rejection, ResourceTypes, Server, ServerAction,
+    ServerEvent, StatusCode, StreamId, TypeIndex,
 };
 use bytes::Bytes;
 use tonic::{Code, Status};
 
 use super::{
     class::{ModuleSchema, StreamCaller},
-    discovery::{Any, ControlPlane as Identity, DeltaDiscoveryResponse, Resource},
+    discovery::{Any, DeltaDiscoveryResponse, Resource, ServerName},
     listener_ports::ListenerPorts,
     metrics::{Label, Metrics, TwoLabels, of_type},
     rejected,
@@ -284,15 +284,19 @@ impl ControlPlane {
             type_url,
             nonce,
             removed_resources: message.removed.iter().map(ToString::to_string).collect(),
-            control_plane: Some(Identity { identifier: format!("byname {}", env!("CARGO_PKG_VERSION")) }),
+            control_plane: Some(ServerName { identifier: format!("byname {}", env!("CARGO_PKG_VERSION")) }),
         };
-        // There is room for one message of each type, so a full queue is a client that ACKs what it has not received.
         if opened.outlet.try_send(Ok(Box::new(response))) {
             self.server.went_out(self.started.elapsed(), stream, sent_as);
-        } else {
-            self.forget(stream);
-            self.handle(ServerEvent::Closed { stream });
+            return;
         }
+        if !opened.outlet.is_closed() {
+            // There is room for one message of each type.
+            self.metrics.streams_closed.get_or_create(&[("reason", "unread")]).inc();
+            self.closings.warn(&format!("{}: closed: it acknowledges what it has not received", opened.called()));
+        }
+        self.forget(stream);
+        self.handle(ServerEvent::Closed { stream });
     }
 
     fn close(&mut self, stream: StreamId, reason: &CloseReason) {
@@ -361,10 +365,10 @@ impl ControlPlane {
     pub(super) fn describe_resources(&self, node: &str) -> String {
         let mut text = String::new();
         for stream in self.streams.iter().filter(|(_, opened)| opened.caller.id == node).map(|(stream, _)| *stream) {
-            for (resource_type, name, version) in self.server.told(stream) {
+            for (resource_type, name, version, receipt) in self.server.told(stream) {
                 let version = version.map_or_else(|| "-".to_owned(), |version| version.to_string());
-                let _ =
-                    writeln!(text, "{}\t{}\t{}\t{version}", stream.0, self.word(resource_type), name.escape_debug());
+                let (resource_type, receipt) = (self.word(resource_type), receipt_word(receipt));
+                let _ = writeln!(text, "{}\t{resource_type}\t{}\t{version}\t{receipt}", stream.0, name.escape_debug());
             }
         }
         text
@@ -416,6 +420,16 @@ fn word(reason: &CloseReason) -> &'static str {
         CloseReason::Aged => "aged",
         CloseReason::ShuttingDown => "shutting_down",
         _ => "other",
+    }
+}
+
+/// How far a resource has come, as `byname proxy-config` prints it.
+fn receipt_word(receipt: Receipt) -> &'static str {
+    match receipt {
+        Receipt::NotSent => "not sent",
+        Receipt::Sent => "sent",
+        Receipt::Acknowledged => "acknowledged",
+        Receipt::Refused => "refused",
     }
 }
 

@@ -98,7 +98,7 @@ pub(super) struct DeltaDiscoveryResponse {
     #[prost(string, repeated, tag = "6")]
     pub(super) removed_resources: Vec<String>,
     #[prost(message, optional, tag = "7")]
-    pub(super) control_plane: Option<ControlPlane>,
+    pub(super) control_plane: Option<ServerName>,
 }
 
 /// A resource in a response.
@@ -123,7 +123,7 @@ pub(super) struct Any {
 
 /// Who sends a response, as Envoy's `control_plane.identifier` shows it.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ControlPlane {
+pub(super) struct ServerName {
     #[prost(string, tag = "1")]
     pub(super) identifier: String,
 }

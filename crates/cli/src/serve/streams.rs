@@ -77,6 +77,11 @@ impl Outlet {
     pub(super) fn try_send(&self, message: Outgoing) -> bool {
         self.messages.try_send(message).is_ok()
     }
+
+    /// Whether the client has left.
+    pub(super) fn is_closed(&self) -> bool {
+        self.messages.is_closed()
+    }
 }
 
 /// What is to be sent on a stream, from both sides.
@@ -105,13 +110,13 @@ pub(super) enum StreamEventKind {
     },
     Requested {
         request: DeltaRequest,
-        held: UnderWay,
+        held: MessageUnderWay,
     },
     Closed,
 }
 
 /// A message under way to the control plane. Its client's next one is not read before this is dropped.
-pub(super) struct UnderWay {
+pub(super) struct MessageUnderWay {
     _bytes: HeldBytes,
     _taken: oneshot::Sender<()>,
 }
@@ -393,7 +398,7 @@ impl Streams {
         tell(StreamEventKind::Opened { caller, owner, first_type, peer: self.peer, outlet }).await;
         while let Some((request, bytes)) = next {
             let (taken, is_taken) = oneshot::channel();
-            let held = UnderWay { _bytes: bytes, _taken: taken };
+            let held = MessageUnderWay { _bytes: bytes, _taken: taken };
             tell(StreamEventKind::Requested { request: request_of(request), held }).await;
             // Dropped, not sent to.
             drop(is_taken.await);

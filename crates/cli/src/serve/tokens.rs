@@ -124,7 +124,7 @@ impl Tokens {
             Some(Recalled::Refused(why)) => return Verdict::Refused(why),
             None => None,
         };
-        let under_way = UnderWay::join(&self.memory, key);
+        let under_way = ReviewUnderWay::join(&self.memory, key);
         under_way.verdict.get_or_init(|| self.ask((peer, token), key, stale, expires)).await.clone()
     }
 
@@ -323,20 +323,20 @@ impl Attempts {
 }
 
 /// A token that is being verified, for as long as somebody waits for the verdict.
-struct UnderWay<'m> {
+struct ReviewUnderWay<'m> {
     memory: &'m Mutex<Memory>,
     key: [u8; 32],
     verdict: Arc<OnceCell<Verdict>>,
 }
 
-impl<'m> UnderWay<'m> {
+impl<'m> ReviewUnderWay<'m> {
     fn join(memory: &'m Mutex<Memory>, key: [u8; 32]) -> Self {
         let verdict = Arc::clone(lock(memory).under_way.entry(key).or_default());
         Self { memory, key, verdict }
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for ReviewUnderWay<'_> {
     fn drop(&mut self) {
         let mut memory = lock(self.memory);
         if let Entry::Occupied(entry) = memory.under_way.entry(self.key) {

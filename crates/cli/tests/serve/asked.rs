@@ -173,10 +173,14 @@ async fn proxy_config_says_what_the_server_sent() {
         eventually_answers(envoy, "payments", "one").await;
         let output = run(envoy, &program.monitor());
         output.expect(0, &[held]);
-        // The configuration, and apart from it the resources with the version that Envoy has acknowledged.
+        // The configuration, and apart from it the resources with what Envoy said to them.
         for resource in resources {
             let line = output.text.lines().find(|line| line.contains(resource));
-            assert!(line.is_some_and(|line| line.contains(", version ")), "{resource}: {}", output.text);
+            assert!(
+                line.is_some_and(|line| line.contains(", version ") && line.ends_with(", acknowledged")),
+                "{resource}: {}",
+                output.text
+            );
         }
     }
     run(&by_envoy, "127.0.0.1:1").expect(2, &["--monitor 127.0.0.1:1"]);

@@ -435,9 +435,12 @@ async fn says_which_keys_a_filter_has() {
     stream.client.subscribe(ADDRESS, &["10.96.0.7"]);
     stream.settle().await;
     let resources = program.get("/debug/resources?node=shop-0").await.body;
-    for wanted in
-        ["\tnamespaces\t*\t", "\tservice\tshop/web\t", "\tservice_endpoints\tshop/none\t-", "\taddress\t10.96.0.7\t"]
-    {
+    for wanted in [
+        "\tnamespaces\t*\t",
+        "\tservice\tshop/web\t",
+        "\tservice_endpoints\tshop/none\t-\tacknowledged\n",
+        "\taddress\t10.96.0.7\t",
+    ] {
         assert!(resources.contains(wanted), "{resources}");
     }
     assert!(program.get("/debug/streams").await.body.contains("node=shop-0\tnamespace=shop"));

@@ -1,6 +1,6 @@
 //! Nonces, ACKs and NACKs: section "Incremental xDS".
 
-use byname_xds::{CloseReason, DeltaRequest, Rejection, ServerAction, StreamId};
+use byname_xds::{CloseReason, DeltaRequest, Receipt, Rejection, ServerAction, StreamId};
 
 use crate::fixture::{Body, Fixture, closed, message, strings, told};
 
@@ -107,6 +107,33 @@ fn a_bad_resource_does_not_keep_others_from_the_client() {
         }
     }
     assert_eq!(sent, ["a", "bad", "c", "-missing"], "each alone, once");
+}
+
+#[test]
+fn says_how_far_each_name_has_come() {
+    let mut fixture = Fixture::new();
+    fixture.set(fixture.clusters, "good", 1);
+    fixture.set(fixture.clusters, "bad", 2);
+    let receipts = |fixture: &Fixture| {
+        let told = fixture.server.told(StreamId(1));
+        told.map(|(_, name, version, receipt)| (name.to_string(), version.is_some(), receipt)).collect::<Vec<_>>()
+    };
+    let one = |name: &str, has_version, receipt| (name.to_owned(), has_version, receipt);
+    let first = message(&fixture.subscribe(1, fixture.clusters, &["good", "missing"])).clone();
+    assert_eq!(receipts(&fixture), [one("good", true, Receipt::Sent), one("missing", false, Receipt::Sent)]);
+    fixture.subscribe(1, fixture.clusters, &["bad"]);
+    assert_eq!(receipts(&fixture)[2], one("bad", false, Receipt::NotSent), "one message at a time");
+    let second = message(&fixture.ack(1, &first)).clone();
+    assert_eq!(
+        receipts(&fixture)[1..],
+        [one("missing", false, Receipt::Acknowledged), one("bad", true, Receipt::Sent)]
+    );
+    fixture.nack(1, &second, "bad is bad");
+    assert_eq!(receipts(&fixture)[2], one("bad", true, Receipt::Refused));
+    fixture.set(fixture.clusters, "bad", 3);
+    let third = message(&fixture.wait(1_000)).clone();
+    fixture.ack(1, &third);
+    assert_eq!(receipts(&fixture)[2], one("bad", true, Receipt::Acknowledged));
 }
 
 #[test]
