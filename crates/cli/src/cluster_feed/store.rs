@@ -233,14 +233,14 @@ impl Store {
         let (cluster, place, touched) = (&mut self.cluster, &self.place, &mut self.touched);
         let changed = match kept {
             Kept::Service(service) => {
-                touched.service(&name);
-                put(&mut cluster.services, name, *service, place)
+                let is_new = put(&mut cluster.services, &name, *service, place);
+                is_new.then(|| touched.service(&name)).is_some()
             }
             Kept::Pod(pod) => {
-                touched.pod(&name);
-                put(&mut cluster.pods, name, pod, place)
+                let is_new = put(&mut cluster.pods, &name, pod, place);
+                is_new.then(|| touched.pod(&name)).is_some()
             }
-            Kept::Node(node) => put(&mut cluster.nodes, name.name, node, place),
+            Kept::Node(node) => put(&mut cluster.nodes, &name.name, node, place),
             Kept::Namespace(export) => {
                 let was_missing = cluster.namespaces.insert(name.name.clone(), place.clone()).is_none();
                 let old = match &export {
@@ -270,12 +270,12 @@ impl Store {
     fn remove(&mut self, kind: ObjectKind, name: &NamespacedName) -> bool {
         match kind {
             ObjectKind::Service => {
-                self.touched.service(name);
-                self.cluster.services.remove(name).is_some()
+                let was_there = self.cluster.services.remove(name).is_some();
+                was_there.then(|| self.touched.service(name)).is_some()
             }
             ObjectKind::Pod => {
-                self.touched.pod(name);
-                self.cluster.pods.remove(name).is_some()
+                let was_there = self.cluster.pods.remove(name).is_some();
+                was_there.then(|| self.touched.pod(name)).is_some()
             }
             ObjectKind::Node => self.cluster.nodes.remove(&name.name).is_some(),
             ObjectKind::Namespace => {
@@ -317,19 +317,50 @@ impl Store {
 }
 
 /// Inserts an object. Returns whether it differs from the old one.
-fn put<K: Ord, T: PartialEq>(
+fn put<K: Ord + Clone, T: PartialEq>(
     objects: &mut BTreeMap<K, Sourced<T>>,
-    name: K,
+    name: &K,
     object: T,
     place: &SourceLocation,
 ) -> bool {
-    if objects.get(&name).is_some_and(|old| old.object == object) {
+    if objects.get(name).is_some_and(|old| old.object == object) {
         return false;
     }
-    objects.insert(name, sourced(object, place));
+    objects.insert(name.clone(), sourced(object, place));
     true
 }
 
 fn sourced<T>(object: T, place: &SourceLocation) -> Sourced<T> {
     Sourced { object, place: place.clone(), lines: kubernetes::Lines::default(), version: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list is read anew every half hour or so. What it does not change is not compiled again with the next change.
+    #[test]
+    fn a_list_without_a_change_touches_nothing() {
+        let feed = |kind| Feed { kind, namespace: None, name: None };
+        let (services, pods) = (feed(ObjectKind::Service), feed(ObjectKind::Pod));
+        let mut store = Store::new(None, Arc::default());
+        let list = |store: &mut Store, names: &[&str]| {
+            let name = |name: &&str| NamespacedName::new("shop", name);
+            for feed in [&services, &pods] {
+                store.list_began(feed);
+                let kept = || match feed.kind {
+                    ObjectKind::Service => Kept::Service(Box::default()),
+                    _ => Kept::Pod(kubernetes::Pod::default()),
+                };
+                store.page(feed, names.iter().map(|one| (name(one), Ok(kept()))).collect());
+                store.listed(feed, Instant::now());
+            }
+            let touched = store.take_touched();
+            (touched.services.into_iter().map(|name| name.name).collect::<Vec<_>>(), touched.pods_of.len())
+        };
+        [&services, &pods].into_iter().for_each(|feed| store.expect(feed.clone()));
+        assert_eq!(list(&mut store, &["orders", "web"]), (vec!["orders".to_owned(), "web".to_owned()], 1));
+        assert_eq!(list(&mut store, &["orders", "web"]), (Vec::new(), 0));
+        assert_eq!(list(&mut store, &["web"]), (vec!["orders".to_owned()], 1), "only what is gone");
+    }
 }
