@@ -150,11 +150,12 @@ fn of_sidecars(asked: &[AskedSidecar], facts: &ClusterFacts) -> anyhow::Result<V
         }
     }
     if !without.is_empty() {
-        let text = match good + asking + verdicts.len() {
-            0 => format!("none of {} has byname's filter", count(asked.len(), "sidecar", "sidecars")),
-            _ => format!("no filter in {}; check the selector of the WasmPlugin, or the bootstrap", some(&without)),
-        };
-        verdicts.push(if good + asking == 0 { Verdict::ok(TOPIC, text) } else { Verdict::warn(TOPIC, text) });
+        verdicts.push(if without.len() == asked.len() {
+            Verdict::ok(TOPIC, format!("none of {} has byname's filter", count(asked.len(), "sidecar", "sidecars")))
+        } else {
+            let fix = "check the selector of the WasmPlugin, or the bootstrap";
+            Verdict::warn(TOPIC, format!("no filter in {}; {fix}", some(&without)))
+        });
     }
     if asking > 0 {
         verdicts.push(Verdict::ok(
@@ -407,6 +408,12 @@ mod tests {
             (Level::Ok, "byname serves a current table in 1 sidecar, without a refused push".to_owned()),
         ];
         assert_eq!(mixed, said);
+        let failing = lines(vec![serving(&older, &[]), Ok(SidecarState::made(None, &[]))]);
+        let warned = "no filter in shop/web-1; check the selector of the WasmPlugin, or the bootstrap";
+        assert_eq!(failing.last(), Some(&(Level::Warn, warned.to_owned())), "even if no sidecar is in order");
+        let none = "none of 2 sidecars has byname's filter";
+        let without = || Ok(SidecarState::made(None, &[]));
+        assert_eq!(lines(vec![without(), without()]), [(Level::Ok, none.to_owned())]);
         let nobody = "no pod has a sidecar yet; run check again once byname is turned on";
         assert_eq!(lines(Vec::new()), [(Level::Ok, nobody.to_owned())]);
     }

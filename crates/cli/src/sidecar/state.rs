@@ -84,7 +84,7 @@ impl SidecarState {
         Self { envoy: "1.40.0".to_owned(), envoy_state: "LIVE".to_owned(), held, counters, node }
     }
 
-    /// The endpoints that Envoy has in its clusters, for those whose cluster is in `names`.
+    /// The endpoints that Envoy has in a cluster, in order; `None` if it has no such cluster.
     ///
     /// # Errors
     /// If Envoy does not answer.
