@@ -1,4 +1,5 @@
-//! Checks how the workspace's source files import each other: no two files in a circle, and folders only downwards.
+//! Checks how the workspace's source files import each other: no two files in a circle, folders only downwards, and no host call of the
+//! SDK in the filter.
 //!
 //! A file in a circle cannot be read or tested without the others. A folder that imports a folder above it is no layer.
 //! The compiler allows both.
@@ -6,6 +7,7 @@
 mod circles;
 mod folders;
 mod for_tests;
+mod host_calls;
 mod imports;
 mod modules;
 mod source;
@@ -37,7 +39,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
 /// The files of all crates, and the errors in their imports.
 fn check_sources(sources: &Sources, layers: &[CrateLayers]) -> Result<(BTreeSet<String>, Vec<String>)> {
     let mut files = BTreeSet::new();
-    let mut errors = Vec::new();
+    let mut errors = host_calls::check(sources);
     let mut unused: BTreeSet<&str> = layers.iter().map(|layers| layers.crate_folder).collect();
     for crate_root in sources.keys().filter(|file| is_crate_root(file)) {
         let found = imports::find(&ModuleTree::read(crate_root, sources)?);

@@ -1,4 +1,5 @@
-//! The command line: one thin file for each command, with its arguments and its exit status.
+//! The command line: one file for each command, with its arguments and its exit status. Where a command needs two of the folders that do not
+//! use each other, such as `sidecar` and `explain`, it brings them together here.
 
 mod args;
 mod check;

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! The crate knows nothing of Envoy or proxy-wasm, has no Kubernetes client types, no input or output, and no state between two
-//! requests except a [`Balance`], which its caller owns.
+//! requests except a [`Balance`], which its caller owns, and what a server was asked for ([`Discovery`]).
 
 #![no_std]
 // `Debug` formatting is taken out of the module: it would only word panics.

@@ -3,7 +3,8 @@
 //!
 //! A pushed Service becomes a [`ServiceSpec`], checked by itself. A [`Table`] turns the spec into a [`Service`]: it works out
 //! once which endpoints may serve each port for its caller, in which subsets and with which weights. Lookups by DNS name are
-//! in `lookup`. A request never changes a table.
+//! in `lookup`. Lookups never change a table: `filling` does, and `discovery` by what a server
+//! answers.
 //!
 //! It may use `policy` and everything below it. It never chooses one endpoint of several: `balance` does.
 

@@ -3,6 +3,7 @@
 use super::{
     check_sources, circles,
     folders::{self, CrateLayers, Unlisted},
+    host_calls,
     imports::{self, CrateImports},
     modules::{ModuleTree, Sources},
 };
@@ -33,6 +34,24 @@ fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
 
 fn folder_errors(files: &[(&str, &str)]) -> Vec<String> {
     folders::check(&LAYERS, &read(files))
+}
+
+#[test]
+fn finds_host_calls_of_the_sdk_in_the_filter() {
+    let lines =
+        |file: &str, line: &str| host_calls::check(&[(file.to_owned(), line.to_owned())].into_iter().collect()).len();
+    for allowed in ["proxy_wasm::main! {{", "use proxy_wasm::types::Action;", "// proxy_wasm::hostcalls panic"] {
+        assert_eq!(lines("src/http.rs", allowed), 0, "{allowed}");
+    }
+    for refused in [
+        "proxy_wasm::hostcalls::set_property(path, None)",
+        "use proxy_wasm::types::{Action, Status};",
+        "use proxy_wasm as sdk;",
+        "use proxy_wasm::types::Action; use proxy_wasm::traits::Context;",
+    ] {
+        assert_eq!(lines("src/http.rs", refused), 1, "{refused}");
+    }
+    assert_eq!(lines("benches/noop/src/lib.rs", "use proxy_wasm::traits::Context;"), 0);
 }
 
 #[test]
