@@ -43,7 +43,7 @@ impl Compiled {
         let needs_node = |service: &wire::Service| {
             service.internal_traffic_policy == wire::InternalTrafficPolicy::Local
                 && service.endpoints.is_some()
-                && !service.cluster_ips.iter().eq(["None"])
+                && !service.is_headless()
         };
         let services = self.wire.table.services.iter().filter(|(_, service)| needs_node(service));
         let mut names = services.map(|(name, _)| name).peekable();

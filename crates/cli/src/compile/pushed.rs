@@ -272,7 +272,7 @@ fn names(whole: &wire::Service) -> wire::Service {
 
 /// What a name depends on: the ports of a headless Service's endpoints, which are names in DNS, and what subsets select by.
 fn shape(service: &wire::Service, group: &wire::EndpointGroup) -> wire::EndpointGroup {
-    let is_headless = service.cluster_ips.iter().next() == Some("None");
+    let is_headless = service.is_headless();
     let has_zones = service.subsets.iter().any(|(_, subset)| subset.zone.is_some());
     wire::EndpointGroup {
         ports: group.ports.clone().filter(|_| is_headless),

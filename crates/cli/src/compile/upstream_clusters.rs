@@ -393,8 +393,7 @@ impl ClusterCollector<'_> {
                 .destination
                 .service()
                 .map_or(UpstreamProtocol::AsClient, |service| service.upstream_protocol(route.port_name)),
-            headless: of.service.cluster_ips.iter().next() == Some("None")
-                || matches!(route.destination, Destination::Endpoint(..)),
+            headless: of.service.is_headless() || matches!(route.destination, Destination::Endpoint(..)),
             // The name may have been asked for without the Service's endpoints.
             addresses: route.endpoints().or_else(|| of.service.endpoints.as_ref().map(|_| Vec::new())),
             place: None,

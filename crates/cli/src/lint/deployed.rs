@@ -222,11 +222,10 @@ fn differences(compiled: &wire::Service, now: &wire::Service, is_of_api: bool) -
         let parsed = service.cluster_ips.iter().map(|text| text.parse::<IpAddr>().map_err(|_| text.to_owned()));
         parsed.map(|address| address.map(|address| address.to_canonical())).collect()
     };
-    let is_headless = |service: &wire::Service| service.cluster_ips.iter().eq(["None"]);
     // Manifests leave cluster IPs to the API server.
     let has_other_ips = match is_of_api {
         true => addresses(compiled) != addresses(now),
-        false => is_headless(compiled) != is_headless(now),
+        false => compiled.is_headless() != now.is_headless(),
     };
     let fields = [
         ("externalName", compiled.external_name != now.external_name),

@@ -436,10 +436,13 @@ async fn an_empty_list_does_not_empty_the_table() {
     let api = shop().await;
     let program = follow(&api, &[]).await;
     program.wait_for(&SHOP).await;
+    let writes = program.metric("writes_total").await;
     for (name, _) in SHOP {
         api.delete_unseen(&service(name));
     }
     api.cut();
     program.wait_for_log("the new table has no Service").await;
+    tokio::time::sleep(WHILE).await;
     program.wait_for(&SHOP).await;
+    assert_eq!(program.metric("writes_total").await, writes);
 }

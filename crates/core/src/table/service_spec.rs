@@ -217,11 +217,11 @@ fn compile_kind(wire: &wire::Service, at: &FieldPathRef<'_>, errors: &mut FieldE
     if wire.alias.is_some() {
         errors.add(&at.field("alias"), "", FieldErrorType::ExternalNameOnly);
     }
-    let at = at.field("clusterIPs");
-    let texts: Vec<&str> = wire.cluster_ips.iter().collect();
-    if texts == ["None"] {
+    if wire.is_headless() {
         return ServiceKind::Headless;
     }
+    let at = at.field("clusterIPs");
+    let texts: Vec<&str> = wire.cluster_ips.iter().collect();
     if texts.len() > MAX_CLUSTER_IPS {
         errors.add(&at, texts.len(), FieldErrorType::TooMany(MAX_CLUSTER_IPS));
     }

@@ -104,6 +104,14 @@ pub struct Service {
     pub steering: Option<ServiceSteering>,
 }
 
+impl Service {
+    /// Whether the Service is headless (`clusterIP: None`).
+    #[must_use]
+    pub fn is_headless(&self) -> bool {
+        self.cluster_ips.iter().eq(["None"])
+    }
+}
+
 object!(Service {
     "type" => service_type,
     "clusterIPs" => cluster_ips,
