@@ -168,6 +168,13 @@ fn elsewhere(cluster: &ClusterState, compiled: &Compiled, asked: &RequestedName)
     let zone = zone(&compiled.wire.dns);
     let dns = &compiled.wire.dns;
     let mut searches = dns.searches.iter().flatten().chain(&dns.extra_searches);
+    let named = trace.steps.iter().find_map(|step| match step {
+        Step::NamedPort { named, .. } => Some(*named),
+        _ => None,
+    });
+    if let Some(named) = named {
+        return vec![format!("the name is for port {named} of Service {name}; leave the port out, or use {named}")];
+    }
     if dns.searches.is_some() && !searches.any(|search| search.ends_with(&zone)) {
         return vec![format!(
             "the pod's search list has no cluster domain, so only full names resolve; use {}.svc.{zone}",

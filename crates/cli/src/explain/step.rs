@@ -49,7 +49,7 @@ impl ExplainedStep {
                 ("fallback", Some(to.to_string()), is_fine)
             }
             CoreStep::Port { matched, .. } => ("port", None, matched.is_ok()),
-            CoreStep::OtherPort { .. } => ("port", None, false),
+            CoreStep::NamedPort { .. } | CoreStep::OtherPort { .. } => ("port", None, false),
             CoreStep::PodPort { only, .. } => ("port", None, only.is_none()),
             CoreStep::Endpoints(outcome) => {
                 let is_fine = !matches!(outcome, EndpointsOutcome::Known { usable: 0, .. });

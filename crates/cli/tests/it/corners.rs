@@ -333,6 +333,25 @@ fn dns_answers_with_every_address_of_an_endpoint() {
 }
 
 #[test]
+fn a_name_for_one_port_and_an_authority_with_another_are_told_apart() {
+    let cluster = PART
+        .replacen("ports: [{port: 80}]}}", "ports: [{name: http, port: 80}, {name: admin, port: 443}]}}", 1)
+        .replace("ports: [{port: 8080}]", "ports: [{name: http, port: 8080}, {name: admin, port: 8443}]");
+    let run = explain(&cluster, &["_admin._tcp.web:80", "-n", "shop"]);
+    says(
+        &run,
+        &[
+            "port 80 from the authority is not port admin of the name, which is 443",
+            "the name is for port 443 of Service shop/web; leave the port out, or use 443",
+        ],
+    );
+    assert!(!run.stdout.contains("is not a port of the Service"), "{}", run.stdout);
+    for authority in ["_admin._tcp.web", "_admin._tcp.web:443"] {
+        says(&explain(&cluster, &[authority, "-n", "shop"]), &["reachable: Service shop/web, port 443 (admin)"]);
+    }
+}
+
+#[test]
 fn a_missing_port_is_not_called_missing_readiness() {
     let cluster = PART.replace(
         "ports: [{port: 80}]}}\n- {apiVersion: v1, kind: Service, metadata: {name: pay",

@@ -80,7 +80,11 @@ fn write_tried(body: &mut String, refusal: Refusal, trace: &Trace) {
         if let (Refusal::NoEndpoints, false, Some(step)) = (refusal, reached_endpoints, steps().find(lacks_readiness)) {
             let _ = write!(body, "{step}");
         } else if let Some(step) = own().filter(|step| !matches!(step, Step::Steer { .. })).last() {
-            if let Step::Port { .. } | Step::PodPort { .. } | Step::OtherPort { .. } | Step::Endpoints(_) = step
+            if let Step::Port { .. }
+            | Step::PodPort { .. }
+            | Step::NamedPort { .. }
+            | Step::OtherPort { .. }
+            | Step::Endpoints(_) = step
                 && let Some(name) = own().filter_map(Step::tried).last()
             {
                 let _ = write!(body, "{name}: ");
@@ -122,6 +126,9 @@ fn next_step(refusal: Refusal, trace: &Trace) -> &'static str {
         },
         (Refusal::PortNotFound, _) if trace.steps.iter().any(|step| matches!(step, Step::PodPort { .. })) => {
             "steer the Service by endpoint, or list the port in the Service"
+        }
+        (Refusal::PortNotFound, _) if trace.steps.iter().any(|step| matches!(step, Step::NamedPort { .. })) => {
+            "leave the port out, or use the port of the name"
         }
         (Refusal::PortNotFound, _) if trace.steps.iter().any(|step| matches!(step, Step::OtherPort { .. })) => {
             "use a TCP port of the Service: kubectl get service lists them"

@@ -56,6 +56,10 @@ impl fmt::Display for Step {
             Self::Port { number, origin, matched } => {
                 write_port(f, *number, *origin, matched.as_ref().map_err(|ports| &**ports))
             }
+            Self::NamedPort { name, named, number, origin } => {
+                write_number(f, *number, *origin)?;
+                write!(f, "is not port {name} of the name, which is {named}")
+            }
             Self::OtherPort { port, protocol: Protocol::Tcp } => write!(f, "the endpoints' port {port} has no number"),
             Self::OtherPort { port, protocol } => {
                 write!(f, "port {port} of the Service is a {} port, and requests need a TCP port", protocol.as_str())
@@ -76,12 +80,7 @@ impl fmt::Display for Step {
     }
 }
 
-fn write_port(
-    f: &mut fmt::Formatter<'_>,
-    number: u16,
-    origin: PortOrigin,
-    matched: Result<&MatchedPort, &[u16]>,
-) -> fmt::Result {
+fn write_number(f: &mut fmt::Formatter<'_>, number: u16, origin: PortOrigin) -> fmt::Result {
     let origin = match origin {
         PortOrigin::Authority => "from the authority",
         PortOrigin::Connection => "of the connection",
@@ -90,7 +89,16 @@ fn write_port(
         PortOrigin::Fallback => "by the fallback",
         PortOrigin::Name => "by its name",
     };
-    write!(f, "port {number} {origin} ")?;
+    write!(f, "port {number} {origin} ")
+}
+
+fn write_port(
+    f: &mut fmt::Formatter<'_>,
+    number: u16,
+    origin: PortOrigin,
+    matched: Result<&MatchedPort, &[u16]>,
+) -> fmt::Result {
+    write_number(f, number, origin)?;
     let MatchedPort { name, app_protocol } = match matched {
         Ok(matched) => matched,
         Err(ports) => {

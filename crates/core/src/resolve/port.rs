@@ -46,11 +46,12 @@ impl<'t> Walk<'t, '_> {
                     true => RequestedPort { number: port.number, origin: PortOrigin::Name, ..requested },
                     false => requested,
                 };
-                let is_same = port.number == requested.number;
-                self.note_port(service, requested, is_same.then_some(port.name));
-                if !is_same {
-                    return self.match_pod_port(matched, requested, reason);
+                let RequestedPort { number, origin, .. } = requested;
+                if port.number != number {
+                    self.note(|| Step::NamedPort { name: port.name.into(), named: port.number, number, origin });
+                    return self.pass_or_refuse(Reason::PortNotFound, Refusal::PortNotFound);
                 }
+                self.note_port(service, requested, Some(port.name));
                 let usable = service.usable_for(port.name);
                 let is_known = service.spec.endpoints.is_some();
                 let has_no_endpoints = is_known && usable.is_some_and(|usable| usable.endpoints == 0);

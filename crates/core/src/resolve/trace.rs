@@ -79,6 +79,17 @@ pub enum Step {
         /// The Service's TCP ports, where only these can be reached: the Service is not steered by endpoint.
         only: Option<Box<[u16]>>,
     },
+    /// The name is for one port of the Service, and the request for another.
+    NamedPort {
+        /// The name of the named port.
+        name: Box<str>,
+        /// The number of the named port.
+        named: u16,
+        /// The port of the request.
+        number: u16,
+        /// Where the number of the request's port comes from.
+        origin: PortOrigin,
+    },
     /// The port exists, but no request can go to it.
     OtherPort {
         /// The name or the number.

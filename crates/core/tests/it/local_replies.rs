@@ -79,6 +79,13 @@ fn gives_each_refusal_its_statuses_and_its_line() {
             authority is not a port of the Service, which has only the ports 80, 9090; use a port that the Service declares: kubectl get service lists them\n",
         ),
         (
+            b"_grpc._tcp.payments:80",
+            404,
+            5,
+            "byname: port_not_found: \"_grpc._tcp.payments:80\" from namespace shop: _grpc._tcp.payments.shop.svc.cluster.local: port \
+            80 from the authority is not port grpc of the name, which is 9090; leave the port out, or use the port of the name\n",
+        ),
+        (
             b"_dns._udp.payments",
             404,
             5,
