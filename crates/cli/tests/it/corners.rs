@@ -263,6 +263,12 @@ fn names_of_udp_ports_exist_as_in_dns() {
         let run = explain(UDP, &[name, "--from", "shop"]);
         says(&run, &["passed on as it came: ", &format!("({reason})\n"), in_dns]);
     }
+    // A Service may have the port, and DNS lacks it.
+    let down = UDP.replace("{addresses: [10.1.1.2]}", "{addresses: [10.1.1.2], conditions: {ready: false}}");
+    for (cluster, name) in [(&*down, "_dns._udp.same"), (UDP, "_dns._udp.none")] {
+        let lacking = "does not exist: the Service has no port with that name and protocol in DNS";
+        says(&explain(cluster, &[name, "--from", "shop"]), &[lacking]);
+    }
     says(
         &explain(UDP, &["dns:53", "--from", "shop"]),
         &["port 53 of the Service is a UDP port, and requests need a TCP port"],

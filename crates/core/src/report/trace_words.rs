@@ -241,7 +241,7 @@ impl fmt::Display for Missing {
             Self::Endpoint => "the Service has no endpoint with that name",
             Self::EndpointNotReady => "the endpoint with that name is not ready",
             Self::EndpointUnknown => "the Service's endpoints are not in the table: may differ from DNS",
-            Self::Port => "the Service has no port with that name and protocol",
+            Self::Port => "the Service has no port with that name and protocol in DNS",
             Self::NothingReady => "the Service is headless and has no ready endpoint",
             Self::BelowExternalName => "an ExternalName Service has no names below it",
             Self::PodAddress => "no endpoint has that address",
