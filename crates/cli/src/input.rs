@@ -96,10 +96,11 @@ pub fn read_from(
 pub fn read_document(path: &Path) -> Result<(InputNode, SourceLocation), InputError> {
     let name = shown(path);
     let mut documents = Vec::new();
-    objects(open(path, &mut |_| {})?, &name, &mut |object| {
+    let read = objects(open(path, &mut |_| {})?, &name, &mut |object| {
         documents.push(object.map_err(|bad| bad.problem.of_no_object())?);
         Ok(())
     })?;
+    read.in_utf_8()?;
     match <[DocumentObject; 1]>::try_from(documents) {
         Ok([DocumentObject { document, item, repeated, node, .. }]) => {
             let place = SourceLocation { file: name, document, item, line: node.line };
@@ -131,7 +132,7 @@ pub fn read_stream(
 ) -> Result<(), InputError> {
     let file: Arc<str> = name.into();
     let mut watched = Watched::default();
-    let has_objects = objects(reader, &file, &mut |object| {
+    let read = objects(reader, &file, &mut |object| {
         let mut object = object.map_err(|bad| bad.problem)?;
         match object.watch_event() {
             Some((event, node)) => {
@@ -142,5 +143,5 @@ pub fn read_stream(
         Ok(())
     })?;
     watched.into_objects().try_for_each(each)?;
-    if has_objects { Ok(()) } else { Err(empty(&file)) }
+    if read.in_utf_8()? { Ok(()) } else { Err(empty(&file)) }
 }

@@ -40,7 +40,8 @@ pub(super) fn say_skipped(skipped: &BTreeMap<String, usize>) {
 /// Warns of every document that cannot be read and every object that does not fit its kind, and notes the files that are not
 /// meant for Kubernetes.
 pub(super) fn say_left_out(left_out: &LeftOut) {
-    let LeftOut { problems, unfit, special, foreign, empty } = left_out;
+    let LeftOut { problems, unfit, garbled, special, foreign, empty } = left_out;
+    garbled.messages().for_each(|problem| warn(&problem));
     problems.messages().chain(unfit.messages()).for_each(|problem| warn(&format!("left out: {problem}")));
     let left_out = problems.count() + unfit.count();
     if left_out > 1 {

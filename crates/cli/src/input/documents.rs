@@ -21,6 +21,9 @@ use super::{
 /// What to do about input that cannot be read.
 const FIX: &str = "pass the output of kubectl get -o yaml or -o json";
 
+/// What to do about bytes that are not UTF-8.
+const UTF_8_FIX: &str = "convert the file: iconv -f WINDOWS-1252 -t UTF-8";
+
 /// Mappings whose keys may be given twice: the last one counts.
 const LABELS: [&str; 2] = ["labels", "annotations"];
 /// Maximum nesting depth. Kubernetes' own objects stay below 20.
@@ -63,12 +66,32 @@ pub(super) struct ListType {
     pub(super) kind: String,
 }
 
+/// What was read of a file.
+#[derive(Debug)]
+pub(super) struct ReadFile {
+    /// Whether any document was not empty; an empty list counts.
+    pub(super) holds_something: bool,
+    /// The first byte that is not UTF-8.
+    pub(super) garbled: Option<InputError>,
+}
+
+impl ReadFile {
+    /// Whether any document was not empty.
+    ///
+    /// # Errors
+    /// The first byte that is not UTF-8.
+    pub(super) fn in_utf_8(self) -> Result<bool, InputError> {
+        self.garbled.map_or(Ok(self.holds_something), Err)
+    }
+}
+
 /// Passes every object of `text` to `each` until that returns an error, and each document that cannot be read.
-/// Returns whether any document was not empty; an empty list counts.
-pub(super) fn objects(text: Text<'_>, file: &Arc<str>, each: Each<'_>) -> Result<bool, InputError> {
+pub(super) fn objects(text: Text<'_>, file: &Arc<str>, each: Each<'_>) -> Result<ReadFile, InputError> {
     let mut documents = Documents::new(Scanner::new(text, 0), Arc::clone(file), 0);
     while documents.read_next(each)? {}
-    Ok(documents.holds_something)
+    let garbled = documents.scanner.garbled();
+    let garbled = garbled.map(|error| InputError::new(file, error.reason.clone(), UTF_8_FIX).at_line(error.line));
+    Ok(ReadFile { holds_something: documents.holds_something, garbled })
 }
 
 /// The caller's function for each object, and for each document that cannot be read.
@@ -543,7 +566,9 @@ impl<'r> Documents<'r> {
             return Err(self.problem("has an anchor or a tag before an alias (*name)", line));
         }
         let Some((values, bytes)) = self.anchors.get(&name).map(InputNode::size) else {
-            return Err(self.problem("has an alias (*name) to an anchor that is not complete", line));
+            return Err(
+                self.problem(format!("has an alias *{name}, and no anchor &{name} is complete before it"), line)
+            );
         };
         self.count(values, line)?;
         self.aliased += bytes;
@@ -714,7 +739,7 @@ mod tests {
             ("{\"kind\": \"A\", \"b\": [}\n}\n{\"kind\":\"B\"}\n", &["f:1: document 1: is not valid", "B"]),
             (
                 "a: *b\n---\nkind: B\n",
-                &["f:1: document 1: has an alias (*name) to an anchor that is not complete", "B"],
+                &["f:1: document 1: has an alias *b, and no anchor &b is complete before it", "B"],
             ),
         ] {
             let found = outcomes(text);

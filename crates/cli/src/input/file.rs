@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    documents::{self, Each},
+    documents::{self, Each, ReadFile},
     encoding,
     error::InputError,
     text::Text,
@@ -30,7 +30,7 @@ pub(super) fn no_input(file: &str) -> InputError {
     InputError::new(file, "has no object", fix)
 }
 
-pub(super) fn objects(reader: impl BufRead, file: &Arc<str>, each: Each<'_>) -> Result<bool, InputError> {
+pub(super) fn objects(reader: impl BufRead, file: &Arc<str>, each: Each<'_>) -> Result<ReadFile, InputError> {
     let reader = encoding::as_utf8(reader)
         .map_err(|error| InputError::new(file, format!("cannot be read: {error}"), "pass a readable file"))?;
     documents::objects(Text::new(reader, 0), file, each)

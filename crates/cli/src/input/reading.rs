@@ -9,7 +9,7 @@ use std::{
 use super::{
     bad_document::{BadDocument, Remains},
     directory::{self, Excluded, Files},
-    documents::DocumentObject,
+    documents::{DocumentObject, ReadFile},
     error::{InputError, InputErrors},
     file::{empty, no_input, objects, open, shown},
     object::RawObject,
@@ -57,6 +57,8 @@ pub struct LeftOut {
     pub problems: InputErrors,
     /// Objects that do not fit their kind and are not needed, and those whose names are unknown, each with the reason.
     pub unfit: InputErrors,
+    /// Files with objects and with bytes that are not UTF-8: nothing is left out, and these bytes are read as U+FFFD.
+    pub garbled: InputErrors,
     /// Entries of directories that are neither file nor directory, such as FIFOs, each with the reason.
     pub special: InputErrors,
     /// Files whose documents are all no Kubernetes object, such as `kustomization.yaml`.
@@ -69,16 +71,18 @@ impl LeftOut {
     /// The errors of all that may have held needed objects: everything but files of other programs and objects of other kinds.
     #[must_use]
     pub fn into_incomplete(self) -> InputErrors {
-        let Self { mut problems, empty: files, .. } = self;
+        let Self { mut problems, garbled, empty: files, .. } = self;
+        problems.append(garbled);
         files.iter().for_each(|file| problems.push(empty(file)));
         problems
     }
 
     /// Adds all of `other`.
     pub fn append(&mut self, other: Self) {
-        let Self { problems, unfit, special, foreign, empty } = other;
+        let Self { problems, unfit, garbled, special, foreign, empty } = other;
         self.problems.append(problems);
         self.unfit.append(unfit);
+        self.garbled.append(garbled);
         self.special.append(special);
         self.foreign.extend(foreign);
         self.empty.extend(empty);
@@ -181,6 +185,11 @@ impl<'o> Reading<'o> {
             self.pass(object, each);
         }
         let Contents { objects, unreadable, foreign } = contents;
+        let read = read.map(|ReadFile { holds_something, garbled }| {
+            let kept = if self.options.is_strict { &mut self.problems } else { &mut self.left_out.garbled };
+            garbled.filter(|_| objects > 0).into_iter().for_each(|problem| kept.push(problem));
+            holds_something
+        });
         match read {
             Err(problem) => self.problems.push(problem),
             Ok(false) if foreign.count() + unreadable == 0 => {

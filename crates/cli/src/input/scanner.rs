@@ -118,6 +118,11 @@ impl<'r> Scanner<'r> {
         self.end.as_ref()?.as_ref()
     }
 
+    /// The first byte that is not UTF-8, if one was read.
+    pub(super) fn garbled(&self) -> Option<&TextError> {
+        self.text.garbled()
+    }
+
     /// Resets the byte count at the start of an object.
     pub(super) fn begin_object(&mut self) {
         self.object = self.bytes;

@@ -11,10 +11,12 @@ const PIECE_BYTES: u64 = 64 << 10;
 const LOGS_START: &[u8] = b"==== START logs for ";
 const LOGS_END: &[u8] = b"==== END logs for ";
 
-/// A stream of UTF-8 text without control characters.
+/// A stream of text without control characters. A byte that is not UTF-8 becomes U+FFFD, as kubectl reads it.
 pub(super) struct Text<'r> {
     reader: Box<dyn BufRead + 'r>,
     bytes: Vec<u8>,
+    /// The first byte that is not UTF-8.
+    garbled: Option<TextError>,
     /// Whether the next piece begins a line.
     at_line_start: bool,
     /// The number of lines that were read.
@@ -33,7 +35,12 @@ pub(super) struct TextError {
 impl<'r> Text<'r> {
     /// The text of `reader`, which begins after `lines` lines of its file.
     pub(super) fn new(reader: Box<dyn BufRead + 'r>, lines: u32) -> Self {
-        Self { reader, bytes: Vec::new(), at_line_start: true, lines }
+        Self { reader, bytes: Vec::new(), garbled: None, at_line_start: true, lines }
+    }
+
+    /// The first byte that is not UTF-8, if one was read.
+    pub(super) fn garbled(&self) -> Option<&TextError> {
+        self.garbled.as_ref()
     }
 
     /// Appends the next line, or the next part of a very long one, to `text`. Returns the number of lines that were left out
@@ -45,15 +52,28 @@ impl<'r> Text<'r> {
             left_out += self.skip_logs()?;
             self.read_piece()?;
         }
-        let piece = str::from_utf8(&self.bytes).map_err(|_| self.problem("is not UTF-8 text"))?;
+        let lossy;
+        let piece = match str::from_utf8(&self.bytes) {
+            Ok(piece) => piece,
+            Err(error) => {
+                let byte = self.bytes.get(error.valid_up_to()).copied().unwrap_or_default();
+                let reason = format!("has the byte 0x{byte:x}, which is not UTF-8 and becomes U+FFFD, as in kubectl");
+                self.garbled = self.garbled.take().or_else(|| Some(self.problem(reason)));
+                lossy = String::from_utf8_lossy(&self.bytes);
+                &*lossy
+            }
+        };
         if piece.is_empty() {
             // kubectl ends the last line, which shows in a block scalar.
             let is_ended = mem::replace(&mut self.at_line_start, true);
             return Ok((!is_ended).then(|| text.push('\n')).map(|()| 0));
         }
         if let Some(stray) = piece.bytes().find(|byte| *byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) {
-            let stray = char::from(stray);
-            return Err(self.problem(format!("has the control character {stray:?}, which YAML and JSON do not allow")));
+            return Err(self.problem(match stray {
+                _ if str::from_utf8(&self.bytes).is_err() => "is not UTF-8 text".to_owned(),
+                0 => "has the control character '\\0', as UTF-16 without a byte order mark and UTF-32 have".to_owned(),
+                _ => format!("has the control character {:?}, which YAML and JSON do not allow", char::from(stray)),
+            }));
         }
         self.at_line_start = piece.ends_with('\n');
         text.push_str(piece);
@@ -75,10 +95,10 @@ impl<'r> Text<'r> {
             if self.bytes.ends_with(b"\n") {
                 return Ok(());
             }
-            match str::from_utf8(&self.bytes) {
-                Err(error) if error.error_len().is_none() && read > 0 => most = 1,
-                _ => return Ok(()),
+            if !ends_inside_character(&self.bytes) || read == 0 {
+                return Ok(());
             }
+            most = 1;
         }
     }
 
@@ -110,4 +130,13 @@ impl<'r> Text<'r> {
     fn problem(&self, reason: impl Into<String>) -> TextError {
         TextError { line: self.lines.saturating_add(1), reason: reason.into(), is_lost: false }
     }
+}
+
+/// Whether the last bytes begin a character and lack its end.
+fn ends_inside_character(bytes: &[u8]) -> bool {
+    // A character has at most 4 bytes. What precedes the last 3 may be the end of one, and is not looked at.
+    (1..4).any(|count| {
+        let last = bytes.len().checked_sub(count).and_then(|from| bytes.get(from..)).unwrap_or_default();
+        str::from_utf8(last).is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
+    })
 }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use byname_cli::input::{Excluded, ReadOptions, read_from};
 use tempfile::TempDir;
 
 use crate::run::{Run, byname, byname_with_input, of, program};
@@ -121,6 +122,64 @@ fn documents_that_cannot_be_read_are_named_and_left_out() {
         for part in ["error: standard input:4: ", "error: standard input:14: ", "error: standard input:15: "] {
             assert!(strict.stderr.contains(part), "{command:?}: {}", strict.stderr);
         }
+    }
+}
+
+/// As kubectl does, which reads U+FFFD.
+#[test]
+fn bytes_that_are_not_utf_8_are_read_with_a_warning() {
+    let directory = Directory::of(&[("web.yaml", &service("web"))]);
+    let deployment = b"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n# caf\xe9 \x93 \xf0\x9f\n";
+    fs::write(directory.file("d.yaml"), deployment).unwrap();
+    fs::write(directory.file("j.json"), b"{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"data\": \"\xe9\"}")
+        .unwrap();
+    // Nobody needs a warning of what is not read.
+    fs::write(directory.file("values.yaml"), b"a: \xe9\n").unwrap();
+    for command in COMMANDS {
+        let run = directory.run(command, &[]);
+        assert_eq!(run.status, 0, "{command:?}: {}", run.shown());
+        for part in [
+            "warning: ./d.yaml:4: has the byte 0xe9, which is not UTF-8 and becomes U+FFFD, as in kubectl; convert the file: iconv -f \
+             WINDOWS-1252 -t UTF-8\n",
+            "warning: ./j.json:1: has the byte 0xe9, ",
+        ] {
+            assert!(run.stderr.contains(part), "{command:?} lacks {part}: {}", run.stderr);
+        }
+        assert!(!run.stderr.contains("left out") && !run.stderr.contains("values.yaml:"), "{}", run.stderr);
+        let strict = directory.run(command, &["--strict"]);
+        assert!(
+            strict.status == 2 && strict.stderr.contains("error: ./d.yaml:4: has the byte 0xe9"),
+            "{}",
+            strict.stderr
+        );
+    }
+    // No name has U+FFFD.
+    let named = [service("web").as_bytes(), b"---\n", service("caf#").as_bytes()].concat();
+    let named: Vec<u8> = named.into_iter().map(|byte| if byte == b'#' { 0xe9 } else { byte }).collect();
+    let run = byname_with_input(&["compile"], &named);
+    assert!(run.status == 2 && run.stderr.contains("is not a lower-case DNS label"), "{}", run.shown());
+    // A character that the edge of a piece divides is whole, also behind such a byte.
+    let long = format!("# caf~{}\n", "🦀".repeat(50_000));
+    let long: Vec<u8> = long.bytes().map(|byte| if byte == b'~' { 0xe9 } else { byte }).collect();
+    let text = [b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '", &long[2..long.len() - 1], b"'}\n"].concat();
+    let mut name = String::new();
+    let options = ReadOptions { is_needed: |_, _| false, excluded: Excluded::default(), is_strict: false };
+    let left_out = read_from(&*text, "input", &options, &mut |object| {
+        name = object.metadata("name").unwrap_or_default().to_owned();
+        Ok(())
+    });
+    assert_eq!(left_out.unwrap().garbled.count(), 1);
+    assert_eq!(name, format!("caf\u{fffd}{}", "🦀".repeat(50_000)));
+    // Text in other encodings is named.
+    for (text, part) in [
+        (
+            "k\0i\0n\0d\0".as_bytes(),
+            "has the control character '\\0', as UTF-16 without a byte order mark and UTF-32 have",
+        ),
+        (b"\xff\xfe\0\0k\0\0\0" as &[u8], "as UTF-16 without a byte order mark and UTF-32 have"),
+    ] {
+        let run = byname_with_input(&["compile"], text);
+        assert!(run.status == 2 && run.stderr.contains(part), "{}", run.shown());
     }
 }
 
@@ -378,7 +437,7 @@ fn three_broken_files_of_500_do_not_stop_the_others() {
     }
     directory.put("1/broken.yaml", CONFIG_MAP);
     directory.put("2/broken.json", "{\"a\": \"b\",, }");
-    fs::write(directory.file("3/broken.yml"), b"a: \xff\xfe\xfa\n").unwrap();
+    fs::write(directory.file("3/broken.yml"), b"a: \xff\xfe\xfa\0\n").unwrap();
     let run = directory.run(&["lint", "-f"], &[]);
     assert_eq!(run.status, 0, "{}", run.shown());
     assert!(run.stdout.contains("no issues in 497 Services"), "{}", run.stdout);

@@ -39,7 +39,7 @@ fn dump(objects: &[Value]) -> String {
 }
 
 /// Replaces a file in one step, as editors do.
-fn replace(file: &Path, text: &str) {
+fn replace(file: &Path, text: impl AsRef<[u8]>) {
     let new = file.with_extension("new");
     fs::write(&new, text).unwrap();
     fs::rename(new, file).unwrap();
@@ -50,7 +50,7 @@ async fn follows_files_and_ignores_broken_files() {
     let program = follow(|input| fs::write(input.join("cart.yaml"), cart(3)).unwrap()).await;
     let file = program.directory().join("in/cart.yaml");
     program.wait_for(&[("shop/cart", 3)]).await;
-    replace(&file, &cart(2));
+    replace(&file, cart(2));
     program.wait_for(&[("shop/cart", 2)]).await;
     fs::write(&file, cart(1)).unwrap();
     program.wait_for(&[("shop/cart", 1)]).await;
@@ -63,14 +63,15 @@ async fn follows_files_and_ignores_broken_files() {
     program.wait_for(&[("shop/cart", 1)]).await;
     program.wait_for_metric("read_failures_total", 0.0).await;
 
-    replace(&file, &cart(7).replacen("\"addresses\":[", "\"addresses\":[{", 1));
+    replace(&file, cart(7).replacen("\"addresses\":[", "\"addresses\":[{", 1));
     program.wait_for_log("cart.yaml:3: ").await;
     program.wait_for_log("not up to date: the last known good file stays in use").await;
-    // A truncated file, a file without an object, a file without a Service, and a missing file.
+    // A truncated file, a file in another encoding, a file without an object, a file without a Service, and a missing file.
     for (broken, said) in [
-        (cart(7).chars().take(300).collect::<String>(), "cart.yaml:"),
-        (String::new(), "has no object"),
-        (dump(&[slice("shop/cart", &endpoints(1))]), "has no Service"),
+        (cart(7).bytes().take(300).collect(), "cart.yaml:"),
+        ([cart(7).as_bytes(), b"# caf\xe9\n"].concat(), "which is not UTF-8"),
+        (Vec::new(), "has no object"),
+        (dump(&[slice("shop/cart", &endpoints(1))]).into_bytes(), "has no Service"),
     ] {
         let failures = program.metric("read_failures_total").await;
         replace(&file, &broken);
@@ -184,7 +185,7 @@ async fn output_is_complete_at_every_moment() {
     });
     let file = program.directory().join("in/cart.yaml");
     for count in (2..200).cycle().step_by(7) {
-        replace(&file, &cart(count));
+        replace(&file, cart(count));
         program.wait_for(&[("shop/cart", count)]).await;
         if reads.load(Ordering::Relaxed) > 5_000 && program.metric("writes_total").await > 15.0 {
             break;
