@@ -1,6 +1,10 @@
 //! The caller: the properties of a Pod that decide how names resolve for it.
 
-use byname_core::{Config, Defaults, limits::MAX_NDOTS, wire};
+use byname_core::{
+    Config, Defaults,
+    limits::{MAX_NDOTS, MAX_SEARCH_DOMAINS},
+    wire,
+};
 
 use crate::{
     input::{Field, InputError},
@@ -9,6 +13,9 @@ use crate::{
 
 /// Default `ndots` of the C library, from resolv.conf(5).
 const LIBC_NDOTS: u8 = 1;
+
+/// Characters of all search domains of a pod, which the kubelet writes into one line of resolv.conf.
+const MAX_SEARCH_LINE: usize = 2_048;
 
 /// The caller that names are resolved for.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +68,7 @@ impl CallerSettings {
         }
         check_searches(name, pod)?;
         caller.take_dns(name, pod)?;
+        caller.cut_searches(name);
         Ok(caller)
     }
 
@@ -85,9 +93,7 @@ impl CallerSettings {
         match dns_policy {
             DnsPolicy::ClusterFirst => {
                 // The kubelet writes each search domain once.
-                let zone = self.dns.cluster_domain.trim_end_matches('.');
-                let defaults = [format!("{}.svc.{zone}", name.namespace), format!("svc.{zone}"), zone.to_owned()];
-                let before = self.dns.searches.clone().unwrap_or(defaults.into());
+                let before = self.own_searches(&name.namespace);
                 for search in searches {
                     let search = search.trim_end_matches('.');
                     if !before.iter().chain(&self.dns.extra_searches).any(|other| other.trim_end_matches('.') == search)
@@ -125,6 +131,35 @@ impl CallerSettings {
             self.dns.ndots = u8::try_from(number).unwrap_or(MAX_NDOTS).min(MAX_NDOTS);
         }
         Ok(())
+    }
+
+    /// The search domains before `extra_searches`.
+    fn own_searches(&self, namespace: &str) -> Vec<String> {
+        let zone = self.dns.cluster_domain.trim_end_matches('.');
+        let defaults = || vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.to_owned()];
+        self.dns.searches.clone().unwrap_or_else(defaults)
+    }
+
+    /// Leaves out the last search domains where the kubelet does: a pod may list 32, and the cluster's come before them.
+    fn cut_searches(&mut self, name: &NamespacedName) {
+        let mut all = self.own_searches(&name.namespace);
+        let own = all.len();
+        all.extend(self.dns.extra_searches.iter().cloned());
+        let mut line = 0;
+        let fitting = all.iter().take(MAX_SEARCH_DOMAINS).take_while(|search| {
+            line += search.len() + usize::from(line > 0);
+            line <= MAX_SEARCH_LINE
+        });
+        let kept = fitting.count();
+        let Some(first) = all.get(kept) else { return };
+        self.notes.push(format!(
+            "the kubelet leaves out the search domains of Pod {name} from {first} on: resolv.conf gets at most \
+             {MAX_SEARCH_DOMAINS}, and {MAX_SEARCH_LINE} characters"
+        ));
+        self.dns.extra_searches.truncate(kept.saturating_sub(own));
+        if let Some(searches) = &mut self.dns.searches {
+            searches.truncate(kept);
+        }
     }
 }
 

@@ -569,6 +569,28 @@ fn dns_results_match_coredns() {
 #[test]
 fn node_ports_are_closed_without_a_serving_endpoint() {
     let node = "\n- {apiVersion: v1, kind: Node, metadata: {name: n1}, status: {addresses: [{type: InternalIP, address: 192.0.2.1}], \
+    // The API server lets a pod list 32, and 2,048 characters.
+    let list =
+        |count: usize, tail: &str| (1..=count).map(|index| format!("d{index}{tail}")).collect::<Vec<_>>().join(", ");
+    let (many, long) = (list(30, ".example"), list(10, &format!(".{}", ["x"; 100].join("."))));
+    for (searches, policy, last, first_left_out) in [
+        (&many, "ClusterFirst", "d29.example", Some("d30.example")),
+        (&many, "None", "d30.example", None),
+        (&long, "ClusterFirst", "d9.x.", Some("d10.x.")),
+        (&long, "None", "d10.x.", None),
+    ] {
+        let spec = format!("dnsPolicy: {policy}, dnsConfig: {{nameservers: [192.0.2.53], searches: [{searches}]}}");
+        let run = explain(&pod(&spec), &["web", "--pod", "shop/p"]);
+        let search = run.stdout.lines().find(|line| line.starts_with("Steps")).unwrap_or_default();
+        assert!(search.contains(last), "{}", run.shown());
+        match first_left_out {
+            Some(first) => {
+                assert!(!search.contains(first), "{}", run.shown());
+                says(&run, &[&format!("the kubelet leaves out the search domains of Pod shop/p from {first}")]);
+            }
+            None => assert!(!run.stdout.contains("leaves out"), "{}", run.shown()),
+        }
+    }
                 conditions: [{type: Ready, status: 'True', lastTransitionTime: null, lastHeartbeatTime: null}]}}\n";
     let open = PART.replace(
         "clusterIP: 10.0.0.1, selector: {a: b}, ports: [{port: 80}]",
