@@ -63,6 +63,8 @@ impl TypedName {
             }
             (Some(scheme), Some(UriScheme::Grpc)) => grpc_endpoint(scheme, has_slashes, rest, &mut notes),
             (Some(_), _) => authority(rest),
+            // A reference without a scheme, as in a page (RFC 3986).
+            (None, _) if has_slashes => authority(rest),
             (None, _) => &kubernetes_name(rest, is_namespace, &mut notes)?,
         };
         let mut hosts = hosts.split(',').map(str::trim).filter(|host| !host.is_empty());
@@ -82,7 +84,8 @@ impl TypedName {
         let mut requested = RequestedName::of_authority(&decoded(host, &mut notes), is_tls);
         if requested.name.is_empty() {
             // The text may hold a password, so the error does not repeat it.
-            return Err(format!("the {} has no host; {EXAMPLE}", if scheme.is_some() { "address" } else { "name" }));
+            let host = if has_slashes { "host between // and the next /" } else { "host" };
+            return Err(format!("the {} has no {host}; {EXAMPLE}", if scheme.is_some() { "address" } else { "name" }));
         }
         if let (Some(scheme), Some(kind)) = (scheme, kind) {
             take_default_port(scheme, kind, &mut requested, &mut notes);
@@ -124,6 +127,9 @@ impl<'t> Split<'t> {
         {
             // JDBC drivers put further words before the slashes: `mysql:loadbalance://`.
             return Self { scheme: scheme.split(':').next(), has_slashes: true, rest };
+        }
+        if let Some(rest) = text.strip_prefix("//") {
+            return Self { scheme: None, has_slashes: true, rest };
         }
         if text.rsplit_once('@').is_some_and(|(_, hosts)| hosts.starts_with(GO_ADDRESS)) {
             return Self { scheme: Some("mysql"), has_slashes: false, rest: text };

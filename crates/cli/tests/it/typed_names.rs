@@ -48,6 +48,8 @@ fn typed_names_are_explained() {
         ),
         ("pay:9000/health", "pay:9000", grpc, ""),
         ("pay/health", "pay", http, "the input has no namespace pay"),
+        ("//pay/path", "pay", http, ""),
+        ("//user:secret@pay:9000", "pay:9000", grpc, ""),
         ("http://user:secret@pay/path?q#f", "pay", http, ""),
         ("HTTPS://pay", "pay", https, ""),
         // The port of a URL may be empty.
@@ -97,6 +99,8 @@ fn names_without_a_host_are_errors_with_a_way_out() {
         (":8080", "the name has no host"),
         ("/path", "the name has no host"),
         ("dns:///", "the address has no host"),
+        ("k8s:///pay.shop:grpc", "the address has no host between // and the next /"),
+        ("///path", "the name has no host between // and the next /"),
         ("redis:///0", "the address has no host"),
         ("http://user:secret@/path", "the address has no host"),
         ("jdbc:h2:mem:test", "the address has no host"),
@@ -115,7 +119,7 @@ fn names_without_a_host_are_errors_with_a_way_out() {
 
 #[test]
 fn an_invalid_host_header_is_refused_with_a_hint() {
-    for typed in ["a b", "10.1", "user@db:3306/x", "host=db port=5432"] {
+    for typed in ["a b", "10.1", "user@db:3306/x", "host=db port=5432", "pay:80:80", "[pay]"] {
         let run = explain(typed);
         assert_eq!(run.status, 1, "{typed}");
         assert!(run.stdout.contains("pass only the host and port"), "{typed}\n{}", run.stdout);

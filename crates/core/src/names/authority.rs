@@ -70,7 +70,7 @@ impl fmt::Display for AuthorityError {
             Self::EmptyPort => "no port follows its ':'",
             Self::Port => "its port is not a number from 1 to 65535 without leading zeros",
             Self::LooksLikeIpv4 => "it is made of numbers but is not a full dotted quad",
-            Self::Ipv6 => "an IPv6 address must be in brackets, without a zone",
+            Self::Ipv6 => "brackets and several colons are for IPv6 addresses, as in [fd00::7], without a zone",
         })
     }
 }
