@@ -90,7 +90,14 @@ pub fn explain(
         _ => None,
     };
     notes.extend(caller.notes.iter().cloned());
-    notes.extend(hints::hints(cluster, compiled, &asked, (resolution.reason(), &trace), named.as_ref().zip(service)));
+    notes.extend(hints::hints(
+        cluster,
+        compiled,
+        pod,
+        &asked,
+        (resolution.reason(), &trace),
+        named.as_ref().zip(service),
+    ));
     notes.extend(mesh::notes(cluster, &zone, &asked, named.as_ref()));
     let observed = config.observed_percent(&resolution, request);
     let status = match &resolution {

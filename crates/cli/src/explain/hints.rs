@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 
 use byname_core::{
-    Authority, Host, Reason, Service, Trace,
-    trace::{HopOutcome, Step},
+    Authority, Host, Missing, Reason, Service, Trace,
+    trace::{HopOutcome, Outcome, Step},
 };
 
 use super::{endpoints, requested_name::RequestedName};
 use crate::{
+    cluster_dns::is_called,
     compile::{Compiled, zone},
-    kubernetes::{ClusterState, NamespacedName, ServicePortView, ServiceView, TargetPort},
+    kubernetes::{ClusterState, EndpointView, NamespacedName, ServicePortView, ServiceView, TargetPort},
 };
 
 /// Minimum Jaro-Winkler similarity, from 0 to 1, of a suggested name.
@@ -18,10 +19,11 @@ const LIKENESS: f64 = 0.8;
 /// Number of suggested names.
 const MAX_NAMED: usize = 3;
 
-/// Hints for a request with this outcome. `service` is the Service that it reached, if any.
+/// Hints for a request of `pod`, or of another caller, with this outcome. `service` is the Service that it reached, if any.
 pub(super) fn hints(
     cluster: &ClusterState,
     compiled: &Compiled,
+    pod: Option<&NamespacedName>,
     asked: &RequestedName,
     (reason, trace): (Reason, &Trace),
     service: Option<(&NamespacedName, &Service)>,
@@ -33,28 +35,34 @@ pub(super) fn hints(
     }
     match (reason, service) {
         (Reason::PortNotFound, Some((name, service))) => hints.extend(ports(cluster, name, service, asked, trace)),
-        (Reason::NoEndpoints, Some((name, _))) if trace.steps.iter().any(Step::lacks_node) => hints.push(format!(
-            "Service {name} is reached on the caller's node only (internalTrafficPolicy: Local); pass --pod, or set caller.node in the \
-             --config file"
-        )),
+        (Reason::NoEndpoints, Some((name, _))) if trace.steps.iter().any(Step::lacks_node) => {
+            let fix = match pod {
+                Some(pod) => format!("Pod {pod} is not scheduled yet"),
+                None => "pass --pod, or set caller.node in the --config file".to_owned(),
+            };
+            hints.push(format!(
+                "Service {name} is reached on the caller's node only (internalTrafficPolicy: Local); {fix}"
+            ));
+        }
         (Reason::NoEndpoints | Reason::NameNotFound, Some((name, _))) => {
             hints.extend(endpoints::why_none(cluster, name));
             hints.extend(served_elsewhere(cluster, asked, name));
         }
         (Reason::NameNotFound, None) => hints.extend(elsewhere(cluster, compiled, asked)),
         (Reason::IpLiteral, None) => hints.extend(address(cluster, asked)),
-        (Reason::BadAuthority, _) => hints.push(
+        (Reason::BadAuthority, _) => hints.push(like_address(cluster, namespace, asked).unwrap_or_else(|| {
             "a host header is a name, a whole IPv4 address or an IPv6 address in brackets, with or without a port; pass only the \
              host and port, such as payments.prod:8080"
-                .to_owned(),
-        ),
+                .to_owned()
+        })),
         (Reason::AliasDenied, _) => hints.extend(what_allows(trace).map(str::to_owned)),
         _ => {}
     }
-    if let Some((name, service)) = service
-        && !cluster.knows_endpoints_of(name)
-        && (!service.ports().is_empty() || service.cluster_ips().is_empty())
-        && !cluster.service(name).is_some_and(|view| view.is_external_name())
+    let reached = service.filter(|(_, service)| !service.ports().is_empty() || service.cluster_ips().is_empty());
+    let unread = reached.map(|(name, _)| name.clone()).or_else(|| of_unknown_endpoint(trace));
+    if let Some(name) = unread
+        && !cluster.knows_endpoints_of(&name)
+        && !cluster.service(&name).is_some_and(|view| view.is_external_name())
     {
         hints.push(format!(
             "the input has no EndpointSlice of Service {name}, so its endpoints are unknown; add endpointslices of namespace {} \
@@ -64,7 +72,8 @@ pub(super) fn hints(
     }
     let several = service
         .and_then(|(name, _)| cluster.service(name))
-        .and_then(|view| view.endpoints().find(|endpoint| endpoint.all_ips().nth(1).is_some()));
+        .and_then(|view| view.endpoints().find(|endpoint| endpoint.all_ips().nth(1).is_some()))
+        .or_else(|| named_by_second_address(cluster, trace));
     if let Some(endpoint) = several {
         hints.push(format!(
             "endpoint {} has several addresses: DNS answers with each of them, and only the first one serves, as with kube-proxy",
@@ -73,6 +82,47 @@ pub(super) fn hints(
     }
     hints.extend(left_out(compiled, trace));
     hints
+}
+
+/// The Service of a tried name of an endpoint, if its endpoints are not in the table.
+fn of_unknown_endpoint(trace: &Trace) -> Option<NamespacedName> {
+    trace.steps.iter().find_map(|step| match step {
+        Step::Candidate { service: Some(service), outcome: Outcome::Missing(Missing::EndpointUnknown), .. } => {
+            Some(NamespacedName::new(service.namespace(), service.name()))
+        }
+        _ => None,
+    })
+}
+
+/// The endpoint that a tried name is for by an address that does not serve.
+fn named_by_second_address<'c>(cluster: &'c ClusterState, trace: &Trace) -> Option<EndpointView<'c>> {
+    trace.steps.iter().find_map(|step| {
+        let Step::Candidate { name, service: Some(service), outcome: Outcome::Missing(Missing::Endpoint) } = step
+        else {
+            return None;
+        };
+        let label = name.split('.').next()?;
+        let view = cluster.service(&NamespacedName::new(service.namespace(), service.name()))?;
+        let is_meant = |endpoint: &EndpointView<'_>| {
+            endpoint.is_ready && endpoint.all_ips().skip(1).any(|address| is_called(endpoint, address, label))
+        };
+        view.endpoints().find(is_meant)
+    })
+}
+
+/// The form that works, where resolvers read the name of a Service as an IPv4 address, as inet_aton(3) does.
+fn like_address(cluster: &ClusterState, namespace: &str, asked: &RequestedName) -> Option<String> {
+    let host = asked.name.to_ascii_lowercase();
+    if Authority::try_from(host.as_bytes()).is_ok() {
+        return None;
+    }
+    let (name, namespace) = host.split_once('.').unwrap_or((&host, namespace));
+    cluster.service(&NamespacedName::new(namespace, name))?;
+    let forms = [format!("{name}.{namespace}"), format!("{name}.{namespace}.svc")];
+    let form = forms.into_iter().find(|form| Authority::try_from(form.as_bytes()).is_ok())?;
+    Some(format!(
+        "resolvers read {host} as an IPv4 address, so it never reaches Service {namespace}/{name}; use {form}"
+    ))
 }
 
 /// The setting that allows the target of a denied alias; `None` if no configuration can allow it.
@@ -118,6 +168,13 @@ fn ports(
     asked: &RequestedName,
     trace: &Trace,
 ) -> Vec<String> {
+    let named = trace.steps.iter().find_map(|step| match step {
+        Step::NamedPort { named, .. } => Some(*named),
+        _ => None,
+    });
+    if let Some(named) = named {
+        return vec![format!("the name is for port {named} of Service {name}; leave the port out, or use {named}")];
+    }
     let ports = service.ports().iter().map(|port| match port.name() {
         "" => port.port().to_string(),
         called => format!("{} ({called})", port.port()),
@@ -168,13 +225,6 @@ fn elsewhere(cluster: &ClusterState, compiled: &Compiled, asked: &RequestedName)
     let zone = zone(&compiled.wire.dns);
     let dns = &compiled.wire.dns;
     let mut searches = dns.searches.iter().flatten().chain(&dns.extra_searches);
-    let named = trace.steps.iter().find_map(|step| match step {
-        Step::NamedPort { named, .. } => Some(*named),
-        _ => None,
-    });
-    if let Some(named) = named {
-        return vec![format!("the name is for port {named} of Service {name}; leave the port out, or use {named}")];
-    }
     if dns.searches.is_some() && !searches.any(|search| search.ends_with(&zone)) {
         return vec![format!(
             "the pod's search list has no cluster domain, so only full names resolve; use {}.svc.{zone}",

@@ -29,6 +29,9 @@ pub struct ExplainedStep {
     /// Whether this is a name of the search list that does not exist. That is no problem in itself.
     #[serde(skip)]
     pub(super) is_normal_miss: bool,
+    /// Whether the name may exist: the endpoints of its Service are unknown.
+    #[serde(skip)]
+    pub(super) may_exist: bool,
 }
 
 impl ExplainedStep {
@@ -67,13 +70,21 @@ impl ExplainedStep {
             CoreStep::Candidate { .. } => !found,
             _ => false,
         };
-        Self { kind: kind.to_owned(), name, found, text: step.to_string(), is_normal_miss }
+        let may_exist = matches!(step, CoreStep::Candidate { outcome: Outcome::Missing(Missing::EndpointUnknown), .. });
+        Self { kind: kind.to_owned(), name, found, text: step.to_string(), is_normal_miss, may_exist }
     }
 
     /// The step in which a filter needs its server's answer for a key.
     fn of_key(key: &str) -> Self {
         let text = format!("the filter needs the server's answer for {key}");
-        Self { kind: "server".to_owned(), name: Some(key.to_owned()), found: true, text, is_normal_miss: false }
+        Self {
+            kind: "server".to_owned(),
+            name: Some(key.to_owned()),
+            found: true,
+            text,
+            is_normal_miss: false,
+            may_exist: false,
+        }
     }
 }
 

@@ -74,7 +74,11 @@ fn headline(explanation: &Explanation, lines: &mut Lines) {
         ResolutionKind::Pass => {
             let authority = explanation.upstream.as_ref().and_then(|upstream| upstream.authority.as_ref());
             let how = authority.map_or("as it came".to_owned(), |authority| format!("as {}", plain(authority)));
-            (WARNING, format!("passed on {how}: {} ({reason})", why_passed(reason)))
+            let why = match explanation.steps.iter().any(|step| step.may_exist) {
+                true => "the name may exist: the table lacks the endpoints of its Service",
+                false => why_passed(reason),
+            };
+            (WARNING, format!("passed on {how}: {why} ({reason})"))
         }
         ResolutionKind::Refuse => {
             let status = explanation.status.map_or(String::new(), |status| format!(" with status {status}"));

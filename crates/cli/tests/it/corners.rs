@@ -293,6 +293,11 @@ fn a_local_service_has_no_endpoints_without_a_node() {
             "pass --pod, or set caller.node in the --config file",
         ],
     );
+    let pending = format!(
+        "{local}- {{apiVersion: v1, kind: Pod, metadata: {{name: p, namespace: shop}}, spec: {{containers: []}}}}\n"
+    );
+    let run = explain(&pending, &["web", "--pod", "shop/p"]);
+    says(&run, &["(internalTrafficPolicy: Local); Pod shop/p is not scheduled yet\n"]);
     let warning = "the caller's node is unknown, so the filter answers 503 for Services with internalTrafficPolicy: Local (shop/web)";
     let compile = |cluster: &str, args: &[&str]| byname_with_input(&[&["compile"], args].concat(), cluster.as_bytes());
     let run = compile(&local, &["-n", "shop"]);
@@ -338,6 +343,16 @@ fn dns_answers_with_every_address_of_an_endpoint() {
     );
 }
 
+/// The name of the second address is in DNS alone.
+#[test]
+fn a_name_of_a_second_address_is_explained() {
+    let cluster = PART.replace("addresses: [10.1.0.1]", "addresses: [10.1.0.1, 10.1.0.9]");
+    let note = "endpoint 10.1.0.1 has several addresses: DNS answers with each of them, and only the first one serves";
+    let run = explain(&cluster, &["10-1-0-9.web", "-n", "shop"]);
+    says(&run, &["the Service has no endpoint with that name", "10-1-0-9.web.shop.svc.cluster.local → 10.1.0.9", note]);
+    assert!(!explain(&cluster, &["10-1-0-8.web", "-n", "shop"]).stdout.contains(note));
+}
+
 #[test]
 fn a_name_for_one_port_and_an_authority_with_another_are_told_apart() {
     let cluster = PART
@@ -355,6 +370,38 @@ fn a_name_for_one_port_and_an_authority_with_another_are_told_apart() {
     for authority in ["_admin._tcp.web", "_admin._tcp.web:443"] {
         says(&explain(&cluster, &[authority, "-n", "shop"]), &["reachable: Service shop/web, port 443 (admin)"]);
     }
+}
+
+#[test]
+fn a_name_that_reads_as_an_address_gets_the_form_that_works() {
+    for (service, namespace, asked, form) in [
+        ("'123'", "shop", "123", "use 123.shop\n"),
+        ("'123'", "shop", "123:80", "use 123.shop\n"),
+        ("'0x7f'", "'10'", "0x7f.10", "use 0x7f.10.svc\n"),
+    ] {
+        let cluster = PART
+            .replace("name: web, namespace: shop}, spec", &format!("name: {service}, namespace: {namespace}}}, spec"));
+        let run = explain(&cluster, &[asked, "-n", "shop"]);
+        says(&run, &["bad_authority", "as an IPv4 address, so it never reaches Service ", form]);
+        let form = form.trim_start_matches("use ").trim_end();
+        says(&explain(&cluster, &[form, "-n", "shop"]), &["reachable"]);
+    }
+    // Without such a Service, and where the port is wrong.
+    for asked in ["123", "web:0"] {
+        says(&explain(PART, &[asked, "-n", "shop"]), &["pass only the host and port"]);
+    }
+}
+
+#[test]
+fn a_name_of_an_unread_endpoint_may_exist() {
+    let run = explain(PART, &["hl-0.hl", "-n", "bill"]);
+    says(
+        &run,
+        &[
+            "passed on as it came: the name may exist: the table lacks the endpoints of its Service (name_not_found)",
+            "the input has no EndpointSlice of Service bill/hl, so its endpoints are unknown; add endpointslices of namespace bill",
+        ],
+    );
 }
 
 #[test]
@@ -522,6 +569,28 @@ fn search_path_and_ndots_follow_the_kubelet() {
     ] {
         says(&explain(&pod(spec), &["web", "--pod", "shop/p"]), parts);
     }
+    // The API server lets a pod list 32, and 2,048 characters.
+    let list =
+        |count: usize, tail: &str| (1..=count).map(|index| format!("d{index}{tail}")).collect::<Vec<_>>().join(", ");
+    let (many, long) = (list(30, ".example"), list(10, &format!(".{}", ["x"; 100].join("."))));
+    for (searches, policy, last, first_left_out) in [
+        (&many, "ClusterFirst", "d29.example", Some("d30.example")),
+        (&many, "None", "d30.example", None),
+        (&long, "ClusterFirst", "d9.x.", Some("d10.x.")),
+        (&long, "None", "d10.x.", None),
+    ] {
+        let spec = format!("dnsPolicy: {policy}, dnsConfig: {{nameservers: [192.0.2.53], searches: [{searches}]}}");
+        let run = explain(&pod(&spec), &["web", "--pod", "shop/p"]);
+        let search = run.stdout.lines().find(|line| line.starts_with("Steps")).unwrap_or_default();
+        assert!(search.contains(last), "{}", run.shown());
+        match first_left_out {
+            Some(first) => {
+                assert!(!search.contains(first), "{}", run.shown());
+                says(&run, &[&format!("the kubelet leaves out the search domains of Pod shop/p from {first}")]);
+            }
+            None => assert!(!run.stdout.contains("leaves out"), "{}", run.shown()),
+        }
+    }
 }
 
 #[test]
@@ -569,28 +638,6 @@ fn dns_results_match_coredns() {
 #[test]
 fn node_ports_are_closed_without_a_serving_endpoint() {
     let node = "\n- {apiVersion: v1, kind: Node, metadata: {name: n1}, status: {addresses: [{type: InternalIP, address: 192.0.2.1}], \
-    // The API server lets a pod list 32, and 2,048 characters.
-    let list =
-        |count: usize, tail: &str| (1..=count).map(|index| format!("d{index}{tail}")).collect::<Vec<_>>().join(", ");
-    let (many, long) = (list(30, ".example"), list(10, &format!(".{}", ["x"; 100].join("."))));
-    for (searches, policy, last, first_left_out) in [
-        (&many, "ClusterFirst", "d29.example", Some("d30.example")),
-        (&many, "None", "d30.example", None),
-        (&long, "ClusterFirst", "d9.x.", Some("d10.x.")),
-        (&long, "None", "d10.x.", None),
-    ] {
-        let spec = format!("dnsPolicy: {policy}, dnsConfig: {{nameservers: [192.0.2.53], searches: [{searches}]}}");
-        let run = explain(&pod(&spec), &["web", "--pod", "shop/p"]);
-        let search = run.stdout.lines().find(|line| line.starts_with("Steps")).unwrap_or_default();
-        assert!(search.contains(last), "{}", run.shown());
-        match first_left_out {
-            Some(first) => {
-                assert!(!search.contains(first), "{}", run.shown());
-                says(&run, &[&format!("the kubelet leaves out the search domains of Pod shop/p from {first}")]);
-            }
-            None => assert!(!run.stdout.contains("leaves out"), "{}", run.shown()),
-        }
-    }
                 conditions: [{type: Ready, status: 'True', lastTransitionTime: null, lastHeartbeatTime: null}]}}\n";
     let open = PART.replace(
         "clusterIP: 10.0.0.1, selector: {a: b}, ports: [{port: 80}]",
