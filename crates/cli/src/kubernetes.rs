@@ -596,24 +596,13 @@ fn sourced<T: DeserializeOwned>(raw: &RawObject) -> Result<Sourced<T>, InputErro
         return Err(field.problem(&raw.place).with_object(called()));
     }
     let object = read_used(&raw.kind, &raw.node).map_err(|unreadable| {
-        InputError::at(&raw.place, &*unreadable.why, fix_of(&unreadable.why))
+        let fix = unreadable.fix().unwrap_or("correct the field to match the Kubernetes API");
+        InputError::at(&raw.place, &*unreadable.why, fix)
             .at_line(unreadable.line)
             .with_object(called())
             .with_field(unreadable.field)
     })?;
     Ok(Sourced::new(object, raw))
-}
-
-/// What to do about a field that has another type than the Kubernetes API says.
-fn fix_of(why: &str) -> &'static str {
-    let is_text_wanted = why.ends_with(", not a string");
-    if is_text_wanted && why.starts_with("is the boolean") {
-        "put the value in quotes: in YAML an unquoted y, yes, on or true is a boolean, as are n, no, off and false"
-    } else if is_text_wanted && why.starts_with("is the number") {
-        "put the value in quotes: it is a number without them"
-    } else {
-        "correct the field to match the Kubernetes API"
-    }
 }
 
 /// The objects of a namespace, by name.

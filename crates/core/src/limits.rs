@@ -84,7 +84,7 @@ pub const MAX_TEMPLATE_BYTES: usize = 256;
 /// A header name in a configuration.
 pub const MAX_HEADER_NAME_BYTES: usize = 64;
 /// Services that get a counter of their own. Envoy never removes a counter.
-pub const MAX_COUNTED_SERVICES: usize = 1_000;
+pub const MAX_COUNTED_SERVICES: u32 = 1_000;
 /// A trace in a header.
 pub const MAX_TRACE_HEADER_BYTES: usize = 4_096;
 /// Log lines that requests may cause at once in one VM; after them there is one a second.

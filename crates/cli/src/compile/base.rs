@@ -31,7 +31,8 @@ impl Base {
     pub fn read(path: &Path) -> Result<Self, InputError> {
         let (node, place) = input::read_document(path)?;
         let config: wire::Config = node.read().map_err(|unreadable| {
-            InputError::at(&place, unreadable.why, "see docs/configuration.md for the fields")
+            let fix = unreadable.fix().unwrap_or("see docs/configuration.md for the fields");
+            InputError::at(&place, unreadable.why, fix)
                 .at_line(unreadable.line)
                 .with_field(if unreadable.field == "." { "" } else { &*unreadable.field })
         })?;

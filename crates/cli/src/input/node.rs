@@ -152,12 +152,21 @@ impl InputNode {
     pub fn read<'de, T: de::Deserialize<'de>>(&'de self) -> Result<T, Unreadable> {
         serde_path_to_error::deserialize(self).map_err(|error| {
             let path = error.path();
-            Unreadable { field: path.to_string(), line: self.line_of(path), why: error.inner().0.to_string() }
+            let node = self.innermost(path);
+            let (field, why) = (path.to_string(), error.inner().0.to_string());
+            let why = match node.text() {
+                // A library's words are about its format, which is that of RFC 3339.
+                Some(text) if field.ends_with("Timestamp") && !why.starts_with("is ") => {
+                    format!("is the string {text:?}, not a time such as \"2026-01-31T12:00:00Z\"")
+                }
+                _ => why,
+            };
+            Unreadable { field, line: node.line, why }
         })
     }
 
-    /// The line of the innermost existing part of `path`.
-    fn line_of(&self, path: &Path) -> u32 {
+    /// The innermost existing part of `path`.
+    fn innermost(&self, path: &Path) -> &Self {
         let mut node = self;
         for segment in path.iter() {
             let next = match (segment, &node.value) {
@@ -168,7 +177,7 @@ impl InputNode {
             let Some(next) = next else { break };
             node = next;
         }
-        node.line
+        node
     }
 
     /// Calls `each` with the field and line of every value in it, itself included.
@@ -209,6 +218,28 @@ pub struct Unreadable {
     pub why: String,
 }
 
+impl Unreadable {
+    /// What to do about a scalar whose quotes make it another type than the field has.
+    #[must_use]
+    pub fn fix(&self) -> Option<&'static str> {
+        let (given, wanted) = self.why.strip_prefix("it ").unwrap_or(&self.why).rsplit_once(", not ")?;
+        let text = given.strip_prefix("is the string \"").and_then(|text| text.strip_suffix('"'));
+        match (text, wanted) {
+            (None, "a string") if given.starts_with("is the boolean") => Some(
+                "put the value in quotes: in YAML an unquoted y, yes, on or true is a boolean, as are n, no, off and false",
+            ),
+            (None, "a string") if given.starts_with("is the number") => {
+                Some("put the value in quotes: it is a number without them")
+            }
+            (Some("true" | "false"), "true or false") => Some("remove the quotes"),
+            (Some(text), wanted) if wanted.starts_with("a whole number") && text.parse::<i64>().is_ok() => {
+                Some("remove the quotes")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// An error message from serde.
 #[derive(Debug)]
 pub struct Why(Box<str>);
@@ -224,6 +255,13 @@ impl std::error::Error for Why {}
 impl de::Error for Why {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self(message.to_string().into())
+    }
+
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        match expected.to_string().as_str() {
+            "i32" => Self::invalid_type(unexpected, &"a 32-bit integer"),
+            _ => Self::invalid_type(unexpected, expected),
+        }
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {

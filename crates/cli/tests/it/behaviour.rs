@@ -77,6 +77,30 @@ fn errors_say_what_to_do() {
 }
 
 #[test]
+fn types_have_plain_words() {
+    for (fields, message) in [
+        (
+            "}, spec: {ports: [{port: 99999999999}]}",
+            "spec.ports[0].port: is the number 99999999999, not a 32-bit integer; correct",
+        ),
+        (
+            "}, spec: {ports: [{port: \"80\"}]}",
+            "spec.ports[0].port: is the string \"80\", not a whole number; remove the quotes",
+        ),
+        ("}, spec: {ports: [{port: http}]}", "is the string \"http\", not a whole number; correct"),
+        (
+            ", deletionTimestamp: x}",
+            "metadata.deletionTimestamp: is the string \"x\", not a time such as \"2026-01-31T12:00:00Z\"",
+        ),
+    ] {
+        let input = format!("{{apiVersion: v1, kind: Service, metadata: {{name: web, namespace: shop{fields}}}\n");
+        let run = byname_with_input(&["lint"], input.as_bytes());
+        assert_eq!(run.status, 2, "{}", run.shown());
+        assert!(run.stderr.contains(message), "lacks {message}:\n{}", run.stderr);
+    }
+}
+
+#[test]
 fn too_many_entries_of_one_service_are_not_blamed_on_the_table() {
     let with = |spec: &str| {
         format!("{{apiVersion: v1, kind: Service, metadata: {{name: web, namespace: shop}}, spec: {{{spec}}}}}")
@@ -125,6 +149,19 @@ fn configuration_errors_name_their_line() {
             "version: 1\nfallback:\n  services:\n    shop/cart:\n      host: \"a b\"\n",
             &["base.yaml:5", "fallback.services.shop/cart.host:", "not a DNS name"],
         ),
+        (
+            "version: \"1\"\n",
+            &["base.yaml:1", "version: it is the string \"1\", not a whole number up to", "; remove the quotes"],
+        ),
+        ("version: 1\ndns: 3\n", &["base.yaml:2", "dns: it is the number 3, not a mapping; see docs/configuration.md"]),
+        ("version: 1\ndns: {ndots: 999}\n", &["dns.ndots: it is the number 999, not a whole number up to 255"]),
+        (
+            "version: 1\nexternalNames: {allow: [a]}\n",
+            &["externalNames.allow[0]: it is the string \"a\", not a mapping"],
+        ),
+        ("version: 1\ntable: {singleMachine: \"true\"}\n", &["not true or false; remove the quotes"]),
+        ("version: 1\nstats: {services: 1001}\n", &["stats.services: 1001 is more than 1000; use a smaller number"]),
+        ("version: 1\nfallback: {baselines: {shop: shop}}\n", &["\"shop\" is its own fallback; name another one"]),
         ("kind: Service\n", &["base.yaml:1", "kind", "docs/configuration.md"]),
         ("version: 1\n---\nversion: 1\n", &["base.yaml: has 2 documents"]),
     ] {

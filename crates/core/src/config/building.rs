@@ -55,9 +55,9 @@ impl Building {
         let trace_header = compile_trace_header("requestHeader", &wire.trace.request_header);
         let trace_response_header = compile_trace_header("responseHeader", &wire.trace.response_header);
         let counted_services = usize::try_from(wire.stats.services).unwrap_or(usize::MAX);
-        if counted_services > MAX_COUNTED_SERVICES {
+        if wire.stats.services > MAX_COUNTED_SERVICES {
             let stats = FieldPathRef::root("stats");
-            errors.add(&stats.field("services"), counted_services, FieldErrorType::TooMany(MAX_COUNTED_SERVICES));
+            errors.add(&stats.field("services"), wire.stats.services, FieldErrorType::TooLarge(MAX_COUNTED_SERVICES));
         }
         let modes = Modes::compile(&mut wire, &mut errors);
         let locality = Locality { node: caller.node.clone(), zone: caller.zone.clone() };

@@ -55,7 +55,7 @@ impl From<BTreeMap<String, wire::Service>> for ServiceReader {
 
 impl Readable for ServiceReader {
     fn expected(&self) -> &'static str {
-        "an object of Services by \"namespace/name\""
+        "a mapping of Services by \"namespace/name\""
     }
 
     fn shape(&mut self) -> Shape<'_> {

@@ -23,7 +23,7 @@ impl ListElement for String {}
 
 impl Readable for bool {
     fn expected(&self) -> &'static str {
-        "a boolean"
+        "true or false"
     }
 
     fn boolean(&mut self, value: bool) -> bool {
@@ -33,10 +33,10 @@ impl Readable for bool {
 }
 
 macro_rules! numbers {
-    ($($type:ident)+) => {$(
+    ($($type:ident $expected:literal)+) => {$(
         impl Readable for $type {
             fn expected(&self) -> &'static str {
-                stringify!($type)
+                $expected
             }
 
             fn number(&mut self, value: u64) -> Taken {
@@ -45,7 +45,7 @@ macro_rules! numbers {
                         *self = value;
                         Taken::Yes
                     }
-                    Err(_) => Taken::WrongValue,
+                    Err(_) => Taken::No,
                 }
             }
         }
@@ -54,7 +54,12 @@ macro_rules! numbers {
     )+};
 }
 
-numbers! { u8 u16 u32 u64 }
+numbers! {
+    u8 "a whole number up to 255"
+    u16 "a whole number up to 65535"
+    u32 "a whole number up to 4294967295"
+    u64 "a whole number"
+}
 
 impl<T: Readable + Default> Readable for Option<T> {
     fn expected(&self) -> &'static str {
@@ -127,7 +132,7 @@ impl Readable for StringList {
 
     fn text_of_list(&mut self, text: &str) -> Taken {
         if text.is_empty() || text.contains(|c: char| c.is_ascii_whitespace()) {
-            return Taken::WrongValue;
+            return Taken::No;
         }
         self.push(text);
         Taken::Yes
@@ -140,7 +145,7 @@ impl Readable for StringList {
 
 impl<T: Readable + Default> Readable for Entries<T> {
     fn expected(&self) -> &'static str {
-        "an object of at most 4096 entries"
+        "a mapping of at most 4096 entries"
     }
 
     fn shape(&mut self) -> Shape<'_> {
@@ -159,7 +164,7 @@ impl<T: Readable + Default> ReadableMap for Entries<T> {
 
 impl<T: Readable + Default> Readable for BTreeMap<String, T> {
     fn expected(&self) -> &'static str {
-        "an object"
+        "a mapping"
     }
 
     fn shape(&mut self) -> Shape<'_> {
@@ -178,7 +183,7 @@ macro_rules! object {
     ($type:ident $(<$parameter:ident>)? $(requires $($required:literal),+)? { $($json:literal => $field:ident,)+ }) => {
         impl$(<$parameter: $crate::wire::reader::Readable>)? $crate::wire::reader::Readable for $type$(<$parameter>)? {
             fn expected(&self) -> &'static str {
-                concat!("struct ", stringify!($type))
+                "a mapping"
             }
 
             fn shape(&mut self) -> $crate::wire::reader::Shape<'_> {

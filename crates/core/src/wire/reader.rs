@@ -2,8 +2,7 @@
 //!
 //! serde's derive would write a loop, an error path and a destructor for each of thirty structs: a fifth of the module. A
 //! described field takes a few bytes. A value is read in place, over its default. Refused are an array in the place of an
-//! object (derived code would take it field by field), an unknown field, a duplicate field and a missing required field. Errors
-//! have serde's words.
+//! object (derived code would take it field by field), an unknown field, a duplicate field and a missing required field.
 
 use alloc::{
     borrow::{Cow, ToOwned},
@@ -42,16 +41,16 @@ pub(crate) trait Readable {
     }
 
     fn number(&mut self, _: u64) -> Taken {
-        Taken::WrongType
+        Taken::No
     }
 
     fn text(&mut self, _: &str) -> Taken {
-        Taken::WrongType
+        Taken::No
     }
 
     /// Takes one text of a list, for a value that is a list of texts.
     fn text_of_list(&mut self, _: &str) -> Taken {
-        Taken::WrongType
+        Taken::No
     }
 
     fn shape(&mut self) -> Shape<'_> {
@@ -62,9 +61,7 @@ pub(crate) trait Readable {
 /// Whether a value was taken, and why not.
 pub(crate) enum Taken {
     Yes,
-    WrongType,
-    /// The type is right, the value is not.
-    WrongValue,
+    No,
     /// The text is none of these.
     NoneOf(&'static [&'static str]),
 }
@@ -214,13 +211,13 @@ impl fmt::Display for UnexpectedValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("null"),
-            Self::Boolean(value) => write!(f, "boolean `{value}`"),
-            Self::Unsigned(value) => write!(f, "integer `{value}`"),
-            Self::Signed(value) => write!(f, "integer `{value}`"),
-            Self::Fraction => f.write_str("a number that is not whole"),
-            Self::Text(text) => write!(f, "string \"{text}\""),
-            Self::List => f.write_str("sequence"),
-            Self::Object => f.write_str("map"),
+            Self::Boolean(value) => write!(f, "the boolean {value}"),
+            Self::Unsigned(value) => write!(f, "the number {value}"),
+            Self::Signed(value) => write!(f, "the number {value}"),
+            Self::Fraction => f.write_str("a fraction"),
+            Self::Text(text) => write!(f, "the string \"{text}\""),
+            Self::List => f.write_str("a list"),
+            Self::Object => f.write_str("a mapping"),
         }
     }
 }
@@ -235,13 +232,11 @@ impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
 
 impl ValueSeed<'_> {
     fn check<E: Error>(self, taken: Taken, found: UnexpectedValue<'_>) -> Result<(), E> {
-        let wrong = match (taken, found) {
-            (Taken::Yes, _) => return Ok(()),
-            (Taken::NoneOf(names), UnexpectedValue::Text(text)) => return Err(E::unknown_variant(text, names)),
-            (Taken::WrongValue | Taken::NoneOf(_), _) => "value",
-            (Taken::WrongType, _) => "type",
-        };
-        Err(E::custom(format_args!("invalid {wrong}: {found}, expected {}", self.to.expected())))
+        match (taken, found) {
+            (Taken::Yes, _) => Ok(()),
+            (Taken::NoneOf(names), UnexpectedValue::Text(text)) => Err(E::unknown_variant(text, names)),
+            _ => Err(E::custom(format_args!("it is {found}, not {}", self.to.expected()))),
+        }
     }
 }
 
@@ -253,12 +248,12 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        let taken = if self.to.null() { Taken::Yes } else { Taken::WrongType };
+        let taken = if self.to.null() { Taken::Yes } else { Taken::No };
         self.check(taken, UnexpectedValue::Null)
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        let taken = if self.to.boolean(value) { Taken::Yes } else { Taken::WrongType };
+        let taken = if self.to.boolean(value) { Taken::Yes } else { Taken::No };
         self.check(taken, UnexpectedValue::Boolean(value))
     }
 
@@ -268,16 +263,12 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        // No field is negative, and every numeric field accepts 0: so 0 tells whether the field is numeric.
-        let taken = match self.to.number(0) {
-            Taken::Yes => Taken::WrongValue,
-            taken => taken,
-        };
-        self.check(taken, UnexpectedValue::Signed(value))
+        // No field is negative.
+        self.check(Taken::No, UnexpectedValue::Signed(value))
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        self.check(Taken::WrongType, UnexpectedValue::Fraction)
+        self.check(Taken::No, UnexpectedValue::Fraction)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
@@ -312,7 +303,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
                     }
                 }
             }
-            _ => ValueSeed { to, in_list, state }.check(Taken::WrongType, UnexpectedValue::List),
+            _ => ValueSeed { to, in_list, state }.check(Taken::No, UnexpectedValue::List),
         }
     }
 
@@ -336,7 +327,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
                 }
                 Ok(())
             }
-            _ => ValueSeed { to, in_list, state }.check(Taken::WrongType, UnexpectedValue::Object),
+            _ => ValueSeed { to, in_list, state }.check(Taken::No, UnexpectedValue::Object),
         }
     }
 }

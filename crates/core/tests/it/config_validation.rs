@@ -213,10 +213,7 @@ fn checks_fallbacks() {
     fallback_refused(json!({}), two);
     fallback_refused(json!({"port": 80}), two);
     fallback_refused(json!({"service": "shop/other", "host": "a.example", "port": 80}), two);
-    fallback_refused(
-        json!({"service": "shop/web"}),
-        ".service: \"shop/web\" is the Service itself; name another Service",
-    );
+    fallback_refused(json!({"service": "shop/web"}), ".service: \"shop/web\" is its own fallback; name another one");
     fallback_refused(
         json!({"service": "prod/web"}),
         ".service: \"prod/web\" is in another namespace, without a grant; add a grant to externalNames.grants",
@@ -230,7 +227,10 @@ fn checks_fallbacks() {
     fallback_refused(json!({"service": "shop/other", "port": 0}), ".port: \"0\" is not a port; use 1 to 65535");
     fallback_refused(json!({"host": "a.example", "port": 0}), ".port: \"0\" is not a port");
     fallback_refused(json!({"host": "a.example"}), ".port is not a port; use 1 to 65535");
-    fallback_refused(json!({"host": "a.example", "port": 65_536}), ".port cannot be read: invalid value");
+    fallback_refused(
+        json!({"host": "a.example", "port": 65_536}),
+        ".port cannot be read: it is the number 65536, not a whole number",
+    );
     fallback_refused(
         json!({"host": "a.example", "port": 80}),
         ".host: \"a.example\" is not listed in externalNames.allow with this port; add the host with the port to externalNames.allow",
@@ -275,13 +275,16 @@ fn checks_baselines() {
         let expected = format!("fallback.baselines[\"test-1\"]{} is not a lower-case DNS label", quoted(namespace));
         refused(baselines(json!({"test-1": namespace})), &expected);
     }
-    refused(baselines(json!({"test-1": "test-1"})), "fallback.baselines[\"test-1\"]: \"test-1\" is the Service itself");
+    refused(baselines(json!({"test-1": "test-1"})), "fallback.baselines[\"test-1\"]: \"test-1\" is its own fallback");
     let many = |count: usize| -> Value {
         Value::Object((0..count).map(|n| (format!("test-{n}"), json!("staging"))).collect())
     };
     assert!(try_config(baselines(many(4_096))).is_ok());
     refused(baselines(many(4_097)), "fallback.baselines cannot be read: it has more than 4096 entries");
-    refused(baselines(json!({"test-1": ["staging"]})), "fallback.baselines[\"test-1\"] cannot be read: invalid type");
+    refused(
+        baselines(json!({"test-1": ["staging"]})),
+        "fallback.baselines[\"test-1\"] cannot be read: it is a list, not",
+    );
     let circle = baselines(json!({"a": "b", "b": "a"}));
     assert!(try_config(circle).is_ok(), "a caller takes one step, so a circle is harmless");
 }
