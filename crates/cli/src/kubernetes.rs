@@ -304,13 +304,17 @@ impl ClusterState {
         ServiceView::new(name, source, &self.slices, self.slices_of.get(name), self.endpoints.get(name))
     }
 
+    /// All EndpointSlices of the input, including EndpointSlices that name no Service.
+    pub fn slice_views(&self) -> impl Iterator<Item = SliceView<'_>> {
+        self.slices.iter().map(|(name, source)| SliceView::new(name, source))
+    }
+
     /// The endpoints of all EndpointSlices, including EndpointSlices that name no Service, and of the Endpoints objects of
     /// Services.
     pub fn endpoint_views(&self) -> impl Iterator<Item = EndpointView<'_>> {
-        let slices = self.slices.iter().map(|(name, source)| SliceView::new(name, source));
         let services = self.endpoints.keys().filter_map(|name| self.service(name));
         let mirrors = services.flat_map(|service| service.all_slices()).filter(|slice| slice.mirror.is_some());
-        slices.chain(mirrors).filter(SliceView::counts).flat_map(|slice| slice.endpoints())
+        self.slice_views().chain(mirrors).filter(SliceView::counts).flat_map(|slice| slice.endpoints())
     }
 
     /// Inserts an EndpointSlice, and replaces one of the same name.

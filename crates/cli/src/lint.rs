@@ -4,6 +4,7 @@
 //! that it needs, and the report says so.
 
 mod api;
+mod api_slices;
 mod backends;
 mod baseline;
 mod context;
@@ -21,6 +22,7 @@ mod names;
 mod patch;
 mod ports;
 mod public_suffixes;
+mod refusal;
 mod refused;
 mod registry;
 mod report;

@@ -16,7 +16,10 @@ use serde::Serialize;
 use crate::{
     caller::CallerSettings,
     cluster_dns::is_called,
-    kubernetes::{ClusterState, EndpointView, NamespacedName, ServiceView, SliceView, TransportProtocol},
+    kubernetes::{
+        AddressType, ClusterState, EndpointView, NamespacedName, ServiceView, SlicePortView, SliceView,
+        TransportProtocol,
+    },
 };
 
 /// One endpoint of an EndpointSlice.
@@ -69,12 +72,18 @@ pub struct ExplainedEndpoint {
 pub(super) enum Unfit {
     /// It is the DNS name of an EndpointSlice of type FQDN.
     DnsName,
+    /// Its EndpointSlice has no type that Kubernetes knows.
+    NoType,
     /// It has no IP address.
     NoAddress,
+    /// Its address is not of the type of its EndpointSlice.
+    OtherType,
     /// Its address is that of no pod.
     SpecialAddress,
     /// It does not have the port.
     NoPort,
+    /// It has the port without a number.
+    NoNumber,
     /// Its address is of the family that the Service does not have.
     OtherFamily,
 }
@@ -124,7 +133,9 @@ pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<Explai
             }
             EndpointPort::OfPods(port) => Some(*port),
         };
-        for endpoint in slice.endpoints() {
+        let is_port = |name: &str, own: &SlicePortView<'_>| own.name == name && own.protocol == TransportProtocol::Tcp;
+        let has_port = matches!(port, EndpointPort::Named(name) if slice.ports().any(|own| is_port(name, &own)));
+        for endpoint in slice.all_endpoints() {
             let conditions = endpoint.conditions;
             let one = ExplainedEndpoint {
                 address: endpoint.address.to_owned(),
@@ -145,16 +156,23 @@ pub(super) fn of(view: ServiceView<'_>, asked: &EndpointQuery<'_>) -> Vec<Explai
             };
             let parsed = endpoint.ip().map(|address| address.to_canonical());
             let unfit = match parsed {
-                _ if !slice.counts() => Some(Unfit::DnsName),
+                _ if slice.address_type == AddressType::Fqdn => Some(Unfit::DnsName),
+                _ if slice.address_type == AddressType::Unknown => Some(Unfit::NoType),
                 None => Some(Unfit::NoAddress),
+                Some(_) if !endpoint.is_of_slice_type() => Some(Unfit::OtherType),
                 Some(address) if is_special(address) && !*single_machine => Some(Unfit::SpecialAddress),
+                Some(_) if own_port.is_none() && has_port => Some(Unfit::NoNumber),
                 Some(_) if own_port.is_none() => Some(Unfit::NoPort),
                 Some(address) if stray.is_some_and(|family| is_of(address, family)) => Some(Unfit::OtherFamily),
                 Some(_) => None,
             };
-            let serves = parsed.zip(own_port).is_some_and(|(ip, port)| usable.contains(&SocketAddr::new(ip, port)));
+            let is_usable = |(ip, port)| usable.contains(&SocketAddr::new(ip, port));
+            // Another EndpointSlice may have the address, and count.
+            let serves = unfit.is_none() && parsed.zip(own_port).is_some_and(is_usable);
             let because = match (parsed, unfit) {
-                (None, _) | (_, Some(Unfit::DnsName)) => unusable(unfit.unwrap_or(Unfit::NoAddress), &slice, *port),
+                (None, _) | (_, Some(Unfit::DnsName | Unfit::NoType)) => {
+                    unusable(unfit.unwrap_or(Unfit::NoAddress), &slice, *port)
+                }
                 (Some(_), _) if serves && label.is_some() => match usable.len() {
                     1 => "the endpoint that the name resolves to".to_owned(),
                     _ => "one of the endpoints that the name resolves to".to_owned(),
@@ -181,11 +199,19 @@ fn unusable(unfit: Unfit, slice: &SliceView<'_>, port: EndpointPort<'_>) -> Stri
     let object = if slice.kind() == "Endpoints" { "Endpoints object" } else { "EndpointSlice" };
     match (unfit, port) {
         (Unfit::DnsName, _) => "DNS name: kube-proxy and DNS ignore EndpointSlices of type FQDN".to_owned(),
+        (Unfit::NoType, _) => match slice.type_word() {
+            "" => "its EndpointSlice has no addressType, so kube-proxy ignores it".to_owned(),
+            other => format!("its EndpointSlice has addressType {other}, so kube-proxy ignores it; use IPv4 or IPv6"),
+        },
+        (Unfit::OtherType, _) => {
+            format!("kube-proxy ignores it: its {object} has addressType {}", slice.type_word())
+        }
         (Unfit::NoAddress, _) => "not an IP address".to_owned(),
         (Unfit::SpecialAddress, _) => {
             "loopback, link-local or special address: no Service may route to it (CVE-2021-25737)".to_owned()
         }
         (Unfit::NoPort, EndpointPort::OfPods(_)) => String::new(),
+        (Unfit::NoNumber, _) => format!("its {object} has the port without a number"),
         (Unfit::NoPort, EndpointPort::Named("")) => format!("its {object} has no unnamed TCP port"),
         (Unfit::NoPort, EndpointPort::Named(port)) => format!("its {object} has no TCP port named {port}"),
         (Unfit::OtherFamily, _) => {
@@ -200,7 +226,9 @@ pub(super) fn why_unserved(outcome: &EndpointsOutcome, port: &str, endpoints: &[
     let is_told = match lack {
         None => *choice != Choice::Terminating,
         Some(Lack::Endpoints) => false,
-        Some(Lack::Port(_) | Lack::Family(_)) => *of == endpoints.len(),
+        // The core does not say that the port may be there for UDP, or without a number.
+        Some(Lack::Port(_)) => false,
+        Some(Lack::Family(_)) => *of == endpoints.len(),
     };
     let reasons: BTreeSet<Unfit> =
         endpoints.iter().filter(|one| one.counts_as_ready).filter_map(|one| one.unfit).collect();
@@ -210,6 +238,10 @@ pub(super) fn why_unserved(outcome: &EndpointsOutcome, port: &str, endpoints: &[
     let words = match *reasons.iter().collect::<Vec<_>>().as_slice() {
         [Unfit::NoPort] if port.is_empty() => "no ready endpoint has an unnamed TCP port".to_owned(),
         [Unfit::NoPort] => format!("no ready endpoint has a TCP port named {port}"),
+        [Unfit::NoType | Unfit::OtherType] => {
+            "no ready endpoint has an address of the addressType of its EndpointSlice".to_owned()
+        }
+        [Unfit::NoNumber] => "every ready endpoint has the port without a number".to_owned(),
         [Unfit::SpecialAddress] => {
             "every ready endpoint has a loopback, link-local or special address, which no pod has".to_owned()
         }
@@ -229,8 +261,10 @@ fn count_once(all: &mut [ExplainedEndpoint]) {
         (one, other) => one == other,
     };
     for same in all.chunk_by_mut(|one, other| one.port.is_some() && one.port == other.port && is_same(one, other)) {
-        let counted = same.iter().position(|one| one.ready).unwrap_or(0);
-        for (_, other) in same.iter_mut().enumerate().filter(|(index, _)| *index != counted) {
+        let fit = || same.iter().enumerate().filter(|(_, one)| one.unfit.is_none());
+        let counted = fit().find(|(_, one)| one.ready).or_else(|| fit().next()).map(|(index, _)| index);
+        let others = same.iter_mut().enumerate().filter(|(index, one)| one.unfit.is_none() && Some(*index) != counted);
+        for (_, other) in others {
             other.serves = false;
             other.because = "duplicate: counted in another EndpointSlice".to_owned();
         }

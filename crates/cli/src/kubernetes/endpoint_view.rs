@@ -77,6 +77,13 @@ impl<'c> EndpointView<'c> {
         self.address.parse().ok()
     }
 
+    /// Whether its address is of the IP family of its EndpointSlice. kube-proxy ignores an endpoint whose address is of the other one,
+    /// with the event KubeProxyIncorrectIPVersion.
+    #[must_use]
+    pub fn is_of_slice_type(&self) -> bool {
+        self.slice.address_type.fits(self.address)
+    }
+
     /// Whether both endpoints have one address, in whatever spelling.
     #[must_use]
     pub fn has_same_address(&self, other: &Self) -> bool {
@@ -136,8 +143,13 @@ impl<'c> EndpointView<'c> {
 }
 
 impl<'c> SliceView<'c> {
-    /// The endpoints of the EndpointSlice that have an address.
+    /// The endpoints of the EndpointSlice that have an address of its type.
     pub fn endpoints(&self) -> impl Iterator<Item = EndpointView<'c>> + use<'c> {
+        self.all_endpoints().filter(EndpointView::is_of_slice_type)
+    }
+
+    /// The endpoints of the EndpointSlice that have an address.
+    pub fn all_endpoints(&self) -> impl Iterator<Item = EndpointView<'c>> + use<'c> {
         let slice = *self;
         let endpoints = slice.source.object.endpoints.iter().flatten().enumerate();
         endpoints.filter_map(move |(index, endpoint)| EndpointView::new(slice, index, endpoint))

@@ -1,6 +1,8 @@
 //! `v1 Endpoints`, the form of endpoints before EndpointSlices. The control plane mirrors those that a person wrote into
 //! EndpointSlices, so byname reads them where the input lacks these mirrors.
 
+use std::net::IpAddr;
+
 use k8s_openapi::{
     api::{
         core::v1::{EndpointAddress, Endpoints},
@@ -56,7 +58,8 @@ impl EndpointsObject {
             let other = subset.not_ready_addresses.into_iter().flatten().enumerate();
             let other =
                 other.map(|(index, address)| (field.clone().field("notReadyAddresses").item(index), address, false));
-            let (v6, v4): (Vec<_>, Vec<_>) = ready.chain(other).partition(|(_, address, _)| address.ip.contains(':'));
+            let is_v6 = |ip: &str| ip.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_ipv6());
+            let (v6, v4): (Vec<_>, Vec<_>) = ready.chain(other).partition(|(_, address, _)| is_v6(&address.ip));
             for (address_type, addresses) in [("IPv4", v4), ("IPv6", v6)] {
                 if addresses.is_empty() {
                     continue;

@@ -1,5 +1,7 @@
 //! An EndpointSlice as every command reads it.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::{
@@ -36,8 +38,21 @@ pub enum AddressType {
     IPv6,
     /// DNS names.
     Fqdn,
-    /// A value that the API does not define.
+    /// None, or a value that the API does not define.
     Unknown,
+}
+
+impl AddressType {
+    /// Whether an EndpointSlice of this type may have this address. A text that is no IP address is another mistake.
+    #[must_use]
+    pub fn fits(self, address: &str) -> bool {
+        let address = address.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+        address.is_none_or(|address| match self {
+            Self::IPv4 => address.is_ipv4(),
+            Self::IPv6 => address.is_ipv6(),
+            Self::Fqdn | Self::Unknown => true,
+        })
+    }
 }
 
 impl<'c> SliceView<'c> {
@@ -81,10 +96,22 @@ impl<'c> SliceView<'c> {
         ports.item(index).field("port")
     }
 
-    /// Whether its endpoints count. Neither kube-proxy nor a cluster's DNS reads slices of DNS names (KEP-752).
+    /// `addressType` as it is written; empty if it is not.
+    #[must_use]
+    pub fn type_word(&self) -> &'c str {
+        &self.source.object.address_type
+    }
+
+    /// Whether its endpoints count. kube-proxy reads the slices of each IP family, so none of DNS names (KEP-752) or of no known type.
     #[must_use]
     pub fn counts(&self) -> bool {
-        self.address_type != AddressType::Fqdn
+        matches!(self.address_type, AddressType::IPv4 | AddressType::IPv6)
+    }
+
+    /// Whether an API server refuses it for its type or for the type of an address, so that kube-proxy ignores some of its endpoints.
+    #[must_use]
+    pub fn mixes_types(&self) -> bool {
+        self.address_type == AddressType::Unknown || self.all_endpoints().any(|endpoint| !endpoint.is_of_slice_type())
     }
 
     /// The EndpointSlice's ports, including ports without a number.

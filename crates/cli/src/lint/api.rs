@@ -1,4 +1,5 @@
-//! What an API server refuses in a Service, and the filter takes. The rules are those of pkg/apis/core/validation in Kubernetes.
+//! What an API server refuses in a Service or an EndpointSlice, and the filter takes. The rules for Services are those of
+//! pkg/apis/core/validation in Kubernetes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,23 +9,24 @@ use std::{
 use k8s_openapi::api::core::v1::ServiceSpec;
 
 use super::{
-    context::{Context, LintedService, most_similar, shown},
+    api_slices,
+    context::{Context, LintedService, most_similar, shown, slice_subject},
     findings::{Findings, Subject},
-    patch::Patch,
+    refusal::Refusal,
     rule::{Rule, Severity},
     unknown_fields::UnknownField,
 };
 use crate::{
     input::Field,
-    kubernetes::{ServicePortView, TargetPort, is_label_value, is_qualified_name},
+    kubernetes::{NamespacedName, ServicePortView, ServiceView, TargetPort, is_label_value, is_qualified_name},
 };
 
 pub(super) const RULES: &[Rule] = &[Rule {
     id: API_REFUSES,
     name: "api-server-refuses",
     severity: Severity::Error,
-    summary: "an API server refuses a Service, and no other rule says why",
-    why: "kubectl apply fails, so the Service is not created, or stays as it was",
+    summary: "an API server refuses a Service or an EndpointSlice, and no other rule says why",
+    why: "kubectl apply fails, so the object is not created, or stays as it was",
     fix: "correct the field to match the Kubernetes API",
     needs: &[],
     absence: None,
@@ -41,25 +43,6 @@ const MAX_PORT_NAME_BYTES: usize = 15;
 const QUALIFIED_NAME_FIX: &str =
     "use a name of at most 63 letters, digits, '-', '_' and '.', or such a name behind DOMAIN/";
 
-/// A field that an API server refuses.
-struct Refusal {
-    field: Field,
-    reason: String,
-    fix: &'static str,
-    patch: Option<Patch>,
-}
-
-impl Refusal {
-    fn new(field: impl Into<Field>, reason: impl Into<String>, fix: &'static str) -> Self {
-        Self { field: field.into(), reason: reason.into(), fix, patch: None }
-    }
-
-    /// This with the field's removal to paste.
-    fn removable(self) -> Self {
-        Self { patch: Some(Patch::Remove(self.field.clone())), ..self }
-    }
-}
-
 fn api_refuses(context: &Context<'_>, findings: &mut Findings) {
     unknown_fields(context, findings);
     for service in &context.services {
@@ -69,17 +52,27 @@ fn api_refuses(context: &Context<'_>, findings: &mut Findings) {
         of_other_types(service, &mut refusals);
         external_name(service, &mut refusals);
         labels(service, &mut refusals);
-        for Refusal { field, reason, fix, patch } in refusals {
-            findings.add(service.subject(), field, reason).fix(fix).patch(patch);
+        refusals.into_iter().for_each(|refusal| refusal.report(service.subject(), findings));
+    }
+    for slice in context.cluster.slice_views() {
+        for refusal in api_slices::refusals(&slice) {
+            refusal.report(slice_subject(&slice), findings);
         }
     }
 }
 
 fn unknown_fields(context: &Context<'_>, findings: &mut Findings) {
-    for (name, fields) in &context.input.unknown_fields {
+    for (object, fields) in &context.input.unknown_fields {
         // A newer API server may know more fields.
-        let Some(service) = context.cluster.service(name).filter(|service| !service.is_of_api()) else { continue };
-        let subject = Subject::new("Service", service.name, service.source).of_service(service.name);
+        if context.cluster.has_read_from_api(object) {
+            continue;
+        }
+        let name = NamespacedName::new(&object.namespace, &object.name);
+        let (services, slices) = (&context.cluster.services, &context.cluster.slices);
+        let service = services.get_key_value(&name).filter(|_| object.kind == "Service");
+        let service = service.map(|(name, service)| Subject::of_object(object, service).of_service(name));
+        let slice = || Some(Subject::of_object(object, slices.get(&name)?));
+        let Some(subject) = service.or_else(slice) else { continue };
         for unknown in fields {
             let fix = match meant(unknown) {
                 Some(meant) => format!("write {meant}, or remove the field"),
@@ -88,7 +81,7 @@ fn unknown_fields(context: &Context<'_>, findings: &mut Findings) {
             let found = findings.add(subject, unknown.field.clone(), "Kubernetes has no such field");
             found
                 .fix(fix)
-                .why("kubectl refuses the field; where nothing checks it, the API server leaves it out of the Service");
+                .why("kubectl refuses the field; where nothing checks it, the API server leaves it out of the object");
         }
     }
 }
@@ -143,9 +136,8 @@ fn target_port(port: &ServicePortView<'_>) -> Option<Refusal> {
         TargetPort::Name(name) if is_port_name(name) => None,
         TargetPort::Name(name) => Some(match name.parse::<u16>() {
             Ok(number) => {
-                let patch = Some(Patch::Set(field.clone(), number.into()));
                 let reason = format!("\"{name}\" is text, and the name of a port needs a letter");
-                Refusal { patch, ..Refusal::new(field, reason, "write the number without quotes") }
+                Refusal::new(field, reason, "write the number without quotes").settable(Some(number.into()))
             }
             Err(_) => {
                 let fix = "use a name of at most 15 bytes: a-z, 0-9 and single '-' (not first or last), with a letter";
@@ -331,10 +323,9 @@ fn external_name(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
     }
     let is_refused = |name: &&str| name.contains(|c: char| c.is_ascii_uppercase() || c == '_');
     if let Some(name) = name.filter(is_refused) {
-        let field = Field::from(["spec", "externalName"]);
-        let patch = Some(name).filter(|name| !name.contains('_'));
-        let patch = patch.map(|name| Patch::Set(field.clone(), name.to_ascii_lowercase().into()));
+        let lower = Some(name).filter(|name| !name.contains('_')).map(|name| name.to_ascii_lowercase().into());
         let reason = format!("{name} has an upper-case letter or an underscore");
-        refusals.push(Refusal { patch, ..Refusal::new(field, reason, "use lower-case letters, digits, - and .") });
+        let refusal = Refusal::new(["spec", "externalName"], reason, "use lower-case letters, digits, - and .");
+        refusals.push(refusal.settable(lower));
     }
 }

@@ -99,6 +99,11 @@ impl<'c> LintedService<'c> {
         }
     }
 
+    /// Whether it has EndpointSlices that an API server refuses for their types, or for those of their addresses.
+    pub(super) fn mixes_types(&self) -> bool {
+        self.view.all_slices().any(|slice| slice.mixes_types())
+    }
+
     /// Whether any endpoint can get requests.
     pub(super) fn serves(&self) -> bool {
         self.endpoints.iter().any(EndpointView::may_serve)

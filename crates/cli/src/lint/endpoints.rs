@@ -64,7 +64,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN014",
         name: "slice-without-service",
         severity: Severity::Warning,
-        summary: "an EndpointSlice has no Service: its label is missing, or names no Service of its namespace",
+        summary: "an EndpointSlice has no Service: its label is missing or empty, or names no Service of its namespace",
         why: "no name resolves to its endpoints: only the label kubernetes.io/service-name ties a slice to a Service",
         fix: "set the label to the Service's name, or delete the EndpointSlice",
         needs: &["Service"],
@@ -131,7 +131,7 @@ pub(super) const RULES: &[Rule] = &[
 fn slice_of_names(context: &Context<'_>, findings: &mut Findings) {
     // BN010 and BN011 report Services that have no other EndpointSlice.
     for service in context.services.iter().filter(|service| !service.endpoints.is_empty()) {
-        for slice in service.view.all_slices().filter(|slice| !slice.counts()) {
+        for slice in service.view.all_slices().filter(|slice| slice.address_type == AddressType::Fqdn) {
             let message = format!("the EndpointSlice holds DNS names, and Service {} has others", service.name);
             findings.add(slice_subject(&slice), ["addressType"], message);
         }
@@ -140,7 +140,8 @@ fn slice_of_names(context: &Context<'_>, findings: &mut Findings) {
 
 fn no_ready_endpoint(context: &Context<'_>, findings: &mut Findings) {
     for service in context.services.iter().filter(|service| !service.view.is_external_name() && !service.serves()) {
-        if !context.knows_endpoints_of(service) {
+        // BN079 reports the cause.
+        if !context.knows_endpoints_of(service) || service.mixes_types() {
             continue;
         }
         let all = service.endpoints.len();
@@ -182,7 +183,8 @@ fn no_selector_no_endpoints(context: &Context<'_>, findings: &mut Findings) {
         let slices = service.view.all_slices().count();
         // Some Services exist for their annotations or their name alone.
         let is_for_its_name = service.view.is_headless() && service.view.ports().next().is_none() && slices == 0;
-        if is_for_its_name || !context.knows_endpoints_of(service) {
+        // BN079 reports the cause of endpoints that are ignored.
+        if is_for_its_name || !context.knows_endpoints_of(service) || service.mixes_types() {
             continue;
         }
         let message = match (slices, uncounted_slices(service)) {
@@ -237,6 +239,11 @@ fn slice_without_service(context: &Context<'_>, findings: &mut Findings) {
             findings.add(subject, ["metadata", "labels"], message);
             continue;
         };
+        if service.is_empty() {
+            let message = format!("the label {SERVICE_NAME} is empty");
+            findings.add(subject, ["metadata", "labels", SERVICE_NAME], message);
+            continue;
+        }
         if let Some(missing) = context.missing_service(&name.namespace, service) {
             let field = Field::from(["metadata", "labels", SERVICE_NAME]);
             let patch = missing.meant.map(|meant| Patch::Set(field.clone(), meant.into()));
@@ -343,7 +350,9 @@ fn slice_of_the_other_family(context: &Context<'_>, findings: &mut Findings) {
             IpFamily::IPv4 => ("IPv4", "IPv6", AddressType::IPv4),
             IpFamily::IPv6 => ("IPv6", "IPv4", AddressType::IPv6),
         };
-        for slice in service.view.slices().filter(|slice| slice.address_type == address_type) {
+        // BN079 reports a slice that has addresses of both.
+        let slices = service.view.slices().filter(|slice| slice.address_type == address_type && !slice.mixes_types());
+        for slice in slices {
             let message = format!("the addresses are {stray}, and Service {} has only {own}", service.name);
             // An Endpoints object may have addresses of both families.
             let first = slice.endpoints().next().filter(|_| slice.kind() == "Endpoints");

@@ -6,7 +6,7 @@ use super::unknown_fields::{self, UnknownField};
 use crate::{
     input::{self, InputError, InputErrors, LeftOut, RawObject, ReadOptions, Source},
     istio::{Deployed, Deployments},
-    kubernetes::{ClusterState, NamespacedName, ObjectName},
+    kubernetes::{ClusterState, ObjectName},
 };
 
 /// The objects that lint checks.
@@ -16,8 +16,8 @@ pub struct LintInput {
     pub cluster: ClusterState,
     /// The objects that deploy byname, and all EnvoyFilters.
     pub deployed: Deployments,
-    /// The fields of Services that the API does not define.
-    pub(super) unknown_fields: BTreeMap<NamespacedName, Vec<UnknownField>>,
+    /// The fields of Services and EndpointSlices that the API does not define.
+    pub(super) unknown_fields: BTreeMap<ObjectName, Vec<UnknownField>>,
 }
 
 impl LintInput {
@@ -48,12 +48,11 @@ impl LintInput {
                 Entry::Occupied(_) => {}
             }
         }
-        let is_service = (raw.api_version.as_str(), raw.kind.as_str()) == ("v1", "Service");
-        let unknown = if is_service { unknown_fields::of(&raw) } else { Vec::new() };
+        let unknown = unknown_fields::of(&raw);
         if !unknown.is_empty()
-            && let Some(ObjectName { namespace, name, .. }) = ObjectName::of_raw(&raw)
+            && let Some(name) = ObjectName::of_raw(&raw)
         {
-            self.unknown_fields.insert(NamespacedName { namespace, name }, unknown);
+            self.unknown_fields.insert(name, unknown);
         }
         self.cluster.add(raw)
     }

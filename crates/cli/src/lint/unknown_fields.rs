@@ -1,11 +1,14 @@
-//! Fields of a Service that the Kubernetes API does not define, such as misspelled ones.
+//! Fields of Services and EndpointSlices that the Kubernetes API does not define, such as misspelled ones.
 //!
 //! An API server takes only the fields that it knows, so an object that was read from it has none of these.
 
 use std::cell::Cell;
 
 use k8s_openapi::{
-    api::core::v1::{Service, ServicePort, ServiceSpec, SessionAffinityConfig},
+    api::{
+        core::v1::{Service, ServicePort, ServiceSpec, SessionAffinityConfig},
+        discovery::v1::{Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice},
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde::{
@@ -26,22 +29,47 @@ pub(super) struct UnknownField {
     pub(super) known: &'static [&'static str],
 }
 
-/// The unknown fields of a Service.
-pub(super) fn of(service: &RawObject) -> Vec<UnknownField> {
+/// The unknown fields of a Service or an EndpointSlice; none of other objects.
+pub(super) fn of(object: &RawObject) -> Vec<UnknownField> {
     let mut unknown = Vec::new();
-    let root = &service.node;
-    add::<Service>(&mut unknown, Some(root), &Field::default());
-    add::<ObjectMeta>(&mut unknown, root.get("metadata"), &["metadata"].into());
+    match (object.api_version.as_str(), object.kind.as_str()) {
+        ("v1", "Service") => add_of_service(&mut unknown, &object.node),
+        ("discovery.k8s.io/v1", "EndpointSlice") => add_of_slice(&mut unknown, &object.node),
+        _ => return unknown,
+    }
+    add::<ObjectMeta>(&mut unknown, object.node.get("metadata"), &["metadata"].into());
+    unknown
+}
+
+fn add_of_service(unknown: &mut Vec<UnknownField>, root: &InputNode) {
+    add::<Service>(unknown, Some(root), &Field::default());
     let (in_spec, spec) = (Field::from(["spec"]), root.get("spec"));
-    add::<ServiceSpec>(&mut unknown, spec, &in_spec);
+    add::<ServiceSpec>(unknown, spec, &in_spec);
     let below = |name: &str| (spec.and_then(|spec| spec.get(name)), in_spec.clone().field(name));
     let (ports, in_ports) = below("ports");
-    for (index, port) in ports.map(InputNode::items).unwrap_or_default().iter().enumerate() {
-        add::<ServicePort>(&mut unknown, Some(port), &in_ports.clone().item(index));
+    for (port, in_port) in items(ports, &in_ports) {
+        add::<ServicePort>(unknown, Some(port), &in_port);
     }
     let (config, in_config) = below("sessionAffinityConfig");
-    add::<SessionAffinityConfig>(&mut unknown, config, &in_config);
-    unknown
+    add::<SessionAffinityConfig>(unknown, config, &in_config);
+}
+
+fn add_of_slice(unknown: &mut Vec<UnknownField>, root: &InputNode) {
+    add::<EndpointSlice>(unknown, Some(root), &Field::default());
+    for (endpoint, at) in items(root.get("endpoints"), &["endpoints"].into()) {
+        add::<Endpoint>(unknown, Some(endpoint), &at);
+        add::<EndpointConditions>(unknown, endpoint.get("conditions"), &at.clone().field("conditions"));
+        add::<EndpointHints>(unknown, endpoint.get("hints"), &at.field("hints"));
+    }
+    for (port, at) in items(root.get("ports"), &["ports"].into()) {
+        add::<EndpointPort>(unknown, Some(port), &at);
+    }
+}
+
+/// The items of a list, each with its path.
+fn items<'n>(list: Option<&'n InputNode>, at: &Field) -> impl Iterator<Item = (&'n InputNode, Field)> {
+    let items = list.map(InputNode::items).unwrap_or_default().iter().enumerate();
+    items.map(move |(index, item)| (item, at.clone().item(index)))
 }
 
 /// Adds the fields of `node` that `T` does not have.

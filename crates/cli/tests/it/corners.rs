@@ -411,7 +411,15 @@ fn a_missing_port_is_not_called_missing_readiness() {
         "ports: [{port: 80, name: adm}]}}\n- {apiVersion: v1, kind: Service, metadata: {name: pay",
     );
     let run = explain(&cluster, &["web", "-n", "shop"]);
-    says(&run, &["0 of 2 endpoints can serve: none has a port named adm"]);
+    says(&run, &["0 of 2 endpoints can serve: no ready endpoint has a TCP port named adm"]);
+    for (port, why) in [
+        ("{name: adm, port: 8080, protocol: UDP}", "no ready endpoint has a TCP port named adm"),
+        ("{name: adm}", "every ready endpoint has the port without a number"),
+        ("{name: adm, port: 0}", "every ready endpoint has the port without a number"),
+    ] {
+        let run = explain(&cluster.replace("{port: 8080}", port), &["web", "-n", "shop"]);
+        says(&run, &[&format!("0 of 2 endpoints can serve: {why}")]);
+    }
 }
 
 #[test]

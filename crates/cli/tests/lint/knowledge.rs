@@ -612,6 +612,79 @@ fn an_alias_that_is_refused_says_why() {
         assert!(report.findings[0].message.contains(why), "{}", report.findings[0].message);
     }
 }
+#[test]
+fn what_an_api_server_refuses_in_a_slice_is_found() {
+    const ENDPOINT: &str = "endpoints: [{addresses: [198.51.100.9]}]";
+    let other = service("other", "clusterIP: 10.96.1.2, ipFamilies: [IPv4], ports: [{name: http, port: 80}]");
+    let many = |count: usize, item: &str| vec![item; count].join(", ");
+    let with = |endpoint: &str| (ENDPOINT, format!("endpoints: [{endpoint}]"));
+    let typed = |text: &str| ("addressType: IPv4, ", text.to_owned());
+    let rows: &[((&str, String), &[&str])] = &[
+        (typed(""), &["addressType"]),
+        (typed("addressType: ipv4, "), &["addressType"]),
+        (typed("addressType: IP, "), &["addressType"]),
+        (typed("addressType: IPv6, "), &["endpoints[0].addresses[0]"]),
+        (with("{addresses: ['fd00::1']}, {addresses: ['fd00::2']}"), &["endpoints[0].addresses[0]"]),
+        (with("{addresses: [198.51.100.9, 'fd00::1']}"), &["endpoints[0].addresses[1]"]),
+        (with("{addresses: ['::ffff:198.51.100.9']}"), &[]),
+        (with("{addresses: [198.51.100.9]}, {addresses: []}"), &["endpoints[1].addresses"]),
+        (with(&format!("{{addresses: [{}]}}", many(100, "198.51.100.9"))), &[]),
+        (with(&format!("{{addresses: [{}]}}", many(101, "198.51.100.9"))), &["endpoints[0].addresses"]),
+        (with(&many(1000, "{addresses: [198.51.100.9]}")), &[]),
+        (with(&many(1001, "{addresses: [198.51.100.9]}")), &["endpoints"]),
+        (with("{addresses: [198.51.100.9], hostname: ''}"), &["endpoints[0].hostname"]),
+        (with("{adresses: [198.51.100.9], addresses: [198.51.100.9]}"), &["endpoints[0].adresses"]),
+        (with("{addresses: [198.51.100.9], ready: true}"), &["endpoints[0].ready"]),
+        (with("{addresses: [198.51.100.9], conditions: {raedy: true}}"), &["endpoints[0].conditions.raedy"]),
+        ((ENDPOINT, format!("spec: {{}}, {ENDPOINT}")), &["spec"]),
+        (("port: 1", "port: 1, targetPort: 2".to_owned()), &["ports[0].targetPort"]),
+        (("port: 1}", "port: 1}, {name: http, port: 2, protocol: UDP}".to_owned()), &["ports[1].name"]),
+        (("port: 1}", "port: 1}, {port: 2}, {port: 3}".to_owned()), &["ports[2].name"]),
+        (("port: 1}", "port: 1}, {name: quic, port: 2, protocol: QUIC}".to_owned()), &["ports[1].protocol"]),
+    ];
+    for ((old, new), fields) in rows {
+        let slice = NEIGHBOUR.replace("uid: u9, ", "").replace(old, new);
+        assert_ne!(slice, NEIGHBOUR);
+        let report = judge(&parse(&documents(&[&other, &slice])));
+        // No other rule says something else about the same mistake.
+        let found: Vec<_> = report.findings.iter().map(|finding| (finding.rule.id, &*finding.field)).collect();
+        let expected: Vec<_> = fields.iter().map(|field| ("BN079", *field)).collect();
+        assert_eq!(found, expected, "{new}");
+    }
+    // An API server may be newer than the program.
+    let newer = NEIGHBOUR.replace("198.51.100.9]", "198.51.100.9], weight: 2");
+    assert_eq!(found(&[&other, &newer]), [""; 0]);
+    let unnamed = NEIGHBOUR.replace("service-name: other", "service-name: ''");
+    for slice in [unnamed.replace("uid: u9, ", ""), unnamed] {
+        assert!(found(&[&other, &slice]).contains(&"BN014"), "{slice}");
+    }
+}
+
+#[test]
+fn commands_agree_on_endpoints_that_kube_proxy_ignores() {
+    let other = service(
+        "other",
+        "clusterIP: 10.96.1.2, ipFamilies: [IPv4], ipFamilyPolicy: SingleStack, ports: [{name: http, port: 80}]",
+    );
+    for (old, new, why) in [
+        ("198.51.100.9", "'fd00::1'", "kube-proxy ignores it: its EndpointSlice has addressType IPv4"),
+        ("IPv4", "IPv6", "kube-proxy ignores it: its EndpointSlice has addressType IPv6"),
+        ("IPv4", "IP", "its EndpointSlice has addressType IP, so kube-proxy ignores it"),
+        ("addressType: IPv4, ", "", "its EndpointSlice has no addressType, so kube-proxy ignores it"),
+    ] {
+        let slice = NEIGHBOUR.replace(old, new);
+        let explained = explain(&[&other, &slice], &["other"]);
+        let text = String::from_utf8(explained.stdout).unwrap();
+        assert_eq!(explained.status.code(), Some(1), "{text}");
+        assert!(text.contains(why) && text.contains("0 of 1 can serve"), "{text}");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("objects.yaml");
+        fs::write(&file, documents(&[&other, &slice])).unwrap();
+        let table = stdout(&byname(&["compile", "-f", file.to_str().unwrap(), "-n", "shop"]));
+        assert!(table.contains("\"endpoints\":[]"), "{table}");
+    }
+}
+
 
 #[test]
 fn ports_for_udp_may_share_a_name() {
