@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    ops::RangeInclusive,
 };
 
 use k8s_openapi::api::core::v1::ServiceSpec;
@@ -38,6 +39,11 @@ pub(super) const API_REFUSES: &str = "BN079";
 
 /// The maximum of `timeoutSeconds`: a day.
 const MAX_AFFINITY_SECONDS: i32 = 86_400;
+/// The annotation that came before the field loadBalancerSourceRanges.
+const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+/// The numbers of ports.
+pub(super) const PORTS: RangeInclusive<i32> = 1..=65_535;
+const NODE_PORT_FIX: &str = "omit it to have a port from 30000 to 32767 allocated";
 /// The length of a port's name (RFC 6335 section 5.1).
 const MAX_PORT_NAME_BYTES: usize = 15;
 const QUALIFIED_NAME_FIX: &str =
@@ -117,7 +123,9 @@ fn ports(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
             refusals.push(Refusal::new(field.clone(), "a Service of type ClusterIP has no node ports", fix));
         }
         let first = *node_ports.entry((number, port.protocol.as_str())).or_insert(port);
-        if first.index != port.index {
+        if !PORTS.contains(&number) {
+            refusals.push(Refusal::new(field, format!("{number} is not a port"), NODE_PORT_FIX).removable());
+        } else if first.index != port.index {
             let reason = format!("port {} has node port {number} ({}) too", shown(&first), port.protocol);
             let fix = "omit the nodePort of one of the two ports to have another one allocated";
             refusals.push(Refusal::new(field, reason, fix).removable());
@@ -186,12 +194,23 @@ fn addresses(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
         let fix = "write the first of them into clusterIP too";
         refusals.push(Refusal::new(["spec", "clusterIPs"], "clusterIP is missing beside clusterIPs", fix));
     }
-    let is_single = matches!(spec.ip_family_policy.as_deref().unwrap_or_default(), "" | "SingleStack");
+    let is_single = match spec.ip_family_policy.as_deref() {
+        // The API server fills in RequireDualStack.
+        None => !view.is_headless() || view.selector().is_some(),
+        Some(policy) => policy == "SingleStack",
+    };
     let families: BTreeSet<&str> = spec.ip_families.iter().flatten().map(String::as_str).collect();
-    if is_single && families == BTreeSet::from(["IPv4", "IPv6"]) {
-        let reason = "a single-stack Service has one IP family";
+    if is_single && !view.is_external_name() {
         let fix = "set ipFamilyPolicy: PreferDualStack, or keep one IP family";
-        refusals.push(Refusal::new(["spec", "ipFamilyPolicy"], reason, fix));
+        let reason = match spec.cluster_ips.as_deref() {
+            _ if families == BTreeSet::from(["IPv4", "IPv6"]) => Some("a single-stack Service has one IP family"),
+            Some([_, _]) => Some("a single-stack Service has one cluster IP"),
+            _ => None,
+        };
+        refusals.extend(reason.map(|reason| Refusal::new(["spec", "ipFamilyPolicy"], reason, fix)));
+    }
+    if view.is_virtual() {
+        cluster_ip_families(view, refusals);
     }
     for (name, is_set) in [("ipFamilies", !families.is_empty()), ("ipFamilyPolicy", spec.ip_family_policy.is_some())] {
         if is_set && view.is_external_name() {
@@ -214,9 +233,41 @@ fn addresses(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
     refusals.extend(one_of("ipFamilyPolicy", spec.ip_family_policy.as_ref(), policies, fix));
 }
 
-/// The refusal of a field of the spec whose value is none of `values`. An empty one counts as left out.
+/// Cluster IPs that are not one of each IP family, in the order of `ipFamilies`.
+fn cluster_ip_families(view: &ServiceView<'_>, refusals: &mut Vec<Refusal>) {
+    let field = Field::from(["spec", "clusterIPs"]);
+    let families: Option<Vec<&str>> = view.cluster_ips().map(|ip| Some(family(ip.parse().ok()?))).collect();
+    // BN080 reports text that is no IP address.
+    let Some(families) = families else { return };
+    match families.as_slice() {
+        [one, other] if one == other => {
+            let reason = format!("both cluster IPs are {one}");
+            refusals.push(Refusal::new(field.clone(), reason, "keep one cluster IP for each IP family"));
+        }
+        [_, _, _, ..] => {
+            let reason = format!("{} cluster IPs are more than 2", families.len());
+            refusals.push(Refusal::new(field.clone(), reason, "keep one cluster IP for each IP family"));
+        }
+        _ => {}
+    }
+    let is_alone = view.spec.cluster_ips.as_ref().is_none_or(Vec::is_empty);
+    let wanted = view.spec.ip_families.iter().flatten().enumerate();
+    for ((index, wanted), (ip, own)) in wanted.zip(view.cluster_ips().zip(families)) {
+        if ["IPv4", "IPv6"].contains(&&**wanted) && wanted != own {
+            let field = if is_alone { ["spec", "clusterIP"].into() } else { field.clone().item(index) };
+            let reason = format!("{ip} is not an {wanted} address, and ipFamilies[{index}] is {wanted}");
+            refusals.push(Refusal::new(field, reason, "write ipFamilies in the order of the cluster IPs, or omit it"));
+        }
+    }
+}
+
+fn family(address: IpAddr) -> &'static str {
+    if address.to_canonical().is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+/// The refusal of a field of the spec whose value is none of `values`.
 fn one_of(name: &str, value: Option<&String>, values: &[&str], fix: &'static str) -> Option<Refusal> {
-    let value = value.filter(|value| !value.is_empty() && !values.contains(&&***value))?;
+    let value = value.filter(|value| !values.contains(&&***value))?;
     Some(Refusal::new(["spec", name], format!("{value:?} is not a value of {name}"), fix))
 }
 
@@ -249,20 +300,44 @@ fn of_other_types(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
     let fix = "use PreferSameZone, PreferSameNode or PreferClose";
     refusals.extend(one_of("trafficDistribution", spec.traffic_distribution.as_ref(), values, fix));
     let is_checked = type_word == "LoadBalancer" && policy.is_some_and(|policy| policy == "Local");
-    if spec.health_check_node_port.is_some_and(|port| port != 0) && is_whole && !is_checked {
+    if let Some(port) = spec.health_check_node_port.filter(|port| *port != 0) {
         let reason =
             "only a Service of type LoadBalancer with externalTrafficPolicy: Local may have healthCheckNodePort";
-        refusals.push(Refusal::new(["spec", "healthCheckNodePort"], reason, "remove the field").removable());
+        let refused = match is_checked {
+            true if !PORTS.contains(&port) => Some((format!("{port} is not a port"), NODE_PORT_FIX)),
+            false if is_whole => Some((reason.to_owned(), "remove the field")),
+            _ => None,
+        };
+        let refusal = refused.map(|(reason, fix)| Refusal::new(["spec", "healthCheckNodePort"], reason, fix));
+        refusals.extend(refusal.map(Refusal::removable));
+    }
+    for (index, address) in spec.external_ips.iter().flatten().enumerate() {
+        let field = Field::from(["spec", "externalIPs"]).item(index);
+        let refused = external_ip(address);
+        refusals.extend(refused.map(|reason| Refusal::new(field, reason, "use an address of the nodes, or remove it")));
     }
     if let Some(class) = spec.load_balancer_class.as_ref().filter(|class| !is_qualified_name(class)) {
         let reason = format!("{class:?} is not the name of a class");
         refusals.push(Refusal::new(["spec", "loadBalancerClass"], reason, QUALIFIED_NAME_FIX));
     }
-    for (index, range) in spec.load_balancer_source_ranges.iter().flatten().enumerate() {
+    let ranges = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
+    let listed = ranges.iter().enumerate().map(|(index, range)| {
+        let field = Field::from(["spec", "loadBalancerSourceRanges"]).item(index);
+        (field, range.as_str())
+    });
+    // The annotation counts without the field.
+    let noted = service.annotation(SOURCE_RANGES).filter(|_| ranges.is_empty());
+    let at = || Field::from(["metadata", "annotations", SOURCE_RANGES]);
+    let in_note = noted.into_iter().filter(|noted| !noted.trim().is_empty()).flat_map(|noted| noted.split(','));
+    for (field, range) in listed.chain(in_note.map(|range| (at(), range))) {
         if !is_address_range(range.trim()) {
-            let field = Field::from(["spec", "loadBalancerSourceRanges"]).item(index);
             refusals.push(Refusal::new(field, format!("{range:?} is not an address range"), "use the form 10.0.0.0/8"));
         }
+    }
+    if noted.is_some() && is_whole && type_word != "LoadBalancer" {
+        let reason = "only a Service of type LoadBalancer may have the annotation";
+        let fix = "set type: LoadBalancer, or remove the annotation";
+        refusals.push(Refusal::new(at(), reason, fix).removable());
     }
     let affinity = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
     if let Some(seconds) = affinity.filter(|seconds| !(1..=MAX_AFFINITY_SECONDS).contains(seconds)) {
@@ -275,15 +350,36 @@ fn of_other_types(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
     }
 }
 
-/// Whether `text` is a CIDR block. An API server takes zeros in front of a number.
+/// Why an API server refuses an address in externalIPs; `None` if it takes it.
+pub(super) fn external_ip(text: &str) -> Option<String> {
+    let Some(address) = ip(text) else { return Some(format!("{text:?} is not an IP address")) };
+    let special = match address.to_canonical() {
+        address if address.is_unspecified() => "the unspecified address",
+        address if address.is_loopback() => "a loopback address",
+        IpAddr::V4(address) if address.is_link_local() => "a link-local address",
+        IpAddr::V6(address) if address.is_unicast_link_local() => "a link-local address",
+        IpAddr::V4(address) if address.octets().starts_with(&[224, 0, 0]) => "a link-local multicast address",
+        IpAddr::V6(address) if address.segments().first().is_some_and(|first| first & 0xff0f == 0xff02) => {
+            "a link-local multicast address"
+        }
+        _ => return None,
+    };
+    Some(format!("{text} is {special}"))
+}
+
+/// An IP address as an API server reads it: with zeros in front of a number or not.
+fn ip(text: &str) -> Option<IpAddr> {
+    let parts = text.split('.').map(|part| part.parse().map_or_else(|_| part.to_owned(), |part: u8| part.to_string()));
+    parts.collect::<Vec<_>>().join(".").parse().ok()
+}
+
+/// Whether `text` is a CIDR block.
 fn is_address_range(text: &str) -> bool {
     let Some((address, bits)) = text.split_once('/') else { return false };
-    let parts =
-        address.split('.').map(|part| part.parse().map_or_else(|_| part.to_owned(), |part: u8| part.to_string()));
-    let most = match parts.collect::<Vec<_>>().join(".").parse() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
+    let most = match ip(address) {
+        Some(IpAddr::V4(_)) => 32,
+        Some(IpAddr::V6(_)) => 128,
+        None => return false,
     };
     bits.bytes().all(|byte| byte.is_ascii_digit()) && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    api::{PORTS, external_ip},
     context::{Context, LintedService},
     findings::Findings,
     patch::Patch,
@@ -129,7 +130,9 @@ fn node_ports<'c>(service: &LintedService<'c>) -> impl Iterator<Item = (Field, i
 
 fn node_port_out_of_range(context: &Context<'_>, findings: &mut Findings) {
     for service in &context.services {
-        for (field, number, _) in node_ports(service).filter(|(_, number, _)| !NODE_PORTS.contains(number)) {
+        // BN079 reports numbers that are no ports.
+        let is_unusual = |number: &i32| PORTS.contains(number) && !NODE_PORTS.contains(number);
+        for (field, number, _) in node_ports(service).filter(|(_, number, _)| is_unusual(number)) {
             let message = format!("{number} is outside 30000 to 32767");
             findings.add(service.subject(), field.clone(), message).patch(Patch::Remove(field));
         }
@@ -239,7 +242,10 @@ fn load_balancer_pending(context: &Context<'_>, findings: &mut Findings) {
 
 fn external_ips(context: &Context<'_>, findings: &mut Findings) {
     for service in &context.services {
-        let addresses = service.view.spec.external_ips.as_deref().unwrap_or_default();
+        // BN079 reports the others.
+        let addresses =
+            service.view.spec.external_ips.iter().flatten().filter(|address| external_ip(address).is_none());
+        let addresses: Vec<&String> = addresses.collect();
         if !addresses.is_empty() {
             let message = format!("the Service takes over traffic to {}", some(addresses));
             let field = Field::from(["spec", "externalIPs"]);

@@ -519,6 +519,45 @@ fn what_an_api_server_refuses_is_found() {
     }
     let misspelled = [
         ("selectors: {app: web}", "spec.selectors", "write selector, or remove the field"),
+        ("clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, fd00::7], ports: [{port: 1}]", &["spec.ipFamilyPolicy"]),
+        (
+            "clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, fd00::7], ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv4], \
+             ports: [{port: 1}]",
+            &[],
+        ),
+        (
+            "clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, 10.96.0.8], ipFamilyPolicy: PreferDualStack, ports: [{port: 1}]",
+            &["spec.clusterIPs"],
+        ),
+        ("clusterIP: 10.96.0.7, ipFamilies: [IPv6], ports: [{port: 1}]", &["spec.clusterIP"]),
+        (
+            "clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, fd00::7], ipFamilies: [IPv6, IPv4], ipFamilyPolicy: RequireDualStack, \
+             ports: [{port: 1}]",
+            &["spec.clusterIPs[0]", "spec.clusterIPs[1]"],
+        ),
+        // The API server makes a headless Service without a selector dual-stack.
+        ("clusterIP: None, ipFamilies: [IPv4, IPv6]", &[]),
+        ("clusterIP: None, selector: {app: web}, ipFamilies: [IPv4, IPv6]", &["spec.ipFamilyPolicy"]),
+        ("ipFamilyPolicy: '', ports: [{port: 1}]", &["spec.ipFamilyPolicy"]),
+        ("trafficDistribution: '', ports: [{port: 1}]", &["spec.trafficDistribution"]),
+        (
+            "externalIPs: [api.example.com, 127.0.0.1, '::', fe80::1, 224.0.0.9, ff02::1, 010.0.0.1, 224.1.0.9], ports: [{port: 1}]",
+            &[
+                "spec.externalIPs[0]",
+                "spec.externalIPs[1]",
+                "spec.externalIPs[2]",
+                "spec.externalIPs[3]",
+                "spec.externalIPs[4]",
+                "spec.externalIPs[5]",
+            ],
+        ),
+        ("type: NodePort, ports: [{port: 1, nodePort: -1}]", &["spec.ports[0].nodePort"]),
+        ("type: NodePort, ports: [{port: 1, nodePort: 70000}]", &["spec.ports[0].nodePort"]),
+        ("type: NodePort, ports: [{port: 1, nodePort: 80}]", &[]),
+        (
+            "healthCheckNodePort: 65536, type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 1}]",
+            &["spec.healthCheckNodePort"],
+        ),
         ("clusterIp: None", "spec.clusterIp", "write clusterIP, or remove the field"),
         ("Ports: [{port: 1}]", "spec.Ports", "write ports, or remove the field"),
         ("frontend: true", "spec.frontend", "remove the field"),
@@ -558,6 +597,16 @@ fn an_address_is_compared_in_every_spelling() {
         service(name, &format!("clusterIP: '{ip}', selector: {{app: x}}, ports: [{{port: 80}}]"))
     };
     for (one, other) in [("fd00::1", "FD00::1"), ("fd00::1", "fd00:0::1"), ("10.96.0.7", "::ffff:10.96.0.7")] {
+    let noted = |spec: &str, ranges: &str| {
+        let annotation =
+            format!("annotations: {{service.beta.kubernetes.io/load-balancer-source-ranges: '{ranges}'}}, name: web");
+        found(&[&service("web", spec).replace("name: web", &annotation)])
+    };
+    let balanced = "type: LoadBalancer, selector: {app: web}, ports: [{port: 80}]";
+    assert_eq!(noted(balanced, "10.0.0.0/8, 192.0.2.0/24"), [""; 0]);
+    assert_eq!(noted(balanced, " "), [""; 0]);
+    assert_eq!(noted(balanced, "10.0.0.0/8;192.0.2.0/24"), ["BN079"]);
+    assert_eq!(noted(PORT, "10.0.0.0/8"), ["BN079"]);
         let other_selector = with("b", other).replace("app: x", "app: z");
         assert_eq!(found(&[&with("a", one), &other_selector]), ["BN057"], "{one} {other}");
     }
