@@ -916,5 +916,11 @@ fn readme_examples_hold_in_a_directory_of_manifests() {
 fn the_report_says_which_rules_judge_in_part() {
     let report: LintReport = judge(&parse(&service("web", "ports: [{port: 80}]")));
     let in_part: Vec<&str> = report.in_part.values().flatten().map(|rule| rule.id).collect();
+    let knative = "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: hello, namespace: shop}}";
+    let empty = "{apiVersion: example.com/v1, kind: GadgetList, items: []}";
+    fs::write(&file, documents(&[&service("web", "ports: [{port: 80}]"), knative, empty])).unwrap();
+    let said = String::from_utf8(byname(&["lint", "-f", file.to_str().unwrap()]).stderr).unwrap();
+    assert!(said.contains("1 Service of serving.knative.dev/v1"), "{said}");
+    assert!(!said.contains("Gadget"), "{said}");
     assert_eq!(in_part, ["BN004", "BN014", "BN036", "BN040", "BN055"]);
 }
