@@ -572,7 +572,14 @@ fn add<K: Ord + std::fmt::Display, T: PartialEq>(
 /// The error of a second object of one name.
 fn differs<T>(kind: &str, name: &impl std::fmt::Display, earlier: &Sourced<T>, later: &Sourced<T>) -> InputError {
     let reason = format!("differs from the object of the same name at {}", earlier.place);
-    InputError::at(&later.place, reason, "keep one of the two").with_object(format!("{kind} {name}"))
+    let key = name.to_string();
+    // Routes and rules are keyed by `kind/name`.
+    let object = match *key.split('/').collect::<Vec<_>>().as_slice() {
+        [namespace, kind, name] => format!("{kind} {namespace}/{name}"),
+        _ => format!("{kind} {key}"),
+    };
+    let problem = InputError::at(&later.place, reason, "keep one of the two").with_object(object);
+    if earlier.place.file == later.place.file { problem } else { problem.of_two_files() }
 }
 
 fn namespaced<T: DeserializeOwned>(

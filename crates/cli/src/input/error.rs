@@ -48,6 +48,7 @@ pub struct InputError {
     reason: String,
     fix: String,
     is_skippable: bool,
+    is_of_two_files: bool,
 }
 
 impl InputError {
@@ -84,6 +85,18 @@ impl InputError {
     /// Whether the object is only left out.
     pub(super) fn is_skippable(&self) -> bool {
         self.is_skippable
+    }
+
+    /// Says that two files contradict each other, which may be variants.
+    #[must_use]
+    pub fn of_two_files(self) -> Self {
+        Self { is_of_two_files: true, ..self }
+    }
+
+    /// Whether two files contradict each other.
+    #[must_use]
+    pub fn is_of_two_files(&self) -> bool {
+        self.is_of_two_files
     }
 
     /// Sets the number of the document in the file.

@@ -54,6 +54,9 @@ impl LintInput {
         {
             self.unknown_fields.insert(name, unknown);
         }
-        self.cluster.add(raw)
+        self.cluster.add(raw).map_err(|problem| match problem.is_of_two_files() {
+            true => problem.with_fix("keep one of the two, or check each file by itself with --each-file"),
+            false => problem,
+        })
     }
 }

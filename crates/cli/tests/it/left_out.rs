@@ -349,6 +349,16 @@ fn each_file_is_checked_by_itself() {
     let together = directory.run(&["lint", "-f"], &[]);
     assert_eq!(together.status, 2);
     assert!(together.stderr.contains("differs from the object of the same name"), "{}", together.stderr);
+    assert!(together.stderr.contains("or check each file by itself with --each-file"), "{}", together.stderr);
+    let route = |host| {
+        format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r, namespace: shop}}, spec: {{hostnames: \
+             [{host}]}}}}\n"
+        )
+    };
+    let routes = byname_with_input(&["lint"], format!("{}---\n{}", route("a"), route("b")).as_bytes());
+    let said = "HTTPRoute shop/r: differs from the object of the same name at standard input:1; keep one of the two\n";
+    assert!(routes.stderr.contains(said), "{}", routes.stderr);
     let each = directory.run(&["lint", "--each-file", "-f"], &[]);
     assert_eq!(each.status, 1, "{}", each.shown());
     for part in ["./a/web.yaml:", "./b/web.yaml:", " in 3 Services"] {
