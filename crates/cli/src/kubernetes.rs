@@ -250,7 +250,7 @@ impl ClusterState {
     #[must_use]
     pub fn knows_endpoints_of(&self, service: &NamespacedName) -> bool {
         let has_selector = || self.service(service).is_some_and(|service| service.selector().is_some());
-        self.has_endpoints_object(service) || self.knows_all_slices || (!has_selector() && !self.slices.is_empty())
+        self.has_endpoints_object(service) || self.knows_all_slices || (!has_selector() && self.knows("EndpointSlice"))
     }
 
     /// Whether the input has an EndpointSlice of this Service, or an Endpoints object in its place.
@@ -458,6 +458,11 @@ impl ClusterState {
                     None => _ = self.namespace_exports.remove(&name),
                 }
                 self.namespaces.insert(name, raw.place);
+                Ok(())
+            }
+            // Only an empty list of them is an object of its own.
+            ("discovery.k8s.io", "EndpointSliceList") => {
+                self.read.entry("EndpointSlice").or_default();
                 Ok(())
             }
             (group, kind) if mesh_rule::is_mesh_rule(group, kind) => {

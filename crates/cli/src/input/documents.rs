@@ -310,6 +310,12 @@ impl<'r> Documents<'r> {
             has_no_items && fields.text("kind").is_some_and(|kind| kind.ends_with("List"))
         };
         if is_list || is_empty_list() {
+            // An object of its own: without EndpointSlices, a Service without a selector has no endpoints.
+            let is_of_slices = fields.list_type().is_some_and(|list| list.kind == "EndpointSliceList");
+            if is_of_slices && !self.top_level.has_passed_items {
+                let value = self.finish(fields);
+                self.pass(None, None, InputNode { line, value }, each)?;
+            }
             return Ok(None);
         }
         let value = self.finish(fields);

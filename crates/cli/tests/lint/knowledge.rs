@@ -891,6 +891,14 @@ fn kinds_that_decide_are_not_skipped() {
     let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}";
     fs::write(
         &file,
+    let none =
+        "{apiVersion: discovery.k8s.io/v1, kind: EndpointSliceList, metadata: {resourceVersion: '12'}, items: []}";
+    let table = compile(&[&lone, &other, none]);
+    assert!(
+        table.contains(r#""far/lone": {"clusterIPs":"10.96.1.9","ports":[{"port":80}],"endpoints":[]}"#),
+        "{table}"
+    );
+    assert!(!compile(&[&lone, &other, &none.replace("EndpointSliceList", "List")]).contains("\"endpoints\""));
         documents(&[&service("web", "ports: [{port: 80}]"), ENDPOINTS, &workload("Job", "j", "a: b", HTTP), map]),
     )
     .unwrap();
