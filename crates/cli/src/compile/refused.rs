@@ -50,6 +50,7 @@ pub(super) fn in_service(
 /// The error in the object of a Service. `below` are the steps of the error's path in the Service.
 fn in_object(refused: &FieldError, below: &[PathElement], service: ServiceView<'_>) -> ObjectError {
     let field = match below {
+        [] if refused.error_type == FieldErrorType::ExternalNameRequired => Field::from(["spec", "externalName"]),
         [] => Field::from(["metadata", "name"]),
         // Endpoints come from other objects.
         [PathElement::Field(endpoints), ..] if endpoints == "endpoints" => Field::from(["metadata", "name"]),

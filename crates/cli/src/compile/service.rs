@@ -49,7 +49,7 @@ pub(super) fn compile(
         // DNS ignores its ports, and the other fields belong to other types.
         let service = wire::Service {
             service_type,
-            external_name: spec.external_name.clone(),
+            external_name: spec.external_name.clone().filter(|name| !name.is_empty()),
             alias: own.alias,
             subsets: own.subsets,
             steering: own.steering,

@@ -313,7 +313,7 @@ fn is_no_name(context: &Context<'_>, findings: &mut Findings) {
     for service in external_names(context) {
         let text = text(service);
         if text.is_empty() {
-            findings.add(service.subject(), ["spec", "type"], "the Service has no externalName");
+            findings.add(service.subject(), FIELD, "the Service has no externalName");
         } else if let (Err(error), false) =
             (Name::parse(text.strip_suffix('.').unwrap_or(text).as_bytes()), is_ipv6(text))
         {

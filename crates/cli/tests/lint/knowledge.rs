@@ -459,6 +459,7 @@ fn what_an_api_server_refuses_is_found() {
         (
             "type: NodePort, ports: [{name: a, port: 1, nodePort: 30080}, {name: b, port: 2, nodePort: 30080}]",
             &["spec.ports[1].nodePort"],
+    assert_eq!(found(&[&service("a", "type: ExternalName, externalName: ''")]), ["BN037"]);
         ),
         (
             "type: NodePort, ports: [{name: a, port: 1, nodePort: 30080}, {name: b, port: 1, protocol: UDP, nodePort: 30080}]",
