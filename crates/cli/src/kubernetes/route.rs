@@ -1,5 +1,7 @@
 //! Routes of the Gateway API and of OpenShift, as far as they route to Services.
 
+use std::{iter, mem};
+
 use k8s_openapi::apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString};
 use serde::Deserialize;
 
@@ -51,6 +53,8 @@ pub struct BackendRef {
     pub port: Option<i32>,
     /// The backend's weight; with 0 it gets no requests. Default: 1.
     pub weight: Option<i32>,
+    /// Filters for the requests to this backend alone.
+    pub(super) filters: Vec<RouteFilter>,
     /// The port in a Route of OpenShift.
     #[serde(skip)]
     pub target_port: Option<RouteTargetPort>,
@@ -124,16 +128,24 @@ struct RouteRule {
     filters: Vec<RouteFilter>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct RouteFilter {
+pub(super) struct RouteFilter {
     request_mirror: Option<RequestMirror>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RequestMirror {
     backend_ref: BackendRef,
+}
+
+/// The backends that the filters at `field` mirror requests to.
+fn mirrors(field: Field, filters: Vec<RouteFilter>) -> impl Iterator<Item = (Field, BackendRef)> {
+    filters.into_iter().enumerate().filter_map(move |(index, filter)| {
+        let field = field.clone().item(index).field("requestMirror").field("backendRef");
+        Some((field, filter.request_mirror?.backend_ref))
+    })
 }
 
 impl RouteObject {
@@ -141,14 +153,12 @@ impl RouteObject {
         let rules = self.spec.rules.into_iter().enumerate();
         let backends = rules.flat_map(|(rule, RouteRule { backend_refs, filters })| {
             let in_rule = move |list| Field::from(["spec", "rules"]).item(rule).field(list);
-            let backends = backend_refs.into_iter().enumerate();
-            let backends = backends.map(move |(index, backend)| (in_rule("backendRefs").item(index), backend));
-            // Mirrored requests reach a backend too.
-            let mirrors = filters.into_iter().enumerate().filter_map(move |(index, filter)| {
-                let field = in_rule("filters").item(index).field("requestMirror").field("backendRef");
-                Some((field, filter.request_mirror?.backend_ref))
+            let backends = backend_refs.into_iter().enumerate().flat_map(move |(index, mut backend)| {
+                let field = in_rule("backendRefs").item(index);
+                let mirrors = mirrors(field.clone().field("filters"), mem::take(&mut backend.filters));
+                iter::once((field, backend)).chain(mirrors)
             });
-            backends.chain(mirrors).map(|(field, backend)| {
+            backends.chain(mirrors(in_rule("filters"), filters)).map(|(field, backend)| {
                 let namespace = backend.namespace.filter(|namespace| !namespace.is_empty());
                 (field, BackendRef { namespace, ..backend })
             })

@@ -178,8 +178,10 @@ fn not_granted(context: &Context<'_>, findings: &mut Findings) {
             let service = NamespacedName::new(namespace, &to.name);
             let (kind, from) = (&route.object.kind, &name.namespace);
             if context.cluster.grant(kind, from, &service).is_none() && context.cluster.lists_grants_of(namespace) {
-                let message =
-                    format!("no ReferenceGrant in namespace {namespace} permits a {kind} of namespace {from}");
+                let message = format!(
+                    "no ReferenceGrant in namespace {namespace} permits {} {kind} of namespace {from}",
+                    if kind.starts_with('H') { "an" } else { "a" }
+                );
                 let subject = Subject::new(kind, name, route).called(&route.object.name);
                 let manifest = json!({
                     "apiVersion": "gateway.networking.k8s.io/v1beta1",
@@ -199,7 +201,9 @@ fn not_granted(context: &Context<'_>, findings: &mut Findings) {
 
 fn service_missing(context: &Context<'_>, findings: &mut Findings) {
     for backend in backends(context) {
-        if let Some(missing) = context.missing_service(backend.namespace, backend.name) {
+        if backend.name.is_empty() {
+            findings.add(backend.subject, backend.name_field, "the backend has no name");
+        } else if let Some(missing) = context.missing_service(backend.namespace, backend.name) {
             let message = missing.message(backend.namespace, backend.name);
             let patch = missing.meant.map(|near| Patch::Set(backend.name_field.clone(), near.into()));
             findings.add(backend.subject, backend.name_field, message).patch(patch);

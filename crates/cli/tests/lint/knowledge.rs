@@ -350,6 +350,16 @@ fn references_into_other_namespaces_need_a_grant() {
     assert_eq!(found(&[&service, &route("HTTPRoute"), &grant(", name: web")]), [""; 0]);
     assert_eq!(found(&[&service, &route("HTTPRoute"), &grant(", name: cart")]), ["BN043"]);
     assert_eq!(found(&[&service, &route("TLSRoute"), &grant("")]), ["BN043"]);
+    // A backend may have filters of its own.
+    let mirror = "{name: web, namespace: shop, port: 80, filters: [{type: RequestMirror, requestMirror: {backendRef: {name: wbe, \
+                  namespace: shop, port: 80}}}]}";
+    let mirroring = route("HTTPRoute").replace("{name: web, namespace: shop, port: 80}", mirror);
+    assert_eq!(found(&[&service, &mirroring]), ["BN040"]);
+    let report = judge(&parse(&documents(&[
+        &service,
+        &route("HTTPRoute").replace("{name: web, namespace: shop, port: 80}", "null"),
+    ])));
+    assert_eq!(report.findings[0].message, "the backend has no name");
 }
 
 #[test]
@@ -449,6 +459,7 @@ fn what_compile_refuses_is_found() {
     }
     // Another rule says why.
     assert_eq!(found(&[&service("a", "type: ExternalName")]), ["BN037"]);
+    assert_eq!(found(&[&service("a", "type: ExternalName, externalName: ''")]), ["BN037"]);
     assert_eq!(found(&[&service("a", "ports: [{port: 1}, {port: 2}]")]), ["BN024"]);
 }
 
@@ -459,7 +470,6 @@ fn what_an_api_server_refuses_is_found() {
         (
             "type: NodePort, ports: [{name: a, port: 1, nodePort: 30080}, {name: b, port: 2, nodePort: 30080}]",
             &["spec.ports[1].nodePort"],
-    assert_eq!(found(&[&service("a", "type: ExternalName, externalName: ''")]), ["BN037"]);
         ),
         (
             "type: NodePort, ports: [{name: a, port: 1, nodePort: 30080}, {name: b, port: 1, protocol: UDP, nodePort: 30080}]",
@@ -509,17 +519,6 @@ fn what_an_api_server_refuses_is_found() {
         ("type: LoadBalancer, loadBalancerClass: a b, ports: [{port: 1}]", &["spec.loadBalancerClass"]),
         ("ports: [{port: 1, appProtocol: a/b/c}]", &["spec.ports[0].appProtocol"]),
         ("ports: [{port: 1, appProtocol: example.com/mine}]", &[]),
-        // Patches of Services lack most fields.
-        ("type: NodePort", &[]),
-        ("externalTrafficPolicy: Local", &[]),
-    ];
-    for (spec, fields) in rows {
-        let report = judge(&parse(&service("web", spec)));
-        let found = report.findings.iter().filter(|finding| finding.rule.id == "BN079");
-        assert_eq!(found.map(|finding| &*finding.field).collect::<Vec<_>>(), *fields, "{spec}");
-    }
-    let misspelled = [
-        ("selectors: {app: web}", "spec.selectors", "write selector, or remove the field"),
         ("clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, fd00::7], ports: [{port: 1}]", &["spec.ipFamilyPolicy"]),
         (
             "clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, fd00::7], ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv4], \
@@ -559,6 +558,17 @@ fn what_an_api_server_refuses_is_found() {
             "healthCheckNodePort: 65536, type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 1}]",
             &["spec.healthCheckNodePort"],
         ),
+        // Patches of Services lack most fields.
+        ("type: NodePort", &[]),
+        ("externalTrafficPolicy: Local", &[]),
+    ];
+    for (spec, fields) in rows {
+        let report = judge(&parse(&service("web", spec)));
+        let found = report.findings.iter().filter(|finding| finding.rule.id == "BN079");
+        assert_eq!(found.map(|finding| &*finding.field).collect::<Vec<_>>(), *fields, "{spec}");
+    }
+    let misspelled = [
+        ("selectors: {app: web}", "spec.selectors", "write selector, or remove the field"),
         ("clusterIp: None", "spec.clusterIp", "write clusterIP, or remove the field"),
         ("Ports: [{port: 1}]", "spec.Ports", "write ports, or remove the field"),
         ("frontend: true", "spec.frontend", "remove the field"),
@@ -587,17 +597,6 @@ fn what_an_api_server_refuses_is_found() {
         [""; 0],
         "a directive of a patch"
     );
-    // Another rule says why.
-    let named = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: '8080'}]");
-    assert_eq!(found(&[&named, &workload("Deployment", "web", "app: web", HTTP)]), ["BN020"]);
-}
-
-#[test]
-fn an_address_is_compared_in_every_spelling() {
-    let with = |name: &str, ip: &str| {
-        service(name, &format!("clusterIP: '{ip}', selector: {{app: x}}, ports: [{{port: 80}}]"))
-    };
-    for (one, other) in [("fd00::1", "FD00::1"), ("fd00::1", "fd00:0::1"), ("10.96.0.7", "::ffff:10.96.0.7")] {
     let noted = |spec: &str, ranges: &str| {
         let annotation =
             format!("annotations: {{service.beta.kubernetes.io/load-balancer-source-ranges: '{ranges}'}}, name: web");
@@ -608,60 +607,11 @@ fn an_address_is_compared_in_every_spelling() {
     assert_eq!(noted(balanced, " "), [""; 0]);
     assert_eq!(noted(balanced, "10.0.0.0/8;192.0.2.0/24"), ["BN079"]);
     assert_eq!(noted(PORT, "10.0.0.0/8"), ["BN079"]);
-        let other_selector = with("b", other).replace("app: x", "app: z");
-        assert_eq!(found(&[&with("a", one), &other_selector]), ["BN057"], "{one} {other}");
-    }
+    // Another rule says why.
+    let named = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: '8080'}]");
+    assert_eq!(found(&[&named, &workload("Deployment", "web", "app: web", HTTP)]), ["BN020"]);
 }
 
-#[test]
-fn an_alias_to_a_name_of_no_form_needs_no_dump() {
-    let api = service("api", "selector: {app: api}, ports: [{port: 80}]").replace("shop", "billing");
-    let web = service("web", "selector: {app: web}, ports: [{port: 80}]");
-    let rows: &[(&str, Option<Option<&str>>)] = &[
-        ("api.billing.cluster.local", Some(Some("api.billing.svc.cluster.local"))),
-        ("web.svc.cluster.local.", Some(Some("web.shop.svc.cluster.local"))),
-        ("billing.svc.cluster.local", Some(None)),
-        ("api.billing.service.cluster.local", Some(None)),
-        ("cluster.local", Some(None)),
-        ("a.b.c.api.billing.svc.cluster.local", Some(None)),
-        ("_http._quic.api.billing.svc.cluster.local", Some(None)),
-        ("my_api.billing.svc.cluster.local", Some(None)),
-        ("other.billing.svc.cluster.local", None),
-        ("pod-0.api.billing.svc.cluster.local", None),
-        ("_http._tcp.api.billing.svc.cluster.local", None),
-        ("api.billing.example.com", None),
-    ];
-    for (target, expected) in rows {
-        let alias = service("a", &format!("type: ExternalName, externalName: {target}"));
-        let report = judge(&parse(&documents(&[&api, &web, &alias])));
-        let finding = report.findings.iter().find(|finding| finding.rule.id == "BN036");
-        assert_eq!(finding.is_some(), expected.is_some(), "{target}");
-        let meant = expected.flatten().map(|meant| format!("externalName: \"{meant}\"  # line 5"));
-        assert_eq!(finding.and_then(|finding| finding.paste()), meant, "{target}");
-    }
-}
-
-#[test]
-fn a_huge_name_is_cut_in_the_report() {
-    let object = service(&"n".repeat(1 << 20), "ports: [{port: 70000}]");
-    let written = crate::plain(&judge(&parse(&object)));
-    assert!(written.len() < 10_000, "{} bytes", written.len());
-}
-
-#[test]
-fn an_alias_that_is_refused_says_why() {
-    for (target, why) in [
-        ("localhost", "the client's own machine"),
-        ("api.localhost", "the client's own machine"),
-        ("metadata.google.internal", "the metadata service of a cloud"),
-        ("instance-data.ec2.internal", "the metadata service of a cloud"),
-        ("10-1-2-3.shop.pod.cluster.local", "the name of a pod"),
-    ] {
-        let report = judge(&parse(&service("a", &format!("type: ExternalName, externalName: {target}"))));
-        assert_eq!(ids(&report), ["BN034"], "{target}");
-        assert!(report.findings[0].message.contains(why), "{}", report.findings[0].message);
-    }
-}
 #[test]
 fn what_an_api_server_refuses_in_a_slice_is_found() {
     const ENDPOINT: &str = "endpoints: [{addresses: [198.51.100.9]}]";
@@ -735,6 +685,66 @@ fn commands_agree_on_endpoints_that_kube_proxy_ignores() {
     }
 }
 
+#[test]
+fn an_address_is_compared_in_every_spelling() {
+    let with = |name: &str, ip: &str| {
+        service(name, &format!("clusterIP: '{ip}', selector: {{app: x}}, ports: [{{port: 80}}]"))
+    };
+    for (one, other) in [("fd00::1", "FD00::1"), ("fd00::1", "fd00:0::1"), ("10.96.0.7", "::ffff:10.96.0.7")] {
+        let other_selector = with("b", other).replace("app: x", "app: z");
+        assert_eq!(found(&[&with("a", one), &other_selector]), ["BN057"], "{one} {other}");
+    }
+}
+
+#[test]
+fn an_alias_to_a_name_of_no_form_needs_no_dump() {
+    let api = service("api", "selector: {app: api}, ports: [{port: 80}]").replace("shop", "billing");
+    let web = service("web", "selector: {app: web}, ports: [{port: 80}]");
+    let rows: &[(&str, Option<Option<&str>>)] = &[
+        ("api.billing.cluster.local", Some(Some("api.billing.svc.cluster.local"))),
+        ("web.svc.cluster.local.", Some(Some("web.shop.svc.cluster.local"))),
+        ("billing.svc.cluster.local", Some(None)),
+        ("api.billing.service.cluster.local", Some(None)),
+        ("cluster.local", Some(None)),
+        ("a.b.c.api.billing.svc.cluster.local", Some(None)),
+        ("_http._quic.api.billing.svc.cluster.local", Some(None)),
+        ("my_api.billing.svc.cluster.local", Some(None)),
+        ("other.billing.svc.cluster.local", None),
+        ("pod-0.api.billing.svc.cluster.local", None),
+        ("_http._tcp.api.billing.svc.cluster.local", None),
+        ("api.billing.example.com", None),
+    ];
+    for (target, expected) in rows {
+        let alias = service("a", &format!("type: ExternalName, externalName: {target}"));
+        let report = judge(&parse(&documents(&[&api, &web, &alias])));
+        let finding = report.findings.iter().find(|finding| finding.rule.id == "BN036");
+        assert_eq!(finding.is_some(), expected.is_some(), "{target}");
+        let meant = expected.flatten().map(|meant| format!("externalName: \"{meant}\"  # line 5"));
+        assert_eq!(finding.and_then(|finding| finding.paste()), meant, "{target}");
+    }
+}
+
+#[test]
+fn a_huge_name_is_cut_in_the_report() {
+    let object = service(&"n".repeat(1 << 20), "ports: [{port: 70000}]");
+    let written = crate::plain(&judge(&parse(&object)));
+    assert!(written.len() < 10_000, "{} bytes", written.len());
+}
+
+#[test]
+fn an_alias_that_is_refused_says_why() {
+    for (target, why) in [
+        ("localhost", "the client's own machine"),
+        ("api.localhost", "the client's own machine"),
+        ("metadata.google.internal", "the metadata service of a cloud"),
+        ("instance-data.ec2.internal", "the metadata service of a cloud"),
+        ("10-1-2-3.shop.pod.cluster.local", "the name of a pod"),
+    ] {
+        let report = judge(&parse(&service("a", &format!("type: ExternalName, externalName: {target}"))));
+        assert_eq!(ids(&report), ["BN034"], "{target}");
+        assert!(report.findings[0].message.contains(why), "{}", report.findings[0].message);
+    }
+}
 
 #[test]
 fn ports_for_udp_may_share_a_name() {
@@ -881,6 +891,14 @@ fn compile_knows_the_endpoints_of_a_service_without_a_selector() {
         "{table}"
     );
     assert!(!compile(&[&lone, &other]).contains("\"endpoints\""));
+    let none =
+        "{apiVersion: discovery.k8s.io/v1, kind: EndpointSliceList, metadata: {resourceVersion: '12'}, items: []}";
+    let table = compile(&[&lone, &other, none]);
+    assert!(
+        table.contains(r#""far/lone": {"clusterIPs":"10.96.1.9","ports":[{"port":80}],"endpoints":[]}"#),
+        "{table}"
+    );
+    assert!(!compile(&[&lone, &other, &none.replace("EndpointSliceList", "List")]).contains("\"endpoints\""));
     let table = compile(&[&ledger, ENDPOINTS]);
     assert!(table.contains(r#""endpoints":[{"addresses":"198.51.100.7","ports":{"https":9443}}]"#), "{table}");
 }
@@ -892,20 +910,18 @@ fn kinds_that_decide_are_not_skipped() {
     let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}";
     fs::write(
         &file,
-    let none =
-        "{apiVersion: discovery.k8s.io/v1, kind: EndpointSliceList, metadata: {resourceVersion: '12'}, items: []}";
-    let table = compile(&[&lone, &other, none]);
-    assert!(
-        table.contains(r#""far/lone": {"clusterIPs":"10.96.1.9","ports":[{"port":80}],"endpoints":[]}"#),
-        "{table}"
-    );
-    assert!(!compile(&[&lone, &other, &none.replace("EndpointSliceList", "List")]).contains("\"endpoints\""));
         documents(&[&service("web", "ports: [{port: 80}]"), ENDPOINTS, &workload("Job", "j", "a: b", HTTP), map]),
     )
     .unwrap();
     let output = byname(&["lint", "-f", file.to_str().unwrap()]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("skipped 1 object of kinds that byname does not read: 1 ConfigMap"), "{said}");
+    let knative = "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: hello, namespace: shop}}";
+    let empty = "{apiVersion: example.com/v1, kind: GadgetList, items: []}";
+    fs::write(&file, documents(&[&service("web", "ports: [{port: 80}]"), knative, empty])).unwrap();
+    let said = String::from_utf8(byname(&["lint", "-f", file.to_str().unwrap()]).stderr).unwrap();
+    assert!(said.contains("1 Service of serving.knative.dev/v1"), "{said}");
+    assert!(!said.contains("Gadget"), "{said}");
 }
 
 #[test]
@@ -925,11 +941,5 @@ fn readme_examples_hold_in_a_directory_of_manifests() {
 fn the_report_says_which_rules_judge_in_part() {
     let report: LintReport = judge(&parse(&service("web", "ports: [{port: 80}]")));
     let in_part: Vec<&str> = report.in_part.values().flatten().map(|rule| rule.id).collect();
-    let knative = "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: hello, namespace: shop}}";
-    let empty = "{apiVersion: example.com/v1, kind: GadgetList, items: []}";
-    fs::write(&file, documents(&[&service("web", "ports: [{port: 80}]"), knative, empty])).unwrap();
-    let said = String::from_utf8(byname(&["lint", "-f", file.to_str().unwrap()]).stderr).unwrap();
-    assert!(said.contains("1 Service of serving.knative.dev/v1"), "{said}");
-    assert!(!said.contains("Gadget"), "{said}");
     assert_eq!(in_part, ["BN004", "BN014", "BN036", "BN040", "BN055"]);
 }
