@@ -44,7 +44,7 @@ pub(super) fn known(endpoints: &ClusterEndpoints) -> Result<&[SocketAddr], Input
     endpoints.addresses.as_deref().ok_or_else(|| {
         let called = format!("{}:{}", endpoints.host, endpoints.port);
         let reason = "has unknown endpoints";
-        let fix = "add endpointslices to the kubectl get command, or use --clusters dns";
+        let fix = "add its EndpointSlices to the input, or use --clusters dns";
         match &endpoints.place {
             Some(place) => InputError::at(place, reason, fix).with_object(called),
             None => InputError::new(&called, reason, fix),

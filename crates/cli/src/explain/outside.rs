@@ -119,8 +119,11 @@ fn load_balancer(service: ServiceView<'_>, port: &ServicePortView<'_>) -> EntryP
 fn node_port(wanted: &ExposedPort<'_>, port: &ServicePortView<'_>) -> EntryPoint {
     let kind = "NodePort".to_owned();
     let Some(number) = port.object.node_port.filter(|number| *number != 0) else {
-        let because =
-            "no nodePort is allocated: allocateLoadBalancerNodePorts is false, or the Service is not in a cluster yet";
+        let may_have_none = wanted.service.spec.allocate_load_balancer_node_ports == Some(false);
+        let because = match may_have_none {
+            true => "no nodePort is allocated: allocateLoadBalancerNodePorts is false",
+            false => "no nodePort is allocated: the Service is not in a cluster yet",
+        };
         return EntryPoint { kind, address: None, because: because.to_owned() };
     };
     let ready = || wanted.cluster.nodes.iter().filter(|(_, node)| node.object.ready);
