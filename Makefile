@@ -42,7 +42,7 @@ push: image ## Push both images to IMAGE=registry.example.com/byname (needs skop
 demo: build envoy ## Reach Services by name through a real Envoy (KEEP=1 leaves it running)
 	@$(XTASK) demo $(if $(KEEP),--keep)
 
-bench: build cli envoy ## Measure byname and its alternatives side by side (QUICK=1 for two minutes, PLOT=file.svg, PART=listeners, starts, pushes or fuel for one part, LISTENERS=131 for as many)
+bench: build cli envoy ## Measure byname and its alternatives side by side (QUICK=1 for two minutes, PLOT=file.svg, PART=listeners, starts, pushes or fuel for one part, LISTENERS=131 for the memory with as many)
 	@$(XTASK) bench $(if $(QUICK),--quick) $(if $(PART),--part $(PART)) $(if $(LISTENERS),--listeners $(LISTENERS))
 	$(if $(PART),,@python3 benches/plot.py target/bench/report.json $(or $(PLOT),target/bench/plot.svg))
 

@@ -110,7 +110,8 @@ const STARTS: [Contestant; 4] = [Contestant::None, Contestant::Noop, Contestant:
 const STARTS_ALONE: usize = 7;
 const PUSHES_ALONE: usize = 10;
 
-/// Runs one part alone, and prints its tables. It writes no report. `listeners` is the number of listeners of a sidecar with many.
+/// Runs one part alone, and prints its tables. It writes no report. With a number of `listeners`, only the memory of a sidecar with
+/// as many is measured.
 pub(crate) fn run_part(root: &Path, part: BenchPart, listeners: Option<usize>) -> Result<()> {
     listeners.into_iter().for_each(listeners::set_listeners);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -120,7 +121,10 @@ pub(crate) fn run_part(root: &Path, part: BenchPart, listeners: Option<usize>) -
                 let upstream = load::start_upstream().await?;
                 let mut all = Listeners::default();
                 for _ in 0..LISTENERS_ALONE_STARTS {
-                    all.measure(root, listeners::ALONE, upstream).await?;
+                    match listeners {
+                        None => all.measure(root, listeners::ALONE, upstream).await?,
+                        Some(_) => all.measure_memory(root, listeners::MEMORY_ALONE, upstream).await?,
+                    }
                 }
                 anyhow::Ok(all)
             })?;

@@ -121,7 +121,7 @@ enum BuildStep {
         /// Run this part alone, without the report
         #[arg(long, value_enum)]
         part: Option<bench::BenchPart>,
-        /// Listeners of the sidecar with many, 50 if not given
+        /// Measure only the memory of a sidecar with as many listeners, in place of 50
         #[arg(long, requires = "part")]
         listeners: Option<usize>,
     },

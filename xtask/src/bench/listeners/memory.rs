@@ -164,7 +164,10 @@ impl Listenings {
         }
         println!("Memory of a sidecar with {} listeners and two workers after {PUSHES} pushes:", listeners());
         println!("medians and quartiles of all starts.");
-        println!("{table}");
+        println!("{table}\n");
+        if self.of(Sidecar::Plain, NAMES).next().is_none() {
+            return;
+        }
         let ratio =
             |other, base| self.ratio(Sidecar::Packed, other, NAMES, base).map_or(f64::NAN, |[_, ratio, _]| ratio);
         println!(
