@@ -99,7 +99,7 @@ fn decide(stream: u32, live: &Rc<ActiveConfig>, wait: Wait) -> host::Result<Acti
     action
 }
 
-/// Lets a request go on at a gateway that steers none.
+/// Lets a request go on at a gateway that steers none. Envoy matches its route again: to look for the header first would be a second call.
 #[inline(never)]
 fn pass_on(config: &Config) -> host::Result<Action> {
     host::remove_request_header(config.steering.control_header()).map(|()| Action::Continue)
