@@ -149,10 +149,6 @@ impl ClusterFeed {
                 if !is_admitted {
                     return Reading::Held;
                 }
-                // Nothing is due before every kind is listed. What was touched is kept for the reading that has the cluster.
-                if api.cluster().is_none() {
-                    return Reading::Held;
-                }
                 api.accept_losses();
                 let touched = api.take_touched();
                 let unreadable: Vec<_> = api.unreadable().collect();

@@ -232,14 +232,8 @@ impl Store {
         let was_unreadable = self.feeds.get_mut(feed).is_some_and(|state| state.unreadable.remove(&name).is_some());
         let (cluster, place, touched) = (&mut self.cluster, &self.place, &mut self.touched);
         let changed = match kept {
-            Kept::Service(service) => {
-                let is_new = put(&mut cluster.services, &name, *service, place);
-                is_new.then(|| touched.service(&name)).is_some()
-            }
-            Kept::Pod(pod) => {
-                let is_new = put(&mut cluster.pods, &name, pod, place);
-                is_new.then(|| touched.pod(&name)).is_some()
-            }
+            Kept::Service(service) => put(&mut cluster.services, &name, *service, place),
+            Kept::Pod(pod) => put(&mut cluster.pods, &name, pod, place),
             Kept::Node(node) => put(&mut cluster.nodes, &name.name, node, place),
             Kept::Namespace(export) => {
                 let was_missing = cluster.namespaces.insert(name.name.clone(), place.clone()).is_none();
@@ -247,11 +241,7 @@ impl Store {
                     Some(export) => cluster.namespace_exports.insert(name.name.clone(), export.clone()),
                     None => cluster.namespace_exports.remove(&name.name),
                 };
-                let is_new = old != export || (was_missing && old.is_some());
-                if is_new {
-                    touched.namespaces.insert(name.name);
-                }
-                is_new
+                old != export || (was_missing && old.is_some())
             }
             Kept::EndpointSlice(slice) => {
                 let old = cluster.slices.get(&name).map(|old| &old.object);
@@ -259,34 +249,27 @@ impl Store {
                 if is_new {
                     touched.slice(&name, old);
                     touched.slice(&name, Some(&slice));
-                    cluster.put_slice(name, sourced(slice, place));
+                    cluster.put_slice(name.clone(), sourced(slice, place));
                 }
                 is_new
             }
         };
+        if changed {
+            touched.object(feed.kind, &name);
+        }
         changed || was_unreadable
     }
 
     fn remove(&mut self, kind: ObjectKind, name: &NamespacedName) -> bool {
-        match kind {
-            ObjectKind::Service => {
-                let was_there = self.cluster.services.remove(name).is_some();
-                was_there.then(|| self.touched.service(name)).is_some()
-            }
-            ObjectKind::Pod => {
-                let was_there = self.cluster.pods.remove(name).is_some();
-                was_there.then(|| self.touched.pod(name)).is_some()
-            }
+        let changed = match kind {
+            ObjectKind::Service => self.cluster.services.remove(name).is_some(),
+            ObjectKind::Pod => self.cluster.pods.remove(name).is_some(),
             ObjectKind::Node => self.cluster.nodes.remove(&name.name).is_some(),
             ObjectKind::Namespace => {
                 self.cluster.namespaces.remove(&name.name);
                 self.cluster.bound_exports();
                 // The annotation stays: what it hides must not become visible while the Namespace is missing.
-                let has_export = self.cluster.namespace_exports.contains_key(&name.name);
-                if has_export {
-                    self.touched.namespaces.insert(name.name.clone());
-                }
-                has_export
+                self.cluster.namespace_exports.contains_key(&name.name)
             }
             ObjectKind::EndpointSlice => {
                 let old = self.cluster.slices.get(name).map(|old| &old.object);
@@ -295,7 +278,11 @@ impl Store {
                 self.cluster.remove_slice(name);
                 was_there
             }
+        };
+        if changed {
+            self.touched.object(kind, name);
         }
+        changed
     }
 
     /// The names of a feed's objects.

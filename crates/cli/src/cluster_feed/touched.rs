@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
+use super::object::ObjectKind;
 use crate::kubernetes::{NamespacedName, service_of};
 
 /// The Services that may have changed. All others are as they were.
@@ -25,15 +26,17 @@ impl Touched {
         Self { is_all: true, ..Self::default() }
     }
 
-    pub(super) fn service(&mut self, name: &NamespacedName) {
-        self.services.insert(name.clone());
+    /// An object that changed. What an EndpointSlice touches is in its content: see [`slice`](Self::slice).
+    pub(super) fn object(&mut self, kind: ObjectKind, name: &NamespacedName) {
+        match kind {
+            ObjectKind::Service => _ = self.services.insert(name.clone()),
+            ObjectKind::Pod => _ = self.pods_of.insert(name.namespace.clone()),
+            ObjectKind::Namespace => _ = self.namespaces.insert(name.name.clone()),
+            ObjectKind::EndpointSlice | ObjectKind::Node => {}
+        }
     }
 
     pub(super) fn slice(&mut self, name: &NamespacedName, slice: Option<&EndpointSlice>) {
         self.services.extend(slice.and_then(|slice| service_of(name, slice)));
-    }
-
-    pub(super) fn pod(&mut self, name: &NamespacedName) {
-        self.pods_of.insert(name.namespace.clone());
     }
 }
