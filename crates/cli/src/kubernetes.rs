@@ -1,5 +1,6 @@
 //! The known state of a cluster: the objects that decide how names resolve, by namespace and name, with their places in the input.
 
+mod address_type;
 mod endpoint_view;
 mod endpoints_object;
 mod export_to;
@@ -39,6 +40,7 @@ use serde::de::DeserializeOwned;
 
 use self::metadata::{DEFAULT_NAMESPACE, GENERATED, generate_name, is_raw_of_api, namespace_of};
 pub use self::{
+    address_type::AddressType,
     endpoint_view::{Conditions, EndpointView},
     endpoints_object::EndpointsObject,
     export_to::{EXPORT_TO, EXPORT_TO_FIX, Visibility},
@@ -56,7 +58,7 @@ pub use self::{
     remark::Remark,
     route::{BackendRef, GatewayRoute, ParentRef, RouteTargetPort},
     service_view::{ServiceForm, ServiceView},
-    slice_view::{AddressType, SliceView},
+    slice_view::SliceView,
     sourced::{Objects, Sourced},
     used_fields::read_used,
     workload::Workload,

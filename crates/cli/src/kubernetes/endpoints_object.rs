@@ -1,8 +1,6 @@
 //! `v1 Endpoints`, the form of endpoints before EndpointSlices. The control plane mirrors those that a person wrote into
 //! EndpointSlices, so byname reads them where the input lacks these mirrors.
 
-use std::net::IpAddr;
-
 use k8s_openapi::{
     api::{
         core::v1::{EndpointAddress, Endpoints},
@@ -11,7 +9,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{Lines, Sourced, metadata::is_of_api};
+use super::{AddressType, Lines, Sourced, metadata::is_of_api};
 use crate::input::Field;
 
 /// The label that keeps the control plane from mirroring an Endpoints object.
@@ -58,7 +56,7 @@ impl EndpointsObject {
             let other = subset.not_ready_addresses.into_iter().flatten().enumerate();
             let other =
                 other.map(|(index, address)| (field.clone().field("notReadyAddresses").item(index), address, false));
-            let is_v6 = |ip: &str| ip.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_ipv6());
+            let is_v6 = |ip: &str| AddressType::of(ip) == Some(AddressType::IPv6);
             let (v6, v4): (Vec<_>, Vec<_>) = ready.chain(other).partition(|(_, address, _)| is_v6(&address.ip));
             for (address_type, addresses) in [("IPv4", v4), ("IPv6", v6)] {
                 if addresses.is_empty() {

@@ -1,11 +1,9 @@
 //! An EndpointSlice as every command reads it.
 
-use std::net::IpAddr;
-
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::{
-    NamespacedName, ObjectName, ServicePortView, SlicePortView, Sourced, TransportProtocol,
+    AddressType, NamespacedName, ObjectName, ServicePortView, SlicePortView, Sourced, TransportProtocol,
     endpoints_object::EndpointsMirror,
 };
 use crate::input::Field;
@@ -29,40 +27,9 @@ pub struct SliceView<'c> {
     pub(super) mirror: Option<&'c EndpointsMirror>,
 }
 
-/// The type of the addresses in an EndpointSlice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddressType {
-    /// IPv4 addresses.
-    IPv4,
-    /// IPv6 addresses.
-    IPv6,
-    /// DNS names.
-    Fqdn,
-    /// None, or a value that the API does not define.
-    Unknown,
-}
-
-impl AddressType {
-    /// Whether an EndpointSlice of this type may have this address. A text that is no IP address is another mistake.
-    #[must_use]
-    pub fn fits(self, address: &str) -> bool {
-        let address = address.parse::<IpAddr>().ok().map(|address| address.to_canonical());
-        address.is_none_or(|address| match self {
-            Self::IPv4 => address.is_ipv4(),
-            Self::IPv6 => address.is_ipv6(),
-            Self::Fqdn | Self::Unknown => true,
-        })
-    }
-}
-
 impl<'c> SliceView<'c> {
     pub(super) fn new(name: &'c NamespacedName, source: &'c Sourced<EndpointSlice>) -> Self {
-        let address_type = match source.object.address_type.as_str() {
-            "IPv4" => AddressType::IPv4,
-            "IPv6" => AddressType::IPv6,
-            "FQDN" => AddressType::Fqdn,
-            _ => AddressType::Unknown,
-        };
+        let address_type = AddressType::parse(&source.object.address_type);
         Self { name, source, address_type, publishes_not_ready: false, mirror: None }
     }
 
