@@ -1,18 +1,11 @@
 //! The caller: the properties of a Pod that decide how names resolve for it.
 
-use byname_core::{
-    Config, Defaults,
-    limits::{MAX_NDOTS, MAX_SEARCH_DOMAINS},
-    wire,
-};
+use byname_core::{Config, Defaults, limits::MAX_SEARCH_DOMAINS, wire};
 
 use crate::{
     input::{Field, InputError},
-    kubernetes::{ClusterState, DnsPolicy, NamespacedName, ObjectName, Pod, Sourced},
+    kubernetes::{ClusterState, DnsPolicy, LIBC_NDOTS, NamespacedName, NdotsOption, ObjectName, Pod, Sourced},
 };
-
-/// Default `ndots` of the C library, from resolv.conf(5).
-const LIBC_NDOTS: u8 = 1;
 
 /// Characters of all search domains of a pod, which the kubelet writes into one line of resolv.conf.
 const MAX_SEARCH_LINE: usize = 2_048;
@@ -67,7 +60,7 @@ impl CallerSettings {
             }
         }
         check_searches(name, pod)?;
-        caller.take_dns(name, pod)?;
+        caller.take_dns(name, &pod.object);
         caller.cut_searches(name);
         Ok(caller)
     }
@@ -88,8 +81,8 @@ impl CallerSettings {
     }
 
     /// Takes the pod's DNS settings, as the kubelet writes them to resolv.conf.
-    fn take_dns(&mut self, name: &NamespacedName, pod: &Sourced<Pod>) -> Result<(), InputError> {
-        let Pod { dns_policy, nameservers, searches, ndots, host_network, .. } = &pod.object;
+    fn take_dns(&mut self, name: &NamespacedName, pod: &Pod) {
+        let Pod { dns_policy, nameservers, searches, host_network, .. } = pod;
         match dns_policy {
             DnsPolicy::ClusterFirst => {
                 // The kubelet writes each search domain once.
@@ -122,15 +115,40 @@ impl CallerSettings {
                 self.dns.ndots = LIBC_NDOTS;
             }
         }
-        if let Some(text) = ndots {
-            let number: u32 = text.parse().map_err(|_| {
-                let (reason, fix) = (format!("ndots {text:?} is not a number"), "use a number from 0 to 15");
-                pod.problem(ObjectName::of("Pod", name), ["spec", "dnsConfig", "options"], reason, fix)
-            })?;
-            // Resolvers cap it silently, resolv.conf(5).
-            self.dns.ndots = u8::try_from(number).unwrap_or(MAX_NDOTS).min(MAX_NDOTS);
+        self.take_ndots(name, pod);
+    }
+
+    /// Takes the pod's `ndots` as its resolver reads it, and notes options that do not say what they seem to.
+    fn take_ndots(&mut self, name: &NamespacedName, pod: &Pod) {
+        let default = self.dns.ndots;
+        let own = pod.ndots();
+        if let Some(option) = own {
+            let is_musl = self.dns.resolver == wire::Resolver::Musl;
+            self.dns.ndots = if is_musl { option.in_musl() } else { option.in_glibc() };
         }
-        Ok(())
+        if let Some(option) = own.filter(|option| !option.is_number()) {
+            let (glibc, musl) = (option.in_glibc(), option.in_musl());
+            let read =
+                if glibc == musl { format!("{glibc}") } else { format!("{glibc} with glibc, and {musl} with musl") };
+            let wrong = match option.has_value() {
+                true => format!("has ndots {:?}, which is not a number", option.text),
+                false => "sets the option ndots without a value".to_owned(),
+            };
+            self.notes.push(format!(
+                "Pod {name} {wrong}, so its resolver reads {read}; write a number from 0 to 15 as the value of ndots"
+            ));
+        }
+        let is_cluster_first = pod.dns_policy == DnsPolicy::ClusterFirst;
+        let first = (own.is_none() && is_cluster_first).then(|| format!("ndots:{default}"));
+        let written: Vec<String> = first.into_iter().chain(pod.ndots.iter().map(NdotsOption::written)).collect();
+        if written.len() > 1 {
+            let used = self.dns.ndots;
+            self.notes.push(format!(
+                "resolv.conf of Pod {name} gets {} in random order, so its ndots is one of them, and byname takes {used}; write the \
+                 number as the value of the option ndots, not into a name",
+                written.join(" and ")
+            ));
+        }
     }
 
     /// The search domains before `extra_searches`.

@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::{facts::ClusterFacts, verdict::Verdict};
-use crate::{kubernetes::DnsPolicy, output::some};
+use crate::{
+    kubernetes::{DnsPolicy, NdotsOption},
+    output::some,
+};
 
 const TOPIC: &str = "resolver";
+/// Default `ndots` of a pod that uses the cluster's DNS.
+const CLUSTER_NDOTS: u8 = 5;
 
 pub(super) fn verdicts(facts: &ClusterFacts) -> Vec<Verdict> {
     let mut differences: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -19,7 +24,8 @@ pub(super) fn verdicts(facts: &ClusterFacts) -> Vec<Verdict> {
             DnsPolicy::Default => words.push("the node's DNS (dnsPolicy: Default, or hostNetwork)".to_owned()),
             DnsPolicy::None => words.push("own DNS servers (dnsPolicy: None)".to_owned()),
         }
-        words.extend(pod.ndots.as_ref().filter(|ndots| *ndots != "5").map(|ndots| format!("ndots {ndots}")));
+        let ndots = pod.ndots().map(NdotsOption::in_glibc).filter(|ndots| *ndots != CLUSTER_NDOTS);
+        words.extend(ndots.map(|ndots| format!("ndots {ndots}")));
         if !pod.searches.is_empty() {
             words.push(format!("searches {}", pod.searches.join(" ")));
         }

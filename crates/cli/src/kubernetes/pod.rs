@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use byname_core::limits::MAX_NDOTS;
 use k8s_openapi::api::core::v1;
 
 /// The label by which a Deployment tells its ReplicaSets apart.
 const TEMPLATE_HASH: &str = "pod-template-hash";
+/// The default of C libraries, from resolv.conf(5).
+pub const LIBC_NDOTS: u8 = 1;
 
 /// The properties of a Pod that decide how names resolve.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,8 +41,65 @@ pub struct Pod {
     pub nameservers: Vec<String>,
     /// `dnsConfig.searches`.
     pub searches: Vec<String>,
-    /// The option `ndots`, as text.
-    pub ndots: Option<String>,
+    /// The options of `dnsConfig` that set `ndots`: none, `ndots` itself, or others whose names begin like it.
+    pub ndots: Vec<NdotsOption>,
+}
+
+/// An option of a Pod's `dnsConfig` that sets `ndots`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NdotsOption {
+    /// The option's index in `dnsConfig.options`.
+    pub index: usize,
+    /// The number as text: the option's value, empty if it has none, or `2` if its name is `ndots:2`.
+    pub text: String,
+    /// Whether the number is in the name. The kubelet takes `ndots:2` for another option than `ndots`, and writes both.
+    pub is_in_name: bool,
+}
+
+impl NdotsOption {
+    /// The option as the kubelet writes it to resolv.conf.
+    #[must_use]
+    pub fn written(&self) -> String {
+        if self.has_value() { format!("ndots:{}", self.text) } else { "ndots".to_owned() }
+    }
+
+    /// Whether the kubelet writes a number. It writes an option without a value as `ndots`, and a resolver then keeps its default.
+    #[must_use]
+    pub fn has_value(&self) -> bool {
+        self.is_in_name || !self.text.is_empty()
+    }
+
+    /// Whether every resolver reads the same number.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        !self.text.is_empty() && self.text.bytes().all(|byte| byte.is_ascii_digit())
+    }
+
+    /// The number that glibc reads: it calls `atoi` and keeps 4 bits of what is not above 15.
+    #[must_use]
+    pub fn in_glibc(&self) -> u8 {
+        if !self.has_value() {
+            return LIBC_NDOTS;
+        }
+        let text = self.text.trim_ascii_start();
+        let digits = |text: &str| {
+            let end = text.bytes().take_while(u8::is_ascii_digit).count();
+            text.get(..end).filter(|digits| !digits.is_empty()).map_or(0, |digits| digits.parse().unwrap_or(i64::MAX))
+        };
+        let number: i64 = match text.strip_prefix('-') {
+            Some(text) => -digits(text),
+            None => digits(text.strip_prefix('+').unwrap_or(text)),
+        };
+        let most = i64::from(MAX_NDOTS);
+        u8::try_from(if number > most { most } else { number.rem_euclid(most + 1) }).unwrap_or(MAX_NDOTS)
+    }
+
+    /// The number that musl reads: it wants a digit first.
+    #[must_use]
+    pub fn in_musl(&self) -> u8 {
+        let has_number = self.text.starts_with(|c: char| c.is_ascii_digit());
+        if has_number { self.in_glibc() } else { LIBC_NDOTS }
+    }
 }
 
 /// `dnsPolicy` of a Pod.
@@ -111,9 +171,7 @@ impl Pod {
             _ => DnsPolicy::ClusterFirst,
         };
         let dns = spec.dns_config.unwrap_or_default();
-        // The last of several options counts.
-        let mut options = dns.options.unwrap_or_default().into_iter().rev();
-        let ndots = options.find(|option| option.name.as_deref() == Some("ndots"));
+        let ndots = ndots(dns.options.unwrap_or_default());
         let listed = status.pod_ips.unwrap_or_default().into_iter().map(|address| address.ip);
         let mut ips: Vec<String> = listed.collect();
         if ips.is_empty() {
@@ -138,8 +196,16 @@ impl Pod {
             dns_policy,
             nameservers: dns.nameservers.unwrap_or_default(),
             searches: dns.searches.unwrap_or_default(),
-            ndots: ndots.and_then(|option| option.value),
+            ndots,
         }
+    }
+
+    /// The `ndots` that the Pod's `dnsConfig` sets, as glibc reads it. An option whose name has the number counts only where the kubelet
+    /// writes no other.
+    #[must_use]
+    pub fn ndots(&self) -> Option<&NdotsOption> {
+        let in_name = || self.ndots.last().filter(|_| self.dns_policy != DnsPolicy::ClusterFirst);
+        self.ndots.iter().find(|option| !option.is_in_name).or_else(in_name)
     }
 
     /// Whether the Pod has every label of a selector.
@@ -155,11 +221,78 @@ impl Pod {
     }
 }
 
+/// The options that set `ndots`, as the kubelet merges them: the last one of a name counts.
+fn ndots(options: Vec<v1::PodDNSConfigOption>) -> Vec<NdotsOption> {
+    let mut by_name = BTreeMap::new();
+    for (index, option) in options.into_iter().enumerate() {
+        let (name, value) = (option.name.unwrap_or_default(), option.value.unwrap_or_default());
+        let (text, is_in_name) = match name.strip_prefix("ndots") {
+            Some("") => (value, false),
+            Some(rest) if rest.starts_with(':') => {
+                let rest = rest.trim_start_matches(':');
+                (if value.is_empty() { rest.to_owned() } else { format!("{rest}:{value}") }, true)
+            }
+            _ => continue,
+        };
+        by_name.insert(name, NdotsOption { index, text, is_in_name });
+    }
+    by_name.into_values().collect()
+}
+
 /// A Deployment makes a ReplicaSet for each version, named after the Deployment and a hash.
 fn workload(kind: String, name: String, hash: Option<&String>) -> Owner {
     let stem = hash.and_then(|hash| name.strip_suffix(hash.as_str())?.strip_suffix('-'));
     match stem {
         Some(stem) if kind == "ReplicaSet" => Owner { kind: "Deployment".into(), name: stem.to_owned() },
         _ => Owner { kind, name },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn option(text: &str, is_in_name: bool) -> NdotsOption {
+        NdotsOption { index: 0, text: text.to_owned(), is_in_name }
+    }
+
+    #[test]
+    fn ndots_is_what_c_libraries_read() {
+        for (text, in_glibc, in_musl) in [
+            ("2", 2, 2),
+            ("007", 7, 7),
+            ("15", 15, 15),
+            ("16", 15, 15),
+            ("99999999999999999999", 15, 15),
+            ("", 1, 1),
+            ("x", 0, 1),
+            ("0x2", 0, 0),
+            ("2.5", 2, 2),
+            ("-1", 15, 1),
+            ("-2", 14, 1),
+            ("-16", 0, 1),
+            (" 3", 3, 1),
+            ("+3", 3, 1),
+        ] {
+            let option = option(text, false);
+            assert_eq!((option.in_glibc(), option.in_musl()), (in_glibc, in_musl), "{text:?}");
+        }
+        assert_eq!(option("", true).in_glibc(), 0, "ndots:");
+    }
+
+    #[test]
+    fn options_are_merged_as_by_the_kubelet() {
+        let options = |named: &[(&str, Option<&str>)]| {
+            let named = named.iter().map(|(name, value)| v1::PodDNSConfigOption {
+                name: Some((*name).to_owned()),
+                value: value.map(str::to_owned),
+            });
+            ndots(named.collect()).iter().map(NdotsOption::written).collect::<Vec<_>>()
+        };
+        assert_eq!(options(&[("edns0", None), ("ndots2", Some("1"))]), [""; 0]);
+        assert_eq!(options(&[("ndots", Some("3")), ("ndots", Some("4"))]), ["ndots:4"]);
+        assert_eq!(options(&[("ndots", Some("3")), ("ndots", None)]), ["ndots"]);
+        assert_eq!(options(&[("ndots:2", None), ("ndots", Some(""))]), ["ndots", "ndots:2"]);
+        assert_eq!(options(&[("ndots:2", Some("3"))]), ["ndots:2:3"]);
     }
 }

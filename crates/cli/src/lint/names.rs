@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use byname_core::limits::MAX_NDOTS;
-
 use super::{
     context::{Context, LintedService},
     findings::{Findings, Subject},
@@ -13,7 +11,7 @@ use super::{
 };
 use crate::{
     input::Field,
-    kubernetes::{DnsPolicy, EndpointView, NamespacedName, Pod},
+    kubernetes::{DnsPolicy, EndpointView, LIBC_NDOTS, NamespacedName, NdotsOption, Pod},
     output::some,
 };
 
@@ -73,13 +71,23 @@ pub(super) const RULES: &[Rule] = &[
         absence: None,
         check: no_nameservers,
     },
+    Rule {
+        id: "BN065",
+        name: "ndots-is-no-number",
+        severity: Severity::Warning,
+        summary: "the option ndots in the dnsConfig of a pod has no number as its value, or has the number in its name",
+        why: "the pod's resolver reads another number, so short names and external names cost other queries, and may fail",
+        fix: "write a number from 0 to 15 as the value: {name: ndots, value: \"2\"}",
+        needs: &[],
+        absence: None,
+        check: ndots_no_number,
+    },
 ];
 
 /// Queries for one name: A and AAAA.
 const FAMILIES: usize = 2;
-/// Default `ndots` of a pod that uses the cluster's DNS, and of a resolver without options.
+/// Default `ndots` of a pod that uses the cluster's DNS.
 const CLUSTER_NDOTS: usize = 5;
-const BARE_NDOTS: usize = 1;
 /// Number of domains in the default search path of a pod.
 const CLUSTER_SEARCHES: usize = 3;
 
@@ -158,11 +166,10 @@ impl Lookups {
     fn of(pod: &Pod) -> Option<Self> {
         let (searches, ndots) = match pod.dns_policy {
             DnsPolicy::ClusterFirst => (CLUSTER_SEARCHES, CLUSTER_NDOTS),
-            DnsPolicy::None => (0, BARE_NDOTS),
+            DnsPolicy::None => (0, usize::from(LIBC_NDOTS)),
             DnsPolicy::Default => return None,
         };
-        let said = pod.ndots.as_deref().and_then(|ndots| ndots.parse().ok());
-        let ndots = said.map_or(ndots, |said: usize| said.min(usize::from(MAX_NDOTS)));
+        let ndots = pod.ndots().map_or(ndots, |option| usize::from(option.in_glibc()));
         Some(Self { ndots, searches: searches + pod.searches.len() })
     }
 
@@ -172,15 +179,23 @@ impl Lookups {
     }
 }
 
-fn many_lookups(context: &Context<'_>, findings: &mut Findings) {
-    /// Dots in a name such as `api.example.com`.
-    const OUTSIDE_DOTS: usize = 2;
-    let usual = Lookups { ndots: CLUSTER_NDOTS, searches: CLUSTER_SEARCHES };
-    // Pods of one workload are reported once.
+/// A `dnsConfig` of the input.
+struct DnsConfig<'c> {
+    /// The name of its Pod or workload.
+    name: &'c NamespacedName,
+    /// The pods of one workload that have it.
+    count: usize,
+    pod: &'c Pod,
+    subject: Subject<'c>,
+    field: Field,
+}
+
+/// The `dnsConfig`s of pods and pod templates that change lookups. Pods of one workload are reported once.
+fn dns_configs<'a, 'c>(context: &'a Context<'c>) -> impl Iterator<Item = DnsConfig<'c>> + use<'a, 'c> {
     let mut seen: BTreeMap<_, (&NamespacedName, usize)> = BTreeMap::new();
     for (name, pod) in context.cluster.pods.iter().filter(|(_, pod)| !pod.object.is_over()) {
         let pod = &pod.object;
-        if pod.ndots.is_none() && pod.searches.is_empty() {
+        if pod.ndots.is_empty() && pod.searches.is_empty() {
             continue;
         }
         let who = pod.owner.as_ref().map_or_else(|| name.name.clone(), ToString::to_string);
@@ -189,13 +204,26 @@ fn many_lookups(context: &Context<'_>, findings: &mut Findings) {
     }
     let pods = seen.into_values().filter_map(|(name, count)| {
         let pod = context.cluster.pods.get(name)?;
-        Some((name, count, &pod.object, Subject::new("Pod", name, pod), Field::from(["spec", "dnsConfig"])))
+        let field = Field::from(["spec", "dnsConfig"]);
+        Some(DnsConfig { name, count, pod: &pod.object, subject: Subject::new("Pod", name, pod), field })
     });
     let templates = context.templates().map(|(name, workload)| {
         let field = workload.object.pod_field("dnsConfig");
-        (name, 1, &workload.object.pod, Subject::of_workload(name, workload), field)
+        DnsConfig { name, count: 1, pod: &workload.object.pod, subject: Subject::of_workload(name, workload), field }
     });
-    for (name, count, pod, subject, field) in pods.chain(templates) {
+    pods.chain(templates)
+}
+
+/// Words for the pods of one workload, if there are several.
+fn in_pods(count: usize) -> String {
+    if count > 1 { format!(" in {count} pods") } else { String::new() }
+}
+
+fn many_lookups(context: &Context<'_>, findings: &mut Findings) {
+    /// Dots in a name such as `api.example.com`.
+    const OUTSIDE_DOTS: usize = 2;
+    let usual = Lookups { ndots: CLUSTER_NDOTS, searches: CLUSTER_SEARCHES };
+    for DnsConfig { name, count, pod, subject, field } in dns_configs(context) {
         let Some(lookups) = Lookups::of(pod) else { continue };
         let dots = context.domain.split('.').count() + 3;
         let endpoint = format!("db-0.db.{}.svc.{}", name.namespace, context.domain);
@@ -206,7 +234,7 @@ fn many_lookups(context: &Context<'_>, findings: &mut Findings) {
         } else {
             continue;
         };
-        let pods = if count > 1 { format!(" in {count} pods") } else { String::new() };
+        let pods = in_pods(count);
         let message = format!(
             "a lookup of {example} costs {} queries (A and AAAA of {names} names){pods}; the default is {}",
             names * FAMILIES,
@@ -226,5 +254,37 @@ fn no_nameservers(context: &Context<'_>, findings: &mut Findings) {
         let field = workload.object.pod_field("dnsPolicy");
         let patch = Patch::Set(field.clone(), "ClusterFirst".into());
         findings.add(Subject::of_workload(name, workload), field, MESSAGE).patch(patch);
+    }
+}
+
+fn ndots_no_number(context: &Context<'_>, findings: &mut Findings) {
+    for DnsConfig { count, pod, subject, field, .. } in dns_configs(context) {
+        for option in &pod.ndots {
+            if let Some(message) = misread_ndots(pod, option) {
+                let message = format!("{message}{}", in_pods(count));
+                findings.add(subject, field.clone().field("options").item(option.index), message);
+            }
+        }
+    }
+}
+
+/// What a resolver reads of an option that does not set `ndots` as it seems to.
+fn misread_ndots(pod: &Pod, option: &NdotsOption) -> Option<String> {
+    let number = option.in_glibc();
+    if option.is_in_name {
+        let written = option.written();
+        let others: Vec<String> = match pod.ndots.iter().filter(|other| *other != option).map(NdotsOption::written) {
+            others if pod.ndots().is_none() => others.chain([format!("ndots:{CLUSTER_NDOTS}")]).collect(),
+            others => others.collect(),
+        };
+        let others = others.join(" and ");
+        return (!others.is_empty()).then(|| {
+            format!("the option is called {written:?}, so resolv.conf gets {written} and {others} in random order")
+        });
+    }
+    match (option.has_value(), option.is_number()) {
+        (false, _) => Some(format!("ndots has no value, so the pod's resolver reads {number}")),
+        (true, true) => None,
+        (true, false) => Some(format!("ndots {:?} is not a number, and glibc reads {number}", option.text)),
     }
 }

@@ -574,9 +574,51 @@ fn search_path_and_ndots_follow_the_kubelet() {
             "dnsPolicy: None, dnsConfig: {nameservers: [192.0.2.53], searches: [shop.svc.cluster.local]}",
             &["reachable", "ndots 1, search shop.svc.cluster.local\n", "uses only the DNS servers 192.0.2.53"],
         ),
+        // The kubelet writes `ndots` without a number in place of `ndots:5`.
+        (
+            "dnsConfig: {options: [{name: ndots}]}",
+            &["ndots 1,", "Pod shop/p sets the option ndots without a value, so its resolver reads 1;"],
+        ),
+        (
+            "dnsConfig: {options: [{name: ndots, value: ''}]}",
+            &["ndots 1,", "without a value, so its resolver reads 1;"],
+        ),
+        ("dnsConfig: {options: [{name: ndots, value: '3'}, {name: ndots}]}", &["ndots 1,"]),
+        (
+            "dnsConfig: {options: [{name: ndots, value: x}]}",
+            &[
+                "ndots 0,",
+                "Pod shop/p has ndots \"x\", which is not a number, so its resolver reads 0 with glibc, and 1 with musl;",
+            ],
+        ),
+        ("dnsConfig: {options: [{name: ndots, value: '0x2'}]}", &["ndots 0,", "so its resolver reads 0; write"]),
+        ("dnsConfig: {options: [{name: ndots, value: '2.5'}]}", &["ndots 2,", "so its resolver reads 2; write"]),
+        ("dnsConfig: {options: [{name: ndots, value: '-1'}]}", &["ndots 15,", "reads 15 with glibc, and 1 with musl;"]),
+        (
+            "dnsConfig: {options: [{name: 'ndots:2'}]}",
+            &[
+                "ndots 5,",
+                "resolv.conf of Pod shop/p gets ndots:5 and ndots:2 in random order, so its ndots is one of them",
+            ],
+        ),
+        (
+            "dnsConfig: {options: [{name: 'ndots:2'}, {name: ndots, value: '3'}]}",
+            &["ndots 3,", "gets ndots:3 and ndots:2 in random order"],
+        ),
+        (
+            "dnsPolicy: None, dnsConfig: {nameservers: [192.0.2.53], searches: [shop.svc.cluster.local], options: [{name: 'ndots:2'}]}",
+            &["ndots 2,"],
+        ),
     ] {
         says(&explain(&pod(spec), &["web", "--pod", "shop/p"]), parts);
     }
+    let plain = "dnsConfig: {options: [{name: ndots, value: '2'}, {name: edns0}]}";
+    let quiet = explain(&pod(plain), &["web", "--pod", "shop/p"]);
+    assert!(quiet.stdout.contains("ndots 2,") && !quiet.stdout.contains("Pod shop/p"), "{}", quiet.shown());
+    let compiled =
+        byname_with_input(&["compile", "--pod", "shop/p"], pod("dnsConfig: {options: [{name: ndots}]}").as_bytes());
+    assert_eq!(compiled.status, 0, "{}", compiled.shown());
+    assert!(compiled.stderr.contains("without a value, so its resolver reads 1;"), "{}", compiled.shown());
     // The API server lets a pod list 32, and 2,048 characters.
     let list =
         |count: usize, tail: &str| (1..=count).map(|index| format!("d{index}{tail}")).collect::<Vec<_>>().join(", ");

@@ -169,6 +169,49 @@ fn dns_settings_of_templates_are_checked() {
 }
 
 #[test]
+fn an_ndots_that_resolvers_read_otherwise_is_found() {
+    let rows: &[(&str, &str, &[&str])] = &[
+        ("", "{name: ndots, value: '2'}, {name: edns0}", &[]),
+        ("", "{name: ndots, value: '16'}", &[]),
+        ("", "{name: edns0}, {name: ndots}", &["options[1]: ndots has no value, so the pod's resolver reads 1"]),
+        ("", "{name: ndots}, {name: ndots, value: '3'}", &[]),
+        ("", "{name: ndots, value: x}", &["options[0]: ndots \"x\" is not a number, and glibc reads 0"]),
+        (
+            "",
+            "{name: 'ndots:2'}",
+            &["options[0]: the option is called \"ndots:2\", so resolv.conf gets ndots:2 and ndots:5 in random order"],
+        ),
+        (
+            "",
+            "{name: ndots, value: '3'}, {name: 'ndots:2'}",
+            &["options[1]: the option is called \"ndots:2\", so resolv.conf gets ndots:2 and ndots:3 in random order"],
+        ),
+        ("dnsPolicy: None, ", "{name: 'ndots:2'}", &[]),
+    ];
+    for (policy, options, expected) in rows {
+        let dns = format!("{policy}dnsConfig: {{nameservers: [192.0.2.53], options: [{options}]}}");
+        let with = workload("Deployment", "web", "app: web", HTTP)
+            .replace("spec: {containers", &format!("spec: {{{dns}, containers"));
+        let report = judge(&parse(&with));
+        let found = report.findings.iter().filter(|one| one.rule.id == "BN065");
+        let found: Vec<String> = found.map(|one| format!("{}: {}", one.field, one.message)).collect();
+        let expected: Vec<String> =
+            expected.iter().map(|text| format!("spec.template.spec.dnsConfig.{text}")).collect();
+        assert_eq!(found, expected, "{policy}{options}");
+    }
+    let pod = |number: u8| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{uid: u{number}, name: web-{number}, namespace: shop, ownerReferences: [{{apiVersion: \
+             apps/v1, kind: ReplicaSet, name: web-1, uid: u, controller: true}}]}}, spec: {{containers: [{{name: c}}], dnsConfig: {{options: \
+             [{{name: ndots}}]}}}}, status: {{phase: Running}}}}"
+        )
+    };
+    let report = judge(&parse(&documents(&[&pod(1), &pod(2)])));
+    let messages: Vec<&str> = report.findings.iter().map(|finding| &*finding.message).collect();
+    assert_eq!(messages, ["ndots has no value, so the pod's resolver reads 1 in 2 pods"]);
+}
+
+#[test]
 fn workloads_that_share_a_selector_may_have_other_ports() {
     let number = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: 8080}]");
     let name = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: http}]");
