@@ -86,7 +86,7 @@ pub(super) fn compile(
     // An endpoint that moves between EndpointSlices may be in both for a while: the ready copy counts.
     let mut endpoints: BTreeMap<(IpAddr, Option<Ports>), (Shared, &str)> = BTreeMap::new();
     for slice in view.slices() {
-        let ports = ports(&slice, service)?;
+        let ports = ports(&slice, service);
         let other_ports = other_ports(&slice, view);
         for endpoint in slice.endpoints() {
             let problem =
@@ -125,19 +125,11 @@ pub(super) fn compile(
     Ok(groups.into_iter().map(|(shared, endpoints)| group(shared, &endpoints)).collect())
 }
 
-/// The TCP ports of an EndpointSlice by name, without ports that have no number: no client can connect to them.
-fn ports(slice: &SliceView<'_>, service: &wire::Service) -> Result<Option<Ports>, ObjectError> {
+/// The TCP ports of an EndpointSlice by name, without ports that have no number from 1 to 65535: no client can connect to them.
+fn ports(slice: &SliceView<'_>, service: &wire::Service) -> Option<Ports> {
     let mut ports = Vec::new();
     for port in slice.ports().filter(|port| port.protocol == TransportProtocol::Tcp) {
-        let Some(number) = port.number else { continue };
-        let number = u16::try_from(number).map_err(|_| {
-            slice.source.problem(
-                slice.object_name(),
-                slice.port_field(port.index),
-                format!("{number} is not a port"),
-                "use 1 to 65535",
-            )
-        })?;
+        let Some(number) = port.number.and_then(|number| u16::try_from(number).ok()) else { continue };
         ports.push((port.name.to_owned(), number));
     }
     ports.sort();
@@ -145,7 +137,7 @@ fn ports(slice: &SliceView<'_>, service: &wire::Service) -> Result<Option<Ports>
     let own = service.ports.iter().filter(|port| port.protocol == wire::Protocol::Tcp);
     let mut own: Ports = own.map(|port| (port.name.clone(), port.port)).collect();
     own.sort();
-    Ok((ports != own).then_some(ports))
+    (ports != own).then_some(ports)
 }
 
 /// The ports of an EndpointSlice that no request can go to, as the table names them, if DNS has names for them and they are not those

@@ -51,12 +51,16 @@ pub struct ServicePortView<'c> {
 pub struct SlicePortView<'c> {
     /// The port's index in `ports`.
     pub index: usize,
+    /// The port, for the fields that the view does not read.
+    pub object: &'c EndpointPort,
     /// The port's name; empty if it has none.
     pub name: &'c str,
     /// The port's transport protocol.
     pub protocol: TransportProtocol<'c>,
-    /// The port's number; `None` if it is absent or 0, so that no client can connect.
+    /// The port's number; `None` if no client can connect to it: it is absent, 0, or outside 1 to 65535. An API server takes any number.
     pub number: Option<i32>,
+    /// The number as it is written, if it is neither absent nor 0.
+    pub written: Option<i32>,
 }
 
 /// The transport protocol of a port.
@@ -157,11 +161,14 @@ impl<'c> ServicePortView<'c> {
 
 impl<'c> SlicePortView<'c> {
     pub(super) fn new(index: usize, port: &'c EndpointPort) -> Self {
+        let written = port.port.filter(|number| *number != 0);
         Self {
             index,
+            object: port,
             name: port.name.as_deref().unwrap_or_default(),
             protocol: TransportProtocol::of(port.protocol.as_deref()),
-            number: port.port.filter(|number| *number != 0),
+            number: written.filter(|number| (1..=65_535).contains(number)),
+            written,
         }
     }
 }
@@ -259,10 +266,18 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_port_without_a_number_has_none() {
-        for (port, number) in [(None, None), (Some(0), None), (Some(8080), Some(8080))] {
+    fn a_slice_port_that_no_client_can_connect_to_has_no_number() {
+        for (port, number, written) in [
+            (None, None, None),
+            (Some(0), None, None),
+            (Some(-1), None, Some(-1)),
+            (Some(65_536), None, Some(65_536)),
+            (Some(65_535), Some(65_535), Some(65_535)),
+            (Some(8080), Some(8080), Some(8080)),
+        ] {
             let port = EndpointPort { port, ..EndpointPort::default() };
-            assert_eq!(SlicePortView::new(0, &port).number, number);
+            let view = SlicePortView::new(0, &port);
+            assert_eq!((view.number, view.written), (number, written));
         }
     }
 }

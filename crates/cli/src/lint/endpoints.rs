@@ -253,13 +253,29 @@ fn slice_without_service(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn port_in_no_slice(context: &Context<'_>, findings: &mut Findings) {
+    /// The filter leaves out the port alone.
+    const WHY_NO_PORT: &str = "no client can connect to such a port, so the filter leaves it out of these endpoints; the API server does \
+                               not check the number";
     /// A client of a headless Service connects to the address of an endpoint, which is the pod's own.
     const WHY_HEADLESS: &str = "the filter answers 503 to requests for this port; without the filter, clients get the endpoints' addresses \
                                 from DNS, and reach the port if it is open there";
     for service in context.services.iter().filter(|service| !service.view.is_external_name()) {
+        for slice in service.view.slices() {
+            for (port, number) in slice.ports().filter_map(|port| Some((port, wrong_number(&port)?))) {
+                let message = format!("{number} is not a port, so the endpoints have no port {}", slice_port(&port));
+                let subject = slice_subject(&slice).of_service(service.name);
+                let found = findings.add(subject, slice.port_field(port.index), message);
+                found.why(WHY_NO_PORT).fix("write the port of the pods, from 1 to 65535");
+            }
+        }
         for port in service.view.ports() {
-            // BN020 reports the cause.
-            let Some(message) = lacks_port(service, &port).filter(|_| !names_no_container_port(service, &port)) else {
+            // BN020 reports the cause, or the number of a port in an EndpointSlice is it.
+            let is_wrong = |own: SlicePortView<'_>| {
+                own.name == port.name && own.protocol == port.protocol && wrong_number(&own).is_some()
+            };
+            let is_known = names_no_container_port(service, &port)
+                || service.view.slices().flat_map(|slice| slice.ports()).any(is_wrong);
+            let Some(message) = lacks_port(service, &port).filter(|_| !is_known) else {
                 continue;
             };
             let found = findings.add(service.subject(), port.field(), message);
@@ -301,11 +317,16 @@ fn called(slice: &SliceView<'_>) -> String {
     format!("{} {}", slice.kind(), slice.name.name)
 }
 
+/// The number of a port of an EndpointSlice that is none of a port.
+fn wrong_number(port: &SlicePortView<'_>) -> Option<i32> {
+    port.written.filter(|_| port.number.is_none())
+}
+
 /// A port of an EndpointSlice as text: `http/TCP`.
 fn slice_port(port: &SlicePortView<'_>) -> String {
-    let SlicePortView { name, protocol, number, .. } = port;
+    let SlicePortView { name, protocol, written, .. } = port;
     let port = if name.is_empty() { format!("an unnamed {protocol} port") } else { format!("{name}/{protocol}") };
-    if number.is_some() { port } else { format!("{port} without a number") }
+    if written.is_some() { port } else { format!("{port} without a number") }
 }
 
 /// Zones and nodes in the hints of an endpoint.

@@ -12,7 +12,7 @@ pub(super) const RULES: &[Rule] = &[Rule {
     name: "filter-refuses",
     severity: Severity::Error,
     summary: "the filter refuses a Service, and no other rule says why",
-    why: "byname compile stops, and the filter refuses the table or leaves this Service out; most API servers refuse such a Service too",
+    why: "byname compile stops, and the filter refuses the table or leaves this Service out; an API server refuses most of these mistakes too",
     fix: "correct the field to match the Kubernetes API",
     needs: &[],
     absence: None,

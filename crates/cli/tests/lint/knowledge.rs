@@ -704,6 +704,57 @@ fn what_an_api_server_refuses_in_a_slice_is_found() {
 }
 
 #[test]
+fn a_number_of_a_slice_port_that_is_no_port_costs_that_port_alone() {
+    let web = service(
+        "web",
+        "clusterIP: 10.96.1.2, selector: {app: web}, ports: [{name: http, port: 80}, {name: admin, port: 81}]",
+    );
+    let slice = |name: &str, address: &str, http: &str| {
+        format!(
+            "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: {name}, namespace: shop, labels: \
+             {{kubernetes.io/service-name: web}}}}, ports: [{{name: http{http}}}, {{name: admin, port: 8081}}], endpoints: [{{addresses: \
+             [{address}]}}]}}"
+        )
+    };
+    let good = slice("web-1", "10.1.0.1", ", port: 8080");
+    for (http, number) in [(", port: 65536", Some(65_536)), (", port: -1", Some(-1)), (", port: 0", None), ("", None)] {
+        let bad = slice("web-2", "10.1.0.2", http);
+        let found = |objects: &[&str]| {
+            let report = judge(&parse(&documents(objects)));
+            let found = report.findings.iter();
+            found
+                .map(|one| format!("{} {} {}: {}", one.rule.id, one.object, one.field, one.message))
+                .collect::<Vec<_>>()
+        };
+        let in_slice = number.map(|number| {
+            format!(
+                "BN015 EndpointSlice shop/web-2 ports[0].port: {number} is not a port, so the endpoints have no port http/TCP"
+            )
+        });
+        assert_eq!(found(&[&web, &good, &bad]), Vec::from_iter(in_slice.clone()), "{http}");
+        let alone = in_slice.unwrap_or_else(|| {
+            "BN015 Service shop/web spec.ports[0]: no EndpointSlice has port 80 (http, TCP); the EndpointSlices have admin/TCP, \
+             http/TCP without a number"
+                .to_owned()
+        });
+        assert_eq!(found(&[&web, &bad]), [alone], "{http}");
+        let explained = stdout(&explain(&[&web, &good, &bad], &["web"]));
+        assert!(explained.contains("1 of 2 can serve"), "{explained}");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("objects.yaml");
+        fs::write(&file, documents(&[&web, &good, &bad])).unwrap();
+        let compiled = byname(&["compile", "-f", file.to_str().unwrap(), "-n", "shop"]);
+        let table = stdout(&compiled);
+        assert_eq!(compiled.status.code(), Some(0), "{compiled:?}");
+        assert!(
+            table.contains(r#"{"addresses":"10.1.0.1","ports":{"admin":8081,"http":8080}}"#)
+                && table.contains(r#"{"addresses":"10.1.0.2","ports":{"admin":8081}}"#),
+            "{table}"
+        );
+    }
+}
+
+#[test]
 fn commands_agree_on_endpoints_that_kube_proxy_ignores() {
     let other = service(
         "other",
