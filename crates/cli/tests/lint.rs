@@ -583,7 +583,7 @@ fn control_characters_never_reach_a_terminal() {
                 "ports": [{{"name": "{evil}", "port": 80, "nodePort": 1, "appProtocol": "kubernetes.io/{evil}"}}]}}}}"#
     );
     let report = judge(&parse(&objects));
-    assert_eq!(ids(&report), ["BN025", "BN037", "BN050", "BN080", "BN090"]);
+    assert_eq!(ids(&report), ["BN025", "BN037", "BN080", "BN090"]);
     assert!(report.findings.iter().any(|finding| finding.rule.id == "BN035" && finding.ignored.is_some()));
     let hides = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{200b}\u{feff}".contains(c));
     for written in [plain(&report), json(&report), sarif(&report)] {

@@ -339,7 +339,9 @@ fn of_other_types(service: &LintedService<'_>, refusals: &mut Vec<Refusal>) {
         let fix = "set type: LoadBalancer, or remove the annotation";
         refusals.push(Refusal::new(at(), reason, fix).removable());
     }
+    // The API server drops the configuration of other affinities.
     let affinity = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
+    let affinity = affinity.filter(|_| spec.session_affinity.as_deref() == Some("ClientIP"));
     if let Some(seconds) = affinity.filter(|seconds| !(1..=MAX_AFFINITY_SECONDS).contains(seconds)) {
         let field = ["spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"];
         refusals.push(Refusal::new(

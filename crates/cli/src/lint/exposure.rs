@@ -30,8 +30,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "BN051",
         name: "node-port-twice",
         severity: Severity::Error,
-        summary: "two Services have the same nodePort with the same protocol",
-        why: "a node port routes to one Service; which of the two depends on the order of creation",
+        summary: "two Services have the same nodePort",
+        why: "a node port belongs to one Service, for every protocol: an API server refuses the Service that comes second",
         fix: "omit the nodePort of one Service to have another port allocated",
         needs: &[],
         absence: None,
@@ -118,13 +118,14 @@ pub(super) const RULES: &[Rule] = &[
 
 const NODE_PORTS: std::ops::RangeInclusive<i32> = 30000..=32767;
 
-/// Node ports of a Service, each with its field and protocol.
+/// Node ports of a Service, each with its field and protocol. An ExternalName Service gets none, whatever its fields say.
 fn node_ports<'c>(service: &LintedService<'c>) -> impl Iterator<Item = (Field, i32, &'c str)> {
-    let ports = service.view.ports().filter_map(|port| {
+    let is_alias = service.view.is_external_name();
+    let ports = service.view.ports().filter(move |_| !is_alias).filter_map(|port| {
         let number = port.object.node_port.filter(|number| *number != 0)?;
         Some((port.field().field("nodePort"), number, port.protocol.as_str()))
     });
-    let health = service.view.spec.health_check_node_port.filter(|number| *number != 0);
+    let health = service.view.spec.health_check_node_port.filter(|number| *number != 0 && !is_alias);
     ports.chain(health.map(|number| (["spec", "healthCheckNodePort"].into(), number, "TCP")))
 }
 
@@ -140,10 +141,11 @@ fn node_port_out_of_range(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn node_port_twice(context: &Context<'_>, findings: &mut Findings) {
-    let mut first: BTreeMap<(i32, &str), &NamespacedName> = BTreeMap::new();
+    // API servers allocate numbers, without protocols.
+    let mut first: BTreeMap<i32, (&NamespacedName, &str)> = BTreeMap::new();
     for service in &context.services {
         for (field, number, protocol) in node_ports(service) {
-            let first = *first.entry((number, protocol)).or_insert(service.name);
+            let (first, protocol) = *first.entry(number).or_insert((service.name, protocol));
             if first != service.name {
                 let message = format!("Service {first} has node port {number} ({protocol}) too");
                 findings.add(service.subject(), field.clone(), message).patch(Patch::Remove(field));
@@ -241,7 +243,8 @@ fn load_balancer_pending(context: &Context<'_>, findings: &mut Findings) {
 }
 
 fn external_ips(context: &Context<'_>, findings: &mut Findings) {
-    for service in &context.services {
+    // kube-proxy skips the others.
+    for service in context.services.iter().filter(|service| service.view.is_virtual()) {
         // BN079 reports the others.
         let addresses =
             service.view.spec.external_ips.iter().flatten().filter(|address| external_ip(address).is_none());

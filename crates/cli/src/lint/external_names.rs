@@ -182,10 +182,31 @@ fn is_ipv6(text: &str) -> bool {
     text.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
+/// Whether a C library reads `text` as an IPv4 address, as inet_aton does: 1 to 4 decimal, octal or hexadecimal numbers, and the last
+/// one stands for all bytes that are left.
+fn is_read_as_ipv4(text: &str) -> bool {
+    let number = |part: &str| match part.strip_prefix("0x").or_else(|| part.strip_prefix("0X")) {
+        Some(part) => u32::from_str_radix(part, 16).ok(),
+        None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
+        None => part.parse().ok(),
+    };
+    let numbers: Option<Vec<u32>> = text.split('.').map(number).collect();
+    let Some((last, before)) = numbers.as_deref().and_then(<[u32]>::split_last) else { return false };
+    let most = |before: usize| u32::MAX.checked_shr(u32::try_from(8 * before).unwrap_or(u32::MAX)).unwrap_or_default();
+    before.len() < 4 && before.iter().all(|byte| *byte <= 255) && *last <= most(before.len())
+}
+
 fn is_address(context: &Context<'_>, findings: &mut Findings) {
     for service in external_names(context) {
         if is_ipv6(text(service)) || alias(service).is_some_and(|alias| alias.target.looks_like_ipv4()) {
-            findings.add(service.subject(), FIELD, format!("{} is read as an IP address", text(service)));
+            let text = text(service);
+            let message = match is_ipv6(text) || is_read_as_ipv4(text) {
+                true => format!("{text} is read as an IP address"),
+                false => {
+                    format!("{text} is neither an IP address nor the name of a host: each of its labels is a number")
+                }
+            };
+            findings.add(service.subject(), FIELD, message);
         }
     }
 }

@@ -84,10 +84,10 @@ const TOPOLOGY_ANNOTATIONS: &[&str] =
 /// The API server's default timeout.
 const DEFAULT_TIMEOUT_SECONDS: i32 = 10_800;
 
-/// Topology annotations of a Service, except disabled ones.
+/// Topology annotations of a Service that request hints. The controller of EndpointSlices reads no other values.
 fn topology_annotations<'c>(service: &LintedService<'c>) -> impl Iterator<Item = (&'static str, &'c str)> {
     let modes = TOPOLOGY_ANNOTATIONS.iter().filter_map(|name| Some((*name, service.annotation(name)?)));
-    modes.filter(|(_, mode)| !mode.eq_ignore_ascii_case("disabled"))
+    modes.filter(|(_, mode)| matches!(*mode, "Auto" | "auto"))
 }
 
 /// The phrase for a Service without a cluster IP; `None` for other Services.

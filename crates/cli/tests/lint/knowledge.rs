@@ -545,6 +545,9 @@ fn what_an_api_server_refuses_is_found() {
             "sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}, ports: [{port: 1}]",
             &["spec.sessionAffinityConfig.clientIP.timeoutSeconds"],
         ),
+        // The API server drops the configuration of other affinities.
+        ("sessionAffinity: None, sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}, ports: [{port: 1}]", &[]),
+        ("sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}, ports: [{port: 1}]", &[]),
         ("selector: {app: <your-app>}, ports: [{port: 1}]", &["spec.selector.app"]),
         ("selector: {a b: web}, ports: [{port: 1}]", &["spec.selector.a b"]),
         ("ipFamilies: [IPv4, IPv6], ports: [{port: 1}]", &["spec.ipFamilyPolicy"]),
@@ -700,6 +703,48 @@ fn what_an_api_server_refuses_in_a_slice_is_found() {
     let unnamed = NEIGHBOUR.replace("service-name: other", "service-name: ''");
     for slice in [unnamed.replace("uid: u9, ", ""), unnamed] {
         assert!(found(&[&other, &slice]).contains(&"BN014"), "{slice}");
+    }
+}
+
+#[test]
+fn fields_that_have_no_effect_raise_no_alarm() {
+    let alias =
+        |name: &str, more: &str| service(name, &format!("type: ExternalName, externalName: a.example.com, {more}"));
+    let balanced = |name: &str, port: u16, protocol: &str| {
+        service(name, &format!("type: NodePort, ports: [{{port: {port}, protocol: {protocol}, nodePort: 30080}}]"))
+    };
+    let node_port = |number: u32| format!("ports: [{{port: 1, nodePort: {number}}}]");
+    // An alias gets no node port.
+    assert_eq!(found(&[&alias("a", &node_port(30_080)), &alias("b", &node_port(30_080))]), ["BN035"]);
+    assert_eq!(found(&[&alias("a", &node_port(80))]), ["BN035"]);
+    assert_eq!(found(&[&balanced("a", 1, "TCP"), &alias("b", &node_port(30_080))]), ["BN035"]);
+    // The allocator knows no protocols.
+    assert_eq!(found(&[&balanced("a", 1, "TCP"), &balanced("b", 1, "UDP")]), ["BN051"]);
+    // kube-proxy skips Services without a cluster IP.
+    let external = "externalIPs: [203.0.113.7]";
+    assert_eq!(found(&[&service("a", &format!("clusterIP: None, selector: {{app: a}}, {external}"))]), [""; 0]);
+    assert_eq!(found(&[&alias("a", external)]), [""; 0]);
+    assert_eq!(found(&[&service("a", &format!("ports: [{{port: 1}}], {external}"))]), ["BN056"]);
+    for (mode, expected) in
+        [("Auto", &["BN073"][..]), ("auto", &["BN073"]), ("", &[]), ("AUTO", &[]), ("Disabled", &[])]
+    {
+        let annotation = format!("annotations: {{service.kubernetes.io/topology-mode: '{mode}'}}, name: web");
+        let object = service("web", "ports: [{port: 1}]").replace("name: web", &annotation);
+        assert_eq!(found(&[&object]), expected, "{mode}");
+    }
+    for (target, expected) in [
+        ("192.0.2.80", "192.0.2.80 is read as an IP address"),
+        ("'010.1'", "010.1 is read as an IP address"),
+        ("1.2.3.0xff", "1.2.3.0xff is read as an IP address"),
+        ("'fd00::1'", "fd00::1 is read as an IP address"),
+        ("999.1.1.1", "999.1.1.1 is neither an IP address nor the name of a host: each of its labels is a number"),
+        ("1.2.3.4.5", "1.2.3.4.5 is neither an IP address nor the name of a host: each of its labels is a number"),
+        ("10.1.2.3.", "10.1.2.3. is neither an IP address nor the name of a host: each of its labels is a number"),
+    ] {
+        let report = judge(&parse(&service("a", &format!("type: ExternalName, externalName: {target}"))));
+        let messages: Vec<&str> =
+            report.findings.iter().filter(|one| one.rule.id == "BN030").map(|one| &*one.message).collect();
+        assert_eq!(messages, [expected]);
     }
 }
 
